@@ -49,6 +49,13 @@ def boxes(*each: tuple[Box, float]) -> str:
         ("[[0, 0, 10, 10], [0, 0, 10, 10]]", [LEFT], 0.5, 0, False),
         # the first overlaps by half, the second is the box: that one is the partner
         ("[[0, 5, 10, 10], [0, 0, 10, 10]]", [LEFT], 0.5, 0, False),
+        # in a sentence it is one, however often and however it stands there
+        ("It is at [0, 0, 10, 10], so the answer is [0, 0, 10, 10].", [LEFT], 1, 1, True),
+        ("(0,0),(10,10), that is (0, 0), (10, 10)", [LEFT], 1, 1, True),
+        ("答案是［0，0，10，10］，即 [0.0, 0.0, 10.0, 10.0]。", [LEFT], 1, 1, True),
+        ("bbox: [0 0 10 10] = [0; 0; 10; 10]", [LEFT], 1, 1, True),
+        ('{"x1": 0, "y1": 0, "x2": 10, "y2": 10, "label": "car"}', [LEFT], 1, 1, True),
+        ("[0, 0, 10, 10] or [20, 0, 30, 10], rather [0, 0, 10, 10]", [LEFT], 0.5, 0, False),
         # nothing is to be found
         ("[]", [], 1, 1, True),
         ("[0, 0, 10, 10]", [], 0, -1, False),
@@ -77,6 +84,9 @@ def test_no_answer_finds_nothing_also_where_there_is_nothing() -> None:
         (View([(100, 100)], "unit", "corners", [(200, 400)]), "[0.5, 0, 1.0, 0.5]"),
         (View([(100, 100)], "permille", "corners", [(200, 400)]), "[499.5, 0, 999, 499.5]"),
         (View([(100, 100)], "thousand", "center", [(200, 400)]), "[750, 250, 500, 500]"),
+        (View([(100, 100)], "thousand", "corners_yx", [(200, 400)]), "[0, 500, 500, 1000]"),  # Gemma 4
+        (View([(100, 100)], "original", "corners_yx", [(200, 400)]), '{"box_2d": [0, 100, 200, 200]}'),
+        (View([(100, 100)], "unit", "corners_yx", [(200, 400)]), "It is at [0, 0.5, 0.5, 1.0]."),
     ],
 )
 def test_boxes_count_as_the_chat_protocol_says(view: View, written: str) -> None:

@@ -1,8 +1,10 @@
 """One row of a dataset as `virc data show` shows it: question, images, turns, and what is wrong with it."""
 
+import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,10 +35,12 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import MAX_PIXELS, QWEN2
 from virc.reasoning.trace import CallResult, ImageRecord, Message, Rejected, Trace, Unit
+from virc.scoring.boxes import Box, boxes_of_row
 from virc.tools import registry as tools
 
 _PLACEHOLDER = (448, 224)
 _LETTER = 16  # px
+_DRAWN = 5  # rows with boxes
 
 
 class RowImage(msgspec.Struct, frozen=True):
@@ -172,6 +176,48 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
     except OSError as error:
         raise VircError(f"cannot write {path}: {clause(error)}") from error
     return path
+
+
+def draw_boxes(rows: Iterable[Row], folder: Path) -> list[Path]:
+    """Draw the boxes of the first rows with some over their first pictures, as pixels of the file, for a person to see.
+
+    A box that is turned round is crossed out; one that leaves its picture lies on a grey margin.
+
+    Raises:
+        DataError: a picture cannot be read.
+        VircError: the disk refuses.
+    """
+    found = ((row.number, row.record, boxes) for row in rows if row.record and (boxes := _boxes(row.record)))
+    paths = []
+    for number, record, boxes in islice(found, _DRAWN):
+        picture = open_image(record.images[0].read(), record.images[0].name)
+        ends = [min(2 * side, max(side, *(math.ceil(max(box[at::2])) + 1 for box in boxes)))
+                for at, side in enumerate(picture.size)]  # fmt: skip
+        image = Image.new("RGB", (ends[0], ends[1]), "lightgrey")
+        image.paste(picture)
+        drawn, width = ImageDraw.Draw(image), max(2, max(ends) // 400)
+        for left, top, right, bottom in boxes:
+            xs, ys = sorted((left, right)), sorted((top, bottom))
+            drawn.rectangle((xs[0], ys[0], xs[1], ys[1]), outline="red", width=width)
+            if left > right or top > bottom:
+                drawn.line((left, top, right, bottom), fill="red", width=width)
+            text = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
+            at = (min(xs[0], ends[0] - _LETTER * len(text) // 2), max(0.0, ys[0] - _LETTER - width))
+            font = ImageFont.load_default(_LETTER)
+            drawn.text(at, text, fill="black", font=font, stroke_width=2, stroke_fill="white")
+        paths.append(folder / f"row-{number}.png")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            image.save(paths[-1])
+        except OSError as error:
+            raise VircError(f"cannot write {paths[-1]}: {clause(error)}") from error
+    return paths
+
+
+def _boxes(record: Record) -> list[Box] | None:
+    with suppress(DataError):
+        return boxes_of_row(record.extra) if record.images else None
+    return None
 
 
 def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:

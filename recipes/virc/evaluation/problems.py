@@ -1,6 +1,7 @@
 """The problems of an evaluation: the rows of a benchmark, each with what its answers are compared with."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,10 @@ from virc.core.events import Reporter
 from virc.core.result_log import Id
 from virc.evaluation.benchmarks.registry import LocalBenchmark, Right, category_of, rule_of
 from virc.evaluation.summary import Categories
+from virc.reasoning.calls import Size
+from virc.reasoning.images import image_size
 from virc.scoring.boxes import Box, reference_boxes
+from virc.scoring.references import Survey, reference_of
 from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.evidence import of_fields
@@ -63,6 +67,7 @@ def problems_of(
     """
     problems: dict[str, EvalProblem] = {}
     first: DataError | None = None
+    references = Survey()
     for row in islice(benchmark.rows(), limit):
         try:
             problem = problem_of(row, crop_ablation, rewarded, rule_of(benchmark.scorer))
@@ -75,9 +80,20 @@ def problems_of(
             on_fault(fault)
             continue
         problems[str(problem.id)] = problem
+        if not (benchmark.published or rewarded):
+            references.add(row.line, reference_of(row.passed, partial(_size, row, benchmark.base)))
+    references.check()
     if not problems:
         raise first or DataError(f"{benchmark.name} has no problems")
     return problems
+
+
+def _size(row: Row, base: Path) -> Size | None:
+    """(width, height) in px of the first picture's file; None where it cannot be read here."""
+    try:
+        return image_size(*files_of(row.pictures[:1], offline=True, base=base)[0])
+    except (DataError, NetworkError, IndexError):
+        return None
 
 
 def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[Row]:

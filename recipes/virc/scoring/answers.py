@@ -16,6 +16,7 @@ from virc.scoring.reading.replies import latex_of, plain
 from virc.scoring.reading.values import alike, are_values, names_differ, words
 from virc.scoring.score import Key, Verdict, best_match, near
 
+_MAX_LISTED = 500
 MAX_LENGTH = 100_000
 """Characters of a reply that is read; a longer one is right only where it is the reference."""
 
@@ -81,11 +82,10 @@ def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -
     if one == other or not one or not other:
         return one == other != ""
     said, right = _read(one), _read(other)
-    if choices:
-        contents = _contents(choices)
-        chosen = _chosen(said, contents), _chosen(Conclusion((other, *right.texts), True), contents)
-        if chosen != (None, None):
-            return chosen[0] == chosen[1]
+    contents = _contents(choices)
+    chosen = _meant(one, said, contents), _meant(other, Conclusion((other, *right.texts), True), contents)
+    if (any if choices else all)(chosen):
+        return chosen[0] == chosen[1]
     if words(one) == words(other) != "" and not (quantity(one) or quantity(other)):
         return True
     pairs = [(text, plain(other)) for text in said.texts]
@@ -151,6 +151,57 @@ def _chosen(said: Conclusion, contents: tuple[str, ...]) -> int | None:
             others = {*re.findall(r"\(([A-Z])\)", said.texts[0])} - {chr(ord("A") + at)}
             return at if len(named) == 1 and not others else None
     return _lone_letter(said.texts[-1], len(contents)) if said.texts and not has_letters else None
+
+
+_LISTED = re.compile(
+    r"(?:(?:only|both|the|all of|options?|choices?|letters?|answers?|选项)\b[ :]*)*(.+?)(?:,? only)?[\s.]*",
+    re.IGNORECASE | re.DOTALL,
+)
+_AND = r"(?:and|und|et|y|e|и|en|och|og|dan|ve|và)\s+"
+_BETWEEN = re.compile(
+    rf"\s*[,;&+、，\n]\s*(?:{_AND})?|\s+{_AND}|\s*[和与及]\s*|[와과と]\s*|(?<=\))\s*(?=\()"
+    r"|(?-i:(?:(?<=\b[A-Z])|(?<=\b[A-Z][.)]))\s+(?=[A-Z]\b))",
+    re.IGNORECASE,
+)
+_MAX_LETTERS = 10  # of choices that are not known
+
+
+def choices_named(answer: str, choices: Sequence[str]) -> frozenset[int]:
+    """The places of the choices that an answer names by letters or contents; none where that is not clear."""
+    return _meant(answer, Conclusion((answer, *_read(answer).texts), True), _contents(tuple(choices)))
+
+
+def _meant(text: str, said: Conclusion, contents: tuple[str, ...]) -> frozenset[int]:
+    """The choices that an answer names; none where that is not clear. Where none are known, it must list several."""
+    is_content = any(alike(text, content) for content in contents)
+    several = None if is_content else _several((plain(text), *said.texts), contents)
+    chosen = _chosen(said, contents) if contents and not several else None
+    return several or frozenset(() if chosen is None else (chosen,))
+
+
+def _several(texts: Sequence[str], contents: tuple[str, ...]) -> frozenset[int] | None:
+    """The choices that a text lists in whatever order and form, as `A, C`, `C and A`, `(A)(C)`, `red and green`; `AC`
+    where they are known, for else it may be the name of a thing.
+    """
+    for text in texts:
+        found = _LISTED.fullmatch(text.replace('"', "")) if len(text) <= _MAX_LISTED else None
+        listed = re.sub(r"^[(\[{]([^()]+)[)\]}]$", r"\1", found[1]) if found else ""
+        is_close = contents and listed.isascii() and listed.isalpha()
+        parts = [*listed] if is_close else [*filter(None, _BETWEEN.split(listed))]
+        places = [_place(part, contents) for part in parts]
+        if len(parts) > 1 and None not in places and len({*places}) == len(parts):
+            return frozenset(place for place in places if place is not None)
+    return None
+
+
+def _place(text: str, contents: tuple[str, ...]) -> int | None:
+    """The choice that one item of a list is, by its letter, its content or both."""
+    equal = [at for at, content in enumerate(contents) if words(text) == words(content)]
+    label = None if equal else _label(text)
+    at = ord(label[0]) - ord("A") if label else equal[0] if len(equal) == 1 else _MAX_LETTERS
+    if at >= (len(contents) or _MAX_LETTERS):
+        return None
+    return at if not label or not label[1] or (contents and alike(label[1], contents[at])) else None
 
 
 _LETTER = re.compile(r"(?<![A-Za-z0-9'-])([A-Z])(?![A-Za-z0-9'-])")

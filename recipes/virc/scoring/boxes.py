@@ -1,10 +1,10 @@
 """Boxes that are answers: read from a reply and from its row, and compared with each other.
 
 In a reply they are JSON in any of the forms that published systems write: `[l, t, r, b]`, a list of such, one object or
-a list of objects with the box as `Position`, `bbox_2d`, `bbox` or `box`; its confidence, `Confidence`, `confidence` or
-`score`, is 1 where there is none. Single quotes are read as double ones, a code fence is ignored, and in a text that is
-no JSON every list of four numbers is a box; so is `(l,t),(r,b)`, as Qwen2-VL writes it. They are in the coordinates of
-the prompt.
+a list of objects with the box as `Position`, `bbox_2d`, `box_2d`, `bbox` or `box`, or with its sides as `x1` to `y2`;
+its confidence, `Confidence`, `confidence` or `score`, is 1 where there is none. Single quotes are read as double ones,
+a code fence is ignored, and in a text that is no JSON every list of four numbers is a box, once however often it is
+there; so is `(l,t),(r,b)`, as Qwen2-VL writes it. They are in the coordinates and the order of the prompt.
 
 In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pixels of the first image's file.
 """
@@ -13,13 +13,15 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
 
 from virc.core.errors import DataError
 from virc.reasoning.calls import BoxView, Size
-from virc.reasoning.coordinates import sides_of
+from virc.reasoning.coordinates import corners_of, sides_of
+from virc.scoring.rules import same_signs
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the first image's file."""
@@ -27,13 +29,15 @@ Box = tuple[float, float, float, float]
 MAX_BOXES = 200
 """Boxes of an answer, or of evidence, that are read; the time to match them grows with their number."""
 _MAX_TEXT = 40_000
-_KEYS = ("Position", "bbox_2d", "bbox", "box")
+_KEYS = ("Position", "bbox_2d", "box_2d", "bbox", "box")
+_NAMED_SIDES = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"))
 _CONFIDENCES = ("Confidence", "confidence", "score")
 _FENCE = re.compile(r"\A\s*```\w{0,10}\s|```\s*\Z")
 _DIGITS = r"-?\d{1,9}(?:\.\d{1,9})?"
 _PAIR = rf"\(\s{{0,9}}({_DIGITS})\s{{0,9}},\s{{0,9}}({_DIGITS})\s{{0,9}}\)"
 _CORNERS = re.compile(rf"{_PAIR}\s{{0,9}},\s{{0,9}}{_PAIR}")
-_LIST = re.compile(rf"[\[(]\s{{0,9}}({_DIGITS}(?:\s{{0,9}},\s{{0,9}}{_DIGITS}){{1,3}})\s{{0,9}}[\])]")
+_BETWEEN = r"(?:\s{0,9}[,;]\s{0,9}|\s{1,9})"
+_LIST = re.compile(rf"[\[(]\s{{0,9}}({_DIGITS}(?:{_BETWEEN}{_DIGITS}){{1,3}})\s{{0,9}}[\])]")
 
 
 class PredictedBox(msgspec.Struct, frozen=True):
@@ -77,7 +81,33 @@ def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
     try:
         return msgspec.convert(given, list[Box])
     except msgspec.ValidationError:
-        raise DataError("the row's boxes are no list of four numbers each") from None
+        raise DataError("the row's boxes are no list of four numbers each", _as_boxes(given)) from None
+
+
+def _as_boxes(given: Any) -> str | None:
+    """The hint how boxes are to be written that are one list of all numbers, or outlines of points."""
+    if not isinstance(given, list) or not given:
+        return None
+    is_flat = len(given) % 4 == 0 and all(type(each) in (int, float) for each in given)
+    boxes = []
+    for each in [given[at : at + 4] for at in range(0, len(given), 4)] if is_flat else given:
+        numbers = [*chain.from_iterable(part if isinstance(part, list) else [part] for part in each or ())]
+        if len(numbers) < 4 or len(numbers) % 2 or not all(type(number) in (int, float) for number in numbers):
+            return None
+        xs, ys = numbers[::2], numbers[1::2]
+        boxes.append(numbers if len(numbers) == 4 else [min(xs), min(ys), max(xs), max(ys)])
+    what = "of each outline its left, top, right, bottom" if not is_flat else "a list of four numbers for each box"
+    return f'write {what}: "boxes": {json.dumps(boxes[:3])}'
+
+
+def flaw_of(box: Box, size: Size, slack: tuple[float, float] = (1.0, 1.0)) -> str | None:
+    """What is wrong with a box on a picture of `size` px: it is turned round, or leaves it by more than `slack` px."""
+    for low, high, side, more in zip(box[:2], box[2:], size, slack, strict=True):
+        if high < low:
+            return "is turned round"
+        if low < -more or high > side + more:
+            return "is outside the picture"
+    return None
 
 
 def reference_boxes(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
@@ -164,9 +194,7 @@ def _around(one: Box, other: Box) -> Box:
 
 def in_pixels(numbers: Sequence[float], view: BoxView, original: Size) -> Box:
     """A box as it is written, in pixels of the first image's file, which has `original`."""
-    left, top, right, bottom = numbers
-    if view.box == "center":
-        left, top, right, bottom = left - right / 2, top - bottom / 2, left + right / 2, top + bottom / 2
+    left, top, right, bottom = corners_of(numbers, view.box)
     (width, height) = original
     across, down = sides_of(view.sizes[0], view.coordinates, original)
     return left * width / across, top * height / down, right * width / across, bottom * height / down
@@ -189,8 +217,8 @@ def _listed(text: str) -> list[tuple[list[float], float]]:
         except (ValueError, RecursionError):  # no JSON, a number of thousands of digits; nested too deeply
             continue
         return [*_of_json(value)]
-    written = (found[1].split(",") for found in _LIST.finditer(text))
-    return [([float(number) for number in numbers], 1.0) for numbers in written]
+    written = (re.split(_BETWEEN, found[1]) for found in _LIST.finditer(same_signs(text)))
+    return [([*numbers], 1.0) for numbers in dict.fromkeys(tuple(map(float, each)) for each in written)]
 
 
 def _of_json(value: Any) -> Iterator[tuple[list[float], float]]:
@@ -198,6 +226,8 @@ def _of_json(value: Any) -> Iterator[tuple[list[float], float]]:
     for each in [value] if numbers or not isinstance(value, list) else value:
         holds = isinstance(each, dict)
         listed = next((each[key] for key in _KEYS if key in each), None) if holds else each
+        if holds and listed is None:
+            listed = next(([each[side] for side in sides] for sides in _NAMED_SIDES if {*sides} <= each.keys()), None)
         sure = next((each[key] for key in _CONFIDENCES if key in each), 1.0) if holds else 1.0
         if (numbers := _numbers(listed)) is not None:
             known = _numbers([sure])

@@ -8,7 +8,7 @@ import typer
 
 from virc.core.text import counted
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers
+from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers, named_system
 
 if TYPE_CHECKING:
     from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report
@@ -37,6 +37,9 @@ def command(
     as_shown: Annotated[
         Path | None, typer.Option(metavar="DIR", help="New folder for pictures that engines alone show otherwise.")
     ] = None,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for the pictures of five rows, with their boxes.")
+    ] = None,
     layout: LayoutFile = None,
     ignore: Ignored = None,
     as_json: Json = False,
@@ -61,6 +64,8 @@ def command(
     output.note_left_out([*path, *(against or ())], system, layout)
     if as_shown:
         output.note(_compared(config, as_shown))
+    if draw:
+        _draw(path, draw, system, layout)
     found: list[LocatedFault] = []
     with events.printed(quiet, verbose) as reporter:
 
@@ -96,6 +101,18 @@ def _compared(config: "CheckConfig", folder: Path) -> str:
     written = len(list(folder.iterdir()))
     shows = f"{differ.total()} of {counted(pictures, 'picture')} otherwise than solving and training do ({kinds})"
     return f"LLaMA-Factory alone shows {shows}; {written} are in {folder}: left as it does, right as they do"
+
+
+def _draw(paths: list[Path], folder: Path, system: str | None, layout: Path | None) -> None:
+    """Draw the first rows with boxes, for a person to look at."""
+    from virc.data.formats.registry import get, sources
+    from virc.data.show import draw_boxes
+    from virc.systems.layouts import registry as layouts
+
+    given = layouts.read(layout) if layout else None
+    read = (each for path in paths for each in sources(path, named_system(system), given))
+    made = draw_boxes((row for source in read for row in get(source.format).read(source)), folder)
+    output.note(f"{counted(len(made), 'row')} with boxes drawn in {folder}")
 
 
 def _print_fault(fault: "LocatedFault") -> None:

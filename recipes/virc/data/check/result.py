@@ -10,6 +10,7 @@ from virc.reasoning.calls import Size, View, view_of
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
+from virc.scoring.references import Reference
 
 UNREAD = "unread"
 """The kind of a fault behind which rows are not read."""
@@ -89,6 +90,7 @@ class RowResult(msgspec.Struct, frozen=True):
         key: what no other row of its dataset may have; None where rows of this kind have no id.
         inputs: hashes of the pixels of its inputs.
         system: its system message, "" for none; None where the row has no conversation.
+        reference: how its right answer may be read; None where it is words.
     """
 
     number: int
@@ -98,3 +100,4 @@ class RowResult(msgspec.Struct, frozen=True):
     key: str | None = None
     inputs: tuple[int, ...] = ()
     system: str | None = None
+    reference: Reference | None = None

@@ -30,6 +30,7 @@ from virc.models.chat_protocol import of_system
 from virc.models.chat_protocol import written as protocol_bytes
 from virc.reasoning.protocol import FILE_NAME, Coordinates
 from virc.reasoning.resize import QWEN2
+from virc.scoring.references import Survey
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
 
@@ -318,9 +319,11 @@ class _Run:
         of_entry = list(check_entry(source))
         dataset.add_faults(of_entry)
         self._tell(dataset, None, of_entry)
+        references = Survey()
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
             dataset.add(result, faults)
+            references.add(row.number, result.reference)
             dataset.add_ignored(row.ignored)
             dataset.unread_columns = dict(Counter(dataset.unread_columns) + Counter(row.unread.keys()))
             if isinstance(row.fault, UnreadError):
@@ -330,6 +333,13 @@ class _Run:
             if not faults and row.record:
                 self.number = row.number
                 yield row.record
+        self._tell_readings(dataset, references)
+
+    def _tell_readings(self, dataset: DatasetReport, references: Survey) -> None:
+        """Report what all right answers of a file are meant as, where they are wrong as they stand."""
+        found = [Fault("convention", f"{each.message}: {each.hint}") for each in references.conventions().values()]
+        dataset.add_faults(found)
+        self._tell(dataset, None, found)
 
     def _repeated(self, dataset: int, result: RowResult) -> Iterator[Fault]:
         if result.key is None:

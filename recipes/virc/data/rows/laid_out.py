@@ -27,7 +27,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.reasoning.trace import CallResult
 from virc.reasoning.turns import Seen, following, opening
-from virc.scoring.boxes import MAX_BOXES, Box, has_boxes, read_boxes
+from virc.scoring.boxes import MAX_BOXES, Box, flaw_of, has_boxes, read_boxes
 from virc.scoring.score import final
 from virc.solving.image_source import data_url_bytes
 from virc.systems.layouts.layout import EMPTY, MAX_LISTED, Column, Layout, Part, Reply, listed, shown, value_of
@@ -476,7 +476,7 @@ def boxes_of(value: Any, record: Record, protocol: Protocol | None) -> list[Box]
 
 def _written(text: str) -> int:
     """How many boxes a text seems to hold, right or wrong: lists of numbers, or keys that name a box."""
-    return max(len(_NUMBERS.findall(text)) - len(_CORNERS.findall(text)), len(_NAMED.findall(text)))
+    return max(len({*_NUMBERS.findall(text)}) - len(_CORNERS.findall(text)), len(_NAMED.findall(text)))
 
 
 def check_box(box: Box, size: Size, units: Size) -> None:
@@ -486,9 +486,6 @@ def check_box(box: Box, size: Size, units: Size) -> None:
         units: how much its coordinates count along each side of the picture.
     """
     where = f"{', '.join(f'{each:g}' for each in box)} in pixels of the file, which has {size[0]} x {size[1]}"
-    for low, high, side, unit in zip(box[:2], box[2:], size, units, strict=True):
-        if high < low:
-            raise DataError(f"one of its boxes is turned round: {where}")
-        slack = max(1.0, side / unit * (unit > 1))
-        if low < -slack or high > side + slack:
-            raise DataError(f"one of its boxes is outside the picture: {where}")
+    across, down = (max(1.0, side / unit * (unit > 1)) for side, unit in zip(size, units, strict=True))
+    if flaw := flaw_of(box, size, (across, down)):
+        raise DataError(f"one of its boxes {flaw}: {where}")

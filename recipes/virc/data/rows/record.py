@@ -18,7 +18,7 @@ from virc.reasoning import trace, turns
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.images import MAX_BYTES
 from virc.reasoning.messages import FormatError, parse
-from virc.scoring.answers import same_answer
+from virc.scoring.answers import choices_named
 from virc.solving.sources.picture_files import ENDINGS
 
 MARK = turns.MARK
@@ -179,7 +179,7 @@ def choices_of(record: Record) -> list[str]:
 def not_offered(record: Record) -> str | None:
     """The sentence that the answer of a problem is none of its choices, where it is none."""
     answer, choices = record.answer, choices_of(record)
-    if answer is None or not choices or any(same_answer(answer, each, choices) for each in choices):
+    if answer is None or not choices or choices_named(answer, choices):
         return None
     return f"its answer {plain(answer, 40)!r} is none of its choices"
 

@@ -81,7 +81,7 @@ def _last(said: Sequence[str]) -> _Claim:
             best, sentence = _NOTHING, sentence[taken_back.end() :]
         if phrases.DISOWNED.search(sentence) and not phrases.NAMED.search(sentence):
             best = _NOTHING
-        elif sentence and not sentence.endswith("?") and not phrases.RECALLED.search(sentence):
+        elif sentence and not sentence.endswith("?") and not _is_aside(sentence, best):
             claim = _claim(sentence, is_first=at == 0)
             if claim is None:
                 best = _NOTHING
@@ -90,6 +90,13 @@ def _last(said: Sequence[str]) -> _Claim:
         if phrases.REFUSED.search(sentence):
             min_rank = _NAMES
     return best
+
+
+def _is_aside(sentence: str, best: _Claim) -> bool:
+    """Whether a sentence neither gives an answer nor denies that of those before it."""
+    wrong = phrases.IS_WRONG.search(phrases.REASON.sub("", sentence))
+    is_of_another = wrong and best.texts and not re.search(rf"\b{wrong['letter']}\b", best.texts[0])
+    return bool(is_of_another or phrases.RECALLED.search(sentence) or (best.texts and phrases.REMARK.match(sentence)))
 
 
 def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> _Claim | None:
@@ -109,7 +116,9 @@ def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> 
     if named:
         is_denied, rest = named
         truth = phrases.TRUTH.match(rest)
-        return None if is_denied else _Claim(_NAMES, _once(_tidied(rest), truth and truth[1], *whole))
+        found = phrases.BY_WHAT.fullmatch(rest)
+        texts = _once(_tidied(rest), truth and truth[1], *whole, found and found["value"])
+        return None if is_denied else _Claim(_NAMES, texts)
     bare = _tidied(sentence)
     if any(_is_value(text) for text in bare):
         return _Claim(_IS_ALL, _once(bare, *whole))
@@ -146,7 +155,7 @@ def _named(sentence: str) -> tuple[bool, str] | None:
             return None
         clause = re.split(r"[,;:](?:\s|(?=[\u4e00-\u9fff]|$))|\bbut\b", before)[-1]
         is_conditional = re.match(r"\W*if\b(?! i (?:had to|have to|must))", sentence, re.IGNORECASE)
-        is_not = bool(re.search(r"\bnot\b|n't", found[0], re.IGNORECASE)) or _is_denied_value(rest)
+        is_not = bool(phrases.IS_NOT.search(found[0])) or _is_denied_value(rest)
         if is_not and (instead := re.match(r"[^,;]{1,60}?,? but (?:rather )?(?=\S)", rest)):
             is_not, rest = False, rest[instead.end() :]
         return bool(
@@ -172,7 +181,7 @@ def _tidied(text: str) -> tuple[str, ...]:
     if not re.fullmatch(r"\W*(?:answer|option|choice)\W*", text, re.IGNORECASE):
         text = phrases.FILLER.sub("", text)
     text = phrases.TRAILING.sub("", text).strip().rstrip(".,;!").strip()
-    if wrapped := re.fullmatch(r"[\"'“‘«「『]([^\"“”«»「」『』]+)[\"'”’»」』]|\(([^(),;]{2,})\)", text):
+    if wrapped := re.fullmatch(r"[\"'“‘«「『【]([^\"“”«»「」『』【】]+)[\"'”’»」』】]|\(([^(),;]{2,})\)", text):
         text = wrapped[1] or wrapped[2]
     text = _one_of_equals(text)
     left, equals, right = text.rpartition("=")

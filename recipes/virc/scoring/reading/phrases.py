@@ -4,10 +4,13 @@ import re
 
 _FLAGS = re.IGNORECASE
 LETTER_CHOICE = r"\(?[A-Z]\)?"
+_NOT = r"nicht|keine?|não|niet|не|pas|nie|není|inte|ikke|không|bukan|nem|ei|nu|δεν|לא|ليست?"
+"""`Not` in languages that have it before what they deny."""
+IS_NOT = re.compile(rf"\b(?:not|{_NOT})\b|n't", _FLAGS)
 
 HEDGED = re.compile(
     r"\b(?:or|either|not|no|neither|nor|except|without|cannot|unlike|than|but|anything|everything)\b|n't\b|/|或"
-    r"|不",
+    r"|不|也可能",
     _FLAGS,
 )
 """Words by which a text that has those of a choice may not choose it."""
@@ -15,14 +18,15 @@ DENIED = re.compile(
     r"\b(?:not|never|cannot|can't|neither|nor|without|except|unlikely|wrong|incorrect|false|unless|whether|rule out"
     r"|ruled out|eliminated?|exclude[ds]?|(?<!no )(?<!without )(?<!without a )doubt|impossible|unclear|unsure"
     r"|anything but|nothing like|far from|no longer|used to be|lacks?|least likely|nicht|kein|não|niet|не|pas)\b|n't\b"
-    r"|^\W*if\b(?! i (?:had to|have to|must)\b)|(?:^|\s)no es\b|n'est pas|не является|不|没有|无法|排除|错误的"
-    r"|ない|ありません|아니|아닙",
+    r"|^\W*if\b(?! i (?:had to|have to|must)\b)|(?:^|\s)no es\b|n'est pas|не является|ไม่ใช่|不|并非|也可能|没有"
+    r"|无法|排除|错误的|ない|ありません|아니|아닙",
     _FLAGS,
 )
 """Before an answer in its clause: it is not given."""
-DENIED_JUST_BEFORE = re.compile(r"(?:\bno|\bn'|没)\s*$", _FLAGS)
+DENIED_JUST_BEFORE = re.compile(r"(?:\bnon?|\bn'|没)\s*$", _FLAGS)
 DENIED_BEHIND = re.compile(
-    r"不|nicht\b|no\b es|não\b|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|不是)", _FLAGS | re.DOTALL
+    rf"不|(?:{_NOT}) (?=\w)|no\b es|.*(?:가 아닙니다|이 아닙니다|ではありません|じゃない|不是|değil|नहीं|ไม่ใช่)",
+    _FLAGS | re.DOTALL,
 )
 """In the text that an answer is named by, in languages that deny behind it."""
 RECALLED = re.compile(
@@ -32,11 +36,19 @@ RECALLED = re.compile(
 )
 """Tells what was said before; it is not the answer."""
 RETRACTION = re.compile(
-    r"\W*(?:no+(?=\W*\w)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?|hold on|but wait"
-    r"|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
+    r"\W*(?:no+(?=\W*\w)(?! other\b)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?"
+    r"|hold on|but wait|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b"
+    r"[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
     _FLAGS,
 )
 """The beginning of a sentence that replaces what was said before it."""
+REMARK = re.compile(
+    r"(?:please |also |do )?(?:note|notice|remember|keep in mind)\b|(?:i )?hope\b|let me know\b|thank"
+    r"|(?:(?:all|both|none|neither|no)\b )?(?:of )?(?:the )?(?:other|remaining) (?:\w+ )?"
+    r"(?:option|choice|answer|one)s?\b|(?:请)?注意|其[他余]",
+    _FLAGS,
+)
+"""The beginning of a sentence after an answer that gives none."""
 DISOWNED = re.compile(
     r"\b(?:that|this|it|which|above|answer|result|i)(?: (?:is|was|am|seems|looks|must be|might be)|'s|'m)"
     r"(?: (?:clearly|actually|probably|all))* "
@@ -76,10 +88,15 @@ CHOSEN = re.compile(
     _FLAGS,
 )
 NAMED_ELSEWHERE = re.compile(
-    r"(?:la (?:respuesta|risposta)(?: corr\w+| final\w*| giusta)* (?:es|è)"
-    r"|la (?:bonne )?réponse(?: correcte| finale)? est"
-    r"|die (?:richtige |korrekte )?antwort (?:ist|lautet)|a resposta(?: correta| final)? é"
-    r"|(?:respuesta|réponse|antwort|resposta|risposta)(?: correcta)? ?[:—-]|ответ ?[-—:]|правильный ответ"
+    r"(?:(?:las?|le) (?:respuestas?|rispost[ae])(?: corr\w+| final\w*| giust[ae])* (?:es|son|è|sono)"
+    r"|l(?:a|es) (?:bonnes? )?réponses?(?: correctes?| finale)? (?:est|sont)"
+    r"|die (?:richtigen? |korrekten? )?antwort(?:en)? (?:ist|sind|lautet|lauten)"
+    r"|as? respostas?(?: corretas?| final)? (?:é|são)"
+    r"|(?:respuesta|réponse|antwort|resposta|risposta)(?: correcta)? ?[:—-]|правильный ответ(?! ?[-—:])"
+    r"|(?:ответ|відповідь|antwoord|odpowiedź|cevap|yanıt|đáp án|câu trả lời|jawaban(?:nya)?|svar(?:et)?|vastaus"
+    r"|odpov[eě]ď|răspuns(?:ul)?|απάντηση|תשובה|התשובה|válasz|الإجابة|الجواب|إجابة|پاسخ|उत्तर"
+    r"|คำตอบ(?:ที่ถูกต้อง)?)(?: \w{2,12}){0,2}?"
+    r"(?: (?:to|brzmi|là|adalah|ialah|هي|هو|är|er|on|je|este|είναι|היא|הוא)\b| ?[:—-]|คือ| (?=\(?[A-Z]\)?(?!\w)|\d))"
     r"|答え[はが：:]|正解[はが：:]|(?:정답|답)[은이]?:?"
     r"|(?:正确)?(?:答案|选项|结果|结论)(?:应该|应|选择|选)?(?:[是为选選]:?|:)|(?:应|故|因此|所以)?(?:该)?(?:选择|选|選)(?:项)?:?"
     r"|choix :?)\s*[:：]?\s*",
@@ -91,13 +108,13 @@ IS_RIGHT = re.compile(
     r"|(?:is|are|seems|appears to be|would be|must be|should be|has to be)"
     r"(?: therefore| thus| clearly| most likely| probably)? (?:the |our |my )?(?:only |most |single |one )?"
     r"(?:correct|right|best|better|accurate|appropriate|suitable|true|final|answer|one that matches|way to go))"
-    r"(?: (?:answer|option|choice|one|match|solution|statement|description|fit))?"
+    r"(?: (?:answer|option|choice|one|match|solution|statement|description|fit)s?)?"
     r"(?: (?:here|because|since|as|to|for|among|of)\b.*)?\W*$",
     _FLAGS,
 )
-IS_RIGHT_CHINESE = re.compile(r"(?:.*[,:选项所以因此])?\(?([A-Z])\)?(?:选项)?是?(?:正确|对)的?\W*")
+IS_RIGHT_CHINESE = re.compile(r"(?:.*[,:选项所以因此])?\(?([A-Z])\)?(?:选项)?是?(?:正确|对)(?:的|答案|选项)*\W*")
 IS_WRONG = re.compile(
-    r"^\W*(?:option |choice |answer )?\W?[A-Z]\W? "
+    r"^\W*(?:option |choice |answer )?\W?(?P<letter>[A-Z])\W? "
     r"(?:(?:is|are|must be) (?:(?:the|a|an) )?(?:wrong|incorrect|not correct|not right|false|out)(?: \w+)?"
     r"|isn't (?:right|correct|true))\W*$",
     _FLAGS,
@@ -163,7 +180,7 @@ TRAILING = re.compile(
     r"|suppose|would say)|probably|roughly|for sure|to me|it is|i'm (?:(?:pretty|fairly|quite|very) )?(?:sure|certain)"
     r"|(?:though|although|but) i (?:may|might|could) be (?:wrong|mistaken)|with \S+ (?:confidence|certainty)"
     r"|if i (?:had|have) to \w+)[.\s]*$"
-    r"|(?:입니다|です|でした|正确|是正确的|정답|だ|인)[.\s]*$"
+    r"|(?:입니다|です|でした|正确|是正确的|정답|だ|인|(?<=[A-Z])选项| है।?)[.\s]*$"
     r"|\s+(?:in (?:total|all|colou?r)|altogether|overall|respectively|please)\W*$",
     _FLAGS,
 )
@@ -174,11 +191,19 @@ LEAD_IN = re.compile(
     _FLAGS,
 )
 REASON = re.compile(
-    r", [^\W\d]+(?:ed|ing) (?:in|by|at|on|from|to|with)\b.*$|[,;(]? (?:because|since|due to|as (?:it|the|this"
+    r", [^\W\d]+(?:ed|ing) (?:in|by|at|on|from|to|with)\b.*$|[,;]? \(?(?:because|since|due to|as (?:it|the|this"
     r"|that|shown|seen|indicated|we|there)|given that"
-    r"|which (?:is|are|means|shows)|where|so that|based on|according to)\b.*$|[,，]?\s*因为.*$",
+    r"|which (?:is|are|means|shows)|where|so that|based on|according to"
+    r"|porque|parce que|puisque|weil|perché|poiché|потому что|так как|поскольку|omdat|eftersom|fordi|ponieważ|çünkü"
+    r"|karena|bởi vì|protože|deoarece|επειδή|тому що"
+    r"|car (?:[cl]'|l[ae]s?|il|elle|on))\b.*$|[,;] (?:da|denn|car|pois|bo|vì|see|i\.e\.|that is)\s.*$|[,，]?\s*因为.*$",
     _FLAGS,
 )
+BY_WHAT = re.compile(
+    r"(?P<value>[-$€£]?\d[\d.,/]*%?|\(?[A-Z]\)?),? "
+    r"(?P<how>as(?! m)|by|after|from|considering|including|counting|given|thanks to) (?!\d|.* (?P=how) ).+"
+)
+"""A number or letter and how it was found, as in `5 by counting`; `5 by 3` is another thing."""
 NOT_ANOTHER = re.compile(
     r"[,;]? \(?(?:(?:and |but )?not|rather than|instead of|as opposed to|unlike)(?!\s*$)\s+[^,;]*$|,?\s*而?不是.*$",
     _FLAGS,

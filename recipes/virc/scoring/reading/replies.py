@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from virc.scoring import rules
-from virc.scoring.reading.phrases import NAMED, RETRACTION
+from virc.scoring.reading.phrases import NAMED, REMARK, RETRACTION
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _TAGGED = re.compile(r"<(answer|final_answer|response|output|result)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -110,6 +110,10 @@ _RUNS_ON = re.compile(r"(?:(?<=:)|(?<=\bis)|(?<==)|(?<=\bare)|(?<=为)|(?<=是))
 _HEADING = re.compile(
     r"^\W*((?:final |the |my |correct )*(?:answer|result|solution|conclusion))[^\w\n]*\n+", re.IGNORECASE | re.MULTILINE
 )
+_SAYS = re.compile(
+    rf"{NAMED.pattern}|\b(?:is|are|was|were|am|do|does|fits?|has|have|can)\b|n't\b|'s not\b", re.IGNORECASE
+)
+"""A sentence of its own, not the content of a choice."""
 _MAX_BEFORE = 40  # characters before an end that are looked at
 
 
@@ -142,7 +146,7 @@ def sentences(text: str) -> Iterator[str]:
 
 def _continues_label(before: str, after: str) -> bool:
     """Whether `B. blue` goes on: the letter begins a sentence, or a few words follow it at the end of a line."""
-    if _LABEL.fullmatch(before):
-        return not RETRACTION.match(after)
-    is_label = _LABEL_AT_END.search(before) and len(after.split()) <= 4
-    return bool(is_label) and not RETRACTION.match(after) and not NAMED.search(after)
+    if RETRACTION.match(after) or REMARK.match(after):
+        return False
+    is_label = _LABEL_AT_END.search(before) and len(after.split()) <= 4 and not _SAYS.search(after)
+    return bool(_LABEL.fullmatch(before) or is_label)

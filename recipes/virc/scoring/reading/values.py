@@ -163,7 +163,7 @@ _SPELLINGS = {
 _QUOTES = re.compile(r"[\"“”‘’«»「」『』*`!?_]|(?<!\d)[,.;:]|[,.;:](?!\d)|(?<!\w)'|'(?!\w)")
 _SHAPES = str.maketrans({"∠": "angle ", "△": "triangle "})
 _INITIALS = re.compile(r"\b(?:[a-z]\.){2,}")
-_ARTICLE = re.compile(r"^(?:(?:the|a|an|some|its|his|her|their) )+(?=\S)")
+_ARTICLE = re.compile(r"^(?:(?:the|a(?! [a-z]\b)|an|some|its|his|her|their) )+(?=\S)")
 _SIDE = re.compile(
     r"(?:(?:on|to|at|in|towards?) )?(?:the )?((?:top |bottom |upper |lower )?"
     r"(?:left|right|top|bottom|middle|center|front|back))(?: (?:side|corner|hand side|one))?"

@@ -1,0 +1,167 @@
+"""Right answers that nothing can match: what a row shows, what a file shows, and what `virc data check` draws of it."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.called import virc
+
+from virc.core.errors import DataError
+from virc.scoring.boxes import Box
+from virc.scoring.references import Survey, reference_of
+
+SIZE = (640, 480)
+COLORS = ["red", "blue", "green", "yellow"]
+
+
+def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> Survey:
+    found = Survey()
+    for number, fields in enumerate(rows, 1):
+        found.add(number, reference_of(fields, lambda: size))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"box": [10, 20, 100, 200]}, None), ({"box": [0, 0, 640, 480]}, None), ({"boxes": []}, None),
+        ({"box": [-0.8, 0, 640.9, 480]}, None), ({"boxes": [[1, 2, 3, 4], [10, 20, 100, 200]]}, None),
+        ({"answer": "[10, 20, 700, 200]"}, None), ({"answer": "red", "box": [10, 20, 700, 200]}, None),
+        ({"box": [10, 20, 700, 200]}, "[10, 20, 700, 200] is outside the picture of 640 x 480 px"),
+        ({"boxes": [[1, 2, 3, 4], [10, -9, 70, 200]]}, "[10, -9, 70, 200] is outside"),
+        ({"box": [200, 100, 50, 60]}, "[200, 100, 50, 60] is turned round"),
+        ({"box": [50, 60, 50, 100]}, "has no area"),
+        ({"box": [0.1, 0.2, 0.5, 1]}, "[0.1, 0.2, 0.5, 1] is in shares of the sides"),
+        ({"answer": "B", "choices": COLORS}, None), ({"answer": "blue", "choices": COLORS}, None),
+        ({"answer": "A, C", "choices": COLORS}, None), ({"answer": "DB", "choices": COLORS}, None),
+        ({"answer": 2, "choices": [1, 2, 3]}, None), ({"answer": "purple", "choices": COLORS}, None),
+        ({"answer": "x", "answers": ["x", "green"], "choices": COLORS}, None),
+        ({"answer": 2, "choices": COLORS}, "its answer '2' is none of its choices"),
+        ({"answer": "3.7"}, None), ({"answer": 0.1}, None), ({"answer": 9.5367431640625e-07}, None),
+        ({"answer": 3.141592653589793}, None), ({"answer": 16777217}, None), ({"answer": "a 3.700000047683716"}, None),
+        ({"answer": 3.700000047683716, "tolerance": 0.05}, None), ({"answer": 1.00390625}, None),
+        ({"answer": 3.700000047683716}, "3.700000047683716 has 32 bits and the digits of 64"),
+        ({"answer": "-0.10000000149011612"}, "has 32 bits"), ({"answer": 2021.0999755859375}, "has 32 bits"),
+        ({"answers": ["3.7", "0.30000001192092896"]}, "0.30000001192092896 has"),
+    ],
+)  # fmt: skip
+def test_a_reference_that_nothing_matches_says_why(fields: dict[str, Any], says: str | None) -> None:
+    found = reference_of(fields, lambda: SIZE)
+    assert (says or "") in (found.flaw if found else "")
+    assert bool(found and found.flaw) is bool(says)
+
+
+def test_one_flaw_is_named_by_its_row_and_others_are_counted() -> None:
+    good = {"box": [10, 20, 100, 200]}
+    with pytest.raises(DataError, match=r"line 4: its box \[10, 20, 100, 500\] is outside") as caught:
+        survey([good, good, good, {"box": [10, 20, 100, 500]}, good]).check()
+    assert "like it" not in caught.value.message
+    with pytest.raises(DataError, match=r"line 2: .*; 1 more row like it"):
+        survey([good, {"box": [10, 20, 100, 999]}, {"box": [10, 20, 2000, 900]}, good]).check()
+    survey([good] * 5).check()
+
+
+Form = Callable[[float, float, float, float, float, float], tuple[float, ...]]
+FORMS: dict[str, Form] = {
+    "x, y, width, height in pixels": lambda x, y, r, b, w, h: (x, y, r - x, b - y),
+    "centre x, centre y, width, height in pixels": lambda x, y, r, b, w, h: ((x + r) / 2, (y + b) / 2, r - x, b - y),
+    "top, left, bottom, right in pixels": lambda x, y, r, b, w, h: (y, x, b, r),
+    "left, right, top, bottom in pixels": lambda x, y, r, b, w, h: (x, r, y, b),
+    "right, bottom, left, top in pixels": lambda x, y, r, b, w, h: (r, b, x, y),
+    "left, top, right, bottom in shares of the sides": lambda x, y, r, b, w, h: (x / w, y / h, r / w, b / h),
+    "x, y, width, height in shares of the sides": lambda x, y, r, b, w, h: (x / w, y / h, (r - x) / w, (b - y) / h),
+    "centre x, centre y, width, height in shares of the sides": lambda x, y, r, b, w, h: (
+        (x + r) / 2 / w, (y + b) / 2 / h, (r - x) / w, (b - y) / h
+    ),
+    "left, top, right, bottom in thousandths of the sides": lambda x, y, r, b, w, h: (
+        1000 * x / w, 1000 * y / h, 1000 * r / w, 1000 * b / h
+    ),
+}  # fmt: skip
+
+
+def drawn(count: int, size: tuple[int, int], seed: int) -> list[Box]:
+    dice = random.Random(seed)
+    found = []
+    for _ in range(count):
+        width, height = (dice.uniform(5, 0.4 * side) for side in size)
+        left, top = dice.uniform(0, size[0] - width), dice.uniform(0, size[1] - height)
+        found.append((left, top, left + width, top + height))
+    return found
+
+
+@pytest.mark.parametrize("size", [SIZE, (300, 200), (480, 900)])
+@pytest.mark.parametrize("name", FORMS)
+def test_all_boxes_of_a_file_tell_what_they_are(name: str, size: tuple[int, int]) -> None:
+    rows: list[dict[str, Any]] = []
+    for count, (left, top, right, bottom) in enumerate(drawn(80, size, seed=size[0])):
+        box = list(FORMS[name](left, top, right, bottom, *size))
+        rows.append({"boxes": [box]} if count % 2 else {"box": box})
+    found = survey(rows, size).conventions()
+    assert [*found] == ["boxes"]
+    assert found["boxes"].message.endswith(f"right answers cannot be matched as they stand, and all can be read as {name}")
+    survey([{"box": list(box)} for box in drawn(80, size, seed=1)], size).check()
+
+
+@pytest.mark.parametrize(
+    ("answers", "says"),
+    [
+        ([0, 1, 3], "choice from 0"), (["0"], "choice from 0"), ([1, 4, 2], "choice from 1"),
+        ([1, 2, 3], "choice from 0 or as the number of a choice from 1"),
+        ([0, 4], None), ([7], None),
+    ],
+)  # fmt: skip
+def test_numbers_of_choices_are_told_apart_where_they_can_be(answers: list[Any], says: str | None) -> None:
+    rows = [{"answer": each, "choices": COLORS} for each in answers]
+    if says is None:
+        assert not survey(rows).conventions()
+    else:
+        assert survey(rows).conventions()["choice"].message.endswith(says)
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"boxes": [1, 2, 30, 40, 5, 6, 70, 80]}, '"boxes": [[1, 2, 30, 40], [5, 6, 70, 80]]'),
+        ({"boxes": [1, 2, 30, 40]}, '"boxes": [[1, 2, 30, 40]]'),
+        ({"box": [10, 20, 99, 25, 90, 77, 12, 70]}, '"boxes": [[10, 20, 99, 77]]'),
+        ({"boxes": [[[10, 20], [99, 25], [90, 77]]]}, '"boxes": [[10, 20, 99, 77]]'),
+        ({"boxes": [[10, 20, 99, 25, 90, 77], [1, 2, 3, 4]]}, '"boxes": [[10, 20, 99, 77], [1, 2, 3, 4]]'),
+        ({"box": [1, 2, 3]}, None), ({"boxes": "1, 2"}, None), ({"boxes": [{"x": 1}]}, None), ({"box": [[], 1]}, None),
+    ],
+)  # fmt: skip
+def test_flat_lists_and_outlines_are_refused_with_what_to_write(fields: dict[str, Any], hint: str | None) -> None:
+    with pytest.raises(DataError, match="no list of four numbers each") as caught:
+        reference_of(fields, lambda: SIZE)
+    assert (caught.value.hint or "").endswith(hint or "")
+    assert bool(caught.value.hint) is bool(hint)
+
+
+def test_check_eval_and_drawing_of_such_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", SIZE, "white").save(tmp_path / "a.png")
+    row = {"image": "a.png", "question": "Where?"}
+    boxes = [*([300, 200, 50 + at, 60] for at in range(6)), [10, 20, 900, 90]]
+    rows = [row | {"id": at, "box": box} for at, box in enumerate(boxes[:6])]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows), "utf-8")
+    says = "6 of 6 right answers cannot be matched as they stand, and all can be read as x, y, width, height in pixels"
+    done = virc("data", "check", "rows.jsonl", "--draw", "drawn")
+    assert f"convention: {says}" in done.out
+    assert "rows.jsonl:1: reference: its box [300, 200, 50, 60] is turned round" in done.out
+    assert sorted(each.name for each in (tmp_path / "drawn").iterdir()) == [f"row-{at}.png" for at in range(1, 6)]
+    with Image.open(tmp_path / "drawn" / "row-1.png") as picture:
+        assert (picture.size, picture.getpixel((300, 60)), picture.getpixel((350, 260))) == (
+            SIZE, (255, 0, 0), (255, 255, 255)
+        )  # fmt: skip
+    done = virc("eval", "rows.jsonl", "--model", "tiny", "--to", "e")
+    assert says in done.err
+    assert "in line 1 write [300, 200, 350, 260]" in done.err
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row | {"id": 1, "box": boxes[-1]}) + "\n", "utf-8")
+    virc("data", "check", "rows.jsonl", "--draw", "wide")
+    with Image.open(tmp_path / "wide" / "row-1.png") as picture:
+        assert (picture.size, picture.getpixel((900, 50)), picture.getpixel((800, 300))) == (
+            (901, 480), (255, 0, 0), (211, 211, 211)
+        )  # fmt: skip
