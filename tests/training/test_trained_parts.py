@@ -123,8 +123,8 @@ def info(**settings: Any) -> Info:
     stage = resolved("instruct", *(f"{name}={value}" for name, value in settings.items()))
     return Info(
         name="r", system="tiny", stage="instruct", kind="sft", overlays=(), created="", base=str(EMBEDDED_FOLDER),
-        root="tiny", data="rows.json", dataset="rows", rows=1, longest=9, python="python", origins={}, environment="e", recipes="", device="cpu",
-        settings=msgspec.to_builtins(stage.config),
+        root="tiny", data="rows.json", dataset="rows", rows=1, longest=9, python="python", origins={},
+        environment="e", recipes="", device="cpu", settings=msgspec.to_builtins(stage.config),
     )  # fmt: skip
 
 
