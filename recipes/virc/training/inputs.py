@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from virc.backends import checkpoint, lora_config
 from virc.backends import lora as lora_weights
-from virc.backends import lora_config
 from virc.core.errors import ConfigError, DataError, EngineError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
@@ -93,9 +93,13 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     if lora and base.adapter:
         lora_weights.check(base.adapter)
         known = lora_config.read(base.adapter)
+        merge = f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints"
         if known.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
-            raise ConfigError(wrong, f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints")
+            raise ConfigError(wrong, merge)
+        if resolved.kind == "rl" and any("visual." in name for name in checkpoint.tensors(_weights(base.adapter))):
+            wrong = f"the adapter {base.name} is on the vision tower too, where rollouts would leave it out"
+            raise ConfigError(wrong, merge)
         for name, value in (("rank", known.rank), ("alpha", known.alpha)):
             setting = f"lora.{name}"
             if getattr(lora, name) != value and origins.get(setting, "").startswith("--"):
@@ -298,20 +302,26 @@ def config_of(info: Info) -> Any:
         raise ConfigError(wrong) from error
 
 
+def _weights(adapter: Path) -> Path:
+    return adapter / lora_config.WEIGHTS
+
+
 def check_trained(info: Info, found: int | None) -> None:
     """Refuse an engine that trains another number of parameters than a dry run lists.
 
     Args:
-        found: as the engine says; None where it does not. A continued adapter's layers, and weights that a key of the
-            engine adds, are not counted.
+        found: as the engine says; None where it does not. Weights that a key of the engine adds are not counted.
 
     Raises:
         EngineError: it does.
     """
-    if found is None or info.adapter or "additional_target" in info.settings["engine"]:
+    if found is None or "additional_target" in info.settings["engine"]:
         return
     config = config_of(info)
-    wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
+    if info.adapter:
+        wanted = checkpoint.count(_weights(Path(info.adapter)))
+    else:
+        wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
     if found != wanted:
         raise EngineError(
             f"the engine trains {found:,} parameters, and the settings say {wanted:,}",
