@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from virc.core.errors import DataError
+from virc.core.files import is_file
 from virc.core.text import clause, plain
 from virc.data.check.result import Fault, Rules
 from virc.data.protocol.templates import NUMBERS, named_numbers, regex
@@ -72,6 +73,31 @@ def _seen(data: bytes, name: str) -> DecodedImage:
         for top in range(0, image.height, _ROWS):
             digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
         return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
+
+
+def file_of(picture: Picture) -> str:
+    """The file that LLaMA-Factory opens for an image, whose name may be absolute or lead out of the folder."""
+    return str(picture.folder / picture.name)
+
+
+def is_there(picture: Picture, anywhere: bool) -> bool:
+    """Whether an image has a file, or is in its row; `anywhere`: as LLaMA-Factory looks for it."""
+    if picture.data is not None or anywhere:
+        return picture.data is not None or is_file(file_of(picture))
+    try:
+        return is_file(picture.path())
+    except OSError:
+        return False
+
+
+def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
+    """The faults of images that engines open, and that nothing copies: they are not in the dataset's folder."""
+    for picture in pictures:
+        try:
+            picture.path()
+        except OSError as error:
+            sentence = f"{plain(picture.name, 120)}: {clause(error)}; --clean and convert copy no such file"
+            yield Fault("image_outside", sentence)
 
 
 def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:

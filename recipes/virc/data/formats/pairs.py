@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from virc.core.encodings import open_utf8
 from virc.core.errors import DataError
 from virc.core.json_stream import Fields, array_rows, first_object, line_rows, one_line
 from virc.core.text import plain
@@ -33,7 +34,7 @@ def recognises(path: Path) -> bool:
     if path.suffix not in (".json", ".jsonl"):
         return False
     try:
-        with path.open("rb") as file:
+        with open_utf8(path) as file:
             row = first_object(_values(path)(file))
     except OSError:
         return False

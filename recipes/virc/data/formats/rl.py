@@ -200,14 +200,12 @@ def _fault(record: Record, answer: str | None) -> str | None:
     roles = [message.role for message in record.messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     marks = sum(map(len, images_of(record)))
-    foreign = [mark for mark in verl_rows.FOREIGN_MARKS if any(mark in message.content for message in record.messages)]
     faults = {
         "has no conversation": not turns,
         "has roles that do not alternate": turns != (["user", "assistant"] * len(turns))[: len(turns)],
         "has an empty reply": not all(replies),
         "has a reply with an image mark": any(MARK in reply for reply in replies),
         f"has {marks} image marks and {len(record.images)} images": marks != len(record.images),
-        f"has {foreign} in its text, for which verl expects a file": bool(foreign and record.images),
         "has no question apart from its conversation": record.question is None,
         "has no answer": answer is None,
     }

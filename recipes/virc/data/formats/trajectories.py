@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from virc.core.encodings import open_utf8
 from virc.core.json_stream import Fields, first_object, line_rows
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
@@ -25,7 +26,7 @@ def first_row(path: Path) -> Fields | None:
     if path.suffix != ".jsonl":
         return None
     try:
-        with path.open("rb") as file:
+        with open_utf8(path) as file:
             return first_object(line_rows(file))
     except OSError:
         return None

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 import msgspec
 
+from virc.core.encodings import open_utf8
 from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.files import contents
 from virc.core.json_stream import MAX_ROW_BYTES, array_rows, keyed_rows, line_rows, list_rows
@@ -71,15 +72,15 @@ def fault(path: Path) -> DataError | None:
 
 def _of_json(path: Path, start: int) -> Iterator[Read]:
     try:
-        file = path.open("rb")
+        file = open_utf8(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
         head = b""
         with suppress(OSError):  # it is met again where rows are read
-            head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+            head = file.read(_HEAD).lstrip()
             file.seek(0)
-        if path.suffix in (".jsonl", ".ndjson") or _is_lines(head):
+        if _is_lines(head) or (path.suffix in (".jsonl", ".ndjson") and not head.startswith(b"[")):
             yield from line_rows(file, start)
         elif not head.startswith(b"{"):
             yield from array_rows(file, start)
@@ -111,7 +112,7 @@ def _of_object(file: IO[bytes], start: int) -> Iterator[Read]:
 
 
 def _cells(path: Path) -> Iterator[Read]:
-    with path.open("rb") as file:
+    with open_utf8(path) as file:
         for _, number, fields in read_table(file).rows:
             yield number, fields
 

@@ -10,7 +10,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.parallel import in_order
-from virc.data.check.llamafactory import file_of
+from virc.data.check.images import file_of
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message
 from virc.reasoning.protocol import Coordinates
@@ -36,10 +36,10 @@ class BaseCounting(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A row to be counted: its messages, and the files of its images in the order of their marks."""
+    """A row to be counted: its messages, and the files of its images, or these themselves, in the order of their marks."""
 
     messages: tuple[Message, ...]
-    files: tuple[str, ...]
+    files: tuple[str | bytes, ...]
 
 
 class Length(msgspec.Struct, frozen=True):
@@ -124,7 +124,10 @@ def count(
         while chunk := list(islice(rows, _BATCH)):
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
-            yield [Text(record.messages, tuple(map(file_of, record.images))) for record in records]
+            yield [
+                Text(record.messages, tuple(file_of(each) if each.data is None else each.data for each in record.images))
+                for record in records
+            ]
 
     for found in in_order(measure, chunks(), workers):
         for length in found:

@@ -5,6 +5,7 @@ the tokenizer, and an image is resized by LLaMA-Factory before the base's own im
 are those in the files' headers: no camera's note that an image lies on its side is heeded there.
 """
 
+import io
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -165,10 +166,11 @@ def _system_tokens(base: Path, system: str) -> int:
     return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
 
 
-def _header(file: str) -> tuple[Size, bool]:
+def _header(file: str | bytes) -> tuple[Size, bool]:
     """(width, height) in px as the file is stored, and whether it is to be shown turned (EXIF)."""
     try:
-        with Image.open(file, formats=readable()) as image:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=readable()) as image:
             return image.size, image.getexif().get(ExifTags.Base.Orientation, 1) != 1
     except Exception as error:  # decoders raise nearly everything on hostile bytes
-        raise ValueError(f"the image {plain(file, 200)} cannot be opened: {clause(error)}") from None
+        name = "in the row" if isinstance(file, bytes) else plain(file, 200)
+        raise ValueError(f"the image {name} cannot be opened: {clause(error)}") from None
