@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageColor, ImageDraw
+from support.picture_kinds import KINDS
 
 from virc.core.errors import DataError
-from virc.reasoning.images import image_size, open_file, open_image, show, show_square
+from virc.reasoning.encoded import as_png
+from virc.reasoning.images import image_size, open_file, open_image, show, show_square, stored
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import Grid
 
@@ -430,3 +432,14 @@ def test_the_size_is_known_without_decoding() -> None:
 def test_the_size_of_what_cannot_be_shown_is_refused(data: bytes) -> None:
     with pytest.raises(DataError, match=r"it\.png"):
         image_size(data, "it.png")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_it_is_known_what_a_plain_program_shows_otherwise(name: str) -> None:
+    kind, ours = KINDS[name], open_image(KINDS[name].data, name)
+    found = stored(kind.data)
+    with Image.open(io.BytesIO(kind.data)) as image:
+        theirs = image.convert("RGB")
+    assert (found.differs, found.size) == (kind.why, ours.size)
+    assert (theirs.size == ours.size and theirs.tobytes() == ours.tobytes()) == (not kind.why)
+    assert not kind.why or stored(as_png(ours).data).differs == ""

@@ -61,7 +61,7 @@ def resolved(*sets: str, system: str = "tiny", **wanted: Any) -> Resolved:
 def result(**values: Any) -> Result:
     usual: dict[str, Any] = {
         "rows": 8, "dropped": 0, "longest": 9, "mean": 8.0, "total": 64, "percentiles": (8, 9, 9),
-        "images": 8, "shrunk": 0, "turned": 0, "looked_at": 8, "faults": {}, "otherwise": 0, "dataset": "rl",
+        "images": 8, "shrunk": 0, "looked_at": 8, "faults": {}, "otherwise": 0, "dataset": "rl",
         "protocol": read_protocol(EMBEDDED_FOLDER / FILE_NAME), "file": Path("rl.parquet"), "entry": {},
         "media": Path("/images"),
     }  # fmt: skip

@@ -2,11 +2,10 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-from PIL import ExifTags, Image
+from PIL import Image
 from stage_rows import COUNT, base_of_type, chat_protocol, drawn, request
 from tokenizers import Tokenizer
 
@@ -182,15 +181,3 @@ def test_tokens_of_an_image(size: tuple[int, int], tokens: int | None) -> None:
             image_tokens(size, rules)
     else:
         assert image_tokens(size, rules) == tokens
-
-
-def test_images_stored_turned_are_counted(rows: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "rows"
-    shutil.copytree(rows.parent, folder)
-    assert check(request(folder / rows.name)).turned == 0
-    for file in sorted((folder / "images").rglob("*.png"))[:2]:
-        exif = Image.Exif()
-        exif[ExifTags.Base.Orientation] = 6
-        with Image.open(file) as image:
-            image.save(file, exif=exif)
-    assert check(request(folder / rows.name)).turned >= 2

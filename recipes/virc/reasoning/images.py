@@ -85,6 +85,20 @@ class OpenedImage(msgspec.Struct, frozen=True):
         return self.pixels.size
 
 
+class StoredImage(msgspec.Struct, frozen=True):
+    """A picture's file, as a program takes it that knows nothing but `Image.open(FILE).convert("RGB")`.
+
+    Args:
+        size: (width, height) in px, upright.
+        mode: Pillow's.
+        differs: what keeps that program from showing it as `open_file` does; "": nothing.
+    """
+
+    size: Size
+    mode: str
+    differs: str = ""
+
+
 class Shown:
     """An image as the model sees it.
 
@@ -445,6 +459,22 @@ def image_size(source: bytes | Path, name: str) -> Size:
     if image.format != "TIFF" and (image.format != "PNG" or _EXIF.search(data)):
         turned = _turn(image) in range(5, 9)
     return (image.height, image.width) if turned else image.size
+
+
+def stored(source: bytes | Path) -> StoredImage:
+    """A picture's file as it is stored; most need not be decoded. Raises Exception: what Pillow and `open_file` do."""
+    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=readable()) as image:
+        is_deep = depth.is_deep(image) or image.mode.startswith(("I", "F"))  # before it is decoded
+        turn = 1 if image.format == "TIFF" else _turn(image)  # Pillow itself turns that
+        found = StoredImage(image.size[::-1] if turn in range(5, 9) else image.size, image.mode)
+        why = "turned" if turn != 1 else "over 8 bits" if is_deep else "transparent" * image.has_transparency_data
+        if not why:
+            is_dark = image.mode in ("L", "RGB") and mark_of(image) is None and depth.brightened(image)
+            return msgspec.structs.replace(found, differs="dark" if is_dark else "")
+        if why == "transparent" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
+            return found  # as screenshots are
+        taken = image.convert("RGB").tobytes()
+    return found if taken == open_file(source, "it").pixels.tobytes() else msgspec.structs.replace(found, differs=why)
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -259,11 +259,10 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
     result, config = prepared.result, prepared.resolved.config
     if prepared.resolved.kind == "rl":
         rl_setup.check(result, prepared.resolved, report)
-    if result.turned:
-        raise DataError(
-            f"{result.turned} images are stored turned (EXIF orientation), and LLaMA-Factory would show them so",
-            "store them upright: mogrify -auto-orient FILES",
-        )
+    if result.rewritten:
+        kinds = ", ".join(f"{why} {count}" for why, count in sorted(result.rewritten.items()))
+        pictures = f"{sum(result.rewritten.values())} of {result.images} images"
+        report.note(f"{pictures} are written as solving shows them, and not as LLaMA-Factory would ({kinds})")
     _check_sizes(prepared, report)
     if prepared.ignore:
         report.note(f"columns left out: {', '.join(prepared.ignore)}")

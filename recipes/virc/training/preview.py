@@ -193,6 +193,7 @@ def _checked(
         return None
     data = places[0] / "data"
     asked = prepare.rows_request(request, resolved, base, source, (data, places[1].folder / "data"))
+    asked = msgspec.structs.replace(asked, is_trial=True)
     environment = prepare.environment_of(resolved)
     if made:
         with _noted(missing):

@@ -49,7 +49,7 @@ class Length(msgspec.Struct, frozen=True):
         tokens: all of them.
         images: that it shows.
         shrunk: of them those over `max_pixels` or the base's own limit.
-        turned: of them those whose file says that it is to be shown turned (EXIF), which LLaMA-Factory does not heed.
+        differ: files of them that LLaMA-Factory would show otherwise than `open_file` does, each with why.
         fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
         fault: why it cannot be counted.
     """
@@ -57,7 +57,7 @@ class Length(msgspec.Struct, frozen=True):
     tokens: int = 0
     images: int = 0
     shrunk: int = 0
-    turned: int = 0
+    differ: dict[str | bytes, str] = {}
     fits: int = 0
     fault: str = ""
 
@@ -74,7 +74,7 @@ class Counted(msgspec.Struct):
         numbers: of the rows in their file.
         images: that each row shows.
         shrunk: of those, the ones over the limit of an image.
-        turned: images that LLaMA-Factory would show turned.
+        differ: as of `Length`, of each row that has such files, by its index.
         fits: the largest `max_pixels` with which the longer rows would fit; 0: there is none.
     """
 
@@ -83,7 +83,7 @@ class Counted(msgspec.Struct):
     numbers: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     images: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     shrunk: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
-    turned: int = 0
+    differ: dict[int, dict[str | bytes, str]] = msgspec.field(default_factory=dict)
     fits: int | None = None
 
     @property
@@ -95,6 +95,10 @@ class Counted(msgspec.Struct):
     def within(self) -> "array[int]":
         """Indices of the other rows."""
         return array("q", (at for at, tokens in enumerate(self.tokens) if tokens <= self.cutoff))
+
+    def files(self, chosen: Iterable[int]) -> list[str | bytes]:
+        """The files, each once, of the rows at those indices that LLaMA-Factory would show otherwise."""
+        return list(dict.fromkeys(file for at in chosen for file in self.differ.get(at, ())))
 
     def longest(self, most: int) -> list[int]:
         """Indices of the longest rows that are within the cutoff, the longest first."""
@@ -134,10 +138,11 @@ def count(
             number = counted.numbers[len(counted.tokens)]
             if length.fault:
                 raise DataError(f"row {number}: {length.fault}")
+            if length.differ:
+                counted.differ[len(counted.tokens)] = length.differ
             counted.tokens.append(length.tokens)
             counted.images.append(length.images)
             counted.shrunk.append(length.shrunk)
-            counted.turned += length.turned
             if length.tokens > cutoff:
                 counted.fits = length.fits if counted.fits is None else min(counted.fits, length.fits)
         on_row(len(counted.tokens))

@@ -1,18 +1,15 @@
 """How many tokens LLaMA-Factory makes of rows, images included, counted without it.
 
 Written from what 0.9.5 does with the templates qwen2_vl and qwen3_vl_nothink: a message with its marks is one text for
-the tokenizer, and an image is resized by LLaMA-Factory before the base's own image processor resizes it again. Sizes
-are those in the files' headers: no camera's note that an image lies on its side is heeded there.
+the tokenizer, and an image is resized by LLaMA-Factory before the base's own image processor resizes it again.
 """
 
-import io
 import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import msgspec
-from PIL import ExifTags, Image
 
 from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
@@ -21,7 +18,7 @@ from virc.data.check.survey import USUAL_SYSTEM
 from virc.data.rows.record import MARK
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
-from virc.reasoning.images import readable
+from virc.reasoning.images import StoredImage, stored
 from virc.reasoning.resize import Grid
 from virc.training.lengths.counted import BaseCounting, Length, Text
 
@@ -130,16 +127,16 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
     system = system or _SYSTEMS.get(template(counting.model_type), "")
     text += _system_tokens(counting.base, system) - len(row.files)
     try:
-        headers = [_header(file) for file in row.files]
-        sizes = [size for size, _ in headers]
+        found = [_stored(file) for file in row.files]
+        sizes = [each.size for each in found]
         tokens = text + sum(image_tokens(size, counting) for size in sizes)
     except ValueError as error:
         return Length(fault=clause(error))
     most = min(counting.max_pixels, counting.grid.max_pixels)
     shrunk = sum(width * height > most for width, height in sizes)
-    turned = sum(turned for _, turned in headers)
+    differ = {file: why for file, each in zip(row.files, found, strict=True) if (why := _differs(each, counting))}
     fits = _fitting(counting, text, sizes) if tokens > counting.cutoff else 0
-    return Length(tokens, len(sizes), shrunk, turned, fits)
+    return Length(tokens, len(sizes), shrunk, differ, fits)
 
 
 def _fitting(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
@@ -166,11 +163,18 @@ def _system_tokens(base: Path, system: str) -> int:
     return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
 
 
-def _header(file: str | bytes) -> tuple[Size, bool]:
-    """(width, height) in px as the file is stored, and whether it is to be shown turned (EXIF)."""
+def _differs(image: StoredImage, counting: Counting) -> str:
+    """Why LLaMA-Factory does not show an image as it is shown elsewhere; "": it does.
+
+    It brings an image to other sizes as it is stored, and of one of few colours leaves pixels out.
+    """
+    resized = not counting.min_pixels <= math.prod(image.size) <= counting.max_pixels
+    return image.differs or "palette" * (resized and image.mode in ("1", "P"))
+
+
+def _stored(file: str | bytes) -> StoredImage:
     try:
-        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=readable()) as image:
-            return image.size, image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return stored(file if isinstance(file, bytes) else Path(file))
     except Exception as error:  # decoders raise nearly everything on hostile bytes
         name = "in the row" if isinstance(file, bytes) else plain(file, 200)
         raise ValueError(f"the image {name} cannot be opened: {clause(error)}") from None

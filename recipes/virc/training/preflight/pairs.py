@@ -5,7 +5,7 @@ which takes replies one by one, the rows are written anew.
 """
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -43,9 +43,9 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
         places = set(chosen)
         rows = [row for at, row in enumerate(read.rows()) if at in places]
         parts = order.parts(rows, request.curriculum, request.seed) if request.curriculum else {}
-        source = _replies(request, read.protocol, [*parts.values()] or [rows])
+        source = _replies(request, read.protocol, [*parts.values()] or [rows], longer.files(chosen))
     else:
-        source, parts = taken(request, read, chosen)
+        source, parts = taken(request, read, chosen, longer)
     found = result(read, source, longer, chosen, parts)
     total = sum(better.tokens[at] + worse.tokens[at] for at in chosen)
     number = len(chosen) * (2 if request.feedback else 1)
@@ -88,12 +88,14 @@ def _longer(one: Counted, other: Counted) -> Counted:
     )
 
 
-def _replies(request: PairsRequest, protocol: Protocol, parts: Sequence[Sequence[Row]]) -> Source:
+def _replies(
+    request: PairsRequest, protocol: Protocol, parts: Sequence[Sequence[Row]], files: Collection[str | bytes]
+) -> Source:
     """The replies of pairs as rows of their own, each with whether it is wanted."""
     if request.folder is None:
         raise UsageError("KTO learns from replies one by one, and no folder is named for these")
     with fresh_folder(request.folder) as new:
-        store, file = InPlace(new), new / f"{_NAME}.json"
+        store, file = InPlace(new, request, files), new / f"{_NAME}.json"
         with file.open("w", encoding="utf-8") as out:
             for at, (record, wanted) in enumerate(chain.from_iterable(map(one_by_one, parts))):
                 row = sft.row_of(msgspec.structs.replace(record, extra={}), store.names(record))

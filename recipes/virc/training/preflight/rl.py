@@ -327,7 +327,6 @@ def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Re
     return Result(
         **counted_fields(trained.found, counted, chosen, trained.faults),
         shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
-        turned=0,  # images are shown upright
         otherwise=trained.found.rows - systems,
         protocol=trained.part.protocol,
         file=request.home / TRAIN,

@@ -3,7 +3,7 @@
 import shlex
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
+from virc.core.parallel import in_order
 from virc.data.check import llamafactory, plain
 from virc.data.check.coordinates import rules_for
 from virc.data.check.images import file_of
@@ -26,6 +27,8 @@ from virc.data.formats.sft import guessed
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
 from virc.models.chat_protocol import read_protocol
+from virc.reasoning.encoded import as_png
+from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
@@ -41,6 +44,9 @@ _UNITS: dict[Coordinates, str] = {
     "thousand": "thousandths of the sides",
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
+_FEW_FILES = 50
+"""Images that one process has written anew before another has started."""
+
 OnProgress = Callable[[str], None]
 
 
@@ -67,7 +73,7 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         read.measure, request, "cutoff_len", read.rows(), read.found.rows, request.probe, read.protocol.coordinates,
         on_progress,
     )  # fmt: skip
-    source, parts = taken(request, read, chosen)
+    source, parts = taken(request, read, chosen, counted)
     return result(read, source, counted, chosen, parts)
 
 
@@ -106,16 +112,19 @@ def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Stu
     return Studied(source, found, closely.doubts, protocol, partial(lengths, rules))
 
 
-def taken(request: SftRequest, read: Studied, chosen: Sequence[int]) -> tuple[Source, dict[str, list[Row]]]:
+def taken(
+    request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
+) -> tuple[Source, dict[str, list[Row]]]:
     """The file with the rows to train on, and the parts of a curriculum; `chosen` are places of rows."""
-    if not request.curriculum and len(chosen) == read.found.rows and read.source.as_engines_read:
+    as_they_are = read.source.as_engines_read and not counted.differ
+    if not request.curriculum and len(chosen) == read.found.rows and as_they_are:
         return read.source, {}
     places, parts = set(chosen), dict[str, list[Row]]()
     rows: Iterable[Row] = (row for at, row in enumerate(read.rows()) if at in places)
     if request.curriculum:
         parts = order.parts(rows, request.curriculum, request.seed)
         rows = chain.from_iterable(parts.values())
-    return _other(read.source, rows, request.folder, read.protocol), parts
+    return _other(read.source, rows, request, read.protocol, counted.files(chosen)), parts
 
 
 def result(
@@ -129,7 +138,6 @@ def result(
     return Result(
         **counted_fields(read.found, counted, chosen, read.faults),
         shrunk=sum(counted.shrunk[at] for at in chosen),
-        turned=counted.turned,
         otherwise=read.found.rows - read.found.with_system(read.protocol.system),
         protocol=read.protocol,
         file=source.file.absolute(),
@@ -137,6 +145,7 @@ def result(
         entry=entry,
         media=source.media.absolute(),
         parts={name: len(rows) for name, rows in parts.items()},
+        rewritten=dict(Counter(why for at in chosen for why in counted.differ.get(at, {}).values())),
     )
 
 
@@ -228,16 +237,21 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
         )
 
 
-def _other(source: Source, rows: Iterable[Row], folder: Path | None, protocol: Protocol) -> Source:
-    """Some rows of a file, or all in another order, as a separate dataset, whose images stay where they are."""
-    if folder is None:
+def _other(
+    source: Source, rows: Iterable[Row], request: SftRequest, protocol: Protocol, files: Collection[str | bytes]
+) -> Source:
+    """Some rows of a file, or all in another order, as a separate dataset; images stay where they are but for those
+    files.
+    """
+    if request.folder is None:
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
-    with fresh_folder(folder) as new:
-        records = (_trained_on(row.known()) for row in rows)
-        target = pairs if source.holds == "pairs" else sft
-        target.write(new, source.name, records, Writing(InPlace(new)))
+    with fresh_folder(request.folder) as new:
+        as_they_are = source.as_engines_read
+        records = (row.known() if as_they_are else _trained_on(row.known()) for row in rows)
+        target = get(source.format) if as_they_are else pairs if source.holds == "pairs" else sft
+        target.write(new, source.name, records, Writing(InPlace(new, request, files)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
-    return only_source(folder)
+    return only_source(request.folder)
 
 
 def _trained_on(record: Record) -> Record:
@@ -246,11 +260,29 @@ def _trained_on(record: Record) -> Record:
 
 
 class InPlace(PictureStore):
-    """Gives images the names by which LLaMA-Factory finds them from anywhere; those within rows are written."""
+    """Gives images the names by which LLaMA-Factory finds them; those within rows are written.
+
+    Args:
+        files: images, or files that are to be, that the folder gets as they are shown.
+    """
+
+    def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes]) -> None:
+        super().__init__(folder)
+        self._shown: dict[str | bytes, str] = {}
+        if not request.is_trial:
+            images = in_order(_as_shown, files, max(1, min(request.workers, len(files) // _FEW_FILES)))
+            self._shown = {file: self.add(Picture("", data=png)) for file, png in zip(files, images, strict=True)}
 
     def name(self, picture: Picture, record: Record) -> str:
-        """The path of the file."""
-        return super().name(picture, record) if picture.data is not None else str(Path(file_of(picture)).absolute())
+        """The path of the file, or the name of the one in the folder."""
+        file = file_of(picture) if picture.data is None else picture.data
+        if found := self._shown.get(file):
+            return found
+        return str(Path(file).absolute()) if isinstance(file, str) else super().name(picture, record)
+
+
+def _as_shown(file: str | bytes) -> bytes:
+    return as_png(open_image(file if isinstance(file, bytes) else Path(file), "an image")).data
 
 
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
         loads: files of tools of the user's own that the rows' chat protocol may name.
         workers: processes that count.
         curriculum: the parts that rows are put in; `seed` is of the order within them, None: as written.
+        is_trial: nothing is trained, so no image is written anew.
     """
 
     source: Source
@@ -45,6 +46,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
     curriculum: Curriculum | None = None
     seed: int | None = None
+    is_trial: bool = False
 
 
 class SftRequest(RowsRequest, frozen=True, kw_only=True, tag="solutions"):
@@ -115,7 +117,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         percentiles: 50, 90 and 99, of the same rows.
         images: shown in the rows it trains on.
         shrunk: of them those over `max_pixels` or the base's own limit; boxes in pixels no longer fit them.
-        turned: images of all rows that LLaMA-Factory would show turned: it does not heed EXIF, as `virc solve` does.
+        rewritten: of them those that LLaMA-Factory would not show as `virc solve` does, by the reason; the rows to
+            train on have them as they are shown.
         looked_at: rows whose images were decoded and whose turns were parsed.
         faults: of those, rows with a fault of each kind that does not keep LLaMA-Factory from training on them.
         otherwise: rows with another system message than the chat protocol's.
@@ -137,7 +140,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     percentiles: tuple[int, int, int]
     images: int
     shrunk: int
-    turned: int
     looked_at: int
     faults: dict[str, int]
     otherwise: int
@@ -151,4 +153,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     lacking: dict[str, int] = {}
     lacks: str = ""
     parts: dict[str, int] = {}
+    rewritten: dict[str, int] = {}
     of_no_source: dict[str, int] = {}

@@ -1,0 +1,109 @@
+"""Rows are trained with their images as solving shows them."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from stage_rows import chat_protocol, request
+from support.picture_kinds import KINDS, write
+
+from virc.core.errors import UsageError
+from virc.data.check.llamafactory import file_of
+from virc.data.formats.registry import get, only_source
+from virc.reasoning.images import open_image
+from virc.training.preflight import pairs, sft
+from virc.training.preflight.types import PairsRequest, Result
+
+WHY = Counter(kind.why for kind in KINDS.values() if kind.why)
+
+
+def rows_of_kinds(folder: Path, **more: Any) -> Path:
+    """A file with a row for each kind of picture."""
+    turns = [{"role": "user", "content": "<image>What is it?"}, {"role": "assistant", "content": "a box"}]
+    names = write(folder / "images")
+    rows = [{"id": name, "messages": turns, "images": [f"images/{file}"], **more} for name, file in names.items()]
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chat_protocol(folder, system="")
+    return file
+
+
+def files(found: Result) -> dict[Any, str]:
+    """The file that LLaMA-Factory opens for each row, by the row's id."""
+    source = only_source(found.file)
+    records = [row.known() for row in get(source.format).read(source)]
+    return {record.id: file_of(record.images[0]) for record in records}
+
+
+def plain(file: str | Path) -> Image.Image:
+    """A picture as LLaMA-Factory opens it."""
+    with Image.open(file) as image:
+        return image.convert("RGB")
+
+
+def test_every_kind_of_picture_is_trained_as_it_is_solved(tmp_path: Path) -> None:
+    file = rows_of_kinds(tmp_path / "rows")
+    found = sft.check(request(file, folder=tmp_path / "run"))
+    assert (found.rewritten, found.rows, found.images) == (WHY, len(KINDS), len(KINDS))
+    for name, taken in files(found).items():
+        own = file.parent / "images" / Path(taken).name
+        assert own.is_file() == (not KINDS[name].why), "what differs is written, and nothing else"
+        image, ours = plain(taken), open_image(KINDS[name].data, name)
+        assert (image.size, image.tobytes()) == (ours.size, ours.tobytes()), name
+    written = [each.name for each in (tmp_path / "run" / "images").iterdir()]
+    again = sft.check(request(file, folder=tmp_path / "again", workers=2))
+    assert sorted(written) == sorted(each.name for each in (tmp_path / "again" / "images").iterdir())
+    assert {Path(each).name for each in files(again).values()} == {Path(each).name for each in files(found).values()}
+    assert sft.check(request(found.file)).rewritten == {}, "rows that were written are taken as they are"
+
+
+def test_only_pictures_of_rows_that_are_trained_on_are_written(tmp_path: Path) -> None:
+    file = rows_of_kinds(tmp_path / "rows")
+    found = sft.check(request(file, folder=tmp_path / "probe", probe=3))
+    assert found.images == 3
+    written = [*(tmp_path / "probe").glob("images/*")]
+    assert len(written) == sum(found.rewritten.values()) <= 3
+
+
+def test_a_trial_counts_and_writes_no_picture(tmp_path: Path) -> None:
+    file = rows_of_kinds(tmp_path / "rows")
+    found = sft.check(request(file, folder=tmp_path / "trial", is_trial=True))
+    assert found.rewritten == WHY
+    assert not (tmp_path / "trial" / "images").exists()
+    with pytest.raises(UsageError, match="no folder"):
+        sft.check(request(file))
+
+
+@pytest.mark.parametrize("limits", [{"max_pixels": 9000}, {"min_pixels": 9500}], ids=str)
+def test_few_colours_are_written_where_the_engine_would_resize_them(limits: dict[str, int], tmp_path: Path) -> None:
+    file = rows_of_kinds(tmp_path / "rows")
+    found = sft.check(request(file, folder=tmp_path / "run", **limits))
+    opened = {
+        name: Image.open(file.parent / "images" / each).mode for name, each in write(file.parent / "images").items()
+    }
+    few = [name for name, mode in opened.items() if mode in ("1", "P") and not KINDS[name].why]
+    assert found.rewritten == WHY | {"palette": len(few)}
+    assert all(plain(files(found)[name]).mode == "RGB" for name in few)
+
+
+@pytest.mark.parametrize("feedback", [False, True], ids=["pairs", "one by one"])
+def test_pairs_are_trained_as_solved_too(feedback: bool, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "<image>What is it?"}]
+    sides = {side: {"role": "assistant", "content": side} for side in ("chosen", "rejected")}
+    file = rows_of_kinds(tmp_path / "rows", **sides)
+    rows = [{**json.loads(line), "messages": turns} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    usual = {"name": "tiny", "cutoff": 2048, "min_pixels": 3136, "max_pixels": 12_845_056}
+    asked = PairsRequest(
+        source=only_source(file), base=request(file).base, folder=tmp_path / "run", feedback=feedback, **usual
+    )
+    found = pairs.check(asked)
+    assert found.rewritten == WHY
+    source = only_source(found.file)
+    shown = [file_of(row.known().images[0]) for row in get(source.format).read(source)]
+    assert {plain(each).tobytes() for each in shown} == {
+        open_image(kind.data, name).tobytes() for name, kind in KINDS.items()
+    }
