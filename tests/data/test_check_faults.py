@@ -77,7 +77,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
         "mark_misplaced", "of assistant", 1,
         lambda rows, _: (content(rows, 0, -1, "$", "<image>"), rows[0]["images"].append(rows[0]["images"][0])),
     ),
-    ("mark_foreign", "<video>", 1, lambda rows, _: content(rows, 0, 1, "Question:", "Question: <video>")),
+    ("row", "<video>", 1, lambda rows, _: content(rows, 0, 1, "Question:", "Question: <video>")),
     ("image_missing", "there is no file", 1, lambda rows, folder: image(rows, folder, 0, 0).unlink()),
     ("image_outside", "outside the dataset's folder", 1, outside),
     ("image_broken", "damaged or cut short", 1, lambda rows, folder: new_file(

@@ -136,7 +136,7 @@ def _check_format(source: Source, resolved: Resolved) -> None:
         hint = f"virc data convert {rows} --to DIR --format batch writes their problems, which need an `answer` each"
     elif resolved.kind == "dpo":
         hint = f"pairs of a model's own solutions: {solving(source, '--pairs right')}"
-    elif source.holds in ("problems", "prompts"):
+    elif source.holds in ("problems", "prompts") and not units:
         hint = f"solve them: {solving(source)}"
         if resolved.kind == "rl":
             whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"

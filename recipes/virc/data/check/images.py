@@ -59,9 +59,9 @@ def _decoded(picture: Picture) -> DecodedImage:
         where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
         return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
     except OSError as error:
-        kind = "image_outside" if error.errno == errno.EPERM else "image_unreadable"
-        links = "; of links, only one to a folder, beside the file of rows, is followed"
-        return DecodedImage(fault=Fault(kind, f"{name}: {clause(error)}{links * (kind == 'image_outside')}"))
+        if error.errno == errno.EPERM:
+            return DecodedImage(fault=_outside(name, error))
+        return DecodedImage(fault=Fault("image_unreadable", f"{name}: {clause(error)}"))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
 
@@ -90,14 +90,18 @@ def is_there(picture: Picture, anywhere: bool) -> bool:
         return False
 
 
+def _outside(name: str, error: OSError) -> Fault:
+    links = "of links, only one to a folder, beside the file of rows, is followed"
+    return Fault("image_outside", f"{name}: {clause(error)}; {links}")
+
+
 def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
-    """The faults of images that engines open, and that nothing copies: they are not in the dataset's folder."""
+    """The faults of images that LLaMA-Factory opens, and that nothing copies: they are not in the dataset's folder."""
     for picture in pictures:
         try:
             picture.path()
         except OSError as error:
-            sentence = f"{plain(picture.name, 120)}: {clause(error)}; --clean and convert copy no such file"
-            yield Fault("image_outside", sentence)
+            yield _outside(plain(picture.name, 120), error)
 
 
 def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:

@@ -52,9 +52,12 @@ def shown_by(source: Source, rows: Iterable[Row]) -> tuple[Protocol, bool]:
     Raises:
         DataError: they show none, or several.
     """
-    known = [row for row in rows if row.record]
+    rows = list(rows)
+    known = [row for row in rows if row.record] or rows
+    records = [row.known() for row in known]
     try:
-        found = study([row.known() for row in known], numbers=[row.number for row in known])
+        system = "" if source.format == "conversation" else None  # which such files do not have
+        found = study(records, numbers=[row.number for row in known], system=system)
     except DataError as error:
         raise DataError(
             f"the rows of {source.file} do not show one chat protocol, which the model needs: {error.message}",

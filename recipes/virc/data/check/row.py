@@ -7,6 +7,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -43,8 +44,9 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     opened = [each.fault for each in found if each.fault]
     faults = [
         *(each for each in check_unopened(row, rules.holds, rules.protocol) if not (opened and each.kind == "image_missing")),
-        *(opened or (msgspec.structs.replace(each, stops=False) for each in images.outside(record.images) if anywhere)),
-        *(msgspec.structs.replace(each, stops=False) for each in _doubts(row.record, record, found, shown, rules)),
+        *opened,
+        *(msgspec.structs.replace(each, stops=False) for each in chain(
+            images.outside(record.images) if anywhere else (), _doubts(row.record, record, found, shown, rules))),
     ]
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None

@@ -17,7 +17,7 @@ from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for, read_row
 from virc.data.rows import verl as verl_rows
-from virc.data.rows.record import MARK, Picture, Record, final_answer, images_of
+from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of
 from virc.data.rows.unread import KNOWN, PICTURES
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, parse, printable
@@ -135,6 +135,7 @@ def answered(record: Record) -> Record:
 def complete(record: Record) -> Record:
     """The record with an answer, if all else is as verl needs it. Raises DataError as `write` does."""
     answer = final_answer(record) if record.answer is None else record.answer
+    check_texts(record)
     if fault := _fault(record, answer):
         raise DataError(f"record {record.id!r} {fault}")
     return msgspec.structs.replace(record, answer=answer)

@@ -26,11 +26,11 @@ from virc.solving.sources.picture_files import ENDINGS
 MARK = turns.MARK
 
 PLACEHOLDERS = re.compile(
-    r"(?!(?-i:<image>))<image>|</?(?:img|video|audio|speech|bbox|ref-object|cot-process|img_context|image_?(?:here|placeholder"
-    r"|soft_token)|(?:start|end)_of_(?:image|video))>"
+    r"(?!(?-i:<image>))<image>|<(bbox|ref-object|cot-process)>(?!.*</\1>)"
+    r"|</?(?:img|video|audio|speech|img_context|image_?(?:here|placeholder|soft_token)|(?:start|end)_of_(?:image|video))>"
     r"|<\|?(?:image|video|audio|vision|media)_(?:pad|start|end|bos|eos|token|content|begin)\|?>"
     r"|<\|(?:image|video|audio)(?:_\d+)?\|>|<\|(?:begin|end)_of_(?:image|video|audio)\|>|\[img(?:_break|_end)?\]",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 """What trainers and models put where a picture, a box or other media stand: in a text it would be learnt as a word."""
 
