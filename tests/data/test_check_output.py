@@ -45,7 +45,12 @@ def test_as_many_faults_of_each_kind_are_told_as_asked_for_and_all_are_counted(t
     lines = checked(folder, "--first", 2).out.splitlines()
     assert sum(": tags: " in line for line in lines) == 2
     assert sum(": marks: " in line for line in lines) == 1
-    assert lines[-4:] == ["7 rows, 1 good, faults:", "  tags 6 (training takes such rows)", "  image_missing 1", "  marks 1"]
+    assert lines[-4:] == [
+        "7 rows, 1 good, faults:",
+        "  tags 6 (training takes such rows)",
+        "  image_missing 1",
+        "  marks 1",
+    ]
     assert [fault["row"] for fault in report(folder, "--first", 1)["first"]] == [2, 3, 4]
 
 
@@ -219,7 +224,10 @@ def test_faults_of_problems_are_found(batches: Path, row: dict[str, Any], kind: 
 
 
 def test_a_problem_may_have_accepted_answers_alone(batches: Path) -> None:
-    lines(batches / "train.jsonl", [problem(1, "0.png", answer=None, answers=["a", "b"]), problem(2, "0.png", answer=None)])
+    lines(
+        batches / "train.jsonl",
+        [problem(1, "0.png", answer=None, answers=["a", "b"]), problem(2, "0.png", answer=None)],
+    )
     found = report(batches / "train.jsonl")
     assert (found["faults"], found["datasets"][0]["counts"]["unanswered"]) == ({"no_answer": 1}, 1)
 

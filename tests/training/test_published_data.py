@@ -1,7 +1,5 @@
 """From rows as they were published to a stage: train names the command that converts them, and reads what it writes."""
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -36,9 +34,7 @@ def train(system: str, stage: str, data: object) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=[] if case in FEW else pytest.mark.integration) for case in CASES]
 )
-def test_published_rows_are_trained_on(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_published_rows_are_trained_on(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     system, _, stage = case.rpartition("-")
     file = CASES[case](tmp_path / "published").relative_to(tmp_path)

@@ -17,14 +17,16 @@ _UNMARKED = ((b"[\x00", "utf-16-le"), (b"{\x00", "utf-16-le"), (b"\x00[", "utf-1
 """How JSON in UTF-16 begins where nothing marks it."""
 _CHUNK = 2**20
 _MAX_LOOKED_AT = 2**26  # bytes in which the first letter beyond ASCII is looked for
-_CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uff60]")
+_EASTERN = re.compile("[\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff60]")
+_UNLIKELY = re.compile("[\uff61-\uff9f\ue000-\uf8ff]")  # half-width and private signs: it is another encoding
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 
 
 def encoding_of(file: IO[bytes]) -> str | None:
     """The encoding of a text file that begins here, by Python's name; None: UTF-8 without a mark.
 
-    The file stands at its beginning afterwards. GBK is told from others by its letters: nearly all are Chinese.
+    The file stands at its beginning afterwards. GBK and Shift-JIS are told from others by their letters: nearly all are
+    Chinese or Japanese.
     """
     try:
         head = file.read(4)
@@ -36,7 +38,7 @@ def encoding_of(file: IO[bytes]) -> str | None:
             if not (chunk := file.read(_CHUNK)):
                 return None
             if not chunk.isascii():
-                return None if _decoded(chunk, "utf-8") is not None else _chinese(chunk)
+                return None if _decoded(chunk, "utf-8") is not None else _eastern(chunk)
         return None
     finally:
         file.seek(0)
@@ -60,9 +62,19 @@ def _decoded(chunk: bytes, encoding: str) -> str | None:
         return None
 
 
-def _chinese(chunk: bytes) -> str | None:
-    letters = "".join(_BEYOND_ASCII.findall(_decoded(chunk, "gb18030") or ""))
-    return "gb18030" if letters and len(_CHINESE.findall(letters)) >= 0.9 * len(letters) else None
+def guessed(text: bytes) -> str | None:
+    """The encoding that a text which is not UTF-8 seems to be in, GBK or Shift-JIS; its last letter may be cut."""
+    for encoding, name in (("gb2312", "gb18030"), ("cp932", "cp932"), ("gb18030", "gb18030")):
+        decoded = _decoded(text, encoding)
+        if decoded is not None and not _UNLIKELY.search(decoded):
+            return name
+    return None
+
+
+def _eastern(chunk: bytes) -> str | None:
+    encoding = guessed(chunk)
+    letters = "".join(_BEYOND_ASCII.findall(_decoded(chunk, encoding) or "")) if encoding else ""
+    return encoding if letters and len(_EASTERN.findall(letters)) >= 0.9 * len(letters) else None
 
 
 class _Recoded(io.RawIOBase):

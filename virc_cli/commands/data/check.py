@@ -13,7 +13,15 @@ from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, 
 if TYPE_CHECKING:
     from virc.data.check.run import DatasetReport, LocatedFault, Report
 
-FAILURE: dict[str, object] = {"rows": None, "good": None, "faults": None, "stops": None, "first": [], "datasets": [], "clean": None}
+FAILURE: dict[str, object] = {
+    "rows": None,
+    "good": None,
+    "faults": None,
+    "stops": None,
+    "first": [],
+    "datasets": [],
+    "clean": None,
+}
 
 
 def command(

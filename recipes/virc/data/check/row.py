@@ -43,10 +43,18 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     shown = images.sizes_shown(record, [each.size for each in found], rules)
     opened = [each.fault for each in found if each.fault]
     faults = [
-        *(each for each in check_unopened(row, rules.holds, rules.protocol) if not (opened and each.kind == "image_missing")),
+        *(
+            each
+            for each in check_unopened(row, rules.holds, rules.protocol)
+            if not (opened and each.kind == "image_missing")
+        ),
         *opened,
-        *(msgspec.structs.replace(each, stops=False) for each in chain(
-            images.outside(record.images) if anywhere else (), _doubts(row.record, record, found, shown, rules))),
+        *(
+            msgspec.structs.replace(each, stops=False)
+            for each in chain(
+                images.outside(record.images) if anywhere else (), _doubts(row.record, record, found, shown, rules)
+            )
+        ),
     ]
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None

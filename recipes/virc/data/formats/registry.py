@@ -73,7 +73,8 @@ class LaidOut(msgspec.Struct, frozen=True):
         """What its rows are."""
         if self.layout.chosen is not None:
             return "pairs"
-        solved = self.layout.messages is not None or (self.protocol and self.layout.reply is not None)
+        talks = self.layout.messages is not None or self.layout.replied is not None
+        solved = talks or (self.protocol and self.layout.reply is not None)
         return "solutions" if solved else "problems"
 
     @property
@@ -120,6 +121,10 @@ class Source(msgspec.Struct, frozen=True):
             return said
         layout, protocol = self.laid_out.layout, self.laid_out.protocol
         units = layout.coordinates or (protocol.coordinates if protocol else "original")
+        if layout.objects is not None:
+            said += (
+                f"boxes of {layout.objects} are written in {UNITS[units]}; virc train writes what its base counts",
+            )
         if layout.boxes is not None and units != "original":
             said += (f"boxes are counted in {UNITS[units]}, and become pixels of the file",)
         return (*self.laid_out.reasons, *said)

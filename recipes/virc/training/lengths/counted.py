@@ -36,7 +36,7 @@ class BaseCounting(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A row to be counted: its messages, and the files of its images, or these themselves, in the order of their marks."""
+    """A row to be counted: its messages, and the names of its images, or their files, in the order of their marks."""
 
     messages: tuple[Message, ...]
     files: tuple[str | bytes, ...]
@@ -129,7 +129,9 @@ def count(
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
             yield [
-                Text(record.messages, tuple(file_of(each) if each.data is None else each.data for each in record.images))
+                Text(
+                    record.messages, tuple(file_of(each) if each.data is None else each.data for each in record.images)
+                )
                 for record in records
             ]
 

@@ -21,7 +21,7 @@ from virc.core.text import clause, did_you_mean
 from virc.data.check import plain as plain_rows
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, Rules
-from virc.data.check.row import check_row, check_unopened, unread, unread_columns
+from virc.data.check.row import check_row, check_unopened, unread
 from virc.data.check.survey import Survey, survey
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices, sought
 from virc.data.formats import prompts, rl
@@ -41,12 +41,7 @@ from virc.rewards.sources import Speaker
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.rl import Counting, counting, lengths, shown
 from virc.training.preflight import order
-from virc.training.preflight.sft import (
-    check_coordinates,
-    check_found,
-    count_rows,
-    counted_fields,
-)
+from virc.training.preflight.sft import check_coordinates, check_found, count_rows, counted_fields
 from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]

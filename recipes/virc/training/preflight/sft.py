@@ -99,6 +99,9 @@ class Studied(msgspec.Struct, frozen=True):
 def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Studied:
     """Go through all rows, and through some closely; errors as of `check`."""
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
+    if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
+        layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
+        source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
     unopened = partial(check_unopened, holds=source.holds)
     found = survey(get(source.format).read(source), unopened, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
