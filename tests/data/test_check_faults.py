@@ -61,7 +61,7 @@ def twice(message: dict[str, str]) -> None:
 
 CALL = '<think>t</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
 BROKEN: list[tuple[str, str, int, Change]] = [
-    ("no_messages", "drops such a row", 1, lambda rows, _: rows[0].update(messages=[], images=[])),
+    ("no_messages", "drop such a row", 1, lambda rows, _: rows[0].update(messages=[], images=[])),
     ("roles", "message 3 is of user", 1, lambda rows, _: rows[0]["messages"][2].update(role="user")),
     ("row", "the role 'function'", 1, lambda rows, _: rows[0]["messages"][2].update(role="function")),
     ("row", "no text as content", 1, lambda rows, _: rows[0]["messages"][2].pop("content")),

@@ -11,7 +11,7 @@ from stage_rows import chat_protocol, request
 from support.picture_kinds import KINDS, write
 
 from virc.core.errors import UsageError
-from virc.data.check.llamafactory import file_of
+from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
 from virc.reasoning.images import open_image
 from virc.training.preflight import pairs, sft

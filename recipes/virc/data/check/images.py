@@ -101,7 +101,8 @@ def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
         try:
             picture.path()
         except OSError as error:
-            yield _outside(plain(picture.name, 120), error)
+            if error.errno == errno.EPERM:
+                yield _outside(plain(picture.name, 120), error)
 
 
 def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> list[Size | None]:

@@ -30,7 +30,7 @@ from virc.scoring.score import is_list_text
 
 _OF_LLAMAFACTORY: Sequence[Holds] = ("solutions", "pairs")
 """What rows are of which LLaMA-Factory opens the images, wherever they are."""
-_DROPPED = "LLaMA-Factory drops such a row"
+_DROPPED = "engines drop such a row, or stop"
 
 
 def check_row(rules: Rules, row: Row) -> RowResult:
@@ -104,11 +104,14 @@ def check_unopened(row: Row, holds: Holds, protocol: Protocol | None = None) -> 
     anywhere = holds in _OF_LLAMAFACTORY
     if not anywhere:
         if not (record.question or "").strip():
-            yield Fault("no_question", "nothing is asked: neither a judge nor a reward knows the question")
+            known = bool(record.messages)  # by the chat protocol, where the row itself does not have it
+            yield Fault("no_question", "its question is not known by itself", stops=not known)
         if not (record.answer or "").strip() and "boxes" not in record.extra:
             yield Fault("no_answer", "it has no answer to hold replies against")
         if not record.images and (protocol is None or needs_picture(protocol)):
             yield Fault("no_image", "it has no image, and none of the system's tools finds any")
+        if sentence := not_offered(record):
+            yield Fault("answer_not_offered", sentence)
     for picture in record.images:
         if not is_there(picture, anywhere):
             yield Fault("image_missing", f"there is no file {plain(picture.name, 120)}")
@@ -196,9 +199,7 @@ def _doubts(
 
 
 def _answers(record: Record) -> Iterator[Fault]:
-    """The faults of an answer that no reply would match: it is none of the choices, or is the text of a list."""
-    if sentence := not_offered(record):
-        yield Fault("answer_not_offered", sentence)
+    """The fault of an only answer that is the text of a list: no answer would be right."""
     if record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
         given = plain(record.answer, 40)
         yield Fault("answer_list", f"its answer {given!r} is the text of a list; `answers` holds lists")

@@ -21,7 +21,7 @@ from virc.core.text import clause, did_you_mean
 from virc.data.check import plain as plain_rows
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, Rules
-from virc.data.check.row import check_row, check_unopened, unread
+from virc.data.check.row import check_conversation, check_row, check_unopened, unread
 from virc.data.check.survey import Survey, survey
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices, sought
 from virc.data.formats import prompts, rl
@@ -71,6 +71,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
                 yield Row(row.number, fault=DataError(message))
 
     def _made(self, change: Change, row: Row) -> Iterator[Record]:
+        if row.record and row.record.messages:  # what follows takes a whole conversation for granted
+            for fault in check_conversation(row.record, self.source.holds):
+                raise DataError(fault.message)
         found, _ = changed(change, row)
         if found.record is None:
             raise found.fault or DataError("it cannot be read")

@@ -2,11 +2,13 @@
 
 import json
 import random
+import shutil
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from PIL import Image
 
 Row = dict[str, Any]
@@ -14,24 +16,49 @@ Change = Callable[[list[Row], random.Random], object]
 PICTURES = ("a.png", "b.png")
 
 
-def draw(folder: Path, seed: int) -> tuple[Path, str]:
-    """A file of rows and the stage that trains on such, drawn with a seed; its pictures lie beside it."""
+def draw(folder: Path, seed: int, made: Path) -> tuple[Path, str, tuple[str, ...]]:
+    """A file of rows, the stage that trains on such and its options, drawn with a seed; pictures lie beside the file.
+
+    Args:
+        made: a folder of rows of `virc data synth` in the formats sft, rl and prompts.
+    """
     chance = random.Random(seed)
+    kind = chance.choice(list(KINDS))
+    if kind in MADE:
+        return _of_made(folder, kind, made, chance)
     folder.mkdir()
     for name, size in zip(PICTURES, ((224, 168), (112, 140)), strict=True):
         Image.radial_gradient("L").resize(size).save(folder / name)
-    kind = chance.choice(list(KINDS))
     stage, make = KINDS[kind]
     rows = [make(number) for number in range(8)]
     hurt = chance.sample(rows, chance.choice((1, 1, 8)))
     for change in chance.sample(CHANGES[stage], chance.choice((0, 1, 1, 1, 2))):
         change(hurt, chance)
-    if chance.random() < 0.4:
+    if chance.random() < 0.3:
         picture(folder, hurt, chance)
     ending, form = chance.choice(FORMS)
     file = folder / f"rows{ending}"
     file.write_bytes(form(rows))
-    return file, stage
+    return file, stage, WORDS[stage]
+
+
+def _of_made(folder: Path, kind: str, made: Path, chance: random.Random) -> tuple[Path, str, tuple[str, ...]]:
+    """Rows that call tools, or parquet for verl, made by virc and changed in one way."""
+    shutil.copytree(made, folder)
+    name, stage, words = MADE[kind]
+    file = folder / name
+    if file.suffix == ".json":
+        rows = json.loads(file.read_text())
+        chance.choice(CALLS)(chance.sample(rows, chance.choice((1, len(rows)))), chance)
+        file.write_text(json.dumps(rows))
+    else:
+        table = pq.read_table(file)
+        rows = table.to_pylist()
+        chance.choice(PARQUET)(chance.sample(rows, chance.choice((1, len(rows)))), chance)
+        pq.write_table(table.from_pylist(rows, schema=table.schema), file)
+    if chance.random() < 0.2:
+        (folder / "virc_protocol.json").unlink()
+    return file, stage, words
 
 
 def plain(number: int) -> Row:
@@ -67,10 +94,38 @@ def problem(number: int) -> Row:
     return {"id": number, "image": PICTURES[number % 2], "question": "What is it?", "answer": "disk"}
 
 
+def alpaca(number: int) -> Row:
+    return {"instruction": "<image>What is it?", "input": "", "output": "Disk.", "images": [PICTURES[number % 2]]}
+
+
+def grounded(number: int) -> Row:
+    row = plain(number)
+    row["messages"][1]["content"] = "<ref-object> at <bbox>"
+    return {**row, "objects": {"ref": ["disk"], "bbox": [[10, 20, 60, 70]]}}
+
+
+def parts(number: int) -> Row:
+    shown = {"type": "image_url", "image_url": {"url": PICTURES[number % 2]}}
+    turns = [{"role": "user", "content": [shown, {"type": "text", "text": "What?"}]}, plain(number)["messages"][1]]
+    return {"id": number, "messages": turns}
+
+
 KINDS: dict[str, tuple[str, Callable[[int], Row]]] = {
     "plain": ("instruct", plain), "thought": ("instruct", thought), "long": ("instruct", long),
     "shared": ("instruct", shared), "pairs": ("dpo", pair), "problems": ("rl", problem),
+    "more problems": ("rl", problem),
+    "alpaca": ("instruct", alpaca), "grounded": ("instruct", grounded), "parts": ("instruct", parts),
+    "calls": ("instruct", plain), "units": ("rl", plain), "prompts": ("rl", plain),
 }  # fmt: skip
+
+
+_SMALL = ("--set", "train_batch_size=8", "--set", "ppo_mini_batch_size=8")
+WORDS = {"instruct": (), "dpo": (), "rl": ("--with", "multi-turn", *_SMALL)}
+MADE: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "calls": ("trajectories.json", "instruct", ()), "units": ("rl.parquet", "rl", _SMALL),
+    "prompts": ("prompts.parquet", "rl", ("--with", "multi-turn", *_SMALL)),
+}  # fmt: skip
+"""Kinds of rows that virc makes itself: file, stage and its options."""
 
 
 def each(change: Callable[[Row, random.Random], object]) -> Change:
@@ -166,6 +221,30 @@ PLACEHOLDERS = (
     "<image_1>", "<Image>", "<img>",
 )  # fmt: skip
 ODD_COLUMNS = ("choices", "answers", "boxes", "videos", "mask", "options", "history", "name", "gt")
+CALLS: Sequence[Change] = (
+    lambda rows, chance: None,
+    each(lambda row, chance: said(row, 2, behind=chance.choice(("</think>", "<answer>7</answer>", "{", "<image>")))),
+    each(lambda row, chance: said(row, -1, behind=chance.choice(PLACEHOLDERS))),
+    each(lambda row, chance: row.update(answer="no such")),
+    each(lambda row, chance: turns(row).pop(0)),
+    each(lambda row, chance: turns(row).pop()),
+    each(lambda row, chance: row["images"].pop()),
+    each(lambda row, chance: row["images"].__setitem__(0, "gone.png")),
+    each(lambda row, chance: row.update(id="a")),
+    each(lambda row, chance: row.update(note=chance.choice((1, "x")))),
+)
+PARQUET: Sequence[Change] = (
+    lambda rows, chance: None,
+    lambda rows, chance: None,
+    each(lambda row, chance: row["reward_model"].update(ground_truth=None)),
+    each(lambda row, chance: row["extra_info"].update(question=None)),
+    each(lambda row, chance: row.update(data_source=None)),
+    each(lambda row, chance: row["prompt"][-1].update(content=f"{chance.choice(PLACEHOLDERS)} What?")),
+    each(lambda row, chance: row["prompt"][-1].update(role="assistant")),
+    each(lambda row, chance: row["images"].pop()),
+    each(lambda row, chance: row["images"][0].update(image="gone.png")),
+    each(lambda row, chance: row["extra_info"].update(id="a")),
+)
 CHANGES = {"instruct": (*TALKS, *ANY), "dpo": (*TALKS, *PAIRS, *ANY), "rl": (*PROBLEMS, *ANY)}
 
 
