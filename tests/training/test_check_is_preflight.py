@@ -10,11 +10,11 @@ from stage_rows import drawn
 from support.called import virc
 
 from virc.core.events import Reporter
-from virc.training import prepare
+from virc.training import prepare, preview
 from virc.training.preflight import pairs, rl, sft
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
 
-SEEDS, BATCH, FIRST = 320, 8, 48
+SEEDS, BATCH, FIRST = 320, 8, 24
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +38,8 @@ def test_rows_are_good_where_training_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(prepare, "counted", checked)
+    monkeypatch.setattr(preview, "_warn_of_reward", lambda *_: None)
+    monkeypatch.setattr(preview.environments, "recipes_place", lambda environment: tmp_path / "code")
     for number in range(seed, seed + BATCH):
         file, stage, words = draw(tmp_path / str(number), number, made)
         check = virc("data", "check", file, "--workers", 1)
