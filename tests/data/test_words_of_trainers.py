@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from support.called import virc
 
-from virc.core.encodings import encoding_of
 from virc.core.errors import DataError
+from virc.core.tables.encodings import encoding_of
 from virc.data.check.run import CheckConfig, check
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import get, only_source

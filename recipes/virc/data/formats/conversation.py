@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 
-from virc.core.encodings import open_utf8
 from virc.core.errors import DataError
 from virc.core.json_stream import MAX_ROW_BYTES, Fields, array_rows, first_object
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.formats.sft import rows

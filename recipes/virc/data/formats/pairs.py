@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from virc.core.encodings import open_utf8
 from virc.core.errors import DataError
 from virc.core.json_stream import Fields, array_rows, first_object, line_rows, one_line
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import plain
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for

@@ -29,9 +29,9 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core import discovery
-from virc.core.encodings import encoding_of, open_utf8
 from virc.core.errors import DataError, SetupError, UsageError
 from virc.core.files import contents, is_file
+from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw, saved, shards
 from virc.data.rows.pictures import PictureStore

@@ -8,9 +8,9 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core.encodings import open_utf8
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, one_line
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info, read_row
 from virc.data.rows.record import Message, Picture, Record, Role

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from virc.core.encodings import open_utf8
 from virc.core.json_stream import Fields, first_object, line_rows
+from virc.core.tables.encodings import open_utf8
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.rows.record import Record

@@ -9,12 +9,12 @@ from typing import IO, Any
 
 import msgspec
 
-from virc.core.encodings import open_utf8
 from virc.core.errors import DataError, SetupError, UnreadError
 from virc.core.files import contents
 from virc.core.json_stream import MAX_ROW_BYTES, array_rows, keyed_rows, line_rows, list_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import read_table
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause
 from virc.data.rows import saved
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
@@ -80,7 +80,7 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
         with suppress(OSError):  # it is met again where rows are read
             head = file.read(_HEAD).lstrip()
             file.seek(0)
-        if _is_lines(head) or (path.suffix in (".jsonl", ".ndjson") and not head.startswith(b"[")):
+        if _is_lines(head) or (path.suffix in (".jsonl", ".ndjson") and not _is_array(head)):
             yield from line_rows(file, start)
         elif not head.startswith(b"{"):
             yield from array_rows(file, start)
@@ -99,6 +99,17 @@ def _is_lines(head: bytes) -> bool:
         return isinstance(msgspec.json.decode(first), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _is_array(head: bytes) -> bool:
+    """Whether a file named as one of lines begins with a list that is not one of its lines."""
+    first, _, second = head.partition(b"\n")
+    if not first.startswith(b"[") or not second.strip():
+        return first.startswith(b"[{")
+    try:
+        return not isinstance(msgspec.json.decode(first), list)
+    except (ValueError, RecursionError):
+        return True
 
 
 def _of_object(file: IO[bytes], start: int) -> Iterator[Read]:

@@ -11,13 +11,13 @@ from typing import IO, Any, Literal
 
 import msgspec
 
-from virc.core.encodings import encoding_of
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
 from virc.core.json_stream import array_rows, list_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table
+from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, Row, line_contents

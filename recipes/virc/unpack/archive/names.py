@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from virc.core.encodings import guessed
+from virc.core.tables.encodings import guessed
 from virc.core.text import plain
 
 
