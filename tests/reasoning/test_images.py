@@ -16,7 +16,7 @@ from support.picture_kinds import KINDS
 
 from virc.core.errors import DataError
 from virc.reasoning.encoded import as_png
-from virc.reasoning.images import image_size, open_file, open_image, show, show_square, stored
+from virc.reasoning.images import StoredImage, image_size, open_file, open_image, show, show_square, stored
 from virc.reasoning.opening.pricing import price
 from virc.reasoning.resize import Grid
 
@@ -356,6 +356,7 @@ def test_heic_opens_with_its_extra() -> None:
     pillow_heif.from_pillow(marked(64, 32)).save(file, quality=95, exif=exif.tobytes())
     image = open_image(file.getvalue(), "photo")
     assert image.size == (32, 64)
+    assert stored(file.getvalue()) == StoredImage((32, 64), "RGB", "HEIC")
     assert near(image.getpixel((28, 3)), RED, 20)
     assert "is damaged" in refusal(file.getvalue()[:200]).message
 
@@ -443,3 +444,7 @@ def test_it_is_known_what_a_plain_program_shows_otherwise(name: str) -> None:
     assert (found.differs, found.size) == (kind.why, ours.size)
     assert (theirs.size == ours.size and theirs.tobytes() == ours.tobytes()) == (not kind.why)
     assert not kind.why or stored(as_png(ours).data).differs == ""
+
+
+def test_what_solving_refuses_differs_in_nothing() -> None:
+    assert stored(encoded(Image.new("RGBA", (4, 900)))) == StoredImage((4, 900), "RGBA")

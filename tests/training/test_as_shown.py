@@ -1,18 +1,25 @@
 """Rows are trained with their images as solving shows them."""
 
+import hashlib
 import json
+import os
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from stage_rows import chat_protocol, request
+from support.called import virc
+from support.engine_python import interpreter
 from support.picture_kinds import KINDS, write
 
 from virc.core.errors import UsageError
 from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
+from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
 from virc.training.preflight import pairs, sft
 from virc.training.preflight.types import PairsRequest, Result
@@ -60,6 +67,15 @@ def test_every_kind_of_picture_is_trained_as_it_is_solved(tmp_path: Path) -> Non
     assert sft.check(request(found.file)).rewritten == {}, "rows that were written are taken as they are"
 
 
+def test_pictures_that_the_engine_cannot_open_are_written(tmp_path: Path) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")  # of the extra heic, which some machines have no build for
+    file = rows_of_kinds(tmp_path / "rows")
+    pillow_heif.from_pillow(Image.new("RGB", (112, 84), "red")).save(tmp_path / "rows" / "images" / "RGB.png")
+    found = sft.check(request(file, folder=tmp_path / "run"))
+    assert found.rewritten == {**WHY, "HEIC": 1}
+    assert plain(files(found)["RGB"]).size == (112, 84)
+
+
 def test_only_pictures_of_rows_that_are_trained_on_are_written(tmp_path: Path) -> None:
     file = rows_of_kinds(tmp_path / "rows")
     found = sft.check(request(file, folder=tmp_path / "probe", probe=3))
@@ -75,6 +91,18 @@ def test_a_trial_counts_and_writes_no_picture(tmp_path: Path) -> None:
     assert not (tmp_path / "trial" / "images").exists()
     with pytest.raises(UsageError, match="no folder"):
         sft.check(request(file))
+
+
+def test_a_dry_run_says_how_many_pictures_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    file = rows_of_kinds(tmp_path / "rows")
+    done = virc("train", "tiny", "--stage", "instruct", "--from", "tiny", "--data", file, "--dry-run")
+    kinds = ", ".join(f"{why} {count}" for why, count in sorted(WHY.items()))
+    assert done.code == 0
+    assert f"{WHY.total()} of {len(KINDS)} images are written as solving shows them" in done.err
+    assert f"({kinds})" in done.err
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("limits", [{"max_pixels": 9000}, {"min_pixels": 9500}], ids=str)
@@ -107,3 +135,35 @@ def test_pairs_are_trained_as_solved_too(feedback: bool, tmp_path: Path) -> None
     assert {plain(each).tobytes() for each in shown} == {
         open_image(kind.data, name).tobytes() for name, kind in KINDS.items()
     }
+
+
+@pytest.mark.engine
+def test_the_processor_in_llamafactory_gets_the_pixels_of_solving(tmp_path: Path) -> None:
+    file, python = rows_of_kinds(tmp_path / "rows"), interpreter("sft")
+    found = sft.check(request(file, folder=tmp_path / "run"))
+    ours = {name: open_image(kind.data, name) for name, kind in KINDS.items()}
+    expected = [[*each.size, hashlib.sha256(each.tobytes()).hexdigest()] for each in ours.values()]
+    assert processed(found, python, tmp_path / "shown") == expected
+    as_stored = processed(msgspec.structs.replace(found, file=file, media=file.parent), python, tmp_path / "stored")
+    assert [each != own for each, own in zip(as_stored, expected, strict=True)] == [
+        bool(kind.why) for kind in KINDS.values()
+    ]
+
+
+def processed(found: Result, python: Path, folder: Path) -> Any:
+    """(width, height) and a digest of the pixels of each image that LLaMA-Factory hands its processor."""
+    folder.mkdir()
+    entry = {**found.entry, "file_name": str(found.file)}
+    (folder / "dataset_info.json").write_text(json.dumps({"rows": entry}))
+    settings = {
+        "model_name_or_path": str(EMBEDDED_FOLDER), "template": "qwen2_vl", "stage": "sft", "do_train": True,
+        "finetuning_type": "full", "dataset": "rows", "dataset_dir": str(folder), "media_dir": str(found.media),
+        "cutoff_len": 2048, "image_min_pixels": 3136, "image_max_pixels": 12_845_056, "overwrite_cache": True,
+        "output_dir": str(folder / "out"), "use_cpu": True, "report_to": "none",
+    }  # fmt: skip
+    (folder / "engine.yaml").write_text(json.dumps(settings))
+    there = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(folder / "cache")}
+    script = Path(__file__).with_name("shown_child.py")
+    done = subprocess.run([python, script, folder / "engine.yaml"], env=there, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])

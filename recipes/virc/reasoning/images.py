@@ -30,6 +30,8 @@ from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, to
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+HEIC = "HEIC"
+"""What differs of pictures that Pillow alone does not open."""
 MAX_BYTES = 256 * 2**20
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
@@ -463,18 +465,25 @@ def image_size(source: bytes | Path, name: str) -> Size:
 
 def stored(source: bytes | Path) -> StoredImage:
     """A picture's file as it is stored; most need not be decoded. Raises Exception: what Pillow and `open_file` do."""
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=readable()) as image:
+    try:
+        file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=readable())
+    except UnidentifiedImageError:
+        return StoredImage(image_size(source, "it"), "RGB", HEIC)
+    with file as image:
         is_deep = depth.is_deep(image) or image.mode.startswith(("I", "F"))  # before it is decoded
         turn = 1 if image.format == "TIFF" else _turn(image)  # Pillow itself turns that
         found = StoredImage(image.size[::-1] if turn in range(5, 9) else image.size, image.mode)
         why = "turned" if turn != 1 else "over 8 bits" if is_deep else "transparent" * image.has_transparency_data
-        if not why:
-            is_dark = image.mode in ("L", "RGB") and mark_of(image) is None and depth.brightened(image)
-            return msgspec.structs.replace(found, differs="dark" if is_dark else "")
-        if why == "transparent" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
-            return found  # as screenshots are
+        if not why and image.mode in ("L", "RGB") and mark_of(image) is None and depth.brightened(image):
+            return msgspec.structs.replace(found, differs="dark")
+        is_opaque = why == "transparent" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
+        if not why or is_opaque:  # as screenshots are
+            return found
         taken = image.convert("RGB").tobytes()
-    return found if taken == open_file(source, "it").pixels.tobytes() else msgspec.structs.replace(found, differs=why)
+    with suppress(DataError):  # what solving refuses, such as a picture that is too long, it shows in no way
+        if taken != open_file(source, "it").pixels.tobytes():
+            return msgspec.structs.replace(found, differs=why)
+    return found
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -1,12 +1,15 @@
 """Runs in the engine's interpreter: our agent loop on scripted replies, and what verl makes of the rollout.
 
-`loop_child.py CASES.json MODEL`: of each case the row, the arguments of the loop, and the ids of each reply as sampled.
+`loop_child.py CASES.json MODEL`: of each case the row, or the file of rows and its place there, the arguments of the
+loop, and the ids of each reply as sampled.
 """
 
 import asyncio
+import hashlib
 import json
 import sys
 import types
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -32,6 +35,12 @@ class Scripted:
         return TokenOutput(token_ids=ids, log_probs=[-0.5] * len(ids), extra_fields={"global_steps": 3})
 
 
+@cache
+def read(file):
+    """The rows of a file by verl's own data set."""
+    return RLHFDataset(file, model.tokenizer, config.data, model.processor)
+
+
 def made(case):
     """What verl gets of one rollout, and what it makes of its images."""
     config.actor_rollout_ref.rollout.response_length = case["room"]
@@ -48,7 +57,7 @@ def made(case):
             hf_model_type=model.hf_config.model_type,
             **case["loop"],
         )
-        return await loop.run({"temperature": 1.0}, **case["row"])
+        return await loop.run({"temperature": 1.0}, **(case.get("row") or read(case["file"])[case["at"]]))
 
     output = asyncio.run(rollout())
     worker = types.SimpleNamespace(
@@ -64,6 +73,7 @@ def made(case):
         "chances": output.response_logprobs,
         "grids": inputs["image_grid_thw"].tolist(),
         "sizes": [image.size for image in output.multi_modal_data["images"]],
+        "pixels": [hashlib.sha256(image.tobytes()).hexdigest() for image in output.multi_modal_data["images"]],
         "extra": output.extra_fields,
     }
 

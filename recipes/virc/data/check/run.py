@@ -247,11 +247,7 @@ def check(
         UsageError: `clean` is in use, or two datasets of one name would be in it.
         VircError: the disk refuses.
     """
-    system = systems.get(config.system) if config.system else None
-    layout = layouts.read(config.layout) if config.layout else None
-    read = partial(sources, system=system, layout=layout, ignore=config.ignore)
-    own, others = ({each.file.resolve(): each for path in paths for each in read(path)}
-                   for paths in (config.paths, config.against))  # fmt: skip
+    own, others = (_sources(config, paths) for paths in (config.paths, config.against))
     names = Counter(source.name.casefold() for source in own.values()) if config.clean else {}
     for name, count in names.items():
         if count > 1:
@@ -410,6 +406,19 @@ def _no_protocol(source: Source, rules: Rules, found: Survey) -> Iterator[Fault]
             plain.shown_by(source, found.whole)
     except DataError as error:
         yield Fault("chat_protocol", error.message)
+
+
+def rows_of(config: CheckConfig) -> Iterator[Row]:
+    """The rows of `paths`, as `check` reads them."""
+    return chain.from_iterable(map(_rows, _sources(config, config.paths).values()))
+
+
+def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, Source]:
+    """The files of rows there, each by its path."""
+    system = systems.get(config.system) if config.system else None
+    layout = layouts.read(config.layout) if config.layout else None
+    read = partial(sources, system=system, layout=layout, ignore=config.ignore)
+    return {each.file.resolve(): each for path in paths for each in read(path)}
 
 
 def _rows(source: Source) -> Iterator[Row]:

@@ -52,10 +52,10 @@ class PictureStore:
             OSError: it cannot be read.
             VircError: the disk refuses.
         """
-        key = _key(picture)
-        if key not in self._names:
-            self._names[key] = self._put(picture)
-        name = self._names[key]
+        own = key(picture)
+        if own not in self._names:
+            self._names[own] = self._put(picture)
+        name = self._names[own]
         if name not in self._sizes:
             self._sizes[name] = (self.folder / name).stat().st_size
             self.stored_bytes += self._sizes[name]
@@ -104,7 +104,7 @@ class PictureStore:
         return True
 
 
-def _key(picture: Picture) -> bytes:
+def key(picture: Picture) -> bytes:
     """A key that differs between images, made without reading files."""
     if picture.data is not None:
         return hashlib.blake2b(picture.data, digest_size=16).digest()

@@ -19,7 +19,7 @@ from virc.core.errors import EngineError
 from virc.data.rows.record import Picture
 from virc.engines.verl.agent_prefix import Prefix
 from virc.reasoning.grammar import Grammar
-from virc.reasoning.images import Shown, open_image
+from virc.reasoning.images import Shown, open_file
 from virc.reasoning.messages import stopped
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid, smart_resize
@@ -196,8 +196,10 @@ def shown_once(picture: Picture, protocol: Protocol, grid: Grid) -> Shown:
     data = picture.read()
     digest = hashlib.blake2b(data, digest_size=16).digest()
     key = digest, protocol.images, protocol.crops, protocol.input_pixels, grid
-    known = _pictures.get(key)
-    return known or _pictures.setdefault(key, show_input(open_image(data, picture.name or "an image"), protocol, grid))
+    if known := _pictures.get(key):
+        return known
+    image = msgspec.structs.replace(open_file(data, picture.name or "an image"), data=None)
+    return _pictures.setdefault(key, show_input(image, protocol, grid))
 
 
 def _tokens(shown: Shown, grid: Grid) -> int:

@@ -1,7 +1,7 @@
 """A stored conversation, and the one reply that follows it: per-CRU reinforcement learning."""
 
 from virc.data.rows.record import Record, images_of, inputs_of, message_of
-from virc.reasoning.images import Shown, open_image, show
+from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Done, Message, Reply, show_input
@@ -30,8 +30,8 @@ class Prefix:
         inputs = inputs_of(record)
         self._images = []
         for index, picture in enumerate(record.images):
-            image = open_image(picture.read(), picture.name or "an image")
-            self._images.append(show_input(image, protocol, grid) if index in inputs else show(image, grid))
+            image = open_file(picture.read(), picture.name or "an image")
+            self._images.append(show_input(image, protocol, grid) if index in inputs else show(image.pixels, grid))
         self._answered = False
 
     def next(self) -> Ask | Done:
