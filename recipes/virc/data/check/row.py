@@ -7,7 +7,6 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 import msgspec
 
@@ -42,19 +41,11 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     found = [decoded(msgspec.structs.replace(each, confined=each.confined > anywhere)) for each in record.images]
     shown = images.sizes_shown(record, [each.size for each in found], rules)
     opened = [each.fault for each in found if each.fault]
+    unopened = check_unopened(row, rules.holds, rules.protocol)
     faults = [
-        *(
-            each
-            for each in check_unopened(row, rules.holds, rules.protocol)
-            if not (opened and each.kind == "image_missing")
-        ),
+        *(each for each in unopened if not (opened and each.kind == "image_missing")),
         *opened,
-        *(
-            msgspec.structs.replace(each, stops=False)
-            for each in chain(
-                images.outside(record.images) if anywhere else (), _doubts(row.record, record, found, shown, rules)
-            )
-        ),
+        *(msgspec.structs.replace(each, stops=False) for each in _doubts(row.record, record, found, shown, rules)),
     ]
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
@@ -171,7 +162,9 @@ def _doubts(
     row: Record, record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
     """What a model would learn that inference does not do: training takes such a row as it is."""
-    if rules.holds in ("problems", "prompts"):
+    if rules.holds in _OF_LLAMAFACTORY:
+        yield from images.outside(record.images)
+    else:
         yield from _answers(record)
     if rules.holds == "problems":
         return
