@@ -12,14 +12,14 @@ from support.called import virc
 
 from virc.core.errors import DataError
 from virc.scoring.boxes import Box
-from virc.scoring.references import Survey, reference_of
+from virc.scoring.references import References, reference_of
 
 SIZE = (640, 480)
 COLORS = ["red", "blue", "green", "yellow"]
 
 
-def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> Survey:
-    found = Survey()
+def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> References:
+    found = References()
     for number, fields in enumerate(rows, 1):
         found.add(number, reference_of(fields, lambda: size))
     return found

@@ -131,7 +131,7 @@ def _narrow(text: str) -> str | None:
     return short if is_noise and repr(number) == text.strip() else None
 
 
-class Survey:
+class References:
     """All right answers of a file: whether those that cannot be matched are right in another reading that fits all."""
 
     def __init__(self) -> None:

@@ -33,12 +33,6 @@ from virc.systems.kinds import runs_in
 
 REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
-_FORMATS = ("sft", "trajectories")
-_PAIRS = ("pairs",)
-_UNITS = ("rl", *_FORMATS)
-_UNSOLVED = ("prompts", "batch")
-_PROBLEMS = (*_UNSOLVED, *_FORMATS)
-"""Formats that RL takes: of single units, into which solutions are split, and of whole problems."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -160,45 +154,35 @@ def _source_of(path: Path, resolved: Resolved) -> Source:
 
 def _check_format(source: Source, resolved: Resolved) -> None:
     """Refuse rows of a format that the stage does not take; the hint is the command that converts them."""
-    takes: tuple[str, ...]
+    units = source.format == "rl"
     if resolved.kind == "dpo":
-        takes, whose, convert = _PAIRS, "is not that of pairs of replies", "pairs"
+        takes, whose, convert = source.holds == "pairs", "is not that of pairs of replies", "pairs"
     elif resolved.kind != "rl":
-        takes, whose, convert = _FORMATS, "LLaMA-Factory does not read", "sft"
+        takes, whose, convert = source.holds == "solutions", "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
-        takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
+        takes = units or source.holds == "solutions"
+        whose, convert = "has no single units to go on from (rollout: per_cru)", "rl"
     else:
-        takes, whose, convert = (_PROBLEMS, "has single units, not whole problems (rollout: multi_turn)", "prompts")
-    if source.format in takes:
+        takes = not units and source.holds != "pairs"
+        whose, convert = "has single units, not whole problems (rollout: multi_turn)", "prompts"
+    if takes:
         return
-    if source.laid_out:
-        raise _as_published(source, resolved)
     rows = shlex.quote(str(source.file))
     hint = f"virc data convert {rows} --to DIR --format {convert}"
     if resolved.kind == "rl" and source.format == "pairs":
         hint = f"virc data convert {rows} --to DIR --format batch writes their problems, which need an `answer` each"
     elif resolved.kind == "dpo":
         hint = f"pairs of a model's own solutions: {solving(source, '--pairs right')}"
-    elif source.format in _UNSOLVED:
+    elif source.holds in ("problems", "prompts") and not units:
         hint = f"solve them: {solving(source)}"
         if resolved.kind == "rl":
             whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
             hint = f"{whole} rolls out whole problems; or {hint}"
         else:
             whose = "has problems without solutions"
-            if source.format == "batch":
+            if source.holds == "problems":
                 hint = f"{_learnt(rows, resolved)}; or {hint}"
     raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
-
-
-def _as_published(source: Source, resolved: Resolved) -> DataError:
-    assert source.laid_out
-    quoted, written = shlex.quote(str(source.file)), source.laid_out.written_as
-    system = f" --system {resolved.system.called}" * (source.laid_out.name in resolved.system.rows)
-    command = f"virc data convert {quoted}{system} --to {DATA}/NEW --format {written}"
-    if resolved.kind == "sft" and source.holds == "problems":
-        command = _learnt(quoted, resolved)
-    return DataError(f"{source.file} holds rows as they were published, which no engine reads", command)
 
 
 def _learnt(rows: str, resolved: Resolved) -> str:
