@@ -196,7 +196,8 @@ REASON = re.compile(
     r"|which (?:is|are|means|shows)|where|so that|based on|according to"
     r"|porque|parce que|puisque|weil|perché|poiché|потому что|так как|поскольку|omdat|eftersom|fordi|ponieważ|çünkü"
     r"|karena|bởi vì|protože|deoarece|επειδή|тому що"
-    r"|car (?:[cl]'|l[ae]s?|il|elle|on))\b.*$|[,;] (?:da|denn|car|pois|bo|vì|see|i\.e\.|that is)\s.*$|[,，]?\s*因为.*$",
+    r"|car (?:[cl]'|l[ae]s?|il|elle|on))\b.*$"
+    r"|[,;] (?:as(?! well)|da|denn|car|pois|bo|vì|see|i\.e\.|that is)\s.*$|[,，]?\s*因为.*$",
     _FLAGS,
 )
 BY_WHAT = re.compile(
