@@ -170,6 +170,7 @@ def test_patches_are_counted_from_below_and_hold_what_was_detected(names: dict[s
     inner = first.crop(20, 20, 30, 30, "inner")
     assert box_of(inner) == (100, 80, 130, 110)  # of the whole picture
     assert inner.cropped_image.tobytes() == PICTURE.crop((100, 30, 130, 60)).tobytes()
+    assert box_of(patch.crop(250, 100, 279, 139, "corner")) == (240, 90, 280, 140)
     assert patch.find(["dog"]) == {"dog": []}
     assert names["_memory"].new[-1] == "Detection result: no dog has been detected."
     with pytest.raises(ValueError, match="no area"):
