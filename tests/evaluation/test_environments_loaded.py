@@ -279,7 +279,8 @@ def test_values_are_kept_for_the_same_environment_alone(by_function: Any, monkey
     by_function()
     digests = [load().digest, load('{"num_examples": 2}').digest]
     digests.append(environments.load("counting-stars", OfEnvironment(shown="<answer>{answer}</answer>")).digest)
-    monkeypatch.setattr(environments.metadata, "version", lambda name: f"{name} 1.1")
-    digests.append(load().digest)
-    assert len(set(digests)) == 4
-    assert digests[3] == load().digest
+    for updated in ("counting-stars", "verifiers"):
+        monkeypatch.setattr(environments.metadata, "version", lambda name, updated=updated: f"1.{name == updated}")
+        digests.append(load().digest)
+    assert len(set(digests)) == 5
+    assert digests[-1] == load().digest

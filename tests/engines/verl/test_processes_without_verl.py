@@ -392,7 +392,7 @@ def test_settings_that_are_not_there_are_not_trained_on(config: Any, tmp_path: P
 
 
 @pytest.fixture
-def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SimpleNamespace]:
+def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], SimpleNamespace]:
     """Imports the module where VERL_PLATFORM is what is given; what it changes is changed back."""
     import torch
 
@@ -401,8 +401,10 @@ def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], SimpleNamespace]:
             return "0.11.0"
         raise importlib.metadata.PackageNotFoundError(name)
 
-    def made(platform: str) -> SimpleNamespace:
-        monkeypatch.setenv("VERL_PLATFORM", platform)
+    def made(platform: str | None) -> SimpleNamespace:
+        monkeypatch.setenv("VERL_PLATFORM", platform or "")
+        if platform is None:
+            monkeypatch.delenv("VERL_PLATFORM")
         found = SimpleNamespace(platforms={}, rollouts={}, replicas={}, groups=[])
         monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend=None, **_: found.groups.append(backend))
         monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: "pinned")
@@ -459,8 +461,8 @@ def test_verl_trains_on_a_processor_where_it_is_told_to(cpu: Any, monkeypatch: p
     assert sys.modules["verl.checkpoint_engine.hccl_checkpoint_engine"] is None
 
 
-@pytest.mark.parametrize("platform", ["", "cuda"])
-def test_verl_stays_as_it_is_elsewhere(cpu: Any, platform: str) -> None:
+@pytest.mark.parametrize("platform", [None, "", "cuda"])
+def test_verl_stays_as_it_is_elsewhere(cpu: Any, platform: str | None) -> None:
     import torch
 
     found = cpu(platform)
