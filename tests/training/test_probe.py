@@ -84,8 +84,11 @@ class Probed:
 
 @pytest.mark.parametrize(
     ("stage", "assignments", "rows"),
-    [("practice", (), None), ("dpo", (), None), ("rl", (), 1), ("rl", ("devices=2", "n=4"), 2)],
-)
+    [
+        ("practice", ("trackers=[wandb]",), None), ("dpo", (), None), ("rl", (), 1),
+        ("rl", ("devices=2", "n=4", "validation=v.parquet", "test_freq=5", "trackers=[wandb]"), 2),
+    ],
+)  # fmt: skip
 def test_two_steps_are_trained_on_as_few_rows_as_all_devices_take(
     stage: str, assignments: tuple[str, ...], rows: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

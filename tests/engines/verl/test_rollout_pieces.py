@@ -261,7 +261,7 @@ def drawing(rollout: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def test_each_reply_has_its_own_ids_and_as_many_chances(rollout: Any, drawing: Any) -> None:
     """However long the others are: none has padding, or ids of its prompt or of its neighbour."""
-    script = ([1, 2, END], [3, 1, STOP], [2, 2, 5], [4, 4, 4, 4, 4])
+    script = ([1, 2, 1, 2, END], [3, 1, STOP], [2, 2, 5], [4, 4, 4, 4, 4])
     server = drawing(Network(rollout.torch, *script))
     server._step = 12
     batch = [
@@ -269,10 +269,10 @@ def test_each_reply_has_its_own_ids_and_as_many_chances(rollout: Any, drawing: A
         for ids, most in (([1], 6), ([1, 2, 3], 6), ([4, 4], 6), ([9, 9, 9, 9], 4))
     ]
     found = server._draw(batch)
-    assert [each.token_ids for each in found] == [[1, 2, END], [3, 1, STOP], [2, 2, 5], [4, 4, 4, 4]]
+    assert [each.token_ids for each in found] == [[1, 2, 1, 2, END], [3, 1, STOP], [2, 2, 5], [4, 4, 4, 4]]
     sure = float(rollout.torch.tensor([9.0, *[0.0] * 9]).log_softmax(0)[0])
     assert [[round(each, 4) for each in reply.log_probs] for reply in found] == [
-        [round(sure, 4)] * length for length in (3, 3, 3, 4)
+        [round(sure, 4)] * length for length in (5, 3, 3, 4)
     ]
     assert {(each.stop_reason, each.extra_fields["global_steps"]) for each in found} == {("completed", 12)}
     given = server._model.given
