@@ -412,7 +412,7 @@ def test_the_command_makes_rows_as_it_is_told(rows: str, tmp_path: Path) -> None
     assert (done.json["rows"], done.json["kept"], done.json["operator"]) == (6, 3, "select")
     again = virc(*words)
     assert (again.code, "hard.jsonl is there already" in again.err) == (2, True)
-    steps = "- select: {column: pass_rate, max: 0.45}\n- select: {column: pass_rate, min: 0.25}\n"
+    steps = "- {operator: select, column: pass_rate, max: 0.45}\n- {operator: select, column: pass_rate, min: 0.25}\n"
     (tmp_path / "steps.yaml").write_text(steps)
     assert virc("data", "make", "steps.yaml", rows, rows, "--to", "some.jsonl").out == "some.jsonl\n"
     assert [row["id"] for row in read_rows(tmp_path / "some.jsonl")] == [3, 4] * 2
