@@ -304,7 +304,7 @@ def test_runs_that_are_compared_have_a_colour_and_a_name_each_in_every_panel(wor
     assert len(names[1]) < 50
     colours = [handle.get_color() for handle in legend.legend_handles]
     (loss,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "loss"]
-    assert [[*line.get_ydata()] for colour in colours for line in loss.lines if line.get_color() == colour] == [[1, 1], [2, 2]]
+    assert [(line.get_color(), [*line.get_ydata()]) for line in loss.lines] == [(colours[0], [1, 1]), (colours[1], [2, 2])]
     assert not loss.texts  # attempts of several runs are not numbered
 
 
