@@ -353,7 +353,9 @@ def test_pieces_of_about_one_length_are_fed_together(lengths: list[int], fed: li
 
 
 @pytest.mark.parametrize(
-    ("numbers", "width", "rows"), [([0, 2], 1, [0, 1, 2]), ([0, 3], 1, [0, 1, 2, 3]), ([0, 4], 1, [0, 4]), ([0, 2], 5, [0, 2]), ([3], 1, [3])]
+    ("numbers", "width", "rows"),
+    [([0, 2], 1, [0, 1, 2]), ([0, 3], 1, [0, 1, 2, 3]),
+     ([0, 4], 1, [0, 4]), ([0, 2], 5, [0, 2]), ([3], 1, [3])],
 )  # fmt: skip
 def test_rows_between_are_computed_where_that_is_less_work(numbers: list[int], width: int, rows: list[int]) -> None:
     assert batched._rows(numbers, width) == rows

@@ -62,7 +62,8 @@ def by_function(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
 
         client = type("Client", (Bare,), {"__abstractmethods__": frozenset({"get_response", "close"})})
         libraries = {
-            "verifiers": {"load_environment": load_environment, "Client": client, **bare("ResponseMessage", "Response")},
+            "verifiers": {"load_environment": load_environment, "Client": client,
+                          **bare("ResponseMessage", "Response")},
             "counting_stars": {"load_environment": None},
         }  # fmt: skip
         stand_in(monkeypatch, libraries)
@@ -210,14 +211,18 @@ def by_taskset(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
         messages = {name: type(name, (Message,), {}) for name in ("UserMessage", "SystemMessage", "AssistantMessage")}
         single = type("SingleAgentEnv", (), {})
         v1 = {
-            "load_taskset": lambda config: loaded.append(vars(config)) or Taskset(), "Task": Task, "SingleAgentEnv": single,
+            "load_taskset": lambda config: loaded.append(vars(config)) or Taskset(), "Task": Task,
+            "SingleAgentEnv": single,
             "taskset_config_type": lambda name: Bare, "environment_class": lambda name: None if talks else single,
             "default_harness_id": lambda name: harness, "Trace": Trace, **messages,
             "state": SimpleNamespace(state_cls=lambda kind: dict),
             **bare("TraceTask", "AgentInfo", "AgentConfig", "MessageNode"),
         }  # fmt: skip
         decorators = {"discover_decorated": lambda task, kind: intercepts}
-        stand_in(monkeypatch, {"verifiers": {}, "verifiers.v1": v1, "verifiers.v1.utils.decorators": decorators, "counting_stars": {}})
+        stand_in(
+            monkeypatch,
+            {"verifiers": {}, "verifiers.v1": v1, "verifiers.v1.utils.decorators": decorators, "counting_stars": {}},
+        )
         return loaded
 
     return install

@@ -178,7 +178,8 @@ def checked(trl: Any, rows: Path, logps: Any, changes: Mapping[str, Any] = {}) -
         "pixel_values": made.processing_class(pictures, "pt")["pixel_values"],
         "image_grid_thw": torch.tensor([[1, 2, 2]] * 3), "num_images": [1, 2],
         "prompt_ids": torch.tensor([[1, 2], [3, 4]]), "prompt_mask": torch.ones(2, 2),
-        "completion_ids": torch.tensor([[5, 6, 7], [8, 9, 10]]), "completion_mask": torch.tensor([[1, 1, 0], [1, 1, 1]]),
+        "completion_ids": torch.tensor([[5, 6, 7], [8, 9, 10]]),
+        "completion_mask": torch.tensor([[1, 1, 0], [1, 1, 1]]),
         "tool_mask": torch.tensor([[1, 1, 1], [1, 0, 1]]), "mm_token_type_ids": torch.zeros(2, 5), **changes,
     }  # fmt: skip
     made._generate_and_score_completions(batch)
@@ -247,7 +248,8 @@ def inspect(monkeypatch: pytest.MonkeyPatch) -> Any:
                 "ContentText", "GenerateConfig")  # fmt: skip
     model = {"get_model": None, "ModelName": lambda model: model, **said}
     libraries = {
-        "inspect_ai": bare("Task"), "inspect_ai.dataset": {"MemoryDataset": lambda samples, name: samples, **bare("Sample")},
+        "inspect_ai": bare("Task"),
+        "inspect_ai.dataset": {"MemoryDataset": lambda samples, name: samples, **bare("Sample")},
         "inspect_ai.event": bare("ModelEvent"),
         "inspect_ai.log": {"transcript": lambda: SimpleNamespace(events=[], attachments={})},
         "inspect_ai.model": model,
@@ -309,12 +311,15 @@ def test_a_task_of_inspect_ai_solves_and_scores_its_own_row(
     assert score.answer == {SEVEN: "7", RIGHT: "5"}.get(kept[-1])
 
 
+OF_VLLM = {"repetition_penalty": 1.1, "top_k": 20}
+
+
 @pytest.mark.parametrize(
     ("provider", "temperature", "stop", "expected"),
     [
-        ("vllm", 0.7, ("</a>",), (0.9, ["</a>"], {"repetition_penalty": 1.1, "top_k": 20, "include_stop_str_in_output": True})),
-        ("sglang", 0.7, ("</a>",), (0.9, ["</a>"], {"repetition_penalty": 1.1, "top_k": 20, "no_stop_trim": True})),
-        ("vllm", 0.0, (), (None, None, {"repetition_penalty": 1.1, "top_k": 20})),
+        ("vllm", 0.7, ("</a>",), (0.9, ["</a>"], OF_VLLM | {"include_stop_str_in_output": True})),
+        ("sglang", 0.7, ("</a>",), (0.9, ["</a>"], OF_VLLM | {"no_stop_trim": True})),
+        ("vllm", 0.0, (), (None, None, OF_VLLM)),
         ("openai", 0.7, ("</a>",), (0.9, None, None)),  # which would cut off what ended the reply
     ],
 )  # fmt: skip
@@ -336,7 +341,11 @@ def test_a_reply_of_inspect_ai_is_the_text_of_its_server(inspect: Any, monkeypat
     monkeypatch.setattr(inspect, "transcript", lambda: log)
     cut = inspect._reply(output("seen", "max_tokens"))
     assert (cut.text, cut.finish, cut.thought) == ("seen", "length", None)
-    thought = [inspect.ContentReasoning(reasoning="hm "), inspect.ContentReasoning(reasoning="so"), inspect.ContentText()]
+    thought = [
+        inspect.ContentReasoning(reasoning="hm "),
+        inspect.ContentReasoning(reasoning="so"),
+        inspect.ContentText(),
+    ]
     message = SimpleNamespace(text="seen", content=thought)
     assert inspect._reply(SimpleNamespace(message=message, stop_reason="stop")).thought == "hm so"
     log.events = [event({"content": "an earlier one"}), event({"content": " <think>hm</think> 5 "}), Bare()]
@@ -397,8 +406,7 @@ def test_tasks_of_verifiers_are_the_rows_and_reward_theirs(verifiers: Any, rows:
 
 
 @pytest.mark.parametrize(
-    ("row", "replies", "kept"),
-    [(0, [LOOK, RIGHT], [LOOK, RIGHT]), (1, ["no tags", RIGHT], ["no tags"])],
+    ("row", "replies", "kept"), [(0, [LOOK, RIGHT], [LOOK, RIGHT]), (1, ["no tags", RIGHT], ["no tags"])]
 )
 def test_a_harness_of_verifiers_asks_until_the_problem_is_over(
     verifiers: Any, rows: Path, row: int, replies: list[str], kept: list[str]

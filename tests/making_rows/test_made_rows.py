@@ -432,12 +432,15 @@ def test_the_seed_of_the_command_is_that_of_the_operator(turn: str, rows: str, t
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("select", "rows.jsonl"), "ROWS or --to is missing"), (("select", "--to", "n.jsonl"), "ROWS or --to is missing"),
+        (("select", "rows.jsonl"), "ROWS or --to is missing"),
+        (("select", "--to", "n.jsonl"), "ROWS or --to is missing"),
         (("select", "rows.jsonl", "--to", "n.jsonl", "--max-tokens", "9"), "--max-tokens belongs to the options of an"),
         (("selects", "rows.jsonl", "--to", "n.jsonl"), "select"), (("ls", "selects"), "select"),
     ],
 )  # fmt: skip
-def test_a_command_that_cannot_be_meant_is_refused(words: tuple[str, ...], said: str, rows: str, tmp_path: Path) -> None:
+def test_a_command_that_cannot_be_meant_is_refused(
+    words: tuple[str, ...], said: str, rows: str, tmp_path: Path
+) -> None:
     done = virc("data", "make", *words)
     assert (done.code, (tmp_path / "n.jsonl").exists()) == (2, False)
     assert said in done.err
@@ -445,7 +448,9 @@ def test_a_command_that_cannot_be_meant_is_refused(words: tuple[str, ...], said:
 
 def test_operators_are_listed_with_their_options() -> None:
     listed = virc("data", "make", "ls")
-    assert [line.split()[0] for line in listed.out.splitlines() if not line.startswith(" ")][1:] == list(registry.names())
+    assert [line.split()[0] for line in listed.out.splitlines() if not line.startswith(" ")][1:] == list(
+        registry.names()
+    )
     told = virc("data", "make", "ls", "select").out
     assert told.startswith(f"select: {registry.get('select').title}")
     in_json = virc("data", "make", "ls", "select", "--json").json["operators"]

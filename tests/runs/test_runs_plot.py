@@ -281,10 +281,10 @@ def test_panels_have_the_values_of_one_run_with_a_name_for_each_line(workspace: 
     assert lines_of(loss)[1] == [1.0, 1.0]  # the steps that are no numbers, at the upper edge
     assert "not a number" in loss.get_title(loc="right")
     assert [text.get_text() for text in loss.texts] == ["attempt 2"]
-    assert [[*line.get_xdata()][0] for line in loss.lines if line.get_linestyle() == ":"] == [4]
+    assert [next(iter(line.get_xdata())) for line in loss.lines if line.get_linestyle() == ":"] == [4]
     assert loss.get_position().width > 1.9 * both.get_position().width or len(panels) < 3
     low, high = loss.get_ylim()
-    assert low < 2 < 4 < high < 5
+    assert (low < 2, 4 < high < 5) == (True, True)
     assert [text.get_text() for text in both.get_legend().get_texts()] == ["chosen reward", "rejected reward"]
     values = {line.get_color(): [*line.get_ydata()] for line in both.lines if len(line.get_ydata()) == 3}
     colours = [handle.get_color() for handle in both.get_legend().legend_handles]
@@ -304,7 +304,10 @@ def test_runs_that_are_compared_have_a_colour_and_a_name_each_in_every_panel(wor
     assert len(names[1]) < 50
     colours = [handle.get_color() for handle in legend.legend_handles]
     (loss,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "loss"]
-    assert [(line.get_color(), [*line.get_ydata()]) for line in loss.lines] == [(colours[0], [1, 1]), (colours[1], [2, 2])]
+    assert [(line.get_color(), [*line.get_ydata()]) for line in loss.lines] == [
+        (colours[0], [1, 1]),
+        (colours[1], [2, 2]),
+    ]
     assert not loss.texts  # attempts of several runs are not numbered
 
 
@@ -324,7 +327,9 @@ def test_many_points_get_a_mean_but_what_was_set(
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.0, "0"), (1.5, "1.5"), (2e-6, "2e-6"), (-1.25e-5, "-1.25e-5"), (0.001, "0.001"), (1234567.0, "1.23457e+06")]
+    ("value", "said"),
+    [(0.0, "0"), (1.5, "1.5"), (2e-6, "2e-6"),
+     (-1.25e-5, "-1.25e-5"), (0.001, "0.001"), (1234567.0, "1.23457e+06")],
 )  # fmt: skip
 def test_numbers_of_an_axis_are_short(value: float, said: str) -> None:
     assert plots._number(value, 0) == said

@@ -120,7 +120,7 @@ def group_of(folder: Path, monkeypatch: pytest.MonkeyPatch, files: Sequence[str]
 
     class Kernel(type(Path())):  # type: ignore[misc]
         def mkdir(self, *_: Any, **__: Any) -> None:
-            os.mkdir(self)
+            super().mkdir()
             for name in files:
                 (self / name).touch()
 
@@ -132,7 +132,7 @@ def group_of(folder: Path, monkeypatch: pytest.MonkeyPatch, files: Sequence[str]
         def rmdir(self) -> None:  # files of a group go with it
             for each in self.iterdir():
                 each.unlink()
-            os.rmdir(self)
+            super().rmdir()
 
     monkeypatch.setattr(cgroup, "_parent", lambda _: Kernel(folder))
     return cgroup.make(5, {"pids.max": "9", "memory.max": "7"})

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -167,11 +168,16 @@ def test_an_engine_that_ended_within_the_block_is_told_at_its_end() -> None:
     done: list[str] = []
     with pytest.raises(EngineError, match="vLLM ended"), serving(ending, done):
         pass
-    with pytest.raises(ValueError, match="mine") as own, serving(ending, done) as server:
-        assert server._thread
-        server._thread.join()
-        raise ValueError("mine")
-    assert own.value.__notes__ == ["vLLM ended"]
+    own = ValueError("mine")
+
+    def fail(server: Server) -> None:
+        while not server.failure:
+            time.sleep(0.001)
+        raise own
+
+    with pytest.raises(ValueError, match="mine"), serving(ending, done) as server:
+        fail(server)
+    assert own.__notes__ == ["vLLM ended"]
     assert done == ["stopped", "released"] * 2
 
 

@@ -50,7 +50,13 @@ class Probed:
         self.engine, self.asked, self.events = engine, list[tuple[Resolved, int]](), list[Event]()
         self.resolved = resolve(systems.get("tiny"), stage, assignments=assignments)
         needed: Any = SimpleNamespace(host_gib=5.0, device_gib=7.0)
-        prepared = {"base": None, "result": SimpleNamespace(longest=900), "environment": None, "python": None, "ignore": ()}
+        prepared = {
+            "base": None,
+            "result": SimpleNamespace(longest=900),
+            "environment": None,
+            "python": None,
+            "ignore": (),
+        }
 
         @contextmanager
         def started(step: str, log: Path) -> Iterator[Engine]:

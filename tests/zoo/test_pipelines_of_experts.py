@@ -4,6 +4,7 @@ HYDRA's programs run in this process; tests/systems/test_published_pipelines.py 
 """
 
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from types import SimpleNamespace
@@ -32,7 +33,8 @@ CAN, CANNOT = "Thought: ok\nAnswer: CAN_SOLVE", "Answer: UNSOLVABLE"
     ("plan", "request_"),
     [
         (LOOK, ("What color?", "Vision Expert")), (THINK, ("Add 2 and 3", "Reasoning Expert")),
-        (planned("Nobody", "Why?"), ("Why?", "")), ("I do not know", ("", "")), (f"So: {LOOK}", ("What color?", "Vision Expert")),
+        (planned("Nobody", "Why?"), ("Why?", "")), ("I do not know", ("", "")),
+        (f"So: {LOOK}", ("What color?", "Vision Expert")),
     ],
 )  # fmt: skip
 def test_a_plan_says_whom_to_ask_what(plan: str, request_: tuple[str, str]) -> None:
@@ -81,8 +83,9 @@ def revised(answer: str, confidence: float | str) -> str:
 
 def test_three_revisions_are_joined_each_with_its_own_confidence() -> None:
     replies = {
-        "conservative agent": revised("one", 0.6), "neutral agent": revised("two", 0.75), "aggressive agent": "none of it",
-        "Meta-Agent": '{"final_answer": "He says \\"two\\"."}', "critic agent": "a report", "direct answer": "first words",
+        "conservative agent": revised("one", 0.6), "neutral agent": revised("two", 0.75),
+        "aggressive agent": "none of it", "Meta-Agent": '{"final_answer": "He says \\"two\\"."}',
+        "critic agent": "a report", "direct answer": "first words",
     }  # fmt: skip
     asked: list[str] = []
 
@@ -114,8 +117,8 @@ class Here:
         self.names: dict[str, Any] = {}
 
     def run(
-        self, code: str, images: Sequence[Any] = (), variables: Mapping[str, str] = {}, functions: Mapping[str, Any] = {},
-        *, exact: bool = False, **_: Any,
+        self, code: str, images: Sequence[Any] = (), variables: Mapping[str, str] = {},
+        functions: Mapping[str, Any] = {}, *, exact: bool = False, **_: Any,
     ) -> str:  # fmt: skip
         self.names |= {f"image_{at}": image for at, image in enumerate(images)} | dict(variables) | dict(functions)
         with redirect_stdout(io.StringIO()) as printed:
@@ -202,9 +205,12 @@ def test_patches_are_sorted_and_measured(names: dict[str, Any]) -> None:
 
 def test_what_is_beside_a_patch_is_a_part_of_its_picture(names: dict[str, Any]) -> None:
     (person,) = names["image_patch"].find(["person"])["person"]
-    assert {
-        where: box_of(names[f"get_patch_{where}_of"](person)) for where in ("left", "right", "above", "below")
-    } == {"left": (0, 0, 50, 140), "right": (30, 0, 280, 140), "above": (0, 70, 280, 140), "below": (0, 0, 280, 90)}
+    assert {where: box_of(names[f"get_patch_{where}_of"](person)) for where in ("left", "right", "above", "below")} == {
+        "left": (0, 0, 50, 140),
+        "right": (30, 0, 280, 140),
+        "above": (0, 70, 280, 140),
+        "below": (0, 0, 280, 90),
+    }
 
 
 def test_what_is_seen_is_asked_of_its_own_patch(names: dict[str, Any]) -> None:
@@ -234,10 +240,15 @@ def test_a_program_that_gives_a_text_is_the_last(names: dict[str, Any], program:
     assert memory.variables == ([] if outcome == "error" else [program.replace("'", "").replace(" =", ":")])
 
 
+def listed(**instructions: float) -> str:
+    """A plan with the probability of each instruction."""
+    return json.dumps([{"instruction": name, "probability": each} for name, each in instructions.items()])
+
+
 @pytest.mark.parametrize(
     ("plan", "found"),
     [
-        ('```json\n[{"instruction": "a", "probability": 0.2}, {"instruction": "b", "probability": 1}]\n```', [("a", 0.2), ("b", 1.0)]),
+        (f"```json\n{listed(a=0.2, b=1)}\n```", [("a", 0.2), ("b", 1.0)]),
         ('So: [{"instruction": "a", "probability": "high"}, {"probability": 1}, 7]', []),
         ("none", []), ("[{]", []),
     ],
@@ -248,8 +259,7 @@ def test_a_plan_of_hydra_is_read(plan: str, found: list[tuple[str, float]]) -> N
 
 def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hydra, "Interpreter", Here)
-    plans = ['[{"instruction": "%s", "probability": 0.9}, %s]' % (name, ", ".join(['{"instruction": "z", "probability": 0.1}'] * 4))
-             for name in ("find cups", "name them")]  # fmt: skip
+    plans = [listed(**{"z": 0.1, name: 0.9, "y": 0.2, "x": 0.1, "w": 0.3}) for name in ("find cups", "name them")]
     mind = Role(plans[0], "two cups", plans[1], "mugs", "mug")
     coder = Role(
         "```python\n1 / 0\n```", "image_patch = ImagePatch(image)\ncups = image_patch.find(['cup'])['cup']",
@@ -267,7 +277,9 @@ def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch)
     assert "find cups" in again
     assert "Detection result: 2 cup have been detected in original_image." in summary
     assert "Guess list: ['two cups', 'mugs']" in guess
-    assert [("find cups" in text, "name them" in text) for (text,) in coder.asked] == [(True, False)] * 2 + [(True, True)]
+    assert [("find cups" in text, "name them" in text) for (text,) in coder.asked] == [(True, False)] * 2 + [
+        (True, True)
+    ]
     assert "1 / 0" not in again  # a program that failed is not known
 
 

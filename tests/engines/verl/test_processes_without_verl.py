@@ -15,9 +15,9 @@ from typing import Any
 
 import msgspec
 import pytest
-import virc
 from support.stand_ins import Bare, bare, imported, stand_in
 
+import virc
 from virc.core.errors import ConfigError
 from virc.engines.verl import cause
 from virc.models.chat_protocol import read_protocol
@@ -39,7 +39,9 @@ class Queue:
     def kv_batch_get(self, keys: Sequence[str], partition_id: str, select_fields: Sequence[str]) -> Mapping[str, Any]:
         assert partition_id == "train"
         self.read += keys
-        found = {name: [self.rollouts[key][name] for key in keys] for name in select_fields if name in self.rollouts[keys[0]]}
+        found = {
+            name: [self.rollouts[key][name] for key in keys] for name in select_fields if name in self.rollouts[keys[0]]
+        }
         return {name: rows if name in LISTS else Nested(rows) for name, rows in found.items()}
 
     def kv_batch_put(self, keys: Sequence[str], partition_id: str, fields: Mapping[str, Any]) -> None:
@@ -60,7 +62,11 @@ def rolled(pictures: int, mask: Sequence[int] = (1, 0, 1), **changes: Any) -> di
     """A rollout with pictures of 4 patches each, the last of them behind its last reply."""
     import torch
 
-    messages = [Message("user", "?", tuple(range(pictures))), Message("assistant", "!"), Message("user", "", (pictures,))]
+    messages = [
+        Message("user", "?", tuple(range(pictures))),
+        Message("assistant", "!"),
+        Message("user", "", (pictures,)),
+    ]
     trace = Trace(protocol=PROTOCOL, question="q", messages=messages, images=[], units=[])
     count = 4 * (pictures + 1)
     inputs = {
@@ -76,19 +82,24 @@ def rolled(pictures: int, mask: Sequence[int] = (1, 0, 1), **changes: Any) -> di
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     libraries = {
-        "transfer_queue": {}, "tensordict": {"NonTensorStack": lambda value: [value], "TensorDict": lambda fields, _: fields},
+        "transfer_queue": {},
+        "tensordict": {"NonTensorStack": lambda value: [value], "TensorDict": lambda fields, _: fields},
         "verl.workers.utils.padding": {"response_from_nested": lambda chances, mask: chances},
     }  # fmt: skip
     sight = imported(monkeypatch, "virc.engines.verl.sight", libraries)
 
-    def checked(rollouts: Mapping[str, dict[str, Any]], places: Sequence[int], dtype: str = "float32") -> tuple[bool, Queue]:
+    def checked(
+        rollouts: Mapping[str, dict[str, Any]], places: Sequence[int], dtype: str = "float32"
+    ) -> tuple[bool, Queue]:
         queue = Queue(rollouts)
         monkeypatch.setattr(sight, "tq", queue)
 
         def compute_log_prob(batch: Any) -> None:
             row = rollouts[batch.chosen[0]]
             pixels = row["multi_modal_inputs"].get("pixel_values")
-            seen = 0.0 if pixels is None else float(sum(pixels[at, 0] - own for at, own in zip(places, owns, strict=True)))
+            seen = (
+                0.0 if pixels is None else float(sum(pixels[at, 0] - own for at, own in zip(places, owns, strict=True)))
+            )
             row["log_probs"] = sight.torch.tensor([-0.5 + seen, 4.0, -0.5])
 
         owns = [at / 6 - 0.5 for at in places]
@@ -272,7 +283,8 @@ def test_a_run_of_verl_is_checked_before_ray_is_started(start: Any, ray: Any, mo
     libraries = {
         "verl.trainer.main_ppo": {"run_ppo": noted("run")},
         "verl.trainer.ppo.utils": {"need_critic": lambda _: "critic", "need_reference_policy": lambda _: "reference"},
-        "verl.utils.config": {"validate_config": noted("validate")}, "verl.utils.device": {"auto_set_device": noted("device")},
+        "verl.utils.config": {"validate_config": noted("validate")},
+        "verl.utils.device": {"auto_set_device": noted("device")},
         "virc.engines.verl.runner": {"Runner": "runner"},
     }  # fmt: skip
     stand_in(monkeypatch, libraries)
@@ -406,12 +418,16 @@ def cpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], SimpleNamespa
         if platform is None:
             monkeypatch.delenv("VERL_PLATFORM")
         found = SimpleNamespace(platforms={}, rollouts={}, replicas={}, groups=[])
-        monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend=None, **_: found.groups.append(backend))
+        monkeypatch.setattr(
+            torch.distributed, "init_process_group", lambda backend=None, **_: found.groups.append(backend)
+        )
         monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: "pinned")
         monkeypatch.setattr(importlib.metadata, "version", version)
         monkeypatch.setitem(sys.modules, "verl.checkpoint_engine.hccl_checkpoint_engine", Bare)  # type: ignore[arg-type]
         registry = SimpleNamespace(register=lambda platform: lambda kind: found.platforms.update({platform: kind}))
-        utils = {"dispatch_cpu_unquantized_gemm": lambda layer, remove_weight: found.groups.append((layer, remove_weight))}
+        utils = {
+            "dispatch_cpu_unquantized_gemm": lambda layer, remove_weight: found.groups.append((layer, remove_weight))
+        }
         libraries = {
             "verl.plugin.platform": {"PlatformRegistry": registry, **bare("PlatformBase")},
             "verl.workers.rollout.base": {"_ROLLOUT_REGISTRY": found.rollouts},

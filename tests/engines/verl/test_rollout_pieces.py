@@ -249,7 +249,9 @@ def drawing(rollout: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             return network
 
         monkeypatch.setattr(rollout, "AutoModelForImageTextToText", SimpleNamespace(from_pretrained=from_pretrained))
-        monkeypatch.setattr(rollout, "never_said", lambda tokenizer, vocabulary: rollout.torch.tensor([6, vocabulary - 3]))
+        monkeypatch.setattr(
+            rollout, "never_said", lambda tokenizer, vocabulary: rollout.torch.tensor([6, vocabulary - 3])
+        )
         tokenizer = SimpleNamespace(**vars(TOKENIZER), eos_token_id=STOP)
         model = SimpleNamespace(processor=None, tokenizer=tokenizer, local_path="/models/a")
         server = rollout.Server(SimpleNamespace(dtype=dtype, prompt_length=10, response_length=6, seed=1), model)
@@ -363,6 +365,6 @@ def test_what_this_rollout_cannot_do_is_refused(rollout: Any, actors: dict[str, 
         asyncio.run(rollout.Replica(world_size=2, replica_rank=0, config=1, model_config=2).launch_servers())
     sender = rollout.WeightsSender(config=SimpleNamespace(dtype="float32"))
     for given in ({"peft_config": {"r": 8}}, {"wire_format": "delta"}):
-        with pytest.raises(ValueError, match="set actor_rollout_ref.model.lora.merge"):
+        with pytest.raises(ValueError, match=r"set actor_rollout_ref\.model\.lora\.merge"):
             asyncio.run(sender.update_weights([], **given))
     assert actors == {}
