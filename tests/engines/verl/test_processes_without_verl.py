@@ -455,7 +455,7 @@ def test_verl_trains_on_a_processor_where_it_is_told_to(cpu: Any, monkeypatch: p
     assert (platform.communication_backend_name(), platform.ray_resource_name()) == ("gloo", "GPU")
     assert not platform.is_ipc_supported()
     drawn = []
-    for seeded in (platform.manual_seed, platform.manual_seed_all, platform.device_module.manual_seed):
+    for seeded in (platform.manual_seed, platform.manual_seed_all):
         seeded(5)
         drawn.append(float(torch.rand(1)))
     assert len(set(drawn)) == 1
