@@ -116,7 +116,7 @@ class Source(msgspec.Struct, frozen=True):
     def reasons(self) -> tuple[str, ...]:
         """What was taken for what without being asked, and what boxes of a layout are counted in, a line each."""
         encoding = self.encoding
-        said = () if encoding in (None, "utf-8-sig") else (f"{self.file.name} is read as {encoding}",)
+        said: tuple[str, ...] = () if encoding in (None, "utf-8-sig") else (f"{self.file.name} is read as {encoding}",)
         if self.laid_out is None:
             return said
         layout, protocol = self.laid_out.layout, self.laid_out.protocol
