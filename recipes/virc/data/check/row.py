@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from virc.core.errors import DataError, UnreadError
+from virc.core.errors import UnreadError
 from virc.core.text import plain
 from virc.data.check import calls, images
 from virc.data.check.images import DecodedImage, decoded
@@ -25,7 +25,7 @@ from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.resize import smart_resize
-from virc.scoring.references import Reference, reference_of
+from virc.scoring.references import reference_of
 from virc.scoring.score import is_list_text
 
 _DROPPED = "LLaMA-Factory drops such a row"
@@ -44,8 +44,10 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         *(each.fault for each in found if each.fault),
         *_faults(row.record, record, found, shown, rules),
     ]
-    reference, unmatched = _reference(record, found) if rules.holds == "problems" else (None, [])
-    faults += unmatched
+    fields, is_problem = {**record.extra, "answer": record.answer}, rules.holds == "problems"
+    reference = reference_of(fields, lambda: found[0].size if found else None) if is_problem else None
+    if reference and reference.flaw and reference.kind != "choice":  # which is a fault of its own
+        faults.append(Fault("reference", reference.flaw))
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
     key = None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode()
@@ -59,17 +61,6 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         system_of(record) if record.messages else None,
         reference,
     )
-
-
-def _reference(record: Record, images: Sequence[DecodedImage]) -> tuple[Reference | None, list[Fault]]:
-    """How a right answer may be read, and the fault of one that no answer can match."""
-    try:
-        found = reference_of({**record.extra, "answer": record.answer}, lambda: images[0].size if images else None)
-    except DataError as error:
-        return None, [Fault("reference", "; ".join(filter(None, (error.message, error.hint))))]
-    if not found or not found.flaw or found.kind == "choice":  # which is a fault of its own
-        return found, []
-    return found, [Fault("reference", "; ".join(filter(None, (found.flaw, found.hint))))]
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:
