@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from virc.core.errors import DataError, UnreadError
+from virc.core.errors import UnreadError
 from virc.core.text import plain
 from virc.data.check import calls, images
 from virc.data.check.images import DecodedImage, decoded, is_there
@@ -71,13 +71,9 @@ def reference_in(record: Record) -> tuple[Reference | None, list[Fault]]:
     def size() -> Size | None:
         return decoded(record.images[0]).size if record.images else None
 
-    try:
-        found = reference_of({**record.extra, "answer": record.answer}, size)
-    except DataError as error:
-        return None, [Fault("reference", "; ".join(filter(None, (error.message, error.hint))))]
-    if not found or not found.flaw or found.kind == "choice":  # which is a fault of its own
-        return found, []
-    return found, [Fault("reference", "; ".join(filter(None, (found.flaw, found.hint))))]
+    found = reference_of({**record.extra, "answer": record.answer}, size)
+    stops = found and found.flaw and found.kind != "choice"  # which is a fault of its own
+    return found, [Fault("reference", found.flaw)] if found and stops else []
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:
