@@ -8,7 +8,6 @@ they say how an answer counts (`decimals`, `tolerance`) and which parts of the b
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -242,10 +241,12 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
             f"{file} holds no problems in the batch format, but {source.format}",
             f"virc data convert {file} --to problems --format batch",
         )
-    if lost := next((row.lost for row in islice(batch.read(source), _MAX_LOOKED_AT) if row.lost), None):
-        raise DataError(
-            f"{file}, {lost.message}", f"virc data convert {file} --to problems --format batch --ignore COLUMN"
-        )
+    for at, row in enumerate(batch.read(source)):
+        if row.fault:  # as before training
+            raise DataError(f"{file}, {row.fault.message}", row.fault.hint or f"virc data check {file}")
+        if at < _MAX_LOOKED_AT and (lost := row.lost):
+            hint = f"virc data convert {file} --to problems --format batch --ignore COLUMN"
+            raise DataError(f"{file}, {lost.message}", hint)
     named = path.resolve().name if whole else file.stem
     printable = "".join(character if character.isprintable() else "_" for character in named)
     return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
