@@ -5,17 +5,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 from drawn_files import WORDS, Row, draw
 from PIL import Image
 from stage_rows import drawn
 from support.called import virc
-
-from virc.core.events import Reporter
-from virc.training import prepare, preview
-from virc.training.preflight import pairs, rl, sft
-from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
+from support.preflight import in_this_process
 
 SEEDS, BATCH, FIRST = 320, 8, 24
 
@@ -25,21 +20,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn(tmp_path_factory.mktemp("made") / "rows", "rl,prompts,sft").parent
 
 
-def checked(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:
-    """The check of the rows in this process."""
-    if isinstance(asked, RlRequest):
-        return rl.check(msgspec.structs.replace(asked, workers=1))
-    asked = msgspec.structs.replace(asked, workers=1)
-    return (pairs.check if isinstance(asked, PairsRequest) else sft.check)(asked)
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder to work in, where rows are checked in this process."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(prepare, "counted", checked)
-    monkeypatch.setattr(preview, "_warn_of_reward", lambda *_: None)
-    monkeypatch.setattr(preview.environments, "recipes_place", lambda environment: tmp_path / "code")
+    in_this_process(monkeypatch)
 
 
 def agree(file: Path, stage: str, words: Sequence[str]) -> int:

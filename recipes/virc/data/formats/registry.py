@@ -474,7 +474,8 @@ def _recognised(
         return Source(file, PUBLISHED, name, {}, given)
     own = get(PUBLISHED).of_system(file, system)
     if info and not (own and own.layout.second):
-        own = None
+        own = get(PUBLISHED).of_entry(file, info)
+        info = {} if own else info  # which says what the layout says
     format_name = PUBLISHED if own else recognised(file)
     laid_out = own or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
     source = Source(file, format_name, name, info, laid_out) if format_name else None
