@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.cluster import jobs, slurm, submitting
+from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
+from virc.core.processes import in_job
 from virc.envs import hardware
 from virc.runs import run as runs
 from virc.runs.run import Run
@@ -95,7 +96,7 @@ def train(
             base=None if base is None else str(base), name=name, workspace=workspace, **options,
         )  # fmt: skip
         run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
-    inside = slurm.in_job(os.environ)
+    inside = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or inside:
         _train(run, inside, report)
         return run

@@ -191,7 +191,7 @@ def _step(config: Config, place: Place) -> Step:
         *(("--standalone",) if config.nodes == 1 else ()),
     )  # fmt: skip
     argv = (str(place.python), *(module if alone else (*spread, *module)))
-    return Step(argv, "train with LLaMA-Factory", environment(config, place), through=not alone)
+    return Step(argv, "train with LLaMA-Factory", environment(config, place), through=not alone, is_engine=True)
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
