@@ -2,8 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
+from virc.training import changes
 
 REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
@@ -266,35 +265,27 @@ def config_of(info: Info) -> Any:
 
 
 def still_there(run: Run, info: Info) -> None:
-    """Check that what a run was begun with is where it was.
+    """Check that what a run was begun with is as it was.
 
     Raises:
-        ConfigError: weights, rows or images of rows are gone.
+        ConfigError: weights, rows or images of rows are gone, or files have changed.
         DataError: a file of rows cannot be read any more.
         SetupError: the interpreter is gone.
     """
     weights = Path(info.base) / "config.json"
     adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
     rows = [Path(file) for file in (info.data, info.validation) if file]
-    for path in chain((weights, *adapter, *rows), *map(_images, rows)):
+    for path in chain(
+        (weights, *adapter, *rows), *map(changes.images, [] if is_file(run.folder / changes.FILE) else rows)
+    ):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
+    changes.check(run)
     if not is_file(info.python):
         raise SetupError(
             f"{run.name} was begun with the environment of {info.python}, which is gone",
             f"virc env create {runs_in(info.kind).environment} --device {info.device}",
         )
-
-
-def _images(file: Path) -> Iterator[Path]:
-    """The images of the rows of a file, each once: an engine needs minutes to miss one."""
-    source, seen = only_source(file), set[str]()
-    for row in get(source.format).read(source):
-        for picture in row.record.images if row.record else ():
-            if picture.data is None and picture.name not in seen:
-                seen.add(picture.name)
-                with suppress(OSError):
-                    yield msgspec.structs.replace(picture, confined=False).path()
 
 
 def place_of(info: Info, run: Run, attempt: int) -> Place:

@@ -28,12 +28,14 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import user_code
+from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
-from virc.training import inputs, rl_setup, tool_packages, trackers
+from virc.training import changes, inputs, rl_setup, tool_packages, trackers
 from virc.training.estimate import fits
 from virc.training.estimate.needs import USUAL, Estimate, estimate
 from virc.training.inputs import Base
@@ -211,7 +213,52 @@ def write(
     packages = _packages(prepared.environment, prepared.python)
     lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
     write_whole(partial / "environment.txt", "".join(lines).encode())
+    changes.keep(run, info, partial)
     return info
+
+
+def check_again(run: Run, system: str | None, report: Reporter) -> None:
+    """Check the rows of a run anew, which have changed, and go on with them as they are.
+
+    Args:
+        system: its file, where it is no installed one.
+
+    Raises:
+        VircError: they cannot be trained on, or more than rows and images has changed.
+    """
+    changes.check(run, accepted=("rows", "images"))
+    info = runs.info(run)
+    found = systems.get(system or info.system)
+    resolved = Resolved(found, info.stage, inputs.config_of(info), info.origins, info.overlays)
+    adapter, folder = info.adapter and Path(info.adapter), Path(info.base)
+    base = Base(name=info.base, folder=folder, model_type=inputs.model_type(folder), root=info.root, adapter=adapter)
+    source = inputs.rows(resolved, run.workspace)  # not the copy of some that is in the run
+    request = TrainRequest(
+        system=resolved.system.called, stage=info.stage, ignore=info.ignore, workspace=run.workspace,
+        protocol=None if info.kind == "rl" else run.folder / FILE_NAME,
+    )  # fmt: skip
+    with attempts.alone(run), scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
+        asked = rows_request(request, resolved, base, source, (partial / "data", run.folder / "data"))
+        result = counted(asked, Path(info.python), Path(info.recipes), report)
+        environment = environment_of(resolved)
+        check_rows(
+            PreparedRun(
+                resolved=resolved, base=base, result=result, environment=environment, python=Path(info.python),
+                ignore=info.ignore,
+            ),
+            report,
+        )  # fmt: skip
+        file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
+        if result.file.is_relative_to(partial):
+            shutil.rmtree(run.folder / "data", ignore_errors=True)
+            (partial / "data").rename(run.folder / "data")
+        info = msgspec.structs.replace(
+            info, data=file, media=media, dataset=result.dataset, entry=result.entry, rows=result.rows,
+            longest=result.longest,
+        )  # fmt: skip
+        write_json(run.folder / "run.json", info)
+        changes.keep(run, info, run.folder)
+    report.note(f"{run.name} goes on with {result.rows} rows as they are now")
 
 
 def moved(path: Path, partial: Path, home: Path) -> Path:
