@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
+from virc.backends import checkpoint
 from virc.core.errors import ConfigError, DataError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
-from virc.core.text import clause, did_you_mean
+from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats.registry import INFO, PUBLISHED, Row, Source, get, only_source, read_info, solving
 from virc.download.data_files import data_files
 from virc.models import registry as models
@@ -29,6 +30,8 @@ from virc.training import changes
 
 REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
+_QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
+"""Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
 _FORMATS = ("sft", "trajectories")
 _PAIRS = ("pairs",)
 _UNITS = ("rl", *_FORMATS)
@@ -76,6 +79,30 @@ def base(resolved: Resolved, workspace: Path) -> Base:
             f"virc train {resolved.system.called} --stage {config.after}{chosen}, or name what to start from: --from",
         )
     return _base_of(run.name, resolved, workspace)
+
+
+def check_weights(found: Base) -> None:
+    """Read the headers of the weights.
+
+    Raises:
+        ConfigError: files are missing or damaged, or the weights are pickled or quantized: no engine trains them.
+    """
+    kinds, folder, again = set[str](), found.folder, "fetch or copy it again, or name another base: --from MODEL"
+    for name in checkpoint.weight_files(folder):
+        if not is_file(folder / name):
+            raise ConfigError(f"{folder} is incomplete: {name} is missing", again)
+        try:
+            kinds |= {kind for kind, shape, _ in checkpoint.tensors(folder / name).values() if len(shape) > 1}
+        except ConfigError as error:
+            raise ConfigError(error.message, again) from error
+    settings = checkpoint.read_json(folder / "config.json")
+    parts = [each for each in (settings, settings.get("text_config")) if isinstance(each, dict)]
+    about = [each["quantization_config"] for each in parts if each.get("quantization_config")]
+    if about or kinds & _QUANTIZED:
+        named = next((each.get("quant_method") for each in about if isinstance(each, dict)), None)
+        method = plain(str(named or ", ".join(sorted(kinds & _QUANTIZED))), 40)
+        hint = "--from the model before that; --with lora --set engine.quantization_bit=4 quantizes it as it is read"
+        raise ConfigError(f"{found.name} is quantized ({method}), which cannot be trained", hint)
 
 
 def rows(resolved: Resolved, workspace: Path) -> Source:

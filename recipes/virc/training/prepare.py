@@ -80,6 +80,7 @@ def prepare(
     config = resolved.config
     fits.refuse_no_judge(config, resolved.system.overlays)
     base = inputs.base(resolved, request.workspace)
+    inputs.check_weights(base)
     if gone := left_out(Path(config.data)):
         report.note(f"{config.data}: {len(gone)} files are not here: {', '.join(gone[:3])}{', …' * (len(gone) > 3)}")
     source = inputs.rows(resolved, request.workspace)
@@ -352,7 +353,7 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
     hint = f"{fits} makes rows that fit; {no_use}" if at_limit else f"--set max_pixels={own}, or {fits}"
     if result.protocol.coordinates != "pixel":
         report.note(f"{shrunk}: they are shown smaller")
-    elif result.protocol.tools:
+    elif result.protocol.tools and result.boxed:
         raise DataError(f"{shrunk}: they would be shown smaller, and boxes in pixels would not fit them", hint)
     else:
         report.warn(f"{shrunk}: they are shown smaller, and boxes in pixels, if replies have some, do not fit", hint)

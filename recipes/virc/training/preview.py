@@ -87,7 +87,8 @@ def preview(
     missing: list[VircError] = []
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
-    whole = not missing
+    if whole := not missing:
+        inputs.check_weights(base)
     python = environments.interpreter(environment := prepare.environment_of(resolved))
     if python is None:
         unmade = f"the environment {environment.name} has not been made"

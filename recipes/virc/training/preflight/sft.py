@@ -1,5 +1,6 @@
 """Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked."""
 
+import re
 import shlex
 from array import array
 from collections import Counter
@@ -43,6 +44,9 @@ _UNITS: dict[Coordinates, str] = {
 """The coordinates that stock models use; other ones are for a system to teach."""
 _STOPS = {"row", UNREAD, "image_missing", "image_unreadable", "image_broken"}
 """Faults of a row checked closely that keep it from training or inference."""
+
+_BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
+"""Four numbers one after the other."""
 
 OnProgress = Callable[[str], None]
 
@@ -289,6 +293,11 @@ class InPlace(PictureStore):
         return str(Path(llamafactory.file_of(picture)).absolute())
 
 
+def _has_box(record: Record) -> bool:
+    said = [each.content for each in record.messages if each.role != "system"]
+    return any(map(_BOX.search, [*said, record.rejected or ""]))
+
+
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
     """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are places of rows."""
     tokens = array("q", (counted.tokens[at] for at in chosen))
@@ -301,5 +310,6 @@ def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], fault
         "percentiles": counts.percentiles(tokens),
         "images": sum(counted.images[at] for at in chosen),
         "looked_at": len(found.kept),
+        "boxed": sum(_has_box(row.record) for row in found.kept if row.record),
         "faults": dict(faults.most_common()),
     }

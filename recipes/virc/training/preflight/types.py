@@ -117,6 +117,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         shrunk: of them those over `max_pixels` or the base's own limit; boxes in pixels no longer fit them.
         turned: images of all rows that LLaMA-Factory would show turned: it does not heed EXIF, as `virc solve` does.
         looked_at: rows whose images were decoded and whose turns were parsed.
+        boxed: of those, rows with four numbers one after the other in a turn, such as a box.
         faults: of those, rows with a fault of each kind that does not keep LLaMA-Factory from training on them.
         otherwise: rows with another system message than the chat protocol's.
         protocol: the rows' chat protocol.
@@ -152,3 +153,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     lacks: str = ""
     parts: dict[str, int] = {}
     of_no_source: dict[str, int] = {}
+    boxed: int = 0
