@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from stage_rows import drawn
 from support.called import virc
@@ -34,22 +33,18 @@ def begun(drawn_rows: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, stage
     shutil.copytree(drawn_rows, folder / "data" / "polygons")
     shutil.copytree(EMBEDDED_FOLDER, folder / "base")
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(prepare.making, "made", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(prepare.environments, "recipes_in", lambda _: RECIPES)
+    monkeypatch.setattr(prepare, "_check_packages", lambda *_: None)
+    monkeypatch.setattr(prepare.tool_packages, "check", lambda *_: None)
     file = folder / "data" / "polygons" / {"instruct": "trajectories.json", "rl": "rl.parquet"}[stage]
     request = TrainRequest(system="tiny", stage=stage, base=str(folder / "base"), data=file)
     resolved, run = request.resolve(), runs.new(folder, "mine", "")
     run.folder.mkdir(parents=True)
-    base, source = inputs.base(resolved, folder), inputs.rows(resolved, folder)
-    data = run.folder / "data"
-    asked = prepare.rows_request(request, resolved, base, source, (data, data))
-    result = prepare.counted(asked, Path(sys.executable), RECIPES, Reporter())
-    prepared = prepare.PreparedRun(
-        resolved=resolved, base=base, result=result, environment=prepare.environment_of(resolved),
-        python=Path(sys.executable), ignore=(),
-    )  # fmt: skip
+    prepared = prepare.prepare(request, resolved, run.folder / "data", None, Reporter())
     (run.folder / "code").mkdir(exist_ok=True)
     (run.folder / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
-    info = prepare.write(run, run.folder, prepared, "local", {})
-    (run.folder / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(info, recipes=str(RECIPES))))
+    prepare.write(run, run.folder, prepared, "local", {})
     return run
 
 
@@ -113,6 +108,7 @@ def test_changed_rows_are_checked_again_and_accepted(
 ) -> None:
     run = begun(drawn_rows, tmp_path, monkeypatch, stage)
     before = runs.info(run)
+    inode = Path(before.data).stat().st_ino
     if stage == "instruct":
         rows = json.loads(Path(before.data).read_bytes())
         Path(before.data).write_text(json.dumps(rows[:-1]))
@@ -124,7 +120,9 @@ def test_changed_rows_are_checked_again_and_accepted(
     changes.check(run)
     after = runs.info(run)
     assert after.rows == before.rows - (stage == "instruct")
+    assert not list((tmp_path / "runs").glob(".mine*"))
     assert (after.data, after.dataset, after.settings) == (before.data, before.dataset, before.settings)
+    assert (Path(after.data).stat().st_ino != inode) is (stage == "rl")  # whose rows are a copy in the run
     inputs.still_there(run, after)
 
 

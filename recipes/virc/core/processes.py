@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,7 +22,6 @@ from virc.core.text import clause, plain
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
 _LOOK = 0.05  # seconds between two looks whether it has ended
-_FEW = 4  # variables of one family that are named singly
 _ACCESS = re.compile(r' - "[A-Z]+ .* HTTP/[\d.]+" \d{3}')
 
 _OF_LAUNCHERS = re.compile(
@@ -266,28 +264,22 @@ def of_launchers(given: Mapping[str, str]) -> list[str]:
 
     Those of Slurm are among them, but in a job of virc's own.
     """
-    of_job = None if in_job(given) else _OF_A_JOB
-    return sorted(name for name in given if _OF_LAUNCHERS.fullmatch(name) or (of_job and of_job.fullmatch(name)))
+    theirs = [_OF_LAUNCHERS] if in_job(given) else [_OF_LAUNCHERS, _OF_A_JOB]
+    return sorted(name for name in given if any(each.fullmatch(name) for each in theirs))
 
 
 def withheld(given: Mapping[str, str]) -> str | None:
-    """What is said of the variables that no process gets; None where there are none."""
-    found = of_launchers(given)
-    many = {first for first, count in Counter(name.split("_")[0] for name in found).items() if count > _FEW}
-    named = dict.fromkeys(f"{first}_*" if (first := name.split("_")[0]) in many else name for name in found)
-    return (
-        f"not given to any process: {', '.join(named)}, which another launcher has set in this shell" if named else None
-    )
+    """What is reported of the variables that no process gets; None where there are none."""
+    names = ", ".join(dict.fromkeys("SLURM_*" if _OF_A_JOB.fullmatch(name) else name for name in of_launchers(given)))
+    return f"not given to any process: {names}, which another launcher has set in this shell" if names else None
 
 
 def environment(step: Step, given: Mapping[str, str]) -> dict[str, str]:
     """The variables of a step's process, of those of this one and its own."""
-    theirs = of_launchers(given)
-
-    def is_passed(name: str) -> bool:
-        return name not in theirs and not (step.is_engine and not (_FOR_ENGINES.fullmatch(name) or is_secret(name)))
-
-    env = {name: value for name, value in given.items() if is_passed(name)} | dict(step.env)
+    left = {*of_launchers(given)}
+    if step.is_engine:
+        left |= {name for name in given if not (_FOR_ENGINES.fullmatch(name) or is_secret(name))}
+    env = {name: value for name, value in given.items() if name not in left} | dict(step.env)
     return {name: value for name, value in env.items() if value or name not in step.env}
 
 

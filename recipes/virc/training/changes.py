@@ -37,18 +37,6 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     digest: str
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A file that has changed, or is gone.
-
-    Args:
-        what: `rows`, `images`, `base`, `code` or `chat protocol`.
-    """
-
-    what: str
-    file: Path
-    is_gone: bool
-
-
 def keep(run: Run, info: Info, folder: Path) -> None:
     """Write down what a run begins with; `folder` is to be the run's."""
     found = {}
@@ -60,31 +48,32 @@ def keep(run: Run, info: Info, folder: Path) -> None:
     write_json(folder / FILE, found)
 
 
-def changes(run: Run) -> Iterator[Change]:
-    """What has changed since the run was begun, or its rows were checked again."""
+def changes(run: Run) -> Iterator[tuple[str, Path]]:
+    """What has changed since the run was begun, or its rows were checked again: what it is of, and the file.
+
+    Raises:
+        ConfigError: a file is gone.
+    """
     text = contents(run.folder / FILE, _MAX_BYTES) if is_file(run.folder / FILE) else b"{}"  # of an older version
     for name, seen in msgspec.json.decode(text, type=dict[str, Seen]).items():
         try:
-            state = (place := Path(name)).stat()
+            state = (file := Path(name)).stat()
             same = state.st_size == seen.size
-            same = same and (state.st_mtime_ns == seen.time or _digest(place, seen.what) == seen.digest)
-            if not same:
-                yield Change(seen.what, place, is_gone=False)
-        except OSError:
-            yield Change(seen.what, place, is_gone=True)
+            if not same or (state.st_mtime_ns != seen.time and _digest(file, seen.what) != seen.digest):
+                yield seen.what, file
+        except OSError as error:
+            raise ConfigError(f"{run.name} was begun with {name}, which is gone", "put it back where it was") from error
 
 
 def check(run: Run, accepted: tuple[str, ...] = ()) -> None:
-    """Raise ConfigError where something has changed, but for what is `accepted`."""
-    found = [each for each in changes(run) if each.is_gone or each.what not in accepted]
+    """Raise ConfigError where something has changed, but for what is `accepted`, or is gone."""
+    found = [(what, file) for what, file in changes(run) if what not in accepted]
     if not found:
         return
-    if gone := next((each.file for each in found if each.is_gone), None):
-        raise ConfigError(f"{run.name} was begun with {gone}, which is gone", "put it back where it was")
-    named = ", ".join(f"{each.file} ({each.what})" for each in found[:_NAMED])
+    named = ", ".join(f"{file} ({what})" for what, file in found[:_NAMED])
     more = f" and {len(found) - _NAMED:,} more" * (len(found) > _NAMED)
     hint = "put back what was there, or begin another run"
-    if {each.what for each in found} <= {"rows", "images"}:
+    if {what for what, _ in found} <= {"rows", "images"}:
         hint = f"virc train --resume --name {run.name} --rows-changed checks them again and goes on with them"
     raise ConfigError(f"since {run.name} was begun these files have changed: {named}{more}", hint)
 

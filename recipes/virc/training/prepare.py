@@ -229,30 +229,21 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
     """
     changes.check(run, accepted=("rows", "images"))
     info = runs.info(run)
-    found = systems.get(system or info.system)
-    resolved = Resolved(found, info.stage, inputs.config_of(info), info.origins, info.overlays)
-    adapter, folder = info.adapter and Path(info.adapter), Path(info.base)
-    base = Base(name=info.base, folder=folder, model_type=inputs.model_type(folder), root=info.root, adapter=adapter)
-    source = inputs.rows(resolved, run.workspace)  # not the copy of some that is in the run
+    config = msgspec.structs.replace(inputs.config_of(info), base=info.adapter or info.base, after=None)
+    resolved = Resolved(systems.get(system or info.system), info.stage, config, info.origins, info.overlays)
     request = TrainRequest(
         system=resolved.system.called, stage=info.stage, ignore=info.ignore, workspace=run.workspace,
         protocol=None if info.kind == "rl" else run.folder / FILE_NAME,
     )  # fmt: skip
+    home = run.folder / "data"
     with attempts.alone(run), scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
-        asked = rows_request(request, resolved, base, source, (partial / "data", run.folder / "data"))
-        result = counted(asked, Path(info.python), Path(info.recipes), report)
-        environment = environment_of(resolved)
-        check_rows(
-            PreparedRun(
-                resolved=resolved, base=base, result=result, environment=environment, python=Path(info.python),
-                ignore=info.ignore,
-            ),
-            report,
-        )  # fmt: skip
+        found = prepare(request, resolved, partial / "data", None, report, home=home)
+        check_rows(found, report)
+        if (partial / "data").is_dir():
+            shutil.rmtree(home, ignore_errors=True)
+            (partial / "data").rename(home)
+        result = found.result
         file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
-        if result.file.is_relative_to(partial):
-            shutil.rmtree(run.folder / "data", ignore_errors=True)
-            (partial / "data").rename(run.folder / "data")
         info = msgspec.structs.replace(
             info, data=file, media=media, dataset=result.dataset, entry=result.entry, rows=result.rows,
             longest=result.longest,

@@ -153,9 +153,10 @@ def test_a_cpu_computes_in_float32_what_is_not_to_be_bfloat16(
 def test_a_start_waits_for_its_peers_for_a_stated_time(
     start: Any, come: str, is_alive: bool, waits_for: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torch.distributed import TCPStore
+    import torch.distributed
 
-    agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    c10d: Any = torch.distributed
+    agent = c10d.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     port = str(agent.port if is_alive else free_port())
     given = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "3", "RANK": "0"}
     for name, value in {**given, "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}.items():

@@ -159,13 +159,12 @@ def meet(seconds: float = 600.0) -> None:
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
-    from torch.distributed import PrefixStore, TCPStore
-
+    c10d: Any = torch.distributed
     host, port, size, own = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"))
     limit, ranks, late = timedelta(seconds=seconds), [str(rank) for rank in range(int(size))], "the first node"
     try:
-        server = TCPStore(host, int(port), is_master=False, timeout=limit)
-        store = PrefixStore(f"virc/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", server)
+        server = c10d.TCPStore(host, int(port), is_master=False, timeout=limit)
+        store = c10d.PrefixStore(f"virc/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", server)
         store.set(own, "")
         late = ""
         store.wait(ranks, limit)
