@@ -3,6 +3,7 @@
 What is missing on this machine (environment, weights, rows) is listed, and named in the plan where it would be.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ import msgspec
 
 from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
+from virc.core import processes
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
@@ -96,8 +98,9 @@ def preview(
     missing: list[VircError] = []
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
+    if whole := not missing:
+        inputs.check_weights(base)
     resolved = inputs.with_adapter(resolved, base)
-    whole = not missing
     python = environments.interpreter(environment := prepare.environment_of(resolved))
     if python is None:
         unmade = f"the environment {environment.name} has not been made"
@@ -125,8 +128,8 @@ def preview(
             submitting.try_job(plan, future, place, target, site, report)
         except SetupError as error:
             missing.append(error)
-    else:
-        plan = jobs.here(plan)
+    elif said := processes.withheld(os.environ):
+        report.note(said)
     there = source if is_file(source.file) else None
     with _noted(missing):
         trackers.check(resolved)
