@@ -71,6 +71,8 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
     failures = [result.failed for result in results if result.call or result.failed]
     waits = [each.values.get(f"{_JUDGE}seconds") for each in rollouts]
     judged = [wait for wait in waits if wait is not None]
+    scores = [each.values.get(f"{_JUDGE}score") for each in rollouts]
+    given = [score for score in scores if score is not None and math.isfinite(score)]
     return {
         **{f"virc/terms/{name}": fmean(each[name] for each in terms if name in each) for name in names},
         "virc/reward_std": pstdev(each.reward for each in rollouts),
@@ -86,6 +88,7 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
         ),
         **({"virc/judge_seconds": fmean(judged)} if judged else {}),
         **({"virc/tool_failures": fmean(failures)} if failures else {}),
+        **({"virc/judge_same": float(max(given) - min(given) < _EQUAL)} if given[1:] else {}),
         "virc/judge_failures": sum(each.values.get(f"{_JUDGE}failed") or 0.0 for each in rollouts),
     }
 
