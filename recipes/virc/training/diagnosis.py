@@ -1,7 +1,6 @@
 """What is wrong with a run, from its metrics, its notes and how it ended, and the settings that answer it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
 from statistics import fmean
 
 import msgspec
@@ -12,10 +11,10 @@ from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Info, Run, State
 from virc.runs.status import ended, number
 from virc.stages.sft import SIGNS
-from virc.training.health import has_tools, known_by_heart, notes, signs
+from virc.training.health import has_tools, known_by_heart, notes, signs, values_of
 
 _MAX_CAUSES = 3
-_NO_MEASURES = ("step", "attempt", "total", "epoch", "tokens", "tokens_per_second", "seconds")
+_NO_MEASURES = ("step", "attempt", "total", "epoch", "tokens", "tokens_per_second", "seconds", "parts", "terms")
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -96,7 +95,7 @@ def diagnose(run: Run) -> Diagnosis:
     """
     info, state, found = runs.info(run), runs.state(run), list(metrics(run))
     steps = [metric for metric in found if not metric.aside]
-    current: dict[str, str] = {**signs(found, info.settings, has_tools(run))}
+    current = dict[str, str](signs(found, info.settings, has_tools(run)).items())
     failed = state.progress in ("failed", "died")
     if failed and "training diverged" in (state.error or ""):
         current = {"diverged": str(state.error), **current}
@@ -111,10 +110,8 @@ def diagnose(run: Run) -> Diagnosis:
     verdict = _verdict(run, info, state, current, len(steps))
     if not failed and not current and (over := {note.sign for note in notes(run)}):
         verdict += f"; {', '.join(sorted(over))} began and ended"
-    measures = {name: _measure(steps, name) for name in Metric.__struct_fields__ if name not in _NO_MEASURES}
-    looked_at = {
-        name: (fmean(values[:_MAX_CAUSES]), fmean(values[-_MAX_CAUSES:])) for name, values in measures.items() if values
-    }
+    measures = {name: values_of(steps, name) for name in Metric.__struct_fields__ if name not in _NO_MEASURES}
+    looked_at = {name: (fmean(each[:3]), fmean(each[-3:])) for name, each in measures.items() if each}
     return Diagnosis(not current and not failed, verdict, current, causes[:_MAX_CAUSES], looked_at)
 
 
@@ -155,8 +152,3 @@ def _answer(setting: str, value: object, change: str) -> str | None:
     elif change.startswith("*") or value is None:
         return None
     return None if str(value).lower() == change else f"--set {setting}={change}"
-
-
-def _measure(steps: Sequence[Metric], name: str) -> list[float]:
-    values = [getattr(step, name) for step in steps]
-    return [value for value in values if isinstance(value, int | float) and isfinite(value)]

@@ -111,7 +111,7 @@ def _of_calls(steps: Sequence[Metric], with_tools: bool) -> Iterator[tuple[Healt
     first, recent = _first(steps, "tool_calls"), _recent(steps, "tool_calls")
     if first is None or recent is None:
         return
-    noise = _SPREADS * _spread(_values(steps[:-_RECENT], "tool_calls"))
+    noise = _SPREADS * _spread(values_of(steps[:-_RECENT], "tool_calls"))
     if with_tools and max(first, recent) < _NO_CALLS:
         yield "tools", f"replies call no tool: {recent:.2g} calls a reply since the first step"
     elif first - recent > max(first * _FEWER_CALLS, noise):
@@ -136,7 +136,7 @@ def _of_reward(
     steps: Sequence[Metric], validated: Sequence[Metric], settings: Mapping[str, Any]
 ) -> Iterator[tuple[Health, str]]:
     """Whether the reward fell, or rises alone; a curriculum may give harder rows."""
-    rewards = _values(steps, "reward")
+    rewards = values_of(steps, "reward")
     before, recent = rewards[:-_WINDOW], fmean(rewards[-_WINDOW:])
     if settings.get("curriculum") or len(before) < _WINDOW:
         return
@@ -144,7 +144,7 @@ def _of_reward(
     if best - recent > max(abs(best) * _FALL, _SPREADS * _spread(before)):
         yield "reward", f"the reward fell to {recent:.3g}, from {best:.3g}"
         return
-    scores = _values(validated, "validation")
+    scores = values_of(validated, "validation")
     top = max(scores, default=0.0)
     last = scores[scores.index(top) + 1 :][-_RECENT:] if top > 0 else []
     if len(last) < _RECENT or top - max(last) <= max(top * _HELD_OUT_FALL, _SPREADS * _spread(scores)):
@@ -183,7 +183,7 @@ def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
 
 def _of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
     """Whether the newest losses all are above the lowest; a curriculum may give harder rows."""
-    losses = _values(steps, "loss")
+    losses = values_of(steps, "loss")
     before, recent = losses[:-_RECENT], min(losses[-_RECENT:])
     if len(before) < _FEWEST or settings.get("curriculum"):
         return
@@ -193,7 +193,7 @@ def _of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator
 
 
 def _of_pairs(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
-    pairs = _values(steps, "accuracy")
+    pairs = values_of(steps, "accuracy")
     if settings.get("loss") not in ("sigmoid", "kto"):  # rewards of the others have no base to be compared with
         return
     chosen, margin = (_mean(steps[-_FEWEST:], field) or 0.0 for field in ("chosen_reward", "margin"))
@@ -210,13 +210,14 @@ def _of_pairs(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[
 
 def _of_gradients(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
     """Whether they grow; of one that is short enough nothing is taken."""
-    norms = _values(steps, "grad_norm")
+    norms = values_of(steps, "grad_norm")
     before, recent = norms[:-_RECENT], min(norms[-_RECENT:], default=0.0)
     if len(before) >= _FEWEST and recent > max(_GRADIENT * median(before), settings.get("max_grad_norm", 1.0)):
         yield "gradient", f"the gradient's norm rose to {recent:.3g}, from {median(before):.3g}"
 
 
-def _values(steps: Sequence[Metric], field: str) -> list[float]:
+def values_of(steps: Sequence[Metric], field: str) -> list[float]:
+    """What steps have measured of it, in order."""
     return [value for step in steps if (value := getattr(step, field)) is not None]
 
 
@@ -242,7 +243,7 @@ def _recent(steps: Sequence[Metric], field: str) -> float | None:
 
 
 def _mean(steps: Sequence[Metric], field: str) -> float | None:
-    values = _values(steps, field)
+    values = values_of(steps, field)
     return fmean(values) if values else None
 
 
