@@ -25,21 +25,21 @@ _GAP = 0.1  # nats a token; below that held-out rows are known as well
 # Thresholds of signs. Where no source is named, the value is ours: none of the healthy curves of the tests reaches it.
 _FEWER_CALLS = 0.5  # of those in the first steps
 _NO_CALLS = 0.01  # tool calls a reply; a share of the replies that is too small to be rewarded into more
-_SAME = 0.8  # of groups; what DAPO (Yu et al., 2025, 3.2) draws again: four times the batch is rolled out for one
+_SAME = 0.8  # of groups; DAPO (Yu et al., 2025) draws these again, which takes five times the rollouts then
 _CUT = 0.2  # of replies
 _AT_TURNS = 0.95  # of `max_turns`, as the mean of all replies
-_CORRELATION = 0.99  # MiniMax-M1 (2506.13585, 3.2): about .9 with a head in bfloat16, .99 once that was mended
-_COLLAPSED, _ENTROPY = 0.1, 0.05  # of the first entropy, and nats: Cui et al. (2505.22617): what is left at saturation
+_CORRELATION = 0.99  # ours; the measure is MiniMax-M1's (2506.13585), as verl computes it
+_COLLAPSED, _ENTROPY = 0.1, 0.05  # of the first, and nats: Cui et al. (2505.22617) lose .73 while they still gain
 _SOLVED = 0.9  # of the best reply's reward: there entropy has nothing left to find
 _NOISE, _NATS = 3, 1.0  # times the first entropy, and nats above it
-_KL = 0.5  # nats a token; TRL's FAQ keeps a reply's between 0 and 10, and replies of its examples have about 20 tokens
+_KL = 0.5  # nats a token: the 10 nats a reply of TRL's FAQ, for one of 20 tokens; longer ones may be further away
 _WINDOW = 5  # logged steps whose mean is the best so far
 _FALL = 0.5  # of the best reward
 _HELD_OUT_FALL = 0.25  # of the best validation, three times in a row, while the reward is above what it was then
 _SPREADS = 4  # standard deviations of a step; the best and the worst of a thousand windows are 3 apart
 _LOSS = 1.5  # times the lowest mean
 _FEWEST = 10  # logged steps that newer ones are held against
-_GRADIENT = 10  # times the median of all before
+_GRADIENT = 10  # times the median of all before; a run of `tiny` ends at a tenth of its first
 _TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3  # of pairs; a model that knows neither side is right in .5 of them
 _CHOSEN, _CHOSEN_OVER_MARGIN = -5.0, 5  # published runs of zephyr-7b-dpo-full (beta .1) end at -1.3 to -2.7
 
