@@ -2,16 +2,14 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from virc.backends import checkpoint, lora_config
 from virc.backends import lora as lora_weights
-from virc.backends import lora_config
 from virc.core.errors import ConfigError, DataError, EngineError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
@@ -30,15 +28,12 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
+from virc.training import changes
 
 REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
-_FORMATS = ("sft", "trajectories")
-_PAIRS = ("pairs",)
-_UNITS = ("rl", *_FORMATS)
-_UNSOLVED = ("prompts", "batch")
-_PROBLEMS = (*_UNSOLVED, *_FORMATS)
-"""Formats that RL takes: of single units, into which solutions are split, and of whole problems."""
+_QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
+"""Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -93,9 +88,13 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     if lora and base.adapter:
         lora_weights.check(base.adapter)
         known = lora_config.read(base.adapter)
+        merge = f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints"
         if known.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
-            raise ConfigError(wrong, f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints")
+            raise ConfigError(wrong, merge)
+        if resolved.kind == "rl" and any("visual." in name for name in checkpoint.tensors(_weights(base.adapter))):
+            wrong = f"the adapter {base.name} is on the vision tower too, where rollouts would leave it out"
+            raise ConfigError(wrong, merge)
         for name, value in (("rank", known.rank), ("alpha", known.alpha)):
             setting = f"lora.{name}"
             if getattr(lora, name) != value and origins.get(setting, "").startswith("--"):
@@ -110,6 +109,30 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
             wrong = f"no layer of {base.name} that is trained ends with {plain(target, 40)} (lora.targets)"
             raise ConfigError(wrong, did_you_mean(target, ends, f"known are {', '.join(ends)}"))
     return resolved
+
+
+def check_weights(found: Base) -> None:
+    """Read the headers of the weights.
+
+    Raises:
+        ConfigError: files are missing or damaged, or the weights are pickled or quantized: no engine trains them.
+    """
+    kinds, folder, again = set[str](), found.folder, "fetch or copy it again, or name another base: --from MODEL"
+    for name in checkpoint.weight_files(folder):
+        if not is_file(folder / name):
+            raise ConfigError(f"{folder} is incomplete: {name} is missing", again)
+        try:
+            kinds |= {kind for kind, shape, _ in checkpoint.tensors(folder / name).values() if len(shape) > 1}
+        except ConfigError as error:
+            raise ConfigError(error.message, again) from error
+    settings = checkpoint.read_json(folder / "config.json")
+    parts = [each for each in (settings, settings.get("text_config")) if isinstance(each, dict)]
+    about = [each["quantization_config"] for each in parts if each.get("quantization_config")]
+    if about or kinds & _QUANTIZED:
+        named = next((each.get("quant_method") for each in about if isinstance(each, dict)), None)
+        method = plain(str(named or ", ".join(sorted(kinds & _QUANTIZED))), 40)
+        hint = "--from the model before that; --with lora --set engine.quantization_bit=4 quantizes it as it is read"
+        raise ConfigError(f"{found.name} is quantized ({method}), which cannot be trained", hint)
 
 
 def rows(resolved: Resolved, workspace: Path) -> Source:
@@ -156,45 +179,35 @@ def _source_of(path: Path, resolved: Resolved) -> Source:
 
 def _check_format(source: Source, resolved: Resolved) -> None:
     """Refuse rows of a format that the stage does not take; the hint is the command that converts them."""
-    takes: tuple[str, ...]
+    units = source.format == "rl"
     if resolved.kind == "dpo":
-        takes, whose, convert = _PAIRS, "is not that of pairs of replies", "pairs"
+        takes, whose, convert = source.holds == "pairs", "is not that of pairs of replies", "pairs"
     elif resolved.kind != "rl":
-        takes, whose, convert = _FORMATS, "LLaMA-Factory does not read", "sft"
+        takes, whose, convert = source.holds == "solutions", "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
-        takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
+        takes = units or source.holds == "solutions"
+        whose, convert = "has no single units to go on from (rollout: per_cru)", "rl"
     else:
-        takes, whose, convert = (_PROBLEMS, "has single units, not whole problems (rollout: multi_turn)", "prompts")
-    if source.format in takes:
+        takes = not units and source.holds != "pairs"
+        whose, convert = "has single units, not whole problems (rollout: multi_turn)", "prompts"
+    if takes:
         return
-    if source.laid_out:
-        raise _as_published(source, resolved)
     rows = shlex.quote(str(source.file))
     hint = f"virc data convert {rows} --to DIR --format {convert}"
     if resolved.kind == "rl" and source.format == "pairs":
         hint = f"virc data convert {rows} --to DIR --format batch writes their problems, which need an `answer` each"
     elif resolved.kind == "dpo":
         hint = f"pairs of a model's own solutions: {solving(source, '--pairs right')}"
-    elif source.format in _UNSOLVED:
+    elif source.holds in ("problems", "prompts") and not units:
         hint = f"solve them: {solving(source)}"
         if resolved.kind == "rl":
             whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
             hint = f"{whole} rolls out whole problems; or {hint}"
         else:
             whose = "has problems without solutions"
-            if source.format == "batch":
+            if source.holds == "problems":
                 hint = f"{_learnt(rows, resolved)}; or {hint}"
     raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
-
-
-def _as_published(source: Source, resolved: Resolved) -> DataError:
-    assert source.laid_out
-    quoted, written = shlex.quote(str(source.file)), source.laid_out.written_as
-    system = f" --system {resolved.system.called}" * (source.laid_out.name in resolved.system.rows)
-    command = f"virc data convert {quoted}{system} --to {DATA}/NEW --format {written}"
-    if resolved.kind == "sft" and source.holds == "problems":
-        command = _learnt(quoted, resolved)
-    return DataError(f"{source.file} holds rows as they were published, which no engine reads", command)
 
 
 def _learnt(rows: str, resolved: Resolved) -> str:
@@ -298,20 +311,26 @@ def config_of(info: Info) -> Any:
         raise ConfigError(wrong) from error
 
 
+def _weights(adapter: Path) -> Path:
+    return adapter / lora_config.WEIGHTS
+
+
 def check_trained(info: Info, found: int | None) -> None:
     """Refuse an engine that trains another number of parameters than a dry run lists.
 
     Args:
-        found: as the engine says; None where it does not. A continued adapter's layers, and weights that a key of the
-            engine adds, are not counted.
+        found: as the engine says; None where it does not. Weights that a key of the engine adds are not counted.
 
     Raises:
         EngineError: it does.
     """
-    if found is None or info.adapter or "additional_target" in info.settings["engine"]:
+    if found is None or "additional_target" in info.settings["engine"]:
         return
     config = config_of(info)
-    wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
+    if info.adapter:
+        wanted = checkpoint.count(_weights(Path(info.adapter)))
+    else:
+        wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
     if found != wanted:
         raise EngineError(
             f"the engine trains {found:,} parameters, and the settings say {wanted:,}",
@@ -320,35 +339,27 @@ def check_trained(info: Info, found: int | None) -> None:
 
 
 def still_there(run: Run, info: Info) -> None:
-    """Check that what a run was begun with is where it was.
+    """Check that what a run was begun with is as it was.
 
     Raises:
-        ConfigError: weights, rows or images of rows are gone.
+        ConfigError: weights, rows or images of rows are gone, or files have changed.
         DataError: a file of rows cannot be read any more.
         SetupError: the interpreter is gone.
     """
     weights = Path(info.base) / "config.json"
     adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
     rows = [Path(file) for file in (info.data, info.validation) if file]
-    for path in chain((weights, *adapter, *rows), *map(_images, rows)):
+    for path in chain(
+        (weights, *adapter, *rows), *map(changes.images, [] if is_file(run.folder / changes.FILE) else rows)
+    ):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
+    changes.check(run)
     if not is_file(info.python):
         raise SetupError(
             f"{run.name} was begun with the environment of {info.python}, which is gone",
             f"virc env create {runs_in(info.kind).environment} --device {info.device}",
         )
-
-
-def _images(file: Path) -> Iterator[Path]:
-    """The images of the rows of a file, each once: an engine needs minutes to miss one."""
-    source, seen = only_source(file), set[str]()
-    for row in get(source.format).read(source):
-        for picture in row.record.images if row.record else ():
-            if picture.data is None and picture.name not in seen:
-                seen.add(picture.name)
-                with suppress(OSError):
-                    yield msgspec.structs.replace(picture, confined=False).path()
 
 
 def place_of(info: Info, run: Run, attempt: int) -> Place:

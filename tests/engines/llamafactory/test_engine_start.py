@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.loopback import free_port
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +174,30 @@ def test_a_cpu_computes_in_float32_what_is_not_to_be_bfloat16(
     arguments = SimpleNamespace(device=SimpleNamespace(type=device), bf16=bf16, deepspeed=deepspeed)
     start.Prepares().on_train_begin(arguments, None, None, model=model)
     assert str(model.weight.dtype) == f"torch.{dtype}"
+
+
+@pytest.mark.parametrize(
+    ("come", "is_alive", "waits_for"),
+    [
+        ("12", True, None),
+        ("2", True, "process 1 of 3"),
+        ("", True, "process 1, 2 of 3"),
+        ("12", False, "the first node"),
+    ],
+)
+def test_a_start_waits_for_its_peers_for_a_stated_time(
+    start: Any, come: str, is_alive: bool, waits_for: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch.distributed
+
+    c10d: Any = torch.distributed
+    agent = c10d.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    port = str(agent.port if is_alive else free_port())
+    given = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "3", "RANK": "0"}
+    for name, value in {**given, "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for rank in come:
+        agent.set(f"virc/0/{rank}", "")
+    expected = rf"waited 0.3 s at 127.0.0.1:{port} for {waits_for}$"
+    with pytest.raises(TimeoutError, match=expected) if waits_for else nullcontext():
+        start.meet(0.3)

@@ -65,6 +65,9 @@ def command(
         int | None, typer.Option(min=1, max=99, metavar="N", help="Run N rounds of the system, or continue.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")] = False,
+    rows_changed: Annotated[
+        bool, typer.Option("--rows-changed", help="Resume with rows that were changed, checked again.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and files; start nothing.")] = False,
     probe: Annotated[bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")] = False,
     launcher: Annotated[
@@ -104,7 +107,8 @@ def command(
         from virc_cli.commands.train import rounds as in_rounds
 
         unused = {
-            "--stage": stage, "--resume": resume, "--probe": probe, "--config": config, "--protocol": protocol,
+            "--stage": stage, "--resume": resume, "--rows-changed": rows_changed,
+            "--probe": probe, "--config": config, "--protocol": protocol,
             "--ignore": ignore, "--tools": tools, "--launcher": launcher != "local", "--site": site,
             "--no-submit": no_submit,
         }  # fmt: skip
@@ -151,7 +155,11 @@ def command(
         else:
             print_plan.run_probe(train_request, quiet, as_json)
         return
-    run = _train({**request, **options, **more, "resume": resume, "submit": not no_submit}, quiet, verbose)
+    run = _train(
+        {**request, **options, **more, "resume": resume, "rows_changed": rows_changed, "submit": not no_submit},
+        quiet,
+        verbose,
+    )
     _print(run, no_submit, as_json)
 
 

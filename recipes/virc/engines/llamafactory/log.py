@@ -23,6 +23,7 @@ STARTUP: Sequence[Phase] = (Phase("reading the rows and loading the model", r"(?
 _END = 2**16  # bytes of a log's end with the reason of a failure
 _START = 2**22  # bytes of a log's beginning with all lines before the first step
 
+_MEET = "look at the nodes, and at the network between them"
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"OutOfMemoryError|out of memory", "the device ran out of memory",
      "lower cutoff and max_pixels, or train an adapter: --with lora; virc doctor says what fits"),
@@ -30,6 +31,9 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"Image features and image tokens do not match", "a row longer than the cutoff lost image tokens",
      "raise cutoff, or lower max_pixels"),
     (r"Some (?:specified arguments|keys) are not used[^\n]*", "{0}", "virc systems check"),
+    (r"TimeoutError: (waited [^\n]+)", "its processes did not meet: it {1}", _MEET),
+    (r"timed out after (\d+)000ms while trying to connect to ([^\n]+)",
+     "its processes did not meet: it waited {1} s for {2}", _MEET),
     (r"DistNetworkError|EADDRINUSE", "the port for the processes to meet is taken", "start it again"),
     (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
     (r"FloatingPointError: (the [^\n]+)", "training diverged: {1}", "lower learning_rate"),

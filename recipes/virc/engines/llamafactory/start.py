@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -170,12 +171,37 @@ def _without_compiler() -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
+def meet(seconds: float = 600.0) -> None:
+    """Wait for the other processes that torchrun has started on all nodes, before gigabytes are read.
+
+    The trainer's own waiting has no end (`ddp_timeout`).
+
+    Raises:
+        TimeoutError: some have not come in that time.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    c10d: Any = torch.distributed
+    host, port, size, own = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"))
+    limit, ranks, late = timedelta(seconds=seconds), [str(rank) for rank in range(int(size))], "the first node"
+    try:
+        server = c10d.TCPStore(host, int(port), is_master=False, timeout=limit)
+        store = c10d.PrefixStore(f"virc/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", server)
+        store.set(own, "")
+        late = ""
+        store.wait(ranks, limit)
+    except RuntimeError as error:
+        late = late or f"process {', '.join(rank for rank in ranks if not store.check([rank]))} of {size}"
+        raise TimeoutError(f"waited {seconds:g} s at {host}:{port} for {late}") from error
+
+
 def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     """Train with the callbacks that mending LLaMA-Factory returns, besides those of every stage."""
     end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
     if os.environ.get("DS_ACCELERATOR") == "cpu":
         _without_compiler()
     signal.signal(signal.SIGTERM, _end)
+    meet()
     from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
