@@ -179,7 +179,7 @@ def _train(run: Run, job: str | None, report: Reporter) -> None:
     saved += f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
     again = f"virc train --resume --name {run.name} " + ("resumes it" if ended.step else "starts again")
     if ended.unhealthy and ended.signal is None:
-        raise EngineError(f"stopped: {ended.unhealthy}; {saved}", again)
+        raise EngineError(f"stopped: {ended.unhealthy}; {saved}", f"virc runs diagnose {run.name} says why; {again}")
     report.note(f"stopped, {saved}; {again}")
     if ended.signal == signal.SIGTERM:
         signal.raise_signal(signal.SIGTERM)  # the caller's handler tells it from Ctrl-C

@@ -69,7 +69,8 @@ def test_what_is_logged_and_is_not_finite_ends_the_run(start: Any, logs: dict[st
 
 
 @pytest.mark.parametrize(
-    ("value", "trained", "ends"), [(1e30, True, False), (float("inf"), True, True), (float("nan"), False, False)]
+    ("value", "trained", "ends"),
+    [(1e15, True, False), (1e30, True, True), (float("inf"), True, True), (float("nan"), False, False)],
 )
 def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: float, trained: bool, ends: bool) -> None:
     model = start.torch.nn.Linear(2, 2)
@@ -89,6 +90,40 @@ def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: fl
             else nullcontext()
         ):
             at_a_save(model=model)
+
+
+def test_lines_of_metrics_get_what_was_logged_at_their_own_step(start: Any) -> None:
+    lines: list[dict[str, Any]] = []
+
+    class Log:
+        """Writes its lines later, as a thread of LLaMA-Factory's does."""
+
+        def __init__(self) -> None:
+            self.waiting: list[dict[str, Any]] = []
+
+        def on_log(self, args: Any, state: Any, control: Any) -> None:
+            self.waiting.append({"current_steps": state.global_step, "loss": 0.5})
+
+        def _write_log(self, folder: str, line: dict[str, Any]) -> None:
+            lines.append(line)
+
+    start.write_more(Log)
+    log = Log()
+    for step, margin in ((1, 0.0), (2, 0.25)):
+        found = {
+            "loss": 0.5,
+            "grad_norm": step,
+            "rewards/margins": margin,
+            "rewards/chosen": margin,
+            "rewards/rejected": 0.0,
+        }
+        log.on_log(None, SimpleNamespace(global_step=step, log_history=[found]), None)
+    log.on_log(None, SimpleNamespace(global_step=3, log_history=[{"loss": 0.5}]), None)  # the summary has no rewards
+    for line in log.waiting:
+        log._write_log("folder", line)
+    assert [line.get("margin") for line in lines] == [0.0, 0.25, None]
+    sides = {"margin": 0.25, "chosen": 0.25, "rejected": 0.0}
+    assert lines[1] == {"current_steps": 2, "loss": 0.5, "grad_norm": 2, **sides}
 
 
 def test_no_token_of_an_image_is_learnt(start: Any) -> None:

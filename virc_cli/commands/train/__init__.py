@@ -19,7 +19,7 @@ def signs(incomplete: str) -> list[str]:
     """Signs of ill health that begin so, for the shell's completion."""
     from typing import get_args
 
-    from virc.stages.rl import Health
+    from virc.stages.sft import Health
 
     return [name for name in get_args(Health) if name.startswith(incomplete)]
 
@@ -54,7 +54,9 @@ def command(
     ] = None,
     stop_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="SIGNS", help="rl: signs that end the run, such as length,judge.", autocompletion=signs),
+        typer.Option(
+            metavar="SIGNS", help="Signs that end the run, such as loss or length,judge.", autocompletion=signs
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)

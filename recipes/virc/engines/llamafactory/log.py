@@ -47,7 +47,7 @@ _NO_NUMBER = re.compile(rb"\bNaN\b|-?\bInfinity\b")  # what Python writes for th
 
 
 class _Line(msgspec.Struct):
-    """A line; the last four are what `preferences.start` adds: how far apart the two sides of pairs are."""
+    """A line; the last five are what `start` adds: the gradient, and how far apart the two sides of pairs are."""
 
     current_steps: int
     total_steps: int | None = None
@@ -58,6 +58,7 @@ class _Line(msgspec.Struct):
     throughput: float | None = None
     total_tokens: float | None = None
     elapsed_time: str | None = None
+    grad_norm: float | None = None
     margin: float | None = None
     accuracy: float | None = None
     chosen: float | None = None
@@ -116,6 +117,7 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
         tokens=None if row.total_tokens is None else int(row.total_tokens),
         tokens_per_second=throughput,
         seconds=_seconds(row.elapsed_time),
+        grad_norm=row.grad_norm,
         margin=row.margin,
         accuracy=row.accuracy,
         chosen_reward=row.chosen,

@@ -21,6 +21,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from virc.core.orphans import end_with_parent
 
 _OF_IMAGES = ("vision_bos_token", "image_token", "vision_eos_token")
+_MORE = {
+    "grad_norm": "grad_norm", "margin": "rewards/margins", "accuracy": "rewards/accuracies",
+    "chosen": "rewards/chosen", "rejected": "rewards/rejected",
+}  # fmt: skip
+"""Name in a line of metrics -> what is logged and not written."""
 _ASKS = "make_inputs_require_grads"  # the hook of transformers' enable_input_require_grads
 
 
@@ -82,9 +87,10 @@ class EndsWhereDiverged(TrainerCallback):
 
 
 def check_finite(model: Any, step: int) -> None:
-    """Raise FloatingPointError where a trained weight is not finite."""
+    """Raise FloatingPointError where a trained weight is not finite, or so large that its square is not."""
     for name, weight in model.named_parameters():
-        if weight.requires_grad and not torch.isfinite(weight.sum(dtype=torch.float32)):
+        own = getattr(weight, "_local_tensor", weight)  # of a sharded one, the part of this process
+        if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
             raise FloatingPointError(f"the weight {name} is not finite after step {step}")
 
 
@@ -137,6 +143,22 @@ def leave_images_out(processor: Any, ignored: int, sides: int = 1) -> None:
     processor._encode_data_example = encoded
 
 
+def write_more(callback: Any) -> None:
+    """Have LLaMA-Factory's own lines of metrics say how long the gradient is, and how far apart two sides are."""
+    on_log, write, found = callback.on_log, callback._write_log, dict[int, dict[str, float]]()
+
+    def logged(self: Any, args: Any, state: TrainerState, *others: Any, **named: Any) -> None:
+        last = state.log_history[-1] if state.log_history else {}
+        more = {ours: last.get(theirs) for ours, theirs in _MORE.items()}
+        found[state.global_step] = {name: value for name, value in more.items() if value is not None}
+        on_log(self, args, state, *others, **named)
+
+    def written(self: Any, folder: str, line: dict[str, Any]) -> None:  # in another thread, after `logged`
+        write(self, folder, {**line, **found.get(line.get("current_steps", -1), {})})
+
+    callback.on_log, callback._write_log = logged, written
+
+
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     """End before the training begins, in order: a lock that DeepSpeed compiles under would stay for ever."""
     sys.exit(128 + number)
@@ -180,8 +202,10 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
         _without_compiler()
     signal.signal(signal.SIGTERM, _end)
     meet()
+    from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
+    write_more(callbacks.LogCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])
 
