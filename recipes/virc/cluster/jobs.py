@@ -20,6 +20,7 @@ from virc.core.events import Reporter
 from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
 from virc.core.retry import retried
+from virc.envs import hardware
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
@@ -83,8 +84,8 @@ def of_launchers(variables: Iterable[str]) -> list[str]:
 
 
 def here(plan: Plan) -> Plan:
-    """The plan of processes on this machine alone, without the variables of another launcher."""
-    env = {**plan.step.env, **dict.fromkeys(of_launchers(os.environ), "")}
+    """The plan of processes on this machine alone, without the variables of another launcher, on the GPUs counted."""
+    env = {**hardware.pinned(plan.step.env), **dict.fromkeys(of_launchers(os.environ), "")}
     return msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env=env))
 
 

@@ -18,6 +18,7 @@ from virc.cluster.site import Site, judge_of, notice
 from virc.core.errors import EngineError
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
+from virc.envs.hardware import VISIBLE
 from virc.runs.run import Run
 from virc.systems.kinds import runs_in
 
@@ -173,9 +174,7 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
 
 def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1) -> str:
     """What runs on each node: the step's process, and how it is asked to save; and for RL the resources of Ray."""
-    variables = [
-        f"export {name}={shlex.quote(value)}" if value else f"unset {name}" for name, value in step.env.items()
-    ]
+    variables = [_exported(name, value) if value else f"unset {name}" for name, value in step.env.items()]
     always, each = _ASKED_FOR
     of_ray = [f"devices={devices}", f"cores={max(cores, always + each * devices)}"]
     of_kind = of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]
@@ -183,6 +182,14 @@ def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1)
     head = ["#!/bin/bash", *variables, f"engine=({shlex.join(step.argv)})", *of_kind, saves_on]
     parts = (_GUARD, _NODES[runs_in(kind).engine])
     return "\n".join(head) + "\n" + "".join(Path(__file__).with_name(part).read_text("utf-8") for part in parts)
+
+
+def _exported(name: str, value: str) -> str:
+    """A variable in the node's shell; numbers of GPUs are of those that Slurm gave to the job."""
+    if name != VISIBLE or value.startswith("-"):
+        return f"export {name}={shlex.quote(value)}"
+    given = ",".join(f"${{given[{number}]-{number}}}" for number in value.split(","))
+    return f'IFS=, read -ra given <<<"${{{name}-}}"; export {name}={given}'
 
 
 def lost(folder: Path) -> list[str]:
