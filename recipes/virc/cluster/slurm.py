@@ -79,7 +79,7 @@ def job_script(
 
 def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
     log = str(run.folder / LOGS).replace("%", "%%") + "/slurm-%j.log"
-    gres = site.gres.replace("{devices}", str(_devices(settings, site)))
+    gres = site.gres.replace("{devices}", str(devices_of_node(settings, site)))
     values = {
         "job-name": run.name,
         "nodes": settings["nodes"] + _own_node(settings, site),
@@ -102,10 +102,10 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
 def cpus_of_node(settings: Mapping[str, Any], site: Site) -> int:
     """Cores that a job asks of each node, its judge's included."""
     each: int = max(1, settings.get("loaders", _RAY_CORES))
-    return site.cpus or _devices(settings, site) * each
+    return site.cpus or devices_of_node(settings, site) * each
 
 
-def _devices(settings: Mapping[str, Any], site: Site) -> int:
+def devices_of_node(settings: Mapping[str, Any], site: Site) -> int:
     """Devices of a node: the run's, and those of a judge that has no node of its own."""
     devices: int = settings["devices"]
     judge = judge_of(settings, site)

@@ -12,8 +12,10 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from virc.cluster import check as slurm_check
 from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
+from virc.cluster.site import Site
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
@@ -137,6 +139,10 @@ def preview(
     here = None if target else hardware.find(request.workspace)
     shape = _shape(resolved, base)
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
+    if isinstance(target, Site):
+        with _noted(missing):
+            host_gib = needed.host_gib if needed else 0.0
+            slurm_check.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
     return Preview(resolved, plan, shape, needed, here, missing, result)
 
 
