@@ -161,7 +161,11 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
             number = min(taken, key=sizes.__getitem__)
             has = f"GPU {number} has {size_text(least)}{' free' if free else ''}"
             others = [at for at, size in enumerate(sizes) if size >= needed.device_gib][: config.devices]
-            other = f"--set gpus=[{','.join(map(str, others))}]" if len(others) == config.devices else None
+            other = (
+                f"--set gpus=[{','.join(map(str, others))}]"
+                if len(others) == config.devices and not _of_judge(config)
+                else None
+            )
             yield Lack(f"needs {size_text(needed.device_gib)} a device, {has}", needed.terms, other)
     memory = machine.free_gib if free else machine.memory_gib
     if needed.host_gib > memory:
