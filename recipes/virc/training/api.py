@@ -25,6 +25,7 @@ from virc.systems.kinds import runs_in
 from virc.training import inputs, job_judge, prepare
 from virc.training.attempt import attempt, hold_notice
 from virc.training.estimate.needs import PEAK, UTILISATION, estimate
+from virc.training.extend import refuse_few_gpus
 from virc.training.prepare import PreparedRun
 from virc.training.request import TrainRequest
 
@@ -103,6 +104,8 @@ def train(
         run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
     inside = slurm.in_job(os.environ)
     if runs.info(run).launcher != "slurm" or inside:
+        if resume and runs.info(run).launcher == "local":
+            refuse_few_gpus(run)
         _train(run, inside, report)
         return run
     if resume:
