@@ -55,5 +55,5 @@ def checked(*words: object, workers: int = 1) -> Done:
 
 def report(*words: object, workers: int = 1) -> dict[str, Any]:
     done = checked(*words, "--json", workers=workers)
-    assert done.code == (5 if done.json["faults"] else 0), done.err
+    assert done.code == (5 if done.json["stops"] else 0), done.err
     return done.json

@@ -61,7 +61,7 @@ def twice(message: dict[str, str]) -> None:
 
 CALL = '<think>t</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
 BROKEN: list[tuple[str, str, int, Change]] = [
-    ("no_messages", "drops such a row", 1, lambda rows, _: rows[0].update(messages=[], images=[])),
+    ("no_messages", "drop such a row", 1, lambda rows, _: rows[0].update(messages=[], images=[])),
     ("roles", "message 3 is of user", 1, lambda rows, _: rows[0]["messages"][2].update(role="user")),
     ("row", "the role 'function'", 1, lambda rows, _: rows[0]["messages"][2].update(role="function")),
     ("row", "no text as content", 1, lambda rows, _: rows[0]["messages"][2].pop("content")),
@@ -77,7 +77,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
         "mark_misplaced", "of assistant", 1,
         lambda rows, _: (content(rows, 0, -1, "$", "<image>"), rows[0]["images"].append(rows[0]["images"][0])),
     ),
-    ("mark_foreign", "<video>", 1, lambda rows, _: content(rows, 0, 1, "Question:", "Question: <video>")),
+    ("row", "<video>", 1, lambda rows, _: content(rows, 0, 1, "Question:", "Question: <video>")),
     ("image_missing", "there is no file", 1, lambda rows, folder: image(rows, folder, 0, 0).unlink()),
     ("image_outside", "outside the dataset's folder", 1, outside),
     ("image_broken", "damaged or cut short", 1, lambda rows, folder: new_file(

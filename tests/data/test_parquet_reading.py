@@ -167,7 +167,6 @@ def test_a_wrong_row_says_what_is_wrong(tmp_path: Path, changed: dict[str, Any],
     [
         ({"prompt": '[{"role": "user", "content": "<image>"}]'}, "prompt is no list"),
         ({"images": '["a.png"]'}, "images is no list"),
-        ({"prompt": [{"role": "user", "content": "<image><video>"}]}, "prompt holds <video>"),
         ({"images": [], **info(images=[{"bytes": IMAGE}])}, "prompt has image marks, and images is empty"),
         ({"images": [IMAGE]}, "an image is neither an object nor a name"),
         ({"images": [{"path": "a.png"}]}, "an image has a path, but neither"),

@@ -34,7 +34,7 @@ def record(system: str | None, *replies: str) -> Record:
 )
 def test_rows_alike_and_without_calls_are_plain(records: list[Record], system: str | None, is_marked: bool) -> None:
     rows = [Row(number, each) for number, each in enumerate(records, 1)]
-    found = plain.protocol_of(survey.through(rows, lambda row: (), lambda number: None), "usual")
+    found = plain.protocol_of(survey.survey(rows, lambda row: ()), "usual")
     assert (found.system if found else None) == system
     if found:
         assert found.tools == ()

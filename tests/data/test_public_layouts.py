@@ -27,7 +27,8 @@ def test_published_rows_are_read_whole_or_refused(case: Case, tmp_path: Path) ->
     (folder := tmp_path / "in").mkdir()
     file, layout = case.write(folder), None
     talks = "conversations" in case.yaml or case.write.__name__ in {
-        "llava", "llava_cot", "sharegpt4v", "llava_next_several", "mathv360k", "openai", "visual_cot_talk",
+        "llava", "llava_cot", "sharegpt4v", "llava_next_several", "mathv360k", "openai", "visual_cot_talk", "ms_swift",
+        "alpaca",
     }  # fmt: skip
     form = "sft" if talks else "batch"
     if case.outcome != "read":

@@ -1,6 +1,7 @@
 """Columns that hold a part of a problem and that nothing reads are faults, unless they are to be ignored."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from support.public_layouts import lines, saved, talk
 
 from virc.core.errors import DataError
+from virc.data.check.row import check_unopened
 from virc.data.check.run import CheckConfig, check
 from virc.data.check.survey import survey
 from virc.data.convert.convert import ConvertConfig, convert
-from virc.data.formats.registry import only_source
+from virc.data.formats.registry import get, only_source
 from virc.data.rows.record import Picture, Record
 from virc.data.rows.unread import KNOWN, unread
 
@@ -133,7 +135,8 @@ def test_a_conversation_without_a_mark_is_not_written(tmp_path: Path) -> None:
 def test_training_refuses_what_it_would_lose(more: dict[str, Any], tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]} | more
     file = lines(tmp_path / "rows.jsonl", [row])
-    assert dict(survey(only_source(file)).faults) == {"unread_column": 1}
+    found = survey(get("trajectories").read(only_source(file)), partial(check_unopened, holds="solutions"))
+    assert dict(found.faults) == {"unread_column": 1}
 
 
 PLAIN = "<SUMMARY> I look. </SUMMARY> <CONCLUSION> red </CONCLUSION>"
@@ -145,7 +148,7 @@ PLAIN = "<SUMMARY> I look. </SUMMARY> <CONCLUSION> red </CONCLUSION>"
         ([PLAIN, "It is red."], {}),
         ([PLAIN, "<think>I look.</think><answer>red</answer>"], {"tags": 1}),
         ([PLAIN, "<answer>red</answer>"], {"tags": 2}),
-        ([PLAIN, "<tool_call>crop</tool_call>"], {"tags": 2}),
+        ([PLAIN, "<tool_call>crop</tool_call>"], {"tags": 2, "chat_protocol": 1}),
     ],
 )
 def test_replies_need_no_marks_where_none_has_any(replies: list[str], faults: dict[str, int], tmp_path: Path) -> None:

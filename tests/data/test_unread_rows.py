@@ -40,7 +40,9 @@ def test_a_row_that_is_no_object_is_one_fault(value: Any, place: int, tmp_path: 
 
 
 def test_problems_and_rows_of_parquet_may_be_no_objects_too(tmp_path: Path) -> None:
-    (tmp_path / "problems.jsonl").write_text('{"id": 1, "image": "a.png", "question": "?"}\n5\nnull\n"x"\n[]\n')
+    (tmp_path / "problems.jsonl").write_text(
+        '{"id": 1, "image": "a.png", "question": "?", "answer": "7"}\n5\nnull\n"x"\n[]\n'
+    )
     found = report(tmp_path / "problems.jsonl")
     assert found["faults"] == {"image_missing": 1, "row": 4}
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -143,7 +145,7 @@ def test_a_conversion_counts_all_rows_of_a_damaged_group(tmp_path: Path) -> None
 
 def test_a_problem_that_is_no_object_is_said_in_plain_words(tmp_path: Path) -> None:
     file = tmp_path / "problems.jsonl"
-    file.write_text('{"id": 1, "image": "a.png", "question": "?"}\n5\n')
+    file.write_text('{"id": 1, "image": "a.png", "question": "?", "answer": "7"}\n5\n')
     messages = [each["message"] for each in report(file)["first"]]
     assert "it is a number, not an object" in messages
 

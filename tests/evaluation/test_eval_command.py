@@ -263,7 +263,7 @@ def test_a_model_all_of_whose_rows_failed_stands_in_the_table_without_a_share(se
     done = virc("eval", problems, "--endpoint", server.url, "--model", "good")
     assert done.code == 1
     assert "6 rows failed" in done.err
-    assert re.search(r"^good +- +0.0 to 100.0 +0 +0 +0 +6 ", done.out, re.MULTILINE)
+    assert re.search(r"^good +- +0.0 to 100.0 +0 +0 +0 +0 +6 ", done.out, re.MULTILINE)
 
 
 def test_what_was_not_asked_is_missing_and_no_failure(server: Server, problems: Path) -> None:

@@ -86,10 +86,10 @@ def page_of(*lines: str, names: tuple[str, ...] = ("one", "other")) -> str:
 def test_each_model_stands_with_its_share_interval_counts_deciders_and_means() -> None:
     tables = Tables(page_of("rr", "rw", "rn", "ru", "rf", "wr"))
     assert tables.rows("Share of right answers") == [
-        ["Model", "050100%", "Right", "Undecided", "Problems"],
-        ["one", "[83.3%, 95 % interval 43.6% to 97.0%]", "83.3%43.6% to 97.0%", "0", "5 of 6"],
+        ["Model", "050100%", "Right", "Undecided", "Unread", "Problems"],
+        ["one", "[83.3%, 95 % interval 43.6% to 97.0%]", "83.3%43.6% to 97.0%", "0", "0", "5 of 6"],
         ["other", "[40.0% to 60.0%, 95 % interval 11.8% to 88.2%]", "40.0% to 60.0%11.8% to 88.2%, 1 undecided",
-         "1", "2 of 5"],
+         "1", "0", "2 of 5"],
     ]  # fmt: skip
     assert tables.rows("What became of the problems")[2:] == [
         ["one", "0", "0", "5", "0", "1", "2.7", "1.7", "3.0", "1.3", "900", "107"],
@@ -129,7 +129,7 @@ def test_what_nobody_knows_is_said_so() -> None:
     results = [result("a", {"one": unknown})]
     assert Tables(render(summary_of(results, "one"), results)).rows("What became")[-1][-1] == "not known"
     failed = Tables(page_of("f", "f", names=("one",)))
-    assert failed.rows("Share of right answers")[1] == ["one", "", "not known", "0", "0 of 0"]
+    assert failed.rows("Share of right answers")[1] == ["one", "", "not known", "0", "0", "0 of 0"]
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,17 @@ from support.servers import Exchange, Server, error, serve
 from support.solving import answer, picture
 
 from virc.evaluation import request
+from virc.evaluation.answers import AnswerLine
 from virc.evaluation.pages.report import render
+from virc.evaluation.problems import problem_of
 from virc.evaluation.statistics import mcnemar
 from virc.evaluation.summary import Answered, Reported, Result, Summary, score, summarise
+from virc.evaluation.verdicts import verdicts_by_rule
+from virc.reasoning.calls import BoxView
 from virc.scoring.judge import Judge
+from virc.scoring.score import Verdict
 from virc.solving import retry as outage
+from virc.solving.rows import as_row
 from virc_cli.commands.eval.figures import lines
 
 Verdicts = Mapping[str, bool | None]
@@ -210,7 +216,7 @@ def test_a_judge_that_fails_on_answers_makes_every_figure_a_range(server: Server
     assert model["score"]["interval"] == pytest.approx([0.1176, 0.9638], abs=1e-4)
     assert model["categories"]["size"]["large"]["bounds"] == [0.0, 1.0]
     assert done.json["against"][0]["ours"] == model["score"]
-    assert re.search(r"^m +40\.0% to 80\.0% +11\.8 to 96\.4 +5 +2 +0 +0 ", shown.out, re.MULTILINE)
+    assert re.search(r"^m +40\.0% to 80\.0% +11\.8 to 96\.4 +5 +2 +0 +0 +0 ", shown.out, re.MULTILINE)
     assert re.search(r"^large +0\.0% to 100\.0% of 2, 2 undecided$", shown.out, re.MULTILINE)
     assert "m: 40.0% to 80.0% (11.8 to 96.4, 2 undecided); m: 70.0%, a paper; undecided which is higher" in shown.out
     page = Page((Path(done.json["folder"]) / "report.html").read_text()).text
@@ -226,6 +232,54 @@ def test_a_judge_that_answers_again_decides_what_was_undecided(server: Server, p
         assert len(judge.chats()) == 2
     assert done.code == 0, done.err
     assert done.json["models"][0]["score"]["bounds"] == [0.8, 0.8]
+
+
+LONG = "There seem to be several persons who walk towards the exit of the hall"
+BOX, CHOICES = {"box": [1, 1, 9, 9]}, {"choices": ["red", "blue"], "answer": "B"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said", "right", "unread"),
+    [
+        ({"answer": "5"}, "5", True, False), ({"answer": "5"}, "6", False, False), ({"answer": "5"}, LONG, False, True),
+        ({"answer": "5"}, "red", False, False), ({"answer": "5"}, f"{LONG}. It is 7.", False, False),
+        ({"answer": "5"}, "", False, True), ({"answer": "5"}, "答案是6", False, False),
+        ({"answer": "a red car"}, LONG, False, True),
+        ({"answer": "a red car"}, "The answer is a blue car.", False, False),
+        (CHOICES, "(B)", True, False), (CHOICES, "A", False, False), (CHOICES, "red", False, False),
+        (CHOICES, "A or B", False, True), (CHOICES, "a purple one", False, True), (CHOICES, LONG, False, True),
+        (CHOICES, "A, B", False, False), (BOX, "[1, 1, 9, 9]", True, False), (BOX, "[50, 1, 90, 9]", False, False),
+        (BOX, "[]", False, False), (BOX, "in the corner", False, True), (BOX, "[1, 1]", False, True),
+    ],
+)  # fmt: skip
+def test_what_no_rule_could_read_is_told_from_what_is_wrong(
+    fields: dict[str, Any], said: str, right: bool, unread: bool
+) -> None:
+    row = {"id": 1, "question": "q", **fields}
+    problem = problem_of(as_row(1, {**row, "images": []}), "none", rewarded=False, right=None)
+    line = AnswerLine(1, problem.digest, "m", said, None, view=BoxView([(100, 100)]))
+    assert verdicts_by_rule({"1": problem}, {"m": {"1": line}}, algebra=False) == {
+        ("m", "1"): Verdict(right, "rule", unread)
+    }
+
+
+def test_unread_answers_have_a_column_and_the_flag_of_a_judge(server: Server, problems: Path) -> None:
+    TOLD["2"] = LONG
+    try:
+        done, shown = evaluated(server, problems, None, "--json"), evaluated(server, problems, None)
+    finally:
+        TOLD["2"] = "not four"
+    (model,) = done.json["models"]
+    assert (model["unread"]["count"], model["unread"]["of"]) == (1, 5)
+    assert re.search(r"^m +20\.0% +\S+ to \S+ +5 +0 +1 \(20\.0%\) +0 ", shown.out, re.MULTILINE)
+    page = Page((Path(done.json["folder"]) / "report.html").read_text()).text
+    hint = "unread: no rule could read the answer, which counts as wrong; --judge-endpoint URL asks a judge about it"
+    assert hint in shown.out
+    assert hint in page
+    assert "1 (20.0%)" in page
+    with serve(models=("judge",), fault=partial(judges, failing=False)) as judge:
+        (model,) = evaluated(server, problems, judge, "--json").json["models"]
+    assert model["unread"]["count"] == 0
 
 
 def test_two_models_differ_by_a_range(server: Server, problems: Path) -> None:

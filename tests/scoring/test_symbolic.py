@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from virc.core.errors import SetupError
 from virc.core.extras import install
 from virc.core.timeouts import Deadline, TimeUp
+from virc.scoring import answers
 from virc.scoring import worker as algebra
 from virc.scoring.score import Key, Verdict, score
 from virc.scoring.symbolic import Symbolic, formula
@@ -70,6 +71,53 @@ def test_these_are_equal_only_by_algebra(symbolic: Symbolic, answer: str, refere
 @pytest.mark.parametrize(("answer", "reference"), DIFFERENT)
 def test_these_are_not(symbolic: Symbolic, answer: str, reference: str) -> None:
     assert not symbolic.same(answer, reference)
+
+
+EXACTLY_EQUAL = [
+    (r"\sqrt{10^{-30}}", "10^{-15}"), ("2^{64}", "18446744073709551616"), ("2^{-10}", "1/1024"),
+    ("2^{-10}", "0.0009765625"), ("1/2^{10}", "2^{-10}"), ("4^{-5}", "2^{-10}"), ("(1/2)^{10}", "1/1024"),
+    (r"\frac{1}{2^{99}}", "2^{-99}"), ("8^{-33}", "2^{-99}"), ("10^{-20}", r"\frac{1}{10^{20}}"),
+    ("e^{-50}", r"\frac{1}{e^{50}}"), (r"\sqrt{2}\cdot 10^{-12}", r"\sqrt{2}/10^{12}"), ("1/3^{3}", "1/27"),
+    ("3^{-3}", r"\frac{1}{27}"), ("10^{-20}", "1e-20"), ("6.02 x 10^23", "6.02e23"),
+    (r"1.6\times10^{-19} C", r"1.6\times10^{-19}"), ("6.626×10^-34 J s", "6.626×10^-34"), ("1%", "0.01"),
+    ("0.0001%", "0.000001"), ("10^{-6}", "0.0001%"), ("5e-3%", "0.00005"), ("2^{10}", "1024"),
+    ("7^{20}", r"7^{19}\cdot 7"), ("100!", r"99! \cdot 100"), (r"\binom{10}{5}", "252"), ("2/3", "4/6"),
+    ("10^{100}", r"10^{99}\cdot 10"), ("(-1)^{51}", "-1"), (r"\sqrt{2}-\sqrt{2}", "0"),
+    (r"\frac{1}{7^{15}}", "7^{-15}"), (r"5\cdot 2^{-70}", "5/2^{70}"), (r"\log_{10}(10^{-20})", "-20"),
+    (r"\sqrt{10^{-40}}", "10^{-20}"), (r"\sqrt[3]{10^{-60}}", "10^{-20}"), (r"\sin(\pi/6)", "1/2"),
+]  # fmt: skip
+SMALLER_THAN_ROUNDING = [
+    ("1/2^{99}", "1/2^{98}"), ("2^{-99}", "2^{-98}"), (r"\frac{1}{2^{99}}", r"\frac{1}{2^{98}}"),
+    ("1/3^{40}", "1/3^{41}"), ("2^{-40}", "2^{-41}"), (r"\sqrt{10^{-30}}", "10^{-16}"), ("e^{-50}", "e^{-51}"),
+    ("e^{-30}", "e^{-31}"), (r"\pi \times 10^{-20}", r"2\pi \times 10^{-20}"), ("10^{-20}", "0"), ("1/2^{99}", "0"),
+    (r"10^{-9}\pi", r"10^{-10}\pi"), ("3^{-30}", "0"), ("1/10!", "1/11!"), ("1/20!", "1/21!"),
+    ("(1/2)^{50}", "(1/2)^{51}"), ("0.5^{50}", "0.5^{51}"), ("(0.1)^{12}", "(0.1)^{13}"), ("2^{100}", "2^{100}+1"),
+    ("10^{20}+1", "10^{20}"), ("2^{64}-1", "2^{64}"), (r"\sqrt{2}\times 10^{-12}", r"\sqrt{2}\times 10^{-13}"),
+    ("1/1000000007", "1/1000000009"), ("x/10^{20}", "x/10^{21}"), ("10^{-20}x", "10^{-21}x"), ("x+10^{-20}", "x"),
+    ("x+10^{-20}", "x+10^{-21}"), ("2^{-99}x", "2^{-98}x"), ("(10^{-20}, 1)", "(10^{-21}, 1)"),
+    ("(2^{-99}, 1)", "(2^{-98}, 1)"), (r"\{2^{-99}, 1\}", r"\{2^{-98}, 1\}"), ("2^{-99}, 3", "2^{-98}, 3"),
+    ("x < 2^{-99}", "x < 2^{-98}"), ("x = 2^{-99}", "2^{-98}"), ("x = 2^{-99}", "x = 2^{-98}"),
+    ("[0, 2^{-99}]", "[0, 2^{-98}]"), ("0.3333333333333333", "1/3"), (r"\ln(2)", "0.6931"),
+    (r"\sin(10^{-20})", "10^{-20}"), ("1e-20", "1e-21"), ("1.0e-7", "1.1e-7"), ("6.02×10^{23}", "6.03×10^{23}"),
+    ("1.6×10^{-19}", "1.6×10^{-18}"), ("6.626e-34", "6.626e-35"), ("0.0001%", "0.00001"), ("10^{-6}", "0.001%"),
+    ("2^{10}", "1000"), ("7^{20}", "7^{20}+7"), ("99!", "99!+1"), ("30!", "30!+1"),
+    (r"\binom{60}{30}", r"\binom{60}{30}+1"), ("1-10^{-20}", "1"), ("1+2^{-60}", "1"), ("0.99999999999999999", "1"),
+    ("1/3", "0.33"), ("1/3", "0.333333333333"), ("12345678901234567890", "12345678901234567891"),
+    ("1/12345678901234567890", "1/12345678901234567891"), ("10^{100}", "10^{101}"), ("(-1/2)^{51}", "(-1/2)^{50}"),
+    (r"\frac{\pi}{10^{12}}", r"\frac{\pi}{10^{13}}"), (r"\pi^2 \cdot 10^{-11}", r"\pi\cdot10^{-11}"),
+    ("2^{1/2}-1.41421356237", "0"), (r"\frac{3}{2^{60}}", r"\frac{3}{2^{61}}"),
+    (r"10^{-12}\text{ m}", r"10^{-13}\text{ m}"), (r"\log_{10}(10^{-20})", "-21"), ("e^{-100}", "e^{-200}"),
+    (r"\cos(1)^{80}", r"\cos(1)^{81}"), (r"\tan(10^{-13})", r"\tan(10^{-14})"), ("22/7", r"\pi"), ("355/113", r"\pi"),
+    ("1.41", r"\sqrt{2}"),
+]  # fmt: skip
+
+
+def test_small_differences_of_small_and_large_numbers_count(symbolic: Symbolic) -> None:
+    """Rules and algebra together, in both directions: no rounding makes two of these equal."""
+    told = {same: [pair for pair in pairs for one, other in (pair, pair[::-1])
+                   if answers.score(one, Key(other), symbolic.same).right is not same]
+            for same, pairs in ((True, EXACTLY_EQUAL), (False, SMALLER_THAN_ROUNDING))}  # fmt: skip
+    assert told == {True: [], False: []}
 
 
 # whether they are read as a formula or not: nothing may raise, last, or break what comes after

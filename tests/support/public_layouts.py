@@ -835,6 +835,26 @@ def openai(folder: Path) -> Path:
     return lines(folder / "openai.jsonl", rows)
 
 
+def ms_swift(folder: Path) -> Path:
+    turns = [{"role": "user", "content": "<image>Find <ref-object>."}, {"role": "assistant", "content": "<bbox>"}]
+    objects = {"ref": ["it"], "bbox": [[14, 14, 84, 84]]}
+    rows = [{"messages": turns, "images": [saved(folder, f"{at}.jpg", at)], "objects": objects} for at in AT]
+    return lines(folder / "grounding.jsonl", rows)
+
+
+def alpaca(folder: Path) -> Path:
+    rows = [
+        {
+            "instruction": f"<image>{asked(at)}",
+            "input": "",
+            "output": COLOURS[at],
+            "images": [saved(folder, f"{at}.jpg", at)],
+        }
+        for at in AT
+    ]
+    return array(folder / "alpaca.json", rows)
+
+
 def seed_bench(folder: Path) -> Path:
     questions = [
         {
@@ -982,10 +1002,10 @@ MORE: Sequence[tuple[str, str, Writer, str, str, dict[str, Any]]] = (
     ("captions in `metadata.jsonl`", "huggingface/datasets, imagefolder", form(lines, "metadata.jsonl",
         lambda folder, at: {"file_name": saved(folder, f"{at}.png", at), "text": "A red square."}),
      "refused", "text may be a text about the picture", {}),
-    ("ms-swift, objects", "modelscope/ms-swift", form(lines, "train.jsonl", lambda folder, at: {
+    ("ms-swift, objects that no text names", "modelscope/ms-swift", form(lines, "train.jsonl", lambda folder, at: {
         "messages": [{"role": "user", "content": "<image>Find it."}, {"role": "assistant", "content": "<bbox>"}],
         "images": [saved(folder, f"{at}.jpg", at)], "objects": {"ref": ["it"], "bbox": [[14, 14, 84, 84]]}}),
-     "refused", "objects.bbox (boxes)", {}),
+     "refused", "which nothing fills", {}),
     ("Zebra-CoT", "multimodal-reasoning-lab/Zebra-CoT", form(parquet, "train-00000-of-00001.parquet",
         lambda folder, at: {"Question": asked(at), "Final Answer": COLOURS[at], "problem_image_1": embedded(at),
                             "reasoning_image_1": embedded(at)}),
@@ -1122,6 +1142,8 @@ CASES = (
     Case("M4-Instruct, several images", "lmms-lab/M4-Instruct-Data", llava_next_several, answers=TALKS, pictures=2),
     Case("MathV360K", "Zhiqiang007/MathV360K", mathv360k, answers=TALKS),
     Case("messages of OpenAI with parts", "platform.openai.com, vision fine-tuning", openai, answers=TALKS),
+    Case("ms-swift, objects", "modelscope/ms-swift", ms_swift, answers=(None,) * 3),
+    Case("rows of alpaca with images", "hiyouga/LLaMA-Factory", alpaca, answers=(None,) * 3),
     Case("Visual-CoT, conversations", "deepcs233/Visual-CoT", visual_cot_talk, "refused", "cannot be read"),
     Case("Visual-CoT", "deepcs233/Visual-CoT", visual_cot, fields=("boxes",)),
     Case("MathVision", "MathLLMs/MathVision", mathvision_hub, answers=LETTERS[:3], fields=("choices",)),

@@ -31,7 +31,7 @@ def theirs(case: dict[str, Any], output: str) -> list[int]:
 
 
 def ours(case: dict[str, Any]) -> list[int]:
-    from virc.data.check.llamafactory import file_of
+    from virc.data.check.images import file_of
     from virc.data.formats.registry import get, only_source
     from virc.training.lengths.counted import Text
     from virc.training.lengths.sft import counting, lengths

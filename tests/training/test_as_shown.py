@@ -17,7 +17,7 @@ from support.engine_python import interpreter
 from support.picture_kinds import KINDS, write
 
 from virc.core.errors import UsageError
-from virc.data.check.llamafactory import file_of
+from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image

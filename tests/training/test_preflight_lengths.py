@@ -10,7 +10,7 @@ from stage_rows import COUNT, base_of_type, chat_protocol, drawn, request
 from tokenizers import Tokenizer
 
 from virc.core.errors import DataError
-from virc.data.check.llamafactory import file_of
+from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
 from virc.data.rows.record import Message
 from virc.models.chat_protocol import read_protocol

@@ -126,7 +126,7 @@ def test_a_curriculum_orders_pairs(rows: Path, tmp_path: Path, feedback: bool) -
 
 
 def test_rows_without_a_second_side_are_refused(rows: Path) -> None:
-    with pytest.raises(DataError, match="format sft, and preferences are learnt from pairs"):
+    with pytest.raises(DataError, match="holds solutions, and preferences are learnt from pairs"):
         check(request(rows, source=only_source(rows.with_name("trajectories.json"))))
 
 

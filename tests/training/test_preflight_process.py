@@ -95,7 +95,7 @@ def test_rows_looked_at_closely_are_few_and_from_everywhere(tmp_path: Path) -> N
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "a"}]
     line = json.dumps({"messages": turns}) + "\n"
     (tmp_path / "rows.jsonl").write_text(line * 5003)
-    found = survey(only_source(tmp_path / "rows.jsonl"))
+    found = survey(get("trajectories").read(only_source(tmp_path / "rows.jsonl")), lambda row: ())
     numbers = [row.number for row in found.kept]
     assert numbers[:FIRST] == list(range(1, FIRST + 1))
     assert numbers[-1] == found.rows == 5003
@@ -106,7 +106,7 @@ def test_rows_looked_at_closely_are_few_and_from_everywhere(tmp_path: Path) -> N
 
 def test_each_row_is_looked_through_once_and_in_order(rows: Path) -> None:
     told: list[int] = []
-    found = survey(only_source(rows), told.append)
+    found = survey(get("sft").read(only_source(rows)), lambda row: (), told.append)
     assert told == list(range(1, COUNT + 1))
     assert [row.number for row in found.kept] == told
     assert [row.record for row in found.kept] == [row.record for row in get("sft").read(only_source(rows))]

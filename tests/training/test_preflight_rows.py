@@ -103,7 +103,7 @@ def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("[]", "holds no rows"), ('[{"messages": []}, {"messages"', "1 unread"), ("\ufeff[{}]", "byte order mark")],
+    [("[]", "holds no rows"), ('[{"messages": []}, {"messages"', "1 unread"), ("\ufeff[{}]", "neither messages nor")],
 )
 def test_files_that_end_early_or_begin_oddly(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "rows.json").write_text(text)
@@ -122,7 +122,7 @@ def test_an_entry_that_names_other_data_is_refused(rows: Path, tmp_path: Path) -
 
 def test_problems_and_prompts_are_not_trained_on(tmp_path: Path) -> None:
     file = drawn(tmp_path / "a", "batch,sft").with_name("problems.jsonl")
-    with pytest.raises(DataError, match="which LLaMA-Factory does not read"):
+    with pytest.raises(DataError, match="holds problems, and no solutions"):
         check(request(file))
 
 

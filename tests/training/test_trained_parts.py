@@ -111,6 +111,17 @@ def test_an_adapter_that_merge_would_not_take_is_not_continued(
         inputs.with_adapter(resolved(stage, "lora={}"), base(adapter))
 
 
+def test_rl_does_not_continue_an_adapter_on_the_vision_tower(tmp_path: Path) -> None:
+    import torch
+
+    factors = {f"lora_{which}.weight": torch.zeros(2, 2) for which in "AB"}
+    on_vision = {f"{small_lora.PREFIX}model.visual.blocks.0.attn.proj.{key}": value for key, value in factors.items()}
+    adapter = small_lora.write(tmp_path / "a", {**small_lora.tensors(), **on_vision})
+    assert inputs.with_adapter(resolved("instruct", "lora={}"), base(adapter)).config.lora.rank == 4
+    with pytest.raises(ConfigError, match="is on the vision tower too"):
+        inputs.with_adapter(resolved("rl", "lora={}"), base(adapter))
+
+
 @pytest.mark.parametrize("key", ["use_dora", "pissa_init", "resize_vocab", "create_new_adapter"])
 def test_a_key_that_makes_such_an_adapter_is_refused(key: str) -> None:
     from virc.engines import registry as engines
@@ -123,8 +134,8 @@ def info(**settings: Any) -> Info:
     stage = resolved("instruct", *(f"{name}={value}" for name, value in settings.items()))
     return Info(
         name="r", system="tiny", stage="instruct", kind="sft", overlays=(), created="", base=str(EMBEDDED_FOLDER),
-        root="tiny", data="rows.json", dataset="rows", rows=1, longest=9, python="python", origins={}, environment="e", recipes="", device="cpu",
-        settings=msgspec.to_builtins(stage.config),
+        root="tiny", data="rows.json", dataset="rows", rows=1, longest=9, python="python", origins={},
+        environment="e", recipes="", device="cpu", settings=msgspec.to_builtins(stage.config),
     )  # fmt: skip
 
 
@@ -144,4 +155,8 @@ def test_an_engine_that_trains_something_else_is_ended(reader: Any, line: str, t
         with pytest.raises(EngineError, match=f"the engine trains {count:,} parameters, and the settings say 854,144"):
             inputs.check_trained(info(), reader.trained(log))
     inputs.check_trained(info(engine={"additional_target": "lm_head"}), 1)
-    inputs.check_trained(msgspec.structs.replace(info(), adapter="a"), 1)
+    adapter = small_lora.write(tmp_path / "a")  # of rank 4, on one layer in each of four blocks: 384 to 128
+    continued = msgspec.structs.replace(info(), adapter=str(adapter))
+    inputs.check_trained(continued, 4 * 4 * (384 + 128))
+    with pytest.raises(EngineError, match="and the settings say 8,192"):
+        inputs.check_trained(continued, TRAINED)

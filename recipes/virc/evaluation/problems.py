@@ -17,7 +17,7 @@ from virc.evaluation.summary import Categories
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size
 from virc.scoring.boxes import Box, reference_boxes
-from virc.scoring.references import Survey, reference_of
+from virc.scoring.references import References, reference_of
 from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.evidence import of_fields
@@ -67,7 +67,7 @@ def problems_of(
     """
     problems: dict[str, EvalProblem] = {}
     first: DataError | None = None
-    references = Survey()
+    references = References()
     for row in islice(benchmark.rows(), limit):
         try:
             problem = problem_of(row, crop_ablation, rewarded, rule_of(benchmark.scorer))

@@ -31,6 +31,7 @@ class Answered(msgspec.Struct, frozen=True):
 
     Args:
         right: None where the answer is undecided: the judge failed on it.
+        unread: no rule could read it, so that it counts as wrong; a judge was not asked.
         seconds: from the problem's pictures to its answer.
         tokens: drawn in all tries, and `prompt_tokens` those read; None where the server does not tell.
         replies: drawn in all, rejected ones and those of a judge too; None where a former version asked.
@@ -47,6 +48,7 @@ class Answered(msgspec.Struct, frozen=True):
     answer: str | None
     right: bool | None
     by: Decider | None = None
+    unread: bool = False
     turns: int = 0
     calls: int = 0
     seconds: float = 0.0
@@ -185,6 +187,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
         unanswered: problems it gave no answer to; they are right only where it refused what is to be refused.
         missing: problems without a result, which are not counted: not asked, or something else than the model failed.
         undecided: answers that the judge failed on; every score counts them in its bounds.
+        unread: answers that no rule could read, which count as wrong; a judge was not asked about them.
         false_refusals: refusals of problems that have an answer.
         unusable: problems that ended because no reply of a turn could be used.
         format_errors: tries a turn that could not be used; None of no turns.
@@ -201,6 +204,7 @@ class ModelSummary(msgspec.Struct, frozen=True):
     unanswered: int
     missing: int
     undecided: int
+    unread: Share
     refusals: Share
     false_refusals: Share
     unusable: int
@@ -430,6 +434,7 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], rewar
         unanswered=sum(answered.answer is None for answered in answers),
         missing=len(results) - len(met),
         undecided=sum(answered.right is None for answered in answers),
+        unread=share(answered.unread for answered in answers),
         refusals=share(answered.refused for answered in answers),
         false_refusals=share(result.answers[name].refused for result in met if not result.unreadable),
         unusable=sum(answered.unusable for answered in answers),

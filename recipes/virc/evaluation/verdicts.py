@@ -13,7 +13,8 @@ from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem
 from virc.reasoning.calls import BoxView
 from virc.reasoning.trace import FailureKind
-from virc.scoring.answers import score
+from virc.scoring.answers import is_unread, score
+from virc.scoring.boxes import has_boxes
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
 from virc.scoring.symbolic import Symbolic
@@ -79,11 +80,14 @@ def _verdict(
 ) -> Verdict | None:
     """The verdict on an answer, or on a refusal where that is right; None where there is neither."""
     if answer is not None and problem.boxes is not None:
-        return Verdict(overlap(answer, problem.boxes, view).right, "rule")
+        found = overlap(answer, problem.boxes, view)
+        return Verdict(found.right, "rule", unread=not (found.found or has_boxes(answer)))
     if answer is not None and problem.right:
-        return Verdict(problem.right(answer) is True, "rule")
+        right = problem.right(answer)
+        return Verdict(right is True, "rule", unread=right is None)
     if answer is not None and problem.key:
-        return score(answer, problem.key, symbolic)
+        verdict = score(answer, problem.key, symbolic)
+        return msgspec.structs.replace(verdict, unread=not verdict.right and is_unread(answer, problem.key))
     refused = failure == "no_answer" and problem.key is not None and problem.key.is_refusal
     return Verdict(True, "rule") if answer is None and refused else None
 

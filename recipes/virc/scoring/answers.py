@@ -17,6 +17,7 @@ from virc.scoring.reading.values import alike, are_values, names_differ, words
 from virc.scoring.score import Key, Verdict, best_match, near
 
 _MAX_LISTED = 500
+_MORE_WORDS = 4  # than the right answer has, in one that is still compared with it
 MAX_LENGTH = 100_000
 """Characters of a reply that is read; a longer one is right only where it is the reference."""
 
@@ -34,6 +35,16 @@ def extract(reply: str, choices: Sequence[str] | None = None) -> str | None:
         chosen = _chosen(_read(reply), _contents(tuple(choices)))
         return None if chosen is None else chr(ord("A") + chosen)
     return texts[0] if texts else None
+
+
+def is_unread(answer: str, key: Key) -> bool:
+    """Whether no rule reads a short answer in a text that was not found right: it names no choice, or says nothing that
+    is as short as the right answer, or a value. Only a judge can tell then.
+    """
+    if key.choices:
+        return not choices_named(answer, key.choices)
+    most = _MORE_WORDS + max(len(each.split()) for each in key.accepted)
+    return not any(len(text.split()) <= most or are_values(text, text) for text in _read(answer).texts)
 
 
 def same_answer(answer: str, reference: str, choices: Sequence[str] | None = None) -> bool:

@@ -59,11 +59,12 @@ class Key(msgspec.Struct, frozen=True):
         return not self.choices and any(each.strip().casefold() == UNREADABLE for each in self.accepted)
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """Whether an answer is right, and who was asked last."""
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Whether an answer is right, and who was asked last; `unread` of a wrong one that no rule could read."""
 
     right: bool
     by: Decider
+    unread: bool = False
 
 
 class _Fields(msgspec.Struct):

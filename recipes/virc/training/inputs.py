@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from virc.backends import checkpoint, lora_config
 from virc.backends import lora as lora_weights
-from virc.backends import lora_config
 from virc.core.errors import ConfigError, DataError, EngineError, SetupError
 from virc.core.files import DATA, MODELS, contents, expanded, is_file, is_folder
 from virc.core.text import clause, did_you_mean, plain
@@ -33,12 +33,6 @@ from virc.systems.kinds import runs_in
 
 REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
-_FORMATS = ("sft", "trajectories")
-_PAIRS = ("pairs",)
-_UNITS = ("rl", *_FORMATS)
-_UNSOLVED = ("prompts", "batch")
-_PROBLEMS = (*_UNSOLVED, *_FORMATS)
-"""Formats that RL takes: of single units, into which solutions are split, and of whole problems."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -93,9 +87,13 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     if lora and base.adapter:
         lora_weights.check(base.adapter)
         known = lora_config.read(base.adapter)
+        merge = f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints"
         if known.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
-            raise ConfigError(wrong, f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints")
+            raise ConfigError(wrong, merge)
+        if resolved.kind == "rl" and any("visual." in name for name in checkpoint.tensors(_weights(base.adapter))):
+            wrong = f"the adapter {base.name} is on the vision tower too, where rollouts would leave it out"
+            raise ConfigError(wrong, merge)
         for name, value in (("rank", known.rank), ("alpha", known.alpha)):
             setting = f"lora.{name}"
             if getattr(lora, name) != value and origins.get(setting, "").startswith("--"):
@@ -156,45 +154,35 @@ def _source_of(path: Path, resolved: Resolved) -> Source:
 
 def _check_format(source: Source, resolved: Resolved) -> None:
     """Refuse rows of a format that the stage does not take; the hint is the command that converts them."""
-    takes: tuple[str, ...]
+    units = source.format == "rl"
     if resolved.kind == "dpo":
-        takes, whose, convert = _PAIRS, "is not that of pairs of replies", "pairs"
+        takes, whose, convert = source.holds == "pairs", "is not that of pairs of replies", "pairs"
     elif resolved.kind != "rl":
-        takes, whose, convert = _FORMATS, "LLaMA-Factory does not read", "sft"
+        takes, whose, convert = source.holds == "solutions", "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
-        takes, whose, convert = _UNITS, "has no single units to go on from (rollout: per_cru)", "rl"
+        takes = units or source.holds == "solutions"
+        whose, convert = "has no single units to go on from (rollout: per_cru)", "rl"
     else:
-        takes, whose, convert = (_PROBLEMS, "has single units, not whole problems (rollout: multi_turn)", "prompts")
-    if source.format in takes:
+        takes = not units and source.holds != "pairs"
+        whose, convert = "has single units, not whole problems (rollout: multi_turn)", "prompts"
+    if takes:
         return
-    if source.laid_out:
-        raise _as_published(source, resolved)
     rows = shlex.quote(str(source.file))
     hint = f"virc data convert {rows} --to DIR --format {convert}"
     if resolved.kind == "rl" and source.format == "pairs":
         hint = f"virc data convert {rows} --to DIR --format batch writes their problems, which need an `answer` each"
     elif resolved.kind == "dpo":
         hint = f"pairs of a model's own solutions: {solving(source, '--pairs right')}"
-    elif source.format in _UNSOLVED:
+    elif source.holds in ("problems", "prompts") and not units:
         hint = f"solve them: {solving(source)}"
         if resolved.kind == "rl":
             whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
             hint = f"{whole} rolls out whole problems; or {hint}"
         else:
             whose = "has problems without solutions"
-            if source.format == "batch":
+            if source.holds == "problems":
                 hint = f"{_learnt(rows, resolved)}; or {hint}"
     raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
-
-
-def _as_published(source: Source, resolved: Resolved) -> DataError:
-    assert source.laid_out
-    quoted, written = shlex.quote(str(source.file)), source.laid_out.written_as
-    system = f" --system {resolved.system.called}" * (source.laid_out.name in resolved.system.rows)
-    command = f"virc data convert {quoted}{system} --to {DATA}/NEW --format {written}"
-    if resolved.kind == "sft" and source.holds == "problems":
-        command = _learnt(quoted, resolved)
-    return DataError(f"{source.file} holds rows as they were published, which no engine reads", command)
 
 
 def _learnt(rows: str, resolved: Resolved) -> str:
@@ -298,20 +286,26 @@ def config_of(info: Info) -> Any:
         raise ConfigError(wrong) from error
 
 
+def _weights(adapter: Path) -> Path:
+    return adapter / lora_config.WEIGHTS
+
+
 def check_trained(info: Info, found: int | None) -> None:
     """Refuse an engine that trains another number of parameters than a dry run lists.
 
     Args:
-        found: as the engine says; None where it does not. A continued adapter's layers, and weights that a key of the
-            engine adds, are not counted.
+        found: as the engine says; None where it does not. Weights that a key of the engine adds are not counted.
 
     Raises:
         EngineError: it does.
     """
-    if found is None or info.adapter or "additional_target" in info.settings["engine"]:
+    if found is None or "additional_target" in info.settings["engine"]:
         return
     config = config_of(info)
-    wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
+    if info.adapter:
+        wanted = checkpoint.count(_weights(Path(info.adapter)))
+    else:
+        wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
     if found != wanted:
         raise EngineError(
             f"the engine trains {found:,} parameters, and the settings say {wanted:,}",

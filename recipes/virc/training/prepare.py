@@ -141,6 +141,8 @@ def rows_request(
 
 def counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:
     """Check the rows in a process of that interpreter; errors as of `prepare`."""
+    for line in asked.source.reasons:
+        report.note(line)
     return preflight.read(processes.output(preflight.step(asked, python, recipes), report.progress))
 
 

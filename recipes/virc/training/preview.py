@@ -6,6 +6,7 @@ What is missing on this machine (environment, weights, rows) is listed, and name
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +22,8 @@ from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
 from virc.core.plan import Plan
 from virc.core.text import counted
-from virc.data.check import llamafactory
-from virc.data.check.survey import through
+from virc.data.check.row import check_unopened
+from virc.data.check.survey import survey
 from virc.data.formats import sft as sft_format
 from virc.data.formats.registry import Source, get
 from virc.engines import registry as engines
@@ -30,7 +31,7 @@ from virc.envs import environment as environments
 from virc.envs import hardware
 from virc.envs.hardware import Machine
 from virc.envs.pins import pinned
-from virc.models import sizes
+from virc.models import chat_protocol, sizes
 from virc.models.sizes import Shape
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import sources, user_code
@@ -47,7 +48,7 @@ from virc.training import inputs, job_judge, prepare, rl_setup, tool_packages, t
 from virc.training.estimate.needs import Estimate, estimate
 from virc.training.inputs import Base
 from virc.training.preflight.pairs import entry_of
-from virc.training.preflight.rl import TRAIN, VALIDATION, check_read
+from virc.training.preflight.rl import TRAIN, VALIDATION
 from virc.training.preflight.sft import check_found
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
@@ -226,9 +227,9 @@ def _checked(
 
 def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
     """Read all rows, where the base or what counts tokens is not here. Raises DataError: some cannot be trained on."""
-    check = check_read if resolved.kind == "rl" else llamafactory.check
+    check = partial(check_unopened, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol)
     try:
-        found = through(get(source.format).read(source), check, lambda number: report.progress(f"row {number} read"))
+        found = survey(get(source.format).read(source), check, lambda number: report.progress(f"row {number} read"))
     except SetupError as error:  # such as parquet without pyarrow
         missing.append(error)
         return

@@ -13,7 +13,15 @@ from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, 
 if TYPE_CHECKING:
     from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report
 
-FAILURE: dict[str, object] = {"rows": None, "good": None, "faults": None, "first": [], "datasets": [], "clean": None}
+FAILURE: dict[str, object] = {
+    "rows": None,
+    "good": None,
+    "faults": None,
+    "stops": None,
+    "first": [],
+    "datasets": [],
+    "clean": None,
+}
 
 
 def command(
@@ -49,7 +57,8 @@ def command(
     """Check images, turns and tool calls of rows.
 
     What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too, and so is a column that
-    holds a part of the problem and is not read (--ignore). Exit code 5 if there are any faults.
+    holds a part of the problem and is not read (--ignore). Exit code 5 where `virc train` refuses the rows; it takes
+    rows with other faults as they are, such as replies whose tags or calls are wrong.
 
     Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
     is followed.
@@ -82,9 +91,12 @@ def command(
     if not as_json:
         output.lines(_summary(report))
     fields = _fields(report, found, clean)
-    if report.faults:
+    cleaned = None if clean or not report.good else "--clean DIR keeps the other rows"
+    if report.stops:
         output.know(**fields)
-        raise DataError(report.summary, None if clean or not report.good else "--clean DIR keeps the other rows")
+        raise DataError(report.summary, cleaned)
+    if report.faults:
+        output.warn(f"{report.summary} that training takes as they are", cleaned)
     if as_json:
         output.emit("virc.data.check/1", fields)
 
@@ -126,7 +138,7 @@ def _summary(report: "Report") -> Iterator[str]:
         yield from _lines(dataset)
     yield f"{counted(report.rows, 'row')}, {report.good} good" + (", faults:" if report.faults else "")
     for kind, count in report.faults.items():
-        yield f"  {kind} {count}"
+        yield f"  {kind} {count}" + " (training takes such rows)" * (kind not in report.stops)
 
 
 def _lines(dataset: "DatasetReport") -> Iterator[str]:
@@ -173,6 +185,7 @@ def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -
         "rows": report.rows,
         "good": report.good,
         "faults": report.faults,
+        "stops": report.stops,
         "first": msgspec.to_builtins(found),
         "datasets": msgspec.to_builtins(report.datasets),
         "clean": str(clean) if clean else None,

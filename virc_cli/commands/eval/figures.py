@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from virc.core.text import counted
 from virc.evaluation.looks import Looks
 from virc.evaluation.pages.figures import (
+    UNREAD,
     between,
     chance,
     interval,
@@ -15,6 +16,7 @@ from virc.evaluation.pages.figures import (
     shares,
     signed,
     undecided,
+    unread,
     value,
     values,
 )
@@ -23,7 +25,7 @@ from virc_cli.console.tables import table
 
 _MANY = 24  # parts of a division that are still listed on a terminal
 _HEAD = (
-    *("model", "right", "95 % interval", "of", "undecided", "no answer", "missing"),
+    *("model", "right", "95 % interval", "of", "undecided", "unread", "no answer", "missing"),
     *("turns", "calls", "replies", "read", "tokens", "seconds"),
 )
 _ARMS = ("asked with", "right", "of", "lost points", "95 % interval", "p")
@@ -44,6 +46,8 @@ def lines(summary: Summary) -> Iterator[str]:
     yield f"{summary.benchmark}: {counted(summary.problems, 'problem')}{swapped}"
     yield ""
     yield from table([_HEAD, *(_model(model) for model in summary.models)])
+    if any(model.unread.count for model in summary.models):
+        yield UNREAD
     if summary.commonest.of:
         yield f"the commonest answer alone: {percent(summary.commonest.share)}"
         for model in summary.models:
@@ -91,7 +95,7 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
     means = model.means
     return (
         *(model.name, shares(model.score) if model.score.of else "-", interval(model.score)),
-        *(str(count) for count in (model.score.of, model.undecided, model.unanswered, model.missing)),
+        *(str(model.score.of), str(model.undecided), unread(model.unread), str(model.unanswered), str(model.missing)),
         *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.replies, 1), _mean(means.prompt_tokens, 0)),
         *(_mean(means.tokens, 0), _mean(means.seconds, 2)),
     )

@@ -12,7 +12,7 @@ import msgspec
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.core.files import fresh_folder, write_whole
+from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.text import clause, plain
 from virc.data.check.result import Fault, Rules
 from virc.data.formats.registry import Row
@@ -64,9 +64,9 @@ def _decoded(picture: Picture) -> DecodedImage:
         where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
         return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
     except OSError as error:
-        kind = "image_outside" if error.errno == errno.EPERM else "image_unreadable"
-        links = "; of links, only one to a folder, beside the file of rows, is followed"
-        return DecodedImage(fault=Fault(kind, f"{name}: {clause(error)}{links * (kind == 'image_outside')}"))
+        if error.errno == errno.EPERM:
+            return DecodedImage(fault=_outside(name, error))
+        return DecodedImage(fault=Fault("image_unreadable", f"{name}: {clause(error)}"))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
 
@@ -78,6 +78,36 @@ def _seen(data: bytes, name: str) -> DecodedImage:
         for top in range(0, image.height, _ROWS):
             digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
         return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
+
+
+def file_of(picture: Picture) -> str:
+    """The file that LLaMA-Factory opens for an image, whose name may be absolute or lead out of the folder."""
+    return str(picture.folder / picture.name)
+
+
+def is_there(picture: Picture, anywhere: bool) -> bool:
+    """Whether an image has a file, or is in its row; `anywhere`: as LLaMA-Factory looks for it."""
+    if picture.data is not None or anywhere:
+        return picture.data is not None or is_file(file_of(picture))
+    try:
+        return is_file(picture.path())
+    except OSError:
+        return False
+
+
+def _outside(name: str, error: OSError) -> Fault:
+    links = "of links, only one to a folder, beside the file of rows, is followed"
+    return Fault("image_outside", f"{name}: {clause(error)}; {links}")
+
+
+def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
+    """The faults of images that LLaMA-Factory opens, and that nothing copies: they are not in the dataset's folder."""
+    for picture in pictures:
+        try:
+            picture.path()
+        except OSError as error:
+            if error.errno == errno.EPERM:
+                yield _outside(plain(picture.name, 120), error)
 
 
 def write_as_shown(rows: Iterable[Row], folder: Path, first: int) -> tuple[Counter[str], int]:

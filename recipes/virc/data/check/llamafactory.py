@@ -1,20 +1,13 @@
-"""What LLaMA-Factory 0.9.5 stops at, or drops with no more than a warning; cheap enough for every row."""
+"""What an entry of `dataset_info.json` makes LLaMA-Factory 0.9.5 stop at, or drop with no more than a warning."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.check.result import Fault
-from virc.data.check.row import check_conversation, check_pair, unread, unread_columns
-from virc.data.formats import pairs, sft
-from virc.data.formats.registry import Row, Source
-from virc.data.rows.record import Picture
+from virc.data.formats import pairs
+from virc.data.formats.registry import Source
 
-PADS = ("<|image_pad|>", "<|video_pad|>")
-"""What the engine itself writes where pixels go; in a row's text they make it look for pixels that are not there."""
-
-_BOM = b"\xef\xbb\xbf"
 _DROPPED = "LLaMA-Factory drops every row"
 _STOPS = "LLaMA-Factory stops at the first row"
 _TAGS = {
@@ -27,41 +20,6 @@ _TAGS = {
 """What follows where an entry has tags and leaves one out."""
 _ELSEWHERE = ("hf_hub_url", "ms_hub_url", "om_hub_url", "script_url", "cloud_file_name")
 _FOREIGN = ("tools", "videos", "audios", "chosen", "rejected", "kto_tag")
-
-
-def check_source(source: Source) -> Iterator[Fault]:
-    """What is wrong for all rows of a file."""
-    yield from check_entry(source)
-    with sft.opened(source.file) as file:
-        if source.format == sft.NAME and file.read(3) == _BOM:
-            yield Fault("mark_of_order", "the file begins with a byte order mark: LLaMA-Factory stops at it")
-
-
-def check(row: Row) -> Iterator[Fault]:
-    """What is wrong with one row, as far as that shows without opening its images."""
-    if row.record is None:
-        yield unread(row)
-        return
-    yield from (Fault("row", plain(flaw)) for flaw in row.flaws)
-    yield from unread_columns(row)
-    if row.record.rejected is None:
-        yield from check_conversation(row.record, "solutions", inserted=True)
-    else:
-        yield from check_pair(row.record)
-    texts = [*(each.content for each in row.record.messages), row.record.rejected or ""]
-    found = ((at, pad) for at, text in enumerate(texts, 1) for pad in PADS if pad in text)
-    for number, pad in found:
-        yield Fault("mark_foreign", f"message {number} holds {pad}: training stops where it looks for pixels")
-        break
-    for picture in row.record.images:
-        if not is_file(file_of(picture)):
-            yield Fault("image_missing", f"there is no file {plain(picture.name, 120)}")
-            return
-
-
-def file_of(picture: Picture) -> str:
-    """The file that LLaMA-Factory opens for an image, whose name may be absolute or lead out of the folder."""
-    return str(picture.folder / picture.name)
 
 
 def check_entry(source: Source) -> Iterator[Fault]:

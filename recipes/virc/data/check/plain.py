@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
+from virc.core.errors import DataError
 from virc.data.check.survey import Survey
+from virc.data.formats.registry import Row, Source
+from virc.data.protocol.extract import study
 from virc.data.rows.record import Record, system_of
 from virc.reasoning.call_forms import MARKS
 from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.messages import FormatError, parse
-from virc.reasoning.protocol import Protocol
+from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.systems.samples.parts import NAMED, apart
 
 _MARKED, _UNMARKED = Grammar(calls=()), Grammar(think=None, calls=(), answer=None)
@@ -41,6 +44,26 @@ def of_records(records: Iterable[Record]) -> Protocol | None:
     """The chat protocol of questions and answers that are conversations; None where they are of another."""
     records = list(records)
     return _of(system_of(records[0]), _UNMARKED) if records and is_plain(records) else None
+
+
+def shown_by(source: Source, rows: Iterable[Row]) -> tuple[Protocol, bool]:
+    """The chat protocol that rows show, and whether they show what their boxes mean.
+
+    Raises:
+        DataError: they show none, or several.
+    """
+    rows = list(rows)
+    known = [row for row in rows if row.record] or rows
+    records = [row.known() for row in known]
+    try:
+        system = "" if source.format == "conversation" else None  # which such files do not have
+        found = study(records, numbers=[row.number for row in known], system=system)
+    except DataError as error:
+        raise DataError(
+            f"the rows of {source.file} do not show one chat protocol, which the model needs: {error.message}",
+            f"put it beside the rows, as {FILE_NAME}",
+        ) from error
+    return found.protocol, found.coordinates_from != "nothing"
 
 
 def is_plain(records: Iterable[Record]) -> bool:

@@ -19,10 +19,14 @@ UNREAD_COLUMN = "unread_column"
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong: its kind, a word to count by, and a clause that says what and what follows."""
+    """One thing that is wrong: its kind, a word to count by, and a clause that says what and what follows.
+
+    `stops`: training, and an evaluation, refuse the row; else they take it as it is.
+    """
 
     kind: str
     message: str
+    stops: bool = True
 
 
 class Rules(msgspec.Struct, frozen=True):

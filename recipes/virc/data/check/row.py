@@ -10,25 +10,27 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from virc.core.errors import DataError, UnreadError
+from virc.core.errors import UnreadError
 from virc.core.text import plain
 from virc.data.check import calls, images
-from virc.data.check.images import DecodedImage, decoded
+from virc.data.check.images import DecodedImage, decoded, is_there
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, Row
 from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered, system_of
 from virc.data.rows.results import apart
-from virc.data.rows.verl import FOREIGN_MARKS
 from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
 from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
 from virc.scoring.references import Reference, reference_of
 from virc.scoring.score import is_list_text
 
-_DROPPED = "LLaMA-Factory drops such a row"
+_OF_LLAMAFACTORY: Sequence[Holds] = ("solutions", "pairs")
+"""What rows are of which LLaMA-Factory opens the images, wherever they are."""
+_DROPPED = "engines drop such a row, or stop"
 
 
 def check_row(rules: Rules, row: Row) -> RowResult:
@@ -36,15 +38,17 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
     record = apart(row.record, rules.protocol)
-    found = [decoded(picture) for picture in record.images]
+    anywhere = rules.holds in _OF_LLAMAFACTORY
+    found = [decoded(msgspec.structs.replace(each, confined=each.confined > anywhere)) for each in record.images]
     shown = images.sizes_shown(record, [each.size for each in found], rules)
+    opened = [each.fault for each in found if each.fault]
+    unopened = check_unopened(row, rules.holds, rules.protocol)
     faults = [
-        *(Fault("row", plain(flaw)) for flaw in row.flaws),
-        *unread_columns(row),
-        *(each.fault for each in found if each.fault),
-        *_faults(row.record, record, found, shown, rules),
+        *(each for each in unopened if not (opened and each.kind == "image_missing")),
+        *opened,
+        *(msgspec.structs.replace(each, stops=False) for each in _doubts(row.record, record, found, shown, rules)),
     ]
-    reference, unmatched = _reference(record, found) if rules.holds == "problems" else (None, [])
+    reference, unmatched = reference_in(record) if rules.holds == "problems" else (None, [])
     faults += unmatched
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
@@ -61,15 +65,15 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     )
 
 
-def _reference(record: Record, images: Sequence[DecodedImage]) -> tuple[Reference | None, list[Fault]]:
-    """How a right answer may be read, and the fault of one that no answer can match."""
-    try:
-        found = reference_of({**record.extra, "answer": record.answer}, lambda: images[0].size if images else None)
-    except DataError as error:
-        return None, [Fault("reference", "; ".join(filter(None, (error.message, error.hint))))]
-    if not found or not found.flaw or found.kind == "choice":  # which is a fault of its own
-        return found, []
-    return found, [Fault("reference", "; ".join(filter(None, (found.flaw, found.hint))))]
+def reference_in(record: Record) -> tuple[Reference | None, list[Fault]]:
+    """How the right answer of a problem may be read, and the fault of one that no answer can match."""
+
+    def size() -> Size | None:
+        return decoded(record.images[0]).size if record.images else None
+
+    found = reference_of({**record.extra, "answer": record.answer}, size)
+    stops = found and found.flaw and found.kind != "choice"  # which is a fault of its own
+    return found, [Fault("reference", found.flaw)] if found and stops else []
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:
@@ -86,12 +90,41 @@ def unread(row: Row) -> Fault:
     return Fault(kind, plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
-def check_conversation(record: Record, holds: Holds, inserted: bool = False) -> Iterator[Fault]:
-    """The faults of a row that has, or should have, a conversation: who speaks when, and an image for every mark.
+def check_unopened(row: Row, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
+    """What training stops at in a row, or drops it for, as far as that shows without opening its images.
 
     Args:
-        inserted: results stand in the assistant's turn.
+        protocol: the chat protocol it is put in; one with a tool that finds images needs none in the row.
     """
+    if row.record is None:
+        yield unread(row)
+        return
+    record = row.record
+    # verl gets rows that are written anew
+    yield from (Fault("row", plain(flaw), stops=holds != "prompts") for flaw in row.flaws)
+    yield from unread_columns(row)
+    if holds == "pairs":
+        yield from check_pair(record)
+    elif holds != "problems":
+        yield from check_conversation(record, holds)
+    anywhere = holds in _OF_LLAMAFACTORY
+    if not anywhere:
+        if not (record.question or "").strip():
+            known = bool(record.messages)  # by the chat protocol, where the row itself does not have it
+            yield Fault("no_question", "its question is not known by itself", stops=not known)
+        if not (record.answer or "").strip() and not {"box", "boxes"} & record.extra.keys():
+            yield Fault("no_answer", "it has no answer to hold replies against")
+        if not record.images and (protocol is None or needs_picture(protocol)):
+            yield Fault("no_image", "it has no image, and none of the system's tools finds any")
+        if sentence := not_offered(record):
+            yield Fault("answer_not_offered", sentence)
+    for picture in record.images:
+        if not is_there(picture, anywhere):
+            yield Fault("image_missing", f"there is no file {plain(picture.name, 120)}")
+
+
+def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
+    """The faults of a row that has, or should have, a conversation: who speaks when, and an image for every mark."""
     if not record.messages:
         yield Fault("no_messages", f"it has no messages: {_DROPPED}")
         return
@@ -100,13 +133,8 @@ def check_conversation(record: Record, holds: Holds, inserted: bool = False) -> 
     if marks != len(record.images):
         yield Fault("marks", f"{marks} {MARK} marks for {len(record.images)} images: the engine stops at it")
     for at, message in enumerate(record.messages, 1):
-        if message.role != "user" and MARK in message.content and not (inserted and message.role == "assistant"):
-            sentence = f"message {at}, of {message.role}, holds {MARK}: only users show images"
-            yield Fault("mark_misplaced", sentence)
-        foreign = next((mark for mark in FOREIGN_MARKS if mark in message.content), None)
-        if foreign and holds != "prompts":  # for those the reader of the format reports it
-            sentence = f"message {at} holds {foreign}, for which LLaMA-Factory expects a file"
-            yield Fault("mark_foreign", sentence)
+        if message.role == "system" and MARK in message.content:
+            yield Fault("mark_misplaced", f"message {at}, of system, holds {MARK}: only users show images")
 
 
 def check_pair(record: Record) -> Iterator[Fault]:
@@ -120,9 +148,8 @@ def check_pair(record: Record) -> Iterator[Fault]:
     for side, text in (("chosen", chosen), ("rejected", record.rejected)):
         if not text.strip():
             yield Fault("empty_side", f"its {side} reply is empty")
-        for mark in (MARK, *FOREIGN_MARKS):
-            if mark in text:
-                yield Fault("side_image", f"its {side} reply holds {mark}: both share the images of the messages")
+        if MARK in text:
+            yield Fault("side_image", f"its {side} reply holds {MARK}: both share the images of the messages")
     if chosen == record.rejected:
         yield Fault("equal_sides", "its chosen and its rejected reply are the same: neither is better")
     margin = record.extra.get("margin")
@@ -146,23 +173,28 @@ def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
         yield Fault("end", f"its messages end with one of {last}, not user, before the two replies: {_DROPPED}")
 
 
-def _faults(
+def _doubts(
     row: Record, record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
+    """What a model would learn that inference does not do: training takes such a row as it is."""
+    if rules.holds in _OF_LLAMAFACTORY:
+        yield from images.outside(record.images)
+    else:
+        yield from _answers(record)
     if rules.holds == "problems":
-        yield from _problem(record, rules)
         return
     if rules.holds == "pairs":
-        yield from check_pair(row)
         shared = msgspec.structs.replace(record, messages=record.messages[:-1])
         if rules.protocol is not None and shared.messages:
             yield from images.check_announced(shared, shown, rules)
             yield from calls.check(shared, shown, [each.size for each in found], rules, 0, False)
         return
     inserted = rules.holds == "solutions" and rules.protocol is not None and rules.protocol.results != "user"
-    yield from check_conversation(row, rules.holds, inserted)
     if not record.messages:
         return
+    if not inserted:
+        replies = (at for at, each in enumerate(row.messages, 1) if each.role == "assistant" and MARK in each.content)
+        yield from (Fault("mark_misplaced", f"message {at}, of assistant, holds {MARK}") for at in replies)
     answering = sum(message.role == "assistant" for message in record.messages)
     if rules.holds == "prompts":
         answering *= has_reference(record)
@@ -174,17 +206,6 @@ def _faults(
     yield from calls.check(record, shown, [each.size for each in found], rules, answering, required)
 
 
-def _problem(record: Record, rules: Rules) -> Iterator[Fault]:
-    """The faults of a row without a conversation, as in batch files."""
-    if not (record.question or "").strip():
-        yield Fault("no_question", "it asks nothing")
-    if not record.images and (rules.protocol is None or needs_picture(rules.protocol)):
-        yield Fault("no_image", "it has no image")
-    yield from _answers(record)
-    if sentence := not_offered(record):
-        yield Fault("answer_not_offered", sentence)
-
-
 def _answers(record: Record) -> Iterator[Fault]:
     """The fault of an only answer that is the text of a list: no answer would be right."""
     if record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
@@ -193,12 +214,7 @@ def _answers(record: Record) -> Iterator[Fault]:
 
 
 def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:
-    """The faults in what verl and the reward get of a row."""
-    if not (record.question or "").strip():
-        yield Fault("no_question", "extra_info has no question: the reward shows the judge none")
-    if record.answer is None:
-        yield Fault("no_ground_truth", "reward_model has no ground_truth: verl stops at it")
-    yield from _answers(record)
+    """The faults in what the reward gets of a row."""
     info = record.extra.get("tool_info_gt")
     tool = info.get("name") if isinstance(info, dict) else None
     if tool is not None and tool not in offered:

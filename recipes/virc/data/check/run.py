@@ -5,7 +5,7 @@ import re
 import shutil
 import sqlite3
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain, islice
@@ -18,10 +18,12 @@ from virc.core.errors import DataError, UnreadError, UsageError, VircError
 from virc.core.files import fresh_folder
 from virc.core.parallel import LostWorkerError, in_order
 from virc.core.text import clause, counted
+from virc.data.check import plain
 from virc.data.check.coordinates import rules_for
 from virc.data.check.llamafactory import check_entry
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
 from virc.data.check.row import check_row
+from virc.data.check.survey import Survey
 from virc.data.formats.registry import Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
@@ -30,7 +32,7 @@ from virc.models.chat_protocol import of_system
 from virc.models.chat_protocol import written as protocol_bytes
 from virc.reasoning.protocol import FILE_NAME, Coordinates
 from virc.reasoning.resize import QWEN2
-from virc.scoring.references import Survey
+from virc.scoring.references import References
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
 
@@ -84,6 +86,7 @@ class LocatedFault(msgspec.Struct, frozen=True):
     id: Id | None
     kind: str
     message: str
+    stops: bool = True
 
 
 class SystemMessage(msgspec.Struct):
@@ -108,6 +111,7 @@ class DatasetReport(msgspec.Struct):
         unread_columns: rows with each column that holds a part of the problem and is not read.
         unread_from: number of the first row that kept others from being read; None where all are.
         unread: so many others; None where nobody knows how many.
+        stops: those of the faults at which training stops.
     """
 
     name: str
@@ -120,6 +124,7 @@ class DatasetReport(msgspec.Struct):
     rows: int = 0
     good: int = 0
     faults: dict[str, int] = {}
+    stops: dict[str, int] = {}
     counts: Counts = Counts()
     chat_protocols: list[SystemMessage] = []
     more_chat_protocols: int = 0
@@ -156,7 +161,9 @@ class DatasetReport(msgspec.Struct):
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
         """Count faults."""
+        faults = list(faults)
         self.faults = dict(Counter(self.faults) + Counter(fault.kind for fault in faults))
+        self.stops = dict(Counter(self.stops) + Counter(fault.kind for fault in faults if fault.stops))
 
     def add_ignored(self, keys: Iterable[str]) -> None:
         """Count the keys of a row's messages."""
@@ -198,8 +205,12 @@ class Report(msgspec.Struct):
     @property
     def faults(self) -> dict[str, int]:
         """Faults by their kind, the most frequent first."""
-        total = sum((Counter(each.faults) for each in self.datasets), Counter[str]())
-        return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+        return _added(each.faults for each in self.datasets)
+
+    @property
+    def stops(self) -> dict[str, int]:
+        """Those of them at which training stops; it takes rows with others as they are."""
+        return _added(each.stops for each in self.datasets)
 
     @property
     def left_unread(self) -> list[str]:
@@ -213,7 +224,12 @@ class Report(msgspec.Struct):
         if bad:
             faulty = f"{bad} of {counted(self.rows, 'row')} {'has' if bad == 1 else 'have'} faults"
             return "; ".join([faulty, *self.left_unread])
-        return "no row has a fault, but dataset_info.json has"
+        return "no row has a fault, but a file as a whole has"
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total = sum(map(Counter, counts), Counter[str]())
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
 def check(
@@ -319,9 +335,10 @@ class _Run:
         of_entry = list(check_entry(source))
         dataset.add_faults(of_entry)
         self._tell(dataset, None, of_entry)
-        references = Survey()
+        found, references = Survey(), References()
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
+            found.add(row, faults)
             dataset.add(result, faults)
             references.add(row.number, result.reference)
             dataset.add_ignored(row.ignored)
@@ -333,20 +350,17 @@ class _Run:
             if not faults and row.record:
                 self.number = row.number
                 yield row.record
-        self._tell_readings(dataset, references)
-
-    def _tell_readings(self, dataset: DatasetReport, references: Survey) -> None:
-        """Report what all right answers of a file are meant as, where they are wrong as they stand."""
-        found = [Fault("convention", f"{each.message}: {each.hint}") for each in references.conventions().values()]
-        dataset.add_faults(found)
-        self._tell(dataset, None, found)
+        of_file = [] if dataset.stops or not dataset.rows else list(_no_protocol(source, rules, found))
+        of_file += [Fault("convention", f"{each.message}: {each.hint}") for each in references.conventions().values()]
+        dataset.add_faults(of_file)
+        self._tell(dataset, None, of_file)
 
     def _repeated(self, dataset: int, result: RowResult) -> Iterator[Fault]:
         if result.key is None:
             return
         key = key_of("id", dataset, result.key)
         if first := self._seen.get(key):
-            yield Fault("duplicate_id", f"row {first} has the same id")
+            yield Fault("duplicate_id", f"row {first} has the same id", stops=False)
         else:
             self._seen.add(key, result.number)
 
@@ -364,7 +378,7 @@ class _Run:
             self._reported[fault.kind] += 1
             if self._reported[fault.kind] <= self._config.first or fault.kind == UNREAD:
                 row, row_id = (result.number, result.id) if result else (None, None)
-                self._on_fault(LocatedFault(dataset.file, row, row_id, fault.kind, fault.message))
+                self._on_fault(LocatedFault(dataset.file, row, row_id, fault.kind, fault.message, fault.stops))
 
 
 def _write_clean(source: Source, records: Iterator[Record], writing: Writing) -> int:
@@ -382,6 +396,19 @@ def _write_clean(source: Source, records: Iterator[Record], writing: Writing) ->
     elif source.laid_out and source.laid_out.protocol and source.holds != "problems":
         (folder / FILE_NAME).write_bytes(protocol_bytes(source.laid_out.protocol))
     return written
+
+
+def _no_protocol(source: Source, rules: Rules, found: Survey) -> Iterator[Fault]:
+    """The fault of conversations that show no one chat protocol, which training needs."""
+    given = rules.protocol and found.with_system(rules.protocol.system)
+    if given or source.holds == "problems" or plain.protocol_of(found, ""):
+        return
+    records = (row.record for row in found.kept if row.record)
+    try:
+        if source.holds != "prompts" or not plain.of_records(records):
+            plain.shown_by(source, found.whole)
+    except DataError as error:
+        yield Fault("chat_protocol", error.message)
 
 
 def rows_of(config: CheckConfig) -> Iterator[Row]:

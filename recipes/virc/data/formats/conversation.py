@@ -16,8 +16,8 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.files import contents
 from virc.core.json_stream import MAX_ROW_BYTES, Fields, array_rows, first_object
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.formats.sft import rows
@@ -40,7 +40,7 @@ def recognises(path: Path) -> bool:
     if path.suffix != ".json":
         return False
     try:
-        with path.open("rb") as file:
+        with open_utf8(path) as file:
             several = _are_several(file.read(4096))
             file.seek(0)
             if several:
@@ -56,12 +56,15 @@ def recognises(path: Path) -> bool:
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The one row of the file, or its fault. Raises DataError: the file cannot be read."""
     try:
-        data = contents(source.file, MAX_ROW_BYTES)
+        with open_utf8(source.file) as file:
+            data = file.read(MAX_ROW_BYTES + 1)
     except OSError as error:
         raise DataError(f"{source.file} cannot be read: {clause(error)}") from None
     if start > 1:
         return
     try:
+        if len(data) > MAX_ROW_BYTES:
+            raise DataError(f"{source.file} cannot be read: it is over {MAX_ROW_BYTES >> 20} MiB")
         row = _row(data)
     except DataError as fault:
         yield Row(1, fault=fault)
@@ -83,7 +86,7 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 def _are_several(start: bytes) -> bool:
     """Whether a file with this start is a list of lists of objects."""
-    return b"".join(start.removeprefix(b"\xef\xbb\xbf").split(maxsplit=3)).startswith(b"[[{")
+    return b"".join(start.split(maxsplit=3)).startswith(b"[[{")
 
 
 def _row(data: bytes) -> Fields:

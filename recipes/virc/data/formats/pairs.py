@@ -15,10 +15,11 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.json_stream import Fields, array_rows, first_object, line_rows, one_line
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import plain
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
-from virc.data.rows.record import Record
+from virc.data.rows.record import Record, check_texts
 
 NAME = "pairs"
 SUMMARY = "a better and a worse reply to the same turns, one pair a line, for preference training"
@@ -33,7 +34,7 @@ def recognises(path: Path) -> bool:
     if path.suffix not in (".json", ".jsonl"):
         return False
     try:
-        with path.open("rb") as file:
+        with open_utf8(path) as file:
             row = first_object(_values(path)(file))
     except OSError:
         return False
@@ -142,4 +143,8 @@ def _with_rejected(row: Row, named: sft.Columns | None, name: str) -> Row:
     side = extra.pop(name)
     content = named.content if named else "value" if "value" in side else "content"
     record = msgspec.structs.replace(row.record, rejected=side[content], extra=extra)
+    try:
+        check_texts(record)
+    except DataError as fault:
+        return Row(row.number, fault=DataError(f"row {row.number}: {fault.message}"))
     return msgspec.structs.replace(row, record=record)

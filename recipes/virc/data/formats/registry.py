@@ -31,10 +31,11 @@ import msgspec
 from virc.core import discovery
 from virc.core.errors import DataError, SetupError, UsageError
 from virc.core.files import contents, is_file
+from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw, saved, shards
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, Record
+from virc.data.rows.record import MARK, Record, check_texts
 from virc.data.rows.unread import unread
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
@@ -48,6 +49,7 @@ PUBLISHED = "published"
 MAX_INFO_BYTES = 16 * 2**20
 _MOST_NAMED = 3
 _OF_VERL = ("rl", "prompts")
+_OF_LLAMAFACTORY = ("sft", "trajectories", "pairs")
 _MAX_COMPARED = 20
 _LIST_BEGINS = 64  # bytes of a file in which a list begins
 _GZIP = b"\x1f\x8b"
@@ -71,7 +73,8 @@ class LaidOut(msgspec.Struct, frozen=True):
         """What its rows are."""
         if self.layout.chosen is not None:
             return "pairs"
-        solved = self.layout.messages is not None or (self.protocol and self.layout.reply is not None)
+        talks = self.layout.messages is not None or self.layout.replied is not None
+        solved = talks or (self.protocol and self.layout.reply is not None)
         return "solutions" if solved else "problems"
 
     @property
@@ -112,13 +115,33 @@ class Source(msgspec.Struct, frozen=True):
     @property
     def reasons(self) -> tuple[str, ...]:
         """What was taken for what without being asked, and what boxes of a layout are counted in, a line each."""
+        encoding = self.encoding
+        said: tuple[str, ...] = () if encoding in (None, "utf-8-sig") else (f"{self.file.name} is read as {encoding}",)
         if self.laid_out is None:
-            return ()
+            return said
         layout, protocol = self.laid_out.layout, self.laid_out.protocol
         units = layout.coordinates or (protocol.coordinates if protocol else "original")
-        if layout.boxes is None or units == "original":
-            return self.laid_out.reasons
-        return (*self.laid_out.reasons, f"boxes are counted in {UNITS[units]}, and become pixels of the file")
+        if layout.objects is not None:
+            said += (
+                f"boxes of {layout.objects} are written in {UNITS[units]}; virc train writes what its base counts",
+            )
+        if layout.boxes is not None and units != "original":
+            said += (f"boxes are counted in {UNITS[units]}, and become pixels of the file",)
+        return (*self.laid_out.reasons, *said)
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of a file of text that is not UTF-8, or has a mark of it, by Python's name."""
+        if self.file.suffix in (".parquet", ".arrow", ".tar") or not is_file(self.file):
+            return None
+        with suppress(OSError), self.file.open("rb") as file:
+            return encoding_of(file)
+        return None
+
+    @property
+    def as_engines_read(self) -> bool:
+        """Whether LLaMA-Factory reads the file as it is; else its rows are written anew before training."""
+        return self.format in _OF_LLAMAFACTORY and self.encoding is None
 
     @property
     def media(self) -> Path:
@@ -182,7 +205,12 @@ def read_row(
     flaws: Iterable[str] = (),
     ignored: tuple[str, ...] = (),
 ) -> Row:
-    """The row of a record that was read from these fields, without the columns that are to be ignored."""
+    """The row of a record that was read from these fields, without the columns that are to be ignored.
+
+    Raises:
+        DataError: a text of it holds a placeholder.
+    """
+    check_texts(record)
     without = source.ignored
     if without:
         record = msgspec.structs.replace(record, extra=_without(record.extra, without, ""))
@@ -304,8 +332,8 @@ def _not_read(path: Path, system: System | None, layout: Layout | None) -> list[
 def _seems_rows(file: Path) -> bool:
     """Whether a file is a table or a list by its name or its beginning; many JSON files are settings."""
     if file.suffix == ".json" and file.is_file():
-        with suppress(OSError), file.open("rb") as opened:
-            return opened.read(_LIST_BEGINS).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        with suppress(OSError), open_utf8(file) as opened:
+            return opened.read(_LIST_BEGINS).lstrip().startswith(b"[")
         return False
     return _may_hold_rows(file) or (file.suffix in (".ndjson", ".csv", ".tsv") and file.is_file())
 
@@ -446,7 +474,8 @@ def _recognised(
         return Source(file, PUBLISHED, name, {}, given)
     own = get(PUBLISHED).of_system(file, system)
     if info and not (own and own.layout.second):
-        own = None
+        own = get(PUBLISHED).of_entry(file, info)
+        info = {} if own else info  # which says what the layout says
     format_name = PUBLISHED if own else recognised(file)
     laid_out = own or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
     source = Source(file, format_name, name, info, laid_out) if format_name else None

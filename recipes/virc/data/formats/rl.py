@@ -17,10 +17,11 @@ from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for, read_row
 from virc.data.rows import verl as verl_rows
-from virc.data.rows.record import MARK, Picture, Record, final_answer, images_of
+from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answer, images_of
 from virc.data.rows.unread import KNOWN, PICTURES
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, parse, printable
+from virc.scoring.boxes import boxes_of_row
 
 NAME = "rl"
 SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
@@ -133,8 +134,15 @@ def answered(record: Record) -> Record:
 
 
 def complete(record: Record) -> Record:
-    """The record with an answer, if all else is as verl needs it. Raises DataError as `write` does."""
+    """The record with an answer, its boxes where it has no other, if all else is as verl needs it.
+
+    Raises:
+        DataError: as `write` does.
+    """
     answer = final_answer(record) if record.answer is None else record.answer
+    if answer is None and (boxes := boxes_of_row(record.extra)):
+        answer = msgspec.json.encode(boxes).decode()
+    check_texts(record)
     if fault := _fault(record, answer):
         raise DataError(f"record {record.id!r} {fault}")
     return msgspec.structs.replace(record, answer=answer)
@@ -200,14 +208,12 @@ def _fault(record: Record, answer: str | None) -> str | None:
     roles = [message.role for message in record.messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     marks = sum(map(len, images_of(record)))
-    foreign = [mark for mark in verl_rows.FOREIGN_MARKS if any(mark in message.content for message in record.messages)]
     faults = {
         "has no conversation": not turns,
         "has roles that do not alternate": turns != (["user", "assistant"] * len(turns))[: len(turns)],
         "has an empty reply": not all(replies),
         "has a reply with an image mark": any(MARK in reply for reply in replies),
         f"has {marks} image marks and {len(record.images)} images": marks != len(record.images),
-        f"has {foreign} in its text, for which verl expects a file": bool(foreign and record.images),
         "has no question apart from its conversation": record.question is None,
         "has no answer": answer is None,
     }

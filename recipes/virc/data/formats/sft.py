@@ -10,6 +10,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, one_line
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info, read_row
 from virc.data.rows.record import Message, Picture, Record, Role
@@ -37,8 +38,8 @@ def recognises(path: Path) -> bool:
     if path.suffix != ".json":
         return False
     try:
-        with path.open("rb") as file:
-            start = file.read(4096).removeprefix(b"\xef\xbb\xbf").split(maxsplit=2)
+        with open_utf8(path) as file:
+            start = file.read(4096).split(maxsplit=2)
             file.seek(0)
             return b"".join(start).startswith((b"[{", b"[]")) or first_object(array_rows(file)) is not None
     except OSError:
@@ -105,7 +106,7 @@ def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The file to read rows from. Raises DataError: it cannot be opened."""
     try:
-        file = path.open("rb")
+        file = open_utf8(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:

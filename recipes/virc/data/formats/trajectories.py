@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from virc.core.json_stream import Fields, first_object, line_rows
+from virc.core.tables.encodings import open_utf8
 from virc.data.formats import sft
 from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
 from virc.data.rows.record import Record
@@ -25,7 +26,7 @@ def first_row(path: Path) -> Fields | None:
     if path.suffix != ".jsonl":
         return None
     try:
-        with path.open("rb") as file:
+        with open_utf8(path) as file:
             return first_object(line_rows(file))
     except OSError:
         return None

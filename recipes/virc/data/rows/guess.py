@@ -19,6 +19,8 @@ from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, LETTERS, MASKS, PASSE
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
 
 _CONVERSATIONS = ("messages", "conversations", "conversation")
+_ALPACA = ("instruction", "output")
+"""Columns of rows of alpaca: what is learnt is the second of them."""
 _QUESTIONS = (
     ("question", "question_text", "question_string"),
     ("query", "problem", "prompt"),
@@ -118,8 +120,8 @@ class _Guess:
     def fields(self) -> dict[str, Any]:
         """The fields as YAML has them."""
         found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
-        talks = "messages" in found
-        inside = talks and self._are_inside(found["messages"])
+        talks = "messages" in found or "replied" in found
+        inside = "messages" in found and self._are_inside(found["messages"])
         found |= {} if inside else self._pictures()
         if not talks:
             found |= self._choices()
@@ -127,9 +129,12 @@ class _Guess:
             found |= {} if "boxes" in found else self._boxes()
             found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._reply(found.get("question"))
         else:
-            found |= {} if self._ends_with_a_reply(found["messages"]) else self._answer(None)
+            if "messages" in found and not self._ends_with_a_reply(found["messages"]):
+                found |= self._answer(None)
             if "images" in found:
-                self._places(found["messages"])
+                self._places(found.get("messages", "instruction"))
+            if any(row.get("objects") for row in self.rows):
+                found |= self._took("objects", "objects", "it has what <ref-object> and <bbox> stand for")
         ids = [name for name in self.names if name.lower() in _IDS]
         for name in sorted(ids, key=lambda name: _IDS.index(name.lower())):
             values = [row.get(name) for row in self.rows]
@@ -160,6 +165,11 @@ class _Guess:
         for name in _CONVERSATIONS:
             if (values := self._listed(name)) and all(map(_is_talk, values)):
                 return self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
+        if all(_are_texts(self._values(name), self.rows) for name in _ALPACA):
+            question = {"text": "{instruction}\n{input}"} if "input" in self.names else "instruction"
+            taken = self._took("question", question, "an output follows it, as in rows of alpaca")
+            taken |= {"replied": "output", "images_first": True}
+            return taken | {name: name for name in ("system", "history") if self._values(name)}
         for tier in _QUESTIONS:
             found = [name for name in self.names if name.lower() in tier and _are_texts(self._values(name), self.rows)]
             if len(found) > 1:

@@ -50,6 +50,7 @@ _OUTER_MARKS = re.compile(rf"\A(?:\s*{MARK})+|(?:{MARK}\s*)+\Z")
 _TAGGED = re.compile(r"<answer>\s*(.*?\S)\s*</answer>\s*\Z", re.DOTALL)
 _MARKED = re.compile(r"\\boxed\b|\A(?:the |final |correct )*answer\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"<image[ _]?(\d{1,3})>")
+_PLACES = re.compile("<(ref-object|bbox)>")
 _NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
@@ -74,6 +75,9 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
         protocol: the chat protocol in which a reply becomes a conversation; None: the reply is left out.
     """
     pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout, folder)
+    if layout.replied is not None:
+        record = Record(images=pictures, id=_id(row, layout.id), extra=extra)
+        return _talk(record, row, layout, _exchanged(row, layout), layout.replied, folder)
     question = _text(row, layout.question)
     if question is not None and MARK in question:
         question = _without_marks(question, len(pictures))
@@ -98,7 +102,8 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     if layout.boxes is not None and (boxes := _boxes(row, layout.boxes, layout, record, protocol)) is not None:
         extra["boxes"] = boxes
     if layout.messages is not None:
-        return _talk(record, row, layout, layout.messages, folder)
+        turns = _turns(present(row, layout.messages), layout.messages)
+        return _talk(record, row, layout, turns, layout.messages, folder)
     if layout.pieces is None or protocol is None:
         return record
     between = layout.pieces.images
@@ -284,9 +289,53 @@ def _content(row: Mapping[str, Any], column: str, folder: Path) -> Any:
         raise DataError(f"{file} holds no JSON") from None
 
 
-def _talk(record: Record, row: Mapping[str, Any], layout: Layout, column: Column, folder: Path) -> Record:
-    """The record with the conversation of its row; where no column has the images, they are those of its messages."""
-    turns = _turns(present(row, column), column)
+def _exchanged(row: Mapping[str, Any], layout: Layout) -> list[Any]:
+    """The turns of a question and its reply, and of those before them."""
+    before = present(row, layout.history) if layout.history and value_of(row, layout.history) is not UNSET else None
+    pairs = [*(before or ()), (_text(row, layout.question), _text(row, layout.replied))]
+    if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+        raise _wrong(before, layout.history or "", "a list of questions with their replies")
+    return [
+        {"role": role, "content": text}
+        for pair in pairs
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    ]
+
+
+def _filled(
+    messages: Sequence[Message], value: Any, column: Column, images: Sequence[Picture], layout: Layout
+) -> list[Message]:
+    """Messages with the names and boxes in place of their placeholders, boxes in what the layout counts in."""
+    value = listed(value) if isinstance(value, str) else value or {}
+    names, boxes = (value.get(key) or [] for key in ("ref", "bbox")) if isinstance(value, dict) else ((), ())
+    given = {"ref-object": [*names], "bbox": [*boxes]}
+    places = [found[1] for each in messages for found in _PLACES.finditer(each.content)]
+    for kind, values in given.items():
+        if places.count(kind) != len(values):
+            raise DataError(f"its messages have {places.count(kind)} <{kind}>, and its {_called(column)} {len(values)}")
+    of_image = iter(value.get("image_id") or [0] * len(boxes))
+    texts = {
+        "ref-object": iter(map(str, names)),
+        "bbox": (_box_text(each, next(of_image, 0), value.get("bbox_type"), images, layout) for each in boxes),
+    }
+    return [Message(each.role, _PLACES.sub(lambda found: next(texts[found[1]]), each.content)) for each in messages]
+
+
+def _box_text(box: Any, index: Any, kind: Any, images: Sequence[Picture], layout: Layout) -> str:
+    """A box or point as text, `[x1, y1, x2, y2]`."""
+    if not (isinstance(box, list) and len(box) in (2, 4) and all(type(each) in (int, float) for each in box)):
+        raise DataError(f"one of its boxes is neither 2 nor 4 numbers: {plain(str(box), 80)}")
+    if not (type(index) is int and 0 <= index < len(images)):
+        raise DataError(f"one of its boxes is of image {plain(str(index), 20)}, and it has {len(images)} images")
+    original = _of_file(images[index])
+    units = sides_of(smart_resize(*original, QWEN2), layout.coordinates or "original", original)
+    sides = (1, 1) if kind == "norm1" else original
+    check_box(tuple((box * 2)[:4]), sides, sides) if len(box) == 4 else None
+    return str([round(each * units[at % 2] / sides[at % 2]) for at, each in enumerate(box)])
+
+
+def _talk(record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, column: Column, folder: Path) -> Record:
+    """The record with these turns of its row; where no column has the images, they are those of its messages."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise _wrong(turns, column, "a list of messages")
     messages = [message_of(turn, number) for number, turn in enumerate(turns, 1)]
@@ -299,7 +348,9 @@ def _talk(record: Record, row: Mapping[str, Any], layout: Layout, column: Column
         values = [image_of(part) for part in inside]
         urls = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
         images = tuple(_picture(url, column, layout, folder) for url in urls)
-    told = (Message("system", system), *messages) if system else messages
+    told: Sequence[Message] = (Message("system", system), *messages) if system else messages
+    if layout.objects is not None:
+        told = _filled(told, present(row, layout.objects), layout.objects, images, layout)
     if (
         layout.images_first and images and not any(MARK in message.content for message in told)
     ):  # they are shown before the first question

@@ -14,6 +14,7 @@ from virc.core.files import contents
 from virc.core.json_stream import MAX_ROW_BYTES, array_rows, keyed_rows, line_rows, list_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import read_table
+from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause
 from virc.data.rows import saved
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
@@ -71,15 +72,15 @@ def fault(path: Path) -> DataError | None:
 
 def _of_json(path: Path, start: int) -> Iterator[Read]:
     try:
-        file = path.open("rb")
+        file = open_utf8(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {clause(error)}") from None
     with file:
         head = b""
         with suppress(OSError):  # it is met again where rows are read
-            head = file.read(_HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+            head = file.read(_HEAD).lstrip()
             file.seek(0)
-        if path.suffix in (".jsonl", ".ndjson") or _is_lines(head):
+        if _is_lines(head) or (path.suffix in (".jsonl", ".ndjson") and not _is_array(head)):
             yield from line_rows(file, start)
         elif not head.startswith(b"{"):
             yield from array_rows(file, start)
@@ -100,6 +101,17 @@ def _is_lines(head: bytes) -> bool:
         return False
 
 
+def _is_array(head: bytes) -> bool:
+    """Whether a file named as one of lines begins with a list that is not one of its lines."""
+    first, _, second = head.partition(b"\n")
+    if not first.startswith(b"[") or not second.strip():
+        return first.startswith(b"[{")
+    try:
+        return not isinstance(msgspec.json.decode(first), list)
+    except (ValueError, RecursionError):
+        return True
+
+
 def _of_object(file: IO[bytes], start: int) -> Iterator[Read]:
     """The rows of one object: those of its list of objects; where it has none, its values, each with its `key`."""
     for number, fields in list_rows(file, start):
@@ -111,7 +123,7 @@ def _of_object(file: IO[bytes], start: int) -> Iterator[Read]:
 
 
 def _cells(path: Path) -> Iterator[Read]:
-    with path.open("rb") as file:
+    with open_utf8(path) as file:
         for _, number, fields in read_table(file).rows:
             yield number, fields
 

@@ -5,6 +5,7 @@ image. Tags and tool calls stay exactly as they were written.
 """
 
 import errno
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from virc.core.errors import DataError
 from virc.core.files import contents
 from virc.core.text import plain
 from virc.reasoning import trace, turns
@@ -22,6 +24,15 @@ from virc.scoring.answers import choices_named
 from virc.solving.sources.picture_files import ENDINGS
 
 MARK = turns.MARK
+
+PLACEHOLDERS = re.compile(
+    r"(?!(?-i:<image>))<image>|<(bbox|ref-object|cot-process)>(?!.*</\1>)"
+    r"|</?(?:img|video|audio|speech|img_context|image_?(?:here|placeholder|soft_token)|(?:start|end)_of_(?:image|video))>"
+    r"|<\|?(?:image|video|audio|vision|media)_(?:pad|start|end|bos|eos|token|content|begin)\|?>"
+    r"|<\|(?:image|video|audio)(?:_\d+)?\|>|<\|(?:begin|end)_of_(?:image|video|audio)\|>|\[img(?:_break|_end)?\]",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What trainers and models put where a picture, a box or other media stand: in a text it would be learnt as a word."""
 
 Role = Literal["system", "user", "assistant"]
 Id = str | int
@@ -136,6 +147,15 @@ class Record(msgspec.Struct, frozen=True):
     def called(self) -> str:
         """The row as errors name it."""
         return "a row without an id" if self.id is None else f"row {self.id!r}"
+
+
+def check_texts(record: Record) -> None:
+    """Raise DataError where a text holds a placeholder that nothing fills."""
+    texts = {f"message {at}": each.content for at, each in enumerate(record.messages, 1)}
+    texts |= {"its question": record.question or "", "its rejected reply": record.rejected or ""}
+    for name, text in texts.items():
+        if found := PLACEHOLDERS.search(text):
+            raise DataError(f"{name} holds {found[0]}, which nothing fills: a model would learn it as a word")
 
 
 def images_of(record: Record) -> list[list[int]]:

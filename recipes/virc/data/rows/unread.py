@@ -38,6 +38,7 @@ _MEANINGS: Mapping[str, re.Pattern[str]] = {
     ),
     MASKS: re.compile(r"\w*masks?|segmentations?|\w*grounding|\w*rle|polygons?"),
     "replies": re.compile(r"rejected(?:response|reply|answer|output)s?|completions?|ktotag"),
+    "tools": re.compile(r"tools?(?:list|schemas?|definitions?|offered)?|functions"),
     "videos": re.compile(r"videos?(?:path|file|url)?"),
 }
 """Meaning -> the names of its columns, written small and without spaces, dashes, dots and underscores."""

@@ -22,7 +22,6 @@ OF_ROW = ("turn", "tool_info_gt", "index")
 """Fields of `extra` that belong to one row, not to its problem."""
 LABELS = {"data_source": "virc", "ability": "math", "style": "rule"}
 """Columns that every row must have, and their values where a record has no field of that name."""
-FOREIGN_MARKS = ("<video>", "<audio>")
 _OBJECTS = ("extra_info", "reward_model")
 _Kind = TypeVar("_Kind", dict[str, Any], list[Any])
 
@@ -116,11 +115,8 @@ def flaws_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
     faults |= {
         f"{name} is text, not an object: verl stops at it": isinstance(fields.get(name), str) for name in _OBJECTS
     }
-    text = str(prompt)
     faults |= {
-        f"prompt holds {' or '.join(FOREIGN_MARKS)}, for which verl expects a file": bool(images)
-        and any(mark in text for mark in FOREIGN_MARKS),
-        "prompt has image marks, and images is empty: verl shows no image": not shown and MARK in text,
+        "prompt has image marks, and images is empty: verl shows no image": not shown and MARK in str(prompt),
         "an image is neither an object nor a name: verl stops at it": not all(
             isinstance(image, dict | str) for image in images
         ),

@@ -31,6 +31,14 @@ def undecided(score: Score | Share) -> str:
     return f", {score.undecided:,} undecided" if isinstance(score, Score) and score.undecided else ""
 
 
+UNREAD = "unread: no rule could read the answer, which counts as wrong; --judge-endpoint URL asks a judge about it"
+
+
+def unread(share: Share) -> str:
+    """How many answers no rule could read, such as `3 (12.5%)`."""
+    return f"{share.count:,} ({percent(share.share)})" if share.count else "0"
+
+
 def interval(score: Score) -> str:
     """The 95 % interval of a share in percent, such as `43.9 to 52.6`."""
     low, high = score.interval

@@ -17,6 +17,7 @@ from virc.core.files import expanded, is_file
 from virc.core.json_stream import array_rows, list_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table
+from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, Row, line_contents
@@ -224,6 +225,12 @@ def _begins_with_row(file: IO[bytes]) -> bool:
 def _transcoded(source: str, file: IO[bytes], head: bytes, path: Path | None, report: Reporter) -> bytes | None:
     """A whole text file as UTF-8 with line feeds; None where it is UTF-8 already, or is not a table."""
     encoding = "utf-16" if head.startswith(_UTF16) else None
+    if path and not head.startswith(b"PAR1"):
+        with path.open("rb") as other:
+            encoding = encoding_of(other)
+        encoding = None if encoding == "utf-8-sig" else encoding
+        if encoding:
+            report.note(f"{source} is read as {encoding}")
     table = not head.startswith(b"PAR1") and _kind(head, path) == "table"
     if encoding is None and table and path and not _is_utf8(path):
         encoding = "cp1252"

@@ -138,6 +138,10 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         messages: a conversation of objects with `role` and `content`, or `from` and `value`, in the system's words; or
             the text of one as JSON or as Python prints it.
         images_first: show the images before the first text of the user where no text has a mark for one.
+        replied: the reply to the question as others learn it, with no chat protocol around either (alpaca).
+        history: the turns before that question: a list of pairs of a question and its reply.
+        objects: what `<ref-object>` and `<bbox>` in a conversation stand for (ms-swift): an object with a list of names
+            as `ref`, and one of boxes or points as `bbox`.
         reply: the reply to the question, with which the row becomes a conversation in the system's chat protocol.
         chosen: of pairs: the better reply to the `messages`, or to the question as it is written; text, a message, or
             a list that ends with it, behind the turns before it. Of a layout with neither, these are its turns.
@@ -168,6 +172,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system: Column | None = None
     messages: Column | None = None
     images_first: bool = False
+    replied: Column | None = None
+    history: Column | None = None
+    objects: Column | None = None
     reply: Text | tuple[Text, ...] | Reply | None = None
     chosen: Column | None = None
     rejected: Column | None = None
@@ -182,6 +189,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("`second` is of pairs with `messages` and `images`")
         if self.chosen is not None and (self.reply is not None or self.questions):
             raise ValueError("a layout of pairs has neither `reply` nor `questions`")
+        if (self.replied is not None and self.question is None) or (self.history is not None and self.replied is None):
+            raise ValueError("`replied` needs `question`, and `history` needs `replied`")
         asks = self.question is not None or bool(self.questions)
         if self.index_from is not None and (self.choices is None or self.answer is None):
             raise ValueError("`index_from` needs `choices` and `answer`")
@@ -212,10 +221,11 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """All columns that it names."""
         fields = (
             self.question, self.answer, self.answers, self.images, self.id, self.boxes, self.choices, self.system,
+            self.replied, self.objects,
         )  # fmt: skip
         reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
         columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply)
-        yield from (column for column in columns if column is not None)
+        yield from (column for column in (*columns, self.history) if column is not None)
         yield from self.replies()
 
     def read(self) -> frozenset[str]:
@@ -228,9 +238,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         yield from (column for column in (self.chosen, self.rejected, *second) if column is not None)
 
     def needed(self) -> Iterator[Column]:
-        """The columns that a row must have: all but that of images in a reply."""
-        between = self.pieces.images if self.pieces else None
-        yield from (column for column in self.columns() if column is not between)
+        """The columns that a row must have: all but that of images in a reply, and of earlier turns."""
+        without = (self.pieces.images if self.pieces else None, self.history)
+        yield from (column for column in self.columns() if column not in without)
 
     def fits(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has all columns that it must have."""

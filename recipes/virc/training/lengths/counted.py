@@ -10,7 +10,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.parallel import in_order
-from virc.data.check.llamafactory import file_of
+from virc.data.check.images import file_of
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message
 from virc.reasoning.protocol import Coordinates
@@ -36,10 +36,10 @@ class BaseCounting(msgspec.Struct, frozen=True):
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A row to be counted: its messages, and the files of its images in the order of their marks."""
+    """A row to be counted: its messages, and the names of its images, or their files, in the order of their marks."""
 
     messages: tuple[Message, ...]
-    files: tuple[str, ...]
+    files: tuple[str | bytes, ...]
 
 
 class Length(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Length(msgspec.Struct, frozen=True):
     tokens: int = 0
     images: int = 0
     shrunk: int = 0
-    differ: dict[str, str] = {}
+    differ: dict[str | bytes, str] = {}
     fits: int = 0
     fault: str = ""
 
@@ -83,7 +83,7 @@ class Counted(msgspec.Struct):
     numbers: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     images: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
     shrunk: "array[int]" = msgspec.field(default_factory=lambda: array("q"))
-    differ: dict[int, dict[str, str]] = msgspec.field(default_factory=dict)
+    differ: dict[int, dict[str | bytes, str]] = msgspec.field(default_factory=dict)
     fits: int | None = None
 
     @property
@@ -96,7 +96,7 @@ class Counted(msgspec.Struct):
         """Indices of the other rows."""
         return array("q", (at for at, tokens in enumerate(self.tokens) if tokens <= self.cutoff))
 
-    def files(self, chosen: Iterable[int]) -> list[str]:
+    def files(self, chosen: Iterable[int]) -> list[str | bytes]:
         """The files, each once, of the rows at those indices that LLaMA-Factory would show otherwise."""
         return list(dict.fromkeys(file for at in chosen for file in self.differ.get(at, ())))
 
@@ -128,7 +128,12 @@ def count(
         while chunk := list(islice(rows, _BATCH)):
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
-            yield [Text(record.messages, tuple(map(file_of, record.images))) for record in records]
+            yield [
+                Text(
+                    record.messages, tuple(file_of(each) if each.data is None else each.data for each in record.images)
+                )
+                for record in records
+            ]
 
     for found in in_order(measure, chunks(), workers):
         for length in found:

@@ -54,7 +54,7 @@ def shown(size: Size, counting: Counting, is_input: bool = True) -> Size:
 
 def _length(counting: Counting, row: Text) -> Length:
     try:
-        files = [_size(file) for file in row.files]
+        files = [_size(file) for file in row.files if isinstance(file, str)]
         inputs = set(inputs_of(Record(row.messages)))
         sizes = [shown(size, counting, index in inputs) for index, size in enumerate(files)]
     except (ValueError, DataError) as error:

@@ -172,8 +172,9 @@ def _differs(image: StoredImage, counting: Counting) -> str:
     return image.differs or "palette" * (resized and image.mode in ("1", "P"))
 
 
-def _stored(file: str) -> StoredImage:
+def _stored(file: str | bytes) -> StoredImage:
     try:
-        return stored(Path(file))
+        return stored(file if isinstance(file, bytes) else Path(file))
     except Exception as error:  # decoders raise nearly everything on hostile bytes
-        raise ValueError(f"the image {plain(file, 200)} cannot be opened: {clause(error)}") from None
+        name = "in the row" if isinstance(file, bytes) else plain(file, 200)
+        raise ValueError(f"the image {name} cannot be opened: {clause(error)}") from None

@@ -31,9 +31,9 @@ TAG = "kto_tag"
 def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) -> Result:
     """Check all pairs; arguments and errors as of `preflight.sft.check`."""
     source = request.source
-    if source.format != pairs.NAME:
+    if source.holds != "pairs":
         hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
-        raise DataError(f"{source.file} is of the format {source.format}, and preferences are learnt from pairs", hint)
+        raise DataError(f"{source.file} holds {source.holds}, and preferences are learnt from pairs", hint)
     read = studied(request, with_entry(source, _guessed), on_progress)
     better = _counted(request, read, read.rows(), on_progress)
     worse = _counted(request, read, map(rejected_side, read.rows()), on_progress)
@@ -89,7 +89,7 @@ def _longer(one: Counted, other: Counted) -> Counted:
 
 
 def _replies(
-    request: PairsRequest, protocol: Protocol, parts: Sequence[Sequence[Row]], files: Collection[str]
+    request: PairsRequest, protocol: Protocol, parts: Sequence[Sequence[Row]], files: Collection[str | bytes]
 ) -> Source:
     """The replies of pairs as rows of their own, each with whether it is wanted."""
     if request.folder is None:

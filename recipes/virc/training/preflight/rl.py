@@ -18,21 +18,19 @@ from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, did_you_mean
-from virc.data.check import llamafactory
 from virc.data.check import plain as plain_rows
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, Rules
-from virc.data.check.row import check_row, unread, unread_columns
-from virc.data.check.survey import Survey, through
+from virc.data.check.row import check_conversation, check_row, check_unopened, reference_in, unread
+from virc.data.check.survey import Survey, survey
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices, sought
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Row, Source, get
-from virc.data.protocol.extract import study_file
 from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Message, Picture, Record, content_of, inputs_of
-from virc.models.chat_protocol import needs_picture, offering, read_protocol
+from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning import turns
 from virc.reasoning.images import SQUARE, image_size
 from virc.reasoning.protocol import FILE_NAME, Protocol
@@ -43,14 +41,7 @@ from virc.rewards.sources import Speaker
 from virc.training.lengths.counted import Counted
 from virc.training.lengths.rl import Counting, counting, lengths, shown
 from virc.training.preflight import order
-from virc.training.preflight.sft import (
-    check_coordinates,
-    check_found,
-    count_faults,
-    count_rows,
-    counted_fields,
-    no_protocol,
-)
+from virc.training.preflight.sft import check_coordinates, check_found, count_rows, counted_fields
 from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
@@ -80,6 +71,9 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
                 yield Row(row.number, fault=DataError(message))
 
     def _made(self, change: Change, row: Row) -> Iterator[Record]:
+        if row.record and row.record.messages:  # what follows takes a whole conversation for granted
+            for fault in check_conversation(row.record, self.source.holds):
+                raise DataError(fault.message)
         found, _ = changed(change, row)
         if found.record is None:
             raise found.fault or DataError("it cannot be read")
@@ -192,9 +186,10 @@ def _checked(
     seen: Counter[bytes] = Counter()
     systems: Counter[str] = Counter()
     faults_of = partial(_faults, part, seen, systems)
-    found = through(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
+    found = survey(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
     check_found(source, found)
-    faults, off_grid = _closely(part, found)
+    closely, off_grid = _closely(part, found)
+    faults = closely.doubts
     repeated = sum(count - 1 for count in seen.values())
     faults.update({"id_repeated": repeated} if repeated else {})
     scorable = _scorable(part, request)
@@ -220,11 +215,8 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)
     if own is None and holds != "problems" and not request.sources:  # rows of several systems show no one chat protocol
-        records = (row.record for row in islice(get(source.format).read(source), _READ) if row.record)
-        try:
-            own = plain_rows.of_records(records) or study_file(source, _READ).protocol
-        except DataError as error:
-            raise no_protocol(source, error) from error
+        rows = list(islice(get(source.format).read(source), _READ))
+        own = plain_rows.of_records(row.record for row in rows if row.record) or plain_rows.shown_by(source, rows)[0]
     if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
         trained = request.chat_protocol if request.chat_protocol.name != "own" else None
         protocol = given or trained or own or request.chat_protocol
@@ -256,48 +248,40 @@ def _beside(source: Source) -> Protocol | None:
     return protocol if messages and messages[0].content == protocol.system else None
 
 
-def check_read(row: Row) -> Iterator[Fault]:
-    """What keeps a row from being read whole."""
-    yield from unread_columns(row) if row.record else [unread(row)]
-
-
 def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
     """What is wrong with one row beside what `changed` refuses; its id is counted, and the system that it names."""
-    yield from check_read(row)
     if (record := row.record) is None:
+        yield unread(row)
         return
+    yield from check_unopened(row, "prompts", part.speaker_of(record).protocol)
+    if part.source.holds == "problems":
+        yield from reference_in(record)[1]
     if record.id is not None:
         seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
     if record.extra.get(SOURCE) is not None:
         systems[str(record.extra[SOURCE])] += 1
-    if not record.images and needs_picture(part.speaker_of(record).protocol):
-        yield Fault("no_image", "it has no image, and none of the system's tools finds any")
-    for pad in llamafactory.PADS:
-        if any(pad in message.content for message in record.messages):
-            yield Fault("mark_foreign", f"its text holds {pad}: verl would look for pixels that are not there")
-    if not (record.answer or "").strip():
-        yield Fault("no_answer", "it has no answer to hold replies against")
 
 
-def _closely(part: _Part, found: Survey) -> tuple[Counter[str], int]:
+def _closely(part: _Part, found: Survey) -> tuple[Survey, int]:
     """Decode the images of some rows and, of single units, parse their turns.
 
     Returns:
-        How many rows have a fault of each kind; images that are not shown at the size of their file.
+        What was found, and how many images are not shown at the size of their file.
     """
     rules = Rules("prompts", part.protocol.coordinates, part.protocol)
-    faults: Counter[str] = Counter()
     off_grid = 0
-    for row in found.kept:
-        assert row.record
-        if part.request.rollout == "per_cru":
-            result = check_row(rules, row)
-            its = result.faults
-            off_grid += result.counts.off_grid
-        else:
-            its = tuple(fault for each in row.record.images if (fault := decoded(each).fault))
-        count_faults(part.source, row, its, faults)
-    return faults, off_grid
+
+    def faults(row: Row) -> Sequence[Fault]:
+        nonlocal off_grid
+        if part.request.rollout != "per_cru":
+            return [fault for each in row.known().images if (fault := decoded(each).fault)]
+        result = check_row(rules, row)
+        off_grid += result.counts.off_grid
+        return result.faults
+
+    closely = survey(found.kept, faults)
+    check_found(part.source, closely)
+    return closely, off_grid
 
 
 def _scorable(part: _Part, request: RlRequest) -> Scorable:

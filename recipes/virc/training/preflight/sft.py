@@ -17,13 +17,13 @@ from virc.core.json_stream import array_rows, line_rows
 from virc.core.parallel import in_order
 from virc.data.check import llamafactory, plain
 from virc.data.check.coordinates import rules_for
-from virc.data.check.result import UNREAD, UNREAD_COLUMN, Fault, Rules
-from virc.data.check.row import check_row
+from virc.data.check.images import file_of
+from virc.data.check.result import UNREAD_COLUMN, Fault, Rules
+from virc.data.check.row import check_row, check_unopened
 from virc.data.check.survey import Survey, survey
-from virc.data.formats import sft, trajectories
+from virc.data.formats import pairs, sft
 from virc.data.formats.registry import INFO, Row, Source, Writing, get, only_source
 from virc.data.formats.sft import guessed
-from virc.data.protocol.extract import study
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture, Record
 from virc.models.chat_protocol import read_protocol
@@ -44,9 +44,6 @@ _UNITS: dict[Coordinates, str] = {
     "thousand": "thousandths of the sides",
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
-_STOPS = {"row", UNREAD, "image_missing", "image_unreadable", "image_broken"}
-"""Faults of a row checked closely that keep it from training or inference."""
-
 _FEW_FILES = 50
 """Images that one process has written anew before another has started."""
 
@@ -66,9 +63,9 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
         UsageError: fewer rows are to be written, and `folder` is missing or in use.
     """
     source = request.source
-    if source.format not in (sft.NAME, trajectories.NAME):
+    if source.holds != "solutions":
         raise DataError(
-            f"{source.file} is of the format {source.format}, which LLaMA-Factory does not read",
+            f"{source.file} holds {source.holds}, and no solutions",
             f"virc data convert {source.file} --to DIR --format {sft.NAME}",
         )
     read = studied(request, with_entry(source, guessed), on_progress)
@@ -102,21 +99,28 @@ class Studied(msgspec.Struct, frozen=True):
 def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Studied:
     """Go through all rows, and through some closely; errors as of `check`."""
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
-    found = survey(source, lambda rows: on_progress(f"row {rows} checked"))
+    if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
+        layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
+        source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
+    unopened = partial(check_unopened, holds=source.holds)
+    found = survey(get(source.format).read(source), unopened, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
     given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(rules.model_type))
-    good, faults = _closely(source, found, given)
-    protocol, certain = (given, True) if given else _chat_protocol_found(source, good)
+    by = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
+    closely = survey(found.kept, lambda row: check_row(by, row).faults)
+    check_found(source, closely)
+    protocol, certain = (given, True) if given else plain.shown_by(source, closely.whole)
     if certain and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
-    return Studied(source, found, faults, protocol, partial(lengths, rules))
+    return Studied(source, found, closely.doubts, protocol, partial(lengths, rules))
 
 
 def taken(
     request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
 ) -> tuple[Source, dict[str, list[Row]]]:
     """The file with the rows to train on, and the parts of a curriculum; `chosen` are places of rows."""
-    if not request.curriculum and len(chosen) == read.found.rows and not counted.differ:
+    as_they_are = read.source.as_engines_read and not counted.differ
+    if not request.curriculum and len(chosen) == read.found.rows and as_they_are:
         return read.source, {}
     places, parts = set(chosen), dict[str, list[Row]]()
     rows: Iterable[Row] = (row for at, row in enumerate(read.rows()) if at in places)
@@ -179,9 +183,9 @@ def within(
 
 def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> Source:
     """The source with the entry of `dataset_info.json` that its rows need: its own, else what the first row says."""
-    for fault in llamafactory.check_source(source):
+    for fault in llamafactory.check_entry(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
-    if source.info:
+    if source.info or not source.as_engines_read:
         return source
     with sft.opened(source.file) as file:
         values = line_rows(file) if source.file.suffix == ".jsonl" else array_rows(file)
@@ -225,49 +229,6 @@ def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> 
     )
 
 
-def _closely(source: Source, found: Survey, protocol: Protocol | None) -> tuple[Sequence[Row], Counter[str]]:
-    """Decode the images of some rows and parse their turns.
-
-    Returns:
-        Those without faults, all where there are none; how many others have a fault of each kind.
-    """
-    by_chat_protocol = Rules(source.holds, protocol.coordinates, protocol) if protocol else None
-    rules = by_chat_protocol or rules_for(source, found.kept, "auto")[0]
-    good: list[Row] = []
-    faults: Counter[str] = Counter()
-    for row in found.kept:
-        its = check_row(rules, row).faults
-        count_faults(source, row, its, faults)
-        good += [] if its else [row]
-    return good or found.kept, faults
-
-
-def count_faults(source: Source, row: Row, its: Iterable[Fault], faults: Counter[str]) -> None:
-    """Count a row's kinds of faults; raise `DataError` for one that keeps it from training or inference."""
-    for fault in its:
-        if fault.kind in _STOPS:
-            raise useless(source, "some rows", Counter([fault.kind]), row.number, fault)
-    faults.update({fault.kind for fault in its})
-
-
-def _chat_protocol_found(source: Source, rows: Sequence[Row]) -> tuple[Protocol, bool]:
-    """The chat protocol that rows show, and whether they show what their boxes mean."""
-    records = [row.record for row in rows if row.record]
-    try:
-        found = study(records, numbers=[row.number for row in rows])
-    except DataError as error:
-        raise no_protocol(source, error) from error
-    return found.protocol, found.coordinates_from != "nothing"
-
-
-def no_protocol(source: Source, error: DataError) -> DataError:
-    """The error for rows that show no chat protocol, or several."""
-    return DataError(
-        f"the rows of {source.file} do not show one chat protocol, which the model needs: {error.message}",
-        f"put it beside the rows, as {FILE_NAME}",
-    )
-
-
 def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
     """Raise `DataError` for rows whose boxes the base was not trained to write."""
     taken = TAKES[model_type]
@@ -280,7 +241,7 @@ def check_coordinates(source: Source, base: str, model_type: str, written: Coord
 
 
 def _other(
-    source: Source, rows: Iterable[Row], request: SftRequest, protocol: Protocol, files: Collection[str]
+    source: Source, rows: Iterable[Row], request: SftRequest, protocol: Protocol, files: Collection[str | bytes]
 ) -> Source:
     """Some rows of a file, or all in another order, as a separate dataset; images stay where they are but for those
     files.
@@ -288,34 +249,43 @@ def _other(
     if request.folder is None:
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
     with fresh_folder(request.folder) as new:
-        store = InPlace(new, request, files)
-        get(source.format).write(new, source.name, (row.record for row in rows), Writing(store))
+        as_they_are = source.as_engines_read
+        records = (row.known() if as_they_are else _trained_on(row.known()) for row in rows)
+        target = get(source.format) if as_they_are else pairs if source.holds == "pairs" else sft
+        target.write(new, source.name, records, Writing(InPlace(new, request, files)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(request.folder)
 
 
+def _trained_on(record: Record) -> Record:
+    """What of a record LLaMA-Factory reads: further fields may have values that it stops at."""
+    return msgspec.structs.replace(record, id=None, question=None, answer=None, extra={})
+
+
 class InPlace(PictureStore):
-    """Gives images the names by which LLaMA-Factory finds them.
+    """Gives images the names by which LLaMA-Factory finds them; those within rows are written.
 
     Args:
-        files: images that the folder gets as they are shown.
+        files: images, or files that are to be, that the folder gets as they are shown.
     """
 
-    def __init__(self, folder: Path, request: SftRequest, files: Collection[str]) -> None:
+    def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes]) -> None:
         super().__init__(folder)
-        self._shown: dict[str, str] = {}
+        self._shown: dict[str | bytes, str] = {}
         if not request.is_trial:
             images = in_order(_as_shown, files, max(1, min(request.workers, len(files) // _FEW_FILES)))
             self._shown = {file: self.add(Picture("", data=png)) for file, png in zip(files, images, strict=True)}
 
     def name(self, picture: Picture, record: Record) -> str:
         """The path of the file, or the name of the one in the folder."""
-        file = llamafactory.file_of(picture)
-        return self._shown.get(file) or str(Path(file).absolute())
+        file = file_of(picture) if picture.data is None else picture.data
+        if found := self._shown.get(file):
+            return found
+        return str(Path(file).absolute()) if isinstance(file, str) else super().name(picture, record)
 
 
-def _as_shown(file: str) -> bytes:
-    return as_png(open_image(Path(file), file)).data
+def _as_shown(file: str | bytes) -> bytes:
+    return as_png(open_image(file if isinstance(file, bytes) else Path(file), "an image")).data
 
 
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """Names that are not in UTF-8, as archives from Chinese and Japanese systems have them."""
 
-import re
 from contextlib import suppress
 
+from virc.core.tables.encodings import guessed
 from virc.core.text import plain
-
-_UNLIKELY = re.compile("[\uff61-\uff9f\ue000-\uf8ff]")  # half-width and private signs: it is another encoding
 
 
 class Names:
@@ -20,7 +18,7 @@ class Names:
         if not self._given:
             with suppress(UnicodeDecodeError):
                 return raw.decode()
-        self._encoding = self._encoding or _guess(raw)
+        self._encoding = self._encoding or guessed(raw)
         with suppress(UnicodeDecodeError):
             if self._encoding:
                 self._first = self._first or raw.decode(self._encoding)
@@ -37,11 +35,3 @@ class Names:
         return [
             f"names are not in UTF-8, and {how}, such as {plain(self._first, 80)}: --encoding says in what they are"
         ]
-
-
-def _guess(raw: bytes) -> str | None:
-    for encoding, name in (("gb2312", "gb18030"), ("cp932", "cp932"), ("gb18030", "gb18030")):
-        with suppress(UnicodeDecodeError):
-            if not _UNLIKELY.search(raw.decode(encoding)):
-                return name
-    return None

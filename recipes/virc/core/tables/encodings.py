@@ -1,0 +1,119 @@
+"""Text files in other encodings than UTF-8, read as if they were in it."""
+
+import codecs
+import errno
+import io
+import re
+from pathlib import Path
+from typing import IO
+
+from virc.core.text import clause
+
+_BOMS = (
+    (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)  # fmt: skip
+_UNMARKED = ((b"[\x00", "utf-16-le"), (b"{\x00", "utf-16-le"), (b"\x00[", "utf-16-be"), (b"\x00{", "utf-16-be"))
+"""How JSON in UTF-16 begins where nothing marks it."""
+_CHUNK = 2**20
+_MAX_LOOKED_AT = 2**26  # bytes in which the first letter beyond ASCII is looked for
+_EASTERN = re.compile("[\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff60]")
+_UNLIKELY = re.compile("[\uff61-\uff9f\ue000-\uf8ff]")  # half-width and private signs: it is another encoding
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]")
+
+
+def encoding_of(file: IO[bytes]) -> str | None:
+    """The encoding of a text file that begins here, by Python's name; None: UTF-8 without a mark.
+
+    The file stands at its beginning afterwards. GBK and Shift-JIS are told from others by their letters: nearly all are
+    Chinese or Japanese.
+    """
+    try:
+        head = file.read(4)
+        marked = (*_BOMS, *_UNMARKED)
+        if found := next((name for mark, name in marked if head.startswith(mark)), None):
+            return found
+        file.seek(0)
+        for _ in range(_MAX_LOOKED_AT // _CHUNK):
+            if not (chunk := file.read(_CHUNK)):
+                return None
+            if not chunk.isascii():
+                return None if _decoded(chunk, "utf-8") is not None else _eastern(chunk)
+        return None
+    finally:
+        file.seek(0)
+
+
+def open_utf8(path: Path) -> IO[bytes]:
+    """A text file of any known encoding as bytes of UTF-8 without a mark. Raises OSError: it cannot be opened."""
+    file = path.open("rb")
+    try:
+        encoding = encoding_of(file)
+    except OSError:  # such as a folder; it is met again where rows are read
+        return file
+    return file if encoding is None else io.BufferedReader(_Recoded(file, encoding), _CHUNK)
+
+
+def _decoded(chunk: bytes, encoding: str) -> str | None:
+    """The text of a chunk, whose last letter may be cut; None where it is in another encoding."""
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(chunk)
+    except UnicodeDecodeError:
+        return None
+
+
+def guessed(text: bytes) -> str | None:
+    """The encoding that a text which is not UTF-8 seems to be in, GBK or Shift-JIS; its last letter may be cut."""
+    for encoding, name in (("gb2312", "gb18030"), ("cp932", "cp932"), ("gb18030", "gb18030")):
+        decoded = _decoded(text, encoding)
+        if decoded is not None and not _UNLIKELY.search(decoded):
+            return name
+    return None
+
+
+def _eastern(chunk: bytes) -> str | None:
+    encoding = guessed(chunk)
+    letters = "".join(_BEYOND_ASCII.findall(_decoded(chunk, encoding) or "")) if encoding else ""
+    return encoding if letters and len(_EASTERN.findall(letters)) >= 0.9 * len(letters) else None
+
+
+class _Recoded(io.RawIOBase):
+    """The bytes of a file in UTF-8, whatever its encoding."""
+
+    def __init__(self, file: IO[bytes], encoding: str) -> None:
+        self._file, self._encoding = file, encoding
+        self.seek(0)
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """To the beginning."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to the beginning, or say where it is read: how many bytes of the file are."""
+        if (offset, whence) == (0, io.SEEK_SET):
+            self._file.seek(0)
+            self._decoder, self._left = codecs.getincrementaldecoder(self._encoding)(), b""
+        return self._file.tell()
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        """As of `RawIOBase`. Raises OSError: it is in another encoding from here on."""
+        while not self._left:
+            chunk = self._file.read(_CHUNK)
+            try:
+                self._left = self._decoder.decode(chunk, not chunk).encode("utf-8", "surrogatepass")
+            except UnicodeDecodeError as error:
+                raise OSError(errno.EILSEQ, f"it is not in {self._encoding} throughout: {clause(error)}") from None
+            if not chunk:
+                break
+        taken, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+    def close(self) -> None:
+        """Close the file, too."""
+        self._file.close()
+        super().close()

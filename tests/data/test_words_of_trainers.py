@@ -1,0 +1,252 @@
+"""Rows in the words and files of other trainers are read as they mean them, or refused: nothing is learnt as a word."""
+
+import base64
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from support.called import virc
+from support.preflight import in_this_process
+
+from virc.core.errors import DataError
+from virc.core.tables.encodings import encoding_of
+from virc.data.check.run import CheckConfig, check
+from virc.data.convert.convert import ConvertConfig, convert
+from virc.data.formats.registry import get, only_source
+
+Row = dict[str, Any]
+PICTURE, SIZE = "a.png", (200, 100)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    in_this_process(monkeypatch)
+    Image.radial_gradient("L").resize(SIZE).save(tmp_path / PICTURE)
+    Image.new("RGB", (50, 50)).save(tmp_path / "b.png")
+    return tmp_path
+
+
+def turns(*texts: str) -> list[Row]:
+    return [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
+
+
+def grounded(user: str, reply: str, **objects: Any) -> Row:
+    return {"messages": turns(user, reply), "images": [PICTURE, "b.png"][: user.count("<image>")], "objects": objects}
+
+
+def data_url(folder: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode((folder / PICTURE).read_bytes()).decode()}"
+
+
+READ: list[tuple[str, Row, Sequence[str]]] = [
+    (
+        "boxes and names of ms-swift",
+        grounded("<image>Find <ref-object>.", "<bbox> and <bbox>", ref=["a cat"], bbox=[[1.4, 2, 30.6, 40], [5, 6]]),
+        ("<image>Find a cat.", "[1, 2, 31, 40] and [5, 6]"),
+    ),
+    (
+        "boxes that are parts of the sides",
+        grounded("<image>Find it.", "<bbox>", bbox=[[0.5, 0.25, 1, 1]], bbox_type="norm1"),
+        ("<image>Find it.", "[100, 25, 200, 100]"),
+    ),
+    (
+        "boxes of the second picture",
+        grounded("<image><image>Find it.", "<bbox>", ref=[], bbox=[[0, 0, 1, 0.5]], bbox_type="norm1", image_id=[1]),
+        ("<image><image>Find it.", "[0, 0, 50, 25]"),
+    ),
+    (
+        "names alone",
+        grounded("<image>What is it?", "<ref-object>, <ref-object>", ref=["a cat", "a dog"]),
+        ("<image>What is it?", "a cat, a dog"),
+    ),
+    (
+        "alpaca with a picture",
+        {"instruction": "<image>What is it?", "input": "In a word.", "output": "Disk", "images": [PICTURE]},
+        ("<image>What is it?\nIn a word.", "Disk"),
+    ),
+    (
+        "alpaca whose mark is at the end",
+        {"instruction": "What is it?", "input": "<image>", "output": "Disk", "images": [PICTURE]},
+        ("What is it?\n<image>", "Disk"),
+    ),
+    (
+        "alpaca with turns before",
+        {"instruction": "And now?", "output": "Disk", "history": [["<image>Hi", "Hello"]], "image": PICTURE},
+        ("<image>Hi", "Hello", "And now?", "Disk"),
+    ),
+    (
+        "parts of OpenAI",
+        {"messages": [
+            {"role": "user", "content": [
+                {"type": "text", "text": "What "}, {"type": "image_url", "image_url": {"url": PICTURE}},
+                {"type": "text", "text": " is it?"}]},
+            {"role": "assistant", "content": [{"type": "text", "text": "Disk"}]}]},
+        ("What <image> is it?", "Disk"),
+    ),
+    (
+        "parts of transformers",
+        {"messages": [
+            {"role": "user", "content": [{"type": "image", "image": PICTURE}, {"type": "text", "text": "What?"}]},
+            {"role": "assistant", "content": "Disk"}]},
+        ("<image>What?", "Disk"),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "said"), [case[1:] for case in READ], ids=[case[0] for case in READ])
+def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, said: Sequence[str]) -> None:
+    for name, text in (("rows.jsonl", f"{json.dumps(row)}\n" * 2), ("rows.json", json.dumps([row] * 2))):
+        (folder / name).write_text(text)
+        source = only_source(folder / name)
+        found = [each.known() for each in get(source.format).read(source)]
+        assert [tuple(message.content for message in each.messages) for each in found] == [tuple(said)] * 2
+        assert not check(CheckConfig([folder / name])).faults
+        convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
+
+
+ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}
+ENTRIES: list[tuple[Row, Row, Sequence[str], str]] = [
+    ({"columns": {"prompt": "a", "query": "b", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
+     ("<image>What is it?\nIn a word.", "Disk"), "instruct"),
+    ({"formatting": "alpaca", "columns": {"prompt": "a", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
+     ("<image>What is it?", "Disk"), "instruct"),
+    ({"columns": {"prompt": "a", "response": "c", "history": "h", "system": "s", "images": "images"}},
+     {**ASKED, "c": "Disk", "h": [["Hi", "Hello"]], "s": "Be brief."},
+     ("Be brief.", "Hi", "Hello", "<image>What is it?", "Disk"), "instruct"),
+    ({}, {"instruction": "What?", "input": "", "output": "Disk"}, ("What?", "Disk"), "instruct"),
+    ({"ranking": True, "columns": {"prompt": "a", "chosen": "c", "rejected": "d", "images": "images"}},
+     {**ASKED, "c": "Disk", "d": "A cat"}, ("<image>What is it?", "Disk"), "dpo"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "row", "said", "stage"), ENTRIES)
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_rows_of_alpaca_are_read_by_their_entry(
+    folder: Path, entry: Row, row: Row, said: Sequence[str], stage: str, name: str
+) -> None:
+    rows = [row | ({"ignored": at} if at % 2 else {}) for at in range(8)]
+    text = json.dumps(rows) if name == "rows.json" else "\n".join(map(json.dumps, rows))
+    (folder / name).write_text(text)
+    (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": name, **entry}}))
+    for path in (folder, folder / name):
+        source = only_source(path)
+        first = next(get(source.format).read(source)).known()
+        assert [message.content for message in first.messages] == [*said]
+        done = virc("data", "check", path, "--workers", 1)
+        assert done.code == 0, done.out
+    words = ("--stage", stage, "--from", "tiny", "--dry-run", "--data", folder / name)
+    assert (done := virc("train", "tiny", *words)).code == 0, done.err
+
+
+@pytest.mark.parametrize("url", [data_url, lambda folder: PICTURE, lambda folder: str(folder / PICTURE)])
+def test_pictures_within_rows_are_trained_on(folder: Path, url: Callable[[Path], str]) -> None:
+    parts = [{"type": "image_url", "image_url": {"url": url(folder)}}, {"type": "text", "text": "What?"}]
+    row = {"messages": [{"role": "user", "content": parts}, *turns("", "Disk")[1:]]}
+    (folder / "rows.jsonl").write_text(f"{json.dumps(row)}\n" * 4)
+    done = virc("train", "tiny", "--stage", "instruct", "--from", "tiny", "--dry-run", "--data", folder / "rows.jsonl")
+    assert done.code == 0, done.err
+    assert "4 rows, 4 images" in done.err
+
+
+REFUSED: list[tuple[Row, str]] = [
+    (grounded("<image>Find it.", "<bbox><bbox>", bbox=[[1, 2, 3, 4]]), "<bbox>"),
+    (grounded("<image>Find <ref-object>.", "<bbox>", bbox=[[1, 2, 3, 4]]), "<ref-object>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3]]), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 300, 4]]), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=[1]), "<bbox>"),
+    ({"messages": turns("<image>?", "a"), "images": [PICTURE], "tools": '[{"name": "f"}]'}, "tools"),
+    ({"conversations": [
+        {"from": "human", "value": "<image>?"}, {"from": "function_call", "value": "{}"},
+        {"from": "observation", "value": "7"}, {"from": "gpt", "value": "a"}], "images": [PICTURE]}, "function_call"),
+    ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
+    *(({"messages": turns(f"<image>{word} What?", "a"), "images": [PICTURE]}, word) for word in (
+        "<video>", "<audio>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|image|>",
+        "<|image_1|>", "<img>", "</img>", "<IMG_CONTEXT>", "<Image>", "<IMAGE>", "<image_soft_token>",
+        "<start_of_image>", "<|begin_of_image|>", "<|media_pad|>", "<ImageHere>", "[IMG]", "<cot-process>", "<bbox>",
+    )),
+    ({"messages": turns("<image>What?", "It is at <bbox>."), "images": [PICTURE]}, "<bbox>"),
+    ({"instruction": "<image><video>What?", "input": "", "output": "a", "images": [PICTURE]}, "<video>"),
+    ({"id": 1, "image": PICTURE, "question": "<|vision_start|>What?", "answer": "a"}, "<|vision_start|>"),
+    ({"messages": turns("<image>?"), "images": [PICTURE], "chosen": turns("", "a")[1],
+      "rejected": turns("", "<ref-object>")[1]}, "<ref-object>"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "word"), REFUSED)
+def test_what_would_be_learnt_as_a_word_is_refused_everywhere(folder: Path, row: Row, word: str) -> None:
+    (folder / "rows.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
+    done = virc("data", "check", folder / "rows.jsonl", "--workers", 1)
+    assert (done.code, word in done.out + done.err) == (5, True), done.out + done.err
+    format = "pairs" if "chosen" in row else "batch" if "question" in row else "sft"
+    with pytest.raises(DataError) as raised:
+        convert(ConvertConfig([folder / "rows.jsonl"], folder / "to", format))
+    assert word in raised.value.message
+    stage = {"pairs": "dpo", "batch": "rl"}.get(format, "instruct")
+    words = ("--stage", stage, "--from", "tiny", "--dry-run", "--data", folder / "rows.jsonl")
+    assert virc("train", "tiny", *words, *(("--with", "multi-turn") if stage == "rl" else ())).code == 5
+    if format == "batch":
+        assert virc("eval", folder / "rows.jsonl", "--model", "tiny").code == 5
+
+
+@pytest.mark.parametrize(
+    "text", ["Give <bbox>[1, 2, 3, 4]</bbox>.", "<image 1> and <image_2>", "<|box_start|>(1,2)", "x <b>y</b>"]
+)
+def test_words_that_stand_for_themselves_are_learnt(folder: Path, text: str) -> None:
+    row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}
+    (folder / "rows.jsonl").write_text(f"{json.dumps(row)}\n")
+    assert not check(CheckConfig([folder / "rows.jsonl"])).faults
+
+
+SAID = "图中的圆有多大？"
+LINES, ARRAY = "rows.jsonl", "rows.json"
+FILES: list[tuple[str, str, str | None]] = [
+    *((name, encoding, said) for name in (LINES, ARRAY) for encoding, said in (
+        ("utf-8", None), ("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-16"), ("utf-16-le", "utf-16-le"),
+        ("utf-16-be", "utf-16-be"), ("utf-32", "utf-32"), ("gbk", "gb18030"), ("gb18030", "gb18030"),
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "encoding", "said"), FILES)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_files_of_any_form_and_encoding_are_read(
+    folder: Path, name: str, encoding: str, said: str | None, swapped: bool
+) -> None:
+    """`swapped`: lines are in a file named as an array is, and an array in one of lines."""
+    row = {"messages": turns(f"<image>{SAID}", "很大。"), "images": [PICTURE]}
+    text = json.dumps(row, ensure_ascii=False)
+    content = f"{text}\n{text}\n" if (name == LINES) != swapped else f"[{text},\n{text}]"
+    (folder / name).write_bytes(content.encode(encoding))
+    report = check(CheckConfig([folder / name]))
+    assert (report.rows, report.faults) == (2, {})
+    source = only_source(folder / name)
+    first = next(get(source.format).read(source)).known()
+    assert first.messages[0].content == f"<image>{SAID}"
+    assert source.encoding == said
+    assert any(str(said) in line for line in source.reasons) == (said not in (None, "utf-8-sig"))
+    assert source.as_engines_read == (said is None and not swapped)
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [
+        (b"", None), (b"{", None), ("é".encode("latin-1") + b"t\xe9 " * 9, None),
+        ("日本語のテスト".encode("shift_jis"), "cp932"),
+        ("数".encode("gbk"), "gb18030"), (("x" * (2**20 - 1) + "数").encode("gbk") + b"x", None),
+    ],
+)  # fmt: skip
+def test_only_chinese_and_japanese_are_guessed(tmp_path: Path, content: bytes, encoding: str | None) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with (tmp_path / "a.jsonl").open("rb") as file:
+        assert encoding_of(file) == encoding
+        assert file.tell() == 0
+
+
+def test_a_file_that_leaves_its_encoding_is_unread_from_there_on(folder: Path) -> None:
+    row = {"messages": turns(f"<image>{SAID}", "a"), "images": [PICTURE], "note": "x" * 2**19}
+    line = json.dumps(row, ensure_ascii=False).encode("gbk") + b"\n"
+    (folder / "rows.jsonl").write_bytes(line * 3 + b"\xff\xff\xff")
+    assert "unread" in check(CheckConfig([folder / "rows.jsonl"])).faults

@@ -1,0 +1,174 @@
+"""Answers that are named in many languages, with reasons and remarks, and lists of choices in any order and form."""
+
+from itertools import product
+
+import pytest
+
+from virc.scoring.answers import choices_named, is_unread, same_answer
+from virc.scoring.score import Key
+
+COLORS = ("red", "blue", "green", "yellow")
+NAMED = [
+    ("Odpowiedź to {}", ", ponieważ niebo jest niebieskie."), ("Prawidłowa odpowiedź: {}", "."), ("Cevap: {}", "."),
+    ("Doğru cevap {}", ", çünkü gökyüzü mavi."), ("Đáp án đúng là {}", ", vì bầu trời màu xanh."),
+    ("Svaret är {}", "."),
+    ("Câu trả lời là {}", "."), ("Jawabannya adalah {}", ", karena langit biru."),
+    ("Jawaban yang benar adalah {}", "."),
+    ("Rätt svar är {}", ", eftersom himlen är blå."), ("Det rigtige svar er {}", ", fordi himlen er blå."),
+    ("Oikea vastaus on {}", "."), ("Správná odpověď je {}", ", protože obloha je modrá."), ("A helyes válasz: {}", "."),
+    ("Răspunsul corect este {}", ", deoarece cerul este albastru."),
+    ("Правильна відповідь: {}", ", тому що небо синє."),
+    ("Η σωστή απάντηση είναι {}", ", επειδή ο ουρανός είναι μπλε."),
+    ("Правильный ответ — {}", ", потому что небо синее."),
+    ("התשובה הנכונה היא {}", "."), ("الإجابة الصحيحة هي {}", "."), ("الجواب هو {}", "."), ("सही उत्तर {} है।", ""),
+    ("คำตอบคือ {}", ""), ("คำตอบที่ถูกต้องคือ {}", ""), ("La respuesta correcta es {}", ", porque el cielo es azul."),
+    ("La bonne réponse est {}", " car le ciel est bleu."), ("La réponse est {}", ", puisque le ciel est bleu."),
+    ("Die Antwort ist {}", ", da der Himmel blau ist."), ("Die richtige Antwort lautet {}", ", weil er blau ist."),
+    ("La risposta corretta è {}", ", perché il cielo è blu."), ("A resposta correta é {}", ", pois o céu é azul."),
+    ("Het juiste antwoord is {}", ", omdat de lucht blauw is."), ("정답은 {}입니다.", " 하늘이 파랗기 때문입니다."),
+    ("正解は{}です。", "空が青いからです。"), ("答案是{}", "，因为天空是蓝色的。"),
+    ("正确答案为{}", "。其他选项都是错误的。"),
+    ("The answer is {}", " because the sky is so."), ("The answer is {}", ". Note that the picture is blurry."),
+    ("Answer: {}", " (because of the sky)"), ("The correct answer is {}", ", given that the sky is clear."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("named", "reason"), NAMED)
+def test_an_answer_is_named_with_its_reason_in_any_language(named: str, reason: str) -> None:
+    for answer, reference in (("B", "B"), ("(B)", "B"), ("**B**", "B"), ("27", "27")):
+        reply = named.format(answer) + reason
+        assert same_answer(reply, reference), reply
+        assert reference != "B" or same_answer(reply, reference, COLORS), reply
+    for answer, reference in (("A", "B"), ("72", "27"), ("27/2", "27")):
+        reply = named.format(answer) + reason
+        assert not same_answer(reply, reference), reply
+        assert not same_answer(reply, reference, COLORS), reply
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Odpowiedź to nie B.", "Doğru cevap B değil.", "Đáp án không phải là B.", "Jawabannya bukan B.",
+        "Svaret är inte B.",
+        "Det rigtige svar er ikke B.", "Oikea vastaus ei ole B.", "Správná odpověď není B.", "Răspunsul nu este B.",
+        "Η απάντηση δεν είναι B.", "התשובה היא לא B.", "الإجابة ليست B.", "सही उत्तर B नहीं है।", "คำตอบไม่ใช่ B",
+        "A válasz nem B.", "Відповідь не B.", "La risposta non è B.", "La respuesta no es B.",
+        "Het antwoord is niet B.",
+        "正解はBではない。", "정답은 B가 아닙니다.", "答案并非B", "答案可能是A，也可能是B", "Cevap A veya B",
+        "Svaret är A eller B",
+        "Odpowiedź: A lub B", "Jawabannya A atau B", "Đáp án là A hoặc B", "La réponse est A ou B.",
+        "정답은 A 또는 B입니다",
+        "The answer is B. That is wrong.", "The answer is B. B is wrong.", "The answer is B. Option B is incorrect.",
+        "The answer is A. B is a distractor.", "The answer is A. The other option is B.",
+        "The answer is B. Wait, it is A.",
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_denied_or_one_of_two_is_not_given(reply: str) -> None:
+    assert not same_answer(reply, "B")
+    assert not same_answer(reply, "B", COLORS)
+
+
+REMARKS = [
+    "Note that the sky is dark.", "Please note that I cannot zoom.", "I hope that helps.", "I hope this was helpful!",
+    "Hope this helps!", "Let me know if you have questions.", "This is clear from the legend.",
+    "That is what is shown.",
+    "The other options do not fit.", "The other options are wrong.", "All other options are wrong.",
+    "No other option fits.",
+    "None of the other choices fit.", "Neither A nor C fits.", "A and C are wrong.", "Option A is wrong.",
+    "C is false.",
+    "C does not match.", "C is too dark.", "D is not right.", "A is wrong because it is the color of the car.",
+    "Confidence: 95%", "I am 95% sure.", "Thanks!", "However, the picture is blurry.", "Red does not appear.",
+    "The car is red.", "Green is the grass.", "See step 3.", "Remember that the sky is B.",
+    "Keep in mind that A is close.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("remark", REMARKS)
+def test_a_remark_after_an_answer_changes_nothing(remark: str) -> None:
+    for between, reference in product((" ", "\n\n"), ("B", "27")):
+        for reply in (f"The answer is {reference}.{between}{remark}", f"**Answer: {reference}**\n{remark}"):
+            assert same_answer(reply, reference), reply
+            assert reference != "B" or same_answer(reply, "B", COLORS), reply
+    assert not same_answer(f"The answer is A. {remark}", "B", COLORS)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reference", "same"),
+    [
+        *((f"The answer is 5{how}.", "5", True) for how in (
+            " by counting", " by the Pythagorean theorem", " after adding 3 and 2", ", considering that 2 are hidden",
+            ", counting the 2 in the back", ", given the 12 bars", " including the 2 hidden ones", ", i.e. 3 + 2",
+            ", that is 3 plus 2", ", see row 3", ", as can be seen in row 3", " from the 3-4-5 triangle",
+            ", as 12 - 7 = 5",
+        )),
+        ("Result: 5 (because 12 - 7 = 5)", "5", True), ("5. Note that two are hidden.", "5", True),
+        ("The answer is 5 by 3", "5", False), ("The answer is 5, as well as 6", "5", False),
+        ("The answer is 5 from 12", "5", False), ("5 by 3 feet", "5", False),
+        ("The answer is 5 as much as 3", "5", False), ("The answer is 5 by day and 6 by night", "5", False),
+        ("The answer is 5 from one side and 6 from the other", "5", False),
+        ("The answer is 6 because 5 are shown", "5", False),
+        ("The answer is nu.", "nu", True), ("The answer is the boat by the pier.", "the boat by the pier", True),
+        ("Thank you", "Thank you", True), ("It says Hope Street.", "Hope Street", True), ("Cevap: mavi", "mavi", True),
+        ("A, C", "C", False), ("C", "A, C", False),
+    ],
+)  # fmt: skip
+def test_how_a_number_was_found_is_not_a_part_of_it(reply: str, reference: str, same: bool) -> None:
+    assert same_answer(reply, reference) is same
+
+
+BOTH = [
+    "A, C", "A,C", "C, A", "A and C", "C and A", "AC", "CA", "(A)(C)", "(A), (C)", "(C) and (A)", "A & C", "A + C",
+    "A; C",
+    "A C", "A、C", "A，C", "A和C", "C 与 A", "A及C", "[A, C]", "{A, C}", "(A, C)", "A. C.", "A) C)", "**A** and **C**",
+    r"\boxed{A, C}", r"\boxed{AC}", r"\boxed{A} and \boxed{C}", "$A, C$", r"\boxed{\text{A, C}}", "Options A and C",
+    "Option A and option C", "both A and C", "A and C only", "The answers are A and C.",
+    "The correct choices are C and A",
+    "Final answer: (A)(C)", "I would select A and C.", "A and C are the correct answers.", "Both A and C are correct.",
+    "答案是A和C", "故选AC。", "正确答案是A、C。", "Las respuestas correctas son A y C.", "La réponse est A et C.",
+    "A und C",
+    "Ответ: A и C", "答えはAとCです。", "정답은 A, C입니다.", "A와 C", "<answer>AC</answer>",
+    "A, C. Note that B is close.",
+    "The answer is A, C, since both fit.", "- A\n- C", "A\nC", "A: red, C: green", "A. red and C. green",
+    "(A) red, (C) green",
+    "A (red) and C (green)", "red and green", "green, red", "A. red\nC. green", '{"answer": "A, C"}', '["A", "C"]',
+    "a, c",
+]  # fmt: skip
+OTHERS = [
+    "A", "C", "AB", "A, B", "A, B, C", "ABC", "A or C", "A/C", "not A, C", "neither A nor C", "A and C are wrong.",
+    "A, B and C",
+    "(A)", "The answer is A and B.", "red", "red and blue", "A, maybe C", "ABCD", "A and C? No, A and B.",
+    "A but not C",
+    "A and C. Wait, A and D.", "A, C are not correct.", "CB", "答案是A或C", "A. red", "AA", "A and A",
+    "A. blue and C. green", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reference", ["A, C", "AC", "A and C", "(C)(A)", "A C", "C; A", "green and red"])
+def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
+    for choices in (COLORS, tuple(f"{letter}. {color}" for letter, color in zip("ABCD", COLORS, strict=True))):
+        wrong = [reply for reply in BOTH if not same_answer(reply, reference, choices)]
+        wrong += [reply for reply in OTHERS if same_answer(reply, reference, choices)]
+        assert not wrong
+    assert choices_named(reference, COLORS) == {0, 2}
+    assert is_unread("A or C", Key(reference, COLORS))
+    assert not is_unread("A and D", Key(reference, COLORS))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "choices", "same"),
+    [
+        ("AC", "AC", ("AB", "AC", "BC"), True), ("CA", "AC", ("AB", "AC", "BC"), False),
+        ("B", "AC", ("AB", "AC", "BC"), True),
+        ("A and B", "D", ("red", "blue", "green", "A and B"), True),
+        ("D", "A and B", ("red", "blue", "green", "A and B"), True),
+        ("A;C", "C", COLORS, False), ("red and green", "green", COLORS, False), ("ACE", "A, C", COLORS, False),
+        ("AB", "BA", (), False), ("CAB", "ACB", (), False), ("The answer is CAB", "ACB", (), False),
+        ("BCD", "B, C, D", (), False),
+        ("(A)(C)", "A and C", (), True), ("C & A", "A, C", (), True), ("options A, C", "C and A", (), True),
+        ("A", "A, C", (), False), ("A, B", "A, C", (), False),
+    ],
+)  # fmt: skip
+def test_letters_that_are_names_of_things_are_no_list(
+    answer: str, reference: str, choices: tuple[str, ...], same: bool
+) -> None:
+    assert same_answer(answer, reference, choices) is same
