@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -170,10 +169,9 @@ def _rate(config: Any, done: int, total: int) -> float:
 def _write(run: Run, info: Info, changed: dict[str, Any], step: int) -> None:
     """Write other settings into a run, with what they were and where they changed."""
     origins = {name: f"{FROM} at step {step}, {json.dumps(info.settings[name])} before" for name in changed}
-    text = (run.folder / "settings.yaml").read_text("utf-8")
-    for name, value in changed.items():
-        line = f"{name}: {json.dumps(value)}  # {origins[name]}"
-        text = re.sub(rf"(?m)^{name}: .*$", lambda _, line=line: line, text)
+    written = {name: f"{name}: {json.dumps(value)}  # {origins[name]}" for name, value in changed.items()}
+    lines = (run.folder / "settings.yaml").read_text("utf-8").splitlines()
+    text = "".join(f"{written.get(line.partition(':')[0], line)}\n" for line in lines)
     write_whole(run.folder / "settings.yaml", text.encode())
     settings, said = {**info.settings, **changed}, {**info.origins, **origins}
     write_json(run.folder / "run.json", msgspec.structs.replace(info, settings=settings, origins=said))
