@@ -18,6 +18,7 @@ from virc.cluster import slurm
 from virc.cluster.site import Site
 from virc.core.errors import EngineError
 from virc.core.plan import Step
+from virc.core.processes import in_job
 from virc.envs.hardware import VISIBLE
 from virc.runs.run import Run
 
@@ -116,9 +117,9 @@ def test_other_answers_of_sbatch_are_errors(printed: str) -> None:
 
 
 def test_only_the_jobs_own_script_is_in_the_job() -> None:
-    assert slurm.in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}) == "7"
-    assert slurm.in_job({"SLURM_JOB_ID": "7"}) is None
-    assert slurm.in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "8"}) is None
+    assert in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}) == "7"
+    assert in_job({"SLURM_JOB_ID": "7"}) is None
+    assert in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "8"}) is None
 
 
 class Cluster:
@@ -175,7 +176,7 @@ def test_a_job_of_two_nodes_finishes(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_a_job_told_to_end_saves_on_every_node_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where slurm is set to signal all that a task started (SignalChildrenProcesses)."""
-    monkeypatch.setenv("SLURM_STUB_SIGNALS", "everything")
+    monkeypatch.setenv("STUB_OF_SLURM_SIGNALS", "everything")
     cluster = Cluster(tmp_path, nodes=2, steps=10, each=0.02)
     (cluster.folder / "held").touch()
     job = cluster.submit()

@@ -31,10 +31,10 @@ _NODES = {"llamafactory": "slurm_node.sh", "verl": "slurm_ray_node.sh"}
 """Engine -> what runs on each node."""
 _MEETING = {
     "llamafactory": (
-        "# Where the processes of all nodes meet: --master-addr and --master-port of torchrun.",
-        'PET_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-        "PET_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))",
-        "export PET_MASTER_ADDR PET_MASTER_PORT",
+        "# Where the processes of all nodes meet.",
+        'VIRC_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        "VIRC_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))",
+        "export VIRC_MASTER_ADDR VIRC_MASTER_PORT",
     ),
     "verl": (
         "# Where the nodes meet: Ray on the first of them.",
@@ -257,9 +257,3 @@ def given_cores(env: Mapping[str, str]) -> int | None:
     """The cores of each node of the job that this process is in; None where Slurm does not say so."""
     cores = env.get("SLURM_CPUS_PER_TASK", "")
     return int(cores) if cores.isdecimal() else None
-
-
-def in_job(env: Mapping[str, str]) -> str | None:
-    """The id of the job whose script started this process; None elsewhere, also in a job that the user started."""
-    job = env.get("VIRC_JOB")
-    return job if job and job == env.get("SLURM_JOB_ID") else None

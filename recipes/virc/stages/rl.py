@@ -7,13 +7,11 @@ from msgspec import Meta, field
 
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
-from virc.stages.sft import Count, GpuNumbers, Lora, Part, StageConfig, of_gpus, refused
+from virc.stages.sft import Count, GpuNumbers, Lora, OfRollouts, Part, StageConfig, of_gpus, refused
 from virc.systems.registry import Reward
 
 Positive = Annotated[float, Meta(gt=0)]
 NotNegative = Annotated[float, Meta(ge=0)]
-Health = Literal["tools", "tool_failures", "variance", "length", "format", "judge", "correlation"]
-"""What a run is watched for; `training.health` says when each is amiss."""
 
 
 class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,7 +134,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     validate_first: bool = True
     rollouts: Count | None = 10
     max_tool_failures: Annotated[float, Meta(ge=0, le=1)] = 0.1
-    stop_on: tuple[Health, ...] = ()
+    stop_on: tuple[OfRollouts, ...] = ()
     reward: Reward = Reward()
     trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 42

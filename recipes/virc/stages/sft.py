@@ -1,6 +1,6 @@
 """Supervised fine-tuning: the settings of a stage. `engines/llamafactory/plan.py` turns them into the engine's keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -14,6 +14,17 @@ Part = Literal["vision", "projector", "language"]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 GpuNumbers = tuple[Annotated[int, Meta(ge=0)], ...]
+Supervised = Literal["loss", "gradient"]
+OfPairs = Literal["loss", "gradient", "pairs", "chosen"]
+OfRollouts = Literal[
+    "tools", "tool_failures", "variance", "length", "format", "judge", "correlation", "entropy", "kl", "reward",
+    "gradient",
+]  # fmt: skip
+Health = Literal[OfPairs, OfRollouts]
+SIGNS: Mapping[str, tuple[Health, ...]] = {
+    "sft": get_args(Supervised), "dpo": get_args(OfPairs), "rl": get_args(OfRollouts)
+}  # fmt: skip
+"""What a run is watched for, by the kind of its stage; `training.health` says when each is amiss."""
 
 
 class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,6 +64,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     variant: dict[str, str] = {}
     order: Literal["shuffled", "written"] = "shuffled"
     curriculum: Curriculum | None = None
+    stop_on: tuple[Health, ...] = ()
 
     @property
     def fixed_order(self) -> bool:
@@ -102,6 +114,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         save_steps: optimizer steps between checkpoints, or `epoch`.
         save_total_limit: newest checkpoints to keep; None: all. The newest two can be resumed from.
         log_every: optimizer steps between two lines of metrics.
+        stop_on: signs of ill health that end the run.
         trackers: where LLaMA-Factory also reports: tensorboard, wandb, swanlab.
         seed: of the order of rows and of dropout.
         engine: further keys for LLaMA-Factory, by its own names.
@@ -136,6 +149,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     save_steps: Count | Literal["epoch"] = "epoch"
     save_total_limit: Count | None = None
     log_every: Count = 10
+    stop_on: tuple[Supervised, ...] = ()
     trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 42
     engine: dict[str, Any] = {}

@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.cluster import check, jobs, slurm, submitting
+from virc.cluster import check, jobs, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
+from virc.core.processes import in_job
 from virc.envs import hardware
 from virc.models import sizes
 from virc.runs import run as runs
@@ -22,7 +23,7 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
-from virc.training import inputs, job_judge, prepare
+from virc.training import changes, inputs, job_judge, prepare
 from virc.training.attempt import attempt, hold_notice
 from virc.training.estimate.needs import PEAK, UTILISATION, estimate
 from virc.training.extend import refuse_few_gpus
@@ -48,6 +49,7 @@ def train(
     base: str | Path | None = None,
     name: str | None = None,
     resume: bool = False,
+    rows_changed: bool = False,
     folder: str | Path | None = None,
     on_progress: Callable[[Event], None] | None = None,
     launcher: Launcher = "local",
@@ -67,6 +69,7 @@ def train(
         base: a model or run to start from instead.
         name: of the run.
         resume: resume the run of that name, else the newest of the stage that has not finished.
+        rows_changed: resume though files of its rows or images have changed, once they are checked again.
         folder: the workspace, with `runs/`, `models/` and `data/`; default: the current folder.
         on_progress: gets every event, among them a `RunEvent` and a `StepEvent` for each logged step.
         launcher: `slurm` submits a job, `ray` runs on a Ray cluster.
@@ -89,10 +92,14 @@ def train(
     if resume:
         run = _to_resume(system, stage, name, workspace)
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
+        if rows_changed:
+            prepare.check_again(run, None if system == systems.DEFAULT else system, report)
         if runs.info(run).launcher != "slurm":
             submitting.refuse_site(run, Path(site) if site else None)
         if ray_address:
             jobs.move(run, ray_address)
+    elif rows_changed:
+        raise UsageError("rows of a run that is begun have not changed", "--resume --rows-changed")
     elif stage is None:
         raise UsageError("no stage is named", f"virc systems show {system}")
     else:
@@ -102,7 +109,7 @@ def train(
             base=None if base is None else str(base), name=name, workspace=workspace, **options,
         )  # fmt: skip
         run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
-    inside = slurm.in_job(os.environ)
+    inside = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or inside:
         if resume and runs.info(run).launcher == "local":
             refuse_few_gpus(run)
@@ -110,6 +117,7 @@ def train(
         return run
     if resume:
         submitting.check_free(run, submit)
+        changes.check(run)
         kept = msgspec.to_builtins(inputs.config_of(runs.info(run)))
         submitting.renew(run, kept, Path(site) if site else None, report)
     if submit:
@@ -195,7 +203,7 @@ def _train(run: Run, job: str | None, report: Reporter) -> None:
     saved += f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
     again = f"virc train --resume --name {run.name} " + ("resumes it" if ended.step else "starts again")
     if ended.unhealthy and ended.signal is None:
-        raise EngineError(f"stopped: {ended.unhealthy}; {saved}", again)
+        raise EngineError(f"stopped: {ended.unhealthy}; {saved}", f"virc runs diagnose {run.name} says why; {again}")
     report.note(f"stopped, {saved}; {again}")
     if ended.signal == signal.SIGTERM:
         signal.raise_signal(signal.SIGTERM)  # the caller's handler tells it from Ctrl-C

@@ -45,7 +45,7 @@ def plan(config: Config, place: Place) -> Plan:
     """The process that serves."""
     server = _SERVERS["cpu" if config.device == "cpu" else "cuda"]
     argv = (str(place.python), "-m", _LAUNCHER, server, *options(config, place))
-    step = Step(argv, "serve with vLLM", hardware.pinned(environment(config, place)))
+    step = Step(argv, "serve with vLLM", hardware.pinned(environment(config, place)), is_engine=True)
     return Plan(step, {str(place.files / PUBLISHED): place.published})
 
 
