@@ -83,7 +83,7 @@ def test_show_names_the_pipeline_of_a_system() -> None:
     assert f"\npipeline     {zoo.FOLDER}/visrl/pipeline.py\n" in both
 
 
-SETTINGS = "base: tiny-base, data: d/t, learning_rate: 1e-3, train_batch_size: 1, devices: 1"
+SETTINGS = "base: tiny-base, data: d/t, learning_rate: 1e-3, train_batch_size: 1, devices: 1, zero: 0"
 
 
 def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tmp_path: Path) -> None:
