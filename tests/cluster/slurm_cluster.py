@@ -17,7 +17,7 @@ def environment(spool: Path) -> dict[str, str]:
     """
     path = os.pathsep.join(map(str, (STUBS, Path(sys.executable).parent, os.environ["PATH"])))
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    return {"PATH": path, "SLURM_STUB": str(spool), "SLURM_STUB_FIRST": str(1000 * (1 + worker))}
+    return {"PATH": path, "STUB_OF_SLURM": str(spool), "STUB_OF_SLURM_FIRST": str(1000 * (1 + worker))}
 
 
 def tell(spool: Path, job: str) -> None:

@@ -11,6 +11,7 @@ from virc.cluster import slurm
 from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step
+from virc.core.processes import in_job
 from virc.runs.run import Run
 
 assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
@@ -31,7 +32,7 @@ with processes.started(plan.step, run.log(1)) as process:
             process.ask_to_save()
 print(f"exit code {code} on {os.environ['SITE']}", flush=True)
 counts = [int(path.read_text()) for path in sorted(folder.glob("node-*"))]
-job = slurm.in_job(os.environ)
+job = in_job(os.environ)
 if code == 0 and min(counts) < int(steps) and job:
     processes.run(slurm.requeue_step(job), run.folder / "requeue.log")
     signal.pause()  # slurm ends it

@@ -14,6 +14,7 @@ from virc.cluster.site import Site
 from virc.core import processes
 from virc.core.files import write_whole
 from virc.core.plan import Plan, Step
+from virc.core.processes import in_job
 from virc.runs.run import Run
 
 assert sys.argv[1:] == ["-m", "virc_cli", "train", "--resume", "--name", "toy"], sys.argv
@@ -39,7 +40,7 @@ with processes.started(plan.step, run.log(number)) as process:
         if asked and asked.pop():
             process.ask_to_save()
 print(f"exit code {code}", flush=True)
-job = slurm.in_job(os.environ)
+job = in_job(os.environ)
 if code == 128 + signal.SIGTERM and job:
     processes.run(slurm.requeue_step(job), run.folder / "requeue.log")
     signal.pause()  # slurm ends it

@@ -198,23 +198,7 @@ def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
     write_json(run.folder / "run.json", here)
     jobs.move(run, "http://new:8265")
     assert runs.info(run) == here
-    assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None) == Plan(ENGINE, {})
-
-
-@pytest.mark.parametrize(
-    ("name", "taken"),
-    [
-        *((name, True) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")),
-        *(
-            (name, True)
-            for name in ("RAY_ADDRESS", "PET_NNODES", "TORCHELASTIC_RUN_ID", "OMPI_COMM_WORLD_SIZE", "PMI_RANK")
-        ),
-        *((name, False) for name in ("CUDA_VISIBLE_DEVICES", "RAY_AUTH_TOKEN", "PRANK", "MASTER", "OMP_NUM_THREADS")),
-    ],
-)
-def test_variables_of_another_launcher_are_taken_away(name: str, taken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, "1")
-    assert (jobs.here(Plan(ENGINE, {})).step.env.get(name) == "") is taken
+    assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None).step.argv == ENGINE.argv
 
 
 def _place(run: Run) -> Place:

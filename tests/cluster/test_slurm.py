@@ -18,6 +18,8 @@ from virc.cluster import slurm
 from virc.cluster.site import Site
 from virc.core.errors import EngineError
 from virc.core.plan import Step
+from virc.core.processes import in_job
+from virc.envs.hardware import VISIBLE
 from virc.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,6 +91,20 @@ def test_a_node_runs_arguments_and_variables_as_they_are(argument: str, value: s
     assert done.stdout.split("\0")[:-1] == [sys.executable, argument, value, "unset"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "given", "taken"),
+    [
+        ("0,1", None, "0,1"), ("2,3", None, "2,3"), ("0,1", "4,5,6", "4,5"), ("2,0", "4,5,6", "6,4"),
+        ("1", "GPU-a,GPU-b", "GPU-b"), ("0", "MIG-a", "MIG-a"), ("-1", "4,5", "-1"), ("-1,-1", "4", "-1,-1"),
+    ],
+)  # fmt: skip
+def test_numbers_of_gpus_are_of_those_that_the_job_was_given(wanted: str, given: str | None, taken: str) -> None:
+    head = slurm.node_script(Step(("x",), "x", {VISIBLE: wanted})).split("\n\n")[0]
+    env = {} if given is None else {VISIBLE: given}
+    shown = subprocess.run(["bash"], input=f"{head}\nprintenv {VISIBLE}", env=env, capture_output=True, text=True)
+    assert shown.stdout.strip() == taken
+
+
 @pytest.mark.parametrize("printed", ["1234\n", "1234;main\n", "sbatch: a word of the site\n1234\n"])
 def test_the_answer_of_sbatch_is_a_job(printed: str) -> None:
     assert slurm.job_id(printed) == "1234"
@@ -101,9 +117,9 @@ def test_other_answers_of_sbatch_are_errors(printed: str) -> None:
 
 
 def test_only_the_jobs_own_script_is_in_the_job() -> None:
-    assert slurm.in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}) == "7"
-    assert slurm.in_job({"SLURM_JOB_ID": "7"}) is None
-    assert slurm.in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "8"}) is None
+    assert in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}) == "7"
+    assert in_job({"SLURM_JOB_ID": "7"}) is None
+    assert in_job({"VIRC_JOB": "7", "SLURM_JOB_ID": "8"}) is None
 
 
 class Cluster:
@@ -160,7 +176,7 @@ def test_a_job_of_two_nodes_finishes(tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_a_job_told_to_end_saves_on_every_node_and_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where slurm is set to signal all that a task started (SignalChildrenProcesses)."""
-    monkeypatch.setenv("SLURM_STUB_SIGNALS", "everything")
+    monkeypatch.setenv("STUB_OF_SLURM_SIGNALS", "everything")
     cluster = Cluster(tmp_path, nodes=2, steps=10, each=0.02)
     (cluster.folder / "held").touch()
     job = cluster.submit()

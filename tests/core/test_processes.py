@@ -22,6 +22,60 @@ def test_an_empty_value_takes_a_variable_away(monkeypatch: pytest.MonkeyPatch) -
     assert not any(line.startswith("CUDA_VISIBLE_DEVICES") for line in said)
 
 
+LAUNCHERS = """
+RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK NODE_RANK MASTER_ADDR MASTER_PORT PET_NNODES TORCHELASTIC_RUN_ID
+ACCELERATE_USE_FSDP FSDP_VERSION MEGATRON_LM_TP_DEGREE PARALLELISM_CONFIG_TP_SIZE OMPI_COMM_WORLD_SIZE PMI_RANK
+PMIX_RANK MV2_COMM_WORLD_RANK MPI_LOCALRANKID I_MPI_HYDRA_HOST_FILE CCL_WORKER_COUNT JSM_NAMESPACE_RANK
+RAY_ADDRESS RAY_NAMESPACE RAY_JOB_CONFIG_JSON_ENV_VAR USE_RAY
+FORCE_TORCHRUN NPROC_PER_NODE VLLM_DP_RANK SLURM_PROCID SLURM_NTASKS
+""".split()
+PASSED = """
+PATH HOME LANG LC_ALL TMPDIR https_proxy NO_PROXY LD_LIBRARY_PATH CUDA_VISIBLE_DEVICES CUDA_HOME NCCL_SOCKET_IFNAME
+OMP_NUM_THREADS PYTORCH_CUDA_ALLOC_CONF TORCHINDUCTOR_CACHE_DIR TORCH_NCCL_TRACE HF_HOME VLLM_USE_V1 RAY_AUTH_TOKEN
+VIRC_CACHE WANDB_PROJECT MLFLOW_TRACKING_URI OPENAI_BASE_URL MY_JUDGE_KEY SSL_CERT_FILE SLURM_CONF
+""".split()
+UNKNOWN = "PRANK MASTER LS_COLORS SSH_CLIENT CONDA_PREFIX BASH_FUNC_module SBATCH_PARTITION WORLD".split()
+JOB = {"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}
+
+
+@pytest.mark.parametrize(
+    ("names", "engine", "any_other", "in_job"),
+    [
+        (LAUNCHERS, False, False, [name.startswith("SLURM") for name in LAUNCHERS]),
+        (PASSED, [name != "SLURM_CONF" for name in PASSED], True, True),
+        (UNKNOWN, False, True, True),
+    ],
+    ids=["of launchers", "passed", "unknown"],
+)
+def test_a_process_gets_nothing_of_other_launchers(
+    names: list[str], engine: bool | list[bool], any_other: bool, in_job: bool | list[bool]
+) -> None:
+    def assert_passed(step: Step, given: dict[str, str], expected: bool | list[bool]) -> None:
+        gets = processes.environment(step, given | dict.fromkeys(names, "1"))
+        assert [name in gets for name in names] == (expected if isinstance(expected, list) else [expected] * len(names))
+
+    step = Step(("train",), "train")
+    assert_passed(Step(("train",), "train", is_engine=True), {}, engine)
+    assert_passed(step, {}, any_other)
+    assert_passed(step, JOB, in_job)
+
+
+def test_a_step_gets_the_variables_it_names_itself() -> None:
+    step = Step(("train",), "train", {"RANK": "3", "MINE": "1", "HOME": ""}, is_engine=True)
+    assert processes.environment(step, {"RANK": "1", "HOME": "/home/me"}) == {"RANK": "3", "MINE": "1"}
+
+
+def test_what_is_withheld_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"RANK": "1", "MASTER_ADDR": "a", "PATH": "", **{f"SLURM_{number}": "" for number in range(30)}}
+    said = processes.withheld(given)
+    assert said == "not given to any process: MASTER_ADDR, RANK, SLURM_*, which another launcher has set in this shell"
+    assert processes.withheld({"PATH": ""}) is None
+    monkeypatch.setenv("RANK", "1")
+    processes.run(Step(("true",), "do nothing"), tmp_path / "log")
+    assert (tmp_path / "log").read_text().startswith("$ env ")
+    assert " -u RANK " in (tmp_path / "log").read_text()
+
+
 def test_a_step_that_fails_is_said_with_its_last_line(tmp_path: Path) -> None:
     lines: list[str] = []
     step = Step(("sh", "-c", "echo one >&2; echo 'no room.' >&2; exit 3"), "make room")

@@ -79,7 +79,7 @@ def test_one_damaged_row_is_found_and_left_out(
             rows[1]["messages"][1]["content"] += "<image>"
     broken.dynamic.write_text(json.dumps(rows), "utf-8")
     words = ["data", "check", str(broken.dynamic), "--workers", "1", "--clean", str(tmp_path / "clean")]
-    assert main(words) == 5
+    assert main(words) == (0 if damage == "box outside" else 5)  # training takes a box as it is
     assert f"{broken.dynamic}:2: " in capsys.readouterr().out
     (kept,) = (tmp_path / "clean").glob(f"{DYNAMIC}*.json")
     assert [row["messages"] for row in rows_of(kept)] == [row["messages"] for at, row in enumerate(rows) if at != 1]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.called import virc
+from support.preflight import in_this_process
 
 from virc.core.errors import DataError
 from virc.core.tables.encodings import encoding_of
@@ -21,7 +22,8 @@ PICTURE, SIZE = "a.png", (200, 100)
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    in_this_process(monkeypatch)
     Image.radial_gradient("L").resize(SIZE).save(tmp_path / PICTURE)
     Image.new("RGB", (50, 50)).save(tmp_path / "b.png")
     return tmp_path
@@ -103,6 +105,40 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
         assert [tuple(message.content for message in each.messages) for each in found] == [tuple(said)] * 2
         assert not check(CheckConfig([folder / name])).faults
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
+
+
+ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}
+ENTRIES: list[tuple[Row, Row, Sequence[str], str]] = [
+    ({"columns": {"prompt": "a", "query": "b", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
+     ("<image>What is it?\nIn a word.", "Disk"), "instruct"),
+    ({"formatting": "alpaca", "columns": {"prompt": "a", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
+     ("<image>What is it?", "Disk"), "instruct"),
+    ({"columns": {"prompt": "a", "response": "c", "history": "h", "system": "s", "images": "images"}},
+     {**ASKED, "c": "Disk", "h": [["Hi", "Hello"]], "s": "Be brief."},
+     ("Be brief.", "Hi", "Hello", "<image>What is it?", "Disk"), "instruct"),
+    ({}, {"instruction": "What?", "input": "", "output": "Disk"}, ("What?", "Disk"), "instruct"),
+    ({"ranking": True, "columns": {"prompt": "a", "chosen": "c", "rejected": "d", "images": "images"}},
+     {**ASKED, "c": "Disk", "d": "A cat"}, ("<image>What is it?", "Disk"), "dpo"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("entry", "row", "said", "stage"), ENTRIES)
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_rows_of_alpaca_are_read_by_their_entry(
+    folder: Path, entry: Row, row: Row, said: Sequence[str], stage: str, name: str
+) -> None:
+    rows = [row | ({"ignored": at} if at % 2 else {}) for at in range(8)]
+    text = json.dumps(rows) if name == "rows.json" else "\n".join(map(json.dumps, rows))
+    (folder / name).write_text(text)
+    (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": name, **entry}}))
+    for path in (folder, folder / name):
+        source = only_source(path)
+        first = next(get(source.format).read(source)).known()
+        assert [message.content for message in first.messages] == [*said]
+        done = virc("data", "check", path, "--workers", 1)
+        assert done.code == 0, done.out
+    words = ("--stage", stage, "--from", "tiny", "--dry-run", "--data", folder / name)
+    assert (done := virc("train", "tiny", *words)).code == 0, done.err
 
 
 @pytest.mark.parametrize("url", [data_url, lambda folder: PICTURE, lambda folder: str(folder / PICTURE)])
@@ -210,6 +246,7 @@ def test_only_chinese_and_japanese_are_guessed(tmp_path: Path, content: bytes, e
 
 
 def test_a_file_that_leaves_its_encoding_is_unread_from_there_on(folder: Path) -> None:
-    row = json.dumps({"messages": turns(f"<image>{SAID}", "a"), "images": [PICTURE]}, ensure_ascii=False).encode("gbk")
-    (folder / "rows.jsonl").write_bytes((row + b"\n") * 9000 + b"\xff\xff\xff")
+    row = {"messages": turns(f"<image>{SAID}", "a"), "images": [PICTURE], "note": "x" * 2**19}
+    line = json.dumps(row, ensure_ascii=False).encode("gbk") + b"\n"
+    (folder / "rows.jsonl").write_bytes(line * 3 + b"\xff\xff\xff")
     assert "unread" in check(CheckConfig([folder / "rows.jsonl"])).faults

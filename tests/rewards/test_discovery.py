@@ -157,8 +157,11 @@ def test_what_is_no_reward_is_one_sentence(text: str, sentence: str, tmp_path: P
         ("TERMS = ()\ndef total(t): return t.format", "fails: AttributeError: format"),
         ("TERMS = ('a',)\ndef a(s, m): return 'x'\ndef total(t): return 1", "a of .* gives 'x'"),
         ("TERMS = ('a',)\ndef a(s, m): raise KeyError('x')\ndef total(t): return 1", "fails: KeyError"),
+        ("TERMS = ('a',)\nasync def a(s, m): exit(0)\ndef total(t): return 1", r"fails: ExitError: .* sys.exit\(0\)"),
+        ("TERMS = ('a',)\ndef a(s, m): raise SystemExit('no')\ndef total(t): return 1", "fails: ExitError"),
+        ("import sys\nTERMS = ()\ndef total(t): sys.exit(3)", r"line 3 of .* fails: ExitError: .* sys.exit\(3\)"),
     ],
-    ids=["division", "none", "nan", "unread", "text", "raises"],
+    ids=["division", "none", "nan", "unread", "text", "raises", "exits", "raises an exit", "total exits"],
 )
 def test_what_fails_says_whose_it_is(text: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(VircError, match=sentence) as failed:

@@ -218,6 +218,7 @@ def test_a_judge_scores_every_look_and_the_answer(picture: Path, tmp_path: Path)
         found = rewarded(picture, [LOOK, tool(crop(0, 0, 84, 84)), answer("five")], file)
         assert found["score"] == pytest.approx(0.8 + 0.5 * 0.6 + 0.4 * 0.5)
         assert (found["judge_asked"], found["judge_failed"]) == (5, 0)
+        assert found["judge_score"] == pytest.approx((1 + 2 * 0.6 + 2 * 0.5) / 5)
         assert len(server.chats()) == 5
 
 
@@ -226,6 +227,7 @@ def test_a_judge_that_gives_no_score_is_counted(picture: Path, tmp_path: Path) -
         file = settings(tmp_path, Reward("virc", "own", Judging(server.url)))
         found = rewarded(picture, [answer("five")], file)
         assert (found["score"], found["judge_asked"], found["judge_failed"]) == (0.0, 1, 1)
+        assert isnan(found["judge_score"])
 
 
 OWN = '''"""Short solutions."""

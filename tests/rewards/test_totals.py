@@ -159,6 +159,7 @@ def test_a_group_sees_what_rollouts_were() -> None:
         ("return [float('inf'), 1]", "group of .* gives 'inf', which is no number"),
         ("return 1 / 0", "fails: ZeroDivisionError"),
         ("return 5", "fails: TypeError"),
+        ("raise SystemExit(1)", r"fails: ExitError: .* sys.exit\(1\)"),
         ("return [t.nothing for t in ts]", "fails: AttributeError: nothing"),
     ],
 )

@@ -9,6 +9,7 @@ from support.made import add, make
 from support.reported import show_event
 
 from virc.core.events import Reporter
+from virc.reasoning.protocol import FILE_NAME
 from virc.runs import run as runs
 from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Run
@@ -128,6 +129,26 @@ def test_a_sign_of_stop_on_is_the_reason_to_end_and_others_are_not(run: Run) -> 
     assert seen.reason is None
     seen.take([step(2, cut=1.0)])
     assert seen.reason == "50% of replies are cut at the length limit"  # of both steps
+
+
+def test_a_sign_of_supervised_training_ends_a_run_that_is_to_stop_on_it(workspace: Path) -> None:
+    seen = watch(make(workspace, "b"), "loss")
+    seen.take([Metric(step=number, loss=1.0, learning_rate=1e-5) for number in range(1, 21)])
+    assert seen.reason is None
+    seen.take([Metric(step=20, eval_loss=9.0)])
+    seen.take([Metric(step=number, loss=4.0, learning_rate=1e-5) for number in range(21, 24)])
+    assert seen.reason == "the loss rose to 4, from 1"
+
+
+def test_a_call_is_missed_only_where_there_are_tools(run: Run) -> None:
+    (run.folder / FILE_NAME).write_text('{"tools": []}')
+    seen = watch(run, "tools")
+    seen.take(steps(9, tool_calls=0.0))
+    assert seen.reason is None
+    (run.folder / FILE_NAME).write_text('{"tools": ["crop_image"]}')
+    seen = watch(run, "tools")
+    seen.take(steps(9, tool_calls=0.0))
+    assert seen.reason == "replies call no tool: 0 calls a reply since the first step"
 
 
 @pytest.mark.parametrize(("shares", "ends"), [((0.1, 0.1), False), ((0.11,), True), ((0.05, 0.11), True)])

@@ -130,7 +130,7 @@ def test_a_sign_of_stop_on_ends_the_run_and_says_why(
         EngineError, match=r"stopped: the rollout engine's probabilities .*; saved at step \d+"
     ) as caught:
         train(name=run.name, resume=True, on_progress=show_event)
-    assert caught.value.hint == "virc train --resume --name a resumes it"
+    assert caught.value.hint == "virc runs diagnose a says why; virc train --resume --name a resumes it"
     state = runs.state(run)
     assert state.progress == "stopped"
     assert state.step < 6

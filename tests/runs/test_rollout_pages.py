@@ -87,6 +87,18 @@ def test_a_term_is_averaged_over_the_replies_that_it_applies_to(chat_protocol: P
     assert found["judge_seconds"] == 2.0
 
 
+@pytest.mark.parametrize(
+    ("scores", "same"),
+    [([1.0] * 8, 1.0), ([1.0] * 7, None), ([0.0] * 9 + [0.5], 0.0), ([0.6, nan, None] * 8, 1.0), ([nan] * 9, None)],
+)
+def test_a_judge_that_gives_all_replies_one_score_is_seen(
+    chat_protocol: Protocol, picture: Path, scores: list[float | None], same: float | None
+) -> None:
+    trace = session(chat_protocol, picture, ANSWER)
+    found = measures([rollout(trace, values={"judge_score": score}) for score in scores])
+    assert (found.get("judge_same"), "terms/judge_score" in found) == (same, False)
+
+
 def test_groups_alike_are_counted_whatever_the_order(chat_protocol: Protocol, picture: Path) -> None:
     trace = session(chat_protocol, picture, ANSWER)
     mixed = [("a", 1.0), ("b", 0.2), ("c", 0.5), ("a", 1.0), ("b", 0.3), ("c", 0.5)]

@@ -93,19 +93,19 @@ def test_now_ends_the_attempt_and_all_its_engine_started(workspace: Path, engine
     assert start_time(grandchild) is None
 
 
-def test_an_engine_left_by_a_run_that_died_is_named_and_ended(
-    workspace: Path, engine: "subprocess.Popen[bytes]"
+@pytest.mark.parametrize("now", [[], ["--now"]])
+def test_an_engine_left_by_a_run_that_died_is_ended(
+    now: list[str], workspace: Path, engine: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stopping, "_LEFT", 0.5)
     run = make(workspace, "a")
     with running(run) as holder:
         runs.write_state(run, **of_engine(engine))
         holder.kill()
         holder.wait()
-    done = virc("runs", "stop", "a")
-    assert (done.code, engine.poll()) == (3, None)
-    assert "its engine is still running\nhint: virc runs stop a --now" in done.err
-    assert virc("runs", "stop", "a", "--now").code == 0
+    assert virc("runs", "stop", "a", *now).code == 0
     assert engine.wait(240) == -signal.SIGKILL
+    assert runs.state(run).progress == "stopped"
 
 
 def test_processes_that_took_over_an_id_are_left_alone(workspace: Path, engine: "subprocess.Popen[bytes]") -> None:

@@ -1,12 +1,20 @@
 """Attempts whose engine is stopped, or slow, with a process that logs and saves as verl does."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from support.called import virc
 from test_rl_attempts import Begin, begin, logged
 
+from virc.core.events import Reporter
+from virc.core.plan import Plan, Step
+from virc.engines.verl import plan as verl
 from virc.runs import leftovers
 from virc.runs import run as runs
 from virc.runs.run import Run
@@ -19,7 +27,7 @@ __all__ = ["begin"]
 
 
 def test_a_stopped_engine_is_ended_and_its_run_resumes(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempts, "_SILENT", 1.0)
+    monkeypatch.setattr(attempts, "_ENDS", 1.0)
     monkeypatch.setenv("TOY_STOPS", "4")
     run = begin()
     monkeypatch.setattr(silence.Silence, "limit", lambda *_: 2.0 if is_stopped(run) else 600.0)
@@ -54,10 +62,41 @@ def test_the_variable_sets_the_limit_or_none(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, minutes: str, code: int
 ) -> None:
     monkeypatch.setattr(silence, "FLOOR", 1.0)
-    monkeypatch.setattr(attempts, "_SILENT", 0.5)
+    monkeypatch.setattr(attempts, "_ENDS", 0.5)
     monkeypatch.setenv("TOY_SLOW", "4:6")
     monkeypatch.setenv(silence.LIMIT, minutes)
     assert virc("train", "--resume", "--name", begin().name).code == code
+
+
+DEAF = "trap '' TERM INT; echo ready; sleep 600; sleep 600"
+
+
+@pytest.mark.parametrize(
+    ("words", "through"),
+    [
+        (("sh", "-c", DEAF), False),
+        (("sh", "-c", f'trap "" TERM; setsid sh -c "{DEAF}"; sleep 600'), False),
+        (("sh", "-c", f'trap "" TERM; sh -c "{DEAF}" & wait'), True),
+        ((sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(600)"), True),
+    ],
+    ids=["deaf", "a session of its own", "deaf workers", "no workers yet"],
+)
+def test_an_engine_that_starts_is_ended_within_30_seconds(
+    words: tuple[str, ...], through: bool, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin()
+    monkeypatch.setattr(verl, "plan", lambda *_: Plan(Step(words, "train", through=through), {}))
+    code = (
+        "import os, sys, time\n"
+        "while 'ready\\n' not in (open(sys.argv[1]).read() if os.path.exists(sys.argv[1]) else ''): time.sleep(.05)\n"
+        f"os.kill({os.getpid()}, {int(signal.SIGTERM)})\n"
+    )
+    began = time.monotonic()
+    with subprocess.Popen([sys.executable, "-c", code, str(run.log(1))]):
+        ended = attempts.attempt(run, Reporter())
+    assert time.monotonic() - began < 30
+    assert (ended.finished, ended.signal) == (False, signal.SIGTERM)
+    assert leftovers.processes(run) == []
 
 
 def test_words_about_a_keyboard_follow_ctrl_c_alone(begin: Begin) -> None:

@@ -161,6 +161,13 @@ FULL = f"{DIED}virc: EngineError: Ray ended its actor (process 5 on 10.0.0.1) si
 LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global_step_1/actor/model.pt'\n"
 
 
+NOT_FINITE = """ray.exceptions.RayTaskError(FloatingPointError): ray::WorkerDict.actor_rollout_save_checkpoint() (pid=7)
+    check_finite(self.module, global_step)
+FloatingPointError: the weight a.b is not finite after step 4
+virc: FloatingPointError: the weight a.b is not finite after step 4
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "said", "hinted"),
     [
@@ -179,6 +186,7 @@ LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global
         (DIED, "one of its processes was killed", "memory"),
         (DEAD, "its reward worker died (process 5 on 10.0.0.1)", "memory"),
         (FULL, "Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full", "smaller batches"),
+        (NOT_FINITE, "training diverged: the weight a.b is not finite after step 4", "learning_rate"),
         ("nothing of use", "exit code 1: nothing of use", None),
         ("", "no output", None),
     ],

@@ -124,6 +124,17 @@ def test_a_reward_that_fails_in_mid_run_ends_it_with_the_cause(workspace: Path, 
     assert f"resuming from step {saved}" in again.communicate(timeout=300)[1]
 
 
+def test_weights_that_are_not_finite_are_not_kept(workspace: Path) -> None:
+    words = ("--stage", "rl", "--from", "tiny", "--name", "diverges")
+    done = workspaces.run(workspace, "train", "tiny", *words, *workspaces.sets({**SMALL, "learning_rate": 1e30}))
+    assert done.returncode == 7, done.stderr
+    assert "error: verl failed: training diverged: the weight " in " ".join(done.stderr.split())
+    assert "virc solve" not in done.stderr
+    assert not list((workspace / "runs" / "diverges" / "checkpoints").glob("global_step_*/actor/model*"))
+    diagnosed = workspaces.run(workspace, "runs", "diagnose", "diverges")
+    assert (diagnosed.returncode, "learning_rate=1e+29" in diagnosed.stdout) == (7, True), diagnosed.stdout
+
+
 def test_a_reward_that_blocks_ends_the_run_as_a_silent_engine(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_SILENT_MINUTES", "1.5")
     failing = system(workspace, "block", REWARD)

@@ -133,7 +133,7 @@ def hints(done: Done) -> list[str]:
             ["virc data convert own.csv --to DIR --format sft --answers --model tiny", INSTRUCT.format("DIR")],
         ),
         (RL.format("batch.jsonl"), [f"{RL.format('batch.jsonl')} --with multi-turn"]),
-        (RL.format("own.csv"), ["virc data convert own.csv --to data/NEW --format batch"]),
+        (RL.format("own.csv"), [f"{RL.format('own.csv')} --with multi-turn"]),
         (RL.format("pairs.jsonl"), ["virc data convert pairs.jsonl --to DIR --format batch"]),
         (DPO.format("plain.jsonl"), ["virc data convert plain.jsonl --to DIR --format batch"]),
         (DPO.format("calls/trajectories.json"), ["virc data convert calls/trajectories.json --to DIR --format batch"]),
@@ -160,7 +160,8 @@ def test_rows_that_train_takes_are_clean_and_convert(workspace: Path, rows: str,
     assert (checked.code, checked.json["faults"]) == (0, {}), checked.err
     assert run(f"{CONVERT.format(rows)}{format}").code == 0
     file = next(Path("made").glob("*.json*l")) if format != "sft" else Path("made")
-    assert run(f"data check {file}").code == 0
+    unanswered = {"no_answer": 8} if (format, rows.endswith("pairs.jsonl")) == ("batch", True) else {}
+    assert run(f"data check {file} --json").json["faults"] == unanswered
 
 
 @pytest.mark.parametrize(
@@ -173,3 +174,17 @@ def test_rows_that_train_takes_are_clean_and_convert(workspace: Path, rows: str,
 )
 def test_a_limit_of_pixels_is_named_with_its_number(workspace: Path, words: str, said: str) -> None:
     assert said in run(f"{INSTRUCT.format('big.jsonl')} {words}").err
+
+
+@pytest.mark.parametrize(("number", "code"), [("", 0), (" 1, 2 and 3.", 0), (" [1, 2, 3, 4]", 5), (" (1.5 2 -3 4)", 5)])
+def test_fewer_pixels_are_refused_only_where_rows_have_boxes(workspace: Path, number: str, code: int) -> None:
+    file = Path("huge/trajectories.json")
+    rows = json.loads(file.read_bytes())
+    for row in rows:
+        system, user, *_ = row["messages"]
+        reply = f"<think>I see it.{number}</think>\n<answer>{row['answer']}</answer>"
+        row |= {"messages": [system, user, {"role": "assistant", "content": reply}], "images": row["images"][:1]}
+    file.write_text(json.dumps(rows))
+    done = run(INSTRUCT.format(file))
+    assert "8 of 8 images have more than" in done.err
+    assert done.code == code, done.err

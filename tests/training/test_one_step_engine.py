@@ -11,6 +11,12 @@ from virc.models.registry import PACKAGE
 pytestmark = [pytest.mark.engine, pytest.mark.smoke, pytest.mark.timeout(600)]
 
 
+OF_OTHERS = {
+    "RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "10.255.255.1", "MASTER_PORT": "29500", "MV2_COMM_WORLD_RANK": "1",
+    "MV2_COMM_WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "USE_RAY": "1", "SLURM_PROCID": "1",
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
@@ -33,7 +39,7 @@ def test_a_run_that_diverges_fails_and_offers_no_model(workspace: Path) -> None:
 def test_one_step_is_merged_and_asked(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from safetensors.torch import load_file
 
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "9"}.items():
+    for name, value in OF_OTHERS.items():
         monkeypatch.setenv(name, value)  # as in a shell of a job: the engine would wait for its peers
     run = workspaces.trained(workspace, "tiny", "instruct", steps=1, save_steps=1, learning_rate=1e-3, warmup_ratio=0)
     assert 0 < workspaces.losses(run)[1] < 20

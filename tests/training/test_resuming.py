@@ -344,8 +344,11 @@ class Engine:
 
 
 def watched(run: Run, process: Any, unhealthy: str | None = None, silent: str | None = None) -> int:
-    silence = SimpleNamespace(reason=silent, over=lambda seconds: silent is not None)
-    seen: Any = SimpleNamespace(poll=lambda: None, watch=SimpleNamespace(reason=unhealthy), silence=silence)
+    silence = SimpleNamespace(
+        reason=silent, over=lambda seconds: silent is not None, begin_end=lambda: None, longest=0.0
+    )
+    watch = SimpleNamespace(reason=unhealthy)
+    seen: Any = SimpleNamespace(poll=lambda: None, watch=watch, silence=silence, started=True)
     return attempt._watch(run, process, seen, process.asked, 1, None, Reporter())
 
 

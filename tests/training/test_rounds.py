@@ -142,7 +142,11 @@ def test_a_stage_without_its_rows_is_refused_before_hours_are_spent(workspace: P
         (["tiny", "--rounds", "1", "--from", "tiny", "--data", "gone.jsonl"], 5, "there is no file gone.jsonl"),
         (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--name", "a b"], 3, "cannot name"),
         (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--set", "lerning_rate=1"], 3, "lea"),
-        (["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--stop-on", "length"], 2, "kind rl"),
+        (
+            ["tiny", "--rounds", "1", "--from", "tiny", "--data", "problems.jsonl", "--stop-on", "loss,length"],
+            2,
+            "the sign length",
+        ),
         (
             ["tiny", "--rounds", "1", "--from", "tiny", "--data", "x", "--judge-endpoint", "http://a/v1"],
             2,

@@ -148,12 +148,19 @@ def test_steps_of_former_attempts_count(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_engine_that_was_asked_to_end_gets_time_while_it_saves(engine: Engine) -> None:
     engine.step(1, seconds=60.0)
     assert engine.waits(2100)
+    engine.silence.begin_end()
     assert not engine.silence.over(120)
     engine.waits(100)
     engine.log.write_text("begun\nsaving\n")
     engine.waits(100)
     assert not engine.silence.over(120)
     engine.waits(100)
+    assert engine.silence.over(120)
+    engine.silence.begin_end()
+    engine.waits(130)
+    (engine.run.checkpoints / "checkpoint-2").mkdir(parents=True)
+    assert not engine.silence.over(120)
+    engine.waits(130)
     assert engine.silence.over(120)
 
 

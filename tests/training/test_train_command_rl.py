@@ -116,6 +116,8 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     here = planned("--stage", "rl", "--with", "rules", "--name", "far")
     assert entry[entry.index("--") + 1 :] == here["command"]
     variables = job["runtime_env"]["env_vars"]
+    ordered = here["environment"].pop("CUDA_DEVICE_ORDER")  # the nodes have their own order
+    assert (ordered, "CUDA_DEVICE_ORDER" in variables) == ("PCI_BUS_ID", False)
     assert {name: value for name, value in here["environment"].items() if value}.items() <= variables.items()
     assert job["runtime_env"]["py_executable"] == here["command"][0]
     assert said["gpus"]["here"] is None  # those of the cluster are not known here
@@ -129,7 +131,9 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
         (["--stage", "rl", "--launcher", "ray", "--ray-address", "auto"], 2, "not the address of a Ray dashboard"),
         (["--stage", "instruct", "--launcher", "ray", "--ray-address", "http://h:1"], 2, "Ray runs stages of kind rl"),
         (["--stage", "instruct", "--judge-endpoint", "http://h:1/v1"], 2, "--judge-endpoint is for stages of kind rl"),
-        (["--stage", "practice", "--stop-on", "tools"], 2, "--stop-on is for stages of kind rl"),
+        (["--stage", "practice", "--tools", "+run_python"], 2, "--tools is for stages of kind rl"),
+        (["--stage", "practice", "--stop-on", "tools"], 3, "each of stop_on must be `gradient` or `loss`, not 'tools'"),
+        (["--stage", "rl", "--with", "rules", "--stop-on", "loss"], 3, "`tools` or `variance`, not 'loss'"),
         (["--stage", "practice", "--tools", "+zoom"], 2, "--tools is for stages of kind rl"),
         (["--stage", "rl", "--with", "rules", "--stop-on", "varience"], 3, "stop_on"),
         (["--stage", "rl", "--tools", "zoom", "--dry-run"], 2, "--tools zoom is not +NAME"),

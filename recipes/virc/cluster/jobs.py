@@ -1,10 +1,9 @@
 """A run on a cluster: its process there, the job's script, and its way into the queue and back into it."""
 
 import os
-import re
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from virc.core.events import Reporter
 from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
 from virc.core.retry import retried
+from virc.envs import hardware
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
@@ -31,12 +31,6 @@ _PATIENCE = 600.0  # seconds that a requeue is tried again for: a controller tha
 _PAUSE, _LONGEST = 5.0, 60.0  # seconds between two tries: the first, doubled each time; the most
 _ANSWER = 5.0  # seconds that Slurm gets to list its nodes
 _FRUITLESS = 3  # attempts in a row that saved nothing new
-
-_OF_LAUNCHERS = re.compile(
-    r"((LOCAL|GROUP|ROLE|NODE)_)?RANK|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE|MASTER_(ADDR|PORT)"
-    r"|(TORCHELASTIC|PET|ACCELERATE|OMPI_COMM_WORLD|PMI|PMIX)_\w+|RAY_(ADDRESS|API_SERVER_ADDRESS)"
-)
-"""Variables by which torchrun, Accelerate, MPI and Ray tell a process which others it belongs to."""
 
 Target = Site | Cluster
 """The cluster that a run is for: a Slurm cluster, or a Ray cluster that is already running."""
@@ -77,15 +71,9 @@ def site_file(site: Path | None) -> str:
     return str((site or site_path(os.environ)).absolute())
 
 
-def of_launchers(variables: Iterable[str]) -> list[str]:
-    """The variables of a shell that another launcher has set: a process that is given them waits for its peers."""
-    return sorted(filter(_OF_LAUNCHERS.fullmatch, variables))
-
-
 def here(plan: Plan) -> Plan:
-    """The plan of processes on this machine alone, without the variables of another launcher."""
-    env = {**plan.step.env, **dict.fromkeys(of_launchers(os.environ), "")}
-    return msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env=env))
+    """The plan of processes on this machine alone, on the GPUs that are counted."""
+    return msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env=hardware.pinned(plan.step.env)))
 
 
 def preview(

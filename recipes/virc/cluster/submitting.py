@@ -19,7 +19,7 @@ from virc.core.files import is_file, write_json
 from virc.core.plan import Plan
 from virc.runs import queue
 from virc.runs import run as runs
-from virc.runs.run import Run
+from virc.runs.run import Info, Run
 from virc.stages.context import Place
 
 
@@ -108,7 +108,7 @@ def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Repo
 
     Raises:
         ConfigError: the site file is wrong.
-        SetupError: the nodes do not see what the run needs.
+        SetupError: the nodes do not see what the run needs, or have too few GPUs.
     """
     info = runs.info(run)
     file = site.absolute() if site else Path(info.site_file or site_path(os.environ))
@@ -121,8 +121,16 @@ def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Repo
         why = f"{file} is gone" if info.site_file else f"the site file of {run.name} is not known"
         report.warn(f"{why}: the job gets the options that the run was begun with", "--site FILE")
     target = site_of(changed)
+    check.check_need(target, str(file), settings)
     jobs.write(run, run.folder, msgspec.structs.replace(changed, settings=dict(settings)), target, report)
     write_json(run.folder / "run.json", changed)
+
+
+def changed_site(info: Info) -> str | None:
+    """The site file of a run, where it says something else than when the run or its newest job was begun."""
+    file = info.site_file
+    changed = file and is_file(file) and msgspec.to_builtins(read_site(Path(file), os.environ)) != info.site
+    return file if changed else None
 
 
 def refuse_site(run: Run, site: Path | None) -> None:

@@ -44,15 +44,22 @@ def is_of_a_signal(stop: SystemExit) -> bool:
     return any(code in handlers for code in _codes(stop))
 
 
+def as_error(raised: Exception | SystemExit) -> Exception:
+    """The error of the user's own code; an exit that the handler of a signal asks for is raised."""
+    if isinstance(raised, Exception):
+        return raised
+    if is_of_a_signal(raised):
+        raise raised
+    return ExitError(raised).with_traceback(raised.__traceback__)
+
+
 def _guarded(function: FunctionType, called: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def guarded(*arguments: Any) -> Any:
         try:
             return function(*arguments)
         except SystemExit as stop:
-            if is_of_a_signal(stop):
-                raise
-            raise ExitError(stop).with_traceback(stop.__traceback__) from None
+            raise as_error(stop) from None
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next:  # it was called, and fails inside
                 raise

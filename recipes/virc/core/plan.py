@@ -16,6 +16,7 @@ class Step(msgspec.Struct, frozen=True):
         argv: program and arguments, handed over without a shell.
         says: what it does, for people; one clause.
         env: variables it gets beside those of this process; an empty value takes the variable away.
+        is_engine: of this process's variables it gets those alone that engines, their libraries and keys need.
         saves_on: name of the signal that asks it to save its work and end; empty: it has nothing to save.
         through: that signal goes to its child processes, not to itself: a launcher would end them before they saved.
     """
@@ -25,6 +26,7 @@ class Step(msgspec.Struct, frozen=True):
     env: Mapping[str, str] = {}
     saves_on: str = "SIGTERM"
     through: bool = False
+    is_engine: bool = False
 
 
 class Change(msgspec.Struct, frozen=True):

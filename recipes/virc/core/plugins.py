@@ -197,12 +197,8 @@ def fresh(file: Path) -> ModuleType:
             sys.modules[name] = module
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as raised:  # it is the user's own code, and may fail in any way
-        if isinstance(raised, SystemExit) and guarded.is_of_a_signal(raised):
-            raise
+        error = guarded.as_error(raised)
         sys.modules.pop(name, None)
-        error = (
-            raised if isinstance(raised, Exception) else guarded.ExitError(raised).with_traceback(raised.__traceback__)
-        )
         line = line_in(file, error)
         where = f", in line {line}" if line else ""
         raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}{where}") from error

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from virc.core.credentials import is_secret
 from virc.core.errors import EngineError, SetupError
 from virc.core.interpreter import interrupts_deferred
 from virc.core.orphans import end_with_parent
@@ -22,6 +23,23 @@ from virc.core.text import clause, plain
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
 _LOOK = 0.05  # seconds between two looks whether it has ended
 _ACCESS = re.compile(r' - "[A-Z]+ .* HTTP/[\d.]+" \d{3}')
+
+_OF_LAUNCHERS = re.compile(
+    r"((LOCAL|GROUP|ROLE|NODE|CROSS)_)?RANK|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE|LOCAL_SIZE|MASTER_(ADDR|PORT)"
+    r"|(TORCHELASTIC|PET|ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG|DEEPSPEED|VLLM_DP)_\w+"
+    r"|(OMPI|PMI|PMIX|PRTE|MV2|MPI|I_MPI|HYDRA|MPIEXEC|JSM|PALS|FLUX|BPSM|HOROVOD)_\w+|CCL_WORKER_COUNT"
+    r"|RAY_(ADDRESS|API_SERVER_ADDRESS|NAMESPACE|JOB_\w+)|USE_RAY|FORCE_TORCHRUN|NNODES|NPROC_PER_NODE"
+)
+"""Variables by which torchrun, Accelerate, MPI and Ray tell a process which others it belongs to, and how."""
+_OF_A_JOB = re.compile(r"SLURM_(?!CONF$|CLUSTERS$)\w+|SLURMD_\w+")
+_FOR_ENGINES = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TERM|HOSTNAME|TMPDIR|TEMP|TMP|CC|CXX|LIBRARY_PATH|CPATH|SYSTEMROOT"
+    r"|(?i:(https?|all|ftp|no)_proxy)|(REQUESTS|CURL|AWS)_CA_BUNDLE|DO_NOT_TRACK|USE_(HF|MODELSCOPE)\w*|\w+_(ENDPOINT|URL|URI)"
+    r"|(LC|LD|XDG|SSL|CUDA|CUDNN|CUBLAS|NVIDIA|NVTE|HIP|HSA|ROCR|ROCM|MIOPEN|NCCL|RCCL|NVPL|GLOO|UCX|FI|IBV"
+    r"|OMP|GOMP|KMP|MKL|OPENBLAS|NUMEXPR|MALLOC|PYTHON\w*|TORCH\w*|PYTORCH|TRITON|DS|FLASH|LIGER|XFORMERS"
+    r"|HF|HUGGINGFACE|TRANSFORMERS|TOKENIZERS|DATASETS|VLLM|VERL|TQ|RAY|VIRC|WANDB|MLFLOW|SWANLAB|TENSORBOARD)(_\w+)?"
+)
+"""What an engine gets of this process's variables, besides keys: the system's, and those of its own libraries."""
 
 
 class Process:
@@ -41,7 +59,9 @@ class Process:
     def ask_to_save(self) -> None:
         """Send the signal on which it saves its work and ends, to itself or its children as the step says."""
         number = signal.Signals[self._step.saves_on]
-        for pid in _children(self.pid) if self._step.through else [self.pid]:
+        for pid in (_children(self.pid) if self._step.through else []) or [
+            self.pid
+        ]:  # no children yet: nothing to save
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -83,8 +103,10 @@ def started(step: Step, log: Path) -> Iterator[Process]:
         SetupError: the program is not there.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    gets = environment(step, os.environ)
+    without = "".join(f" -u {name}" for name in sorted(os.environ) if name not in gets)
     with log.open("ab") as file:
-        file.write(f"$ {' '.join(step.argv)}\n".encode("utf-8", "replace"))
+        file.write(f"${' env' * bool(without)}{without} {' '.join(step.argv)}\n".encode("utf-8", "replace"))
         file.flush()
         process = Process(step, _popen(step, file, subprocess.STDOUT))
         try:
@@ -231,13 +253,42 @@ def last_words(log: Path, code: int | None) -> str:
     return f"exit code {code}, {last[:300]}"
 
 
+def in_job(given: Mapping[str, str]) -> str | None:
+    """The id of the Slurm job whose script of virc's started this process; None also in a job that the user started."""
+    job = given.get("VIRC_JOB")
+    return job if job and job == given.get("SLURM_JOB_ID") else None
+
+
+def of_launchers(given: Mapping[str, str]) -> list[str]:
+    """The variables of a shell that another launcher has set: a process that is given them waits for its peers.
+
+    Those of Slurm are among them, but in a job of virc's own.
+    """
+    theirs = [_OF_LAUNCHERS] if in_job(given) else [_OF_LAUNCHERS, _OF_A_JOB]
+    return sorted(name for name in given if any(each.fullmatch(name) for each in theirs))
+
+
+def withheld(given: Mapping[str, str]) -> str | None:
+    """What is reported of the variables that no process gets; None where there are none."""
+    names = ", ".join(dict.fromkeys("SLURM_*" if _OF_A_JOB.fullmatch(name) else name for name in of_launchers(given)))
+    return f"not given to any process: {names}, which another launcher has set in this shell" if names else None
+
+
+def environment(step: Step, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a step's process, of those of this one and its own."""
+    left = {*of_launchers(given)}
+    if step.is_engine:
+        left |= {name for name in given if not (_FOR_ENGINES.fullmatch(name) or is_secret(name))}
+    env = {name: value for name, value in given.items() if name not in left} | dict(step.env)
+    return {name: value for name, value in env.items() if value or name not in step.env}
+
+
 def _popen(
     step: Step, stdout: int | IO[bytes], stderr: int | None, folder: Path | None = None, outlives: bool = False
 ) -> "subprocess.Popen[bytes]":
     """Start a step; `outlives`: it ends by itself soon, also where virc is killed."""
     bound = not outlives and sys.platform == "linux" and threading.current_thread() is threading.main_thread()
-    env = {**os.environ, **step.env}
-    env = {name: value for name, value in env.items() if value or name not in step.env}
+    env = environment(step, os.environ)
     try:
         with interrupts_deferred():  # Python drops what is raised while it forks
             return subprocess.Popen(

@@ -1,6 +1,6 @@
 """One row of a dataset as `virc data show` shows it: question, images, turns, and what is wrong with it."""
 
-import math
+import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -181,43 +181,29 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
 def draw_boxes(rows: Iterable[Row], folder: Path) -> list[Path]:
     """Draw the boxes of the first rows with some over their first pictures, as pixels of the file, for a person to see.
 
-    A box that is turned round is crossed out; one that leaves its picture lies on a grey margin.
-
     Raises:
-        DataError: a picture cannot be read.
         VircError: the disk refuses.
     """
-    found = ((row.number, row.record, boxes) for row in rows if row.record and (boxes := _boxes(row.record)))
     paths = []
-    for number, record, boxes in islice(found, _DRAWN):
-        picture = open_image(record.images[0].read(), record.images[0].name)
-        ends = [min(2 * side, max(side, *(math.ceil(max(box[at::2])) + 1 for box in boxes)))
-                for at, side in enumerate(picture.size)]  # fmt: skip
-        image = Image.new("RGB", (ends[0], ends[1]), "lightgrey")
-        image.paste(picture)
-        drawn, width = ImageDraw.Draw(image), max(2, max(ends) // 400)
+    for number, picture, boxes in islice(_with_boxes(rows), _DRAWN):
+        drawn, image = ImageDraw.Draw(picture), io.BytesIO()
         for left, top, right, bottom in boxes:
-            xs, ys = sorted((left, right)), sorted((top, bottom))
-            drawn.rectangle((xs[0], ys[0], xs[1], ys[1]), outline="red", width=width)
-            if left > right or top > bottom:
-                drawn.line((left, top, right, bottom), fill="red", width=width)
-            text = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
-            at = (min(xs[0], ends[0] - _LETTER * len(text) // 2), max(0.0, ys[0] - _LETTER - width))
-            font = ImageFont.load_default(_LETTER)
-            drawn.text(at, text, fill="black", font=font, stroke_width=2, stroke_fill="white")
+            (x, to_x), (y, to_y) = sorted((left, right)), sorted((top, bottom))
+            drawn.rectangle((x, y, to_x, to_y), outline="red", width=max(2, max(picture.size) // 400))
+        picture.save(image, "PNG")
         paths.append(folder / f"row-{number}.png")
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            image.save(paths[-1])
+            write_whole(paths[-1], image.getvalue())
         except OSError as error:
             raise VircError(f"cannot write {paths[-1]}: {clause(error)}") from error
     return paths
 
 
-def _boxes(record: Record) -> list[Box] | None:
-    with suppress(DataError):
-        return boxes_of_row(record.extra) if record.images else None
-    return None
+def _with_boxes(rows: Iterable[Row]) -> Iterator[tuple[int, Image.Image, list[Box]]]:
+    for row in rows:
+        with suppress(DataError, OSError):  # which the check reports
+            if row.record and row.record.images and (boxes := boxes_of_row(row.record.extra)):
+                yield row.number, open_image(row.record.images[0].read(), row.record.images[0].name), boxes
 
 
 def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:

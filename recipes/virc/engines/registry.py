@@ -102,6 +102,8 @@ def faults(kind: str, config: Any) -> Iterator[Fault]:
     """Everything that is wrong with the settings of a stage together, and with its keys of `engine`."""
     yield from ENGINES[kind].contradictions(config)
     yield from ENGINES[kind].plan.KEYS.faults(config.engine)
+    if kind != "rl":
+        yield from llamafactory.contradictions(config)
 
 
 def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:

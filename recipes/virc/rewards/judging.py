@@ -92,7 +92,7 @@ class Waited:
     """
 
     def __init__(self, said: list[Exchange] | None = None) -> None:
-        self.seconds, self.asked, self.unread, self.said = 0.0, 0, 0, said
+        self.seconds, self.asked, self.unread, self.said, self.scores = 0.0, 0, 0, said, list[float]()
         self._open, self._since = 0, 0.0
 
     @contextmanager
@@ -216,6 +216,7 @@ class Judge:
                     replies.append(reply := await self._reply(ask, sampling, number))
                     value = read(reply)
                     if value is not None:
+                        waited.scores.append(value)
                         return Verdict(value, f"the judge: {plain(reply[-200:], 160)}")
         finally:
             if waited.said is not None and replies:

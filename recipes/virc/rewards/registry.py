@@ -41,7 +41,7 @@ from typing import Any, cast
 
 import msgspec
 
-from virc.core import discovery, plugins
+from virc.core import discovery, guarded, plugins
 from virc.core.errors import ConfigError, VircError
 from virc.core.files import is_file
 from virc.core.text import clause, did_you_mean, plain
@@ -234,7 +234,7 @@ def called(function: Callable[..., float], file: Path, *arguments: object) -> fl
         return cast(float, _number(function(*arguments), "total", file))
     except (UnscoredError, VircError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(file, error) from error
 
 
@@ -246,7 +246,7 @@ def called_for_all(
         found = [*group(list(values), list(terms))]
     except VircError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _broken(file, error) from error
     if len(found) != len(values):
         raise ConfigError(f"group of {file} gives {len(found)} rewards for {len(values)} rollouts")
@@ -262,7 +262,7 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
             return lacking
         except VircError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _broken(term.file, error) from error
 
     # a task for each costs more than the terms themselves, where none waits for a judge
@@ -274,8 +274,9 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
     return {term.name: each for term, each in zip(terms, found, strict=True)}
 
 
-def _broken(file: Path, error: Exception) -> ConfigError:
+def _broken(file: Path, raised: Exception | SystemExit) -> ConfigError:
     """The error of a term or total of somebody's own, which may fail in any way."""
+    error = guarded.as_error(raised)
     line = plugins.line_in(file, error)
     where = f"line {line} of {file}" if line else str(file)
     return ConfigError(f"{where} fails: {type(error).__name__}: {clause(error)}", "VIRC_DEBUG=1 shows where")

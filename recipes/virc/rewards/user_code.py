@@ -1,5 +1,6 @@
 """The files of a run that its reward needs on every worker: the user's own Python and the questions to judges."""
 
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from virc.core import plugins
+from virc.core import plugins, processes
 from virc.core.errors import ConfigError
 from virc.rewards import registry as rewards
 from virc.systems.registry import Reward
@@ -58,6 +59,13 @@ def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
         shutil.copyfile(file, to / name)
         hashes[name] = sha256((to / name).read_bytes()).hexdigest()
     return hashes
+
+
+def named(run: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a run's copies of the user's own code name: an engine gets no others of unknown names."""
+    files = (file for each in ("code/*", "sources/*/code/*") for file in run.glob(each) if file.is_file())
+    words = {word for file in files for word in re.findall(r"\w+", file.read_text("utf-8", "replace"))}
+    return {name: given[name] for name in words & given.keys() - set(processes.of_launchers(given))}
 
 
 def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:

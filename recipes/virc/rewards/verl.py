@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from math import nan
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 import msgspec
@@ -98,10 +99,10 @@ async def compute_score(
 
     Returns:
         `score`, and every term by its name, those of all sources; one that does not apply is not a number, and of a
-        rollout it is the mean over the units that it applies to. Beside them, `judge_seconds`, `judge_asked` and
-        `judge_failed`: how long this reward waited for a judge, its questions, and those that got no score; `units`
-        taken, `tool_calls` among them, whether there is an answer (`answered`), and whether every reply was `taken`;
-        `last` is what `compared` reads.
+        rollout it is the mean over the units that it applies to. Beside them, `judge_seconds`, `judge_asked`,
+        `judge_failed` and `judge_score`: how long this reward waited for a judge, its questions, those that got no
+        score, and the mean of the others; `units` taken, `tool_calls` among them, whether there is an answer
+        (`answered`), and whether every reply was `taken`; `last` is what `compared` reads.
 
     Raises:
         ConfigError: the settings cannot be used; or the reward needs of this row what is not there.
@@ -133,6 +134,7 @@ async def compute_score(
         | dict.fromkeys(_ready(settings).terms, nan)
         | {name: each for name, each in terms.items() if each is not None}
         | {"judge_seconds": waited.seconds, "judge_asked": float(waited.asked), "judge_failed": float(waited.unread)}
+        | {"judge_score": fmean(waited.scores) if waited.scores else nan}
         | {"units": float(len(kinds) - kinds.count(None)), "tool_calls": float(kinds.count("tool"))}
         | {"answered": float("answer" in kinds), "taken": float(None not in kinds)}
         | {LAST: msgspec.json.encode((str(data_source), last.known)).decode()}

@@ -50,6 +50,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         judge_wait: how long a reply waited for its judge on average, as a share of the step's time.
         tool_failures: share of tool calls whose tool failed.
         judge_failures: questions to the judge without a verdict.
+        judge_same: 1 where the judge's scores are the same for all replies of a step, eight or more, else 0.
         parts: seconds of a step by what it was spent on.
     """
 
@@ -88,6 +89,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     judge_wait: float | None = None
     tool_failures: float | None = None
     judge_failures: float | None = None
+    judge_same: float | None = None
     parts: dict[str, float] = {}
     learning_rate: float | None = None
     tokens: int | None = None

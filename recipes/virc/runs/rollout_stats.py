@@ -18,6 +18,7 @@ OUT_OF_TOKENS = "no answer within the tokens of a rollout"
 _BESIDE = ("score", "units", "tool_calls", "answered", "taken")  # values of a reward that are not its terms
 _JUDGE = "judge_"
 _EQUAL = 1e-9
+_JUDGED = 8  # replies with a score of which it says something that all are the same
 
 
 class Rollout(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +72,8 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
     failures = [result.failed for result in results if result.call or result.failed]
     waits = [each.values.get(f"{_JUDGE}seconds") for each in rollouts]
     judged = [wait for wait in waits if wait is not None]
+    scores = [each.values.get(f"{_JUDGE}score") for each in rollouts]
+    given = [score for score in scores if score is not None and math.isfinite(score)]
     return {
         **{f"virc/terms/{name}": fmean(each[name] for each in terms if name in each) for name in names},
         "virc/reward_std": pstdev(each.reward for each in rollouts),
@@ -86,6 +89,7 @@ def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
         ),
         **({"virc/judge_seconds": fmean(judged)} if judged else {}),
         **({"virc/tool_failures": fmean(failures)} if failures else {}),
+        **({"virc/judge_same": float(max(given) - min(given) < _EQUAL)} if len(given) >= _JUDGED else {}),
         "virc/judge_failures": sum(each.values.get(f"{_JUDGE}failed") or 0.0 for each in rollouts),
     }
 

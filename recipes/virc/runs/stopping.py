@@ -20,6 +20,7 @@ from virc.runs.status import ended
 _EVERY = 0.2  # seconds between two checks
 _ASK = 2.0  # seconds between two questions to Slurm about a run on another host
 _LOOK = 0.5  # seconds between two questions about a job that is to end
+_LEFT = 20.0  # seconds that the engine of an attempt that was killed gets to save and end
 _JOB = 70.0  # seconds for a Ray job to end
 _ENDING = 120.0  # seconds that Slurm gets to end a job
 
@@ -53,7 +54,7 @@ def cancel(run: Run, state: State, job: Job | None) -> Job | None:
 
 
 def ask(run: Run, state: State, job: Job | None = None) -> None:
-    """Ask a running attempt to save and end; a job that has just started, to end.
+    """Ask a running attempt to save and end; a job that has just started, to end. End an engine whose attempt died.
 
     Args:
         job: of the run, as Slurm knows it.
@@ -66,6 +67,13 @@ def ask(run: Run, state: State, job: Job | None = None) -> None:
         _signal(run, state.pid, signal.SIGTERM)
     elif state.progress == "running" or (job and job.phase == "running"):
         _scancel(run, state, "--batch", "--signal=TERM")  # USR1 would put the job back into the queue
+    elif runs.engine_lives(state):  # it was asked as its attempt was killed
+        end = time.monotonic() + _LEFT
+        while runs.engine_lives(state) and time.monotonic() < end:
+            time.sleep(_EVERY)
+        if runs.engine_lives(state):
+            kill(run, state, job)
+        runs.write_state(run, progress="stopped", pid=None, engine=None)
     else:
         raise _not_running(run, state, job)
 
@@ -156,10 +164,6 @@ def _scancel(run: Run, state: State, *options: str) -> None:
 
 
 def _not_running(run: Run, state: State, job: Job | None) -> ConfigError:
-    if runs.engine_lives(state):
-        return ConfigError(
-            f"{run.name} died, and its engine is still running", f"virc runs stop {run.name} --now ends it"
-        )
     unknown = job is None and state.job is not None and state.progress != "finished"
     hint = f"scancel {state.job} ends its job, if it waits" if unknown else None
     return ConfigError(f"nothing to stop: {ended(run, state)}", hint)

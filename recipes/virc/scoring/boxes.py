@@ -86,17 +86,17 @@ def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
 
 def _as_boxes(given: Any) -> str | None:
     """The hint how boxes are to be written that are one list of all numbers, or outlines of points."""
-    if not isinstance(given, list) or not given:
+    try:
+        is_flat = type(given[0]) in (int, float)
+        lists = [given[at : at + 4] for at in range(0, len(given), 4)] if is_flat else given
+        flat = [[*chain.from_iterable(part if isinstance(part, list) else [part] for part in each)] for each in lists]
+        boxes = [each if len(each) == 4 else [f(each[at::2]) for f in (min, max) for at in (0, 1)] for each in flat]
+        msgspec.convert(boxes, list[Box])
+    except (TypeError, ValueError, LookupError):
         return None
-    is_flat = len(given) % 4 == 0 and all(type(each) in (int, float) for each in given)
-    boxes = []
-    for each in [given[at : at + 4] for at in range(0, len(given), 4)] if is_flat else given:
-        numbers = [*chain.from_iterable(part if isinstance(part, list) else [part] for part in each or ())]
-        if len(numbers) < 4 or len(numbers) % 2 or not all(type(number) in (int, float) for number in numbers):
-            return None
-        xs, ys = numbers[::2], numbers[1::2]
-        boxes.append(numbers if len(numbers) == 4 else [min(xs), min(ys), max(xs), max(ys)])
-    what = "of each outline its left, top, right, bottom" if not is_flat else "a list of four numbers for each box"
+    if any(len(each) < 4 or len(each) % 2 for each in flat):
+        return None
+    what = "a list of four numbers for each box" if is_flat else "of each outline its left, top, right, bottom"
     return f'write {what}: "boxes": {json.dumps(boxes[:3])}'
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 
 import msgspec
 
+from virc.core import processes
 from virc.core.errors import EngineError, SetupError, UsageError, as_virc_error
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
@@ -407,6 +408,8 @@ def _vllm_process(
     assert plan.name
     assert plan.log
     where = (address.url(config), plan.name, config.only_key)
+    if said := processes.withheld(os.environ):
+        report.note(said)
     return vllm_process.started(plan.plan, *where, plan.log, report, on_process)
 
 

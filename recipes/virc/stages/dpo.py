@@ -29,6 +29,7 @@ class Config(sft.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
         label_smoothing: share of pairs that are taken to be the wrong way round; of `sigmoid`.
         simpo_gamma: margin that SimPO asks for.
         chosen_weight, rejected_weight: of the two kinds of replies in KTO.
+        stop_on: signs of ill health that end the run.
     """
 
     loss: Literal["sigmoid", "kto", "orpo", "simpo"] = "sigmoid"
@@ -39,6 +40,7 @@ class Config(sft.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simpo_gamma: NotNegative = 0.5
     chosen_weight: Positive = 1.0
     rejected_weight: Positive = 1.0
+    stop_on: tuple[sft.OfPairs, ...] = ()  # type: ignore[assignment]  # more of them than for other rows
 
     @property
     def referred(self) -> bool:

@@ -1,6 +1,6 @@
 """Supervised fine-tuning: the settings of a stage. `engines/llamafactory/plan.py` turns them into the engine's keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import msgspec
@@ -13,6 +13,18 @@ from virc.core.errors import ConfigError
 Part = Literal["vision", "projector", "language"]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+GpuNumbers = tuple[Annotated[int, Meta(ge=0)], ...]
+Supervised = Literal["loss", "gradient"]
+OfPairs = Literal["loss", "gradient", "pairs", "chosen"]
+OfRollouts = Literal[
+    "tools", "tool_failures", "variance", "length", "format", "judge", "correlation", "entropy", "kl", "reward",
+    "gradient",
+]  # fmt: skip
+Health = Literal[OfPairs, OfRollouts]
+SIGNS: Mapping[str, tuple[Health, ...]] = {
+    "sft": get_args(Supervised), "dpo": get_args(OfPairs), "rl": get_args(OfRollouts)
+}  # fmt: skip
+"""What a run is watched for, by the kind of its stage; `training.health` says when each is amiss."""
 
 
 class Lora(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +64,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     variant: dict[str, str] = {}
     order: Literal["shuffled", "written"] = "shuffled"
     curriculum: Curriculum | None = None
+    stop_on: tuple[Health, ...] = ()
 
     @property
     def fixed_order(self) -> bool:
@@ -96,10 +109,12 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         device: where it runs.
         devices: processes a node, one for each GPU.
         nodes: machines.
+        gpus: numbers of the GPUs that are taken on each node, among those that it shows; None: the first ones.
         loaders: processes that read images, for each device.
         save_steps: optimizer steps between checkpoints, or `epoch`.
         save_total_limit: newest checkpoints to keep; None: all. The newest two can be resumed from.
         log_every: optimizer steps between two lines of metrics.
+        stop_on: signs of ill health that end the run.
         trackers: where LLaMA-Factory also reports: tensorboard, wandb, swanlab.
         seed: of the order of rows and of dropout.
         engine: further keys for LLaMA-Factory, by its own names.
@@ -129,10 +144,12 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     device: Literal["cuda", "cpu"] = "cuda"
     devices: Count = 8
     nodes: Count = 1
+    gpus: GpuNumbers | None = None
     loaders: Annotated[int, Meta(ge=0)] = 8
     save_steps: Count | Literal["epoch"] = "epoch"
     save_total_limit: Count | None = None
     log_every: Count = 10
+    stop_on: tuple[Supervised, ...] = ()
     trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 42
     engine: dict[str, Any] = {}
@@ -182,6 +199,17 @@ def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Fault]:
             yield Fault((setting,), error.message, error.hint)
 
 
+def of_gpus(config: Any) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with the GPUs that a stage of any kind names; CUDA shows none where one is named twice."""
+    if config.gpus is None:
+        return
+    if config.device == "cpu":
+        yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
+    elif not len(config.gpus) == (different := len(set(config.gpus))) == config.devices:
+        wrong = f"gpus names {different} different GPUs, and devices is {config.devices}"
+        yield "gpus", wrong + "; each is named once" * (different < len(config.gpus)), f"devices: {different}"
+
+
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
     if config.zero and config.devices * config.nodes == 1 and not config.offload:
         yield "zero", f"zero {config.zero} spreads over devices, and there is only one", "zero: 0"
@@ -196,6 +224,7 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
             yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
         if config.attention == "fa2":
             yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
+    yield from of_gpus(config)
     if config.min_pixels > config.max_pixels:
         wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
         yield "min_pixels", wrong, "min_pixels: 3136"

@@ -8,18 +8,26 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.cluster import jobs, slurm, submitting
+from virc.cluster import check, jobs, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
+from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
+from virc.core.processes import in_job
 from virc.envs import hardware
+from virc.models import sizes
 from virc.runs import run as runs
+from virc.runs.checkpoints import FORMATS
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.training import inputs, job_judge, prepare
+from virc.systems.kinds import runs_in
+from virc.training import changes, inputs, job_judge, prepare
 from virc.training.attempt import attempt, hold_notice
+from virc.training.estimate.needs import PEAK, UTILISATION, estimate
+from virc.training.extend import refuse_few_gpus
+from virc.training.prepare import PreparedRun
 from virc.training.request import TrainRequest
 
 Launcher = Literal["local", "slurm", "ray"]
@@ -41,6 +49,7 @@ def train(
     base: str | Path | None = None,
     name: str | None = None,
     resume: bool = False,
+    rows_changed: bool = False,
     folder: str | Path | None = None,
     on_progress: Callable[[Event], None] | None = None,
     launcher: Launcher = "local",
@@ -60,6 +69,7 @@ def train(
         base: a model or run to start from instead.
         name: of the run.
         resume: resume the run of that name, else the newest of the stage that has not finished.
+        rows_changed: resume though files of its rows or images have changed, once they are checked again.
         folder: the workspace, with `runs/`, `models/` and `data/`; default: the current folder.
         on_progress: gets every event, among them a `RunEvent` and a `StepEvent` for each logged step.
         launcher: `slurm` submits a job, `ray` runs on a Ray cluster.
@@ -82,10 +92,14 @@ def train(
     if resume:
         run = _to_resume(system, stage, name, workspace)
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
+        if rows_changed:
+            prepare.check_again(run, None if system == systems.DEFAULT else system, report)
         if runs.info(run).launcher != "slurm":
             submitting.refuse_site(run, Path(site) if site else None)
         if ray_address:
             jobs.move(run, ray_address)
+    elif rows_changed:
+        raise UsageError("rows of a run that is begun have not changed", "--resume --rows-changed")
     elif stage is None:
         raise UsageError("no stage is named", f"virc systems show {system}")
     else:
@@ -95,12 +109,15 @@ def train(
             base=None if base is None else str(base), name=name, workspace=workspace, **options,
         )  # fmt: skip
         run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
-    inside = slurm.in_job(os.environ)
+    inside = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or inside:
+        if resume and runs.info(run).launcher == "local":
+            refuse_few_gpus(run)
         _train(run, inside, report)
         return run
     if resume:
         submitting.check_free(run, submit)
+        changes.check(run)
         kept = msgspec.to_builtins(inputs.config_of(runs.info(run)))
         submitting.renew(run, kept, Path(site) if site else None, report)
     if submit:
@@ -143,6 +160,8 @@ def _begin(
         )
         prepare.check_rows(found, report)
         prepare.check_machine(found, here, begun_by, report)
+        if isinstance(target, Site):
+            _check_site(found, target, jobs.site_file(site))
         cluster = msgspec.to_builtins(target) if target else {}
         file = jobs.site_file(site) if begun_by == "slurm" else None
         info = prepare.write(run, partial, found, begun_by, cluster, file)
@@ -151,6 +170,19 @@ def _begin(
     text = f"{run.name}: {found.result.rows} rows, from {found.base.name}, in {run.folder}"
     report.send(RunEvent("note", text, run=run))
     return run
+
+
+def _check_site(found: PreparedRun, site: Site, file: str) -> None:
+    """Hold a site against what the stage needs, its time against that of the fastest GPUs. Raises SetupError."""
+    config, result, shape = found.resolved.config, found.result, sizes.of_folder(found.base.folder)
+    fastest = max(PEAK, key=lambda name: PEAK[name])
+    needed = estimate(config, shape, result.longest, result.rows, result.total, gpu=fastest)
+    soonest = None
+    if needed.gpu_hours and needed.steps:
+        on_request = FORMATS[runs_in(found.resolved.kind).engine].SAVES_WHEN_ASKED
+        share = (1 if on_request else min(config.save_steps, needed.steps)) / needed.steps
+        soonest = needed.gpu_hours * UTILISATION * share * 3600 / (config.devices * config.nodes)
+    check.check_need(site, file, msgspec.to_builtins(config), needed.host_gib, soonest)
 
 
 def _train(run: Run, job: str | None, report: Reporter) -> None:
@@ -171,7 +203,7 @@ def _train(run: Run, job: str | None, report: Reporter) -> None:
     saved += f", {ended.lost} step{'s' * (ended.lost > 1)} lost" if ended.lost else ""
     again = f"virc train --resume --name {run.name} " + ("resumes it" if ended.step else "starts again")
     if ended.unhealthy and ended.signal is None:
-        raise EngineError(f"stopped: {ended.unhealthy}; {saved}", again)
+        raise EngineError(f"stopped: {ended.unhealthy}; {saved}", f"virc runs diagnose {run.name} says why; {again}")
     report.note(f"stopped, {saved}; {again}")
     if ended.signal == signal.SIGTERM:
         signal.raise_signal(signal.SIGTERM)  # the caller's handler tells it from Ctrl-C

@@ -25,6 +25,7 @@ from virc.engines.llamafactory import resume
 from virc.engines.registry import Planner
 from virc.envs import environment as environments
 from virc.envs import making
+from virc.rewards import user_code
 from virc.runs import attempts, leftovers
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
@@ -43,7 +44,8 @@ _SIGKILL = 9  # `signal` has no name for it on Windows
 _KILLED = 128 + _SIGKILL  # how srun and shells say that a process was killed
 _FORMER_JOB = 600.0  # seconds that a job waits for what it started on a node that Slurm has lost
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
-_SILENT = 120.0  # seconds that a silent engine gets to end by itself; a Ray job takes up to 90
+_ENDS = 10.0  # seconds that an engine gets to end by itself, besides two of its longest steps where it saves
+_RAY_ENDS = 120.0  # as many for a Ray job, which takes up to 90
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -122,8 +124,8 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
     step = step_of(run, place.resume) if place.resume else 0
     if step:
         report.note(f"resuming from step {step}")
-    if not job and (others := jobs.of_launchers(os.environ)):
-        report.note(f"the engine is not given {', '.join(others)}, which another launcher has set in this shell")
+    if said := processes.withheld(os.environ):
+        report.note(said)
     attempts.write(run, Attempt(number=number, began=_now()))
     return plan, step
 
@@ -144,7 +146,8 @@ def _trained(
     run: Run, plan: Plan, number: int, step: int, job: str | None, report: Reporter
 ) -> tuple[int, int | None, Follower]:
     """Run the engine; returns its exit code, the signal that asked it to end, and its follower."""
-    marked = msgspec.structs.replace(plan.step, env={**plan.step.env, **leftovers.mark(run)})
+    env = {**user_code.named(run.folder, os.environ), **plan.step.env, **leftovers.mark(run)}
+    marked = msgspec.structs.replace(plan.step, env=env)
     info = runs.info(run)
     with _signals() as asked, judge.served(run, info, number, job, asked, report) as serving:
         follower = Follower(run, info, number, step, report)  # from here on the engine is looked after
@@ -168,13 +171,21 @@ def _watch(
             serving.check()
         if (asked or follower.watch.reason or follower.silence.reason) and not ending:
             ending = True
+            follower.silence.begin_end()
             process.ask_to_save()
             report.note(_ending(run, asked, follower.silence.reason))
         if signal.SIGINT in asked[1:]:
             raise KeyboardInterrupt
-        if follower.silence.over(_SILENT) or slurm.lost(run.attempt(number)):
+        if (ending and follower.silence.over(_time_to_end(run, follower))) or slurm.lost(run.attempt(number)):
             process.end()
     return code
+
+
+def _time_to_end(run: Run, follower: Follower) -> float:
+    """Seconds without a sign of life after which an engine that was asked to end is ended."""
+    if runs.info(run).launcher == "ray":
+        return _RAY_ENDS
+    return _ENDS + 2 * follower.silence.longest * (follower.started and format_of(run).SAVES_WHEN_ASKED)
 
 
 def _ending(run: Run, asked: list[int], silent: str | None) -> str:

@@ -47,6 +47,7 @@ class Follower:
         step, total: optimizer steps done and to do, as far as the engine has logged them.
         watch: over the run's health.
         silence: of its engine.
+        started: whether this attempt has made a step.
     """
 
     def __init__(self, run: Run, info: Info, attempt: int, step: int, report: Reporter) -> None:
@@ -68,7 +69,7 @@ class Follower:
         self.silence = Silence(run, info, run.log(attempt), known)
         self._began = self._alive = self._phase_began = time.monotonic()
         self._before = state.seconds
-        self._tool_failed = self._checked = self._failing = self._started = False
+        self._tool_failed = self._checked = self._failing = self.started = False
 
     def poll(self) -> None:
         """Take in what is new; what cannot be written, on a full disk say, is tried again at the next poll.
@@ -84,7 +85,7 @@ class Follower:
             self._failing = True
         else:
             self._failing = False
-        self.silence.look(starting=not self._started and len(self._startup) > 1)
+        self.silence.look(starting=not self.started and len(self._startup) > 1)
 
     def _poll(self) -> None:
         while (line := next(self._log_lines)) is not None:
@@ -96,7 +97,7 @@ class Follower:
         if self._new:
             self._take()
         elif now - self._alive < runs.SIGN_OF_LIFE:
-            if self._startup and not self._started:
+            if self._startup and not self.started:
                 phase, count = self._startup[0], len(self._log.STARTUP)
                 place = f"{count - len(self._startup) + 1}/{count} " if count > 1 else ""
                 self._report.progress(f"{place}{phase.name}, {now - self._phase_began:.0f} s; usually {phase.usual}")
@@ -111,7 +112,7 @@ class Follower:
             self._tool_failed = True
             self._report.warn(failure[1])
         done = max((at for at, phase in enumerate(self._startup, 1) if re.search(phase.ends, line)), default=0)
-        if done and not self._started:
+        if done and not self.started:
             names = " and ".join(phase.name for phase in self._startup[:done])
             self._startup, now = self._startup[done:], time.monotonic()
             self._report.note(f"{names}: done in {duration(now - self._phase_began)}")
@@ -129,7 +130,7 @@ class Follower:
         return self._before + time.monotonic() - self._began
 
     def _take(self) -> None:
-        new, self._started = self._new, True
+        new, self.started = self._new, True
         if not self._checked:
             log = self._run.log(self._attempt)
             self._log.started(log, self._info, self._first)

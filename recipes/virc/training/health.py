@@ -1,21 +1,47 @@
-"""Signs that a run of RL goes wrong, found in its metrics; `health.jsonl` records when each began and ended."""
+"""Signs that a run goes wrong, found in its metrics; `health.jsonl` records when each began and ended."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from statistics import fmean
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Any
 
 import msgspec
 
 from virc.core.events import Reporter
 from virc.core.files import write_whole
+from virc.reasoning.protocol import FILE_NAME
 from virc.runs.metrics import Metric, diverged, lines_of, metrics
 from virc.runs.run import Info, Run
-from virc.stages.rl import Health
+from virc.stages.sft import Health
 
 FILE = "health.jsonl"
 _FIRST, _RECENT = 5, 3  # steps that later ones are compared with, and the newest steps whose mean is compared
 _RISE = 0.1
 _RECENT_LOSSES = 20  # logged steps whose mean is the loss at the end of a run
 _GAP = 0.1  # nats a token; below that held-out rows are known as well
+
+# Thresholds of signs. Where no source is named, the value is ours: none of the healthy curves of the tests reaches it.
+_FEWER_CALLS = 0.5  # of those in the first steps
+_NO_CALLS = 0.01  # tool calls a reply; a share of the replies that is too small to be rewarded into more
+_SAME = 0.8  # of groups; DAPO (Yu et al., 2025) draws these again, which takes five times the rollouts then
+_CUT = 0.2  # of replies
+_AT_TURNS = 0.95  # of `max_turns`, as the mean of all replies
+_CORRELATION = 0.99  # ours; the measure is MiniMax-M1's (2506.13585), as verl computes it
+_COLLAPSED, _ENTROPY = 0.1, 0.05  # of the first, and nats: Cui et al. (2505.22617) lose .73 while they still gain
+_SOLVED = 0.9  # of the best reply's reward: there entropy has nothing left to find
+_NOISE, _NATS = 3, 1.0  # times the first entropy, and nats above it
+_KL = 0.5  # nats a token: the 10 nats a reply of TRL's FAQ, for one of 20 tokens; longer ones may be further away
+_WINDOW = 5  # logged steps whose mean is the best so far
+_FALL = 0.5  # of the best reward
+_HELD_OUT_FALL = 0.25  # of the best validation, three times in a row, while the reward is above what it was then
+_SPREADS = 4  # standard deviations of a step; the best and the worst of a thousand windows are 3 apart
+_LOSS = 1.5  # times the lowest mean
+_FEWEST = 10  # logged steps that newer ones are held against
+_GRADIENT = 10  # times the median of all before; a run of `tiny` ends at a tenth of its first
+_TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3  # of pairs; a model that knows neither side is right in .5 of them
+_CHOSEN, _CHOSEN_OVER_MARGIN = -5.0, 5  # published runs of zephyr-7b-dpo-full (beta .1) end at -1.3 to -2.7
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -61,32 +87,148 @@ def _write(run: Run, all_notes: Iterable[Note]) -> None:
     write_whole(run.folder / FILE, b"".join(msgspec.json.encode(note) + b"\n" for note in all_notes))
 
 
-def signs(metrics: Sequence[Metric]) -> dict[Health, str]:
-    """The signs after the last step of a run's metrics, each with a sentence that gives numbers."""
-    steps = [metric for metric in metrics if metric.response_length is not None]
-    return dict(_found(steps)) if steps else {}
+def signs(
+    metrics: Sequence[Metric], settings: Mapping[str, Any] | None = None, with_tools: bool = False
+) -> dict[Health, str]:
+    """The signs after the last step of a run's metrics, each with a sentence that gives numbers.
+
+    Args:
+        settings: of the stage; what is held against a setting is no sign without it.
+        with_tools: whether the chat protocol has tools.
+    """
+    steps, known = [metric for metric in metrics if not metric.aside and metric.main is not None], settings or {}
+    if not steps:
+        return {}
+    found = [*_of_gradients(steps, known)]
+    if steps[-1].response_length is None:
+        return dict([*_of_losses(steps, known), *_of_pairs(steps, known), *found])
+    validated = [metric for metric in metrics if metric.validation is not None]
+    found = [*_of_replies(steps, known), *_of_policy(steps), *found, *_of_services(steps)]
+    return dict([*_of_calls(steps, with_tools), *_of_reward(steps, validated, known), *found])
 
 
-def _found(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
+def _of_calls(steps: Sequence[Metric], with_tools: bool) -> Iterator[tuple[Health, str]]:
     first, recent = _first(steps, "tool_calls"), _recent(steps, "tool_calls")
-    if first is not None and recent is not None and recent < first / 2:
+    if first is None or recent is None:
+        return
+    noise = _SPREADS * _spread(values_of(steps[:-_RECENT], "tool_calls"))
+    if with_tools and max(first, recent) < _NO_CALLS:
+        yield "tools", f"replies call no tool: {recent:.2g} calls a reply since the first step"
+    elif first - recent > max(first * _FEWER_CALLS, noise):
         yield "tools", f"tool calls a reply fell to {recent:.2g}, from {first:.2g} in the first {_FIRST} steps"
-    same, cut = _recent(steps, "same"), _recent(steps, "cut")
-    if same is not None and same > 0.8:
+
+
+def _of_replies(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+    same, cut, turns = (_recent(steps, field) or 0.0 for field in ("same", "cut", "turns"))
+    if same > _SAME:
         yield "variance", f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
-    if cut is not None and cut > 0.2:
+    limit = settings.get("max_turns", 0) if settings.get("rollout") == "multi_turn" else 0
+    if cut > _CUT:
         yield "length", f"{cut:.0%} of replies are cut at the length limit"
+    elif limit > 1 and turns > limit * _AT_TURNS:
+        yield "length", f"replies take {turns:.1f} of {limit} turns on average"
     first, recent = _first(steps, "malformed"), _recent(steps, "malformed")
     if first is not None and recent is not None and recent > first + _RISE:
         yield "format", f"{recent:.0%} of replies are not in the format, from {first:.0%} in the first {_FIRST} steps"
+
+
+def _of_reward(
+    steps: Sequence[Metric], validated: Sequence[Metric], settings: Mapping[str, Any]
+) -> Iterator[tuple[Health, str]]:
+    """Whether the reward fell, or rises alone; a curriculum may give harder rows."""
+    rewards = values_of(steps, "reward")
+    before, recent = rewards[:-_WINDOW], fmean(rewards[-_WINDOW:])
+    if settings.get("curriculum") or len(before) < _WINDOW:
+        return
+    best = max(_means(before))
+    if best - recent > max(abs(best) * _FALL, _SPREADS * _spread(before)):
+        yield "reward", f"the reward fell to {recent:.3g}, from {best:.3g}"
+        return
+    scores = values_of(validated, "validation")
+    top = max(scores, default=0.0)
+    last = scores[scores.index(top) + 1 :][-_RECENT:] if top > 0 else []
+    if len(last) < _RECENT or top - max(last) <= max(top * _HELD_OUT_FALL, _SPREADS * _spread(scores)):
+        return
+    at = validated[scores.index(top)].step
+    if recent > (_mean([step for step in steps if step.step <= at][-_WINDOW:], "reward") or recent - 1):
+        says = f"the reward rose to {recent:.3g}, while that of validation rows fell"
+        yield "reward", f"{says} to {last[-1]:.3g}, from {top:.3g} at step {at}"
+
+
+def _of_policy(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
+    first, recent = _first(steps, "entropy"), _recent(steps, "entropy")
+    solved = (_recent(steps, "reward") or 0.0) >= _SOLVED * (_recent(steps, "reward_max") or math.inf)
+    if first is not None and recent is not None:
+        says = f"entropy {{}} to {recent:.2g} nats a token, from {first:.2g} in the first {_FIRST} steps"
+        if recent < min(first * _COLLAPSED, _ENTROPY) and not solved:
+            yield "entropy", says.format("fell")
+        elif recent > max(first * _NOISE, first + _NATS):
+            yield "entropy", says.format("rose")
+    if (distance := _recent(steps, "kl") or 0.0) > _KL:
+        yield "kl", f"the policy is {distance:.2g} nats a token away from its base"
+
+
+def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
+    """Signs of tools, judge and sampler, which do not depend on what is learnt."""
     if failed := steps[-1].tool_failures:
         yield "tool_failures", f"the tool failed in {failed:.0%} of a step's calls"
-    failures, now = steps[-1].judge_failures, steps[-1].correlation
-    if failures:
+    if failures := steps[-1].judge_failures:
         yield "judge", f"the judge gave no verdict on {failures:.0f} questions of a step"
-    if now is not None and now < 0.99:
+    elif len(steps) >= _FIRST and all(step.judge_same == 1 for step in steps[-_FIRST:]):
+        yield "judge", f"the judge gave all replies of the newest {_FIRST} steps the same score"
+    if (now := steps[-1].correlation) is not None and now < _CORRELATION:
         other = f"the rollout engine's probabilities correlate with the trainer's at {now:.4f}: it uses other weights"
         yield "correlation", other
+
+
+def _of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+    """Whether the newest losses all are above the lowest; a curriculum may give harder rows."""
+    losses = values_of(steps, "loss")
+    before, recent = losses[:-_RECENT], min(losses[-_RECENT:])
+    if len(before) < _FEWEST or settings.get("curriculum"):
+        return
+    lowest = min(_means(before))
+    if recent - lowest > max(lowest * (_LOSS - 1), _GAP, _SPREADS * _spread(before)):
+        yield "loss", f"the loss rose to {recent:.3g}, from {lowest:.3g}"
+
+
+def _of_pairs(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+    pairs = values_of(steps, "accuracy")
+    if settings.get("loss") not in ("sigmoid", "kto"):  # rewards of the others have no base to be compared with
+        return
+    chosen, margin = (_mean(steps[-_FEWEST:], field) or 0.0 for field in ("chosen_reward", "margin"))
+    if chosen < min(_CHOSEN, -_CHOSEN_OVER_MARGIN * margin):
+        yield "chosen", f"the better replies fall with the worse: reward {chosen:.3g}, margin {margin:.3g}"
+    if len(pairs) < _FEWEST:
+        return
+    begun, now = fmean(pairs[:_FEWEST]), fmean(pairs[_FEWEST:] or pairs)
+    if begun >= _TOLD_APART:
+        yield "pairs", f"{begun:.0%} of pairs are told apart in the first {_FEWEST} logged steps"
+    elif max(begun, now) <= _UNTOLD or (len(pairs) >= 3 * _FEWEST and now < _REVERSED and margin < 0):
+        yield "pairs", f"the better reply has the higher reward in {now:.0%} of pairs"
+
+
+def _of_gradients(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+    """Whether they grow; of one that is short enough nothing is taken."""
+    norms = values_of(steps, "grad_norm")
+    before, recent = norms[:-_RECENT], min(norms[-_RECENT:], default=0.0)
+    if len(before) >= _FEWEST and recent > max(_GRADIENT * median(before), settings.get("max_grad_norm", 1.0)):
+        yield "gradient", f"the gradient's norm rose to {recent:.3g}, from {median(before):.3g}"
+
+
+def values_of(steps: Sequence[Metric], field: str) -> list[float]:
+    """What steps have measured of it, in order."""
+    return [value for step in steps if (value := getattr(step, field)) is not None]
+
+
+def _means(values: Sequence[float]) -> list[float]:
+    """The mean of each window."""
+    return [fmean(values[at : at + _WINDOW]) for at in range(len(values) - _WINDOW + 1)]
+
+
+def _spread(values: Sequence[float]) -> float:
+    """The standard deviation of a step around its neighbours: a trend is none."""
+    return (fmean((after - before) ** 2 for before, after in pairwise(values)) / 2) ** 0.5 if values[1:] else 0.0
 
 
 def _first(steps: Sequence[Metric], field: str) -> float | None:
@@ -101,8 +243,16 @@ def _recent(steps: Sequence[Metric], field: str) -> float | None:
 
 
 def _mean(steps: Sequence[Metric], field: str) -> float | None:
-    values = [value for step in steps if (value := getattr(step, field)) is not None]
+    values = values_of(steps, field)
     return fmean(values) if values else None
+
+
+def has_tools(run: Run) -> bool:
+    """Whether the run's chat protocol has tools."""
+    try:
+        return bool(json.loads((run.folder / FILE_NAME).read_bytes()).get("tools"))
+    except (OSError, ValueError):
+        return False
 
 
 def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
@@ -140,7 +290,8 @@ class Watch:
     """
 
     def __init__(self, run: Run, info: Info, known: Sequence[Metric], report: Reporter) -> None:
-        self._run, self._stop_on, self._report = run, info.settings.get("stop_on") or (), report
+        self._run, self._settings, self._report, self._with_tools = run, info.settings, report, has_tools(run)
+        self._stop_on = info.settings.get("stop_on") or ()
         self._max_tool_failures = info.settings.get("max_tool_failures", 1.0)
         self._metrics = list(known)
         self._active = active(run)
@@ -150,11 +301,11 @@ class Watch:
         """Take in further steps."""
         for metric in new:
             self._metrics.append(metric)
-            if metric.response_length is not None:
+            if not metric.aside:
                 self._check(metric.step)
 
     def _check(self, step: int) -> None:
-        found = signs(self._metrics)
+        found = signs(self._metrics, self._settings, self._with_tools)
         begun = {sign: says for sign, says in found.items() if sign not in self._active}
         over = [sign for sign in self._active if sign not in found]
         new = [Note(step, sign, True, says) for sign, says in begun.items()]

@@ -2,8 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -30,9 +28,12 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
+from virc.training import changes
 
 REWARD = sources.REWARD
 """The settings of a run's reward, in its folder; for RL."""
+_QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
+"""Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -108,6 +109,30 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
             wrong = f"no layer of {base.name} that is trained ends with {plain(target, 40)} (lora.targets)"
             raise ConfigError(wrong, did_you_mean(target, ends, f"known are {', '.join(ends)}"))
     return resolved
+
+
+def check_weights(found: Base) -> None:
+    """Read the headers of the weights.
+
+    Raises:
+        ConfigError: files are missing or damaged, or the weights are pickled or quantized: no engine trains them.
+    """
+    kinds, folder, again = set[str](), found.folder, "fetch or copy it again, or name another base: --from MODEL"
+    for name in checkpoint.weight_files(folder):
+        if not is_file(folder / name):
+            raise ConfigError(f"{folder} is incomplete: {name} is missing", again)
+        try:
+            kinds |= {kind for kind, shape, _ in checkpoint.tensors(folder / name).values() if len(shape) > 1}
+        except ConfigError as error:
+            raise ConfigError(error.message, again) from error
+    settings = checkpoint.read_json(folder / "config.json")
+    parts = [each for each in (settings, settings.get("text_config")) if isinstance(each, dict)]
+    about = [each["quantization_config"] for each in parts if each.get("quantization_config")]
+    if about or kinds & _QUANTIZED:
+        named = next((each.get("quant_method") for each in about if isinstance(each, dict)), None)
+        method = plain(str(named or ", ".join(sorted(kinds & _QUANTIZED))), 40)
+        hint = "--from the model before that; --with lora --set engine.quantization_bit=4 quantizes it as it is read"
+        raise ConfigError(f"{found.name} is quantized ({method}), which cannot be trained", hint)
 
 
 def rows(resolved: Resolved, workspace: Path) -> Source:
@@ -314,35 +339,27 @@ def check_trained(info: Info, found: int | None) -> None:
 
 
 def still_there(run: Run, info: Info) -> None:
-    """Check that what a run was begun with is where it was.
+    """Check that what a run was begun with is as it was.
 
     Raises:
-        ConfigError: weights, rows or images of rows are gone.
+        ConfigError: weights, rows or images of rows are gone, or files have changed.
         DataError: a file of rows cannot be read any more.
         SetupError: the interpreter is gone.
     """
     weights = Path(info.base) / "config.json"
     adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
     rows = [Path(file) for file in (info.data, info.validation) if file]
-    for path in chain((weights, *adapter, *rows), *map(_images, rows)):
+    for path in chain(
+        (weights, *adapter, *rows), *map(changes.images, [] if is_file(run.folder / changes.FILE) else rows)
+    ):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
+    changes.check(run)
     if not is_file(info.python):
         raise SetupError(
             f"{run.name} was begun with the environment of {info.python}, which is gone",
             f"virc env create {runs_in(info.kind).environment} --device {info.device}",
         )
-
-
-def _images(file: Path) -> Iterator[Path]:
-    """The images of the rows of a file, each once: an engine needs minutes to miss one."""
-    source, seen = only_source(file), set[str]()
-    for row in get(source.format).read(source):
-        for picture in row.record.images if row.record else ():
-            if picture.data is None and picture.name not in seen:
-                seen.add(picture.name)
-                with suppress(OSError):
-                    yield msgspec.structs.replace(picture, confined=False).path()
 
 
 def place_of(info: Info, run: Run, attempt: int) -> Place:

@@ -28,12 +28,14 @@ from virc.models.chat_protocol import read_protocol
 from virc.models.registry import Weights
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import user_code
+from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
+from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
-from virc.training import inputs, rl_setup, tool_packages, trackers
+from virc.training import changes, inputs, rl_setup, tool_packages, trackers
 from virc.training.estimate import fits
 from virc.training.estimate.needs import USUAL, Estimate, estimate
 from virc.training.inputs import Base
@@ -78,6 +80,7 @@ def prepare(
     config = resolved.config
     fits.refuse_no_judge(config, resolved.system.overlays)
     base = inputs.base(resolved, request.workspace)
+    inputs.check_weights(base)
     resolved = inputs.with_adapter(resolved, base)
     config = resolved.config
     if gone := left_out(Path(config.data)):
@@ -215,7 +218,43 @@ def write(
     packages = _packages(prepared.environment, prepared.python)
     lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
     write_whole(partial / "environment.txt", "".join(lines).encode())
+    changes.keep(run, info, partial)
     return info
+
+
+def check_again(run: Run, system: str | None, report: Reporter) -> None:
+    """Check the rows of a run anew, which have changed, and go on with them as they are.
+
+    Args:
+        system: its file, where it is no installed one.
+
+    Raises:
+        VircError: they cannot be trained on, or more than rows and images has changed.
+    """
+    changes.check(run, accepted=("rows", "images"))
+    info = runs.info(run)
+    config = msgspec.structs.replace(inputs.config_of(info), base=info.adapter or info.base, after=None)
+    resolved = Resolved(systems.get(system or info.system), info.stage, config, info.origins, info.overlays)
+    request = TrainRequest(
+        system=resolved.system.called, stage=info.stage, ignore=info.ignore, workspace=run.workspace,
+        protocol=None if info.kind == "rl" else run.folder / FILE_NAME,
+    )  # fmt: skip
+    home = run.folder / "data"
+    with attempts.alone(run), scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
+        found = prepare(request, resolved, partial / "data", None, report, home=home)
+        check_rows(found, report)
+        if (partial / "data").is_dir():
+            shutil.rmtree(home, ignore_errors=True)
+            (partial / "data").rename(home)
+        result = found.result
+        file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
+        info = msgspec.structs.replace(
+            info, data=file, media=media, dataset=result.dataset, entry=result.entry, rows=result.rows,
+            longest=result.longest,
+        )  # fmt: skip
+        write_json(run.folder / "run.json", info)
+        changes.keep(run, info, run.folder)
+    report.note(f"{run.name} goes on with {result.rows} rows as they are now")
 
 
 def moved(path: Path, partial: Path, home: Path) -> Path:
@@ -308,7 +347,7 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
     hint = f"{fits} makes rows that fit; {no_use}" if at_limit else f"--set max_pixels={own}, or {fits}"
     if result.protocol.coordinates != "pixel":
         report.note(f"{shrunk}: they are shown smaller")
-    elif result.protocol.tools:
+    elif result.protocol.tools and result.boxed:
         raise DataError(f"{shrunk}: they would be shown smaller, and boxes in pixels would not fit them", hint)
     else:
         report.warn(f"{shrunk}: they are shown smaller, and boxes in pixels, if replies have some, do not fit", hint)
@@ -349,7 +388,8 @@ def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
 def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
     """What the stage needs, counted for its rows."""
     resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
-    gpu = here.gpus[0].name if here.gpus else USUAL
+    first = (resolved.config.gpus or (0,))[0]
+    gpu = here.gpus[first].name if first < len(here.gpus) else USUAL
     return estimate(resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu)
 
 

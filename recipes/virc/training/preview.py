@@ -3,6 +3,7 @@
 What is missing on this machine (environment, weights, rows) is listed, and named in the plan where it would be.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +14,11 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from virc.cluster import check as slurm_check
 from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
+from virc.cluster.site import Site
+from virc.core import processes
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
@@ -96,8 +100,9 @@ def preview(
     missing: list[VircError] = []
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
+    if whole := not missing:
+        inputs.check_weights(base)
     resolved = inputs.with_adapter(resolved, base)
-    whole = not missing
     python = environments.interpreter(environment := prepare.environment_of(resolved))
     if python is None:
         unmade = f"the environment {environment.name} has not been made"
@@ -117,7 +122,7 @@ def preview(
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
-    plan = msgspec.structs.replace(plan, files={**plan.files, **read})
+    plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **read})
     if target:
         future = Run(place.files.parents[1])
         plan = jobs.preview(plan, future, resolved, place, pinned(environment), target)
@@ -125,8 +130,8 @@ def preview(
             submitting.try_job(plan, future, place, target, site, report)
         except SetupError as error:
             missing.append(error)
-    else:
-        plan = jobs.here(plan)
+    elif said := processes.withheld(os.environ):
+        report.note(said)
     there = source if is_file(source.file) else None
     with _noted(missing):
         trackers.check(resolved)
@@ -138,7 +143,16 @@ def preview(
     here = None if target else hardware.find(request.workspace)
     shape = _shape(resolved, base)
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
+    with _noted(missing):
+        _check_site(target, site, resolved, needed)
     return Preview(resolved, plan, shape, needed, here, missing, result)
+
+
+def _check_site(target: Target | None, site: Path | None, resolved: Resolved, needed: Estimate | None) -> None:
+    """Hold a site against what the stage needs. Raises SetupError."""
+    if isinstance(target, Site):
+        host_gib = needed.host_gib if needed else 0.0
+        slurm_check.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Two optimizer steps on the longest rows of a stage, and what they took. No run is left."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from virc.core.plan import write_files
 from virc.engines import registry as engines
 from virc.envs import hardware
 from virc.envs.hardware import Machine
+from virc.rewards import user_code
 from virc.runs.run import FOLDER, Run
 from virc.stages.resolve import Resolved
 from virc.training import inputs, prepare
@@ -90,7 +92,8 @@ def _measured(prepared: PreparedRun, folder: Path, report: Reporter) -> tuple[fl
     plan = engine.plan(prepared.resolved.config, place, {}, {})
     write_files(plan)
     log, began, most = run.log(1), time.monotonic(), 0.0
-    with processes.started(plan.step, log) as process:
+    env = {**user_code.named(folder, os.environ), **plan.step.env}
+    with processes.started(msgspec.structs.replace(plan.step, env=env), log) as process:
         while (code := process.wait(_POLL)) is None:
             report.progress(f"{_STEPS} steps on the longest rows, {time.monotonic() - began:.0f} s")
             most = max(most, processes.memory_of_tree(process.pid) if kind == "rl" else 0.0)

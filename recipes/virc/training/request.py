@@ -81,11 +81,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     def _given(self, kind: str) -> dict[str, Any]:
         """The settings that are options; `UsageError` where one does not apply to stages of that kind."""
-        of_rl = {
-            "--judge-endpoint": self.judge_endpoint or self.judge_endpoints,
-            "--stop-on": self.stop_on,
-            "--tools": self.tools,
-        }
+        of_rl = {"--judge-endpoint": self.judge_endpoint or self.judge_endpoints, "--tools": self.tools}
         foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
         if foreign:
             raise UsageError(f"{foreign} is for stages of kind rl, and {self.stage} is of kind {kind}")

@@ -48,12 +48,13 @@ class Silence:
 
     Attributes:
         reason: once it is too long, a clause about it that follows the engine's name.
+        longest: seconds between two lines of metrics.
     """
 
     def __init__(self, run: Run, info: Info, log: Path, known: Sequence[Metric]) -> None:
         self._folders, self._log, self._settings = (run.checkpoints, run.folder / JUDGED), log, info.settings
         self._given = _given()
-        self._longest = max(_gaps(None, known), default=0.0)
+        self.longest = max(_gaps(None, known), default=0.0)
         self._validated = any(each.validation is not None for each in known)
         self._validates = info.validation is not None
         self._seen, self._read, self._said, self._unfinished = "", 0, "", b""
@@ -65,7 +66,7 @@ class Silence:
     def take(self, new: Sequence[Metric]) -> None:
         """Take in further lines of metrics."""
         timed = self._since_line if self._last else 0.0  # the start is none of its steps
-        self._longest = max(self._longest, timed, *_gaps(self._last, new))
+        self.longest = max(self.longest, timed, *_gaps(self._last, new))
         self._last, self._since_line, self._quiet = new[-1], 0.0, 0.0
         self._validated = self._validated or any(each.validation is not None for each in new)
 
@@ -90,13 +91,20 @@ class Silence:
         if self._seen != before:
             self._quiet = 0.0
         elif self._quiet > limit and self.reason is None:
-            longest = f"; the longest step so far took {duration(self._longest)}" if self._longest else ""
+            longest = f"; the longest step so far took {duration(self.longest)}" if self.longest else ""
             self.reason = f"has written no metrics, log line or checkpoint for {duration(self._quiet)}{longest}"
-            self._since_asked = 0.0
 
-    def over(self, grace: float) -> bool:
-        """Whether an engine that was asked to end for its silence did nothing for so many seconds."""
-        return self.reason is not None and min(self._quiet, self._since_asked) > grace
+    def begin_end(self) -> None:
+        """Note that the engine is asked to end now."""
+        self._since_asked, self._seen = 0.0, _written(self._folders)
+
+    def over(self, seconds: float) -> bool:
+        """Whether an engine that was asked to end has given no sign of life since, and for so many seconds."""
+        if min(self._quiet, self._since_asked) <= seconds:
+            return False
+        before, self._seen = self._seen, _written(self._folders)
+        self._quiet = self._quiet if self._seen == before else 0.0  # a checkpoint is being written
+        return self._quiet > 0
 
     def limit(self, starting: bool) -> float | None:
         """Seconds that it may be without a sign of life as things are; None: any time."""
@@ -104,8 +112,8 @@ class Silence:
             return self._given or None
         if starting:
             return STARTING
-        known = max(FLOOR, 2 * self._patience()) + FACTOR * self._longest
-        return known if self._longest and not self._untimed() else max(UNTIMED, known)
+        known = max(FLOOR, 2 * self._patience()) + FACTOR * self.longest
+        return known if self.longest and not self._untimed() else max(UNTIMED, known)
 
     def _speaks(self) -> bool:
         """Whether the log has new text, but for what an engine repeats while it waits."""

@@ -66,6 +66,16 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
             1,
             "longer than the cutoff",
         ),
+        (
+            "TimeoutError: waited 600 s at n1:29500 for process 3 of 8",
+            1,
+            "did not meet: it waited 600 s at n1:29500 for",
+        ),
+        (
+            "DistNetworkError: The client socket has timed out after 600000ms while trying to connect to (n1, 29500).",
+            1,
+            "did not meet: it waited 600 s for (n1, 29500)",
+        ),
         (ENDED, 1, "ValueError: rows of two sizes"),
         (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
         ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),

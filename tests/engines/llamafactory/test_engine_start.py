@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.loopback import free_port
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,8 @@ def test_what_is_logged_and_is_not_finite_ends_the_run(start: Any, logs: dict[st
 
 
 @pytest.mark.parametrize(
-    ("value", "trained", "ends"), [(1e30, True, False), (float("inf"), True, True), (float("nan"), False, False)]
+    ("value", "trained", "ends"),
+    [(1e15, True, False), (1e30, True, True), (float("inf"), True, True), (float("nan"), False, False)],
 )
 def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: float, trained: bool, ends: bool) -> None:
     model = start.torch.nn.Linear(2, 2)
@@ -88,6 +90,40 @@ def test_trained_weights_that_are_not_finite_are_not_saved(start: Any, value: fl
             else nullcontext()
         ):
             at_a_save(model=model)
+
+
+def test_lines_of_metrics_get_what_was_logged_at_their_own_step(start: Any) -> None:
+    lines: list[dict[str, Any]] = []
+
+    class Log:
+        """Writes its lines later, as a thread of LLaMA-Factory's does."""
+
+        def __init__(self) -> None:
+            self.waiting: list[dict[str, Any]] = []
+
+        def on_log(self, args: Any, state: Any, control: Any) -> None:
+            self.waiting.append({"current_steps": state.global_step, "loss": 0.5})
+
+        def _write_log(self, folder: str, line: dict[str, Any]) -> None:
+            lines.append(line)
+
+    start.write_more(Log)
+    log = Log()
+    for step, margin in ((1, 0.0), (2, 0.25)):
+        found = {
+            "loss": 0.5,
+            "grad_norm": step,
+            "rewards/margins": margin,
+            "rewards/chosen": margin,
+            "rewards/rejected": 0.0,
+        }
+        log.on_log(None, SimpleNamespace(global_step=step, log_history=[found]), None)
+    log.on_log(None, SimpleNamespace(global_step=3, log_history=[{"loss": 0.5}]), None)  # the summary has no rewards
+    for line in log.waiting:
+        log._write_log("folder", line)
+    assert [line.get("margin") for line in lines] == [0.0, 0.25, None]
+    sides = {"margin": 0.25, "chosen": 0.25, "rejected": 0.0}
+    assert lines[1] == {"current_steps": 2, "loss": 0.5, "grad_norm": 2, **sides}
 
 
 def test_no_token_of_an_image_is_learnt(start: Any) -> None:
@@ -138,3 +174,30 @@ def test_a_cpu_computes_in_float32_what_is_not_to_be_bfloat16(
     arguments = SimpleNamespace(device=SimpleNamespace(type=device), bf16=bf16, deepspeed=deepspeed)
     start.Prepares().on_train_begin(arguments, None, None, model=model)
     assert str(model.weight.dtype) == f"torch.{dtype}"
+
+
+@pytest.mark.parametrize(
+    ("come", "is_alive", "waits_for"),
+    [
+        ("12", True, None),
+        ("2", True, "process 1 of 3"),
+        ("", True, "process 1, 2 of 3"),
+        ("12", False, "the first node"),
+    ],
+)
+def test_a_start_waits_for_its_peers_for_a_stated_time(
+    start: Any, come: str, is_alive: bool, waits_for: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch.distributed
+
+    c10d: Any = torch.distributed
+    agent = c10d.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    port = str(agent.port if is_alive else free_port())
+    given = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "3", "RANK": "0"}
+    for name, value in {**given, "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for rank in come:
+        agent.set(f"virc/0/{rank}", "")
+    expected = rf"waited 0.3 s at 127.0.0.1:{port} for {waits_for}$"
+    with pytest.raises(TimeoutError, match=expected) if waits_for else nullcontext():
+        start.meet(0.3)

@@ -43,33 +43,6 @@ def test_no_token_of_an_image_is_learnt_on_either_side(start: Any, rest: tuple[b
     assert found == (ids, [-100, 2, -100, -100, -100, 3], other, [-100, -100, 4], *rest)
 
 
-def test_lines_of_metrics_get_the_sides_of_their_own_step(start: Any) -> None:
-    lines: list[dict[str, Any]] = []
-
-    class Log:
-        """Writes its lines later, as a thread of LLaMA-Factory's does."""
-
-        def __init__(self) -> None:
-            self.waiting: list[dict[str, Any]] = []
-
-        def on_log(self, args: Any, state: Any, control: Any) -> None:
-            self.waiting.append({"current_steps": state.global_step, "loss": 0.5})
-
-        def _write_log(self, folder: str, line: dict[str, Any]) -> None:
-            lines.append(line)
-
-    start.write_sides(Log)
-    log = Log()
-    for step, margin in ((1, 0.0), (2, 0.25)):
-        found = {"loss": 0.5, "rewards/margins": margin, "rewards/chosen": margin, "rewards/rejected": 0.0}
-        log.on_log(None, SimpleNamespace(global_step=step, log_history=[found]), None)
-    log.on_log(None, SimpleNamespace(global_step=3, log_history=[{"loss": 0.5}]), None)  # the summary has no rewards
-    for line in log.waiting:
-        log._write_log("folder", line)
-    assert [line.get("margin") for line in lines] == [0.0, 0.25, None]
-    assert lines[1] == {"current_steps": 2, "loss": 0.5, "margin": 0.25, "chosen": 0.25, "rejected": 0.0}
-
-
 def test_the_baseline_of_bco_comes_back_exactly(start: Any, tmp_path: Path) -> None:
     class Trainer:
         def __init__(self, running: Any = None) -> None:

@@ -52,6 +52,7 @@ HOOKS = (
     "verl.workers.rollout.replica:RolloutReplicaRegistry.register",
     "verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_module",
     "verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_fsdp_module",
+    "verl.workers.engine.fsdp.transformer_impl:FSDPEngine.save_checkpoint",
     "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._sync_metadata_from_transfer_queue",
     "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._materialize_batch",
     "verl.trainer.main_ppo:run_ppo",

@@ -1,6 +1,7 @@
 """The ids of a rollout, the errors that end one, and the parts that stay: what needs no verl."""
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,25 @@ def test_parts_are_frozen(parts: tuple[str, ...], learn: set[str]) -> None:
     assert verl_model.freeze(model, parts) == 2 * (4 - len(learn))
     left = {name.rpartition(".")[0] for name, weight in model.named_parameters() if weight.requires_grad}
     assert left == learn
+
+
+@pytest.mark.parametrize(("value", "saved"), [(0.5, True), (float("nan"), False), (float("inf"), False)])
+def test_weights_that_are_not_finite_are_not_saved(value: float, saved: bool) -> None:
+    class Engine:
+        def __init__(self) -> None:
+            self.module, self.saved = _model(), list[tuple[object, ...]]()
+
+        def save_checkpoint(
+            self, local_path: str, hdfs_path: str | None, global_step: int, max_ckpt_to_keep: int
+        ) -> None:
+            self.saved.append((local_path, hdfs_path, global_step, max_ckpt_to_keep))
+
+    verl_model.mend_saving(Engine)
+    engine = Engine()
+    next(iter(engine.module.visual.merger.parameters())).data[0, 0] = value
+    with nullcontext() if saved else pytest.raises(FloatingPointError, match="the weight visual"):
+        engine.save_checkpoint("here", None, 4, 1)  # as verl's worker does
+    assert engine.saved == ([("here", None, 4, 1)] if saved else [])
 
 
 def test_a_part_must_be_there() -> None:

@@ -52,6 +52,8 @@ def test_what_is_patched_is_there(asked: dict[str, Any], not_asked: dict[str, An
     assert hooks["vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm"] == ["layer", "remove_weight"]
     assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_module"] == ["self"]
     assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_fsdp_module"] == ["self", "module"]
+    saving = ["self", "local_path", "hdfs_path", "global_step", "max_ckpt_to_keep", "kwargs"]
+    assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine.save_checkpoint"] == saving
     assert hooks["verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._sync_metadata_from_transfer_queue"] == ["self"]
     batch = hooks["verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._materialize_batch"]
     assert batch == ["self", "partition_id", "selected_prompt_uids", "partition_snapshot"]

@@ -59,6 +59,8 @@ class FSDPEngine:
     def _build_fsdp_module(self, module: Any) -> Any:
         return module
 
+    def save_checkpoint(self, local_path: str, hdfs_path: str | None, global_step: int, keep: int | None) -> None: ...
+
 
 class Base:
     """What verl gives an agent loop."""

@@ -22,9 +22,9 @@ module load cuda/13.0
 ulimit -n 65536
 export HF_HUB_OFFLINE=1
 export VIRC_JOB=$SLURM_JOB_ID
-# Where the processes of all nodes meet: --master-addr and --master-port of torchrun.
-PET_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-PET_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
-export PET_MASTER_ADDR PET_MASTER_PORT
+# Where the processes of all nodes meet.
+VIRC_MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+VIRC_MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))
+export VIRC_MASTER_ADDR VIRC_MASTER_PORT
 # In place of this shell, so that the signal before the end reaches it.
 exec /scratch/virc/bin/python -m virc_cli train --resume --name virc-instruct

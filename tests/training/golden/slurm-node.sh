@@ -42,8 +42,8 @@ save() {
     exit "$?" # a bare exit may answer with what was before the signal
 }
 
-# torchrun takes --node-rank from here; the job's script has set --master-addr and --master-port in the same way.
-export PET_NODE_RANK=$SLURM_NODEID
+# torchrun takes --node-rank, --master-addr and --master-port from here.
+export PET_NODE_RANK=$SLURM_NODEID PET_MASTER_ADDR=$VIRC_MASTER_ADDR PET_MASTER_PORT=$VIRC_MASTER_PORT
 
 (trap '' USR1; exec "${engine[@]}") & # slurm may be set to signal every process of a job
 engine_id=$!

@@ -19,7 +19,7 @@ def signs(incomplete: str) -> list[str]:
     """Signs of ill health that begin so, for the shell's completion."""
     from typing import get_args
 
-    from virc.stages.rl import Health
+    from virc.stages.sft import Health
 
     return [name for name in get_args(Health) if name.startswith(incomplete)]
 
@@ -54,7 +54,9 @@ def command(
     ] = None,
     stop_on: Annotated[
         list[str] | None,
-        typer.Option(metavar="SIGNS", help="rl: signs that end the run, such as length,judge.", autocompletion=signs),
+        typer.Option(
+            metavar="SIGNS", help="Signs that end the run, such as loss or length,judge.", autocompletion=signs
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)
@@ -63,6 +65,9 @@ def command(
         int | None, typer.Option(min=1, max=99, metavar="N", help="Run N rounds of the system, or continue.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")] = False,
+    rows_changed: Annotated[
+        bool, typer.Option("--rows-changed", help="Resume with rows that were changed, checked again.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and files; start nothing.")] = False,
     probe: Annotated[bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")] = False,
     launcher: Annotated[
@@ -102,7 +107,8 @@ def command(
         from virc_cli.commands.train import rounds as in_rounds
 
         unused = {
-            "--stage": stage, "--resume": resume, "--probe": probe, "--config": config, "--protocol": protocol,
+            "--stage": stage, "--resume": resume, "--rows-changed": rows_changed,
+            "--probe": probe, "--config": config, "--protocol": protocol,
             "--ignore": ignore, "--tools": tools, "--launcher": launcher != "local", "--site": site,
             "--no-submit": no_submit,
         }  # fmt: skip
@@ -149,8 +155,17 @@ def command(
         else:
             print_plan.run_probe(train_request, quiet, as_json)
         return
-    run = _train({**request, **options, **more, "resume": resume, "submit": not no_submit}, quiet, verbose)
+    run = _train(
+        {**request, **options, **more, "resume": resume, "rows_changed": rows_changed, "submit": not no_submit},
+        quiet,
+        verbose,
+    )
     _print(run, no_submit, as_json)
+
+
+def resume(name: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Resume a run by its name, and print what comes of it."""
+    _print(_train({"name": name, "resume": True}, quiet, verbose), False, as_json)
 
 
 def _train(options: dict[str, Any], quiet: bool, verbose: bool) -> "Run":

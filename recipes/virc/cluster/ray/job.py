@@ -132,7 +132,7 @@ def on_cluster(plan: Plan, run: Run, number: int, where: Cluster) -> Plan:
             },
         },
     }
-    env = {**environment.environment(Path(variables["PYTHONPATH"])), "RAY_ADDRESS": "", "RAY_API_SERVER_ADDRESS": ""}
+    env = environment.environment(Path(variables["PYTHONPATH"]))
     here = Step((python, "-m", _SUBMIT, str(file)), "train on the Ray cluster", env, saves_on=step.saves_on)
     return _with_file(plan, here, file, required)
 

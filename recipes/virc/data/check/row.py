@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from virc.core.errors import DataError, UnreadError
+from virc.core.errors import UnreadError
 from virc.core.text import plain
 from virc.data.check import calls, images
 from virc.data.check.images import DecodedImage, decoded, is_there
@@ -48,7 +48,7 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         *opened,
         *(msgspec.structs.replace(each, stops=False) for each in _doubts(row.record, record, found, shown, rules)),
     ]
-    reference, unmatched = _reference(record, found) if rules.holds == "problems" else (None, [])
+    reference, unmatched = reference_in(record) if rules.holds == "problems" else (None, [])
     faults += unmatched
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
@@ -65,15 +65,15 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     )
 
 
-def _reference(record: Record, images: Sequence[DecodedImage]) -> tuple[Reference | None, list[Fault]]:
-    """How a right answer may be read, and the fault of one that no answer can match."""
-    try:
-        found = reference_of({**record.extra, "answer": record.answer}, lambda: images[0].size if images else None)
-    except DataError as error:
-        return None, [Fault("reference", "; ".join(filter(None, (error.message, error.hint))))]
-    if not found or not found.flaw or found.kind == "choice":  # which is a fault of its own
-        return found, []
-    return found, [Fault("reference", "; ".join(filter(None, (found.flaw, found.hint))))]
+def reference_in(record: Record) -> tuple[Reference | None, list[Fault]]:
+    """How the right answer of a problem may be read, and the fault of one that no answer can match."""
+
+    def size() -> Size | None:
+        return decoded(record.images[0]).size if record.images else None
+
+    found = reference_of({**record.extra, "answer": record.answer}, size)
+    stops = found and found.flaw and found.kind != "choice"  # which is a fault of its own
+    return found, [Fault("reference", found.flaw)] if found and stops else []
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:
@@ -112,7 +112,7 @@ def check_unopened(row: Row, holds: Holds, protocol: Protocol | None = None) -> 
         if not (record.question or "").strip():
             known = bool(record.messages)  # by the chat protocol, where the row itself does not have it
             yield Fault("no_question", "its question is not known by itself", stops=not known)
-        if not (record.answer or "").strip() and "boxes" not in record.extra:
+        if not (record.answer or "").strip() and not {"box", "boxes"} & record.extra.keys():
             yield Fault("no_answer", "it has no answer to hold replies against")
         if not record.images and (protocol is None or needs_picture(protocol)):
             yield Fault("no_image", "it has no image, and none of the system's tools finds any")

@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from virc.core.errors import DataError, SetupError, UnreadError, UsageError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
@@ -22,6 +24,7 @@ from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems.layouts import registry as shared_layouts
+from virc.systems.layouts.layout import Layout
 from virc.systems.registry import System
 
 NAME = PUBLISHED
@@ -53,6 +56,26 @@ def guessed(path: Path) -> tuple[LaidOut | None, bool]:
     found = _proposal(path)
     sure = found.layout is not None and not found.unsure
     return LaidOut("guessed", found.layout, None, found.reasons) if found.layout and sure else None, not found.unread
+
+
+def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
+    """The layout of rows of alpaca by their entry in `dataset_info.json`, as LLaMA-Factory reads it; None of others."""
+    columns = entry.get("columns", {"prompt": "instruction", "query": "input", "response": "output"})
+    if entry.get("formatting", "alpaca") != "alpaca" or not isinstance(columns, dict):
+        return None
+    asked = [columns[name] for name in ("prompt", "query") if isinstance(columns.get(name), str)]
+    sides = ("chosen", "rejected") if entry.get("ranking") else ("response",)
+    fields = {"replied" if side == "response" else side: columns.get(side) for side in sides}
+    others = ("images", "system", "history") if "response" in sides else ("images", "system")
+    fields |= {name: columns[name] for name in others if columns.get(name)}
+    question = {"text": "\n".join(f"{{{name}}}" for name in asked)}
+    try:
+        layout = msgspec.convert({"about": "rows of alpaca", "question": question, **fields}, Layout)
+    except msgspec.ValidationError:
+        return None
+    first = next(iter(raw.beginning(path, 1)), {})
+    needed = (*asked[:1], *(columns[side] for side in sides))
+    return LaidOut("alpaca", layout) if all(isinstance(first.get(name), str) for name in needed) else None
 
 
 def unsure(path: Path) -> str:

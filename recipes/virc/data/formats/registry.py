@@ -116,7 +116,7 @@ class Source(msgspec.Struct, frozen=True):
     def reasons(self) -> tuple[str, ...]:
         """What was taken for what without being asked, and what boxes of a layout are counted in, a line each."""
         encoding = self.encoding
-        said = () if encoding in (None, "utf-8-sig") else (f"{self.file.name} is read as {encoding}",)
+        said: tuple[str, ...] = () if encoding in (None, "utf-8-sig") else (f"{self.file.name} is read as {encoding}",)
         if self.laid_out is None:
             return said
         layout, protocol = self.laid_out.layout, self.laid_out.protocol
@@ -474,7 +474,8 @@ def _recognised(
         return Source(file, PUBLISHED, name, {}, given)
     own = get(PUBLISHED).of_system(file, system)
     if info and not (own and own.layout.second):
-        own = None
+        own = get(PUBLISHED).of_entry(file, info)
+        info = {} if own else info  # which says what the layout says
     format_name = PUBLISHED if own else recognised(file)
     laid_out = own or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
     source = Source(file, format_name, name, info, laid_out) if format_name else None

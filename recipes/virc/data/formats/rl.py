@@ -21,6 +21,7 @@ from virc.data.rows.record import MARK, Picture, Record, check_texts, final_answ
 from virc.data.rows.unread import KNOWN, PICTURES
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.messages import FormatError, parse, printable
+from virc.scoring.boxes import boxes_of_row
 
 NAME = "rl"
 SUMMARY = "parquet for verl, one row a reasoning unit (stage 3)"
@@ -133,8 +134,14 @@ def answered(record: Record) -> Record:
 
 
 def complete(record: Record) -> Record:
-    """The record with an answer, if all else is as verl needs it. Raises DataError as `write` does."""
+    """The record with an answer, its boxes where it has no other, if all else is as verl needs it.
+
+    Raises:
+        DataError: as `write` does.
+    """
     answer = final_answer(record) if record.answer is None else record.answer
+    if answer is None and (boxes := boxes_of_row(record.extra)):
+        answer = msgspec.json.encode(boxes).decode()
     check_texts(record)
     if fault := _fault(record, answer):
         raise DataError(f"record {record.id!r} {fault}")

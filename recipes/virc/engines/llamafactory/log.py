@@ -23,6 +23,7 @@ STARTUP: Sequence[Phase] = (Phase("reading the rows and loading the model", r"(?
 _END = 2**16  # bytes of a log's end with the reason of a failure
 _START = 2**22  # bytes of a log's beginning with all lines before the first step
 
+_MEET = "look at the nodes, and at the network between them"
 _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"OutOfMemoryError|out of memory", "the device ran out of memory",
      "lower cutoff and max_pixels, or train an adapter: --with lora; virc doctor says what fits"),
@@ -30,6 +31,9 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
     (r"Image features and image tokens do not match", "a row longer than the cutoff lost image tokens",
      "raise cutoff, or lower max_pixels"),
     (r"Some (?:specified arguments|keys) are not used[^\n]*", "{0}", "virc systems check"),
+    (r"TimeoutError: (waited [^\n]+)", "its processes did not meet: it {1}", _MEET),
+    (r"timed out after (\d+)000ms while trying to connect to ([^\n]+)",
+     "its processes did not meet: it waited {1} s for {2}", _MEET),
     (r"DistNetworkError|EADDRINUSE", "the port for the processes to meet is taken", "start it again"),
     (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
     (r"FloatingPointError: (the [^\n]+)", "training diverged: {1}", "lower learning_rate"),
@@ -43,7 +47,7 @@ _NO_NUMBER = re.compile(rb"\bNaN\b|-?\bInfinity\b")  # what Python writes for th
 
 
 class _Line(msgspec.Struct):
-    """A line; the last four are what `preferences.start` adds: how far apart the two sides of pairs are."""
+    """A line; the last five are what `start` adds: the gradient, and how far apart the two sides of pairs are."""
 
     current_steps: int
     total_steps: int | None = None
@@ -54,6 +58,7 @@ class _Line(msgspec.Struct):
     throughput: float | None = None
     total_tokens: float | None = None
     elapsed_time: str | None = None
+    grad_norm: float | None = None
     margin: float | None = None
     accuracy: float | None = None
     chosen: float | None = None
@@ -112,6 +117,7 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
         tokens=None if row.total_tokens is None else int(row.total_tokens),
         tokens_per_second=throughput,
         seconds=_seconds(row.elapsed_time),
+        grad_norm=row.grad_norm,
         margin=row.margin,
         accuracy=row.accuracy,
         chosen_reward=row.chosen,

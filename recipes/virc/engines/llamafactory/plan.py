@@ -1,11 +1,12 @@
 """LLaMA-Factory 0.9.5: the keys, files and command of a stage of supervised fine-tuning."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.files import DATA
 from virc.core.plan import Change, Plan, Step
@@ -41,6 +42,27 @@ def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, 
     data = Path(DATA) / config.data_name()
     place = msgspec.structs.replace(engines.place_before(config, name, data.parent), dataset=data.name)
     return KEYS.changes(settings(config, place), published, origins)
+
+
+def contradictions(config: Config) -> Iterator[Fault]:
+    """Keys of `engine` that LLaMA-Factory refuses, or ignores, with the other settings once it has begun."""
+    given = {name for name, value in KEYS.leaves(config.engine).items() if value and name in KEYS.accepted}
+    if config.lora is None:
+        whole = "and this stage trains whole weights"
+        for name in sorted(name for name in given if KEYS.accepted[name].group == "LoraArguments"):
+            yield Fault(
+                ("engine", name), f"engine.{name} is for LoRA adapters, {whole}", "--with lora, or leave it out"
+            )
+        if "quantization_bit" in given:
+            wrong = f"of quantized weights only an adapter is trained, {whole}"
+            yield Fault(("engine", "quantization_bit"), wrong, "--with lora, or leave it out")
+    if "streaming" in given:
+        if config.steps is None:
+            wrong = "with engine.streaming nobody counts the rows, so that an epoch has no end"
+            yield Fault(("engine", "streaming"), wrong, "--set steps=N")
+        if "max_samples" in given:
+            wrong = "engine.max_samples does not go with engine.streaming"
+            yield Fault(("engine", "max_samples"), wrong, "leave one of them out")
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -191,7 +213,7 @@ def _step(config: Config, place: Place) -> Step:
         *(("--standalone",) if config.nodes == 1 else ()),
     )  # fmt: skip
     argv = (str(place.python), *(module if alone else (*spread, *module)))
-    return Step(argv, "train with LLaMA-Factory", environment(config, place), through=not alone)
+    return Step(argv, "train with LLaMA-Factory", environment(config, place), through=not alone, is_engine=True)
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
@@ -200,6 +222,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         **engines.environment(place.recipes),
         "TOKENIZERS_PARALLELISM": "false",
         "RECORD_VRAM": "1" if config.device == "cuda" else "",
+        **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus))} if config.gpus else {}),
     }
     if config.device == "cpu":
         # A second thread makes a step of a small model ten times slower where other work runs beside it.

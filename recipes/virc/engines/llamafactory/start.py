@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -20,6 +21,11 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from virc.core.orphans import end_with_parent
 
 _OF_IMAGES = ("vision_bos_token", "image_token", "vision_eos_token")
+_MORE = {
+    "grad_norm": "grad_norm", "margin": "rewards/margins", "accuracy": "rewards/accuracies",
+    "chosen": "rewards/chosen", "rejected": "rewards/rejected",
+}  # fmt: skip
+"""Name in a line of metrics -> what is logged and not written."""
 _ASKS = "make_inputs_require_grads"  # the hook of transformers' enable_input_require_grads
 
 
@@ -81,9 +87,10 @@ class EndsWhereDiverged(TrainerCallback):
 
 
 def check_finite(model: Any, step: int) -> None:
-    """Raise FloatingPointError where a trained weight is not finite."""
+    """Raise FloatingPointError where a trained weight is not finite, or so large that its square is not."""
     for name, weight in model.named_parameters():
-        if weight.requires_grad and not torch.isfinite(weight.sum(dtype=torch.float32)):
+        own = getattr(weight, "_local_tensor", weight)  # of a sharded one, the part of this process
+        if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
             raise FloatingPointError(f"the weight {name} is not finite after step {step}")
 
 
@@ -136,6 +143,22 @@ def leave_images_out(processor: Any, ignored: int, sides: int = 1) -> None:
     processor._encode_data_example = encoded
 
 
+def write_more(callback: Any) -> None:
+    """Have LLaMA-Factory's own lines of metrics say how long the gradient is, and how far apart two sides are."""
+    on_log, write, found = callback.on_log, callback._write_log, dict[int, dict[str, float]]()
+
+    def logged(self: Any, args: Any, state: TrainerState, *others: Any, **named: Any) -> None:
+        last = state.log_history[-1] if state.log_history else {}
+        more = {ours: last.get(theirs) for ours, theirs in _MORE.items()}
+        found[state.global_step] = {name: value for name, value in more.items() if value is not None}
+        on_log(self, args, state, *others, **named)
+
+    def written(self: Any, folder: str, line: dict[str, Any]) -> None:  # in another thread, after `logged`
+        write(self, folder, {**line, **found.get(line.get("current_steps", -1), {})})
+
+    callback.on_log, callback._write_log = logged, written
+
+
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     """End before the training begins, in order: a lock that DeepSpeed compiles under would stay for ever."""
     sys.exit(128 + number)
@@ -148,14 +171,41 @@ def _without_compiler() -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
+def meet(seconds: float = 600.0) -> None:
+    """Wait for the other processes that torchrun has started on all nodes, before gigabytes are read.
+
+    The trainer's own waiting has no end (`ddp_timeout`).
+
+    Raises:
+        TimeoutError: some have not come in that time.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return
+    c10d: Any = torch.distributed
+    host, port, size, own = (os.environ[name] for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "RANK"))
+    limit, ranks, late = timedelta(seconds=seconds), [str(rank) for rank in range(int(size))], "the first node"
+    try:
+        server = c10d.TCPStore(host, int(port), is_master=False, timeout=limit)
+        store = c10d.PrefixStore(f"virc/{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", server)
+        store.set(own, "")
+        late = ""
+        store.wait(ranks, limit)
+    except RuntimeError as error:
+        late = late or f"process {', '.join(rank for rank in ranks if not store.check([rank]))} of {size}"
+        raise TimeoutError(f"waited {seconds:g} s at {host}:{port} for {late}") from error
+
+
 def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     """Train with the callbacks that mending LLaMA-Factory returns, besides those of every stage."""
     end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
     if os.environ.get("DS_ACCELERATOR") == "cpu":
         _without_compiler()
     signal.signal(signal.SIGTERM, _end)
+    meet()
+    from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.tuner import run_exp  # type: ignore[import-not-found]
 
+    write_more(callbacks.LogCallback)
     further = prepare()
     run_exp(callbacks=[SavesOnSignal(), EndsWhereDiverged(), Prepares(), *further])
 

@@ -1,6 +1,7 @@
 """What verl 0.9.1 is changed in, in every process that builds a model: its key `model.external_lib` names this module.
 
 - Parts of the model that the variable `VIRC_FROZEN` lists stay as they are (`virc.engines.verl.model`).
+- Weights that are not finite are not saved: the run ends.
 - Rows without pictures can be computed. Where a batch of Qwen2-VL or Qwen2.5-VL has none, verl shows the vision part a
   black patch, so that all devices do the same work, and takes the mean of what it returns: an object, since
   transformers 5.
@@ -10,8 +11,9 @@ from typing import Any
 
 import torch
 from verl.models.transformers import qwen2_vl  # type: ignore[import-not-found]
+from verl.workers.engine.fsdp.transformer_impl import FSDPEngine  # type: ignore[import-not-found]
 
-from virc.engines.verl.model import frozen, mend_building
+from virc.engines.verl.model import frozen, mend_building, mend_saving
 
 _of_pictures = qwen2_vl._get_input_embeds
 
@@ -47,3 +49,4 @@ def input_embeds(
 
 qwen2_vl._get_input_embeds = input_embeds
 mend_building(frozen())
+mend_saving(FSDPEngine)

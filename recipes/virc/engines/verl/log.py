@@ -47,6 +47,7 @@ _FIELDS: Mapping[str, str] = {
     "correlation": "training/rollout_actor_probs_pearson_corr",
     "tool_failures": "virc/tool_failures",
     "judge_failures": "virc/judge_failures",
+    "judge_same": "virc/judge_same",
 }
 """Field of `Metric` -> verl's name; those of `virc/` it has from `verl.trainer`. What verl calls `clip_ratio`
 is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is held against the limit.
@@ -163,6 +164,7 @@ _CAUSES: tuple[tuple[str, str, str | None], ...] = (
      "Ray sees too few GPUs", "lower devices, or free the GPUs that others use"),
     (r"EADDRINUSE|[Aa]ddress already in use", "a port that it needs is taken", "start it again"),
     (r"NCCL error[^\n]*|NCCL Error[^\n]*", "the GPUs could not speak to each other: {0}", "NCCL_DEBUG=INFO says more"),
+    (r"(?<=FloatingPointError: )the weight [^\n]+", "training diverged: {0}", "lower learning_rate"),
     (r"timed out during startup|[Ff]ailed to connect to GCS", "Ray could not be started",
      "a machine that is less busy, or more room in /tmp"),
     (r"Engine core initialization failed|EngineDeadError|EngineCore encountered", "vLLM failed: {first}", None),

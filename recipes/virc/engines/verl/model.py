@@ -69,3 +69,19 @@ def mend_building(parts: Sequence[str]) -> None:
         return shard(engine, model)
 
     FSDPEngine._build_module, FSDPEngine._build_fsdp_module = _build_module, _build_fsdp_module
+
+
+def mend_saving(engine: Any) -> None:
+    """Have an engine end the run where it would save weights that are not finite.
+
+    verl leaves out a step with a gradient that is not finite, not one after which weights are not.
+    """
+    from virc.engines.llamafactory.start import check_finite  # it loads torch
+
+    save = engine.save_checkpoint
+
+    def saved(self: Any, local_path: str, hdfs_path: str | None, global_step: int, *more: Any, **named: Any) -> None:
+        check_finite(self.module, global_step)
+        save(self, local_path, hdfs_path, global_step, *more, **named)
+
+    engine.save_checkpoint = saved

@@ -80,7 +80,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
         str(place.files / AGENTS): _yaml([LOOP | _loop(config, place)]),
     }
     argv = (str(place.python), "-m", START, str(place.files / SETTINGS))
-    step = Step(argv, "train with verl", environment(config, place))
+    step = Step(argv, "train with verl", environment(config, place), is_engine=True)
     return Plan(step, files, KEYS.changes(given, published, origins))
 
 

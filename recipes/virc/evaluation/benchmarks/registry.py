@@ -9,7 +9,6 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -246,8 +245,11 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
     source, convert = only_source(file), f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
     if source.format != batch.NAME:  # the format of its rows is another, or a layout reads more of them
         raise DataError(f"{file} holds no problems in the batch format, but {source.format}", convert)
-    for row in islice(batch.read(source), _MAX_LOOKED_AT):
-        if row.lost:
+    for at, row in enumerate(batch.read(source)):
+        if row.fault:  # as before training
+            hint = f"virc data check {shlex.quote(str(file))}"
+            raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
+        if at < _MAX_LOOKED_AT and row.lost:
             ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
             raise DataError(f"{file}, {row.lost.message}", f"{convert} {ignored}")
     named = file.stem if file == path else path.resolve().name

@@ -15,6 +15,7 @@ from virc.core.errors import ConfigError, DataError, SetupError
 from virc.data.convert.change import Change, Target, change_for, changed, question_with_choices
 from virc.data.formats.registry import Source, get
 from virc.data.rows.record import Record, inputs_of
+from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
 from virc.reasoning.coordinates import sides_of
 from virc.reasoning.protocol import Protocol
@@ -200,6 +201,8 @@ def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) ->
         yield from _units(prompt, protocol)
     if own:
         yield "the row's own solution", [sample(each.reference or "", each) for each in own]
+    if not record.images and needs_picture(protocol):
+        raise DataError("it has no image, and none of the system's tools finds any")
     images = [Seen(each).pixels().pixels for each in record.images]
     files = [image.size for image in images]
     size = files[0] if files else _FOUND

@@ -88,15 +88,11 @@ CHOSEN = re.compile(
     _FLAGS,
 )
 NAMED_ELSEWHERE = re.compile(
-    r"(?:(?:las?|le) (?:respuestas?|rispost[ae])(?: corr\w+| final\w*| giust[ae])* (?:es|son|è|sono)"
-    r"|l(?:a|es) (?:bonnes? )?réponses?(?: correctes?| finale)? (?:est|sont)"
-    r"|die (?:richtigen? |korrekten? )?antwort(?:en)? (?:ist|sind|lautet|lauten)"
-    r"|as? respostas?(?: corretas?| final)? (?:é|são)"
-    r"|(?:respuesta|réponse|antwort|resposta|risposta)(?: correcta)? ?[:—-]|правильный ответ(?! ?[-—:])"
-    r"|(?:ответ|відповідь|antwoord|odpowiedź|cevap|yanıt|đáp án|câu trả lời|jawaban(?:nya)?|svar(?:et)?|vastaus"
-    r"|odpov[eě]ď|răspuns(?:ul)?|απάντηση|תשובה|התשובה|válasz|الإجابة|الجواب|إجابة|پاسخ|उत्तर"
-    r"|คำตอบ(?:ที่ถูกต้อง)?)(?: \w{2,12}){0,2}?"
-    r"(?: (?:to|brzmi|là|adalah|ialah|هي|هو|är|er|on|je|este|είναι|היא|הוא)\b| ?[:—-]|คือ| (?=\(?[A-Z]\)?(?!\w)|\d))"
+    r"(?:правильный ответ(?! ?[-—:])|\b(?:respuestas?|rispost[ae]|réponses?|antwort(?:en)?|respostas?|antwoord|ответ"
+    r"|відповідь|odpowiedź|cevap|yanıt|đáp án|câu trả lời|jawaban(?:nya)?|svar(?:et)?|vastaus|odpov[eě]ď|răspuns(?:ul)?"
+    r"|απάντηση|ה?תשובה|válasz|(?:ال)?إجابة|الجواب|پاسخ|उत्तर|คำตอบ(?:ที่ถูกต้อง)?)(?: (?!non?\b)\w{2,12}){0,2}?"
+    r"(?: (?:es|son|è|sono|est|sont|ist|sind|laute[tn]|é|são|to|brzmi|là|adalah|ialah|هي|هو|är|er|on|je|este|είναι"
+    r"|היא)\b| ?[:—-]|คือ| (?=\(?[A-Z]\)?(?!\w)|\d))"
     r"|答え[はが：:]|正解[はが：:]|(?:정답|답)[은이]?:?"
     r"|(?:正确)?(?:答案|选项|结果|结论)(?:应该|应|选择|选)?(?:[是为选選]:?|:)|(?:应|故|因此|所以)?(?:该)?(?:选择|选|選)(?:项)?:?"
     r"|choix :?)\s*[:：]?\s*",

@@ -1,5 +1,6 @@
 """Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked."""
 
+import re
 import shlex
 from array import array
 from collections import Counter
@@ -46,6 +47,9 @@ _UNITS: dict[Coordinates, str] = {
 """The coordinates that stock models use; other ones are for a system to teach."""
 _FEW_FILES = 50
 """Images that one process has written anew before another has started."""
+
+_BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
+"""Four numbers one after the other."""
 
 OnProgress = Callable[[str], None]
 
@@ -288,6 +292,11 @@ def _as_shown(file: str | bytes) -> bytes:
     return as_png(open_image(file if isinstance(file, bytes) else Path(file), "an image")).data
 
 
+def _has_box(record: Record) -> bool:
+    said = [each.content for each in record.messages if each.role != "system"]
+    return any(map(_BOX.search, [*said, record.rejected or ""]))
+
+
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
     """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are places of rows."""
     tokens = array("q", (counted.tokens[at] for at in chosen))
@@ -300,5 +309,6 @@ def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], fault
         "percentiles": counts.percentiles(tokens),
         "images": sum(counted.images[at] for at in chosen),
         "looked_at": len(found.kept),
+        "boxed": sum(_has_box(row.record) for row in found.kept if row.record),
         "faults": dict(faults.most_common()),
     }

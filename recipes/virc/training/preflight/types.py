@@ -120,6 +120,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         rewritten: of them those that LLaMA-Factory would not show as `virc solve` does, by the reason; the rows to
             train on have them as they are shown.
         looked_at: rows whose images were decoded and whose turns were parsed.
+        boxed: of those, rows with four numbers one after the other in a turn, such as a box.
         faults: of those, rows with a fault of each kind that does not keep LLaMA-Factory from training on them.
         otherwise: rows with another system message than the chat protocol's.
         protocol: the rows' chat protocol.
@@ -155,3 +156,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     parts: dict[str, int] = {}
     rewritten: dict[str, int] = {}
     of_no_source: dict[str, int] = {}
+    boxed: int = 0

@@ -21,6 +21,7 @@ from virc.models import registry as models
 from virc.runs import run as runs
 from virc.stages import resolve as stages
 from virc.stages.resolve import CONFIGS, Resolved
+from virc.stages.sft import SIGNS
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.systems.registry import System
@@ -48,7 +49,7 @@ class RoundsRequest(msgspec.Struct, frozen=True, kw_only=True):
         overlays: of the system, for every stage.
         assignments: `KEY=VALUE`, each for the stages of a kind that has the setting.
         judge_endpoint, judge_endpoints: of stages of kind `rl`, and of pairs by a judge, a critic or a reward.
-        stop_on: of stages of kind `rl`.
+        stop_on: each for the stages of a kind that has the sign.
         workspace: folder with `runs/`, `models/` and `data/`.
     """
 
@@ -184,13 +185,16 @@ def _check(request: RoundsRequest, system: System) -> None:
     if request.data is None and lacking:
         raise UsageError(f"the rounds of {system.name} need problems with answers", "--data FILE.jsonl")
     judged = [each.pairs for each in samples if each.pairs in _JUDGED]
-    with_rl = any(step.train and system.stages[step.train].kind == "rl" for step in system.rounds)
+    kinds = {system.stages[step.train].kind for step in system.rounds if step.train}
     if "grade" in judged and request.judge_endpoint is None:
         raise UsageError(f"the rounds of {system.name} take pairs by a critic", "--judge-endpoint URL")
-    if (request.judge_endpoint or request.judge_endpoints) and not (judged or with_rl):
+    if (request.judge_endpoint or request.judge_endpoints) and not (judged or "rl" in kinds):
         raise UsageError(f"no step of the rounds of {system.name} asks a judge", "leave --judge-endpoint out")
-    if request.stop_on and not with_rl:
-        raise UsageError(f"the rounds of {system.name} have no stage of kind rl", "leave --stop-on out")
+    known = {sign: None for kind in sorted(kinds) for sign in SIGNS[kind]}
+    if unknown := next((sign for sign in request.stop_on if sign not in known), None):
+        raise UsageError(
+            f"no stage of the rounds of {system.name} has the sign {unknown}", f"there are {', '.join(known)}"
+        )
 
 
 def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
@@ -270,11 +274,12 @@ def _trained(
     judge, judges = (request.judge_endpoint, request.judge_endpoints) if kind == "rl" else (None, {})
     if kind == "rl":
         words += _judges(request, named=True)
-        words += ["--stop-on", ",".join(request.stop_on)] if request.stop_on else []
+    stop_on = tuple(sign for sign in request.stop_on if sign in SIGNS[kind])
+    words += ["--stop-on", ",".join(stop_on)] if stop_on else []
     asked = TrainRequest(
         system=request.system, stage=stage, overlays=request.overlays, base=start, data=Path(data) if data else None,
         assignments=tuple(chosen), name=run, judge_endpoint=judge, judge_endpoints=judges,
-        stop_on=request.stop_on if kind == "rl" else (), workspace=request.workspace,
+        stop_on=stop_on, workspace=request.workspace,
     )  # fmt: skip
     return Step(
         round=number, name=stage, kind="train", says=f"train {stage} from {start}", words=tuple(words), start=start,

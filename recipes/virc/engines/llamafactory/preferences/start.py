@@ -2,7 +2,6 @@
 
 `python -m virc.engines.llamafactory.preferences.start ENGINE_YAML`, in the engine's environment. In 0.9.5
 
-- the line of a step in `trainer_log.jsonl` lacks the margin and both rewards;
 - KTO gives the model no positions of images, so that it takes them for text (transformers computes them from
   `mm_token_type_ids`, which it does not get either);
 - the running mean of rewards that BCO subtracts is not in a checkpoint, so that a resumed run goes on with another one;
@@ -20,8 +19,6 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from virc.engines.llamafactory.start import leave_images_out, run
 
 BASELINE = "bco_baseline.json"
-_SIDES = {"margin": "margins", "accuracy": "accuracies", "chosen": "chosen", "rejected": "rejected"}
-"""Name in a line of metrics -> what LLaMA-Factory calls it, after `rewards/`."""
 _MOMENTS = ("mean", "std", "var", "count")
 
 
@@ -92,26 +89,9 @@ def give_positions(trainer: Any) -> None:
     trainer.forward = placed
 
 
-def write_sides(callback: Any) -> None:
-    """Have LLaMA-Factory's own lines of metrics say how far apart the two sides are."""
-    on_log, write, found = callback.on_log, callback._write_log, dict[int, dict[str, float]]()
-
-    def logged(self: Any, args: Any, state: TrainerState, *others: Any, **named: Any) -> None:
-        last = state.log_history[-1] if state.log_history else {}
-        sides = {ours: last.get(f"rewards/{theirs}") for ours, theirs in _SIDES.items()}
-        found[state.global_step] = {name: value for name, value in sides.items() if value is not None}
-        on_log(self, args, state, *others, **named)
-
-    def written(self: Any, folder: str, line: dict[str, Any]) -> None:  # in another thread, after `logged`
-        write(self, folder, {**line, **found.get(line.get("current_steps", -1), {})})
-
-    callback.on_log, callback._write_log = logged, written
-
-
 def prepare() -> list[TrainerCallback]:
     """Mend LLaMA-Factory; returns the further callbacks to train with."""
     from llamafactory.data.processor import feedback, pairwise  # type: ignore[import-not-found]
-    from llamafactory.train import callbacks  # type: ignore[import-not-found]
     from llamafactory.train.dpo import trainer as dpo_trainer  # type: ignore[import-not-found]
     from llamafactory.train.dpo import workflow as dpo
     from llamafactory.train.kto import trainer as kto_trainer  # type: ignore[import-not-found]
@@ -119,7 +99,6 @@ def prepare() -> list[TrainerCallback]:
 
     leave_images_out(pairwise.PairwiseDatasetProcessor, pairwise.IGNORE_INDEX, sides=2)
     leave_images_out(feedback.FeedbackDatasetProcessor, feedback.IGNORE_INDEX, sides=2)
-    write_sides(callbacks.LogCallback)
     keep_baseline(dpo_trainer.CustomDPOTrainer)
     give_positions(kto_trainer.CustomKTOTrainer)
     alike = AlikeReference()

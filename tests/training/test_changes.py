@@ -1,0 +1,155 @@
+"""What has changed since a run was begun is named, and rows are checked again where that is wanted."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from stage_rows import drawn
+from support.called import virc
+
+from virc.core.errors import ConfigError, DataError
+from virc.core.events import Reporter
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.runs import run as runs
+from virc.runs.run import Run
+from virc.training import changes, inputs, prepare
+from virc.training.request import TrainRequest
+
+RECIPES = Path(inputs.__file__).parents[2]
+AGAIN = "virc train --resume --name mine --rows-changed checks them again and goes on with them"
+
+
+@pytest.fixture(scope="module")
+def drawn_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,sft").parent
+
+
+def begun(drawn_rows: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str = "instruct") -> Run:
+    """A run whose rows were checked by this interpreter, with a tool's copy and a model of its own."""
+    shutil.copytree(drawn_rows, folder / "data" / "polygons")
+    shutil.copytree(EMBEDDED_FOLDER, folder / "base")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(prepare.making, "made", lambda *_: Path(sys.executable))
+    monkeypatch.setattr(prepare.environments, "recipes_in", lambda _: RECIPES)
+    monkeypatch.setattr(prepare, "_check_packages", lambda *_: None)
+    monkeypatch.setattr(prepare.tool_packages, "check", lambda *_: None)
+    file = folder / "data" / "polygons" / {"instruct": "trajectories.json", "rl": "rl.parquet"}[stage]
+    request = TrainRequest(system="tiny", stage=stage, base=str(folder / "base"), data=file)
+    resolved, run = request.resolve(), runs.new(folder, "mine", "")
+    run.folder.mkdir(parents=True)
+    prepared = prepare.prepare(request, resolved, run.folder / "data", None, Reporter())
+    (run.folder / "code").mkdir(exist_ok=True)
+    (run.folder / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
+    prepare.write(run, run.folder, prepared, "local", {})
+    return run
+
+
+def edit(file: Path) -> None:
+    """Change bytes all over it, and neither size nor name."""
+    content = bytearray(file.read_bytes())
+    content[::97] = bytes(each ^ 1 for each in content[::97])
+    file.write_bytes(content)
+    os.utime(file, ns=(1, 1))
+
+
+def grow(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b" ")
+    os.utime(file, ns=(1, 1))
+
+
+def copy_anew(file: Path) -> None:
+    os.utime(file, ns=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said", "hint"),
+    [
+        ("data/polygons/trajectories.json", edit, "(rows)", AGAIN),
+        ("data/polygons/trajectories.json", grow, "(rows)", AGAIN),
+        ("data/polygons/images/*/*.png", edit, "(images)", AGAIN),
+        ("data/polygons/images/*/*.png", Path.unlink, "gone", "put it back"),
+        ("base/model.safetensors", edit, "(base)", "begin another run"),
+        ("base/config.json", grow, "(base)", "begin another run"),
+        ("base/tokenizer.json", Path.unlink, "gone", "put it back"),
+        ("runs/mine/code/my_tool.py", edit, "(code)", "begin another run"),
+        ("runs/mine/virc_protocol.json", grow, "(chat protocol)", "begin another run"),
+        ("data/polygons/trajectories.json", copy_anew, None, None),
+        ("base/model.safetensors", copy_anew, None, None),
+        ("runs/mine/settings.yaml", grow, None, None),
+    ],
+)
+def test_what_has_changed_is_refused_by_its_name(
+    file: str, change: Callable[[Path], None], said: str | None, hint: str | None, drawn_rows: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = begun(drawn_rows, tmp_path, monkeypatch)
+    changed = sorted(tmp_path.glob(file))[0]
+    change(changed)
+    done = virc("runs", "check", "mine")
+    if said is None:
+        assert (done.code, done.out) == (0, "mine has all that it was begun with, unchanged\n")
+        return
+    assert done.code == 3
+    assert said in done.err
+    assert str(changed) in done.err
+    assert hint is not None
+    assert hint in done.err
+    assert virc("train", "--resume", "--name", "mine").err.endswith(done.err)
+    assert runs.state(run).attempt == 0
+
+
+@pytest.mark.parametrize("stage", ["instruct", "rl"])
+def test_changed_rows_are_checked_again_and_accepted(
+    stage: str, drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(drawn_rows, tmp_path, monkeypatch, stage)
+    before = runs.info(run)
+    inode = Path(before.data).stat().st_ino
+    if stage == "instruct":
+        rows = json.loads(Path(before.data).read_bytes())
+        Path(before.data).write_text(json.dumps(rows[:-1]))
+    picture = min((tmp_path / "data" / "polygons" / "images").rglob("*.png"))
+    picture.write_bytes(picture.read_bytes() + b"\0")
+    with pytest.raises(ConfigError, match="have changed"):
+        changes.check(run)
+    prepare.check_again(run, None, Reporter())
+    changes.check(run)
+    after = runs.info(run)
+    assert after.rows == before.rows - (stage == "instruct")
+    assert not list((tmp_path / "runs").glob(".mine*"))
+    assert (after.data, after.dataset, after.settings) == (before.data, before.dataset, before.settings)
+    assert (Path(after.data).stat().st_ino != inode) is (stage == "rl")  # whose rows are a copy in the run
+    inputs.still_there(run, after)
+
+
+def test_changed_rows_that_cannot_be_trained_on_are_refused(
+    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(drawn_rows, tmp_path, monkeypatch)
+    info = runs.info(run)
+    rows = json.loads(Path(info.data).read_bytes())
+    rows[1].pop(next(key for key, value in rows[1].items() if isinstance(value, list) and isinstance(value[0], dict)))
+    Path(info.data).write_text(json.dumps(rows))
+    with pytest.raises(DataError, match="cannot be trained on"):
+        prepare.check_again(run, None, Reporter())
+    assert runs.info(run) == info
+    edit(tmp_path / "base" / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"\(base\)"):
+        prepare.check_again(run, None, Reporter())
+
+
+def test_a_run_of_an_older_version_has_nothing_to_compare(
+    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(drawn_rows, tmp_path, monkeypatch)
+    (run.folder / changes.FILE).unlink()
+    edit(tmp_path / "base" / "model.safetensors")
+    assert list(changes.changes(run)) == []
+
+
+def test_rows_changed_is_for_a_run_that_is_begun() -> None:
+    assert virc("train", "tiny", "--stage", "instruct", "--rows-changed").code == 2
