@@ -477,14 +477,15 @@ class State(BaseModel):
     step_count: int = 0
 
 
-@pytest.fixture
-def openenv(monkeypatch: pytest.MonkeyPatch) -> Any:
+@pytest.fixture(scope="module")
+def openenv() -> Any:
     types = {"Action": BaseModel, "Observation": Observation, "State": State, **bare("ConcurrencyConfig")}
     libraries = {
         "openenv.core.env_server": {"create_fastapi_app": lambda *given, **_: given},
         "openenv.core.env_server.interfaces": bare("Environment"), "openenv.core.env_server.types": types,
     }  # fmt: skip
-    return imported(monkeypatch, "virc.export.openenv", libraries)
+    with pytest.MonkeyPatch.context() as patch:
+        return imported(patch, "virc.export.openenv", libraries)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
+from virc.core.plan import Step
 from virc.stages.resolve import Resolved, resolve
 from virc.systems import registry as systems
 from virc.training import probe as probing
@@ -28,7 +29,7 @@ class Engine:
 
     def plan(self, config: Any, *_: Any) -> Any:
         self.planned.append(config)
-        return SimpleNamespace(step="step")
+        return SimpleNamespace(step=Step(("train",), "trains", {"OMP_NUM_THREADS": "3"}))
 
     def cause(self, log: Path, code: int) -> tuple[str, str]:
         return f"out of memory ({code})", "--set max_tokens=4096"
@@ -59,8 +60,9 @@ class Probed:
         }
 
         @contextmanager
-        def started(step: str, log: Path) -> Iterator[Engine]:
-            assert (step, log.is_relative_to(folder / "runs" / ".probe")) == ("step", True)
+        def started(step: Step, log: Path) -> Iterator[Engine]:
+            assert (step.argv, log.is_relative_to(folder / "runs" / ".probe")) == (("train",), True)
+            assert step.env == {"OMP_NUM_THREADS": "3", "MY_REWARD": "harsh"}
             yield engine
 
         def prepare(request: Any, resolved: Resolved, data: Path, here: Any, report: Any, probe: int) -> PreparedRun:
@@ -71,10 +73,16 @@ class Probed:
             assert given.resolved is self.resolved  # what is estimated is the stage, not its probe
             return needed
 
+        def write(run: Any, place: Path, *_: Any) -> None:  # whose copy of the user's code reads a variable
+            (place / "code").mkdir(parents=True)
+            (place / "code" / "reward.py").write_text('os.environ["MY_REWARD"]')
+
+        patch.setenv("MY_REWARD", "harsh")
+        patch.setenv("MY_KEY", "k")  # which it does not
         sizes = iter([int(1e9), int(GIB * 2**30), int(2e9)])
         for place, name, value in (
             (probing.prepare, "prepare", prepare), (probing.prepare, "estimated", estimated),
-            (probing.prepare, "write", lambda *_: None), (probing, "write_files", lambda _: None),
+            (probing.prepare, "write", write), (probing, "write_files", lambda _: None),
             (probing.inputs, "place_of", lambda *_: SimpleNamespace(output=folder)),
             (probing.engines, "of_kind", lambda kind: SimpleNamespace(plan=engine, log=engine)),
             (probing.processes, "started", started), (probing.hardware, "find", lambda _: None),
