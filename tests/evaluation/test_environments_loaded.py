@@ -285,7 +285,8 @@ def test_values_are_kept_for_the_same_environment_alone(by_function: Any, monkey
     digests = [load().digest, load('{"num_examples": 2}').digest]
     digests.append(environments.load("counting-stars", OfEnvironment(shown="<answer>{answer}</answer>")).digest)
     for updated in ("counting-stars", "verifiers"):
-        monkeypatch.setattr(environments.metadata, "version", lambda name, updated=updated: f"1.{name == updated}")
+        versions = {"counting-stars": "counting-stars 1.0", "verifiers": "verifiers 1.0", updated: "1.1"}
+        monkeypatch.setattr(environments.metadata, "version", versions.__getitem__)
         digests.append(load().digest)
     assert len(set(digests)) == 5
     assert digests[-1] == load().digest
