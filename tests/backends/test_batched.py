@@ -359,3 +359,24 @@ def test_pieces_of_about_one_length_are_fed_together(lengths: list[int], fed: li
 )  # fmt: skip
 def test_rows_between_are_computed_where_that_is_less_work(numbers: list[int], width: int, rows: list[int]) -> None:
     assert batched._rows(numbers, width) == rows
+
+
+def test_a_row_that_is_computed_with_others_keeps_what_it_holds() -> None:
+    import torch
+
+    batch = Batch(SimpleNamespace(network=SimpleNamespace(device=torch.device("cpu"), dtype=torch.float32)))  # type: ignore[arg-type]
+
+    def feed(value: float, *pieces: tuple[int, int, int]) -> list[int]:
+        group = [
+            Piece(SimpleNamespace(number=row), start, [1] * count, torch.zeros(3, 1, count), {}, SimpleQueue())  # type: ignore[arg-type]
+            for row, start, count in pieces
+        ]
+        rows, inputs = batch._inputs(group)
+        new = torch.full((len(rows), 1, inputs["input_ids"].shape[1], 1), value)
+        batch._cache.update(new, new, 0)
+        return rows
+
+    feed(1.0, (0, 0, 3), (1, 0, 3), (2, 0, 3))
+    feed(2.0, (1, 3, 1))
+    assert feed(9.0, (0, 3, 1), (2, 3, 1)) == [0, 1, 2]  # less work than to copy two of them
+    assert batch._cache._layers[0][0][1, 0, :4, 0].tolist() == [1, 1, 1, 2]

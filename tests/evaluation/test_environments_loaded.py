@@ -8,10 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from evaluation.published import picture
 from support.stand_ins import Bare, bare, stand_in
 
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.evaluation import environments
+from virc.evaluation.benchmarks.registry import data_url
 from virc.evaluation.environments import Environment, OfEnvironment
 
 PROMPT = [{"role": "user", "content": "How many?"}]
@@ -80,6 +82,18 @@ def test_each_reply_is_scored_by_the_rollout_of_its_own_task(by_function: Any) -
     scores = [asyncio.run(found.score(task, reply)) for task in found.tasks for reply in ("it is 3", "it is 4")]
     right, wrong = (2.0, {"right": 1.0}), (0.0, {"right": 0.0})
     assert scores == [right, wrong, wrong, right]
+
+
+def test_a_problem_has_all_pictures_and_texts_of_its_prompt(by_function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_function()
+    urls = [data_url(picture(shade, "PNG")) for shade in (1, 2)]
+    parts: list[Any] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    parts.insert(1, {"type": "text", "text": "Compare."})
+    prompt = [{"role": "system", "content": "Box it."}, {"role": "user", "content": parts}]
+    monkeypatch.setattr(Rollouts, "get_eval_dataset", lambda _: [{"prompt": "How many?"}, {"prompt": prompt}])
+    first, second = load().benchmark.rows()
+    assert (first.question, first.images) == ("How many?", ())
+    assert (second.question, len(second.images), len({*second.images})) == ("Box it.\n\nCompare.", 2, 2)
 
 
 def test_a_rollout_that_fails_is_no_reward_of_0(by_function: Any) -> None:

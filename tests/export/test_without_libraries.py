@@ -115,8 +115,22 @@ def test_a_rollout_of_trl_shows_its_own_pictures_and_is_made_anew(trl: Any, rows
         shown = rollout.reply(LOOK)
         assert [part["image"].size for part in shown if part["type"] == "image"] == [(56, 56)]
         assert [image.size for image in rollout._shown()] == [SIZES[row]]  # the crop is behind the last reply
-        assert rollout.reply(SEVEN) == [{"type": "text", "text": "The problem is over."}]
+        for reply in (SEVEN, "one more"):
+            assert rollout.reply(reply) == [{"type": "text", "text": "The problem is over."}]
         assert rollout._end("one more") == (row, [LOOK, SEVEN])
+
+
+def test_the_template_of_trl_writes_results_as_turns_of_the_user(trl: Any) -> None:
+    from jinja2 import Template
+
+    call = {"role": "assistant", "content": "", "tool_calls": ["<say>"]}
+    parts = [{"type": "text", "text": "Go on."}, {"type": "image"}]
+    asked = [{"role": "system", "content": "s"}, call, {"role": "tool", "content": parts}]
+    text = Template(trl.TEMPLATE).render(messages=asked, add_generation_prompt=True)
+    assert text == (
+        '<|im_start|>system\ns<|im_end|>\n<|im_start|>assistant\n"\\u003csay\\u003e"<|im_end|>\n'
+        "<|im_start|>user\nGo on.<|vision_start|><|image_pad|><|vision_end|><|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 SAID = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "{}"}]
@@ -306,6 +320,7 @@ def test_a_task_of_inspect_ai_solves_and_scores_its_own_row(
     first = model.asked[0][0][-1].content
     assert sum(type(part).__name__ == "ContentImage" and part.image.startswith("data:image/") for part in first) == 1
     assert [type(each).__name__.removeprefix("ChatMessage") for each in state.messages][:2] == ["System", "User"]
+    assert (state.messages[-1].content == kept[-1]) == bool(values.get("taken", 1.0))  # the log ends with the answer
     score = asyncio.run(task.scorer(state, None))
     assert values.items() <= score.value.items()
     assert score.answer == {SEVEN: "7", RIGHT: "5"}.get(kept[-1])
@@ -526,6 +541,14 @@ def test_sessions_of_openenv_take_the_problems_in_turn(openenv: Any, rows: Path)
         with pytest.raises(ValueError, match=f"there is no row {row}: they go from 0 to 1"):
             episodes[0].reset(row=row)
     assert episodes[0].reset(row=1).done is False
+
+
+@pytest.mark.parametrize(
+    ("continues", "over", "seen"), [(True, False, True), (True, True, False), (False, False, False)]
+)
+def test_a_client_of_openenv_is_told_which_turn_goes_on(openenv: Any, continues: bool, over: bool, seen: bool) -> None:
+    talk = SimpleNamespace(messages=[], ask=SimpleNamespace(continues=continues), over=over)
+    assert openenv._seen(talk).continues is seen
 
 
 def test_a_reply_that_was_cut_is_no_answer(openenv: Any, rows: Path) -> None:

@@ -458,3 +458,11 @@ def test_operators_are_listed_with_their_options() -> None:
     options = {each["name"]: each["default"] for each in in_json[0]["options"]}
     assert options == {name: default for name, (_, default) in registry.described(registry.get("select")).items()}
     assert all(name in told for name in options)
+
+
+def test_roles_of_the_command_are_those_of_the_operator(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(chain, "make_all", lambda *words, **more: given.update(more) or {"to": words[2]})
+    where = "http://127.0.0.1:9/v1"
+    done = virc("data", "make", "teacher", rows, "--to", "n.jsonl", "--role", f"writer={where}", "--concurrency", "3")
+    assert (done.out, given["roles"], given["at_once"]) == ("n.jsonl\n", {"writer": where}, 3)

@@ -206,3 +206,17 @@ def test_groups_below_get_their_controllers_where_nobody_else_is(
     own = [(tmp_path / "virc" / "cgroup.procs", str(os.getpid()))]
     assert wrote[: len(own) * moved] == own * moved  # before controllers are asked for
     assert {text for file, text in wrote[len(own) * moved :]} == written
+
+
+def test_a_group_is_removed_once_the_kernel_gives_it_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "group").mkdir()
+    refusals, rmdir = [OSError(), OSError()], Path.rmdir
+
+    def busy(self: Path) -> None:
+        if refusals:
+            raise refusals.pop()
+        rmdir(self)
+
+    monkeypatch.setattr(Path, "rmdir", busy)
+    cgroup.remove(tmp_path / "group")
+    assert not (tmp_path / "group").exists()

@@ -99,7 +99,7 @@ class Probed:
 @pytest.mark.parametrize(
     ("stage", "assignments", "rows"),
     [
-        ("practice", ("trackers=[wandb]",), None), ("dpo", (), None), ("rl", (), 1),
+        ("practice", ("trackers=[wandb]", "log_every=5"), None), ("dpo", (), None), ("rl", (), 1),
         ("rl", ("devices=2", "n=4", "validation=v.parquet", "test_freq=5", "trackers=[wandb]"), 2),
     ],
 )  # fmt: skip

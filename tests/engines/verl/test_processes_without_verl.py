@@ -458,7 +458,11 @@ def test_verl_trains_on_a_processor_where_it_is_told_to(cpu: Any, monkeypatch: p
     for seeded in (platform.manual_seed, platform.manual_seed_all):
         seeded(5)
         drawn.append(float(torch.rand(1)))
-    assert len(set(drawn)) == 1
+    state = platform.device_module.get_rng_state()
+    for _ in range(2):
+        drawn.append(float(torch.rand(1)))
+        platform.device_module.set_rng_state(state)
+    assert (len(set(drawn[:2])), len(set(drawn[2:]))) == (1, 1)
     assert found.rollouts == {("virc", "async"): "virc.engines.verl.rollout.WeightsSender"}
     stand_in(monkeypatch, {"virc.engines.verl.rollout": {"Replica": "replica"}})
     assert found.replicas["virc"]() == "replica"
