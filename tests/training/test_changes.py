@@ -21,6 +21,7 @@ from virc.training import changes, inputs, prepare
 from virc.training.request import TrainRequest
 
 RECIPES = Path(inputs.__file__).parents[2]
+BACK = "put back what is gone; or, without its rows, "
 AGAIN = "virc train --resume --name mine --rows-changed checks them again and goes on with them"
 
 
@@ -84,7 +85,7 @@ def copy_anew(file: Path) -> None:
             "data/polygons/images/*/*.png",
             Path.unlink,
             "(images, gone)",
-            f"put back what is gone; or, without its rows, {AGAIN}",
+            BACK + AGAIN,
         ),
         ("base/model.safetensors", edit, "(base)", "begin another run"),
         ("base/config.json", grow, "(base)", "begin another run"),
