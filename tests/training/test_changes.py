@@ -81,12 +81,7 @@ def copy_anew(file: Path) -> None:
         ("data/polygons/trajectories.json", edit, "(rows)", AGAIN),
         ("data/polygons/trajectories.json", grow, "(rows)", AGAIN),
         ("data/polygons/images/*/*.png", edit, "(images)", AGAIN),
-        (
-            "data/polygons/images/*/*.png",
-            Path.unlink,
-            "(images, gone)",
-            BACK + AGAIN,
-        ),
+        ("data/polygons/images/*/*.png", Path.unlink, "(images, gone)", BACK + AGAIN),
         ("base/model.safetensors", edit, "(base)", "begin another run"),
         ("base/config.json", grow, "(base)", "begin another run"),
         ("base/tokenizer.json", Path.unlink, "(base, gone)", "put back what was there"),

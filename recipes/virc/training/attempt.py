@@ -117,15 +117,20 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
     info = _info_with_code(run, report)
     place = inputs.place_of(info, run, number)
     plan: Plan = _engine(run).plan(inputs.config_of(info), place, {}, info.origins)
+    in_code = user_code.variables_in_code(run.folder, os.environ)
+    engine = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
+    if job:  # srun hands on all that this process has
+        removed = processes.removed_variables(engine, os.environ)
+        unset = {name: "" for name in removed if name.isidentifier() and not name.startswith("SLURM")}
+        plan = msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env={**unset, **plan.step.env}))
     plan = jobs.placed(plan, run, info, number, place, job)
+    processes.report_removed(plan.step if info.launcher == "ray" else engine, os.environ, report)
     if plan.loadable:
         resume.loadable(*plan.loadable)
     write_files(plan)
     step = step_of(run, place.resume) if place.resume else 0
     if step:
         report.note(f"resuming from step {step}")
-    if said := processes.withheld(os.environ):
-        report.note(said)
     attempts.write(run, Attempt(number=number, began=_now()))
     return plan, step
 
@@ -146,7 +151,7 @@ def _trained(
     run: Run, plan: Plan, number: int, step: int, job: str | None, report: Reporter
 ) -> tuple[int, int | None, Follower]:
     """Run the engine; returns its exit code, the signal that asked it to end, and its follower."""
-    env = {**user_code.named(run.folder, os.environ), **plan.step.env, **leftovers.mark(run)}
+    env = {**user_code.variables_in_code(run.folder, os.environ), **plan.step.env, **leftovers.mark(run)}
     marked = msgspec.structs.replace(plan.step, env=env)
     info = runs.info(run)
     with _signals() as asked, judge.served(run, info, number, job, asked, report) as serving:

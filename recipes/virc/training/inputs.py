@@ -78,7 +78,7 @@ def base(resolved: Resolved, workspace: Path) -> Base:
 
 
 def with_adapter(resolved: Resolved, base: Base) -> Resolved:
-    """A stage with the rank and alpha of the adapter that it continues; an engine keeps them whatever it is told.
+    """A stage with the rank and alpha of the adapter that it continues; the engine ignores other values.
 
     Raises:
         ConfigError: others were asked for, `virc merge` would not take the adapter or what is made of it, or a target
