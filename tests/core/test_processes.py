@@ -36,7 +36,7 @@ PATH HOME LANG LC_ALL TMPDIR https_proxy NO_PROXY LD_LIBRARY_PATH CUDA_VISIBLE_D
 OMP_NUM_THREADS PYTORCH_CUDA_ALLOC_CONF TORCHINDUCTOR_CACHE_DIR TORCH_NCCL_TRACE HF_HOME VLLM_USE_V1 RAY_AUTH_TOKEN
 C_INCLUDE_PATH CUDACXX FLASHINFER_WORKSPACE_BASE NVSHMEM_BOOTSTRAP OFI_NCCL_USE_IPV6_TCP AWS_PROFILE AWS_DEFAULT_REGION
 GOOGLE_APPLICATION_CREDENTIALS OPENAI_API_BASE NUMBA_CACHE_DIR MPLCONFIGDIR MODELSCOPE_CACHE JAVA_HOME HYDRA_FULL_ERROR
-VIRC_CACHE WANDB_PROJECT MLFLOW_TRACKING_URI OPENAI_BASE_URL MY_JUDGE_KEY SSL_CERT_FILE SLURM_CONF
+CURL_CA_BUNDLE HTTPLIB2_CA_CERTS VIRC_CACHE WANDB_PROJECT MLFLOW_TRACKING_URI OPENAI_BASE_URL MY_JUDGE_KEY SSL_CERT_FILE SLURM_CONF
 """.split()
 UNKNOWN = "PRANK MASTER LS_COLORS SSH_CLIENT CONDA_PREFIX BASH_FUNC_module SBATCH_PARTITION WORLD".split()
 JOB = {"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}
@@ -79,7 +79,7 @@ def said_of_removed(given: list[str], **values: Any) -> list[str]:
 def test_what_is_removed_is_said_by_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shell = ["RANK", "MASTER_ADDR", "PATH", *(f"SLURM_{number}" for number in range(30))]
     launchers = "not given to any process: MASTER_ADDR, RANK, SLURM_*, which another launcher has set in this shell"
-    engine = "not given to the engine, and kept where your reward's or tools' code names it: "
+    engine = "not given to the engine: "
     own = ["MY_WEIGHT", "NAMED", "TAKEN", "VSCODE_A", "VSCODE_B", "VSCODE_C", "PATH"]
     assert said_of_removed([*shell, *own]) == [launchers]
     assert said_of_removed(own, env={"NAMED": "1", "TAKEN": ""}, is_engine=True) == [engine + "MY_WEIGHT, VSCODE_*"]

@@ -37,7 +37,7 @@ _OF_LAUNCHERS = re.compile(
 _OF_A_JOB = re.compile(r"SLURM_(?!CONF$|CLUSTERS$)\w+|SLURMD_\w+")
 _FOR_ENGINES = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TERM|HOSTNAME|PWD|OLDPWD|SHLVL|_|TEMP|TMP|CC|CXX|CPATH|SYSTEMROOT"
-    r"|(?i:(https?|all|ftp|no)_proxy)|(REQUESTS|CURL)_CA_BUNDLE|DO_NOT_TRACK|USE_(HF|MODELSCOPE)\w*|HYDRA_FULL_ERROR"
+    r"|(?i:(https?|all|ftp|no)_proxy)|\w+_(CA_\w+|CERTS?(_\w+)?)|DO_NOT_TRACK|USE_(HF|MODELSCOPE)\w*|HYDRA_FULL_ERROR"
     r"|\w+_(ENDPOINT|URL|URI|API_BASE|HOME|PATH|CACHE\w*)|\w+DIR|(CUDA|NV|PYTHON|TORCH)\w*"
     r"|(LC|LD|XDG|SSL|CUDNN|CUBLAS|HIP|HSA|ROCR|ROCM|MIOPEN|NCCL|RCCL|OFI|GLOO|UCX|FI|IBV"
     r"|OMP|GOMP|KMP|MKL|OPENBLAS|NUMEXPR|NUMBA|MALLOC|PYTORCH|TRITON|DS|FLASH|FLASHINFER|LIGER|XFORMERS"
@@ -277,14 +277,14 @@ def removed_variables(step: Step, given: Mapping[str, str]) -> list[str]:
     return sorted(name for name in given if name not in gets)
 
 
-def report_removed(step: Step, given: Mapping[str, str], report: Reporter) -> None:
+def report_removed(step: Step, given: Mapping[str, str], report: Reporter, unless: str = "") -> None:
     """Name the variables that the step's process does not get, but for those that the step takes away itself."""
     launchers, removed = of_launchers(given), [name for name in removed_variables(step, given) if name not in step.env]
     others = [name for name in removed if name not in launchers and not name.startswith("SLURM")]
     if launchers:
         report.note(f"not given to any process: {_names(launchers)}, which another launcher has set in this shell")
     if others:
-        report.note(f"not given to the engine, and kept where your reward's or tools' code names it: {_names(others)}")
+        report.note(f"not given to the engine{unless}: {_names(others)}")
 
 
 def _names(names: list[str]) -> str:

@@ -18,6 +18,8 @@ CODE = tools.CODE
 JUDGED = "judge"
 """Folder of the judge's replies, so that a run that is resumed asks nothing twice."""
 
+UNLESS = ", unless code of your reward or tools names it"
+"""What is said of variables that an engine does not get, for `variables_in_code`."""
 _PACKAGE = Path(rewards.__file__).parents[1]
 
 

@@ -127,7 +127,7 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
         unset = {name: "" for name in removed if name.isidentifier() and not name.startswith("SLURM")}
         plan = msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env={**unset, **plan.step.env}))
     plan = jobs.placed(plan, run, info, number, place, job)
-    processes.report_removed(plan.step if info.launcher == "ray" else engine, os.environ, report)
+    processes.report_removed(plan.step if info.launcher == "ray" else engine, os.environ, report, user_code.UNLESS)
     if plan.loadable:
         resume.loadable(*plan.loadable)
     write_files(plan)

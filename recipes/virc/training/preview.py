@@ -131,7 +131,7 @@ def preview(
         except SetupError as error:
             missing.append(error)
     else:
-        processes.report_removed(step, os.environ, report)
+        processes.report_removed(step, os.environ, report, user_code.UNLESS)
     there = source if is_file(source.file) else None
     with _noted(missing):
         trackers.check(resolved)
