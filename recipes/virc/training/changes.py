@@ -76,7 +76,7 @@ def check(run: Run, accepted: tuple[str, ...] = ()) -> None:
     found = [(what, file) for what, file in changed_files(run) if what not in accepted]
     if not found:
         return
-    gone = {file for _, file in found if not file.exists()}
+    gone = {file for _, file in found if not is_file(file)}
     named = ", ".join(f"{file} ({what}{', gone' * (file in gone)})" for what, file in found[:_NAMED])
     more = f" and {len(found) - _NAMED:,} more" * (len(found) > _NAMED)
     hint = "put back what was there, or begin another run"
