@@ -118,11 +118,13 @@ def preview(
         if result is None and is_file(source.file):
             _read_all(msgspec.structs.replace(source, ignore=request.ignore), resolved, report, missing)
         read = _read_files(request, resolved, place, base, result, partial)
+        in_code = user_code.variables_in_code(partial, os.environ)
         if result:  # rows that are to be written are in the run's folder
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **read})
+    step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
     if target:
         future = Run(place.files.parents[1])
         plan = jobs.preview(plan, future, resolved, place, pinned(environment), target)
@@ -130,8 +132,8 @@ def preview(
             submitting.try_job(plan, future, place, target, site, report)
         except SetupError as error:
             missing.append(error)
-    elif said := processes.withheld(os.environ):
-        report.note(said)
+    else:
+        processes.report_removed(step, os.environ, report, user_code.UNLESS)
     there = source if is_file(source.file) else None
     with _noted(missing):
         trackers.check(resolved)
