@@ -2,6 +2,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -263,3 +265,97 @@ def test_who_waits_goes_on_when_another_leaves_its_seat(monkeypatch: pytest.Monk
         assert steps == []
     drawing.join(60)
     assert steps == [1]
+
+
+class Rows(Batch):
+    """A batch whose network is a function of the ids: what it raises costs what it is of."""
+
+    def __init__(self, limit: int = 10**6, broken: int = -1) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+        self.limit, self.broken, self.wiped, self.fed = limit, broken, list[int](), list[list[int]]()
+        self._cache.wipe = self.wiped.append  # type: ignore[method-assign]
+
+    def _logits(self, group: Sequence[Piece]) -> Any:
+        self.fed.append([piece.ids[0] for piece in group])
+        if len(group) * max(len(piece.ids) for piece in group) > self.limit:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if any(piece.ids[0] == self.broken for piece in group):
+            raise ValueError("a shape")
+        return [piece.ids[0] for piece in group]
+
+
+def step(batch: Rows, *ids: list[int]) -> list[Any]:
+    """What each piece with these ids gets of one step."""
+    pieces = [Piece(SimpleNamespace(number=at), 0, each, None, {}, SimpleQueue()) for at, each in enumerate(ids)]  # type: ignore[arg-type]
+    batch._step(pieces)
+    return [piece.found.get(timeout=1) for piece in pieces]
+
+
+def test_a_step_for_which_memory_does_not_suffice_is_taken_in_parts_from_then_on() -> None:
+    batch = Rows(limit=12)
+    assert step(batch, [1] * 5, [2] * 5, [3] * 5, [4] * 5) == [1, 2, 3, 4]
+    assert batch.fed == [[1, 2, 3, 4], [1, 2], [3, 4]]
+    batch.fed.clear()
+    assert step(batch, [1] * 5, [2] * 5, [3] * 5, [4] * 5) == [1, 2, 3, 4]
+    assert batch.fed == [[1, 2], [3, 4]]  # it is not tried again
+    assert batch.wiped == []
+    first, second, third = step(batch, [1] * 2, [2] * 13, [3] * 2)
+    assert (first, third) == (1, 3)
+    assert (type(second), batch.wiped) == (SetupError, [1])
+    assert "reading 13 tokens: 2.00 GiB could not be allocated" in second.message
+
+
+def test_a_step_that_fails_is_taken_one_by_one() -> None:
+    batch = Rows(broken=2)
+    found = step(batch, [1], [2], [3])
+    assert [found[0], type(found[1]), found[2]] == [1, ValueError, 3]
+    assert batch.wiped == [1]
+    assert step(batch, [1], [3]) == [1, 3]  # others are drawn together as before
+    assert batch.fed[-1] == [1, 3]
+
+
+def test_rows_of_the_cache_are_kept_as_it_grows_and_read_by_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a layer sees is what was written to that row, whichever rows are fed and however wide the cache is."""
+    import torch
+
+    monkeypatch.setattr(batched, "_COLUMNS", 4)
+    cache, held = batched.RowCache(), dict[int, list[float]]()
+    number = iter(range(1, 1000))
+    for rows, width in (([0, 1], 3), ([1], 2), ([0, 1, 2], 1), ([2, 0], 4), ([1, 2], 1)):
+        starts = [len(held.get(row, [])) for row in rows]
+        seen = cache.aim(rows, starts, width, torch.device("cpu"))
+        new = [[float(next(number)) for _ in range(width)] for _ in rows]
+        tensor = torch.tensor(new)[:, None, :, None]
+        keys, values = cache.update(tensor, -tensor, 0)
+        for at, row in enumerate(rows):
+            held[row] = held.get(row, []) + new[at]
+            assert keys[at, 0, : len(held[row]), 0].tolist() == held[row]
+            assert values[at, 0, : len(held[row]), 0].tolist() == [-each for each in held[row]]
+            if seen is not None:
+                wanted = [[column <= starts[at] + id_ for column in range(seen.shape[-1])] for id_ in range(width)]
+                assert seen[at].tolist() == wanted
+    cache.wipe(1)
+    assert not cache._layers[0][0][1].any()
+    assert cache._layers[0][0][[0, 2]].any(dim=(1, 2, 3)).all()
+    assert cache.ends[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "fed"),
+    [
+        ([1, 1, 1, 1, 30], [0, 1, 2, 3]),  # one that reads waits until it is worth a step
+        ([1, 1, 1, 30], [3]), ([1, 1, 30, 40], [2, 3]), ([10, 21, 20, 4], [0, 2]), ([20, 10, 9, 41], [0, 1]),
+    ],
+)  # fmt: skip
+def test_pieces_of_about_one_length_are_fed_together(lengths: list[int], fed: list[int]) -> None:
+    pieces = [Piece(None, 0, [0] * length, None, {}, SimpleQueue()) for length in lengths]  # type: ignore[arg-type]
+    assert [pieces.index(each) for each in batched._next(pieces)] == fed
+
+
+@pytest.mark.parametrize(
+    ("numbers", "width", "rows"),
+    [([0, 2], 1, [0, 1, 2]), ([0, 3], 1, [0, 1, 2, 3]),
+     ([0, 4], 1, [0, 4]), ([0, 2], 5, [0, 2]), ([3], 1, [3])],
+)  # fmt: skip
+def test_rows_between_are_computed_where_that_is_less_work(numbers: list[int], width: int, rows: list[int]) -> None:
+    assert batched._rows(numbers, width) == rows

@@ -20,8 +20,6 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 
-pytestmark = pytest.mark.integration
-
 DATASET = "datasets/LeonMiao/CRUX"
 PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
 ROWS = "ViRC_stage_2_PracSFT_scale_{}_50K.json"
@@ -63,6 +61,7 @@ def padded(rows: list[dict[str, Any]], size: int) -> bytes:
     return json.dumps([{**row, "note": "é" * (size // 2)} for row in rows], ensure_ascii=False).encode()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("short", "scale"), [("ViRC-7B", "dynamic"), ("ViRC-Qwen2VL-2B", "fixed")])
 def test_the_chat_protocol_is_that_of_the_whole_file_in_both_kinds_of_coordinates(
     short: str, scale: str, server: Hub, published: dict[str, Path], tmp_path: Path
@@ -99,6 +98,7 @@ def test_one_request_of_a_mebibyte_is_enough_however_large_the_file(
     assert protocol == study_file(only_source(published[name]), most=6).protocol
 
 
+@pytest.mark.integration
 def test_what_the_first_row_does_not_show_is_said_where_no_other_row_came_along(
     server: Hub, published: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -143,6 +143,7 @@ def test_lines_are_read_as_an_array_is(server: Hub, published: dict[str, Path], 
 GOOD = '{"messages": [{"role": "user", "content": "x"}]}'
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
@@ -197,6 +198,7 @@ def test_an_info_that_leads_nowhere_is_one_warning(
     assert server.sent(ROWS.format("dynamic")) == 0
 
 
+@pytest.mark.integration
 def test_a_server_that_does_not_have_them_is_one_warning(
     server: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +210,7 @@ def test_a_server_that_does_not_have_them_is_one_warning(
     assert (found, len(said)) == (None, 1)
 
 
+@pytest.mark.integration
 def test_a_broken_connection_and_a_server_without_ranges_are_borne(
     server: Hub, published: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -236,6 +239,7 @@ def test_who_has_no_source_gets_no_chat_protocol_and_no_warning(server: Hub, tmp
     assert (said, server.requests, [*tmp_path.iterdir()]) == ([], [], [])
 
 
+@pytest.mark.integration
 def test_a_disk_that_refuses_is_one_warning(server: Hub, tmp_path: Path) -> None:
     (tmp_path / "m" / f".{FILE_NAME}.new").mkdir(parents=True)
     found, said = fetched("ViRC-3B", tmp_path / "m")
@@ -243,6 +247,7 @@ def test_a_disk_that_refuses_is_one_warning(server: Hub, tmp_path: Path) -> None
     assert said[0][0].startswith("no chat protocol for m: ")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("solved", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_model_is_solved_with_in_its_own_chat_protocol_once_it_was_fetched(
     server: Hub, tmp_path: Path, solved: bool
@@ -264,6 +269,7 @@ def test_a_model_is_solved_with_in_its_own_chat_protocol_once_it_was_fetched(
     assert done.json["protocol"] == "trained"
 
 
+@pytest.mark.integration
 def test_the_protocol_alone_comes_without_the_weights(
     published: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ from evaluation.published import choice, figure, mathvista, mathvista_json, pict
 from PIL import Image, ImageChops
 from support.called import virc
 from support.solving import open_source
+from support.stand_ins import stand_in
 
 from virc.core.errors import ConfigError, DataError, SetupError, UsageError, VircError
 from virc.core.extras import install
@@ -121,6 +122,19 @@ def test_out_of_distribution_pictures_are_drawn_alike_of_every_kind_and_to_be_re
     assert len(rows) == 12
     assert {row.passed["category"]["kind"] for row in rows} == {"chart", "page", "texture", "static"}
     assert all(key_of(row.passed).is_refusal for row in rows)
+
+
+def test_pictures_of_noise_are_to_be_refused_and_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, {"matplotlib.figure": {}})  # which draws the other kinds
+    kinds = {name: each for name, each in out_of_distribution._KINDS.items() if name in ("static", "texture")}
+    monkeypatch.setattr(out_of_distribution, "_KINDS", kinds)
+    monkeypatch.setattr(out_of_distribution, "COUNT", 4)
+    rows, again = (good(find("out-of-distribution", Path())) for _ in range(2))
+    assert [row.images for row in rows] == [row.images for row in again]
+    assert len({row.id for row in rows}) == len({str(row.images) for row in rows}) == 4
+    assert {row.passed["category"]["kind"] for row in rows} == set(kinds)
+    assert all(key_of(row.passed).is_refusal for row in rows)
+    assert {row.question for row in rows} <= set(out_of_distribution.QUESTIONS)
 
 
 def test_out_of_distribution_pictures_without_matplotlib_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from making_rows.made import picture, read_rows, write_rows
 from PIL import Image
+from support.called import virc
 from support.entry import ROOT
 
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
@@ -370,13 +371,13 @@ def test_an_operator_of_an_installed_package_is_found(tmp_path: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", [{"id": 1, "image": "a.png"}])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (package.parent, ROOT, ROOT / "recipes")))}
 
-    def virc(*words: str) -> str:
+    def called(*words: str) -> str:
         command = [sys.executable, "-m", "virc_cli", "data", "make", *words]
         return subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
-    assert "turning     Turn pictures, and say by how much." in virc("ls")
-    assert "turns   [1, 2]   one of these quarters is drawn." in virc("ls", "turning")
-    assert json.loads(virc("turning", "rows.jsonl", "--to", "new.jsonl", "--set", "turns=[2]", "--json"))["made"] == 2
+    assert "turning     Turn pictures, and say by how much." in called("ls")
+    assert "turns   [1, 2]   one of these quarters is drawn." in called("ls", "turning")
+    assert json.loads(called("turning", "rows.jsonl", "--to", "new.jsonl", "--set", "turns=[2]", "--json"))["made"] == 2
     assert [row["quarters"] for row in read_rows(tmp_path / "new.jsonl")] == [2, 0]
 
 
@@ -393,3 +394,67 @@ def test_a_reward_that_cannot_be_had_is_said(tmp_path: Path) -> None:
     assert means.reward("mine", "writer", "good", None) == 0.5
     with pytest.raises(DataError, match="a term of the reward of mine cannot be had"):
         means.reward("mine", "writer", "bad", None)
+
+
+@pytest.fixture
+def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Six rows with a pass rate each."""
+    monkeypatch.chdir(tmp_path)
+    write_rows(tmp_path / "rows.jsonl", [{"id": at, "question": "q", "pass_rate": at / 10} for at in range(6)])
+    return "rows.jsonl"
+
+
+def test_the_command_makes_rows_as_it_is_told(rows: str, tmp_path: Path) -> None:
+    words = ["data", "make", "select", rows, "--to", "hard.jsonl", "--set", "column=pass_rate", "--set", "max=0.25"]
+    done = virc(*words, "--json")
+    assert done.code == 0, done.err
+    assert [row["id"] for row in read_rows(tmp_path / "hard.jsonl")] == [0, 1, 2]
+    assert (done.json["rows"], done.json["kept"], done.json["operator"]) == (6, 3, "select")
+    again = virc(*words)
+    assert (again.code, "hard.jsonl is there already" in again.err) == (2, True)
+    steps = "- {operator: select, column: pass_rate, max: 0.45}\n- {operator: select, column: pass_rate, min: 0.25}\n"
+    (tmp_path / "steps.yaml").write_text(steps)
+    assert virc("data", "make", "steps.yaml", rows, rows, "--to", "some.jsonl").out == "some.jsonl\n"
+    assert [row["id"] for row in read_rows(tmp_path / "some.jsonl")] == [3, 4] * 2
+
+
+def test_the_seed_of_the_command_is_that_of_the_operator(turn: str, rows: str, tmp_path: Path) -> None:
+    picture(tmp_path / "a.png", size=(8, 6))
+    write_rows(tmp_path / "rows.jsonl", [{"id": at, "image": "a.png"} for at in range(8)])
+
+    def turned(name: str, *words: str) -> list[int]:
+        assert virc("data", "make", turn, rows, "--to", name, *words).code == 0
+        return [row["quarters"] for row in read_rows(tmp_path / name)]
+
+    assert turned("a.jsonl", "--seed", "5") == turned("b.jsonl", "--set", "seed=5") != turned("c.jsonl", "--seed", "6")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("select", "rows.jsonl"), "ROWS or --to is missing"),
+        (("select", "--to", "n.jsonl"), "ROWS or --to is missing"),
+        (("select", "rows.jsonl", "--to", "n.jsonl", "--max-tokens", "9"), "--max-tokens belongs to the options of an"),
+        (("selects", "rows.jsonl", "--to", "n.jsonl"), "select"), (("ls", "selects"), "select"),
+    ],
+)  # fmt: skip
+def test_a_command_that_cannot_be_meant_is_refused(
+    words: tuple[str, ...], said: str, rows: str, tmp_path: Path
+) -> None:
+    done = virc("data", "make", *words)
+    assert (done.code, (tmp_path / "n.jsonl").exists()) == (2, False)
+    assert said in done.err
+
+
+def test_operators_are_listed_with_their_options() -> None:
+    listed = virc("data", "make", "ls")
+    assert [line.split()[0] for line in listed.out.splitlines() if not line.startswith(" ")][1:] == list(
+        registry.names()
+    )
+    told = virc("data", "make", "ls", "select").out
+    assert told.startswith(f"select: {registry.get('select').title}")
+    in_json = virc("data", "make", "ls", "select", "--json").json["operators"]
+    assert [each["name"] for each in in_json] == ["select"]
+    options = {each["name"]: each["default"] for each in in_json[0]["options"]}
+    assert options == {name: default for name, (_, default) in registry.described(registry.get("select")).items()}
+    assert all(name in told for name in options)

@@ -116,6 +116,44 @@ def test_processes_that_saved_other_weights_contradict_each_other(merge: Any, to
         merge.joined([one, saved(torch, more=torch.ones(1))], network(torch), Shards(Path("actor"), 2))
 
 
+@pytest.mark.parametrize(
+    ("tied", "last", "says"), [(False, 0.1, None), (True, 1.0, None), (True, 0.1, "should be the same")]
+)
+def test_shards_become_the_network_that_their_config_describes(
+    tied: bool, last: float, says: str | None, merge: Any, torch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, written, asked = network(torch, tied), list[tuple[Any, Path]](), list[Any]()
+    size, made.tie_weights = common.size_of(made), lambda: None
+    found = Shards(tmp_path, 2)
+    for file in found.files:
+        torch.save(saved(torch, **{"last.weight": torch.full((2, 3), last)}), file)
+    monkeypatch.setattr(merge, "empty", lambda folder: asked.append(folder) or made)
+    monkeypatch.setattr(merge.shards, "read", lambda actor: asked.append(actor) or found)
+    monkeypatch.setattr(merge.merging, "check_room", lambda size, folder: asked.append((size, folder)))
+    monkeypatch.setattr(
+        merge.merging, "save", lambda network, folder: written.append((network.state_dict(), folder)) or 15
+    )
+    words = [str(tmp_path), str(tmp_path / "new")]
+    if says:
+        with pytest.raises(ConfigError, match=says):
+            merge.merge(words)
+        assert written == []
+        return
+    assert merge.merge(words) == 15
+    assert asked == [tmp_path, found.texts, (size, tmp_path / "new")]
+    ((weights, folder),) = written
+    assert folder == tmp_path / "new"
+    assert {name: float(value.flatten()[0]) for name, value in weights.items()} == pytest.approx(
+        {"first.weight": 1.0, "last.weight": last, "steps": 7.0}, rel=1e-2
+    )
+
+
+def test_a_config_that_describes_no_network_is_named(merge: Any, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "none-like-it"}')
+    with pytest.raises(ConfigError, match=r"config\.json describes no network: "):
+        merge.empty(tmp_path)
+
+
 class Evil:
     """What runs code where it is unpickled."""
 

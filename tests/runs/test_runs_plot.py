@@ -251,3 +251,85 @@ def test_a_picture_is_beside_its_run_or_where_it_is_wanted(
     assert virc("runs", "plot", *words).out.strip() in (f"{drawn} {workspace / file}", f"{drawn} {file}")
     done = virc("runs", "plot", "a", "--to", "x.jpg")
     assert (done.code, "--to x.jpg.png" in done.err) == (2, True)
+
+
+@pytest.fixture
+def figure(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What a picture is drawn into, which is not rendered."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    monkeypatch.setattr(plots, "picture", lambda fill: fill(figure) or b"")
+    return figure
+
+
+def lines_of(axes: Any) -> list[list[float]]:
+    """The values of its curves, without those of a line at a step."""
+    return [[*map(float, line.get_ydata())] for line in axes.lines if line.get_linestyle() != ":"]
+
+
+def test_panels_have_the_values_of_one_run_with_a_name_for_each_line(workspace: Path, figure: Any) -> None:
+    run = make(workspace, "a")
+    sides = [{"chosen_reward": 0.1 * step, "rejected_reward": -0.2 * step} for step in (1, 2, 3)]
+    add(run, *(metric(step, loss=5.0 - step, **each) for step, each in zip((1, 2, 3), sides, strict=True)))
+    add(run, metric(4, attempt=2, loss=math.nan), metric(5, attempt=2, loss=math.nan))
+    plots.write([run], workspace / "a.png")
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert figure.get_suptitle() == "a"
+    loss, both = panels["loss"], panels["rewards of both sides"]
+    assert lines_of(loss)[0] == [4.0, 3.0, 2.0]
+    assert lines_of(loss)[1] == [1.0, 1.0]  # the steps that are no numbers, at the upper edge
+    assert "not a number" in loss.get_title(loc="right")
+    assert [text.get_text() for text in loss.texts] == ["attempt 2"]
+    assert [next(iter(line.get_xdata())) for line in loss.lines if line.get_linestyle() == ":"] == [4]
+    assert loss.get_position().width > 1.9 * both.get_position().width or len(panels) < 3
+    low, high = loss.get_ylim()
+    assert (low < 2, 4 < high < 5) == (True, True)
+    assert [text.get_text() for text in both.get_legend().get_texts()] == ["chosen reward", "rejected reward"]
+    values = {line.get_color(): [*line.get_ydata()] for line in both.lines if len(line.get_ydata()) == 3}
+    colours = [handle.get_color() for handle in both.get_legend().legend_handles]
+    assert [values[colour][0] for colour in colours] == pytest.approx([0.1, -0.2])
+    assert {axes.get_xlabel() for axes in figure.axes} == {"step"}
+
+
+def test_runs_that_are_compared_have_a_colour_and_a_name_each_in_every_panel(workspace: Path, figure: Any) -> None:
+    first, second = (make(workspace, name) for name in ("a", "b" * 60))
+    add(first, *(metric(step, loss=1.0) for step in (1, 2)))
+    add(second, *(metric(step, loss=2.0, chosen_reward=0.5) for step in (1, 2)))
+    plots.write([first, second], workspace / "a.png")
+    assert figure.get_suptitle() == "2 runs"
+    (legend,) = figure.legends
+    names = [text.get_text() for text in legend.get_texts()]
+    assert names[0] == "a"
+    assert len(names[1]) < 50
+    colours = [handle.get_color() for handle in legend.legend_handles]
+    (loss,) = [axes for axes in figure.axes if axes.get_title(loc="left") == "loss"]
+    assert [(line.get_color(), [*line.get_ydata()]) for line in loss.lines] == [
+        (colours[0], [1, 1]),
+        (colours[1], [2, 2]),
+    ]
+    assert not loss.texts  # attempts of several runs are not numbered
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "lines"), [(30, "loss", 1), (31, "loss", 2), (31, "learning_rate", 1), (1000, "loss", 2)]
+)
+def test_many_points_get_a_mean_but_what_was_set(
+    count: int, name: str, lines: int, workspace: Path, figure: Any
+) -> None:
+    run = make(workspace, "a")
+    add(run, *(metric(step, **{"loss": 1.0, name: 1.0 + step % 2}) for step in range(1, count + 1)))
+    plots.write([run], workspace / "a.png")
+    (axes,) = [each for each in figure.axes if each.get_title(loc="left") == name.replace("_", " ")]
+    assert len(axes.lines) == lines
+    assert (axes.lines[0].get_alpha() < 1) == (lines == 2)
+    assert axes.lines[-1].get_alpha() in (None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "0"), (1.5, "1.5"), (2e-6, "2e-6"),
+     (-1.25e-5, "-1.25e-5"), (0.001, "0.001"), (1234567.0, "1.23457e+06")],
+)  # fmt: skip
+def test_numbers_of_an_axis_are_short(value: float, said: str) -> None:
+    assert plots._number(value, 0) == said

@@ -113,3 +113,96 @@ def test_groups_of_dead_processes_alone_are_removed(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(cgroup, "_own", lambda: tmp_path)
     assert cgroup._parent.__wrapped__(os.getpid()) == tmp_path
     assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def group_of(folder: Path, monkeypatch: pytest.MonkeyPatch, files: Sequence[str], refuses: str = "") -> Path | None:
+    """The group that is made for process 5 where the kernel has these files in it."""
+
+    class Kernel(type(Path())):  # type: ignore[misc]
+        def mkdir(self, *_: Any, **__: Any) -> None:
+            super().mkdir()
+            for name in files:
+                (self / name).touch()
+
+        def write_text(self, text: str, *_: Any, **__: Any) -> int:
+            if self.name == refuses:
+                raise OSError
+            return int(super().write_text(text))
+
+        def rmdir(self) -> None:  # files of a group go with it
+            for each in self.iterdir():
+                each.unlink()
+            super().rmdir()
+
+    monkeypatch.setattr(cgroup, "_parent", lambda _: Kernel(folder))
+    return cgroup.make(5, {"pids.max": "9", "memory.max": "7"})
+
+
+def test_a_process_is_moved_into_a_group_with_its_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = group_of(tmp_path, monkeypatch, ["cgroup.freeze", "cgroup.procs", "pids.max"])
+    assert group == tmp_path / f"virc-{os.getpid()}-5"
+    written = {name: (group / name).read_text() for name in ("cgroup.procs", "pids.max")}
+    assert written == {"cgroup.procs": "5", "pids.max": "9"}
+    assert not (group / "memory.max").exists()  # which this kernel does not offer
+    cgroup.remove(group)
+    assert not group.exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "refuses"),
+    [(["cgroup.procs", "pids.max"], ""), (["cgroup.freeze", "cgroup.procs", "pids.max"], "pids.max"),
+     (["cgroup.freeze", "cgroup.procs"], "cgroup.procs")],
+)  # fmt: skip
+def test_a_group_that_cannot_hold_a_process_is_none(
+    files: list[str], refuses: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert group_of(tmp_path, monkeypatch, files, refuses) is None
+    assert not list(tmp_path.iterdir())
+
+
+V2 = "30 23 0:26 {root} {place} rw - cgroup2 cgroup2 rw\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "own"),
+    [
+        ("0::/user/a", V2.format(root="/", place="/sys/fs/cgroup"), "/sys/fs/cgroup/user/a"),
+        ("4:pids:/x\n0::/user/virc", V2.format(root="/", place="/cg"), "/cg/user"),  # it was moved there
+        ("0::/docker/7/b", V2.format(root="/docker/7", place="/cg"), "/cg/b"),
+        ("0::/other", V2.format(root="/docker/7", place="/cg"), None),
+        ("4:pids:/x", V2.format(root="/", place="/cg"), None),
+        ("0::/a", "30 23 0:26 / /cg rw - tmpfs tmpfs rw\n", None),
+    ],
+)
+def test_the_own_group_is_found_where_it_is_mounted(
+    groups: str, mounts: str, own: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cgroup").write_text(groups + "\n")
+    (tmp_path / "mountinfo").write_text("22 1 8:1 / / rw - ext4 /dev/sda rw\n" + mounts)
+    monkeypatch.setattr(cgroup, "Path", lambda name: Path(str(name).replace("/proc/self", str(tmp_path))))
+    assert cgroup._own() == (Path(own) if own else None)
+
+
+@pytest.mark.parametrize(
+    ("beside", "offered", "given", "moved", "written"),
+    [
+        ([], "cpu memory pids io", "", True, {"+cpu", "+memory", "+pids"}),
+        ([], "memory", "memory", False, set()),  # nothing is wanting
+        ([1], "memory", "", False, set()),  # others are in the group
+        (None, "memory", "", False, {"+memory"}),  # the root group
+    ],
+)
+def test_groups_below_get_their_controllers_where_nobody_else_is(
+    beside: list[int] | None, offered: str, given: str, moved: bool, written: set[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    pids = [os.getpid(), *(beside or [])]
+    files = {"cgroup.controllers": offered, "cgroup.subtree_control": given, "cgroup.procs": "\n".join(map(str, pids))}
+    for name, text in (files if beside is None else files | {"cgroup.type": "domain"}).items():
+        (tmp_path / name).write_text(text)
+    wrote: list[tuple[Path, str]] = []
+    monkeypatch.setattr(Path, "write_text", lambda self, text: wrote.append((self, text)))
+    cgroup._delegate(tmp_path)
+    own = [(tmp_path / "virc" / "cgroup.procs", str(os.getpid()))]
+    assert wrote[: len(own) * moved] == own * moved  # before controllers are asked for
+    assert {text for file, text in wrote[len(own) * moved :]} == written

@@ -1,21 +1,27 @@
 """What is told and published when a model is served, with nothing loaded."""
 
 import json
-from contextlib import ExitStack
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from virc.backends import llamacpp, local
+from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
 from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Choice, Opened, Spoken
 from virc.reasoning.protocol import own_protocol
-from virc.reasoning.resize import QWEN2
-from virc.serving import start
+from virc.reasoning.resize import QWEN2, Grid
+from virc.serving import in_process, start, vllm_process
 from virc.serving.agent import connections, problems, server
-from virc.serving.start import Agent, ServePlan, ServeRequest
+from virc.serving.start import Agent, ServePlan, Server, ServeRequest
 from virc.stages.serve import Config
 from virc.tools import registry as tools
 
@@ -129,3 +135,148 @@ def test_a_model_here_solves_as_many_problems_as_it_can_draw_for(
     found, asked, said = opening(plan, Agent(concurrency=concurrency), monkeypatch, together=together)
     assert (found.name, found.at_once, found.context, asked) == ("n", at_once, 4096, [])
     assert ["one at a time" in text for text in said] == [True] * warned
+
+
+def serving(run: Callable[[], None], done: list[str], log: Path | None = None) -> Server:
+    """A server that does this until it is stopped."""
+    resources = ExitStack()
+    resources.callback(lambda: done.append("released"))
+    return Server("http://a/v1", "m", run, lambda: done.append("stopped"), resources, log)
+
+
+def ending() -> None:
+    raise EngineError("vLLM ended")
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("run", "raised"), [(lambda: None, None), (ending, EngineError), (interrupted, KeyboardInterrupt)]
+)
+def test_a_server_releases_what_it_holds_however_its_wait_ends(
+    run: Callable[[], None], raised: type[BaseException] | None
+) -> None:
+    done: list[str] = []
+    with pytest.raises(raised) if raised else nullcontext():
+        serving(run, done).wait()
+    assert done == ["stopped", "released"]
+
+
+def test_an_engine_that_ended_within_the_block_is_told_at_its_end() -> None:
+    done: list[str] = []
+    with pytest.raises(EngineError, match="vLLM ended"), serving(ending, done):
+        pass
+    own = ValueError("mine")
+
+    def fail(server: Server) -> None:
+        while not server.failure:
+            time.sleep(0.001)
+        raise own
+
+    with pytest.raises(ValueError, match="mine"), serving(ending, done) as server:
+        fail(server)
+    assert own.__notes__ == ["vLLM ended"]
+    assert done == ["stopped", "released"] * 2
+
+
+def test_an_engine_that_ends_with_its_block_is_no_failure() -> None:
+    stopped = threading.Event()
+
+    def run() -> None:
+        assert stopped.wait(60)
+        ending()
+
+    with Server("u", "m", run, stopped.set, ExitStack()) as server:
+        pass
+    assert server.failure is None
+
+
+def test_each_start_of_the_engine_behind_an_agent_has_an_address_and_a_key_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[tuple[Config, Any]] = []
+
+    def process(plan: ServePlan, report: Reporter, on_process: Any) -> Any:
+        assert plan.behind
+        started.append((plan.behind, plan.plan))
+        return nullcontext("process")
+
+    monkeypatch.setattr(start, "_vllm_process", process)
+    monkeypatch.setattr(start.vllm, "plan", lambda config, place: (config.port, config.api_key, place))
+    plan = ServePlan(Config(), "m", "vllm", behind=Config(host="0.0.0.0"), place="place")  # type: ignore[arg-type]
+    behind, moved = start._Behind(plan, Reporter(None)), list[tuple[str, str | None]]()
+    for move in (None, lambda *where: moved.append(where)):
+        behind.move = move
+        with behind.started(lambda _: None) as found:
+            assert found == "process"
+    (first, _), (second, words) = started
+    assert first.host == second.host == "127.0.0.1"  # nobody else reaches it
+    assert first.api_key != second.api_key
+    assert len(str(second.api_key)) > 30
+    assert words == (second.port, second.api_key, "place")
+    assert moved == [(f"http://127.0.0.1:{second.port}/v1", second.api_key)]
+
+
+@pytest.mark.parametrize(("forced", "failure"), [(False, None), (True, None), (False, EngineError("given up"))])
+def test_an_agent_ends_after_its_last_step_and_says_that_its_engine_was_given_up(
+    forced: bool, failure: EngineError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[Any] = []
+    desk = SimpleNamespace(closing=False, wait=lambda seconds: done.append(("waited", seconds)))
+    running: Any = SimpleNamespace(force_exit=forced, should_exit=False)
+
+    def watch(end: Callable[[], None], closing: Callable[[], bool]) -> None:
+        assert not closing()
+        end()
+
+    monkeypatch.setattr(connections, "run", lambda server, _: done.append(("answered", server.should_exit)))
+    engine: Any = SimpleNamespace(watch=watch, failure=failure)
+    run = start._agent_run(running, SimpleNamespace(state=SimpleNamespace(desk=desk)), None, engine)  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="given up") if failure else nullcontext():
+        run()
+    assert done == [("answered", True), ("waited", 0 if forced else start._LAST_STEP)]
+
+
+@pytest.mark.parametrize("source", ["transformers", "llamacpp"])
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_model_of_this_process_is_loaded_and_published_as_it_was_planned(
+    source: str, lenient: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Any] = []
+    backend = SimpleNamespace(warnings=["slow"])
+
+    def load(*given: Any, **more: Any) -> Any:
+        loaded.append((given, more))
+        return backend
+
+    served: list[Any] = []
+    for module, name, value in (
+        (local, "load", load), (llamacpp, "load", load), (vllm_process, "ask_first", loaded.append),
+        (in_process, "app", served.append), (connections, "server", lambda *_: SimpleNamespace()),
+        (start.opened, "gguf_of", lambda weights: f"{weights.folder}.gguf"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    bound = ExitStack()
+    bound.listen = lambda _: None  # type: ignore[attr-defined]
+    monkeypatch.setattr(start.address, "bound_socket", lambda _: bound)
+    config = Config(device="cpu", dtype="float32", max_model_len=2048, api_key=("k", "l"), limit_images=3)
+    weights: Any = SimpleNamespace(folder="/m", adapter="/a")
+    reading = {} if lenient else {"virc_protocol": {"reading": "strict"}}
+    published = json.dumps({"virc_grid": {"factor": 32}, **reading})
+    events: list[Event] = []
+    with ExitStack() as resources:
+        plan = ServePlan(config, "mine", source, weights, published)
+        found = start._in_process(plan, Reporter(events.append), resources)
+    (app,) = served
+    assert (app.backend, app.name, app.images, app.api_key) == (backend, "mine", 3, ("k", "l"))
+    assert app.published == json.loads(published)
+    assert (found.model, found.url) == ("mine", start.address.url(config))
+    assert [event.text for event in events if event.kind == "warning"] == ["slow"]
+    ((given, more), asked) = loaded
+    assert asked is backend  # a first answer, before clients come
+    if source == "llamacpp":
+        assert (given, more) == (("/m.gguf", "cpu", Grid(factor=32)), {"context": 2048})
+    else:
+        assert (given, more) == (("/m", "cpu", "float32"), {"adapter": "/a", "context": 2048, "stock": lenient})

@@ -124,7 +124,6 @@ def preview(
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **read})
-    step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
     if target:
         future = Run(place.files.parents[1])
         plan = jobs.preview(plan, future, resolved, place, pinned(environment), target)
@@ -133,14 +132,15 @@ def preview(
         except SetupError as error:
             missing.append(error)
     else:
+        step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
         processes.report_removed(step, os.environ, report, user_code.UNLESS)
-    there = source if is_file(source.file) else None
     with _noted(missing):
         trackers.check(resolved)
     if resolved.kind == "rl":
         with _noted(missing):
             job_judge.check(request, resolved, target)
         with _noted(missing):
+            there = source if is_file(source.file) else None
             rl_setup.check_judge(resolved, there, here=False, report=Reporter())
     here = None if target else hardware.find(request.workspace)
     shape = _shape(resolved, base)

@@ -5,14 +5,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
+from rewards.prompts import prompt
 
 import virc
 from virc.core.errors import EngineError
+from virc.data.rows.record import Message
 from virc.engines.verl import model as verl_model
 from virc.engines.verl.agent_ids import Ids, Speech, speech
+from virc.engines.verl.agent_prefix import Prefix
 from virc.engines.verl.cause import cause
 from virc.engines.verl.start import folder_prefix
+from virc.models.chat_protocol import read_protocol
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.resize import Grid
+from virc.reasoning.session import Ask, Done, Reply
 
 if TYPE_CHECKING:
     import torch
@@ -145,3 +153,25 @@ def test_a_run_finds_its_folders_again(monkeypatch: pytest.MonkeyPatch) -> None:
     # The longest socket of Ray lies at FOLDER/session_DATE_TIME_MICROSECONDS_PID/sockets/plasma_store.7
     longest = f"/tmp/{folder_prefix()}12345678/session_2026-11-20_22-24-33_123456_1234567/sockets/plasma_store.7"
     assert len(longest) <= 107
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_one_reply_follows_a_stored_conversation_whose_reference_nobody_sees(reference: bool) -> None:
+    record = prompt(((280, 196), (56, 56)), before=["<think>look</think>"]).record
+    known = (*record.messages, Message("assistant", "THE REFERENCE")) if reference else record.messages
+    protocol = read_protocol(TINY / FILE_NAME)
+    talk = Prefix(msgspec.structs.replace(record, messages=known), protocol, Grid())
+    ask = talk.next()
+    assert isinstance(ask, Ask)
+    assert [(each.role, each.images) for each in ask.messages] == [
+        ("system", ()), ("user", (0,)), ("assistant", ()), ("user", (1,))
+    ]  # fmt: skip
+    assert "THE REFERENCE" not in str(ask.messages)
+    assert [(each.width, each.height) for each in ask.images] == [(280, 196), (56, 56)]
+    talk.feed(Reply("mine", token_ids=(5, 6)))
+    done = talk.next()
+    assert isinstance(done, Done)
+    assert (done.trace.messages[-1].text, done.trace.messages[-1].token_ids) == ("mine", (5, 6))
+    assert len(done.trace.messages) == 5
+    assert [(each.width, each.height) for each in done.trace.images] == [(280, 196), (56, 56)]
+    assert done.trace.question == "How long is AB?"

@@ -1,21 +1,20 @@
 """Which ids a rollout by transformers draws, where its replies end and how likely they were, without verl."""
 
 import asyncio
-import importlib
 import math
-import sys
-from types import ModuleType, SimpleNamespace
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.stand_ins import bare, imported
 
-NAME = "virc.engines.verl.rollout"
-STAND_INS = {
-    "ray": (),
-    "verl.utils.config": ("omega_conf_to_dataclass",),
-    "verl.workers.config": ("HFModelConfig",),
-    "verl.workers.rollout.base": ("BaseRollout",),
-    "verl.workers.rollout.replica": ("RolloutReplica", "TokenOutput"),
+LIBRARIES: Mapping[str, Mapping[str, Any]] = {
+    "ray": {},
+    "verl.utils.config": {"omega_conf_to_dataclass": lambda config, **_: config},
+    "verl.workers.config": bare("HFModelConfig"),
+    "verl.workers.rollout.base": bare("BaseRollout"),
+    "verl.workers.rollout.replica": bare("RolloutReplica", "TokenOutput"),
 }
 END, STOP = 9, 8
 
@@ -23,16 +22,7 @@ END, STOP = 9, 8
 @pytest.fixture(scope="module")
 def rollout() -> Any:
     with pytest.MonkeyPatch.context() as patch:
-        for name, fields in STAND_INS.items():
-            for at in range(name.count(".") + 1):
-                part = ".".join(name.split(".")[: at + 1])
-                patch.setitem(sys.modules, part, ModuleType(part))
-            for field in fields:
-                setattr(sys.modules[name], field, type(field, (SimpleNamespace,), {}))
-        patch.delitem(sys.modules, NAME, raising=False)
-        module = importlib.import_module(NAME)
-        patch.delitem(sys.modules, NAME)
-    return module
+        return imported(patch, "virc.engines.verl.rollout", LIBRARIES)
 
 
 def decoded(rows: Any) -> list[str]:
@@ -211,3 +201,170 @@ def test_weights_of_a_step_are_whole(rollout: Any, server: Any, left_out: list[s
         with pytest.raises(RuntimeError, match=f"1 weights are missing or unknown to the rollout: .*{left_out[0]}"):
             asyncio.run(server.load({}, 3))
     assert server._step == (3 if ok else None)
+
+
+class Network:
+    """A model that says the ids of its script, whatever it is asked; `generate` does what transformers' does."""
+
+    def __init__(self, torch: Any, *script: Sequence[int]) -> None:
+        self.torch, self.script, self.given = torch, script, dict[str, Any]()
+        self.config = SimpleNamespace(
+            image_token_id=7, tie_word_embeddings=True, get_text_config=lambda: SimpleNamespace(vocab_size=10)
+        )
+        self.generation_config = SimpleNamespace(eos_token_id=[END])
+
+    def eval(self) -> "Network":
+        return self
+
+    def generate(
+        self, input_ids: Any, max_new_tokens: int, logits_processor: Any, stopping_criteria: Any, pad_token_id: int,
+        **given: Any,
+    ) -> Any:  # fmt: skip
+        self.given, done = given, self.torch.zeros(len(input_ids), dtype=bool)
+        for step in range(max_new_tokens):
+            logits = self.torch.zeros(len(input_ids), 10)
+            for row, ids in enumerate(self.script[: len(input_ids)]):
+                logits[row, ids[min(step, len(ids) - 1)]] = 9.0
+            chosen = logits_processor(input_ids, logits).argmax(-1).masked_fill(done, pad_token_id)
+            input_ids = self.torch.cat([input_ids, chosen[:, None]], 1)
+            done |= stopping_criteria(input_ids, None)
+            if done.all():
+                break
+        return input_ids
+
+
+def request(rollout: Any, ids: list[int], most: int = 6, seed: int = 1, **sampling: Any) -> Any:
+    return rollout.Request(ids, [], rollout.sampling_of(sampling), most, seed, None)
+
+
+@pytest.fixture
+def drawing(rollout: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Loads a server with a network in place of a model's."""
+
+    def loaded(network: Network, dtype: str = "float32") -> Any:
+        asked: list[Any] = []
+
+        def from_pretrained(path: str, **given: Any) -> Network:
+            asked.append((path, given))
+            return network
+
+        monkeypatch.setattr(rollout, "AutoModelForImageTextToText", SimpleNamespace(from_pretrained=from_pretrained))
+        monkeypatch.setattr(
+            rollout, "never_said", lambda tokenizer, vocabulary: rollout.torch.tensor([6, vocabulary - 3])
+        )
+        tokenizer = SimpleNamespace(**vars(TOKENIZER), eos_token_id=STOP)
+        model = SimpleNamespace(processor=None, tokenizer=tokenizer, local_path="/models/a")
+        server = rollout.Server(SimpleNamespace(dtype=dtype, prompt_length=10, response_length=6, seed=1), model)
+        server.asked = asked
+        return server
+
+    return loaded
+
+
+def test_each_reply_has_its_own_ids_and_as_many_chances(rollout: Any, drawing: Any) -> None:
+    """However long the others are: none has padding, or ids of its prompt or of its neighbour."""
+    script = ([1, 2, 1, 2, END], [3, 1, STOP], [2, 2, 5], [4, 4, 4, 4, 4])
+    server = drawing(Network(rollout.torch, *script))
+    server._step = 12
+    batch = [
+        request(rollout, ids, most, temperature=0, stop_token_ids=[5], repetition_penalty=1.5)
+        for ids, most in (([1], 6), ([1, 2, 3], 6), ([4, 4], 6), ([9, 9, 9, 9], 4))
+    ]
+    found = server._draw(batch)
+    assert [each.token_ids for each in found] == [[1, 2, 1, 2, END], [3, 1, STOP], [2, 2, 5], [4, 4, 4, 4]]
+    sure = float(rollout.torch.tensor([9.0, *[0.0] * 9]).log_softmax(0)[0])
+    assert [[round(each, 4) for each in reply.log_probs] for reply in found] == [
+        [round(sure, 4)] * length for length in (5, 3, 3, 4)
+    ]
+    assert {(each.stop_reason, each.extra_fields["global_steps"]) for each in found} == {("completed", 12)}
+    given = server._model.given
+    assert (given["do_sample"], given["repetition_penalty"]) == (False, 1.5)
+    assert given["attention_mask"].tolist() == [[0, 0, 0, 1], [0, 1, 1, 1], [0, 0, 1, 1], [1, 1, 1, 1]]
+
+
+def test_what_is_never_said_is_not_drawn_at_any_temperature(rollout: Any, drawing: Any) -> None:
+    server = drawing(Network(rollout.torch, [6], [7]))
+    for temperature in (0, 1.0):
+        for reply in server._draw([request(rollout, [1], seed=seed, temperature=temperature) for seed in (1, 2)]):
+            assert not {6, 7} & set(reply.token_ids)
+
+
+def test_a_reply_of_a_batch_is_that_of_its_seed_alone(rollout: Any, drawing: Any) -> None:
+    server = drawing(Network(rollout.torch, [0, 0, 0], [0, 0, 0]))
+    alone = [server._draw([request(rollout, [1, 2], seed=seed, temperature=9)])[0].token_ids for seed in (5, 6)]
+    together = server._draw([request(rollout, ids, seed=seed, temperature=9) for ids, seed in (([1, 2], 5), ([3], 6))])
+    assert [each.token_ids for each in together] == alone
+
+
+@pytest.mark.parametrize(("dtype", "number"), [("float32", "float64"), ("bfloat16", "bfloat16")])
+def test_a_model_is_loaded_in_numbers_that_batches_cannot_move(
+    rollout: Any, drawing: Any, dtype: str, number: str
+) -> None:
+    network = Network(rollout.torch, [1])
+    network.generation_config = SimpleNamespace(eos_token_id=END, repetition_penalty=2.0)
+    server = drawing(network, dtype)
+    ((path, given),) = server.asked
+    assert (path, given["dtype"], given["trust_remote_code"]) == ("/models/a", getattr(rollout.torch, number), False)
+    assert server._ends == {END, STOP}
+    assert network.generation_config.repetition_penalty in (None, 1.0)  # its own settings change no reply
+
+
+class Remote:
+    """A Ray actor whose methods note what they are called with."""
+
+    def __init__(self) -> None:
+        self.called: list[tuple[str, *tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def remote(*given: Any) -> bool:
+            self.called.append((name, *given))
+            return True
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.fixture
+def actors(rollout: Any, monkeypatch: pytest.MonkeyPatch) -> dict[str, Remote]:
+    """Ray's actors by their names."""
+    made: dict[str, Remote] = {}
+
+    def options(name: str, **_: Any) -> Any:
+        return SimpleNamespace(remote=lambda *given: made.setdefault(name, Remote()))
+
+    ray = SimpleNamespace(
+        remote=lambda kind: SimpleNamespace(options=options), get_actor=made.__getitem__, put=lambda value: value
+    )
+    monkeypatch.setattr(rollout, "ray", ray)
+    return made
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_weights_of_a_step_go_to_the_server_of_their_process(
+    rollout: Any, actors: dict[str, Remote], rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicas = [rollout.Replica(world_size=1, replica_rank=each, config=1, model_config=2) for each in range(4)]
+    for replica in replicas:
+        asyncio.run(replica.launch_servers())
+    assert len(actors) == 4
+    assert [each.called for each in actors.values()] == [[("ready",)]] * 4  # nothing is asked of a model that loads
+    monkeypatch.setenv("RANK", str(rank))
+    sender = rollout.WeightsSender(config=SimpleNamespace(dtype="bfloat16"))
+    weight = rollout.torch.nn.Parameter(rollout.torch.tensor([1.5, 2.0]))
+    asyncio.run(sender.update_weights(iter([("a", weight)]), global_steps=7))
+    (server,) = replicas[rank].servers
+    (_, (name, weights, step)) = server.called
+    assert (name, step, weights["a"].dtype) == ("load", 7, rollout.torch.bfloat16)
+    weight.data.zero_()  # the next step is under way while they are loaded
+    assert weights["a"].tolist() == [1.5, 2.0]
+    assert not weights["a"].requires_grad
+    assert sum(len(each.called) for each in actors.values()) == 5
+
+
+def test_what_this_rollout_cannot_do_is_refused(rollout: Any, actors: dict[str, Remote]) -> None:
+    with pytest.raises(ValueError, match="set tensor_model_parallel_size to 1"):
+        asyncio.run(rollout.Replica(world_size=2, replica_rank=0, config=1, model_config=2).launch_servers())
+    sender = rollout.WeightsSender(config=SimpleNamespace(dtype="float32"))
+    for given in ({"peft_config": {"r": 8}}, {"wire_format": "delta"}):
+        with pytest.raises(ValueError, match=r"set actor_rollout_ref\.model\.lora\.merge"):
+            asyncio.run(sender.update_weights([], **given))
+    assert actors == {}

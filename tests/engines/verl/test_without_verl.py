@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from PIL import Image
+from support.stand_ins import bare, stand_in
 
 import virc
 from virc.core.errors import DataError, EngineError
@@ -39,6 +40,7 @@ STAND_INS: Mapping[str, Sequence[str]] = {
     "verl.models.transformers": (),
     "verl.models.transformers.qwen2_vl": ("_get_input_embeds",),
     "ray.experimental": ("internal_kv",),
+    "verl.trainer.main_ppo": (),
     "omegaconf": ("OmegaConf",),
 }
 
@@ -74,13 +76,7 @@ class Kept(SimpleNamespace):
 @pytest.fixture
 def standing_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Imports a module of `virc.engines.verl` where verl is not installed."""
-    for name, fields in STAND_INS.items():
-        for at in range(name.count(".") + 1):
-            part = ".".join(name.split(".")[: at + 1])
-            if not isinstance(sys.modules.get(part), ModuleType) or part == name:
-                monkeypatch.setitem(sys.modules, part, ModuleType(part))
-        for field in fields:
-            setattr(sys.modules[name], field, type(field, (), {}))
+    stand_in(monkeypatch, {name: bare(*fields) for name, fields in STAND_INS.items()})
     sys.modules["verl.models.transformers"].__dict__["qwen2_vl"] = sys.modules["verl.models.transformers.qwen2_vl"]
     sys.modules["verl.experimental.agent_loop.agent_loop"].__dict__.update(
         AgentLoopBase=Base,
@@ -234,6 +230,28 @@ def test_vllm_draws_no_ids_of_images(roll: Any, tiny: Speech) -> None:
     assert sampling["logit_bias"].keys() == set(tiny.never)
     assert set(sampling["logit_bias"].values()) == {-100.0}
     assert "seed" not in sampling
+
+
+def test_a_reply_ends_at_the_texts_that_its_grammar_names(roll: Any, tiny: Speech, tmp_path: Path) -> None:
+    """What follows such a text is not read; the ids are those that were sampled."""
+    own = read_protocol(TINY / FILE_NAME)
+    stops = msgspec.structs.replace(own.grammar, stop=("</answer>", "</tool_call>"))
+    (tmp_path / "stops.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(own, grammar=stops)))
+    found = roll([f"{LOOK} so", f"{RIGHT}! No."], protocol=str(tmp_path / "stops.json"))
+    assert [each["sampling_params"]["stop"] for each in found.asked] == [["</answer>", "</tool_call>"]] * 2
+    assert found.output.extra_fields["replies"] == [LOOK, RIGHT]
+    assert (found.output.extra_fields["ended"], found.output.extra_fields["finish"]) == ("answer", ["stop", "stop"])
+    assert learnt(found, tiny) == f"{LOOK} so{RIGHT}! No."
+    assert "stop" not in roll([RIGHT]).asked[0]["sampling_params"]
+
+
+def test_a_unit_of_a_stored_conversation_has_one_reply(roll: Any, tiny: Speech) -> None:
+    found = roll([LOOK, RIGHT], rollout="per_cru")
+    assert (learnt(found, tiny), found.output.extra_fields["replies"], len(found.asked)) == (LOOK, [LOOK], 1)
+    prompt = tiny.tokenizer.decode(found.output.prompt_ids)
+    assert "How long is AB?" in prompt
+    assert "crop_image" not in prompt  # the words are the row's own
+    assert [image.size for image in found.output.multi_modal_data["images"]] == [(280, 196)]
 
 
 def test_a_prompt_that_is_too_long_is_refused(roll: Any) -> None:
@@ -684,3 +702,20 @@ def test_groups_are_left_out_by_rewards_that_are_compared(
     monkeypatch.setattr(trainer.Trainer, "_compare", lambda self, keys, partition: seen.append(keys))
     assert mine._build_replay_buffer()._dapo_filtered_keys(partition) == f"equal of {partition}"
     assert seen == ([] if keys is None else [keys])
+
+
+def test_the_task_runner_of_verl_trains_with_our_trainer(trainer: Any, standing_in: Callable[[str], Any]) -> None:
+    registry: dict[str, Any] = {"sync": "verl's own"}
+    ran: list[tuple[Any, str]] = []
+
+    class TaskRunner:
+        def run(self, config: Any) -> None:
+            ran.append((registry["sync"], config))
+
+    actor = SimpleNamespace(__ray_metadata__=SimpleNamespace(modified_class=TaskRunner))
+    sys.modules["verl.trainer.main_ppo"].__dict__["TaskRunnerV1"] = actor
+    trainer.trainer_base.TRAINER_REGISTRY = registry
+    standing_in("runner").Runner().run("config")
+    ((kind, config),) = ran
+    assert (kind.__name__, config) == ("Trainer", "config")
+    assert issubclass(kind, sys.modules["verl.trainer.ppo.v1.trainer_sync"].PPOTrainerSync)

@@ -68,7 +68,7 @@ def _check(
             changed["pixel_values"] = patches.clone()
             for picture, own, (start, stop) in zip(given, pictures, pairwise(ends), strict=False):
                 if picture is not own:
-                    changed["pixel_values"][start:stop] = 1 - patches[start:stop]
+                    changed["pixel_values"][start:stop] = _other(patches[start:stop])
         put = TensorDict({_INPUTS: NonTensorStack(changed)}, 1)
         tq.kv_batch_put(keys=[key], partition_id=batch.partition_id, fields=put)
         actor.compute_log_prob(batch)
@@ -82,6 +82,11 @@ def _check(
     finally:
         put = TensorDict({_INPUTS: NonTensorStack(inputs)}, 1)
         tq.kv_batch_put(keys=[key], partition_id=batch.partition_id, fields=put)
+
+
+def _other(patches: torch.Tensor) -> torch.Tensor:
+    """Patches of a picture that is exchanged, each far from what it was: half of the range of normalised levels."""
+    return torch.where(patches < 0, patches + 2, patches - 2)
 
 
 def _part(actor: Any, batch: Any, key: str, config: Any) -> Any:
