@@ -5,11 +5,13 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from virc.core import processes
 from virc.core.errors import EngineError, SetupError
+from virc.core.events import Reporter
 from virc.core.plan import Step
 
 
@@ -26,13 +28,16 @@ LAUNCHERS = """
 RANK WORLD_SIZE LOCAL_RANK LOCAL_WORLD_SIZE GROUP_RANK NODE_RANK MASTER_ADDR MASTER_PORT PET_NNODES TORCHELASTIC_RUN_ID
 ACCELERATE_USE_FSDP FSDP_VERSION MEGATRON_LM_TP_DEGREE PARALLELISM_CONFIG_TP_SIZE OMPI_COMM_WORLD_SIZE PMI_RANK
 PMIX_RANK MV2_COMM_WORLD_RANK MPI_LOCALRANKID I_MPI_HYDRA_HOST_FILE CCL_WORKER_COUNT JSM_NAMESPACE_RANK
-RAY_ADDRESS RAY_NAMESPACE RAY_JOB_CONFIG_JSON_ENV_VAR USE_RAY
+HYDRA_HOST_FILE RAY_ADDRESS RAY_NAMESPACE RAY_JOB_CONFIG_JSON_ENV_VAR USE_RAY
 FORCE_TORCHRUN NPROC_PER_NODE VLLM_DP_RANK SLURM_PROCID SLURM_NTASKS
 """.split()
 PASSED = """
 PATH HOME LANG LC_ALL TMPDIR https_proxy NO_PROXY LD_LIBRARY_PATH CUDA_VISIBLE_DEVICES CUDA_HOME NCCL_SOCKET_IFNAME
 OMP_NUM_THREADS PYTORCH_CUDA_ALLOC_CONF TORCHINDUCTOR_CACHE_DIR TORCH_NCCL_TRACE HF_HOME VLLM_USE_V1 RAY_AUTH_TOKEN
-VIRC_CACHE WANDB_PROJECT MLFLOW_TRACKING_URI OPENAI_BASE_URL MY_JUDGE_KEY SSL_CERT_FILE SLURM_CONF
+C_INCLUDE_PATH CUDACXX FLASHINFER_WORKSPACE_BASE NVSHMEM_BOOTSTRAP OFI_NCCL_USE_IPV6_TCP AWS_PROFILE AWS_DEFAULT_REGION
+GOOGLE_APPLICATION_CREDENTIALS OPENAI_API_BASE NUMBA_CACHE_DIR MPLCONFIGDIR MODELSCOPE_CACHE JAVA_HOME HYDRA_FULL_ERROR
+CURL_CA_BUNDLE HTTPLIB2_CA_CERTS VIRC_CACHE WANDB_PROJECT MLFLOW_TRACKING_URI OPENAI_BASE_URL MY_JUDGE_KEY SSL_CERT_FILE
+SLURM_CONF
 """.split()
 UNKNOWN = "PRANK MASTER LS_COLORS SSH_CLIENT CONDA_PREFIX BASH_FUNC_module SBATCH_PARTITION WORLD".split()
 JOB = {"VIRC_JOB": "7", "SLURM_JOB_ID": "7"}
@@ -65,11 +70,21 @@ def test_a_step_gets_the_variables_it_names_itself() -> None:
     assert processes.environment(step, {"RANK": "1", "HOME": "/home/me"}) == {"RANK": "3", "MINE": "1"}
 
 
-def test_what_is_withheld_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = {"RANK": "1", "MASTER_ADDR": "a", "PATH": "", **{f"SLURM_{number}": "" for number in range(30)}}
-    said = processes.withheld(given)
-    assert said == "not given to any process: MASTER_ADDR, RANK, SLURM_*, which another launcher has set in this shell"
-    assert processes.withheld({"PATH": ""}) is None
+def said_of_removed(given: list[str], **values: Any) -> list[str]:
+    said: list[str] = []
+    step = Step(("train",), "train", **values)
+    processes.report_removed(step, dict.fromkeys(given, "hidden"), Reporter(lambda event: said.append(event.text)))
+    return said
+
+
+def test_what_is_removed_is_said_by_its_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = ["RANK", "MASTER_ADDR", "PATH", *(f"SLURM_{number}" for number in range(30))]
+    launchers = "not given to any process: MASTER_ADDR, RANK, SLURM_*, which another launcher has set in this shell"
+    engine = "not given to the engine: "
+    own = ["MY_WEIGHT", "NAMED", "TAKEN", "VSCODE_A", "VSCODE_B", "VSCODE_C", "PATH"]
+    assert said_of_removed([*shell, *own]) == [launchers]
+    assert said_of_removed(own, env={"NAMED": "1", "TAKEN": ""}, is_engine=True) == [engine + "MY_WEIGHT, VSCODE_*"]
+    assert said_of_removed(["PATH", "SLURM_CONF"], is_engine=True) == []
     monkeypatch.setenv("RANK", "1")
     processes.run(Step(("true",), "do nothing"), tmp_path / "log")
     assert (tmp_path / "log").read_text().startswith("$ env ")

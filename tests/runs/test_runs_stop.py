@@ -103,8 +103,46 @@ def test_an_engine_left_by_a_run_that_died_is_ended(
         runs.write_state(run, **of_engine(engine))
         holder.kill()
         holder.wait()
-    assert virc("runs", "stop", "a", *now).code == 0
+    done = virc("runs", "stop", "a", *now)
+    assert done.code == 0
+    assert ("its engine did not end by itself and was killed; no checkpoint was saved" in done.out) is not now
     assert engine.wait(240) == -signal.SIGKILL
+    assert runs.state(run).progress == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("step", "looks", "writes", "killed"),
+    [
+        (0, 8, False, True),  # it has made no step, and so nothing to save
+        (7, 8, False, False),
+        (7, 40, False, True),
+        (7, 40, True, False),  # it writes a checkpoint all the time
+    ],
+)
+def test_an_engine_that_saves_after_its_attempt_died_is_waited_for(
+    step: int, looks: int, writes: bool, killed: bool, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, told = make(workspace, "a"), list[str | None]()
+    state = runs.write_state(run, progress="stopped", step=step)
+    clock = iter(range(0, 10_000, 5))
+    lives = iter([*[True] * looks, *[False] * 9])
+    seen = iter(map(str, range(1000))) if writes else iter(["same"] * 1000)
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(stopping.time, "sleep", lambda _: None)
+    monkeypatch.setattr(stopping.runs, "engine_lives", lambda state: next(lives))
+    monkeypatch.setattr(stopping, "written", lambda folders: next(seen))
+    monkeypatch.setattr(stopping, "_end", lambda run, state, why: told.append(why))
+    stopping.ask(run, state)
+    assert [bool(each) for each in told] == [killed]
+
+
+def test_an_engine_that_ends_between_two_looks_is_stopped(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(workspace, "a")
+    looks = iter([True, True, False, False])
+    monkeypatch.setattr(stopping, "_LEFT", -1)
+    monkeypatch.setattr(stopping.runs, "engine_lives", lambda state: next(looks))
+    state = runs.write_state(run, progress="stopped", pid=4_000_000, engine=4_000_001)
+    stopping.ask(run, state)
     assert runs.state(run).progress == "stopped"
 
 

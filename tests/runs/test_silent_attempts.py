@@ -99,6 +99,28 @@ def test_an_engine_that_starts_is_ended_within_30_seconds(
     assert leftovers.processes(run) == []
 
 
+def test_nodes_of_a_job_leave_out_what_an_engine_here_does_not_get(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin()
+    (run.folder / "environment.txt").write_text("")
+    (run.folder / "code").mkdir()
+    (run.folder / "code" / "mine.py").write_text("# MY_WEIGHT\n")
+    monkeypatch.setattr(verl, "plan", lambda *_: Plan(Step(("engine",), "train", is_engine=True), {}))
+    for name in ("MY_WEIGHT", "LS_COLORS", "BASH_FUNC_module%%", "HF_HOME"):
+        monkeypatch.setenv(name, "1")
+    for name in ("VIRC_JOB", "SLURM_JOB_ID"):
+        monkeypatch.setenv(name, "7")
+    said: list[str] = []
+    plan, _ = attempts._planned(run, 1, "7", Reporter(lambda event: said.append(event.text)))
+    script = next(text for file, text in plan.files.items() if file.endswith("node.sh")).splitlines()
+    assert "unset LS_COLORS" in script
+    assert not [
+        line for name in ("MY_WEIGHT", "SLURM", "BASH", "HF_HOME") for line in script if f"unset {name}" in line
+    ]
+    assert [line for line in said if "LS_COLORS" in line and "MY_WEIGHT" not in line]
+
+
 def test_words_about_a_keyboard_follow_ctrl_c_alone(begin: Begin) -> None:
     """A job of Slurm is asked by USR1, and `virc runs stop` asks by TERM."""
     run = begin()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from stage_rows import drawn
 from support.called import virc
 
@@ -20,6 +21,7 @@ from virc.training import changes, inputs, prepare
 from virc.training.request import TrainRequest
 
 RECIPES = Path(inputs.__file__).parents[2]
+BACK = "put back what is gone; or, without its rows, "
 AGAIN = "virc train --resume --name mine --rows-changed checks them again and goes on with them"
 
 
@@ -28,9 +30,13 @@ def drawn_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return drawn(tmp_path_factory.mktemp("drawn") / "rows", "rl,sft").parent
 
 
-def begun(drawn_rows: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str = "instruct") -> Run:
+def begun(
+    drawn_rows: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, stage: str = "instruct",
+    before: Callable[[Path], object] = lambda _: None,
+) -> Run:  # fmt: skip
     """A run whose rows were checked by this interpreter, with a tool's copy and a model of its own."""
     shutil.copytree(drawn_rows, folder / "data" / "polygons")
+    before(folder)
     shutil.copytree(EMBEDDED_FOLDER, folder / "base")
     monkeypatch.chdir(folder)
     monkeypatch.setattr(prepare.making, "made", lambda *_: Path(sys.executable))
@@ -40,11 +46,15 @@ def begun(drawn_rows: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, stage
     file = folder / "data" / "polygons" / {"instruct": "trajectories.json", "rl": "rl.parquet"}[stage]
     request = TrainRequest(system="tiny", stage=stage, base=str(folder / "base"), data=file)
     resolved, run = request.resolve(), runs.new(folder, "mine", "")
-    run.folder.mkdir(parents=True)
-    prepared = prepare.prepare(request, resolved, run.folder / "data", None, Reporter())
-    (run.folder / "code").mkdir(exist_ok=True)
-    (run.folder / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
-    prepare.write(run, run.folder, prepared, "local", {})
+    partial = run.folder.with_name(".mine.new")
+    partial.mkdir(parents=True)
+    prepared = prepare.prepare(request, resolved, partial / "data", None, Reporter(), home=run.folder / "data")
+    (partial / "code").mkdir(exist_ok=True)
+    (partial / "code" / "my_tool.py").write_text("NAME = 'my_tool'\n")
+    info = prepare.write(run, partial, prepared, "local", {})
+    assert not (partial / changes.FILE).exists()  # a probe has no use for digests of all images
+    changes.write_digests(run, info, partial, prepared.sources)
+    partial.rename(run.folder)
     return run
 
 
@@ -71,10 +81,10 @@ def copy_anew(file: Path) -> None:
         ("data/polygons/trajectories.json", edit, "(rows)", AGAIN),
         ("data/polygons/trajectories.json", grow, "(rows)", AGAIN),
         ("data/polygons/images/*/*.png", edit, "(images)", AGAIN),
-        ("data/polygons/images/*/*.png", Path.unlink, "gone", "put it back"),
+        ("data/polygons/images/*/*.png", Path.unlink, "(images, gone)", BACK + AGAIN),
         ("base/model.safetensors", edit, "(base)", "begin another run"),
         ("base/config.json", grow, "(base)", "begin another run"),
-        ("base/tokenizer.json", Path.unlink, "gone", "put it back"),
+        ("base/tokenizer.json", Path.unlink, "(base, gone)", "put back what was there"),
         ("runs/mine/code/my_tool.py", edit, "(code)", "begin another run"),
         ("runs/mine/virc_protocol.json", grow, "(chat protocol)", "begin another run"),
         ("data/polygons/trajectories.json", copy_anew, None, None),
@@ -100,6 +110,65 @@ def test_what_has_changed_is_refused_by_its_name(
     assert hint in done.err
     assert virc("train", "--resume", "--name", "mine").err.endswith(done.err)
     assert runs.state(run).attempt == 0
+
+
+def transparent_picture(folder: Path) -> None:
+    """Make a picture one of which a run has a copy, as solving shows it."""
+    file = picture_of(folder)
+    with Image.open(file) as opened:
+        opened.putalpha(99)
+        opened.save(file)
+
+
+def picture_of(folder: Path) -> Path:
+    return min((folder / "data" / "polygons" / "images").rglob("*.png"))
+
+
+def test_a_copied_picture_is_found_behind_a_link_to_the_runs(
+    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def before(folder: Path) -> None:
+        transparent_picture(folder)
+        (folder / "scratch").mkdir()
+        (folder / "runs").symlink_to(folder / "scratch")
+
+    run = begun(drawn_rows, tmp_path, monkeypatch, before=before)
+    assert list((run.folder / "data").rglob("*.png"))
+    assert list(changes.changed_files(run)) == []
+    prepare.check_again(run, None, Reporter())
+    assert list(changes.changed_files(run)) == []
+    edit(next((run.folder / "data").rglob("*.png")))
+    assert [what for what, _ in changes.changed_files(run)] == ["images"]
+
+
+@pytest.mark.parametrize(("stage", "file"), [("instruct", "trajectories.json"), ("rl", "rl.parquet")])
+def test_the_users_own_file_of_copied_rows_is_compared_too(
+    stage: str, file: str, drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(drawn_rows, tmp_path, monkeypatch, stage, before=transparent_picture)
+    own = tmp_path / "data" / "polygons" / file
+    assert Path(runs.info(run).data) != own
+    edit(own)
+    assert list(changes.changed_files(run)) == [(changes.SOURCE, own)]
+    with pytest.raises(ConfigError, match="original rows"):
+        changes.check(run)
+    own.unlink()  # the run has all of it
+    changes.check(run)
+
+
+def test_a_run_goes_on_without_a_picture_whose_rows_were_taken_out(
+    drawn_rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(drawn_rows, tmp_path, monkeypatch)
+    picture, file = picture_of(tmp_path), Path(runs.info(run).data)
+    rows = json.loads(file.read_bytes())
+    left = [row for row in rows if not any(name.endswith(picture.name) for name in row["images"])]
+    assert len(left) < len(rows)
+    file.write_text(json.dumps(left))
+    picture.unlink()
+    prepare.check_again(run, None, Reporter())
+    assert list(changes.changed_files(run)) == []
+    assert runs.info(run).rows == len(left)
 
 
 @pytest.mark.parametrize("stage", ["instruct", "rl"])
@@ -148,7 +217,7 @@ def test_a_run_of_an_older_version_has_nothing_to_compare(
     run = begun(drawn_rows, tmp_path, monkeypatch)
     (run.folder / changes.FILE).unlink()
     edit(tmp_path / "base" / "model.safetensors")
-    assert list(changes.changes(run)) == []
+    assert list(changes.changed_files(run)) == []
 
 
 def test_rows_changed_is_for_a_run_that_is_begun() -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from support.reported import show_event
 
-from virc.core.errors import EngineError
+from virc.core.errors import ConfigError, EngineError
 from virc.core.events import Event, Reporter
 from virc.engines.llamafactory.resume import loadable
 from virc.models.registry import EMBEDDED_FOLDER
@@ -322,6 +322,36 @@ def test_an_engine_that_is_ill_or_silent_is_asked_to_end(run: Run, unhealthy: st
     assert (process.saves, process.ended > 0) == (1, silent is not None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "launcher", "started", "longest", "seconds"),
+    [
+        ("sft", "local", False, 0.0, 10.0),
+        ("sft", "local", False, 500.0, 10.0),  # it resumes a run of long steps, and has not made one
+        ("sft", "local", True, 2.0, 60.0),  # weights of ZeRO-3 are gathered before a byte is written
+        ("sft", "local", True, 100.0, 210.0),
+        ("dpo", "slurm", True, 2.0, 60.0),
+        ("rl", "local", True, 500.0, 10.0),
+        ("rl", "ray", False, 0.0, 120.0),
+    ],
+)
+def test_an_engine_gets_time_to_save_once_it_has_made_a_step(
+    kind: str, launcher: str, started: bool, longest: float, seconds: float, run: Run
+) -> None:
+    about = msgspec.structs.replace(runs.info(run), kind=kind, launcher=launcher)
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(about))
+    seen: Any = SimpleNamespace(started=started, silence=SimpleNamespace(longest=longest))
+    assert attempt._time_to_end(run, seen) == seconds
+
+
+def test_a_run_that_is_stopped_while_its_resume_waits_does_not_go_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.write_state(run, progress="running", attempt=1, engine=1, **(runs.this_process() | {"started": 1}))
+    monkeypatch.setattr(runs, "engine_lives", lambda state: runs.state(run).progress == "died")
+    monkeypatch.setattr(attempt.time, "sleep", lambda _: runs.write_state(run, progress="stopped"))
+    with pytest.raises(ConfigError, match="mine was stopped meanwhile"):
+        attempt.attempt(run, Reporter())
+    assert runs.state(run).attempt == 1
+
+
 class Engine:
     """An engine's process that ends some looks after the last signal has arrived."""
 
@@ -344,9 +374,7 @@ class Engine:
 
 
 def watched(run: Run, process: Any, unhealthy: str | None = None, silent: str | None = None) -> int:
-    silence = SimpleNamespace(
-        reason=silent, over=lambda seconds: silent is not None, begin_end=lambda: None, longest=0.0
-    )
+    silence = SimpleNamespace(reason=silent, over=lambda *_: silent is not None, begin_end=lambda: None, longest=0.0)
     watch = SimpleNamespace(reason=unhealthy)
     seen: Any = SimpleNamespace(poll=lambda: None, watch=watch, silence=silence, started=True)
     return attempt._watch(run, process, seen, process.asked, 1, None, Reporter())

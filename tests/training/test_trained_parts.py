@@ -1,5 +1,6 @@
 """Which weights a stage trains: said before it begins, compared with what the engine counts, and taken by merge."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,16 @@ def test_a_target_that_is_no_trained_layer_is_refused(stage: str, targets: str, 
         (("frozen_modules=[]",), {"language": TRAINED, "vision": 476_064, "projector": 197_216}),
         (("lora.targets=[q_proj, v_proj]", "lora.rank=8"), {"language": 14_336}),
         (("lora={}", "lora.rank=8", "frozen_modules=[projector]"), {"language": 77_824, "vision": 41_472}),
-        (("lora.targets=[attn.qkv]", "lora.rank=2", "frozen_modules=[language]"), {"vision": None}),
+        (
+            ("lora.targets=[attn.qkv]", "lora.rank=2", "frozen_modules=[language]"),
+            {"vision": 2 * (96 + 3 * 96) * 3},
+        ),  # rank, sides of qkv, depth
     ],
 )
-def test_what_is_trained_is_counted_by_part(assignments: tuple[str, ...], trained: dict[str, int | None]) -> None:
+def test_what_is_trained_is_counted_by_part(assignments: tuple[str, ...], trained: dict[str, int]) -> None:
     config = inputs.with_adapter(resolved("instruct", *assignments), base()).config
     found = sizes.of_folder(EMBEDDED_FOLDER).trained(config.lora, config.frozen)
-    assert {part: count for part, count in found.items() if count}.keys() == trained.keys()
-    assert all(found[part] == count for part, count in trained.items() if count is not None)
+    assert {part: count for part, count in found.items() if count} == trained
 
 
 @pytest.mark.parametrize("targets", ["all", "gate_proj, up_proj"])  # Qwen2.5-VL has layers of both names in its tower
@@ -130,6 +133,23 @@ def test_a_key_that_makes_such_an_adapter_is_refused(key: str) -> None:
         engines.of_kind("sft").plan.KEYS.check({key: True}, {})
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "compared"),
+    [
+        ("additional_target", "lm_head", False),
+        ("use_llama_pro", True, False),
+        ("mixture_of_depths", "convert", False),
+        ("freeze_trainable_layers", 1, False),
+        ("freeze_extra_modules", "lm_head", False),
+        ("warmup_ratio", 0.1, True),
+        ("neftune_noise_alpha", 5, True),
+    ],
+)
+def test_a_key_that_is_there_to_change_the_count_is_left_to_the_engine(key: str, value: object, compared: bool) -> None:
+    with pytest.raises(EngineError, match="the engine trains 1 parameters") if compared else nullcontext():
+        inputs.check_trained(info(engine={key: value}), 1)
+
+
 def info(**settings: Any) -> Info:
     stage = resolved("instruct", *(f"{name}={value}" for name, value in settings.items()))
     return Info(
@@ -154,7 +174,6 @@ def test_an_engine_that_trains_something_else_is_ended(reader: Any, line: str, t
         log.write_text(line.format(count) + "after")
         with pytest.raises(EngineError, match=f"the engine trains {count:,} parameters, and the settings say 854,144"):
             inputs.check_trained(info(), reader.trained(log))
-    inputs.check_trained(info(engine={"additional_target": "lm_head"}), 1)
     adapter = small_lora.write(tmp_path / "a")  # of rank 4, on one layer in each of four blocks: 384 to 128
     continued = msgspec.structs.replace(info(), adapter=str(adapter))
     inputs.check_trained(continued, 4 * 4 * (384 + 128))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,29 +16,33 @@ from typing import IO
 
 from virc.core.credentials import is_secret
 from virc.core.errors import EngineError, SetupError
+from virc.core.events import Reporter
 from virc.core.interpreter import interrupts_deferred
 from virc.core.orphans import end_with_parent
 from virc.core.plan import Step
 from virc.core.text import clause, plain
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
+_FAMILY = 2  # variables of one prefix that are named one by one
 _LOOK = 0.05  # seconds between two looks whether it has ended
 _ACCESS = re.compile(r' - "[A-Z]+ .* HTTP/[\d.]+" \d{3}')
 
 _OF_LAUNCHERS = re.compile(
     r"((LOCAL|GROUP|ROLE|NODE|CROSS)_)?RANK|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE|LOCAL_SIZE|MASTER_(ADDR|PORT)"
     r"|(TORCHELASTIC|PET|ACCELERATE|FSDP|MEGATRON_LM|PARALLELISM_CONFIG|DEEPSPEED|VLLM_DP)_\w+"
-    r"|(OMPI|PMI|PMIX|PRTE|MV2|MPI|I_MPI|HYDRA|MPIEXEC|JSM|PALS|FLUX|BPSM|HOROVOD)_\w+|CCL_WORKER_COUNT"
+    r"|(OMPI|PMI|PMIX|PRTE|MV2|MPI|I_MPI|HYDRA(?!_FULL_ERROR$)|MPIEXEC|JSM|PALS|FLUX|BPSM|HOROVOD)_\w+|CCL_WORKER_COUNT"
     r"|RAY_(ADDRESS|API_SERVER_ADDRESS|NAMESPACE|JOB_\w+)|USE_RAY|FORCE_TORCHRUN|NNODES|NPROC_PER_NODE"
 )
 """Variables by which torchrun, Accelerate, MPI and Ray tell a process which others it belongs to, and how."""
 _OF_A_JOB = re.compile(r"SLURM_(?!CONF$|CLUSTERS$)\w+|SLURMD_\w+")
 _FOR_ENGINES = re.compile(
-    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TERM|HOSTNAME|TMPDIR|TEMP|TMP|CC|CXX|LIBRARY_PATH|CPATH|SYSTEMROOT"
-    r"|(?i:(https?|all|ftp|no)_proxy)|(REQUESTS|CURL|AWS)_CA_BUNDLE|DO_NOT_TRACK|USE_(HF|MODELSCOPE)\w*|\w+_(ENDPOINT|URL|URI)"
-    r"|(LC|LD|XDG|SSL|CUDA|CUDNN|CUBLAS|NVIDIA|NVTE|HIP|HSA|ROCR|ROCM|MIOPEN|NCCL|RCCL|NVPL|GLOO|UCX|FI|IBV"
-    r"|OMP|GOMP|KMP|MKL|OPENBLAS|NUMEXPR|MALLOC|PYTHON\w*|TORCH\w*|PYTORCH|TRITON|DS|FLASH|LIGER|XFORMERS"
-    r"|HF|HUGGINGFACE|TRANSFORMERS|TOKENIZERS|DATASETS|VLLM|VERL|TQ|RAY|VIRC|WANDB|MLFLOW|SWANLAB|TENSORBOARD)(_\w+)?"
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|TZ|TERM|HOSTNAME|PWD|OLDPWD|SHLVL|_|TEMP|TMP|CC|CXX|CPATH|SYSTEMROOT"
+    r"|(?i:(https?|all|ftp|no)_proxy)|\w+_(CA_\w+|CERTS?(_\w+)?)|DO_NOT_TRACK|USE_(HF|MODELSCOPE)\w*|HYDRA_FULL_ERROR"
+    r"|\w+_(ENDPOINT|URL|URI|API_BASE|HOME|PATH|CACHE\w*)|\w+DIR|(CUDA|NV|PYTHON|TORCH)\w*"
+    r"|(LC|LD|XDG|SSL|CUDNN|CUBLAS|HIP|HSA|ROCR|ROCM|MIOPEN|NCCL|RCCL|OFI|GLOO|UCX|FI|IBV"
+    r"|OMP|GOMP|KMP|MKL|OPENBLAS|NUMEXPR|NUMBA|MALLOC|PYTORCH|TRITON|DS|FLASH|FLASHINFER|LIGER|XFORMERS"
+    r"|AWS|AZURE|GOOGLE|OPENAI|HF|HUGGINGFACE|TRANSFORMERS|TOKENIZERS|DATASETS|VLLM|VERL|TQ|RAY|VIRC"
+    r"|WANDB|MLFLOW|SWANLAB|TENSORBOARD)(_\w+)?"
 )
 """What an engine gets of this process's variables, besides keys: the system's, and those of its own libraries."""
 
@@ -59,9 +64,8 @@ class Process:
     def ask_to_save(self) -> None:
         """Send the signal on which it saves its work and ends, to itself or its children as the step says."""
         number = signal.Signals[self._step.saves_on]
-        for pid in (_children(self.pid) if self._step.through else []) or [
-            self.pid
-        ]:  # no children yet: nothing to save
+        targets = (self._step.through and _children(self.pid)) or [self.pid]  # no children yet: nothing to save
+        for pid in targets:
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
@@ -103,8 +107,7 @@ def started(step: Step, log: Path) -> Iterator[Process]:
         SetupError: the program is not there.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    gets = environment(step, os.environ)
-    without = "".join(f" -u {name}" for name in sorted(os.environ) if name not in gets)
+    without = "".join(f" -u {name}" for name in removed_variables(step, os.environ))
     with log.open("ab") as file:
         file.write(f"${' env' * bool(without)}{without} {' '.join(step.argv)}\n".encode("utf-8", "replace"))
         file.flush()
@@ -268,10 +271,27 @@ def of_launchers(given: Mapping[str, str]) -> list[str]:
     return sorted(name for name in given if any(each.fullmatch(name) for each in theirs))
 
 
-def withheld(given: Mapping[str, str]) -> str | None:
-    """What is reported of the variables that no process gets; None where there are none."""
-    names = ", ".join(dict.fromkeys("SLURM_*" if _OF_A_JOB.fullmatch(name) else name for name in of_launchers(given)))
-    return f"not given to any process: {names}, which another launcher has set in this shell" if names else None
+def removed_variables(step: Step, given: Mapping[str, str]) -> list[str]:
+    """The variables of this process that the step's does not get."""
+    gets = environment(step, given)
+    return sorted(name for name in given if name not in gets)
+
+
+def report_removed(step: Step, given: Mapping[str, str], report: Reporter, unless: str = "") -> None:
+    """Name the variables that the step's process does not get, but for those that the step takes away itself."""
+    launchers, removed = of_launchers(given), [name for name in removed_variables(step, given) if name not in step.env]
+    others = [name for name in removed if name not in launchers and not name.startswith("SLURM")]
+    if launchers:
+        report.note(f"not given to any process: {_names(launchers)}, which another launcher has set in this shell")
+    if others:
+        report.note(f"not given to the engine{unless}: {_names(others)}")
+
+
+def _names(names: list[str]) -> str:
+    """Names of variables, those of one family of more than two by their prefix."""
+    of = Counter(name.split("_")[0] for name in names)
+    short = (f"{first}_*" if of[first := name.split("_")[0]] > _FAMILY else plain(name, 60) for name in names)
+    return ", ".join(dict.fromkeys(short))
 
 
 def environment(step: Step, given: Mapping[str, str]) -> dict[str, str]:

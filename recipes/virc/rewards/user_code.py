@@ -18,6 +18,8 @@ CODE = tools.CODE
 JUDGED = "judge"
 """Folder of the judge's replies, so that a run that is resumed asks nothing twice."""
 
+UNLESS = ", unless code of your reward or tools names it"
+"""What is said of variables that an engine does not get, for `variables_in_code`."""
 _PACKAGE = Path(rewards.__file__).parents[1]
 
 
@@ -61,7 +63,7 @@ def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
     return hashes
 
 
-def named(run: Path, given: Mapping[str, str]) -> dict[str, str]:
+def variables_in_code(run: Path, given: Mapping[str, str]) -> dict[str, str]:
     """The variables that a run's copies of the user's own code name: an engine gets no others of unknown names."""
     files = (file for each in ("code/*", "sources/*/code/*") for file in run.glob(each) if file.is_file())
     words = {word for file in files for word in re.findall(r"\w+", file.read_text("utf-8", "replace"))}

@@ -1,7 +1,10 @@
 """A run's checkpoints, whatever engine saved them: which are whole, which can be resumed, which are kept."""
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
@@ -167,3 +170,14 @@ def remove(paths: Iterable[Path]) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def written(folders: Iterable[Path]) -> str:
+    """What changes as soon as a file in folders is made, grows or goes; clocks of other machines do not matter."""
+    total, newest, count = 0, 0, 0
+    for path, _, files in chain.from_iterable(map(os.walk, folders)):
+        for each in (Path(path), *(Path(path, name) for name in files)):
+            with suppress(OSError):
+                found = each.stat()
+                total, newest, count = total + found.st_size, max(newest, found.st_mtime_ns), count + 1
+    return f"{total} {newest} {count}"

@@ -13,6 +13,7 @@ from virc.core.events import Reporter
 from virc.core.plan import Step
 from virc.runs import leftovers, queue
 from virc.runs import run as runs
+from virc.runs.checkpoints import format_of, written
 from virc.runs.queue import Job
 from virc.runs.run import Run, State
 from virc.runs.status import ended
@@ -20,7 +21,8 @@ from virc.runs.status import ended
 _EVERY = 0.2  # seconds between two checks
 _ASK = 2.0  # seconds between two questions to Slurm about a run on another host
 _LOOK = 0.5  # seconds between two questions about a job that is to end
-_LEFT = 20.0  # seconds that the engine of an attempt that was killed gets to save and end
+_LEFT = 20.0  # seconds that the engine of an attempt that was killed gets to end
+_SAVES = 60.0  # as many since it last wrote to a checkpoint, where it may be saving
 _JOB = 70.0  # seconds for a Ray job to end
 _ENDING = 120.0  # seconds that Slurm gets to end a job
 
@@ -68,12 +70,7 @@ def ask(run: Run, state: State, job: Job | None = None) -> None:
     elif state.progress == "running" or (job and job.phase == "running"):
         _scancel(run, state, "--batch", "--signal=TERM")  # USR1 would put the job back into the queue
     elif runs.engine_lives(state):  # it was asked as its attempt was killed
-        end = time.monotonic() + _LEFT
-        while runs.engine_lives(state) and time.monotonic() < end:
-            time.sleep(_EVERY)
-        if runs.engine_lives(state):
-            kill(run, state, job)
-        runs.write_state(run, progress="stopped", pid=None, engine=None)
+        _end(run, state, None if _has_ended(run, state) else "its engine did not end by itself and was killed")
     else:
         raise _not_running(run, state, job)
 
@@ -97,10 +94,28 @@ def kill(run: Run, state: State, job: Job | None = None) -> None:
             if runs.here(state):
                 leftovers.clear(run, Reporter())
         return
-    engine = state.engine if runs.engine_lives(state) else None
-    if not running and engine is None:
+    if not running and not runs.engine_lives(state):
         raise _not_running(run, state, job)
-    if running:  # first, or it would report that its engine failed
+    _end(run, state)
+
+
+def _has_ended(run: Run, state: State) -> bool:
+    """Wait for an engine whose attempt died, which may be saving; whether it has ended by itself."""
+    patience = _SAVES if state.step and format_of(run).SAVES_WHEN_ASKED else _LEFT
+    seen, since = "", time.monotonic()
+    while runs.engine_lives(state):
+        if seen != (seen := written([run.checkpoints])):
+            since = time.monotonic()
+        if time.monotonic() - since > patience:
+            return False
+        time.sleep(_EVERY)
+    return True
+
+
+def _end(run: Run, state: State, why: str | None = None) -> None:
+    """Kill the processes of an attempt on this machine, as far as they are still there."""
+    engine = state.engine if runs.engine_lives(state) else None
+    if state.progress == "running":  # first, or it would report that its engine failed
         _signal(run, state.pid, signal.SIGKILL)
     if engine is not None:
         if runs.info(run).launcher == "ray":  # the process here ends the job on the cluster, and must live until then
@@ -112,7 +127,7 @@ def kill(run: Run, state: State, job: Job | None = None) -> None:
     leftovers.clear(run, Reporter())
     while runs.there(state.pid, state.started) or runs.engine_lives(state):
         time.sleep(_EVERY)
-    runs.write_state(run, progress="stopped", pid=None, engine=None)
+    runs.write_state(run, progress="stopped", error=why, pid=None, engine=None)
 
 
 def wait(run: Run, job: Job | None = None) -> State:

@@ -408,8 +408,7 @@ def _vllm_process(
     assert plan.name
     assert plan.log
     where = (address.url(config), plan.name, config.only_key)
-    if said := processes.withheld(os.environ):
-        report.note(said)
+    processes.report_removed(plan.plan.step, os.environ, report)
     return vllm_process.started(plan.plan, *where, plan.log, report, on_process)
 
 

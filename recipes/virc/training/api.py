@@ -165,6 +165,7 @@ def _begin(
         cluster = msgspec.to_builtins(target) if target else {}
         file = jobs.site_file(site) if begun_by == "slurm" else None
         info = prepare.write(run, partial, found, begun_by, cluster, file)
+        changes.write_digests(run, info, partial, found.sources)
         if target:
             jobs.write(run, partial, info, target, report)
     text = f"{run.name}: {found.result.rows} rows, from {found.base.name}, in {run.folder}"

@@ -44,7 +44,8 @@ _SIGKILL = 9  # `signal` has no name for it on Windows
 _KILLED = 128 + _SIGKILL  # how srun and shells say that a process was killed
 _FORMER_JOB = 600.0  # seconds that a job waits for what it started on a node that Slurm has lost
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
-_ENDS = 10.0  # seconds that an engine gets to end by itself, besides two of its longest steps where it saves
+_ENDS = 10.0  # seconds that an engine gets to end by itself
+_SAVES = 60.0  # as many without a sign of life where it saves: weights are gathered before the first byte is written
 _RAY_ENDS = 120.0  # as many for a Ray job, which takes up to 90
 
 
@@ -92,6 +93,8 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         error = ConfigError(running, f"virc runs stop {run.name} --now")
         note = "waiting for the engine of the previous attempt to save and end"
         _await_end(lambda: runs.engine_lives(state), _FORMER_ENGINE, note, error, report)
+        if state.progress == "died" and runs.state(run).progress == "stopped":
+            raise ConfigError(f"{run.name} was stopped meanwhile", f"virc train --resume --name {run.name} resumes it")
         leftovers.clear(run, report)
         number = state.attempt + 1
         take_over(run)
@@ -117,15 +120,20 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
     info = _info_with_code(run, report)
     place = inputs.place_of(info, run, number)
     plan: Plan = _engine(run).plan(inputs.config_of(info), place, {}, info.origins)
+    in_code = user_code.variables_in_code(run.folder, os.environ)
+    engine = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
+    if job:  # srun hands on all that this process has
+        removed = processes.removed_variables(engine, os.environ)
+        unset = {name: "" for name in removed if name.isidentifier() and not name.startswith("SLURM")}
+        plan = msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env={**unset, **plan.step.env}))
     plan = jobs.placed(plan, run, info, number, place, job)
+    processes.report_removed(plan.step if info.launcher == "ray" else engine, os.environ, report, user_code.UNLESS)
     if plan.loadable:
         resume.loadable(*plan.loadable)
     write_files(plan)
     step = step_of(run, place.resume) if place.resume else 0
     if step:
         report.note(f"resuming from step {step}")
-    if said := processes.withheld(os.environ):
-        report.note(said)
     attempts.write(run, Attempt(number=number, began=_now()))
     return plan, step
 
@@ -146,7 +154,7 @@ def _trained(
     run: Run, plan: Plan, number: int, step: int, job: str | None, report: Reporter
 ) -> tuple[int, int | None, Follower]:
     """Run the engine; returns its exit code, the signal that asked it to end, and its follower."""
-    env = {**user_code.named(run.folder, os.environ), **plan.step.env, **leftovers.mark(run)}
+    env = {**user_code.variables_in_code(run.folder, os.environ), **plan.step.env, **leftovers.mark(run)}
     marked = msgspec.structs.replace(plan.step, env=env)
     info = runs.info(run)
     with _signals() as asked, judge.served(run, info, number, job, asked, report) as serving:
@@ -176,7 +184,8 @@ def _watch(
             report.note(_ending(run, asked, follower.silence.reason))
         if signal.SIGINT in asked[1:]:
             raise KeyboardInterrupt
-        if (ending and follower.silence.over(_time_to_end(run, follower))) or slurm.lost(run.attempt(number)):
+        over = ending and follower.silence.over(_time_to_end(run, follower), follower.started)
+        if over or slurm.lost(run.attempt(number)):
             process.end()
     return code
 
@@ -185,7 +194,8 @@ def _time_to_end(run: Run, follower: Follower) -> float:
     """Seconds without a sign of life after which an engine that was asked to end is ended."""
     if runs.info(run).launcher == "ray":
         return _RAY_ENDS
-    return _ENDS + 2 * follower.silence.longest * (follower.started and format_of(run).SAVES_WHEN_ASKED)
+    saves = follower.started and format_of(run).SAVES_WHEN_ASKED
+    return max(_SAVES, _ENDS + 2 * follower.silence.longest) if saves else _ENDS
 
 
 def _ending(run: Run, asked: list[int], silent: str | None) -> str:

@@ -7,8 +7,9 @@ on a busy core and a local disk took 5.6 s and 0.2 s); a disk of the network tak
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -20,9 +21,12 @@ from virc.reasoning.protocol import FILE_NAME
 from virc.runs.run import Info, Run
 
 FILE = "inputs.json"
+SOURCE = "original rows"
+"""The user's own file of which the run has a copy, with which it goes on where that file is gone."""
+OF_ROWS = ("rows", SOURCE, "images")
 _MAX_BYTES = 2**30
 _BLOCKS = 16
-_BLOCK = {"rows": None, "code": None, "chat protocol": None, "images": 2**11, "base": 2**16}
+_BLOCK = {"rows": None, SOURCE: None, "code": None, "chat protocol": None, "images": 2**11, "base": 2**16}
 """Bytes of a block, of which so many are read of a file; None: all of it is."""
 _OF_A_MODEL = frozenset({".jinja", ".json", ".safetensors", ".bin", ".model", ".txt"})
 _NAMED = 3  # files of an error
@@ -37,44 +41,48 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     digest: str
 
 
-def keep(run: Run, info: Info, folder: Path) -> None:
-    """Write down what a run begins with; `folder` is to be the run's."""
-    found = {}
-    for what, file in _files(info, run.folder, folder):
+def write_digests(run: Run, info: Info, folder: Path, sources: Iterable[Path]) -> None:
+    """Write down what a run begins with; `folder` is to be the run's, `sources` are the files that its rows are of."""
+    found: dict[str, Seen] = {}
+    for what, file in chain(_files(info, run.folder, folder), ((SOURCE, each.absolute()) for each in sources)):
         with suppress(OSError):
             state = file.stat()
-            place = run.folder / file.relative_to(folder) if file.is_relative_to(folder) else file
+            # a picture has its path without links, and `runs/` may be one
+            inside = next((each for each in (folder, folder.resolve()) if file.is_relative_to(each)), None)
+            place = run.folder / file.relative_to(inside) if inside else file
+            if str(place) in found:  # rows that are trained on as they are
+                continue
             found[str(place)] = Seen(what, state.st_size, state.st_mtime_ns, _digest(file, what))
     write_json(folder / FILE, found)
 
 
-def changes(run: Run) -> Iterator[tuple[str, Path]]:
-    """What has changed since the run was begun, or its rows were checked again: what it is of, and the file.
-
-    Raises:
-        ConfigError: a file is gone.
-    """
+def changed_files(run: Run) -> Iterator[tuple[str, Path]]:
+    """What has changed or gone since the run was begun, or its rows were checked again: what it is of, and the file."""
     text = contents(run.folder / FILE, _MAX_BYTES) if is_file(run.folder / FILE) else b"{}"  # of an older version
     for name, seen in msgspec.json.decode(text, type=dict[str, Seen]).items():
+        file = Path(name)
         try:
-            state = (file := Path(name)).stat()
+            state = file.stat()
             same = state.st_size == seen.size
             if not same or (state.st_mtime_ns != seen.time and _digest(file, seen.what) != seen.digest):
                 yield seen.what, file
-        except OSError as error:
-            raise ConfigError(f"{run.name} was begun with {name}, which is gone", "put it back where it was") from error
+        except OSError:
+            if seen.what != SOURCE:
+                yield seen.what, file
 
 
 def check(run: Run, accepted: tuple[str, ...] = ()) -> None:
-    """Raise ConfigError where something has changed, but for what is `accepted`, or is gone."""
-    found = [(what, file) for what, file in changes(run) if what not in accepted]
+    """Raise ConfigError where something has changed or is gone, but for what is `accepted`."""
+    found = [(what, file) for what, file in changed_files(run) if what not in accepted]
     if not found:
         return
-    named = ", ".join(f"{file} ({what})" for what, file in found[:_NAMED])
+    gone = {file for _, file in found if not is_file(file)}
+    named = ", ".join(f"{file} ({what}{', gone' * (file in gone)})" for what, file in found[:_NAMED])
     more = f" and {len(found) - _NAMED:,} more" * (len(found) > _NAMED)
     hint = "put back what was there, or begin another run"
-    if {what for what, _ in found} <= {"rows", "images"}:
-        hint = f"virc train --resume --name {run.name} --rows-changed checks them again and goes on with them"
+    if {what for what, _ in found} <= {*OF_ROWS}:
+        back = "put back what is gone; or, without its rows, " if gone else ""
+        hint = f"{back}virc train --resume --name {run.name} --rows-changed checks them again and goes on with them"
     raise ConfigError(f"since {run.name} was begun these files have changed: {named}{more}", hint)
 
 

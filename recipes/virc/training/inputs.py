@@ -36,6 +36,10 @@ _QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "
 """Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
 
 
+_CHANGE_THE_COUNT = ("additional_target", "freeze_", "mixture_of_depths", "use_llama_pro")
+"""Beginnings of LLaMA-Factory's keys that train other weights than virc's settings say, which is their purpose."""
+
+
 class Base(msgspec.Struct, frozen=True):
     """The weights a stage starts from.
 
@@ -78,7 +82,7 @@ def base(resolved: Resolved, workspace: Path) -> Base:
 
 
 def with_adapter(resolved: Resolved, base: Base) -> Resolved:
-    """A stage with the rank and alpha of the adapter that it continues; an engine keeps them whatever it is told.
+    """A stage with the rank and alpha of the adapter that it continues; the engine ignores other values.
 
     Raises:
         ConfigError: others were asked for, `virc merge` would not take the adapter or what is made of it, or a target
@@ -319,12 +323,12 @@ def check_trained(info: Info, found: int | None) -> None:
     """Refuse an engine that trains another number of parameters than a dry run lists.
 
     Args:
-        found: as the engine says; None where it does not. Weights that a key of the engine adds are not counted.
+        found: as the engine says; None where it does not. Nothing is compared where a key of the engine changes it.
 
     Raises:
         EngineError: it does.
     """
-    if found is None or "additional_target" in info.settings["engine"]:
+    if found is None or any(key.startswith(_CHANGE_THE_COUNT) for key in info.settings["engine"]):
         return
     config = config_of(info)
     if info.adapter:

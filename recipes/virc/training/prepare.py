@@ -47,7 +47,7 @@ from virc.training.request import TrainRequest
 
 
 class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage needs, found and checked on this machine."""
+    """What a stage needs, found and checked on this machine; `sources` are the files that its rows are of."""
 
     resolved: Resolved
     base: Base
@@ -55,6 +55,7 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment
     python: Path
     ignore: tuple[str, ...]
+    sources: tuple[Path, ...] = ()
 
 
 def environment_of(resolved: Resolved) -> Environment:
@@ -99,9 +100,11 @@ def prepare(
     if isinstance(asked, RlRequest) and asked.rollout == "multi_turn" and here:
         asked = msgspec.structs.replace(asked, tries_tools=True)
     result = counted(asked, python, environments.recipes_in(environment), report)
+    read = (asked.source, *filter(None, [asked.validation if isinstance(asked, RlRequest) else None]))
     return PreparedRun(
-        resolved=resolved, base=base, result=result, environment=environment, python=python, ignore=request.ignore
-    )
+        resolved=resolved, base=base, result=result, environment=environment, python=python, ignore=request.ignore,
+        sources=tuple(file for each in read for file in each.shards or (each.file,)),
+    )  # fmt: skip
 
 
 def rows_request(
@@ -218,7 +221,6 @@ def write(
     packages = _packages(prepared.environment, prepared.python)
     lines = [f"{name}=={version}\n" for name, version in sorted(packages.items())]
     write_whole(partial / "environment.txt", "".join(lines).encode())
-    changes.keep(run, info, partial)
     return info
 
 
@@ -231,7 +233,7 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
     Raises:
         VircError: they cannot be trained on, or more than rows and images has changed.
     """
-    changes.check(run, accepted=("rows", "images"))
+    changes.check(run, accepted=changes.OF_ROWS)
     info = runs.info(run)
     config = msgspec.structs.replace(inputs.config_of(info), base=info.adapter or info.base, after=None)
     resolved = Resolved(systems.get(system or info.system), info.stage, config, info.origins, info.overlays)
@@ -253,7 +255,7 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
             longest=result.longest,
         )  # fmt: skip
         write_json(run.folder / "run.json", info)
-        changes.keep(run, info, run.folder)
+        changes.write_digests(run, info, run.folder, found.sources)
     report.note(f"{run.name} goes on with {result.rows} rows as they are now")
 
 

@@ -5,7 +5,7 @@ What is missing on this machine (environment, weights, rows) is listed, and name
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
@@ -118,33 +118,30 @@ def preview(
         if result is None and is_file(source.file):
             _read_all(msgspec.structs.replace(source, ignore=request.ignore), resolved, report, missing)
         read = _read_files(request, resolved, place, base, result, partial)
+        in_code = user_code.variables_in_code(partial, os.environ)
         if result:  # rows that are to be written are in the run's folder
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **read})
     if target:
-        future = Run(place.files.parents[1])
-        plan = jobs.preview(plan, future, resolved, place, pinned(environment), target)
-        try:
-            submitting.try_job(plan, future, place, target, site, report)
-        except SetupError as error:
-            missing.append(error)
-    elif said := processes.withheld(os.environ):
-        report.note(said)
-    there = source if is_file(source.file) else None
+        plan = _on_cluster(plan, resolved, place, pinned(environment), (target, site), missing, report)
+    else:
+        step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
+        processes.report_removed(step, os.environ, report, user_code.UNLESS)
     with _noted(missing):
         trackers.check(resolved)
     if resolved.kind == "rl":
         with _noted(missing):
             job_judge.check(request, resolved, target)
         with _noted(missing):
+            there = source if is_file(source.file) else None
             rl_setup.check_judge(resolved, there, here=False, report=Reporter())
-    here = None if target else hardware.find(request.workspace)
     shape = _shape(resolved, base)
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
     with _noted(missing):
         _check_site(target, site, resolved, needed)
+    here = None if target else hardware.find(request.workspace)
     return Preview(resolved, plan, shape, needed, here, missing, result)
 
 
@@ -153,6 +150,20 @@ def _check_site(target: Target | None, site: Path | None, resolved: Resolved, ne
     if isinstance(target, Site):
         host_gib = needed.host_gib if needed else 0.0
         slurm_check.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
+
+
+def _on_cluster(
+    plan: Plan, resolved: Resolved, place: Place, versions: Mapping[str, str], where: tuple[Target, Path | None],
+    missing: list[VircError], report: Reporter,
+) -> Plan:  # fmt: skip
+    """The plan as a cluster gets it, which is asked whether it takes the job."""
+    (target, site), future = where, Run(place.files.parents[1])
+    plan = jobs.preview(plan, future, resolved, place, versions, target)
+    try:
+        submitting.try_job(plan, future, place, target, site, report)
+    except SetupError as error:
+        missing.append(error)
+    return plan
 
 
 @contextmanager

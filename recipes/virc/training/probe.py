@@ -92,7 +92,7 @@ def _measured(prepared: PreparedRun, folder: Path, report: Reporter) -> tuple[fl
     plan = engine.plan(prepared.resolved.config, place, {}, {})
     write_files(plan)
     log, began, most = run.log(1), time.monotonic(), 0.0
-    env = {**user_code.named(folder, os.environ), **plan.step.env}
+    env = {**user_code.variables_in_code(folder, os.environ), **plan.step.env}
     with processes.started(msgspec.structs.replace(plan.step, env=env), log) as process:
         while (code := process.wait(_POLL)) is None:
             report.progress(f"{_STEPS} steps on the longest rows, {time.monotonic() - began:.0f} s")

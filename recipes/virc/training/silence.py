@@ -11,13 +11,12 @@ import os
 import re
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from virc.core.errors import ConfigError
 from virc.core.text import duration
 from virc.rewards.user_code import JUDGED
+from virc.runs.checkpoints import written
 from virc.runs.metrics import Metric
 from virc.runs.run import Info, Run
 
@@ -87,7 +86,7 @@ class Silence:
         if limit is None or self._quiet < min(_LOOK, limit) or now - self._looked < min(_LOOK, limit / 4):
             return
         self._looked, before = now, self._seen
-        self._seen = _written(self._folders)
+        self._seen = written(self._folders)
         if self._seen != before:
             self._quiet = 0.0
         elif self._quiet > limit and self.reason is None:
@@ -96,13 +95,19 @@ class Silence:
 
     def begin_end(self) -> None:
         """Note that the engine is asked to end now."""
-        self._since_asked, self._seen = 0.0, _written(self._folders)
+        self._since_asked, self._seen = 0.0, written(self._folders)
 
-    def over(self, seconds: float) -> bool:
-        """Whether an engine that was asked to end has given no sign of life since, and for so many seconds."""
+    def over(self, seconds: float, saves: bool = True) -> bool:
+        """Whether an engine that was asked to end has given no sign of life since, and for so many seconds.
+
+        Args:
+            saves: whether it has anything to save; else its signs of life are none.
+        """
+        if not saves:
+            return self._since_asked > seconds
         if min(self._quiet, self._since_asked) <= seconds:
             return False
-        before, self._seen = self._seen, _written(self._folders)
+        before, self._seen = self._seen, written(self._folders)
         self._quiet = self._quiet if self._seen == before else 0.0  # a checkpoint is being written
         return self._quiet > 0
 
@@ -169,14 +174,3 @@ def _gaps(before: Metric | None, new: Iterable[Metric]) -> list[float]:
             found.append(line.seconds - ((before.seconds or 0.0) if before is not None and same else 0.0))
         before = line
     return found
-
-
-def _written(folders: Iterable[Path]) -> str:
-    """What changes as soon as a file in folders is made, grows or goes; clocks of other machines do not matter."""
-    total, newest, count = 0, 0, 0
-    for path, _, files in chain.from_iterable(map(os.walk, folders)):
-        for each in (Path(path), *(Path(path, name) for name in files)):
-            with suppress(OSError):
-                found = each.stat()
-                total, newest, count = total + found.st_size, max(newest, found.st_mtime_ns), count + 1
-    return f"{total} {newest} {count}"

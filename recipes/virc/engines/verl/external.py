@@ -13,7 +13,7 @@ import torch
 from verl.models.transformers import qwen2_vl  # type: ignore[import-not-found]
 from verl.workers.engine.fsdp.transformer_impl import FSDPEngine  # type: ignore[import-not-found]
 
-from virc.engines.verl.model import frozen, mend_building, mend_saving
+from virc.engines.verl.model import frozen, mend_saving, patch_model_building
 
 _of_pictures = qwen2_vl._get_input_embeds
 
@@ -48,5 +48,5 @@ def input_embeds(
 
 
 qwen2_vl._get_input_embeds = input_embeds
-mend_building(frozen())
+patch_model_building(frozen())
 mend_saving(FSDPEngine)

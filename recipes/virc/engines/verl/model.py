@@ -49,7 +49,7 @@ def freeze(model: Any, parts: Sequence[str]) -> int:
     return count
 
 
-def mend_building(parts: Sequence[str]) -> None:
+def patch_model_building(parts: Sequence[str]) -> None:
     """Freeze parts before the model is sharded, when no optimizer has its weights, and say how many are trained."""
     from verl.workers.engine.fsdp.transformer_impl import FSDPEngine  # type: ignore[import-not-found]
 
