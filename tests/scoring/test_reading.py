@@ -25,6 +25,10 @@ NAMED = [
     ("La bonne réponse est {}", " car le ciel est bleu."), ("La réponse est {}", ", puisque le ciel est bleu."),
     ("Die Antwort ist {}", ", da der Himmel blau ist."), ("Die richtige Antwort lautet {}", ", weil er blau ist."),
     ("La risposta corretta è {}", ", perché il cielo è blu."), ("A resposta correta é {}", ", pois o céu é azul."),
+    ("Die Antwort ist {}", ", denn nur dieser Balken ist hoch."), ("Die Antwort ist {}", ", da es dunkel ist."),
+    ("La réponse est {}", ", car c'est clair."), ("La réponse est {}", ", car aucune autre ne convient."),
+    ("A resposta correta é {}", ", pois não há outra."), ("Odpowiedź to {}", ", bo niebo jest niebieskie."),
+    ("The answer is {}", ", see the legend."), ("The answer is {}", ", as A is too low."),
     ("Het juiste antwoord is {}", ", omdat de lucht blauw is."), ("정답은 {}입니다.", " 하늘이 파랗기 때문입니다."),
     ("正解は{}です。", "空が青いからです。"), ("答案是{}", "，因为天空是蓝色的。"),
     ("正确答案为{}", "。其他选项都是错误的。"),
@@ -43,6 +47,23 @@ def test_an_answer_is_named_with_its_reason_in_any_language(named: str, reason: 
         reply = named.format(answer) + reason
         assert not same_answer(reply, reference), reply
         assert not same_answer(reply, reference, COLORS), reply
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "truck, car and bus", "bus, car and truck", "dog, car, tree", "3, car 4", "auto, car a moto", "sun, see, moon",
+        "air, see and land", "Maria, da Costa", "red, da silva", "la, da, di", "tom, bo and jerry", "Kim, Bo Na",
+        "riz, pois, maïs", "mirror, pois chiches", "Paris, Denn Straße", "aber, denn und weil", "weil, wo, wann",
+        "la luna, vì sao", "N, P, As and Sb", "who, where and when", "what, where, when", "parce que, puisque, car",
+        "blue, red in the middle", "sofa, bed in a corner", "house, building in London",
+        "walking, sitting on a bench", "eight, hundred in cash", "mais, ou, et, donc, or, ni, car",
+    ],
+)  # fmt: skip
+def test_words_for_because_are_items_of_lists(items: str) -> None:
+    for reply in (items, f"The answer is {items}", f"Answer: {items}.", f"They are {items}"):
+        assert same_answer(reply, items), reply
+        assert not same_answer(reply, items.partition(",")[0]), reply
 
 
 @pytest.mark.parametrize(
@@ -110,6 +131,8 @@ def test_a_remark_after_an_answer_changes_nothing(remark: str) -> None:
         ("The answer is nu.", "nu", True), ("The answer is the boat by the pier.", "the boat by the pier", True),
         ("Thank you", "Thank you", True), ("It says Hope Street.", "Hope Street", True), ("Cevap: mavi", "mavi", True),
         ("A, C", "C", False), ("C", "A, C", False),
+        ("The answer is red car on the left", "red", False), ("The answer is AND, NOT and OR gates", "AND", False),
+        ("정답은 한국인", "한국", False), ("答えはからだ", "から", False), ("答えは赤だ", "赤", True),
     ],
 )  # fmt: skip
 def test_how_a_number_was_found_is_not_a_part_of_it(reply: str, reference: str, same: bool) -> None:
