@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from virc.scoring.answers import choices_named, is_unread, same_answer
+from virc.scoring.answers import choices_named, extract, is_unread, same_answer
 from virc.scoring.score import Key
 
 COLORS = ("red", "blue", "green", "yellow")
@@ -178,6 +178,35 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("choices", "reply", "letter"),
+    [
+        *((("red", "green", "red and green"), reply, "C") for reply in (
+            "The answer is red and green", "red and green", "It is red and green.", "The answer is green and red",
+            "Answer: **red and green**", "The answer is A and B.", "(C) red and green",
+        )),
+        *((("cat", "dog", "both A and B", "neither A nor B"), reply, "C") for reply in (
+            "The answer is both A and B", "A and B", "Both A and B are correct.", "C. both A and B",
+        )),
+        *((("rain", "sun", "wind", "rain, sun and wind"), reply, "D") for reply in (
+            "The answer is rain, sun and wind.", "rain, sun and wind", "Answer: sun, rain, and wind",
+            "It shows rain, sun and wind.",
+        )),
+        (("rot", "grün", "rot und grün"), "Die Antwort ist rot und grün.", "C"),
+        (("1", "2", "1, 2"), "It is 1, 2.", "C"),
+        (("rouge", "vert", "rouge et vert"), "La bonne réponse est rouge et vert.", "C"),
+        (("红", "绿", "红和绿"), "答案是红和绿。", "C"), (("赤", "緑", "赤と緑"), "答えは赤と緑です。", "C"),
+        (("rojo", "verde", "rojo y verde"), "La respuesta es rojo y verde.", "C"),
+        (("猫", "狗", "A和B"), "答案是A和B", "C"),
+        (("red", "green", "red and green"), "The answer is red", "A"),
+        (("cat", "dog", "both A and B", "neither A nor B"), "neither A nor B", "D"),
+    ],
+)  # fmt: skip
+def test_a_choice_may_be_several_others(choices: tuple[str, ...], reply: str, letter: str) -> None:
+    assert extract(reply, choices) == letter
+    assert [same_answer(reply, each, choices) for each in "ABCD"] == [each == letter for each in "ABCD"]
+
+
+@pytest.mark.parametrize(
     ("answer", "reference", "choices", "same"),
     [
         ("AC", "AC", ("AB", "AC", "BC"), True), ("CA", "AC", ("AB", "AC", "BC"), False),
@@ -189,6 +218,18 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
         ("BCD", "B, C, D", (), False),
         ("(A)(C)", "A and C", (), True), ("C & A", "A, C", (), True), ("options A, C", "C and A", (), True),
         ("A", "A, C", (), False), ("A, B", "A, C", (), False),
+        # of choices that are not known, three and more, or two in brackets, may be the steps of something
+        *((reply, "A, B, C", (), False) for reply in (
+            "C, B, A", "A, C, B", "B A C", "(A)(C)(B)", "(C, B, A)", "The order is C, A, B", "Options B, A, C",
+            "1. B\n2. A\n3. C", r"\boxed{C, B, A}", "答案是B、A、C", "答えはC、B、Aです", "Die Antwort ist B, A und C.",
+            "La réponse est C, B et A.", "La respuesta es B, C y A", "C -> B -> A",
+        )),
+        *((reply, "C, A, B", (), True) for reply in (
+            "C A B", "(C)(A)(B)", "C; A; B", "The answer is C, A, B.", "C, A and B", "答案是C、A、B",
+            "答えはC、A、Bです", "Die Antwort ist C, A und B.", "La réponse est C, A et B.", "La respuesta es C, A y B", "1. C\n2. A\n3. B",
+        )),
+        ("(B, A)", "(A, B)", (), False), ("B, A", "(A, B)", (), False), ("C -> B -> A", "A -> B -> C", (), False),
+        ("C", "C -> B -> A", (), False), ("B and A", "A, B", (), True), ("{c, b, a}", "{a, b, c}", (), True),
     ],
 )  # fmt: skip
 def test_letters_that_are_names_of_things_are_no_list(
