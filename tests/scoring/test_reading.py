@@ -226,7 +226,8 @@ def test_a_choice_may_be_several_others(choices: tuple[str, ...], reply: str, le
         )),
         *((reply, "C, A, B", (), True) for reply in (
             "C A B", "(C)(A)(B)", "C; A; B", "The answer is C, A, B.", "C, A and B", "答案是C、A、B",
-            "答えはC、A、Bです", "Die Antwort ist C, A und B.", "La réponse est C, A et B.", "La respuesta es C, A y B", "1. C\n2. A\n3. B",
+            "答えはC、A、Bです", "Die Antwort ist C, A und B.", "La réponse est C, A et B.", "La respuesta es C, A y B",
+            "1. C\n2. A\n3. B",
         )),
         ("(B, A)", "(A, B)", (), False), ("B, A", "(A, B)", (), False), ("C -> B -> A", "A -> B -> C", (), False),
         ("C", "C -> B -> A", (), False), ("B and A", "A, B", (), True), ("{c, b, a}", "{a, b, c}", (), True),
