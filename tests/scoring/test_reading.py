@@ -26,6 +26,7 @@ NAMED = [
     ("Die Antwort ist {}", ", da der Himmel blau ist."), ("Die richtige Antwort lautet {}", ", weil er blau ist."),
     ("La risposta corretta è {}", ", perché il cielo è blu."), ("A resposta correta é {}", ", pois o céu é azul."),
     ("Die Antwort ist {}", ", denn nur dieser Balken ist hoch."), ("Die Antwort ist {}", ", da es dunkel ist."),
+    ("Odpowiedź to {}", ", bo widać niebo."), ("Die Antwort ist {}", ", da sich sonst nichts bewegt."),
     ("La réponse est {}", ", car c'est clair."), ("La réponse est {}", ", car aucune autre ne convient."),
     ("A resposta correta é {}", ", pois não há outra."), ("Odpowiedź to {}", ", bo niebo jest niebieskie."),
     ("The answer is {}", ", see the legend."), ("The answer is {}", ", as A is too low."),
@@ -197,7 +198,8 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
         (("红", "绿", "红和绿"), "答案是红和绿。", "C"), (("赤", "緑", "赤と緑"), "答えは赤と緑です。", "C"),
         (("rojo", "verde", "rojo y verde"), "La respuesta es rojo y verde.", "C"),
         (("猫", "狗", "A和B"), "答案是A和B", "C"),
-        (("red", "green", "red and green"), "The answer is red", "A"),
+        (("I", "II", "I and II"), "The answer is I and II.", "C"), (("I", "II", "I and II"), "The answer is C.", "C"),
+        (("x", "y", "x + y"), "The answer is x + y", "C"), (("red", "green", "red and green"), "The answer is red", "A"),
         (("cat", "dog", "both A and B", "neither A nor B"), "neither A nor B", "D"),
     ],
 )  # fmt: skip
@@ -230,6 +232,7 @@ def test_a_choice_may_be_several_others(choices: tuple[str, ...], reply: str, le
             "1. C\n2. A\n3. B",
         )),
         ("(B, A)", "(A, B)", (), False), ("B, A", "(A, B)", (), False), ("C -> B -> A", "A -> B -> C", (), False),
+        ("X, Y, Z", "Z, Y, X", (), False), ("K, As, Fe", "K", (), False), ("P, Q", "Q, P", (), True),
         ("C", "C -> B -> A", (), False), ("B and A", "A, B", (), True), ("{c, b, a}", "{a, b, c}", (), True),
     ],
 )  # fmt: skip

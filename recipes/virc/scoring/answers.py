@@ -115,7 +115,7 @@ def _read(reply: str) -> Conclusion:
 
 _LABEL = re.compile(
     r"(?:the )?(?:(?:option|choice|answer|letter|选项|选) ?)?[(\[{<]?(?P<letter>[A-Za-z])"
-    r"(?:[)\]}>.]+\s*|[:,](?=\s|\w{2})\s*|[:,]$|\s+[-:](?!>)\s*|\s+(?=\()|$)(?P<said>.*)",
+    r"(?:[)\]}>.]+\s*|:(?=\s|\w{2})\s*|,(?=\s|\w{2})(?!.*,\s)\s*|[:,]$|\s+[-:](?!>)\s*|\s+(?=\()|$)(?P<said>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -150,7 +150,8 @@ def _chosen(said: Conclusion, contents: tuple[str, ...]) -> int | None:
     """Which choice is named by the first of the readings that names any; None where it names several."""
     if not said.is_firm and said.texts and len(_mentioned(said.texts[-1], contents)) > 1:
         return None
-    has_letters = any(re.fullmatch(r"\(?[A-Za-z]\)?", content.strip()) for content in contents)
+    letters = [content.strip("() ").upper() for content in contents]
+    has_letters = any(len(each) == 1 and 0 <= ord(each) - ord("A") < len(contents) for each in letters)
     for text in said.texts:
         equal = {at for at, content in enumerate(contents) if words(text) == words(content)}
         label = None if has_letters or len(equal) == 1 else _label(text)
@@ -175,7 +176,7 @@ _BETWEEN = re.compile(
     r"|(?-i:(?:(?<=\b[A-Z])|(?<=\b[A-Z][.)]))\s+(?=[A-Z]\b))",
     re.IGNORECASE,
 )
-_MAX_LETTERS = 10  # of choices that are not known
+_MAX_LETTERS = 26  # of choices that are not known
 
 
 def choices_named(answer: str, choices: Sequence[str]) -> frozenset[int]:

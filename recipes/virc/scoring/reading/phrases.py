@@ -188,7 +188,7 @@ LEAD_IN = re.compile(
 )
 _OF_NO_LIST = r"(?!\W*$|\s*[,;、，]|\s+(?:and|or|und|oder|et|ou|och|og|và)\b)"
 """After a word that gives a reason; else it is an item: `who, where and when`."""
-_GERMAN = r"(?:d(?:er|ie|as|e[nm]|ies\w*)|es|er|sie|wir|man|ich|ein\w*|kein\w*|nur|all\w*|im|in|auf|hier)"
+_GERMAN = r"(?:d(?:er|ie|as|e[nm]|ies\w*)|es|er|sie|sich|wir|man|ich|ein\w*|kein\w*|nur|all\w*|im|in|auf|hier)"
 _FRENCH = r"(?:[cdlnsj]['’]\w|l[ae]s?|ils?|elles?|on (?!the|a|my)|une?|aucune?|ce(?:s|tte)?|nous|je|seul|d'autres)"
 _PORTUGUESE = r"(?:[oa]s?|é|são|não|há|está|est[ea]s?|um|uma|só|apenas|nenhum\w*|ele|ela)"
 REASON = re.compile(
@@ -203,7 +203,7 @@ REASON = re.compile(
     # words for because that are words of English or names: what follows tells
     rf"|[,;] (?:(?-i:as)(?! well|\W+(?:and|or)\b)|(?:da|denn)(?= {_GERMAN}\b)|car(?= {_FRENCH}\b)"
     rf"|pois(?= {_PORTUGUESE}\b)"
-    r"|bo(?= (?:\w+ )?(?:jest|są|nie|to)\b)|vì(?! sao)|see(?= (?:the|that|also|above|below|fig\w*|table|row|page"
+    r"|bo(?= (?:\w+ )?(?:jest|są|nie|to|widać)\b)|vì(?! sao)|see(?= (?:the|that|also|above|below|fig\w*|table|row|page"
     r"|image|chart|step|section|line|column)\b)|i\.e\.|that is(?! all\b))\s.*$|[,，]?\s*因为.*$",
     _FLAGS,
 )
