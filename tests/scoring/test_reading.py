@@ -199,7 +199,8 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
         (("rojo", "verde", "rojo y verde"), "La respuesta es rojo y verde.", "C"),
         (("猫", "狗", "A和B"), "答案是A和B", "C"),
         (("I", "II", "I and II"), "The answer is I and II.", "C"), (("I", "II", "I and II"), "The answer is C.", "C"),
-        (("x", "y", "x + y"), "The answer is x + y", "C"), (("red", "green", "red and green"), "The answer is red", "A"),
+        (("x", "y", "x + y"), "The answer is x + y", "C"),
+        (("red", "green", "red and green"), "The answer is red", "A"),
         (("cat", "dog", "both A and B", "neither A nor B"), "neither A nor B", "D"),
     ],
 )  # fmt: skip

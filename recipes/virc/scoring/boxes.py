@@ -20,8 +20,9 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.reasoning.calls import BoxForm, BoxView, Size
+from virc.reasoning.calls import BoxView, Size
 from virc.reasoning.coordinates import corners_of, sides_of, written_as
+from virc.reasoning.protocol import BoxForm
 from virc.scoring.rules import same_signs
 
 Box = tuple[float, float, float, float]
