@@ -87,6 +87,17 @@ def test_no_answer_finds_nothing_also_where_there_is_nothing() -> None:
         (View([(100, 100)], "thousand", "corners_yx", [(200, 400)]), "[0, 500, 500, 1000]"),  # Gemma 4
         (View([(100, 100)], "original", "corners_yx", [(200, 400)]), '{"box_2d": [0, 100, 200, 200]}'),
         (View([(100, 100)], "unit", "corners_yx", [(200, 400)]), "It is at [0, 0.5, 0.5, 1.0]."),
+        # sides that have names are in no order
+        *(
+            (View([(100, 100)], "original", form, [(200, 400)]), written)
+            for form in ("corners", "corners_yx", "center")
+            for written in (
+                '{"x1": 100, "y1": 0, "x2": 200, "y2": 200}',
+                '{"y2": 200, "x2": 200, "y1": 0, "x1": 100}',
+                "```json\n[{'xmin': 100, 'ymin': 0, 'xmax': 200, 'ymax': 200}]\n```",
+                '[{"left": 100, "top": 0, "right": 200, "bottom": 200, "score": 0.9}]',
+            )
+        ),
     ],
 )
 def test_boxes_count_as_the_chat_protocol_says(view: View, written: str) -> None:

@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from virc.scoring.answers import choices_named, is_unread, same_answer
+from virc.scoring.answers import choices_named, extract, is_unread, same_answer
 from virc.scoring.score import Key
 
 COLORS = ("red", "blue", "green", "yellow")
@@ -25,6 +25,11 @@ NAMED = [
     ("La bonne réponse est {}", " car le ciel est bleu."), ("La réponse est {}", ", puisque le ciel est bleu."),
     ("Die Antwort ist {}", ", da der Himmel blau ist."), ("Die richtige Antwort lautet {}", ", weil er blau ist."),
     ("La risposta corretta è {}", ", perché il cielo è blu."), ("A resposta correta é {}", ", pois o céu é azul."),
+    ("Die Antwort ist {}", ", denn nur dieser Balken ist hoch."), ("Die Antwort ist {}", ", da es dunkel ist."),
+    ("Odpowiedź to {}", ", bo widać niebo."), ("Die Antwort ist {}", ", da sich sonst nichts bewegt."),
+    ("La réponse est {}", ", car c'est clair."), ("La réponse est {}", ", car aucune autre ne convient."),
+    ("A resposta correta é {}", ", pois não há outra."), ("Odpowiedź to {}", ", bo niebo jest niebieskie."),
+    ("The answer is {}", ", see the legend."), ("The answer is {}", ", as A is too low."),
     ("Het juiste antwoord is {}", ", omdat de lucht blauw is."), ("정답은 {}입니다.", " 하늘이 파랗기 때문입니다."),
     ("正解は{}です。", "空が青いからです。"), ("答案是{}", "，因为天空是蓝色的。"),
     ("正确答案为{}", "。其他选项都是错误的。"),
@@ -43,6 +48,23 @@ def test_an_answer_is_named_with_its_reason_in_any_language(named: str, reason: 
         reply = named.format(answer) + reason
         assert not same_answer(reply, reference), reply
         assert not same_answer(reply, reference, COLORS), reply
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        "truck, car and bus", "bus, car and truck", "dog, car, tree", "3, car 4", "auto, car a moto", "sun, see, moon",
+        "air, see and land", "Maria, da Costa", "red, da silva", "la, da, di", "tom, bo and jerry", "Kim, Bo Na",
+        "riz, pois, maïs", "mirror, pois chiches", "Paris, Denn Straße", "aber, denn und weil", "weil, wo, wann",
+        "la luna, vì sao", "N, P, As and Sb", "who, where and when", "what, where, when", "parce que, puisque, car",
+        "blue, red in the middle", "sofa, bed in a corner", "house, building in London",
+        "walking, sitting on a bench", "eight, hundred in cash", "mais, ou, et, donc, or, ni, car",
+    ],
+)  # fmt: skip
+def test_words_for_because_are_items_of_lists(items: str) -> None:
+    for reply in (items, f"The answer is {items}", f"Answer: {items}.", f"They are {items}"):
+        assert same_answer(reply, items), reply
+        assert not same_answer(reply, items.partition(",")[0]), reply
 
 
 @pytest.mark.parametrize(
@@ -110,6 +132,8 @@ def test_a_remark_after_an_answer_changes_nothing(remark: str) -> None:
         ("The answer is nu.", "nu", True), ("The answer is the boat by the pier.", "the boat by the pier", True),
         ("Thank you", "Thank you", True), ("It says Hope Street.", "Hope Street", True), ("Cevap: mavi", "mavi", True),
         ("A, C", "C", False), ("C", "A, C", False),
+        ("The answer is red car on the left", "red", False), ("The answer is AND, NOT and OR gates", "AND", False),
+        ("정답은 한국인", "한국", False), ("答えはからだ", "から", False), ("答えは赤だ", "赤", True),
     ],
 )  # fmt: skip
 def test_how_a_number_was_found_is_not_a_part_of_it(reply: str, reference: str, same: bool) -> None:
@@ -155,6 +179,37 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("choices", "reply", "letter"),
+    [
+        *((("red", "green", "red and green"), reply, "C") for reply in (
+            "The answer is red and green", "red and green", "It is red and green.", "The answer is green and red",
+            "Answer: **red and green**", "The answer is A and B.", "(C) red and green",
+        )),
+        *((("cat", "dog", "both A and B", "neither A nor B"), reply, "C") for reply in (
+            "The answer is both A and B", "A and B", "Both A and B are correct.", "C. both A and B",
+        )),
+        *((("rain", "sun", "wind", "rain, sun and wind"), reply, "D") for reply in (
+            "The answer is rain, sun and wind.", "rain, sun and wind", "Answer: sun, rain, and wind",
+            "It shows rain, sun and wind.",
+        )),
+        (("rot", "grün", "rot und grün"), "Die Antwort ist rot und grün.", "C"),
+        (("1", "2", "1, 2"), "It is 1, 2.", "C"),
+        (("rouge", "vert", "rouge et vert"), "La bonne réponse est rouge et vert.", "C"),
+        (("红", "绿", "红和绿"), "答案是红和绿。", "C"), (("赤", "緑", "赤と緑"), "答えは赤と緑です。", "C"),
+        (("rojo", "verde", "rojo y verde"), "La respuesta es rojo y verde.", "C"),
+        (("猫", "狗", "A和B"), "答案是A和B", "C"),
+        (("I", "II", "I and II"), "The answer is I and II.", "C"), (("I", "II", "I and II"), "The answer is C.", "C"),
+        (("x", "y", "x + y"), "The answer is x + y", "C"),
+        (("red", "green", "red and green"), "The answer is red", "A"),
+        (("cat", "dog", "both A and B", "neither A nor B"), "neither A nor B", "D"),
+    ],
+)  # fmt: skip
+def test_a_choice_may_be_several_others(choices: tuple[str, ...], reply: str, letter: str) -> None:
+    assert extract(reply, choices) == letter
+    assert [same_answer(reply, each, choices) for each in "ABCD"] == [each == letter for each in "ABCD"]
+
+
+@pytest.mark.parametrize(
     ("answer", "reference", "choices", "same"),
     [
         ("AC", "AC", ("AB", "AC", "BC"), True), ("CA", "AC", ("AB", "AC", "BC"), False),
@@ -166,6 +221,20 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
         ("BCD", "B, C, D", (), False),
         ("(A)(C)", "A and C", (), True), ("C & A", "A, C", (), True), ("options A, C", "C and A", (), True),
         ("A", "A, C", (), False), ("A, B", "A, C", (), False),
+        # of choices that are not known, three and more, or two in brackets, may be the steps of something
+        *((reply, "A, B, C", (), False) for reply in (
+            "C, B, A", "A, C, B", "B A C", "(A)(C)(B)", "(C, B, A)", "The order is C, A, B", "Options B, A, C",
+            "1. B\n2. A\n3. C", r"\boxed{C, B, A}", "答案是B、A、C", "答えはC、B、Aです", "Die Antwort ist B, A und C.",
+            "La réponse est C, B et A.", "La respuesta es B, C y A", "C -> B -> A",
+        )),
+        *((reply, "C, A, B", (), True) for reply in (
+            "C A B", "(C)(A)(B)", "C; A; B", "The answer is C, A, B.", "C, A and B", "答案是C、A、B",
+            "答えはC、A、Bです", "Die Antwort ist C, A und B.", "La réponse est C, A et B.", "La respuesta es C, A y B",
+            "1. C\n2. A\n3. B",
+        )),
+        ("(B, A)", "(A, B)", (), False), ("B, A", "(A, B)", (), False), ("C -> B -> A", "A -> B -> C", (), False),
+        ("X, Y, Z", "Z, Y, X", (), False), ("K, As, Fe", "K", (), False), ("P, Q", "Q, P", (), True),
+        ("C", "C -> B -> A", (), False), ("B and A", "A, B", (), True), ("{c, b, a}", "{a, b, c}", (), True),
     ],
 )  # fmt: skip
 def test_letters_that_are_names_of_things_are_no_list(

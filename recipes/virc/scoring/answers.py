@@ -32,8 +32,8 @@ def extract(reply: str, choices: Sequence[str] | None = None) -> str | None:
     """
     texts = _read(reply).texts
     if choices:
-        chosen = _chosen(_read(reply), _contents(tuple(choices)))
-        return None if chosen is None else chr(ord("A") + chosen)
+        meant = _meant(reply, _read(reply), _contents(tuple(choices)))
+        return chr(ord("A") + meant[0]) if len(meant) == 1 else None
     return texts[0] if texts else None
 
 
@@ -96,7 +96,8 @@ def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -
     contents = _contents(choices)
     chosen = _meant(one, said, contents), _meant(other, Conclusion((other, *right.texts), True), contents)
     if (any if choices else all)(chosen):
-        return chosen[0] == chosen[1]
+        is_pair = len(chosen[0]) == 2 and not _IN_ORDER.search(one + other)
+        return chosen[0] == chosen[1] or (is_pair and chosen[0] == chosen[1][::-1])
     if words(one) == words(other) != "" and not (quantity(one) or quantity(other)):
         return True
     pairs = [(text, plain(other)) for text in said.texts]
@@ -114,7 +115,7 @@ def _read(reply: str) -> Conclusion:
 
 _LABEL = re.compile(
     r"(?:the )?(?:(?:option|choice|answer|letter|选项|选) ?)?[(\[{<]?(?P<letter>[A-Za-z])"
-    r"(?:[)\]}>.]+\s*|[:,](?=\s|\w{2})\s*|[:,]$|\s+[-:]\s*|\s+(?=\()|$)(?P<said>.*)",
+    r"(?:[)\]}>.]+\s*|:(?=\s|\w{2})\s*|,(?=\s|\w{2})(?!.*,\s)\s*|[:,]$|\s+[-:](?!>)\s*|\s+(?=\()|$)(?P<said>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -149,7 +150,8 @@ def _chosen(said: Conclusion, contents: tuple[str, ...]) -> int | None:
     """Which choice is named by the first of the readings that names any; None where it names several."""
     if not said.is_firm and said.texts and len(_mentioned(said.texts[-1], contents)) > 1:
         return None
-    has_letters = any(re.fullmatch(r"\(?[A-Za-z]\)?", content.strip()) for content in contents)
+    letters = [content.strip("() ").upper() for content in contents]
+    has_letters = any(len(each) == 1 and 0 <= ord(each) - ord("A") < len(contents) for each in letters)
     for text in said.texts:
         equal = {at for at, content in enumerate(contents) if words(text) == words(content)}
         label = None if has_letters or len(equal) == 1 else _label(text)
@@ -174,35 +176,42 @@ _BETWEEN = re.compile(
     r"|(?-i:(?:(?<=\b[A-Z])|(?<=\b[A-Z][.)]))\s+(?=[A-Z]\b))",
     re.IGNORECASE,
 )
-_MAX_LETTERS = 10  # of choices that are not known
+_MAX_LETTERS = 26  # of choices that are not known
 
 
 def choices_named(answer: str, choices: Sequence[str]) -> frozenset[int]:
     """The places of the choices that an answer names by letters or contents; none where that is not clear."""
-    return _meant(answer, Conclusion((answer, *_read(answer).texts), True), _contents(tuple(choices)))
+    return frozenset(_meant(answer, Conclusion((answer, *_read(answer).texts), True), _contents(tuple(choices))))
 
 
-def _meant(text: str, said: Conclusion, contents: tuple[str, ...]) -> frozenset[int]:
+def _meant(text: str, said: Conclusion, contents: tuple[str, ...]) -> tuple[int, ...]:
     """The choices that an answer names; none where that is not clear. Where none are known, it must list several."""
-    is_content = any(alike(text, content) for content in contents)
-    several = None if is_content else _several((plain(text), *said.texts), contents)
-    chosen = _chosen(said, contents) if contents and not several else None
-    return several or frozenset(() if chosen is None else (chosen,))
+    for each in (plain(text), *said.texts):
+        if several := _several(each, contents):
+            same = [at for at, content in enumerate(contents) if alike(each, content)] or [
+                at for at, content in enumerate(contents) if " " in content and _several(content, contents) == several
+            ]
+            return (same[0],) if len(same) == 1 else several  # a choice may be `both A and B`
+    chosen = _chosen(said, contents) if contents else None
+    return () if chosen is None else (chosen,)
 
 
-def _several(texts: Sequence[str], contents: tuple[str, ...]) -> frozenset[int] | None:
-    """The choices that a text lists in whatever order and form, as `A, C`, `C and A`, `(A)(C)`, `red and green`; `AC`
-    where they are known, for else it may be the name of a thing.
+def _several(text: str, contents: tuple[str, ...]) -> tuple[int, ...] | None:
+    """The choices that a text lists in whatever form, as `A, C`, `C and A`, `(A)(C)`, `red and green`; `AC` where they
+    are known, for else it may be the name of a thing. Where they are not known, the order stays: they may be steps.
     """
-    for text in texts:
-        found = _LISTED.fullmatch(text.replace('"', "")) if len(text) <= _MAX_LISTED else None
-        listed = re.sub(r"^[(\[{]([^()]+)[)\]}]$", r"\1", found[1]) if found else ""
-        is_close = contents and listed.isascii() and listed.isalpha()
-        parts = [*listed] if is_close else [*filter(None, _BETWEEN.split(listed))]
-        places = [_place(part, contents) for part in parts]
-        if len(parts) > 1 and None not in places and len({*places}) == len(parts):
-            return frozenset(place for place in places if place is not None)
-    return None
+    found = _LISTED.fullmatch(text.replace('"', "")) if len(text) <= _MAX_LISTED else None
+    listed = re.sub(r"^[(\[{]([^()]+)[)\]}]$", r"\1", found[1]) if found else ""
+    is_close = contents and listed.isascii() and listed.isalpha()
+    parts = [*listed] if is_close else [*filter(None, _BETWEEN.split(listed))]
+    places = [place for part in parts if (place := _place(part, contents)) is not None]
+    if len(parts) < 2 or len({*places}) < len(parts):
+        return None
+    return tuple(sorted(places) if contents or (found and found[1][0] == "{") else places)
+
+
+_IN_ORDER = re.compile(r"[(\[]\s*[A-Za-z]\s*[,;]")
+"""Two letters are in an order in such brackets alone; people write `B, D` and `D, B` for the same two choices."""
 
 
 def _place(text: str, contents: tuple[str, ...]) -> int | None:

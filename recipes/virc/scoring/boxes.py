@@ -4,7 +4,8 @@ In a reply they are JSON in any of the forms that published systems write: `[l, 
 a list of objects with the box as `Position`, `bbox_2d`, `box_2d`, `bbox` or `box`, or with its sides as `x1` to `y2`;
 its confidence, `Confidence`, `confidence` or `score`, is 1 where there is none. Single quotes are read as double ones,
 a code fence is ignored, and in a text that is no JSON every list of four numbers is a box, once however often it is
-there; so is `(l,t),(r,b)`, as Qwen2-VL writes it. They are in the coordinates and the order of the prompt.
+there; so is `(l,t),(r,b)`, as Qwen2-VL writes it. They are in the coordinates of the prompt, and in its order where
+their sides have no names.
 
 In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pixels of the first image's file.
 """
@@ -20,7 +21,8 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.reasoning.calls import BoxView, Size
-from virc.reasoning.coordinates import corners_of, sides_of
+from virc.reasoning.coordinates import corners_of, sides_of, written_as
+from virc.reasoning.protocol import BoxForm
 from virc.scoring.rules import same_signs
 
 Box = tuple[float, float, float, float]
@@ -53,7 +55,7 @@ def read_boxes(answer: str | None, view: BoxView, original: Size | None = None) 
     `original` is the size of that file, (width, height) in px; None: as the view says.
     """
     size = original or (view.originals[0] if view.originals else view.sizes[0])
-    return [PredictedBox(in_pixels(each, view, size), sure) for each, sure in _fours(answer)]
+    return [PredictedBox(in_pixels(each, view, size), sure) for each, sure in _fours(answer, view.box)]
 
 
 def read_point(answer: str | None, view: BoxView, original: Size) -> tuple[float, float] | None:
@@ -200,14 +202,14 @@ def in_pixels(numbers: Sequence[float], view: BoxView, original: Size) -> Box:
     return left * width / across, top * height / down, right * width / across, bottom * height / down
 
 
-def _fours(text: str | None) -> list[tuple[list[float], float]]:
-    """The boxes of an answer as they are written, each with its confidence."""
-    listed = _listed(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""))
+def _fours(text: str | None, form: BoxForm = "corners") -> list[tuple[Sequence[float], float]]:
+    """The boxes of an answer in the form of the view, each with its confidence."""
+    listed = _listed(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""), form)
     return [(numbers, sure) for numbers, sure in listed if len(numbers) == 4][:MAX_BOXES]
 
 
-def _listed(text: str) -> list[tuple[list[float], float]]:
-    """Every list of numbers in an answer, with its confidence."""
+def _listed(text: str, form: BoxForm = "corners") -> list[tuple[Sequence[float], float]]:
+    """Every list of numbers in an answer, with its confidence; sides that have names are put in the form."""
     if len(text) > _MAX_TEXT:
         return []
     bare = _FENCE.sub("", text).strip()
@@ -216,22 +218,23 @@ def _listed(text: str) -> list[tuple[list[float], float]]:
             value = json.loads(each)
         except (ValueError, RecursionError):  # no JSON, a number of thousands of digits; nested too deeply
             continue
-        return [*_of_json(value)]
+        return [*_of_json(value, form)]
     written = (re.split(_BETWEEN, found[1]) for found in _LIST.finditer(same_signs(text)))
     return [([*numbers], 1.0) for numbers in dict.fromkeys(tuple(map(float, each)) for each in written)]
 
 
-def _of_json(value: Any) -> Iterator[tuple[list[float], float]]:
+def _of_json(value: Any, form: BoxForm) -> Iterator[tuple[Sequence[float], float]]:
     numbers = _numbers(value)
     for each in [value] if numbers or not isinstance(value, list) else value:
         holds = isinstance(each, dict)
         listed = next((each[key] for key in _KEYS if key in each), None) if holds else each
-        if holds and listed is None:
+        has_sides = holds and listed is None
+        if has_sides:
             listed = next(([each[side] for side in sides] for sides in _NAMED_SIDES if {*sides} <= each.keys()), None)
         sure = next((each[key] for key in _CONFIDENCES if key in each), 1.0) if holds else 1.0
         if (numbers := _numbers(listed)) is not None:
             known = _numbers([sure])
-            yield numbers, min(1.0, max(0.0, known[0])) if known else 0.0
+            yield written_as(numbers, form) if has_sides else numbers, min(1.0, max(0.0, known[0])) if known else 0.0
 
 
 def _numbers(value: Any) -> list[float] | None:

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -92,13 +93,19 @@ def _refuse_code() -> None:
 def _compare_relatively() -> None:
     """Let math-verify find two numbers equal by their ratio too: it rounds absolutely, where 2^-99 and 2^-98 are 0."""
     from math_verify import grader
-    from sympy import Float, MatrixBase
+    from sympy import Float, MatrixBase, Rational
 
     absolutely = grader.sympy_numeric_eq
 
     def agree(one: Any, other: Any, *precision: int) -> bool:
         if not absolutely(one, other, *precision):
             return False
+        if isinstance(one, Float) is not isinstance(other, Float):
+            decimal, exact = (one, other) if isinstance(one, Float) else (other, one)
+            last = Decimal(str(decimal)).normalize().as_tuple().exponent
+            size = abs(exact).evalf()  # three digits at least: 3e-9 is no more right than 3 for pi
+            near = max(1e-6 * size, min(Rational(10) ** last / 2, size / 200))
+            return bool(abs(Rational(str(decimal)) - exact).evalf() <= near)
         if isinstance(one, MatrixBase) or other == 0:  # the numbers of a matrix come here, each by itself
             return True
         near = 1e-6 if one.has(Float) or other.has(Float) else 1e-100

@@ -176,7 +176,7 @@ TRAILING = re.compile(
     r"|suppose|would say)|probably|roughly|for sure|to me|it is|i'm (?:(?:pretty|fairly|quite|very) )?(?:sure|certain)"
     r"|(?:though|although|but) i (?:may|might|could) be (?:wrong|mistaken)|with \S+ (?:confidence|certainty)"
     r"|if i (?:had|have) to \w+)[.\s]*$"
-    r"|(?:입니다|です|でした|正确|是正确的|정답|だ|인|(?<=[A-Z])选项| है।?)[.\s]*$"
+    r"|(?:입니다|です|でした|正确|是正确的|정답|(?<![ぁ-ん])だ|(?<=[A-Z\d)])(?:인|选项)| है।?)[.\s]*$"
     r"|\s+(?:in (?:total|all|colou?r)|altogether|overall|respectively|please)\W*$",
     _FLAGS,
 )
@@ -186,14 +186,25 @@ LEAD_IN = re.compile(
     r"[^,()\[\]]{1,80}, (?=\S)",
     _FLAGS,
 )
+_OF_NO_LIST = r"(?!\W*$|\s*[,;、，]|\s+(?:and|or|und|oder|et|ou|och|og|và)\b)"
+"""After a word that gives a reason; else it is an item: `who, where and when`."""
+_GERMAN = r"(?:d(?:er|ie|as|e[nm]|ies\w*)|es|er|sie|sich|wir|man|ich|ein\w*|kein\w*|nur|all\w*|im|in|auf|hier)"
+_FRENCH = r"(?:[cdlnsj]['’]\w|l[ae]s?|ils?|elles?|on (?!the|a|my)|une?|aucune?|ce(?:s|tte)?|nous|je|seul|d'autres)"
+_PORTUGUESE = r"(?:[oa]s?|é|são|não|há|está|est[ea]s?|um|uma|só|apenas|nenhum\w*|ele|ela)"
 REASON = re.compile(
-    r", [^\W\d]+(?:ed|ing) (?:in|by|at|on|from|to|with)\b.*$|[,;]? \(?(?:because|since|due to|as (?:it|the|this"
+    r"(?<!ing), (?!hundred)(?:[^\W\d]{4,}ed|(?:sitt|stand|ly|look|fac|hold|wear|hang|com|result)ing)"
+    r" (?:in|by|at|on|from|to|with)\b.*$"
+    r"|[,;]? \(?(?:because|since|due to|as (?:it|the|this"
     r"|that|shown|seen|indicated|we|there)|given that"
     r"|which (?:is|are|means|shows)|where|so that|based on|according to"
     r"|porque|parce que|puisque|weil|perché|poiché|потому что|так как|поскольку|omdat|eftersom|fordi|ponieważ|çünkü"
     r"|karena|bởi vì|protože|deoarece|επειδή|тому що"
-    r"|car (?:[cl]'|l[ae]s?|il|elle|on))\b.*$"
-    r"|[,;] (?:as(?! well)|da|denn|car|pois|bo|vì|see|i\.e\.|that is)\s.*$|[,，]?\s*因为.*$",
+    rf"|car (?:[cl]'|l[ae]s?|il|elle))\b{_OF_NO_LIST}.*$"
+    # words for because that are words of English or names: what follows tells
+    rf"|[,;] (?:(?-i:as)(?! well|\W+(?:and|or)\b)|(?:da|denn)(?= {_GERMAN}\b)|car(?= {_FRENCH}\b)"
+    rf"|pois(?= {_PORTUGUESE}\b)"
+    r"|bo(?= (?:\w+ )?(?:jest|są|nie|to|widać)\b)|vì(?! sao)|see(?= (?:the|that|also|above|below|fig\w*|table|row|page"
+    r"|image|chart|step|section|line|column)\b)|i\.e\.|that is(?! all\b))\s.*$|[,，]?\s*因为.*$",
     _FLAGS,
 )
 BY_WHAT = re.compile(
@@ -202,7 +213,8 @@ BY_WHAT = re.compile(
 )
 """A number or letter and how it was found, as in `5 by counting`; `5 by 3` is another thing."""
 NOT_ANOTHER = re.compile(
-    r"[,;]? \(?(?:(?:and |but )?not|rather than|instead of|as opposed to|unlike)(?!\s*$)\s+[^,;]*$|,?\s*而?不是.*$",
+    r"[,;]? \(?(?:(?:and |but )?not|rather than|instead of|as opposed to|unlike)"
+    r"(?!\s*$|\s+(?:and|or|gates?)\b)\s+[^,;]*$|,?\s*而?不是.*$",
     _FLAGS,
 )
 """The end of `73, not 37`."""
