@@ -57,6 +57,11 @@ READ: list[tuple[str, Row, Sequence[str]]] = [
         grounded("<image><image>Find it.", "<bbox>", ref=[], bbox=[[0, 0, 1, 0.5]], bbox_type="norm1", image_id=[1]),
         ("<image><image>Find it.", "[0, 0, 50, 25]"),
     ),
+    *(
+        ("objects that are no more than said beside", {**grounded("<image>Find it.", "Here."), "objects": objects},
+         ("<image>Find it.", "Here."))
+        for objects in (["car"], [{"bbox": [1, 2, 3, 4]}], "car", 7)
+    ),
     (
         "names alone",
         grounded("<image>What is it?", "<ref-object>, <ref-object>", ref=["a cat", "a dog"]),
@@ -107,6 +112,15 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
 
 
+def test_objects_of_some_rows_alone_fill_theirs(folder: Path) -> None:
+    filled = grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]])
+    beside = [{**grounded("<image>Find it.", "Here."), "objects": objects} for objects in (["car"], [{}], 7, None)]
+    wrong = {**grounded("<image>Find it.", "<bbox>"), "objects": ["car"]}
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, [filled] * 24 + [*beside, wrong])))
+    report = check(CheckConfig([folder / "rows.jsonl"]))
+    assert (report.rows, report.good, report.faults) == (29, 28, {"row": 1})
+
+
 ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}
 ENTRIES: list[tuple[Row, Row, Sequence[str], str]] = [
     ({"columns": {"prompt": "a", "query": "b", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
@@ -141,6 +155,14 @@ def test_rows_of_alpaca_are_read_by_their_entry(
     assert (done := virc("train", "tiny", *words)).code == 0, done.err
 
 
+@pytest.mark.parametrize("columns", [{"prompt": "a"}, {"response": "c"}, {}, {"prompt": "a", "response": ["c"]}])
+def test_an_entry_that_names_too_few_columns_is_refused(folder: Path, columns: Row) -> None:
+    (folder / "rows.jsonl").write_text(f"{json.dumps(ASKED)}\n" * 2)
+    (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.jsonl", "columns": columns}}))
+    for path in (folder, folder / "rows.jsonl"):
+        assert virc("data", "check", path, "--workers", 1).code == 5
+
+
 @pytest.mark.parametrize("url", [data_url, lambda folder: PICTURE, lambda folder: str(folder / PICTURE)])
 def test_pictures_within_rows_are_trained_on(folder: Path, url: Callable[[Path], str]) -> None:
     parts = [{"type": "image_url", "image_url": {"url": url(folder)}}, {"type": "text", "text": "What?"}]
@@ -157,6 +179,10 @@ REFUSED: list[tuple[Row, str]] = [
     (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3]]), "<bbox>"),
     (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 300, 4]]), "<bbox>"),
     (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=[1]), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=1), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=4), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[0.5, 0.5, 1.9, 1.9]], bbox_type="norm1"), "<bbox>"),
+    *(({**grounded("<image>Find it.", "<bbox>"), "objects": objects}, "<bbox>") for objects in (["car"], [{}], 7)),
     ({"messages": turns("<image>?", "a"), "images": [PICTURE], "tools": '[{"name": "f"}]'}, "tools"),
     ({"conversations": [
         {"from": "human", "value": "<image>?"}, {"from": "function_call", "value": "{}"},
