@@ -190,7 +190,7 @@ REFUSED: list[tuple[Row, str]] = [
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
     *(({"messages": turns(f"<image>{word} What?", "a"), "images": [PICTURE]}, word) for word in (
         "<video>", "<audio>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|image|>",
-        "<|image_1|>", "<img>", "</img>", "<IMG_CONTEXT>", "<Image>", "<IMAGE>", "<image_soft_token>",
+        "<|image_1|>", "<IMG_CONTEXT>", "<Image>", "<IMAGE>", "<image_soft_token>",
         "<start_of_image>", "<|begin_of_image|>", "<|media_pad|>", "<ImageHere>", "[IMG]", "<cot-process>", "<bbox>",
     )),
     ({"messages": turns("<image>What?", "It is at <bbox>."), "images": [PICTURE]}, "<bbox>"),
@@ -218,7 +218,8 @@ def test_what_would_be_learnt_as_a_word_is_refused_everywhere(folder: Path, row:
 
 
 @pytest.mark.parametrize(
-    "text", ["Give <bbox>[1, 2, 3, 4]</bbox>.", "<image 1> and <image_2>", "<|box_start|>(1,2)", "x <b>y</b>"]
+    "text", ["Give <bbox>[1, 2, 3, 4]</bbox>.", "<image 1> and <image_2>", "<|box_start|>(1,2)", "x <b>y</b>",
+             "`<img>`, </img> and </IMAGE>", "[img]a.png[/img]", "<video controls>a</video>", "<audio src=a></audio>"]
 )
 def test_words_that_stand_for_themselves_are_learnt(folder: Path, text: str) -> None:
     row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}

@@ -218,7 +218,7 @@ PROBLEMS: Sequence[Change] = (
 )
 PLACEHOLDERS = (
     "<video>", "<audio>", "<bbox>", "<ref-object>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|image|>",
-    "<image_1>", "<Image>", "<img>",
+    "<image_1>", "<Image>", "<img>", "</video>",
 )  # fmt: skip
 ODD_COLUMNS = ("choices", "answers", "boxes", "videos", "mask", "options", "history", "name", "gt")
 CALLS: Sequence[Change] = (

@@ -90,6 +90,9 @@ def command(
         output.note("; ".join([kept if report.kept else none, *report.left_unread]))
     if not as_json:
         output.lines(_summary(report))
+    if unanswered := sum(each.counts.unanswered for each in report.datasets):
+        have = f"{counted(unanswered, 'problem')} {'has' if unanswered == 1 else 'have'} no answer"
+        output.warn(f"{have}: virc batch solves such rows, and virc train and virc eval refuse them")
     fields = _fields(report, found, clean)
     cleaned = None if clean or not report.good else "--clean DIR keeps the other rows"
     if report.stops:
@@ -167,8 +170,6 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
     if dataset.unread_columns:
         listed = ", ".join(f"{name} in {counted(rows, 'row')}" for name, rows in dataset.unread_columns.items())
         yield f"  columns that hold a part of the problem and are not read: {listed}"
-    if counts.unanswered:
-        yield f"  {counted(counts.unanswered, 'problem')} {'has' if counts.unanswered == 1 else 'have'} no answer"
 
 
 def _system_messages(dataset: "DatasetReport") -> str:

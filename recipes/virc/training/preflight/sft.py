@@ -20,7 +20,7 @@ from virc.data.check import llamafactory, plain
 from virc.data.check.coordinates import rules_for
 from virc.data.check.images import file_of
 from virc.data.check.result import UNREAD_COLUMN, Fault, Rules
-from virc.data.check.row import check_row, check_unopened
+from virc.data.check.row import check_row, check_without_images
 from virc.data.check.survey import Survey, survey
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import INFO, Row, Source, Writing, get, only_source
@@ -106,8 +106,8 @@ def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Stu
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
         source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
-    unopened = partial(check_unopened, holds=source.holds)
-    found = survey(get(source.format).read(source), unopened, lambda rows: on_progress(f"row {rows} checked"))
+    by_row = partial(check_without_images, holds=source.holds)
+    found = survey(get(source.format).read(source), by_row, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
     given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(rules.model_type))
     by = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
