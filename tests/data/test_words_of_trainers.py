@@ -218,8 +218,17 @@ def test_what_would_be_learnt_as_a_word_is_refused_everywhere(folder: Path, row:
 
 
 @pytest.mark.parametrize(
-    "text", ["Give <bbox>[1, 2, 3, 4]</bbox>.", "<image 1> and <image_2>", "<|box_start|>(1,2)", "x <b>y</b>",
-             "`<img>`, </img> and </IMAGE>", "[img]a.png[/img]", "<video controls>a</video>", "<audio src=a></audio>"]
+    "text",
+    [
+        "Give <bbox>[1, 2, 3, 4]</bbox>.",
+        "<image 1> and <image_2>",
+        "<|box_start|>(1,2)",
+        "x <b>y</b>",
+        "`<img>`, </img> and </IMAGE>",
+        "[img]a.png[/img]",
+        "<video controls>a</video>",
+        "<audio src=a></audio>",
+    ],
 )
 def test_words_that_stand_for_themselves_are_learnt(folder: Path, text: str) -> None:
     row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from drawn_files import WORDS, Row, draw
+from drawn_files import WORDS, Row, draw, draw_late
 from PIL import Image
 from stage_rows import drawn
 from support.called import virc
@@ -45,8 +45,16 @@ def agree(file: Path, stage: str, words: Sequence[str]) -> int:
     "seed", [pytest.param(first, marks=() if first < FIRST else pytest.mark.slow) for first in range(0, SEEDS, BATCH)]
 )
 def test_rows_are_good_where_training_starts(seed: int, made: Path, tmp_path: Path, here: None) -> None:
-    for number in range(seed, seed + BATCH):
-        agree(*draw(tmp_path / str(number), number, made))
+    codes = {agree(*draw(tmp_path / str(number), number, made)) for number in range(seed, seed + BATCH)}
+    assert codes == {0, 5}
+
+
+@pytest.mark.parametrize("seeds", [(9, 10), pytest.param(range(9), marks=pytest.mark.slow),
+                                   pytest.param(range(30, 40), marks=pytest.mark.slow)])  # fmt: skip
+def test_rows_that_are_not_looked_at_closely_have_no_fault_either(
+    seeds: Sequence[int], tmp_path: Path, here: None
+) -> None:
+    assert {agree(*draw_late(tmp_path / str(number), number)) for number in seeds} == {0, 5}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +92,9 @@ def test_questions_to_be_solved_are_good_and_not_trained_on(
 ) -> None:
     Image.radial_gradient("L").resize((224, 168)).save("a.png")
     rows = [{"id": at, "image": "a.png", "question": "What is it?", "answer": it} for at, it in enumerate(answers)]
-    Path("rows.jsonl").write_text("\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows))
+    Path("rows.jsonl").write_text(
+        "\n".join(json.dumps({k: v for k, v in row.items() if v is not None}) for row in rows)
+    )
     done = virc("data", "check", "rows.jsonl", "--workers", 1, "--clean", "kept")
     assert (done.code, "4 rows are in kept" in done.err) == (0, True), done.err
     assert warned in done.err and ("no answer" in done.err) == bool(warned)
