@@ -271,7 +271,11 @@ def test_files_of_any_form_and_encoding_are_read(
     [
         (b"", None), (b"{", None), ("é".encode("latin-1") + b"t\xe9 " * 9, None),
         ("日本語のテスト".encode("shift_jis"), "cp932"),
-        ("数".encode("gbk"), "gb18030"), (("x" * (2**20 - 1) + "数").encode("gbk") + b"x", None),
+        ("这个值不能为空。".encode("gbk"), "gb18030"), ("這個值不能為空。".encode("gbk"), "gb18030"),
+        ("값이 올바르지 않습니다".encode("cp949"), None), ("똠방각하 펲시콜라".encode("cp949"), None),
+        ("このページには結果が含まれていません。".encode("euc_jp"), None), ("東京大学".encode("euc_jp"), None),
+        ("這個值不能為空。".encode("big5"), None), ("Für Köln, schöne Grüße".encode("latin-1"), None),
+        ("数".encode("gbk"), None), (("x" * (2**20 - 1) + "数").encode("gbk") + b"x", None),
     ],
 )  # fmt: skip
 def test_only_chinese_and_japanese_are_guessed(tmp_path: Path, content: bytes, encoding: str | None) -> None:
@@ -279,6 +283,14 @@ def test_only_chinese_and_japanese_are_guessed(tmp_path: Path, content: bytes, e
     with (tmp_path / "a.jsonl").open("rb") as file:
         assert encoding_of(file) == encoding
         assert file.tell() == 0
+
+
+@pytest.mark.parametrize(("text", "encoding"), [("원은 얼마나 큽니까?", "cp949"), ("円の大きさは？", "euc_jp")])
+def test_a_file_that_may_be_in_two_encodings_is_refused(folder: Path, text: str, encoding: str) -> None:
+    row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}
+    (folder / "rows.jsonl").write_bytes(f"{json.dumps(row, ensure_ascii=False)}\n".encode(encoding) * 3)
+    done = virc("data", "check", folder / "rows.jsonl", "--workers", 1)
+    assert (done.code, "iconv -f ENCODING -t utf-8" in done.out + done.err) == (5, True), done.out + done.err
 
 
 def test_a_file_that_leaves_its_encoding_is_unread_from_there_on(folder: Path) -> None:

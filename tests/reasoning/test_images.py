@@ -456,5 +456,5 @@ def test_what_solving_refuses_is_refused(mode: str, size: tuple[int, int]) -> No
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
 def test_half_a_picture_is_no_picture(kind: str) -> None:
     data = encoded(Image.effect_noise((300, 200), 50), kind)
-    with pytest.raises(DataError, match="^a is damaged"):
+    with pytest.raises(DataError, match=r"^a is damaged"):
         stored(data[: len(data) // 2], "a")
