@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -229,7 +230,7 @@ def test_a_problem_may_have_accepted_answers_alone(batches: Path) -> None:
         [problem(1, "0.png", answer=None, answers=["a", "b"]), problem(2, "0.png", answer=None)],
     )
     found = report(batches / "train.jsonl")
-    assert (found["faults"], found["datasets"][0]["counts"]["unanswered"]) == ({"no_answer": 1}, 1)
+    assert (found["faults"], found["datasets"][0]["counts"]["unanswered"]) == ({}, 1)
 
 
 def test_the_place_of_a_row_that_cannot_be_read_is_said_once(batches: Path) -> None:
@@ -248,6 +249,19 @@ def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> N
     found = report(batches / "train.jsonl")
     assert found["faults"] == {"image_missing": 1}  # which training does not fetch either
     assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 2)
+
+
+@pytest.mark.parametrize(("words", "drawn"), [
+    ((), ["1-train-row-1.png", "2-train-row-1.png", "3-other-row-1.png"]), (("--ignore", "boxes"), []),
+])  # fmt: skip
+def test_boxes_of_several_files_are_drawn_apart(batches: Path, words: Sequence[str], drawn: list[str]) -> None:
+    (batches / "b").mkdir()
+    files = [batches / "train.jsonl", batches / "b" / "train.jsonl", batches / "other.jsonl"]
+    for file in files:
+        Image.new("RGB", (90, 60)).save(file.parent / "it.png")
+        lines(file, [problem(1, "it.png", boxes=[[1, 2, 30, 40]])])
+    done = virc("data", "check", *files, "--workers", 1, "--draw", batches / "drawn", *words)
+    assert (done.code, sorted(each.name for each in (batches / "drawn").glob("*"))) == (0, drawn), done.err
 
 
 def test_nothing_to_check_is_a_mistake_that_looks_like_any_other(tmp_path: Path) -> None:

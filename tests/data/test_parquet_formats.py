@@ -193,7 +193,7 @@ def test_a_group_of_rows_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.
         ({"messages": (Message("user", "<image>"), Message("assistant", ""))}, "has an empty reply"),
         ({"messages": (Message("user", ""), Message("assistant", "<image>"))}, "a reply with an image mark"),
         ({"images": ()}, "has 1 image marks and 0 images"),
-        ({"messages": (Message("user", "<image><audio>"), Message("assistant", "a"))}, "which nothing fills"),
+        ({"messages": (Message("user", "<image><audio>"), Message("assistant", "a"))}, "no column has its value"),
         ({"question": None}, "has no question apart from its conversation"),
         ({"answer": None, "messages": (Message("user", "<image>"), Message("assistant", CALL))}, "has no answer"),
         ({"images": (Picture("../../x.png"),)}, "it is outside the dataset's folder"),

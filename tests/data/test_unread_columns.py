@@ -10,7 +10,7 @@ import pytest
 from support.public_layouts import lines, saved, talk
 
 from virc.core.errors import DataError
-from virc.data.check.row import check_unopened
+from virc.data.check.row import check_without_images
 from virc.data.check.run import CheckConfig, check
 from virc.data.check.survey import survey
 from virc.data.convert.convert import ConvertConfig, convert
@@ -135,7 +135,7 @@ def test_a_conversation_without_a_mark_is_not_written(tmp_path: Path) -> None:
 def test_training_refuses_what_it_would_lose(more: dict[str, Any], tmp_path: Path) -> None:
     row = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]} | more
     file = lines(tmp_path / "rows.jsonl", [row])
-    found = survey(get("trajectories").read(only_source(file)), partial(check_unopened, holds="solutions"))
+    found = survey(get("trajectories").read(only_source(file)), partial(check_without_images, holds="solutions"))
     assert dict(found.faults) == {"unread_column": 1}
 
 

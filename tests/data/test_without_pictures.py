@@ -115,7 +115,7 @@ def test_rl_takes_questions_without_a_picture_where_a_tool_finds_some(questions:
     result = check(request("vrag-rl", file, folder))
     assert (result.rows, result.faults, result.media) == (2, {}, folder)
     assert [row["images"] for row in pq.read_table(result.file).to_pylist()] == [[], []]
-    with pytest.raises(DataError, match="it has no image, and none of the system's tools finds any"):
+    with pytest.raises(DataError, match="it has no image, and no tool of the system returns one"):
         check(request("deepeyes", file, tmp_path / "other"))
 
 

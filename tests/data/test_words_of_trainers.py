@@ -57,6 +57,11 @@ READ: list[tuple[str, Row, Sequence[str]]] = [
         grounded("<image><image>Find it.", "<bbox>", ref=[], bbox=[[0, 0, 1, 0.5]], bbox_type="norm1", image_id=[1]),
         ("<image><image>Find it.", "[0, 0, 50, 25]"),
     ),
+    *(
+        ("objects that are no more than said beside", {**grounded("<image>Find it.", "Here."), "objects": objects},
+         ("<image>Find it.", "Here."))
+        for objects in (["car"], [{"bbox": [1, 2, 3, 4]}], "car", 7)
+    ),
     (
         "names alone",
         grounded("<image>What is it?", "<ref-object>, <ref-object>", ref=["a cat", "a dog"]),
@@ -107,6 +112,15 @@ def test_rows_of_other_trainers_mean_what_these_read(folder: Path, row: Row, sai
         convert(ConvertConfig([folder / name], folder / f"to-{name}", "sft"))
 
 
+def test_objects_of_some_rows_alone_fill_theirs(folder: Path) -> None:
+    filled = grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]])
+    beside = [{**grounded("<image>Find it.", "Here."), "objects": objects} for objects in (["car"], [{}], 7, None)]
+    wrong = {**grounded("<image>Find it.", "<bbox>"), "objects": ["car"]}
+    (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, [filled] * 24 + [*beside, wrong])))
+    report = check(CheckConfig([folder / "rows.jsonl"]))
+    assert (report.rows, report.good, report.faults) == (29, 28, {"row": 1})
+
+
 ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}
 ENTRIES: list[tuple[Row, Row, Sequence[str], str]] = [
     ({"columns": {"prompt": "a", "query": "b", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
@@ -141,6 +155,14 @@ def test_rows_of_alpaca_are_read_by_their_entry(
     assert (done := virc("train", "tiny", *words)).code == 0, done.err
 
 
+@pytest.mark.parametrize("columns", [{"prompt": "a"}, {"response": "c"}, {}, {"prompt": "a", "response": ["c"]}])
+def test_an_entry_that_names_too_few_columns_is_refused(folder: Path, columns: Row) -> None:
+    (folder / "rows.jsonl").write_text(f"{json.dumps(ASKED)}\n" * 2)
+    (folder / "dataset_info.json").write_text(json.dumps({"mine": {"file_name": "rows.jsonl", "columns": columns}}))
+    for path in (folder, folder / "rows.jsonl"):
+        assert virc("data", "check", path, "--workers", 1).code == 5
+
+
 @pytest.mark.parametrize("url", [data_url, lambda folder: PICTURE, lambda folder: str(folder / PICTURE)])
 def test_pictures_within_rows_are_trained_on(folder: Path, url: Callable[[Path], str]) -> None:
     parts = [{"type": "image_url", "image_url": {"url": url(folder)}}, {"type": "text", "text": "What?"}]
@@ -157,6 +179,10 @@ REFUSED: list[tuple[Row, str]] = [
     (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3]]), "<bbox>"),
     (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 300, 4]]), "<bbox>"),
     (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=[1]), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=1), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=4), "<bbox>"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[0.5, 0.5, 1.9, 1.9]], bbox_type="norm1"), "<bbox>"),
+    *(({**grounded("<image>Find it.", "<bbox>"), "objects": objects}, "<bbox>") for objects in (["car"], [{}], 7)),
     ({"messages": turns("<image>?", "a"), "images": [PICTURE], "tools": '[{"name": "f"}]'}, "tools"),
     ({"conversations": [
         {"from": "human", "value": "<image>?"}, {"from": "function_call", "value": "{}"},
@@ -164,7 +190,7 @@ REFUSED: list[tuple[Row, str]] = [
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
     *(({"messages": turns(f"<image>{word} What?", "a"), "images": [PICTURE]}, word) for word in (
         "<video>", "<audio>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|image|>",
-        "<|image_1|>", "<img>", "</img>", "<IMG_CONTEXT>", "<Image>", "<IMAGE>", "<image_soft_token>",
+        "<|image_1|>", "<IMG_CONTEXT>", "<Image>", "<IMAGE>", "<image_soft_token>",
         "<start_of_image>", "<|begin_of_image|>", "<|media_pad|>", "<ImageHere>", "[IMG]", "<cot-process>", "<bbox>",
     )),
     ({"messages": turns("<image>What?", "It is at <bbox>."), "images": [PICTURE]}, "<bbox>"),
@@ -192,7 +218,17 @@ def test_what_would_be_learnt_as_a_word_is_refused_everywhere(folder: Path, row:
 
 
 @pytest.mark.parametrize(
-    "text", ["Give <bbox>[1, 2, 3, 4]</bbox>.", "<image 1> and <image_2>", "<|box_start|>(1,2)", "x <b>y</b>"]
+    "text",
+    [
+        "Give <bbox>[1, 2, 3, 4]</bbox>.",
+        "<image 1> and <image_2>",
+        "<|box_start|>(1,2)",
+        "x <b>y</b>",
+        "`<img>`, </img> and </IMAGE>",
+        "[img]a.png[/img]",
+        "<video controls>a</video>",
+        "<audio src=a></audio>",
+    ],
 )
 def test_words_that_stand_for_themselves_are_learnt(folder: Path, text: str) -> None:
     row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}
@@ -235,7 +271,11 @@ def test_files_of_any_form_and_encoding_are_read(
     [
         (b"", None), (b"{", None), ("é".encode("latin-1") + b"t\xe9 " * 9, None),
         ("日本語のテスト".encode("shift_jis"), "cp932"),
-        ("数".encode("gbk"), "gb18030"), (("x" * (2**20 - 1) + "数").encode("gbk") + b"x", None),
+        ("这个值不能为空。".encode("gbk"), "gb18030"), ("這個值不能為空。".encode("gbk"), "gb18030"),
+        ("값이 올바르지 않습니다".encode("cp949"), None), ("똠방각하 펲시콜라".encode("cp949"), None),
+        ("このページには結果が含まれていません。".encode("euc_jp"), None), ("東京大学".encode("euc_jp"), None),
+        ("這個值不能為空。".encode("big5"), None), ("Für Köln, schöne Grüße".encode("latin-1"), None),
+        ("数".encode("gbk"), None), (("x" * (2**20 - 1) + "数").encode("gbk") + b"x", None),
     ],
 )  # fmt: skip
 def test_only_chinese_and_japanese_are_guessed(tmp_path: Path, content: bytes, encoding: str | None) -> None:
@@ -243,6 +283,14 @@ def test_only_chinese_and_japanese_are_guessed(tmp_path: Path, content: bytes, e
     with (tmp_path / "a.jsonl").open("rb") as file:
         assert encoding_of(file) == encoding
         assert file.tell() == 0
+
+
+@pytest.mark.parametrize(("text", "encoding"), [("원은 얼마나 큽니까?", "cp949"), ("円の大きさは？", "euc_jp")])
+def test_a_file_that_may_be_in_two_encodings_is_refused(folder: Path, text: str, encoding: str) -> None:
+    row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}
+    (folder / "rows.jsonl").write_bytes(f"{json.dumps(row, ensure_ascii=False)}\n".encode(encoding) * 3)
+    done = virc("data", "check", folder / "rows.jsonl", "--workers", 1)
+    assert (done.code, "iconv -f ENCODING -t utf-8" in done.out + done.err) == (5, True), done.out + done.err
 
 
 def test_a_file_that_leaves_its_encoding_is_unread_from_there_on(folder: Path) -> None:

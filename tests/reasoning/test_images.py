@@ -446,5 +446,15 @@ def test_it_is_known_what_a_plain_program_shows_otherwise(name: str) -> None:
     assert not kind.why or stored(as_png(ours).data).differs == ""
 
 
-def test_what_solving_refuses_differs_in_nothing() -> None:
-    assert stored(encoded(Image.new("RGBA", (4, 900)))) == StoredImage((4, 900), "RGBA")
+@pytest.mark.parametrize("mode", ["RGBA", "RGB", "L", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("size", [(4, 900), (6000, 20), (1, 3)])
+def test_what_solving_refuses_is_refused(mode: str, size: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match=rf"^a has {size[0]} x {size[1]} px"):
+        stored(encoded(Image.new(mode, size), "TIFF"), "a")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP"])
+def test_half_a_picture_is_no_picture(kind: str) -> None:
+    data = encoded(Image.effect_noise((300, 200), 50), kind)
+    with pytest.raises(DataError, match=r"^a is damaged"):
+        stored(data[: len(data) // 2], "a")

@@ -42,6 +42,18 @@ def draw(folder: Path, seed: int, made: Path) -> tuple[Path, str, tuple[str, ...
     return file, stage, WORDS[stage]
 
 
+def draw_late(folder: Path, seed: int) -> tuple[Path, str, tuple[str, ...]]:
+    """A file of so many rows that not all are looked at closely, and one of the others has an odd picture."""
+    chance = random.Random(seed)
+    folder.mkdir()
+    Image.radial_gradient("L").resize((224, 168)).save(folder / PICTURES[0])
+    stage, make = KINDS[chance.choice(("plain", "alpaca", "parts", "pairs", "problems"))]
+    rows = [make(2 * number) for number in range(500)]
+    picture(folder, [rows[2 * chance.randrange(50, 240) + 1]], chance)
+    (folder / "rows.jsonl").write_bytes(lines(rows))
+    return folder / "rows.jsonl", stage, WORDS[stage]
+
+
 def _of_made(folder: Path, kind: str, made: Path, chance: random.Random) -> tuple[Path, str, tuple[str, ...]]:
     """Rows that call tools, or parquet for verl, made by virc and changed in one way."""
     shutil.copytree(made, folder)
@@ -218,7 +230,7 @@ PROBLEMS: Sequence[Change] = (
 )
 PLACEHOLDERS = (
     "<video>", "<audio>", "<bbox>", "<ref-object>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|image|>",
-    "<image_1>", "<Image>", "<img>",
+    "<image_1>", "<Image>", "<img>", "</video>",
 )  # fmt: skip
 ODD_COLUMNS = ("choices", "answers", "boxes", "videos", "mask", "options", "history", "name", "gt")
 CALLS: Sequence[Change] = (
@@ -310,12 +322,15 @@ ODD_PICTURES: Sequence[tuple[str, Callable[[Path], object]]] = (
     ("empty.png", lambda file: file.write_bytes(b"")),
     ("text.png", lambda file: file.write_text("no picture")),
     ("cut.png", _cut),
+    ("cut.jpg", _cut),
     ("huge.png", _huge),
     ("turned.jpg", _turned),
     ("clear.png", lambda file: Image.new("RGBA", (200, 100), (0, 0, 0, 0)).save(file)),
     ("deep.png", lambda file: Image.new("I;16", (200, 100), 40_000).save(file)),
     ("tiny.png", lambda file: Image.new("RGB", (1, 1)).save(file)),
     ("thin.png", lambda file: Image.new("RGB", (3000, 2)).save(file)),
+    ("thin palette.png", lambda file: Image.new("P", (6000, 20), 1).save(file)),
+    ("thin grey.png", lambda file: Image.linear_gradient("L").resize((6000, 20)).point(lambda it: it % 2).save(file)),
     ("large.png", lambda file: Image.new("RGB", (2000, 1500)).save(file)),
     ("cmyk.jpg", lambda file: Image.new("CMYK", (200, 100)).save(file)),
     ("moving.gif", lambda file: Image.new("L", (60, 60)).save(

@@ -1,5 +1,6 @@
 """Rows are trained with their images as solving shows them."""
 
+import base64
 import hashlib
 import json
 import os
@@ -16,11 +17,13 @@ from support.called import virc
 from support.engine_python import interpreter
 from support.picture_kinds import KINDS, write
 
-from virc.core.errors import UsageError
+from virc.core.errors import DataError, UsageError
 from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
+from virc.training.lengths import counted
+from virc.training.lengths.counted import Counted
 from virc.training.preflight import pairs, sft
 from virc.training.preflight.types import PairsRequest, Result
 
@@ -74,6 +77,41 @@ def test_pictures_that_the_engine_cannot_open_are_written(tmp_path: Path) -> Non
     found = sft.check(request(file, folder=tmp_path / "run"))
     assert found.rewritten == {**WHY, "HEIC": 1}
     assert plain(files(found)["RGB"]).size == (112, 84)
+
+
+def test_pictures_within_rows_are_written_too_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Counted] = []
+    count = counted.count
+    monkeypatch.setattr(counted, "count", lambda *args: kept.append(count(*args)) or kept[-1])
+    rows = [
+        {"messages": [
+            {"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": f"data:;base64,{base64.b64encode(kind.data).decode()}"}},
+                {"type": "text", "text": "What is it?"}]},
+            {"role": "assistant", "content": name}]}
+        for name, kind in KINDS.items() for _ in "ab"
+    ]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = sft.check(request(tmp_path / "rows.jsonl", folder=tmp_path / "run", workers=2))
+    assert found.rewritten == Counter({why: 2 * number for why, number in WHY.items()})
+    keys = [key for each in kept[0].differ.values() for key in each]
+    assert (len(keys), {(type(key), len(key)) for key in keys}) == (2 * WHY.total(), {(bytes, 16)})
+    source = only_source(found.file)
+    records = [row.known() for row in get(source.format).read(source)]
+    for record in records:
+        ours = open_image(KINDS[record.messages[-1].content].data, "it")
+        assert plain(file_of(record.images[0])).tobytes() == ours.tobytes()
+    assert len(list((tmp_path / "run" / "images").iterdir())) <= len(KINDS)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.why == "transparent"][:1])
+def test_a_picture_that_cannot_be_written_is_named_with_its_row(name: str, tmp_path: Path) -> None:
+    file = rows_of_kinds(tmp_path / "rows")
+    row = next(row for row in get("trajectories").read(only_source(file)) if row.known().id == name)
+    gone = sft._with_keys([row], {file_of(row.known().images[0])})
+    Path(file_of(row.known().images[0])).unlink()
+    with pytest.raises(DataError, match=rf"there is no file row {row.number}: the image images/"):
+        [sft._as_shown(each) for each in gone]
 
 
 def test_only_pictures_of_rows_that_are_trained_on_are_written(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_an_image_without_a_readable_header_is_named_wherever_it_is(tmp_path: Pa
     lines = [json.dumps({"messages": turns, "images": [name]}) + "\n" for name in names]
     (tmp_path / "rows.jsonl").write_text("".join(lines))
     protocol = chat_protocol(tmp_path, system="")
-    with pytest.raises(DataError, match=r"row 602: .*bad\.png cannot be opened"):
+    with pytest.raises(DataError, match=r"row 602: .*bad\.png is not a picture"):
         check(request(tmp_path / "rows.jsonl", protocol=protocol))
 
 

@@ -302,7 +302,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, json.JSONDecodeError):
         return f"it is not JSON: {error.msg} at character {error.pos}"
     if isinstance(error, UnicodeDecodeError):
-        return f"it is not UTF-8 at byte {error.start}"
+        return f"it is not UTF-8 at byte {error.start}: iconv -f ENCODING -t utf-8 converts it"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return clause(error)

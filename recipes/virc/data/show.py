@@ -178,20 +178,20 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
     return path
 
 
-def draw_boxes(rows: Iterable[Row], folder: Path) -> list[Path]:
+def draw_boxes(rows: Iterable[tuple[Source, Row]], folder: Path) -> list[Path]:
     """Draw the boxes of the first rows with some over their first pictures, as pixels of the file, for a person to see.
 
     Raises:
         VircError: the disk refuses.
     """
     paths = []
-    for number, picture, boxes in islice(_with_boxes(rows), _DRAWN):
+    for at, (name, picture, boxes) in enumerate(islice(_with_boxes(rows), _DRAWN), 1):
         drawn, image = ImageDraw.Draw(picture), io.BytesIO()
         for left, top, right, bottom in boxes:
             (x, to_x), (y, to_y) = sorted((left, right)), sorted((top, bottom))
             drawn.rectangle((x, y, to_x, to_y), outline="red", width=max(2, max(picture.size) // 400))
         picture.save(image, "PNG")
-        paths.append(folder / f"row-{number}.png")
+        paths.append(folder / f"{at}-{name}.png")
         try:
             write_whole(paths[-1], image.getvalue())
         except OSError as error:
@@ -199,11 +199,12 @@ def draw_boxes(rows: Iterable[Row], folder: Path) -> list[Path]:
     return paths
 
 
-def _with_boxes(rows: Iterable[Row]) -> Iterator[tuple[int, Image.Image, list[Box]]]:
-    for row in rows:
+def _with_boxes(rows: Iterable[tuple[Source, Row]]) -> Iterator[tuple[str, Image.Image, list[Box]]]:
+    for source, row in rows:
         with suppress(DataError, OSError):  # which the check reports
             if row.record and row.record.images and (boxes := boxes_of_row(row.record.extra)):
-                yield row.number, open_image(row.record.images[0].read(), row.record.images[0].name), boxes
+                picture = open_image(row.record.images[0].read(), row.record.images[0].name)
+                yield f"{source.file.stem}-row-{row.number}", picture, boxes
 
 
 def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:

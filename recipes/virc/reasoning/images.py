@@ -463,27 +463,26 @@ def image_size(source: bytes | Path, name: str) -> Size:
     return (image.height, image.width) if turned else image.size
 
 
-def stored(source: bytes | Path) -> StoredImage:
-    """A picture's file as it is stored; most need not be decoded. Raises Exception: what Pillow and `open_file` do."""
-    try:
-        file = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=readable())
-    except UnidentifiedImageError:
-        return StoredImage(image_size(source, "it"), "RGB", HEIC)
-    with file as image:
+def stored(source: bytes | Path, name: str = "it") -> StoredImage:
+    """A picture's file as it is stored, all of which is decoded. Arguments and errors are those of `open_file`."""
+    data = source if isinstance(source, bytes) else _read(source, name)
+    image = _open(data, name)
+    if image.format is None:
+        return StoredImage(open_image(data, name).size, "RGB", HEIC)
+    _check_size(image.size, name)
+    with decoding(name):
         is_deep = depth.is_deep(image) or image.mode.startswith(("I", "F"))  # before it is decoded
         turn = 1 if image.format == "TIFF" else _turn(image)  # Pillow itself turns that
         found = StoredImage(image.size[::-1] if turn in range(5, 9) else image.size, image.mode)
         why = "turned" if turn != 1 else "over 8 bits" if is_deep else "transparent" * image.has_transparency_data
+        image.load()
         if not why and image.mode in ("L", "RGB") and mark_of(image) is None and depth.brightened(image):
             return msgspec.structs.replace(found, differs="dark")
         is_opaque = why == "transparent" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
         if not why or is_opaque:  # as screenshots are
             return found
         taken = image.convert("RGB").tobytes()
-    with suppress(DataError):  # what solving refuses, such as a picture that is too long, it shows in no way
-        if taken != open_file(source, "it").pixels.tobytes():
-            return msgspec.structs.replace(found, differs=why)
-    return found
+    return msgspec.structs.replace(found, differs=why * (taken != open_file(data, name).pixels.tobytes()))
 
 
 def _read(path: Path, name: str) -> bytes:

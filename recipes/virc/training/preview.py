@@ -24,7 +24,7 @@ from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
 from virc.core.plan import Plan
 from virc.core.text import counted
-from virc.data.check.row import check_unopened
+from virc.data.check.row import check_without_images
 from virc.data.check.survey import survey
 from virc.data.formats import sft as sft_format
 from virc.data.formats.registry import Source, get
@@ -246,7 +246,9 @@ def _checked(
 
 def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
     """Read all rows, where the base or what counts tokens is not here. Raises DataError: some cannot be trained on."""
-    check = partial(check_unopened, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol)
+    check = partial(
+        check_without_images, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol
+    )
     try:
         found = survey(get(source.format).read(source), check, lambda number: report.progress(f"row {number} read"))
     except SetupError as error:  # such as parquet without pyarrow

@@ -8,7 +8,7 @@ import typer
 
 from virc.core.text import counted
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers, named_system
+from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers
 
 if TYPE_CHECKING:
     from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report
@@ -27,7 +27,8 @@ FAILURE: dict[str, object] = {
 def command(
     path: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files of rows, or folders of them.")],
     against: Annotated[
-        list[Path] | None, typer.Option(metavar="VAL", help="Held-out rows that share no image; repeatable.")
+        list[Path] | None,
+        typer.Option(metavar="VAL", help="Held-out rows that share no image; training does not look at them."),
     ] = None,
     coordinates: Annotated[
         Literal["auto", "pixel", "permille"], typer.Option(help="What boxes mean; auto finds out.")
@@ -58,14 +59,15 @@ def command(
 
     What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too, and so is a column that
     holds a part of the problem and is not read (--ignore). Exit code 5 where `virc train` refuses the rows; it takes
-    rows with other faults as they are, such as replies whose tags or calls are wrong.
+    rows with other faults as they are, such as replies whose tags or calls are wrong. A row whose image is held out
+    (--against) is the exception: only the check knows of it.
 
     Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
     is followed.
     """
     from virc.core.errors import DataError
     from virc.core.parallel import cores
-    from virc.data.check.run import CheckConfig, check
+    from virc.data.check.run import CheckConfig, check, rows_of
 
     config = CheckConfig(
         path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
@@ -74,7 +76,9 @@ def command(
     if as_shown:
         output.note(_compared(config, as_shown))
     if draw:
-        _draw(path, draw, system, layout)
+        from virc.data.show import draw_boxes
+
+        output.note(f"{counted(len(draw_boxes(rows_of(config), draw)), 'row')} with boxes drawn in {draw}")
     found: list[LocatedFault] = []
     with events.printed(quiet, verbose) as reporter:
 
@@ -90,6 +94,9 @@ def command(
         output.note("; ".join([kept if report.kept else none, *report.left_unread]))
     if not as_json:
         output.lines(_summary(report))
+    if unanswered := sum(each.counts.unanswered for each in report.datasets):
+        have = f"{counted(unanswered, 'problem')} {'has' if unanswered == 1 else 'have'} no answer"
+        output.warn(f"{have}: virc batch solves such rows, and virc train and virc eval refuse them")
     fields = _fields(report, found, clean)
     cleaned = None if clean or not report.good else "--clean DIR keeps the other rows"
     if report.stops:
@@ -113,18 +120,6 @@ def _compared(config: "CheckConfig", folder: Path) -> str:
     written = len(list(folder.iterdir()))
     shows = f"{differ.total()} of {counted(pictures, 'picture')} otherwise than solving and training do ({kinds})"
     return f"LLaMA-Factory alone shows {shows}; {written} are in {folder}: left as it does, right as they do"
-
-
-def _draw(paths: list[Path], folder: Path, system: str | None, layout: Path | None) -> None:
-    """Draw the first rows with boxes, for a person to look at."""
-    from virc.data.formats.registry import get, sources
-    from virc.data.show import draw_boxes
-    from virc.systems.layouts import registry as layouts
-
-    given = layouts.read(layout) if layout else None
-    read = (each for path in paths for each in sources(path, named_system(system), given))
-    made = draw_boxes((row for source in read for row in get(source.format).read(source)), folder)
-    output.note(f"{counted(len(made), 'row')} with boxes drawn in {folder}")
 
 
 def _print_fault(fault: "LocatedFault") -> None:
@@ -167,8 +162,6 @@ def _lines(dataset: "DatasetReport") -> Iterator[str]:
     if dataset.unread_columns:
         listed = ", ".join(f"{name} in {counted(rows, 'row')}" for name, rows in dataset.unread_columns.items())
         yield f"  columns that hold a part of the problem and are not read: {listed}"
-    if counts.unanswered:
-        yield f"  {counted(counts.unanswered, 'problem')} {'has' if counts.unanswered == 1 else 'have'} no answer"
 
 
 def _system_messages(dataset: "DatasetReport") -> str:

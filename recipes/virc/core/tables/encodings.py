@@ -4,6 +4,7 @@ import codecs
 import errno
 import io
 import re
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,10 @@ _CHUNK = 2**20
 _MAX_LOOKED_AT = 2**26  # bytes in which the first letter beyond ASCII is looked for
 _EASTERN = re.compile("[\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff60]")
 _UNLIKELY = re.compile("[\uff61-\uff9f\ue000-\uf8ff]")  # half-width and private signs: it is another encoding
+_ALSO_GBK = {"euc_jp": range(0xA4, 0xD0), "cp949": range(0x81, 0xC9), "big5": range(0xA4, 0xC7)}
+"""Encodings whose texts are often GBK, too, and how the bytes of their usual letters begin."""
+_SIGNS = range(0xA1, 0xA4)
+_MAX_COMPARED = 10_000  # letters
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 
 
@@ -26,7 +31,7 @@ def encoding_of(file: IO[bytes]) -> str | None:
     """The encoding of a text file that begins here, by Python's name; None: UTF-8 without a mark.
 
     The file stands at its beginning afterwards. GBK and Shift-JIS are told from others by their letters: nearly all are
-    Chinese or Japanese.
+    Chinese or Japanese. What may as well be Korean, EUC-JP, Big5 or Latin-1 is of none.
     """
     try:
         head = file.read(4)
@@ -73,8 +78,27 @@ def guessed(text: bytes) -> str | None:
 
 def _eastern(chunk: bytes) -> str | None:
     encoding = guessed(chunk)
-    letters = "".join(_BEYOND_ASCII.findall(_decoded(chunk, encoding) or "")) if encoding else ""
-    return encoding if letters and len(_EASTERN.findall(letters)) >= 0.9 * len(letters) else None
+    if encoding is None or not (letters := _letters(chunk, encoding)):
+        return None
+    if encoding == "gb18030" and any(_may_be(chunk, other, usual) for other, usual in _ALSO_GBK.items()):
+        return None
+    codes = [each.encode(encoding) for each in letters]
+    accented = sum(code[0] >= 0xC0 and code[-1] < 0x80 for code in codes)  # as an umlaut before a letter in Latin-1
+    is_eastern = len(_EASTERN.findall("".join(letters))) >= 0.9 * len(letters)
+    return encoding if is_eastern and accented <= 0.5 * len(letters) else None
+
+
+def _letters(chunk: bytes, encoding: str) -> list[str] | None:
+    """The first letters beyond ASCII; None where the chunk is in another encoding."""
+    text = _decoded(chunk, encoding)
+    return None if text is None else [found[0] for found in islice(_BEYOND_ASCII.finditer(text), _MAX_COMPARED)]
+
+
+def _may_be(chunk: bytes, encoding: str, usual: range) -> bool:
+    """Whether nearly all letters of a chunk are usual ones of an encoding."""
+    letters = _letters(chunk, encoding)
+    starts = [start for each in letters or () if (start := each.encode(encoding)[0]) not in _SIGNS]
+    return letters is not None and sum(start in usual for start in starts) >= 0.9 * len(starts)
 
 
 class _Recoded(io.RawIOBase):

@@ -21,7 +21,8 @@ UNREAD_COLUMN = "unread_column"
 class Fault(msgspec.Struct, frozen=True):
     """One thing that is wrong: its kind, a word to count by, and a clause that says what and what follows.
 
-    `stops`: training, and an evaluation, refuse the row; else they take it as it is.
+    `stops`: training, and an evaluation, refuse the row; else they take it as it is. A `leak` counts as one that stops,
+    though training never looks at the rows that are held out.
     """
 
     kind: str

@@ -28,7 +28,7 @@ from virc.reasoning.resize import smart_resize
 from virc.scoring.references import Reference, reference_of
 from virc.scoring.score import is_list_text
 
-_OF_LLAMAFACTORY: Sequence[Holds] = ("solutions", "pairs")
+_OPENED_BY_PATH: Sequence[Holds] = ("solutions", "pairs")
 """What rows are of which LLaMA-Factory opens the images, wherever they are."""
 _DROPPED = "engines drop such a row, or stop"
 
@@ -38,15 +38,16 @@ def check_row(rules: Rules, row: Row) -> RowResult:
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
     record = apart(row.record, rules.protocol)
-    anywhere = rules.holds in _OF_LLAMAFACTORY
+    anywhere = rules.holds in _OPENED_BY_PATH
     found = [decoded(msgspec.structs.replace(each, confined=each.confined > anywhere)) for each in record.images]
     shown = images.sizes_shown(record, [each.size for each in found], rules)
     opened = [each.fault for each in found if each.fault]
-    unopened = check_unopened(row, rules.holds, rules.protocol)
+    # rows without an answer are counted alone: `virc batch` solves them
+    otherwise = {"image_missing": bool(opened), "no_answer": rules.holds == "problems"}
     faults = [
-        *(each for each in unopened if not (opened and each.kind == "image_missing")),
+        *(each for each in check_without_images(row, rules.holds, rules.protocol) if not otherwise.get(each.kind)),
         *opened,
-        *(msgspec.structs.replace(each, stops=False) for each in _doubts(row.record, record, found, shown, rules)),
+        *(msgspec.structs.replace(each, stops=False) for each in _warnings(row.record, record, found, shown, rules)),
     ]
     reference, unmatched = reference_in(record) if rules.holds == "problems" else (None, [])
     faults += unmatched
@@ -90,7 +91,7 @@ def unread(row: Row) -> Fault:
     return Fault(kind, plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
-def check_unopened(row: Row, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
+def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
     """What training stops at in a row, or drops it for, as far as that shows without opening its images.
 
     Args:
@@ -107,20 +108,24 @@ def check_unopened(row: Row, holds: Holds, protocol: Protocol | None = None) -> 
         yield from check_pair(record)
     elif holds != "problems":
         yield from check_conversation(record, holds)
-    anywhere = holds in _OF_LLAMAFACTORY
+    anywhere = holds in _OPENED_BY_PATH
     if not anywhere:
         if not (record.question or "").strip():
             known = bool(record.messages)  # by the chat protocol, where the row itself does not have it
             yield Fault("no_question", "its question is not known by itself", stops=not known)
-        if not (record.answer or "").strip() and not {"box", "boxes"} & record.extra.keys():
+        if _is_unanswered(record):
             yield Fault("no_answer", "it has no answer to hold replies against")
         if not record.images and (protocol is None or needs_picture(protocol)):
-            yield Fault("no_image", "it has no image, and none of the system's tools finds any")
+            yield Fault("no_image", "it has no image, and no tool of the system returns one")
         if sentence := not_offered(record):
             yield Fault("answer_not_offered", sentence)
     for picture in record.images:
         if not is_there(picture, anywhere):
             yield Fault("image_missing", f"there is no file {plain(picture.name, 120)}")
+
+
+def _is_unanswered(record: Record) -> bool:
+    return not (record.answer or "").strip() and not {"box", "boxes"} & record.extra.keys()
 
 
 def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
@@ -173,11 +178,11 @@ def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
         yield Fault("end", f"its messages end with one of {last}, not user, before the two replies: {_DROPPED}")
 
 
-def _doubts(
+def _warnings(
     row: Record, record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
     """What a model would learn that inference does not do: training takes such a row as it is."""
-    if rules.holds in _OF_LLAMAFACTORY:
+    if rules.holds in _OPENED_BY_PATH:
         yield from images.outside(record.images)
     else:
         yield from _answers(record)
@@ -252,5 +257,5 @@ def _counts(
         pixel=fits.count((True, False)),
         permille=fits.count((False, True)),
         both=fits.count((True, True)),
-        unanswered=int(not record.messages and record.answer is None and not {"boxes", "box"} & record.extra.keys()),
+        unanswered=int(rules.holds == "problems" and _is_unanswered(record)),
     )

@@ -411,9 +411,9 @@ def _no_protocol(source: Source, rules: Rules, found: Survey) -> Iterator[Fault]
         yield Fault("chat_protocol", error.message)
 
 
-def rows_of(config: CheckConfig) -> Iterator[Row]:
-    """The rows of `paths`, as `check` reads them."""
-    return chain.from_iterable(map(_rows, _sources(config, config.paths).values()))
+def rows_of(config: CheckConfig) -> Iterator[tuple[Source, Row]]:
+    """The rows of `paths`, as `check` reads them, each with its file."""
+    return ((source, row) for source in _sources(config, config.paths).values() for row in _rows(source))
 
 
 def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, Source]:

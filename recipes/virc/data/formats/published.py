@@ -74,8 +74,12 @@ def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
     except msgspec.ValidationError:
         return None
     first = next(iter(raw.beginning(path, 1)), {})
-    needed = (*asked[:1], *(columns[side] for side in sides))
-    return LaidOut("alpaca", layout) if all(isinstance(first.get(name), str) for name in needed) else None
+    needed = (*asked[:1], *map(columns.get, sides))
+    return (
+        LaidOut("alpaca", layout)
+        if all(isinstance(name, str) and isinstance(first.get(name), str) for name in needed)
+        else None
+    )
 
 
 def unsure(path: Path) -> str:

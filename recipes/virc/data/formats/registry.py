@@ -445,7 +445,8 @@ def _unknown(file: Path, system: System | None) -> DataError:
         return fault
     columns = get(PUBLISHED).columns_of(file)
     if not columns:
-        return DataError(f"{file} is of no known format", hint)
+        why = raw.fault(file) if file.suffix in (".json", ".jsonl") else None
+        return DataError(f"{file} is of no known format" + (f": {why.message}" if why else ""), hint)
     layouts = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
     asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"

@@ -13,7 +13,7 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.rows.laid_out import choices_of_row, image_of, record_of, short
+from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, LETTERS, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
@@ -133,7 +133,7 @@ class _Guess:
                 found |= self._answer(None)
             if "images" in found:
                 self._places(found.get("messages", "instruction"))
-            if any(row.get("objects") for row in self.rows):
+            if any(row.get("objects") and OF_OBJECTS.search(str(row)) for row in self.rows):
                 found |= self._took("objects", "objects", "it has what <ref-object> and <bbox> stand for")
         ids = [name for name in self.names if name.lower() in _IDS]
         for name in sorted(ids, key=lambda name: _IDS.index(name.lower())):

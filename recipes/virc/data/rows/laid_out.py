@@ -50,7 +50,8 @@ _OUTER_MARKS = re.compile(rf"\A(?:\s*{MARK})+|(?:{MARK}\s*)+\Z")
 _TAGGED = re.compile(r"<answer>\s*(.*?\S)\s*</answer>\s*\Z", re.DOTALL)
 _MARKED = re.compile(r"\\boxed\b|\A(?:the |final |correct )*answer\b", re.IGNORECASE)
 _NUMBERED = re.compile(r"<image[ _]?(\d{1,3})>")
-_PLACES = re.compile("<(ref-object|bbox)>")
+OF_OBJECTS = re.compile("<(ref-object|bbox)>")
+"""What `objects` of a layout holds the values of."""
 _NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
@@ -307,18 +308,22 @@ def _filled(
 ) -> list[Message]:
     """Messages with the names and boxes in place of their placeholders, boxes in what the layout counts in."""
     value = listed(value) if isinstance(value, str) else value or {}
-    names, boxes = (value.get(key) or [] for key in ("ref", "bbox")) if isinstance(value, dict) else ((), ())
-    given = {"ref-object": [*names], "bbox": [*boxes]}
-    places = [found[1] for each in messages for found in _PLACES.finditer(each.content)]
-    for kind, values in given.items():
+    places = [found[1] for each in messages for found in OF_OBJECTS.finditer(each.content)]
+    if not isinstance(value, dict) and not places:
+        return [*messages]
+    given = [value.get(key) or [] for key in ("ref", "bbox", "image_id")] if isinstance(value, dict) else []
+    if not given or not all(isinstance(each, list) for each in given):
+        raise _wrong(value, column, "an object whose `ref`, `bbox` and `image_id` are lists")
+    names, boxes, numbers = given
+    for kind, values in (("ref-object", names), ("bbox", boxes)):
         if places.count(kind) != len(values):
             raise DataError(f"its messages have {places.count(kind)} <{kind}>, and its {_called(column)} {len(values)}")
-    of_image = iter(value.get("image_id") or [0] * len(boxes))
+    of_image = iter(numbers or [0] * len(boxes))
     texts = {
         "ref-object": iter(map(str, names)),
         "bbox": (_box_text(each, next(of_image, 0), value.get("bbox_type"), images, layout) for each in boxes),
     }
-    return [Message(each.role, _PLACES.sub(lambda found: next(texts[found[1]]), each.content)) for each in messages]
+    return [Message(each.role, OF_OBJECTS.sub(lambda found: next(texts[found[1]]), each.content)) for each in messages]
 
 
 def _box_text(box: Any, index: Any, kind: Any, images: Sequence[Picture], layout: Layout) -> str:
@@ -329,9 +334,10 @@ def _box_text(box: Any, index: Any, kind: Any, images: Sequence[Picture], layout
         raise DataError(f"one of its boxes is of image {plain(str(index), 20)}, and it has {len(images)} images")
     original = _of_file(images[index])
     units = sides_of(smart_resize(*original, QWEN2), layout.coordinates or "original", original)
-    sides = (1, 1) if kind == "norm1" else original
-    check_box(tuple((box * 2)[:4]), sides, sides) if len(box) == 4 else None
-    return str([round(each * units[at % 2] / sides[at % 2]) for at, each in enumerate(box)])
+    box = [each * original[at % 2] if kind == "norm1" else each for at, each in enumerate(box)]
+    if len(box) == 4:
+        check_box(tuple(box), original, original)
+    return str([round(each * units[at % 2] / original[at % 2]) for at, each in enumerate(box)])
 
 
 def _talk(record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, column: Column, folder: Path) -> Record:

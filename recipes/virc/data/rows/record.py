@@ -27,12 +27,15 @@ MARK = turns.MARK
 
 PLACEHOLDERS = re.compile(
     r"(?!(?-i:<image>))<image>|<(bbox|ref-object|cot-process)>(?!.*</\1>)"
-    r"|</?(?:img|video|audio|speech|img_context|image_?(?:here|placeholder|soft_token)|(?:start|end)_of_(?:image|video))>"
+    r"|<(?:video|audio|speech|img_context|image_?(?:here|placeholder|soft_token)|(?:start|end)_of_(?:image|video))>"
     r"|<\|?(?:image|video|audio|vision|media)_(?:pad|start|end|bos|eos|token|content|begin)\|?>"
-    r"|<\|(?:image|video|audio)(?:_\d+)?\|>|<\|(?:begin|end)_of_(?:image|video|audio)\|>|\[img(?:_break|_end)?\]",
+    r"|<\|(?:image|video|audio)(?:_\d+)?\|>|<\|(?:begin|end)_of_(?:image|video|audio)\|>|\[(?:(?-i:IMG)|img_break|img_end)\]",
     re.IGNORECASE | re.DOTALL,
 )
-"""What trainers and models put where a picture, a box or other media stand: in a text it would be learnt as a word."""
+"""What trainers and models put where a picture, a box or other media stand: in a text it would be learnt as a word.
+
+Text of pages is none of these: `<img>`, `[img]` and closing tags.
+"""
 
 Role = Literal["system", "user", "assistant"]
 Id = str | int
@@ -155,7 +158,7 @@ def check_texts(record: Record) -> None:
     texts |= {"its question": record.question or "", "its rejected reply": record.rejected or ""}
     for name, text in texts.items():
         if found := PLACEHOLDERS.search(text):
-            raise DataError(f"{name} holds {found[0]}, which nothing fills: a model would learn it as a word")
+            raise DataError(f"{name} holds {found[0]}, and no column has its value: a model would learn it as a word")
 
 
 def images_of(record: Record) -> list[list[int]]:

@@ -202,7 +202,7 @@ def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) ->
     if own:
         yield "the row's own solution", [sample(each.reference or "", each) for each in own]
     if not record.images and needs_picture(protocol):
-        raise DataError("it has no image, and none of the system's tools finds any")
+        raise DataError("it has no image, and no tool of the system returns one")
     images = [Seen(each).pixels().pixels for each in record.images]
     files = [image.size for image in images]
     size = files[0] if files else _FOUND

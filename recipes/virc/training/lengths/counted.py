@@ -12,7 +12,8 @@ from virc.core.errors import DataError
 from virc.core.parallel import in_order
 from virc.data.check.images import file_of
 from virc.data.formats.registry import Row
-from virc.data.rows.record import Message
+from virc.data.rows.pictures import key
+from virc.data.rows.record import Message, Picture
 from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import Grid
 
@@ -49,7 +50,7 @@ class Length(msgspec.Struct, frozen=True):
         tokens: all of them.
         images: that it shows.
         shrunk: of them those over `max_pixels` or the base's own limit.
-        differ: files of them that LLaMA-Factory would show otherwise than `open_file` does, each with why.
+        differ: keys of the files of them that LLaMA-Factory would show otherwise than `open_file` does, with why.
         fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
         fault: why it cannot be counted.
     """
@@ -96,13 +97,23 @@ class Counted(msgspec.Struct):
         """Indices of the other rows."""
         return array("q", (at for at, tokens in enumerate(self.tokens) if tokens <= self.cutoff))
 
-    def files(self, chosen: Iterable[int]) -> list[str | bytes]:
-        """The files, each once, of the rows at those indices that LLaMA-Factory would show otherwise."""
-        return list(dict.fromkeys(file for at in chosen for file in self.differ.get(at, ())))
+    def files(self, chosen: Iterable[int]) -> set[str | bytes]:
+        """The keys of the files of the rows at those indices that LLaMA-Factory would show otherwise."""
+        return {key for at in chosen for key in self.differ.get(at, ())}
 
     def longest(self, most: int) -> list[int]:
         """Indices of the longest rows that are within the cutoff, the longest first."""
         return heapq.nlargest(most, self.within, key=lambda at: (self.tokens[at], -at))
+
+
+def opened(picture: Picture) -> str | bytes:
+    """The file that LLaMA-Factory opens for an image, or the bytes in its row."""
+    return file_of(picture) if picture.data is None else picture.data
+
+
+def key_of(file: str | bytes) -> str | bytes:
+    """What stands for a file: its path, or a hash of bytes, which are too many to be kept for all rows."""
+    return file if isinstance(file, str) else key(Picture("", data=file))
 
 
 def count(
@@ -128,12 +139,7 @@ def count(
         while chunk := list(islice(rows, _BATCH)):
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
-            yield [
-                Text(
-                    record.messages, tuple(file_of(each) if each.data is None else each.data for each in record.images)
-                )
-                for record in records
-            ]
+            yield [Text(record.messages, tuple(map(opened, record.images))) for record in records]
 
     for found in in_order(measure, chunks(), workers):
         for length in found:

@@ -16,7 +16,7 @@ from virc.core.text import clause
 from virc.data.rows.record import Record, images_of, inputs_of, message_of
 from virc.reasoning.calls import Size
 from virc.reasoning.history import input_grid
-from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.images import SQUARE, stored
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2, smart_resize
 from virc.training.lengths.counted import BaseCounting, Length, Text
@@ -85,4 +85,4 @@ def _ids(base: Path, text: str) -> list[int]:
 
 @lru_cache(2**16)
 def _size(file: str) -> Size:
-    return image_size(Path(file), file)
+    return stored(Path(file), file).size

@@ -13,6 +13,7 @@ import msgspec
 
 from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
+from virc.core.errors import DataError
 from virc.core.text import clause, plain
 from virc.data.check.survey import USUAL_SYSTEM
 from virc.data.rows.record import MARK
@@ -20,7 +21,7 @@ from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
 from virc.reasoning.images import StoredImage, stored
 from virc.reasoning.resize import Grid
-from virc.training.lengths.counted import BaseCounting, Length, Text
+from virc.training.lengths.counted import BaseCounting, Length, Text, key_of
 
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes where a row has no system message."""
@@ -28,6 +29,8 @@ _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _UNSAID = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 """Limits in px of an image processor whose file names none."""
 _SHORTEST, _LONGEST, _CUT = 28, 200, 180  # LLaMA-Factory's: px; times the other side; times it is made then
+_MAX_KNOWN = 2**16
+_known: dict[str | bytes, StoredImage] = {}
 
 
 class Counting(BaseCounting, frozen=True):
@@ -127,14 +130,15 @@ def _length(counting: Counting, row: Text, text: int) -> Length:
     system = system or _SYSTEMS.get(template(counting.model_type), "")
     text += _system_tokens(counting.base, system) - len(row.files)
     try:
-        found = [_stored(file) for file in row.files]
+        found = [_stored(key_of(file), file) for file in row.files]
         sizes = [each.size for each in found]
         tokens = text + sum(image_tokens(size, counting) for size in sizes)
-    except ValueError as error:
-        return Length(fault=clause(error))
+    except (ValueError, DataError) as error:
+        return Length(fault=error.message if isinstance(error, DataError) else clause(error))
     most = min(counting.max_pixels, counting.grid.max_pixels)
     shrunk = sum(width * height > most for width, height in sizes)
-    differ = {file: why for file, each in zip(row.files, found, strict=True) if (why := _differs(each, counting))}
+    whys = ((key_of(file), _differs(each, counting)) for file, each in zip(row.files, found, strict=True))
+    differ = {key: why for key, why in whys if why}
     fits = _fitting(counting, text, sizes) if tokens > counting.cutoff else 0
     return Length(tokens, len(sizes), shrunk, differ, fits)
 
@@ -172,9 +176,12 @@ def _differs(image: StoredImage, counting: Counting) -> str:
     return image.differs or "palette" * (resized and image.mode in ("1", "P"))
 
 
-def _stored(file: str | bytes) -> StoredImage:
-    try:
-        return stored(file if isinstance(file, bytes) else Path(file))
-    except Exception as error:  # decoders raise nearly everything on hostile bytes
-        name = "in the row" if isinstance(file, bytes) else plain(file, 200)
-        raise ValueError(f"the image {name} cannot be opened: {clause(error)}") from None
+def _stored(key: str | bytes, file: str | bytes) -> StoredImage:
+    """A file of that key as it is stored; the last some thousand of this process are remembered."""
+    if key not in _known:
+        name = f"the image {'in the row' if isinstance(file, bytes) else plain(file, 200)}"
+        found = stored(file if isinstance(file, bytes) else Path(file), name)
+        if len(_known) >= _MAX_KNOWN:
+            del _known[next(iter(_known))]
+        _known[key] = found
+    return _known[key]

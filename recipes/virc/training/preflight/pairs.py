@@ -17,7 +17,7 @@ from virc.core.json_stream import one_line
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import Row, Source, only_source
 from virc.data.rows.record import Message, Record
-from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields
+from virc.reasoning.protocol import FILE_NAME, as_fields
 from virc.training.lengths import counted as counts
 from virc.training.lengths.counted import Counted
 from virc.training.preflight import order
@@ -43,7 +43,7 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
         places = set(chosen)
         rows = [row for at, row in enumerate(read.rows()) if at in places]
         parts = order.parts(rows, request.curriculum, request.seed) if request.curriculum else {}
-        source = _replies(request, read.protocol, [*parts.values()] or [rows], longer.files(chosen))
+        source = _replies(request, read, [*parts.values()] or [rows], longer.files(chosen))
     else:
         source, parts = taken(request, read, chosen, longer)
     found = result(read, source, longer, chosen, parts)
@@ -89,13 +89,13 @@ def _longer(one: Counted, other: Counted) -> Counted:
 
 
 def _replies(
-    request: PairsRequest, protocol: Protocol, parts: Sequence[Sequence[Row]], files: Collection[str | bytes]
+    request: PairsRequest, read: Studied, parts: Sequence[Sequence[Row]], files: Collection[str | bytes]
 ) -> Source:
     """The replies of pairs as rows of their own, each with whether it is wanted."""
     if request.folder is None:
         raise UsageError("KTO learns from replies one by one, and no folder is named for these")
     with fresh_folder(request.folder) as new:
-        store, file = InPlace(new, request, files), new / f"{_NAME}.json"
+        store, file = InPlace(new, request, files, read.rows()), new / f"{_NAME}.json"
         with file.open("w", encoding="utf-8") as out:
             for at, (record, wanted) in enumerate(chain.from_iterable(map(one_by_one, parts))):
                 row = sft.row_of(msgspec.structs.replace(record, extra={}), store.names(record))
@@ -103,7 +103,7 @@ def _replies(
                 out.write(("[\n" if at == 0 else ",\n") + one_line({**kept, TAG: wanted}))
             out.write("\n]\n")
         sft.add_info(new, _NAME, entry_of(True, file.name))
-        write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
+        write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(read.protocol))))
     return only_source(request.folder)
 
 

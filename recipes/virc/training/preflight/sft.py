@@ -4,7 +4,7 @@ import re
 import shlex
 from array import array
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -16,11 +16,12 @@ from virc.core.errors import DataError, UsageError
 from virc.core.files import fresh_folder, is_file, write_whole
 from virc.core.json_stream import array_rows, line_rows
 from virc.core.parallel import in_order
+from virc.core.text import plain as plain_text
 from virc.data.check import llamafactory, plain
 from virc.data.check.coordinates import rules_for
 from virc.data.check.images import file_of
 from virc.data.check.result import UNREAD_COLUMN, Fault, Rules
-from virc.data.check.row import check_row, check_unopened
+from virc.data.check.row import check_row, check_without_images
 from virc.data.check.survey import Survey, survey
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import INFO, Row, Source, Writing, get, only_source
@@ -32,7 +33,7 @@ from virc.reasoning.encoded import as_png
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.lengths import counted as counts
-from virc.training.lengths.counted import Counted
+from virc.training.lengths.counted import Counted, key_of
 from virc.training.lengths.sft import counting, lengths, usual_system
 from virc.training.preflight import order
 from virc.training.preflight.types import Result, RlRequest, SftRequest
@@ -106,8 +107,8 @@ def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Stu
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
         source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
-    unopened = partial(check_unopened, holds=source.holds)
-    found = survey(get(source.format).read(source), unopened, lambda rows: on_progress(f"row {rows} checked"))
+    by_row = partial(check_without_images, holds=source.holds)
+    found = survey(get(source.format).read(source), by_row, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
     given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(rules.model_type))
     by = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
@@ -256,7 +257,8 @@ def _other(
         as_they_are = source.as_engines_read
         records = (row.known() if as_they_are else _trained_on(row.known()) for row in rows)
         target = get(source.format) if as_they_are else pairs if source.holds == "pairs" else sft
-        target.write(new, source.name, records, Writing(InPlace(new, request, files)))
+        again = get(source.format).read(source) if files else ()
+        target.write(new, source.name, records, Writing(InPlace(new, request, files, again)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(request.folder)
 
@@ -270,26 +272,36 @@ class InPlace(PictureStore):
     """Gives images the names by which LLaMA-Factory finds them; those within rows are written.
 
     Args:
-        files: images, or files that are to be, that the folder gets as they are shown.
+        files: keys of images that the folder gets as they are shown; `rows` have them.
     """
 
-    def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes]) -> None:
+    def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes], rows: Iterable[Row]) -> None:
         super().__init__(folder)
         self._shown: dict[str | bytes, str] = {}
-        if not request.is_trial:
-            images = in_order(_as_shown, files, max(1, min(request.workers, len(files) // _FEW_FILES)))
-            self._shown = {file: self.add(Picture("", data=png)) for file, png in zip(files, images, strict=True)}
+        if files and not request.is_trial:
+            workers = max(1, min(request.workers, len(files) // _FEW_FILES))
+            images = in_order(_as_shown, _with_keys(rows, set(files)), workers)
+            self._shown = {key: self.add(Picture("", data=png)) for key, png in images}
 
     def name(self, picture: Picture, record: Record) -> str:
         """The path of the file, or the name of the one in the folder."""
-        file = file_of(picture) if picture.data is None else picture.data
-        if found := self._shown.get(file):
+        if self._shown and (found := self._shown.get(key_of(counts.opened(picture)))):
             return found
-        return str(Path(file).absolute()) if isinstance(file, str) else super().name(picture, record)
+        return str(Path(file_of(picture)).absolute()) if picture.data is None else super().name(picture, record)
 
 
-def _as_shown(file: str | bytes) -> bytes:
-    return as_png(open_image(file if isinstance(file, bytes) else Path(file), "an image")).data
+def _with_keys(rows: Iterable[Row], left: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
+    """Each image of these keys once, behind its key and before the words that name it."""
+    for row in rows:
+        for picture in row.known().images if left else ():
+            if (key := key_of(file := counts.opened(picture))) in left:
+                left.remove(key)
+                yield key, file, f"row {row.number}: the image {plain_text(picture.name or 'in the row', 200)}"
+
+
+def _as_shown(image: tuple[str | bytes, str | bytes, str]) -> tuple[str | bytes, bytes]:
+    key, file, name = image
+    return key, as_png(open_image(file if isinstance(file, bytes) else Path(file), name)).data
 
 
 def _has_box(record: Record) -> bool:
