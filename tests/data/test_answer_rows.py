@@ -191,8 +191,8 @@ def test_boxes_without_an_answer_are_the_answer(tmp_path: Path) -> None:
     ("fields", "words", "code", "said"),
     [
         ({"answer": None}, (), 5, "row 1: it has no answer"),
-        ({"boxes": [[0, 0, 500, 50]]}, (), 5, "one of its boxes is outside the picture"),
-        ({"boxes": [[90, 0, 50, 50]]}, (), 5, "one of its boxes is turned round"),
+        ({"boxes": [[0, 0, 500, 50]]}, (), 5, "its box [0, 0, 500, 50] is outside the picture"),
+        ({"boxes": [[90, 0, 50, 50]]}, (), 5, "its box [90, 0, 50, 50] is turned round"),
         ({"answer": "a</answer>b"}, (), 5, "message 2: the tags are not one think"),
         ({"question": "What is <image><image>?"}, (), 5, "its messages have 3 <image> marks"),
         ({"answer": "9", "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),

@@ -174,15 +174,20 @@ def test_pictures_within_rows_are_trained_on(folder: Path, url: Callable[[Path],
 
 
 REFUSED: list[tuple[Row, str]] = [
-    (grounded("<image>Find it.", "<bbox><bbox>", bbox=[[1, 2, 3, 4]]), "<bbox>"),
-    (grounded("<image>Find <ref-object>.", "<bbox>", bbox=[[1, 2, 3, 4]]), "<ref-object>"),
-    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3]]), "<bbox>"),
-    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 300, 4]]), "<bbox>"),
-    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=[1]), "<bbox>"),
-    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=1), "<bbox>"),
-    (grounded("<image>Find it.", "<bbox>", bbox=4), "<bbox>"),
-    (grounded("<image>Find it.", "<bbox>", bbox=[[0.5, 0.5, 1.9, 1.9]], bbox_type="norm1"), "<bbox>"),
-    *(({**grounded("<image>Find it.", "<bbox>"), "objects": objects}, "<bbox>") for objects in (["car"], [{}], 7)),
+    (grounded("<image>Find it.", "<bbox><bbox>", bbox=[[1, 2, 3, 4]]), "2 <bbox>, and its column objects 1"),
+    (grounded("<image>Find <ref-object>.", "<bbox>", bbox=[[1, 2, 3, 4]]), "1 <ref-object>, and its column objects 0"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3]]), "neither 2 nor 4 numbers"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 300, 4]]), "is outside the picture: 1, 2, 300, 4 in pixels"),
+    (grounded("<image>Find <ref-object>.", "<bbox>", ref=["a"], bbox=[[90, 60, 8, 9]]), "boxes is turned round: 90"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=[1]), "of image 1"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], image_id=1), "are lists"),
+    (grounded("<image>Find it.", "<bbox>", bbox=4), "are lists"),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[0.5, 0.5, 1.9, 1.9]], bbox_type="norm1"), "outside the picture"),
+    *((grounded("<image>Find it.", "<bbox> <bbox>", bbox=[[5, 6], box], **kind), "write `bbox_type: norm1`")
+      for box, kind in (([0.1, 0.2, 0.4, 0.5], {}), ([0, 0, 1, 1], {"bbox_type": "real"}), ([0.5, 0.25], {}))),
+    (grounded("<image>Find it.", "<bbox>", bbox=[[1, 2, 3, 4]], bbox_type="norm1000"), "bbox_type is norm1000"),
+    *(({**grounded("<image>Find it.", "<bbox>"), "objects": objects}, word)
+      for objects, word in ((["car"], "are lists"), ([{}], "are lists"), (7, "are lists"))),
     ({"messages": turns("<image>?", "a"), "images": [PICTURE], "tools": '[{"name": "f"}]'}, "tools"),
     ({"conversations": [
         {"from": "human", "value": "<image>?"}, {"from": "function_call", "value": "{}"},
@@ -215,6 +220,14 @@ def test_what_would_be_learnt_as_a_word_is_refused_everywhere(folder: Path, row:
     assert virc("train", "tiny", *words, *(("--with", "multi-turn") if stage == "rl" else ())).code == 5
     if format == "batch":
         assert virc("eval", folder / "rows.jsonl", "--model", "tiny").code == 5
+
+
+@pytest.mark.parametrize("bad", [0, 2])
+@pytest.mark.parametrize("box", [[1, 2, 300, 4], [0.1, 0.2, 0.4, 0.5]])
+def test_a_wrong_box_is_the_fault_of_its_row_alone(folder: Path, bad: int, box: list[float]) -> None:
+    rows = [grounded("<image>Find it.", "<bbox>", bbox=[box if at == bad else [1, 2, 3, 4]]) for at in range(4)]
+    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert check(CheckConfig([folder / "rows.jsonl"])).faults == {"row": 1}
 
 
 @pytest.mark.parametrize(

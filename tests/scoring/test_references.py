@@ -12,7 +12,7 @@ from support.called import virc
 
 from virc.core.errors import DataError
 from virc.scoring.boxes import Box
-from virc.scoring.references import References, reference_of
+from virc.scoring.references import References, references_of
 
 SIZE = (640, 480)
 COLORS = ["red", "blue", "green", "yellow"]
@@ -21,7 +21,7 @@ COLORS = ["red", "blue", "green", "yellow"]
 def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> References:
     found = References()
     for number, fields in enumerate(rows, 1):
-        found.add(number, reference_of(fields, lambda: size))
+        found.add(number, references_of(fields, lambda: size))
     return found
 
 
@@ -30,7 +30,14 @@ def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> R
     [
         ({"box": [10, 20, 100, 200]}, None), ({"box": [0, 0, 640, 480]}, None), ({"boxes": []}, None),
         ({"box": [-0.8, 0, 640.9, 480]}, None), ({"boxes": [[1, 2, 3, 4], [10, 20, 100, 200]]}, None),
-        ({"answer": "[10, 20, 700, 200]"}, None), ({"answer": "red", "box": [10, 20, 700, 200]}, None),
+        ({"answer": "[10, 20, 700, 200]"}, None), ({"answer": "red", "box": [10, 20, 70, 20]}, None),
+        ({"answer": "red", "boxes": []}, None), ({"answer": 7, "looks": [[5, 5, 5, 5]], "box": [9, 9, 20, 20]}, None),
+        ({"answer": "red", "box": [10, 20, 700, 200]}, "its box [10, 20, 700, 200] is outside"),
+        ({"answer": "B", "choices": COLORS, "boxes": [[0.1, 0.2, 0.5, 1]]}, "is in shares of the sides"),
+        ({"answer": "red", "boxes": [300, 200, 400, 300]}, '"boxes": [[300, 200, 400, 300]]'),
+        ({"answer": "red", "looks": [[300, 200, 50, 60]]}, "its look [300, 200, 50, 60] is turned round"),
+        ({"box": [1, 2, 3, 4], "looks": [[0.1, 0.2, 0.5, 1]]}, "its look [0.1, 0.2, 0.5, 1] is in shares"),
+        ({"answer": "red", "looks": "left"}, "the row's looks are no list of four numbers each"),
         ({"box": [10, 20, 700, 200]}, "[10, 20, 700, 200] is outside the picture of 640 x 480 px"),
         ({"boxes": [[1, 2, 3, 4], [10, -9, 70, 200]]}, "[10, -9, 70, 200] is outside"),
         ({"box": [200, 100, 50, 60]}, "[200, 100, 50, 60] is turned round"),
@@ -38,8 +45,10 @@ def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> R
         ({"box": [0.1, 0.2, 0.5, 1]}, "[0.1, 0.2, 0.5, 1] is in shares of the sides"),
         ({"answer": "B", "choices": COLORS}, None), ({"answer": "blue", "choices": COLORS}, None),
         ({"answer": "A, C", "choices": COLORS}, None), ({"answer": "DB", "choices": COLORS}, None),
-        ({"answer": 2, "choices": [1, 2, 3]}, None), ({"answer": "purple", "choices": COLORS}, None),
+        ({"answer": 2, "choices": [1, 2, 3]}, None), ({"answer": "A (red)", "choices": COLORS}, None),
         ({"answer": "x", "answers": ["x", "green"], "choices": COLORS}, None),
+        ({"answer": "purple", "choices": COLORS}, "its answer 'purple' is none of its choices"),
+        ({"answer": "E", "choices": COLORS}, "its answer 'E' is none of its choices"),
         ({"answer": 2, "choices": COLORS}, "its answer '2' is none of its choices"),
         ({"answer": "3.7"}, None), ({"answer": 0.1}, None), ({"answer": 9.5367431640625e-07}, None),
         ({"answer": 3.141592653589793}, None), ({"answer": 16777217}, None), ({"answer": "a 3.700000047683716"}, None),
@@ -50,9 +59,9 @@ def survey(rows: list[dict[str, Any]], size: tuple[int, int] | None = SIZE) -> R
     ],
 )  # fmt: skip
 def test_a_reference_that_nothing_matches_says_why(fields: dict[str, Any], says: str | None) -> None:
-    found = reference_of(fields, lambda: SIZE)
-    assert (says or "") in (found.flaw if found else "")
-    assert bool(found and found.flaw) is bool(says)
+    flaws = [each.flaw for each in references_of(fields, lambda: SIZE) if each.flaw]
+    assert len(flaws) == bool(says)
+    assert (says or "") in "".join(flaws)
 
 
 def test_one_flaw_is_named_by_its_row_and_others_are_counted() -> None:
@@ -80,6 +89,9 @@ FORMS: dict[str, Form] = {
     "left, top, right, bottom in thousandths of the sides": lambda x, y, r, b, w, h: (
         1000 * x / w, 1000 * y / h, 1000 * r / w, 1000 * b / h
     ),
+    "top, left, bottom, right in thousandths of the sides": lambda x, y, r, b, w, h: (
+        1000 * y / h, 1000 * x / w, 1000 * b / h, 1000 * r / w
+    ),
 }  # fmt: skip
 
 
@@ -103,7 +115,10 @@ def test_all_boxes_of_a_file_tell_what_they_are(name: str, size: tuple[int, int]
     found = survey(rows, size).conventions()
     assert [*found] == ["boxes"]
     message = found["boxes"].message
-    assert message.endswith(f"right answers cannot be matched as they stand, and all can be read as {name}")
+    order, unit = name.split(" in ")
+    both = f"left, top, right, bottom in {unit} or as top, left, bottom, right in {unit}"  # either is within the sides
+    meant = both if order in both and unit != "pixels" else name
+    assert message.endswith(f"right answers cannot be matched as they stand, and all can be read as {meant}")
     survey([{"box": list(box)} for box in drawn(80, size, seed=1)], size).check()
 
 
@@ -136,10 +151,40 @@ def test_numbers_of_choices_are_told_apart_where_they_can_be(answers: list[Any],
     ],
 )  # fmt: skip
 def test_flat_lists_and_outlines_are_refused_with_what_to_write(fields: dict[str, Any], hint: str | None) -> None:
-    found = reference_of(fields, lambda: SIZE)
-    assert found
+    (found,) = references_of(fields, lambda: SIZE)
     assert found.flaw.startswith("the row's boxes are no list of four numbers each")
     assert found.flaw.endswith(hint or "each")
+
+
+@pytest.mark.parametrize(
+    ("fields", "codes", "says"),
+    [
+        ({"answer": "red", "boxes": [[0.6, 0.25, 0.78, 0.75]]}, (5, 5, 5), "rows' boxes of evidence cannot be matched"),
+        ({"answer": "red", "box": [300, 200, 50, 60]}, (5, 5, 5), "can be read as x, y, width, height in pixels"),
+        ({"answer": "red", "box": [625, 250, 781, 750]}, (5, 5, 5), "left, top, right, bottom in thousandths"),
+        ({"box": [0.6, 0.25, 0.78, 0.75]}, (5, 5, 5), "right answers cannot be matched"),
+        ({"answer": "red", "looks": [[300, 200, 50, 60]]}, (0, 5, 0), "rows' looks cannot be matched"),
+        ({"answer": "red", "looks": [[0.6, 0.25, 0.78, 0.75]]}, (0, 5, 0), "shares of the sides"),
+        ({"answer": "E", "choices": COLORS}, (5, 5, 5), "its answer 'E' is none of its choices"),
+        ({"answer": "purple", "choices": COLORS}, (5, 5, 5), "is none of its choices"),
+    ],
+)  # fmt: skip
+def test_check_eval_and_convert_refuse_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], codes: tuple[int, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", SIZE, "white").save(tmp_path / "a.png")
+    rows = [{"image": "a.png", "question": "What?", "id": at, **fields} for at in range(3)]
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows), "utf-8")
+    to_learn = ("data", "convert", "rows.jsonl", "--to", "c", "--format", "sft", "--answers", "--model", "tiny")
+    done = [
+        virc("data", "check", "rows.jsonl"),
+        virc("eval", "rows.jsonl", "--model", "tiny", "--to", "e"),
+        virc(*to_learn),
+    ]
+    assert tuple(each.code for each in done) == codes
+    assert says in done[0].out
+    assert says in done[1].err
 
 
 def test_check_eval_and_drawing_of_such_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from virc.evaluation.summary import Categories
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size
 from virc.scoring.boxes import Box, reference_boxes
-from virc.scoring.references import References, reference_of
+from virc.scoring.references import References, references_of
 from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
 from virc.solving.evidence import of_fields
@@ -81,7 +81,7 @@ def problems_of(
             continue
         problems[str(problem.id)] = problem
         if not (benchmark.published or rewarded):
-            references.add(row.line, reference_of(row.passed, partial(_size, row, benchmark.base)))
+            references.add(row.line, references_of(row.passed, partial(_size, row, benchmark.base)))
     references.check()
     if not problems:
         raise first or DataError(f"{benchmark.name} has no problems")

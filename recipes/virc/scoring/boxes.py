@@ -86,6 +86,14 @@ def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
         raise DataError("the row's boxes are no list of four numbers each", _as_boxes(given)) from None
 
 
+def looks_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
+    """The boxes of `looks`, as drawn rows say where an answer is seen; None where there are none."""
+    try:
+        return msgspec.convert(columns.get("looks") or None, list[Box] | None)
+    except msgspec.ValidationError:
+        raise DataError("the row's looks are no list of four numbers each") from None
+
+
 def _as_boxes(given: Any) -> str | None:
     """The hint how boxes are to be written that are one list of all numbers, or outlines of points."""
     try:

@@ -1,4 +1,6 @@
-"""Right answers that no answer can match: told by the value, the choices and the picture of a row, and by all rows.
+"""Right answers, and boxes of where they are seen, that nothing can match.
+
+They are told by the value, the choices and the picture of a row, and by all rows.
 
 What a row alone cannot tell, a file can: where some boxes leave their pictures and all are right as x, y, width and
 height, they are that.
@@ -6,7 +8,7 @@ height, they are that.
 
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from string import ascii_uppercase
 from typing import Any, NamedTuple
@@ -15,20 +17,21 @@ from virc.core.errors import DataError
 from virc.core.text import counted, plain
 from virc.reasoning.calls import Size
 from virc.scoring.answers import choices_named
-from virc.scoring.boxes import Box, area, flaw_of, reference_boxes
+from virc.scoring.boxes import Box, area, boxes_of_row, flaw_of, looks_of_row, reference_boxes
 
-_USUAL = "left, top, right, bottom"
+_USUAL, _Y_FIRST = "left, top, right, bottom", "top, left, bottom, right"
 _SHAPES: Mapping[str, Callable[[float, float, float, float], Box]] = {
     _USUAL: lambda left, top, right, bottom: (left, top, right, bottom),
     "x, y, width, height": lambda x, y, width, height: (x, y, x + width, y + height),
     "centre x, centre y, width, height": lambda x, y, width, height: (
         x - width / 2, y - height / 2, x + width / 2, y + height / 2
     ),
-    "top, left, bottom, right": lambda top, left, bottom, right: (left, top, right, bottom),
+    _Y_FIRST: lambda top, left, bottom, right: (left, top, right, bottom),
     "left, right, top, bottom": lambda left, right, top, bottom: (left, top, right, bottom),
     "right, bottom, left, top": lambda right, bottom, left, top: (left, top, right, bottom),
 }  # fmt: skip
 _UNITS = {"pixels": None, "shares of the sides": 1, "thousandths of the sides": 1000}
+_COUNTED = {"evidence": "rows' boxes of evidence", "looks": "rows' looks"}
 _AS_IT_IS = f"{_USUAL} in pixels"
 _UNKNOWN_SIZE = (10**6, 10**6)
 _FEW, _MANY = 3, 0.1
@@ -39,7 +42,7 @@ class Reference(NamedTuple):
     """How a right answer may be read.
 
     Args:
-        kind: what it is: `boxes`, `choice` or `number`.
+        kind: what it is: `boxes`, `choice` or `number`; `evidence`, boxes beside another answer, or `looks`.
         readings: what it may be meant as, and how it, or the box that is wrong, is to be written then.
         flaw: why no answer can match it as it stands; empty where one can.
     """
@@ -49,18 +52,24 @@ class Reference(NamedTuple):
     flaw: str = ""
 
 
-def reference_of(fields: Mapping[str, Any], size: Callable[[], Size | None]) -> Reference | None:
-    """The right answer of a row of the batch format; None where it is words, or there is none.
+def references_of(fields: Mapping[str, Any], size: Callable[[], Size | None]) -> list[Reference]:
+    """How the right answer of a row of the batch format may be read, and the boxes where it is seen.
 
     Args:
         size: (width, height) in px of the first image's file, asked for where there are boxes; None: not known.
     """
-    try:
-        boxes = reference_boxes(fields)
-    except DataError as error:
-        return Reference("boxes", {}, "; ".join(filter(None, (error.message, error.hint))))
-    if boxes is not None:
-        return _of_boxes(boxes, size()) if boxes else None
+    found: list[Reference] = []
+    for kind, read in (("boxes", reference_boxes), ("evidence", boxes_of_row), ("looks", looks_of_row)):
+        try:
+            boxes = None if kind == "evidence" and found else read(fields)
+            found += [_of_boxes(kind, boxes, size())] if boxes else []
+        except DataError as error:
+            found.append(Reference(kind, {}, "; ".join(filter(None, (error.message, error.hint)))))
+    answer = None if any(each.kind == "boxes" for each in found) else _of_answer(fields)
+    return [*found, *filter(None, [answer])]
+
+
+def _of_answer(fields: Mapping[str, Any]) -> Reference | None:
     answers = [str(each) for each in (fields.get("answer"), *(fields.get("answers") or ())) if each is not None]
     if answers and (choices := fields.get("choices")):
         return _of_choice(answers, [str(each) for each in choices])
@@ -71,41 +80,41 @@ def reference_of(fields: Mapping[str, Any], size: Callable[[], Size | None]) -> 
     return Reference("number", {"a number of 32 bits" if short else _AS_IT_IS: short}, flaw)
 
 
-def _of_boxes(boxes: Sequence[Box], size: Size | None) -> Reference:
+def _of_boxes(kind: str, boxes: Sequence[Box], size: Size | None) -> Reference:
     known = size or _UNKNOWN_SIZE
+
+    def fits(box: Box) -> bool:
+        return flaw_of(box, known) is None and (kind != "boxes" or area(box) > 0)  # what is seen may be a point
+
     are_shares = all(max(box) <= 1 for box in boxes)
-    named = next((at for at, box in enumerate(boxes) if not _fits(box, known)), 0)
+    named = next((at for at, box in enumerate(boxes) if not fits(box)), 0)
     readings = {}
     for unit, whole in _UNITS.items() if size else [("pixels", None)]:
         across, down = (side / whole if whole else 1.0 for side in known)
         for shape, corners in _SHAPES.items():
             sides = (corners(*box) for box in boxes)
             read = [(left * across, top * down, right * across, bottom * down) for left, top, right, bottom in sides]
-            if are_shares == (whole == 1) and all(_fits(box, known) for box in read):
+            if are_shares == (whole == 1) and all(map(fits, read)):
                 readings[f"{shape} in {unit}"] = _written(read[named])
     if _AS_IT_IS in readings:
-        return Reference("boxes", readings)
+        return Reference(kind, readings)
     why = "is in shares of the sides" if are_shares else flaw_of(boxes[named], known) or "has no area"
     picture = " of {} x {} px".format(*known) if why.endswith("picture") and size else ""
     meant = "".join(f"; as {name} it is {box}" for name, box in readings.items())
-    return Reference("boxes", readings, f"its box {_written(boxes[named])} {why}{picture}, not {_AS_IT_IS}{meant}")
-
-
-def _fits(box: Box, size: Size) -> bool:
-    return flaw_of(box, size) is None and area(box) > 0
+    named_so = f"its {'look' if kind == 'looks' else 'box'} {_written(boxes[named])}"
+    return Reference(kind, readings, f"{named_so} {why}{picture}, not {_AS_IT_IS}{meant}")
 
 
 def _written(box: Box) -> str:
     return f"[{', '.join(f'{round(side, 2):.10g}' for side in box)}]"
 
 
-def _of_choice(answers: Sequence[str], choices: Sequence[str]) -> Reference | None:
-    """Whether an answer names a choice, or may be the number of one; None where it is a text that is none of them."""
+def _of_choice(answers: Sequence[str], choices: Sequence[str]) -> Reference:
+    """Whether an answer names a choice, or may be the number of one."""
     if any(choices_named(each, choices) for each in answers):
         return Reference("choice", {_AS_IT_IS: ""})
-    if not answers[0].strip().isdecimal():
-        return None
-    places = {f"the number of a choice from {first}": int(answers[0]) - first for first in (0, 1)}
+    number = int(answers[0]) if answers[0].strip().isdecimal() else -1
+    places = {f"the number of a choice from {first}": number - first for first in (0, 1)}
     letters = {name: ascii_uppercase[at] for name, at in places.items() if 0 <= at < min(len(choices), 26)}
     meant = "".join(f"; as {name} it is {letter}" for name, letter in letters.items())
     return Reference("choice", letters, f"its answer {plain(answers[0], 40)!r} is none of its choices{meant}")
@@ -131,14 +140,14 @@ class References:
         self._rows, self._wrong, self._fits = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
         self._first: dict[str, tuple[int, Reference]] = {}
 
-    def add(self, row: int, found: Reference | None) -> None:
-        """Count the reference of a row."""
-        if found:
+    def add(self, row: int, references: Iterable[Reference]) -> None:
+        """Count the references of a row."""
+        for found in references:
             self._rows[found.kind] += 1
             self._fits.update((found.kind, name) for name in found.readings)
-        if found and found.flaw:
-            self._wrong[found.kind] += 1
-            self._first.setdefault(found.kind, (row, found))
+            if found.flaw:
+                self._wrong[found.kind] += 1
+                self._first.setdefault(found.kind, (row, found))
 
     def conventions(self) -> dict[str, DataError]:
         """What all references of a kind may be meant as, where many cannot be matched as they stand."""
@@ -147,11 +156,12 @@ class References:
             of, wrong = self._rows[kind], self._wrong[kind]
             meant = [name for name in first.readings if self._fits[kind, name] == of]
             in_pixels = [name for name in meant if name.endswith("pixels")]
-            meant = in_pixels or [name for name in meant if name.startswith(_USUAL)] or meant
+            meant = in_pixels or [name for name in meant if name.startswith((_USUAL, _Y_FIRST))] or meant
             if meant and (wrong == of or wrong >= max(_FEW, _MANY * of)):
-                says = f"{wrong} of {of} right answers cannot be matched as they stand, and all can be read as"
+                counted_so = f"{wrong} of {of} {_COUNTED.get(kind, 'right answers')}"
+                says = f"{counted_so} cannot be matched as they stand, and all can be read as"
                 written = " or ".join(f"{first.readings[name]}{f' ({name})' * (len(meant) > 1)}" for name in meant)
-                drawn = "; virc data check FILE --draw DIR shows boxes" if kind == "boxes" else ""
+                drawn = "; virc data check FILE --draw DIR shows boxes" if kind in ("boxes", "evidence") else ""
                 found[kind] = DataError(f"{says} {' or as '.join(meant)}", f"in line {row} write {written}{drawn}")
         return found
 

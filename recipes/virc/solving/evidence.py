@@ -10,12 +10,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import msgspec
-
-from virc.core.errors import DataError
 from virc.reasoning.calls import Size
 from virc.reasoning.trace import ImageRecord
-from virc.scoring.boxes import MAX_BOXES, Box, area, boxes_of_row, intersection, reference_boxes
+from virc.scoring.boxes import MAX_BOXES, Box, area, boxes_of_row, intersection, looks_of_row, reference_boxes
 from virc.scoring.intervals import length, merged
 
 SEEN = 0.75
@@ -28,13 +25,10 @@ _WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 def of_fields(fields: Mapping[str, Any]) -> list[Box] | None:
     """The evidence of a row, at most `MAX_BOXES` boxes; None where it names none, or has boxes for an answer."""
-    if not fields.get("looks"):
-        found = None if reference_boxes(fields) is not None else boxes_of_row(fields)
-        return found and found[:MAX_BOXES]
-    try:
-        return msgspec.convert(fields["looks"], list[Box])[:MAX_BOXES]
-    except msgspec.ValidationError:
-        raise DataError("the row's looks are no list of four numbers each") from None
+    found = looks_of_row(fields)
+    if found is None and reference_boxes(fields) is None:
+        found = boxes_of_row(fields)
+    return found and found[:MAX_BOXES]
 
 
 def shown(evidence: Sequence[Box], size: Size, images: Sequence[ImageRecord]) -> list[float]:

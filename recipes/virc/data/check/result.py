@@ -95,7 +95,7 @@ class RowResult(msgspec.Struct, frozen=True):
         key: what no other row of its dataset may have; None where rows of this kind have no id.
         inputs: hashes of the pixels of its inputs.
         system: its system message, "" for none; None where the row has no conversation.
-        reference: how its right answer may be read; None where it is words.
+        references: how its right answer, and where it is seen, may be read.
     """
 
     number: int
@@ -105,4 +105,4 @@ class RowResult(msgspec.Struct, frozen=True):
     key: str | None = None
     inputs: tuple[int, ...] = ()
     system: str | None = None
-    reference: Reference | None = None
+    references: Sequence[Reference] = ()

@@ -25,7 +25,7 @@ from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
-from virc.scoring.references import Reference, reference_of
+from virc.scoring.references import Reference, references_of
 from virc.scoring.score import is_list_text
 
 _OPENED_BY_PATH: Sequence[Holds] = ("solutions", "pairs")
@@ -49,7 +49,7 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         *opened,
         *(msgspec.structs.replace(each, stops=False) for each in _warnings(row.record, record, found, shown, rules)),
     ]
-    reference, unmatched = reference_in(record) if rules.holds == "problems" else (None, [])
+    references, unmatched = references_in(record) if rules.holds == "problems" else ((), [])
     faults += unmatched
     inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
@@ -62,19 +62,19 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         key,
         tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
         system_of(record) if record.messages else None,
-        reference,
+        references,
     )
 
 
-def reference_in(record: Record) -> tuple[Reference | None, list[Fault]]:
-    """How the right answer of a problem may be read, and the fault of one that no answer can match."""
+def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
+    """How the right answer of a problem, and where it is seen, may be read, and the faults of what nothing matches."""
 
     def size() -> Size | None:
         return decoded(record.images[0]).size if record.images else None
 
-    found = reference_of({**record.extra, "answer": record.answer}, size)
-    stops = found and found.flaw and found.kind != "choice"  # which is a fault of its own
-    return found, [Fault("reference", found.flaw)] if found and stops else []
+    found = references_of({**record.extra, "answer": record.answer}, size)
+    wrong = [each for each in found if each.flaw and each.kind != "choice"]  # which is a fault of its own
+    return found, [Fault("reference", each.flaw, stops=each.kind != "looks") for each in wrong]
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:

@@ -340,7 +340,7 @@ class _Run:
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
             found.add(row, faults)
             dataset.add(result, faults)
-            references.add(row.number, result.reference)
+            references.add(row.number, result.references)
             dataset.add_ignored(row.ignored)
             dataset.unread_columns = dict(Counter(dataset.unread_columns) + Counter(row.unread.keys()))
             if isinstance(row.fault, UnreadError):
@@ -351,7 +351,10 @@ class _Run:
                 self.number = row.number
                 yield row.record
         of_file = [] if dataset.stops or not dataset.rows else list(_no_protocol(source, rules, found))
-        of_file += [Fault("convention", f"{each.message}: {each.hint}") for each in references.conventions().values()]
+        of_file += [
+            Fault("convention", f"{each.message}: {each.hint}", stops=kind != "looks")
+            for kind, each in references.conventions().items()
+        ]
         dataset.add_faults(of_file)
         self._tell(dataset, None, of_file)
 

@@ -8,7 +8,6 @@ import msgspec
 from virc.core.errors import ConfigError, DataError
 from virc.core.json_stream import one_line
 from virc.data.convert.recode import CUTS, DIGITS, errors_of, files_of, finished, session_of
-from virc.data.rows.laid_out import check_box
 from virc.data.rows.record import Record, answers_of, not_offered
 from virc.families.registry import taught
 from virc.models import registry as models
@@ -24,6 +23,7 @@ from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Rejected, Reply, Session
 from virc.reasoning.writing import written
 from virc.scoring.boxes import Box, boxes_of_row
+from virc.scoring.references import references_of
 from virc.systems import registry as systems
 from virc.systems.registry import System
 
@@ -78,7 +78,8 @@ def answered(record: Record, question: str, to: Learner) -> Record:
     boxes, answers = boxes_of_row(record.extra) or [], answers_of(record)
     if not (answers or boxes):
         raise DataError("it has no answer")
-    if sentence := not_offered(record):
+    references = references_of({**record.extra, "answer": record.answer}, lambda: files_of(record)[0])
+    if sentence := not_offered(record) or next((each.flaw for each in references if each.kind != "looks"), ""):
         raise DataError(sentence)
     written_boxes = [_box(box, files_of(record)[0], session) for box in boxes]
     tool = next((name for name in CUTS if name in to.protocol.tools), None)
@@ -93,7 +94,6 @@ def answered(record: Record, question: str, to: Learner) -> Record:
 
 def _box(box: Box, size: Size, session: Session) -> list[float]:
     """A box in px of the first image's file of (width, height) px as its model writes it, to hold all of it."""
-    check_box(box, size, size)
     target = session.protocol
     sides = sides_of(session.images[0].size, target.coordinates, size)
     parts = (min(max(at / side, 0), 1) * unit for at, side, unit in zip(box, size * 2, sides * 2, strict=True))

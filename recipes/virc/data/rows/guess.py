@@ -97,6 +97,7 @@ def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str]
     """What the layout leaves unread of the rows, and why it does not fit them."""
     lost: dict[str, str] = {}
     named = PASSED | layout.read()
+    layout = msgspec.structs.replace(layout, objects=None)  # where a box is wrong, that row is
     for number, row in enumerate(rows, 1):
         try:
             record = record_of(row, layout, folder, None)

@@ -332,6 +332,10 @@ def _box_text(box: Any, index: Any, kind: Any, images: Sequence[Picture], layout
         raise DataError(f"one of its boxes is neither 2 nor 4 numbers: {plain(str(box), 80)}")
     if not (type(index) is int and 0 <= index < len(images)):
         raise DataError(f"one of its boxes is of image {plain(str(index), 20)}, and it has {len(images)} images")
+    if kind not in (None, "real", "norm1"):
+        raise DataError(f"its bbox_type is {plain(str(kind), 20)}, neither real (pixels) nor norm1")
+    if kind != "norm1" and max(box) <= 1 and (len(box) == 4 or any(each % 1 for each in box)):
+        raise DataError(f"its box {plain(str(box), 80)} is in shares of the sides; write `bbox_type: norm1`")
     original = _of_file(images[index])
     units = sides_of(smart_resize(*original, QWEN2), layout.coordinates or "original", original)
     box = [each * original[at % 2] if kind == "norm1" else each for at, each in enumerate(box)]

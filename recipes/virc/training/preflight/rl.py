@@ -21,7 +21,7 @@ from virc.core.text import clause, did_you_mean
 from virc.data.check import plain as plain_rows
 from virc.data.check.images import decoded
 from virc.data.check.result import Fault, Rules
-from virc.data.check.row import check_conversation, check_row, check_without_images, reference_in, unread
+from virc.data.check.row import check_conversation, check_row, check_without_images, references_in, unread
 from virc.data.check.survey import Survey, survey
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices, sought
 from virc.data.formats import prompts, rl
@@ -255,7 +255,7 @@ def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) 
         return
     yield from check_without_images(row, "prompts", part.speaker_of(record).protocol)
     if part.source.holds == "problems":
-        yield from reference_in(record)[1]
+        yield from references_in(record)[1]
     if record.id is not None:
         seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
     if record.extra.get(SOURCE) is not None:
