@@ -198,7 +198,7 @@ def test_a_run_on_ray_goes_on_where_it_is_said(tmp_path: Path) -> None:
     write_json(run.folder / "run.json", here)
     jobs.move(run, "http://new:8265")
     assert runs.info(run) == here
-    assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None) == Plan(ENGINE, {})
+    assert jobs.placed(Plan(ENGINE, {}), run, here, 1, place, None).step.argv == ENGINE.argv
 
 
 def _place(run: Run) -> Place:

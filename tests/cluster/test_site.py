@@ -1,6 +1,7 @@
 """The site file: every key, what is wrong in it, and times as people write them."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 import slurm_cases
 
 from virc.cluster import site as sites
+from virc.cluster.check import check_need
 from virc.cluster.site import Site, seconds
 from virc.core.errors import ConfigError, SetupError
 
@@ -183,3 +185,45 @@ def test_paths_that_the_nodes_do_not_see_are_refused(tmp_path: Path) -> None:
         with pytest.raises(SetupError, match="the nodes do not see the data"):
             sites.check_paths({"the workspace": shared, "the data": path}, site)
     assert "shared:" in (sites.check_paths({"the data": local}, Site()) or "")
+
+
+@pytest.mark.parametrize(
+    ("keys", "stage", "needs", "said"),
+    [
+        ("{}", {}, (60.0, None), None),
+        ("gres: gpu:4", {}, (0, None), "gres 'gpu:4' asks for 4 GPUs a node, and the stage needs 8"),
+        ("gres: gpu", {}, (0, None), "gres 'gpu' asks for 1 GPU a node"),
+        ("gres: gpu:a100:2", {}, (0, None), "2 GPUs a node"),
+        ("gres: gpu:a100", {}, (0, None), "1 GPU a node"),
+        ("gres: 'gpu:h100:4(S:0-1),lscratch:900'", {}, (0, None), "4 GPUs a node"),
+        ("gres: 'gpu:a100:4,gpu:v100:4'", {}, (0, None), None),
+        ("gres: gres/gpu:7", {}, (0, None), "7 GPUs a node"),
+        ("gres: gpu:4", {"devices": 4}, (0, None), None),
+        ("gres: gpu:16", {}, (0, None), None),
+        ("gres: 'gpu:a100:{devices}'", {}, (0, None), None),
+        ("gres: shard:4", {}, (0, None), None),  # how many GPUs that is nobody says
+        ("gres: gpu:4", {"device": "cpu"}, (0, None), None),
+        (
+            "gres: gpu:8\njudge: {model: m, gpus: 4}", {"reward": {"judge": {"endpoint": sites.IN_JOB}}}, (0, None),
+            "the stage needs 12",
+        ),
+        ("memory: 32G", {}, (61.2, None), "memory '32G' is less than the 62G that the stage needs a node"),
+        ("memory: 65536", {}, (64.5, None), "memory '65536' is less"),
+        ("memory: 65536", {}, (63.5, None), None),
+        ("memory: 1tb", {}, (900, None), None),
+        ("memory: 900000K", {}, (1, None), "memory '900000K' is less"),
+        ("memory: 0", {}, (900, None), None),  # all of the node's
+        ("time: 1:00:00", {}, (0, 7200.0), "time '1:00:00' is too short: the stage needs at least 2 h 0 min"),
+        ("time: 4 minutes", {}, (0, 179.0), None),
+        ("time: 4 minutes", {}, (0, 181.0), "time '00:04:00' is too short"),
+        ("time: UNLIMITED", {}, (0, 1e9), None),
+        ("time: 1:00:00", {}, (0, None), None),
+    ],
+)  # fmt: skip
+def test_a_site_gives_what_the_stage_needs(
+    tmp_path: Path, keys: str, stage: dict[str, object], needs: tuple[float, float | None], said: str | None
+) -> None:
+    given = _sites(tmp_path / "site.yaml", keys)
+    with pytest.raises(SetupError) if said else nullcontext() as refused:
+        check_need(given, "site.yaml", {"device": "cuda", "devices": 8, "nodes": 1, **stage}, *needs)
+    assert said is None or (said in refused.value.message and refused.value.message.startswith("site.yaml: "))

@@ -19,6 +19,7 @@ from virc.cluster.site import Site
 from virc.core.errors import EngineError
 from virc.core.plan import Step
 from virc.core.processes import in_job
+from virc.envs.hardware import VISIBLE
 from virc.runs.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,6 +89,20 @@ def test_a_node_runs_arguments_and_variables_as_they_are(argument: str, value: s
         ["bash"], input=f"{head}\n{shown}", env={"GONE": "here", "LC_ALL": "C.UTF-8"}, capture_output=True, text=True
     )
     assert done.stdout.split("\0")[:-1] == [sys.executable, argument, value, "unset"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "taken"),
+    [
+        ("0,1", None, "0,1"), ("2,3", None, "2,3"), ("0,1", "4,5,6", "4,5"), ("2,0", "4,5,6", "6,4"),
+        ("1", "GPU-a,GPU-b", "GPU-b"), ("0", "MIG-a", "MIG-a"), ("-1", "4,5", "-1"), ("-1,-1", "4", "-1,-1"),
+    ],
+)  # fmt: skip
+def test_numbers_of_gpus_are_of_those_that_the_job_was_given(wanted: str, given: str | None, taken: str) -> None:
+    head = slurm.node_script(Step(("x",), "x", {VISIBLE: wanted})).split("\n\n")[0]
+    env = {} if given is None else {VISIBLE: given}
+    shown = subprocess.run(["bash"], input=f"{head}\nprintenv {VISIBLE}", env=env, capture_output=True, text=True)
+    assert shown.stdout.strip() == taken
 
 
 @pytest.mark.parametrize("printed", ["1234\n", "1234;main\n", "sbatch: a word of the site\n1234\n"])

@@ -100,12 +100,14 @@ def test_how_a_run_ended_is_in_the_verdict(
     assert not cause or f"1. {cause}" in done.out or cause in done.out
 
 
-def test_a_loss_that_is_no_number_is_divergence(workspace: Path) -> None:
-    run = make(workspace, "a", settings=msgspec.to_builtins(CONFIGS["sft"]), origins={})
+@pytest.mark.parametrize(("rate", "answer"), [(5e-6, "5e-7"), (2e-2, "0.001"), (1e30, "0.001")])
+def test_a_loss_that_is_no_number_is_divergence(rate: float, answer: str, workspace: Path) -> None:
+    config = msgspec.structs.replace(CONFIGS["sft"], learning_rate=rate)
+    run = make(workspace, "a", settings=msgspec.to_builtins(config), origins={})
     add(run, Metric(step=1, loss=1.0, learning_rate=1e-5), Metric(step=2, learning_rate=1e-5))
     found = diagnose(run)
     assert list(found.signs) == ["diverged"]
-    assert found.causes[0].answer == "--set learning_rate=5e-7"
+    assert found.causes[0].answer == f"--set learning_rate={answer}"
 
 
 def test_each_sign_has_causes_and_each_setting_exists() -> None:

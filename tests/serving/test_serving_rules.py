@@ -67,7 +67,9 @@ def machine(*free: int) -> Machine:
     [
         ((80, 80), (), True),
         ((80, 20), (), False),  # each of two gets half of it
-        ((80, 20, 80), (), True),
+        ((80, 20, 80), (), False),  # vLLM takes the first ones
+        ((80, 80, 20), (), True),
+        ((80, 80), (0, 0), False),
         ((80, 20, 80), (0, 2), True),
         ((80, 20, 80), (0, 1), False),
         ((80,), (), False),
@@ -79,6 +81,12 @@ def test_weights_have_to_fit_the_fullest_gpu_that_is_needed(
     config = Config(device="cuda", tensor_parallel_size=2, gpus=gpus or None, gpu_memory_utilization=0.9)
     with nullcontext() if fits else pytest.raises(SetupError):
         refuse_unfit(config, "large", 100.0, machine(*free))
+
+
+def test_other_gpus_that_are_large_enough_are_named() -> None:
+    with pytest.raises(SetupError) as refused:
+        refuse_unfit(Config(device="cuda", tensor_parallel_size=2), "large", 100.0, machine(20, 80, 30, 80))
+    assert refused.value.hint == "--gpus 1,3"
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "0.0.0.0", "[::]", "example.org"])

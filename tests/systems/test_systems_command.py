@@ -83,9 +83,12 @@ def test_show_names_the_pipeline_of_a_system() -> None:
     assert f"\npipeline     {zoo.FOLDER}/visrl/pipeline.py\n" in both
 
 
+SETTINGS = "base: tiny-base, data: d/t, learning_rate: 1e-3, train_batch_size: 1, devices: 1, zero: 0"
+
+
 def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
-    stage = "{kind: sft, settings: {base: tiny-base, data: d/t, learning_rate: 1e-3}, notes: [of the stage]}"
+    stage = f"{{kind: sft, settings: {{{SETTINGS}}}, notes: [of the stage]}}"
     file.write_text(f"name: x\nnotes: [of the system]\nstages: {{one: {stage}}}\n")
     assert "note: of the system\n" in virc("systems", "show", file).out
     assert virc("systems", "show", file, "--json").json["notes"] == ["of the system"]
@@ -99,7 +102,7 @@ def test_notes_of_a_system_are_shown_with_it_with_its_stages_and_before_a_run(tm
 def test_an_assumption_says_the_value_that_will_be_used(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     assumed = "{key: learning_rate, value: 0.001, why: w, others: o}"
-    stage = "{kind: sft, settings: {base: tiny-base, data: d/t, learning_rate: 1e-3}}"
+    stage = f"{{kind: sft, settings: {{{SETTINGS}}}}}"
     file.write_text(f"name: x\nassumed: [{assumed}]\nstages: {{one: {stage}}}\n")
     said, changed = (f"assumed: learning_rate 0.001{here}: w; as plausible: o" for here in ("", ", here 0.002"))
     number = "1 assumption, where nothing was published"

@@ -139,7 +139,7 @@ GPU = Gpu("NVIDIA A100-SXM4-80GB", 80.0, 80.0, "570")
 def lacking(config: Config, here: Machine, device: float = 40, host: float = 50, disk: float = 60) -> list[str]:
     terms = (Term("weights", device, "x"),)
     needed = Estimate(terms, device, terms, host, terms, disk, None, None, None)
-    kinds = {"GPU": "gpus", "a device": "device", "of main memory": "memory", "of disk": "disk"}
+    kinds = {"a device": "device", "GPU": "gpus", "of main memory": "memory", "of disk": "disk"}
     clauses = [each.clause for each in fits.lacking(needed, config, here, free=True)]
     return [next(kind for words, kind in kinds.items() if words in clause) for clause in clauses]
 
@@ -153,10 +153,12 @@ def lacking(config: Config, here: Machine, device: float = 40, host: float = 50,
         ({}, [GPU], {"disk_gib": 59}, ["disk"]),
         ({}, [msgspec.structs.replace(GPU, free_gib=39)], {}, ["device"]),
         ({}, [msgspec.structs.replace(GPU, gib=39)], {}, []),
-        ({}, [msgspec.structs.replace(GPU, free_gib=39), GPU], {}, []),  # the roomiest is taken
+        ({}, [msgspec.structs.replace(GPU, free_gib=39), GPU], {}, ["device"]),  # torch takes the first
+        ({}, [GPU, msgspec.structs.replace(GPU, free_gib=39)], {}, []),
+        ({"gpus": (1,)}, [msgspec.structs.replace(GPU, free_gib=39), GPU], {}, []),
         ({"devices": 2}, [GPU], {}, ["gpus"]),
         ({"devices": 2}, [msgspec.structs.replace(GPU, free_gib=39), GPU], {}, ["device"]),  # the smallest decides
-        ({"devices": 2}, [msgspec.structs.replace(GPU, free_gib=39), GPU, GPU], {}, []),
+        ({"devices": 2}, [msgspec.structs.replace(GPU, free_gib=39), GPU, GPU], {}, ["device"]),
         ({"device": "cpu"}, [], {"free_gib": 49}, ["memory"]),
         ({"device": "cpu"}, [], {}, []),
     ],

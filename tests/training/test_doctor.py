@@ -54,7 +54,7 @@ def test_a_24_gb_gpu_trains_adapters_and_no_whole_model(stage: str) -> None:
     assert {("3b", "lora", "1x24g"), ("7b", "lora", "1x24g")} <= fitting
     assert all("lora" in names for names in fitting)
     why = str(found["3b", "1x24g"].why)
-    assert re.fullmatch(r"needs 5\d\.\d GiB a device, the largest here has 24\.0 GiB", why)
+    assert re.fullmatch(r"needs 5\d\.\d GiB a device, GPU 0 has 24\.0 GiB", why)
     assert found["3b", "1x24g"].helps == "add lora"
     assert found["7b", "8x80g"].why == "needs 8 GPUs, here 1"
 
@@ -70,6 +70,8 @@ def test_the_published_node_trains_as_published() -> None:
     found = judged(machine(*[LARGE] * 8))
     assert found["7b", "8x80g"].fits
     assert not judged(machine(*[LARGE] * 7, SMALL))["7b", "8x80g"].fits
+    smaller = judged(machine(SMALL, *[LARGE] * 8))["7b", "8x80g"]
+    assert (smaller.fits, smaller.helps) == (False, "--set gpus=[1,2,3,4,5,6,7,8]")  # torch takes the first ones
 
 
 def test_main_memory_and_disk_count_too() -> None:
@@ -94,7 +96,7 @@ def test_what_does_not_fit_is_refused_with_its_largest_parts_and_a_way_out() -> 
     with pytest.raises(SetupError) as refused:
         fits.refuse_unfit(*needed("3b", "1x24g"), machine(SMALL))
     said = (
-        r"this stage needs 5\d\.\d GiB a device, the largest here has 23\.5 GiB free; "
+        r"this stage needs 5\d\.\d GiB a device, GPU 0 has 23\.5 GiB free; "
         r"most of it: Adam moments 23\.0 GiB and trained weights 11\.5 GiB"
     )
     assert re.fullmatch(said, refused.value.message)
@@ -211,7 +213,7 @@ def test_json_is_one_object_with_the_same_keys_on_failure(plain: Path) -> None:
 
 def test_a_gpu_of_this_machine_is_seen(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = plain / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 'NVIDIA GeForce RTX 4090, 24564, 24100, 570.86'\n")
+    program.write_text("#!/bin/sh\necho 'NVIDIA GeForce RTX 4090, 24564, 24100, 570.86, GPU-1, [N/A]'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{plain}{os.pathsep}/usr/bin{os.pathsep}/bin")
     done = virc("doctor", "--stage", "practice")
@@ -243,7 +245,7 @@ def test_rl_does_not_fit_24_gb_and_that_is_said() -> None:
     found = judged(machine(SMALL, memory=128), "rl")
     assert not any(each.fits for names, each in found.items() if "cpu" not in names)
     why = str(found["3b", "lora", "1x24g"].why)
-    assert re.fullmatch(r"needs \d\d\.\d GiB a device, the largest here has 24\.0 GiB", why)
+    assert re.fullmatch(r"needs \d\d\.\d GiB a device, GPU 0 has 24\.0 GiB", why)
 
 
 def test_rl_on_one_80_gb_gpu_wants_an_adapter_for_7b() -> None:

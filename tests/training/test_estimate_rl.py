@@ -1,5 +1,6 @@
 """The estimate of a stage of RL, held against sums made by hand; and the GPUs of policy and judge together."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -240,8 +241,13 @@ def test_gpus_that_are_named_must_be_there_and_be_large_enough() -> None:
     config = settings(devices=1, gpus=[1], lora={"rank": 8}, tensor_parallel=1)
     needed = estimate(config, base(), 8192)
     fits.refuse_unfit(needed, config, machine(busy, LARGE))
-    with pytest.raises(SetupError, match=r"a device, that has 1\.0 GiB free"):
+    with pytest.raises(SetupError, match=r"a device, GPU 1 has 1\.0 GiB free"):
         fits.refuse_unfit(needed, config, machine(LARGE, busy))
+    for first, others in ((busy, "--set gpus=[1]"), (LARGE, None)):
+        unnamed, here = msgspec.structs.replace(config, gpus=None), machine(first, LARGE, busy)
+        with pytest.raises(SetupError, match=r"GPU 0 has 1\.0 GiB free") if others else nullcontext() as refused:
+            fits.refuse_unfit(needed, unnamed, here)
+        assert others is None or refused.value.hint == others
 
 
 def test_every_way_out_that_can_be_typed_makes_the_estimate_smaller() -> None:

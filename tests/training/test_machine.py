@@ -10,7 +10,19 @@ from virc.core.errors import EngineError, SetupError
 from virc.envs import hardware as machine
 from virc.envs.hardware import GIB, Gpu
 
-LINES = "NVIDIA H200, 143771, 143161, 570.86.15\nNVIDIA GeForce RTX 4090, 24564, 1024, 550.54\n"
+LINES = (
+    "NVIDIA H200, 143771, 143161, 570.86.15, GPU-aa1, Disabled\n"
+    "NVIDIA GeForce RTX 4090, 24564, 1024, 550.54, GPU-ab2, [N/A]\n"
+    "NVIDIA A100-SXM4-40GB, 40960, 40000, 550.54, GPU-c3, Disabled\n"
+)
+SLICED = LINES.replace("40960, 40000, 550.54, GPU-c3, Disabled", "40960, [N/A], 550.54, GPU-c3, Enabled")
+LISTED = """GPU 0: NVIDIA H200 (UUID: GPU-aa1)
+GPU 1: NVIDIA GeForce RTX 4090 (UUID: GPU-ab2)
+GPU 2: NVIDIA A100-SXM4-40GB (UUID: GPU-c3)
+  MIG 3g.20gb     Device  0: (UUID: MIG-e1)
+  MIG 1c.1g.5gb+me Device  1: (UUID: MIG-e2)
+"""
+H200, RTX, A100 = "NVIDIA H200", "NVIDIA GeForce RTX 4090", "NVIDIA A100-SXM4-40GB"
 INFO = "MemTotal:       16777216 kB\nMemFree:  1000 kB\nMemAvailable:    8388608 kB\n"
 
 
@@ -35,13 +47,89 @@ def test_gpus_are_read_from_the_drivers_own_program(tmp_path: Path, monkeypatch:
     answering(tmp_path, monkeypatch, f'echo "$@" > {said}; printf "{LINES}"')
     found = machine.find(tmp_path)
     assert [(gpu.name, gpu.driver) for gpu in found.gpus] == [
-        ("NVIDIA H200", "570.86.15"), ("NVIDIA GeForce RTX 4090", "550.54"),
+        (H200, "570.86.15"), (RTX, "550.54"), (A100, "550.54"),
     ]  # fmt: skip
     assert found.gpus[1].gib == pytest.approx(23.99, abs=0.01)
     assert found.gpus[1].free_gib == 1.0
     assert found.trouble is None
     asked = said.read_text().split()
-    assert asked == ["--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits"]
+    fields = "name,memory.total,memory.free,driver_version,uuid,mig.mode.current"
+    assert asked == [f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        (None, [H200, RTX, A100]), ("0,1,2", [H200, RTX, A100]), ("2,0", [A100, H200]), ("1", [RTX]),
+        (" 1, 2 ", [RTX, A100]),
+        ("", []), (",", []), (" ", []), ("-1", []), ("-1,0", []), ("NoDevFiles", []), ("none", []), ("all", []),
+        ("0,-1,1", [H200]), ("0,3,1", [H200]), ("3", []), ("0,,1", [H200]), ("0,x,1", [H200]), ("1;2", [RTX]),
+        ("+1", [RTX]), ("01", [RTX]), ("2gpu,1ampere", [A100, RTX]), ("0x1", [H200]), ("99999999999999999999", []),
+        ("0,0", []), ("0,1,0", []), ("0,00", []), ("0,3,0", [H200]),
+        ("GPU-aa1", [H200]), ("GPU-ab", [RTX]), ("GPU-a", []), ("GPU-", []), ("GPU-c3,GPU-aa", [A100, H200]),
+        ("GPU-c3,GPU-zz,GPU-aa1", [A100]), ("GPU-aa1,1", [H200]), ("1,GPU-aa1", [RTX]), ("GPU-aa1,GPU-aa", []),
+        ("gpu-aa1", []), ("GPU-AA1", []), ("GPU-aa11", []), ("MIG-e1", []),
+    ],
+)  # fmt: skip
+def test_gpus_are_those_that_cuda_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None, shown: list[str]
+) -> None:
+    answering(tmp_path, monkeypatch, f'printf "{LINES}"')
+    found = machine.find(tmp_path, {} if named is None else {"CUDA_VISIBLE_DEVICES": named})
+    assert [gpu.name for gpu in found.gpus] == shown
+    hidden = len(shown) < 3
+    assert found.trouble == (
+        f"CUDA_VISIBLE_DEVICES={named} shows {len(shown) or 'none'} of the 3 GPUs here" if hidden else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        (None, [("MIG 3g.20gb", 19.0)]), ("MIG-e1", [("MIG 3g.20gb", 19.0)]), ("MIG-e2", [("MIG 1c.1g.5gb+me", 4.75)]),
+        ("MIG-e2,MIG-e1", [("MIG 1c.1g.5gb+me", 4.75)]), ("MIG-e", []), ("MIG-e3", []), ("2", [("MIG 3g.20gb", 19.0)]),
+        ("GPU-c3", [("MIG 3g.20gb", 19.0)]), ("1", [("", 23.99)]), ("1,2", [("MIG 3g.20gb", 19.0)]), ("3", []),
+    ],
+)  # fmt: skip
+def test_a_slice_is_shown_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None, shown: list[tuple[str, float]]
+) -> None:
+    answering(tmp_path, monkeypatch, f'[ "$1" = -L ] && printf "{LISTED}" || printf "{SLICED}"')
+    found = machine.find(tmp_path, {} if named is None else {"CUDA_VISIBLE_DEVICES": named})
+    assert [(gpu.name.partition(A100)[2].strip(), round(gpu.gib, 2)) for gpu in found.gpus] == shown
+
+
+@pytest.mark.parametrize(
+    ("order", "first"), [(None, RTX), ("PCI_BUS_ID", RTX), ("FASTEST_FIRST", H200), ("fastest_first", RTX)]
+)
+def test_numbers_follow_the_order_that_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str | None, first: str
+) -> None:
+    h200, rtx, _ = LINES.splitlines()
+    told = f"case $1 in *compute_cap*) printf '{rtx}, 8.9\\n{h200}, 9.0\\n';; *) printf '{rtx}\\n{h200}\\n';; esac"
+    answering(tmp_path, monkeypatch, told)
+    env = {"CUDA_VISIBLE_DEVICES": "0"} | ({"CUDA_DEVICE_ORDER": order} if order else {})
+    assert [gpu.name for gpu in machine.find(tmp_path, env).gpus] == [first]
+
+
+@pytest.mark.parametrize(
+    ("variables", "shell", "given"),
+    [
+        ({}, {}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
+        ({}, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}, {"CUDA_DEVICE_ORDER": "FASTEST_FIRST"}),
+        ({}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, {}, {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "0,1"}),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_VISIBLE_DEVICES": "5"}),
+        ({"CUDA_VISIBLE_DEVICES": "1,0"}, {"CUDA_VISIBLE_DEVICES": "GPU-x,b"}, {"CUDA_VISIBLE_DEVICES": "b,GPU-x"}),
+        ({"CUDA_VISIBLE_DEVICES": "0,2"}, {"CUDA_VISIBLE_DEVICES": "4,5"}, {"CUDA_VISIBLE_DEVICES": "4,-1"}),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "-1"}),
+        ({"CUDA_VISIBLE_DEVICES": "-1,-1"}, {"CUDA_VISIBLE_DEVICES": "4"}, {"CUDA_VISIBLE_DEVICES": "-1,-1"}),
+    ],
+)  # fmt: skip
+def test_a_process_gets_the_gpus_that_are_counted(
+    variables: dict[str, str], shell: dict[str, str], given: dict[str, str]
+) -> None:
+    assert given.items() <= machine.pinned(variables, shell).items()
 
 
 @pytest.mark.parametrize("script", ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'"])
@@ -57,7 +145,9 @@ def test_without_the_program_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_gpu_whose_name_holds_a_comma_is_one_gpu() -> None:
-    assert machine.read_gpus("Model A, rev 2, 2048, 1024, 1.0\n") == (Gpu("Model A, rev 2", 2.0, 1.0, "1.0"),)
+    assert machine.read_gpus("Model A, rev 2, 2048, 1024, 1.0, U, no\n") == (
+        Gpu("Model A, rev 2", 2.0, 1.0, "1.0", "U"),
+    )
 
 
 def test_a_loaded_driver_that_does_not_answer_is_said(tmp_path: Path) -> None:

@@ -116,6 +116,8 @@ def test_on_ray_the_same_command_is_a_job(workspace: Path) -> None:
     here = planned("--stage", "rl", "--with", "rules", "--name", "far")
     assert entry[entry.index("--") + 1 :] == here["command"]
     variables = job["runtime_env"]["env_vars"]
+    ordered = here["environment"].pop("CUDA_DEVICE_ORDER")  # the nodes have their own order
+    assert (ordered, "CUDA_DEVICE_ORDER" in variables) == ("PCI_BUS_ID", False)
     assert {name: value for name, value in here["environment"].items() if value}.items() <= variables.items()
     assert job["runtime_env"]["py_executable"] == here["command"][0]
     assert said["gpus"]["here"] is None  # those of the cluster are not known here

@@ -1,16 +1,20 @@
-"""What Slurm on this machine says of a site file, before a run is begun with it; nothing is submitted."""
+"""What Slurm on this machine, and the stage's needs, say of a site file before a run is begun; nothing is submitted."""
 
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 
-from virc.cluster.site import Site, seconds
+from virc.cluster.site import Site, notice, seconds
+from virc.cluster.slurm import devices_of_node
 from virc.core import processes
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.plan import Step
-from virc.core.text import did_you_mean
+from virc.core.text import did_you_mean, duration
 
 PATIENCE = 5.0
 """Seconds that Slurm gets to answer."""
@@ -86,6 +90,46 @@ def check_site(site: Site, file: str) -> str | None:
             sentence = f"{file}: time {site.time!r} is above the limit of the partition {each.name}, {each.limit}"
             raise ConfigError(sentence, f"time: {each.limit}")
     return None
+
+
+def check_need(
+    site: Site, file: str, settings: Mapping[str, Any], host_gib: float = 0.0, soonest: float | None = None
+) -> None:
+    """Refuse a job whose node would have too few GPUs or too little memory, or whose time ends before it can save.
+
+    Args:
+        file: what errors call the site file.
+        settings: of the stage.
+        host_gib: main memory that it needs of a node.
+        soonest: seconds after which it can have saved at the earliest; None: not known.
+
+    Raises:
+        SetupError: the site gives less than the stage needs.
+    """
+    needed, given = devices_of_node(settings, site), _gpus_of(site.gres)
+    if settings["device"] == "cuda" and given is not None and given < needed:
+        short = f"gres {site.gres!r} asks for {given} GPU{'s' * (given > 1)} a node, and the stage needs {needed}"
+        raise SetupError(f"{file}: {short}", "gres: gpu:{devices}, with the type between where it has one")
+    size = re.fullmatch(r"(\d+)([kmgt]?)b?", (site.memory or "0").lower())
+    gib = int(size[1]) * 1024.0 ** ("kmgt".index(size[2] or "m") - 2) if size else 0.0
+    if 0 < gib < host_gib:  # 0 is all of a node's
+        least = f"{math.ceil(host_gib)}G"
+        raise SetupError(
+            f"{file}: memory {site.memory!r} is less than the {least} that the stage needs a node", f"memory: {least}"
+        )
+    limit = seconds(site.time) if site.time else None
+    if limit is not None and soonest is not None and soonest > limit - notice(site):
+        takes = f"the stage needs at least {duration(soonest)} and time to save before its first checkpoint"
+        raise SetupError(f"{file}: time {site.time!r} is too short: {takes}", "a longer time, or a smaller save_steps")
+
+
+def _gpus_of(gres: str) -> int | None:
+    """How many GPUs a node gets; None where that is not known."""
+    parts = [part.partition("(")[0].removeprefix("gres/").removeprefix("gres:").split(":") for part in gres.split(",")]
+    counts = [part[-1] if len(part) > 1 and part[-1][:1].isdigit() else "1" for part in parts if part[0] == "gpu"]
+    if "{devices}" in gres or not counts or not all(map(str.isdecimal, counts)):
+        return None
+    return sum(map(int, counts))
 
 
 def check_script(script: str, file: str) -> str | None:

@@ -19,6 +19,7 @@ from virc.core.events import Reporter
 from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
 from virc.core.retry import retried
+from virc.envs import hardware
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
@@ -68,6 +69,11 @@ def launcher_of(target: Target | None) -> str:
 def site_file(site: Path | None) -> str:
     """The site file of a run that is begun: the named one, else that of this user."""
     return str((site or site_path(os.environ)).absolute())
+
+
+def here(plan: Plan) -> Plan:
+    """The plan of processes on this machine alone, on the GPUs that are counted."""
+    return msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env=hardware.pinned(plan.step.env)))
 
 
 def preview(
@@ -125,7 +131,7 @@ def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str
     `job` is the id of the Slurm job this process is in. Raises ConfigError if `run.json` does not name its cluster.
     """
     if not job and info.launcher != "ray":
-        return plan
+        return here(plan)
     given = slurm.given_cores(os.environ)  # to the job that this process is in
     target = slurm.fitting(site_of(info), info.settings, given) if job else ray_job.cluster_of(info)
     lines = contents(run.folder / "environment.txt", _MAX_BYTES).decode().splitlines()

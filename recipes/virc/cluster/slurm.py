@@ -18,6 +18,7 @@ from virc.cluster.site import Site, judge_of, notice
 from virc.core.errors import EngineError
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
+from virc.envs.hardware import VISIBLE
 from virc.runs.run import Run
 from virc.systems.kinds import runs_in
 
@@ -78,7 +79,7 @@ def job_script(
 
 def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
     log = str(run.folder / LOGS).replace("%", "%%") + "/slurm-%j.log"
-    gres = site.gres.replace("{devices}", str(_devices(settings, site)))
+    gres = site.gres.replace("{devices}", str(devices_of_node(settings, site)))
     values = {
         "job-name": run.name,
         "nodes": settings["nodes"] + _own_node(settings, site),
@@ -101,10 +102,10 @@ def _options(run: Run, settings: Mapping[str, Any], site: Site) -> list[str]:
 def cpus_of_node(settings: Mapping[str, Any], site: Site) -> int:
     """Cores that a job asks of each node, its judge's included."""
     each: int = max(1, settings.get("loaders", _RAY_CORES))
-    return site.cpus or _devices(settings, site) * each
+    return site.cpus or devices_of_node(settings, site) * each
 
 
-def _devices(settings: Mapping[str, Any], site: Site) -> int:
+def devices_of_node(settings: Mapping[str, Any], site: Site) -> int:
     """Devices of a node: the run's, and those of a judge that has no node of its own."""
     devices: int = settings["devices"]
     judge = judge_of(settings, site)
@@ -173,9 +174,7 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
 
 def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1) -> str:
     """What runs on each node: the step's process, and how it is asked to save; and for RL the resources of Ray."""
-    variables = [
-        f"export {name}={shlex.quote(value)}" if value else f"unset {name}" for name, value in step.env.items()
-    ]
+    variables = [_exported(name, value) if value else f"unset {name}" for name, value in step.env.items()]
     always, each = _ASKED_FOR
     of_ray = [f"devices={devices}", f"cores={max(cores, always + each * devices)}"]
     of_kind = of_ray if kind == "rl" else [f"through={'yes' if step.through else 'no'}"]
@@ -183,6 +182,14 @@ def node_script(step: Step, kind: str = "sft", devices: int = 1, cores: int = 1)
     head = ["#!/bin/bash", *variables, f"engine=({shlex.join(step.argv)})", *of_kind, saves_on]
     parts = (_GUARD, _NODES[runs_in(kind).engine])
     return "\n".join(head) + "\n" + "".join(Path(__file__).with_name(part).read_text("utf-8") for part in parts)
+
+
+def _exported(name: str, value: str) -> str:
+    """A variable in the node's shell; numbers of GPUs are of those that Slurm gave to the job."""
+    if name != VISIBLE or value.startswith("-"):
+        return f"export {name}={shlex.quote(value)}"
+    given = ",".join(f"${{given[{number}]-{number}}}" for number in value.split(","))
+    return f'IFS=, read -ra given <<<"${{{name}-}}"; export {name}={given}'
 
 
 def lost(folder: Path) -> list[str]:

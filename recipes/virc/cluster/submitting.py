@@ -108,7 +108,7 @@ def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Repo
 
     Raises:
         ConfigError: the site file is wrong.
-        SetupError: the nodes do not see what the run needs.
+        SetupError: the nodes do not see what the run needs, or have too few GPUs.
     """
     info = runs.info(run)
     file = site.absolute() if site else Path(info.site_file or site_path(os.environ))
@@ -121,6 +121,7 @@ def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Repo
         why = f"{file} is gone" if info.site_file else f"the site file of {run.name} is not known"
         report.warn(f"{why}: the job gets the options that the run was begun with", "--site FILE")
     target = site_of(changed)
+    check.check_need(target, str(file), settings)
     jobs.write(run, run.folder, msgspec.structs.replace(changed, settings=dict(settings)), target, report)
     write_json(run.folder / "run.json", changed)
 

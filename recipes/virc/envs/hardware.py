@@ -3,7 +3,8 @@
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -19,18 +20,29 @@ GIB = 2**30
 _KIB = 2**10
 _UNLIMITED = 2**60  # cgroups write "no limit" as a number near this
 _PATIENCE = 20.0  # seconds: a driver in trouble answers late or never
-_FIELDS = ("name", "memory.total", "memory.free", "driver_version")
+_FIELDS = ("name", "memory.total", "memory.free", "driver_version", "uuid", "mig.mode.current")
+VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 _GROUPS = ("memory", "")  # controllers of version 1 and 2, as /proc/self/cgroup names them
+_SLICE = 0.95  # GiB of a GB in a slice's name: 1g.5gb has 4.75 GiB, 3g.20gb 19.6
+_OF_SLICE = re.compile(r"MIG (\S*?(\d+)gb\S*).*\(UUID: (MIG-[^)]+)\)")
 _LIMITS = {"memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"), "": ("memory.max", "memory.current")}
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """One NVIDIA GPU: its memory, in all and what others have left of it, and the version of its driver."""
+    """One NVIDIA GPU, or a MIG slice of one, of which nobody says how much is free.
+
+    Args:
+        gib, free_gib: its memory, in all and what others have left of it.
+        driver: its version.
+        slices: of MIG, which CUDA sees in its place.
+    """
 
     name: str
     gib: float
     free_gib: float
     driver: str
+    uuid: str = ""
+    slices: tuple["Gpu", ...] = ()
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -40,8 +52,8 @@ class Machine(msgspec.Struct, frozen=True):
         cores: that this process may run on.
         memory_gib, free_gib: main memory, in all and free; where a cgroup limits it, of that.
         disk_gib: free at the path.
-        gpus: those the driver answers for.
-        trouble: why there are no GPUs although a driver is loaded.
+        gpus: those that CUDA shows to a process, in its order.
+        trouble: why GPUs cannot be used that are there, or whose driver is loaded.
     """
 
     cores: int
@@ -52,32 +64,111 @@ class Machine(msgspec.Struct, frozen=True):
     trouble: str | None = None
 
 
-def find(disk: Path) -> Machine:
+def find(disk: Path, env: Mapping[str, str] = os.environ) -> Machine:
     """What this machine has; GPUs that do not answer are none, and `trouble` says so where a driver is loaded.
 
     Args:
         disk: path whose free disk counts.
+        env: its CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER say which GPUs are counted, and in which order.
     """
     failure: VircError | None = None
     gpus: tuple[Gpu, ...] = ()
-    query = ("nvidia-smi", f"--query-gpu={','.join(_FIELDS)}", "--format=csv,noheader,nounits")
+    fields = (*_FIELDS, *("compute_cap",) * (env.get(ORDER) == "FASTEST_FIRST"))
+    query = ("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
     try:
-        gpus = read_gpus(processes.answer(Step(query, "ask for the GPUs"), _PATIENCE))
+        gpus = read_gpus(processes.answer(Step(query, "ask for the GPUs"), _PATIENCE), len(fields))
     except VircError as error:
         failure = error
-    return here(disk, gpus, trouble(failure, gpus))
+    if any(not gpu.gib for gpu in gpus):
+        with suppress(VircError):
+            gpus = with_slices(gpus, processes.answer(Step(("nvidia-smi", "-L"), "ask for slices"), _PATIENCE))
+    shown = visible(gpus, env.get(VISIBLE))
+    if gpus and len(shown) < len(gpus):
+        why = f"{VISIBLE}={env[VISIBLE]}" if VISIBLE in env else "the MIG mode of a GPU"
+        return here(disk, shown, f"{why} shows {len(shown) or 'none'} of the {len(gpus)} GPUs here")
+    return here(disk, shown, trouble(failure, shown))
 
 
-def read_gpus(stdout: str) -> tuple[Gpu, ...]:
-    """The GPUs that such a process printed; lines of another form are left out."""
-    return tuple(gpu for line in stdout.splitlines() if (gpu := _gpu(line)))
+def read_gpus(stdout: str, fields: int = len(_FIELDS)) -> tuple[Gpu, ...]:
+    """The GPUs that such a process printed, the fastest first where it printed how fast they are.
+
+    Lines of another form are left out. The driver's own order of equal GPUs is that of the PCI bus, too.
+    """
+    rows = [[field.strip() for field in line.rsplit(",", fields - 1)] for line in stdout.splitlines()]
+    if fields > len(_FIELDS):
+        rows.sort(key=lambda row: -float(row[-1]) if re.fullmatch(r"\d+\.\d+", row[-1]) else 0.0)
+    return tuple(gpu for row in rows if (gpu := _gpu(row)))
 
 
-def _gpu(line: str) -> Gpu | None:
-    fields = [field.strip() for field in line.rsplit(",", len(_FIELDS) - 1)]  # a name may hold a comma
+def _gpu(fields: list[str]) -> Gpu | None:
+    if fields[5:6] == ["Enabled"]:
+        return Gpu(fields[0], 0.0, 0.0, fields[3], fields[4])
     if len(fields) < len(_FIELDS) or not all(re.fullmatch(r"\d{1,9}", field) for field in fields[1:3]):
         return None
-    return Gpu(fields[0], int(fields[1]) / _KIB, int(fields[2]) / _KIB, fields[3])
+    return Gpu(fields[0], int(fields[1]) / _KIB, int(fields[2]) / _KIB, fields[3], fields[4])
+
+
+def with_slices(gpus: Sequence[Gpu], listed: str) -> tuple[Gpu, ...]:
+    """The GPUs, those in MIG mode with their slices as `nvidia-smi -L` lists them; a slice's name has its size."""
+    found: list[Gpu] = []
+    for gpu in gpus:
+        own = listed.partition(f"(UUID: {gpu.uuid})")[2].partition("\nGPU ")[0]
+        slices = ((name, int(gb) * _SLICE, uuid) for name, gb, uuid in _OF_SLICE.findall(own))
+        made = tuple(Gpu(f"{gpu.name} MIG {name}", gib, gib, gpu.driver, uuid) for name, gib, uuid in slices)
+        found.append(msgspec.structs.replace(gpu, slices=made))
+    return tuple(found)
+
+
+def visible(gpus: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
+    """The GPUs that CUDA shows to a process; a slice is shown alone (NVIDIA's MIG guide, 'CUDA Device Enumeration').
+
+    Args:
+        named: the value of CUDA_VISIBLE_DEVICES; None: it is not set.
+    """
+    slices = [each for gpu in gpus for each in gpu.slices]
+    chosen = list(gpus)
+    if named is not None:
+        chosen = _named([*gpus, *slices], len(gpus), named.split(","))
+    for gpu in chosen:
+        if gpu in slices or gpu.slices:
+            return (gpu.slices or (gpu,))[:1]
+    return tuple(gpu for gpu in chosen if gpu.gib)
+
+
+def _named(known: Sequence[Gpu], numbered: int, words: Sequence[str]) -> list[Gpu]:
+    """Those of a list, up to the first word that names none; none at all where one is named twice, as CUDA reads it.
+
+    Source: CUDA C++ Programming Guide, 'CUDA Environment Variables'; `torch.cuda._parse_visible_devices`.
+    """
+    found: list[Gpu] = []
+    ids = words[0].startswith(("GPU-", "MIG-"))  # numbers and names do not mix
+    for word in words:
+        number = re.match(r"\s*\+?(\d+)", word)
+        if ids:
+            fit = [gpu for gpu in known if word.startswith(("GPU-", "MIG-")) and gpu.uuid.startswith(word)]
+        else:
+            fit = list(known[:numbered][int(number[1]) :][:1]) if number else []
+        if len(fit) != 1:
+            break
+        if fit[0] in found:
+            return []
+        found += fit
+    return found
+
+
+def pinned(variables: Mapping[str, str], env: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Variables of a process here that takes the GPUs that `find` counts.
+
+    Args:
+        variables: of the process; numbers in its CUDA_VISIBLE_DEVICES are of GPUs that the shell shows.
+    """
+    chosen, shown = variables.get(VISIBLE, ""), env.get(VISIBLE)
+    if chosen.startswith("-"):
+        return dict(variables)
+    if chosen and shown is not None:
+        words = dict(enumerate(shown.split(",")))
+        chosen = ",".join(words.get(int(number)) or "-1" for number in chosen.split(","))
+    return {**variables, ORDER: env.get(ORDER) or "PCI_BUS_ID", **({VISIBLE: chosen} if chosen else {})}
 
 
 def trouble(failure: VircError | None, gpus: Sequence[Gpu], driver: Path = DRIVER) -> str | None:

@@ -143,15 +143,19 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
     chosen = config.gpus or range(len(here.gpus))
     if max(chosen, default=-1) >= len(here.gpus):
         return f"needs GPU {max(chosen)}, and the last of this machine is GPU {len(here.gpus) - 1}"
-    free_of_gpus = sorted((here.gpus[number].free_gib for number in chosen), reverse=True)
-    if len(free_of_gpus) < devices:
-        return f"needs {devices} GPUs, and --gpus names {len(free_of_gpus)}"
-    needed, free = size / shards, free_of_gpus[devices - 1] * config.gpu_memory_utilization
+    free_of_gpus = [here.gpus[number].free_gib for number in chosen]
+    if len(set(chosen)) < max(devices, len(chosen)):
+        return f"needs {devices} GPUs, and --gpus names {len(set(chosen))}{', twice' * (len(chosen) >= devices)}"
+    needed, free = size / shards, min(free_of_gpus[:devices]) * config.gpu_memory_utilization
     return f"needs {needed:.1f} GiB, and {free:.1f} GiB of a GPU may be used" if needed > free else None
 
 
 def _what_fits(config: Config, gib: float, here: Machine, others: Mapping[str, Model]) -> str | None:
     """Options with which it fits, else the largest of the others that does."""
+    devices = config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size
+    freest = sorted(range(len(here.gpus)), key=lambda number: here.gpus[number].free_gib)[-devices:]
+    if not _misfit(msgspec.structs.replace(config, gpus=tuple(freest)), gib, here):
+        return f"--gpus {','.join(map(str, sorted(freest)))}"
     if tensor := _least_gpus(config, gib, here):
         return f"--tensor-parallel-size {tensor}"
     sizes = sorted(((model.gib, name) for name, model in others.items() if model.gib), reverse=True)

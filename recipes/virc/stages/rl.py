@@ -7,7 +7,7 @@ from msgspec import Meta, field
 
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
-from virc.stages.sft import Count, Lora, OfRollouts, Part, StageConfig, refused
+from virc.stages.sft import Count, GpuNumbers, Lora, OfRollouts, Part, StageConfig, of_gpus, refused
 from virc.systems.registry import Reward
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -68,7 +68,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         device: where it runs.
         devices: processes a node, one for each GPU.
         nodes: machines.
-        gpus: numbers of the GPUs that are taken on each node; None: the first ones.
+        gpus: numbers of the GPUs that are taken on each node, among those that it shows; None: the first ones.
         judge_gpus: GPUs that the judge takes beside the policy's; they count in what the stage needs.
         save_steps: steps between checkpoints.
         save_total_limit: newest checkpoints to keep beside the best; None: all. The newest two can be resumed from.
@@ -126,7 +126,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     device: Literal["cuda", "cpu"] = "cuda"
     devices: Count = 8
     nodes: Count = 1
-    gpus: tuple[Annotated[int, Meta(ge=0)], ...] | None = None
+    gpus: GpuNumbers | None = None
     judge_gpus: Annotated[int, Meta(ge=0)] = 0
     save_steps: Count = 10
     save_total_limit: Count | None = None
@@ -198,9 +198,7 @@ def _of_devices(config: Config) -> _Faults:
         wrong = f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}"
         most = max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)
         yield "tensor_parallel", wrong, f"tensor_parallel: {most}"
-    if config.gpus is not None and len(set(config.gpus)) != config.devices:
-        wrong = f"gpus names {len(set(config.gpus))} different GPUs, and devices is {config.devices}"
-        yield "gpus", wrong, f"devices: {len(set(config.gpus))}"
+    yield from of_gpus(config)
 
 
 def _of_cpu(config: Config) -> _Faults:
@@ -216,8 +214,6 @@ def _of_cpu(config: Config) -> _Faults:
         yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "tensor_parallel: 1"
     if config.judge_gpus:
         yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
-    if config.gpus is not None:
-        yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
 
 
 def _of_groups(config: Config) -> _Faults:

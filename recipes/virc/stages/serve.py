@@ -21,7 +21,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         tensor_parallel_size, pipeline_parallel_size: devices that share each layer, and that split the layers.
         data_parallel_size: copies of the model.
         gpu_memory_utilization: share of each GPU's memory that vLLM takes.
-        gpus: numbers of the GPUs that it takes; None: the first ones.
+        gpus: numbers of the GPUs that it takes, among those that the shell shows; None: the first ones.
         cache_gib: GiB of main memory for keys and values, on the CPU; by default less for a small model.
         max_model_len: longest conversation in tokens; None: as long as the model takes.
         limit_images: most images of one conversation.

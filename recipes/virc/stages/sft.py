@@ -13,6 +13,7 @@ from virc.core.errors import ConfigError
 Part = Literal["vision", "projector", "language"]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+GpuNumbers = tuple[Annotated[int, Meta(ge=0)], ...]
 Supervised = Literal["loss", "gradient"]
 OfPairs = Literal["loss", "gradient", "pairs", "chosen"]
 OfRollouts = Literal[
@@ -108,6 +109,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         device: where it runs.
         devices: processes a node, one for each GPU.
         nodes: machines.
+        gpus: numbers of the GPUs that are taken on each node, among those that it shows; None: the first ones.
         loaders: processes that read images, for each device.
         save_steps: optimizer steps between checkpoints, or `epoch`.
         save_total_limit: newest checkpoints to keep; None: all. The newest two can be resumed from.
@@ -142,6 +144,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     device: Literal["cuda", "cpu"] = "cuda"
     devices: Count = 8
     nodes: Count = 1
+    gpus: GpuNumbers | None = None
     loaders: Annotated[int, Meta(ge=0)] = 8
     save_steps: Count | Literal["epoch"] = "epoch"
     save_total_limit: Count | None = None
@@ -196,6 +199,17 @@ def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Fault]:
             yield Fault((setting,), error.message, error.hint)
 
 
+def of_gpus(config: Any) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with the GPUs that a stage of any kind names; CUDA shows none where one is named twice."""
+    if config.gpus is None:
+        return
+    if config.device == "cpu":
+        yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
+    elif not len(config.gpus) == (different := len(set(config.gpus))) == config.devices:
+        wrong = f"gpus names {different} different GPUs, and devices is {config.devices}"
+        yield "gpus", wrong + "; each is named once" * (different < len(config.gpus)), f"devices: {different}"
+
+
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
     if config.zero and config.devices * config.nodes == 1 and not config.offload:
         yield "zero", f"zero {config.zero} spreads over devices, and there is only one", "zero: 0"
@@ -210,6 +224,7 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
             yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
         if config.attention == "fa2":
             yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
+    yield from of_gpus(config)
     if config.min_pixels > config.max_pixels:
         wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
         yield "min_pixels", wrong, "min_pixels: 3136"

@@ -8,19 +8,26 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.cluster import jobs, submitting
+from virc.cluster import check, jobs, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
+from virc.cluster.site import Site
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
 from virc.core.processes import in_job
 from virc.envs import hardware
+from virc.models import sizes
 from virc.runs import run as runs
+from virc.runs.checkpoints import FORMATS
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
+from virc.systems.kinds import runs_in
 from virc.training import changes, inputs, job_judge, prepare
 from virc.training.attempt import attempt, hold_notice
+from virc.training.estimate.needs import PEAK, UTILISATION, estimate
+from virc.training.extend import refuse_few_gpus
+from virc.training.prepare import PreparedRun
 from virc.training.request import TrainRequest
 
 Launcher = Literal["local", "slurm", "ray"]
@@ -104,6 +111,8 @@ def train(
         run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
     inside = in_job(os.environ)
     if runs.info(run).launcher != "slurm" or inside:
+        if resume and runs.info(run).launcher == "local":
+            refuse_few_gpus(run)
         _train(run, inside, report)
         return run
     if resume:
@@ -151,6 +160,8 @@ def _begin(
         )
         prepare.check_rows(found, report)
         prepare.check_machine(found, here, begun_by, report)
+        if isinstance(target, Site):
+            _check_site(found, target, jobs.site_file(site))
         cluster = msgspec.to_builtins(target) if target else {}
         file = jobs.site_file(site) if begun_by == "slurm" else None
         info = prepare.write(run, partial, found, begun_by, cluster, file)
@@ -159,6 +170,19 @@ def _begin(
     text = f"{run.name}: {found.result.rows} rows, from {found.base.name}, in {run.folder}"
     report.send(RunEvent("note", text, run=run))
     return run
+
+
+def _check_site(found: PreparedRun, site: Site, file: str) -> None:
+    """Hold a site against what the stage needs, its time against that of the fastest GPUs. Raises SetupError."""
+    config, result, shape = found.resolved.config, found.result, sizes.of_folder(found.base.folder)
+    fastest = max(PEAK, key=lambda name: PEAK[name])
+    needed = estimate(config, shape, result.longest, result.rows, result.total, gpu=fastest)
+    soonest = None
+    if needed.gpu_hours and needed.steps:
+        on_request = FORMATS[runs_in(found.resolved.kind).engine].SAVES_WHEN_ASKED
+        share = (1 if on_request else min(config.save_steps, needed.steps)) / needed.steps
+        soonest = needed.gpu_hours * UTILISATION * share * 3600 / (config.devices * config.nodes)
+    check.check_need(site, file, msgspec.to_builtins(config), needed.host_gib, soonest)
 
 
 def _train(run: Run, job: str | None, report: Reporter) -> None:

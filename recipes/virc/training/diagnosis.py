@@ -14,6 +14,7 @@ from virc.stages.sft import SIGNS
 from virc.training.health import has_tools, known_by_heart, notes, signs, values_of
 
 _MAX_CAUSES = 3
+_HIGHEST_RATE = 1e-3  # no stage of a system in the package learns faster
 _NO_MEASURES = ("step", "attempt", "total", "epoch", "tokens", "tokens_per_second", "seconds", "parts", "terms")
 
 
@@ -148,6 +149,8 @@ def _answer(setting: str, value: object, change: str) -> str | None:
     """What to type; None where the stage has no such setting, or it is so already."""
     if change.startswith("*") and isinstance(value, int | float) and value:
         new = value * float(change[1:])
+        if setting == "learning_rate":
+            new = min(new, _HIGHEST_RATE)
         change = str(max(1, round(new))) if isinstance(value, int) else number(new)
     elif change.startswith("*") or value is None:
         return None

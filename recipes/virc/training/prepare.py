@@ -388,7 +388,8 @@ def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
 def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
     """What the stage needs, counted for its rows."""
     resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
-    gpu = here.gpus[0].name if here.gpus else USUAL
+    first = (resolved.config.gpus or (0,))[0]
+    gpu = here.gpus[first].name if first < len(here.gpus) else USUAL
     return estimate(resolved.config, shape, result.longest, result.rows, result.total, gpu=gpu)
 
 

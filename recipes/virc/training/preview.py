@@ -14,8 +14,10 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from virc.cluster import check as slurm_check
 from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
+from virc.cluster.site import Site
 from virc.core import processes
 from virc.core.errors import SetupError, VircError
 from virc.core.events import Reporter
@@ -120,7 +122,7 @@ def preview(
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
-    plan = msgspec.structs.replace(plan, files={**plan.files, **read})
+    plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **read})
     if target:
         future = Run(place.files.parents[1])
         plan = jobs.preview(plan, future, resolved, place, pinned(environment), target)
@@ -141,7 +143,16 @@ def preview(
     here = None if target else hardware.find(request.workspace)
     shape = _shape(resolved, base)
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
+    with _noted(missing):
+        _check_site(target, site, resolved, needed)
     return Preview(resolved, plan, shape, needed, here, missing, result)
+
+
+def _check_site(target: Target | None, site: Path | None, resolved: Resolved, needed: Estimate | None) -> None:
+    """Hold a site against what the stage needs. Raises SetupError."""
+    if isinstance(target, Site):
+        host_gib = needed.host_gib if needed else 0.0
+        slurm_check.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
 
 
 @contextmanager

@@ -163,6 +163,7 @@ def test_each_device_of_each_node_has_a_process(given: dict[str, Any], spread: l
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
+        ({"gpus": (2, 3), "devices": 2}, {"CUDA_VISIBLE_DEVICES": "2,3"}),
         ({}, {"RECORD_VRAM": "1", "CUDA_VISIBLE_DEVICES": None, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
               "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1", "PYTHONPATH": "/recipes"}),
         ({"device": "cpu", **ALONE}, {"RECORD_VRAM": "", "CUDA_VISIBLE_DEVICES": "-1", "DS_ACCELERATOR": "",

@@ -163,6 +163,11 @@ def command(
     _print(run, no_submit, as_json)
 
 
+def resume(name: str, quiet: bool, verbose: bool, as_json: bool) -> None:
+    """Resume a run by its name, and print what comes of it."""
+    _print(_train({"name": name, "resume": True}, quiet, verbose), False, as_json)
+
+
 def _train(options: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
     """Train, and show how far it is; what is known of the run is in the `--json` object also if it fails."""
     from virc.core.events import Event

@@ -222,6 +222,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         **engines.environment(place.recipes),
         "TOKENIZERS_PARALLELISM": "false",
         "RECORD_VRAM": "1" if config.device == "cuda" else "",
+        **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus))} if config.gpus else {}),
     }
     if config.device == "cpu":
         # A second thread makes a step of a small model ten times slower where other work runs beside it.

@@ -9,6 +9,7 @@ from virc.backends.lora_config import read as read_adapter
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
+from virc.envs import hardware
 from virc.models.registry import Weights
 from virc.reasoning.resize import MAX_PIXELS
 from virc.stages.serve import Config
@@ -44,7 +45,7 @@ def plan(config: Config, place: Place) -> Plan:
     """The process that serves."""
     server = _SERVERS["cpu" if config.device == "cpu" else "cuda"]
     argv = (str(place.python), "-m", _LAUNCHER, server, *options(config, place))
-    step = Step(argv, "serve with vLLM", environment(config, place), is_engine=True)
+    step = Step(argv, "serve with vLLM", hardware.pinned(environment(config, place)), is_engine=True)
     return Plan(step, {str(place.files / PUBLISHED): place.published})
 
 

@@ -104,7 +104,8 @@ def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Mach
         helps = f"--judge-endpoint URL, or {_without_judge(system.overlays)}, leaves out the judge's"
         lack = next(lacking(needed, without, machine), lack)
     if lack and lack.terms:
-        helps = next((f"less with {each}" for each in _cures(lack.terms, config, system.overlays)), None)
+        less = next((f"less with {each}" for each in _cures(lack.terms, config, system.overlays)), None)
+        helps = lack.others or less
     each = f" with {size_text(needed.device_gib)} each" if config.device == "cuda" else ""
     needs = f"{_devices(config)}{each}, {size_text(needed.host_gib)} of main memory"
     return Verdict(overlays, lack is None, needs, lack.clause if lack else None, helps, needed.device_gib)
@@ -136,10 +137,11 @@ def _settings(system: System, overlay: str, stage: str | None = None) -> set[str
 
 
 class Lack(msgspec.Struct, frozen=True):
-    """What a machine has too little of, as a part of a sentence, and what takes the most of it."""
+    """What a machine has too little of, as a part of a sentence, what takes the most of it, and other GPUs to take."""
 
     clause: str
     terms: tuple[Term, ...] = ()
+    others: str | None = None
 
 
 def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = False) -> Iterator[Lack]:
@@ -152,16 +154,19 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
     if few:
         yield few
     elif config.device == "cuda":
-        # The GPUs with the most memory are taken if none are named; the smallest must hold what one device needs.
-        chosen = getattr(config, "gpus", None)
-        taken = [machine.gpus[number] for number in chosen] if chosen else machine.gpus
-        sizes = sorted((gpu.free_gib if free else gpu.gib for gpu in taken), reverse=True)
-        least = sizes[config.devices - 1]
-        if needed.device_gib > least:
-            alone = "that" if chosen else "the largest here"
-            there = f"{alone} has" if config.devices == 1 else "one of those here has"
-            has = f"{there} {size_text(least)}{' free' if free else ''}"
-            yield Lack(f"needs {size_text(needed.device_gib)} a device, {has}", needed.terms)
+        sizes = [gpu.free_gib if free else gpu.gib for gpu in machine.gpus]
+        # torch takes the first ones if none are named; the smallest must hold what one device needs.
+        taken = list(config.gpus or range(config.devices))
+        if needed.device_gib > (least := min(sizes[number] for number in taken)):
+            number = min(taken, key=sizes.__getitem__)
+            has = f"GPU {number} has {size_text(least)}{' free' if free else ''}"
+            others = [at for at, size in enumerate(sizes) if size >= needed.device_gib][: config.devices]
+            other = (
+                f"--set gpus=[{','.join(map(str, others))}]"
+                if len(others) == config.devices and not _of_judge(config)
+                else None
+            )
+            yield Lack(f"needs {size_text(needed.device_gib)} a device, {has}", needed.terms, other)
     memory = machine.free_gib if free else machine.memory_gib
     if needed.host_gib > memory:
         terms = needed.host if config.device == "cuda" else needed.terms
@@ -185,7 +190,7 @@ def _of_judge(config: Config) -> int:
 
 
 def _few_gpus(config: Config, machine: Machine) -> Lack | None:
-    chosen = getattr(config, "gpus", None) or ()
+    chosen = config.gpus or ()
     enough = max(config.devices + _of_judge(config), *(number + 1 for number in chosen), 0)
     if config.device == "cpu" or len(machine.gpus) >= enough:
         return None
@@ -233,7 +238,7 @@ def refuse_unfit(
     if lack is None:
         return
     cures = _cures(lack.terms[:2], config, overlays) or _cures(lack.terms, config, overlays)[:1]
-    hint = " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
+    hint = lack.others or " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
     parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
     raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
 

@@ -201,6 +201,13 @@ def _processes_on_cpu(devices: int, device_gib: float) -> Term:
     return Term("training processes", devices * device_gib, f"{devices} x what one of them needs")
 
 
+def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
+    """How many optimizer steps a stage takes for so many rows."""
+    if isinstance(config, rl.Config):
+        return config.steps or rows // config.train_batch_size * config.epochs
+    return _steps(config, rows)[0] or 0
+
+
 def _steps(config: sft.Config, rows: int | None) -> tuple[int | None, float | None]:
     """Optimizer steps as transformers counts them, and passes over the rows."""
     if rows is None:
@@ -275,7 +282,7 @@ def _of_rl(
         taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), _framework(work)]
         terms = max(learning, taking_over, _sampling(config, work, sampler, state), key=total)
     mean = total_tokens / rows if rows and total_tokens else prompt / 2
-    steps = config.steps or (None if rows is None else rows // config.train_batch_size * config.epochs)
+    steps = config.steps if rows is None else optimizer_steps(config, rows)
     flops = disk = None
     if steps is not None:
         row = mean + config.response_length / 2
