@@ -121,6 +121,39 @@ def test_objects_of_some_rows_alone_fill_theirs(folder: Path) -> None:
     assert (report.rows, report.good, report.faults) == (29, 28, {"row": 1})
 
 
+ALPACA: Row = {"instruction": "<image>What?", "input": "", "output": "Disk", "images": [PICTURE]}
+QUESTION: Row = {"image": PICTURE, "question": "What?", "answer": "Disk"}
+MISSING = {"image_missing": 1}
+ODD: list[tuple[str, Row, Row, dict[str, int]]] = [
+    ("a missing picture", QUESTION, {"image": "gone.png"}, MISSING),
+    ("a missing picture of another column", {"shot": PICTURE, **QUESTION, "image": None}, {"shot": "no.png"}, MISSING),
+    ("a missing picture of a folder", {**QUESTION, "image": "p#.png"}, {"image": "gone.png"}, MISSING),
+    ("a missing picture of a stem", {**QUESTION, "image": "p#"}, {"image": "gone"}, MISSING),
+    ("a missing picture under a dropped folder", {**QUESTION, "image": "x/p/p#.png"}, {"image": "x/p/q.png"}, MISSING),
+    ("a missing picture of alpaca", ALPACA, {"images": ["gone.png"]}, MISSING),
+    ("no pictures of alpaca", ALPACA, {"instruction": "What?", "images": []}, {}),
+    ("no column of pictures of alpaca", ALPACA, {"instruction": "What?", "images": ...}, {}),
+    ("text alone of alpaca", {**ALPACA, "instruction": "What?", "images": []}, {}, {}),
+]
+
+
+@pytest.mark.parametrize(("usual", "odd", "faults"), [case[1:] for case in ODD], ids=[case[0] for case in ODD])
+@pytest.mark.parametrize("at", [0, 3, 25])
+def test_a_row_unlike_the_others_is_judged_alone(
+    folder: Path, usual: Row, odd: Row, faults: dict[str, int], at: int
+) -> None:
+    (folder / "p").mkdir()
+    for side in range(30):
+        Image.new("RGB", (60 + side, 60)).save(folder / "p" / f"p{side}.png")
+    rows = [{**usual} for _ in range(30)]
+    rows[at] |= odd
+    texts = [json.dumps({key: value for key, value in row.items() if value is not ...}) for row in rows]
+    lines = (text.replace("#", str(number)) for number, text in enumerate(texts))
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    report = check(CheckConfig([folder / "rows.jsonl"]))
+    assert (report.rows, report.faults) == (30, faults)
+
+
 ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}
 ENTRIES: list[tuple[Row, Row, Sequence[str], str]] = [
     ({"columns": {"prompt": "a", "query": "b", "response": "c", "images": "images"}}, {**ASKED, "c": "Disk"},
@@ -218,8 +251,17 @@ def test_what_would_be_learnt_as_a_word_is_refused_everywhere(folder: Path, row:
 
 
 @pytest.mark.parametrize(
-    "text", ["Give <bbox>[1, 2, 3, 4]</bbox>.", "<image 1> and <image_2>", "<|box_start|>(1,2)", "x <b>y</b>",
-             "`<img>`, </img> and </IMAGE>", "[img]a.png[/img]", "<video controls>a</video>", "<audio src=a></audio>"]
+    "text",
+    [
+        "Give <bbox>[1, 2, 3, 4]</bbox>.",
+        "<image 1> and <image_2>",
+        "<|box_start|>(1,2)",
+        "x <b>y</b>",
+        "`<img>`, </img> and </IMAGE>",
+        "[img]a.png[/img]",
+        "<video controls>a</video>",
+        "<audio src=a></audio>",
+    ],
 )
 def test_words_that_stand_for_themselves_are_learnt(folder: Path, text: str) -> None:
     row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}
