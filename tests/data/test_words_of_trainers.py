@@ -16,6 +16,8 @@ from virc.core.tables.encodings import encoding_of
 from virc.data.check.run import CheckConfig, check
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import get, only_source
+from virc.data.formats.sft import guessed
+from virc.training.preflight.sft import with_entry
 
 Row = dict[str, Any]
 PICTURE, SIZE = "a.png", (200, 100)
@@ -98,6 +100,27 @@ READ: list[tuple[str, Row, Sequence[str]]] = [
             {"role": "assistant", "content": "Disk"}]},
         ("<image>What?", "Disk"),
     ),
+    (
+        "a system message beside messages",
+        {"system": "Be brief.", "messages": turns("<image>What?", "Disk"), "images": [PICTURE]},
+        ("Be brief.", "<image>What?", "Disk"),
+    ),
+    (
+        "a system message beside conversations",
+        {"conversations": [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "Disk"}],
+         "system": "Be brief.", "image": PICTURE},
+        ("Be brief.", "<image>What?", "Disk"),
+    ),
+    (
+        "a system message beside messages without marks",
+        {"system": "Be brief.", "messages": turns("What?", "Disk"), "image": PICTURE},
+        ("Be brief.", "<image>What?", "Disk"),
+    ),
+    (
+        "the same system message twice",
+        {"system": "So.", "messages": [{"role": "system", "content": "So."}, *turns("What?", "Disk")], "images": []},
+        ("So.", "What?", "Disk"),
+    ),
 ]  # fmt: skip
 
 
@@ -119,6 +142,16 @@ def test_objects_of_some_rows_alone_fill_theirs(folder: Path) -> None:
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, [filled] * 24 + [*beside, wrong])))
     report = check(CheckConfig([folder / "rows.jsonl"]))
     assert (report.rows, report.good, report.faults) == (29, 28, {"row": 1})
+
+
+@pytest.mark.parametrize("told", [(0,), (3,), (0, 1, 2, 3)])
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_system_message_of_some_rows_is_in_the_entry(folder: Path, told: tuple[int, ...], name: str) -> None:
+    rows = [{"messages": turns("What?", "Disk")} | ({"system": "So."} if at in told else {}) for at in range(4)]
+    (folder / name).write_text(json.dumps(rows) if name == "rows.json" else "\n".join(map(json.dumps, rows)))
+    source = with_entry(only_source(folder / name), guessed)
+    found = [each.known().messages[0].content for each in get(source.format).read(source)]
+    assert found == ["So." if at in told else "What?" for at in range(4)]
 
 
 ALPACA: Row = {"instruction": "<image>What?", "input": "", "output": "Disk", "images": [PICTURE]}
@@ -220,6 +253,10 @@ REFUSED: list[tuple[Row, str]] = [
     ({"conversations": [
         {"from": "human", "value": "<image>?"}, {"from": "function_call", "value": "{}"},
         {"from": "observation", "value": "7"}, {"from": "gpt", "value": "a"}], "images": [PICTURE]}, "function_call"),
+    ({"messages": [{"role": "system", "content": "So."}, *turns("?", "a")], "system": "No."}, "another system message"),
+    ({"messages": turns("<image>?", "a"), "images": [PICTURE], "system_prompt": "So."}, "system_prompt"),
+    *(({"messages": turns("<image>?", "a"), "images": [PICTURE], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
+      for side in ("messages", "conversations", "response")),
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
     *(({"messages": turns(f"<image>{word} What?", "a"), "images": [PICTURE]}, word) for word in (
         "<video>", "<audio>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|image|>",

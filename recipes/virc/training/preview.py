@@ -235,9 +235,7 @@ def _checked(
 
 def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
     """Read all rows, where the base or what counts tokens is not here. Raises DataError: some cannot be trained on."""
-    check = partial(
-        check_without_images, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol
-    )
+    check = partial(check_without_images, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol)
     try:
         found = survey(get(source.format).read(source), check, lambda number: report.progress(f"row {number} read"))
     except SetupError as error:  # such as parquet without pyarrow

@@ -75,11 +75,7 @@ def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
         return None
     first = next(iter(raw.beginning(path, 1)), {})
     needed = (*asked[:1], *map(columns.get, sides))
-    return (
-        LaidOut("alpaca", layout)
-        if all(isinstance(name, str) and isinstance(first.get(name), str) for name in needed)
-        else None
-    )
+    return LaidOut("alpaca", layout) if all(isinstance(name, str) and isinstance(first.get(name), str) for name in needed) else None
 
 
 def unsure(path: Path) -> str:

@@ -123,7 +123,7 @@ class _Guess:
         found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
         talks = "messages" in found or "replied" in found
         inside = "messages" in found and self._are_inside(found["messages"])
-        found |= {} if inside else self._pictures(talks)
+        found |= {} if inside else self._pictures("replied" in found)
         if not talks:
             found |= self._choices()
             found |= self._answer(found.get("choices"))
@@ -165,7 +165,8 @@ class _Guess:
     def _asked(self) -> dict[str, Any]:
         for name in _CONVERSATIONS:
             if (values := self._listed(name)) and all(map(_is_talk, values)):
-                return self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
+                taken = self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
+                return taken | ({"system": "system"} if self._values("system") else {})
         if all(_are_texts(self._values(name), self.rows) for name in _ALPACA):
             question = {"text": "{instruction}\n{input}"} if "input" in self.names else "instruction"
             taken = self._took("question", question, "an output follows it, as in rows of alpaca")
@@ -202,8 +203,8 @@ class _Guess:
         parts = (part for content in contents if isinstance(content, list) for part in content)
         return any(map(image_of, parts))
 
-    def _pictures(self, talks: bool) -> dict[str, Any]:
-        """The pictures; a file of conversations may have none."""
+    def _pictures(self, alpaca: bool) -> dict[str, Any]:
+        """The pictures; rows of alpaca may have none."""
         found = [name for name in self.names if self._holds_pictures(name)]
         found = [name for name in found if meaning(name, self._values(name)[0], self.folder) != MASKS]
         groups: dict[str, list[str]] = {match[1]: [] for name in found if (match := _NUMBERED.fullmatch(name))}
@@ -243,7 +244,7 @@ class _Guess:
                 f"the picture {value} that {named[0]} names is not in {self.folder} or a folder in it"
                 + f" ({shlex.join(link)} puts it there)" * bool(link)
             )
-        elif not talks:
+        elif not alpaca:
             self.unsure.append("no column holds pictures, or names files that are there")
         return {}
 
