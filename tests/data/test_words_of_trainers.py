@@ -167,6 +167,22 @@ ODD: list[tuple[str, Row, Row, dict[str, int]]] = [
     ("no pictures of alpaca", ALPACA, {"instruction": "What?", "images": []}, {}),
     ("no column of pictures of alpaca", ALPACA, {"instruction": "What?", "images": ...}, {}),
     ("text alone of alpaca", {**ALPACA, "instruction": "What?", "images": []}, {}, {}),
+    ("an empty reply of alpaca", ALPACA, {"output": ""}, {"no_answer": 1}),
+    ("no reply of alpaca", ALPACA, {"output": None}, {"row": 1}),
+    ("no marks of alpaca", ALPACA, {"images": [PICTURE] * 2}, {"row": 1}),
+    (
+        "an empty reply",
+        {"messages": turns("<image>?", "a"), "image": PICTURE},
+        {"messages": turns("<image>?", " ")},
+        {"no_answer": 1},
+    ),
+    (
+        "an empty reply before the last",
+        {"messages": turns("<image>?", "a", "b", "c"), "image": PICTURE},
+        {"messages": turns("<image>?", "", "b", "c")},
+        {"no_answer": 1},
+    ),
+    ("no answer", QUESTION, {"answer": ""}, {"row": 1}),
 ]
 
 
@@ -255,7 +271,7 @@ REFUSED: list[tuple[Row, str]] = [
         {"from": "observation", "value": "7"}, {"from": "gpt", "value": "a"}], "images": [PICTURE]}, "function_call"),
     ({"messages": [{"role": "system", "content": "So."}, *turns("?", "a")], "system": "No."}, "another system message"),
     ({"messages": turns("<image>?", "a"), "images": [PICTURE], "system_prompt": "So."}, "system_prompt"),
-    *(({"messages": turns("<image>?", "a"), "images": [PICTURE], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
+    *(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
       for side in ("messages", "conversations", "response")),
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
     *(({"messages": turns(f"<image>{word} What?", "a"), "images": [PICTURE]}, word) for word in (

@@ -95,18 +95,19 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
 
 
 def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    """What the layout leaves unread of the rows, and why it does not fit them."""
-    lost: dict[str, str] = {}
+    """What the layout leaves unread of the rows, and why it does not fit half of them; a few are faults of their own."""
+    lost, wrong = dict[str, str](), list[str]()
     named = PASSED | layout.read()
     for number, row in enumerate(rows, 1):
         try:
             record = record_of(row, layout, folder, None)
         except DataError as error:
-            return lost, [f"row {number} does not fit: {error.message}"]
+            wrong.append(f"row {number} does not fit: {error.message}")
+            continue
         lost |= unread(row, named, record, folder)
         if sentence := not_offered(record):
-            return lost, [f"row {number} does not fit: {sentence}"]
-    return lost, []
+            wrong.append(f"row {number} does not fit: {sentence}")
+    return lost, wrong[:1] if 2 * len(wrong) >= len(rows) else []
 
 
 class _Guess:
@@ -167,7 +168,12 @@ class _Guess:
             if (values := self._listed(name)) and all(map(_is_talk, values)):
                 taken = self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
                 return taken | ({"system": "system"} if self._values("system") else {})
-        if all(_are_texts(self._values(name), self.rows) for name in _ALPACA):
+        asked, replied = (self._values(name) for name in _ALPACA)
+        if (
+            _are_texts(asked, self.rows)
+            and replied
+            and all(isinstance(row.get(_ALPACA[1]), str | None) for row in self.rows)
+        ):
             question = {"text": "{instruction}\n{input}"} if "input" in self.names else "instruction"
             taken = self._took("question", question, "an output follows it, as in rows of alpaca")
             taken |= {"replied": "output", "images_first": True}

@@ -122,10 +122,9 @@ def _held(
 
 def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
     """Whether what a column holds stands in the record already."""
-    if record is not None and means == SYSTEM:
-        return not record.messages or any(each.content == value for each in record.messages)
     if record is None or means not in (ANSWERS, QUESTIONS, CHOICES):
-        return False
+        told = [each.content for each in record.messages] if record is not None and means == SYSTEM else []
+        return value in told or (means == SYSTEM and not told)  # a problem gets that of its chat protocol
     answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
     if answered and means != QUESTIONS:
         return not isinstance(value, bool)  # a conversation says itself what is asked and answered, not how good it is
