@@ -154,7 +154,7 @@ def test_without_an_info_both_usual_shapes_are_read(tmp_path: Path) -> None:
 
 
 def test_fields_of_other_kinds_than_ours_stay_as_they_are(tmp_path: Path) -> None:
-    odd = {"id": True, "question": ["q"], "answer": None, "system": "s"}
+    odd = {"id": True, "question": ["q"], "answer": None, "note": "s"}
     record = read_one(tmp_path, [{"messages": [], **odd}]).record
     assert record == Record(extra=odd)
     for answer, text in ((3, "3"), (2.5, "2.5"), ("x", "x")):

@@ -52,6 +52,7 @@ COLUMNS = [
     ("explanation", "So.", None),
     ("gpt_answer", "It is blue.", "answers"),
     ("rejected_response", "It is blue.", "replies"),
+    ("rejected_messages", [{"role": "assistant", "content": "blue"}], "replies"),
     ("completion", [{"role": "assistant", "content": "blue"}], "replies"),
     ("option_labels", ["A", "B"], None),
 ]

@@ -16,6 +16,8 @@ from virc.core.tables.encodings import encoding_of
 from virc.data.check.run import CheckConfig, check
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import get, only_source
+from virc.data.formats.sft import guessed
+from virc.training.preflight.sft import with_entry
 
 Row = dict[str, Any]
 PICTURE, SIZE = "a.png", (200, 100)
@@ -98,6 +100,27 @@ READ: list[tuple[str, Row, Sequence[str]]] = [
             {"role": "assistant", "content": "Disk"}]},
         ("<image>What?", "Disk"),
     ),
+    (
+        "a system message beside messages",
+        {"system": "Be brief.", "messages": turns("<image>What?", "Disk"), "images": [PICTURE]},
+        ("Be brief.", "<image>What?", "Disk"),
+    ),
+    (
+        "a system message beside conversations",
+        {"conversations": [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "Disk"}],
+         "system": "Be brief.", "image": PICTURE},
+        ("Be brief.", "<image>What?", "Disk"),
+    ),
+    (
+        "a system message beside messages without marks",
+        {"system": "Be brief.", "messages": turns("What?", "Disk"), "image": PICTURE},
+        ("Be brief.", "<image>What?", "Disk"),
+    ),
+    (
+        "the same system message twice",
+        {"system": "So.", "messages": [{"role": "system", "content": "So."}, *turns("What?", "Disk")], "images": []},
+        ("So.", "What?", "Disk"),
+    ),
 ]  # fmt: skip
 
 
@@ -119,6 +142,65 @@ def test_objects_of_some_rows_alone_fill_theirs(folder: Path) -> None:
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, [filled] * 24 + [*beside, wrong])))
     report = check(CheckConfig([folder / "rows.jsonl"]))
     assert (report.rows, report.good, report.faults) == (29, 28, {"row": 1})
+
+
+@pytest.mark.parametrize("told", [(0,), (3,), (0, 1, 2, 3)])
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_system_message_of_some_rows_is_in_the_entry(folder: Path, told: tuple[int, ...], name: str) -> None:
+    rows = [{"messages": turns("What?", "Disk")} | ({"system": "So."} if at in told else {}) for at in range(4)]
+    (folder / name).write_text(json.dumps(rows) if name == "rows.json" else "\n".join(map(json.dumps, rows)))
+    source = with_entry(only_source(folder / name), guessed)
+    found = [each.known().messages[0].content for each in get(source.format).read(source)]
+    assert found == ["So." if at in told else "What?" for at in range(4)]
+
+
+ALPACA: Row = {"instruction": "<image>What?", "input": "", "output": "Disk", "images": [PICTURE]}
+QUESTION: Row = {"image": PICTURE, "question": "What?", "answer": "Disk"}
+MISSING = {"image_missing": 1}
+ODD: list[tuple[str, Row, Row, dict[str, int]]] = [
+    ("a missing picture", QUESTION, {"image": "gone.png"}, MISSING),
+    ("a missing picture of another column", {"shot": PICTURE, **QUESTION, "image": None}, {"shot": "no.png"}, MISSING),
+    ("a missing picture of a folder", {**QUESTION, "image": "p#.png"}, {"image": "gone.png"}, MISSING),
+    ("a missing picture of a stem", {**QUESTION, "image": "p#"}, {"image": "gone"}, MISSING),
+    ("a missing picture under a dropped folder", {**QUESTION, "image": "x/p/p#.png"}, {"image": "x/p/q.png"}, MISSING),
+    ("a missing picture of alpaca", ALPACA, {"images": ["gone.png"]}, MISSING),
+    ("no pictures of alpaca", ALPACA, {"instruction": "What?", "images": []}, {}),
+    ("no column of pictures of alpaca", ALPACA, {"instruction": "What?", "images": ...}, {}),
+    ("text alone of alpaca", {**ALPACA, "instruction": "What?", "images": []}, {}, {}),
+    ("an empty reply of alpaca", ALPACA, {"output": ""}, {"no_answer": 1}),
+    ("no reply of alpaca", ALPACA, {"output": None}, {"row": 1}),
+    ("no marks of alpaca", ALPACA, {"images": [PICTURE] * 2}, {"row": 1}),
+    (
+        "an empty reply",
+        {"messages": turns("<image>?", "a"), "image": PICTURE},
+        {"messages": turns("<image>?", " ")},
+        {"no_answer": 1},
+    ),
+    (
+        "an empty reply before the last",
+        {"messages": turns("<image>?", "a", "b", "c"), "image": PICTURE},
+        {"messages": turns("<image>?", "", "b", "c")},
+        {"no_answer": 1},
+    ),
+    ("no answer", QUESTION, {"answer": ""}, {"row": 1}),
+]
+
+
+@pytest.mark.parametrize(("usual", "odd", "faults"), [case[1:] for case in ODD], ids=[case[0] for case in ODD])
+@pytest.mark.parametrize("at", [0, 3, 25])
+def test_a_row_unlike_the_others_is_judged_alone(
+    folder: Path, usual: Row, odd: Row, faults: dict[str, int], at: int
+) -> None:
+    (folder / "p").mkdir()
+    for side in range(30):
+        Image.new("RGB", (60 + side, 60)).save(folder / "p" / f"p{side}.png")
+    rows = [{**usual} for _ in range(30)]
+    rows[at] |= odd
+    texts = [json.dumps({key: value for key, value in row.items() if value is not ...}) for row in rows]
+    lines = (text.replace("#", str(number)) for number, text in enumerate(texts))
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    report = check(CheckConfig([folder / "rows.jsonl"]))
+    assert (report.rows, report.faults) == (30, faults)
 
 
 ASKED: Row = {"a": "<image>What is it?", "b": "In a word.", "images": [PICTURE]}
@@ -192,6 +274,10 @@ REFUSED: list[tuple[Row, str]] = [
     ({"conversations": [
         {"from": "human", "value": "<image>?"}, {"from": "function_call", "value": "{}"},
         {"from": "observation", "value": "7"}, {"from": "gpt", "value": "a"}], "images": [PICTURE]}, "function_call"),
+    ({"messages": [{"role": "system", "content": "So."}, *turns("?", "a")], "system": "No."}, "another system message"),
+    ({"messages": turns("<image>?", "a"), "images": [PICTURE], "system_prompt": "So."}, "system_prompt"),
+    *(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
+      for side in ("messages", "conversations", "response")),
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
     *(({"messages": turns(f"<image>{word} What?", "a"), "images": [PICTURE]}, word) for word in (
         "<video>", "<audio>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>", "<|image|>",

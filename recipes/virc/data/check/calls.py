@@ -125,6 +125,9 @@ def _walk(record: Record, sizes: _Sizes) -> Iterator[tuple[Message, _Sizes, _Siz
 
 def _turn(text: str, number: int, rules: Rules, followed: bool) -> Generator[Fault, None, Turn | None]:
     """A turn, if it can be read; an image that follows is the result of a call."""
+    if not text.strip():
+        yield Fault("no_answer", f"turn {number} answers nothing")
+        return None
     limit = rules.protocol.repeat_limit if rules.protocol else REPEAT_LIMIT
     if repeats(text, limit):
         yield Fault("repetition", f"turn {number} repeats a pattern {limit} times in a row")

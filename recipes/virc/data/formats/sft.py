@@ -156,7 +156,8 @@ def guessed(row: Fields) -> dict[str, Any]:
     first = next(iter(row[column]), None) if isinstance(row[column], list) else None
     tags = _DEFAULT_TAGS if isinstance(first, dict) and "from" in first else TAGS
     images = "image" if row.get("image") is not None and "images" not in row else "images"
-    return {"formatting": "sharegpt", "columns": {"messages": column, "images": images}, "tags": dict(tags)}
+    system = {"system": "system"} if isinstance(row.get("system"), str) else {}
+    return {"formatting": "sharegpt", "columns": {"messages": column, "images": images, **system}, "tags": dict(tags)}
 
 
 def columns_of(entry: Mapping[str, Any]) -> Columns:
@@ -203,11 +204,14 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
     names = [images] if isinstance(images, str) else [] if images is None else images
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise DataError("its images are not a list of names")
-    if columns.system and not (messages and messages[0].role == "system"):
+    if columns.system:
         system = rest.pop(columns.system, None)
         if not isinstance(system, str | None):
             raise DataError(f"its {columns.system} is not text")
-        messages = [Message("system", system), *messages] if system else messages
+        if not (messages and messages[0].role == "system"):
+            messages = [Message("system", system), *messages] if system else messages
+        elif system and system != messages[0].content:
+            raise DataError(f"its {columns.system} is another system message than its first message")
     return Record(
         tuple(messages),
         tuple(Picture(name, media) for name in names),

@@ -16,6 +16,7 @@ from virc.core.text import plain
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, LETTERS, MASKS, PASSED, holds_pictures, meaning, unread
+from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
 
 _CONVERSATIONS = ("messages", "conversations", "conversation")
@@ -94,19 +95,20 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
 
 
 def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    """What the layout leaves unread of the rows, and why it does not fit them."""
-    lost: dict[str, str] = {}
+    """What the layout leaves unread of the rows, and why it does not fit half of them; a few are faults of their own."""
+    lost, wrong = dict[str, str](), list[str]()
     named = PASSED | layout.read()
     layout = msgspec.structs.replace(layout, objects=None)  # where a box is wrong, that row is
     for number, row in enumerate(rows, 1):
         try:
             record = record_of(row, layout, folder, None)
         except DataError as error:
-            return lost, [f"row {number} does not fit: {error.message}"]
+            wrong.append(f"row {number} does not fit: {error.message}")
+            continue
         lost |= unread(row, named, record, folder)
         if sentence := not_offered(record):
-            return lost, [f"row {number} does not fit: {sentence}"]
-    return lost, []
+            wrong.append(f"row {number} does not fit: {sentence}")
+    return lost, wrong[:1] if 2 * len(wrong) >= len(rows) else []
 
 
 class _Guess:
@@ -123,7 +125,7 @@ class _Guess:
         found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
         talks = "messages" in found or "replied" in found
         inside = "messages" in found and self._are_inside(found["messages"])
-        found |= {} if inside else self._pictures()
+        found |= {} if inside else self._pictures("replied" in found)
         if not talks:
             found |= self._choices()
             found |= self._answer(found.get("choices"))
@@ -150,7 +152,7 @@ class _Guess:
     def _values(self, column: Column) -> list[Any]:
         """The values of a column that are not null, missing or empty."""
         found = (value_of(row, column) for row in self.rows)
-        return [value for value in found if value not in (None, "", msgspec.UNSET)]
+        return [value for value in found if value not in (None, "", [], msgspec.UNSET)]
 
     def _listed(self, column: str) -> list[Any]:
         """The values of a column, with lists in place of their texts."""
@@ -165,8 +167,14 @@ class _Guess:
     def _asked(self) -> dict[str, Any]:
         for name in _CONVERSATIONS:
             if (values := self._listed(name)) and all(map(_is_talk, values)):
-                return self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
-        if all(_are_texts(self._values(name), self.rows) for name in _ALPACA):
+                taken = self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
+                return taken | ({"system": "system"} if self._values("system") else {})
+        asked, replied = (self._values(name) for name in _ALPACA)
+        if (
+            _are_texts(asked, self.rows)
+            and replied
+            and all(isinstance(row.get(_ALPACA[1]), str | None) for row in self.rows)
+        ):
             question = {"text": "{instruction}\n{input}"} if "input" in self.names else "instruction"
             taken = self._took("question", question, "an output follows it, as in rows of alpaca")
             taken |= {"replied": "output", "images_first": True}
@@ -202,7 +210,8 @@ class _Guess:
         parts = (part for content in contents if isinstance(content, list) for part in content)
         return any(map(image_of, parts))
 
-    def _pictures(self) -> dict[str, Any]:
+    def _pictures(self, alpaca: bool) -> dict[str, Any]:
+        """The pictures; rows of alpaca may have none."""
         found = [name for name in self.names if self._holds_pictures(name)]
         found = [name for name in found if meaning(name, self._values(name)[0], self.folder) != MASKS]
         groups: dict[str, list[str]] = {match[1]: [] for name in found if (match := _NUMBERED.fullmatch(name))}
@@ -225,27 +234,37 @@ class _Guess:
             return self._took("images", best, "it holds pictures") | more
         if "bbox_xywh" in self.names and "category" in self.names:
             self.reasons.append("of COCO: outlines (segmentation) and key points are not read")
-        named = [name for name in self.names if _IMAGES.fullmatch(_snake(name)) and self._values(name)]
+        named = [name for name in self.names if (values := self._values(name)) and (
+            _IMAGES.fullmatch(_snake(name))
+            or (self._names_pictures(values) and meaning(name, values[0], self.folder) != MASKS))]  # fmt: skip
         named += ["key"] * ("key" in self.names)  # of a row in an object, whose picture may be named by it
         named.sort(key=lambda name: "." not in str(self._values(name)[0])[-5:])
-        for name in named:
-            if path := self._path(name):
+        for whole, name in product((True, False), named):
+            if path := self._path(name, whole):
                 return path
         if named:
-            value = plain(str(self._values(named[0])[0]), 60)
+            first = self._listed(named[0])[0]
+            value = plain(str(first[0] if isinstance(first, list) and first else first), 60)
             beside = next((each for each in _in(self.folder.absolute().parent) if _is_there(value, each)), None)
             link = ("ln", "-s", f"../{beside.name}", f"{self.folder}/") if beside else ()
             self.unsure.append(
                 f"the picture {value} that {named[0]} names is not in {self.folder} or a folder in it"
                 + f" ({shlex.join(link)} puts it there)" * bool(link)
             )
-        elif len(self.names):
+        elif not alpaca:
             self.unsure.append("no column holds pictures, or names files that are there")
         return {}
 
     def _holds_pictures(self, name: str) -> bool:
+        """Whether a column holds pictures; of lists and objects of files some may be missing."""
         values = self._values(name)
+        if isinstance(next(iter(values), None), list | dict) and self._names_pictures(values):
+            return True
         return bool(values) and all(holds_pictures(each, self.folder) for each in values)
+
+    def _names_pictures(self, values: Sequence[Any]) -> bool:
+        """Whether values name files of pictures, of which some are there."""
+        return all(map(_is_named, values)) and any(holds_pictures(each, self.folder) for each in values)
 
     def _marked(self, name: str) -> dict[str, Any]:
         """Pictures whose list holds one with a box behind a mark, as Visual-CoT writes them."""
@@ -253,29 +272,37 @@ class _Guess:
         boxes = {"column": f"{name}.1", "after": _MARKS}
         return self._took("images", f"{name}.0", "it holds pictures") | self._took("boxes", boxes, reason)
 
-    def _path(self, name: str) -> dict[str, Any]:
-        """Pictures that a column names, with something before and behind it."""
+    def _path(self, name: str, whole: bool) -> dict[str, Any]:
+        """Pictures that a column names, with something before and behind it; some may be missing but of the `whole`."""
+        enough = all if whole else any
         values = [str(each) for each in self._values(name) if isinstance(each, str | int)]
         if not values or any("\0" in each or len(each) > 512 for each in values):
             return {}
         parts = PurePosixPath(values[0]).parts
         for cut in range(1, len(parts)):
             begin = "/".join(parts[:cut]).replace("//", "/")
-            if all(each.startswith(f"{begin}/") and _is_there(each[len(begin) + 1 :], self.folder) for each in values):
+            begun = all(each.startswith(f"{begin}/") for each in values)
+            if begun and enough(_is_there(each[len(begin) + 1 :], self.folder) for each in values):
                 self._took("folder", begin, "the files are there without it")
                 return self._took("images", name, "it names files that are there") | {"folder": begin}
         texts = [place + form.format(name) for place, form in product(_folders(self.folder), _FORMS)]
         texts += [f"{place}{{key}}/{{{name}}}" for place in _folders(self.folder)] if "key" in self.names else []
         named = {text: [self.folder / str(each) for each in self._values(Part(text=text))] for text in texts}
-        fits = {text: files for text, files in named.items() if all(map(is_file, files))}
-        most = max((len(set(files)) for files in fits.values()), default=0)
-        best = {text: files for text, files in fits.items() if len(set(files)) == most}
-        if most == 1 < len(self.rows):
-            self.unsure.append(f"{next(iter(best))} would be the picture of all rows")
-        for text, files in list(best.items())[1:]:
-            if not files[0].samefile(next(iter(best.values()))[0]):  # a link of the other, as in what was converted
-                self.unsure.append(f"the pictures of {name} may be {next(iter(best))} or {text}")
-        return self._took("images", {"text": next(iter(best))}, "these files are there") if best else {}
+        there = {text: {at: file for at, file in enumerate(files) if is_file(file)} for text, files in named.items()}
+        fits = {text: files for text, files in there.items() if files and (len(files) == len(named[text]) or not whole)}
+        if not fits:
+            return {}
+        most = max(len(set(files.values())) for files in fits.values())
+        taken = next(text for text, files in fits.items() if len(set(files.values())) == most)
+        if most == 1 < len(self.rows) and taken != f"{{{name}}}":
+            self.unsure.append(f"{taken} would be the picture of all rows")
+        for text, files in fits.items():
+            fewer = whole and len(set(files.values())) < most
+            other = any(at not in fits[taken] or not file.samefile(fits[taken][at]) for at, file in files.items())
+            if other and not fewer:  # else a link of the other, as in what was converted
+                self.unsure.append(f"the pictures of {name} may be {taken} or {text}")
+        column = name if taken == f"{{{name}}}" else {"text": taken}
+        return self._took("images", column, "these files are there")
 
     def _choices(self) -> dict[str, Any]:
         letters = [name for name in LETTERS if self._values(name)]
@@ -423,6 +450,14 @@ def _is_talk(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(
         isinstance(turn, dict) and any(each <= turn.keys() for each in keys) for turn in value
     )  # fmt: skip
+
+
+def _is_named(value: Any) -> bool:
+    """Whether it is the name of a file of a picture, or a list of some."""
+    if isinstance(value, list):
+        return all(map(_is_named, value))
+    name = value.get("path") if isinstance(value, dict) else value
+    return isinstance(name, str) and PurePosixPath(name).suffix.lower() in ENDINGS
 
 
 def _is_there(name: str, folder: Path) -> bool:

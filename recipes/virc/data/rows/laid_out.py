@@ -236,8 +236,9 @@ def _check_numbers(texts: Sequence[str], images: int) -> None:
 
 
 def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, folder: Path) -> tuple[Picture, ...]:
-    value = None if column is None else present(row, column)
-    if column is None or value is None:
+    talks = layout.replied is not None or layout.messages is not None  # which may be of text alone
+    value = None if column is None else value_of(row, column) if talks else present(row, column)
+    if column is None or value in (None, UNSET):
         return ()
     several = _as_list(listed(value) if isinstance(value, str) and value[:1] == "[" else value)
     if len(several) > _MAX_IMAGES:
@@ -349,7 +350,8 @@ def _talk(record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, co
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise _wrong(turns, column, "a list of messages")
     messages = [message_of(turn, number) for number, turn in enumerate(turns, 1)]
-    system = None if layout.system is None else present(row, layout.system)
+    system = None if layout.system is None else value_of(row, layout.system)
+    system = None if system is UNSET else system
     if not isinstance(system, str | None):
         raise _wrong(system, layout.system or "", "text")
     images = record.images

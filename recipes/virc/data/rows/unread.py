@@ -17,6 +17,7 @@ KNOWN = frozenset(("id", "choices", "answers", "boxes", "box", "counterfactual",
 PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
 """Those that rows of others may have unread: a layout that does not name the rest loses a part of the problem."""
 PICTURES, CHOICES, ANSWERS, BOXES, QUESTIONS, MASKS = "pictures", "choices", "answers", "boxes", "questions", "masks"
+SYSTEM = "a system message"
 LETTERS = "ABCDEFGHIJ"
 """Names of columns of choices."""
 _MEANINGS: Mapping[str, re.Pattern[str]] = {
@@ -37,7 +38,10 @@ _MEANINGS: Mapping[str, re.Pattern[str]] = {
         r"dialog(?:ue)?s?|history|turns|rounds"
     ),
     MASKS: re.compile(r"\w*masks?|segmentations?|\w*grounding|\w*rle|polygons?"),
-    "replies": re.compile(r"rejected(?:response|reply|answer|output)s?|completions?|ktotag"),
+    "replies": re.compile(
+        r"rejected(?:response|reply|answer|output|message|conversation|completion)s?|completions?|ktotag"
+    ),
+    SYSTEM: re.compile(r"system(?:prompt|message|instruction)?s?"),
     "tools": re.compile(r"tools?(?:list|schemas?|definitions?|offered)?|functions"),
     "videos": re.compile(r"videos?(?:path|file|url)?"),
 }
@@ -76,7 +80,7 @@ def meaning(name: str, value: Any, folder: Path) -> str | None:
     means = _by_name(name) or (QUESTIONS if _has_questions([value] if name.isdigit() else value) else None)
     if means is None and _has_choices(name, listed(value) if isinstance(value, str) and len(value) < 4096 else value):
         return CHOICES
-    if means is None or not _is_said(value):
+    if means is None or not _is_said(value) or (means == SYSTEM and not isinstance(value, str)):
         return None
     if means == ANSWERS and isinstance(value, list) and isinstance(value[0], dict) and "answer" not in name.lower():
         return None  # such as labels in a figure
@@ -119,7 +123,8 @@ def _held(
 def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
     """Whether what a column holds stands in the record already."""
     if record is None or means not in (ANSWERS, QUESTIONS, CHOICES):
-        return False
+        told = [each.content for each in record.messages] if record is not None and means == SYSTEM else []
+        return value in told or (means == SYSTEM and not told)  # a problem gets that of its chat protocol
     answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
     if answered and means != QUESTIONS:
         return not isinstance(value, bool)  # a conversation says itself what is asked and answered, not how good it is

@@ -187,15 +187,22 @@ def within(
 
 
 def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> Source:
-    """The source with the entry of `dataset_info.json` that its rows need: its own, else what the first row says."""
+    """The source with the entry of `dataset_info.json` that its rows need: its own, else what the first row says, and
+    the column of system messages where any has one.
+    """
     for fault in llamafactory.check_entry(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
     if source.info or not source.as_engines_read:
         return source
     with sft.opened(source.file) as file:
         values = line_rows(file) if source.file.suffix == ".jsonl" else array_rows(file)
-        first = next((row for _, row in values if isinstance(row, dict)), None)
-    return msgspec.structs.replace(source, info=guess(first)) if first else source
+        first, told = None, dict[str, str]()
+        for row in (row for _, row in values if isinstance(row, dict)):
+            first = first or row
+            if isinstance(row.get("system"), str):
+                told = {"system": row["system"]}
+                break
+    return msgspec.structs.replace(source, info=guess(first | told)) if first else source
 
 
 def check_found(source: Source, found: Survey) -> None:
