@@ -85,6 +85,7 @@ class Unpacked:
         skipped: files and links that were there already.
         removed: the archive was deleted.
         kept: why it was not, although `remove` was set.
+        guessed: how names were read that are not in UTF-8.
         warnings: what of its names would go wrong on other systems.
     """
 
@@ -94,6 +95,7 @@ class Unpacked:
     skipped: int = 0
     removed: bool = False
     kept: str | None = None
+    guessed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -201,7 +203,7 @@ def pour(
             where = stream.where()
             is_whole = stream.is_blank_to_its_end()
             folder.end()
-            done.warnings = [*names.warnings, *folder.warnings]
+            done.guessed, done.warnings = names.warnings, [*folder.warnings]
             if not is_whole:
                 done.warnings.append(f"what stands {where} is no tar archive, and was not unpacked")
             return done, is_whole

@@ -4,6 +4,7 @@ import codecs
 import errno
 import io
 import re
+import unicodedata
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,10 @@ _CHUNK = 2**20
 _MAX_LOOKED_AT = 2**26  # bytes in which the first letter beyond ASCII is looked for
 _EASTERN = re.compile("[\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff60]")
 _UNLIKELY = re.compile("[\uff61-\uff9f\ue000-\uf8ff]")  # half-width and private signs: it is another encoding
+_WORD = re.compile("[\u00c0-\u0322\u0332-\u07ff]+")  # two bytes each in UTF-8; but for marks below letters
+_OF_NO_LANGUAGE = re.compile(
+    "[\u0180-\u019f\u01a2-\u01ae\u01b1-\u01cc\u01dd-\u0217\u021c-\u0258\u025a-\u0385\u03cf-\u03ff\u0700-\u07ff]"
+)
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 
 
@@ -69,6 +74,20 @@ def guessed(text: bytes) -> str | None:
         if decoded is not None and not _UNLIKELY.search(decoded):
             return name
     return None
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether a text is UTF-8, and not Chinese in GBK that can be read as it: Greek beside Latin in one word."""
+    decoded = _decoded(text + b"\n", "utf-8")
+    if decoded is None or not any(map(_is_odd, _WORD.findall(decoded))):
+        return decoded is not None
+    chinese = _BEYOND_ASCII.findall(_decoded(text, "gb2312") or "")
+    return not chinese or not all(map(_EASTERN.match, chinese))
+
+
+def _is_odd(word: str) -> bool:
+    """Whether no language has such a word: with letters of two scripts, or such as are in none."""
+    return bool(_OF_NO_LANGUAGE.search(word)) or len({unicodedata.name(each, "").split(" ")[0] for each in word}) > 1
 
 
 def _eastern(chunk: bytes) -> str | None:

@@ -5,6 +5,7 @@ fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -23,7 +24,7 @@ from virc.download.hub.together import together
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.parts import all_parts, is_shard, is_streamed
-from virc.unpack.unpack import UnpackConfig, pour
+from virc.unpack.unpack import UnpackConfig, Unpacked, pour
 
 LARGE = 16 * 2**20
 """Bytes from which on a file comes in parts that are kept."""
@@ -188,8 +189,7 @@ def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> 
             done, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
         raise _published_so(error) from None
-    for warning in done.warnings:
-        watch.warn(f"{file.name}: {warning}")
+    _warn(watch, file, done)
     _settle()
     folder.came(*parts, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
@@ -226,6 +226,14 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
                 raise _published_so(error) from None
             raise
         source.verify()
+    _warn(watch, file, done)
+
+
+def _warn(watch: Watch, file: File, done: Unpacked) -> None:
+    """Say what of the names in an archive is doubtful."""
+    for warning in done.guessed:
+        other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
+        watch.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
     for warning in done.warnings:
         watch.warn(f"{file.name}: {warning}")
 
