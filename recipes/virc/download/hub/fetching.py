@@ -23,7 +23,7 @@ from virc.download.hub.repository import FULL, File, Listing, OnBytes
 from virc.download.hub.together import together
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.joined import Joined
-from virc.unpack.archive.parts import all_parts, is_shard, is_streamed
+from virc.unpack.archive.parts import all_parts, is_shard, is_streamed, split_zip
 from virc.unpack.unpack import UnpackConfig, Unpacked, pour
 
 LARGE = 16 * 2**20
@@ -81,7 +81,8 @@ def fetch(
         OSError: the disk refuses.
     """
     folder, known = Folder(root, listing), {file.name: file for file in files}
-    parts_of = all_parts(name for name in known if is_archive(name, listing.repo.kind))
+    names = {*known, *(file.name for file in listing.files)}
+    parts_of = all_parts(name for name in names if is_archive(name, listing.repo.kind))
     try:
         with folder.alone():
             folder.expect(tuple(files))
@@ -89,7 +90,8 @@ def fetch(
             for file in ordered(files, listing):
                 _bring(folder, file, watch, stream and not packed)
                 if file.name in parts_of and folder.state(file) != "whole":
-                    _empty(folder, file, [known[name] for name in parts_of[file.name]], watch, keep, packed)
+                    parts = [known[name] for name in parts_of[file.name] if known.keys() >= {*parts_of[file.name]}]
+                    _empty(folder, file, parts, watch, keep, packed)
             folder.finish(asked)
     except OSError as error:
         if error.errno not in FULL:
@@ -114,7 +116,7 @@ def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
 def _empty(folder: Folder, file: File, parts: Sequence[File], watch: Watch, keep: bool, packed: bool) -> None:
     """Unpack an archive when all parts of it are there, unless it is to stay as it is."""
     is_one = bool(parts) and not packed and is_shard(folder.path(parts[0]))
-    if packed or is_one or not parts:
+    if packed or is_one or not parts or split_zip(folder.path(file)):
         folder.came(file, unpacked=True, keep=True)
         if not packed:
             watch.warn(
