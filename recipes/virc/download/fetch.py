@@ -250,7 +250,9 @@ def _warn_of_unfetched(item: Item, warn: Warn) -> None:
     packed, hint, still = _packed(item.folder), left_out, ""
     if packed:  # also what was in an archive, and what other programs unpack
         still = f"; {plain(', '.join(packed), 100)} {'is' if len(packed) == 1 else 'are'} still packed"
-        whole = [name for name, parts in all_parts(packed).items() if parts]
+        published = [file.name for file in item.listing.files] if item.listing else []
+        parts_of = all_parts({*packed, *filter(is_packed, published)})
+        whole = [name for name in packed if parts_of[name] and {*packed} >= {*parts_of[name]}]
         commands = dict.fromkeys(unpacking(Path(relative(item.folder / name))) for name in whole[:_MOST_NAMED])
         hint = " && ".join(commands) or left_out or f"{item.want.name} lacks a part of {packed[0]}: tell its owner"
     for sentence in sentences:
