@@ -89,6 +89,35 @@ def test_a_part_without_the_others_stays_packed(monkeypatch: pytest.MonkeyPatch,
     assert held(Path("data/data")).keys() == {"images.tar.part_00", "images.tar.part_02"}
 
 
+ROWS = b'{"image": "images/00.png"}\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "more", "hint"),
+    [
+        ({"all.zip": zipped({"images.tar": TAR})}, (), "virc unpack data/data/images.tar"),
+        ({"all.zip": zipped({"a/b c.tar.gz": b""})}, (), "virc unpack 'data/data/a/b c.tar.gz'"),
+        ({"x.rar": b"Rar!"}, (), "virc unpack data/data/x.rar"),
+        ({"a/x.tbz2": b"BZh", "x.7z": b"7z"}, (), "virc unpack data/data/a/x.tbz2 && virc unpack data/data/x.7z"),
+        ({"x.tar.xz": b"\xfd7zXZ\0"}, (), "virc unpack data/data/x.tar.xz"),
+        ({"x.tar.zst": b"\x28\xb5\x2f\xfd"}, ("--stream",), "virc unpack data/data/x.tar.zst"),
+        ({"x.z01": b"PK\7\x08PK\3\4", "x.zip": b"rest"}, (), "virc unpack data/data/x.zip"),
+        (SPLIT["part_00"], ("--keep-packed",), "virc unpack data/data/images.tar.part_*"),
+        (SPLIT["of"], ("--keep-packed",), "virc unpack data/data/images-*-of-00004.tar"),
+        (letters(TAR, "x.tar.{}", 2) | {"x.tar.ad": b"x"}, (), "data lacks a part of x.tar.aa: tell its owner"),
+        (SPLIT["part_00"], ("--include", "*_00", "--include", "*l"), "--include left files out"),
+    ],
+)
+def test_pictures_that_are_packed_lead_to_the_command_that_unpacks_them(
+    files: Mapping[str, bytes], more: tuple[str, ...], hint: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with serving(monkeypatch, tmp_path, {DATA: {"train.jsonl": ROWS, **files}}):
+        done = virc("download", DATA, *more)
+        assert "nothing is missing" in virc("download", DATA, *more).err
+    hints = [line.removeprefix("hint: ") for line in done.err.splitlines() if line.startswith("hint: ")]
+    assert (done.code, [each.replace("some/data lacks", "data lacks") for each in hints]) == (0, [hint])
+
+
 SAMPLES = {"0001.jpg": b"picture", "0001.json": b"{}", "0002.jpg": b"picture", "0002.json": b"{}"}
 
 

@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import pty
+import shlex
 import stat
 import subprocess
 import tarfile
@@ -196,6 +197,16 @@ def test_other_archives_are_named_with_the_command_that_unpacks_them(form: str, 
     done = virc("unpack", archive, "--to", tmp_path / "to")
     assert (done.code, "\nhint: " + OTHERS[form] in done.err) == (5, True)
     assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize("name", ["it's.zip", "it's.z01", "it's.z02"])
+def test_a_part_of_a_split_zip_archive_leads_to_its_whole(name: str, tmp_path: Path) -> None:
+    for each, head in (("it's.z01", b"PK\7\x08"), ("it's.z02", b"words"), ("it's.zip", b"words")):
+        (tmp_path / each).write_bytes(head)
+    done = virc("unpack", tmp_path / name)
+    last, whole = (shlex.quote(str(tmp_path / f"it's{more}.zip")) for more in ("", "-whole"))
+    assert (done.code, "is a part of a split zip archive\n" in done.err) == (5, True)
+    assert f"\nhint: zip -s 0 {last} --out {whole}, then virc unpack {whole}\n" in done.err
 
 
 @pytest.mark.parametrize(

@@ -143,9 +143,38 @@ def test_names_in_other_encodings_are_guessed_and_said(form: str, encoding: str,
         data = zipped((ascii_name, b"x"), ("plain.png", b"x")).replace(ascii_name.encode(), raw)
     done = unpack(UnpackConfig(put(data, tmp_path), tmp_path / "to"))
     assert {each for each in tree(tmp_path / "to") if each.endswith("g")} == {name, "plain.png"}
-    assert [warning for warning in done.warnings if f"read as {guessed}, such as {name}" in warning] == (
-        done.warnings if guessed else []
+    assert [warning for warning in done.guessed if f"read as {guessed}, such as {name}" in warning] == (
+        done.guessed if guessed else []
     )
+
+
+@pytest.mark.parametrize(
+    ("names", "encoding", "forms"),
+    [
+        (["图片/图_0.png", "图片/图_1.png"], "gbk", "zip tar"),
+        (["图片/框_0.png", "图片/图_0.png"], "gbk", "zip tar"),
+        (["猫/猫_0.png", "猫/狗_0.png"], "gbk", "zip"),  # of those, a tar archive shows the first alone
+        (["每/美.png", "门/每.png"], "gbk", "zip"),
+        (["café/naïve.png", "Größe.png"], "utf-8", "zip tar"),
+        (["рис/дом.png", "Ελλάδα/μία.png", "αβγ.png"], "utf-8", "zip tar"),
+        (["عربي/ا.png", "עברית.png", "ơư/ț.png", "façade.png"], "utf-8", "zip tar"),
+        (["图片/图.png", "画像/é.png"], "utf-8", "zip tar"),
+    ],
+)
+def test_all_names_of_an_archive_are_in_one_encoding(
+    names: Sequence[str], encoding: str, forms: str, tmp_path: Path
+) -> None:
+    for form in forms.split():
+        raw = [name.encode(encoding) for name in names]
+        data = tar(*(file(each.decode(errors="surrogateescape")) for each in raw))
+        if form == "zip":
+            stand_in = [chr(ord("a") + at) * len(each) for at, each in enumerate(raw)]
+            data = zipped(*((each, b"x") for each in stand_in))
+            for one, other in zip(stand_in, raw, strict=True):
+                data = data.replace(one.encode(), other)
+        done = unpack(UnpackConfig(put(data, tmp_path), tmp_path / form))
+        assert {each for each in tree(tmp_path / form) if each.endswith("g")} == set(names)
+        assert bool(done.guessed) == (encoding != "utf-8")
 
 
 @pytest.mark.parametrize(

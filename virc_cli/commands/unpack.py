@@ -52,6 +52,8 @@ def command(
         done = unpack(config, lambda at, size: show(f"{sized(at)} of {sized(size)} of the archive"))
     there = f", {done.skipped} were already there" if done.skipped else ""
     output.note(f"{done.files} files, {sized(done.bytes)}{there}")
+    for warning in done.guessed:
+        output.warn(warning, "--encoding says in what they are")
     for warning in done.warnings:
         output.warn(warning)
     if remove:

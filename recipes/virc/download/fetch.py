@@ -6,7 +6,6 @@
 import difflib
 import fnmatch
 import os
-import shlex
 import shutil
 import time
 from collections.abc import Iterable, Sequence
@@ -19,7 +18,7 @@ import msgspec
 from virc.backends import checkpoint
 from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.files import IN_THE_WAY, contents, is_file
+from virc.core.files import HIDDEN, IN_THE_WAY, contents, is_file
 from virc.core.text import duration, plain, sized
 from virc.data.formats.registry import INFO
 from virc.download import data_files
@@ -37,7 +36,10 @@ from virc.download.wanted import DownloadRequest
 from virc.families import registry as families
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
+from virc.unpack.archive.parts import all_parts, is_packed
+from virc.unpack.unpack import unpacking
 
+_MOST_NAMED = 20  # archives, with the parts of each
 _SPARE = 2**30  # bytes of the disk that stay free
 _MAX_INDEX = 16 * 2**20  # bytes
 _CONFIG, _MAX_CONFIG = "config.json", 2**20  # bytes
@@ -242,13 +244,25 @@ def fetch(
 def _warn_of_unfetched(item: Item, warn: Warn) -> None:
     """Say which pictures the rows name that are not there, and which archives are still packed."""
     names = [part.file.name for part in item.parts]
-    packed = [name for name in names if is_archive(name, "dataset") and is_file(item.folder / name)]
-    for sentence in unfetched(item.folder, names):
-        command = f"virc unpack {shlex.quote(relative(item.folder / packed[0]))}" if packed else None
-        still = (
-            f"; {plain(', '.join(packed), 100)} {'is' if len(packed) == 1 else 'are'} still packed" if packed else ""
-        )
-        warn(f"{sentence}{still}", command or ("--include left files out" if item.want.include else None))
+    if not (sentences := [*unfetched(item.folder, names)]):
+        return
+    left_out = "--include left files out" if item.want.include else None
+    packed, hint, still = _packed(item.folder), left_out, ""
+    if packed:  # also what was in an archive, and what other programs unpack
+        still = f"; {plain(', '.join(packed), 100)} {'is' if len(packed) == 1 else 'are'} still packed"
+        published = [file.name for file in item.listing.files] if item.listing else []
+        parts_of = all_parts({*packed, *filter(is_packed, published)})
+        whole = [name for name in packed if parts_of[name] and {*packed} >= {*parts_of[name]}]
+        commands = dict.fromkeys(unpacking(Path(relative(item.folder / name))) for name in whole[:_MOST_NAMED])
+        hint = " && ".join(commands) or left_out or f"{item.want.name} lacks a part of {packed[0]}: tell its owner"
+    for sentence in sentences:
+        warn(f"{sentence}{still}", hint)
+
+
+def _packed(folder: Path) -> list[str]:
+    """The archives in a folder, by their names from there."""
+    inside = (each.relative_to(folder) for each in folder.rglob("*") if is_packed(each.name) and is_file(each))
+    return sorted(each.as_posix() for each in inside if each.parts[0] != HIDDEN)
 
 
 def fetch_all(

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import msgspec
 
 from virc.config.validation import check_arguments
-from virc.core.errors import NetworkError, UsageError
+from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
 from virc.evaluation import environments, rewarding
@@ -36,15 +36,14 @@ from virc.solving.strategies import registry as strategies
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """The result of an evaluation: `failed` rows, of them the `wrong` ones, and answers left `undecided`.
+    """The result of an evaluation, the `failure` of rows, and answers left `undecided`.
 
     `unrewarded` are answers that the judge of the reward failed on.
     """
 
     summary: Summary
     folder: EvalFolder
-    failed: int
-    wrong: int
+    failure: VircError | None
     undecided: int
     unrewarded: int = 0
 
@@ -55,8 +54,8 @@ class Evaluated(msgspec.Struct, frozen=True):
 
     def check(self) -> None:
         """Raise a VircError where rows failed, or the judge failed on answers."""
-        if self.failed:
-            raise failed_rows(self.failed, self.wrong)
+        if self.failure:
+            raise self.failure
         for count, judge in ((self.undecided, "the judge"), (self.unrewarded, "the judge of the reward")):
             if count:
                 raise NetworkError(f"{judge} failed on {count} answers", "the same command asks it again")
@@ -224,7 +223,7 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     asked_in = arms if (folder.folder / looking.FOLDER).is_dir() else [work]  # by this command or a former one
     found = [scored(each, asked) for each in asked_in]
     summary = write_summary(work, found, asked)
-    failed, wrong = sum(each.failed for each in progress), sum(each.wrong for each in progress)
+    failure = failed_rows(progress) if any(each.failed for each in progress) else None
     undecided = sum(verdict is None for each in found for verdict in each.verdicts.values())
     unrewarded = sum(each.judge_failed for each in found[0].rewards.values())
-    return Evaluated(summary, folder, failed, wrong, undecided, unrewarded)
+    return Evaluated(summary, folder, failure, undecided, unrewarded)

@@ -1,8 +1,9 @@
 """Progress of the rows of a file, and their failures."""
 
 import time
+from collections.abc import Sequence
 
-from virc.core.errors import DataError, NetworkError, NoAnswerError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
 from virc.core.text import duration
 from virc.solving.batch import RowDone
@@ -20,6 +21,7 @@ class Progress:
         self.resumed, self.done, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0
         self._report, self._total, self._began = report, total, time.monotonic()
         self._hints = set[str | None]()
+        self.faults = dict[str, VircError]()  # by their messages
 
     def add(self, done: RowDone) -> None:
         self.done += 1
@@ -29,6 +31,8 @@ class Progress:
             # a picture that could not be fetched may be there on the next run
             self.wrong += isinstance(error, DataError) and not isinstance(error.__cause__, NetworkError)
             row = "" if done.row.id is None else f"row {done.row.id!r}: "  # else the message names its line
+            if len(self.faults) < 2:  # more would not say more
+                self.faults[error.message] = error
             self._report.warn(f"{row}{error.message}", None if error.hint in self._hints else error.hint)
             self._hints.add(error.hint)  # once is enough
         warnings = [*done.fields.get("warnings", ()), *([done.untraced.message] if done.untraced else [])]
@@ -53,12 +57,20 @@ class Progress:
     def check(self, kept: bool = True) -> None:
         """Raise VircError if a row failed; `kept` says whether the same command would skip the others."""
         if self.failed:
-            raise failed_rows(self.failed, self.wrong, kept)
+            raise failed_rows([self], kept)
 
 
-def failed_rows(failed: int, wrong: int, kept: bool = True) -> VircError:
-    """The error of a file with failed rows, of which `wrong` fail again until they are corrected."""
+def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
+    """The error of a file with failed rows, some of which may fail again until they are corrected.
+
+    Where all failed alike and not for the network, they would again: what is wrong with all of them is named.
+    """
+    failed, wrong = sum(each.failed for each in progress), sum(each.wrong for each in progress)
     rows = "1 row" if failed == 1 else f"{failed} rows"
+    faults = {message: error for each in progress for message, error in each.faults.items()}
+    (fault, *others) = faults.values()
+    if not others and 1 < failed == sum(each.done for each in progress) and isinstance(fault, ConfigError | SetupError):
+        return VircError(f"all {rows} failed: {fault.message}", fault.hint)
     if not kept:
         hint = "--to FILE keeps the others, so that a rerun does the failed rows alone"
     elif wrong == failed:

@@ -28,7 +28,7 @@ from virc.unpack.archive.formats import Readable, chunks, stated
 from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.names import Names
-from virc.unpack.archive.parts import part_of
+from virc.unpack.archive.parts import part_of, split_zip
 from virc.unpack.archive.stream import Stream, ahead
 
 STANDARD_INPUT = Path("-")
@@ -85,6 +85,7 @@ class Unpacked:
         skipped: files and links that were there already.
         removed: the archive was deleted.
         kept: why it was not, although `remove` was set.
+        guessed: how names were read that are not in UTF-8.
         warnings: what of its names would go wrong on other systems.
     """
 
@@ -94,6 +95,7 @@ class Unpacked:
     skipped: int = 0
     removed: bool = False
     kept: str | None = None
+    guessed: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -134,11 +136,12 @@ def _check_parts(parts: Sequence[Path]) -> None:
     for part in parts:
         if not is_file(part):
             raise DataError(f"there is no archive {part}", "virc unpack ARCHIVE, as it came from the hub")
-    if len(parts) == 1 and (around := _around(parts[0].name)):
-        others = [each for each in parts[0].parent.iterdir() if _around(each.name) == around]
-        if len(others) > 1:
-            front, behind = shlex.quote(str(parts[0].with_name(around[0]))), around[1] and shlex.quote(around[1])
-            raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", f"virc unpack {front}*{behind}")
+        if last := split_zip(part):
+            whole = shlex.quote(str(last.with_stem(f"{last.stem}-whole")))
+            hint = f"zip -s 0 {shlex.quote(str(last))} --out {whole}, then virc unpack {whole}"
+            raise DataError(f"{part} is a part of a split zip archive", hint)
+    if len(parts) == 1 and len(others := parts_beside(parts[0])) > 1:
+        raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", unpacking(parts[0]))
     for before, after in pairwise(parts):
         (stem, number, tail), (other, following, end) = _numbered(before.name), _numbered(after.name)
         if stem != other or number == following:
@@ -146,6 +149,21 @@ def _check_parts(parts: Sequence[Path]) -> None:
             raise UsageError(what, "virc unpack takes one archive, or all parts of one: images.tar.part*")
         if len(tail) == len(end) and following != number + 1:  # `split` makes longer names where it runs out of them
             raise DataError(f"between {before.name} and {after.name} a part is missing", "give all parts")
+
+
+def parts_beside(part: Path) -> list[Path]:
+    """The parts of the archive that a file is a part of; none where it is none."""
+    around = _around(part.name)
+    return [each for each in part.parent.iterdir() if _around(each.name) == around] if around else []
+
+
+def unpacking(archive: Path) -> str:
+    """The command that unpacks an archive, with all parts that lie beside it."""
+    around = _around(archive.name)
+    if not around or len(parts_beside(archive)) < 2:
+        return f"virc unpack {shlex.quote(str(archive))}"
+    front, behind = shlex.quote(str(archive.with_name(around[0]))), around[1] and shlex.quote(around[1])
+    return f"virc unpack {front}*{behind}"
 
 
 def _around(name: str) -> tuple[str, str] | None:
@@ -201,7 +219,7 @@ def pour(
             where = stream.where()
             is_whole = stream.is_blank_to_its_end()
             folder.end()
-            done.warnings = [*names.warnings, *folder.warnings]
+            done.guessed, done.warnings = names.warnings, [*folder.warnings]
             if not is_whole:
                 done.warnings.append(f"what stands {where} is no tar archive, and was not unpacked")
             return done, is_whole

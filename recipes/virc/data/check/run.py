@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 import shutil
 import sqlite3
 from collections import Counter, deque
@@ -101,7 +102,7 @@ class DatasetReport(msgspec.Struct):
     """What one file has.
 
     Args:
-        reasons: why each of its columns was taken for a field, where its rows alone show that.
+        reasons: why each of its columns was taken for a field, where its rows alone show that, and what problems are for.
         held_out: its inputs must not be among those of the other files.
         chat_protocols: its system messages, the first `MAX_PROTOCOLS` of them.
         more_chat_protocols: rows with others.
@@ -331,6 +332,9 @@ class _Run:
         layout = source.laid_out.name if source.laid_out else None
         dataset = DatasetReport(source.name, str(source.file), source.format, layout, held_out, rules.coordinates, why)
         dataset.reasons = source.reasons
+        if source.holds == "problems" and not held_out:
+            to_sft = f"virc data convert {shlex.quote(str(source.file))} --to DIR --format sft --answers"
+            dataset.reasons += (f"problems without solutions are for RL and virc eval; for SFT: {to_sft}",)
         self.report.datasets.append(dataset)
         of_entry = list(check_entry(source))
         dataset.add_faults(of_entry)

@@ -5,6 +5,7 @@ fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -22,8 +23,8 @@ from virc.download.hub.repository import FULL, File, Listing, OnBytes
 from virc.download.hub.together import together
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.joined import Joined
-from virc.unpack.archive.parts import all_parts, is_shard, is_streamed
-from virc.unpack.unpack import UnpackConfig, pour
+from virc.unpack.archive.parts import all_parts, is_shard, is_streamed, split_zip
+from virc.unpack.unpack import UnpackConfig, Unpacked, pour
 
 LARGE = 16 * 2**20
 """Bytes from which on a file comes in parts that are kept."""
@@ -80,7 +81,8 @@ def fetch(
         OSError: the disk refuses.
     """
     folder, known = Folder(root, listing), {file.name: file for file in files}
-    parts_of = all_parts(name for name in known if is_archive(name, listing.repo.kind))
+    names = {*known, *(file.name for file in listing.files)}
+    parts_of = all_parts(name for name in names if is_archive(name, listing.repo.kind))
     try:
         with folder.alone():
             folder.expect(tuple(files))
@@ -88,7 +90,8 @@ def fetch(
             for file in ordered(files, listing):
                 _bring(folder, file, watch, stream and not packed)
                 if file.name in parts_of and folder.state(file) != "whole":
-                    _empty(folder, file, [known[name] for name in parts_of[file.name]], watch, keep, packed)
+                    parts = [known[name] for name in parts_of[file.name] if known.keys() >= {*parts_of[file.name]}]
+                    _empty(folder, file, parts, watch, keep, packed)
             folder.finish(asked)
     except OSError as error:
         if error.errno not in FULL:
@@ -113,7 +116,7 @@ def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
 def _empty(folder: Folder, file: File, parts: Sequence[File], watch: Watch, keep: bool, packed: bool) -> None:
     """Unpack an archive when all parts of it are there, unless it is to stay as it is."""
     is_one = bool(parts) and not packed and is_shard(folder.path(parts[0]))
-    if packed or is_one or not parts:
+    if packed or is_one or not parts or split_zip(folder.path(file)):
         folder.came(file, unpacked=True, keep=True)
         if not packed:
             watch.warn(
@@ -188,8 +191,7 @@ def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> 
             done, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
         raise _published_so(error) from None
-    for warning in done.warnings:
-        watch.warn(f"{file.name}: {warning}")
+    _warn(watch, file, done)
     _settle()
     folder.came(*parts, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
@@ -226,6 +228,14 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
                 raise _published_so(error) from None
             raise
         source.verify()
+    _warn(watch, file, done)
+
+
+def _warn(watch: Watch, file: File, done: Unpacked) -> None:
+    """Say what of the names in an archive is doubtful."""
+    for warning in done.guessed:
+        other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
+        watch.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
     for warning in done.warnings:
         watch.warn(f"{file.name}: {warning}")
 

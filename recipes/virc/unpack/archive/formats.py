@@ -20,13 +20,13 @@ _LOOKED_AT = 256  # chunks
 Bytes = bytes | memoryview
 _AGAIN = "get the archive again; files that are complete stay, and are not unpacked again"
 _OTHERS = {
-    b"\x02\x21\x4c\x18": ("an LZ4 archive of the old form", "lz4 -dc {} | tar -xf -"),
-    b"\x28\xb5\x2f\xfd": ("a Zstandard archive", "zstd -dc {} | tar -xf -"),
-    b"\xfd7zXZ\0": ("an xz archive", "tar -xJf {}"),
-    b"BZh": ("a bzip2 archive", "tar -xjf {}"),
+    b"\x02\x21\x4c\x18": ("an LZ4 archive of the old form", "lz4 -dc {} | tar -xf - -C {}"),
+    b"\x28\xb5\x2f\xfd": ("a Zstandard archive", "zstd -dc {} | tar -xf - -C {}"),
+    b"\xfd7zXZ\0": ("an xz archive", "tar -xJf {} -C {}"),
+    b"BZh": ("a bzip2 archive", "tar -xjf {} -C {}"),
     b"PK": ("a zip archive, which is read from a file alone", "virc unpack FILE.zip"),
-    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "7z x {}"),
-    b"Rar!": ("a RAR archive", "unrar x {}"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7-Zip archive", "7z x {} -o{}"),
+    b"Rar!": ("a RAR archive", "unrar x {} {}/"),
     b"version https://git-lfs": ("a pointer of Git LFS, not the archive", "git lfs pull"),
 }
 
@@ -125,7 +125,7 @@ def _reader(head: bytes, path: Path) -> Callable[[_Source], Iterator[Chunk]]:
         return _gzip
     for magic, (what, command) in _OTHERS.items():
         if head.startswith(magic):
-            raise DataError(f"{path} is {what}", command.format(shlex.quote(str(path))))
+            raise DataError(f"{path} is {what}", command.format(shlex.quote(str(path)), shlex.quote(str(path.parent))))
     if is_header(head):
         return _plain
     if not head:

@@ -1,13 +1,16 @@
 """Names that are not in UTF-8, as archives from Chinese and Japanese systems have them."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 
-from virc.core.tables.encodings import guessed
+from virc.core.tables.encodings import guessed, is_utf8
 from virc.core.text import plain
+
+_TWO = 0xDF  # bytes below begin at most two of UTF-8, which GBK is often taken for
 
 
 class Names:
-    """Reads the names of one archive: in `encoding`, else in that which the first of them seems to be in."""
+    """Reads the names of one archive: in `encoding`, else in that which they, or the first of them, seem to be in."""
 
     def __init__(self, encoding: str | None = None) -> None:
         self._encoding, self._given = encoding, encoding is not None
@@ -15,10 +18,9 @@ class Names:
 
     def text(self, raw: bytes, otherwise: str) -> str:
         """A name as text; `otherwise` where it is in no encoding that is known."""
-        if not self._given:
-            with suppress(UnicodeDecodeError):
-                return raw.decode()
-        self._encoding = self._encoding or guessed(raw)
+        self.settle((raw,))
+        if not self._given and is_utf8(raw) and (self._encoding is None or max(raw) > _TWO):
+            return raw.decode()
         with suppress(UnicodeDecodeError):
             if self._encoding:
                 self._first = self._first or raw.decode(self._encoding)
@@ -26,12 +28,15 @@ class Names:
         self._first = self._first or otherwise
         return otherwise
 
+    def settle(self, raw: Iterable[bytes]) -> None:
+        """Find the encoding of these names, all in one, where it is not known."""
+        if self._encoding is None and not is_utf8(names := b"\n".join(raw)):
+            self._encoding = guessed(names)
+
     @property
     def warnings(self) -> list[str]:
         """How names were read that are not in UTF-8, unless that was given."""
         if self._given or self._first is None:
             return []
         how = f"read as {self._encoding}" if self._encoding else "kept as they are"
-        return [
-            f"names are not in UTF-8, and {how}, such as {plain(self._first, 80)}: --encoding says in what they are"
-        ]
+        return [f"names are not in UTF-8, and {how}, such as {plain(self._first, 80)}"]

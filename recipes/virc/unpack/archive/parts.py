@@ -6,10 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from virc.core.files import is_file
+
 _ENDINGS = r"\.(?:tar\.lz4|tar\.gz|tgz|tar|zip)"
 _NUMBERED = re.compile(rf"(?is)(.*{_ENDINGS}[._-]?(?:part)?[._-]?)([0-9]{{1,5}}|[a-c][a-z])")
 _OF = re.compile(rf"(?is)(.*-)([0-9]{{3,6}})(-of-[0-9]{{3,6}}{_ENDINGS})")
 _WHOLE = re.compile(rf"(?is).*{_ENDINGS}")
+_OTHER = re.compile(r"(?is).*\.(?:tar\.(?:bz2|xz|zst)|tbz2?|txz|tzst|rar|7z|7z\.001)")
 _SHARD = re.compile(r"(?is).*[0-9]{2,}\.tar")
 
 
@@ -53,6 +56,22 @@ def all_parts(names: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
         is_whole = [*numbers] == [*range(begin, begin + len(parts))] and (not last or len(parts) >= int(last[1]))
         found |= dict.fromkeys(parts, parts if is_whole else ())
     return found
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file is an archive by its name, or a part of one; also one that other programs unpack."""
+    return is_archive(name) or bool(_OTHER.fullmatch(name))
+
+
+def split_zip(file: Path) -> Path | None:
+    """The last part of the archive of `zip -s` that a file is a part of: `x.z01`, `x.z02`, `x.zip`."""
+    last = file.with_suffix(".zip")
+    if not re.fullmatch(r"(?i)\.z(?:[0-9]{2}|ip)", file.suffix) or not (
+        is_file(file.with_suffix(".z01")) and is_file(last)
+    ):
+        return None
+    with last.open("rb") as opened:
+        return None if opened.read(4) in (b"PK\3\4", b"PK\5\6") else last
 
 
 def is_streamed(name: str) -> bool:

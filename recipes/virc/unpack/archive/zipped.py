@@ -39,9 +39,15 @@ def opened(source: BinaryIO) -> ZipFile:
 
 def members(archive: ZipFile, names: Names) -> Iterator[Member]:
     """The members in the order of `chunks`. Raises DataError: one is refused."""
+    unsaid = {
+        each.filename: each.filename.encode("cp437")
+        for each in archive.infolist()
+        if not each.flag_bits & _UTF8 and not each.filename.isascii()
+    }
+    names.settle(unsaid.values())
     for each in archive.infolist():
-        raw = each.filename if each.flag_bits & _UTF8 or each.filename.isascii() else None
-        name = raw or names.text(each.filename.encode("cp437"), each.filename)
+        said = bool(each.flag_bits & _UTF8) or each.filename not in unsaid
+        name = each.filename if said else names.text(unsaid[each.filename], each.filename)
         info = tarfile.TarInfo(name if each.create_system == _UNIX else name.replace("\\", "/"))
         mode = each.external_attr >> 16 if each.create_system == _UNIX else 0
         info.mode, info.size = stat.S_IMODE(mode) or 0o644, each.file_size
