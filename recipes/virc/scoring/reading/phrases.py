@@ -226,7 +226,7 @@ NOT_BUT = re.compile(
 SO = re.compile(
     r"(?:, (?:so|therefore|thus|hence|giving|which gives|which makes|making it|making|and so|and therefore|but"
     r"|for (?=a total)|an? (?:rise|increase|gain|drop|fall|decrease|difference|change|total|sum) of)"
-    r"|;(?! ?[^\s;]+(?: [^\s;]+)?\W*(?:;|$)) ?|→|⇒|=>|,? ?(?:因此|所以|故))[\s,]*",
+    r"|;(?! ?[^\s;]{1,30}(?: [^\s;]{1,30})?[.\s]?(?:;|$)) ?|→|⇒|=>|,? ?(?:因此|所以|故))[\s,]*",
     _FLAGS,
 )
 """What stands between reasons and a conclusion in one sentence."""
