@@ -151,7 +151,7 @@ def test_nothing_in_an_answer_raises(answer: str, reference: str, choices: list[
 LONG = [
     "approx. ", r"\boxed{", "1,", "a", "answer is ", "{", "((((", "not ", "1 m ", "$", "- ", "A. ", "<think>", "一",
     "because ", ", not x", "1e999 ", "9", "\n", "is ", "*", "^", r"\frac", "<answer>", "a=b ", "square ", "m^2*", "1/",
-    "if ", "I choose ",
+    "if ", "I choose ", "; a", ";.", "by a, a and ", ", car la", ", ",
 ]  # fmt: skip
 """Each is repeated: what is not linear then takes minutes, and the time limit of the suite ends it."""
 

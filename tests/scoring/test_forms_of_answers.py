@@ -58,7 +58,8 @@ def test_an_answer_is_named_with_its_reason_in_any_language(named: str, reason: 
         "riz, pois, maïs", "mirror, pois chiches", "Paris, Denn Straße", "aber, denn und weil", "weil, wo, wann",
         "la luna, vì sao", "N, P, As and Sb", "who, where and when", "what, where, when", "parce que, puisque, car",
         "blue, red in the middle", "sofa, bed in a corner", "house, building in London",
-        "walking, sitting on a bench", "eight, hundred in cash", "mais, ou, et, donc, or, ni, car",
+        "by car, bus and train", "on land, sea and air", "walking, sitting on a bench", "eight, hundred in cash",
+        "mais, ou, et, donc, or, ni, car",
     ],
 )  # fmt: skip
 def test_words_for_because_are_items_of_lists(items: str) -> None:
@@ -133,6 +134,14 @@ def test_a_remark_after_an_answer_changes_nothing(remark: str) -> None:
         ("Thank you", "Thank you", True), ("It says Hope Street.", "Hope Street", True), ("Cevap: mavi", "mavi", True),
         ("A, C", "C", False), ("C", "A, C", False),
         ("The answer is red car on the left", "red", False), ("The answer is AND, NOT and OR gates", "AND", False),
+        ("by car, bus and train", "bus and train", False), ("well water", "water", False), ("OK sign", "sign", False),
+        ("Well, water", "water", True), ("In the picture, red and green", "red and green", True),
+        *((reply, "3; 4; 5", same) for same, replies in (
+            (True, ("The answer is 3; 4; 5", "3; 4; 5", "The roots are 5; 4; 3.", "3, 4, 5")),
+            (False, ("3", "5", "The answer is 3; 4", "The answer is 3")),
+        ) for reply in replies),
+        ("3; 4; 5", "5", False), ("The answer is 3; 4; 5", "3", False), ("They are cat; dog; bird", "bird", False),
+        ("It is 4; no, 5", "5", True), ("2 + 3 = 5; so 5", "5", True), ("5; the rest is 6", "5", True),
         ("정답은 한국인", "한국", False), ("答えはからだ", "から", False), ("答えは赤だ", "赤", True),
     ],
 )  # fmt: skip

@@ -151,14 +151,14 @@ QUALIFIED = re.compile(
 )
 """Words by which a number at the end of a clause is not what the clause says."""
 FILLER = re.compile(
-    r"^(?:(?:answer|solution|ans)\s+-\s|\W*\b(?:so|thus|therefore|hence|then|and|finally|overall|clearly|ok|okay|well"
+    r"^(?:(?:answer|solution|ans)\s+-\s|\W*\b(?:so|thus|therefore|hence|then|and|finally|overall|clearly|(?:ok|okay|well|sure)(?=\W*,)"
     r"|in (?:conclusion|summary|total|short)|to (?:conclude|summarize)|as a result|consequently|about|approximately"
     r"|approx\.?|roughly|around|circa|exactly|precisely|only|just|simply|actually|definitely|certainly|probably"
     r"|likely"
     r"|possibly|perhaps|maybe|most likely|most probably|very likely|equal to|equals|that is|that|i think|i believe"
     r"|i guess|no doubt|without (?:a |any )?doubt"
     r"|i'd say|i would say|it seems|it appears|a total of|a count of|estimated (?:to be|at)|given by|indeed"
-    r"|obviously|equal|because|also|still|now|but|absolutely|of course|sure|choose|select|pick|that of|called"
+    r"|obviously|equal|because|also|still|now|but|absolutely|of course|choose|select|pick|that of|called"
     r"|named|titled|entitled|known as|located (?:in|at|on)"
     r"|(?:an?|the) (?:height|length|width|depth|value|total|sum|size|area|volume"
     r"|perimeter|age|count|speed|weight|mass|price|cost|score|rate|average|mean|median|radius|diameter) of"
@@ -183,7 +183,7 @@ TRAILING = re.compile(
 LEAD_IN = re.compile(
     r"^(?:according to|based on|out of|from|in|looking at|as|given|using|by|for|on|at|with|after|when|among|of|per"
     r"|judging)\b"
-    r"[^,()\[\]]{1,80}, (?=\S)",
+    r"(?! [^\s,]+, [^\s,]+(?:, [^\s,]+)*,? and [^\s,]+\W*$)[^,()\[\]]{1,80}, (?=\S)",
     _FLAGS,
 )
 _OF_NO_LIST = r"(?!\W*$|\s*[,;、，]|\s+(?:and|or|und|oder|et|ou|och|og|và)\b)"
@@ -226,7 +226,7 @@ NOT_BUT = re.compile(
 SO = re.compile(
     r"(?:, (?:so|therefore|thus|hence|giving|which gives|which makes|making it|making|and so|and therefore|but"
     r"|for (?=a total)|an? (?:rise|increase|gain|drop|fall|decrease|difference|change|total|sum) of)"
-    r"|; ?|→|⇒|=>|,? ?(?:因此|所以|故))[\s,]*",
+    r"|;(?! ?[^\s;]{1,30}(?: [^\s;]{1,30})?[.\s]?(?:;|$)) ?|→|⇒|=>|,? ?(?:因此|所以|故))[\s,]*",
     _FLAGS,
 )
 """What stands between reasons and a conclusion in one sentence."""

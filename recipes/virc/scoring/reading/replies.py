@@ -94,8 +94,13 @@ def latex_of(text: str, short: str) -> str:
     return next((each for each in written if plain(each) == short), short)
 
 
+_ITEM_BEHIND = (
+    r"(?!no\b|wait|sorry|actually|so\b|thus|hence)(?:[a-z] ?= ?)?[^\s;=]{1,30}(?: [^\s;=]{1,30})?[.\s]?(?:;|\n|\Z)"
+)
+"""The next item of a list with semicolons between its items."""
 _END = re.compile(
-    r"(?<=[.!?;])\s+|\s*\n\s*|\.{3}\s*|…\s*"
+    rf"(?<=[.!?])\s+|(?<=;)\s+(?=\S)(?!{_ITEM_BEHIND})"
+    r"|\s*\n\s*|\.{3}\s*|…\s*"
     r"|,\s+(?=(?:no|wait|sorry|actually|i mean|or rather)(?:[,:]|(?<=lly|ean|her) ))",
     re.IGNORECASE,
 )
