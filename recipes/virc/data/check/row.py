@@ -81,7 +81,8 @@ def unread_columns(row: Row) -> Iterator[Fault]:
     """The faults of columns that hold a part of the problem, and that nothing reads."""
     for name, holds in row.unread.items():
         sentence = f"nothing reads its column {plain(name, 60)}, which holds {holds}"
-        yield Fault(UNREAD_COLUMN, f"{sentence} (--ignore {shlex.quote(plain(name, 200))} leaves it out)")
+        left_out = f"--ignore {shlex.quote(plain(name, 200))} leaves it out"
+        yield Fault(UNREAD_COLUMN, f"{sentence} ({row.rewriting or left_out})")
 
 
 def unread(row: Row) -> Fault:
