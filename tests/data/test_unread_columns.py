@@ -17,6 +17,7 @@ from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import get, only_source
 from virc.data.rows.record import Picture, Record
 from virc.data.rows.unread import KNOWN, unread
+from virc.evaluation.benchmarks.registry import find
 
 ROW: dict[str, Any] = {"id": 1, "image": "a.png", "question": "Which?", "answer": "red"}
 COLUMNS = [
@@ -88,6 +89,29 @@ def test_columns_that_nothing_reads_are_counted(tmp_path: Path) -> None:
     report = check(CheckConfig([rows(tmp_path, mask="b.png")]), lambda fault: faults.append(fault.message))
     assert (report.datasets[0].unread_columns, report.good) == ({"mask": 2}, 0)
     assert faults == ["nothing reads its column mask, which holds masks (--ignore mask leaves it out)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("column", "hint"),
+    [
+        ({"bbox": [1, 2, 30, 40]}, "rename bbox to `boxes`"), ({"gt_box": [[1, 2, 3, 4]]}, "rename gt_box to `boxes`"),
+        ({"gt_answers": [["a"]]}, "rename gt_answers to `answer`"), ({"answer1": True}, "rename answer1 to `answer`"),
+        ({"answer": ["cat", "kitty"]}, "as `answers`"), ({"answer": True}, "true and false as yes and no"),
+        ({"answer": [1, 2, 30, 40]}, "is boxes as `boxes`"), ({"gold": "a", "mask": "b.png"}, "--ignore mask"),
+        ({"answer": "red", "bbox": [1, 2, 30, 40]}, "--ignore bbox"),
+    ],
+)  # fmt: skip
+def test_no_hint_drops_the_only_right_answer(column: dict[str, Any], hint: str, tmp_path: Path) -> None:
+    rows(tmp_path)
+    row = {name: value for name, value in ROW.items() if name not in ("answer", "answers")} | column
+    file = lines(tmp_path / "rows.jsonl", [row])
+    faults = list[str]()
+    check(CheckConfig([file]), lambda fault: faults.append(fault.message))
+    assert hint in "".join(faults)
+    with pytest.raises(DataError, match="nothing reads its") as raised:
+        find(str(file), tmp_path)
+    assert hint in str(raised.value.hint)
+    assert ("--ignore" in str(raised.value.hint)) == ("--ignore" in hint)
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -11,7 +11,7 @@ from PIL import Image
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.scoring.boxes import Box
+from virc.scoring.boxes import Box, meant_as_boxes
 from virc.scoring.references import References, references_of
 
 SIZE = (640, 480)
@@ -165,6 +165,7 @@ def test_flat_lists_and_outlines_are_refused_with_what_to_write(fields: dict[str
         ({"box": [0.6, 0.25, 0.78, 0.75]}, (5, 5, 5), "right answers cannot be matched"),
         ({"answer": "red", "looks": [[300, 200, 50, 60]]}, (0, 5, 0), "rows' looks cannot be matched"),
         ({"answer": "red", "looks": [[0.6, 0.25, 0.78, 0.75]]}, (0, 5, 0), "shares of the sides"),
+        ({"answer": "[400, 100, 500, 300]"}, (0, 0, 0), "looks like a box, and is compared as a text"),
         ({"answer": "E", "choices": COLORS}, (5, 5, 5), "its answer 'E' is none of its choices"),
         ({"answer": "purple", "choices": COLORS}, (5, 5, 5), "is none of its choices"),
     ],
@@ -185,6 +186,11 @@ def test_check_eval_and_convert_refuse_the_same(
     assert tuple(each.code for each in done) == codes
     assert says in done[0].out
     assert says in done[1].err
+
+
+@pytest.mark.parametrize("answer", ["[]", "[1, 2, 3]", "7", "the list [1, 2, 3, 4]", "(1, 2)", "[1, 2, 3, 4, 5]"])
+def test_no_other_answer_looks_like_a_box(answer: str) -> None:
+    assert not meant_as_boxes(answer)
 
 
 def test_check_eval_and_drawing_of_such_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

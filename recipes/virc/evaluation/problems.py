@@ -16,7 +16,7 @@ from virc.evaluation.benchmarks.registry import LocalBenchmark, Right, category_
 from virc.evaluation.summary import Categories
 from virc.reasoning.calls import Size
 from virc.reasoning.images import image_size
-from virc.scoring.boxes import Box, reference_boxes
+from virc.scoring.boxes import Box, meant_as_boxes, reference_boxes
 from virc.scoring.references import References, references_of
 from virc.scoring.score import Key, key_of
 from virc.solving.ablation import CropAblation, ablated_fields
@@ -165,9 +165,13 @@ def find_problems(
     crop_ablation: CropAblation = "none",
     rewarded: bool = False,
 ) -> dict[str, EvalProblem]:
-    """As `problems_of`, with a warning about rows that are left out."""
+    """As `problems_of`, with warnings about rows that are left out, and about boxes that are compared as texts."""
     faults: list[DataError] = []
     problems = problems_of(benchmark, limit, faults.append, crop_ablation, rewarded)
     if faults:
         report.warn(f"rows of {benchmark.name} left out: {len(faults)}; the first: {faults[0].message}")
+    keys = [each.key for each in problems.values() if each.key and each.boxes is None and not benchmark.published]
+    said = (meant_as_boxes(each.answer) for each in keys if not each.choices)
+    if sentence := next(filter(None, said), ""):
+        report.warn(f"{benchmark.name}: {sentence}")
     return problems

@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
+from virc.core.text import plain
 from virc.reasoning.calls import BoxView, Size
 from virc.reasoning.coordinates import corners_of, sides_of, written_as
 from virc.reasoning.protocol import BoxForm
@@ -71,6 +72,16 @@ def read_point(answer: str | None, view: BoxView, original: Size) -> tuple[float
 def has_boxes(text: str) -> bool:
     """Whether a text holds boxes, or says as JSON that there are none."""
     return text.strip() == "[]" or bool(_fours(text))
+
+
+def meant_as_boxes(answer: str) -> str:
+    """The sentence that a right answer is the text of boxes, as which it is not compared; empty where it is none."""
+    boxes = [box for box, _ in _fours(answer)] if answer.lstrip()[:1] in ("[", "(", "{") else []
+    if not boxes:
+        return ""
+    written = json.dumps([[int(side) if side % 1 == 0 else side for side in box] for box in boxes[:3]])
+    said = f"its answer {plain(answer, 40)!r} looks like a box, and is compared as a text"
+    return f'{said}; what overlaps it is right where it is written as "boxes": {written}'
 
 
 def boxes_of_row(columns: Mapping[str, Any]) -> list[Box] | None:

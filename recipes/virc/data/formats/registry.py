@@ -36,7 +36,7 @@ from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw, saved, shards
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Record, check_texts
-from virc.data.rows.unread import unread
+from virc.data.rows.unread import ANSWERS, BOXES, unread
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
 from virc.systems.layouts.layout import Layout
@@ -149,6 +149,14 @@ class Source(msgspec.Struct, frozen=True):
         return self.file if self.laid_out and self.file.is_dir() else self.file.parent
 
 
+_REWRITING = {
+    BOXES: "rename {} to `boxes`, a list of boxes, or `box`, one",
+    ANSWERS: "rename {} to `answer`, a text or a number, or `answers`, a list of them",
+    "answer": "write an {} that is a list as `answers`, one that is boxes as `boxes`, true and false as yes and no",
+}
+"""What a column holds that is not read, or its name -> how it becomes the right answer of a problem."""
+
+
 class Row(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
@@ -170,8 +178,20 @@ class Row(msgspec.Struct, frozen=True):
             return None
         listed = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
         options = " ".join(f"--ignore {shlex.quote(name)}" for name in self.unread)
-        hint = f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
+        hint = (
+            self.rewriting
+            or f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
+        )
         return DataError(f"row {self.number}: nothing reads its {listed}", hint)
+
+    @property
+    def rewriting(self) -> str:
+        """How its only right answer is to be written, where columns that are not read may hold it; else empty."""
+        record = self.record
+        if record is None or record.messages or record.answer or {"answers", "box", "boxes"} & record.extra.keys():
+            return ""
+        ways = ((_REWRITING.get(name, _REWRITING.get(holds, "")), name) for name, holds in self.unread.items())
+        return "; ".join(way.format(plain(name, 60)) for way, name in ways if way)
 
     def known(self) -> Record:
         """The record. Raises DataError: there is none."""

@@ -251,7 +251,7 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
             raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
         if at < _MAX_LOOKED_AT and row.lost:
             ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
-            raise DataError(f"{file}, {row.lost.message}", f"{convert} {ignored}")
+            raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
     named = file.stem if file == path else path.resolve().name
     printable = "".join(character if character.isprintable() else "_" for character in named)
     return LocalBenchmark(printable.strip(". ") or "problems", file.parent, partial(_lines, file))
