@@ -445,7 +445,7 @@ def _unknown(file: Path, system: System | None) -> DataError:
         return fault
     columns = get(PUBLISHED).columns_of(file)
     if not columns:
-        return DataError(f"{file} is of no known format", hint)
+        return _unreadable(file, start, hint)
     layouts = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
     asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"
@@ -453,6 +453,20 @@ def _unknown(file: Path, system: System | None) -> DataError:
         f"{file} is of no known format: its columns are {columns}" + f"; {unsure}" * bool(unsure),
         f"{asked}; {hint}; layouts are {layouts}",
     )
+
+
+def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
+    """The error for a file of which no row can be read."""
+    reason = raw.fault(file) if file.suffix in raw.ENDINGS and file.suffix != ".parquet" else None
+    why = plain(reason.message.replace(f"{file} ", "it ", 1), 200) if reason else ""
+    if not start:
+        why, hint = "it is empty", "name a file with rows"
+    elif start == b"{'":
+        why, hint = f"its rows are texts of Python's objects; {why}", "json.dumps(row) writes a row as JSON"
+    elif "not UTF-8" in why:
+        written = f"iconv -f WINDOWS-1252 -t UTF-8 {shlex.quote(str(file))} > NEW{file.suffix}"
+        hint = f"{written} writes it anew, where that is its encoding"
+    return DataError(f"{file} is of no known format" + f": {why}" * bool(why), hint)
 
 
 def _source(file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None) -> Source:

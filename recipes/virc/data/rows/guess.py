@@ -95,7 +95,7 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
 
 
 def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    """What the layout leaves unread of the rows, and why it does not fit half of them; a few are faults of their own."""
+    """What the layout leaves unread of the rows, and why it does not fit half of them, if so."""
     lost, wrong = dict[str, str](), list[str]()
     named = PASSED | layout.read()
     for number, row in enumerate(rows, 1):
