@@ -51,6 +51,7 @@ _MOST_NAMED = 3
 _OF_VERL = ("rl", "prompts")
 _OF_LLAMAFACTORY = ("sft", "trajectories", "pairs")
 _MAX_COMPARED = 20
+_MAX_BELOW = 2**14
 _LIST_BEGINS = 64  # bytes of a file in which a list begins
 _GZIP = b"\x1f\x8b"
 HUB = "data"
@@ -270,7 +271,7 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
         found = _in_folder(path, system, given)
         found = found or (_in_folder(path / HUB, system, given) if (path / HUB).is_dir() else [])
         if not found:
-            raise _no_rows(path)
+            raise _no_rows(path, system)
         return found
     if not path.is_file():
         raise DataError(f"there is no file {path}")
@@ -280,12 +281,20 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
     return [_source(path, path.stem, {}, system, given)]
 
 
-def _no_rows(folder: Path) -> DataError:
-    """The error for a folder without known rows; it names the columns of the first file that may hold some."""
-    for file in sorted(folder.iterdir()):
-        if file.suffix in raw.ENDINGS and file.is_file() and (columns := get(PUBLISHED).columns_of(file)):
-            sentence = f"{folder} holds no rows that are known: {file.name} has the columns {columns}"
-            return DataError(sentence, f"virc data layout {shlex.quote(str(file))} proposes which is what")
+def _no_rows(folder: Path, system: System | None) -> DataError:
+    """The error for a folder whose files are not read without being named; it says which may hold rows."""
+    files = [file for file in sorted(folder.iterdir()) if file.suffix in raw.ENDINGS and file.is_file()]
+    files = [file for file in files if file.name not in (INFO, FILE_NAME) and get(PUBLISHED).columns_of(file)]
+    if named := [file for file in files if _recognised(file, file.stem, {}, system, None)]:
+        sentence = f"{folder} holds no files that are read without being named; rows may be in"
+        return DataError(f"{sentence} {_listed([file.name for file in named])}", f"name it: {named[0]}")
+    if files:
+        _, _, why = (unknown := _unknown(files[0], system)).message.partition("its columns are")
+        return DataError(f"{folder} holds no rows that are known: {files[0].name} has the columns{why}", unknown.hint)
+    below = sorted(file for file in islice(folder.glob("*/*"), _MAX_BELOW) if _seems_rows(file))
+    if below:
+        listed = _listed([file.relative_to(folder).as_posix() for file in below])
+        return DataError(f"{folder} holds no rows; files in it may: {listed}", f"name one of them: {below[0]}")
     return DataError(f"{folder} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
 
 
