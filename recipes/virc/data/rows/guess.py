@@ -249,6 +249,7 @@ class _Guess:
             self.unsure.append(
                 f"the picture {value} that {named[0]} names is not in {self.folder} or a folder in it"
                 + f" ({shlex.join(link)} puts it there)" * bool(link)
+                + r" (\ is a part of the name: folders are separated by /)" * ("\\" in value)
             )
         elif not alpaca:
             self.unsure.append("no column holds pictures, or names files that are there")
