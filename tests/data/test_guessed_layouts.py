@@ -38,6 +38,7 @@ UNSURE = [
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
     ([{"number": 3}], "the answer may be number"),
+    ([{"answer": "red", "image": "a\\\\b.png"}], "folders are separated by /"),
     ([{"question": None, "text": "A red square."}], "may be a text about the picture"),
     ([{"solution": "As the square is red, and nothing else, " * 4}], "the way to an answer"),
     ([{"question": None, "messages": talk(0, "<ImageHere> ")}], "<ImageHere> in messages may stand for an image"),

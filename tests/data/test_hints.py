@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.called import Done, virc
 
 pytestmark = pytest.mark.integration
@@ -63,6 +64,23 @@ def test_a_folder_for_clean_rows_stays_as_it_was_where_there_are_none(tmp_path: 
     done = virc("data", "check", tmp_path / "rows.json", *words)
     assert (done.code, (tmp_path / "clean").is_dir()) == (5, was_there), done.err
     assert f"there are no rows in {tmp_path / 'rows.json'}\n" in done.err
+
+
+@pytest.mark.parametrize(("named", "there"), [("{}.png", "images/"), ("{}", "a/b/"), ("x/y/{}.png", "y/")])
+def test_a_layout_finds_pictures_that_rows_name_from_elsewhere(named: str, there: str, tmp_path: Path) -> None:
+    (tmp_path / there).mkdir(parents=True)
+    rows = []
+    for at in range(3):
+        Image.new("RGB", (56 + at, 56)).save(tmp_path / there / f"{at}.png")
+        turns = [{"from": "human", "value": "<image>?"}, {"from": "gpt", "value": "So."}]
+        rows.append({"image": named.format(at), "conversations": turns})
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    done = virc("data", "check", tmp_path / "rows.json", "--workers", 1)
+    command = hint(done).partition(": ")[2].partition(" writes")[0].replace("mine.yaml", str(tmp_path / "mine.yaml"))
+    assert done.code == 5
+    assert virc(*typed(command, tmp_path)).code == 0, done.err
+    again = virc("data", "check", tmp_path / "rows.json", "--layout", tmp_path / "mine.yaml", "--workers", 1)
+    assert again.code == 0, again.out
 
 
 def test_problems_made_into_prompts_lose_nothing(drawn: Path, tmp_path: Path) -> None:

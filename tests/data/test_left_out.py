@@ -71,6 +71,31 @@ def test_a_folder_whose_info_names_no_files_leaves_nothing_out(tmp_path: Path) -
     assert [source.name for source in formats.sources(tmp_path)] == ["rows"]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("train.json", [{"messages": [], "image": "gone.png"}], "rows may be in train.json\nhint: name it: "),
+        (
+            "train.jsonl",
+            [{"image": "gone.png", "question": "?", "answer": "a"}],
+            "the picture gone.png that image names",
+        ),
+        ("one/train.json", [{"messages": []}], "files in it may: one/train.json\nhint: name one of them: "),
+        ("one/train.csv", [], "files in it may: one/train.csv"),
+        ("one/settings.json", {"messages": []}, "holds no rows\n"),
+        ("dataset_info.json", {}, "holds no rows\n"),
+    ],
+)
+def test_a_folder_without_rows_names_files_that_may_hold_some(
+    name: str, content: object, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    written = map(json.dumps, content) if name.endswith("l") and isinstance(content, list) else [json.dumps(content)]
+    (tmp_path / name).write_text("\n".join(written))
+    done = virc("data", "check", tmp_path)
+    assert (done.code, said in done.err) == (5, True), done.err
+
+
 def test_files_that_may_hold_rows_and_are_not_read_are_named(tmp_path: Path) -> None:
     mathvista(tmp_path)
     assert formats.left_out_note(tmp_path) is None

@@ -276,6 +276,15 @@ REFUSED: list[tuple[Row, str]] = [
         {"from": "observation", "value": "7"}, {"from": "gpt", "value": "a"}], "images": [PICTURE]}, "function_call"),
     ({"messages": [{"role": "system", "content": "So."}, *turns("?", "a")], "system": "No."}, "another system message"),
     ({"messages": turns("<image>?", "a"), "images": [PICTURE], "system_prompt": "So."}, "system_prompt"),
+    *(({"messages": [turns("?")[0], {"role": "assistant", "content": None, **more}]}, said) for more, said in (
+        ({"tool_calls": [{"id": "a"}]}, "message 2 has no text as content, but tool_calls, which nothing reads"),
+        ({"function_call": {"name": "f"}}, "but function_call"), ({}, "message 2 has no text as content: it is null"),
+    )),
+    *(({"messages": [{"role": "user", "content": [part]}, reply]}, said) for part, reply, said in (
+        ({"text": "?"}, {"role": "assistant", "content": None}, "message 2 has no text: it is null"),
+        ({"text": "?"}, {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}, "but tool_calls"),
+        ({"type": "image", "source": {"data": "iVBORw0KGgo"}}, *turns("", "a")[1:], "message 1 has an image as source"),
+    )),
     *(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
       for side in ("messages", "conversations", "response")),
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
@@ -333,6 +342,26 @@ def test_words_that_stand_for_themselves_are_learnt(folder: Path, text: str) -> 
     row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}
     (folder / "rows.jsonl").write_text(f"{json.dumps(row)}\n")
     assert not check(CheckConfig([folder / "rows.jsonl"])).faults
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", '{"a": "é"}\n'.encode("latin-1"), "it is not UTF-8 at byte 7\nhint: iconv -f WINDOWS-1252"),
+        ("a.json", '[{"a": "é"}]'.encode("latin-1"), "not UTF-8"),
+        ("a.csv", "image,question\na.png,é\n".encode("cp1252"), "not UTF-8"),
+        ("a.jsonl", b"{'a': None}\n", "Python's objects"),
+        ("a.jsonl", b"", "it is empty"),
+        ("a.json", b"", "it is empty"),
+        ("a.csv", b"", "it is empty"),
+        ("a.jsonl", b"\n\n", "it has no rows"),
+        ("a.jsonl", b"So it is.\n", "not JSON"),
+    ],
+)
+def test_a_file_of_no_format_says_why(name: str, content: bytes, said: str, folder: Path) -> None:
+    (folder / name).write_bytes(content)
+    done = virc("data", "check", folder / name, "--workers", 1)
+    assert (done.code, said in done.out + done.err) == (5, True), done.err
 
 
 SAID = "图中的圆有多大？"

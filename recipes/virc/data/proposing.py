@@ -1,6 +1,7 @@
 """The layout that a file of rows shows, as YAML to be changed, and what its first rows are by that."""
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from virc.core.text import clause
 from virc.data.formats import published
 from virc.data.formats.registry import PUBLISHED, LaidOut, Row, Source
 from virc.data.rows import guess, raw
-from virc.systems.layouts.layout import Layout
+from virc.systems.layouts.layout import Layout, Part
 
 _MAX_READ = 20
 _HEAD = "# The layout of {name}, as its first rows show it; docs/data.md has all fields.\n"
@@ -46,6 +47,17 @@ def proposed(path: Path, shown: int = 3) -> Proposed:
     source = Source(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
     read = [row for row, _ in zip(published.read(source), range(shown), strict=False)]
     return Proposed(found, source, read, yaml_of(found, path.name))
+
+
+def pictures_elsewhere(path: Path) -> str | None:
+    """How to read the pictures of rows that name them from another folder, to type; None where none are found."""
+    layout = guess.propose(raw.beginning(path, _MAX_READ), path if path.is_dir() else path.parent).layout
+    text = layout.images.text if layout and isinstance(layout.images, Part) else None
+    if layout is None or not (text or layout.folders):
+        return None
+    place = f"as {text}" if text else f"without {layout.folders[0]}/"
+    write = f"virc data layout {shlex.quote(str(path))} --write mine.yaml"
+    return f"there are pictures {place}: {write} writes a layout with that, for --layout mine.yaml"
 
 
 def write(found: Proposed, to: Path) -> None:

@@ -68,6 +68,7 @@ def command(
     from virc.core.errors import DataError
     from virc.core.parallel import cores
     from virc.data.check.run import CheckConfig, check, rows_of
+    from virc.data.proposing import pictures_elsewhere
 
     config = CheckConfig(
         path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
@@ -99,6 +100,9 @@ def command(
         output.warn(f"{have}: virc batch solves such rows, and virc train and virc eval refuse them")
     fields = _fields(report, found, clean)
     cleaned = None if clean or not report.good else "--clean DIR keeps the other rows"
+    without = [each for each in report.datasets if each.faults.get("image_missing") == each.rows]
+    if without and not report.good and layout is None:
+        cleaned = pictures_elsewhere(Path(without[0].file))
     if report.stops:
         output.know(**fields)
         raise DataError(report.summary, cleaned)

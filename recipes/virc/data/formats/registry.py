@@ -51,6 +51,7 @@ _MOST_NAMED = 3
 _OF_VERL = ("rl", "prompts")
 _OF_LLAMAFACTORY = ("sft", "trajectories", "pairs")
 _MAX_COMPARED = 20
+_MAX_BELOW = 2**14
 _LIST_BEGINS = 64  # bytes of a file in which a list begins
 _GZIP = b"\x1f\x8b"
 HUB = "data"
@@ -290,7 +291,7 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
         found = _in_folder(path, system, given)
         found = found or (_in_folder(path / HUB, system, given) if (path / HUB).is_dir() else [])
         if not found:
-            raise _no_rows(path)
+            raise _no_rows(path, system)
         return found
     if not path.is_file():
         raise DataError(f"there is no file {path}")
@@ -300,12 +301,20 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
     return [_source(path, path.stem, {}, system, given)]
 
 
-def _no_rows(folder: Path) -> DataError:
-    """The error for a folder without known rows; it names the columns of the first file that may hold some."""
-    for file in sorted(folder.iterdir()):
-        if file.suffix in raw.ENDINGS and file.is_file() and (columns := get(PUBLISHED).columns_of(file)):
-            sentence = f"{folder} holds no rows that are known: {file.name} has the columns {columns}"
-            return DataError(sentence, f"virc data layout {shlex.quote(str(file))} proposes which is what")
+def _no_rows(folder: Path, system: System | None) -> DataError:
+    """The error for a folder whose files are not read without being named; it says which may hold rows."""
+    files = [file for file in sorted(folder.iterdir()) if file.suffix in raw.ENDINGS and file.is_file()]
+    files = [file for file in files if file.name not in (INFO, FILE_NAME) and get(PUBLISHED).columns_of(file)]
+    if named := [file for file in files if _recognised(file, file.stem, {}, system, None)]:
+        sentence = f"{folder} holds no files that are read without being named; rows may be in"
+        return DataError(f"{sentence} {_listed([file.name for file in named])}", f"name it: {named[0]}")
+    if files:
+        _, _, why = (unknown := _unknown(files[0], system)).message.partition("its columns are")
+        return DataError(f"{folder} holds no rows that are known: {files[0].name} has the columns{why}", unknown.hint)
+    below = sorted(file for file in islice(folder.glob("*/*"), _MAX_BELOW) if _seems_rows(file))
+    if below:
+        listed = _listed([file.relative_to(folder).as_posix() for file in below])
+        return DataError(f"{folder} holds no rows; files in it may: {listed}", f"name one of them: {below[0]}")
     return DataError(f"{folder} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
 
 
@@ -465,8 +474,7 @@ def _unknown(file: Path, system: System | None) -> DataError:
         return fault
     columns = get(PUBLISHED).columns_of(file)
     if not columns:
-        why = raw.fault(file) if file.suffix in (".json", ".jsonl") else None
-        return DataError(f"{file} is of no known format" + (f": {why.message}" if why else ""), hint)
+        return _unreadable(file, start, hint)
     layouts = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
     asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"
@@ -474,6 +482,20 @@ def _unknown(file: Path, system: System | None) -> DataError:
         f"{file} is of no known format: its columns are {columns}" + f"; {unsure}" * bool(unsure),
         f"{asked}; {hint}; layouts are {layouts}",
     )
+
+
+def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
+    """The error for a file of which no row can be read."""
+    reason = raw.fault(file) if file.suffix in raw.ENDINGS and file.suffix != ".parquet" else None
+    why = plain(reason.message.replace(f"{file} ", "it ", 1), 200) if reason else ""
+    if not start:
+        why, hint = "it is empty", "name a file with rows"
+    elif start == b"{'":
+        why, hint = f"its rows are texts of Python's objects; {why}", "json.dumps(row) writes a row as JSON"
+    elif "not UTF-8" in why:
+        written = f"iconv -f WINDOWS-1252 -t UTF-8 {shlex.quote(str(file))} > NEW{file.suffix}"
+        hint = f"{written} writes it anew, where that is its encoding"
+    return DataError(f"{file} is of no known format" + f": {why}" * bool(why), hint)
 
 
 def _source(file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None) -> Source:

@@ -13,6 +13,7 @@ from virc.core.json_stream import KIND_NAMES, Fields, array_rows, first_object, 
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Holds, Row, Source, Writing, file_for, read_info, read_row
+from virc.data.rows.laid_out import message_of, without_text
 from virc.data.rows.record import Message, Picture, Record, Role
 from virc.data.rows.unread import KNOWN
 
@@ -199,6 +200,9 @@ def _record(row: Fields, columns: Columns, media: Path) -> Record:
     turns = rest.pop(columns.messages)
     if not isinstance(turns, list) or not all(isinstance(message, dict) for message in turns):
         raise DataError(f"its {columns.messages} are not a list of objects")
+    if any(isinstance(message.get(columns.content), list) for message in turns):
+        for number, message in enumerate(turns, 1):
+            message_of(message, number)  # which says what keeps parts from being read
     messages = [_message(message, number, columns) for number, message in enumerate(turns, 1)]
     images = rest.pop(columns.images, None) if columns.images else None
     names = [images] if isinstance(images, str) else [] if images is None else images
@@ -230,7 +234,9 @@ def _message(message: Fields, number: int, columns: Columns) -> Message:
         raise DataError(f"message {number} has {found}, not one of {', '.join(map(plain, columns.roles))}")
     if not isinstance(content, str):
         parts = ", but a list of parts" * isinstance(content, list)
-        raise DataError(f"message {number} has no text as {columns.content}{parts}")
+        raise DataError(
+            f"message {number} has no text as {columns.content}{parts if content else without_text(message)}"
+        )
     return Message(role, content)
 
 

@@ -95,7 +95,7 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
 
 
 def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    """What the layout leaves unread of the rows, and why it does not fit half of them; a few have own faults."""
+    """What the layout leaves unread of the rows, and why it does not fit half of them, if so."""
     lost, wrong = dict[str, str](), list[str]()
     named = PASSED | layout.read()
     layout = msgspec.structs.replace(layout, objects=None)  # where a box is wrong, that row is
@@ -250,6 +250,7 @@ class _Guess:
             self.unsure.append(
                 f"the picture {value} that {named[0]} names is not in {self.folder} or a folder in it"
                 + f" ({shlex.join(link)} puts it there)" * bool(link)
+                + r" (\ is a part of the name: folders are separated by /)" * ("\\" in value)
             )
         elif not alpaca:
             self.unsure.append("no column holds pictures, or names files that are there")

@@ -43,6 +43,7 @@ _ROLES: Mapping[str, Role] = {
 _MAX_IMAGES = 256
 _MAX_TEXT = 2**20  # characters of a conversation
 _IMAGES = ("image", "image_url")
+_CALLS = ("tool_calls", "function_call")
 _DIGITS = r"\s{0,9}-?\d[\d.]{0,20}\s{0,9}"
 _NUMBERS = re.compile(rf"[\[(]{_DIGITS}(?:,{_DIGITS}){{1,9}}[\])]")
 _CORNERS = re.compile(rf"\({_DIGITS},{_DIGITS}\)\s{{0,9}},\s{{0,9}}\({_DIGITS},{_DIGITS}\)")
@@ -395,10 +396,21 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
     role = _ROLES.get(theirs) if isinstance(theirs, str) else None
     if role is None:
         raise DataError(f"message {number} has the role {plain(repr(theirs), 40)}, not one of {', '.join(_ROLES)}")
+    if content is None:
+        raise DataError(f"message {number} has no text{without_text(turn)}")
     texts = [content] if isinstance(content, str) else [_text_of(part) for part in _parts(turn)]
+    for part in filter(_is_image, _parts(turn)):
+        if image_of(part) is None and (others := [key for key in part if key not in ("type", "text") and part[key]]):
+            raise DataError(f"message {number} has an image as {', '.join(map(plain, others))}, which nothing reads")
     if not isinstance(content, str | list) or None in texts:
         raise DataError(f"message {number} is neither text nor a list of texts and images")
     return Message(role, "".join(text or "" for text in texts))
+
+
+def without_text(turn: Mapping[str, Any]) -> str:
+    """Why a message has none, as the end of a sentence."""
+    calls = next((name for name in _CALLS if turn.get(name)), None)
+    return f", but {calls}, which nothing reads" if calls else ": it is null or missing"
 
 
 def _parts(turn: Mapping[str, Any]) -> list[Any]:
