@@ -102,7 +102,7 @@ class DatasetReport(msgspec.Struct):
     """What one file has.
 
     Args:
-        reasons: why each of its columns was taken for a field, where its rows alone show that, and what problems are for.
+        reasons: why each of its columns was taken for a field, where its rows alone show that; what problems are for.
         held_out: its inputs must not be among those of the other files.
         chat_protocols: its system messages, the first `MAX_PROTOCOLS` of them.
         more_chat_protocols: rows with others.

@@ -96,7 +96,7 @@ def latex_of(text: str, short: str) -> str:
 
 _END = re.compile(
     r"(?<=[.!?;])\s+|\s*\n\s*|\.{3}\s*|…\s*"
-    r"|,\s+(?=(?:no|wait|sorry|actually|i mean|or rather)(?:[,:]|(?<=lly|ean|her) ))",
+    r"|,\s+(?=(?:no|wait|sorry|actually|i meant?|or rather)(?:[,:]|(?<=lly|ean|ant|her) ))",
     re.IGNORECASE,
 )
 _ABBREVIATED = re.compile(
