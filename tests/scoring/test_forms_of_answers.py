@@ -83,12 +83,37 @@ def test_words_for_because_are_items_of_lists(items: str) -> None:
         "정답은 A 또는 B입니다",
         "The answer is B. That is wrong.", "The answer is B. B is wrong.", "The answer is B. Option B is incorrect.",
         "The answer is A. B is a distractor.", "The answer is A. The other option is B.",
-        "The answer is B. Wait, it is A.",
+        "The answer is B. Wait, it is A.", "The answer is not B, it's hard to say.", "答案不是B，也不是C",
+        "Die Antwort ist nicht B, aber auch nicht C.", "Ответ не B.", "La réponse n'est pas B, mais je ne sais pas.",
+        "答案不是A也不是B", "答案并非A，也不是B", "La risposta non è A, ma nemmeno B.", "정답은 A가 아니고 B도 아닙니다.",
+        "Ответ не A, а также не B.", "答えはAではなくBでもない。", "The answer is not A, it's B or C.",
     ],
 )  # fmt: skip
 def test_an_answer_that_is_denied_or_one_of_two_is_not_given(reply: str) -> None:
     assert not same_answer(reply, "B")
     assert not same_answer(reply, "B", COLORS)
+
+
+INSTEAD = [
+    "答案不是A，而是B。", "答案并不是A，应该是B", "答案应为B而非A", "答案：B（蓝色），而不是A（红色）",
+    "应该选B而不选A", "答案并非A，而是B",
+    "A选项错误，C选项错误，D选项错误，故B正确", "A不正确，因此B正确。", "Die Antwort ist nicht A, sondern B.",
+    "Die richtige Antwort lautet nicht A, sondern B (blau).", "La réponse n'est pas A, mais B.",
+    "La bonne réponse n'est pas A mais plutôt B.", "La respuesta no es A, sino B.",
+    "La respuesta no es A sino que es B.",
+    "A resposta não é A, mas sim B.", "La risposta non è A, ma B.", "Het antwoord is niet A, maar B.",
+    "Odpowiedź to nie A, lecz B.", "Svaret är inte A, utan B.", "Ответ не A, а B.", "Правильный ответ — не A, а B.",
+    "答えはAではなくBです。", "正解はAではなく、Bです。", "정답은 A가 아니라 B입니다.", "답은 A가 아니고, B입니다.",
+    "Cevap A değil, B.", "Đáp án không phải là A mà là B.", "Jawabannya bukan A, melainkan B.",
+    "The answer is not A, it's B.", "The answer is not A; it is (B).", "The answer is A, I mean B.",
+    "The answer is A, I meant (B).", "The answer is not A but B.", "Die Antwort ist nicht Rot, sondern B.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("reply", INSTEAD)
+def test_what_stands_in_the_place_of_a_denied_answer_is_the_answer(reply: str) -> None:
+    assert [same_answer(reply, letter, COLORS) for letter in "BAC"] == [True, False, False]
+    assert not same_answer(reply, "A")
 
 
 REMARKS = [

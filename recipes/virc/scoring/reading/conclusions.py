@@ -106,6 +106,7 @@ def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> 
         is_alone: there is no other sentence, so that it may be the answer as a whole.
         is_first: others follow, which may be reasons.
     """
+    sentence = phrases.CORRECTED.sub(lambda found: f"{found[found.lastgroup]} " if found.lastgroup else "", sentence)
     whole = (sentence,) if is_alone else ()
     if sentence.endswith("?"):
         return _Claim(0, whole)
@@ -147,7 +148,7 @@ def _named(sentence: str) -> tuple[bool, str] | None:
     """Whether a sentence denies that something is the answer, and what it names; None where it does neither."""
     patterns = (phrases.NAMED, phrases.CHOSEN, phrases.NAMED_ELSEWHERE)
     if chinese := phrases.IS_RIGHT_CHINESE.fullmatch(sentence):
-        return bool(phrases.DENIED.search(sentence)), chinese[1]
+        return bool(phrases.DENIED.search(re.split("[,;]", sentence)[-1])), chinese[1]
     found = max((each for pattern in patterns for each in pattern.finditer(sentence)), key=re.Match.end, default=None)
     if found:
         before, rest = sentence[: found.start()], sentence[found.end() :]

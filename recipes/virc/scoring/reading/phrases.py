@@ -37,7 +37,7 @@ RECALLED = re.compile(
 """Tells what was said before; it is not the answer."""
 RETRACTION = re.compile(
     r"\W*(?:no+(?=\W*\w)(?! other\b)|wait|actually|hmm+|oops|sorry|correction|scratch that|on second thoughts?"
-    r"|hold on|but wait|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b"
+    r"|hold on|but wait|i meant?,?(?= \(?[A-Z]\)?\W*$| [-$€£]?\d)|let me (?:re-?\w+|correct)|my mistake|不对|等等)\b"
     r"[\s,.:!-]*(?:(?:wait|actually|no|sorry)(?=\W+\w))?[\s,.:!-]*",
     _FLAGS,
 )
@@ -108,7 +108,7 @@ IS_RIGHT = re.compile(
     r"(?: (?:here|because|since|as|to|for|among|of)\b.*)?\W*$",
     _FLAGS,
 )
-IS_RIGHT_CHINESE = re.compile(r"(?:.*[,:选项所以因此])?\(?([A-Z])\)?(?:选项)?是?(?:正确|对)(?:的|答案|选项)*\W*")
+IS_RIGHT_CHINESE = re.compile(r"(?:.*[,:选项所以因此故])?\(?([A-Z])\)?(?:选项)?是?(?:正确|对)(?:的|答案|选项)*\W*")
 IS_WRONG = re.compile(
     r"^\W*(?:option |choice |answer )?\W?(?P<letter>[A-Z])\W? "
     r"(?:(?:is|are|must be) (?:(?:the|a|an) )?(?:wrong|incorrect|not correct|not right|false|out)(?: \w+)?"
@@ -223,6 +223,19 @@ NOT_BUT = re.compile(
     r"|^not [^,;\s]{1,20}, (?=[^,;\s]{1,20}\W*$)",
     _FLAGS,
 )
+CORRECTED = re.compile(
+    r"(?:\b(?:nicht|niet|inte|ikke|nie(?: jest)?|не|bukan|n'(?P<fr>est) pas|no (?P<es>es)|não (?P<pt>é)|non (?P<it>è)"
+    r"|không phải(?: (?P<vi>là))?) [^,;.!?]{1,40}?,? (?:sondern|maar|utan|men|lecz|tylko|ale|а|melainkan|mais|sino"
+    r"|mas(?: sim)?|ma|bensì|mà)(?: (?:c'est|plutôt|bien|que es|là))* "
+    r"|(?:并不|不)(?P<zh>是|为|為|选)[^,;.!?。不也还]{1,20}?[,;]? ?而?(?:应该?)?(?P=zh)"
+    r"|并非[^,;.!?。不也还]{1,20}?[,;]? ?而?(?=是)"
+    r"|,? ?(?<![从因然反])而(?:不是|非(?!常)|不选)[^,;.!?。]*"
+    r"|(?<=[はが])[^,;.!?。は]{1,20}?(?:ではなく|じゃなく)て?,? ?|(?<=[은는] )[^,;.!?]{1,20}?[이가] 아니(?:라|고),? "
+    r"|(?<=\w )[^\s,;]{1,20} değil,? (?=\w)"
+    r"|\bnot [^,;.!?]{1,40}?[,;] (?:it is|it's) (?=(?-i:\(?[A-Z]\b(?! [a-z]))|[-$€£]?\d))",
+    _FLAGS,
+)
+"""What is denied or taken back just before what stands in its place: `nicht A, sondern`, with the verb to keep."""
 SO = re.compile(
     r"(?:, (?:so|therefore|thus|hence|giving|which gives|which makes|making it|making|and so|and therefore|but"
     r"|for (?=a total)|an? (?:rise|increase|gain|drop|fall|decrease|difference|change|total|sum) of)"
