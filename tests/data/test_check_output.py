@@ -231,12 +231,7 @@ def test_problems_are_for_rl_and_the_command_for_sft_is_said(batches: Path, tmp_
     said = "problems without solutions are for RL and virc eval; for SFT: virc data convert"
     found = checked(batches)
     named = [line.split()[line.split().index("convert") + 1] for line in found.out.splitlines() if said in line]
-<<<<<<< HEAD
-    assert named
-    assert not any("val" in each for each in named)
-=======
     assert [Path(each).name for each in named] == ["train.jsonl"]
->>>>>>> 6ca90b04ac6fe6de35cf7b9b851ff5b75bd7c40d
     assert virc("data", "convert", named[0], "--to", tmp_path / "sft", "--format", "sft", "--answers").code == 0
     assert said not in checked(tmp_path / "sft").out
 

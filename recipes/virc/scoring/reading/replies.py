@@ -99,14 +99,9 @@ _ITEM_BEHIND = (
 )
 """The next item of a list with semicolons between its items."""
 _END = re.compile(
-<<<<<<< HEAD
     rf"(?<=[.!?])\s+|(?<=;)\s+(?=\S)(?!{_ITEM_BEHIND})"
     r"|\s*\n\s*|\.{3}\s*|…\s*"
-    r"|,\s+(?=(?:no|wait|sorry|actually|i mean|or rather)(?:[,:]|(?<=lly|ean|her) ))",
-=======
-    r"(?<=[.!?;])\s+|\s*\n\s*|\.{3}\s*|…\s*"
     r"|,\s+(?=(?:no|wait|sorry|actually|i meant?|or rather)(?:[,:]|(?<=lly|ean|ant|her) ))",
->>>>>>> 6ca90b04ac6fe6de35cf7b9b851ff5b75bd7c40d
     re.IGNORECASE,
 )
 _ABBREVIATED = re.compile(
