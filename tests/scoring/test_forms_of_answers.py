@@ -167,6 +167,7 @@ def test_a_remark_after_an_answer_changes_nothing(remark: str) -> None:
         ) for reply in replies),
         ("3; 4; 5", "5", False), ("The answer is 3; 4; 5", "3", False), ("They are cat; dog; bird", "bird", False),
         ("It is 4; no, 5", "5", True), ("2 + 3 = 5; so 5", "5", True), ("5; the rest is 6", "5", True),
+        *((f"The answer is 5; {remark}.", "5", True) for remark in ("others fail", "done", "very clear")),
         ("정답은 한국인", "한국", False), ("答えはからだ", "から", False), ("答えは赤だ", "赤", True),
     ],
 )  # fmt: skip

@@ -95,7 +95,9 @@ def latex_of(text: str, short: str) -> str:
 
 
 _ITEM_BEHIND = (
-    r"(?!no\b|wait|sorry|actually|so\b|thus|hence)(?:[a-z] ?= ?)?[^\s;=]{1,30}(?: [^\s;=]{1,30})?[.\s]?(?:;|\n|\Z)"
+    r"(?:(?:[a-z] ?= ?)?[-+(\[$€£]{0,3}\d[^\s;=]{0,30}(?: [^\s;=]{1,30})?|(?-i:[A-Z]\w{0,30} [A-Z]\w{0,30})"
+    r"|(?!(?:no|wait|sorry|so|thus|hence|done|thanks|verified|checked|qed|sure|correct|okay|see|\w{1,30}ly)\b)"
+    r"[^\W\d]{1,30})[.\s]?(?:;|\n|\Z)"
 )
 """The next item of a list with semicolons between its items."""
 _END = re.compile(
