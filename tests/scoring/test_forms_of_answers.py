@@ -85,7 +85,8 @@ def test_words_for_because_are_items_of_lists(items: str) -> None:
         "The answer is A. B is a distractor.", "The answer is A. The other option is B.",
         "The answer is B. Wait, it is A.", "The answer is not B, it's hard to say.", "答案不是B，也不是C",
         "Die Antwort ist nicht B, aber auch nicht C.", "Ответ не B.", "La réponse n'est pas B, mais je ne sais pas.",
-        "答案不是A也不是B", "答案并非A，也不是B", "La risposta non è A, ma nemmeno B.", "정답은 A가 아니고 B도 아닙니다.",
+        "答案不是A也不是B", "答案并非A，也不是B", "La risposta non è A, ma nemmeno B.",
+        "정답은 A가 아니고 B도 아닙니다.",
         "Ответ не A, а также не B.", "答えはAではなくBでもない。", "The answer is not A, it's B or C.",
     ],
 )  # fmt: skip

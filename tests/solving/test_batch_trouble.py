@@ -190,8 +190,8 @@ def test_a_picture_that_kills_a_decoder_costs_its_row_alone(
 @pytest.mark.parametrize(
     ("refused", "said"),
     [
-        ("ab", "error: all 2 rows failed: {url}/v1 refuses the request (400): no such thing\n"),
-        ("abc", "error: all 3 rows failed: {url}/v1 refuses the request (400): no such thing\n"),
+        ("ab", "error: all 2 rows failed: {url} refuses the request (400): no such thing\n"),
+        ("abc", "error: all 3 rows failed: {url} refuses the request (400): no such thing\n"),
         ("b", "error: 1 row failed\nhint: the same command does them again, and only them\n"),
     ],
 )
