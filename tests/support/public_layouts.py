@@ -1005,7 +1005,7 @@ MORE: Sequence[tuple[str, str, Writer, str, str, dict[str, Any]]] = (
     ("ms-swift, objects that no text names", "modelscope/ms-swift", form(lines, "train.jsonl", lambda folder, at: {
         "messages": [{"role": "user", "content": "<image>Find it."}, {"role": "assistant", "content": "<bbox>"}],
         "images": [saved(folder, f"{at}.jpg", at)], "objects": {"ref": ["it"], "bbox": [[14, 14, 84, 84]]}}),
-     "refused", "its messages have 0 <ref-object>, and its column objects 1", {}),
+     "refused", "and its column objects 1", {}),
     ("Zebra-CoT", "multimodal-reasoning-lab/Zebra-CoT", form(parquet, "train-00000-of-00001.parquet",
         lambda folder, at: {"Question": asked(at), "Final Answer": COLOURS[at], "problem_image_1": embedded(at),
                             "reasoning_image_1": embedded(at)}),
