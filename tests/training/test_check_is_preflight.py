@@ -63,7 +63,9 @@ def test_rows_that_are_not_looked_at_closely_have_no_fault_either(
         ({"answer": "disk"}, 0),
         ({"box": [10, 20, 60, 70]}, 0),
         ({"boxes": [[10, 20, 60, 70], [0, 0, 224, 168]]}, 0),
-        ({"answer": "seen", "box": [10, 20, 600, 70]}, 0),  # where it is seen
+        ({"answer": "seen", "box": [10, 20, 60, 70]}, 0),  # where it is seen
+        ({"answer": "seen", "box": [10, 20, 600, 70]}, 5),
+        ({"answer": "seen", "looks": [[10, 20, 600, 70]]}, 0),
         ({"box": [10, 20, 600, 70]}, 5),
         ({"box": [100, 20, 30, 40]}, 5),
         ({"boxes": [[0.1, 0.2, 0.5, 0.6]]}, 5),
