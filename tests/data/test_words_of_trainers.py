@@ -192,6 +192,7 @@ def test_a_row_unlike_the_others_is_judged_alone(
     folder: Path, usual: Row, odd: Row, faults: dict[str, int], at: int
 ) -> None:
     (folder / "p").mkdir()
+    Image.new("RGB", (70, 70)).save(folder / "p" / PICTURE)
     for side in range(30):
         Image.new("RGB", (60 + side, 60)).save(folder / "p" / f"p{side}.png")
     rows = [{**usual} for _ in range(30)]
