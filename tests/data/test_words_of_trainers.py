@@ -256,6 +256,10 @@ def test_pictures_within_rows_are_trained_on(folder: Path, url: Callable[[Path],
     assert "4 rows, 4 images" in done.err
 
 
+def in_parts(part: Row, **reply: Any) -> Row:
+    return {"messages": [{"role": "user", "content": [part]}, {"role": "assistant", **reply}]}
+
+
 REFUSED: list[tuple[Row, str]] = [
     (grounded("<image>Find it.", "<bbox><bbox>", bbox=[[1, 2, 3, 4]]), "<bbox>"),
     (grounded("<image>Find <ref-object>.", "<bbox>", bbox=[[1, 2, 3, 4]]), "<ref-object>"),
@@ -276,11 +280,9 @@ REFUSED: list[tuple[Row, str]] = [
         ({"tool_calls": [{"id": "a"}]}, "message 2 has no text as content, but tool_calls, which nothing reads"),
         ({"function_call": {"name": "f"}}, "but function_call"), ({}, "message 2 has no text as content: it is null"),
     )),
-    *(({"messages": [{"role": "user", "content": [part]}, reply]}, said) for part, reply, said in (
-        ({"text": "?"}, {"role": "assistant", "content": None}, "message 2 has no text: it is null"),
-        ({"text": "?"}, {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}, "but tool_calls"),
-        ({"type": "image", "source": {"data": "iVBORw0KGgo"}}, *turns("", "a")[1:], "message 1 has an image as source"),
-    )),
+    (in_parts({"text": "?"}, content=None), "message 2 has no text: it is null"),
+    (in_parts({"text": "?"}, content=None, tool_calls=[{"id": "a"}]), "message 2 has no text, but tool_calls"),
+    (in_parts({"type": "image", "source": {"data": "iVBORw0KGgo"}}, content="a"), "message 1 has an image as source"),
     *(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
       for side in ("messages", "conversations", "response")),
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),
