@@ -192,6 +192,7 @@ def test_a_row_unlike_the_others_is_judged_alone(
     folder: Path, usual: Row, odd: Row, faults: dict[str, int], at: int
 ) -> None:
     (folder / "p").mkdir()
+    Image.new("RGB", (70, 70)).save(folder / "p" / PICTURE)
     for side in range(30):
         Image.new("RGB", (60 + side, 60)).save(folder / "p" / f"p{side}.png")
     rows = [{**usual} for _ in range(30)]
@@ -255,6 +256,10 @@ def test_pictures_within_rows_are_trained_on(folder: Path, url: Callable[[Path],
     assert "4 rows, 4 images" in done.err
 
 
+def in_parts(part: Row, **reply: Any) -> Row:
+    return {"messages": [{"role": "user", "content": [part]}, {"role": "assistant", **reply}]}
+
+
 REFUSED: list[tuple[Row, str]] = [
     (grounded("<image>Find it.", "<bbox><bbox>", bbox=[[1, 2, 3, 4]]), "2 <bbox>, and its column objects 1"),
     (grounded("<image>Find <ref-object>.", "<bbox>", bbox=[[1, 2, 3, 4]]), "1 <ref-object>, and its column objects 0"),
@@ -280,11 +285,9 @@ REFUSED: list[tuple[Row, str]] = [
         ({"tool_calls": [{"id": "a"}]}, "message 2 has no text as content, but tool_calls, which nothing reads"),
         ({"function_call": {"name": "f"}}, "but function_call"), ({}, "message 2 has no text as content: it is null"),
     )),
-    *(({"messages": [{"role": "user", "content": [part]}, reply]}, said) for part, reply, said in (
-        ({"text": "?"}, {"role": "assistant", "content": None}, "message 2 has no text: it is null"),
-        ({"text": "?"}, {"role": "assistant", "content": None, "tool_calls": [{"id": "a"}]}, "but tool_calls"),
-        ({"type": "image", "source": {"data": "iVBORw0KGgo"}}, *turns("", "a")[1:], "message 1 has an image as source"),
-    )),
+    (in_parts({"text": "?"}, content=None), "message 2 has no text: it is null"),
+    (in_parts({"text": "?"}, content=None, tool_calls=[{"id": "a"}]), "message 2 has no text, but tool_calls"),
+    (in_parts({"type": "image", "source": {"data": "iVBORw0KGgo"}}, content="a"), "message 1 has an image as source"),
     *(({"messages": turns("?", "a"), "images": [], f"rejected_{side}": turns("?", "b")}, f"rejected_{side}")
       for side in ("messages", "conversations", "response")),
     ({"messages": [*turns("<image>?", "a"), {"role": "tool", "content": "7"}], "images": [PICTURE]}, "role 'tool'"),

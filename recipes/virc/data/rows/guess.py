@@ -295,15 +295,16 @@ class _Guess:
             return {}
         most = max(len(set(files.values())) for files in fits.values())
         taken = next(text for text, files in fits.items() if len(set(files.values())) == most)
-        if most == 1 < len(self.rows) and taken != f"{{{name}}}":
+        if taken == f"{{{name}}}":
+            return self._took("images", name, "it names files that are there")
+        if most == 1 < len(self.rows):
             self.unsure.append(f"{taken} would be the picture of all rows")
         for text, files in fits.items():
             fewer = whole and len(set(files.values())) < most
             other = any(at not in fits[taken] or not file.samefile(fits[taken][at]) for at, file in files.items())
             if other and not fewer:  # else a link of the other, as in what was converted
                 self.unsure.append(f"the pictures of {name} may be {taken} or {text}")
-        column = name if taken == f"{{{name}}}" else {"text": taken}
-        return self._took("images", column, "these files are there")
+        return self._took("images", {"text": taken}, "these files are there")
 
     def _choices(self) -> dict[str, Any]:
         letters = [name for name in LETTERS if self._values(name)]
