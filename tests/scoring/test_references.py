@@ -204,7 +204,7 @@ def test_check_eval_and_drawing_of_such_files(tmp_path: Path, monkeypatch: pytes
     assert f"convention: {says}" in done.out
     assert "rows.jsonl:1: reference: its box [300, 200, 50, 60] is turned round" in done.out
     assert sorted(each.name for each in (tmp_path / "drawn").iterdir()) == [
-        f"1-rows-row-{at}.png" for at in range(1, 6)
+        f"{at}-rows-row-{at}.png" for at in range(1, 6)
     ]
     with Image.open(tmp_path / "drawn" / "1-rows-row-1.png") as picture:
         assert (picture.size, picture.getpixel((300, 60)), picture.getpixel((350, 260))) == (

@@ -494,7 +494,7 @@ def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
         why, hint = f"its rows are texts of Python's objects; {why}", "json.dumps(row) writes a row as JSON"
     elif "not UTF-8" in why:
         written = f"iconv -f WINDOWS-1252 -t UTF-8 {shlex.quote(str(file))} > NEW{file.suffix}"
-        hint = f"{written} writes it anew, where that is its encoding"
+        why, hint = why.partition(": iconv")[0], f"{written} writes it anew, where that is its encoding"
     return DataError(f"{file} is of no known format" + f": {why}" * bool(why), hint)
 
 
