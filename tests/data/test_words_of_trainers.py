@@ -350,7 +350,7 @@ def test_words_that_stand_for_themselves_are_learnt(folder: Path, text: str) -> 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.jsonl", '{"a": "é"}\n'.encode("latin-1"), "it is not UTF-8 at byte 7\nhint: iconv -f WINDOWS-1252"),
+        ("a.jsonl", '{"a": "é"}\n'.encode("latin-1"), "it is not UTF-8 at byte 7\nhint: iconv -f ENCODING"),
         ("a.json", '[{"a": "é"}]'.encode("latin-1"), "not UTF-8"),
         ("a.csv", "image,question\na.png,é\n".encode("cp1252"), "not UTF-8"),
         ("a.jsonl", b"{'a': None}\n", "Python's objects"),
@@ -421,7 +421,7 @@ def test_a_file_that_may_be_in_two_encodings_is_refused(folder: Path, text: str,
     row = {"messages": turns(f"<image>{text}", text), "images": [PICTURE]}
     (folder / "rows.jsonl").write_bytes(f"{json.dumps(row, ensure_ascii=False)}\n".encode(encoding) * 3)
     done = virc("data", "check", folder / "rows.jsonl", "--workers", 1)
-    assert (done.code, "iconv -f ENCODING -t utf-8" in done.out + done.err) == (5, True), done.out + done.err
+    assert (done.code, "iconv -f ENCODING -t UTF-8" in done.out + done.err) == (5, True), done.out + done.err
 
 
 def test_a_file_that_leaves_its_encoding_is_unread_from_there_on(folder: Path) -> None:

@@ -493,8 +493,8 @@ def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
     elif start == b"{'":
         why, hint = f"its rows are texts of Python's objects; {why}", "json.dumps(row) writes a row as JSON"
     elif "not UTF-8" in why:
-        written = f"iconv -f WINDOWS-1252 -t UTF-8 {shlex.quote(str(file))} > NEW{file.suffix}"
-        why, hint = why.partition(": iconv")[0], f"{written} writes it anew, where that is its encoding"
+        written = f"iconv -f ENCODING -t UTF-8 {shlex.quote(str(file))} > NEW{file.suffix}"
+        why, hint = why.partition(": iconv")[0], f"{written} writes it anew, from WINDOWS-1252, CP949 or what it is in"
     return DataError(f"{file} is of no known format" + f": {why}" * bool(why), hint)
 
 
