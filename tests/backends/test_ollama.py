@@ -131,12 +131,14 @@ def test_the_hint_for_a_fresh_ollama_pulls_a_model(model: str | None) -> None:
     assert raised.value.hint == f"ollama pull {model or 'qwen3-vl'}, then the same command"
 
 
-def test_a_batch_on_a_fresh_ollama_names_the_command_once(tmp_path: Path) -> None:
+def test_a_batch_on_a_fresh_ollama_names_the_command_not_for_each_row(tmp_path: Path) -> None:
     Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
     rows = [{"id": at, "image": "a.png", "question": "?"} for at in range(3)]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     server = Loopback(Fresh)
     with server.running():
         done = virc("batch", tmp_path / "in.jsonl", "--endpoint", f"{server.address}/v1", "--model", "qwen3-vl:8b")
-    assert (done.code, done.err.count("does not serve the model")) == (1, 3)
-    assert done.err.count("hint: ollama pull qwen3-vl:8b, then the same command") == 1
+    assert (done.code, done.err.count("does not serve the model")) == (1, 4)  # each row's fault, and why all failed
+    assert (
+        done.err.count("hint: ollama pull qwen3-vl:8b, then the same command") == 2
+    )  # of the first row, and at the end

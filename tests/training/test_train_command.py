@@ -243,7 +243,7 @@ def test_rows_in_another_chat_protocol_are_named_with_what_mends_them(workspace:
         ("practice", "prompts.parquet", "prompts, which has problems", "virc data convert {} --to DIR --format batch"),
         ("practice", "rl.parquet", "rl, which LLaMA-Factory does not read", "data convert {} --to DIR --format sft"),
         ("rl", "problems.jsonl", "batch, which has no single units", "--with multi-turn rolls out whole problems; or"),
-        ("practice", "empty.jsonl", "of no known format", "formats are"),
+        ("practice", "empty.jsonl", "of no known format: it is empty", "name a file with rows"),
     ],
 )
 def test_rows_that_a_stage_does_not_take_are_refused_with_what_makes_them(

@@ -27,8 +27,7 @@ FAILURE: dict[str, object] = {
 def command(
     path: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files of rows, or folders of them.")],
     against: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="VAL", help="Held-out rows that share no image; training does not look at them."),
+        list[Path] | None, typer.Option(metavar="VAL", help="Held-out rows that share no image; training ignores them.")
     ] = None,
     coordinates: Annotated[
         Literal["auto", "pixel", "permille"], typer.Option(help="What boxes mean; auto finds out.")
