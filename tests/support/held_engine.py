@@ -58,7 +58,7 @@ def hold_at(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine
     """Have the engines that this test starts wait at a moment, until they are asked to save and end; it is on.
 
     The engine gets a cache of its own, in which its interpreter is registered as a script: virc sets the engine's
-    PYTHONPATH itself.
+    PYTHONPATH itself, and hands on no variables that it does not know.
 
     Args:
         moment: an audit event of Python and the name of its file, such as `os.mkdir:checkpoint-3`: LLaMA-Factory has
@@ -68,13 +68,13 @@ def hold_at(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine
     hook.mkdir()
     (hook / "sitecustomize.py").write_text(_HOOK)
     script = hook / "python"
-    script.write_text(f'#!/bin/sh\nPYTHONPATH="{hook}:$PYTHONPATH" exec "{interpreter(engine)}" "$@"\n')
+    given = f'HELD_AT="{moment}" HELD_WHILE="{tmp_path / "held"}" PYTHONPATH="{hook}:$PYTHONPATH"'
+    script.write_text(f'#!/bin/sh\n{given} exec "{interpreter(engine)}" "$@"\n')
     script.chmod(0o755)
     for device in ("cpu", "cuda"):
         registration = get(engine, device, cache).registration
         registration.parent.mkdir(parents=True, exist_ok=True)
         registration.write_text(json.dumps({"python": str(script)}))
     hold.on()
-    for name, value in {"VIRC_CACHE": cache, "HELD_AT": moment, "HELD_WHILE": tmp_path / "held"}.items():
-        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("VIRC_CACHE", str(cache))
     return hold

@@ -81,7 +81,7 @@ def test_a_killed_run_of_mpo_resumes_to_the_same_weights(
     hold.off()
     done = workspaces.run(workspace, "train", "--resume", "--name", "again")
     assert done.returncode == 0, done.stderr
-    assert "resuming from step 3" in done.stderr
+    assert "resuming from step 3" in done.stderr, done.stderr
     for name in ("loss", "margin", "chosen_reward"):
         assert workspaces.losses(run, name) == workspaces.losses(mpo, name)
     assert workspaces.same(workspaces.weights(run, 5), workspaces.weights(mpo, 5))
