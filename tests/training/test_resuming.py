@@ -107,6 +107,27 @@ def test_a_checkpoint_that_is_marked_or_lacks_a_part_is_not_whole(run: Run) -> N
     assert [each.step for each in checkpoints(run)] == [1, 3, 5]
 
 
+@pytest.mark.parametrize(("saved", "total", "ends"), [(4, 4, True), (6, 4, True), (3, 4, False), (4, None, False)])
+def test_a_run_that_was_killed_after_its_last_save_trains_no_step_more(
+    saved: int, total: int | None, ends: bool, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class StartedError(Exception):
+        """The engine would have been started."""
+
+    def planned(*_: object) -> None:
+        raise StartedError
+
+    monkeypatch.setattr(attempt, "_planned", planned)
+    checkpoint(run, saved)
+    runs.write_state(run, progress="failed", attempt=1, step=saved, total=total)
+    if not ends:
+        with pytest.raises(StartedError):
+            attempt.attempt(run, Reporter())
+        return
+    assert attempt.attempt(run, Reporter()) == attempt.Ended(True, saved)
+    assert (runs.state(run).progress, runs.state(run).attempt, runs.state(run).step) == ("finished", 1, saved)
+
+
 def test_resume_state_stays_with_the_newest_two(run: Run) -> None:
     folders = [checkpoint(run, step) for step in (1, 2, 3)]
     follow.Follower(run, runs.info(run), 1, 0, Reporter()).tend()
