@@ -55,7 +55,7 @@ def begin(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Begin:
         monkeypatch.setattr(verl, "plan", plan)
         rows = workspace / "rows.json"
         rows.write_text("[]")
-        given = msgspec.to_builtins(rl.Config(data="rows", steps=6)) | settings
+        given = msgspec.to_builtins(rl.Config(data="rows", steps=6, device="cpu", devices=1)) | settings
         made = make(
             workspace, "a", kind="rl", settings=given, origins={}, base=str(EMBEDDED_FOLDER), data=str(rows),
             recipes=str(HERE),
