@@ -212,9 +212,6 @@ def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp
     [
         (problem(0, "0.png", answer="5", choices=["1", "2"]), "answer_not_offered"),
         (problem(0, "0.png", answer="['5 cm', '5']"), "answer_list"),
-        (problem(0, "0.png", answer="[400, 100, 500, 300]"), "answer_box"),
-        (problem(0, "0.png", answer="(4, 1), (5, 3)"), "answer_box"),
-        (problem(0, "0.png", answer='{"bbox_2d": [4, 1, 5, 3]}'), "answer_box"),
         (problem(0, "none.png"), "image_missing"),
         (problem(0, "0.png", question=" "), "row"),
         (problem(1, "0.png"), "duplicate_id"),

@@ -184,7 +184,7 @@ def test_check_eval_and_convert_refuse_the_same(
         virc(*to_learn),
     ]
     assert tuple(each.code for each in done) == codes
-    assert says in done[0].out
+    assert says in done[0].out or not any(codes)
     assert says in done[1].err
 
 

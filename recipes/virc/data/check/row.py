@@ -25,7 +25,6 @@ from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
-from virc.scoring.boxes import meant_as_boxes
 from virc.scoring.references import Reference, references_of
 from virc.scoring.score import is_list_text
 
@@ -214,12 +213,10 @@ def _warnings(
 
 
 def _answers(record: Record) -> Iterator[Fault]:
-    """The faults of an only answer that is the text of a list, to which no answer would be right, or of a box."""
+    """The faults of an only answer that is the text of a list, to which no answer would be right."""
     if record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
         given = plain(record.answer, 40)
         yield Fault("answer_list", f"its answer {given!r} is the text of a list; `answers` holds lists")
-    if not {"choices", "boxes", "box"} & record.extra.keys() and (sentence := meant_as_boxes(record.answer or "")):
-        yield Fault("answer_box", sentence)
 
 
 def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:
