@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from virc.config import user
 from virc.core.errors import ConfigError, SetupError
 from virc.envs import environment as environments
 from virc.envs import hardware, lock, making
@@ -129,14 +130,14 @@ def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(monkeypatc
     ],
 )
 def test_the_cache_lies_where_the_platform_keeps_caches(env: Mapping[str, str], platform: str, expected: str) -> None:
-    assert str(environments.cache_folder(env, platform)) == expected
+    assert str(user.cache_folder(env, platform)) == expected
 
 
 def test_a_cache_in_the_working_folder_is_the_same_from_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    found = environments.cache_folder({"VIRC_CACHE": "scratch"})
+    found = user.cache_folder({"VIRC_CACHE": "scratch"})
     monkeypatch.chdir("/")
     assert found.absolute() == tmp_path / "scratch"
 

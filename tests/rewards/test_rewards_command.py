@@ -48,7 +48,7 @@ def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(tmp_path: Pa
     assert f"# the judge's `answer`: {tmp_path / 'asked.yaml'}\nIs {{answer}} the same" in out
     assert "# the judge's `focus`: our own words" in out
     published = virc("rewards", "show", "mini-o3", "--json").json
-    assert published["questions"]["judged"]["words"] == "the published words"
+    assert published["questions"]["judged"]["words"] == "our own words in place of the published ones"
     assert "{question}" in published["questions"]["judged"]["text"]
     assert virc("rewards", "show", "tiny", "--json").json["quirks"] == {}
 

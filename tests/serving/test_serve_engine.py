@@ -20,7 +20,7 @@ from PIL import Image
 from support.loopback import free_port
 from support.real_server import VIRC, pids
 
-from virc.envs.environment import cache_folder
+from virc.config.user import cache_folder
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import Shown
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from virc.config import user
 from virc.envs import environment as environments
 from virc.envs.pins import everywhere, get
 
@@ -20,7 +21,7 @@ def interpreter(engine: str) -> Path:
     Args:
         engine: `sft`, `rl`, `serve` or `eval`.
     """
-    cache = environments.cache_folder(os.environ)
+    cache = user.cache_folder(os.environ)
     found = (environments.interpreter(each) for each in everywhere(cache) if each.engine.name == engine)
     python = next((each for each in found if each), None)
     if python is None:

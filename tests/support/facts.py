@@ -21,6 +21,7 @@ from virc.models.chat_protocol import of_system
 from virc.reasoning.session import Ask, Reply, Session
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.systems.catalog.facts import file_of
 from virc.systems.layouts.layout import Part
 from virc.systems.registry import System
@@ -263,7 +264,7 @@ def same(one: Any, other: Any) -> bool:
 def differing(system: System, facts: Facts) -> Iterator[str]:
     """What of a system is not as published, nor as the reason beside a fact says."""
     spoken = Spoken(system)
-    for name, text in facts.texts.items():
+    for name, text in () if texts.is_own_wording(system.file.parent) else facts.texts.items():
         yield from _fault(f"text {name}", text.digest, digest(spoken.text(name, text.replies)), text)
     stop = facts.stop or Values(facts.source, ())
     yield from _fault("stop", stop.values, spoken.stops(), stop)

@@ -43,6 +43,7 @@ from virc.scoring.symbolic import Symbolic
 from virc.stages.resolve import resolve
 from virc.stages.rl import Config
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.systems.registry import System
 from virc.tools import search
 from virc.tools.registry import known
@@ -169,6 +170,7 @@ class _Ours(msgspec.Struct, frozen=True):
     protocol: Protocol
     judge: _Scripted
     algebra: Symbolic
+    folder: Path
 
     @property
     def means(self) -> Means:
@@ -190,7 +192,7 @@ def digest(messages: Sequence[str]) -> str:
 @cache
 def read(name: str) -> File:
     """A file of recorded cases."""
-    return msgspec.json.decode(FILES[name].read_bytes(), type=File)
+    return msgspec.convert(zoo.json_of(FILES[name]), File)
 
 
 @cache
@@ -295,7 +297,7 @@ def _counted(file: File, numbers: Iterable[int]) -> Compared:
     system = systems.get(file.system)
     config = resolve(system, file.stage).config if file.stage else _of_benchmark(system)
     total = rewards.of(config.reward, system.file.parent)
-    ours = _Ours(config, total, chat_protocol.of_system(system).protocol, _Scripted(), _algebra())
+    ours = _Ours(config, total, chat_protocol.of_system(system).protocol, _Scripted(), _algebra(), system.file.parent)
     counted, differing, values = list[int](), dict[int, str](), dict[str, list[float]]()
     with asyncio.Runner() as runner, sandboxed.each_program_once():
         for number in numbers:
@@ -326,7 +328,8 @@ async def _compared(case: Case, ours: _Ours) -> tuple[list[str], list[Scored]]:
         found.append(rolled)
         if turns != list(published.turns):
             faults.append(f"the turns are others: {turns}")
-        if published.asked and ours.judge.asked and published.asked not in ours.judge.asked:
+        worded = texts.is_own_wording(ours.folder)
+        if published.asked and ours.judge.asked and not worded and published.asked not in ours.judge.asked:
             faults.append("the judge is asked something else")
     values = [each.total for each in found if each.total is not None]
     compared = rollouts.grouped(ours.total, values, [each.last for each in found])

@@ -1,10 +1,13 @@
 """The folders of published systems."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import virc_zoo
 from virc.systems import registry as systems
+from virc.systems import texts
 
 FOLDER = Path(virc_zoo.__file__).parent
 
@@ -14,3 +17,10 @@ def files(pattern: str) -> Iterator[tuple[str, Path]]:
     for name, system in systems.discover().files.items():
         if system.parent.parent == FOLDER:
             yield from ((name, file) for file in sorted(system.parent.glob(pattern)))
+
+
+def json_of(file: Path) -> Any:
+    """Return what is recorded in a file, with the texts of the system's authors, or ours in their place."""
+    recorded = file.read_text()
+    content = json.loads(recorded)
+    return texts.filled(content, file.parent) if "{text:" in recorded else content

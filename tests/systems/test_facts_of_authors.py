@@ -14,7 +14,7 @@ from support.called import virc
 from virc.core.errors import ConfigError
 from virc.engines import registry as engines
 from virc.stages import resolve as stages
-from virc.systems import published
+from virc.systems import published, texts
 from virc.systems import registry as systems
 from virc.systems.catalog import facts as catalog
 from virc.systems.catalog import support as state
@@ -137,11 +137,12 @@ def planted() -> Iterator[tuple[str, str]]:
         told = facts.read(name)
         values = {key for stage in told.stages.values() for key in stage}
         system = systems.get(name)
+        asked = name != OURS and not texts.is_own_wording(system.file.parent)
         has = {
-            "system message": name != OURS,
-            "first message": name != OURS,
-            "result": system.tools != "none" and name != OURS,
-            "error": system.chat_protocol.errors == "show",
+            "system message": asked,
+            "first message": asked,
+            "result": system.tools != "none" and asked,
+            "error": system.chat_protocol.errors == "show" and asked,
             "stop": name != OURS,
             "turns": system.tools != "none"
             and name != OURS  # whose rollouts are single replies

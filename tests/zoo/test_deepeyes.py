@@ -20,7 +20,7 @@ from virc.systems import registry as systems
 from virc.systems import speech
 from virc.tools.registry import known
 
-FACTS = json.loads((zoo.FOLDER / "deepeyes" / "program.json").read_bytes())
+FACTS = zoo.json_of(zoo.FOLDER / "deepeyes" / "program.json")
 TURN = re.compile(r"\n<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n", re.DOTALL)
 Case = Mapping[str, Any]
 
@@ -104,7 +104,7 @@ def test_replies_are_followed_by_the_published_words() -> None:
         "VisualToolBoxV2.maybe_resize_bbox() miss", "VisualToolBoxV2.maybe_resize_bbox() take",
         "'>' not supported between instances of '", "string indices must be integers, not 'st",
         "list indices must be integers or slices,", "verl.workers.agent.envs.mm_process_engin",
-        "<tool_response><image>\nThink first, call", "'angle'",  # image_rotate_tool, which no prompt names
+        "<tool_response><image>\nReply with a thou", "'angle'",  # image_rotate_tool, which no prompt names
     ]  # fmt: skip
     assert not any("{" in here.replace('{"', "").replace("{'", "") for here, _ in pairs)
 

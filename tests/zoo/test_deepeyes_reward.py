@@ -1,6 +1,5 @@
 """The reward of DeepEyes against its published program, which was run on the cases of `published/`."""
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from virc.reasoning.images import Shown
 from virc.rewards import rollouts
 from virc.rewards.sample import Prompt, sample
 
-FACTS = json.loads((zoo.FOLDER / "deepeyes" / "program-rewards.json").read_bytes())
+FACTS = zoo.json_of(zoo.FOLDER / "deepeyes" / "program-rewards.json")
 CASES: list[Mapping[str, Any]] = FACTS["cases"]
 OPEN = CASES.pop(next(at for at, case in enumerate(CASES) if case["solution"].endswith("</tool_call><|im_end|>")))
 TURN = re.compile(r"<\|im_end\|>\n<\|im_start\|>(?:user|assistant)\n|<\|im_end\|>\Z")

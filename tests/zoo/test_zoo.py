@@ -22,7 +22,7 @@ from virc.systems.registry import Reward
 
 FOLDERS = sorted(folder for folder in zoo.FOLDER.iterdir() if folder.is_dir() and folder.name != "__pycache__")
 LISTED = re.compile(
-    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|[\w-]+\.layout\.yaml|tested\.json|facts\.json|tools|operators"
+    r"system\.yaml|field\.yaml|\w+\.py|judge(-\w+)?\.yaml|teacher\.yaml|texts\.yaml|[\w-]+\.layout\.yaml|tested\.json|facts\.json|tools|operators"
     r"|cases(-\w+)?\.json|program(-rewards)?\.json|conversation\.yaml|pipeline-cases\.json"
 )
 """The files that the package says its folders have."""

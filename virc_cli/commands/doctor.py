@@ -133,9 +133,9 @@ def _fields(machine: "Machine") -> dict[str, Any]:
 
     import msgspec
 
+    from virc.config import user
     from virc.core import extras
     from virc.engines.environment import SILENT
-    from virc.envs import environment as environments
     from virc.envs import making
     from virc.probing.servers import local_servers
 
@@ -143,7 +143,7 @@ def _fields(machine: "Machine") -> dict[str, Any]:
     return {
         "versions": {"virc": version("virc"), "python": platform.python_version()},
         "extras": msgspec.to_builtins(extras.discover()),
-        "cache": str(environments.cache_folder(os.environ)),
+        "cache": str(user.cache_folder(os.environ)),
         "machine": msgspec.to_builtins(machine),
         "environments": making.all_rows(),
         "servers": msgspec.to_builtins(local_servers()),

@@ -93,6 +93,23 @@ def config_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
     return folder / "virc" / "config.yaml"
 
 
+def cache_folder(env: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """This user's cache: `VIRC_CACHE`, else `virc` in the platform's folder for caches.
+
+    Raises:
+        ConfigError: this user has no home folder, and no variable names another.
+    """
+    instead = "VIRC_CACHE=FOLDER"
+    if env.get("VIRC_CACHE"):
+        return expanded(env["VIRC_CACHE"]).absolute()
+    if platform == "win32":
+        return Path(env.get("LOCALAPPDATA") or home(env, instead) / "AppData" / "Local") / "virc" / "Cache"
+    if platform == "darwin":
+        return home(env, instead) / "Library" / "Caches" / "virc"
+    given = Path(env.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else home(env, instead) / ".cache") / "virc"
+
+
 def home(env: Mapping[str, str], instead: str = "VIRC_CONFIG=FILE") -> Path:
     """This user's home folder; without one, a ConfigError names the variable that can be set `instead`."""
     found = Path(env["HOME"]) if env.get("HOME") else expanded("~")

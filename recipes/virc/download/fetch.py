@@ -32,7 +32,7 @@ from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.sources import listed
 from virc.download.unfetched import unfetched
-from virc.download.wanted import DownloadRequest
+from virc.download.wanted import TEXTS, DownloadRequest
 from virc.families import registry as families
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
@@ -233,7 +233,7 @@ def fetch(
         files = [part.file for part in item.parts]
         if files:
             fetching.fetch(item.folder, item.listing, files, watch, keep, stream, packed, _asked(item.want))
-    if item.listing and item.listing.repo.kind == "dataset":
+    if item.listing and item.listing.repo.kind == "dataset" and item.want.name != TEXTS:
         _warn_of_unfetched(item, warn)
     left_out = item.want.include and FILE_NAME not in item.want.include
     if not item.want.model or left_out or is_file(item.folder / FILE_NAME):

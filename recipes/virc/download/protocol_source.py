@@ -19,7 +19,7 @@ from virc.download.hub.repository import File, Listing
 from virc.download.sources import listed, repo_of
 from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Coordinates
-from virc.systems import speech
+from virc.systems import speech, texts
 from virc.systems.registry import Dataset, Model, System
 
 MOST_BYTES = 2**20
@@ -45,6 +45,14 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     if is_file(target):
         return target
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
+    if (
+        system
+        and texts.of(system.file.parent)
+        and not texts.own_words()
+        and (spoken := speech.worded_by(system, coordinates))
+    ):
+        write_whole(target, written(spoken))
+        return target
     if system is None or model is None or coordinates not in system.protocol_source:
         return None
     again = f"virc data protocol ROWS --to {target} finds it in rows"

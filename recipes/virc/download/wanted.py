@@ -1,7 +1,7 @@
 """What a word behind `virc download` stands for: a repository of the hub or files of GitHub, and the folder."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,11 +17,13 @@ from virc.download.hub.repository import Kind, Repo
 from virc.download.sources import repo_of
 from virc.models import registry as models
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.systems.names import HUB_ID
 from virc.systems.registry import Dataset, Model, System
 
-KINDS = ("dataset", "base", "model", "judge", "eval")
+KINDS = ("dataset", "base", "model", "judge", "texts", "eval")
 """Words that stand for what a system needs; `eval` is followed by benchmarks."""
+TEXTS = "texts"
 _ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/", re.ASCII | re.IGNORECASE)
 _GITHUB = re.compile(
     rf"(?:https?://)?(?:www\.)?github\.com/(?P<repo>{HUB_ID})"
@@ -100,10 +102,30 @@ def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     if config.revision and len(wants) > 1:
         raise UsageError("--revision is of one repository", "name the one that is meant")
     if config.to is None:
-        return wants
+        return (*_texts_with(found, None if config.names else system), *wants)
     if len(wants) != 1 or not config.names:
         raise UsageError("--to is the folder for one thing", "name what shall come into it")
     return (msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None),)
+
+
+def _texts_with(found: Iterable[DownloadRequest], needed: System | None) -> Iterator[DownloadRequest]:
+    """The texts of systems whose models are fetched, or of which all is, without which no model can be asked."""
+    named = any(each.name == TEXTS for each in found)
+    by_file = {each.file: each for each in (needed, *(each.system for each in found)) if each}
+    for system in by_file.values() if not named and not texts.own_words() else ():
+        yield from _texts(system)
+
+
+def _texts(system: System) -> Iterator[DownloadRequest]:
+    """The files that texts of the authors of a system are taken from; they come into the user's cache."""
+    found = texts.of(system.file.parent)
+    for source, paths in found.files().items() if found else ():
+        repo_id, commit = source.removeprefix("hf:"), found.sources[source].commit if found else ""
+        kind: Kind = "model" if source.startswith("hf:") and not repo_id.startswith("datasets/") else "dataset"
+        repo = Repo(repo_id.removeprefix("datasets/"), kind, "hub" if source.startswith("hf:") else "github")
+        want = DownloadRequest(TEXTS, texts.place(source, commit), repo, commit)
+        on_hub = repo.host == "hub"
+        yield msgspec.structs.replace(want, **{"include" if on_hub else "paths": paths})
 
 
 def short_names(first: System | None = None) -> dict[str, tuple[System, Kind | None]]:
@@ -158,6 +180,8 @@ def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Down
         case "judge":
             first = islice(system.judges.items(), 1)
             yield from _some((_weights(config, *each) for each in first), "it has no judges", system)
+        case "texts":
+            yield from _some(_texts(system), "its texts are in this package", system)
         case _:
             yield _of_own_name(config, system, name)
 

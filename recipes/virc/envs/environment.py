@@ -14,15 +14,13 @@ from typing import Any
 
 import msgspec
 
-from virc.config.user import home
 from virc.core import plugins
 from virc.core.errors import ConfigError, SetupError
-from virc.core.files import contents, expanded
+from virc.core.files import contents
 from virc.core.plan import Step
 from virc.core.text import clause
 from virc.envs.pins import BUILT, PYTHON, Device, Environment, driver_needed, left_out, pinned
 
-_INSTEAD = "VIRC_CACHE=FOLDER"
 _PACKAGE = Path(__file__).parents[1]
 DRIVER = Path("/proc/driver/nvidia/version")
 _COPIED = {".py", ".yaml", ".json"}
@@ -41,22 +39,6 @@ class Registered(msgspec.Struct, frozen=True):
     """An interpreter that a user registered for an engine."""
 
     python: str
-
-
-def cache_folder(env: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """This user's cache: `VIRC_CACHE`, else `virc` in the platform's folder for caches.
-
-    Raises:
-        ConfigError: this user has no home folder, and no variable names another.
-    """
-    if env.get("VIRC_CACHE"):
-        return expanded(env["VIRC_CACHE"]).absolute()
-    if platform == "win32":
-        return Path(env.get("LOCALAPPDATA") or home(env, _INSTEAD) / "AppData" / "Local") / "virc" / "Cache"
-    if platform == "darwin":
-        return home(env, _INSTEAD) / "Library" / "Caches" / "virc"
-    given = Path(env.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else home(env, _INSTEAD) / ".cache") / "virc"
 
 
 def default_device(driver: Path = DRIVER) -> Device:

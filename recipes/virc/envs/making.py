@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from virc.config import user
 from virc.core import processes
 from virc.core.errors import EngineError, SetupError
 from virc.core.events import OnEvent, Reporter
@@ -26,12 +27,12 @@ def find(engine: str, device: str | None) -> Environment:
     """The environment of an engine in this user's cache; the device is the best found where none is named."""
     only = list(discover()[engine].gib) if engine in discover() else []
     best = only[0] if len(only) == 1 else environments.default_device()
-    return get(engine, device or best, environments.cache_folder(os.environ))
+    return get(engine, device or best, user.cache_folder(os.environ))
 
 
 def all_rows() -> list[dict[str, Any]]:
     """What `virc env ls` prints of every environment."""
-    return [environments.as_row(each) for each in everywhere(environments.cache_folder(os.environ))]
+    return [environments.as_row(each) for each in everywhere(user.cache_folder(os.environ))]
 
 
 def with_packages(environment: Environment, packages: Iterable[str]) -> Environment:
@@ -40,7 +41,7 @@ def with_packages(environment: Environment, packages: Iterable[str]) -> Environm
     Raises:
         UsageError: one is no package.
     """
-    cache = environments.cache_folder(os.environ)
+    cache = user.cache_folder(os.environ)
     return get(environment.engine.name, environment.device, cache, [*map(requirement, packages)])
 
 

@@ -27,6 +27,7 @@ from virc.probing.result import Probed, kept, shortcomings
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.systems.registry import System
+from virc.systems.speech import OWN_WORDS
 from virc.tools import registry as tools
 
 if TYPE_CHECKING:
@@ -631,6 +632,8 @@ def _with_tools(spoken: ChatProtocol, system: System | None, choice: Choice) -> 
 def _untrained(spoken: ChatProtocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
     run = models.run_of(folder) if folder else None
     tools.check_loaded(spoken.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
+    if spoken.origin == OWN_WORDS:
+        return (f"{name} is asked in our own wording, which it was not trained with",)
     if spoken.origin != "own" or choice.protocol:
         return ()
     return (f"{name} gets this project's own chat protocol, not the one it was trained with",)

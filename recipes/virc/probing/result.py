@@ -12,9 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from virc.config.user import cache_folder
 from virc.core.errors import ConfigError
 from virc.core.files import contents, write_whole
-from virc.envs.environment import cache_folder
 from virc.reasoning.protocol import BoxForm, Coordinates
 
 Scaling = Literal["none", "down", "fixed"]

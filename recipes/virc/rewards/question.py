@@ -28,6 +28,7 @@ from virc.rewards import pictures
 from virc.rewards.judging import MAX_TEXT, Verdict
 from virc.rewards.means import JUDGE, Means, UnscoredError
 from virc.rewards.sample import Prompt, Sample
+from virc.systems import texts as published_texts
 
 Reading = Callable[[str], float | None]
 """What is read in a judge's reply; None where there is nothing to read, so that it is asked again."""
@@ -75,6 +76,7 @@ class Question(msgspec.Struct, frozen=True):
         of: the replies that it is about; None: answers where `{answer}` is in it, calls where `{result}` is, else all.
         temperature, max_tokens: of the judge's reply.
         tries: how often it is asked until a value is read; at temperature 0 a judge says the same each time.
+        file: the YAML file of a published system, in whose place `text` and `system` have our own wording.
 
     Raises:
         ValueError: a name in braces is not known.
@@ -89,6 +91,7 @@ class Question(msgspec.Struct, frozen=True):
     temperature: float = 0.0
     max_tokens: int = 1024
     tries: int = 1
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         for name in self.places:
@@ -120,6 +123,14 @@ class Question(msgspec.Struct, frozen=True):
         sample.why[name] = found.why
         return found.value
 
+    def said(self) -> tuple[str, str]:
+        """The message and the one before it, as published. ConfigError: they are not on this machine."""
+        if self.file is None:
+            return self.text, self.system
+        content = plain_yaml.read(self.file)
+        text, system = (str(content.get(key, "")) for key in ("text", "system"))
+        return published_texts.filled(text, self.file.parent), published_texts.filled(system, self.file.parent)
+
     async def asked(self, sample: Sample, means: Means, name: str, **texts: str) -> Verdict:
         """What the judge says, whatever kind of reply it is; for terms that are functions, marked by `asks`.
 
@@ -130,29 +141,32 @@ class Question(msgspec.Struct, frozen=True):
         Raises:
             UnscoredError: as `score` does; and as `Judge.verdict` does.
         """
-        message, images = self._filled(sample, texts)
-        said = (Message("system", self.system), message) if self.system else (message,)
+        text, system = self.said()
+        message, images = _filled(text, sample, texts)
+        said = (Message("system", system), message) if system else (message,)
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
         return await means.asked(self.judge).verdict(name, Ask(said, images), sampling, self.tries, self.read)
 
-    def _filled(self, sample: Sample, given: Mapping[str, str]) -> tuple[Message, list[Shown]]:
-        """The message with its texts, and its images, each with its place in it."""
-        text, at, images = "", list[int](), list[Shown]()
-        for number, part in enumerate(_PLACE.split(self.text)):
-            if number % 2 == 0 or part.startswith("{"):
-                text += part
-            elif part in given or part.startswith(_ROW) or part in _TEXTS:
-                text += (given[part] if part in given else _text(sample, part))[:MAX_TEXT]
-            else:
-                found = _images(sample, part)
-                at += [len(text)] * len(found)
-                images += found
-        return Message("user", text, tuple(range(len(images))), at=tuple(at)), images
+
+def _filled(template: str, sample: Sample, given: Mapping[str, str]) -> tuple[Message, list[Shown]]:
+    """The message with its texts, and its images, each with its place in it."""
+    text, at, images = "", list[int](), list[Shown]()
+    for number, part in enumerate(_PLACE.split(template)):
+        if number % 2 == 0 or part.startswith("{"):
+            text += part
+        elif part in given or part.startswith(_ROW) or part in _TEXTS:
+            text += (given[part] if part in given else _text(sample, part))[:MAX_TEXT]
+        else:
+            found = _images(sample, part)
+            at += [len(text)] * len(found)
+            images += found
+    return Message("user", text, tuple(range(len(images))), at=tuple(at)), images
 
 
 def published(file: Path, read: Reading, tries: int = 1) -> Question:
     """The question of a published system to its judge, in its words, from a YAML file."""
-    return Question(**plain_yaml.read(file), read=read, tries=tries)  # type: ignore[arg-type]
+    own = published_texts.filled(plain_yaml.read(file), file.parent, own=True)
+    return Question(**own, read=read, tries=tries, file=file)  # type: ignore[arg-type]
 
 
 class Asks(msgspec.Struct, frozen=True):

@@ -6,10 +6,12 @@ from typing import Any
 from virc.rewards import judging, published, user_code
 from virc.rewards.registry import Total
 from virc.rewards.trial import reward_of
+from virc.systems import texts
 from virc.systems.registry import Reward, System
 
 OURS = "our own words, not the published ones; reward.judge.questions names a file with others"
 PUBLISHED = "the published words"
+OWN_WORDS = "our own words in place of the published ones"
 
 
 def fields_of(system: System) -> dict[str, Any]:
@@ -32,14 +34,18 @@ def fields_of(system: System) -> dict[str, Any]:
     }
 
 
+def _whose() -> str:
+    return OWN_WORDS if texts.own_words() else PUBLISHED
+
+
 def _questions(reward: Reward, total: Total) -> dict[str, dict[str, str]]:
     """What the judge is told and asked, each with whose words it is; none where no term asks one."""
     asks = {term.name: term.asks.question for term in total.terms if term.asks and term.asks.question}
     if asks:
         return {
             name: {
-                "text": "\n\n".join(filter(None, (question.system, question.text))),
-                "words": f"{total.file}, to the {question.judge}" if user_code.is_own(total.file) else PUBLISHED,
+                "text": "\n\n".join(filter(None, reversed(question.said()))),
+                "words": f"{total.file}, to the {question.judge}" if user_code.is_own(total.file) else _whose(),
             }
             for name, question in asks.items()
         }

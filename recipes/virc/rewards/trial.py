@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from virc.config import user as config
+from virc.config.user import cache_folder
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean
@@ -20,7 +21,6 @@ from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
 from virc.data.rows.record import Message, Record
 from virc.data.rows.results import apart
-from virc.envs.environment import cache_folder
 from virc.models import chat_protocol
 from virc.reasoning.protocol import Protocol
 from virc.rewards import registry as rewards

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 
 import msgspec
 
+from virc.config import user
 from virc.core import processes
 from virc.core.errors import EngineError, SetupError, UsageError, as_virc_error
 from virc.core.events import OnEvent, Reporter
@@ -313,7 +314,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
         others = models.judges(request.model or "", request.system)
         serving.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()), others)
         making.made(environment, report.send)
-    files = environments.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
+    files = user.cache_folder(os.environ) / "serve" / f"{name}-{config.port}"
     recipes = environments.recipes_place if dry_run else environments.recipes_in
     python = environments.interpreter(environment) or environment.python
     behind = _hidden(config) if request.agent else config

@@ -12,6 +12,7 @@ from virc.core.errors import ConfigError, UsageError
 from virc.core.files import expanded, write_whole
 from virc.core.text import clause
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.systems.names import NAME_PATTERN, Name
 from virc.systems.registry import System
 from virc.systems.samples.find import Sample
@@ -23,8 +24,10 @@ _STARTING = Path(__file__).with_name("starting.txt")
 def copied(system: System, target: Path, name: str) -> str:
     """The YAML of a system under another name and for another place: comments are kept, relative paths lead on.
 
+    Texts of its authors are written out.
+
     Raises:
-        ConfigError: the file cannot be read any more.
+        ConfigError: the file cannot be read any more, or a text is not on this machine.
     """
     text = plain_yaml.read_text(system.file)
     content = plain_yaml.parse(text, str(system.file))
@@ -33,6 +36,9 @@ def copied(system: System, target: Path, name: str) -> str:
     for keys, relative in systems.relative_paths(content):
         path = os.path.relpath(os.path.realpath(here / expanded(relative)), there)
         values[keys] = path if path.startswith("..") else f"./{path}"
+    for keys, value in dotted.leaves(content):
+        if isinstance(value, str) and (whole := texts.filled(value, here)) != value:
+            values[keys] = whole
     return plain_yaml.replaced(text, values)
 
 

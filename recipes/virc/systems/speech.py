@@ -3,10 +3,13 @@
 import msgspec
 
 from virc.core.errors import ConfigError
-from virc.reasoning.protocol import PICTURES, USUAL, Coordinates, Protocol, own_protocol, worded
-from virc.systems import words
+from virc.reasoning.protocol import PICTURES, USUAL, Coordinates, Protocol, Words, own_protocol, worded
+from virc.systems import texts, words
 from virc.systems.registry import System
 from virc.tools import registry as tools
+
+OWN_WORDS = "own words"
+"""The name of the chat protocol of a system with our own wording in place of its authors' texts."""
 
 
 def load_tools(system: System | None) -> list[str]:
@@ -18,21 +21,32 @@ def load_tools(system: System | None) -> list[str]:
     return tools.load(system.offered, system.file.parent) if system else list(tools.DEFAULT)
 
 
-def worded_by(system: System | None, coordinates: Coordinates | None = None) -> Protocol | None:
+def worded_by(
+    system: System | None, coordinates: Coordinates | None = None, own_words: bool = False
+) -> Protocol | None:
     """The words of a system; None where it has none of its own.
 
     Args:
         coordinates: what boxes of one of its models are counted in, where that is not as in its YAML.
+        own_words: take our own wording for texts of its authors.
 
     Raises:
-        ConfigError: its words do not go with its tools, or as of `load_tools`.
+        ConfigError: its words do not go with its tools; a text of its authors is not on this machine; or as of
+            `load_tools`.
     """
     if system is None or not system.worded:
         return None
-    own = ours(system, coordinates)
-    for fault in words.faults(system.chat_protocol, own.tools, tools.known()):
+    own, said = ours(system, coordinates), words_of(system, own_words)
+    for fault in words.faults(said, own.tools, tools.known()):
         raise ConfigError(f"{system.file}: {'.'.join(fault.path)}: {fault.message}", fault.hint)
-    return worded(own, system.chat_protocol, tools.schemas(own.tools, own.coordinates))
+    spoken = worded(own, said, tools.schemas(own.tools, own.coordinates))
+    ours_instead = own_words or texts.is_own_wording(system.file.parent)
+    return msgspec.structs.replace(spoken, name=OWN_WORDS) if ours_instead else spoken
+
+
+def words_of(system: System, own: bool = False) -> Words:
+    """The words of a system with the texts of its authors; `own`: with our own wording. Raises as `texts.filled`."""
+    return msgspec.convert(texts.filled(msgspec.to_builtins(system.chat_protocol), system.file.parent, own), Words)
 
 
 def ours(system: System | None, coordinates: Coordinates | None = None) -> Protocol:

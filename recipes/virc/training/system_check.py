@@ -28,7 +28,7 @@ from virc.rewards.check import run as rewards
 from virc.solving.pipelines import files as pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
-from virc.systems import words
+from virc.systems import speech, words
 from virc.systems.kinds import KINDS
 from virc.systems.registry import Reward, System
 from virc.training import inputs
@@ -208,7 +208,7 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     yield from _of_reward(system)
     yield from _of_tools(system)
     if "tools" not in wrong:  # what its calls may name is not known then; custom tools are not loaded by a check
-        yield from words.faults(system.chat_protocol, system.offered, tools.discover())
+        yield from words.faults(speech.words_of(system, own=True), system.offered, tools.discover())
     yield from _of_protocol_source(system)
     yield from _of_pipeline(system)
     seen: set[tuple[dotted.Path, str]] = set()

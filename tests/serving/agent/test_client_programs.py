@@ -20,7 +20,7 @@ from agent_process import serving
 from support import clients
 from support.clients import Client
 
-from virc.envs import environment as environments
+from virc.config import user
 
 CLIENTS = clients.every()
 PICTURE = Path(__file__).resolve().parents[2] / "pictures" / "triangle.png"
@@ -52,7 +52,7 @@ def environment(client: Client, work: Path) -> list[str]:
     if client.file.suffix != ".mjs":
         return [*run, *(word for package in client.packages for word in ("--with", package)), "--"]
     key = hashlib.sha256(client.id.encode()).hexdigest()[:16]
-    folder = environments.cache_folder(os.environ) / "clients" / key
+    folder = user.cache_folder(os.environ) / "clients" / key
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
         options = ("--no-audit", "--no-fund", "--omit=optional", "--prefix", str(folder))

@@ -20,7 +20,7 @@ SIZE = (1024, 768)
 FAILURE: dict[str, object] = dict.fromkeys(
     "name about state published facts file coordinates images models judges "
     "datasets protocol_source tools chat_protocol limits sent example_call sampling stages rounds overlays reward "
-    "reported assumed notes stage pipeline".split()
+    "reported assumed notes stage pipeline texts".split()
 )
 _OF_SYSTEM = (
     "name about coordinates images models judges datasets protocol_source tools chat_protocol sampling rounds "
@@ -108,6 +108,7 @@ def _fields(system: "System") -> dict[str, Any]:
         "facts": told and str(told),
         "notes": [*system.notes, *(told.notes if told else ())],
         "file": str(system.file),
+        "texts": _texts(system),
         **_spoken(system),
         "stages": {
             name: {
@@ -128,6 +129,7 @@ def _spoken(system: "System") -> dict[str, Any]:
 
     from virc.models.chat_protocol import of_system
     from virc.solving import reading
+    from virc.systems import speech
     from virc.tools import registry as tools
 
     none: dict[str, Any] = dict.fromkeys(("limits", "sent", "example_call"))
@@ -136,10 +138,33 @@ def _spoken(system: "System") -> dict[str, Any]:
     if not tools.are_built_in(system.offered):
         output.note("it has tools of its own, which are not loaded here: virc systems check FILE --reply TEXT")
         return none
-    protocol, grid = of_system(system).protocol, reading.grid_of(system)
+    grid = reading.grid_of(system)
+    if all(each["here"] for each in _texts(system)):
+        protocol = of_system(system).protocol
+    else:
+        protocol = speech.worded_by(system, own_words=True) or speech.ours(system)
+        output.note(f"shown in our own words, until virc download texts --system {system.called}")
     sent = msgspec.to_builtins(reading.opening(protocol, SIZE, grid))
     call = reading.example(protocol, SIZE, grid)
     return {"limits": msgspec.to_builtins(reading.limits(protocol, grid)), "sent": sent, "example_call": call}
+
+
+def _texts(system: "System") -> list[dict[str, Any]]:
+    """The repositories that texts of its authors are taken from."""
+    from virc.systems import texts
+
+    found = texts.of(system.file.parent)
+    return [
+        {
+            "source": source,
+            "commit": found.sources[source].commit,
+            "license": found.sources[source].license,
+            "texts": [name for name, each in found.texts.items() if found.source_of(each) == source],
+            "here": texts.own_words() or all(file.is_file() for file in texts.places(found, source)),
+        }
+        for source in (found.files() if found else ())
+        if found
+    ]
 
 
 def _about_stage(system: "System", name: str) -> dict[str, Any]:
@@ -214,6 +239,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         yield f"chat protocol      of its own: {', '.join(fields['chat_protocol'])}"
     if fields["sampling"]:
         yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
+    yield from _text_lines(fields)
     yield from _spoken_lines(fields)
     models, judges = fields["models"].items(), fields["judges"].items()
     yield from section("models", [(name, _weights(name, each), each["coordinates"] or "") for name, each in models])
@@ -254,6 +280,13 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     yield from (f"note: {note}" for note in fields["notes"])
     if fields["published"]:
         yield from _published_lines(fields["published"])
+
+
+def _text_lines(fields: dict[str, Any]) -> Iterator[str]:
+    for each in fields["texts"]:
+        where = "here" if each["here"] else f"not here: virc download texts --system {fields['name']}"
+        licence = each["license"] or "none stated"
+        yield f"texts        {len(each['texts'])} of {each['source']}@{each['commit'][:7]}, license {licence}; {where}"
 
 
 def _round_line(step: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from virc.data.rows.laid_out import is_answered, records_of, system_of
 from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
+from virc.systems import texts
 from virc.systems.layouts import registry as shared_layouts
 from virc.systems.layouts.layout import Layout
 from virc.systems.registry import System
@@ -143,7 +144,14 @@ def _own(system: System | None) -> list[LaidOut]:
     if system is None or not system.rows:
         return []
     protocol = protocol_of(system).protocol
-    return [LaidOut(name, layout, protocol) for name, layout in system.rows.items()]
+    return [LaidOut(name, _worded(layout, system), protocol) for name, layout in system.rows.items()]
+
+
+def _worded(layout: Layout, system: System) -> Layout:
+    """The layout with the texts of the system's authors around questions."""
+    folder = system.file.parent
+    around = tuple(msgspec.structs.replace(each, text=texts.filled(each.text, folder)) for each in layout.around)
+    return msgspec.structs.replace(layout, around=around) if around else layout
 
 
 def _shared(system: System | None) -> list[LaidOut]:

@@ -16,6 +16,7 @@ from virc.solving.pipelines.asking import Roles
 from virc.solving.pipelines.speaking import Role
 from virc.solving.pipelines.tools import Tools
 from virc.systems import registry as systems
+from virc.systems import texts
 
 SUFFIX = ".py"
 INSTEAD: Mapping[str, str] = {
@@ -103,6 +104,7 @@ def file_of(system: systems.System) -> Path:
 def _loaded(file: Path, name: str) -> Pipeline:
     if not is_file(file):
         raise ConfigError(f"there is no file {file}", _EXAMPLE)
+    texts.check(file.parent)
     module = plugins.fresh(file)  # in a notebook it may have changed
     roles, tools, solve = (getattr(module, each, None) for each in ("ROLES", "TOOLS", "solve"))
     if not (isinstance(roles, dict) and roles and all(isinstance(each, Role) for each in roles.values())):

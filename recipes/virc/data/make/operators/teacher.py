@@ -41,6 +41,7 @@ from virc.reasoning.trace import Message
 from virc.scoring.answers import extract
 from virc.solving.pipelines.speaking import Role
 from virc.solving.pipelines.turns import fill
+from virc.systems import texts
 
 FILE = "teacher.yaml"
 """The steps of a published system, in its folder."""
@@ -132,7 +133,7 @@ def _read(name: str) -> Mapping[str, Step]:
     content = plain_yaml.read(file)
     for fault in validation.faults(content, _File):
         raise ConfigError(f"{file}: {fault.message}", fault.hint)
-    return msgspec.convert(content, _File).steps
+    return msgspec.convert(texts.filled(content, file.parent), _File).steps
 
 
 def run(row: Row, means: Means[Options]) -> Made:

@@ -1,0 +1,294 @@
+"""Texts that the authors of a system wrote: references to their repository, fetched by `virc download`, not shipped.
+
+`texts.yaml` beside a system's YAML names the repositories and, for each text, the file, what of it is taken, and the
+SHA-256 of the result. `{text:NAME}` in a string of the system's files stands for one. With `VIRC_OWN_WORDS=1` our own
+wording stands there, which the system's models were not trained with.
+"""
+
+import ast
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from virc.config import validation
+from virc.config import yaml as plain_yaml
+from virc.config.user import cache_folder
+from virc.core.errors import ConfigError
+from virc.core.files import contents, is_file
+from virc.core.text import clause
+from virc.systems.names import Commit
+
+FILE = "texts.yaml"
+OWN_WORDS = "VIRC_OWN_WORDS"
+"""The variable that says, if set, that our own wording stands for all texts of others."""
+MAX_BYTES = 8 * 2**20
+_PLACE = re.compile(r"\{text:(\w+)\}")
+_NAME = re.compile(r"^name: (\S+)", re.MULTILINE)
+_Any = TypeVar("_Any")
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A repository.
+
+    Args:
+        commit: the revision that is read.
+        license: as the repository states it; None: it states none.
+    """
+
+    commit: Commit
+    license: str | None = None
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text of a repository.
+
+    Args:
+        file: its path there.
+        length, sha256: characters and digest of the text, with our slots.
+        own: our own wording with the same slots and marks.
+        source: the repository, if it is not the first.
+        python: the name of the string, as `NAME`, `Class.NAME` or `function.NAME`, or the line it begins on. The file
+            is parsed, never run. In an f-string, an expression is taken as written, in braces. Of several, the texts
+            are joined.
+        join: what stands between several texts.
+        lines: the first and last line, from 1.
+        json: a JSON pointer; the lines of a list are joined.
+        cut: first character and the one behind the last, counted as slices of Python are.
+        slots: how a slot is written there -> here.
+    """
+
+    file: Annotated[str, Meta(pattern=r"^(?!/)(?!.*\.\./)[^\x00-\x1f]+\Z")]
+    length: int
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    own: str
+    source: str | None = None
+    python: str | int | tuple[str | int, ...] | None = None
+    join: str = ""
+    lines: tuple[int, int] | None = None
+    json: str | None = None
+    cut: tuple[int, int | None] = (0, None)
+    slots: Mapping[str, str] = {}
+
+
+class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of `texts.yaml`: repositories as OWNER/NAME of GitHub or `hf:` and a hub id, and texts by name."""
+
+    sources: Mapping[str, Source]
+    texts: Mapping[str, Reference]
+
+    def source_of(self, reference: Reference) -> str:
+        """Return the repository that a text is from."""
+        return reference.source or next(iter(self.sources))
+
+    def files(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the files to be fetched, by repository."""
+        found: dict[str, dict[str, None]] = {}
+        for each in self.texts.values():
+            found.setdefault(self.source_of(each), {})[each.file] = None
+        return {source: tuple(files) for source, files in found.items()}
+
+
+def of(folder: Path) -> Texts | None:
+    """Return the texts of the system in a folder; None: it has none of others.
+
+    Raises:
+        ConfigError: the file cannot be read, or a key in it is unknown, missing or of the wrong type.
+    """
+    file = folder / FILE
+    return _read(file, file.stat().st_mtime_ns) if is_file(file) else None
+
+
+@cache
+def _read(file: Path, changed: int) -> Texts:
+    content = plain_yaml.read(file)
+    for fault in validation.faults(content, Texts):
+        raise ConfigError(f"{file}: {fault.message}", fault.hint)
+    return msgspec.convert(content, Texts)
+
+
+def place(source: str, commit: str) -> Path:
+    """Return the folder of this user's cache that files of a repository come into."""
+    name = source.removeprefix("hf:").replace("/", "+")
+    return cache_folder(os.environ) / "texts" / f"{name}@{commit[:12]}"
+
+
+def places(found: Texts, source: str) -> Iterator[Path]:
+    """Yield the files of a repository that texts are taken from, where they come to."""
+    yield from (place(source, found.sources[source].commit) / file for file in found.files()[source])
+
+
+def own_words() -> bool:
+    """Return whether our own wording stands for texts of others."""
+    return bool(os.environ.get(OWN_WORDS))
+
+
+def is_own_wording(folder: Path) -> bool:
+    """Return whether our own wording stands for texts that the system in a folder has."""
+    return own_words() and of(folder) is not None
+
+
+def filled(value: _Any, folder: Path, own: bool = False) -> _Any:
+    """Return strings, or a structure of them, with the texts that are named in them.
+
+    Args:
+        folder: of the system.
+        own: take our own wording.
+
+    Raises:
+        ConfigError: a text is not on this machine, or is not the one that was referred to.
+    """
+    if isinstance(value, str):
+        return _PLACE.sub(lambda found: text(folder, found[1], own), value)  # type: ignore[return-value]
+    if isinstance(value, Mapping):
+        return {key: filled(each, folder, own) for key, each in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list | tuple):
+        return type(value)(filled(each, folder, own) for each in value)  # type: ignore[call-arg]
+    return value
+
+
+def text(folder: Path, name: str, own: bool = False) -> str:
+    """Return a text by its name. Raises as `filled`."""
+    found = of(folder)
+    if found is None or name not in found.texts:
+        raise ConfigError(f"{folder / FILE} has no text {name!r}, which {{text:{name}}} stands for")
+    if own or own_words():
+        return found.texts[name].own
+    source = found.source_of(found.texts[name])
+    file = place(source, found.sources[source].commit) / found.texts[name].file
+    if not is_file(file):
+        raise _absent(folder, [name])
+    return _extracted(folder, name, file, (folder / FILE).stat().st_mtime_ns)
+
+
+def check(folder: Path) -> None:
+    """Check that all texts of the system in a folder are there. Raises as `filled`."""
+    for name in found.texts if (found := of(folder)) else ():
+        text(folder, name)
+
+
+def _absent(folder: Path, names: list[str]) -> ConfigError:
+    named = _NAME.search(plain_yaml.read_text(folder / "system.yaml")) if is_file(folder / "system.yaml") else None
+    system = named[1] if named else str(folder)
+    return ConfigError(
+        f"the text {names[0]!r} of {system}'s authors is not on this machine",
+        f"virc download texts --system {system}, or use our own wording: export {OWN_WORDS}=1",
+    )
+
+
+@cache
+def _extracted(folder: Path, name: str, file: Path, changed: int) -> str:
+    """The text of the entry `name` of `texts.yaml`, which was `changed` then; parsed once."""
+    reference = _read(folder / FILE, changed).texts[name]
+    try:
+        found = extract(reference, contents(file, MAX_BYTES))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: {clause(error)}") from error
+    if len(found) != reference.length or sha256(found.encode()).hexdigest() != reference.sha256:
+        raise ConfigError(f"{file}: the text there is another one than the system names ({len(found)} characters)")
+    return found
+
+
+def extract(reference: Reference, content: bytes) -> str:
+    """Return the text that a file holds. Raises ValueError: it does not have it."""
+    whole = content.decode()
+    if reference.python is not None:
+        wanted = reference.python if isinstance(reference.python, tuple) else (reference.python,)
+        found = reference.join.join(_of_python(whole, each) for each in wanted)
+    elif reference.lines:
+        first, last = reference.lines
+        found = "\n".join(whole.split("\n")[first - 1 : last])
+    elif reference.json is not None:
+        found = _of_json(json.loads(whole), reference.json)
+    else:
+        found = whole
+    found = found[slice(*reference.cut)]
+    if not reference.slots:
+        return found
+    written = sorted(reference.slots, key=len, reverse=True)
+    return re.sub("|".join(map(re.escape, written)), lambda match: reference.slots[match[0]], found)
+
+
+def _of_json(value: Any, pointer: str) -> str:
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        try:
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        except (KeyError, IndexError, TypeError):
+            raise ValueError(f"there is no {pointer}") from None
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return "".join(value)
+    if not isinstance(value, str):
+        raise ValueError(f"{pointer} is no text")
+    return value
+
+
+def _of_python(code: str, wanted: str | int) -> str:
+    """Return the string of that name, or the longest one that begins on that line."""
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"it is no Python: {clause(error)}") from None
+    if isinstance(wanted, int):
+        nodes = (each for each in ast.walk(tree) if isinstance(each, ast.expr) and each.lineno == wanted)
+    else:
+        *scopes, name = wanted.split(".")
+        nodes = iter(_assigned(_scope(tree, scopes), name))
+    texts = [found for each in nodes if (found := _string(each)) is not None]
+    if not texts:
+        raise ValueError(
+            f"it has no string {wanted!r}" if isinstance(wanted, str) else f"no string begins on line {wanted}"
+        )
+    return max(texts, key=len) if isinstance(wanted, int) else texts[0]
+
+
+def _scope(tree: ast.AST, names: list[str]) -> ast.AST:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for name in names:
+        inside = (each for each in ast.walk(tree) if isinstance(each, kinds) and each.name == name and each is not tree)
+        found = next(inside, None)
+        if found is None:
+            raise ValueError(f"it has no class or function {name!r}")
+        tree = found
+    return tree
+
+
+def _assigned(tree: ast.AST, name: str) -> Iterator[ast.expr]:
+    """Yield what a name, an attribute or a key of a dictionary is set to, in order."""
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
+            targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+            if any(name in (getattr(target, "id", None), getattr(target, "attr", None)) for target in targets):
+                yield each.value
+        elif isinstance(each, ast.Dict):
+            keys = zip(each.keys, each.values, strict=True)
+            yield from (value for key, value in keys if isinstance(key, ast.Constant) and key.value == name)
+
+
+def _string(node: ast.expr) -> str | None:
+    """Return the text of a string expression; expressions in it in braces. None: it is no string."""
+    found: str | None = None
+    match node:
+        case ast.Constant(value=str() as value):
+            found = value
+        case ast.JoinedStr(values=parts):
+            found = "".join(_string(each) or "" for each in parts)
+        case ast.FormattedValue(value=inner):
+            found = f"{{{ast.unparse(inner)}}}"
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            sides = [(_string(each), f"{{{ast.unparse(each)}}}") for each in (left, right)]
+            if any(text is not None for text, _ in sides):
+                found = "".join(written if text is None else text for text, written in sides)
+        case ast.BinOp(left=left, op=ast.Mod()):
+            found = _string(left)
+        case ast.Call(func=ast.Attribute(value=inner, attr="format" | "strip" | "replace" as method)):
+            found = _string(inner)
+            found = found.strip() if found is not None and method == "strip" else found
+    return found
