@@ -240,7 +240,7 @@ def _of_python(code: str, wanted: str | int) -> str:
         nodes = (each for each in ast.walk(tree) if isinstance(each, ast.expr) and each.lineno == wanted)
     else:
         *scopes, name = wanted.split(".")
-        nodes = iter(_assigned(_scope(tree, scopes), name))
+        nodes = (each for each in _assigned(_scope(tree, scopes), name))
     texts = [found for each in nodes if (found := _string(each)) is not None]
     if not texts:
         raise ValueError(
