@@ -85,8 +85,14 @@ def _parser(modules: tuple[tuple[str, ModuleType], ...]) -> Callable[..., Any]:
 
 
 def _root(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    own_words: Annotated[
+        bool, typer.Option("--own-words", help="Ask systems in our own wording, not in the texts of their authors.")
+    ] = False,
 ) -> None:
+    if own_words:
+        os.environ["VIRC_OWN_WORDS"] = "1"
     if version:
         from importlib.metadata import version as installed
 

@@ -179,7 +179,7 @@ def _absent(folder: Path, names: list[str]) -> ConfigError:
     system = named[1] if named else str(folder)
     return ConfigError(
         f"the text {names[0]!r} of {system}'s authors is not on this machine",
-        f"virc download texts --system {system}, or use our own wording: export {OWN_WORDS}=1",
+        f"virc download texts --system {system}, or ask in our own wording: virc --own-words ...",
     )
 
 

@@ -33,7 +33,9 @@ from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.systems.kinds import runs_in
+from virc.systems.registry import System
 from virc.tools import registry as tools
 from virc.training import changes, inputs, rl_setup, tool_packages, trackers
 from virc.training.estimate import fits
@@ -302,6 +304,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         DataError: a reward cannot score rows, or images would not be shown as the rows' boxes say.
     """
     result, config = prepared.result, prepared.resolved.config
+    warn_of_wording(prepared.resolved.system, report)
     if prepared.resolved.kind == "rl":
         rl_setup.check(result, prepared.resolved, report)
     if result.rewritten:
@@ -327,6 +330,13 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(*other)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
+
+
+def warn_of_wording(system: System, report: Reporter) -> None:
+    """Warn where our own wording stands for texts of the system's authors."""
+    if texts.is_own_wording(system.file.parent):
+        fetched = f"unset {texts.OWN_WORDS}; virc download texts --system {system.called}"
+        report.warn(f"{system.name} is trained in our own wording, not in that of its authors", fetched)
 
 
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:

@@ -1,0 +1,124 @@
+"""`virc download` brings the texts of a system's authors, against servers that answer as GitHub and the hub do."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from github_server import GitHub, Project, github
+from hub_server import status
+from PIL import Image
+from support.called import virc
+
+from virc.download.protocol_source import fetch_chat_protocol
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.systems import registry as systems
+from virc.systems import texts
+
+ASKED = "Look at {question} twice.\nThen answer."
+JUDGED = "Is it so?"
+CODE = f'class Prompts:\n    ASKED = "Look at %s twice." + "\\n" + "Then answer."\nJUDGED = "{JUDGED}"\n'
+PROJECTS = {"o/n": Project({"code/prompts.py": CODE.encode(), "unread.bin": bytes(2**20)})}
+
+
+def entry(name: str, text: str, own: str, where: str) -> str:
+    digest = sha256(text.encode()).hexdigest()
+    proof = f"length: {len(text)}, sha256: '{digest}'"
+    return f"  {name}: {{file: code/prompts.py, {where}, {proof}, own: {json.dumps(own)}}}\n"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[GitHub]:
+    """GitHub with the repository; in the working folder the system `looker` and its weights."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VIRC_PATH", str(tmp_path / "systems"))
+    folder = tmp_path / "systems" / "looker"
+    folder.mkdir(parents=True)
+    (folder / "texts.yaml").write_text(
+        f"sources:\n  o/n: {{commit: {PROJECTS['o/n'].commit}, license: MIT}}\ntexts:\n"
+        + entry("asked", ASKED, "Of {question}?", 'python: Prompts.ASKED, slots: {"%s": "{question}"}')
+        + entry("judged", JUDGED, "So?", "python: JUDGED")
+    )
+    (folder / "system.yaml").write_text(
+        f"name: looker\ntools: none\nmodels: {{small: {{folder: {tmp_path}/small}}}}\n"
+        "chat_protocol: {system: Be brief., first: '{images}{text:asked}'}\n"
+    )
+    Image.new("RGB", (56, 56), "white").save("p.png")
+    shutil.copytree(EMBEDDED_FOLDER, "small", ignore=shutil.ignore_patterns(FILE_NAME, "*.gguf"))
+    with github(monkeypatch, PROJECTS) as running:
+        yield running
+
+
+def test_nothing_is_asked_before_the_texts_are_here_and_one_command_brings_them(server: GitHub) -> None:
+    ask = ("solve", "p.png", "What is it?", "--model", "small", "--system", "looker", "--protocol", "default")
+    asked = ("solve", "p.png", "What is it?", "--model", "small", "--system", "looker", "--max-turns", "1")
+    before = virc(*asked)
+    assert (before.code, before.out) == (3, ""), before.err
+    assert "the text 'asked' of looker's authors is not on this machine" in before.err
+    assert "virc download texts --system looker" in before.err
+    assert "image tokens" not in before.err
+    assert "is not on this machine" not in virc(*ask).err
+    assert virc("download", "texts", "--system", "looker").code == 0
+    assert "is not on this machine" not in virc(*asked).err
+    shown = virc("systems", "show", "looker", "--json").json
+    assert [(each["source"], each["license"], each["here"]) for each in shown["texts"]] == [("o/n", "MIT", True)]
+    assert any(ASKED.partition("{")[0] in each["text"] for each in shown["sent"])
+
+
+def test_only_the_named_files_are_fetched_and_once(server: GitHub, tmp_path: Path) -> None:
+    assert (
+        virc("download", "texts", "--system", "looker", "--json").json["items"][0]["files"][0]["name"]
+        == "code/prompts.py"
+    )
+    place = texts.place("o/n", PROJECTS["o/n"].commit)
+    assert place.is_relative_to(tmp_path / "cache")
+    assert [file.name for file in place.rglob("*.*") if ".virc-download" not in str(file)] == ["prompts.py"]
+    assert virc("download", "texts", "--system", "looker", "--json").json["items"][0]["state"] == "present"
+
+
+def test_a_dry_run_lists_the_texts_and_fetches_nothing(server: GitHub, tmp_path: Path) -> None:
+    for named in ([], ["texts"]):
+        planned = virc("download", *named, "--system", "looker", "--dry-run", "--json").json
+        assert [(each["name"], each["repo"], each["state"]) for each in planned["items"]] == [
+            ("texts", "github.com/o/n", "missing")
+        ]
+    assert not (tmp_path / "cache" / "texts").exists()
+
+
+def test_a_model_gets_the_chat_protocol_of_its_system(server: GitHub, tmp_path: Path) -> None:
+    assert virc("download", "texts", "--system", "looker").code == 0
+    system, warned = systems.get("looker"), list[object]()
+    file = fetch_chat_protocol(system, system.models["small"], tmp_path, lambda *each: warned.append(each))
+    assert file == tmp_path / "virc_protocol.json"
+    assert read_protocol(file).first == "{images}" + ASKED
+    assert warned == []
+
+
+def test_our_own_wording_is_no_chat_protocol_of_a_model(
+    server: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(texts.OWN_WORDS, "1")
+    system = systems.get("looker")
+    assert fetch_chat_protocol(system, system.models["small"], tmp_path, print) is None
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_repository_that_is_gone_is_said(server: GitHub, own: bool) -> None:
+    server.misbehave(status(404), on="api", times=99)
+    done = virc(*(["--own-words"] if own else []), "download", "texts", "--system", "looker")
+    assert done.code == 3
+    assert "o/n" in done.err
+
+
+def test_a_text_that_is_not_the_one_referred_to_is_refused(server: GitHub) -> None:
+    assert virc("download", "texts", "--system", "looker").code == 0
+    file = texts.place("o/n", PROJECTS["o/n"].commit) / "code/prompts.py"
+    file.write_text(CODE.replace("twice", "once"))
+    done = virc("solve", "p.png", "What is it?", "--model", "small", "--system", "looker")
+    assert (done.code, "another one than the system names" in done.err) == (3, True), done.err

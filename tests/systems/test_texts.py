@@ -1,0 +1,155 @@
+"""Texts of systems' authors: what is taken out of their files, and what stands where they are not on this machine."""
+
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.called import virc
+
+from virc.core.errors import ConfigError
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.systems import registry as systems
+from virc.systems import speech, texts
+from virc.systems.texts import Reference, extract
+
+PYTHON = '''
+PLAIN = "one" " two"
+class Prompts:
+    SYSTEM: str = """first
+second {slot}"""
+    def build(self, name):
+        self.text = f"Hello {name}, {self.x[0]}!\\n"
+        messages = [{"role": "user", "content": "of a dict"}]
+        return call("on a line, the longer one", "short") + PLAIN
+def other():
+    TEXT = "before " + PLAIN + " behind"
+    STRIPPED = "  spaces ".strip()
+    ASKED = "Is {} right? {}".format(1, 2)
+    SHARE = "%d of %d" % (1, 2)
+'''
+NOTEBOOK = '{"cells": [{"source": ["a\\n", "b"]}], "a/b": {"c": "deep"}}'
+NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
+
+
+@pytest.mark.parametrize(
+    ("content", "taken", "text"),
+    [
+        (PYTHON, {"python": "PLAIN"}, "one two"),
+        (PYTHON, {"python": "Prompts.SYSTEM"}, "first\nsecond {slot}"),
+        (PYTHON, {"python": "Prompts.build.text"}, "Hello {name}, {self.x[0]}!\n"),
+        (PYTHON, {"python": "build.content"}, "of a dict"),
+        (PYTHON, {"python": 9}, "on a line, the longer one"),
+        (PYTHON, {"python": "other.TEXT"}, "before {PLAIN} behind"),
+        (PYTHON, {"python": "other.STRIPPED"}, "spaces"),
+        (PYTHON, {"python": "other.ASKED", "slots": {"{}": "{answer}"}}, "Is {answer} right? {answer}"),
+        (PYTHON, {"python": "SHARE"}, "%d of %d"),
+        (PYTHON, {"python": ("PLAIN", 9), "join": "; "}, "one two; on a line, the longer one"),
+        (PYTHON, {"python": "PLAIN", "cut": (1, -2)}, "ne t"),
+        (PYTHON, {"python": "PLAIN", "slots": {"one": "two", "two": "one"}}, "two one"),
+        ("a\nb\nc\n", {"lines": (2, 3)}, "b\nc"),
+        (NOTEBOOK, {"json": "/cells/0/source"}, "a\nb"),
+        (NOTEBOOK, {"json": "/a~1b/c"}, "deep"),
+        ("whole\n", {}, "whole\n"),
+    ],
+)
+def test_a_text_is_taken_out_of_a_file(content: str, taken: dict[str, object], text: str) -> None:
+    assert extract(Reference(file="f", **NONE, **taken), content.encode()) == text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("content", "taken", "why"),
+    [
+        (b"x = 1", {"python": "x"}, "no string 'x'"),
+        (b"x = 'a'", {"python": "Y.x"}, "no class or function 'Y'"),
+        (b"x = 'a'", {"python": 3}, "no string begins on line 3"),
+        (b"x = (", {"python": "x"}, "no Python"),
+        (b"x = " + b"(" * 5000, {"python": "x"}, "no Python"),
+        (b"\xff", {}, "codec"),
+        (b"{}", {"json": "/a"}, "there is no /a"),
+        (b'{"a": 1}', {"json": "/a"}, "no text"),
+    ],
+)
+def test_what_a_file_does_not_have_is_said(content: bytes, taken: dict[str, object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        extract(Reference(file="f", **NONE, **taken), content)  # type: ignore[arg-type]
+
+
+def system(folder: Path, published: str = "Look at {question} twice.", file: str = "p.txt") -> Path:
+    """A system of the user's with one text of a repository; returns its YAML."""
+    folder.mkdir(exist_ok=True)
+    digest = sha256(published.encode()).hexdigest()
+    (folder / "texts.yaml").write_text(
+        f"sources:\n  o/n: {{commit: {'ab' * 20}, license: null}}\n"
+        f"texts:\n  asked: {{file: {file}, length: {len(published)}, sha256: '{digest}', own: 'Of {{question}}?'}}\n"
+    )
+    (folder / "system.yaml").write_text(
+        "name: looker\nmodels: {small: {folder: ../small}}\ntools: none\n"
+        "chat_protocol: {system: Be brief., first: '{images}{text:asked}'}\n"
+    )
+    return folder / "system.yaml"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a cache in which the files of the repository lie, and no variable for our own wording."""
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    folder = texts.place("o/n", "ab" * 20)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_fetched_text_is_what_a_model_is_asked(tmp_path: Path, cache: Path) -> None:
+    (cache / "p.txt").write_text("Look at {question} twice.")
+    spoken = speech.worded_by(systems.load(system(tmp_path / "looker")))
+    assert spoken
+    assert (spoken.first, spoken.name) == ("{images}Look at {question} twice.", "system")
+
+
+@pytest.mark.parametrize("content", [None, "Look at {question} once."])
+def test_no_model_is_asked_with_a_text_that_is_absent_or_another(
+    tmp_path: Path, cache: Path, content: str | None
+) -> None:
+    if content:
+        (cache / "p.txt").write_text(content)
+    found = systems.load(system(tmp_path / "looker"))
+    with pytest.raises(ConfigError, match="another one than" if content else "is not on this machine") as raised:
+        speech.worded_by(found)
+    assert content or raised.value.hint == (
+        "virc download texts --system looker, or ask in our own wording: virc --own-words ..."
+    )
+
+
+def test_own_wording_is_said_to_be_untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoken = speech.worded_by(systems.load(system(tmp_path / "looker")))
+    assert spoken
+    assert (spoken.first, spoken.name) == ("{images}Of {question}?", "own words")
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    Image.new("RGB", (56, 56)).save(tmp_path / "p.png")
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "small", ignore=shutil.ignore_patterns(FILE_NAME, "*.gguf"))
+    asked = ("solve", tmp_path / "p.png", "What?", "--model", "small", "--system", system(tmp_path / "looker"))
+    assert "own wording, which" not in virc(*asked).err
+    assert "small is asked in our own wording, which it was not trained with" in virc("--own-words", *asked).err
+
+
+def test_a_copy_of_a_system_has_its_texts_written_out(tmp_path: Path, cache: Path) -> None:
+    (cache / "p.txt").write_text("Look at {question} twice.")
+    done = virc("systems", "cp", system(tmp_path / "looker"), tmp_path / "mine.yaml")
+    assert done.code == 0, done.err
+    assert systems.load(tmp_path / "mine.yaml").chat_protocol.first == "{images}Look at {question} twice."
+
+
+@pytest.mark.parametrize("file", ["../p.txt", "/etc/passwd", "a/../../p.txt"])
+def test_no_file_outside_of_the_repository_is_read(tmp_path: Path, cache: Path, file: str) -> None:
+    with pytest.raises(ConfigError, match="file"):
+        speech.worded_by(systems.load(system(tmp_path / "looker", file=file)))
+
+
+def test_a_name_that_no_text_has_is_said(tmp_path: Path) -> None:
+    file = system(tmp_path / "looker")
+    file.write_text(file.read_text().replace("text:asked", "text:told"))
+    with pytest.raises(ConfigError, match="has no text 'told'"):
+        speech.worded_by(systems.load(file))
