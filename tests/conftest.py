@@ -28,7 +28,7 @@ os.environ["PYTHONUTF8"] = "1"
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Systems are tested with our own wording: the texts of their authors are not in this repository.
+# Systems are tested with our own words: the texts of their authors are not in this repository.
 os.environ.setdefault("VIRC_OWN_WORDS", "1")
 
 # A job in the background begins with Ctrl-C ignored, and so would every program that a test starts and interrupts.

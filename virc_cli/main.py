@@ -88,7 +88,7 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     own_words: Annotated[
-        bool, typer.Option("--own-words", help="Ask systems in our own wording, not in the texts of their authors.")
+        bool, typer.Option("--own-words", help="Ask systems in our own words, not in the texts of their authors.")
     ] = False,
 ) -> None:
     if own_words:

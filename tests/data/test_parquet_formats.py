@@ -49,6 +49,10 @@ def records(draw: st.DrawFn) -> Record:
     return Record(tuple(messages), images, draw(st.none() | st.integers() | words), draw(words), draw(words), extra)
 
 
+trajectories = st.lists(records(), max_size=3, unique_by=lambda record: repr(record.id))
+"""Of one id, the beginning of another trajectory would be a part of it."""
+
+
 @pytest.fixture(scope="module")
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset's folder with six images."""
@@ -79,7 +83,7 @@ def fresh(tmp_path: Path) -> Callable[[], Path]:
 
 
 @pytest.mark.integration
-@given(st.lists(records(), max_size=3), st.booleans())
+@given(trajectories, st.booleans())
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_trajectories_come_back_exactly(
     media: Path, fresh: Callable[[], Path], found: list[Record], embed: bool
@@ -89,7 +93,7 @@ def test_trajectories_come_back_exactly(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@given(st.lists(records(), max_size=3), st.booleans())
+@given(trajectories, st.booleans())
 @settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_many_trajectories_come_back_exactly(
     media: Path, fresh: Callable[[], Path], found: list[Record], embed: bool

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations
 from pathlib import Path
 
 import msgspec
@@ -99,10 +99,14 @@ def test_a_range_lies_over_no_other_text(browser: Tab, tmp_path: Path, width: in
     boxes = browser.value(
         "[...document.querySelectorAll('.accuracy td:nth-child(n + 3)')].filter(cell => cell.offsetHeight)"
         ".map(cell => { const text = document.createRange(); text.selectNodeContents(cell);"
-        "const box = text.getBoundingClientRect(); return [box.left, box.right] })"
+        "const box = text.getBoundingClientRect(); return [box.left, box.right, box.top, box.bottom] })"
     )
-    assert len(boxes) == (3 if width == 1400 else 2)  # the count of the undecided is beside the range, too
-    assert all(right <= left for (_, right), (left, _) in pairwise(boxes))
+    assert len(boxes) == (4 if width == 1400 else 3)  # counts of the undecided and the unread are beside the range
+    assert not [
+        (one, other)
+        for one, other in combinations(boxes, 2)
+        if one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+    ]
 
 
 def test_columns_of_the_list_lie_under_their_heads(browser: Tab, page: Path) -> None:

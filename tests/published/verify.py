@@ -66,7 +66,7 @@ def compared(directory: Path, folder: Path, write: bool) -> Iterator[tuple[str, 
         same = (len(text), digest) == (reference.length, reference.sha256)
         fault = None if same or write else f"{len(text)} characters, {digest[:12]}; referred to: {reference.length}"
         lacking = set(slots(text)) ^ set(slots(reference.own))
-        yield name, fault or (f"slots of our own wording differ: {sorted(lacking)}" if lacking else None)
+        yield name, fault or (f"slots of our own words differ: {sorted(lacking)}" if lacking else None)
 
 
 def slots(text: str) -> list[str]:

@@ -283,7 +283,7 @@ def _occurring(file: File, number: int) -> Iterator[object]:
     yield from (reason for reason, numbers in file.differences.items() if number in numbers)
     yield from programs(case)
     for each in case.rollouts:
-        yield each.reward, type(each.reward), bool(programs(case))
+        yield each.reward, type(each.reward), bool(programs(case)), case.columns.get("task")
         yield from ((question, reply) for question, replies in each.said.items() for reply in replies)
 
 

@@ -94,7 +94,7 @@ def system(folder: Path, published: str = "Look at {question} twice.", file: str
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a cache in which the files of the repository lie, and no variable for our own wording."""
+    """The folder of a cache in which the files of the repository lie, and no variable for our own words."""
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv(texts.OWN_WORDS, "")
     folder = texts.place("o/n", "ab" * 20)
@@ -119,7 +119,7 @@ def test_no_model_is_asked_with_a_text_that_is_absent_or_another(
     with pytest.raises(ConfigError, match="another one than" if content else "is not on this machine") as raised:
         speech.worded_by(found)
     assert content or raised.value.hint == (
-        "virc download texts --system looker, or ask in our own wording: virc --own-words ..."
+        "virc download texts --system looker, or ask in our own words: virc --own-words ..."
     )
 
 
@@ -131,8 +131,8 @@ def test_own_wording_is_said_to_be_untrained(tmp_path: Path, monkeypatch: pytest
     Image.new("RGB", (56, 56)).save(tmp_path / "p.png")
     shutil.copytree(EMBEDDED_FOLDER, tmp_path / "small", ignore=shutil.ignore_patterns(FILE_NAME, "*.gguf"))
     asked = ("solve", tmp_path / "p.png", "What?", "--model", "small", "--system", system(tmp_path / "looker"))
-    assert "own wording, which" not in virc(*asked).err
-    assert "small is asked in our own wording, which it was not trained with" in virc("--own-words", *asked).err
+    assert "own words, which" not in virc(*asked).err
+    assert "small is asked in our own words, which it was not trained with" in virc("--own-words", *asked).err
 
 
 def test_a_copy_of_a_system_has_its_texts_written_out(tmp_path: Path, cache: Path) -> None:

@@ -633,7 +633,7 @@ def _untrained(spoken: ChatProtocol, name: str, choice: Choice, folder: Path | N
     run = models.run_of(folder) if folder else None
     tools.check_loaded(spoken.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
     if spoken.origin == OWN_WORDS:
-        return (f"{name} is asked in our own wording, which it was not trained with",)
+        return (f"{name} is asked in our own words, which it was not trained with",)
     if spoken.origin != "own" or choice.protocol:
         return ()
     return (f"{name} gets this project's own chat protocol, not the one it was trained with",)

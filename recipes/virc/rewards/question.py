@@ -76,7 +76,7 @@ class Question(msgspec.Struct, frozen=True):
         of: the replies that it is about; None: answers where `{answer}` is in it, calls where `{result}` is, else all.
         temperature, max_tokens: of the judge's reply.
         tries: how often it is asked until a value is read; at temperature 0 a judge says the same each time.
-        file: the YAML file of a published system, in whose place `text` and `system` have our own wording.
+        file: the YAML file of a published system, in whose place `text` and `system` have our own words.
 
     Raises:
         ValueError: a name in braces is not known.

@@ -9,7 +9,7 @@ from virc.systems.registry import System
 from virc.tools import registry as tools
 
 OWN_WORDS = "own words"
-"""The name of the chat protocol of a system with our own wording in place of its authors' texts."""
+"""The name of the chat protocol of a system with our own words in place of its authors' texts."""
 
 
 def load_tools(system: System | None) -> list[str]:
@@ -28,7 +28,7 @@ def worded_by(
 
     Args:
         coordinates: what boxes of one of its models are counted in, where that is not as in its YAML.
-        own_words: take our own wording for texts of its authors.
+        own_words: take our own words for texts of its authors.
 
     Raises:
         ConfigError: its words do not go with its tools; a text of its authors is not on this machine; or as of
@@ -45,7 +45,7 @@ def worded_by(
 
 
 def words_of(system: System, own: bool = False) -> Words:
-    """The words of a system with the texts of its authors; `own`: with our own wording. Raises as `texts.filled`."""
+    """The words of a system with the texts of its authors; `own`: with our own words. Raises as `texts.filled`."""
     return msgspec.convert(texts.filled(msgspec.to_builtins(system.chat_protocol), system.file.parent, own), Words)
 
 

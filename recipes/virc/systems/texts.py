@@ -28,7 +28,7 @@ from virc.systems.names import Commit
 
 FILE = "texts.yaml"
 OWN_WORDS = "VIRC_OWN_WORDS"
-"""The variable that says, if set, that our own wording stands for all texts of others."""
+"""The variable that says, if set, that our own words stands for all texts of others."""
 MAX_BYTES = 8 * 2**20
 _PLACE = re.compile(r"\{text:(\w+)\}")
 _NAME = re.compile(r"^name: (\S+)", re.MULTILINE)
@@ -53,7 +53,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         file: its path there.
         length, sha256: characters and digest of the text, with our slots.
-        own: our own wording with the same slots and marks.
+        own: our own words with the same slots and marks.
         source: the repository, if it is not the first.
         python: the name of the string, as `NAME`, `Class.NAME` or `function.NAME`, or the line it begins on. The file
             is parsed, never run. In an f-string, an expression is taken as written, in braces. Of several, the texts
@@ -126,12 +126,12 @@ def places(found: Texts, source: str) -> Iterator[Path]:
 
 
 def own_words() -> bool:
-    """Return whether our own wording stands for texts of others."""
+    """Return whether our own words stands for texts of others."""
     return bool(os.environ.get(OWN_WORDS))
 
 
 def is_own_wording(folder: Path) -> bool:
-    """Return whether our own wording stands for texts that the system in a folder has."""
+    """Return whether our own words stands for texts that the system in a folder has."""
     return own_words() and of(folder) is not None
 
 
@@ -140,7 +140,7 @@ def filled(value: _Any, folder: Path, own: bool = False) -> _Any:
 
     Args:
         folder: of the system.
-        own: take our own wording.
+        own: take our own words.
 
     Raises:
         ConfigError: a text is not on this machine, or is not the one that was referred to.
@@ -179,7 +179,7 @@ def _absent(folder: Path, names: list[str]) -> ConfigError:
     system = named[1] if named else str(folder)
     return ConfigError(
         f"the text {names[0]!r} of {system}'s authors is not on this machine",
-        f"virc download texts --system {system}, or ask in our own wording: virc --own-words ...",
+        f"virc download texts --system {system}, or ask in our own words: virc --own-words ...",
     )
 
 

@@ -333,10 +333,10 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
 
 
 def warn_of_wording(system: System, report: Reporter) -> None:
-    """Warn where our own wording stands for texts of the system's authors."""
+    """Warn where our own words stands for texts of the system's authors."""
     if texts.is_own_wording(system.file.parent):
         fetched = f"unset {texts.OWN_WORDS}; virc download texts --system {system.called}"
-        report.warn(f"{system.name} is trained in our own wording, not in that of its authors", fetched)
+        report.warn(f"{system.name} is trained in our own words, not in that of its authors", fetched)
 
 
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
