@@ -53,7 +53,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     By twos even on more cores: each takes gigabytes. What is recorded is written to one file, and an accelerator is
     for one at a time, so those run one by one.
     """
-    if os.environ.get("VIRC_RECORD") == "1" or config.getoption("markexpr") == "gpu":
+    if os.environ.get("VIRC_RECORD") or config.getoption("markexpr") == "gpu":
         return 0
     if "not integration" in config.getoption("markexpr"):
         return cores() + 1

@@ -29,9 +29,9 @@ def tables() -> dict[str, str]:
     }
     needs = ((need, about, ", ".join(names)) for need, (about, names) in waiting.items() if names)
     return {
-        "systems": _table(("", "system", "state", "what it lacks"), rows),
-        "others": _table(("system", "state", "what it is"), sorted(others)),
-        "needs": _table(("need", "what it is", "systems"), needs),
+        "systems": table(("", "system", "state", "what it lacks"), rows),
+        "others": table(("system", "state", "what it is"), sorted(others)),
+        "needs": table(("need", "what it is", "systems"), needs),
     }
 
 
@@ -39,7 +39,7 @@ def _linked(row: published.Row) -> str:
     return f"[{row.name}](https://github.com/{row.repo})" if row.repo else row.name
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = (head, ("---",) * len(head), *rows)
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 

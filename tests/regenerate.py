@@ -14,6 +14,7 @@ import protocol_page
 import reference_page
 import remote_page
 import scale_page
+import zoo_page
 from cluster import slurm_cases
 from training import rounds_plan, stage_plans
 
@@ -22,7 +23,17 @@ from virc.models.registry import EMBEDDED, EMBEDDED_FOLDER
 from virc_cli.console.completion import AUTOLOADED
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (answers_page, client_page, field_table, operators_page, protocol_page, reference_page, remote_page, scale_page)
+PAGES = (
+    answers_page,
+    client_page,
+    field_table,
+    operators_page,
+    protocol_page,
+    reference_page,
+    remote_page,
+    scale_page,
+    zoo_page,
+)
 COMPLETIONS = {"bash": "virc.bash", "zsh": "_virc", "fish": "virc.fish"}
 
 
@@ -39,7 +50,8 @@ def generated() -> dict[Path, str]:
     """Every generated file and its content."""
     completions = {ROOT / "completions" / name: completion(shell) for shell, name in COMPLETIONS.items()}
     docs = {module.PAGE: module.page() for module in PAGES}
-    return completions | slurm_cases.golden() | stage_plans.golden() | rounds_plan.golden() | docs
+    notice = {zoo_page.NOTICE: zoo_page.notice()}
+    return completions | notice | slurm_cases.golden() | stage_plans.golden() | rounds_plan.golden() | docs
 
 
 if __name__ == "__main__":

@@ -1,28 +1,41 @@
 """Compare what virc refers to with the repositories of the authors: `python tests/published/verify.py GIT_DIRECTORY...`
 
-Of each system whose sources a git directory has: the digest, length and slots of every text. `--write` puts lengths and
-digests into `texts.yaml`. `--leaks` finds runs of twelve words that the repository has and this one, too. Exits with 1
-where something differs.
+Of each system whose sources the git directories have: digest, length and slots of every text; then the tests of the
+system run with these texts: rendered conversations, what judges are asked, rewards and boxes that the authors' program
+gave. `tested.json` of the system says so, in digests and numbers.
+
+`--write` puts lengths and digests into `texts.yaml`, and runs no test. `--leaks` finds runs of twelve words that a
+repository has and this one, too. `--records FOLDER` adds what tests wrote with `VIRC_RECORD=FOLDER`. Exits with 1 where
+something differs.
 """
 
 import argparse
+import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "recipes"), str(ROOT)]
 
 from virc.systems import texts  # noqa: E402
+from virc.systems.catalog.support import TESTED, Record, Verified, tested  # noqa: E402
+from virc.systems.registry import discover  # noqa: E402
 from virc.systems.texts import Reference, Texts, extract  # noqa: E402
 
 ZOO = ROOT / "recipes" / "virc_zoo"
 RUN = 12
 """Words in a row that are no coincidence."""
 _WORD = re.compile(r"\w+")
+_BETWEEN = re.compile(r'"\s*[\]:,}]|[\[{]\s*"')
+"""What ends a string of JSON, or begins one."""
 _CODE = (".py", ".md", ".txt", ".sh", ".yaml", ".yml", ".json", ".jinja", ".ipynb", ".toml")
 _MAX_BYTES = 4 * 2**20
 
@@ -84,14 +97,21 @@ def put(file: Path, name: str, length: int, digest: str) -> None:
     file.write_text(before + entry + after)
 
 
-def leaks(directory: Path, commits: Iterable[str], files: Iterable[Path]) -> Iterator[str]:
-    """Yield where a file of ours has a run of words of a repository."""
+def leaks(directories: Iterable[Path], files: Iterable[Path]) -> Iterator[str]:
+    """Yield where a file of ours has a run of words of a repository, at commits that are referred to or its newest."""
+    named = {
+        each.commit
+        for file in discover().files.values()
+        if (found := texts.of(file.parent))
+        for each in found.sources.values()
+    }
     theirs = set[tuple[str, ...]]()
-    for commit in commits:
-        for name in git(directory, "ls-tree", "-r", "--name-only", commit).decode().splitlines():
-            if name.endswith(_CODE) and "LICENSE" not in name:
-                content = git(directory, "show", f"{commit}:{name}")
-                theirs.update(runs(content.decode(errors="replace"))) if len(content) <= _MAX_BYTES else None
+    for directory in directories:
+        for commit in [*(each for each in named if has(directory, each)), "HEAD"]:
+            for name in git(directory, "ls-tree", "-r", "--name-only", commit).decode().splitlines():
+                if name.endswith(_CODE) and "LICENSE" not in name:
+                    content = git(directory, "show", f"{commit}:{name}")
+                    theirs.update(runs(content.decode(errors="replace")) if len(content) <= _MAX_BYTES else ())
     for file in files:
         found = next((run for run in runs(file.read_text(errors="replace")) if run in theirs), None)
         if found:
@@ -99,12 +119,13 @@ def leaks(directory: Path, commits: Iterable[str], files: Iterable[Path]) -> Ite
 
 
 def runs(text: str) -> Iterator[tuple[str, ...]]:
-    """Yield each run of words, most of which have letters: rows of numbers are facts."""
-    words = [each.lower() for each in _WORD.findall(re.sub(r"\\[nt]", " ", text))]
-    for at in range(len(words) - RUN + 1):
-        run = tuple(words[at : at + RUN])
-        if sum(len(each) > 2 and each.isalpha() for each in run) >= RUN // 2:
-            yield run
+    """Yield each run of words within a string, most of which have letters alone: keys and numbers are facts."""
+    for part in _BETWEEN.split(text):
+        words = [each.lower() for each in _WORD.findall(re.sub(r"\\[nt]", " ", part))]
+        for at in range(len(words) - RUN + 1):
+            run = tuple(words[at : at + RUN])
+            if sum(each.isalpha() for each in run) >= RUN - 3 and "import" not in run:
+                yield run
 
 
 def ours() -> list[Path]:
@@ -118,29 +139,76 @@ def ours() -> list[Path]:
     ]
 
 
+TESTS = ("zoo", "rewards/test_published_total.py", "systems", "making_rows/test_teacher.py", "solving")
+
+
+def passed(name: str, directories: Iterable[Path]) -> int:
+    """Return how many tests of a system pass with its authors' texts; 0: some fail."""
+    folder = ZOO / re.sub(r"[-.]", "_", name)
+    found = texts.of(folder)
+    assert found
+    with TemporaryDirectory() as cache:
+        os.environ["VIRC_CACHE"] = cache
+        for source, files in found.files().items():
+            commit = found.sources[source].commit
+            directory = next(each for each in directories if has(each, commit))
+            for file in files:
+                target = texts.place(source, commit) / file
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(git(directory, "show", f"{commit}:{file}"))
+        chosen = f"({name} or {folder.name}) and not ({' or '.join(longer(name)) or 'nothing'})"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not (engine or slow)", "-k", chosen]
+        env = {**os.environ, texts.OWN_WORDS: "", "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes")))}
+        done = subprocess.run(
+            [*command, *(f"tests/{each}" for each in TESTS)], cwd=ROOT, env=env, capture_output=True, text=True
+        )
+    print(done.stdout if done.returncode else done.stdout.splitlines()[-1])
+    return int(re.search(r"(\d+) passed", done.stdout)[1]) if done.returncode == 0 else 0  # type: ignore[index]
+
+
+def longer(name: str) -> list[str]:
+    """Return the names of other systems that begin with this one's."""
+    return [each.name for each in ZOO.iterdir() if each.name.startswith(f"{re.sub(r'[-.]', '_', name)}_")]
+
+
+def keep(name: str, record: Record) -> None:
+    """Write the record of a system."""
+    file = discover().files[name].with_name(TESTED)
+    file.write_text(json.dumps({name: msgspec.to_builtins(record)}, indent=1) + "\n")
+
+
 def main() -> int:
     """Print each fault; return the exit code."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("directories", type=Path, nargs="+", metavar="GIT_DIRECTORY")
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("directories", type=Path, nargs="*", metavar="GIT_DIRECTORY")
     options.add_argument("--write", action="store_true", help="put lengths and digests into texts.yaml")
     options.add_argument("--leaks", action="store_true", help="find runs of twelve words of theirs in our files")
+    options.add_argument("--records", type=Path, metavar="FOLDER", help="add what tests recorded")
     chosen = options.parse_args()
+    for file in sorted(chosen.records.glob("*.json")) if chosen.records else ():
+        for name, record in msgspec.json.decode(file.read_bytes(), type=dict[str, Record]).items():
+            keep(name, msgspec.structs.replace(record, verified=tested().get(name, Record()).verified))
     failed = False
-    for directory in chosen.directories:
-        commits = set[str]()
-        for folder in sorted(file.parent for file in ZOO.glob(f"*/{texts.FILE}")):
-            results = list(compared(directory, folder, chosen.write))
-            found = texts.of(folder)
-            commits |= (
-                {each.commit for each in found.sources.values() if has(directory, each.commit)} if found else set()
-            )
-            for name, fault in results:
-                failed |= fault is not None
-                print(f"{folder.name} {name}: {fault or 'same'}")
-        for leak in leaks(directory, commits, ours()) if chosen.leaks else ():
-            failed = True
-            print(f"leak: {leak}")
+    for name, file in sorted(discover().files.items()):
+        failed |= not verified(name, file.parent, chosen.directories, chosen.write)
+    for leak in leaks(chosen.directories, ours()) if chosen.leaks else ():
+        failed = True
+        print(f"leak: {leak}")
     return int(failed)
+
+
+def verified(name: str, folder: Path, directories: list[Path], write: bool) -> bool:
+    """Compare a system with the directories, if they have all its sources, and record it; return if it is right."""
+    found = texts.of(folder)
+    if not found or not all(any(has(each, source.commit) for each in directories) for source in found.sources.values()):
+        return True
+    faults = {key: fault for each in directories for key, fault in compared(each, folder, write) if fault}
+    print(f"{name}: {len(found.texts)} texts", *(f"{key}: {fault}" for key, fault in faults.items()), sep="\n  ")
+    count = 0 if faults or write else passed(name, directories)
+    if count:
+        record = tested().get(name, Record())
+        keep(name, msgspec.structs.replace(record, verified=Verified(found.digest, count)))
+    return not faults and bool(count or write)
 
 
 if __name__ == "__main__":

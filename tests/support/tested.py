@@ -1,5 +1,7 @@
-"""What tests say of systems that they tried: `tested.json` beside their YAML, from which `virc systems ls` computes
-what works. It is written with VIRC_RECORD=1 alone.
+"""What tests say of systems that they tried, as `SYSTEM.json` in the folder that VIRC_RECORD names.
+
+`python tests/published/verify.py --records FOLDER` makes them the `tested.json` of the systems, from which
+`virc systems ls` computes what works.
 """
 
 import fcntl
@@ -38,7 +40,7 @@ Ranges = dict[str, tuple[float, float]]
 
 def records() -> bool:
     """Whether what tests try is recorded."""
-    return os.environ.get("VIRC_RECORD") == "1"
+    return bool(os.environ.get("VIRC_RECORD"))
 
 
 def ran(
@@ -51,7 +53,7 @@ def ran(
         rows: the layout of the rows it was trained on, or their format.
         replayed: terms of further replies that were rewarded by the same reward, beside those of `published_rewards`.
         middles: of terms that do not reach from 0 to 1, where no such file says it. Each term is seen above and below.
-        file: where it is written; None: in the file of the system.
+        file: where it is written; None: in the folder of records.
     """
     info = msgspec.json.decode((run / "run.json").read_bytes(), type=Info)
     system = systems.get(info.system)
@@ -115,11 +117,13 @@ def _keep(system: System, field: str, entry: Any, file: Path | None) -> None:
         return
     if system.name in facts.FILES:
         assert not (faults := [*facts.differing(system, facts.read(system.name))]), faults
-    file = file or system.file.with_name(state.TESTED)
+    shipped = Record() if file else state.tested().get(system.name, Record())
+    file = file or Path(os.environ["VIRC_RECORD"]).absolute() / f"{system.name}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # other tests write it at the same time
         told = msgspec.json.decode(file.read_bytes() or b"{}", type=dict[str, Record])
-        before = told.get(system.name, Record())
+        before = told.get(system.name, shipped)
         if field != "solved":
             order, entries = [*system.stages], {**getattr(before, field), **entry}
             entry = {stage: entries[stage] for stage in sorted(entries, key=order.index)}

@@ -152,7 +152,7 @@ def test_what_was_tried_is_written_when_asked_for_alone(tmp_path: Path, monkeypa
     monkeypatch.delenv("VIRC_RECORD", raising=False)
     tested.compared("virc", "rl", 480, 10, file)
     assert file.read_text() == "{}"
-    monkeypatch.setenv("VIRC_RECORD", "1")
+    monkeypatch.setenv("VIRC_RECORD", str(tmp_path))
     tested.compared("virc", "rl", 480, 10, file)
     tested.solved("virc", 3, 2, file)
     tested.compared("curr-reft", "open", 600, 1, file)

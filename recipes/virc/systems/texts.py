@@ -88,6 +88,12 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the repository that a text is from."""
         return reference.source or next(iter(self.sources))
 
+    @property
+    def digest(self) -> str:
+        """Of all references: it changes with each of their texts."""
+        named = "".join(f"{name} {each.sha256}\n" for name, each in sorted(self.texts.items()))
+        return sha256(named.encode()).hexdigest()[:16]
+
     def files(self) -> Mapping[str, tuple[str, ...]]:
         """Return the files to be fetched, by repository."""
         found: dict[str, dict[str, None]] = {}

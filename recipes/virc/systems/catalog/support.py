@@ -17,6 +17,7 @@ import msgspec
 
 from virc.core import plugins
 from virc.core.text import counted
+from virc.systems import texts
 from virc.systems.published import Row, State, is_beside, lacking, needs, of_listed, rows
 from virc.systems.registry import PACKAGE, System, discover
 
@@ -59,12 +60,25 @@ class Solved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crops: int
 
 
+class Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was compared with the repositories of a system's authors.
+
+    Args:
+        texts: the digest of the references to their texts that were compared.
+        tests: tests of the system that passed with their texts.
+    """
+
+    texts: str
+    tests: int
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was tried of a system: its stages and their rewards, by stage, and a conversation."""
+    """What was tried of a system: its stages and their rewards, by stage, a conversation, and its authors' texts."""
 
     stages: Mapping[str, Ran] = {}
     rewards: Mapping[str, Compared] = {}
     solved: Solved | None = None
+    verified: Verified | None = None
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -107,7 +121,7 @@ def of_system(system: System, published: Row | None) -> State:
         return State("to-be-supplied", system.reward.supply or "the total of its reward")
     levels = {stage: of_stage(system, stage) for stage in system.stages}
     gaps = [f"{stage} {lack}" for stage, level in levels.items() for lack in level.lacks]
-    gaps += _unsolved(system)
+    gaps += [*_unsolved(system), *_unverified(system)]
     outside = [*_not_expressed(published, bool(system.assumed))] if published else []
     if not gaps and not outside:
         return State(
@@ -139,6 +153,14 @@ def _unsolved(system: System) -> Iterator[str]:
     """Whether no conversation was answered."""
     if tested().get(system.name, Record()).solved is None:
         yield "not tried whether a conversation in its grammar was answered"
+
+
+def _unverified(system: System) -> Iterator[str]:
+    """Whether the texts that it refers to are not those that were compared with its authors' repository."""
+    found = texts.of(system.file.parent)
+    record = tested().get(system.name, Record()).verified
+    if found and (record is None or record.texts != found.digest):
+        yield "the texts that it refers to were not compared with the repository of its authors"
 
 
 def _beside(published: Row) -> str:
