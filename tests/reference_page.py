@@ -35,6 +35,7 @@ VARIABLES = {
     "VIRC_SERVE_KEY": "the key that clients of `virc serve` must send, like `--api-key`; several with spaces between",
     "VIRC_CONFIG": "the config file; default: `virc/config.yaml` in the platform's folder for settings",
     "VIRC_CACHE": "the cache: environments, probes, verdicts; default: `virc` in the platform's folder for caches",
+    "VIRC_OWN_WORDS": "set: our own words stand in place of the texts of systems' authors, as with `--own-words`",
     "VIRC_PATH": "folders of your own systems, rewards, tools and operators, separated as in `PATH`",
     "VIRC_PAGES": "the folder of pages that the tool `search` searches",
     "VIRC_TOOL_CONTROLLER": "URL of the controller of OpenThinkIMG's tool servers",

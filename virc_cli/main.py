@@ -28,6 +28,7 @@ from virc_cli.console.options import group
 
 # Typer exports only this one class of its parser's errors; its base is what they all share.
 _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
+OWN_WORDS = "--own-words"
 _UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\. |\.?$| \()")
 
 
@@ -45,6 +46,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _main(args: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if args is None else args)
+    if OWN_WORDS in words[: words.index("--") if "--" in words else None]:
+        words.remove(OWN_WORDS)
+        os.environ["VIRC_OWN_WORDS"] = "1"
     _open_streams()
     output.forget()
     completes = completion.VARIABLE in os.environ
@@ -87,12 +91,10 @@ def _parser(modules: tuple[tuple[str, ModuleType], ...]) -> Callable[..., Any]:
 def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    own_words: Annotated[
-        bool, typer.Option("--own-words", help="Ask systems in our own words, not in the texts of their authors.")
+    own_words: Annotated[  # any command takes it, see `_main`
+        bool, typer.Option(OWN_WORDS, help="Any command: ask in our own words, not in the texts of a system's authors.")
     ] = False,
 ) -> None:
-    if own_words:
-        os.environ["VIRC_OWN_WORDS"] = "1"
     if version:
         from importlib.metadata import version as installed
 

@@ -19,7 +19,7 @@ from virc.stages import rl, sft
 MARKS = {"file", "output", "own server", "dry run", "run by", "install", "test", "not run", "checked-data"}
 RUNNABLE = {"sh", "python"}
 OTHERS = {"--torch-backend", "--jinja", "--image-max-tokens", "--mmproj", "--reasoning-parser", "--tool-call-parser"}
-OTHERS |= {"--served-model-name", "--max-model-len", "--help", "--install-completion", "--version"}
+OTHERS |= {"--served-model-name", "--max-model-len", "--help", "--install-completion", "--version", "--own-words"}
 """Options of other programs that the pages name alone."""
 
 ALL = [block for page in PAGES for block in blocks(page)]
@@ -37,7 +37,7 @@ def known(words: list[str]) -> str | None:
             return f"no command {words[0]!r}"
         else:
             break
-    options = {name for each in node.params for name in (*each.opts, *each.secondary_opts)} | {"--help"}
+    options = {name for each in node.params for name in (*each.opts, *each.secondary_opts)} | {"--help", "--own-words"}
     for word in words:
         if word == "--":
             break

@@ -108,6 +108,19 @@ def test_the_tables_of_systems_have_every_system_once_and_every_need() -> None:
     assert sum(state == "works" for _, _, state, _ in field) == 21
 
 
+def test_the_table_of_the_zoo_has_every_source() -> None:
+    page, notice = ((ROOT / name).read_text(encoding="utf-8") for name in ("docs/zoo.md", "NOTICE"))
+    lines = {cells[0].strip(): line for line in page.splitlines() if (cells := line.split("|")[1:]) and cells[1:]}
+    for file in (ROOT / "recipes" / "virc_zoo").glob("*/texts.yaml"):
+        name = yaml.safe_load(file.with_name("system.yaml").read_text())["name"]
+        for source, said in yaml.safe_load(file.read_text())["sources"].items():
+            assert source in page, name
+            assert (
+                f"{source.removeprefix('hf:')} at {said['commit'][:12]} ({said['license'] or 'none stated'})" in notice
+            )
+        assert name in lines
+
+
 def test_the_table_of_answers_is_counted_from_the_pairs() -> None:
     folder = ROOT / "tests" / "scoring"
     pairs = [json.loads(line) for line in (folder / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -194,6 +207,7 @@ READ: dict[str, Callable[..., None]] = {
     "golden/rounds.txt": test_rounds_read_what_was_written_before_them,
     "docs/scale.md": test_the_table_of_scale_adds_up,
     "docs/systems.md": test_the_tables_of_systems_have_every_system_once_and_every_need,
+    "docs/zoo.md": test_the_table_of_the_zoo_has_every_source,
     "docs/evaluation.md": test_the_table_of_answers_is_counted_from_the_pairs,
     "docs/clients.md": test_the_table_of_clients_has_each_that_was_run,
     "docs/chat-protocol.md": test_the_tables_of_the_chat_protocol_have_what_its_files_have,

@@ -118,9 +118,7 @@ def test_no_model_is_asked_with_a_text_that_is_absent_or_another(
     found = systems.load(system(tmp_path / "looker"))
     with pytest.raises(ConfigError, match="another one than" if content else "is not on this machine") as raised:
         speech.worded_by(found)
-    assert content or raised.value.hint == (
-        "virc download texts --system looker, or ask in our own words: virc --own-words ..."
-    )
+    assert content or raised.value.hint == ("virc download texts --system looker, or ask in our own words: --own-words")
 
 
 def test_own_wording_is_said_to_be_untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +130,7 @@ def test_own_wording_is_said_to_be_untrained(tmp_path: Path, monkeypatch: pytest
     shutil.copytree(EMBEDDED_FOLDER, tmp_path / "small", ignore=shutil.ignore_patterns(FILE_NAME, "*.gguf"))
     asked = ("solve", tmp_path / "p.png", "What?", "--model", "small", "--system", system(tmp_path / "looker"))
     assert "own words, which" not in virc(*asked).err
-    assert "small is asked in our own words, which it was not trained with" in virc("--own-words", *asked).err
+    assert "small is asked in our own words, which it was not trained with" in virc(*asked, "--own-words").err
 
 
 def test_a_copy_of_a_system_has_its_texts_written_out(tmp_path: Path, cache: Path) -> None:

@@ -185,7 +185,7 @@ def _absent(folder: Path, names: list[str]) -> ConfigError:
     system = named[1] if named else str(folder)
     return ConfigError(
         f"the text {names[0]!r} of {system}'s authors is not on this machine",
-        f"virc download texts --system {system}, or ask in our own words: virc --own-words ...",
+        f"virc download texts --system {system}, or ask in our own words: --own-words",
     )
 
 
