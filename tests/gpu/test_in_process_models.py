@@ -34,7 +34,10 @@ ALIKE = {"float32": TOGETHER, "bfloat16": TOGETHER // 2}
 """Replies together that must be those alone on the CPU."""
 TIE = {"float32": 0.01, "bfloat16": 1.0}
 """How much less likely an id drawn in a batch may be alone, in standard deviations of the logits: a batch rounds
-otherwise, and near ties fall otherwise. Ids of other conversations are off by 2.5 (few layers)."""
+otherwise, and near ties fall otherwise. Ids of the next conversation are off by 3 and more, in one of 16 at least."""
+ROUGH = {sized.NAMES[1]: 2.0}
+"""The same in bfloat16 where that moves logits by 0.3, not by 0.03 to 0.11 as in the others: two ids that the same
+weights in float32 had 0.14 apart were 1.15 apart (docs/performance.md)."""
 GREEDY = Sampling(max_tokens=4)
 GIB = 2**30
 WORKSPACE = 10 * GIB  # beside the weights: keys and values, a picture of 12 megapixels, sixteen conversations
@@ -52,6 +55,11 @@ class Case(NamedTuple):
     def scaled(self) -> bool:
         """Whether it has few layers."""
         return self.device == "cpu"
+
+    @property
+    def tie(self) -> float:
+        """How far apart two ids may be that are taken for a near tie."""
+        return ROUGH.get(self.name, TIE[self.dtype]) if self.dtype == "bfloat16" else TIE[self.dtype]
 
     @property
     def slow(self) -> bool:
@@ -194,7 +202,7 @@ def test_sixteen_conversations_together_reply_as_alone(
     assert [reply.completion_tokens for reply in found if reply.finish == "length"]
     ties = [tie(backend, *each) for each in zip(several, alone, found, strict=True)]
     print(f"{case}: {[round(each, 4) for each in ties if each]} of {TOGETHER} fell otherwise")
-    assert max(ties) < TIE[case.dtype]
+    assert max(ties) < case.tie
     alike = sum(one.token_ids == other.token_ids for one, other in zip(alone, found, strict=True))
     assert not case.scaled or alike >= ALIKE[case.dtype], f"{alike} of {TOGETHER} as alone"
     assert len({reply.token_ids for reply in found}) > 1

@@ -65,9 +65,12 @@ def test_gpus_are_read_from_the_drivers_own_program(tmp_path: Path, monkeypatch:
         ("", []), (",", []), (" ", []), ("-1", []), ("-1,0", []), ("NoDevFiles", []), ("none", []), ("all", []),
         ("0,-1,1", [H200]), ("0,3,1", [H200]), ("3", []), ("0,,1", [H200]), ("0,x,1", [H200]), ("1;2", [RTX]),
         ("+1", [RTX]), ("01", [RTX]), ("2gpu,1ampere", [A100, RTX]), ("0x1", [H200]), ("99999999999999999999", []),
-        ("0,0", []), ("0,1,0", []), ("0,00", []), ("0,3,0", [H200]),
+        ("0,0", []), ("0,1,0", []), ("0,00", []), ("0,-0", []), ("0,3,0", []), ("0,3,3", []), ("0,-1,0", [H200]),
+        ("-0", [H200]), (" -00,1", [H200, RTX]), ("-01", []), ("- 0", []), ("+-0", []), ("\v1", [RTX]),
+        ("\u00a01", []), ("\u0661", []),
         ("GPU-aa1", [H200]), ("GPU-ab", [RTX]), ("GPU-a", []), ("GPU-", []), ("GPU-c3,GPU-aa", [A100, H200]),
         ("GPU-c3,GPU-zz,GPU-aa1", [A100]), ("GPU-aa1,1", [H200]), ("1,GPU-aa1", [RTX]), ("GPU-aa1,GPU-aa", []),
+        ("GPU-aa1,GPU-zz,GPU-aa1", []),
         ("gpu-aa1", []), ("GPU-AA1", []), ("GPU-aa11", []), ("MIG-e1", []),
     ],
 )  # fmt: skip
@@ -100,16 +103,31 @@ def test_a_slice_is_shown_alone(
 
 
 @pytest.mark.parametrize(
-    ("order", "first"), [(None, RTX), ("PCI_BUS_ID", RTX), ("FASTEST_FIRST", H200), ("fastest_first", RTX)]
+    ("named", "count"),
+    [("GPU-", 0), ("MIG-", 0), ("GPU-,GPU-", 0), ("GPU-a", 1), ("GPU-aa1,GPU-", 1), ("GPU-,GPU-a", 0)],
 )
+def test_a_prefix_alone_names_not_even_the_only_gpu(named: str, count: int) -> None:
+    assert len(machine.visible([Gpu(H200, 1.0, 1.0, "", "GPU-aa1")], named)) == count
+
+
+@pytest.mark.parametrize(
+    ("order", "first"),
+    [
+        (None, RTX), ("PCI_BUS_ID", RTX), ("FASTEST_FIRST", H200),
+        ("fastest_first", None), ("PCI_BUS_ID ", None), ("1", None), ("", None),
+    ],
+)  # fmt: skip
 def test_numbers_follow_the_order_that_is_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str | None, first: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str | None, first: str | None
 ) -> None:
     h200, rtx, _ = LINES.splitlines()
     told = f"case $1 in *compute_cap*) printf '{rtx}, 8.9\\n{h200}, 9.0\\n';; *) printf '{rtx}\\n{h200}\\n';; esac"
     answering(tmp_path, monkeypatch, told)
-    env = {"CUDA_VISIBLE_DEVICES": "0"} | ({"CUDA_DEVICE_ORDER": order} if order else {})
-    assert [gpu.name for gpu in machine.find(tmp_path, env).gpus] == [first]
+    env = {"CUDA_VISIBLE_DEVICES": "0"} | ({} if order is None else {"CUDA_DEVICE_ORDER": order})
+    found = machine.find(tmp_path, env)
+    assert [gpu.name for gpu in found.gpus] == [first] * bool(first)
+    refused = f"CUDA_DEVICE_ORDER={order} shows no GPU: CUDA takes FASTEST_FIRST or PCI_BUS_ID"
+    assert first or found.trouble == refused
 
 
 @pytest.mark.parametrize(

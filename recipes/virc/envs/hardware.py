@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ _UNLIMITED = 2**60  # cgroups write "no limit" as a number near this
 _PATIENCE = 20.0  # seconds: a driver in trouble answers late or never
 _FIELDS = ("name", "memory.total", "memory.free", "driver_version", "uuid", "mig.mode.current")
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+_ORDERS = ("FASTEST_FIRST", "PCI_BUS_ID")  # with any other, an empty one too, CUDA ends with error 101 and shows no GPU
 _GROUPS = ("memory", "")  # controllers of version 1 and 2, as /proc/self/cgroup names them
 _SLICE = 0.95  # GiB of a GB in a slice's name: 1g.5gb has 4.75 GiB, 3g.20gb 19.6
 _OF_SLICE = re.compile(r"MIG (\S*?(\d+)gb\S*).*\(UUID: (MIG-[^)]+)\)")
@@ -73,7 +75,7 @@ def find(disk: Path, env: Mapping[str, str] = os.environ) -> Machine:
     """
     failure: VircError | None = None
     gpus: tuple[Gpu, ...] = ()
-    fields = (*_FIELDS, *("compute_cap",) * (env.get(ORDER) == "FASTEST_FIRST"))
+    fields = (*_FIELDS, *("compute_cap",) * (env.get(ORDER) == _ORDERS[0]))
     query = ("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
     try:
         gpus = read_gpus(processes.answer(Step(query, "ask for the GPUs"), _PATIENCE), len(fields))
@@ -82,6 +84,8 @@ def find(disk: Path, env: Mapping[str, str] = os.environ) -> Machine:
     if any(not gpu.gib for gpu in gpus):
         with suppress(VircError):
             gpus = with_slices(gpus, processes.answer(Step(("nvidia-smi", "-L"), "ask for slices"), _PATIENCE))
+    if gpus and env.get(ORDER, _ORDERS[0]) not in _ORDERS:
+        return here(disk, (), f"{ORDER}={env[ORDER]} shows no GPU: CUDA takes {' or '.join(_ORDERS)}")
     shown = visible(gpus, env.get(VISIBLE))
     if gpus and len(shown) < len(gpus):
         why = f"{VISIBLE}={env[VISIBLE]}" if VISIBLE in env else "the MIG mode of a GPU"
@@ -136,24 +140,22 @@ def visible(gpus: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
 
 
 def _named(known: Sequence[Gpu], numbered: int, words: Sequence[str]) -> list[Gpu]:
-    """Those of a list, up to the first word that names none; none at all where one is named twice, as CUDA reads it.
+    """Those of a list, up to the first word that names none, and none at all where one is named twice.
 
+    Only what CUDA and `torch.cuda.device_count`, which reads the list by itself, both show: torch tells letters of a
+    UUID by their case, and a repeated word counts anywhere; for CUDA "GPU-" alone is none.
     Source: CUDA C++ Programming Guide, 'CUDA Environment Variables'; `torch.cuda._parse_visible_devices`.
     """
-    found: list[Gpu] = []
     ids = words[0].startswith(("GPU-", "MIG-"))  # numbers and names do not mix
-    for word in words:
-        number = re.match(r"\s*\+?(\d+)", word)
-        if ids:
-            fit = [gpu for gpu in known if word.startswith(("GPU-", "MIG-")) and gpu.uuid.startswith(word)]
-        else:
-            fit = list(known[:numbered][int(number[1]) :][:1]) if number else []
-        if len(fit) != 1:
-            break
-        if fit[0] in found:
-            return []
-        found += fit
-    return found
+    form = r"(?:GPU|MIG)-.+" if ids else r"\s*(?:\+?\d+|-0+(?!\d))"
+    read = [match[0] for match in takewhile(bool, (re.match(form, word, re.ASCII) for word in words)) if match]
+    if ids:
+        fits = [[gpu for gpu in known if gpu.uuid.startswith(word)] for word in read]
+    else:
+        read = [str(int(word)) for word in read]
+        fits = [list(known[:numbered][int(word) :][:1]) for word in read]
+    found = [fit[0] for fit in takewhile(lambda fit: len(fit) == 1, fits)]
+    return found if len({*read}) == len(read) and len({*found}) == len(found) else []
 
 
 def pinned(variables: Mapping[str, str], env: Mapping[str, str] = os.environ) -> dict[str, str]:
