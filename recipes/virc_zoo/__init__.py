@@ -6,6 +6,8 @@ A folder has what there is of a system:
     field.yaml                 what it is as published, and the components that it needs
     NAME.py                    a total of rewards, which any system may name
     judge.yaml                 the question of a total to its judge
+    texts.yaml                 where the texts of its authors stand, and our own words in their place
+    rows.py                    what layouts read of its rows
     tools/NAME.py              a tool of its own
     pipeline.py                the function of `virc solve --pipeline`
     operators/NAME.py          an operator of `virc data make`

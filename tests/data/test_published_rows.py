@@ -150,28 +150,32 @@ def test_what_does_not_fit_is_a_fault_of_its_row(change: Mapping[str, Any], faul
     assert "3 rows, 2 good" in said
 
 
-FILES = "{about: mine, question: q, images: image, files: [map]}"
+MAP = {"question": "What?", "answer": "12", "figure": "a.png", "json": "maps/a.json"}
 
 
-def test_a_row_gets_what_is_in_the_file_that_it_names(tmp_path: Path) -> None:
+def test_a_row_of_rewardmap_gets_the_map_that_it_names(tmp_path: Path) -> None:
     (tmp_path / "maps").mkdir()
     (tmp_path / "maps" / "a.json").write_text('{"Line 1": ["Old Town", "Harbour"]}')
-    found = batch(tmp_path, FILES, {"q": "What?", "image": "a.png", "map": "./maps/a.json"})
-    assert found["map"] == {"Line 1": ["Old Town", "Harbour"]}
+    to = tmp_path / "to"
+    done = virc("data", "convert", rows(tmp_path, MAP), "--system", "rewardmap", "--to", to, "--format", "batch")
+    assert done.code == 0, done.err
+    assert json.loads((to / "rows.jsonl").read_text())["json"] == {"Line 1": ["Old Town", "Harbour"]}
 
 
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("b.json", "the file b.json of its column map cannot be read: no such file or directory"),
+        ("b.json", "the file b.json of its column json cannot be read: no such file or directory"),
         ("../../etc/passwd", "cannot be read: it is outside the dataset's folder"),
-        ("a.png", "the file a.png of its column map holds no JSON"),
-        (3, "its column map is a number, not text"),
+        ("a.png", "the file a.png of its column json holds no JSON"),
+        (3, "its column json is no name of a file: 3"),
     ],
 )
-def test_a_file_that_gives_nothing_is_a_fault_of_its_row(name: object, fault: str, tmp_path: Path) -> None:
-    code, said = checked(tmp_path, FILES, {"q": "What?", "image": "a.png", "map": name})
-    assert (code, fault in said) == (5, True), said
+def test_a_map_that_cannot_be_read_is_a_fault_of_its_row(name: object, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text("{}")
+    file = rows(tmp_path, {**MAP, "json": "c.json"}, {**MAP, "json": name})
+    done = virc("data", "check", file, "--system", "rewardmap", "--workers", 1)
+    assert (done.code, fault in done.out + done.err) == (5, True), done.out + done.err
 
 
 def test_a_missing_column_is_a_fault_of_its_row(tmp_path: Path) -> None:
@@ -241,7 +245,7 @@ def test_published_rows_are_only_read(tmp_path: Path) -> None:
 
 def test_a_layout_without_question_is_refused(tmp_path: Path) -> None:
     done = virc("systems", "check", system(tmp_path, own="{about: mine, answer: a}"))
-    assert (done.code, "a layout needs `question`, `questions` or `messages`" in done.out + done.err) == (3, True), done
+    assert (done.code, "a layout needs `question` or `messages`" in done.out + done.err) == (3, True), done
 
 
 def test_files_of_one_dataset_are_one_source(tmp_path: Path) -> None:

@@ -4,13 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from PIL import Image
 from support import published_pairs
 from support.called import virc
-
-from virc.systems.layouts.layout import Layout
 
 # zhangquanchen/VisRL, src/visrl_stage2/data/aligner.py, crop_and_convert_to_image, on pictures whose pixels say where
 # they are: size of the picture, box, and left, top, right, bottom of what it cut out. 0.7 of 180 is 125 there.
@@ -95,18 +92,3 @@ def test_a_row_without_a_turn_of_the_user_is_said(tmp_path: Path) -> None:
     assert done.code != 0
     assert "no turn of the user" in done.err
     assert "Traceback" not in done.err
-
-
-@pytest.mark.parametrize(
-    ("changes", "fault"),
-    [
-        ({"images": None}, "`second` is of pairs with `messages` and `images`"),
-        ({"second": {"crop": "a", "behind": "look", "chosen": "b", "rejected": "c"}}, "needs one <image>"),
-    ],
-)
-def test_a_layout_that_cannot_be_meant_is_refused(changes: dict[str, Any], fault: str) -> None:
-    second = {"crop": "a", "behind": "<image>", "chosen": "b", "rejected": "c"}
-    layout = {"about": "x", "messages": "m", "images": "i", "chosen": "d", "rejected": "e", "second": second}
-    assert msgspec.convert(layout, Layout)
-    with pytest.raises(msgspec.ValidationError, match=fault):
-        msgspec.convert(layout | changes, Layout)

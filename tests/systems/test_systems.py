@@ -109,7 +109,7 @@ def test_a_misspelt_key_is_never_passed_over(text: str, said: str, tmp_path: Pat
         ("crop_pixels: [3136, 4000]", "at least twice the least, 6272"),
         ("enlarge: [3, 2]", "3.0 is over 2.0"),
         ("rows: {r: {about: x, question: q, chosen: a}}", "pairs need both"),
-        ("rows: {r: {about: x}}", "a layout needs `question`, `questions` or `messages`"),
+        ("rows: {r: {about: x}}", "a layout needs `question` or `messages`"),
     ],
 )
 def test_fields_that_do_not_fit_one_another_are_refused(text: str, said: str, tmp_path: Path) -> None:

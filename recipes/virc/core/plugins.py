@@ -29,7 +29,7 @@ Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators"]
 """Groups of entry points."""
 OF_A_SYSTEM = ("system.yaml", "field.yaml")
 """One of them is in each folder for one system."""
-_NO_TOTALS = ("__init__", "pipeline")
+_NO_TOTALS = ("__init__", "pipeline", "rows")
 _MODULES: dict[Path, str] = {}  # file -> the name that its package imports it by
 
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 
+from virc.core import plugins
 from virc.core.errors import DataError, SetupError, UnreadError, UsageError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import plain
-from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing, read_row
+from virc.data.formats.registry import PUBLISHED, REWRITING, Holds, LaidOut, Row, Source, Writing, read_row
 from virc.data.formats.sft import COLUMNS
 from virc.data.rows import guess, paired, raw
-from virc.data.rows.laid_out import is_answered, records_of, system_of
+from virc.data.rows.laid_out import is_answered, record_of, system_of
 from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
@@ -125,9 +126,9 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
         try:
             if isinstance(fields, DataError):
                 raise fields
-            made = paired.records_of if layout.chosen is not None else records_of
-            for record in made(fields, number, layout, source.media, protocol):
-                yield read_row(source, number, fields, named, record)
+            made = paired.record_of if layout.chosen is not None else record_of
+            for each in source.laid_out.rewritten(fields, number, source.media):
+                yield read_row(source, number, each, named, made(each, layout, source.media, protocol))
         except UnreadError as fault:
             yield Row(number, fault=fault)
         except DataError as fault:
@@ -144,7 +145,10 @@ def _own(system: System | None) -> list[LaidOut]:
     if system is None or not system.rows:
         return []
     protocol = protocol_of(system).protocol
-    return [LaidOut(name, _worded(layout, system), protocol) for name, layout in system.rows.items()]
+    file = system.file.with_name(REWRITING)
+    rewriting = file if plugins.is_of_a_system(system.file) and is_file(file) else None
+    rows = system.rows.items()
+    return [LaidOut(name, _worded(layout, system), protocol, rewriting=rewriting) for name, layout in rows]
 
 
 def _worded(layout: Layout, system: System) -> Layout:
@@ -163,12 +167,12 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     if path.suffix not in raw.ENDINGS and not path.is_dir():
         return None
     if path.suffix == ".parquet" and (names := _names(path)) is not None:
-        known = [each for each in known if each.layout.fits_names(names)]
+        known = [each for each in known if each.rewriting or each.layout.fits_names(names)]
     known = [each for each in known if each.layout.of_file(path.name)]
     rows = raw.beginning(path, _MAX_COMPARED) if known else []
     if any(map(_is_written_here, rows)):
         return None
-    fitting = [(each, [row for row in rows if each.layout.fits(row)]) for each in known]
+    fitting = [(each, [row for row in each.first(rows, path) if each.layout.fits(row)]) for each in known]
     least = max(1, len(rows) / 2)
     there = [(each, its) for each, its in fitting if len(its) >= least and not _is_in_other_words(path, its[0], each)]
     there = [(each, its) for each, its in there if is_answered(its[0], each.layout)] or there

@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.core import discovery
+from virc.core import discovery, plugins
 from virc.core.errors import DataError, SetupError, UsageError
 from virc.core.files import contents, is_file
 from virc.core.tables.encodings import encoding_of, open_utf8
@@ -44,6 +44,8 @@ from virc.systems.registry import System
 
 Holds = Literal["solutions", "pairs", "prompts", "problems"]
 INFO = "dataset_info.json"
+REWRITING = "rows.py"
+"""The module in the folder of a published system that rewrites its rows before a layout reads them."""
 PUBLISHED = "published"
 """The format of rows that others published, which a layout describes."""
 MAX_INFO_BYTES = 16 * 2**20
@@ -61,13 +63,29 @@ HUB = "data"
 class LaidOut(msgspec.Struct, frozen=True):
     """The layout of published rows, and the chat protocol of the system that published them, if one was named.
 
-    `reasons` say, of a layout that the rows show, why each of its columns was taken.
+    `reasons` say, of a layout that the rows show, why each of its columns was taken. `rewriting` is the module of the
+    system that makes what the layout reads of a row as it was published: `rows(row, number, layout, folder)` yields
+    rows, or raises `DataError`.
     """
 
     name: str
     layout: Layout
     protocol: Protocol | None = None
     reasons: tuple[str, ...] = ()
+    rewriting: Path | None = None
+
+    def rewritten(self, row: Mapping[str, Any], number: int, folder: Path) -> Iterable[Mapping[str, Any]]:
+        """The rows that a published row of a file in `folder` becomes. Raises DataError: it is no such row."""
+        if self.rewriting is None:
+            return (row,)
+        made: Iterable[Mapping[str, Any]] = plugins.loaded(self.rewriting).rows(row, number, self.name, folder)
+        return made
+
+    def first(self, rows: Iterable[Mapping[str, Any]], file: Path) -> Iterator[Mapping[str, Any]]:
+        """The first row that each row of a file becomes; those that the system's module refuses are left out."""
+        for row in rows:
+            with suppress(DataError, LookupError, TypeError, ValueError):
+                yield from islice(self.rewritten(row, 1, file.parent), 1)
 
     @property
     def holds(self) -> Holds:
@@ -511,12 +529,12 @@ def _recognised(
     """The source that a file is: in a layout of the system, unless `dataset_info.json` names it; else of a format; else
     in a layout that its rows show, which counts also where the format would not read all of the first rows.
 
-    A layout with two pairs in a row counts before `dataset_info.json`, which cannot say them.
+    A layout whose system rewrites its pairs counts before `dataset_info.json`, which cannot say how.
     """
     if given:
         return Source(file, PUBLISHED, name, {}, given)
     own = get(PUBLISHED).of_system(file, system)
-    if info and not (own and own.layout.second):
+    if info and not (own and own.rewriting and own.layout.chosen):
         own = get(PUBLISHED).of_entry(file, info)
         info = {} if own else info  # which says what the layout says
     format_name = PUBLISHED if own else recognised(file)

@@ -56,27 +56,13 @@ OF_OBJECTS = re.compile("<(ref-object|bbox)>")
 _NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
-def records_of(
-    row: Mapping[str, Any], number: int, layout: Layout, folder: Path, protocol: Protocol | None
-) -> list[Record]:
-    """The record of a row of this number as `record_of` has it; of a layout with several questions one for each."""
-    if not layout.questions:
-        return [record_of(row, layout, folder, protocol)]
-    found = []
-    for name, column in layout.questions.items():
-        record = record_of(row, msgspec.structs.replace(layout, question=column), folder, protocol)
-        known, extra = f"{number if record.id is None else record.id}-{name}", {**record.extra, "category": name}
-        found.append(msgspec.structs.replace(record, id=known, extra=extra))
-    return found
-
-
 def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Protocol | None) -> Record:
     """The record of a row of a file in `folder`.
 
     Args:
         protocol: the chat protocol in which a reply becomes a conversation; None: the reply is left out.
     """
-    pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout, folder)
+    pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout)
     if layout.replied is not None:
         record = Record(images=pictures, id=_id(row, layout.id), extra=extra)
         return _talk(record, row, layout, _exchanged(row, layout), layout.replied, folder)
@@ -274,22 +260,10 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
     return picture
 
 
-def _extra(row: Mapping[str, Any], layout: Layout, folder: Path) -> dict[str, Any]:
-    """The columns that the layout does not name, as JSON can hold them, and what is in the files that others name."""
+def _extra(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    """The columns that the layout does not name, as JSON can hold them."""
     named = layout.read()
-    read = {column: _content(row, column, folder) for column in layout.files}
-    return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN} | read)
-
-
-def _content(row: Mapping[str, Any], column: str, folder: Path) -> Any:
-    name = _text(row, column) or ""
-    file = f"the file {plain(name, 60)} of its {_called(column)}"
-    try:
-        return msgspec.json.decode(Picture(name, folder).read())
-    except OSError as error:
-        raise DataError(f"{file} cannot be read: {clause(error)}") from None
-    except (ValueError, RecursionError):
-        raise DataError(f"{file} holds no JSON") from None
+    return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN})
 
 
 def _exchanged(row: Mapping[str, Any], layout: Layout) -> list[Any]:

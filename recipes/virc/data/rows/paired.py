@@ -1,6 +1,6 @@
-"""The record of a published pair, or of both in a row, by the layout that says which of its columns is what."""
+"""The record of a published pair, by the layout that says which of its columns is what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,39 +9,19 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.rows import laid_out
-from virc.data.rows.record import MARK, Message, Picture, Record
-from virc.reasoning.encoded import as_png
-from virc.reasoning.opening.pictures import open_image
+from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import Protocol
 from virc.systems.layouts.layout import Column, Layout, names_of, shown
 
 _TURNS = "messages"
 
 
-def records_of(
-    row: Mapping[str, Any], number: int, layout: Layout, folder: Path, protocol: Protocol | None
-) -> list[Record]:
-    """The pair of a row of this number of a file in `folder`; of a layout with a second pair both.
-
-    Args:
-        protocol: whose coordinates the box of the second pair is in.
-    """
-    first, second = _pair(row, layout, (layout.chosen, layout.rejected), folder), layout.second
-    if second is None:
-        return [first]
-    part = _part(first, _side(laid_out.present(row, second.crop), second.crop)[1], protocol)
-    other = _pair(row, layout, (second.chosen, second.rejected), folder)
-    messages, images = _behind(other.messages, second.behind), (*other.images, part)
-    pairs = (first, msgspec.structs.replace(other, messages=messages, images=images))
-    called = number if first.id is None else first.id
-    return [msgspec.structs.replace(each, id=f"{called}-{at}") for at, each in enumerate(pairs, 1)]
-
-
-def _pair(row: Mapping[str, Any], layout: Layout, sides: Sequence[Column | None], folder: Path) -> Record:
-    """The turns that both replies of a pair follow, the better and the worse one.
+def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Protocol | None) -> Record:
+    """The pair of a row of a file in `folder`: the turns that both replies follow, the better and the worse one.
 
     Images without a mark are shown before the text of the first user, as TRL does.
     """
+    sides = (layout.chosen, layout.rejected)
     asks = layout.question if layout.messages is None else layout.messages
     (before, chosen), (before_other, rejected) = (
         _side(laid_out.present(row, side), side) for side in sides if side is not None
@@ -56,33 +36,10 @@ def _pair(row: Mapping[str, Any], layout: Layout, sides: Sequence[Column | None]
     columns = (*layout.replies(), *(() if asks is None else (asks,)))
     named = {name for column in columns for name in names_of(column)}
     others = {key: value for key, value in row.items() if key not in named}
-    alone = msgspec.structs.replace(layout, question=None, messages=_TURNS, chosen=None, rejected=None, second=None)
+    alone = msgspec.structs.replace(layout, question=None, messages=_TURNS, chosen=None, rejected=None)
     record = laid_out.record_of(others | {_TURNS: turns}, alone, folder, None)
     messages = (*record.messages, Message("assistant", chosen))
     return msgspec.structs.replace(record, messages=messages, rejected=rejected)
-
-
-def _behind(messages: tuple[Message, ...], text: str) -> tuple[Message, ...]:
-    """The messages with a text behind that of the last user. Raises DataError: there is none."""
-    last = max((at for at, message in enumerate(messages) if message.role == "user"), default=None)
-    if last is None:
-        raise DataError("no turn of the user is there, behind which its second pair would ask")
-    asked = Message("user", messages[last].content + text)
-    return (*messages[:last], asked, *messages[last + 1 :])
-
-
-def _part(record: Record, text: str, protocol: Protocol | None) -> Picture:
-    """The part of a record's first image that a text names, as PNG: the edges of its box are rounded down to pixels."""
-    boxes = laid_out.boxes_of(text, record, protocol) or []
-    if len(boxes) != 1:
-        raise DataError(f"the part of its second pair is not one box: {plain(text, 80)}")
-    first = record.images[0]
-    image = open_image(first.read(), plain(first.name or "an image", 80))
-    left, top, right, bottom = map(int, boxes[0])
-    box = (max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height))
-    if box[0] >= box[2] or box[1] >= box[3]:
-        raise DataError(f"the part of its second pair has no pixels: {plain(text, 80)}")
-    return Picture("", data=as_png(image.crop(box)).data)
 
 
 def _turns(value: Any) -> Any:

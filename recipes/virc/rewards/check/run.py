@@ -45,7 +45,6 @@ def check(system: System, reward: Reward, source: Source | None) -> list[Finding
 def _drawn(system: System, reward: Reward, total: Total) -> list[Finding]:
     layouts = list(system.rows.values())
     given = {"boxes" for each in layouts if each.boxes} | {"choices" for each in layouts if each.choices}
-    given |= {name for each in layouts for name in each.files}
     read, named = columns.read_by(total), _named(layouts) - given
     near = [each for each in read if each.column in named or nearest(each.column, given)]
     found = [*columns.findings(near, given, named)] if layouts else []  # rows have columns that no layout names
@@ -93,6 +92,4 @@ def _columns(source: Source) -> set[str]:
 
 def _named(layouts: list[Layout]) -> set[str]:
     """The columns that become fields of every row, so that they are no columns of it any more."""
-    return {name for each in layouts for column in each.columns() for name in names_of(column)} - {
-        name for each in layouts for name in each.files
-    }
+    return {name for each in layouts for column in each.columns() for name in names_of(column)}

@@ -86,35 +86,12 @@ class Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"it lacks {QUESTION}")
 
 
-class SecondPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The second pair of a row, about its images and a part of the first of them.
-
-    Args:
-        crop: the box of that part, in the system's coordinates; its edges are rounded down to pixels.
-        behind: what stands behind the text of the user in this pair, with `<image>` for the part.
-        chosen: the better reply.
-        rejected: the worse one.
-    """
-
-    crop: Column
-    behind: Text
-    chosen: Column
-    rejected: Column
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where the part is not shown once."""
-        if self.behind.count(IMAGE) != 1:
-            raise ValueError(f"`behind` needs one {IMAGE}, where the part is shown")
-
-
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which column of a published row is what. Rows fit it that have all columns it names.
 
     Args:
         about: what has this layout, one line.
         question: the question; `<image>` marks in it are dropped.
-        questions: of rows with several questions: a name for each -> its column; a row becomes as many problems, whose
-            `category` is that name.
         answer: the right answer.
         named: a part of the name of the files that have this layout, in small letters, or several; null: of all files.
         around: texts around the question, of which the first for the row's answer is taken; the question becomes that
@@ -133,7 +110,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         coordinates: what boxes are counted in; null: as its system counts, without one in pixels of the file.
         box: `size` where the last two numbers of a box are its width and height.
         ignore: columns that are left out on purpose.
-        files: names of columns that name a JSON file, such as a map; the row gets what is in the file in their place.
         system: the system message of `messages`.
         messages: a conversation of objects with `role` and `content`, or `from` and `value`, in the system's words; or
             the text of one as JSON or as Python prints it.
@@ -146,13 +122,11 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         chosen: of pairs: the better reply to the `messages`, or to the question as it is written; text, a message, or
             a list that ends with it, behind the turns before it. Of a layout with neither, these are its turns.
         rejected: the worse one.
-        second: of rows with two pairs: the other; each is a row of its own.
         unsure: what is to be decided before rows are read by it, as `virc data layout` writes it.
     """
 
     about: Text
     question: Column | None = None
-    questions: Mapping[Text, Column] = {}
     answer: Column | None = None
     named: Text | tuple[Text, ...] | None = None
     around: tuple[Around, ...] = ()
@@ -168,7 +142,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coordinates: Coordinates | None = None
     box: Literal["corners", "size"] = "corners"
     ignore: tuple[Text, ...] = ()
-    files: tuple[Text, ...] = ()
     system: Column | None = None
     messages: Column | None = None
     images_first: bool = False
@@ -178,24 +151,20 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reply: Text | tuple[Text, ...] | Reply | None = None
     chosen: Column | None = None
     rejected: Column | None = None
-    second: SecondPair | None = None
     unsure: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise ValueError where rows would have neither a question nor a conversation, or one reply of a pair."""
         if (self.chosen is None) != (self.rejected is None):
             raise ValueError("pairs need both `chosen` and `rejected`")
-        if self.second is not None and (self.chosen is None or self.messages is None or self.images is None):
-            raise ValueError("`second` is of pairs with `messages` and `images`")
-        if self.chosen is not None and (self.reply is not None or self.questions):
-            raise ValueError("a layout of pairs has neither `reply` nor `questions`")
+        if self.chosen is not None and self.reply is not None:
+            raise ValueError("a layout of pairs has no `reply`")
         if (self.replied is not None and self.question is None) or (self.history is not None and self.replied is None):
             raise ValueError("`replied` needs `question`, and `history` needs `replied`")
-        asks = self.question is not None or bool(self.questions)
         if self.index_from is not None and (self.choices is None or self.answer is None):
             raise ValueError("`index_from` needs `choices` and `answer`")
-        if not asks and self.chosen is None and (self.messages is None or self.reply is not None):
-            raise ValueError("a layout needs `question`, `questions` or `messages`")
+        if self.question is None and self.chosen is None and (self.messages is None or self.reply is not None):
+            raise ValueError("a layout needs `question` or `messages`")
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -224,7 +193,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.replied, self.objects,
         )  # fmt: skip
         reply = (self.pieces.texts, self.pieces.images) if self.pieces else ()
-        columns = (*fields, *self.questions.values(), *self.files, self.messages, *reply)
+        columns = (*fields, self.messages, *reply)
         yield from (column for column in (*columns, self.history) if column is not None)
         yield from self.replies()
 
@@ -233,9 +202,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return frozenset(name for column in self.columns() for name in names_of(column)) | {*self.ignore}
 
     def replies(self) -> Iterator[Column]:
-        """The columns of pairs: the replies, and the box of a part."""
-        second = (self.second.crop, self.second.chosen, self.second.rejected) if self.second else ()
-        yield from (column for column in (self.chosen, self.rejected, *second) if column is not None)
+        """The columns of the replies of pairs."""
+        yield from (column for column in (self.chosen, self.rejected) if column is not None)
 
     def needed(self) -> Iterator[Column]:
         """The columns that a row must have: all but that of images in a reply, and of earlier turns."""
