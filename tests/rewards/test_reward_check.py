@@ -370,9 +370,9 @@ def test_rows_of_a_stage_are_used_unnamed(rows: Path, tmp_path: Path, monkeypatc
 
 
 def test_columns_are_those_of_the_layouts_where_there_are_no_rows(tmp_path: Path) -> None:
-    layout = "\nrows: {a: {about: x, question: problem, answer: solution, files: [route_map]}}\n"
-    code, (found,) = check(tmp_path, 'mine = Question("{row.rout_map} {reply}", yes_no)', None, layout)
-    assert (code, found["hint"]) == (3, "did you mean 'route_map'?")
+    layout = "\nrows: {a: {about: x, question: problem, answer: solution, boxes: places}}\n"
+    code, (found,) = check(tmp_path, 'mine = Question("{row.boxs} {reply}", yes_no)', None, layout)
+    assert (code, found["hint"]) == (3, "did you mean 'boxes'?")
     code, (found,) = check(tmp_path, 'mine = Question("{row.problem} {reply}", yes_no)', None, layout)
     assert (code, "a layout reads it as a field of every row" in found["hint"]) == (3, True)
     code, (found,) = check(tmp_path, 'mine = Question("{row.another} {reply}", yes_no)', None, layout)

@@ -32,19 +32,7 @@ QUESTION = "QUESTION"
 _DIGITS = 16
 _SIZE = (560, 420)
 SIDES = 2
-_OF_COLUMNS = (
-    "question",
-    "questions",
-    "answer",
-    "images",
-    "id",
-    "boxes",
-    "choices",
-    "answers",
-    "messages",
-    "chosen",
-    "rejected",
-)
+_OF_COLUMNS = ("question", "answer", "images", "id", "boxes", "choices", "answers", "messages", "chosen", "rejected")
 _NO_REASON = "as by default"
 
 

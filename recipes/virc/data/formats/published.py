@@ -172,7 +172,8 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     rows = raw.beginning(path, _MAX_COMPARED) if known else []
     if any(map(_is_written_here, rows)):
         return None
-    fitting = [(each, [row for row in each.first(rows, path) if each.layout.fits(row)]) for each in known]
+    folder = path if path.is_dir() else path.parent
+    fitting = [(each, [row for row in each.first(rows, folder) if each.layout.fits(row)]) for each in known]
     least = max(1, len(rows) / 2)
     there = [(each, its) for each, its in fitting if len(its) >= least and not _is_in_other_words(path, its[0], each)]
     there = [(each, its) for each, its in there if is_answered(its[0], each.layout)] or there

@@ -81,11 +81,14 @@ class LaidOut(msgspec.Struct, frozen=True):
         made: Iterable[Mapping[str, Any]] = plugins.loaded(self.rewriting).rows(row, number, self.name, folder)
         return made
 
-    def first(self, rows: Iterable[Mapping[str, Any]], file: Path) -> Iterator[Mapping[str, Any]]:
-        """The first row that each row of a file becomes; those that the system's module refuses are left out."""
+    def first(self, rows: Iterable[Mapping[str, Any]], folder: Path) -> Iterator[Mapping[str, Any]]:
+        """The first row that each row of a file becomes; a faulty one as it is, another one not at all."""
         for row in rows:
-            with suppress(DataError, LookupError, TypeError, ValueError):
-                yield from islice(self.rewritten(row, 1, file.parent), 1)
+            with suppress(LookupError, TypeError, ValueError):
+                try:
+                    yield from islice(self.rewritten(row, 1, folder), 1)
+                except DataError:
+                    yield row
 
     @property
     def holds(self) -> Holds:
