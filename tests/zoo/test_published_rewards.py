@@ -1,6 +1,5 @@
 """The rewards of Mini-o3, Chain-of-Focus and VLM-R3 against their programs, which were run on these cases."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +20,7 @@ from virc.rewards.sample import Prompt, sample
 from virc.systems import registry as systems
 
 MINI_O3, FOCUS, VLM_R3 = (
-    json.loads((zoo.FOLDER / name / "program-rewards.json").read_bytes())
-    for name in ("mini_o3", "chain_of_focus", "vlm_r3")
+    zoo.json_of(zoo.FOLDER / name / "program-rewards.json") for name in ("mini_o3", "chain_of_focus", "vlm_r3")
 )
 VLM_R3_WORDS = of_system(systems.get("vlm-r3")).protocol
 
