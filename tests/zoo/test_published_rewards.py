@@ -48,7 +48,7 @@ def test_rewards_of_mini_o3_are_those_of_its_program(case: Mapping[str, Any]) ->
         asked = last_asked(chats)
         assert (asked is None) == (case["judged"] is None)
         if asked:
-            assert f"**Model Predicted Answer**: {case['judged']}\n" in asked
+            assert f": {case['judged']}\n" in asked
         if asked and reward is None:
             assert len(chats) % 5 == 0
 
@@ -61,7 +61,7 @@ def test_of_64_rewards_of_mini_o3_14_are_of_a_judge_without_a_score() -> None:
 def test_the_judge_of_mini_o3_is_asked_word_for_word() -> None:
     _, (chat,) = scored("mini_o3", ["<answer>blue</answer>"], "red", "Score: 0")
     wanted = MINI_O3["judge_request"]
-    places = {"{question}": "What color?", "{ground_truth}": "red", "{prediction}": "blue"}
+    places = {"{question}": "What color?", "{reference}": "red", "{answer}": "blue"}
     user = wanted["user_template"]
     for place, text in places.items():
         user = user.replace(place, text)
