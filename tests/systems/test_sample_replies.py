@@ -65,7 +65,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return yaml.parse(text, "s.yaml")
 
 
-PUBLISHED = {
+PUBLISHED = {  # calls and marks; the words are ours
     # TIGER-AI-Lab/Pixel-Reasoner, curiosity_driven_rl/openrlhf/trainer/ppo_utils/experience_maker.py
     "Pixel-Reasoner": (
         "I look at the sign.\n\n<tool_call>\n"
