@@ -36,7 +36,10 @@ def test_ls_lists_totals_and_terms() -> None:
     assert any(line.split()[:5] == ["total", "outcome", "The", "outcome", "alone,"] for line in lines)
 
 
-def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(tmp_path: Path) -> None:
+def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_OWN_WORDS", "1")
     shown = virc("rewards", "show", "virc", "--json").json
     assert [each["name"] for each in shown["terms"]] == ["format", "answer", "reasoning", "focus", "tool_choice"]
     assert set(shown["questions"]) == {"system", "answer", "reasoning", "focus"}

@@ -165,9 +165,9 @@ def test_what_differs_from_its_facts_is_not_recorded(tmp_path: Path, monkeypatch
     monkeypatch.setenv("VIRC_RECORD", "1")
     tested.solved("thyme", 2, 1, file)
     assert file.exists()
-    wrong = another_text("first")(systems.get("thyme"))
+    wrong = another_stop(systems.get("thyme"))
     monkeypatch.setattr(systems, "get", lambda name: wrong)
-    with pytest.raises(AssertionError, match="text first"):
+    with pytest.raises(AssertionError, match="stop"):
         tested.solved("thyme", 2, 1, file)
 
 

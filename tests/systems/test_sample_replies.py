@@ -65,36 +65,33 @@ def _parsed(text: str) -> dict[str, Any]:
     return yaml.parse(text, "s.yaml")
 
 
-PUBLISHED = {
+PUBLISHED = {  # calls and marks; the words are ours
     # TIGER-AI-Lab/Pixel-Reasoner, curiosity_driven_rl/openrlhf/trainer/ppo_utils/experience_maker.py
     "Pixel-Reasoner": (
-        "To identify the animal on the sign, I will zoom in on the Woolshops Shopping Centre sign.\n\n<tool_call>\n"
+        "I look at the sign.\n\n<tool_call>\n"
         '{"name": "crop_image_normalized", "arguments": {"bbox_2d": [0.1, 0.2, 0.3, 0.4], "target_image":1}}\n'
         "</tool_call>",
-        "\\boxed{Share contacts via NHS Test and Trace}",
+        "\\boxed{Share contacts}",
         "crop_image",
     ),
     # Alibaba-NLP/VRAG, VRAG-RL/examples/search_sft.json
     "VRAG": (
-        "<think>The image contains a timeline of events in management and organization thought.</think>\n"
-        "<bbox>[555, 108, 727, 432]</bbox>",
-        "<think>The cropped image clearly shows the name.</think>\n<answer>Mr. Henderson.</answer>",
+        "<think>It is a line of time.</think>\n<bbox>[555, 108, 727, 432]</bbox>",
+        "<think>It has the name.</think>\n<answer>Mr. Henderson.</answer>",
         "crop_image",
     ),
     # zhaochen0110/OpenThinkIMG, r1_v/open_r1/ref/template_instruct.py
     "OpenThinkIMG": (
-        '{"thought": "The x-coordinate for 1970 is located at x=\\"10.1\\".", "actions": [{"name": "Point", '
+        '{"thought": "1970 is at x=\\"10.1\\".", "actions": [{"name": "Point", '
         '"arguments": {"image": "img_1", "param": "x-axis value 2000"}}]}',
-        '{"thought": "Year 3 has the highest value of 35.", "actions": [{"name": "Terminate", '
-        '"arguments": {"answer": "Year 3"}}]}',
+        '{"thought": "Year 3 is the highest.", "actions": [{"name": "Terminate", "arguments": {"answer": "Year 3"}}]}',
         "point",
     ),
     # Gabesarch/grounded-rl, the form that scripts/mcts/build_reasoning_chains_from_mcts_multiturn.py writes
     "ViGoRL": (
         "<think> It stands at (712, 318). </think>\n<tool_call>\n"
         '{"name": "search_coordinate", "arguments": {"coordinate": [712, 318]}}\n</tool_call>',
-        "<think> Based on all the information I've gathered, I'll now provide my final answer. </think>\n"
-        "<answer> red </answer>",
+        "<think> It is seen now. </think>\n<answer> red </answer>",
         "search_coordinate",
     ),
 }

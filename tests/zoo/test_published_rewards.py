@@ -1,6 +1,5 @@
 """The rewards of Mini-o3, Chain-of-Focus and VLM-R3 against their programs, which were run on these cases."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +20,7 @@ from virc.rewards.sample import Prompt, sample
 from virc.systems import registry as systems
 
 MINI_O3, FOCUS, VLM_R3 = (
-    json.loads((zoo.FOLDER / name / "program-rewards.json").read_bytes())
-    for name in ("mini_o3", "chain_of_focus", "vlm_r3")
+    zoo.json_of(zoo.FOLDER / name / "program-rewards.json") for name in ("mini_o3", "chain_of_focus", "vlm_r3")
 )
 VLM_R3_WORDS = of_system(systems.get("vlm-r3")).protocol
 
@@ -50,7 +48,7 @@ def test_rewards_of_mini_o3_are_those_of_its_program(case: Mapping[str, Any]) ->
         asked = last_asked(chats)
         assert (asked is None) == (case["judged"] is None)
         if asked:
-            assert f"**Model Predicted Answer**: {case['judged']}\n" in asked
+            assert f": {case['judged']}\n" in asked
         if asked and reward is None:
             assert len(chats) % 5 == 0
 
@@ -63,7 +61,7 @@ def test_of_64_rewards_of_mini_o3_14_are_of_a_judge_without_a_score() -> None:
 def test_the_judge_of_mini_o3_is_asked_word_for_word() -> None:
     _, (chat,) = scored("mini_o3", ["<answer>blue</answer>"], "red", "Score: 0")
     wanted = MINI_O3["judge_request"]
-    places = {"{question}": "What color?", "{ground_truth}": "red", "{prediction}": "blue"}
+    places = {"{question}": "What color?", "{reference}": "red", "{answer}": "blue"}
     user = wanted["user_template"]
     for place, text in places.items():
         user = user.replace(place, text)
