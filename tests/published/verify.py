@@ -83,8 +83,8 @@ def compared(directory: Path, folder: Path, write: bool) -> Iterator[tuple[str, 
 
 
 def slots(text: str) -> list[str]:
-    """Return the names in braces."""
-    return re.findall(r"(?<!\{)\{(\w+)\}", text)
+    """Return the names in braces, but for what a command of TeX takes."""
+    return [name for command, name in re.findall(r"(?<!\{)(\\\w+)?\{([A-Za-z]\w*)\}", text) if not command]
 
 
 def put(file: Path, name: str, length: int, digest: str) -> None:
