@@ -1,6 +1,5 @@
 """The rewards of Mini-o3, Chain-of-Focus and VLM-R3 against their programs, which were run on these cases."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,8 +20,7 @@ from virc.rewards.sample import Prompt, sample
 from virc.systems import registry as systems
 
 MINI_O3, FOCUS, VLM_R3 = (
-    json.loads((zoo.FOLDER / name / "program-rewards.json").read_bytes())
-    for name in ("mini_o3", "chain_of_focus", "vlm_r3")
+    zoo.json_of(zoo.FOLDER / name / "program-rewards.json") for name in ("mini_o3", "chain_of_focus", "vlm_r3")
 )
 VLM_R3_WORDS = of_system(systems.get("vlm-r3")).protocol
 
@@ -164,6 +162,6 @@ def test_the_judge_of_vlm_r3_is_asked_word_for_word() -> None:
     reward, (chat,) = vlm_r3_scored(case)
     wanted = VLM_R3["judge_request"]
     (message,) = wanted["messages"]
-    text = message["content"].replace("STUDENT", "blue").replace("GOLD", "red")
+    text = message["content"].format(question="QUESTION", answer="blue", reference="red")
     assert (chat["messages"], chat["temperature"]) == ([{"role": "user", "content": text}], wanted["temperature"])
     assert reward == 1.5
