@@ -75,3 +75,28 @@ def test_a_file_of_another_name_has_a_shared_layout(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     row = json.loads((tmp_path / "to" / "train.jsonl").read_text().splitlines()[0])
     assert row["question"] == "How many squares are there?"
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "text"),
+    [
+        ("judge", "judge_v2_coco_train", "judge"),
+        ("judge", "addition_coco_judge_detection", "judge"),
+        ("choice", "choice_classify_v2_coco_val", "letters"),
+        ("choice", "choice_detection_coco_train", "letter"),
+        ("choice", "math_choice_v2_math_train", "letter"),
+        ("open", "detection_coco_train", "box"),
+        ("open", "coco_vqa_coco_vqa_train", "vqa"),
+        ("open", "classify_v2_coco_train", "user"),
+        ("open", "math_math_test", "user"),
+    ],
+)
+def test_problems_of_curr_reft_are_asked_by_their_published_files(
+    stage: str, name: str, text: str, tmp_path: Path
+) -> None:
+    system = systems.get("curr-reft")
+    source = only_source(rows_of_thinkers.curr_reft(tmp_path, stage).rename(tmp_path / f"{name}.jsonl"), system)
+    found = [row.record.question for row in formats.get(source.format).read(source) if row.record]
+    end = texts.text(system.file.parent, text)
+    assert found == [f"{question} {end}" for question, _ in rows_of_thinkers.CURR_REFT[stage].values()]
+    assert of_system(system).protocol.first_around(found[0] or "") == "{question}"
