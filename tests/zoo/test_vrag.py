@@ -20,7 +20,6 @@ from virc.tools import search
 from virc.tools.registry import known
 
 PUBLISHED = json.loads((zoo.FOLDER / "vrag_rl" / "program.json").read_bytes())
-WORDS = of_system(systems.get("vrag-rl")).protocol
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _STEP = 14  # px: half a step of the grid of 28, onto which pages come there before boxes are counted in them
 
@@ -39,7 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def talk(*replies: str) -> Session:
     """A session after these replies."""
-    session = Session(WORDS, PUBLISHED["question"], [], tools=known(), max_turns=5)
+    session = Session(of_system(systems.get("vrag-rl")).protocol, PUBLISHED["question"], [], tools=known(), max_turns=5)
     for reply in replies:
         assert not isinstance(session.feed(Reply(reply)), Rejected), reply
     return session
