@@ -74,11 +74,11 @@ PUBLISHED = {
         "\\boxed{Share contacts via NHS Test and Trace}",
         "crop_image",
     ),
-    # Alibaba-NLP/VRAG, VRAG-RL/examples/search_sft.json
+    # the form of Alibaba-NLP/VRAG, VRAG-RL/examples/search_sft.json
     "VRAG": (
-        "<think>The image contains a timeline of events in management and organization thought.</think>\n"
+        "<think>The name stands below the line.</think>\n"
         "<bbox>[555, 108, 727, 432]</bbox>",
-        "<think>The cropped image clearly shows the name.</think>\n<answer>Mr. Henderson.</answer>",
+        "<think>I can read it now.</think>\n<answer>Mr. Miller.</answer>",
         "crop_image",
     ),
     # zhaochen0110/OpenThinkIMG, r1_v/open_r1/ref/template_instruct.py
