@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,17 @@ from virc.data.formats import registry as formats
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
+from virc.systems import texts
 
 AROUND = (
     "{{about: mine, question: q, answer: a, images: image, "
     'around: [{{text: "{}", answers: [A, B]}}, {{text: "Say {{question}}"}}]}}'
 )
-# sha256 of the texts of tanhuajie/Reason-RFT@d0a8070, train/stage_rl/prompt.py, with the question `Q?`: they are long
 PROMPTS: Mapping[tuple[str, str], str] = {
-    ("count", "3"): "ba3841d9f46f",
-    ("structure", "B"): "c7fa961219f3",
-    ("structure", "2.5"): "409075a13619",
-    ("transform", "change_color(0, 'blue')"): "ceae93d711d2",
+    ("count", "3"): "Q? {text:count}",
+    ("structure", "B"): "Q? {text:choice}",
+    ("structure", "2.5"): "Q? {text:number}",
+    ("transform", "change_color(0, 'blue')"): "{text:rules}Q? {text:general}\n",
 }
 
 
@@ -44,16 +43,15 @@ def test_a_text_without_a_place_for_the_question_is_refused(tmp_path: Path) -> N
 
 def test_published_prompts_are_those_of_the_program() -> None:
     rows = systems.get("reason-rft").rows
-    found = {(name, answer): rows[name].asked("Q?", answer) for name, answer in PROMPTS}
-    assert {key: sha256(text.encode()).hexdigest()[:12] for key, text in found.items()} == PROMPTS
+    assert {(name, answer): rows[name].asked("Q?", answer) for name, answer in PROMPTS} == PROMPTS
 
 
 @pytest.mark.parametrize(
     ("write", "name", "begin", "end"),
     [
-        (rows_of_thinkers.reason_rft_count, "count", "How many squares", "(number) in <answer> </answer> tags."),
-        (rows_of_thinkers.reason_rft_structure, "structure", "Which is it?", "letter) in <answer> </answer> tags."),
-        (rows_of_thinkers.reason_rft_transform, "transform", "Your need to complete", "</answer> tags.\n"),
+        (rows_of_thinkers.reason_rft_count, "count", "How many squares", " {text:count}"),
+        (rows_of_thinkers.reason_rft_structure, "structure", "Which is it?", " {text:choice}"),
+        (rows_of_thinkers.reason_rft_transform, "transform", "{text:rules}", " {text:general}\n"),
     ],
 )
 def test_the_name_of_a_file_chooses_its_layout(
@@ -66,8 +64,8 @@ def test_the_name_of_a_file_chooses_its_layout(
     record = next(iter(formats.get(source.format).read(source))).record
     assert record
     asked = record.question or ""
-    assert asked.startswith(begin)
-    assert asked.endswith(end)
+    assert asked.startswith(texts.filled(begin, system.file.parent))
+    assert asked.endswith(texts.filled(end, system.file.parent))
     assert of_system(system).protocol.first_around(asked) == "{question}"  # it says itself how to answer
 
 
@@ -77,3 +75,28 @@ def test_a_file_of_another_name_has_a_shared_layout(tmp_path: Path) -> None:
     assert done.code == 0, done.err
     row = json.loads((tmp_path / "to" / "train.jsonl").read_text().splitlines()[0])
     assert row["question"] == "How many squares are there?"
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "text"),
+    [
+        ("judge", "judge_v2_coco_train", "judge"),
+        ("judge", "addition_coco_judge_detection", "judge"),
+        ("choice", "choice_classify_v2_coco_val", "letters"),
+        ("choice", "choice_detection_coco_train", "letter"),
+        ("choice", "math_choice_v2_math_train", "letter"),
+        ("open", "detection_coco_train", "box"),
+        ("open", "coco_vqa_coco_vqa_train", "vqa"),
+        ("open", "classify_v2_coco_train", "user"),
+        ("open", "math_math_test", "user"),
+    ],
+)
+def test_problems_of_curr_reft_are_asked_by_their_published_files(
+    stage: str, name: str, text: str, tmp_path: Path
+) -> None:
+    system = systems.get("curr-reft")
+    source = only_source(rows_of_thinkers.curr_reft(tmp_path, stage).rename(tmp_path / f"{name}.jsonl"), system)
+    found = [row.record.question for row in formats.get(source.format).read(source) if row.record]
+    end = texts.text(system.file.parent, text)
+    assert found == [f"{question} {end}" for question, _ in rows_of_thinkers.CURR_REFT[stage].values()]
+    assert of_system(system).protocol.first_around(found[0] or "") == "{question}"

@@ -14,6 +14,7 @@ from support.engine_python import interpreter
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import MARK
 from virc.systems import registry as systems
+from virc.systems import texts
 
 SYSTEM = """
 name: mine
@@ -337,7 +338,7 @@ def test_a_question_that_says_how_to_answer_is_the_whole_prompt(tmp_path: Path) 
         first = found["messages"][1]["content"]
         assert (first == MARK + found["question"]) == shown
         assert first.startswith(MARK + found["question"])
-        assert shown or first.endswith('<answer>(x1,y1),(x2,y2)</answer>)" format.')
+        assert shown or first.endswith(texts.text(systems.get("visual-rft").file.parent, "user"))
 
 
 def test_rows_without_faults_are_kept_in_a_format_that_engines_read(tmp_path: Path) -> None:

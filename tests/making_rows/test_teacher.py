@@ -154,10 +154,10 @@ PRESETS: list[tuple[str, dict[str, str], dict[str, Any]]] = [
     (
         "vlaa-thinking",
         {
-            "structured caption": "A circle with 97 in it.",
-            "```Caption\nA circle with 97 in it.\n```": "<think>The caption says 97.</think> 97",
-            "Here is the input:\n\n<think>The caption says 97.</think> 97": "<think>The image shows 97.</think> 97",
-            "```answer\n<think>The image shows 97.</think> 97\n```": "Yes",
+            "<think>The image shows 97.</think> 97": "Yes",
+            "<think>The caption says 97.</think> 97": "<think>The image shows 97.</think> 97",
+            "A circle with 97 in it.": "<think>The caption says 97.</think> 97",
+            "": "A circle with 97 in it.",
         },
         {"ds_answer": "<think>The image shows 97.</think> 97", "verdict": "Yes"},
     ),

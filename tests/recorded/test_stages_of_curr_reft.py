@@ -6,7 +6,6 @@ whose reward was found by hand. What ran is recorded.
 
 import asyncio
 import math
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -72,9 +71,7 @@ def asked(workspace: Path, stage: str) -> tuple[Path, list[Record]]:
     words = ("--system", "curr-reft", "--to", to, "--format", "batch", "--name", "rows", "--workers", 1)
     done = virc("data", "convert", rows_of_thinkers.curr_reft(workspace / "published", stage), *words)
     assert done.code == 0, done.err
-    (note,) = [each for each in systems.get("curr-reft").stages[stage].notes if "jq -c" in each]
-    subprocess.run(["bash", "-c", note[note.index("jq -c") :]], cwd=to, check=True)
-    source = only_source(to / "asked.jsonl")
+    source = only_source(to / "rows.jsonl")
     return source.file, [row.record for row in formats.get(source.format).read(source) if row.record]
 
 

@@ -20,6 +20,8 @@ from virc.rewards.judging import Judge
 from virc.rewards.means import Means
 from virc.rewards.published import QUIRKS
 from virc.rewards.sample import sample
+from virc.systems import registry as systems
+from virc.systems import texts
 
 FEW = 12
 """Values of a term that are all seen in the default run; of a measure there are hundreds."""
@@ -74,7 +76,9 @@ def assert_as_published(compared: Compared) -> None:
     """Our rewards are those of the published program, but for the cases that are listed, each of which differs."""
     listed = compared.file.listed & {*compared.counted}
     assert {at: why for at, why in compared.differing.items() if at not in listed} == {}
-    assert listed == set(compared.differing), "a listed case differs no longer"
+    # with our own wording it is not compared what a judge is asked, in which alone a case may differ
+    own = texts.is_own_wording(systems.get(compared.file.system).file.parent)
+    assert own or listed == set(compared.differing), "a listed case differs no longer"
 
 
 @pytest.mark.parametrize("name", published_rewards.NAMES)

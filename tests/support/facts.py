@@ -196,7 +196,8 @@ class Spoken:
         """
         layout, slash, number = name.partition("/")
         if slash:
-            return self.system.rows[layout].around[int(number)].text.replace("{question}", QUESTION)
+            around = texts.filled(self.system.rows[layout].around[int(number)].text, self.system.file.parent)
+            return around.replace("{question}", QUESTION)
         ask = self.session(replies=replies).next()
         messages = ask.messages if isinstance(ask, Ask) else ask.trace.messages
         if not replies:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
+from support import zoo
+
+from virc.systems import texts
 
 Row = dict[str, Any]
 SIZE = (252, 196)  # px, on the patch grid of Qwen2-VL, and small enough for `tiny`: shown as it is
@@ -231,9 +234,7 @@ def saved(folder: Path, rows: Sequence[Row], files: int = 1) -> Path:
 
 def _thought(at: int, mark: str) -> Row:
     """A conversation with a long thought, in the words of Virgo."""
-    asked = (
-        f"Please first think deeply about the question, and then put the final answer in \\boxed{{}}.\n{_question(at)}"
-    )
+    asked = f"{texts.text(zoo.FOLDER / 'virgo', 'user')}\n{_question(at)}"
     thought = "<|begin_of_thought|>\n\nIt has two digits.\n\n<|end_of_thought|>\n\n"
     told = f"{thought}<|begin_of_solution|>\n\n\\boxed{{{NUMBERS[at]}}}\n\n<|end_of_solution|>"
     turns = [{"role": "user", "content": mark + asked}, {"role": "assistant", "content": told}]

@@ -17,6 +17,7 @@ from support.servers import image_bytes, images_of, serve
 
 from virc.config import yaml
 from virc.systems import registry as systems
+from virc.systems import texts
 
 _OWN = (Path(__file__).parent / "conversations").glob("*.yaml")
 FILES = {**{file.stem: file for file in _OWN}, **dict(zoo.files("conversation.yaml"))}
@@ -51,7 +52,7 @@ def searched_in(
 def test_a_conversation_is_answered_with_the_crops_that_its_calls_name(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: Mapping[str, Any] = yaml.read(FILES[name])
+    told: Mapping[str, Any] = texts.filled(yaml.read(FILES[name]), FILES[name].parent)
     width, height = told["size"]
     gradient(width, height).save(tmp_path / "page.png")
     given = [] if (is_found := told.get("found", False)) else [tmp_path / "page.png"]

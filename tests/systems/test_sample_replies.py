@@ -74,7 +74,7 @@ PUBLISHED = {  # calls and marks; the words are ours
         "\\boxed{Share contacts}",
         "crop_image",
     ),
-    # Alibaba-NLP/VRAG, VRAG-RL/examples/search_sft.json
+    # the form of Alibaba-NLP/VRAG, VRAG-RL/examples/search_sft.json
     "VRAG": (
         "<think>It is a line of time.</think>\n<bbox>[555, 108, 727, 432]</bbox>",
         "<think>It has the name.</think>\n<answer>Mr. Henderson.</answer>",

@@ -53,8 +53,10 @@ NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
         (NOTEBOOK, {"json": "/cells/0/source"}, "a\nb"),
         (NOTEBOOK, {"json": "/a~1b/c"}, "deep"),
         ("whole\n", {}, "whole\n"),
+        (r"TEX = '\(x\)'", {"python": "TEX"}, r"\(x\)"),  # of which Python warns
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_a_text_is_taken_out_of_a_file(content: str, taken: dict[str, object], text: str) -> None:
     assert extract(Reference(file="f", **NONE, **taken), content.encode()) == text  # type: ignore[arg-type]
 

@@ -120,39 +120,3 @@ def test_a_row_of_reasonmap_holds_its_map(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "to" / "rows.jsonl").read_text().splitlines()]
     assert [row["json"] for row in rows] == [rows_of_thinkers.LINES] * 3
     assert [row["answer"] for row in rows] == ["1", "2", "-1"]
-
-
-THINKING = (
-    "First output the thinking process in <think> </think> tags and then output the final answer in <answer> </answer>"
-)
-LETTERS = "exactly one of the provided option letters without any additional text."
-ENDS = {  # ding523/Curr_REFT, Stage1_judge_, Stage2_choice_ and Stage3_open_math_resize.py, QUESTION_TEMPLATE_*
-    "judge": {"": f" {THINKING} tags. Ensure your final answer is exactly 'yes' or 'no'."},
-    "choice": {
-        "": f" {THINKING} tags. Ensure your final answer is {LETTERS}",
-        "classify": f" {THINKING} tags. Based on the given options, select all options that accurately describe what "
-        "is shown in the image. Ensure your final answer is exactly one or more of the provided option letters without "
-        "any additional text.",
-    },
-    "open": {
-        "": f" {THINKING} tags.",
-        "detection": f" {THINKING} tags. Output the final answer in JSON format in <answer> </answer> tags.",
-    },
-}
-
-
-@pytest.mark.parametrize("stage", ENDS)
-def test_problems_of_curr_reft_are_asked_as_published(
-    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    to = tmp_path / "data" / f"curr-reft-{stage}"
-    words = ("--system", "curr-reft", "--to", to, "--format", "batch", "--name", "rows")
-    assert virc("data", "convert", rows_of_thinkers.curr_reft(tmp_path / "published", stage), *words).code == 0
-    command = noted("curr-reft", "jq -c", "> asked.jsonl", stage)
-    subprocess.run(["bash", "-c", command], cwd=to, check=True)
-    asked = [json.loads(line)["question"] for line in (to / "asked.jsonl").read_text().splitlines()]
-    known, ends = rows_of_thinkers.CURR_REFT[stage], ENDS[stage]
-    assert asked == [question + ends.get(task, ends[""]) for task, (question, _) in known.items()]
-    monkeypatch.chdir(tmp_path)
-    done = virc("train", "curr-reft", "--stage", stage, *TRIED)
-    assert done.code == 0, done.err

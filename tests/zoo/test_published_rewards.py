@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,16 +14,22 @@ from virc.data.rows.record import MARK, Message, Record
 from virc.models.chat_protocol import of_system
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import stopped
+from virc.reasoning.protocol import Protocol
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.rollouts import Known, Last
 from virc.rewards.sample import Prompt, sample
 from virc.systems import registry as systems
+from virc.systems import texts
 
 MINI_O3, FOCUS, VLM_R3 = (
     zoo.json_of(zoo.FOLDER / name / "program-rewards.json") for name in ("mini_o3", "chain_of_focus", "vlm_r3")
 )
-VLM_R3_WORDS = of_system(systems.get("vlm-r3")).protocol
+
+
+@cache
+def vlm_r3_words() -> Protocol:
+    return of_system(systems.get("vlm-r3")).protocol
 
 
 def scored(total: str, replies: Sequence[str], answer: str, says: str) -> tuple[float | None, Chats]:
@@ -122,7 +129,7 @@ def vlm_r3_replies(content: str) -> list[str]:
     """The pieces of a completion, each to its end."""
     replies = []
     while content:
-        replies.append(stopped(content, VLM_R3_WORDS.grammar))
+        replies.append(stopped(content, vlm_r3_words().grammar))
         content = content[len(replies[-1]) :].lstrip("\n")
         if "</answer>" in replies[-1]:
             break
@@ -136,7 +143,7 @@ def vlm_r3_scored(case: Mapping[str, Any]) -> tuple[float | None, Chats]:
     for reply in vlm_r3_replies(case["content"]):
         record = Record(tuple(asked), question="QUESTION", answer=answer)
         shown = [Shown(Image.new("RGB", (644, 476)))] * sum(MARK in each.content for each in asked)
-        samples.append(sample(reply, Prompt(record, shown=shown, protocol=VLM_R3_WORDS)))
+        samples.append(sample(reply, Prompt(record, shown=shown, protocol=vlm_r3_words())))
         asked += [Message("assistant", reply), Message("user", MARK if samples[-1].kind == "tool" else "\n\n")]
     return judged(samples, rollouts.ends(samples[-1]), "vlm_r3", case["verdict"])
 
@@ -160,8 +167,8 @@ def test_150_of_168_rewards_of_vlm_r3_are_those_of_its_program() -> None:
 def test_the_judge_of_vlm_r3_is_asked_word_for_word() -> None:
     case = {"content": "<answer>blue</answer>", "solution": "<answer> red </answer>", "verdict": "1.0"}
     reward, (chat,) = vlm_r3_scored(case)
-    wanted = VLM_R3["judge_request"]
+    wanted = texts.filled(VLM_R3["judge_request"], zoo.FOLDER / "vlm_r3")
     (message,) = wanted["messages"]
-    text = message["content"].replace("STUDENT", "blue").replace("GOLD", "red")
+    text = message["content"].format(question="QUESTION", answer="blue", reference="red")
     assert (chat["messages"], chat["temperature"]) == ([{"role": "user", "content": text}], wanted["temperature"])
     assert reward == 1.5

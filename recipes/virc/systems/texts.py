@@ -9,6 +9,7 @@ import ast
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 from hashlib import sha256
@@ -239,7 +240,8 @@ def _of_json(value: Any, pointer: str) -> str:
 def _of_python(code: str, wanted: str | int) -> str:
     """Return the string of that name, or the longest one that begins on that line."""
     try:
-        tree = ast.parse(code)
+        with warnings.catch_warnings(action="ignore"):  # of backslashes in their strings
+            tree = ast.parse(code)
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"it is no Python: {clause(error)}") from None
     if isinstance(wanted, int):
