@@ -23,7 +23,7 @@ ZOO = ROOT / "recipes" / "virc_zoo"
 RUN = 12
 """Words in a row that are no coincidence."""
 _WORD = re.compile(r"\w+")
-_CODE = (".py", ".md", ".txt", ".sh", ".yaml", ".yml", ".json", ".jinja", ".ipynb", ".toml")
+_CODE = (".py", ".md", ".txt", ".prompt", ".sh", ".yaml", ".yml", ".json", ".jinja", ".ipynb", ".toml")
 _MAX_BYTES = 4 * 2**20
 
 
@@ -90,7 +90,10 @@ def leaks(directory: Path, commits: Iterable[str], files: Iterable[Path]) -> Ite
     for commit in commits:
         for name in git(directory, "ls-tree", "-r", "--name-only", commit).decode().splitlines():
             if name.endswith(_CODE) and "LICENSE" not in name:
-                content = git(directory, "show", f"{commit}:{name}")
+                try:
+                    content = git(directory, "show", f"{commit}:{name}")
+                except subprocess.CalledProcessError:  # a snapshot may lack its largest files
+                    continue
                 theirs.update(runs(content.decode(errors="replace"))) if len(content) <= _MAX_BYTES else None
     for file in files:
         found = next((run for run in runs(file.read_text(errors="replace")) if run in theirs), None)
