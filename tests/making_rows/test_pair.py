@@ -87,9 +87,9 @@ def test_answers_become_pairs_of_critic_v(tmp_path: Path) -> None:
         setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
         make_all(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
     records = [each.record for each in pairs.read(Source(tmp_path / "pairs.jsonl", "pairs", "pairs"))]
-    asked = texts.text(systems.get("critic-v").file.parent, "critique")
+    task = texts.text(systems.get("critic-v").file.parent, "critique")
+    asked = f"<image>#### Question\nWhat is there?\n#### Answer\nTwo blue cars.\n#### Task\n{task}"
     assert [[each.content for each in record.messages] for record in records if record] == [
-        [f"<image>#### Question\nWhat is there?\n#### Answer\nTwo blue cars.\n#### Task\n{asked}", "#### Critique\n" + better]
-        for better in ("The cars are red.", "The cars are red.\nIt is so.")
+        [asked, "#### Critique\n" + better] for better in ("The cars are red.", "The cars are red.\nIt is so.")
     ]
     assert [record.rejected for record in records if record] == ["#### Critique\nThere is one car."] * 2

@@ -1,8 +1,8 @@
 """The pipelines of published systems, through `virc solve --pipeline` and a scripted server for each role: each role is
 sent what the published functions make of the same question and replies. What was tried is recorded.
 
-A file has the replies of each role in their order, and of each request its images and the digests of its messages: `sent`
-as the authors' program makes them, `parts` with the name and the slots of each of their texts in its place.
+A file has the replies of each role in their order, and of each request its images and the digests of its messages:
+`sent` as the authors' program makes them, `parts` with the name and the slots of each of their texts in its place.
 Where code of a pipeline calls tools, it has what the detector finds by name, and the sizes of the pictures that roles
 were shown by code.
 """
@@ -119,8 +119,7 @@ def test_each_role_is_sent_what_the_published_functions_make(
         requests = case["parts" if named else "sent"]
         with ExitStack() as stack:
             roles = {
-                role: stack.enter_context(serve(script(requests[role], each)))
-                for role, each in case["replies"].items()
+                role: stack.enter_context(serve(script(requests[role], each))) for role, each in case["replies"].items()
             }
             if name in TOOLS:
                 url = stack.enter_context(serving(see(case))).address

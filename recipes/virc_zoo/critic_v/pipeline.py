@@ -20,9 +20,7 @@ def solve(problem: Problem, roles: Roles) -> str:
     asked = as_asked(problem.question)
     answer = roles.reasoner.ask(problem.images, asked, step="first")
     critique = roles.critic.ask(
-        problem.images,
-        f"#### Question\n{asked}\n#### Answer\n{answer}\n#### Task\n{text('critique')}",
-        step="critique",
+        problem.images, f"#### Question\n{asked}\n#### Answer\n{answer}\n#### Task\n{text('critique')}", step="critique"
     )
     if re.search(r"(?is)\A(?=.*correct)(?!.*incorrect)", critique):
         return answer

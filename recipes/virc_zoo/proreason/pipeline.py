@@ -45,7 +45,9 @@ def solve(problem: Problem, roles: Roles) -> str:
             found = first(FINAL, thought) or ""
         memory += f"{found}\n"
         last = expert
-        begin = f'My current QUESTION that needs to be addressed is: \n"{question}"\nThe information I know is: {memory}\n'
+        begin = (
+            f'My current QUESTION that needs to be addressed is: \n"{question}"\nThe information I know is: {memory}\n'
+        )
         judgement = roles.mind.ask(begin + text("judge"), step="judgement")
         if SOLVED in judgement:
             begin = f"My current question that needs to be addressed is: \n{question}\n"

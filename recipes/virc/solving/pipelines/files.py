@@ -42,7 +42,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 
     Args:
         name: of its system, or of its file without the suffix.
-        roles, tools: `ROLES` and `TOOLS` of its file; in system messages, {text:NAME} is a text of the system's authors.
+        roles, tools: `ROLES` and `TOOLS` of its file; {text:NAME} in a system message is a text of its authors.
         writer: `WRITER` of its file, the last role without one: it answers chats without images, and writes as JSON.
         solve: its function.
         digest: of the file's content.
