@@ -17,6 +17,7 @@ from virc.data.make.chain import make_all
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 from virc.systems import registry as systems
+from virc.systems import texts
 
 TWO: dict[str, Any] = {"replies": ["a", "b"], "grades": ["x", "y"]}
 THREE: dict[str, Any] = {"replies": ["a", "b", "c"], "grades": ["x", "y", "z"]}
@@ -86,9 +87,9 @@ def test_answers_become_pairs_of_critic_v(tmp_path: Path) -> None:
         setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
         make_all(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
     records = [each.record for each in pairs.read(Source(tmp_path / "pairs.jsonl", "pairs", "pairs"))]
-    asked = "What is there?\n#### Answer\nTwo blue cars.\n#### Task\nPlease provide a critique of the answer above. "
+    task = texts.text(systems.get("critic-v").file.parent, "critique")
+    asked = f"<image>#### Question\nWhat is there?\n#### Answer\nTwo blue cars.\n#### Task\n{task}"
     assert [[each.content for each in record.messages] for record in records if record] == [
-        [f"<image>#### Question\n{asked}What are the weaknesses of the answer?", "#### Critique\n" + better]
-        for better in ("The cars are red.", "The cars are red.\nIt is so.")
+        [asked, "#### Critique\n" + better] for better in ("The cars are red.", "The cars are red.\nIt is so.")
     ]
     assert [record.rejected for record in records if record] == ["#### Critique\nThere is one car."] * 2

@@ -36,7 +36,7 @@ RUN = 12
 _WORD = re.compile(r"\w+")
 _BETWEEN = re.compile(r'"\s*[\]:,}]|[\[{]\s*"')
 """What ends a string of JSON, or begins one."""
-_CODE = (".py", ".md", ".txt", ".sh", ".yaml", ".yml", ".json", ".jinja", ".ipynb", ".toml")
+_CODE = (".py", ".md", ".txt", ".prompt", ".sh", ".yaml", ".yml", ".json", ".jinja", ".ipynb", ".toml")
 _MAX_BYTES = 4 * 2**20
 
 

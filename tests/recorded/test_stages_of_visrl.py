@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from support import published_pairs, tested, workspaces
 
+from virc.systems import registry as systems
+from virc.systems import texts
+
 pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
 
 SETTINGS = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1}
-ASKED = "Please provide the bounding box coordinate of the region that can help you answer the question better."
+ASKED = texts.text(systems.get("visrl").file.parent, "look").strip()
 COLUMNS = {"messages": "conversations", "images": "image"}
 
 

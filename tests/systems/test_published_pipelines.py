@@ -1,7 +1,8 @@
 """The pipelines of published systems, through `virc solve --pipeline` and a scripted server for each role: each role is
 sent what the published functions make of the same question and replies. What was tried is recorded.
 
-A file has the replies of each role in their order, and of each request the digests of its messages and its images.
+A file has the replies of each role in their order, and of each request its images and the digests of its messages:
+`sent` as the authors' program makes them, `parts` with the name and the slots of each of their texts in its place.
 Where code of a pipeline calls tools, it has what the detector finds by name, and the sizes of the pictures that roles
 were shown by code.
 """
@@ -10,6 +11,7 @@ import base64
 import hashlib
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -24,6 +26,7 @@ from support.called import virc
 from support.servers import Body, images_of, serve
 
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.tools import registry as tools
 
 FILES = dict(zoo.files("pipeline-cases.json"))
@@ -55,6 +58,16 @@ def sent(body: Body) -> list[str]:
 
 def digests(body: Body) -> list[str]:
     return [hashlib.sha256(text.encode()).hexdigest()[:16] for text in sent(body)]
+
+
+def stand_in(folder: Path, name: str, own: bool = False) -> str:
+    """What stands for a text in `parts`: its name and its slots."""
+    found = texts.of(folder)
+    assert found
+    reference = found.texts[name]
+    pieces = reference.own.split(reference.join) if reference.join else [reference.own]
+    slots = (" ".join(sorted(set(re.findall(r"\{\w+\}", each)))) for each in pieces)
+    return reference.join.join(f"<{name} {number} {each}>" for number, each in enumerate(slots))
 
 
 def script(sent: Sequence[Sequence[str]], replies: Sequence[str]) -> Callable[[Body], str]:
@@ -100,11 +113,13 @@ def test_each_role_is_sent_what_the_published_functions_make(
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     Image.new("RGB", (280, 140), "white").save(image := tmp_path / "page.png")
     cases = json.loads(FILES[name].read_text())["cases"]
+    if named := texts.is_own_wording(FILES[name].parent):
+        monkeypatch.setattr(texts, "text", stand_in)
     for case in cases:
+        requests = case["parts" if named else "sent"]
         with ExitStack() as stack:
             roles = {
-                role: stack.enter_context(serve(script(case["sent"][role], each)))
-                for role, each in case["replies"].items()
+                role: stack.enter_context(serve(script(requests[role], each))) for role, each in case["replies"].items()
             }
             if name in TOOLS:
                 url = stack.enter_context(serving(see(case))).address
@@ -115,7 +130,6 @@ def test_each_role_is_sent_what_the_published_functions_make(
             words = [word for role, server in roles.items() for word in ("--role", f"{role}={server.url}")]
             done = virc("solve", image, case["question"], "--pipeline", name, *words, "--json")
             chats = {role: server.chats() for role, server in roles.items()}
-        texts = {role: [sent(body) for body in bodies] for role, bodies in chats.items()}
         if case["answer"] is None:
             assert done.code == 8, done.err
         else:
@@ -126,9 +140,9 @@ def test_each_role_is_sent_what_the_published_functions_make(
                 "crops", []
             )
         for role, bodies in chats.items():
-            asked = zip(case["sent"][role], case["images"][role], strict=True)
+            asked = zip(requests[role], case["images"][role], strict=True)
             seen = [(digests(body), len(images_of(body))) for body in bodies]
-            assert sorted(seen) == sorted(asked), texts[role]
+            assert sorted(seen) == sorted(asked), [sent(body) for body in bodies]
     if not systems.get(name).stages:  # else its conversation is recorded by test_conversations
         tested.solved(name, sum(len(each) for case in cases for each in case["replies"].values()), 0)
 

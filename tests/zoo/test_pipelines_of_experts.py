@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from solving.pipeline_runs import Scripted, run
 
+from virc.solving.pipelines import files, fill
 from virc_zoo.hydra import pipeline as hydra
 from virc_zoo.proreason import pipeline as proreason
 from virc_zoo.reagent_v import pipeline as reagent
@@ -43,7 +44,7 @@ def test_a_plan_says_whom_to_ask_what(plan: str, request_: tuple[str, str]) -> N
 
 def proreasoned(mind: Sequence[str], eyes: Sequence[str] = (), professor: Sequence[str] = ()) -> tuple[Any, ...]:
     backends = {"mind": Scripted(*mind), "eyes": Scripted(*eyes), "professor": Scripted(*professor)}
-    fields = run(proreason.solve, backends, roles=proreason.ROLES)
+    fields = run(proreason.solve, backends, roles=files.load("proreason").roles)
     said = {name: [each.messages[-1] for each in backend.asks] for name, backend in backends.items()}
     return fields["answer"], said, backends
 
@@ -57,15 +58,15 @@ def test_experts_are_asked_until_what_is_known_is_enough() -> None:
     assert looked.text.endswith("step by step:\nWhat color?")
     assert len(looked.images) == 2  # the eyes see all pictures
     assert not any(each.images for each in [*said["mind"], thought])  # nobody else does
-    assert "available information:\nIt is red.\nPlease" in thought.text
-    assert thought.text.endswith("step by step:Add 2 and 3")
-    assert [each.messages[0].text for each in backends["professor"].asks] == [proreason.PROFESSOR]
+    assert thought.text == fill(proreason.text("think"), memory="It is red.\n", asked="Add 2 and 3")
+    assert [each.messages[0].text for each in backends["professor"].asks] == [proreason.text("professor")]
     first, judged, again, second, _, summary = (each.text for each in said["mind"])
-    assert "The last expert" not in first
+    told = fill(proreason.text("asked"), last="Vision Expert")
+    assert told not in first
     assert "information I know is: It is red.\n" in judged
     assert again == second  # a plan that cannot be read changes nothing
-    assert "The last expert you chose was Vision Expert" in second
-    assert f"as follows: \nIt is red.\nfive\n{CAN}" in summary
+    assert f"{told}It is red.\n" in second
+    assert f"{proreason.text('known')}It is red.\nfive\n{CAN}" in summary
 
 
 def test_eyes_answer_where_experts_do_not_suffice() -> None:
@@ -82,29 +83,23 @@ def revised(answer: str, confidence: float | str) -> str:
 
 
 def test_three_revisions_are_joined_each_with_its_own_confidence() -> None:
-    replies = {
-        "conservative agent": revised("one", 0.6), "neutral agent": revised("two", 0.75),
-        "aggressive agent": "none of it", "Meta-Agent": '{"final_answer": "He says \\"two\\"."}',
-        "critic agent": "a report", "direct answer": "first words",
+    first, known = {"question": "How many?"}, {"first": "first words", "report": "a report"}
+    revisions = {
+        "answer_conservative": "one", "conf_conservative": "0.6", "answer_neutral": "two", "conf_neutral": "0.75",
+        "answer_aggressive": "", "conf_aggressive": "",
     }  # fmt: skip
-    asked: list[str] = []
+    replies = {
+        "first": (first, "first words"), "report": (first | known | {"context": reagent.CONTEXT}, "a report"),
+        "conservative": (first | known, revised("one", 0.6)), "neutral": (first | known, revised("two", 0.75)),
+        "aggressive": (first | known, "none of it"),
+        "meta": (first | known | revisions, '{"final_answer": "He says \\"two\\"."}'),
+    }  # fmt: skip
+    said = {fill(reagent.text(name), **slots): reply for name, (slots, reply) in replies.items()}
 
-    def reply(text: str) -> str:
-        asked.append(text)
-        (found,) = [said for words, said in replies.items() if words in text]
-        return found
-
-    backend = Scripted(to=reply)
+    backend = Scripted(to=said.pop)
     assert run(reagent.solve, {"model": backend}, roles=reagent.ROLES)["answer"] == 'He says \\"two\\".'
     assert all(len(each.messages[-1].images) == 2 for each in backend.asks)
-    first, report, *agents, meta = asked
-    assert "Question: How many?\nAnswer:" in first
-    assert "Initial Answer: first words" in report
-    for text in agents:
-        assert "Question: How many?\n- Initial Answer: first words\n- Eval Report: a report" in text
-    for text in ('Conservative: "one"', 'Neutral: "two"', 'Aggressive: ""', "Conservative: 0.6\n", "Neutral: 0.75\n"):
-        assert f"  - {text}" in meta
-    assert 'Answer: "one", Confidence: 0.6\n' in meta
+    assert not said
 
 
 # HYDRA
@@ -155,7 +150,7 @@ def names() -> dict[str, Any]:
         "depth_shown": lambda image: [depths], "eyes_caption": lambda image: "a table",
         "eyes_answer": lambda image, question: f"Yes: {question}".lower(), "mind_answer": lambda text: text,
     }  # fmt: skip
-    lab.run(hydra.LAB, [PICTURE], {"question": "q"}, functions, exact=True)
+    lab.run(hydra.LAB, [PICTURE], hydra.given("q"), functions, exact=True)
     return lab.names
 
 
@@ -175,7 +170,7 @@ def test_patches_are_counted_from_below_and_hold_what_was_detected(names: dict[s
     assert inner.cropped_image.tobytes() == PICTURE.crop((100, 30, 130, 60)).tobytes()
     assert box_of(patch.crop(250, 100, 279, 139, "corner")) == (240, 90, 280, 140)
     assert patch.find(["dog"]) == {"dog": []}
-    assert names["_memory"].new[-1] == "Detection result: no dog has been detected."
+    assert names["_memory"].new[-1] == hydra.text("told").split("\n\n")[2].format(name="dog")
     with pytest.raises(ValueError, match="no area"):
         patch.crop(400, 0, 500, 20, "outside")
 
@@ -220,8 +215,10 @@ def test_what_is_seen_is_asked_of_its_own_patch(names: dict[str, Any]) -> None:
     with pytest.raises(KeyError):  # as published
         patch.exists("dog")
     assert patch.exists("5") is False
-    assert names["llm_query"]("why", "a cup", False).startswith("The context information is: a cup. Could you help me")
-    assert names["llm_query"]("why").endswith("answer the question: why.")
+    before, between, behind = hydra.text("asked").split("\n\n")
+    told = [part.format(context="a cup", question="why") for part in (before, between, behind)]
+    assert names["llm_query"]("why", "a cup", False) == "".join(told)
+    assert names["llm_query"]("why") == told[1]
     assert names["bool_to_yesno"](False) == "no"
 
 
@@ -275,7 +272,7 @@ def test_programs_are_written_until_one_answers(monkeypatch: pytest.MonkeyPatch)
     assert all("Which cup?" in each for each in (plan, summary, again, second, guess))
     assert "find cups" not in plan
     assert "find cups" in again
-    assert "Detection result: 2 cup have been detected in original_image." in summary
+    assert hydra.text("told").split("\n\n")[1].format(count=2, name="cup", patch="original_image") in summary
     assert "Guess list: ['two cups', 'mugs']" in guess
     assert [("find cups" in text, "name them" in text) for (text,) in coder.asked] == [(True, False)] * 2 + [
         (True, True)

@@ -1,24 +1,21 @@
 """Prism: a model that sees describes the picture, and one that does not see answers from that.
 
-Source of each text and value: SparksJoe/Prism, commit 219c6c1b183a.
+Source of each value: SparksJoe/Prism, commit 219c6c1b183a; `describe` is its instruction `generic`, which
+config/default_config.json names.
 """
 
-from virc.solving.pipelines import Problem, Role, Roles, fill
+from functools import partial
+from pathlib import Path
+
+from virc.solving.pipelines import Problem, Role, Roles
+from virc.systems import texts
 
 ROLES = {"eyes": Role(max_tokens=512), "mind": Role(max_tokens=256)}
-
-# decouple/prompt.py, prompt_human1: the instruction `generic`, which config/default_config.json names
-DESCRIBE = """Describe the fine-grained content of the image, including scenes, objects, relationships, instance location, and any text present."""
-
-# decouple/backend/infer_post.py, build_infer_prompt_external
-ANSWER = """You are an excellent text-based reasoning expert. You are required to answer the question based on the detailed description of the image.
-
-Description: {description}
-Question: {question}
-"""
+text = partial(texts.text, Path(__file__).parent)
 
 
 def solve(problem: Problem, roles: Roles) -> str:
     """Describe, then answer."""
-    description = roles.eyes.ask(problem.images, DESCRIBE, step="description")
-    return roles.mind.ask(fill(ANSWER, description=description, question=problem.question), step="answer")
+    description = roles.eyes.ask(problem.images, text("describe"), step="description")
+    told = f"{text('answer')}Description: {description}\nQuestion: {problem.question}\n"
+    return roles.mind.ask(told, step="answer")

@@ -3,16 +3,17 @@
 Source: zhangquanchen/VisRL, commit 04bb8f3ecc6e, extras/test_cot.py, main: two conversations.
 """
 
+from pathlib import Path
+
 from virc.solving.pipelines import Problem, Role, Roles, boxes, crop
+from virc.systems import texts
 
 ROLES = {"model": Role(temperature=0.95, max_tokens=1024)}
 
 
-LOOK = "Please provide the bounding box coordinate of the region that can help you answer the question better."
-
-
 def solve(problem: Problem, roles: Roles) -> str:
     """Look, then answer."""
-    look = roles.model.ask(problem.images, problem.question + LOOK, step="look")
+    asked = problem.question + texts.text(Path(__file__).parent, "look")
+    look = roles.model.ask(problem.images, asked, step="look")
     parts = [crop(box, step="part") for box in boxes(look, "unit", step="region")]
     return roles.model.ask(problem.images, problem.question, parts, step="answer")

@@ -1,7 +1,7 @@
 """Zero-Shot Visual Reasoning: the same question to a model that sees the picture, or to one that reads the scene as text.
 
-Source: arXiv:2409.00106, section 4 and its appendix of prompts for CLEVR, as a public loader of CLEVR that follows them
-reports both. Its authors published no code.
+Source: arXiv:2409.00106, section 4 and its appendix, as a public loader of CLEVR reports both. Its authors published no
+code, and the words around a question are ours.
 """
 
 from collections.abc import Mapping
@@ -16,17 +16,11 @@ SCENE = "Given the following scene:\n\n"
 THINK = "Let's think step by step."
 """How a question ends that is asked with a chain of thought. Source: Kojima et al., arXiv:2205.11916, section 3."""
 CONCLUDE = "Therefore, the answer in one word is"
-# as reported, the words around a question of CLEVR
-SETUP = """You may assume that any metal object is shiny, and any rubber object is not shiny ("matte"). All objects are either "metal" or "rubber", and in 2 sizes: "large" or "small". All objects are one of the following colours: "blue", "brown", "cyan", "gray", "green", "purple", "red", "yellow". All objects are one of the following shapes: "cube", "cylinder", "sphere". For numeric answers, give an integer and not in words.
-
-Now answer the following question in one word.
+SETUP = """Each object is of metal, which shines, or of rubber, which does not; it is large or small, and a cube, a cylinder or a sphere. Its colour is one of blue, brown, cyan, gray, green, purple, red and yellow. Write one word, or a whole number in digits.
 
 Question: {question}
 Answer:"""
-_OBJECT = (
-    "Object: Color: {color} Size: {size} Rotation: {rotation} Shape: {shape} Material: {material} "
-    "3D Coords: {3d_coords} Pixel Coords: {pixel_coords}"
-)
+ATTRIBUTES = ("color", "size", "rotation", "shape", "material", "3d_coords", "pixel_coords")
 
 
 def solve(problem: Problem, roles: Roles) -> str:
@@ -55,7 +49,9 @@ def word(reply: str) -> str:
 def described(scene: Mapping[str, Any]) -> str:
     """A scene of CLEVR's `scenes` as text, for the beginning of a question."""
     parts = [f"{SCENE}Scene {scene['image_index']}:", "", f"Objects: {len(scene['objects'])}"]
-    parts += [fill(_OBJECT, **{key: str(value) for key, value in each.items()}) for each in scene["objects"]]
+    for each in scene["objects"]:
+        told = [f"{name.replace('_', ' ').title()}: {each[name]}" for name in ATTRIBUTES]
+        parts.append(f"Object: {' '.join(told)}")
     for name in ("relationships", "directions"):
         values = ", ".join(f"'{key}': {value}" for key, value in scene[name].items())
         parts += ["", f"{name.title()}: {values}"]

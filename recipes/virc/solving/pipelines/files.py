@@ -42,7 +42,7 @@ class Pipeline(msgspec.Struct, frozen=True):
 
     Args:
         name: of its system, or of its file without the suffix.
-        roles, tools: `ROLES` and `TOOLS` of its file.
+        roles, tools: `ROLES` and `TOOLS` of its file; {text:NAME} in a system message is a text of its authors.
         writer: `WRITER` of its file, the last role without one: it answers chats without images, and writes as JSON.
         solve: its function.
         digest: of the file's content.
@@ -118,7 +118,11 @@ def _loaded(file: Path, name: str) -> Pipeline:
     if writer not in [*roles]:
         raise ConfigError(f"{file}: WRITER is {writer!r}, which ROLES has not", f"one of {', '.join(map(str, roles))}")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-    return Pipeline(name, file, _checked(roles, file), named, writer, solve, digest)
+    said = {
+        role: msgspec.structs.replace(each, system=texts.filled(each.system, file.parent))
+        for role, each in _checked(roles, file).items()
+    }
+    return Pipeline(name, file, said, named, writer, solve, digest)
 
 
 def _checked(roles: dict[Any, Role], file: Path) -> dict[str, Role]:

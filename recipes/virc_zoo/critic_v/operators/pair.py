@@ -6,6 +6,7 @@ A row has columns of replies, as `teacher` adds them, and a column of the grade 
 
 import re
 from itertools import permutations
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +17,9 @@ from virc.data.make.operators.select import column_of
 from virc.data.make.self_labelled import first
 from virc.data.rows.record import MARK
 from virc.solving.pipelines.turns import fill
+from virc.systems import texts
+
+_FOLDER = Path(__file__).parents[1]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +28,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Args:
         replies: columns of replies: texts, or lists, each of whose texts is a line.
         grades: a column for each of them: a number, or an object whose numbers are added up.
-        prompt: what replies answer, behind the picture, with columns in braces.
+        prompt: what replies answer, behind the picture, with columns in braces; {text:NAME} is a text of the authors.
         start: what replies begin with.
         margin: least difference of two grades.
     """
@@ -44,14 +48,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def run(row: Row, means: Means[Options]) -> Made:
     """Return a row for each two replies of which one is better."""
     options, fields = means.options, {**row.fields, "question": row.question}
-    names = re.findall(r"\{(\w+)\}", options.prompt)
+    asked = texts.filled(options.prompt, _FOLDER)
+    names = re.findall(r"\{(\w+)\}", asked)
     if lacking := [name for name in names if not isinstance(fields.get(name), str)]:
         return left_out("no prompt", f"{lacking[0]} is no text")
-    texts = [_text(column_of(row, name)) for name in options.replies]
+    written = [_text(column_of(row, name)) for name in options.replies]
     grades = [_grade(column_of(row, name)) for name in options.grades]
-    graded = [(grade, text) for grade, text in zip(grades, texts, strict=True) if text and grade is not None]
+    graded = [(grade, text) for grade, text in zip(grades, written, strict=True) if text and grade is not None]
     images = [first(row, means)] if row.images else []
-    prompt = MARK * len(images) + fill(options.prompt, **{name: fields[name] for name in names})
+    prompt = MARK * len(images) + fill(asked, **{name: fields[name] for name in names})
     pairs = [
         {
             "messages": [{"role": "user", "content": prompt}], "chosen": _said(options.start + better),
