@@ -76,7 +76,7 @@ def assert_as_published(compared: Compared) -> None:
     """Our rewards are those of the published program, but for the cases that are listed, each of which differs."""
     listed = compared.file.listed & {*compared.counted}
     assert {at: why for at, why in compared.differing.items() if at not in listed} == {}
-    # with our own wording it is not compared what a judge is asked, in which alone a case may differ
+    # with our own words it is not compared what a judge is asked, in which alone a case may differ
     own = texts.is_own_wording(systems.get(compared.file.system).file.parent)
     assert own or listed == set(compared.differing), "a listed case differs no longer"
 

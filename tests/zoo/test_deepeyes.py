@@ -95,6 +95,7 @@ def observed(case: Case) -> tuple[str, str]:
 
 
 def test_replies_are_followed_by_the_published_words() -> None:
+    user = texts.text(zoo.FOLDER / "deepeyes", "user")
     pairs = [observed(case) for case in FACTS["executed"]]
     differ = [there.removeprefix("Error: ")[:40] for here, there in pairs if here != there]
     assert len(pairs) == 28
@@ -104,7 +105,7 @@ def test_replies_are_followed_by_the_published_words() -> None:
         "VisualToolBoxV2.maybe_resize_bbox() miss", "VisualToolBoxV2.maybe_resize_bbox() take",
         "'>' not supported between instances of '", "string indices must be integers, not 'st",
         "list indices must be integers or slices,", "verl.workers.agent.envs.mm_process_engin",
-        f"<tool_response><image>{texts.text(zoo.FOLDER / "deepeyes", "user")}"[:40], "'angle'",  # image_rotate_tool, which no prompt names
+        f"<tool_response><image>{user}"[:40], "'angle'",  # image_rotate_tool, which no prompt names
     ]  # fmt: skip
     assert not any("{" in here.replace('{"', "").replace("{'", "") for here, _ in pairs)
 
