@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import virc_zoo
+from virc.core.errors import ConfigError
 from virc.systems import registry as systems
 from virc.systems import texts
 
@@ -20,7 +21,12 @@ def files(pattern: str) -> Iterator[tuple[str, Path]]:
 
 
 def json_of(file: Path) -> Any:
-    """Return what is recorded in a file, with the texts of the system's authors, or ours in their place."""
+    """Return what is recorded in a file, with the texts of the system's authors if they are here, else ours."""
     recorded = file.read_text()
     content = json.loads(recorded)
-    return texts.filled(content, file.parent) if "{text:" in recorded else content
+    if "{text:" not in recorded:
+        return content
+    try:
+        return texts.filled(content, file.parent)
+    except ConfigError:  # texts of another system than the one that is tried
+        return texts.filled(content, file.parent, own=True)

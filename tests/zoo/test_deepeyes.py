@@ -23,7 +23,6 @@ from virc.tools.registry import known
 FACTS = zoo.json_of(zoo.FOLDER / "deepeyes" / "program.json")
 TURN = re.compile(r"\n<\|im_start\|>user\n(.*?)<\|im_end\|>\n<\|im_start\|>assistant\n", re.DOTALL)
 Case = Mapping[str, Any]
-USER = texts.text(zoo.FOLDER / "deepeyes", "user")
 
 
 @cache
@@ -98,6 +97,7 @@ def observed(case: Case) -> tuple[str, str]:
 def test_replies_are_followed_by_the_published_words() -> None:
     pairs = [observed(case) for case in FACTS["executed"]]
     differ = [there.removeprefix("Error: ")[:40] for here, there in pairs if here != there]
+    user = texts.text(zoo.FOLDER / "deepeyes", "user")
     assert len(pairs) == 28
     assert differ == [
         "ends",  # of an empty call, which is no JSON here
@@ -105,7 +105,7 @@ def test_replies_are_followed_by_the_published_words() -> None:
         "VisualToolBoxV2.maybe_resize_bbox() miss", "VisualToolBoxV2.maybe_resize_bbox() take",
         "'>' not supported between instances of '", "string indices must be integers, not 'st",
         "list indices must be integers or slices,", "verl.workers.agent.envs.mm_process_engin",
-        f"<tool_response><image>{USER}"[:40], "'angle'",  # image_rotate_tool, which no prompt names
+        f"<tool_response><image>{user}"[:40], "'angle'",  # image_rotate_tool, which no prompt names
     ]  # fmt: skip
     assert not any("{" in here.replace('{"', "").replace("{'", "") for here, _ in pairs)
 
