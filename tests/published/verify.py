@@ -177,7 +177,8 @@ def bring(found: Texts | None, directories: Iterable[Path]) -> None:
 
 def longer(name: str) -> list[str]:
     """Return the names of other systems that begin with this one's."""
-    return [each.name for each in ZOO.iterdir() if each.name.startswith(f"{re.sub(r'[-.]', '_', name)}_")]
+    found = [each.name for each in ZOO.iterdir() if each.name.startswith(f"{re.sub(r'[-.]', '_', name)}_")]
+    return [*found, *(each.replace("_", "-") for each in found)]
 
 
 def keep(name: str, record: Record) -> None:

@@ -98,6 +98,7 @@ def test_replies_are_followed_by_the_published_words() -> None:
     user = texts.text(zoo.FOLDER / "deepeyes", "user")
     pairs = [observed(case) for case in FACTS["executed"]]
     differ = [there.removeprefix("Error: ")[:40] for here, there in pairs if here != there]
+    user = texts.text(zoo.FOLDER / "deepeyes", "user")
     assert len(pairs) == 28
     assert differ == [
         "ends",  # of an empty call, which is no JSON here
