@@ -304,7 +304,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         DataError: a reward cannot score rows, or images would not be shown as the rows' boxes say.
     """
     result, config = prepared.result, prepared.resolved.config
-    warn_of_wording(prepared.resolved.system, report)
+    check_texts(prepared.resolved.system, report)
     if prepared.resolved.kind == "rl":
         rl_setup.check(result, prepared.resolved, report)
     if result.rewritten:
@@ -332,11 +332,16 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
 
 
-def warn_of_wording(system: System, report: Reporter) -> None:
-    """Warn where our own words stands for texts of the system's authors."""
+def check_texts(system: System, report: Reporter) -> None:
+    """Check that the texts of the system's authors are here; warn where our own words stand for them.
+
+    Raises:
+        ConfigError: one is not, or is not the one that is referred to.
+    """
+    texts.check(system.file.parent)
     if texts.is_own_wording(system.file.parent):
         fetched = f"unset {texts.OWN_WORDS}; virc download texts --system {system.called}"
-        report.warn(f"{system.name} is trained in our own words, not in that of its authors", fetched)
+        report.warn(f"{system.name} is trained in our own words, not in those of its authors", fetched)
 
 
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:

@@ -98,7 +98,7 @@ def preview(
         DataError: the rows are here, and cannot be trained on.
     """
     missing: list[VircError] = []
-    prepare.warn_of_wording(resolved.system, report)
+    prepare.check_texts(resolved.system, report)
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
     if whole := not missing:
