@@ -1,24 +1,20 @@
-"""Texts that a layout puts around questions, and layouts that the names of files choose."""
+"""Texts that systems put around questions of their rows, and layouts that the names of files choose."""
 
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from data.test_published_rows import batch
 from support import rows_of_thinkers
 from support.called import virc
 
+from virc.core import plugins
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
 from virc.systems import texts
 
-AROUND = (
-    "{{about: mine, question: q, answer: a, images: image, "
-    'around: [{{text: "{}", answers: [A, B]}}, {{text: "Say {{question}}"}}]}}'
-)
 PROMPTS: Mapping[tuple[str, str], str] = {
     ("count", "3"): "Q? {text:count}",
     ("structure", "B"): "Q? {text:choice}",
@@ -27,23 +23,12 @@ PROMPTS: Mapping[tuple[str, str], str] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "asked"), [("A", "Choose: Why?"), ("B", "Choose: Why?"), ("C", "Say Why?")])
-def test_the_text_for_the_answer_stands_around_the_question(answer: str, asked: str, tmp_path: Path) -> None:
-    layout = AROUND.format("Choose: {question}")
-    found = batch(tmp_path, layout, {"q": "Why?", "a": answer, "image": "a.png"})
-    assert found["question"] == asked
-
-
-def test_a_text_without_a_place_for_the_question_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text(f"name: own\nrows:\n  mine: {AROUND.format('Choose')}\n")
-    done = virc("systems", "check", tmp_path / "own.yaml")
-    assert done.code == 3
-    assert "it lacks {question}" in done.out + done.err
-
-
 def test_published_prompts_are_those_of_the_program() -> None:
-    rows = systems.get("reason-rft").rows
-    assert {(name, answer): rows[name].asked("Q?", answer) for name, answer in PROMPTS} == PROMPTS
+    system = systems.get("reason-rft")
+    rewrite = plugins.loaded(system.file.with_name("rows.py")).rows
+    for (name, answer), asked in PROMPTS.items():
+        (row,) = rewrite({"problem": "Q?", "solution": answer}, 1, name, system.file.parent)
+        assert row["problem"] == texts.filled(asked, system.file.parent), name
 
 
 @pytest.mark.parametrize(

@@ -191,13 +191,7 @@ class Spoken:
         return talk
 
     def text(self, name: str, replies: Sequence[str] = ()) -> str:
-        """The system message, the first one, what the model is told after these replies, or the text around a question
-        of a layout, `LAYOUT/NUMBER`; `<image>` for pictures.
-        """
-        layout, slash, number = name.partition("/")
-        if slash:
-            around = texts.filled(self.system.rows[layout].around[int(number)].text, self.system.file.parent)
-            return around.replace("{question}", QUESTION)
+        """The system message, the first one, or what the model is told after these replies; `<image>` for pictures."""
         ask = self.session(replies=replies).next()
         messages = ask.messages if isinstance(ask, Ask) else ask.trace.messages
         if not replies:

@@ -68,12 +68,5 @@ def test_a_layout_is_of_files_by_a_part_of_their_names(named: Any, file: str, ha
     assert layout(named=named).of_file(file) is has
 
 
-def test_the_text_around_a_question_is_that_of_its_answer() -> None:
-    around = [{"text": "{question} Yes or no?", "answers": ["yes", "no"]}, {"text": "{question} A number."}]
-    asked = layout(around=around)
-    assert [asked.asked("Q", answer) for answer in ("no", "5", None)] == ["Q Yes or no?", "Q A number.", "Q A number."]
-    assert layout(around=around[:1]).asked("Q", "5") == "Q"
-
-
 def test_shared_layouts_are_found_by_their_files() -> None:
     assert {"easy-r1", "r1-v", "mmpr", "trl-pairs", "llamafactory-pairs"} <= shared.discover().keys()

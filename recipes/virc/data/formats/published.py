@@ -24,7 +24,6 @@ from virc.data.rows.laid_out import is_answered, record_of, system_of
 from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
-from virc.systems import texts
 from virc.systems.layouts import registry as shared_layouts
 from virc.systems.layouts.layout import Layout
 from virc.systems.registry import System
@@ -148,14 +147,7 @@ def _own(system: System | None) -> list[LaidOut]:
     file = system.file.with_name(REWRITING)
     rewriting = file if plugins.is_of_a_system(system.file) and is_file(file) else None
     rows = system.rows.items()
-    return [LaidOut(name, _worded(layout, system), protocol, rewriting=rewriting) for name, layout in rows]
-
-
-def _worded(layout: Layout, system: System) -> Layout:
-    """The layout with the texts of the system's authors around questions."""
-    folder = system.file.parent
-    around = tuple(msgspec.structs.replace(each, text=texts.filled(each.text, folder)) for each in layout.around)
-    return msgspec.structs.replace(layout, around=around) if around else layout
+    return [LaidOut(name, layout, protocol, rewriting=rewriting) for name, layout in rows]
 
 
 def _shared(system: System | None) -> list[LaidOut]:

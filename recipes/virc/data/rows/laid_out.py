@@ -84,9 +84,8 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
         extra["metric"] = layout.metric
     if choices or (layout.choices is not None and value_of(row, layout.choices) is not None):
         extra["choices"] = choices
-    asked = None if question is None else layout.asked(question, answer)
-    _check_numbers([asked or "", *choices], len(pictures))
-    record = Record(images=pictures, id=_id(row, layout.id), question=asked, answer=answer, extra=extra)
+    _check_numbers([question or "", *choices], len(pictures))
+    record = Record(images=pictures, id=_id(row, layout.id), question=question, answer=answer, extra=extra)
     if layout.boxes is not None and (boxes := _boxes(row, layout.boxes, layout, record, protocol)) is not None:
         extra["boxes"] = boxes
     if layout.messages is not None:

@@ -12,8 +12,6 @@ from msgspec import UNSET, Meta, UnsetType
 from virc.reasoning.protocol import Coordinates
 
 Text = Annotated[str, Meta(min_length=1)]
-QUESTION = "{question}"
-"""Where the question stands in a text around it."""
 IMAGE = "<image>"
 """Where an image stands in a text."""
 MAX_LISTED = 2**17
@@ -69,23 +67,6 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: Column | None = None
 
 
-class Around(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands around a question.
-
-    Args:
-        text: it, with {question} where the question stands.
-        answers: of rows with one of these answers; empty: of all.
-    """
-
-    text: Text
-    answers: tuple[Text, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where the question has no place."""
-        if QUESTION not in self.text:
-            raise ValueError(f"it lacks {QUESTION}")
-
-
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which column of a published row is what. Rows fit it that have all columns it names.
 
@@ -94,8 +75,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         question: the question; `<image>` marks in it are dropped.
         answer: the right answer.
         named: a part of the name of the files that have this layout, in small letters, or several; null: of all files.
-        around: texts around the question, of which the first for the row's answer is taken; the question becomes that
-            text, so that it says itself how to answer (`complete_with` of the chat protocol).
         images: the question's images: a path, bytes, an object with `bytes` or `path`, or a list of those.
         base64: whether images are files as base64 text.
         folder: what the paths of images begin with, up to a `/`, and is dropped, so that they count from the folder of
@@ -129,7 +108,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     question: Column | None = None
     answer: Column | None = None
     named: Text | tuple[Text, ...] | None = None
-    around: tuple[Around, ...] = ()
     images: Column | None = None
     base64: bool = False
     folder: Text | tuple[Text, ...] | None = None
@@ -175,11 +153,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether a file of that name may have it."""
         parts = (self.named,) if isinstance(self.named, str) else self.named
         return parts is None or any(part in name.lower() for part in parts)
-
-    def asked(self, question: str, answer: str | None) -> str:
-        """The question of a row with this answer, with what stands around it."""
-        found = (each.text for each in self.around if not each.answers or answer in each.answers)
-        return next(found, QUESTION).replace(QUESTION, question)
 
     @property
     def pieces(self) -> Reply | None:
