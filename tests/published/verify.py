@@ -97,26 +97,27 @@ def put(file: Path, name: str, length: int, digest: str) -> None:
     file.write_text(before + entry + after)
 
 
-def leaks(directories: Iterable[Path], files: Iterable[Path]) -> Iterator[str]:
+def leaks(directory: Path, files: Iterable[Path]) -> Iterator[str]:
     """Yield where a file of ours has a run of words of a repository, at commits that are referred to or its newest."""
-    named = {
+    commits = {
         each.commit
         for file in discover().files.values()
         if (found := texts.of(file.parent))
         for each in found.sources.values()
+        if has(directory, each.commit)
     }
-    theirs = set[tuple[str, ...]]()
-    for directory in directories:
-        for commit in [*(each for each in named if has(directory, each)), "HEAD"]:
-            for name in git(directory, "ls-tree", "-r", "--name-only", commit).decode().splitlines():
-                if name.endswith(_CODE) and "LICENSE" not in name:
-                    try:
-                        content = git(directory, "show", f"{commit}:{name}")
-                    except subprocess.CalledProcessError:  # a large file that the snapshot lacks
-                        continue
-                    theirs.update(runs(content.decode(errors="replace")) if len(content) <= _MAX_BYTES else ())
+    theirs = set[int]()
+    for commit in (*commits, "HEAD"):
+        for name in git(directory, "ls-tree", "-r", "--name-only", commit).decode().splitlines():
+            if name.endswith(_CODE) and "LICENSE" not in name:
+                try:
+                    content = git(directory, "show", f"{commit}:{name}")
+                except subprocess.CalledProcessError:  # a large file that the snapshot lacks
+                    continue
+                if len(content) <= _MAX_BYTES:
+                    theirs.update(map(hash, runs(content.decode(errors="replace"))))
     for file in files:
-        found = next((run for run in runs(file.read_text(errors="replace")) if run in theirs), None)
+        found = next((run for run in runs(file.read_text(errors="replace")) if hash(run) in theirs), None)
         if found:
             yield f"{file.relative_to(ROOT)}: {' '.join(found)}"
 
@@ -201,9 +202,10 @@ def main() -> int:
     failed = False
     for name, file in sorted(discover().files.items()):
         failed |= not verified(name, file.parent, chosen.directories, chosen.write)
-    for leak in leaks(chosen.directories, ours()) if chosen.leaks else ():
-        failed = True
-        print(f"leak: {leak}")
+    for directory in chosen.directories if chosen.leaks else ():
+        for leak in leaks(directory, ours()):
+            failed = True
+            print(f"leak: {leak}")
     return int(failed)
 
 
