@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from virc.core.files import DATA
 from virc.stages.context import Place
@@ -30,19 +31,34 @@ def environment(recipes: Path) -> dict[str, str]:
     }
 
 
-def place_before(config: StageConfig, run: str, media: Path) -> Place:
+def place_before(config: StageConfig, run: str) -> Place:
     """What an attempt would work on, before weights and rows are looked for.
 
     Args:
         run: name of the run to be.
     """
+    data, folder, validation = Path(DATA) / config.data_name(), Path("runs", run), config.validation_name()
     return Place(
         base=Path(config.base or f"the newest run of {config.after}"),
         model_type="qwen2_5_vl",  # that of every published stage
-        data=Path(DATA) / config.data_name(),
-        media=media,
-        output=Path("runs", run, "checkpoints"),
-        files=Path("runs", run, "logs", "attempt_1"),
+        data=data,
+        dataset=data.name,
+        media=data.parent,
+        validation=Path(DATA) / validation if validation else None,
+        reward=folder / "reward.json",
+        protocol=folder / "virc_protocol.json",
+        output=folder / "checkpoints",
+        files=folder / "logs" / "attempt_1",
         python=Path("python"),
         recipes=Path(),
     )
+
+
+def check_finite(model: Any, step: int) -> None:
+    """Raise FloatingPointError if a trained weight is not finite, or so large that its square is not."""
+    import torch
+
+    for name, weight in model.named_parameters():
+        own = getattr(weight, "_local_tensor", weight)  # of a sharded one, the part of this process
+        if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
+            raise FloatingPointError(f"the weight {name} is not finite after step {step}")

@@ -75,6 +75,10 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The setting `data` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return filled(self.data, self.variant)
 
+    def validation_name(self) -> str | None:
+        """As `data_name`, of rows that are only tried; None: the stage has none."""
+        return None
+
 
 class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stage of kind `sft`.

@@ -155,7 +155,7 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
     Raises:
         ConfigError, DataError: as `rows` does.
     """
-    named = resolved.config.validation_name() if resolved.kind == "rl" else None
+    named = resolved.config.validation_name()
     return None if named is None else _source(named, resolved, workspace)
 
 

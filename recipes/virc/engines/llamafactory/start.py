@@ -19,6 +19,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from virc.core.orphans import end_with_parent
+from virc.engines.environment import check_finite
 
 _OF_IMAGES = ("vision_bos_token", "image_token", "vision_eos_token")
 _MORE = {
@@ -84,14 +85,6 @@ class EndsWhereDiverged(TrainerCallback):
     ) -> None:
         """Look at the weights of the last step."""
         check_finite(model, state.global_step)
-
-
-def check_finite(model: Any, step: int) -> None:
-    """Raise FloatingPointError where a trained weight is not finite, or so large that its square is not."""
-    for name, weight in model.named_parameters():
-        own = getattr(weight, "_local_tensor", weight)  # of a sharded one, the part of this process
-        if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
-            raise FloatingPointError(f"the weight {name} is not finite after step {step}")
 
 
 class Prepares(TrainerCallback):

@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from virc.engines.environment import check_finite
+
 PARTS: dict[str, Callable[[str], bool]] = {
     "vision": lambda name: "visual." in name and "merger" not in name,
     "projector": lambda name: "visual." in name and "merger" in name,
@@ -76,8 +78,6 @@ def mend_saving(engine: Any) -> None:
 
     verl leaves out a step with a gradient that is not finite, not one after which weights are not.
     """
-    from virc.engines.llamafactory.start import check_finite  # it loads torch
-
     save = engine.save_checkpoint
 
     def saved(self: Any, local_path: str, hdfs_path: str | None, global_step: int, *more: Any, **named: Any) -> None:
