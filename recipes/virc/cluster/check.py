@@ -124,7 +124,6 @@ def check_need(
 
 
 def _gpus_of(gres: str) -> int | None:
-    """How many GPUs a node gets; None where that is not known."""
     parts = [part.partition("(")[0].removeprefix("gres/").removeprefix("gres:").split(":") for part in gres.split(",")]
     counts = [part[-1] if len(part) > 1 and part[-1][:1].isdigit() else "1" for part in parts if part[0] == "gpu"]
     if "{devices}" in gres or not counts or not all(map(str.isdecimal, counts)):
@@ -162,6 +161,5 @@ def check_script(script: str, file: str) -> str | None:
 
 
 def _hint(reason: str) -> str | None:
-    """Which key of the site file a refusal is about; None where none is known."""
     key = next((key for word, key in _ABOUT.items() if word in reason.lower()), None)
     return f"see {key} in the site file" if key else None

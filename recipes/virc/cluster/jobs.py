@@ -158,7 +158,6 @@ def _on_target(
 
 
 def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
-    """The site whose jobs ask for no more cores than a node has, where this machine can ask Slurm for that."""
     if site.cpus:
         return site
     try:
@@ -201,8 +200,6 @@ def requeue(run: Run, job: str, report: Reporter) -> None:
 
 
 def _requeue(run: Run, job: str, report: Reporter) -> None:
-    """Ask Slurm for it, again and again while its controller does not answer."""
-
     end = time.monotonic() + _PATIENCE
 
     def passing(error: Exception, pause: float) -> float | None:

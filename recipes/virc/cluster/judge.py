@@ -112,7 +112,6 @@ def with_script(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Sit
 
 
 def _serve_script(judge: JobJudge, cpus: int, settings: Mapping[str, Any], python: str) -> str:
-    """The step of a job that serves its judge: on the node after those of training, or on further GPUs of the first."""
     device, devices, nodes = settings["device"], settings["devices"], settings["nodes"]
     gpus = judge.gpus or devices
     words = judge.words
@@ -142,7 +141,6 @@ def point(run: Run, url: str) -> None:
 
 
 def _host(own_node: bool) -> str:
-    """The node that serves: the job's last one, or its first."""
     step = Step(("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]), "list the nodes of the job")
     return processes.output(step).split()[-1 if own_node else 0]
 

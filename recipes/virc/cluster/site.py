@@ -146,11 +146,7 @@ def judge_of(settings: Mapping[str, Any], site: Site) -> JobJudge | None:
 
 
 def seconds(time: str) -> int | None:
-    """How long a time of sbatch is; None: without a limit.
-
-    Raises:
-        ValueError: it is no such time.
-    """
+    """How long a time of sbatch is; None: without a limit. Raises ValueError: it is no such time."""
     if time == UNLIMITED:
         return None
     found = re.fullmatch(_CLOCK, time)
@@ -196,7 +192,6 @@ def _as_sbatch(key: str, value: object) -> object:
 
 
 def _time(text: str) -> str:
-    """A time in words as sbatch takes it; another text as it is."""
     if text.lower() in ("unlimited", "infinite"):
         return UNLIMITED
     if not _WORDS.fullmatch(text):
@@ -209,7 +204,6 @@ def _time(text: str) -> str:
 
 
 def _contradictions(site: Site) -> Iterator[Fault]:
-    """What is wrong with values that each are of the right type."""
     if site.time and seconds(site.time) == 0:
         yield Fault(("time",), f"time must be above zero, not {site.time!r}", f"{UNLIMITED} sets no limit")
     elif notice(site) < _MIN_NOTICE:

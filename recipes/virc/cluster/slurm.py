@@ -113,7 +113,6 @@ def devices_of_node(settings: Mapping[str, Any], site: Site) -> int:
 
 
 def _own_node(settings: Mapping[str, Any], site: Site) -> int:
-    """Nodes of the judge alone."""
     judge = judge_of(settings, site)
     return int(judge is not None and judge.gpus is None)
 
@@ -202,7 +201,6 @@ def lost(folder: Path) -> list[str]:
 
 
 def _container(site: Site, device: str) -> tuple[str, ...]:
-    """The end of srun's options, and the command before the script's."""
     if site.container_image is None:
         return ()
     mounts = ",".join(site.container_mounts)
@@ -226,11 +224,7 @@ def submit_step(run: Run) -> Step:
 
 
 def job_id(printed: str) -> str:
-    """The id that `sbatch --parsable` prints, with or without the cluster's name.
-
-    Raises:
-        EngineError: there is none.
-    """
+    """The id that `sbatch --parsable` prints, with or without the cluster's name. Raises EngineError: there is none."""
     last = printed.strip().rpartition("\n")[2]
     found = re.fullmatch(r"(\d+)(;.*)?", last)
     if not found:

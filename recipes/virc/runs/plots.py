@@ -78,7 +78,6 @@ def plain(axes: "Axes", title: str) -> None:
 
 
 def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
-    """Draw the panels: the loss or reward across the picture, the others in pairs below."""
     shown = panels(drawn)
     wide = [panel for panel in shown if panel.title in MAIN]
     crowded = [panel for panel in shown if len(panel.names) > _CROWD and panel not in wide and len(drawn) == 1]
@@ -214,7 +213,6 @@ def running_mean(values: Sequence[float]) -> list[float]:
 
 
 def _label_attempts(axes: "Axes", resumed: Sequence[tuple[int, int]]) -> None:
-    """Number the attempts beside the lines at which they begin, but for those too near to the one before."""
     left, right = axes.get_xlim()
     last = left
     for step, number in resumed:
@@ -255,7 +253,6 @@ def _handles(colours: Sequence[Any], width: float, styles: Sequence[Any] | None 
 
 
 def _plain(text: str) -> str:
-    """A name as matplotlib draws it: no formulas, its middle left out where it is long."""
     if len(text) > _NAME:
         text = f"{text[: _NAME // 2]}…{text[-_NAME // 2 + 1 :]}"
     return text.replace("$", r"\$")

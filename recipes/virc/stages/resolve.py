@@ -264,7 +264,6 @@ def _of_overlays(system: System, stage_name: str, names: Iterable[str]) -> list[
 
 
 def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Mapping[str, Any]) -> None:
-    """Refuse two overlays of which one sets differently what the other sets, or what that is a part of."""
     mine, theirs = dict(dotted.leaves(first)), dict(dotted.leaves(second))
     for path in (*mine, *theirs):
         for length in range(1, len(path) + 1):
@@ -280,7 +279,6 @@ def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Map
 
 
 def _stage_meant(system: System, name: str) -> str:
-    """A hint for what people call stages: `1`, `stage_2`, `sft`."""
     names = list(system.stages)
     number = re.search(r"[0-9]+", name[:50])
     if number and 1 <= int(number[0]) <= len(names):

@@ -174,7 +174,6 @@ def _begin(
 
 
 def _check_site(found: PreparedRun, site: Site, file: str) -> None:
-    """Hold a site against what the stage needs, its time against that of the fastest GPUs. Raises SetupError."""
     config, result, shape = found.resolved.config, found.result, sizes.of_folder(found.base.folder)
     fastest = max(PEAK, key=lambda name: PEAK[name])
     needed = estimate(config, shape, result.longest, result.rows, result.total, gpu=fastest)
@@ -187,7 +186,6 @@ def _check_site(found: PreparedRun, site: Site, file: str) -> None:
 
 
 def _train(run: Run, job: str | None, report: Reporter) -> None:
-    """One attempt at a run, on the nodes of the job that this process is in if there is one."""
     if job:
         hold_notice()
         if runs.state(run).progress == "finished":  # Slurm starts a job again whose node fails as it ends

@@ -160,7 +160,6 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
 
 
 def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
-    """The file of that name: a path, an entry of a dataset_info.json, or a file of rows under `data/`."""
     file = expanded(named)
     own = file.is_absolute() or is_file(file) or is_folder(file)
     fetched = (workspace / DATA / f"{named}{ending}" for ending in ("", ".parquet", ".jsonl"))
@@ -182,7 +181,6 @@ def _source_of(path: Path, resolved: Resolved) -> Source:
 
 
 def _check_format(source: Source, resolved: Resolved) -> None:
-    """Refuse rows of a format that the stage does not take; the hint is the command that converts them."""
     units = source.format == "rl"
     if resolved.kind == "dpo":
         takes, whose, convert = source.holds == "pairs", "is not that of pairs of replies", "pairs"
@@ -215,7 +213,6 @@ def _check_format(source: Source, resolved: Resolved) -> None:
 
 
 def _learnt(rows: str, resolved: Resolved) -> str:
-    """The command that makes trajectories of problems and their answers for the model that the stage starts from."""
     model = f" --model {shlex.quote(resolved.config.base)}" if resolved.config.base else ""
     return f"virc data convert {rows} --to DIR --format sft --answers{model} makes rows of their answers"
 

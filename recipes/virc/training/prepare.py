@@ -41,9 +41,9 @@ from virc.training import changes, inputs, rl_setup, tool_packages, trackers
 from virc.training.estimate import fits
 from virc.training.estimate.needs import USUAL, Estimate, estimate
 from virc.training.inputs import Base
-from virc.training.lengths.sft import own_grid
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
+from virc.training.preflight.lengths import own_grid
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest, SftRequest
 from virc.training.request import TrainRequest
 
@@ -340,7 +340,6 @@ def warn_of_wording(system: System, report: Reporter) -> None:
 
 
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
-    """Report images that the base sees smaller; `DataError` where boxes in pixels would not fit them."""
     result, config, base = prepared.result, prepared.resolved.config, prepared.base
     own = own_grid(base.folder).max_pixels
     at_limit = config.max_pixels >= own

@@ -147,7 +147,6 @@ def preview(
 
 
 def _check_site(target: Target | None, site: Path | None, resolved: Resolved, needed: Estimate | None) -> None:
-    """Hold a site against what the stage needs. Raises SetupError."""
     if isinstance(target, Site):
         host_gib = needed.host_gib if needed else 0.0
         slurm_check.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
@@ -157,7 +156,6 @@ def _on_cluster(
     plan: Plan, resolved: Resolved, place: Place, versions: Mapping[str, str], where: tuple[Target, Path | None],
     missing: list[VircError], report: Reporter,
 ) -> Plan:  # fmt: skip
-    """The plan as a cluster gets it, which is asked whether it takes the job."""
     (target, site), future = where, Run(place.files.parents[1])
     plan = jobs.preview(plan, future, resolved, place, versions, target)
     try:
@@ -169,7 +167,6 @@ def _on_cluster(
 
 @contextmanager
 def _noted(missing: list[VircError]) -> Iterator[None]:
-    """Go on where something is missing, and list it."""
     try:
         yield
     except VircError as error:
@@ -177,7 +174,6 @@ def _noted(missing: list[VircError]) -> Iterator[None]:
 
 
 def _warn_of_reward(resolved: Resolved, source: Source, report: Reporter) -> None:
-    """Say what is wrong with the reward for the first rows: columns that they lack, terms that never differ."""
     with suppress(VircError):  # which the check of all rows says
         for found in check(resolved.system, resolved.config.reward, source):
             report.warn(found.message, found.hint)
@@ -262,7 +258,6 @@ def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: lis
 def _read_files(
     request: TrainRequest, resolved: Resolved, place: Place, base: Base, result: Result | None, partial: Path
 ) -> dict[str, str]:
-    """What the run's processes would read beside the rows, as far as it can be known without them."""
     home, config, beside = place.output.parent, resolved.config, resolved.system.file.parent
     names = (*resolved.system.offered, *rl_setup.tools_of(resolved, request.tools))
     if result:

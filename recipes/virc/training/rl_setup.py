@@ -85,7 +85,6 @@ def asking_terms(resolved: Resolved) -> Iterator[tuple[Reward, str, Asks]]:
 
 
 def _check_asked(resolved: Resolved, asked: set[str]) -> None:
-    """Raise ConfigError for an endpoint that an option names for a judge whom no reward of the stage asks."""
     for name in resolved.config.reward.judges:
         if name not in asked and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
             near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
@@ -93,7 +92,6 @@ def _check_asked(resolved: Resolved, asked: set[str]) -> None:
 
 
 def _share(source: Source) -> str:
-    """The share of rows that rules can score, as a clause; empty if the rows cannot be read here."""
     known = (row.record for row in get(source.format).read(source) if row.record)
     units = (unit for record in known for unit in (rl.split(record) if record.messages else [record]))
     try:

@@ -120,7 +120,6 @@ def _forgives(handler: ast.ExceptHandler) -> bool:
 
 
 def _lacking(python: Path, modules: Iterable[str]) -> list[str]:
-    """Those of the modules that an interpreter does not find; nothing is imported."""
     asked = tuple(modules)
     if not asked:
         return []
@@ -130,7 +129,6 @@ def _lacking(python: Path, modules: Iterable[str]) -> list[str]:
 
 
 def _install(environment: Environment, python: Path, module: str) -> str:
-    """The command that installs the package of a module, which mostly has the module's name."""
     from importlib import metadata
 
     known = metadata.packages_distributions().get(module)

@@ -63,7 +63,6 @@ def main(file: str) -> int:
 
 
 def _end_former(client: Any, run: str) -> None:
-    """End jobs of the run that a machine left behind when it went down."""
     for former in client.list_jobs():
         if (former.metadata or {}).get(_RUN) == run and not former.status.is_terminal():
             _end(client, former.submission_id)
@@ -83,7 +82,6 @@ def _runtime(job_request: Mapping[str, Any], keys: Path) -> dict[str, Any]:
 
 
 def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str, Any]) -> int:
-    """Submit the job and write what it writes; returns its exit code."""
     try:
         job = client.submit_job(
             entrypoint=job_request["entrypoint"], runtime_env=runtime, metadata={_RUN: job_request["run"]}
@@ -169,7 +167,6 @@ class Written:
 
 
 async def _tail(client: Any, job: str, written: Written) -> None:
-    """Write what a job wrote beyond that."""
     seen = 0
     async for text in client.tail_job_logs(job):
         new = text[max(0, written.length - seen) :]

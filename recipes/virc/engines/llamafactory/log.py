@@ -221,7 +221,6 @@ def _end_of(log: Path) -> str:
 
 
 def _seconds(text: Any) -> float | None:
-    """Seconds of `1 day, 2:03:04`, as datetime writes it."""
     found = re.fullmatch(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d)", text or "")
     if not found:
         return None

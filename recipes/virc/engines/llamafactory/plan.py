@@ -173,11 +173,7 @@ def resume_folder(config: Config, place: Place) -> Path | None:
 
 
 def template(model_type: str) -> str:
-    """LLaMA-Factory's template for a base.
-
-    Raises:
-        ConfigError: there is none that writes what `virc` reads.
-    """
+    """LLaMA-Factory's template for a base. Raises ConfigError: there is none that writes what `virc` reads."""
     if model_type not in TEMPLATES:
         raise ConfigError(f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}")
     return TEMPLATES[model_type]

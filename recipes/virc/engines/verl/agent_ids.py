@@ -203,7 +203,6 @@ def shown_once(picture: Picture, protocol: Protocol, grid: Grid) -> Shown:
 
 
 def _tokens(shown: Shown, grid: Grid) -> int:
-    """How many ids an image takes; one off the grid (1000 x 1000) is brought onto it by the model's processor."""
     width, height = shown.size
     if width % grid.factor or height % grid.factor:
         width, height = smart_resize(width, height, grid)

@@ -264,7 +264,6 @@ def _hint(kind: str, sentence: str) -> str | None:
 
 
 def _part(log: Path, start: int, most: int) -> str:
-    """So many bytes of a log from there on, as text without colours; a negative start counts from the end."""
     with log.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size + start) if start < 0 else start)

@@ -197,11 +197,7 @@ def _rounded(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _loaded(file: Path) -> State:
-    """What one process saved; nothing in it is run.
-
-    Raises:
-        ConfigError: it holds more than tensors, or is damaged.
-    """
+    """What one process saved; nothing in it is run. Raises ConfigError: it holds more than tensors, or is damaged."""
     try:
         others = get_unsafe_globals_in_checkpoint(file)
         if others:

@@ -18,11 +18,7 @@ PARTS: dict[str, Callable[[str], bool]] = {
 
 
 def frozen() -> tuple[str, ...]:
-    """The parts that this process keeps.
-
-    Raises:
-        ValueError: one is unknown, or they are the whole model.
-    """
+    """The parts that this process keeps. Raises ValueError: one is unknown, or they are the whole model."""
     parts = tuple(filter(None, os.environ.get("VIRC_FROZEN", "").split(",")))
     if unknown := sorted(set(parts) - PARTS.keys()):
         raise ValueError(f"VIRC_FROZEN names no parts of a model: {', '.join(unknown)}")

@@ -250,7 +250,6 @@ def _sampler(config: Config) -> dict[str, Any]:
 
 
 def _on_cpu(config: Config) -> dict[str, Any]:
-    """What a machine without GPUs needs, and one with little memory: one process of each kind instead of eight."""
     vllm = {"free_cache_engine": False, "enable_sleep_mode": False, "enforce_eager": True}
     return {
         "trainer.device": "cpu",

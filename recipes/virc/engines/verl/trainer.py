@@ -116,12 +116,10 @@ def _there(batch: Any) -> list[str]:
 
 
 def _group(key: str) -> str:
-    """The prompt that a reply is to: keys are PROMPT_REPLY_NUMBER."""
     return key.rsplit("_", 2)[0]
 
 
 def _rollouts(batch: Any) -> list[Rollout]:
-    """The rollouts of a step, without the rows that verl fills a batch up with."""
     there = _there(batch)
     if not there:
         return []

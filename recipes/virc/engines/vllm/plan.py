@@ -50,11 +50,7 @@ def plan(config: Config, place: Place) -> Plan:
 
 
 def options(config: Config, place: Place) -> tuple[str, ...]:
-    """vLLM's options.
-
-    Raises:
-        ConfigError: the rank of the adapter is over the largest that vLLM serves.
-    """
+    """vLLM's options. Raises ConfigError: the rank of the adapter is over the largest that vLLM serves."""
     name = config.served_name(place.weights.name)
     found = [
         ("--model", str(place.weights.folder.absolute())),
@@ -110,5 +106,4 @@ def environment(config: Config, place: Place) -> dict[str, str]:
 
 
 def _shared(config: Config) -> bool:
-    """Whether several processes run the model; each gets threads of its own, which vLLM sets before it starts."""
     return config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size > 1

@@ -209,7 +209,6 @@ def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
 
 
 def _steps(config: sft.Config, rows: int | None) -> tuple[int | None, float | None]:
-    """Optimizer steps as transformers counts them, and passes over the rows."""
     if rows is None:
         return config.steps, None if config.steps else config.epochs
     an_epoch = max(
@@ -220,7 +219,6 @@ def _steps(config: sft.Config, rows: int | None) -> tuple[int | None, float | No
 
 
 def _saved(work: Work) -> int:
-    """Bytes of the weights of one checkpoint."""
     if work.config.lora:
         return work.trained * 4
     if work.config.zero:
@@ -244,7 +242,6 @@ def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
 
 
 def _in_order(terms: Iterable[Term]) -> tuple[Term, ...]:
-    """Terms that are not nothing, the largest first."""
     return tuple(sorted((each for each in terms if each.gib > 0), key=lambda each: -each.gib))
 
 
@@ -254,7 +251,6 @@ def _hours(flops: float | None, device: str, gpu: str) -> float | None:
 
 
 def _known_gpu(gpu: str) -> str:
-    """The name in `PEAK` that a GPU's own name holds, else that name."""
     return next((name for name in PEAK if name in gpu.upper().replace(" ", "")), gpu)
 
 
@@ -346,7 +342,6 @@ def _sampling(config: rl.Config, work: Work, sampler: list[Term], state: list[Te
 
 
 def _sampler(config: rl.Config, work: Work) -> list[Term]:
-    """What writes rollouts needs of a device, its weights first."""
     count = sum(work.shape.parameters().values()) + (work.trained if config.lora else 0)
     over, width = config.tensor_parallel, work.width
     if by_transformers := config.rollout_engine == "transformers":

@@ -18,9 +18,9 @@ from virc.data.formats import pairs, sft
 from virc.data.formats.registry import Row, Source, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, as_fields
-from virc.training.lengths import counted as counts
-from virc.training.lengths.counted import Counted
+from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
+from virc.training.preflight.lengths import Counted
 from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, taken, with_entry, within
 from virc.training.preflight.types import PairsRequest, Result
 
@@ -68,7 +68,6 @@ def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
 
 
 def _guessed(first: dict[str, Any]) -> dict[str, Any]:
-    """The entry that a file without one needs, by its first row."""
     entry = sft.guessed(first)
     return {**entry, "ranking": True, "columns": {**entry["columns"], **{side: side for side in pairs.SIDES}}}
 
@@ -81,7 +80,6 @@ def _counted(request: PairsRequest, read: Studied, rows: Iterable[Row], on_progr
 
 
 def _longer(one: Counted, other: Counted) -> Counted:
-    """The lengths of pairs: of the longer side each."""
     fits = [each.fits for each in (one, other) if each.fits is not None]
     return msgspec.structs.replace(
         one, tokens=array("q", map(max, one.tokens, other.tokens)), fits=min(fits) if fits else None
@@ -91,7 +89,6 @@ def _longer(one: Counted, other: Counted) -> Counted:
 def _replies(
     request: PairsRequest, read: Studied, parts: Sequence[Sequence[Row]], files: Collection[str | bytes]
 ) -> Source:
-    """The replies of pairs as rows of their own, each with whether it is wanted."""
     if request.folder is None:
         raise UsageError("KTO learns from replies one by one, and no folder is named for these")
     with fresh_folder(request.folder) as new:

@@ -8,12 +8,17 @@ a tool that finds some.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 
+from virc.backends.chatml import render
+from virc.backends.checkpoint import image_grid, image_settings, read_json
+from virc.backends.tokenizer import tokenizer
 from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
@@ -29,18 +34,20 @@ from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, Message, Picture, Record, content_of, inputs_of
+from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
 from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning import turns
-from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.calls import Size
+from virc.reasoning.history import input_grid
+from virc.reasoning.images import SQUARE, image_size, stored
 from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.resize import QWEN2, smart_resize
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
-from virc.training.lengths.counted import Counted
-from virc.training.lengths.rl import Counting, counting, lengths, shown
 from virc.training.preflight import order
+from virc.training.preflight.lengths import BaseCounting, Counted, Length, Text
 from virc.training.preflight.sft import check_coordinates, check_found, count_rows, counted_fields
 from virc.training.preflight.types import Result, RlRequest
 
@@ -49,9 +56,73 @@ TRAIN, VALIDATION = "train.parquet", "validation.parquet"
 _READ = 200  # rows in which a chat protocol is searched for
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of rows, ready to be gone through again and again."""
+class Counting(BaseCounting, frozen=True):
+    """What lengths depend on; the chat protocol says how the question's images are shown. None: as the base is."""
 
+    protocol: Protocol | None = None
+
+    @property
+    def square(self) -> bool:
+        """Whether the question's images are shown at 1000 x 1000 px."""
+        return self.protocol is not None and self.protocol.images == "square_1000"
+
+
+def counting(base: Path, max_pixels: int) -> Counting:
+    """Read what lengths depend on from a base's folder; `ConfigError` where a file of it is missing or invalid."""
+    tokenizer(base)
+    model_type = str(read_json(base / "config.json").get("model_type"))
+    return Counting(base, model_type, image_grid(image_settings(base), max_pixels))
+
+
+def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
+    """The length of each prompt. `shrunk` are images that are shown at another size than a chat protocol announces."""
+    return [_length(counting, row) for row in rows]
+
+
+def shown(size: Size, counting: Counting, is_input: bool = True) -> Size:
+    """(width, height) in px at which an image of a file of that size is fed; `ValueError` where it cannot be."""
+    if counting.protocol is None or not is_input:
+        return smart_resize(*size, counting.grid)
+    return smart_resize(*(SQUARE if counting.square else size), input_grid(counting.protocol, counting.grid))
+
+
+def _length(counting: Counting, row: Text) -> Length:
+    try:
+        files = [_size(file) for file in row.files if isinstance(file, str)]
+        inputs = set(inputs_of(Record(row.messages)))
+        sizes = [shown(size, counting, index in inputs) for index, size in enumerate(files)]
+    except (ValueError, DataError) as error:
+        return Length(fault=error.message if isinstance(error, DataError) else clause(error))
+    # The reference, which a row of one unit ends with where it is known, is no part of the prompt.
+    prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
+    messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
+    per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
+    tokens = len(render(messages, per_image, _plain(counting.base), generate=True).ids)
+    whole = msgspec.structs.replace(counting, grid=QWEN2)
+    announced = [shown(size, whole, index in inputs) for index, size in enumerate(files)]
+    other = sum(one != two for one, two in zip(sizes, announced, strict=True))
+    return Length(tokens, len(sizes), 0 if counting.square else other)
+
+
+def _plain(base: Path) -> Any:
+    """The tokenizer of a base, to which names of special tokens are ordinary text, as to `render`'s."""
+    return SimpleNamespace(encode=lambda text, **_: _ids(base, text), convert_tokens_to_ids=tokenizer(base).token_to_id)
+
+
+@lru_cache(4096)
+def _ids(base: Path, text: str) -> list[int]:
+    """Kept, as the units of one solution share all messages but the last."""
+    spoken = tokenizer(base)
+    spoken.encode_special_tokens = True
+    return list(spoken.encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(2**16)
+def _size(file: str) -> Size:
+    return stored(Path(file), file).size
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
     request: RlRequest
     source: Source
     protocol: Protocol
@@ -99,7 +170,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return self.places[key]
 
     def _prompted(self, record: Record) -> Record:
-        """The problem as the chat protocol puts it to the model, with the sizes that the model sees."""
         protocol, question = self.speaker_of(record).protocol, question_with_choices(record)
         images = tuple(record.images[at] for at in inputs_of(record))
         if record.messages and self.chat_protocol:
@@ -124,8 +194,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Checked(msgspec.Struct, frozen=True):
-    """What was found in a part."""
-
     part: _Part
     found: Survey
     counted: Counted
@@ -169,7 +237,6 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
 
 
 def _check_sources(request: RlRequest, named: Counter[str]) -> None:
-    """Raise DataError for a system of `sources` that no row is of."""
     for name in request.sources:
         if name not in named:
             others = [each for each in named if each not in request.sources]
@@ -238,7 +305,6 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
 
 
 def _beside(source: Source) -> Protocol | None:
-    """The chat protocol beside the rows, where the first of them has it."""
     beside = source.media / FILE_NAME
     if not is_file(beside):
         return None

@@ -32,10 +32,9 @@ from virc.models.chat_protocol import read_protocol
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
-from virc.training.lengths import counted as counts
-from virc.training.lengths.counted import Counted, key_of
-from virc.training.lengths.sft import counting, lengths, usual_system
+from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
+from virc.training.preflight.lengths import Counted, counting, key_of, lengths, usual_system
 from virc.training.preflight.types import Result, RlRequest, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
@@ -298,7 +297,6 @@ class InPlace(PictureStore):
 
 
 def _with_keys(rows: Iterable[Row], left: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
-    """Each image of these keys once, behind its key and before the words that name it."""
     for row in rows:
         for picture in row.known().images if left else ():
             if (key := key_of(file := counts.opened(picture))) in left:

@@ -141,7 +141,6 @@ def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
 
 
 def _missing_models(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
-    """Why steps cannot start from a model that no step makes; one error for each model."""
     known = {Path(step.makes).name for step in found.steps}
     for step in left:
         if step.start in known:
@@ -177,7 +176,6 @@ def missing_files(found: Rounds) -> Iterator[VircError]:
 
 
 def _check(request: RoundsRequest, system: System) -> None:
-    """Refuse an option that no step takes, and the lack of one that a step needs."""
     samples = [step.sample for step in system.rounds if step.sample]
     lacking = next((each for each in samples if each.data is None), None)
     if request.data and not samples:
@@ -293,7 +291,6 @@ def _needs_merge(resolved: Resolved) -> bool:
 
 
 def _start(named: str, newest: Mapping[str, str]) -> str:
-    """The model of that name; before its stage was trained for the first time, the base."""
     return newest.get(named, newest[BASE])
 
 
@@ -302,7 +299,6 @@ def _numbered(file: str, number: int) -> str:
 
 
 def _judges(request: RoundsRequest, named: bool) -> list[str]:
-    """The options of judges; those with names are for rewards alone."""
     urls = [request.judge_endpoint] if request.judge_endpoint else []
     urls += [f"{name}={url}" for name, url in request.judge_endpoints.items()] if named else []
     return [word for url in urls for word in ("--judge-endpoint", url)]

@@ -81,11 +81,7 @@ def rest(step: Step, before: StepState) -> tuple[str, ...] | None:
 
 
 def states(found: Rounds) -> list[StepState]:
-    """How far every step is.
-
-    Raises:
-        ConfigError: what a step made was made otherwise than its command says now.
-    """
+    """How far every step is. Raises ConfigError: what a step made was made otherwise than its command says now."""
     return [state(step, found.workspace) for step in found.steps]
 
 
@@ -132,7 +128,6 @@ def _count(rows: Path) -> int:
 
 
 def _refuse_other_rows(step: Step, before: Mapping[str, Any], location: Location) -> None:
-    """Refuse rows that another command made: they would be taken for those of this one."""
     model = str(before["model"])
     if step.start not in (model, model.partition("@")[0]):
         raise _made_otherwise(str(location.progress), "model", model, step.start)
@@ -154,7 +149,6 @@ def _of_run(step: Step, workspace: Path) -> StepState:
 
 
 def _refuse_other_run(step: Step, info: runs.Info) -> None:
-    """Refuse a run of that name with other settings; files of rows may have moved with the workspace."""
     assert step.resolved
     now = msgspec.json.decode(msgspec.json.encode(step.resolved.config))
     before = msgspec.json.decode(msgspec.json.encode(info.settings))
