@@ -16,6 +16,7 @@ import msgspec
 
 from virc.cluster.site import Site, judge_of, notice
 from virc.core.errors import EngineError
+from virc.core.files import part
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
 from virc.envs.hardware import VISIBLE
@@ -212,9 +213,7 @@ def _container(site: Site, device: str) -> tuple[str, ...]:
 
 def failed_node(log: Path) -> str | None:
     """The node whose failure ended an attempt, as srun says it in the log; None where there is none."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - _END))
-        found = re.search(r"^srun: error: Node failure on (\S+)", file.read().decode("utf-8", "replace"), re.MULTILINE)
+    found = re.search(r"^srun: error: Node failure on (\S+)", part(log, -_END, _END), re.MULTILINE)
     return found[1] if found else None
 
 

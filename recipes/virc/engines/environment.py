@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from virc.core.files import DATA
+from virc.core.text import plain
 from virc.stages.context import Place
 from virc.stages.sft import StageConfig
 
@@ -52,6 +53,19 @@ def place_before(config: StageConfig, run: str) -> Place:
         python=Path("python"),
         recipes=Path(),
     )
+
+
+def needs(config: Any, liger: bool) -> dict[str, str]:
+    """Packages that settings need in the environment of any engine, each with the setting that can do without."""
+    found = {"liger-kernel": "use_liger=false"} if liger else {}
+    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
+    return found | dict.fromkeys(config.trackers, "trackers=[]")
+
+
+def last_line(log: str) -> str:
+    """The last line that an engine wrote."""
+    lines = [line for line in log.splitlines() if line.strip() and not line.startswith("$ ")]
+    return plain(lines[-1]) if lines else "no output"
 
 
 def check_finite(model: Any, step: int) -> None:

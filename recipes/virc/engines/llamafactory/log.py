@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import EngineError
+from virc.core.files import part
 from virc.core.text import plain
+from virc.engines.environment import last_line
 from virc.engines.llamafactory.plan import OTHER_ROWS
 from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
@@ -147,25 +149,23 @@ def started(log: Path, info: Info, step: int) -> None:
 
 def rows(log: Path) -> int | None:
     """The number of rows it trains on; None where it is not written yet."""
-    return _number(log, rb"Num examples = ([\d,]+)")
+    return _number(log, r"Num examples = ([\d,]+)")
 
 
 def trained(log: Path) -> int | None:
     """The number of parameters it trains; None where it is not written."""
-    return _number(log, rb"trainable params: ([\d,]+)")
+    return _number(log, r"trainable params: ([\d,]+)")
 
 
-def _number(log: Path, pattern: bytes) -> int | None:
-    with log.open("rb") as file:
-        found = re.search(pattern, file.read(_START))
-    return int(found[1].replace(b",", b"")) if found else None
+def _number(log: Path, pattern: str) -> int | None:
+    found = re.search(pattern, part(log, 0, _START))
+    return int(found[1].replace(",", "")) if found else None
 
 
 def not_loaded(log: Path) -> list[str]:
     """Tensors that a resumed attempt did not find in its checkpoint; a tied output layer is saved with the input's."""
-    with log.open("rb") as file:
-        found = re.search(rb"missing keys in the checkpoint model loaded: \[([^\]]*)\]", file.read(_START))
-    names = re.findall(r"'([^']+)'", found[1].decode("utf-8", "replace")) if found else []
+    found = re.search(r"missing keys in the checkpoint model loaded: \[([^\]]*)\]", part(log, 0, _START))
+    names = re.findall(r"'([^']+)'", found[1]) if found else []
     return [name for name in names if name != "lm_head.weight"]
 
 
@@ -193,15 +193,14 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
         log: what it wrote.
         code: its exit code; negative: the signal that ended it.
     """
-    text = _end_of(log)
+    text = part(log, -_END, _END)
+    errors = _ERROR.findall(text)
     for pattern, clause, hint in _CAUSES:
         if found := re.search(pattern, text):
             parts = [plain(found[0], 200), *(plain(group, 200) for group in found.groups())]
-            errors = _ERROR.findall(text)
             if clause == "one of its processes ended" and errors:
                 return f"{errors[0][0].rsplit('.', 1)[-1]}: {plain(errors[0][1])}", None
             return clause.format(*parts), hint
-    errors = _ERROR.findall(text)
     if errors:
         return f"{errors[-1][0].rsplit('.', 1)[-1]}: {plain(errors[-1][1])}", None
     if code == -9:
@@ -209,15 +208,7 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
             "it was killed, perhaps for want of memory",
             "free memory, or lower micro_batch_size_per_device and cutoff_len",
         )
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
-    return f"exit code {code}: {plain(lines[-1]) if lines else 'no output'}", None
-
-
-def _end_of(log: Path) -> str:
-    with log.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _END))
-        return file.read().decode("utf-8", "replace")
+    return f"exit code {code}: {last_line(text)}", None
 
 
 def _seconds(text: Any) -> float | None:

@@ -208,10 +208,7 @@ def deepspeed(config: Config) -> dict[str, Any]:
 
 def needs(config: Config) -> dict[str, str]:
     """Packages that these settings need in the environment, each with the setting that can do without."""
-    found = {"liger-kernel": "use_liger=false"} if config.use_liger else {}
-    found |= {"deepspeed": "zero=0"} if config.zero else {}
-    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
-    return found | dict.fromkeys(config.trackers, "trackers=[]")
+    return engines.needs(config, config.use_liger) | ({"deepspeed": "zero=0"} if config.zero else {})
 
 
 def _step(config: Config, place: Place) -> Step:

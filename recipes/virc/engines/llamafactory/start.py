@@ -157,13 +157,6 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _without_compiler() -> None:
-    """Do without DeepSpeed's shared memory between processes: compiling it takes minutes, and gloo carries as well."""
-    import deepspeed  # type: ignore[import-not-found]
-
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
-
 def meet(seconds: float = 600.0) -> None:
     """Wait for the other processes that torchrun has started on all nodes, before gigabytes are read.
 
@@ -192,7 +185,10 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     """Train with the callbacks that mending LLaMA-Factory returns, besides those of every stage."""
     end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
     if os.environ.get("DS_ACCELERATOR") == "cpu":
-        _without_compiler()
+        # Its shared memory between processes takes minutes to be compiled, and gloo carries as well.
+        import deepspeed  # type: ignore[import-not-found]
+
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     signal.signal(signal.SIGTERM, _end)
     meet()
     from llamafactory.train import callbacks  # type: ignore[import-not-found]

@@ -20,8 +20,7 @@ from virc.core.seeds import derived
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import Record, inputs_of
 from virc.engines.verl.agent_failures import tell
-from virc.engines.verl.agent_ids import Ids, ended, following, shown_once, speech, up_to_stop
-from virc.engines.verl.agent_prefix import Prefix
+from virc.engines.verl.agent_ids import Ids, Prefix, ended, following, shown_once, speech, up_to_stop
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session

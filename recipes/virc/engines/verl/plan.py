@@ -96,9 +96,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
 
 def needs(config: Config) -> dict[str, str]:
     """Packages that these settings need in the environment, each with the setting that can do without."""
-    found = {"liger-kernel": "use_liger=false"} if config.liger else {}
-    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
-    return found | dict.fromkeys(config.trackers, "trackers=[]")
+    return engines.needs(config, config.liger)
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
