@@ -98,7 +98,9 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         leftovers.clear(run, report)
         number = state.attempt + 1
         take_over(run)
-        if (last := _last_saved(run, state.total)) is not None:
+        # The trainer of LLaMA-Factory takes a step before it looks at its end.
+        last = max((each.step for each in checkpoints(run)), default=0)
+        if state.total is not None and last >= state.total and format_of(run).SAVES_WHEN_ASKED:
             report.note(f"its last step, {last}, was saved before")
             runs.write_state(run, progress="finished", step=last, error=None, pid=None, engine=None)
             return Ended(True, last)
@@ -117,12 +119,6 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
                 remove_spare(run, None)
                 _record_end(run, number, "stopped" if stopped else "failed", code, "interrupted" if stopped else text)
             raise
-
-
-def _last_saved(run: Run, total: int | None) -> int | None:
-    """The last step of a run, if it is saved: the trainer of LLaMA-Factory takes a step before it looks at its end."""
-    saved = max((each.step for each in checkpoints(run)), default=0)
-    return saved if total is not None and saved >= total and format_of(run).SAVES_WHEN_ASKED else None
 
 
 def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[Plan, int]:

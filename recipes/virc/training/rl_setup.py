@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from virc.cluster.jobs import Target
+from virc.cluster.site import IN_JOB, Site
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.events import Reporter
 from virc.core.files import write_json
@@ -53,7 +55,11 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
     """
     found: dict[tuple[str, str | None], tuple[Judging, str]] = {}
     asking = list(asking_terms(resolved))
-    _check_asked(resolved, {asks.judge for _, _, asks in asking})
+    asked = {asks.judge for _, _, asks in asking}
+    for name in resolved.config.reward.judges:
+        if name not in asked and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
+            near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
+            raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
     for reward, total_name, asks in asking:
         judging = reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
         if asks.needed or judging.endpoint:
@@ -82,13 +88,6 @@ def asking_terms(resolved: Resolved) -> Iterator[tuple[Reward, str, Asks]]:
     for reward, beside in named:
         total = rewards.of(reward, beside)
         yield from ((reward, total.name, term.asks) for term in total.terms if term.asks)
-
-
-def _check_asked(resolved: Resolved, asked: set[str]) -> None:
-    for name in resolved.config.reward.judges:
-        if name not in asked and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
-            near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
-            raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
 
 
 def _share(source: Source) -> str:
@@ -236,3 +235,39 @@ def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
     off_grid = result.off_grid and result.protocol.coordinates == "pixel"
     own = reward.strict == "own" or resolved.config.rollout == "multi_turn" or off_grid
     return "own" if own else "published"
+
+
+def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
+    """A stage with the judge of its site's jobs, where its reward asks one and no other is named."""
+    if not isinstance(target, Site) or target.judge is None or not _asks(request, resolved):
+        return request, resolved
+    request = msgspec.structs.replace(request, judge_endpoint=IN_JOB)
+    return request, request.resolve()
+
+
+def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> None:
+    """Check, before a job waits for hours, that the judge its reward asks will be there.
+
+    Raises:
+        ConfigError: nobody serves it, or its weights are not here.
+    """
+    if not isinstance(target, Site):
+        return
+    if target.judge is None:
+        if _asks(request, resolved) and resolved.config.judge_gpus:
+            ways = "--judge-endpoint URL of one that is served elsewhere"
+            raise ConfigError(
+                "the reward asks a judge, and the job serves none", f"judge: {{model: judge}} in slurm.yaml, or {ways}"
+            )
+    elif request.judge_endpoint == IN_JOB:
+        models.find(target.judge.model, request.workspace)
+
+
+def _asks(request: TrainRequest, resolved: Resolved) -> bool:
+    """Whether the reward of a stage asks a judge that is served nowhere else; one beside the policy is of the job."""
+    if resolved.kind != "rl" or request.judge_endpoint:
+        return False
+    config = resolved.config
+    if config.reward.judge.endpoint and not config.judge_gpus:
+        return False
+    return any(asks.judge == JUDGE for _, _, asks in asking_terms(resolved))

@@ -209,7 +209,11 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     if "tools" not in wrong:  # what its calls may name is not known then; custom tools are not loaded by a check
         yield from words.faults(speech.words_of(system, own=True), system.offered, tools.discover())
     yield from _of_protocol_source(system)
-    yield from _of_pipeline(system)
+    try:
+        if system.pipeline:
+            pipelines.load(str(system.file))
+    except ConfigError as error:
+        yield Fault(("pipeline",), error.message, error.hint)
     seen: set[tuple[dotted.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MAX_TRIES:
         yield Fault(("overlays",), f"there are over {_MAX_TRIES} pairs of a stage and an overlay: too many to try")
@@ -328,14 +332,6 @@ def _of_protocol_source(system: System) -> Iterator[Fault]:
         elif dataset not in system.datasets:
             hint = did_you_mean(dataset, system.datasets) if system.datasets else "datasets: {NAME: {hub: ID}}"
             yield Fault(path, f"there is no dataset {plain(dataset, 60)!r}", hint)
-
-
-def _of_pipeline(system: System) -> Iterator[Fault]:
-    try:
-        if system.pipeline:
-            pipelines.load(str(system.file))
-    except ConfigError as error:
-        yield Fault(("pipeline",), error.message, error.hint)
 
 
 def _of_order(system: System) -> Iterator[Fault]:

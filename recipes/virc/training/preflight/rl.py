@@ -224,7 +224,11 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
             f"{few} rows are fewer than the {request.batch} prompts of a step",
             f"--set train_batch_size={few} --set ppo_mini_batch_size={few}, or more rows",
         )
-    _check_sources(request, trained.systems)
+    for name in request.sources:
+        if name not in trained.systems:
+            others = [each for each in trained.systems if each not in request.sources]
+            near = did_you_mean(name, others, f"a row names its system in its column {SOURCE}")
+            raise DataError(f"no row of {request.source.file} is of {name}, which `sources` names", near)
     tried = None
     if request.validation:
         tried = _checked(request, request.validation, VALIDATION, counts_by, store, on_progress)
@@ -234,14 +238,6 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
                 "choose rows with the same one, or --set validation=null",
             )
     return _result(request, trained, tried)
-
-
-def _check_sources(request: RlRequest, named: Counter[str]) -> None:
-    for name in request.sources:
-        if name not in named:
-            others = [each for each in named if each not in request.sources]
-            near = did_you_mean(name, others, f"a row names its system in its column {SOURCE}")
-            raise DataError(f"no row of {request.source.file} is of {name}, which `sources` names", near)
 
 
 def _checked(

@@ -261,17 +261,15 @@ def _other(
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
     with fresh_folder(request.folder) as new:
         as_they_are = source.as_engines_read
-        records = (row.known() if as_they_are else _trained_on(row.known()) for row in rows)
+        records = (row.known() for row in rows)
+        if not as_they_are:  # LLaMA-Factory stops at values of some further fields
+            bare: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
+            records = (msgspec.structs.replace(record, **bare) for record in records)
         target = get(source.format) if as_they_are else pairs if source.holds == "pairs" else sft
         again = get(source.format).read(source) if files else ()
         target.write(new, source.name, records, Writing(InPlace(new, request, files, again)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(request.folder)
-
-
-def _trained_on(record: Record) -> Record:
-    """What of a record LLaMA-Factory reads: further fields may have values that it stops at."""
-    return msgspec.structs.replace(record, id=None, question=None, answer=None, extra={})
 
 
 class InPlace(PictureStore):
@@ -309,14 +307,11 @@ def _as_shown(image: tuple[str | bytes, str | bytes, str]) -> tuple[str | bytes,
     return key, as_png(open_image(file if isinstance(file, bytes) else Path(file), name)).data
 
 
-def _has_box(record: Record) -> bool:
-    said = [each.content for each in record.messages if each.role != "system"]
-    return any(map(_BOX.search, [*said, record.rejected or ""]))
-
-
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
     """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are places of rows."""
     tokens = array("q", (counted.tokens[at] for at in chosen))
+    records = [row.record for row in found.kept if row.record]
+    texts = [[each.content for each in one.messages if each.role != "system"] + [one.rejected or ""] for one in records]
     return {
         "rows": len(tokens),
         "dropped": len(counted.over),
@@ -326,6 +321,6 @@ def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], fault
         "percentiles": counts.percentiles(tokens),
         "images": sum(counted.images[at] for at in chosen),
         "looked_at": len(found.kept),
-        "boxed": sum(_has_box(row.record) for row in found.kept if row.record),
+        "boxed": sum(any(map(_BOX.search, of_row)) for of_row in texts),
         "faults": dict(faults.most_common()),
     }

@@ -212,7 +212,9 @@ def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
             run = Path(found.makes).name
             newest |= {step.name: run, LAST: run}
             assert found.resolved
-            if _needs_merge(found.resolved) if step.merge is None else step.merge:
+            shards = runs_in(found.resolved.kind).engine == "verl"
+            # No stage that trains whole weights starts from shards, or from an adapter.
+            if (shards or found.resolved.config.lora is not None) if step.merge is None else step.merge:
                 yield Step(
                     round=number, name=f"merge {step.name}", kind="merge", says=f"make a model of {run}",
                     words=("virc", "merge", run), start=run, makes=f"{MODELS}/{run}",
@@ -283,11 +285,6 @@ def _trained(
         round=number, name=stage, kind="train", says=f"train {stage} from {start}", words=tuple(words), start=start,
         makes=f"{runs.FOLDER}/{run}", resolved=asked.resolve(),
     )  # fmt: skip
-
-
-def _needs_merge(resolved: Resolved) -> bool:
-    """Whether a run's checkpoint is shards, or an adapter, from which no stage that trains whole weights starts."""
-    return runs_in(resolved.kind).engine == "verl" or resolved.config.lora is not None
 
 
 def _start(named: str, newest: Mapping[str, str]) -> str:
