@@ -196,10 +196,6 @@ def requeue(run: Run, job: str, report: Reporter) -> None:
             "set a longer time in the site file",
         )
     report.note(f"saved at step {saved[-1]}; job {job} goes back into the queue")
-    _requeue(run, job, report)
-
-
-def _requeue(run: Run, job: str, report: Reporter) -> None:
     end = time.monotonic() + _PATIENCE
 
     def passing(error: Exception, pause: float) -> float | None:

@@ -263,7 +263,7 @@ class Keys(msgspec.Struct, frozen=True):
         if source is None:
             listed = f"{_FOLDER / self.package / 'keys.json'} lists them"
             hint = f"did you mean {near!r}?" if near else listed
-        elif _is_setting(source):
+        elif " " not in source:
             hint = f"it is a setting of its own: --set {source}=VALUE"
         else:
             hint = f"{near} is not to be set: {source}"
@@ -305,12 +305,8 @@ def _inner(name: str, value: Any, known: Mapping[str, str]) -> str | None:
     return next((full for path, _ in inside if (full := ".".join((name, *path))) in known), None)
 
 
-def _is_setting(text: str) -> bool:
-    return " " not in text
-
-
 def _not_yours(shown: str, source: str) -> tuple[str, str | None]:
-    if _is_setting(source):
+    if " " not in source:  # else it is a sentence
         return f"{shown} follows from the setting {source}", f"--set {source}=VALUE"
     return f"{shown} is not to be set: {source}", None
 

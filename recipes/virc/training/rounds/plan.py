@@ -121,50 +121,20 @@ def plan(request: RoundsRequest) -> Rounds:
     return Rounds(system, request.rounds, name, request.workspace, tuple(_steps(request, system, name)))
 
 
-def check_files(found: Rounds, left: Iterable[Step]) -> None:
-    """Refuse rounds that lack a file of problems or rows or the model to begin with, before hours are spent on others.
+def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
+    """An error for each file of problems or rows and each model to begin with that is not there, and no step makes.
 
     Args:
         left: steps that are not done.
-
-    Raises:
-        DataError, ConfigError: one is missing.
     """
-    for error in missing(found, left):
-        raise error
-
-
-def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
-    """An error for each file and model that is not there, and that no step makes; arguments as of `check_files`."""
-    yield from missing_files(found)
-    yield from _missing_models(found, left)
-
-
-def _missing_models(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
-    known = {Path(step.makes).name for step in found.steps}
-    for step in left:
-        if step.start in known:
-            continue
-        try:
-            if step.resolved:
-                inputs.base(step.resolved, found.workspace)
-            else:
-                models.find(step.start, found.workspace, found.system)
-        except VircError as error:
-            known.add(step.start)
-            yield error
-
-
-def missing_files(found: Rounds) -> Iterator[VircError]:
-    """An error for each file of problems or rows that is not there, and that no step makes."""
-    made, known = {step.makes for step in found.steps}, set[str]()
+    made, seen = {step.makes for step in found.steps}, set[str]()
     for step in found.steps:
         data = [value for word, value in pairwise(step.words) if word == "--data"]
         named = [str(step.source)] if step.source else data
         for file in named:
-            if file in known or str(Path(file).parent) in made:
+            if file in seen or str(Path(file).parent) in made:
                 continue
-            known.add(file)
+            seen.add(file)
             if not is_file(found.workspace / expanded(file)):
                 yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or --data FILE")
         if step.round == 1 and step.resolved and not named:
@@ -173,6 +143,16 @@ def missing_files(found: Rounds) -> Iterator[VircError]:
                 inputs.validation(step.resolved, found.workspace)
             except VircError as error:
                 yield error
+    known = {Path(step.makes).name for step in found.steps}
+    for step in (step for step in left if step.start not in known):
+        try:
+            if step.resolved:
+                inputs.base(step.resolved, found.workspace)
+            else:
+                models.find(step.start, found.workspace, found.system)
+        except VircError as error:
+            known.add(step.start)
+            yield error
 
 
 def _check(request: RoundsRequest, system: System) -> None:

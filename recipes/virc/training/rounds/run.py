@@ -21,7 +21,7 @@ from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.solving.rows import MAX_LINE_BYTES
 from virc.training import steps
-from virc.training.rounds.plan import Rounds, Step, check_files
+from virc.training.rounds.plan import Rounds, Step, missing
 from virc.training.steps import Runner
 
 Progress = Literal["done", "running", "begun", "to do"]
@@ -58,7 +58,8 @@ def run(
         DataError, ConfigError: a file of problems or rows, or the model to begin with, is missing.
         StepFailedError, EngineError, KeyboardInterrupt: as `steps.run` does.
     """
-    check_files(found, left(found, states(found)))  # refuses before anything is written
+    for error in missing(found, left(found, states(found))):
+        raise error  # before anything is written, and hours are spent on other steps
     workspace = found.workspace
     folder = workspace / runs.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
