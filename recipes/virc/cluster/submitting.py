@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -159,35 +160,13 @@ _ABOUT = {
 _REFUSED = re.compile(r"(?i)invalid|unrecognized|sbatch: error")
 
 
-class Partition(msgspec.Struct, frozen=True):
-    """A partition of the cluster; `limit` is the longest time of its jobs, as Slurm writes it."""
-
-    name: str
-    limit: str
-    default: bool
-
-    @property
-    def longest(self) -> int | None:
-        """Seconds that a job may take; None: no limit is known."""
-        try:
-            return seconds(self.limit)
-        except ValueError:  # `infinite`, `n/a`
-            return None
-
-
-def partitions() -> list[Partition]:
-    """The partitions of this machine's cluster.
-
-    Raises:
-        SetupError: there is no sinfo here.
-        EngineError: Slurm does not answer.
-    """
+def _partitions() -> dict[str, tuple[str, bool]]:
+    """The name of each partition of this machine's cluster: the longest time of its jobs, whether it is the default."""
     env = {"SINFO_FORMAT": "", "SINFO_PARTITION": "", "SINFO_SORT": ""}
     # --all: hidden partitions, too, to which one may submit
     step = Step(("sinfo", "--all", "--noheader", f"--format={_FIELDS}"), "ask Slurm for its partitions", env)
     rows = [line.split("|") for line in processes.answer(step, PATIENCE).splitlines()]
-    found = {row[0]: Partition(row[0], row[1], row[2].endswith("*")) for row in rows if len(row) == 3}
-    return list(found.values())
+    return {row[0]: (row[1], row[2].endswith("*")) for row in rows if len(row) == 3}
 
 
 def check_site(site: Site, file: str) -> str | None:
@@ -203,22 +182,24 @@ def check_site(site: Site, file: str) -> str | None:
         ConfigError: there is no such partition, or its jobs may not take so long.
     """
     try:
-        known = partitions()
+        known = _partitions()
     except SetupError:
         return "partition, account and limits were not checked: this machine has no Slurm (sinfo)"
     except EngineError as error:
         return f"partition, account and limits were not checked: {error.message}"
     names = [name for name in (site.partition or "").split(",") if name]
     for name in names:
-        if known and name not in {each.name for each in known}:
-            known_names = sorted(each.name for each in known)
-            raise ConfigError(f"{file}: partition {name!r} is not in this cluster", did_you_mean(name, known_names))
-    chosen = [each for each in known if (each.name in names if names else each.default)]
-    for each in chosen:
-        longest, asked = each.longest, seconds(site.time) if site.time else 0
+        if known and name not in known:
+            raise ConfigError(f"{file}: partition {name!r} is not in this cluster", did_you_mean(name, sorted(known)))
+    chosen = [(name, limit) for name, (limit, usual) in known.items() if (name in names if names else usual)]
+    for name, limit in chosen:
+        longest: float | None = None  # `infinite`, `n/a`
+        with suppress(ValueError):
+            longest = seconds(limit)
+        asked = seconds(site.time) if site.time else 0
         if longest is not None and (asked is None or asked > longest) and len(chosen) == 1:
-            sentence = f"{file}: time {site.time!r} is above the limit of the partition {each.name}, {each.limit}"
-            raise ConfigError(sentence, f"time: {each.limit}")
+            sentence = f"{file}: time {site.time!r} is above the limit of the partition {name}, {limit}"
+            raise ConfigError(sentence, f"time: {limit}")
     return None
 
 

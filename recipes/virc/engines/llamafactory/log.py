@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -48,23 +48,12 @@ _ERROR = re.compile(r"^(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*(?:Error|Exception|Inter
 _NO_NUMBER = re.compile(rb"\bNaN\b|-?\bInfinity\b")  # what Python writes for them is no JSON
 
 
-class _Line(msgspec.Struct):
-    """A line; the last five are what `start` adds: the gradient, and how far apart the two sides of pairs are."""
-
-    current_steps: int
-    total_steps: int | None = None
-    loss: float | None = None
-    eval_loss: float | None = None
-    lr: float | None = None
-    epoch: float | None = None
-    throughput: float | None = None
-    total_tokens: float | None = None
-    elapsed_time: str | None = None
-    grad_norm: float | None = None
-    margin: float | None = None
-    accuracy: float | None = None
-    chosen: float | None = None
-    rejected: float | None = None
+_FIELDS: Mapping[str, str] = {
+    "step": "current_steps", "total": "total_steps", "epoch": "epoch", "loss": "loss", "eval_loss": "eval_loss",
+    "learning_rate": "lr", "tokens": "total_tokens", "tokens_per_second": "throughput", "grad_norm": "grad_norm",
+    "margin": "margin", "accuracy": "accuracy", "chosen_reward": "chosen", "rejected_reward": "rejected",
+}  # fmt: skip
+"""Field of `Metric` -> its name in a line; the last five are what `start` adds."""
 
 
 def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
@@ -100,31 +89,17 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
         before: tokens of the attempts before, which it counts into the throughput of this one.
     """
     try:
-        row = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=_Line)
+        row = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=dict[str, Any])
+        found = msgspec.convert({field: row.get(name) for field, name in _FIELDS.items()}, Metric, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if row.lr is None and row.eval_loss is None:  # the last line, which sums up
+    if found.learning_rate is None and found.eval_loss is None:  # the last line, which sums up
         return None
-    throughput = row.throughput
-    if throughput is not None and row.total_tokens:
-        throughput *= max(0.0, 1 - before / row.total_tokens)
-    return Metric(
-        step=row.current_steps,
-        attempt=attempt,
-        total=row.total_steps,
-        epoch=row.epoch,
-        loss=row.loss,
-        eval_loss=row.eval_loss,
-        learning_rate=row.lr,
-        tokens=None if row.total_tokens is None else int(row.total_tokens),
-        tokens_per_second=throughput,
-        seconds=_seconds(row.elapsed_time),
-        grad_norm=row.grad_norm,
-        margin=row.margin,
-        accuracy=row.accuracy,
-        chosen_reward=row.chosen,
-        rejected_reward=row.rejected,
-    )
+    throughput = found.tokens_per_second
+    if throughput is not None and found.tokens:
+        throughput *= max(0.0, 1 - before / found.tokens)
+    seconds = _seconds(row.get("elapsed_time"))
+    return msgspec.structs.replace(found, attempt=attempt, tokens_per_second=throughput, seconds=seconds)
 
 
 def started(log: Path, info: Info, step: int) -> None:

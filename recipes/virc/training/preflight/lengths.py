@@ -139,7 +139,7 @@ def key_of(file: str | bytes) -> str | bytes:
 
 
 def count(
-    measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_row: Callable[[int], None]
+    measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_progress: Callable[[str], None]
 ) -> Counted:
     """Count all rows, which are known to be whole.
 
@@ -148,7 +148,7 @@ def count(
         cutoff: longest row in tokens.
         read: the rows; `rows` is how many there are.
         workers: most processes to do it with.
-        on_row: called now and then with how many are counted.
+        on_progress: gets now and then how many are counted.
 
     Raises:
         DataError: an image cannot be opened.
@@ -157,8 +157,8 @@ def count(
     workers = max(1, min(workers, rows // _FEW))
 
     def chunks() -> Iterator[list[Text]]:
-        rows = iter(read)
-        while chunk := list(islice(rows, _BATCH)):
+        left = iter(read)
+        while chunk := list(islice(left, _BATCH)):
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
             yield [Text(record.messages, tuple(map(opened, record.images))) for record in records]
@@ -175,7 +175,7 @@ def count(
             counted.shrunk.append(length.shrunk)
             if length.tokens > cutoff:
                 counted.fits = length.fits if counted.fits is None else min(counted.fits, length.fits)
-        on_row(len(counted.tokens))
+        on_progress(f"row {len(counted.tokens)} of {rows}")
     return counted
 
 

@@ -5,7 +5,7 @@ which takes replies one by one, the rows are written anew.
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,7 +18,6 @@ from virc.data.formats import pairs, sft
 from virc.data.formats.registry import Row, Source, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, as_fields
-from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
 from virc.training.preflight.lengths import Counted
 from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, taken, with_entry, within
@@ -35,8 +34,8 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
         hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
         raise DataError(f"{source.file} holds {source.holds}, and preferences are learnt from pairs", hint)
     read = studied(request, with_entry(source, _guessed), on_progress)
-    better = _counted(request, read, read.rows(), on_progress)
-    worse = _counted(request, read, map(rejected_side, read.rows()), on_progress)
+    better = read.counted(request, read.rows(), on_progress)
+    worse = read.counted(request, map(rejected_side, read.rows()), on_progress)
     longer = _longer(better, worse)
     chosen = within(longer, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
     if request.feedback:
@@ -70,13 +69,6 @@ def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
 def _guessed(first: dict[str, Any]) -> dict[str, Any]:
     entry = sft.guessed(first)
     return {**entry, "ranking": True, "columns": {**entry["columns"], **{side: side for side in pairs.SIDES}}}
-
-
-def _counted(request: PairsRequest, read: Studied, rows: Iterable[Row], on_progress: OnProgress) -> Counted:
-    number = read.found.rows
-    return counts.count(
-        read.measure, request.cutoff, rows, number, request.workers, lambda at: on_progress(f"row {at} of {number}")
-    )
 
 
 def _longer(one: Counted, other: Counted) -> Counted:

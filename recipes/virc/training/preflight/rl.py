@@ -46,9 +46,10 @@ from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
+from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
 from virc.training.preflight.lengths import BaseCounting, Counted, Length, Text
-from virc.training.preflight.sft import check_coordinates, check_found, count_rows, counted_fields
+from virc.training.preflight.sft import check_coordinates, check_found, counted_fields, within
 from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
@@ -256,10 +257,10 @@ def _checked(
     repeated = sum(count - 1 for count in seen.values())
     faults.update({"id_repeated": repeated} if repeated else {})
     scorable = _scorable(part, request)
-    counted, chosen = count_rows(
-        partial(lengths, part.counting), request, "prompt_length", part.rows(), found.rows,
-        request.probe if name == TRAIN else 0, part.protocol.coordinates, on_progress,
-    )  # fmt: skip
+    measure, most = partial(lengths, part.counting), request.prompt_length
+    counted = counts.count(measure, most, part.rows(), found.rows, request.workers, on_progress)
+    probe = request.probe if name == TRAIN else 0
+    chosen = within(counted, request.filter_overlong, "prompt_length", probe, part.protocol.coordinates)
     media: set[str] = set()
     places = set(chosen)
     rows: Iterator[Row] = (row for at, row in enumerate(part.rows()) if at in places)

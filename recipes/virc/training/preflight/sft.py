@@ -35,7 +35,7 @@ from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
 from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
 from virc.training.preflight.lengths import Counted, counting, key_of, lengths, usual_system
-from virc.training.preflight.types import Result, RlRequest, SftRequest
+from virc.training.preflight.types import Result, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
 """What models of a type were trained to count boxes in."""
@@ -73,10 +73,8 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
             f"virc data convert {source.file} --to DIR --format {sft.NAME}",
         )
     read = studied(request, with_entry(source, guessed), on_progress)
-    counted, chosen = count_rows(
-        read.measure, request, "cutoff_len", read.rows(), read.found.rows, request.probe, read.protocol.coordinates,
-        on_progress,
-    )  # fmt: skip
+    counted = read.counted(request, read.rows(), on_progress)
+    chosen = within(counted, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
     source, parts = taken(request, read, chosen, counted)
     return result(read, source, counted, chosen, parts)
 
@@ -98,6 +96,10 @@ class Studied(msgspec.Struct, frozen=True):
         """All rows, once more."""
         rows: Iterable[Row] = get(self.source.format).read(self.source)
         return rows
+
+    def counted(self, request: SftRequest, rows: Iterable[Row], on_progress: OnProgress) -> Counted:
+        """The lengths of the rows."""
+        return counts.count(self.measure, request.cutoff, rows, self.found.rows, request.workers, on_progress)
 
 
 def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Studied:
@@ -156,11 +158,10 @@ def result(
     )
 
 
-def count_rows(
-    measure: counts.Measure, request: SftRequest | RlRequest, setting: str, rows: Iterable[Row], number_of_rows: int,
-    probe: int, coordinates: Coordinates, on_progress: OnProgress,
-) -> tuple[Counted, Sequence[int]]:  # fmt: skip
-    """The lengths of all rows, and the places of those that are taken: with `probe` so many of the longest.
+def within(
+    counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
+) -> Sequence[int]:
+    """The places of the rows that are taken: with `probe` so many of the longest.
 
     Args:
         setting: the stage's name for the longest row in tokens.
@@ -168,18 +169,6 @@ def count_rows(
     Raises:
         DataError: rows are longer, and are not left out; or all of them are.
     """
-    most = request.cutoff if isinstance(request, SftRequest) else request.prompt_length
-    counted = counts.count(
-        measure, most, rows, number_of_rows, request.workers,
-        lambda number: on_progress(f"row {number} of {number_of_rows}"),
-    )  # fmt: skip
-    return counted, within(counted, request.filter_overlong, setting, probe, coordinates)
-
-
-def within(
-    counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
-) -> Sequence[int]:
-    """The places of the rows that are taken; arguments and errors as of `count_rows`."""
     if counted.over and (not filter_overlong or not counted.within):
         raise counts.too_long(counted, coordinates, setting)
     return counted.longest(probe) if probe else counted.within
