@@ -220,7 +220,7 @@ def _contradictions(site: Site) -> Iterator[Fault]:
         yield from _of_judge(site.judge)
     for option in site.extra:
         if fault := refusal(option):
-            yield Fault(("extra",), f"extra must not have {option!r}: {fault.message}", fault.hint)
+            yield Fault(("extra",), f"extra must not have {option!r}: {fault[0]}", fault[1])
 
 
 def _of_judge(judge: JobJudge) -> Iterator[Fault]:
@@ -288,41 +288,34 @@ _MIN_LETTERS = 3  # characters of a name that is no beginning of several options
 _FLAGS = "HIkOQsv"  # short options without a value: another may follow in the same word
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """Why an option is refused, one clause, and what to do instead."""
-
-    message: str
-    hint: str
-
-
-def _refusals() -> dict[str, Refusal]:
-    found: dict[str, Refusal] = {}
+def _refusals() -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
     for key, names in _KEYS.items():
-        found |= {name: Refusal(f"the key {key} is for that", f"{key}: VALUE") for name in names}
+        found |= dict.fromkeys(names, (f"the key {key} is for that", f"{key}: VALUE"))
     for hint, names in _OWN.items():
-        found |= {name: Refusal(f"virc sets {name} itself", hint) for name in names}
+        found |= {name: (f"virc sets {name} itself", hint) for name in names}
     for message, names in _OTHER.items():
-        found |= {name: Refusal(message, f"take {name} away") for name in names}
+        found |= {name: (message, f"take {name} away") for name in names}
     return found
 
 
 _REFUSALS = _refusals()
 
 
-def refusal(text: str) -> Refusal | None:
-    """Why options of sbatch must not be given as text, as in `--nice=10 --exclusive`; None where they may.
+def refusal(text: str) -> tuple[str, str] | None:
+    """Why options of sbatch must not be given as text, as in `--nice=10 --exclusive`, and what to do instead.
 
     sbatch takes every unambiguous beginning of a long option's name for it.
     """
     try:
         words = shlex.split(text, comments=True)
     except ValueError:
-        return Refusal("a quote is not closed", "close it")
+        return "a quote is not closed", "close it"
     found = (_of_name(_name(word)) for word in words if word.startswith("-"))
     return next((each for each in found if each), None)
 
 
-def _of_name(name: str) -> Refusal | None:
+def _of_name(name: str) -> tuple[str, str] | None:
     if name in _REFUSALS:
         return _REFUSALS[name]
     short = len(name) > _MIN_LETTERS and name.startswith("--") and name not in _WHOLE

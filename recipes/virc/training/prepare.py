@@ -316,7 +316,11 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
     _check_sizes(prepared, report)
     if prepared.ignore:
         report.note(f"columns left out: {', '.join(prepared.ignore)}")
-    report.note(_lengths(result, pairs=prepared.resolved.kind == "dpo" and config.sides == 2))
+    what, mean = "rows", f"tokens a row: mean {result.mean:.0f},"
+    if prepared.resolved.kind == "dpo" and config.sides == 2:
+        what, mean = "pairs", f"tokens of both sides: mean {result.mean:.0f}; of the longer side:"
+    longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
+    report.note(f"{result.rows} {what}, {result.images} images; {mean} {longest}")
     if config.curriculum:
         report.note(order.text(result.parts, config.curriculum, config.order))
     elif config.order == "written":
@@ -369,14 +373,6 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
 def _rows(prepared: PreparedRun) -> str:
     data = prepared.resolved.config.data
     return shlex.quote(data if expanded(data).exists() else str(prepared.result.file))
-
-
-def _lengths(result: Result, pairs: bool) -> str:
-    longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
-    if pairs:
-        both = f"tokens of both sides: mean {result.mean:.0f}; of the longer side: {longest}"
-        return f"{result.rows} pairs, {result.images} images; {both}"
-    return f"{result.rows} rows, {result.images} images; tokens a row: mean {result.mean:.0f}, {longest}"
 
 
 def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:

@@ -179,55 +179,48 @@ def check_copies(names: Sequence[str]) -> None:
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
     """Write `reward.json` and the copies of the user's own files; returns the SHA-256 of each by its name."""
-    reward, beside = resolved.config.reward, resolved.system.file.parent
-    code = user_code.copy(user_code.own_files(reward, beside, result.protocol.tools), partial / user_code.CODE)
-    home = run.folder.absolute()
-    settings = Settings(
-        reward=msgspec.structs.replace(
-            user_code.moved(reward, beside, home / user_code.CODE), strict=strict_of(reward, resolved, result)
-        ),
-        folder=str(result.media),
-        beside=str(home / user_code.CODE),
-        coordinates=result.protocol.coordinates,
-        kept=str(home / user_code.JUDGED),
-        rollout=resolved.config.rollout,
-        protocol=str(home / FILE_NAME),
-        base=str(base.folder),
-        max_turns=resolved.config.max_turns,
-        max_pixels=resolved.config.max_pixels,
-    )
-    others = speakers(resolved.config)
-    code |= write_sources(others, partial, home, settings)
+    config, home, others = resolved.config, run.folder.absolute(), speakers(resolved.config)
+    common = Settings(
+        reward=config.reward, folder=str(result.media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
+        base=str(base.folder), max_pixels=config.max_pixels,
+    )  # fmt: skip
+    reward = msgspec.structs.replace(config.reward, strict=strict_of(config.reward, resolved, result))
+    own = Speaker(result.protocol, reward, config.max_turns, resolved.system.file.parent)
+    code, settings = _copied(own, partial, home, common)
     files = {name: str(sources.settings_of(home, name)) for name in others}
     write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
-    return code
+    return code | write_sources(others, partial, home, common)
 
 
-def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, own: Settings) -> dict[str, str]:
+def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, common: Settings) -> dict[str, str]:
     """Write chat protocol, reward settings and copied files of other systems that rows may be of, by their names.
 
     Args:
         home: where `partial` will be.
-        own: the reward settings for the stage's own rows.
+        common: the settings that all rewards of the stage have.
     """
     code: dict[str, str] = {}
     for name, speaker in others.items():
         folder, later = (sources.settings_of(each, name).parent for each in (partial, home))
         folder.mkdir(parents=True)
-        own_files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
-        copied = user_code.copy(own_files, folder / user_code.CODE)
+        copied, settings = _copied(speaker, folder, later, common)
         code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
-        write_json(sources.chat_protocol_of(partial, name), speaker.protocol)
-        settings = msgspec.structs.replace(
-            own,
-            reward=user_code.moved(speaker.reward, speaker.beside, later / user_code.CODE),
-            beside=str(later / user_code.CODE),
-            coordinates=speaker.protocol.coordinates,
-            protocol=str(sources.chat_protocol_of(home, name)),
-            max_turns=speaker.max_turns,
-        )
-        write_json(sources.settings_of(partial, name), settings)
+        write_json(folder / FILE_NAME, speaker.protocol)
+        write_json(folder / inputs.REWARD, settings)
     return code
+
+
+def _copied(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tuple[dict[str, str], Settings]:
+    """The digests of copies of a system's own files, and the settings of its reward, which will be in `home`."""
+    copies = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+    return user_code.copy(copies, folder / user_code.CODE), msgspec.structs.replace(
+        common,
+        reward=user_code.moved(speaker.reward, speaker.beside, home / user_code.CODE),
+        beside=str(home / user_code.CODE),
+        coordinates=speaker.protocol.coordinates,
+        protocol=str(home / FILE_NAME),
+        max_turns=speaker.max_turns,
+    )
 
 
 def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:

@@ -50,7 +50,9 @@ def main(file: str) -> int:
         return _refused(f"the Ray cluster at {job_request['address']} wants its token: RAY_AUTH_TOKEN")
     except (ConnectionError, RuntimeError) as error:
         return _refused(f"no Ray cluster answers at {job_request['address']}: {_line(error)}")
-    _end_former(client, job_request["run"])
+    for former in client.list_jobs():  # which a machine left behind when it went down
+        if (former.metadata or {}).get(_RUN) == job_request["run"] and not former.status.is_terminal():
+            _end(client, former.submission_id)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     keys = Path(file).with_name(_CREDENTIALS)
@@ -60,12 +62,6 @@ def main(file: str) -> int:
         return _followed(client, job_request, _runtime(job_request, keys))
     finally:
         keys.unlink(missing_ok=True)
-
-
-def _end_former(client: Any, run: str) -> None:
-    for former in client.list_jobs():
-        if (former.metadata or {}).get(_RUN) == run and not former.status.is_terminal():
-            _end(client, former.submission_id)
 
 
 def _runtime(job_request: Mapping[str, Any], keys: Path) -> dict[str, Any]:

@@ -132,19 +132,16 @@ def _rollouts(batch: Any) -> list[Rollout]:
     )
     found = []
     for key, extra, info, response, scores in zip(there, *columns, strict=True):
+        values = extra.get("reward_extra_info", {})
         if "rollout" in extra:
             found.append(
                 Rollout(
                     group=_group(key),
                     reward=float(scores.sum()),
-                    values=_numbers(extra.get("reward_extra_info", {})),
+                    values={name: float(value) for name, value in values.items() if isinstance(value, int | float)},
                     tokens=len(response),
                     trace=msgspec.json.decode(extra["rollout"], type=Trace),
                     images=[image["image"] for image in info.get("images") or [] if image.get("image")],
                 )
             )
     return found
-
-
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

@@ -264,20 +264,6 @@ def image_tokens(size: Size, counting: Counting) -> int:
     Raises:
         ValueError: it is so narrow that nothing is left of it.
     """
-    wide, high = _prepared(size, counting)
-    factor, least, most = counting.grid.factor, counting.grid.min_pixels, counting.grid.max_pixels
-    columns, rows = round(wide / factor), round(high / factor)
-    area = columns * rows * factor * factor
-    if area > most:
-        ratio = math.sqrt(wide * high / most)
-        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in (wide, high))
-    elif area < least:
-        ratio = math.sqrt(least / (wide * high))
-        columns, rows = (math.ceil(side * ratio / factor) for side in (wide, high))
-    return columns * rows
-
-
-def _prepared(size: Size, counting: Counting) -> Size:
     width, height = size
     if width * height > counting.max_pixels:
         ratio = math.sqrt(counting.max_pixels / (width * height))
@@ -288,11 +274,19 @@ def _prepared(size: Size, counting: Counting) -> Size:
         ratio = math.sqrt(counting.min_pixels / (width * height))
         width, height = int(width * ratio), int(height * ratio)
     width, height = max(width, _SHORTEST), max(height, _SHORTEST)
-    if width / height > _LONGEST:
-        width = height * _CUT
-    if height / width > _LONGEST:
-        height = width * _CUT
-    return width, height
+    wide = height * _CUT if width / height > _LONGEST else width
+    high = wide * _CUT if height / wide > _LONGEST else height
+    # and what the image processor makes of that
+    factor, least, most = counting.grid.factor, counting.grid.min_pixels, counting.grid.max_pixels
+    columns, rows = round(wide / factor), round(high / factor)
+    area = columns * rows * factor * factor
+    if area > most:
+        ratio = math.sqrt(wide * high / most)
+        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in (wide, high))
+    elif area < least:
+        ratio = math.sqrt(least / (wide * high))
+        columns, rows = (math.ceil(side * ratio / factor) for side in (wide, high))
+    return columns * rows
 
 
 def _length(counting: Counting, row: Text, text: int) -> Length:

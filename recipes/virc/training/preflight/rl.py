@@ -48,7 +48,7 @@ from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
 from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
-from virc.training.preflight.lengths import BaseCounting, Counted, Length, Text
+from virc.training.preflight.lengths import BaseCounting, Length, Text
 from virc.training.preflight.sft import check_coordinates, check_found, counted_fields, within
 from virc.training.preflight.types import Result, RlRequest
 
@@ -194,19 +194,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
 
 
-class _Checked(msgspec.Struct, frozen=True):
-    part: _Part
-    found: Survey
-    counted: Counted
-    chosen: Sequence[int]
-    faults: Counter[str]
-    off_grid: int
-    scorable: Scorable
-    media: set[str]
-    parts: dict[str, int]
-    systems: Counter[str]
-
-
 def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Result:
     """Check all rows, and write those to be rolled out.
 
@@ -218,32 +205,34 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
     counts_by = counting(request.base, request.max_pixels)
     request.folder.mkdir(parents=True, exist_ok=True)
     store = PictureStore(request.folder)
-    trained = _checked(request, request.source, TRAIN, counts_by, store, on_progress)
-    if len(trained.chosen) < request.batch:
-        few = len(trained.chosen)
+    media = set[str]()
+    found = _checked(request, request.source, TRAIN, counts_by, store, media, on_progress)
+    if found.rows < request.batch:
         raise DataError(
-            f"{few} rows are fewer than the {request.batch} prompts of a step",
-            f"--set train_batch_size={few} --set ppo_mini_batch_size={few}, or more rows",
+            f"{found.rows} rows are fewer than the {request.batch} prompts of a step",
+            f"--set train_batch_size={found.rows} --set ppo_mini_batch_size={found.rows}, or more rows",
         )
-    for name in request.sources:
-        if name not in trained.systems:
-            others = [each for each in trained.systems if each not in request.sources]
-            near = did_you_mean(name, others, f"a row names its system in its column {SOURCE}")
-            raise DataError(f"no row of {request.source.file} is of {name}, which `sources` names", near)
-    tried = None
     if request.validation:
-        tried = _checked(request, request.validation, VALIDATION, counts_by, store, on_progress)
-        if tried.part.protocol.system != trained.part.protocol.system:
+        tried = _checked(request, request.validation, VALIDATION, counts_by, store, media, on_progress)
+        if tried.protocol.system != found.protocol.system:
             raise DataError(
                 f"{request.validation.file} has another chat protocol than {request.source.file}",
                 "choose rows with the same one, or --set validation=null",
             )
-    return _result(request, trained, tried)
+        found = msgspec.structs.replace(
+            found,
+            validation=tried.file,
+            lacking=dict(Counter(found.lacking) + Counter(tried.lacking)),
+            lacks="; ".join(filter(None, (found.lacks, tried.lacks))),
+        )
+    return msgspec.structs.replace(found, media=Path(os.path.commonpath(media or {str(request.home)})))
 
 
 def _checked(
-    request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, on_progress: OnProgress
-) -> _Checked:
+    request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, media: set[str],
+    on_progress: OnProgress,
+) -> Result:  # fmt: skip
+    """Check the rows of a file, and write those to be rolled out; `media` gets the folders of their images."""
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
@@ -252,6 +241,11 @@ def _checked(
     faults_of = partial(_faults, part, seen, systems)
     found = survey(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
     check_found(source, found)
+    for named in request.sources if name == TRAIN else ():
+        if named not in systems:
+            others = [each for each in systems if each not in request.sources]
+            near = did_you_mean(named, others, f"a row names its system in its column {SOURCE}")
+            raise DataError(f"no row of {source.file} is of {named}, which `sources` names", near)
     closely, off_grid = _closely(part, found)
     faults = closely.doubts
     repeated = sum(count - 1 for count in seen.values())
@@ -261,7 +255,6 @@ def _checked(
     counted = counts.count(measure, most, part.rows(), found.rows, request.workers, on_progress)
     probe = request.probe if name == TRAIN else 0
     chosen = within(counted, request.filter_overlong, "prompt_length", probe, part.protocol.coordinates)
-    media: set[str] = set()
     places = set(chosen)
     rows: Iterator[Row] = (row for at, row in enumerate(part.rows()) if at in places)
     parts: dict[str, list[Row]] = {}
@@ -269,8 +262,22 @@ def _checked(
         parts = order.parts(rows, request.curriculum, request.seed)
         rows = chain.from_iterable(parts.values())
     _write(request.folder / name, part, rows, media)
-    sizes = {each: len(its) for each, its in parts.items()}
-    return _Checked(part, found, counted, chosen, faults, off_grid, scorable, media, sizes, systems)
+    spoken = {each.protocol.system for each in (part.own, *request.sources.values())}
+    return Result(
+        **counted_fields(found, counted, chosen, faults),
+        shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
+        otherwise=found.rows - sum(map(found.with_system, spoken)),
+        protocol=part.protocol,
+        file=request.home / name,
+        dataset=source.name,
+        entry={},
+        media=request.home,
+        off_grid=off_grid,
+        lacking=dict(scorable.lacking),
+        lacks="; ".join(f"{term} {why}" for term, why in scorable.why.items()),
+        parts={each: len(its) for each, its in parts.items()},
+        of_no_source={each: rows for each, rows in systems.items() if request.sources and each not in request.sources},
+    )
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
@@ -379,29 +386,3 @@ def _write(file: Path, part: _Part, rows: Iterable[Row], media: set[str]) -> Non
     new = file.with_name(f".{file.name}.new")
     parquet_rows.write_rows(new, verl_rows.schema(embed=False, turns=turns), fields())
     new.replace(file)
-
-
-def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Result:
-    counted, chosen = trained.counted, trained.chosen
-    spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}
-    systems = sum(map(trained.found.with_system, spoken))
-    both = [each for each in (trained, tried) if each]
-    media = {path for each in both for path in each.media} or {str(request.home)}
-    return Result(
-        **counted_fields(trained.found, counted, chosen, trained.faults),
-        shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
-        otherwise=trained.found.rows - systems,
-        protocol=trained.part.protocol,
-        file=request.home / TRAIN,
-        dataset=request.source.name,
-        entry={},
-        media=Path(os.path.commonpath(media)),  # the reward opens no others
-        validation=request.home / VALIDATION if tried else None,
-        off_grid=trained.off_grid,
-        lacking=dict(sum((each.scorable.lacking for each in both), Counter[str]())),
-        lacks="; ".join(f"{name} {why}" for each in both for name, why in each.scorable.why.items()),
-        parts=trained.parts,
-        of_no_source={
-            name: rows for name, rows in trained.systems.items() if request.sources and name not in request.sources
-        },
-    )
