@@ -223,8 +223,8 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
         code: its exit code; negative: the signal that ended it.
     """
     text = _part(log, -_END, _END)
-    found = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]  # first what `verl.start` names
-    inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in found]
+    named = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]  # first what `verl.start` names
+    inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in named]
     errors = [(kind, message) for kind, message in inner if not _CARRIES.search(f"{kind}: {message}")]
     first = next(iter(errors), None)
     for kind, message in errors:
