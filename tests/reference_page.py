@@ -152,6 +152,8 @@ def _settings() -> Iterator[str]:
         kind = config.__module__.rpartition(".")[2]
         yield f"### {kind if config.__name__ == 'Config' else config.__name__}\n"
         described = _args(config.__doc__ or "")
+        if issubclass(config, sft.StageConfig):
+            described = {**_args(sft.StageConfig.__doc__ or ""), **described}
         inherited: tuple[str, ...] = ()
         if config is not sft.Config and issubclass(config, sft.Config):
             yield "All settings of `sft`, and these.\n"

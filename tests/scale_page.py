@@ -10,7 +10,7 @@ from virc.cluster.slurm import job_script
 from virc.models import sizes
 from virc.runs.run import Run
 from virc.stages import resolve as stages
-from virc.training import job_judge
+from virc.training import rl_setup
 from virc.training.estimate.fits import size_text
 from virc.training.estimate.needs import Estimate, estimate
 from virc.training.request import TrainRequest
@@ -39,7 +39,7 @@ def job(overlays: tuple[str, ...], settings: dict[str, Any], judge: JobJudge) ->
         system="virc", stage="rl", overlays=overlays, settings=settings, data=None, base=None, name="rl",
         workspace=Path("/w"),
     )  # fmt: skip
-    request, resolved = job_judge.placed(request, request.resolve(), site)
+    request, resolved = rl_setup.with_job_judge(request, request.resolve(), site)
     assert resolved.config.reward.judge.endpoint == IN_JOB
     values = msgspec.to_builtins(resolved.config)
     return resolved, job_script(Run(Path("/w/runs/rl")), values, Path("/w"), site, "python", "rl")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.called import virc
 
-from virc.cluster import check, jobs
+from virc.cluster import jobs, submitting
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError
 
@@ -51,7 +51,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
 )
 def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, message: str, hint: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        check.check_site(site, "f")
+        submitting.check_site(site, "f")
     assert refused.value.message.startswith(message)
     assert refused.value.hint == hint
 
@@ -67,30 +67,30 @@ def test_what_does_not_fit_the_cluster_is_refused(program: Program, site: Site, 
     ],
 )
 def test_what_fits_is_accepted(program: Program, site: Site) -> None:
-    assert check.check_site(site, "f") is None
+    assert submitting.check_site(site, "f") is None
 
 
 def test_where_slurm_cannot_be_asked_a_clause_says_so(
     program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(check, "PATIENCE", 0.2)
+    monkeypatch.setattr(submitting, "PATIENCE", 0.2)
     program("sinfo", "exec /bin/sleep 60")
-    assert "did not answer in 0.2 s" in (check.check_site(Site(partition="gpu"), "f") or "")
+    assert "did not answer in 0.2 s" in (submitting.check_site(Site(partition="gpu"), "f") or "")
     program("sinfo", "echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1")
-    assert "Unable to contact slurm controller" in (check.check_site(Site(partition="gpu"), "f") or "")
+    assert "Unable to contact slurm controller" in (submitting.check_site(Site(partition="gpu"), "f") or "")
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "this machine has no Slurm (sinfo)" in (check.check_site(Site(partition="gpu"), "f") or "")
+    assert "this machine has no Slurm (sinfo)" in (submitting.check_site(Site(partition="gpu"), "f") or "")
 
 
 def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(program: Program) -> None:
-    assert check.check_script("#!/bin/sh\n", "f") is None
+    assert submitting.check_script("#!/bin/sh\n", "f") is None
     program("sbatch", '/bin/cat "$2"; echo "sbatch: error: Invalid generic resource (gres) specification" >&2; exit 1')
     with pytest.raises(
         ConfigError, match=r"f: Slurm refuses such a job: sbatch: error: Invalid generic resource \(gres"
     ):
-        check.check_script("#!/bin/sh\n", "f")
+        submitting.check_script("#!/bin/sh\n", "f")
     program("sbatch", "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1")
-    doubt = check.check_script("#!/bin/sh\n", "f") or ""
+    doubt = submitting.check_script("#!/bin/sh\n", "f") or ""
     assert "allocation failure: Requested node configuration is not available): no node has so many cores" in doubt
 
 
@@ -108,7 +108,7 @@ def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(pro
 def test_what_slurm_refuses_is_said_with_the_key_of_the_site_file(program: Program, reason: str, key: str) -> None:
     program("sbatch", f"echo {shlex.quote(reason)} >&2; exit 1")
     with pytest.raises(ConfigError) as refused:
-        check.check_script("#!/bin/sh\n", "f")
+        submitting.check_script("#!/bin/sh\n", "f")
     assert refused.value.hint == f"see {key} in the site file"
 
 
@@ -135,7 +135,7 @@ def test_a_site_file_implies_slurm_and_is_checked_by_a_dry_run(program: Program,
 def test_a_dry_run_does_not_hang_where_slurm_does_not_answer(
     program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(check, "PATIENCE", 0.2)
+    monkeypatch.setattr(submitting, "PATIENCE", 0.2)
     monkeypatch.setattr(jobs, "_ANSWER", 0.2)
     program("sinfo", "exec /bin/sleep 60")
     planned = virc("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--dry-run")

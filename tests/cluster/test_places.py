@@ -7,8 +7,8 @@ import pytest
 import slurm_cases
 
 from virc.cluster import jobs, judge, slurm, submitting
-from virc.cluster.check import check_site
 from virc.cluster.site import Site
+from virc.cluster.submitting import check_site
 from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import write_json
@@ -64,7 +64,7 @@ def test_the_time_of_a_job_is_held_against_its_partition(
     site: Site, refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed = "short|1:00:00|short*\nlong|2-00:00:00|long\n"
-    monkeypatch.setattr("virc.cluster.check.processes.answer", lambda *_: printed)
+    monkeypatch.setattr("virc.cluster.submitting.processes.answer", lambda *_: printed)
     if refused:
         with pytest.raises(ConfigError, match="above the limit of the partition short, 1:00:00"):
             check_site(site, "f")

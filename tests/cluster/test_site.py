@@ -9,8 +9,8 @@ import pytest
 import slurm_cases
 
 from virc.cluster import site as sites
-from virc.cluster.check import check_need
 from virc.cluster.site import Site, seconds
+from virc.cluster.submitting import check_need
 from virc.core.errors import ConfigError, SetupError
 
 

@@ -21,8 +21,8 @@ from virc.models.chat_protocol import of_weights
 from virc.models.load import Opened
 from virc.models.registry import EMBEDDED_FOLDER, find
 from virc.reasoning.session import Ask, Reply
-from virc.training.lengths.rl import _plain
-from virc.training.lengths.sft import counting, image_tokens
+from virc.training.preflight.lengths import counting, image_tokens
+from virc.training.preflight.rl import _plain
 
 Row = dict[str, Any]
 BOX = [300.0, 150.0, 390.0, 240.0]

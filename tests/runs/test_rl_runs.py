@@ -11,7 +11,7 @@ from support.made import add, make
 from test_health import step
 
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.runs import curves as courses
+from virc.runs import plots as courses
 from virc.runs import run as runs
 from virc.runs.checkpoints import Keeper, checkpoints, remove_partial
 from virc.runs.run import Run

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from virc.data.rows.record import MARK, Message, Picture, Record
-from virc.engines.verl.agent_prefix import Prefix
+from virc.engines.verl.agent_ids import Prefix
 from virc.models.chat_protocol import offering, read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol

@@ -14,10 +14,10 @@ from support.called import virc
 from support.made import add, make, metric
 
 from virc.core.extras import install
-from virc.runs import curves as courses
 from virc.runs import plots
-from virc.runs.curves import Course
+from virc.runs import plots as courses
 from virc.runs.metrics import Metric
+from virc.runs.plots import Course
 from virc.runs.run import Run
 
 drawing = pytest.mark.integration  # a picture takes a second

@@ -9,7 +9,7 @@ from support.made import add, make, metric
 
 from virc.core.errors import ConfigError
 from virc.core.plan import Step
-from virc.runs import curves
+from virc.runs import plots
 from virc.runs import run as runs
 from virc.runs.delete import begun_in
 from virc.runs.follow import time_left
@@ -126,7 +126,7 @@ def test_a_run_elsewhere_has_died_after_four_signs_of_life(workspace: Path, age:
 def test_each_further_attempt_is_marked_where_it_began(workspace: Path) -> None:
     run = make(workspace, "a", 3)
     add(run, metric(3, attempt=2), metric(4, attempt=2), metric(4, attempt=10))
-    assert curves.read(run).resumed == [(3, 2), (4, 10)]
+    assert plots.read(run).resumed == [(3, 2), (4, 10)]
 
 
 @pytest.mark.parametrize(

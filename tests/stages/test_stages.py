@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from virc.core.errors import ConfigError, UsageError, VircError
-from virc.engines.verl import plan as verl
+from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.stages.resolve import config_type
 from virc.systems import registry as systems
@@ -413,7 +413,7 @@ def test_what_differs_by_default_is_shown_beside_what_was_published() -> None:
     resolved = stages.resolve(systems.get("virc"), "rl")
     found = {
         each.key.split(".", 1)[-1]: (each.published, each.ours)
-        for each in verl.changes(resolved.config, resolved.published, resolved.origins, "run")
+        for each in engines.changes("rl", resolved.config, resolved.published, resolved.origins, "run")
     }
     assert found["rollout.free_cache_engine"] == (False, True)
     assert found["rollout.max_num_seqs"] == (1024, 256)
@@ -423,7 +423,7 @@ def test_what_differs_by_default_is_shown_beside_what_was_published() -> None:
     first = stages.resolve(systems.get("virc"), "rl", assignments=["validate_first=true"])
     assert any(
         each.key == "trainer.val_before_train" and each.ours is True
-        for each in verl.changes(first.config, first.published, first.origins, "run")
+        for each in engines.changes("rl", first.config, first.published, first.origins, "run")
     )
 
 

@@ -152,12 +152,12 @@ class Trained:
     def __init__(self, system: System, stage: str) -> None:
         resolved = stages.resolve(system, stage)
         self.config = resolved.config
-        self._plan: Any = engines.of_kind(resolved.kind).plan
-        self._changes = self._against(self._plan.KEYS.accepted)
+        self._kind = resolved.kind
+        self._changes = self._against(engines.of_kind(self._kind).keys.accepted)
 
     def _against(self, keys: Iterable[str]) -> dict[str, Change]:
         """How the engine's values differ from such as are equal to none."""
-        changes = self._plan.changes(self.config, dict.fromkeys(keys, object()), {}, DATA)
+        changes = engines.changes(self._kind, self.config, dict.fromkeys(keys, object()), {}, DATA)
         return {each.key: each for each in changes}
 
     def value(self, key: str | None) -> Any:

@@ -253,7 +253,7 @@ def without_source(system: System) -> set[str]:
     said = {*re.findall(r"^ +(\w+):[^#\n]*#", text, re.MULTILINE), *(each.key for each in system.assumed)}
     found, usual = set(), set()
     for name, stage in system.stages.items():
-        known = engines.of_kind(stage.kind).plan.KEYS.entries
+        known = engines.of_kind(stage.kind).keys.entries
         told = facts.read(system.name).stages.get(name, {}) if system.name in facts.FILES else {}
         keys = {*stage.published, *stage.published_defaults, *(each.key or "" for each in told.values())}
         of_keys = {each for key, of in known.items() if key in keys for each in of.settings}

@@ -33,8 +33,7 @@ def theirs(case: dict[str, Any], output: str) -> list[int]:
 def ours(case: dict[str, Any]) -> list[int]:
     from virc.data.check.images import file_of
     from virc.data.formats.registry import get, only_source
-    from virc.training.lengths.counted import Text
-    from virc.training.lengths.sft import counting, lengths
+    from virc.training.preflight.lengths import Text, counting, lengths
 
     rules = counting(Path(case["base"]), case["min_pixels"], case["max_pixels"], 100_000)
     source = only_source(Path(case["folder"]))

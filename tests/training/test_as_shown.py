@@ -22,9 +22,9 @@ from virc.data.check.images import file_of
 from virc.data.formats.registry import get, only_source
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
-from virc.training.lengths import counted
-from virc.training.lengths.counted import Counted
+from virc.training.preflight import lengths as counted
 from virc.training.preflight import pairs, sft
+from virc.training.preflight.lengths import Counted
 from virc.training.preflight.types import PairsRequest, Result
 
 WHY = Counter(kind.why for kind in KINDS.values() if kind.why)

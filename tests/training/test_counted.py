@@ -22,11 +22,10 @@ from virc.stages.sft import Config
 from virc.training.estimate import fits
 from virc.training.estimate.needs import Estimate
 from virc.training.estimate.terms import Term
-from virc.training.lengths import rl
-from virc.training.lengths import sft as lengths
-from virc.training.lengths.counted import Counted, Length, Text, count, percentiles, too_long
-from virc.training.lengths.rl import Counting, shown
+from virc.training.preflight import lengths, rl
+from virc.training.preflight.lengths import Counted, Length, Text, count, percentiles, too_long
 from virc.training.preflight.pairs import _longer, one_by_one, rejected_side
+from virc.training.preflight.rl import Counting, shown
 
 
 def record(number: int, rejected: str | None = None) -> Record:

@@ -8,7 +8,7 @@ import pytest
 from virc.cluster.site import IN_JOB, JobJudge, Site
 from virc.core.errors import ConfigError
 from virc.stages.resolve import Resolved
-from virc.training import job_judge
+from virc.training import rl_setup
 from virc.training.request import TrainRequest
 
 SITE = Site(judge=JobJudge(model="judge"))
@@ -21,7 +21,7 @@ def _asked(target: Site | None = SITE, stage: str = "rl", **fields: Any) -> Trai
 def _placed(target: Site | None = SITE, stage: str = "rl", **fields: Any) -> tuple[TrainRequest, Resolved]:
     given = {"data": None, "base": None, "name": None, "workspace": Path("/w"), **fields}
     request = TrainRequest(system="virc", stage=stage, **given)
-    changed, resolved = job_judge.placed(request, request.resolve(), target)
+    changed, resolved = rl_setup.with_job_judge(request, request.resolve(), target)
     if changed.judge_endpoint == IN_JOB:
         assert resolved.config.reward.judge.endpoint == IN_JOB
         assert resolved.config.judge_gpus == 0
@@ -46,16 +46,16 @@ def test_another_judge_or_none_stays(fields: dict[str, Any]) -> None:
 
 def test_a_judge_whose_weights_are_not_here_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"Qwen2\.5-VL-72B-Instruct"):
-        job_judge.check(*_placed(workspace=tmp_path), SITE)
-    job_judge.check(*_placed(workspace=tmp_path, overlays=("rules",)), SITE)
+        rl_setup.check_job_judge(*_placed(workspace=tmp_path), SITE)
+    rl_setup.check_job_judge(*_placed(workspace=tmp_path, overlays=("rules",)), SITE)
 
 
 @pytest.mark.parametrize("overlays", [(), ("judge-split",)])
 def test_a_job_whose_judge_nobody_serves_is_refused(overlays: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError, match="the reward asks a judge, and the job serves none"):
-        job_judge.check(*_placed(Site(), overlays=overlays), Site())
+        rl_setup.check_job_judge(*_placed(Site(), overlays=overlays), Site())
 
 
 @pytest.mark.parametrize("fields", [{"judge_endpoint": "http://other/v1"}, {"overlays": ("rules",)}])
 def test_a_job_that_needs_no_judge_is_not(fields: dict[str, Any]) -> None:
-    job_judge.check(*_placed(Site(), **fields), Site())
+    rl_setup.check_job_judge(*_placed(Site(), **fields), Site())

@@ -16,8 +16,7 @@ from virc.data.rows.record import Message
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
-from virc.training.lengths.counted import Length, Text
-from virc.training.lengths.sft import Counting, counting, image_tokens, lengths
+from virc.training.preflight.lengths import Counting, Length, Text, counting, image_tokens, lengths
 from virc.training.preflight.sft import check
 
 

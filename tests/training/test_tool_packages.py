@@ -10,6 +10,7 @@ import pytest
 from stage_rows import drawn
 from support.called import virc
 
+from virc.core import processes
 from virc.core.errors import SetupError
 from virc.data.formats.registry import Source
 from virc.envs.pins import Environment, get
@@ -107,7 +108,7 @@ def test_what_is_imported_in_a_call_matters_in_rollouts_alone(
 
 
 def test_an_interpreter_without_bm25s_cannot_search(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tool_packages, "_lacking", lambda _, modules: [each for each in modules if each == "bm25s"])
+    monkeypatch.setattr(processes, "output", lambda step: json.dumps([each for each in step.argv if each == "bm25s"]))
     error = refused(rl_request(tools=("search",)), environment)
     assert "the tool search, which imports bm25s" in error.message
     assert error.hint == "virc env create rl --device cpu --with bm25s"

@@ -7,7 +7,7 @@ import pytest
 from virc.core.errors import ConfigError
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
-from virc.training import trackers
+from virc.training import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check(*assignments: str) -> None:
-    trackers.check(resolve(systems.get("visual-rft"), "detect", assignments=assignments))
+    prepare.check_trackers(resolve(systems.get("visual-rft"), "detect", assignments=assignments))
 
 
 def test_one_without_a_key_is_refused_with_the_ways_around_it() -> None:

@@ -130,7 +130,7 @@ def test_a_key_that_makes_such_an_adapter_is_refused(key: str) -> None:
     from virc.engines import registry as engines
 
     with pytest.raises(ConfigError, match=f"engine.{key} is not taken"):
-        engines.of_kind("sft").plan.KEYS.check({key: True}, {})
+        engines.of_kind("sft").keys.check({key: True}, {})
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,6 @@ def _on_target(
 
 
 def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
-    """The site whose jobs ask for no more cores than a node has, where this machine can ask Slurm for that."""
     if site.cpus:
         return site
     try:
@@ -197,12 +196,6 @@ def requeue(run: Run, job: str, report: Reporter) -> None:
             "set a longer time in the site file",
         )
     report.note(f"saved at step {saved[-1]}; job {job} goes back into the queue")
-    _requeue(run, job, report)
-
-
-def _requeue(run: Run, job: str, report: Reporter) -> None:
-    """Ask Slurm for it, again and again while its controller does not answer."""
-
     end = time.monotonic() + _PATIENCE
 
     def passing(error: Exception, pause: float) -> float | None:

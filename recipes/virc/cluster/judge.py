@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from virc.cluster.site import JobJudge, Site, judge_of, site_of
+from virc.cluster.site import Site, judge_of, site_of
 from virc.cluster.slurm import cpus_of_node
 from virc.core import processes
 from virc.core.errors import EngineError
@@ -107,12 +107,7 @@ def with_script(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Sit
     judge = judge_of(settings, site)
     if judge is None:
         return plan
-    script = _serve_script(judge, cpus_of_node(settings, site), settings, python)
-    return msgspec.structs.replace(plan, files={**plan.files, str(folder / SCRIPT): script})
-
-
-def _serve_script(judge: JobJudge, cpus: int, settings: Mapping[str, Any], python: str) -> str:
-    """The step of a job that serves its judge: on the node after those of training, or on further GPUs of the first."""
+    # On the node after those of training, or on further GPUs of the first.
     device, devices, nodes = settings["device"], settings["devices"], settings["nodes"]
     gpus = judge.gpus or devices
     words = judge.words
@@ -122,14 +117,15 @@ def _serve_script(judge: JobJudge, cpus: int, settings: Mapping[str, Any], pytho
         words.append(f"--gpus={','.join(str(devices + number) for number in range(gpus))}")
     step = [
         "srun", "--overlap", "--export=ALL", "--mpi=none", "--nodes", "1", "--ntasks", "1",
-        "--relative", str(0 if judge.gpus else nodes), f"--cpus-per-task={cpus}",
+        "--relative", str(0 if judge.gpus else nodes), f"--cpus-per-task={cpus_of_node(settings, site)}",
     ]  # fmt: skip
     serve = [python, "-m", "virc_cli", "serve", judge.model, *words, "--host=0.0.0.0"]
-    return (
+    script = (
         "#!/bin/bash\n"
         "# The judge. --overlap: it takes nothing from the step of training, which would wait for it.\n"
         f'exec {shlex.join(step)} \\\n  {shlex.join(serve)} --port="${_PORT}"\n'
     )
+    return msgspec.structs.replace(plan, files={**plan.files, str(folder / SCRIPT): script})
 
 
 def point(run: Run, url: str) -> None:
@@ -142,7 +138,6 @@ def point(run: Run, url: str) -> None:
 
 
 def _host(own_node: bool) -> str:
-    """The node that serves: the job's last one, or its first."""
     step = Step(("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]), "list the nodes of the job")
     return processes.output(step).split()[-1 if own_node else 0]
 

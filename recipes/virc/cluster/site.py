@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from virc.cluster import sbatch
 from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.config.user import Text, config_path
@@ -146,11 +145,7 @@ def judge_of(settings: Mapping[str, Any], site: Site) -> JobJudge | None:
 
 
 def seconds(time: str) -> int | None:
-    """How long a time of sbatch is; None: without a limit.
-
-    Raises:
-        ValueError: it is no such time.
-    """
+    """How long a time of sbatch is; None: without a limit. Raises ValueError: it is no such time."""
     if time == UNLIMITED:
         return None
     found = re.fullmatch(_CLOCK, time)
@@ -196,7 +191,6 @@ def _as_sbatch(key: str, value: object) -> object:
 
 
 def _time(text: str) -> str:
-    """A time in words as sbatch takes it; another text as it is."""
     if text.lower() in ("unlimited", "infinite"):
         return UNLIMITED
     if not _WORDS.fullmatch(text):
@@ -209,7 +203,6 @@ def _time(text: str) -> str:
 
 
 def _contradictions(site: Site) -> Iterator[Fault]:
-    """What is wrong with values that each are of the right type."""
     if site.time and seconds(site.time) == 0:
         yield Fault(("time",), f"time must be above zero, not {site.time!r}", f"{UNLIMITED} sets no limit")
     elif notice(site) < _MIN_NOTICE:
@@ -226,8 +219,8 @@ def _contradictions(site: Site) -> Iterator[Fault]:
     if site.judge:
         yield from _of_judge(site.judge)
     for option in site.extra:
-        if fault := sbatch.refusal(option):
-            yield Fault(("extra",), f"extra must not have {option!r}: {fault.message}", fault.hint)
+        if fault := refusal(option):
+            yield Fault(("extra",), f"extra must not have {option!r}: {fault[0]}", fault[1])
 
 
 def _of_judge(judge: JobJudge) -> Iterator[Fault]:
@@ -258,3 +251,78 @@ def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
             sentence = f"the nodes do not see {what}: {path.resolve()} is not under {', '.join(site.shared)}"
             raise SetupError(sentence, "move it there, or name its folder under shared: in the site file")
     return None
+
+
+_KEYS = {
+    "account": ("--account", "-A"),
+    "partition": ("--partition", "-p"),
+    "qos": ("--qos", "-q"),
+    "constraint": ("--constraint", "-C"),
+    "time": ("--time", "-t"),
+    "gres": ("--gres", "--gpus", "-G", "--gpus-per-node", "--gpus-per-task", "--gpus-per-socket"),
+    "cpus": ("--cpus-per-task", "-c", "--cpus-per-gpu"),
+    "memory": ("--mem", "--mem-per-cpu", "--mem-per-gpu"),
+    "container_image": ("--container-image",),
+    "container_mounts": ("--container-mounts",),
+}
+"""Key of the site file -> the options in whose place it is."""
+_OWN = {
+    "set nodes for the run: --set nodes=N": ("--nodes", "-N"),
+    "a job has the name of its run: --name NAME": ("--job-name", "-J"),
+    "the run's folder has the job's log": ("--output", "-o", "--error", "-e", "--open-mode"),
+    "take it away: virc learns by it when to save": ("--signal",),
+    "take it away": (
+        "--ntasks", "-n", "--ntasks-per-node", "--ntasks-per-core", "--ntasks-per-gpu", "--ntasks-per-socket",
+        "--requeue", "--no-requeue", "--parsable", "--wrap",
+    ),
+}  # fmt: skip
+"""What to do instead -> the options by which a run saves, resumes and is followed."""
+_OTHER = {
+    "virc submits and follows one job": ("--array", "-a", "--wait", "-W"),
+    "virc follows jobs of this machine's own cluster": ("--clusters", "-M"),
+    "no job is submitted with it": ("--test-only", "--help", "-h", "--usage", "--version", "-V"),
+}
+"""What speaks against an option -> the options."""
+_WHOLE = frozenset(("--container",))  # a name of its own that is the beginning of another
+_MIN_LETTERS = 3  # characters of a name that is no beginning of several options: `--n` is of ten
+_FLAGS = "HIkOQsv"  # short options without a value: another may follow in the same word
+
+
+def _refusals() -> dict[str, tuple[str, str]]:
+    found: dict[str, tuple[str, str]] = {}
+    for key, names in _KEYS.items():
+        found |= dict.fromkeys(names, (f"the key {key} is for that", f"{key}: VALUE"))
+    for hint, names in _OWN.items():
+        found |= {name: (f"virc sets {name} itself", hint) for name in names}
+    for message, names in _OTHER.items():
+        found |= {name: (message, f"take {name} away") for name in names}
+    return found
+
+
+_REFUSALS = _refusals()
+
+
+def refusal(text: str) -> tuple[str, str] | None:
+    """Why options of sbatch must not be given as text, as in `--nice=10 --exclusive`, and what to do instead.
+
+    sbatch takes every unambiguous beginning of a long option's name for it.
+    """
+    try:
+        words = shlex.split(text, comments=True)
+    except ValueError:
+        return "a quote is not closed", "close it"
+    found = (_of_name(_name(word)) for word in words if word.startswith("-"))
+    return next((each for each in found if each), None)
+
+
+def _of_name(name: str) -> tuple[str, str] | None:
+    if name in _REFUSALS:
+        return _REFUSALS[name]
+    short = len(name) > _MIN_LETTERS and name.startswith("--") and name not in _WHOLE
+    return next((found for option, found in _REFUSALS.items() if short and option.startswith(name)), None)
+
+
+def _name(word: str) -> str:
+    if word.startswith("--"):
+        return word.partition("=")[0]
+    return f"-{word[1:].lstrip(_FLAGS)[:1]}"  # -N4 is -N 4, and -QN4 is -Q -N4

@@ -16,6 +16,7 @@ import msgspec
 
 from virc.cluster.site import Site, judge_of, notice
 from virc.core.errors import EngineError
+from virc.core.files import part
 from virc.core.plan import Plan, Step
 from virc.core.text import plain
 from virc.envs.hardware import VISIBLE
@@ -113,7 +114,6 @@ def devices_of_node(settings: Mapping[str, Any], site: Site) -> int:
 
 
 def _own_node(settings: Mapping[str, Any], site: Site) -> int:
-    """Nodes of the judge alone."""
     judge = judge_of(settings, site)
     return int(judge is not None and judge.gpus is None)
 
@@ -202,7 +202,6 @@ def lost(folder: Path) -> list[str]:
 
 
 def _container(site: Site, device: str) -> tuple[str, ...]:
-    """The end of srun's options, and the command before the script's."""
     if site.container_image is None:
         return ()
     mounts = ",".join(site.container_mounts)
@@ -214,9 +213,7 @@ def _container(site: Site, device: str) -> tuple[str, ...]:
 
 def failed_node(log: Path) -> str | None:
     """The node whose failure ended an attempt, as srun says it in the log; None where there is none."""
-    with log.open("rb") as file:
-        file.seek(max(0, file.seek(0, 2) - _END))
-        found = re.search(r"^srun: error: Node failure on (\S+)", file.read().decode("utf-8", "replace"), re.MULTILINE)
+    found = re.search(r"^srun: error: Node failure on (\S+)", part(log, -_END, _END), re.MULTILINE)
     return found[1] if found else None
 
 
@@ -226,11 +223,7 @@ def submit_step(run: Run) -> Step:
 
 
 def job_id(printed: str) -> str:
-    """The id that `sbatch --parsable` prints, with or without the cluster's name.
-
-    Raises:
-        EngineError: there is none.
-    """
+    """The id that `sbatch --parsable` prints, with or without the cluster's name. Raises EngineError: there is none."""
     last = printed.strip().rpartition("\n")[2]
     found = re.fullmatch(r"(\d+)(;.*)?", last)
     if not found:

@@ -102,6 +102,13 @@ def contents(path: Path, most: int) -> bytes:
     return data
 
 
+def part(path: Path, start: int, most: int) -> str:
+    """So many bytes of a file from there on, as text; a negative start counts from its end."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) + start) if start < 0 else start)
+        return file.read(most).decode("utf-8", "replace")
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file that is there whole or not at all; through a link, the file it leads to.
 

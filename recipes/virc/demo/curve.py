@@ -14,8 +14,8 @@ from virc.demo import plan as demo
 from virc.demo.plan import CONTROL, STAGES, Demo
 from virc.evaluation.statistics import Interval, mcnemar, paired
 from virc.evaluation.summary import ModelSummary, Pair, Score, Share, Summary, score, share
-from virc.runs import curves, plots
-from virc.runs.curves import Course
+from virc.runs import plots
+from virc.runs.plots import Course
 from virc.runs.run import FOLDER, Run
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def draw(curve: Curve, folder: Path) -> bytes:
         ConfigError: a run has no metrics.
         SetupError: matplotlib is not installed.
     """
-    runs = {name: curves.read(Run(folder / FOLDER / name)).courses for name in STAGES[1:]}
+    runs = {name: plots.read(Run(folder / FOLDER / name)).courses for name in STAGES[1:]}
     return plots.picture(lambda figure: _fill(figure, curve, runs))
 
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from virc.core.files import DATA
+from virc.core.text import plain
 from virc.stages.context import Place
 from virc.stages.sft import StageConfig
 
@@ -30,19 +32,47 @@ def environment(recipes: Path) -> dict[str, str]:
     }
 
 
-def place_before(config: StageConfig, run: str, media: Path) -> Place:
+def place_before(config: StageConfig, run: str) -> Place:
     """What an attempt would work on, before weights and rows are looked for.
 
     Args:
         run: name of the run to be.
     """
+    data, folder, validation = Path(DATA) / config.data_name(), Path("runs", run), config.validation_name()
     return Place(
         base=Path(config.base or f"the newest run of {config.after}"),
         model_type="qwen2_5_vl",  # that of every published stage
-        data=Path(DATA) / config.data_name(),
-        media=media,
-        output=Path("runs", run, "checkpoints"),
-        files=Path("runs", run, "logs", "attempt_1"),
+        data=data,
+        dataset=data.name,
+        media=data.parent,
+        validation=Path(DATA) / validation if validation else None,
+        reward=folder / "reward.json",
+        protocol=folder / "virc_protocol.json",
+        output=folder / "checkpoints",
+        files=folder / "logs" / "attempt_1",
         python=Path("python"),
         recipes=Path(),
     )
+
+
+def needs(config: Any, liger: bool) -> dict[str, str]:
+    """Packages that settings need in the environment of any engine, each with the setting that can do without."""
+    found = {"liger-kernel": "use_liger=false"} if liger else {}
+    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
+    return found | dict.fromkeys(config.trackers, "trackers=[]")
+
+
+def last_line(log: str) -> str:
+    """The last line that an engine wrote."""
+    lines = [line for line in log.splitlines() if line.strip() and not line.startswith("$ ")]
+    return plain(lines[-1]) if lines else "no output"
+
+
+def check_finite(model: Any, step: int) -> None:
+    """Raise FloatingPointError if a trained weight is not finite, or so large that its square is not."""
+    import torch
+
+    for name, weight in model.named_parameters():
+        own = getattr(weight, "_local_tensor", weight)  # of a sharded one, the part of this process
+        if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
+            raise FloatingPointError(f"the weight {name} is not finite after step {step}")

@@ -151,7 +151,6 @@ class Keys(msgspec.Struct, frozen=True):
         )
 
     def _why(self, name: str, origins: Mapping[str, str], is_published: bool) -> str:
-        """The overlay or option that set what the key follows from; else the key's reason; else its origin."""
         key = self.entries.get(name, Key())
         settings = {setting.split(".")[0] for setting in key.settings}
         found = dict.fromkeys(
@@ -252,7 +251,6 @@ class Keys(msgspec.Struct, frozen=True):
         return *_beginnings(name), self.accepted[name].group
 
     def _unknown(self, name: str) -> Fault:
-        """The fault of an unknown key; the hint names our setting of that name, or the engine's nearest key."""
         known = self.accepted
         message = self._has_no(name)
         if self._is_section(name):
@@ -265,7 +263,7 @@ class Keys(msgspec.Struct, frozen=True):
         if source is None:
             listed = f"{_FOLDER / self.package / 'keys.json'} lists them"
             hint = f"did you mean {near!r}?" if near else listed
-        elif _is_setting(source):
+        elif " " not in source:
             hint = f"it is a setting of its own: --set {source}=VALUE"
         else:
             hint = f"{near} is not to be set: {source}"
@@ -298,23 +296,17 @@ def _elsewhere(name: str, known: Iterable[str]) -> str | None:
 
 
 def _beginnings(name: str) -> tuple[str, ...]:
-    """A dotted name and what it begins with, the longest first."""
     parts = name.split(".")
     return tuple(".".join(parts[:length]) for length in range(len(parts), 0, -1))
 
 
 def _inner(name: str, value: Any, known: Mapping[str, str]) -> str | None:
-    """The first key in a free mapping that is one of these."""
     inside = dotted.leaves(value) if isinstance(value, Mapping) else ()
     return next((full for path, _ in inside if (full := ".".join((name, *path))) in known), None)
 
 
-def _is_setting(text: str) -> bool:
-    return " " not in text
-
-
 def _not_yours(shown: str, source: str) -> tuple[str, str | None]:
-    if _is_setting(source):
+    if " " not in source:  # else it is a sentence
         return f"{shown} follows from the setting {source}", f"--set {source}=VALUE"
     return f"{shown} is not to be set: {source}", None
 

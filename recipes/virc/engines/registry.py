@@ -11,10 +11,10 @@ from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.plan import Change, Plan
 from virc.core.text import plain
+from virc.engines.environment import place_before
 from virc.engines.keys import Keys
 from virc.engines.llamafactory import log as llamafactory_log
 from virc.engines.llamafactory import plan as llamafactory
-from virc.engines.llamafactory.preferences import plan as preferences
 from virc.engines.verl import log as verl_log
 from virc.engines.verl import plan as verl
 from virc.runs.metrics import Metric, Phase
@@ -27,12 +27,6 @@ class Planner(Protocol):
     """The module `plan` of an engine; `config` is of the type that the stage's kind has."""
 
     NAME: str
-    KEYS: Keys
-
-    def changes(
-        self, config: Any, published: Mapping[str, Any], origins: Mapping[str, str], name: str
-    ) -> tuple[Change, ...]:
-        """Where the engine gets other values than the published ones."""
 
     def plan(self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
         """One attempt at a stage."""
@@ -72,17 +66,18 @@ class LogReader(Protocol):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """The modules of one engine, and the function that finds contradictions in the settings of a kind."""
+    """The modules of one engine, and for a kind its keys and the function that finds contradictions in settings."""
 
     plan: Planner
     log: LogReader
+    keys: Keys
     contradictions: Callable[[Any], Iterator[Fault]]
 
 
 ENGINES: Mapping[str, Engine] = {
-    "sft": Engine(llamafactory, llamafactory_log, sft.contradictions),
-    "dpo": Engine(preferences, llamafactory_log, dpo.contradictions),
-    "rl": Engine(verl, verl_log, rl.contradictions),
+    "sft": Engine(llamafactory, llamafactory_log, llamafactory.KEYS, sft.contradictions),
+    "dpo": Engine(llamafactory, llamafactory_log, llamafactory.PREFERENCE_KEYS, dpo.contradictions),
+    "rl": Engine(verl, verl_log, verl.KEYS, rl.contradictions),
 }
 """Kind of a stage -> its engine."""
 
@@ -98,10 +93,24 @@ def of_kind(kind: str) -> Engine:
     return ENGINES[kind]
 
 
+def changes(
+    kind: str, config: Any, published: Mapping[str, Any], origins: Mapping[str, str], name: str
+) -> tuple[Change, ...]:
+    """Where the engine gets other values than the published ones, before weights and rows are looked for.
+
+    Args:
+        name: of the run to be.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    return of_kind(kind).plan.plan(config, place_before(config, name), published, origins).changes
+
+
 def faults(kind: str, config: Any) -> Iterator[Fault]:
     """Everything that is wrong with the settings of a stage together, and with its keys of `engine`."""
     yield from ENGINES[kind].contradictions(config)
-    yield from ENGINES[kind].plan.KEYS.faults(config.engine)
+    yield from ENGINES[kind].keys.faults(config.engine)
     if kind != "rl":
         yield from llamafactory.contradictions(config)
 
@@ -113,9 +122,9 @@ def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> di
         ConfigError: `Keys.check` refuses one; for preferences, the hint names the kind that trains on them.
     """
     try:
-        return of_kind(kind).plan.KEYS.check(given, origins)
+        return of_kind(kind).keys.check(given, origins)
     except ConfigError as error:
-        of_preferences = {"stage", "ref_model", *chain.from_iterable(preferences.READS.values())}
+        of_preferences = {"stage", "ref_model", *chain.from_iterable(llamafactory.READS.values())}
         if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in of_preferences & {*given}):
             hint = "a stage of kind dpo trains on preferences: docs/preferences.md"
             raise ConfigError(error.message, hint) from error

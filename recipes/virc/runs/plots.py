@@ -1,22 +1,126 @@
 """Pictures of the metrics of runs; needs the extra `plot`."""
 
+import fnmatch
 import io
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from virc.core.errors import SetupError, VircError
+import msgspec
+
+from virc.core.errors import ConfigError, SetupError, VircError
 from virc.core.extras import install
 from virc.core.files import write_whole
 from virc.core.text import clause
-from virc.runs.curves import MAIN, Course, Drawn, Panel, panels, read
+from virc.runs.metrics import Metric, diverged, metrics
 from virc.runs.run import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MAIN = ("loss", "reward")
+"""The panels that show whether a run goes well."""
+
+_AXES = ("step", "attempt", "total", "tokens", "seconds", "epoch")  # what metrics are drawn over, not drawn
+_NOT_DRAWN = ("reward_min", "reward_max", "reward_std", "advantage", "advantage_min", "advantage_max", "prompt_length",
+              "tool_failures", "judge_failures")  # fmt: skip
+_TOGETHER: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "chosen_reward": ("rewards of both sides", ("chosen_reward", "rejected_reward")),
+    "response_length": ("tokens of a reply", ("response_length", "response_length_max")),
+    "cut": ("shares of replies and groups", ("cut", "malformed", "same")),
+    "turns": ("units and tool calls of a reply", ("turns", "tool_calls")),
+    "correlation": ("correlation of sampler and trainer", ("correlation",)),
+    "parts": ("seconds of a step", ("parts.*",)),
+    "reward": ("reward", ("reward", "terms.*")),
+}
+"""First field of a panel -> its title and all that is in it; `.*` is every name of a mapping."""
+_LARGEST = 1e30  # numbers beyond are as good as infinite
+
+
+class Course(msgspec.Struct, frozen=True):
+    """One number of one run over its steps.
+
+    Args:
+        steps, values: as logged.
+        bad: steps at which it was not a number, or no finite one.
+    """
+
+    steps: list[int]
+    values: list[float]
+    bad: list[int]
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """What is drawn of a run.
+
+    Args:
+        name: in the legend.
+        courses: by field of `Metric`; of one that is a mapping, by `FIELD.NAME`.
+        resumed: first step of each further attempt, and its number.
+    """
+
+    name: str
+    courses: dict[str, Course]
+    resumed: list[tuple[int, int]]
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """Courses that are drawn over each other."""
+
+    title: str
+    names: Sequence[str]
+
+
+def read(run: Run) -> Drawn:
+    """What is drawn of a run. Raises ConfigError if it has no metrics."""
+    courses: dict[str, Course] = {}
+    resumed: list[tuple[int, int]] = []
+    attempt = None
+    for metric in metrics(run):
+        if attempt is not None and metric.attempt != attempt:
+            resumed.append((metric.step, metric.attempt))
+        attempt = metric.attempt
+        if abs(metric.step) < _LARGEST:
+            for name, value in _numbers(metric).items():
+                course = courses.setdefault(name, Course([], [], []))
+                if abs(value) < _LARGEST:
+                    course.steps.append(metric.step)
+                    course.values.append(value)
+                else:
+                    course.bad.append(metric.step)
+    if not courses:
+        raise ConfigError(f"{run.name} has no metrics yet", f"virc runs tail {run.name}")
+    return Drawn(run.name, courses, resumed)
+
+
+def _numbers(metric: Metric) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for field in Metric.__struct_fields__:
+        value = getattr(metric, field)
+        if isinstance(value, dict):
+            found |= {f"{field}.{name}": number for name, number in value.items()}
+        elif value is not None and field not in _AXES:
+            found[field] = value
+    if diverged(metric) and metric.main is None:
+        found["loss" if metric.response_length is None else "reward"] = math.nan
+    return found
+
+
+def panels(drawn: Sequence[Drawn]) -> list[Panel]:
+    """What is drawn of runs, in the order of the fields of `Metric`."""
+    there = sorted({name for run in drawn for name in run.courses})
+    grouped = {name for _, names in _TOGETHER.values() for name in names}
+    found = []
+    for field in Metric.__struct_fields__:
+        title, names = _TOGETHER.get(field, (field, () if field in grouped or field in _NOT_DRAWN else (field,)))
+        inside = [name for pattern in names for name in fnmatch.filter(there, pattern)]
+        if inside:
+            found.append(Panel(title, inside))
+    return found
+
 
 _EXACT = ("learning_rate",)  # what is set, not measured, and so needs no mean
 _FEW = 30  # points that can be told apart
@@ -78,7 +182,6 @@ def plain(axes: "Axes", title: str) -> None:
 
 
 def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
-    """Draw the panels: the loss or reward across the picture, the others in pairs below."""
     shown = panels(drawn)
     wide = [panel for panel in shown if panel.title in MAIN]
     crowded = [panel for panel in shown if len(panel.names) > _CROWD and panel not in wide and len(drawn) == 1]
@@ -214,7 +317,6 @@ def running_mean(values: Sequence[float]) -> list[float]:
 
 
 def _label_attempts(axes: "Axes", resumed: Sequence[tuple[int, int]]) -> None:
-    """Number the attempts beside the lines at which they begin, but for those too near to the one before."""
     left, right = axes.get_xlim()
     last = left
     for step, number in resumed:
@@ -255,7 +357,6 @@ def _handles(colours: Sequence[Any], width: float, styles: Sequence[Any] | None 
 
 
 def _plain(text: str) -> str:
-    """A name as matplotlib draws it: no formulas, its middle left out where it is long."""
     if len(text) > _NAME:
         text = f"{text[: _NAME // 2]}…{text[-_NAME // 2 + 1 :]}"
     return text.replace("$", r"\$")

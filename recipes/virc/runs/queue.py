@@ -166,7 +166,6 @@ def ask(found: Iterable[tuple[Run, State]]) -> Queue:
 
 
 def _long_over(run: Run, state: State) -> bool:
-    """Whether a run finished so long ago that its job is over."""
     with suppress(FileNotFoundError):  # it was removed meanwhile
         return state.progress == "finished" and (run.folder / "state.json").stat().st_mtime < time.time() - _LINGERS
     return True
@@ -258,7 +257,6 @@ def _step(owners: Iterable[int]) -> Step:
 
 
 def _owner(run: Run) -> int | None:
-    """The user who submitted the job, by the file that its id was written to; None where the run was removed."""
     for place in (run.folder / "state.json", run.folder):
         with suppress(OSError):
             return place.stat().st_uid
@@ -280,7 +278,6 @@ def _job(line: str) -> Job | None:
 
 
 def _clock(moment: float) -> str:
-    """A time for people, of this machine's zone, and how far away it is."""
     then, now = datetime.fromtimestamp(moment), datetime.now()
     day = "" if then.date() == now.date() else f"{then:%Y-%m-%d} "
     left = moment - time.time()

@@ -100,7 +100,6 @@ def kill(run: Run, state: State, job: Job | None = None) -> None:
 
 
 def _has_ended(run: Run, state: State) -> bool:
-    """Wait for an engine whose attempt died, which may be saving; whether it has ended by itself."""
     patience = _SAVES if state.step and format_of(run).SAVES_WHEN_ASKED else _LEFT
     seen, since = "", time.monotonic()
     while runs.engine_lives(state):
@@ -113,7 +112,6 @@ def _has_ended(run: Run, state: State) -> bool:
 
 
 def _end(run: Run, state: State, why: str | None = None) -> None:
-    """Kill the processes of an attempt on this machine, as far as they are still there."""
     engine = state.engine if runs.engine_lives(state) else None
     if state.progress == "running":  # first, or it would report that its engine failed
         _signal(run, state.pid, signal.SIGKILL)
@@ -150,7 +148,6 @@ def wait(run: Run, job: Job | None = None) -> State:
 
 
 def _await_end(run: Run, state: State) -> None:
-    """Wait until Slurm has ended the job of a run, or does not answer."""
     end = time.monotonic() + _ENDING
     while (now := queue.job_of(run, state)[0]) and now.alive and time.monotonic() < end:
         if now.phase == "queued":  # its time was over at the same moment, and it went back by itself

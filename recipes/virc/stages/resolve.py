@@ -163,14 +163,11 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
         for path, value in dotted.leaves(msgspec.to_builtins(system.reward or Reward())):
             if value != usual.get(path, {}):  # an empty mapping is not there where it is filled
                 dotted.put(reward, ("reward", *path), value)
-    layers: list[Layer] = [(system.name, each) for each in (_of_published(system, stage_name), reward, everywhere, own)]
+    # Whether rows that are too long are left out of the system's own rows, as its published script does.
+    filters = stage(system, stage_name).published.get("data.filter_overlong_prompts") is True
+    overlong = {"filter_overlong": True} if filters and "filter_overlong" in _fields(system, stage_name) else {}
+    layers: list[Layer] = [(system.name, each) for each in (overlong, reward, everywhere, own)]
     return layers + _of_overlays(system, stage_name, overlays)
-
-
-def _of_published(system: System, stage_name: str) -> dict[str, Any]:
-    """Whether rows that are too long are left out of the system's own rows, as its published script does."""
-    filters = stage(system, stage_name).published.get("data.filter_overlong_prompts")
-    return {"filter_overlong": True} if filters is True and "filter_overlong" in _fields(system, stage_name) else {}
 
 
 def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,7 +261,6 @@ def _of_overlays(system: System, stage_name: str, names: Iterable[str]) -> list[
 
 
 def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Mapping[str, Any]) -> None:
-    """Refuse two overlays of which one sets differently what the other sets, or what that is a part of."""
     mine, theirs = dict(dotted.leaves(first)), dict(dotted.leaves(second))
     for path in (*mine, *theirs):
         for length in range(1, len(path) + 1):
@@ -280,7 +276,6 @@ def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Map
 
 
 def _stage_meant(system: System, name: str) -> str:
-    """A hint for what people call stages: `1`, `stage_2`, `sft`."""
     names = list(system.stages)
     number = re.search(r"[0-9]+", name[:50])
     if number and 1 <= int(number[0]) <= len(names):

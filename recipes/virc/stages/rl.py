@@ -1,13 +1,13 @@
 """Reinforcement learning: the settings of a stage. `engines/verl/plan.py` turns them into the engine's keys."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
-from virc.stages.sft import Count, GpuNumbers, Lora, OfRollouts, Part, StageConfig, of_gpus, refused
+from virc.stages.sft import Count, OfRollouts, Part, StageConfig, of_machine, refused
 from virc.systems.registry import Reward
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -18,13 +18,9 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A stage of kind `rl`: GRPO (Shao et al., 2024) with the refinements of DAPO (Yu et al., 2025) as knobs.
 
     Args:
-        base: model it starts from: short name, hub id, folder or run; None where `after` names a stage.
-        after: stage whose newest finished run it starts from.
         data: a file of rows, or its name under `data/`.
         validation: rows that are rolled out and scored without learning from them, named as `data` is; None: none.
         variant: words for the {…} in `data` and `validation`, so that overlays can choose one each.
-        order: `shuffled`: in another order in each epoch; `written`: as the file has them.
-        curriculum: rows in parts, one part after the other, each part in `order`; all epochs take them the same way.
         rollout: `per_cru`: each row is a prefix of a solution, and the model writes its next unit (as published);
             `multi_turn`: each row is a problem, and the model solves it with its tools.
         sources: systems beside the stage's own, for `multi_turn`: a row whose `data_source` is the name of one is put
@@ -37,7 +33,6 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         learning_rate: constant.
         warmup_ratio: share of all steps over which it rises.
         epochs: passes over the data.
-        steps: optimizer steps instead of `epochs`.
         train_batch_size: prompts a step.
         ppo_mini_batch_size: prompts an update of the weights; a batch of several is partly off-policy.
         micro_batch_size_per_device: replies a device takes at a time.
@@ -56,19 +51,12 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
             With an adapter the base is the weights without it, also where the adapter was trained before.
         entropy: weight of the entropy in the loss.
         dynamic_sampling: draw again until a batch is full of groups whose rewards differ.
-        max_grad_norm: longest gradient; longer ones are shortened to it.
-        lora: train an adapter instead of the weights.
         precision: of the forward pass.
         attention: `sdpa` is PyTorch's own, `fa2` needs flash-attn in the environment and takes no padding along.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         offload: weights and optimizer wait in main memory while the rollouts are written.
         tensor_parallel: devices that share one copy of the sampler.
         sampler_memory: share of a device's memory that vLLM takes.
         max_images: images of a prompt and its tools together.
-        device: where it runs.
-        devices: processes a node, one for each GPU.
-        nodes: machines.
-        gpus: numbers of the GPUs that are taken on each node, among those that it shows; None: the first ones.
         judge_gpus: GPUs that the judge takes beside the policy's; they count in what the stage needs.
         save_steps: steps between checkpoints.
         save_total_limit: newest checkpoints to keep beside the best; None: all. The newest two can be resumed from.
@@ -76,7 +64,6 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         validate_first: validate before the first step, too.
         rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
         max_tool_failures: share of a step's tool calls that may fail by the tool's own fault; more end the run.
-        stop_on: signs of ill health that end the run.
         reward: what replies are rewarded for; it goes over the system's.
         trackers: where verl also reports: tensorboard, wandb, swanlab.
         seed: of the order of rows and of the sampling. On CPUs runs of one seed are equal with `rollout_engine:
@@ -94,10 +81,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     learning_rate: Positive = 1e-6
     warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     epochs: Count = 1
-    steps: Count | None = None
-    train_batch_size: Count = 64
     ppo_mini_batch_size: Count = 64
-    micro_batch_size_per_device: Count = 1
     n: Annotated[int, Meta(ge=2)] = 8
     temperature: Positive = 1.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
@@ -105,8 +89,6 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     prompt_length: Count = 8_192
     response_length: Count = 512
     max_turns: Count = 16
-    filter_overlong: bool = False
-    max_pixels: Count = 12_845_056
     clip_low: Positive = 0.2
     clip_high: Positive = 0.28
     loss_agg_mode: Literal["token-mean", "seq-mean-token-mean", "seq-mean-token-sum-norm"] = "token-mean"
@@ -114,31 +96,18 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     kl_loss_coef: NotNegative = 0.0
     entropy: float = 0.0
     dynamic_sampling: bool = False
-    max_grad_norm: Positive = 1.0
-    lora: Lora | None = None
-    precision: Literal["bf16", "float32"] = "bf16"
-    attention: Literal["sdpa", "fa2"] = "sdpa"
-    gradient_checkpointing: bool = True
     offload: bool = True
     tensor_parallel: Count = 4
     sampler_memory: Annotated[float, Meta(gt=0, lt=1)] = 0.6
     max_images: Count = 64
-    device: Literal["cuda", "cpu"] = "cuda"
-    devices: Count = 8
-    nodes: Count = 1
-    gpus: GpuNumbers | None = None
     judge_gpus: Annotated[int, Meta(ge=0)] = 0
     save_steps: Count = 10
-    save_total_limit: Count | None = None
     test_freq: Count | None = None
     validate_first: bool = True
     rollouts: Count | None = 10
     max_tool_failures: Annotated[float, Meta(ge=0, le=1)] = 0.1
     stop_on: tuple[OfRollouts, ...] = ()
     reward: Reward = Reward()
-    trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
-    seed: Annotated[int, Meta(ge=0)] = 42
-    engine: dict[str, Any] = field(default_factory=dict)
 
     def validation_name(self) -> str | None:
         """The setting `validation` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
@@ -169,7 +138,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 def contradictions(config: Config) -> Iterator[Fault]:
     """Settings that each are fine and together make no sense, by the setting to change."""
     yield from refused(("data", config.data_name), ("validation", config.validation_name))
-    for nonsense in (_of_batches, _of_groups, _of_devices, _of_cpu, _of_sampling, _of_model, _of_run):
+    for nonsense in (_of_batches, _of_devices, _of_sampling, _of_model, _of_run):
         yield from (Fault((setting,), message, hint) for setting, message, hint in nonsense(config))
 
 
@@ -198,33 +167,19 @@ def _of_devices(config: Config) -> _Faults:
         wrong = f"{config.devices} devices are no multiple of tensor_parallel {config.tensor_parallel}"
         most = max(n for n in range(1, config.devices + 1) if config.devices % n == 0 and n <= 8)
         yield "tensor_parallel", wrong, f"tensor_parallel: {most}"
-    yield from of_gpus(config)
-
-
-def _of_cpu(config: Config) -> _Faults:
-    if config.device != "cpu":
-        return
-    if config.attention == "fa2":
-        yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
-    if config.liger:
-        yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
-    if config.offload:
-        yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
-    if config.tensor_parallel > 1:
+    yield from of_machine(config, config.liger)
+    if config.device == "cpu" and config.tensor_parallel > 1:
         yield "tensor_parallel", "a sampler on CPUs is not shared, and device is cpu", "tensor_parallel: 1"
-    if config.judge_gpus:
+    if config.device == "cpu" and config.judge_gpus:
         yield "judge_gpus", "judge_gpus counts GPUs, and device is cpu", "judge_gpus: 0"
-
-
-def _of_groups(config: Config) -> _Faults:
-    if {*config.reward.group} == {"over_mean"} and config.norm_adv_by_std:
-        wrong = "over_mean changes nothing where rewards are divided by their standard deviation"
-        yield "norm_adv_by_std", wrong, "norm_adv_by_std: false"
 
 
 def _of_sampling(config: Config) -> _Faults:
     if config.rollout_engine == "transformers" and config.tensor_parallel > 1:
         yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
+    if {*config.reward.group} == {"over_mean"} and config.norm_adv_by_std:
+        wrong = "over_mean changes nothing where rewards are divided by their standard deviation"
+        yield "norm_adv_by_std", wrong, "norm_adv_by_std: false"
     if config.clip_low >= 1:
         yield "clip_low", "the probability ratio cannot fall by 1 or more", "clip_low: 0.2"
     if config.rollout == "per_cru":

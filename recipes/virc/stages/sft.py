@@ -56,7 +56,23 @@ class Curriculum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings that stages of every kind have; each kind documents them."""
+    """The settings that stages of every kind have; each kind documents those that mean something else there.
+
+    Args:
+        base: model it starts from: short name, hub id, folder or run; None where `after` names a stage.
+        after: stage whose newest finished run it starts from.
+        order: `shuffled`: in another order in each epoch; `written`: as the file has them.
+        curriculum: rows in parts, one part after the other, each part in `order`; all epochs take them the same way.
+        steps: optimizer steps instead of `epochs`.
+        max_grad_norm: longest gradient; longer ones are shortened to it.
+        lora: train an adapter instead of the weights.
+        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
+        device: where it runs.
+        devices: processes a node, one for each GPU.
+        nodes: machines.
+        gpus: numbers of the GPUs that are taken on each node, among those that it shows; None: the first ones.
+        stop_on: signs of ill health that end the run.
+    """
 
     base: str | None = None
     after: str | None = None
@@ -65,6 +81,24 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     order: Literal["shuffled", "written"] = "shuffled"
     curriculum: Curriculum | None = None
     stop_on: tuple[Health, ...] = ()
+    steps: Count | None = None
+    train_batch_size: Count = 64
+    micro_batch_size_per_device: Count = 1
+    max_grad_norm: Annotated[float, Meta(gt=0)] = 1.0
+    filter_overlong: bool = False
+    max_pixels: Count = 12_845_056
+    lora: Lora | None = None
+    precision: Literal["bf16", "float32"] = "bf16"
+    attention: Literal["sdpa", "fa2"] = "sdpa"
+    gradient_checkpointing: bool = True
+    device: Literal["cuda", "cpu"] = "cuda"
+    devices: Count = 8
+    nodes: Count = 1
+    gpus: GpuNumbers | None = None
+    save_total_limit: Count | None = None
+    trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
+    seed: Annotated[int, Meta(ge=0)] = 42
+    engine: dict[str, Any] = {}
 
     @property
     def fixed_order(self) -> bool:
@@ -75,46 +109,37 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The setting `data` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return filled(self.data, self.variant)
 
+    def validation_name(self) -> str | None:
+        """As `data_name`, of rows that are only tried; None: the stage has none."""
+        return None
+
 
 class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A stage of kind `sft`.
 
     Args:
-        base: model it starts from: short name, hub id, folder or run; None where `after` names a stage.
-        after: stage whose newest finished run it starts from.
         data: `FOLDER/NAME`: the dataset NAME of `data/FOLDER/dataset_info.json`; or a file of rows.
         variant: words for the {…} in `data`, so that overlays can choose one each.
-        order: `shuffled`: in another order in each epoch; `written`: as the file has them.
-        curriculum: rows in parts, one part after the other, each part in `order`; all epochs take them the same way.
         learning_rate: at its peak.
         schedule: how it falls after the warm-up.
         warmup_ratio: share of all steps over which it rises.
         epochs: passes over the data.
-        steps: optimizer steps instead of `epochs`.
         train_batch_size: rows an optimizer step, over all devices of all nodes.
         micro_batch_size_per_device: rows a device takes at a time.
-        max_grad_norm: longest gradient; longer ones are shortened to it.
         cutoff_len: longest row in tokens, images included.
         filter_overlong: leave out longer rows; else the stage is refused.
         mixed_coordinates: take rows whose boxes are in units that the base was not trained to write.
         min_pixels, max_pixels: pixels an image is shown with; `max_pixels` and `cutoff_len` move together.
         frozen_modules: parts of the model that stay as they are.
-        lora: train an adapter instead of the weights.
         precision: of the forward pass; `bf16` needs half the memory of `float32` for activations.
         attention: `sdpa` is PyTorch's own, `fa2` needs flash-attn in the environment.
         use_liger: fused kernels, among them a cross-entropy that never holds all logits.
-        gradient_checkpointing: recompute activations in the backward pass: less memory, about a third more time.
         zero: DeepSpeed ZeRO stage; 3 spreads weights, gradients and optimizer over the devices. 0: none.
         offload: ZeRO keeps optimizer and weights in main memory: far less GPU memory, far slower.
-        device: where it runs.
-        devices: processes a node, one for each GPU.
-        nodes: machines.
-        gpus: numbers of the GPUs that are taken on each node, among those that it shows; None: the first ones.
         loaders: processes that read images, for each device.
         save_steps: optimizer steps between checkpoints, or `epoch`.
         save_total_limit: newest checkpoints to keep; None: all. The newest two can be resumed from.
         log_every: optimizer steps between two lines of metrics.
-        stop_on: signs of ill health that end the run.
         trackers: where LLaMA-Factory also reports: tensorboard, wandb, swanlab.
         seed: of the order of rows and of dropout.
         engine: further keys for LLaMA-Factory, by its own names.
@@ -124,35 +149,17 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_ratio: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     epochs: Annotated[float, Meta(gt=0)] = 1.0
-    steps: Count | None = None
-    train_batch_size: Count = 64
-    micro_batch_size_per_device: Count = 1
-    max_grad_norm: Annotated[float, Meta(gt=0)] = 1.0
     cutoff_len: Count = 65_536
-    filter_overlong: bool = False
     mixed_coordinates: bool = False
     min_pixels: Count = 3_136
-    max_pixels: Count = 12_845_056
     frozen_modules: tuple[Part, ...] = ("vision", "projector")
-    lora: Lora | None = None
-    precision: Literal["bf16", "float32"] = "bf16"
-    attention: Literal["sdpa", "fa2"] = "sdpa"
     use_liger: bool = True
-    gradient_checkpointing: bool = True
     zero: Literal[0, 2, 3] = 3
     offload: bool = False
-    device: Literal["cuda", "cpu"] = "cuda"
-    devices: Count = 8
-    nodes: Count = 1
-    gpus: GpuNumbers | None = None
     loaders: Annotated[int, Meta(ge=0)] = 8
     save_steps: Count | Literal["epoch"] = "epoch"
-    save_total_limit: Count | None = None
     log_every: Count = 10
     stop_on: tuple[Supervised, ...] = ()
-    trackers: tuple[Literal["tensorboard", "wandb", "swanlab"], ...] = ()
-    seed: Annotated[int, Meta(ge=0)] = 42
-    engine: dict[str, Any] = {}
 
     @property
     def frozen(self) -> tuple[Part, ...]:
@@ -199,14 +206,20 @@ def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Fault]:
             yield Fault((setting,), error.message, error.hint)
 
 
-def of_gpus(config: Any) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with the GPUs that a stage of any kind names; CUDA shows none where one is named twice."""
-    if config.gpus is None:
-        return
+def of_machine(config: Any, liger: bool) -> Iterator[tuple[str, str, str]]:
+    """What a stage of any kind asks of a CPU that needs a GPU, and which GPUs it must not name."""
     if config.device == "cpu":
-        yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
-    elif not len(config.gpus) == (different := len(set(config.gpus))) == config.devices:
+        if config.offload:
+            yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
+        if liger:
+            yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
+        if config.attention == "fa2":
+            yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
+        if config.gpus is not None:
+            yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
+    elif config.gpus is not None and not len(config.gpus) == (different := len(set(config.gpus))) == config.devices:
         wrong = f"gpus names {different} different GPUs, and devices is {config.devices}"
+        # CUDA shows none where one is named twice
         yield "gpus", wrong + "; each is named once" * (different < len(config.gpus)), f"devices: {different}"
 
 
@@ -215,16 +228,9 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
         yield "zero", f"zero {config.zero} spreads over devices, and there is only one", "zero: 0"
     if config.offload and not config.zero:
         yield "offload", "offload is done by DeepSpeed ZeRO, and zero is 0", "zero: 3, or offload: false"
-    if config.device == "cpu":
-        if config.devices * config.nodes > 1 and not config.zero:
-            yield "zero", "several processes on CPUs cannot be resumed without DeepSpeed ZeRO", "zero: 3"
-        if config.offload:
-            yield "offload", "offload spares the memory of GPUs, and device is cpu", "offload: false"
-        if config.use_liger:
-            yield "use_liger", "the kernels of liger need a GPU, and device is cpu", "use_liger: false"
-        if config.attention == "fa2":
-            yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
-    yield from of_gpus(config)
+    if config.device == "cpu" and config.devices * config.nodes > 1 and not config.zero:
+        yield "zero", "several processes on CPUs cannot be resumed without DeepSpeed ZeRO", "zero: 3"
+    yield from of_machine(config, config.use_liger)
     if config.min_pixels > config.max_pixels:
         wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
         yield "min_pixels", wrong, "min_pixels: 3136"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from virc.cluster import check, jobs, submitting
+from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.ray import job as ray_job
 from virc.cluster.site import Site
@@ -23,7 +23,7 @@ from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
-from virc.training import changes, inputs, job_judge, prepare
+from virc.training import changes, inputs, prepare, rl_setup
 from virc.training.attempt import attempt, hold_notice
 from virc.training.estimate.needs import PEAK, UTILISATION, estimate
 from virc.training.extend import refuse_few_gpus
@@ -146,8 +146,8 @@ def _begin(
 ) -> Run:  # fmt: skip
     resolved = request.resolve()
     target: Target | None = jobs.target(launcher, resolved.kind, site, ray_address)
-    request, resolved = job_judge.placed(request, resolved, target)
-    job_judge.check(request, resolved, target)
+    request, resolved = rl_setup.with_job_judge(request, resolved, target)
+    rl_setup.check_job_judge(request, resolved, target)
     if isinstance(target, ray_job.Cluster):
         ray_job.check_answers(target)
     elif target and submit:
@@ -174,7 +174,6 @@ def _begin(
 
 
 def _check_site(found: PreparedRun, site: Site, file: str) -> None:
-    """Hold a site against what the stage needs, its time against that of the fastest GPUs. Raises SetupError."""
     config, result, shape = found.resolved.config, found.result, sizes.of_folder(found.base.folder)
     fastest = max(PEAK, key=lambda name: PEAK[name])
     needed = estimate(config, shape, result.longest, result.rows, result.total, gpu=fastest)
@@ -183,11 +182,10 @@ def _check_site(found: PreparedRun, site: Site, file: str) -> None:
         on_request = FORMATS[runs_in(found.resolved.kind).engine].SAVES_WHEN_ASKED
         share = (1 if on_request else min(config.save_steps, needed.steps)) / needed.steps
         soonest = needed.gpu_hours * UTILISATION * share * 3600 / (config.devices * config.nodes)
-    check.check_need(site, file, msgspec.to_builtins(config), needed.host_gib, soonest)
+    submitting.check_need(site, file, msgspec.to_builtins(config), needed.host_gib, soonest)
 
 
 def _train(run: Run, job: str | None, report: Reporter) -> None:
-    """One attempt at a run, on the nodes of the job that this process is in if there is one."""
     if job:
         hold_notice()
         if runs.state(run).progress == "finished":  # Slurm starts a job again whose node fails as it ends

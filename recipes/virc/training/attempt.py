@@ -98,7 +98,9 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         leftovers.clear(run, report)
         number = state.attempt + 1
         take_over(run)
-        if (last := _last_saved(run, state.total)) is not None:
+        # The trainer of LLaMA-Factory takes a step before it looks at its end.
+        last = max((each.step for each in checkpoints(run)), default=0)
+        if state.total is not None and last >= state.total and format_of(run).SAVES_WHEN_ASKED:
             report.note(f"its last step, {last}, was saved before")
             runs.write_state(run, progress="finished", step=last, error=None, pid=None, engine=None)
             return Ended(True, last)
@@ -119,14 +121,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
             raise
 
 
-def _last_saved(run: Run, total: int | None) -> int | None:
-    """The last step of a run, if it is saved: the trainer of LLaMA-Factory takes a step before it looks at its end."""
-    saved = max((each.step for each in checkpoints(run)), default=0)
-    return saved if total is not None and saved >= total and format_of(run).SAVES_WHEN_ASKED else None
-
-
 def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[Plan, int]:
-    """The plan of the next attempt, its files written; and the step it resumes from."""
     info = _info_with_code(run, report)
     place = inputs.place_of(info, run, number)
     plan: Plan = _engine(run).plan(inputs.config_of(info), place, {}, info.origins)
@@ -163,7 +158,6 @@ def _info_with_code(run: Run, report: Reporter) -> Info:
 def _trained(
     run: Run, plan: Plan, number: int, step: int, job: str | None, report: Reporter
 ) -> tuple[int, int | None, Follower]:
-    """Run the engine; returns its exit code, the signal that asked it to end, and its follower."""
     env = {**user_code.variables_in_code(run.folder, os.environ), **plan.step.env, **leftovers.mark(run)}
     marked = msgspec.structs.replace(plan.step, env=env)
     info = runs.info(run)
@@ -201,7 +195,6 @@ def _watch(
 
 
 def _time_to_end(run: Run, follower: Follower) -> float:
-    """Seconds without a sign of life after which an engine that was asked to end is ended."""
     if runs.info(run).launcher == "ray":
         return _RAY_ENDS
     saves = follower.started and format_of(run).SAVES_WHEN_ASKED
@@ -268,7 +261,6 @@ def _record_end(
 
 
 def _await_end(lives: Callable[[], bool], seconds: float, note: str, error: ConfigError, report: Reporter) -> None:
-    """Wait for what works on the run already; raise the error if it does so for longer than that."""
     end = time.monotonic() + seconds
     if lives():
         report.note(note)

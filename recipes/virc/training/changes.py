@@ -98,7 +98,6 @@ def images(file: Path) -> Iterator[Path]:
 
 
 def _files(info: Info, home: Path, folder: Path) -> Iterator[tuple[str, Path]]:
-    """What a run reads, in its folder-to-be where its own folder is named."""
     named = [Path(file) for file in (info.data, info.validation) if file]
     rows = [folder / each.relative_to(home) if each.is_relative_to(home) else each for each in named]
     yield from (("rows", each) for each in rows)

@@ -89,11 +89,7 @@ likeliest first. Without a setting, what to type."""
 
 
 def diagnose(run: Run) -> Diagnosis:
-    """Diagnose a run, finished or running.
-
-    Raises:
-        ConfigError: the run cannot be read.
-    """
+    """Diagnose a run, finished or running. Raises ConfigError: the run cannot be read."""
     info, state, found = runs.info(run), runs.state(run), list(metrics(run))
     steps = [metric for metric in found if not metric.aside]
     current = dict[str, str](signs(found, info.settings, has_tools(run)).items())

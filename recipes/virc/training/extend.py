@@ -90,7 +90,6 @@ def extend(
 
 
 def _saved(run: Run) -> int:
-    """The step that a run goes on from. Raises ConfigError: something works on it, or it has no such checkpoint."""
     state = runs.state(run)
     job, unanswered = queue.job_of(run, state)
     if unanswered or (job and job.alive) or state.progress == "running" or runs.engine_lives(state):
@@ -102,7 +101,6 @@ def _saved(run: Run) -> int:
 
 
 def _config(info: Info, changed: dict[str, Any]) -> Any:
-    """The settings with those that change. Raises ConfigError: they make no sense together."""
     old = inputs.config_of(info)
     try:
         new = msgspec.convert({**msgspec.to_builtins(old), **changed}, type(old), strict=False)
@@ -126,7 +124,6 @@ def _on_devices(run: Run, info: Info, devices: int) -> dict[str, Any]:
 
 
 def _anew(run: Run, info: Info, devices: int) -> str:
-    """What keeps most where the optimizer's state cannot be kept: a run from the weights, with all settings."""
     saved = checkpoints(run)
     whole = bool(saved and saved[-1].merged)
     first, model = ("", run.name) if whole else (f"virc merge {run.name}, then ", "the folder that it prints")
@@ -157,7 +154,6 @@ def refuse_few_gpus(run: Run) -> None:
 
 
 def _rate(config: Any, done: int, total: int) -> float:
-    """The learning rate after so many steps, as transformers computes it."""
     warm = math.ceil(config.warmup_ratio * total)
     if done < warm:
         return float(config.learning_rate * done / warm)
@@ -167,7 +163,6 @@ def _rate(config: Any, done: int, total: int) -> float:
 
 
 def _write(run: Run, info: Info, changed: dict[str, Any], step: int) -> None:
-    """Write other settings into a run, with what they were and where they changed."""
     origins = {name: f"{FROM} at step {step}, {json.dumps(info.settings[name])} before" for name in changed}
     written = {name: f"{name}: {json.dumps(value)}  # {origins[name]}" for name, value in changed.items()}
     lines = (run.folder / "settings.yaml").read_text("utf-8").splitlines()

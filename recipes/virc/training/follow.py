@@ -164,7 +164,6 @@ def _encoded(found: Iterable[Metric]) -> bytes:
 
 
 def _append(path: Path, data: bytes) -> None:
-    """Add to a file all or nothing."""
     with path.open("ab", buffering=0) as file:
         end = file.tell()
         if file.write(data) < len(data):

@@ -222,7 +222,6 @@ def values_of(steps: Sequence[Metric], field: str) -> list[float]:
 
 
 def _means(values: Sequence[float]) -> list[float]:
-    """The mean of each window."""
     return [fmean(values[at : at + _WINDOW]) for at in range(len(values) - _WINDOW + 1)]
 
 
@@ -232,7 +231,6 @@ def _spread(values: Sequence[float]) -> float:
 
 
 def _first(steps: Sequence[Metric], field: str) -> float | None:
-    """The mean over the first steps; None as long as there are no later ones."""
     return _mean(steps[:_FIRST], field) if len(steps) > _FIRST else None
 
 

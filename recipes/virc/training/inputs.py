@@ -96,7 +96,9 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
         if known.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
             raise ConfigError(wrong, merge)
-        if resolved.kind == "rl" and any("visual." in name for name in checkpoint.tensors(_weights(base.adapter))):
+        if resolved.kind == "rl" and any(
+            "visual." in name for name in checkpoint.tensors(base.adapter / lora_config.WEIGHTS)
+        ):
             wrong = f"the adapter {base.name} is on the vision tower too, where rollouts would leave it out"
             raise ConfigError(wrong, merge)
         for name, value in (("rank", known.rank), ("alpha", known.alpha)):
@@ -155,12 +157,11 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
     Raises:
         ConfigError, DataError: as `rows` does.
     """
-    named = resolved.config.validation_name() if resolved.kind == "rl" else None
+    named = resolved.config.validation_name()
     return None if named is None else _source(named, resolved, workspace)
 
 
 def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
-    """The file of that name: a path, an entry of a dataset_info.json, or a file of rows under `data/`."""
     file = expanded(named)
     own = file.is_absolute() or is_file(file) or is_folder(file)
     fetched = (workspace / DATA / f"{named}{ending}" for ending in ("", ".parquet", ".jsonl"))
@@ -182,7 +183,6 @@ def _source_of(path: Path, resolved: Resolved) -> Source:
 
 
 def _check_format(source: Source, resolved: Resolved) -> None:
-    """Refuse rows of a format that the stage does not take; the hint is the command that converts them."""
     units = source.format == "rl"
     if resolved.kind == "dpo":
         takes, whose, convert = source.holds == "pairs", "is not that of pairs of replies", "pairs"
@@ -210,14 +210,10 @@ def _check_format(source: Source, resolved: Resolved) -> None:
         else:
             whose = "has problems without solutions"
             if source.holds == "problems":
-                hint = f"{_learnt(rows, resolved)}; or {hint}"
+                model = f" --model {shlex.quote(resolved.config.base)}" if resolved.config.base else ""
+                learnt = f"virc data convert {rows} --to DIR --format sft --answers{model} makes rows of their answers"
+                hint = f"{learnt}; or {hint}"
     raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
-
-
-def _learnt(rows: str, resolved: Resolved) -> str:
-    """The command that makes trajectories of problems and their answers for the model that the stage starts from."""
-    model = f" --model {shlex.quote(resolved.config.base)}" if resolved.config.base else ""
-    return f"virc data convert {rows} --to DIR --format sft --answers{model} makes rows of their answers"
 
 
 def settings_text(resolved: Resolved) -> str:
@@ -315,10 +311,6 @@ def config_of(info: Info) -> Any:
         raise ConfigError(wrong) from error
 
 
-def _weights(adapter: Path) -> Path:
-    return adapter / lora_config.WEIGHTS
-
-
 def check_trained(info: Info, found: int | None) -> None:
     """Refuse an engine that trains another number of parameters than a dry run lists.
 
@@ -332,7 +324,7 @@ def check_trained(info: Info, found: int | None) -> None:
         return
     config = config_of(info)
     if info.adapter:
-        wanted = checkpoint.count(_weights(Path(info.adapter)))
+        wanted = checkpoint.count(Path(info.adapter) / lora_config.WEIGHTS)
     else:
         wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
     if found != wanted:

@@ -1,6 +1,8 @@
 """Prepares a run: everything is found and checked first, then its folder appears as a whole."""
 
 import json
+import netrc
+import os
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
@@ -37,13 +39,13 @@ from virc.systems import texts
 from virc.systems.kinds import runs_in
 from virc.systems.registry import System
 from virc.tools import registry as tools
-from virc.training import changes, inputs, rl_setup, tool_packages, trackers
+from virc.training import changes, inputs, rl_setup, tool_packages
 from virc.training.estimate import fits
 from virc.training.estimate.needs import USUAL, Estimate, estimate
 from virc.training.inputs import Base
-from virc.training.lengths.sft import own_grid
 from virc.training.preflight import order
 from virc.training.preflight import process as preflight
+from virc.training.preflight.lengths import own_grid
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest, SftRequest
 from virc.training.request import TrainRequest
 
@@ -93,7 +95,7 @@ def prepare(
         fits.refuse_few_gpus(config, here, resolved.system.overlays)
     if resolved.kind == "rl":
         rl_setup.check_judge(resolved, source, here is not None, report)
-    trackers.check(resolved)
+    check_trackers(resolved)
     environment = environment_of(resolved)
     python = making.made(environment, report.send)
     _check_packages(resolved, environment, python)
@@ -314,7 +316,11 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
     _check_sizes(prepared, report)
     if prepared.ignore:
         report.note(f"columns left out: {', '.join(prepared.ignore)}")
-    report.note(_lengths(result, pairs=prepared.resolved.kind == "dpo" and config.sides == 2))
+    what, mean = "rows", f"tokens a row: mean {result.mean:.0f},"
+    if prepared.resolved.kind == "dpo" and config.sides == 2:
+        what, mean = "pairs", f"tokens of both sides: mean {result.mean:.0f}; of the longer side:"
+    longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
+    report.note(f"{result.rows} {what}, {result.images} images; {mean} {longest}")
     if config.curriculum:
         report.note(order.text(result.parts, config.curriculum, config.order))
     elif config.order == "written":
@@ -345,7 +351,6 @@ def check_texts(system: System, report: Reporter) -> None:
 
 
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
-    """Report images that the base sees smaller; `DataError` where boxes in pixels would not fit them."""
     result, config, base = prepared.result, prepared.resolved.config, prepared.base
     own = own_grid(base.folder).max_pixels
     at_limit = config.max_pixels >= own
@@ -373,14 +378,6 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
 def _rows(prepared: PreparedRun) -> str:
     data = prepared.resolved.config.data
     return shlex.quote(data if expanded(data).exists() else str(prepared.result.file))
-
-
-def _lengths(result: Result, pairs: bool) -> str:
-    longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
-    if pairs:
-        both = f"tokens of both sides: mean {result.mean:.0f}; of the longer side: {longest}"
-        return f"{result.rows} pairs, {result.images} images; {both}"
-    return f"{result.rows} rows, {result.images} images; tokens a row: mean {result.mean:.0f}, {longest}"
 
 
 def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
@@ -434,3 +431,37 @@ def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: R
         most = min(config.max_pixels, own_grid(prepared.base.folder).max_pixels)
         config = msgspec.structs.replace(config, max_pixels=most)  # what is advised is under the base's own limit
         fits.refuse_unfit(needed, config, here, prepared.resolved.system.overlays)
+
+
+class _Tracker(msgspec.Struct, frozen=True):
+    """A tracker that needs an account: variables with its key and its mode, and where its own login leaves a key."""
+
+    key: str
+    mode: str
+    without: tuple[str, ...]
+    host: str
+    file: str
+
+
+_TRACKERS = {
+    "wandb": _Tracker("WANDB_API_KEY", "WANDB_MODE", ("offline", "disabled", "dryrun"), "api.wandb.ai", ".netrc"),
+    "swanlab": _Tracker("SWANLAB_API_KEY", "SWANLAB_MODE", ("offline", "local", "disabled"), "", ".swanlab/.netrc"),
+}
+
+
+def check_trackers(resolved: Resolved) -> None:
+    """Refuse a tracker that has no key here and is not told to do without."""
+    for name in resolved.config.trackers:
+        tracker = _TRACKERS.get(name)
+        if tracker and not _has_key(tracker) and os.environ.get(tracker.mode) not in tracker.without:
+            sentence = f"{resolved.name} reports to {name} (trackers), and there is no {tracker.key} here"
+            raise ConfigError(sentence, f"--set trackers=[], or {tracker.mode}=offline in the environment")
+
+
+def _has_key(tracker: _Tracker) -> bool:
+    if os.environ.get(tracker.key):
+        return True
+    with suppress(OSError, netrc.NetrcParseError):
+        hosts = netrc.netrc(str(Path.home() / tracker.file)).hosts
+        return bool(hosts) if not tracker.host else tracker.host in hosts
+    return False

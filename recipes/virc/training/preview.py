@@ -14,7 +14,6 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from virc.cluster import check as slurm_check
 from virc.cluster import jobs, submitting
 from virc.cluster.jobs import Target
 from virc.cluster.site import Site
@@ -46,7 +45,7 @@ from virc.stages.context import Place
 from virc.stages.resolve import Resolved
 from virc.stages.sft import Part
 from virc.tools import registry as tools
-from virc.training import inputs, job_judge, prepare, rl_setup, tool_packages, trackers
+from virc.training import inputs, prepare, rl_setup, tool_packages
 from virc.training.estimate.needs import Estimate, estimate
 from virc.training.inputs import Base
 from virc.training.preflight.pairs import entry_of
@@ -110,9 +109,10 @@ def preview(
         missing.append(SetupError(unmade, "virc train makes it first"))
     source = _source(request, resolved, missing)
     if resolved.kind == "rl" and is_file(source.file):
-        _warn_of_reward(resolved, source, report)
+        with suppress(VircError):  # which the check of all rows says
+            for found in check(resolved.system, resolved.config.reward, source):
+                report.warn(found.message, found.hint)
     place = _place(request, resolved, base, source, python or environment.python, missing)
-    engine = engines.of_kind(resolved.kind).plan
     with TemporaryDirectory(prefix="virc-") as scratch:
         partial, run = Path(scratch), Run(place.output.parent)
         result = _checked(request, resolved, base, source, (partial, run), python, report, missing) if whole else None
@@ -123,7 +123,7 @@ def preview(
         if result:  # rows that are to be written are in the run's folder
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
-    plan: Plan = engine.plan(resolved.config, place, resolved.published, resolved.origins)
+    plan: Plan = engines.of_kind(resolved.kind).plan.plan(resolved.config, place, resolved.published, resolved.origins)
     plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **read})
     if target:
         plan = _on_cluster(plan, resolved, place, pinned(environment), (target, site), missing, report)
@@ -131,33 +131,28 @@ def preview(
         step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
         processes.report_removed(step, os.environ, report, user_code.UNLESS)
     with _noted(missing):
-        trackers.check(resolved)
+        prepare.check_trackers(resolved)
     if resolved.kind == "rl":
         with _noted(missing):
-            job_judge.check(request, resolved, target)
+            rl_setup.check_job_judge(request, resolved, target)
         with _noted(missing):
             there = source if is_file(source.file) else None
             rl_setup.check_judge(resolved, there, here=False, report=Reporter())
-    shape = _shape(resolved, base)
+    local = is_file(base.folder / "config.json")  # which a download that was broken off has not
+    shape = sizes.of_folder(base.folder) if local else sizes.published(stages.root_of(resolved))
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
     with _noted(missing):
-        _check_site(target, site, resolved, needed)
+        if isinstance(target, Site):
+            host_gib = needed.host_gib if needed else 0.0
+            submitting.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
     here = None if target else hardware.find(request.workspace)
     return Preview(resolved, plan, shape, needed, here, missing, result)
-
-
-def _check_site(target: Target | None, site: Path | None, resolved: Resolved, needed: Estimate | None) -> None:
-    """Hold a site against what the stage needs. Raises SetupError."""
-    if isinstance(target, Site):
-        host_gib = needed.host_gib if needed else 0.0
-        slurm_check.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
 
 
 def _on_cluster(
     plan: Plan, resolved: Resolved, place: Place, versions: Mapping[str, str], where: tuple[Target, Path | None],
     missing: list[VircError], report: Reporter,
 ) -> Plan:  # fmt: skip
-    """The plan as a cluster gets it, which is asked whether it takes the job."""
     (target, site), future = where, Run(place.files.parents[1])
     plan = jobs.preview(plan, future, resolved, place, versions, target)
     try:
@@ -169,18 +164,10 @@ def _on_cluster(
 
 @contextmanager
 def _noted(missing: list[VircError]) -> Iterator[None]:
-    """Go on where something is missing, and list it."""
     try:
         yield
     except VircError as error:
         missing.append(error)
-
-
-def _warn_of_reward(resolved: Resolved, source: Source, report: Reporter) -> None:
-    """Say what is wrong with the reward for the first rows: columns that they lack, terms that never differ."""
-    with suppress(VircError):  # which the check of all rows says
-        for found in check(resolved.system, resolved.config.reward, source):
-            report.warn(found.message, found.hint)
 
 
 def _place(
@@ -262,7 +249,6 @@ def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: lis
 def _read_files(
     request: TrainRequest, resolved: Resolved, place: Place, base: Base, result: Result | None, partial: Path
 ) -> dict[str, str]:
-    """What the run's processes would read beside the rows, as far as it can be known without them."""
     home, config, beside = place.output.parent, resolved.config, resolved.system.file.parent
     names = (*resolved.system.offered, *rl_setup.tools_of(resolved, request.tools))
     if result:
@@ -300,10 +286,3 @@ def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError])
             raise
         missing.append(error)
         return Source(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)
-
-
-def _shape(resolved: Resolved, base: Base) -> Shape | None:
-    """The sizes of the base. A download that was broken off has no config.json."""
-    if is_file(base.folder / "config.json"):
-        return sizes.of_folder(base.folder)
-    return sizes.published(stages.root_of(resolved))

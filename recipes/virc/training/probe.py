@@ -69,7 +69,6 @@ def probe(request: TrainRequest, report: Reporter) -> Probe:
 
 
 def _shortened(resolved: Resolved, rows: int) -> Resolved:
-    """The same stage for two steps of few rows, without saving or validation."""
     config = resolved.config
     changes: dict[str, Any] = {"steps": _STEPS, "train_batch_size": rows, "trackers": ()}
     if resolved.kind == "rl":
@@ -82,7 +81,6 @@ def _shortened(resolved: Resolved, rows: int) -> Resolved:
 
 
 def _measured(prepared: PreparedRun, folder: Path, report: Reporter) -> tuple[float, float]:
-    """Seconds a step, and GiB as in `Probe`."""
     import resource  # not on Windows, where `virc train --dry-run` imports this module all the same
 
     kind, run = prepared.resolved.kind, Run(folder)

@@ -72,7 +72,6 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(found, config=msgspec.structs.replace(found.config, engine=checked))
 
     def _refuse_words_of_system(self, kind: str) -> None:
-        """Raise UsageError: `--set` names what a system says, and no stage."""
         for name in (each.partition("=")[0].partition(".")[0].strip() for each in self.assignments):
             if name in System.__struct_fields__ and name not in stages.config_type(kind).__struct_fields__:
                 copied = f"virc systems cp {shlex.quote(self.system)} mine.yaml"
@@ -80,7 +79,6 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
                 raise UsageError(f"{name} is a key of the system, not a setting of a stage", hint)
 
     def _given(self, kind: str) -> dict[str, Any]:
-        """The settings that are options; `UsageError` where one does not apply to stages of that kind."""
         of_rl = {"--judge-endpoint": self.judge_endpoint or self.judge_endpoints, "--tools": self.tools}
         foreign = next((name for name, value in of_rl.items() if value and kind != "rl"), None)
         if foreign:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from virc.cluster.jobs import Target
+from virc.cluster.site import IN_JOB, Site
 from virc.core.errors import ConfigError, DataError, VircError
 from virc.core.events import Reporter
 from virc.core.files import write_json
@@ -53,7 +55,11 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
     """
     found: dict[tuple[str, str | None], tuple[Judging, str]] = {}
     asking = list(asking_terms(resolved))
-    _check_asked(resolved, {asks.judge for _, _, asks in asking})
+    asked = {asks.judge for _, _, asks in asking}
+    for name in resolved.config.reward.judges:
+        if name not in asked and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
+            near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
+            raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
     for reward, total_name, asks in asking:
         judging = reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
         if asks.needed or judging.endpoint:
@@ -84,16 +90,7 @@ def asking_terms(resolved: Resolved) -> Iterator[tuple[Reward, str, Asks]]:
         yield from ((reward, total.name, term.asks) for term in total.terms if term.asks)
 
 
-def _check_asked(resolved: Resolved, asked: set[str]) -> None:
-    """Raise ConfigError for an endpoint that an option names for a judge whom no reward of the stage asks."""
-    for name in resolved.config.reward.judges:
-        if name not in asked and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
-            near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
-            raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
-
-
 def _share(source: Source) -> str:
-    """The share of rows that rules can score, as a clause; empty if the rows cannot be read here."""
     known = (row.record for row in get(source.format).read(source) if row.record)
     units = (unit for record in known for unit in (rl.split(record) if record.messages else [record]))
     try:
@@ -182,55 +179,48 @@ def check_copies(names: Sequence[str]) -> None:
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
     """Write `reward.json` and the copies of the user's own files; returns the SHA-256 of each by its name."""
-    reward, beside = resolved.config.reward, resolved.system.file.parent
-    code = user_code.copy(user_code.own_files(reward, beside, result.protocol.tools), partial / user_code.CODE)
-    home = run.folder.absolute()
-    settings = Settings(
-        reward=msgspec.structs.replace(
-            user_code.moved(reward, beside, home / user_code.CODE), strict=strict_of(reward, resolved, result)
-        ),
-        folder=str(result.media),
-        beside=str(home / user_code.CODE),
-        coordinates=result.protocol.coordinates,
-        kept=str(home / user_code.JUDGED),
-        rollout=resolved.config.rollout,
-        protocol=str(home / FILE_NAME),
-        base=str(base.folder),
-        max_turns=resolved.config.max_turns,
-        max_pixels=resolved.config.max_pixels,
-    )
-    others = speakers(resolved.config)
-    code |= write_sources(others, partial, home, settings)
+    config, home, others = resolved.config, run.folder.absolute(), speakers(resolved.config)
+    common = Settings(
+        reward=config.reward, folder=str(result.media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
+        base=str(base.folder), max_pixels=config.max_pixels,
+    )  # fmt: skip
+    reward = msgspec.structs.replace(config.reward, strict=strict_of(config.reward, resolved, result))
+    own = Speaker(result.protocol, reward, config.max_turns, resolved.system.file.parent)
+    code, settings = _copied(own, partial, home, common)
     files = {name: str(sources.settings_of(home, name)) for name in others}
     write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
-    return code
+    return code | write_sources(others, partial, home, common)
 
 
-def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, own: Settings) -> dict[str, str]:
+def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, common: Settings) -> dict[str, str]:
     """Write chat protocol, reward settings and copied files of other systems that rows may be of, by their names.
 
     Args:
         home: where `partial` will be.
-        own: the reward settings for the stage's own rows.
+        common: the settings that all rewards of the stage have.
     """
     code: dict[str, str] = {}
     for name, speaker in others.items():
         folder, later = (sources.settings_of(each, name).parent for each in (partial, home))
         folder.mkdir(parents=True)
-        own_files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
-        copied = user_code.copy(own_files, folder / user_code.CODE)
+        copied, settings = _copied(speaker, folder, later, common)
         code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
-        write_json(sources.chat_protocol_of(partial, name), speaker.protocol)
-        settings = msgspec.structs.replace(
-            own,
-            reward=user_code.moved(speaker.reward, speaker.beside, later / user_code.CODE),
-            beside=str(later / user_code.CODE),
-            coordinates=speaker.protocol.coordinates,
-            protocol=str(sources.chat_protocol_of(home, name)),
-            max_turns=speaker.max_turns,
-        )
-        write_json(sources.settings_of(partial, name), settings)
+        write_json(folder / FILE_NAME, speaker.protocol)
+        write_json(folder / inputs.REWARD, settings)
     return code
+
+
+def _copied(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tuple[dict[str, str], Settings]:
+    """The digests of copies of a system's own files, and the settings of its reward, which will be in `home`."""
+    copies = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+    return user_code.copy(copies, folder / user_code.CODE), msgspec.structs.replace(
+        common,
+        reward=user_code.moved(speaker.reward, speaker.beside, home / user_code.CODE),
+        beside=str(home / user_code.CODE),
+        coordinates=speaker.protocol.coordinates,
+        protocol=str(home / FILE_NAME),
+        max_turns=speaker.max_turns,
+    )
 
 
 def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
@@ -238,3 +228,39 @@ def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
     off_grid = result.off_grid and result.protocol.coordinates == "pixel"
     own = reward.strict == "own" or resolved.config.rollout == "multi_turn" or off_grid
     return "own" if own else "published"
+
+
+def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
+    """A stage with the judge of its site's jobs, where its reward asks one and no other is named."""
+    if not isinstance(target, Site) or target.judge is None or not _asks(request, resolved):
+        return request, resolved
+    request = msgspec.structs.replace(request, judge_endpoint=IN_JOB)
+    return request, request.resolve()
+
+
+def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> None:
+    """Check, before a job waits for hours, that the judge its reward asks will be there.
+
+    Raises:
+        ConfigError: nobody serves it, or its weights are not here.
+    """
+    if not isinstance(target, Site):
+        return
+    if target.judge is None:
+        if _asks(request, resolved) and resolved.config.judge_gpus:
+            ways = "--judge-endpoint URL of one that is served elsewhere"
+            raise ConfigError(
+                "the reward asks a judge, and the job serves none", f"judge: {{model: judge}} in slurm.yaml, or {ways}"
+            )
+    elif request.judge_endpoint == IN_JOB:
+        models.find(target.judge.model, request.workspace)
+
+
+def _asks(request: TrainRequest, resolved: Resolved) -> bool:
+    """Whether the reward of a stage asks a judge that is served nowhere else; one beside the policy is of the job."""
+    if resolved.kind != "rl" or request.judge_endpoint:
+        return False
+    config = resolved.config
+    if config.reward.judge.endpoint and not config.judge_gpus:
+        return False
+    return any(asks.judge == JUDGE for _, _, asks in asking_terms(resolved))

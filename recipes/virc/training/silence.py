@@ -121,7 +121,6 @@ class Silence:
         return known if self.longest and not self._untimed() else max(UNTIMED, known)
 
     def _speaks(self) -> bool:
-        """Whether the log has new text, but for what an engine repeats while it waits."""
         try:
             with self._log.open("rb") as file:
                 file.seek(self._read)
@@ -138,7 +137,6 @@ class Silence:
         return speaks
 
     def _untimed(self) -> bool:
-        """Whether rows are validated before the next line, for the first time."""
         if self._validated or not self._validates or self._last is None:
             return False
         following, every = self._last.step + 1, self._settings.get("test_freq")

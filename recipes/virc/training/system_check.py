@@ -187,7 +187,6 @@ def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:
 
 
 def _model_type(name: str, workspace: Path) -> object:
-    """The type of a model; one that runs here where it is not known."""
     unknown = checkpoint.FAMILIES[0]
     with suppress(ConfigError):
         return checkpoint.model_type(models.find(name, workspace).folder) or unknown
@@ -210,7 +209,11 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     if "tools" not in wrong:  # what its calls may name is not known then; custom tools are not loaded by a check
         yield from words.faults(speech.words_of(system, own=True), system.offered, tools.discover())
     yield from _of_protocol_source(system)
-    yield from _of_pipeline(system)
+    try:
+        if system.pipeline:
+            pipelines.load(str(system.file))
+    except ConfigError as error:
+        yield Fault(("pipeline",), error.message, error.hint)
     seen: set[tuple[dotted.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MAX_TRIES:
         yield Fault(("overlays",), f"there are over {_MAX_TRIES} pairs of a stage and an overlay: too many to try")
@@ -220,7 +223,6 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
 
 
 def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, Any], set[str]]:
-    """What is left without the keys that are wrong and without what is nothing without them; the names of the keys."""
     rest = dict(content)
     wrong: set[str] = set()
     while faults:
@@ -232,7 +234,6 @@ def _sound(content: Mapping[str, Any], faults: list[Fault]) -> tuple[dict[str, A
 
 
 def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
-    """What is unknown or of the wrong type, each key by itself."""
     yield from systems.misfits(content)
     seen: set[tuple[dotted.Path, str]] = set()
     for path, kind, others in _layers(content):
@@ -271,7 +272,6 @@ def _mappings(value: Any) -> dict[str, Mapping[str, Any]]:
 
 
 def _of_names(content: Mapping[str, Any]) -> Iterator[Fault]:
-    """Overlays that name stages there are none of, and words that fill nothing."""
     known = _mappings(content.get("stages"))
     for name, overlay in _mappings(content.get("overlays")).items():
         for part in ("stages", "verified"):
@@ -306,7 +306,6 @@ def _of_reward(system: System) -> Iterator[Fault]:
 
 
 def _of_tools(system: System) -> Iterator[Fault]:
-    """Tools that there are none of; a file is not loaded for it."""
     from virc.tools import registry as tools
 
     if system.tools == "none" and UNSET in (system.chat_protocol.system, system.chat_protocol.first):
@@ -325,7 +324,6 @@ def _of_tools(system: System) -> Iterator[Fault]:
 
 
 def _of_protocol_source(system: System) -> Iterator[Fault]:
-    """Rows that show a chat protocol, of a dataset there is none of."""
     for coordinates, source in system.protocol_source.items():
         path = ("protocol_source", coordinates)
         dataset, slash, name = source.partition("/")
@@ -334,14 +332,6 @@ def _of_protocol_source(system: System) -> Iterator[Fault]:
         elif dataset not in system.datasets:
             hint = did_you_mean(dataset, system.datasets) if system.datasets else "datasets: {NAME: {hub: ID}}"
             yield Fault(path, f"there is no dataset {plain(dataset, 60)!r}", hint)
-
-
-def _of_pipeline(system: System) -> Iterator[Fault]:
-    try:
-        if system.pipeline:
-            pipelines.load(str(system.file))
-    except ConfigError as error:
-        yield Fault(("pipeline",), error.message, error.hint)
 
 
 def _of_order(system: System) -> Iterator[Fault]:
@@ -404,7 +394,6 @@ def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[dotted
 
 
 def _place(fault: Fault, system: System, stage: str, overlay: str | None) -> dotted.Path:
-    """The place of the setting to change, nearest to what was chosen."""
     places: list[tuple[dotted.Path, Mapping[str, Any]]] = [
         (("stages", stage, "settings"), system.stages[stage].settings),
         (("everywhere",), system.everywhere),

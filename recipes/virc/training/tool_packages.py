@@ -42,7 +42,10 @@ def check(asked: Request, stage: str, environment: Environment, python: Path) ->
     for name, file in _files(asked):
         for module in needed(file, carried_out=isinstance(asked, RlRequest) and asked.rollout == "multi_turn"):
             by_module.setdefault(module, name)
-    lacking = _lacking(python, by_module)
+    if not by_module:
+        return
+    look = Step((str(python), "-c", _LACKING, *by_module), "look for the packages of tools", {"PYTHONPATH": ""})
+    lacking: list[str] = json.loads(processes.output(look))  # nothing is imported
     if not lacking:
         return
     module = lacking[0]
@@ -119,18 +122,7 @@ def _forgives(handler: ast.ExceptHandler) -> bool:
     return any(name in caught for name in ("ImportError", "ModuleNotFoundError", "Exception"))
 
 
-def _lacking(python: Path, modules: Iterable[str]) -> list[str]:
-    """Those of the modules that an interpreter does not find; nothing is imported."""
-    asked = tuple(modules)
-    if not asked:
-        return []
-    step = Step((str(python), "-c", _LACKING, *asked), "look for the packages of tools", {"PYTHONPATH": ""})
-    found: list[str] = json.loads(processes.output(step))
-    return found
-
-
 def _install(environment: Environment, python: Path, module: str) -> str:
-    """The command that installs the package of a module, which mostly has the module's name."""
     from importlib import metadata
 
     known = metadata.packages_distributions().get(module)

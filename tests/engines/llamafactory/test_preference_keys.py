@@ -13,7 +13,7 @@ from support.engine_python import interpreter
 from virc.core.errors import ConfigError
 from virc.engines import registry as engines
 from virc.engines.llamafactory import log
-from virc.engines.llamafactory.preferences import plan as preferences
+from virc.engines.llamafactory import plan as planner
 from virc.runs.metrics import Metric
 from virc.stages.context import Place
 from virc.stages.dpo import Config, contradictions
@@ -39,7 +39,7 @@ def config(**values: Any) -> Config:
 
 
 def keys(place: Place = PLACE, **values: Any) -> dict[str, Any]:
-    return preferences.settings(config(**values), place)
+    return planner.settings(config(**values), place)
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_a_loss_has_its_sides_of_a_row_and_its_models(loss: str, sides: int, mod
 
 
 def test_the_process_is_the_one_for_preferences() -> None:
-    planned = preferences.plan(config(), PLACE, {}, {})
-    assert planned.step.argv == ("/env/bin/python", "-m", preferences.START, "/runs/a/logs/attempt_2/engine.yaml")
+    planned = planner.plan(config(), PLACE, {}, {})
+    assert planned.step.argv == ("/env/bin/python", "-m", planner.PREFERENCES, "/runs/a/logs/attempt_2/engine.yaml")
     assert yaml.safe_load(planned.files["/runs/a/logs/attempt_2/engine.yaml"])["pref_loss"] == "sigmoid"
-    spread = preferences.plan(config(devices=8, zero=3), PLACE, {}, {})
-    assert preferences.START in spread.step.argv
+    spread = planner.plan(config(devices=8, zero=3), PLACE, {}, {})
+    assert planner.PREFERENCES in spread.step.argv
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_setting_of_another_loss_is_refused(given: dict[str, Any], setting: st
 )
 def test_keys_that_are_ours_or_unread_are_refused(key: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        engines.check("dpo", {key: preferences.KEYS.accepted[key].default}, {})
+        engines.check("dpo", {key: planner.PREFERENCE_KEYS.accepted[key].default}, {})
 
 
 def test_keys_of_the_trainer_are_taken_as_ever() -> None:
@@ -173,7 +173,7 @@ def test_the_published_example_differs_only_where_said() -> None:
         use_liger=False,
     )  # fmt: skip
     place = msgspec.structs.replace(PLACE, model_type="qwen3_vl", dataset="rlhf_v")
-    planned = preferences.plan(ours, place, EXAMPLE, {})
+    planned = planner.plan(ours, place, EXAMPLE, {})
     changed = {change.key: change.why for change in planned.changes if change.key in EXAMPLE}
     assert {*changed} == {
         "model_name_or_path", "video_max_pixels", "trust_remote_code", "max_samples", "preprocessing_num_workers",
@@ -189,7 +189,9 @@ def test_the_engine_reads_no_refused_key_for_preferences() -> None:
     files = [f"train/{kind}/{part}.py" for kind in ("dpo", "kto") for part in ("trainer", "workflow")]
     files += ["data/processor/pairwise.py", "data/processor/feedback.py"]
     text = "".join((site / "llamafactory" / file).read_text() for file in files)
-    unread = [name for name, key in preferences.KEYS.accepted.items() if key.dead == "it is for supervised training"]
+    unread = [
+        name for name, key in planner.PREFERENCE_KEYS.accepted.items() if key.dead == "it is for supervised training"
+    ]
     assert len(unread) == 10
     assert not [name for name in unread if re.search(rf"\.{name}\b", text)]
     assert all(re.search(rf"\.{name}\b", text) for name in ("pref_beta", "simpo_gamma", "ld_alpha"))

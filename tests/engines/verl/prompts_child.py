@@ -10,8 +10,7 @@ from verl.utils.dataset.rl_dataset import RLHFDataset  # type: ignore[import-not
 
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import inputs_of
-from virc.engines.verl.agent_ids import speech
-from virc.engines.verl.agent_prefix import Prefix
+from virc.engines.verl.agent_ids import Prefix, speech
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.images import open_image
 from virc.reasoning.session import Session

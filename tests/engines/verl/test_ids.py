@@ -13,8 +13,7 @@ import virc
 from virc.core.errors import EngineError
 from virc.data.rows.record import Message
 from virc.engines.verl import model as verl_model
-from virc.engines.verl.agent_ids import Ids, Speech, speech
-from virc.engines.verl.agent_prefix import Prefix
+from virc.engines.verl.agent_ids import Ids, Prefix, Speech, speech
 from virc.engines.verl.cause import cause
 from virc.engines.verl.start import folder_prefix
 from virc.models.chat_protocol import read_protocol

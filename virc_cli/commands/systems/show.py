@@ -198,9 +198,8 @@ def _stage_fields(resolved: "Resolved") -> dict[str, Any]:
     from virc.engines import registry as engines
     from virc.stages import resolve as stages
 
-    engine = engines.of_kind(resolved.kind).plan
     settings = (resolved.config, resolved.published, resolved.origins, resolved.name)
-    changes = engine.changes(*settings) if resolved.published else ()
+    changes = engines.changes(resolved.kind, *settings) if resolved.published else ()
     for fault in engines.faults(resolved.kind, resolved.config):
         output.warn(fault.message, fault.hint)
     rows = stages.rows(resolved)

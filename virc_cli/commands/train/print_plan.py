@@ -9,7 +9,7 @@ import msgspec
 
 from virc.cluster import jobs, submitting
 from virc.core.errors import fields_of
-from virc.training import job_judge
+from virc.training import rl_setup
 from virc.training.estimate import fits
 from virc.training.preview import Preview, preview
 from virc.training.probe import probe
@@ -24,7 +24,7 @@ def run(
     resolved = request.resolve()
     with events.printed(quiet, verbose=False) as report:
         target = jobs.target(launcher, resolved.kind, site, ray_address)
-        request, resolved = job_judge.placed(request, resolved, target)
+        request, resolved = rl_setup.with_job_judge(request, resolved, target)
         found = preview(request, resolved, target, report, site)
     if as_json:
         output.emit("virc.train.plan/1", _fields(found))

@@ -25,7 +25,8 @@ def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_js
         _print_plan(found, as_json)
         return
     before = states(found)
-    planning.check_files(found, left(found, before))
+    for error in planning.missing(found, left(found, before)):
+        raise error
     if not quiet:
         _print_table(found, before)
     output.ends_when_stopped(f"stopped; {CONTINUE}")

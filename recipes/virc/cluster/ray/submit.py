@@ -50,7 +50,9 @@ def main(file: str) -> int:
         return _refused(f"the Ray cluster at {job_request['address']} wants its token: RAY_AUTH_TOKEN")
     except (ConnectionError, RuntimeError) as error:
         return _refused(f"no Ray cluster answers at {job_request['address']}: {_line(error)}")
-    _end_former(client, job_request["run"])
+    for former in client.list_jobs():  # which a machine left behind when it went down
+        if (former.metadata or {}).get(_RUN) == job_request["run"] and not former.status.is_terminal():
+            _end(client, former.submission_id)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     keys = Path(file).with_name(_CREDENTIALS)
@@ -60,13 +62,6 @@ def main(file: str) -> int:
         return _followed(client, job_request, _runtime(job_request, keys))
     finally:
         keys.unlink(missing_ok=True)
-
-
-def _end_former(client: Any, run: str) -> None:
-    """End jobs of the run that a machine left behind when it went down."""
-    for former in client.list_jobs():
-        if (former.metadata or {}).get(_RUN) == run and not former.status.is_terminal():
-            _end(client, former.submission_id)
 
 
 def _runtime(job_request: Mapping[str, Any], keys: Path) -> dict[str, Any]:
@@ -83,7 +78,6 @@ def _runtime(job_request: Mapping[str, Any], keys: Path) -> dict[str, Any]:
 
 
 def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str, Any]) -> int:
-    """Submit the job and write what it writes; returns its exit code."""
     try:
         job = client.submit_job(
             entrypoint=job_request["entrypoint"], runtime_env=runtime, metadata={_RUN: job_request["run"]}
@@ -169,7 +163,6 @@ class Written:
 
 
 async def _tail(client: Any, job: str, written: Written) -> None:
-    """Write what a job wrote beyond that."""
     seen = 0
     async for text in client.tail_job_logs(job):
         new = text[max(0, written.length - seen) :]

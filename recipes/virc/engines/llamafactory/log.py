@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import EngineError
+from virc.core.files import part
 from virc.core.text import plain
+from virc.engines.environment import last_line
 from virc.engines.llamafactory.plan import OTHER_ROWS
 from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
@@ -46,23 +48,12 @@ _ERROR = re.compile(r"^(?:\[rank\d+\]: ?)?((?:\w+\.)*\w*(?:Error|Exception|Inter
 _NO_NUMBER = re.compile(rb"\bNaN\b|-?\bInfinity\b")  # what Python writes for them is no JSON
 
 
-class _Line(msgspec.Struct):
-    """A line; the last five are what `start` adds: the gradient, and how far apart the two sides of pairs are."""
-
-    current_steps: int
-    total_steps: int | None = None
-    loss: float | None = None
-    eval_loss: float | None = None
-    lr: float | None = None
-    epoch: float | None = None
-    throughput: float | None = None
-    total_tokens: float | None = None
-    elapsed_time: str | None = None
-    grad_norm: float | None = None
-    margin: float | None = None
-    accuracy: float | None = None
-    chosen: float | None = None
-    rejected: float | None = None
+_FIELDS: Mapping[str, str] = {
+    "step": "current_steps", "total": "total_steps", "epoch": "epoch", "loss": "loss", "eval_loss": "eval_loss",
+    "learning_rate": "lr", "tokens": "total_tokens", "tokens_per_second": "throughput", "grad_norm": "grad_norm",
+    "margin": "margin", "accuracy": "accuracy", "chosen_reward": "chosen", "rejected_reward": "rejected",
+}  # fmt: skip
+"""Field of `Metric` -> its name in a line; the last five are what `start` adds."""
 
 
 def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
@@ -98,31 +89,17 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
         before: tokens of the attempts before, which it counts into the throughput of this one.
     """
     try:
-        row = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=_Line)
+        row = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=dict[str, Any])
+        found = msgspec.convert({field: row.get(name) for field, name in _FIELDS.items()}, Metric, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
-    if row.lr is None and row.eval_loss is None:  # the last line, which sums up
+    if found.learning_rate is None and found.eval_loss is None:  # the last line, which sums up
         return None
-    throughput = row.throughput
-    if throughput is not None and row.total_tokens:
-        throughput *= max(0.0, 1 - before / row.total_tokens)
-    return Metric(
-        step=row.current_steps,
-        attempt=attempt,
-        total=row.total_steps,
-        epoch=row.epoch,
-        loss=row.loss,
-        eval_loss=row.eval_loss,
-        learning_rate=row.lr,
-        tokens=None if row.total_tokens is None else int(row.total_tokens),
-        tokens_per_second=throughput,
-        seconds=_seconds(row.elapsed_time),
-        grad_norm=row.grad_norm,
-        margin=row.margin,
-        accuracy=row.accuracy,
-        chosen_reward=row.chosen,
-        rejected_reward=row.rejected,
-    )
+    throughput = found.tokens_per_second
+    if throughput is not None and found.tokens:
+        throughput *= max(0.0, 1 - before / found.tokens)
+    seconds = _seconds(row.get("elapsed_time"))
+    return msgspec.structs.replace(found, attempt=attempt, tokens_per_second=throughput, seconds=seconds)
 
 
 def started(log: Path, info: Info, step: int) -> None:
@@ -147,25 +124,23 @@ def started(log: Path, info: Info, step: int) -> None:
 
 def rows(log: Path) -> int | None:
     """The number of rows it trains on; None where it is not written yet."""
-    return _number(log, rb"Num examples = ([\d,]+)")
+    return _number(log, r"Num examples = ([\d,]+)")
 
 
 def trained(log: Path) -> int | None:
     """The number of parameters it trains; None where it is not written."""
-    return _number(log, rb"trainable params: ([\d,]+)")
+    return _number(log, r"trainable params: ([\d,]+)")
 
 
-def _number(log: Path, pattern: bytes) -> int | None:
-    with log.open("rb") as file:
-        found = re.search(pattern, file.read(_START))
-    return int(found[1].replace(b",", b"")) if found else None
+def _number(log: Path, pattern: str) -> int | None:
+    found = re.search(pattern, part(log, 0, _START))
+    return int(found[1].replace(",", "")) if found else None
 
 
 def not_loaded(log: Path) -> list[str]:
     """Tensors that a resumed attempt did not find in its checkpoint; a tied output layer is saved with the input's."""
-    with log.open("rb") as file:
-        found = re.search(rb"missing keys in the checkpoint model loaded: \[([^\]]*)\]", file.read(_START))
-    names = re.findall(r"'([^']+)'", found[1].decode("utf-8", "replace")) if found else []
+    found = re.search(r"missing keys in the checkpoint model loaded: \[([^\]]*)\]", part(log, 0, _START))
+    names = re.findall(r"'([^']+)'", found[1]) if found else []
     return [name for name in names if name != "lm_head.weight"]
 
 
@@ -193,15 +168,14 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
         log: what it wrote.
         code: its exit code; negative: the signal that ended it.
     """
-    text = _end_of(log)
+    text = part(log, -_END, _END)
+    errors = _ERROR.findall(text)
     for pattern, clause, hint in _CAUSES:
         if found := re.search(pattern, text):
             parts = [plain(found[0], 200), *(plain(group, 200) for group in found.groups())]
-            errors = _ERROR.findall(text)
             if clause == "one of its processes ended" and errors:
                 return f"{errors[0][0].rsplit('.', 1)[-1]}: {plain(errors[0][1])}", None
             return clause.format(*parts), hint
-    errors = _ERROR.findall(text)
     if errors:
         return f"{errors[-1][0].rsplit('.', 1)[-1]}: {plain(errors[-1][1])}", None
     if code == -9:
@@ -209,19 +183,10 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
             "it was killed, perhaps for want of memory",
             "free memory, or lower micro_batch_size_per_device and cutoff_len",
         )
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
-    return f"exit code {code}: {plain(lines[-1]) if lines else 'no output'}", None
-
-
-def _end_of(log: Path) -> str:
-    with log.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _END))
-        return file.read().decode("utf-8", "replace")
+    return f"exit code {code}: {last_line(text)}", None
 
 
 def _seconds(text: Any) -> float | None:
-    """Seconds of `1 day, 2:03:04`, as datetime writes it."""
     found = re.fullmatch(r"(?:(\d+) days?, )?(\d+):(\d\d):(\d\d)", text or "")
     if not found:
         return None

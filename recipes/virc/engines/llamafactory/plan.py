@@ -1,4 +1,4 @@
-"""LLaMA-Factory 0.9.5: the keys, files and command of a stage of supervised fine-tuning."""
+"""LLaMA-Factory 0.9.5: the keys, files and command of a stage of supervised fine-tuning, or of preferences."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -8,40 +8,38 @@ import msgspec
 
 from virc.config.validation import Fault
 from virc.core.errors import ConfigError
-from virc.core.files import DATA
-from virc.core.plan import Change, Plan, Step
+from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
-from virc.engines import keys
+from virc.engines.keys import Keys, load
 from virc.runs.checkpoint_formats.llamafactory import RESUME
+from virc.stages import dpo
 from virc.stages.context import Place
 from virc.stages.sft import Config
 
 NAME = "LLaMA-Factory"
-KEYS = keys.load("llamafactory", NAME)
+KEYS, PREFERENCE_KEYS = (load("llamafactory", NAME, kind) for kind in ("sft", "dpo"))
 OTHER_ROWS = frozenset({"max_samples", "neat_packing", "packing", "streaming", "val_size"})
 """With one of these the engine counts other rows than there are in the file."""
 
 SETTINGS = "engine.yaml"
 DEEPSPEED = "deepspeed.json"
 INFO = "dataset_info.json"
-START = "virc.engines.llamafactory.start"
+START, PREFERENCES = "virc.engines.llamafactory.start", "virc.engines.llamafactory.preferences.start"
 
 TEMPLATES = {"qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_vl", "qwen3_vl": "qwen3_vl_nothink"}
 """`model_type` in a base's config.json -> LLaMA-Factory's template."""
+READS: Mapping[str, tuple[str, ...]] = {
+    "sigmoid": ("pref_loss", "pref_beta", "pref_ftx", "pref_bco_weight", "dpo_label_smoothing"),
+    "kto": ("pref_beta", "pref_ftx", "kto_chosen_weight", "kto_rejected_weight"),
+    "orpo": ("pref_loss", "pref_beta", "pref_ftx"),
+    "simpo": ("pref_loss", "pref_beta", "pref_ftx", "simpo_gamma"),
+}
+"""Loss -> the keys of preferences that LLaMA-Factory reads for it."""
 
 
-def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:
-    """Where LLaMA-Factory gets other values than the published ones, before weights and rows are looked for.
-
-    Args:
-        name: of the run to be.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
-    data = Path(DATA) / config.data_name()
-    place = msgspec.structs.replace(engines.place_before(config, name, data.parent), dataset=data.name)
-    return KEYS.changes(settings(config, place), published, origins)
+def keys_of(config: Config) -> Keys:
+    """The keys that stages of its kind take."""
+    return PREFERENCE_KEYS if isinstance(config, dpo.Config) else KEYS
 
 
 def contradictions(config: Config) -> Iterator[Fault]:
@@ -89,7 +87,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     return Plan(
         step=_step(config, place),
         files=files,
-        changes=KEYS.changes(given, published, origins),
+        changes=keys_of(config).changes(given, published, origins),
         loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
     )
 
@@ -148,7 +146,22 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         **config.engine,
     }  # fmt: skip
     in_order = {name: given[name] for name in KEYS.entries if name in given} | given
-    return {name: value for name, value in in_order.items() if value is not None}
+    found = {name: value for name, value in in_order.items() if value is not None}
+    return {**found, **_of_preferences(config, place), **config.engine} if isinstance(config, dpo.Config) else found
+
+
+def _of_preferences(config: dpo.Config, place: Place) -> dict[str, Any]:
+    """The keys of the loss, and the model that it compares with if LLaMA-Factory would take another one.
+
+    By itself it takes `model_name_or_path`, which on resuming is the checkpoint; and beside an adapter that training
+    goes on with, the model without one.
+    """
+    values = {**PREFERENCE_KEYS.same(config), "pref_loss": config.loss}
+    found = {"stage": "kto" if config.loss == "kto" else "dpo", **{name: values[name] for name in READS[config.loss]}}
+    if config.referred and (place.adapter or not config.lora):
+        found["ref_model"] = str(place.base)
+        found |= {"ref_model_adapters": str(place.adapter)} if place.adapter else {}
+    return found
 
 
 def resume_folder(config: Config, place: Place) -> Path | None:
@@ -160,11 +173,7 @@ def resume_folder(config: Config, place: Place) -> Path | None:
 
 
 def template(model_type: str) -> str:
-    """LLaMA-Factory's template for a base.
-
-    Raises:
-        ConfigError: there is none that writes what `virc` reads.
-    """
+    """LLaMA-Factory's template for a base. Raises ConfigError: there is none that writes what `virc` reads."""
     if model_type not in TEMPLATES:
         raise ConfigError(f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}")
     return TEMPLATES[model_type]
@@ -199,14 +208,12 @@ def deepspeed(config: Config) -> dict[str, Any]:
 
 def needs(config: Config) -> dict[str, str]:
     """Packages that these settings need in the environment, each with the setting that can do without."""
-    found = {"liger-kernel": "use_liger=false"} if config.use_liger else {}
-    found |= {"deepspeed": "zero=0"} if config.zero else {}
-    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
-    return found | dict.fromkeys(config.trackers, "trackers=[]")
+    return engines.needs(config, config.use_liger) | ({"deepspeed": "zero=0"} if config.zero else {})
 
 
 def _step(config: Config, place: Place) -> Step:
-    module = ("-m", START, str(place.files / SETTINGS))
+    start = PREFERENCES if isinstance(config, dpo.Config) else START
+    module = ("-m", start, str(place.files / SETTINGS))
     alone = config.devices == config.nodes == 1 and not config.zero
     spread = (
         "-m", "torch.distributed.run", "--nnodes", str(config.nodes), "--nproc-per-node", str(config.devices),

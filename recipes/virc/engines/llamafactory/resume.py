@@ -36,7 +36,9 @@ def loadable(checkpoint: Path, to: Path) -> None:
         if path not in weights:
             (to / path.name).symlink_to(path.absolute())
         elif path.suffix == ".json":
-            (to / path.name).write_text(json.dumps(_renamed_index(json.loads(path.read_bytes()))))
+            index = json.loads(path.read_bytes())
+            named = {in_memory(name): file for name, file in index["weight_map"].items()}
+            (to / path.name).write_text(json.dumps({**index, "weight_map": named}))
         else:
             _rename(path, to / path.name)
 
@@ -48,10 +50,6 @@ def in_memory(name: str) -> str:
     if name.startswith("model.") and not name.startswith(("model.visual.", "model.language_model.")):
         return name.replace("model.", "model.language_model.", 1)
     return name
-
-
-def _renamed_index(index: dict[str, Any]) -> dict[str, Any]:
-    return {**index, "weight_map": {in_memory(name): file for name, file in index["weight_map"].items()}}
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -19,6 +19,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from virc.core.orphans import end_with_parent
+from virc.engines.environment import check_finite
 
 _OF_IMAGES = ("vision_bos_token", "image_token", "vision_eos_token")
 _MORE = {
@@ -84,14 +85,6 @@ class EndsWhereDiverged(TrainerCallback):
     ) -> None:
         """Look at the weights of the last step."""
         check_finite(model, state.global_step)
-
-
-def check_finite(model: Any, step: int) -> None:
-    """Raise FloatingPointError where a trained weight is not finite, or so large that its square is not."""
-    for name, weight in model.named_parameters():
-        own = getattr(weight, "_local_tensor", weight)  # of a sharded one, the part of this process
-        if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
-            raise FloatingPointError(f"the weight {name} is not finite after step {step}")
 
 
 class Prepares(TrainerCallback):
@@ -164,13 +157,6 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _without_compiler() -> None:
-    """Do without DeepSpeed's shared memory between processes: compiling it takes minutes, and gloo carries as well."""
-    import deepspeed  # type: ignore[import-not-found]
-
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-
-
 def meet(seconds: float = 600.0) -> None:
     """Wait for the other processes that torchrun has started on all nodes, before gigabytes are read.
 
@@ -199,7 +185,10 @@ def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
     """Train with the callbacks that mending LLaMA-Factory returns, besides those of every stage."""
     end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
     if os.environ.get("DS_ACCELERATOR") == "cpu":
-        _without_compiler()
+        # Its shared memory between processes takes minutes to be compiled, and gloo carries as well.
+        import deepspeed  # type: ignore[import-not-found]
+
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     signal.signal(signal.SIGTERM, _end)
     meet()
     from llamafactory.train import callbacks  # type: ignore[import-not-found]

@@ -6,7 +6,6 @@ It runs where `virc solve` runs models in-process, so that the merged model is w
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from virc.backends import checkpoint, local, lora
 from virc.engines.merge import common as merging
@@ -30,19 +29,12 @@ def merge(words: Sequence[str]) -> int:
     network = local.read_network(base, "auto")
     groups = merging.tied(network)
     lora.merge(network, adapter)
-    if not all(_alike(network, group) for group in groups):
-        untie(network.config)
+    for first, *others in groups:
+        weight = network.get_parameter(first)
+        if not all(merging.same(weight, network.get_parameter(name)) for name in others):
+            # An adapter that holds one of two tied weights parts them.
+            network.config.tie_word_embeddings = network.config.get_text_config().tie_word_embeddings = False
     return merging.save(network, folder)
-
-
-def untie(config: Any) -> None:
-    """Say that output weights are their own: an adapter that holds one of two tied weights parts them."""
-    config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = False
-
-
-def _alike(network: Any, names: Sequence[str]) -> bool:
-    weights = [network.get_parameter(name) for name in names]
-    return all(merging.same(weights[0], weight) for weight in weights[1:])
 
 
 if __name__ == "__main__":

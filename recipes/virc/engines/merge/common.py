@@ -126,7 +126,8 @@ def save(network: Any, folder: Path) -> int:
         network.save_pretrained(folder, max_shard_size=_FILE)
         for file in folder.glob("*.safetensors"):  # safetensors lets nobody else read them
             shutil.copymode(folder / "config.json", file)
-            _to_disk(file)
+            with file.open("rb") as opened:  # or a folder that is renamed could lose its weights with the power
+                os.fsync(opened.fileno())
     except (OSError, SafetensorError) as error:
         raise VircError(f"the merged model cannot be written: {clause(error)}") from error
     return sum(weight.numel() for weight in network.parameters())
@@ -137,12 +138,6 @@ def same(one: "torch.Tensor", other: "torch.Tensor") -> bool:
     import torch
 
     return one.shape == other.shape and torch.equal(one, other)
-
-
-def _to_disk(file: Path) -> None:
-    """A folder that is renamed to its name must not lose its weights when the power fails."""
-    with file.open("rb") as opened:
-        os.fsync(opened.fileno())
 
 
 def _gib(count: float) -> str:

@@ -20,8 +20,7 @@ from virc.core.seeds import derived
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.record import Record, inputs_of
 from virc.engines.verl.agent_failures import tell
-from virc.engines.verl.agent_ids import Ids, ended, following, shown_once, speech, up_to_stop
-from virc.engines.verl.agent_prefix import Prefix
+from virc.engines.verl.agent_ids import Ids, Prefix, ended, following, shown_once, speech, up_to_stop
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Ask, Done, Reply, Session
@@ -92,7 +91,8 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             DataError: the row cannot be read, or its prompt is longer than `rollout.prompt_length`.
         """
         manner = self._sources.get(str(row.get("data_source")), self._own)
-        talk = await asyncio.to_thread(self._talk, _record(row, self._folder), manner)
+        record = verl_rows.record_of({key: row.get(key) for key in ("extra_info", "reward_model")}, self._folder)
+        talk = await asyncio.to_thread(self._talk, record, manner)
         ask = talk.next()
         ids = Ids(self._prompt(ask, row), self._speech, self.rollout_config.response_length)
         request, metrics = uuid4().hex, AgentLoopMetrics()
@@ -188,7 +188,3 @@ def _manner(file: str) -> Manner:
     assert settings.protocol
     beside = Path(settings.beside) if settings.beside else None
     return Manner(read_protocol(Path(settings.protocol), beside), settings.max_turns)
-
-
-def _record(row: Mapping[str, Any], folder: Path) -> Record:
-    return verl_rows.record_of({key: row.get(key) for key in ("extra_info", "reward_model")}, folder)

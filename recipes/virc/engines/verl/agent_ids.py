@@ -16,15 +16,14 @@ import msgspec
 from virc.backends import checkpoint
 from virc.backends.chatml import render
 from virc.core.errors import EngineError
-from virc.data.rows.record import Picture
-from virc.engines.verl.agent_prefix import Prefix
+from virc.data.rows.record import Picture, Record, images_of, inputs_of, message_of
 from virc.reasoning.grammar import Grammar
-from virc.reasoning.images import Shown, open_file
+from virc.reasoning.images import Shown, open_file, show
 from virc.reasoning.messages import stopped
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid, smart_resize
-from virc.reasoning.session import Ask, Done, Rejected, Reply, Session, show_input
-from virc.reasoning.trace import Trace
+from virc.reasoning.session import Ask, Done, Message, Rejected, Reply, Session, show_input
+from virc.reasoning.trace import ImageRecord, Trace
 from virc.runs.rollout_stats import OUT_OF_TOKENS
 
 _END = "<|im_end|>"
@@ -138,21 +137,67 @@ class Ids:
             return False
         fed = conversation[len(self.all) - 1 : len(self.all)]
         if self.response[-1] in self._speech.ends and list(fed) != [self.response[-1]]:
-            self._drop_end()  # another end is fed on, or none, as the turn goes on: no choice of the model's any more
+            for kept in (self.response, self.mask, self.chances):
+                kept.pop()  # another end is fed on, or none, as the turn goes on: no choice of the model's any more
         held = self.all
         if list(conversation[: len(held)]) != held:
             raise EngineError("the ids of a rollout are not those of its conversation")
         self._append(conversation[len(held) :], 0)
         return True
 
-    def _drop_end(self) -> None:
-        for kept in (self.response, self.mask, self.chances):
-            kept.pop()
-
     def _append(self, ids: Sequence[int], mask: int, chances: Sequence[float] | None = None) -> None:
         self.response += ids
         self.mask += [mask] * len(ids)
         self.chances += chances or [0.0] * len(ids)
+
+
+class Prefix:
+    """One unit after a stored conversation, with the interface of `Session`; the reply is not read, only scored.
+
+    Args:
+        record: the conversation, with or without its reference reply, and the images shown before it.
+        protocol: how its images are shown; its words are the record's own.
+        grid: the patch grid images are shown on.
+
+    Raises:
+        DataError: an image cannot be opened.
+        OSError: an image cannot be read.
+        ValueError: an image cannot be shown.
+    """
+
+    def __init__(self, record: Record, protocol: Protocol, grid: Grid) -> None:
+        self._record, self._protocol = record, protocol
+        known = record.messages[-1].role == "assistant"  # the reference, which nobody may see
+        before = zip(record.messages, images_of(record), strict=True)
+        self._messages = [message_of(message, shown) for message, shown in before][: -1 if known else None]
+        inputs = inputs_of(record)
+        self._images = []
+        for index, picture in enumerate(record.images):
+            image = open_file(picture.read(), picture.name or "an image")
+            self._images.append(show_input(image, protocol, grid) if index in inputs else show(image.pixels, grid))
+        self._answered = False
+
+    def next(self) -> Ask | Done:
+        """What to ask, or the finished trace."""
+        return Done(self.trace()) if self._answered else Ask(tuple(self._messages), tuple(self._images))
+
+    def feed(self, reply: Reply) -> None:
+        """Take the reply."""
+        self._messages.append(Message("assistant", reply.text, token_ids=reply.token_ids))
+        self._answered = True
+
+    def trace(self) -> Trace:
+        """The conversation with its reply; nothing in it is read."""
+        return Trace(
+            question=self._record.question or "",
+            protocol=self._protocol,
+            images=[
+                ImageRecord(index, shown.width, shown.height, f"image-{index}.png")
+                for index, shown in enumerate(self._images)
+            ],
+            messages=list(self._messages),
+            units=[],
+        )
 
 
 def following(talk: Session | Prefix, ids: Ids, reply: Reply, speech: Speech) -> Ask | Done:
@@ -203,7 +248,6 @@ def shown_once(picture: Picture, protocol: Protocol, grid: Grid) -> Shown:
 
 
 def _tokens(shown: Shown, grid: Grid) -> int:
-    """How many ids an image takes; one off the grid (1000 x 1000) is brought onto it by the model's processor."""
     width, height = shown.size
     if width % grid.factor or height % grid.factor:
         width, height = smart_resize(width, height, grid)

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import EngineError
+from virc.core.files import part
 from virc.core.text import plain
+from virc.engines.environment import last_line
 from virc.runs.metrics import Metric, Phase
 from virc.runs.run import Info
 
@@ -221,7 +223,9 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
         code: its exit code; negative: the signal that ended it.
     """
     text = _part(log, -_END, _END)
-    errors = _errors(text)
+    named = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]  # first what `verl.start` names
+    inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in named]
+    errors = [(kind, message) for kind, message in inner if not _CARRIES.search(f"{kind}: {message}")]
     first = next(iter(errors), None)
     for kind, message in errors:
         if kind.rpartition(".")[2] in _OURS:
@@ -234,15 +238,7 @@ def cause(log: Path, code: int | None) -> tuple[str, str | None]:
         return _named(first), None
     if code == -9 or _CARRIES.search(text):
         return _KILLED
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("$ ")]
-    return f"exit code {code}: {plain(lines[-1]) if lines else 'no output'}", None
-
-
-def _errors(text: str) -> list[tuple[str, str]]:
-    """The errors in a log, kind and words, that are not there only since another was; first what `verl.start` names."""
-    found = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]
-    inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in found]
-    return [(kind, message) for kind, message in inner if not _CARRIES.search(f"{kind}: {message}")]
+    return f"exit code {code}: {last_line(text)}", None
 
 
 def _named(error: tuple[str, str]) -> str:
@@ -264,8 +260,4 @@ def _hint(kind: str, sentence: str) -> str | None:
 
 
 def _part(log: Path, start: int, most: int) -> str:
-    """So many bytes of a log from there on, as text without colours; a negative start counts from the end."""
-    with log.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size + start) if start < 0 else start)
-        return _COLOURS.sub("", file.read(most).decode("utf-8", "replace"))
+    return _COLOURS.sub("", part(log, start, most))

@@ -122,7 +122,7 @@ def whole(saved: str, states: Sequence[State], shape: Sequence[int], found: Shar
     dim, ranks = where
     if any(rank >= len(pieces) for rank in ranks):
         raise ConfigError(f"{found.folder} contradicts itself: {plain(saved, 100)} has shards of more processes")
-    local = [_local(piece) for piece in pieces]
+    local = [piece._local_tensor if isinstance(piece, DTensor) else piece for piece in pieces]
     chosen = [local[rank] for rank in ranks]
     if not _fit(chosen, dim, shape):
         raise ConfigError(f"{found.folder} does not belong to its config: {plain(saved, 100)} is of another size")
@@ -150,10 +150,6 @@ def _spread(piece: torch.Tensor) -> tuple[int | None, list[int]] | None:
     row: list[int | slice] = [0] * mesh.ndim
     row[axes[0]] = slice(None)
     return placement.dim, mesh[tuple(row)].tolist()
-
-
-def _local(piece: torch.Tensor) -> torch.Tensor:
-    return piece._local_tensor if isinstance(piece, DTensor) else piece
 
 
 def _fit(pieces: Sequence[torch.Tensor], dim: int | None, shape: Sequence[int]) -> bool:
@@ -197,11 +193,7 @@ def _rounded(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _loaded(file: Path) -> State:
-    """What one process saved; nothing in it is run.
-
-    Raises:
-        ConfigError: it holds more than tensors, or is damaged.
-    """
+    """What one process saved; nothing in it is run. Raises ConfigError: it holds more than tensors, or is damaged."""
     try:
         others = get_unsafe_globals_in_checkpoint(file)
         if others:

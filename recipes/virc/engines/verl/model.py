@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from virc.engines.environment import check_finite
+
 PARTS: dict[str, Callable[[str], bool]] = {
     "vision": lambda name: "visual." in name and "merger" not in name,
     "projector": lambda name: "visual." in name and "merger" in name,
@@ -16,11 +18,7 @@ PARTS: dict[str, Callable[[str], bool]] = {
 
 
 def frozen() -> tuple[str, ...]:
-    """The parts that this process keeps.
-
-    Raises:
-        ValueError: one is unknown, or they are the whole model.
-    """
+    """The parts that this process keeps. Raises ValueError: one is unknown, or they are the whole model."""
     parts = tuple(filter(None, os.environ.get("VIRC_FROZEN", "").split(",")))
     if unknown := sorted(set(parts) - PARTS.keys()):
         raise ValueError(f"VIRC_FROZEN names no parts of a model: {', '.join(unknown)}")
@@ -76,8 +74,6 @@ def mend_saving(engine: Any) -> None:
 
     verl leaves out a step with a gradient that is not finite, not one after which weights are not.
     """
-    from virc.engines.llamafactory.start import check_finite  # it loads torch
-
     save = engine.save_checkpoint
 
     def saved(self: Any, local_path: str, hdfs_path: str | None, global_step: int, *more: Any, **named: Any) -> None:

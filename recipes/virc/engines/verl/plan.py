@@ -5,14 +5,10 @@ is `actor.optim.clip_grad`: nothing reads `actor.grad_clip`.
 """
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from virc.config import dotted
-from virc.core.files import DATA
-from virc.core.plan import Change, Plan, Step
+from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
 from virc.engines import keys
 from virc.engines.keys import under
@@ -43,25 +39,6 @@ PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
 VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 LOGICAL_CPUS = 16
 """CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
-
-
-def changes(config: Config, published: Mapping[str, Any], origins: Mapping[str, str], name: str) -> tuple[Change, ...]:
-    """Where verl gets other values than the published ones, before weights and rows are looked for.
-
-    Args:
-        name: of the run to be.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
-    validation = config.validation_name()
-    place = msgspec.structs.replace(
-        engines.place_before(config, name, Path(DATA)),
-        validation=Path(DATA) / validation if validation else None,
-        reward=Path("runs", name, "reward.json"),
-        protocol=Path("runs", name, "virc_protocol.json"),
-    )
-    return KEYS.changes(flat(config, place, published), published, origins)
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -119,9 +96,7 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
 
 def needs(config: Config) -> dict[str, str]:
     """Packages that these settings need in the environment, each with the setting that can do without."""
-    found = {"liger-kernel": "use_liger=false"} if config.liger else {}
-    found |= {"flash-attn": "attention=sdpa"} if config.attention == "fa2" else {}
-    return found | dict.fromkeys(config.trackers, "trackers=[]")
+    return engines.needs(config, config.liger)
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
@@ -273,7 +248,6 @@ def _sampler(config: Config) -> dict[str, Any]:
 
 
 def _on_cpu(config: Config) -> dict[str, Any]:
-    """What a machine without GPUs needs, and one with little memory: one process of each kind instead of eight."""
     vllm = {"free_cache_engine": False, "enable_sleep_mode": False, "enforce_eager": True}
     return {
         "trainer.device": "cpu",

@@ -63,11 +63,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 
 
 def sampling_of(parameters: Mapping[str, Any]) -> Sampling:
-    """The sampling of a request.
-
-    Raises:
-        ValueError: it asks for what this rollout does not do.
-    """
+    """The sampling of a request. Raises ValueError: it asks for what this rollout does not do."""
     given = {key: value for key, value in parameters.items() if value is not None}
     for key in ("logprobs", "max_tokens", "max_new_tokens", "logit_bias", "seed"):
         given.pop(key, None)
@@ -181,11 +177,7 @@ class Server:
         return True
 
     async def load(self, weights: Mapping[str, torch.Tensor], step: int | None) -> None:
-        """Take the weights of a step.
-
-        Raises:
-            RuntimeError: one is missing or unknown.
-        """
+        """Take the weights of a step. Raises RuntimeError: one is missing or unknown."""
         found = self._model.load_state_dict(weights, strict=False)
         tied = {"lm_head.weight"} if self._model.config.tie_word_embeddings else set()
         if wrong := sorted({*found.missing_keys, *found.unexpected_keys} - tied):
@@ -236,7 +228,6 @@ class Server:
                     request.reply.set_result(reply)
 
     def _next(self) -> list[Request]:
-        """The requests to draw now: those that wait and sample as the first of them."""
         sampling = self._waiting[0].sampling
         batch = [request for request in self._waiting if request.sampling == sampling][:_MOST_AT_ONCE]
         self._waiting = [request for request in self._waiting if request not in batch]
@@ -273,7 +264,6 @@ class Server:
         ]
 
     def _inputs(self, batch: Sequence[Request]) -> dict[str, torch.Tensor]:
-        """Prompts padded on the left, shape (batch, longest), and the patches of their images."""
         longest = max(len(request.ids) for request in batch)
         gaps = [longest - len(request.ids) for request in batch]
         pad = self._tokenizer.pad_token_id

@@ -90,7 +90,6 @@ def _other(patches: torch.Tensor) -> torch.Tensor:
 
 
 def _part(actor: Any, batch: Any, key: str, config: Any) -> Any:
-    """The rollout with as many others as the processes of the actor take at least."""
     processes = max(actor._dispatch_info["actor"]) + 1  # verl's trainer has asked for it
     settings = config.actor_rollout_ref.rollout
     wanted = processes * (settings.log_prob_micro_batch_size_per_gpu or 1)

@@ -75,15 +75,12 @@ def ray_arguments(config: Any, folder: str) -> dict[str, Any]:
                 runtime["env_vars"][key] = value
     else:  # workers inherit the environment
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # Ray would keep one in the user's home
-        os.environ.setdefault("TQ_NUM_THREADS", str(_threads()))  # TransferQueue warns at every call of more
+        os.environ.setdefault(
+            "TQ_NUM_THREADS", str(min(8, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)))
+        )  # TransferQueue warns at every call of more
         arguments |= {"_temp_dir": folder, "include_dashboard": False}
     variables = runtime["env_vars"] | (own.get("env_vars") or {})
     return {**arguments, "runtime_env": {**runtime, **own, "env_vars": variables}}
-
-
-def _threads() -> int:
-    """How many threads a process may take: at most the 8 that TransferQueue takes by itself."""
-    return min(8, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1))
 
 
 def folder_prefix() -> str:

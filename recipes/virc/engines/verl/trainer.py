@@ -116,12 +116,10 @@ def _there(batch: Any) -> list[str]:
 
 
 def _group(key: str) -> str:
-    """The prompt that a reply is to: keys are PROMPT_REPLY_NUMBER."""
     return key.rsplit("_", 2)[0]
 
 
 def _rollouts(batch: Any) -> list[Rollout]:
-    """The rollouts of a step, without the rows that verl fills a batch up with."""
     there = _there(batch)
     if not there:
         return []
@@ -134,19 +132,16 @@ def _rollouts(batch: Any) -> list[Rollout]:
     )
     found = []
     for key, extra, info, response, scores in zip(there, *columns, strict=True):
+        values = extra.get("reward_extra_info", {})
         if "rollout" in extra:
             found.append(
                 Rollout(
                     group=_group(key),
                     reward=float(scores.sum()),
-                    values=_numbers(extra.get("reward_extra_info", {})),
+                    values={name: float(value) for name, value in values.items() if isinstance(value, int | float)},
                     tokens=len(response),
                     trace=msgspec.json.decode(extra["rollout"], type=Trace),
                     images=[image["image"] for image in info.get("images") or [] if image.get("image")],
                 )
             )
     return found
-
-
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in values.items() if isinstance(value, int | float)}

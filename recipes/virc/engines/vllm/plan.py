@@ -50,11 +50,7 @@ def plan(config: Config, place: Place) -> Plan:
 
 
 def options(config: Config, place: Place) -> tuple[str, ...]:
-    """vLLM's options.
-
-    Raises:
-        ConfigError: the rank of the adapter is over the largest that vLLM serves.
-    """
+    """vLLM's options. Raises ConfigError: the rank of the adapter is over the largest that vLLM serves."""
     name = config.served_name(place.weights.name)
     found = [
         ("--model", str(place.weights.folder.absolute())),
@@ -100,15 +96,12 @@ def environment(config: Config, place: Place) -> dict[str, str]:
     if config.gpus:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.gpus))
     if config.device == "cpu":
+        # Each of several processes gets threads of its own before it starts; a fork imports nothing again.
+        shared = config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size > 1
         env |= {
             "VLLM_CPU_KVCACHE_SPACE": str(config.cache_gib),
             "OMP_NUM_THREADS": "1",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process less to start and to end
-            "VLLM_WORKER_MULTIPROC_METHOD": "spawn" if _shared(config) else "fork",  # a fork imports nothing again
+            "VLLM_WORKER_MULTIPROC_METHOD": "spawn" if shared else "fork",
         }
     return env
-
-
-def _shared(config: Config) -> bool:
-    """Whether several processes run the model; each gets threads of its own, which vLLM sets before it starts."""
-    return config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size > 1

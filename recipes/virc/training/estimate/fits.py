@@ -130,7 +130,6 @@ def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
 
 
 def _settings(system: System, overlay: str, stage: str | None = None) -> set[str]:
-    """The settings an overlay has for a stage; None: for any."""
     content = system.overlays[overlay]
     chosen = content.stages.values() if stage is None else [content.stages.get(stage, {})]
     return {key for part in (content.settings, *chosen) for key in part}
@@ -185,7 +184,6 @@ def gpus(config: Config) -> str:
 
 
 def _of_judge(config: Config) -> int:
-    """GPUs that the judge takes beside those of the stage, on the same node."""
     return int(getattr(config, "judge_gpus", 0))
 
 
@@ -200,7 +198,6 @@ def _few_gpus(config: Config, machine: Machine) -> Lack | None:
 
 
 def _elsewhere(config: Config, machine: Machine, overlays: Collection[str]) -> str | None:
-    """What helps where there are enough GPUs but for the judge's."""
     return judges(overlays) if _of_judge(config) and len(machine.gpus) >= config.devices else None
 
 

@@ -83,7 +83,7 @@ def estimate(
     if isinstance(config, rl.Config):
         return _of_rl(config, shape, longest, rows, total_tokens, image_tokens, gpu)
     work = Work.of(config, shape, longest, image_tokens)
-    held = _state_spread(work) if config.zero else _state_alone(work)
+    held = _held(work)
     passes_more = 1.0
     if isinstance(config, dpo.Config) and config.referred:
         if not config.lora:
@@ -91,7 +91,12 @@ def estimate(
             held.append(term("reference weights", (work.parameters, "parameters"), each, over=over))
         # The reference passes forward, a third of all; in KTO both models pass over another reply besides.
         passes_more += 1 if config.loss == "kto" else 1 / 3
-    terms = [*held, *kept(work), _largest([logits(work), *moments(work), *_optimizer_moment(work)]), _framework(work)]
+    momentary = [logits(work), *moments(work)]
+    if config.zero and not work.offloads and work.width == 2:
+        count = min(work.trained // work.devices, _LIVE if config.zero == 3 else work.trained)
+        note = "while the optimizer steps"
+        momentary.append(term("float32 gradients", (count, "parameters"), (4, "bytes"), note=note))
+    terms = [*held, *kept(work), _largest(momentary), constant("framework", OVERHEAD[config.device])]
     steps, passes = _steps(config, rows)
     if config.save_steps == "epoch":
         saves = None if passes is None else math.ceil(passes)
@@ -127,10 +132,6 @@ def _largest(terms: Iterable[Term]) -> Term:
     return max(terms, key=lambda each: each.gib)
 
 
-def _framework(work: Work) -> Term:
-    return constant("framework", OVERHEAD[work.config.device])
-
-
 def _state(work: Work, frozen: int, trained: int, gradients: int, over: int = 1, weights_over: int = 1) -> list[Term]:
     """Weights, gradients and Adam's two moments of one device.
 
@@ -147,17 +148,13 @@ def _state(work: Work, frozen: int, trained: int, gradients: int, over: int = 1,
     ]
 
 
-def _state_alone(work: Work) -> list[Term]:
-    """Weights, gradients and the optimizer, on the device; LLaMA-Factory makes trained weights float32."""
-    terms = _state(work, work.frozen_bytes, 4, 4)
-    if work.devices > 1:
-        note = "on their way to other devices"
-        terms.append(term("gradient buckets", (work.trained, "parameters"), (4, "bytes"), note=note))
-    return terms
-
-
-def _state_spread(work: Work) -> list[Term]:
-    """With DeepSpeed: ZeRO-2 spreads gradients and optimizer over the devices, ZeRO-3 the weights too."""
+def _held(work: Work) -> list[Term]:
+    """Weights, gradients and optimizer: ZeRO-2 spreads the last two over the devices, ZeRO-3 the weights too."""
+    if not work.config.zero:  # LLaMA-Factory makes trained weights float32
+        buckets = term(
+            "gradient buckets", (work.trained, "parameters"), (4, "bytes"), note="on their way to other devices"
+        )
+        return [*_state(work, work.frozen_bytes, 4, 4), *[buckets] * (work.devices > 1)]
     width, over, zero_3 = work.width, work.devices, work.config.zero == 3
     terms = _state(work, width, width, width, over, over if zero_3 else 1)
     if work.offloads:
@@ -169,13 +166,6 @@ def _state_spread(work: Work) -> list[Term]:
     if not zero_3:
         name, most = "gradients brought together", min(work.trained, _GRADIENTS)
     return [*terms, term(name, (most, "parameters at a time"), (width, "bytes"))]
-
-
-def _optimizer_moment(work: Work) -> list[Term]:
-    if work.config.zero == 0 or work.offloads or work.width == 4:
-        return []
-    count = min(work.trained // work.devices, _LIVE if work.config.zero == 3 else work.trained)
-    return [term("float32 gradients", (count, "parameters"), (4, "bytes"), note="while the optimizer steps")]
 
 
 def _host(work: Work, device_gib: float) -> list[Term]:
@@ -209,7 +199,6 @@ def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
 
 
 def _steps(config: sft.Config, rows: int | None) -> tuple[int | None, float | None]:
-    """Optimizer steps as transformers counts them, and passes over the rows."""
     if rows is None:
         return config.steps, None if config.steps else config.epochs
     an_epoch = max(
@@ -220,7 +209,6 @@ def _steps(config: sft.Config, rows: int | None) -> tuple[int | None, float | No
 
 
 def _saved(work: Work) -> int:
-    """Bytes of the weights of one checkpoint."""
     if work.config.lora:
         return work.trained * 4
     if work.config.zero:
@@ -244,7 +232,6 @@ def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
 
 
 def _in_order(terms: Iterable[Term]) -> tuple[Term, ...]:
-    """Terms that are not nothing, the largest first."""
     return tuple(sorted((each for each in terms if each.gib > 0), key=lambda each: -each.gib))
 
 
@@ -254,7 +241,6 @@ def _hours(flops: float | None, device: str, gpu: str) -> float | None:
 
 
 def _known_gpu(gpu: str) -> str:
-    """The name in `PEAK` that a GPU's own name holds, else that name."""
     return next((name for name in PEAK if name in gpu.upper().replace(" ", "")), gpu)
 
 
@@ -272,14 +258,14 @@ def _of_rl(
     # verl makes all weights float32; each device has its share.
     state = _state(work, 4, 4, 4, work.devices, work.devices)
     sampler = _sampler(config, work)
-    learning = [*state, _gathered(work), *kept(work), _largest([_rl_logits(config, work), *moments(work)])]
-    learning.append(_framework(work))
+    framework = constant("framework", OVERHEAD[config.device])
+    learning = [*state, _gathered(work), *kept(work), _largest([_rl_logits(config, work), *moments(work)]), framework]
     if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
         terms = [*learning, *sampler]
     else:
         alone = term("actor", (work.parameters, "parameters"), (4, "bytes"), over=work.devices)
         actor = [alone] if config.offload else state
-        taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), _framework(work)]
+        taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), framework]
         terms = max(learning, taking_over, _sampling(config, work, sampler, state), key=total)
     mean = total_tokens / rows if rows and total_tokens else prompt / 2
     steps = config.steps if rows is None else optimizer_steps(config, rows)
@@ -338,7 +324,7 @@ def _rl_logits(config: rl.Config, work: Work) -> Term:
 
 def _sampling(config: rl.Config, work: Work, sampler: list[Term], state: list[Term]) -> list[Term]:
     """vLLM takes its share of the device; what it needs must fit into that, what else is there beside it."""
-    beside = [_framework(work), *(() if config.offload else state)]
+    beside = [constant("framework", OVERHEAD[config.device]), *(() if config.offload else state)]
     inside, outside, share = total(sampler), total(beside), config.sampler_memory
     device = max(inside / share, outside / (1 - share))
     rest = f"vLLM is given {share:.0%} of the device (sampler_memory)"
@@ -346,7 +332,6 @@ def _sampling(config: rl.Config, work: Work, sampler: list[Term], state: list[Te
 
 
 def _sampler(config: rl.Config, work: Work) -> list[Term]:
-    """What writes rollouts needs of a device, its weights first."""
     count = sum(work.shape.parameters().values()) + (work.trained if config.lora else 0)
     over, width = config.tensor_parallel, work.width
     if by_transformers := config.rollout_engine == "transformers":

@@ -189,7 +189,6 @@ def logits(work: Work) -> Term:
 
 
 def _layer(work: Work) -> int:
-    """Bytes a token that one layer of the language model keeps."""
     text, h, b = work.shape.text, work.residual, work.width
     norm = h if work.fused else 4 + h
     inputs = (5 if work.casts else 2) * b  # of q, k, v; of gate, up
@@ -201,7 +200,6 @@ def _layer(work: Work) -> int:
 
 
 def _patch(work: Work) -> int:
-    """Bytes a patch that a vision tower keeps through which gradients pass."""
     vision = work.shape.vision
     each = work.residual * vision.width
     if not work.config.gradient_checkpointing:

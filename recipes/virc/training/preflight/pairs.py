@@ -5,7 +5,7 @@ which takes replies one by one, the rows are written anew.
 """
 
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -18,9 +18,8 @@ from virc.data.formats import pairs, sft
 from virc.data.formats.registry import Row, Source, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, as_fields
-from virc.training.lengths import counted as counts
-from virc.training.lengths.counted import Counted
 from virc.training.preflight import order
+from virc.training.preflight.lengths import Counted
 from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, taken, with_entry, within
 from virc.training.preflight.types import PairsRequest, Result
 
@@ -35,8 +34,8 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
         hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
         raise DataError(f"{source.file} holds {source.holds}, and preferences are learnt from pairs", hint)
     read = studied(request, with_entry(source, _guessed), on_progress)
-    better = _counted(request, read, read.rows(), on_progress)
-    worse = _counted(request, read, map(rejected_side, read.rows()), on_progress)
+    better = read.counted(request, read.rows(), on_progress)
+    worse = read.counted(request, map(rejected_side, read.rows()), on_progress)
     longer = _longer(better, worse)
     chosen = within(longer, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
     if request.feedback:
@@ -68,20 +67,11 @@ def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
 
 
 def _guessed(first: dict[str, Any]) -> dict[str, Any]:
-    """The entry that a file without one needs, by its first row."""
     entry = sft.guessed(first)
     return {**entry, "ranking": True, "columns": {**entry["columns"], **{side: side for side in pairs.SIDES}}}
 
 
-def _counted(request: PairsRequest, read: Studied, rows: Iterable[Row], on_progress: OnProgress) -> Counted:
-    number = read.found.rows
-    return counts.count(
-        read.measure, request.cutoff, rows, number, request.workers, lambda at: on_progress(f"row {at} of {number}")
-    )
-
-
 def _longer(one: Counted, other: Counted) -> Counted:
-    """The lengths of pairs: of the longer side each."""
     fits = [each.fits for each in (one, other) if each.fits is not None]
     return msgspec.structs.replace(
         one, tokens=array("q", map(max, one.tokens, other.tokens)), fits=min(fits) if fits else None
@@ -91,7 +81,6 @@ def _longer(one: Counted, other: Counted) -> Counted:
 def _replies(
     request: PairsRequest, read: Studied, parts: Sequence[Sequence[Row]], files: Collection[str | bytes]
 ) -> Source:
-    """The replies of pairs as rows of their own, each with whether it is wanted."""
     if request.folder is None:
         raise UsageError("KTO learns from replies one by one, and no folder is named for these")
     with fresh_folder(request.folder) as new:

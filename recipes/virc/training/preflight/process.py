@@ -1,7 +1,7 @@
 """The process that checks a stage's rows before its engine starts; it runs in the engine's interpreter.
 
-`python -m virc.training.preflight.process REQUEST` takes a request as JSON, or the name of a file that holds it. It
-prints one JSON object on stdout and its progress on stderr. An error is in that object too, with exit code 0.
+`python -m virc.training.preflight.process REQUEST` takes a request as JSON, and prints one JSON object on stdout and
+its progress on stderr. An error is in that object too, with exit code 0.
 """
 
 import sys
@@ -14,12 +14,10 @@ from typing import Any, cast
 import msgspec
 
 from virc.core.errors import EngineError, ErrorFields, VircError, error_of, fields_of
-from virc.core.files import contents
 from virc.core.plan import Step
 from virc.training.preflight.types import PairsRequest, Request, Result, RlRequest
 
 _EVERY = 5.0  # seconds between two lines on stderr
-_MAX_BYTES = 16 * 2**20
 
 
 class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,12 +80,11 @@ def main(words: list[str]) -> int:
     return 0
 
 
-def _request(word: str) -> Request:
+def _request(text: str) -> Request:
+    kinds: Any = Request
     try:
-        text = word.encode() if word.startswith("{") else contents(Path(word), _MAX_BYTES)
-        kinds: Any = Request
         return cast(Request, msgspec.json.decode(text, type=kinds, dec_hook=lambda kind, it: kind(it)))
-    except (OSError, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
         raise VircError(f"this is not a request: {error}") from error
 
 

@@ -8,12 +8,17 @@ a tool that finds some.
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 
+from virc.backends.chatml import render
+from virc.backends.checkpoint import image_grid, image_settings, read_json
+from virc.backends.tokenizer import tokenizer
 from virc.core.errors import ConfigError, DataError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
@@ -29,19 +34,22 @@ from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.templates import question_of
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, Message, Picture, Record, content_of, inputs_of
+from virc.data.rows.record import MARK, Message, Picture, Record, content_of, images_of, inputs_of, message_of
 from virc.models.chat_protocol import offering, read_protocol
 from virc.reasoning import turns
-from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.calls import Size
+from virc.reasoning.history import input_grid
+from virc.reasoning.images import SQUARE, image_size, stored
 from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.resize import QWEN2, smart_resize
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.sources import Speaker
-from virc.training.lengths.counted import Counted
-from virc.training.lengths.rl import Counting, counting, lengths, shown
+from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
-from virc.training.preflight.sft import check_coordinates, check_found, count_rows, counted_fields
+from virc.training.preflight.lengths import BaseCounting, Length, Text
+from virc.training.preflight.sft import check_coordinates, check_found, counted_fields, within
 from virc.training.preflight.types import Result, RlRequest
 
 OnProgress = Callable[[str], None]
@@ -49,9 +57,73 @@ TRAIN, VALIDATION = "train.parquet", "validation.parquet"
 _READ = 200  # rows in which a chat protocol is searched for
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of rows, ready to be gone through again and again."""
+class Counting(BaseCounting, frozen=True):
+    """What lengths depend on; the chat protocol says how the question's images are shown. None: as the base is."""
 
+    protocol: Protocol | None = None
+
+    @property
+    def square(self) -> bool:
+        """Whether the question's images are shown at 1000 x 1000 px."""
+        return self.protocol is not None and self.protocol.images == "square_1000"
+
+
+def counting(base: Path, max_pixels: int) -> Counting:
+    """Read what lengths depend on from a base's folder; `ConfigError` where a file of it is missing or invalid."""
+    tokenizer(base)
+    model_type = str(read_json(base / "config.json").get("model_type"))
+    return Counting(base, model_type, image_grid(image_settings(base), max_pixels))
+
+
+def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
+    """The length of each prompt. `shrunk` are images that are shown at another size than a chat protocol announces."""
+    return [_length(counting, row) for row in rows]
+
+
+def shown(size: Size, counting: Counting, is_input: bool = True) -> Size:
+    """(width, height) in px at which an image of a file of that size is fed; `ValueError` where it cannot be."""
+    if counting.protocol is None or not is_input:
+        return smart_resize(*size, counting.grid)
+    return smart_resize(*(SQUARE if counting.square else size), input_grid(counting.protocol, counting.grid))
+
+
+def _length(counting: Counting, row: Text) -> Length:
+    try:
+        files = [_size(file) for file in row.files if isinstance(file, str)]
+        inputs = set(inputs_of(Record(row.messages)))
+        sizes = [shown(size, counting, index in inputs) for index, size in enumerate(files)]
+    except (ValueError, DataError) as error:
+        return Length(fault=error.message if isinstance(error, DataError) else clause(error))
+    # The reference, which a row of one unit ends with where it is known, is no part of the prompt.
+    prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
+    messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
+    per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
+    tokens = len(render(messages, per_image, _plain(counting.base), generate=True).ids)
+    whole = msgspec.structs.replace(counting, grid=QWEN2)
+    announced = [shown(size, whole, index in inputs) for index, size in enumerate(files)]
+    other = sum(one != two for one, two in zip(sizes, announced, strict=True))
+    return Length(tokens, len(sizes), 0 if counting.square else other)
+
+
+def _plain(base: Path) -> Any:
+    """The tokenizer of a base, to which names of special tokens are ordinary text, as to `render`'s."""
+    return SimpleNamespace(encode=lambda text, **_: _ids(base, text), convert_tokens_to_ids=tokenizer(base).token_to_id)
+
+
+@lru_cache(4096)
+def _ids(base: Path, text: str) -> list[int]:
+    """Kept, as the units of one solution share all messages but the last."""
+    spoken = tokenizer(base)
+    spoken.encode_special_tokens = True
+    return list(spoken.encode(text, add_special_tokens=False).ids)
+
+
+@lru_cache(2**16)
+def _size(file: str) -> Size:
+    return stored(Path(file), file).size
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
     request: RlRequest
     source: Source
     protocol: Protocol
@@ -99,7 +171,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return self.places[key]
 
     def _prompted(self, record: Record) -> Record:
-        """The problem as the chat protocol puts it to the model, with the sizes that the model sees."""
         protocol, question = self.speaker_of(record).protocol, question_with_choices(record)
         images = tuple(record.images[at] for at in inputs_of(record))
         if record.messages and self.chat_protocol:
@@ -123,21 +194,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
 
 
-class _Checked(msgspec.Struct, frozen=True):
-    """What was found in a part."""
-
-    part: _Part
-    found: Survey
-    counted: Counted
-    chosen: Sequence[int]
-    faults: Counter[str]
-    off_grid: int
-    scorable: Scorable
-    media: set[str]
-    parts: dict[str, int]
-    systems: Counter[str]
-
-
 def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Result:
     """Check all rows, and write those to be rolled out.
 
@@ -149,37 +205,34 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
     counts_by = counting(request.base, request.max_pixels)
     request.folder.mkdir(parents=True, exist_ok=True)
     store = PictureStore(request.folder)
-    trained = _checked(request, request.source, TRAIN, counts_by, store, on_progress)
-    if len(trained.chosen) < request.batch:
-        few = len(trained.chosen)
+    media = set[str]()
+    found = _checked(request, request.source, TRAIN, counts_by, store, media, on_progress)
+    if found.rows < request.batch:
         raise DataError(
-            f"{few} rows are fewer than the {request.batch} prompts of a step",
-            f"--set train_batch_size={few} --set ppo_mini_batch_size={few}, or more rows",
+            f"{found.rows} rows are fewer than the {request.batch} prompts of a step",
+            f"--set train_batch_size={found.rows} --set ppo_mini_batch_size={found.rows}, or more rows",
         )
-    _check_sources(request, trained.systems)
-    tried = None
     if request.validation:
-        tried = _checked(request, request.validation, VALIDATION, counts_by, store, on_progress)
-        if tried.part.protocol.system != trained.part.protocol.system:
+        tried = _checked(request, request.validation, VALIDATION, counts_by, store, media, on_progress)
+        if tried.protocol.system != found.protocol.system:
             raise DataError(
                 f"{request.validation.file} has another chat protocol than {request.source.file}",
                 "choose rows with the same one, or --set validation=null",
             )
-    return _result(request, trained, tried)
-
-
-def _check_sources(request: RlRequest, named: Counter[str]) -> None:
-    """Raise DataError for a system of `sources` that no row is of."""
-    for name in request.sources:
-        if name not in named:
-            others = [each for each in named if each not in request.sources]
-            near = did_you_mean(name, others, f"a row names its system in its column {SOURCE}")
-            raise DataError(f"no row of {request.source.file} is of {name}, which `sources` names", near)
+        found = msgspec.structs.replace(
+            found,
+            validation=tried.file,
+            lacking=dict(Counter(found.lacking) + Counter(tried.lacking)),
+            lacks="; ".join(filter(None, (found.lacks, tried.lacks))),
+        )
+    return msgspec.structs.replace(found, media=Path(os.path.commonpath(media or {str(request.home)})))
 
 
 def _checked(
-    request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, on_progress: OnProgress
-) -> _Checked:
+    request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, media: set[str],
+    on_progress: OnProgress,
+) -> Result:  # fmt: skip
+    """Check the rows of a file, and write those to be rolled out; `media` gets the folders of their images."""
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
@@ -188,16 +241,20 @@ def _checked(
     faults_of = partial(_faults, part, seen, systems)
     found = survey(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
     check_found(source, found)
+    for named in request.sources if name == TRAIN else ():
+        if named not in systems:
+            others = [each for each in systems if each not in request.sources]
+            near = did_you_mean(named, others, f"a row names its system in its column {SOURCE}")
+            raise DataError(f"no row of {source.file} is of {named}, which `sources` names", near)
     closely, off_grid = _closely(part, found)
     faults = closely.doubts
     repeated = sum(count - 1 for count in seen.values())
     faults.update({"id_repeated": repeated} if repeated else {})
     scorable = _scorable(part, request)
-    counted, chosen = count_rows(
-        partial(lengths, part.counting), request, "prompt_length", part.rows(), found.rows,
-        request.probe if name == TRAIN else 0, part.protocol.coordinates, on_progress,
-    )  # fmt: skip
-    media: set[str] = set()
+    measure, most = partial(lengths, part.counting), request.prompt_length
+    counted = counts.count(measure, most, part.rows(), found.rows, request.workers, on_progress)
+    probe = request.probe if name == TRAIN else 0
+    chosen = within(counted, request.filter_overlong, "prompt_length", probe, part.protocol.coordinates)
     places = set(chosen)
     rows: Iterator[Row] = (row for at, row in enumerate(part.rows()) if at in places)
     parts: dict[str, list[Row]] = {}
@@ -205,8 +262,22 @@ def _checked(
         parts = order.parts(rows, request.curriculum, request.seed)
         rows = chain.from_iterable(parts.values())
     _write(request.folder / name, part, rows, media)
-    sizes = {each: len(its) for each, its in parts.items()}
-    return _Checked(part, found, counted, chosen, faults, off_grid, scorable, media, sizes, systems)
+    spoken = {each.protocol.system for each in (part.own, *request.sources.values())}
+    return Result(
+        **counted_fields(found, counted, chosen, faults),
+        shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
+        otherwise=found.rows - sum(map(found.with_system, spoken)),
+        protocol=part.protocol,
+        file=request.home / name,
+        dataset=source.name,
+        entry={},
+        media=request.home,
+        off_grid=off_grid,
+        lacking=dict(scorable.lacking),
+        lacks="; ".join(f"{term} {why}" for term, why in scorable.why.items()),
+        parts={each: len(its) for each, its in parts.items()},
+        of_no_source={each: rows for each, rows in systems.items() if request.sources and each not in request.sources},
+    )
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
@@ -238,7 +309,6 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
 
 
 def _beside(source: Source) -> Protocol | None:
-    """The chat protocol beside the rows, where the first of them has it."""
     beside = source.media / FILE_NAME
     if not is_file(beside):
         return None
@@ -316,29 +386,3 @@ def _write(file: Path, part: _Part, rows: Iterable[Row], media: set[str]) -> Non
     new = file.with_name(f".{file.name}.new")
     parquet_rows.write_rows(new, verl_rows.schema(embed=False, turns=turns), fields())
     new.replace(file)
-
-
-def _result(request: RlRequest, trained: _Checked, tried: _Checked | None) -> Result:
-    counted, chosen = trained.counted, trained.chosen
-    spoken = {each.protocol.system for each in (trained.part.own, *request.sources.values())}
-    systems = sum(map(trained.found.with_system, spoken))
-    both = [each for each in (trained, tried) if each]
-    media = {path for each in both for path in each.media} or {str(request.home)}
-    return Result(
-        **counted_fields(trained.found, counted, chosen, trained.faults),
-        shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
-        otherwise=trained.found.rows - systems,
-        protocol=trained.part.protocol,
-        file=request.home / TRAIN,
-        dataset=request.source.name,
-        entry={},
-        media=Path(os.path.commonpath(media)),  # the reward opens no others
-        validation=request.home / VALIDATION if tried else None,
-        off_grid=trained.off_grid,
-        lacking=dict(sum((each.scorable.lacking for each in both), Counter[str]())),
-        lacks="; ".join(f"{name} {why}" for each in both for name, why in each.scorable.why.items()),
-        parts=trained.parts,
-        of_no_source={
-            name: rows for name, rows in trained.systems.items() if request.sources and name not in request.sources
-        },
-    )

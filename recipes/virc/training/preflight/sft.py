@@ -32,11 +32,10 @@ from virc.models.chat_protocol import read_protocol
 from virc.reasoning.encoded import as_png
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, as_fields
-from virc.training.lengths import counted as counts
-from virc.training.lengths.counted import Counted, key_of
-from virc.training.lengths.sft import counting, lengths, usual_system
+from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
-from virc.training.preflight.types import Result, RlRequest, SftRequest
+from virc.training.preflight.lengths import Counted, counting, key_of, lengths, usual_system
+from virc.training.preflight.types import Result, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
 """What models of a type were trained to count boxes in."""
@@ -74,10 +73,8 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
             f"virc data convert {source.file} --to DIR --format {sft.NAME}",
         )
     read = studied(request, with_entry(source, guessed), on_progress)
-    counted, chosen = count_rows(
-        read.measure, request, "cutoff_len", read.rows(), read.found.rows, request.probe, read.protocol.coordinates,
-        on_progress,
-    )  # fmt: skip
+    counted = read.counted(request, read.rows(), on_progress)
+    chosen = within(counted, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
     source, parts = taken(request, read, chosen, counted)
     return result(read, source, counted, chosen, parts)
 
@@ -99,6 +96,10 @@ class Studied(msgspec.Struct, frozen=True):
         """All rows, once more."""
         rows: Iterable[Row] = get(self.source.format).read(self.source)
         return rows
+
+    def counted(self, request: SftRequest, rows: Iterable[Row], on_progress: OnProgress) -> Counted:
+        """The lengths of the rows."""
+        return counts.count(self.measure, request.cutoff, rows, self.found.rows, request.workers, on_progress)
 
 
 def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Studied:
@@ -157,11 +158,10 @@ def result(
     )
 
 
-def count_rows(
-    measure: counts.Measure, request: SftRequest | RlRequest, setting: str, rows: Iterable[Row], number_of_rows: int,
-    probe: int, coordinates: Coordinates, on_progress: OnProgress,
-) -> tuple[Counted, Sequence[int]]:  # fmt: skip
-    """The lengths of all rows, and the places of those that are taken: with `probe` so many of the longest.
+def within(
+    counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
+) -> Sequence[int]:
+    """The places of the rows that are taken: with `probe` so many of the longest.
 
     Args:
         setting: the stage's name for the longest row in tokens.
@@ -169,18 +169,6 @@ def count_rows(
     Raises:
         DataError: rows are longer, and are not left out; or all of them are.
     """
-    most = request.cutoff if isinstance(request, SftRequest) else request.prompt_length
-    counted = counts.count(
-        measure, most, rows, number_of_rows, request.workers,
-        lambda number: on_progress(f"row {number} of {number_of_rows}"),
-    )  # fmt: skip
-    return counted, within(counted, request.filter_overlong, setting, probe, coordinates)
-
-
-def within(
-    counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
-) -> Sequence[int]:
-    """The places of the rows that are taken; arguments and errors as of `count_rows`."""
     if counted.over and (not filter_overlong or not counted.within):
         raise counts.too_long(counted, coordinates, setting)
     return counted.longest(probe) if probe else counted.within
@@ -262,17 +250,15 @@ def _other(
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
     with fresh_folder(request.folder) as new:
         as_they_are = source.as_engines_read
-        records = (row.known() if as_they_are else _trained_on(row.known()) for row in rows)
+        records = (row.known() for row in rows)
+        if not as_they_are:  # LLaMA-Factory stops at values of some further fields
+            bare: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
+            records = (msgspec.structs.replace(record, **bare) for record in records)
         target = get(source.format) if as_they_are else pairs if source.holds == "pairs" else sft
         again = get(source.format).read(source) if files else ()
         target.write(new, source.name, records, Writing(InPlace(new, request, files, again)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(request.folder)
-
-
-def _trained_on(record: Record) -> Record:
-    """What of a record LLaMA-Factory reads: further fields may have values that it stops at."""
-    return msgspec.structs.replace(record, id=None, question=None, answer=None, extra={})
 
 
 class InPlace(PictureStore):
@@ -298,7 +284,6 @@ class InPlace(PictureStore):
 
 
 def _with_keys(rows: Iterable[Row], left: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
-    """Each image of these keys once, behind its key and before the words that name it."""
     for row in rows:
         for picture in row.known().images if left else ():
             if (key := key_of(file := counts.opened(picture))) in left:
@@ -311,14 +296,11 @@ def _as_shown(image: tuple[str | bytes, str | bytes, str]) -> tuple[str | bytes,
     return key, as_png(open_image(file if isinstance(file, bytes) else Path(file), name)).data
 
 
-def _has_box(record: Record) -> bool:
-    said = [each.content for each in record.messages if each.role != "system"]
-    return any(map(_BOX.search, [*said, record.rejected or ""]))
-
-
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
     """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are places of rows."""
     tokens = array("q", (counted.tokens[at] for at in chosen))
+    records = [row.record for row in found.kept if row.record]
+    texts = [[each.content for each in one.messages if each.role != "system"] + [one.rejected or ""] for one in records]
     return {
         "rows": len(tokens),
         "dropped": len(counted.over),
@@ -328,6 +310,6 @@ def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], fault
         "percentiles": counts.percentiles(tokens),
         "images": sum(counted.images[at] for at in chosen),
         "looked_at": len(found.kept),
-        "boxed": sum(_has_box(row.record) for row in found.kept if row.record),
+        "boxed": sum(any(map(_BOX.search, of_row)) for of_row in texts),
         "faults": dict(faults.most_common()),
     }

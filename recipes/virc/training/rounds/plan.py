@@ -121,31 +121,30 @@ def plan(request: RoundsRequest) -> Rounds:
     return Rounds(system, request.rounds, name, request.workspace, tuple(_steps(request, system, name)))
 
 
-def check_files(found: Rounds, left: Iterable[Step]) -> None:
-    """Refuse rounds that lack a file of problems or rows or the model to begin with, before hours are spent on others.
+def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
+    """An error for each file of problems or rows and each model to begin with that is not there, and no step makes.
 
     Args:
         left: steps that are not done.
-
-    Raises:
-        DataError, ConfigError: one is missing.
     """
-    for error in missing(found, left):
-        raise error
-
-
-def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
-    """An error for each file and model that is not there, and that no step makes; arguments as of `check_files`."""
-    yield from missing_files(found)
-    yield from _missing_models(found, left)
-
-
-def _missing_models(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
-    """Why steps cannot start from a model that no step makes; one error for each model."""
+    made, seen = {step.makes for step in found.steps}, set[str]()
+    for step in found.steps:
+        data = [value for word, value in pairwise(step.words) if word == "--data"]
+        named = [str(step.source)] if step.source else data
+        for file in named:
+            if file in seen or str(Path(file).parent) in made:
+                continue
+            seen.add(file)
+            if not is_file(found.workspace / expanded(file)):
+                yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or --data FILE")
+        if step.round == 1 and step.resolved and not named:
+            try:
+                inputs.rows(step.resolved, found.workspace)
+                inputs.validation(step.resolved, found.workspace)
+            except VircError as error:
+                yield error
     known = {Path(step.makes).name for step in found.steps}
-    for step in left:
-        if step.start in known:
-            continue
+    for step in (step for step in left if step.start not in known):
         try:
             if step.resolved:
                 inputs.base(step.resolved, found.workspace)
@@ -156,28 +155,7 @@ def _missing_models(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
             yield error
 
 
-def missing_files(found: Rounds) -> Iterator[VircError]:
-    """An error for each file of problems or rows that is not there, and that no step makes."""
-    made, known = {step.makes for step in found.steps}, set[str]()
-    for step in found.steps:
-        data = [value for word, value in pairwise(step.words) if word == "--data"]
-        named = [str(step.source)] if step.source else data
-        for file in named:
-            if file in known or str(Path(file).parent) in made:
-                continue
-            known.add(file)
-            if not is_file(found.workspace / expanded(file)):
-                yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or --data FILE")
-        if step.round == 1 and step.resolved and not named:
-            try:
-                inputs.rows(step.resolved, found.workspace)
-                inputs.validation(step.resolved, found.workspace)
-            except VircError as error:
-                yield error
-
-
 def _check(request: RoundsRequest, system: System) -> None:
-    """Refuse an option that no step takes, and the lack of one that a step needs."""
     samples = [step.sample for step in system.rounds if step.sample]
     lacking = next((each for each in samples if each.data is None), None)
     if request.data and not samples:
@@ -214,7 +192,9 @@ def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
             run = Path(found.makes).name
             newest |= {step.name: run, LAST: run}
             assert found.resolved
-            if _needs_merge(found.resolved) if step.merge is None else step.merge:
+            shards = runs_in(found.resolved.kind).engine == "verl"
+            # No stage that trains whole weights starts from shards, or from an adapter.
+            if (shards or found.resolved.config.lora is not None) if step.merge is None else step.merge:
                 yield Step(
                     round=number, name=f"merge {step.name}", kind="merge", says=f"make a model of {run}",
                     words=("virc", "merge", run), start=run, makes=f"{MODELS}/{run}",
@@ -287,13 +267,7 @@ def _trained(
     )  # fmt: skip
 
 
-def _needs_merge(resolved: Resolved) -> bool:
-    """Whether a run's checkpoint is shards, or an adapter, from which no stage that trains whole weights starts."""
-    return runs_in(resolved.kind).engine == "verl" or resolved.config.lora is not None
-
-
 def _start(named: str, newest: Mapping[str, str]) -> str:
-    """The model of that name; before its stage was trained for the first time, the base."""
     return newest.get(named, newest[BASE])
 
 
@@ -302,7 +276,6 @@ def _numbered(file: str, number: int) -> str:
 
 
 def _judges(request: RoundsRequest, named: bool) -> list[str]:
-    """The options of judges; those with names are for rewards alone."""
     urls = [request.judge_endpoint] if request.judge_endpoint else []
     urls += [f"{name}={url}" for name, url in request.judge_endpoints.items()] if named else []
     return [word for url in urls for word in ("--judge-endpoint", url)]

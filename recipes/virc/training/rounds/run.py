@@ -3,9 +3,9 @@
 There is no record of the rounds beside these, so that a step may as well be typed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -16,12 +16,11 @@ from virc.core.json_stream import lines
 from virc.core.locks import held
 from virc.core.text import counted
 from virc.data.sample import dataset
-from virc.data.sample.dataset import Location
 from virc.runs import run as runs
 from virc.runs.run import Run
 from virc.solving.rows import MAX_LINE_BYTES
 from virc.training import steps
-from virc.training.rounds.plan import Rounds, Step, check_files
+from virc.training.rounds.plan import Rounds, Step, missing
 from virc.training.steps import Runner
 
 Progress = Literal["done", "running", "begun", "to do"]
@@ -58,7 +57,8 @@ def run(
         DataError, ConfigError: a file of problems or rows, or the model to begin with, is missing.
         StepFailedError, EngineError, KeyboardInterrupt: as `steps.run` does.
     """
-    check_files(found, left(found, states(found)))  # refuses before anything is written
+    for error in missing(found, left(found, states(found))):
+        raise error  # before anything is written, and hours are spent on other steps
     workspace = found.workspace
     folder = workspace / runs.FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -81,11 +81,7 @@ def rest(step: Step, before: StepState) -> tuple[str, ...] | None:
 
 
 def states(found: Rounds) -> list[StepState]:
-    """How far every step is.
-
-    Raises:
-        ConfigError: what a step made was made otherwise than its command says now.
-    """
+    """How far every step is. Raises ConfigError: what a step made was made otherwise than its command says now."""
     return [state(step, found.workspace) for step in found.steps]
 
 
@@ -116,7 +112,12 @@ def _of_rows(step: Step, workspace: Path) -> StepState:
     before = dataset.made_with(location)
     if not before:
         return StepState("to do")
-    _refuse_other_rows(step, before, location)
+    model = str(before["model"])  # rows that another command made would be taken for those of this one
+    if step.start not in (model, model.partition("@")[0]):
+        raise _made_otherwise(str(location.progress), "model", model, step.start)
+    for name, value in step.made_with.items():
+        if before.get(name) != value:
+            raise _made_otherwise(str(location.progress), name, before.get(name), value)
     totals = dataset.so_far(location)
     figures = {name: getattr(totals, name) for name in ("problems", "rollouts", "right", "pass_rate", "kept")}
     source = workspace / (step.source or "")
@@ -129,16 +130,6 @@ def _of_rows(step: Step, workspace: Path) -> StepState:
 def _count(rows: Path) -> int:
     with rows.open("rb") as file:
         return sum(1 for _ in lines(file, MAX_LINE_BYTES))
-
-
-def _refuse_other_rows(step: Step, before: Mapping[str, Any], location: Location) -> None:
-    """Refuse rows that another command made: they would be taken for those of this one."""
-    model = str(before["model"])
-    if step.start not in (model, model.partition("@")[0]):
-        raise _made_otherwise(str(location.progress), "model", model, step.start)
-    for name, value in step.made_with.items():
-        if before.get(name) != value:
-            raise _made_otherwise(str(location.progress), name, before.get(name), value)
 
 
 def _of_run(step: Step, workspace: Path) -> StepState:
@@ -154,7 +145,6 @@ def _of_run(step: Step, workspace: Path) -> StepState:
 
 
 def _refuse_other_run(step: Step, info: runs.Info) -> None:
-    """Refuse a run of that name with other settings; files of rows may have moved with the workspace."""
     assert step.resolved
     now = msgspec.json.decode(msgspec.json.encode(step.resolved.config))
     before = msgspec.json.decode(msgspec.json.encode(info.settings))
@@ -173,19 +163,18 @@ def _made_otherwise(what: str, name: str, before: object, now: object) -> Config
 
 def figures_text(figures: Figures) -> str:
     """The figures of a step on one line; empty where none are known."""
-    return ", ".join(_parts(figures))
-
-
-def _parts(figures: Figures) -> Iterator[str]:
+    found = []
     kept, rate = figures.get("kept"), figures.get("pass_rate")
     if kept is not None:
-        yield f"{counted(int(kept), 'row')} kept"
+        found.append(f"{counted(int(kept), 'row')} kept")
     if rate is not None:
-        yield f"{figures['right']} of {counted(int(figures['rollouts'] or 0), 'rollout')} right ({rate:.1%})"
+        rollouts = counted(int(figures["rollouts"] or 0), "rollout")
+        found.append(f"{figures['right']} of {rollouts} right ({rate:.1%})")
     step, total = figures.get("step"), figures.get("total")
     if step is not None and total is not None:
-        yield f"step {step} of {total}"
+        found.append(f"step {step} of {total}")
     for name in ("loss", "reward"):
         value = figures.get(name)
         if value is not None:
-            yield f"{name} {value:.3g}"
+            found.append(f"{name} {value:.3g}")
+    return ", ".join(found)
