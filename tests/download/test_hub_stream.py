@@ -16,7 +16,7 @@ from large_files import CONTENT, NAME, REPO, asked_for, listed, serving
 from virc.core.errors import NetworkError
 from virc.download.hub.link import ChangedError, Link, StoppedError
 from virc.download.hub.repository import File
-from virc.download.hub.stream import Stream, opened
+from virc.download.hub.small import Stream, opened
 from virc.unpack.archive.formats import chunks
 
 FILE = listed(CONTENT)

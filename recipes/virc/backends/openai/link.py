@@ -14,15 +14,22 @@ import msgspec
 
 from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
-from virc.backends.openai.body import ListedModel, WireError, bounded, decoded, parsed, read_embedding, read_models
+from virc.backends.openai.body import (
+    ListedModel,
+    WireError,
+    bounded,
+    decoded,
+    parsed,
+    read_embedding,
+    read_models,
+    unpacked,
+)
 from virc.backends.openai.causes import GATEWAY, OVERLOADED, Place, StatusError, explained
-from virc.backends.openai.client import client, own_headers, printed, shut_down
-from virc.backends.openai.masking import hidden
+from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
 from virc.backends.openai.pieces import Pieces
 from virc.backends.openai.received.reading import read_reply
 from virc.backends.openai.received.wire import Received
 from virc.backends.openai.refusals import CONTEXT
-from virc.backends.openai.unpacking import unpacked
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried

@@ -20,19 +20,23 @@ from virc.core.files import HIDDEN, IN_THE_WAY
 from virc.core.locks import held
 from virc.core.text import plain
 from virc.unpack.archive import unverified
-from virc.unpack.archive.elsewhere import Elsewhere
-from virc.unpack.archive.links import PARTIAL, lstat, why_not
 from virc.unpack.archive.members import Kind, Member, naming, plain_name, refuse
+from virc.unpack.archive.names import Elsewhere
 from virc.unpack.archive.stream import Stream
 from virc.unpack.archive.unverified import Unverified
 from virc.unpack.archive.writers import SMALL, Writers, writers
 
+PARTIAL = "virc-unpack.partial"
+"""The folder that is there while an archive is unpacked, and not after."""
 _LOCK = f".{PARTIAL}.lock"
 _OURS = (PARTIAL, _LOCK, HIDDEN, unverified.NAME)  # names in the folder that no member may have
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MAX_FOLDERS = 4096  # whose names are kept
 MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
 """What to do about an archive that does not fit."""
+
+_MAX_TARGET = 4096  # characters
+_MAX_LINKS = 255  # links in a row; no system follows so many
 
 
 class Folder:
@@ -237,3 +241,53 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads, closing(Unverified(root)) as doubtful:
         yield Folder(root, threads, doubtful, shutil.disk_usage(root).free if room is None else room, most)
         threads.settle()
+
+
+def why_not(root: str, name: str, target: str) -> str | None:
+    """Why a link may not be made: it leads out of `root`, or could once more is there. None: it may.
+
+    `..` may only come behind names that are there: those stay what they are, while a name that is not there yet
+    may become a link to anywhere in the folder, and then `..` would be another place. No folder of `name` is a link.
+    """
+    if not target or len(target) > _MAX_TARGET or set(target) & {"\0", "\\"}:
+        return "its target is not a name"
+    here, ahead, links = name.split("/")[:-1], _steps(target), 0
+    is_there = True
+    while ahead:
+        step = ahead.pop()
+        if links > _MAX_LINKS:
+            return None  # a circle: it leads nowhere
+        if step == "/" or (step == ".." and not here):
+            return f"it links to {plain(target)}, out of the folder"
+        if step == "..":
+            if not is_there:
+                return f"it links to {plain(target)}, and steps back from a name that is not there"
+            here.pop()
+            continue
+        here.append(step)
+        stays = is_there and [part.casefold() for part in here] != [PARTIAL]
+        there = lstat("/".join([root, *here])) if stays else None
+        if there is None:
+            is_there = False
+        elif stat.S_ISLNK(there.st_mode):
+            links += 1
+            ahead += _steps(os.readlink("/".join([root, *here])))  # noqa: PTH115
+            here.pop()
+        elif ahead and not stat.S_ISDIR(there.st_mode):
+            # Through a file it leads nowhere, as it would where the file came after it; but `..` is no way back.
+            return f"it links to {plain(target)}, and steps back from a file" if ".." in ahead else None
+    return None
+
+
+def _steps(target: str) -> list[str]:
+    """The parts of a path, the last first; `/` stands for the beginning of an absolute one."""
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    return parts[::-1] + ["/"] * target.startswith("/")
+
+
+def lstat(path: str) -> os.stat_result | None:
+    """What is at a path, links not followed; None: nothing."""
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None

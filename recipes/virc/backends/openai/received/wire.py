@@ -9,9 +9,8 @@ import msgspec
 from virc.backends.interface import Likeliest, ScoredReply
 from virc.backends.openai.body import WireError, failed, fitted
 from virc.backends.openai.received.calls import Call, CallPieces, Function, merge
-from virc.backends.openai.received.likeliest import likeliest
 from virc.backends.openai.received.texts import Text, harmony
-from virc.backends.openai.received.usage import Usage, usage
+from virc.backends.openai.received.usage import Usage, likeliest, usage
 
 _ENDS: Mapping[str, tuple[str, ...]] = {
     "stop": (
