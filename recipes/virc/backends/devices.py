@@ -65,7 +65,6 @@ def settle(device: "torch.device", number: "torch.dtype") -> None:
 
 
 def _unusable(name: str) -> str | None:
-    """Why a device cannot compute, or None if it can."""
     import torch
 
     if name == "cpu":

@@ -47,7 +47,6 @@ class CachedModel:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the conversation."""
         from transformers import DynamicCache
 
         self._held: tuple[list[int], list[tuple[int, Shown]]] = ([], [])
@@ -61,7 +60,6 @@ class CachedModel:
         return bool(self._snapshots.layers)
 
     def image_tokens(self, shown: Shown) -> int:
-        """How many ids an image takes."""
         width, height = self._size(shown)
         return width * height // self.grid.factor**2
 
@@ -199,7 +197,6 @@ def failed(error: Exception, count: int, hint: str) -> VircError:
 
 
 def no_number() -> EngineError:
-    """The error of logits that are no numbers."""
     return EngineError("the model's output is not a number: its weights are damaged or overflow")
 
 

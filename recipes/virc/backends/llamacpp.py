@@ -158,8 +158,6 @@ class _StoppedError(Exception):
 
 
 def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], None]], None]:
-    """What draws a reply, and says each piece of it."""
-
     def draw(say: Callable[[Any], None]) -> None:
         failures: list[Exception] = []
 
@@ -266,7 +264,6 @@ def _server(
 
 
 def _part(shown: Shown) -> Part:
-    """An image of a request, which xllamacpp writes as JSON itself."""
     return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
 
 
@@ -278,7 +275,6 @@ def _as_text(ask: Ask) -> Ask:
 
 
 def _unmarked(message: Message) -> Message:
-    """A message without the names of control tokens; its images stay where they stand."""
     at = tuple(len(_broken(message.text[:position])) for position in message.at)
     return msgspec.structs.replace(message, text=_broken(message.text), at=at)
 

@@ -99,6 +99,5 @@ def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collectio
 
 
 def _resolved(system: System, overlays: Iterable[str]) -> Iterator[Resolved]:
-    """The stages of a system with these overlays."""
     chosen = tuple(overlays)
     return (stages.resolve(system, stage, chosen) for stage in system.stages)

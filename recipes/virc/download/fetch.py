@@ -65,7 +65,6 @@ class Part(msgspec.Struct, frozen=True):
 
     @property
     def missing(self) -> int:
-        """Bytes that are still to be fetched."""
         return self.file.size - self.kept if self.state in ("absent", "old") else 0
 
 
@@ -93,14 +92,12 @@ class Item(msgspec.Struct, frozen=True):
 
     @property
     def missing(self) -> int:
-        """Bytes that are still to be fetched."""
         if self.want.optional and not self.here:
             return self.size or 0
         return sum(part.missing for part in self.parts)
 
     @property
     def state(self) -> Literal["present", "partly", "missing"]:
-        """How much of it is there."""
         if self.want.optional and not self.here:
             return "missing"
         if all(part.state == "whole" for part in self.parts):
@@ -265,7 +262,6 @@ def _warn_of_unfetched(item: Item, warn: Warn) -> None:
 
 
 def _packed(folder: Path) -> list[str]:
-    """The archives in a folder, by their names from there."""
     inside = (each.relative_to(folder) for each in folder.rglob("*") if is_packed(each.name) and is_file(each))
     return sorted(each.as_posix() for each in inside if each.parts[0] != HIDDEN)
 
@@ -328,7 +324,6 @@ def _fields(item: Item) -> dict[str, object]:
 
 
 def _found(want: DownloadRequest, workspace: Path) -> Path | None:
-    """The folder of a model that is whole somewhere."""
     if want.known_as is None:
         return None
     for name in (str(want.folder), want.known_as):
@@ -375,7 +370,6 @@ def _is_writable(place: Path) -> bool:
 
 
 def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
-    """The files of a repository that are wanted."""
     files = listing.files
     if want.rows:
         rows = {*data_files.files_of(want.rows, data_files.info_of(listing), listing), INFO}
@@ -428,7 +422,6 @@ def _rows(file: Path) -> Iterator[Any]:
 
 
 def _pictures(value: Any) -> Iterator[str]:
-    """The paths of pictures in a value of a row."""
     if isinstance(value, str):
         if len(value) < 1024 and os.path.splitext(value)[1].lower() in ENDINGS and not _ABSOLUTE.match(value):  # noqa: PTH122
             yield value

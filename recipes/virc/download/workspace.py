@@ -22,7 +22,6 @@ class Downloaded(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What it is called: its folder's name."""
         return self.folder.name
 
     @property
@@ -106,5 +105,4 @@ def sweep(workspace: Path) -> None:
 
 
 def used_by(found: Downloaded, workspace: Path) -> Iterator[str]:
-    """Names of runs whose weights began as these."""
     return (run.name for run in delete.begun_in(found.folder, workspace))

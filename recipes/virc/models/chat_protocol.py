@@ -96,7 +96,6 @@ def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None)
 
 
 def _left(served: ServedModel, workspace: Path) -> tuple[Protocol | None, str]:
-    """The chat protocol beside the weights of a served model on this machine, and its file."""
     root = Path(served.root) if served.root else None
     if root and root.is_absolute() and is_file(root / FILE_NAME):
         return read_protocol(root / FILE_NAME), str(root / FILE_NAME)
@@ -257,7 +256,6 @@ def _spoken(
 
 
 def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:
-    """The words of a system; None where it has none of its own."""
     found = speech.worded_by(system, model.coordinates if model else None)
     return ChatProtocol(found) if found else None
 

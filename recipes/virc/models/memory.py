@@ -109,7 +109,6 @@ def _vision(shape: Shape, width: int, patches: int) -> Part:
 
 
 def _language(shape: Shape, width: int, tokens: int) -> Part:
-    """One layer that reads the longest conversation anew."""
     text = shape.text
     mlp = width * (text.hidden_size + _INNER * text.intermediate_size)
     normed = (4 + 3 * width) * text.queries if shape.family == "qwen3_vl" else 0  # queries, whose norm is in float32

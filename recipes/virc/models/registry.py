@@ -105,7 +105,6 @@ def _gguf(name: str, family: System | None, wanted: bool) -> Weights:
 
 
 def default(system: str | System | None = None) -> str:
-    """The name of the model that is used where none is named."""
     return _only_model(_system(system)) or EMBEDDED
 
 
@@ -114,12 +113,10 @@ def _only_model(system: System | None) -> str | None:
 
 
 def embedded() -> tuple[str, ...]:
-    """Names of the models inside this package."""
     return tuple(sorted(config.parent.name for config in PACKAGE.glob(f"*/{_MODEL}")))
 
 
 def is_embedded(folder: Path) -> bool:
-    """Whether a folder is that of a model inside this package."""
     return folder.parent == PACKAGE
 
 
@@ -321,7 +318,6 @@ def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
 
 
 def _run(name: str, workspace: Path) -> Run | None:
-    """The run that a path leads to, or else of that name."""
     if is_file(expanded(name) / "run.json"):
         return Run(expanded(name).resolve())
     run = Run(workspace / runs.FOLDER / name)
@@ -329,7 +325,6 @@ def _run(name: str, workspace: Path) -> Run | None:
 
 
 def _on_base(found: Weights, workspace: Path) -> Weights:
-    """An adapter with the base that its settings name."""
     adapter = found.folder
     name = lora_config.read(adapter).base
     base = _lookup(name, workspace, found.system)
@@ -345,7 +340,6 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
 
 
 def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
-    """Where the weights of that name may be, the likeliest first."""
     if name is None:
         return [EMBEDDED_FOLDER]
     places = [expanded(name)]

@@ -44,8 +44,6 @@ Say = Callable[[str], None]
 
 
 class _Seen(msgspec.Struct):
-    """What the replies showed so far."""
-
     counted: pictures.Counted | None = None
     calls: Literal["text", "structured", "native"] | None = None
     thoughts: Literal["apart", "tags", "none", "all"] | None = None
@@ -311,7 +309,6 @@ def _reply(backend: Backend, ask: Ask, most: int = _LONGEST_REPLY, seconds: floa
 
 
 def _content(reply: Reply) -> str:
-    """What a reply says beside its thought."""
     return lenient.apart(reply.text[:_MOST_CHARACTERS])[1]
 
 

@@ -76,7 +76,8 @@ def local_servers(ports: Iterable[int] | None = None) -> list[LocalServer]:
 
 def _asked(port: int) -> LocalServer | None:
     def listing(_: object) -> client.Answer:
-        return client.ask(f"http://127.0.0.1:{port}/v1/models", seconds=_SECONDS, max_bytes=_MAX_BYTES)
+        url = f"http://127.0.0.1:{port}/v1/models"
+        return client.ask(url, seconds=_SECONDS, max_bytes=_MAX_BYTES, redirects=False)
 
     try:
         status, content = within(time.monotonic() + _SECONDS, listing)  # some servers trickle

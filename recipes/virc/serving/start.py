@@ -98,7 +98,6 @@ class ServeRequest(msgspec.Struct, frozen=True):
     family: str | None = None
 
     def choice(self, **changes: Any) -> Choice:
-        """How the model is spoken to."""
         return Choice(**{"protocol": self.protocol, "family": self.family, **changes})
 
 
@@ -165,7 +164,6 @@ class Server:
             self.close()
 
     def close(self) -> None:
-        """End the server and all that was started for it."""
         self._closing = True
         self._stop()
         if self._thread:
@@ -173,7 +171,6 @@ class Server:
         self._resources.close()
 
     def __enter__(self) -> Self:
-        """Answer requests in a thread."""
         self._thread = threading.Thread(target=self._run_in_thread, name="virc-serve", daemon=True)
         self._thread.start()
         return self
@@ -335,7 +332,6 @@ def only_by_llamacpp(engine: Engine, request: ServeRequest) -> bool:
 
 
 def _hidden(config: Config) -> Config:
-    """The settings of a vLLM that nobody else reaches."""
     key, port = secrets.token_urlsafe(32), address.free_port()
     return msgspec.structs.replace(config, host="127.0.0.1", port=port, api_key=key)
 
@@ -429,13 +425,12 @@ def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Serv
     facts = msgspec.json.decode(plan.published)
     app = in_process.app(in_process.Served(backend, name, facts, config.limit_images, config.api_key))
     listening.listen(connections.CONNECTIONS)
-    server = connections.server(app, partial(_note_ending, report), _log_level())
+    server = _http_server(app, report)
     run = partial(connections.run, server, listening)
     return Server(address.url(config), name, run, partial(_end, server), resources.pop_all())
 
 
 def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBackend":
-    """The model in this process, once it has given a first answer."""
     from virc.serving.vllm_process import ask_first
 
     report.start(f"loading the model {plan.name}")
@@ -494,7 +489,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     answers = found.answers or (lambda: True)
     on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
-    running = connections.server(app, partial(_note_ending, report), _log_level())
+    running = _http_server(app, report)
     if not is_loopback(config.host) and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key env:NAME")
     listening.listen(connections.CONNECTIONS)
@@ -503,7 +498,6 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
 
 
 def _by_roles(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:
-    """The model of the role that writes the answers, under the name of the pipeline."""
     from virc.serving.agent.piped import InTurn
 
     role, name = piped.writer, plan.name or piped.setup.name
@@ -552,7 +546,6 @@ class _Behind:
 
     @contextmanager
     def started(self, on_process: Callable[[Process], None]) -> Iterator[Process]:
-        """Start it once more, and ask it there."""
         config, place = self.plan.behind, self.plan.place
         assert config
         assert place
@@ -565,7 +558,6 @@ class _Behind:
 
 
 def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: Supervised | None) -> Callable[[], None]:
-    """What answers the clients of an agent endpoint, until a signal comes or the engine behind it is given up."""
     from virc.serving.agent import connections
 
     def run() -> None:
@@ -585,14 +577,15 @@ def _end(server: "uvicorn.Server") -> None:
     server.should_exit = True
 
 
-def _log_level() -> str:
-    """Of uvicorn: what goes wrong with a request is sent to its client."""
-    return "error" if os.environ.get("VIRC_DEBUG") else "critical"
+def _http_server(app: "FastAPI", report: Reporter) -> "AgentServer":
+    from virc.serving.agent import connections
 
+    def note_ending(waiting: int) -> None:
+        answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
+        report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
 
-def _note_ending(report: Reporter, waiting: int) -> None:
-    answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
-    report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
+    # what goes wrong with a request is sent to its client
+    return connections.server(app, note_ending, "error" if os.environ.get("VIRC_DEBUG") else "critical")
 
 
 def _warn_of_failure(report: Reporter, error: Exception) -> None:

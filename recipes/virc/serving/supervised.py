@@ -38,7 +38,6 @@ class Supervised:
         self.failure: VircError | None = None
 
     def __enter__(self) -> Self:
-        """Start it."""
         self._begin()
         return self
 

@@ -62,7 +62,6 @@ def started(
 
 
 def ended(log: Path, code: int | None, when: str = "") -> EngineError:
-    """The error for a vLLM that ended by itself."""
     with log.open(encoding="utf-8", errors="replace") as file:
         reason = vllm_log.reason(file) or processes.last_words(log, code)
     return EngineError(f"vLLM ended{when}: {reason}", f"see {log}")
@@ -76,13 +75,11 @@ class Stages:
         report.start(self._line())
 
     def begin(self, stage: str) -> None:
-        """The stage that begins now, or goes on."""
         if stage != self._began[-1][0]:
             self._began.append((stage, time.monotonic()))
             self._report.start(self._line())
 
     def go_on(self) -> None:
-        """Report how long it takes already."""
         self._report.progress(self._line())
 
     def end(self) -> None:

@@ -70,7 +70,6 @@ class UnpackConfig:
 
     @property
     def folder(self) -> Path:
-        """Where its files go."""
         return expanded(self.to if self.to else self.archive.parent)
 
 
@@ -167,7 +166,6 @@ def unpacking(archive: Path) -> str:
 
 
 def _around(name: str) -> tuple[str, str] | None:
-    """What stands before and behind the number of a part in its name; None: it is none."""
     part, match = part_of(name), _PART.fullmatch(name)
     return part[:2] if part else (match[1], "") if match else None
 
@@ -261,7 +259,6 @@ def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> 
 
 
 def _removed(parts: Sequence[Path]) -> str | None:
-    """Remove the archive when its files would survive a loss of power; why not, if it cannot be."""
     os.sync()
     try:
         for part in parts:

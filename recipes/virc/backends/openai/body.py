@@ -179,13 +179,11 @@ def unreadable(data: bytes) -> WireError:
 
 
 def title(page: str) -> str:
-    """What a web page says at its start: its title, else its first words."""
     found = _TITLE.search(page[:_MAX_PAGE])
     return found[1] if found else _TAGS.sub(" ", page[:_MAX_PAGE])
 
 
 def is_page(body: object) -> bool:
-    """Whether a body is a page for browsers."""
     return isinstance(body, str) and bool(_PAGE.match(body))
 
 
@@ -255,7 +253,6 @@ def read_models(pieces: Iterable[bytes]) -> list[ListedModel]:
 
 
 def read_embedding(pieces: Iterable[bytes]) -> list[float]:
-    """The body of /v1/embeddings for one text."""
     return decoded(b"".join(pieces), _Embeddings).data[0].embedding
 
 

@@ -82,12 +82,10 @@ class SentImages:
         return reply
 
     def _forget(self, ids: Iterable[str] | None = None) -> None:
-        """Take the ids for unknown; None: all."""
         with self._lock:
             for id in list(self._kept) if ids is None else ids:
                 self._kept.pop(id, None)
 
 
 def _named(shown: Shown, id: str, kept: bool) -> Part:
-    """An image with its id, and with its data unless the endpoint keeps it."""
     return {"type": "image_url", "image_url": None, "uuid": id} if kept else {**whole(shown), "uuid": id}

@@ -171,7 +171,6 @@ class Link:
         self._pace = pace_of(str(self._base.copy_with(path="/", query=None)))
 
     def move(self, endpoint: str, api_key: str | None) -> None:
-        """Go on at another address, with another key."""
         before = self._client
         self._reach(endpoint, api_key)
         before.close()
@@ -247,7 +246,6 @@ class Link:
             self.stale = stale  # a server without that address is no other server
 
     def close(self) -> None:
-        """Close the connections."""
         self._client.close()
 
     def _below(self, path: str) -> str:
@@ -344,7 +342,6 @@ class Link:
         return answer
 
     def _answered(self, exchange: Exchange, until: float) -> "httpx.Response":
-        """The response to one try, redirects followed."""
         response = self._sent_once(exchange, until)
         while response.status_code in (307, 308) and self._moves(exchange, response):
             response = self._sent_once(exchange, until)
@@ -353,7 +350,6 @@ class Link:
         return response
 
     def _sent_once(self, exchange: Exchange, until: float) -> "httpx.Response":
-        """The response to one try, of which the headers are there."""
         body, headers = exchange.body, {}
         if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -422,7 +418,6 @@ class Link:
         return unreached
 
     def _explained(self, error: StatusError) -> VircError:
-        """The sentence for an HTTP error."""
         place = Place(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
         return explained(error, place)
 
@@ -459,7 +454,6 @@ class Link:
 
 
 def names_hint(names: tuple[str, ...]) -> str:
-    """Model names to choose from, on one line."""
     more = f", … ({len(names)} in all)" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
 

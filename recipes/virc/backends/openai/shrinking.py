@@ -62,7 +62,6 @@ class ByteLimits:
         return msgspec.structs.replace(ask, images=tuple(self._fitting(each, most) for each in ask.images))
 
     def _text(self, ask: Ask) -> int:
-        """Bytes of a request beside its images, at most."""
         return sum(len(message.text.encode(errors="replace")) for message in ask.messages) + _OF_TEXT
 
     def _fitting(self, shown: Shown, most: int) -> Shown:
@@ -77,7 +76,6 @@ class ByteLimits:
         return known
 
     def _versions(self, shown: Shown) -> Iterator[Shown]:
-        """The picture in fewer and fewer bytes."""
         pixels = shown.pixels
         for quality in _QUALITIES:
             yield Shown(pixels, file=as_jpeg(pixels, quality), is_jpeg=True)

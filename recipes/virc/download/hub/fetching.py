@@ -155,7 +155,6 @@ def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
 
 
 def _made_place(folder: Folder, file: File) -> Path:
-    """Where a file goes, in folders that are there now."""
     to = folder.path(file)
     to.parent.mkdir(parents=True, exist_ok=True)
     folder.parts.mkdir(exist_ok=True)
@@ -233,7 +232,6 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
 
 
 def _warn(watch: Watch, file: File, done: Unpacked) -> None:
-    """Say what of the names in an archive is doubtful."""
     for warning in done.guessed:
         other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
         watch.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
@@ -270,7 +268,6 @@ def move_in(staged: Path, root: Path) -> None:
 
 
 def _moved(source: Path, target: Path) -> bool:
-    """Move a folder as a whole, where none of that name is there."""
     if target.is_dir() and not target.is_symlink():
         return False
     _move(source, target)

@@ -52,7 +52,6 @@ class Folder:
 
     @property
     def parts(self) -> Path:
-        """Where files lie while they are partial."""
         return self.root / HIDDEN / PARTS
 
     def verified(self, file: File) -> Path:
@@ -135,7 +134,6 @@ class Folder:
                 shutil.rmtree(left, ignore_errors=True)
 
     def mark(self, file: File) -> str:
-        """What the wanted content is known by."""
         return mark_of(file, self.listing.commit)
 
     def path(self, file: File) -> Path:
@@ -190,7 +188,6 @@ class Folder:
         return False
 
     def foreign(self, file: File) -> DataError:
-        """What to say of something that is in the way."""
         return DataError(f"something else is there: {self.root / plain(file.name)}", IN_THE_WAY)
 
     def clear_spent(self) -> None:
@@ -201,12 +198,10 @@ class Folder:
                 path.unlink()
 
     def _kept(self, file: File) -> Kept | None:
-        """What is recorded of the wanted content."""
         known = self._files.get(file.name)
         return known if known and (known.size, known.mark) == (file.size, self.mark(file)) else None
 
     def _begin(self) -> None:
-        """Read the record, or begin one."""
         found, repo = record.read(self.root), self.listing.repo
         if found and found.source != repo:
             hint = f"choose another folder with --to, or virc download rm {shlex.quote(str(self.root))}"

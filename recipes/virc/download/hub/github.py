@@ -76,7 +76,6 @@ def listing(repo: Repo, revision: str, paths: Sequence[str]) -> Listing:
 
 
 def _commit(repo: Repo, revision: str) -> str:
-    """The commit that a branch or a tag names."""
     url = f"{origin.API}/repos/{repo.id}/commits/{quote(revision, safe='')}"
     found = answer(repo, revision, url, github_headers(SHA)).decode("ascii", "replace").strip()
     if not _COMMIT.fullmatch(found):
@@ -135,7 +134,6 @@ def _stored(repo: Repo, commit: str, file: File) -> File:
 
 
 def _assets(repo: Repo, tag: str, names: Sequence[str]) -> Iterator[File]:
-    """Files of a release."""
     url = f"{origin.API}/repos/{repo.id}/releases/tags/{quote(tag, safe='')}"
     release = _decoded(repo, answer(repo, tag, url, github_headers(JSON)), _Release)
     known = {asset.name: asset for asset in release.assets if asset.state == "uploaded"}

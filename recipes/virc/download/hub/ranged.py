@@ -284,7 +284,6 @@ class _Attempt:
             yield self._buffer[:count]
 
     def _work(self) -> None:
-        """What each thread does: fetch parts until there are none, or all are to stop."""
         try:
             with self._parts.data.open("r+b", buffering=0) as file:
                 while group := self._next_group():
@@ -337,7 +336,6 @@ class _Attempt:
 
 
 def _grouped(spans: list[range], most: int) -> list[list[range]]:
-    """Parts that follow each other, so many at most together."""
     groups: list[list[range]] = []
     for span in spans:
         if groups and len(groups[-1]) < most and groups[-1][-1].stop == span.start:

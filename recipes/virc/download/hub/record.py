@@ -55,7 +55,6 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def source(self) -> Repo:
-        """The repository."""
         return Repo(self.repo, self.kind, self.host)
 
     @property
@@ -69,7 +68,6 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all that was asked for."""
         return sum(kept.size for kept in self.files.values())
 
 

@@ -92,7 +92,6 @@ def by_status(status: int, headers: Mapping[str, str], repo: Repo, revision: str
 
 
 def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str = "") -> NetworkError:
-    """An answer that is not about the repository."""
     if status in PASSING:
         return _passing(status, headers, repo, reason)
     return NetworkError(f"{host(repo)} answers {status}{reason}", _mend(repo))
@@ -164,7 +163,6 @@ def github_refusal(status: int, headers: Mapping[str, str], repo: Repo, revision
 
 
 def _until(headers: Mapping[str, str]) -> str:
-    """Until when, as far as it says."""
     reset = headers.get("X-RateLimit-Reset") or ""
     if not (reset.isascii() and reset.isdecimal() and len(reset) <= 12):
         return ""

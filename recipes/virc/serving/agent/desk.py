@@ -61,7 +61,6 @@ class Job(ABC, Generic[R]):
         self.left = threading.Event()
 
     def check(self) -> None:
-        """Raise `LeftError` if nobody waits for it."""
         if self.left.is_set():
             raise LeftError(LEFT)
 
@@ -132,13 +131,11 @@ class Hold:
             del self._desk.held_of[self.client]
 
     def leave(self) -> None:
-        """The place is free again."""
         if self._waits:
             self._waits = False
             self._desk.free_place(self.client)
 
     def end(self) -> None:
-        """The answer is delivered, or given up."""
         self._ended = True
         self.leave()
         self.release()
@@ -178,14 +175,12 @@ class Desk:
         return Hold(self, client, next(self._numbers))
 
     def free_place(self, client: str) -> None:
-        """A request of the client has left."""
         self.taken -= 1
         self._of_client[client] -= 1
         if not self._of_client[client]:
             del self._of_client[client]
 
     def check(self) -> None:
-        """Refuse a request that cannot be answered now."""
         if self.closing:
             raise RefusedError("the server is ending", status=503, wait=_WAIT)
         if not self._workers.able:
@@ -245,7 +240,6 @@ class Desk:
             watching.cancel()
 
     async def _work(self, job: Job[R], hold: Hold, reports: asyncio.Queue[R | Exception | None]) -> None:
-        """Send all that happens, and last None or what went wrong."""
         left = job.deadline.left()
         limit = asyncio.timeout(None if left is None else left + job.longer)
         try:

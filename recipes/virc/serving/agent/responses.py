@@ -153,7 +153,6 @@ class Response:
         self._answer: Answer | None = None
 
     def event(self, thing: SampleStart | Unit | wire.Looked | Answer) -> str:
-        """The events of what has happened."""
         match thing:
             case SampleStart():
                 return self._sent("response.created", response=self.whole("in_progress"))
@@ -167,12 +166,10 @@ class Response:
                 return self._thought_over() + self._message(thing)
 
     def ended(self) -> str:
-        """The last event, with the whole response."""
         response = self.whole()
         return self._sent(f"response.{response['status']}", response=response)
 
     def failed(self, refused: RefusedError) -> str:
-        """What went wrong on the way."""
         return self._sent("error", code=refused.code, message=refused.message, param=refused.param)
 
     def whole(self, status: str | None = None) -> dict[str, Any]:

@@ -155,7 +155,6 @@ class Desk:
         return _reply([file], messages.Picture(**picture))
 
     def _kept(self, pixels: Image.Image, data: bytes, session: str, side: int) -> tuple[dict[str, Any], Encoded]:
-        """The fields of a picture that is kept from here on, and its file for the reply."""
         file, exact = in_reply(pixels, side)
         name = self._store.keep(session, IMAGE, data, len(data))
         return {"image_id": name, "width": pixels.width, "height": pixels.height, "exact": exact}, file
@@ -206,7 +205,6 @@ class Desk:
         session: str,
         read: messages.Ask,
     ) -> tuple[list[messages.Look], list[str | Encoded]]:
-        """Each picture that a tool made, kept and as a part of the reply."""
         names: dict[int, str] = dict(enumerate(ids))
         looks: list[messages.Look] = []
         parts: list[str | Encoded] = []
@@ -298,7 +296,6 @@ def _checked(name: str, arguments: Mapping[str, object], view: View) -> tuple[Ca
 
 
 def _misfit(name: str, arguments: Mapping[str, Any], takes: type[messages.Arguments], error: Exception) -> DataError:
-    """What is wrong with arguments, in one sentence; the hint is what the argument is for."""
     for fault in validation.faults(dict(arguments), takes, noun="argument"):
         if isinstance(fault, validation.Missing | validation.Unknown):
             return DataError(f"{name}: {fault.message}", fault.hint)
@@ -314,7 +311,6 @@ def _misfit(name: str, arguments: Mapping[str, Any], takes: type[messages.Argume
 
 
 def _made(call: Call, source: Image.Image) -> Image.Image:
-    """The pixels that a tool makes, at the size that it wants."""
     made = tools.get(call.name).apply(call, source)
     assert isinstance(made, Rescaled)
     return resampled(made, made.size)

@@ -17,8 +17,6 @@ IDLE = 30 * 60.0
 
 
 class _Stored(msgspec.Struct, frozen=True):
-    """A result that is kept, and the bytes that it takes."""
-
     value: object
     size: int
 
@@ -56,13 +54,11 @@ class ResultStore:
         return name
 
     def find(self, session: str, name: str) -> object | None:
-        """What a session keeps by that name; None where it keeps nothing by it."""
         with self._lock:
             kept = self._session(session).get(name)
         return kept.value if kept else None
 
     def drop(self, session: str) -> None:
-        """Forget a session that has ended."""
         with self._lock:
             self._forget(session)
 

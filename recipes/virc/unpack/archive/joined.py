@@ -16,20 +16,16 @@ class Joined(io.RawIOBase):
         self._ends, self.size = list(accumulate(sizes)), sum(sizes)
 
     def seekable(self) -> bool:
-        """It is."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a byte of the whole."""
         self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
         return self._at
 
     def tell(self) -> int:
-        """The byte of the whole that is read next."""
         return self._at
 
     def read(self, most: int = -1) -> bytes:
-        """The next `most` bytes, or all; fewer at the end alone."""
         found, end = bytearray(), self.size if most < 0 else self._at + most
         for file, ends in zip(self._files, self._ends, strict=True):
             if self._at < min(ends, end):

@@ -65,7 +65,6 @@ class Elsewhere:
 
     @property
     def warnings(self) -> list[str]:
-        """A sentence for each kind of name that would go wrong."""
         found = []
         if self._alike:
             found.append(
@@ -78,6 +77,5 @@ class Elsewhere:
 
 
 def _some(names: list[str]) -> str:
-    """How many names there are, and the first."""
     first = plain(repr(names[0]), 80)
     return f"{first} has" if len(names) == 1 else f"{len(names)} files, such as {first}, have"

@@ -54,12 +54,10 @@ class Unverified:
             os.ftruncate(self._descriptor, 0)
 
     def end(self) -> None:
-        """All is verified: the list goes."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave the list as it is."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

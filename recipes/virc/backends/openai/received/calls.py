@@ -67,7 +67,6 @@ class CallPieces:
             self._object = function.arguments
 
     def called(self) -> Called:
-        """The whole call."""
         return Called(self.name, joined(self._text) if self._object is None else self._object)
 
     def own(self) -> dict[str, Any] | None:

@@ -48,14 +48,12 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
 
 
 def _within(data: bytes) -> Chunk | None:
-    """The chunk in an envelope; None where there is none."""
     with suppress(msgspec.ValidationError):
         return msgspec.convert(_unwrapped(parsed(data)), Chunk)
     return None
 
 
 def _no_completion(data: bytes) -> WireError:
-    """The error of an answer without choices."""
     said = parsed(data)
     if isinstance(said, dict) and said.get("type") in ("message", "message_start") and not is_given(said.get("error")):
         return WireError("answers as Anthropic's API does", status=404, body={"type": "error", "error": {}})
@@ -110,7 +108,6 @@ def _take_response(data: bytes, gathered: Gathered) -> bool:
 
 
 def _take_whole(response: Mapping[str, Any], gathered: Gathered) -> None:
-    """Take a whole response."""
     if response.get("status") == "failed" or response.get("error"):
         raise failed(response)
     details = response.get("incomplete_details")

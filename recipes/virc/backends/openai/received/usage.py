@@ -30,7 +30,6 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def prompt(self) -> int | None:
-        """Tokens of the whole prompt."""
         return (self.read or 0) + self.cached if self.cached > (self.read or 0) else self.read
 
 

@@ -127,7 +127,6 @@ class Gathered:
         self._likeliest: Likeliest | None = None
 
     def add(self, chunk: Chunk) -> None:
-        """Take a chunk of a stream, or a whole completion."""
         if is_given(chunk.error):
             raise failed({"error": chunk.error})
         self._usage = usage(chunk.usage, self._usage)
@@ -211,25 +210,21 @@ class Gathered:
         self._finish = self._finish if str(finish or "").lower() in _PENDING else str(finish)
 
     def counted(self, prompt: int | None, completion: int | None) -> None:
-        """Note how many tokens were read and drawn."""
         self._usage = Usage(prompt, completion)
 
     def thought(self, text: str, is_whole: bool = False) -> None:
-        """Take a piece of the thought."""
         new = self._thought.add(text, is_whole) if text else ""
         if new:
             self._count(new, new if self._thinking else f"<think>{new}")
             self._thinking = True
 
     def content(self, text: str, is_whole: bool = False) -> None:
-        """Take a piece of the content."""
         new = self._text.add(text, is_whole) if text else ""
         if new:
             self._count(new, f"</think>\n{new}" if self._thinking else new)
             self._thinking = False
 
     def refused(self, text: str | None) -> None:
-        """Take a piece of what the server marks as a refusal."""
         self._refusal += [text] if text else []
 
     def call(self, position: int, call: Call, own: Mapping[str, Any] | None = None) -> None:
@@ -257,7 +252,6 @@ class Gathered:
         self._likeliest = self._likeliest or likeliest(logprobs)
 
     def function(self, name: str, arguments: str | dict[str, Any]) -> None:
-        """Take a whole tool call."""
         self.call(len(self._calls), Call(None, None, Function(name, arguments)))
 
     def reply(self) -> Received:
