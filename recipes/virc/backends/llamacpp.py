@@ -269,14 +269,12 @@ def _part(shown: Shown) -> Part:
 
 def _as_text(ask: Ask) -> Ask:
     """The conversation with the names of control tokens broken, which llama.cpp would read as the tokens."""
-    messages = tuple(_unmarked(message) for message in ask.messages)
+    messages = []
+    for message in ask.messages:
+        at = tuple(len(_broken(message.text[:position])) for position in message.at)
+        messages.append(msgspec.structs.replace(message, text=_broken(message.text), at=at))
     called = {at: msgspec.structs.replace(each, text=_broken(each.text)) for at, each in ask.called.items()}
-    return msgspec.structs.replace(ask, messages=messages, called=called)
-
-
-def _unmarked(message: Message) -> Message:
-    at = tuple(len(_broken(message.text[:position])) for position in message.at)
-    return msgspec.structs.replace(message, text=_broken(message.text), at=at)
+    return msgspec.structs.replace(ask, messages=tuple(messages), called=called)
 
 
 def _broken(text: str) -> str:

@@ -54,7 +54,11 @@ def find(name: str, workspace: Path) -> Downloaded:
         ConfigError: there is none, or several are called so.
     """
     known = discover(workspace)
-    found = [each for each in known if name in _names(each)]
+    found = [
+        each
+        for each in known
+        if (repo := each.record.source) and name in (each.name, repo.name, f"datasets/{repo.name}", repo.url)
+    ]
     if len(found) > 1:
         raise ConfigError(f"several are called {plain(name, 80)}", f"say {' or '.join(str(e.folder) for e in found)}")
     here = expanded(name)
@@ -66,11 +70,6 @@ def find(name: str, workspace: Path) -> Downloaded:
         raise ConfigError(f"{here} was not made by virc download", "delete it by hand")
     hint = did_you_mean(name, {each.name for each in known}) if known else "virc download ls"
     raise ConfigError(f"nothing that was downloaded is called {plain(name, 80)}", hint)
-
-
-def _names(found: Downloaded) -> tuple[str, ...]:
-    repo = found.record.source
-    return (found.name, repo.name, f"datasets/{repo.name}", repo.url)
 
 
 def check_removable(found: Downloaded) -> None:

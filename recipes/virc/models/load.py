@@ -365,7 +365,10 @@ def _stock_at(
     backend.needs_sizes = _counted(family, probed) == "pixel"
     found = _with_tools(_stock(family, probed), None, choice)
     warnings = (*(shortcomings(probed) if probed else ()), *family.notes, *limits)
-    unknown = None if is_known else _known_at(backend, identity, kept)
+    unknown = None
+    if not is_known:
+        new = Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind, boxes_alone=True)
+        unknown = msgspec.structs.replace(kept or new, weights=identity.digest)
     if unknown and backend.needs_sizes and not choice.max_pixels:
         from virc.probing.pictures import LARGE
 
@@ -382,11 +385,6 @@ def _limited(grid: Grid, found: Probed) -> Grid:
     most = max(grid.min_pixels, min(grid.max_pixels, found.max_pixels or grid.max_pixels))
     longest = min(each for each in (grid.longest, found.longest, 2**31) if each)
     return msgspec.structs.replace(grid, max_pixels=most, longest=longest if longest < 2**31 else None)
-
-
-def _known_at(backend: "OpenAIBackend", identity: "Identity", kept: Probed | None) -> Probed:
-    known = kept or Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind, boxes_alone=True)
-    return msgspec.structs.replace(known, weights=identity.digest)
 
 
 def _calibration(backend: Backend, spoken: Spoken, adopt: Callable[[Probed], None]) -> Calibration | None:

@@ -62,10 +62,6 @@ def small(color: str) -> Image.Image:
     return Image.new("RGB", SMALL, PALETTE[color])
 
 
-def small_with_target() -> Image.Image:
-    return large().resize(SMALL)
-
-
 def counted(box: Any) -> Counted | None:
     """How a box around the rectangle is counted, whatever a model wrote as one; None where it fits in no way."""
     if not isinstance(box, list) or len(box) != 4:

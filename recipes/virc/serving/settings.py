@@ -168,9 +168,3 @@ def _least_gpus(config: Config, gib: float, here: Machine) -> int | None:
         if _misfit(msgspec.structs.replace(config, tensor_parallel_size=tensor), gib, here) is None:
             return tensor
     return None
-
-
-def check_address(host: str) -> None:
-    """Refuse what is not an address to listen on, such as a URL."""
-    if not host or "/" in host:
-        raise ConfigError(f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines")

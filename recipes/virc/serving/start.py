@@ -14,7 +14,7 @@ import msgspec
 
 from virc.config import user
 from virc.core import processes
-from virc.core.errors import EngineError, SetupError, UsageError, as_virc_error
+from virc.core.errors import ConfigError, EngineError, SetupError, UsageError, as_virc_error
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.plan import Plan
@@ -275,7 +275,9 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     Args:
         dry_run: create nothing, and leave out what depends on the state of this machine.
     """
-    serving.check_address(request.settings.get("host", Config().host))
+    host = request.settings.get("host", Config().host)
+    if not host or "/" in host:
+        raise ConfigError(f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines")
     if request.agent and request.agent.pipeline:
         return _with_pipeline(request, request.agent, request.agent.pipeline)
     if request.agent and request.agent.endpoint:

@@ -264,14 +264,11 @@ def move_in(staged: Path, root: Path) -> None:
         links = [name for name in folders if (here / name).is_symlink()]
         for name in [*files, *links]:
             _move(here / name, there / name)
-        folders[:] = [name for name in folders if name not in links and not _moved(here / name, there / name)]
-
-
-def _moved(source: Path, target: Path) -> bool:
-    if target.is_dir() and not target.is_symlink():
-        return False
-    _move(source, target)
-    return True
+        own = [name for name in folders if name not in links]
+        folders[:] = [name for name in own if (there / name).is_dir() and not (there / name).is_symlink()]
+        for name in own:
+            if name not in folders:  # no folder of that name is there: it moves as a whole
+                _move(here / name, there / name)
 
 
 def _move(source: Path, target: Path) -> None:

@@ -125,9 +125,9 @@ class Folder:
         """Record that all that was `asked` for is there, and clear what is not needed any more."""
         self._asked = (*(self._asked if self._commit == self.listing.commit else ()), asked)
         self._commit = self.listing.commit
-        self._write()
+        written = self._write()
         self.clear_spent()
-        if self._record.lacking:
+        if written.lacking:
             return  # what an interrupted download of other files left is still of use
         for left in (self.root / HIDDEN).iterdir():
             if left.is_dir():
@@ -213,16 +213,12 @@ class Folder:
         self._ours = found.ours if found else is_empty
         self._unwritten, self._written = False, time.monotonic()
 
-    @property
-    def _record(self) -> Record:
-        repo = self.listing.repo
-        return Record(
-            repo.id, repo.kind, self._commit, self._files, self._ours, repo.host, tuple(dict.fromkeys(self._asked))
-        )
-
-    def _write(self) -> None:
-        record.write(self.root, self._record)
+    def _write(self) -> Record:
+        repo, asked = self.listing.repo, tuple(dict.fromkeys(self._asked))
+        written = Record(repo.id, repo.kind, self._commit, self._files, self._ours, repo.host, asked)
+        record.write(self.root, written)
         self._unwritten, self._written = False, time.monotonic()
+        return written
 
 
 def standing(folder: Path) -> Path:

@@ -71,7 +71,10 @@ def listing(repo: Repo, revision: str, paths: Sequence[str]) -> Listing:
     if repo.host == "release":
         return Listing(repo, revision, tuple(_assets(repo, revision, paths)))
     commit = revision if _COMMIT.fullmatch(revision) else _commit(repo, revision)
-    files = (_entry_file(repo, commit, each) for each in _entries(repo, commit, paths))
+    files = (
+        File(each.path, each.size, git=each.sha, url=f"{origin.RAW}/{repo.id}/{commit}/{quote(each.path)}")
+        for each in _entries(repo, commit, paths)
+    )
     return Listing(repo, commit, tuple(_stored(repo, commit, file) for file in files))
 
 
@@ -115,11 +118,6 @@ def _walked(repo: Repo, commit: str, path: str) -> _Entry | None:
 def _tree(repo: Repo, commit: str, which: str) -> _Tree:
     url = f"{origin.API}/repos/{repo.id}/git/trees/{which}"
     return _decoded(repo, answer(repo, commit, url, github_headers(JSON)), _Tree)
-
-
-def _entry_file(repo: Repo, commit: str, entry: _Entry) -> File:
-    url = f"{origin.RAW}/{repo.id}/{commit}/{quote(entry.path)}"
-    return File(entry.path, entry.size, git=entry.sha, url=url)
 
 
 def _stored(repo: Repo, commit: str, file: File) -> File:

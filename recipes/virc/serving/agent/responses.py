@@ -69,7 +69,10 @@ def as_chat(body: bytes) -> bytes:
     if request.tools:
         chat["tools"] = [_tool(tool) for tool in request.tools]
     if request.tool_choice is not None:
-        chat["tool_choice"] = _choice(request.tool_choice)
+        choice: Any = request.tool_choice
+        if isinstance(choice, dict) and choice.get("type") == "function":
+            choice = {"type": "function", "function": {"name": choice.get("name")}}
+        chat["tool_choice"] = choice
     return msgspec.json.encode(chat)
 
 
@@ -130,12 +133,6 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
-def _choice(choice: str | Mapping[str, Any]) -> Any:
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        return {"type": "function", "function": {"name": choice.get("name")}}
-    return choice
-
-
 class Response:
     """One response, put together of what happens; `model` is what clients call the model."""
 
@@ -175,18 +172,15 @@ class Response:
     def whole(self, status: str | None = None) -> dict[str, Any]:
         """The response object; `status` as long as it has no answer."""
         cut = self._answer is not None and self._answer.finish == "length"
-        usage = self._usage(self._answer) if self._answer else None
+        usage = self._answer and {
+            "input_tokens": self._answer.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": self._answer.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": self._answer.prompt_tokens + self._answer.completion_tokens,
+        }
         words = {"status": status or ("incomplete" if cut else "completed"), "output": self._done, "usage": usage}
         return {**self._fields, **words} | ({"incomplete_details": {"reason": "max_output_tokens"}} if cut else {})
-
-    def _usage(self, answer: Answer) -> dict[str, Any]:
-        return {
-            "input_tokens": answer.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": answer.completion_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": answer.prompt_tokens + answer.completion_tokens,
-        }
 
     def _thought(self, text: str) -> str:
         """Thoughts are paragraphs of one part of the summary: clients run several parts together without a space."""

@@ -182,7 +182,8 @@ class Gathered:
         thoughts = [getattr(part, name) for name in _THOUGHTS]
         thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
         text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
-        for content in _listed(part.content) if isinstance(part.content, list | _Content) else ():
+        contents = [part.content] if isinstance(part.content, _Content) else part.content  # some stand in no list
+        for content in contents if isinstance(contents, list) else ():
             if isinstance(content, str):
                 text += content
             elif content.thinking is not None or _THINKS.search(content.type or ""):
@@ -303,11 +304,6 @@ class Gathered:
             raise WireError(f"sent over {self._most:,} characters in one reply")
         if self._on_text and shown and not self._index:
             self._on_text(shown.encode(errors="replace").decode())
-
-
-def _listed(content: "list[_Content | str] | _Content | None") -> "list[_Content | str]":
-    """The parts of a content; some servers send one that stands in no list."""
-    return content if isinstance(content, list) else [content] if content else []
 
 
 def _texts(value: object, depth: int = 0) -> str:
