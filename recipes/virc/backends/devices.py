@@ -3,7 +3,7 @@
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from virc.core.errors import ConfigError, SetupError
 from virc.envs import hardware
@@ -16,15 +16,11 @@ _NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")  # as CUD
 _WANTED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 
 
-class Choice(NamedTuple):
-    """The device taken, and one line for a GPU that is there and was not taken (None otherwise)."""
-
-    device: "torch.device"
-    warning: str | None
-
-
-def choose(wanted: str | None = None) -> Choice:
+def choose(wanted: str | None = None) -> "tuple[torch.device, str | None]":
     """Take the wanted device, or the best that works: cuda, mps, cpu.
+
+    Returns:
+        The device taken, and one line for a GPU that is there and was not taken (None otherwise).
 
     Args:
         wanted: `cuda`, `cuda:N`, `mps` or `cpu`; None for the best found.
@@ -41,7 +37,7 @@ def choose(wanted: str | None = None) -> Choice:
     for name in [wanted] if wanted else ["cuda", "mps", "cpu"]:
         reason = _unusable(name)
         if reason is None:
-            return Choice(torch.device(name), refused and f"{refused}; using {name}")
+            return torch.device(name), refused and f"{refused}; using {name}"
         if wanted:
             raise SetupError(f"device {name} cannot be used: {reason}", hint="--device cpu")
         if name == "cuda" and any((_NVIDIA / "gpus").glob("*")):

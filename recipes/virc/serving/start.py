@@ -32,7 +32,7 @@ from virc.reasoning.resize import Grid
 from virc.serving import address, vllm_process
 from virc.serving import settings as serving
 from virc.serving.settings import Engine
-from virc.serving.supervised import Supervised
+from virc.serving.vllm_process import Supervised
 from virc.solving.one import SolveConfig
 from virc.solving.pipelines import solve as pipelines
 from virc.solving.pipelines.files import choose

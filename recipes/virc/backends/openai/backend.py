@@ -15,12 +15,11 @@ from virc.backends.interface import Calibrate, OnText, Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
-from virc.backends.openai.images import AsPart, SentImages, whole
+from virc.backends.openai.images import AsPart, ByteLimits, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import Received
 from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
-from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.timeouts import Deadline

@@ -26,7 +26,7 @@ from virc.download.hub.folder import Folder, State
 from virc.download.hub.ranged import fetch_large
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, OnBytes
-from virc.download.hub.small import fetch_small, opened
+from virc.download.hub.small import Stream, fetch_small
 from virc.unpack.archive.formats import ArchiveError
 from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.parts import all_parts, is_shard, is_streamed, split_zip
@@ -219,7 +219,7 @@ def _stream(folder: Folder, file: File, watch: Watch) -> None:
 def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> None:
     on_bytes = watch.begin("fetching", file)
     listing = folder.listing
-    with opened(listing.repo, listing.commit, file, on_bytes) as source:
+    with Stream(listing.repo, listing.commit, file, on_bytes) as source:
         try:
             done, _ = pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
         except DataError as error:

@@ -3,9 +3,8 @@
 import hashlib
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from virc.core.errors import NetworkError
 from virc.core.text import plain
@@ -82,20 +81,22 @@ def _hash(content: bytes, file: File) -> str:
     return found.hexdigest()
 
 
-@contextmanager
-def opened(repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> Iterator["Stream"]:
-    """A file as a stream that goes on by a range where a connection breaks; the thread that reads calls `on_bytes`."""
-    link = Link(repo, commit, file)
-    with Reader(link, 0, file.size, on_bytes) as reader:
-        yield Stream(file, link, reader)
-
-
 class Stream:
-    """See `opened`; what reading raises is that of `Reader.read`."""
+    """A file that goes on by a range where a connection breaks, a context manager; errors of reading as `Reader.read`.
 
-    def __init__(self, file: File, link: Link, reader: Reader) -> None:
-        self._file, self._link, self._reader = file, link, reader
+    The thread that reads calls `on_bytes`.
+    """
+
+    def __init__(self, repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> None:
+        self._file, self._link = file, Link(repo, commit, file)
+        self._reader = Reader(self._link, 0, file.size, on_bytes)
         self._hash = hasher(mark_of(file, ""), file.size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.__exit__(*error)
 
     def read(self, most: int) -> bytes:
         """The next `most` bytes; fewer at the end alone."""
