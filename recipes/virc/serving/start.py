@@ -412,14 +412,10 @@ def _vllm_process(
 
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
-    try:
-        import uvicorn  # noqa: F401
+    _check_installed(f"--engine {plan.source}", "local" if plan.source == "transformers" else "llamacpp")
+    from virc.serving import in_process
+    from virc.serving.agent import connections
 
-        from virc.serving import in_process
-        from virc.serving.agent import connections
-    except ImportError as error:
-        message = f"--engine {plan.source} needs fastapi and uvicorn: {error}"
-        raise SetupError(message, install("local" if plan.source == "transformers" else "llamacpp", "serve")) from None
     config, name = plan.config, plan.name
     assert name
     listening = resources.enter_context(address.bound_socket(config))
@@ -433,43 +429,38 @@ def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Serv
 
 
 def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBackend":
-    from virc.serving.vllm_process import ask_first
-
+    config, weights, facts = plan.config, plan.weights, msgspec.json.decode(plan.published)
+    assert weights
     report.start(f"loading the model {plan.name}")
-    backend = _by_llamacpp(plan) if plan.source == "llamacpp" else _by_transformers(plan)
+    backend: LocalBackend | LlamaCppBackend
+    if plan.source == "llamacpp":
+        from virc.backends import llamacpp
+
+        grid = msgspec.convert(facts["virc_grid"], Grid)
+        backend = llamacpp.load(opened.gguf_of(weights), config.device, grid, context=config.max_model_len)
+    else:
+        from virc.backends.local import load
+
+        dtype = None if config.dtype == "auto" else config.dtype
+        stock = facts.get("virc_protocol", {}).get("reading", "lenient") == "lenient"
+        limits = {"context": config.max_model_len, "stock": stock}
+        backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
     for warning in backend.warnings:
         report.warn(warning)
-    ask_first(backend)
+    vllm_process.ask_first(backend)
     return backend
 
 
-def _by_llamacpp(plan: ServePlan) -> "LlamaCppBackend":
-    from virc.backends import llamacpp
-
-    config, weights = plan.config, plan.weights
-    assert weights
-    grid = msgspec.convert(msgspec.json.decode(plan.published)["virc_grid"], Grid)
-    return llamacpp.load(opened.gguf_of(weights), config.device, grid, context=config.max_model_len)
-
-
-def _by_transformers(plan: ServePlan) -> "LocalBackend":
-    from virc.backends.local import load
-
-    config, weights = plan.config, plan.weights
-    assert weights
-    dtype = None if config.dtype == "auto" else config.dtype
-    stock = msgspec.json.decode(plan.published).get("virc_protocol", {}).get("reading", "lenient") == "lenient"
-    limits = {"context": config.max_model_len, "stock": stock}
-    return load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
-
-
-def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
+def _check_installed(who: str, *extras: str) -> None:
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        message = f"--agent needs fastapi and uvicorn: {error}"
-        raise SetupError(message, install("serve")) from None
+        raise SetupError(f"{who} needs fastapi and uvicorn: {error}", install(*extras, "serve")) from None
+
+
+def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
+    _check_installed("--agent")
     from virc.serving.agent import connections, server
     from virc.serving.agent.piped import Piped
     from virc.serving.agent.problems import Solving

@@ -7,15 +7,15 @@ vLLM keeps what it made of an image under the `uuid` beside `image_url`, and tak
 import hashlib
 import math
 import os
+import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import msgspec
 from PIL import Image
 
-from virc.backends.openai.pieces import Picture
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError
 from virc.reasoning.encoded import as_jpeg
@@ -35,6 +35,48 @@ _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
 _OF_TEXT = 2**14  # bytes of a request beside its pictures, and of JSON around each
 _LEAST = 2**14  # bytes of a picture that is sent: without a number, no refusal is taken to mean fewer
+
+_SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
+
+
+class Picture:
+    """A picture in a request, as a data URL or as its base64 alone."""
+
+    def __init__(self, shown: Shown, url: bool = True) -> None:
+        self.shown, self.url = shown, url
+
+    @property
+    def encoded(self) -> memoryview:
+        """It as it stands between the quotes of a JSON string; encoded once."""
+        url = self.shown.url
+        return memoryview(url)[0 if self.url else url.index(b",") + 1 :]
+
+
+class Pieces:
+    """A request as JSON; iterated over, it gives its bytes, as often as it is sent."""
+
+    def __init__(self, request: Mapping[str, Any]) -> None:
+        pictures: list[Picture] = []
+        mark = secrets.token_hex(16)  # so that no text of the conversation can hold it
+
+        def marked(value: object) -> str:
+            if not isinstance(value, Picture):
+                raise NotImplementedError
+            pictures.append(value)
+            return mark
+
+        first, *texts = msgspec.json.encode(request, enc_hook=marked).split(mark.encode())
+        self._parts = [memoryview(first)]
+        for picture, text in zip(pictures, texts, strict=True):
+            self._parts += [picture.encoded, memoryview(text)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            for start in range(0, len(part), _SENT_AT_ONCE):
+                yield bytes(part[start : start + _SENT_AT_ONCE])
 
 
 class MissedError(ConfigError):

@@ -26,7 +26,7 @@ from virc.backends.openai.body import (
 )
 from virc.backends.openai.causes import GATEWAY, OVERLOADED, Place, StatusError, explained
 from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
-from virc.backends.openai.pieces import Pieces
+from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
 from virc.backends.openai.received.wire import Received
 from virc.backends.openai.refusals import CONTEXT

@@ -28,9 +28,8 @@ from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, OnBytes
 from virc.download.hub.small import Stream, fetch_small
 from virc.unpack.archive.formats import ArchiveError
-from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.parts import all_parts, is_shard, is_streamed, split_zip
-from virc.unpack.unpack import UnpackConfig, Unpacked, pour
+from virc.unpack.unpack import Joined, UnpackConfig, Unpacked, pour
 
 LARGE = 16 * 2**20
 """Bytes from which on a file comes in parts that are kept."""

@@ -104,13 +104,17 @@ def write(folder: Path, record: Record) -> None:
         OSError: the disk refuses.
     """
     file = folder / HIDDEN / RECORD
-    new = file.with_name(f".{RECORD}.new")
-    with new.open("wb") as out:
-        out.write(msgspec.json.format(msgspec.json.encode(record)))
+    write_safe(file.with_name(f".{RECORD}.new"), file, msgspec.json.format(msgspec.json.encode(record)))
+    sync(file.parent)
+
+
+def write_safe(part: Path, to: Path, content: bytes) -> None:
+    """Write a file that gets its name when it is safe on the disk; `part` is its name until then."""
+    with part.open("wb") as out:
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    new.replace(file)
-    sync(file.parent)
+    part.replace(to)
 
 
 def sync(folder: Path) -> None:

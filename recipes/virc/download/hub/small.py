@@ -1,7 +1,6 @@
 """A small file: fetched whole and verified."""
 
 import hashlib
-import os
 import time
 from pathlib import Path
 from typing import Self
@@ -10,7 +9,7 @@ from virc.core.errors import NetworkError
 from virc.core.text import plain
 from virc.download.hub.folder import hasher
 from virc.download.hub.link import Link, Reader, shared_web, wrong
-from virc.download.hub.record import mark_of
+from virc.download.hub.record import mark_of, write_safe
 from virc.download.hub.refusals import AGAIN
 from virc.download.hub.repository import File, OnBytes, Repo
 
@@ -50,11 +49,7 @@ def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_by
     part = work / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.small"
     content = small_file(repo, commit, file, on_bytes)
     try:
-        with part.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(to)
+        write_safe(part, to, content)
     finally:
         part.unlink(missing_ok=True)
 
