@@ -1,23 +1,20 @@
 """The `virc serve` of this machine that has a model loaded already (setting `local_server`)."""
 
 import hashlib
-import time
 from pathlib import Path
 
 import msgspec
 
 from virc.backends.openai.body import WireError, read_models
 from virc.core.text import plain
-from virc.core.timeouts import LateError, within
-from virc.core.web import client
+from virc.core.timeouts import LateError
 from virc.models.registry import Weights
+from virc.probing.servers import models_answer
 from virc.reasoning.protocol import Protocol
 
 SECONDS = 0.5
 """Longest wait for the server's list of models."""
-_HOST = "127.0.0.1"  # no other machine is asked
 _OF_A_MODEL = frozenset({".jinja", ".json", ".safetensors"})
-_MAX_BYTES = 2**20
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -55,13 +52,9 @@ def find(weights: Weights, protocol: Protocol | None, port: int) -> tuple[Entry 
     Args:
         protocol: the chat protocol that it has to publish; None: any.
     """
-    place = f"{_HOST}:{port}"
-
-    def listing(_: object) -> client.Answer:
-        return client.ask(f"http://{place}/v1/models", seconds=2 * SECONDS, max_bytes=_MAX_BYTES, redirects=False)
-
+    place = f"127.0.0.1:{port}"
     try:
-        status, content = within(time.monotonic() + SECONDS, listing)
+        status, content = models_answer(port, SECONDS)
         served = read_models([content]) if status == 200 else None
     except LateError:
         return None, f"{place} did not answer within {SECONDS:g} s"
