@@ -20,9 +20,6 @@ from virc.reasoning.resize import Grid, smart_resize
 if TYPE_CHECKING:
     import torch
 
-if TYPE_CHECKING:
-    import torch
-
 
 class CachedModel:
     """Feeds conversations to a model of one of `checkpoint.FAMILIES` and returns the logits of the next token.

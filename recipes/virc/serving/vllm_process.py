@@ -1,4 +1,4 @@
-"""Starts vLLM, waits until it has answered a request, and ends it with all it started."""
+"""Starts vLLM, waits until it has answered a request, starts it again when it ends by itself, and ends all of it."""
 
 import threading
 import time

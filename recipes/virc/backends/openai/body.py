@@ -1,4 +1,4 @@
-"""Bodies of a server's answers, bounded in bytes and time, typed; and its list of models."""
+"""Bodies of a server's answers, bounded in bytes and time, unpacked, typed; and its list of models."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The HTTP client of one endpoint: its address, the certificates it is known by, and the proxy on the way to it."""
+"""The HTTP client of one endpoint: its address and certificates, the proxy on the way, and its key in printed texts."""
 
 import html
 import json

@@ -30,12 +30,10 @@ MISSED = "cache miss for image"
 """What vLLM says where it does not know an id, in lower case."""
 MAX_MISSES = 16
 MAX_KEPT = 10_000
-
 _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
 _OF_TEXT = 2**14  # bytes of a request beside its pictures, and of JSON around each
 _LEAST = 2**14  # bytes of a picture that is sent: without a number, no refusal is taken to mean fewer
-
 _SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
 
 

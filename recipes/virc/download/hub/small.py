@@ -1,4 +1,4 @@
-"""A small file: fetched whole and verified."""
+"""A small file, fetched whole and verified; and any file as a stream."""
 
 import hashlib
 import time

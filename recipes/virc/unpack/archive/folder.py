@@ -36,10 +36,8 @@ _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MAX_FOLDERS = 4096  # whose names are kept
 MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
 """What to do about an archive that does not fit."""
-
 _MAX_TARGET = 4096  # characters
 _MAX_LINKS = 255  # links in a row; no system follows so many
-
 _MOST_BYTES = 2**30
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 

@@ -1,4 +1,4 @@
-"""Names that are not in UTF-8, as archives from Chinese and Japanese systems have them."""
+"""Names of an archive: those that are not in UTF-8, and those that other systems do not take, or not as two."""
 
 import re
 import unicodedata

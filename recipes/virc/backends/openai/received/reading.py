@@ -13,7 +13,6 @@ from virc.backends.openai.received.wire import Chunk, Gathered, Received, is_giv
 
 _AROUND = ("data", "result", "output", "response", "body")
 _MAX_DEPTH = 3
-
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 

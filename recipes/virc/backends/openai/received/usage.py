@@ -1,4 +1,4 @@
-"""How many tokens a server says that it read and drew."""
+"""What a server says of tokens: how many it read and drew, and the log-probabilities of the likeliest first ones."""
 
 import math
 from collections.abc import Iterator, Mapping
