@@ -66,8 +66,12 @@ def as_chat(body: bytes) -> bytes:
     chat |= _format(request.text or {})
     if request.reasoning:
         chat["reasoning_effort"] = request.reasoning
-    if request.tools:
-        chat["tools"] = [_tool(tool) for tool in request.tools]
+    for tool in request.tools or ():
+        if tool.get("type") != "function":
+            what = f"tools of type {str(tool.get('type'))[:40]!r}"
+            raise RefusedError(f"{what} cannot be honoured by this server", "tools")
+        function = {name: value for name, value in tool.items() if name != "type"}
+        chat.setdefault("tools", []).append({"type": "function", "function": function})
     if request.tool_choice is not None:
         choice: Any = request.tool_choice
         if isinstance(choice, dict) and choice.get("type") == "function":
@@ -127,12 +131,6 @@ def _format(text: Mapping[str, Any]) -> dict[str, Any]:
     return found | ({"response_format": wanted} if wanted else {})
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    if tool.get("type") != "function":
-        raise RefusedError(f"tools of type {str(tool.get('type'))[:40]!r} cannot be honoured by this server", "tools")
-    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
-
-
 class Response:
     """One response, put together of what happens; `model` is what clients call the model."""
 
@@ -185,16 +183,20 @@ class Response:
     def _thought(self, text: str) -> str:
         """Thoughts are paragraphs of one part of the summary: clients run several parts together without a space."""
         delta = wire.PARAGRAPH + text if self._thoughts else text
-        begun = "" if self._thoughts else self._added(self._summary([])) + self._part("part.added", part=_text(""))
+        begun = (
+            ""
+            if self._thoughts
+            else self._added(self._summary([])) + self._part("part.added", part={"type": "summary_text", "text": ""})
+        )
         self._thoughts.append(text)
         return begun + self._part("text.delta", delta=delta)
 
     def _thought_over(self) -> str:
         if not self._thoughts:
             return ""
-        (part,) = parts = [_text(wire.PARAGRAPH.join(self._thoughts))]
+        part = {"type": "summary_text", "text": wire.PARAGRAPH.join(self._thoughts)}
         done = self._part("text.done", text=part["text"]) + self._part("part.done", part=part)
-        return done + self._finished(self._summary(parts))
+        return done + self._finished(self._summary([part]))
 
     def _part(self, kind: str, **fields: Any) -> str:
         at = {"item_id": self._reasoning, "output_index": 0, "summary_index": 0}
@@ -250,10 +252,6 @@ class Response:
     def _sent(self, kind: str, **fields: Any) -> str:
         self._events += 1
         return f"event: {kind}\n" + chat_http.event({"type": kind, "sequence_number": self._events - 1, **fields})
-
-
-def _text(text: str) -> dict[str, str]:
-    return {"type": "summary_text", "text": text}
 
 
 def _id(kind: str) -> str:
