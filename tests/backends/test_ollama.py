@@ -15,7 +15,7 @@ from support.loopback import Connection, Loopback
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.pieces import Pieces
+from virc.backends.openai.images import Pieces
 from virc.core.errors import ConfigError
 
 GREEDY = Sampling()

@@ -5,7 +5,7 @@ from support.servers import Exchange, piece, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.masking import hidden
+from virc.backends.openai.client import hidden
 from virc.backends.openai.received.texts import Text, harmony
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import EngineError

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virc.backends.recurrent import Snapshots
+from virc.backends.kv_cache import Snapshots
 
 
 def make_cache() -> tuple[Snapshots, Any]:

@@ -13,9 +13,8 @@ from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
 from virc.download.hub import record
-from virc.download.hub.fetching import fetch, ordered
+from virc.download.hub.fetching import fetch, move_in, ordered
 from virc.download.hub.folder import Folder, digest
-from virc.download.hub.moving import move_in
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter

@@ -114,7 +114,7 @@ def test_a_file_of_a_release_that_is_still_uploaded_is_not_there(monkeypatch: py
     asset = {"id": 1, "name": "rows.json", "size": 7}
     for state, is_there in (("uploaded", True), ("starter", False)):
         content = json.dumps({"assets": [asset | {"state": state}]}).encode()
-        monkeypatch.setattr(of_github, "answer", lambda *_, content=content: content)
+        monkeypatch.setattr(of_github, "linked_answer", lambda *_, content=content: (content, ""))
         with nullcontext() if is_there else pytest.raises(DataError, match=r"has no file rows\.json"):
             listing = of_github.listing(Repo("o/n", "dataset", "release"), "v1", ("rows.json",))
             assert [(file.name, file.size) for file in listing.files] == [("rows.json", 7)]

@@ -105,9 +105,9 @@ STEPS: list[Moment] = [
     (f"{HUB}.folder", "Folder.clear_spent", 1, "after"),
 ]
 STREAMED: list[Moment] = [
-    (f"{HUB}.stream", "Stream.verify", 1, "before"),  # until here, it begins anew
+    (f"{HUB}.small", "Stream.verify", 1, "before"),  # until here, it begins anew
     (f"{HUB}.fetching", "move_in", 1, "before"),
-    (f"{HUB}.moving", "_move", 1, "after"),
+    (f"{HUB}.fetching", "_move", 1, "after"),
     (f"{HUB}.fetching", "move_in", 1, "after"),  # all is in place, and nobody knows
     (f"{HUB}.folder", "Folder.came", 1, "after"),
 ]

@@ -14,9 +14,9 @@ from hub_server import Hub, drop, etag, git_id, hang, ignore_range, status, wron
 from large_files import CONTENT, NAME, REPO, asked_for, listed, serving
 
 from virc.core.errors import NetworkError
-from virc.download.hub.link import ChangedError, Link, StoppedError
+from virc.download.hub.link import ChangedError, StoppedError
 from virc.download.hub.repository import File
-from virc.download.hub.stream import Stream, opened
+from virc.download.hub.small import Stream
 from virc.unpack.archive.formats import chunks
 
 FILE = listed(CONTENT)
@@ -31,7 +31,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 def test_it_reads_as_a_file_does_and_is_right(server: Hub) -> None:
     told: list[int] = []
     chance, like = random.Random(1), io.BytesIO(CONTENT)
-    with opened(REPO, server.commit(REPO.id), FILE, told.append) as source:
+    with Stream(REPO, server.commit(REPO.id), FILE, told.append) as source:
         assert source.read(512) == like.read(512)
         while expected := like.read(count := chance.choice([0, 1, 3, 600, 5000, 1 << 18, 1 << 19]) or 7):
             assert source.read(count) == expected
@@ -44,7 +44,7 @@ def test_it_reads_as_a_file_does_and_is_right(server: Hub) -> None:
 def test_drops_and_expired_addresses_are_gone_on_from(server: Hub) -> None:
     server.misbehave(drop(300_000), times=4)
     server.misbehave(status(403), skip=2)
-    with opened(REPO, server.commit(REPO.id), FILE) as source:
+    with Stream(REPO, server.commit(REPO.id), FILE) as source:
         assert source.read(FILE.size + 1) == CONTENT
         source.verify()
     assert [span.start for span in asked_for(server)] == [0, 300_000, 600_000, 600_000, 900_000]
@@ -54,7 +54,7 @@ def test_drops_and_expired_addresses_are_gone_on_from(server: Hub) -> None:
 def test_a_drop_where_ranges_are_ignored(server: Hub) -> None:
     server.misbehave(ignore_range, times=None)
     server.misbehave(drop(1_000_000))
-    with opened(REPO, server.commit(REPO.id), FILE) as source:
+    with Stream(REPO, server.commit(REPO.id), FILE) as source:
         assert source.read(FILE.size) == CONTENT
         source.verify()
 
@@ -62,15 +62,18 @@ def test_a_drop_where_ranges_are_ignored(server: Hub) -> None:
 @pytest.mark.parametrize("read", [0, 700, FILE.size])
 def test_wrong_bytes_are_coordinates_from_both_hashes_however_much_was_read(server: Hub, read: int) -> None:
     server.misbehave(wrong(FILE.size - 1))
-    with opened(REPO, server.commit(REPO.id), FILE) as source:
+    with Stream(REPO, server.commit(REPO.id), FILE) as source:
         source.read(read)
         with pytest.raises(NetworkError, match=f"came with SHA-256 .*, but the hub lists {FILE.sha256}"):
             source.verify()
 
 
-def test_a_file_that_is_known_by_its_git_hash_is_held_against_that(server: Hub) -> None:
+def test_a_file_that_is_known_by_its_git_hash_is_held_against_that(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for content, is_right in ((CONTENT, True), (CONTENT[:-1] + b"x", False)):
-        source = Stream(File(NAME, FILE.size, git=git_id(CONTENT)), Link(REPO, "1", FILE), io.BytesIO(content))
+        source = Stream(REPO, "1", File(NAME, FILE.size, git=git_id(CONTENT)))
+        monkeypatch.setattr(source, "_reader", io.BytesIO(content))
         with nullcontext() if is_right else pytest.raises(NetworkError, match="but the hub lists"):
             source.verify()
 
@@ -78,18 +81,18 @@ def test_a_file_that_is_known_by_its_git_hash_is_held_against_that(server: Hub) 
 def test_a_file_that_changes_ends_it(server: Hub) -> None:
     server.misbehave(drop(300_000))
     server.misbehave(etag('"other"'), skip=1)
-    with opened(REPO, server.commit(REPO.id), FILE) as source, pytest.raises(ChangedError):
+    with Stream(REPO, server.commit(REPO.id), FILE) as source, pytest.raises(ChangedError):
         source.read(FILE.size)
 
 
 def test_without_a_hash_nothing_is_compared(server: Hub) -> None:
-    with opened(REPO, server.commit(REPO.id), File(NAME, FILE.size)) as source:
+    with Stream(REPO, server.commit(REPO.id), File(NAME, FILE.size)) as source:
         source.verify()
 
 
 def test_a_read_that_waits_is_ended_from_another_thread(server: Hub) -> None:
     server.misbehave(hang)
-    with opened(REPO, server.commit(REPO.id), FILE) as source, ThreadPoolExecutor(1) as pool:
+    with Stream(REPO, server.commit(REPO.id), FILE) as source, ThreadPoolExecutor(1) as pool:
         reading = pool.submit(source.read, 10)
         assert server.until(lambda: len(server.asked("storage")) == 1)
         source.stop()
@@ -107,6 +110,6 @@ def test_an_archive_is_unpacked_from_it(server: Hub) -> None:
     archive = lz4.frame.compress(plain.getvalue(), content_checksum=True)
     commit = server.put(REPO.id, {NAME: archive})
     server.misbehave(drop(400_000), times=None)
-    with opened(REPO, commit, listed(archive)) as source:
+    with Stream(REPO, commit, listed(archive)) as source:
         assert b"".join(piece.data for piece in chunks(source, Path(NAME))) == plain.getvalue()
         source.verify()

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from virc.download.hub import journal
-from virc.download.hub.journal import Part
+from virc.download.hub.ranged import Part, append_parts, noted_parts
 
 
 def test_what_is_added_is_read_in_order(tmp_path: Path) -> None:
     parts = [Part(0, 10, 1), Part(10, 5, 2, '"etag"'), Part(0, 10, 3)]
-    journal.append(tmp_path / "notes", parts[:2])
-    journal.append(tmp_path / "notes", parts[2:])
-    assert journal.read(tmp_path / "notes") == parts
+    append_parts(tmp_path / "notes", parts[:2])
+    append_parts(tmp_path / "notes", parts[2:])
+    assert noted_parts(tmp_path / "notes") == parts
 
 
 def test_a_disk_that_takes_half_of_the_lines_is_an_error(tmp_path: Path) -> None:
@@ -22,9 +21,9 @@ def test_a_disk_that_takes_half_of_the_lines_is_an_error(tmp_path: Path) -> None
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            journal.append(tmp_path / "notes", parts)
+            append_parts(tmp_path / "notes", parts)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    kept = journal.read(tmp_path / "notes")
+    kept = noted_parts(tmp_path / "notes")
     assert 0 < len(kept) < len(parts)
     assert kept == parts[: len(kept)]

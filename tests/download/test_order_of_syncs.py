@@ -14,7 +14,7 @@ from support.called import virc
 from support.disk_steps import Step, first, recorded
 
 from virc.core.files import HIDDEN, RECORD
-from virc.download.hub import fetching, journal, ranged
+from virc.download.hub import fetching, ranged
 from virc.download.hub.record import Record
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="names of descriptors are those of Linux")
@@ -47,17 +47,17 @@ def test_a_part_is_safe_before_the_journal_has_it_and_so_is_the_journal(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranged, "_NOTE_SECONDS", 0)
-    append = journal.append
+    append = ranged.append_parts
     noted: list[tuple[int, int, bool]] = []
 
-    def watched(path: Path, parts: list[journal.Part]) -> None:
+    def watched(path: Path, parts: list[ranged.Part]) -> None:
         safe = max((len(step.content) for step in steps if step.path.suffix == ".part"), default=0)
         ends = max(part.begins + part.size for part in parts)
         append(path, parts)
         noted.append((ends, safe, (steps[-1].path, steps[-1].content) == (path, path.read_bytes())))
 
     steps = recorded(monkeypatch)
-    monkeypatch.setattr(journal, "append", watched)
+    monkeypatch.setattr(ranged, "append_parts", watched)
     place.fetch(connections=1)
     assert place.is_whole()
     assert len(noted) > 5

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from virc.download.hub.together import together
+from virc.download.hub.fetching import together
 
 
 def test_every_item_is_done_once_and_several_wait_at_a_time() -> None:

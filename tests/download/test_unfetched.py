@@ -8,7 +8,7 @@ import pytest
 from downloads import packed, serving
 from support.called import virc
 
-from virc.download.unfetched import unfetched
+from virc.download.fetch import unfetched
 
 THERE = "images/here.png"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from virc.models import hosted
+from virc.models import registry
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from virc.models import hosted
     ],
 )
 def test_who_has_a_model_is_said_with_what_to_type(name: str, said: str, typed: str) -> None:
-    found = hosted.hint_for(name)
+    found = registry.elsewhere_hint(name)
     assert found
     sentence, hint = found
     assert said in sentence
@@ -31,4 +31,4 @@ def test_who_has_a_model_is_said_with_what_to_type(name: str, said: str, typed: 
     ["ViRC-7B", "Qwen/Qwen2.5-VL-7B-Instruct", "models/my-gpt-4", "o30-model", "runs/a@100", r"C:\models\a:b", "tiny"],
 )
 def test_other_names_may_be_models_of_this_machine(name: str) -> None:
-    assert hosted.hint_for(name) is None
+    assert registry.elsewhere_hint(name) is None

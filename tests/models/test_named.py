@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from support.made import make, save
 
-from virc.models import memory, names, sizes
+from virc.models import memory, registry, sizes
 from virc.models import registry as models
 from virc.models.load import loaded_from
-from virc.models.memory import Conversation
 from virc.systems import registry as systems
 
 VIRC = systems.get("virc")
@@ -35,9 +34,9 @@ def test_a_hint_names_the_system_where_it_is_called_otherwise(tmp_path: Path) ->
 @pytest.mark.parametrize("system", [None, "virc", "tiny"])
 def test_a_name_of_any_system_is_taken(system: str | None, tmp_path: Path) -> None:
     known = systems.get(system) if system else None
-    assert names.meaning(SHORT, tmp_path, known) == f"{SHORT} is a model of the system virc"
-    assert names.meaning("tiny", tmp_path, known) == "tiny is a model of this package"
-    assert names.meaning("free", tmp_path, known) is None
+    assert registry.meaning(SHORT, tmp_path, known) == f"{SHORT} is a model of the system virc"
+    assert registry.meaning("tiny", tmp_path, known) == "tiny is a model of this package"
+    assert registry.meaning("free", tmp_path, known) is None
 
 
 @pytest.mark.parametrize(
@@ -50,21 +49,15 @@ def test_only_the_newest_checkpoint_may_have_the_name_of_its_run(
     run = make(tmp_path, "mine")
     save(run, 9)
     save(run, 10)
-    assert names.meaning("mine", tmp_path, None, source) == meaning
+    assert registry.meaning("mine", tmp_path, None, source) == meaning
 
 
 SHAPE = sizes.published("Qwen/Qwen2.5-VL-7B-Instruct")
 
 
-def sized(tokens: int, image_tokens: int, together: int) -> dict[str, float]:
+def sized(tokens: int, image_tokens: int) -> dict[str, float]:
     assert SHAPE
-    return {part.name: part.size for part in memory.parts(SHAPE, 2, Conversation(tokens, image_tokens, together))}
-
-
-def test_conversations_together_take_their_memory_each() -> None:
-    one, three = sized(1000, 100, 1), sized(1000, 100, 3)
-    own = {"keys and values", "pixels", "one layer"}
-    assert {name: three[name] / one[name] for name in one} == {name: 3 if name in own else 1 for name in one}
+    return {part.name: part.size for part in memory.parts(SHAPE, 2, tokens, image_tokens)}
 
 
 @pytest.mark.parametrize(
@@ -72,4 +65,4 @@ def test_conversations_together_take_their_memory_each() -> None:
 )
 def test_the_larger_of_two_moments_counts(tokens: int, image_tokens: int, moment: str) -> None:
     both = {"one layer", "vision tower"}
-    assert both & sized(tokens, image_tokens, 1).keys() == {moment}
+    assert both & sized(tokens, image_tokens).keys() == {moment}

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from virc.models import memory, sizes
-from virc.models.memory import Conversation
 
 BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
 
@@ -77,13 +76,10 @@ def test_a_model_of_nobody_has_no_published_size() -> None:
 def test_a_conversation_takes_its_keys_and_values_twice_over_all_layers() -> None:
     shape = sizes.published(BASE)
     assert shape
-    parts = {each.name: each.size for each in memory.parts(shape, 2, Conversation(32_768, 16_384))}
+    parts = {each.name: each.size for each in memory.parts(shape, 2, 32_768, 16_384)}
     assert parts["keys and values"] == 57_344 * 32_768  # 1.75 GiB
     assert parts["weights"] == pytest.approx(16.58e9, rel=1e-3)
-    several = {each.name: each.size for each in memory.parts(shape, 2, Conversation(32_768, 16_384, together=3))}
-    assert several["keys and values"] == 3 * parts["keys and values"]
-    assert several["weights"] == parts["weights"]
-    wide = {each.name: each.size for each in memory.parts(shape, 4, Conversation(32_768, 16_384))}
+    wide = {each.name: each.size for each in memory.parts(shape, 4, 32_768, 16_384)}
     assert wide["keys and values"] == 2 * parts["keys and values"]
 
 

@@ -41,6 +41,13 @@ def test_small_pictures_are_sent_as_large_as_the_server_makes_them(
     assert (grid.min_pixels, grid.longest) == (least, 2000)
 
 
+@pytest.mark.parametrize(("kind", "longest"), [("vllm", None), ("", load.CAUTIOUS_SIDE)])
+def test_a_server_that_may_scale_pictures_gets_small_ones(kind: str, longest: int | None) -> None:
+    server: Any = SimpleNamespace(endpoint="http://a/v1", kind=kind, named="m --endpoint http://a/v1")
+    grid, said = load._grid_on(server, families.get("qwen2.5-vl"), None, Choice("m"))
+    assert (grid.longest, bool(said)) == (longest, longest is not None)
+
+
 @pytest.mark.parametrize(("chosen", "warned"), [(None, True), ("default", False)])
 def test_our_own_protocol_is_warned_of_unless_it_was_chosen(chosen: str | None, warned: bool) -> None:
     assert bool(load._untrained(ChatProtocol(OWN), "m", Choice("m", protocol=chosen))) is warned

@@ -14,8 +14,8 @@ from virc.core import processes
 from virc.core.events import Event, Reporter
 from virc.core.plan import Step
 from virc.core.processes import Process
-from virc.serving import supervised
-from virc.serving.supervised import MAX_RESTARTS, Supervised
+from virc.serving import vllm_process
+from virc.serving.vllm_process import MAX_RESTARTS, Supervised
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="vLLM runs on Linux only")
 
@@ -63,7 +63,7 @@ def test_an_engine_that_ends_a_fourth_time_is_given_up(tmp_path: Path) -> None:
 
 
 def test_ends_of_long_ago_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "RESTART_WINDOW", 0.0)
+    monkeypatch.setattr(vllm_process, "RESTART_WINDOW", 0.0)
     engine = Engine(tmp_path, ends=2 * MAX_RESTARTS)
     assert engine.watched().failure is None
     assert engine.starts == 1 + 2 * MAX_RESTARTS

@@ -29,10 +29,10 @@ from virc.core.plan import Plan, Step
 from virc.core.processes import Process
 from virc.engines.vllm import plan as vllm
 from virc.envs import making
-from virc.serving import serve, supervised, vllm_process
+from virc.serving import serve, vllm_process
 from virc.serving.agent import server as agent_server
 from virc.serving.start import Server
-from virc.serving.supervised import Supervised
+from virc.serving.vllm_process import Supervised
 from virc.stages.serve import Config
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux only")]
@@ -160,7 +160,7 @@ def test_an_engine_that_is_killed_is_started_again(standing: Standing) -> None:
 
 
 def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervised, "MAX_RESTARTS", 1)
+    monkeypatch.setattr(vllm_process, "MAX_RESTARTS", 1)
     standing.signal(signal.SIGKILL)
     until(lambda: standing.events[-1].text == "vLLM answers again")
     standing.signal(signal.SIGKILL)

@@ -184,10 +184,14 @@ def drip(connection: socket.socket) -> None:
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n<html>"), "does not list its models"),
         (lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 2**21), "does not list its models"),
         (lambda connection: connection.sendall(b"HTTP/1.1 401 No\r\n\r\n{}"), "does not list its models"),
+        (
+            lambda connection: connection.sendall(b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\n\r\n"),
+            "does not list its models",
+        ),
         (lambda connection: connection.recv(2**10) and connection.recv(1), "did not answer within 0.5 s"),
         (drip, "did not answer within 0.5 s"),
     ],
-    ids=["closes", "no-http", "page", "endless", "key", "hangs", "drips"],
+    ids=["closes", "no-http", "page", "endless", "key", "elsewhere", "hangs", "drips"],
 )
 def test_somebody_elses_program_is_not_used_nor_waited_for(
     tiny: Weights, behave: Callable[[socket.socket], None], said: str

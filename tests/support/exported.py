@@ -12,8 +12,7 @@ from support.servers import serve
 from systems.test_conversations import FILES, gradient, searched_in
 
 from virc.backends.interface import OnText, Sampling
-from virc.backends.openai.images import whole
-from virc.backends.openai.pieces import Pieces
+from virc.backends.openai.images import Pieces, whole
 from virc.backends.openai.request import messages
 from virc.config import yaml
 from virc.data.convert.recode import sized

@@ -38,9 +38,9 @@ def peak(name: str, device: str, dtype: str, side: int, words: int, scaled: bool
         meter.from_here()
         reply = backend.reply(ask, Sampling(max_tokens=4))
         most = meter.most - before
-    talk = memory.Conversation(reply.prompt_tokens + 4, backend.cached.image_tokens(picture))
+    tokens, image_tokens = reply.prompt_tokens + 4, backend.cached.image_tokens(picture)
     width = torch.finfo(getattr(torch, dtype)).bits // 8
-    found = memory.parts(training_memory.shape_of(sized.fields(name, scaled)), width, talk)
+    found = memory.parts(training_memory.shape_of(sized.fields(name, scaled)), width, tokens, image_tokens)
     size: Callable[[str], float] = {part.name: part.size for part in found}.__getitem__
     weights = sum(each.numel() * each.element_size() for each in network.parameters())
     beside = sum(part.size for part in found if part.name not in {"weights", "process"})
@@ -63,7 +63,7 @@ def language(name: str, tokens: int) -> tuple[float, float]:
             ids, positions = torch.ones(1, tokens, dtype=torch.long), torch.zeros(3, 1, tokens, dtype=torch.long)
             network(input_ids=ids, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1)
             most = held.most - before
-    found = memory.parts(training_memory.shape_of(fields), 2, memory.Conversation(tokens, 0))
+    found = memory.parts(training_memory.shape_of(fields), 2, tokens, 0)
     return sum(part.size for part in found if part.name in {"keys and values", "one layer"}), most
 
 
@@ -81,5 +81,5 @@ def tower(name: str, dtype: str, side: int) -> tuple[float, float]:
         visual(pixels, grid_thw=torch.tensor([[1, side, side]]))
         most = held.most - before
     width = torch.finfo(getattr(torch, dtype)).bits // 8
-    found = memory.parts(shape, width, memory.Conversation(1, side**2 // 4))
+    found = memory.parts(shape, width, 1, side**2 // 4)
     return next(part.size for part in found if part.name == "vision tower"), most

@@ -13,7 +13,7 @@ from typing import Any
 
 import lz4.frame
 
-from virc.unpack.archive import unverified
+from virc.unpack.archive.folder import UNVERIFIED
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {
@@ -104,7 +104,7 @@ def tree(root: Path) -> Tree:
     found: Tree = {}
     for path in root.rglob("*"):
         name = path.relative_to(root).as_posix()
-        if name == unverified.NAME:
+        if name == UNVERIFIED:
             continue
         if path.is_symlink():
             found[name] = f"-> {path.readlink()}"

@@ -14,7 +14,7 @@ from archives import file, lz4ed, other, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.unpack.archive.unverified import NAME, Unverified
+from virc.unpack.archive.folder import UNVERIFIED, Unverified
 from virc.unpack.unpack import UnpackConfig, pour, unpack
 
 CONTENT = {"block_checksum": False, "content_checksum": True}
@@ -49,7 +49,7 @@ def test_the_right_archive_replaces_what_a_damaged_one_left(pack: Any, at: float
     unpack(UnpackConfig(archive, to))
     found = {name: data for name, data in tree(to).items() if isinstance(data, bytes)}
     assert found == {info.name: data for info, data in NOISE}
-    assert not (to / NAME).exists()
+    assert not (to / UNVERIFIED).exists()
 
 
 @pytest.mark.parametrize("mine", [b"mine", bytes(9_000)], ids=["another size", "the same size"])
@@ -89,18 +89,18 @@ def test_where_nothing_more_is_to_come_no_list_is_kept(pack: Any, tmp_path: Path
     archive.write_bytes(pack(tar(*NOISE[:30]))[:150_000])
     with pytest.raises(DataError):
         unpack(UnpackConfig(archive, to))
-    assert not (to / NAME).exists()
+    assert not (to / UNVERIFIED).exists()
 
 
 def test_the_list_is_no_name_for_a_member_and_no_link_is_followed(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
-    archive.write_bytes(tar(file(NAME)))
+    archive.write_bytes(tar(file(UNVERIFIED)))
     with pytest.raises(DataError, match="virc itself uses that name"):
         unpack(UnpackConfig(archive, tmp_path / "a"))
     outside, to = tmp_path / "outside", tmp_path / "to"
     outside.write_text("keep")
     to.mkdir()
-    (to / NAME).symlink_to(outside)
+    (to / UNVERIFIED).symlink_to(outside)
     archive.write_bytes(gzip.compress(tar(*NOISE)))
     with pytest.raises(DataError, match="symbolic links"):
         unpack(UnpackConfig(archive, to))

@@ -11,8 +11,7 @@ from archives import file, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.unpack.archive.joined import Joined
-from virc.unpack.unpack import UnpackConfig, unpack
+from virc.unpack.unpack import Joined, UnpackConfig, unpack
 
 DOS, UNIX = 0, 3
 

@@ -124,7 +124,6 @@ class Batch:
         return seat
 
     def _advance(self) -> None:
-        """Have a step taken, if all who draw wait for one."""
         if self._waiting and len(self._waiting) == self._drawing:
             group = _next(self._waiting)
             self._waiting = [piece for piece in self._waiting if piece not in group]
@@ -161,7 +160,6 @@ class Batch:
                 waiting += [[piece] for piece in part]
 
     def _logits(self, group: Sequence[Piece]) -> list["torch.Tensor | BaseException"]:
-        """Logits of the next token of every piece, on the CPU."""
         import torch
 
         network = self.model.network
@@ -298,7 +296,6 @@ def _next(waiting: Sequence[Piece]) -> list[Piece]:
 
 
 def _fed(group: Sequence[Piece]) -> int:
-    """Ids of a step with the padding."""
     return len(group) * max(len(piece.ids) for piece in group)
 
 

@@ -75,7 +75,6 @@ def model_type(folder: Path) -> object:
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the safetensors files, as the index lists them."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         listed = read_json(index).get("weight_map")
@@ -88,7 +87,6 @@ def weight_files(folder: Path) -> list[str]:
 
 
 def pickled(folder: Path) -> ConfigError:
-    """The error for a folder whose weights are pickled."""
     hint = "convert them to safetensors where you trust them"
     return ConfigError(f"{folder} has pickled weights only, and unpickling runs code", hint)
 
@@ -143,7 +141,6 @@ def metadata(path: Path) -> object:
 
 
 def _header(path: Path) -> tuple[dict[str, _Entry], int, object]:
-    """The tensors of a safetensors file, where the bytes of the first begin, and its metadata."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))

@@ -1,32 +1,26 @@
 """Which device a model runs on, and how much memory is free there."""
 
-import os
 import re
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from virc.core.errors import ConfigError, SetupError
+from virc.envs import hardware
 
 if TYPE_CHECKING:
     import torch
 
 _NVIDIA = Path("/proc/driver/nvidia")
-_CGROUP = Path("/sys/fs/cgroup")
-_MEMINFO = Path("/proc/meminfo")
 _NO_MEMORY = ("out of memory", "not enough memory", "allocate memory")  # as CUDA, Metal and the CPU's allocator say it
 _WANTED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 
 
-class Choice(NamedTuple):
-    """The device taken, and one line for a GPU that is there and was not taken (None otherwise)."""
-
-    device: "torch.device"
-    warning: str | None
-
-
-def choose(wanted: str | None = None) -> Choice:
+def choose(wanted: str | None = None) -> "tuple[torch.device, str | None]":
     """Take the wanted device, or the best that works: cuda, mps, cpu.
+
+    Returns:
+        The device taken, and one line for a GPU that is there and was not taken (None otherwise).
 
     Args:
         wanted: `cuda`, `cuda:N`, `mps` or `cpu`; None for the best found.
@@ -43,7 +37,7 @@ def choose(wanted: str | None = None) -> Choice:
     for name in [wanted] if wanted else ["cuda", "mps", "cpu"]:
         reason = _unusable(name)
         if reason is None:
-            return Choice(torch.device(name), refused and f"{refused}; using {name}")
+            return torch.device(name), refused and f"{refused}; using {name}"
         if wanted:
             raise SetupError(f"device {name} cannot be used: {reason}", hint="--device cpu")
         if name == "cuda" and any((_NVIDIA / "gpus").glob("*")):
@@ -67,7 +61,6 @@ def settle(device: "torch.device", number: "torch.dtype") -> None:
 
 
 def _unusable(name: str) -> str | None:
-    """Why a device cannot compute, or None if it can."""
     import torch
 
     if name == "cpu":
@@ -114,28 +107,4 @@ def free_memory(device: "torch.device") -> int | None:
         return torch.cuda.mem_get_info(device)[0]
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
-    known = [figure for figure in (_system_free(), _container_free()) if figure is not None]
-    return min(known, default=None)
-
-
-def _system_free() -> int | None:
-    try:
-        available = re.search(r"^MemAvailable:\s*(\d+) kB", _MEMINFO.read_text(), re.MULTILINE)
-    except OSError:
-        available = None
-    if available:
-        return int(available[1]) * 1024
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
-
-
-def _container_free() -> int | None:
-    """What is left of a cgroup's limit; file pages it could drop count as free."""
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        used = int((_CGROUP / "memory.current").read_text())
-        dropped = re.search(r"^inactive_file (\d+)", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else int(limit) - used + (int(dropped[1]) if dropped else 0)
+    return hardware.memory()[1] or None

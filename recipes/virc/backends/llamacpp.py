@@ -158,8 +158,6 @@ class _StoppedError(Exception):
 
 
 def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], None]], None]:
-    """What draws a reply, and says each piece of it."""
-
     def draw(say: Callable[[Any], None]) -> None:
         failures: list[Exception] = []
 
@@ -266,21 +264,17 @@ def _server(
 
 
 def _part(shown: Shown) -> Part:
-    """An image of a request, which xllamacpp writes as JSON itself."""
     return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
 
 
 def _as_text(ask: Ask) -> Ask:
     """The conversation with the names of control tokens broken, which llama.cpp would read as the tokens."""
-    messages = tuple(_unmarked(message) for message in ask.messages)
+    messages = []
+    for message in ask.messages:
+        at = tuple(len(_broken(message.text[:position])) for position in message.at)
+        messages.append(msgspec.structs.replace(message, text=_broken(message.text), at=at))
     called = {at: msgspec.structs.replace(each, text=_broken(each.text)) for at, each in ask.called.items()}
-    return msgspec.structs.replace(ask, messages=messages, called=called)
-
-
-def _unmarked(message: Message) -> Message:
-    """A message without the names of control tokens; its images stay where they stand."""
-    at = tuple(len(_broken(message.text[:position])) for position in message.at)
-    return msgspec.structs.replace(message, text=_broken(message.text), at=at)
+    return msgspec.structs.replace(ask, messages=tuple(messages), called=called)
 
 
 def _broken(text: str) -> str:

@@ -289,7 +289,6 @@ def thought_opening(tokenizer: Any) -> list[int]:
 def _load(
     folder: Path, settings: dict[str, object], number: Any, where: "torch.device", adapter: Path | None
 ) -> tuple[Any, Any, Any]:
-    """Tokenizer, image processor and network."""
     import transformers
 
     try:

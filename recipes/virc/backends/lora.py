@@ -87,7 +87,6 @@ def merge(network: Any, folder: Path) -> None:
 
 
 def _name(key: str) -> str:
-    """The network's name of the weight that a key of the adapter is for."""
     name = key.removeprefix(_PREFIX)
     name = name.removesuffix(_A) + ".weight" if name.endswith(_A) else name
     for former, since in _SINCE_4_52:

@@ -48,13 +48,10 @@ def read(folder: Path) -> Adapter:
     path = folder / SETTINGS
     try:
         content = msgspec.json.decode(contents(path, _MAX_BYTES), type=dict[str, Any])
-        return msgspec.convert({**content, "further": _further(content)}, Adapter)
+        switches = (key for key, value in content.items() if key.startswith("use_") and value is True)
+        further = sorted({*switches, *(key for key in _FURTHER if content.get(key))} - {"use_rslora"})
+        start = content.get("init_lora_weights")
+        further += [] if start in _PLAIN_STARTS else [f"init_lora_weights: {str(start)[:20]}"]
+        return msgspec.convert({**content, "further": further}, Adapter)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path} describes no LoRA adapter: {clause(error)}") from error
-
-
-def _further(content: dict[str, Any]) -> list[str]:
-    switches = (key for key, value in content.items() if key.startswith("use_") and value is True)
-    found = {*switches, *(key for key in _FURTHER if content.get(key))} - {"use_rslora"}
-    start = content.get("init_lora_weights")
-    return sorted(found) + ([] if start in _PLAIN_STARTS else [f"init_lora_weights: {str(start)[:20]}"])

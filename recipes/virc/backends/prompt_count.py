@@ -69,7 +69,6 @@ class PromptCounts:
                 self._least.popitem(last=False)
 
     def least(self, ask: Ask) -> int:
-        """Tokens that a prompt with all of `ask` has at least."""
         known = max((i + 1 for i, message in enumerate(ask.messages) if message.role == "assistant"), default=0)
         with self._lock:
             before = self._least.get(_key(ask.messages[:known], ask), 0)
@@ -87,7 +86,6 @@ class PromptCounts:
 
 
 def _words(*texts: str) -> int:
-    """Half the words of each text."""
     return sum(len(text.split()) // 2 for text in texts)
 
 

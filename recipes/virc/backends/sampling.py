@@ -10,7 +10,6 @@ if TYPE_CHECKING:
 
 
 def seeded(seed: int | None) -> "torch.Generator":
-    """A CPU generator, from a seed or from chance."""
     import torch
 
     generator = torch.Generator()
@@ -63,7 +62,6 @@ class Stopping:
         self._stop, self._on_text, self._tail, self.stopped = stop, on_text, "", False
 
     def add(self, piece: str) -> None:
-        """Take a piece."""
         if self._stop:
             self._tail += piece
             self.stopped = self.stopped or any(stop in self._tail for stop in self._stop)
@@ -88,11 +86,9 @@ class Text:
 
     @property
     def stopped(self) -> bool:
-        """Whether a text has come that ends the reply."""
         return self._passed.stopped
 
     def add(self, token: int) -> None:
-        """Take one id."""
         self._pending.append(token)
         piece = self._tokenizer.decode(self._pending, skip_special_tokens=True)
         if not piece.endswith("\ufffd"):

@@ -9,6 +9,7 @@ from virc.core.errors import DataError
 from virc.core.text import did_you_mean, plain
 from virc.data.formats.registry import INFO, MAX_INFO_BYTES, parsed_info
 from virc.download.hub.repository import Listing
+from virc.download.hub.small import small_file
 from virc.stages import resolve as stages
 from virc.stages.resolve import Resolved
 from virc.systems.registry import System
@@ -71,8 +72,6 @@ def info_of(listing: Listing) -> bytes:
         DataError: it is over 16 MiB.
         ConfigError, NetworkError: it cannot be fetched.
     """
-    from virc.download.hub.small import small_file
-
     file = next((each for each in listing.files if each.name == INFO), None)
     if file is None:
         return b"{}"
@@ -100,6 +99,5 @@ def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collectio
 
 
 def _resolved(system: System, overlays: Iterable[str]) -> Iterator[Resolved]:
-    """The stages of a system with these overlays."""
     chosen = tuple(overlays)
     return (stages.resolve(system, stage, chosen) for stage in system.stages)

@@ -6,36 +6,42 @@
 import difflib
 import fnmatch
 import os
+import re
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from virc.backends import checkpoint
 from virc.core.errors import ConfigError, DataError, SetupError, VircError
 from virc.core.events import Reporter
-from virc.core.files import HIDDEN, IN_THE_WAY, contents, is_file
+from virc.core.files import HIDDEN, IN_THE_WAY, contents, is_file, is_folder
+from virc.core.tables import parquet
 from virc.core.text import duration, plain, sized
 from virc.data.formats.registry import INFO
+from virc.data.rows import raw
 from virc.download import data_files
 from virc.download.hub import fetching, record
 from virc.download.hub.fetching import Watch, ordered
 from virc.download.hub.folder import Folder, State, standing
 from virc.download.hub.origin import is_offline, silence
+from virc.download.hub.ranged import kept
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import File, Listing, Repo
+from virc.download.hub.small import small_file
 from virc.download.meter import Meter, per_second
 from virc.download.protocol_source import Warn, fetch_chat_protocol
 from virc.download.sources import listed
-from virc.download.unfetched import unfetched
 from virc.download.wanted import TEXTS, DownloadRequest
 from virc.families import registry as families
 from virc.models import registry as models
 from virc.reasoning.protocol import FILE_NAME
+from virc.solving.sources.picture_files import ENDINGS, ROWS
 from virc.unpack.archive.parts import all_parts, is_packed
 from virc.unpack.unpack import unpacking
 
@@ -45,6 +51,9 @@ _MAX_INDEX = 16 * 2**20  # bytes
 _CONFIG, _MAX_CONFIG = "config.json", 2**20  # bytes
 _INDEX = "model.safetensors.index.json"
 _WEIGHTS = ("*.safetensors", "*.bin")
+
+_ABSOLUTE = re.compile(r"[A-Za-z][\w+.-]*:|[/\\]")  # addresses, and paths of the author's machine
+_MAX_FOLDERS = 64
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -56,7 +65,6 @@ class Part(msgspec.Struct, frozen=True):
 
     @property
     def missing(self) -> int:
-        """Bytes that are still to be fetched."""
         return self.file.size - self.kept if self.state in ("absent", "old") else 0
 
 
@@ -84,14 +92,12 @@ class Item(msgspec.Struct, frozen=True):
 
     @property
     def missing(self) -> int:
-        """Bytes that are still to be fetched."""
         if self.want.optional and not self.here:
             return self.size or 0
         return sum(part.missing for part in self.parts)
 
     @property
     def state(self) -> Literal["present", "partly", "missing"]:
-        """How much of it is there."""
         if self.want.optional and not self.here:
             return "missing"
         if all(part.state == "whole" for part in self.parts):
@@ -118,8 +124,6 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
         DataError: what is to be fetched is not in the repository, or something else is in its way.
         NetworkError: the hub cannot be reached.
     """
-    from virc.download.hub.ranged import kept
-
     silence()
     found = _found(want, workspace)
     if found:
@@ -177,8 +181,6 @@ def with_config(item: Item) -> Item:
 
     It is not written anywhere yet. Where it cannot be fetched, the download itself will say so.
     """
-    from virc.download.hub.small import small_file
-
     config = next((part.file for part in item.parts if part.file.name == _CONFIG), None)
     if not config or not item.listing or item.state != "missing" or config.size > _MAX_CONFIG:
         return item
@@ -260,7 +262,6 @@ def _warn_of_unfetched(item: Item, warn: Warn) -> None:
 
 
 def _packed(folder: Path) -> list[str]:
-    """The archives in a folder, by their names from there."""
     inside = (each.relative_to(folder) for each in folder.rglob("*") if is_packed(each.name) and is_file(each))
     return sorted(each.as_posix() for each in inside if each.parts[0] != HIDDEN)
 
@@ -323,7 +324,6 @@ def _fields(item: Item) -> dict[str, object]:
 
 
 def _found(want: DownloadRequest, workspace: Path) -> Path | None:
-    """The folder of a model that is whole somewhere."""
     if want.known_as is None:
         return None
     for name in (str(want.folder), want.known_as):
@@ -370,7 +370,6 @@ def _is_writable(place: Path) -> bool:
 
 
 def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
-    """The files of a repository that are wanted."""
     files = listing.files
     if want.rows:
         rows = {*data_files.files_of(want.rows, data_files.info_of(listing), listing), INFO}
@@ -393,3 +392,45 @@ def _chosen(want: DownloadRequest, listing: Listing) -> tuple[File, ...]:
 
 def _matches(file: File, glob: str) -> bool:
     return fnmatch.fnmatchcase(file.name, f"{glob}*" if glob.endswith("/") else glob)
+
+
+def unfetched(root: Path, names: Sequence[str]) -> Iterator[str]:
+    """A sentence for each of these files in `root` whose rows name pictures that are not there."""
+    for name in names:
+        file = root / name
+        if file.suffix.lower() not in ROWS or not is_file(file):
+            continue
+        try:
+            named = {each for row in _rows(file) for each in _pictures(row)}
+        except (DataError, SetupError, OSError):
+            continue  # what reads the rows says more of it
+        places = [*dict.fromkeys((file.parent, root)), *_inner(file.parent), *_inner(root)]
+        gone = sum(not any(is_file(place / each) for place in places) for each in named)
+        if gone:
+            verb = "is" if gone == 1 else "are"
+            yield f"{gone:,} of {len(named):,} pictures named in {name} {verb} not here"
+
+
+def _rows(file: Path) -> Iterator[Any]:
+    """The rows of a file, without columns of bytes and what stands beside those, such as the path they once had."""
+    if file.suffix.lower() != ".parquet":
+        return (row for _, row in raw.rows(file))
+    columns = parquet.column_names(file)
+    holders = {name.rpartition(".")[0] for name, has_bytes in columns.items() if has_bytes and "." in name}
+    wanted = [name for name, has_bytes in columns.items() if not has_bytes and name.rpartition(".")[0] not in holders]
+    return (row for _, row in parquet.read_rows(file, wanted)) if wanted else iter(())
+
+
+def _pictures(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        if len(value) < 1024 and os.path.splitext(value)[1].lower() in ENDINGS and not _ABSOLUTE.match(value):  # noqa: PTH122
+            yield value
+    elif isinstance(value, dict) and not value.get("bytes"):
+        yield from (name for each in value.values() for name in _pictures(each))
+    elif isinstance(value, list):
+        yield from (name for each in value for name in _pictures(each))
+
+
+def _inner(folder: Path) -> list[Path]:
+    """Folders in a folder: a layout may say that the paths of pictures start there."""
+    return list(islice((each for each in folder.iterdir() if is_folder(each) and each.name[0] != "."), _MAX_FOLDERS))

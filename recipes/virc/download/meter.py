@@ -31,14 +31,12 @@ class Meter:
         self._past: deque[tuple[float, int]] = deque()
 
     def begin(self, doing: Doing, file: File) -> OnBytes:
-        """Another file, or another step with it."""
         if doing != self._doing:
             self._past.clear()
         self._file, self._doing, self._size, self._done = file.name, doing, file.size, 0
         return self._fetched if doing == "fetching" else self._worked
 
     def end(self, doing: Doing, file: File) -> None:
-        """The step with that file is done."""
         if doing != "fetching":  # files are fetched several at a time: others go on
             self._file = ""
         count = self._ended[doing] = self._ended.get(doing, 0) + 1
@@ -55,7 +53,6 @@ class Meter:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Report while the block lasts."""
         ended = threading.Event()
 
         def tick() -> None:
@@ -88,7 +85,6 @@ class Meter:
         self._done += count
 
     def _rate(self, now: float, done: int) -> float:
-        """Bytes per second over the last seconds."""
         self._past.append((now, done))
         while len(self._past) > 2 and now - self._past[0][0] > _WINDOW:
             self._past.popleft()

@@ -22,7 +22,6 @@ class Downloaded(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What it is called: its folder's name."""
         return self.folder.name
 
     @property
@@ -55,7 +54,11 @@ def find(name: str, workspace: Path) -> Downloaded:
         ConfigError: there is none, or several are called so.
     """
     known = discover(workspace)
-    found = [each for each in known if name in _names(each)]
+    found = [
+        each
+        for each in known
+        if (repo := each.record.source) and name in (each.name, repo.name, f"datasets/{repo.name}", repo.url)
+    ]
     if len(found) > 1:
         raise ConfigError(f"several are called {plain(name, 80)}", f"say {' or '.join(str(e.folder) for e in found)}")
     here = expanded(name)
@@ -67,11 +70,6 @@ def find(name: str, workspace: Path) -> Downloaded:
         raise ConfigError(f"{here} was not made by virc download", "delete it by hand")
     hint = did_you_mean(name, {each.name for each in known}) if known else "virc download ls"
     raise ConfigError(f"nothing that was downloaded is called {plain(name, 80)}", hint)
-
-
-def _names(found: Downloaded) -> tuple[str, ...]:
-    repo = found.record.source
-    return (found.name, repo.name, f"datasets/{repo.name}", repo.url)
 
 
 def check_removable(found: Downloaded) -> None:
@@ -106,5 +104,4 @@ def sweep(workspace: Path) -> None:
 
 
 def used_by(found: Downloaded, workspace: Path) -> Iterator[str]:
-    """Names of runs whose weights began as these."""
     return (run.name for run in delete.begun_in(found.folder, workspace))

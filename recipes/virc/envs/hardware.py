@@ -191,7 +191,7 @@ def here(disk: Path, gpus: Sequence[Gpu] = (), trouble: str | None = None, root:
         disk: path whose free disk counts; it need not exist yet.
         root: root of the file system.
     """
-    total, free = _memory(root)
+    total, free = memory(root)
     place = next(parent for parent in (disk.absolute(), *disk.absolute().parents) if parent.exists())
     return Machine(
         cores=cores(),
@@ -203,7 +203,7 @@ def here(disk: Path, gpus: Sequence[Gpu] = (), trouble: str | None = None, root:
     )
 
 
-def _memory(root: Path) -> tuple[int, int]:
+def memory(root: Path = Path("/")) -> tuple[int, int]:
     """Bytes of main memory, in all and free: the machine's, or what the narrowest cgroup leaves of it."""
     fields = dict(re.findall(r"(?m)^(\w+):\s+(\d+) kB", _text(root / "proc/meminfo")))
     total = int(fields.get("MemTotal", 0)) * _KIB or _installed()

@@ -25,7 +25,8 @@ from virc.envs.pins import DEVICES
 from virc.merging import card as model_card
 from virc.merging import source as sources
 from virc.merging.source import Source
-from virc.models import names, provenance
+from virc.models import provenance
+from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, read_protocol
 from virc.models.load import Choice, Opened, open_model
 from virc.reasoning.protocol import FILE_NAME
@@ -125,7 +126,7 @@ def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
         made = f", merged from {there.source}" if there else ""
         raise ConfigError(f"{folder} already exists{made}", _ELSEWHERE)
     named = folder.absolute().parent in (Path.cwd(), Path.cwd() / MODELS)  # its name alone means it
-    if named and (other := names.meaning(folder.name, Path(), source=source.origin.source)):
+    if named and (other := models.meaning(folder.name, Path(), source=source.origin.source)):
         raise ConfigError(f"a model cannot be called {folder.name}: {other}", _ELSEWHERE)
     if gguf:
         writing.check(source.texts)

@@ -88,7 +88,6 @@ class Calibration:
         return self.found
 
     def _kept(self) -> Probed | None:
-        """What another backend of this model has found meanwhile."""
         before = self._before
         kept = result.kept(before.endpoint, before.model, before.server, before.weights)
         return kept if kept and kept.coordinates else None

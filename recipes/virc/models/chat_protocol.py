@@ -47,17 +47,12 @@ def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
     """
     speech.load_tools(weights.system)
     trained = None if option else _inside(weights)
-    beside = None if option or trained else _beside(weights)
+    beside = None if option or trained else trained_with(weights)
     trained = read_protocol(beside) if beside else trained
     spoken = _spoken(option, trained, weights.system, weights.model)
     if spoken is None and weights.system:
         raise _absent(weights, weights.system)
     return spoken or _own(None, weights.model)
-
-
-def trained_with(weights: Weights) -> Path | None:
-    """The file of the chat protocol that a model on this machine was trained with; None: there is none beside it."""
-    return _beside(weights)
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -101,7 +96,6 @@ def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None)
 
 
 def _left(served: ServedModel, workspace: Path) -> tuple[Protocol | None, str]:
-    """The chat protocol beside the weights of a served model on this machine, and its file."""
     root = Path(served.root) if served.root else None
     if root and root.is_absolute() and is_file(root / FILE_NAME):
         return read_protocol(root / FILE_NAME), str(root / FILE_NAME)
@@ -111,7 +105,7 @@ def _left(served: ServedModel, workspace: Path) -> tuple[Protocol | None, str]:
     files: list[Path | None] = [workspace / MODELS / short / FILE_NAME for short in shorts]
     for short in shorts:
         with suppress(ConfigError):
-            files.append(_beside(find(short, workspace, served.system)))
+            files.append(trained_with(find(short, workspace, served.system)))
     found = {file: read_protocol(file) for file in dict.fromkeys(files) if file and is_file(file)}
     if not found:
         return None, ""
@@ -236,8 +230,10 @@ def _inside(weights: Weights) -> Protocol | None:
     return protocol
 
 
-def _beside(weights: Weights) -> Path | None:
-    """The chat protocol file of a model: its adapter's before its base's, a checkpoint's before its run's."""
+def trained_with(weights: Weights) -> Path | None:
+    """The chat protocol file of a model here, if it has one: its adapter's before its base's, a checkpoint's before its
+    run's.
+    """
     for folder in (weights.adapter, weights.folder):
         run = run_of(folder) if folder else None
         for place in (folder, run and run.folder):
@@ -260,7 +256,6 @@ def _spoken(
 
 
 def _of_system(system: System | None, model: Model | None) -> ChatProtocol | None:
-    """The words of a system; None where it has none of its own."""
     found = speech.worded_by(system, model.coordinates if model else None)
     return ChatProtocol(found) if found else None
 

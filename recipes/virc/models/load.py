@@ -298,8 +298,6 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
 
 
 def _opened_at(backend: "OpenAIBackend", choice: Choice, spoken: Spoken) -> Opened:
-    """The model of an endpoint that is spoken to so."""
-
     def adopt(found: Probed) -> None:
         backend.grid, backend.needs_sizes = _limited(backend.grid, found), found.coordinates == "pixel"
 
@@ -367,7 +365,10 @@ def _stock_at(
     backend.needs_sizes = _counted(family, probed) == "pixel"
     found = _with_tools(_stock(family, probed), None, choice)
     warnings = (*(shortcomings(probed) if probed else ()), *family.notes, *limits)
-    unknown = None if is_known else _known_at(backend, identity, kept)
+    unknown = None
+    if not is_known:
+        new = Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind, boxes_alone=True)
+        unknown = msgspec.structs.replace(kept or new, weights=identity.digest)
     if unknown and backend.needs_sizes and not choice.max_pixels:
         from virc.probing.pictures import LARGE
 
@@ -386,14 +387,7 @@ def _limited(grid: Grid, found: Probed) -> Grid:
     return msgspec.structs.replace(grid, max_pixels=most, longest=longest if longest < 2**31 else None)
 
 
-def _known_at(backend: "OpenAIBackend", identity: "Identity", kept: Probed | None) -> Probed:
-    """What is known of an endpoint's model that has to be asked how it counts boxes, or was."""
-    known = kept or Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind, boxes_alone=True)
-    return msgspec.structs.replace(known, weights=identity.digest)
-
-
 def _calibration(backend: Backend, spoken: Spoken, adopt: Callable[[Probed], None]) -> Calibration | None:
-    """What finds out how a model counts boxes; None where that is known."""
     family = families.discover().get(spoken.family or "")
     return Calibration(backend, family, spoken.unknown, adopt) if spoken.unknown else None
 
@@ -434,7 +428,6 @@ def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity
 
 
 def _named(*names: str) -> tuple[Family, str]:
-    """The family of a stock model by what it is called, and what says so."""
     for name in names:
         if family := families.by_name(name):
             return family, f"by the name {name}"
@@ -518,7 +511,6 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
 
 
 def loaded_from(weights: models.Weights) -> Loaded:
-    """What a model on this machine is loaded from."""
     place = weights.adapter or weights.folder
     run, merged = models.run_of(place), provenance.read(place)
     return Loaded(
@@ -606,7 +598,6 @@ def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
 
 
 def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, str]:
-    """The family of a stock model on this machine, and what says so."""
     if option:
         return families.get(option), "as chosen"
     kind = weights.gguf.model_type if weights.gguf else model_type(weights.folder)
@@ -616,7 +607,6 @@ def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, s
 
 
 def _known_of(weights: models.Weights) -> Probed:
-    """What is known of a model on this machine that has to be asked how it counts boxes."""
     file = weights.gguf.file if weights.gguf else weights.folder
     state = file.stat()
     return Probed(

@@ -33,20 +33,6 @@ class Part(msgspec.Struct, frozen=True):
     formula: str
 
 
-class Conversation(msgspec.Struct, frozen=True):
-    """What is held at a time.
-
-    Args:
-        tokens: of the longest conversation, images and replies included.
-        image_tokens: of the images that are read at a time.
-        together: conversations that are drawn together.
-    """
-
-    tokens: int
-    image_tokens: int
-    together: int = 1
-
-
 class Memory(msgspec.Struct, frozen=True):
     """What a model takes.
 
@@ -84,28 +70,29 @@ def of_model(name: str, device: str | None, workspace: Path = Path()) -> Memory:
 
 def _memory(name: str, shape: Shape, image_tokens: int, device: str) -> Memory:
     width = 4 if sum(shape.parameters().values()) < _SMALL else 2
-    talk = Conversation(TOKENS, min(image_tokens, IMAGE_TOKENS))
-    found = parts(shape, width, talk, device)
-    return Memory(name, width, TOKENS, talk.image_tokens, found, sum(part.size for part in found) / GIB)
+    image_tokens = min(image_tokens, IMAGE_TOKENS)
+    found = parts(shape, width, TOKENS, image_tokens, device)
+    return Memory(name, width, TOKENS, image_tokens, found, sum(part.size for part in found) / GIB)
 
 
-def parts(shape: Shape, width: int, talk: Conversation, device: str = "cuda") -> tuple[Part, ...]:
-    """The memory that conversations take at most, part by part.
+def parts(shape: Shape, width: int, tokens: int, image_tokens: int, device: str = "cuda") -> tuple[Part, ...]:
+    """The memory that a conversation takes at most, part by part.
 
     Args:
         width: bytes of a number.
+        tokens: of the conversation, images and replies included.
+        image_tokens: of the images that are read at a time.
         device: `cuda` or `cpu`.
     """
     text = shape.text
-    count, rows = sum(shape.parameters().values()), talk.together
+    count = sum(shape.parameters().values())
     token = 2 * text.num_hidden_layers * text.keys * width
-    patches = talk.image_tokens * shape.vision.merged * rows
+    patches = image_tokens * shape.vision.merged
     pixels = 4 * shape.vision.pixels
-    moment = max(_vision(shape, width, patches), _language(shape, width, talk), key=lambda each: each.size)
-    of_all = f" x {rows} conversations" if rows > 1 else ""
+    moment = max(_vision(shape, width, patches), _language(shape, width, tokens), key=lambda each: each.size)
     return (
         Part("weights", count * width, f"{count:,} parameters x {width} bytes"),
-        Part("keys and values", token * talk.tokens * rows, f"{talk.tokens:,} tokens x {token:,} bytes{of_all}"),
+        Part("keys and values", token * tokens, f"{tokens:,} tokens x {token:,} bytes"),
         Part("pixels", pixels * patches, f"{patches:,} patches x {pixels:,} bytes"),
         moment,
         Part("process", PROCESS[device] * GIB, f"a constant: {PROCESS[device]} GiB"),
@@ -121,11 +108,9 @@ def _vision(shape: Shape, width: int, patches: int) -> Part:
     return Part("vision tower", each * patches, f"{patches:,} patches x {each:,} bytes in one block")
 
 
-def _language(shape: Shape, width: int, talk: Conversation) -> Part:
-    """One layer that reads the longest conversation anew."""
+def _language(shape: Shape, width: int, tokens: int) -> Part:
     text = shape.text
     mlp = width * (text.hidden_size + _INNER * text.intermediate_size)
     normed = (4 + 3 * width) * text.queries if shape.family == "qwen3_vl" else 0  # queries, whose norm is in float32
     each = width * (_BETWEEN * text.hidden_size + 2 * text.head) + max(mlp, normed)
-    tokens = talk.tokens * talk.together
     return Part("one layer", each * tokens, f"{tokens:,} tokens x {each:,} bytes in one layer")

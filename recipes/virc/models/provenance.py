@@ -56,7 +56,6 @@ def read(folder: Path) -> Origin | None:
 
 
 def write(folder: Path, origin: Origin) -> None:
-    """Write the file."""
     write_json(folder / FILE_NAME, origin)
 
 

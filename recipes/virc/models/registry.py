@@ -15,7 +15,7 @@ from virc.backends.gguf.model import GGUF
 from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN, MODELS, RECORD, contents, expanded, is_file, is_folder
 from virc.core.text import did_you_mean
-from virc.models import hosted, provenance
+from virc.models import provenance
 from virc.runs import run as runs
 from virc.runs.checkpoint_formats import shards
 from virc.runs.checkpoints import Checkpoint, checkpoint, checkpoints
@@ -36,6 +36,19 @@ REAL_MODELS = (
 _MODEL = "config.json"
 _NAMES = "a folder, a hub id such as ORG/NAME, or a name of `virc systems ls`; of a server's model: --endpoint URL"
 _MAX_RECORD = 256 * 2**20  # bytes: that of a repository of a million files has half as many
+
+_SERVICES: Mapping[str, tuple[str, str]] = {
+    r"(gpt|chatgpt)-|o[1-9](-|$)": ("OpenAI", "https://api.openai.com/v1"),
+    r"claude-": ("Anthropic", "https://api.anthropic.com/v1"),
+    r"gemini-": ("Google", "https://generativelanguage.googleapis.com/v1beta/openai"),
+    r"grok-": ("xAI", "https://api.x.ai/v1"),
+    r"(pixtral|mistral|magistral)-(large|medium|small)": ("Mistral", "https://api.mistral.ai/v1"),
+    r"(openai|anthropic|google|x-ai|mistralai)/(gpt|chatgpt|o[1-9]|claude|gemini|grok|pixtral-large|mistral-medium)": (
+        "OpenRouter", "https://openrouter.ai/api/v1"
+    ),
+}  # fmt: skip
+"""Beginning of a name -> the service that has the model, and its address."""
+_OF_OLLAMA = re.compile(r"[\w.-]+(/[\w.-]+)?:[\w.-]+")
 
 
 class Weights(msgspec.Struct, frozen=True):
@@ -92,7 +105,6 @@ def _gguf(name: str, family: System | None, wanted: bool) -> Weights:
 
 
 def default(system: str | System | None = None) -> str:
-    """The name of the model that is used where none is named."""
     return _only_model(_system(system)) or EMBEDDED
 
 
@@ -101,12 +113,10 @@ def _only_model(system: System | None) -> str | None:
 
 
 def embedded() -> tuple[str, ...]:
-    """Names of the models inside this package."""
     return tuple(sorted(config.parent.name for config in PACKAGE.glob(f"*/{_MODEL}")))
 
 
 def is_embedded(folder: Path) -> bool:
-    """Whether a folder is that of a model inside this package."""
     return folder.parent == PACKAGE
 
 
@@ -308,7 +318,6 @@ def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
 
 
 def _run(name: str, workspace: Path) -> Run | None:
-    """The run that a path leads to, or else of that name."""
     if is_file(expanded(name) / "run.json"):
         return Run(expanded(name).resolve())
     run = Run(workspace / runs.FOLDER / name)
@@ -316,7 +325,6 @@ def _run(name: str, workspace: Path) -> Run | None:
 
 
 def _on_base(found: Weights, workspace: Path) -> Weights:
-    """An adapter with the base that its settings name."""
     adapter = found.folder
     name = lora_config.read(adapter).base
     base = _lookup(name, workspace, found.system)
@@ -332,7 +340,6 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
 
 
 def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
-    """Where the weights of that name may be, the likeliest first."""
     if name is None:
         return [EMBEDDED_FOLDER]
     places = [expanded(name)]
@@ -385,7 +392,7 @@ def _missing(name: str, system: System | None, workspace: Path) -> ConfigError:
         return ConfigError(missing, hint)
     in_models = Path(name).parent == Path(MODELS)
     hub_id = (model and model.hub) if in_models else _hub_id(name, model)
-    elsewhere = None if model or in_models else hosted.hint_for(name)
+    elsewhere = None if model or in_models else elsewhere_hint(name)
     if hub_id and not elsewhere:
         return ConfigError(missing, download_of(hub_id, family))
     names = {short for each in systems.discover().values() for short in (*each.models, *each.judges)}
@@ -408,3 +415,51 @@ def _missing_judge(name: str, judge: Model) -> ConfigError:
     message = f"{name}, which is {judge.hub}{size}, is not on this machine"
     fetch = f"virc download {name if judges(name) else judge.hub}"
     return ConfigError(message, f"`{fetch}`, then virc serve {name}")
+
+
+def elsewhere_hint(name: str) -> tuple[str, str] | None:
+    """What a name means that is no model of this machine: a sentence and a hint; None where it may be one.
+
+    Args:
+        name: as a user gave it.
+    """
+    for begin, (service, address) in _SERVICES.items():
+        if re.match(begin, name, re.IGNORECASE):
+            return (
+                f"{name} is a model of the service {service}, and no endpoint is set",
+                f"export VIRC_API_KEY=KEY, and --endpoint {address} --model {name}",
+            )
+    if _OF_OLLAMA.fullmatch(name) and "\\" not in name:
+        sentence = f"there is no model {name!r}; a server such as Ollama has models of such names"
+        return sentence, f"--endpoint http://localhost:11434/v1 --model {name}"
+    return None
+
+
+def meaning(name: str, workspace: Path, system: System | None = None, source: str | None = None) -> str | None:
+    """What a model of that name is already, as a sentence; None where the name is free.
+
+    Args:
+        system: one whose models have their names too, be it that it is only a file.
+        source: the checkpoint that a new model is made from, `RUN@STEP`: the newest one of a run may have its name.
+    """
+    if name in embedded():
+        return f"{name} is a model of this package"
+    for family, model in (known(name), known(name, system)):
+        if family and model and (model.hub or model.folder):  # else its weights are still to be made
+            return f"{name} is a model of the system {family.name}"
+    if judge := judges(name).get(name):
+        return f"{name} is the judge {judge.hub or judge.folder}"
+    return _of_workspace(name, workspace, source)
+
+
+def _of_workspace(name: str, workspace: Path, source: str | None) -> str | None:
+    run, in_models = Run(workspace / runs.FOLDER / name), workspace / MODELS / name
+    if is_file(run.folder / "run.json"):
+        newest = checkpoints(run)[-1:]
+        if not newest or source != f"{name}@{newest[0].step}":
+            return f"{name} is a run"
+    if is_folder(in_models):
+        origin = provenance.read(in_models)
+        return f"{MODELS}/{name} is a model already" + (f", merged from {origin.source}" if origin else "")
+    model_files = ("config.json", lora_config.SETTINGS)
+    return f"./{name} is a model already" if any(is_file(workspace / name / file) for file in model_files) else None

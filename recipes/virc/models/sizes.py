@@ -36,12 +36,10 @@ class Text(msgspec.Struct, frozen=True):
 
     @property
     def head(self) -> int:
-        """Width of one head."""
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
     @property
     def queries(self) -> int:
-        """Width of all heads."""
         return self.head * self.num_attention_heads
 
     @property
@@ -72,17 +70,14 @@ class Vision(msgspec.Struct, frozen=True):
 
     @property
     def inner(self) -> int:
-        """Width inside the tower's MLPs."""
         return self.intermediate_size or self.width * self.mlp_ratio
 
     @property
     def out(self) -> int:
-        """Width it hands to the language model."""
         return self.out_hidden_size or self.hidden_size
 
     @property
     def merged(self) -> int:
-        """Patches that become one token."""
         return self.spatial_merge_size**2
 
     @property
@@ -103,7 +98,6 @@ class Linear(msgspec.Struct, frozen=True):
 
     @property
     def parameters(self) -> int:
-        """Of all of them."""
         return self.count * self.outputs * (self.inputs + self.bias)
 
 

@@ -52,8 +52,9 @@ def _asked(backend: OpenAIBackend) -> Iterator[str]:
                 yield _text(backend.json_object("/get_model_info"), "model_path")
             case "organization_owner":
                 listed = backend.json_object("/api/v0/models").get("data")
-                own = [each for each in _objects(listed) if each.get("id") == backend.model]
-                yield from (_text(each, "arch") for each in own)
+                for each in listed if isinstance(listed, list) else ():
+                    if isinstance(each, Mapping) and each.get("id") == backend.model:
+                        yield _text(each, "arch")
             case ollama.OWNER:
                 shown = backend.json_object("/api/show", {"model": backend.model})
                 about = shown.get("model_info")
@@ -62,10 +63,6 @@ def _asked(backend: OpenAIBackend) -> Iterator[str]:
                 size, changed = about.get("general.parameter_count"), _text(shown, "modified_at")
                 yield f"={size}" if type(size) is int else ""
                 yield f"={changed}" if changed else ""
-
-
-def _objects(listed: object) -> list[Mapping[str, Any]]:
-    return [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str:

@@ -52,7 +52,6 @@ class Counted(msgspec.Struct, frozen=True):
 
 
 def large() -> Image.Image:
-    """A white picture with one red rectangle."""
     picture = Image.new("RGB", LARGE, "white")
     left, top, right, bottom = TARGET
     ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), fill=PALETTE["red"])
@@ -60,13 +59,7 @@ def large() -> Image.Image:
 
 
 def small(color: str) -> Image.Image:
-    """A picture of one colour."""
     return Image.new("RGB", SMALL, PALETTE[color])
-
-
-def small_with_target() -> Image.Image:
-    """The white picture with the red rectangle, small."""
-    return large().resize(SMALL)
 
 
 def counted(box: Any) -> Counted | None:
@@ -94,7 +87,6 @@ def _ways(box: Sequence[float], form: BoxForm) -> list[Counted]:
 
 
 def _overlap(box: Sequence[float], scale: float) -> float:
-    """Intersection over union of a box with the rectangle, whose sides are scaled."""
     target = [side * scale for side in TARGET]
     wide = min(box[2], target[2]) - max(box[0], target[0])
     high = min(box[3], target[3]) - max(box[1], target[1])

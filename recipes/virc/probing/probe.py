@@ -1,6 +1,6 @@
 """Finds out how a server and its model speak, by a few requests with drawn pictures."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,8 +44,6 @@ Say = Callable[[str], None]
 
 
 class _Seen(msgspec.Struct):
-    """What the replies showed so far."""
-
     counted: pictures.Counted | None = None
     calls: Literal["text", "structured", "native"] | None = None
     thoughts: Literal["apart", "tags", "none", "all"] | None = None
@@ -282,17 +280,14 @@ def _take_order(reply: Reply, ask: Ask, seen: _Seen) -> int | None:
 
 def _order_ask(count: int) -> Ask:
     colors = [pictures.FIRST, pictures.SECOND, *[pictures.OTHERS] * (count - 3), pictures.LAST][:count]
-    return Ask(tuple(_order_messages(count)), tuple(Shown(pictures.small(color)) for color in colors))
-
-
-def _order_messages(count: int) -> Iterator[Message]:
+    asked = sorted({0, 1, count - 1} & set(range(count)))
+    question = _COLORS.format(asked=", ".join(map(str, asked)), count=len(asked))
+    messages: list[Message] = []
     for index in range(count):
-        if index:
-            yield Message("assistant", "Go on.")
-        asked = sorted({0, 1, count - 1} & set(range(count)))
-        listed = ", ".join(map(str, asked))
-        question = "\n" + _COLORS.format(asked=listed, count=len(asked)) if index == count - 1 else ""
-        yield Message("user", f"Image {index}.{question}", (index,))
+        messages += [Message("assistant", "Go on.")] if index else []
+        messages.append(Message("user", f"Image {index}.", (index,)))
+    messages[-1] = Message("user", f"{messages[-1].text}\n{question}", (count - 1,))
+    return Ask(tuple(messages), tuple(Shown(pictures.small(color)) for color in colors))
 
 
 def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, seen: _Seen, say: Say) -> None:
@@ -301,7 +296,7 @@ def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, s
     if in_pixels or backend.requests >= MAX_REQUESTS or _shrunk(named, seen).sure:
         return
     say("a small picture: how many tokens does it take?")
-    ask = _box_ask(families.protocol(family), Shown(pictures.small_with_target()))
+    ask = _box_ask(families.protocol(family), Shown(pictures.large().resize(pictures.SMALL)))
     small = beyond_text(_reply(backend, ask, _COUNTED_REPLY), ask)
     seen.counts.small = None if small is None or cached(seen.counts, small) else small
 
@@ -311,7 +306,6 @@ def _reply(backend: Backend, ask: Ask, most: int = _LONGEST_REPLY, seconds: floa
 
 
 def _content(reply: Reply) -> str:
-    """What a reply says beside its thought."""
     return lenient.apart(reply.text[:_MOST_CHARACTERS])[1]
 
 

@@ -179,7 +179,6 @@ def _at(grid: Grid, seen: _Seen) -> Shrunk:
 
 
 def _side(grid: Grid, tokens: int) -> int:
-    """Pixels of the longest side of the large picture where it is seen by so many tokens."""
     return int(LARGE[0] * (max(tokens, 1) / _tokens(LARGE, grid)) ** 0.5)
 
 
@@ -237,6 +236,5 @@ def _grid_of(tokens: int, scale: float | None) -> Grid | None:
 
 
 def _tokens(size: tuple[int, int], grid: Grid) -> int:
-    """Tokens of a picture of (width, height) pixels on a patch grid."""
     width, height = smart_resize(*size, grid)
     return width * height // grid.factor**2

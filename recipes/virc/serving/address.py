@@ -18,7 +18,6 @@ def url(config: Config) -> str:
 
 
 def free_port() -> int:
-    """A port of the loopback interface on which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port: int = bound.getsockname()[1]
@@ -26,7 +25,6 @@ def free_port() -> int:
 
 
 def bound_socket(config: Config) -> socket.socket:
-    """A socket that is bound to host and port and does not listen yet."""
     bound = None
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)

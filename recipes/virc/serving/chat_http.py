@@ -83,25 +83,21 @@ def model_list(name: str, context: int | None, **fields: Any) -> dict[str, Any]:
 
 
 def check_model(requested: str, served: str) -> None:
-    """Refuse a request for another model than the served one."""
     if requested != served:
         message = f"there is no model {requested[:200]!r}, served is {served!r}"
         raise RefusedError(message, "model", "model_not_found", 404)
 
 
 async def disconnected(request: Request) -> None:
-    """Return when the client has hung up."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def frame(model: str) -> dict[str, Any]:
-    """The fields that all parts of one answer share."""
     return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
 
 
 def ignored_header(names: Sequence[str]) -> dict[str, str]:
-    """The response header that names what a request has and has no effect."""
     return {"X-Virc-Ignored-Parameters": ", ".join(names)} if names else {}
 
 
@@ -110,7 +106,6 @@ def event(value: Mapping[str, Any]) -> str:
 
 
 def chunk(framed: Mapping[str, Any], index: int, delta: Mapping[str, Any], finish: str | None = None) -> str:
-    """An event with a piece of one choice."""
     return event({**framed, "choices": [{"index": index, "delta": delta, "finish_reason": finish}]})
 
 

@@ -43,7 +43,6 @@ class Picture(Part):
 
     @property
     def address(self) -> str:
-        """Its URL."""
         raise NotImplementedError
 
     @property
@@ -66,12 +65,10 @@ class ImageUrl(Picture, tag="image_url"):
 
     @property
     def address(self) -> str:
-        """As of `Picture`."""
         return self.image_url if isinstance(self.image_url, str) else self.image_url.url  # some send nothing else
 
     @property
     def unmet(self) -> str | None:
-        """As of `Picture`."""
         if self.uuid is not None:
             return "uuid"
         inner = "auto" if isinstance(self.image_url, str) else self.image_url.detail
@@ -99,13 +96,11 @@ class SourceImage(Picture, tag="image"):
     image: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a part without an image."""
         if not (self.url or self.image or (self.source and (self.source.url or self.source.data))):
             raise ValueError("Object missing required field `source`")
 
     @property
     def address(self) -> str:
-        """As of `Picture`."""
         source = self.source
         if source and source.data:
             return f"data:{source.media_type};base64,{source.data}"

@@ -106,8 +106,6 @@ class _Function(msgspec.Struct):
 
 
 class _ToolCall(msgspec.Struct):
-    """A call of a tool of the client's own, in an earlier answer."""
-
     function: _Function
 
 
@@ -123,7 +121,6 @@ class _Message(msgspec.Struct):
     tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what only an answer may hold, or lack."""
         if self.role != "assistant" and self.content is None:
             raise ValueError("Object missing required field `content`")
         if self.role != "assistant" and self.tool_calls:
@@ -157,7 +154,6 @@ class Body(msgspec.Struct):
 
     @property
     def counted(self) -> bool:
-        """Whether a last piece is to say how many tokens it took."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
 

@@ -47,7 +47,8 @@ class Served(msgspec.Struct, frozen=True):
 def app(served: Served) -> FastAPI:
     """Return the ASGI app; its `state.desk` is where requests are taken in."""
     guards = (chat_http.check_site, chat_http.check_key)
-    made = chat_http.new_app(_health, _models, _chat, _failure, *guards)
+    chat = partial(delivery.placed, answered=_answered, failure=_failure)
+    made = chat_http.new_app(_health, _models, chat, _failure, *guards)
     made.state.served, made.state.desk = served, Desk(served.backend.at_once)
     return made
 
@@ -60,11 +61,6 @@ async def _health(request: Request) -> Response:
 async def _models(request: Request) -> dict[str, Any]:
     served: Served = request.app.state.served
     return chat_http.model_list(served.name, served.backend.context, **served.published)
-
-
-async def _chat(request: Request) -> Response:
-    """Answer a chat completion request; errors of the request come before an answer begins."""
-    return await delivery.placed(request, request.app.state.desk, _answered, _failure)
 
 
 async def _answered(request: Request, hold: Hold) -> Response:
@@ -88,13 +84,10 @@ async def _answered(request: Request, hold: Hold) -> Response:
     message = {"role": "assistant", "content": first.text}
     choice = {"index": 0, "message": message, "finish_reason": first.finish}
     completion = {**framed, "object": "chat.completion", "choices": [choice], "usage": _usage(first)}
-    content = msgspec.json.encode(completion)
-    headers = {"Content-Length": str(len(content)), **ignored}
-    return delivery.Delivery(delivery.whole(content), hold, deadline, headers=headers, media_type="application/json")
+    return delivery.whole(msgspec.json.encode(completion), hold, deadline, ignored)
 
 
 def _failure(error: Exception) -> RefusedError:
-    """The error that a client gets for a reply that could not be drawn."""
     match error:
         case RefusedError():
             return error
@@ -108,8 +101,6 @@ def _failure(error: Exception) -> RefusedError:
 
 
 class _Drawing(Job[str | Reply]):
-    """A reply to draw, piece by piece, and last as a whole."""
-
     def __init__(self, served: Served, chat: ChatRequest) -> None:
         super().__init__(Deadline(None))
         self._backend, self._chat = served.backend, chat
@@ -154,7 +145,6 @@ def _usage(reply: Reply) -> dict[str, int]:
 async def _events(
     framed: dict[str, Any], is_counted: bool, thing: _Report, drawn: AsyncGenerator[_Report, None]
 ) -> AsyncGenerator[bytes, None]:
-    """A reply as server-sent events; a failure on the way is the last of them, without `[DONE]`."""
     framed = {**framed, "object": "chat.completion.chunk"}
     try:
         async with aclosing(drawn):

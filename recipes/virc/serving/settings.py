@@ -32,7 +32,6 @@ _VLLM_ONLY = (
 
 
 def option_of(setting: str) -> str:
-    """The option of `virc serve` for a field of `Config`."""
     return f"--{setting.replace('_', '-')}"
 
 
@@ -90,7 +89,6 @@ def _cache_gib(folder: Path, longest: int | None) -> int:
 
 
 def _longest(weights: Weights) -> int | None:
-    """Longest conversation that a model was trained for, in tokens, where it says."""
     if weights.gguf:
         return weights.gguf.context
     config = read_json(weights.folder / "config.json")
@@ -110,7 +108,6 @@ def published(grid: Grid, protocol: Protocol | None, fingerprint: str, image_ids
 
 
 def weights_gib(folder: Path, dtype: str) -> float:
-    """GiB of a model's weights in memory."""
     if "quantization_config" in read_json(folder / "config.json"):
         return file_bytes(folder) / GIB
     return parameters(folder) * (4 if dtype == "float32" else 2) / GIB
@@ -132,7 +129,6 @@ def refuse_unfit(
 
 
 def _misfit(config: Config, gib: float, here: Machine) -> str | None:
-    """Why weights of that size do not fit; None where they do."""
     shards, size = config.tensor_parallel_size * config.pipeline_parallel_size, gib * _OVERHEAD
     devices = shards * config.data_parallel_size
     if config.device != "cuda":
@@ -167,15 +163,8 @@ def _what_fits(config: Config, gib: float, here: Machine, others: Mapping[str, M
 
 
 def _least_gpus(config: Config, gib: float, here: Machine) -> int | None:
-    """The fewest devices, a power of two, over which weights of that size fit; None where they do not."""
     most = len(config.gpus or here.gpus) if config.device == "cuda" else 1
     for tensor in (1 << power for power in range(most.bit_length())):
         if _misfit(msgspec.structs.replace(config, tensor_parallel_size=tensor), gib, here) is None:
             return tensor
     return None
-
-
-def check_address(host: str) -> None:
-    """Refuse what is not an address to listen on, such as a URL."""
-    if not host or "/" in host:
-        raise ConfigError(f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines")

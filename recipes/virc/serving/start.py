@@ -14,7 +14,7 @@ import msgspec
 
 from virc.config import user
 from virc.core import processes
-from virc.core.errors import EngineError, SetupError, UsageError, as_virc_error
+from virc.core.errors import ConfigError, EngineError, SetupError, UsageError, as_virc_error
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.plan import Plan
@@ -32,7 +32,7 @@ from virc.reasoning.resize import Grid
 from virc.serving import address, vllm_process
 from virc.serving import settings as serving
 from virc.serving.settings import Engine
-from virc.serving.supervised import Supervised
+from virc.serving.vllm_process import Supervised
 from virc.solving.one import SolveConfig
 from virc.solving.pipelines import solve as pipelines
 from virc.solving.pipelines.files import choose
@@ -98,7 +98,6 @@ class ServeRequest(msgspec.Struct, frozen=True):
     family: str | None = None
 
     def choice(self, **changes: Any) -> Choice:
-        """How the model is spoken to."""
         return Choice(**{"protocol": self.protocol, "family": self.family, **changes})
 
 
@@ -165,7 +164,6 @@ class Server:
             self.close()
 
     def close(self) -> None:
-        """End the server and all that was started for it."""
         self._closing = True
         self._stop()
         if self._thread:
@@ -173,7 +171,6 @@ class Server:
         self._resources.close()
 
     def __enter__(self) -> Self:
-        """Answer requests in a thread."""
         self._thread = threading.Thread(target=self._run_in_thread, name="virc-serve", daemon=True)
         self._thread.start()
         return self
@@ -278,7 +275,9 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     Args:
         dry_run: create nothing, and leave out what depends on the state of this machine.
     """
-    serving.check_address(request.settings.get("host", Config().host))
+    host = request.settings.get("host", Config().host)
+    if not host or "/" in host:
+        raise ConfigError(f"{host!r} is not an address to listen on", "--host 127.0.0.1, or 0.0.0.0 for other machines")
     if request.agent and request.agent.pipeline:
         return _with_pipeline(request, request.agent, request.agent.pipeline)
     if request.agent and request.agent.endpoint:
@@ -335,7 +334,6 @@ def only_by_llamacpp(engine: Engine, request: ServeRequest) -> bool:
 
 
 def _hidden(config: Config) -> Config:
-    """The settings of a vLLM that nobody else reaches."""
     key, port = secrets.token_urlsafe(32), address.free_port()
     return msgspec.structs.replace(config, host="127.0.0.1", port=port, api_key=key)
 
@@ -414,14 +412,10 @@ def _vllm_process(
 
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
-    try:
-        import uvicorn  # noqa: F401
+    _check_installed(f"--engine {plan.source}", "local" if plan.source == "transformers" else "llamacpp")
+    from virc.serving import in_process
+    from virc.serving.agent import connections
 
-        from virc.serving import in_process
-        from virc.serving.agent import connections
-    except ImportError as error:
-        message = f"--engine {plan.source} needs fastapi and uvicorn: {error}"
-        raise SetupError(message, install("local" if plan.source == "transformers" else "llamacpp", "serve")) from None
     config, name = plan.config, plan.name
     assert name
     listening = resources.enter_context(address.bound_socket(config))
@@ -429,50 +423,44 @@ def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Serv
     facts = msgspec.json.decode(plan.published)
     app = in_process.app(in_process.Served(backend, name, facts, config.limit_images, config.api_key))
     listening.listen(connections.CONNECTIONS)
-    server = connections.server(app, partial(_note_ending, report), _log_level())
+    server = _http_server(app, report)
     run = partial(connections.run, server, listening)
     return Server(address.url(config), name, run, partial(_end, server), resources.pop_all())
 
 
 def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBackend":
-    """The model in this process, once it has given a first answer."""
-    from virc.serving.vllm_process import ask_first
-
+    config, weights, facts = plan.config, plan.weights, msgspec.json.decode(plan.published)
+    assert weights
     report.start(f"loading the model {plan.name}")
-    backend = _by_llamacpp(plan) if plan.source == "llamacpp" else _by_transformers(plan)
+    backend: LocalBackend | LlamaCppBackend
+    if plan.source == "llamacpp":
+        from virc.backends import llamacpp
+
+        grid = msgspec.convert(facts["virc_grid"], Grid)
+        backend = llamacpp.load(opened.gguf_of(weights), config.device, grid, context=config.max_model_len)
+    else:
+        from virc.backends.local import load
+
+        dtype = None if config.dtype == "auto" else config.dtype
+        stock = facts.get("virc_protocol", {}).get("reading", "lenient") == "lenient"
+        limits = {"context": config.max_model_len, "stock": stock}
+        backend = load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
     for warning in backend.warnings:
         report.warn(warning)
-    ask_first(backend)
+    vllm_process.ask_first(backend)
     return backend
 
 
-def _by_llamacpp(plan: ServePlan) -> "LlamaCppBackend":
-    from virc.backends import llamacpp
-
-    config, weights = plan.config, plan.weights
-    assert weights
-    grid = msgspec.convert(msgspec.json.decode(plan.published)["virc_grid"], Grid)
-    return llamacpp.load(opened.gguf_of(weights), config.device, grid, context=config.max_model_len)
-
-
-def _by_transformers(plan: ServePlan) -> "LocalBackend":
-    from virc.backends.local import load
-
-    config, weights = plan.config, plan.weights
-    assert weights
-    dtype = None if config.dtype == "auto" else config.dtype
-    stock = msgspec.json.decode(plan.published).get("virc_protocol", {}).get("reading", "lenient") == "lenient"
-    limits = {"context": config.max_model_len, "stock": stock}
-    return load(weights.folder, config.device, dtype, adapter=weights.adapter, **limits)
-
-
-def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
+def _check_installed(who: str, *extras: str) -> None:
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        message = f"--agent needs fastapi and uvicorn: {error}"
-        raise SetupError(message, install("serve")) from None
+        raise SetupError(f"{who} needs fastapi and uvicorn: {error}", install(*extras, "serve")) from None
+
+
+def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
+    _check_installed("--agent")
     from virc.serving.agent import connections, server
     from virc.serving.agent.piped import Piped
     from virc.serving.agent.problems import Solving
@@ -494,7 +482,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     answers = found.answers or (lambda: True)
     on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
-    running = connections.server(app, partial(_note_ending, report), _log_level())
+    running = _http_server(app, report)
     if not is_loopback(config.host) and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key env:NAME")
     listening.listen(connections.CONNECTIONS)
@@ -503,7 +491,6 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
 
 
 def _by_roles(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:
-    """The model of the role that writes the answers, under the name of the pipeline."""
     from virc.serving.agent.piped import InTurn
 
     role, name = piped.writer, plan.name or piped.setup.name
@@ -552,7 +539,6 @@ class _Behind:
 
     @contextmanager
     def started(self, on_process: Callable[[Process], None]) -> Iterator[Process]:
-        """Start it once more, and ask it there."""
         config, place = self.plan.behind, self.plan.place
         assert config
         assert place
@@ -565,7 +551,6 @@ class _Behind:
 
 
 def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: Supervised | None) -> Callable[[], None]:
-    """What answers the clients of an agent endpoint, until a signal comes or the engine behind it is given up."""
     from virc.serving.agent import connections
 
     def run() -> None:
@@ -585,14 +570,15 @@ def _end(server: "uvicorn.Server") -> None:
     server.should_exit = True
 
 
-def _log_level() -> str:
-    """Of uvicorn: what goes wrong with a request is sent to its client."""
-    return "error" if os.environ.get("VIRC_DEBUG") else "critical"
+def _http_server(app: "FastAPI", report: Reporter) -> "AgentServer":
+    from virc.serving.agent import connections
 
+    def note_ending(waiting: int) -> None:
+        answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
+        report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
 
-def _note_ending(report: Reporter, waiting: int) -> None:
-    answers = "1 answer is" if waiting == 1 else f"{waiting} answers are"
-    report.note(f"ending: {answers} still waited for; Ctrl-C again ends it at once")
+    # what goes wrong with a request is sent to its client
+    return connections.server(app, note_ending, "error" if os.environ.get("VIRC_DEBUG") else "critical")
 
 
 def _warn_of_failure(report: Reporter, error: Exception) -> None:

@@ -1,10 +1,12 @@
-"""Starts vLLM, waits until it has answered a request, and ends it with all it started."""
+"""Starts vLLM, waits until it has answered a request, starts it again when it ends by itself, and ends all of it."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Self
 
 from PIL import Image
 
@@ -16,10 +18,16 @@ from virc.core.events import Reporter
 from virc.core.files import write_whole
 from virc.core.plan import Plan
 from virc.core.processes import Process
+from virc.core.text import clause
 from virc.core.web import client
 from virc.engines.vllm import log as vllm_log
 from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message
+
+MAX_RESTARTS, RESTART_WINDOW = 3, 1800.0
+"""Times that an engine is started again within so many seconds: one that ends more often needs its user."""
+Start = Callable[[Callable[[Process], None]], AbstractContextManager[Process]]
+"""Starts the engine, and calls back as soon as its process runs; it has answered when the context is entered."""
 
 
 def ask_first(backend: Backend) -> None:
@@ -62,7 +70,6 @@ def started(
 
 
 def ended(log: Path, code: int | None, when: str = "") -> EngineError:
-    """The error for a vLLM that ended by itself."""
     with log.open(encoding="utf-8", errors="replace") as file:
         reason = vllm_log.reason(file) or processes.last_words(log, code)
     return EngineError(f"vLLM ended{when}: {reason}", f"see {log}")
@@ -76,13 +83,11 @@ class Stages:
         report.start(self._line())
 
     def begin(self, stage: str) -> None:
-        """The stage that begins now, or goes on."""
         if stage != self._began[-1][0]:
             self._began.append((stage, time.monotonic()))
             self._report.start(self._line())
 
     def go_on(self) -> None:
-        """Report how long it takes already."""
         self._report.progress(self._line())
 
     def end(self) -> None:
@@ -120,3 +125,81 @@ def _is_healthy(root: str) -> bool:
         return client.ask(f"{root}/health", seconds=2).status == 200
     except OSError:
         return False
+
+
+class Supervised:
+    """Keeps an engine running until its block ends.
+
+    Attributes:
+        running: whether it has answered, and has not ended since.
+        failure: why it was given up.
+    """
+
+    def __init__(self, start: Start, log: Path, report: Reporter) -> None:
+        self._start, self._log, self._report = start, log, report
+        self._context = ExitStack()
+        self._process: Process | None = None
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.running = False
+        self.failure: VircError | None = None
+
+    def __enter__(self) -> Self:
+        self._begin()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closing.set()
+        if self._thread and self._process:
+            self._process.end()
+            self._thread.join()
+        self._context.close()
+
+    def watch(self, give_up: Callable[[], None], is_ending: Callable[[], bool] = lambda: False) -> None:
+        """Start it again whenever it ends; `give_up` is called when that does not help.
+
+        Args:
+            is_ending: whether it is needed no more: a signal that ends all processes of a service ends it first.
+        """
+        self._thread = threading.Thread(target=self._watch, args=(give_up, is_ending), name="virc-engine", daemon=True)
+        self._thread.start()
+
+    def _begin(self) -> None:
+        self._context.enter_context(self._start(self._keep))
+        self.running = True
+
+    def _keep(self, process: Process) -> None:
+        self._process = process
+        if self._closing.is_set():
+            process.end()
+
+    def _watch(self, give_up: Callable[[], None], is_ending: Callable[[], bool]) -> None:
+        ends: list[float] = []
+        while not self._closing.is_set():
+            assert self._process
+            code = self._process.wait()
+            self.running = False
+            if self._closing.is_set() or is_ending():
+                return
+            ends = [end for end in ends if end > time.monotonic() - RESTART_WINDOW] + [time.monotonic()]
+            try:
+                self._start_again(code, len(ends))
+            except VircError as error:
+                self.failure = error
+            except Exception as error:  # its log cannot be written, the caller's `on_event` fails ...
+                self.failure = EngineError(f"vLLM cannot be started again: {clause(error)}")
+            if self.failure:
+                give_up()
+                return
+
+    def _start_again(self, code: int | None, number: int) -> None:
+        failure = ended(self._log, code)
+        times = f"{MAX_RESTARTS} times in {round(RESTART_WINDOW / 60)} minutes"
+        if number > MAX_RESTARTS:
+            raise EngineError(f"{failure.message}; it was started again {times}", failure.hint)
+        kept = self._log.with_suffix(".old.log")
+        self._report.warn(f"{failure.message}; it is started again, {number} of at most {times}", f"see {kept}")
+        self._context.close()  # ends what it started, too
+        self._log.replace(kept)
+        self._begin()
+        self._report.note("vLLM answers again")

@@ -25,9 +25,9 @@ from virc.envs import environment as environments
 from virc.envs import making
 from virc.envs.hardware import Machine
 from virc.envs.pins import Environment, pinned
-from virc.models import chat_protocol, names, sizes
+from virc.models import chat_protocol, sizes
 from virc.models.chat_protocol import read_protocol
-from virc.models.registry import Weights
+from virc.models.registry import Weights, meaning
 from virc.reasoning.protocol import FILE_NAME
 from virc.rewards import user_code
 from virc.runs import attempts
@@ -174,7 +174,7 @@ def future_run(request: TrainRequest, resolved: Resolved) -> Run:
     """The run to be, whose name means no other model. Raises ConfigError: the name that was asked for is taken."""
     return runs.new(
         request.workspace, request.name, resolved.name,
-        lambda name: names.meaning(name, request.workspace, resolved.system),
+        lambda name: meaning(name, request.workspace, resolved.system),
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ A rerun reads the archive again from its beginning (its checksums allow no other
 it and writes what is missing.
 """
 
+import io
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tarfile import BLOCKSIZE
 from typing import BinaryIO
@@ -25,7 +26,6 @@ from virc.core.text import clause, sized
 from virc.unpack.archive import zipped
 from virc.unpack.archive.folder import MORE_ROOM, opened
 from virc.unpack.archive.formats import Readable, chunks, stated
-from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.members import Kind, members
 from virc.unpack.archive.names import Names
 from virc.unpack.archive.parts import part_of, split_zip
@@ -70,7 +70,6 @@ class UnpackConfig:
 
     @property
     def folder(self) -> Path:
-        """Where its files go."""
         return expanded(self.to if self.to else self.archive.parent)
 
 
@@ -167,7 +166,6 @@ def unpacking(archive: Path) -> str:
 
 
 def _around(name: str) -> tuple[str, str] | None:
-    """What stands before and behind the number of a part in its name; None: it is none."""
     part, match = part_of(name), _PART.fullmatch(name)
     return part[:2] if part else (match[1], "") if match else None
 
@@ -261,7 +259,6 @@ def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> 
 
 
 def _removed(parts: Sequence[Path]) -> str | None:
-    """Remove the archive when its files would survive a loss of power; why not, if it cannot be."""
     os.sync()
     try:
         for part in parts:
@@ -269,3 +266,32 @@ def _removed(parts: Sequence[Path]) -> str | None:
     except OSError as error:
         return clause(error)
     return None
+
+
+class Joined(io.RawIOBase):
+    """Files read as one."""
+
+    def __init__(self, files: Sequence[BinaryIO]) -> None:
+        self._files, self._at = files, 0
+        sizes = [os.fstat(file.fileno()).st_size for file in files]
+        self._ends, self.size = list(accumulate(sizes)), sum(sizes)
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, most: int = -1) -> bytes:
+        found, end = bytearray(), self.size if most < 0 else self._at + most
+        for file, ends in zip(self._files, self._ends, strict=True):
+            if self._at < min(ends, end):
+                file.seek(self._at - ends, os.SEEK_END)
+                data = file.read(min(ends, end) - self._at)
+                self._at += len(data)
+                found += data
+        return bytes(found)

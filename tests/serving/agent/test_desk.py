@@ -167,7 +167,7 @@ def test_whatever_ends_a_request_frees_its_place(error: BaseException | None, st
     ended: list[str] = []
     hold: Any = SimpleNamespace(end=lambda: ended.append("ended"))
     desk: Any = SimpleNamespace(place=lambda client: hold)
-    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=None)))
+    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=None), desk=desk))
     request: Any = SimpleNamespace(client=SimpleNamespace(host="192.0.2.1"), app=app)
 
     async def answered(asked: Any, given: Any) -> Response:
@@ -177,7 +177,7 @@ def test_whatever_ends_a_request_frees_its_place(error: BaseException | None, st
         return Response(status_code=200)
 
     async def asked() -> int:
-        return (await placed(request, desk, answered, lambda error: RefusedError(str(error), status=502))).status_code
+        return (await placed(request, answered, lambda error: RefusedError(str(error), status=502))).status_code
 
     if status in (200, 499):
         assert asyncio.run(asked()) == status

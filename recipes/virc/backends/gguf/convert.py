@@ -77,7 +77,6 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def vision(self) -> Mapping[str, Any]:
-        """Settings of the vision tower."""
         return self.config["vision_config"]  # type: ignore[no-any-return]
 
 
@@ -188,7 +187,6 @@ def _add_own(writer: "GGUFWriter", folder: Path) -> None:
 
 
 def _add_vocabulary(writer: "GGUFWriter", folder: Path, text: Mapping[str, Any]) -> None:
-    """Tokens, their kinds, merges, special ids and the chat template."""
     import gguf
 
     read = json.loads(contents(folder / "tokenizer.json", _MAX_BYTES))

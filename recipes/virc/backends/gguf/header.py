@@ -68,7 +68,6 @@ def _pairs(file: BinaryIO, version: int, keys: int) -> Iterator[tuple[str, Value
 
 
 def _value(file: BinaryIO, kind: int) -> Value | None:
-    """A value; None of a list, which is passed over."""
     if kind == _STRING:
         return _text(file)
     if kind != _ARRAY:

@@ -135,12 +135,10 @@ def _model_type(architecture: str, tower: Mapping[str, Value]) -> str | None:
 
 
 def _text(values: Mapping[str, Value], key: str) -> str | None:
-    """A text on one line; None where there is none."""
     value = values.get(key)
     return plain(value, 200) if isinstance(value, str) and value else None
 
 
 def _number(values: Mapping[str, Value], key: str) -> int | None:
-    """A positive whole number; None where there is none."""
     value = values.get(key)
     return value if type(value) is int and 0 < value < 2**31 else None

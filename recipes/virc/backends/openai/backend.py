@@ -15,12 +15,11 @@ from virc.backends.interface import Calibrate, OnText, Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
-from virc.backends.openai.images import AsPart, SentImages, whole
+from virc.backends.openai.images import AsPart, ByteLimits, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
 from virc.backends.openai.received.wire import Received
 from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
-from virc.backends.openai.shrinking import ByteLimits
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.timeouts import Deadline
@@ -151,12 +150,10 @@ class OpenAIBackend:
 
     @property
     def is_listed(self) -> bool:
-        """Whether the server lists the model, or lists none."""
         return not self._link.names or self.model in self._link.names
 
     @property
     def listed(self) -> str:
-        """The models that the server lists, on one line."""
         return names_hint(self._link.names)
 
     @property
@@ -187,7 +184,6 @@ class OpenAIBackend:
 
     @property
     def left_out(self) -> frozenset[str]:
-        """The parameters that the endpoint refused so far."""
         return self._habits.left_out
 
     def trust_sizes(self) -> None:
@@ -249,7 +245,6 @@ class OpenAIBackend:
         return reply
 
     def answers(self) -> bool:
-        """Whether the endpoint answers now."""
         return self._link.answers()
 
     def published_protocol(self) -> Protocol | None:
@@ -267,7 +262,6 @@ class OpenAIBackend:
             raise ConfigError(sentence, "give the chat protocol yourself: --protocol FILE") from None
 
     def _published_grid(self, served: ListedModel, otherwise: Grid) -> Grid:
-        """The grid the endpoint publishes for its model, no larger than the other."""
         if served.virc_grid is None:
             return otherwise
         try:
@@ -283,7 +277,6 @@ class OpenAIBackend:
         self._link.move(endpoint, api_key)
 
     def close(self) -> None:
-        """Close the connections."""
         self._link.close()
 
     def _is_full(self, reply: Reply, sampling: Sampling) -> bool:

@@ -160,7 +160,6 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def explained(error: StatusError, place: Place) -> VircError:
-    """The error of a command that meets an HTTP error."""
     page = is_page(error.body)
     said = place.quoted(title(str(error.body)) if page else error.said)
     tail = f" ({error.code}): {said}" if said else f" ({error.code})"

@@ -1,13 +1,16 @@
-"""The HTTP client of one endpoint: its address, the certificates it is known by, and the proxy on the way to it."""
+"""The HTTP client of one endpoint: its address and certificates, the proxy on the way, and its key in printed texts."""
 
+import html
+import json
 import os
 import re
 import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import closing, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from virc.config.user import names_user
 from virc.core.errors import ConfigError
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 5.0
 _MAX_IDLE = 100  # connections
 _CERTIFICATES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")  # where a file is missing; a missing SSL_CERT_DIR is no error
+
+_LONG = 16
+"""Characters from which on a key is no part of a word of a language, and is hidden wherever it stands."""
+_WORD = "[A-Za-z0-9]"
 
 
 def printed(endpoint: str) -> str:
@@ -125,3 +132,27 @@ def _certificates(http: Any, scheme: str) -> ssl.SSLContext:
 def _no_address(endpoint: str, reason: str = "") -> ConfigError:
     hint = "like --endpoint http://localhost:8000/v1"
     return ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint{reason}", hint)
+
+
+def hidden(text: str, key: str) -> str:
+    """The text without the key: `***` stands for it, also where it is escaped as in a URL, in JSON or in HTML.
+
+    A short key is hidden as a whole word alone: the key `a` or `sk` stands in many words.
+    """
+    return _of(key).sub("***", text) if key else text
+
+
+@cache
+def _of(key: str) -> re.Pattern[str]:
+    """An expression that finds a key."""
+    escaped = {key, quote(key, safe=""), quote(key), quote_plus(key), json.dumps(key)[1:-1], html.escape(key)}
+    escaped |= {each.replace("/", "\\/") for each in escaped}
+    # Servers differ in how they write the digits of an escape: %2f is %2F.
+    ways = sorted((re.sub("%[0-9A-F]{2}", lambda found: f"(?i:{found[0]})", re.escape(each)) for each in escaped),
+                  key=len, reverse=True)  # fmt: skip
+    either = "|".join(ways)
+    if len(key) >= _LONG:
+        return re.compile(either)
+    before = rf"(?<!{_WORD})(?<!{_WORD}[-_.])" if re.match(_WORD, key[0]) else ""
+    after = rf"(?!{_WORD})(?![-_.]{_WORD})" if re.match(_WORD, key[-1]) else ""
+    return re.compile(f"{before}(?:{either}){after}")

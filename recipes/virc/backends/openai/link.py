@@ -14,15 +14,22 @@ import msgspec
 
 from virc.backends.interface import CHARACTERS_PER_TOKEN
 from virc.backends.openai import ollama
-from virc.backends.openai.body import ListedModel, WireError, bounded, decoded, parsed, read_embedding, read_models
+from virc.backends.openai.body import (
+    ListedModel,
+    WireError,
+    bounded,
+    decoded,
+    parsed,
+    read_embedding,
+    read_models,
+    unpacked,
+)
 from virc.backends.openai.causes import GATEWAY, OVERLOADED, Place, StatusError, explained
-from virc.backends.openai.client import client, own_headers, printed, shut_down
-from virc.backends.openai.masking import hidden
-from virc.backends.openai.pieces import Pieces
+from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
+from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
 from virc.backends.openai.received.wire import Received
 from virc.backends.openai.refusals import CONTEXT
-from virc.backends.openai.unpacking import unpacked
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
 from virc.core.retry import Pace, pace_of, retried
@@ -164,7 +171,6 @@ class Link:
         self._pace = pace_of(str(self._base.copy_with(path="/", query=None)))
 
     def move(self, endpoint: str, api_key: str | None) -> None:
-        """Go on at another address, with another key."""
         before = self._client
         self._reach(endpoint, api_key)
         before.close()
@@ -240,7 +246,6 @@ class Link:
             self.stale = stale  # a server without that address is no other server
 
     def close(self) -> None:
-        """Close the connections."""
         self._client.close()
 
     def _below(self, path: str) -> str:
@@ -337,7 +342,6 @@ class Link:
         return answer
 
     def _answered(self, exchange: Exchange, until: float) -> "httpx.Response":
-        """The response to one try, redirects followed."""
         response = self._sent_once(exchange, until)
         while response.status_code in (307, 308) and self._moves(exchange, response):
             response = self._sent_once(exchange, until)
@@ -346,7 +350,6 @@ class Link:
         return response
 
     def _sent_once(self, exchange: Exchange, until: float) -> "httpx.Response":
-        """The response to one try, of which the headers are there."""
         body, headers = exchange.body, {}
         if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -415,7 +418,6 @@ class Link:
         return unreached
 
     def _explained(self, error: StatusError) -> VircError:
-        """The sentence for an HTTP error."""
         place = Place(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
         return explained(error, place)
 
@@ -452,7 +454,6 @@ class Link:
 
 
 def names_hint(names: tuple[str, ...]) -> str:
-    """Model names to choose from, on one line."""
     more = f", … ({len(names)} in all)" if len(names) > 8 else ""
     return ", ".join(names[:8]) + more
 

@@ -11,7 +11,7 @@ import msgspec
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.body import failed
-from virc.backends.openai.pieces import Picture
+from virc.backends.openai.images import Picture
 from virc.backends.openai.received.frames import values
 from virc.backends.openai.received.wire import Gathered, Received, is_given
 from virc.backends.openai.request import RESULT

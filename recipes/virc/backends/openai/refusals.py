@@ -141,7 +141,6 @@ def lowered(max_tokens: int, refused: RefusedError) -> int | None:
 
 
 def parameters(refused: RefusedError) -> Iterator[str]:
-    """The parameters that a refusal means."""
     if refused.parameter in OPTIONAL:
         yield refused.parameter
         return

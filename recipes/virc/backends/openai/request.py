@@ -27,7 +27,6 @@ class Habits:
 
     @property
     def left_out(self) -> frozenset[str]:
-        """The parameters that it refuses."""
         with self._lock:
             return self._left_out
 
@@ -85,7 +84,6 @@ def _is_empty(message: Mapping[str, Any]) -> bool:
 
 
 def _has_system(sent: Mapping[str, Any]) -> bool:
-    """Whether a request begins with a system message that the next one can take in."""
     roles = [message["role"] for message in sent.get("messages", ())[:2]]
     return roles == ["system", "user"]
 
@@ -112,7 +110,6 @@ def _bridged(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _names(value: object) -> Iterator[str]:
-    """The names of all fields of a value."""
     if isinstance(value, dict):
         yield from value
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -120,7 +117,6 @@ def _names(value: object) -> Iterator[str]:
 
 
 def _without(value: Any, names: Collection[str]) -> Any:
-    """A value without the fields of these names."""
     if isinstance(value, dict):
         return {key: _without(each, names) for key, each in value.items() if key not in names}
     return [_without(each, names) for each in value] if isinstance(value, list) else value

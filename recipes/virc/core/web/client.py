@@ -42,12 +42,14 @@ def ask(
     seconds: float,
     max_bytes: int = 2**20,
     proxies: bool = False,
+    redirects: bool = True,
 ) -> Answer:
     """Return the answer to one request, a POST of `body` as JSON or else a GET.
 
     Args:
         seconds: longest wait for a connection, and for the next byte.
         proxies: use those of the environment; a server of this machine or of a cluster is asked without.
+        redirects: follow them, to other machines too.
 
     Raises:
         OSError: nothing answers, or not over HTTP.
@@ -55,7 +57,7 @@ def ask(
     """
     http = http_library()
     certificates = http.create_ssl_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    settings = {"trust_env": proxies, "verify": certificates, "timeout": seconds, "follow_redirects": True}
+    settings = {"trust_env": proxies, "verify": certificates, "timeout": seconds, "follow_redirects": redirects}
     method, content = ("GET" if body is None else "POST"), bytearray()
     try:
         with http.Client(**settings) as client, client.stream(method, url, json=body, headers=headers) as response:

@@ -4,27 +4,32 @@ Every step is recorded on the disk before the next begins, so a download that is
 fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
 """
 
+import filecmp
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 from virc.core.errors import DataError, SetupError
-from virc.core.files import HIDDEN
+from virc.core.files import HIDDEN, IN_THE_WAY
+from virc.core.limits.threads import started
+from virc.core.text import plain
 from virc.download.hub.folder import Folder, State
-from virc.download.hub.moving import move_in
+from virc.download.hub.ranged import fetch_large
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, OnBytes
-from virc.download.hub.together import together
+from virc.download.hub.small import Stream, fetch_small
 from virc.unpack.archive.formats import ArchiveError
-from virc.unpack.archive.joined import Joined
 from virc.unpack.archive.parts import all_parts, is_shard, is_streamed, split_zip
-from virc.unpack.unpack import UnpackConfig, Unpacked, pour
+from virc.unpack.unpack import Joined, UnpackConfig, Unpacked, pour
 
 LARGE = 16 * 2**20
 """Bytes from which on a file comes in parts that are kept."""
@@ -33,6 +38,8 @@ AT_ONCE = 8
 LAST = ("config.json", "dataset_info.json")
 """Files that make a folder a model or a dataset: they come when all others are there."""
 
+_LEAVE_SECONDS = 0.5
+_Item = TypeVar("_Item")
 Doing = Literal["fetching", "checking", "unpacking"]
 
 
@@ -128,8 +135,6 @@ def _empty(folder: Folder, file: File, parts: Sequence[File], watch: Watch, keep
 
 def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
     """Fetch small files, of which there may be thousands. They mostly wait for the server: several wait at a time."""
-    from virc.download.hub.small import fetch_small
-
     listing = folder.listing
     lacking = [
         file
@@ -149,7 +154,6 @@ def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
 
 
 def _made_place(folder: Folder, file: File) -> Path:
-    """Where a file goes, in folders that are there now."""
     to = folder.path(file)
     to.parent.mkdir(parents=True, exist_ok=True)
     folder.parts.mkdir(exist_ok=True)
@@ -166,9 +170,6 @@ def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
 
 
 def _download(folder: Folder, file: File, watch: Watch) -> None:
-    from virc.download.hub.ranged import fetch_large
-    from virc.download.hub.small import fetch_small
-
     to, on_bytes = _made_place(folder, file), watch.begin("fetching", file)
     get = fetch_large if file.size >= LARGE else fetch_small
     get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
@@ -215,11 +216,9 @@ def _stream(folder: Folder, file: File, watch: Watch) -> None:
 
 
 def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> None:
-    from virc.download.hub import stream
-
     on_bytes = watch.begin("fetching", file)
     listing = folder.listing
-    with stream.opened(listing.repo, listing.commit, file, on_bytes) as source:
+    with Stream(listing.repo, listing.commit, file, on_bytes) as source:
         try:
             done, _ = pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
         except DataError as error:
@@ -232,7 +231,6 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
 
 
 def _warn(watch: Watch, file: File, done: Unpacked) -> None:
-    """Say what of the names in an archive is doubtful."""
     for warning in done.guessed:
         other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
         watch.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
@@ -249,3 +247,55 @@ def _settle() -> None:
     """Wait until all that was written would survive a loss of power."""
     with suppress(AttributeError):  # not on Windows
         os.sync()
+
+
+def move_in(staged: Path, root: Path) -> None:
+    """Move all that is in one folder into another on the same disk; a second call goes on.
+
+    What was there already stays in the first folder, and so do folders that both have.
+
+    Raises:
+        DataError: something else has one of the names; nothing is ever replaced.
+        OSError: the disk refuses.
+    """
+    for place, folders, files in os.walk(staged):
+        here, there = Path(place), root / Path(place).relative_to(staged)
+        links = [name for name in folders if (here / name).is_symlink()]
+        for name in [*files, *links]:
+            _move(here / name, there / name)
+        own = [name for name in folders if name not in links]
+        folders[:] = [name for name in own if (there / name).is_dir() and not (there / name).is_symlink()]
+        for name in own:
+            if name not in folders:  # no folder of that name is there: it moves as a whole
+                _move(here / name, there / name)
+
+
+def _move(source: Path, target: Path) -> None:
+    if not os.path.lexists(target):
+        source.rename(target)
+    elif not _is_same(source, target):
+        raise DataError(f"something else is there: {target.parent / plain(target.name)}", IN_THE_WAY)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if one.is_symlink() or other.is_symlink():
+        return one.is_symlink() and other.is_symlink() and one.readlink() == other.readlink()
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+
+
+def together(work: Callable[[_Item], None], items: Iterable[_Item], threads: int) -> Iterator[_Item]:
+    """Each item when `work` has done it; the first error ends it all, and so does leaving the iteration.
+
+    Who still waits for the network half a second later is left behind: a thread that cannot be woken shall keep nobody.
+    """
+    left = iter(items)
+    running = {started(partial(work, item)): item for item in islice(left, threads)}
+    try:
+        while running:
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                item = running.pop(done)
+                done.result()
+                running |= {started(partial(work, following)): following for following in islice(left, 1)}
+                yield item
+    finally:
+        wait(running, _LEAVE_SECONDS)

@@ -52,7 +52,6 @@ class Folder:
 
     @property
     def parts(self) -> Path:
-        """Where files lie while they are partial."""
         return self.root / HIDDEN / PARTS
 
     def verified(self, file: File) -> Path:
@@ -126,16 +125,15 @@ class Folder:
         """Record that all that was `asked` for is there, and clear what is not needed any more."""
         self._asked = (*(self._asked if self._commit == self.listing.commit else ()), asked)
         self._commit = self.listing.commit
-        self._write()
+        written = self._write()
         self.clear_spent()
-        if self._record.lacking:
+        if written.lacking:
             return  # what an interrupted download of other files left is still of use
         for left in (self.root / HIDDEN).iterdir():
             if left.is_dir():
                 shutil.rmtree(left, ignore_errors=True)
 
     def mark(self, file: File) -> str:
-        """What the wanted content is known by."""
         return mark_of(file, self.listing.commit)
 
     def path(self, file: File) -> Path:
@@ -190,7 +188,6 @@ class Folder:
         return False
 
     def foreign(self, file: File) -> DataError:
-        """What to say of something that is in the way."""
         return DataError(f"something else is there: {self.root / plain(file.name)}", IN_THE_WAY)
 
     def clear_spent(self) -> None:
@@ -201,12 +198,10 @@ class Folder:
                 path.unlink()
 
     def _kept(self, file: File) -> Kept | None:
-        """What is recorded of the wanted content."""
         known = self._files.get(file.name)
         return known if known and (known.size, known.mark) == (file.size, self.mark(file)) else None
 
     def _begin(self) -> None:
-        """Read the record, or begin one."""
         found, repo = record.read(self.root), self.listing.repo
         if found and found.source != repo:
             hint = f"choose another folder with --to, or virc download rm {shlex.quote(str(self.root))}"
@@ -218,16 +213,12 @@ class Folder:
         self._ours = found.ours if found else is_empty
         self._unwritten, self._written = False, time.monotonic()
 
-    @property
-    def _record(self) -> Record:
-        repo = self.listing.repo
-        return Record(
-            repo.id, repo.kind, self._commit, self._files, self._ours, repo.host, tuple(dict.fromkeys(self._asked))
-        )
-
-    def _write(self) -> None:
-        record.write(self.root, self._record)
+    def _write(self) -> Record:
+        repo, asked = self.listing.repo, tuple(dict.fromkeys(self._asked))
+        written = Record(repo.id, repo.kind, self._commit, self._files, self._ours, repo.host, asked)
+        record.write(self.root, written)
         self._unwritten, self._written = False, time.monotonic()
+        return written
 
 
 def standing(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from virc.core.errors import DataError, NetworkError
 from virc.core.text import clause, did_you_mean, plain
 from virc.download.hub import origin
-from virc.download.hub.listing import answer, check_name, check_places
+from virc.download.hub.listing import check_name, check_places, linked_answer
 from virc.download.hub.origin import JSON, SHA, github_headers
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.hub.small import small_file
@@ -71,14 +71,16 @@ def listing(repo: Repo, revision: str, paths: Sequence[str]) -> Listing:
     if repo.host == "release":
         return Listing(repo, revision, tuple(_assets(repo, revision, paths)))
     commit = revision if _COMMIT.fullmatch(revision) else _commit(repo, revision)
-    files = (_entry_file(repo, commit, each) for each in _entries(repo, commit, paths))
+    files = (
+        File(each.path, each.size, git=each.sha, url=f"{origin.RAW}/{repo.id}/{commit}/{quote(each.path)}")
+        for each in _entries(repo, commit, paths)
+    )
     return Listing(repo, commit, tuple(_stored(repo, commit, file) for file in files))
 
 
 def _commit(repo: Repo, revision: str) -> str:
-    """The commit that a branch or a tag names."""
     url = f"{origin.API}/repos/{repo.id}/commits/{quote(revision, safe='')}"
-    found = answer(repo, revision, url, github_headers(SHA)).decode("ascii", "replace").strip()
+    found = linked_answer(repo, revision, url, github_headers(SHA))[0].decode("ascii", "replace").strip()
     if not _COMMIT.fullmatch(found):
         raise _garbage(repo, "it is no commit")
     return found
@@ -115,12 +117,7 @@ def _walked(repo: Repo, commit: str, path: str) -> _Entry | None:
 
 def _tree(repo: Repo, commit: str, which: str) -> _Tree:
     url = f"{origin.API}/repos/{repo.id}/git/trees/{which}"
-    return _decoded(repo, answer(repo, commit, url, github_headers(JSON)), _Tree)
-
-
-def _entry_file(repo: Repo, commit: str, entry: _Entry) -> File:
-    url = f"{origin.RAW}/{repo.id}/{commit}/{quote(entry.path)}"
-    return File(entry.path, entry.size, git=entry.sha, url=url)
+    return _decoded(repo, linked_answer(repo, commit, url, github_headers(JSON))[0], _Tree)
 
 
 def _stored(repo: Repo, commit: str, file: File) -> File:
@@ -135,9 +132,8 @@ def _stored(repo: Repo, commit: str, file: File) -> File:
 
 
 def _assets(repo: Repo, tag: str, names: Sequence[str]) -> Iterator[File]:
-    """Files of a release."""
     url = f"{origin.API}/repos/{repo.id}/releases/tags/{quote(tag, safe='')}"
-    release = _decoded(repo, answer(repo, tag, url, github_headers(JSON)), _Release)
+    release = _decoded(repo, linked_answer(repo, tag, url, github_headers(JSON))[0], _Release)
     known = {asset.name: asset for asset in release.assets if asset.state == "uploaded"}
     for name in names:
         if name not in known:

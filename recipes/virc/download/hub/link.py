@@ -68,13 +68,11 @@ def _shared_web(_proxies: frozenset[tuple[str, str]]) -> Web:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What a request raises that gets no answer."""
     http = http_library()
     return (http.HTTPError, http.InvalidURL, OSError, ValueError)
 
 
 def wrong(file: File, found: str) -> NetworkError:
-    """The file is whole and has another hash than it should."""
     kind = "SHA-256" if file.sha256 else "git id"
     who, listed = "GitHub" if file.url else "the hub", plain(file.sha256 or file.git, 64)
     sentence = f"{plain(file.name, 100)} came with {kind} {found}, but {who} lists {listed}"

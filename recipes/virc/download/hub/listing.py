@@ -68,7 +68,7 @@ def listing(repo: Repo, revision: str | None = None) -> Listing:
     check_endpoint()
     url, headers = _address(repo), hub_headers()
     at = "" if revision is None else f"/revision/{quote(revision, safe='')}"
-    commit = _decoded(repo, answer(repo, revision, f"{url}{at}", headers), _Info).sha
+    commit = _decoded(repo, linked_answer(repo, revision, f"{url}{at}", headers)[0], _Info).sha
     files, refused = [], []
     for entry in _entries(repo, commit, f"{url}/tree/{commit}", headers):
         try:
@@ -117,11 +117,6 @@ def _address(repo: Repo) -> str:
     except HFValidationError:
         raise ConfigError(f"{plain(repr(repo.id), 100)} is not a hub id", "a hub id is OWNER/NAME") from None
     return f"{endpoint()}/api/{repo.kind}s/{repo.id}"
-
-
-def answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> bytes:
-    """What the host of a repository says of it; errors as of `linked_answer`."""
-    return linked_answer(repo, revision, url, headers)[0]
 
 
 def linked_answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:

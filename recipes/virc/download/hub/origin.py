@@ -39,7 +39,6 @@ def hub_headers() -> dict[str, str]:
 
 
 def is_offline() -> bool:
-    """Whether the user forbids requests."""
     silence()
     from huggingface_hub import constants
 
@@ -47,13 +46,11 @@ def is_offline() -> bool:
 
 
 def check_online(repo: Repo) -> None:
-    """Raise NetworkError where the user forbids requests."""
     if is_offline():
         raise NetworkError(f"{repo.id} is on the network, and HF_HUB_OFFLINE forbids it", "unset HF_HUB_OFFLINE")
 
 
 def home(repo: Repo) -> str:
-    """The address that lists a repository."""
     return endpoint() if repo.host == "hub" else API
 
 
@@ -71,7 +68,6 @@ def github_headers(accept: str) -> dict[str, str]:
 
 
 def request_for(repo: Repo, commit: str, file: File) -> tuple[str, dict[str, str]]:
-    """Address and headers for the content of a file."""
     if file.url is not None:
         return file.url, github_headers(BYTES)
     from huggingface_hub import hf_hub_url

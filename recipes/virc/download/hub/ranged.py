@@ -10,13 +10,15 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 
+import msgspec
+
 from virc.core.errors import SetupError
 from virc.core.text import plain
-from virc.download.hub import journal
 from virc.download.hub.folder import hasher
 from virc.download.hub.link import ChangedError, Link, NoRangesError, Reader, StoppedError, wrong
 from virc.download.hub.record import mark_of, sync
@@ -32,6 +34,49 @@ _PIECE = 1 << 20
 # Bytes at a time: for more, Linux seeks memory in one piece, measured at up to ten times the time.
 _WRITTEN = 1 << 18
 _LEAVE_SECONDS = 0.5
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A part of a file as it was written.
+
+    Attributes:
+        begins: its first byte.
+        size: bytes.
+        crc32: its checksum, against what a disk does to it; no proof of where it came from.
+        etag: what the server called the file it came from.
+    """
+
+    begins: int
+    size: int
+    crc32: int
+    etag: str | None = None
+
+
+def append_parts(path: Path, parts: Iterable[Part]) -> None:
+    """Add parts whose bytes are safe on the disk; on return the lines are so too.
+
+    Raises:
+        OSError: the disk refuses, or is full before the last line.
+    """
+    # Each on lines of its own: what a kill tore stays by itself.
+    lines = b"".join(b"\n%s\n" % msgspec.json.encode(part) for part in parts)
+    with path.open("ab") as file:  # buffered: else a full disk may take a part of it, and raise nothing
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def noted_parts(path: Path) -> list[Part]:
+    """The parts noted, in the order of the notes; lines that a kill tore are left out."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    found = []
+    for line in lines:
+        with suppress(ValueError, RecursionError):  # ValueError: msgspec's, and bytes of no UTF-8
+            found.append(msgspec.json.decode(line, type=Part))
+    return found
 
 
 def fetch_large(
@@ -123,10 +168,10 @@ class _Parts:
         self.data, self.journal = work / f"{name}.part", work / f"{name}.journal"
         self.spans = [range(at, min(at + size, file.size)) for at in range(0, file.size, size)]
 
-    def noted(self) -> dict[range, journal.Part]:
+    def noted(self) -> dict[range, Part]:
         """Parts that an earlier run left; whether they are still right is not yet known."""
         end = self.data.stat().st_size if self.data.is_file() else 0
-        found = {range(each.begins, each.begins + each.size): each for each in journal.read(self.journal)}
+        found = {range(each.begins, each.begins + each.size): each for each in noted_parts(self.journal)}
         return {span: found[span] for span in self.spans if span in found and span.stop <= end}
 
     def bytes_noted(self) -> int:
@@ -239,7 +284,6 @@ class _Attempt:
             yield self._buffer[:count]
 
     def _work(self) -> None:
-        """What each thread does: fetch parts until there are none, or all are to stop."""
         try:
             with self._parts.data.open("r+b", buffering=0) as file:
                 while group := self._next_group():
@@ -259,13 +303,13 @@ class _Attempt:
 
     def _fetch(self, reader: Reader, group: list[range], file: FileIO) -> None:
         """Write parts that follow each other, and note them: in time, and whatever ends it."""
-        written: list[journal.Part] = []
+        written: list[Part] = []
         noted = time.monotonic()
         file.seek(group[0].start)
         try:
             for span in group:
                 checksum = self._copy(reader, len(span), file)
-                written.append(journal.Part(span.start, len(span), checksum, self._link.etag))
+                written.append(Part(span.start, len(span), checksum, self._link.etag))
                 self._done.put(span)
                 if time.monotonic() - noted >= _NOTE_SECONDS:
                     self._note(written, file)
@@ -273,10 +317,10 @@ class _Attempt:
         finally:
             self._note(written, file)
 
-    def _note(self, written: list[journal.Part], file: FileIO) -> None:
+    def _note(self, written: list[Part], file: FileIO) -> None:
         if written:
             os.fsync(file.fileno())
-            journal.append(self._parts.journal, written)
+            append_parts(self._parts.journal, written)
             written.clear()
 
     def _copy(self, reader: Reader, left: int, file: FileIO) -> int:
@@ -292,7 +336,6 @@ class _Attempt:
 
 
 def _grouped(spans: list[range], most: int) -> list[list[range]]:
-    """Parts that follow each other, so many at most together."""
     groups: list[list[range]] = []
     for span in spans:
         if groups and len(groups[-1]) < most and groups[-1][-1].stop == span.start:

@@ -55,7 +55,6 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def source(self) -> Repo:
-        """The repository."""
         return Repo(self.repo, self.kind, self.host)
 
     @property
@@ -69,7 +68,6 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all that was asked for."""
         return sum(kept.size for kept in self.files.values())
 
 
@@ -106,13 +104,17 @@ def write(folder: Path, record: Record) -> None:
         OSError: the disk refuses.
     """
     file = folder / HIDDEN / RECORD
-    new = file.with_name(f".{RECORD}.new")
-    with new.open("wb") as out:
-        out.write(msgspec.json.format(msgspec.json.encode(record)))
+    write_safe(file.with_name(f".{RECORD}.new"), file, msgspec.json.format(msgspec.json.encode(record)))
+    sync(file.parent)
+
+
+def write_safe(part: Path, to: Path, content: bytes) -> None:
+    """Write a file that gets its name when it is safe on the disk; `part` is its name until then."""
+    with part.open("wb") as out:
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    new.replace(file)
-    sync(file.parent)
+    part.replace(to)
 
 
 def sync(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -9,7 +10,6 @@ from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.retry import seconds_asked
 from virc.core.text import clause, plain
 from virc.core.web.client import proxy_of
-from virc.download.hub.github_refusals import github_refusal
 from virc.download.hub.origin import home
 from virc.download.hub.repository import Repo, endpoint
 
@@ -19,6 +19,8 @@ AGAIN = "the same command goes on from here"
 _MAX_WAIT = 300.0
 """Seconds; a server that asks for more is not waited for."""
 _LOGIN = "`hf auth login`"
+
+_MORE = "with GITHUB_TOKEN set it allows more"
 
 
 class PassingError(NetworkError):
@@ -90,7 +92,6 @@ def by_status(status: int, headers: Mapping[str, str], repo: Repo, revision: str
 
 
 def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str = "") -> NetworkError:
-    """An answer that is not about the repository."""
     if status in PASSING:
         return _passing(status, headers, repo, reason)
     return NetworkError(f"{host(repo)} answers {status}{reason}", _mend(repo))
@@ -141,3 +142,28 @@ def _no_repo(repo: Repo) -> ConfigError:
 def _mend(repo: Repo) -> str | None:
     is_named = repo.host == "hub" and os.environ.get("HF_ENDPOINT")
     return "HF_ENDPOINT names it: mend or unset it" if is_named else None
+
+
+def github_refusal(status: int, headers: Mapping[str, str], repo: Repo, revision: str | None) -> VircError | None:
+    """What an answer of GitHub means that is no success; None: nothing of its own.
+
+    It says the same of a repository that is private and of one that is not there.
+    """
+    if status == 401:
+        return ConfigError("GitHub refuses the token", "mend or unset GITHUB_TOKEN")
+    if status in (403, 429) and headers.get("X-RateLimit-Remaining") == "0":
+        return NetworkError(f"GitHub answers no more requests{_until(headers)}", f"wait, or {_MORE}")
+    if status in (404, 409, 422):
+        what = "release" if repo.host == "release" else "commit, branch or file"
+        at = f" with the {what} {plain(repr(revision), 100)}" if revision else ""
+        return ConfigError(f"there is no {repo.name}{at}, or it is private", "mend the name, or set GITHUB_TOKEN")
+    if status in (403, 451):
+        return ConfigError(f"GitHub forbids to read {repo.id}", "a token of an account that may: GITHUB_TOKEN")
+    return None
+
+
+def _until(headers: Mapping[str, str]) -> str:
+    reset = headers.get("X-RateLimit-Reset") or ""
+    if not (reset.isascii() and reset.isdecimal() and len(reset) <= 12):
+        return ""
+    return f" for the next {max(1, round((int(reset) - time.time()) / 60))} minutes"

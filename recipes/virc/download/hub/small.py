@@ -1,15 +1,15 @@
-"""A small file: fetched whole and verified."""
+"""A small file, fetched whole and verified; and any file as a stream."""
 
 import hashlib
-import os
 import time
 from pathlib import Path
+from typing import Self
 
 from virc.core.errors import NetworkError
 from virc.core.text import plain
 from virc.download.hub.folder import hasher
 from virc.download.hub.link import Link, Reader, shared_web, wrong
-from virc.download.hub.record import mark_of
+from virc.download.hub.record import mark_of, write_safe
 from virc.download.hub.refusals import AGAIN
 from virc.download.hub.repository import File, OnBytes, Repo
 
@@ -49,11 +49,7 @@ def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_by
     part = work / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.small"
     content = small_file(repo, commit, file, on_bytes)
     try:
-        with part.open("wb") as out:
-            out.write(content)
-            out.flush()
-            os.fsync(out.fileno())
-        part.replace(to)
+        write_safe(part, to, content)
     finally:
         part.unlink(missing_ok=True)
 
@@ -78,3 +74,45 @@ def _hash(content: bytes, file: File) -> str:
     found = hasher(mark_of(file, ""), file.size)
     found.update(content)
     return found.hexdigest()
+
+
+class Stream:
+    """A file that goes on by a range where a connection breaks, a context manager; errors of reading as `Reader.read`.
+
+    The thread that reads calls `on_bytes`.
+    """
+
+    def __init__(self, repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> None:
+        self._file, self._link = file, Link(repo, commit, file)
+        self._reader = Reader(self._link, 0, file.size, on_bytes)
+        self._hash = hasher(mark_of(file, ""), file.size)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.__exit__(*error)
+
+    def read(self, most: int) -> bytes:
+        """The next `most` bytes; fewer at the end alone."""
+        found = bytearray()
+        while len(found) < most and (data := self._reader.read(most - len(found))):
+            self._hash.update(data)
+            found += data
+        return bytes(found)
+
+    def stop(self) -> None:
+        """End a read that waits in another thread, which raises StoppedError, and all that come."""
+        self._link.stop()
+
+    def verify(self) -> None:
+        """Read what is left, and compare the whole with what the hub lists.
+
+        Raises:
+            NetworkError: it has another hash; another size is found on reading.
+        """
+        while data := self._reader.read():
+            self._hash.update(data)
+        found = self._hash.hexdigest()
+        if (self._file.sha256 or self._file.git) not in (None, found):
+            raise wrong(self._file, found)

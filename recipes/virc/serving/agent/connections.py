@@ -92,7 +92,6 @@ class SlowClientGuard(H11Protocol, asyncio.BufferedProtocol):
         super().connection_lost(exc)
 
     def _await_head(self) -> None:
-        """Wait for the head of a request where none is being answered."""
         if self.cycle and not self.cycle.response_complete:
             self._head = _stopped(self._head)
         elif not self.transport.is_closing():
@@ -172,7 +171,6 @@ def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level:
 
 
 def _most_connections() -> int:
-    """Connections for which files are left."""
     if sys.platform == "win32":
         return CONNECTIONS
     import resource

@@ -1,7 +1,7 @@
 """Answers on their way: from the place of a request until its client has taken all."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from virc.core.timeouts import Deadline
 from virc.serving import chat_http
 from virc.serving.agent import connections
-from virc.serving.agent.desk import Desk, Hold, LeftError
+from virc.serving.agent.desk import Hold, LeftError
 from virc.serving.chat_request import RefusedError
 
 _PIECE = 2**16  # bytes
@@ -21,12 +21,11 @@ _PIECE = 2**16  # bytes
 
 async def placed(
     request: Request,
-    desk: Desk,
     answered: Callable[[Request, Hold], Awaitable[Response]],
     failure: Callable[[Exception], RefusedError],
 ) -> Response:
     """Return the answer to a request that gets a place of its client; an error frees the place."""
-    hold = desk.place(connections.client_of(request))
+    hold: Hold = request.app.state.desk.place(connections.client_of(request))
     try:
         return await answered(request, hold)
     except BaseException as error:
@@ -49,7 +48,6 @@ class Delivery(StreamingResponse):
         self._content, self._hold, self._deadline = content, hold, deadline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
         left = self._deadline.left()
         try:
             with suppress(TimeoutError):  # the connection is closed, since the answer is not complete
@@ -68,6 +66,11 @@ async def _pieces(content: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
     yield b""
 
 
-async def whole(content: bytes) -> AsyncGenerator[bytes, None]:
-    """Yield an answer that is sent at once."""
-    yield content
+def whole(content: bytes, hold: Hold, deadline: Deadline, headers: Mapping[str, str]) -> Delivery:
+    """An answer in JSON that is sent at once."""
+
+    async def pieces() -> AsyncGenerator[bytes, None]:
+        yield content
+
+    sized = {"Content-Length": str(len(content)), **headers}
+    return Delivery(pieces(), hold, deadline, headers=sized, media_type="application/json")

@@ -61,7 +61,6 @@ class Job(ABC, Generic[R]):
         self.left = threading.Event()
 
     def check(self) -> None:
-        """Raise `LeftError` if nobody waits for it."""
         if self.left.is_set():
             raise LeftError(LEFT)
 
@@ -132,13 +131,14 @@ class Hold:
             del self._desk.held_of[self.client]
 
     def leave(self) -> None:
-        """The place is free again."""
         if self._waits:
             self._waits = False
-            self._desk.free_place(self.client)
+            self._desk.taken -= 1
+            self._desk.places_of[self.client] -= 1
+            if not self._desk.places_of[self.client]:
+                del self._desk.places_of[self.client]
 
     def end(self) -> None:
-        """The answer is delivered, or given up."""
         self._ended = True
         self.leave()
         self.release()
@@ -150,7 +150,7 @@ class Desk:
 
     Attributes:
         held, held_of: bytes of requests and answers in memory: of all, and of each client.
-        taken: requests that are read, wait or are being solved.
+        taken, places_of: requests that are read, wait or are being solved: of all, and of each client.
         answers: those of problems that were taken in, until they are delivered.
         closing: no more are taken in.
         reading: the line of those who wait for room, in bytes.
@@ -164,28 +164,20 @@ class Desk:
         self.reading = Line(MAX_READ, lambda has, size, free: not has or has + size <= free)
         self._places, self._ready = at_once + waiting, ready
         self._turns = Line(at_once, lambda _, size, free: size <= free)
-        self._of_client: Counter[str] = Counter()
+        self.places_of: Counter[str] = Counter()
         self._numbers = count()
         self._workers = Workers(at_once)
 
     def place(self, client: str) -> Hold:
         """A place for a request whose body is not read yet."""
         self.check()
-        if not may_have_more(self._of_client[client], self.taken, self._places):
+        if not may_have_more(self.places_of[client], self.taken, self._places):
             raise _busy("too many requests are waiting")
         self.taken += 1
-        self._of_client[client] += 1
+        self.places_of[client] += 1
         return Hold(self, client, next(self._numbers))
 
-    def free_place(self, client: str) -> None:
-        """A request of the client has left."""
-        self.taken -= 1
-        self._of_client[client] -= 1
-        if not self._of_client[client]:
-            del self._of_client[client]
-
     def check(self) -> None:
-        """Refuse a request that cannot be answered now."""
         if self.closing:
             raise RefusedError("the server is ending", status=503, wait=_WAIT)
         if not self._workers.able:
@@ -245,7 +237,6 @@ class Desk:
             watching.cancel()
 
     async def _work(self, job: Job[R], hold: Hold, reports: asyncio.Queue[R | Exception | None]) -> None:
-        """Send all that happens, and last None or what went wrong."""
         left = job.deadline.left()
         limit = asyncio.timeout(None if left is None else left + job.longer)
         try:

@@ -16,9 +16,8 @@ from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.reasoning.session import Ask, Message
 from virc.reasoning.turns import MARK, PLACE
-from virc.serving.agent.answer import Answer, ClientCall
+from virc.serving.agent.answer import Answer, ClientCall, parts
 from virc.serving.agent.request import ClientTool, Problem
-from virc.serving.agent.text import parts
 from virc.serving.chat_request import RefusedError
 
 _FENCED = ("```json", "```")
@@ -166,7 +165,6 @@ class Finisher:
         return by_name[msgspec.json.decode(text)["name"]]
 
     def _drawn(self, prompt: str, schema: Schema) -> str:
-        """JSON by the model, of which each try is warmer."""
         ask = Ask((Message("user", prompt),), (), json_schema=schema.value)
         for number, sampling in enumerate(self._samplings):
             longest = min(self._problem.max_tokens or sampling.max_tokens, sampling.max_tokens)

@@ -47,7 +47,6 @@ class Line:
             raise
 
     def give_back(self, client: str, size: int = 1) -> None:
-        """Free a share."""
         self._free += size
         self._has[client] -= size
         if not self._has[client]:

@@ -25,7 +25,6 @@ class Example(msgspec.Struct, frozen=True):
 
 @cache
 def examples(model: str) -> tuple[Example, ...]:
-    """Three examples for a model of that name."""
     times = 1 if model == EMBEDDED else _ENLARGED
     return tuple(_drawn(*each, times) for each in _EXAMPLES)
 

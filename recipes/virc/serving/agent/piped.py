@@ -50,7 +50,6 @@ class Piped(msgspec.Struct, frozen=True):
         return min(role.opened.at_once for role in self.roles.values())
 
     def answers_now(self) -> bool:
-        """Whether the server of every role answers."""
         for name, role in self.roles.items():
             if role.opened.answers and not role.opened.answers():
                 self.silent.add(name)
@@ -82,7 +81,6 @@ def without_effect(problem: Problem) -> tuple[str, ...]:
 
 
 def check_sizes(pictures: Sequence[OpenedImage]) -> None:
-    """Refuse images that would take too much memory at their full size."""
     for number, picture in enumerate(pictures):
         width, height = picture.size
         if width * height > MAX_PIXELS:
@@ -130,7 +128,6 @@ class _Steps:
             self._units += 1
 
     def _calls(self, ran: Ran, made: Made) -> Iterator[wire.Looked]:
-        """Each picture that a step made, with where a crop was cut from."""
         for number, picture in enumerate(made.pictures):
             call = wire.Looked(
                 self._units, ran.kind, image=len(self._known), size=picture.size, url=wire.jpeg_url(picture.pixels)

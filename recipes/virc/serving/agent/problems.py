@@ -13,8 +13,8 @@ from virc.reasoning.images import Shown
 from virc.reasoning.opening import pictures as opening
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit
-from virc.serving.agent import fetch, piped, text, wire
-from virc.serving.agent.answer import Answer, answer_of, is_too_long
+from virc.serving.agent import fetch, piped, wire
+from virc.serving.agent.answer import Answer, answer_of, is_too_long, text_answers
 from virc.serving.agent.desk import WAITING, Hold, Job, Ping
 from virc.serving.agent.finish import Finisher
 from virc.serving.agent.request import Problem
@@ -74,7 +74,6 @@ class SolvingJob(Job[Report]):
         return weight(report)
 
     async def prepare(self, hold: Hold) -> None:
-        """As of `Job`: fetch the images that lie at addresses."""
         for number, picture in enumerate(self.pictures):
             if isinstance(picture, str) and picture[:5].lower() != "data:":
                 self.pictures[number] = await fetch.fetch(picture, f"image {number}", self._solving.rules, hold.add)
@@ -121,7 +120,7 @@ class SolvingJob(Job[Report]):
             if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
                 config = msgspec.structs.replace(config, max_tokens=min(problem.max_tokens, config.longest()))
             how = (config, solving.backend, solving.protocol, self.deadline)
-            for answer in text.answers(problem.messages, *how, on_event):
+            for answer in text_answers(problem.messages, *how, on_event):
                 send(finisher.finished(answer, thoughts))
             return
         if problem.strategy:
@@ -134,7 +133,6 @@ class SolvingJob(Job[Report]):
             send(finisher.finished(answer_of(attempt), thoughts))
 
     def _have_read(self, release: Callable[[], None]) -> None:
-        """The pictures are open: their files are kept no longer."""
         self.pictures.clear()
         release()
 
@@ -184,7 +182,6 @@ def _by_strategy(
 
 
 def weight(thing: Report | Ping) -> int:
-    """About as many bytes as a report takes in memory."""
     match thing:
         case Unit():
             return len(thing.think)

@@ -115,8 +115,6 @@ class _Choice(msgspec.Struct, tag_field="type", tag="function"):
 
 
 class _Body(Body):
-    """What an agent endpoint honours beside `Body`."""
-
     n: Annotated[int, Meta(ge=1, le=MAX_SAMPLES)] = 1
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -168,7 +166,6 @@ def _strategy(request: _Body) -> str | None:
 
 
 def _forced(request: _Body) -> tuple[ClientTool, ...]:
-    """The tools of which one must be called; where the model may answer instead, it does."""
     chosen = request.tool_choice
     if chosen in ("none", "auto"):
         return ()
@@ -197,7 +194,6 @@ def _question(messages: Sequence[Message]) -> str:
 
 
 def _parts(message: Message, place: str) -> list[str]:
-    """The texts of a message, and what stands for its images, where that is not empty."""
     parts = (place if isinstance(part, int) else part.replace(PLACE, "") for part in message.parts())
     return [*filter(None, parts)]
 

@@ -66,10 +66,17 @@ def as_chat(body: bytes) -> bytes:
     chat |= _format(request.text or {})
     if request.reasoning:
         chat["reasoning_effort"] = request.reasoning
-    if request.tools:
-        chat["tools"] = [_tool(tool) for tool in request.tools]
+    for tool in request.tools or ():
+        if tool.get("type") != "function":
+            what = f"tools of type {str(tool.get('type'))[:40]!r}"
+            raise RefusedError(f"{what} cannot be honoured by this server", "tools")
+        function = {name: value for name, value in tool.items() if name != "type"}
+        chat.setdefault("tools", []).append({"type": "function", "function": function})
     if request.tool_choice is not None:
-        chat["tool_choice"] = _choice(request.tool_choice)
+        choice: Any = request.tool_choice
+        if isinstance(choice, dict) and choice.get("type") == "function":
+            choice = {"type": "function", "function": {"name": choice.get("name")}}
+        chat["tool_choice"] = choice
     return msgspec.json.encode(chat)
 
 
@@ -124,18 +131,6 @@ def _format(text: Mapping[str, Any]) -> dict[str, Any]:
     return found | ({"response_format": wanted} if wanted else {})
 
 
-def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    if tool.get("type") != "function":
-        raise RefusedError(f"tools of type {str(tool.get('type'))[:40]!r} cannot be honoured by this server", "tools")
-    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
-
-
-def _choice(choice: str | Mapping[str, Any]) -> Any:
-    if isinstance(choice, dict) and choice.get("type") == "function":
-        return {"type": "function", "function": {"name": choice.get("name")}}
-    return choice
-
-
 class Response:
     """One response, put together of what happens; `model` is what clients call the model."""
 
@@ -153,7 +148,6 @@ class Response:
         self._answer: Answer | None = None
 
     def event(self, thing: SampleStart | Unit | wire.Looked | Answer) -> str:
-        """The events of what has happened."""
         match thing:
             case SampleStart():
                 return self._sent("response.created", response=self.whole("in_progress"))
@@ -167,43 +161,42 @@ class Response:
                 return self._thought_over() + self._message(thing)
 
     def ended(self) -> str:
-        """The last event, with the whole response."""
         response = self.whole()
         return self._sent(f"response.{response['status']}", response=response)
 
     def failed(self, refused: RefusedError) -> str:
-        """What went wrong on the way."""
         return self._sent("error", code=refused.code, message=refused.message, param=refused.param)
 
     def whole(self, status: str | None = None) -> dict[str, Any]:
         """The response object; `status` as long as it has no answer."""
         cut = self._answer is not None and self._answer.finish == "length"
-        usage = self._usage(self._answer) if self._answer else None
+        usage = self._answer and {
+            "input_tokens": self._answer.prompt_tokens,
+            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+            "output_tokens": self._answer.completion_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": self._answer.prompt_tokens + self._answer.completion_tokens,
+        }
         words = {"status": status or ("incomplete" if cut else "completed"), "output": self._done, "usage": usage}
         return {**self._fields, **words} | ({"incomplete_details": {"reason": "max_output_tokens"}} if cut else {})
-
-    def _usage(self, answer: Answer) -> dict[str, Any]:
-        return {
-            "input_tokens": answer.prompt_tokens,
-            "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
-            "output_tokens": answer.completion_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": answer.prompt_tokens + answer.completion_tokens,
-        }
 
     def _thought(self, text: str) -> str:
         """Thoughts are paragraphs of one part of the summary: clients run several parts together without a space."""
         delta = wire.PARAGRAPH + text if self._thoughts else text
-        begun = "" if self._thoughts else self._added(self._summary([])) + self._part("part.added", part=_text(""))
+        begun = (
+            ""
+            if self._thoughts
+            else self._added(self._summary([])) + self._part("part.added", part={"type": "summary_text", "text": ""})
+        )
         self._thoughts.append(text)
         return begun + self._part("text.delta", delta=delta)
 
     def _thought_over(self) -> str:
         if not self._thoughts:
             return ""
-        (part,) = parts = [_text(wire.PARAGRAPH.join(self._thoughts))]
+        part = {"type": "summary_text", "text": wire.PARAGRAPH.join(self._thoughts)}
         done = self._part("text.done", text=part["text"]) + self._part("part.done", part=part)
-        return done + self._finished(self._summary(parts))
+        return done + self._finished(self._summary([part]))
 
     def _part(self, kind: str, **fields: Any) -> str:
         at = {"item_id": self._reasoning, "output_index": 0, "summary_index": 0}
@@ -259,10 +252,6 @@ class Response:
     def _sent(self, kind: str, **fields: Any) -> str:
         self._events += 1
         return f"event: {kind}\n" + chat_http.event({"type": kind, "sequence_number": self._events - 1, **fields})
-
-
-def _text(text: str) -> dict[str, str]:
-    return {"type": "summary_text", "text": text}
 
 
 def _id(kind: str) -> str:

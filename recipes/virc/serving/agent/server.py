@@ -81,7 +81,8 @@ def app(served: Served) -> FastAPI:
     """The ASGI app; its `state.desk` is where problems are taken in."""
     refused = partial(failure, served=served)
     guards = (chat_http.check_site, chat_http.check_key)
-    made = chat_http.new_app(_health, _models, _chat, refused, *guards, paths=("/v1/chat/completions", _RESPONSES))
+    chat = partial(delivery.placed, answered=_answered, failure=refused)
+    made = chat_http.new_app(_health, _models, chat, refused, *guards, paths=("/v1/chat/completions", _RESPONSES))
     solving = served.solving
     made.state.served, made.state.probe = served, Probe(served.answers)
     made.state.desk = Desk(solving.at_once, solving.waiting, solving.ready)
@@ -112,12 +113,6 @@ async def _models(request: Request) -> dict[str, Any]:
     return chat_http.model_list(served.name, served.context, virc_agent=True)
 
 
-async def _chat(request: Request) -> Response:
-    """Answer a request for a chat completion or a response; errors of the request come before an answer begins."""
-    desk: Desk = request.app.state.desk
-    return await delivery.placed(request, desk, _answered, partial(failure, served=request.app.state.served))
-
-
 async def _answered(request: Request, hold: Hold) -> Response:
     served: Served = request.app.state.served
     deadline = Deadline(served.solving.config.timeout)
@@ -138,9 +133,7 @@ async def _answered(request: Request, hold: Hold) -> Response:
         stream = responses.Response(framed) if as_response else wire.Events(framed, problem)
         events = _events(stream, first, happening, hold, served)
         return delivery.Delivery(events, hold, deadline, headers=_UNBUFFERED | ignored, media_type="text/event-stream")
-    content = await (_response if as_response else _whole)(framed, happening)
-    headers = {"Content-Length": str(len(content)), **ignored}
-    return delivery.Delivery(delivery.whole(content), hold, deadline, headers=headers, media_type="application/json")
+    return delivery.whole(await (_response if as_response else _whole)(framed, happening), hold, deadline, ignored)
 
 
 async def _whole(framed: dict[str, Any], happening: AsyncGenerator[Report | Ping, None]) -> bytes:
@@ -178,8 +171,6 @@ async def _events(
     hold: Hold,
     served: Served,
 ) -> AsyncGenerator[bytes, None]:
-    """The answers as server-sent events; a failure on the way is the last of them."""
-
     def encoded(thing: Report | Ping) -> bytes:
         return (wire.PING if isinstance(thing, Ping) else stream.event(thing)).encode()
 

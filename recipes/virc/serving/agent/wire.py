@@ -87,7 +87,6 @@ def _ending(answer: Answer) -> dict[str, Any]:
 
 
 def usage(answers: Sequence[Answer]) -> dict[str, int]:
-    """Tokens of all turns of all samples."""
     return chat_http.usage(
         sum(answer.prompt_tokens for answer in answers), sum(answer.completion_tokens for answer in answers)
     )

@@ -51,6 +51,8 @@ _UNITS: Mapping[str, Coordinates] = {
 
 _TYPES: Mapping[str, str] = {"array": "a list", "str": "a text", "float": "a number", "int": "a whole number"}
 """How errors call the types of JSON."""
+_Changed = tuple[Encoded, messages.Picture]
+"""The picture that a tool gives, and the fields of its result."""
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -77,10 +79,6 @@ class Desk:
         self._starting = threading.Lock()
 
     async def call(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> Reply:
-        reply = await self._called(name, arguments, session, on_step)
-        return await asyncio.to_thread(_within, reply, self._most)
-
-    async def _called(self, name: str, arguments: Mapping[str, Any], session: str, on_step: OnStep) -> Reply:
         tool = messages.TOOLS.get(name)
         if tool is None:
             raise DataError(f"there is no tool {plain(name, 60)!r}; there are: {', '.join(messages.TOOLS)}")
@@ -90,24 +88,28 @@ class Desk:
             raise _misfit(name, arguments, tool.takes, error) from None
         match read:
             case messages.Ask():
-                return await self._ask(read, session, on_step)
+                reply = await self._ask(read, session, on_step)
             case messages.Crop():
-                return await self._changed(read, session, self._crop)
+                reply = await self._changed(read, session, self._crop)
             case messages.Scale():
-                return await self._changed(read, session, self._scale)
+                reply = await self._changed(read, session, self._scale)
             case messages.Show():
-                return await self._changed(read, session, self._show)
+                reply = await self._changed(read, session, self._show)
             case messages.Evaluate():
-                return await asyncio.to_thread(self._evaluate, read)
-        assert isinstance(read, messages.TraceOf)
-        return await asyncio.to_thread(self._trace, read, session)
+                reply = await asyncio.to_thread(self._evaluate, read)
+            case _:
+                assert isinstance(read, messages.TraceOf)
+                reply = await asyncio.to_thread(self._trace, read, session)
+        return await asyncio.to_thread(_within, reply, self._most)
 
     def close(self) -> None:
         self._model.close()
         if self._algebra:
             self._algebra.close()
 
-    async def _changed(self, read: Any, session: str, change: Callable[[Any, OpenedImage, bytes, str], Reply]) -> Reply:
+    async def _changed(
+        self, read: Any, session: str, change: Callable[[Any, OpenedImage, bytes, str], _Changed]
+    ) -> Reply:
         source = await given(read.image, self._store, session, self._readable)
         left = threading.Event()
 
@@ -118,16 +120,16 @@ class Desk:
         def work() -> Reply:
             data, name = file_of(source, self._readable)
             with opened_all([(data, name)], of_client(anybody), partial(_made_beside, read)) as pictures:
-                reply, said = change(read, pictures[0], data, session), _lost([(data, name)], [source], pictures)
-                fields: Any = reply.fields
-                return _reply([*reply.parts[:-1], *said], msgspec.structs.replace(fields, warnings=said))
+                file, fields = change(read, pictures[0], data, session)
+                said = _lost([(data, name)], [source], pictures)
+                return _reply([file, *said], msgspec.structs.replace(fields, warnings=said))
 
         try:
             return await asyncio.to_thread(work)
         finally:
             left.set()
 
-    def _crop(self, read: messages.Crop, image: OpenedImage, _: bytes, session: str) -> Reply:
+    def _crop(self, read: messages.Crop, image: OpenedImage, _: bytes, session: str) -> _Changed:
         view = View([image.size], _UNITS[read.unit], float_boxes=True)
         arguments = {"bbox_2d": read.box, "image_index": 0}
         call, deviations = _checked("crop_image", arguments, view)
@@ -135,12 +137,12 @@ class Desk:
         assert call.box
         picture, file = self._kept(pixels, as_png(pixels).data, session, read.max_side)
         clamped = "box_clamped" in deviations
-        return _reply([file], messages.Cropped(**picture, box=list(call.box), clamped=clamped))
+        return file, messages.Cropped(**picture, box=list(call.box), clamped=clamped)
 
-    def _scale(self, read: messages.Scale, image: OpenedImage, data: bytes, session: str) -> Reply:
+    def _scale(self, read: messages.Scale, image: OpenedImage, data: bytes, session: str) -> _Changed:
         if abs(read.factor - 1) < min(abs(read.factor - offered) for offered in FACTORS):
             picture, file = self._kept(image.pixels, data, session, read.max_side)
-            return _reply([file], messages.Scaled(**picture, factor=1.0))
+            return file, messages.Scaled(**picture, factor=1.0)
         call, _deviations = _checked("scale_image", {"scale_factor": read.factor, "image_index": 0}, View([image.size]))
         assert call.factor
         width, height = (int(side * call.factor) for side in image.size)
@@ -148,14 +150,13 @@ class Desk:
             raise DataError(f"the picture would have {width} x {height} px, over {MAX_PIXELS // 10**6} million")
         pixels = _made(call, image.pixels)
         picture, file = self._kept(pixels, as_png(pixels).data, session, read.max_side)
-        return _reply([file], messages.Scaled(**picture, factor=call.factor))
+        return file, messages.Scaled(**picture, factor=call.factor)
 
-    def _show(self, read: messages.Show, image: OpenedImage, data: bytes, session: str) -> Reply:
+    def _show(self, read: messages.Show, image: OpenedImage, data: bytes, session: str) -> _Changed:
         picture, file = self._kept(image.pixels, data, session, read.max_side)
-        return _reply([file], messages.Picture(**picture))
+        return file, messages.Picture(**picture)
 
     def _kept(self, pixels: Image.Image, data: bytes, session: str, side: int) -> tuple[dict[str, Any], Encoded]:
-        """The fields of a picture that is kept from here on, and its file for the reply."""
         file, exact = in_reply(pixels, side)
         name = self._store.keep(session, IMAGE, data, len(data))
         return {"image_id": name, "width": pixels.width, "height": pixels.height, "exact": exact}, file
@@ -206,7 +207,6 @@ class Desk:
         session: str,
         read: messages.Ask,
     ) -> tuple[list[messages.Look], list[str | Encoded]]:
-        """Each picture that a tool made, kept and as a part of the reply."""
         names: dict[int, str] = dict(enumerate(ids))
         looks: list[messages.Look] = []
         parts: list[str | Encoded] = []
@@ -298,7 +298,6 @@ def _checked(name: str, arguments: Mapping[str, object], view: View) -> tuple[Ca
 
 
 def _misfit(name: str, arguments: Mapping[str, Any], takes: type[messages.Arguments], error: Exception) -> DataError:
-    """What is wrong with arguments, in one sentence; the hint is what the argument is for."""
     for fault in validation.faults(dict(arguments), takes, noun="argument"):
         if isinstance(fault, validation.Missing | validation.Unknown):
             return DataError(f"{name}: {fault.message}", fault.hint)
@@ -314,7 +313,6 @@ def _misfit(name: str, arguments: Mapping[str, Any], takes: type[messages.Argume
 
 
 def _made(call: Call, source: Image.Image) -> Image.Image:
-    """The pixels that a tool makes, at the size that it wants."""
     made = tools.get(call.name).apply(call, source)
     assert isinstance(made, Rescaled)
     return resampled(made, made.size)

@@ -29,7 +29,6 @@ Side = Annotated[
     ),
 ]
 Text = Annotated[str, Meta(max_length=2**20)]
-Whole = Annotated[int, Meta(ge=0)]
 Corners = Annotated[list[int], Meta(min_length=4, max_length=4)]
 """A list, not a tuple: validators of older drafts, as in the TypeScript SDK, refuse every value of a tuple's schema."""
 

@@ -85,7 +85,6 @@ def app(served: server.Served, host: str, key: str | None, ended: Callable[[str]
 
 
 def run(made: "ASGIApp", listening: socket.socket) -> None:
-    """Serve at a socket that listens, until a signal comes."""
     config = uvicorn.Config(
         made, lifespan="on", ws="none", access_log=False, log_level="critical", server_header=False,
         proxy_headers=False, http=connections.SlowClientGuard, timeout_graceful_shutdown=_GRACE,

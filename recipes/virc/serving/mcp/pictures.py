@@ -89,7 +89,6 @@ def _of_base64(source: str) -> bytes | None:
 
 
 def file_of(source: bytes | Path, readable: Readable) -> tuple[bytes, str]:
-    """The file of a picture, and its name for messages."""
     if isinstance(source, bytes):
         return source, "the picture"
     return _contents(source, readable.folders), plain(source, 120)
@@ -159,5 +158,4 @@ def smaller(file: Encoded, most: int) -> Encoded:
 
 
 def pixels_of(file: Encoded) -> Image.Image:
-    """The pixels of a file that virc wrote."""
     return Image.open(io.BytesIO(file.data)).convert("RGB")

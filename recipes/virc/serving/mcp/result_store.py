@@ -6,21 +6,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-import msgspec
-
 MAX_RESULTS = 256
 """Pictures and traces of one session."""
 MAX_BYTES = 256 * 2**20
 """Of all sessions; one session may have half of them."""
 IDLE = 30 * 60.0
 """Seconds after its last call that a session over HTTP is forgotten."""
-
-
-class _Stored(msgspec.Struct, frozen=True):
-    """A result that is kept, and the bytes that it takes."""
-
-    value: object
-    size: int
 
 
 class ResultStore:
@@ -39,7 +30,8 @@ class ResultStore:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_results, self._max_bytes, self._idle, self._now = max_results, max_bytes, idle, now
-        self._sessions: OrderedDict[str, OrderedDict[str, _Stored]] = OrderedDict()  # the one used last is the last
+        # Of each session, results and their bytes; the session that was used last is the last.
+        self._sessions: OrderedDict[str, OrderedDict[str, tuple[object, int]]] = OrderedDict()
         self._used: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -48,7 +40,7 @@ class ResultStore:
         name = f"{kind}-{secrets.token_hex(16)}"
         with self._lock:
             results = self._session(session)
-            results[name] = _Stored(value, size)
+            results[name] = value, size
             while len(results) > 1 and (len(results) > self._max_results or _size(results) > self._max_bytes // 2):
                 results.popitem(last=False)
             while len(self._sessions) > 1 and self.size > self._max_bytes:
@@ -56,13 +48,11 @@ class ResultStore:
         return name
 
     def find(self, session: str, name: str) -> object | None:
-        """What a session keeps by that name; None where it keeps nothing by it."""
         with self._lock:
             kept = self._session(session).get(name)
-        return kept.value if kept else None
+        return kept[0] if kept else None
 
     def drop(self, session: str) -> None:
-        """Forget a session that has ended."""
         with self._lock:
             self._forget(session)
 
@@ -70,7 +60,7 @@ class ResultStore:
     def size(self) -> int:
         return sum(map(_size, self._sessions.values()))
 
-    def _session(self, name: str) -> OrderedDict[str, _Stored]:
+    def _session(self, name: str) -> OrderedDict[str, tuple[object, int]]:
         for other in [other for other, used in self._used.items() if self._now() - used > self._idle]:
             if other:  # the one of stdio lives as long as the process
                 self._forget(other)
@@ -84,5 +74,5 @@ class ResultStore:
         self._used.pop(session, None)
 
 
-def _size(results: OrderedDict[str, _Stored]) -> int:
-    return sum(result.size for result in results.values())
+def _size(results: OrderedDict[str, tuple[object, int]]) -> int:
+    return sum(size for _, size in results.values())

@@ -126,7 +126,6 @@ class _Lines:
 async def _called(
     served: Served, context: "ServerRequestContext[Any, Any]", params: types.CallToolRequestParams
 ) -> "Reply":
-    """Carry out a call while its steps are reported to the client."""
     steps: asyncio.Queue[str | None] = asyncio.Queue()
     done = 0
 

@@ -51,7 +51,6 @@ class McpRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) -> None:
-    """Serve until stdin is closed, or over HTTP until a signal comes."""
     folders = _folders(request.folders)
     address = None if request.http is None else host_and_port(request.http)
     with collection_paused():

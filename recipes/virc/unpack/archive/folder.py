@@ -15,24 +15,95 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from virc.core.errors import ConfigError, UsageError
-from virc.core.files import HIDDEN, IN_THE_WAY
+from virc.core.files import HIDDEN, IN_THE_WAY, contents
 from virc.core.locks import held
 from virc.core.text import plain
-from virc.unpack.archive import unverified
-from virc.unpack.archive.elsewhere import Elsewhere
-from virc.unpack.archive.links import PARTIAL, lstat, why_not
 from virc.unpack.archive.members import Kind, Member, naming, plain_name, refuse
+from virc.unpack.archive.names import Elsewhere
 from virc.unpack.archive.stream import Stream
-from virc.unpack.archive.unverified import Unverified
 from virc.unpack.archive.writers import SMALL, Writers, writers
 
+PARTIAL = "virc-unpack.partial"
+"""The folder that is there while an archive is unpacked, and not after."""
+UNVERIFIED = ".virc-unpack.unverified"
+"""The list of `Unverified`, in the folder that files are put into."""
 _LOCK = f".{PARTIAL}.lock"
-_OURS = (PARTIAL, _LOCK, HIDDEN, unverified.NAME)  # names in the folder that no member may have
+_OURS = (PARTIAL, _LOCK, HIDDEN, UNVERIFIED)  # names in the folder that no member may have
 _OLD = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _MAX_FOLDERS = 4096  # whose names are kept
 MORE_ROOM = "make room, or choose another disk with --to; --max-bytes sets the limit itself"
 """What to do about an archive that does not fit."""
+_MAX_TARGET = 4096  # characters
+_MAX_LINKS = 255  # links in a row; no system follows so many
+_MOST_BYTES = 2**30
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+class _File(msgspec.Struct, frozen=True, array_like=True):
+    """A file as it was written: one that was changed since is its owner's."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+class Unverified:
+    """The list of files that no checksum of the archive vouches for yet, so that a rerun may replace them.
+
+    Some archives have one checksum behind all of their content: what is wrong in them is known only at their end, when
+    files made of it have their names. Files are listed before they get them, by one thread, and the list goes when the
+    checksum was right.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._path = root / UNVERIFIED
+        self._before = {file.name: file for file in _read(self._path)}
+        self._descriptor: int | None = None
+
+    def add(self, name: str, size: int, mtime_ns: int) -> None:
+        """List a file that is about to get its name."""
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, _NEW, 0o600)
+        line = msgspec.json.encode(_File(_written(name), size, mtime_ns))
+        os.write(self._descriptor, line + b"\n")
+
+    def may_replace(self, name: str, there: os.stat_result) -> bool:
+        """Whether what is there is a file that an earlier run wrote, as it wrote it, and that nothing vouched for."""
+        file = self._before.get(_written(name))
+        return file is not None and (file.size, file.mtime_ns) == (there.st_size, there.st_mtime_ns)
+
+    def clear(self) -> None:
+        """A checksum vouches for all files so far; of a list that an earlier run left, some may be still to come."""
+        if self._descriptor is not None and not self._before:
+            os.ftruncate(self._descriptor, 0)
+
+    def end(self) -> None:
+        self.close()
+        self._path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _written(name: str) -> str:
+    """A name as the list has it: JSON takes no bytes that are no text, which names may have."""
+    return name.encode(errors="surrogateescape").decode("latin-1")
+
+
+def _read(path: Path) -> Iterator[_File]:
+    """The files of a list; a line that was cut off by a kill is the last, and its file has no name yet."""
+    if os.path.islink(path) or not path.is_file():  # noqa: PTH114
+        return
+    for line in contents(path, _MOST_BYTES).splitlines():
+        try:
+            yield msgspec.json.decode(line, type=_File)
+        except msgspec.DecodeError:
+            return
 
 
 class Folder:
@@ -237,3 +308,53 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads, closing(Unverified(root)) as doubtful:
         yield Folder(root, threads, doubtful, shutil.disk_usage(root).free if room is None else room, most)
         threads.settle()
+
+
+def why_not(root: str, name: str, target: str) -> str | None:
+    """Why a link may not be made: it leads out of `root`, or could once more is there. None: it may.
+
+    `..` may only come behind names that are there: those stay what they are, while a name that is not there yet
+    may become a link to anywhere in the folder, and then `..` would be another place. No folder of `name` is a link.
+    """
+    if not target or len(target) > _MAX_TARGET or set(target) & {"\0", "\\"}:
+        return "its target is not a name"
+    here, ahead, links = name.split("/")[:-1], _steps(target), 0
+    is_there = True
+    while ahead:
+        step = ahead.pop()
+        if links > _MAX_LINKS:
+            return None  # a circle: it leads nowhere
+        if step == "/" or (step == ".." and not here):
+            return f"it links to {plain(target)}, out of the folder"
+        if step == "..":
+            if not is_there:
+                return f"it links to {plain(target)}, and steps back from a name that is not there"
+            here.pop()
+            continue
+        here.append(step)
+        stays = is_there and [part.casefold() for part in here] != [PARTIAL]
+        there = lstat("/".join([root, *here])) if stays else None
+        if there is None:
+            is_there = False
+        elif stat.S_ISLNK(there.st_mode):
+            links += 1
+            ahead += _steps(os.readlink("/".join([root, *here])))  # noqa: PTH115
+            here.pop()
+        elif ahead and not stat.S_ISDIR(there.st_mode):
+            # Through a file it leads nowhere, as it would where the file came after it; but `..` is no way back.
+            return f"it links to {plain(target)}, and steps back from a file" if ".." in ahead else None
+    return None
+
+
+def _steps(target: str) -> list[str]:
+    """The parts of a path, the last first; `/` stands for the beginning of an absolute one."""
+    parts = [part for part in target.split("/") if part not in ("", ".")]
+    return parts[::-1] + ["/"] * target.startswith("/")
+
+
+def lstat(path: str) -> os.stat_result | None:
+    """What is at a path, links not followed; None: nothing."""
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None

@@ -83,12 +83,10 @@ class ArchiveError(DataError):
 
 
 def damaged(where: str, why: str) -> ArchiveError:
-    """The archive is not what it was when it was made."""
     return ArchiveError(f"the archive is damaged {where}: {why}", _AGAIN)
 
 
 def cut_off(end: int) -> ArchiveError:
-    """The archive ends too early, after `end` bytes."""
     return ArchiveError(f"the archive is cut off: it ends at byte {end}, too early", _AGAIN)
 
 
@@ -190,7 +188,6 @@ def _gzip(source: _Source) -> Iterator[Chunk]:
 
 
 def _lz4(source: _Source) -> Iterator[Chunk]:
-    """Frame after frame."""
     import lz4.frame  # type: ignore[import-untyped]
 
     context = lz4.frame.create_decompression_context()
@@ -244,7 +241,6 @@ def _decoded(
 
 
 def _skipped(source: _Source, packed: Bytes, count: int) -> Bytes:
-    """What follows so many bytes."""
     while count > len(packed):
         count -= len(packed)
         packed = source.some()

@@ -79,8 +79,6 @@ def members(stream: Stream, names: Names) -> Iterator[Member]:
 
 
 class _Headers:
-    """The stream as the library reads it, for headers alone."""
-
     def __init__(self, stream: Stream) -> None:
         self._stream, self._at = stream, 0
         self.left = _MAX_EXTRA

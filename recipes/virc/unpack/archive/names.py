@@ -1,5 +1,7 @@
-"""Names that are not in UTF-8, as archives from Chinese and Japanese systems have them."""
+"""Names of an archive: those that are not in UTF-8, and those that other systems do not take, or not as two."""
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -7,6 +9,9 @@ from virc.core.tables.encodings import guessed, is_utf8
 from virc.core.text import plain
 
 _TWO = 0xDF  # bytes below begin at most two of UTF-8, which GBK is often taken for
+
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³])(?:\..*)?", re.IGNORECASE)
+_SIGNS = re.compile(r'[<>:"|?*\\\x00-\x1f]|[ .]\Z')
 
 
 class Names:
@@ -40,3 +45,37 @@ class Names:
             return []
         how = f"read as {self._encoding}" if self._encoding else "kept as they are"
         return [f"names are not in UTF-8, and {how}, such as {plain(self._first, 80)}"]
+
+
+class Elsewhere:
+    """The names of an archive as other systems see them."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, int] = {}  # hash of a name as it is folded -> of the name itself
+        self._alike: list[str] = []
+        self._reserved: list[str] = []
+
+    def look(self, name: str) -> None:
+        """Take a member's name; each is given once."""
+        folded = hash(unicodedata.normalize("NFC", name).casefold())
+        if self._names.setdefault(folded, hash(name)) != hash(name):
+            self._alike.append(name)
+        if any(_RESERVED.fullmatch(part) or _SIGNS.search(part) for part in name.split("/") if part):
+            self._reserved.append(name)
+
+    @property
+    def warnings(self) -> list[str]:
+        found = []
+        if self._alike:
+            found.append(
+                f"{_some(self._alike)} the same name as another but for case or Unicode form: one file on macOS "
+                "and Windows"
+            )
+        if self._reserved:
+            found.append(f"{_some(self._reserved)} a name that Windows does not take")
+        return found
+
+
+def _some(names: list[str]) -> str:
+    first = plain(repr(names[0]), 80)
+    return f"{first} has" if len(names) == 1 else f"{len(names)} files, such as {first}, have"

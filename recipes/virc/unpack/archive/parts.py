@@ -36,7 +36,6 @@ def part_of(name: str) -> Part | None:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file is an archive by its name, or a part of one."""
     return bool(_WHOLE.fullmatch(name) or part_of(name))
 
 

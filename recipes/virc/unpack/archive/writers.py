@@ -62,7 +62,6 @@ class Writers:
             self._waiting.popleft().result()
 
     def flush(self) -> None:
-        """Have all written that was given, soon."""
         self._waiting.append(self._pool.submit(_write, self._batch))
         self._batch, self._size = [], 0
 

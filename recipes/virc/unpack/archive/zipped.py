@@ -19,7 +19,6 @@ _MAX_TARGET = 4096  # bytes of a link's target
 
 
 def is_zip(source: Any) -> TypeGuard[BinaryIO]:
-    """Whether a source is the file of a zip archive, at its beginning."""
     if not hasattr(source, "seekable") or not source.seekable():
         return False
     head = source.read(4)

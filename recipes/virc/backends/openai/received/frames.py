@@ -101,7 +101,6 @@ def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _read(data: bytes, kind: type[_T], is_event: bool = True) -> Value[_T] | None:
-    """The value of a JSON text; None where it is none of that type."""
     with suppress(ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter
         return Value(msgspec.json.decode(data, type=kind), data, is_event)
     with suppress(
@@ -112,7 +111,6 @@ def _read(data: bytes, kind: type[_T], is_event: bool = True) -> Value[_T] | Non
 
 
 def _event(name: bytes, data: list[bytes], kind: type[_T]) -> Value[_T]:
-    """The value of an event whose data stands in several lines, or that reports an error."""
     whole = b"\n".join(data)
     found = None if name == b"error" else _read(whole, kind)
     if found:
@@ -121,7 +119,6 @@ def _event(name: bytes, data: list[bytes], kind: type[_T]) -> Value[_T]:
 
 
 def _listed(data: bytes, kind: type[_T]) -> Iterator[Value[_T]]:
-    """The value of a body, or those of the list that it is."""
     found = _read(data, kind, is_event=False)
     if found:
         yield found

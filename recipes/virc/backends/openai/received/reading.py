@@ -1,15 +1,19 @@
 """The body of a completion, streamed or whole, as a reply."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
 from virc.backends.openai.body import WireError, error_text, failed, parsed, reported
-from virc.backends.openai.received import responses
-from virc.backends.openai.received.envelopes import unwrapped
 from virc.backends.openai.received.frames import values
+from virc.backends.openai.received.usage import Usage, usage
 from virc.backends.openai.received.wire import Chunk, Gathered, Received, is_given
+
+_AROUND = ("data", "result", "output", "response", "body")
+_MAX_DEPTH = 3
+_ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Received:
@@ -29,7 +33,7 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
             gathered.done = True
             break
         chunk = value.read
-        if not chunk.choices and not responses.take(value.data, gathered):
+        if not chunk.choices and not _take_response(value.data, gathered):
             chunk = _within(value.data) or chunk
             odd = odd or (b"" if chunk.choices else value.data)
             if not chunk.choices and gathered.has_choice and reported(said := parsed(value.data)):
@@ -43,17 +47,86 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
 
 
 def _within(data: bytes) -> Chunk | None:
-    """The chunk in an envelope; None where there is none."""
     with suppress(msgspec.ValidationError):
-        return msgspec.convert(unwrapped(parsed(data)), Chunk)
+        return msgspec.convert(_unwrapped(parsed(data)), Chunk)
     return None
 
 
 def _no_completion(data: bytes) -> WireError:
-    """The error of an answer without choices."""
     said = parsed(data)
     if isinstance(said, dict) and said.get("type") in ("message", "message_start") and not is_given(said.get("error")):
         return WireError("answers as Anthropic's API does", status=404, body={"type": "error", "error": {}})
     if reported(said) and error_text(said):
         return failed(said)
     return WireError("sent something that is no chat completion", data[:2048].decode(errors="replace"))
+
+
+def _unwrapped(said: object, depth: int = 0) -> Mapping[str, Any] | None:
+    """Return the completion, or the chunk of one, that stands in an answer without choices; None if there is none.
+
+    It stands in a field of another object, such as `data` of many gateways, `output` of DashScope's own API and `body`
+    of AWS Lambda, where it is text. Cohere and Ollama send a message without choices.
+    """
+    if isinstance(said, str) and said.lstrip()[:1] == "{":
+        said = parsed(said.encode(errors="replace"))
+    if not isinstance(said, dict) or depth > _MAX_DEPTH:
+        return None
+    if said.get("choices"):
+        return said
+    message = said.get("message")
+    if isinstance(message, dict) and "content" in message and said.get("type") != "message_start":  # Anthropic's
+        field = "delta" if "done" in said else "message"
+        finish = said.get("done_reason") or said.get("finish_reason") or ("stop" if said.get("done") else None)
+        return {"choices": [{field: message, "finish_reason": finish}], "usage": said.get("usage")}
+    return next((found for key in _AROUND if (found := _unwrapped(said.get(key), depth + 1))), None)
+
+
+def _take_response(data: bytes, gathered: Gathered) -> bool:
+    """Take a response or an event of one, as JSON; False where it is neither.
+
+    Source: platform.openai.com/docs/api-reference/responses and responses-streaming.
+
+    Raises:
+        WireError: it reports an error.
+    """
+    said = parsed(data)
+    if not isinstance(said, dict):
+        return False
+    kind = str(said.get("type") or "")
+    if kind.startswith("response."):
+        if kind == "response.output_text.delta" and isinstance(said.get("delta"), str):
+            gathered.ended(None)
+            gathered.content(said["delta"])
+        if kind not in _ENDS or not isinstance(said.get("response"), dict):
+            return True
+        said = said["response"]
+    elif said.get("object") != "response" or not isinstance(said.get("output"), list):
+        return False
+    _take_whole(said, gathered)
+    return True
+
+
+def _take_whole(response: Mapping[str, Any], gathered: Gathered) -> None:
+    if response.get("status") == "failed" or response.get("error"):
+        raise failed(response)
+    details = response.get("incomplete_details")
+    reason = details.get("reason") if isinstance(details, dict) else None
+    gathered.ended(str(reason or response.get("status") or "stop"))
+    counts = usage(response.get("usage"), Usage())
+    gathered.counted(counts.prompt, counts.drawn)
+    for item in _objects(response.get("output")):
+        if item.get("type") == "function_call":
+            gathered.function(str(item.get("name") or ""), str(item.get("arguments") or ""))
+        said = item.get("content") or item.get("summary")
+        parts = _objects([{"text": said}] if isinstance(said, str) else said)
+        text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+        (gathered.thought if item.get("type") == "reasoning" else gathered.content)(text, is_whole=True)
+        for part in parts:
+            gathered.refused(part["refusal"] if isinstance(part.get("refusal"), str) else None)
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list, or in none at all; a WireError for anything else."""
+    if value and not isinstance(value, list):
+        raise WireError("sent something that cannot be read", str(value)[:2048])
+    return [each for each in value or () if isinstance(each, dict)]

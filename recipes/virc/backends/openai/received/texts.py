@@ -66,7 +66,8 @@ class Text:
     def add(self, piece: str, is_whole: bool = False) -> str:
         """Take a piece, and return what is new of it; `is_whole`: it is a message and no part of one."""
         before = "".join(self._pieces) if self._may_repeat and 0 < self.size <= len(piece) else ""
-        if before and piece.startswith(before) and (is_whole or self._is_repeated(piece, before)):
+        is_repeated = is_whole or piece != before or len(self._pieces) > 1 or self._repeats > 0
+        if before and piece.startswith(before) and is_repeated:
             self._repeats += 1
             self._is_sure |= is_whole or len(before) >= _SURE or self._repeats > 1
             self._as_parts = [*self._pieces, piece]
@@ -78,10 +79,6 @@ class Text:
         self._pieces.append(piece)
         self.size += len(piece)
         return piece
-
-    def _is_repeated(self, piece: str, before: str) -> bool:
-        """Whether a piece that begins with the text so far is taken to repeat it."""
-        return piece != before or len(self._pieces) > 1 or self._repeats > 0
 
 
 class Said(msgspec.Struct):

@@ -1,10 +1,12 @@
-"""How many tokens a server says that it read and drew."""
+"""What a server says of tokens: how many it read and drew, and the log-probabilities of the likeliest first ones."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+
+from virc.backends.interface import Likeliest
 
 _MAX_COUNT = 2**40
 _READ, _DRAWN = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
@@ -28,7 +30,6 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def prompt(self) -> int | None:
-        """Tokens of the whole prompt."""
         return (self.read or 0) + self.cached if self.cached > (self.read or 0) else self.read
 
 
@@ -56,3 +57,25 @@ def _count(value: object) -> int:
     except (ValueError, OverflowError):
         return 0
     return int(number) if math.isfinite(number) and 0 <= number <= _MAX_COUNT else 0
+
+
+def likeliest(logprobs: object) -> Likeliest | None:
+    """The texts and log-probabilities of the likeliest first tokens; None where a server sends none.
+
+    Args:
+        logprobs: `logprobs` of a choice: OpenAI's {"content": [{"top_logprobs": [{"token", "logprob"}]}]}, the
+            {"top_logprobs": [{TOKEN: LOGPROB}]} of its older API, or Ollama's list of {"top_logprobs"}.
+    """
+    content = logprobs.get("content") or [logprobs] if isinstance(logprobs, Mapping) else logprobs
+    if not isinstance(content, list) or not content or not isinstance(content[0], Mapping):
+        return None
+    return tuple(_pairs(content[0].get("top_logprobs"))) or None
+
+
+def _pairs(tokens: object) -> Iterator[tuple[str, float]]:
+    if isinstance(tokens, list) and tokens and isinstance(tokens[0], Mapping) and "token" not in tokens[0]:
+        tokens = [{"token": token, "logprob": value} for token, value in tokens[0].items()]
+    for each in tokens if isinstance(tokens, list) else ():
+        token, value = (each.get("token"), each.get("logprob")) if isinstance(each, Mapping) else (None, None)
+        if isinstance(token, str) and isinstance(value, int | float) and value <= 0:
+            yield token, float(value)

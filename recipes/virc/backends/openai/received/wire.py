@@ -8,10 +8,9 @@ import msgspec
 
 from virc.backends.interface import Likeliest, ScoredReply
 from virc.backends.openai.body import WireError, failed, fitted
-from virc.backends.openai.received.calls import Call, CallPieces, Function, merge
-from virc.backends.openai.received.likeliest import likeliest
-from virc.backends.openai.received.texts import Text, harmony
-from virc.backends.openai.received.usage import Usage, usage
+from virc.backends.openai.received.texts import Text, harmony, joined
+from virc.backends.openai.received.usage import Usage, likeliest, usage
+from virc.reasoning.bodies import Called
 
 _ENDS: Mapping[str, tuple[str, ...]] = {
     "stop": (
@@ -43,6 +42,87 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _THINKS, _CALLS = re.compile("think|reason", re.IGNORECASE), re.compile("tool|function", re.IGNORECASE)
 """Kinds of parts of a content that are a thought, or a call in a form of its own."""
 _MAX_NESTED = 20
+
+
+class Function(msgspec.Struct):
+    """What a call names, and its arguments: an object, or text."""
+
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class Call(msgspec.Struct):
+    """A tool call, or a piece of one: its arguments are an object, or text that comes in pieces.
+
+    Some servers write `name` and `arguments` beside `id` and not within `function`.
+    """
+
+    index: Any = None
+    id: Any = None
+    function: Function | None = None
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class CallPieces:
+    """A tool call as it comes in."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._text: list[str] = []
+        self._size = 0
+        self._object: dict[str, Any] | None = None
+        self._own: dict[str, Any] | None = {}
+
+    @property
+    def ended(self) -> bool:
+        """Whether its arguments are whole, so that another name begins another call."""
+        if self._object is not None:
+            return True
+        try:
+            return isinstance(msgspec.json.decode("".join(self._text)), dict)
+        except (ValueError, RecursionError):
+            return False
+
+    def add(self, function: Function, own: Mapping[str, Any] | None = None) -> None:
+        """Take a piece, `own` as the server has it; a name that is sent again with every piece is the same."""
+        if own is None:
+            self._own = None
+        elif self._own is not None:
+            merge(self._own, {key: value for key, value in own.items() if key != "index"})
+        if function.name and function.name != self.name:
+            self.name += function.name
+        if isinstance(function.arguments, str):
+            before = "".join(self._text) if 1 < self._size <= len(function.arguments) else ""
+            if before and function.arguments.startswith(before):  # all of them so far
+                self._text.clear()
+            self._text.append(function.arguments)
+            self._size = sum(map(len, self._text)) if before else self._size + len(function.arguments)
+        elif function.arguments is not None:
+            self._object = function.arguments
+
+    def called(self) -> Called:
+        return Called(self.name, joined(self._text) if self._object is None else self._object)
+
+    def own(self) -> dict[str, Any] | None:
+        """The whole call as the server has it, with fields that virc does not know; None: it has no such form."""
+        if self._own is None:
+            return None
+        called = self.called()
+        function = {**(self._own.get("function") or {}), "name": called.name, "arguments": called.arguments}
+        return {"type": "function", **self._own, "function": function}
+
+
+def merge(own: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    """Add a piece of an object of the server to what came of it: lists grow, and of other values the last counts."""
+    for key, value in piece.items():
+        before = own.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            merge(before, value)
+        elif isinstance(before, list) and isinstance(value, list):
+            own[key] = before + value
+        elif value not in (None, "") or key not in own:
+            own[key] = value
 
 
 class Received(ScoredReply, frozen=True):
@@ -128,7 +208,6 @@ class Gathered:
         self._likeliest: Likeliest | None = None
 
     def add(self, chunk: Chunk) -> None:
-        """Take a chunk of a stream, or a whole completion."""
         if is_given(chunk.error):
             raise failed({"error": chunk.error})
         self._usage = usage(chunk.usage, self._usage)
@@ -184,7 +263,8 @@ class Gathered:
         thoughts = [getattr(part, name) for name in _THOUGHTS]
         thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
         text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
-        for content in _listed(part.content) if isinstance(part.content, list | _Content) else ():
+        contents = [part.content] if isinstance(part.content, _Content) else part.content  # some stand in no list
+        for content in contents if isinstance(contents, list) else ():
             if isinstance(content, str):
                 text += content
             elif content.thinking is not None or _THINKS.search(content.type or ""):
@@ -212,25 +292,21 @@ class Gathered:
         self._finish = self._finish if str(finish or "").lower() in _PENDING else str(finish)
 
     def counted(self, prompt: int | None, completion: int | None) -> None:
-        """Note how many tokens were read and drawn."""
         self._usage = Usage(prompt, completion)
 
     def thought(self, text: str, is_whole: bool = False) -> None:
-        """Take a piece of the thought."""
         new = self._thought.add(text, is_whole) if text else ""
         if new:
             self._count(new, new if self._thinking else f"<think>{new}")
             self._thinking = True
 
     def content(self, text: str, is_whole: bool = False) -> None:
-        """Take a piece of the content."""
         new = self._text.add(text, is_whole) if text else ""
         if new:
             self._count(new, f"</think>\n{new}" if self._thinking else new)
             self._thinking = False
 
     def refused(self, text: str | None) -> None:
-        """Take a piece of what the server marks as a refusal."""
         self._refusal += [text] if text else []
 
     def call(self, position: int, call: Call, own: Mapping[str, Any] | None = None) -> None:
@@ -258,7 +334,6 @@ class Gathered:
         self._likeliest = self._likeliest or likeliest(logprobs)
 
     def function(self, name: str, arguments: str | dict[str, Any]) -> None:
-        """Take a whole tool call."""
         self.call(len(self._calls), Call(None, None, Function(name, arguments)))
 
     def reply(self) -> Received:
@@ -310,11 +385,6 @@ class Gathered:
             raise WireError(f"sent over {self._most:,} characters in one reply")
         if self._on_text and shown and not self._index:
             self._on_text(shown.encode(errors="replace").decode())
-
-
-def _listed(content: "list[_Content | str] | _Content | None") -> "list[_Content | str]":
-    """The parts of a content; some servers send one that stands in no list."""
-    return content if isinstance(content, list) else [content] if content else []
 
 
 def _texts(value: object, depth: int = 0) -> str:
