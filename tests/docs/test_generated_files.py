@@ -116,7 +116,8 @@ def test_the_table_of_the_zoo_has_every_source() -> None:
         for source, said in yaml.safe_load(file.read_text())["sources"].items():
             assert source in page, name
             assert (
-                f"{source.removeprefix('hf:')} at {said['commit'][:12]} ({said.get('license') or 'none stated'})" in notice
+                f"{source.removeprefix('hf:')} at {said['commit'][:12]} ({said.get('license') or 'none stated'})"
+                in notice
             )
         assert name in lines
 

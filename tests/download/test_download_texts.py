@@ -13,6 +13,7 @@ from PIL import Image
 from support.called import virc
 
 from virc.download.protocol_source import fetch_chat_protocol
+from virc.download.wanted import DownloadConfig, wanted
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
@@ -91,6 +92,12 @@ def test_a_dry_run_lists_the_texts_and_fetches_nothing(server: GitHub, tmp_path:
     assert not (tmp_path / "cache" / "texts").exists()
 
 
+def test_a_models_texts_are_listed_with_it(server: GitHub) -> None:
+    planned = wanted(DownloadConfig(names=("small",), system="looker"))
+    assert [each.name for each in planned] == ["texts", "small"]
+    assert [each.name for each in wanted(DownloadConfig(names=("CRUX",), system="looker"))] == ["CRUX"]
+
+
 def test_a_model_gets_the_chat_protocol_of_its_system(server: GitHub, tmp_path: Path) -> None:
     assert virc("download", "texts", "--system", "looker").code == 0
     system, warned = systems.get("looker"), list[object]()
@@ -100,7 +107,7 @@ def test_a_model_gets_the_chat_protocol_of_its_system(server: GitHub, tmp_path: 
     assert warned == []
 
 
-def test_our_own_wording_is_no_chat_protocol_of_a_model(
+def test_our_own_words_are_no_chat_protocol_of_a_model(
     server: GitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(texts.OWN_WORDS, "1")

@@ -4,6 +4,7 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
@@ -13,6 +14,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems import registry as systems
 from virc.systems import speech, texts
+from virc.systems.catalog import support
 from virc.systems.texts import Reference, extract
 
 PYTHON = '''
@@ -111,7 +113,7 @@ def test_a_fetched_text_is_what_a_model_is_asked(tmp_path: Path, cache: Path) ->
     assert (spoken.first, spoken.name) == ("{images}Look at {question} twice.", "system")
 
 
-@pytest.mark.parametrize("content", [None, "Look at {question} once."])
+@pytest.mark.parametrize("content", [None, "Look at {question} once.", "Look at {question} today."])
 def test_no_model_is_asked_with_a_text_that_is_absent_or_another(
     tmp_path: Path, cache: Path, content: str | None
 ) -> None:
@@ -123,7 +125,7 @@ def test_no_model_is_asked_with_a_text_that_is_absent_or_another(
     assert content or raised.value.hint == ("virc download texts --system looker, or ask in our own words: --own-words")
 
 
-def test_own_wording_is_said_to_be_untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_words_are_said_to_be_untrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spoken = speech.worded_by(systems.load(system(tmp_path / "looker")))
     assert spoken
     assert (spoken.first, spoken.name) == ("{images}Of {question}?", "own words")
@@ -153,3 +155,14 @@ def test_a_name_that_no_text_has_is_said(tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("text:asked", "text:told"))
     with pytest.raises(ConfigError, match="has no text 'told'"):
         speech.worded_by(systems.load(file))
+
+
+def test_a_system_works_with_the_texts_that_were_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = systems.get("deepeyes")
+    record = support.tested()["deepeyes"]
+    assert support.of_system(found, None).kind == "works"
+    for other in (None, support.Verified("another", 50)):
+        told = {"deepeyes": msgspec.structs.replace(record, verified=other)}
+        monkeypatch.setattr(support, "tested", lambda told=told: told)
+        state = support.of_system(found, None)
+        assert (state.kind, "were not compared with the repository" in state.what) == ("ran", True)

@@ -45,12 +45,10 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     if is_file(target):
         return target
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
-    if (
-        system
-        and texts.of(system.file.parent)
-        and not texts.own_words()
-        and (spoken := speech.worded_by(system, coordinates))
-    ):
+    spoken = None
+    if system and texts.of(system.file.parent) and not texts.own_words():
+        spoken = speech.worded_by(system, coordinates)
+    if spoken:
         write_whole(target, written(spoken))
         return target
     if system is None or model is None or coordinates not in system.protocol_source:

@@ -235,8 +235,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         schemas: function schemas that are sent as `tools` in each request, where the server is to make the model's
             calls its own way; empty: the system message lists the tools.
         code: how the tool `python` runs code.
-        name: `own` for this project's default, `system` for that of a system's file, `own words` for that with our own
-            wording in place of its authors' texts, `trained` for one found beside weights, `stock` for that of a family
+        name: `own` for this project's default, `system` for that of a system's file, `own words` for that with ours
+            in place of its authors' texts, `trained` for one found beside weights, `stock` for that of a family
             of models as their makers published them.
         schema: the format of the file.
     """
