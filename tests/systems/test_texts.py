@@ -28,9 +28,8 @@ second {slot}"""
         return call("on a line, the longer one", "short") + PLAIN
 def other():
     TEXT = "before " + PLAIN + " behind"
-    STRIPPED = "  spaces ".strip()
-    ASKED = "Is {} right? {}".format(1, 2)
-    SHARE = "%d of %d" % (1, 2)
+    ASKED = "Is {} right? {}"
+    SPEC = f"{1:.2f} of {name!s}"
 '''
 NOTEBOOK = '{"cells": [{"source": ["a\\n", "b"]}], "a/b": {"c": "deep"}}'
 NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
@@ -45,9 +44,10 @@ NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
         (PYTHON, {"python": "build.content"}, "of a dict"),
         (PYTHON, {"python": 9}, "on a line, the longer one"),
         (PYTHON, {"python": "other.TEXT"}, "before {PLAIN} behind"),
-        (PYTHON, {"python": "other.STRIPPED"}, "spaces"),
         (PYTHON, {"python": "other.ASKED", "slots": {"{}": "{answer}"}}, "Is {answer} right? {answer}"),
-        (PYTHON, {"python": "SHARE"}, "%d of %d"),
+        (PYTHON, {"python": "SPEC"}, "{1:.2f} of {name}"),
+        ("\ufeffA = 'of a BOM'", {"python": "A"}, "of a BOM"),
+        ("A = 'same'\nif x:\n    A = 'same'", {"python": "A"}, "same"),
         (PYTHON, {"python": ("PLAIN", 9), "join": "; "}, "one two; on a line, the longer one"),
         (PYTHON, {"python": "PLAIN", "cut": (1, -2)}, "ne t"),
         (PYTHON, {"python": "PLAIN", "slots": {"one": "two", "two": "one"}}, "two one"),
@@ -72,6 +72,10 @@ def test_a_text_is_taken_out_of_a_file(content: str, taken: dict[str, object], t
         (b"x = (", {"python": "x"}, "no Python"),
         (b"x = " + b"(" * 5000, {"python": "x"}, "no Python"),
         (b"\xff", {}, "codec"),
+        (b"A = 'a'\nA += 'b'", {"python": "A"}, "put together in several steps"),
+        (b"A = 'a'\nif x:\n    A = 'b'", {"python": "A"}, "is set to 2 strings"),
+        (b"A = 'a'.strip()", {"python": "A"}, "no string 'A'"),
+        (b"[1]", {"json": "/a"}, "there is no /a"),
         (b"{}", {"json": "/a"}, "there is no /a"),
         (b'{"a": 1}', {"json": "/a"}, "no text"),
     ],

@@ -25,15 +25,27 @@ from virc.config.user import cache_folder
 from virc.core.errors import ConfigError
 from virc.core.files import contents, is_file
 from virc.core.text import clause
-from virc.systems.names import Commit
+from virc.systems.names import HUB_ID, Commit
 
 FILE = "texts.yaml"
 OWN_WORDS = "VIRC_OWN_WORDS"
 """The variable that says, if set, that our own words stands for all texts of others."""
-MAX_BYTES = 8 * 2**20
+MAX_BYTES = 2**20
 _PLACE = re.compile(r"\{text:(\w+)\}")
+_LEFT = re.compile(r"\{\s*texts?\s*:[^}]*\}?")
+"""What looks like such a place, and is none."""
+_NO = ("", "0", "no", "false", "off")
 _NAME = re.compile(r"^name: (\S+)", re.MULTILINE)
 _Any = TypeVar("_Any")
+
+Repository = Annotated[
+    str, Meta(pattern=rf"^(hf:(datasets/)?)?{HUB_ID}\Z", description="OWNER/NAME of GitHub, or hf: and a hub id")
+]
+FileName = Annotated[
+    str, Meta(pattern=r"^(?![/\\])(?!.*\.\.)[^\x00-\x1f\\:]+\Z", description="a path inside the repository")
+]
+TextName = Annotated[str, Meta(pattern=r"^\w+\Z", description="letters, digits and _")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 in quotes")]
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,11 +78,11 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         slots: how a slot is written there -> here.
     """
 
-    file: Annotated[str, Meta(pattern=r"^(?!/)(?!.*\.\./)[^\x00-\x1f]+\Z")]
+    file: FileName
     length: int
-    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    sha256: Digest
     own: str
-    source: str | None = None
+    source: Repository | None = None
     python: str | int | tuple[str | int, ...] | None = None
     join: str = ""
     lines: tuple[int, int] | None = None
@@ -82,8 +94,14 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of `texts.yaml`: repositories as OWNER/NAME of GitHub or `hf:` and a hub id, and texts by name."""
 
-    sources: Mapping[str, Source]
-    texts: Mapping[str, Reference]
+    sources: Mapping[Repository, Source]
+    texts: Mapping[TextName, Reference]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError if a text is from a repository that is not among the sources."""
+        for name, each in self.texts.items():
+            if not self.sources or each.source not in (None, *self.sources):
+                raise ValueError(f"`sources` does not name the repository of the text {name}")
 
     def source_of(self, reference: Reference) -> str:
         """Return the repository that a text is from."""
@@ -134,12 +152,18 @@ def places(found: Texts, source: str) -> Iterator[Path]:
 
 def own_words() -> bool:
     """Return whether our own words stands for texts of others."""
-    return bool(os.environ.get(OWN_WORDS))
+    return os.environ.get(OWN_WORDS, "").lower() not in _NO
 
 
 def is_own_wording(folder: Path) -> bool:
     """Return whether our own words stands for texts that the system in a folder has."""
     return own_words() and of(folder) is not None
+
+
+def wording(folder: Path) -> str:
+    """Return what tells the words of the system in a folder from others: for keys of what is kept of replies."""
+    found = of(folder)
+    return "" if found is None else "own" if own_words() else found.digest
 
 
 def filled(value: _Any, folder: Path, own: bool = False) -> _Any:
@@ -153,6 +177,10 @@ def filled(value: _Any, folder: Path, own: bool = False) -> _Any:
         ConfigError: a text is not on this machine, or is not the one that was referred to.
     """
     if isinstance(value, str):
+        if left := _LEFT.search(_PLACE.sub("", value)):
+            raise ConfigError(
+                f"{left[0]!r} stands for no text", "a text is named as {text:NAME}, with letters, digits and _"
+            )
         return _PLACE.sub(lambda found: text(folder, found[1], own), value)  # type: ignore[return-value]
     if isinstance(value, Mapping):
         return {key: filled(each, folder, own) for key, each in value.items()}  # type: ignore[return-value]
@@ -171,7 +199,10 @@ def text(folder: Path, name: str, own: bool = False) -> str:
     source = found.source_of(found.texts[name])
     file = place(source, found.sources[source].commit) / found.texts[name].file
     if not is_file(file):
-        raise _absent(folder, [name])
+        raise ConfigError(
+            f"the text {name!r} of {_called(folder)}'s authors is not on this machine",
+            f"virc download texts --system {_called(folder)}, or ask in our own words: --own-words",
+        )
     return _extracted(folder, name, file, (folder / FILE).stat().st_mtime_ns)
 
 
@@ -181,34 +212,35 @@ def check(folder: Path) -> None:
         text(folder, name)
 
 
-def _absent(folder: Path, names: list[str]) -> ConfigError:
-    named = _NAME.search(plain_yaml.read_text(folder / "system.yaml")) if is_file(folder / "system.yaml") else None
-    system = named[1] if named else str(folder)
-    return ConfigError(
-        f"the text {names[0]!r} of {system}'s authors is not on this machine",
-        f"virc download texts --system {system}, or ask in our own words: --own-words",
-    )
+def _called(folder: Path) -> str:
+    """Return the name of the system in a folder, or the folder."""
+    file = folder / "system.yaml"
+    named = _NAME.search(plain_yaml.read_text(file)) if is_file(file) else None
+    return named[1] if named else str(folder)
 
 
 @cache
 def _extracted(folder: Path, name: str, file: Path, changed: int) -> str:
     """The text of the entry `name` of `texts.yaml`, which was `changed` then; parsed once."""
     reference = _read(folder / FILE, changed).texts[name]
+    again = f"virc download texts --system {_called(folder)} fetches it, if {file} is deleted"
     try:
         found = extract(reference, contents(file, MAX_BYTES))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: {clause(error)}") from error
-    if len(found) != reference.length or sha256(found.encode()).hexdigest() != reference.sha256:
-        raise ConfigError(f"{file}: the text there is another one than the system names ({len(found)} characters)")
+        digest = sha256(found.encode()).hexdigest()
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file} does not have the text {name!r}: {clause(error)}", again) from error
+    if (len(found), digest) != (reference.length, reference.sha256):
+        sentence = f"{file}: the text {name!r} is another one than the system names"
+        raise ConfigError(f"{sentence} ({len(found)} characters, not {reference.length})", again)
     return found
 
 
 def extract(reference: Reference, content: bytes) -> str:
     """Return the text that a file holds. Raises ValueError: it does not have it."""
-    whole = content.decode()
+    whole = content.decode("utf-8-sig") if reference.python is None else ""
     if reference.python is not None:
         wanted = reference.python if isinstance(reference.python, tuple) else (reference.python,)
-        found = reference.join.join(_of_python(whole, each) for each in wanted)
+        found = reference.join.join(_of_python(content, each) for each in wanted)
     elif reference.lines:
         first, last = reference.lines
         found = "\n".join(whole.split("\n")[first - 1 : last])
@@ -228,7 +260,7 @@ def _of_json(value: Any, pointer: str) -> str:
         key = part.replace("~1", "/").replace("~0", "~")
         try:
             value = value[int(key)] if isinstance(value, list) else value[key]
-        except (KeyError, IndexError, TypeError):
+        except (LookupError, TypeError, ValueError):
             raise ValueError(f"there is no {pointer}") from None
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return "".join(value)
@@ -237,24 +269,24 @@ def _of_json(value: Any, pointer: str) -> str:
     return value
 
 
-def _of_python(code: str, wanted: str | int) -> str:
+def _of_python(code: bytes, wanted: str | int) -> str:
     """Return the string of that name, or the longest one that begins on that line."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of backslashes in their strings
             tree = ast.parse(code)
-    except (SyntaxError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"it is no Python: {clause(error)}") from None
     if isinstance(wanted, int):
         nodes = (each for each in ast.walk(tree) if isinstance(each, ast.expr) and each.lineno == wanted)
-    else:
-        *scopes, name = wanted.split(".")
-        nodes = (each for each in _assigned(_scope(tree, scopes), name))
-    texts = [found for each in nodes if (found := _string(each)) is not None]
-    if not texts:
-        raise ValueError(
-            f"it has no string {wanted!r}" if isinstance(wanted, str) else f"no string begins on line {wanted}"
-        )
-    return max(texts, key=len) if isinstance(wanted, int) else texts[0]
+        texts = [found for each in nodes if (found := _string(each)) is not None]
+        if not texts:
+            raise ValueError(f"no string begins on line {wanted}")
+        return max(texts, key=len)
+    *scopes, name = wanted.split(".")
+    texts = list(dict.fromkeys(found for each in _assigned(_scope(tree, scopes), name) if (found := _string(each))))
+    if len(texts) != 1:
+        raise ValueError(f"{wanted!r} is set to {len(texts)} strings" if texts else f"it has no string {wanted!r}")
+    return texts[0]
 
 
 def _scope(tree: ast.AST, names: list[str]) -> ast.AST:
@@ -269,11 +301,13 @@ def _scope(tree: ast.AST, names: list[str]) -> ast.AST:
 
 
 def _assigned(tree: ast.AST, name: str) -> Iterator[ast.expr]:
-    """Yield what a name, an attribute or a key of a dictionary is set to, in order."""
+    """Yield what a name, an attribute or a key of a dictionary is set to. Raises ValueError: it is added to."""
     for each in ast.walk(tree):
-        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None:
+        if isinstance(each, ast.Assign | ast.AnnAssign | ast.AugAssign) and each.value is not None:
             targets = each.targets if isinstance(each, ast.Assign) else [each.target]
             if any(name in (getattr(target, "id", None), getattr(target, "attr", None)) for target in targets):
+                if isinstance(each, ast.AugAssign):
+                    raise ValueError(f"{name!r} is put together in several steps")
                 yield each.value
         elif isinstance(each, ast.Dict):
             keys = zip(each.keys, each.values, strict=True)
@@ -282,21 +316,23 @@ def _assigned(tree: ast.AST, name: str) -> Iterator[ast.expr]:
 
 def _string(node: ast.expr) -> str | None:
     """Return the text of a string expression; expressions in it in braces. None: it is no string."""
-    found: str | None = None
     match node:
         case ast.Constant(value=str() as value):
-            found = value
+            return value
         case ast.JoinedStr(values=parts):
-            found = "".join(_string(each) or "" for each in parts)
-        case ast.FormattedValue(value=inner):
-            found = f"{{{ast.unparse(inner)}}}"
+            return "".join(map(_part, parts))
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            sides = [(_string(each), f"{{{ast.unparse(each)}}}") for each in (left, right)]
-            if any(text is not None for text, _ in sides):
-                found = "".join(written if text is None else text for text, written in sides)
-        case ast.BinOp(left=left, op=ast.Mod()):
-            found = _string(left)
-        case ast.Call(func=ast.Attribute(value=inner, attr="format" | "strip" | "replace" as method)):
-            found = _string(inner)
-            found = found.strip() if found is not None and method == "strip" else found
-    return found
+            first, second = _string(left), _string(right)
+            if first is not None or second is not None:
+                return (_part(left) if first is None else first) + (_part(right) if second is None else second)
+    return None
+
+
+def _part(node: ast.expr) -> str:
+    """Return a part of a text, as it is or, of an expression, as it is written."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if not isinstance(node, ast.FormattedValue):
+        return f"{{{ast.unparse(node)}}}"
+    spec = _string(node.format_spec) if node.format_spec else None
+    return f"{{{ast.unparse(node.value)}{f':{spec}' if spec else ''}}}"
