@@ -1,5 +1,6 @@
 """Texts of systems' authors: what is taken out of their files, and what stands where they are not on this machine."""
 
+import json
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -10,8 +11,12 @@ from PIL import Image
 from support.called import virc
 
 from virc.core.errors import ConfigError
+from virc.data.make.operators import teacher
+from virc.models import chat_protocol
+from virc.models import registry as models
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.solving.pipelines import files as pipelines
 from virc.systems import registry as systems
 from virc.systems import speech, texts
 from virc.systems.catalog import support
@@ -170,3 +175,67 @@ def test_a_system_works_with_the_texts_that_were_compared(tmp_path: Path, monkey
         monkeypatch.setattr(support, "tested", lambda told=told: told)
         state = support.of_system(found, None)
         assert (state.kind, "were not compared with the repository" in state.what) == ("ran", True)
+
+
+@pytest.mark.parametrize(("said", "own"), [("1", True), ("yes", True), ("0", False), ("False", False), ("", False)])
+def test_the_variable_may_say_no(said: str, own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(texts.OWN_WORDS, said)
+    assert texts.own_words() is own
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("o/n:", "o/../../user?x=:", "sources"),
+        ("o/n: {", "'..\\..\\x': {", "sources"),
+        ("asked:", "my-words:", "texts"),
+        ("file: p.txt", "file: p.txt, source: x/y", "does not name the repository of the text asked"),
+    ],
+)
+def test_a_file_of_texts_that_names_no_repository_is_refused(tmp_path: Path, old: str, new: str, why: str) -> None:
+    system(tmp_path / "looker")
+    file = tmp_path / "looker" / "texts.yaml"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=why):
+        texts.of(tmp_path / "looker")
+
+
+@pytest.mark.parametrize("written", ["{text: asked}", "{texts:asked}", "{text:my-words}"])
+def test_no_place_is_left_unfilled(tmp_path: Path, written: str) -> None:
+    file = system(tmp_path / "looker")
+    file.write_text(file.read_text().replace("Be brief.", f"'{written}'"))
+    with pytest.raises(ConfigError, match="stands for no text"):
+        speech.worded_by(systems.load(file))
+
+
+def test_what_is_kept_of_one_wording_is_not_taken_for_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, steps = pipelines.load("prism").digest, teacher.steps_of(teacher.Options(preset="vlaa-thinking"))
+    monkeypatch.setattr(texts, "text", lambda folder, name, own=False: f"published {name} {{question}}")
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    assert pipelines.load("prism").digest != ours
+    assert teacher.steps_of(teacher.Options(preset="vlaa-thinking")) != steps
+
+
+def test_own_words_beside_weights_are_no_trained_ones(tmp_path: Path) -> None:
+    spoken = speech.worded_by(systems.load(system(tmp_path / "looker")))
+    assert spoken
+    (tmp_path / FILE_NAME).write_bytes(chat_protocol.written(spoken))
+    weights = models.find(str(EMBEDDED_FOLDER), tmp_path)
+    found = chat_protocol.of_weights(weights, str(tmp_path / FILE_NAME))
+    assert found.origin == speech.OWN_WORDS
+
+
+def test_a_flat_folder_of_systems_may_have_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_PATH", str(system(tmp_path / "looker").parent))
+    assert systems.get("looker").name == "looker"
+
+
+@pytest.mark.parametrize("problem", [None, 3, ["x"]])
+def test_a_row_that_a_module_of_rows_cannot_read_is_one_fault(tmp_path: Path, problem: object) -> None:
+    good = {"id": 1, "problem": "How many?", "solution": "3", "image": "p.png"}
+    Image.new("RGB", (56, 56)).save(tmp_path / "p.png")
+    file = tmp_path / "clevr-math-train.json"
+    file.write_text(json.dumps([good, {**good, "problem": problem}, {**good, "id": 3}]))
+    done = virc("data", "check", file, "--system", "reason-rft", "--workers", 1)
+    assert (done.code, "internal" in done.err) == (5, False), done.err
+    assert "rows.py of its system cannot read it" in done.out + done.err

@@ -45,24 +45,22 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     if is_file(target):
         return target
     coordinates = (model and model.coordinates) or (system.coordinates if system else "pixel")
-    spoken = None
-    if system and texts.of(system.file.parent) and not texts.own_words():
-        spoken = speech.worded_by(system, coordinates)
-    if spoken:
-        write_whole(target, written(spoken))
-        return target
-    if system is None or model is None or coordinates not in system.protocol_source:
+    if system is None or model is None:
+        return None
+    by_texts = texts.of(system.file.parent) is not None and system.worded
+    if texts.own_words() if by_texts else coordinates not in system.protocol_source:
         return None
     again = f"virc data protocol ROWS --to {target} finds it in rows"
     try:
-        found = _found(system, coordinates)
-        write_whole(target, written(found.protocol))
+        spoken = speech.worded_by(system, coordinates) if by_texts else None
+        found = None if spoken else _found(system, coordinates)
+        write_whole(target, written(spoken or found.protocol))  # type: ignore[union-attr]
     except (VircError, OSError) as error:
         why = error.message if isinstance(error, VircError) else clause(error)
         hint = f"the weights are whole; {again}, and --protocol default does without"
         warn(f"no chat protocol for {folder.name}: {why}", hint)
         return None
-    for note in found.notes:
+    for note in found.notes if found else ():
         warn(f"the chat protocol of {folder.name}: {note}", again)
     return target
 

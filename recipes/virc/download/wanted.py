@@ -98,22 +98,25 @@ def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     """
     system = systems.get(config.system)
     found = list(_named(config, system)) if config.names else list(_needed(config, system))
+    fetched = [*_texts_with(found, None if config.names else system)]
     wants = tuple(msgspec.structs.replace(want, folder=config.workspace / want.folder) for want in _merged(found))
     if config.revision and len(wants) > 1:
         raise UsageError("--revision is of one repository", "name the one that is meant")
     if config.to is None:
-        return (*_texts_with(found, None if config.names else system), *wants)
+        return (*fetched, *wants)
     if len(wants) != 1 or not config.names:
         raise UsageError("--to is the folder for one thing", "name what shall come into it")
-    return (msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None),)
+    if wants[0].name == TEXTS:
+        raise UsageError("texts come into the cache, where they are read: --to is not for them")
+    return (*fetched, msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None))
 
 
 def _texts_with(found: Iterable[DownloadRequest], needed: System | None) -> Iterator[DownloadRequest]:
     """The texts of systems whose models are fetched, or of which all is, without which no model can be asked."""
-    named = any(each.name == TEXTS for each in found)
+    named = {each.folder for each in found}
     by_file = {each.file: each for each in (needed, *(each.system for each in found)) if each}
-    for system in by_file.values() if not named and not texts.own_words() else ():
-        yield from _texts(system)
+    for system in by_file.values() if not texts.own_words() else ():
+        yield from (each for each in _texts(system) if each.folder not in named)
 
 
 def _texts(system: System) -> Iterator[DownloadRequest]:

@@ -38,6 +38,7 @@ from virc.rewards.sample import Sample
 from virc.rewards.trial import judged_reward, means_here
 from virc.solving.batch import BatchConfig, shown_images
 from virc.solving.rows import Row
+from virc.systems import texts
 from virc.systems.registry import Reward
 from virc.tools.registry import known
 
@@ -69,6 +70,7 @@ class Rewarding(msgspec.Struct, frozen=True):
         asked = self.reward.judge.questions  # a path, whose texts may change
         parts = [msgspec.json.encode(self.reward, order="sorted"), *(file.read_bytes() for file in files)]
         parts += [msgspec.json.encode(questions(Path(asked)), order="sorted")] if asked else []
+        parts += [texts.OWN_WORDS.encode()] if texts.own_words() else []
         return hashed(b"\n".join(parts))
 
     @property

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from virc.rewards.trial import reward_of
+from virc.systems import texts
 from virc.systems.registry import System
 
 _DIGITS = 16
@@ -16,5 +17,6 @@ def digest_of(system: System) -> str:
     files = [system.file, *([Path(system.pipeline)] if system.pipeline else [])]
     if system.reward and system.reward.total:
         files.append(reward_of(system)[1].file)
-    found = [version("virc"), *(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)]
+    own = [texts.OWN_WORDS] if texts.is_own_wording(system.file.parent) else []
+    found = [version("virc"), *own, *(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:_DIGITS]

@@ -13,7 +13,7 @@ from virc.core.files import MODELS, contents, expanded, is_file
 from virc.core.text import clause
 from virc.models.registry import Weights, download_of, find, known, run_of
 from virc.reasoning.protocol import FILE_NAME, Protocol, as_fields, with_tools
-from virc.systems import speech
+from virc.systems import speech, texts
 from virc.systems.registry import DEFAULT as DEFAULT_SYSTEM
 from virc.systems.registry import Model, System
 from virc.tools import registry as tools
@@ -46,13 +46,19 @@ def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
             our chat protocol, and its own is not beside it.
     """
     speech.load_tools(weights.system)
-    trained = None if option else _inside(weights)
-    beside = None if option or trained else trained_with(weights)
+    known = not option and not _in_own_words(weights.system)
+    trained = _inside(weights) if known else None
+    beside = trained_with(weights) if known and not trained else None
     trained = read_protocol(beside) if beside else trained
     spoken = _spoken(option, trained, weights.system, weights.model)
     if spoken is None and weights.system:
         raise _absent(weights, weights.system)
     return spoken or _own(None, weights.model)
+
+
+def _in_own_words(system: System | None) -> bool:
+    """Whether the user asks a system in our own words, whatever its models were trained with."""
+    return system is not None and texts.is_own_wording(system.file.parent)
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -82,7 +88,8 @@ def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None)
     """
     system, model = served.system, served.model
     speech.load_tools(system)
-    left, place = _left(served, workspace) if not option and not served.published else (None, "")
+    known = not option and not served.published and not _in_own_words(system)
+    left, place = _left(served, workspace) if known else (None, "")
     spoken = _spoken(option, served.published or left, system, model)
     if option:
         place = "--protocol"
@@ -251,7 +258,7 @@ def _spoken(
     given = read_protocol(expanded(option)) if option else trained
     if given is None:
         return _of_system(system, model)
-    kind = "stock" if given.name == "stock" else "trained"
+    kind = given.name if given.name in ("stock", speech.OWN_WORDS) else "trained"
     return ChatProtocol(speech.drawn(msgspec.structs.replace(given, name=kind), system))
 
 

@@ -59,6 +59,7 @@ _LISTED = "tools"
 SUFFIXES = (".yaml", ".yml")
 IN_FOLDER = "system.yaml"
 """The file of a system that has a folder of its own."""
+_TEXTS = "texts.yaml"
 _NAMED = re.compile(r"^name: ([A-Za-z0-9][\w.+-]*)\s*$", re.MULTILINE)
 
 
@@ -534,7 +535,11 @@ _discovered = cache(_Systems)
 
 def _files(folder: Path) -> list[Path]:
     """The YAML files in a folder, and those of systems that have a folder in it."""
-    return sorted(path for path in (*folder.glob("*"), *folder.glob(f"*/{IN_FOLDER}")) if path.suffix in SUFFIXES)
+    return sorted(
+        path
+        for path in (*folder.glob("*"), *folder.glob(f"*/{IN_FOLDER}"))
+        if path.suffix in SUFFIXES and path.name != _TEXTS
+    )
 
 
 def _is_tool(file: Path) -> bool:

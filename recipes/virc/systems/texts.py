@@ -160,12 +160,6 @@ def is_own_wording(folder: Path) -> bool:
     return own_words() and of(folder) is not None
 
 
-def wording(folder: Path) -> str:
-    """Return what tells the words of the system in a folder from others: for keys of what is kept of replies."""
-    found = of(folder)
-    return "" if found is None else "own" if own_words() else found.digest
-
-
 def filled(value: _Any, folder: Path, own: bool = False) -> _Any:
     """Return strings, or a structure of them, with the texts that are named in them.
 

@@ -346,7 +346,7 @@ def check_texts(system: System, report: Reporter) -> None:
     """
     texts.check(system.file.parent)
     if texts.is_own_wording(system.file.parent):
-        fetched = f"unset {texts.OWN_WORDS}; virc download texts --system {system.called}"
+        fetched = f"without --own-words and {texts.OWN_WORDS}, after virc download texts --system {system.called}"
         report.warn(f"{system.name} is trained in our own words, not in those of its authors", fetched)
 
 

@@ -15,7 +15,7 @@ def rows(row: Mapping[str, Any], number: int, layout: str, folder: Path) -> Iter
         case "count":
             asked = "{question} {text:count}"
         case "structure":
-            asked = "{question} {text:choice}" if short(str(answer)) in "ABCD" else "{question} {text:number}"
+            asked = "{question} {text:choice}" if short(str(answer)) in {*"ABCD"} else "{question} {text:number}"
         case "transform":
             asked = "{text:rules}{question} {text:general}\n"
         case _:

@@ -29,7 +29,7 @@ from typing import Any, Literal
 import msgspec
 
 from virc.core import discovery, plugins
-from virc.core.errors import DataError, SetupError, UsageError
+from virc.core.errors import DataError, SetupError, UsageError, VircError
 from virc.core.files import contents, is_file
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
@@ -78,16 +78,21 @@ class LaidOut(msgspec.Struct, frozen=True):
         """The rows that a published row of a file in `folder` becomes. Raises DataError: it is no such row."""
         if self.rewriting is None:
             return (row,)
-        made: Iterable[Mapping[str, Any]] = plugins.loaded(self.rewriting).rows(row, number, self.name, folder)
-        return made
+        try:
+            return [*plugins.loaded(self.rewriting).rows(row, number, self.name, folder)]
+        except VircError:
+            raise
+        except Exception as error:  # of a row with other columns, or values of another kind
+            found = f"{type(error).__name__}: {clause(error)}"
+            raise DataError(f"{self.rewriting.name} of its system cannot read it ({found})") from error
 
     def first(self, rows: Iterable[Mapping[str, Any]], folder: Path) -> Iterator[Mapping[str, Any]]:
         """The first row that each row of a file becomes; a faulty one as it is, another one not at all."""
         for row in rows:
-            with suppress(LookupError, TypeError, ValueError):
-                try:
-                    yield from islice(self.rewritten(row, 1, folder), 1)
-                except DataError:
+            try:
+                yield from islice(self.rewritten(row, 1, folder), 1)
+            except DataError as error:
+                if error.__cause__ is None:
                     yield row
 
     @property

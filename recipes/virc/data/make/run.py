@@ -33,6 +33,7 @@ from virc.solving.outcome import Fields
 from virc.solving.progress import Progress as Pace
 from virc.solving.rows import Row as AskedRow
 from virc.solving.setup import Setup
+from virc.systems import texts
 
 Rewards = Callable[[str], Callable[[Opened, Reporter], Grader]]
 """Of a system, what makes that which gives its reward."""
@@ -127,6 +128,7 @@ def run(job: Job, report: Reporter) -> Fields:
         head = {"operator": job.operator.name, "options": checked, "seed": seed, "rows": job.sources} | {
             "files": _digests(checked), "models": models.names, "asked": _asked(job.setup) if roles else {},
         }  # fmt: skip
+        head |= {"words": "own"} if texts.own_words() else {}
         progress = stack.enter_context(Progress(file, head, safe=bool(roles)))
         work = _Work(job, checked, seed, models, progress, report)
         stack.callback(work.close)

@@ -117,7 +117,8 @@ def _loaded(file: Path, name: str) -> Pipeline:
     writer = getattr(module, "WRITER", [*roles][-1])
     if writer not in [*roles]:
         raise ConfigError(f"{file}: WRITER is {writer!r}, which ROLES has not", f"one of {', '.join(map(str, roles))}")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    words = texts.OWN_WORDS if texts.is_own_wording(file.parent) else ""
+    digest = hashlib.sha256(file.read_bytes() + words.encode()).hexdigest()[:16]
     said = {
         role: msgspec.structs.replace(each, system=texts.filled(each.system, file.parent))
         for role, each in _checked(roles, file).items()

@@ -121,11 +121,11 @@ def requests(options: Options) -> int:
 
 def steps_of(options: Options) -> Mapping[str, Step]:
     """Return the steps. Raises UsageError: no system and no file has them; ConfigError: the file is wrong."""
-    return _read(options.preset) if options.preset else options.steps
+    return _read(options.preset, texts.own_words()) if options.preset else options.steps
 
 
 @cache
-def _read(name: str) -> Mapping[str, Step]:
+def _read(name: str, own: bool) -> Mapping[str, Step]:
     of_systems = {file.parent.name.replace("_", "-"): file for file in plugins.in_system_folders(FILE)}
     file = of_systems.get(name, expanded(name))
     if not file.is_file():
@@ -133,7 +133,7 @@ def _read(name: str) -> Mapping[str, Step]:
     content = plain_yaml.read(file)
     for fault in validation.faults(content, _File):
         raise ConfigError(f"{file}: {fault.message}", fault.hint)
-    return msgspec.convert(texts.filled(content, file.parent), _File).steps
+    return msgspec.convert(texts.filled(content, file.parent, own), _File).steps
 
 
 def run(row: Row, means: Means[Options]) -> Made:
