@@ -92,7 +92,7 @@ def _root(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     own_words: Annotated[  # any command takes it, see `_main`
-        bool, typer.Option(OWN_WORDS, help="Any command: ask in our own words, not in the texts of a system's authors.")
+        bool, typer.Option(OWN_WORDS, help="Ask in our own words; for any command.")
     ] = False,
 ) -> None:
     if version:

@@ -46,6 +46,14 @@ def git(directory: Path, *words: str) -> bytes:
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 
+def git_directory(given: Path) -> Path:
+    """Return the git directory of a clone, with a working tree or without. Exits where there is none."""
+    directory = given / ".git" if (given / ".git").exists() else given
+    if not (directory / "HEAD").is_file():
+        sys.exit(f"{given} is no clone of a repository")
+    return directory
+
+
 def has(directory: Path, commit: str) -> bool:
     """Return whether a git directory has a commit."""
     try:
@@ -199,6 +207,7 @@ def main() -> int:
     for file in sorted(chosen.records.glob("*.json")) if chosen.records else ():
         for name, record in msgspec.json.decode(file.read_bytes(), type=dict[str, Record]).items():
             keep(name, msgspec.structs.replace(record, verified=tested().get(name, Record()).verified))
+    chosen.directories = [git_directory(each) for each in chosen.directories]
     failed = False
     for name, file in sorted(discover().files.items()):
         failed |= not verified(name, file.parent, chosen.directories, chosen.write)

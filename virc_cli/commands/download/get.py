@@ -63,6 +63,7 @@ def command(
     base      the models that the stages start from
     model     the first released model
     judge     the first judge
+    texts     what the authors of the system wrote: prompts, questions to judges
     eval      the benchmarks that follow it
 
     Without NAME: base and dataset, as far as they are missing. Models go into models/, data into data/; the folders
