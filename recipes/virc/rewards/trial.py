@@ -1,7 +1,9 @@
 """A system's reward on the rows of a file: what their own replies, or one reply, would be given."""
 
 import asyncio
+import inspect
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
@@ -27,8 +29,7 @@ from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Exchange, Waited
 from virc.rewards.means import JUDGE, Means, key_of, means_of
-from virc.rewards.profile import Cost, timed
-from virc.rewards.registry import Scored, Total
+from virc.rewards.registry import Scored, Term, Total
 from virc.rewards.sample import Prompt, Sample, prompt_of, sample
 from virc.systems import registry as systems
 from virc.systems.registry import Reward, System
@@ -37,6 +38,19 @@ _FORMAT = "rl"
 WHOLE = ("sft", "trajectories")
 """Formats of whole solutions, which are scored as rollouts."""
 _AT_ONCE = 64
+
+
+class Cost(msgspec.Struct):
+    """What a term took: replies that it was asked about, and seconds of all of them.
+
+    Args:
+        waits: it may ask a judge, so that most of its seconds are waited, beside those of other terms.
+    """
+
+    term: str
+    replies: int = 0
+    seconds: float = 0.0
+    waits: bool = False
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -310,3 +324,36 @@ def _with_reference(record: Record, following: Record | None) -> Record:
     if following.messages[:known] != record.messages or not reply or reply[0].role != "assistant":
         return record
     return msgspec.structs.replace(record, messages=record.messages + reply)
+
+
+def timed(total: Total) -> tuple[Total, list[Cost]]:
+    """The total with terms that count what they take, and what they count."""
+    costs = [Cost(term.name) for term in total.terms]
+    terms = [
+        msgspec.structs.replace(term, score=_timed(term, cost)) for term, cost in zip(total.terms, costs, strict=True)
+    ]
+    return msgspec.structs.replace(total, terms=terms), costs
+
+
+def _timed(term: Term, cost: Cost) -> Callable[[Sample, Means], Any]:
+    def score(sample: Sample, means: Means) -> Any:
+        began = time.perf_counter()
+        try:
+            found = term.score(sample, means)
+        finally:
+            cost.replies += 1
+            cost.seconds += time.perf_counter() - began
+        if not inspect.isawaitable(found):
+            return found
+        cost.waits = bool(means.judge or means.judges)
+        return _awaited(found, cost)
+
+    return score
+
+
+async def _awaited(found: Any, cost: Cost) -> Any:
+    began = time.perf_counter()
+    try:
+        return await found
+    finally:
+        cost.seconds += time.perf_counter() - began

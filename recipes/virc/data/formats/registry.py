@@ -33,7 +33,7 @@ from virc.core.errors import DataError, SetupError, UsageError
 from virc.core.files import contents, is_file
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.rows import raw, saved, shards
+from virc.data.rows import raw, saved
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Record, check_texts
 from virc.data.rows.unread import ANSWERS, BOXES, unread
@@ -365,7 +365,7 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
         lines.append(f"{path / INFO} names {files} not there: {_listed(gone)}")
     if others := _not_read(path, system, layout):
         lines.append(f"{path} has files that may hold rows and are not read: {_listed(others)}")
-    lines += shards.missing(path) + shards.missing(path / HUB)
+    lines += raw.missing_shards(path) + raw.missing_shards(path / HUB)
     return "\n".join(lines) or None
 
 
@@ -442,8 +442,8 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
     for other in sorted(folder.iterdir()):
         known = _may_hold_rows(other, system) and other not in listed
         if known and (source := _recognised(other, other.stem, {}, system, given)):  # others are logs and the like
-            if source.laid_out and (files := shards.of(other)):
-                source = msgspec.structs.replace(source, name=shards.name(other), shards=files)
+            if source.laid_out and (files := raw.shards_of(other)):
+                source = msgspec.structs.replace(source, name=raw.dataset_name(other), shards=files)
                 listed.update(files)
             found.append(source)
     if gone and not found:

@@ -1,5 +1,6 @@
 """Rows of files that others made, as they stand there: JSON, tables, parquet, Arrow, shards of WebDataset, and COCO."""
 
+import re
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -25,6 +26,8 @@ Read = tuple[int, dict[str, Any] | DataError]
 _MAX_TRIED = 100
 _HEAD = 2**16
 _MAX_COCO = 2**31  # bytes: of all of it rows are made at once
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
+_MAX_SHARDS = 10_000
 
 
 def rows(path: Path, start: int = 1) -> Iterator[Read]:
@@ -216,3 +219,26 @@ def _of_coco(found: _Coco) -> Iterator[Read]:
         for asked in questions:
             number += 1
             yield number, {"image_id": image.id, "file_name": image.file_name, **asked}
+
+
+def shards_of(file: Path) -> tuple[Path, ...]:
+    """All files of the dataset that a file is a part of, as far as they are there; empty where it is a whole one."""
+    number = _SHARD.search(file.stem)
+    if not number:
+        return ()
+    count = min(int(number[2]), _MAX_SHARDS)
+    names = (f"{dataset_name(file)}-{at:05}-of-{number[2]}{file.suffix}" for at in range(count))
+    return tuple(each for each in map(file.with_name, names) if each.is_file())
+
+
+def dataset_name(file: Path) -> str:
+    """The name of the dataset that a file is a part of."""
+    return _SHARD.sub("", file.stem)
+
+
+def missing_shards(folder: Path) -> list[str]:
+    """What is missing in a folder of datasets in several files, a clause for each."""
+    files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    parts = {dataset_name(each): (each, int(number[2])) for each in files if (number := _SHARD.search(each.stem))}
+    counts = {name: (len(shards_of(each)), count) for name, (each, count) in parts.items()}
+    return [f"{folder} has {here} of the {all_} files of {its}" for its, (here, all_) in counts.items() if here < all_]

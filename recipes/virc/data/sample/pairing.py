@@ -30,7 +30,7 @@ CUT = ("length", "repetition", "failed", "marks")
 Grade = Callable[[Problem, Rollout], float | None]
 """How good a rollout is; None where that cannot be said."""
 Apart = Literal["same", "shown", "inside", "marks", "refused"]
-"""Why two rollouts are no pair; the words are in `virc.data.sample.told`."""
+"""Why two rollouts are no pair; the words are in `virc.data.sample.run`."""
 
 
 class Pairing(msgspec.Struct, frozen=True):

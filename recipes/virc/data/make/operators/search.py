@@ -22,8 +22,8 @@ from msgspec import Meta
 
 from virc.backends.interface import Sampling
 from virc.core.seeds import derived
+from virc.data.make.asking import pictures, reply
 from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.replies import pictures, reply
 from virc.data.sample.rollouts import problem_of
 from virc.reasoning.trace import Message
 from virc.scoring.answers import extract

@@ -32,8 +32,8 @@ from virc.core.files import expanded
 from virc.core.limits import bounded
 from virc.core.seeds import derived
 from virc.core.text import plain
+from virc.data.make.asking import pictures, reply, rollout_of
 from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.replies import pictures, reply, rollout_of
 from virc.data.sample.rollouts import problem_of
 from virc.reasoning.messages import printable
 from virc.reasoning.session import Reply

@@ -14,7 +14,7 @@ from itertools import combinations
 import msgspec
 from PIL import Image
 
-from virc.data.synth import shared, sketch
+from virc.data.synth import sketch
 from virc.data.synth.glyphs import mask
 from virc.data.synth.plane import Point, around, beside, hull, inside, meet, unit, window
 from virc.data.synth.problem import Difficulty, Label, Split, split_of
@@ -95,7 +95,7 @@ class Diagram(msgspec.Struct, frozen=True):
     def split(self) -> Split:
         """Which split this figure belongs to: one in ten is held out, wherever its corners begin to be counted."""
         printed = [f"{corner.letter}{corner.printed}" for corner in self.corners]
-        return split_of("|".join([*shared.from_smallest(printed), self.corners[self.asked].letter]))
+        return split_of("|".join([*sketch.from_smallest(printed), self.corners[self.asked].letter]))
 
 
 def generate(
@@ -114,14 +114,14 @@ def generate(
     """
     while True:
         count = rng.choice(sides or SIDES[difficulty])
-        diagram = shared.draw_until_legible(partial(_generate, rng, count), split)
+        diagram = sketch.draw_until_legible(partial(_generate, rng, count), split)
         if printed in (None, diagram.is_printed):
             return diagram
 
 
 def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
     """The same figure and question with other values printed, so that the asked angle is another one."""
-    angles = shared.other_angles(rng, len(diagram.corners), 25, diagram.asked, diagram.answer)
+    angles = sketch.other_angles(rng, len(diagram.corners), 25, diagram.asked, diagram.answer)
     points = [corner.point for corner in diagram.corners]
     corners = tuple(
         _corner(points, index, corner.letter, angles[index], corner.printed == "?", diagram.style)
@@ -143,7 +143,7 @@ def crop_around(label: Box, width: int, height: int) -> Box:
 def draw(diagram: Diagram) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
     style = diagram.style
-    image, pencil = shared.blank(diagram.width, diagram.height, style)
+    image, pencil = sketch.blank(diagram.width, diagram.height, style)
     points = [corner.point for corner in diagram.corners]
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
         sketch.line(pencil, start, end, style)
@@ -180,7 +180,7 @@ def spots(diagram: Diagram) -> Sequence[Spot]:
 def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
     """A question about a corner that the figure does not have, and the search for it."""
     present = {corner.letter for corner in diagram.corners}
-    question, corner = shared.question_about_none(rng, QUESTIONS, NAMES, present)
+    question, corner = sketch.question_about_none(rng, QUESTIONS, NAMES, present)
     return question, searched(NOUN, spots(diagram), wanted(corner))
 
 
@@ -217,13 +217,13 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     if not _legible(corners, width, height):
         return None
     asked = hidden if rng.random() < 0.8 else rng.choice([i for i in range(sides) if i != hidden])
-    question = shared.question_about(rng, QUESTIONS, letters, asked)
+    question = sketch.question_about(rng, QUESTIONS, letters, asked)
     return Diagram(width, height, corners, asked, question, style)
 
 
 def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, style: Style) -> Corner:
     """Place the letter outside along the bisector and the value inside."""
-    (x, y), one, inward = (points[index], unit(points[index], points[index - 1]), shared.bisector(points, index))
+    (x, y), one, inward = (points[index], unit(points[index], points[index - 1]), sketch.bisector(points, index))
     printed = "?" if hidden else str(angle)
     name_size = mask(letter, style.face).size
     value_size = mask(_shown(printed, style), style.face).size

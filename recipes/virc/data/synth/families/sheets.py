@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 from PIL import Image
 
-from virc.data.synth import shared, sketch
+from virc.data.synth import sketch
 from virc.data.synth.glyphs import Face
 from virc.data.synth.plane import around
 from virc.data.synth.problem import Difficulty, Label, Split, settled, split_of
@@ -87,22 +87,22 @@ def square(name: str) -> Box:
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Sheet:
     """A page of that split."""
     chosen = settled(difficulty, rng)
-    return shared.draw_until_legible(lambda: _generate(rng, chosen), split)
+    return sketch.draw_until_legible(lambda: _generate(rng, chosen), split)
 
 
 def draw(problem: Sheet) -> Image.Image:
     """The page, RGB, of PAGE px."""
-    image, pencil = shared.blank(*PAGE, problem.style)
+    image, pencil = sketch.blank(*PAGE, problem.style)
     for name in SQUARES:
         pencil.rectangle(square(name), outline=170, width=2)
     large = msgspec.structs.replace(problem.style, face=Face("sans", _NAMES))
     for at, text in enumerate(COLUMNS + ROWS):
         along = SIDE * (at % len(COLUMNS)) + SIDE // 2
         middle = (ORIGIN[0] + along, ORIGIN[1] // 2) if at < len(COLUMNS) else (ORIGIN[0] // 2, ORIGIN[1] + along)
-        sketch.label(image, text, shared.placed(text, middle, large).box, large)
+        sketch.label(image, text, sketch.placed(text, middle, large).box, large)
     for frame in problem.frames.values():
         pencil.rectangle(frame, outline=problem.style.ink, width=2)
-    return shared.with_labels(image, problem)
+    return sketch.with_labels(image, problem)
 
 
 def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
@@ -165,7 +165,7 @@ def _generate(rng: random.Random, difficulty: Difficulty) -> Sheet | None:
 
 
 def _number(rng: random.Random, middle: tuple[int, int], style: Style) -> Label:
-    return shared.placed(str(rng.randint(10, 99)), middle, style)
+    return sketch.placed(str(rng.randint(10, 99)), middle, style)
 
 
 def _middle(box: Box) -> tuple[int, int]:
