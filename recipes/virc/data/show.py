@@ -84,7 +84,6 @@ class RowView(msgspec.Struct, frozen=True):
 
     @property
     def chosen(self) -> str | None:
-        """The better reply of a pair."""
         return None if self.record.rejected is None else self.record.messages[-1].content
 
     @property
@@ -93,7 +92,6 @@ class RowView(msgspec.Struct, frozen=True):
         return None if self.record.rejected is None else self.record.extra.get("margin")
 
     def as_fields(self) -> dict[str, Any]:
-        """The row as JSON objects."""
         return {
             "row": self.number,
             "id": self.record.id,
@@ -237,7 +235,6 @@ def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
 
 
 def _placeholder(sentence: str, size: Size | None) -> Shown:
-    """An empty picture with the sentence in it, of that size if images can be shown with it."""
     width, height = size or _PLACEHOLDER
     if not QWEN2.min_pixels <= width * height <= QWEN2.max_pixels:
         width, height = _PLACEHOLDER

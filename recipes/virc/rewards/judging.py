@@ -97,7 +97,6 @@ class Waited:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """While a question is open."""
         self.asked += 1
         if not self._open:
             self._since = time.monotonic()
@@ -157,7 +156,6 @@ class Judge:
         self.counts = Counts()
 
     def close(self) -> None:
-        """Close the connections."""
         self._link.close()
         if self._backend:
             self._backend.close()

@@ -39,7 +39,6 @@ class Scorable(msgspec.Struct):
         return self.by_rules / self.rows if self.rows else 0.0
 
     def add(self, other: "Scorable") -> None:
-        """Count other rows as well."""
         self.rows += other.rows
         self.by_rules += other.by_rules
         self.lacking.update(other.lacking)

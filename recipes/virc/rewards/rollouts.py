@@ -47,7 +47,6 @@ class Rollout(msgspec.Struct, frozen=True):
 
     @property
     def ended(self) -> Ended:
-        """How."""
         return self.last.known.ended
 
     @property
@@ -108,7 +107,6 @@ class Last(Terms):
 
 
 def ends(last: Sample) -> Ended:
-    """How a rollout ends that has this for its last unit."""
     return _ENDS[last.kind]
 
 
@@ -181,7 +179,6 @@ def replayed(record: Record, replies: Iterable[str], session: Session, files: Se
 
 
 def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carried]:
-    """What came of the calls of a unit, and the images that each led to."""
     tools = read.turn.calls if read.turn else ()
     return [
         (Action(tool, each.call, each.error, images[each.images[0]].size if each.images else None), each.images)
@@ -190,7 +187,6 @@ def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carri
 
 
 def _prompt(record: Record, session: Session, files: Sequence[Size], before: Sequence[Carried]) -> Prompt:
-    """What a session has shown so far."""
     trace = session.trace()
     # A result inside the model's own turn is a message of its own here, so that replies stand alone.
     messages = tuple(Message("user" if each.inserted else each.role, content_of(each)) for each in trace.messages)

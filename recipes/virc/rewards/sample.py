@@ -221,7 +221,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return self.protocol is not None and self.protocol.errors == "show"
 
     def _history(self) -> History:
-        """The images of the question as solve has them."""
         view, protocol = self.view, self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
         files = [*view.originals, *view.sizes[len(view.originals) :]]
         given = [
@@ -312,7 +311,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
 
 def _run(call: Call, history: History) -> list[Place | None]:
-    """Carry out a call: its images are added to the history. What they show."""
     made = history.run(call)[1]
     for shown, place in made:
         history.add(shown, place)

@@ -100,7 +100,6 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def facts_of(system: str, reward: Reward, total: Total) -> dict[str, Any]:
-    """What is known before rows are scored."""
     return {"system": system, "total": total.name, "strict": reward.strict, "judge": reward.judge.endpoint}
 
 
@@ -171,7 +170,6 @@ def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> Me
 
 
 def _with_judges(reward: Reward, endpoint: str | None, model: str | None, others: Mapping[str, str]) -> Reward:
-    """The reward with judges at other endpoints."""
     judges = dict(reward.judges)
     for name, url in ((JUDGE, endpoint), *others.items()):
         if url is not None:
@@ -200,7 +198,6 @@ def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
 
 
 def reward_of(system: System) -> tuple[Reward, Total]:
-    """The reward of a system, and its total."""
     if system.reward is None:
         raise ConfigError(f"the system {system.name} has no reward", "reward: {total: NAME}; virc rewards ls")
     return system.reward, rewards.of(system.reward, system.file.parent)
@@ -248,7 +245,6 @@ def solutions(
 
 
 def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
-    """The rewards of whole solutions, as those of rollouts."""
     first: dict[int, int] = {}
     with asyncio.Runner() as runner:
         for number, prompts in rows:
@@ -312,7 +308,6 @@ def _of_row(number: int) -> Iterator[None]:
 
 
 def _asked(prompt: Prompt) -> int:
-    """What tells prompts apart."""
     return hash((prompt.record.messages, prompt.record.images))
 
 
@@ -327,7 +322,6 @@ def _with_reference(record: Record, following: Record | None) -> Record:
 
 
 def timed(total: Total) -> tuple[Total, list[Cost]]:
-    """The total with terms that count what they take, and what they count."""
     costs = [Cost(term.name) for term in total.terms]
     terms = [
         msgspec.structs.replace(term, score=_timed(term, cost)) for term, cost in zip(total.terms, costs, strict=True)

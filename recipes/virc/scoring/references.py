@@ -110,7 +110,6 @@ def _written(box: Box) -> str:
 
 
 def _of_choice(answers: Sequence[str], choices: Sequence[str]) -> Reference:
-    """Whether an answer names a choice, or may be the number of one."""
     if any(choices_named(each, choices) for each in answers):
         return Reference("choice", {_AS_IT_IS: ""})
     number = int(answers[0]) if answers[0].strip().isdecimal() else -1
@@ -141,7 +140,6 @@ class References:
         self._first: dict[str, tuple[int, Reference]] = {}
 
     def add(self, row: int, references: Iterable[Reference]) -> None:
-        """Count the references of a row."""
         for found in references:
             self._rows[found.kind] += 1
             self._fits.update((found.kind, name) for name in found.readings)

@@ -105,7 +105,6 @@ def boxes(record: Record, sizes: _Sizes, grammar: Grammar = TAGS) -> Iterator[tu
 
 
 def offered(rules: Rules) -> Sequence[str]:
-    """Names of the tools that the rows may call."""
     if rules.protocol is None:
         return sorted(tools.known())
     tools.load(rules.protocol.tools, of_chat_protocol=True)  # rows are checked in processes of their own
@@ -184,7 +183,6 @@ def _shows_errors(rules: Rules) -> bool:
 
 
 def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterator[Fault]:
-    """The message after calls must show as many images as they make, each of its size."""
     if made is None:
         return
     if len(shown) != len(made):
@@ -202,7 +200,6 @@ def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterato
 def _pixels(
     number: int, pictures: Sequence[Picture], made: Sequence[_Made] | None, replay: "_Replay"
 ) -> Iterator[Fault]:
-    """What is cut out of an input's file must show that part of it."""
     for picture, each in zip(pictures, made or (), strict=False):
         if each.place is None:
             continue
@@ -297,7 +294,6 @@ def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
 
 
 def _made(call: Call, size: Size, grid: Grid) -> Sequence[_Made]:
-    """What the tool makes of an image of that size, found by running it on one without colours."""
     return _run(call, size, grid) if call.arguments else _cached(call.name, call.box, call.factor, size, grid)
 
 

@@ -173,7 +173,6 @@ def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> l
 
 
 def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:
-    """The lines that announce an image with another number or size than it has."""
     for message, indices in zip(record.messages, images_of(record), strict=True):
         said = announced_in(message.content, rules) if message.role == "user" else {}
         for index in indices if said else ():

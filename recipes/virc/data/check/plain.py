@@ -87,7 +87,6 @@ def _calls(reply: str) -> bool:
 
 
 def _all_marked(replies: Sequence[str]) -> bool:
-    """Whether every reply has a thought and an answer in marks."""
     try:
         return bool(replies) and all(parse(reply, _MARKED) for reply in replies)
     except FormatError:

@@ -43,7 +43,6 @@ class Rules(msgspec.Struct, frozen=True):
 
     @property
     def grammar(self) -> Grammar:
-        """How replies are written."""
         return self.protocol.grammar if self.protocol else TAGS
 
     def view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:

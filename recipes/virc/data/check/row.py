@@ -34,7 +34,6 @@ _DROPPED = "engines drop such a row, or stop"
 
 
 def check_row(rules: Rules, row: Row) -> RowResult:
-    """What is wrong with a row, and what it has."""
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
     record = apart(row.record, rules.protocol)
@@ -78,7 +77,6 @@ def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:
-    """The faults of columns that hold a part of the problem, and that nothing reads."""
     for name, holds in row.unread.items():
         sentence = f"nothing reads its column {plain(name, 60)}, which holds {holds}"
         left_out = f"--ignore {shlex.quote(plain(name, 200))} leaves it out"
@@ -130,7 +128,6 @@ def _is_unanswered(record: Record) -> bool:
 
 
 def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
-    """The faults of a row that has, or should have, a conversation: who speaks when, and an image for every mark."""
     if not record.messages:
         yield Fault("no_messages", f"it has no messages: {_DROPPED}")
         return
@@ -144,7 +141,6 @@ def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
 
 
 def check_pair(record: Record) -> Iterator[Fault]:
-    """The faults of a pair: in the turns that both replies follow, in the replies, and in its margin."""
     if record.rejected is None or not record.messages:
         yield Fault("no_messages", f"it has not both replies: {_DROPPED}")
         return
@@ -220,7 +216,6 @@ def _answers(record: Record) -> Iterator[Fault]:
 
 
 def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:
-    """The faults in what the reward gets of a row."""
     info = record.extra.get("tool_info_gt")
     tool = info.get("name") if isinstance(info, dict) else None
     if tool is not None and tool not in offered:

@@ -41,7 +41,6 @@ class Survey(msgspec.Struct):
     """Of the rows at even distance, in a file whose length is not known before its end."""
 
     def add(self, row: Row, faults: Sequence[Fault]) -> None:
-        """Count a row with its faults."""
         self.rows += 1
         if stops := [each for each in faults if each.stops]:
             self.faulty += 1

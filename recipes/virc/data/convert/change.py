@@ -75,7 +75,6 @@ class Learner(msgspec.Struct, frozen=True):
     grid: Grid
 
     def __str__(self) -> str:
-        """What rows for it are like, as a clause."""
         most = f"images have at most {self.grid.max_pixels:,} pixels, as it sees them"
         return f"replies are in the chat protocol of {self.name}, and {most}"
 
@@ -106,7 +105,6 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def replays(self) -> bool:
-        """Whether images or user turns are made anew."""
         here, there = self.chat_protocol, self.goal
         if here is None or there is None:
             return False
@@ -431,7 +429,6 @@ def learner(
 
 
 def _base(system: System) -> str | None:
-    """The model that the first stage of a system begins with."""
     return next((str(base) for stage in system.stages.values() if (base := stage.settings.get("base"))), None)
 
 

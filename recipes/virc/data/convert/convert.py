@@ -132,7 +132,6 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
 
 
 def _planned(config: ConvertConfig) -> list[Dataset]:
-    """What is to be written, as far as it is known without reading all rows."""
     holds = formats.get(config.format).HOLDS
     if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
@@ -252,7 +251,6 @@ class _Stream:
         return self._before + self._at[1]
 
     def located(self, error: DataError) -> DataError:
-        """The error that ended the writing, with the row it belongs to."""
         if self._at is None:
             return error
         part, number = self._at
@@ -270,7 +268,6 @@ class _Stream:
                 yield self._answered(part, row)
 
     def _answered(self, part: Part, row: Row) -> Row:
-        """Of a trajectory to be learnt from, what is known of it."""
         if part.begun is None or part.change.holds != "solutions" or not row.record or not rl.is_cut(row.record):
             return row
         self.written.cut += 1

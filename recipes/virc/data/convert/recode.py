@@ -54,7 +54,6 @@ class Boxes(msgspec.Struct):
     error: int = 0
 
     def add(self, other: "Boxes") -> None:
-        """Count those of another row as well."""
         self.written += other.written
         self.inexact += other.inexact
         self.error = max(self.error, other.error)
@@ -220,7 +219,6 @@ def sized(record: Record, images: Sequence[Shown], protocol: Protocol) -> Record
 
 
 def is_over(size: Size, grid: Grid | None) -> bool:
-    """Whether an image has more pixels than a grid shows."""
     return grid is not None and size[0] * size[1] > grid.max_pixels
 
 
@@ -257,7 +255,6 @@ def boxes_scaled(record: Record, size: Size, onto: Size) -> Record:
 
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:
-    """The bytes or the path of an image, and its name for errors."""
     name = picture.name or "an image"
     try:
         return (picture.path() if picture.data is None else picture.data), name
@@ -267,7 +264,6 @@ def _file(picture: Picture) -> tuple[bytes | Path, str]:
 
 @contextmanager
 def errors_of(number: int) -> Iterator[None]:
-    """Name the message in errors about it."""
     try:
         yield
     except (FormatError, ToolError) as error:

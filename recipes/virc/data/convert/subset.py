@@ -102,7 +102,6 @@ class Dataset(msgspec.Struct, frozen=True):
     aside: bool = False
 
     def marked_parts(self) -> Iterator[tuple[Part, bytearray | None]]:
-        """Each part with its marks."""
         yield from zip(self.parts, self.marks or repeat(None), strict=False)
 
 

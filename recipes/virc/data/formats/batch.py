@@ -25,7 +25,6 @@ _NAMED = KNOWN | {"image", "images", "question", "answer"}
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a .jsonl file of problems, by its first row that can be read."""
     row = first_row(path)
     if row is None or not row.keys().isdisjoint(COLUMNS) or {"chosen", "rejected"} <= row.keys():
         return False

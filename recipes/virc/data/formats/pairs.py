@@ -30,7 +30,6 @@ _Values = Iterable[tuple[int, Fields | DataError]]
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a .json or .jsonl file whose first object has a conversation and both replies."""
     if path.suffix not in (".json", ".jsonl"):
         return False
     try:

@@ -92,7 +92,6 @@ class LaidOut(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> Holds:
-        """What its rows are."""
         if self.layout.chosen is not None:
             return "pairs"
         talks = self.layout.messages is not None or self.layout.replied is not None
@@ -101,7 +100,6 @@ class LaidOut(msgspec.Struct, frozen=True):
 
     @property
     def written_as(self) -> str:
-        """The format that holds such rows once they are converted."""
         return {"solutions": "sft", "pairs": "pairs"}.get(self.holds, "batch")
 
 
@@ -126,12 +124,10 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """The columns that the user or the layout leaves out."""
         return (*self.ignore, *(self.laid_out.layout.ignore if self.laid_out else ()))
 
     @property
     def holds(self) -> Holds:
-        """What its rows are."""
         return self.laid_out.holds if self.laid_out else get(self.format).HOLDS
 
     @property
@@ -270,7 +266,6 @@ def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) ->
 
 
 def names() -> list[str]:
-    """The formats there are."""
     return discovery.names("virc.data.formats")
 
 
@@ -370,7 +365,6 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
 
 
 def _not_read(path: Path, system: System | None, layout: Layout | None) -> list[str]:
-    """The files of a folder that may hold rows, and that are not read."""
     files = [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []
     if not files:
         return []
@@ -480,7 +474,6 @@ def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def _unknown(file: Path, system: System | None) -> DataError:
-    """The error for a file that no format recognises."""
     try:
         start = b""
         if not file.is_dir():
@@ -506,7 +499,6 @@ def _unknown(file: Path, system: System | None) -> DataError:
 
 
 def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
-    """The error for a file of which no row can be read."""
     reason = raw.fault(file) if file.suffix in raw.ENDINGS and file.suffix != ".parquet" else None
     why = plain(reason.message.replace(f"{file} ", "it ", 1), 200) if reason else ""
     if not start:

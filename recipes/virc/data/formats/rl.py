@@ -32,7 +32,6 @@ _NAMED = frozenset(_READ) | KNOWN
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is parquet whose rows are one unit each."""
     return kind(path) is True
 
 

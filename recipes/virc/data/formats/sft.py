@@ -183,7 +183,6 @@ def columns_of(entry: Mapping[str, Any]) -> Columns:
 
 
 def _names(entry: Mapping[str, Any], key: str, default: dict[str, str]) -> dict[str, str]:
-    """The names under a key of an entry, without those that are null."""
     if key not in entry:
         return default
     try:
@@ -245,7 +244,6 @@ def _named(columns: Columns) -> frozenset[str]:
 
 
 def _ignored(row: Fields, columns: Columns) -> tuple[str, ...]:
-    """The keys of a row's messages beside those that name the role and the text."""
     keys = {key: None for message in row[columns.messages] for key in message}
     return tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
 

@@ -16,7 +16,6 @@ LOST = sft.LOST
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a .jsonl file of conversations, by its first row that can be read."""
     row = first_row(path)
     return row is not None and holds_conversation(row)
 
@@ -52,6 +51,5 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def holds_conversation(row: Fields) -> bool:
-    """Whether a field of a row is a list of messages, whatever its name."""
     objects = [name for name, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     return bool(objects) or not row.keys().isdisjoint(sft.COLUMNS)

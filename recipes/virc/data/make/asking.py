@@ -41,11 +41,9 @@ class Models(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> dict[str, str]:
-        """Role -> its model."""
         return {name: role.opened.name for name, role in self.opened.items()}
 
     def workers(self, at_once: int | None) -> int:
-        """Rows in work at a time."""
         return at_once or min((role.opened.at_once for role in self.opened.values()), default=1)
 
     def outage(self, note: Callable[[str], None]) -> Outage | None:
@@ -83,7 +81,6 @@ class Models(msgspec.Struct, frozen=True):
 def opened_models(
     roles: Mapping[str, Role], given: Mapping[str, str], setup: Setup | None, report: Reporter
 ) -> Iterator[Models]:
-    """The models of roles, open until the block ends."""
     if not roles:
         if given:
             raise UsageError(f"--role {next(iter(given))}: this operator asks no model", "leave --role out")

@@ -76,7 +76,6 @@ class Progress:
 
     @property
     def last(self) -> int:
-        """The highest number of a row that is done."""
         return len(self._offsets) - 1
 
     def add(self, line: Line) -> None:

@@ -39,12 +39,10 @@ class Operator(msgspec.Struct, frozen=True):
 
 
 def names() -> list[str]:
-    """Return the names of the operators of this package and of installed ones."""
     return sorted({*discovery.names(_PACKAGE), *plugins.installed(_GROUP), *plugins.operators()})
 
 
 def get(name: str) -> Operator:
-    """Return an operator by its name, or by the path of its file."""
     if name in discovery.names(_PACKAGE):
         return _operator(discovery.module(_PACKAGE, name), name)
     is_own = name.endswith(".py") and is_file(name)

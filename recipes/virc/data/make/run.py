@@ -177,7 +177,6 @@ class _Rows(Pace):
         self.out, self.replies = 0, 0
 
     def ruled(self, line: Line) -> None:
-        """Count one row of an operator without models, whose pace is reported now and then."""
         self.done, self.out = self.done + 1, self.out + bool(line.out)
         if self.done % _EVERY == 0:
             self._report.progress(f"{self._pace()}; {self}")
@@ -235,7 +234,6 @@ class _Work:
         return means
 
     def line(self, row: Row) -> Line:
-        """What is made of a row."""
         own, operator = digest(row).hex(), self.job.operator
         line = Line(row.number, own, row.id, row.source)
         if row.fault:
@@ -265,7 +263,6 @@ class _Work:
         return line
 
     def _identified(self, row: Row, made: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Made rows with ids and the pictures beside NEW."""
         for number, fields in enumerate(made, 1):
             id = fields.get("id")
             if len(made) > 1 and id in (None, row.fields.get("id")):
@@ -339,7 +336,6 @@ def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
 
 
 def _announce(operator: Operator, options: msgspec.Struct, models: Models, left: int, report: Reporter) -> None:
-    """Say what is to be done, and what it costs at most."""
     requests = operator.requests(options) if operator.requests else len(models.opened)
     if any(each.role.own_protocol for each in models.opened.values()):
         requests *= models.max_turns

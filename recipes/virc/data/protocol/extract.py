@@ -87,7 +87,6 @@ class FoundProtocol(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def as_fields(self) -> dict[str, Any]:
-        """What was found, as JSON objects."""
         fields = msgspec.to_builtins(self, str_keys=True)
         return {key: fields[key] for key in ("rows", "units", "calls", "notes", "protocol")}
 
@@ -224,7 +223,6 @@ def _values(text: str) -> Iterator[tuple[Any, str]]:
 
 
 def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol with the templates of most rows, and notes on those that no row shows."""
     firsts = [row.first for row in rows]
     image_line = image_line_of(firsts)
     if image_line is None:
@@ -281,7 +279,6 @@ def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
 
 
 def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
-    """How many boxes lie inside their image, by what they may be counted in."""
     counts: Counter[Coordinates] = Counter()
     for row, shown in zip(rows, sizes, strict=True):
         for call, seen in row.calls:
@@ -308,7 +305,6 @@ def _coordinates(
 
 
 def _named(offered: dict[str, str]) -> Coordinates | None:
-    """What boxes are counted in by the schemas, if they agree."""
     schemas = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
     named = [unit for unit, words in _UNITS.items() if words.search(schemas)]
     return named[0] if len(named) == 1 else None
@@ -365,7 +361,6 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
 
 
 def _system(record: Record, given: str | None) -> tuple[str, int]:
-    """The system message of a record that has turns, and how many of its messages it takes."""
     own = next((message.content for message in record.messages[:1] if message.role == "system"), None)
     led = int(own is not None)
     if len(record.messages) <= led:

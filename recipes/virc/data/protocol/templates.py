@@ -93,7 +93,6 @@ def departure(text: str, template: str) -> str:
 
 
 def common_start(one: str, other: str) -> int:
-    """How many characters two texts have in common at their start."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
@@ -108,7 +107,6 @@ def _instead(found: str, expected: str) -> str:
 
 
 def named_numbers() -> dict[str, str]:
-    """Patterns of the numbers in an announcement, each in a group of its name."""
     return {name: f"(?P<{name}>{_DIGITS})" for name in NUMBERS}
 
 

@@ -137,7 +137,6 @@ def _lines(first: FirstTurn) -> Iterator[str]:
 
 
 def _block(first: FirstTurn, image_line: str) -> re.Match[str] | None:
-    """Where the announcements of a turn's images are."""
     return re.search(r"\n".join(block_lines(image_line, first.count)), first.text)
 
 
@@ -213,5 +212,4 @@ def _places(text: str, question: str, start: int = 0) -> list[int]:
 
 
 def _joined(text: str, at: int) -> bool:
-    """Whether a word continues at this position."""
     return text[at - 1 : at].isalnum() and text[at : at + 1].isalnum()

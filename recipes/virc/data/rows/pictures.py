@@ -121,7 +121,6 @@ def _kept(name: str) -> str | None:
 
 
 def _write(picture: Picture, target: Path) -> None:
-    """Put the image there, completely or not at all."""
     if picture.data is None:
         with suppress(OSError, NotImplementedError):  # another disk, or one without links
             os.link(picture.path(), target)

@@ -45,7 +45,6 @@ def rows(path: Path, start: int = 1) -> Iterator[Read]:
 
 
 def rows_of(files: Iterable[Path], start: int) -> Iterator[Read]:
-    """The rows of several files, numbered on."""
     before = 0
     for file in files:
         last = 0
@@ -159,7 +158,6 @@ def _samples(path: Path) -> Iterator[Read]:
 
 
 def _member(shard: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> dict[str, Any]:
-    """The columns that a file of a sample is."""
     opened = shard.extractfile(member)
     data = opened.read() if opened else b""
     if f".{ending.rpartition('.')[2]}" in PICTURES:
@@ -232,12 +230,10 @@ def shards_of(file: Path) -> tuple[Path, ...]:
 
 
 def dataset_name(file: Path) -> str:
-    """The name of the dataset that a file is a part of."""
     return _SHARD.sub("", file.stem)
 
 
 def missing_shards(folder: Path) -> list[str]:
-    """What is missing in a folder of datasets in several files, a clause for each."""
     files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
     parts = {dataset_name(each): (each, int(number[2])) for each in files if (number := _SHARD.search(each.stem))}
     counts = {name: (len(shards_of(each)), count) for name, (each, count) in parts.items()}

@@ -148,7 +148,6 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def called(self) -> str:
-        """The row as errors name it."""
         return "a row without an id" if self.id is None else f"row {self.id!r}"
 
 
@@ -194,7 +193,6 @@ def has_reference(record: Record) -> bool:
 
 
 def choices_of(record: Record) -> list[str]:
-    """The choices of a problem, as text."""
     choices = record.extra.get("choices")
     return [str(choice) for choice in choices] if isinstance(choices, list) else []
 

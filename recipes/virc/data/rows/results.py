@@ -25,7 +25,6 @@ _PLACEHOLDER = re.compile(r"\\\{(\w+)\\\}")
 
 
 def joined(messages: Iterable[trace.Message]) -> list[Message]:
-    """The messages of a conversation as a row holds them."""
     found: list[Message] = []
     inline = False
     for each in messages:
@@ -66,7 +65,6 @@ def _apart(content: str, protocol: Protocol) -> Iterator[Message]:
 
 
 def _turns(turns: list[str], grammar: Grammar) -> Iterator[Message]:
-    """Replies, and behind each the results of its calls as one message."""
     while turns:
         reply, *turns = turns
         yield Message("assistant", reply)

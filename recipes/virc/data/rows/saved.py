@@ -19,7 +19,6 @@ _MOST_BYTES = 2**20
 
 
 def is_saved(folder: Path) -> bool:
-    """Whether a folder was written so."""
     return is_file(folder / _SPLITS) or is_file(folder / _STATE)
 
 
@@ -97,7 +96,6 @@ def _field(data: bytes, table: int, number: int) -> int:
 
 
 def _target(data: bytes, at: int) -> int:
-    """What the offset at a place in a flatbuffer leads to."""
     return at + int(struct.unpack_from("<I", data, at)[0])
 
 

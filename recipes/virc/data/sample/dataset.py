@@ -45,7 +45,6 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def file(self) -> Path:
-        """The rows."""
         return self.folder / f"{self.name}.jsonl"
 
     @property
@@ -55,7 +54,6 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def images(self) -> Path:
-        """The folder of the images."""
         return self.folder / f"{self.name}.images"
 
 
@@ -83,7 +81,6 @@ class Totals(msgspec.Struct):
 
     @property
     def pass_rate(self) -> float | None:
-        """The share of right rollouts."""
         return self.right / self.rollouts if self.rollouts else None
 
 

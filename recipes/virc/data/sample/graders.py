@@ -67,7 +67,6 @@ class PairsAsked(msgspec.Struct, frozen=True):
 
     @property
     def facts(self) -> dict[str, object]:
-        """The settings that all rows of a dataset share."""
         judge = {"judge": self.judge, "judge_model": self.judge_model} if self.judge else {}
         reward = {"reward": self.reward} if self.reward else {}
         return {"pairs": self.rule, "margin": self.margin, **judge, **reward}

@@ -112,7 +112,6 @@ def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rol
 def _ranked(
     pairing: Pairing, problem: Problem, rollouts: Sequence[Rollout], left_out: Counter[str]
 ) -> list[tuple[Rollout, Rollout, float]]:
-    """Every better and worse rollout with the margin."""
     right = [each for each in rollouts if each.end == "right"]
     match pairing.rule:
         case "right":

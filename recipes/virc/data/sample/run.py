@@ -310,7 +310,6 @@ def _counts(problem: Problem, samples: int, rollouts: Iterable[Rollout]) -> Fiel
 
 
 def _trajectory(location: Location, problem: Problem, rollout: Rollout) -> Fields:
-    """The row of a rollout in the dataset, its images in location."""
     trace = rollout.attempt.trace
     record = Record(
         messages_of(trace.messages, trace.protocol),
@@ -323,7 +322,6 @@ def _trajectory(location: Location, problem: Problem, rollout: Rollout) -> Field
 
 
 def summary(totals: Totals, resumed: int, pairs: bool = False) -> str:
-    """What all runs at a place made."""
     rate = "" if totals.pass_rate is None else f" ({totals.pass_rate:.1%})"
     before = f"; {counted(resumed, 'problem')} done before" if resumed else ""
     failed = f"; {counted(totals.failed, 'row')} failed" if totals.failed else ""
@@ -338,12 +336,10 @@ def summary(totals: Totals, resumed: int, pairs: bool = False) -> str:
 
 
 def why(totals: Totals, keep: int) -> str:
-    """Why the others were not kept."""
     fewer = f"; {counted(totals.fewer, 'problem')} with fewer than --keep {keep}" if totals.fewer else ""
     return f"{'left out' if totals.left_out else 'dropped'}: {', '.join(reasons(totals))}{fewer}"
 
 
 def reasons(totals: Totals) -> Iterator[str]:
-    """Each reason in words, with how often it was one."""
     yield from (f"{count} {DROPPED.get(kind, kind)}" for kind, count in totals.dropped.items())
     yield from (f"{count} {LEFT_OUT.get(kind, kind)}" for kind, count in totals.left_out.items())

@@ -181,7 +181,6 @@ def _check(config: SynthConfig) -> None:
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
-    """Write every image into its folder and every record into the spool."""
     chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
     workers = min(config.workers or cores(), -(-config.count // (4 * _CHUNK)))
     drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
@@ -278,7 +277,6 @@ def _place(number: int) -> str:
 
 
 def _spool(folder: Path) -> Path:
-    """The file of all records, one per line, from which every format is written."""
     return folder / ".drawn"
 
 

@@ -16,23 +16,19 @@ def unit(origin: Point, target: Point) -> Point:
 
 
 def around(middle: Point, size: tuple[int, int]) -> Box:
-    """The box of a size around a point."""
     left, top = round(middle[0] - size[0] / 2), round(middle[1] - size[1] / 2)
     return left, top, left + size[0], top + size[1]
 
 
 def meet(a: Box, b: Box) -> bool:
-    """Whether two boxes overlap or touch."""
     return a[0] < b[2] + 1 and b[0] < a[2] + 1 and a[1] < b[3] + 1 and b[1] < a[3] + 1
 
 
 def inside(inner: Box, outer: Box) -> bool:
-    """Whether one box lies in another, edges included."""
     return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
 def hull(*boxes: Box) -> Box:
-    """The smallest box that holds them all."""
     left, top, right, bottom = zip(*boxes, strict=True)
     return min(left), min(top), max(right), max(bottom)
 

@@ -35,7 +35,6 @@ class Style(msgspec.Struct, frozen=True):
 
 
 def random_style(rng: random.Random) -> Style:
-    """How one diagram is drawn."""
     face = Face(
         kind=rng.choice(("sans", "sans", "plotter")),
         size=rng.choice((11, 12, 13, 14)),
@@ -81,7 +80,6 @@ def angles(points: Sequence[Point]) -> list[int] | None:
 
 
 def line(pencil: ImageDraw.ImageDraw, start: Point, end: Point, style: Style) -> None:
-    """A straight line, dashed if the style is."""
     if not style.dashed:
         pencil.line((start, end), fill=style.ink, width=style.line)
         return
@@ -102,7 +100,6 @@ def arc(pencil: ImageDraw.ImageDraw, points: Sequence[Point], index: int, style:
 
 
 def label(image: Image.Image, text: str, box: Box, style: Style) -> None:
-    """Draw a text at the start of its box."""
     image.paste(style.ink, (box[0], box[1]), mask(text, style.face))
 
 
@@ -121,14 +118,12 @@ def blank(width: int, height: int, style: Style) -> tuple[Image.Image, ImageDraw
 
 
 def with_labels(figure: Image.Image, problem: Any) -> Image.Image:
-    """The finished picture, RGB."""
     for label in problem.labels:
         label(figure, label.text, label.box, problem.style)
     return figure.convert("RGB")
 
 
 def placed(text: str, middle: Point, style: Style) -> Label:
-    """A label around a point."""
     return Label(text, around(middle, mask(text, style.face).size))
 
 
@@ -164,7 +159,6 @@ def question_about(rng: random.Random, templates: Sequence[str], letters: Sequen
 def question_about_none(
     rng: random.Random, templates: Sequence[str], letters: str, present: set[str]
 ) -> tuple[str, str]:
-    """A question about a corner that is none of those present, and the letter of that corner."""
     chosen = rng.sample([letter for letter in letters if letter not in present], len(present))
     figure, name = FIGURES[len(present)], "".join(chosen)
     return rng.choice(templates).format(figure=figure, name=name, corner=chosen[0]), chosen[0]

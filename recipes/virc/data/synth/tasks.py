@@ -48,7 +48,6 @@ class Task(msgspec.Struct, frozen=True):
 
 
 def polygon(rng: random.Random, split: Split, sides: Sequence[int], drawing: Drawing = 2) -> Task:
-    """A polygon with the boxes of its corners, solved in one path without a plan."""
     diagram = polygons.generate(rng, split, sides=sides, printed=_PRINTED[drawing])
     corners = [
         {
@@ -136,7 +135,6 @@ def _problem(rng: random.Random, split: Split, family: Family, difficulty: Diffi
 
 
 def _unreadable(picture: Image.Image, labels: Sequence[Label]) -> Image.Image:
-    """The picture so small that none of its labels can be read."""
     by = _MAX_UNREADABLE / max(label.box[3] - label.box[1] for label in labels)
     return picture.resize((round(picture.width * by), round(picture.height * by)), Image.Resampling.BOX)
 

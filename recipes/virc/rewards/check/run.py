@@ -87,7 +87,6 @@ def _drawn(system: System, reward: Reward, total: Total) -> list[Finding]:
 
 
 def _untried(read: Sequence[Read]) -> Finding:
-    """That a reward reads columns, which a drawn row has not."""
     names = ", ".join(sorted({each.column for each in read})) or "some"
     return Finding(
         f"the reward was not tried: it reads columns of rows ({names})", "--data ROWS tries it on yours", False
@@ -164,7 +163,6 @@ def _listed(known: Collection[str]) -> str:
 
 
 def _in_file(file: Path) -> Iterator[Read]:
-    """The columns that the functions of a file look up under a name that is written there."""
     for part in ast.parse(file.read_text("utf-8")).body:
         names = {
             target.id
@@ -180,7 +178,6 @@ def _in_file(file: Path) -> Iterator[Read]:
 
 
 def _holds(node: ast.expr, names: Collection[str]) -> bool:
-    """Whether an expression is the columns of a row."""
     return (isinstance(node, ast.Attribute) and node.attr in _HOLD) or (isinstance(node, ast.Name) and node.id in names)
 
 

@@ -95,7 +95,6 @@ class Scores(msgspec.Struct):
 
     @property
     def hint(self) -> str:
-        """What was tried."""
         return f"tried: {', '.join(dict.fromkeys(about for about, _ in self.scored))}"
 
 
@@ -196,7 +195,6 @@ def rolled(
 
 
 def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
-    """The first rows as problems: the question with its images, the answer and the other columns."""
     format = get(source.format)
     records = (row.record for row in format.read(source) if row.record)
     change: Change = change_for(source, records, (source.holds, "problems"), Target())
@@ -211,7 +209,6 @@ def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
 
 
 def _units(prompt: Prompt, protocol: Protocol) -> Iterator[Rolled]:
-    """Single replies to a prompt."""
     if prompt.reference is not None:
         yield "the row's own reply", [sample(prompt.reference, prompt)]
     size = prompt.original if prompt.images else (0, 0)
@@ -222,7 +219,6 @@ def _units(prompt: Prompt, protocol: Protocol) -> Iterator[Rolled]:
 
 
 def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) -> Iterator[Rolled]:
-    """Rollouts of a problem, and the row's own solution, with other replies in its place."""
     for prompt in own[:1] + own[-1:]:
         yield from _units(prompt, protocol)
     if own:
@@ -252,7 +248,6 @@ def _boxes(record: Record) -> list[Box]:
 
 
 def _shares(boxes: Sequence[Box], size: Size) -> list[Shares]:
-    """Boxes of an image of that size as shares of its sides."""
     return [(left / size[0], top / size[1], right / size[0], bottom / size[1]) for left, top, right, bottom in boxes]
 
 
@@ -357,7 +352,6 @@ def tries(protocol: Protocol, answers: Sequence[str], size: Size, boxes: Sequenc
 
 
 def _answering(protocol: Protocol, answer: str, thoughts: Sequence[str]) -> Iterator[str]:
-    """Replies that answer so, bare and in a box."""
     for text in dict.fromkeys((answer, f"\\boxed{{{answer}}}")):
         for thought in thoughts:
             with suppress(FormatError):
@@ -373,7 +367,6 @@ def _calls(protocol: Protocol, size: Size, boxes: Sequence[Shares]) -> Iterator[
 
 
 def _refused(protocol: Protocol, size: Size) -> Iterator[str]:
-    """Calls of an image that there is not, and of a box without an area."""
     with suppress(Exception):
         yield from examples(protocol.tools, protocol, size, arguments={INDEX: _NO_IMAGE})
         yield from examples(protocol.tools, protocol, size, box=(0.5, 0.5, 0.5, 0.5))

@@ -126,7 +126,6 @@ class RewardGrader(Scorer):
 
 
 def _checked(name: str, reward: Reward, total: Total, term: str | None) -> Total:
-    """The total that grades, of which nothing needs the right answer."""
     named = {each.name: each for each in total.terms}
     if term is not None and term not in named:
         raise ConfigError(f"the reward of {name} has no term {term!r}", f"it has: {', '.join(named)}")
@@ -142,7 +141,6 @@ def _checked(name: str, reward: Reward, total: Total, term: str | None) -> Total
 
 
 def _alone(total: Total, term: str) -> Total:
-    """A total of one term."""
     terms = [each for each in total.terms if each.name == term]
     return msgspec.structs.replace(total, terms=terms, total=lambda t: getattr(t, term) or 0.0, whole=None, group=None)
 

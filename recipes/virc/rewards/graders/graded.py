@@ -37,7 +37,6 @@ class Scorer:
         self._means = means_here(reward, report, Path(opened.loaded.folder) if opened.loaded else None)
 
     def close(self) -> None:
-        """Close the connections of the judge."""
         self._means.close()
 
     def _scored(self, record: Record, trace: Trace, session: Session, images: Sequence[Shown]) -> rollouts.Rollout:
@@ -75,7 +74,6 @@ class Rewarded(Scorer):
         return scored.total
 
     def _warn_once(self, unscored: Mapping[str, str]) -> None:
-        """Warn once of each term that could not be computed, with the reason."""
         for term in unscored.keys() - self._reported:
             self._reported.add(term)
             self._report.warn(

@@ -213,7 +213,6 @@ def _one_of_equals(text: str) -> str:
 
 
 def _is_value(text: str) -> bool:
-    """Whether a text is a number, date, time, letter, or yes or no, and so says something alone."""
     if quantity(text):
         return len(text.split()) <= 6
     return bool(phrases.LONE_VALUE.fullmatch(text) or date(text) or time(text))

@@ -34,7 +34,6 @@ def alike(one: str, other: str, agree: Agree = operator.eq) -> bool:
 
 
 def _formulas_alike(one: str, other: str) -> bool:
-    """Whether two formulas are spelt alike, one perhaps with a unit behind it."""
     if re.search("[$€£¥₹¢₽₩]", one + other):  # signs of money would be taken for those of LaTeX
         return False
     if bool(_UNIT.search(one)) != bool(_UNIT.search(other)):

@@ -88,7 +88,6 @@ def changed(text: str, original: str, replacement: str) -> tuple[str, Change]:
 
 
 def is_only(before: str, after: str, change: Change) -> bool:
-    """Whether comparing the texts finds the change in its place, and no other."""
     start, end = difference(before, after)
     return change.start <= start < end <= change.end and undone(after, [change]) == before
 
@@ -107,7 +106,6 @@ def difference(before: str, after: str) -> tuple[int, int]:
 
 
 def undone(text: str, changes: Sequence[Change]) -> str:
-    """The text before its changes."""
     for each in sorted(changes, key=lambda change: change.start, reverse=True):
         text = text[: each.start] + each.original + text[each.end :]
     return text
@@ -135,7 +133,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     most: Annotated[int, Meta(ge=1, le=20)] = 1
 
     def __post_init__(self) -> None:
-        """Refuse what rules cannot do."""
         if self.by == "rules" and ("noun" in self.kinds or self.most > 1):
             raise ValueError("rules change no noun, and one phrase alone: by=model does more")
 
@@ -155,12 +152,10 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def roles(options: Options) -> Mapping[str, Role]:
-    """Who is asked."""
     return {"teacher": Role(temperature=0.7)} if options.by == "model" else {}
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Change the row's text."""
     options, text = means.options, column_of(row, means.options.column)
     if not isinstance(text, str) or not text.strip():
         return left_out("no text", f"{options.column} has none")

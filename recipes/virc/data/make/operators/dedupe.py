@@ -32,7 +32,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def measure(row: Row, means: Means[Options]) -> dict[str, Any]:
-    """The words of a row, hashed, and a fingerprint of each of its pictures."""
     by, value = means.options.by, dict[str, Any]()
     if by != "picture":
         question = _question(row)

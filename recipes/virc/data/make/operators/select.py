@@ -34,7 +34,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Keep a row, or say by which rule it is left out."""
     options = means.options
     value = column_of(row, options.column)
     if value is None:
@@ -52,7 +51,6 @@ def column_of(row: Row, name: str) -> Any:
 
 
 def _fault(value: Any, options: Options) -> str | None:
-    """The rule that a value does not satisfy."""
     if options.equal is not None and not _equals(value, options.equal):
         return "equal"
     if options.contains is not None and not _contains(value, options.contains):

@@ -110,12 +110,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def roles(options: Options) -> Mapping[str, Role]:
-    """Return whom the steps ask."""
     return {step.role or name: Role() for name, step in steps_of(options).items()}
 
 
 def requests(options: Options) -> int:
-    """Return the most requests for a row."""
     return sum(map(_tries, steps_of(options).values()))
 
 
@@ -137,7 +135,6 @@ def _read(name: str) -> Mapping[str, Step]:
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Return the row with a column for each step."""
     fields = dict(row.fields)
     for name, step in steps_of(means.options).items():
         role, fault = step.role or name, ""
@@ -197,7 +194,6 @@ def _taken(
 
 
 def _formed(step: Step, text: str) -> tuple[Any, str]:
-    """Return the value that the schema and the pattern give, and why there is none."""
     value: Any = text
     if step.schema is not None:
         try:
@@ -215,7 +211,6 @@ def _formed(step: Step, text: str) -> tuple[Any, str]:
 
 
 def _whole(pattern: str) -> str:
-    """Return the pattern of a text that fits as a whole."""
     return rf"\A(?:{pattern})\Z"
 
 
@@ -230,7 +225,6 @@ def _reward(system: str, role: str, row: Row, text: str, means: Means[Options]) 
 
 
 def _changed(before: str, after: str) -> int:
-    """Return how many words have to be replaced, put in or taken out."""
     one, other = before.split(), after.split()
     changes = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
     return sum(max(i2 - i1, j2 - j1) for kind, i1, i2, j1, j2 in changes if kind != "equal")

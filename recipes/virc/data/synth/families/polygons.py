@@ -50,7 +50,6 @@ class Corner(msgspec.Struct, frozen=True):
 
     @property
     def box(self) -> Box:
-        """The smallest box that holds both labels."""
         return hull(self.letter_box, self.value_box)
 
 
@@ -66,22 +65,18 @@ class Diagram(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> int:
-        """The asked angle in degrees."""
         return self.corners[self.asked].angle
 
     @property
     def is_printed(self) -> bool:
-        """Whether the asked angle stands in the figure."""
         return self.corners[self.asked].printed != "?"
 
     @property
     def difficulty(self) -> Difficulty:
-        """By the number of corners."""
         return "easy" if len(self.corners) == 3 else "hard"
 
     @property
     def labels(self) -> Sequence[Label]:
-        """Every text on the page, in reading order."""
         pairs = (
             (Label(corner.letter, corner.letter_box), Label(corner.printed, corner.value_box))
             for corner in self.reading_order()
@@ -169,7 +164,6 @@ def solution(diagram: Diagram) -> Solution:
 
 
 def spots(diagram: Diagram) -> Sequence[Spot]:
-    """Every corner, in reading order."""
     page = diagram.width, diagram.height
     crops = [(crop_of(corner, *page), corner) for corner in diagram.reading_order()]
     return [
@@ -178,7 +172,6 @@ def spots(diagram: Diagram) -> Sequence[Spot]:
 
 
 def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
-    """A question about a corner that the figure does not have, and the search for it."""
     present = {corner.letter for corner in diagram.corners}
     question, corner = sketch.question_about_none(rng, QUESTIONS, NAMES, present)
     return question, searched(NOUN, spots(diagram), wanted(corner))
@@ -222,7 +215,6 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
 
 
 def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, style: Style) -> Corner:
-    """Place the letter outside along the bisector and the value inside."""
     (x, y), one, inward = (points[index], unit(points[index], points[index - 1]), sketch.bisector(points, index))
     printed = "?" if hidden else str(angle)
     name_size = mask(letter, style.face).size

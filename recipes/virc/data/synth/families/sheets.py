@@ -64,15 +64,12 @@ class Sheet(msgspec.Struct, frozen=True):
 
     @property
     def labels(self) -> Sequence[Label]:
-        """Every number on the page, in reading order."""
         return [self.numbers[name] for name in SQUARES if name in self.numbers]
 
     def number_at(self, name: str) -> int:
-        """What stands in the square of that name."""
         return int(self.numbers[name].text)
 
     def split(self) -> Split:
-        """By the numbers that are asked for, and the question."""
         asked = (f"{name}{self.numbers[name].text}" for name in sorted(self.asked))
         return split_of("|".join([NAME, self.ask, *asked]))
 
@@ -85,7 +82,6 @@ def square(name: str) -> Box:
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Sheet:
-    """A page of that split."""
     chosen = settled(difficulty, rng)
     return sketch.draw_until_legible(lambda: _generate(rng, chosen), split)
 
@@ -115,7 +111,6 @@ def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
 
 
 def spots(problem: Sheet) -> Sequence[Spot]:
-    """Every square with a number, in reading order."""
     return [_spot(problem, name) for name in SQUARES if name in problem.numbers]
 
 
@@ -140,7 +135,6 @@ def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
 
 
 def absent(problem: Sheet, rng: random.Random) -> tuple[str, Solution]:
-    """A question about a square that holds no number, and the look at it."""
     missing = rng.choice([name for name in SQUARES if name not in problem.numbers])
     box = square(missing)
     return rng.choice(QUESTIONS["value"]).format(missing), searched(NOUN, [Spot(box, box, EMPTY)])
