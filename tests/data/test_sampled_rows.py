@@ -13,8 +13,7 @@ from support.solving import CROP, answer, call
 from virc.core.errors import DataError, NoAnswerError
 from virc.core.events import Reporter
 from virc.data.convert.recode import boxes_scaled
-from virc.data.rows import file_sizes
-from virc.data.rows.record import Record
+from virc.data.rows.record import Record, file_sizes_field
 from virc.data.sample import dataset, graders, run
 from virc.data.sample.dataset import Location, Totals
 from virc.data.sample.pairing import CUT, Pairing, judged, paired
@@ -396,5 +395,5 @@ def test_sizes_of_files_are_in_a_row_where_any_picture_was_made_smaller() -> Non
     protocol = msgspec.structs.replace(PROTOCOL, crops="file")
     picture = Image.new("RGB", (56, 42))
     shown = [Shown(picture, original=(56, 42)), Shown(picture, original=(112, 84))]
-    assert file_sizes.fields(shown, protocol) == {"file_sizes": [(56, 42), (112, 84)]}
-    assert file_sizes.fields(shown[:1], protocol) == {}
+    assert file_sizes_field(shown, protocol) == {"file_sizes": [(56, 42), (112, 84)]}
+    assert file_sizes_field(shown[:1], protocol) == {}

@@ -23,9 +23,8 @@ from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, get
 from virc.data.protocol.extract import extract, unit_named
 from virc.data.protocol.templates import question_of
-from virc.data.rows import file_sizes
 from virc.data.rows.record import Message as RecordMessage
-from virc.data.rows.record import Record, images_of, message_of
+from virc.data.rows.record import Record, images_of, input_sizes, message_of
 from virc.data.rows.results import apart
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
@@ -251,7 +250,7 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
     sizes = [image.size for image in images]
-    files = [size for size in file_sizes.of_inputs(record, [image.file for image in images]) if size]
+    files = [size for size in input_sizes(record, [image.file for image in images]) if size]
     units, before = [], 0
     for at, message in enumerate(messages):
         if message.role == "assistant":

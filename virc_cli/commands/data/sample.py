@@ -75,7 +75,7 @@ def _pairs(
     """The pairs that are asked for; None where trajectories are."""
     from virc.core.errors import UsageError
     from virc.data.sample.graders import PairsAsked
-    from virc.rewards.graders.graded import maker_of
+    from virc.rewards.graders.choosing import maker_of
 
     if rule is None:
         unused = {"--margin": margin, "--reward": reward, "--judge-endpoint": endpoints, "--judge-model": judge_model}

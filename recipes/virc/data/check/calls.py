@@ -14,8 +14,7 @@ from PIL import Image, ImageChops, ImageStat
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
-from virc.data.rows import file_sizes
-from virc.data.rows.record import Message, Picture, Record, answers_of, choices_of, images_of, inputs_of
+from virc.data.rows.record import Message, Picture, Record, answers_of, choices_of, images_of, input_sizes, inputs_of
 from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.history import History, Place
@@ -221,7 +220,7 @@ class _Replay:
         self._history: History | None = None
         self._found = set[int]()  # images that calls show of which only the row says what they are
         there = [files[index] for index in inputs_of(record) if index < len(files)]
-        inputs = file_sizes.of_inputs(record, files)
+        inputs = input_sizes(record, files)
         self.files = [size for size in inputs if size]
         self._whole = list(inputs) == there  # the row has the files, not what was shown of them
         protocol = rules.protocol

@@ -10,8 +10,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.data.rows import file_sizes
-from virc.data.rows.record import Message, Picture, Record, images_of, inputs_of
+from virc.data.rows.record import Message, Picture, Record, file_sizes_field, file_sizes_of, images_of, inputs_of
 from virc.data.rows.results import joined
 from virc.reasoning.bodies import POINT, POINTS
 from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
@@ -134,7 +133,7 @@ def _view(record: Record, source: Protocol) -> View:
 def files_of(record: Record) -> list[Size]:
     """(width, height) in px of the file of every input, which the row may have smaller; raises DataError."""
     inputs = [image_size(*_file(record.images[index])) for index in inputs_of(record)]
-    return [*(file_sizes.of(record) or inputs)]
+    return [*(file_sizes_of(record) or inputs)]
 
 
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
@@ -210,7 +209,7 @@ def finished(session: Session, record: Record, grid: Grid | None = None) -> Reco
 
 def sized(record: Record, images: Sequence[Shown], protocol: Protocol) -> Record:
     """The record with the sizes of the files of its images; without these, with its boxes in px of what was shown."""
-    if sizes := file_sizes.fields(images, protocol):  # boxes of the row are in px of those files
+    if sizes := file_sizes_field(images, protocol):  # boxes of the row are in px of those files
         return msgspec.structs.replace(record, extra={**record.extra, **sizes})
     if not images:  # a question without a picture, answered without a tool that finds one
         return record

@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import Fields, array_rows, first_object, line_rows, one_line
+from virc.core.json_stream import Fields, array_rows, first_object, line_rows
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import plain
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.registry import Holds, Row, Source, Writing
 from virc.data.rows.record import Record, check_texts
 
 NAME = "pairs"
@@ -50,21 +50,7 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
     """`NAME.jsonl`, and its entry in `dataset_info.json`. Raises DataError: a record is no pair, or as `sft.write`."""
-    file = file_for(folder, name, ".jsonl")
-    count = 0
-    with file.open("w", encoding="utf-8") as out:
-        for record in records:
-            out.write(_line(record, settings) + "\n")
-            count += 1
-    sft.add_info(folder, name, info(file.name))
-    return count
-
-
-def _line(record: Record, settings: Writing) -> str:
-    try:
-        return one_line(row_of(record, settings.pictures.names(record)))
-    except ValueError as error:
-        raise DataError(f"{record.called} cannot be JSON: {error}") from None
+    return sft.write_lines(folder, name, (sft.line_of(record, settings, row_of) for record in records), info)
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from virc.core.errors import DataError, SetupError, UsageError
 from virc.core.files import contents, is_file
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.rows import raw, saved
+from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Record, check_texts
 from virc.data.rows.unread import ANSWERS, BOXES, unread
@@ -302,7 +302,7 @@ def sources(
 
 def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[Source]:
     if path.is_dir():
-        if saved.is_saved(path):
+        if raw.is_saved(path):
             return [_saved(path, system, given)]
         found = _in_folder(path, system, given)
         found = found or (_in_folder(path / HUB, system, given) if (path / HUB).is_dir() else [])
@@ -448,7 +448,7 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
 def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source:
     """The source that a folder of `datasets.save_to_disk` is. Raises DataError: it has several splits, or no layout."""
     published = get(PUBLISHED)
-    splits = saved.splits(folder)
+    splits = raw.saved_splits(folder)
     if len(splits) > 1:
         raise DataError(f"{folder} has the splits {', '.join(splits)}", f"name one of them: {folder / splits[0]}")
     place = folder / splits[0] if splits else folder
@@ -465,7 +465,7 @@ def _may_hold_rows(file: Path, system: System | None = None) -> bool:
 
 def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The datasets that the `dataset_info.json` of a folder names, with their entries and files."""
-    if saved.is_saved(folder):  # whose file of that name says something else
+    if raw.is_saved(folder):  # whose file of that name says something else
         return
     for name, entry in read_info(folder).items():
         file = entry.get("file_name")

@@ -59,24 +59,35 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     count = 0
     with file.open("w", encoding="utf-8") as out:
         for count, record in enumerate(records, 1):
-            out.write(("[\n" if count == 1 else ",\n") + line_of(record, settings))
+            out.write(("[\n" if count == 1 else ",\n") + line_of(record, settings, row_of))
         out.write("\n]\n" if count else "[]\n")
     add_info(folder, name, info(file.name))
     return count
 
 
-def line_of(record: Record, settings: Writing) -> str:
+def write_lines(folder: Path, name: str, lines: Iterable[str], entry: Callable[[str], dict[str, Any]]) -> int:
+    """`NAME.jsonl` of these lines, and its entry in `dataset_info.json`; returns their number."""
+    file, count = file_for(folder, name, ".jsonl"), 0
+    with file.open("w", encoding="utf-8") as out:
+        for line in lines:
+            out.write(line + "\n")
+            count += 1
+    add_info(folder, name, entry(file.name))
+    return count
+
+
+def line_of(record: Record, settings: Writing, row: Callable[[Record, Iterable[str]], dict[str, Any]]) -> str:
     """The record's row as JSON on one line; its images are put into the dataset's folder."""
-    if not record.messages:
-        raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     try:
-        return one_line(row_of(record, settings.pictures.names(record)))
+        return one_line(row(record, settings.pictures.names(record)))
     except ValueError as error:
         raise DataError(f"{record.called} cannot be JSON: {error}") from None
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
-    """The row of a record; `image_names` are relative to the folder of the file."""
+    """The row of a record; names of images start from its folder. Raises DataError: it has no messages."""
+    if not record.messages:
+        raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     row: dict[str, Any] = {"id": record.id} if record.id is not None else {}
     row["messages"] = [{"role": message.role, "content": message.content} for message in record.messages]
     row["images"] = list(image_names)

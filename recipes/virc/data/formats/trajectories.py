@@ -6,7 +6,7 @@ from pathlib import Path
 from virc.core.json_stream import Fields, first_object, line_rows
 from virc.core.tables.encodings import open_utf8
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.registry import Holds, Row, Source, Writing
 from virc.data.rows.record import Record
 
 NAME = "trajectories"
@@ -40,14 +40,8 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
     """`NAME.jsonl`, and its entry in `dataset_info.json`; raises as `sft.write`."""
-    file = file_for(folder, name, ".jsonl")
-    count = 0
-    with file.open("w", encoding="utf-8") as out:
-        for record in records:
-            out.write(sft.line_of(record, settings) + "\n")
-            count += 1
-    sft.add_info(folder, name, sft.info(file.name))
-    return count
+    lines = (sft.line_of(record, settings, sft.row_of) for record in records)
+    return sft.write_lines(folder, name, lines, sft.info)
 
 
 def holds_conversation(row: Fields) -> bool:

@@ -13,18 +13,18 @@ from virc.core.files import contents, expanded, write_whole
 from virc.core.locks import held
 from virc.core.text import clause
 from virc.data.make import registry
-from virc.data.make.run import Job, Rewards, make, run, write_lines
+from virc.data.make.run import Job, Rewards, run, write_lines
 from virc.solving.outcome import Fields
 from virc.solving.setup import Setup
 
 _MAX_STEPS, _MAX_BYTES = 100, 2**20
 
 
-def make_all(
+def make(
     operator: str,
     sources: Sequence[str],
     to: str | Path,
-    settings: Sequence[str] = (),
+    settings: Sequence[str] | Mapping[str, Any] = (),
     *,
     setup: Setup | None = None,
     roles: Mapping[str, str] = {},
@@ -32,17 +32,27 @@ def make_all(
     rewards: Rewards | None = None,
     report: Reporter | None = None,
 ) -> Fields:
-    """Run an operator, or those that a YAML file lists; arguments, value and errors as of `run.make`.
+    """Make rows; the same call continues after a stop.
 
     Args:
-        settings: `KEY=VALUE` texts; with a list, `seed` alone.
+        operator: its name, the path of its file, or that of a YAML file that lists some.
+        to: `NEW.jsonl`, which is there whole or not at all.
+        settings: the options, also as `KEY=VALUE` texts; of a list `seed` alone, which every operator has: what draws
+            of it are derived from.
+
+    Returns:
+        The fields of `virc.data.make/1`.
+
+    Raises:
+        UsageError: there is no such operator, an option is wrong, or NEW is there.
+        ConfigError: NEW was begun with other settings, or the rows have changed.
+        VircError: a model failed for some rows, which the same call does again; or the disk refuses.
     """
     report, place = report or Reporter(), expanded(to)
     if not operator.endswith((".yaml", ".yml")):
-        given = registry.parsed(settings, registry.get(operator))
-        return make(
-            operator, sources, place, given, setup=setup, roles=roles, at_once=at_once, rewards=rewards, report=report
-        )
+        found = registry.get(operator)
+        options = registry.parsed(settings, found)
+        return run(Job(found, tuple(sources), place, options, setup, roles, at_once, rewards=rewards), report)
     given = registry.parsed(settings)
     if others := given.keys() - {"seed"}:
         raise UsageError(f"--set {min(others)} is an option of one operator", f"write it into {operator}")

@@ -11,7 +11,7 @@ import msgspec
 from virc.core.errors import DataError, UnreadError
 from virc.core.files import expanded
 from virc.data.make.operator import Row
-from virc.data.rows import raw, saved
+from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture
 from virc.solving.rows import with_choices
@@ -32,7 +32,7 @@ def read(sources: Sequence[str]) -> Iterator[Row]:
         path, known = expanded(source), dict[tuple[str, ...], Columns | None]()
         if not path.exists():
             raise DataError(f"there is no file {source}")
-        if path.is_dir() and not saved.is_saved(path):
+        if path.is_dir() and not raw.is_saved(path):
             raise DataError(f"{source} is a folder", "name a file of rows in it")
         base = path if path.is_dir() else path.parent
         for line, fields in raw.rows(path):

@@ -67,40 +67,8 @@ class Job(msgspec.Struct, frozen=True):
     rewards: Rewards | None = None
 
 
-def make(
-    operator: str,
-    sources: Sequence[str],
-    to: str | Path,
-    options: Mapping[str, Any] = {},
-    *,
-    setup: Setup | None = None,
-    roles: Mapping[str, str] = {},
-    at_once: int | None = None,
-    rewards: Rewards | None = None,
-    report: Reporter | None = None,
-) -> Fields:
-    """Make rows; the same call continues after a stop.
-
-    Args:
-        operator: its name, or the path of its file.
-        to: `NEW.jsonl`, which is there whole or not at all.
-        seed: among the options of every operator: what draws of it are derived from.
-
-    Returns:
-        The fields of `virc.data.make/1`.
-
-    Raises:
-        UsageError: there is no such operator, an option is wrong, or NEW is there.
-        ConfigError: NEW was begun with other settings, or the rows have changed.
-        VircError: a model failed for some rows, which the same call does again; or the disk refuses.
-    """
-    found = registry.get(operator)
-    job = Job(found, tuple(sources), expanded(to), options, setup, roles, at_once, rewards=rewards)
-    return run(job, report or Reporter())
-
-
 def run(job: Job, report: Reporter) -> Fields:
-    """Run a job; as `make`."""
+    """Run a job; values and errors as of `chain.make`."""
     began = time.monotonic()
     options = dict(job.options)
     seed = options.pop("seed", 0) if "seed" not in job.operator.options.__struct_fields__ else options.get("seed", 0)

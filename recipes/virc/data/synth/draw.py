@@ -15,9 +15,8 @@ from virc.core.parallel import cores, in_order
 from virc.core.tables import parquet as parquet_rows
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
-from virc.data.rows import file_sizes
 from virc.data.rows.pictures import FOLDER, PictureStore
-from virc.data.rows.record import Message, Picture, Record, content_of
+from virc.data.rows.record import FILE_SIZES, Message, Picture, Record, content_of, file_sizes_field
 from virc.data.synth import tasks, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
@@ -252,7 +251,7 @@ def _record(
     task: Task, session: Session, name: str, pattern: str, images: Iterable[str], counterfactual: str
 ) -> Record:
     """The problem with one of its trajectories; boxes are left, top, right, bottom in px."""
-    extra = {**task.about, **file_sizes.fields(session.images, session.protocol)}
+    extra = {**task.about, **file_sizes_field(session.images, session.protocol)}
     if task.counterfactual:
         extra["counterfactual"] = {"image": counterfactual, "answer": task.counterfactual.answer}
     if "category" in extra:
@@ -293,7 +292,7 @@ def _records_of(folder: Path, format_name: str, on_progress: Callable[[int], Non
             if format_name in _OF_PROBLEMS and "." in str(record.id):  # ids of further paths end in a number
                 continue
             left_out = set() if format_name == "batch" else {"counterfactual"}
-            left_out |= {file_sizes.FIELD} if format_name in _OF_PROBLEMS else set()
+            left_out |= {FILE_SIZES} if format_name in _OF_PROBLEMS else set()
             names = [image.name for image in record.images]
             if format_name in _OF_PROBLEMS and (folder / _file_of(names[0])).exists():
                 names[0] = _file_of(names[0])
