@@ -223,8 +223,10 @@ class _Replay:
         inputs = input_sizes(record, files)
         self.files = [size for size in inputs if size]
         self._whole = list(inputs) == there  # the row has the files, not what was shown of them
-        protocol = rules.protocol
-        if protocol and _cuts_its_own_way(protocol) and all(inputs):
+        protocol, fields = rules.protocol, msgspec.structs.fields(Protocol)
+        cut = [field for field in fields if field.name in PICTURES and field.name not in _OF_INPUTS]
+        # else crops are the pixels in the box, as shown on the grid
+        if protocol and any(getattr(protocol, field.name) != field.default for field in cut) and all(inputs):
             with suppress(ValueError):
                 images = [OpenedImage(Image.new("1", size)) for size in inputs if size]
                 self._history = History(images, protocol, rules.grid, tools.known())
@@ -243,7 +245,11 @@ class _Replay:
         _, planned = self._history.planned(call)
         for each in planned:
             self._history.add(Shown(Image.new("1", each.size)), each.place)
-        return [_Made(each.size, each.made.size, self._of_file(each.place)) for each in planned]
+        of_file = [each.place and self._whole and each.place.root < len(self._inputs) for each in planned]
+        return [
+            _Made(each.size, each.made.size, each.place if known else None)
+            for each, known in zip(planned, of_file, strict=True)
+        ]
 
     def see(self, sizes: _Sizes) -> None:
         """The row shows images of these sizes up to here, whatever its calls make."""
@@ -273,15 +279,6 @@ class _Replay:
         both = (each.resize(size, Image.Resampling.BOX) for each in (cut, shown))
         means = ImageStat.Stat(ImageChops.difference(*both)).mean
         return float(sum(means) / len(means))
-
-    def _of_file(self, place: Place | None) -> Place | None:
-        return place if self._whole and place and place.root < len(self._inputs) else None
-
-
-def _cuts_its_own_way(protocol: Protocol) -> bool:
-    """Whether crops are other than the pixels in the box, as shown on the grid."""
-    fields = (field for field in msgspec.structs.fields(Protocol) if field.name in PICTURES)
-    return any(getattr(protocol, field.name) != field.default for field in fields if field.name not in _OF_INPUTS)
 
 
 def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:

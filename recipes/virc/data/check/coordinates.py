@@ -6,17 +6,15 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Literal
 
-from virc.core.errors import DataError
 from virc.data.check import calls
 from virc.data.check.images import sizes_shown
 from virc.data.check.plain import is_plain
 from virc.data.check.result import Rules
 from virc.data.check.survey import FIRST
 from virc.data.formats.registry import Row, Source
-from virc.data.rows.record import Picture, inputs_of, system_of
+from virc.data.rows.record import inputs_of, size_of, system_of
 from virc.models.chat_protocol import read_protocol
-from virc.reasoning.calls import Size
-from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.images import SQUARE
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol
 
 SURVEYED = 200
@@ -71,7 +69,7 @@ def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:
     square = inputs = 0
     for row in islice(rows, SURVEYED):
         if row.record and row.record.messages:
-            files = [_size(picture) for picture in row.record.images]
+            files = [size_of(picture) for picture in row.record.images]
             fits.update(calls.boxes(row.record, sizes_shown(row.record, files, Rules("solutions"))))
             own = [files[index] for index in inputs_of(row.record) if index < len(files)]
             square, inputs = square + own.count(SQUARE), inputs + len(own)
@@ -83,10 +81,3 @@ def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:
     if boxes and 2 * square > inputs:
         return "permille", "the first boxes fit both, and most inputs are 1000 x 1000 px"
     return "pixel", "the first boxes fit both" if boxes else "no boxes in the first rows"
-
-
-def _size(picture: Picture) -> Size | None:
-    try:
-        return image_size(picture.read(), "")
-    except (OSError, DataError):
-        return None

@@ -265,13 +265,10 @@ class _Stream:
                     raise part.located(lost)
                 keys = self._report.message_keys
                 keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]
-                yield self._answered(part, row)
-
-    def _answered(self, part: Part, row: Row) -> Row:
-        if part.begun is None or part.change.holds != "solutions" or not row.record or not rl.is_cut(row.record):
-            return row
-        self.written.cut += 1
-        return msgspec.structs.replace(row, record=rl.answered(row.record))
+                learnt = part.begun is not None and part.change.holds == "solutions"
+                is_cut = learnt and row.record is not None and rl.is_cut(row.record)
+                self.written.cut += is_cut
+                yield msgspec.structs.replace(row, record=rl.answered(row.known())) if is_cut else row
 
     def _drop(self) -> None:
         self.written.unknown += 1

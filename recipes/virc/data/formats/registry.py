@@ -358,19 +358,14 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
     if gone := left_out(path):
         files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
         lines.append(f"{path / INFO} names {files} not there: {_listed(gone)}")
-    if others := _not_read(path, system, layout):
+    if files := [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []:
+        read = {file for each in sources(path, system, layout) for file in (each.file, *each.shards)}
+        named = {file for _, _, file in _named(path)}
+        files = [file for file in files if file not in read and file.name not in named]
+    if others := [file.name for file in files]:
         lines.append(f"{path} has files that may hold rows and are not read: {_listed(others)}")
     lines += raw.missing_shards(path) + raw.missing_shards(path / HUB)
     return "\n".join(lines) or None
-
-
-def _not_read(path: Path, system: System | None, layout: Layout | None) -> list[str]:
-    files = [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []
-    if not files:
-        return []
-    read = {file for each in sources(path, system, layout) for file in (each.file, *each.shards)}
-    named = {file for _, _, file in _named(path)}
-    return [file.name for file in files if file not in read and file.name not in named]
 
 
 def _seems_rows(file: Path) -> bool:
@@ -551,14 +546,12 @@ def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = Tru
     try:
         rows = list(islice(get(source.format).read(source), 1 if of_verl else most))
         lost = with_columns and not of_verl and any(row.unread for row in rows)
-        return 2 * sum(_is_whole(row.record) for row in rows) >= len(rows) and not lost
+        records = [row.record for row in rows if row.record]
+        marks = [sum(message.content.count(MARK) for message in each.messages) for each in records]
+        whole = [not each.messages or count == len(each.images) for each, count in zip(records, marks, strict=True)]
+        return 2 * sum(whole) >= len(rows) and not lost
     except (DataError, SetupError):
         return True  # which reading the file says
-
-
-def _is_whole(record: Record | None) -> bool:
-    marks = sum(message.content.count(MARK) for message in record.messages) if record else 0
-    return record is not None and (not record.messages or marks == len(record.images))
 
 
 def _is_ours(source: Source) -> bool:

@@ -37,7 +37,9 @@ def recognises(path: Path) -> bool:
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """One record a row: the prompt, with its reference if known. Raises DataError, or SetupError without pyarrow."""
-    read, lost = columns(source.file), _lost(source)
+    read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
+    unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *source.ignored}
+    lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
     for number, fields in parquet_rows.read_rows(source.file, read, start):
         if isinstance(fields, UnreadError):
             yield Row(number, fault=UnreadError(f"row {number}: {fields.message}", rows=fields.rows))
@@ -193,13 +195,6 @@ def columns(path: Path) -> list[str]:
         if not ("images" in tops and name.startswith("extra_info.images."))
         and (name.partition(".")[0] in _READ or not binary)
     ]
-
-
-def _lost(source: Source) -> dict[str, str]:
-    """The columns of bytes that verl does not read, which hold pictures in such files."""
-    named = parquet_rows.column_names(source.file)
-    tops = {name.partition(".")[0] for name, binary in named.items() if binary} - {*_READ, *source.ignored}
-    return dict.fromkeys(sorted(tops), PICTURES)
 
 
 def _fault(record: Record, answer: str | None) -> str | None:

@@ -154,8 +154,10 @@ def rows(
         try:
             columns = named or columns_of(guessed(value))
             record = _record(value, columns, source.media)
-            flaws, ignored = kinds.flaws(number, value), _ignored(value, columns)
-            yield read_row(source, number, value, _named(columns), record, flaws, ignored)
+            keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
+            ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
+            read = {columns.messages, columns.images, columns.system, "question", "answer", *KNOWN} - {None}
+            yield read_row(source, number, value, read, record, kinds.flaws(number, value), ignored)
         except DataError as fault:
             yield Row(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
 
@@ -248,15 +250,6 @@ def _message(message: Fields, number: int, columns: Columns) -> Message:
             f"message {number} has no text as {columns.content}{parts if content else without_text(message)}"
         )
     return Message(role, content)
-
-
-def _named(columns: Columns) -> frozenset[str]:
-    return KNOWN | {name for name in (columns.messages, columns.images, columns.system, "question", "answer") if name}
-
-
-def _ignored(row: Fields, columns: Columns) -> tuple[str, ...]:
-    keys = {key: None for message in row[columns.messages] for key in message}
-    return tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
 
 
 class Kinds:

@@ -99,7 +99,11 @@ def run(job: Job, report: Reporter) -> Fields:
         work = _Work(job, checked, seed, models, progress, report)
         stack.callback(work.close)
         if total and total > progress.resumed:
-            _announce(job.operator, checked, models, total - progress.resumed, report)
+            requests = job.operator.requests(checked) if job.operator.requests else len(models.opened)
+            if any(each.role.own_protocol for each in models.opened.values()):
+                requests *= models.max_turns
+            left = total - progress.resumed
+            report.note(f"{counted(left, 'row')}, at most {counted(left * requests, 'request')} of models")
         pace = _Rows(progress, report, total)
         _work_on(work, pace, report)
         pace.check()
@@ -157,7 +161,11 @@ class _Rows(Pace):
             self.tokens += cost.prompt + cost.completion
         super().add(done)
         if self.done == 1 and line and self._total and (left := self._total - self.resumed) > 1:
-            self._report.note(_estimate(cost, left, time.monotonic() - self._began))
+            # at most, as others may be in work meanwhile
+            seconds = duration((time.monotonic() - self._began) * left)
+            costs = {"requests": cost.replies, "prompt tokens": cost.prompt, "completion tokens": cost.completion}
+            amounts = ", ".join(f"{number * left:,} {name}" for name, number in costs.items() if number)
+            self._report.note(f"by the first row about {amounts or 'no requests'}, and at most {seconds}")
 
     def __str__(self) -> str:
         return f"{self.out} left out" + (f", {self.replies} replies" if self.replies else "")
@@ -301,20 +309,6 @@ def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
     if number < last:
         sentence = f"there are {number} rows, and row {last} was done before"
         raise ConfigError(sentence, f"rm {progress.path} begins again")
-
-
-def _announce(operator: Operator, options: msgspec.Struct, models: Models, left: int, report: Reporter) -> None:
-    requests = operator.requests(options) if operator.requests else len(models.opened)
-    if any(each.role.own_protocol for each in models.opened.values()):
-        requests *= models.max_turns
-    report.note(f"{counted(left, 'row')}, at most {counted(left * requests, 'request')} of models")
-
-
-def _estimate(first: Cost, rows: int, seconds: float) -> str:
-    """What all rows take, if they are like the first; at most, as others may be in work meanwhile."""
-    costs = {"requests": first.replies, "prompt tokens": first.prompt, "completion tokens": first.completion}
-    amounts = ", ".join(f"{number * rows:,} {name}" for name, number in costs.items() if number)
-    return f"by the first row about {amounts or 'no requests'}, and at most {duration(seconds * rows)}"
 
 
 def _published(work: _Work) -> Fields:

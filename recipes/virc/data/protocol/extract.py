@@ -22,11 +22,11 @@ from virc.data.formats import conversation
 from virc.data.formats.registry import Source, get
 from virc.data.protocol.templates import departure, question_of, read_after, read_first
 from virc.data.protocol.votes import FirstTurn, ToolTurn, after_of, first_of, image_line_of
-from virc.data.rows.record import MARK, Record, images_of
+from virc.data.rows.record import MARK, Record, images_of, size_of
 from virc.models.chat_protocol import written
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import resolve_box
-from virc.reasoning.images import SQUARE, image_size
+from virc.reasoning.images import SQUARE
 from virc.reasoning.messages import FormatError, ToolText, parse
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.tools import registry as tools
@@ -342,9 +342,8 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
         raise DataError("its turns do not alternate between user and assistant")
     if not shown[0]:
         raise DataError("its first user turn shows no image")
-    first = FirstTurn(
-        number, _after_marks(messages[0].content, led + 1), len(shown[0]), record.question, _size(number, record, 0)
-    )
+    sizes = dict(enumerate(map(size_of, record.images if number <= _LOOKED_AT else ())))
+    first = FirstTurn(number, _after_marks(messages[0].content, led + 1), len(shown[0]), record.question, sizes.get(0))
     turns, calls = [], []
     seen_before = list(accumulate(map(len, shown), initial=0))
     for at in range(1, len(messages), 2):
@@ -356,7 +355,7 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
             if count != 1:
                 raise DataError(f"message {position} shows {count} images where a tool gives one")
             text = _after_marks(messages[at + 1].content, position)
-            turns.append(ToolTurn(number, text, seen, tools.get(call.name).TEMPLATE, _size(number, record, seen)))
+            turns.append(ToolTurn(number, text, seen, tools.get(call.name).TEMPLATE, sizes.get(seen)))
     return Conversation(number, system, first, turns, calls, len(messages[1::2]))
 
 
@@ -390,11 +389,3 @@ def _call(content: str, required: bool) -> ToolText | None:
     if tool is None and required:
         raise DataError("it continues after its answer")
     return tool
-
-
-def _size(number: int, record: Record, index: int) -> Size | None:
-    if number > _LOOKED_AT or index >= len(record.images):
-        return None
-    with suppress(OSError, DataError):
-        return image_size(record.images[index].read(), "")
-    return None

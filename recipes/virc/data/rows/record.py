@@ -8,6 +8,7 @@ import errno
 import re
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +20,7 @@ from virc.core.text import plain
 from virc.reasoning import trace, turns
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.images import MAX_BYTES, Shown
+from virc.reasoning.images import MAX_BYTES, Shown, image_size
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import MAX_PIXELS
@@ -129,6 +130,13 @@ class Picture(msgspec.Struct, frozen=True):
     def read(self) -> bytes:
         """The file's bytes, undecoded. Raises OSError: as `file` does; it cannot be read."""
         return contents(self.file(), MAX_BYTES) if self.data is None else self.data
+
+
+def size_of(picture: Picture) -> Size | None:
+    """(width, height) in px of the file of an image; None where it cannot be read."""
+    with suppress(OSError, DataError):
+        return image_size(picture.read(), "")
+    return None
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -85,16 +85,10 @@ def _calls(reply: str, grammar: Grammar) -> int:
 @lru_cache
 def _results(shown: tuple[str, ...], told: tuple[str, ...]) -> re.Pattern[str]:
     """What results of a turn look like, by their templates; a text or an error is found where words stand around it."""
-    known = [
-        *(each if IMAGE in each else IMAGE + each for each in shown),
-        *(each for each in told if not _open_ended(each)),
-    ]
+    parts = [_WORDS.split(each) for each in told]
+    closed = [each for each, words in zip(told, parts, strict=True) if words[0].strip() and words[-1].strip()]
+    known = [*(each if IMAGE in each else IMAGE + each for each in shown), *closed]
     return re.compile(f"(?:{'|'.join(dict.fromkeys(map(_pattern, known)))})+", re.DOTALL)
-
-
-def _open_ended(template: str) -> bool:
-    parts = _WORDS.split(template)
-    return not (parts[0].strip() and parts[-1].strip())
 
 
 def _pattern(template: str) -> str:

@@ -117,12 +117,6 @@ def blank(width: int, height: int, style: Style) -> tuple[Image.Image, ImageDraw
     return image, ImageDraw.Draw(image)
 
 
-def with_labels(figure: Image.Image, problem: Any) -> Image.Image:
-    for label in problem.labels:
-        label(figure, label.text, label.box, problem.style)
-    return figure.convert("RGB")
-
-
 def placed(text: str, middle: Point, style: Style) -> Label:
     return Label(text, around(middle, mask(text, style.face).size))
 

@@ -188,8 +188,10 @@ def _taken(
         fault = "another answer"
     elif not fault and step.like is not None and _changed(_text(fields.get(step.like)), _text(value)) > step.words:
         fault = "too many words changed"
-    elif not fault and step.reward is not None and _reward(step.reward, role, row, text, means) < step.reward_from:
-        fault = f"a small reward of {step.reward}"
+    elif not fault and step.reward is not None:
+        problem, rollout = problem_of(row), rollout_of(means, role, row, text, step.reward)
+        if means.reward(step.reward, role, problem, rollout) < step.reward_from:
+            fault = f"a small reward of {step.reward}"
     return value, fault
 
 
@@ -218,10 +220,6 @@ def _is_right(row: Row, text: str) -> bool:
     problem = problem_of(row)
     answer = extract(text.rpartition("</think>")[2], problem.key.choices)
     return answer is not None and problem.accepts(answer)
-
-
-def _reward(system: str, role: str, row: Row, text: str, means: Means[Options]) -> float:
-    return means.reward(system, role, problem_of(row), rollout_of(means, role, row, text, system))
 
 
 def _changed(before: str, after: str) -> int:

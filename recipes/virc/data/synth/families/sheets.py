@@ -98,7 +98,9 @@ def draw(problem: Sheet) -> Image.Image:
         sketch.label(image, text, sketch.placed(text, middle, large).box, large)
     for frame in problem.frames.values():
         pencil.rectangle(frame, outline=problem.style.ink, width=2)
-    return sketch.with_labels(image, problem)
+    for each in problem.labels:
+        sketch.label(image, each.text, each.box, problem.style)
+    return image.convert("RGB")
 
 
 def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
