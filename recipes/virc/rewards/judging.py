@@ -227,17 +227,16 @@ class Judge:
 
     async def _reply(self, ask: Ask, sampling: Sampling, number: int) -> str:
         """The reply to one try, kept or drawn; of embeddings their cosine."""
-        if sampling is _EMBEDDING:
-            return repr(cosine(*[await self._embedding(message.text) for message in ask.messages]))
         backend = await self._opened()
+        if sampling is _EMBEDDING:
+            vectors, cuts = list[list[float]](), backend.kind == "vllm"  # as sentence-transformers does
+            for text in (message.text for message in ask.messages):
+                draw = partial(self._link.embedding, backend.model, text, cuts)
+                one = Ask([Message("user", text)], ())
+                vectors.append(await self._cached(one, _EMBEDDING, -1, list[float], draw))
+            return repr(cosine(*vectors))
         found = await self._cached(ask, sampling, number, _Cached, lambda: _Cached(backend.reply(ask, sampling).text))
         return found.reply
-
-    async def _embedding(self, text: str) -> list[float]:
-        backend = await self._opened()
-        cuts = backend.kind == "vllm"  # as sentence-transformers does
-        draw = partial(self._link.embedding, backend.model, text, cuts)
-        return await self._cached(Ask([Message("user", text)], ()), _EMBEDDING, -1, list[float], draw)
 
     async def _cached(self, ask: Ask, sampling: Sampling, number: int, form: type[_T], draw: Callable[[], _T]) -> _T:
         """What the judge says in one try, from the file of such a try, or drawn and written there."""

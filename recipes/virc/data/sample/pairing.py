@@ -65,15 +65,13 @@ class Parted(msgspec.Struct, frozen=True):
 
 def judged(pairing: Pairing, problem: Problem, rollouts: Iterable[Rollout]) -> list[Rollout]:
     """The rollouts, those right whose answer the judge finds to say what the row's answer says."""
-    return [_judged(pairing.judge, problem, each) for each in rollouts]
-
-
-def _judged(judge: Judge | None, problem: Problem, rollout: Rollout) -> Rollout:
-    answer = rollout.attempt.trace.answer
-    if judge is None or rollout.end != "wrong" or answer is None:
-        return rollout
-    right = judge.same(problem.row.question, problem.key.reference, answer)
-    return msgspec.structs.replace(rollout, end="right") if right else rollout
+    found = []
+    for each in rollouts:
+        answer, judge = each.attempt.trace.answer, pairing.judge
+        asked = judge if each.end == "wrong" and answer is not None else None
+        right = asked and asked.same(problem.row.question, problem.key.reference, answer or "")
+        found.append(msgspec.structs.replace(each, end="right") if right else each)
+    return found
 
 
 def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rollout], to: Location) -> Pairs:

@@ -92,7 +92,13 @@ class _Rollouts(Progress):
             self.kept += len(done.fields["kept"])
         super().add(done)
         if self.problems == 1 and not done.error and self._total and self._total - self.resumed > 1:
-            self._report.note(_estimate(done.fields, self._total - self.resumed, time.monotonic() - self._began))
+            first, left = done.fields, self._total - self.resumed
+            # at most, as others may be in work meanwhile
+            seconds = duration((time.monotonic() - self._began) * left)
+            costs = {"requests": first["replies"], "pictures": first["pictures"]}
+            costs |= {f"{name} tokens": number for name, number in first["tokens"].items() if number}
+            amounts = ", ".join(f"{number * left:,} {name}" for name, number in costs.items())
+            self._report.note(f"by the first problem about {amounts}, and at most {seconds}")
         self._ends |= {type(done.error).__name__} if done.error else set(done.fields["ended"])
         if self.done == _FIRST and not self.kept and len(self._ends) == 1:
             (end,) = self._ends
@@ -140,7 +146,9 @@ def sample_file(
         opened, facts = open_setup(setup, report, on_facts, settled=True)
         if opened.family and not setup.choice.protocol:
             _warn_of_stock(report)
-        known = sampling_facts(facts, keep, asked)
+        settings = dict(facts["settings"])
+        settings = {"n": settings.pop("samples"), "keep": keep, **settings, **(asked.facts if asked else {})}
+        known = facts | {"settings": settings}
         on_facts({**known, "to": str(location.file)})
         protocol = as_shown_on(taught(opened.chat_protocol.protocol), opened.backend.grid)
         pairing_made = pairing_of(asked, opened, report) if asked else nullcontext()
@@ -183,12 +191,11 @@ def sample_file(
     return {**known, **fields, "to": str(location.file)}
 
 
-def _estimate(first: Fields, problems: int, seconds: float) -> str:
-    """What all problems take, if they are like the first; at most, as others may be in work meanwhile."""
-    costs = {"requests": first["replies"], "pictures": first["pictures"]}
-    costs |= {f"{name} tokens": number for name, number in first["tokens"].items() if number}
-    amounts = ", ".join(f"{number * problems:,} {name}" for name, number in costs.items())
-    return f"by the first problem about {amounts}, and at most {duration(seconds * problems)}"
+def _warn_of_stock(report: Reporter) -> None:
+    """Say that rows of a stock model suit no model of this workspace that was trained with a chat protocol."""
+    if file := next(iter(sorted(Path(MODELS).glob(f"[!.]*/{FILE_NAME}"))), None):
+        sentence = f"the rows are in the chat protocol of stock models, and {file.parent} was trained with another"
+        report.warn(sentence, f"for rows that train it: --protocol {file}")
 
 
 def _hint(totals: Totals) -> str:
@@ -197,13 +204,6 @@ def _hint(totals: Totals) -> str:
     if totals.left_out.get("margin"):
         return "a smaller --margin, or a larger --samples"
     return "a stronger model, or a larger --samples"
-
-
-def _warn_of_stock(report: Reporter) -> None:
-    """Say that rows of a stock model suit no model of this workspace that was trained with a chat protocol."""
-    if file := next(iter(sorted(Path(MODELS).glob(f"[!.]*/{FILE_NAME}"))), None):
-        sentence = f"the rows are in the chat protocol of stock models, and {file.parent} was trained with another"
-        report.warn(sentence, f"for rows that train it: --protocol {file}")
 
 
 class SampleConfig(msgspec.Struct, frozen=True):
@@ -245,14 +245,6 @@ def sample(
 
     workers = workers_for(config.batch.at_once, opened, note)
     through(rows, claims, work, on_row, workers, outage_of(opened, note))
-
-
-def sampling_facts(known: Fields, keep: int, asked: PairsAsked | None = None) -> Fields:
-    """The `facts` of a model with the settings as sampling has them."""
-    settings = dict(known["settings"])
-    return known | {
-        "settings": {"n": settings.pop("samples"), "keep": keep, **settings, **(asked.facts if asked else {})}
-    }
 
 
 def _sampled(config: SampleConfig, opened: Opened, row: Row) -> Fields:

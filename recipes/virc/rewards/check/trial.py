@@ -117,18 +117,24 @@ def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: R
     Raises:
         ConfigError: a term or the total fails, for a reply, a rollout or the rollouts of a prompt.
     """
-    found, judges = Scores(), [_means(high, reward) for high in (True, False)]
+    found, means = Scores(), list[Means]()
+    for high in (True, False):
+        judges = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
+        means.append(Means(judges.pop(JUDGE), _Alike(), lambda text: [hash(word) for word in text.split()], judges))
     try:
         with asyncio.Runner() as runner:
             for number, rolled in rows:
                 ended = list[Rollout]()
                 try:
                     for about, samples in rolled:
-                        for means in judges:
-                            each = runner.run(_scored(samples, total, means))
-                            found.scored += [(about, unit) for unit in each.units]
-                            found.judged |= _asked(means)
-                            ended.append(each)
+                        for each in means:
+                            # what one judge said is not the other's
+                            fresh = [msgspec.structs.replace(unit, why={}, asked={}) for unit in samples]
+                            scored = runner.run(rollouts.score(fresh, rollouts.ends(fresh[-1]), total, each))
+                            found.scored += [(about, unit) for unit in scored.units]
+                            judged = (each.judge, *each.judges.values())
+                            found.judged |= any(isinstance(one, ExtremeJudge) and one.questions for one in judged)
+                            ended.append(scored)
                             if not found.judged:
                                 break
                     _compare(ended, total)
@@ -139,16 +145,9 @@ def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: R
                         raise named from error
                     found.skipped.append(named)
     finally:
-        for means in judges:
-            means.close()
+        for each in means:
+            each.close()
     return found
-
-
-async def _scored(samples: Sequence[Sample], total: Total, means: Means) -> Rollout:
-    fresh = [
-        msgspec.structs.replace(each, why={}, asked={}) for each in samples
-    ]  # what one judge said is not the other's
-    return await rollouts.score(fresh, rollouts.ends(fresh[-1]), total, means)
 
 
 def _compare(ended: Sequence[Rollout], total: Total) -> None:
@@ -159,15 +158,6 @@ def _compare(ended: Sequence[Rollout], total: Total) -> None:
     with suppress(SetupError):  # a rule of `rewards.groups` that cannot be computed here
         for group in groups:
             rollouts.grouped(total, [reward for reward, _ in group], [last for _, last in group])
-
-
-def _means(high: bool, reward: Reward) -> Means:
-    named = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
-    return Means(named.pop(JUDGE), _Alike(), lambda text: [hash(word) for word in text.split()], named)
-
-
-def _asked(means: Means) -> bool:
-    return any(isinstance(each, ExtremeJudge) and each.questions for each in (means.judge, *means.judges.values()))
 
 
 def rolled(

@@ -5,7 +5,6 @@ another column is refused before the model is asked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from io import BytesIO
 from pathlib import Path
 
@@ -119,33 +118,19 @@ def graders(
     """
 
     def reward(named: str | None, term: str | None) -> MakeGrader:
-        return partial(_made, named or system, term, judge, judge_model, judges)
+        def made(opened: Opened, report: Reporter) -> RewardGrader:
+            name = named or system
+            if name is None and (found := models.served(opened.name)[0]):
+                name = found.name
+            if name is None:
+                sentence = f"the system of {opened.name} is not known, whose reward is to grade"
+                raise ConfigError(sentence, "name it among the options of the strategy: reward=SYSTEM")
+            known, reward, total = judged_reward(name, judge, judge_model, judges)
+            return RewardGrader(known.name, reward, total, term, opened, report)
+
+        return made
 
     return Graders(judge, judge_model, judge_key, reward)
-
-
-def _made(
-    system: str | None,
-    term: str | None,
-    judge: str | None,
-    judge_model: str | None,
-    judges: Mapping[str, str],
-    opened: Opened,
-    report: Reporter,
-) -> "RewardGrader":
-    name = system or _system_of(opened)
-    named, reward, total = judged_reward(name, judge, judge_model, judges)
-    return RewardGrader(named.name, reward, total, term, opened, report)
-
-
-def _system_of(opened: Opened) -> str:
-    found, _ = models.served(opened.name)
-    if found is None:
-        raise ConfigError(
-            f"the system of {opened.name} is not known, whose reward is to grade",
-            "name it among the options of the strategy: reward=SYSTEM",
-        )
-    return found.name
 
 
 class RewardGrader(Scorer):
