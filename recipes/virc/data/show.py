@@ -21,7 +21,7 @@ from virc.data.check.images import all_announced, decoded, sizes_shown
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, get
-from virc.data.protocol.extract import extract, unit_named
+from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of
@@ -208,7 +208,7 @@ def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:
     """The chat protocol that the row itself shows: all of it, or where turns are wrong, how it begins."""
     for messages in (record.messages, record.messages[:2]):
         with suppress(DataError):
-            return extract([msgspec.structs.replace(record, messages=messages)], rules.coordinates, system="")
+            return study([msgspec.structs.replace(record, messages=messages)], rules.coordinates, system="").protocol
     return None
 
 

@@ -34,7 +34,12 @@ def rules_for(
     holds = source.holds
     rows = iter(rows)
     first = list(islice(rows, FIRST))
-    protocol = protocol_given or _protocol_beside(source, next(iter(first), None))
+    protocol, beside = protocol_given, source.media / FILE_NAME
+    if protocol is None and beside.is_file():
+        protocol, record = read_protocol(beside), first[0].record if first else None
+        # unless the file's first row has another system message
+        has_system = record and record.messages and record.messages[0].role == "system"
+        protocol = None if record and has_system and system_of(record) != protocol.system else protocol
     plain = protocol is None and holds == "solutions" and is_plain(row.record for row in first if row.record)
     names = f"{source.name} {source.file.name}"
     named = next((each for word, each in _NAMES if re.search(word, names)), None)
@@ -50,17 +55,6 @@ def rules_for(
     else:
         found = _from_boxes(chain(first, rows))
     return Rules(holds, found[0], protocol, plain=plain), found[1]
-
-
-def _protocol_beside(source: Source, first: Row | None) -> Protocol | None:
-    """The chat protocol beside a file, unless the file's first row has another system message."""
-    beside = source.media / FILE_NAME
-    if not beside.is_file():
-        return None
-    protocol = read_protocol(beside)
-    record = first.record if first else None
-    has_system = record and record.messages and record.messages[0].role == "system"
-    return None if record and has_system and system_of(record) != protocol.system else protocol
 
 
 def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:

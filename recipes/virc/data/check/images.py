@@ -59,7 +59,12 @@ def _decoded(picture: Picture) -> DecodedImage:
         return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
     try:
-        return _seen(picture.read(), name)
+        with opened_all([(picture.read(), name)]) as pictures:
+            image = pictures[0].pixels
+            digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
+            for top in range(0, image.height, _ROWS):
+                digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
+            return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
     except FileNotFoundError:
         where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
         return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
@@ -69,15 +74,6 @@ def _decoded(picture: Picture) -> DecodedImage:
         return DecodedImage(fault=Fault("image_unreadable", f"{name}: {clause(error)}"))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
-
-
-def _seen(data: bytes, name: str) -> DecodedImage:
-    with opened_all([(data, name)]) as pictures:
-        image = pictures[0].pixels
-        digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
-        for top in range(0, image.height, _ROWS):
-            digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
-        return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
 
 
 def file_of(picture: Picture) -> str:

@@ -30,7 +30,7 @@ from virc.data.convert.recode import (
 )
 from virc.data.formats import rl
 from virc.data.formats.registry import Holds, Row, Source
-from virc.data.protocol.extract import extract
+from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import MARK, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import apart
@@ -236,7 +236,7 @@ def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
     """The chat protocol that the first records show; None where it is not needed, as the first has its question."""
     read = islice(records, _MOST_READ)
     first = list(islice(read, 1))
-    return extract(chain(first, read)) if needed or not first or first[0].question is None else None
+    return study(chain(first, read)).protocol if needed or not first or first[0].question is None else None
 
 
 def changed(change: Change, row: Row) -> tuple[Row, Boxes]:

@@ -18,11 +18,12 @@ from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
 from virc.core.locks import held
 from virc.core.result_log import Claims
+from virc.core.seeds import derived
 from virc.core.text import clause, counted, duration
 from virc.core.timeouts import Deadline, check_stop
 from virc.data.make import registry
 from virc.data.make.asking import Models, opened_models
-from virc.data.make.operator import Cost, LeftOut, Made, Means, Measured, Plan, Row, seed_of
+from virc.data.make.operator import Cost, LeftOut, Made, Means, Measured, Plan, Row
 from virc.data.make.progress import Line, Progress, encoded
 from virc.data.make.registry import Operator
 from virc.data.make.rows import Placed, count, digest, read
@@ -195,7 +196,7 @@ class _Work:
     def means(self, row: Row | None) -> Means[Any]:
         """What the operator has for a row; None: for its plan."""
         job, own = self.job, digest(row).hex() if row and self.models.opened else ""
-        seed = seed_of(self.seed, row.id) if row else self.seed
+        seed = derived(self.seed, "make", row.id) if row else self.seed
         prefix = f"{job.prefix}{row.number}-" if row else f"{job.prefix}all-"
         timeout = job.setup.config.timeout if job.setup else None
         means: Means[Any] = Means(

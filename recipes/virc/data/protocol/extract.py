@@ -91,16 +91,6 @@ class FoundProtocol(msgspec.Struct, frozen=True):
         return {key: fields[key] for key in ("rows", "units", "calls", "notes", "protocol")}
 
 
-def extract(
-    records: Iterable[Record],
-    coordinates: Coordinates | None = None,
-    images: Images | None = None,
-    system: str | None = None,
-) -> Protocol:
-    """The chat protocol of these records; see `study`."""
-    return study(records, coordinates, images, system=system).protocol
-
-
 def study(
     records: Iterable[Record],
     coordinates: Coordinates | None = None,

@@ -6,6 +6,7 @@ message there, and is taken apart again by the chat protocol.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 
 import msgspec
@@ -68,18 +69,12 @@ def _turns(turns: list[str], grammar: Grammar) -> Iterator[Message]:
     while turns:
         reply, *turns = turns
         yield Message("assistant", reply)
-        count = _calls(reply, grammar)
+        count = 1  # a reply that cannot be read has an error behind it
+        with suppress(FormatError):
+            count = len(parse(reply, grammar).calls)
         if turns and count:
             yield Message("user", "\n".join(turns[:count]))
         turns = turns[count:]
-
-
-def _calls(reply: str, grammar: Grammar) -> int:
-    """How many results stand behind a reply; one that cannot be read has an error there."""
-    try:
-        return len(parse(reply, grammar).calls)
-    except FormatError:
-        return 1
 
 
 @lru_cache

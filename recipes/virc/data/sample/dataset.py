@@ -100,10 +100,6 @@ class _MadeWith(msgspec.Struct):
     settings: dict[str, Any] | None = None
 
 
-class _Kept(msgspec.Struct):
-    images: list[str]
-
-
 def location_of(to: Path, paired: bool = False) -> Location:
     """The dataset, of pairs where it is `paired`, that a user names by a file `NAME.jsonl` or a folder."""
     if to.suffix in (".json", ".parquet"):
@@ -177,7 +173,7 @@ def publish(location: Location, finished: bool, keep: int) -> Totals:
                     lines.seek(offset)
                     for row in msgspec.json.decode(lines.readline(), type=_Line).kept:
                         out.write(bytes(row) + b"\n")
-                        named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row, type=_Kept).images)
+                        named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row)["images"])
     if totals.kept or location.file.exists():  # if it is there without a row, the user took lines out of the ledger
         _enter(location, bool(totals.kept))
     if finished and location.images.is_dir():

@@ -28,11 +28,6 @@ def inside(inner: Box, outer: Box) -> bool:
     return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
-def hull(*boxes: Box) -> Box:
-    left, top, right, bottom = zip(*boxes, strict=True)
-    return min(left), min(top), max(right), max(bottom)
-
-
 def grown(box: Box, by: int) -> Box:
     """The box with so many px more on every side."""
     return box[0] - by, box[1] - by, box[2] + by, box[3] + by

@@ -1,7 +1,6 @@
 """Types that drawn problems of every family share."""
 
 import hashlib
-import random
 from typing import Literal
 
 import msgspec
@@ -27,8 +26,3 @@ class Label(msgspec.Struct, frozen=True):
 def split_of(key: str) -> Split:
     """The split of a problem whose labels and question are `key`: one in ten is held out."""
     return "heldout" if hashlib.sha256(key.encode()).digest()[0] % 10 == 0 else "train"
-
-
-def settled(difficulty: Difficulty | None, rng: random.Random) -> Difficulty:
-    """That difficulty; None is either."""
-    return rng.choice(DIFFICULTIES) if difficulty is None else difficulty

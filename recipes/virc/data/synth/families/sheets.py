@@ -18,7 +18,7 @@ from PIL import Image
 from virc.data.synth import sketch
 from virc.data.synth.glyphs import Face
 from virc.data.synth.plane import around
-from virc.data.synth.problem import Difficulty, Label, Split, settled, split_of
+from virc.data.synth.problem import DIFFICULTIES, Difficulty, Label, Split, split_of
 from virc.data.synth.sketch import Style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
@@ -82,7 +82,7 @@ def square(name: str) -> Box:
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Sheet:
-    chosen = settled(difficulty, rng)
+    chosen = difficulty or rng.choice(DIFFICULTIES)
     return sketch.draw_until_legible(lambda: _generate(rng, chosen), split)
 
 
