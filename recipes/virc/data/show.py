@@ -4,7 +4,6 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +15,8 @@ from virc.core.files import write_whole
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
 from virc.data.check.calls import offered
-from virc.data.check.coordinates import rules_for
 from virc.data.check.images import all_announced, decoded, sizes_shown
+from virc.data.check.plain import rules_for
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, get
@@ -43,14 +42,7 @@ _DRAWN = 5  # rows with boxes
 
 
 class RowImage(msgspec.Struct, frozen=True):
-    """An image of a row.
-
-    Args:
-        shown: as the model sees it, or a placeholder that says why it cannot.
-        size: (width, height) in px as shown; of an image that does not open what the text says, None if nothing.
-        fault: why it does not open.
-        file: (width, height) in px of its file, where it opens.
-    """
+    """An image of a row as the model sees it, or a placeholder with its `fault`; sizes are (width, height) in px."""
 
     name: str
     shown: Shown
@@ -60,14 +52,7 @@ class RowImage(msgspec.Struct, frozen=True):
 
 
 class RowView(msgspec.Struct, frozen=True):
-    """A row to look at.
-
-    Args:
-        number: of the row, from 1.
-        trace: its conversation as a trace; a reply that cannot be used is a rejected try of its unit.
-        faults: what a check of the row finds, one clause each.
-        why: how it is known what boxes are counted in.
-    """
+    """A row to look at: a reply that cannot be used is a rejected try of its unit; `why` says why boxes mean that."""
 
     number: int
     record: Record
@@ -144,7 +129,10 @@ def view(source: Source, row: Row) -> RowView:
     rules, why = rules_for(source, [row], unit or "auto", protocol)
     why = "as its system message says" if unit else why
     if rules.protocol is None:
-        rules = msgspec.structs.replace(rules, protocol=_chat_protocol(record, rules))
+        for messages in (record.messages[:2], record.messages):  # where turns are wrong, its beginning
+            with suppress(DataError):
+                one = [msgspec.structs.replace(record, messages=messages)]
+                rules = msgspec.structs.replace(rules, protocol=study(one, rules.coordinates, system="").protocol)
     images = images_to_show(record, rules)
     faults = [fault.message for fault in check_row(rules, row).faults]
     return RowView(row.number, record, trace_of(record, images, rules), images, faults, why)
@@ -176,13 +164,16 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
 
 
 def draw_boxes(rows: Iterable[tuple[Source, Row]], folder: Path) -> list[Path]:
-    """Draw the boxes of the first rows with some over their first pictures, as pixels of the file, for a person to see.
-
-    Raises:
-        VircError: the disk refuses.
-    """
-    paths = []
-    for at, (name, picture, boxes) in enumerate(islice(_with_boxes(rows), _DRAWN), 1):
+    """Draw the boxes of the first rows that have some over their first pictures. Raises VircError: the disk refuses."""
+    paths, found = list[Path](), list[tuple[str, Image.Image, list[Box]]]()
+    for source, row in rows:
+        with suppress(DataError, OSError):  # which the check reports
+            if row.record and row.record.images and (boxes := boxes_of_row(row.record.extra)):
+                picture = open_image(row.record.images[0].read(), row.record.images[0].name)
+                found.append((f"{source.file.stem}-row-{row.number}", picture, boxes))
+        if len(found) == _DRAWN:
+            break
+    for at, (name, picture, boxes) in enumerate(found, 1):
         drawn, image = ImageDraw.Draw(picture), io.BytesIO()
         for left, top, right, bottom in boxes:
             (x, to_x), (y, to_y) = sorted((left, right)), sorted((top, bottom))
@@ -194,22 +185,6 @@ def draw_boxes(rows: Iterable[tuple[Source, Row]], folder: Path) -> list[Path]:
         except OSError as error:
             raise VircError(f"cannot write {paths[-1]}: {clause(error)}") from error
     return paths
-
-
-def _with_boxes(rows: Iterable[tuple[Source, Row]]) -> Iterator[tuple[str, Image.Image, list[Box]]]:
-    for source, row in rows:
-        with suppress(DataError, OSError):  # which the check reports
-            if row.record and row.record.images and (boxes := boxes_of_row(row.record.extra)):
-                picture = open_image(row.record.images[0].read(), row.record.images[0].name)
-                yield f"{source.file.stem}-row-{row.number}", picture, boxes
-
-
-def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:
-    """The chat protocol that the row itself shows: all of it, or where turns are wrong, how it begins."""
-    for messages in (record.messages, record.messages[:2]):
-        with suppress(DataError):
-            return study([msgspec.structs.replace(record, messages=messages)], rules.coordinates, system="").protocol
-    return None
 
 
 def images_to_show(record: Record, rules: Rules) -> list[RowImage]:

@@ -181,15 +181,9 @@ class Judge:
         return await self.verdict(name, ask, SAMPLING, TRIES, read)
 
     async def similarity(self, name: str, one: str, other: str) -> Verdict:
-        """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty, which servers do not embed.
+        """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty. Raises as `ask`.
 
         The endpoint serves a model of embeddings: `/v1/embeddings` is asked for each text, which is cut to `MAX_TEXT`.
-
-        Args:
-            name: what it is asked for.
-
-        Raises:
-            NetworkError, ConfigError: as of `ask`.
         """
         texts = [text.strip()[:MAX_TEXT] for text in (one, other)]
         if not all(texts):
@@ -201,11 +195,10 @@ class Judge:
     async def verdict(
         self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
     ) -> Verdict:
-        """A score for a conversation; 0 where the judge answers and gives none in any try.
+        """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`.
 
         Args:
             name: what it is asked for.
-            read, and what is raised: as of `ask`.
         """
         waited, replies = WAITED.get() or Waited(), list[str]()
         try:
@@ -253,11 +246,7 @@ class Judge:
         return found
 
     async def _retried(self, work: Callable[[], _T]) -> _T:
-        """Return the result of the work, done in a thread, again while the judge is away or fails.
-
-        Raises:
-            NetworkError: it is away, or fails this work, for longer than `patience`.
-        """
+        """The result of work in a thread, done again while the judge is away. Raises NetworkError: for too long."""
         end = math.inf
         for failed in count(1):
             async with self._looking:  # while it is away, one checks and the others wait here

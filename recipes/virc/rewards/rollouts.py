@@ -135,8 +135,7 @@ def samples_of(
 ) -> tuple[list[Sample], Ended]:
     """The units of a rollout as samples, each under what was shown before it, and how it ended.
 
-    The session is gone through again: the same replies lead to the same images, so none have to be handed over. A
-    DataError where an image of the problem cannot be read. `on_tool_failure` is that of `Session`.
+    The session is gone through again: the same replies lead to the same images. Raises DataError: one cannot be read.
     """
     images = [Seen(record.images[index]).pixels().pixels for index in inputs_of(record)]
     files = [image.size for image in images]
@@ -155,10 +154,7 @@ def samples_of(
 
 
 def replayed(record: Record, replies: Iterable[str], session: Session, files: Sequence[Size]) -> list[Sample]:
-    """The replies as samples, each under what a new session of the problem has shown before it.
-
-    `files` are (width, height) in px of the files of the problem's images. A DataError where there is no reply.
-    """
+    """The replies as samples, each under what a new session has shown before it. Raises DataError: there is none."""
     samples, before = [], list[Carried]()
     for text in replies:
         if isinstance(session.next(), Done):

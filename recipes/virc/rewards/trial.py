@@ -17,7 +17,7 @@ from virc.config.user import cache_folder
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean
-from virc.data.check.coordinates import rules_for
+from virc.data.check.plain import rules_for
 from virc.data.convert.change import Target, change_for, changed
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
@@ -41,11 +41,7 @@ _AT_ONCE = 64
 
 
 class Cost(msgspec.Struct):
-    """What a term took: replies that it was asked about, and seconds of all of them.
-
-    Args:
-        waits: it may ask a judge, so that most of its seconds are waited, beside those of other terms.
-    """
+    """What a term took: replies that it was asked about, and seconds of all; `waits`: for a judge, mostly."""
 
     term: str
     replies: int = 0
@@ -206,11 +202,7 @@ def reward_of(system: System) -> tuple[Reward, Total]:
 def prompts(
     source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, Prompt]]:
-    """The first rows as prompts, each with its number; their references as far as they are known.
-
-    A published row holds none: there it is in the row after it, where that continues the same solution. `protocol` is
-    the chat protocol of the rows, where it is known; else that beside them counts.
-    """
+    """The first rows as prompts, each with its number; a published row has its reference in the next of its own."""
     if source.format != _FORMAT:
         raise DataError(
             f"{source.file} is of the format {source.format}, which has no replies to score",

@@ -109,12 +109,7 @@ def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
 def write_as_shown(rows: Iterable[tuple[Source, Row]], folder: Path, first: int) -> tuple[Counter[str], int]:
     """Write pictures that an engine alone would show otherwise: left as it shows them, right as solving does.
 
-    Args:
-        folder: a new one.
-        first: pictures of each kind that are written.
-
-    Returns:
-        How many pictures differ, by the kind, and how many there are; each counts once, and none that does not open.
+    Returns how many pictures differ, by the kind, and how many there are; `first` of each kind are written.
     """
     seen, differ = set[bytes](), Counter[str]()
     with fresh_folder(folder, "choose another folder with --as-shown") as new:

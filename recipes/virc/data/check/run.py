@@ -20,8 +20,8 @@ from virc.core.files import fresh_folder
 from virc.core.parallel import LostWorkerError, in_order
 from virc.core.text import clause, counted
 from virc.data.check import plain
-from virc.data.check.coordinates import rules_for
 from virc.data.check.llamafactory import check_entry
+from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
 from virc.data.check.row import check_row
 from virc.data.check.survey import Survey

@@ -85,11 +85,7 @@ _Kept = tuple[Row, bool]
 def survey(
     rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None] = lambda number: None
 ) -> Survey:
-    """Go through rows, each checked by `check`; `on_row` gets their number after each.
-
-    Raises:
-        DataError: no row can be read.
-    """
+    """Go through rows, each checked by `check`; `on_row` gets their number after each."""
     found = Survey()
     for row in rows:
         found.add(row, list(check(row)))

@@ -2,10 +2,10 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -138,19 +138,10 @@ class Target(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-def _of(system: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a row that is of a system now."""
-    before = columns.get(SOURCE)
-    kept = {PUBLISHED_SOURCE: before} if isinstance(before, str) and before not in systems.discover() else {}
-    return {**columns, SOURCE: system, **kept}
-
-
 def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
-    """How the records of a file are changed.
+    """How the records of a file are changed; some are read where the chat protocol has to be found in them.
 
     Args:
-        source: the file; rows that its system published as conversations are in the words of that system.
-        records: of the file; some are read where the chat protocol has to be found in them.
         kinds: what the rows of the file are and what those of the target are.
     """
     given_as, holds = kinds
@@ -262,7 +253,9 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
         question = _question(record, here) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
-        record = msgspec.structs.replace(record, extra=_of(change.system, record.extra))
+        before = record.extra.get(SOURCE)
+        kept = {PUBLISHED_SOURCE: before} if isinstance(before, str) and before not in systems.discover() else {}
+        record = msgspec.structs.replace(record, extra={**record.extra, SOURCE: change.system, **kept})
     grid = change.grid
     if change.learner:
         record = answered(record, question_with_choices(record), change.learner)

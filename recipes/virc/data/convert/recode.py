@@ -80,11 +80,7 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
 def replayed(
     record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes, grid: Grid | None = None
 ) -> Record:
-    """A trajectory, or a problem alone, replayed from its input images: boxes scaled, images and user turns made anew.
-
-    With a target of `square_1000` inputs become 1000 x 1000 px; with `smart` their files stay as they are, but for
-    those with more pixels than `grid` shows.
-    """
+    """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made anew."""
     view = _view(record, source)
     session = session_of(record, question, target, grid)
     for number, message, seen in with_images_before(record):

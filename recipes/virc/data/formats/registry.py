@@ -243,11 +243,7 @@ def read_row(
     flaws: Iterable[str] = (),
     ignored: tuple[str, ...] = (),
 ) -> Row:
-    """The row of a record that was read from these fields, without the columns that are to be ignored.
-
-    Raises:
-        DataError: a text of it holds a placeholder.
-    """
+    """The row of a record without the columns that are to be ignored. Raises DataError: a text holds a placeholder."""
     check_texts(record)
     without = source.ignored
     if without:

@@ -98,11 +98,7 @@ def continued(rows: Iterable[Row]) -> frozenset[bytes]:
 def merged(rows: Iterable[Row], begun: Container[bytes]) -> Iterator[Row]:
     """Rows of single units as rows of whole trajectories, as far as they are known; faulty rows pass.
 
-    Of a trajectory its last row has all that is known: the others, whose conversations are `continued`, are dropped.
-    A record that ends with a user message lacks its last unit (`is_cut`).
-
-    Args:
-        begun: `continued` of the same rows.
+    Of a trajectory its last row has all that is known: the others, whose conversations are `begun`, are dropped.
     """
     for row in rows:
         if not row.record or not row.record.messages or _known_by(row.record)[-1] not in begun:
@@ -135,11 +131,7 @@ def answered(record: Record) -> Record:
 
 
 def complete(record: Record) -> Record:
-    """The record with an answer, its boxes where it has no other, if all else is as verl needs it.
-
-    Raises:
-        DataError: as `write` does.
-    """
+    """The record with an answer, its boxes where it has no other. Raises DataError: verl would refuse it."""
     answer = final_answer(record) if record.answer is None else record.answer
     if answer is None and (boxes := boxes_of_row(record.extra)):
         answer = msgspec.json.encode(boxes).decode()

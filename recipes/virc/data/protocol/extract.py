@@ -128,7 +128,13 @@ def study(
         offered = dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
     protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_announced_sizes(row, protocol) for row in rows]
-    found, coordinates_from = _coordinates(offered, _fits(rows, sizes), coordinates)
+    fits, named = _fits(rows, sizes), _named(offered)
+    coordinates_from: Literal["caller", "schema", "boxes", "nothing"] = "nothing"
+    found: Coordinates = coordinates or named or "pixel"
+    if coordinates or named:
+        coordinates_from = "caller" if coordinates else "schema"
+    elif fits["pixel"] != fits["permille"]:
+        found, coordinates_from = max(_UNITS, key=lambda unit: fits[unit]), "boxes"
     inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
     protocol = msgspec.structs.replace(
         protocol, coordinates=found, images=images or ("square_1000" if inputs == {SQUARE} else "smart")
@@ -227,11 +233,6 @@ def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[P
         question = question_of(row.first.text, protocol, row.first.count) or ""
         for turn in row.turns:
             afters[turn.kind].append(msgspec.structs.replace(turn, question=question))
-    return _with_afters(protocol, afters)
-
-
-def _with_afters(protocol: Protocol, afters: dict[str, list[ToolTurn]]) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol with the templates after tools; one that no row shows is taken from another."""
     found: dict[str, str] = {}
     for kind, turns in afters.items():
         template = after_of(turns, reminds=kind == "after_scale")
@@ -282,18 +283,6 @@ def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Coun
     return counts
 
 
-def _coordinates(
-    offered: dict[str, str], fits: Counter[Coordinates], given: Coordinates | None
-) -> tuple[Coordinates, Literal["caller", "schema", "boxes", "nothing"]]:
-    if given:
-        return given, "caller"
-    if named := _named(offered):
-        return named, "schema"
-    if fits["pixel"] == fits["permille"]:
-        return "pixel", "nothing"
-    return max(_UNITS, key=lambda unit: fits[unit]), "boxes"
-
-
 def _named(offered: dict[str, str]) -> Coordinates | None:
     schemas = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
     named = [unit for unit, words in _UNITS.items() if words.search(schemas)]
@@ -303,12 +292,7 @@ def _named(offered: dict[str, str]) -> Coordinates | None:
 def gathered(
     records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
 ) -> list[Conversation]:
-    """The parts of these records; of the first of them where their texts are too long to keep all.
-
-    Args:
-        numbers: of their rows; from 1 where none are given.
-        system: the system message of records that were saved without it; None: every record must have it.
-    """
+    """The parts of these records, as far as their texts are not too long to keep; arguments as of `study`."""
     rows: list[Conversation] = []
     room = _MAX_TEXT
     for number, record in zip(numbers or count(1), records, strict=False):

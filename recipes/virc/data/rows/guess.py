@@ -123,7 +123,10 @@ class _Guess:
     def fields(self) -> dict[str, Any]:
         found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
         talks = "messages" in found or "replied" in found
-        inside = "messages" in found and self._are_inside(found["messages"])
+        conversations = self._listed(found["messages"]) if "messages" in found else []
+        contents = (turn.get("content", turn.get("value")) for talk in conversations for turn in talk)
+        parts = (part for content in contents if isinstance(content, list) for part in content)
+        inside = any(map(image_of, parts))  # messages hold their pictures themselves
         found |= {} if inside else self._pictures("replied" in found)
         if not talks:
             found |= self._choices()
@@ -131,7 +134,8 @@ class _Guess:
             found |= {} if "boxes" in found else self._boxes()
             found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._reply(found.get("question"))
         else:
-            if "messages" in found and not self._ends_with_a_reply(found["messages"]):
+            last = [talk[-1].get("role") or talk[-1].get("from") for talk in conversations]
+            if last and not any(role in ("assistant", "gpt") for role in last):  # a column of its own may be it
                 found |= self._answer(None)
             if "images" in found:
                 self._places(found.get("messages", "instruction"))
@@ -200,11 +204,6 @@ class _Guess:
                 self.reasons.append(f"{name}: not read, as it is {question} with more around it")
             else:
                 self.unsure.append(f"{name} may belong to the question, which {question} alone would be")
-
-    def _are_inside(self, column: str) -> bool:
-        contents = (turn.get("content", turn.get("value")) for talk in self._listed(column) for turn in talk)
-        parts = (part for content in contents if isinstance(content, list) for part in content)
-        return any(map(image_of, parts))
 
     def _pictures(self, alpaca: bool) -> dict[str, Any]:
         """The pictures; rows of alpaca may have none."""
@@ -365,11 +364,6 @@ class _Guess:
         if isinstance(question, str) and question.lower() in _TEXTS:
             self.unsure.append(f"{question} may be a text about the picture, as no column holds answers")
         return {}
-
-    def _ends_with_a_reply(self, column: str) -> bool:
-        """Whether some conversation does; else a column of its own may be the answer."""
-        last = [each[-1] for each in self._listed(column)]
-        return any((each.get("role") or each.get("from")) in ("assistant", "gpt") for each in last)
 
     def _places(self, column: str) -> None:
         """Doubt conversations in which images stand where there are other marks than ours."""

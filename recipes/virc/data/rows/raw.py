@@ -90,9 +90,12 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
             yield from line_rows(file, start)
         elif not head.startswith(b"{"):
             yield from array_rows(file, start)
-        elif b'"images"' in head and (found := _as_coco(path)):
-            yield from (each for each in _of_coco(found) if each[0] >= start)
         else:
+            if b'"images"' in head:
+                with suppress(OSError, ValueError, RecursionError):  # else it is no COCO
+                    found = msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco)
+                    yield from (each for each in _of_coco(found) if each[0] >= start)
+                    return
             yield from _of_object(file, start)
 
 
@@ -153,21 +156,18 @@ def _samples(path: Path) -> Iterator[Read]:
                 size += member.size
                 if size > MAX_ROW_BYTES:
                     raise ValueError(f"{key} is over {MAX_ROW_BYTES >> 20} MiB")
-                fields |= _member(shard, member, ending.lower())
+                opened, ending = shard.extractfile(member), ending.lower()
+                data = opened.read() if opened else b""
+                if f".{ending.rpartition('.')[2]}" in PICTURES:
+                    fields[ending] = data
+                else:
+                    value = msgspec.json.decode(data) if ending == "json" else data.decode()
+                    fields |= value if isinstance(value, dict) else {ending: value}
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         yield number + 1, UnreadError(f"row {number + 1}: {path} cannot be read: {clause(error)}")
         return
     if fields:
         yield number + 1, fields
-
-
-def _member(shard: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> dict[str, Any]:
-    opened = shard.extractfile(member)
-    data = opened.read() if opened else b""
-    if f".{ending.rpartition('.')[2]}" in PICTURES:
-        return {ending: data}
-    value = msgspec.json.decode(data) if ending == "json" else data.decode()
-    return value if isinstance(value, dict) else {ending: value}
 
 
 class _Image(msgspec.Struct):
@@ -191,13 +191,6 @@ class _Coco(msgspec.Struct):
     images: list[_Image]
     annotations: list[_Annotation]
     categories: list[_Category] = []
-
-
-def _as_coco(path: Path) -> _Coco | None:
-    try:
-        return msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco)
-    except (OSError, ValueError, RecursionError):
-        return None
 
 
 def _of_coco(found: _Coco) -> Iterator[Read]:

@@ -34,13 +34,7 @@ Apart = Literal["same", "shown", "inside", "marks", "refused"]
 
 
 class Pairing(msgspec.Struct, frozen=True):
-    """How pairs are found.
-
-    Args:
-        margin: pairs whose better side is better by less are left out.
-        judge: is asked about answers that no rule finds right.
-        grade: of `reward` and `grade`.
-    """
+    """How pairs are found: the least margin, who judges answers that no rule finds right, and who grades."""
 
     rule: PairRule
     margin: float = 0.0

@@ -207,14 +207,7 @@ def _hint(totals: Totals) -> str:
 
 
 class SampleConfig(msgspec.Struct, frozen=True):
-    """How rows are sampled.
-
-    Args:
-        batch: how they are solved. Of its `solving`, `samples` are the rollouts of a problem; every problem
-            has its own seeds, derived from `seed` and its id.
-        keep: most trajectories, or pairs, of one problem.
-        pairing: how pairs are found; None: trajectories are kept.
-    """
+    """How rows are sampled: of `batch.solving`, `samples` are the rollouts of a problem, of which `keep` are kept."""
 
     batch: BatchConfig
     keep: int
@@ -233,10 +226,7 @@ def sample(
     """Roll out every problem that is still to be done.
 
     Args:
-        claims: which problems are done.
-        on_row: called with every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
-            `pass_rate`, `ended` (how many rollouts ended in which way), `answers`, `kept` (rows of the trajectories
-            format, or pairs, whose images are in location) and, of pairs, `left_out`.
+        on_row: called with every problem when it is done, one at a time.
         note: gets a sentence when the endpoint is unreachable and is waited for, or rows are done one at a time.
     """
 

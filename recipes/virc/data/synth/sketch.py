@@ -13,8 +13,7 @@ import msgspec
 from PIL import Image, ImageDraw
 
 from virc.data.synth.glyphs import Face, mask
-from virc.data.synth.plane import Point, around, unit
-from virc.data.synth.problem import Label, Split
+from virc.data.synth.problem import Label, Point, Split, around, unit
 from virc.reasoning.calls import Box
 
 P = TypeVar("P")

@@ -74,12 +74,7 @@ def task(
     counterfactual_rng: random.Random | None = None,
     drawing: Drawing = 2,
 ) -> Task:
-    """A problem of a family, solved in so many different paths, at most one per pattern.
-
-    Args:
-        pattern: of its only path; None: as many are drawn as there are paths.
-        counterfactual_rng: draws its counterfactual, where one is wanted; the problem is the same with it and without.
-    """
+    """A problem of a family, solved in so many different paths, of one `pattern` or at most one per pattern."""
     problem = _problem(rng, split, family, difficulty, drawing)
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
@@ -103,11 +98,7 @@ def refusal(
     direct: bool = False,
     drawing: Drawing = 2,
 ) -> Task:
-    """A picture from outside the family, one too small to read, or a question about what it does not show.
-
-    Args:
-        direct: refuse the last without crops.
-    """
+    """A picture from outside the family, one too small to read, or a question about what it does not show."""
     problem = _problem(rng, split, family, difficulty, drawing)
     shares = _SHARES if drawing == 2 else _SHARES_BEFORE
     wrong = rng.choices(list(shares), list(shares.values()))[0]

@@ -32,13 +32,7 @@ _MAX_NAMED = 12
 
 
 class Read(msgspec.Struct, frozen=True):
-    """A column that is read.
-
-    Args:
-        by: the function or question that reads it.
-        line: of the file; None: of a question.
-        needed: the row must have it; else it is asked for with `get` or `in`.
-    """
+    """A column that is read: `by` a function or a question (without a `line`); `needed`, not asked for with `get`."""
 
     column: str
     by: str
@@ -133,13 +127,7 @@ def read_by(total: Total) -> list[Read]:
 
 
 def missing_columns(read: Collection[Read], known: Collection[str], named: Collection[str] = ()) -> Iterator[Finding]:
-    """What a reward reads and rows lack.
-
-    Args:
-        read: by the reward.
-        known: the columns of the rows.
-        named: columns that the rows have under another name, as a field of every row.
-    """
+    """What a reward reads and rows lack; rows have `named` columns under another name, as a field of every row."""
     asked = {each.column for each in read if not each.needed}
     for each in read:
         if each.column in known or each.column in GIVEN:

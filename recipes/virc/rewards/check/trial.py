@@ -112,11 +112,7 @@ class _Alike(Symbolic):
 
 
 def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: Reward) -> Scores:
-    """Score rollouts of some rows.
-
-    Raises:
-        ConfigError: a term or the total fails, for a reply, a rollout or the rollouts of a prompt.
-    """
+    """Score rollouts of some rows. Raises ConfigError: a term or the total fails."""
     found, means = Scores(), list[Means]()
     for high in (True, False):
         judges = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
@@ -163,14 +159,10 @@ def _compare(ended: Sequence[Rollout], total: Total) -> None:
 def rolled(
     source: Source, reward: Reward, protocol: Protocol, grid: Grid, worded: bool
 ) -> Iterator[tuple[int, Iterator[Rolled]]]:
-    """Rollouts about the first rows, each row with its number.
+    """Rollouts about the first rows, each row with its number. Raises DataError: one cannot be read.
 
     Args:
-        protocol: the chat protocol of the system.
-        worded: it is that of single units, too, whatever is beside them.
-
-    Raises:
-        DataError: a row cannot be read.
+        worded: the chat protocol is that of single units, too, whatever is beside them.
     """
     if source.format == "rl":
         for number, prompt in trial.prompts(source, reward, ROWS, protocol if worded else None):
@@ -316,13 +308,7 @@ class Try(msgspec.Struct, frozen=True):
 
 
 def tries(protocol: Protocol, answers: Sequence[str], size: Size, boxes: Sequence[Shares] = ()) -> list[Try]:
-    """Rollouts to try.
-
-    Args:
-        answers: the right one, and others that are in part right.
-        size: (width, height) in pixels of the file of the first image.
-        boxes: where the answer is seen.
-    """
+    """Rollouts to try: `answers` begin with the right one, `size` is of the first file, `boxes` are what is seen."""
     right = [
         each
         for number, text in enumerate(answers)

@@ -35,13 +35,7 @@ from virc.tools.registry import known
 
 
 class Scorer:
-    """Scores rollouts by a total in this process; threads may share one.
-
-    Args:
-        name: of the system, for errors.
-        reward, total: of the system; a judge in it is asked.
-        opened: the model that drew the rollouts.
-    """
+    """Scores rollouts of a model by a total, in this process; threads may share one. Errors name the system."""
 
     def __init__(self, name: str, reward: Reward, total: Total, opened: Opened, report: Reporter) -> None:
         self._name, self._total, self._opened = name, total, opened
@@ -64,13 +58,7 @@ class Rewarded(Scorer):
     """Gives rollouts their reward; arguments as of `Scorer`."""
 
     def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
-        """The total of a rollout; None where a term of it could not be had.
-
-        Raises:
-            DataError: the row lacks what a term needs.
-            ConfigError: a term or the total fails.
-            NetworkError: the judge stays away.
-        """
+        """The total of a rollout; None where a term could not be had. Raises as `rewards.score`, with the row named."""
         trace, images = rollout.attempt.trace, rollout.attempt.images[: len(problem.row.images)]
         session = Session(
             trace.protocol, problem.row.question, images, self._opened.backend.grid, tolerate=(), tools=known()
@@ -81,16 +69,12 @@ class Rewarded(Scorer):
         except (ConfigError, DataError) as error:
             sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
             raise type(error)(sentence, error.hint) from error
-        if scored.total is None:
-            self._warn_once({name: why for unit in scored.units for name, why in unit.unscored.items()})
-        return scored.total
-
-    def _warn_once(self, unscored: Mapping[str, str]) -> None:
-        for term in unscored.keys() - self._reported:
+        unscored = {name: why for unit in scored.units for name, why in unit.unscored.items()}
+        for term in unscored.keys() - self._reported if scored.total is None else ():  # once for each
             self._reported.add(term)
-            self._report.warn(
-                f"the reward of {self._name} gives rollouts no grade, for its term {term}: {unscored[term]}"
-            )
+            sentence = f"the reward of {self._name} gives rollouts no grade, for its term {term}: {unscored[term]}"
+            self._report.warn(sentence)
+        return scored.total
 
 
 def maker_of(
@@ -134,12 +118,7 @@ def graders(
 
 
 class RewardGrader(Scorer):
-    """Grades solutions by a reward, or by one term of it; threads may share one.
-
-    Args:
-        name: of the system, for errors.
-        reward, total: of the system; a judge in it is asked.
-        term: which term grades, by its mean over the turns that it applies to; None: the total.
+    """Grades solutions by a reward, or by the mean of one `term` of it over turns; threads may share one.
 
     Raises:
         ConfigError: there is no such term, or what is to grade needs the right answer or another column.
@@ -152,12 +131,7 @@ class RewardGrader(Scorer):
         self._term = term
 
     def __call__(self, asking: Asking, attempt: Attempt) -> Graded:
-        """The reward of a solution, finished or not.
-
-        Raises:
-            ConfigError: a term or the total fails.
-            NetworkError: the judge of the reward stays away.
-        """
+        """The reward of a solution. Raises ConfigError: a term fails; NetworkError: the judge stays away."""
         trace, images = attempt.trace, attempt.images[: len(asking.images)]
         if not trace.replies.texts:
             return Graded(None, why="there is no reply to grade")

@@ -16,8 +16,19 @@ from PIL import Image
 
 from virc.data.synth import sketch
 from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import Point, around, beside, inside, meet, unit, window
-from virc.data.synth.problem import Difficulty, Label, Split, split_of
+from virc.data.synth.problem import (
+    Difficulty,
+    Label,
+    Point,
+    Split,
+    around,
+    beside,
+    inside,
+    meet,
+    split_of,
+    unit,
+    window,
+)
 from virc.data.synth.sketch import Style, random_style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
