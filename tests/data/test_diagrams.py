@@ -11,8 +11,8 @@ from PIL import ImageChops
 from virc.data.synth import tasks, unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
-from virc.data.synth.glyphs import LETTERS, Face, mask
 from virc.data.synth.problem import Split, inside
+from virc.data.synth.sketch import LETTERS, Face, mask
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Done, Reply, Session
 from virc.tools.registry import known, schemas

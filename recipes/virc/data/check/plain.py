@@ -9,8 +9,7 @@ from typing import Literal
 from virc.core.errors import DataError
 from virc.data.check import calls
 from virc.data.check.images import sizes_shown
-from virc.data.check.result import Rules
-from virc.data.check.survey import FIRST, Survey
+from virc.data.check.result import FIRST, Rules, Survey
 from virc.data.formats.registry import Row, Source
 from virc.data.protocol.extract import study
 from virc.data.rows.record import Record, inputs_of, size_of, system_of

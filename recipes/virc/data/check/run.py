@@ -22,9 +22,8 @@ from virc.core.text import clause, counted
 from virc.data.check import plain
 from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for
-from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
+from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.check.survey import Survey
 from virc.data.formats.registry import Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record

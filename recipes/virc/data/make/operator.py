@@ -36,7 +36,7 @@ from PIL import Image
 from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import write_whole
 from virc.core.timeouts import Deadline
-from virc.data.sample.graders import Grader
+from virc.data.sample.pairing import Grader
 from virc.data.sample.rollouts import Problem, Rollout
 from virc.reasoning.opening.pictures import open_image
 from virc.solving.image_source import files_of

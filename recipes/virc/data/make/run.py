@@ -27,7 +27,7 @@ from virc.data.make.operator import Cost, LeftOut, Made, Means, Measured, Plan, 
 from virc.data.make.progress import Line, Progress, encoded
 from virc.data.make.registry import Operator
 from virc.data.make.rows import Placed, count, digest, read
-from virc.data.sample.graders import Grader
+from virc.data.sample.pairing import Grader
 from virc.models.load import Opened
 from virc.solving.batch import RowDone, through
 from virc.solving.outcome import Fields

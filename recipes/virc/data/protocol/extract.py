@@ -20,8 +20,17 @@ from virc.core.files import contents, write_whole
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats import conversation
 from virc.data.formats.registry import Source, get
-from virc.data.protocol.templates import departure, question_of, read_after, read_first
-from virc.data.protocol.votes import FirstTurn, ToolTurn, after_of, first_of, image_line_of
+from virc.data.protocol.templates import (
+    FirstTurn,
+    ToolTurn,
+    after_of,
+    departure,
+    first_of,
+    image_line_of,
+    question_of,
+    read_after,
+    read_first,
+)
 from virc.data.rows.record import MARK, Record, images_of, size_of
 from virc.models.chat_protocol import written
 from virc.reasoning.calls import Size, ToolError, View

@@ -22,8 +22,7 @@ from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows.record import MARK, Record
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, put_protocol, store
-from virc.data.sample.graders import PairsAsked, checked, pairing_of
-from virc.data.sample.pairing import Pairing, judged, paired
+from virc.data.sample.pairing import Pairing, PairsAsked, checked, judged, paired, pairing_of
 from virc.data.sample.rollouts import Problem, Rollout, drawn, fields_of, messages_of, problem_of, question_of
 from virc.families.registry import taught
 from virc.models.load import Opened

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from virc.data.synth.families import polygons
-from virc.data.synth.glyphs import LETTERS, Face, mask
+from virc.data.synth.sketch import LETTERS, Face, mask
 
 _WORDS = (
     "the of and to in a is that it was for on with as his they at be this from have or by one had not but what all "

@@ -15,7 +15,7 @@ from virc.backends.checkpoint import image_grid, image_settings, read_json
 from virc.backends.tokenizer import tokenizer
 from virc.core.errors import DataError
 from virc.core.text import clause, plain
-from virc.data.check.survey import USUAL_SYSTEM
+from virc.data.check.result import USUAL_SYSTEM
 from virc.data.rows.record import MARK
 from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size

@@ -15,7 +15,6 @@ import msgspec
 from PIL import Image
 
 from virc.data.synth import sketch
-from virc.data.synth.glyphs import mask
 from virc.data.synth.problem import (
     Difficulty,
     Label,
@@ -29,7 +28,7 @@ from virc.data.synth.problem import (
     unit,
     window,
 )
-from virc.data.synth.sketch import Style, random_style
+from virc.data.synth.sketch import Style, mask, random_style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 

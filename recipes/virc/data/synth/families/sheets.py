@@ -16,9 +16,8 @@ import msgspec
 from PIL import Image
 
 from virc.data.synth import sketch
-from virc.data.synth.glyphs import Face
 from virc.data.synth.problem import DIFFICULTIES, Difficulty, Label, Split, around, split_of
-from virc.data.synth.sketch import Style
+from virc.data.synth.sketch import Face, Style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
