@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from PIL import ImageChops
 
-from virc.data.synth import tasks, unfamiliar, worked
+from virc.data.synth import draw as tasks
+from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
 from virc.data.synth.problem import Split, inside

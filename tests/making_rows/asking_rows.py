@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from virc.data.make.chain import make
+from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from virc.data.make.chain import make
+from virc.data.make.run import make
 
 Rows = Sequence[Mapping[str, Any]]
 

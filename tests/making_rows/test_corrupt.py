@@ -15,7 +15,6 @@ from PIL import Image
 from support.servers import Body, images_of, serve
 
 from virc.core.errors import UsageError
-from virc.data.make.chain import make
 from virc.data.make.operators import corrupt
 from virc.data.make.operators.corrupt import (
     WORDS,
@@ -29,6 +28,7 @@ from virc.data.make.operators.corrupt import (
     is_only,
     put_in,
 )
+from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 

@@ -18,9 +18,10 @@ from support.entry import ROOT
 
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.tables import parquet
-from virc.data.make import chain, registry
-from virc.data.make.chain import make
+from virc.data.make import registry
+from virc.data.make import run as making
 from virc.data.make.operator import Means
+from virc.data.make.run import make
 
 OPERATOR = '''
 """Turn pictures, and say by how much."""
@@ -210,9 +211,9 @@ def test_a_list_of_operators_goes_on_behind_the_steps_that_are_done(
             raise KeyboardInterrupt
         real_lines(path, lines)
 
-    real_run, real_lines = chain.run, chain.write_lines
-    monkeypatch.setattr(chain, "run", run)
-    monkeypatch.setattr(chain, "write_lines", write_lines)
+    real_run, real_lines = making.run, making.write_lines
+    monkeypatch.setattr(making, "run", run)
+    monkeypatch.setattr(making, "write_lines", write_lines)
     command = (str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl")
     with pytest.raises(KeyboardInterrupt):
         make(*command)
@@ -246,7 +247,7 @@ def test_a_list_of_operators_goes_on_as_it_was_begun_alone(
     def run(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chain, "write_lines", run)
+    monkeypatch.setattr(making, "write_lines", run)
     with pytest.raises(KeyboardInterrupt):
         make(str(listed), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
     listed.write_text(steps or listed.read_text())
@@ -461,7 +462,7 @@ def test_operators_are_listed_with_their_options() -> None:
 
 def test_roles_of_the_command_are_those_of_the_operator(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(chain, "make", lambda *words, **more: given.update(more) or {"to": words[2]})
+    monkeypatch.setattr(making, "make", lambda *words, **more: given.update(more) or {"to": words[2]})
     where = "http://127.0.0.1:9/v1"
     done = virc("data", "make", "teacher", rows, "--to", "n.jsonl", "--role", f"writer={where}", "--concurrency", "3")
     assert (done.out, given["roles"], given["at_once"]) == ("n.jsonl\n", {"writer": where}, 3)

@@ -12,7 +12,7 @@ from support.servers import Body, Server, dead_url, serve
 
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Event, Reporter
-from virc.data.make.chain import make
+from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup, set_up
 

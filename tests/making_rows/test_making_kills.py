@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from making_rows.made import picture, write_rows
 
-from virc.data.make.chain import make
+from virc.data.make.run import make
 
 OPERATOR = '''
 """Turn pictures."""

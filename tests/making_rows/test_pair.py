@@ -13,7 +13,7 @@ from support.servers import Body, serve
 from virc.core.errors import UsageError
 from virc.data.formats import pairs
 from virc.data.formats.registry import Source
-from virc.data.make.chain import make
+from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 from virc.systems import registry as systems

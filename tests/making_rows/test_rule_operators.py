@@ -9,7 +9,7 @@ from making_rows.made import made, picture, read_rows, write_rows
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
-from virc.data.make.chain import make
+from virc.data.make.run import make
 
 ROWS = [
     {"id": "a", "pass_rate": 0.0, "level": "easy", "tags": ["x", "y"], "scores": [0, 0], "info": {"words": 3}},

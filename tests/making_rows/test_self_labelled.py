@@ -15,8 +15,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from virc.core.errors import UsageError
-from virc.data.make.chain import make
 from virc.data.make.operator import Means
+from virc.data.make.run import make
 from virc.reasoning.images import open_image
 from virc.tools.orient import CHANGES
 from virc_zoo.mpcc.operators import hide

@@ -50,7 +50,7 @@ def command(
     -9, and asks no model the same twice.
     """
     from virc.core.errors import UsageError
-    from virc.data.make.chain import make
+    from virc.data.make.run import make
     from virc.rewards.graders.choosing import maker_of
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
