@@ -354,11 +354,11 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
     if gone := left_out(path):
         files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
         lines.append(f"{path / INFO} names {files} not there: {_listed(gone)}")
-    if files := [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []:
+    if rows := [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []:
         read = {file for each in sources(path, system, layout) for file in (each.file, *each.shards)}
         named = {file for _, _, file in _named(path)}
-        files = [file for file in files if file not in read and file.name not in named]
-    if others := [file.name for file in files]:
+        rows = [file for file in rows if file not in read and file.name not in named]
+    if others := [file.name for file in rows]:
         lines.append(f"{path} has files that may hold rows and are not read: {_listed(others)}")
     lines += raw.missing_shards(path) + raw.missing_shards(path / HUB)
     return "\n".join(lines) or None

@@ -156,7 +156,7 @@ def rows(
             record = _record(value, columns, source.media)
             keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
             ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
-            read = {columns.messages, columns.images, columns.system, "question", "answer", *KNOWN} - {None}
+            read = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
             yield read_row(source, number, value, read, record, kinds.flaws(number, value), ignored)
         except DataError as fault:
             yield Row(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
