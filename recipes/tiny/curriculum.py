@@ -14,8 +14,8 @@ from tiny.architecture import MAX_PIXELS, MERGE, MIN_PIXELS, PATCH
 from virc.data.synth import sketch, unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families.polygons import CROP, NAMES, Diagram
-from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import meet
+from virc.data.synth.problem import meet
+from virc.data.synth.sketch import mask
 from virc.reasoning.calls import Box
 from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Done, Message, Reply, Session

@@ -18,7 +18,7 @@ from tiny.encode import patches
 from virc.data.synth import sketch, unfamiliar
 from virc.data.synth.families import polygons
 from virc.data.synth.families.polygons import CROP, NAMES, Diagram, crop_of
-from virc.data.synth.glyphs import mask
+from virc.data.synth.sketch import mask
 
 CHARACTERS = f"0123456789?{NAMES}"
 TURNS = ("1st", "2nd", "3rd", "4th")  # the middle of the crop that a solution makes in that turn

@@ -1,11 +1,13 @@
 """Conversations in many chat protocols, made by real Sessions, as records of a dataset."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 from PIL import Image
 
+from virc.data.protocol.extract import study
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session
@@ -90,3 +92,8 @@ WORDINGS = {
         after_image="Image {index}: {width} x {height}. Asked is: {question} Go on."
     ),
 }
+
+
+def extract(records: Iterable[Record], *known: Any, **more: Any) -> Protocol:
+    """The chat protocol that records show."""
+    return study(records, *known, **more).protocol

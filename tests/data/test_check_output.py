@@ -14,7 +14,7 @@ from support import crux, picture_kinds
 from support.called import virc
 
 from virc.core.parallel import LostWorkerError
-from virc.data.check import run, survey
+from virc.data.check import result, run
 from virc.data.check.result import Fault, RowResult, Rules
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Picture, Record
@@ -306,7 +306,7 @@ def test_rows_are_counted_once_for_each_kind_of_fault() -> None:
     """However often one is in a row; those named first are the first with any."""
     of_rows = ["", "aa", "ab", "", "baa", "b", "c", "d"]
     rows = [Row(number, Record(images=(Picture("x"),) * (number % 2))) for number in range(1, len(of_rows) + 1)]
-    found = survey.survey(
+    found = result.survey(
         rows, lambda row: [Fault(kind, f"{kind} {row.number}") for kind in of_rows[row.number - 1]], lambda number: None
     )
     assert (found.rows, found.faulty, found.images) == (8, 6, 4)
@@ -316,20 +316,20 @@ def test_rows_are_counted_once_for_each_kind_of_fault() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("text", "rows"), [(survey.USUAL_SYSTEM, 3), ("Mine.", 1), ("", 2), ("Yours.", 0)])
+@pytest.mark.parametrize(("text", "rows"), [(result.USUAL_SYSTEM, 3), ("Mine.", 1), ("", 2), ("Yours.", 0)])
 def test_a_row_without_a_system_message_is_one_with_the_usual(text: str, rows: int) -> None:
     """As LLaMA-Factory writes it for Qwen2-VL."""
-    systems = ["", survey.USUAL_SYSTEM, "", "Mine."]
+    systems = ["", result.USUAL_SYSTEM, "", "Mine."]
     read = [
         Row(number, Record((Message("system", system), Message("user", "q")) if system else (Message("user", "q"),)))
         for number, system in enumerate(systems, 1)
     ]
-    assert survey.survey(read, lambda row: ()).with_system(text) == rows
+    assert result.survey(read, lambda row: ()).with_system(text) == rows
 
 
 def test_the_last_row_of_many_is_checked_closely() -> None:
     rows = [Row(number, Record(id=number)) for number in range(1, 1000)]
-    found = survey.survey(rows, lambda row: ())
+    found = result.survey(rows, lambda row: ())
     assert found.rows == 999
     assert [found.kept[0].number, found.kept[-1].number] == [1, 999]
 

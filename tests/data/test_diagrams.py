@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from PIL import ImageChops
 
-from virc.data.synth import shared, tasks, unfamiliar, worked
+from virc.data.synth import draw as tasks
+from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
-from virc.data.synth.glyphs import LETTERS, Face, mask
-from virc.data.synth.plane import inside
-from virc.data.synth.problem import Split
+from virc.data.synth.problem import Split, inside
+from virc.data.synth.sketch import LETTERS, Face, mask
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Done, Reply, Session
 from virc.tools.registry import known, schemas
@@ -82,7 +82,7 @@ def test_the_question_names_the_figure_and_looks_vary() -> None:
     named = [d for d in drawn if "triangle" in d.question or "quadrilateral" in d.question]
     assert len(named) > len(drawn) / 3
     for diagram in named:
-        assert shared.FIGURES[len(diagram.corners)] in diagram.question
+        assert polygons.FIGURES[len(diagram.corners)] in diagram.question
     for value in ("kind", "size", "bold", "slant"):
         assert len({getattr(d.style.face, value) for d in drawn}) > 1, value
     for value in ("line", "dashed", "degrees", "arcs", "ink", "paper"):

@@ -17,9 +17,8 @@ from virc.data.synth import worked
 from virc.data.synth.families import registry as families
 from virc.data.synth.families import sheets
 from virc.data.synth.families.registry import Problem
-from virc.data.synth.glyphs import Face, mask
-from virc.data.synth.plane import inside, meet
-from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Split
+from virc.data.synth.problem import DIFFICULTIES, LARGEST, Difficulty, Label, Split, inside, meet
+from virc.data.synth.sketch import Face, mask
 from virc.reasoning.calls import Box
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Reply, Session, Unit

@@ -2,7 +2,7 @@
 
 import pytest
 
-from virc.data.check import plain, survey
+from virc.data.check import plain, result
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Record
 
@@ -34,7 +34,7 @@ def record(system: str | None, *replies: str) -> Record:
 )
 def test_rows_alike_and_without_calls_are_plain(records: list[Record], system: str | None, is_marked: bool) -> None:
     rows = [Row(number, each) for number, each in enumerate(records, 1)]
-    found = plain.protocol_of(survey.survey(rows, lambda row: ()), "usual")
+    found = plain.protocol_of(result.survey(rows, lambda row: ()), "usual")
     assert (found.system if found else None) == system
     if found:
         assert found.tools == ()

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from chat_protocols import ANSWER, CROP, OWN, SCALE, WORDINGS, look, spoken
+from data.chat_protocols import extract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virc.core.errors import DataError, VircError
-from virc.data.protocol.extract import extract
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import fill

@@ -19,11 +19,12 @@ from chat_protocols import (
     spoken,
     trained,
 )
+from data.chat_protocols import extract
 from support import crux
 
 from virc.core.errors import DataError
 from virc.data.formats import registry as formats
-from virc.data.protocol.extract import extract, read_system_message, study
+from virc.data.protocol.extract import read_system_message, study
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.tools import registry as tools

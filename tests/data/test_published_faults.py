@@ -14,7 +14,7 @@ from support.called import virc
 
 from virc.core.errors import DataError
 from virc.data.formats.registry import only_source
-from virc.data.rows import saved
+from virc.data.rows import raw
 from virc.data.rows.laid_out import record_of
 from virc.systems import registry as systems
 from virc.systems.layouts.layout import Layout
@@ -130,7 +130,7 @@ def test_compressed_rows_of_a_folder_are_refused(compression: str | None, dictio
     file = tmp_path / "data.arrow"
     with pa.ipc.new_stream(file, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as stream:
         stream.write_table(table, max_chunksize=2)
-    read = [fields for _, fields in saved.read_rows(file)]
+    read = [fields for _, fields in raw.arrow_rows(file)]
     if compression is None:
         assert read == table.to_pylist()
     else:
@@ -218,7 +218,7 @@ def test_files_of_a_saved_dataset_are_in_its_folder(
     (folder / "state.json").write_text(json.dumps(state))
     read = tmp_path / "link" if is_link else folder
     if fault is None:
-        assert saved.files(read) == [read / "data-0.arrow", read / "data-1.arrow"]
+        assert raw.saved_files(read) == [read / "data-0.arrow", read / "data-1.arrow"]
         return
     with pytest.raises(DataError, match=fault):
-        saved.files(read)
+        raw.saved_files(read)

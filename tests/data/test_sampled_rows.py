@@ -13,9 +13,9 @@ from support.solving import CROP, answer, call
 from virc.core.errors import DataError, NoAnswerError
 from virc.core.events import Reporter
 from virc.data.convert.recode import boxes_scaled
-from virc.data.rows import file_sizes
-from virc.data.rows.record import Record
-from virc.data.sample import dataset, graders, run
+from virc.data.rows.record import Record, file_sizes_field
+from virc.data.sample import dataset, run
+from virc.data.sample import pairing as pairing_module
 from virc.data.sample.dataset import Location, Totals
 from virc.data.sample.pairing import CUT, Pairing, judged, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of, fields_of, problem_of
@@ -228,7 +228,7 @@ def test_a_critic_sees_the_end_of_a_solution_and_is_heard_out(monkeypatch: pytes
     backend = _Critical(Reply("grade: 1", finish="length"), Reply("grade: 7"))
     monkeypatch.setattr("virc.scoring.judge.OpenAIBackend", lambda *_, **__: backend)
     unused: Any = None
-    with graders.pairing_of(graders.PairsAsked("grade", judge="http://c/v1"), unused, unused) as pairing:
+    with pairing_module.pairing_of(pairing_module.PairsAsked("grade", judge="http://c/v1"), unused, unused) as pairing:
         assert pairing.grade
         assert pairing.grade(PROBLEM, rollout(1, "x" * 9000 + "the end", end="wrong")) == 0.7
     assert all("the end" in ask.messages[-1].text for ask in backend.asked)
@@ -248,12 +248,12 @@ def test_a_critic_gets_its_key_and_the_pictures_of_the_question(monkeypatch: pyt
         def close(self) -> None:
             given.append("closed")
 
-    monkeypatch.setattr(graders, "Judge", Heard)
+    monkeypatch.setattr(pairing_module, "Judge", Heard)
     monkeypatch.setenv("VIRC_JUDGE_KEY", "a-key")
     row = msgspec.structs.replace(PROBLEM.row, images=["a.png"])
     unused: Any = None
-    with graders.pairing_of(
-        graders.PairsAsked("grade", judge="http://c/v1", judge_model="m"), unused, unused
+    with pairing_module.pairing_of(
+        pairing_module.PairsAsked("grade", judge="http://c/v1", judge_model="m"), unused, unused
     ) as pairing:
         assert pairing.grade
         assert pairing.grade(Problem(row, PROBLEM.key), rollout(1, CROP, RIGHT)) == 0.5
@@ -396,5 +396,5 @@ def test_sizes_of_files_are_in_a_row_where_any_picture_was_made_smaller() -> Non
     protocol = msgspec.structs.replace(PROTOCOL, crops="file")
     picture = Image.new("RGB", (56, 42))
     shown = [Shown(picture, original=(56, 42)), Shown(picture, original=(112, 84))]
-    assert file_sizes.fields(shown, protocol) == {"file_sizes": [(56, 42), (112, 84)]}
-    assert file_sizes.fields(shown[:1], protocol) == {}
+    assert file_sizes_field(shown, protocol) == {"file_sizes": [(56, 42), (112, 84)]}
+    assert file_sizes_field(shown[:1], protocol) == {}

@@ -12,7 +12,7 @@ from support.called import virc
 
 from virc.data.synth import worked
 from virc.data.synth.families import sheets
-from virc.data.synth.plane import inside
+from virc.data.synth.problem import inside
 from virc.reasoning.images import Shown, as_png
 from virc.reasoning.protocol import Crops
 from virc.reasoning.session import Reply, Session

@@ -11,7 +11,8 @@ from plans import planned
 from support.called import virc
 
 from tiny import curriculum
-from virc.data.synth import tasks, worked
+from virc.data.synth import draw as tasks
+from virc.data.synth import worked
 from virc.data.synth.draw import SynthConfig, write
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families

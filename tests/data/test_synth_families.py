@@ -11,7 +11,8 @@ from PIL import Image
 from plans import planned
 from support.called import virc
 
-from virc.data.synth import tasks, worked
+from virc.data.synth import draw as tasks
+from virc.data.synth import worked
 from virc.data.synth.draw import SynthConfig, write
 from virc.data.synth.families import registry as families
 from virc.data.synth.problem import LARGEST

@@ -10,9 +10,9 @@ import pytest
 from support.public_layouts import lines, saved, talk
 
 from virc.core.errors import DataError
+from virc.data.check.result import survey
 from virc.data.check.row import check_without_images
 from virc.data.check.run import CheckConfig, check
-from virc.data.check.survey import survey
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import get, only_source
 from virc.data.rows.record import Picture, Record

@@ -16,9 +16,19 @@ from support.servers import Body, images_of, serve
 
 from virc.core.errors import UsageError
 from virc.data.make.operators import corrupt
-from virc.data.make.operators.corrupt import WORDS, Options, Proposed, by_rules, put_in
+from virc.data.make.operators.corrupt import (
+    WORDS,
+    Change,
+    Options,
+    Proposed,
+    UnfitError,
+    by_rules,
+    changed,
+    difference,
+    is_only,
+    put_in,
+)
 from virc.data.make.run import make
-from virc.data.make.spans import Change, UnfitError, changed, difference, is_only
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 

@@ -18,8 +18,8 @@ from support.entry import ROOT
 
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.tables import parquet
-from virc.data.make import chain, registry
-from virc.data.make.chain import make_all
+from virc.data.make import registry
+from virc.data.make import run as making
 from virc.data.make.operator import Means
 from virc.data.make.run import make
 
@@ -174,7 +174,7 @@ def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Pat
     (tmp_path / "steps.yaml").write_text(
         f"- operator: select\n  column: level\n  min: 1\n- operator: {turn}\n- operator: curriculum\n  column: level\n"
     )
-    fields = make_all(str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl", ["seed=3"])
+    fields = make(str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl", ["seed=3"])
     make("select", [file], tmp_path / "one.jsonl", {"column": "level", "min": 1})
     make(turn, [str(tmp_path / "one.jsonl")], tmp_path / "two.jsonl", {"seed": 3})
     make("curriculum", [str(tmp_path / "two.jsonl")], tmp_path / "three.jsonl", {"column": "level", "seed": 3})
@@ -211,14 +211,14 @@ def test_a_list_of_operators_goes_on_behind_the_steps_that_are_done(
             raise KeyboardInterrupt
         real_lines(path, lines)
 
-    real_run, real_lines = chain.run, chain.write_lines
-    monkeypatch.setattr(chain, "run", run)
-    monkeypatch.setattr(chain, "write_lines", write_lines)
+    real_run, real_lines = making.run, making.write_lines
+    monkeypatch.setattr(making, "run", run)
+    monkeypatch.setattr(making, "write_lines", write_lines)
     command = (str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl")
     with pytest.raises(KeyboardInterrupt):
-        make_all(*command)
+        make(*command)
     assert not (tmp_path / "to" / "new.jsonl").exists()
-    fields = make_all(*command)
+    fields = make(*command)
     done.remove("interrupted")
     assert done == ["select", "curriculum", "select"]
     assert (fields["rows"], fields["made"], fields["left_out"]) == (20, 16, {"3 select: min": 4})
@@ -247,12 +247,12 @@ def test_a_list_of_operators_goes_on_as_it_was_begun_alone(
     def run(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chain, "write_lines", run)
+    monkeypatch.setattr(making, "write_lines", run)
     with pytest.raises(KeyboardInterrupt):
-        make_all(str(listed), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
+        make(str(listed), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
     listed.write_text(steps or listed.read_text())
     with pytest.raises(VircError, match=said):
-        make_all(str(listed), [str(tmp_path / rows)], tmp_path / to, settings)
+        make(str(listed), [str(tmp_path / rows)], tmp_path / to, settings)
 
 
 def _changed(rows: Path, options: dict[str, Any]) -> None:
@@ -332,7 +332,7 @@ def test_what_is_wrong_is_said_in_one_sentence(
 def test_a_wrong_list_of_operators_is_refused_at_once(steps: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "steps.yaml").write_text(steps)
     with pytest.raises(UsageError, match=said):
-        make_all(str(tmp_path / "steps.yaml"), [str(write_rows(tmp_path / "rows.jsonl", LEVELS))], tmp_path / "n.jsonl")
+        make(str(tmp_path / "steps.yaml"), [str(write_rows(tmp_path / "rows.jsonl", LEVELS))], tmp_path / "n.jsonl")
     assert not list(tmp_path.glob("*n.jsonl*"))
 
 
@@ -345,7 +345,7 @@ def test_what_is_no_file_of_rows_leaves_nothing_behind(name: str, said: str, tmp
 
 def test_texts_of_settings_stay_texts(tmp_path: Path) -> None:
     file = str(write_rows(tmp_path / "rows.jsonl", [{"id": "0012"}, {"id": "12"}]))
-    make_all("select", [file], tmp_path / "new.jsonl", ["column=id", "contains=0012"])
+    make("select", [file], tmp_path / "new.jsonl", ["column=id", "contains=0012"])
     assert read_rows(tmp_path / "new.jsonl") == [{"id": "0012"}]
 
 
@@ -462,7 +462,7 @@ def test_operators_are_listed_with_their_options() -> None:
 
 def test_roles_of_the_command_are_those_of_the_operator(rows: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given: dict[str, Any] = {}
-    monkeypatch.setattr(chain, "make_all", lambda *words, **more: given.update(more) or {"to": words[2]})
+    monkeypatch.setattr(making, "make", lambda *words, **more: given.update(more) or {"to": words[2]})
     where = "http://127.0.0.1:9/v1"
     done = virc("data", "make", "teacher", rows, "--to", "n.jsonl", "--role", f"writer={where}", "--concurrency", "3")
     assert (done.out, given["roles"], given["at_once"]) == ("n.jsonl\n", {"writer": where}, 3)

@@ -12,7 +12,6 @@ from support.servers import Body, Server, dead_url, serve
 
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Event, Reporter
-from virc.data.make.chain import make_all
 from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import Setup, set_up
@@ -185,7 +184,7 @@ def test_roles_of_a_list_go_to_the_operators_that_have_them(server: Server, home
     (home / "s.yaml").write_text(f"- {{operator: select, column: id, contains: '3'}}\n- operator: {home}/caption.py\n")
     steps = str(home / "s.yaml")
     given = {"setup": at(None), "roles": {"eyes": server.url, "editor": server.url}}
-    fields = make_all(steps, [str(home / "rows.jsonl")], home / "new.jsonl", **given)  # type: ignore[arg-type]
+    fields = make(steps, [str(home / "rows.jsonl")], home / "new.jsonl", **given)  # type: ignore[arg-type]
     assert (fields["rows"], fields["made"], fields["replies"]) == (6, 1, 3)
     with pytest.raises(UsageError, match="--role nose: no operator of"):
-        make_all(steps, [str(home / "rows.jsonl")], home / "n.jsonl", roles={"nose": server.url})
+        make(steps, [str(home / "rows.jsonl")], home / "n.jsonl", roles={"nose": server.url})

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from making_rows.made import picture, write_rows
 
-from virc.data.make.chain import make_all
+from virc.data.make.run import make
 
 OPERATOR = '''
 """Turn pictures."""
@@ -108,10 +108,10 @@ def test_a_killed_run_goes_on(moment: int, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     assert run(moment, tmp_path).returncode == -signal.SIGKILL
     assert list(Path("to").glob(".new.step*.jsonl.progress"))
-    make_all("steps.yaml", ["rows.jsonl"], "to/new.jsonl")
+    make("steps.yaml", ["rows.jsonl"], "to/new.jsonl")
     continued = tree(Path("to"))
     shutil.rmtree("to")
-    make_all("steps.yaml", ["rows.jsonl"], "to/new.jsonl")
+    make("steps.yaml", ["rows.jsonl"], "to/new.jsonl")
     assert continued == tree(Path("to"))
 
 

@@ -13,7 +13,7 @@ from support.servers import Body, serve
 from virc.core.errors import UsageError
 from virc.data.formats import pairs
 from virc.data.formats.registry import Source
-from virc.data.make.chain import make_all
+from virc.data.make.run import make
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 from virc.systems import registry as systems
@@ -85,7 +85,7 @@ def test_answers_become_pairs_of_critic_v(tmp_path: Path) -> None:
     (tmp_path / "steps.yaml").write_text(steps)
     with serve(reply) as server:
         setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
-        make_all(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
+        make(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
     records = [each.record for each in pairs.read(Source(tmp_path / "pairs.jsonl", "pairs", "pairs"))]
     task = texts.text(systems.get("critic-v").file.parent, "critique")
     asked = f"<image>#### Question\nWhat is there?\n#### Answer\nTwo blue cars.\n#### Task\n{task}"

@@ -19,7 +19,7 @@ from support.solving import answer, start
 from virc.core.errors import UsageError
 from virc.data.make.operators import pass_rate
 from virc.data.make.run import make
-from virc.rewards.graders.graded import maker_of
+from virc.rewards.graders.choosing import maker_of
 from virc.solving.one import SolveConfig
 from virc.solving.setup import set_up
 

@@ -12,7 +12,7 @@ from support.servers import Body, serve
 from virc.core.errors import ConfigError, UsageError
 from virc.data.make.operators import teacher
 from virc.data.make.operators.teacher import Options, steps_of
-from virc.rewards.graders.graded import maker_of
+from virc.rewards.graders.choosing import maker_of
 
 SCHEMA = {"type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}
 

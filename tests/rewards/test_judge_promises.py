@@ -14,10 +14,10 @@ from virc.rewards import registry as rewards
 from virc.rewards.judging import MAX_TEXT, Waited, read_cosine
 from virc.rewards.means import Means, means_of
 from virc.rewards.needs import without_judge
-from virc.rewards.profile import timed
 from virc.rewards.published import read_verdict
 from virc.rewards.sample import sample
 from virc.rewards.scripted import ScriptedJudge, judged
+from virc.rewards.trial import timed
 from virc.systems.registry import Judging
 
 

@@ -12,8 +12,8 @@ from support.servers import images_of, serve
 
 from virc.core.errors import ConfigError
 from virc.data.rows.record import Message, Record
-from virc.rewards import profile
 from virc.rewards import registry as rewards
+from virc.rewards import trial
 from virc.rewards.means import Means, UnscoredError
 from virc.rewards.question import Question, Reading, choice, field, grade, yes_no
 from virc.rewards.sample import prompt_of, sample
@@ -192,9 +192,9 @@ def test_profile_puts_the_term_first_that_takes_the_time(
 ) -> None:
     monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    monkeypatch.setattr(profile, "time", clock)
-    slow = "TERMS = ('format', 'slow')\ndef slow(sample, means):\n    profile.time.now += 0.02\n    return 1.0\n"
-    imports = "from virc.rewards import profile\n"
+    monkeypatch.setattr(trial, "time", clock)
+    slow = "TERMS = ('format', 'slow')\ndef slow(sample, means):\n    trial.time.now += 0.02\n    return 1.0\n"
+    imports = "from virc.rewards import trial\n"
     system.with_name("slow.py").write_text(imports + slow + "def total(t):\n    return t.slow\n")
     system.with_name("slow.yaml").write_text("name: slow\nreward: {total: ./slow.py}\n")
     virc("data", "synth", "--to", tmp_path / "d", "--count", 1, "--formats", "rl")

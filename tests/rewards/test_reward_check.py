@@ -15,8 +15,8 @@ from virc.data.formats.registry import only_source
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2
 from virc.rewards import registry as rewards
-from virc.rewards.check import columns, run, trial
-from virc.rewards.check.finding import Finding
+from virc.rewards.check import run, trial
+from virc.rewards.check.trial import Finding
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.tools import registry as tools
@@ -190,8 +190,8 @@ def test_a_column_that_is_looked_for_first_is_not_needed(body: str, needed: list
     mine = f"def mine(sample, means):\n    columns = sample.prompt.columns\n    {body}"
     (tmp_path / "mine.py").write_text(REWARD.format(mine=mine))
     plugins.loaded.cache_clear()
-    read = columns.read_by(rewards.find(str(tmp_path / "mine.py")))
-    found = {each.message: each.certain for each in columns.findings(read, {"level", "facts"})}
+    read = run.read_by(rewards.find(str(tmp_path / "mine.py")))
+    found = {each.message: each.certain for each in run.missing_columns(read, {"level", "facts"})}
     assert list(found.values()) == needed
 
 

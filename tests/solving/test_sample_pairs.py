@@ -11,7 +11,7 @@ from support.called import virc
 from support.servers import Body, serve
 from support.solving import CROP, answer, call
 
-from virc.data.sample.graders import read_grade
+from virc.data.sample.pairing import read_grade
 
 OTHER = [call("crop_image", bbox_2d=[14, 14, 70, 70], image_index=0), answer("98")]
 LOOKED_WRONG = [CROP, answer("98", "I looked.")]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from PIL import Image
 
-from virc.data.check.survey import USUAL_SYSTEM
+from virc.data.check.result import USUAL_SYSTEM
 from virc.data.formats.registry import Row
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.envs.hardware import Gpu, Machine

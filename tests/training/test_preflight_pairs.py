@@ -12,7 +12,7 @@ from support import preference_rows, published_pairs
 from support.called import virc
 
 from virc.core.errors import DataError, UsageError
-from virc.data.check.survey import USUAL_SYSTEM
+from virc.data.check.result import USUAL_SYSTEM
 from virc.data.formats.registry import Row, get, only_source
 from virc.data.rows.record import Message, Record
 from virc.reasoning.grammar import Grammar

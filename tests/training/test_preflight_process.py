@@ -11,7 +11,7 @@ from stage_rows import COUNT, copied, drawn, request
 
 import virc
 from virc.core.errors import ConfigError, DataError, EngineError
-from virc.data.check.survey import FIRST, survey
+from virc.data.check.result import FIRST, survey
 from virc.data.formats.registry import get, only_source
 from virc.training.preflight import process as preflight
 from virc.training.preflight.process import read, step

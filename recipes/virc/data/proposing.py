@@ -73,7 +73,6 @@ def write(found: Proposed, to: Path) -> None:
 
 
 def yaml_of(found: guess.Proposal, name: str) -> str:
-    """The layout as YAML, with the reasons as comments."""
     assert found.layout
     fields = {key: value for key, value in msgspec.to_builtins(found.layout).items() if value != _DEFAULTS.get(key)}
     reasons = {name: reason for name, _, reason in (each.partition(": ") for each in found.reasons)}

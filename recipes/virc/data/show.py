@@ -4,7 +4,6 @@ import io
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,16 +15,15 @@ from virc.core.files import write_whole
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, plain
 from virc.data.check.calls import offered
-from virc.data.check.coordinates import rules_for
 from virc.data.check.images import all_announced, decoded, sizes_shown
+from virc.data.check.plain import rules_for
 from virc.data.check.result import Rules
 from virc.data.check.row import check_row
 from virc.data.formats.registry import Row, Source, get
-from virc.data.protocol.extract import extract, unit_named
+from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
-from virc.data.rows import file_sizes
 from virc.data.rows.record import Message as RecordMessage
-from virc.data.rows.record import Record, images_of, message_of
+from virc.data.rows.record import Record, images_of, input_sizes, message_of
 from virc.data.rows.results import apart
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
@@ -44,14 +42,7 @@ _DRAWN = 5  # rows with boxes
 
 
 class RowImage(msgspec.Struct, frozen=True):
-    """An image of a row.
-
-    Args:
-        shown: as the model sees it, or a placeholder that says why it cannot.
-        size: (width, height) in px as shown; of an image that does not open what the text says, None if nothing.
-        fault: why it does not open.
-        file: (width, height) in px of its file, where it opens.
-    """
+    """An image of a row as the model sees it, or a placeholder with its `fault`; sizes are (width, height) in px."""
 
     name: str
     shown: Shown
@@ -61,14 +52,7 @@ class RowImage(msgspec.Struct, frozen=True):
 
 
 class RowView(msgspec.Struct, frozen=True):
-    """A row to look at.
-
-    Args:
-        number: of the row, from 1.
-        trace: its conversation as a trace; a reply that cannot be used is a rejected try of its unit.
-        faults: what a check of the row finds, one clause each.
-        why: how it is known what boxes are counted in.
-    """
+    """A row to look at: a reply that cannot be used is a rejected try of its unit; `why` says why boxes mean that."""
 
     number: int
     record: Record
@@ -84,7 +68,6 @@ class RowView(msgspec.Struct, frozen=True):
 
     @property
     def chosen(self) -> str | None:
-        """The better reply of a pair."""
         return None if self.record.rejected is None else self.record.messages[-1].content
 
     @property
@@ -93,7 +76,6 @@ class RowView(msgspec.Struct, frozen=True):
         return None if self.record.rejected is None else self.record.extra.get("margin")
 
     def as_fields(self) -> dict[str, Any]:
-        """The row as JSON objects."""
         return {
             "row": self.number,
             "id": self.record.id,
@@ -147,7 +129,10 @@ def view(source: Source, row: Row) -> RowView:
     rules, why = rules_for(source, [row], unit or "auto", protocol)
     why = "as its system message says" if unit else why
     if rules.protocol is None:
-        rules = msgspec.structs.replace(rules, protocol=_chat_protocol(record, rules))
+        for messages in (record.messages[:2], record.messages):  # where turns are wrong, its beginning
+            with suppress(DataError):
+                one = [msgspec.structs.replace(record, messages=messages)]
+                rules = msgspec.structs.replace(rules, protocol=study(one, rules.coordinates, system="").protocol)
     images = images_to_show(record, rules)
     faults = [fault.message for fault in check_row(rules, row).faults]
     return RowView(row.number, record, trace_of(record, images, rules), images, faults, why)
@@ -179,13 +164,16 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
 
 
 def draw_boxes(rows: Iterable[tuple[Source, Row]], folder: Path) -> list[Path]:
-    """Draw the boxes of the first rows with some over their first pictures, as pixels of the file, for a person to see.
-
-    Raises:
-        VircError: the disk refuses.
-    """
-    paths = []
-    for at, (name, picture, boxes) in enumerate(islice(_with_boxes(rows), _DRAWN), 1):
+    """Draw the boxes of the first rows that have some over their first pictures. Raises VircError: the disk refuses."""
+    paths, found = list[Path](), list[tuple[str, Image.Image, list[Box]]]()
+    for source, row in rows:
+        with suppress(DataError, OSError):  # which the check reports
+            if row.record and row.record.images and (boxes := boxes_of_row(row.record.extra)):
+                picture = open_image(row.record.images[0].read(), row.record.images[0].name)
+                found.append((f"{source.file.stem}-row-{row.number}", picture, boxes))
+        if len(found) == _DRAWN:
+            break
+    for at, (name, picture, boxes) in enumerate(found, 1):
         drawn, image = ImageDraw.Draw(picture), io.BytesIO()
         for left, top, right, bottom in boxes:
             (x, to_x), (y, to_y) = sorted((left, right)), sorted((top, bottom))
@@ -197,22 +185,6 @@ def draw_boxes(rows: Iterable[tuple[Source, Row]], folder: Path) -> list[Path]:
         except OSError as error:
             raise VircError(f"cannot write {paths[-1]}: {clause(error)}") from error
     return paths
-
-
-def _with_boxes(rows: Iterable[tuple[Source, Row]]) -> Iterator[tuple[str, Image.Image, list[Box]]]:
-    for source, row in rows:
-        with suppress(DataError, OSError):  # which the check reports
-            if row.record and row.record.images and (boxes := boxes_of_row(row.record.extra)):
-                picture = open_image(row.record.images[0].read(), row.record.images[0].name)
-                yield f"{source.file.stem}-row-{row.number}", picture, boxes
-
-
-def _chat_protocol(record: Record, rules: Rules) -> Protocol | None:
-    """The chat protocol that the row itself shows: all of it, or where turns are wrong, how it begins."""
-    for messages in (record.messages, record.messages[:2]):
-        with suppress(DataError):
-            return extract([msgspec.structs.replace(record, messages=messages)], rules.coordinates, system="")
-    return None
 
 
 def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
@@ -237,7 +209,6 @@ def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
 
 
 def _placeholder(sentence: str, size: Size | None) -> Shown:
-    """An empty picture with the sentence in it, of that size if images can be shown with it."""
     width, height = size or _PLACEHOLDER
     if not QWEN2.min_pixels <= width * height <= QWEN2.max_pixels:
         width, height = _PLACEHOLDER
@@ -254,7 +225,7 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
     sizes = [image.size for image in images]
-    files = [size for size in file_sizes.of_inputs(record, [image.file for image in images]) if size]
+    files = [size for size in input_sizes(record, [image.file for image in images]) if size]
     units, before = [], 0
     for at, message in enumerate(messages):
         if message.role == "assistant":

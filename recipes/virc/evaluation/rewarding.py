@@ -32,10 +32,9 @@ from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Waited, questions
 from virc.rewards.means import JUDGE, NO_JUDGE, Means
 from virc.rewards.needs import ANSWER, REPLIES, Scorable, without_judge
-from virc.rewards.profile import timed
 from virc.rewards.registry import Total
 from virc.rewards.sample import Sample
-from virc.rewards.trial import judged_reward, means_here
+from virc.rewards.trial import judged_reward, means_here, timed
 from virc.solving.batch import BatchConfig, shown_images
 from virc.solving.rows import Row
 from virc.systems import texts

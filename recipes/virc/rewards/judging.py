@@ -97,7 +97,6 @@ class Waited:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """While a question is open."""
         self.asked += 1
         if not self._open:
             self._since = time.monotonic()
@@ -157,7 +156,6 @@ class Judge:
         self.counts = Counts()
 
     def close(self) -> None:
-        """Close the connections."""
         self._link.close()
         if self._backend:
             self._backend.close()
@@ -183,15 +181,9 @@ class Judge:
         return await self.verdict(name, ask, SAMPLING, TRIES, read)
 
     async def similarity(self, name: str, one: str, other: str) -> Verdict:
-        """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty, which servers do not embed.
+        """The cosine of the embeddings of two texts, -1 to 1; 0 where one is empty. Raises as `ask`.
 
         The endpoint serves a model of embeddings: `/v1/embeddings` is asked for each text, which is cut to `MAX_TEXT`.
-
-        Args:
-            name: what it is asked for.
-
-        Raises:
-            NetworkError, ConfigError: as of `ask`.
         """
         texts = [text.strip()[:MAX_TEXT] for text in (one, other)]
         if not all(texts):
@@ -203,11 +195,10 @@ class Judge:
     async def verdict(
         self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
     ) -> Verdict:
-        """A score for a conversation; 0 where the judge answers and gives none in any try.
+        """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`.
 
         Args:
             name: what it is asked for.
-            read, and what is raised: as of `ask`.
         """
         waited, replies = WAITED.get() or Waited(), list[str]()
         try:
@@ -229,17 +220,16 @@ class Judge:
 
     async def _reply(self, ask: Ask, sampling: Sampling, number: int) -> str:
         """The reply to one try, kept or drawn; of embeddings their cosine."""
-        if sampling is _EMBEDDING:
-            return repr(cosine(*[await self._embedding(message.text) for message in ask.messages]))
         backend = await self._opened()
+        if sampling is _EMBEDDING:
+            vectors, cuts = list[list[float]](), backend.kind == "vllm"  # as sentence-transformers does
+            for text in (message.text for message in ask.messages):
+                draw = partial(self._link.embedding, backend.model, text, cuts)
+                one = Ask([Message("user", text)], ())
+                vectors.append(await self._cached(one, _EMBEDDING, -1, list[float], draw))
+            return repr(cosine(*vectors))
         found = await self._cached(ask, sampling, number, _Cached, lambda: _Cached(backend.reply(ask, sampling).text))
         return found.reply
-
-    async def _embedding(self, text: str) -> list[float]:
-        backend = await self._opened()
-        cuts = backend.kind == "vllm"  # as sentence-transformers does
-        draw = partial(self._link.embedding, backend.model, text, cuts)
-        return await self._cached(Ask([Message("user", text)], ()), _EMBEDDING, -1, list[float], draw)
 
     async def _cached(self, ask: Ask, sampling: Sampling, number: int, form: type[_T], draw: Callable[[], _T]) -> _T:
         """What the judge says in one try, from the file of such a try, or drawn and written there."""
@@ -256,11 +246,7 @@ class Judge:
         return found
 
     async def _retried(self, work: Callable[[], _T]) -> _T:
-        """Return the result of the work, done in a thread, again while the judge is away or fails.
-
-        Raises:
-            NetworkError: it is away, or fails this work, for longer than `patience`.
-        """
+        """The result of work in a thread, done again while the judge is away. Raises NetworkError: for too long."""
         end = math.inf
         for failed in count(1):
             async with self._looking:  # while it is away, one checks and the others wait here

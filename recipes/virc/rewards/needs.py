@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -10,8 +11,8 @@ from virc.data.rows.record import Record
 from virc.reasoning.protocol import Coordinates
 from virc.rewards import registry as rewards
 from virc.rewards.means import NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS, Means, UnscoredError, no_judge
-from virc.rewards.registry import Scored, Terms, Total
-from virc.rewards.sample import Sample, Strict, prompt_of, sample
+from virc.rewards.registry import Terms, Total
+from virc.rewards.sample import Strict, prompt_of, sample
 
 _LOOK = '<think>a</think><tool_call>{"name": "display_image", "arguments": {"image_index": 0}}</tool_call>'
 _HAD = (NO_ALGEBRA, NO_RAPIDFUZZ, NO_TOKENS)  # what terms lack here and have where they are asked for rewards
@@ -39,7 +40,6 @@ class Scorable(msgspec.Struct):
         return self.by_rules / self.rows if self.rows else 0.0
 
     def add(self, other: "Scorable") -> None:
-        """Count other rows as well."""
         self.rows += other.rows
         self.by_rules += other.by_rules
         self.lacking.update(other.lacking)
@@ -63,20 +63,17 @@ def without_judge(
             unscored: dict[str, str] = {}
             for reply in (sample(text, prompt) for text in replies):
                 scored = runner.run(rewards.score(reply, total, Means()))
-                unscored |= _lacking(scored, reply, total, had)
+                lacking = {
+                    name: why for name, why in scored.unscored.items() if why not in had and not why.startswith(_HAD)
+                }
+                # terms whose means are only missing here count as 1
+                judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
+                with suppress(UnscoredError):
+                    rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, lacking))
+                    lacking = {}
+                unscored |= lacking
             found.rows += 1
             found.by_rules += not unscored
             found.lacking.update(unscored.keys())
             found.why.update(unscored)
     return found
-
-
-def _lacking(scored: Scored, reply: Sample, total: Total, had: Collection[str]) -> Mapping[str, str]:
-    """What a reply lacks for its reward; terms whose means are only missing here count as 1."""
-    lacking = {name: why for name, why in scored.unscored.items() if why not in had and not why.startswith(_HAD)}
-    judged = dict.fromkeys(scored.unscored.keys() - lacking.keys(), 1.0)
-    try:
-        rewards.called(total.total, total.file, Terms(reply.kind, {**scored.terms, **judged}, lacking))
-    except UnscoredError:
-        return lacking
-    return {}

@@ -150,7 +150,6 @@ def of(reward: Reward, beside: Path | None = None) -> Total:
 
 
 def _weighed(reward: Reward) -> list[str]:
-    """The names of the terms that weights and a gate are of."""
     return list(dict.fromkeys((*([reward.gate] if reward.gate else []), *reward.weights)))
 
 
@@ -322,7 +321,6 @@ def _term(name: str, folders: Sequence[Path]) -> Term | None:
 
 
 def _total(module: ModuleType, name: str, folders: Sequence[Path]) -> Total:
-    """The total in a module, with its terms."""
     names, function = getattr(module, "TERMS", None), getattr(module, "total", None)
     file = module.__file__ or ""
     named = isinstance(names, tuple | list) and all(isinstance(each, str) for each in names)
@@ -353,5 +351,4 @@ def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) ->
 
 
 def about(described: object) -> str:
-    """The first line of its docstring."""
     return (inspect.getdoc(described) or "").partition("\n")[0]

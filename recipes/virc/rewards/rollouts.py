@@ -47,7 +47,6 @@ class Rollout(msgspec.Struct, frozen=True):
 
     @property
     def ended(self) -> Ended:
-        """How."""
         return self.last.known.ended
 
     @property
@@ -108,7 +107,6 @@ class Last(Terms):
 
 
 def ends(last: Sample) -> Ended:
-    """How a rollout ends that has this for its last unit."""
     return _ENDS[last.kind]
 
 
@@ -137,8 +135,7 @@ def samples_of(
 ) -> tuple[list[Sample], Ended]:
     """The units of a rollout as samples, each under what was shown before it, and how it ended.
 
-    The session is gone through again: the same replies lead to the same images, so none have to be handed over. A
-    DataError where an image of the problem cannot be read. `on_tool_failure` is that of `Session`.
+    The session is gone through again: the same replies lead to the same images. Raises DataError: one cannot be read.
     """
     images = [Seen(record.images[index]).pixels().pixels for index in inputs_of(record)]
     files = [image.size for image in images]
@@ -157,10 +154,7 @@ def samples_of(
 
 
 def replayed(record: Record, replies: Iterable[str], session: Session, files: Sequence[Size]) -> list[Sample]:
-    """The replies as samples, each under what a new session of the problem has shown before it.
-
-    `files` are (width, height) in px of the files of the problem's images. A DataError where there is no reply.
-    """
+    """The replies as samples, each under what a new session has shown before it. Raises DataError: there is none."""
     samples, before = [], list[Carried]()
     for text in replies:
         if isinstance(session.next(), Done):
@@ -181,7 +175,6 @@ def replayed(record: Record, replies: Iterable[str], session: Session, files: Se
 
 
 def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carried]:
-    """What came of the calls of a unit, and the images that each led to."""
     tools = read.turn.calls if read.turn else ()
     return [
         (Action(tool, each.call, each.error, images[each.images[0]].size if each.images else None), each.images)
@@ -190,7 +183,6 @@ def carried_out(unit: Unit, read: Sample, images: Sequence[Shown]) -> list[Carri
 
 
 def _prompt(record: Record, session: Session, files: Sequence[Size], before: Sequence[Carried]) -> Prompt:
-    """What a session has shown so far."""
     trace = session.trace()
     # A result inside the model's own turn is a message of its own here, so that replies stand alone.
     messages = tuple(Message("user" if each.inserted else each.role, content_of(each)) for each in trace.messages)

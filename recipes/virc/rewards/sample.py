@@ -11,8 +11,7 @@ from PIL import Image
 from virc.core.errors import DataError
 from virc.data.check.images import sizes_shown
 from virc.data.check.result import Rules
-from virc.data.rows import file_sizes
-from virc.data.rows.record import Picture, Record, images_of
+from virc.data.rows.record import Picture, Record, images_of, input_sizes
 from virc.reasoning.calls import Call, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.history import History, Place
@@ -162,7 +161,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         if self.strict == "published" or self.shown:
             return self._rules.view(files, self.files)
         shown = sizes_shown(self.record, files, self._rules)
-        inputs = file_sizes.of_inputs(self.record, files)
+        inputs = input_sizes(self.record, files)
         return self._rules.view([size for size in shown if size], [size for size in inputs if size])
 
     @property
@@ -221,7 +220,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return self.protocol is not None and self.protocol.errors == "show"
 
     def _history(self) -> History:
-        """The images of the question as solve has them."""
         view, protocol = self.view, self.protocol or own_protocol(tools.schemas(tools.DEFAULT), self.coordinates)
         files = [*view.originals, *view.sizes[len(view.originals) :]]
         given = [
@@ -312,7 +310,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
 
 def _run(call: Call, history: History) -> list[Place | None]:
-    """Carry out a call: its images are added to the history. What they show."""
     made = history.run(call)[1]
     for shown, place in made:
         history.add(shown, place)

@@ -68,7 +68,6 @@ class ExtremeJudge(Judge):
 
 
 def _values(read: Reads, word: str) -> list[float]:
-    """What is read in a word, bare and as judges write it."""
     values = list[float]()
     for form in _FORMS:
         with suppress(Exception):  # a reading of one's own may take these replies alone that its question names

@@ -34,18 +34,15 @@ def fields_of(system: System) -> dict[str, Any]:
     }
 
 
-def _whose() -> str:
-    return OWN_WORDS if texts.own_words() else PUBLISHED
-
-
 def _questions(reward: Reward, total: Total) -> dict[str, dict[str, str]]:
     """What the judge is told and asked, each with whose words it is; none where no term asks one."""
     asks = {term.name: term.asks.question for term in total.terms if term.asks and term.asks.question}
+    whose = OWN_WORDS if texts.own_words() else PUBLISHED
     if asks:
         return {
             name: {
                 "text": "\n\n".join(filter(None, reversed(question.said()))),
-                "words": f"{total.file}, to the {question.judge}" if user_code.is_own(total.file) else _whose(),
+                "words": f"{total.file}, to the {question.judge}" if user_code.is_own(total.file) else whose,
             }
             for name, question in asks.items()
         }

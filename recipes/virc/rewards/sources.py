@@ -62,7 +62,6 @@ def _judged(reward: Reward, of_stage: Reward) -> Reward:
 
 
 def folders(run: Path) -> Mapping[str, Path]:
-    """The settings of rewards in a run's folder, by the names of their systems."""
     place = run / FOLDER
     names = sorted(each.name for each in place.iterdir()) if place.is_dir() else ()
     return {name: settings_of(run, name) for name in names}
@@ -74,5 +73,4 @@ def settings_of(run: Path, name: str) -> Path:
 
 
 def chat_protocol_of(run: Path, name: str) -> Path:
-    """The chat protocol of a system in a run's folder."""
     return run / FOLDER / name / FILE_NAME

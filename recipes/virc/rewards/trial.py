@@ -1,7 +1,9 @@
 """A system's reward on the rows of a file: what their own replies, or one reply, would be given."""
 
 import asyncio
+import inspect
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
@@ -15,7 +17,7 @@ from virc.config.user import cache_folder
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.text import did_you_mean
-from virc.data.check.coordinates import rules_for
+from virc.data.check.plain import rules_for
 from virc.data.convert.change import Target, change_for, changed
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
@@ -27,8 +29,7 @@ from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.judging import WAITED, Exchange, Waited
 from virc.rewards.means import JUDGE, Means, key_of, means_of
-from virc.rewards.profile import Cost, timed
-from virc.rewards.registry import Scored, Total
+from virc.rewards.registry import Scored, Term, Total
 from virc.rewards.sample import Prompt, Sample, prompt_of, sample
 from virc.systems import registry as systems
 from virc.systems.registry import Reward, System
@@ -37,6 +38,15 @@ _FORMAT = "rl"
 WHOLE = ("sft", "trajectories")
 """Formats of whole solutions, which are scored as rollouts."""
 _AT_ONCE = 64
+
+
+class Cost(msgspec.Struct):
+    """What a term took: replies that it was asked about, and seconds of all; `waits`: for a judge, mostly."""
+
+    term: str
+    replies: int = 0
+    seconds: float = 0.0
+    waits: bool = False
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -86,7 +96,6 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def facts_of(system: str, reward: Reward, total: Total) -> dict[str, Any]:
-    """What is known before rows are scored."""
     return {"system": system, "total": total.name, "strict": reward.strict, "judge": reward.judge.endpoint}
 
 
@@ -157,7 +166,6 @@ def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> Me
 
 
 def _with_judges(reward: Reward, endpoint: str | None, model: str | None, others: Mapping[str, str]) -> Reward:
-    """The reward with judges at other endpoints."""
     judges = dict(reward.judges)
     for name, url in ((JUDGE, endpoint), *others.items()):
         if url is not None:
@@ -186,7 +194,6 @@ def compared(found: Sequence[Tried], total: Total) -> list[Tried]:
 
 
 def reward_of(system: System) -> tuple[Reward, Total]:
-    """The reward of a system, and its total."""
     if system.reward is None:
         raise ConfigError(f"the system {system.name} has no reward", "reward: {total: NAME}; virc rewards ls")
     return system.reward, rewards.of(system.reward, system.file.parent)
@@ -195,11 +202,7 @@ def reward_of(system: System) -> tuple[Reward, Total]:
 def prompts(
     source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, Prompt]]:
-    """The first rows as prompts, each with its number; their references as far as they are known.
-
-    A published row holds none: there it is in the row after it, where that continues the same solution. `protocol` is
-    the chat protocol of the rows, where it is known; else that beside them counts.
-    """
+    """The first rows as prompts, each with its number; a published row has its reference in the next of its own."""
     if source.format != _FORMAT:
         raise DataError(
             f"{source.file} is of the format {source.format}, which has no replies to score",
@@ -234,7 +237,6 @@ def solutions(
 
 
 def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
-    """The rewards of whole solutions, as those of rollouts."""
     first: dict[int, int] = {}
     with asyncio.Runner() as runner:
         for number, prompts in rows:
@@ -298,7 +300,6 @@ def _of_row(number: int) -> Iterator[None]:
 
 
 def _asked(prompt: Prompt) -> int:
-    """What tells prompts apart."""
     return hash((prompt.record.messages, prompt.record.images))
 
 
@@ -310,3 +311,35 @@ def _with_reference(record: Record, following: Record | None) -> Record:
     if following.messages[:known] != record.messages or not reply or reply[0].role != "assistant":
         return record
     return msgspec.structs.replace(record, messages=record.messages + reply)
+
+
+def timed(total: Total) -> tuple[Total, list[Cost]]:
+    costs = [Cost(term.name) for term in total.terms]
+    terms = [
+        msgspec.structs.replace(term, score=_timed(term, cost)) for term, cost in zip(total.terms, costs, strict=True)
+    ]
+    return msgspec.structs.replace(total, terms=terms), costs
+
+
+def _timed(term: Term, cost: Cost) -> Callable[[Sample, Means], Any]:
+    def score(sample: Sample, means: Means) -> Any:
+        began = time.perf_counter()
+        try:
+            found = term.score(sample, means)
+        finally:
+            cost.replies += 1
+            cost.seconds += time.perf_counter() - began
+        if not inspect.isawaitable(found):
+            return found
+        cost.waits = bool(means.judge or means.judges)
+        return _awaited(found, cost)
+
+    return score
+
+
+async def _awaited(found: Any, cost: Cost) -> Any:
+    began = time.perf_counter()
+    try:
+        return await found
+    finally:
+        cost.seconds += time.perf_counter() - began

@@ -151,7 +151,6 @@ def compared(file: str, scored: Sequence[Mapping[str, Any]]) -> list[float]:
 async def _of_rollout(
     ready: _Ready, record: Record, info: Mapping[str, Any], means: Means
 ) -> tuple[float | None, list[tuple[Sample, Scored]], Mapping[str, float | None], rollouts.Last]:
-    """The reward of a whole rollout, its units with theirs, the means of terms, and what is known of its end."""
     assert ready.protocol
     try:
         trace = msgspec.json.decode(info["rollout"], type=Trace)
@@ -166,7 +165,6 @@ async def _of_rollout(
 
 
 def grid_of(settings: Settings) -> Grid:
-    """The grid on which the model of a run is shown images."""
     return image_grid(image_settings(Path(settings.base)), settings.max_pixels) if settings.base else QWEN2
 
 
@@ -176,12 +174,10 @@ def settings_for(file: str, data_source: object) -> str:
 
 
 def total_for(file: str, data_source: object) -> rewards.Total:
-    """What a row is rewarded for."""
     return _ready(settings_for(file, data_source)).total
 
 
 def report(sentence: str) -> None:
-    """Print a sentence to the run's log."""
     print(f"virc: {sentence}", file=sys.stderr, flush=True)
 
 

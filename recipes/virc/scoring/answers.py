@@ -215,7 +215,6 @@ _IN_ORDER = re.compile(r"[(\[]\s*[A-Za-z]\s*[,;]")
 
 
 def _place(text: str, contents: tuple[str, ...]) -> int | None:
-    """The choice that one item of a list is, by its letter, its content or both."""
     equal = [at for at, content in enumerate(contents) if words(text) == words(content)]
     label = None if equal else _label(text)
     at = ord(label[0]) - ord("A") if label else equal[0] if len(equal) == 1 else _MAX_LETTERS

@@ -8,7 +8,7 @@ box of the row matters, such as its salience; without weights all matter alike.
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, product
 from math import fsum
 from typing import NamedTuple
 
@@ -120,15 +120,15 @@ def mean_average_precision(
     labels = [label for label, boxes in right.items() if boxes]
     if not labels:
         return float(not any(found.values()))
-    values = [_precision(found.get(label, ()), right[label], min_iou) for label in labels for min_iou in thresholds]
+    values = list[float]()
+    for label, min_iou in product(labels, thresholds):
+        boxes = [PredictedBox(box) for box in found.get(label, ())]
+        # in their order, each with the one that it overlaps most
+        pairs = match(boxes, right[label], math.nextafter(min_iou, 0.0))
+        hits = [*accumulate(overlap > 0 for _, overlap in pairs)]
+        best = best_precisions(hits, range(1, len(hits) + 1))
+        values.append(mean_precision(hits, best, len(right[label])))
     return fsum(values) / len(values)
-
-
-def _precision(found: Sequence[Box], right: Sequence[Box], min_iou: float) -> float:
-    """The average precision at one overlap; boxes match in their order, each with the one that it overlaps most."""
-    pairs = match([PredictedBox(box) for box in found], right, math.nextafter(min_iou, 0.0))
-    hits = [*accumulate(overlap > 0 for _, overlap in pairs)]
-    return mean_precision(hits, best_precisions(hits, range(1, len(hits) + 1)), len(right))
 
 
 def best_precisions(right: Sequence[int], named: Sequence[int]) -> list[float]:

@@ -192,7 +192,6 @@ def match(found: Sequence[PredictedBox], right: Sequence[Box], min_iou: float) -
 
 
 def distinct(found: Sequence[PredictedBox]) -> list[PredictedBox]:
-    """The boxes of an answer, the first of each that is there more than once."""
     first: dict[Box, PredictedBox] = {}
     for each in found:
         first.setdefault(each.box, each)

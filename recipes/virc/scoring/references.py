@@ -65,19 +65,16 @@ def references_of(fields: Mapping[str, Any], size: Callable[[], Size | None]) ->
             found += [_of_boxes(kind, boxes, size())] if boxes else []
         except DataError as error:
             found.append(Reference(kind, {}, "; ".join(filter(None, (error.message, error.hint)))))
-    answer = None if any(each.kind == "boxes" for each in found) else _of_answer(fields)
-    return [*found, *filter(None, [answer])]
-
-
-def _of_answer(fields: Mapping[str, Any]) -> Reference | None:
     answers = [str(each) for each in (fields.get("answer"), *(fields.get("answers") or ())) if each is not None]
-    if answers and (choices := fields.get("choices")):
-        return _of_choice(answers, [str(each) for each in choices])
-    if not answers or fields.get("tolerance") is not None or fields.get("decimals") is not None:
-        return None
-    text, short = next(((each, found) for each in answers if (found := _narrow(each))), ("", ""))
+    if not answers or any(each.kind == "boxes" for each in found):
+        return found
+    if choices := fields.get("choices"):
+        return [*found, _of_choice(answers, [str(each) for each in choices])]
+    if fields.get("tolerance") is not None or fields.get("decimals") is not None:
+        return found
+    text, short = next(((each, few) for each in answers if (few := _narrow(each))), ("", ""))
     flaw = f"its answer {text} has 32 bits and the digits of 64; write {short}" if short else ""
-    return Reference("number", {"a number of 32 bits" if short else _AS_IT_IS: short}, flaw)
+    return [*found, Reference("number", {"a number of 32 bits" if short else _AS_IT_IS: short}, flaw)]
 
 
 def _of_boxes(kind: str, boxes: Sequence[Box], size: Size | None) -> Reference:
@@ -110,7 +107,6 @@ def _written(box: Box) -> str:
 
 
 def _of_choice(answers: Sequence[str], choices: Sequence[str]) -> Reference:
-    """Whether an answer names a choice, or may be the number of one."""
     if any(choices_named(each, choices) for each in answers):
         return Reference("choice", {_AS_IT_IS: ""})
     number = int(answers[0]) if answers[0].strip().isdecimal() else -1
@@ -141,7 +137,6 @@ class References:
         self._first: dict[str, tuple[int, Reference]] = {}
 
     def add(self, row: int, references: Iterable[Reference]) -> None:
-        """Count the references of a row."""
         for found in references:
             self._rows[found.kind] += 1
             self._fits.update((found.kind, name) for name in found.readings)

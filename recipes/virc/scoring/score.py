@@ -147,8 +147,11 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
 def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -> Verdict:
     short = final(answer)
     texts = [answer] if short is None else [answer, short]
-    if any(_right_by_rule(text, key) for text in texts):
-        return Verdict(True, "rule")
+    is_exact = key.choices or (key.decimals is None and key.tolerance is None)
+    for text in texts:
+        near_enough = not is_exact and numbers_agree(text, key.answer, partial(near, key))
+        if near_enough or same(text, key.answer, key.choices or None):
+            return Verdict(True, "rule")
     if symbolic is None or key.choices or key.is_refusal or numbers_agree(texts[-1], key.answer) is not None:
         return Verdict(False, "rule")
     return Verdict(symbolic(texts[-1], key.answer), "symbolic")
@@ -171,14 +174,6 @@ def relative_error(answer: str, key: Key) -> Fraction | None:
         for accepted in key.accepted:
             numbers_agree(text, accepted, note)
     return min(errors, default=None)
-
-
-def _right_by_rule(answer: str, key: Key) -> bool:
-    if same(answer, key.answer, key.choices or None):
-        return True
-    if key.choices or (key.decimals is None and key.tolerance is None):
-        return False
-    return bool(numbers_agree(answer, key.answer, partial(near, key)))
 
 
 def near(key: Key, number: Fraction, reference: Fraction) -> bool:

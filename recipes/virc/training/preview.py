@@ -23,8 +23,8 @@ from virc.core.events import Reporter
 from virc.core.files import DATA, MODELS, expanded, is_file
 from virc.core.plan import Plan
 from virc.core.text import counted
+from virc.data.check.result import survey
 from virc.data.check.row import check_without_images
-from virc.data.check.survey import survey
 from virc.data.formats import sft as sft_format
 from virc.data.formats.registry import Source, get
 from virc.engines import registry as engines

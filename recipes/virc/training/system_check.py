@@ -23,8 +23,8 @@ from virc.download import data_files
 from virc.engines import registry as engines
 from virc.families import registry as families
 from virc.models import registry as models
-from virc.rewards.check import finding
 from virc.rewards.check import run as rewards
+from virc.rewards.check import trial
 from virc.solving.pipelines import files as pipelines
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
@@ -100,7 +100,7 @@ def tried(path: Path, workspace: Path, data: Path | None = None) -> list[Finding
     return sorted(findings, key=lambda each: each.line)
 
 
-def _of_rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tuple[dotted.Path, finding.Finding]]:
+def _of_rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tuple[dotted.Path, trial.Finding]]:
     seen: list[object] = []
     for where, reward, source in _rewards(system, workspace, data):
         scored = (reward.total, reward.weights, reward.gate, source)
@@ -110,7 +110,7 @@ def _of_rewards(system: System, workspace: Path, data: Path | None) -> Iterator[
         try:
             found = rewards.check(system, reward, source)
         except ConfigError as error:
-            found = [finding.Finding(error.message, error.hint, certain=True)]
+            found = [trial.Finding(error.message, error.hint, certain=True)]
         for each in found:
             key = ("gate",) if each.term == reward.gate else ("weights", str(each.term))
             yield (*where, *(key if reward.weights and each.term else ("total",))), each

@@ -50,8 +50,8 @@ def command(
     -9, and asks no model the same twice.
     """
     from virc.core.errors import UsageError
-    from virc.data.make.chain import make_all
-    from virc.rewards.graders.graded import maker_of
+    from virc.data.make.run import make
+    from virc.rewards.graders.choosing import maker_of
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
     from virc_cli.console import events, output
@@ -69,7 +69,7 @@ def command(
     roles = options.named_roles("operator", role or (), {})
     output.know(to=to, operator=operator)
     with events.printed(asked.quiet, verbose) as report:
-        fields = make_all(
+        fields = make(
             operator, rows, to, settings, setup=setup, roles=roles, at_once=concurrency, report=report,
             rewards=lambda system: maker_of(system, None, None, {}),
         )  # fmt: skip

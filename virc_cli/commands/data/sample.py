@@ -8,7 +8,7 @@ from virc_cli.console import completion, options
 from virc_cli.console.asking import ModelAsked, asking
 
 if TYPE_CHECKING:
-    from virc.data.sample.graders import PairsAsked
+    from virc.data.sample.pairing import PairsAsked
 
 FAILURE: dict[str, object] = dict.fromkeys(
     (
@@ -74,8 +74,8 @@ def _pairs(
 ) -> "PairsAsked | None":
     """The pairs that are asked for; None where trajectories are."""
     from virc.core.errors import UsageError
-    from virc.data.sample.graders import PairsAsked
-    from virc.rewards.graders.graded import maker_of
+    from virc.data.sample.pairing import PairsAsked
+    from virc.rewards.graders.choosing import maker_of
 
     if rule is None:
         unused = {"--margin": margin, "--reward": reward, "--judge-endpoint": endpoints, "--judge-model": judge_model}

@@ -14,8 +14,7 @@ from PIL import Image, ImageChops, ImageStat
 from virc.core.errors import DataError
 from virc.core.text import plain
 from virc.data.check.result import Fault, Rules
-from virc.data.rows import file_sizes
-from virc.data.rows.record import Message, Picture, Record, answers_of, choices_of, images_of, inputs_of
+from virc.data.rows.record import Message, Picture, Record, answers_of, choices_of, images_of, input_sizes, inputs_of
 from virc.reasoning.calls import Box, Call, Result, Size, ToolError, View
 from virc.reasoning.grammar import TAGS, Grammar, marks
 from virc.reasoning.history import History, Place
@@ -105,7 +104,6 @@ def boxes(record: Record, sizes: _Sizes, grammar: Grammar = TAGS) -> Iterator[tu
 
 
 def offered(rules: Rules) -> Sequence[str]:
-    """Names of the tools that the rows may call."""
     if rules.protocol is None:
         return sorted(tools.known())
     tools.load(rules.protocol.tools, of_chat_protocol=True)  # rows are checked in processes of their own
@@ -184,7 +182,6 @@ def _shows_errors(rules: Rules) -> bool:
 
 
 def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterator[Fault]:
-    """The message after calls must show as many images as they make, each of its size."""
     if made is None:
         return
     if len(shown) != len(made):
@@ -202,7 +199,6 @@ def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterato
 def _pixels(
     number: int, pictures: Sequence[Picture], made: Sequence[_Made] | None, replay: "_Replay"
 ) -> Iterator[Fault]:
-    """What is cut out of an input's file must show that part of it."""
     for picture, each in zip(pictures, made or (), strict=False):
         if each.place is None:
             continue
@@ -224,11 +220,13 @@ class _Replay:
         self._history: History | None = None
         self._found = set[int]()  # images that calls show of which only the row says what they are
         there = [files[index] for index in inputs_of(record) if index < len(files)]
-        inputs = file_sizes.of_inputs(record, files)
+        inputs = input_sizes(record, files)
         self.files = [size for size in inputs if size]
         self._whole = list(inputs) == there  # the row has the files, not what was shown of them
-        protocol = rules.protocol
-        if protocol and _cuts_its_own_way(protocol) and all(inputs):
+        protocol, fields = rules.protocol, msgspec.structs.fields(Protocol)
+        cut = [field for field in fields if field.name in PICTURES and field.name not in _OF_INPUTS]
+        # else crops are the pixels in the box, as shown on the grid
+        if protocol and any(getattr(protocol, field.name) != field.default for field in cut) and all(inputs):
             with suppress(ValueError):
                 images = [OpenedImage(Image.new("1", size)) for size in inputs if size]
                 self._history = History(images, protocol, rules.grid, tools.known())
@@ -247,7 +245,11 @@ class _Replay:
         _, planned = self._history.planned(call)
         for each in planned:
             self._history.add(Shown(Image.new("1", each.size)), each.place)
-        return [_Made(each.size, each.made.size, self._of_file(each.place)) for each in planned]
+        of_file = [each.place and self._whole and each.place.root < len(self._inputs) for each in planned]
+        return [
+            _Made(each.size, each.made.size, each.place if known else None)
+            for each, known in zip(planned, of_file, strict=True)
+        ]
 
     def see(self, sizes: _Sizes) -> None:
         """The row shows images of these sizes up to here, whatever its calls make."""
@@ -278,15 +280,6 @@ class _Replay:
         means = ImageStat.Stat(ImageChops.difference(*both)).mean
         return float(sum(means) / len(means))
 
-    def _of_file(self, place: Place | None) -> Place | None:
-        return place if self._whole and place and place.root < len(self._inputs) else None
-
-
-def _cuts_its_own_way(protocol: Protocol) -> bool:
-    """Whether crops are other than the pixels in the box, as shown on the grid."""
-    fields = (field for field in msgspec.structs.fields(Protocol) if field.name in PICTURES)
-    return any(getattr(protocol, field.name) != field.default for field in fields if field.name not in _OF_INPUTS)
-
 
 def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
     try:
@@ -297,7 +290,6 @@ def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
 
 
 def _made(call: Call, size: Size, grid: Grid) -> Sequence[_Made]:
-    """What the tool makes of an image of that size, found by running it on one without colours."""
     return _run(call, size, grid) if call.arguments else _cached(call.name, call.box, call.factor, size, grid)
 
 

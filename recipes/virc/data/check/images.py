@@ -59,7 +59,12 @@ def _decoded(picture: Picture) -> DecodedImage:
         return DecodedImage()
     name = plain(picture.name, 120) or "an image without a name"
     try:
-        return _seen(picture.read(), name)
+        with opened_all([(picture.read(), name)]) as pictures:
+            image = pictures[0].pixels
+            digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
+            for top in range(0, image.height, _ROWS):
+                digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
+            return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
     except FileNotFoundError:
         where = " in the dataset's folder, and engines look for it where they are started" * picture.confined
         return DecodedImage(fault=Fault("image_missing", f"there is no file {name}{where}"))
@@ -69,15 +74,6 @@ def _decoded(picture: Picture) -> DecodedImage:
         return DecodedImage(fault=Fault("image_unreadable", f"{name}: {clause(error)}"))
     except DataError as error:
         return DecodedImage(fault=Fault("image_broken", error.message))
-
-
-def _seen(data: bytes, name: str) -> DecodedImage:
-    with opened_all([(data, name)]) as pictures:
-        image = pictures[0].pixels
-        digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
-        for top in range(0, image.height, _ROWS):
-            digest.update(image.crop((0, top, image.width, min(top + _ROWS, image.height))).tobytes())
-        return DecodedImage(image.size, int.from_bytes(digest.digest(), "big", signed=True))
 
 
 def file_of(picture: Picture) -> str:
@@ -113,12 +109,7 @@ def outside(pictures: Sequence[Picture]) -> Iterator[Fault]:
 def write_as_shown(rows: Iterable[tuple[Source, Row]], folder: Path, first: int) -> tuple[Counter[str], int]:
     """Write pictures that an engine alone would show otherwise: left as it shows them, right as solving does.
 
-    Args:
-        folder: a new one.
-        first: pictures of each kind that are written.
-
-    Returns:
-        How many pictures differ, by the kind, and how many there are; each counts once, and none that does not open.
+    Returns how many pictures differ, by the kind, and how many there are; `first` of each kind are written.
     """
     seen, differ = set[bytes](), Counter[str]()
     with fresh_folder(folder, "choose another folder with --as-shown") as new:
@@ -173,7 +164,6 @@ def sizes_shown(record: Record, files: Sequence[Size | None], rules: Rules) -> l
 
 
 def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) -> Iterator[Fault]:
-    """The lines that announce an image with another number or size than it has."""
     for message, indices in zip(record.messages, images_of(record), strict=True):
         said = announced_in(message.content, rules) if message.role == "user" else {}
         for index in indices if said else ():

@@ -58,7 +58,6 @@ def check_entry(source: Source) -> Iterator[Fault]:
 
 
 def _others(info: Mapping[str, Any], columns: Mapping[str, Any], ranked: bool) -> Iterator[Fault]:
-    """Keys and columns that make LLaMA-Factory train on other things than conversations with images in this file."""
     for key in _ELSEWHERE:
         if info.get(key):
             yield Fault("entry", f"{key} is named, so LLaMA-Factory does not read the file")

@@ -34,7 +34,6 @@ _DROPPED = "engines drop such a row, or stop"
 
 
 def check_row(rules: Rules, row: Row) -> RowResult:
-    """What is wrong with a row, and what it has."""
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
     record = apart(row.record, rules.protocol)
@@ -49,16 +48,32 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         *opened,
         *(msgspec.structs.replace(each, stops=False) for each in _warnings(row.record, record, found, shown, rules)),
     ]
+    inputs = [found[index] for index in inputs_of(record) if index < len(found)]
+    sizes = [each.size for each in inputs if each.size]
+    square = sum(size == SQUARE for size in sizes)
+    on_grid = sum(size == smart_resize(*size, rules.grid) for size in sizes)
+    fits = list(calls.boxes(record, shown, rules.grammar))
+    counts = Counts(
+        images=len(found),
+        unseen=sum(each == DecodedImage() for each in found),
+        square=square,
+        on_grid=on_grid,
+        off_grid=len(sizes) - square - on_grid,
+        boxes=len(fits),
+        pixel=fits.count((True, False)),
+        permille=fits.count((False, True)),
+        both=fits.count((True, True)),
+        unanswered=int(rules.holds == "problems" and _is_unanswered(record)),
+    )
     references, unmatched = references_in(record) if rules.holds == "problems" else ((), [])
     faults += unmatched
-    inputs = [found[index] for index in inputs_of(record) if index < len(found)]
     turn = record.extra.get("turn") if rules.holds == "prompts" else None
     key = None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode()
     return RowResult(
         row.number,
         record.id,
         tuple(faults),
-        _counts(record, found, inputs, shown, rules),
+        counts,
         key,
         tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
         system_of(record) if record.messages else None,
@@ -78,7 +93,6 @@ def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:
-    """The faults of columns that hold a part of the problem, and that nothing reads."""
     for name, holds in row.unread.items():
         sentence = f"nothing reads its column {plain(name, 60)}, which holds {holds}"
         left_out = f"--ignore {shlex.quote(plain(name, 200))} leaves it out"
@@ -130,11 +144,22 @@ def _is_unanswered(record: Record) -> bool:
 
 
 def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
-    """The faults of a row that has, or should have, a conversation: who speaks when, and an image for every mark."""
     if not record.messages:
         yield Fault("no_messages", f"it has no messages: {_DROPPED}")
         return
-    yield from _roles(record, holds)
+    first = int(record.messages[0].role == "system")
+    for at, message in enumerate(record.messages[first:]):
+        expected = ("user", "assistant")[at % 2]
+        if message.role != expected:
+            yield Fault("roles", f"message {first + at + 1} is of {message.role}, where {expected} is due: {_DROPPED}")
+            break
+    last = record.messages[-1].role
+    if holds == "solutions" and last != "assistant":
+        yield Fault("end", f"it ends with a message of {last}, not assistant: {_DROPPED}")
+    if holds == "prompts" and last != "user" and not has_reference(record):
+        yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
+    if holds == "pairs" and last != "user":
+        yield Fault("end", f"its messages end with one of {last}, not user, before the two replies: {_DROPPED}")
     marks = sum(message.content.count(MARK) for message in record.messages)
     if marks != len(record.images):
         yield Fault("marks", f"{marks} {MARK} marks for {len(record.images)} images: the engine stops at it")
@@ -144,7 +169,6 @@ def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
 
 
 def check_pair(record: Record) -> Iterator[Fault]:
-    """The faults of a pair: in the turns that both replies follow, in the replies, and in its margin."""
     if record.rejected is None or not record.messages:
         yield Fault("no_messages", f"it has not both replies: {_DROPPED}")
         return
@@ -163,30 +187,15 @@ def check_pair(record: Record) -> Iterator[Fault]:
         yield Fault("margin", f"its margin is {plain(repr(margin), 40)}, not a finite number of at least 0")
 
 
-def _roles(record: Record, holds: Holds) -> Iterator[Fault]:
-    first = int(record.messages[0].role == "system")
-    for at, message in enumerate(record.messages[first:]):
-        expected = ("user", "assistant")[at % 2]
-        if message.role != expected:
-            yield Fault("roles", f"message {first + at + 1} is of {message.role}, where {expected} is due: {_DROPPED}")
-            break
-    last = record.messages[-1].role
-    if holds == "solutions" and last != "assistant":
-        yield Fault("end", f"it ends with a message of {last}, not assistant: {_DROPPED}")
-    if holds == "prompts" and last != "user" and not has_reference(record):
-        yield Fault("end", f"it ends with a message of {last}, not user: the model would go on after itself")
-    if holds == "pairs" and last != "user":
-        yield Fault("end", f"its messages end with one of {last}, not user, before the two replies: {_DROPPED}")
-
-
 def _warnings(
     row: Record, record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
     """What a model would learn that inference does not do: training takes such a row as it is."""
     if rules.holds in _OPENED_BY_PATH:
         yield from images.outside(record.images)
-    else:
-        yield from _answers(record)
+    elif record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
+        given = plain(record.answer, 40)
+        yield Fault("answer_list", f"its answer {given!r} is the text of a list; `answers` holds lists")
     if rules.holds == "problems":
         return
     if rules.holds == "pairs":
@@ -212,15 +221,7 @@ def _warnings(
     yield from calls.check(record, shown, [each.size for each in found], rules, answering, required)
 
 
-def _answers(record: Record) -> Iterator[Fault]:
-    """The faults of an only answer that is the text of a list, to which no answer would be right."""
-    if record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
-        given = plain(record.answer, 40)
-        yield Fault("answer_list", f"its answer {given!r} is the text of a list; `answers` holds lists")
-
-
 def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:
-    """The faults in what the reward gets of a row."""
     info = record.extra.get("tool_info_gt")
     tool = info.get("name") if isinstance(info, dict) else None
     if tool is not None and tool not in offered:
@@ -235,28 +236,3 @@ def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterato
         if called != tool:
             sentence = f"tool_info_gt names {tool or 'no tool'}, the reference calls {called or 'none'}"
             yield Fault("tool_info", sentence)
-
-
-def _counts(
-    record: Record,
-    found: Sequence[DecodedImage],
-    inputs: Sequence[DecodedImage],
-    shown: Sequence[Size | None],
-    rules: Rules,
-) -> Counts:
-    files = [each.size for each in inputs if each.size]
-    square = sum(size == SQUARE for size in files)
-    on_grid = sum(size == smart_resize(*size, rules.grid) for size in files)
-    fits = list(calls.boxes(record, shown, rules.grammar))
-    return Counts(
-        images=len(found),
-        unseen=sum(each == DecodedImage() for each in found),
-        square=square,
-        on_grid=on_grid,
-        off_grid=len(files) - square - on_grid,
-        boxes=len(fits),
-        pixel=fits.count((True, False)),
-        permille=fits.count((False, True)),
-        both=fits.count((True, True)),
-        unanswered=int(rules.holds == "problems" and _is_unanswered(record)),
-    )

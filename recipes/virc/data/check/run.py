@@ -20,11 +20,10 @@ from virc.core.files import fresh_folder
 from virc.core.parallel import LostWorkerError, in_order
 from virc.core.text import clause, counted
 from virc.data.check import plain
-from virc.data.check.coordinates import rules_for
 from virc.data.check.llamafactory import check_entry
-from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules
+from virc.data.check.plain import rules_for
+from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.check.survey import Survey
 from virc.data.formats.registry import Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
@@ -138,21 +137,18 @@ class DatasetReport(msgspec.Struct):
 
     @property
     def left_unread(self) -> str | None:
-        """Which rows were not read, as a clause."""
         if self.unread_from is None:
             return None
         rows = "the rows" if self.unread is None else counted(self.unread, "row")
         return f"{rows} behind row {self.unread_from} of {self.file} {'was' if self.unread == 1 else 'were'} not read"
 
     def cut_short(self, number: int, fault: UnreadError) -> None:
-        """Count the rows that are not read because of a fault."""
         if fault.rows == 0:
             return
         self.unread_from = self.unread_from or number
         self.unread = None if self.unread is None or fault.rows is None else self.unread + fault.rows
 
     def add(self, result: RowResult, faults: Sequence[Fault]) -> None:
-        """Count a row with all its faults."""
         self.rows += 1
         self.good += not faults
         self.counts += result.counts
@@ -161,13 +157,11 @@ class DatasetReport(msgspec.Struct):
             self._add_system(result.system, result.number)
 
     def add_faults(self, faults: Iterable[Fault]) -> None:
-        """Count faults."""
         faults = list(faults)
         self.faults = dict(Counter(self.faults) + Counter(fault.kind for fault in faults))
         self.stops = dict(Counter(self.stops) + Counter(fault.kind for fault in faults if fault.stops))
 
     def add_ignored(self, keys: Iterable[str]) -> None:
-        """Count the keys of a row's messages."""
         more = False
         for key in keys:
             if key in self.ignored or len(self.ignored) < MAX_IGNORED:
@@ -195,17 +189,14 @@ class Report(msgspec.Struct):
 
     @property
     def rows(self) -> int:
-        """Rows that were read."""
         return sum(each.rows for each in self.datasets)
 
     @property
     def good(self) -> int:
-        """Rows without a fault."""
         return sum(each.good for each in self.datasets)
 
     @property
     def faults(self) -> dict[str, int]:
-        """Faults by their kind, the most frequent first."""
         return _added(each.faults for each in self.datasets)
 
     @property
@@ -215,12 +206,10 @@ class Report(msgspec.Struct):
 
     @property
     def left_unread(self) -> list[str]:
-        """Which rows of which files were not read, as clauses."""
         return [text for each in self.datasets if (text := each.left_unread)]
 
     @property
     def summary(self) -> str:
-        """What is wrong, as a clause."""
         bad = self.rows - self.good
         if bad:
             faulty = f"{bad} of {counted(self.rows, 'row')} {'has' if bad == 1 else 'have'} faults"
@@ -290,7 +279,6 @@ class KeyStore:
         return self._execute("SELECT number FROM seen WHERE key = ?", key)
 
     def add(self, key: int, number: int) -> None:
-        """Keep a key, unless it is there."""
         self._execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", key, number)
 
     def _execute(self, text: str, *values: int) -> int | None:
@@ -406,7 +394,6 @@ def _write_clean(source: Source, records: Iterator[Record], writing: Writing) ->
 
 
 def _no_protocol(source: Source, rules: Rules, found: Survey) -> Iterator[Fault]:
-    """The fault of conversations that show no one chat protocol, which training needs."""
     given = rules.protocol and found.with_system(rules.protocol.system)
     if given or source.holds == "problems" or plain.protocol_of(found, ""):
         return
@@ -424,7 +411,6 @@ def rows_of(config: CheckConfig) -> Iterator[tuple[Source, Row]]:
 
 
 def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, Source]:
-    """The files of rows there, each by its path."""
     system = systems.get(config.system) if config.system else None
     layout = layouts.read(config.layout) if config.layout else None
     read = partial(sources, system=system, layout=layout, ignore=config.ignore)

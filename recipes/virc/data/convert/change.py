@@ -1,10 +1,11 @@
 """What happens to a record between two datasets: its question is found, its boxes and images are changed."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -14,21 +15,44 @@ from virc.core.json_stream import one_line
 from virc.core.limits.problem import check_problem
 from virc.core.text import clause, counted, plain
 from virc.data.check.plain import of_records
-from virc.data.convert.answers import Learner, answered, learner
-from virc.data.convert.recode import Boxes, recoded, replayed, reworded, shrunk
+from virc.data.convert.recode import (
+    CUTS,
+    DIGITS,
+    Boxes,
+    errors_of,
+    files_of,
+    finished,
+    recoded,
+    replayed,
+    reworded,
+    session_of,
+    shrunk,
+)
 from virc.data.formats import rl
 from virc.data.formats.registry import Holds, Row, Source
-from virc.data.protocol.extract import extract
+from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
-from virc.data.rows.record import MARK, Record, choices_of, final_answer, inputs_of, not_offered
+from virc.data.rows.record import MARK, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import apart
+from virc.families.registry import taught
+from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
+from virc.models.load import Choice, grid_here, spoken_here
+from virc.reasoning.bodies import BOX, INDEX
+from virc.reasoning.calls import Size, ToolError
+from virc.reasoning.coordinates import index_name, sides_of, written_as
 from virc.reasoning.grammar import TAGS
-from virc.reasoning.history import as_shown_on
+from virc.reasoning.history import as_shown_on, input_grid
+from virc.reasoning.messages import ToolText, Turn
 from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid
+from virc.reasoning.session import Rejected, Reply, Session
+from virc.reasoning.writing import written
+from virc.scoring.boxes import Box, boxes_of_row
+from virc.scoring.references import references_of
 from virc.solving.rows import with_choices
 from virc.systems import registry as systems
+from virc.systems.registry import System
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
@@ -41,6 +65,18 @@ SOURCE = "data_source"
 """The column that names the system a row is of, for stages of RL that take rows of several."""
 PUBLISHED_SOURCE = "published_data_source"
 """The column for what stood there before, where that names no system: some rewards ask for it."""
+
+
+class Learner(msgspec.Struct, frozen=True):
+    """The model that is to learn from rows: how it is spoken to, and the grid on which it sees images."""
+
+    name: str
+    protocol: Protocol
+    grid: Grid
+
+    def __str__(self) -> str:
+        most = f"images have at most {self.grid.max_pixels:,} pixels, as it sees them"
+        return f"replies are in the chat protocol of {self.name}, and {most}"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -69,7 +105,6 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def replays(self) -> bool:
-        """Whether images or user turns are made anew."""
         here, there = self.chat_protocol, self.goal
         if here is None or there is None:
             return False
@@ -103,19 +138,10 @@ class Target(msgspec.Struct, frozen=True):
     model: str | None = None
 
 
-def _of(system: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns of a row that is of a system now."""
-    before = columns.get(SOURCE)
-    kept = {PUBLISHED_SOURCE: before} if isinstance(before, str) and before not in systems.discover() else {}
-    return {**columns, SOURCE: system, **kept}
-
-
 def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
-    """How the records of a file are changed.
+    """How the records of a file are changed; some are read where the chat protocol has to be found in them.
 
     Args:
-        source: the file; rows that its system published as conversations are in the words of that system.
-        records: of the file; some are read where the chat protocol has to be found in them.
         kinds: what the rows of the file are and what those of the target are.
     """
     given_as, holds = kinds
@@ -201,7 +227,7 @@ def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
     """The chat protocol that the first records show; None where it is not needed, as the first has its question."""
     read = islice(records, _MOST_READ)
     first = list(islice(read, 1))
-    return extract(chain(first, read)) if needed or not first or first[0].question is None else None
+    return study(chain(first, read)).protocol if needed or not first or first[0].question is None else None
 
 
 def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
@@ -227,7 +253,9 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
         question = _question(record, here) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
-        record = msgspec.structs.replace(record, extra=_of(change.system, record.extra))
+        before = record.extra.get(SOURCE)
+        kept = {PUBLISHED_SOURCE: before} if isinstance(before, str) and before not in systems.discover() else {}
+        record = msgspec.structs.replace(record, extra={**record.extra, SOURCE: change.system, **kept})
     grid = change.grid
     if change.learner:
         record = answered(record, question_with_choices(record), change.learner)
@@ -365,3 +393,71 @@ def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
     if not tools.discover().keys() >= set(names):
         return None
     return own_protocol(tools.schemas(names, coordinates), coordinates).system
+
+
+def learner(
+    model: str | None, system: str | None, protocol: str | None, max_pixels: int | None, workspace: Path = Path()
+) -> Learner:
+    """The learner that a user names.
+
+    Args:
+        model: None: the base of the system's stages, which need not be on this machine; without a system `tiny`.
+        system: that whose words it is to learn; None: those that the model was trained with.
+        protocol: file of its chat protocol, or `default`.
+        max_pixels: lowers the model's own limit of an image, in px.
+    """
+    named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
+    try:
+        weights = models.find(model or (_base(named) if named else None), workspace, named)
+    except ConfigError:
+        if model or named is None or protocol:
+            raise
+        words = of_system(named).protocol
+        grid = input_grid(words, QWEN2).limited(max_pixels)
+        return Learner(named.name, as_shown_on(taught(words), grid), grid)
+    spoken = spoken_here(weights, choice)
+    chosen = of_system(named) if named and not protocol else spoken.chat_protocol
+    grid = grid_here(weights, spoken, choice).limited(max_pixels)
+    return Learner(weights.name, as_shown_on(taught(chosen.protocol), grid), grid)
+
+
+def _base(system: System) -> str | None:
+    return next((str(base) for stage in system.stages.values() if (base := stage.settings.get("base"))), None)
+
+
+def answered(record: Record, question: str, to: Learner) -> Record:
+    """The trajectory of a problem: a crop of each of its boxes, and the answer; boxes alone are the answer."""
+    session = session_of(record, question, to.protocol, to.grid)
+    boxes, answers = boxes_of_row(record.extra) or [], answers_of(record)
+    if not (answers or boxes):
+        raise DataError("it has no answer")
+    references = references_of({**record.extra, "answer": record.answer}, lambda: files_of(record)[0])
+    if sentence := not_offered(record) or next((each.flaw for each in references if each.kind != "looks"), ""):
+        raise DataError(sentence)
+    written_boxes = [_box(box, files_of(record)[0], session) for box in boxes]
+    tool = next((name for name in CUTS if name in to.protocol.tools), None)
+    with errors_of(2):
+        for box in written_boxes if answers and tool else ():
+            names, inputs = to.protocol.image_names, session.history.inputs
+            index = index_name(names, 0, inputs) if names else 0
+            _feed(session, Turn("", (ToolText(tool or "", {BOX: box, INDEX: index}),)))
+        _feed(session, Turn("", (), answers[0] if answers else one_line(written_boxes)))
+    return finished(session, record, to.grid)
+
+
+def _box(box: Box, size: Size, session: Session) -> list[float]:
+    """A box in px of the first image's file of (width, height) px as its model writes it, to hold all of it."""
+    target = session.protocol
+    sides = sides_of(session.images[0].size, target.coordinates, size)
+    parts = (min(max(at / side, 0), 1) * unit for at, side, unit in zip(box, size * 2, sides * 2, strict=True))
+    left, top, right, bottom = parts
+    if target.coordinates == "unit":
+        return [round(each, DIGITS) for each in written_as((left, top, right, bottom), target.box)]
+    whole = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))
+    return [math.floor(each) for each in written_as(whole, target.box)]
+
+
+def _feed(session: Session, turn: Turn) -> None:
+    outcome = session.feed(Reply(written(turn, session.protocol.grammar)))
+    if isinstance(outcome, Rejected):
+        raise ToolError(outcome.reason)

@@ -132,7 +132,6 @@ def convert(config: ConvertConfig, on_progress: Callable[[int], None] = lambda d
 
 
 def _planned(config: ConvertConfig) -> list[Dataset]:
-    """What is to be written, as far as it is known without reading all rows."""
     holds = formats.get(config.format).HOLDS
     if config.embed and holds != "prompts":
         raise UsageError(f"rows of {config.format} hold no images", "--embed is for rl and prompts")
@@ -252,7 +251,6 @@ class _Stream:
         return self._before + self._at[1]
 
     def located(self, error: DataError) -> DataError:
-        """The error that ended the writing, with the row it belongs to."""
         if self._at is None:
             return error
         part, number = self._at
@@ -267,14 +265,10 @@ class _Stream:
                     raise part.located(lost)
                 keys = self._report.message_keys
                 keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]
-                yield self._answered(part, row)
-
-    def _answered(self, part: Part, row: Row) -> Row:
-        """Of a trajectory to be learnt from, what is known of it."""
-        if part.begun is None or part.change.holds != "solutions" or not row.record or not rl.is_cut(row.record):
-            return row
-        self.written.cut += 1
-        return msgspec.structs.replace(row, record=rl.answered(row.record))
+                learnt = part.begun is not None and part.change.holds == "solutions"
+                is_cut = learnt and row.record is not None and rl.is_cut(row.record)
+                self.written.cut += is_cut
+                yield msgspec.structs.replace(row, record=rl.answered(row.known())) if is_cut else row
 
     def _drop(self) -> None:
         self.written.unknown += 1

@@ -10,8 +10,7 @@ import msgspec
 
 from virc.core.errors import DataError
 from virc.core.text import clause
-from virc.data.rows import file_sizes
-from virc.data.rows.record import Message, Picture, Record, images_of, inputs_of
+from virc.data.rows.record import Message, Picture, Record, file_sizes_field, file_sizes_of, images_of, inputs_of
 from virc.data.rows.results import joined
 from virc.reasoning.bodies import POINT, POINTS
 from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
@@ -54,7 +53,6 @@ class Boxes(msgspec.Struct):
     error: int = 0
 
     def add(self, other: "Boxes") -> None:
-        """Count those of another row as well."""
         self.written += other.written
         self.inexact += other.inexact
         self.error = max(self.error, other.error)
@@ -82,11 +80,7 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
 def replayed(
     record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes, grid: Grid | None = None
 ) -> Record:
-    """A trajectory, or a problem alone, replayed from its input images: boxes scaled, images and user turns made anew.
-
-    With a target of `square_1000` inputs become 1000 x 1000 px; with `smart` their files stay as they are, but for
-    those with more pixels than `grid` shows.
-    """
+    """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made anew."""
     view = _view(record, source)
     session = session_of(record, question, target, grid)
     for number, message, seen in with_images_before(record):
@@ -135,7 +129,7 @@ def _view(record: Record, source: Protocol) -> View:
 def files_of(record: Record) -> list[Size]:
     """(width, height) in px of the file of every input, which the row may have smaller; raises DataError."""
     inputs = [image_size(*_file(record.images[index])) for index in inputs_of(record)]
-    return [*(file_sizes.of(record) or inputs)]
+    return [*(file_sizes_of(record) or inputs)]
 
 
 def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
@@ -211,7 +205,7 @@ def finished(session: Session, record: Record, grid: Grid | None = None) -> Reco
 
 def sized(record: Record, images: Sequence[Shown], protocol: Protocol) -> Record:
     """The record with the sizes of the files of its images; without these, with its boxes in px of what was shown."""
-    if sizes := file_sizes.fields(images, protocol):  # boxes of the row are in px of those files
+    if sizes := file_sizes_field(images, protocol):  # boxes of the row are in px of those files
         return msgspec.structs.replace(record, extra={**record.extra, **sizes})
     if not images:  # a question without a picture, answered without a tool that finds one
         return record
@@ -220,7 +214,6 @@ def sized(record: Record, images: Sequence[Shown], protocol: Protocol) -> Record
 
 
 def is_over(size: Size, grid: Grid | None) -> bool:
-    """Whether an image has more pixels than a grid shows."""
     return grid is not None and size[0] * size[1] > grid.max_pixels
 
 
@@ -257,7 +250,6 @@ def boxes_scaled(record: Record, size: Size, onto: Size) -> Record:
 
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:
-    """The bytes or the path of an image, and its name for errors."""
     name = picture.name or "an image"
     try:
         return (picture.path() if picture.data is None else picture.data), name
@@ -267,7 +259,6 @@ def _file(picture: Picture) -> tuple[bytes | Path, str]:
 
 @contextmanager
 def errors_of(number: int) -> Iterator[None]:
-    """Name the message in errors about it."""
     try:
         yield
     except (FormatError, ToolError) as error:

@@ -28,12 +28,7 @@ _LEAST = 2
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A source within a dataset.
-
-    Args:
-        begun: rows of single units become trajectories first: `rl.continued` of them; None: they are no single units.
-        skip_faulty: rows that cannot be read are left out, not an error.
-    """
+    """A source within a dataset; `begun` is `rl.continued` of rows of single units, which become trajectories first."""
 
     source: Source
     change: Change
@@ -41,10 +36,7 @@ class Part(msgspec.Struct, frozen=True):
     skip_faulty: bool = False
 
     def rows(self, count: Callable[[], None] = lambda: None, drop: Callable[[], None] = lambda: None) -> Iterator[Row]:
-        """The rows in order; `count` is called for each that is read in the file.
-
-        Of trajectories to be learnt from, those without any reply are left out, with a call of `drop`.
-        """
+        """The rows in order; `count` is called for each that is read, `drop` for each trajectory without a reply."""
 
         def counted() -> Iterator[Row]:
             for row in formats.get(self.source.format).read(self.source):
@@ -89,12 +81,7 @@ def ends(fault: DataError) -> bool:
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """Rows to write under one name.
-
-    Args:
-        marks: for each part 1 or 0 for each of its `records`; None: all.
-        aside: whether the other rows of these parts are another dataset.
-    """
+    """Rows to write under one name: `marks` has 1 or 0 for each record of each part; `aside`: it is held out."""
 
     name: str
     parts: Sequence[Part]
@@ -102,7 +89,6 @@ class Dataset(msgspec.Struct, frozen=True):
     aside: bool = False
 
     def marked_parts(self) -> Iterator[tuple[Part, bytearray | None]]:
-        """Each part with its marks."""
         yield from zip(self.parts, self.marks or repeat(None), strict=False)
 
 

@@ -1,7 +1,7 @@
 """Problems as `virc batch` reads them: one per line, with the names of their images."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ _NAMED = KNOWN | {"image", "images", "question", "answer"}
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a .jsonl file of problems, by its first row that can be read."""
     row = first_row(path)
     if row is None or not row.keys().isdisjoint(COLUMNS) or {"chosen", "rejected"} <= row.keys():
         return False
@@ -60,19 +59,16 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 def record_of(problem: Problem, media: Path) -> Record:
     """The record of a problem that can be read; relative names of its images start from `media`."""
     rest = dict(problem.passed)
+    answers = rest.get("answers")
+    first = str(answers[0]) if isinstance(answers, list) and answers else None
     rest.pop("counterfactual", None)  # its picture is not copied
     return Record(
         images=tuple(_picture(name, media) for name in problem.images),
         id=problem.id,
         question=rest.pop("question"),  # as it is written: that of the problem has the choices in it
-        answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else _first(rest),
+        answer=str(rest.pop("answer")) if type(rest.get("answer")) in (str, int, float) else first,
         extra=rest,
     )
-
-
-def _first(fields: Mapping[str, Any]) -> str | None:
-    answers = fields.get("answers")
-    return str(answers[0]) if isinstance(answers, list) and answers else None
 
 
 def _picture(name: str, media: Path) -> Picture:

@@ -85,7 +85,6 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def _are_several(start: bytes) -> bool:
-    """Whether a file with this start is a list of lists of objects."""
     return b"".join(start.split(maxsplit=3)).startswith(b"[[{")
 
 

@@ -7,18 +7,18 @@ Images are those of the messages: both replies share them. `margin`, by how much
 are lines or one array; others that LLaMA-Factory reads with `ranking`, such as those of RLHF-V, are read too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import Fields, array_rows, first_object, line_rows, one_line
+from virc.core.json_stream import Fields, array_rows, first_object, line_rows
 from virc.core.tables.encodings import open_utf8
 from virc.core.text import plain
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.registry import Holds, Row, Source, Writing
 from virc.data.rows.record import Record, check_texts
 
 NAME = "pairs"
@@ -30,7 +30,6 @@ _Values = Iterable[tuple[int, Fields | DataError]]
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a .json or .jsonl file whose first object has a conversation and both replies."""
     if path.suffix not in (".json", ".jsonl"):
         return False
     try:
@@ -45,27 +44,22 @@ def recognises(path: Path) -> bool:
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The rows of the file, by the names in its entry; as `sft.read`, with the rejected reply beside the chosen one."""
+    columns = source.info.get("columns")
+    chosen, rejected = (str((columns if isinstance(columns, dict) else {}).get(side) or side) for side in SIDES)
     with sft.opened(source.file) as file:
-        yield from _read(source, _values(source.file)(file, start))
+        named = sft.columns_of(source.info) if source.info else None
+        values: _Values = _values(source.file)(file, start)
+        joined = (
+            (number, value if isinstance(value, DataError) else _joined(value, number, named, (chosen, rejected)))
+            for number, value in values
+        )
+        for row in sft.rows(source, joined, "row"):
+            yield _with_rejected(row, named, rejected)
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
     """`NAME.jsonl`, and its entry in `dataset_info.json`. Raises DataError: a record is no pair, or as `sft.write`."""
-    file = file_for(folder, name, ".jsonl")
-    count = 0
-    with file.open("w", encoding="utf-8") as out:
-        for record in records:
-            out.write(_line(record, settings) + "\n")
-            count += 1
-    sft.add_info(folder, name, info(file.name))
-    return count
-
-
-def _line(record: Record, settings: Writing) -> str:
-    try:
-        return one_line(row_of(record, settings.pictures.names(record)))
-    except ValueError as error:
-        raise DataError(f"{record.called} cannot be JSON: {error}") from None
+    return sft.write_lines(folder, name, (sft.line_of(record, settings, row_of) for record in records), info)
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
@@ -85,28 +79,8 @@ def info(file_name: str) -> dict[str, Any]:
     return {**entry, "ranking": True, "columns": {**entry["columns"], "chosen": "chosen", "rejected": "rejected"}}
 
 
-def sides_of(info: Mapping[str, Any]) -> tuple[str, str]:
-    """The columns of the two replies by an entry of `dataset_info.json`; without one, our own names."""
-    columns = info.get("columns")
-    named = columns if isinstance(columns, dict) else {}
-    chosen, rejected = (named.get(side) or side for side in SIDES)
-    return str(chosen), str(rejected)
-
-
 def _values(path: Path) -> Any:
     return line_rows if path.suffix == ".jsonl" else array_rows
-
-
-def _read(source: Source, values: _Values) -> Iterator[Row]:
-    named = sft.columns_of(source.info) if source.info else None
-    names = sides_of(source.info)
-
-    def joined() -> Iterator[tuple[int, Fields | DataError]]:
-        for number, value in values:
-            yield number, value if isinstance(value, DataError) else _joined(value, number, named, names)
-
-    for row in sft.rows(source, joined(), "row"):
-        yield _with_rejected(row, named, names[1])
 
 
 def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[str, str]) -> Fields | DataError:
@@ -115,7 +89,7 @@ def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[st
         columns = named or sft.columns_of(sft.guessed(row))
         turns = row.get(columns.messages)
         for name in names:
-            _reply(row, name, columns)
+            _check_reply(row, name, columns)
     except DataError as fault:
         return DataError(f"row {number}: {fault.message}", fault.hint)
     if not isinstance(turns, list):
@@ -123,8 +97,8 @@ def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[st
     return {**{key: row[key] for key in row if key != names[0]}, columns.messages: [*turns, row[names[0]]]}
 
 
-def _reply(row: Fields, name: str, columns: sft.Columns) -> str:
-    """The text of one side. Raises DataError: it is missing, is no message of the assistant, or has no text."""
+def _check_reply(row: Fields, name: str, columns: sft.Columns) -> None:
+    """Raise DataError where a side is missing, is no message of the assistant, or has no text."""
     side = row.get(name)
     if not isinstance(side, dict):
         raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")
@@ -133,7 +107,6 @@ def _reply(row: Fields, name: str, columns: sft.Columns) -> str:
         raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, where the assistant is due")
     if not isinstance(content, str):
         raise DataError(f"its {name} has no text as {columns.content}")
-    return content
 
 
 def _with_rejected(row: Row, named: sft.Columns | None, name: str) -> Row:

@@ -16,7 +16,6 @@ LOST = "the trajectory: all but the question with its images and the answer"
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is parquet with prompts of whole problems."""
     return rl.kind(path) is False
 
 

@@ -33,7 +33,7 @@ from virc.core.errors import DataError, SetupError, UsageError, VircError
 from virc.core.files import contents, is_file
 from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
-from virc.data.rows import raw, saved, shards
+from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import MARK, Record, check_texts
 from virc.data.rows.unread import ANSWERS, BOXES, unread
@@ -97,7 +97,6 @@ class LaidOut(msgspec.Struct, frozen=True):
 
     @property
     def holds(self) -> Holds:
-        """What its rows are."""
         if self.layout.chosen is not None:
             return "pairs"
         talks = self.layout.messages is not None or self.layout.replied is not None
@@ -106,7 +105,6 @@ class LaidOut(msgspec.Struct, frozen=True):
 
     @property
     def written_as(self) -> str:
-        """The format that holds such rows once they are converted."""
         return {"solutions": "sft", "pairs": "pairs"}.get(self.holds, "batch")
 
 
@@ -131,12 +129,10 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """The columns that the user or the layout leaves out."""
         return (*self.ignore, *(self.laid_out.layout.ignore if self.laid_out else ()))
 
     @property
     def holds(self) -> Holds:
-        """What its rows are."""
         return self.laid_out.holds if self.laid_out else get(self.format).HOLDS
 
     @property
@@ -252,11 +248,7 @@ def read_row(
     flaws: Iterable[str] = (),
     ignored: tuple[str, ...] = (),
 ) -> Row:
-    """The row of a record that was read from these fields, without the columns that are to be ignored.
-
-    Raises:
-        DataError: a text of it holds a placeholder.
-    """
+    """The row of a record without the columns that are to be ignored. Raises DataError: a text holds a placeholder."""
     check_texts(record)
     without = source.ignored
     if without:
@@ -275,7 +267,6 @@ def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) ->
 
 
 def names() -> list[str]:
-    """The formats there are."""
     return discovery.names("virc.data.formats")
 
 
@@ -312,7 +303,7 @@ def sources(
 
 def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[Source]:
     if path.is_dir():
-        if saved.is_saved(path):
+        if raw.is_saved(path):
             return [_saved(path, system, given)]
         found = _in_folder(path, system, given)
         found = found or (_in_folder(path / HUB, system, given) if (path / HUB).is_dir() else [])
@@ -368,20 +359,14 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
     if gone := left_out(path):
         files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
         lines.append(f"{path / INFO} names {files} not there: {_listed(gone)}")
-    if others := _not_read(path, system, layout):
+    if rows := [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []:
+        read = {file for each in sources(path, system, layout) for file in (each.file, *each.shards)}
+        named = {file for _, _, file in _named(path)}
+        rows = [file for file in rows if file not in read and file.name not in named]
+    if others := [file.name for file in rows]:
         lines.append(f"{path} has files that may hold rows and are not read: {_listed(others)}")
-    lines += shards.missing(path) + shards.missing(path / HUB)
+    lines += raw.missing_shards(path) + raw.missing_shards(path / HUB)
     return "\n".join(lines) or None
-
-
-def _not_read(path: Path, system: System | None, layout: Layout | None) -> list[str]:
-    """The files of a folder that may hold rows, and that are not read."""
-    files = [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []
-    if not files:
-        return []
-    read = {file for each in sources(path, system, layout) for file in (each.file, *each.shards)}
-    named = {file for _, _, file in _named(path)}
-    return [file.name for file in files if file not in read and file.name not in named]
 
 
 def _seems_rows(file: Path) -> bool:
@@ -447,8 +432,8 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
     for other in sorted(folder.iterdir()):
         known = _may_hold_rows(other, system) and other not in listed
         if known and (source := _recognised(other, other.stem, {}, system, given)):  # others are logs and the like
-            if source.laid_out and (files := shards.of(other)):
-                source = msgspec.structs.replace(source, name=shards.name(other), shards=files)
+            if source.laid_out and (files := raw.shards_of(other)):
+                source = msgspec.structs.replace(source, name=raw.dataset_name(other), shards=files)
                 listed.update(files)
             found.append(source)
     if gone and not found:
@@ -459,7 +444,7 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
 def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source:
     """The source that a folder of `datasets.save_to_disk` is. Raises DataError: it has several splits, or no layout."""
     published = get(PUBLISHED)
-    splits = saved.splits(folder)
+    splits = raw.saved_splits(folder)
     if len(splits) > 1:
         raise DataError(f"{folder} has the splits {', '.join(splits)}", f"name one of them: {folder / splits[0]}")
     place = folder / splits[0] if splits else folder
@@ -476,7 +461,7 @@ def _may_hold_rows(file: Path, system: System | None = None) -> bool:
 
 def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
     """The datasets that the `dataset_info.json` of a folder names, with their entries and files."""
-    if saved.is_saved(folder):  # whose file of that name says something else
+    if raw.is_saved(folder):  # whose file of that name says something else
         return
     for name, entry in read_info(folder).items():
         file = entry.get("file_name")
@@ -485,7 +470,6 @@ def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
 
 
 def _unknown(file: Path, system: System | None) -> DataError:
-    """The error for a file that no format recognises."""
     try:
         start = b""
         if not file.is_dir():
@@ -511,7 +495,6 @@ def _unknown(file: Path, system: System | None) -> DataError:
 
 
 def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
-    """The error for a file of which no row can be read."""
     reason = raw.fault(file) if file.suffix in raw.ENDINGS and file.suffix != ".parquet" else None
     why = plain(reason.message.replace(f"{file} ", "it ", 1), 200) if reason else ""
     if not start:
@@ -564,14 +547,12 @@ def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = Tru
     try:
         rows = list(islice(get(source.format).read(source), 1 if of_verl else most))
         lost = with_columns and not of_verl and any(row.unread for row in rows)
-        return 2 * sum(_is_whole(row.record) for row in rows) >= len(rows) and not lost
+        records = [row.record for row in rows if row.record]
+        marks = [sum(message.content.count(MARK) for message in each.messages) for each in records]
+        whole = [not each.messages or count == len(each.images) for each, count in zip(records, marks, strict=True)]
+        return 2 * sum(whole) >= len(rows) and not lost
     except (DataError, SetupError):
         return True  # which reading the file says
-
-
-def _is_whole(record: Record | None) -> bool:
-    marks = sum(message.content.count(MARK) for message in record.messages) if record else 0
-    return record is not None and (not record.messages or marks == len(record.images))
 
 
 def _is_ours(source: Source) -> bool:

@@ -32,13 +32,14 @@ _NAMED = frozenset(_READ) | KNOWN
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is parquet whose rows are one unit each."""
     return kind(path) is True
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
     """One record a row: the prompt, with its reference if known. Raises DataError, or SetupError without pyarrow."""
-    read, lost = columns(source.file), _lost(source)
+    read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
+    unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *source.ignored}
+    lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
     for number, fields in parquet_rows.read_rows(source.file, read, start):
         if isinstance(fields, UnreadError):
             yield Row(number, fault=UnreadError(f"row {number}: {fields.message}", rows=fields.rows))
@@ -97,11 +98,7 @@ def continued(rows: Iterable[Row]) -> frozenset[bytes]:
 def merged(rows: Iterable[Row], begun: Container[bytes]) -> Iterator[Row]:
     """Rows of single units as rows of whole trajectories, as far as they are known; faulty rows pass.
 
-    Of a trajectory its last row has all that is known: the others, whose conversations are `continued`, are dropped.
-    A record that ends with a user message lacks its last unit (`is_cut`).
-
-    Args:
-        begun: `continued` of the same rows.
+    Of a trajectory its last row has all that is known: the others, whose conversations are `begun`, are dropped.
     """
     for row in rows:
         if not row.record or not row.record.messages or _known_by(row.record)[-1] not in begun:
@@ -134,11 +131,7 @@ def answered(record: Record) -> Record:
 
 
 def complete(record: Record) -> Record:
-    """The record with an answer, its boxes where it has no other, if all else is as verl needs it.
-
-    Raises:
-        DataError: as `write` does.
-    """
+    """The record with an answer, its boxes where it has no other. Raises DataError: verl would refuse it."""
     answer = final_answer(record) if record.answer is None else record.answer
     if answer is None and (boxes := boxes_of_row(record.extra)):
         answer = msgspec.json.encode(boxes).decode()
@@ -194,13 +187,6 @@ def columns(path: Path) -> list[str]:
         if not ("images" in tops and name.startswith("extra_info.images."))
         and (name.partition(".")[0] in _READ or not binary)
     ]
-
-
-def _lost(source: Source) -> dict[str, str]:
-    """The columns of bytes that verl does not read, which hold pictures in such files."""
-    named = parquet_rows.column_names(source.file)
-    tops = {name.partition(".")[0] for name, binary in named.items() if binary} - {*_READ, *source.ignored}
-    return dict.fromkeys(sorted(tops), PICTURES)
 
 
 def _fault(record: Record, answer: str | None) -> str | None:

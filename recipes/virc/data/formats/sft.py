@@ -59,24 +59,35 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
     count = 0
     with file.open("w", encoding="utf-8") as out:
         for count, record in enumerate(records, 1):
-            out.write(("[\n" if count == 1 else ",\n") + line_of(record, settings))
+            out.write(("[\n" if count == 1 else ",\n") + line_of(record, settings, row_of))
         out.write("\n]\n" if count else "[]\n")
     add_info(folder, name, info(file.name))
     return count
 
 
-def line_of(record: Record, settings: Writing) -> str:
+def write_lines(folder: Path, name: str, lines: Iterable[str], entry: Callable[[str], dict[str, Any]]) -> int:
+    """`NAME.jsonl` of these lines, and its entry in `dataset_info.json`; returns their number."""
+    file, count = file_for(folder, name, ".jsonl"), 0
+    with file.open("w", encoding="utf-8") as out:
+        for line in lines:
+            out.write(line + "\n")
+            count += 1
+    add_info(folder, name, entry(file.name))
+    return count
+
+
+def line_of(record: Record, settings: Writing, row: Callable[[Record, Iterable[str]], dict[str, Any]]) -> str:
     """The record's row as JSON on one line; its images are put into the dataset's folder."""
-    if not record.messages:
-        raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     try:
-        return one_line(row_of(record, settings.pictures.names(record)))
+        return one_line(row(record, settings.pictures.names(record)))
     except ValueError as error:
         raise DataError(f"{record.called} cannot be JSON: {error}") from None
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
-    """The row of a record; `image_names` are relative to the folder of the file."""
+    """The row of a record; names of images start from its folder. Raises DataError: it has no messages."""
+    if not record.messages:
+        raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     row: dict[str, Any] = {"id": record.id} if record.id is not None else {}
     row["messages"] = [{"role": message.role, "content": message.content} for message in record.messages]
     row["images"] = list(image_names)
@@ -143,8 +154,10 @@ def rows(
         try:
             columns = named or columns_of(guessed(value))
             record = _record(value, columns, source.media)
-            flaws, ignored = kinds.flaws(number, value), _ignored(value, columns)
-            yield read_row(source, number, value, _named(columns), record, flaws, ignored)
+            keys = dict.fromkeys(key for message in value[columns.messages] for key in message)
+            ignored = tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
+            read = KNOWN.union(filter(None, (columns.messages, columns.images, columns.system, "question", "answer")))
+            yield read_row(source, number, value, read, record, kinds.flaws(number, value), ignored)
         except DataError as fault:
             yield Row(number, fault=DataError(f"{unit} {number}: {fault.message}", fault.hint))
 
@@ -183,7 +196,6 @@ def columns_of(entry: Mapping[str, Any]) -> Columns:
 
 
 def _names(entry: Mapping[str, Any], key: str, default: dict[str, str]) -> dict[str, str]:
-    """The names under a key of an entry, without those that are null."""
     if key not in entry:
         return default
     try:
@@ -238,16 +250,6 @@ def _message(message: Fields, number: int, columns: Columns) -> Message:
             f"message {number} has no text as {columns.content}{parts if content else without_text(message)}"
         )
     return Message(role, content)
-
-
-def _named(columns: Columns) -> frozenset[str]:
-    return KNOWN | {name for name in (columns.messages, columns.images, columns.system, "question", "answer") if name}
-
-
-def _ignored(row: Fields, columns: Columns) -> tuple[str, ...]:
-    """The keys of a row's messages beside those that name the role and the text."""
-    keys = {key: None for message in row[columns.messages] for key in message}
-    return tuple(plain(key, 60) for key in keys if key not in (columns.role, columns.content))
 
 
 class Kinds:

@@ -6,7 +6,7 @@ from pathlib import Path
 from virc.core.json_stream import Fields, first_object, line_rows
 from virc.core.tables.encodings import open_utf8
 from virc.data.formats import sft
-from virc.data.formats.registry import Holds, Row, Source, Writing, file_for
+from virc.data.formats.registry import Holds, Row, Source, Writing
 from virc.data.rows.record import Record
 
 NAME = "trajectories"
@@ -16,7 +16,6 @@ LOST = sft.LOST
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is a .jsonl file of conversations, by its first row that can be read."""
     row = first_row(path)
     return row is not None and holds_conversation(row)
 
@@ -41,17 +40,10 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
     """`NAME.jsonl`, and its entry in `dataset_info.json`; raises as `sft.write`."""
-    file = file_for(folder, name, ".jsonl")
-    count = 0
-    with file.open("w", encoding="utf-8") as out:
-        for record in records:
-            out.write(sft.line_of(record, settings) + "\n")
-            count += 1
-    sft.add_info(folder, name, sft.info(file.name))
-    return count
+    lines = (sft.line_of(record, settings, sft.row_of) for record in records)
+    return sft.write_lines(folder, name, lines, sft.info)
 
 
 def holds_conversation(row: Fields) -> bool:
-    """Whether a field of a row is a list of messages, whatever its name."""
     objects = [name for name, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     return bool(objects) or not row.keys().isdisjoint(sft.COLUMNS)

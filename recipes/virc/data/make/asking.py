@@ -11,8 +11,15 @@ from virc.backends.interface import Sampling
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.core.timeouts import check_stop
-from virc.data.make.operator import Cost, Means
+from virc.data.make.operator import Cost, Means, Row
+from virc.data.sample.rollouts import Rollout
+from virc.models.chat_protocol import of_system
+from virc.reasoning.images import Shown
+from virc.reasoning.session import Ask, Reply, Session
 from virc.reasoning.session import Reply as Drawn
+from virc.reasoning.trace import Message
+from virc.solving.batch import BatchConfig, shown_images
+from virc.solving.one import Attempt, SolveConfig
 from virc.solving.pipelines import roles as opening
 from virc.solving.pipelines.asking import Asker, Roles
 from virc.solving.pipelines.roles import OpenRole
@@ -20,6 +27,8 @@ from virc.solving.pipelines.speaking import Role, Speaker, Spoken, Turn
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.solving.retry import Outage
 from virc.solving.setup import Setup
+from virc.systems import registry as systems
+from virc.tools.registry import known
 
 _MAX_STEPS = 100_000
 
@@ -32,11 +41,9 @@ class Models(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> dict[str, str]:
-        """Role -> its model."""
         return {name: role.opened.name for name, role in self.opened.items()}
 
     def workers(self, at_once: int | None) -> int:
-        """Rows in work at a time."""
         return at_once or min((role.opened.at_once for role in self.opened.values()), default=1)
 
     def outage(self, note: Callable[[str], None]) -> Outage | None:
@@ -74,7 +81,6 @@ class Models(msgspec.Struct, frozen=True):
 def opened_models(
     roles: Mapping[str, Role], given: Mapping[str, str], setup: Setup | None, report: Reporter
 ) -> Iterator[Models]:
-    """The models of roles, open until the block ends."""
     if not roles:
         if given:
             raise UsageError(f"--role {next(iter(given))}: this operator asks no model", "leave --role out")
@@ -112,3 +118,46 @@ def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
     said = [(each.prompt, each.at, [picture.size for picture in each.pictures], each.reply) for each in turns]
     content = msgspec.json.encode([said, sampling.seed, sampling.temperature, sampling.max_tokens])
     return blake2b(content, digest_size=12).hexdigest()
+
+
+def pictures(means: Means[Any], role: str, row: Row) -> list[Shown]:
+    """Return a row's pictures as the model of a role sees them. Raises DataError: one cannot be opened or shown."""
+    config = BatchConfig(SolveConfig(), row.base, offline=means.offline)
+    return shown_images(config, means.opened[role].opened, row, means.deadline)
+
+
+def rollout_of(means: Means[Any], role: str, row: Row, text: str, system: str) -> Rollout:
+    """Return a reply to a row as a rollout in the chat protocol of a system. Raises ConfigError: there is none."""
+    protocol, grid = of_system(systems.get(system)).protocol, means.opened[role].opened.backend.grid
+    session = Session(protocol, row.question, pictures(means, role, row), grid, tolerate=(), tools=known())
+    session.feed(Reply(text))
+    return Rollout(1, Attempt(session.trace(), session.images), "")
+
+
+def reply(
+    means: Means[Any],
+    role: str,
+    key: str,
+    messages: Sequence[Message],
+    images: Sequence[Shown],
+    sampling: Sampling,
+    stop: Sequence[str] = (),
+    schema: Mapping[str, Any] | None = None,
+) -> Reply:
+    """Return a role's reply to a conversation; where its last message is `inline`, the reply goes on with that.
+
+    Args:
+        key: what tells it apart from others of this row: it is drawn once, also where the command was killed.
+        stop: texts that end it, where the backend can stop there.
+        schema: of the JSON that it is to be, where the backend can see to that.
+    """
+    asked = means.opened[role]
+
+    def drawn() -> Any:
+        with asked.turn:
+            ask = Ask(messages, images, stop=stop, json_schema=schema)
+            return msgspec.to_builtins(asked.opened.backend.reply(ask, sampling, None, means.deadline.left()))
+
+    found = msgspec.convert(means.once(key, drawn), Reply)
+    means.cost.add(Cost(1, found.prompt_tokens or 0, found.completion_tokens or 0))
+    return found

@@ -35,9 +35,8 @@ from PIL import Image
 
 from virc.core.errors import ConfigError, DataError, NetworkError
 from virc.core.files import write_whole
-from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
-from virc.data.sample.graders import Grader
+from virc.data.sample.pairing import Grader
 from virc.data.sample.rollouts import Problem, Rollout
 from virc.reasoning.opening.pictures import open_image
 from virc.solving.image_source import files_of
@@ -225,8 +224,3 @@ class Means(Generic[O]):
     def rows(self, path: str | os.PathLike[str]) -> Iterator[Row]:
         """Return the rows of another file, whose names are as those on the command line."""
         yield from self._rows(os.fspath(path))
-
-
-def seed_of(seed: int, id: str | int) -> int:
-    """Return the seed of a row."""
-    return derived(seed, "make", id)

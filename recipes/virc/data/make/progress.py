@@ -76,7 +76,6 @@ class Progress:
 
     @property
     def last(self) -> int:
-        """The highest number of a row that is done."""
         return len(self._offsets) - 1
 
     def add(self, line: Line) -> None:
@@ -135,22 +134,20 @@ class Progress:
             if text.endswith(b"\n"):
                 self._check(text)
             while text.endswith(b"\n"):
-                if at:
-                    self._take(text, at)
+                try:
+                    line = msgspec.json.decode(text, type=Line) if at else None
+                    if line:
+                        self._note(line, at)
+                except (ValueError, RecursionError) as error:
+                    sentence = f"{self.path} is damaged: {clause(error)}"
+                    raise ConfigError(sentence, f"rm {self.path} begins again") from None
+                if line and line.key is None:
+                    self.resumed += 1
+                elif line and line.key is not None:
+                    self._values[line.n, line.key] = line.value
                 at += len(text)
                 text = file.readline()
             file.truncate(at)
-
-    def _take(self, text: bytes, at: int) -> None:
-        try:
-            line = msgspec.json.decode(text, type=Line)
-            self._note(line, at)
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"{self.path} is damaged: {clause(error)}", f"rm {self.path} begins again") from None
-        if line.key is None:
-            self.resumed += 1
-        else:
-            self._values[line.n, line.key] = line.value
 
     def _check(self, text: bytes) -> None:
         try:

@@ -39,12 +39,10 @@ class Operator(msgspec.Struct, frozen=True):
 
 
 def names() -> list[str]:
-    """Return the names of the operators of this package and of installed ones."""
     return sorted({*discovery.names(_PACKAGE), *plugins.installed(_GROUP), *plugins.operators()})
 
 
 def get(name: str) -> Operator:
-    """Return an operator by its name, or by the path of its file."""
     if name in discovery.names(_PACKAGE):
         return _operator(discovery.module(_PACKAGE, name), name)
     is_own = name.endswith(".py") and is_file(name)
@@ -78,10 +76,10 @@ def options_of(operator: Operator, values: Mapping[str, Any]) -> msgspec.Struct:
         raise UsageError(f"{operator.name}: {error}") from None
 
 
-def parsed(settings: Sequence[str], operator: Operator | None = None) -> dict[str, Any]:
-    """Return the values of `KEY=VALUE` texts; an option that takes text gets it as it is written."""
-    found: dict[str, Any] = {}
-    for each in settings:
+def parsed(settings: Sequence[str] | Mapping[str, Any], operator: Operator | None = None) -> dict[str, Any]:
+    """Return options, those of `KEY=VALUE` texts too; an option that takes text gets it as it is written."""
+    found: dict[str, Any] = dict(settings) if isinstance(settings, Mapping) else {}
+    for each in settings if not found else ():
         key, is_one, text = each.partition("=")
         if not is_one or not key:
             raise UsageError(f"--set {each}: it is KEY=VALUE", "--set seed=1")

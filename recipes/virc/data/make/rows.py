@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from virc.core.errors import DataError, UnreadError
 from virc.core.files import expanded
 from virc.data.make.operator import Row
-from virc.data.rows import raw, saved
+from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Picture
 from virc.solving.rows import with_choices
@@ -32,7 +33,7 @@ def read(sources: Sequence[str]) -> Iterator[Row]:
         path, known = expanded(source), dict[tuple[str, ...], Columns | None]()
         if not path.exists():
             raise DataError(f"there is no file {source}")
-        if path.is_dir() and not saved.is_saved(path):
+        if path.is_dir() and not raw.is_saved(path):
             raise DataError(f"{source} is a folder", "name a file of rows in it")
         base = path if path.is_dir() else path.parent
         for line, fields in raw.rows(path):
@@ -81,7 +82,10 @@ def _row(
     else:
         question, choices = fields.get("question"), fields.get("choices")
         text = question if isinstance(question, str) else ""
-        texts = _pictures(fields), with_choices(text, choices) if isinstance(choices, list) else text, fields
+        given_images = (fields.get(name) for name in _IMAGES)
+        several = (each if isinstance(each, list) else [each] for each in given_images if each is not None)
+        images = tuple(name for each in chain(*several) if isinstance(name := picture_of(each), str) and name)
+        texts = images, with_choices(text, choices) if isinstance(choices, list) else text, fields
     given = asked.id if asked and asked.id is not None else fields.get("id")
     id = given if isinstance(given, str | int) and not isinstance(given, bool) else number
     images, question, passed = texts
@@ -89,16 +93,6 @@ def _row(
         line=line, id=id, images=images, question=question, passed=passed, number=number, fields=fields, base=base,
         source=source,
     )  # fmt: skip
-
-
-def _pictures(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """The pictures of a row without a question, by their names or as data URLs."""
-    named = [picture_of(each) for name in _IMAGES for each in _listed(fields.get(name))]
-    return tuple(each for each in named if isinstance(each, str) and each)
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 class Placed:

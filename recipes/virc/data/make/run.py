@@ -1,78 +1,30 @@
-"""Runs an operator over the rows of files: streamed, counted, continued after a stop, published whole."""
+"""One operator over files, or a YAML list of some, each of which gets the rows of the one before it."""
 
-import hashlib
-import os
-import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from virc.core import plugins
-from virc.core.errors import ConfigError, DataError, NetworkError, UsageError, VircError
+from virc.config import yaml
+from virc.core.errors import ConfigError, UsageError, VircError
 from virc.core.events import Reporter
-from virc.core.files import expanded, is_file
+from virc.core.files import contents, expanded, write_whole
 from virc.core.locks import held
-from virc.core.result_log import Claims
-from virc.core.text import clause, counted, duration
-from virc.core.timeouts import Deadline, check_stop
+from virc.core.text import clause
 from virc.data.make import registry
-from virc.data.make.asking import Models, opened_models
-from virc.data.make.operator import Cost, LeftOut, Made, Means, Measured, Plan, Row, seed_of
-from virc.data.make.progress import Line, Progress, encoded
-from virc.data.make.registry import Operator
-from virc.data.make.rows import Placed, count, digest, read
-from virc.data.sample.graders import Grader
-from virc.models.load import Opened
-from virc.solving.batch import RowDone, through
+from virc.data.make.job import Job, Rewards, run, write_lines
 from virc.solving.outcome import Fields
-from virc.solving.progress import Progress as Pace
-from virc.solving.rows import Row as AskedRow
 from virc.solving.setup import Setup
-from virc.systems import texts
 
-Rewards = Callable[[str], Callable[[Opened, Reporter], Grader]]
-"""Of a system, what makes that which gives its reward."""
-UNREADABLE = "unreadable"
-"""The rule by which rows are left out that cannot be read, or whose picture cannot be."""
-_MISSING = "missing"  # the rule of operators whose column a row lacks
-_EVERY = 1000  # rows of rules between two reports
-
-
-class Job(msgspec.Struct, frozen=True):
-    """One operator over files.
-
-    Args:
-        setup: the model of roles that name none, and how all are asked; None: no model is asked.
-        roles: role -> its server's address or model.
-        at_once: rows in work at a time; None: as many as suit the models.
-        prefix: of the names of pictures that are saved.
-        named: the file that pictures and further files are named by, of one of several jobs whose caller removes what
-            is beside NEW; None: NEW.
-        rewards: makes what gives the reward of a system, once a model is open.
-    """
-
-    operator: Operator
-    sources: tuple[str, ...]
-    to: Path
-    options: Mapping[str, Any] = {}
-    setup: Setup | None = None
-    roles: Mapping[str, str] = {}
-    at_once: int | None = None
-    prefix: str = ""
-    named: Path | None = None
-    rewards: Rewards | None = None
+_MAX_STEPS, _MAX_BYTES = 100, 2**20
 
 
 def make(
     operator: str,
     sources: Sequence[str],
     to: str | Path,
-    options: Mapping[str, Any] = {},
+    options: Mapping[str, Any] | Sequence[str] = (),
     *,
     setup: Setup | None = None,
     roles: Mapping[str, str] = {},
@@ -83,9 +35,10 @@ def make(
     """Make rows; the same call continues after a stop.
 
     Args:
-        operator: its name, or the path of its file.
+        operator: its name, the path of its file, or that of a YAML file that lists some.
         to: `NEW.jsonl`, which is there whole or not at all.
-        seed: among the options of every operator: what draws of it are derived from.
+        options: also as `KEY=VALUE` texts; of a list `seed` alone, which every operator has: what draws of it are
+            derived from.
 
     Returns:
         The fields of `virc.data.make/1`.
@@ -95,358 +48,102 @@ def make(
         ConfigError: NEW was begun with other settings, or the rows have changed.
         VircError: a model failed for some rows, which the same call does again; or the disk refuses.
     """
-    found = registry.get(operator)
-    job = Job(found, tuple(sources), expanded(to), options, setup, roles, at_once, rewards=rewards)
-    return run(job, report or Reporter())
+    report, place = report or Reporter(), expanded(to)
+    if not operator.endswith((".yaml", ".yml")):
+        found = registry.get(operator)
+        given = registry.parsed(options, found)
+        return run(Job(found, tuple(sources), place, given, setup, roles, at_once, rewards=rewards), report)
+    given = registry.parsed(options)
+    if others := given.keys() - {"seed"}:
+        raise UsageError(f"--set {min(others)} is an option of one operator", f"write it into {operator}")
+    jobs, asked, files = list[Job](), set[str](), set[str]()
+    for number, step in enumerate(_listed(operator), 1):
+        if not isinstance(step, dict) or not isinstance(name := step.pop("operator", None), str):
+            raise UsageError(f"step {number} of {operator} names no operator", "- {operator: select, column: level}")
+        found = registry.get(name)
+        checked = registry.options_of(found, {key: value for key, value in step.items() if key != "seed"})
+        mine = {role: roles[role] for role in found.roles(checked) if role in roles}
+        asked |= mine.keys()
+        beside = getattr(checked, "name", None) if found.plan else None  # of its file beside NEW
+        if beside in files:
+            sentence = f"two steps of {operator} write {place.stem}.{beside}.jsonl"
+            raise UsageError(sentence, "- {operator: split, name: second}")
+        files |= {beside} if beside else set()
+        jobs.append(Job(found, (), place, given | step, setup, mine, at_once, f"{number}-", place, rewards))
+    if unknown := roles.keys() - asked:
+        raise UsageError(f"--role {min(unknown)}: no operator of {operator} has it", "virc data make ls NAME")
+    return _run_all(jobs, tuple(sources), place, report)
 
 
-def run(job: Job, report: Reporter) -> Fields:
-    """Run a job; as `make`."""
-    began = time.monotonic()
-    options = dict(job.options)
-    seed = options.pop("seed", 0) if "seed" not in job.operator.options.__struct_fields__ else options.get("seed", 0)
-    if not isinstance(seed, int):
-        raise UsageError(f"seed must be a whole number, not {seed!r}")
-    job = msgspec.structs.replace(job, options=options)
-    checked = registry.options_of(job.operator, options)
-    if job.to.suffix != ".jsonl":
-        raise UsageError(f"{job.to} does not end with .jsonl", f"--to {job.to.stem or 'new'}.jsonl")
-    place, file = job.to, job.to.with_name(f"{job.to.name}.progress")
-    if any(expanded(source).absolute() == place.absolute() for source in job.sources):
-        raise UsageError(f"{place} is read and cannot be written", "choose another --to")
-    with ExitStack() as stack:
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(place))
-            if place.exists() and not file.exists():  # also where another command made it just now
-                raise UsageError(f"{place} is there already", "choose another --to, or remove it")
-        except (OSError, ValueError) as error:
-            raise VircError(f"cannot write {place}: {clause(error)}") from error
-        roles = job.operator.roles(checked)
-        models = stack.enter_context(opened_models(roles, job.roles, job.setup, report))
-        total = count(job.sources) if roles else None
-        head = {"operator": job.operator.name, "options": checked, "seed": seed, "rows": job.sources} | {
-            "files": _digests(checked), "models": models.names, "asked": _asked(job.setup) if roles else {},
-        }  # fmt: skip
-        head |= {"words": "own"} if texts.own_words() else {}
-        progress = stack.enter_context(Progress(file, head, safe=bool(roles)))
-        work = _Work(job, checked, seed, models, progress, report)
-        stack.callback(work.close)
-        if total and total > progress.resumed:
-            _announce(job.operator, checked, models, total - progress.resumed, report)
-        pace = _Rows(progress, report, total)
-        _work_on(work, pace, report)
-        pace.check()
-        try:
-            fields = _published(work)
-        except UsageError:  # of options that do not suit the rows: others may be given
-            if not roles:
-                file.unlink()
-            raise
-        if not job.named:
+def _listed(file: str) -> list[Any]:
+    steps = yaml.value(yaml.read_text(expanded(file)), file)
+    if not isinstance(steps, list) or not 0 < len(steps) <= _MAX_STEPS:
+        raise UsageError(f"{file} is no list of operators", "- {operator: select, column: level, max: 3}")
+    return steps
+
+
+class _State(msgspec.Struct):
+    """What a list of operators was begun with, and what came of the steps that are done."""
+
+    begun: Any
+    done: list[Fields] = []
+
+
+def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Reporter) -> Fields:
+    """Run jobs one after the other; what they wrote between is there until all are done."""
+    between = [to.with_name(f".{to.stem}.step{number}.jsonl") for number in range(1, len(jobs) + 1)]
+    file, lists = to.with_name(f"{to.name}.steps"), [each.with_name(f"{each.name}.left_out") for each in between]
+    if to.exists() and not file.exists():
+        raise UsageError(f"{to} is there already", "choose another --to, or remove it")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with held(file):
+            steps = [(job.operator.name, dict(job.options)) for job in jobs]
+            begun = msgspec.json.decode(msgspec.json.encode([sources, *steps]))
+            state = _State(begun)
+            if file.exists():
+                state = msgspec.json.decode(contents(file, _MAX_BYTES), type=_State)
+            if state.begun != begun:
+                hint = f"the same again, or rm {file} {to.parent}/.{to.stem}.step* to begin anew"
+                raise ConfigError(f"{file} was begun with other steps, options or rows", hint)
+            for at, job in enumerate(jobs):
+                if at < len(state.done):
+                    continue
+                report.note(f"step {at + 1} of {len(jobs)}: {job.operator.name}")
+                read = (str(between[at - 1]),) if at else sources
+                state.done.append(run(msgspec.structs.replace(job, sources=read, to=between[at]), report))
+                write_whole(file, msgspec.json.encode(state))
+            write_lines(to.with_name(f"{to.name}.left_out"), _dropped(jobs, lists))
+            if between[-1].exists():  # else it was killed behind this
+                between[-1].replace(to)
             file.unlink()
-        report.note(_summary(fields))
-        if fields["rows"] and not fields["kept"]:
-            nobody = fields["left_out"].keys() == {_MISSING}
-            report.warn("no row is kept", "no row has the column that is named" if nobody else "other options")
-    return {**fields, "seconds": round(time.monotonic() - began, 3)}
+            for each in (*between, *lists, *(each.with_name(f"{each.name}.progress") for each in between)):
+                each.unlink(missing_ok=True)
+    except (OSError, ValueError) as error:
+        raise VircError(f"cannot write {to}: {clause(error)}") from error
+    return _fields(jobs, state.done, to)
 
 
-def _asked(setup: Setup | None) -> Fields:
-    """What changes the replies of a model, options of the operator aside."""
-    if setup is None:
-        return {}
-    names = ("system", "protocol", "family", "max_pixels")
-    return {"max_turns": setup.config.max_turns} | {name: getattr(setup.choice, name) for name in names}
-
-
-def _digests(options: msgspec.Struct) -> dict[str, str]:
-    """The files that options name -> what tells their content apart."""
-    given = [getattr(options, name) for name in options.__struct_fields__]
-    texts = [text for each in given for text in (each if isinstance(each, list) else [each]) if isinstance(text, str)]
-    found = {}
-    for name in (each for each in texts if is_file(expanded(each))):
-        with expanded(name).open("rb") as file:
-            found[name] = hashlib.file_digest(file, "blake2b").hexdigest()[:24]
-    return found
-
-
-class _Rows(Pace):
-    """How many rows are done and left out in this run, and what models were asked."""
-
-    def __init__(self, progress: Progress, report: Reporter, total: int | None) -> None:
-        super().__init__(progress.resumed, report, total)
-        self.out, self.replies = 0, 0
-
-    def ruled(self, line: Line) -> None:
-        """Count one row of an operator without models, whose pace is reported now and then."""
-        self.done, self.out = self.done + 1, self.out + bool(line.out)
-        if self.done % _EVERY == 0:
-            self._report.progress(f"{self._pace()}; {self}")
-
-    def asked(self, done: RowDone) -> None:
-        """Count one row of an operator with models; after the first, say what all of them take."""
-        if line := done.fields.get("line"):
-            cost = line.cost or Cost()
-            self.out, self.replies = self.out + bool(line.out), self.replies + cost.replies
-            self.tokens += cost.prompt + cost.completion
-        super().add(done)
-        if self.done == 1 and line and self._total and (left := self._total - self.resumed) > 1:
-            self._report.note(_estimate(cost, left, time.monotonic() - self._began))
-
-    def __str__(self) -> str:
-        return f"{self.out} left out" + (f", {self.replies} replies" if self.replies else "")
-
-
-class _Work:
-    def __init__(
-        self, job: Job, options: msgspec.Struct, seed: int, models: Models, progress: Progress, report: Reporter
-    ) -> None:
-        self.job, self.options, self.seed, self.models, self.progress = job, options, seed, models, progress
-        self.placed, self._report = Placed(job.to.parent), report
-        self._graders, self._lock = dict[tuple[str, str], Grader](), threading.Lock()
-
-    def close(self) -> None:
-        for each in self._graders.values():
-            each.close()
-
-    def grader(self, system: str, role: str) -> Grader:
-        """What gives the reward of a system for rollouts of a role. Raises ConfigError: there is none."""
-        with self._lock:
-            if (system, role) not in self._graders:
-                assert self.job.rewards
-                made = self.job.rewards(system)(self.models.opened[role].opened, self._report)
-                self._graders[system, role] = made
-            return self._graders[system, role]
-
-    def means(self, row: Row | None) -> Means[Any]:
-        """What the operator has for a row; None: for its plan."""
-        job, own = self.job, digest(row).hex() if row and self.models.opened else ""
-        seed = seed_of(self.seed, row.id) if row else self.seed
-        prefix = f"{job.prefix}{row.number}-" if row else f"{job.prefix}all-"
-        timeout = job.setup.config.timeout if job.setup else None
-        means: Means[Any] = Means(
-            self.options, seed, job.named or job.to, prefix,
-            deadline=Deadline(timeout), offline=job.setup.offline if job.setup else False,
-            once=lambda key, make: self.progress.once(row.number if row else 0, own, key, make),
-            rows=lambda path: read([path]), opened=self.models.opened, max_turns=self.models.max_turns,
-            grader=self.grader if job.rewards else None,
-        )  # fmt: skip
-        if self.models.opened:
-            means.roles = self.models.roles(means)
-        return means
-
-    def line(self, row: Row) -> Line:
-        """What is made of a row."""
-        own, operator = digest(row).hex(), self.job.operator
-        line = Line(row.number, own, row.id, row.source)
-        if row.fault:
-            line.out = LeftOut(UNREADABLE, row.fault.message)
-            return line
-        means = self.means(row)
-        try:
-            with self.models.running(means), _naming(operator):
-                if operator.run:
-                    made = operator.run(row, means)
-                else:
-                    assert operator.measure
-                    value = operator.measure(row, means)
-                    made = Made((), value) if isinstance(value, LeftOut) else Made((row.fields,))
-                    line.value = None if made.out else value
-        except DataError as error:
-            if isinstance(error.__cause__, NetworkError):
-                raise
-            made = Made((), LeftOut(UNREADABLE, error.message))
-        with _naming(operator):
-            line.out = made.out if not made.rows else None
-            try:
-                line.rows = [msgspec.Raw(encoded(each)) for each in self._identified(row, made.rows)]
-            except (UnicodeEncodeError, OverflowError, RecursionError) as error:
-                line.out, line.value = LeftOut(UNREADABLE, f"it cannot be written as JSON: {clause(error)}"), None
-        line.cost = means.cost if means.cost.replies else None
-        return line
-
-    def _identified(self, row: Row, made: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Made rows with ids and the pictures beside NEW."""
-        for number, fields in enumerate(made, 1):
-            id = fields.get("id")
-            if len(made) > 1 and id in (None, row.fields.get("id")):
-                id = f"{row.id}-{number}"
-            yield self.placed.fields({"id": row.id, **fields} if id is None else {**fields, "id": id}, row.base)
-
-
-@contextmanager
-def _naming(operator: Operator) -> Iterator[None]:
-    """Name the line of an operator that fails: it is somebody's own code."""
-    try:
-        yield
-    except (VircError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        line = plugins.line_in(operator.file, error)
-        where = f"line {line} of {operator.file}" if line else str(operator.file)
-        sentence = f"{where} fails: {type(error).__name__}: {clause(error)}"
-        raise ConfigError(sentence, "VIRC_DEBUG=1 shows where") from error
-
-
-def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
-    rows: Iterator[Row] = _todo(work.job.sources, work.progress)
-    if not work.models.opened:
-        for row in rows:
-            check_stop()
-            line = work.line(row)
-            work.progress.add(line)
-            pace.ruled(line)
-        return
-
-    def readable() -> Iterator[Row]:
-        for row in rows:
-            if row.fault:  # no model is asked
-                work.progress.add(line := work.line(row))
-                pace.ruled(line)
-            else:
-                yield row
-
-    def asked(row: AskedRow) -> RowDone:
-        assert isinstance(row, Row)
-        try:
-            return RowDone(row, {"line": work.line(row)})
-        except ConfigError as error:  # of the operator, or of a server that refuses: not of this row
-            return RowDone(row, {"ends": error}, error)
-
-    def on_row(done: RowDone) -> None:
-        if "ends" in done.fields:
-            raise done.fields["ends"]
-        if line := done.fields.get("line"):
-            work.progress.add(line)
-        pace.asked(done)
-
-    through(readable(), Claims(), asked, on_row, work.models.workers(work.job.at_once), work.models.outage(report.note))
-
-
-def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
-    """The rows that are not done. Raises ConfigError: one that is done has changed, or is gone."""
-    last, number = progress.last, 0
-    for row in read(sources):
-        number = row.number
-        is_done = progress.done(number, digest(row)) if number <= last else False
-        if is_done is None:
-            sentence = f"row {row.id!r} has changed since it was done"
-            raise ConfigError(sentence, f"rm {progress.path} begins again")
-        if not is_done:
-            yield row
-    if number < last:
-        sentence = f"there are {number} rows, and row {last} was done before"
-        raise ConfigError(sentence, f"rm {progress.path} begins again")
-
-
-def _announce(operator: Operator, options: msgspec.Struct, models: Models, left: int, report: Reporter) -> None:
-    """Say what is to be done, and what it costs at most."""
-    requests = operator.requests(options) if operator.requests else len(models.opened)
-    if any(each.role.own_protocol for each in models.opened.values()):
-        requests *= models.max_turns
-    report.note(f"{counted(left, 'row')}, at most {counted(left * requests, 'request')} of models")
-
-
-def _estimate(first: Cost, rows: int, seconds: float) -> str:
-    """What all rows take, if they are like the first; at most, as others may be in work meanwhile."""
-    costs = {"requests": first.replies, "prompt tokens": first.prompt, "completion tokens": first.completion}
-    amounts = ", ".join(f"{number * rows:,} {name}" for name, number in costs.items() if number)
-    return f"by the first row about {amounts or 'no requests'}, and at most {duration(seconds * rows)}"
-
-
-def _published(work: _Work) -> Fields:
-    """Write NEW, what was left out, and further files of a plan; all are there when NEW is."""
-    job, progress = work.job, work.progress
-    plan = _planned(work) if job.operator.plan else None
-    outs, ids = (plan.left_out, plan.ids) if plan else ({}, {})
-    rules = Counter[str]()
-    left_out, named = job.to.with_name(f"{job.to.name}.left_out"), job.named or job.to
-
-    def dropped() -> Iterator[bytes]:
-        for line in progress.lines():
-            if out := outs.get(line.n) or line.out:
-                rules[out.rule] += 1
-                fields = {"id": line.id, "row": line.n, "source": job.sources[line.source]}
-                yield msgspec.json.encode({**fields, "rule": out.rule, "why": out.why})
-
-    def rows(numbers: Sequence[int] | None) -> Iterator[bytes]:
-        met = Counter[int]()
-        for line in progress.lines(None if numbers is None else iter(numbers)):
-            if numbers is not None:
-                met[line.n] += 1
-            for row in line.rows:
-                yield _renamed(row, ids.get(line.n), met[line.n])
-
-    others = {name: named.with_name(f"{named.stem}.{name}.jsonl") for name in (plan.others if plan else ())}
-    if read := {expanded(each).resolve() for each in job.sources} & {each.resolve() for each in others.values()}:
-        raise UsageError(f"{min(read)} is read and cannot be written", "choose another --to")
-    write_lines(left_out, dropped())
-    files = dict[str, int]()
-    for name, numbers in (plan.others if plan else {}).items():
-        files[str(others[name])] = write_lines(others[name], rows(numbers))
-    made = sum(files.values()) + write_lines(job.to, rows(plan.order if plan else None))
-    total = progress.last
-    kept = total - sum(rules.values())
-    return {
-        "to": str(job.to), "operator": job.operator.name, "rows": total, "kept": kept, "made": made,
-        "others": files, "left_out": dict(rules), "left_out_file": str(left_out), "replies": progress.cost.replies,
-        "tokens": {"prompt": progress.cost.prompt, "completion": progress.cost.completion},
-    }  # fmt: skip
-
-
-def _summary(fields: Fields) -> str:
-    rules = ", ".join(f"{count} {rule}" for rule, count in fields["left_out"].items())
-    left = f"; left out: {rules}; {fields['left_out_file']} says which" if rules else ""
-    left += "".join(f"; {count} of them in {file}" for file, count in fields["others"].items())
-    return f"{counted(fields['rows'], 'row')}: {fields['kept']} kept, {fields['made']} made{left}"
-
-
-class _Values:
-    """What was measured, from the disk, each time anew: only what a plan takes of it is in memory."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def __iter__(self) -> Iterator[Measured]:
-        for each in self._progress.lines():
-            if not each.out:
-                yield Measured(each.n, each.id, each.source, each.value)
-
-
-def _planned(work: _Work) -> Plan:
-    operator, measured = work.job.operator, _Values(work.progress)
-    assert operator.plan
-    with _naming(operator):
-        plan = operator.plan(measured, work.means(None))
-        assert isinstance(plan, Plan)
-        taken = {*plan.order, *(number for each in plan.others.values() for number in each)}
-        lost = {each.number: LeftOut("plan") for each in measured if each.number not in taken}
-        return msgspec.structs.replace(plan, left_out={**lost, **plan.left_out})
-
-
-def _renamed(row: msgspec.Raw, id: str | None, times: int) -> bytes:
-    """A row with another id, or one that comes once more, with an id of its own."""
-    if id is None and times < 2:
-        return bytes(row)
-    fields = msgspec.json.decode(row)
-    own = fields.get("id") if id is None else id
-    return msgspec.json.encode({**fields, "id": f"{own}-{times}" if times > 1 else own})
-
-
-def write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Write a file that is there whole or not at all; returns its lines."""
-    new, number = path.with_name(f".{path.name}.new"), 0
-    try:
-        with new.open("wb", buffering=2**20) as file:
+def _dropped(jobs: Sequence[Job], lists: Sequence[Path]) -> Iterator[bytes]:
+    for number, (job, file) in enumerate(zip(jobs, lists, strict=True), 1):
+        with file.open("rb") as lines:
             for line in lines:
-                file.write(line + b"\n")
-                number += 1
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError as error:
-        raise VircError(f"cannot write {path}: {clause(error)}") from error
-    finally:
-        new.unlink(missing_ok=True)
-    return number
+                fields = msgspec.json.decode(line)
+                yield msgspec.json.encode({"step": number, "operator": job.operator.name, **fields})
+
+
+def _fields(jobs: Sequence[Job], done: Sequence[Fields], to: Path) -> Fields:
+    rules = {
+        f"{number} {job.operator.name}: {rule}": count
+        for number, (job, each) in enumerate(zip(jobs, done, strict=True), 1)
+        for rule, count in each["left_out"].items()
+    }
+    tokens = {kind: sum(each["tokens"][kind] for each in done) for kind in done[0]["tokens"]}
+    sums = {key: sum(each[key] for each in done) for key in ("replies", "seconds")}
+    own: Fields = {
+        "to": str(to),
+        "operator": " ".join(job.operator.name for job in jobs),
+        "left_out_file": f"{to}.left_out",
+    }
+    own["others"] = {file: count for each in done for file, count in each["others"].items()}
+    return {**done[-1], **own, "rows": done[0]["rows"], "left_out": rules, "tokens": tokens, **sums}

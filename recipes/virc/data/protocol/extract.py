@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
+from itertools import accumulate, count, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,14 +20,23 @@ from virc.core.files import contents, write_whole
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.formats import conversation
 from virc.data.formats.registry import Source, get
-from virc.data.protocol.templates import departure, question_of, read_after, read_first
-from virc.data.protocol.turns import Conversation, gathered
-from virc.data.protocol.votes import ToolTurn, after_of, first_of, image_line_of
-from virc.data.rows.record import Record
+from virc.data.protocol.templates import (
+    FirstTurn,
+    ToolTurn,
+    after_of,
+    departure,
+    first_of,
+    image_line_of,
+    question_of,
+    read_after,
+    read_first,
+)
+from virc.data.rows.record import MARK, Record, images_of, size_of
 from virc.models.chat_protocol import written
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.coordinates import resolve_box
 from virc.reasoning.images import SQUARE
+from virc.reasoning.messages import FormatError, ToolText, parse
 from virc.reasoning.protocol import Coordinates, Protocol
 from virc.tools import registry as tools
 
@@ -46,6 +55,26 @@ _UNITS: dict[Coordinates, re.Pattern[str]] = {
     "pixel": re.compile(r"pixel|\bpx\b|absolute", re.IGNORECASE),
     "permille": re.compile(r"per ?mille|thousandth|‰|normali[sz]ed|relative|\b0\D{1,5}(?:999|1000)\b", re.IGNORECASE),
 }
+
+_MAX_TEXT = 64 * 2**20  # characters of user turns that are kept
+_LOOKED_AT = 8  # rows whose images are read, to tell width from height
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """The parts of a record; `number` is that of the row, from 1.
+
+    Args:
+        turns: of the user, but the first.
+        calls: those that can be read, each with the number of images shown before it.
+        units: replies.
+    """
+
+    number: int
+    system: str
+    first: FirstTurn
+    turns: list[ToolTurn]
+    calls: list[tuple[ToolText, int]]
+    units: int
 
 
 class FoundProtocol(msgspec.Struct, frozen=True):
@@ -67,19 +96,8 @@ class FoundProtocol(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def as_fields(self) -> dict[str, Any]:
-        """What was found, as JSON objects."""
         fields = msgspec.to_builtins(self, str_keys=True)
         return {key: fields[key] for key in ("rows", "units", "calls", "notes", "protocol")}
-
-
-def extract(
-    records: Iterable[Record],
-    coordinates: Coordinates | None = None,
-    images: Images | None = None,
-    system: str | None = None,
-) -> Protocol:
-    """The chat protocol of these records; see `study`."""
-    return study(records, coordinates, images, system=system).protocol
 
 
 def study(
@@ -119,7 +137,13 @@ def study(
         offered = dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
     protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_announced_sizes(row, protocol) for row in rows]
-    found, coordinates_from = _coordinates(offered, _fits(rows, sizes), coordinates)
+    fits, named = _fits(rows, sizes), _named(offered)
+    coordinates_from: Literal["caller", "schema", "boxes", "nothing"] = "nothing"
+    found: Coordinates = coordinates or named or "pixel"
+    if coordinates or named:
+        coordinates_from = "caller" if coordinates else "schema"
+    elif fits["pixel"] != fits["permille"]:
+        found, coordinates_from = max(_UNITS, key=lambda unit: fits[unit]), "boxes"
     inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
     protocol = msgspec.structs.replace(
         protocol, coordinates=found, images=images or ("square_1000" if inputs == {SQUARE} else "smart")
@@ -204,7 +228,6 @@ def _values(text: str) -> Iterator[tuple[Any, str]]:
 
 
 def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol with the templates of most rows, and notes on those that no row shows."""
     firsts = [row.first for row in rows]
     image_line = image_line_of(firsts)
     if image_line is None:
@@ -219,11 +242,6 @@ def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[P
         question = question_of(row.first.text, protocol, row.first.count) or ""
         for turn in row.turns:
             afters[turn.kind].append(msgspec.structs.replace(turn, question=question))
-    return _with_afters(protocol, afters)
-
-
-def _with_afters(protocol: Protocol, afters: dict[str, list[ToolTurn]]) -> tuple[Protocol, tuple[str, ...]]:
-    """The protocol with the templates after tools; one that no row shows is taken from another."""
     found: dict[str, str] = {}
     for kind, turns in afters.items():
         template = after_of(turns, reminds=kind == "after_scale")
@@ -261,7 +279,6 @@ def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
 
 
 def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
-    """How many boxes lie inside their image, by what they may be counted in."""
     counts: Counter[Coordinates] = Counter()
     for row, shown in zip(rows, sizes, strict=True):
         for call, seen in row.calls:
@@ -275,20 +292,83 @@ def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Coun
     return counts
 
 
-def _coordinates(
-    offered: dict[str, str], fits: Counter[Coordinates], given: Coordinates | None
-) -> tuple[Coordinates, Literal["caller", "schema", "boxes", "nothing"]]:
-    if given:
-        return given, "caller"
-    if named := _named(offered):
-        return named, "schema"
-    if fits["pixel"] == fits["permille"]:
-        return "pixel", "nothing"
-    return max(_UNITS, key=lambda unit: fits[unit]), "boxes"
-
-
 def _named(offered: dict[str, str]) -> Coordinates | None:
-    """What boxes are counted in by the schemas, if they agree."""
     schemas = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
     named = [unit for unit, words in _UNITS.items() if words.search(schemas)]
     return named[0] if len(named) == 1 else None
+
+
+def gathered(
+    records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
+) -> list[Conversation]:
+    """The parts of these records, as far as their texts are not too long to keep; arguments as of `study`."""
+    rows: list[Conversation] = []
+    room = _MAX_TEXT
+    for number, record in zip(numbers or count(1), records, strict=False):
+        try:
+            row = _row(number, record, system)
+        except (DataError, FormatError, ToolError) as error:
+            raise DataError(f"row {number}: {clause(error)}") from None
+        rows.append(row)
+        room -= len(row.first.text) + sum(len(turn.text) for turn in row.turns)
+        if room < 0:
+            break
+    if not rows:
+        raise DataError("there are no rows to find a chat protocol in")
+    return rows
+
+
+def _row(number: int, record: Record, given: str | None) -> Conversation:
+    system, led = _system(record, given)
+    messages, shown = record.messages[led:], images_of(record)[led:]
+    if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages)):
+        raise DataError("its turns do not alternate between user and assistant")
+    if not shown[0]:
+        raise DataError("its first user turn shows no image")
+    sizes = dict(enumerate(map(size_of, record.images if number <= _LOOKED_AT else ())))
+    first = FirstTurn(number, _after_marks(messages[0].content, led + 1), len(shown[0]), record.question, sizes.get(0))
+    turns, calls = [], []
+    seen_before = list(accumulate(map(len, shown), initial=0))
+    for at in range(1, len(messages), 2):
+        followed = at + 1 < len(messages)
+        call, seen = _call(messages[at].content, followed), seen_before[at]
+        calls += [(call, seen)] if call else []
+        if call and followed:
+            position, count = led + at + 2, len(shown[at + 1])
+            if count != 1:
+                raise DataError(f"message {position} shows {count} images where a tool gives one")
+            text = _after_marks(messages[at + 1].content, position)
+            turns.append(ToolTurn(number, text, seen, tools.get(call.name).TEMPLATE, sizes.get(seen)))
+    return Conversation(number, system, first, turns, calls, len(messages[1::2]))
+
+
+def _system(record: Record, given: str | None) -> tuple[str, int]:
+    own = next((message.content for message in record.messages[:1] if message.role == "system"), None)
+    led = int(own is not None)
+    if len(record.messages) <= led:
+        raise DataError("it has no conversation")
+    if own is None and given is None:
+        raise DataError("it has no system message")
+    if own is not None and given and own != given:
+        raise DataError("its system message is not the one that was given")
+    return own or given or "", led
+
+
+def _after_marks(content: str, number: int) -> str:
+    count = content.count(MARK)
+    if not content.startswith(MARK * count):
+        raise DataError(f"message {number} has an image within its text, not before it")
+    return content[len(MARK) * count :]
+
+
+def _call(content: str, required: bool) -> ToolText | None:
+    """The tool call of a turn; None where it has none or cannot be read, unless a call is required."""
+    try:
+        tool = parse(content).tool
+    except FormatError:
+        if required:
+            raise
+        return None
+    if tool is None and required:
+        raise DataError("it continues after its answer")
+    return tool

@@ -22,7 +22,6 @@ _FIELD = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*?)(?=^ {4}\w|\Z)", re.DOTALL | re
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of the file, with a description of every field."""
     _, parts = msgspec.json.schema_components([Protocol], ref_template="#/$defs/{name}")
     for kind in CLASSES:
         part = parts[kind.__name__]

@@ -121,10 +121,12 @@ class _Guess:
         self.unsure: list[str] = []
 
     def fields(self) -> dict[str, Any]:
-        """The fields as YAML has them."""
         found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
         talks = "messages" in found or "replied" in found
-        inside = "messages" in found and self._are_inside(found["messages"])
+        conversations = self._listed(found["messages"]) if "messages" in found else []
+        contents = (turn.get("content", turn.get("value")) for talk in conversations for turn in talk)
+        parts = (part for content in contents if isinstance(content, list) for part in content)
+        inside = any(map(image_of, parts))  # messages hold their pictures themselves
         found |= {} if inside else self._pictures("replied" in found)
         if not talks:
             found |= self._choices()
@@ -132,7 +134,8 @@ class _Guess:
             found |= {} if "boxes" in found else self._boxes()
             found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._reply(found.get("question"))
         else:
-            if "messages" in found and not self._ends_with_a_reply(found["messages"]):
+            last = [talk[-1].get("role") or talk[-1].get("from") for talk in conversations]
+            if last and not any(role in ("assistant", "gpt") for role in last):  # a column of its own may be it
                 found |= self._answer(None)
             if "images" in found:
                 self._places(found.get("messages", "instruction"))
@@ -155,11 +158,9 @@ class _Guess:
         return [value for value in found if value not in (None, "", [], msgspec.UNSET)]
 
     def _listed(self, column: str) -> list[Any]:
-        """The values of a column, with lists in place of their texts."""
         return [listed(each) if isinstance(each, str) else each for each in self._values(column)]
 
     def _meaning(self, means: str) -> list[str]:
-        """The columns that hold choices, answers or boxes."""
         return [
             each for each in self.names if any(meaning(each, it, self.folder) == means for it in self._values(each))
         ]
@@ -203,12 +204,6 @@ class _Guess:
                 self.reasons.append(f"{name}: not read, as it is {question} with more around it")
             else:
                 self.unsure.append(f"{name} may belong to the question, which {question} alone would be")
-
-    def _are_inside(self, column: str) -> bool:
-        """Whether messages hold their pictures themselves, as parts."""
-        contents = (turn.get("content", turn.get("value")) for talk in self._listed(column) for turn in talk)
-        parts = (part for content in contents if isinstance(content, list) for part in content)
-        return any(map(image_of, parts))
 
     def _pictures(self, alpaca: bool) -> dict[str, Any]:
         """The pictures; rows of alpaca may have none."""
@@ -264,7 +259,6 @@ class _Guess:
         return bool(values) and all(holds_pictures(each, self.folder) for each in values)
 
     def _names_pictures(self, values: Sequence[Any]) -> bool:
-        """Whether values name files of pictures, of which some are there."""
         return all(map(_is_named, values)) and any(holds_pictures(each, self.folder) for each in values)
 
     def _marked(self, name: str) -> dict[str, Any]:
@@ -371,11 +365,6 @@ class _Guess:
             self.unsure.append(f"{question} may be a text about the picture, as no column holds answers")
         return {}
 
-    def _ends_with_a_reply(self, column: str) -> bool:
-        """Whether some conversation does; else a column of its own may be the answer."""
-        last = [each[-1] for each in self._listed(column)]
-        return any((each.get("role") or each.get("from")) in ("assistant", "gpt") for each in last)
-
     def _places(self, column: str) -> None:
         """Doubt conversations in which images stand where there are other marks than ours."""
         text = str(self._values(column)[:3])
@@ -455,7 +444,6 @@ def _is_talk(value: Any) -> bool:
 
 
 def _is_named(value: Any) -> bool:
-    """Whether it is the name of a file of a picture, or a list of some."""
     if isinstance(value, list):
         return all(map(_is_named, value))
     name = value.get("path") if isinstance(value, dict) else value
@@ -484,7 +472,6 @@ def _in(folder: Path) -> list[Path]:
 
 
 def _fours(value: Any) -> Iterator[Sequence[float]]:
-    """The lists of four numbers that a value is or holds."""
     value = listed(value) if isinstance(value, str) else value
     if isinstance(value, list) and len(value) == 4 and all(type(each) in (int, float) for each in value):
         yield value

@@ -46,12 +46,7 @@ class PictureStore:
         return [self.name(picture, record) for picture in record.images]
 
     def add(self, picture: Picture) -> str:
-        """The name of an image relative to the folder, in POSIX form; its file is put there the first time.
-
-        Raises:
-            OSError: it cannot be read.
-            VircError: the disk refuses.
-        """
+        """The name of an image in the folder, put there the first time. Raises OSError: it cannot be read."""
         own = key(picture)
         if own not in self._names:
             self._names[own] = self._put(picture)
@@ -121,7 +116,6 @@ def _kept(name: str) -> str | None:
 
 
 def _write(picture: Picture, target: Path) -> None:
-    """Put the image there, completely or not at all."""
     if picture.data is None:
         with suppress(OSError, NotImplementedError):  # another disk, or one without links
             os.link(picture.path(), target)

@@ -1,5 +1,9 @@
 """Rows of files that others made, as they stand there: JSON, tables, parquet, Arrow, shards of WebDataset, and COCO."""
 
+import json
+import os
+import re
+import struct
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,31 +14,34 @@ from typing import IO, Any
 import msgspec
 
 from virc.core.errors import DataError, SetupError, UnreadError
-from virc.core.files import contents
+from virc.core.files import contents, is_file
 from virc.core.json_stream import MAX_ROW_BYTES, array_rows, keyed_rows, line_rows, list_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import read_table
 from virc.core.tables.encodings import open_utf8
+from virc.core.tables.parquet import Read
 from virc.core.text import clause
-from virc.data.rows import saved
 from virc.solving.sources.picture_files import ENDINGS as PICTURES
 
 ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".tar")
-Read = tuple[int, dict[str, Any] | DataError]
-"""A row's number, from 1, and its values by column or why it has none."""
 _MAX_TRIED = 100
 _HEAD = 2**16
 _MAX_COCO = 2**31  # bytes: of all of it rows are made at once
+_SHARD = re.compile(r"-(\d{5})-of-(\d{5})$")
+_MAX_SHARDS = 10_000
+_STATE, _SPLITS = "state.json", "dataset_dict.json"
+_NAME = re.compile(r"(?![.])[\w.-]{1,100}")
+_MAX_STATE = 2**20
 
 
 def rows(path: Path, start: int = 1) -> Iterator[Read]:
     """The rows of a file, or of a folder of `datasets.save_to_disk`, from the number `start` on."""
     if path.is_dir():
-        yield from rows_of(saved.files(path), start)
+        yield from rows_of(saved_files(path), start)
     elif path.suffix == ".parquet":
         yield from parquet.read_rows(path, start=start)
     else:
-        read = {".arrow": saved.read_rows, ".tar": _samples, ".csv": _cells, ".tsv": _cells}.get(path.suffix)
+        read = {".arrow": arrow_rows, ".tar": _samples, ".csv": _cells, ".tsv": _cells}.get(path.suffix)
         if read:
             yield from (each for each in read(path) if each[0] >= start)
         else:
@@ -42,7 +49,6 @@ def rows(path: Path, start: int = 1) -> Iterator[Read]:
 
 
 def rows_of(files: Iterable[Path], start: int) -> Iterator[Read]:
-    """The rows of several files, numbered on."""
     before = 0
     for file in files:
         last = 0
@@ -84,9 +90,12 @@ def _of_json(path: Path, start: int) -> Iterator[Read]:
             yield from line_rows(file, start)
         elif not head.startswith(b"{"):
             yield from array_rows(file, start)
-        elif b'"images"' in head and (found := _as_coco(path)):
-            yield from (each for each in _of_coco(found) if each[0] >= start)
         else:
+            if b'"images"' in head:
+                with suppress(OSError, ValueError, RecursionError):  # else it is no COCO
+                    found = msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco)
+                    yield from (each for each in _of_coco(found) if each[0] >= start)
+                    return
             yield from _of_object(file, start)
 
 
@@ -147,22 +156,18 @@ def _samples(path: Path) -> Iterator[Read]:
                 size += member.size
                 if size > MAX_ROW_BYTES:
                     raise ValueError(f"{key} is over {MAX_ROW_BYTES >> 20} MiB")
-                fields |= _member(shard, member, ending.lower())
+                opened, ending = shard.extractfile(member), ending.lower()
+                data = opened.read() if opened else b""
+                if f".{ending.rpartition('.')[2]}" in PICTURES:
+                    fields[ending] = data
+                else:
+                    value = msgspec.json.decode(data) if ending == "json" else data.decode()
+                    fields |= value if isinstance(value, dict) else {ending: value}
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         yield number + 1, UnreadError(f"row {number + 1}: {path} cannot be read: {clause(error)}")
         return
     if fields:
         yield number + 1, fields
-
-
-def _member(shard: tarfile.TarFile, member: tarfile.TarInfo, ending: str) -> dict[str, Any]:
-    """The columns that a file of a sample is."""
-    opened = shard.extractfile(member)
-    data = opened.read() if opened else b""
-    if f".{ending.rpartition('.')[2]}" in PICTURES:
-        return {ending: data}
-    value = msgspec.json.decode(data) if ending == "json" else data.decode()
-    return value if isinstance(value, dict) else {ending: value}
 
 
 class _Image(msgspec.Struct):
@@ -188,13 +193,6 @@ class _Coco(msgspec.Struct):
     categories: list[_Category] = []
 
 
-def _as_coco(path: Path) -> _Coco | None:
-    try:
-        return msgspec.json.decode(contents(path, _MAX_COCO), type=_Coco)
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
 def _of_coco(found: _Coco) -> Iterator[Read]:
     """A row for each picture and each category in it, with all of its boxes, or for each caption."""
     names: dict[Any, str] = {each.id: each.name for each in found.categories}
@@ -216,3 +214,119 @@ def _of_coco(found: _Coco) -> Iterator[Read]:
         for asked in questions:
             number += 1
             yield number, {"image_id": image.id, "file_name": image.file_name, **asked}
+
+
+def shards_of(file: Path) -> tuple[Path, ...]:
+    """All files of the dataset that a file is a part of, as far as they are there; empty where it is a whole one."""
+    number = _SHARD.search(file.stem)
+    if not number:
+        return ()
+    count = min(int(number[2]), _MAX_SHARDS)
+    names = (f"{dataset_name(file)}-{at:05}-of-{number[2]}{file.suffix}" for at in range(count))
+    return tuple(each for each in map(file.with_name, names) if each.is_file())
+
+
+def dataset_name(file: Path) -> str:
+    return _SHARD.sub("", file.stem)
+
+
+def missing_shards(folder: Path) -> list[str]:
+    files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+    parts = {dataset_name(each): (each, int(number[2])) for each in files if (number := _SHARD.search(each.stem))}
+    counts = {name: (len(shards_of(each)), count) for name, (each, count) in parts.items()}
+    return [f"{folder} has {here} of the {all_} files of {its}" for its, (here, all_) in counts.items() if here < all_]
+
+
+def is_saved(folder: Path) -> bool:
+    return is_file(folder / _SPLITS) or is_file(folder / _STATE)
+
+
+def saved_splits(folder: Path) -> list[str]:
+    """The names of the splits of a folder; none where it is one itself. Raises DataError: its file names none."""
+    if not is_file(folder / _SPLITS):
+        return []
+    return [name for name in _list_in(folder / _SPLITS, "splits") if isinstance(name, str) and _NAME.fullmatch(name)]
+
+
+def saved_files(folder: Path) -> list[Path]:
+    """The files of rows of a split, in order. Raises DataError: it names none, or others than those in it."""
+    named = [each.get("filename") for each in _list_in(folder / _STATE, "_data_files") if isinstance(each, dict)]
+    known = [folder / name for name in named if isinstance(name, str) and _NAME.fullmatch(name)]
+    inside = [file for file in known if file.resolve().is_relative_to(folder.resolve()) and _may_be_read(file)]
+    if not inside or len(inside) < len(named):
+        raise DataError(f"{folder / _STATE} does not name files of rows beside it")
+    return inside
+
+
+def arrow_rows(file: Path) -> Iterator[Read]:
+    """The rows of an Arrow file in order; where it cannot be read, one fault ends them.
+
+    It is mapped, not read, so that a batch of large images takes the memory of one row. A compressed batch would be
+    unpacked whole; `save_to_disk` writes none.
+    """
+    parquet.load()
+    import pyarrow  # type: ignore[import-untyped, unused-ignore]
+
+    number = 1
+    try:
+        with pyarrow.memory_map(str(file)) as mapped, pyarrow.ipc.open_stream(mapped) as stream:
+            messages = pyarrow.ipc.MessageReader.open_stream(pyarrow.memory_map(str(file)))
+            while _has_batch(messages):
+                batch = stream.read_next_batch()
+                batch.validate(full=True)
+                for row in range(batch.num_rows):
+                    for fields in parquet.each_row(batch.slice(row, 1)):
+                        yield number, fields
+                        number += 1
+    except Exception as error:  # pyarrow raises nearly everything on hostile bytes
+        yield number, UnreadError(f"row {number}: {file} cannot be read: {clause(error)}")
+
+
+def _may_be_read(file: Path) -> bool:
+    """Whether it is a file of bytes, or missing, which is met where it is read; a pipe would be waited for."""
+    return is_file(file) or not os.path.lexists(file)
+
+
+def _has_batch(messages: Any) -> bool:
+    """Whether one more batch follows. Raises DataError: its bytes, or those of its dictionaries, are compressed."""
+    for message in messages:
+        if message.type in ("record batch", "dictionary") and _is_compressed(message):
+            raise DataError("its rows are compressed, as those of save_to_disk never are")
+        if message.type == "record batch":
+            return True
+    return False
+
+
+def _is_compressed(message: Any) -> bool:
+    """Whether the flatbuffer of a message says so, whose fields are numbered in apache/arrow, format/Message.fbs."""
+    data = message.metadata.to_pybytes()
+    batch = _target(data, _field(data, _target(data, 0), 2))  # Message.header
+    if message.type == "dictionary":
+        batch = _target(data, _field(data, batch, 1))  # DictionaryBatch.data
+    return bool(_field(data, batch, 3))  # RecordBatch.compression
+
+
+def _field(data: bytes, table: int, number: int) -> int:
+    """Where a field of a table of a flatbuffer is; 0 where the table has none."""
+    names = table - int(struct.unpack_from("<i", data, table)[0])
+    size, place = struct.unpack_from("<H", data, names)[0], 4 + 2 * number
+    offset = struct.unpack_from("<H", data, names + place)[0] if place < size else 0
+    return table + int(offset) if offset else 0
+
+
+def _target(data: bytes, at: int) -> int:
+    return at + int(struct.unpack_from("<I", data, at)[0])
+
+
+def _list_in(file: Path, key: str) -> list[Any]:
+    """A list in a file of JSON. Raises DataError: there is none."""
+    if not _may_be_read(file):
+        raise DataError(f"{file} is no file")
+    try:
+        value = json.loads(contents(file, _MAX_STATE))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file} cannot be read: {clause(error)}") from None
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, list):
+        raise DataError(f"{file} has no list {key}")
+    return found

@@ -7,7 +7,8 @@ image. Tags and tool calls stay exactly as they were written.
 import errno
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,9 +18,12 @@ from virc.core.errors import DataError
 from virc.core.files import contents
 from virc.core.text import plain
 from virc.reasoning import trace, turns
+from virc.reasoning.calls import Size
 from virc.reasoning.grammar import TAGS, Grammar
-from virc.reasoning.images import MAX_BYTES
+from virc.reasoning.images import MAX_BYTES, Shown, image_size
 from virc.reasoning.messages import FormatError, parse
+from virc.reasoning.protocol import Protocol
+from virc.reasoning.resize import MAX_PIXELS
 from virc.scoring.answers import choices_named
 from virc.solving.sources.picture_files import ENDINGS
 
@@ -39,6 +43,9 @@ Text of pages is none of these: `<img>`, `[img]` and closing tags.
 
 Role = Literal["system", "user", "assistant"]
 Id = str | int
+
+FILE_SIZES = "file_sizes"
+"""Of a row: the sizes of its question's files, as crops from the file depend on more than the images that are shown."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -125,6 +132,13 @@ class Picture(msgspec.Struct, frozen=True):
         return contents(self.file(), MAX_BYTES) if self.data is None else self.data
 
 
+def size_of(picture: Picture) -> Size | None:
+    """(width, height) in px of the file of an image; None where it cannot be read."""
+    with suppress(OSError, DataError):
+        return image_size(picture.read(), "")
+    return None
+
+
 class Record(msgspec.Struct, frozen=True):
     """A problem, with its conversation as far as there is one.
 
@@ -148,7 +162,6 @@ class Record(msgspec.Struct, frozen=True):
 
     @property
     def called(self) -> str:
-        """The row as errors name it."""
         return "a row without an id" if self.id is None else f"row {self.id!r}"
 
 
@@ -194,7 +207,6 @@ def has_reference(record: Record) -> bool:
 
 
 def choices_of(record: Record) -> list[str]:
-    """The choices of a problem, as text."""
     choices = record.extra.get("choices")
     return [str(choice) for choice in choices] if isinstance(choices, list) else []
 
@@ -222,3 +234,30 @@ def final_answer(record: Record, grammar: Grammar = TAGS) -> str | None:
         return parse(record.messages[-1].content, grammar).answer
     except FormatError:
         return None
+
+
+def file_sizes_field(images: Sequence[Shown], protocol: Protocol) -> Mapping[str, Any]:
+    """The field of a row with these images, where one was shown smaller than the file that crops are cut from."""
+    inputs = [shown for shown in images if shown.original]
+    if protocol.crops == "shown" or all(shown.original == shown.size for shown in inputs):
+        return {}
+    return {FILE_SIZES: [shown.original for shown in inputs]}
+
+
+def file_sizes_of(record: Record) -> Sequence[Size] | None:
+    """(width, height) in px of the file of every input; None where the row does not say."""
+    sizes = record.extra.get(FILE_SIZES)
+    if not isinstance(sizes, list) or len(sizes) != len(inputs_of(record)) or not all(map(_is_size, sizes)):
+        return None
+    return [(width, height) for width, height in sizes]
+
+
+def input_sizes(record: Record, files: Sequence[Size | None]) -> Sequence[Size | None]:
+    """(width, height) in px of the file of every input, as the row says; else of what the row has, of those `files`."""
+    return file_sizes_of(record) or [files[index] for index in inputs_of(record) if index < len(files)]
+
+
+def _is_size(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 2 or any(type(side) is not int for side in value):
+        return False
+    return bool(min(value) >= 1 and value[0] * value[1] <= MAX_PIXELS)

@@ -6,6 +6,7 @@ message there, and is taken apart again by the chat protocol.
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import lru_cache
 
 import msgspec
@@ -25,7 +26,6 @@ _PLACEHOLDER = re.compile(r"\\\{(\w+)\\\}")
 
 
 def joined(messages: Iterable[trace.Message]) -> list[Message]:
-    """The messages of a conversation as a row holds them."""
     found: list[Message] = []
     inline = False
     for each in messages:
@@ -66,37 +66,24 @@ def _apart(content: str, protocol: Protocol) -> Iterator[Message]:
 
 
 def _turns(turns: list[str], grammar: Grammar) -> Iterator[Message]:
-    """Replies, and behind each the results of its calls as one message."""
     while turns:
         reply, *turns = turns
         yield Message("assistant", reply)
-        count = _calls(reply, grammar)
+        count = 1  # a reply that cannot be read has an error behind it
+        with suppress(FormatError):
+            count = len(parse(reply, grammar).calls)
         if turns and count:
             yield Message("user", "\n".join(turns[:count]))
         turns = turns[count:]
 
 
-def _calls(reply: str, grammar: Grammar) -> int:
-    """How many results stand behind a reply; one that cannot be read has an error there."""
-    try:
-        return len(parse(reply, grammar).calls)
-    except FormatError:
-        return 1
-
-
 @lru_cache
 def _results(shown: tuple[str, ...], told: tuple[str, ...]) -> re.Pattern[str]:
     """What results of a turn look like, by their templates; a text or an error is found where words stand around it."""
-    known = [
-        *(each if IMAGE in each else IMAGE + each for each in shown),
-        *(each for each in told if not _open_ended(each)),
-    ]
+    parts = [_WORDS.split(each) for each in told]
+    closed = [each for each, words in zip(told, parts, strict=True) if words[0].strip() and words[-1].strip()]
+    known = [*(each if IMAGE in each else IMAGE + each for each in shown), *closed]
     return re.compile(f"(?:{'|'.join(dict.fromkeys(map(_pattern, known)))})+", re.DOTALL)
-
-
-def _open_ended(template: str) -> bool:
-    parts = _WORDS.split(template)
-    return not (parts[0].strip() and parts[-1].strip())
 
 
 def _pattern(template: str) -> str:

@@ -104,7 +104,6 @@ def holds_pictures(value: Any, folder: Path) -> bool:
 def _held(
     name: str, value: Any, named: Collection[str], record: Record | None, folder: Path, depth: int
 ) -> Mapping[str, str]:
-    """A column that is not read, or those within it, with what they hold."""
     if type(value) in (int, float, bool) and _by_name(name) is None:
         return {}
     if isinstance(value, dict | list) and any(each.startswith(f"{name}.") for each in named):
@@ -150,20 +149,17 @@ def _asks(value: Any, question: str) -> bool:
 
 
 def _has_questions(value: Any) -> bool:
-    """Whether it is a list of objects that hold questions."""
     keys = {"question", "questions", "user", "query", "sent", "raw"}
     return isinstance(value, list) and bool(value) and isinstance(value[0], dict) and not keys.isdisjoint(value[0])
 
 
 def _has_choices(name: str, value: Any) -> bool:
-    """Whether it is a list of texts that is named as choices are, or whose texts begin with A and B."""
     if not isinstance(value, list) or len(value) < 2 or not all(isinstance(each, str) for each in value):
         return False
     return bool(_OF_CHOICES.search(name.lower())) or all(map(re.match, (r"\(?A[).:]", r"\(?B[).:]"), value))
 
 
 def _is_said(value: Any) -> bool:
-    """Whether it is a value that says something: no empty text, list or object."""
     return value not in (None, "", "[]", [], {})
 
 

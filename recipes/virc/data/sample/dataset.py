@@ -45,7 +45,6 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def file(self) -> Path:
-        """The rows."""
         return self.folder / f"{self.name}.jsonl"
 
     @property
@@ -55,7 +54,6 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def images(self) -> Path:
-        """The folder of the images."""
         return self.folder / f"{self.name}.images"
 
 
@@ -83,7 +81,6 @@ class Totals(msgspec.Struct):
 
     @property
     def pass_rate(self) -> float | None:
-        """The share of right rollouts."""
         return self.right / self.rollouts if self.rollouts else None
 
 
@@ -101,10 +98,6 @@ class _Line(msgspec.Struct):
 class _MadeWith(msgspec.Struct):
     model: str | None = None
     settings: dict[str, Any] | None = None
-
-
-class _Kept(msgspec.Struct):
-    images: list[str]
 
 
 def location_of(to: Path, paired: bool = False) -> Location:
@@ -180,7 +173,7 @@ def publish(location: Location, finished: bool, keep: int) -> Totals:
                     lines.seek(offset)
                     for row in msgspec.json.decode(lines.readline(), type=_Line).kept:
                         out.write(bytes(row) + b"\n")
-                        named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row, type=_Kept).images)
+                        named.update(name.rpartition("/")[2] for name in msgspec.json.decode(row)["images"])
     if totals.kept or location.file.exists():  # if it is there without a row, the user took lines out of the ledger
         _enter(location, bool(totals.kept))
     if finished and location.images.is_dir():

@@ -29,7 +29,6 @@ class Problem(msgspec.Struct, frozen=True):
     key: Key
 
     def accepts(self, answer: str) -> bool:
-        """Whether an answer says the same as one of the row's."""
         return any(same_answer(answer, each, self.key.choices) for each in self.key.accepted)
 
 
@@ -101,5 +100,4 @@ def fields_of(problem: Problem, attempt: Attempt) -> Mapping[str, Any]:
 
 
 def question_of(problem: Problem) -> str:
-    """The question as the user wrote it, without the choices."""
     return str(problem.row.passed["question"])

@@ -6,7 +6,7 @@ and the share of right rollouts is the pass rate of the model.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -20,12 +20,10 @@ from virc.core.seeds import derived
 from virc.core.text import counted, duration
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
-from virc.data.rows.record import Record
+from virc.data.rows.record import MARK, Record
 from virc.data.sample.dataset import SCHEMA, Location, Totals, begun, location_of, publish, put_protocol, store
-from virc.data.sample.graders import PairsAsked, checked, pairing_of
-from virc.data.sample.pairing import Pairing, judged, paired
+from virc.data.sample.pairing import Pairing, PairsAsked, checked, judged, paired, pairing_of
 from virc.data.sample.rollouts import Problem, Rollout, drawn, fields_of, messages_of, problem_of, question_of
-from virc.data.sample.told import DROPPED, reasons, summary, why
 from virc.families.registry import taught
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
@@ -41,6 +39,41 @@ from virc.solving.sources.row_files import open_rows
 _FIRST = 50
 """Problems after which sampling stops where they all failed alike."""
 _ALIKE = "virc data show FILE, or virc solve with one of them, shows why; a stronger model, or another chat protocol"
+
+DROPPED: Mapping[str, str] = {
+    "wrong": "with another answer than the row's",
+    "no_answer": "without an answer",
+    "turns": "without an answer after --max-turns",
+    "repetition": "that repeat themselves",
+    "length": "longer than --max-tokens",
+    "tags": "without the tags of the chat protocol",
+    "json": "with a call that is no JSON",
+    "tool": "with a call that cannot be carried out",
+    "deviation": "with a call that is not exact",
+    "refusal": "that refuse to answer",
+    "marks": f"with {MARK} in their text",
+    "failed": "that the model failed on",
+    "repeated": "the same as one that was kept",
+    "more": "right, and more than --keep",
+}
+"""Why a rollout was not kept, in words."""
+LEFT_OUT: Mapping[str, str] = {
+    "alike": "problems with no rollout better than another",
+    "same": "pairs of the same replies",
+    "shown": "pairs that were shown different images or results before they part",
+    "inside": "pairs that part inside a turn of the assistant",
+    "refused": "pairs whose better reply was not taken",
+    "marks": f"rollouts or pairs with {MARK} in their text",
+    "length": "rollouts longer than --max-tokens",
+    "repetition": "rollouts that repeat themselves",
+    "failed": "rollouts that the model failed on",
+    "ungraded": "rollouts that have no grade",
+    "margin": "pairs below --margin",
+    "repeated": "pairs that are the same as one that was kept",
+    "reverse": "pairs with the sides of one that was kept the other way round",
+    "more": "pairs beyond --keep",
+}
+"""Why there is no pair, in words."""
 
 
 class _Rollouts(Progress):
@@ -58,7 +91,13 @@ class _Rollouts(Progress):
             self.kept += len(done.fields["kept"])
         super().add(done)
         if self.problems == 1 and not done.error and self._total and self._total - self.resumed > 1:
-            self._report.note(_estimate(done.fields, self._total - self.resumed, time.monotonic() - self._began))
+            first, left = done.fields, self._total - self.resumed
+            # at most, as others may be in work meanwhile
+            seconds = duration((time.monotonic() - self._began) * left)
+            costs = {"requests": first["replies"], "pictures": first["pictures"]}
+            costs |= {f"{name} tokens": number for name, number in first["tokens"].items() if number}
+            amounts = ", ".join(f"{number * left:,} {name}" for name, number in costs.items())
+            self._report.note(f"by the first problem about {amounts}, and at most {seconds}")
         self._ends |= {type(done.error).__name__} if done.error else set(done.fields["ended"])
         if self.done == _FIRST and not self.kept and len(self._ends) == 1:
             (end,) = self._ends
@@ -106,7 +145,9 @@ def sample_file(
         opened, facts = open_setup(setup, report, on_facts, settled=True)
         if opened.family and not setup.choice.protocol:
             _warn_of_stock(report)
-        known = sampling_facts(facts, keep, asked)
+        settings = dict(facts["settings"])
+        settings = {"n": settings.pop("samples"), "keep": keep, **settings, **(asked.facts if asked else {})}
+        known = facts | {"settings": settings}
         on_facts({**known, "to": str(location.file)})
         protocol = as_shown_on(taught(opened.chat_protocol.protocol), opened.backend.grid)
         pairing_made = pairing_of(asked, opened, report) if asked else nullcontext()
@@ -149,12 +190,11 @@ def sample_file(
     return {**known, **fields, "to": str(location.file)}
 
 
-def _estimate(first: Fields, problems: int, seconds: float) -> str:
-    """What all problems take, if they are like the first; at most, as others may be in work meanwhile."""
-    costs = {"requests": first["replies"], "pictures": first["pictures"]}
-    costs |= {f"{name} tokens": number for name, number in first["tokens"].items() if number}
-    amounts = ", ".join(f"{number * problems:,} {name}" for name, number in costs.items())
-    return f"by the first problem about {amounts}, and at most {duration(seconds * problems)}"
+def _warn_of_stock(report: Reporter) -> None:
+    """Say that rows of a stock model suit no model of this workspace that was trained with a chat protocol."""
+    if file := next(iter(sorted(Path(MODELS).glob(f"[!.]*/{FILE_NAME}"))), None):
+        sentence = f"the rows are in the chat protocol of stock models, and {file.parent} was trained with another"
+        report.warn(sentence, f"for rows that train it: --protocol {file}")
 
 
 def _hint(totals: Totals) -> str:
@@ -165,22 +205,8 @@ def _hint(totals: Totals) -> str:
     return "a stronger model, or a larger --samples"
 
 
-def _warn_of_stock(report: Reporter) -> None:
-    """Say that rows of a stock model suit no model of this workspace that was trained with a chat protocol."""
-    if file := next(iter(sorted(Path(MODELS).glob(f"[!.]*/{FILE_NAME}"))), None):
-        sentence = f"the rows are in the chat protocol of stock models, and {file.parent} was trained with another"
-        report.warn(sentence, f"for rows that train it: --protocol {file}")
-
-
 class SampleConfig(msgspec.Struct, frozen=True):
-    """How rows are sampled.
-
-    Args:
-        batch: how they are solved. Of its `solving`, `samples` are the rollouts of a problem; every problem
-            has its own seeds, derived from `seed` and its id.
-        keep: most trajectories, or pairs, of one problem.
-        pairing: how pairs are found; None: trajectories are kept.
-    """
+    """How rows are sampled: of `batch.solving`, `samples` are the rollouts of a problem, of which `keep` are kept."""
 
     batch: BatchConfig
     keep: int
@@ -199,10 +225,7 @@ def sample(
     """Roll out every problem that is still to be done.
 
     Args:
-        claims: which problems are done.
-        on_row: called with every problem when it is done, one at a time: its fields are `line`, `rollouts`, `right`,
-            `pass_rate`, `ended` (how many rollouts ended in which way), `answers`, `kept` (rows of the trajectories
-            format, or pairs, whose images are in location) and, of pairs, `left_out`.
+        on_row: called with every problem when it is done, one at a time.
         note: gets a sentence when the endpoint is unreachable and is waited for, or rows are done one at a time.
     """
 
@@ -211,14 +234,6 @@ def sample(
 
     workers = workers_for(config.batch.at_once, opened, note)
     through(rows, claims, work, on_row, workers, outage_of(opened, note))
-
-
-def sampling_facts(known: Fields, keep: int, asked: PairsAsked | None = None) -> Fields:
-    """The `facts` of a model with the settings as sampling has them."""
-    settings = dict(known["settings"])
-    return known | {
-        "settings": {"n": settings.pop("samples"), "keep": keep, **settings, **(asked.facts if asked else {})}
-    }
 
 
 def _sampled(config: SampleConfig, opened: Opened, row: Row) -> Fields:
@@ -276,7 +291,6 @@ def _counts(problem: Problem, samples: int, rollouts: Iterable[Rollout]) -> Fiel
 
 
 def _trajectory(location: Location, problem: Problem, rollout: Rollout) -> Fields:
-    """The row of a rollout in the dataset, its images in location."""
     trace = rollout.attempt.trace
     record = Record(
         messages_of(trace.messages, trace.protocol),
@@ -286,3 +300,27 @@ def _trajectory(location: Location, problem: Problem, rollout: Rollout) -> Field
         extra=dict(fields_of(problem, rollout.attempt)),
     )
     return row_of(record, [store(location, shown) for shown in rollout.attempt.images])
+
+
+def summary(totals: Totals, resumed: int, pairs: bool = False) -> str:
+    rate = "" if totals.pass_rate is None else f" ({totals.pass_rate:.1%})"
+    before = f"; {counted(resumed, 'problem')} done before" if resumed else ""
+    failed = f"; {counted(totals.failed, 'row')} failed" if totals.failed else ""
+    kept = "1 trajectory" if totals.kept == 1 else f"{totals.kept} trajectories"
+    ending = f"{kept} kept, {counted(totals.without, 'problem')} without one"
+    if pairs:
+        ending = f"{counted(totals.kept, 'pair')}, {counted(totals.unpaired, 'problem')} without one"
+    return (
+        f"{counted(totals.problems, 'problem')}: {totals.right} of {counted(totals.rollouts, 'rollout')} right{rate}, "
+        f"{ending}{failed}{before}"
+    )
+
+
+def why(totals: Totals, keep: int) -> str:
+    fewer = f"; {counted(totals.fewer, 'problem')} with fewer than --keep {keep}" if totals.fewer else ""
+    return f"{'left out' if totals.left_out else 'dropped'}: {', '.join(reasons(totals))}{fewer}"
+
+
+def reasons(totals: Totals) -> Iterator[str]:
+    yield from (f"{count} {DROPPED.get(kind, kind)}" for kind, count in totals.dropped.items())
+    yield from (f"{count} {LEFT_OUT.get(kind, kind)}" for kind, count in totals.left_out.items())

@@ -2,12 +2,14 @@
 
 import random
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from PIL import Image
 
 from virc.core.errors import UsageError
 from virc.core.files import fresh_folder
@@ -15,19 +17,20 @@ from virc.core.parallel import cores, in_order
 from virc.core.tables import parquet as parquet_rows
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import Writing
-from virc.data.rows import file_sizes
 from virc.data.rows.pictures import FOLDER, PictureStore
-from virc.data.rows.record import Message, Picture, Record, content_of
-from virc.data.synth import tasks, worked
+from virc.data.rows.record import FILE_SIZES, Message, Picture, Record, content_of, file_sizes_field
+from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
-from virc.data.synth.problem import Difficulty, Drawing, Split
-from virc.data.synth.tasks import Task
+from virc.data.synth.families.registry import Family
+from virc.data.synth.problem import LARGEST, Difficulty, Drawing, Label, Split
 from virc.data.synth.worked import Pattern
 from virc.models.chat_protocol import of_system, written
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import FILE_NAME, PICTURES, Protocol
+from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Reply, Session
+from virc.scoring.score import UNREADABLE
 from virc.systems import registry as systems
 from virc.tools.registry import known
 
@@ -41,6 +44,128 @@ _IN_A_FOLDER = 1000  # problems
 
 Drawn = tuple[bytes, dict[str, bytes]]
 """A record as JSON, and its images by name."""
+
+GRID = Grid(max_pixels=LARGEST)
+_SHARES = {"stranger": 0.5, "small": 0.25, "absent": 0.25}  # of the refusals, by reason; the names are in rows
+_SHARES_BEFORE = {"stranger": 0.5, "question": 0.25, "absent": 0.25}
+_MAX_UNREADABLE = 2  # px: so high are the largest digits of a figure that is too small to read
+_PRINTED: Mapping[Drawing, bool | None] = {1: None, 2: False}
+
+
+class Counterfactual(msgspec.Struct, frozen=True):
+    """The same figure and question with other values, so that the answer is another one."""
+
+    picture: Image.Image
+    answer: str
+
+
+class Task(msgspec.Struct, frozen=True):
+    """A problem and its solutions.
+
+    Args:
+        answer: `unreadable` where it has none.
+        paths: assistant turns by the name of their pattern; the first is the problem's own.
+        about: further fields of its row; those of a family have a `category` and the exact boxes of all labels, px.
+        counterfactual: None where none is wanted, and of a problem that has no answer.
+    """
+
+    question: str
+    picture: Image.Image
+    answer: str
+    paths: Mapping[str, Sequence[str]]
+    about: Mapping[str, Any]
+    counterfactual: Counterfactual | None = None
+
+
+def polygon(rng: random.Random, split: Split, sides: Sequence[int], drawing: Drawing = 2) -> Task:
+    diagram = polygons.generate(rng, split, sides=sides, printed=_PRINTED[drawing])
+    corners = [
+        {
+            "letter": corner.letter,
+            "printed": corner.printed,
+            "letter_box": corner.letter_box,
+            "value_box": corner.value_box,
+            "crop": polygons.crop_of(corner, diagram.width, diagram.height),
+        }
+        for corner in diagram.reading_order()
+    ]
+    replies = worked.replies(polygons.solution(diagram))
+    return Task(diagram.question, polygons.draw(diagram), str(diagram.answer), {"look": replies}, {"corners": corners})
+
+
+def task(
+    rng: random.Random,
+    split: Split,
+    family: Family,
+    difficulty: Difficulty | None = None,
+    paths: int = 1,
+    *,
+    pattern: Pattern | None = None,
+    counterfactual_rng: random.Random | None = None,
+    drawing: Drawing = 2,
+) -> Task:
+    """A problem of a family, solved in so many different paths, of one `pattern` or at most one per pattern."""
+    problem = _problem(rng, split, family, difficulty, drawing)
+    solution = family.solution(problem)
+    patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
+    other = family.counterfactual(problem, counterfactual_rng) if counterfactual_rng else None
+    return Task(
+        problem.question,
+        family.draw(problem),
+        solution.answer,
+        {name: worked.replies(solution, name, rng) for name in patterns},
+        _about(family, problem, [spot.box for spot in solution.spots]),
+        Counterfactual(family.draw(other), family.solution(other).answer) if other else None,
+    )
+
+
+def refusal(
+    rng: random.Random,
+    split: Split,
+    family: Family,
+    difficulty: Difficulty | None = None,
+    *,
+    direct: bool = False,
+    drawing: Drawing = 2,
+) -> Task:
+    """A picture from outside the family, one too small to read, or a question about what it does not show."""
+    problem = _problem(rng, split, family, difficulty, drawing)
+    shares = _SHARES if drawing == 2 else _SHARES_BEFORE
+    wrong = rng.choices(list(shares), list(shares.values()))[0]
+    about = _about(family, problem, [])
+    about["category"]["refusal"] = wrong
+    if wrong == "absent":
+        question, search = family.absent(problem, rng)
+        replies = worked.replies(search, "direct" if direct else "look")
+        about["looks"] = [spot.box for spot in search.spots]
+        return Task(question, family.draw(problem), UNREADABLE, {"search": replies}, about)
+    refused = {"refuse": [worked.REFUSAL]}
+    if wrong == "question":
+        return Task(unfamiliar.question(rng), family.draw(problem), UNREADABLE, refused, about)
+    picture = _unreadable(family.draw(problem), problem.labels) if wrong == "small" else unfamiliar.picture(rng)
+    size = smart_resize(*picture.size, Grid(max_pixels=family.MAX_PIXELS))
+    picture = picture.resize(size, Image.Resampling.BICUBIC)
+    question = problem.question if drawing == 2 or rng.random() < 0.6 else unfamiliar.question(rng)
+    return Task(question, picture, UNREADABLE, refused, {"category": about["category"]})
+
+
+def _problem(rng: random.Random, split: Split, family: Family, difficulty: Difficulty | None, drawing: Drawing) -> Any:
+    if family.NAME == polygons.NAME:
+        return polygons.generate(rng, split, difficulty, printed=_PRINTED[drawing])
+    return family.generate(rng, split, difficulty)
+
+
+def _unreadable(picture: Image.Image, labels: Sequence[Label]) -> Image.Image:
+    by = _MAX_UNREADABLE / max(label.box[3] - label.box[1] for label in labels)
+    return picture.resize((round(picture.width * by), round(picture.height * by)), Image.Resampling.BOX)
+
+
+def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:
+    return {
+        "category": {"family": family.NAME, "difficulty": problem.difficulty},
+        "labels": [{"text": label.text, "box": label.box} for label in problem.labels],
+        "looks": looks,
+    }
 
 
 class SynthConfig(msgspec.Struct, frozen=True):
@@ -181,7 +306,6 @@ def _check(config: SynthConfig) -> None:
 
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
-    """Write every image into its folder and every record into the spool."""
     chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
     workers = min(config.workers or cores(), -(-config.count // (4 * _CHUNK)))
     drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
@@ -224,14 +348,14 @@ def _task(config: SynthConfig, number: int) -> Task:
     key = f"{config.seed} {config.split} {number}"
     rng = random.Random(key)
     if config.is_plain:
-        return tasks.polygon(rng, config.split, config.sides, config.drawing)
+        return polygon(rng, config.split, config.sides, config.drawing)
     family = families.get(rng.choice(config.families or (polygons.NAME,)))
     if rng.random() < config.refusals:
-        return tasks.refusal(
+        return refusal(
             rng, config.split, family, config.difficulty, direct=config.pattern == "direct", drawing=config.drawing
         )
     counterfactual_rng = random.Random(f"{key} twin") if config.counterfactuals else None
-    return tasks.task(
+    return task(
         rng, config.split, family, config.difficulty, config.paths,
         pattern=config.pattern, counterfactual_rng=counterfactual_rng, drawing=config.drawing,
     )  # fmt: skip
@@ -253,7 +377,7 @@ def _record(
     task: Task, session: Session, name: str, pattern: str, images: Iterable[str], counterfactual: str
 ) -> Record:
     """The problem with one of its trajectories; boxes are left, top, right, bottom in px."""
-    extra = {**task.about, **file_sizes.fields(session.images, session.protocol)}
+    extra = {**task.about, **file_sizes_field(session.images, session.protocol)}
     if task.counterfactual:
         extra["counterfactual"] = {"image": counterfactual, "answer": task.counterfactual.answer}
     if "category" in extra:
@@ -278,7 +402,6 @@ def _place(number: int) -> str:
 
 
 def _spool(folder: Path) -> Path:
-    """The file of all records, one per line, from which every format is written."""
     return folder / ".drawn"
 
 
@@ -295,7 +418,7 @@ def _records_of(folder: Path, format_name: str, on_progress: Callable[[int], Non
             if format_name in _OF_PROBLEMS and "." in str(record.id):  # ids of further paths end in a number
                 continue
             left_out = set() if format_name == "batch" else {"counterfactual"}
-            left_out |= {file_sizes.FIELD} if format_name in _OF_PROBLEMS else set()
+            left_out |= {FILE_SIZES} if format_name in _OF_PROBLEMS else set()
             names = [image.name for image in record.images]
             if format_name in _OF_PROBLEMS and (folder / _file_of(names[0])).exists():
                 names[0] = _file_of(names[0])

@@ -1,7 +1,7 @@
-"""Types that drawn problems of every family share."""
+"""Types that drawn problems of every family share; points and boxes on a page, in px, x right and y down."""
 
 import hashlib
-import random
+import math
 from typing import Literal
 
 import msgspec
@@ -16,6 +16,9 @@ DIFFICULTIES: tuple[Difficulty, ...] = ("easy", "hard")
 LARGEST = 448 * 448
 """Area of the largest picture that is shown as it is, px."""
 
+Point = tuple[float, float]
+GRID = 14  # px, windows start on this grid
+
 
 class Label(msgspec.Struct, frozen=True):
     """A text on the page and the box of its ink, px."""
@@ -29,6 +32,44 @@ def split_of(key: str) -> Split:
     return "heldout" if hashlib.sha256(key.encode()).digest()[0] % 10 == 0 else "train"
 
 
-def settled(difficulty: Difficulty | None, rng: random.Random) -> Difficulty:
-    """That difficulty; None is either."""
-    return rng.choice(DIFFICULTIES) if difficulty is None else difficulty
+def unit(origin: Point, target: Point) -> Point:
+    """The direction from one point to another, of length 1 (0 where they are the same)."""
+    dx, dy = target[0] - origin[0], target[1] - origin[1]
+    length = math.hypot(dx, dy) or 1.0
+    return dx / length, dy / length
+
+
+def around(middle: Point, size: tuple[int, int]) -> Box:
+    left, top = round(middle[0] - size[0] / 2), round(middle[1] - size[1] / 2)
+    return left, top, left + size[0], top + size[1]
+
+
+def meet(a: Box, b: Box) -> bool:
+    return a[0] < b[2] + 1 and b[0] < a[2] + 1 and a[1] < b[3] + 1 and b[1] < a[3] + 1
+
+
+def inside(inner: Box, outer: Box) -> bool:
+    return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
+
+
+def grown(box: Box, by: int) -> Box:
+    """The box with so many px more on every side."""
+    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
+
+
+def window(label: Box, size: tuple[int, int], page: tuple[int, int]) -> Box:
+    """A box of `size` around a label, on the GRID, inside a page of that width and height."""
+    left, top, right, bottom = label
+    x = round(((left + right) / 2 - size[0] / 2) / GRID) * GRID
+    y = round(((top + bottom) / 2 - size[1] / 2) / GRID) * GRID
+    x, y = max(0, min(page[0] - size[0], x)), max(0, min(page[1] - size[1], y))
+    return x, y, x + size[0], y + size[1]
+
+
+def beside(box: Box, label: Box, page: tuple[int, int]) -> Box:
+    """Another box of that size that holds the label: a step of the GRID away; the same where none does."""
+    for dx, dy in ((GRID, 0), (-GRID, 0), (0, GRID), (0, -GRID)):
+        moved = box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy
+        if inside(label, moved) and inside(moved, (0, 0, *page)):
+            return moved
+    return box

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from virc.data.synth.families import polygons
-from virc.data.synth.glyphs import LETTERS, Face, mask
+from virc.data.synth.sketch import LETTERS, Face, mask
 
 _WORDS = (
     "the of and to in a is that it was for on with as his they at be this from have or by one had not but what all "
@@ -43,7 +43,6 @@ def picture(rng: random.Random) -> Image.Image:
 
 
 def empty_picture(rng: random.Random) -> Image.Image:
-    """A picture without a single character."""
     return rng.choice((_noise, _blank, _gradient))(rng, rng.choice(_SIDES), rng.choice(_SIDES))
 
 
@@ -75,7 +74,6 @@ def _blank(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _gradient(rng: random.Random, width: int, height: int) -> Image.Image:
-    """Soft fields of colour, like an out-of-focus photograph."""
     columns, rows = rng.randint(2, 9), rng.randint(2, 9)
     low = Image.frombytes("RGB", (columns, rows), rng.randbytes(columns * rows * 3))
     image = low.resize((width, height), Image.Resampling.BICUBIC)
@@ -87,7 +85,6 @@ def _gradient(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _photo(rng: random.Random, width: int, height: int) -> Image.Image:
-    """Texture on every scale, as in photographs of grass, walls or clouds."""
     image = Image.new("RGB", (width, height), _shade(rng))
     scale, strength = rng.choice((2, 3, 4)), rng.uniform(0.4, 0.7)
     while scale < max(width, height):
@@ -98,7 +95,6 @@ def _photo(rng: random.Random, width: int, height: int) -> Image.Image:
 
 
 def _text(rng: random.Random, width: int, height: int) -> Image.Image:
-    """A page of words: printed lower case as in books, or capitals in the faces of the diagrams."""
     image = Image.new("RGB", (width, height), rng.choice((_pale, _pale, _shade))(rng))
     pencil = ImageDraw.Draw(image)
     face = Face(rng.choice(("sans", "plotter")), rng.choice((6, 7, 8, 10, 12, 16)), rng.random() < 0.3)
@@ -129,7 +125,6 @@ def _word(rng: random.Random, face: Face) -> Image.Image:
 
 
 def _chart(rng: random.Random, width: int, height: int) -> Image.Image:
-    """Axes with bars or lines, ticks and sometimes a title and a grid."""
     image = Image.new("RGB", (width, height), _pale(rng))
     pencil = ImageDraw.Draw(image)
     left, base, top = round(width * 0.15), round(height * 0.85), round(height * 0.12)

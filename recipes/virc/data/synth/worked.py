@@ -145,11 +145,7 @@ def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int) -> list[str
 
 
 def _crop(thoughts: Sequence[str], box: Box, index: int) -> str:
-    return _call(thoughts, "crop_image", bbox_2d=list(box), image_index=index)
-
-
-def _call(thoughts: Sequence[str], name: str, **arguments: object) -> str:
-    call = json.dumps({"name": name, "arguments": arguments})
+    call = json.dumps({"name": "crop_image", "arguments": {"bbox_2d": list(box), "image_index": index}})
     return f"{_thought(thoughts)}\n<tool_call>\n{call}\n</tool_call>"
 
 

@@ -16,14 +16,15 @@ from virc.data.convert.change import Change, Target, change_for, changed, questi
 from virc.data.formats.registry import Source, get
 from virc.data.rows.record import Record, inputs_of
 from virc.models.chat_protocol import needs_picture
+from virc.reasoning.bodies import INDEX
 from virc.reasoning.calls import Size
 from virc.reasoning.coordinates import sides_of
+from virc.reasoning.messages import FormatError, Turn
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Done, Rejected, Reply, Session
+from virc.reasoning.writing import written
 from virc.rewards import rollouts, trial, user_code
-from virc.rewards.check.finding import Finding
-from virc.rewards.check.replies import tries
 from virc.rewards.means import JUDGE, NO_ALGEBRA, NO_TOKENS, Means
 from virc.rewards.registry import Scored, Term, Total
 from virc.rewards.rollouts import Rollout
@@ -31,7 +32,7 @@ from virc.rewards.sample import Prompt, Sample, Seen, sample
 from virc.rewards.scripted import ExtremeJudge
 from virc.scoring.boxes import Box, boxes_of_row
 from virc.scoring.symbolic import Symbolic
-from virc.solving.reading import Shares
+from virc.solving.reading import MIDDLE, Shares, examples
 from virc.systems.registry import Reward
 from virc.tools import registry as tools
 
@@ -45,6 +46,31 @@ _FOUND: Size = (560, 420)
 
 Rolled = tuple[str, Sequence[Sample]]
 """A rollout, and what its replies are in a few words."""
+
+_SHORT = "I look at the picture."
+_LONG = " ".join(f"Step {number} reads {number * 7} off it." for number in range(1, 160))
+_SAME = "It is so, as it is so, for it is so, and it is so."
+_THOUGHTS = (_SHORT, _LONG, _SAME, "")
+_WRONG = ("0", "none of these", "(1, 1, 2, 2)", "[1, 1, 2, 2]")
+_CORNER: Shares = (0.02, 0.02, 0.1, 0.1)
+_WHOLE: Shares = (0.0, 0.0, 1.0, 1.0)
+_NO_IMAGE = 99
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One fault of a reward: what is wrong, and what to do.
+
+    Args:
+        certain: it is wrong whatever is replied; else it may be a matter of the replies that were tried.
+        term: the term that it is of; None: all of the reward.
+        of_row: the rows lack something.
+    """
+
+    message: str
+    hint: str | None
+    certain: bool
+    term: str | None = None
+    of_row: bool = False
 
 
 class Scores(msgspec.Struct):
@@ -69,7 +95,6 @@ class Scores(msgspec.Struct):
 
     @property
     def hint(self) -> str:
-        """What was tried."""
         return f"tried: {', '.join(dict.fromkeys(about for about, _ in self.scored))}"
 
 
@@ -87,23 +112,25 @@ class _Alike(Symbolic):
 
 
 def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: Reward) -> Scores:
-    """Score rollouts of some rows.
-
-    Raises:
-        ConfigError: a term or the total fails, for a reply, a rollout or the rollouts of a prompt.
-    """
-    found, judges = Scores(), [_means(high, reward) for high in (True, False)]
+    """Score rollouts of some rows. Raises ConfigError: a term or the total fails."""
+    found, means = Scores(), list[Means]()
+    for high in (True, False):
+        judges = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
+        means.append(Means(judges.pop(JUDGE), _Alike(), lambda text: [hash(word) for word in text.split()], judges))
     try:
         with asyncio.Runner() as runner:
             for number, rolled in rows:
                 ended = list[Rollout]()
                 try:
                     for about, samples in rolled:
-                        for means in judges:
-                            each = runner.run(_scored(samples, total, means))
-                            found.scored += [(about, unit) for unit in each.units]
-                            found.judged |= _asked(means)
-                            ended.append(each)
+                        for each in means:
+                            # what one judge said is not the other's
+                            fresh = [msgspec.structs.replace(unit, why={}, asked={}) for unit in samples]
+                            scored = runner.run(rollouts.score(fresh, rollouts.ends(fresh[-1]), total, each))
+                            found.scored += [(about, unit) for unit in scored.units]
+                            judged = (each.judge, *each.judges.values())
+                            found.judged |= any(isinstance(one, ExtremeJudge) and one.questions for one in judged)
+                            ended.append(scored)
                             if not found.judged:
                                 break
                     _compare(ended, total)
@@ -114,16 +141,9 @@ def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: R
                         raise named from error
                     found.skipped.append(named)
     finally:
-        for means in judges:
-            means.close()
+        for each in means:
+            each.close()
     return found
-
-
-async def _scored(samples: Sequence[Sample], total: Total, means: Means) -> Rollout:
-    fresh = [
-        msgspec.structs.replace(each, why={}, asked={}) for each in samples
-    ]  # what one judge said is not the other's
-    return await rollouts.score(fresh, rollouts.ends(fresh[-1]), total, means)
 
 
 def _compare(ended: Sequence[Rollout], total: Total) -> None:
@@ -136,26 +156,13 @@ def _compare(ended: Sequence[Rollout], total: Total) -> None:
             rollouts.grouped(total, [reward for reward, _ in group], [last for _, last in group])
 
 
-def _means(high: bool, reward: Reward) -> Means:
-    named = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
-    return Means(named.pop(JUDGE), _Alike(), lambda text: [hash(word) for word in text.split()], named)
-
-
-def _asked(means: Means) -> bool:
-    return any(isinstance(each, ExtremeJudge) and each.questions for each in (means.judge, *means.judges.values()))
-
-
 def rolled(
     source: Source, reward: Reward, protocol: Protocol, grid: Grid, worded: bool
 ) -> Iterator[tuple[int, Iterator[Rolled]]]:
-    """Rollouts about the first rows, each row with its number.
+    """Rollouts about the first rows, each row with its number. Raises DataError: one cannot be read.
 
     Args:
-        protocol: the chat protocol of the system.
-        worded: it is that of single units, too, whatever is beside them.
-
-    Raises:
-        DataError: a row cannot be read.
+        worded: the chat protocol is that of single units, too, whatever is beside them.
     """
     if source.format == "rl":
         for number, prompt in trial.prompts(source, reward, ROWS, protocol if worded else None):
@@ -170,7 +177,6 @@ def rolled(
 
 
 def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
-    """The first rows as problems: the question with its images, the answer and the other columns."""
     format = get(source.format)
     records = (row.record for row in format.read(source) if row.record)
     change: Change = change_for(source, records, (source.holds, "problems"), Target())
@@ -185,7 +191,6 @@ def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
 
 
 def _units(prompt: Prompt, protocol: Protocol) -> Iterator[Rolled]:
-    """Single replies to a prompt."""
     if prompt.reference is not None:
         yield "the row's own reply", [sample(prompt.reference, prompt)]
     size = prompt.original if prompt.images else (0, 0)
@@ -196,7 +201,6 @@ def _units(prompt: Prompt, protocol: Protocol) -> Iterator[Rolled]:
 
 
 def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) -> Iterator[Rolled]:
-    """Rollouts of a problem, and the row's own solution, with other replies in its place."""
     for prompt in own[:1] + own[-1:]:
         yield from _units(prompt, protocol)
     if own:
@@ -226,7 +230,6 @@ def _boxes(record: Record) -> list[Box]:
 
 
 def _shares(boxes: Sequence[Box], size: Size) -> list[Shares]:
-    """Boxes of an image of that size as shares of its sides."""
     return [(left / size[0], top / size[1], right / size[0], bottom / size[1]) for left, top, right, bottom in boxes]
 
 
@@ -295,3 +298,57 @@ def _ignores_all(term: Term) -> bool:
         return False
     given = {each.arg for each in function.args.args}
     return not any(isinstance(node, ast.Name) and node.id in given for node in ast.walk(function))
+
+
+class Try(msgspec.Struct, frozen=True):
+    """The replies of a rollout, one for each turn, and what they are in a few words."""
+
+    about: str
+    replies: tuple[str, ...]
+
+
+def tries(protocol: Protocol, answers: Sequence[str], size: Size, boxes: Sequence[Shares] = ()) -> list[Try]:
+    """Rollouts to try: `answers` begin with the right one, `size` is of the first file, `boxes` are what is seen."""
+    right = [
+        each
+        for number, text in enumerate(answers)
+        for each in _answering(protocol, text, _THOUGHTS[: 1 if number else None])
+    ]
+    wrong = [each for text in _WRONG for each in _answering(protocol, text, (_SHORT,))]
+    good, refused = [*_calls(protocol, size, boxes)], [*_refused(protocol, size)]
+    found = [Try("the right answer", (text,)) for text in right]
+    found += [Try("wrong answers", (text,)) for text in wrong]
+    found += [Try("malformed replies", (text,)) for text in _malformed(right, good, answers[0])]
+    found += [Try("tool calls", (text,)) for text in good]
+    found += [Try("refused tool calls", (text,)) for text in refused]
+    for about, calls in (("answers after tool calls", good[:1] + good[-1:]), ("answers after refused calls", refused)):
+        found += [Try(about, (call, last)) for call in calls[:2] for last in (*right[:2], *wrong[:1])]
+    found += [Try("answers after tool calls", (good[0], good[-1], right[0]))] if good and right else []
+    return list(dict.fromkeys(found))
+
+
+def _answering(protocol: Protocol, answer: str, thoughts: Sequence[str]) -> Iterator[str]:
+    for text in dict.fromkeys((answer, f"\\boxed{{{answer}}}")):
+        for thought in thoughts:
+            with suppress(FormatError):
+                yield written(Turn(thought, answer=text), protocol.grammar)
+            if protocol.grammar.think is None or protocol.grammar.answer is None:
+                yield f"<think>{thought}</think>\n{text}"
+
+
+def _calls(protocol: Protocol, size: Size, boxes: Sequence[Shares]) -> Iterator[str]:
+    for box in (*boxes, MIDDLE, _CORNER, _WHOLE):
+        with suppress(Exception):  # whatever the schema of an own tool is
+            yield from examples(protocol.tools, protocol, size, box=box)
+
+
+def _refused(protocol: Protocol, size: Size) -> Iterator[str]:
+    with suppress(Exception):
+        yield from examples(protocol.tools, protocol, size, arguments={INDEX: _NO_IMAGE})
+        yield from examples(protocol.tools, protocol, size, box=(0.5, 0.5, 0.5, 0.5))
+
+
+def _malformed(right: Sequence[str], calls: Sequence[str], answer: str) -> Iterator[str]:
+    yield from ("", "I cannot tell.", answer, f"<answer>{answer}</answer>", f"\\boxed{{{answer}}}")
+    for text in (*right[:1], *calls[:1]):
+        yield from (text[:-4], text[len(text) // 2 :], text + text, "\n".join((*calls[:1], text)))

@@ -4,29 +4,85 @@ A rollout is scored as RL would, on a row that has the question and its choices 
 another column is refused before the model is asked.
 """
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
+from pathlib import Path
 
 import msgspec
 from PIL import Image
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
+from virc.core.limits import event_loop
+from virc.data.formats import batch
 from virc.data.rows.record import Picture, Record
+from virc.data.sample.rollouts import Problem, Rollout
 from virc.models import registry as models
 from virc.models.load import Opened
+from virc.reasoning.images import Shown
 from virc.reasoning.session import Session
-from virc.rewards.graders.graded import Scorer
+from virc.reasoning.trace import Trace
+from virc.rewards import rollouts
 from virc.rewards.means import JUDGE
 from virc.rewards.needs import without_judge
 from virc.rewards.registry import Total
-from virc.rewards.trial import judged_reward
+from virc.rewards.trial import judged_reward, means_here
 from virc.solving.one import Attempt
 from virc.solving.sampling.asking import Asking, Graded
 from virc.solving.sampling.grading import Graders, MakeGrader
 from virc.systems.registry import Reward
 from virc.tools.registry import known
+
+
+class Scorer:
+    """Scores rollouts of a model by a total, in this process; threads may share one. Errors name the system."""
+
+    def __init__(self, name: str, reward: Reward, total: Total, opened: Opened, report: Reporter) -> None:
+        self._name, self._total, self._opened = name, total, opened
+        self._report, self._reported = report, set[str]()
+        self._means = means_here(reward, report, Path(opened.loaded.folder) if opened.loaded else None)
+
+    def close(self) -> None:
+        self._means.close()
+
+    def _scored(self, record: Record, trace: Trace, session: Session, images: Sequence[Shown]) -> rollouts.Rollout:
+        """A rollout's scores; raises as `rollouts.replayed` and `rollouts.score` do."""
+        samples = rollouts.replayed(
+            record, trace.replies.texts, session, [image.original or image.size for image in images]
+        )
+        scoring = rollouts.score(samples, trace.replies.ended, self._total, self._means)
+        return event_loop.started(scoring).result()  # one loop for all threads: a judge belongs to it
+
+
+class Rewarded(Scorer):
+    """Gives rollouts their reward; arguments as of `Scorer`."""
+
+    def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
+        """The total of a rollout; None where a term could not be had. Raises as `rewards.score`, with the row named."""
+        trace, images = rollout.attempt.trace, rollout.attempt.images[: len(problem.row.images)]
+        session = Session(
+            trace.protocol, problem.row.question, images, self._opened.backend.grid, tolerate=(), tools=known()
+        )
+        record = msgspec.structs.replace(batch.record_of(problem.row, Path()), images=())
+        try:
+            scored = self._scored(record, trace, session, images)
+        except (ConfigError, DataError) as error:
+            sentence = f"problem {problem.row.id} cannot be scored by the reward of {self._name}: {error.message}"
+            raise type(error)(sentence, error.hint) from error
+        unscored = {name: why for unit in scored.units for name, why in unit.unscored.items()}
+        for term in unscored.keys() - self._reported if scored.total is None else ():  # once for each
+            self._reported.add(term)
+            sentence = f"the reward of {self._name} gives rollouts no grade, for its term {term}: {unscored[term]}"
+            self._report.warn(sentence)
+        return scored.total
+
+
+def maker_of(
+    system: str, judge: str | None, judge_model: str | None, judges: Mapping[str, str]
+) -> Callable[[Opened, Reporter], Rewarded]:
+    """What makes the reward of a system once the model is known; arguments and errors as of `trial.judged_reward`."""
+    named, reward, total = judged_reward(system, judge, judge_model, judges)
+    return lambda opened, report: Rewarded(named.name, reward, total, opened, report)
 
 
 def graders(
@@ -46,42 +102,23 @@ def graders(
     """
 
     def reward(named: str | None, term: str | None) -> MakeGrader:
-        return partial(_made, named or system, term, judge, judge_model, judges)
+        def made(opened: Opened, report: Reporter) -> RewardGrader:
+            name = named or system
+            if name is None and (found := models.served(opened.name)[0]):
+                name = found.name
+            if name is None:
+                sentence = f"the system of {opened.name} is not known, whose reward is to grade"
+                raise ConfigError(sentence, "name it among the options of the strategy: reward=SYSTEM")
+            known, reward, total = judged_reward(name, judge, judge_model, judges)
+            return RewardGrader(known.name, reward, total, term, opened, report)
+
+        return made
 
     return Graders(judge, judge_model, judge_key, reward)
 
 
-def _made(
-    system: str | None,
-    term: str | None,
-    judge: str | None,
-    judge_model: str | None,
-    judges: Mapping[str, str],
-    opened: Opened,
-    report: Reporter,
-) -> "RewardGrader":
-    name = system or _system_of(opened)
-    named, reward, total = judged_reward(name, judge, judge_model, judges)
-    return RewardGrader(named.name, reward, total, term, opened, report)
-
-
-def _system_of(opened: Opened) -> str:
-    found, _ = models.served(opened.name)
-    if found is None:
-        raise ConfigError(
-            f"the system of {opened.name} is not known, whose reward is to grade",
-            "name it among the options of the strategy: reward=SYSTEM",
-        )
-    return found.name
-
-
 class RewardGrader(Scorer):
-    """Grades solutions by a reward, or by one term of it; threads may share one.
-
-    Args:
-        name: of the system, for errors.
-        reward, total: of the system; a judge in it is asked.
-        term: which term grades, by its mean over the turns that it applies to; None: the total.
+    """Grades solutions by a reward, or by the mean of one `term` of it over turns; threads may share one.
 
     Raises:
         ConfigError: there is no such term, or what is to grade needs the right answer or another column.
@@ -94,12 +131,7 @@ class RewardGrader(Scorer):
         self._term = term
 
     def __call__(self, asking: Asking, attempt: Attempt) -> Graded:
-        """The reward of a solution, finished or not.
-
-        Raises:
-            ConfigError: a term or the total fails.
-            NetworkError: the judge of the reward stays away.
-        """
+        """The reward of a solution. Raises ConfigError: a term fails; NetworkError: the judge stays away."""
         trace, images = attempt.trace, attempt.images[: len(asking.images)]
         if not trace.replies.texts:
             return Graded(None, why="there is no reply to grade")
@@ -126,7 +158,6 @@ class RewardGrader(Scorer):
 
 
 def _checked(name: str, reward: Reward, total: Total, term: str | None) -> Total:
-    """The total that grades, of which nothing needs the right answer."""
     named = {each.name: each for each in total.terms}
     if term is not None and term not in named:
         raise ConfigError(f"the reward of {name} has no term {term!r}", f"it has: {', '.join(named)}")
@@ -142,7 +173,6 @@ def _checked(name: str, reward: Reward, total: Total, term: str | None) -> Total
 
 
 def _alone(total: Total, term: str) -> Total:
-    """A total of one term."""
     terms = [each for each in total.terms if each.name == term]
     return msgspec.structs.replace(total, terms=terms, total=lambda t: getattr(t, term) or 0.0, whole=None, group=None)
 

@@ -5,16 +5,16 @@ its marks have none in them. From 0 to 1.
 Source: Weiyun1025/verl-internvl@3950bc4, verl/utils/reward_score/geo3k.py, as in verl-project/verl.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from virc.rewards.totals import easy_r1
+from virc.rewards.totals.easy_r1 import TERMS, total, whole
 
 if TYPE_CHECKING:
     from virc.rewards.means import Means
     from virc.rewards.sample import Sample
 
-TERMS = ("right", "formed")
+__all__ = ("TERMS", "formed", "right", "total", "whole")
 
 
 async def right(sample: "Sample", means: "Means") -> float:
@@ -25,13 +25,3 @@ async def right(sample: "Sample", means: "Means") -> float:
 def formed(sample: "Sample", means: "Means") -> float:
     """Whether the reply begins with a thought, and has a box behind it: 1 or 0."""
     return easy_r1.in_format(sample.text)
-
-
-def total(t: Any) -> float:
-    """The reward of the reply."""
-    return float(0.9 * t.right + 0.1 * t.formed)
-
-
-def whole(units: Sequence[float], t: Any) -> float:
-    """The reward of a rollout, which is one reply."""
-    return units[-1]

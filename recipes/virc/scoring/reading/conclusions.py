@@ -156,7 +156,9 @@ def _named(sentence: str) -> tuple[bool, str] | None:
             return None
         clause = re.split(r"[,;:](?:\s|(?=[\u4e00-\u9fff]|$))|\bbut\b", before)[-1]
         is_conditional = re.match(r"\W*if\b(?! i (?:had to|have to|must))", sentence, re.IGNORECASE)
-        is_not = bool(phrases.IS_NOT.search(found[0])) or _is_denied_value(rest)
+        # `not 73`, without a value in its place; `not enough information` is an answer
+        is_denied = re.match(r"not ", rest, re.IGNORECASE) and not phrases.NOT_BUT.match(rest)
+        is_not = bool(phrases.IS_NOT.search(found[0]) or (is_denied and _is_value(rest[4:].rstrip(" ."))))
         if is_not and (instead := re.match(r"[^,;]{1,60}?,? but (?:rather )?(?=\S)", rest)):
             is_not, rest = False, rest[instead.end() :]
         return bool(
@@ -169,12 +171,6 @@ def _named(sentence: str) -> tuple[bool, str] | None:
     return (True, "") if phrases.IS_WRONG.search(sentence) else None
 
 
-def _is_denied_value(text: str) -> bool:
-    """Whether a text is `not 73`, without a value in its place; `not enough information` is an answer."""
-    denied = re.match(r"not ", text, re.IGNORECASE)
-    return bool(denied) and not phrases.NOT_BUT.match(text) and _is_value(text[4:].rstrip(" ."))
-
-
 def _tidied(text: str) -> tuple[str, ...]:
     """A short answer without words around it that say nothing, as it stands and without a remark in brackets."""
     text = phrases.NOT_BUT.sub("", phrases.LEAD_IN.sub("", text.strip()))
@@ -184,7 +180,9 @@ def _tidied(text: str) -> tuple[str, ...]:
     text = phrases.TRAILING.sub("", text).strip().rstrip(".,;!").strip()
     if wrapped := re.fullmatch(r"[\"'“‘«「『【]([^\"“”«»「」『』【】]+)[\"'”’»」』】]|\(([^(),;]{2,})\)", text):
         text = wrapped[1] or wrapped[2]
-    text = _one_of_equals(text)
+    one, _, other = text.partition(" or ")
+    first, second = quantity(one), quantity(other)
+    text = one if first and second and quantities_agree(first, second) else text  # as in `0.6 or 60%`
     left, equals, right = text.rpartition("=")
     is_calculation = re.search(r"\d\s*[-+*/^]", left) and not re.search(r",|\band\b", left)
     if equals and is_calculation and not _IS_EQUATION.search(left):
@@ -205,15 +203,7 @@ def _adds_nothing(text: str, remark: str) -> bool:
     return bool(said) or len(text) > 1
 
 
-def _one_of_equals(text: str) -> str:
-    """The first of two ways to write one number, as in `0.6 or 60%`."""
-    one, _, other = text.partition(" or ")
-    first, second = quantity(one), quantity(other)
-    return one if first and second and quantities_agree(first, second) else text
-
-
 def _is_value(text: str) -> bool:
-    """Whether a text is a number, date, time, letter, or yes or no, and so says something alone."""
     if quantity(text):
         return len(text.split()) <= 6
     return bool(phrases.LONE_VALUE.fullmatch(text) or date(text) or time(text))

@@ -88,10 +88,7 @@ def time(text: str) -> Time | None:
         return None
     if parts.get("way") in ("to", "till", "before"):
         hour, minute = hour - 1, 60 - minute
-    return _time(hour, minute, parts.get("half"))
-
-
-def _time(hour: int, minute: int, half: str | None) -> Time | None:
+    half = parts.get("half")
     if hour > 24 or (half and hour > 12):
         return None
     if half:

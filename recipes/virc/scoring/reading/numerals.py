@@ -184,7 +184,6 @@ _SHARE = re.compile(r"([一二两三四五六七八九十百千]+)分之([一二
 
 
 def _chinese(text: str) -> Numeral | None:
-    """A number in Chinese numerals, with shares such as 三分之一 and 百分之五."""
     if found := _PER_CENT.match(text):
         share = leading(found[1])
         return share and Numeral(share.value, "%" + share.rest)

@@ -39,7 +39,9 @@ def quantities_agree(one: Quantity, other: Quantity, agree: Agree = operator.eq)
     if one.unit == other.unit:
         return agree(one.value, other.value)
     if _PERCENT in (one.unit, other.unit):
-        return _shares_agree(one, other, agree)
+        bare = other if one.unit else one  # 0.5 or 50 for 50%; 0.5 is not taken for 0.5%
+        shares = [each.value / 100 if each.unit else each.value for each in (one, other)]
+        return not bare.unit and (agree(*shares) or (abs(bare.value) >= 1 and agree(one.value, other.value)))
     if not one.unit or not other.unit:
         return not (one.is_close or other.is_close) and agree(one.value, other.value)
     there = units.convert(one.value, one.unit, other.unit)
@@ -58,15 +60,6 @@ def _converted(value: Fraction, written: Quantity, agree: Agree) -> bool:
     may_be_rounded = written.step and abs(written.value) >= _MIN_STEPS * written.step
     is_rounded = may_be_rounded and away <= min(written.step / 2, _ROUNDED * abs(written.value))
     return bool(is_rounded) or agree(value, written.value)
-
-
-def _shares_agree(one: Quantity, other: Quantity, agree: Agree) -> bool:
-    """Whether a bare number is a percentage: 0.5 or 50 for 50%. 0.5 is not taken for 0.5%."""
-    if one.unit and other.unit:
-        return False
-    bare = other if one.unit else one
-    shares = [each.value / 100 if each.unit else each.value for each in (one, other)]
-    return agree(*shares) or (abs(bare.value) >= 1 and agree(one.value, other.value))
 
 
 _PLURALS = {

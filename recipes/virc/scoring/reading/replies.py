@@ -19,20 +19,17 @@ def untagged(text: str) -> str:
     text = re.split(r"</think(?:ing)?>", _THOUGHT.sub(" ", text))[-1]
     tagged = [found[2] for found in _TAGGED.finditer(text) if found[2].strip()]
     text = _MARKUP.sub(" ", tagged[-1] if tagged else text).strip()
-    return _in_json(text) if text.startswith("{") and len(text) <= _MAX_JSON else text
-
-
-_MAX_JSON = 2000
-
-
-def _in_json(text: str) -> str:
-    """The answer in an object of JSON: its only field, or `answer`; the text where it is none."""
-    try:
+    if not text.startswith("{") or len(text) > _MAX_JSON:
+        return text
+    try:  # the answer in an object of JSON: its only field, or `answer`
         fields = json.loads(text)
     except ValueError:
         return text
     found = fields.get("answer", next(iter(fields.values())) if len(fields) == 1 else None) if fields else None
     return str(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else text
+
+
+_MAX_JSON = 2000
 
 
 class Box(NamedTuple):

@@ -30,11 +30,11 @@ def alike(one: str, other: str, agree: Agree = operator.eq) -> bool:
     if any(_forms_agree(form, each, agree) for form in _forms(one) for each in _forms(other)):
         return True
     said, right = words(one), words(other)
-    return (said == right != "") or _plurals_alike(said, right) or _formulas_alike(one, other)
+    are_plurals = not re.search(r"\d|^$", said) and not singulars(said).isdisjoint(singulars(right))
+    return (said == right != "") or are_plurals or _formulas_alike(one, other)
 
 
 def _formulas_alike(one: str, other: str) -> bool:
-    """Whether two formulas are spelt alike, one perhaps with a unit behind it."""
     if re.search("[$€£¥₹¢₽₩]", one + other):  # signs of money would be taken for those of LaTeX
         return False
     if bool(_UNIT.search(one)) != bool(_UNIT.search(other)):
@@ -182,8 +182,3 @@ def words(text: str) -> str:
     text = _ARTICLE.sub("", text)
     side = _SIDE.fullmatch(text)
     return " ".join(_SPELLINGS.get(word, word) for word in (side[1] if side else text).split())
-
-
-def _plurals_alike(one: str, other: str) -> bool:
-    """Whether words are the same but for the plural; with a digit in them, they are not."""
-    return not re.search(r"\d|^$", one) and not singulars(one).isdisjoint(singulars(other))

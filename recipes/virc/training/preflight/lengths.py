@@ -21,7 +21,7 @@ from virc.core.errors import DataError
 from virc.core.parallel import in_order
 from virc.core.text import clause, plain
 from virc.data.check.images import file_of
-from virc.data.check.survey import USUAL_SYSTEM
+from virc.data.check.result import USUAL_SYSTEM
 from virc.data.formats.registry import Row
 from virc.data.rows.pictures import key
 from virc.data.rows.record import MARK, Message, Picture

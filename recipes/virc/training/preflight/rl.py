@@ -25,9 +25,8 @@ from virc.core.tables import parquet as parquet_rows
 from virc.core.text import clause, did_you_mean
 from virc.data.check import plain as plain_rows
 from virc.data.check.images import decoded
-from virc.data.check.result import Fault, Rules
+from virc.data.check.result import Fault, Rules, Survey, survey
 from virc.data.check.row import check_conversation, check_row, check_without_images, references_in, unread
-from virc.data.check.survey import Survey, survey
 from virc.data.convert.change import SOURCE, Change, changed, question_with_choices, sought
 from virc.data.formats import prompts, rl
 from virc.data.formats.registry import Row, Source, get

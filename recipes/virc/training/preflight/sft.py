@@ -18,11 +18,10 @@ from virc.core.json_stream import array_rows, line_rows
 from virc.core.parallel import in_order
 from virc.core.text import plain as plain_text
 from virc.data.check import llamafactory, plain
-from virc.data.check.coordinates import rules_for
 from virc.data.check.images import file_of
-from virc.data.check.result import UNREAD_COLUMN, Fault, Rules
+from virc.data.check.plain import rules_for
+from virc.data.check.result import UNREAD_COLUMN, Fault, Rules, Survey, survey
 from virc.data.check.row import check_row, check_without_images
-from virc.data.check.survey import Survey, survey
 from virc.data.formats import pairs, sft
 from virc.data.formats.registry import INFO, Row, Source, Writing, get, only_source
 from virc.data.formats.sft import guessed

@@ -18,7 +18,6 @@ from msgspec import Meta
 from virc.core.text import clause
 from virc.data.make.operator import Made, Means, Row, kept, left_out
 from virc.data.make.operators.select import column_of
-from virc.data.make.spans import Change, UnfitError, changed, undone
 from virc.solving.pipelines.speaking import Role
 
 Kind = Literal["number", "colour", "place", "attribute", "noun"]
@@ -46,6 +45,77 @@ phrase of 1 to 5 words exactly, which stands in the text once, and write the wro
 stands in it nowhere else. Answer with JSON alone:
 {{"changes": [{{"original": "...", "replacement": "...", "detail": "what is wrong"}}]}}"""
 
+MAX_WORDS = 6
+"""Most words of a phrase."""
+_PIECES = re.compile(r"\w+|[^\w\s]")
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One changed phrase: where it is in the changed text, in characters, what was there, and what is there."""
+
+    start: int
+    end: int
+    original: str
+    replacement: str
+
+
+class UnfitError(Exception):
+    """A change that cannot be used: the name of the rule against it, and a sentence."""
+
+    def __init__(self, rule: str, why: str) -> None:
+        super().__init__(why)
+        self.rule, self.why = rule, why
+
+
+def changed(text: str, original: str, replacement: str) -> tuple[str, Change]:
+    """The text with another phrase in place of one that stands in it once. Raises UnfitError: that is not possible."""
+    words, others = original.split(), replacement.split()
+    if not words or not others or [each.lower() for each in words] == [each.lower() for each in others]:
+        raise UnfitError("nothing changed", f"{original!r} and {replacement!r} are the same, or one is empty")
+    if max(len(words), len(others)) > MAX_WORDS:
+        raise UnfitError("phrase too long", f"{original!r} or {replacement!r} has over {MAX_WORDS} words")
+    if len(places := _places(text, words)) != 1:
+        raise UnfitError("phrase not there once", f"{original!r} stands {len(places)} times in the text")
+    ((start, end),), new = places, " ".join(others)
+    new = new[0].upper() + new[1:] if text[start].isupper() else new
+    made = text[:start] + new + text[end:]
+    if len(places := _places(made, others)) != 1:
+        raise UnfitError("answer not there once", f"{new!r} stands {len(places)} times in the changed text")
+    change = Change(start, start + len(new), text[start:end], new)
+    if not is_only(text, made, change):
+        raise UnfitError("not one change", f"a comparison does not find {new!r} in the changed text")
+    return made, change
+
+
+def is_only(before: str, after: str, change: Change) -> bool:
+    start, end = difference(before, after)
+    return change.start <= start < end <= change.end and undone(after, [change]) == before
+
+
+def difference(before: str, after: str) -> tuple[int, int]:
+    """Where the second text is another than the first: start and end, compared word by word from both ends.
+
+    (0, 0): it has nothing there, or they are the same.
+    """
+    first, second = ([*_PIECES.finditer(text)] for text in (before, after))
+    most = min(len(first), len(second))
+    head = next((at for at in range(most) if first[at][0] != second[at][0]), most)
+    tail = next((at for at in range(most - head) if first[-1 - at][0] != second[-1 - at][0]), most - head)
+    cut = second[head : len(second) - tail]
+    return (cut[0].start(), cut[-1].end()) if cut else (0, 0)
+
+
+def undone(text: str, changes: Sequence[Change]) -> str:
+    for each in sorted(changes, key=lambda change: change.start, reverse=True):
+        text = text[: each.start] + each.original + text[each.end :]
+    return text
+
+
+def _places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
+    """Where words stand one after the other, as whole words, in any case."""
+    phrase = r"\s+".join(map(re.escape, words))
+    return [each.span() for each in re.finditer(rf"(?<!\w){phrase}(?!\w)", text, re.IGNORECASE)]
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is changed, and by whom.
@@ -63,7 +133,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     most: Annotated[int, Meta(ge=1, le=20)] = 1
 
     def __post_init__(self) -> None:
-        """Refuse what rules cannot do."""
         if self.by == "rules" and ("noun" in self.kinds or self.most > 1):
             raise ValueError("rules change no noun, and one phrase alone: by=model does more")
 
@@ -83,12 +152,10 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def roles(options: Options) -> Mapping[str, Role]:
-    """Who is asked."""
     return {"teacher": Role(temperature=0.7)} if options.by == "model" else {}
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Change the row's text."""
     options, text = means.options, column_of(row, means.options.column)
     if not isinstance(text, str) or not text.strip():
         return left_out("no text", f"{options.column} has none")

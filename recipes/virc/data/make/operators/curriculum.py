@@ -25,7 +25,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def measure(row: Row, means: Means[Options]) -> float | LeftOut:
-    """The number of a row."""
     value = column_of(row, means.options.column)
     if value is None:
         return LeftOut("missing", f"it has no {means.options.column}")

@@ -32,7 +32,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def measure(row: Row, means: Means[Options]) -> dict[str, Any]:
-    """The words of a row, hashed, and a fingerprint of each of its pictures."""
     by, value = means.options.by, dict[str, Any]()
     if by != "picture":
         question = _question(row)
@@ -54,7 +53,8 @@ def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
         _remember(value, by, "a row of against", seen, met)
     for each in measured:
         prints, keys = _images(each.value), _keys(each.value, by)
-        same = (name for key in keys for name, others in seen.get(key, ()) if _are_same(prints, others))
+        met_before = [each for key in keys for each in seen.get(key, ()) if len(each[1]) == len(prints)]
+        same = (name for name, others in met_before if all(map(are_copies, prints, others)))
         if (name := next(same, None)) is None:
             order.append(each.number)
             _remember(each.value, by, f"row {each.id!r}", seen, met)
@@ -90,10 +90,6 @@ def _remember(value: dict[str, Any], by: str, name: str, seen: dict[str, Any], m
 
 def _images(value: dict[str, Any]) -> list[Image.Image]:
     return [Image.frombytes("L", (EDGE, EDGE), base64.b64decode(each)) for each in value.get("prints", ())]
-
-
-def _are_same(prints: list[Image.Image], others: list[Image.Image]) -> bool:
-    return len(prints) == len(others) and all(map(are_copies, prints, others))
 
 
 def _keys(value: dict[str, Any], by: str) -> list[str]:

@@ -34,7 +34,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def measure(row: Row, means: Means[Options]) -> str | LeftOut:
-    """The source of a row."""
     column, weights = means.options.column, means.options.weights
     value = row.source if column is None else column_of(row, column)
     if value is None:
@@ -47,7 +46,6 @@ def measure(row: Row, means: Means[Options]) -> str | LeftOut:
 
 
 def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
-    """The rows of each source, as many as its weight says."""
     options, sources, ids = means.options, dict[str, list[int]](), dict[int, str]()
     met = dict[str | int, str]()
     for each in measured:

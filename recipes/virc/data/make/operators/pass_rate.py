@@ -21,8 +21,8 @@ from msgspec import Meta
 
 from virc.core.seeds import derived
 from virc.core.text import clause
+from virc.data.make.asking import pictures
 from virc.data.make.operator import Cost, Made, Means, Row, kept, left_out
-from virc.data.make.replies import pictures
 from virc.data.sample.rollouts import Problem, Rollout, end_of, problem_of
 from virc.reasoning.images import Shown
 from virc.solving.one import SolveConfig, attempts, ends_all

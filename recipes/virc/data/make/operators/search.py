@@ -22,8 +22,8 @@ from msgspec import Meta
 
 from virc.backends.interface import Sampling
 from virc.core.seeds import derived
+from virc.data.make.asking import pictures, reply
 from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.replies import pictures, reply
 from virc.data.sample.rollouts import problem_of
 from virc.reasoning.trace import Message
 from virc.scoring.answers import extract
@@ -74,7 +74,6 @@ class Node:
         self.visits, self.value = 0, 0.0
 
     def score(self, c: float) -> float:
-        """Return its upper confidence bound."""
         if self.parent is None or self.visits == 0:
             return math.inf
         return self.value / self.visits + c * math.sqrt(math.log(self.parent.visits) / self.visits)
@@ -122,12 +121,10 @@ def search(
 
 
 def requests(options: Options) -> int:
-    """Return the most steps that are drawn for a row."""
     return options.limit * (options.children + options.depth - 1)
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Return the row with the number of iterations."""
     options, problem, shown = means.options, problem_of(row), pictures(means, "model", row)
     asked = Message("user", fill(options.prompt, question=row.question), tuple(range(len(shown))))
     count = 0

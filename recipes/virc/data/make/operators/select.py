@@ -1,6 +1,5 @@
 """Keep rows by a column: within bounds, equal to a value, or with a text in it."""
 
-from collections.abc import Sequence
 from math import isfinite
 from statistics import pvariance
 from typing import Any
@@ -34,7 +33,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Keep a row, or say by which rule it is left out."""
     options = means.options
     value = column_of(row, options.column)
     if value is None:
@@ -52,14 +50,17 @@ def column_of(row: Row, name: str) -> Any:
 
 
 def _fault(value: Any, options: Options) -> str | None:
-    """The rule that a value does not satisfy."""
-    if options.equal is not None and not _equals(value, options.equal):
+    wanted = options.equal if isinstance(options.equal, list) else [options.equal]
+    if options.equal is not None and not any(_is_same(value, each) for each in wanted):
         return "equal"
-    if options.contains is not None and not _contains(value, options.contains):
+    several, text = value if isinstance(value, list) else None, options.contains
+    folded = str(value).casefold()
+    if text is not None and not (text.casefold() in folded if several is None else text in map(str, several)):
         return "contains"
-    numbers = [number_of(each) for each in value] if isinstance(value, list) else []
-    number = len(value) if isinstance(value, list) else number_of(value)
-    found = {"min_variance": _variance(numbers), "min": number, "max": number}
+    numbers = [number for each in several or () if (number := number_of(each)) is not None]
+    variance = pvariance(numbers) if several and len(numbers) == len(several) else None
+    number = number_of(value) if several is None else len(several)
+    found = {"min_variance": variance, "min": number, "max": number}
     for rule, measured in found.items():
         bound = getattr(options, rule)
         if bound is not None and measured is None:
@@ -67,14 +68,6 @@ def _fault(value: Any, options: Options) -> str | None:
         if bound is not None and measured is not None and (measured > bound if rule == "max" else measured < bound):
             return rule
     return None
-
-
-def _variance(values: Sequence[float | None]) -> float | None:
-    """The variance of a list of numbers; None where it is no such list."""
-    numbers = [each for each in values if each is not None]
-    if not numbers or len(numbers) < len(values):
-        return None
-    return pvariance(numbers)
 
 
 def number_of(value: Any) -> float | None:
@@ -86,20 +79,9 @@ def number_of(value: Any) -> float | None:
     return number if isfinite(number) else None
 
 
-def _equals(value: Any, wanted: Any) -> bool:
-    several = wanted if isinstance(wanted, list) else [wanted]
-    return any(_is_same(value, each) for each in several)
-
-
 def _is_same(value: Any, wanted: Any) -> bool:
     """Whether both are the same number, or the same text; 1 is 1.0, and true is also the text of it."""
     if bool in (type(value), type(wanted)):
         return str(value).lower() == str(wanted).lower()
     number = number_of(value)
     return str(value) == str(wanted) or (number is not None and number == number_of(wanted))
-
-
-def _contains(value: Any, text: str) -> bool:
-    if isinstance(value, list):
-        return any(str(each) == text for each in value)
-    return text.casefold() in str(value).casefold()

@@ -27,7 +27,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def measure(row: Row, means: Means[Options]) -> list[str]:
-    """What tells the pictures of a row apart, by their content."""
     keys = [hashlib.blake2b(means.data(row, at), digest_size=9).hexdigest() for at in range(len(row.images))]
     value = column_of(row, means.options.column) if means.options.column else None
     return keys if value is None else [*keys, f"column {value}"]

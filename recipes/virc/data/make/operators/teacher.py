@@ -32,8 +32,8 @@ from virc.core.files import expanded
 from virc.core.limits import bounded
 from virc.core.seeds import derived
 from virc.core.text import plain
+from virc.data.make.asking import pictures, reply, rollout_of
 from virc.data.make.operator import Made, Means, Row, kept, left_out
-from virc.data.make.replies import pictures, reply, rollout_of
 from virc.data.sample.rollouts import problem_of
 from virc.reasoning.messages import printable
 from virc.reasoning.session import Reply
@@ -110,12 +110,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def roles(options: Options) -> Mapping[str, Role]:
-    """Return whom the steps ask."""
     return {step.role or name: Role() for name, step in steps_of(options).items()}
 
 
 def requests(options: Options) -> int:
-    """Return the most requests for a row."""
     return sum(map(_tries, steps_of(options).values()))
 
 
@@ -137,7 +135,6 @@ def _read(name: str, own: bool) -> Mapping[str, Step]:
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Return the row with a column for each step."""
     fields = dict(row.fields)
     for name, step in steps_of(means.options).items():
         role, fault = step.role or name, ""
@@ -191,13 +188,14 @@ def _taken(
         fault = "another answer"
     elif not fault and step.like is not None and _changed(_text(fields.get(step.like)), _text(value)) > step.words:
         fault = "too many words changed"
-    elif not fault and step.reward is not None and _reward(step.reward, role, row, text, means) < step.reward_from:
-        fault = f"a small reward of {step.reward}"
+    elif not fault and step.reward is not None:
+        problem, rollout = problem_of(row), rollout_of(means, role, row, text, step.reward)
+        if means.reward(step.reward, role, problem, rollout) < step.reward_from:
+            fault = f"a small reward of {step.reward}"
     return value, fault
 
 
 def _formed(step: Step, text: str) -> tuple[Any, str]:
-    """Return the value that the schema and the pattern give, and why there is none."""
     value: Any = text
     if step.schema is not None:
         try:
@@ -215,7 +213,6 @@ def _formed(step: Step, text: str) -> tuple[Any, str]:
 
 
 def _whole(pattern: str) -> str:
-    """Return the pattern of a text that fits as a whole."""
     return rf"\A(?:{pattern})\Z"
 
 
@@ -225,12 +222,7 @@ def _is_right(row: Row, text: str) -> bool:
     return answer is not None and problem.accepts(answer)
 
 
-def _reward(system: str, role: str, row: Row, text: str, means: Means[Options]) -> float:
-    return means.reward(system, role, problem_of(row), rollout_of(means, role, row, text, system))
-
-
 def _changed(before: str, after: str) -> int:
-    """Return how many words have to be replaced, put in or taken out."""
     one, other = before.split(), after.split()
     changes = difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
     return sum(max(i2 - i1, j2 - j1) for kind, i1, i2, j1, j2 in changes if kind != "equal")

@@ -14,11 +14,21 @@ from itertools import combinations
 import msgspec
 from PIL import Image
 
-from virc.data.synth import shared, sketch
-from virc.data.synth.glyphs import mask
-from virc.data.synth.plane import Point, around, beside, hull, inside, meet, unit, window
-from virc.data.synth.problem import Difficulty, Label, Split, split_of
-from virc.data.synth.sketch import Style, random_style
+from virc.data.synth import sketch
+from virc.data.synth.problem import (
+    Difficulty,
+    Label,
+    Point,
+    Split,
+    around,
+    beside,
+    inside,
+    meet,
+    split_of,
+    unit,
+    window,
+)
+from virc.data.synth.sketch import Style, mask, random_style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
@@ -34,6 +44,7 @@ QUESTIONS = (
     "How large is angle {corner}?",
     "Find angle {corner}.",
 )
+FIGURES = {3: "triangle", 4: "quadrilateral"}
 CROP = 84  # px, a whole label fits in a crop of this side
 SIDES: Mapping[Difficulty | None, Sequence[int]] = {"easy": (3,), "hard": (4,), None: (3, 3, 4)}
 
@@ -50,8 +61,8 @@ class Corner(msgspec.Struct, frozen=True):
 
     @property
     def box(self) -> Box:
-        """The smallest box that holds both labels."""
-        return hull(self.letter_box, self.value_box)
+        left, top, right, bottom = zip(self.letter_box, self.value_box, strict=True)
+        return min(left), min(top), max(right), max(bottom)
 
 
 class Diagram(msgspec.Struct, frozen=True):
@@ -66,22 +77,18 @@ class Diagram(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> int:
-        """The asked angle in degrees."""
         return self.corners[self.asked].angle
 
     @property
     def is_printed(self) -> bool:
-        """Whether the asked angle stands in the figure."""
         return self.corners[self.asked].printed != "?"
 
     @property
     def difficulty(self) -> Difficulty:
-        """By the number of corners."""
         return "easy" if len(self.corners) == 3 else "hard"
 
     @property
     def labels(self) -> Sequence[Label]:
-        """Every text on the page, in reading order."""
         pairs = (
             (Label(corner.letter, corner.letter_box), Label(corner.printed, corner.value_box))
             for corner in self.reading_order()
@@ -95,7 +102,8 @@ class Diagram(msgspec.Struct, frozen=True):
     def split(self) -> Split:
         """Which split this figure belongs to: one in ten is held out, wherever its corners begin to be counted."""
         printed = [f"{corner.letter}{corner.printed}" for corner in self.corners]
-        return split_of("|".join([*shared.from_smallest(printed), self.corners[self.asked].letter]))
+        start = printed.index(min(printed))
+        return split_of("|".join([*printed[start:], *printed[:start], self.corners[self.asked].letter]))
 
 
 def generate(
@@ -114,14 +122,17 @@ def generate(
     """
     while True:
         count = rng.choice(sides or SIDES[difficulty])
-        diagram = shared.draw_until_legible(partial(_generate, rng, count), split)
+        diagram = sketch.draw_until_legible(partial(_generate, rng, count), split)
         if printed in (None, diagram.is_printed):
             return diagram
 
 
 def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
     """The same figure and question with other values printed, so that the asked angle is another one."""
-    angles = shared.other_angles(rng, len(diagram.corners), 25, diagram.asked, diagram.answer)
+    count, least, angles = len(diagram.corners), 25, list[int]()
+    while not angles or not least <= angles[-1] <= 140 or angles[diagram.asked] == diagram.answer:
+        angles = [rng.randint(least, 140) for _ in range(count - 1)]
+        angles.append(180 * (count - 2) - sum(angles))
     points = [corner.point for corner in diagram.corners]
     corners = tuple(
         _corner(points, index, corner.letter, angles[index], corner.printed == "?", diagram.style)
@@ -143,7 +154,7 @@ def crop_around(label: Box, width: int, height: int) -> Box:
 def draw(diagram: Diagram) -> Image.Image:
     """The picture, RGB, `width` x `height` px."""
     style = diagram.style
-    image, pencil = shared.blank(diagram.width, diagram.height, style)
+    image, pencil = sketch.blank(diagram.width, diagram.height, style)
     points = [corner.point for corner in diagram.corners]
     for start, end in zip(points, [*points[1:], points[0]], strict=True):
         sketch.line(pencil, start, end, style)
@@ -169,7 +180,6 @@ def solution(diagram: Diagram) -> Solution:
 
 
 def spots(diagram: Diagram) -> Sequence[Spot]:
-    """Every corner, in reading order."""
     page = diagram.width, diagram.height
     crops = [(crop_of(corner, *page), corner) for corner in diagram.reading_order()]
     return [
@@ -178,10 +188,11 @@ def spots(diagram: Diagram) -> Sequence[Spot]:
 
 
 def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
-    """A question about a corner that the figure does not have, and the search for it."""
     present = {corner.letter for corner in diagram.corners}
-    question, corner = shared.question_about_none(rng, QUESTIONS, NAMES, present)
-    return question, searched(NOUN, spots(diagram), wanted(corner))
+    letters = rng.sample([letter for letter in NAMES if letter not in present], len(present))
+    figure, name = FIGURES[len(present)], "".join(letters)
+    question = rng.choice(QUESTIONS).format(figure=figure, name=name, corner=letters[0])
+    return question, searched(NOUN, spots(diagram), wanted(letters[0]))
 
 
 def wanted(letter: str) -> str:
@@ -217,13 +228,16 @@ def _generate(rng: random.Random, sides: int) -> Diagram | None:
     if not _legible(corners, width, height):
         return None
     asked = hidden if rng.random() < 0.8 else rng.choice([i for i in range(sides) if i != hidden])
-    question = shared.question_about(rng, QUESTIONS, letters, asked)
+    start, step = rng.randrange(sides), rng.choice((1, -1))  # a name starts at any corner and runs either way around
+    name = "".join(letters[(start + step * i) % sides] for i in range(sides))
+    question = rng.choice(QUESTIONS).format(figure=FIGURES[sides], name=name, corner=letters[asked])
     return Diagram(width, height, corners, asked, question, style)
 
 
 def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden: bool, style: Style) -> Corner:
-    """Place the letter outside along the bisector and the value inside."""
-    (x, y), one, inward = (points[index], unit(points[index], points[index - 1]), shared.bisector(points, index))
+    (x, y), behind = points[index], points[(index + 1) % len(points)]
+    one, two = unit((x, y), points[index - 1]), unit((x, y), behind)
+    inward = unit((0, 0), (one[0] + two[0], one[1] + two[1]))  # halfway between the sides
     printed = "?" if hidden else str(angle)
     name_size = mask(letter, style.face).size
     value_size = mask(_shown(printed, style), style.face).size

@@ -72,7 +72,6 @@ class Family(Protocol):
 
 
 def names() -> list[str]:
-    """The families there are."""
     return discovery.names("virc.data.synth.families")
 
 

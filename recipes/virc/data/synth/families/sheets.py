@@ -15,11 +15,9 @@ from typing import Literal
 import msgspec
 from PIL import Image
 
-from virc.data.synth import shared, sketch
-from virc.data.synth.glyphs import Face
-from virc.data.synth.plane import around
-from virc.data.synth.problem import Difficulty, Label, Split, settled, split_of
-from virc.data.synth.sketch import Style
+from virc.data.synth import sketch
+from virc.data.synth.problem import DIFFICULTIES, Difficulty, Label, Split, around, split_of
+from virc.data.synth.sketch import Face, Style
 from virc.data.synth.worked import FOUND, Solution, Spot, searched
 from virc.reasoning.calls import Box
 
@@ -64,15 +62,12 @@ class Sheet(msgspec.Struct, frozen=True):
 
     @property
     def labels(self) -> Sequence[Label]:
-        """Every number on the page, in reading order."""
         return [self.numbers[name] for name in SQUARES if name in self.numbers]
 
     def number_at(self, name: str) -> int:
-        """What stands in the square of that name."""
         return int(self.numbers[name].text)
 
     def split(self) -> Split:
-        """By the numbers that are asked for, and the question."""
         asked = (f"{name}{self.numbers[name].text}" for name in sorted(self.asked))
         return split_of("|".join([NAME, self.ask, *asked]))
 
@@ -85,24 +80,25 @@ def square(name: str) -> Box:
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Sheet:
-    """A page of that split."""
-    chosen = settled(difficulty, rng)
-    return shared.draw_until_legible(lambda: _generate(rng, chosen), split)
+    chosen: Difficulty = difficulty or rng.choice(DIFFICULTIES)
+    return sketch.draw_until_legible(lambda: _generate(rng, chosen), split)
 
 
 def draw(problem: Sheet) -> Image.Image:
     """The page, RGB, of PAGE px."""
-    image, pencil = shared.blank(*PAGE, problem.style)
+    image, pencil = sketch.blank(*PAGE, problem.style)
     for name in SQUARES:
         pencil.rectangle(square(name), outline=170, width=2)
     large = msgspec.structs.replace(problem.style, face=Face("sans", _NAMES))
     for at, text in enumerate(COLUMNS + ROWS):
         along = SIDE * (at % len(COLUMNS)) + SIDE // 2
         middle = (ORIGIN[0] + along, ORIGIN[1] // 2) if at < len(COLUMNS) else (ORIGIN[0] // 2, ORIGIN[1] + along)
-        sketch.label(image, text, shared.placed(text, middle, large).box, large)
+        sketch.label(image, text, sketch.placed(text, middle, large).box, large)
     for frame in problem.frames.values():
         pencil.rectangle(frame, outline=problem.style.ink, width=2)
-    return shared.with_labels(image, problem)
+    for each in problem.labels:
+        sketch.label(image, each.text, each.box, problem.style)
+    return image.convert("RGB")
 
 
 def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
@@ -115,7 +111,6 @@ def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
 
 
 def spots(problem: Sheet) -> Sequence[Spot]:
-    """Every square with a number, in reading order."""
     return [_spot(problem, name) for name in SQUARES if name in problem.numbers]
 
 
@@ -140,7 +135,6 @@ def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
 
 
 def absent(problem: Sheet, rng: random.Random) -> tuple[str, Solution]:
-    """A question about a square that holds no number, and the look at it."""
     missing = rng.choice([name for name in SQUARES if name not in problem.numbers])
     box = square(missing)
     return rng.choice(QUESTIONS["value"]).format(missing), searched(NOUN, [Spot(box, box, EMPTY)])
@@ -165,7 +159,7 @@ def _generate(rng: random.Random, difficulty: Difficulty) -> Sheet | None:
 
 
 def _number(rng: random.Random, middle: tuple[int, int], style: Style) -> Label:
-    return shared.placed(str(rng.randint(10, 99)), middle, style)
+    return sketch.placed(str(rng.randint(10, 99)), middle, style)
 
 
 def _middle(box: Box) -> tuple[int, int]:
