@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from virc_cli.console.options import Json, Quiet, Seed, Verbose
+from virc.core.errors import UsageError
+from virc_cli.console import events, output
+from virc_cli.console.options import Json, Quiet, Seed, Verbose, flag, option
+from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
     from virc.demo.curve import Curve, Gain, Scores, Stage
@@ -23,15 +24,13 @@ _GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
 
 
 def command(
-    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo; finished steps are kept.")] = Path(
-        "demo"
-    ),
-    quick: Annotated[bool, typer.Option("--quick", help="A few steps of everything: minutes, nothing learnt.")] = False,
-    large: Annotated[bool, typer.Option("--large", help="48,000 problems and a control without tools: hours.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Train the base from scratch first: hours more.")] = False,
-    problems: Annotated[int | None, typer.Option(min=1, metavar="N", help="Held-out problems for each stage.")] = None,
+    to: Annotated[Path, option("DIR", "Folder of the demo; finished steps are kept.")] = Path("demo"),
+    quick: Annotated[bool, flag("--quick", "A few steps of everything: minutes, nothing learnt.")] = False,
+    large: Annotated[bool, flag("--large", "48,000 problems and a control without tools: hours.")] = False,
+    full: Annotated[bool, flag("--full", "Train the base from scratch first: hours more.")] = False,
+    problems: Annotated[int | None, option("N", "Held-out problems for each stage.", min=1)] = None,
     seed: Seed = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every command as a script; run nothing.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print every command as a script; run nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -43,12 +42,10 @@ def command(
     """
     import msgspec
 
-    from virc.core.errors import UsageError
     from virc.core.files import expanded
     from virc.demo import plan as demo
     from virc.demo import run as running
     from virc.training.steps import CONTINUE, StepFailedError
-    from virc_cli.console import events, output
 
     if quick and large:
         raise UsageError("--quick and --large are two sizes", "leave one of them out")
@@ -74,7 +71,6 @@ def _show(begun: "Demo", to: Path, as_json: bool) -> None:
 
     from virc.core.files import expanded
     from virc.demo import plan as demo
-    from virc_cli.console import output
 
     steps = demo.plan(begun)
     commands = [{"name": step.name, "command": step.typed} for step in steps]
@@ -87,7 +83,6 @@ def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
     import msgspec
 
     from virc.core.files import expanded
-    from virc_cli.console import output
 
     folder = expanded(to)
     if as_json:
@@ -103,8 +98,6 @@ def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
 
 def lines(curve: "Curve") -> Iterator[str]:
     """The figures as tables of at most 80 columns."""
-    from virc_cli.console.tables import table
-
     share = _share(curve.commonest)
     yield f"{curve.problems} held-out problems; always the most common answer: {share}"
     stages = curve.stages

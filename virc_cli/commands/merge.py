@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from virc_cli.console import completion
-from virc_cli.console.options import Json, Quiet, Verbose
+from virc_cli.console import completion, events, output
+from virc_cli.console.options import Json, Quiet, Verbose, argument, flag, option
 
 if TYPE_CHECKING:
     from virc.merging.build import MergePlan
@@ -16,19 +14,11 @@ FAILURE: dict[str, object] = dict.fromkeys("to source kind step parameters proto
 
 def command(
     source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|CHECKPOINT",
-            help="Run, RUN@STEP, folder of shards, or adapter.",
-            show_default=False,
-            autocompletion=completion.runs,
-        ),
+        str, argument("RUN|CHECKPOINT", "Run, RUN@STEP, folder of shards, or adapter.", autocompletion=completion.runs)
     ],
-    to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="New folder for the model; default: models/RUN.")
-    ] = None,
-    gguf: Annotated[bool, typer.Option("--gguf", help="Write the model for llama.cpp, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and environment; write nothing.")] = False,
+    to: Annotated[Path | None, option("DIR", "New folder for the model; default: models/RUN.")] = None,
+    gguf: Annotated[bool, flag("--gguf", "Write the model for llama.cpp, too.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print command and environment; write nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -41,7 +31,6 @@ def command(
     its vision tower as the two files that llama.cpp reads: Q8_0 and float16, of a small model float32.
     """
     from virc.merging import build
-    from virc_cli.console import events, output
 
     plan = build.prepare(source, to, gguf)
     origin, folder = plan.source.origin, str(plan.folder)

@@ -3,10 +3,10 @@
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from virc_cli.console import completion, output
-from virc_cli.console.options import Json, Quiet, Verbose
+from virc.core.text import counted, sized
+from virc_cli.console import completion, events, output
+from virc_cli.console.options import Json, Quiet, Verbose, argument, flag
+from virc_cli.console.tables import folded
 
 if TYPE_CHECKING:
     from virc.merging.publish import PushPlan
@@ -17,16 +17,13 @@ FAILURE: dict[str, object] = dict.fromkeys("to url kind private files bytes left
 def command(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="RUN|MODEL|ROWS",
-            help="Merged run, model, GGUF file, or folder of rows.",
-            show_default=False,
-            autocompletion=completion.models,
+        argument(
+            "RUN|MODEL|ROWS", "Merged run, model, GGUF file, or folder of rows.", autocompletion=completion.models
         ),
     ],
-    hub_id: Annotated[str, typer.Argument(metavar="HUB_ID", help="OWNER/NAME on the hub.", show_default=False)],
-    public: Annotated[bool, typer.Option("--public", help="Let everybody read it; default: private.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print files and card; send nothing.")] = False,
+    hub_id: Annotated[str, argument("HUB_ID", "OWNER/NAME on the hub.")],
+    public: Annotated[bool, flag("--public", "Let everybody read it; default: private.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print files and card; send nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -56,9 +53,7 @@ def command(
 
 
 def _upload(plan: "PushPlan", known: dict[str, object], quiet: bool, verbose: bool, as_json: bool) -> None:
-    from virc.core.text import counted, sized
     from virc.merging import publish
-    from virc_cli.console import events
 
     for name, why in plan.left_out.items() if not quiet else ():
         output.note(f"left out: {name} ({why})")
@@ -91,9 +86,6 @@ def _fields(plan: "PushPlan") -> dict[str, object]:
 
 
 def _table(plan: "PushPlan") -> list[str]:
-    from virc.core.text import sized
-    from virc_cli.console.tables import folded
-
     rows = [(file.name, sized(file.size), "") for file in plan.files]
     rows += [(name, "-", f"left out: {why}") for name, why in plan.left_out.items()]
     whole = f"{sized(plan.size)} to {plan.repo.url}, {'public' if plan.public else 'private'}"

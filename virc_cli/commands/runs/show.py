@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virc.core.text import duration, sized
 from virc_cli.console import output
 from virc_cli.console.options import Json, RunName
-from virc_cli.console.tables import section
+from virc_cli.console.tables import section, value_text
 
 if TYPE_CHECKING:
     from virc.models.provenance import Origin
@@ -72,7 +73,6 @@ def _about(info: "Info", progress: str) -> Iterator[str]:
 
 
 def _progress(run: "Run", info: "Info", state: "State", job: "Job | None", left: float | None) -> Iterator[str]:
-    from virc.core.text import duration
     from virc.runs.queue import shown
     from virc.runs.status import age, ended, next_step, number, steps
 
@@ -100,8 +100,6 @@ def _progress(run: "Run", info: "Info", state: "State", job: "Job | None", left:
 
 
 def _settings(info: "Info") -> Iterator[str]:
-    from virc_cli.console.tables import value_text
-
     def value(name: str) -> Any:
         inner: Any = info.settings
         for key in name.split("."):
@@ -133,7 +131,6 @@ def _exit(code: int | None) -> str:
 
 def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Iterator[str]:
     from virc.core.files import size_of
-    from virc.core.text import sized
 
     rows = [
         (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each))) for each in saved
