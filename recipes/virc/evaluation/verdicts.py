@@ -18,8 +18,7 @@ from virc.scoring.boxes import has_boxes
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
 from virc.scoring.symbolic import Symbolic
-from virc.solving.batch import RowDone, through
-from virc.solving.retry import Outage
+from virc.solving.batch import Outage, RowDone, through
 from virc.solving.rows import Row
 
 JUDGED = "virc.judged/1"

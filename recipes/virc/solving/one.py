@@ -24,8 +24,7 @@ from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving import shortening
 from virc.solving.ablation import CropAblation
-from virc.solving.replies.repeated import REPEATED, Repeated
-from virc.solving.replies.unusable import checked
+from virc.solving.replies import REPEATED, Repeated, checked
 from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 

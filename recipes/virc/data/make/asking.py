@@ -13,12 +13,12 @@ from virc.core.events import Reporter
 from virc.core.timeouts import check_stop
 from virc.data.make.operator import Cost, Means
 from virc.reasoning.session import Reply as Drawn
+from virc.solving.batch import Outage
 from virc.solving.pipelines import roles as opening
 from virc.solving.pipelines.asking import Asker, Roles
 from virc.solving.pipelines.roles import OpenRole
 from virc.solving.pipelines.speaking import Role, Speaker, Spoken, Turn
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
-from virc.solving.retry import Outage
 from virc.solving.setup import Setup
 
 _MAX_STEPS = 100_000
