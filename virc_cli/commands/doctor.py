@@ -143,7 +143,6 @@ def _fields(machine: "Machine") -> dict[str, Any]:
 
 
 def _sandbox() -> tuple[str | None, list[dict[str, Any]]]:
-    """Why there is no sandbox for code of models, and which of its limits hold."""
     import msgspec
 
     from virc.sandbox.limits import limits

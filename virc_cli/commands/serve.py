@@ -113,7 +113,6 @@ def command(
 
 
 def _keys(given: list[str] | None) -> str | tuple[str, ...] | None:
-    """The one key, or those of several clients."""
     keys = tuple(filter(None, given or ()))
     return keys if len(keys) > 1 else next(iter(keys), None)
 

@@ -72,7 +72,6 @@ def _guarded(function: FunctionType, called: str) -> Callable[..., Any]:
 
 
 def _codes(error: BaseException) -> list[CodeType]:
-    """The code of each frame that an error came through."""
     found, at = [], error.__traceback__
     while at:
         found.append(at.tb_frame.f_code)

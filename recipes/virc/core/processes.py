@@ -288,7 +288,6 @@ def report_removed(step: Step, given: Mapping[str, str], report: Reporter, unles
 
 
 def _names(names: list[str]) -> str:
-    """Names of variables, those of one family of more than two by their prefix."""
     of = Counter(name.split("_")[0] for name in names)
     short = (f"{first}_*" if of[first := name.split("_")[0]] > _FAMILY else plain(name, 60) for name in names)
     return ", ".join(dict.fromkeys(short))
@@ -339,7 +338,6 @@ def _children(pid: int) -> list[int]:
 
 
 def _parents(root: Path) -> dict[int, int]:
-    """Process id -> id of its parent."""
     fields = ((int(stat.parent.name), _stat(stat)) for stat in root.glob("[0-9]*/stat"))
     return {pid: int(found[1]) for pid, found in fields if found}
 

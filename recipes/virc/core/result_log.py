@@ -25,8 +25,6 @@ class _Error(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """What a ledger reads of its own lines."""
-
     schema: str
     id: Id | None
     row: str | None

@@ -152,7 +152,6 @@ def _clauses(lacking: Mapping[str, str]) -> str:
 
 
 def _is_away(picture: Picture) -> bool:
-    """Whether the file of an image cannot be read here."""
     try:
         if picture.data is None:
             picture.file()
@@ -279,7 +278,6 @@ async def _rewarded(
 
 
 def _samples(row: Row, replies: Sequence[str], opened: Opened, config: BatchConfig) -> list[Sample]:
-    """The replies as samples, in the conversation that the model was asked in."""
     solving, protocol = config.solving, opened.chat_protocol.protocol
     if opened.calibration and any(asks_for_box(protocol, Reply(each)) for each in replies):
         protocol = opened.reading()

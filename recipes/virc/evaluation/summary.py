@@ -394,7 +394,6 @@ def without_seed(model: str) -> str:
 
 
 def _are_compared(one: str, other: str) -> bool:
-    """Whether two rows are of two models, and both of the same further seed or of none."""
     seeds = [_SEED.findall(name) for name in (one, other)]
     return seeds[0] == seeds[1] and without_seed(one) != without_seed(other)
 
@@ -490,7 +489,6 @@ def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
 
 
 def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:
-    """What a model made of rows with boxes, by the classes that they name in the field `category`."""
     found: dict[str, list[Overlap]] = defaultdict(list)
     for result in met:
         for part in result.categories.get("category", ()):

@@ -60,7 +60,6 @@ def unsafe() -> bool:
 
 @cache
 def _warn() -> None:
-    """Say on stderr, once in a process, that nothing isolates code of models."""
     text = f"warning: {UNSAFE}=1: the model's code runs without a sandbox, and can do all that you can do"
     print(text, file=sys.stderr, flush=True)
 
@@ -143,7 +142,6 @@ def _devices() -> list[str]:
 
 @cache
 def _interpreter() -> tuple[str, ...]:
-    """The interpreter and its standard library, without the packages that are installed into it."""
     base, library = Path(sys.base_prefix), Path(sysconfig.get_path("stdlib"))
     inside = Path("/python") / library.relative_to(base)
     bound = [
@@ -166,7 +164,6 @@ def _interpreter() -> tuple[str, ...]:
 
 @cache
 def _libraries(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The system's shared libraries that the interpreter and packages need, under the paths that they have here."""
     program, base = Path(sys.executable).resolve(), Path(sys.base_prefix)
     own = [base / "lib"] if base != Path("/usr") else []
     files = [program, *(file for place in own for file in place.glob("*.so*"))]

@@ -32,13 +32,11 @@ def installed(names: tuple[str, ...]) -> tuple[Path, ...]:
 
 
 def _required(lines: Iterable[str]) -> list[str]:
-    """The distributions that a distribution requires, without those of its extras."""
     plain = (line for line in lines if not re.search(r"\bextra\s*==", line))
     return [match[0] for line in plain if (match := _REQUIRED.match(line))]
 
 
 def _top(distribution: metadata.Distribution) -> list[Path]:
-    """What a distribution has put into the folder of packages."""
     # a path may also be absolute, as of a manual page; its first part is the root folder of this machine
     own = (file.parts for file in distribution.files or () if not file.is_absolute())
     parts = dict.fromkeys(each[0] for each in own if each)

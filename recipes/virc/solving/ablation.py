@@ -84,7 +84,6 @@ def _white(shown: Shown) -> Image.Image:
 
 
 def _blurred(image: Image.Image) -> Image.Image:
-    """The same so blurred that nothing small can be read."""
     small = image.copy()
     small.thumbnail((_BLURRED, _BLURRED))
     return small.resize(image.size, Image.Resampling.BICUBIC)

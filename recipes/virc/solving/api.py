@@ -117,7 +117,6 @@ def read_question(file: str) -> str:
 
 
 def _estimate(opened: Opened, images: Sequence[OpenedImage], report: Reporter) -> None:
-    """On a CPU: how much there is to read, how long the first turn takes, and what would shorten it."""
     if opened.estimate is None:
         report.progress(f"waiting for the first turn of {opened.name}")
         return

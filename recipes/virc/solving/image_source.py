@@ -144,7 +144,6 @@ def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
 
 
 def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[tuple[str, str | None]]:
-    """A sentence for each loss, and what to type against it."""
     for number, (seen, source) in enumerate(zip(pictures, sources, strict=True), 1):
         named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
         name = plain(source, 80) if named else f"picture {number}"
@@ -178,7 +177,6 @@ def report_losses(
 
 
 def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
-    """How many frames there are, and which is shown, from 1."""
     is_short = len(data) < max_counted or data.startswith(_ANIMATED[-2:])
     try:
         if isinstance(source, Image.Image):

@@ -376,7 +376,6 @@ class Sampler:
         return None, is_last or bool(config.max_tokens_total and more and tokens + 3 * more > config.max_tokens_total)
 
     def _taken(self, ask: Ask, sampling: Sampling) -> Reply:
-        """A reply to the conversation, or to what of it the model takes."""
         while True:
             try:
                 said = shortening.without(ask, self._gone)

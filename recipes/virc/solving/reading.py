@@ -162,7 +162,6 @@ def examples(
 
 
 def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid, part: Shares) -> dict[str, Any]:
-    """Arguments that the schema of a tool allows, with a part of the first image as box."""
     shown = smart_resize(*size, input_grid(protocol, grid))
     sides = sides_of(shown, protocol.coordinates, size) * 2
     corners = [side * share for side, share in zip(sides, part, strict=True)]

@@ -99,7 +99,6 @@ def is_box_alone(text: str, question: str) -> bool:
 
 
 def _is_json_of_boxes(text: str) -> bool:
-    """Whether a text is JSON of objects that hold nothing but a box or point."""
     found = _JSON.fullmatch(text.strip())
     if not found:
         return False
@@ -157,7 +156,6 @@ class Repeated:
         return f"{REPEATED} {TIMES} times {what}" if again else None
 
     def _times(self, key: bytes, result: CallResult, session: Session) -> int:
-        """How often a call has had this result."""
         source = () if result.call is None or result.call.index is None else (result.call.index,)
         return self._count(key, [session.images[index] for index in (*source, *result.images)])
 

@@ -83,6 +83,5 @@ class MarkedThoughts:
         return think.removeprefix(shown) if think.startswith(shown) else ""
 
     def _half(self) -> int:
-        """Characters at the end that may be the beginning of the end mark."""
         lengths = range(len(self._CLOSE) - 1, 0, -1)
         return next((length for length in lengths if self._text.endswith(self._CLOSE[:length])), 0)

@@ -72,7 +72,6 @@ def command(
 
 
 def _show(record: "Record") -> None:
-    """Print the first pictures small, or why they cannot be opened."""
     from virc.reasoning.opening.pictures import open_image
 
     for picture in record.images[:_MAX_SHOWN]:

@@ -57,7 +57,6 @@ def command(
 
 
 def _print(found: "FoundProtocol", file: str) -> None:
-    """Print on stderr what the chat protocol was derived from, and what these rows do not show."""
     from virc.data.protocol.extract import NO_SYSTEM
 
     calls = ", ".join(f"{name} {count:,}" for name, count in found.calls.items()) or "none"

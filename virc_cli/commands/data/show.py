@@ -122,6 +122,5 @@ def _outcome(unit: "Unit") -> str:
 
 
 def _line(label: str, text: str) -> str:
-    """A label and its text, whose further lines are indented below its first."""
     indent = "\n" + " " * (_LABEL + 1)
     return f"{label:{_LABEL}} {indent.join(text.strip().splitlines())}".rstrip()

@@ -116,7 +116,6 @@ def command(
 
 
 def _called(item: "Item") -> str:
-    """The model as other commands take it, as a word of the shell."""
     import shlex
 
     from virc.core.files import MODELS

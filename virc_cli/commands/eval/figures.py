@@ -102,7 +102,6 @@ def _model(model: ModelSummary) -> tuple[str, ...]:
 
 
 def _reward(summary: Summary) -> Iterator[str]:
-    """The means of a reward and of its terms, and what models differ by."""
     if summary.reward is None:
         return
     yield ""
@@ -153,7 +152,6 @@ def _pair(pair: Pair) -> Iterator[str]:
 
 
 def _shared(found: Contamination) -> Iterator[str]:
-    """The problems whose pictures were trained on."""
     same = sum(each.same_question for each in found.shared)
     unread = f", {found.unread} without a picture that can be read" if found.unread else ""
     yield f"{found.against}: {counted(found.rows, 'row')} of training{unread}"

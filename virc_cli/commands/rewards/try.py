@@ -64,7 +64,6 @@ def command(
 
 
 def _profile(trial: "Trial") -> Iterator[str]:
-    """The terms by what they take, the slowest first."""
     rows = [
         (each.term, str(each.replies), f"{1000 * each.seconds / each.replies:.3g}", "judge" if each.waits else "")
         for each in sorted(trial.costs, key=lambda each: -each.seconds)

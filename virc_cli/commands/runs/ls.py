@@ -44,13 +44,11 @@ def command(as_json: Json = False) -> None:
 
 
 def _without_empty(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """A table without the optional columns that no run fills."""
     kept = [at for at, name in enumerate(_HEAD) if name not in _OPTIONAL or any(row[at] not in "-" for row in rows[1:])]
     return [tuple(row[at] for at in kept) for row in rows]
 
 
 def _read(run: "Run") -> "tuple[Info | None, State | None, str | None]":
-    """What a run is and how far, or why that cannot be read."""
     from virc.runs import run as runs
 
     try:

@@ -149,14 +149,12 @@ def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[
 
 
 def _merged(run: "Run") -> "dict[Path, Origin]":
-    """The models of the workspace that were merged from the run."""
     from virc.models import provenance
 
     return provenance.merged_from(run.name, run.workspace)
 
 
 def _rollout_folders(run: "Run") -> list[Path]:
-    """Folders of steps with rollouts, the newest last."""
     found = [path for path in run.rollouts.glob("step_*") if path.is_dir()]
     return sorted(found, key=lambda path: (len(path.name), path.name))
 

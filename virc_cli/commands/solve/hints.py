@@ -176,7 +176,6 @@ def _asked_by_option(options: Sequence[str]) -> list[str]:
 
 
 def _of_batch(options: Sequence[str], free: Sequence[str]) -> UsageError:
-    """The error for options that `virc batch` has, with the line that was meant."""
     line, rest = list(free), iter(options)
     for word in rest:
         name, equals, value = word.partition("=")

@@ -123,7 +123,6 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
 
 
 def _lines(number: int, reply: "ReadReply") -> Iterator[str]:
-    """A reply as it is read, one line for each part and more where that has several."""
     parts: list[tuple[str, str | None]] = [("thought", reply.thought or None)]
     parts += [("call", call_line(each)) for each in reply.calls]
     parts += [("answer", reply.answer), ("fault", reply.fault), ("the end", reply.failure)]

@@ -62,7 +62,6 @@ def _distance(row: dict[str, Any]) -> tuple[int, int]:
 
 
 def _summary(row: dict[str, Any]) -> str:
-    """The stages of a system that works, else what it lacks."""
     if row["state"] == "planned" and row["lacks"]:
         return f"needs: {', '.join(row['lacks'])}"
     return row["what"] or ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())

@@ -43,7 +43,6 @@ def command(
 
 
 def _from_replies(replies: list[str], name: str, file: Path, place: Path | str) -> None:
-    """Write the system whose chat protocol reads these replies, and say what was guessed, and what is not read."""
     from virc.systems import files
     from virc.systems.samples.find import found
     from virc.systems.samples.writing import tool_of

@@ -73,7 +73,6 @@ def run_probe(request: TrainRequest, quiet: bool, as_json: bool) -> None:
 
 
 def _trained(found: Preview) -> Iterator[str]:
-    """A line for each part of the model."""
     if found.shape is None:
         yield "not known: the sizes of the base are not here"
         return

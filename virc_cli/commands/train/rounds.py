@@ -63,7 +63,6 @@ def _print_plan(found: Rounds, as_json: bool) -> None:
 
 
 def _print_table(found: Rounds, now: Sequence[StepState]) -> None:
-    """How far every step is, on stderr."""
     first = next((number for number, each in enumerate(now) if each.progress != "done"), None)
     rows = [("round", "step", "state", "figures", "makes")]
     for number, (step, each) in enumerate(zip(found.steps, now, strict=True)):

@@ -116,7 +116,6 @@ class Downloads:
                 _shut_down(known)
 
     def _traced(self, event: str, info: Mapping[str, Any]) -> None:
-        """Hear of each step of the library, and remember the socket of a new connection."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             new = info["return_value"].get_extra_info("socket")
             with self._lock:

@@ -52,7 +52,6 @@ def _of_blink(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 def _right_in_blink(answer: str, fields: Mapping[str, Any]) -> bool | None:
-    """Whether the one letter in brackets of an answer, or of its last paragraph, is the right one."""
     letters = {f"({letter})" for letter, _ in zip(LETTERS, fields["choices"], strict=False)}
     wanted = f"({fields['label']})"
     if re.fullmatch(r"[A-E]|\([A-E]\)", answer):

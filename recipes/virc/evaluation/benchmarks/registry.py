@@ -235,7 +235,6 @@ def _only_problems(folder: Path) -> Path:
 
 
 def _own(path: Path, split: str | None) -> LocalBenchmark:
-    """A file of problems, or the one in a folder."""
     from virc.data.formats import batch
     from virc.data.formats.registry import only_source
 

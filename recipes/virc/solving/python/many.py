@@ -206,7 +206,6 @@ class _Bar:
         self._bar.update()
 
     def tell(self, event: Event) -> None:
-        """Print a note or a warning above the line."""
         if self._shown and event.kind in ("note", "warning"):
             self._bar.write(event.text, file=sys.stderr)
 

@@ -138,7 +138,6 @@ def _hint(field: str, names: Collection[str]) -> str:
 
 
 def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
-    """The images of a row as `image` or `images`, as names or data URLs."""
     if isinstance(value, str) and (_key(column or name).endswith("s") and not value.lower().startswith("data:")):
         value = _split(value)
     if isinstance(value, list):
@@ -163,7 +162,6 @@ def is_base64_image(text: str) -> bool:
 
 
 def _is_data(value: Any) -> bool:
-    """Whether a cell holds an image, not its name."""
     return not isinstance(value, str | list) or str(picture_of(value))[:5].lower() == "data:"
 
 

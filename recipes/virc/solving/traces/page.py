@@ -190,7 +190,6 @@ def _time(seconds: float) -> str:
 
 
 def _input(record: ImageRecord, shown: Pictured, gallery: Gallery) -> Figure:
-    """A picture of the question, and the size of its file where it was shown at another."""
     width, height = shown.original or shown.size
     of_file = "" if (width, height) == shown.size else f"; its file has {width} × {height} px"
     return gallery.add(record, f"Image {record.index}", of_file=of_file)
@@ -229,7 +228,6 @@ def _unit(unit: Unit, trace: Trace, gallery: Gallery, seconds: float | None) -> 
 
 
 def _result(result: CallResult, trace: Trace, gallery: Gallery) -> dict[str, object]:
-    """What one call looked at, what it made, and its text or error."""
     call, figures = result.call, []
     source = trace.images[call.index] if call and call.index is not None else None
     if call and source and (call.box is not None or call.factor is not None):
