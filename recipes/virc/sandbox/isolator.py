@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import SetupError
-from virc.sandbox import libraries, packages, seccomp
+from virc.sandbox import libraries, seccomp
 
 UNSAFE = "VIRC_UNSAFE_PYTHON"
 """The variable that lets code of models run without a sandbox, where it is 1."""
@@ -92,7 +92,7 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
         filter_fd: open file that the filter of system calls is read from.
         info_fd: open file that bubblewrap writes the id of the process to, as JSON.
     """
-    allowed = packages.installed(machine.packages)
+    allowed = libraries.installed(machine.packages)
     bound = [part for path in allowed for part in ("--ro-bind", str(path), f"/packages/{path.name}")]
     # fmt: off
     return [
@@ -112,7 +112,7 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
 
 def unsafe_command(machine: Machine, folder: Path) -> list[str]:
     """The command that starts the runner without a sandbox, in a folder of its own."""
-    places = list(dict.fromkeys(str(path.parent) for path in packages.installed(machine.packages)))
+    places = list(dict.fromkeys(str(path.parent) for path in libraries.installed(machine.packages)))
     return [sys.executable, *_FLAGS, str(_RUNNER), _settings(machine, str(folder), places)]
 
 
@@ -169,7 +169,7 @@ def _libraries(names: tuple[str, ...]) -> tuple[str, ...]:
     files = [program, *(file for place in own for file in place.glob("*.so*"))]
     modules = Path(sysconfig.get_path("stdlib"), "lib-dynload").glob("*.so")
     files += [file for file in modules if not file.name.startswith("_tkinter.")]  # there is no display
-    for path in packages.installed(names):
+    for path in libraries.installed(names):
         files += path.rglob("*.so*") if path.is_dir() else [path]
     several = sysconfig.get_config_var("MULTIARCH")
     usual = [Path("/usr/lib64"), Path("/usr/lib"), Path("/lib64"), Path("/lib")]
