@@ -97,7 +97,6 @@ def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
 
 
 def lines(curve: "Curve") -> Iterator[str]:
-    """The figures as tables of at most 80 columns."""
     share = _share(curve.commonest)
     yield f"{curve.problems} held-out problems; always the most common answer: {share}"
     stages = curve.stages

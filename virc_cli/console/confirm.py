@@ -22,7 +22,6 @@ def agree(question: str, whether: str, hint: str, refused: str, needs_terminal: 
 
 
 def agree_to_delete(names: Sequence[str], size: int) -> None:
-    """Ask whether to delete these, of `size` bytes in all."""
     listed = ", ".join(names)
     hint = "--yes deletes without asking"
     agree(f"delete {listed}, {sized(size)}?", f"to delete {listed}", hint, "nothing was deleted")

@@ -66,7 +66,6 @@ def _checked(text: str, number: int) -> str:
 
 
 def call_line(call: "ReadCall") -> str:
-    """A call as it was read, on one line."""
     import json
 
     if call.tool is None:

@@ -108,7 +108,7 @@ class Environment(msgspec.Struct, frozen=True):
                 return Rewarded(None, {}, {TOTAL: clause(error)}, judge_failed=True)
 
         with _foreign() as failures:
-            keep(self, model, rows, lines, folder, report, value)
+            keep(self.system, self.digest, model, rows, lines, folder, report, value)
         if failures:
             said = f"{len(failures)}; the first: {plain(failures[0])}"
             report.warn(f"functions of the reward of {self.system} that failed, and count 0: {said}")

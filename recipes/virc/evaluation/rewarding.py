@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -35,7 +34,7 @@ from virc.rewards.needs import ANSWER, REPLIES, Scorable, without_judge
 from virc.rewards.profile import timed
 from virc.rewards.registry import Total
 from virc.rewards.sample import Sample
-from virc.rewards.trial import judged_reward, means_here
+from virc.rewards.trial import means_here
 from virc.solving.batch import BatchConfig, shown_images
 from virc.solving.rows import Row
 from virc.systems.registry import Reward
@@ -78,18 +77,6 @@ class Rewarding(msgspec.Struct, frozen=True):
         return [name for name, judge in every.items() if judge.endpoint]
 
 
-class Scorer(Protocol):
-    """What gives answers a reward."""
-
-    @property
-    def system(self) -> str:
-        """Its name."""
-
-    @property
-    def digest(self) -> str:
-        """Of all that its values depend on, beside the replies."""
-
-
 class RewardedLine(msgspec.Struct, frozen=True):
     """A line of `rewards/SYSTEM/MODEL.jsonl`.
 
@@ -110,12 +97,6 @@ class RewardedLine(msgspec.Struct, frozen=True):
         """Whether it holds what is wanted of the other: of the same replies and reward, and no failure of the judge."""
         same = (self.row, self.replies, self.reward) == (other.row, other.replies, other.reward)
         return same and self.rewarded is not None and not self.rewarded.judge_failed
-
-
-def of(system: str, judge: str | None = None, model: str | None = None, judges: Mapping[str, str] = {}) -> Rewarding:
-    """The reward of a system, by its name or its YAML; arguments and errors as of `rewards.trial.try_reward`."""
-    named, reward, total = judged_reward(system, judge, model, judges)
-    return Rewarding(named.name, reward, total)
 
 
 def check(rewarding: Rewarding, rows: Iterable[Row], base: Path, report: Reporter) -> None:
@@ -191,11 +172,12 @@ def score(
         return _without(values, {each.term for each in costs if each.waits}) if waited.unread else values
 
     with closing(means):
-        keep(rewarding, opened.name, rows, lines, folder, report, value)
+        keep(rewarding.system, rewarding.digest, opened.name, rows, lines, folder, report, value)
 
 
 def keep(
-    scorer: Scorer,
+    system: str,
+    digest: str,
     model: str,
     rows: Iterable[Row],
     lines: Mapping[str, AnswerLine],
@@ -203,8 +185,12 @@ def keep(
     report: Reporter,
     value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
 ) -> None:
-    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there."""
-    file, digest = folder.rewarded(scorer.system, model), scorer.digest
+    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there.
+
+    Args:
+        digest: of all that they depend on, beside the replies.
+    """
+    file = folder.rewarded(system, model)
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()
 
@@ -225,7 +211,12 @@ def keep(
                 found += made
     finally:
         _write(file, found)
-    _say(scorer, model, found, report)
+    values = [each.rewarded for each in found if each.rewarded]
+    lacking = Counter(each.unscored[TOTAL] for each in values if each.total is None)
+    scored = len(values) - lacking.total()
+    report.note(f"{model}: {scored} of {len(values)} answers have a reward of {system}")
+    for why, count in lacking.most_common(1):
+        report.warn(f"{model}: answers without a reward: {lacking.total()}; of {count} of them, {why}")
 
 
 def read(file: Path) -> Iterator[RewardedLine]:
@@ -241,16 +232,16 @@ def read(file: Path) -> Iterator[RewardedLine]:
 
 
 def rewards_of(
-    scorer: Scorer, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
+    system: str, digest: str, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
 ) -> dict[tuple[str, str], Rewarded]:
     """The values of every model that was scored by this reward: (model, id) -> what its answer is given."""
     return {
         (model, str(each.id)): each.rewarded
         for model, lines in answers.items()
-        for each in read(folder.rewarded(scorer.system, model))
+        for each in read(folder.rewarded(system, model))
         if (line := lines.get(str(each.id)))
         and each.rewarded
-        and (each.row, each.replies, each.reward) == (line.row, line.replies_digest, scorer.digest)
+        and (each.row, each.replies, each.reward) == (line.row, line.replies_digest, digest)
     }
 
 
@@ -317,12 +308,3 @@ def _write(file: Path, found: Sequence[RewardedLine]) -> None:
         write_whole(file, text)
     except OSError as error:
         raise VircError(f"cannot write {file}: {clause(error)}") from error
-
-
-def _say(scorer: Scorer, model: str, found: Sequence[RewardedLine], report: Reporter) -> None:
-    values = [each.rewarded for each in found if each.rewarded]
-    lacking = Counter(each.unscored[TOTAL] for each in values if each.total is None)
-    scored = len(values) - lacking.total()
-    report.note(f"{model}: {scored} of {len(values)} answers have a reward of {scorer.system}")
-    for why, count in lacking.most_common(1):
-        report.warn(f"{model}: answers without a reward: {lacking.total()}; of {count} of them, {why}")

@@ -295,18 +295,6 @@ def _close(pool: Pool, process: int) -> None:
 
 
 __all__ = [
-    "AT_ONCE",
-    "Answer",
-    "Around",
-    "Asked",
-    "DiedError",
-    "Given",
-    "Image",
-    "Limits",
-    "Machine",
-    "Past",
-    "Pool",
-    "Problem",
-    "Reply",
-    "shared",
-]
+    "AT_ONCE", "Answer", "Around", "Asked", "DiedError", "Given", "Image", "Limits", "Machine", "Past", "Pool",
+    "Problem", "Reply", "shared",
+]  # fmt: skip

@@ -52,7 +52,6 @@ class Sheet:
         self.header = _BOM * bom + self._row([*map(cell, columns), RUN]) + b"\n"
 
     def line(self, values: Iterable[object], run: object) -> bytes:
-        """A record, without its newline."""
         return self._row([*map(cell, values), one_line(run)])
 
     def end(self, file: IO[bytes]) -> int | None:
@@ -63,7 +62,6 @@ class Sheet:
         return len(begin) + sum(map(len, _records(file)))
 
     def records(self, file: IO[bytes]) -> Iterator[bytes]:
-        """The records of a file that is at its start."""
         file.seek(len(self.header))
         return _records(file)
 

@@ -202,7 +202,6 @@ def _counted(image: Image.Image) -> int:
 
 
 def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
-    """One picture, or several, as a list."""
     several = isinstance(image, Sequence) and not isinstance(image, str | bytes | bytearray | memoryview)
     given: list[Any] = [*image] if several else [image]  # type: ignore[misc]
     return given

@@ -52,7 +52,6 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def pictures(self) -> "list[Picture]":
-        """The images, each by its name or as it is in memory."""
         return [self.memory.get(name, name) for name in self.images]
 
 

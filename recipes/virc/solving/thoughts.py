@@ -78,7 +78,6 @@ class MarkedThoughts:
         return shown
 
     def rest(self, think: str) -> str:
-        """What was not shown of a thought, when the reply is read."""
         shown = self._shown.strip()
         return think.removeprefix(shown) if think.startswith(shown) else ""
 

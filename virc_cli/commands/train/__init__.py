@@ -19,7 +19,6 @@ _WIDTH = 40  # bars, if the terminal is wide enough
 
 
 def signs(incomplete: str) -> list[str]:
-    """Signs of ill health that begin so, for the shell's completion."""
     from typing import get_args
 
     from virc.stages.sft import Health
@@ -138,7 +137,6 @@ def command(
 
 
 def resume(name: str, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """Resume a run by its name, and print what comes of it."""
     _print(_train({"name": name, "resume": True}, quiet, verbose), False, as_json)
 
 
@@ -207,7 +205,6 @@ def _with_history(event: "StepEvent") -> "StepEvent":
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Values as a row of bars, the newest on the right."""
     if width < 1:
         return ""
     step = max(1, len(values) // width)

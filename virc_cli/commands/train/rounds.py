@@ -19,7 +19,6 @@ _SCHEMA, _OF_PLAN = "virc.train.rounds/1", "virc.train.rounds.plan/1"
 
 
 def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """Run the rounds, or print their commands."""
     found = planning.plan(request)
     if dry_run:
         _print_plan(found, as_json)

@@ -25,7 +25,6 @@ def rows_solver(
     at_once: int | None,
     note: Callable[[str], None],
 ) -> SolveRows:
-    """Return what solves rows by a pipeline."""
     opened = [role.opened for role in roles.values()]
     workers = at_once or min(each.at_once for each in opened)
     outage = Outage(lambda: all(each.answers() for each in opened if each.answers), note)

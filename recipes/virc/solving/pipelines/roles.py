@@ -62,7 +62,6 @@ def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice
 
 
 def described(choice: Choice) -> str:
-    """A role's model in words."""
     return f"{choice.model or 'its model'} at {choice.endpoint}" if choice.endpoint else str(choice.model)
 
 

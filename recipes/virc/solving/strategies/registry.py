@@ -68,12 +68,10 @@ class Strategy(msgspec.Struct, frozen=True):
 
 @cache
 def names() -> list[str]:
-    """The names of all strategies."""
     return discovery.names(_PACKAGE)
 
 
 def module(name: str) -> Module:
-    """The file of the strategy of that name."""
     if name in names():
         return cast(Module, discovery.module(_PACKAGE, name))
     file = plugins.custom(name)

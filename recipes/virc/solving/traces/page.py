@@ -61,17 +61,14 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """What a screen reader reads."""
         return self.caption + (f", box {corners(self.box)} marked" if self.box else "")
 
     @property
     def view_box(self) -> str:
-        """Of the SVG, in px of the image."""
         return f"0 0 {self.size[0]} {self.size[1]}"
 
     @property
     def shown(self) -> tuple[str, str]:
-        """Width and height on the page in px."""
         width, height = self.size
         enlarged = min(max(1, _SMALL / max(width, height)), _MAX_ENLARGED)
         scale = min(enlarged, _MAX_WIDTH / width, _MAX_HEIGHT / height)
@@ -104,13 +101,11 @@ class Gallery:
         return figure
 
     def together(self, figure: Figure) -> Sequence[Figure]:
-        """Return the figures that one popover shows."""
         first = figure.number // _TOGETHER * _TOGETHER
         return self.figures[first : first + _TOGETHER]
 
 
 def corners(box: Box) -> str:
-    """A box in words."""
     left, top, right, bottom = box
     return f"{left},{top}–{right},{bottom}"
 
@@ -142,7 +137,6 @@ def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, obj
 
 
 def shortened(question: str) -> str:
-    """Return a question as the title of a page."""
     return question if len(question) <= LONG_TEXT else question[:LONG_TEXT] + "…"
 
 
