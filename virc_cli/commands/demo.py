@@ -11,7 +11,6 @@ from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
     from virc.demo.curve import Curve, Gain, Scores, Stage
-    from virc.demo.plan import Demo
     from virc.evaluation.summary import Score, Share
 
 FAILURE: dict[str, object] = dict.fromkeys(
@@ -40,6 +39,8 @@ def command(
     The stages are instruct, practice and rl: half an hour on two cores. Every step is a command of its own; after an
     interruption the same command continues. Figures are printed and written to curve.json and curve.png.
     """
+    import shlex
+
     import msgspec
 
     from virc.core.files import expanded
@@ -53,44 +54,24 @@ def command(
     if problems is not None:
         size = msgspec.structs.replace(size, problems=problems)
     begun = demo.Demo(full=full, seed=seed, size=size)
+    folder = expanded(to)
     if dry_run:
-        _show(begun, to, as_json)
+        steps = demo.plan(begun)
+        commands = [{"name": step.name, "command": step.typed} for step in steps]
+        script = [line for step in steps for line in (f"# {step.says}", step.typed)]
+        script.insert(0, f"mkdir -p {shlex.quote(str(folder))} && cd {shlex.quote(str(folder))}")
+        output.result(as_json, "virc.demo.plan/1", {"folder": str(to), "steps": commands}, script)
         return
-    output.know(folder=str(expanded(to)))
+    output.know(folder=str(folder))
     output.ends_when_stopped(f"stopped; {CONTINUE}")
     try:
         with events.printed(quiet, verbose) as report:
             curve = running.run(begun, to, report.send)
     except StepFailedError as error:
         raise output.error_class(error.code)(error.message, error.hint) from error
-    _print(curve, to, quiet, as_json)
-
-
-def _show(begun: "Demo", to: Path, as_json: bool) -> None:
-    import shlex
-
-    from virc.core.files import expanded
-    from virc.demo import plan as demo
-
-    steps = demo.plan(begun)
-    commands = [{"name": step.name, "command": step.typed} for step in steps]
-    folder = shlex.quote(str(expanded(to)))
-    script = [f"mkdir -p {folder} && cd {folder}", *(line for step in steps for line in (f"# {step.says}", step.typed))]
-    output.result(as_json, "virc.demo.plan/1", {"folder": str(to), "steps": commands}, script)
-
-
-def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
-    import msgspec
-
-    from virc.core.files import expanded
-
-    folder = expanded(to)
-    if as_json:
-        known = {"folder": str(folder), "plot": str(folder / "curve.png")}
-        output.emit(curve.schema, {**msgspec.to_builtins(curve), **known})
-        return
-    output.lines(lines(curve))
-    if not quiet:
+    known = {"folder": str(folder), "plot": str(folder / "curve.png")}
+    output.result(as_json, curve.schema, {**msgspec.to_builtins(curve), **known}, lines(curve))
+    if not (quiet or as_json):
         output.note(f"the curve: {folder / 'curve.png'}, {folder / 'curve.json'}")
         if curve.page:
             output.note(f"a problem of the rl evaluation: {folder / curve.page}")
@@ -123,11 +104,12 @@ def _behaviour(stage: "Stage") -> tuple[str, ...]:
 
 
 def _gain(gain: "Gain") -> tuple[str, ...]:
+    from virc.evaluation.pages.figures import chance
+
     low, high = gain.interval
     around = f"{100 * low:+.1f} to {100 * high:+.1f}"
-    p = "< 0.001" if gain.p < 0.001 else f"{gain.p:.3f}"
     name = f"{gain.stage} less {gain.before}"
-    return name, gain.replies, gain.part, f"{100 * gain.difference:+.1f}", around, p
+    return name, gain.replies, gain.part, f"{100 * gain.difference:+.1f}", around, chance(gain.p)
 
 
 def _share(score: "Score | Share | None") -> str:

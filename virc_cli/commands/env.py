@@ -43,13 +43,12 @@ def ls(as_json: Json = False) -> None:
     from virc.envs import making
 
     rows = making.all_rows()
-    if as_json:
-        output.emit("virc.env/1", {"environments": rows})
-        return
+    lines = []
     for row in rows:
         about = f"about {row['gib']} GiB" if row["state"] == "not made" else row["python"]
         about += f"  with {', '.join(row['with'])}" if row["with"] else ""
-        output.line(f"{row['engine']:<6} {row['device']:<5} {row['state']:<11} {row['what']:<24} {about}")
+        lines.append(f"{row['engine']:<6} {row['device']:<5} {row['state']:<11} {row['what']:<24} {about}")
+    output.result(as_json, "virc.env/1", {"environments": rows}, lines)
 
 
 @command.command("use")

@@ -43,18 +43,9 @@ def command(
     plan = publish.prepare(source, hub_id, public)
     known = _fields(plan)
     output.know(**known)
-    if dry_run and as_json:
-        output.emit("virc.push/1", {**known, "commit": None})
-        return
     if dry_run:
-        output.lines(_table(plan))
+        output.result(as_json, "virc.push/1", {**known, "commit": None}, _table(plan))
         return
-    _upload(plan, known, quiet, verbose, as_json)
-
-
-def _upload(plan: "PushPlan", known: dict[str, object], quiet: bool, verbose: bool, as_json: bool) -> None:
-    from virc.merging import publish
-
     for name, why in plan.left_out.items() if not quiet else ():
         output.note(f"left out: {name} ({why})")
     try:
@@ -63,11 +54,8 @@ def _upload(plan: "PushPlan", known: dict[str, object], quiet: bool, verbose: bo
     except KeyboardInterrupt:
         output.note("whole files that were uploaded are kept: the same command continues")
         raise
-    if as_json:
-        output.emit("virc.push/1", {**known, "commit": commit})
-        return
-    output.line(plan.repo.url)
-    if not quiet:
+    output.result(as_json, "virc.push/1", {**known, "commit": commit}, [plan.repo.url])
+    if not (quiet or as_json):
         who = "public" if plan.public else "private"
         output.note(f"{counted(len(plan.files), 'file')}, {sized(plan.size)}, {who}; its card is README.md there")
 

@@ -13,14 +13,8 @@ if TYPE_CHECKING:
     from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report
 
 FAILURE: dict[str, object] = {
-    "rows": None,
-    "good": None,
-    "faults": None,
-    "stops": None,
-    "first": [],
-    "datasets": [],
-    "clean": None,
-}
+    "rows": None, "good": None, "faults": None, "stops": None, "first": [], "datasets": [], "clean": None
+}  # fmt: skip
 
 
 def command(
@@ -168,12 +162,6 @@ def _system_messages(dataset: "DatasetReport") -> str:
 def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -> dict[str, Any]:
     import msgspec
 
-    return {
-        "rows": report.rows,
-        "good": report.good,
-        "faults": report.faults,
-        "stops": report.stops,
-        "first": msgspec.to_builtins(found),
-        "datasets": msgspec.to_builtins(report.datasets),
-        "clean": str(clean) if clean else None,
-    }
+    counts = {name: getattr(report, name) for name in ("rows", "good", "faults", "stops")}
+    listed = {"first": msgspec.to_builtins(found), "datasets": msgspec.to_builtins(report.datasets)}
+    return {**counts, **listed, "clean": str(clean) if clean else None}

@@ -82,10 +82,7 @@ def command(
     for refused in filter(None, map(download.not_in_process_error, items)):
         output.warn(refused.message, refused.hint)
     if dry_run:
-        if as_json:
-            output.emit("virc.download/1", download.fields(items))
-        else:
-            output.lines(_table(items, sys.stdout))
+        output.result(as_json, "virc.download/1", download.fields(items), _table(items, sys.stdout))
         return
     for line in _table(items, sys.stderr):
         output.note(line)

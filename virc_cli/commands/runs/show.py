@@ -48,18 +48,19 @@ def command(name: RunName, as_json: Json = False) -> None:
     if as_json:
         output.emit("virc.runs.show/1", _object(run, info, state, (job, unanswered), left, tried, saved, last))
         return
-    for line in [
-        *_about(info, queue.shown(run, state, job)),
-        *_progress(run, info, state, job, left),
-        *_settings(info),
-        *_attempts(run, state, tried),
-        *_checkpoints(run, state, saved),
-        *section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
-        *section("metrics", [(step_line(metric, None),) for metric in last]),
-        *section("health", sorted(health.active(run).items())),
-        *section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
-    ]:
-        output.line(line)
+    output.lines(
+        [
+            *_about(info, queue.shown(run, state, job)),
+            *_progress(run, info, state, job, left),
+            *_settings(info),
+            *_attempts(run, state, tried),
+            *_checkpoints(run, state, saved),
+            *section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
+            *section("metrics", [(step_line(metric, None),) for metric in last]),
+            *section("health", sorted(health.active(run).items())),
+            *section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
+        ]
+    )
 
 
 def _about(info: "Info", progress: str) -> Iterator[str]:

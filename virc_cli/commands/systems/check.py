@@ -46,7 +46,12 @@ def command(
 
     replies = replies_of(reply)
     if system.endswith(pipelines.SUFFIX):
-        _check_pipeline(system, bool(replies or data), as_json)
+        output.know(file=system)
+        if replies or data:
+            sentence = f"{system} is a pipeline, without replies to read or a reward"
+            raise UsageError(sentence, "leave --reply and --data out")
+        pipelines.load(system)
+        _without_faults(system, [], " in the pipeline", as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file) or ([] if replies else tried(file, Path.cwd(), data and expanded(data)))
@@ -65,23 +70,14 @@ def command(
         return
     for refused in not_in_process_errors(file, Path.cwd()):
         output.warn(refused.message, refused.hint)
+    _without_faults(str(file), warned, "", as_json)
+
+
+def _without_faults(file: str, warned: "list[Finding]", where: str, as_json: bool) -> None:
     if as_json:
-        output.emit(_SCHEMA, {**FAILURE, "file": str(file), "faults": [], "warnings": _fields(warned)})
+        output.emit(_SCHEMA, {**FAILURE, "file": file, "faults": [], "warnings": _fields(warned)})
     else:
-        output.note(f"{file}: no fault found")
-
-
-def _check_pipeline(name: str, tries: bool, as_json: bool) -> None:
-    from virc.solving.pipelines import files as pipelines
-
-    output.know(file=name)
-    if tries:
-        raise UsageError(f"{name} is a pipeline, without replies to read or a reward", "leave --reply and --data out")
-    pipelines.load(name)
-    if as_json:
-        output.emit(_SCHEMA, {**FAILURE, "file": name, "faults": [], "warnings": []})
-    else:
-        output.note(f"{name}: no fault found in the pipeline")
+        output.note(f"{file}: no fault found{where}")
 
 
 def _fields(findings: "list[Finding]") -> list[dict[str, Any]]:
