@@ -41,10 +41,8 @@ def command(
     settings = write(chosen, wanted)
     if lacking := without_judge(chosen, settings, data):
         output.warn(lacking, "--set reward.judge.endpoint=URL")
-    if as_json:
-        known: dict[str, object] = {"system": chosen.name, "target": target, "to": str(folder)}
-        known |= {"digest": settings.digest, "stage": settings.stage, "rows": settings.rows}
-        output.emit("virc.export/1", known)
-        return
-    output.note(f"{folder}/README.md has the commands that use it")
-    output.line(str(folder))
+    known = {"system": chosen.name, "target": target, "to": str(folder)}
+    made = {"digest": settings.digest, "stage": settings.stage, "rows": settings.rows}
+    if not as_json:
+        output.note(f"{folder}/README.md has the commands that use it")
+    output.result(as_json, "virc.export/1", {**known, **made}, [str(folder)])
