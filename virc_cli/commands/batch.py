@@ -17,7 +17,6 @@ virc batch 'charts/*.png' 'What is the title?' --to titles.csv
 
 
 def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
-    """A better error for options that a batch has no need of."""
     if error.message == "no such option '--json'":
         return UsageError("a batch prints JSON anyway, a line for each row", "leave --json out")
     return None

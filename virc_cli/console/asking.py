@@ -62,7 +62,6 @@ class Asking:
 
     @property
     def flags(self) -> "dict[str, Value | None]":
-        """The options that the environment and the config file complete, by their settings."""
         return {name: getattr(self, name, None) for name in _FLAGS}
 
 
@@ -90,7 +89,6 @@ class Asked(ModelAsked):
     trace: Annotated[str | None, option("DIR", "Write conversation, images and a page here.")] = None
 
     def set_up(self) -> "Setup | PipelineSetup":
-        """What is asked, and how, of which nothing is loaded yet."""
         from virc.solving.one import SolveConfig
         from virc.solving.pipelines import solve as pipelines
         from virc.solving.pipelines.files import choose
@@ -133,7 +131,6 @@ class Asked(ModelAsked):
         return chosen
 
     def finds_pictures(self) -> bool:
-        """Whether the model finds the pictures of a question itself."""
         from virc.solving.one import SolveConfig
         from virc.solving.pipelines.files import choose
         from virc.solving.setup import finds_pictures, set_up

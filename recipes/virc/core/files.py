@@ -120,7 +120,6 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a value as JSON that people can read, as `write_whole` does."""
     import msgspec
 
     write_whole(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")

@@ -70,7 +70,6 @@ class Process:
                 os.kill(pid, number)
 
     def end(self) -> None:
-        """End the process and all it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
         if not self._gone_within(_GRACE):
@@ -272,7 +271,6 @@ def of_launchers(given: Mapping[str, str]) -> list[str]:
 
 
 def removed_variables(step: Step, given: Mapping[str, str]) -> list[str]:
-    """The variables of this process that the step's does not get."""
     gets = environment(step, given)
     return sorted(name for name in given if name not in gets)
 
@@ -294,7 +292,6 @@ def _names(names: list[str]) -> str:
 
 
 def environment(step: Step, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a step's process, of those of this one and its own."""
     left = {*of_launchers(given)}
     if step.is_engine:
         left |= {name for name in given if not (_FOR_ENGINES.fullmatch(name) or is_secret(name))}

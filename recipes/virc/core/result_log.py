@@ -66,7 +66,6 @@ class Claims:
         return self._answered.get(_key(id))
 
     def answered(self, id: Id, row: str) -> None:
-        """Learn that a former run has an answer to that row."""
         self._answered[_key(id)] = row
 
 

@@ -98,7 +98,6 @@ class Deadline:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let the time stand still inside."""
         before = time.monotonic()
         try:
             yield

@@ -47,7 +47,6 @@ def counterfactual_of(row: Row) -> Counterfactual:
 
 
 def ablated_fields(row: Row, ablation: CropAblation) -> dict[str, Any]:
-    """The fields by which an answer to the row is scored."""
     if ablation == "counterfactual":
         return row.passed | {"answer": counterfactual_of(row).answer, "answers": None}
     return row.passed

@@ -129,7 +129,6 @@ def looked_at(
 
 
 def scaled(shown: Shown) -> float:
-    """The width of a picture as the model sees it, as a part of that of its file."""
     return round(shown.sent[0] / (shown.original or shown.size)[0], 4)
 
 

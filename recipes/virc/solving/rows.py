@@ -70,7 +70,6 @@ def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
 
 
 def line_contents(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
-    """The number and the object of each line from `start` on that is not blank, or why it has none."""
     for number, text in lines(file, MAX_LINE_BYTES, start):
         yield number, text if isinstance(text, DataError) else _decoded(number, text)
 

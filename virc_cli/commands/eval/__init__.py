@@ -16,7 +16,6 @@ FAILURE: dict[str, object] = dict.fromkeys(
 
 
 def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
-    """Name the benchmarks where none was named."""
     from virc.evaluation.benchmarks import registry as benchmarks
 
     if "BENCHMARK" not in error.message:

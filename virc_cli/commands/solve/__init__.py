@@ -24,7 +24,6 @@ For many questions: virc batch --help
 
 
 def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
-    """A better error for what the shell usually makes of a question."""
     from virc_cli.commands.solve import hints
 
     return hints.explain(args, error, hints.flags_of(command))

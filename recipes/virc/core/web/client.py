@@ -109,7 +109,6 @@ class Downloads:
         return self._client.send(request, stream=True)
 
     def shut(self) -> None:
-        """Shut down all connections, and those that are still being made."""
         with self._lock:
             self._is_shut = True
             for known in self._sockets:

@@ -77,7 +77,6 @@ def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> 
 
 
 def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
-    """The pipeline of a file or system with the model of each role, of which nothing is loaded yet."""
     pipeline = files.load(name)
     chosen = opening.choices(pipeline.roles, given, setup.choice)
     return PipelineSetup(pipeline, chosen, setup, loaded(pipeline.tools, pipeline.file.parent))

@@ -53,7 +53,6 @@ class Strategy(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """As it may be written, with all options."""
         values: Mapping[str, object] = msgspec.to_builtins(self.options)
         written = ",".join(f"{key}={value}" for key, value in values.items() if value is not None)
         return f"{self.name}:{written}" if written else self.name

@@ -77,7 +77,6 @@ def attempt(
     system: System | None,
     coordinates: Coordinates | None,
 ) -> Tried:
-    """Carry out one call of a tool on a picture, as if a model had written it."""
     name, protocol, grid = _offered(name, system, coordinates)
     try:
         reply = written(Turn("...", (ToolText(name, dict(arguments)),)), protocol.grammar)
