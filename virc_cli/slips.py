@@ -3,10 +3,9 @@
 import shlex
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from virc.core.errors import UsageError
+from virc.core.errors import UsageError
+from virc.core.text import nearest
 
 OPTIONS: Mapping[str, str] = {
     "-h": "--help", "-?": "--help", "-V": "--version", "-v": "--version", "-m": "--model", "-i": "--image",
@@ -56,10 +55,8 @@ def near_option(word: str, options: Collection[str]) -> str | None:
     return f"did you mean {bare[near[0]]!r}?" if near else None
 
 
-def explain(words: Sequence[str], commands: Collection[str], error: "UsageError") -> "UsageError | None":
+def explain(words: Sequence[str], commands: Collection[str], error: UsageError) -> UsageError | None:
     """A better error for a line that does not begin with a command, or None."""
-    from virc.core.errors import UsageError
-    from virc.core.text import nearest
     from virc_cli.commands import solve
     from virc_cli.commands.solve import hints
 

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from virc.merging.publish import push
     from virc.models.load import load
     from virc.serving.start import serve
-    from virc.solving.python.awaited import abatch, asolve
-    from virc.solving.python.many import batch
+    from virc.solving.python.many import abatch, asolve, batch
     from virc.solving.python.one import solve
     from virc.solving.solution import Solution
     from virc.training.api import train
@@ -42,8 +41,8 @@ _MODULES = {
     "Solution": "virc.solving.solution",
     "UsageError": "virc.core.errors",
     "VircError": "virc.core.errors",
-    "abatch": "virc.solving.python.awaited",
-    "asolve": "virc.solving.python.awaited",
+    "abatch": "virc.solving.python.many",
+    "asolve": "virc.solving.python.many",
     "batch": "virc.solving.python.many",
     "evaluate": "virc.evaluation.api",
     "load": "virc.models.load",

@@ -27,7 +27,7 @@ from virc.evaluation.verdicts import verdicts_by_rule
 from virc.reasoning.calls import BoxView
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
-from virc.solving import retry as outage
+from virc.solving import batch as outage
 from virc.solving.rows import as_row
 from virc_cli.commands.eval.figures import lines
 

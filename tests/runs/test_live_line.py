@@ -11,7 +11,7 @@ import termios
 import pytest
 from support.terminal import rest_of
 
-from virc_cli.commands.train.live import sparkline
+from virc_cli.commands.train import sparkline
 
 _SHOW = """
 import sys, time

@@ -9,7 +9,7 @@ import pytest
 
 from virc.core.errors import SetupError
 from virc.reasoning.protocol import PACKAGES
-from virc.sandbox import isolator, packages, seccomp
+from virc.sandbox import isolator, libraries, seccomp
 from virc.sandbox.child import Child
 from virc.sandbox.isolator import Machine, check, command
 
@@ -105,16 +105,16 @@ def test_nothing_is_bound_that_can_be_written() -> None:
 
 
 def test_packages_come_with_what_they_require_and_no_others() -> None:
-    found = {path.name for path in packages.installed(("matplotlib", "not-a-distribution"))}
+    found = {path.name for path in libraries.installed(("matplotlib", "not-a-distribution"))}
     assert {"matplotlib", "numpy", "PIL", "dateutil"} <= found
     assert not {"torch", "virc", "pytest", "scipy", "transformers", "bin"} & found
-    assert {path.name for path in packages.installed(("numpy",))} >= {"numpy"}
+    assert {path.name for path in libraries.installed(("numpy",))} >= {"numpy"}
     assert "numpy" in PACKAGES
 
 
 def test_requirements_of_this_platform_count_and_those_of_extras_do_not() -> None:
     lines = ["six>=1", 'tomli>=2; python_version < "4"', 'sphinx; extra == "docs"', "pytz ; extra=='a'"]
-    assert packages._required(lines) == ["six", "tomli"]
+    assert libraries._required(lines) == ["six", "tomli"]
 
 
 def test_a_file_of_a_package_elsewhere_binds_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_file_of_a_package_elsewhere_binds_nothing(monkeypatch: pytest.MonkeyP
     record.write_text("/etc/hosts,,\n../../../etc/hosts,,\nodd.py,,\n")
     (record.parent / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert packages.installed(("odd",)) == (tmp_path / "odd.py",)
+    assert libraries.installed(("odd",)) == (tmp_path / "odd.py",)
 
 
 def test_the_filter_refuses_calls() -> None:

@@ -16,7 +16,7 @@ from support.called import virc
 from support.servers import MODELS, Body, Exchange, Fault, Server, Turns, serve
 from support.solving import answer, ended, start, told_to_wait
 
-from virc.solving import retry as outage
+from virc.solving import batch as outage
 
 pytestmark = pytest.mark.integration
 

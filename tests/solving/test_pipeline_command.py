@@ -19,7 +19,7 @@ from support.servers import Body, Server, dead_url, serve
 from support.solving import answer, told_to_wait
 
 from virc.sandbox import pool
-from virc.solving import retry
+from virc.solving import batch as retry
 
 TEXT = """
 from virc.solving.pipelines import Problem, Role, Roles, together

@@ -21,7 +21,7 @@ from remote.remote_server import Reply, Sent, in_json, serving
 from support.called import Done, virc
 from support.servers import Body, Server, image_bytes, images_of, serve
 
-from virc.solving import retry
+from virc.solving import batch as retry
 from virc.tools import registry as tools
 
 pytestmark = [

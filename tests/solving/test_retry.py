@@ -10,9 +10,8 @@ import pytest
 from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.result_log import Claims
 from virc.core.timeouts import Stop
-from virc.solving import retry
-from virc.solving.batch import HOPELESS_IN_A_ROW, RowDone, through
-from virc.solving.retry import Outage
+from virc.solving import batch as retry
+from virc.solving.batch import HOPELESS_IN_A_ROW, Outage, RowDone, through
 from virc.solving.rows import Row
 
 

@@ -16,7 +16,7 @@ from support.called import Done
 
 from virc.reasoning.images import OpenedImage, open_file
 from virc.reasoning.opening.pictures import open_image
-from virc.solving import retry
+from virc.solving import batch as retry
 from virc.solving.image_source import file_of, files_of
 
 Serve = Callable[[BaseHTTPRequestHandler], None]

@@ -1,15 +1,12 @@
 """`virc batch`: many questions in, a line for each answer out."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
-from virc_cli.console import options
+from virc.core.errors import UsageError
+from virc_cli.console import events, options, output
 from virc_cli.console.asking import Asked, PanelCommand, asking
-
-if TYPE_CHECKING:
-    from virc.core.errors import UsageError
+from virc_cli.console.options import argument, flag, option
 
 CLASS = PanelCommand
 EPILOG = """\b
@@ -19,10 +16,7 @@ virc batch 'charts/*.png' 'What is the title?' --to titles.csv
 """
 
 
-def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
-    """A better error for options that a batch has no need of."""
-    from virc.core.errors import UsageError
-
+def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
     if error.message == "no such option '--json'":
         return UsageError("a batch prints JSON anyway, a line for each row", "leave --json out")
     return None
@@ -32,22 +26,14 @@ def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | Non
 def command(
     asked: Asked,
     words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="SOURCE... [QUESTION]",
-            help="Rows, or pictures that one question is about; - for stdin.",
-            show_default=False,
-        ),
+        list[str] | None, argument("SOURCE... [QUESTION]", "Rows, or pictures that one question is about; - for stdin.")
     ] = None,
-    to: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Write here, as .jsonl, .csv or .tsv; a rerun resumes.")
-    ] = None,
+    to: Annotated[str | None, option("FILE", "Write here, as .jsonl, .csv or .tsv; a rerun resumes.")] = None,
     column: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD=NAME", help="Column of id, image, question or choices; repeatable."),
+        list[str] | None, option("FIELD=NAME", "Column of id, image, question or choices; repeatable.")
     ] = None,
     concurrency: options.Concurrency = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print answers and what engines write.")] = False,
+    verbose: Annotated[bool, flag("--verbose", "Print answers and what engines write.", "-v")] = False,
 ) -> None:
     """Answer many questions about pictures.
 
@@ -63,7 +49,6 @@ def command(
     from virc.solving.sources.columns import parse_chosen
     from virc.solving.sources.row_files import open_rows
     from virc_cli.commands import solve
-    from virc_cli.console import events, output
     from virc_cli.console.sources import split_words
 
     sources, question = split_words(words or [])

@@ -3,19 +3,14 @@
 import os
 from typing import Annotated
 
-import typer
-
 from virc_cli.console import completion, output
-from virc_cli.console.options import Json, group
+from virc_cli.console.options import Json, argument, group
 
 command = group("Show or change this user's defaults.")
 
 FAILURE: dict[str, object] = {"path": None, "settings": None}
 
-Key = Annotated[
-    str,
-    typer.Argument(metavar="KEY", help="Name of the setting.", show_default=False, autocompletion=completion.settings),
-]
+Key = Annotated[str, argument("KEY", "Name of the setting.", autocompletion=completion.settings)]
 
 
 @command.command("show")
@@ -42,9 +37,7 @@ def show(as_json: Json = False) -> None:
 
 
 @command.command("set", context_settings={"ignore_unknown_options": True})
-def set_(
-    key: Key, value: Annotated[str, typer.Argument(metavar="VALUE", help="Its value.", show_default=False)]
-) -> None:
+def set_(key: Key, value: Annotated[str, argument("VALUE", "Its value.")]) -> None:
     """Set a default.
 
     For example: `virc config set model ViRC-3B`.

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from virc_cli.console.options import Json, Quiet, Seed, Verbose
+from virc.core.errors import UsageError
+from virc_cli.console import events, output
+from virc_cli.console.options import Json, Quiet, Seed, Verbose, flag, option
+from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
     from virc.demo.curve import Curve, Gain, Scores, Stage
-    from virc.demo.plan import Demo
     from virc.evaluation.summary import Score, Share
 
 FAILURE: dict[str, object] = dict.fromkeys(
@@ -23,15 +23,13 @@ _GAINS = ("gain", "replies", "on", "points", "95 % interval", "p")
 
 
 def command(
-    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the demo; finished steps are kept.")] = Path(
-        "demo"
-    ),
-    quick: Annotated[bool, typer.Option("--quick", help="A few steps of everything: minutes, nothing learnt.")] = False,
-    large: Annotated[bool, typer.Option("--large", help="48,000 problems and a control without tools: hours.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Train the base from scratch first: hours more.")] = False,
-    problems: Annotated[int | None, typer.Option(min=1, metavar="N", help="Held-out problems for each stage.")] = None,
+    to: Annotated[Path, option("DIR", "Folder of the demo; finished steps are kept.")] = Path("demo"),
+    quick: Annotated[bool, flag("--quick", "A few steps of everything: minutes, nothing learnt.")] = False,
+    large: Annotated[bool, flag("--large", "48,000 problems and a control without tools: hours.")] = False,
+    full: Annotated[bool, flag("--full", "Train the base from scratch first: hours more.")] = False,
+    problems: Annotated[int | None, option("N", "Held-out problems for each stage.", min=1)] = None,
     seed: Seed = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print every command as a script; run nothing.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print every command as a script; run nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -41,14 +39,14 @@ def command(
     The stages are instruct, practice and rl: half an hour on two cores. Every step is a command of its own; after an
     interruption the same command continues. Figures are printed and written to curve.json and curve.png.
     """
+    import shlex
+
     import msgspec
 
-    from virc.core.errors import UsageError
     from virc.core.files import expanded
     from virc.demo import plan as demo
     from virc.demo import run as running
     from virc.training.steps import CONTINUE, StepFailedError
-    from virc_cli.console import events, output
 
     if quick and large:
         raise UsageError("--quick and --large are two sizes", "leave one of them out")
@@ -56,55 +54,30 @@ def command(
     if problems is not None:
         size = msgspec.structs.replace(size, problems=problems)
     begun = demo.Demo(full=full, seed=seed, size=size)
+    folder = expanded(to)
     if dry_run:
-        _show(begun, to, as_json)
+        steps = demo.plan(begun)
+        commands = [{"name": step.name, "command": step.typed} for step in steps]
+        script = [line for step in steps for line in (f"# {step.says}", step.typed)]
+        script.insert(0, f"mkdir -p {shlex.quote(str(folder))} && cd {shlex.quote(str(folder))}")
+        output.result(as_json, "virc.demo.plan/1", {"folder": str(to), "steps": commands}, script)
         return
-    output.know(folder=str(expanded(to)))
+    output.know(folder=str(folder))
     output.ends_when_stopped(f"stopped; {CONTINUE}")
     try:
         with events.printed(quiet, verbose) as report:
             curve = running.run(begun, to, report.send)
     except StepFailedError as error:
         raise output.error_class(error.code)(error.message, error.hint) from error
-    _print(curve, to, quiet, as_json)
-
-
-def _show(begun: "Demo", to: Path, as_json: bool) -> None:
-    import shlex
-
-    from virc.core.files import expanded
-    from virc.demo import plan as demo
-    from virc_cli.console import output
-
-    steps = demo.plan(begun)
-    commands = [{"name": step.name, "command": step.typed} for step in steps]
-    folder = shlex.quote(str(expanded(to)))
-    script = [f"mkdir -p {folder} && cd {folder}", *(line for step in steps for line in (f"# {step.says}", step.typed))]
-    output.result(as_json, "virc.demo.plan/1", {"folder": str(to), "steps": commands}, script)
-
-
-def _print(curve: "Curve", to: Path, quiet: bool, as_json: bool) -> None:
-    import msgspec
-
-    from virc.core.files import expanded
-    from virc_cli.console import output
-
-    folder = expanded(to)
-    if as_json:
-        known = {"folder": str(folder), "plot": str(folder / "curve.png")}
-        output.emit(curve.schema, {**msgspec.to_builtins(curve), **known})
-        return
-    output.lines(lines(curve))
-    if not quiet:
+    known = {"folder": str(folder), "plot": str(folder / "curve.png")}
+    output.result(as_json, curve.schema, {**msgspec.to_builtins(curve), **known}, lines(curve))
+    if not (quiet or as_json):
         output.note(f"the curve: {folder / 'curve.png'}, {folder / 'curve.json'}")
         if curve.page:
             output.note(f"a problem of the rl evaluation: {folder / curve.page}")
 
 
 def lines(curve: "Curve") -> Iterator[str]:
-    """The figures as tables of at most 80 columns."""
-    from virc_cli.console.tables import table
-
     share = _share(curve.commonest)
     yield f"{curve.problems} held-out problems; always the most common answer: {share}"
     stages = curve.stages
@@ -131,11 +104,12 @@ def _behaviour(stage: "Stage") -> tuple[str, ...]:
 
 
 def _gain(gain: "Gain") -> tuple[str, ...]:
+    from virc.evaluation.pages.figures import chance
+
     low, high = gain.interval
     around = f"{100 * low:+.1f} to {100 * high:+.1f}"
-    p = "< 0.001" if gain.p < 0.001 else f"{gain.p:.3f}"
     name = f"{gain.stage} less {gain.before}"
-    return name, gain.replies, gain.part, f"{100 * gain.difference:+.1f}", around, p
+    return name, gain.replies, gain.part, f"{100 * gain.difference:+.1f}", around, chance(gain.p)
 
 
 def _share(score: "Score | Share | None") -> str:

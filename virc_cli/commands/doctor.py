@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from virc.core.errors import SetupError, UsageError, VircError
 from virc_cli.console import completion, output
-from virc_cli.console.options import Json, Quiet, Verbose, With, names_of
+from virc_cli.console.options import Json, Quiet, Verbose, With, argument, names_of, option
 
 if TYPE_CHECKING:
     from virc.core.events import OnEvent
@@ -41,21 +40,13 @@ _ZOOMED = {True: "taken, and the crop seen", False: "refused, or the crop not se
 
 def command(
     system: Annotated[
-        str, typer.Argument(metavar="[SYSTEM]", help="System, by name or YAML file.", autocompletion=completion.systems)
+        str, argument("[SYSTEM]", "System, by name or YAML file.", show_default=True, autocompletion=completion.systems)
     ] = "virc",
-    stage: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Check this stage only; exit 4 if it cannot run here.")
-    ] = None,
+    stage: Annotated[str | None, option("NAME", "Check this stage only; exit 4 if it cannot run here.")] = None,
     overlays: With = None,
-    endpoint: Annotated[
-        str | None, typer.Option(metavar="URL", help="Probe this server: boxes, pictures, tool calls, limits.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the endpoint; without one: the memory it takes.")
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="With --endpoint: time limit of a reply.")
-    ] = None,
+    endpoint: Annotated[str | None, option("URL", "Probe this server: boxes, pictures, tool calls, limits.")] = None,
+    model: Annotated[str | None, option("NAME", "Of the endpoint; without one: the memory it takes.")] = None,
+    timeout: Annotated[float | None, option("SECONDS", "With --endpoint: time limit of a reply.")] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -115,8 +106,6 @@ def _judged(system: "System", stage: str, overlays: tuple[str, ...], machine: "M
 
 
 def _refuse(system: str, stage: str | None, judged: "Mapping[str, Sequence[Verdict]]") -> None:
-    from virc.core.errors import SetupError
-
     if stage is None or any(verdict.fits for verdict in judged[stage]):
         return
     verdicts = judged[stage]
@@ -154,10 +143,8 @@ def _fields(machine: "Machine") -> dict[str, Any]:
 
 
 def _sandbox() -> tuple[str | None, list[dict[str, Any]]]:
-    """Why there is no sandbox for code of models, and which of its limits hold."""
     import msgspec
 
-    from virc.core.errors import VircError
     from virc.sandbox.limits import limits
 
     try:
@@ -238,7 +225,6 @@ def _probe(endpoint: str | None, model: str | None, timeout: float | None, as_js
 def _memory(model: str | None, as_json: bool) -> None:
     import msgspec
 
-    from virc.core.errors import UsageError
     from virc.envs import hardware
     from virc.models import memory
 

@@ -3,19 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from virc_cli.console import events, output
-from virc_cli.console.options import Json, Quiet, Verbose, group
+from virc_cli.console.options import Json, Quiet, Verbose, argument, group, option
 
 command = group("Install, list and remove the environments of the engines.")
 
 FAILURE: dict[str, object] = {"environments": None}
 
-Engine = Annotated[str, typer.Argument(metavar="ENGINE", help="sft, rl, serve or eval.", show_default=False)]
-Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu or cuda; default: cuda where there is a driver.")
-]
+Engine = Annotated[str, argument("ENGINE", "sft, rl, serve or eval.")]
+Device = Annotated[str | None, option("DEVICE", "cpu or cuda; default: cuda where there is a driver.")]
 
 
 @command.command("create")
@@ -23,7 +19,7 @@ def create(
     engine: Engine,
     device: Device = None,
     packages: Annotated[
-        list[str] | None, typer.Option("--with", metavar="PKG", help="One more package, for custom rewards and tools.")
+        list[str] | None, option("PKG", "One more package, for custom rewards and tools.", "--with")
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -47,21 +43,16 @@ def ls(as_json: Json = False) -> None:
     from virc.envs import making
 
     rows = making.all_rows()
-    if as_json:
-        output.emit("virc.env/1", {"environments": rows})
-        return
+    lines = []
     for row in rows:
         about = f"about {row['gib']} GiB" if row["state"] == "not made" else row["python"]
         about += f"  with {', '.join(row['with'])}" if row["with"] else ""
-        output.line(f"{row['engine']:<6} {row['device']:<5} {row['state']:<11} {row['what']:<24} {about}")
+        lines.append(f"{row['engine']:<6} {row['device']:<5} {row['state']:<11} {row['what']:<24} {about}")
+    output.result(as_json, "virc.env/1", {"environments": rows}, lines)
 
 
 @command.command("use")
-def use(
-    engine: Engine,
-    python: Annotated[Path, typer.Argument(metavar="PYTHON", help="Its interpreter.", show_default=False)],
-    device: Device = None,
-) -> None:
+def use(engine: Engine, python: Annotated[Path, argument("PYTHON", "Its interpreter.")], device: Device = None) -> None:
     """Use an existing environment.
 
     It is checked, and its versions are compared with the tested ones.

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virc_cli.console import options
+from virc.core.errors import UsageError
+from virc_cli.console import events, options, output
 from virc_cli.console.asking import ModelAsked, asking
+from virc_cli.console.options import flag, option
 
 if TYPE_CHECKING:
     from virc.solving.setup import Setup
@@ -15,31 +17,21 @@ if TYPE_CHECKING:
 def command(
     asked: ModelAsked,
     context: typer.Context,
-    folder: Annotated[
-        list[str] | None, typer.Option(metavar="DIR", help="Clients may name pictures in it; repeatable.")
-    ] = None,
-    http: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Serve over HTTP. Default: over stdio, to one client.")
-    ] = None,
+    folder: Annotated[list[str] | None, option("DIR", "Clients may name pictures in it; repeatable.")] = None,
+    http: Annotated[str | None, option("HOST:PORT", "Serve over HTTP. Default: over stdio, to one client.")] = None,
     api_key: Annotated[
         str | None,
-        typer.Option(
-            metavar="env:NAME|file:PATH|KEY",
+        option(
+            "env:NAME|file:PATH|KEY",
+            "--http: clients must send this key.",
             envvar="VIRC_SERVE_KEY",
-            help="--http: clients must send this key.",
             show_envvar=True,
             callback=options.read_key,
         ),
     ] = None,
-    concurrency: Annotated[
-        int | None, typer.Option(min=1, max=1024, metavar="N", help="Questions at a time. Default: by server.")
-    ] = None,
-    max_result: Annotated[
-        int | None, typer.Option(min=10_000, metavar="N", help="Characters of a result. Default: 950,000.")
-    ] = None,
-    no_structured: Annotated[
-        bool, typer.Option("--no-structured", help="Send no structuredContent beside pictures.")
-    ] = False,
+    concurrency: Annotated[int | None, option("N", "Questions at a time. Default: by server.", min=1, max=1024)] = None,
+    max_result: Annotated[int | None, option("N", "Characters of a result. Default: 950,000.", min=10_000)] = None,
+    no_structured: Annotated[bool, flag("--no-structured", "Send no structuredContent beside pictures.")] = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Serve tools for pictures to agents (MCP).
@@ -50,9 +42,7 @@ def command(
     import os
 
     from virc.config import user
-    from virc.core.errors import UsageError
     from virc.serving.mcp.start import McpRequest, check_model, serve
-    from virc_cli.console import events, output
 
     def setup() -> "Setup":
         from virc.solving.one import SolveConfig

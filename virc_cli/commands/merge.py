@@ -1,34 +1,21 @@
 """`virc merge`: makes a model of a checkpoint, to load, serve and publish."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
-from virc_cli.console import completion
-from virc_cli.console.options import Json, Quiet, Verbose
-
-if TYPE_CHECKING:
-    from virc.merging.build import MergePlan
+from virc_cli.console import completion, events, output
+from virc_cli.console.options import Json, Quiet, Verbose, argument, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys("to source kind step parameters protocol answer gguf".split())
 
 
 def command(
     source: Annotated[
-        str,
-        typer.Argument(
-            metavar="RUN|CHECKPOINT",
-            help="Run, RUN@STEP, folder of shards, or adapter.",
-            show_default=False,
-            autocompletion=completion.runs,
-        ),
+        str, argument("RUN|CHECKPOINT", "Run, RUN@STEP, folder of shards, or adapter.", autocompletion=completion.runs)
     ],
-    to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="New folder for the model; default: models/RUN.")
-    ] = None,
-    gguf: Annotated[bool, typer.Option("--gguf", help="Write the model for llama.cpp, too.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and environment; write nothing.")] = False,
+    to: Annotated[Path | None, option("DIR", "New folder for the model; default: models/RUN.")] = None,
+    gguf: Annotated[bool, flag("--gguf", "Write the model for llama.cpp, too.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print command and environment; write nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -41,40 +28,30 @@ def command(
     its vision tower as the two files that llama.cpp reads: Q8_0 and float16, of a small model float32.
     """
     from virc.merging import build
-    from virc_cli.console import events, output
+    from virc_cli.console import plans
 
     plan = build.prepare(source, to, gguf)
     origin, folder = plan.source.origin, str(plan.folder)
     known = {"to": folder, "source": origin.source, "kind": origin.kind, "step": origin.step}
     output.know(**known)
     if dry_run:
-        _show(plan, as_json)
+        process = plan.process(plan.folder)
+        if as_json:
+            fields = {"to": folder, "source": origin.source, "kind": origin.kind}
+            output.emit("virc.merge.plan/1", {**fields, "plan": plans.fields(process) if process else None})
+        elif process:
+            plans.show(process)
+        else:
+            output.line(f"# the weights of {plan.source.folder} are copied to {plan.folder}")
         return
     with events.printed(quiet, verbose) as report:
         merged = build.write(plan, report.send)
-    if as_json:
-        trained = plan.source.chat_protocol and "trained"
-        fields = {"parameters": merged.parameters, "protocol": trained, "answer": merged.answer}
-        fields["gguf"] = merged.gguf and str(merged.gguf)
-        output.emit("virc.merge/1", {**known, **fields})
-        return
-    output.line(folder)
-    if not quiet:
+    trained = plan.source.chat_protocol and "trained"
+    made = {"parameters": merged.parameters, "protocol": trained, "answer": merged.answer}
+    gguf_file = merged.gguf and str(merged.gguf)
+    output.result(as_json, "virc.merge/1", {**known, **made, "gguf": gguf_file}, [folder])
+    if not (quiet or as_json):
         publish = f"to publish it: virc push {folder} USER/{plan.folder.name.replace('@', '-')}"
         output.note(f"{merged.parameters:,} parameters; {publish}")
         if merged.gguf:
             output.note(f"for llama.cpp: virc solve --model {merged.gguf} IMAGE 'QUESTION'")
-
-
-def _show(plan: "MergePlan", as_json: bool) -> None:
-    from virc_cli.console import output, plans
-
-    process, origin = plan.process(plan.folder), plan.source.origin
-    if as_json:
-        fields = {"to": str(plan.folder), "source": origin.source, "kind": origin.kind}
-        step = plans.fields(process) if process else None
-        output.emit("virc.merge.plan/1", {**fields, "plan": step})
-    elif process:
-        plans.show(process)
-    else:
-        output.line(f"# the weights of {plan.source.folder} are copied to {plan.folder}")

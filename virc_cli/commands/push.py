@@ -3,10 +3,10 @@
 import sys
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from virc_cli.console import completion, output
-from virc_cli.console.options import Json, Quiet, Verbose
+from virc.core.text import counted, sized
+from virc_cli.console import completion, events, output
+from virc_cli.console.options import Json, Quiet, Verbose, argument, flag
+from virc_cli.console.tables import folded
 
 if TYPE_CHECKING:
     from virc.merging.publish import PushPlan
@@ -17,16 +17,13 @@ FAILURE: dict[str, object] = dict.fromkeys("to url kind private files bytes left
 def command(
     source: Annotated[
         str,
-        typer.Argument(
-            metavar="RUN|MODEL|ROWS",
-            help="Merged run, model, GGUF file, or folder of rows.",
-            show_default=False,
-            autocompletion=completion.models,
+        argument(
+            "RUN|MODEL|ROWS", "Merged run, model, GGUF file, or folder of rows.", autocompletion=completion.models
         ),
     ],
-    hub_id: Annotated[str, typer.Argument(metavar="HUB_ID", help="OWNER/NAME on the hub.", show_default=False)],
-    public: Annotated[bool, typer.Option("--public", help="Let everybody read it; default: private.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print files and card; send nothing.")] = False,
+    hub_id: Annotated[str, argument("HUB_ID", "OWNER/NAME on the hub.")],
+    public: Annotated[bool, flag("--public", "Let everybody read it; default: private.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print files and card; send nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,
@@ -46,20 +43,9 @@ def command(
     plan = publish.prepare(source, hub_id, public)
     known = _fields(plan)
     output.know(**known)
-    if dry_run and as_json:
-        output.emit("virc.push/1", {**known, "commit": None})
-        return
     if dry_run:
-        output.lines(_table(plan))
+        output.result(as_json, "virc.push/1", {**known, "commit": None}, _table(plan))
         return
-    _upload(plan, known, quiet, verbose, as_json)
-
-
-def _upload(plan: "PushPlan", known: dict[str, object], quiet: bool, verbose: bool, as_json: bool) -> None:
-    from virc.core.text import counted, sized
-    from virc.merging import publish
-    from virc_cli.console import events
-
     for name, why in plan.left_out.items() if not quiet else ():
         output.note(f"left out: {name} ({why})")
     try:
@@ -68,11 +54,8 @@ def _upload(plan: "PushPlan", known: dict[str, object], quiet: bool, verbose: bo
     except KeyboardInterrupt:
         output.note("whole files that were uploaded are kept: the same command continues")
         raise
-    if as_json:
-        output.emit("virc.push/1", {**known, "commit": commit})
-        return
-    output.line(plan.repo.url)
-    if not quiet:
+    output.result(as_json, "virc.push/1", {**known, "commit": commit}, [plan.repo.url])
+    if not (quiet or as_json):
         who = "public" if plan.public else "private"
         output.note(f"{counted(len(plan.files), 'file')}, {sized(plan.size)}, {who}; its card is README.md there")
 
@@ -91,9 +74,6 @@ def _fields(plan: "PushPlan") -> dict[str, object]:
 
 
 def _table(plan: "PushPlan") -> list[str]:
-    from virc.core.text import sized
-    from virc_cli.console.tables import folded
-
     rows = [(file.name, sized(file.size), "") for file in plan.files]
     rows += [(name, "-", f"left out: {why}") for name, why in plan.left_out.items()]
     whole = f"{sized(plan.size)} to {plan.repo.url}, {'public' if plan.public else 'private'}"

@@ -3,21 +3,9 @@
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
-from virc_cli.console import completion
-from virc_cli.console.options import (
-    Family,
-    Json,
-    MaxTokens,
-    Pipeline,
-    Protocol,
-    Quiet,
-    Role,
-    System,
-    Verbose,
-    read_keys,
-)
+from virc.core.errors import ConfigError, UsageError
+from virc_cli.console import completion, events, options, output
+from virc_cli.console.options import argument, choice, flag, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,79 +20,63 @@ _NO_COMMAND: dict[str, object] = {"command": None, "environment": {}, "files": {
 def command(
     model: Annotated[
         str | None,
-        typer.Argument(
-            metavar="MODEL",
-            help="Model, run, adapter or judge, or a served name.",
-            show_default=False,
-            autocompletion=completion.models,
-        ),
+        argument("MODEL", "Model, run, adapter or judge, or a served name.", autocompletion=completion.models),
     ] = None,
-    agent: Annotated[
-        bool, typer.Option("--agent", help="Run the tool loop in the server, for any OpenAI client.")
-    ] = False,
-    endpoint: Annotated[str | None, typer.Option(metavar="URL", help="--agent: server that draws the replies.")] = None,
+    agent: Annotated[bool, flag("--agent", "Run the tool loop in the server, for any OpenAI client.")] = False,
+    endpoint: Annotated[str | None, option("URL", "--agent: server that draws the replies.")] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=1024, metavar="N", help="--agent: problems at a time. Default: by server.")
+        int | None, option("N", "--agent: problems at a time. Default: by server.", min=1, max=1024)
     ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="SECONDS", help="--agent: time limit of a problem. Default: 600.")
-    ] = None,
+    timeout: Annotated[float | None, option("SECONDS", "--agent: time limit of a problem. Default: 600.")] = None,
     engine: Annotated[
-        Literal["vllm", "transformers", "llamacpp"] | None,
-        typer.Option(help="Default: llamacpp for a .gguf, vllm on Linux."),
+        Literal["vllm", "transformers", "llamacpp"] | None, choice("Default: llamacpp for a .gguf, vllm on Linux.")
     ] = None,
-    host: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Address to listen on. Default: 127.0.0.1.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65_535, metavar="N", help="Port. Default: 8000.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Model name for clients. Default: its name.")] = None,
+    host: Annotated[str | None, option("ADDRESS", "Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, option("N", "Port. Default: 8000.", min=1, max=65_535)] = None,
+    name: Annotated[str | None, option("NAME", "Model name for clients. Default: its name.")] = None,
     api_key: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="env:NAME|file:PATH|KEY",
+        option(
+            "env:NAME|file:PATH|KEY",
+            "API key for clients; --agent: one each.",
             envvar="VIRC_SERVE_KEY",
-            help="API key for clients; --agent: one each.",
             show_envvar=True,
-            callback=read_keys,
+            callback=options.read_keys,
         ),
     ] = None,
-    device: Annotated[Literal["cpu", "cuda", "mps"] | None, typer.Option(help="Default: the best found.")] = None,
+    device: Annotated[Literal["cpu", "cuda", "mps"] | None, choice("Default: the best found.")] = None,
     dtype: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"] | None,
-        typer.Option(help="Of weights. Default: as in the model's config."),
+        choice("Of weights. Default: as in the model's config."),
     ] = None,
-    max_model_len: Annotated[
-        int | None, typer.Option(min=1, metavar="TOKENS", help="Longest conversation. Default: the model's.")
-    ] = None,
+    max_model_len: Annotated[int | None, option("TOKENS", "Longest conversation. Default: the model's.", min=1)] = None,
     limit_images: Annotated[
-        int | None, typer.Option(min=1, max=1000, metavar="N", help="Images of a conversation. Default: 20; judges: 4.")
+        int | None, option("N", "Images of a conversation. Default: 20; judges: 4.", min=1, max=1000)
     ] = None,
     tensor_parallel_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that share each layer. Default: 1.")
+        int | None, option("N", "vLLM: GPUs that share each layer. Default: 1.", min=1)
     ] = None,
     pipeline_parallel_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="vLLM: GPUs that split the layers. Default: 1.")
+        int | None, option("N", "vLLM: GPUs that split the layers. Default: 1.", min=1)
     ] = None,
-    data_parallel_size: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="vLLM: copies of the model. Default: 1.")
-    ] = None,
+    data_parallel_size: Annotated[int | None, option("N", "vLLM: copies of the model. Default: 1.", min=1)] = None,
     gpu_memory_utilization: Annotated[
-        float | None, typer.Option(min=0.05, max=1, metavar="SHARE", help="vLLM: share of GPU memory. Default: 0.9.")
+        float | None, option("SHARE", "vLLM: share of GPU memory. Default: 0.9.", min=0.05, max=1)
     ] = None,
-    gpus: Annotated[str | None, typer.Option(metavar="N,N", help="vLLM: GPUs, by number. Default: the first.")] = None,
+    gpus: Annotated[str | None, option("N,N", "vLLM: GPUs, by number. Default: the first.")] = None,
     image_cache: Annotated[
-        float | None, typer.Option(min=0, metavar="GIB", help="vLLM: cache for repeated images. Default: 4; 0: off.")
+        float | None, option("GIB", "vLLM: cache for repeated images. Default: 4; 0: off.", min=0)
     ] = None,
-    system: System = None,
-    protocol: Protocol = None,
-    family: Family = None,
-    max_tokens: MaxTokens = None,
-    pipeline: Pipeline = None,
-    role: Role = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be started; start nothing.")] = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    as_json: Json = False,
+    system: options.System = None,
+    protocol: options.Protocol = None,
+    family: options.Family = None,
+    max_tokens: options.MaxTokens = None,
+    pipeline: options.Pipeline = None,
+    role: options.Role = None,
+    dry_run: Annotated[bool, flag("--dry-run", "Print what would be started; start nothing.")] = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
 ) -> None:
     """Serve a model at an OpenAI-compatible endpoint.
 
@@ -115,7 +87,6 @@ def command(
     """
     from virc.serving import start as serving
     from virc.solving.pipelines.files import choose
-    from virc_cli.console import events, options, output
 
     if agent:
         pipeline, system = choose(pipeline, system, alone=True)
@@ -142,15 +113,12 @@ def command(
 
 
 def _keys(given: list[str] | None) -> str | tuple[str, ...] | None:
-    """The one key, or those of several clients."""
     keys = tuple(filter(None, given or ()))
     return keys if len(keys) > 1 else next(iter(keys), None)
 
 
 def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:
     """The settings for `--gpus 4,5,6,7`: those GPUs share each layer unless another split was chosen."""
-    from virc.core.errors import UsageError
-
     if named is None:
         return {}
     words = [word.strip() for word in named.split(",")]
@@ -174,7 +142,6 @@ def _agent(
     import os
 
     from virc.config import user
-    from virc.core.errors import UsageError
     from virc.serving.start import SECONDS, Agent
 
     if model is None and endpoint is None and pipeline is None:
@@ -183,8 +150,8 @@ def _agent(
         raise UsageError("which model?", "virc serve tiny")
     flags = {"endpoint": endpoint, "timeout": timeout, "max_tokens": max_tokens}
     if not agent:
-        options = {**flags, "concurrency": concurrency, "pipeline": pipeline}
-        foreign = [name.replace("_", "-") for name, value in options.items() if value is not None]
+        agents = {**flags, "concurrency": concurrency, "pipeline": pipeline}
+        foreign = [name.replace("_", "-") for name, value in agents.items() if value is not None]
         if foreign:
             raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
         return None
@@ -195,8 +162,6 @@ def _agent(
 
 
 def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None:
-    from virc_cli.console import output
-
     if as_json:
         log = str(server.log) if server.log else None
         output.emit(_SERVED, {"url": server.url, "model": server.model, "log": log})
@@ -243,7 +208,6 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
 
 def _memory(model: str | None, plan: "ServePlan") -> "Iterator[str]":
     """One line of the memory that a model in this process takes; none where its sizes are not known."""
-    from virc.core.errors import ConfigError
     from virc.models import memory
 
     if model is None or plan.source != "transformers":

@@ -3,32 +3,23 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from virc.core.errors import UsageError
+from virc.core.text import sized
 from virc_cli.console import events, output
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, argument, flag, option
 
 FAILURE: dict[str, object] = {"to": None, "files": None, "bytes": None, "skipped": None, "removed": None}
 
 
 def command(
-    archives: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="ARCHIVE", help=".tar, .tar.gz, .tar.lz4, .zip, or all parts; - reads it.", show_default=False
-        ),
-    ],
-    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder; default: the archive's own.")] = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Delete the archive when all is on disk.")] = False,
-    max_ratio: Annotated[
-        float, typer.Option(min=1, metavar="N", help="Most bytes unpacked for each byte of the archive.")
-    ] = 100,
-    max_bytes: Annotated[
-        int | None, typer.Option(min=0, metavar="BYTES", help="Most bytes to write; default: the free disk.")
-    ] = None,
-    max_files: Annotated[int, typer.Option(min=1, metavar="N", help="Most files, folders and links.")] = 2_000_000,
+    archives: Annotated[list[Path], argument("ARCHIVE", ".tar, .tar.gz, .tar.lz4, .zip, or all parts; - reads it.")],
+    to: Annotated[Path | None, option("DIR", "Target folder; default: the archive's own.")] = None,
+    remove: Annotated[bool, flag("--remove", "Delete the archive when all is on disk.")] = False,
+    max_ratio: Annotated[float, option("N", "Most bytes unpacked for each byte of the archive.", min=1)] = 100,
+    max_bytes: Annotated[int | None, option("BYTES", "Most bytes to write; default: the free disk.", min=0)] = None,
+    max_files: Annotated[int, option("N", "Most files, folders and links.", min=1)] = 2_000_000,
     encoding: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Encoding of names, such as gbk; default: UTF-8, or a guess.")
+        str | None, option("NAME", "Encoding of names, such as gbk; default: UTF-8, or a guess.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -41,7 +32,6 @@ def command(
     overwritten, and nothing is written outside the folder. Of an archive with one checksum behind all of it, a rerun
     with the right archive replaces what a damaged one left.
     """
-    from virc.core.text import sized
     from virc.unpack.unpack import UnpackConfig, unpack
 
     if encoding is not None:
@@ -65,8 +55,6 @@ def command(
 
 def _check_encoding(name: str) -> None:
     import codecs
-
-    from virc.core.errors import UsageError
 
     try:
         codecs.lookup(name)

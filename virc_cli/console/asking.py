@@ -6,10 +6,11 @@ from functools import wraps
 from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from typer.core import TyperCommand
 
+from virc.core.errors import UsageError
 from virc_cli.console import options
+from virc_cli.console.options import option
 
 if TYPE_CHECKING:
     from virc.config.user import Value
@@ -61,7 +62,6 @@ class Asking:
 
     @property
     def flags(self) -> "dict[str, Value | None]":
-        """The options that the environment and the config file complete, by their settings."""
         return {name: getattr(self, name, None) for name in _FLAGS}
 
 
@@ -77,7 +77,7 @@ class Asked(ModelAsked):
     """The options of `virc solve` and `virc batch`."""
 
     tools: options.Tools = None
-    samples: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Answers; the commonest is given.")] = 1
+    samples: Annotated[int, option("N", "Answers; the commonest is given.", min=1, max=1000)] = 1
     strategy: options.Strategy = None
     judge_endpoint: options.JudgeEndpoint = None
     judge_model: options.JudgeModel = None
@@ -86,11 +86,9 @@ class Asked(ModelAsked):
     max_requests: options.MaxRequests = None
     max_tokens_total: options.MaxTokensTotal = None
     temperature: options.Temperature = None
-    trace: Annotated[str | None, typer.Option(metavar="DIR", help="Write conversation, images and a page here.")] = None
+    trace: Annotated[str | None, option("DIR", "Write conversation, images and a page here.")] = None
 
     def set_up(self) -> "Setup | PipelineSetup":
-        """What is asked, and how, of which nothing is loaded yet."""
-        from virc.core.errors import UsageError
         from virc.solving.one import SolveConfig
         from virc.solving.pipelines import solve as pipelines
         from virc.solving.pipelines.files import choose
@@ -133,7 +131,6 @@ class Asked(ModelAsked):
         return chosen
 
     def finds_pictures(self) -> bool:
-        """Whether the model finds the pictures of a question itself."""
         from virc.solving.one import SolveConfig
         from virc.solving.pipelines.files import choose
         from virc.solving.setup import finds_pictures, set_up
@@ -159,8 +156,6 @@ def asking(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**values: Any) -> None:
-        from virc.core.errors import UsageError
-
         if empty := next((name for name in names if values[name] == ""), None):
             sentence = f"--{empty.replace('_', '-')} is empty: perhaps a variable of the shell is not set"
             raise UsageError(sentence, "leave it out, or give it a value")

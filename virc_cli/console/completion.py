@@ -30,7 +30,6 @@ def finish_installation() -> None:
 
 
 def typed() -> list[str]:
-    """The words of the line that is being completed, without the program."""
     return (os.environ.get("_TYPER_COMPLETE_ARGS") or os.environ.get("COMP_WORDS") or "").split()[1:]
 
 
@@ -47,12 +46,10 @@ def overlays(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def stages(context: typer.Context, incomplete: str) -> list[str]:
-    """Stages of the system on the line."""
     return _starting(_system(context).stages, incomplete)
 
 
 def models(incomplete: str) -> list[str]:
-    """Short names of the systems' models, models of the workspace, and its runs."""
     from virc.core.files import MODELS
     from virc.systems import registry
 
@@ -96,7 +93,6 @@ def operators(incomplete: str) -> list[str]:
 
 
 def downloads(context: typer.Context, incomplete: str) -> list[str]:
-    """What `virc download` takes."""
     from virc.download.wanted import KINDS, published, short_names
 
     given = context.params.get("names") or ()

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from virc.core.errors import ConfigError, UsageError, VircError
+from virc.core.text import sized
 from virc_cli.console import output
 
 
@@ -12,8 +14,6 @@ def agree(question: str, whether: str, hint: str, refused: str, needs_terminal: 
         whether: the question within the sentence of the UsageError, whose hint is `hint`.
         refused: the message where it is denied.
     """
-    from virc.core.errors import UsageError, VircError
-
     agreed = output.confirmed(question)
     if agreed is None and needs_terminal:
         raise UsageError(f"no terminal to ask on whether {whether}", hint)
@@ -22,9 +22,6 @@ def agree(question: str, whether: str, hint: str, refused: str, needs_terminal: 
 
 
 def agree_to_delete(names: Sequence[str], size: int) -> None:
-    """Ask whether to delete these, of `size` bytes in all."""
-    from virc.core.text import sized
-
     listed = ", ".join(names)
     hint = "--yes deletes without asking"
     agree(f"delete {listed}, {sized(size)}?", f"to delete {listed}", hint, "nothing was deleted")
@@ -32,8 +29,6 @@ def agree_to_delete(names: Sequence[str], size: int) -> None:
 
 def check_unused(name: str, runs: Sequence[str]) -> None:
     """Refuse to delete what runs of these names started from."""
-    from virc.core.errors import ConfigError
-
     if runs:
         raise ConfigError(
             f"{', '.join(runs)} started from {name}",

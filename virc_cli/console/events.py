@@ -56,7 +56,6 @@ def room(stream: TextIO | None = None) -> int:
 
 @contextmanager
 def printed(quiet: bool = False, verbose: bool = False) -> Iterator["Reporter"]:
-    """What prints events on stderr."""
     from virc.core.events import Reporter
 
     with shown() as show:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from virc_cli.console import completion
+from virc.core.errors import UsageError
+from virc_cli.console import completion, output
 
 if TYPE_CHECKING:
     from virc.solving.pipelines.solve import PipelineSetup
@@ -64,7 +65,6 @@ def read_key(context: typer.Context, option: typer.CallbackParam, given: str | N
 def read_keys(context: typer.Context, option: typer.CallbackParam, given: list[str] | None) -> list[str] | None:
     """The keys that an option names; warns of one on the command line, which other users can see."""
     from virc.core.credentials import key_of
-    from virc_cli.console import output
 
     source = context.get_parameter_source(option.name or "")
     if not given or source is None or source.name != "COMMANDLINE":
@@ -78,8 +78,6 @@ def read_keys(context: typer.Context, option: typer.CallbackParam, given: list[s
 
 def refuse(given: Mapping[str, object], sentence: str, hint: str) -> None:
     """Raise UsageError for the first option that has a value; `{}` in the texts is its name."""
-    from virc.core.errors import UsageError
-
     if option := next((name for name, value in given.items() if value), None):
         raise UsageError(sentence.format(option), hint.format(option))
 
@@ -97,8 +95,6 @@ def named_roles(pipeline: str | None, given: Sequence[str], refused: Mapping[str
     Args:
         refused: option -> whether it is given, of those that a pipeline has no use for.
     """
-    from virc.core.errors import UsageError
-
     if pipeline is None:
         if given:
             raise UsageError("--role belongs to --pipeline", "--pipeline FILE.py")
@@ -123,8 +119,6 @@ def check_default_role(chosen: "PipelineSetup", given: Mapping[str, object]) -> 
     Args:
         given: option -> its value; None and `none` name nothing.
     """
-    from virc.core.errors import UsageError
-
     named = next((option for option, value in given.items() if value not in (None, "none")), None)
     if named and chosen.setup.choice not in chosen.chosen.values():
         hint = f"leave {named} out; a model alone is compared by virc eval without --pipeline, --to the same folder"
@@ -133,8 +127,6 @@ def check_default_role(chosen: "PipelineSetup", given: Mapping[str, object]) -> 
 
 def one_strategy(given: list[str] | None) -> str | None:
     """The strategy of a command that takes one; a UsageError where there are several."""
-    from virc.core.errors import UsageError
-
     if given and len(given) > 1:
         raise UsageError("--strategy is given twice", "leave one out; virc eval compares several")
     return given[0] if given else None
@@ -154,6 +146,26 @@ def graders(
     return choosing.graders(judge, judge_model, os.environ.get(JUDGE_KEY), judges, system)
 
 
+def option(metavar: str | None, text: str, *names: str, **settings: Any) -> Any:
+    """An option with a value, by the name of its parameter unless others are given; `text` is its line of help."""
+    return typer.Option(*names, metavar=metavar, help=text, **settings)
+
+
+def choice(text: str, *names: str, **settings: Any) -> Any:
+    """An option whose type says in the help what its values are."""
+    return option(None, text, *names, **settings)
+
+
+def flag(name: str, text: str, *short: str) -> Any:
+    """An option without a value."""
+    return typer.Option(name, *short, help=text)
+
+
+def argument(metavar: str, text: str, show_default: bool = False, **settings: Any) -> Any:
+    """A word of the command line without an option."""
+    return typer.Argument(metavar=metavar, help=text, show_default=show_default, **settings)
+
+
 CoordinatesName = Literal["pixel", "permille"]
 """The unit of boxes."""
 
@@ -163,109 +175,64 @@ ImagesName = Literal["smart", "square_1000"]
 
 Model = Annotated[
     str | None,
-    typer.Option(
-        metavar="MODEL",
-        help="Short name, folder, hub id, run, RUN@STEP or served name.",
-        autocompletion=completion.models,
-    ),
+    option("MODEL", "Short name, folder, hub id, run, RUN@STEP or served name.", autocompletion=completion.models),
 ]
-Endpoint = Annotated[str | None, typer.Option(metavar="URL", help="OpenAI-compatible server; `none`: no server.")]
-System = Annotated[
-    str | None,
-    typer.Option(metavar="SYSTEM", help="System that the model belongs to.", autocompletion=completion.systems),
-]
+Endpoint = Annotated[str | None, option("URL", "OpenAI-compatible server; `none`: no server.")]
+System = Annotated[str | None, option("SYSTEM", "System that the model belongs to.", autocompletion=completion.systems)]
 SystemArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="SYSTEM",
-        help="A system, or the path of its YAML.",
-        show_default=False,
-        autocompletion=completion.systems,
-    ),
+    str, argument("SYSTEM", "A system, or the path of its YAML.", autocompletion=completion.systems)
 ]
-Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:N or mps; default: the best found.")
-]
-MaxPixels = Annotated[int | None, typer.Option(min=1, metavar="PIXELS", help="Most pixels of an image.")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="Most tokens of a reply.")]
+Device = Annotated[str | None, option("DEVICE", "cpu, cuda, cuda:N or mps; default: the best found.")]
+MaxPixels = Annotated[int | None, option("PIXELS", "Most pixels of an image.", min=1)]
+MaxTokens = Annotated[int | None, option("N", "Most tokens of a reply.", min=1)]
 Family = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Family of a stock model, such as qwen3-vl.", autocompletion=completion.families),
+    str | None, option("NAME", "Family of a stock model, such as qwen3-vl.", autocompletion=completion.families)
 ]
-Timeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Longest time for one problem.")]
-Protocol = Annotated[
-    str | None, typer.Option(metavar="FILE", help="Chat protocol of the model; `default`: that of virc.")
-]
-Tools = Annotated[list[str] | None, typer.Option(metavar="+NAME", help="Offer this custom tool as well; repeatable.")]
-MaxTurns = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most turns of one solution.")]
-MaxRequests = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Most replies of one solution, rejected ones too.")
-]
-MaxTokensTotal = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Most tokens of one solution, read and drawn.")
-]
-Temperature = Annotated[
-    float | None, typer.Option(metavar="T", help="0: greedy; default: 0, or 1 with several samples.")
-]
-Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
+Timeout = Annotated[float | None, option("SECONDS", "Longest time for one problem.")]
+Protocol = Annotated[str | None, option("FILE", "Chat protocol of the model; `default`: that of virc.")]
+Tools = Annotated[list[str] | None, option("+NAME", "Offer this custom tool as well; repeatable.")]
+MaxTurns = Annotated[int, option("N", "Most turns of one solution.", min=1, max=1000)]
+MaxRequests = Annotated[int | None, option("N", "Most replies of one solution, rejected ones too.", min=1)]
+MaxTokensTotal = Annotated[int | None, option("N", "Most tokens of one solution, read and drawn.", min=1)]
+Temperature = Annotated[float | None, option("T", "0: greedy; default: 0, or 1 with several samples.")]
+Seed = Annotated[int, option("N", "Random seed.", min=0)]
 Pipeline = Annotated[
-    str | None,
-    typer.Option(metavar="FILE|SYSTEM", help="Solve by its Python function.", autocompletion=completion.systems),
+    str | None, option("FILE|SYSTEM", "Solve by its Python function.", autocompletion=completion.systems)
 ]
-Role = Annotated[list[str] | None, typer.Option(metavar="NAME=WHO", help="A role's server URL or model; repeatable.")]
-Replies = Annotated[
-    list[str] | None, typer.Option("--reply", metavar="TEXT|FILE", help="A reply of its model; repeatable, in order.")
-]
+Role = Annotated[list[str] | None, option("NAME=WHO", "A role's server URL or model; repeatable.")]
+Replies = Annotated[list[str] | None, option("TEXT|FILE", "A reply of its model; repeatable, in order.", "--reply")]
 JudgeEndpoint = Annotated[
-    list[str] | None,
-    typer.Option(metavar="[NAME=]URL", help="Server that grades for --strategy; NAME is of reward.judges."),
+    list[str] | None, option("[NAME=]URL", "Server that grades for --strategy; NAME is of reward.judges.")
 ]
-JudgeOfReward = Annotated[
-    list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of a judge; NAME is of reward.judges.")
-]
-JudgeModel = Annotated[str | None, typer.Option(metavar="NAME", help="Model of the judge; default: the only one.")]
+JudgeOfReward = Annotated[list[str] | None, option("[NAME=]URL", "Server of a judge; NAME is of reward.judges.")]
+JudgeModel = Annotated[str | None, option("NAME", "Model of the judge; default: the only one.")]
 _STRATEGY = "How the answer is found, such as majority:n=8"
 _STRATEGY_NAME = "NAME[:K=V,...]"
 Strategy = Annotated[
-    list[str] | None,
-    typer.Option("--strategy", metavar=_STRATEGY_NAME, help=f"{_STRATEGY}.", autocompletion=completion.strategies),
+    list[str] | None, option(_STRATEGY_NAME, f"{_STRATEGY}.", "--strategy", autocompletion=completion.strategies)
 ]
 Strategies = Annotated[
     list[str] | None,
-    typer.Option(
-        "--strategy", metavar=_STRATEGY_NAME, help=f"{_STRATEGY}; repeatable.", autocompletion=completion.strategies
-    ),
+    option(_STRATEGY_NAME, f"{_STRATEGY}; repeatable.", "--strategy", autocompletion=completion.strategies),
 ]
-Offline = Annotated[bool, typer.Option("--offline", help="Fetch no image from the network.")]
-Concurrency = Annotated[
-    int | None, typer.Option(min=1, max=1024, metavar="N", help="Rows at a time; default: by the kind of server.")
-]
-Workers = Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes; default: one per core.")]
+Offline = Annotated[bool, flag("--offline", "Fetch no image from the network.")]
+Concurrency = Annotated[int | None, option("N", "Rows at a time; default: by the kind of server.", min=1, max=1024)]
+Workers = Annotated[int | None, option("N", "Processes; default: one per core.", min=1)]
 _RUN = "A run, as `virc runs ls` names it."
-RunName = Annotated[str, typer.Argument(metavar="NAME", help=_RUN, autocompletion=completion.runs)]
-RunNames = Annotated[list[str], typer.Argument(metavar="NAME...", help=_RUN, autocompletion=completion.runs)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, also on failure.")]
-LayoutFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Layout of the rows; virc data layout proposes one.")
-]
+RunName = Annotated[str, argument("NAME", _RUN, autocompletion=completion.runs)]
+RunNames = Annotated[list[str], argument("NAME...", _RUN, autocompletion=completion.runs)]
+Json = Annotated[bool, flag("--json", "Print one JSON object, also on failure.")]
+LayoutFile = Annotated[Path | None, option("FILE", "Layout of the rows; virc data layout proposes one.")]
 Ignored = Annotated[
-    list[str] | None,
-    typer.Option("--ignore", metavar="COLUMN", help="Leave out a column that nothing reads; repeatable."),
+    list[str] | None, option("COLUMN", "Leave out a column that nothing reads; repeatable.", "--ignore")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and warnings only.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print what engines write, too.")]
+Quiet = Annotated[bool, flag("--quiet", "Print results and warnings only.", "-q")]
+Verbose = Annotated[bool, flag("--verbose", "Print what engines write, too.", "-v")]
 With = Annotated[
     list[str] | None,
-    typer.Option(
-        "--with",
-        metavar="NAMES",
-        help="Overlays of the system, separated by commas.",
-        autocompletion=completion.overlays,
-    ),
+    option("NAMES", "Overlays of the system, separated by commas.", "--with", autocompletion=completion.overlays),
 ]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override one setting; dots reach inside.")
-]
+Set = Annotated[list[str] | None, option("KEY=VALUE", "Override one setting; dots reach inside.", "--set")]
 
 
 def names_of(values: list[str] | None) -> tuple[str, ...]:

@@ -11,43 +11,33 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from virc.core.errors import (
-    ConfigError,
-    DataError,
-    EngineError,
-    NetworkError,
-    NoAnswerError,
-    SetupError,
-    UsageError,
-    VircError,
-    fields_of,
-)
+from virc.core import errors
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-class CancelledError(VircError):
+class CancelledError(errors.VircError):
     """Ctrl-C."""
 
     kind, code = "interrupted", 130
 
 
-class TerminatedError(VircError):
+class TerminatedError(errors.VircError):
     """SIGTERM."""
 
     kind, code = "terminated", 143
 
 
 EXIT_CODES: dict[type[BaseException], tuple[int, str]] = {
-    VircError: (VircError.code, "failure"),
-    UsageError: (UsageError.code, "wrong usage"),
-    ConfigError: (ConfigError.code, "config, model or protocol"),
-    SetupError: (SetupError.code, "environment or hardware"),
-    DataError: (DataError.code, "data"),
-    NetworkError: (NetworkError.code, "network or checksum"),
-    EngineError: (EngineError.code, "engine"),
-    NoAnswerError: (NoAnswerError.code, "no answer"),
+    errors.VircError: (errors.VircError.code, "failure"),
+    errors.UsageError: (errors.UsageError.code, "wrong usage"),
+    errors.ConfigError: (errors.ConfigError.code, "config, model or protocol"),
+    errors.SetupError: (errors.SetupError.code, "environment or hardware"),
+    errors.DataError: (errors.DataError.code, "data"),
+    errors.NetworkError: (errors.NetworkError.code, "network or checksum"),
+    errors.EngineError: (errors.EngineError.code, "engine"),
+    errors.NoAnswerError: (errors.NoAnswerError.code, "no answer"),
     CancelledError: (CancelledError.code, "Ctrl-C"),
     BrokenPipeError: (141, "stdout closed by its reader"),
     TerminatedError: (TerminatedError.code, "SIGTERM"),
@@ -65,7 +55,7 @@ def ends_when_stopped(text: str) -> None:
     _ends.append(text)
 
 
-def end(failure: VircError) -> None:
+def end(failure: errors.VircError) -> None:
     """Print how a command ended that did not succeed."""
     if _ends and isinstance(failure, CancelledError | TerminatedError):
         note(_ends[-1])
@@ -78,10 +68,10 @@ def exit_code(error: BaseException) -> int:
     return next((EXIT_CODES[cls][0] for cls in type(error).__mro__ if cls in EXIT_CODES), 1)
 
 
-def error_class(code: int) -> type[VircError]:
+def error_class(code: int) -> type[errors.VircError]:
     """The class of errors with an exit code; `EngineError` for any other code, as of a process that was killed."""
-    classes = {number: kind for kind, (number, _) in EXIT_CODES.items() if issubclass(kind, VircError)}
-    return classes.get(code, EngineError)
+    classes = {number: kind for kind, (number, _) in EXIT_CODES.items() if issubclass(kind, errors.VircError)}
+    return classes.get(code, errors.EngineError)
 
 
 def know(**fields: object) -> None:
@@ -95,9 +85,9 @@ def forget() -> None:
     _ends.clear()
 
 
-def emit(schema: str, fields: Mapping[str, object], error: VircError | None = None) -> None:
+def emit(schema: str, fields: Mapping[str, object], error: errors.VircError | None = None) -> None:
     """Print the `--json` object of a command as one line on stdout; `error` is why it failed."""
-    whole = {"schema": schema, **fields, "error": error and fields_of(error)}
+    whole = {"schema": schema, **fields, "error": error and errors.fields_of(error)}
     line(json.dumps(whole, ensure_ascii=False, allow_nan=False))
 
 
@@ -109,7 +99,7 @@ def result(as_json: bool, schema: str, fields: Mapping[str, object], texts: Iter
         lines(texts)
 
 
-def emit_failure(schema: str, error: VircError, fields: Mapping[str, object]) -> None:
+def emit_failure(schema: str, error: errors.VircError, fields: Mapping[str, object]) -> None:
     """Print the `--json` object of a failed command: what success looks like, with `error` filled."""
     emit(schema, {**fields, **_known}, error)
 
@@ -121,7 +111,6 @@ def line(text: str) -> None:
 
 
 def lines(texts: Iterable[str]) -> None:
-    """Print lines of data on stdout, as `line` does."""
     for text in texts:
         line(text)
 
@@ -195,7 +184,7 @@ def _await_line() -> None:
         os.close(wakes)
 
 
-def error(failure: VircError) -> None:
+def error(failure: errors.VircError) -> None:
     """Print `error: message` and its hint on stderr."""
     _headed("error", "31", failure.message, failure.hint)
 

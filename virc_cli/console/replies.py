@@ -4,6 +4,8 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from virc.core.errors import DataError
+from virc.core.text import clause
 from virc_cli.console import output
 
 if TYPE_CHECKING:
@@ -42,9 +44,7 @@ def asked() -> list[str]:
 
 
 def _text(given: str) -> str:
-    from virc.core.errors import DataError
     from virc.core.files import contents, expanded, is_file
-    from virc.core.text import clause
 
     if "\n" in given or not (is_file(expanded(given)) or _FILE.fullmatch(given)):
         return given
@@ -55,8 +55,6 @@ def _text(given: str) -> str:
 
 
 def _checked(text: str, number: int) -> str:
-    from virc.core.errors import DataError
-
     text = text.replace("\r\n", "\n").strip("\n")
     if not text.strip():
         raise DataError(f"reply {number} is empty")
@@ -68,7 +66,6 @@ def _checked(text: str, number: int) -> str:
 
 
 def call_line(call: "ReadCall") -> str:
-    """A call as it was read, on one line."""
     import json
 
     if call.tool is None:

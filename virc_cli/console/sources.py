@@ -12,7 +12,6 @@ USUAL = "virc batch rows.csv --to answers.csv"
 
 
 def split_words(words: Sequence[str]) -> tuple[list[str], str | None]:
-    """The sources and the question that follows them."""
     if not words:
         raise UsageError("there are no rows", USUAL)
     if not all(map(str.strip, words)):

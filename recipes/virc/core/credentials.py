@@ -66,7 +66,6 @@ def _key_in(file: Path) -> str:
 
 
 def write(file: Path, values: Mapping[str, str]) -> None:
-    """Write variables to a file that only its owner can read."""
     file.unlink(missing_ok=True)
     file.touch(mode=0o600, exist_ok=False)
     file.write_text(json.dumps(dict(values)), encoding="utf-8")

@@ -3,7 +3,7 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
@@ -32,24 +32,22 @@ def expanded(path: str | Path) -> Path:
 
 def is_file(path: str | Path) -> bool:
     """Whether a file is there; a name that no file can have is none."""
-    try:
-        return Path(path).is_file()
-    except (OSError, ValueError):
-        return False
+    return _holds(Path(path).is_file)
 
 
 def is_folder(path: str | Path) -> bool:
     """Whether a folder is there; a name that no folder can have is none."""
-    try:
-        return Path(path).is_dir()
-    except (OSError, ValueError):
-        return False
+    return _holds(Path(path).is_dir)
 
 
 def is_path(path: str | Path) -> bool:
     """Whether a file, folder or pipe is there; a name that none can have is none."""
+    return _holds(Path(path).exists)
+
+
+def _holds(test: Callable[[], bool]) -> bool:
     try:
-        return Path(path).exists()
+        return test()
     except (OSError, ValueError):
         return False
 
@@ -129,7 +127,6 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a value as JSON that people can read, as `write_whole` does."""
     import msgspec
 
     write_whole(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")

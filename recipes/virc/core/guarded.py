@@ -7,8 +7,9 @@ than it is called with fails in the file of whoever calls it.
 import functools
 import inspect
 import signal
+import traceback
 from collections.abc import Callable, Mapping
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from virc.core.errors import ConfigError
@@ -41,7 +42,7 @@ def guard(module: ModuleType) -> None:
 def is_of_a_signal(stop: SystemExit) -> bool:
     """Whether the handler of a signal that ends this process raised it, in the midst of other code."""
     handlers = {getattr(signal.getsignal(number), "__code__", None) for number in _STOPPING} - {None}
-    return any(code in handlers for code in _codes(stop))
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(stop.__traceback__))
 
 
 def as_error(raised: Exception | SystemExit) -> Exception:
@@ -69,12 +70,3 @@ def _guarded(function: FunctionType, called: str) -> Callable[..., Any]:
             raise ConfigError(f"{taken} in {place} cannot be called as {called}", f"def {called}:") from None
 
     return guarded
-
-
-def _codes(error: BaseException) -> list[CodeType]:
-    """The code of each frame that an error came through."""
-    found, at = [], error.__traceback__
-    while at:
-        found.append(at.tb_frame.f_code)
-        at = at.tb_next
-    return found

@@ -139,8 +139,6 @@ def one_line(value: object) -> str:
 
 
 class _Text:
-    """The part of a file that is being read."""
-
     def __init__(self, file: IO[bytes], opens: bytes) -> None:
         self._file, self._opens = file, opens
         self._held = b""
@@ -149,7 +147,6 @@ class _Text:
         """The key of the list that is read, of a file that is one object."""
 
     def begin(self) -> None:
-        """Read into the array or object that the file is."""
         self._more()
         self._at = len(_BOM) * self._held.startswith(_BOM)
         if self._symbol() != self._opens:
@@ -157,13 +154,11 @@ class _Text:
             raise DataError(f"the file does not begin with {self._opens.decode()}, as an {kind} does")
 
     def begin_list(self) -> None:
-        """Read on into the first list of objects that the object has."""
         self._list = self._next_list(first=True)
         if self._list is None:
             raise DataError("the file is an object without a list of objects")
 
     def end(self) -> None:
-        """Read from the last row to the end of the file."""
         if self._list is None:
             if self._symbol():
                 raise DataError("there is more behind the end of the array")
@@ -192,7 +187,6 @@ class _Text:
         return found and (found[0], self._value(found[1]))
 
     def _next_key(self, first: bool) -> tuple[bytes, bytes] | None:
-        """The next key of the object and the first byte of its value."""
         symbol = self._symbol()
         if symbol == b"}":
             return None
@@ -223,7 +217,6 @@ class _Text:
         return None
 
     def _value(self, symbol: bytes) -> bytes:
-        """The value whose first byte was just read."""
         return self._object() if symbol in (b"{", b"[") else self._scalar()
 
     def _symbol(self) -> bytes:
@@ -236,7 +229,6 @@ class _Text:
                 return byte
 
     def _scalar(self) -> bytes:
-        """The text, number or word whose first byte was just read."""
         self._at -= 1
         while (match := _SCALAR.match(self._held, self._at)) is None or match.end() == len(self._held):
             _check_size(len(self._held) - self._at)
@@ -246,7 +238,6 @@ class _Text:
         return match[0]
 
     def _object(self) -> bytes:
-        """The object or list whose first byte was just read."""
         self._at -= 1
         seen, depth = 0, 0  # how far it is read, in bytes
         while True:

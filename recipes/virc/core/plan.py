@@ -62,6 +62,5 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def write_files(plan: Plan) -> None:
-    """Write the files of a plan, each whole or not at all."""
     for path, text in plan.files.items():
         write_whole(Path(path), text.encode())

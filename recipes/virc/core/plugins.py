@@ -123,7 +123,6 @@ def operators() -> Mapping[str, Path]:
 
 
 def _imported_by_name(files: Mapping[str, Path]) -> Mapping[str, Path]:
-    """The files, which are imported by the names that they have in their packages."""
     for folder, package in system_packages().items():
         inside = (file for file in files.values() if file.is_relative_to(folder))
         _MODULES.update((each, ".".join((package, *each.relative_to(folder).with_suffix("").parts))) for each in inside)
@@ -207,7 +206,6 @@ def fresh(file: Path) -> ModuleType:
 
 
 def _module_of(file: Path) -> str | None:
-    """The name that a module of an installed package is imported by, however its file was found."""
     installed("virc.tools")
     installed("virc.rewards")
     return _MODULES.get(file.absolute())

@@ -70,7 +70,6 @@ class Process:
                 os.kill(pid, number)
 
     def end(self) -> None:
-        """End the process and all it started."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
         if not self._gone_within(_GRACE):
@@ -272,7 +271,6 @@ def of_launchers(given: Mapping[str, str]) -> list[str]:
 
 
 def removed_variables(step: Step, given: Mapping[str, str]) -> list[str]:
-    """The variables of this process that the step's does not get."""
     gets = environment(step, given)
     return sorted(name for name in given if name not in gets)
 
@@ -288,14 +286,12 @@ def report_removed(step: Step, given: Mapping[str, str], report: Reporter, unles
 
 
 def _names(names: list[str]) -> str:
-    """Names of variables, those of one family of more than two by their prefix."""
     of = Counter(name.split("_")[0] for name in names)
     short = (f"{first}_*" if of[first := name.split("_")[0]] > _FAMILY else plain(name, 60) for name in names)
     return ", ".join(dict.fromkeys(short))
 
 
 def environment(step: Step, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a step's process, of those of this one and its own."""
     left = {*of_launchers(given)}
     if step.is_engine:
         left |= {name for name in given if not (_FOR_ENGINES.fullmatch(name) or is_secret(name))}
@@ -339,7 +335,6 @@ def _children(pid: int) -> list[int]:
 
 
 def _parents(root: Path) -> dict[int, int]:
-    """Process id -> id of its parent."""
     fields = ((int(stat.parent.name), _stat(stat)) for stat in root.glob("[0-9]*/stat"))
     return {pid: int(found[1]) for pid, found in fields if found}
 

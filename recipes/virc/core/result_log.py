@@ -25,8 +25,6 @@ class _Error(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    """What a ledger reads of its own lines."""
-
     schema: str
     id: Id | None
     row: str | None
@@ -68,7 +66,6 @@ class Claims:
         return self._answered.get(_key(id))
 
     def answered(self, id: Id, row: str) -> None:
-        """Learn that a former run has an answer to that row."""
         self._answered[_key(id)] = row
 
 

@@ -117,7 +117,6 @@ class Pace:
 
     @contextmanager
     def asks(self) -> Iterator[None]:
-        """Count a request as under way."""
         with self._lock:
             self.asking += 1
         try:
@@ -127,7 +126,6 @@ class Pace:
                 self.asking -= 1
 
     def has_answered(self, seconds: float) -> bool:
-        """Whether a request was answered within so many seconds."""
         return time.monotonic() - self._last <= seconds
 
     def note_answer(self) -> None:

@@ -40,7 +40,6 @@ def counted(count: int, noun: str) -> str:
 
 
 def sized(count: float) -> str:
-    """A number of bytes in the unit that fits."""
     for unit in ("bytes", "KB", "MB"):
         if count < 1000:
             return f"{count:.4g} {unit}"
@@ -49,7 +48,6 @@ def sized(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the units that fit."""
     if seconds < 120:
         return f"{max(1.0, seconds):.0f} s"
     minutes = round(seconds / 60)

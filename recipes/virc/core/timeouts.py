@@ -98,7 +98,6 @@ class Deadline:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Let the time stand still inside."""
         before = time.monotonic()
         try:
             yield
@@ -151,46 +150,38 @@ def within(
         KeyboardInterrupt: the stop that applies to this thread is set.
         Exception: what `work` raises.
     """
-    happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()  # to be done by the caller
+    happened: queue.SimpleQueue[tuple[_Said] | BaseException | None] = queue.SimpleQueue()
     results: list[_Result] = []
     left = threading.Event()
 
     def say(thing: _Said) -> None:
         if left.is_set():
             raise LateError
-        happened.put(lambda: hear(thing))
+        happened.put((thing,))
 
     def run() -> None:
         try:
             results.append(work(say))
-            happened.put(lambda: None)
+            happened.put(None)
         except Exception as error:
-            failure = error  # the name `error` ends with this block
-            happened.put(lambda: _raise(failure))
+            happened.put(error)
         with suppress(Exception):
             afterwards()
 
-    with on_stop(lambda: happened.put(_interrupt)):
+    with on_stop(lambda: happened.put(KeyboardInterrupt())):
         threading.Thread(target=run, daemon=True).start()
         try:
             while not (results and happened.empty()):
-                _next(happened, end)()
+                if (rest := end - time.monotonic()) <= 0:
+                    raise LateError
+                try:
+                    said = happened.get(timeout=rest)
+                except queue.Empty:
+                    raise LateError from None
+                if isinstance(said, BaseException):
+                    raise said
+                if said:
+                    hear(*said)
         finally:
             left.set()
     return results[0]
-
-
-def _next(happened: "queue.SimpleQueue[Callable[[], None]]", end: float) -> Callable[[], None]:
-    rest = end - time.monotonic()
-    with suppress(queue.Empty):
-        if rest > 0:
-            return happened.get(timeout=rest)
-    raise LateError
-
-
-def _raise(error: Exception) -> None:
-    raise error
-
-
-def _interrupt() -> None:
-    raise KeyboardInterrupt

@@ -72,7 +72,6 @@ def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterato
 
 
 def _origin(name: str, workspace: Path, asked: str | None) -> tuple[System | None, str | None, Run | None]:
-    """The system of a model, its short name there, and the run that made it."""
     found: Weights | None = None
     with suppress(ConfigError):  # it was asked on an endpoint
         found = models.find(name, workspace, asked)

@@ -138,7 +138,6 @@ def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
 
 
 def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) -> ModelProgress:
-    """Let an open model answer what it has not answered yet in an arm."""
     request, report = work.request, work.report
     if work.ablation == "no-tools":
         spoken = msgspec.structs.replace(opened.chat_protocol, protocol=without_tools(opened.chat_protocol.protocol))

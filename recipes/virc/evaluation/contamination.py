@@ -45,7 +45,6 @@ def compare(against: str, rows: Iterable[Row], base: Path, results: Sequence[Res
 
 
 def _prints(record: Record) -> list[Image.Image]:
-    """The fingerprints of the pictures of a question that can be read."""
     return [found for at in inputs_of(record) if (found := _print(record.images[at])) is not None]
 
 
@@ -57,7 +56,6 @@ def _print(picture: Picture) -> Image.Image | None:
 
 
 def _words(record: Record) -> str:
-    """The words and numbers of its question, or of its first message, between spaces."""
     text = record.question or next((each.content for each in record.messages if each.role == "user"), "")
     return words(text)
 

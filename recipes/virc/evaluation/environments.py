@@ -24,7 +24,7 @@ import msgspec
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.events import Reporter
 from virc.core.extras import require
-from virc.core.limits import event_loop
+from virc.core.limits.threads import scheduled
 from virc.core.text import clause, plain
 from virc.evaluation.answers import AnswerLine, EvalFolder, hashed
 from virc.evaluation.benchmarks.registry import Fields, LocalBenchmark, problems
@@ -103,12 +103,12 @@ class Environment(msgspec.Struct, frozen=True):
             task = self.interface.tasks[row.line - 1]
             try:
                 scoring = self.interface.score(task, self._said(line))
-                return Rewarded(*await wrap_future(event_loop.started(scoring)))
+                return Rewarded(*await wrap_future(scheduled(scoring)))
             except Exception as error:  # of the environment's own code
                 return Rewarded(None, {}, {TOTAL: clause(error)}, judge_failed=True)
 
         with _foreign() as failures:
-            keep(self, model, rows, lines, folder, report, value)
+            keep(self.system, self.digest, model, rows, lines, folder, report, value)
         if failures:
             said = f"{len(failures)}; the first: {plain(failures[0])}"
             report.warn(f"functions of the reward of {self.system} that failed, and count 0: {said}")

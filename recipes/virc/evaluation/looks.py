@@ -179,7 +179,6 @@ def looks(model: str, answers: Answers, guesses: Sequence[Guess]) -> Looks:
 
 
 def _cost(arm: ArmResult) -> float:
-    """The p of an arm that costs right answers."""
     return arm.p if arm.gain > 0 else 1.0
 
 

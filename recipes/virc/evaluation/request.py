@@ -7,11 +7,12 @@ import msgspec
 
 from virc.core.errors import UsageError
 from virc.core.files import expanded
-from virc.evaluation import contamination, environments, rewarding, signing
+from virc.evaluation import contamination, environments, signing
 from virc.evaluation.answers import Traces
 from virc.evaluation.environments import Environment, OfEnvironment
 from virc.evaluation.rewarding import Rewarding
 from virc.rewards.means import JUDGE_KEY
+from virc.rewards.trial import judged_reward
 from virc.scoring.judge import Judge
 from virc.solving.ablation import CropAblation
 from virc.solving.pipelines.solve import PipelineSetup
@@ -94,7 +95,9 @@ def reward_of(request: EvalRequest) -> Rewarding | Environment | None:
         return None
     if request.crop_ablation == "counterfactual":
         raise UsageError("--reward needs the row's own answer, not that of its counterfactual", "leave one of both out")
-    return rewarding.of(request.reward, request.judge_endpoint, request.judge_model, request.judge_endpoints)
+    judges = (request.judge_endpoint, request.judge_model, request.judge_endpoints)
+    named, reward, total = judged_reward(request.reward, *judges)
+    return Rewarding(named.name, reward, total)
 
 
 def judge_of(request: EvalRequest) -> Judge:

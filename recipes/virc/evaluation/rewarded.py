@@ -1,6 +1,6 @@
 """What a system's reward gives the answers of an evaluation, term by term: values of problems, and means over them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import msgspec
@@ -73,24 +73,16 @@ class RewardFacts(msgspec.Struct, frozen=True):
         return [TOTAL, *self.terms]
 
 
-def means(found: Sequence[Rewarded], names: Iterable[str]) -> dict[str, Mean]:
-    """The mean of each name over problems; what has no value is counted, not taken for 0."""
-    return {name: _mean(found, name) for name in names}
-
-
-def gaps(pairs: Sequence[tuple[Rewarded, Rewarded]], names: Iterable[str]) -> dict[str, Gap]:
-    """The difference of two models in each name over the problems that both were asked."""
-    return {name: _gap(pairs, name) for name in names}
-
-
-def _mean(found: Sequence[Rewarded], name: str) -> Mean:
+def mean_of(found: Sequence[Rewarded], name: str) -> Mean:
+    """The mean of a term, or the total, over problems; what has no value is counted, not taken for 0."""
     values = [value for each in found if (value := each.value(name)) is not None]
     unscored = sum(each.value(name) is None and name in each.unscored for each in found)
     mean = fmean(values) if values else None
     return Mean(mean, mean_interval(values), len(values), len(found) - len(values) - unscored, unscored)
 
 
-def _gap(pairs: Sequence[tuple[Rewarded, Rewarded]], name: str) -> Gap:
+def gap_of(pairs: Sequence[tuple[Rewarded, Rewarded]], name: str) -> Gap:
+    """The difference of two models in a term, or the total, over the problems that both were asked."""
     values = [(one.value(name), other.value(name)) for one, other in pairs]
     known = [(one, other) for one, other in values if one is not None and other is not None]
     difference = fmean(one - other for one, other in known) if known else None

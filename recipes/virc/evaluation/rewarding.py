@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator,
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
@@ -34,7 +33,7 @@ from virc.rewards.means import JUDGE, NO_JUDGE, Means
 from virc.rewards.needs import ANSWER, REPLIES, Scorable, without_judge
 from virc.rewards.registry import Total
 from virc.rewards.sample import Sample
-from virc.rewards.trial import judged_reward, means_here, timed
+from virc.rewards.trial import means_here, timed
 from virc.solving.batch import BatchConfig, shown_images
 from virc.solving.rows import Row
 from virc.systems import texts
@@ -79,18 +78,6 @@ class Rewarding(msgspec.Struct, frozen=True):
         return [name for name, judge in every.items() if judge.endpoint]
 
 
-class Scorer(Protocol):
-    """What gives answers a reward."""
-
-    @property
-    def system(self) -> str:
-        """Its name."""
-
-    @property
-    def digest(self) -> str:
-        """Of all that its values depend on, beside the replies."""
-
-
 class RewardedLine(msgspec.Struct, frozen=True):
     """A line of `rewards/SYSTEM/MODEL.jsonl`.
 
@@ -111,12 +98,6 @@ class RewardedLine(msgspec.Struct, frozen=True):
         """Whether it holds what is wanted of the other: of the same replies and reward, and no failure of the judge."""
         same = (self.row, self.replies, self.reward) == (other.row, other.replies, other.reward)
         return same and self.rewarded is not None and not self.rewarded.judge_failed
-
-
-def of(system: str, judge: str | None = None, model: str | None = None, judges: Mapping[str, str] = {}) -> Rewarding:
-    """The reward of a system, by its name or its YAML; arguments and errors as of `rewards.trial.try_reward`."""
-    named, reward, total = judged_reward(system, judge, model, judges)
-    return Rewarding(named.name, reward, total)
 
 
 def check(rewarding: Rewarding, rows: Iterable[Row], base: Path, report: Reporter) -> None:
@@ -153,7 +134,6 @@ def _clauses(lacking: Mapping[str, str]) -> str:
 
 
 def _is_away(picture: Picture) -> bool:
-    """Whether the file of an image cannot be read here."""
     try:
         if picture.data is None:
             picture.file()
@@ -193,11 +173,12 @@ def score(
         return _without(values, {each.term for each in costs if each.waits}) if waited.unread else values
 
     with closing(means):
-        keep(rewarding, opened.name, rows, lines, folder, report, value)
+        keep(rewarding.system, rewarding.digest, opened.name, rows, lines, folder, report, value)
 
 
 def keep(
-    scorer: Scorer,
+    system: str,
+    digest: str,
     model: str,
     rows: Iterable[Row],
     lines: Mapping[str, AnswerLine],
@@ -205,8 +186,12 @@ def keep(
     report: Reporter,
     value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
 ) -> None:
-    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there."""
-    file, digest = folder.rewarded(scorer.system, model), scorer.digest
+    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there.
+
+    Args:
+        digest: of all that they depend on, beside the replies.
+    """
+    file = folder.rewarded(system, model)
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()
 
@@ -227,7 +212,12 @@ def keep(
                 found += made
     finally:
         _write(file, found)
-    _say(scorer, model, found, report)
+    values = [each.rewarded for each in found if each.rewarded]
+    lacking = Counter(each.unscored[TOTAL] for each in values if each.total is None)
+    scored = len(values) - lacking.total()
+    report.note(f"{model}: {scored} of {len(values)} answers have a reward of {system}")
+    for why, count in lacking.most_common(1):
+        report.warn(f"{model}: answers without a reward: {lacking.total()}; of {count} of them, {why}")
 
 
 def read(file: Path) -> Iterator[RewardedLine]:
@@ -243,16 +233,16 @@ def read(file: Path) -> Iterator[RewardedLine]:
 
 
 def rewards_of(
-    scorer: Scorer, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
+    system: str, digest: str, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
 ) -> dict[tuple[str, str], Rewarded]:
     """The values of every model that was scored by this reward: (model, id) -> what its answer is given."""
     return {
         (model, str(each.id)): each.rewarded
         for model, lines in answers.items()
-        for each in read(folder.rewarded(scorer.system, model))
+        for each in read(folder.rewarded(system, model))
         if (line := lines.get(str(each.id)))
         and each.rewarded
-        and (each.row, each.replies, each.reward) == (line.row, line.replies_digest, scorer.digest)
+        and (each.row, each.replies, each.reward) == (line.row, line.replies_digest, digest)
     }
 
 
@@ -280,7 +270,6 @@ async def _rewarded(
 
 
 def _samples(row: Row, replies: Sequence[str], opened: Opened, config: BatchConfig) -> list[Sample]:
-    """The replies as samples, in the conversation that the model was asked in."""
     solving, protocol = config.solving, opened.chat_protocol.protocol
     if opened.calibration and any(asks_for_box(protocol, Reply(each)) for each in replies):
         protocol = opened.reading()
@@ -320,12 +309,3 @@ def _write(file: Path, found: Sequence[RewardedLine]) -> None:
         write_whole(file, text)
     except OSError as error:
         raise VircError(f"cannot write {file}: {clause(error)}") from error
-
-
-def _say(scorer: Scorer, model: str, found: Sequence[RewardedLine], report: Reporter) -> None:
-    values = [each.rewarded for each in found if each.rewarded]
-    lacking = Counter(each.unscored[TOTAL] for each in values if each.total is None)
-    scored = len(values) - lacking.total()
-    report.note(f"{model}: {scored} of {len(values)} answers have a reward of {scorer.system}")
-    for why, count in lacking.most_common(1):
-        report.warn(f"{model}: answers without a reward: {lacking.total()}; of {count} of them, {why}")

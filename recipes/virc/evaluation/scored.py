@@ -1,13 +1,10 @@
 """The answers in a folder with the verdicts on them, problem by problem."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from string import ascii_uppercase
 from typing import NamedTuple
 
-from virc.core.errors import VircError
-from virc.core.events import Reporter
 from virc.core.extras import install
-from virc.core.result_log import Ledger
 from virc.evaluation import rewarding
 from virc.evaluation.answers import AnswerLine, Answers, EvalFolder, answers_in
 from virc.evaluation.asking import Work
@@ -15,25 +12,13 @@ from virc.evaluation.boxes import overlap
 from virc.evaluation.looks import Guess
 from virc.evaluation.pages.traces import trace_of
 from virc.evaluation.problems import EvalProblem
-from virc.evaluation.request import EvalRequest, judge_of
+from virc.evaluation.request import judge_of
 from virc.evaluation.rewarded import Rewarded
 from virc.evaluation.summary import Answered, Result
-from virc.evaluation.verdicts import (
-    JUDGED,
-    Judgement,
-    ask_judge,
-    can_do_algebra,
-    doubtful,
-    judged,
-    verdicts_by_rule,
-    with_judge,
-)
+from virc.evaluation.verdicts import can_do_algebra, doubtful, verdicts_by_rule, with_judge
 from virc.scoring.accepted import measured
 from virc.scoring.rules import same
 from virc.scoring.score import Key, Verdict
-from virc.solving.batch import RowDone, as_line
-from virc.solving.outcome import Fields
-from virc.solving.progress import Progress
 
 
 class Scored(NamedTuple):
@@ -55,49 +40,12 @@ def scored(work: Work, asked: Iterable[str]) -> Scored:
     verdicts: Mapping[tuple[str, str], Verdict | None] = by_rule
     judge: str | None = None
     if request.judge_endpoint and judgements:
-        judge, said = _judged(request, folder, judgements, report)
-        verdicts = with_judge(by_rule, judgements, said)
+        with judge_of(request) as asked_judge:
+            judge, verdicts = asked_judge.model, with_judge(asked_judge, folder, by_rule, judgements, report)
     elif judgements and not can_do_algebra() and not arm.folder:
         report.warn("answers that are equal by algebra only count as wrong", install("eval"))
-    rewards = rewarding.rewards_of(reward, folder, answers) if reward else {}
+    rewards = rewarding.rewards_of(reward.system, reward.digest, folder, answers) if reward else {}
     return Scored(answers, verdicts, judge, rewards, results_of(folder, problems, answers, verdicts, rewards))
-
-
-class _JudgeProgress(Progress):
-    def __init__(self, judge: str, of: int, resumed: int, report: Reporter) -> None:
-        super().__init__(resumed, report, of)
-        self._right, self._judge, self._of = 0, judge, of
-
-    def add(self, done: RowDone) -> None:
-        self._right += bool(done.fields.get("same"))
-        super().add(done)
-
-    def __str__(self) -> str:
-        before = f"; {self.resumed} were judged before" if self.resumed else ""
-        counts = f"{self._right} right, {self.failed} failed"
-        return f"{self._judge} has judged {self.done} of {self._of} answers: {counts}{before}"
-
-
-def _judged(
-    request: EvalRequest, folder: EvalFolder, judgements: Sequence[Judgement], report: Reporter
-) -> tuple[str, dict[str, bool]]:
-    """The judge's name, and what it says of the answers; those it has judged before it is not asked again."""
-    with judge_of(request) as judge:
-        known: Fields = {"model": judge.model, "protocol": None, "settings": {}}
-        with Ledger(folder.judged(judge.model), JUDGED, {"model": judge.model}, (), "--to") as ledger:
-            progress = _JudgeProgress(judge.model, len(judgements), ledger.resumed, report)
-
-            def on_row(done: RowDone) -> None:
-                ledger.append(as_line(done, known, JUDGED))
-                progress.add(done)
-
-            try:
-                ask_judge(judge, judgements, ledger, on_row, report.note)
-            except VircError as error:  # what it was not asked is undecided: the answers are not lost
-                report.warn(error.message, error.hint)
-            finally:
-                report.note(str(progress))
-        return judge.model, judged(folder, judge.model)
 
 
 def results_of(

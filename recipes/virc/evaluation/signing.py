@@ -63,7 +63,6 @@ def check(file: Path, signer: str | None) -> str | None:
 
 
 def _run(words: Sequence[str | Path], given: bytes | None = None) -> tuple[bool, str]:
-    """Whether a tool succeeded, and what it says."""
     try:
         done = subprocess.run(words, input=given, capture_output=True, check=False)
     except OSError as error:

@@ -12,7 +12,7 @@ import msgspec
 from virc.core.result_log import Id
 from virc.evaluation.boxes import BoxScores, Overlap, box_scores
 from virc.evaluation.looks import Guess, Looks
-from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts, gaps, means
+from virc.evaluation.rewarded import Gap, Mean, Rewarded, RewardFacts, gap_of, mean_of
 from virc.evaluation.statistics import Interval, holm, mcnemar, mean_interval, paired, problems_needed, wilson
 from virc.reasoning.trace import FailureKind
 from virc.scoring.boxes import Box
@@ -368,10 +368,7 @@ def summarise(
     return Summary(
         benchmark=benchmark,
         problems=len(results),
-        models=[
-            msgspec.structs.replace(_model(name, results, facts, reward), p_commonest=_p_of(name, results, commonest))
-            for name, facts in models.items()
-        ],
+        models=[_model(name, results, facts, reward, commonest) for name, facts in models.items()],
         pairs=pairs,
         commonest=share(guess == commonest for guess in guesses),
         crop_ablation=crop_ablation,
@@ -394,7 +391,6 @@ def without_seed(model: str) -> str:
 
 
 def _are_compared(one: str, other: str) -> bool:
-    """Whether two rows are of two models, and both of the same further seed or of none."""
     seeds = [_SEED.findall(name) for name in (one, other)]
     return seeds[0] == seeds[1] and without_seed(one) != without_seed(other)
 
@@ -418,7 +414,9 @@ def _seeds(models: Mapping[str, Mapping[str, Any]], results: Sequence[Result]) -
     return found
 
 
-def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], reward: RewardFacts | None) -> ModelSummary:
+def _model(
+    name: str, results: Sequence[Result], facts: Mapping[str, Any], reward: RewardFacts | None, commonest: str
+) -> ModelSummary:
     met = [result for result in results if name in result.answers]
     answers = [result.answers[name] for result in met]
     turns = sum(answered.turns + answered.unusable for answered in answers)  # one without a usable try is one too
@@ -428,6 +426,9 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], rewar
         for division, names in result.categories.items():
             for part in names:
                 parts[division][part].append(answered.right)
+    beside = Counter(
+        (result.answers[name].right, result.guessed.right == commonest) for result in met if result.reference
+    )
     return ModelSummary(
         name=name,
         score=score(answered.right for answered in answers),
@@ -449,19 +450,10 @@ def _model(name: str, results: Sequence[Result], facts: Mapping[str, Any], rewar
         settings=facts.get("settings") or {},
         boxes=box_scores([answered.overlap for answered in answers if answered.overlap], _classes(name, met)),
         evidence=_evidence(answers),
-        reward=means(rewarded, reward.names) if reward and rewarded else None,
+        reward={each: mean_of(rewarded, each) for each in reward.names} if reward and rewarded else None,
         metrics=_metrics(name, met),
+        p_commonest=mcnemar(beside[True, False], beside[False, True]) if beside else None,
     )
-
-
-def _p_of(name: str, results: Sequence[Result], commonest: str) -> float | None:
-    """The p of a model against the commonest answer alone; None where no problem has a reference."""
-    counts = Counter(
-        (result.answers[name].right, result.guessed.right == commonest)
-        for result in results
-        if result.reference and name in result.answers
-    )
-    return mcnemar(counts[True, False], counts[False, True]) if counts else None
 
 
 def _metrics(name: str, met: Sequence[Result]) -> dict[Metric, Measured]:
@@ -474,11 +466,9 @@ def _metrics(name: str, met: Sequence[Result]) -> dict[Metric, Measured]:
 
 def means_of(answers: Sequence[Answered]) -> Means:
     """The means over these answers."""
-    known = {
-        name: _mean(value for each in answers if (value := getattr(each, name)) is not None)
-        for name in Means.__struct_fields__
-    }
-    return Means(**known)
+    known = {name: [getattr(each, name) for each in answers] for name in Means.__struct_fields__}
+    found = {name: [value for value in values if value is not None] for name, values in known.items()}
+    return Means(**{name: sum(values) / len(values) if values else None for name, values in found.items()})
 
 
 def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
@@ -490,7 +480,6 @@ def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
 
 
 def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:
-    """What a model made of rows with boxes, by the classes that they name in the field `category`."""
     found: dict[str, list[Overlap]] = defaultdict(list)
     for result in met:
         for part in result.categories.get("category", ()):
@@ -523,7 +512,7 @@ def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts |
         p_bounds=_p_bounds(low, high),
         only_one=ids[True, False],
         only_other=ids[False, True],
-        reward=gaps(rewarded, reward.names) if reward and rewarded else None,
+        reward={each: gap_of(rewarded, each) for each in reward.names} if reward and rewarded else None,
         means=(means_of([answers[one] for answers in both]), means_of([answers[other] for answers in both])),
         needed=problems_needed(len(ids[True, False]), len(ids[False, True]), of),
     )
@@ -549,8 +538,3 @@ def _p_bounds(low: _Split, high: _Split) -> Interval:
     """
     ends = mcnemar(*low[1:3]), mcnemar(*high[1:3])
     return min(ends), 1.0 if low[1] <= low[2] and high[1] >= high[2] else max(ends)
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return sum(known) / len(known) if known else None

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from virc.core.result_log import Claims, Id
+from virc.core.errors import VircError
+from virc.core.events import Reporter
+from virc.core.result_log import Id, Ledger
 from virc.evaluation.answers import Answers, EvalFolder, hashed
 from virc.evaluation.boxes import overlap
 from virc.evaluation.problems import EvalProblem
@@ -18,11 +20,11 @@ from virc.scoring.boxes import has_boxes
 from virc.scoring.judge import Judge
 from virc.scoring.score import Verdict
 from virc.scoring.symbolic import Symbolic
-from virc.solving.batch import RowDone, through
-from virc.solving.retry import Outage
+from virc.solving.batch import Outage, RowDone, as_line, through
+from virc.solving.progress import Progress
 from virc.solving.rows import Row
 
-JUDGED = "virc.judged/1"
+_JUDGED = "virc.judged/1"
 _AT_ONCE = 16  # questions to the judge
 
 Verdicts = Mapping[tuple[str, str], Verdict]
@@ -110,16 +112,16 @@ def _is_decided(problem: EvalProblem, answer: str | None) -> bool:
     return problem.right is not None and answer is not None and problem.right(answer) is not None
 
 
-def ask_judge(
-    judge: Judge,
-    judgements: Sequence[Judgement],
-    claims: Claims,
-    on_row: Callable[[RowDone], None],
-    on_wait: Callable[[str], None],
-) -> None:
-    """Ask a judge about answers, some at a time; `on_wait` is called when the judge has gone away."""
+def with_judge(
+    judge: Judge, folder: EvalFolder, verdicts: Verdicts, judgements: Sequence[Judgement], report: Reporter
+) -> dict[tuple[str, str], Verdict | None]:
+    """The verdicts, those of the judge in place of doubtful ones; None where it could not be asked.
+
+    It is not asked again about what it has judged before; what it is asked about is kept in the folder.
+    """
     by_id = {each.id: each for each in judgements}
     rows = [Row(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
+    known: dict[str, Any] = {"model": judge.model, "protocol": None, "settings": {}}
 
     def work(row: Row) -> RowDone:
         each = by_id[str(row.id)]
@@ -127,22 +129,39 @@ def ask_judge(
         same = judge.same(each.problem.question, each.problem.key.reference, each.answer)
         return RowDone(row, {"same": same})
 
-    through(rows, claims, work, on_row, _AT_ONCE, Outage(judge.answers, on_wait))
+    with Ledger(folder.judged(judge.model), _JUDGED, {"model": judge.model}, (), "--to") as ledger:
+        progress = _JudgeProgress(judge.model, len(judgements), ledger.resumed, report)
 
+        def on_row(done: RowDone) -> None:
+            ledger.append(as_line(done, known, _JUDGED))
+            progress.add(done)
 
-def judged(folder: EvalFolder, judge: str) -> dict[str, bool]:
-    """What a judge said: a judgement's id -> whether the answer is right."""
-    with folder.judged(judge).open("rb") as lines:
+        try:
+            through(rows, ledger, work, on_row, _AT_ONCE, Outage(judge.answers, report.note))
+        except VircError as error:  # what it was not asked is undecided: the answers are not lost
+            report.warn(error.message, error.hint)
+        finally:
+            report.note(str(progress))
+    with folder.judged(judge.model).open("rb") as lines:
         found = [msgspec.json.decode(line, type=_JudgedLine) for line in lines]
-    return {str(each.id): each.same for each in found if each.same is not None and each.error is None}
-
-
-def with_judge(
-    verdicts: Verdicts, judgements: Sequence[Judgement], judged: Mapping[str, bool]
-) -> dict[tuple[str, str], Verdict | None]:
-    """The verdicts, those of the judge in place of doubtful ones; None where it could not be asked."""
+    said = {str(each.id): each.same for each in found if each.same is not None and each.error is None}
     final: dict[tuple[str, str], Verdict | None] = dict(verdicts)
     for each in judgements:
-        right = judged.get(each.id)
+        right = said.get(each.id)
         final[each.model, str(each.problem.id)] = None if right is None else Verdict(right, "judge")
     return final
+
+
+class _JudgeProgress(Progress):
+    def __init__(self, judge: str, of: int, resumed: int, report: Reporter) -> None:
+        super().__init__(resumed, report, of)
+        self._right, self._judge, self._of = 0, judge, of
+
+    def add(self, done: RowDone) -> None:
+        self._right += bool(done.fields.get("same"))
+        super().add(done)
+
+    def __str__(self) -> str:
+        before = f"; {self.resumed} were judged before" if self.resumed else ""
+        counts = f"{self._right} right, {self.failed} failed"
+        return f"{self._judge} has judged {self.done} of {self._of} answers: {counts}{before}"

@@ -85,7 +85,6 @@ def facts_of(answers: Answers) -> dict[str, dict[str, Any]]:
 
 
 def _hand_on(work: Work, model: str, protocol: Protocol | None, scored: Sequence[Scored], summary: Summary) -> None:
-    """Write the file of a model's result and those of its arms, and sign the first where that is asked for."""
     path, digests = work.folder.result(model), dict[looking.ArmName, str]()
     looks = next((each for each in summary.looks if each.model == model), None)
     for (name, arm), found in list(zip(looking.ARMS.items(), scored, strict=False))[1:] if looks else ():
@@ -101,7 +100,6 @@ def _hand_on(work: Work, model: str, protocol: Protocol | None, scored: Sequence
 
 
 def _shown(model: str) -> str:
-    """The name of a model without a path of this machine."""
     return Path(model).name if Path(model).is_absolute() else model
 
 
@@ -138,7 +136,6 @@ def _write(
 
 
 def _assumed(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
-    """What is assumed of the systems of the models that were asked now, and of the pipeline."""
     for name, setup in zip(asked, request.setups, strict=False):  # behind them, pipelines
         model = without_seed(name).removesuffix(f" ({setup.config.strategy})")
         if assumed := assumed_of(model, Path.cwd(), setup.choice.system):
@@ -149,7 +146,6 @@ def _assumed(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
 
 
 def _assumed_before(folder: EvalFolder, earlier: Iterable[str]) -> Iterator[str]:
-    """What the summary that is there says is assumed of models that were asked earlier."""
     try:
         before = msgspec.json.decode((folder.folder / "summary.json").read_bytes(), type=_Assumed).assumed
     except (OSError, msgspec.MsgspecError):
@@ -163,7 +159,6 @@ class _Assumed(msgspec.Struct):
 
 
 def _against(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> list[Reported]:
-    """The models that were asked now beside their published figures."""
     systems = dict(zip(asked, (setup.choice.system for setup in request.setups), strict=True))
     return [
         each

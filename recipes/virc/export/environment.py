@@ -19,7 +19,7 @@ from virc.backends.openai.images import Part
 from virc.backends.openai.request import completion, messages
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
-from virc.core.limits import event_loop
+from virc.core.limits.threads import scheduled
 from virc.core.text import plain
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import Picture, Record
@@ -201,11 +201,11 @@ class Environment:
             DataError: there is no reply, an image cannot be read, or the row lacks what the reward needs of every row.
             NetworkError: the judge stays away.
         """
-        return await asyncio.wrap_future(event_loop.started(self._scored(problem, replies)))
+        return await asyncio.wrap_future(scheduled(self._scored(problem, replies)))
 
     def score_now(self, problem: Record, replies: Sequence[str]) -> Rollout:
         """`score`, for callers without an event loop."""
-        return event_loop.started(self._scored(problem, replies)).result()
+        return scheduled(self._scored(problem, replies)).result()
 
     def compared(self, found: Sequence[Rollout]) -> list[float]:
         """The rewards of all rollouts of one problem as they are compared."""

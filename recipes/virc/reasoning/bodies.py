@@ -130,7 +130,6 @@ def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
 
 
 def _listed(value: Mapping[str, Any]) -> tuple[list[Any], str]:
-    """The actions of an object that lists them, and its thought."""
     listed, think = value.get("actions"), value.get("thought", "")
     if set(value) - {"thought"} != {"actions"} or not isinstance(listed, list) or not isinstance(think, str):
         raise FormatError("json", "the reply is not an object of a thought and a list of actions")
@@ -138,7 +137,6 @@ def _listed(value: Mapping[str, Any]) -> tuple[list[Any], str]:
 
 
 def _step(value: Mapping[str, Any], fields: tuple[str, str, str]) -> tuple[list[Any], str]:
-    """The one action of an object with its name and arguments by these keys, and its thought."""
     thought, name, arguments = fields
     think = value.get(thought, "")
     if name not in value or arguments not in value or not isinstance(think, str):
@@ -182,7 +180,6 @@ def _decoded(decode: Callable[[], Any]) -> Any:
 
 
 def _named(value: object, form: CallForm) -> ToolText:
-    """A call that names its tool, and nothing beside name and arguments."""
     if not isinstance(value, dict) or set(value) != _NAMED:
         raise FormatError("json", "the tool call is not an object with exactly name and arguments")
     if not isinstance(value["name"], str) or not isinstance(value["arguments"], dict):

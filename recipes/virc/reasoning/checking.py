@@ -112,7 +112,6 @@ def by_schema(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
 
 
 def _points(arguments: Mapping[str, Any], view: View, index: int) -> tuple[Point, ...]:
-    """The pixels that the points of a call mean."""
     written = [arguments[POINT]] if POINT in arguments else arguments.get(POINTS, [])
     if not isinstance(written, list):
         raise ToolError(f"{POINTS} is no list of points", "numbers")

@@ -64,7 +64,6 @@ def index_name(names: ImageNames, index: int, inputs: int) -> str:
 
 
 def _named(value: object, view: View, names: ImageNames) -> int:
-    """The position of an image that a name means."""
     known = [index_name(names, index, view.given) for index in range(len(view.sizes))]
     if value not in known:
         reason = f"there is no image {_short(value)}; there are: {', '.join(dict.fromkeys(known))}"
@@ -138,7 +137,6 @@ def _is_number(value: object) -> bool:
 
 
 def _cut_from(view: View, index: int) -> Size:
-    """(width, height) in pixels of what a box on an image is cut from, as far as the view knows."""
     return view.originals[index] if view.crops == "file" and index < len(view.originals) else view.sizes[index]
 
 
@@ -151,7 +149,6 @@ def _in_pixels(corners: Sequence[float], sides: Size, onto: Size) -> list[int]:
 
 
 def _apart(start: int, end: int, holds: bool, side: int) -> tuple[int, int]:
-    """A start and an end that are at least a pixel apart where there is something between them."""
     if end > start or not holds:
         return start, end
     start = min(start, side - 1)
@@ -170,7 +167,6 @@ def resolve_region(value: object, view: View, index: int) -> Region:
 
 
 def _inside(value: object, view: View, index: int) -> tuple[list[float], list[float], Size]:
-    """The corners of a written box, the same within the image, and what both are counted in."""
     written = numbers_in(value) if view.text_boxes and isinstance(value, str) else value
     corners = list(corners_of(_numbers(written, view.float_boxes or view.coordinates == "unit"), view.box))
     sides = counted_in(view, index)

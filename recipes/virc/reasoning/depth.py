@@ -95,7 +95,6 @@ def colours(bands: Sequence[Image.Image], alpha: Image.Image | None = None) -> t
 
 
 def _missing(bands: Sequence[Image.Image]) -> Image.Image | None:
-    """A mask of the pixels that are no finite number in one of the bands, if there are any."""
     if bands[0].mode != "F":
         return None
     mask = Image.new("L", bands[0].size)
@@ -187,7 +186,6 @@ def _histogram(bands: Sequence[Image.Image], levels: Levels, is_cut: bool) -> li
 
 
 def _extrema(bands: Sequence[Image.Image], inside: Levels | None = None) -> Levels:
-    """The least and the greatest finite number, of those within a range."""
     lows, highs = zip(*(_extrema_of(strip, inside) for band in bands for _, strip in strips(band)), strict=True)
     return min(lows), max(highs)
 
@@ -208,7 +206,6 @@ def _extrema_of(strip: Image.Image, inside: Levels | None) -> Levels:
 
 
 def _outside(wide: Image.Image, levels: Levels) -> Image.Image:
-    """A mask of what is beyond a range, or no number."""
     low, high = levels
     inside = ImageMath.lambda_eval(lambda given: (given["a"] >= low) * (given["a"] <= high), a=wide)
     mask: Image.Image = inside.convert("L").point(lambda value: 255 * (value == 0))

@@ -171,7 +171,6 @@ def marks(text: str, grammar: Grammar) -> list[Mark]:
 
 @cache
 def _pattern(parts: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
-    """The expression that finds these marks, one group each, and the marks of its groups."""
     known = tuple(sorted({mark.strip(): None for mark in parts if mark.strip()}, key=len, reverse=True))
     # No two pieces of white space in a mark touch, so that it is found in linear time.
     loose = (r"\s*".join(re.escape(word) for word in mark.split()) for mark in known)

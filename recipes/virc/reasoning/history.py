@@ -187,7 +187,6 @@ class History:
         return Conversation(self.protocol, images, self.inputs, self.kept)
 
     def _pixels(self, source: Shown, place: Place) -> Image.Image:
-        """The pixels that a box on an image is cut from, at the size that they count as."""
         if self.protocol.crops == "shown":
             return source.pixels
         root = self.images[place.root]
@@ -204,7 +203,6 @@ class History:
         return msgspec.structs.replace(planned, is_same=same, place=None if is_root else planned.place)
 
     def _shown(self, call: Call, planned: Planned) -> Shown:
-        """An image that a call makes as the model sees it."""
         if call.index is None:
             return Shown(resampled(planned.made, planned.size), full=self._full(planned))
         source, made = self.images[call.index], planned.made
@@ -252,7 +250,6 @@ def plan(made: Made, pixels: Image.Image, on: Place, call: Call, protocol: Proto
 
 
 def _onto(points: Sequence[Point], shown: Size, onto: Size) -> tuple[Point, ...]:
-    """Points in pixels of an image of one size, in pixels of the same at another."""
     return tuple((x * onto[0] // shown[0], y * onto[1] // shown[1]) for x, y in points)
 
 
@@ -288,7 +285,6 @@ def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
 
 
 def _whole(sides: Region, onto: Size, edges: Edges, least: int = 1) -> Box:
-    """A box in whole pixels of an image of that size, at least so long."""
     found = []
     for low in (0, 1):
         start, end = max(0.0, sides[low]), min(float(onto[low]), sides[low + 2])
@@ -304,7 +300,6 @@ def _whole(sides: Region, onto: Size, edges: Edges, least: int = 1) -> Box:
 
 
 def _fault(box: Box) -> ErrorKind:
-    """What is wrong with a box that is too short."""
     return "no_width" if box[2] <= box[0] else "no_height" if box[3] <= box[1] else "short"
 
 

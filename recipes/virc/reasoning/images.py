@@ -392,7 +392,6 @@ def _reopened(content: bytes, page: int) -> ImageFile:
 
 
 def _content(image: Image.Image) -> bytes:
-    """The file that an image of Pillow is yet to be decoded from."""
     file = image.fp  # type: ignore[attr-defined]
     at = file.tell()
     file.seek(0)
@@ -417,7 +416,6 @@ def _told(image: Image.Image) -> Rendering | None:
 
 
 def _is_plain(image: Image.Image) -> bool:
-    """Whether its pixels are shown as they are."""
     return image.mode in ("RGB", "L", "P") and _turn(image) == 1 and not image.has_transparency_data
 
 
@@ -497,7 +495,6 @@ def _read(path: Path, name: str) -> bytes:
 
 
 def _open(data: bytes, name: str, page: int | None = None) -> Image.Image:
-    """The picture with its header read and nothing decoded."""
     if not data:
         raise DataError(f"{name} is empty")
     try:

@@ -136,11 +136,9 @@ class _Rules(msgspec.Struct, frozen=True):
 
     @property
     def exact(self) -> set[str]:
-        """The names of tools that the model is told."""
         return {*self.tools, *self.form.names}
 
     def meant(self, name: str) -> str:
-        """Our name of the tool that a model calls so."""
         known = {**{name: name for name in self.tools}, **self.form.names}
         bare = _DOTTED.sub("", name)
         return known.get(name) or _TOOLS.get(name) or known.get(bare) or _TOOLS.get(bare, name)
@@ -151,7 +149,6 @@ class _Rules(msgspec.Struct, frozen=True):
         return types(tool) if tool else {}
 
     def fits(self, called: Called) -> bool:
-        """Whether it is a call of a tool that is offered, with the arguments that this takes."""
         tool = self.tools.get(self.meant(called.name))
         with suppress(FormatError):
             return tool is not None and takes(tool, _tool(called.name, _given(called, self), self).arguments)
@@ -361,7 +358,6 @@ def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
 
 
 def _is_named(piece: str, called: Called | None, rules: _Rules) -> bool:
-    """Whether it names a tool as the model is told of it, and one of its arguments, though it may be no call of it."""
     if called:
         return called.name in rules.exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
     return any(name in piece for name in rules.exact) and bool(_ARGUMENTS.search(piece)) and object_of(piece) is None
@@ -376,7 +372,6 @@ def _readable(found: Found, rules: _Rules) -> Called:
 
 
 def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
-    """The call by our names of tools and arguments."""
     form, types, ours = rules.form, rules.types(name), dict[str, Any]()
     for key, value in arguments.items():
         own = form.keys.get(key, ALIASES.get(key, key) if ALIASES.get(key) not in arguments else key)
@@ -386,7 +381,6 @@ def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
 
 
 def _value(name: str, value: object) -> object:
-    """A value as the number or box that was meant."""
     if isinstance(value, str):
         value = numbers_in(value) if name == BOX else _number(value)
     if name != BOX:
@@ -432,7 +426,6 @@ def _answer(text: str, rules: _Rules) -> str:
 
 
 def _plain(text: str) -> str:
-    """An answer without thoughts, and without the marks that some models put around or behind it."""
     boxes = _BOXED.findall(text)
     text = boxes[-1] if boxes else text
     for _ in range(_MAX_THOUGHTS):

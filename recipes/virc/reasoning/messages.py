@@ -102,7 +102,6 @@ def _spans(found: list[Mark], parts: Marks, end: int) -> Iterator[tuple[Mark, in
 
 
 def _thought(text: str, grammar: Grammar) -> str:
-    """A text without the marks of a thought."""
     for mark in grammar.think or ():
         text = text.replace(mark.strip(), "")
     return text.strip()
@@ -188,7 +187,6 @@ def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar)
 
 
 def _unlike(found: list[Mark], grammar: Grammar) -> FormatError:
-    """The fault of marks that are not those of one turn."""
     behind = [mark.strip("<>") or "JSON object" for mark in dict.fromkeys(form.open for form in grammar.calls)]
     behind += [grammar.answer[0].strip("<>")] if grammar.answer else []
     wanted = [grammar.think[0].strip("<>")] if grammar.think else []

@@ -41,7 +41,6 @@ def _line_repeats(line: str, times: int) -> bool:
 
 
 def _common(line: str, one: int, two: int, most: int) -> int:
-    """How many characters from `one` and from `two` on are equal, up to `most`: slices of doubling length."""
     most = min(most, len(line) - two)
     done, step = 0, 8
     while done < most:

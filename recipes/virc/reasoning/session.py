@@ -437,5 +437,4 @@ class Session:
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
 
     def _template(self, call: Call | None) -> str:
-        """What words follow the result of a call."""
         return str(getattr(self.protocol, self.history.tools[call.name].TEMPLATE)) if call else ""

@@ -93,7 +93,6 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Me
 
 
 def _filled(template: str, asked: Piece, block: Piece) -> Piece:
-    """A part of the template of the first turn with the question, and with the lines of images if it says so again."""
     texts = [Piece(fill(each, images=block.text)) for each in template.split(QUESTION)]
     return joined([texts[0], *(each for text in texts[1:] for each in (asked, text))], between="")
 

@@ -69,7 +69,6 @@ def _acting(think: str, actions: Sequence[Mapping[str, Any]], form: CallForm) ->
 
 
 def _form(tool: ToolText, grammar: Grammar) -> tuple[CallForm, dict[str, Any]]:
-    """The first form that can hold a call, and the arguments that it writes."""
     for form in grammar.calls:
         if form.tool in (None, tool.name) and tool.arguments.keys() >= set(form.unnamed):
             given = {key: value for key, value in tool.arguments.items() if key in form.given}
@@ -91,7 +90,6 @@ def _body(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> str:
 
 
 def _objects(calls: Sequence[Mapping[str, Any]], form: CallForm) -> str:
-    """All calls as one list of objects."""
     listed: list[Mapping[str, Any]] = []
     for arguments in calls:
         image = {key: value for key, value in arguments.items() if key == INDEX}
@@ -105,7 +103,6 @@ def _named(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> dict
 
 
 def _keyed(arguments: Mapping[str, Any], form: CallForm) -> dict[str, Any]:
-    """The arguments by the names that the form has for them, images counted from its first number."""
     keys = {ours: theirs for theirs, ours in form.keys.items() if ours}
     return {keys.get(key, key): _as_written(key, value, form) for key, value in arguments.items()}
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from virc.core import extras
 from virc.core.errors import SetupError
-from virc.core.limits import event_loop
+from virc.core.limits.threads import scheduled
 from virc.core.text import clause, plain
 from virc.reasoning.calls import Result
 from virc.remote import filling, relay, reply
@@ -227,7 +227,7 @@ class _Session:
 
 def _waited(work: Coroutine[Any, Any, _Result], until: float, afterwards: Callable[[], None]) -> _Result:
     """The result of a coroutine in the background thread; raises TimeoutError when its time is over."""
-    future = event_loop.started(work)
+    future = scheduled(work)
     future.add_done_callback(lambda _: afterwards())
     try:
         return future.result(max(until - time.monotonic(), 0.001))

@@ -57,7 +57,6 @@ def remove(group: Path) -> None:
 
 @cache
 def _parent(pid: int) -> Path | None:
-    """Where this process, whose id is given, may make groups."""
     try:
         own = _own()
         if own is None or not os.access(own / "cgroup.procs", os.W_OK) or not os.access(own, os.W_OK):
@@ -107,7 +106,6 @@ def _delegate(own: Path) -> None:
 
 
 def _ancestors(pid: int) -> Iterator[int]:
-    """A process, its parent, and so on."""
     while pid > 0:
         yield pid
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from virc.core.errors import SetupError
-from virc.sandbox import libraries, packages, seccomp
+from virc.sandbox import libraries, seccomp
 
 UNSAFE = "VIRC_UNSAFE_PYTHON"
 """The variable that lets code of models run without a sandbox, where it is 1."""
@@ -60,7 +60,6 @@ def unsafe() -> bool:
 
 @cache
 def _warn() -> None:
-    """Say on stderr, once in a process, that nothing isolates code of models."""
     text = f"warning: {UNSAFE}=1: the model's code runs without a sandbox, and can do all that you can do"
     print(text, file=sys.stderr, flush=True)
 
@@ -93,7 +92,7 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
         filter_fd: open file that the filter of system calls is read from.
         info_fd: open file that bubblewrap writes the id of the process to, as JSON.
     """
-    allowed = packages.installed(machine.packages)
+    allowed = libraries.installed(machine.packages)
     bound = [part for path in allowed for part in ("--ro-bind", str(path), f"/packages/{path.name}")]
     # fmt: off
     return [
@@ -113,7 +112,7 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
 
 def unsafe_command(machine: Machine, folder: Path) -> list[str]:
     """The command that starts the runner without a sandbox, in a folder of its own."""
-    places = list(dict.fromkeys(str(path.parent) for path in packages.installed(machine.packages)))
+    places = list(dict.fromkeys(str(path.parent) for path in libraries.installed(machine.packages)))
     return [sys.executable, *_FLAGS, str(_RUNNER), _settings(machine, str(folder), places)]
 
 
@@ -143,7 +142,6 @@ def _devices() -> list[str]:
 
 @cache
 def _interpreter() -> tuple[str, ...]:
-    """The interpreter and its standard library, without the packages that are installed into it."""
     base, library = Path(sys.base_prefix), Path(sysconfig.get_path("stdlib"))
     inside = Path("/python") / library.relative_to(base)
     bound = [
@@ -166,13 +164,12 @@ def _interpreter() -> tuple[str, ...]:
 
 @cache
 def _libraries(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The system's shared libraries that the interpreter and packages need, under the paths that they have here."""
     program, base = Path(sys.executable).resolve(), Path(sys.base_prefix)
     own = [base / "lib"] if base != Path("/usr") else []
     files = [program, *(file for place in own for file in place.glob("*.so*"))]
     modules = Path(sysconfig.get_path("stdlib"), "lib-dynload").glob("*.so")
     files += [file for file in modules if not file.name.startswith("_tkinter.")]  # there is no display
-    for path in packages.installed(names):
+    for path in libraries.installed(names):
         files += path.rglob("*.so*") if path.is_dir() else [path]
     several = sysconfig.get_config_var("MULTIARCH")
     usual = [Path("/usr/lib64"), Path("/usr/lib"), Path("/lib64"), Path("/lib")]

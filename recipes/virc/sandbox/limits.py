@@ -122,7 +122,6 @@ def _limit(name: str, holds: bool, how: str) -> Limit:
 
 
 def _said(child: Child, code: str, seconds: float = _SECONDS) -> str:
-    """What code prints, or how its process was ended."""
     known = " ".join(("LD_LIBRARY_PATH", "PWD", *isolator.variables()))
     try:
         return child.run(Request(code, (), "none", 0, 0, 10_000, variables={"known": known}), [], seconds)[0].stdout

@@ -77,8 +77,6 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class _Kept:
-    """A process with what it has run."""
-
     def __init__(self, child: Child) -> None:
         self.child, self.runs, self.given = child, tuple[Run, ...](), 0
         self.held = 0  # bytes of memory, while it waits
@@ -219,7 +217,6 @@ class Pool:
             one.child.kill()
 
     def _resumed(self, past: Past, images: Sequence[Given], machine: Machine, limits: Limits) -> _Kept:
-        """A process in which the problem's earlier pieces of code have run."""
         with self._lock:
             kept = self._kept.pop(id(past.problem), None)
         if kept and kept.runs == past.runs:
@@ -269,7 +266,6 @@ class Pool:
 
 @cache
 def _memory() -> int:
-    """Bytes of memory of this machine."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -299,18 +295,6 @@ def _close(pool: Pool, process: int) -> None:
 
 
 __all__ = [
-    "AT_ONCE",
-    "Answer",
-    "Around",
-    "Asked",
-    "DiedError",
-    "Given",
-    "Image",
-    "Limits",
-    "Machine",
-    "Past",
-    "Pool",
-    "Problem",
-    "Reply",
-    "shared",
-]
+    "AT_ONCE", "Answer", "Around", "Asked", "DiedError", "Given", "Image", "Limits", "Machine", "Past", "Pool",
+    "Problem", "Reply", "shared",
+]  # fmt: skip

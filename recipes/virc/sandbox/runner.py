@@ -234,7 +234,6 @@ class Runner:
         return {"kind": "reply", "id": id, **reply}, images.pixels
 
     def _give(self, image: dict[str, Any], data: bytes) -> None:
-        """Write an image into the folder, and give it to the code by its names."""
         path = os.path.join(self.folder, image["file"])  # noqa: PTH118
         with open(path, "wb") as file:  # noqa: PTH123
             file.write(data)
@@ -274,7 +273,6 @@ class Runner:
                 print(repr(value))
 
     def _files(self) -> dict[str, tuple[int, int]]:
-        """The image files in the folder and when they were written."""
         found = {}
         for place, _, names in os.walk(self.folder):
             for name in sorted(names):
@@ -285,7 +283,6 @@ class Runner:
         return found
 
     def _collect(self, which: str, printed: str, before: dict[str, tuple[int, int]], images: Images) -> None:
-        """Take the figures that are still open, and the files that were written, or printed."""
         if pyplot := sys.modules.get("matplotlib.pyplot"):
             for number in pyplot.get_fignums():
                 images.add_figure(pyplot.figure(number))
@@ -338,7 +335,6 @@ def _take_shown(code: str, images: Images, namespace: dict[str, Any]) -> None:
 
 
 def _shortened(error: BaseException) -> str:
-    """An error as Python prints it, with the frames of the code alone."""
     found = traceback.TracebackException.from_exception(error)
     begun = [found]
     while begun:

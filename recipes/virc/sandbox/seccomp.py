@@ -120,8 +120,6 @@ def last_program() -> bytes:
 
 
 class _Rules:
-    """A filter that allows what no rule refuses."""
-
     def __init__(self) -> None:
         found = library()
         if found is None:
@@ -151,7 +149,6 @@ class _Rules:
         self._numbers.add(number)
 
     def exported(self) -> bytes:
-        """The filter, as the kernel takes it."""
         file = os.memfd_create("seccomp")
         try:
             if self._library.seccomp_export_bpf(self._context, file):

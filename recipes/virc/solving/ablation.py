@@ -47,7 +47,6 @@ def counterfactual_of(row: Row) -> Counterfactual:
 
 
 def ablated_fields(row: Row, ablation: CropAblation) -> dict[str, Any]:
-    """The fields by which an answer to the row is scored."""
     if ablation == "counterfactual":
         return row.passed | {"answer": counterfactual_of(row).answer, "answers": None}
     return row.passed
@@ -84,7 +83,6 @@ def _white(shown: Shown) -> Image.Image:
 
 
 def _blurred(image: Image.Image) -> Image.Image:
-    """The same so blurred that nothing small can be read."""
     small = image.copy()
     small.thumbnail((_BLURRED, _BLURRED))
     return small.resize(image.size, Image.Resampling.BICUBIC)

@@ -1,16 +1,20 @@
 """The file of the answers of a batch, which a rerun continues."""
 
+import csv
+import io
+import json
+import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from virc.core.errors import NoAnswerError, UsageError, fields_of
 from virc.core.events import Reporter
 from virc.core.files import is_file, is_folder, is_path
+from virc.core.json_stream import one_line
 from virc.core.result_log import Claims, Ledger
-from virc.core.tables.sheet import RUN, Sheet
 from virc.core.text import plain
 from virc.solving.batch import RowDone, as_line, made_with
 from virc.solving.image_source import STREAM
@@ -27,6 +31,70 @@ _OURS = (
 USUAL = "answers.csv"
 _DELIMITERS = {".csv": None, ".tsv": "\t"}  # None: as the rows have it
 _UNWRITTEN = {*ENDINGS, ".parquet", ".xlsx", ".xls", ".ods", ".json", ".html"}
+RUN = "run"
+"""The last column, from which the same command continues."""
+_BOM = b"\xef\xbb\xbf"
+_FORMULA = ("=", "+", "-", "@", "\t", "＝", "＋", "－", "＠")
+_NUMBER = re.compile(r"[+-][\d.,\u00a0 ]*\d(?:[eE][+-]?\d{1,4})?\s?[A-Za-z°µΩ%]{0,9}")
+
+
+class Sheet:
+    """Records that are rows of a table; a `virc.core.result_log.Layout`.
+
+    Args:
+        columns: all but the last.
+        delimiter: between two cells.
+        bom: begin with a byte order mark, by which spreadsheets know UTF-8.
+    """
+
+    def __init__(self, columns: Sequence[str], delimiter: str = ",", bom: bool = False) -> None:
+        self._delimiter = delimiter
+        self.header = _BOM * bom + self._row([*map(cell, columns), RUN]) + b"\n"
+
+    def line(self, values: Iterable[object], run: object) -> bytes:
+        return self._row([*map(cell, values), one_line(run)])
+
+    def end(self, file: IO[bytes]) -> int | None:
+        """The position behind the last whole record of a file that is at its start; None where it is another table."""
+        begin = file.read(len(self.header))
+        if begin != self.header:
+            return 0 if self.header.startswith(begin) else None
+        return len(begin) + sum(map(len, _records(file)))
+
+    def records(self, file: IO[bytes]) -> Iterator[bytes]:
+        file.seek(len(self.header))
+        return _records(file)
+
+    def known(self, record: bytes) -> bytes:
+        """The last cell of a record. Raises ValueError: it cannot be read."""
+        try:
+            return next(csv.reader(io.StringIO(record.decode(), newline=""), delimiter=self._delimiter))[-1].encode()
+        except (csv.Error, IndexError, StopIteration) as error:
+            raise ValueError(str(error)) from error
+
+    def _row(self, cells: Sequence[str]) -> bytes:
+        text = io.StringIO(newline="")
+        csv.writer(text, delimiter=self._delimiter, lineterminator="\n").writerow(cells)
+        return text.getvalue().removesuffix("\n").encode("utf-8", "backslashreplace")
+
+
+def cell(value: object) -> str:
+    """A value as the text of a cell; what a spreadsheet would compute as a formula gets an apostrophe in front."""
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
+    computed = len(text) > 1 and text.startswith(_FORMULA) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if computed else text
+
+
+def _records(file: IO[bytes]) -> Iterator[bytes]:
+    """The whole records of a file from here on: lines, and more of them where a text in quotes goes on."""
+    record, within = list[bytes](), False
+    for line in file:
+        record.append(line)
+        within ^= line.count(b'"') % 2 == 1
+        if line.endswith(b"\n") and not within:
+            yield b"".join(record)
+            record.clear()
 
 
 class Lines(Claims):

@@ -15,7 +15,7 @@ from virc.core.result_log import Claims
 from virc.core.text import clause, duration
 from virc.core.timeouts import Deadline
 from virc.models.load import Opened
-from virc.reasoning.images import OpenedImage, Shown
+from virc.reasoning.images import OpenedImage
 from virc.reasoning.opening.pictures import as_shown, opened_all
 from virc.reasoning.resize import smart_resize
 from virc.solving.answer_file import write_answers
@@ -74,7 +74,10 @@ def solve_images(
             on_open(opened)
             _estimate(opened, pictures, report)
             protocol = opened.chat_protocol.protocol
-            shown = [_shown(each, opened) for each in pictures]
+            try:
+                shown = [as_shown(each, protocol, opened.backend.grid) for each in pictures]
+            except ValueError as error:
+                raise DataError(str(error)) from error
             opening.close()  # their full size is needed no longer
             asked = (setup.config, opened.backend, protocol, shown, question, deadline)
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
@@ -95,13 +98,6 @@ def solve_images(
     return Solution(solved.answer, fields, failure_of(solved, opened) or untraced, trace, seconds, view=view)
 
 
-def _shown(picture: OpenedImage, opened: Opened) -> Shown:
-    try:
-        return as_shown(picture, opened.chat_protocol.protocol, opened.backend.grid)
-    except ValueError as error:
-        raise DataError(str(error)) from error
-
-
 def read_question(file: str) -> str:
     """The question in a file, `-` for standard input; a DataError where it cannot be read or is empty."""
     try:
@@ -117,7 +113,6 @@ def read_question(file: str) -> str:
 
 
 def _estimate(opened: Opened, images: Sequence[OpenedImage], report: Reporter) -> None:
-    """On a CPU: how much there is to read, how long the first turn takes, and what would shorten it."""
     if opened.estimate is None:
         report.progress(f"waiting for the first turn of {opened.name}")
         return
@@ -142,9 +137,7 @@ def solve_file(
     at_once: int | None,
     blank: Mapping[str, object],
     report: Reporter,
-    *,
     on_line: Callable[[str], None],
-    on_facts: OnFacts = lambda _: None,
 ) -> None:
     """Solve every row of a file.
 
@@ -154,7 +147,7 @@ def solve_file(
         at_once: rows in work at a time; None: as many as suit the model.
         blank: the fields of a line before anything is known.
     """
-    with open_solver(setup, rows.base, at_once, report, on_facts) as solver:
+    with open_solver(setup, rows.base, at_once, report) as solver:
 
         def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
             solver.solve(rows.rows, claims, on_row, None)

@@ -5,6 +5,7 @@ away is waited for.
 """
 
 import json
+import math
 import re
 import threading
 import time
@@ -22,23 +23,11 @@ from virc.models.load import Opened
 from virc.reasoning.calls import BoxView
 from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import shown
-from virc.solving import evidence
+from virc.solving import evidence, outcome
 from virc.solving.ablation import ablated, counterfactual_of
 from virc.solving.image_source import Picture, files_of, looked_at, losses, with_scales
 from virc.solving.one import SCHEMA, SolveConfig, Solved
-from virc.solving.outcome import (
-    Fields,
-    chosen,
-    conduct,
-    facts,
-    failure_of,
-    notices,
-    outcome,
-    replies_of,
-    trace_folders,
-    write_traces,
-)
-from virc.solving.retry import Outage
+from virc.solving.outcome import Fields
 from virc.solving.rows import Row, file_name, in_parallel
 from virc.solving.sampling.asking import Asking, Grader
 from virc.solving.solution import View, view_of
@@ -47,6 +36,48 @@ from virc.solving.traces.files import check_writable
 
 HOPELESS_IN_A_ROW = 20
 _TIMES = 3  # attempts at a row whose endpoint goes away: a row that crashes the server must not do so forever
+LOOK_SECONDS, MAX_SECONDS = 2.0, 300.0  # between two looks at an endpoint that is away, and until it is given up
+
+
+class Outage:
+    """Whether an endpoint that failed a row was away; waits until it is back. Threads may share it."""
+
+    def __init__(self, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
+        self._answers, self._on_wait = answers, on_wait
+        self._lock = threading.Lock()
+        self._left: NetworkError | None = None
+        self._back = -math.inf  # monotonic time, s
+
+    def over(self, error: NetworkError, began: float, stop: threading.Event) -> bool:
+        """Whether a row begun at `began` (monotonic s) that failed so is to be done again; False when `stop` is set.
+
+        It is where the endpoint was away and is back, is too busy, or broke the connection to this row. A
+        NetworkError where the endpoint stayed away.
+        """
+        with self._lock:  # one row checks, the others wait for its result
+            if self._left:
+                raise self._left
+            if stop.is_set():
+                return False
+            if self._back > began:
+                return True
+            if error.wait is not None and error.wait <= MAX_SECONDS:
+                stop.wait(error.wait)
+                self._back = time.monotonic()
+                return not stop.is_set()
+            if self._answers():
+                return error.broken
+            longest = f"{MAX_SECONDS / 60:g} minutes"
+            self._on_wait(f"{error.message}; rows in work wait until the endpoint answers, {longest} at most")
+            end, back = time.monotonic() + MAX_SECONDS, False
+            while not back and time.monotonic() < end:
+                back = stop.wait(LOOK_SECONDS) or self._answers()
+            if not back:
+                sentence = f"the endpoint did not come back within {longest}: {error.message}"
+                self._left = NetworkError(sentence, error.hint or "the same command continues from here")
+                raise self._left
+            self._back = time.monotonic()
+            return not stop.is_set()
 
 
 class BatchConfig(msgspec.Struct, frozen=True):
@@ -243,7 +274,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
     began, deadline = time.monotonic(), Deadline(config.solving.timeout)
     solving = msgspec.structs.replace(config.solving, seed=derived(config.solving.seed, row.id))
     folder = config.traces / file_name(str(row.id)) if config.traces else None
-    folders = trace_folders(folder, solving) if folder else []
+    folders = outcome.trace_folders(folder, solving) if folder else []
     has_boxes = bool({"boxes", "box"} & row.passed.keys())
     protocol = opened.reading() if has_boxes else opened.chat_protocol.protocol  # its answer may be a box
     seen: list[Fields] = []
@@ -254,26 +285,26 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
     solved = strategies.solve(Asking(*asked, grader=config.grader))
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
-    untraced = write_traces(folders, solved, solving, facts(opened, solving))
-    fields = outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
-    fields |= conduct(solved) | {
+    untraced = outcome.write_traces(folders, solved, solving, outcome.facts(opened, solving))
+    fields = outcome.outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
+    fields |= outcome.conduct(solved) | {
         "pictures": with_scales(seen, images),
-        "warnings": losses(seen, row.pictures) + notices(solved),
+        "warnings": losses(seen, row.pictures) + outcome.notices(solved),
     }
     if config.replies:
-        fields["rollout"] = replies_of(solved)
-        fields["digests"] = [each.digest.hex() for each in chosen(solved).images]
+        fields["rollout"] = outcome.replies_of(solved)
+        fields["digests"] = [each.digest.hex() for each in outcome.chosen(solved).images]
         sizes = [image.original or image.size for image in images]
-        regions = evidence.crops(chosen(solved).trace.images, sizes)
+        regions = evidence.crops(outcome.chosen(solved).trace.images, sizes)
         fields["regions"] = [(root, [round(side, 4) for side in region]) for root, region in regions]
     if images and has_boxes:
         image = images[0]
         fields["view"] = BoxView([image.size], protocol.coordinates, protocol.box, [image.original or image.size])
     fields |= _evidence(row, images[0], solved) if images else {}
     fields["seconds"] = round(time.monotonic() - began, 3)
-    error = failure_of(solved, opened)
+    error = outcome.failure_of(solved, opened)
     assert error is None or isinstance(error, VircError)
-    view = view_of(chosen(solved), facts(opened, solving)) if config.views and solved.attempts else None
+    view = view_of(outcome.chosen(solved), outcome.facts(opened, solving)) if config.views and solved.attempts else None
     return RowDone(row, fields, error, untraced, view)
 
 
@@ -285,5 +316,5 @@ def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
         boxes = None
     if not boxes:
         return {}
-    shares = evidence.shown(boxes, image.original or image.size, chosen(solved).trace.images)
+    shares = evidence.shown(boxes, image.original or image.size, outcome.chosen(solved).trace.images)
     return {"evidence": [round(share, 4) for share in shares]}

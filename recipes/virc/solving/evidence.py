@@ -62,7 +62,6 @@ def _union(boxes: Sequence[Box]) -> float:
 
 
 def are_seen(shares: Sequence[float]) -> bool:
-    """Whether crops showed all of the evidence."""
     return all(share >= SEEN for share in shares)
 
 

@@ -129,7 +129,6 @@ def looked_at(
 
 
 def scaled(shown: Shown) -> float:
-    """The width of a picture as the model sees it, as a part of that of its file."""
     return round(shown.sent[0] / (shown.original or shown.size)[0], 4)
 
 
@@ -144,7 +143,6 @@ def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
 
 
 def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[tuple[str, str | None]]:
-    """A sentence for each loss, and what to type against it."""
     for number, (seen, source) in enumerate(zip(pictures, sources, strict=True), 1):
         named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
         name = plain(source, 80) if named else f"picture {number}"
@@ -178,7 +176,6 @@ def report_losses(
 
 
 def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
-    """How many frames there are, and which is shown, from 1."""
     is_short = len(data) < max_counted or data.startswith(_ANIMATED[-2:])
     try:
         if isinstance(source, Image.Image):
@@ -204,7 +201,6 @@ def _counted(image: Image.Image) -> int:
 
 
 def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
-    """One picture, or several, as a list."""
     several = isinstance(image, Sequence) and not isinstance(image, str | bytes | bytearray | memoryview)
     given: list[Any] = [*image] if several else [image]  # type: ignore[misc]
     return given

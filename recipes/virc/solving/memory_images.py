@@ -36,7 +36,6 @@ InMemory = bytes | bytearray | memoryview | Image.Image | Readable | Array
 
 
 def is_in_memory(value: object) -> bool:
-    """Whether it is a picture in memory, or would be taken for one."""
     return isinstance(value, InMemory) or hasattr(value, "__array__")
 
 

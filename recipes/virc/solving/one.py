@@ -24,8 +24,7 @@ from virc.reasoning.session import SOLVE, Ask, Rejected, Reply, Session, Unit
 from virc.reasoning.trace import CallResult, FailureKind, RejectionKind, Trace
 from virc.solving import shortening
 from virc.solving.ablation import CropAblation
-from virc.solving.replies.repeated import REPEATED, Repeated
-from virc.solving.replies.unusable import checked
+from virc.solving.replies import REPEATED, Repeated, checked
 from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 
@@ -173,7 +172,6 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 def spent_on(replies: Sequence[Reply]) -> Spent:
-    """Return the cost of replies."""
     prompt = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
     completion = [reply.completion_tokens for reply in replies if reply.completion_tokens is not None]
     return Spent(len(replies), sum(prompt), sum(completion))
@@ -295,7 +293,6 @@ def session_of(
     images: Sequence[Image.Image | OpenedImage | Shown],
     question: str,
 ) -> Session:
-    """A problem before its first turn."""
     check_ready(protocol.tools)
     if not images and needs_picture(protocol):
         raise DataError("there is no image, and none of the model's tools finds any")
@@ -377,7 +374,6 @@ class Sampler:
         return None, is_last or bool(config.max_tokens_total and more and tokens + 3 * more > config.max_tokens_total)
 
     def _taken(self, ask: Ask, sampling: Sampling) -> Reply:
-        """A reply to the conversation, or to what of it the model takes."""
         while True:
             try:
                 said = shortening.without(ask, self._gone)
@@ -476,7 +472,6 @@ def drawn(session: Session, sampler: Sampler) -> Attempt:
 
 
 def late(deadline: Deadline) -> NetworkError:
-    """The error of a problem whose time is over."""
     return NetworkError(f"no answer within {deadline.seconds:g} s", "a longer --timeout, or fewer --max-pixels")
 
 
@@ -494,7 +489,6 @@ def _voted(attempts: Sequence[Attempt], choices: Sequence[str]) -> Solved:
 
 
 def no_answer(attempts: Sequence[Attempt]) -> NoAnswerError:
-    """The error of samples none of which has an answer."""
     shown = next((each for each in attempts if not each.broken), attempts[0])
     failure, pending = shown.trace.failure, shown.trace.pending
     assert failure

@@ -23,6 +23,7 @@ from virc.solving.traces.files import check_folder, write_trace
 
 PAGE = "index.html"
 _OURS = '<meta name="generator" content="virc samples">'
+Fields = dict[str, Any]
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -37,27 +38,16 @@ class Listed(msgspec.Struct, frozen=True):
 
 def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
     """Write the page into the folder that holds those of the samples; a page of somebody else stays as it is."""
-    page, rendered = (
-        folder / PAGE,
-        html.render(
-            "solving/traces/sample_index",
-            html.asset("solving/traces/page.css"),
-            ours=_OURS,
-            question=question,
-            byline=counted(len(samples), "sample"),
-            is_graded=any(each.score is not None or each.remark for each in samples),
-            samples=samples,
-        ),
-    )
+    page, style = folder / PAGE, html.asset("solving/traces/page.css")
+    facts: Fields = {"question": question, "byline": counted(len(samples), "sample"), "samples": samples}
+    facts["is_graded"] = any(each.score is not None or each.remark for each in samples)
+    rendered = html.render("solving/traces/sample_index", style, ours=_OURS, **facts)
     try:
         if page.exists() and _OURS not in page.read_text(encoding="utf-8", errors="replace"):
             return
         write_whole(page, rendered.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise VircError(f"cannot write {page}: {clause(error)}") from error
-
-
-Fields = dict[str, Any]
 
 
 def facts(opened: Opened, config: SolveConfig) -> Fields:
@@ -126,7 +116,6 @@ def outcome(solved: Solved) -> Fields:
 
 
 def notices(solved: Solved) -> list[str]:
-    """What was done to its conversations for want of room or of tokens."""
     return list(dict.fromkeys(text for attempt in solved.attempts for text in attempt.notices))
 
 
@@ -175,6 +164,8 @@ def write_traces(
     Returns:
         The error of the disk, as an answer is worth more than its trace.
     """
+    if not folders:
+        return None
     attempts = solved.attempts
     tries = config.samplings(attempts[0].trace.protocol.sampling) if attempts else []
     meta = {
@@ -183,8 +174,6 @@ def write_traces(
         "sampling": {**known["settings"], "tries": msgspec.to_builtins(tries)},
         "versions": versions(),
     }
-    if not folders:
-        return None
     try:
         # a sample that was broken off has no successor
         for folder, attempt in zip(folders, attempts, strict=False):

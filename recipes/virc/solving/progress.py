@@ -44,7 +44,6 @@ class Progress:
         self._report.progress(f"{self._pace()}; {self}")
 
     def _pace(self) -> str:
-        """How many rows are done, rows each second, the time that is left, and tokens read and written, where known."""
         done = self.resumed + self.done
         rate = self.done / max(time.monotonic() - self._began, 1e-3)
         parts = [f"{done} of {self._total}" if self._total else f"{done}"]

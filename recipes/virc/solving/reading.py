@@ -116,7 +116,6 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
 
 
 def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
-    """The turns before the first reply."""
     session = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
     return [sent(each, session) for each in session.trace().messages]
 
@@ -132,13 +131,6 @@ def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
             check_call(tools.get(call.name), call.arguments, view)
             return text
     return None
-
-
-def run_tools(names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> None:
-    """Carry out a call of each of these tools on a blank picture, as far as its schema tells the arguments."""
-    for text in examples(names, protocol, size, grid):
-        for _ in read([text], protocol, size, grid):
-            pass
 
 
 def examples(
@@ -162,7 +154,6 @@ def examples(
 
 
 def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid, part: Shares) -> dict[str, Any]:
-    """Arguments that the schema of a tool allows, with a part of the first image as box."""
     shown = smart_resize(*size, input_grid(protocol, grid))
     sides = sides_of(shown, protocol.coordinates, size) * 2
     corners = [side * share for side, share in zip(sides, part, strict=True)]
@@ -208,7 +199,6 @@ def fed(session: Session, reply: str) -> Unit | Rejected:
 
 
 def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:
-    """A call as it was read."""
     if result.call is None:
         return ReadCall(error=result.error, reason=result.reason)
     call = result.call
@@ -219,7 +209,6 @@ def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) 
 
 
 def sent(message: Message, session: Session) -> Sent:
-    """A turn with its images marked."""
     parts = []
     for part in message.parts():
         width, height = session.history.sizes[part] if isinstance(part, int) else (0, 0)

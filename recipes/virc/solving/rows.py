@@ -52,7 +52,6 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def pictures(self) -> "list[Picture]":
-        """The images, each by its name or as it is in memory."""
         return [self.memory.get(name, name) for name in self.images]
 
 
@@ -71,7 +70,6 @@ def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
 
 
 def line_contents(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
-    """The number and the object of each line from `start` on that is not blank, or why it has none."""
     for number, text in lines(file, MAX_LINE_BYTES, start):
         yield number, text if isinstance(text, DataError) else _decoded(number, text)
 

@@ -24,6 +24,7 @@ OnFacts = Callable[[Fields], None]
 """Gets fields of the output as soon as they are known, also of a call that fails later."""
 
 _RANKS = ("default", "file", "env", "flag")
+# The hub's library reads them once, when it is imported.
 _OFFLINE = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
 
 
@@ -55,7 +56,7 @@ def set_up(
     graders: Graders = NO_GRADERS,
 ) -> Setup:
     """Complete the flags by environment and config file; nothing is loaded yet."""
-    block_hub()
+    os.environ.update(_OFFLINE)
     if solving.temperature is not None and not 0 <= solving.temperature <= 2:
         raise UsageError(f"--temperature must be from 0 to 2, not {solving.temperature}")
     if protocol is not None and flags.get("family") is not None:
@@ -101,11 +102,6 @@ def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:
         return not chat_protocol.needs_picture(chat_protocol.of_weights(weights).protocol)
     except VircError:
         return False
-
-
-def block_hub() -> None:
-    """Keep the hub's library off the network; it reads these variables once, when it is imported."""
-    os.environ.update(_OFFLINE)
 
 
 def _opened(setup: Setup, report: Reporter) -> Opened:

@@ -78,11 +78,9 @@ class MarkedThoughts:
         return shown
 
     def rest(self, think: str) -> str:
-        """What was not shown of a thought, when the reply is read."""
         shown = self._shown.strip()
         return think.removeprefix(shown) if think.startswith(shown) else ""
 
     def _half(self) -> int:
-        """Characters at the end that may be the beginning of the end mark."""
         lengths = range(len(self._CLOSE) - 1, 0, -1)
         return next((length for length in lengths if self._text.endswith(self._CLOSE[:length])), 0)

@@ -50,7 +50,6 @@ class Tally:
 
 
 def tally(answers: Iterable[str | None], choices: Sequence[str] = ()) -> Tally:
-    """The votes of several answers."""
     counted = Tally(choices)
     for answer in answers:
         counted.add(answer)

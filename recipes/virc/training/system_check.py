@@ -165,7 +165,8 @@ def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
         try:
             tools.check_ready([name])
             with tool_trial.of_servers(name):
-                reading.run_tools([name], protocol, _SIZE)
+                for text in reading.examples([name], protocol, _SIZE):
+                    list(reading.read([text], protocol, _SIZE))
         except (ConfigError, SetupError) as error:
             yield error
 

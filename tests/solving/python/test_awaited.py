@@ -13,7 +13,7 @@ from support.solving import ROOT, answer
 
 from virc.core.errors import DataError, NoAnswerError
 from virc.models.load import load
-from virc.solving.python.awaited import abatch, asolve
+from virc.solving.python.many import abatch, asolve
 from virc.solving.python.one import solve
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from virc.solving.replies.unusable import is_box_alone, repeated_to_the_end
+from virc.solving.replies import is_box_alone, repeated_to_the_end
 
 
 @pytest.mark.parametrize(

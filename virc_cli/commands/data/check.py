@@ -4,50 +4,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
+from virc.core.errors import DataError
 from virc.core.text import counted
 from virc_cli.console import completion, events, output
-from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers
+from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers, argument, choice, option
 
 if TYPE_CHECKING:
     from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report
 
 FAILURE: dict[str, object] = {
-    "rows": None,
-    "good": None,
-    "faults": None,
-    "stops": None,
-    "first": [],
-    "datasets": [],
-    "clean": None,
-}
+    "rows": None, "good": None, "faults": None, "stops": None, "first": [], "datasets": [], "clean": None
+}  # fmt: skip
 
 
 def command(
-    path: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files of rows, or folders of them.")],
+    path: Annotated[list[Path], argument("PATH...", "Files of rows, or folders of them.")],
     against: Annotated[
-        list[Path] | None, typer.Option(metavar="VAL", help="Held-out rows that share no image; training ignores them.")
+        list[Path] | None, option("VAL", "Held-out rows that share no image; training ignores them.")
     ] = None,
-    coordinates: Annotated[
-        Literal["auto", "pixel", "permille"], typer.Option(help="What boxes mean; auto finds out.")
-    ] = "auto",
-    system: Annotated[
-        str | None, typer.Option(metavar="SYSTEM", help="System whose chat protocol the rows are in.")
-    ] = None,
+    coordinates: Annotated[Literal["auto", "pixel", "permille"], choice("What boxes mean; auto finds out.")] = "auto",
+    system: Annotated[str | None, option("SYSTEM", "System whose chat protocol the rows are in.")] = None,
     family: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Family whose patch grid images are on.", autocompletion=completion.families),
+        str | None, option("NAME", "Family whose patch grid images are on.", autocompletion=completion.families)
     ] = None,
-    first: Annotated[int, typer.Option(min=0, metavar="N", help="Faults of each kind to print.")] = 5,
+    first: Annotated[int, option("N", "Faults of each kind to print.", min=0)] = 5,
     workers: Workers = None,
-    clean: Annotated[Path | None, typer.Option(metavar="DIR", help="New folder for the rows without faults.")] = None,
+    clean: Annotated[Path | None, option("DIR", "New folder for the rows without faults.")] = None,
     as_shown: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="New folder for pictures that engines alone show otherwise.")
+        Path | None, option("DIR", "New folder for pictures that engines alone show otherwise.")
     ] = None,
-    draw: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the pictures of five rows, with their boxes.")
-    ] = None,
+    draw: Annotated[Path | None, option("DIR", "Folder for the pictures of five rows, with their boxes.")] = None,
     layout: LayoutFile = None,
     ignore: Ignored = None,
     as_json: Json = False,
@@ -64,7 +50,6 @@ def command(
     Images are in the folder of their rows, or in a folder that a link directly in it leads to. No other link out of it
     is followed.
     """
-    from virc.core.errors import DataError
     from virc.core.parallel import cores
     from virc.data.check.run import CheckConfig, check, rows_of
     from virc.data.proposing import pictures_elsewhere
@@ -177,12 +162,6 @@ def _system_messages(dataset: "DatasetReport") -> str:
 def _fields(report: "Report", found: "list[LocatedFault]", clean: Path | None) -> dict[str, Any]:
     import msgspec
 
-    return {
-        "rows": report.rows,
-        "good": report.good,
-        "faults": report.faults,
-        "stops": report.stops,
-        "first": msgspec.to_builtins(found),
-        "datasets": msgspec.to_builtins(report.datasets),
-        "clean": str(clean) if clean else None,
-    }
+    counts = {name: getattr(report, name) for name in ("rows", "good", "faults", "stops")}
+    listed = {"first": msgspec.to_builtins(found), "datasets": msgspec.to_builtins(report.datasets)}
+    return {**counts, **listed, "clean": str(clean) if clean else None}

@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from virc.core.text import counted, sized
-from virc_cli.console import events, output
-from virc_cli.console.options import (
-    CoordinatesName,
-    Ignored,
-    ImagesName,
-    Json,
-    LayoutFile,
-    MaxPixels,
-    Model,
-    Quiet,
-    Seed,
-    Verbose,
-    Workers,
-)
+from virc_cli.console import events, options, output
+from virc_cli.console.options import argument, choice, flag, option
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -36,35 +24,29 @@ FAILURE: dict[str, object] = {
 
 
 def command(
-    sources: Annotated[list[Path], typer.Argument(metavar="SRC...", help="Files of rows, or their folders.")],
-    to: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the rows and their images.")],
-    format: Annotated[str, typer.Option(metavar="FORMAT", help="Format to write, see above.")],
-    name: Annotated[str | None, typer.Option(metavar="NAME", help="Join all sources to one dataset.")] = None,
-    embed: Annotated[bool, typer.Option("--embed", help="Put images into the rows (rl, prompts).")] = False,
-    coordinates: Annotated[CoordinatesName | None, typer.Option(help="Count boxes in these units.")] = None,
-    images: Annotated[ImagesName | None, typer.Option(help="Show inputs this way.")] = None,
-    protocol: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Chat protocol to write, or `default`; see above.")
-    ] = None,
-    system: Annotated[
-        str | None, typer.Option(metavar="SYSTEM", help="Write trajectories for this system, see above.")
-    ] = None,
-    max_pixels: MaxPixels = None,
-    answers: Annotated[
-        bool, typer.Option("--answers", help="Make trajectories of problems and their answers.")
-    ] = False,
-    model: Model = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Rows of each dataset.")] = None,
-    seed: Seed = 0,
-    weights: Annotated[str | None, typer.Option(metavar="N,N", help="Mix the sources in these proportions.")] = None,
-    split: Annotated[str | None, typer.Option(metavar="NAME=SHARE", help="Set rows aside, e.g. val=0.05.")] = None,
-    skip_faulty: Annotated[bool, typer.Option("--skip-faulty", help="Leave out faulty rows.")] = False,
-    workers: Workers = None,
-    layout: LayoutFile = None,
-    ignore: Ignored = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
+    sources: Annotated[list[Path], argument("SRC...", "Files of rows, or their folders.")],
+    to: Annotated[Path, option("DIR", "New folder for the rows and their images.")],
+    format: Annotated[str, option("FORMAT", "Format to write, see above.")],
+    name: Annotated[str | None, option("NAME", "Join all sources to one dataset.")] = None,
+    embed: Annotated[bool, flag("--embed", "Put images into the rows (rl, prompts).")] = False,
+    coordinates: Annotated[options.CoordinatesName | None, choice("Count boxes in these units.")] = None,
+    images: Annotated[options.ImagesName | None, choice("Show inputs this way.")] = None,
+    protocol: Annotated[str | None, option("FILE", "Chat protocol to write, or `default`; see above.")] = None,
+    system: Annotated[str | None, option("SYSTEM", "Write trajectories for this system, see above.")] = None,
+    max_pixels: options.MaxPixels = None,
+    answers: Annotated[bool, flag("--answers", "Make trajectories of problems and their answers.")] = False,
+    model: options.Model = None,
+    limit: Annotated[int | None, option("N", "Rows of each dataset.", min=1)] = None,
+    seed: options.Seed = 0,
+    weights: Annotated[str | None, option("N,N", "Mix the sources in these proportions.")] = None,
+    split: Annotated[str | None, option("NAME=SHARE", "Set rows aside, e.g. val=0.05.")] = None,
+    skip_faulty: Annotated[bool, flag("--skip-faulty", "Leave out faulty rows.")] = False,
+    workers: options.Workers = None,
+    layout: options.LayoutFile = None,
+    ignore: options.Ignored = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Write rows in another format or chat protocol.
 
@@ -113,7 +95,7 @@ def command(
     output.result(as_json, "virc.data.convert/1", fields, [str(to)])
 
 
-def _print(report: "Report", units: CoordinatesName | None, shown: ImagesName | None) -> None:
+def _print(report: "Report", units: options.CoordinatesName | None, shown: options.ImagesName | None) -> None:
     for reason in report.reasons:
         output.note(reason)
     if shown == "smart":

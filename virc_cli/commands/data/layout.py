@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from virc.core.errors import DataError
+from virc.core.text import clause
 from virc_cli.console import output
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, argument, option
 
 if TYPE_CHECKING:
     from virc.data.formats.registry import Row
@@ -22,9 +22,9 @@ FAILURE: dict[str, object] = {
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File of rows, or a folder of `datasets`.")],
-    write: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the layout to a new file.")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="DIR", help="Also write the rows as HTML pages.")] = None,
+    file: Annotated[Path, argument("FILE", "File of rows, or a folder of `datasets`.")],
+    write: Annotated[Path | None, option("FILE", "Write the layout to a new file.")] = None,
+    html: Annotated[Path | None, option("DIR", "Also write the rows as HTML pages.")] = None,
     as_json: Json = False,
 ) -> None:
     """Propose which column is what.
@@ -72,9 +72,6 @@ def command(
 
 
 def _show(record: "Record") -> None:
-    """Print the first pictures small, or why they cannot be opened."""
-    from virc.core.errors import DataError
-    from virc.core.text import clause
     from virc.reasoning.opening.pictures import open_image
 
     for picture in record.images[:_MAX_SHOWN]:

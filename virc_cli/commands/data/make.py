@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-import typer
-
-from virc_cli.console import completion, options
+from virc.core.errors import UsageError
+from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import ModelAsked, asking
+from virc_cli.console.options import argument, option
+from virc_cli.console.tables import folded
 
 FAILURE: dict[str, object] = dict.fromkeys(
     "to operator rows kept made others left_out left_out_file replies tokens seconds operators".split()
@@ -22,19 +23,15 @@ def command(
     asked: ModelAsked,
     operator: Annotated[
         str,
-        typer.Argument(
-            metavar="OPERATOR|FILE.yaml",
-            help="What is done; `ls` lists all, `ls NAME` tells of one.",
+        argument(
+            "OPERATOR|FILE.yaml",
+            "What is done; `ls` lists all, `ls NAME` tells of one.",
             autocompletion=completion.operators,
         ),
     ],
-    rows: Annotated[
-        list[str] | None, typer.Argument(metavar="ROWS...", help="Files of rows, read one after the other.")
-    ] = None,
-    to: Annotated[str | None, typer.Option(metavar="NEW.jsonl", help="Write the rows here; a rerun continues.")] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the operator; repeatable.")
-    ] = None,
+    rows: Annotated[list[str] | None, argument("ROWS...", "Files of rows, read one after the other.")] = None,
+    to: Annotated[str | None, option("NEW.jsonl", "Write the rows here; a rerun continues.")] = None,
+    sets: Annotated[list[str] | None, option("KEY=VALUE", "An option of the operator; repeatable.", "--set")] = None,
     role: options.Role = None,
     as_json: options.Json = False,
     concurrency: options.Concurrency = None,
@@ -49,12 +46,10 @@ def command(
     NEW.left_out says which rows were left out by which rule. The same command continues after a stop, even after kill
     -9, and asks no model the same twice.
     """
-    from virc.core.errors import UsageError
     from virc.data.make.run import make
     from virc.rewards.graders.choosing import maker_of
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
-    from virc_cli.console import events, output
 
     if operator == "ls":
         _list(rows or [], as_json)
@@ -80,8 +75,6 @@ def _list(names: list[str], as_json: bool) -> None:
     import sys
 
     from virc.data.make import registry
-    from virc_cli.console import output
-    from virc_cli.console.tables import folded
 
     found = [registry.get(name) for name in names or registry.names()]
     if as_json:

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from virc_cli.console import output
-from virc_cli.console.options import CoordinatesName, ImagesName, Json
+from virc_cli.console.options import CoordinatesName, ImagesName, Json, argument, choice, option
 
 if TYPE_CHECKING:
     from virc.data.protocol.extract import FoundProtocol
@@ -28,14 +26,12 @@ _WHY = {
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Conversations, or a folder with one file.")],
-    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Rows to read.")] = 1000,
-    coordinates: Annotated[CoordinatesName | None, typer.Option(help="What boxes mean, if known.")] = None,
-    images: Annotated[ImagesName | None, typer.Option(help="How inputs are shown, if known.")] = None,
-    system_message: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="System message of rows saved without it.")
-    ] = None,
-    to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to a file, not to stdout.")] = None,
+    file: Annotated[Path, argument("FILE", "Conversations, or a folder with one file.")],
+    rows: Annotated[int, option("N", "Rows to read.", min=1)] = 1000,
+    coordinates: Annotated[CoordinatesName | None, choice("What boxes mean, if known.")] = None,
+    images: Annotated[ImagesName | None, choice("How inputs are shown, if known.")] = None,
+    system_message: Annotated[Path | None, option("FILE", "System message of rows saved without it.")] = None,
+    to: Annotated[Path | None, option("FILE", "Write it to a file, not to stdout.")] = None,
     as_json: Json = False,
 ) -> None:
     """Find the chat protocol of conversations.
@@ -61,7 +57,6 @@ def command(
 
 
 def _print(found: "FoundProtocol", file: str) -> None:
-    """Print on stderr what the chat protocol was derived from, and what these rows do not show."""
     from virc.data.protocol.extract import NO_SYSTEM
 
     calls = ", ".join(f"{name} {count:,}" for name, count in found.calls.items()) or "none"

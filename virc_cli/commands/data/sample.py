@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-from virc_cli.console import completion, options
+from virc.core.errors import UsageError
+from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import ModelAsked, asking
+from virc_cli.console.options import argument, choice, option
 
 if TYPE_CHECKING:
     from virc.data.sample.pairing import PairsAsked
@@ -21,26 +21,22 @@ FAILURE: dict[str, object] = dict.fromkeys(
 @asking
 def command(
     asked: ModelAsked,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="Rows with answers, as of virc batch; - for stdin.")],
-    to: Annotated[str, typer.Option(metavar="DIR|FILE.jsonl", help="Write the rows here; a rerun resumes.")],
-    n: Annotated[int, typer.Option("--samples", min=1, max=1000, metavar="N", help="Rollouts of each problem.")] = 8,
-    keep: Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Most rows kept of each problem.")] = 2,
+    file: Annotated[str, argument("FILE", "Rows with answers, as of virc batch; - for stdin.")],
+    to: Annotated[str, option("DIR|FILE.jsonl", "Write the rows here; a rerun resumes.")],
+    n: Annotated[int, option("N", "Rollouts of each problem.", "--samples", min=1, max=1000)] = 8,
+    keep: Annotated[int, option("N", "Most rows kept of each problem.", min=1, max=1000)] = 2,
     pairs: Annotated[
-        Literal["right", "reward", "grade", "shorter"] | None,
-        typer.Option(help="Keep pairs of replies instead, by this rule."),
+        Literal["right", "reward", "grade", "shorter"] | None, choice("Keep pairs of replies instead, by this rule.")
     ] = None,
-    margin: Annotated[float, typer.Option(min=0, metavar="M", help="Least margin of a pair.")] = 0.0,
+    margin: Annotated[float, option("M", "Least margin of a pair.", min=0)] = 0.0,
     reward: Annotated[
-        str | None,
-        typer.Option(metavar="SYSTEM", help="Whose reward --pairs reward takes.", autocompletion=completion.systems),
+        str | None, option("SYSTEM", "Whose reward --pairs reward takes.", autocompletion=completion.systems)
     ] = None,
-    judge_endpoint: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]URL", help="Server of the judge or critic of pairs.")
-    ] = None,
+    judge_endpoint: Annotated[list[str] | None, option("[NAME=]URL", "Server of the judge or critic of pairs.")] = None,
     judge_model: options.JudgeModel = None,
     tools: options.Tools = None,
     as_json: options.Json = False,
-    temperature: Annotated[float, typer.Option(metavar="T", help="Of every reply; 0 is greedy.")] = 1.0,
+    temperature: Annotated[float, option("T", "Of every reply; 0 is greedy.")] = 1.0,
     concurrency: options.Concurrency = None,
     verbose: options.Verbose = False,
 ) -> None:
@@ -55,7 +51,6 @@ def command(
     from virc.data.sample.run import sample_file
     from virc.solving.one import SolveConfig
     from virc.solving.setup import set_up
-    from virc_cli.console import events, output
 
     config = SolveConfig(temperature=temperature, seed=asked.seed, samples=n, max_turns=asked.max_turns)
     setup = set_up(asked.flags, config, asked.protocol, None, asked.offline, options.names_of(tools))
@@ -73,7 +68,6 @@ def _pairs(
     judge_model: str | None,
 ) -> "PairsAsked | None":
     """The pairs that are asked for; None where trajectories are."""
-    from virc.core.errors import UsageError
     from virc.data.sample.pairing import PairsAsked
     from virc.rewards.graders.choosing import maker_of
 

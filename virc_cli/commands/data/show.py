@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
+from virc.core.errors import UsageError
 from virc_cli.console import output
-from virc_cli.console.options import Json, LayoutFile, named_system
+from virc_cli.console.options import Json, LayoutFile, argument, choice, named_system, option
 
 if TYPE_CHECKING:
     from virc.data.formats.registry import Source
@@ -21,17 +20,15 @@ _LABEL = 10  # characters
 
 
 def command(
-    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="File of rows, or its folder.")] = None,
-    row: Annotated[int, typer.Option(min=1, metavar="N", help="Number of the row in the file.")] = 1,
-    id: Annotated[str | None, typer.Option(metavar="X", help="Id of the row, instead of --row.")] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE|DIR", help="Also write it as an HTML page.")] = None,
+    path: Annotated[Path | None, argument("PATH", "File of rows, or its folder.")] = None,
+    row: Annotated[int, option("N", "Number of the row in the file.", min=1)] = 1,
+    id: Annotated[str | None, option("X", "Id of the row, instead of --row.")] = None,
+    html: Annotated[Path | None, option("FILE|DIR", "Also write it as an HTML page.")] = None,
     schema: Annotated[
         Literal["batch", "sft", "trajectories", "pairs", "rl", "prompts", "conversation", "protocol"] | None,
-        typer.Option(help="Print the JSON schema of such a row or chat protocol."),
+        choice("Print the JSON schema of such a row or chat protocol."),
     ] = None,
-    system: Annotated[
-        str | None, typer.Option(metavar="SYSTEM", help="System whose authors published the rows.")
-    ] = None,
+    system: Annotated[str | None, option("SYSTEM", "System whose authors published the rows.")] = None,
     layout: LayoutFile = None,
     as_json: Json = False,
 ) -> None:
@@ -39,8 +36,6 @@ def command(
 
     A folder must have one file of rows. --html DIR writes row-N.html.
     """
-    from virc.core.errors import UsageError
-
     if schema:
         output.line(_schema(schema))
         return
@@ -127,6 +122,5 @@ def _outcome(unit: "Unit") -> str:
 
 
 def _line(label: str, text: str) -> str:
-    """A label and its text, whose further lines are indented below its first."""
     indent = "\n" + " " * (_LABEL + 1)
     return f"{label:{_LABEL}} {indent.join(text.strip().splitlines())}".rstrip()

@@ -6,36 +6,29 @@ from typing import Annotated, Literal
 import typer
 
 from virc_cli.console import events, output
-from virc_cli.console.options import Json, Quiet, Seed, Verbose, Workers
+from virc_cli.console.options import Json, Quiet, Seed, Verbose, Workers, choice, flag, option
 
 FAILURE: dict[str, object] = {"to": None, "problems": None}
 
 
 def command(
-    to: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the dataset.")],
-    count: Annotated[int, typer.Option(min=1, help="Problems to draw.")] = 100,
+    to: Annotated[Path, option("DIR", "New folder for the dataset.")],
+    count: Annotated[int, choice("Problems to draw.", min=1)] = 100,
     seed: Seed = 0,
-    split: Annotated[Literal["train", "heldout"], typer.Option(help="Splits share no figure.")] = "train",
-    family: Annotated[str | None, typer.Option(metavar="NAME,NAME", help="Families to draw from, see above.")] = None,
-    difficulty: Annotated[
-        Literal["easy", "hard", "mixed"] | None, typer.Option(help="Difficulty of all problems.")
-    ] = None,
-    paths: Annotated[int, typer.Option(min=1, max=4, metavar="N", help="Solutions per problem.")] = 1,
+    split: Annotated[Literal["train", "heldout"], choice("Splits share no figure.")] = "train",
+    family: Annotated[str | None, option("NAME,NAME", "Families to draw from, see above.")] = None,
+    difficulty: Annotated[Literal["easy", "hard", "mixed"] | None, choice("Difficulty of all problems.")] = None,
+    paths: Annotated[int, option("N", "Solutions per problem.", min=1, max=4)] = 1,
     pattern: Annotated[
-        Literal["look", "plan", "verify", "plan+verify", "direct"] | None,
-        typer.Option(help="Pattern of every solution."),
+        Literal["look", "plan", "verify", "plan+verify", "direct"] | None, choice("Pattern of every solution.")
     ] = None,
-    counterfactuals: Annotated[
-        bool, typer.Option("--counterfactuals", help="Also draw each problem with other values.")
-    ] = False,
-    refusals: Annotated[float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of unreadable problems.")] = 0.0,
-    sides: Annotated[str, typer.Option(metavar="N,N", help="Sides of polygons, without --family.")] = "3,3,4",
-    formats: Annotated[str, typer.Option(metavar="NAME,NAME", help="Formats to write.")] = "batch,sft",
-    drawing: Annotated[
-        int, typer.Option(min=1, max=2, metavar="N", help="1: the problems that figures of `tiny` are measured with.")
-    ] = 2,
-    embed: Annotated[bool, typer.Option("--embed", help="Put images into parquet files.")] = False,
-    system: Annotated[str | None, typer.Option(metavar="SYSTEM", help="Show pages and cut crops as it does.")] = None,
+    counterfactuals: Annotated[bool, flag("--counterfactuals", "Also draw each problem with other values.")] = False,
+    refusals: Annotated[float, option("SHARE", "Share of unreadable problems.", min=0, max=1)] = 0.0,
+    sides: Annotated[str, option("N,N", "Sides of polygons, without --family.")] = "3,3,4",
+    formats: Annotated[str, option("NAME,NAME", "Formats to write.")] = "batch,sft",
+    drawing: Annotated[int, option("N", "1: the problems that figures of `tiny` are measured with.", min=1, max=2)] = 2,
+    embed: Annotated[bool, flag("--embed", "Put images into parquet files.")] = False,
+    system: Annotated[str | None, option("SYSTEM", "Show pages and cut crops as it does.")] = None,
     workers: Workers = None,
     as_json: Json = False,
     quiet: Quiet = False,

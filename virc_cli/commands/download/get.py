@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
 
-import typer
-
-from virc_cli.console import completion, output
+from virc.core.errors import UsageError
+from virc.core.text import sized
+from virc_cli.console import completion, events, output
 from virc_cli.console.confirm import agree
-from virc_cli.console.options import Json, With, names_of
+from virc_cli.console.options import Json, With, argument, flag, names_of, option
+from virc_cli.console.tables import folded
 
 if TYPE_CHECKING:
     from virc.download.fetch import Item
@@ -29,28 +30,19 @@ _HEAD = ("what", "size", "missing", "state", "folder", "from")
 
 
 def command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="See above.", show_default=False, autocompletion=completion.downloads),
-    ] = None,
+    names: Annotated[list[str] | None, argument("[NAME]...", "See above.", autocompletion=completion.downloads)] = None,
     system: Annotated[
-        str, typer.Option(metavar="SYSTEM", help="System whose stages need it.", autocompletion=completion.systems)
+        str, option("SYSTEM", "System whose stages need it.", autocompletion=completion.systems)
     ] = "virc",
     overlays: With = None,
-    revision: Annotated[
-        str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit; default: main.")
-    ] = None,
-    include: Annotated[
-        list[str] | None, typer.Option(metavar="GLOB", help="Only files that match; repeatable.")
-    ] = None,
-    to: Annotated[Path | None, typer.Option(metavar="DIR", help="Target folder, where one thing is named.")] = None,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Unpack archives while they download; not resumable.")
-    ] = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep archives beside what was in them.")] = False,
-    packed: Annotated[bool, typer.Option("--keep-packed", help="Do not unpack archives.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be fetched.")] = False,
+    revision: Annotated[str | None, option("REVISION", "Branch, tag or commit; default: main.")] = None,
+    include: Annotated[list[str] | None, option("GLOB", "Only files that match; repeatable.")] = None,
+    to: Annotated[Path | None, option("DIR", "Target folder, where one thing is named.")] = None,
+    stream: Annotated[bool, flag("--stream", "Unpack archives while they download; not resumable.")] = False,
+    keep: Annotated[bool, flag("--keep", "Keep archives beside what was in them.")] = False,
+    packed: Annotated[bool, flag("--keep-packed", "Do not unpack archives.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print what would be fetched.")] = False,
     as_json: Json = False,
 ) -> None:
     """Download datasets, models, judges and benchmarks.
@@ -72,11 +64,8 @@ def command(
     After an interruption, run the same command again: it resumes inside the file. Each file is verified before it
     gets its name; archives are unpacked, then removed.
     """
-    from virc.core.errors import UsageError
-    from virc.core.text import sized
     from virc.download import fetch as download
     from virc.download.wanted import DownloadConfig, wanted
-    from virc_cli.console import events
 
     if stream and (keep or packed):
         other = "--keep-packed" if packed else "--keep"
@@ -94,10 +83,7 @@ def command(
     for refused in filter(None, map(download.not_in_process_error, items)):
         output.warn(refused.message, refused.hint)
     if dry_run:
-        if as_json:
-            output.emit("virc.download/1", download.fields(items))
-        else:
-            output.lines(_table(items, sys.stdout))
+        output.result(as_json, "virc.download/1", download.fields(items), _table(items, sys.stdout))
         return
     for line in _table(items, sys.stderr):
         output.note(line)
@@ -128,7 +114,6 @@ def command(
 
 
 def _called(item: "Item") -> str:
-    """The model as other commands take it, as a word of the shell."""
     import shlex
 
     from virc.core.files import MODELS
@@ -139,9 +124,7 @@ def _called(item: "Item") -> str:
 
 
 def _table(items: "Sequence[Item]", stream: TextIO) -> Iterator[str]:
-    from virc.core.text import sized
     from virc.download.fetch import free
-    from virc_cli.console.tables import folded
 
     yield from folded([_HEAD, *map(_cells, items)], stream)
     wanted_items = [item for item in items if not item.want.optional]
@@ -151,7 +134,6 @@ def _table(items: "Sequence[Item]", stream: TextIO) -> Iterator[str]:
 
 
 def _cells(item: "Item") -> tuple[str, ...]:
-    from virc.core.text import sized
     from virc.download.fetch import relative
 
     want = item.want

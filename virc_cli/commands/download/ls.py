@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from virc.core.text import sized
 from virc_cli.console import output
 from virc_cli.console.options import Json
 
@@ -44,7 +45,6 @@ def _fields(found: "Downloaded") -> dict[str, object]:
 
 
 def _cells(found: "Downloaded") -> tuple[str, ...]:
-    from virc.core.text import sized
     from virc.download.meter import part_of
 
     record, there = found.record, found.size

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from virc.core.text import sized
 from virc_cli.console import completion, output
 from virc_cli.console.confirm import agree_to_delete, check_unused
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, argument, flag
 
 FAILURE: dict[str, object] = {"removed": None, "bytes": None}
 
@@ -15,13 +14,9 @@ FAILURE: dict[str, object] = {"removed": None, "bytes": None}
 def command(
     names: Annotated[
         list[str],
-        typer.Argument(
-            metavar="NAME...",
-            help="As `virc download ls` names it, or its folder.",
-            autocompletion=completion.downloaded,
-        ),
+        argument("NAME...", "As `virc download ls` names it, or its folder.", autocompletion=completion.downloaded),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, not even about models of runs.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask, not even about models of runs.")] = False,
     as_json: Json = False,
 ) -> None:
     """Delete what was downloaded.
@@ -29,7 +24,6 @@ def command(
     Folders that held your own files before are refused.
     """
     from virc.core.files import size_of
-    from virc.core.text import sized
     from virc.download import workspace as downloaded
 
     workspace = Path.cwd()

@@ -1,16 +1,13 @@
 """`virc eval`: how many problems models solve, and which; `verify` and `card` take the files of results."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-import typer
-
+from virc.core.errors import UsageError
 from virc_cli.commands.eval import card, verify
-from virc_cli.console import completion, options
+from virc_cli.console import completion, events, options, output
 from virc_cli.console.asking import Asking, asking
-
-if TYPE_CHECKING:
-    from virc.core.errors import UsageError
+from virc_cli.console.options import argument, choice, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys(
     """folder benchmark problems models pairs commonest crop_ablation against reward assumed seeds contamination
@@ -18,9 +15,7 @@ FAILURE: dict[str, object] = dict.fromkeys(
 )
 
 
-def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
-    """Name the benchmarks where none was named."""
-    from virc.core.errors import UsageError
+def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
     from virc.evaluation.benchmarks import registry as benchmarks
 
     if "BENCHMARK" not in error.message:
@@ -33,68 +28,45 @@ def ask(
     asked: Asking,
     benchmark: Annotated[
         str,
-        typer.Argument(
-            metavar="BENCHMARK|FILE.jsonl",
-            help="A benchmark, or rows with answers.",
-            autocompletion=completion.benchmarks,
-        ),
+        argument("BENCHMARK|FILE.jsonl", "A benchmark, or rows with answers.", autocompletion=completion.benchmarks),
     ],
-    model: Annotated[
-        list[str] | None, typer.Option(metavar="MODEL", help="Model; repeatable. With an endpoint, a served name.")
-    ] = None,
-    to: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Write here; default evals/BENCHMARK[-ABLATION].")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Ask only the first N problems.")] = None,
-    split: Annotated[str | None, typer.Option(metavar="NAME", help="Part of the benchmark.")] = None,
+    model: Annotated[list[str] | None, option("MODEL", "Model; repeatable. With an endpoint, a served name.")] = None,
+    to: Annotated[str | None, option("DIR", "Write here; default evals/BENCHMARK[-ABLATION].")] = None,
+    limit: Annotated[int | None, option("N", "Ask only the first N problems.", min=1)] = None,
+    split: Annotated[str | None, option("NAME", "Part of the benchmark.")] = None,
     reward: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SYSTEM", help="Score answers by its reward, term by term.", autocompletion=completion.systems
-        ),
+        str | None, option("SYSTEM", "Score answers by its reward, term by term.", autocompletion=completion.systems)
     ] = None,
     judge_endpoint: options.JudgeOfReward = None,
     judge_model: options.JudgeModel = None,
-    traces: Annotated[
-        Literal["wrong", "all", "none"], typer.Option(help="Keep the traces of these answers.")
-    ] = "wrong",
+    traces: Annotated[Literal["wrong", "all", "none"], choice("Keep the traces of these answers.")] = "wrong",
     crop_ablation: Annotated[
         Literal["none", "blank", "counterfactual"],
-        typer.Option("--crop-ablation", help="Cut crops from blank paper or from the counterfactual."),
+        choice("Cut crops from blank paper or from the counterfactual.", "--crop-ablation"),
     ] = "none",
-    looks: Annotated[bool, typer.Option("--looks", help="Test whether the model looks and its crops matter.")] = False,
+    looks: Annotated[bool, flag("--looks", "Test whether the model looks and its crops matter.")] = False,
     against_run: Annotated[
-        str | None,
-        typer.Option("--against-run", metavar="RUN|ROWS", help="Count problems whose picture was trained on."),
+        str | None, option("RUN|ROWS", "Count problems whose picture was trained on.", "--against-run")
     ] = None,
-    sign: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Sign results with this key of ssh-keygen or minisign.")
-    ] = None,
-    seeds: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Ask with N seeds, and give the spread.")
-    ] = 1,
-    against: Annotated[Literal["paper"] | None, typer.Option(help="Compare with the published figures.")] = None,
-    samples: Annotated[
-        int, typer.Option(min=1, max=1000, metavar="N", help="Answers per problem; the commonest counts.")
-    ] = 1,
+    sign: Annotated[str | None, option("KEY", "Sign results with this key of ssh-keygen or minisign.")] = None,
+    seeds: Annotated[int, option("N", "Ask with N seeds, and give the spread.", min=1, max=1000)] = 1,
+    against: Annotated[Literal["paper"] | None, choice("Compare with the published figures.")] = None,
+    samples: Annotated[int, option("N", "Answers per problem; the commonest counts.", min=1, max=1000)] = 1,
     strategy: options.Strategies = None,
     temperature: options.Temperature = None,
     concurrency: options.Concurrency = None,
     pipeline: options.Pipeline = None,
     role: options.Role = None,
-    environment: Annotated[
-        bool, typer.Option("--environment", help="BENCHMARK is an installed environment of verifiers.")
-    ] = False,
+    environment: Annotated[bool, flag("--environment", "BENCHMARK is an installed environment of verifiers.")] = False,
     environment_args: Annotated[
-        str | None, typer.Option("--environment-args", metavar="JSON", help="Arguments of the environment.")
+        str | None, option("JSON", "Arguments of the environment.", "--environment-args")
     ] = None,
     answer_as: Annotated[
-        str | None,
-        typer.Option("--answer-as", metavar="TEXT", help="Reply shown to an environment, of {answer} and {reply}."),
+        str | None, option("TEXT", "Reply shown to an environment, of {answer} and {reply}.", "--answer-as")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cost of --looks.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print the cost of --looks.")] = False,
     as_json: options.Json = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print each answer, too.")] = False,
+    verbose: Annotated[bool, flag("--verbose", "Print each answer, too.", "-v")] = False,
 ) -> None:
     """Ask models a benchmark, and score and compare them.
 
@@ -116,7 +88,6 @@ def ask(
     The folder's results/MODEL.jsonl has all that the figures are computed from, and results/MODEL.looks the other arms
     of --looks: `virc eval verify FILE` scores them again without the model, `virc eval card FILE...` makes a table.
     """
-    from virc.core.errors import UsageError
     from virc.evaluation import api as evaluation
     from virc.evaluation import environments
     from virc.evaluation.request import EvalRequest
@@ -124,7 +95,6 @@ def ask(
     from virc.solving.pipelines import solve as pipelines
     from virc.solving.pipelines.files import choose
     from virc.solving.setup import set_up
-    from virc_cli.console import events, output
 
     pipeline, system = choose(pipeline, asked.system)
     flags = {**asked.flags, "system": system}

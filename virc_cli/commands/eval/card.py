@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
+from virc_cli.console import output
+from virc_cli.console.options import argument, choice
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="results/MODEL.jsonl of evaluations.")],
-    form: Annotated[Literal["markdown", "latex", "html"], typer.Option("--format", help="What to write.")] = "markdown",
+    files: Annotated[list[Path], argument("FILE...", "results/MODEL.jsonl of evaluations.")],
+    form: Annotated[Literal["markdown", "latex", "html"], choice("What to write.", "--format")] = "markdown",
 ) -> None:
     """Print a table of results, with intervals and paired tests.
 
@@ -16,6 +17,5 @@ def command(
     seeds give the spread. Each is scored again as by `virc eval verify`, and an edited one is refused (exit code 6).
     """
     from virc.evaluation.checking.cards import card
-    from virc_cli.console import output
 
     output.lines(card(files, form))

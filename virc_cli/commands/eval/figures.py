@@ -4,22 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from virc.core.text import counted
 from virc.evaluation.looks import Looks
-from virc.evaluation.pages.figures import (
-    UNREAD,
-    between,
-    chance,
-    interval,
-    percent,
-    points,
-    points_between,
-    reward_title,
-    shares,
-    signed,
-    undecided,
-    unread,
-    value,
-    values,
-)
+from virc.evaluation.pages import figures
 from virc.evaluation.summary import Contamination, ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_cli.console.tables import table
 
@@ -47,9 +32,9 @@ def lines(summary: Summary) -> Iterator[str]:
     yield ""
     yield from table([_HEAD, *(_model(model) for model in summary.models)])
     if any(model.unread.count for model in summary.models):
-        yield UNREAD
+        yield figures.UNREAD
     if summary.commonest.of:
-        yield f"the commonest answer alone: {percent(summary.commonest.share)}"
+        yield f"the commonest answer alone: {figures.percent(summary.commonest.share)}"
         for model in summary.models:
             if model.p_commonest is not None:
                 gap = 100 * (model.score.share - summary.commonest.share)
@@ -57,10 +42,12 @@ def lines(summary: Summary) -> Iterator[str]:
     yield from _reward(summary)
     yield from _block(_REFUSALS, map(_refusals, summary.models))
     measured = ((model, *each) for model in summary.models for each in model.metrics.items())
-    yield from _block(_METRICS, ((name, model.name, percent(of.mean), str(of.of)) for model, name, of in measured))
+    yield from _block(
+        _METRICS, ((name, model.name, figures.percent(of.mean), str(of.of)) for model, name, of in measured)
+    )
     for of in summary.seeds:
-        ends = "" if of.interval is None else f" (95 %: {between(of.interval)})"
-        spread = f"{percent(of.mean)}{ends}, standard deviation {100 * of.deviation:.1f} points"
+        ends = "" if of.interval is None else f" (95 %: {figures.between(of.interval)})"
+        spread = f"{figures.percent(of.mean)}{ends}, standard deviation {100 * of.deviation:.1f} points"
         yield f"{of.model}, mean of {len(of.seeds)} seeds: {spread}"
     if summary.contamination:
         yield ""
@@ -87,32 +74,46 @@ def _block(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 
 def _arms(verdict: Looks) -> Iterator[tuple[str, ...]]:
     for name, arm in verdict.arms.items():
-        share = percent(arm.right / arm.of) if arm.of else "-"
-        yield name, share, str(arm.of), points(arm.gain), points_between(arm.interval), chance(arm.p)
+        share = figures.percent(arm.right / arm.of) if arm.of else "-"
+        yield (
+            name,
+            share,
+            str(arm.of),
+            figures.points(arm.gain),
+            figures.points_between(arm.interval),
+            figures.chance(arm.p),
+        )
 
 
 def _model(model: ModelSummary) -> tuple[str, ...]:
     means = model.means
     return (
-        *(model.name, shares(model.score) if model.score.of else "-", interval(model.score)),
-        *(str(model.score.of), str(model.undecided), unread(model.unread), str(model.unanswered), str(model.missing)),
+        *(model.name, figures.shares(model.score) if model.score.of else "-", figures.interval(model.score)),
+        *(
+            str(model.score.of),
+            str(model.undecided),
+            figures.unread(model.unread),
+            str(model.unanswered),
+            str(model.missing),
+        ),
         *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.replies, 1), _mean(means.prompt_tokens, 0)),
         *(_mean(means.tokens, 0), _mean(means.seconds, 2)),
     )
 
 
 def _reward(summary: Summary) -> Iterator[str]:
-    """The means of a reward and of its terms, and what models differ by."""
     if summary.reward is None:
         return
     yield ""
-    yield reward_title(summary.reward)
+    yield figures.reward_title(summary.reward)
     yield from table([_REWARD, *(row for name in summary.reward.names for row in _means(name, summary.models))])
     for pair in summary.pairs:
         if pair.reward:
             yield ""
             yield f"{pair.one} less {pair.other} in the reward"
-            yield from table([(name, signed(gap), f"on {gap.of} problems") for name, gap in pair.reward.items()])
+            yield from table(
+                [(name, figures.signed(gap), f"on {gap.of} problems") for name, gap in pair.reward.items()]
+            )
 
 
 def _means(name: str, models: Sequence[ModelSummary]) -> Iterator[tuple[str, ...]]:
@@ -120,7 +121,7 @@ def _means(name: str, models: Sequence[ModelSummary]) -> Iterator[tuple[str, ...
         if model.reward:
             mean = model.reward[name]
             counts = (str(count) for count in (mean.of, mean.not_applicable, mean.unscored))
-            yield name, model.name, value(mean.mean), values(mean.interval), *counts
+            yield name, model.name, figures.value(mean.mean), figures.values(mean.interval), *counts
 
 
 def _refusals(model: ModelSummary) -> tuple[str, ...]:
@@ -132,7 +133,7 @@ def _boxes(model: ModelSummary) -> Iterator[tuple[str, ...]]:
     if model.boxes:
         precisions = (model.boxes.ap50, model.boxes.mean_ap)
         means = (_mean(model.boxes.mean_iou, 3), _mean(model.boxes.mean_giou, 3))
-        shown = ("-" if each is None else percent(each) for each in precisions)
+        shown = ("-" if each is None else figures.percent(each) for each in precisions)
         yield model.name, *means, *shown, str(model.boxes.of)
 
 
@@ -153,7 +154,6 @@ def _pair(pair: Pair) -> Iterator[str]:
 
 
 def _shared(found: Contamination) -> Iterator[str]:
-    """The problems whose pictures were trained on."""
     same = sum(each.same_question for each in found.shared)
     unread = f", {found.unread} without a picture that can be read" if found.unread else ""
     yield f"{found.against}: {counted(found.rows, 'row')} of training{unread}"
@@ -161,11 +161,11 @@ def _shared(found: Contamination) -> Iterator[str]:
     for each in found.shared[:8]:
         yield f"  problem {each.id}: row {each.row}" + (", the question too" if each.same_question else "")
     for name, clean in found.without.items() if found.shared else ():
-        yield f"  {name} without these: {_counted(clean)} (95 %: {interval(clean)})"
+        yield f"  {name} without these: {_counted(clean)} (95 %: {figures.interval(clean)})"
 
 
 def _probability(p: float) -> str:
-    shown = chance(p)
+    shown = figures.chance(p)
     return f"p {shown}" if shown.startswith("<") else f"p = {shown}"
 
 
@@ -188,8 +188,8 @@ def _division(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
 
 
 def _reported(each: Reported) -> Iterator[str]:
-    theirs = "no figure" if each.theirs is None else percent(each.theirs)
-    ours = f"{each.model}: {shares(each.ours)} ({interval(each.ours)}{undecided(each.ours)})"
+    theirs = "no figure" if each.theirs is None else figures.percent(each.theirs)
+    ours = f"{each.model}: {figures.shares(each.ours)} ({figures.interval(each.ours)}{figures.undecided(each.ours)})"
     settled = "; undecided which is higher" if each.is_undecided else ""
     yield f"{ours}; {each.published}: {theirs}, {each.source}{settled}"
     for name, (their, our) in each.differs.items():
@@ -197,7 +197,7 @@ def _reported(each: Reported) -> Iterator[str]:
 
 
 def _counted(score: Score | Share | None) -> str:
-    return f"{shares(score)} of {score.of}{undecided(score)}" if score and score.of else "-"
+    return f"{figures.shares(score)} of {score.of}{figures.undecided(score)}" if score and score.of else "-"
 
 
 def _mean(value: float | None, digits: int) -> str:

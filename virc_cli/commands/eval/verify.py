@@ -3,27 +3,23 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from virc_cli.console import completion, options
+from virc.core.text import plain
+from virc_cli.console import completion, options, output
+from virc_cli.console.options import argument, option
 
 _FIELDS = "file benchmark model digest score missing unanswered looks differences notes signed"
 FAILURE: dict[str, object] = dict.fromkeys(_FIELDS.split())
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="results/MODEL.jsonl of an evaluation.")],
+    file: Annotated[Path, argument("FILE", "results/MODEL.jsonl of an evaluation.")],
     benchmark: Annotated[
         str | None,
-        typer.Option(
-            metavar="BENCHMARK|FILE.jsonl",
-            help="Compare rows with these; default: by name.",
-            autocompletion=completion.benchmarks,
+        option(
+            "BENCHMARK|FILE.jsonl", "Compare rows with these; default: by name.", autocompletion=completion.benchmarks
         ),
     ] = None,
-    signer: Annotated[
-        str | None, typer.Option(metavar="KEY", help="Who must have signed: SHA256:... or minisign key.")
-    ] = None,
+    signer: Annotated[str | None, option("KEY", "Who must have signed: SHA256:... or minisign key.")] = None,
     as_json: options.Json = False,
 ) -> None:
     """Score the file of a result again, from its replies.
@@ -36,10 +32,8 @@ def command(
     """
     import msgspec
 
-    from virc.core.text import plain
     from virc.evaluation.checking.verifying import verify
     from virc.evaluation.pages.figures import between, shares
-    from virc_cli.console import output
 
     found = verify(file, benchmark, signer)
     fields = msgspec.to_builtins(found)

@@ -2,6 +2,7 @@
 
 from virc_cli.console import output
 from virc_cli.console.options import Json
+from virc_cli.console.tables import table
 
 FAILURE: dict[str, object] = {"systems": None}
 
@@ -10,7 +11,6 @@ def command(as_json: Json = False) -> None:
     """List what each system can be exported to, and why not."""
     from virc.export.package import TARGETS, refusals
     from virc.systems import registry as systems
-    from virc_cli.console.tables import table
 
     found = {name: refusals(system) for name, system in systems.discover().items()}
     lines = []

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from virc_cli.console import output
-from virc_cli.console.options import Json, Set, SystemArgument, With, names_of
+from virc_cli.console.options import Json, Set, SystemArgument, With, argument, choice, names_of, option
 
 FAILURE: dict[str, object] = dict.fromkeys("system target to digest stage rows".split())
 EPILOG = """\b
@@ -18,20 +16,13 @@ virc export ls                      which system can be exported to which
 
 def command(
     system: SystemArgument,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.", show_default=False)],
+    folder: Annotated[Path, argument("DIR", "A new folder.")],
     target: Annotated[
-        Literal["verifiers", "openenv", "inspect", "trl"],
-        typer.Option("--to", help="Whose package it is.", show_default=False),
+        Literal["verifiers", "openenv", "inspect", "trl"], choice("Whose package it is.", "--to", show_default=False)
     ],
-    data: Annotated[
-        Path | None, typer.Option(metavar="ROWS", help="Problems that go into it, in any format.", show_default=False)
-    ] = None,
-    stage: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Stage of RL that says what is rewarded. Default: the first.")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Model on whose patch grid pictures are shown.")
-    ] = None,
+    data: Annotated[Path | None, option("ROWS", "Problems that go into it, in any format.", show_default=False)] = None,
+    stage: Annotated[str | None, option("NAME", "Stage of RL that says what is rewarded. Default: the first.")] = None,
+    base: Annotated[str | None, option("MODEL", "Model on whose patch grid pictures are shown.")] = None,
     overlays: With = None,
     assignments: Set = None,
     as_json: Json = False,
@@ -50,10 +41,8 @@ def command(
     settings = write(chosen, wanted)
     if lacking := without_judge(chosen, settings, data):
         output.warn(lacking, "--set reward.judge.endpoint=URL")
-    if as_json:
-        known: dict[str, object] = {"system": chosen.name, "target": target, "to": str(folder)}
-        known |= {"digest": settings.digest, "stage": settings.stage, "rows": settings.rows}
-        output.emit("virc.export/1", known)
-        return
-    output.note(f"{folder}/README.md has the commands that use it")
-    output.line(str(folder))
+    known = {"system": chosen.name, "target": target, "to": str(folder)}
+    made = {"digest": settings.digest, "stage": settings.stage, "rows": settings.rows}
+    if not as_json:
+        output.note(f"{folder}/README.md has the commands that use it")
+    output.result(as_json, "virc.export/1", {**known, **made}, [str(folder)])

@@ -2,6 +2,7 @@
 
 from virc_cli.console import output
 from virc_cli.console.options import Json
+from virc_cli.console.tables import table
 
 FAILURE: dict[str, object] = {"totals": None, "terms": None, "groups": None}
 
@@ -13,7 +14,6 @@ def command(as_json: Json = False) -> None:
     """
     from virc.rewards import groups
     from virc.rewards import registry as rewards
-    from virc_cli.console.tables import table
 
     terms, totals = rewards.discover()
     rules = [(name, rewards.about(rule)) for name, rule in groups.RULES.items()]

@@ -5,6 +5,7 @@ from typing import Any
 
 from virc_cli.console import output
 from virc_cli.console.options import Json, SystemArgument
+from virc_cli.console.tables import table
 
 FAILURE: dict[str, object] = dict.fromkeys("system total terms weights group strict quirks judge questions".split())
 
@@ -22,8 +23,6 @@ def command(system: SystemArgument, as_json: Json = False) -> None:
 
 
 def _lines(fields: dict[str, Any]) -> Iterator[str]:
-    from virc_cli.console.tables import table
-
     judge = fields["judge"]
     rows = [("total", fields["total"]["name"], fields["total"]["about"])]
     rows += [("term", each["name"], each["about"]) for each in fields["terms"]]

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from virc.core.errors import DataError
+from virc.core.text import clause
 from virc_cli.console import events, options, output
-from virc_cli.console.options import Json, JudgeModel, JudgeOfReward, Quiet, SystemArgument
+from virc_cli.console.options import Json, JudgeModel, JudgeOfReward, Quiet, SystemArgument, flag, option
+from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
     from virc.rewards.trial import Trial
@@ -18,19 +19,15 @@ _MAX_REPLY = 2**20
 
 def command(
     system: SystemArgument,
-    data: Annotated[
-        Path, typer.Option(metavar="PATH", help="Rows of format rl, sft or trajectories.", show_default=False)
-    ],
-    rows: Annotated[int, typer.Option(min=1, metavar="N", help="Score the first N rows.")] = 20,
-    reply: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Score this reply instead of the rows' own.")
-    ] = None,
+    data: Annotated[Path, option("PATH", "Rows of format rl, sft or trajectories.", show_default=False)],
+    rows: Annotated[int, option("N", "Score the first N rows.", min=1)] = 20,
+    reply: Annotated[Path | None, option("FILE", "Score this reply instead of the rows' own.")] = None,
     judge_endpoint: JudgeOfReward = None,
     judge_model: JudgeModel = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Print how long each term takes.")] = False,
+    profile: Annotated[bool, flag("--profile", "Print how long each term takes.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print replies and questions to judges.")] = False,
+    verbose: Annotated[bool, flag("--verbose", "Print replies and questions to judges.", "-v")] = False,
 ) -> None:
     """Score replies as RL would, term by term.
 
@@ -67,9 +64,6 @@ def command(
 
 
 def _profile(trial: "Trial") -> Iterator[str]:
-    """The terms by what they take, the slowest first."""
-    from virc_cli.console.tables import table
-
     rows = [
         (each.term, str(each.replies), f"{1000 * each.seconds / each.replies:.3g}", "judge" if each.waits else "")
         for each in sorted(trial.costs, key=lambda each: -each.seconds)
@@ -79,9 +73,7 @@ def _profile(trial: "Trial") -> Iterator[str]:
 
 
 def _reply(file: Path) -> str:
-    from virc.core.errors import DataError
     from virc.core.files import contents, expanded
-    from virc.core.text import clause
 
     try:
         return contents(expanded(file), _MAX_REPLY).decode()
@@ -93,7 +85,6 @@ def _check_units(data: Path) -> None:
     """Raise DataError: the rows are not single units, whose replies another one can stand for."""
     import shlex
 
-    from virc.core.errors import DataError
     from virc.data.formats.registry import only_source
 
     source = only_source(data)
@@ -106,7 +97,6 @@ def _check_units(data: Path) -> None:
 
 def _lines(trial: "Trial", fields: dict[str, Any]) -> Iterator[str]:
     from virc.runs.status import number
-    from virc_cli.console.tables import table
 
     def value(each: float | None) -> str:
         return "-" if each is None else number(each)

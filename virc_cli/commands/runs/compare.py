@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
+from virc.core.errors import UsageError
 from virc_cli.console import output
 from virc_cli.console.options import Json, RunNames
+from virc_cli.console.tables import stacked, value_text
 
 FAILURE: dict[str, object] = dict.fromkeys(("names", "settings", "results", "plot"))
 
@@ -14,12 +16,10 @@ def command(names: RunNames, as_json: Json = False) -> None:
 
     The picture is plots/compared.png in the first run.
     """
-    from virc.core.errors import UsageError
     from virc.runs import plots
     from virc.runs import run as runs
     from virc.runs.comparing import differing, results
     from virc.runs.status import number
-    from virc_cli.console.tables import stacked, value_text
 
     chosen = [runs.find(Path.cwd(), name) for name in dict.fromkeys(names)]
     if len(chosen) < 2:

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from virc.core.errors import EngineError
 from virc_cli.console import output
 from virc_cli.console.options import Json, RunName
+from virc_cli.console.tables import section
 
 FAILURE: dict[str, object] = dict.fromkeys(("name", "healthy", "verdict", "signs", "causes", "looked_at"))
 
@@ -16,11 +18,9 @@ def command(name: RunName, as_json: Json = False) -> None:
     """
     import msgspec
 
-    from virc.core.errors import EngineError
     from virc.runs import run as runs
     from virc.runs.status import number
     from virc.training.diagnosis import diagnose
-    from virc_cli.console.tables import section
 
     run = runs.find(Path.cwd(), name)
     found = diagnose(run)

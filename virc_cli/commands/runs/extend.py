@@ -3,18 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from virc_cli.console import output
-from virc_cli.console.options import Json, Quiet, RunName, Verbose
+from virc_cli.console.options import Json, Quiet, RunName, Verbose, flag, option
 
 
 def command(
     name: RunName,
-    epochs: Annotated[float | None, typer.Option(min=0, metavar="N", help="New end: N passes over the rows.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="New end: N optimizer steps.")] = None,
-    devices: Annotated[int | None, typer.Option(min=1, metavar="N", help="Devices of each node from here on.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how it would go on; change nothing.")] = False,
+    epochs: Annotated[float | None, option("N", "New end: N passes over the rows.", min=0)] = None,
+    steps: Annotated[int | None, option("N", "New end: N optimizer steps.", min=1)] = None,
+    devices: Annotated[int | None, option("N", "Devices of each node from here on.", min=1)] = None,
+    dry_run: Annotated[bool, flag("--dry-run", "Print how it would go on; change nothing.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     as_json: Json = False,

@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from virc.core.errors import ConfigError
+from virc.core.text import duration
 from virc_cli.console import output
 from virc_cli.console.options import Json
+from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
     from virc.runs.queue import Queue
@@ -23,7 +26,6 @@ def command(as_json: Json = False) -> None:
     """
     from virc.runs import queue
     from virc.runs.run import FOLDER, discover
-    from virc_cli.console.tables import table
 
     read = [(run, *_read(run)) for run in discover(Path.cwd())]
     slurm = queue.ask([(run, state) for run, _, state, _ in read if state])
@@ -42,14 +44,11 @@ def command(as_json: Json = False) -> None:
 
 
 def _without_empty(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """A table without the optional columns that no run fills."""
     kept = [at for at, name in enumerate(_HEAD) if name not in _OPTIONAL or any(row[at] not in "-" for row in rows[1:])]
     return [tuple(row[at] for at in kept) for row in rows]
 
 
 def _read(run: "Run") -> "tuple[Info | None, State | None, str | None]":
-    """What a run is and how far, or why that cannot be read."""
-    from virc.core.errors import ConfigError
     from virc.runs import run as runs
 
     try:
@@ -80,7 +79,6 @@ def _fields(
 
 
 def _cells(row: dict[str, object]) -> tuple[str, ...]:
-    from virc.core.text import duration
     from virc.runs.status import age, number, steps
 
     step, total, left = row["step"], row["total"], row["seconds_left"]

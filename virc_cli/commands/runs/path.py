@@ -3,15 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from virc_cli.console import completion, output
+from virc_cli.console.options import argument
 
 
 def command(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME[@STEP]", help="A run, or a step it saved at.", autocompletion=completion.runs)
-    ],
+    name: Annotated[str, argument("NAME[@STEP]", "A run, or a step it saved at.", autocompletion=completion.runs)],
 ) -> None:
     """Print the folder of a run or checkpoint."""
     from virc.runs import run as runs

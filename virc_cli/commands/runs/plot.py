@@ -3,23 +3,19 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from virc.core.errors import UsageError
 from virc_cli.console import output
-from virc_cli.console.options import RunNames
+from virc_cli.console.options import RunNames, option
 
 
 def command(
     names: RunNames,
-    to: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Target file; default: plots/ in the first run.")
-    ] = None,
+    to: Annotated[Path | None, option("FILE.png", "Target file; default: plots/ in the first run.")] = None,
 ) -> None:
     """Plot the metrics of runs as a PNG.
 
     Loss or reward with its terms, lengths and speed; several runs go into the same axes.
     """
-    from virc.core.errors import UsageError
     from virc.runs import plots
     from virc.runs import run as runs
 

@@ -3,24 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from virc.core.errors import ConfigError
+from virc.core.text import sized
 from virc_cli.console import output
 from virc_cli.console.confirm import agree_to_delete, check_unused
-from virc_cli.console.options import RunNames
+from virc_cli.console.options import RunNames, flag
 
 
 def command(
-    names: RunNames,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, not even about bases of later runs.")] = False,
+    names: RunNames, yes: Annotated[bool, flag("--yes", "Do not ask, not even about bases of later runs.")] = False
 ) -> None:
     """Delete runs with their checkpoints, logs and metrics.
 
     A run that is running, or whose job waits in Slurm's queue, is refused.
     """
-    from virc.core.errors import ConfigError
     from virc.core.files import size_of
-    from virc.core.text import sized
     from virc.models import provenance
     from virc.runs import delete, queue
     from virc.runs import run as runs

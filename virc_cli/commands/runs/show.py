@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virc.core.text import duration, sized
 from virc_cli.console import output
 from virc_cli.console.options import Json, RunName
-from virc_cli.console.tables import section
+from virc_cli.console.tables import section, value_text
 
 if TYPE_CHECKING:
     from virc.models.provenance import Origin
@@ -47,18 +48,19 @@ def command(name: RunName, as_json: Json = False) -> None:
     if as_json:
         output.emit("virc.runs.show/1", _object(run, info, state, (job, unanswered), left, tried, saved, last))
         return
-    for line in [
-        *_about(info, queue.shown(run, state, job)),
-        *_progress(run, info, state, job, left),
-        *_settings(info),
-        *_attempts(run, state, tried),
-        *_checkpoints(run, state, saved),
-        *section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
-        *section("metrics", [(step_line(metric, None),) for metric in last]),
-        *section("health", sorted(health.active(run).items())),
-        *section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
-    ]:
-        output.line(line)
+    output.lines(
+        [
+            *_about(info, queue.shown(run, state, job)),
+            *_progress(run, info, state, job, left),
+            *_settings(info),
+            *_attempts(run, state, tried),
+            *_checkpoints(run, state, saved),
+            *section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
+            *section("metrics", [(step_line(metric, None),) for metric in last]),
+            *section("health", sorted(health.active(run).items())),
+            *section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
+        ]
+    )
 
 
 def _about(info: "Info", progress: str) -> Iterator[str]:
@@ -72,7 +74,6 @@ def _about(info: "Info", progress: str) -> Iterator[str]:
 
 
 def _progress(run: "Run", info: "Info", state: "State", job: "Job | None", left: float | None) -> Iterator[str]:
-    from virc.core.text import duration
     from virc.runs.queue import shown
     from virc.runs.status import age, ended, next_step, number, steps
 
@@ -100,8 +101,6 @@ def _progress(run: "Run", info: "Info", state: "State", job: "Job | None", left:
 
 
 def _settings(info: "Info") -> Iterator[str]:
-    from virc_cli.console.tables import value_text
-
     def value(name: str) -> Any:
         inner: Any = info.settings
         for key in name.split("."):
@@ -133,7 +132,6 @@ def _exit(code: int | None) -> str:
 
 def _checkpoints(run: "Run", state: "State", saved: "list[Checkpoint]") -> Iterator[str]:
     from virc.core.files import size_of
-    from virc.core.text import sized
 
     rows = [
         (str(each.folder), sized(size_of(each.folder)), ", ".join(_of_checkpoint(run, state, each))) for each in saved
@@ -152,14 +150,12 @@ def _of_checkpoint(run: "Run", state: "State", saved: "Checkpoint") -> Iterator[
 
 
 def _merged(run: "Run") -> "dict[Path, Origin]":
-    """The models of the workspace that were merged from the run."""
     from virc.models import provenance
 
     return provenance.merged_from(run.name, run.workspace)
 
 
 def _rollout_folders(run: "Run") -> list[Path]:
-    """Folders of steps with rollouts, the newest last."""
     found = [path for path in run.rollouts.glob("step_*") if path.is_dir()]
     return sorted(found, key=lambda path: (len(path.name), path.name))
 

@@ -3,20 +3,18 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from virc.core.errors import EngineError
 from virc_cli.console import output
-from virc_cli.console.options import RunName
+from virc_cli.console.options import RunName, flag
 
 
 def command(
-    name: RunName, now: Annotated[bool, typer.Option("--now", help="End it at once, without a checkpoint.")] = False
+    name: RunName, now: Annotated[bool, flag("--now", "End it at once, without a checkpoint.")] = False
 ) -> None:
     """Ask a run to save and end, and wait for it.
 
     Ctrl-C ends the waiting only. A job that waits in Slurm's queue is cancelled.
     """
-    from virc.core.errors import EngineError
     from virc.runs import queue, stopping
     from virc.runs import run as runs
     from virc.runs.checkpoints import checkpoints, format_of

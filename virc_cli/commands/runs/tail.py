@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
+from virc.core.errors import ConfigError, EngineError, UsageError
 from virc_cli.console import completion, output
+from virc_cli.console.options import argument, flag
 
 if TYPE_CHECKING:
     from virc.runs.metrics import Metric
@@ -27,20 +27,16 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 def command(
     name: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="NAME", help="A run; default: the newest that runs or waits.", autocompletion=completion.runs
-        ),
+        str | None, argument("NAME", "A run; default: the newest that runs or waits.", autocompletion=completion.runs)
     ] = None,
-    log: Annotated[bool, typer.Option("--log", help="Print the engine's log instead of the metrics.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all metrics, one JSON object per step.")] = False,
+    log: Annotated[bool, flag("--log", "Print the engine's log instead of the metrics.")] = False,
+    as_json: Annotated[bool, flag("--json", "Print all metrics, one JSON object per step.")] = False,
 ) -> None:
     """Follow a run until it ends.
 
     One line is printed for each step; Ctrl-C ends the following only. A run whose Slurm job waits is followed when it
     starts.
     """
-    from virc.core.errors import EngineError, UsageError
     from virc.runs import run as runs
     from virc.runs.status import ended, next_step
 
@@ -64,7 +60,6 @@ def command(
 
 
 def _newest_running(workspace: Path) -> "Run":
-    from virc.core.errors import ConfigError
     from virc.runs import queue
     from virc.runs import run as runs
 
@@ -133,7 +128,6 @@ def _follow(
         last: bytes of the file's end to begin with; None: all of it.
         before: how many of the lines that are there already are printed; None: all.
     """
-    from virc.core.errors import ConfigError
     from virc.runs import follow
     from virc.runs import run as runs
     from virc.runs.queue import Watch

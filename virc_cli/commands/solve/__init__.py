@@ -1,15 +1,12 @@
 """`virc solve`: a picture and a question in, an answer out."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
-
-from virc_cli.console import options
+from virc.core.errors import UsageError
+from virc_cli.console import events, options, output
 from virc_cli.console.asking import Asked, PanelCommand, asking
-
-if TYPE_CHECKING:
-    from virc.core.errors import UsageError
+from virc_cli.console.options import argument, flag, option
 
 FAILURE: dict[str, object] = dict.fromkeys(
     (
@@ -26,8 +23,7 @@ For many questions: virc batch --help
 """
 
 
-def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | None":
-    """A better error for what the shell usually makes of a question."""
+def explain_usage(args: Sequence[str], error: UsageError) -> UsageError | None:
     from virc_cli.commands.solve import hints
 
     return hints.explain(args, error, hints.flags_of(command))
@@ -36,24 +32,14 @@ def explain_usage(args: Sequence[str], error: "UsageError") -> "UsageError | Non
 @asking
 def command(
     asked: Asked,
-    image: Annotated[
-        str | None, typer.Argument(metavar="IMAGE", help="Path, URL, or - for standard input.", show_default=False)
-    ] = None,
-    question: Annotated[
-        str | None, typer.Argument(metavar="QUESTION", help="In single quotes.", show_default=False)
-    ] = None,
-    more_images: Annotated[
-        list[str] | None, typer.Option("--image", metavar="FILE", help="One more picture; repeatable.")
-    ] = None,
-    question_file: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Read the question from a file; - for stdin.")
-    ] = None,
-    page: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Page or frame of the picture's file. Default: the first.")
-    ] = None,
+    image: Annotated[str | None, argument("IMAGE", "Path, URL, or - for standard input.")] = None,
+    question: Annotated[str | None, argument("QUESTION", "In single quotes.")] = None,
+    more_images: Annotated[list[str] | None, option("FILE", "One more picture; repeatable.", "--image")] = None,
+    question_file: Annotated[str | None, option("FILE", "Read the question from a file; - for stdin.")] = None,
+    page: Annotated[int | None, option("N", "Page or frame of the picture's file. Default: the first.", min=1)] = None,
     as_json: options.Json = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --pipeline: print requests; ask nobody.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print tokens and rejected replies, too.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "With --pipeline: print requests; ask nobody.")] = False,
+    verbose: Annotated[bool, flag("--verbose", "Print tokens and rejected replies, too.", "-v")] = False,
 ) -> None:
     """Answer a question about a picture.
 
@@ -69,7 +55,6 @@ def command(
     from virc.solving.pipelines.files import choose
     from virc.solving.pipelines.solve import PipelineSetup, planned
     from virc_cli.commands.solve import hints, run
-    from virc_cli.console import events, output
 
     more = more_images or []
     image, question = hints.question_alone(image, question, question_file, asked.finds_pictures, more)

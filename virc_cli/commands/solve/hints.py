@@ -61,7 +61,6 @@ def question_alone(
 def check_one(
     image: str | None, question: str | None, finds: Callable[[], bool], more_images: Sequence[str] = ()
 ) -> None:
-    """Refuse image and question that were mixed up."""
     if image is None and not more_images and not finds():
         raise UsageError("there is no image", "virc solve IMAGE 'QUESTION'")
     if image is not None and not image.strip():
@@ -115,12 +114,10 @@ def is_image(word: str) -> bool:
 
 
 def is_rows(word: str) -> bool:
-    """Whether a word is a file of rows, by its name."""
     return is_file(word) and Path(word).suffix.lower() in ROWS
 
 
 def split(words: Sequence[str], flags: Set[str]) -> tuple[list[str], list[str]]:
-    """The options with their values, and the free words."""
     options: list[str] = []
     free: list[str] = []
     rest = iter(words)
@@ -137,7 +134,6 @@ def split(words: Sequence[str], flags: Set[str]) -> tuple[list[str], list[str]]:
 
 
 def flags_of(command: Callable[..., None]) -> set[str]:
-    """Options of a command that take no value."""
     flags = {"--help"}
     for parameter in signature(command).parameters.values():
         kind, *option = get_args(parameter.annotation)
@@ -176,7 +172,6 @@ def _asked_by_option(options: Sequence[str]) -> list[str]:
 
 
 def _of_batch(options: Sequence[str], free: Sequence[str]) -> UsageError:
-    """The error for options that `virc batch` has, with the line that was meant."""
     line, rest = list(free), iter(options)
     for word in rest:
         name, equals, value = word.partition("=")

@@ -125,7 +125,6 @@ class Narrator:
 
 
 def _in_words(result: CallResult) -> str:
-    """A tool call and what came of it, in one line."""
     call = in_words(result.call) if result.call else "a call that cannot be carried out"
     images = "".join(f", image {index}" for index in result.images)
     said = plain(result.text if result.error is None else result.reason or result.error, 120)

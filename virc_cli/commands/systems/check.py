@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from virc.core.errors import ConfigError, DataError, UsageError
 from virc_cli.console import output
-from virc_cli.console.options import Json, Replies
+from virc_cli.console.options import Json, Replies, argument, option
 from virc_cli.console.replies import call_line, replies_of
 
 if TYPE_CHECKING:
@@ -19,14 +18,10 @@ _SCHEMA = "virc.systems.check/1"
 
 
 def command(
-    system: Annotated[
-        str, typer.Argument(metavar="FILE|NAME", help="A system's YAML, or its name.", show_default=False)
-    ],
+    system: Annotated[str, argument("FILE|NAME", "A system's YAML, or its name.")],
     reply: Replies = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Rows that its reward is tried on.", show_default=False)
-    ] = None,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Pixels of the picture that --reply is about.")] = "1024x768",
+    data: Annotated[Path | None, option("PATH", "Rows that its reward is tried on.", show_default=False)] = None,
+    size: Annotated[str, option("WxH", "Pixels of the picture that --reply is about.")] = "1024x768",
     as_json: Json = False,
 ) -> None:
     """List a system's faults, or show how it reads replies.
@@ -44,7 +39,6 @@ def command(
     Bases and released models that do not run in this process are no faults: a warning says how to use them. Of a
     pipeline, FILE.py, the roles and the function are checked.
     """
-    from virc.core.errors import ConfigError
     from virc.core.files import expanded
     from virc.solving.pipelines import files as pipelines
     from virc.systems import registry as systems
@@ -52,7 +46,12 @@ def command(
 
     replies = replies_of(reply)
     if system.endswith(pipelines.SUFFIX):
-        _check_pipeline(system, bool(replies or data), as_json)
+        output.know(file=system)
+        if replies or data:
+            sentence = f"{system} is a pipeline, without replies to read or a reward"
+            raise UsageError(sentence, "leave --reply and --data out")
+        pipelines.load(system)
+        _without_faults(system, [], " in the pipeline", as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
     findings = check(file) or ([] if replies else tried(file, Path.cwd(), data and expanded(data)))
@@ -71,24 +70,14 @@ def command(
         return
     for refused in not_in_process_errors(file, Path.cwd()):
         output.warn(refused.message, refused.hint)
+    _without_faults(str(file), warned, "", as_json)
+
+
+def _without_faults(file: str, warned: "list[Finding]", where: str, as_json: bool) -> None:
     if as_json:
-        output.emit(_SCHEMA, {**FAILURE, "file": str(file), "faults": [], "warnings": _fields(warned)})
+        output.emit(_SCHEMA, {**FAILURE, "file": file, "faults": [], "warnings": _fields(warned)})
     else:
-        output.note(f"{file}: no fault found")
-
-
-def _check_pipeline(name: str, tries: bool, as_json: bool) -> None:
-    from virc.core.errors import UsageError
-    from virc.solving.pipelines import files as pipelines
-
-    output.know(file=name)
-    if tries:
-        raise UsageError(f"{name} is a pipeline, without replies to read or a reward", "leave --reply and --data out")
-    pipelines.load(name)
-    if as_json:
-        output.emit(_SCHEMA, {**FAILURE, "file": name, "faults": [], "warnings": []})
-    else:
-        output.note(f"{name}: no fault found in the pipeline")
+        output.note(f"{file}: no fault found{where}")
 
 
 def _fields(findings: "list[Finding]") -> list[dict[str, Any]]:
@@ -96,8 +85,6 @@ def _fields(findings: "list[Finding]") -> list[dict[str, Any]]:
 
 
 def _sides(size: str) -> tuple[int, int]:
-    from virc.core.errors import UsageError
-
     width, _, height = size.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal() and 1 <= int(width) <= 9999 and 1 <= int(height) <= 9999):
         raise UsageError(f"--size {size[:40]!r} is not WxH, in pixels from 1 to 9999", "--size 1024x768")
@@ -108,7 +95,6 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
     """Print how each reply is read; raises DataError where one is not."""
     import msgspec
 
-    from virc.core.errors import DataError, UsageError
     from virc.models.chat_protocol import of_system
     from virc.solving import reading
     from virc.systems import registry as systems
@@ -133,7 +119,6 @@ def _read(file: Path, replies: list[str], size: tuple[int, int], as_json: bool) 
 
 
 def _lines(number: int, reply: "ReadReply") -> Iterator[str]:
-    """A reply as it is read, one line for each part and more where that has several."""
     parts: list[tuple[str, str | None]] = [("thought", reply.thought or None)]
     parts += [("call", call_line(each)) for each in reply.calls]
     parts += [("answer", reply.answer), ("fault", reply.fault), ("the end", reply.failure)]

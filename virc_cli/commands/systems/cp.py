@@ -3,18 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from virc_cli.console import output
-from virc_cli.console.options import SystemArgument
+from virc_cli.console.options import SystemArgument, argument, option
 
 
 def command(
     system: SystemArgument,
-    to: Annotated[Path, typer.Argument(metavar="TO.yaml", help="A new file.", show_default=False)],
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the copy; default: that of the file.")
-    ] = None,
+    to: Annotated[Path, argument("TO.yaml", "A new file.")],
+    name: Annotated[str | None, option("NAME", "Name of the copy; default: that of the file.")] = None,
 ) -> None:
     """Copy a system's YAML under a name of its own.
 

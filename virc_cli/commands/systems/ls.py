@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-import typer
-
 from virc_cli.console import output
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, choice, flag
+from virc_cli.console.tables import table
 
 if TYPE_CHECKING:
     from virc.systems.published import Row, State
@@ -19,8 +18,8 @@ Support = Literal["own", "works", "reconstructed", "ran", "partly", "to-be-suppl
 
 
 def command(
-    of: Annotated[Support | None, typer.Option("--state", help="Those that are so far alone.")] = None,
-    published: Annotated[bool, typer.Option("--field", help="The published ones alone, each with what it is.")] = False,
+    of: Annotated[Support | None, choice("Those that are so far alone.", "--state")] = None,
+    published: Annotated[bool, flag("--field", "The published ones alone, each with what it is.")] = False,
     as_json: Json = False,
 ) -> None:
     """Print every system and how far it is supported.
@@ -31,7 +30,6 @@ def command(
     from virc.systems import published as listed
     from virc.systems import registry as systems
     from virc.systems.catalog import support
-    from virc_cli.console.tables import table
 
     states = support.states()
     field = [_published(row, states[row.name]) for row in listed.rows().values()]
@@ -64,7 +62,6 @@ def _distance(row: dict[str, Any]) -> tuple[int, int]:
 
 
 def _summary(row: dict[str, Any]) -> str:
-    """The stages of a system that works, else what it lacks."""
     if row["state"] == "planned" and row["lacks"]:
         return f"needs: {', '.join(row['lacks'])}"
     return row["what"] or ", ".join(f"{name} ({kind})" for name, kind in row["stages"].items())

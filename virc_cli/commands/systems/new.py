@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
+from virc.core.errors import UsageError
+from virc.core.text import did_you_mean
 from virc_cli.console import output
-from virc_cli.console.options import Replies
+from virc_cli.console.options import Replies, argument, option
 from virc_cli.console.replies import asked, replies_of
 
 
 def command(
-    what: Annotated[str, typer.Argument(metavar="[reward|tool] NAME", help="What it is called.", show_default=False)],
+    what: Annotated[str, argument("[reward|tool] NAME", "What it is called.")],
     name: Annotated[str | None, typer.Argument(hidden=True)] = None,
-    to: Annotated[
-        Path | None, typer.Option(metavar="FILE.yaml", help="A system's new file; default: NAME.yaml.")
-    ] = None,
+    to: Annotated[Path | None, option("FILE.yaml", "A system's new file; default: NAME.yaml.")] = None,
     reply: Replies = None,
 ) -> None:
     """Create the files of a system, a reward or a tool.
@@ -43,7 +43,6 @@ def command(
 
 
 def _from_replies(replies: list[str], name: str, file: Path, place: Path | str) -> None:
-    """Write the system whose chat protocol reads these replies, and say what was guessed, and what is not read."""
     from virc.systems import files
     from virc.systems.samples.find import found
     from virc.systems.samples.writing import tool_of
@@ -65,16 +64,14 @@ def _from_replies(replies: list[str], name: str, file: Path, place: Path | str) 
 
 
 def _own(kind: str, name: str, to: Path | None, reply: list[str] | None) -> None:
-    from virc.core.errors import UsageError
-    from virc.core.text import did_you_mean
     from virc.rewards import scaffold
 
     if kind not in scaffold.KINDS:
         hint = did_you_mean(kind, scaffold.KINDS, "virc systems new NAME begins a system")
         raise UsageError(f"{kind[:60]!r} is neither reward nor tool", hint)
-    for option, given in (("--to", to), ("--reply", reply)):
+    for named, given in (("--to", to), ("--reply", reply)):
         if given is not None:
-            raise UsageError(f"{option} is for systems", f"{name}.py is written here")
+            raise UsageError(f"{named} is for systems", f"{name}.py is written here")
     code, test = scaffold.write(kind, name, Path())
-    named = f"reward: {{total: ./{code}}}" if kind == "reward" else f"tools: [crop_image, ./{code}]"
-    output.note(f"{code} is the {kind} {name}, {test} its test; a system's YAML beside it names it: {named}")
+    used = f"reward: {{total: ./{code}}}" if kind == "reward" else f"tools: [crop_image, ./{code}]"
+    output.note(f"{code} is the {kind} {name}, {test} its test; a system's YAML beside it names it: {used}")

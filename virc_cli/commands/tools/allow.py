@@ -3,21 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from virc_cli.console import output
 from virc_cli.console.confirm import agree
-from virc_cli.console.options import Json
+from virc_cli.console.options import Json, argument, flag, option
 
 FAILURE: dict[str, object] = {"file": None, "digest": None, "to": None, "secrets": None}
 
 
 def command(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file of a remote tool.", show_default=False)],
-    secret: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="A variable that it may send; repeatable.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    file: Annotated[Path, argument("FILE", "The YAML file of a remote tool.")],
+    secret: Annotated[list[str] | None, option("NAME", "A variable that it may send; repeatable.")] = None,
+    yes: Annotated[bool, flag("--yes", "Do not ask.")] = False,
     as_json: Json = False,
 ) -> None:
     """Let a remote tool's file send environment variables.

@@ -2,18 +2,14 @@
 
 from typing import Annotated
 
-import typer
-
 from virc_cli.console import output
-from virc_cli.console.options import Json, System, named_system
+from virc_cli.console.options import Json, System, argument, named_system
 
 FAILURE: dict[str, object] = {"tool": None, "called": None, "reason": None}
 
 
 def command(
-    tool: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A tool, or its file.", show_default=False)],
-    system: System = None,
-    as_json: Json = False,
+    tool: Annotated[str, argument("NAME|FILE", "A tool, or its file.")], system: System = None, as_json: Json = False
 ) -> None:
     """Load a tool, and carry out a call of it.
 

@@ -4,6 +4,7 @@ import sys
 
 from virc_cli.console import output
 from virc_cli.console.options import Json, System, named_system
+from virc_cli.console.tables import folded
 
 FAILURE: dict[str, object] = {"tools": None, "faults": None}
 
@@ -15,7 +16,6 @@ def command(system: System = None, as_json: Json = False) -> None:
     read for the list, and none is run. A warning names each file that cannot be used as a tool, and why.
     """
     from virc.solving.trying import tool_files
-    from virc_cli.console.tables import folded
 
     found = tool_files.found(named_system(system))
     if as_json:

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from virc.core.errors import UsageError
+from virc.core.text import clause, plain
 from virc_cli.console import output
-from virc_cli.console.options import CoordinatesName, Json, System, named_system
+from virc_cli.console.options import CoordinatesName, Json, System, argument, choice, named_system, option
 from virc_cli.console.replies import call_line
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ FAILURE: dict[str, object] = {"reply": None, "call": None, "sent": None, "images
 
 
 def command(
-    tool: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A tool, or its file.", show_default=False)],
-    picture: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture it is about.", show_default=False)],
-    arguments: Annotated[str, typer.Option(metavar="JSON", help="Arguments, as a model writes them.")] = "{}",
+    tool: Annotated[str, argument("NAME|FILE", "A tool, or its file.")],
+    picture: Annotated[Path, argument("IMAGE", "The picture it is about.")],
+    arguments: Annotated[str, option("JSON", "Arguments, as a model writes them.")] = "{}",
     system: System = None,
     coordinates: Annotated[
-        CoordinatesName | None, typer.Option(help="Unit of boxes and points; default: the chat protocol's.")
+        CoordinatesName | None, choice("Unit of boxes and points; default: the chat protocol's.")
     ] = None,
-    to: Annotated[Path | None, typer.Option(metavar="DIR", help="New folder for the images that it makes.")] = None,
+    to: Annotated[Path | None, option("DIR", "New folder for the images that it makes.")] = None,
     as_json: Json = False,
 ) -> None:
     """Carry out one call on a picture, as if a model wrote it.
@@ -71,9 +71,6 @@ def command(
 
 def _read(arguments: str) -> Mapping[str, Any]:
     import json
-
-    from virc.core.errors import UsageError
-    from virc.core.text import clause, plain
 
     try:
         read = json.loads(arguments)

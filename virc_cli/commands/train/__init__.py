@@ -1,22 +1,24 @@
 """`virc train`: one stage of a system, in its engine, as a run that can be stopped and resumed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
-from virc_cli.console import completion, output
-from virc_cli.console.options import Ignored, Json, Quiet, Set, Verbose, With, named_endpoints, names_of, refuse
+from virc.core.errors import EngineError, UsageError
+from virc_cli.console import completion, events, options, output
+from virc_cli.console.options import argument, choice, flag, option
 
 if TYPE_CHECKING:
     from virc.runs.run import Run
+    from virc.training.follow import StepEvent
 
 FAILURE: dict[str, object] = {"run": None, "progress": None, "step": None, "job": None}
 _SCHEMA = "virc.train/1"
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDTH = 40  # bars, if the terminal is wide enough
 
 
 def signs(incomplete: str) -> list[str]:
-    """Signs of ill health that begin so, for the shell's completion."""
     from typing import get_args
 
     from virc.stages.sft import Health
@@ -26,69 +28,45 @@ def signs(incomplete: str) -> list[str]:
 
 def command(
     system: Annotated[
-        str, typer.Argument(metavar="[SYSTEM]", help="A system, or its YAML.", autocompletion=completion.systems)
+        str, argument("[SYSTEM]", "A system, or its YAML.", show_default=True, autocompletion=completion.systems)
     ] = "virc",
     stage: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Stage, such as instruct, practice or rl.", autocompletion=completion.stages),
+        str | None, option("NAME", "Stage, such as instruct, practice or rl.", autocompletion=completion.stages)
     ] = None,
-    overlays: With = None,
+    overlays: options.With = None,
     base: Annotated[
-        str | None,
-        typer.Option("--from", metavar="MODEL", help="Model or run to start from.", autocompletion=completion.models),
+        str | None, option("MODEL", "Model or run to start from.", "--from", autocompletion=completion.models)
     ] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows to train on, without the system's validation.")
-    ] = None,
-    ignore: Ignored = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="YAML of settings, after overlays.")] = None,
-    assignments: Set = None,
-    protocol: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Chat protocol of the rows. Default: found with them.")
-    ] = None,
-    tools: Annotated[
-        list[str] | None, typer.Option(metavar="+NAME", help="rl: tool to add to the chat protocol's.")
-    ] = None,
+    data: Annotated[Path | None, option("FILE", "Rows to train on, without the system's validation.")] = None,
+    ignore: options.Ignored = None,
+    config: Annotated[Path | None, option("FILE", "YAML of settings, after overlays.")] = None,
+    assignments: options.Set = None,
+    protocol: Annotated[Path | None, option("FILE", "Chat protocol of the rows. Default: found with them.")] = None,
+    tools: Annotated[list[str] | None, option("+NAME", "rl: tool to add to the chat protocol's.")] = None,
     judge_endpoint: Annotated[
-        list[str] | None, typer.Option(metavar="[NAME=]URL", help="rl: server of a judge; NAME is of reward.judges.")
+        list[str] | None, option("[NAME=]URL", "rl: server of a judge; NAME is of reward.judges.")
     ] = None,
     stop_on: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SIGNS", help="Signs that end the run, such as loss or length,judge.", autocompletion=signs
-        ),
+        list[str] | None, option("SIGNS", "Signs that end the run, such as loss or length,judge.", autocompletion=signs)
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Name of the run.", autocompletion=completion.runs)
-    ] = None,
-    rounds: Annotated[
-        int | None, typer.Option(min=1, max=99, metavar="N", help="Run N rounds of the system, or continue.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume a run from its newest checkpoint.")] = False,
-    rows_changed: Annotated[
-        bool, typer.Option("--rows-changed", help="Resume with rows that were changed, checked again.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print command and files; start nothing.")] = False,
-    probe: Annotated[bool, typer.Option("--probe", help="Measure two steps on the longest rows; no run.")] = False,
+    name: Annotated[str | None, option("RUN", "Name of the run.", autocompletion=completion.runs)] = None,
+    rounds: Annotated[int | None, option("N", "Run N rounds of the system, or continue.", min=1, max=99)] = None,
+    resume: Annotated[bool, flag("--resume", "Resume a run from its newest checkpoint.")] = False,
+    rows_changed: Annotated[bool, flag("--rows-changed", "Resume with rows that were changed, checked again.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print command and files; start nothing.")] = False,
+    probe: Annotated[bool, flag("--probe", "Measure two steps on the longest rows; no run.")] = False,
     launcher: Annotated[
-        Literal["local", "slurm", "ray"], typer.Option(help="Here, as a Slurm job, or (rl) on a Ray cluster.")
+        Literal["local", "slurm", "ray"], choice("Here, as a Slurm job, or (rl) on a Ray cluster.")
     ] = "local",
     ray_address: Annotated[
         str | None,
-        typer.Option(
-            metavar="URL",
-            envvar="RAY_API_SERVER_ADDRESS",
-            show_envvar=True,
-            help="ray: dashboard, such as http://head:8265.",
-        ),
+        option("URL", "ray: dashboard, such as http://head:8265.", envvar="RAY_API_SERVER_ADDRESS", show_envvar=True),
     ] = None,
-    site: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Site file of Slurm. Default: your slurm.yaml.")
-    ] = None,
-    no_submit: Annotated[bool, typer.Option("--no-submit", help="slurm: write the job's script only.")] = False,
-    quiet: Quiet = False,
-    verbose: Verbose = False,
-    as_json: Json = False,
+    site: Annotated[Path | None, option("FILE", "Site file of Slurm. Default: your slurm.yaml.")] = None,
+    no_submit: Annotated[bool, flag("--no-submit", "slurm: write the job's script only.")] = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train one stage, resume a run, or train in rounds.
 
@@ -98,10 +76,9 @@ def command(
     --rounds runs the steps that `rounds` of the system's YAML lists, each a command that --dry-run prints: the model
     makes rows of the problems in --data, and stages learn from them. The same command continues after a stop.
     """
-    from virc.core.errors import UsageError
     from virc.systems import registry as systems
 
-    judge, judges = named_endpoints(judge_endpoint or ())
+    judge, judges = options.named_endpoints(judge_endpoint or ())
     if rounds is not None:
         from virc.training.rounds.plan import RoundsRequest
         from virc_cli.commands.train import rounds as in_rounds
@@ -113,11 +90,11 @@ def command(
             "--no-submit": no_submit,
         }  # fmt: skip
         hint = "leave it out; --dry-run prints the command of each step, which takes it"
-        refuse(unused, "{} is of one stage, and --rounds trains several", hint)
+        options.refuse(unused, "{} is of one stage, and --rounds trains several", hint)
         asked = RoundsRequest(
-            system=system, rounds=rounds, name=name, base=base, data=data, overlays=names_of(overlays),
+            system=system, rounds=rounds, name=name, base=base, data=data, overlays=options.names_of(overlays),
             assignments=tuple(assignments or ()), judge_endpoint=judge, judge_endpoints=judges,
-            stop_on=names_of(stop_on),
+            stop_on=options.names_of(stop_on),
         )  # fmt: skip
         in_rounds.run(asked, dry_run, quiet, verbose, as_json)
         return
@@ -136,47 +113,40 @@ def command(
     if not stage and not resume:
         names = ", then ".join(f"--stage {name}" for name in systems.get(system).stages)
         raise UsageError("no stage is named", names or None)
-    options: dict[str, Any] = {"launcher": launcher, "site": site, "ray_address": ray_address}
+    where: dict[str, Any] = {"launcher": launcher, "site": site, "ray_address": ray_address}
     request: dict[str, Any] = {
-        "system": system, "stage": stage, "overlays": names_of(overlays), "base": base, "data": data, "name": name,
-    }  # fmt: skip
-    more: dict[str, Any] = {
-        "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
+        "system": system, "stage": stage, "overlays": options.names_of(overlays), "base": base, "data": data,
+        "name": name, "config": config, "assignments": tuple(assignments or ()), "protocol": protocol,
         "ignore": tuple(ignore or ()), "judge_endpoint": judge, "judge_endpoints": judges,
-        "stop_on": names_of(stop_on), "tools": names_of(tools),
+        "stop_on": options.names_of(stop_on), "tools": options.names_of(tools),
     }  # fmt: skip
     if dry_run or probe:
         from virc.training.request import TrainRequest
         from virc_cli.commands.train import print_plan
 
-        train_request = TrainRequest(**request, **more)
+        train_request = TrainRequest(**request)
         if dry_run:
-            print_plan.run(train_request, **options, quiet=quiet, as_json=as_json)
+            print_plan.run(train_request, **where, quiet=quiet, as_json=as_json)
         else:
             print_plan.run_probe(train_request, quiet, as_json)
         return
     run = _train(
-        {**request, **options, **more, "resume": resume, "rows_changed": rows_changed, "submit": not no_submit},
-        quiet,
-        verbose,
+        {**request, **where, "resume": resume, "rows_changed": rows_changed, "submit": not no_submit}, quiet, verbose
     )
     _print(run, no_submit, as_json)
 
 
 def resume(name: str, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """Resume a run by its name, and print what comes of it."""
     _print(_train({"name": name, "resume": True}, quiet, verbose), False, as_json)
 
 
-def _train(options: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
+def _train(given: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
     """Train, and show how far it is; what is known of the run is in the `--json` object also if it fails."""
     from virc.core.events import Event
     from virc.runs import run as runs
     from virc.training import train
     from virc.training.api import RunEvent
     from virc.training.follow import StepEvent
-    from virc_cli.commands.train.live import with_history
-    from virc_cli.console import events
 
     found: list[Run] = []
     with events.printed(quiet, verbose) as report:
@@ -185,10 +155,10 @@ def _train(options: dict[str, Any], quiet: bool, verbose: bool) -> "Run":
             if isinstance(event, RunEvent):
                 found.append(event.run)
                 output.know(run=str(event.run.folder))
-            report.send(with_history(event) if isinstance(event, StepEvent) else event)
+            report.send(_with_history(event) if isinstance(event, StepEvent) else event)
 
         try:
-            return train(**options, on_progress=on_progress)
+            return train(**given, on_progress=on_progress)
         finally:
             if found and runs.state(found[-1]).progress != "new":
                 state = runs.state(found[-1])
@@ -218,7 +188,6 @@ def _plot(run: "Run") -> None:
     from importlib.util import find_spec
 
     from virc.core import processes
-    from virc.core.errors import EngineError
     from virc.core.plan import Step
 
     if find_spec("matplotlib"):
@@ -226,3 +195,21 @@ def _plot(run: "Run") -> None:
             processes.output(Step((sys.executable, "-m", "virc_cli", "runs", "plot", run.name), "draw the metrics"))
         except EngineError as error:  # a picture is no reason to fail a run that has finished
             output.warn(error.message, error.hint)
+
+
+def _with_history(event: "StepEvent") -> "StepEvent":
+    import msgspec
+
+    bars = sparkline(event.history, min(_WIDTH, events.room() - len(event.text) - 2))
+    return msgspec.structs.replace(event, text=f"{event.text}  {bars}")
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    if width < 1:
+        return ""
+    step = max(1, len(values) // width)
+    shown = values[::-step][::-1][-width:]
+    low, high = min(shown, default=0.0), max(shown, default=0.0)
+    if not high > low:
+        return ""
+    return "".join(_BARS[int((each - low) / (high - low) * (len(_BARS) - 1))] for each in shown)

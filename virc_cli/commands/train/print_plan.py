@@ -20,7 +20,6 @@ from virc_cli.console import events, output, plans
 def run(
     request: TrainRequest, launcher: str, site: Path | None, ray_address: str | None, quiet: bool, as_json: bool
 ) -> None:
-    """Print the plan of a stage's first attempt, and what it needs."""
     resolved = request.resolve()
     with events.printed(quiet, verbose=False) as report:
         target = jobs.target(launcher, resolved.kind, site, ray_address)
@@ -41,14 +40,12 @@ def run(
 
 
 def run_site(file: Path, quiet: bool) -> None:
-    """Check a site file of Slurm alone."""
     with events.printed(quiet, verbose=False) as report:
         submitting.try_site(file, report)
     output.line(f"{file} can be used; with --stage NAME the job is checked, too")
 
 
 def run_probe(request: TrainRequest, quiet: bool, as_json: bool) -> None:
-    """Measure, and print what was measured."""
     with events.printed(quiet) as report:
         found = probe(request, report)
     config, rows, seconds, gib = found.resolved.config, found.rows_a_step, found.seconds_a_step, found.gib
@@ -73,7 +70,6 @@ def run_probe(request: TrainRequest, quiet: bool, as_json: bool) -> None:
 
 
 def _trained(found: Preview) -> Iterator[str]:
-    """A line for each part of the model."""
     if found.shape is None:
         yield "not known: the sizes of the base are not here"
         return

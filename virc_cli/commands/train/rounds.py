@@ -19,7 +19,6 @@ _SCHEMA, _OF_PLAN = "virc.train.rounds/1", "virc.train.rounds.plan/1"
 
 
 def run(request: RoundsRequest, dry_run: bool, quiet: bool, verbose: bool, as_json: bool) -> None:
-    """Run the rounds, or print their commands."""
     found = planning.plan(request)
     if dry_run:
         _print_plan(found, as_json)
@@ -51,20 +50,17 @@ def _print_plan(found: Rounds, as_json: bool) -> None:
     """Every command, in order, as a script; a comment says how far each is. What is not there yet is a warning."""
     now = states(found)
     missing = list(planning.missing(found, left(found, now)))
-    if as_json:
-        fields = [fields_of(error) for error in missing]
-        output.emit(_OF_PLAN, {**_fields(found, now), "missing": fields})
-        return
+    lines = []
     for step, each in zip(found.steps, now, strict=True):
         known = ", ".join(filter(None, (each.progress, figures_text(each.figures))))
-        output.line(f"# round {step.round} of {found.count}: {step.says} ({known})")
-        output.line(step.typed)
-    for error in missing:
+        lines += [f"# round {step.round} of {found.count}: {step.says} ({known})", step.typed]
+    fields = {**_fields(found, now), "missing": [fields_of(error) for error in missing]}
+    output.result(as_json, _OF_PLAN, fields, lines)
+    for error in () if as_json else missing:
         output.warn(error.message, error.hint)
 
 
 def _print_table(found: Rounds, now: Sequence[StepState]) -> None:
-    """How far every step is, on stderr."""
     first = next((number for number, each in enumerate(now) if each.progress != "done"), None)
     rows = [("round", "step", "state", "figures", "makes")]
     for number, (step, each) in enumerate(zip(found.steps, now, strict=True)):

@@ -139,7 +139,6 @@ def _exchange(process: "subprocess.Popen[bytes]", line: bytes) -> bytes:
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process that is spoken to through its pipes."""
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):

@@ -136,7 +136,6 @@ def _check_end(schema: Any, resolver: Any, above: tuple[int, ...], ending: set[i
 
 
 def _references(resource: Any, resolver: Any) -> Iterator[tuple[str, Any]]:
-    """All references in a schema, each with what resolves it."""
     if isinstance(resource.contents, dict):
         references = (resource.contents.get(keyword) for keyword in ("$ref", "$dynamicRef"))
         yield from ((reference, resolver) for reference in references if isinstance(reference, str))

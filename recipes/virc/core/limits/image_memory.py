@@ -60,7 +60,6 @@ class Terms(msgspec.Struct, frozen=True):
 
     @property
     def strict(self) -> bool:
-        """Whether more than the limit is refused."""
         return self.outside or SETTING in os.environ
 
 
@@ -170,7 +169,6 @@ IMAGE_MEMORY = ImageMemory()
 
 
 def megabytes(size: int) -> str:
-    """Bytes in MiB, rounded up."""
     return f"{-(-size // 2**20):,} MiB"
 
 

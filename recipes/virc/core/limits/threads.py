@@ -1,11 +1,15 @@
-"""Work in a thread that nobody has to wait for."""
+"""Work in a thread that nobody has to wait for, and coroutines for threads."""
 
+import asyncio
 import contextvars
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
+_LOOPS: dict[int, asyncio.AbstractEventLoop] = {}  # by process: a thread does not survive a fork
+_LOCK = threading.Lock()
 _T = TypeVar("_T")
 
 
@@ -25,3 +29,16 @@ def started(work: Callable[[], _T]) -> "Future[_T]":
 
     threading.Thread(target=contextvars.copy_context().run, args=(do,), daemon=True).start()
     return future
+
+
+def scheduled(work: Coroutine[Any, Any, _T]) -> "Future[_T]":
+    """Return the result to come of a coroutine; cancelling the future cancels it.
+
+    All of a process share one event loop in the background.
+    """
+    with _LOCK:
+        loop = _LOOPS.get(os.getpid())
+        if loop is None:
+            loop = _LOOPS[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, daemon=True).start()
+    return asyncio.run_coroutine_threadsafe(work, loop)

@@ -128,7 +128,6 @@ class _Recoded(io.RawIOBase):
         self.seek(0)
 
     def readable(self) -> bool:
-        """Always."""
         return True
 
     def seekable(self) -> bool:
@@ -157,6 +156,5 @@ class _Recoded(io.RawIOBase):
         return len(taken)
 
     def close(self) -> None:
-        """Close the file, too."""
         self._file.close()
         super().close()

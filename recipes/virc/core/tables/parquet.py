@@ -137,7 +137,6 @@ def write_rows(path: Path, schema: Any, rows: Iterable[Fields]) -> int:
 
 
 def size_of(value: object) -> int:
-    """Roughly the bytes that a value takes in a row."""
     if isinstance(value, str | bytes):
         return len(value) + 4
     if isinstance(value, dict):

@@ -111,14 +111,12 @@ class Downloads:
         return self._client.send(request, stream=True)
 
     def shut(self) -> None:
-        """Shut down all connections, and those that are still being made."""
         with self._lock:
             self._is_shut = True
             for known in self._sockets:
                 _shut_down(known)
 
     def _traced(self, event: str, info: Mapping[str, Any]) -> None:
-        """Hear of each step of the library, and remember the socket of a new connection."""
         if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
             new = info["return_value"].get_extra_info("socket")
             with self._lock:

@@ -146,7 +146,6 @@ class Fetch:
         raise FetchError("redirect", f"{self._url} is redirected more than {self._rules.redirects} times")
 
     def _connection(self, url: str, hop: int) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
-        """A connection that is not open yet, what to ask it for, and the headers."""
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme, 0)
         if parts.scheme not in self._rules.schemes or not host or parts.port == 0:
@@ -175,7 +174,6 @@ class Fetch:
         return http.client.HTTPSConnection(host, port, timeout=seconds, context=tls)
 
     def _connected(self, place: tuple[str, int], hop: int) -> socket.socket:
-        """A connection to the first permitted address of a host and port that takes one."""
         host, port = place
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         allowed = [each for each in found if self._allows(str(each[4][0]), port, hop)]

@@ -70,7 +70,6 @@ def _environment() -> "Environment":
 
 
 def asset(name: str) -> str:
-    """Return the text of a file of this package."""
     return files("virc").joinpath(name).read_text(encoding="utf-8")
 
 

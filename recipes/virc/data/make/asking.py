@@ -18,14 +18,13 @@ from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Reply, Session
 from virc.reasoning.session import Reply as Drawn
 from virc.reasoning.trace import Message
-from virc.solving.batch import BatchConfig, shown_images
+from virc.solving.batch import BatchConfig, Outage, shown_images
 from virc.solving.one import Attempt, SolveConfig
 from virc.solving.pipelines import roles as opening
 from virc.solving.pipelines.asking import Asker, Roles
 from virc.solving.pipelines.roles import OpenRole
 from virc.solving.pipelines.speaking import Role, Speaker, Spoken, Turn
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
-from virc.solving.retry import Outage
 from virc.solving.setup import Setup
 from virc.systems import registry as systems
 from virc.tools.registry import known

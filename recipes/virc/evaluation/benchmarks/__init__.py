@@ -1,1 +1,1 @@
-"""Benchmarks, one file each; to add a benchmark, add a file."""
+"""Benchmarks, in tables by kind; to add a benchmark, add an entry or a file."""

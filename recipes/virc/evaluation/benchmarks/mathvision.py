@@ -47,7 +47,6 @@ _DROPPED = (
 
 
 def _right(answer: str, fields: Mapping[str, Any]) -> bool:
-    """Whether what an answer says is the right letter, its choice, or the right number to two decimals."""
     said = _said(answer)
     return any(_equal(wanted, said) for wanted in (fields.get("label", fields["answer"]), fields["answer"]))
 
@@ -75,7 +74,6 @@ def _said(answer: str) -> str:
 
 
 def _formula(text: str) -> str:
-    """What is in the box of a text, or all of it, as formulas are compared."""
     text = text.lower().replace("{}", "")
     box = text.find("oxed{")
     end = text.rfind("}")

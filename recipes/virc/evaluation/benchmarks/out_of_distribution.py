@@ -77,7 +77,6 @@ def _chart(rng: random.Random) -> "Image.Image":
 
 
 def _page(rng: random.Random) -> "Image.Image":
-    """A page of prose in a serif, sans or monospaced face."""
     figure, axes = _figure(rng)
     axes.axis("off")
     lines = (" ".join(rng.choices(_WORDS, k=8)) for _ in range(rng.randint(3, 14)))
@@ -87,7 +86,6 @@ def _page(rng: random.Random) -> "Image.Image":
 
 
 def _texture(rng: random.Random) -> "Image.Image":
-    """Colour noise whose spectrum falls with frequency, as that of photographs does."""
     import numpy as np
     from PIL import Image
 
@@ -101,7 +99,6 @@ def _texture(rng: random.Random) -> "Image.Image":
 
 
 def _static(rng: random.Random) -> "Image.Image":
-    """Independent pixels, grey or coloured."""
     from PIL import Image
 
     width, height = rng.randint(30, 500), rng.randint(30, 500)

@@ -1,4 +1,4 @@
-"""Benchmarks, one file each; adding one is adding a file here.
+"""Benchmarks: adding one is adding a file here, or an entry to the table of one.
 
 A benchmark module has what `Benchmark` lists. Its rows are those of the batch format, and beside `answer` and `choices`
 they say how an answer counts (`decimals`, `tolerance`) and which parts of the benchmark a problem belongs to
@@ -235,7 +235,6 @@ def _only_problems(folder: Path) -> Path:
 
 
 def _own(path: Path, split: str | None) -> LocalBenchmark:
-    """A file of problems, or the one in a folder."""
     from virc.data.formats import batch
     from virc.data.formats.registry import only_source
 

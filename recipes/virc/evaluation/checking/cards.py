@@ -88,12 +88,10 @@ def _tables(title: str, files: Mapping[str, ResultFile], notes: Sequence[str]) -
 
 
 def _counted(model: ModelSummary) -> str:
-    """The problems that count, and of how many where some are missing."""
     return f"{model.score.of} of {model.score.of + model.missing}" if model.missing else f"{model.score.of}"
 
 
 def _percent(shares: Sequence[float]) -> str:
-    """Shares in percent, each once, such as `48.2` or `43.9 to 52.6`."""
     return " to ".join(dict.fromkeys(f"{100 * each:.1f}" for each in shares))
 
 

@@ -172,7 +172,6 @@ def summary_of(files: Mapping[str, ResultFile], problems: Problems, verdicts: Ma
 
 
 def _seals(file: ResultFile) -> Iterator[Difference]:
-    """Where digests are not those of what is there."""
     head, lines = file.head, file.lines
     if head.sealed.digest != head.digest:
         yield Difference("figure", "the first line, with the figures, was edited")
@@ -202,7 +201,6 @@ def _asked_alike(file: ResultFile) -> Iterator[Difference]:
 
 
 def _read_again(file: ResultFile, notes: list[str]) -> Iterator[Difference]:
-    """Where an answer is not that of the replies."""
     try:
         protocol = msgspec.convert(file.head.chat_protocol, Protocol | None)
     except (ValueError, TypeError) as error:
@@ -276,7 +274,6 @@ def _scored_again(file: ResultFile, verdicts: Verdicts, notes: list[str]) -> Ite
 
 
 def _counted_again(file: ResultFile, problems: Problems) -> Iterator[Difference]:
-    """Where a figure is not that of the verdicts in the file."""
     model = file.head.model
     summary = summary_of({model: file}, problems, {model: {id: line.verdict for id, line in file.lines.items()}})
     for path, own, figure in _unequal(summary.models[0], file.head.figures):
@@ -296,7 +293,6 @@ def _unequal(ours: msgspec.Struct, theirs: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in an object, by their places."""
     if not isinstance(value, dict | list | tuple):
         yield path, value
         return
@@ -305,7 +301,6 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _rows(file: ResultFile, name: str | None, problems: Problems, notes: list[str]) -> Iterator[Difference]:
-    """Where a row of the benchmark that is here is another."""
     head = file.head
     named = head.published or head.benchmark
     if name is None and named not in benchmarks.known():  # it may be any path

@@ -119,5 +119,4 @@ def _answer(folder: EvalFolder, line: AnswerLine, answered: Answered, sizes: Seq
 
 
 def _in_shares(box: Box, size: Size) -> tuple[float, ...]:
-    """A box in shares of the sides of its picture."""
     return tuple(at / side for at, side in zip(box, size * 2, strict=True))

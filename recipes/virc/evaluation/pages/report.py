@@ -91,7 +91,6 @@ class _Filter(msgspec.Struct, frozen=True):
 
 
 def _filters(names: Sequence[str]) -> list[_Filter]:
-    """What can be chosen between models of these names."""
     several = len(names) > 1
     found = [
         _Filter("all", "all"),

@@ -62,8 +62,6 @@ class _Task(msgspec.Struct):
 
 
 class _Said(msgspec.Struct):
-    """The answer, followed by the file without metadata (`own`) and the pixels, if there are any."""
-
     error: ErrorFields | None = None
     price: Price | None = None
     size: Size | None = None
@@ -91,7 +89,6 @@ def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage
 
 
 def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
-    """A JPEG at a part of its size, and whether it was turned."""
     with decoding(name), Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
         image.draft(None, (fit.size[0] // fit.by, fit.size[1] // fit.by))
@@ -180,11 +177,9 @@ class _Watch:
 
     @property
     def is_late(self) -> bool:
-        """Whether the time is over."""
         return time.monotonic() >= self._until
 
     def over(self, process: "subprocess.Popen[bytes]") -> None:
-        """Watch the process until `end`."""
         while not self._done.wait(_CHECK):
             if not self.is_late and self._is_wanted():
                 continue

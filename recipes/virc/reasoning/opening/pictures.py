@@ -140,8 +140,6 @@ def _part(fit: Fit) -> int:
 
 
 class _Cut(Shown):
-    """An input whose crops are cut from its file, which is decoded for them."""
-
     def __init__(self, shown: Shown, data: bytes, outside: bool) -> None:
         size = Image.new("1", shown.size)
         super().__init__(size, twin=shown, original=shown.original, is_jpeg=shown.is_jpeg, full=data)
@@ -149,7 +147,6 @@ class _Cut(Shown):
 
     @property
     def full(self) -> Image.Image:
-        """What crops are cut from."""
         return _LAST.pixels(self._full, self._outside) if isinstance(self._full, bytes) else super().full
 
 

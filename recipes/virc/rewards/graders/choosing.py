@@ -13,7 +13,7 @@ from PIL import Image
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
-from virc.core.limits import event_loop
+from virc.core.limits.threads import scheduled
 from virc.data.formats import batch
 from virc.data.rows.record import Picture, Record
 from virc.data.sample.rollouts import Problem, Rollout
@@ -51,7 +51,7 @@ class Scorer:
             record, trace.replies.texts, session, [image.original or image.size for image in images]
         )
         scoring = rollouts.score(samples, trace.replies.ended, self._total, self._means)
-        return event_loop.started(scoring).result()  # one loop for all threads: a judge belongs to it
+        return scheduled(scoring).result()  # one loop for all threads: a judge belongs to it
 
 
 class Rewarded(Scorer):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from virc.backends.interface import Likeliest, ScoredReply
+from virc.backends.interface import Likeliest, Sampling, ScoredReply
 from virc.core.errors import NoAnswerError, VircError
 from virc.reasoning.session import Reply as Drawn
-from virc.solving.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming, sampling_of
+from virc.solving.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming
 from virc.solving.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, here, total
 from virc.solving.pipelines.turns import Part, answered, pictures_of, turn_of
 from virc.solving.sampling.grades import FORM, read_score
@@ -193,10 +193,10 @@ class Asker:
         if run.is_dry:
             return Spoken(Drawn(f"{{{step}}}"), 1, tuple(each.size for each in pictures_of(turns)))
         with naming(f"role {self._name!r}, step {step!r}"):
-            sampling = sampling_of(self._role, run.seed_of(self._name, *place))
-            if likeliest:
-                sampling = replace(sampling, max_tokens=1, likeliest=likeliest)
-            return self._speak(turns, sampling)
+            longest = 1 if likeliest else self._role.max_tokens or Sampling().max_tokens
+            seed = run.seed_of(self._name, *place)
+            drawing = Sampling(self._role.temperature, max_tokens=longest, seed=seed, likeliest=likeliest)
+            return self._speak(turns, drawing)
 
 
 class Roles:

@@ -10,11 +10,10 @@ from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline, Stop
 from virc.reasoning.opening.pictures import opened_all
-from virc.solving.batch import RowDone, SolveRows, through
+from virc.solving.batch import Outage, RowDone, SolveRows, through
 from virc.solving.image_source import files_of, looked_at, losses
 from virc.solving.pipelines.roles import OpenRole
 from virc.solving.pipelines.solve import PipelineSetup, Task, solve_problem
-from virc.solving.retry import Outage
 from virc.solving.rows import Row, file_name
 
 
@@ -26,7 +25,6 @@ def rows_solver(
     at_once: int | None,
     note: Callable[[str], None],
 ) -> SolveRows:
-    """Return what solves rows by a pipeline."""
     opened = [role.opened for role in roles.values()]
     workers = at_once or min(each.at_once for each in opened)
     outage = Outage(lambda: all(each.answers() for each in opened if each.answers), note)

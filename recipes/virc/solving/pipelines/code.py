@@ -153,7 +153,6 @@ def _output(text: str, pictures: tuple[OpenedImage, ...], exact: bool) -> Output
 
 
 def _given(images: Sequence[OpenedImage]) -> list[pool.Given]:
-    """The pictures of the code, by their names in it."""
     return [
         pool.Given(pool.Image(f"image_{number}.png", f"image_{number}"), partial(_png, each))
         for number, each in enumerate(images)
@@ -231,7 +230,6 @@ def _answered(callees: Mapping[str, Callee], called: list[Called], asked: Asked,
 
 
 def _opened(value: Any, images: Sequence[OpenedImage]) -> Any:
-    """An argument as the code wrote it, its pictures open."""
     if isinstance(value, list):
         return [_opened(each, images) for each in value]
     if not isinstance(value, dict):

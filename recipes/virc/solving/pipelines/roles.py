@@ -62,7 +62,6 @@ def _choice(name: str, role: Role, given: str | None, default: Choice) -> Choice
 
 
 def described(choice: Choice) -> str:
-    """A role's model in words."""
     return f"{choice.model or 'its model'} at {choice.endpoint}" if choice.endpoint else str(choice.model)
 
 
@@ -85,7 +84,6 @@ def open_roles(
 
 
 def _warn(name: str, role: Role, opened: Opened, report: Reporter) -> None:
-    """Say what may be wrong with a role's model."""
     for warning in opened.warnings if role.own_protocol else ():
         report.warn(f"role {name!r}: {warning}")
     trained = bool(opened.why) and opened.family is None
@@ -148,7 +146,6 @@ def _solved(
     max_turns: int,
     on_event: one.OnEvent | None,
 ) -> tuple[Reply, int]:
-    """The answer of a role that is asked by its own chat protocol, as a reply, and how many replies it took."""
     settings = SolveConfig(
         temperature=asked.role.temperature,
         seed=sampling.seed or 0,

@@ -57,18 +57,16 @@ class PipelineSetup(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """Of its system, or of its file without the suffix."""
         return self.pipeline.name
 
     @property
     def models(self) -> dict[str, str]:
-        """Role -> its model in words, none of which is open."""
         return {name: described(choice) for name, choice in self.chosen.items()}
 
 
 def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> Fields:
     """Fields of the output that are known before anything is asked; of `roles`, the names of their models."""
-    models = _models(setup, roles)
+    models = setup.models if roles is None else {name: role.opened.name for name, role in roles.items()}
     fields = settings(setup.setup.config, setup.setup.choice.max_pixels)
     return {
         "model": f"{setup.name} ({', '.join(f'{name}: {model}' for name, model in models.items())})",
@@ -78,14 +76,7 @@ def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> 
     }
 
 
-def _models(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None) -> dict[str, str]:
-    if roles is not None:
-        return {name: role.opened.name for name, role in roles.items()}
-    return setup.models
-
-
 def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
-    """The pipeline of a file or system with the model of each role, of which nothing is loaded yet."""
     pipeline = files.load(name)
     chosen = opening.choices(pipeline.roles, given, setup.choice)
     return PipelineSetup(pipeline, chosen, setup, loaded(pipeline.tools, pipeline.file.parent))
@@ -93,7 +84,6 @@ def set_up(name: str, given: Mapping[str, str], setup: Setup) -> PipelineSetup:
 
 @contextmanager
 def ready(setup: PipelineSetup, report: Reporter) -> Iterator[Mapping[str, OpenRole]]:
-    """The roles with their models open, until the block ends."""
     for name, tool in setup.tools.items():
         with naming(f"tool {name!r}"):
             registry.check_ready([tool.NAME] if tool else [])
@@ -267,7 +257,8 @@ def solve_problem(
     steps = Run(problem.seed, on_ran, check=check_time)
     turns = setup.setup.config.max_turns
     speakers = {name: opening.speaker(role, deadline, turns, check, ends) for name, role in roles.items()}
-    known = {"pipeline": setup.name, "question": printable(problem.question), "roles": _models(setup, roles)}
+    models = {name: role.opened.name for name, role in roles.items()}
+    known = {"pipeline": setup.name, "question": printable(problem.question), "roles": models}
     try:
         answer = _answer(setup, problem.question, problem.pictures, speakers, steps)
         if not answer.strip():

@@ -88,8 +88,3 @@ def naming(title: str) -> Iterator[None]:
             raise
         error.message, error.place = f"{title}: {error.message}", title
         raise
-
-
-def sampling_of(role: Role, seed: int | None) -> Sampling:
-    """Return how a reply of a role is drawn."""
-    return Sampling(temperature=role.temperature, max_tokens=role.max_tokens or Sampling().max_tokens, seed=seed)

@@ -32,7 +32,6 @@ def render(
     values: Sequence[Made],
     images: Sequence[OpenedImage],
 ) -> str:
-    """Return the page as one HTML document."""
     urls = {id(image): _url(data) for image, data in zip(images, inputs.values(), strict=True)}
     for value, files in zip(values, made, strict=True):
         urls |= {id(image): _url(data) for image, data in zip(value.pictures, files.values(), strict=True)}

@@ -1,5 +1,6 @@
-"""Many problems for a Python caller: solutions in the order of the rows, while further rows are in work."""
+"""Many problems for a Python caller: solutions in the order of the rows, while others are in work; and asyncio."""
 
+import asyncio
 import functools
 import itertools
 import operator
@@ -7,11 +8,12 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from inspect import signature
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 import msgspec
 
@@ -23,8 +25,7 @@ from virc.models.load import Opened
 from virc.solving.batch import RowDone
 from virc.solving.outcome import Fields
 from virc.solving.pipelines import solve as pipelines
-from virc.solving.python.arguments import Options, prepared
-from virc.solving.python.one import solve
+from virc.solving.python.one import Options, prepared, solve
 from virc.solving.rows import Row
 from virc.solving.setup import Setup
 from virc.solving.solution import Solution
@@ -33,11 +34,14 @@ from virc.solving.sources.python_rows import check_rows, read_python_rows
 from virc.solving.sources.row_files import open_rows
 from virc.solving.traces.files import check_writable
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _AHEAD = 2
 """Rows that are read before their turn, for each that is in work at a time."""
 _ENDING = 10.0  # seconds that a generator which is closed waits for its threads
+_CANCELLING = 2.0  # seconds that a cancellation waits for its thread
+_MAX_THREADS = 128  # of asyncio
 _DEFAULTS: Any = {
     name: parameter.default
     for name, parameter in signature(solve).parameters.items()
@@ -202,6 +206,78 @@ class _Bar:
         self._bar.update()
 
     def tell(self, event: Event) -> None:
-        """Print a note or a warning above the line."""
         if self._shown and event.kind in ("note", "warning"):
             self._bar.write(event.text, file=sys.stderr)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_MAX_THREADS, "virc")
+
+
+def _awaitable(work: Callable[P, T], doc: str) -> Callable[P, Coroutine[Any, Any, T]]:
+    @functools.wraps(work)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        return await _in_thread(work, *args, **kwargs)
+
+    run.__name__, run.__qualname__ = f"a{work.__name__}", f"a{work.__qualname__}"
+    run.__doc__ = doc + (work.__doc__ or "").partition("\n")[2]
+    return run
+
+
+asolve = _awaitable(
+    solve,
+    """Answer a question about a picture, as `solve` does, while the event loop goes on.
+
+    Cancelled, also by `asyncio.timeout`, it ends its request to the server, or the model in this process at its next
+    token. Many may run at a time; with a model of `load` they share its connections. `on_event` and `on_progress` are
+    called in another thread.
+""",
+)
+
+
+async def abatch(
+    rows: Iterable[object] | str | Path,
+    model: str | Path | Opened | None = None,
+    *,
+    concurrency: int | None = None,
+    progress: bool | None = None,
+    **options: Unpack[Options],
+) -> AsyncGenerator[Solution, None]:
+    """Answer many questions, as `batch` does, while the event loop goes on; cancelled or closed, it ends its work.
+
+        async for solution in virc.abatch(rows, endpoint=URL):
+            print(solution.answer)
+
+    Args:
+        rows: as of `batch`; so are the others, and what is raised, with the first solution.
+    """
+    solutions = batch(rows, model, concurrency=concurrency, progress=progress, **options)
+    try:
+        while (solution := await _in_thread(next, solutions, None)) is not None:
+            yield solution
+    finally:
+        with suppress(ValueError):  # it is in work: the stop of its thread ends it
+            await _in_thread(solutions.close)
+
+
+async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return the result of `work`, done in a thread; cancelled, the work is stopped (see `Stop`).
+
+    `asyncio.to_thread` has the threads of the whole program, as few as there are cores and four, and never stops one.
+    """
+    stop = Stop()
+
+    def run() -> T:
+        with stop.applied():
+            return work(*args, **kwargs)
+
+    running = _pool().submit(run)
+    try:
+        return await asyncio.wrap_future(running)
+    except asyncio.CancelledError:
+        stop.set()
+        ended = asyncio.wrap_future(running)
+        ended.add_done_callback(lambda future: future.cancelled() or future.exception())  # nobody is to hear of it
+        await asyncio.wait([ended], timeout=_CANCELLING)  # so that what it uses can be closed
+        raise

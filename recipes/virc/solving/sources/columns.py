@@ -48,7 +48,6 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 def resolve(names: Collection[str], chosen: Mapping[str, str], question: str | None = None) -> Columns:
-    """The columns of rows that have columns of these names."""
     seen = f"the columns are {listed(names)}"
     for field, column in chosen.items():
         if column not in names:
@@ -68,7 +67,6 @@ def resolve(names: Collection[str], chosen: Mapping[str, str], question: str | N
 
 
 def listed(names: Collection[str]) -> str:
-    """Names of columns as they are shown in a sentence."""
     shown = ", ".join(repr(plain(name, 40)) for name in list(names)[:_MAX_SHOWN])
     return shown + ", …" * (len(names) > _MAX_SHOWN) or "none"
 
@@ -138,7 +136,6 @@ def _hint(field: str, names: Collection[str]) -> str:
 
 
 def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
-    """The images of a row as `image` or `images`, as names or data URLs."""
     if isinstance(value, str) and (_key(column or name).endswith("s") and not value.lower().startswith("data:")):
         value = _split(value)
     if isinstance(value, list):
@@ -158,17 +155,14 @@ def picture_of(value: Any) -> Any:
 
 
 def is_base64_image(text: str) -> bool:
-    """Whether a text is the file of an image in base64."""
     return _BASE64.fullmatch(text) is not None
 
 
 def _is_data(value: Any) -> bool:
-    """Whether a cell holds an image, not its name."""
     return not isinstance(value, str | list) or str(picture_of(value))[:5].lower() == "data:"
 
 
 def has_bytes(value: Any) -> bool:
-    """Whether a value is or holds bytes."""
     if isinstance(value, dict | list):
         return any(map(has_bytes, value.values() if isinstance(value, dict) else value))
     return isinstance(value, bytes)

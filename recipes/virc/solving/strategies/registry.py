@@ -53,7 +53,6 @@ class Strategy(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """As it may be written, with all options."""
         values: Mapping[str, object] = msgspec.to_builtins(self.options)
         written = ",".join(f"{key}={value}" for key, value in values.items() if value is not None)
         return f"{self.name}:{written}" if written else self.name
@@ -68,12 +67,10 @@ class Strategy(msgspec.Struct, frozen=True):
 
 @cache
 def names() -> list[str]:
-    """The names of all strategies."""
     return discovery.names(_PACKAGE)
 
 
 def module(name: str) -> Module:
-    """The file of the strategy of that name."""
     if name in names():
         return cast(Module, discovery.module(_PACKAGE, name))
     file = plugins.custom(name)

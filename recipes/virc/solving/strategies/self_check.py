@@ -76,7 +76,6 @@ def solve(asking: Asking, options: Options) -> Solved:
 
 
 def _is_over(found: list[Graded | None], options: Options) -> bool:
-    """Whether the last answer is right by its check, or cannot be checked."""
     last = found[-1] if found else None
     return last is not None and (last.value is None or last.value >= options.least)
 

@@ -89,7 +89,6 @@ class _Node(msgspec.Struct):
 
     @property
     def is_open(self) -> bool:
-        """Whether it goes on."""
         return isinstance(self.session.next(), Ask)
 
     @property
@@ -112,8 +111,6 @@ class _Node(msgspec.Struct):
 
 
 class _Search:
-    """One search."""
-
     def __init__(self, asking: Asking, options: Options) -> None:
         self._asking, self._options = asking, options
         self._spent, self._count, self._is_over = Spent(), 0, False
@@ -135,7 +132,6 @@ class _Search:
         return self._chosen(error)
 
     def _search(self) -> None:
-        """Grow and cut the tree until all that is kept is finished."""
         kept = list(self._open)
         for _ in range(self._options.depth):
             if not any(node.is_open for node in kept):
@@ -186,7 +182,6 @@ class _Search:
         return child
 
     def _best(self, nodes: Sequence[_Node]) -> list[_Node]:
-        """The best of a level, by their grades where there are more than are kept."""
         if len(nodes) <= self._options.keep:
             return list(nodes)
         for node in nodes:
@@ -213,7 +208,6 @@ class _Search:
         return options.width * (1 + options.keep * (options.depth - 1)) + options.keep
 
     def _chosen(self, error: BaseException | None) -> Solved:
-        """The answer with the best grade, and the traces of the best solutions."""
         ranked = sorted(self._answered, key=lambda node: node.rank, reverse=True)
         for node in self._open:
             node.session.stop("turns", "the search went another way, or has asked for all its replies")

@@ -6,14 +6,14 @@ shown by their code point.
 
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
+from typing import Protocol
 
 import msgspec
 
 from virc.core.text import duration
 from virc.core.web import html
-from virc.reasoning.calls import Call
+from virc.reasoning.calls import Box, Call, Size
 from virc.reasoning.trace import CallResult, FailureKind, ImageRecord, Trace, Unit
-from virc.solving.traces.pictures import Figure, Gallery, Pictured, corners
 
 LONG_TEXT = 160
 """Characters from which a question or answer is set small."""
@@ -27,6 +27,87 @@ _FAILURES: Mapping[FailureKind, str] = {
     "network": "The server failed",
     "engine": "The model failed",
 }
+
+_MAX_WIDTH, _MAX_HEIGHT = 560, 420  # px on the page of a large picture, before the page narrows it
+_SMALL, _MAX_ENLARGED = 240, 4  # px on the page of a small picture's longer side, and how far that may enlarge it
+_TOGETHER = 16  # figures of one popover: each of them has one, and all figures in all would be their square
+
+
+class Pictured(Protocol):
+    """An image as it is embedded: of a size in px, shown from an original of another, as a data URL."""
+
+    @property
+    def size(self) -> Size:
+        """(width, height) that boxes are counted in."""
+
+    @property
+    def original(self) -> Size | None:
+        """(width, height) of the file of an input before it was resized."""
+
+    @property
+    def data_url(self) -> str:
+        """Its file."""
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture on a page, which a button enlarges."""
+
+    number: int
+    image: int
+    size: Size
+    caption: str
+    box: Box | None = None
+    is_cut: bool = False
+
+    @property
+    def label(self) -> str:
+        return self.caption + (f", box {corners(self.box)} marked" if self.box else "")
+
+    @property
+    def view_box(self) -> str:
+        return f"0 0 {self.size[0]} {self.size[1]}"
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        width, height = self.size
+        enlarged = min(max(1, _SMALL / max(width, height)), _MAX_ENLARGED)
+        scale = min(enlarged, _MAX_WIDTH / width, _MAX_HEIGHT / height)
+        return f"{width * scale:.0f}", f"{height * scale:.0f}"
+
+    @property
+    def outline(self) -> str:
+        """The box as the path of an SVG; empty where there is none."""
+        if self.box is None:
+            return ""
+        left, top, right, bottom = self.box
+        return f"M{left} {top}H{right}V{bottom}H{left}Z"
+
+
+class Gallery:
+    """The figures of one page, in their order."""
+
+    def __init__(self) -> None:
+        self.figures: list[Figure] = []
+
+    def add(
+        self, record: ImageRecord, caption: str, box: Box | None = None, *, is_cut: bool = False, of_file: str = ""
+    ) -> Figure:
+        """Return the next figure: a picture, its caption, and the box that is drawn on it."""
+        size = (record.width, record.height)
+        caption = f"{caption}, {size[0]} × {size[1]} px{of_file}"
+        number = len(self.figures)
+        figure = Figure(number=number, image=record.index, size=size, caption=caption, box=box, is_cut=is_cut)
+        self.figures.append(figure)
+        return figure
+
+    def together(self, figure: Figure) -> Sequence[Figure]:
+        first = figure.number // _TOGETHER * _TOGETHER
+        return self.figures[first : first + _TOGETHER]
+
+
+def corners(box: Box) -> str:
+    left, top, right, bottom = box
+    return f"{left},{top}–{right},{bottom}"
 
 
 def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, object]) -> str:
@@ -56,7 +137,6 @@ def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, obj
 
 
 def shortened(question: str) -> str:
-    """Return a question as the title of a page."""
     return question if len(question) <= LONG_TEXT else question[:LONG_TEXT] + "…"
 
 
@@ -104,7 +184,6 @@ def _time(seconds: float) -> str:
 
 
 def _input(record: ImageRecord, shown: Pictured, gallery: Gallery) -> Figure:
-    """A picture of the question, and the size of its file where it was shown at another."""
     width, height = shown.original or shown.size
     of_file = "" if (width, height) == shown.size else f"; its file has {width} × {height} px"
     return gallery.add(record, f"Image {record.index}", of_file=of_file)
@@ -143,7 +222,6 @@ def _unit(unit: Unit, trace: Trace, gallery: Gallery, seconds: float | None) -> 
 
 
 def _result(result: CallResult, trace: Trace, gallery: Gallery) -> dict[str, object]:
-    """What one call looked at, what it made, and its text or error."""
     call, figures = result.call, []
     source = trace.images[call.index] if call and call.index is not None else None
     if call and source and (call.box is not None or call.factor is not None):

@@ -143,6 +143,5 @@ def misnamed(name: str, file: Path) -> Faulty | None:
 
 
 def _about(docstring: str | None) -> str:
-    """The first line of a tool's docstring, without the name that it may begin with."""
     line = (docstring or "").strip().partition("\n")[0]
     return line.partition("`: ")[2] if line.startswith("`") and "`: " in line else line

@@ -77,7 +77,6 @@ def attempt(
     system: System | None,
     coordinates: Coordinates | None,
 ) -> Tried:
-    """Carry out one call of a tool on a picture, as if a model had written it."""
     name, protocol, grid = _offered(name, system, coordinates)
     try:
         reply = written(Turn("...", (ToolText(name, dict(arguments)),)), protocol.grammar)
@@ -111,7 +110,6 @@ def of_servers(name: str) -> Iterator[None]:
 
 
 def _offered(name: str, system: System | None, coordinates: Coordinates | None) -> tuple[str, Protocol, Grid]:
-    """The name of a loaded tool, and a chat protocol that offers it."""
     tool_files.check_name(name, system)
     (name,) = tools.load([name], system.file.parent if system else None)
     if fault := bounded.schema_fault(tools.get(name).SCHEMA["function"].get("parameters", {})):
@@ -127,7 +125,6 @@ def _offered(name: str, system: System | None, coordinates: Coordinates | None) 
 
 
 def _example(name: str, protocol: Protocol, grid: Grid, size: tuple[int, int]) -> str | None:
-    """The arguments of a call that its schema allows."""
     with suppress(ConfigError):
         for text in reading.examples([name], protocol, size, grid):
             (call,) = parse(text, protocol.grammar).calls

@@ -80,7 +80,7 @@ def square(name: str) -> Box:
 
 
 def generate(rng: random.Random, split: Split = "train", difficulty: Difficulty | None = None) -> Sheet:
-    chosen: Difficulty = difficulty or rng.choice(DIFFICULTIES)
+    chosen: Difficulty = rng.choice(DIFFICULTIES) if difficulty is None else difficulty
     return sketch.draw_until_legible(lambda: _generate(rng, chosen), split)
 
 

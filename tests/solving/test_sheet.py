@@ -8,7 +8,7 @@ import pytest
 
 from virc.core.errors import ConfigError
 from virc.core.result_log import Ledger
-from virc.core.tables.sheet import Sheet, cell
+from virc.solving.answer_file import Sheet, cell
 
 RUN = {"schema": "s/1", "row": "r", "error": None, "model": "m", "protocol": None, "settings": {"seed": 0}}
 
