@@ -181,9 +181,14 @@ def check(folder: Path) -> None:
         text(folder, name)
 
 
-def _absent(folder: Path, names: list[str]) -> ConfigError:
+def system_of(folder: Path) -> str:
+    """Return the name of the system in a folder, else the folder."""
     named = _NAME.search(plain_yaml.read_text(folder / "system.yaml")) if is_file(folder / "system.yaml") else None
-    system = named[1] if named else str(folder)
+    return named[1] if named else str(folder)
+
+
+def _absent(folder: Path, names: list[str]) -> ConfigError:
+    system = system_of(folder)
     return ConfigError(
         f"the text {names[0]!r} of {system}'s authors is not on this machine",
         f"virc download texts --system {system}, or ask in our own words: --own-words",
