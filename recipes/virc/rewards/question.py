@@ -124,9 +124,9 @@ class Question(msgspec.Struct, frozen=True):
         return found.value
 
     @property
-    def name(self) -> str | None:
-        """What the words of a published one are kept by in a run; None of others."""
-        return self.file and f"{self.file.parent.name}/{self.file.name}"
+    def name(self) -> str:
+        """What the words of a published one are kept by in a run; empty of others."""
+        return f"{self.file.parent.name}/{self.file.name}" if self.file else ""
 
     def said(self, kept: Mapping[str, tuple[str, str]] = {}) -> tuple[str, str]:
         """The message and the one before it, as kept, or as published. ConfigError: they are not on this machine."""

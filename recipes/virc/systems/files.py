@@ -39,7 +39,10 @@ def copied(system: System, target: Path, name: str) -> str:
     for keys, value in dotted.leaves(content):
         if isinstance(value, str) and (whole := texts.filled(value, here)) != value:
             values[keys] = whole
-    return plain_yaml.replaced(text, values)
+    copy = plain_yaml.replaced(text, values)
+    if system.rewriting() and not system.rows_of:
+        copy += f"rows_of: {system.name}   # its rows.py rewrites rows\n"
+    return copy
 
 
 def starting(name: str) -> str:

@@ -234,7 +234,7 @@ def _copied(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tup
         coordinates=speaker.protocol.coordinates,
         protocol=str(home / FILE_NAME),
         max_turns=speaker.max_turns,
-        said={str(each.name): each.said() for each in published_questions(_asking(speaker.reward, speaker.beside))},
+        said={each.name: each.said() for each in published_questions(_asking(speaker.reward, speaker.beside))},
     )
 
 
