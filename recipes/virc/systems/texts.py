@@ -30,7 +30,9 @@ from virc.systems.names import Commit
 FILE = "texts.yaml"
 OWN_WORDS = "VIRC_OWN_WORDS"
 """The variable that says, if set, that our own words stands for all texts of others."""
+NO_LICENSE = "license: none stated"
 MAX_BYTES = 8 * 2**20
+_TELLING = 24  # characters of our own words that nobody else writes
 _PLACE = re.compile(r"\{text:(\w+)\}")
 _NAME = re.compile(r"^name: (\S+)", re.MULTILINE)
 _Any = TypeVar("_Any")
@@ -179,6 +181,23 @@ def check(folder: Path) -> None:
     """Check that all texts of the system in a folder are there. Raises as `filled`."""
     for name in found.texts if (found := of(folder)) else ():
         text(folder, name)
+
+
+def credited(folder: Path, made: str | None = None) -> list[str]:
+    """Return whose texts stand in what is made of the system in a folder, a sentence for each repository.
+
+    Args:
+        made: what is made, as JSON, to see whether our own words stand in it; None: they do if they are asked for now.
+    """
+    found = of(folder)
+    ours = (json.dumps(each.own)[1:-1] for each in found.texts.values()) if found else ()
+    if found is None or (own_words() if made is None else any(len(own) > _TELLING and own in made for own in ours)):
+        return []
+    known = (
+        (name, each.commit[:7], f"license: {each.license}" if each.license else NO_LICENSE)
+        for name, each in found.sources.items()
+    )
+    return [f"It holds texts of {name}, commit {commit}, {license}." for name, commit, license in known]
 
 
 def system_of(folder: Path) -> str:
