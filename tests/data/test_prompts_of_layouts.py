@@ -54,6 +54,35 @@ def test_the_name_of_a_file_chooses_its_layout(
     assert of_system(system).protocol.first_around(asked) == "{question}"  # it says itself how to answer
 
 
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("reason-rft", rows_of_thinkers.reason_rft_structure),
+        ("curr-reft", rows_of_thinkers.curr_reft_reject),
+        ("reasonmap", rows_of_thinkers.reasonmap),
+    ],
+)
+def test_a_copy_of_a_system_reads_its_rows_alike(name: str, write: Callable[[Path], Path], tmp_path: Path) -> None:
+    assert virc("systems", "cp", name, tmp_path / "mine.yaml").code == 0
+    assert virc("systems", "cp", tmp_path / "mine.yaml", tmp_path / "more.yaml").code == 0  # and a copy of a copy
+    assert virc("systems", "check", tmp_path / "more.yaml").code == 0
+    assert (tmp_path / "more.yaml").read_text().count("rows_of:") == 1
+    file = write(tmp_path)
+    sources = [only_source(file, system) for system in (systems.get(name), systems.load(tmp_path / "more.yaml"))]
+    own, copied = ([row.record for row in formats.get(source.format).read(source)] for source in sources)
+    assert own == copied != []
+
+
+def test_rows_are_rewritten_by_no_system_that_does_not(tmp_path: Path) -> None:
+    (tmp_path / "rows.py").write_text("raise SystemExit('a stranger runs')")
+    for named, said in {"tiny": "the system tiny has no rows.py", "reason-ftr": "did you mean 'reason-rft'"}.items():
+        (tmp_path / "mine.yaml").write_text(f"name: mine\nrows_of: {named}\n")
+        done = virc("systems", "check", tmp_path / "mine.yaml")
+        assert (done.code, said in done.err + done.out, "mine.yaml:2" in done.err + done.out) == (3, True, True)
+    (tmp_path / "mine.yaml").write_text("name: mine\n")
+    assert systems.load(tmp_path / "mine.yaml").rewriting() is None
+
+
 def test_a_file_of_another_name_has_a_shared_layout(tmp_path: Path) -> None:
     file = rows_of_thinkers.reason_rft_count(tmp_path).rename(tmp_path / "train.json")
     done = virc("data", "convert", file, "--system", "reason-rft", "--to", tmp_path / "to", "--format", "batch")

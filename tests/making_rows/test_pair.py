@@ -10,7 +10,7 @@ from making_rows.made import made, write_rows
 from PIL import Image
 from support.servers import Body, serve
 
-from virc.core.errors import UsageError
+from virc.core.errors import ConfigError, UsageError
 from virc.data.formats import pairs
 from virc.data.formats.registry import Source
 from virc.data.make.run import make
@@ -50,6 +50,20 @@ def test_each_better_reply_is_paired_with_each_worse(
     found = [(row["chosen"]["content"], row["rejected"]["content"], round(row["margin"], 4)) for row in rows]
     assert found == expected
     assert out == ({} if expected else {"no better reply": 1})
+
+
+def test_an_absent_text_is_said_before_teachers_are_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "none"))
+    rows = write_rows(tmp_path / "rows.jsonl", [{"id": 1, "question": "Q?", "images": []}])
+    asks = {"operator": "teacher", "steps": {"a": {"prompt": "Say"}}}
+    steps = [asks, {"operator": "pair", **TWO, "prompt": "{text:critique}"}]
+    (tmp_path / "steps.yaml").write_text(json.dumps(steps))
+    with serve(lambda body: "A") as server:
+        setup = set_up({"endpoint": server.url}, SolveConfig(), None, None, False)
+        with pytest.raises(ConfigError, match="the text 'critique' of critic-v's authors is not on this machine"):
+            make(str(tmp_path / "steps.yaml"), [str(rows)], tmp_path / "pairs.jsonl", setup=setup)
+        assert server.chats() == []
 
 
 def test_a_prompt_has_columns_of_the_row(tmp_path: Path) -> None:

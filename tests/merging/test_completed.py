@@ -17,12 +17,13 @@ from virc.envs.pins import get
 from virc.merging import build
 from virc.merging.source import Source
 from virc.models import provenance
-from virc.models.chat_protocol import read_protocol, written
+from virc.models.chat_protocol import of_system, read_protocol, written
 from virc.models.provenance import Origin
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
 from virc.runs.run import Run
 from virc.solving.one import Solved
+from virc.systems import registry as systems
 
 TEXTS = (
     "chat_template.jinja", "chat_template.json", "generation_config.json", "merges.txt", "preprocessor_config.json",
@@ -78,6 +79,23 @@ def test_the_card_has_assumptions_with_the_values_of_the_run(
     card = (folder / "README.md").read_text()
     assert "assumed: n of rl 8, here 16: " in card
     assert "assumed: learning_rate of instruct 1e-05: " in card
+
+
+@pytest.mark.parametrize(("system", "said"), [("chain-of-focus", 2), ("deepeyes", 1), ("tiny", 0)])
+def test_the_card_says_whose_texts_the_chat_protocol_holds(
+    system: str, said: int, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build.runs, "info", lambda _: SimpleNamespace(system=system, stage="rl", settings={}))
+    monkeypatch.setattr(build.model_card, "text", lambda *given: "\n## Licence\n")
+    for name, spoken, count in (("theirs", None, said), ("ours", of_system(systems.get(system)).protocol, 0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        trained = msgspec.structs.replace(source, run=Run(tmp_path / "run"))
+        if spoken:  # in our own words, as tests are
+            (tmp_path / FILE_NAME).write_bytes(written(spoken))
+            trained = msgspec.structs.replace(trained, chat_protocol=tmp_path / FILE_NAME)
+        build.complete(trained, folder, "first", build.copy_weights(source, folder))
+        assert (folder / "README.md").read_text().count("It holds texts of ") == count
 
 
 @pytest.fixture

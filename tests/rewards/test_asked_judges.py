@@ -31,6 +31,7 @@ from virc.rewards.sample import Prompt, sample
 from virc.rewards.scripted import ScriptedJudge, judged
 from virc.rewards.trial import judged_reward
 from virc.scoring.symbolic import Symbolic
+from virc.systems import texts
 from virc.systems.registry import Judging
 
 
@@ -100,6 +101,14 @@ def test_a_judge_that_is_not_named_is_replaced_by_no_other() -> None:
     means = judged("yes", other="yes")
     with pytest.raises(UnscoredError, match="needs a judge, critic"):
         asyncio.run(question.score(sample(answer("5"), prompt(strict="own")), means, "own"))
+
+
+def test_a_lacking_judge_is_said_before_lacking_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
+    for name in ("mini_o3", "grit"):
+        found = asyncio.run(rewards.score(sample(answer("5"), prompt(strict="own")), rewards.find(name), Means()))
+        assert "needs a judge" in found.unscored.values()
 
 
 def test_all_judges_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -266,7 +266,7 @@ def test_a_new_system_passes_check_and_its_stages_resolve(tmp_path: Path, monkey
     assert virc("systems", "check", "fresh.yaml").code == 0
     found = systems.get("./fresh.yaml")
     assert found.name == "fresh"
-    assert set(found.__struct_fields__) - {"replace", "file", "pipeline", "assumed"} == {
+    assert set(found.__struct_fields__) - {"replace", "file", "pipeline", "assumed", "rows_of"} == {
         name for name in found.__struct_fields__ if getattr(found, name)
     } - {"file"}
     for stage in found.stages:

@@ -12,6 +12,7 @@ from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.data.make.operators import teacher
+from virc.export.digest import digest_of
 from virc.models import chat_protocol
 from virc.models import registry as models
 from virc.models.registry import EMBEDDED_FOLDER
@@ -151,6 +152,37 @@ def test_a_copy_of_a_system_has_its_texts_written_out(tmp_path: Path, cache: Pat
     done = virc("systems", "cp", system(tmp_path / "looker"), tmp_path / "mine.yaml")
     assert done.code == 0, done.err
     assert systems.load(tmp_path / "mine.yaml").chat_protocol.first == "{images}Look at {question} twice."
+    assert (
+        f"# It holds texts of o/n, commit {'ab' * 20:.7}, license: none stated." in (tmp_path / "mine.yaml").read_text()
+    )
+    own = virc("systems", "cp", tmp_path / "looker" / "system.yaml", tmp_path / "ours.yaml", "--own-words")
+    first, *rest = (tmp_path / "ours.yaml").read_text().splitlines()
+    assert (own.code, first) == (
+        0, "# Our own words stand in place of texts of looker's authors, whatever is said of sources below.",
+    )  # fmt: skip
+    assert "o/n" not in "".join(rest)
+
+
+def test_a_package_holds_the_texts_of_a_system_of_ones_own_and_says_whose(tmp_path: Path, cache: Path) -> None:
+    (cache / "p.txt").write_text("Look at {question} twice.")
+    file = system(tmp_path / "looker")
+    file.write_text(file.read_text().replace("{folder: ../small}", "{hub: o/small}") + "reward: {total: rules}\n")
+    done = virc("export", file, tmp_path / "p", "--to", "inspect")
+    assert done.code == 0, done.err
+    assert "holds texts that only their authors may pass on" in done.err
+    assert "license: none stated" in (tmp_path / "p" / "README.md").read_text()
+    (cache / "p.txt").unlink()
+    (kept,) = (tmp_path / "p").glob("*/system.yaml")
+    assert systems.load(kept).chat_protocol.first == "{images}Look at {question} twice."
+    assert digest_of(systems.load(kept)) in (tmp_path / "p" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(n for n, file in systems.discover().files.items() if texts.of(file.parent)))
+def test_whose_words_something_holds_is_seen_from_what_it_holds(name: str) -> None:
+    folder, found = systems.get(name).file.parent, texts.of(systems.get(name).file.parent)
+    assert found
+    assert len(texts.credited(folder, "their words")) == len(found.sources)
+    assert texts.credited(folder, json.dumps([each.own for each in found.texts.values()])) == []
 
 
 @pytest.mark.parametrize("file", ["../p.txt", "/etc/passwd", "a/../../p.txt"])

@@ -1,11 +1,13 @@
 """The beginning of a run of RL: its judge, its rows by name, and what its folder keeps of the reward."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from stage_rows import drawn
 from support.reported import show_event
@@ -16,12 +18,14 @@ from virc.core.events import Reporter
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME
+from virc.rewards import verl
 from virc.rewards.verl import Settings
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
+from virc.systems import texts
 from virc.tools import registry as tools
 from virc.training import inputs as training
-from virc.training import rl_setup
+from virc.training import prepare, rl_setup
 from virc.training.preflight.types import Result
 from virc.training.request import TrainRequest
 
@@ -144,6 +148,42 @@ def test_a_run_keeps_copies_of_what_the_system_names(workspace: Path) -> None:
     assert Path(kept.reward.total).read_text() == REWARD
     assert (kept.folder, kept.beside, kept.rollout) == ("/images", str(run.folder / "code"), "per_cru")
     assert json.loads((run.folder / "reward.json").read_text())["protocol"] == str(run.folder / FILE_NAME)
+
+
+@pytest.mark.parametrize("total", ["mini_o3", "deepeyes", "chain_of_focus"])
+def test_a_run_asks_its_judge_in_the_words_it_was_begun_with(
+    total: str, workspace: Path, drawn_rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(workspace / "runs" / "one")
+    run.folder.mkdir(parents=True)
+    row = pq.read_table(drawn_rows / "rl.parquet").to_pylist()[0]
+    for image in row["extra_info"]["images"]:
+        image["image"] = f"file://{drawn_rows / image['image']}"
+    with serve(lambda body: "Score: 1 Judgement: 1") as server:
+        asked = resolved(f"reward.total={total}", judge_endpoint=server.url)
+        prepare.check_texts(asked, Reporter())
+        prepare.write_read(run, run.folder, asked, training.base(asked, workspace), result(media=drawn_rows))
+        for name, value in ((texts.OWN_WORDS, ""), ("VIRC_CACHE", str(workspace / "none"))):
+            monkeypatch.setenv(name, value)  # a node, or a run that is resumed
+        scored = verl.compute_score(
+            "", "<think>a</think><answer>five</answer>", "5", row["extra_info"],
+            settings=str(run.folder / "reward.json"),
+        )  # fmt: skip
+        assert asyncio.run(scored)["judge_score"] == 1
+        assert len(server.chats()) == 1
+        said = json.loads((run.folder / "reward.json").read_text())["said"]
+        assert next(iter(said.values()))[0].partition("{")[0] in server.chats()[0]["messages"][-1]["content"]
+    with pytest.raises(ConfigError, match="is not on this machine") as refused:
+        prepare.check_texts(asked, Reporter())
+    assert "virc download texts --system " in str(refused.value.hint)
+
+
+def test_every_question_of_a_total_is_kept(workspace: Path) -> None:
+    for total, count in {"deepeyes_v2": 2, "v_thinker": 2, "grip": 1, "rules": 0, "vlm_r3": 0}.items():
+        judge = () if total == "vlm_r3" else ("reward.judge.endpoint=http://127.0.0.1:9/v1",)
+        asked = resolved(f"reward.total={total}", *judge)
+        named = {each.name for each in rl_setup.published_questions(rl_setup.asking_terms(asked))}
+        assert len(named) == count, total
 
 
 def test_published_checks_are_kept_only_where_files_are_as_shown(

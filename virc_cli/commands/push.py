@@ -39,8 +39,11 @@ def command(
     that was interrupted.
     """
     from virc.merging import publish
+    from virc.systems import texts
 
     plan = publish.prepare(source, hub_id, public)
+    if texts.NO_LICENSE in plan.card:
+        output.warn("it holds texts that only their authors may pass on, as they state no license: see its card")
     known = _fields(plan)
     output.know(**known)
     if dry_run:

@@ -16,7 +16,7 @@ import msgspec
 from virc.backends.checkpoint import image_grid, image_settings
 from virc.config import yaml as plain_yaml
 from virc.core.errors import UsageError, VircError
-from virc.core.files import fresh_folder
+from virc.core.files import fresh_folder, write_whole
 from virc.data.formats import batch
 from virc.data.formats.registry import Writing
 from virc.data.rows.pictures import PictureStore
@@ -32,6 +32,7 @@ from virc.rewards import needs
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE, NO_JUDGE
 from virc.stages.resolve import resolve
+from virc.systems import files, texts
 from virc.systems import registry as systems
 from virc.systems.registry import IN_FOLDER, System
 
@@ -148,6 +149,9 @@ def write(system: System, wanted: Wanted) -> Settings:
             written_to = folder / Template(place).substitute(words)
             written_to.parent.mkdir(exist_ok=True)
             written_to.write_text(Template(template.read_text(encoding="utf-8")).substitute(words), encoding="utf-8")
+        if credited := texts.credited(system.file.parent, json.dumps(msgspec.to_builtins(protocol.protocol))):
+            with (folder / "README.md").open("a", encoding="utf-8") as readme:
+                readme.write("\n".join(["", "## Texts of others", "", *credited, ""]))
     return settings
 
 
@@ -201,7 +205,7 @@ def _copied(system: System, inside: Path) -> System:
     Raises:
         UsageError: one of them is not below the folder of the YAML, or has the name of a file of packages.
     """
-    shutil.copyfile(system.file, inside / IN_FOLDER)
+    write_whole(inside / IN_FOLDER, files.written_out(system).encode())
     for keys, text in systems.relative_paths(plain_yaml.read(system.file)):
         place = Path(text)
         file = system.file.parent / place

@@ -1,5 +1,6 @@
 """Makes a model of a checkpoint: weights, tokenizer, image processor, chat protocol, licences and a card."""
 
+import json
 import random
 import re
 import shutil
@@ -33,6 +34,7 @@ from virc.reasoning.protocol import FILE_NAME
 from virc.rewards.user_code import copy
 from virc.runs import run as runs
 from virc.solving.one import SolveConfig, solve
+from virc.systems import texts as published_texts
 from virc.systems.registry import discover
 from virc.tools.registry import CODE, ToolMissingError
 
@@ -209,6 +211,10 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
         if info and system:
             assumed = [each.said(info.settings if each.stage in (None, info.stage) else {}) for each in system.assumed]
         card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences], code, assumed)
+        if system and source.chat_protocol:
+            spoken = msgspec.to_builtins(read_protocol(source.chat_protocol))
+            if credited := published_texts.credited(system.file.parent, json.dumps(spoken)):
+                card = model_card.with_section(card, "Texts of others", "\n".join(credited))
         write_whole(folder / "README.md", card.encode())
         provenance.write(folder, source.origin)
     except OSError as error:

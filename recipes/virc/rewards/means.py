@@ -41,12 +41,14 @@ class Means(msgspec.Struct, frozen=True):
         symbolic: equality by algebra; None where math-verify is not installed.
         token_ids: the ids of the tokens of the model in a text; None where the model is not known.
         judges: further ones by their names.
+        said: what published questions say, as a run keeps it, by `Question.name`; others are read where they stand.
     """
 
     judge: Judge | None = None
     symbolic: Symbolic | None = None
     token_ids: Callable[[str], Sequence[int]] | None = None
     judges: Mapping[str, Judge] = {}
+    said: Mapping[str, tuple[str, str]] = {}
 
     def asked(self, name: str = JUDGE) -> Judge:
         """The judge of that name; raises UnscoredError where there is none."""

@@ -123,10 +123,17 @@ class Question(msgspec.Struct, frozen=True):
         sample.why[name] = found.why
         return found.value
 
-    def said(self) -> tuple[str, str]:
-        """The message and the one before it, as published. ConfigError: they are not on this machine."""
+    @property
+    def name(self) -> str:
+        """What the words of a published one are kept by in a run; empty of others."""
+        return f"{self.file.parent.name}/{self.file.name}" if self.file else ""
+
+    def said(self, kept: Mapping[str, tuple[str, str]] = {}) -> tuple[str, str]:
+        """The message and the one before it, as kept, or as published. ConfigError: they are not on this machine."""
         if self.file is None:
             return self.text, self.system
+        if self.name in kept:
+            return kept[self.name]
         content = plain_yaml.read(self.file)
         text, system = (str(content.get(key, "")) for key in ("text", "system"))
         return published_texts.filled(text, self.file.parent), published_texts.filled(system, self.file.parent)
@@ -141,7 +148,9 @@ class Question(msgspec.Struct, frozen=True):
         Raises:
             UnscoredError: as `score` does; and as `Judge.verdict` does.
         """
-        text, system = self.said()
+        if self.file:
+            means.asked(self.judge)  # a lacking judge is said before lacking texts
+        text, system = self.said(means.said)
         message, images = _filled(text, sample, texts)
         said = (Message("system", system), message) if system else (message,)
         sampling = Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
@@ -170,19 +179,24 @@ def published(file: Path, read: Reading, tries: int = 1) -> Question:
 
 
 class Asks(msgspec.Struct, frozen=True):
-    """Which judge a term asks, and what; it is needed, or the term decides without one in another way."""
+    """Which judge a term asks, and what; it is needed, or the term decides without one in another way.
+
+    `others` are questions that it asks of other rows.
+    """
 
     judge: str = JUDGE
     question: Question | None = None
     needed: bool = True
+    others: tuple[Question, ...] = ()
 
 
-def asks(of: Question | str = JUDGE, needed: bool = True) -> Callable[[_F], _F]:
-    """Mark a term that is a function and asks a judge: a question, or the judge of that name.
+def asks(of: Question | str = JUDGE, *others: Question, needed: bool = True) -> Callable[[_F], _F]:
+    """Mark a term that is a function and asks a judge: one or more questions, or the judge of that name.
 
-    So it is known before anything starts whether the judge is named and answers.
+    So it is known before anything starts whether the judge is named and answers, and the words are here; a run keeps
+    those of the questions that are marked.
     """
-    asked = Asks(of.judge, of, needed) if isinstance(of, Question) else Asks(of, None, needed)
+    asked = Asks(of.judge, of, needed, others) if isinstance(of, Question) else Asks(of, None, needed)
 
     def marked(function: _F) -> _F:
         function.asks = asked  # type: ignore[attr-defined]

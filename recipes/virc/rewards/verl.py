@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         base: folder of the weights, whose image settings say how images are shown in a whole rollout.
         max_turns, max_pixels: of a whole rollout.
         sources: such a file for the rows whose `data_source` is the name of another system.
+        said: what questions to judges say in texts of others, which nodes and a resumed run may not have.
     """
 
     reward: Reward
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_turns: int = 16
     max_pixels: int | None = None
     sources: dict[str, str] = {}
+    said: dict[str, tuple[str, str]] = {}
 
 
 class _Ready(msgspec.Struct, frozen=True):
@@ -208,7 +210,6 @@ def _means(file: str, settings: Settings) -> Means:
     if file not in own:
         kept = Path(settings.kept) if settings.kept else None
         base = Path(settings.base) if settings.base else None
-        own[file] = means_of(
-            settings.reward.judge, os.environ.get(JUDGE_KEY), kept, report, base, settings.reward.judges
-        )
+        means = means_of(settings.reward.judge, os.environ.get(JUDGE_KEY), kept, report, base, settings.reward.judges)
+        own[file] = msgspec.structs.replace(means, said=settings.said)
     return own[file]

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from virc.config import dotted
@@ -29,17 +30,27 @@ def copied(system: System, target: Path, name: str) -> str:
     Raises:
         ConfigError: the file cannot be read any more, or a text is not on this machine.
     """
-    text = plain_yaml.read_text(system.file)
-    content = plain_yaml.parse(text, str(system.file))
+    content = plain_yaml.read(system.file)
     here, there = system.file.parent, os.path.realpath(target.absolute().parent)
     values: dict[dotted.Path, str] = {("name",): name}
     for keys, relative in systems.relative_paths(content):
         path = os.path.relpath(os.path.realpath(here / expanded(relative)), there)
         values[keys] = path if path.startswith("..") else f"./{path}"
-    for keys, value in dotted.leaves(content):
-        if isinstance(value, str) and (whole := texts.filled(value, here)) != value:
-            values[keys] = whole
-    return plain_yaml.replaced(text, values)
+    copy = written_out(system, values)
+    if system.rewriting() and not system.rows_of:
+        copy += f"rows_of: {system.name}   # its rows.py rewrites rows\n"
+    ours = f"Our own words stand in place of texts of {system.name}'s authors, whatever is said of sources below."
+    heading = [ours] if texts.is_own_wording(here) else texts.credited(here)
+    return "".join(f"# {each}\n" for each in heading) + copy
+
+
+def written_out(system: System, values: Mapping[dotted.Path, str] = {}) -> str:
+    """The YAML of a system with the texts of its authors, and other values at some keys. Raises as `copied`."""
+    text, changed = plain_yaml.read_text(system.file), dict(values)
+    for keys, value in dotted.leaves(plain_yaml.parse(text, str(system.file))):
+        if isinstance(value, str) and (whole := texts.filled(value, system.file.parent)) != value:
+            changed[keys] = whole
+    return plain_yaml.replaced(text, changed)
 
 
 def starting(name: str) -> str:

@@ -60,6 +60,8 @@ SUFFIXES = (".yaml", ".yml")
 IN_FOLDER = "system.yaml"
 """The file of a system that has a folder of its own."""
 _TEXTS = "texts.yaml"
+REWRITING = "rows.py"
+"""The module in the folder of a published system that rewrites its rows before a layout reads them."""
 _NAMED = re.compile(r"^name: ([A-Za-z0-9][\w.+-]*)\s*$", re.MULTILINE)
 
 
@@ -244,6 +246,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         judges: models that say whether an answer is right, by short name; they get plain chat messages.
         datasets: by short name, which names their folder under `data/` and begins the `data` of stages.
         rows: layouts of the rows that its authors published, by name; the first that rows fit is taken.
+        rows_of: the published system whose module rewrites the rows before a layout reads them; None: its own, if any.
         protocol_source: what boxes mean -> rows that show the chat protocol of the models whose boxes mean that: a
             dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
         coordinates, images, crops, input_pixels, crop_pixels, margin, edges, least_side, short_boxes, outside_boxes,
@@ -270,6 +273,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     judges: Mapping[Name, Model] = {}
     datasets: Mapping[Name, Dataset] = {}
     rows: Mapping[Name, Layout] = {}
+    rows_of: Name | None = None
     protocol_source: Mapping[Coordinates, Text] = {}
     coordinates: Coordinates = "pixel"
     images: Literal["smart", "square_1000"] = "smart"
@@ -330,6 +334,15 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
     def is_own(self) -> bool:
         """Whether it is of a file of the user's, of which nothing is recorded."""
         return self.file.parent != PACKAGE and not plugins.is_of_a_system(self.file)
+
+    def rewriting(self) -> Path | None:
+        """The module of a published system that rewrites its rows; ConfigError: that of `rows_of` has none."""
+        file = (get(self.rows_of) if self.rows_of else self).file.with_name(REWRITING)
+        if plugins.is_of_a_system(file) and is_file(file):
+            return file
+        if self.rows_of:
+            raise ConfigError(f"rows_of: the system {self.rows_of} has no {REWRITING}", "remove it")
+        return None
 
     @property
     def called(self) -> str:

@@ -31,6 +31,8 @@ FILE = "texts.yaml"
 OWN_WORDS = "VIRC_OWN_WORDS"
 """The variable that says, if set, that our own words stands for all texts of others."""
 MAX_BYTES = 2**20
+NO_LICENSE = "license: none stated"
+_TELLING = 24  # characters of our own words that nobody else writes
 _PLACE = re.compile(r"\{text:(\w+)\}")
 _LEFT = re.compile(r"\{\s*texts?\s*:[^}]*\}?")
 """What looks like such a place, and is none."""
@@ -194,8 +196,8 @@ def text(folder: Path, name: str, own: bool = False) -> str:
     file = place(source, found.sources[source].commit) / found.texts[name].file
     if not is_file(file):
         raise ConfigError(
-            f"the text {name!r} of {_called(folder)}'s authors is not on this machine",
-            f"virc download texts --system {_called(folder)}, or ask in our own words: --own-words",
+            f"the text {name!r} of {system_of(folder)}'s authors is not on this machine",
+            f"virc download texts --system {system_of(folder)}, or ask in our own words: --own-words",
         )
     return _extracted(folder, name, file, (folder / FILE).stat().st_mtime_ns)
 
@@ -206,7 +208,24 @@ def check(folder: Path) -> None:
         text(folder, name)
 
 
-def _called(folder: Path) -> str:
+def credited(folder: Path, made: str | None = None) -> list[str]:
+    """Return whose texts stand in what is made of the system in a folder, a sentence for each repository.
+
+    Args:
+        made: what is made, as JSON, to see whether our own words stand in it; None: they do if they are asked for now.
+    """
+    found = of(folder)
+    ours = (json.dumps(each.own)[1:-1] for each in found.texts.values()) if found else ()
+    if found is None or (own_words() if made is None else any(len(own) > _TELLING and own in made for own in ours)):
+        return []
+    known = (
+        (name, each.commit[:7], f"license: {each.license}" if each.license else NO_LICENSE)
+        for name, each in found.sources.items()
+    )
+    return [f"It holds texts of {name}, commit {commit}, {license}." for name, commit, license in known]
+
+
+def system_of(folder: Path) -> str:
     """Return the name of the system in a folder, or the folder."""
     file = folder / "system.yaml"
     named = _NAME.search(plain_yaml.read_text(file)) if is_file(file) else None
@@ -217,7 +236,7 @@ def _called(folder: Path) -> str:
 def _extracted(folder: Path, name: str, file: Path, changed: int) -> str:
     """The text of the entry `name` of `texts.yaml`, which was `changed` then; parsed once."""
     reference = _read(folder / FILE, changed).texts[name]
-    again = f"virc download texts --system {_called(folder)} fetches it, if {file} is deleted"
+    again = f"virc download texts --system {system_of(folder)} fetches it, if {file} is deleted"
     try:
         found = extract(reference, contents(file, MAX_BYTES))
         digest = sha256(found.encode()).hexdigest()

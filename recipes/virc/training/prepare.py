@@ -37,7 +37,6 @@ from virc.stages.resolve import Resolved
 from virc.systems import registry as systems
 from virc.systems import texts
 from virc.systems.kinds import runs_in
-from virc.systems.registry import System
 from virc.tools import registry as tools
 from virc.training import changes, inputs, rl_setup, tool_packages
 from virc.training.estimate import fits
@@ -306,7 +305,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         DataError: a reward cannot score rows, or images would not be shown as the rows' boxes say.
     """
     result, config = prepared.result, prepared.resolved.config
-    check_texts(prepared.resolved.system, report)
+    check_texts(prepared.resolved, report)
     if prepared.resolved.kind == "rl":
         rl_setup.check(result, prepared.resolved, report)
     if result.rewritten:
@@ -338,16 +337,22 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
 
 
-def check_texts(system: System, report: Reporter) -> None:
-    """Check that the texts of the system's authors are here; warn where our own words stand for them.
+def check_texts(resolved: Resolved, report: Reporter) -> None:
+    """Check that texts of authors are here, those of the system and of questions to judges; warn of our own words.
 
     Raises:
         ConfigError: one is not, or is not the one that is referred to.
     """
+    system = resolved.system
     texts.check(system.file.parent)
-    if texts.is_own_wording(system.file.parent):
-        fetched = f"without --own-words and {texts.OWN_WORDS}, after virc download texts --system {system.called}"
-        report.warn(f"{system.name} is trained in our own words, not in those of its authors", fetched)
+    asking = rl_setup.asking_terms(resolved) if resolved.kind == "rl" and resolved.config.reward.total else ()
+    questions = rl_setup.published_questions(asking)
+    for each in questions:
+        each.said()
+    folders = [system.file.parent, *(each.file.parent for each in questions if each.file)]
+    if whose := next(filter(texts.is_own_wording, folders), None):
+        fetched = f"without --own-words, after virc download texts --system {texts.system_of(whose)}"
+        report.warn(f"{system.name} is trained in our own words, not in those of the authors", fetched)
 
 
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:

@@ -97,7 +97,7 @@ def preview(
         DataError: the rows are here, and cannot be trained on.
     """
     missing: list[VircError] = []
-    prepare.check_texts(resolved.system, report)
+    prepare.check_texts(resolved, report)
     rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
     base = _base(request, resolved, missing)
     if whole := not missing:

@@ -1,6 +1,6 @@
 """Prepares a run of RL: what its rows and its reward need, checked before anything starts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from virc.rewards import registry as rewards
 from virc.rewards import sources, user_code
 from virc.rewards.means import JUDGE, key_of
 from virc.rewards.needs import without_judge
-from virc.rewards.question import Asks
+from virc.rewards.question import Asks, Question
 from virc.rewards.sample import Strict
 from virc.rewards.sources import Speaker, speakers
 from virc.rewards.verl import Settings
@@ -61,7 +61,7 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
             near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
             raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
     for reward, total_name, asks in asking:
-        judging = reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
+        judging = _judging(reward, asks)
         if asks.needed or judging.endpoint:
             found.setdefault((asks.judge, judging.endpoint), (judging, total_name))
         else:
@@ -86,8 +86,22 @@ def asking_terms(resolved: Resolved) -> Iterator[tuple[Reward, str, Asks]]:
     named: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
     named += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
     for reward, beside in named:
-        total = rewards.of(reward, beside)
-        yield from ((reward, total.name, term.asks) for term in total.terms if term.asks)
+        yield from _asking(reward, beside)
+
+
+def _asking(reward: Reward, beside: Path | None) -> Iterator[tuple[Reward, str, Asks]]:
+    total = rewards.of(reward, beside)
+    yield from ((reward, total.name, term.asks) for term in total.terms if term.asks)
+
+
+def published_questions(asking: Iterable[tuple[Reward, str, Asks]]) -> list[Question]:
+    """The questions in texts of others of terms that will ask their judge."""
+    judged = [asks for reward, _, asks in asking if asks.needed or _judging(reward, asks).endpoint]
+    return [each for asks in judged for each in (asks.question, *asks.others) if each and each.file]
+
+
+def _judging(reward: Reward, asks: Asks) -> Judging:
+    return reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
 
 
 def _share(source: Source) -> str:
@@ -220,6 +234,7 @@ def _copied(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tup
         coordinates=speaker.protocol.coordinates,
         protocol=str(home / FILE_NAME),
         max_turns=speaker.max_turns,
+        said={each.name: each.said() for each in published_questions(_asking(speaker.reward, speaker.beside))},
     )
 
 

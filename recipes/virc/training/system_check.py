@@ -210,11 +210,12 @@ def _faults(content: Mapping[str, Any], path: Path) -> Iterator[Fault]:
     if "tools" not in wrong:  # what its calls may name is not known then; custom tools are not loaded by a check
         yield from words.faults(speech.words_of(system, own=True), system.offered, tools.discover())
     yield from _of_protocol_source(system)
-    try:
-        if system.pipeline:
-            pipelines.load(str(system.file))
-    except ConfigError as error:
-        yield Fault(("pipeline",), error.message, error.hint)
+    for key, load in (("pipeline", lambda: pipelines.load(str(system.file))), ("rows_of", system.rewriting)):
+        try:
+            if getattr(system, key):
+                load()
+        except ConfigError as error:
+            yield Fault((key,), error.message, error.hint)
     seen: set[tuple[dotted.Path, str]] = set()
     if len(system.stages) * len(system.overlays) > _MAX_TRIES:
         yield Fault(("overlays",), f"there are over {_MAX_TRIES} pairs of a stage and an overlay: too many to try")

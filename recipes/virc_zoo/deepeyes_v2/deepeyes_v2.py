@@ -90,7 +90,7 @@ def _behind(text: str) -> str:
     return text.rpartition("</think>")[2].strip()
 
 
-@asks(ASKED)
+@asks(ASKED, OF_REASON)
 async def right(sample: "Sample", means: "Means") -> float:
     """Whether the judge of DeepEyesV2 calls the answer right: 1 or 0; in rows of reason in one spelling."""
     answer, kind = answer_of(completion(sample)), kind_of(sample)

@@ -35,12 +35,15 @@ def command(
     """
     from virc.export.package import Wanted, without_judge, write
     from virc.systems import registry as systems
+    from virc.systems import texts
 
     chosen = systems.get(system)
     wanted = Wanted(target, folder, data, stage, names_of(overlays), tuple(assignments or ()), base, Path.cwd())
     settings = write(chosen, wanted)
     if lacking := without_judge(chosen, settings, data):
         output.warn(lacking, "--set reward.judge.endpoint=URL")
+    if texts.NO_LICENSE in (folder / "README.md").read_text(encoding="utf-8"):
+        output.warn("it holds texts that only their authors may pass on, as they state no license", "--own-words")
     known = {"system": chosen.name, "target": target, "to": str(folder)}
     made = {"digest": settings.digest, "stage": settings.stage, "rows": settings.rows}
     if not as_json:

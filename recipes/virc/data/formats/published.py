@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 
-from virc.core import plugins
 from virc.core.errors import DataError, SetupError, UnreadError, UsageError
 from virc.core.files import is_file
 from virc.core.tables import parquet as parquet_rows
 from virc.core.text import plain
-from virc.data.formats.registry import PUBLISHED, REWRITING, Holds, LaidOut, Row, Source, Writing, read_row
+from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing, read_row
 from virc.data.formats.sft import COLUMNS
 from virc.data.rows import guess, paired, raw
 from virc.data.rows.laid_out import is_answered, record_of, system_of
@@ -144,9 +143,7 @@ def _own(system: System | None) -> list[LaidOut]:
     if system is None or not system.rows:
         return []
     protocol = protocol_of(system).protocol
-    file = system.file.with_name(REWRITING)
-    rewriting = file if plugins.is_of_a_system(system.file) and is_file(file) else None
-    rows = system.rows.items()
+    rewriting, rows = system.rewriting(), system.rows.items()
     return [LaidOut(name, layout, protocol, rewriting=rewriting) for name, layout in rows]
 
 

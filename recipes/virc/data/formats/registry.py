@@ -44,8 +44,6 @@ from virc.systems.registry import System
 
 Holds = Literal["solutions", "pairs", "prompts", "problems"]
 INFO = "dataset_info.json"
-REWRITING = "rows.py"
-"""The module in the folder of a published system that rewrites its rows before a layout reads them."""
 PUBLISHED = "published"
 """The format of rows that others published, which a layout describes."""
 MAX_INFO_BYTES = 16 * 2**20

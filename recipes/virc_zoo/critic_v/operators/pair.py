@@ -40,9 +40,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     margin: Annotated[float, Meta(ge=0)] = 0
 
     def __post_init__(self) -> None:
-        """Refuse replies without a grade."""
+        """Refuse replies without a grade, and a text that is not here."""
         if len(self.replies) != len(self.grades):
             raise ValueError(f"{len(self.replies)} columns of replies have {len(self.grades)} of grades")
+        texts.filled(self.prompt, _FOLDER)  # an absent text is said before teachers are asked
 
 
 def run(row: Row, means: Means[Options]) -> Made:
