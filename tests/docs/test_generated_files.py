@@ -175,11 +175,14 @@ def test_the_tables_of_remote_tools_have_what_the_examples_use() -> None:
 
 def option(annotation: ast.expr, parameter: str) -> str | None:
     """The option that a parameter of a command is, by the text of its annotation; None: it is an argument."""
-    text = ast.unparse(annotation)
-    if "typer.Option(" not in text:
+    makers = {"Option", "option", "choice", "flag"}
+    calls = [each for each in ast.walk(annotation) if isinstance(each, ast.Call)]
+    made = [each for each in calls if ast.unparse(each.func).rpartition(".")[2] in makers]
+    if not made:
         return None
-    named = re.search(r"'(--[a-z][a-z-]*)", text.partition("typer.Option(")[2].partition("help=")[0])
-    return named[1] if named else f"--{parameter.replace('_', '-')}"
+    texts = [each.value for each in made[0].args if isinstance(each, ast.Constant)]
+    names = [each for each in texts if isinstance(each, str) and re.fullmatch(r"--[a-z][a-z-]*", each)]
+    return names[0] if names else f"--{parameter.replace('_', '-')}"
 
 
 def test_the_reference_has_every_option_of_every_command() -> None:
