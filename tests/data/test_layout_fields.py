@@ -143,8 +143,7 @@ SIDES = {"good": "It is 12.", "bad": "It is 3."}
 
 
 def pair(layout: Layout = PAIR, **columns: Any) -> Record:
-    (found,) = paired.records_of(ROW | SIDES | columns, 1, layout, Path(), None)
-    return found
+    return paired.record_of(ROW | SIDES | columns, layout, Path(), None)
 
 
 def test_the_better_reply_of_a_pair_ends_its_conversation() -> None:

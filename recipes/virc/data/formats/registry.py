@@ -72,12 +72,13 @@ class LaidOut(msgspec.Struct, frozen=True):
     reasons: tuple[str, ...] = ()
     rewriting: Path | None = None
 
-    def rewritten(self, row: Mapping[str, Any], number: int, folder: Path) -> Iterable[Mapping[str, Any]]:
+    def rewritten(self, row: Mapping[str, Any], number: int, folder: Path) -> Iterator[Mapping[str, Any]]:
         """The rows that a published row of a file in `folder` becomes. Raises DataError: it is no such row."""
         if self.rewriting is None:
-            return (row,)
+            yield row
+            return
         try:
-            return [*plugins.loaded(self.rewriting).rows(row, number, self.name, folder)]
+            yield from plugins.loaded(self.rewriting).rows(row, number, self.name, folder)
         except VircError:
             raise
         except Exception as error:  # of a row with other columns, or values of another kind
