@@ -33,7 +33,7 @@ LISTED = Grammar(
 )  # fmt: skip
 CALLED = Grammar(
     calls=(
-        CallForm("Action:", "", "call", names={"look": "crop_image"}, keys={"area": "bbox_2d"}, index_from=1),
+        CallForm("Action:", "", "call", names={"look": "crop_image"}, keys={"area": "bbox_2d"}),
     ),
 )  # fmt: skip
 ACTED = Grammar(think=None, calls=(CallForm(body="actions"),), answer=None)

@@ -236,15 +236,30 @@ def test_what_boxes_are_counted_in_is_guessed_from_their_numbers_and_said(
     assert any(f"# - {note}\n" in Path("s.yaml").read_text() for note in sample.notes)
 
 
-def test_images_that_are_counted_from_1_or_have_names() -> None:
-    _, protocol = written(called({"bbox_2d": BOX, "target_image": 1}), ANSWER)
-    assert [form.index_from for form in protocol.grammar.calls] == [1]
-    _, protocol = written(called({"bbox_2d": BOX, "image": "img_1"}), ANSWER)
-    replies = [called({"bbox_2d": BOX, "image": name}) for name in ("img_1", "img_2", "img_4")]
-    one, two, four = read(replies, protocol, (800, 600))
-    assert [one.calls[0].image, two.calls[0].image] == [0, 1]
-    assert "This is img_2." in one.sent[0].text
-    assert "there is no image 'img_4'; there are: img_1, img_2, img_3" in str(four.fault)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"bbox_2d": BOX, "image": "img_1"},
+        {"bbox_2d": "10, 20, 300, 400", "image": 0},
+        {"bbox_2d": dict(zip(("x0", "y0", "x1", "y1"), BOX, strict=True)), "image": 0},
+    ],
+    ids=["images by name", "boxes as text", "boxes as objects"],
+)
+def test_what_no_tool_of_virc_reads_begins_a_tool(arguments: dict[str, Any]) -> None:
+    sample = found([called(arguments), ANSWER])
+    assert sample.tools == ("./zoom.py",)
+    assert "virc has no tool zoom: zoom.py, beside the YAML, begins one" in sample.notes
+
+
+def test_calls_of_a_tool_of_a_published_system_are_known() -> None:
+    box = dict(zip(("x_min", "y_min", "x_max", "y_max"), BOX, strict=True))
+    call = {"thought": "t", "action_name": "crop_action", "action": {"image_index": 1, "bbox_2d": box}}
+    end = {"thought": "t", "action_name": "terminate_action", "action": {"final_response": "3"}}
+    replies = [json.dumps(call), json.dumps(end)]
+    sample, protocol = written(*replies)
+    assert sample.tools == ("crop_action",)
+    one, two = read(replies, protocol, (800, 600))
+    assert ([each.image for each in one.calls], two.answer) == ([0], "3")
 
 
 def test_what_is_not_known_is_said_in_a_sentence_each() -> None:
@@ -424,7 +439,7 @@ chat_protocol:
     answer: null
     loose: LOOSE
     calls:
-    - {open: <c>, close: </c>, names: {zoom: crop_image}, keys: {box: bbox_2d, img_idx: image_index}, index_from: 1}
+    - {open: <c>, close: </c>, names: {zoom: crop_image}, keys: {box: bbox_2d, img_idx: image_index}}
 """
 
 
@@ -436,7 +451,7 @@ def shows(*replies: str, loose: str = "false") -> list[dict[str, Any]]:
 
 
 def test_what_is_wrong_is_said_beside_what_the_model_is_told() -> None:
-    reply = '<c>{"name": "zoom", "arguments": {"box": [1, 2], "img_idx": 1}}</c>'
+    reply = '<c>{"name": "zoom", "arguments": {"box": [1, 2], "img_idx": 0}}</c>'
     (found,) = shows(reply)
     assert found["calls"][0]["reason"] == "box is [1, 2], not four whole numbers"
     assert (found["calls"][0]["error"], found["sent"][0]["text"]) == ("", "()")
@@ -449,13 +464,9 @@ def test_what_is_wrong_is_said_beside_what_the_model_is_told() -> None:
     [
         (
             '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": 3}}',
-            "img_idx is 3, but the images are 1 to 1",
+            "img_idx is 3, but the images are 0 to 0",
         ),
         ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": "x"}}', "img_idx is 'x', not a whole number"),
-        (
-            '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": 0}}',
-            "img_idx is 0, but the first image is 1",
-        ),
         ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4]}}', "the call has no img_idx"),
         (
             '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "label": ""}}',

@@ -372,7 +372,7 @@ def test_json_of_a_stage_is_plain(mine: Path) -> None:
     assert json.loads(printed)["stage"]["published"] == {}
 
 
-@pytest.mark.parametrize("line", ["crop_pixels: [9000, 4000]", "enlarge: [4, 2]", "input_pixels: [9000, 9000]"])
+@pytest.mark.parametrize("line", ["crop_pixels: [9000, 4000]", "input_pixels: [9000, 9000]"])
 def test_a_least_over_its_most_is_one_fault_at_its_line(line: str, tmp_path: Path) -> None:
     (tmp_path / "e.yaml").write_text(f"name: e\n{line}\n")
     done = virc("systems", "check", tmp_path / "e.yaml")

@@ -145,7 +145,5 @@ def _pieces(protocol: Protocol, result: CallResult, template: str, seen: Seen) -
         yield piece(protocol.after_text, text=result.text, **known)
     for index in result.images:
         width, height = seen.sizes[index]
-        names = protocol.image_names
-        number = names.number(index, seen.inputs) if names else index - seen.inputs + 1
-        place: dict[str, Any] = {"index": index, "number": number, "width": width, "height": height}
+        place: dict[str, Any] = {"index": index, "width": width, "height": height, "number": index - seen.inputs + 1}
         yield piece(template, index, text=result.text, **place, **known)

@@ -35,10 +35,7 @@ from virc.reasoning.protocol import (
     Drawing,
     Edges,
     LeastSide,
-    OutsideBoxes,
-    Share,
     ShortBoxes,
-    Times,
     Words,
     check_bounds,
 )
@@ -249,8 +246,8 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rows_of: the published system whose module rewrites the rows before a layout reads them; None: its own, if any.
         protocol_source: what boxes mean -> rows that show the chat protocol of the models whose boxes mean that: a
             dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
-        coordinates, images, crops, input_pixels, crop_pixels, margin, edges, least_side, short_boxes, outside_boxes,
-            enlarge: as in `Protocol`, but that crops are cut from the file unless it says `shown`.
+        coordinates, images, crops, input_pixels, crop_pixels, edges, least_side, short_boxes: as in `Protocol`, but
+            that crops are cut from the file unless it says `shown`.
         tools: names of the tools that its chat protocol offers, or custom files beside it; empty: those of ViRC;
             `none`: it calls no tools.
         chat_protocol: where it is not that of ViRC.
@@ -280,12 +277,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crops: Crops = "file"
     input_pixels: Bounds | None = None
     crop_pixels: Bounds | None = None
-    margin: Share = 0
     edges: Edges = "round"
     least_side: LeastSide = 0
     short_boxes: ShortBoxes = "grow"
-    outside_boxes: OutsideBoxes = "clamp"
-    enlarge: Times | None = None
     tools: tuple[Text, ...] | Literal["none"] = ()
     chat_protocol: Words = Words()
     sampling: Drawing = USUAL

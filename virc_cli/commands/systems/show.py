@@ -135,7 +135,7 @@ def _spoken(system: "System") -> dict[str, Any]:
     none: dict[str, Any] = dict.fromkeys(("limits", "sent", "example_call"))
     if (system.protocol_source or system.pipeline) and not system.worded:
         return none
-    if not tools.are_built_in(system.offered):
+    if not all(map(tools.known_here, system.offered)):
         output.note("it has tools of its own, which are not loaded here: virc systems check FILE --reply TEXT")
         return none
     grid = reading.grid_of(system)

@@ -73,16 +73,14 @@ def _texts(sample: Sample) -> Iterator[str]:
     system = "You answer questions about pictures."
     if example and len(example) <= _MAX_EXAMPLE and not _BRACES.search(example):
         system = f"You look closer wherever the picture is too small to read. To do so, write\n{example}"
-    names = sample.image_names
     grammar = sample.grammar
     think = f"Think in {'...'.join(grammar.think)}" if grammar.think else "Think step by step"
     answer = f"write {'...'.join(grammar.answer)}" if grammar.answer else "finish with the answer"
     said = f"{think}, then {'call a tool or ' * bool(sample.tools)}{answer}."
     yield from _block("system", system)
-    yield from _block("first", ("{images}\n" if names else "") + "{question}\n" + said)
-    yield f"  image_line: {_flow(names.inputs if names else '')}"
-    shown = f"This is {names.results or names.inputs}. {_GO_ON}" if names else _GO_ON
-    yield f"  after_image: {_flow(shown)}"
+    yield from _block("first", "{question}\n" + said)
+    yield '  image_line: ""'
+    yield f"  after_image: {_flow(_GO_ON)}"
 
 
 def _fields(sample: Sample) -> Iterator[str]:
@@ -92,10 +90,6 @@ def _fields(sample: Sample) -> Iterator[str]:
         yield f"  box: {sample.boxes.box}"
     if sample.boxes.float_boxes:
         yield "  float_boxes: true"
-    if sample.boxes.text_boxes:
-        yield "  text_boxes: true"
-    if sample.image_names:
-        yield f"  image_names: {_flow(msgspec.to_builtins(sample.image_names))}"
 
 
 def _grammar(sample: Sample) -> Iterator[str]:
