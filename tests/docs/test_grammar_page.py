@@ -8,16 +8,7 @@ import yaml
 from code_blocks import ROOT, blocks
 
 from virc.reasoning.grammar import Body, CallForm, Grammar
-from virc.reasoning.protocol import (
-    PICTURES,
-    BoxForm,
-    Coordinates,
-    Crops,
-    Edges,
-    Results,
-    ShortBoxes,
-    Words,
-)
+from virc.reasoning.protocol import PICTURES, BoxForm, Coordinates, Crops, Edges, Results, ShortBoxes, Words
 
 PAGE = "docs/grammar.md"
 

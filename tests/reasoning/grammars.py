@@ -236,7 +236,9 @@ CASES = {
         "action_name": "zoomin_action",
         "action": {"image_index": 1, "bounding_box": {"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}, "padding": 0}
     }""",
-        call("where is it", "zoomin_action", image_index=1, bbox_2d={"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}),
+        call(
+            "where is it", "zoomin_action", image_index=1, bbox_2d={"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}
+        ),
         '{"thought": "read off", "action_name": "terminate_action", "action": {"final_response": "a \\"b\\""}}',
         Turn("read off", answer='a "b"'),
     ),

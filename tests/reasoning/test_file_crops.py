@@ -13,7 +13,7 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, boxed, crop_size, input_grid, scaled, show_input
+from virc.reasoning.history import History, boxed, input_grid, scaled, show_input
 from virc.reasoning.images import OpenedImage, open_file, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize

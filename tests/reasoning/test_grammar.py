@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest

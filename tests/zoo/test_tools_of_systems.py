@@ -112,7 +112,10 @@ def test_names_of_mini_o3_count_what_tools_made() -> None:
     [
         ([-1, 0, 84, 84], "x0 (-1) < 0"),
         ([0, 0, 337, 84], "x1 (337) > image width (336)"),
-        ([-2, -3, 340, 253.5], "x0 (-2) < 0, y0 (-3) < 0, x1 (340) > image width (336), y1 (253.5) > image height (252)"),
+        (
+            [-2, -3, 340, 253.5],
+            "x0 (-2) < 0, y0 (-3) < 0, x1 (340) > image width (336), y1 (253.5) > image height (252)",
+        ),
     ],
 )
 def test_a_box_of_chain_of_focus_that_leaves_its_image_is_refused(box: list[float], issues: str) -> None:

@@ -7,7 +7,6 @@ settings, a text that begins with `./` or `../` is a path, counted from the fold
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -41,7 +40,7 @@ from virc.reasoning.protocol import (
 )
 from virc.systems.kinds import Kind
 from virc.systems.layouts.layout import Layout
-from virc.systems.names import Commit, HubId, Name
+from virc.systems.names import NAMED, Commit, HubId, Name
 from virc.systems.rounds import Step, check_rounds
 from virc.tools import registry as tools
 
@@ -59,7 +58,6 @@ IN_FOLDER = "system.yaml"
 _TEXTS = "texts.yaml"
 REWRITING = "rows.py"
 """The module in the folder of a published system that rewrites its rows before a layout reads them."""
-_NAMED = re.compile(r"^name: ([A-Za-z0-9][\w.+-]*)\s*$", re.MULTILINE)
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -508,7 +506,7 @@ class _Systems(Mapping[str, System]):
         self.files = {file.stem: file for file in sorted(PACKAGE.glob("*.yaml"))}
         self._read: dict[str, System] = {}
         for file in chain.from_iterable(map(_files, (*plugins.system_folders(), *_folders(search_path)))):
-            named = _NAMED.search(plain_yaml.read_text(file)) if file.name == IN_FOLDER else None
+            named = NAMED.search(plain_yaml.read_text(file)) if file.name == IN_FOLDER else None
             if named and named[1] not in self.files:
                 self.files[named[1]] = file
             elif named or not _is_tool(file):

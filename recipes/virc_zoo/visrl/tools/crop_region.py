@@ -28,7 +28,7 @@ check = partial(crop.check, name=NAME)
 """Read a call whose box is a list."""
 
 
-def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:  # noqa: ARG001
+def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:
     """The arguments with the box as a list; a text of other than four numbers stays."""
     box = arguments.get(BOX)
     return {**arguments, BOX: numbers_in(box)} if isinstance(box, str) else dict(arguments)

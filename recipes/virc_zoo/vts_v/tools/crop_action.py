@@ -27,7 +27,7 @@ apply = crop.apply
 """The pixels inside the call's box."""
 
 
-def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:  # noqa: ARG001
+def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:
     """The arguments with the box as a list, and the image counted from 0. Raises ToolError: its number is under 1."""
     box, index = arguments.get(BOX), arguments.get(INDEX)
     found = dict(arguments)
