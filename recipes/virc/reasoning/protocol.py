@@ -49,7 +49,7 @@ _LIST_END = "\n</tools>"
 IMAGE = "{image}"
 """Where an image stands in a template; in one without it, images stand before the text."""
 _OF_TURN = frozenset({"question", "turn", "turn_from_0"})
-_OF_IMAGE = frozenset({"image", "index", "number", "width", "height"})
+_OF_IMAGE = frozenset({"image", "index", "number", "count", "width", "height"})
 PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "system": frozenset({"tools"}),
     "first": frozenset({"question", "images", "image"}),
@@ -150,7 +150,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         image_line: how one image is announced: `{index}` is its number, from 0, `{width}` and `{height}` its size in
             pixels as shown.
         after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}` and `{height}` are those of
-            the image that it shows, `{question}` is the question.
+            the image that it shows, `{count}` how many images there are with it, `{number}` how many that tools made,
+            `{question}` is the question.
         after_scale: user turn after `scale_image`, with the same.
         after_text: user turn after a tool that returns a text, `{text}`; `{question}` is the question.
         after_error: user turn after a call that cannot be carried out, where `errors` is `show`: `{error}` says why in

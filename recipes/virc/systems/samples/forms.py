@@ -104,35 +104,39 @@ def _tool(call: WrittenCall) -> str:
     name = call.name or ""
     if tools.known_here(name):
         return tools.load([name])[0]
-    if any(map(box_of, call.arguments.values())) and not _read_by_tool(call):
+    cuts = any(map(box_of, call.arguments.values()))
+    if cuts and not _read_by_tool(call):
         return "crop_image"
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     own = re.sub(r"[^a-z0-9]+", "_", words).strip("_")[:40]
-    return own if own.isidentifier() else "my_tool"
+    return own if own.isidentifier() else "my_crop" if cuts else "my_tool"
 
 
 def _read_by_tool(call: WrittenCall) -> bool:
-    """Whether images or boxes of a call are no numbers and lists of numbers, so that a tool has to `read` them."""
-    named = any(_of_image(key) and type(value) is str for key, value in call.arguments.items())
-    objects = ([*value.values()] for value in call.arguments.values() if isinstance(value, dict))
-    texts = (value for value in call.arguments.values() if isinstance(value, str))
-    return named or any(map(box_of, (*objects, *texts)))
+    """Whether images are no numbers from 0, or boxes no lists, so that a tool has to `read` them."""
+    images = (value for key, value in call.arguments.items() if _of_image(key))
+    boxes = (value for value in call.arguments.values() if isinstance(value, str | dict))
+    return any(type(each) is str or each == 1 for each in images) or any(map(box_of, boxes))
 
 
 def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dict[str, Any]]:
     """The form of a call, by the names of a tool's arguments; and the arguments by these names."""
     known = tools.known().get(tool)
     allowed: Iterable[str] = properties(known) if known else (INDEX, BOX)
-    if known is None:
+    cuts = known is None and any(map(box_of, call.arguments.values()))
+    if cuts:
+        said = "images are no numbers from 0, or boxes no lists"
+        notes.append(f"{said}: how {tool}.py, beside the YAML, reads them is a guess")
+    elif known is None:
         lacks = f"virc has no tool {plain(call.name, 40)}" if call.name else "a call names no tool that virc knows"
         notes.append(f"{lacks}: {tool}.py, beside the YAML, begins one")
     meant: dict[str, str | None] = {}
     for key, value in call.arguments.items():
         name = _argument(key, value, allowed)
-        own = None if known else key  # the arguments of another tool are what its file says
+        own = None if known or cuts else key  # the arguments of another tool are what its file says
         meant[key] = own if name is None or name in meant.values() else name
     notes += [f"{plain(key, 40)} is read and not used" for key, name in meant.items() if name is None]
-    given = {INDEX: 0} if known and INDEX in allowed and INDEX not in meant.values() else {}
+    given = {INDEX: 0} if (known or cuts) and INDEX in allowed and INDEX not in meant.values() else {}
     if given:
         notes.append(f"calls name no image: {INDEX} 0, the question's image, is a guess; `last` is the newest")
     unnamed, keys = _written_as(call, meant)

@@ -34,6 +34,10 @@ _FUNCTION = re.compile(r"(?:^|(?<=[\s>]))([A-Za-z_]\w*)\((.*)\Z", re.DOTALL)
 _BOX_TEXT = re.compile(r"[\s\d\[\]().,;-]{7,200}")
 _ENDS = re.compile(r"terminat|finish|answer|submit", re.IGNORECASE)
 """What the name of an action that answers has in it."""
+_CORNERS = (
+    ("x_min", "y_min", "x_max", "y_max"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)  # fmt: skip
 _MAX_CALLS = 8
 
 
@@ -102,10 +106,17 @@ def _alone(reply: str) -> tuple[str, ...]:
 
 
 def box_of(value: object) -> list[float] | None:
-    """The four numbers that a value is, or that it says as text; None where it does not."""
+    """The four numbers that a value is, or that it says as text or by the names of corners; None where it does not."""
+    if corners := corners_in(value):
+        value = [value[corner] for corner in corners]  # type: ignore[index]
     numbers = numbers_in(value) if isinstance(value, str) and _BOX_TEXT.fullmatch(value) else value
     is_box = isinstance(numbers, list) and len(numbers) == 4 and all(type(each) in (int, float) for each in numbers)
     return numbers if is_box and isinstance(numbers, list) else None
+
+
+def corners_in(value: object) -> tuple[str, ...] | None:
+    """The keys of left, top, right and bottom in a box that is an object; None: it is none."""
+    return next((each for each in _CORNERS if isinstance(value, dict) and value.keys() == set(each)), None)
 
 
 def _between(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | None:
