@@ -196,6 +196,13 @@ def test_a_tool_may_return_a_text_and_images() -> None:
     assert talk.images[2].pixels.getpixel((3, 3)) == (0, 0, 255)
 
 
+def test_results_and_turns_are_counted_in_the_text_of_a_result() -> None:
+    talk = session(after_image="Observation {number}, image {count} of action {turn_from_0}")
+    for at in (1, 2):
+        talk.feed(Reply("<think>x</think>" + CROP % 0))
+        assert last(talk).text == f"Observation {at}, image {at + 1} of action {at - 1}"
+
+
 def test_numbers_may_count_the_questions_images_alone() -> None:
     talk = session(index_counts="inputs")
     talk.feed(Reply("<think>x</think>" + CROP % 0))

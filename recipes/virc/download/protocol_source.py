@@ -18,7 +18,7 @@ from virc.download.data_files import file_of, info_of
 from virc.download.hub.repository import File, Listing
 from virc.download.sources import listed, repo_of
 from virc.models.chat_protocol import written
-from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol
+from virc.reasoning.protocol import FILE_NAME, Coordinates
 from virc.systems import speech, texts
 from virc.systems.registry import Dataset, Model, System
 
@@ -52,8 +52,11 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
         return None
     again = f"virc data protocol ROWS --to {target} finds it in rows"
     try:
-        spoken = speech.worded_by(system, coordinates) if by_texts else None
-        protocol, notes = (spoken, ()) if spoken else _found(system, coordinates)
+        notes: Sequence[str] = ()
+        protocol = speech.worded_by(system, coordinates) if by_texts else None
+        if protocol is None:
+            found = _found(system, coordinates)
+            protocol, notes = found.protocol, found.notes
         write_whole(target, written(protocol))
     except (VircError, OSError) as error:
         why = error.message if isinstance(error, VircError) else clause(error)
@@ -65,15 +68,14 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     return target
 
 
-def _found(system: System, coordinates: Coordinates) -> tuple[Protocol, Sequence[str]]:
-    """The chat protocol of the rows that a system names, and what they do not show."""
+def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
+    """The chat protocol of the rows that a system names."""
     speech.load_tools(system)
     dataset, _, name = system.protocol_source[coordinates].partition("/")
     if dataset not in system.datasets:
         raise DataError(f"{system.file} names no dataset {plain(dataset, 60)!r}")
     with TemporaryDirectory(prefix="virc-") as work:
-        found = _studied(_beginning(system.datasets[dataset], name, Path(work)), coordinates)
-    return found.protocol, found.notes
+        return _studied(_beginning(system.datasets[dataset], name, Path(work)), coordinates)
 
 
 def _beginning(dataset: Dataset, name: str, work: Path) -> Source:

@@ -151,6 +151,11 @@ def own_files(names: Iterable[str]) -> dict[str, Path]:
     return {f"{name}{_FILES[name].suffix}": _FILES[name].resolve() for name in names if name in _FILES}
 
 
+def sources(names: Iterable[str]) -> tuple[str, ...]:
+    """What `load` takes in another process for those of these tools that are here: their files, or their names."""
+    return tuple(str(_FILES.get(name, name)) for name in names if name in known())
+
+
 def file_of(name: str, beside: Path | None = None) -> Path | None:
     """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
     if name in discover():

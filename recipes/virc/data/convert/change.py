@@ -230,8 +230,13 @@ def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
     return study(chain(first, read)).protocol if needed or not first or first[0].question is None else None
 
 
-def changed(change: Change, row: Row) -> tuple[Row, Boxes]:
-    """The row with its record changed, or with a fault; and what was done to its boxes."""
+def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple[Row, Boxes]:
+    """The row with its record changed, or with a fault; and what was done to its boxes.
+
+    Args:
+        tool_sources: tools of both chat protocols, for a process of its own (`tools.sources`).
+    """
+    tools.load(tool_sources)
     boxes = Boxes()
     if row.record is None:
         return row, boxes

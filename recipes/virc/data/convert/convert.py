@@ -23,6 +23,7 @@ from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
+from virc.tools import registry as tools
 
 MIX = "mix"
 _MAX_FAULTS = 20
@@ -235,7 +236,10 @@ class _Stream:
     def __iter__(self) -> Iterator[Record]:
         for part, marks in self._dataset.marked_parts():
             workers = self._config.workers if part.change.replays else 1
-            for row, boxes in in_order(partial(changed, part.change), self._marked(part, marks), workers):
+            protocols = filter(None, (part.change.chat_protocol, part.change.goal))
+            loads = tools.sources(name for each in protocols for name in each.tools)
+            change = partial(changed, part.change, tool_sources=loads)
+            for row, boxes in in_order(change, self._marked(part, marks), workers):
                 if row.record:
                     self._report.boxes.add(boxes)
                     self._at = (part, row.number)
