@@ -120,7 +120,7 @@ WRONG: dict[str, dict[str, object]] = {
     "three marks": {"grammar": {"answer": ["<a>", "<b>", "<c>"]}},
     "an unknown body": {"grammar": {"calls": [{**FORM, "body": "xml"}]}},
     "an unknown part of a form": {"grammar": {"calls": [{**FORM, "shut": "]"}]}},
-    "images that are counted from 2": {"grammar": {"calls": [{**FORM, "index_from": 2}]}},
+    "a form with a field that there is not": {"grammar": {"calls": [{**FORM, "index_from": 1}]}},
 }
 
 

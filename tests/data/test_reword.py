@@ -33,7 +33,7 @@ LISTED = Grammar(
 )  # fmt: skip
 CALLED = Grammar(
     calls=(
-        CallForm("Action:", "", "call", names={"look": "crop_image"}, keys={"area": "bbox_2d"}, index_from=1),
+        CallForm("Action:", "", "call", names={"look": "crop_image"}, keys={"area": "bbox_2d"}),
     ),
 )  # fmt: skip
 ACTED = Grammar(think=None, calls=(CallForm(body="actions"),), answer=None)
@@ -142,7 +142,7 @@ def test_images_that_are_not_made_any_more_are_not_looked_at(tmp_path: Path) -> 
         reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(BARE, "crop_image"))
     kept = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(CALLED, "crop_image"))
     assert replies(kept)[1] == (
-        '<think>In it.</think>\nAction:\n{"name": "look", "arguments": {"image_index": 2, "area": [0, 0, 28, 28]}}'
+        '<think>In it.</think>\nAction:\n{"name": "look", "arguments": {"image_index": 1, "area": [0, 0, 28, 28]}}'
     )
 
 

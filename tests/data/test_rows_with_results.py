@@ -18,7 +18,7 @@ from virc.data.formats.registry import Row
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.rows.results import apart, joined
 from virc.reasoning.calls import Call
-from virc.reasoning.protocol import ImageNames, Protocol, own_protocol
+from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
 
@@ -136,22 +136,20 @@ def test_a_call_about_the_image_of_one_at_fault_is_checked(name: str, tmp_path: 
 
 
 STRICT = msgspec.structs.replace(FROM_FILE, errors="redraw")
-NAMED = ImageNames("picture {number}", "crop {number}")
 
 
 @pytest.mark.parametrize(
-    ("protocol", "named", "box"),
+    ("protocol", "index", "box"),
     [
-        (msgspec.structs.replace(STRICT, image_names=NAMED), "picture 2", (0, 0, 100, 60)),
         (msgspec.structs.replace(STRICT, index_counts="inputs"), 1, (0, 0, 100, 60)),
         (msgspec.structs.replace(STRICT, coordinates="original"), 1, (600, 400, 800, 600)),
     ],
-    ids=["names", "numbers of inputs", "pixels of the file"],
+    ids=["numbers of inputs", "pixels of the file"],
 )
 def test_calls_are_held_against_the_inputs_and_their_files(
-    protocol: Protocol, named: str | int, box: tuple[int, ...], tmp_path: Path
+    protocol: Protocol, index: int, box: tuple[int, ...], tmp_path: Path
 ) -> None:
-    called = said(("crop_image", {"bbox_2d": list(box), "image_index": named}))
+    called = said(("crop_image", {"bbox_2d": list(box), "image_index": index}))
     record = row_of(protocol, tmp_path, (called, answer("4")), inputs=2)
     assert faults(record, protocol) == []
     rules = Rules("solutions", protocol.coordinates, protocol)

@@ -8,18 +8,7 @@ import yaml
 from code_blocks import ROOT, blocks
 
 from virc.reasoning.grammar import Body, CallForm, Grammar
-from virc.reasoning.protocol import (
-    PICTURES,
-    BoxForm,
-    Coordinates,
-    Crops,
-    Edges,
-    ImageNames,
-    OutsideBoxes,
-    Results,
-    ShortBoxes,
-    Words,
-)
+from virc.reasoning.protocol import PICTURES, BoxForm, Coordinates, Crops, Edges, Results, ShortBoxes, Words
 
 PAGE = "docs/grammar.md"
 
@@ -41,7 +30,7 @@ def keys(value: object) -> Iterator[str]:
 
 def test_every_field_stands_in_an_example() -> None:
     used = {key for example in examples() for key in keys(example)}
-    fields = {name for kind in (Grammar, CallForm, ImageNames, Words) for name in kind.__struct_fields__}
+    fields = {name for kind in (Grammar, CallForm, Words) for name in kind.__struct_fields__}
     assert fields - {"code"} | {*PICTURES, "coordinates"} <= used  # docs/sandbox.md shows `code`
 
 
@@ -55,5 +44,5 @@ def test_every_body_of_a_call_has_an_example_that_is_read() -> None:
 
 def test_choices_are_named_in_the_examples() -> None:
     text = (ROOT / PAGE).read_text(encoding="utf-8")
-    for choices in (BoxForm, Coordinates, Crops, Edges, OutsideBoxes, Results, ShortBoxes):
+    for choices in (BoxForm, Coordinates, Crops, Edges, Results, ShortBoxes):
         assert all(re.search(rf"\b{choice}\b", text) for choice in get_args(choices)), choices

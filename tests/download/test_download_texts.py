@@ -80,7 +80,9 @@ def test_only_the_named_files_are_fetched_and_once(server: GitHub, tmp_path: Pat
     place = texts.place("o/n", PROJECTS["o/n"].commit)
     assert place.is_relative_to(tmp_path / "cache")
     assert [file.name for file in place.rglob("*.*") if ".virc-download" not in str(file)] == ["prompts.py"]
+    asked = len(server.requests)
     assert virc("download", "texts", "--system", "looker", "--json").json["items"][0]["state"] == "present"
+    assert len(server.requests) == asked
 
 
 def test_a_dry_run_lists_the_texts_and_fetches_nothing(server: GitHub, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ CASES = {
         "<think>red</think><answer>red</answer>",
         Turn("red", answer="red"),
     ),
-    "Pixel-Reasoner": Case(  # images count from 1; what is no call is the answer
+    "Pixel-Reasoner": Case(  # what is no call is the answer
         grammar(
             think=None,
             answer=None,
@@ -66,13 +66,12 @@ CASES = {
                     "close": "</tool_call>",
                     "names": {"crop_image_normalized": "crop_image"},
                     "keys": {"target_image": "image_index"},
-                    "index_from": 1,
                 }
             ],
         ),
         'I look closer.\n<tool_call>{"name": "crop_image_normalized", "arguments": {"bbox_2d": [0.1, 0.2, 0.5, 0.9], '
         '"target_image": 1}}</tool_call>',
-        call("I look closer.", "crop_image", bbox_2d=[0.1, 0.2, 0.5, 0.9], image_index=0),
+        call("I look closer.", "crop_image", bbox_2d=[0.1, 0.2, 0.5, 0.9], image_index=1),
         "It is blue: \\boxed{B}",
         Turn("", answer="It is blue: \\boxed{B}"),
     ),
@@ -220,18 +219,15 @@ CASES = {
         '{"thought": "read off", "actions": [{"name": "Terminate", "arguments": {"ans": "1985"}}]}',
         Turn("read off", answer="1985"),
     ),
-    "VTS-V": Case(  # one action a reply, by keys of its own, with boxes as objects
+    "VTS-V": Case(  # one action a reply, which its tools read further: boxes are objects
         grammar(
             think=None,
             answer=None,
             calls=[
                 {
                     "body": "step",
-                    "end": ["terminate_action", "final_response"],
-                    "names": {"zoomin_action": "enlarge_image"},
-                    "keys": {"bounding_box": "bbox_2d", "padding": None},
-                    "corners": ["x_min", "y_min", "x_max", "y_max"],
-                    "index_from": 1,
+                    "names": {"terminate_action": "Terminate"},
+                    "keys": {"bounding_box": "bbox_2d", "padding": None, "final_response": "ans"},
                 }
             ],
         ),
@@ -240,7 +236,9 @@ CASES = {
         "action_name": "zoomin_action",
         "action": {"image_index": 1, "bounding_box": {"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}, "padding": 0}
     }""",
-        call("where is it", "enlarge_image", image_index=0, bbox_2d=[10, 20, 30, 40]),
+        call(
+            "where is it", "zoomin_action", image_index=1, bbox_2d={"y_min": 20, "x_min": 10, "x_max": 30, "y_max": 40}
+        ),
         '{"thought": "read off", "action_name": "terminate_action", "action": {"final_response": "a \\"b\\""}}',
         Turn("read off", answer='a "b"'),
     ),

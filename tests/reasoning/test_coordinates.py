@@ -166,15 +166,14 @@ def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> Non
 
 
 @pytest.mark.parametrize(
-    ("value", "index_from", "index", "says"),
+    ("value", "index", "says"),
     [
-        (0, 0, 0, ""), (2, 0, 2, ""), (-1, 0, 2, ""), (-3, 0, 0, ""), (3, 0, None, "is 3, but the images are 0 to 2"),
-        (3, 1, None, "is 4, but the images are 1 to 3"), (-4, 0, None, "is -4, but"), (True, 0, None, "not a whole"),
-        (1.0, 0, None, "not a whole"), ("1", 0, None, "not a whole"),
+        (0, 0, ""), (2, 2, ""), (-1, 2, ""), (-3, 0, ""), (3, None, "is 3, but the images are 0 to 2"),
+        (-4, None, "is -4, but"), (True, None, "not a whole"), (1.0, None, "not a whole"), ("1", None, "not a whole"),
     ],
 )  # fmt: skip
-def test_an_index_is_a_place_in_the_history(value: object, index_from: int, index: int | None, says: str) -> None:
-    seen = View([SIZE] * 3, index_from=index_from)
+def test_an_index_is_a_place_in_the_history(value: object, index: int | None, says: str) -> None:
+    seen = View([SIZE] * 3)
     if index is None:
         with pytest.raises(ToolError, match=says):
             resolve_index(value, seen)

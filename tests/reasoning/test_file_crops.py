@@ -13,7 +13,7 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, boxed, crop_size, input_grid, scaled, show_input
+from virc.reasoning.history import History, boxed, input_grid, scaled, show_input
 from virc.reasoning.images import OpenedImage, open_file, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
@@ -217,24 +217,8 @@ def test_inputs_and_crops_have_limits_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("enlarge", "size"),
-    [
-        (None, (448, 448)),  # as many pixels as crops have at least
-        ((1, 2), (112, 112)),  # but no more than twice the sides
-        ((3, 100), (448, 448)),
-        ((10, 10), (560, 560)),
-    ],
-)
-def test_what_was_cut_out_is_enlarged_within_bounds(enlarge: tuple[float, float] | None, size: Size) -> None:
-    protocol = msgspec.structs.replace(FILE, crop_pixels=(200_704, 10**6), enlarge=enlarge)
-    assert crop_size(protocol, QWEN2, Image.new("1", (56, 56))) == size
-
-
-@pytest.mark.parametrize(
     ("settings_of", "box", "expected"),
     [
-        ({"margin": 0.25}, (100, 100, 300, 200), (50, 75, 350, 225)),
-        ({"margin": 0.25}, (0, 0, 200, 100), (0, 0, 250, 125)),
         ({"least_side": 32}, (100, 100, 115, 131), (91, 81, 124, 150)),  # both sides grow by as much
         ({"least_side": 32}, (0, 0, 16, 16), (0, 0, 16, 16)),  # the edge of the picture leaves it short
         ({"edges": "floor", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (10, 10, 20, 20)),

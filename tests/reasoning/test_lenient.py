@@ -403,8 +403,15 @@ def test_any_reply_is_a_turn_or_one_sentence(text: str, cut: bool, thought: str 
         return
     assert (turn.tool is None) != (turn.answer is None)
     if turn.answer is not None:
-        assert "<tool_call>" not in re.sub('"<tool_call>|<tool_call>"', "", turn.answer)  # words may quote it
+        is_quoted = re.search(r'"(<[^<>]*>)*<tool_call>|<tool_call>(<[^<>]*>)*"', text)
+        assert is_quoted or "<tool_call>" not in turn.answer.replace("<tool_call> a", "")  # words may name a mark
         assert "</think>" not in turn.answer
+
+
+def test_what_python_cannot_evaluate_is_no_traceback() -> None:
+    assert read("<function=crop_image>{{}}</function>", STOCK, NAMES).turn.tool == ToolText("crop_image", {})
+    with pytest.raises(FormatError):
+        read("<tool_call>crop_image({[1]: 2}, image_index=0)</tool_call>", STOCK, NAMES)
 
 
 HOSTILE = [

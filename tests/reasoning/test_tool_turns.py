@@ -16,7 +16,7 @@ from virc.core.errors import ConfigError
 from virc.reasoning import lenient
 from virc.reasoning.calls import Call, Result, Tool
 from virc.reasoning.messages import FormatError
-from virc.reasoning.protocol import ImageNames, own_protocol
+from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Session, Unit
 from virc.tools.registry import DEFAULT, known, offered, schemas
@@ -100,7 +100,6 @@ TEXTS = {
     "arguments": "No {argument}.",
     "image": "No {image}.",
     "numbers": "Not four: {box}.",
-    "right": "{x1} > {width}.",
     "no_width": "{pixels} is empty; {error}",
     "long": "{ratio} is too long.",
 }
@@ -114,27 +113,16 @@ TEXTS = {
         (look("crop_image", bbox_2d=[0, 0, 84, 84]), "No {argument}."),  # a fault fills only what it knows
         (look("crop_image", bbox_2d=[0, 0, 84, 84], image_index=9), "No 9."),
         (look("crop_image", bbox_2d=[0, 0, "{error}"], image_index=0), "Not four: [0, 0, '{error}']."),
-        (look("crop_image", bbox_2d=[0, 0, 337, 84], image_index=0), "337 > 336."),
         (look("crop_image", bbox_2d=[84, 9, 84, 84], image_index=0),
          "[84, 9, 84, 84] is empty; bbox_2d [84, 9, 84, 84] holds no pixel of an image of 336 x 252"),
         (look("crop_image", bbox_2d=[0, 0, 336, 1], image_index=0), "336.0 is too long."),
-        (look("crop_image", bbox_2d=[-1, 0, 84, 84], image_index=0),
-         "bbox_2d [-1, 0, 84, 84] leaves the image of 336 x 252"),
     ],
 )  # fmt: skip
 def test_a_system_may_have_a_text_for_each_fault(reply: str, said: str) -> None:
-    talk = session(errors="show", after_error="{error}", error_texts=TEXTS, outside_boxes="refuse")
+    talk = session(errors="show", after_error="{error}", error_texts=TEXTS)
     unit = talk.feed(Reply(reply))
     assert isinstance(unit, Unit)
     assert unit.results[0].error == last(talk).text == said
-
-
-def test_a_box_that_leaves_its_image_is_cut_off_or_refused() -> None:
-    reply = Reply(look("crop_image", bbox_2d=[0, 0, 337, 84], image_index=0))
-    assert isinstance(session().feed(reply), Unit)
-    refused = session(outside_boxes="refuse").feed(reply)
-    assert isinstance(refused, Rejected)
-    assert "leaves the image of 336 x 252" in refused.reason
 
 
 def test_errors_may_end_a_problem_or_be_drawn_again() -> None:
@@ -206,19 +194,6 @@ def test_a_tool_may_return_a_text_and_images() -> None:
     assert message.images == (1, 2)
     assert message.text.startswith("two words\nImage 1:")
     assert talk.images[2].pixels.getpixel((3, 3)) == (0, 0, 255)
-
-
-def test_images_are_named_in_place_of_numbers() -> None:
-    names = ImageNames("original_image", "observation_{number}")
-    talk = session(image_names=names, after_image="Observation {number} of action {turn_from_0}")
-    named = CROP.replace('"image_index": 0', '"image_index": "%s"')
-    assert isinstance(talk.feed(Reply("<think>x</think>" + named % (0, "original_image"))), Unit)
-    assert last(talk).text == "Observation 1 of action 0"
-    assert isinstance(talk.feed(Reply("<think>x</think>" + named % (0, "observation_1"))), Unit)
-    assert talk.trace().images[2].parent == 1
-    refused = talk.feed(Reply("<think>x</think>" + named % (0, "observation_3")))
-    assert isinstance(refused, Rejected)
-    assert "original_image, observation_1, observation_2" in refused.reason
 
 
 def test_numbers_may_count_the_questions_images_alone() -> None:

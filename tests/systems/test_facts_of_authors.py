@@ -102,8 +102,8 @@ def another_rule(system: System) -> System:
         msgspec.structs.replace(call, given={**call.given, "half": 100}) if "half" in call.given else call
         for call in system.chat_protocol.grammar.calls
     ]
-    wider = msgspec.structs.replace(system, margin=0.1)
-    return words(wider, grammar=msgspec.structs.replace(system.chat_protocol.grammar, calls=calls))
+    other = msgspec.structs.replace(system, edges="inclusive" if system.edges != "inclusive" else "floor")
+    return words(other, grammar=msgspec.structs.replace(system.chat_protocol.grammar, calls=calls))
 
 
 def another_unit(system: System) -> System:

@@ -22,6 +22,7 @@ from virc.solving.reading import read
 from virc.systems import files
 from virc.systems import registry as systems
 from virc.systems.samples.find import Sample, found
+from virc.systems.samples.writing import tool_of
 from virc.tools import registry as tools
 
 ANSWER = "<think>b</think><answer>3</answer>"
@@ -42,6 +43,8 @@ def called(arguments: dict[str, Any], name: str = "zoom", **others: Any) -> str:
 def written(*replies: str) -> tuple[Sample, Any]:
     """What replies show, and the chat protocol of the YAML that is written of it."""
     sample = found(replies)
+    for name in set(sample.called) - set(sample.tools):
+        Path(f"{name}.py").write_text(tool_of(name, sample.called[name]), encoding="utf-8")
     Path("s.yaml").write_text(files.sampled("s", sample), encoding="utf-8")
     return sample, of_system(systems.load(Path("s.yaml"))).protocol
 
@@ -72,7 +75,7 @@ PUBLISHED = {  # calls and marks; the words are ours
         '{"name": "crop_image_normalized", "arguments": {"bbox_2d": [0.1, 0.2, 0.3, 0.4], "target_image":1}}\n'
         "</tool_call>",
         "\\boxed{Share contacts}",
-        "crop_image",
+        "crop_image_normalized",
     ),
     # the form of Alibaba-NLP/VRAG, VRAG-RL/examples/search_sft.json
     "VRAG": (
@@ -135,7 +138,7 @@ def test_a_call_in_each_form_is_carried_out_by_the_yaml_that_is_written(form: st
     assert not sample.unread
     first, second = read([FORMS[form], ANSWER], protocol, (1036, 756))
     (call,) = first.calls
-    assert (first.fault, call.error, call.tool, call.image, call.box) == (None, None, "crop_image", 0, tuple(BOX))
+    assert (first.fault, call.error, call.image, call.box) == (None, None, 0, tuple(BOX))
     assert first.thought == "a"
     assert first.sent[0].text.startswith("<image 1: ")
     assert (second.answer, second.fault) == ("3", None)
@@ -236,15 +239,44 @@ def test_what_boxes_are_counted_in_is_guessed_from_their_numbers_and_said(
     assert any(f"# - {note}\n" in Path("s.yaml").read_text() for note in sample.notes)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"bbox_2d": BOX, "image": "img_1"},
+        {"bbox_2d": "10, 20, 300, 400", "image": 0},
+        {"bbox_2d": dict(zip(("left", "top", "right", "bottom"), BOX, strict=True)), "image": 0},
+    ],
+    ids=["images by name", "boxes as text", "boxes as objects"],
+)
+def test_what_no_tool_of_virc_reads_has_a_tool_that_does(arguments: dict[str, Any]) -> None:
+    sample = found([called(arguments), ANSWER])
+    assert sample.tools == ("./zoom.py",)
+    assert any("zoom.py, beside the YAML, reads them is a guess" in note for note in sample.notes)
+
+
 def test_images_that_are_counted_from_1_or_have_names() -> None:
     _, protocol = written(called({"bbox_2d": BOX, "target_image": 1}), ANSWER)
-    assert [form.index_from for form in protocol.grammar.calls] == [1]
-    _, protocol = written(called({"bbox_2d": BOX, "image": "img_1"}), ANSWER)
-    replies = [called({"bbox_2d": BOX, "image": name}) for name in ("img_1", "img_2", "img_4")]
+    replies = [called({"bbox_2d": BOX, "target_image": number}) for number in (1, 2, 0)]
+    one, two, none = read(replies, protocol, (800, 600))
+    assert [one.calls[0].image, two.calls[0].image] == [0, 1]
+    assert "there is no image 0; there are: 1, 2, 3" in str(none.fault)
+    _, protocol = written(called({"bbox_2d": BOX, "image": "img_1"}, "look"), ANSWER)
+    replies = [called({"bbox_2d": BOX, "image": name}, "look") for name in ("img_1", "img_2", "img_4")]
     one, two, four = read(replies, protocol, (800, 600))
     assert [one.calls[0].image, two.calls[0].image] == [0, 1]
     assert "This is img_2." in one.sent[0].text
     assert "there is no image 'img_4'; there are: img_1, img_2, img_3" in str(four.fault)
+
+
+def test_calls_of_a_tool_of_a_published_system_are_known() -> None:
+    box = dict(zip(("x_min", "y_min", "x_max", "y_max"), BOX, strict=True))
+    call = {"thought": "t", "action_name": "crop_action", "action": {"image_index": 1, "bbox_2d": box}}
+    end = {"thought": "t", "action_name": "terminate_action", "action": {"final_response": "3"}}
+    replies = [json.dumps(call), json.dumps(end)]
+    sample, protocol = written(*replies)
+    assert sample.tools == ("crop_action",)
+    one, two = read(replies, protocol, (800, 600))
+    assert ([each.image for each in one.calls], two.answer) == ([0], "3")
 
 
 def test_what_is_not_known_is_said_in_a_sentence_each() -> None:
@@ -424,7 +456,7 @@ chat_protocol:
     answer: null
     loose: LOOSE
     calls:
-    - {open: <c>, close: </c>, names: {zoom: crop_image}, keys: {box: bbox_2d, img_idx: image_index}, index_from: 1}
+    - {open: <c>, close: </c>, names: {zoom: crop_image}, keys: {box: bbox_2d, img_idx: image_index}}
 """
 
 
@@ -436,7 +468,7 @@ def shows(*replies: str, loose: str = "false") -> list[dict[str, Any]]:
 
 
 def test_what_is_wrong_is_said_beside_what_the_model_is_told() -> None:
-    reply = '<c>{"name": "zoom", "arguments": {"box": [1, 2], "img_idx": 1}}</c>'
+    reply = '<c>{"name": "zoom", "arguments": {"box": [1, 2], "img_idx": 0}}</c>'
     (found,) = shows(reply)
     assert found["calls"][0]["reason"] == "box is [1, 2], not four whole numbers"
     assert (found["calls"][0]["error"], found["sent"][0]["text"]) == ("", "()")
@@ -449,13 +481,9 @@ def test_what_is_wrong_is_said_beside_what_the_model_is_told() -> None:
     [
         (
             '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": 3}}',
-            "img_idx is 3, but the images are 1 to 1",
+            "img_idx is 3, but the images are 0 to 0",
         ),
         ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": "x"}}', "img_idx is 'x', not a whole number"),
-        (
-            '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "img_idx": 0}}',
-            "img_idx is 0, but the first image is 1",
-        ),
         ('{"name": "zoom", "arguments": {"box": [1, 2, 3, 4]}}', "the call has no img_idx"),
         (
             '{"name": "zoom", "arguments": {"box": [1, 2, 3, 4], "label": ""}}',

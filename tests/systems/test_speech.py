@@ -19,8 +19,7 @@ def system(folder: Path, text: str) -> System:
 
 OF_PICTURES: dict[str, Any] = {
     "images": "square_1000", "crops": "shown", "input_pixels": (3136, 100_000), "crop_pixels": (3136, 50_000),
-    "margin": 0.1, "edges": "floor", "least_side": 28, "short_boxes": "refuse", "outside_boxes": "refuse",
-    "enlarge": (1.0, 2.0),
+    "edges": "floor", "least_side": 28, "short_boxes": "refuse",
 }  # fmt: skip
 
 

@@ -107,7 +107,6 @@ def test_a_misspelt_key_is_never_passed_over(text: str, said: str, tmp_path: Pat
         (f"datasets: {{d: {{hub: a/b, revision: {'a' * 40}}}}}", "revision and files belong to github alone"),
         ("input_pixels: [9, 8]", "9 is over 8"),
         ("crop_pixels: [3136, 4000]", "at least twice the least, 6272"),
-        ("enlarge: [3, 2]", "3.0 is over 2.0"),
         ("rows: {r: {about: x, question: q, chosen: a}}", "pairs need both"),
         ("rows: {r: {about: x}}", "a layout needs `question` or `messages`"),
     ],

@@ -147,8 +147,7 @@ def test_a_batch_that_cannot_be_shared_is_told_one_that_can(tmp_path: Path) -> N
     ("line", "message", "hint"),
     [
         ("crop_pixels: [0, 100]", "value 1 of crop_pixels must be a whole number of at least 1, not 0", None),
-        ("enlarge: [1, x]", "value 2 of enlarge must be a number above 0, not 'x'", None),
-        ("chat_protocol: {margin: 1}", "unknown key 'chat_protocol.margin'", "`margin` belongs at the top level"),
+        ("chat_protocol: {edges: 1}", "unknown key 'chat_protocol.edges'", "`edges` belongs at the top level"),
         ("first: x", "unknown key 'first'", "`first` belongs below `chat_protocol`"),
         ("chat_protocol: {think: null}", "unknown key 'chat_protocol.think'", "belongs below `chat_protocol.grammar`"),
     ],
@@ -172,7 +171,6 @@ def test_what_is_wrong_with_a_key_is_said_of_it_and_where_it_belongs(
         ("first: '{question} {Images}'", "{Images} is not filled in here", "did you mean {images}?"),
         ("first: '{question} {width}'", "{width} is not filled in here", None),
         ("system: '{tool}'", "{tool} is not filled in here, only {tools}", "did you mean {tools}?"),
-        ("image_names: {inputs: 'img_{nubmer}'}", "{nubmer} is not filled in here", "did you mean {number}?"),
         ("error_texts: {no_width: '{pixel}'}", "{pixel} is not filled in here", "did you mean {pixels}?"),
     ],
 )

@@ -164,7 +164,7 @@ def test_the_arguments_are_exactly_those_of_the_schema(name: str) -> None:
 
 
 def test_an_unknown_tool_is_named_beside_those_there_are() -> None:
-    with pytest.raises(ToolError, match="'rotate'; there are: crop_around_point, crop_image"):
+    with pytest.raises(ToolError, match=r"'rotate'; there are: (\w+, )*crop_around_point, (\w+, )*crop_image, "):
         tools.get("rotate")
     with pytest.raises(ToolError, match=r"'scale_image'; there are: crop_image$"):
         tools.get("scale_image", ("crop_image", "rotate"))

@@ -48,7 +48,7 @@ def sizes(asked: Any) -> list[tuple[int, int]]:
 
 def solved(folder: Path, code: str, teacher: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
     """The last request to the model, and those to the teacher."""
-    with serve((call("redraw", code=code), answered("7"))) as model, serve((teacher,)) as taught:
+    with serve((call("draw_again", code=code), answered("7"))) as model, serve((teacher,)) as taught:
         monkeypatch.setenv("TEACHER_ENDPOINT", taught.url)
         words = ("solve", folder / "a.png", "Which code draws this?", "--system", folder / "drawing.yaml")
         done = virc(*words, "--endpoint", model.url)
@@ -79,7 +79,7 @@ def test_a_missing_teacher_is_said_before_anything_starts(folder: Path, monkeypa
         words = ("solve", folder / "a.png", "What?", "--system", folder / "drawing.yaml")
         done = virc(*words, "--endpoint", model.url)
         assert done.code
-        assert "redraw needs TEACHER_ENDPOINT" in done.err
+        assert "draw_again needs TEACHER_ENDPOINT" in done.err
         assert not model.chats()
 
 

@@ -46,13 +46,15 @@ def test_a_folder_has_the_files_that_the_package_lists(folder: Path) -> None:
     assert all(map(LISTED.fullmatch, names)), names
     assert names & {"system.yaml", "field.yaml"}
     assert ("__init__.py" in names) == any(
-        name.endswith(".py") or name == "operators" for name in names - {"__init__.py"}
+        name.endswith(".py") or name in ("operators", "tools") for name in names - {"__init__.py"}
     )
 
 
-def test_a_total_or_operator_of_a_system_is_imported_as_a_part_of_the_package() -> None:
-    module = plugins.loaded(plugins.operators()["rotation"])
+def test_a_total_operator_or_tool_of_a_system_is_imported_as_a_part_of_the_package() -> None:
+    module = plugins.loaded(plugins.of_systems("operators")["rotation"])
     assert module.__name__ == "virc_zoo.ssl4rl.operators.rotation"
+    module = plugins.loaded(plugins.of_systems("tools")["zoom_around"])
+    assert module.__name__ == "virc_zoo.chain_of_focus.tools.zoom_around"
     module = plugins.loaded(plugins.totals()["chain_of_focus"])
     assert module.__name__ == "virc_zoo.chain_of_focus.chain_of_focus"
     assert module.ASKED is plugins.loaded(plugins.totals()["deepeyes"]).ASKED

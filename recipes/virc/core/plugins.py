@@ -117,9 +117,9 @@ def totals() -> Mapping[str, Path]:
 
 
 @cache
-def operators() -> Mapping[str, Path]:
-    """The operators over rows in the folders for one system each of installed packages, by their names."""
-    return _imported_by_name({file.stem: file for file in in_system_folders("operators/[!_]*.py")})
+def of_systems(kind: Literal["operators", "tools"]) -> Mapping[str, Path]:
+    """The operators over rows, or the tools, in the folders for one system each of installed packages, by names."""
+    return _imported_by_name({file.stem: file for file in in_system_folders(f"{kind}/[!_]*.py")})
 
 
 def _imported_by_name(files: Mapping[str, Path]) -> Mapping[str, Path]:

@@ -3,7 +3,7 @@
 Its files on the hub hold none. Its system names rows that do: of those at most 1 MiB is read, by one ranged request.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import islice, takewhile
 from pathlib import Path
@@ -18,7 +18,7 @@ from virc.download.data_files import file_of, info_of
 from virc.download.hub.repository import File, Listing
 from virc.download.sources import listed, repo_of
 from virc.models.chat_protocol import written
-from virc.reasoning.protocol import FILE_NAME, Coordinates
+from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol
 from virc.systems import speech, texts
 from virc.systems.registry import Dataset, Model, System
 
@@ -53,26 +53,27 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
     again = f"virc data protocol ROWS --to {target} finds it in rows"
     try:
         spoken = speech.worded_by(system, coordinates) if by_texts else None
-        found = None if spoken else _found(system, coordinates)
-        write_whole(target, written(spoken or found.protocol))  # type: ignore[union-attr]
+        protocol, notes = (spoken, ()) if spoken else _found(system, coordinates)
+        write_whole(target, written(protocol))
     except (VircError, OSError) as error:
         why = error.message if isinstance(error, VircError) else clause(error)
         hint = f"the weights are whole; {again}, and --protocol default does without"
         warn(f"no chat protocol for {folder.name}: {why}", hint)
         return None
-    for note in found.notes if found else ():
+    for note in notes:
         warn(f"the chat protocol of {folder.name}: {note}", again)
     return target
 
 
-def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
-    """The chat protocol of the rows that a system names."""
+def _found(system: System, coordinates: Coordinates) -> tuple[Protocol, Sequence[str]]:
+    """The chat protocol of the rows that a system names, and what they do not show."""
     speech.load_tools(system)
     dataset, _, name = system.protocol_source[coordinates].partition("/")
     if dataset not in system.datasets:
         raise DataError(f"{system.file} names no dataset {plain(dataset, 60)!r}")
     with TemporaryDirectory(prefix="virc-") as work:
-        return _studied(_beginning(system.datasets[dataset], name, Path(work)), coordinates)
+        found = _studied(_beginning(system.datasets[dataset], name, Path(work)), coordinates)
+    return found.protocol, found.notes
 
 
 def _beginning(dataset: Dataset, name: str, work: Path) -> Source:

@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn
 
 import msgspec
 
-from virc.reasoning.grammar import CallForm, Index
+from virc.reasoning.grammar import ENDING, CallForm, Index
 
 INDEX = "image_index"
 """The argument that names an image, of every tool."""
@@ -116,14 +116,15 @@ def _of_objects(value: object, form: CallForm) -> tuple[ToolText, ...]:
 def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
     """What an object of a thought and at most so many actions says. Raises FormatError: it is no such object."""
     value = _object_of(_json(text))
-    listed, think = _step(value, form.fields) if form.body == "step" else _listed(value)
+    listed, think = _step(value) if form.body == "step" else _listed(value)
     if not 1 <= len(listed) <= most:
         raise FormatError("json", f"there are {len(listed)} actions, not {'one' if most == 1 else f'1 to {most}'}")
-    action, (end, _) = listed[0], form.end
-    if len(listed) == 1 and isinstance(action, dict) and action.get("name") == end:
+    action = listed[0]
+    name = action.get("name") if isinstance(action, dict) else None
+    if len(listed) == 1 and isinstance(name, str) and form.names.get(name, name) == ENDING:
         arguments = action.get("arguments")
         if not isinstance(arguments, dict) or len(arguments) != 1:
-            raise FormatError("json", f"{end} has not exactly one argument, the answer")
+            raise FormatError("json", f"{name} has not exactly one argument, the answer")
         (answer,) = arguments.values()
         return Acted(answer=answer.strip() if isinstance(answer, str) else json.dumps(answer), think=think.strip())
     return Acted(tuple(_named(action, form) for action in listed), think=think.strip())
@@ -136,12 +137,11 @@ def _listed(value: Mapping[str, Any]) -> tuple[list[Any], str]:
     return listed, think
 
 
-def _step(value: Mapping[str, Any], fields: tuple[str, str, str]) -> tuple[list[Any], str]:
-    thought, name, arguments = fields
-    think = value.get(thought, "")
-    if name not in value or arguments not in value or not isinstance(think, str):
-        raise FormatError("json", f"the reply is not an object with {thought}, {name} and {arguments}")
-    return [{"name": value[name], "arguments": value[arguments]}], think
+def _step(value: Mapping[str, Any]) -> tuple[list[Any], str]:
+    think = value.get("thought", "")
+    if "action_name" not in value or "action" not in value or not isinstance(think, str):
+        raise FormatError("json", "the reply is not an object with thought, action_name and action")
+    return [{"name": value["action_name"], "arguments": value["action"]}], think
 
 
 def bare_start(text: str, behind: int) -> int | None:
@@ -219,11 +219,7 @@ def _value(text: str) -> Any:
 
 
 def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
-    """Arguments by their own names, images counted from 0, and those that nobody writes.
-
-    Raises:
-        FormatError: two are the same argument, or an image has a number under the first.
-    """
+    """Arguments by their own names, and those that nobody writes. Raises FormatError: two are the same argument."""
     read: dict[str, Any] = {}
     for key, value in arguments.items():
         name = form.keys.get(key, key)
@@ -231,12 +227,6 @@ def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
             continue
         if name in read or name in form.given:
             raise FormatError("json", f"the tool call repeats {key}, or nobody writes it")
-        if name == INDEX and form.index_from and type(value) is int:
-            if value < form.index_from:
-                raise FormatError("json", f"{key} is {value}, but the first image is {form.index_from}")
-            value -= form.index_from  # noqa: PLW2901
-        if name == BOX and form.corners and isinstance(value, dict) and value.keys() == set(form.corners):
-            value = [value[corner] for corner in form.corners]  # noqa: PLW2901
         read[name] = value
     given = {name: Index.LAST if name == INDEX and value == Index.LAST else value for name, value in form.given.items()}
     return read | given

@@ -11,6 +11,7 @@ from virc.reasoning.bodies import Called, FormatError, decoded
 
 MAX_CALL, _MAX_PYTHON = 10_000, 2_000
 """Characters of a call that are read; fewer where it is written as Python."""
+_NO_PYTHON = (ValueError, TypeError, SyntaxError, RecursionError, MemoryError)  # a set of objects is a TypeError
 _SPACE = r"(?:[|｜]?\w+[:|｜])?"
 """What some models write before the names of their tags: `minimax:`, `｜DSML｜`."""
 _GROUP = rf"(?:(?:</?{_SPACE}(?:function_calls|tool_calls?)>|<[|｜]tool[_▁]calls[_▁](?:begin|end)[|｜]>)\s*)?"
@@ -146,7 +147,7 @@ def object_of(text: str, cut: bool = False) -> object:
     for missing in ("",) if cut else ("", "}", "}}"):
         with suppress(FormatError):
             return decoded(text + missing)
-    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+    with suppress(*_NO_PYTHON):
         return ast.literal_eval(text.strip()) if len(text) <= _MAX_PYTHON else None
     return None
 
@@ -163,7 +164,7 @@ def closing(text: str, start: int = 0) -> int:
 
 def _function_of(text: str) -> Called | None:
     """A call as Python writes it, its values without a key by their number; nothing is evaluated."""
-    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+    with suppress(*_NO_PYTHON):
         tree = ast.parse(text[: min(closing(text), _MAX_PYTHON)], mode="eval").body
         if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name | ast.Attribute):
             return None

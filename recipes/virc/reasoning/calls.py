@@ -7,7 +7,7 @@ import msgspec
 
 from virc.core.text import plain
 from virc.reasoning import protocol as chat
-from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames
+from virc.reasoning.protocol import BoxForm, Coordinates
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -78,17 +78,12 @@ class View(BoxView, frozen=True):
 
     Args:
         inputs: how many of the images are the question's; None: all of `originals`, or one.
-        index_from: the number of the first image where the model counts them; what is resolved counts from 0.
-        float_boxes, text_boxes, image_names, index_counts, outside_boxes, crops: as in `Protocol`.
+        float_boxes, index_counts, crops: as in `Protocol`.
     """
 
     inputs: int | None = None
     float_boxes: bool = False
-    text_boxes: bool = False
-    image_names: ImageNames | None = None
-    index_from: int = 0
     index_counts: chat.IndexCounts = "all"
-    outside_boxes: chat.OutsideBoxes = "clamp"
     crops: chat.Crops = "shown"
 
     @property
@@ -102,10 +97,9 @@ def view_of(
     protocol: chat.Protocol, sizes: Sequence[Size], originals: Sequence[Size] = (), inputs: int | None = None
 ) -> View:
     """What calls of a chat protocol are checked against when images of these sizes have been shown."""
-    index_from = max((form.index_from for form in protocol.grammar.calls), default=0)
     return View(
-        sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.text_boxes,
-        protocol.image_names, index_from, protocol.index_counts, protocol.outside_boxes, protocol.crops,
+        sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.index_counts,
+        protocol.crops,
     )  # fmt: skip
 
 
@@ -119,6 +113,7 @@ class Call(msgspec.Struct, frozen=True):
         factor: of a tool that scales.
         region: the box as parts of the sides of the image (left, top, right, bottom), before it was rounded to pixels;
             None: as `box` says.
+        margin: how much more than the box is cut out at each side, in parts of its own sides.
         arguments: what else the tool takes, by its JSON schema.
         points: of a tool that takes some, x and y in pixels of that image as shown.
     """
@@ -128,6 +123,7 @@ class Call(msgspec.Struct, frozen=True):
     box: Box | None = None
     factor: float | None = None
     region: Region | None = None
+    margin: float = 0
     arguments: Mapping[str, Any] = {}
     points: tuple[Point, ...] = ()
 
@@ -173,6 +169,11 @@ class Tool(Protocol):
 
     A tool without a `check` takes what its schema allows: `image_index` and `bbox_2d` are resolved as those of every
     tool, and `Call.arguments` has the rest.
+
+    A tool whose model writes images or boxes in another way than as a number and a list of four has two more functions.
+    `read(arguments, view)` returns the arguments as all tools have them, before they are checked, and raises ToolError
+    where it cannot; `write(arguments, view)` is the other way round, for rows that are converted and for examples.
+    `CUTS = True` says that it cuts a box out, so that a conversion may put it in place of another that does.
     """
 
     NAME: str

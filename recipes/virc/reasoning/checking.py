@@ -31,7 +31,9 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
         ToolError: no reading of it makes sense.
         ConfigError: the tool's own check fails.
     """
-    checked = _by_itself(tool, arguments, view) if hasattr(tool, "check") else by_schema(tool, arguments, view)
+    arguments = _by_itself(tool, "read", arguments, view) if hasattr(tool, "read") else arguments
+    own = hasattr(tool, "check")
+    checked: Checked = _by_itself(tool, "check", arguments, view) if own else by_schema(tool, arguments, view)
     call = checked.call
     if call.box is None or call.index is None or BOX not in arguments:
         return checked
@@ -39,13 +41,20 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
     return msgspec.structs.replace(checked, call=exact)
 
 
-def _by_itself(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
+def as_written(tool: Tool, arguments: dict[str, Any], view: View) -> dict[str, Any]:
+    """The arguments of a call as the tool's model writes them. Raises ConfigError: the tool's own `write` fails."""
+    written: dict[str, Any] = _by_itself(tool, "write", arguments, view) if hasattr(tool, "write") else arguments
+    return written
+
+
+def _by_itself(tool: Tool, function: str, arguments: Mapping[str, Any], view: View) -> Any:
     try:
-        return tool.check(arguments, view)
+        return getattr(tool, function)(arguments, view)
     except (ToolError, VircError):
         raise
-    except Exception as error:  # the check of a tool of one's own may fail in any way
-        fault = f"the check of the tool {tool.NAME} fails{place_of(error)}: {type(error).__name__}: {clause(error)}"
+    except Exception as error:  # a function of a tool of one's own may fail in any way
+        kind, reason = type(error).__name__, clause(error)
+        fault = f"the {function} of the tool {tool.NAME} fails{place_of(error)}: {kind}: {reason}"
         raise ConfigError(fault, "it raises ToolError for a call that cannot be carried out") from error
 
 

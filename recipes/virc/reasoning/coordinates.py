@@ -9,7 +9,7 @@ from typing import Any
 from virc.reasoning.bodies import FormatError, decoded
 from virc.reasoning.calls import Box, Point, Region, Size, ToolError, View
 from virc.reasoning.grammar import Index
-from virc.reasoning.protocol import BoxForm, Coordinates, ErrorKind, ImageNames, fill
+from virc.reasoning.protocol import BoxForm, Coordinates, ErrorKind
 from virc.reasoning.resize import MAX_ASPECT, too_long
 
 PERMILLE = 999
@@ -18,7 +18,6 @@ _OVER, _OVER_PIXELS = 0.05, 28
 """How far outside a coordinate of a stock model may be before its unit is doubted: parts of the side; or pixels, since
 boxes in pixels of a picture of about a thousand pixels and boxes in its thousandths look alike.
 """
-_OUTSIDE: tuple[ErrorKind, ...] = ("left", "top", "right", "bottom")
 _SIDES: dict[Coordinates, Size] = {"permille": (PERMILLE, PERMILLE), "thousand": (1000, 1000), "unit": (1, 1)}
 
 
@@ -30,7 +29,7 @@ def resolve_index(value: object, images: View | int) -> tuple[int, tuple[str, ..
     """The position in the history of images that a written `image_index` means.
 
     Args:
-        value: a number, or a name where the chat protocol has names for images.
+        value: a number.
         images: those shown, or how many they are.
 
     Returns:
@@ -46,29 +45,11 @@ def resolve_index(value: object, images: View | int) -> tuple[int, tuple[str, ..
     count = len(view.sizes) if view.index_counts == "all" else view.given
     if value is Index.LAST:
         return len(view.sizes) - 1, ()
-    if view.image_names:
-        return _named(value, view, view.image_names), ()
     if type(value) is not int:
         raise ToolError(f"image_index is {_short(value)}, not a whole number", "image", image=_short(value))
     if not -count <= value < count:
-        written = _short(value + view.index_from)
-        reason = f"image_index is {written}, but the images are {view.index_from} to {count - 1 + view.index_from}"
-        raise ToolError(reason, "image", image=written)
+        raise ToolError(f"image_index is {_short(value)}, but the images are 0 to {count - 1}", "image", image=value)
     return (value, ()) if value >= 0 else (value + count, ("index_negative",))
-
-
-def index_name(names: ImageNames, index: int, inputs: int) -> str:
-    """What an image of a history is called, of which the first so many are the question's."""
-    template = names.inputs if index < inputs else names.results or names.inputs
-    return fill(template, number=names.number(index, inputs))
-
-
-def _named(value: object, view: View, names: ImageNames) -> int:
-    known = [index_name(names, index, view.given) for index in range(len(view.sizes))]
-    if value not in known:
-        reason = f"there is no image {_short(value)}; there are: {', '.join(dict.fromkeys(known))}"
-        raise ToolError(reason, "image", image=value if isinstance(value, str) and len(value) <= 60 else _short(value))
-    return known.index(str(value))
 
 
 def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, ...]]:
@@ -86,17 +67,13 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
         The box (left, top, right, bottom) in pixels of the image as shown, and `box_clamped` where it was not inside.
 
     Raises:
-        ToolError: it is not four such numbers, holds no pixel, or is over 200 times as long as wide; or it leaves the
-            image, and such boxes are refused.
+        ToolError: it is not four such numbers, holds no pixel, or is over 200 times as long as wide.
     """
     size = view.sizes[index]
-    corners, inside, sides = _inside(value, view, index)
+    corners, inside, sides = clamped(value, view, index)
     named: dict[str, Any] = dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True))
     named |= {"box": _short(value), "width": size[0], "height": size[1]}
     named["pixels"] = _in_pixels(corners, sides, _cut_from(view, index))
-    if inside != corners and view.outside_boxes == "refuse":
-        side = next(name for name, at, within in zip(_OUTSIDE, corners, inside, strict=True) if at != within)
-        raise ToolError(f"bbox_2d {_short(value)} leaves the image of {size[0]} x {size[1]}", side, **named)
     left, top, right, bottom = scale_box(inside, sides, size)
     if view.crops == "file":  # what is less than a pixel as shown may be more in the file
         left, right = _apart(left, right, inside[0] < inside[2], size[0])
@@ -161,14 +138,16 @@ def resolve_region(value: object, view: View, index: int) -> Region:
     Raises:
         ToolError: it is not four numbers.
     """
-    _, inside, sides = _inside(value, view, index)
+    _, inside, sides = clamped(value, view, index)
     left, top, right, bottom = (number / side for number, side in zip(inside, sides * 2, strict=True))
     return left, top, right, bottom
 
 
-def _inside(value: object, view: View, index: int) -> tuple[list[float], list[float], Size]:
-    written = numbers_in(value) if view.text_boxes and isinstance(value, str) else value
-    corners = list(corners_of(_numbers(written, view.float_boxes or view.coordinates == "unit"), view.box))
+def clamped(value: object, view: View, index: int) -> tuple[list[float], list[float], Size]:
+    """A written `bbox_2d` as left, top, right, bottom in the unit of the view; the same within its image, and what the
+    sides of that are in this unit (width, height). Raises ToolError: it is not four numbers.
+    """
+    corners = list(corners_of(_numbers(value, view.float_boxes or view.coordinates == "unit"), view.box))
     sides = counted_in(view, index)
     return corners, [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)], sides
 

@@ -18,6 +18,10 @@ Marks = tuple[str, str]
 Body = Literal["call", "arguments", "list", "objects", "actions", "step", "function", "text"]
 
 
+ENDING, ANSWER = "Terminate", "ans"
+"""The action that answers, and its argument, where calls are actions; `names` and `keys` may say others."""
+
+
 class Index(StrEnum):
     """Images that are not meant by their number."""
 
@@ -33,8 +37,9 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         body: the content: `call`, a JSON object with name and arguments; `arguments`, a JSON object of the arguments
             alone; `list`, a JSON list, the value of one argument; `objects`, a JSON list of objects, each the arguments
             of a call, or with `unnamed` one call for each image, whose objects are that argument; `actions`,
-            {"thought", "actions": [CALL]}, where the action of `end` is the answer; `step`, {"thought", NAME,
-            ARGUMENTS}, one such action, by the keys of `fields`; `function`, the text after NAME( with NAME( in `open`:
+            {"thought", "actions": [CALL]}, where the action `Terminate`, or the name that stands for it in `names`, is
+            the answer; `step`, {"thought", "action_name", "action": ARGUMENTS}, one such action, whose other keys are
+            not read; `function`, the text after NAME( with NAME( in `open`:
             values separated by commas, as in NAME(a, b) or NAME(a) = b; `text`, the value of one argument as it is.
         tool: the tool that is meant where the body names none.
         names: name of a tool as it is written -> the tool.
@@ -43,10 +48,6 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             those of `function` in order.
         given: arguments that nobody writes; an `image_index` of `last` is the newest image.
         default: arguments that hold where a stock model leaves them out (`reading: lenient`).
-        index_from: the number of the first image.
-        end: the action that answers, and its argument; of `actions` and `step`.
-        fields: the keys of the thought, the action and its arguments in a `step`, whose other keys are not read.
-        corners: the keys of left, top, right and bottom where a box is an object; null: boxes are lists.
 
     Raises:
         ValueError: the parts do not go together.
@@ -61,10 +62,6 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     unnamed: tuple[str, ...] = ()
     given: Mapping[str, Any] = {}
     default: Mapping[str, Any] = {}
-    index_from: Literal[0, 1] = 0
-    end: tuple[str, str] = ("Terminate", "ans")
-    fields: tuple[str, str, str] = ("thought", "action_name", "action")
-    corners: tuple[str, str, str, str] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError where the parts do not go together."""

@@ -269,7 +269,7 @@ def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
     left, top, right, bottom = (
         call.box if as_written else (part * side for part, side in zip(region, onto * 2, strict=True))
     )
-    across, down = (right - left) * protocol.margin, (bottom - top) * protocol.margin
+    across, down = (right - left) * call.margin, (bottom - top) * call.margin
     sides = (left - across, top - down, right + across, bottom + down)
     grows = protocol.short_boxes == "grow"
     if grows and (grown := _grown(sides, onto, protocol.least_side)):
@@ -335,15 +335,7 @@ def scaled(box: Box, size: Size, onto: Box) -> Box:
 
 def crop_size(protocol: Protocol, grid: Grid, made: Made) -> Size:
     """(width, height) in pixels that what was cut out is shown with. Raises ValueError: it cannot be shown."""
-    limited = _within(grid, protocol.crop_pixels)
-    if protocol.enlarge is None:
-        return smart_resize(*made.size, limited)
-    times, most = protocol.enlarge
-    width, height = made.cut_size if isinstance(made, Rescaled) else made.size
-    area = max(grid.factor**2, math.floor(width * height * most * most))
-    bounded = msgspec.structs.replace(limited, min_pixels=min(limited.min_pixels, limited.max_pixels, area))
-    width, height = (max(1, int(side * times)) for side in made.size)
-    return smart_resize(width, height, bounded)
+    return smart_resize(*made.size, _within(grid, protocol.crop_pixels))
 
 
 def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:

@@ -26,18 +26,14 @@ UNITS: Mapping[Coordinates, str] = {
 }
 """What boxes are counted in, in words."""
 IndexCounts = Literal["all", "inputs"]
-Share = Annotated[float, Meta(ge=0, le=10)]
 Bounds = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
-Times = tuple[Annotated[float, Meta(gt=0, le=100)], Annotated[float, Meta(gt=0, le=100)]]
 LeastSide = Annotated[int, Meta(ge=0, le=4096)]
 Crops = Literal["file", "shown"]
 Edges = Literal["round", "floor", "inclusive", "exclusive"]
 ShortBoxes = Literal["grow", "refuse"]
-OutsideBoxes = Literal["clamp", "refuse"]
 ErrorKind = Literal[
-    "call", "tool", "arguments", "image", "numbers", "left", "top", "right", "bottom", "no_width", "no_height", "short",
-    "long",
-]  # fmt: skip
+    "call", "tool", "arguments", "image", "numbers", "outside", "no_width", "no_height", "short", "long"
+]
 Results = Literal["user", "assistant", "inline"]
 Reading = Literal["strict", "lenient"]
 SCHEMA: Literal["virc.protocol/1"] = "virc.protocol/1"
@@ -53,7 +49,7 @@ _LIST_END = "\n</tools>"
 IMAGE = "{image}"
 """Where an image stands in a template; in one without it, images stand before the text."""
 _OF_TURN = frozenset({"question", "turn", "turn_from_0"})
-_OF_IMAGE = frozenset({"image", "index", "number", "width", "height"})
+_OF_IMAGE = frozenset({"image", "index", "number", "count", "width", "height"})
 PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "system": frozenset({"tools"}),
     "first": frozenset({"question", "images", "image"}),
@@ -62,7 +58,6 @@ PLACEHOLDERS: Mapping[str, frozenset[str]] = {
     "after_scale": _OF_TURN | _OF_IMAGE | {"text"},
     "after_text": _OF_TURN | {"text"},
     "after_error": _OF_TURN | {"error"},
-    "image_names": frozenset({"number"}),
     "error_texts": frozenset("error box pixels x0 y0 x1 y1 width height image ratio name body parser".split()),
 }
 """What is filled into each text of a chat protocol."""
@@ -83,40 +78,11 @@ class Drawing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     max_tokens: Annotated[int, Meta(ge=1, le=2**20)] | None = None
 
 
-PICTURES = (
-    "images",
-    "crops",
-    "input_pixels",
-    "crop_pixels",
-    "margin",
-    "edges",
-    "least_side",
-    "short_boxes",
-    "outside_boxes",
-    "enlarge",
-)
+PICTURES = ("images", "crops", "input_pixels", "crop_pixels", "edges", "least_side", "short_boxes")
 """The fields of a chat protocol that say how pictures are shown and cut; a system's YAML has them too."""
 
 USUAL = Drawing()
 """How models are sampled whose chat protocol says nothing."""
-
-
-class ImageNames(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How images are called in a chat protocol that does not number them; `{number}` counts from 1.
-
-    Args:
-        inputs: the question's images.
-        results: those that tools made; null: they go on counting behind the question's images, by the same name.
-    """
-
-    inputs: str
-    results: str | None = None
-
-    def number(self, index: int, inputs: int) -> int:
-        """The number of an image of a history, of which the first so many are the question's, among those of its
-        name.
-        """
-        return index + 1 if index < inputs or self.results is None else index - inputs + 1
 
 
 PACKAGES = (
@@ -184,15 +150,16 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         image_line: how one image is announced: `{index}` is its number, from 0, `{width}` and `{height}` its size in
             pixels as shown.
         after_image: user turn after `crop_image` and `display_image`; `{index}`, `{width}` and `{height}` are those of
-            the image that it shows, `{question}` is the question.
+            the image that it shows, `{count}` how many images there are with it, `{number}` how many that tools made,
+            `{question}` is the question.
         after_scale: user turn after `scale_image`, with the same.
         after_text: user turn after a tool that returns a text, `{text}`; `{question}` is the question.
         after_error: user turn after a call that cannot be carried out, where `errors` is `show`: `{error}` says why in
             one clause, `{question}` is the question.
         error_texts: what {error} is in `after_error`, by the fault; a fault without one has our own clause. `call`: the
             call cannot be read; `tool`, `arguments`, `image`: there is no such tool, argument, image; `numbers`: the
-            box is not four; `left`, `top`, `right`, `bottom`: it leaves the image there, and is refused; `no_width`,
-            `no_height`: it holds no pixel; `short`, `long`: a side is too short, or over 200 times the other. In them,
+            box is not four; `outside`: it leaves the image, and its tool refuses such boxes; `no_width`, `no_height`:
+            it holds no pixel; `short`, `long`: a side is too short, or over 200 times the other. In them,
             {box} is the box as written, {x0}, {y0}, {x1}, {y1} its numbers, {pixels} the same in pixels, {width} and
             {height} the size of the image as shown, {image} how the call names it, {ratio} that of the sides; {name} is
             the tool that there is not, {body} a call that cannot be read, {parser} what Python's JSON says of it.
@@ -207,24 +174,17 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         box: whether a box is left, top, right, bottom (`corners`), top, left, bottom, right (`corners_yx`), or the x
             and y of its centre, width and height (`center`).
         float_boxes: whether a box may have fractions of pixels or thousandths.
-        text_boxes: whether a box may be a text of four numbers, as in `"[10, 20, 30, 40]"` or `(10, 20), (30, 40)`.
-        image_names: how a call names an image, where it does not give a number.
         index_counts: what numbers of images in calls count: `all`, or `inputs`, the question's images alone.
         crops: what crops are cut from: `file`, the pixels of the picture's file; `shown`, those that the model saw.
         input_pixels: least and most pixels that the question's images are shown with, the most at least twice the
             least; null: as the model takes them.
         crop_pixels: the same for what tools cut out.
-        margin: how much a box grows to each side before it is cut out, in parts of its own sides.
         edges: what becomes of the fraction of a pixel at which a box ends: `round`, the nearest pixel; `floor`, the one
             before; `inclusive`, the one before, and the last one is within the box; `exclusive`, the one before, and
             no box has the last row or column of its image.
         least_side: what short sides are, in pixels of what boxes are cut from.
         short_boxes: a box with a short side, or with no pixel: `grow`, it is enlarged around its centre until the side
             is that long; `refuse`, the call cannot be carried out.
-        outside_boxes: a box that leaves its image: `clamp`, what is inside counts; `refuse`, the call cannot be carried
-            out.
-        enlarge: how many times the sides of what was cut out are enlarged, and how many times at most where that has
-            fewer pixels than `crop_pixels` wants; null: once, and any.
         images: `smart` resizes to the patch grid, `square_1000` shows every input at 1000 x 1000.
         repeat_limit: a reply in which a pattern stands this often in a row is rejected; 0 is off.
         refusals: answers that mean "I cannot tell"; they end without an answer.
@@ -256,18 +216,13 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     coordinates: Coordinates = "pixel"
     box: BoxForm = "corners"
     float_boxes: bool = False
-    text_boxes: bool = False
-    image_names: ImageNames | None = None
     index_counts: IndexCounts = "all"
     crops: Crops = "shown"
     input_pixels: Bounds | None = None
     crop_pixels: Bounds | None = None
-    margin: Share = 0
     edges: Edges = "round"
     least_side: LeastSide = 0
     short_boxes: ShortBoxes = "grow"
-    outside_boxes: OutsideBoxes = "clamp"
-    enlarge: Times | None = None
     images: Literal["smart", "square_1000"] = "smart"
     repeat_limit: int = 8
     refusals: tuple[str, ...] = ("unreadable",)
@@ -289,15 +244,15 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def check_bounds(limits: object) -> None:
-    """Raise ValueError where the least of `input_pixels`, `crop_pixels` or `enlarge` is over the most, or areas are so
-    near that a size within them would be another one when it is brought within them again, as sides are whole patches.
+    """Raise ValueError where the least of `input_pixels` or `crop_pixels` is over the most, or they are so near that a
+    size within them would be another one when it is brought within them again, as sides are whole patches.
     """
-    for name, times in (("input_pixels", 2), ("crop_pixels", 2), ("enlarge", 1)):
+    for name in ("input_pixels", "crop_pixels"):
         bounds = getattr(limits, name)
         if bounds and bounds[0] > bounds[1]:
             raise ValueError(f"`{name}` is the least and the most, and {bounds[0]} is over {bounds[1]}")
-        if bounds and bounds[0] * times > bounds[1]:
-            reason = f"as sides are whole patches, the most has to be at least twice the least, {bounds[0] * times}"
+        if bounds and bounds[0] * 2 > bounds[1]:
+            reason = f"as sides are whole patches, the most has to be at least twice the least, {bounds[0] * 2}"
             raise ValueError(f"`{name}` is {bounds[0]} to {bounds[1]}: {reason}")
 
 
@@ -323,8 +278,6 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     results: Results | UnsetType = UNSET
     errors: Literal["redraw", "show", "end"] | UnsetType = UNSET
     float_boxes: bool | UnsetType = UNSET
-    text_boxes: bool | UnsetType = UNSET
-    image_names: ImageNames | UnsetType | None = UNSET
     index_counts: IndexCounts | UnsetType = UNSET
     reading: Reading | UnsetType = UNSET
     code: CodeSettings | UnsetType = UNSET

@@ -15,7 +15,7 @@ from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.bodies import Called as Written
 from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.checking import check_call, properties
-from virc.reasoning.coordinates import UnitError, index_name, resolve_index, settled_box
+from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc.reasoning.grammar import as_written
 from virc.reasoning.history import History, ToolFailedError, show_input
 from virc.reasoning.images import OpenedImage, Shown
@@ -350,8 +350,7 @@ class Session:
         """A call of a stock model with what it may leave out or write as a fraction: the only image, a box."""
         arguments = dict(tool.arguments)
         if INDEX not in arguments and len(view.sizes) == 1:
-            names = self.protocol.image_names
-            arguments[INDEX] = index_name(names, 0, view.given) if names else 0
+            arguments[INDEX] = 0
         try:
             if tool.name in self.protocol.tools:
                 allowed = properties(find_tool(self.history.tools, tool.name))

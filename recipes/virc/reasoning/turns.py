@@ -77,7 +77,7 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Me
         sizes: (width, height) in pixels of the question's images as shown.
     """
     lines = [
-        piece(protocol.image_line, index, index=index, number=index + 1, width=width, height=height)
+        piece(protocol.image_line, index, index=index, number=index + 1, count=index + 1, width=width, height=height)
         for index, (width, height) in enumerate(sizes)
     ]
     block, asked, template = joined(lines), asked_of(question, lines), protocol.first_around(question)
@@ -145,7 +145,6 @@ def _pieces(protocol: Protocol, result: CallResult, template: str, seen: Seen) -
         yield piece(protocol.after_text, text=result.text, **known)
     for index in result.images:
         width, height = seen.sizes[index]
-        names = protocol.image_names
-        number = names.number(index, seen.inputs) if names else index - seen.inputs + 1
-        place: dict[str, Any] = {"index": index, "number": number, "width": width, "height": height}
+        place: dict[str, Any] = {"index": index, "count": index + 1, "number": index - seen.inputs + 1}
+        place |= {"width": width, "height": height}
         yield piece(template, index, text=result.text, **place, **known)

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from virc.reasoning.bodies import BOX, INDEX, Called
-from virc.reasoning.grammar import CallForm, Grammar, marks
+from virc.reasoning.bodies import INDEX, Called
+from virc.reasoning.grammar import ANSWER, ENDING, CallForm, Grammar, marks
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 
 
@@ -53,8 +53,8 @@ def _text(turn: Turn, grammar: Grammar) -> str:
         else:
             said = "\n".join(f"{form.open}{_body(tool, form, given)}{form.close}" for tool, form, given in forms)
     elif grammar.answer is None and (whole := next((form for form in grammar.calls if form.acts), None)):
-        name, argument = whole.end
-        return _acting(turn.think, [{"name": name, "arguments": {argument: turn.answer}}], whole)
+        ending = ToolText(ENDING, {ANSWER: turn.answer})
+        return _acting(turn.think, [_named(ending, whole, ending.arguments)], whole)
     else:
         said = (turn.answer or "").join(grammar.answer or ("", ""))
     return f"{thought}\n{said}" if thought else said
@@ -64,8 +64,7 @@ def _acting(think: str, actions: Sequence[Mapping[str, Any]], form: CallForm) ->
     """A whole reply: a thought and its actions; more than one cannot be a `step`, which reading it says."""
     if form.body == "actions":
         return _json({"thought": think, "actions": actions})
-    thought, name, arguments = form.fields
-    return _json({thought: think, name: actions[0]["name"], arguments: actions[0]["arguments"]})
+    return _json({"thought": think, "action_name": actions[0]["name"], "action": actions[0]["arguments"]})
 
 
 def _form(tool: ToolText, grammar: Grammar) -> tuple[CallForm, dict[str, Any]]:
@@ -104,15 +103,7 @@ def _named(tool: ToolText, form: CallForm, arguments: Mapping[str, Any]) -> dict
 
 def _keyed(arguments: Mapping[str, Any], form: CallForm) -> dict[str, Any]:
     keys = {ours: theirs for theirs, ours in form.keys.items() if ours}
-    return {keys.get(key, key): _as_written(key, value, form) for key, value in arguments.items()}
-
-
-def _as_written(key: str, value: Any, form: CallForm) -> Any:
-    if key == INDEX and isinstance(value, int):
-        return value + form.index_from
-    if key == BOX and form.corners and isinstance(value, list) and len(value) == len(form.corners):
-        return dict(zip(form.corners, value, strict=True))
-    return value
+    return {keys.get(key, key): value for key, value in arguments.items()}
 
 
 def _json(value: object) -> str:

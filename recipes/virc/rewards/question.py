@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -134,7 +135,7 @@ class Question(msgspec.Struct, frozen=True):
             return self.text, self.system
         if self.name in kept:
             return kept[self.name]
-        content = plain_yaml.read(self.file)
+        content = _content(self.file)
         text, system = (str(content.get(key, "")) for key in ("text", "system"))
         return published_texts.filled(text, self.file.parent), published_texts.filled(system, self.file.parent)
 
@@ -170,6 +171,12 @@ def _filled(template: str, sample: Sample, given: Mapping[str, str]) -> tuple[Me
             at += [len(text)] * len(found)
             images += found
     return Message("user", text, tuple(range(len(images))), at=tuple(at)), images
+
+
+@cache
+def _content(file: Path) -> dict[str, Any]:
+    """A file of a published system, which is read for each question that is asked."""
+    return plain_yaml.read(file)
 
 
 def published(file: Path, read: Reading, tries: int = 1) -> Question:

@@ -11,9 +11,9 @@ from virc.core.errors import ConfigError, VircError
 from virc.core.text import plain
 from virc.families import registry as families
 from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.calls import Box, Size, Tool
-from virc.reasoning.checking import check_call, properties
-from virc.reasoning.coordinates import index_name, sides_of, written_as
+from virc.reasoning.calls import Box, Size, Tool, view_of
+from virc.reasoning.checking import as_written, check_call, properties
+from virc.reasoning.coordinates import sides_of, written_as
 from virc.reasoning.history import as_shown_on, input_grid
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import PICTURES, Protocol
@@ -158,10 +158,10 @@ def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid, part: Sha
     sides = sides_of(shown, protocol.coordinates, size) * 2
     corners = [side * share for side, share in zip(sides, part, strict=True)]
     box = [side if protocol.coordinates == "unit" else round(side) for side in written_as(corners, protocol.box)]
-    image = index_name(protocol.image_names, 0, 1) if protocol.image_names else 0
     needed = {INDEX, *tool.SCHEMA["function"].get("parameters", {}).get("required", ())}
     values = {name: _value(each) for name, each in properties(tool).items() if name in needed}
-    return {name: {BOX: box, INDEX: image}.get(name, value) for name, value in values.items()}
+    guessed = {name: {BOX: box, INDEX: 0}.get(name, value) for name, value in values.items()}
+    return as_written(tool, guessed, view_of(protocol, [shown], [size]))
 
 
 def _value(schema: Any) -> Any:

@@ -7,7 +7,6 @@ settings, a text that begins with `./` or `../` is a path, counted from the fold
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
@@ -35,16 +34,13 @@ from virc.reasoning.protocol import (
     Drawing,
     Edges,
     LeastSide,
-    OutsideBoxes,
-    Share,
     ShortBoxes,
-    Times,
     Words,
     check_bounds,
 )
 from virc.systems.kinds import Kind
 from virc.systems.layouts.layout import Layout
-from virc.systems.names import Commit, HubId, Name
+from virc.systems.names import NAMED, Commit, HubId, Name
 from virc.systems.rounds import Step, check_rounds
 from virc.tools import registry as tools
 
@@ -62,7 +58,6 @@ IN_FOLDER = "system.yaml"
 _TEXTS = "texts.yaml"
 REWRITING = "rows.py"
 """The module in the folder of a published system that rewrites its rows before a layout reads them."""
-_NAMED = re.compile(r"^name: ([A-Za-z0-9][\w.+-]*)\s*$", re.MULTILINE)
 
 
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -249,8 +244,8 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         rows_of: the published system whose module rewrites the rows before a layout reads them; None: its own, if any.
         protocol_source: what boxes mean -> rows that show the chat protocol of the models whose boxes mean that: a
             dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
-        coordinates, images, crops, input_pixels, crop_pixels, margin, edges, least_side, short_boxes, outside_boxes,
-            enlarge: as in `Protocol`, but that crops are cut from the file unless it says `shown`.
+        coordinates, images, crops, input_pixels, crop_pixels, edges, least_side, short_boxes: as in `Protocol`, but
+            that crops are cut from the file unless it says `shown`.
         tools: names of the tools that its chat protocol offers, or custom files beside it; empty: those of ViRC;
             `none`: it calls no tools.
         chat_protocol: where it is not that of ViRC.
@@ -280,12 +275,9 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crops: Crops = "file"
     input_pixels: Bounds | None = None
     crop_pixels: Bounds | None = None
-    margin: Share = 0
     edges: Edges = "round"
     least_side: LeastSide = 0
     short_boxes: ShortBoxes = "grow"
-    outside_boxes: OutsideBoxes = "clamp"
-    enlarge: Times | None = None
     tools: tuple[Text, ...] | Literal["none"] = ()
     chat_protocol: Words = Words()
     sampling: Drawing = USUAL
@@ -514,7 +506,7 @@ class _Systems(Mapping[str, System]):
         self.files = {file.stem: file for file in sorted(PACKAGE.glob("*.yaml"))}
         self._read: dict[str, System] = {}
         for file in chain.from_iterable(map(_files, (*plugins.system_folders(), *_folders(search_path)))):
-            named = _NAMED.search(plain_yaml.read_text(file)) if file.name == IN_FOLDER else None
+            named = NAMED.search(plain_yaml.read_text(file)) if file.name == IN_FOLDER else None
             if named and named[1] not in self.files:
                 self.files[named[1]] = file
             elif named or not _is_tool(file):

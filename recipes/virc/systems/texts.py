@@ -25,11 +25,11 @@ from virc.config.user import cache_folder
 from virc.core.errors import ConfigError
 from virc.core.files import contents, is_file
 from virc.core.text import clause
-from virc.systems.names import HUB_ID, Commit
+from virc.systems.names import HUB_ID, NAMED, Commit
 
 FILE = "texts.yaml"
 OWN_WORDS = "VIRC_OWN_WORDS"
-"""The variable that says, if set, that our own words stands for all texts of others."""
+"""The variable that says, if set, that our own words stand for all texts of others."""
 MAX_BYTES = 2**20
 NO_LICENSE = "license: none stated"
 _TELLING = 24  # characters of our own words that nobody else writes
@@ -37,7 +37,6 @@ _PLACE = re.compile(r"\{text:(\w+)\}")
 _LEFT = re.compile(r"\{\s*texts?\s*:[^}]*\}?")
 """What looks like such a place, and is none."""
 _NO = ("", "0", "no", "false", "off")
-_NAME = re.compile(r"^name: (\S+)", re.MULTILINE)
 _Any = TypeVar("_Any")
 
 Repository = Annotated[
@@ -153,12 +152,12 @@ def places(found: Texts, source: str) -> Iterator[Path]:
 
 
 def own_words() -> bool:
-    """Return whether our own words stands for texts of others."""
+    """Return whether our own words stand for texts of others."""
     return os.environ.get(OWN_WORDS, "").lower() not in _NO
 
 
 def is_own_wording(folder: Path) -> bool:
-    """Return whether our own words stands for texts that the system in a folder has."""
+    """Return whether our own words stand for texts that the system in a folder has."""
     return own_words() and of(folder) is not None
 
 
@@ -228,7 +227,7 @@ def credited(folder: Path, made: str | None = None) -> list[str]:
 def system_of(folder: Path) -> str:
     """Return the name of the system in a folder, or the folder."""
     file = folder / "system.yaml"
-    named = _NAME.search(plain_yaml.read_text(file)) if is_file(file) else None
+    named = NAMED.search(plain_yaml.read_text(file)) if is_file(file) else None
     return named[1] if named else str(folder)
 
 

@@ -12,7 +12,7 @@ from virc.core.text import did_you_mean, nearest, plain
 from virc.reasoning.bodies import INDEX
 from virc.reasoning.calls import Tool
 from virc.reasoning.checking import properties
-from virc.reasoning.grammar import CallForm, Index
+from virc.reasoning.grammar import ANSWER, ENDING, CallForm, Index
 from virc.reasoning.protocol import PLACEHOLDERS, Words
 
 _QUESTION = "{question}"
@@ -47,7 +47,7 @@ def _of_texts(words: Words) -> Iterator[Fault]:
     for field, filled in PLACEHOLDERS.items():
         value = getattr(words, field)
         texts: dict[Path, str] = {(): value} if isinstance(value, str) else {}
-        if field in ("image_names", "error_texts") and value not in (None, UNSET):
+        if field == "error_texts" and value not in (None, UNSET):
             texts = {(key,): text for key, text in msgspec.to_builtins(value).items() if text}
         for path, text in texts.items():
             for name in dict.fromkeys(_BRACES.findall(text)):
@@ -64,7 +64,7 @@ def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, Tool]
     tool = form.tool
     meant: list[tuple[Path, str]] = [(("names", key), name) for key, name in form.names.items()]
     for path, name in [(("tool",), tool)] if tool else meant:
-        if name not in offered:
+        if name not in offered and not (form.acts and name == ENDING):
             yield Fault(path, f"the system has no tool {plain(name, 60)!r}", did_you_mean(name, offered))
     tools = [tool] if tool and tool in offered else offered
     arguments = {key for name in tools for key in properties(known[name])}
@@ -72,7 +72,7 @@ def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, Tool]
     named += [(("unnamed",), argument) for argument in form.unnamed if form.keys.get(argument, "") is not None]
     named += [(("given", argument), argument) for argument in form.given]
     for where, argument in named:
-        if argument is not None and argument not in arguments:
+        if argument not in (None, *arguments, *([ANSWER] if form.acts else [])):
             sentence = f"no tool of it takes {plain(argument, 60)!r}"
             yield Fault(where, sentence, did_you_mean(argument, arguments))
     image = form.given.get(INDEX, 0)

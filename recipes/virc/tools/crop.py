@@ -10,6 +10,7 @@ from virc.reasoning.resample import Rescaled
 
 NAME = "crop_image"
 TEMPLATE = "after_image"
+CUTS = True
 SCHEMA = function_schema(
     NAME,
     "Cut a box out of an image and look at it alone.",

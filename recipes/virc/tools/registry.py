@@ -69,6 +69,16 @@ def offered(names: Collection[str]) -> Mapping[str, Tool]:
     return {name: tool for name, tool in known().items() if name in names}
 
 
+def known_here(name: str) -> bool:
+    """Whether a tool is of this package or of a published system, so that no code of others is loaded for it."""
+    return name in discover() or name in plugins.of_systems("tools")
+
+
+def cuts(name: str) -> bool:
+    """Whether a tool cuts a box out of an image; a conversion may put one such tool in place of another."""
+    return getattr(known().get(name), "CUTS", False)
+
+
 def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: bool = False) -> list[str]:
     """Load the tools of these names that are none of this folder.
 
@@ -91,7 +101,9 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
             found.append(name)
         elif file:
             tool = _checked(_read(file), file)
-            _CUSTOM[tool.NAME], _FILES[tool.NAME] = tool, file
+            _CUSTOM[tool.NAME] = tool
+            if file not in plugins.of_systems("tools").values():
+                _FILES[tool.NAME] = file
             found.append(tool.NAME)
         elif not of_chat_protocol:
             if plugins.is_path(name):
@@ -100,11 +112,6 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
             meant = near(name)
             raise ConfigError(f"there is no tool {name!r}", f"did you mean {meant!r}?" if meant else otherwise)
     return found
-
-
-def are_built_in(names: Iterable[str]) -> bool:
-    """Whether all tools of these names are of this package, so that no code of others is loaded for them."""
-    return set(names) <= set(discover())
 
 
 class ToolMissingError(ConfigError):
@@ -141,12 +148,14 @@ def check_ready(names: Iterable[str]) -> None:
 
 def own_files(names: Iterable[str]) -> dict[str, Path]:
     """The files of the user's own among loaded tools of these names, by the names of their copies."""
-    return {f"{name}{_FILES[name].suffix}": _FILES[name].resolve() for name in names if name in _CUSTOM}
+    return {f"{name}{_FILES[name].suffix}": _FILES[name].resolve() for name in names if name in _FILES}
 
 
 def file_of(name: str, beside: Path | None = None) -> Path | None:
     """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
-    return None if name in discover() else plugins.custom(name, beside, "virc.tools", SUFFIXES)
+    if name in discover():
+        return None
+    return plugins.of_systems("tools").get(name) or plugins.custom(name, beside, "virc.tools", SUFFIXES)
 
 
 def get(name: str, offered: Collection[str] | None = None) -> Tool:
@@ -185,7 +194,7 @@ def _checked(module: object, file: Path) -> Tool:
         "check(arguments, view) that is a function": not callable(getattr(module, "check", callable)),
         "apply(call, source)": not callable(getattr(module, "apply", None)),
     }
-    if isinstance(name, str) and name in discover():
+    if isinstance(name, str) and known_here(name) and plugins.of_systems("tools").get(name) != file:
         raise ConfigError(f"{file} has the NAME {name!r}, which is that of a tool of virc", "give it another NAME")
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]
     if lacking:

@@ -18,6 +18,7 @@ _SMALL, _LARGE = 0.125, 0.5
 
 NAME = "zoom_image"
 TEMPLATE = "after_image"
+CUTS = True
 SCHEMA: dict[str, Any] = {
     "type": "function",
     "function": {

@@ -151,7 +151,7 @@ def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
     from virc.solving.trying import tool_files, tool_trial
     from virc.tools import registry as tools
 
-    if tools.are_built_in(system.offered):
+    if all(map(tools.known_here, system.offered)):
         return
     try:
         protocol = of_system(system).protocol

@@ -108,8 +108,8 @@ def _fields(system: "System") -> dict[str, Any]:
         "facts": told and str(told),
         "notes": [*system.notes, *(told.notes if told else ())],
         "file": str(system.file),
-        "texts": _texts(system),
-        **_spoken(system),
+        "texts": (taken := _texts(system)),
+        **_spoken(system, all(each["here"] for each in taken)),
         "stages": {
             name: {
                 **_about_stage(system, name),
@@ -121,9 +121,12 @@ def _fields(system: "System") -> dict[str, Any]:
     }
 
 
-def _spoken(system: "System") -> dict[str, Any]:
+def _spoken(system: "System", here: bool) -> dict[str, Any]:
     """What a model of the system is told, a call that it may write, and its limits; None where that comes with its
     weights or is in a pipeline, or tools of its own would have to be loaded.
+
+    Args:
+        here: the texts of its authors are on this machine.
     """
     import msgspec
 
@@ -135,11 +138,11 @@ def _spoken(system: "System") -> dict[str, Any]:
     none: dict[str, Any] = dict.fromkeys(("limits", "sent", "example_call"))
     if (system.protocol_source or system.pipeline) and not system.worded:
         return none
-    if not tools.are_built_in(system.offered):
+    if not all(map(tools.known_here, system.offered)):
         output.note("it has tools of its own, which are not loaded here: virc systems check FILE --reply TEXT")
         return none
     grid = reading.grid_of(system)
-    if all(each["here"] for each in _texts(system)):
+    if here:
         protocol = of_system(system).protocol
     else:
         protocol = speech.worded_by(system, own_words=True) or speech.ours(system)

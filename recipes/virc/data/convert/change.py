@@ -16,7 +16,6 @@ from virc.core.limits.problem import check_problem
 from virc.core.text import clause, counted, plain
 from virc.data.check.plain import of_records
 from virc.data.convert.recode import (
-    CUTS,
     DIGITS,
     Boxes,
     errors_of,
@@ -40,7 +39,8 @@ from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
 from virc.models.load import Choice, grid_here, spoken_here
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.calls import Size, ToolError
-from virc.reasoning.coordinates import index_name, sides_of, written_as
+from virc.reasoning.checking import as_written
+from virc.reasoning.coordinates import sides_of, written_as
 from virc.reasoning.grammar import TAGS
 from virc.reasoning.history import as_shown_on, input_grid
 from virc.reasoning.messages import ToolText, Turn
@@ -435,12 +435,11 @@ def answered(record: Record, question: str, to: Learner) -> Record:
     if sentence := not_offered(record) or next((each.flaw for each in references if each.kind != "looks"), ""):
         raise DataError(sentence)
     written_boxes = [_box(box, files_of(record)[0], session) for box in boxes]
-    tool = next((name for name in CUTS if name in to.protocol.tools), None)
+    tool = next(filter(tools.cuts, to.protocol.tools), None)
     with errors_of(2):
         for box in written_boxes if answers and tool else ():
-            names, inputs = to.protocol.image_names, session.history.inputs
-            index = index_name(names, 0, inputs) if names else 0
-            _feed(session, Turn("", (ToolText(tool or "", {BOX: box, INDEX: index}),)))
+            arguments = as_written(tools.get(tool or ""), {BOX: box, INDEX: 0}, session.view)
+            _feed(session, Turn("", (ToolText(tool or "", arguments),)))
         _feed(session, Turn("", (), answers[0] if answers else one_line(written_boxes)))
     return finished(session, record, to.grid)
 

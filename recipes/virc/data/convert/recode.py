@@ -14,8 +14,8 @@ from virc.data.rows.record import Message, Picture, Record, file_sizes_field, fi
 from virc.data.rows.results import joined
 from virc.reasoning.bodies import POINT, POINTS
 from virc.reasoning.calls import Call, Point, Size, ToolError, View, view_of
-from virc.reasoning.checking import properties
-from virc.reasoning.coordinates import index_name, resolve_index, scale_box, sides_of, written_as
+from virc.reasoning.checking import as_written, properties
+from virc.reasoning.coordinates import resolve_index, scale_box, sides_of, written_as
 from virc.reasoning.history import input_grid, show_input
 from virc.reasoning.images import SQUARE, Shown, image_size, show, show_square
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
@@ -31,8 +31,6 @@ from virc.tools.registry import known
 
 _CALL = "<tool_call>"
 _BOX = re.compile(r'"bbox_2d"\s*:\s*\[' + r"\s*,".join([r"\s*(-?\d+)"] * 4) + r"\s*\]")
-CUTS = ("crop_image", "zoom_image")
-"""Tools that cut a box out of an image; a system that has only the other one uses that."""
 _BOXED = r"\boxed{}"
 """A chat protocol whose first turn has it wants answers in such a box."""
 _MAX_TURNS = 256  # of a trajectory that is made of a problem: more than boxes of a row
@@ -325,7 +323,7 @@ class _Replay:
 
     def _meant(self, call: Call) -> ToolText | None:
         """The call as the target writes it; None where it has no tool for it."""
-        same = [call.name, *(CUTS if call.name in CUTS else ())]
+        same = [call.name, *(filter(tools.cuts, self._target.tools) if tools.cuts(call.name) else ())]
         name = next((each for each in same if each in self._target.tools), None)
         return self._call(call, name) if name else None
 
@@ -347,8 +345,7 @@ class _Replay:
         index = self._places[call.index] if call.index < len(self._places) else None
         if index is None:
             raise ToolError(f"it needs image {call.index}, which no tool of this system makes")
-        names, inputs = self._target.image_names, self.session.history.inputs
-        arguments["image_index"] = index_name(names, index, inputs) if names else index
+        arguments["image_index"] = index
         if call.box is not None and "bbox_2d" in known:  # the window around a point follows from the point
             arguments["bbox_2d"] = self._box(call, call.box, index)
         if call.points:
@@ -356,7 +353,7 @@ class _Replay:
             arguments |= {POINT: points[0]} if POINT in known else {POINTS: points}
         if call.factor is not None:
             arguments["scale_factor"] = call.factor
-        return ToolText(name, arguments)
+        return ToolText(name, as_written(tools.get(name), arguments, self.session.view))
 
     def _point(self, call: Call, point: Point, index: int) -> list[float]:
         """The middle of the pixel of a call as the target writes it of the session's image `index`."""

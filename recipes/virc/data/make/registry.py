@@ -39,14 +39,14 @@ class Operator(msgspec.Struct, frozen=True):
 
 
 def names() -> list[str]:
-    return sorted({*discovery.names(_PACKAGE), *plugins.installed(_GROUP), *plugins.operators()})
+    return sorted({*discovery.names(_PACKAGE), *plugins.installed(_GROUP), *plugins.of_systems("operators")})
 
 
 def get(name: str) -> Operator:
     if name in discovery.names(_PACKAGE):
         return _operator(discovery.module(_PACKAGE, name), name)
     is_own = name.endswith(".py") and is_file(name)
-    found = plugins.file_of(name, plugins.folders(None), _GROUP) or plugins.operators().get(name)
+    found = plugins.file_of(name, plugins.folders(None), _GROUP) or plugins.of_systems("operators").get(name)
     file = Path(name) if is_own else found
     if file is None:
         raise UsageError(f"there is no operator {name!r}", did_you_mean(name, names(), _HINT))

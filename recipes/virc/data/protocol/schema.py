@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from virc.reasoning.grammar import CallForm, Grammar
-from virc.reasoning.protocol import SCHEMA, CodeSettings, Drawing, ImageNames, Protocol
+from virc.reasoning.protocol import SCHEMA, CodeSettings, Drawing, Protocol
 
-CLASSES = (Protocol, Grammar, CallForm, ImageNames, CodeSettings, Drawing)
+CLASSES = (Protocol, Grammar, CallForm, CodeSettings, Drawing)
 """What the file is made of."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -10,7 +10,7 @@ from virc.core.text import plain
 from virc.reasoning import lenient
 from virc.reasoning.grammar import TAGS, CallForm, Grammar, Marks
 from virc.reasoning.messages import FormatError, ToolText, parse
-from virc.reasoning.protocol import ImageNames, Reading
+from virc.reasoning.protocol import Reading
 from virc.systems.samples import forms
 from virc.systems.samples.parts import Parts, WrittenCall, apart
 from virc.tools import registry as tools
@@ -38,7 +38,6 @@ class Sample(msgspec.Struct, frozen=True):
     called: Mapping[str, Sequence[Mapping[str, Any]]]
     boxes: forms.Boxes
     size: str | None
-    image_names: ImageNames | None
     example: str | None
     notes: tuple[str, ...]
     unread: Mapping[int, str]
@@ -53,13 +52,13 @@ def found(replies: Sequence[str]) -> Sample:
     think = next((parts.think for parts in split if parts.think), None)
     answer = _answer(split, calls, notes)
     written, meant = forms.forms(calls, notes)
-    offered = tuple(tool if tool in tools.discover() else f"./{tool}.py" for tool in meant)
+    offered = tuple(tool if tools.known_here(tool) else f"./{tool}.py" for tool in meant)
     notes += ["no reply calls a tool, so that none is offered"] * (not calls)
     odd = dict.fromkeys(mark for parts in split for mark in parts.odd)
     notes += [f"{plain(mark, 40)} is no mark of a thought, a call or an answer that is known here" for mark in odd][:8]
     alone = dict.fromkeys(mark for parts in split for mark in parts.alone)
     notes += [f"{plain(mark, 40)} is opened or closed alone in a reply" for mark in alone][:8]
-    boxes, names = forms.boxes(calls, notes), forms.image_names(calls, notes)
+    boxes = forms.boxes(calls, notes)
     most = max(len(parts.calls) for parts in split)
     tries = [
         (grammar, reading, _unread(replies, split, grammar, reading, offered))
@@ -72,7 +71,7 @@ def found(replies: Sequence[str]) -> Sample:
         notes.append("no grammar writes these calls, so that `reading` is lenient: as any stock model's are read")
     example = calls[0].text if calls else None
     size = forms.size(calls, boxes)
-    return Sample(grammar, reading, offered, meant, boxes, size, names, example, tuple(dict.fromkeys(notes)), unread)
+    return Sample(grammar, reading, offered, meant, boxes, size, example, tuple(dict.fromkeys(notes)), unread)
 
 
 def _answer(split: Sequence[Parts], calls: Sequence[WrittenCall], notes: list[str]) -> Marks | None:
@@ -123,6 +122,6 @@ def _unread(
 
 def _lacking(tool: ToolText) -> Iterator[str]:
     """The arguments of one of our tools that a call lacks, each as a fault."""
-    if tool.name in tools.discover():
+    if tools.known_here(tool.name):
         needed = tools.get(tool.name).SCHEMA["function"]["parameters"]["required"]
         yield from (f"its call of {tool.name} has no {name}" for name in needed if name not in tool.arguments)

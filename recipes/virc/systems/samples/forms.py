@@ -11,14 +11,13 @@ from virc.core.text import plain
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.checking import properties
 from virc.reasoning.coordinates import corners_of
-from virc.reasoning.grammar import CallForm
+from virc.reasoning.grammar import ANSWER, ENDING, CallForm
 from virc.reasoning.lenient import ALIASES
-from virc.reasoning.protocol import BoxForm, Coordinates, ImageNames
+from virc.reasoning.protocol import BoxForm, Coordinates
 from virc.systems.samples.parts import NAMED, WrittenCall, box_of
 from virc.tools import registry as tools
 
 _IMAGE = re.compile(r"image|img|picture|source|frame", re.IGNORECASE)
-_NUMBERED = re.compile(r"(.*\D)\d+")
 
 
 class Boxes(msgspec.Struct, frozen=True):
@@ -27,7 +26,6 @@ class Boxes(msgspec.Struct, frozen=True):
     coordinates: Coordinates = "pixel"
     box: BoxForm = "corners"
     float_boxes: bool = False
-    text_boxes: bool = False
 
 
 def forms(
@@ -52,7 +50,6 @@ def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
     """What the boxes of these calls are counted in, and in which order."""
     values = [value for call in calls for value in call.arguments.values() if box_of(value)]
     found = [box for box in map(box_of, values) if box]
-    in_text = any(isinstance(value, str) for value in values)
     if not found:
         notes += ["no reply has a box, so that nothing shows what boxes are counted in"] * bool(calls)
         return Boxes()
@@ -63,7 +60,7 @@ def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
         notes.append("a box is no left, top, right, bottom: that it is centre, width and height is a guess")
     if most <= 1:
         notes.append("boxes are within 0..1, so that `coordinates` is unit")
-        return Boxes("unit", form, text_boxes=in_text)
+        return Boxes("unit", form)
     if most <= 1000:
         notes.append(
             "boxes are within 0..1000: that they are pixels of the image as shown is a guess; `original` are those of "
@@ -71,7 +68,7 @@ def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
         )
     else:
         notes.append("boxes go over 1000: that they are pixels as shown is a guess; `original` are those of the file")
-    return Boxes("pixel", form, any(isinstance(number, float) for box in found for number in box), in_text)
+    return Boxes("pixel", form, any(isinstance(number, float) for box in found for number in box))
 
 
 def size(calls: Sequence[WrittenCall], boxes: Boxes) -> str | None:
@@ -82,20 +79,6 @@ def size(calls: Sequence[WrittenCall], boxes: Boxes) -> str | None:
     return "x".join(map(str, sides)) if sides != [1024, 768] else None
 
 
-def image_names(calls: Sequence[WrittenCall], notes: list[str]) -> ImageNames | None:
-    """How these calls name images, where they do not number them."""
-    for name in dict.fromkeys(
-        value for call in calls for key, value in call.arguments.items() if _of_image(key) and type(value) is str
-    ):
-        if not name or len(name) > 60 or "{" in name or box_of(name):
-            continue
-        numbered = _NUMBERED.fullmatch(name)
-        rest = "go on counting" if numbered else "are called observation_1, observation_2"
-        notes.append(f"images are named, as {plain(name, 60)}: that those of tools {rest} is a guess")
-        return ImageNames(f"{numbered[1]}{{number}}") if numbered else ImageNames(name, "observation_{number}")
-    return None
-
-
 def _both(one: CallForm, other: CallForm) -> CallForm:
     """A form that reads the calls of two replies."""
     return msgspec.structs.replace(
@@ -103,9 +86,6 @@ def _both(one: CallForm, other: CallForm) -> CallForm:
         names={**one.names, **other.names},
         keys={**one.keys, **other.keys},
         given={**one.given, **other.given},
-        index_from=max(one.index_from, other.index_from),
-        end=one.end if one.end != CallForm().end else other.end,
-        corners=one.corners or other.corners,
     )
 
 
@@ -114,44 +94,51 @@ def _ending(call: WrittenCall) -> CallForm:
     form = CallForm(call.open, call.close, call.body)
     if call.body == "actions":
         return form
-    return msgspec.structs.replace(form, end=(call.name or "", next(iter(call.arguments))), fields=_fields(call))
-
-
-def _fields(call: WrittenCall) -> tuple[str, str, str]:
-    return call.fields or CallForm().fields
+    argument = next(iter(call.arguments))
+    keys = {} if argument == ANSWER else {argument: ANSWER}
+    return msgspec.structs.replace(form, names={call.name or "": ENDING}, keys=keys)
 
 
 def _tool(call: WrittenCall) -> str:
     """The tool that a call means, by our name; one that there is not, by a name that its file may have."""
     name = call.name or ""
-    if name in tools.discover():
-        return name
-    if any(map(box_of, call.arguments.values())):
+    if tools.known_here(name):
+        return tools.load([name])[0]
+    cuts = any(map(box_of, call.arguments.values()))
+    if cuts and not _read_by_tool(call):
         return "crop_image"
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     own = re.sub(r"[^a-z0-9]+", "_", words).strip("_")[:40]
-    return own if own.isidentifier() else "my_tool"
+    return own if own.isidentifier() else "my_crop" if cuts else "my_tool"
+
+
+def _read_by_tool(call: WrittenCall) -> bool:
+    """Whether images are no numbers from 0, or boxes no lists, so that a tool has to `read` them."""
+    images = (value for key, value in call.arguments.items() if _of_image(key))
+    boxes = (value for value in call.arguments.values() if isinstance(value, str | dict))
+    return any(type(each) is str or each == 1 for each in images) or any(map(box_of, boxes))
 
 
 def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dict[str, Any]]:
     """The form of a call, by the names of a tool's arguments; and the arguments by these names."""
-    known = tools.discover().get(tool)
+    known = tools.known().get(tool)
     allowed: Iterable[str] = properties(known) if known else (INDEX, BOX)
-    if known is None:
+    cuts = known is None and any(map(box_of, call.arguments.values()))
+    if cuts:
+        said = "images are no numbers from 0, or boxes no lists"
+        notes.append(f"{said}: how {tool}.py, beside the YAML, reads them is a guess")
+    elif known is None:
         lacks = f"virc has no tool {plain(call.name, 40)}" if call.name else "a call names no tool that virc knows"
         notes.append(f"{lacks}: {tool}.py, beside the YAML, begins one")
     meant: dict[str, str | None] = {}
     for key, value in call.arguments.items():
         name = _argument(key, value, allowed)
-        own = None if known else key  # the arguments of another tool are what its file says
+        own = None if known or cuts else key  # the arguments of another tool are what its file says
         meant[key] = own if name is None or name in meant.values() else name
     notes += [f"{plain(key, 40)} is read and not used" for key, name in meant.items() if name is None]
-    given = {INDEX: 0} if known and INDEX in allowed and INDEX not in meant.values() else {}
+    given = {INDEX: 0} if (known or cuts) and INDEX in allowed and INDEX not in meant.values() else {}
     if given:
         notes.append(f"calls name no image: {INDEX} 0, the question's image, is a guess; `last` is the newest")
-    first = next((key for key, name in meant.items() if name == INDEX and call.arguments[key] == 1), None)
-    if first is not None:
-        notes.append(f"{plain(first, 40)} is 1: that images are counted from 1 is a guess")
     unnamed, keys = _written_as(call, meant)
     form = CallForm(
         call.open,
@@ -162,9 +149,6 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
         keys,
         unnamed,
         given,
-        index_from=0 if first is None else 1,
-        fields=_fields(call),
-        corners=call.corners,
     )
     return form, {name: call.arguments[key] for key, name in meant.items() if name}
 

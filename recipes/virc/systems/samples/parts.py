@@ -11,7 +11,7 @@ from virc.reasoning import lenient
 from virc.reasoning.bodies import FormatError, bare_end, bare_start
 from virc.reasoning.call_forms import object_of
 from virc.reasoning.coordinates import numbers_in
-from virc.reasoning.grammar import Body, CallForm, Grammar, Marks
+from virc.reasoning.grammar import ENDING, Body, Grammar, Marks
 from virc.tools import registry as tools
 
 NAMED: tuple[Body, ...] = ("call", "actions", "step")
@@ -44,8 +44,7 @@ _MAX_CALLS = 8
 class WrittenCall(msgspec.Struct, frozen=True):
     """A call in a reply: the text of it, its marks and body, and the name and arguments as they are written.
 
-    The value of a `list` is called items, that of a `text` text or code, those of a `function` value_1 and so on. Boxes
-    that are objects are lists here, and `corners` are their keys; `fields` are those of a `step`.
+    The value of a `list` is called items, that of a `text` text or code, those of a `function` value_1 and so on.
     """
 
     text: str
@@ -54,14 +53,12 @@ class WrittenCall(msgspec.Struct, frozen=True):
     body: Body
     name: str | None = None
     arguments: Mapping[str, Any] = {}
-    corners: tuple[str, str, str, str] | None = None
-    fields: tuple[str, str, str] | None = None
 
     @property
     def answers(self) -> bool:
         """Whether it is the action of a whole reply that answers."""
         if self.body == "actions":
-            return self.name == CallForm().end[0]
+            return self.name == ENDING
         return self.body == "step" and len(self.arguments) == 1 and _ENDS.search(self.name or "") is not None
 
 
@@ -109,10 +106,17 @@ def _alone(reply: str) -> tuple[str, ...]:
 
 
 def box_of(value: object) -> list[float] | None:
-    """The four numbers that a value is, or that it says as text; None where it does not."""
+    """The four numbers that a value is, or that it says as text or by the names of corners; None where it does not."""
+    if corners := corners_in(value):
+        value = [value[corner] for corner in corners]  # type: ignore[index]
     numbers = numbers_in(value) if isinstance(value, str) and _BOX_TEXT.fullmatch(value) else value
     is_box = isinstance(numbers, list) and len(numbers) == 4 and all(type(each) in (int, float) for each in numbers)
     return numbers if is_box and isinstance(numbers, list) else None
+
+
+def corners_in(value: object) -> tuple[str, ...] | None:
+    """The keys of left, top, right and bottom in a box that is an object; None: it is none."""
+    return next((each for each in _CORNERS if isinstance(value, dict) and value.keys() == set(each)), None)
 
 
 def _between(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | None:
@@ -138,22 +142,11 @@ def _of_text(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | No
 
 
 def _step(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall | None:
-    """The call that an object of a thought, a name and arguments is, whatever the keys of these two."""
-    thoughts = [key for key in value if key.lower() in _THOUGHTS]
-    names = [key for key, each in value.items() if isinstance(each, str) and key not in thoughts]
-    objects = [key for key, each in value.items() if isinstance(each, dict)]
-    if len(value) != 3 or not len(thoughts) == len(names) == len(objects) == 1:
+    """The call that an object of a thought, a name and arguments is."""
+    name, arguments = value.get("action_name"), value.get("action")
+    if not isinstance(name, str) or not isinstance(arguments, dict) or len(value) != 3:
         return None
-    arguments: dict[str, Any] = dict(value[objects[0]])
-    found = {key: (each, keys) for key, each in arguments.items() for keys in _CORNERS if _is_box(each, keys)}
-    arguments |= {key: [each[corner] for corner in keys] for key, (each, keys) in found.items()}
-    corners = next((keys for _, keys in found.values()), None)
-    fields = (thoughts[0], names[0], objects[0])
-    return WrittenCall(text, *marks, "step", str(value[names[0]]), arguments, corners, fields)
-
-
-def _is_box(value: object, keys: tuple[str, ...]) -> bool:
-    return isinstance(value, dict) and value.keys() == set(keys) and bool(box_of([*value.values()]))
+    return WrittenCall(text, *marks, "step", name, arguments)
 
 
 def _of_object(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall | None:

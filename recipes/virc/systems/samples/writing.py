@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
-from virc.reasoning.bodies import INDEX
+from virc.reasoning.bodies import BOX, INDEX
 from virc.systems.samples.find import Sample
+from virc.systems.samples.parts import box_of, corners_in
 
-_MAX_EXAMPLE = 600
+_MAX_EXAMPLE, _MAX_NAME = 600, 60
+_NUMBERED = re.compile(r"(.*\D)\d+")
 _BRACES = re.compile(r"\{\w+\}")
 """What would be filled in, or looks as if it were to be."""
 _HEAD = """\
@@ -36,6 +38,52 @@ def apply(call, source):
     """A PIL image or a text; `call.arguments` has the arguments, `source` is the image of `image_index`."""
     return "NAME_HERE is not written yet"
 '''
+_CUTTING = '''\
+"""`NAME_HERE`: cut a box out, as sample replies call it."""
+
+from functools import partial
+
+from virc.tools import crop
+
+NAME, TEMPLATE, CUTS = "NAME_HERE", "after_image", True
+SCHEMA = {**crop.SCHEMA, "function": {**crop.SCHEMA["function"], "name": NAME}}
+check, apply = partial(crop.check, name=NAME), crop.apply
+'''
+_READING = '''
+
+def names(view):
+    """What the images shown are called, oldest first; a guess."""
+    return NAMES_HERE
+
+
+def read(arguments, view):
+    """The arguments with an image as a number from 0, and a box as a list of four numbers."""
+    from virc.reasoning.calls import ToolError
+    from virc.reasoning.coordinates import numbers_in
+
+    found, known, corners = dict(arguments), names(view), CORNERS_HERE
+    if "image_index" in found:
+        if found["image_index"] not in known:
+            reason = f"there is no image {found['image_index']!r}; there are: {', '.join(map(str, known))}"
+            raise ToolError(reason, "image", image=found["image_index"])
+        found["image_index"] = known.index(found["image_index"])
+    box = found.get("bbox_2d")
+    if isinstance(box, str):
+        found["bbox_2d"] = numbers_in(box)
+    elif isinstance(box, dict) and set(box) == set(corners):
+        found["bbox_2d"] = [box[corner] for corner in corners]
+    return found
+
+
+def write(arguments, view):
+    """The other way round, for rows that are converted and for examples."""
+    found = dict(arguments)
+    if "image_index" in found:
+        found["image_index"] = names(view)[found["image_index"]]
+    if "bbox_2d" in found:
+        found["bbox_2d"] = BOX_HERE
+    return found
+'''
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _GO_ON = "Go on; look again wherever that helps."
 
@@ -52,14 +100,45 @@ def yaml_of(name: str, sample: Sample) -> str:
 
 
 def tool_of(name: str, calls: Sequence[Mapping[str, Any]]) -> str:
-    """The file of a tool that is called with these arguments, and is to be written."""
+    """The file of a tool that is called with these arguments: one that cuts boxes out, else one to be written."""
+    reading = _reading(calls)
+    if all(box_of(call.get(BOX)) for call in calls):
+        return _CUTTING.replace("NAME_HERE", name) + reading
     values = {key: [call[key] for call in calls if key in call] for call in calls for key in call}
     properties = {key: _schema(each) for key, each in values.items()}
     required = [key for key, each in values.items() if len(each) == len(calls)]
     parameters = pprint.pformat(
         {"type": "object", "properties": properties, "required": required}, width=100, sort_dicts=False
     )
-    return _TOOL.replace("NAME_HERE", name).replace("SCHEMA_HERE", parameters)
+    return _TOOL.replace("NAME_HERE", name).replace("SCHEMA_HERE", parameters) + reading
+
+
+def _reading(calls: Sequence[Mapping[str, Any]]) -> str:
+    """The functions of a tool that read and write how these calls name images and boxes; empty: as every tool does."""
+    images, boxes = ([call[key] for call in calls if key in call] for key in (INDEX, BOX))
+    name, corners = name_of(images), next(filter(None, map(corners_in, boxes)), ())
+    texts = any(isinstance(each, str) for each in boxes)
+    names = "[*range(len(view.sizes))]"
+    if name and (numbered := _NUMBERED.fullmatch(name)):
+        names = f"[{numbered[1]!r} + str(number) for number in range(1, len(view.sizes) + 1)]"
+    elif name:
+        names = (
+            f'[{name!r}] * view.given + [f"observation_{{at}}" for at in range(1, len(view.sizes) - view.given + 1)]'
+        )
+    elif 1 in images:
+        names = "[*range(1, len(view.sizes) + 1)]"
+    elif not corners and not texts:
+        return ""
+    box = 'dict(zip(CORNERS_HERE, found["bbox_2d"]))' if corners else 'found["bbox_2d"]'
+    box = "', '.join(map(str, found['bbox_2d']))" if texts else box
+    whole = _READING.replace("BOX_HERE", box).replace("NAMES_HERE", names)
+    return whole.replace("CORNERS_HERE", repr(corners))
+
+
+def name_of(images: Sequence[Any]) -> str | None:
+    """The first name of an image; None: they have numbers."""
+    named = (each for each in images if isinstance(each, str) and 0 < len(each) <= _MAX_NAME)
+    return next((each for each in named if "{" not in each and not box_of(each)), None)
 
 
 def _schema(values: Sequence[Any]) -> dict[str, str]:
@@ -73,16 +152,17 @@ def _texts(sample: Sample) -> Iterator[str]:
     system = "You answer questions about pictures."
     if example and len(example) <= _MAX_EXAMPLE and not _BRACES.search(example):
         system = f"You look closer wherever the picture is too small to read. To do so, write\n{example}"
-    names = sample.image_names
     grammar = sample.grammar
     think = f"Think in {'...'.join(grammar.think)}" if grammar.think else "Think step by step"
     answer = f"write {'...'.join(grammar.answer)}" if grammar.answer else "finish with the answer"
     said = f"{think}, then {'call a tool or ' * bool(sample.tools)}{answer}."
     yield from _block("system", system)
-    yield from _block("first", ("{images}\n" if names else "") + "{question}\n" + said)
-    yield f"  image_line: {_flow(names.inputs if names else '')}"
-    shown = f"This is {names.results or names.inputs}. {_GO_ON}" if names else _GO_ON
-    yield f"  after_image: {_flow(shown)}"
+    name = name_of([call[INDEX] for calls in sample.called.values() for call in calls if INDEX in call])
+    numbered = _NUMBERED.fullmatch(name) if name else None
+    yield from _block("first", ("{images}\n" if name else "") + "{question}\n" + said)
+    yield f"  image_line: {_flow(f'{numbered[1]}{{number}}' if numbered else name or '')}"
+    result = f"{numbered[1]}{{count}}" if numbered else "observation_{number}"
+    yield f"  after_image: {_flow(f'This is {result}. {_GO_ON}' if name else _GO_ON)}"
 
 
 def _fields(sample: Sample) -> Iterator[str]:
@@ -92,10 +172,6 @@ def _fields(sample: Sample) -> Iterator[str]:
         yield f"  box: {sample.boxes.box}"
     if sample.boxes.float_boxes:
         yield "  float_boxes: true"
-    if sample.boxes.text_boxes:
-        yield "  text_boxes: true"
-    if sample.image_names:
-        yield f"  image_names: {_flow(msgspec.to_builtins(sample.image_names))}"
 
 
 def _grammar(sample: Sample) -> Iterator[str]:

@@ -1,33 +1,28 @@
-"""`enlarge_image`: cut a box out of an image, at least a tenth of its sides, and stretch it to the size of the image.
+"""`zoomin_action`: cut a box out of an image, at least a tenth of its sides, and stretch it to the size of the image,
+so that a box of other sides is distorted.
 
-The rule is that of VTS-V (github.com/OpenDCAI/vts-v, src/tools.py, zoom_in_image_by_bbox): what was cut out gets the
-sides of its image, so that a box of other sides is distorted.
+Source: OpenDCAI/vts-v@9137312, src/tools.py, zoom_in_image_by_bbox.
 """
 
 from functools import partial
-from typing import Any
 
 from PIL import Image
 
-from virc.reasoning.calls import Call
+from virc.reasoning.bodies import BOX, INDEX
+from virc.reasoning.calls import Call, function_schema
 from virc.reasoning.resample import Rescaled
-from virc.tools import crop
+from virc_zoo.vts_v.tools import crop_action
 
 _PARTS = 10  # a tenth of the image's side is the least
 
-NAME = "enlarge_image"
+NAME = "zoomin_action"
 TEMPLATE = "after_image"
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Cut a box out of an image and look at it as large as the whole image was.",
-        "parameters": crop.SCHEMA["function"]["parameters"],
-    },
-}
+_DESCRIPTION = "Cut a box out of an image and look at it as large as the whole image was."
+SCHEMA = function_schema(NAME, _DESCRIPTION, (BOX, INDEX), **crop_action.SCHEMA["function"]["parameters"]["properties"])
+read, write = crop_action.read, crop_action.write
 
-check = partial(crop.check, name=NAME)
-"""Read a call, which is written as one of `crop_image`."""
+check = partial(crop_action.check, name=NAME)
+"""Read a call, which is written as one of `crop_action`."""
 
 
 def apply(call: Call, source: Image.Image) -> Rescaled:
