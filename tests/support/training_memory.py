@@ -21,8 +21,7 @@ from virc.engines.llamafactory.start import keep_gradients_out
 from virc.models import sizes
 from virc.models.sizes import Shape
 from virc.stages.sft import Config, Lora
-from virc.training.estimate.needs import estimate
-from virc.training.estimate.terms import GIB, Term, Work, kept, logits, moments
+from virc.training.estimate.needs import GIB, Term, Work, estimate, kept, logits, moments
 
 WITH_IMAGE = "the vision tower"
 """In the name of a case whose vision tower learns: it needs an image."""

@@ -20,8 +20,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import Grid
 from virc.stages.sft import Config
 from virc.training.estimate import fits
-from virc.training.estimate.needs import Estimate
-from virc.training.estimate.terms import Term
+from virc.training.estimate.needs import Estimate, Term
 from virc.training.preflight import lengths, rl
 from virc.training.preflight.lengths import Counted, Length, Text, count, percentiles, too_long
 from virc.training.preflight.pairs import _longer, one_by_one, rejected_side

@@ -11,8 +11,7 @@ import test_estimate as supervised
 from virc.models.sizes import Shape
 from virc.stages.dpo import Config
 from virc.stages.sft import Lora
-from virc.training.estimate.needs import OVERHEAD, estimate
-from virc.training.estimate.terms import GIB, Work, logits
+from virc.training.estimate.needs import GIB, OVERHEAD, Work, estimate, logits
 
 
 def settings(**changes: Any) -> Config:

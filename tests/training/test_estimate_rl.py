@@ -12,8 +12,7 @@ from virc.models import sizes as shape
 from virc.models.sizes import Shape
 from virc.stages.rl import Config
 from virc.training.estimate import fits
-from virc.training.estimate.needs import OVERHEAD, Estimate, estimate, rl_work
-from virc.training.estimate.terms import GIB, Term
+from virc.training.estimate.needs import GIB, OVERHEAD, Estimate, Term, estimate, rl_work
 
 SEVEN_B, THREE_B = "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-3B-Instruct"
 ALL_OF_7B, ALL_OF_3B = 8_292_166_656, 3_754_622_976

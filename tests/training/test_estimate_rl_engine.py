@@ -11,8 +11,7 @@ from cluster import ray_cluster
 
 from virc.models import sizes as shape
 from virc.stages.rl import Config
-from virc.training.estimate.needs import estimate
-from virc.training.estimate.terms import GIB
+from virc.training.estimate.needs import GIB, estimate
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 

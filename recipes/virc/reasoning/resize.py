@@ -75,11 +75,18 @@ def smart_resize(width: float, height: float, grid: Grid = QWEN2) -> tuple[int, 
     columns, rows = round(wide / factor), round(high / factor)
     if grid.longest and grow < 1:
         columns, rows = (max(1, min(side, grid.longest // factor)) for side in (columns, rows))
+    columns, rows = within_area(columns, rows, (wide, high), grid)
+    return columns * factor, rows * factor
+
+
+def within_area(columns: int, rows: int, size: tuple[float, float], grid: Grid) -> tuple[int, int]:
+    """Columns and rows of an image of `size` (width, height) in px, as few or many as the grid's limits allow."""
+    factor = grid.factor
     area = columns * rows * factor * factor
     if area > grid.max_pixels:
-        ratio = math.sqrt(wide * high / grid.max_pixels)
-        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in (wide, high))
+        ratio = math.sqrt(math.prod(size) / grid.max_pixels)
+        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in size)
     elif area < grid.min_pixels:
-        ratio = math.sqrt(grid.min_pixels / (wide * high))
-        columns, rows = (math.ceil(side * ratio / factor) for side in (wide, high))
-    return columns * factor, rows * factor
+        ratio = math.sqrt(grid.min_pixels / math.prod(size))
+        columns, rows = (math.ceil(side * ratio / factor) for side in size)
+    return columns, rows

@@ -1,10 +1,7 @@
 """Terms of a reward that have one value, whatever is replied: tried on some rows, with replies of many kinds."""
 
-import ast
 import asyncio
-import inspect
 import json
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -279,25 +276,8 @@ def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iter
         yield Finding(
             message, found.hint, term.question is not None or (weighed and not user_code.is_own(term.file)), name
         )
-    elif _ignores_all(term):
-        message = f"{called} is always {values[0][1]:g}: {term.file} reads neither the reply nor its row for it"
-        yield Finding(message, None, True, name)
     elif len({about for about, _ in values}) > 1 and not published:
         yield Finding(f"{called} is {values[0][1]:g} for all of {found}", found.hint, False, name)
-
-
-def _ignores_all(term: Term) -> bool:
-    """Whether a function does not read its arguments, so that its value never differs."""
-    if term.question:
-        return False
-    try:
-        (function,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(term.score)))).body
-    except (OSError, TypeError, ValueError, SyntaxError):
-        return False
-    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-        return False
-    given = {each.arg for each in function.args.args}
-    return not any(isinstance(node, ast.Name) and node.id in given for node in ast.walk(function))
 
 
 class Try(msgspec.Struct, frozen=True):

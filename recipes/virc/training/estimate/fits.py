@@ -12,17 +12,16 @@ from virc.models.sizes import Shape
 from virc.stages import resolve as stages
 from virc.stages import sft
 from virc.systems.registry import System
-from virc.training.estimate.needs import Estimate, estimate
-from virc.training.estimate.terms import Term
+from virc.training.estimate.needs import Estimate, Term, estimate
 
 _STATE = {
-    "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "gradient buckets",
-    "float32 gradients", "gradients brought together", "offloaded optimizer", "offloaded state",
+    "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "float32 gradients",
+    "offloaded state",
 }  # fmt: skip
 _BY_ROWS = {"activations", "one layer recomputed", "attention mask", "logits", "logits, a chunk at a time"}
 _WEIGHTS = {
     "frozen weights", "reference weights", "weights brought together", "weights while they are read",
-    "offloaded weights", "actor", "sampler's weights", "sampler's weights asleep",
+    "actor", "sampler's weights", "sampler's weights asleep",
 }  # fmt: skip
 
 ShapeOf = Callable[[str], Shape | None]

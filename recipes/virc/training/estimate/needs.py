@@ -1,39 +1,41 @@
-"""What a stage needs: memory of a device, main memory, disk and time, each with how it is counted.
+"""What a stage needs: memory of a device, main memory, disk and time, each term the product of its factors.
 
-The formulas of supervised training and of preferences are those of LLaMA-Factory 0.9.5 with transformers 5.6 and
-DeepSpeed 0.19, those of RL verl 0.9.1's with FSDP2 and vLLM 0.24: what those keep, and when.
+The formulas are of LLaMA-Factory 0.9.5 with DeepSpeed 0.19, and of verl 0.9.1 with FSDP2 and vLLM 0.24: what those
+keep, and when. Parts that never decide are left out; `virc train --probe` measures.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
 from virc.models.sizes import Shape
 from virc.stages import dpo, rl, sft
-from virc.training.estimate.terms import Term, Work, constant, kept, logits, moments, term
 
+GIB = 2**30
 OVERHEAD = {"cuda": 2.0, "cpu": 1.2}
 """GiB of a process beside all tensors: libraries, workspaces, CUDA's context, memory in pieces; measured on the CPU."""
-PROCESS, LOADER = 4.0, 0.5
-"""GiB of main memory of a process that drives a GPU, and of one that reads images."""
-HELPERS, HELPER = {"cuda": 26, "cpu": 5}, 0.78
-"""Processes of Ray and verl beside those of the devices (8 each of agents, rewards and stores, and Ray's own; on a CPU
-one each), and GiB of one; measured on a CPU."""
-SAMPLER = {"vllm": 2.4, "transformers": 0.8}
-"""GiB of a process that writes rollouts, beside its weights and cache; measured on a CPU."""
 UTILISATION = 0.35
 """Share of a GPU's peak that such training reaches."""
 PEAK = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "A6000": 155, "4090": 165, "3090": 71, "A10": 125}
 """GPU -> bf16 TFLOP/s without sparsity, as its vendor states it."""
 USUAL = "A100"
 
-_LIVE = 10**9  # parameters: DeepSpeed's stage3_max_live_parameters and sub_group_size, as given to it
-_GRADIENTS = 5 * 10**8  # parameters: DeepSpeed's reduce_bucket_size where none is given
-_ROOM = 3.0  # GiB that vLLM works in beside weights and cache: 8,192 tokens at a time, and its image encoder
+_PROCESS, _LOADER = 4.0, 0.5  # GiB of main memory of a process that drives a GPU, and of one that reads images
+_HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl beside those of the devices, GiB of one
+_SAMPLER = {"transformers": 0.8, "cpu": 3.4, "cuda": 3.0}  # GiB of a sampler beside its weights (and cache, on CUDA)
 _BUCKET = 2.0  # GiB: verl's update_weights_bucket_megabytes
-_CPU_CACHE = 1.0  # GiB of keys and values that vLLM gets on a CPU
+_LIVE = 10**9  # parameters: DeepSpeed's stage3_max_live_parameters
+_LIGER = {"qwen2_vl", "qwen2_5_vl"}  # LLaMA-Factory 0.9.5 applies liger's kernels to no other of ours
+
+
+class Term(msgspec.Struct, frozen=True):
+    """A part of an estimate: what it is, its size, and how that is counted, in words."""
+
+    name: str
+    gib: float
+    formula: str
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -64,6 +66,74 @@ class Estimate(msgspec.Struct, frozen=True):
     judge_calls: tuple[int, int] | None = None
 
 
+class Work(msgspec.Struct, frozen=True):
+    """What one device does at a time: `tokens` and `patches` of a micro-batch whose rows are all as long."""
+
+    config: sft.Config
+    shape: Shape
+    longest: int
+    tokens: int
+    patches: int
+
+    @classmethod
+    def of(cls, config: sft.Config, shape: Shape, longest: int, image_tokens: int | None) -> "Work":
+        """The work for rows of `longest` tokens; `image_tokens` None: one image of `max_pixels`."""
+        one = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
+        images = min(longest, one if image_tokens is None else image_tokens)
+        # LLaMA-Factory's collator puts both sides of each pair into one batch.
+        rows = config.micro_batch_size_per_device * (config.sides if isinstance(config, dpo.Config) else 1)
+        return cls(config, shape, longest, rows * longest, rows * images * shape.vision.merged)
+
+    @property
+    def trained(self) -> int:
+        """Parameters, or those of an adapter."""
+        return sum(self.shape.trained(self.config.lora, self.config.frozen_modules).values())
+
+    @property
+    def parameters(self) -> int:
+        """Of the model, with an adapter's."""
+        return sum(self.shape.parameters().values()) + (self.trained if self.config.lora else 0)
+
+    @property
+    def width(self) -> int:
+        """Bytes of a number where matrices are multiplied."""
+        return 2 if self.config.precision == "bf16" else 4
+
+    @property
+    def casts(self) -> bool:
+        """Whether weights are float32 and cast for each multiplication."""
+        return self.width == 2 and not self.config.zero and not self.config.lora
+
+    @property
+    def frozen_bytes(self) -> int:
+        """Of a frozen weight where nothing is spread; `llamafactory.start` makes them float32 on a CPU."""
+        return max(self.shape.weight_bytes, self.width if self.config.device == "cpu" else 0)
+
+    @property
+    def fused(self) -> bool:
+        """Whether liger's kernels are used."""
+        return self.config.use_liger and self.shape.family in _LIGER
+
+    @property
+    def vision_learns(self) -> bool:
+        """Whether gradients pass through the vision tower; `llamafactory.start` keeps them out of a frozen one."""
+        return "vision" not in self.config.frozen_modules
+
+    def flops(self, tokens: float, mean: float) -> float:
+        """Floating-point operations of one pass over rows of `tokens` in all, `mean` a row.
+
+        6 for each parameter and token: 2 forward, 4 backward; a frozen part that gradients pass through takes 4, one
+        before all trained ones 2. Checkpointing computes forward twice.
+        """
+        parts, text, config = self.shape.parameters(), self.shape.text, self.config
+        learns = 4 if config.lora or "language" in config.frozen_modules else 6
+        looked_up = 0 if self.shape.tied else text.vocab_size * text.hidden_size
+        attention = text.num_hidden_layers * text.queries * mean
+        language = (learns + 2 * config.gradient_checkpointing) * (parts["language"] - looked_up + attention)
+        vision = (8 if self.vision_learns else 2) * parts["vision"] * self.patches / self.tokens
+        return (language + vision) * tokens
+
+
 def estimate(
     config: sft.Config | rl.Config, shape: Shape, longest_tokens: int, rows: int | None = None,
     total_tokens: int | None = None, image_tokens: int | None = None, gpu: str = USUAL,
@@ -80,211 +150,52 @@ def estimate(
         gpu: name of the GPUs, for the hours.
     """
     longest = min(longest_tokens, config.longest)
+    mean = total_tokens / rows if rows and total_tokens else None
+    steps = config.steps if rows is None else optimizer_steps(config, rows)
     if isinstance(config, rl.Config):
-        return _of_rl(config, shape, longest, rows, total_tokens, image_tokens, gpu)
-    work = Work.of(config, shape, longest, image_tokens)
-    held = _held(work)
-    passes_more = 1.0
-    if isinstance(config, dpo.Config) and config.referred:
-        if not config.lora:
-            over, each = work.devices if config.zero == 3 else 1, (work.frozen_bytes, "bytes")
-            held.append(term("reference weights", (work.parameters, "parameters"), each, over=over))
-        # The reference passes forward, a third of all; in KTO both models pass over another reply besides.
-        passes_more += 1 if config.loss == "kto" else 1 / 3
-    momentary = [logits(work), *moments(work)]
-    if config.zero and not work.offloads and work.width == 2:
-        count = min(work.trained // work.devices, _LIVE if config.zero == 3 else work.trained)
-        note = "while the optimizer steps"
-        momentary.append(term("float32 gradients", (count, "parameters"), (4, "bytes"), note=note))
-    terms = [*held, *kept(work), _largest(momentary), constant("framework", OVERHEAD[config.device])]
-    steps, passes = _steps(config, rows)
-    if config.save_steps == "epoch":
-        saves = None if passes is None else math.ceil(passes)
+        work = rl_work(config, shape, longest, image_tokens)
+        mean = mean or longest / 2
+        terms, host = _memory_of_rl(config, work, mean)
+        disk, flops = _disk_of_rl(config, work, steps), _flops_of_rl(config, work, steps, mean)
     else:
-        saves = None if steps is None else math.ceil(steps / config.save_steps)
-    flops = None
-    if rows and total_tokens is not None and passes is not None:
-        flops = passes * passes_more * work.flops(total_tokens, total_tokens / rows)
-    disk = None
-    if saves is not None:  # and the end's weights
-        disk = _checkpoints(min(saves, config.save_total_limit or saves) + 1, saves, _saved(work), _resumed(work))
-    return _estimate(terms, _host(work, total(terms)), disk, _hours(flops, config.device, gpu), assumption(gpu), steps)
-
-
-def _estimate(
-    terms: list[Term], host: list[Term], disk: list[Term] | None, hours: float | None, assumed: str,
-    steps: int | None, judge_calls: tuple[int, int] | None = None,
-) -> Estimate:  # fmt: skip
-    device, in_host, on_disk = _in_order(terms), _in_order(host), None if disk is None else _in_order(disk)
+        work = Work.of(config, shape, longest, image_tokens)
+        terms, host = _memory(config, work)
+        passes = config.epochs if steps is None else steps / _epoch(config, rows) if rows else None
+        disk, flops = _disk(config, work, steps, passes), None
+        if rows and mean is not None and passes is not None:
+            flops = passes * _passes(config) * work.flops(rows * mean, mean)
+    name = next((each for each in PEAK if each in gpu.upper().replace(" ", "")), "")
+    hours = assumed = None
+    if flops is not None and config.device == "cuda" and name:
+        hours = flops / (PEAK[name] * 1e12 * UTILISATION) / 3600
+        assumed = f"{UTILISATION:.0%} of the {PEAK[name]} TFLOP/s of one {name}"
+    if assumed and isinstance(config, rl.Config):
+        assumed += ", replies half as long as they may be, rollouts that take as long as learning, and a judge nobody "
+        assumed += "waits for"
+    held, here = _in_order(terms), _in_order(host)
+    written = None if disk is None else _in_order(disk)
+    calls = judge_calls(config) if isinstance(config, rl.Config) else None
     return Estimate(
-        device, total(device), in_host, total(in_host), on_disk, None if on_disk is None else total(on_disk), hours,
-        None if hours is None else assumed, steps, judge_calls,
+        held, total(held), here, total(here), written, None if written is None else total(written), hours, assumed,
+        steps, calls,
     )  # fmt: skip
-
-
-def total(terms: Iterable[Term]) -> float:
-    """GiB of several terms."""
-    return math.fsum(each.gib for each in terms)
-
-
-def _largest(terms: Iterable[Term]) -> Term:
-    """Of what is held for a moment only: no two such moments are at the same time."""
-    return max(terms, key=lambda each: each.gib)
-
-
-def _state(work: Work, frozen: int, trained: int, gradients: int, over: int = 1, weights_over: int = 1) -> list[Term]:
-    """Weights, gradients and Adam's two moments of one device.
-
-    Args:
-        frozen, trained, gradients: bytes of one.
-        over: devices that share gradients and moments; `weights_over` those that share the weights.
-    """
-    learnt = (work.trained, "parameters")
-    return [
-        term("frozen weights", (work.frozen, "parameters"), (frozen, "bytes"), over=weights_over),
-        term("trained weights", learnt, (trained, "bytes"), over=weights_over),
-        term("gradients", learnt, (gradients, "bytes"), over=over),
-        term("Adam moments", learnt, (8, "bytes"), over=over),
-    ]
-
-
-def _held(work: Work) -> list[Term]:
-    """Weights, gradients and optimizer: ZeRO-2 spreads the last two over the devices, ZeRO-3 the weights too."""
-    if not work.config.zero:  # LLaMA-Factory makes trained weights float32
-        buckets = term(
-            "gradient buckets", (work.trained, "parameters"), (4, "bytes"), note="on their way to other devices"
-        )
-        return [*_state(work, work.frozen_bytes, 4, 4), *[buckets] * (work.devices > 1)]
-    width, over, zero_3 = work.width, work.devices, work.config.zero == 3
-    terms = _state(work, width, width, width, over, over if zero_3 else 1)
-    if work.offloads:
-        terms = [] if zero_3 else terms[:2]
-    # DeepSpeed's float32 copy of trained weights: ZeRO-3 makes none where the weights are float32 themselves.
-    elif width == 2 or not zero_3:
-        terms.append(term("float32 weights", (work.trained, "parameters"), (4, "bytes"), over=over))
-    name, most = "weights brought together", min(work.parameters, _LIVE)
-    if not zero_3:
-        name, most = "gradients brought together", min(work.trained, _GRADIENTS)
-    return [*terms, term(name, (most, "parameters at a time"), (width, "bytes"))]
-
-
-def _host(work: Work, device_gib: float) -> list[Term]:
-    config = work.config
-    loading = constant("image readers", LOADER, config.devices * config.loaders)
-    if config.device == "cpu":
-        return [_processes_on_cpu(config.devices, device_gib), loading]
-    terms = [constant("training processes", PROCESS, config.devices), loading]
-    everything = (work.parameters, "parameters")
-    if config.zero == 3:
-        each = (work.shape.weight_bytes, "bytes")
-        terms.append(term("weights while they are read", everything, each, note="once on each machine"))
-    if work.offloads:  # the machine's share
-        note = "float32 weights, gradients and two moments"
-        learnt = (work.trained, "parameters")
-        terms.append(term("offloaded optimizer", learnt, (16, "bytes"), over=config.nodes, by="nodes", note=note))
-        if config.zero == 3:
-            terms.append(term("offloaded weights", everything, (work.width, "bytes"), over=config.nodes, by="nodes"))
-    return terms
-
-
-def _processes_on_cpu(devices: int, device_gib: float) -> Term:
-    return Term("training processes", devices * device_gib, f"{devices} x what one of them needs")
 
 
 def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
     """How many optimizer steps a stage takes for so many rows."""
     if isinstance(config, rl.Config):
         return config.steps or rows // config.train_batch_size * config.epochs
-    return _steps(config, rows)[0] or 0
+    return config.steps or math.ceil(config.epochs * _epoch(config, rows))
 
 
-def _steps(config: sft.Config, rows: int | None) -> tuple[int | None, float | None]:
-    if rows is None:
-        return config.steps, None if config.steps else config.epochs
-    an_epoch = max(
-        1, math.ceil(math.ceil(rows / config.at_a_time) / max(1, config.train_batch_size // config.at_a_time))
-    )
-    steps = config.steps or math.ceil(config.epochs * an_epoch)
-    return steps, steps / an_epoch
+def _epoch(config: sft.Config, rows: int) -> int:
+    batches = math.ceil(rows / config.at_a_time)
+    return max(1, math.ceil(batches / max(1, config.train_batch_size // config.at_a_time)))
 
 
-def _saved(work: Work) -> int:
-    if work.config.lora:
-        return work.trained * 4
-    if work.config.zero:
-        return work.parameters * work.width
-    return work.trained * 4 + work.frozen * work.frozen_bytes
-
-
-def _resumed(work: Work) -> int:
-    """Bytes of the state of one checkpoint that only resuming needs: of DeepSpeed with its own weights."""
-    if work.config.zero == 0:
-        return work.trained * 8
-    return work.trained * 12 + (work.parameters if work.config.zero == 2 else work.frozen) * work.width
-
-
-def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
-    """Of disk: the weights of `stay` checkpoints, and the resume state of the newest two and the one being written."""
-    return [
-        term("weights", (stay, "checkpoints"), (weights, "bytes")),
-        term("resume state", (min(saves, 3), "checkpoints"), (state, "bytes")),
-    ]
-
-
-def _in_order(terms: Iterable[Term]) -> tuple[Term, ...]:
-    return tuple(sorted((each for each in terms if each.gib > 0), key=lambda each: -each.gib))
-
-
-def _hours(flops: float | None, device: str, gpu: str) -> float | None:
-    peak = PEAK.get(_known_gpu(gpu))
-    return None if flops is None or device == "cpu" or peak is None else flops / (peak * 1e12 * UTILISATION) / 3600
-
-
-def _known_gpu(gpu: str) -> str:
-    return next((name for name in PEAK if name in gpu.upper().replace(" ", "")), gpu)
-
-
-def assumption(gpu: str) -> str:
-    """How fast a GPU is taken to be, in words."""
-    return f"{UTILISATION:.0%} of the {PEAK.get(_known_gpu(gpu), 0)} TFLOP/s of one {_known_gpu(gpu)}"
-
-
-def _of_rl(
-    config: rl.Config, shape: Shape, prompt: int, rows: int | None, total_tokens: int | None,
-    image_tokens: int | None, gpu: str,
-) -> Estimate:  # fmt: skip
-    """One device in turn learns, takes over new weights and samples; the terms are those of the turn with the most."""
-    work = rl_work(config, shape, prompt, image_tokens)
-    # verl makes all weights float32; each device has its share.
-    state = _state(work, 4, 4, 4, work.devices, work.devices)
-    sampler = _sampler(config, work)
-    framework = constant("framework", OVERHEAD[config.device])
-    learning = [*state, _gathered(work), *kept(work), _largest([_rl_logits(config, work), *moments(work)]), framework]
-    if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
-        terms = [*learning, *sampler]
-    else:
-        alone = term("actor", (work.parameters, "parameters"), (4, "bytes"), over=work.devices)
-        actor = [alone] if config.offload else state
-        taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), framework]
-        terms = max(learning, taking_over, _sampling(config, work, sampler, state), key=total)
-    mean = total_tokens / rows if rows and total_tokens else prompt / 2
-    steps = config.steps if rows is None else optimizer_steps(config, rows)
-    flops = disk = None
-    if steps is not None:
-        row = mean + config.response_length / 2
-        tokens = steps * config.train_batch_size * config.n * row
-        # Forward for the old probabilities and the reference, forward and backward to learn; rollouts as long again.
-        more = 2 * (2 if config.kl_loss_coef else 1) / (8 if config.gradient_checkpointing else 6)
-        flops = 2 * work.flops(tokens, row) * (1 + more)
-        saves, best = math.ceil(steps / config.save_steps), 1 if config.test_freq else 0
-        stay = saves if config.save_total_limit is None else min(saves, config.save_total_limit + best + 1)
-        disk = _checkpoints(stay, saves, work.parameters * 4, work.trained * 8)
-    assumed = (
-        f"{assumption(gpu)}, replies half as long as they may be, rollouts that take as long as learning, and a judge "
-        "nobody waits for"
-    )
-    hours = _hours(flops, config.device, gpu)
-    return _estimate(terms, _rl_host(config, work, terms, mean), disk, hours, assumed, steps, judge_calls(config))
+def total(terms: Iterable[Term]) -> float:
+    """GiB of several terms."""
+    return math.fsum(each.gib for each in terms)
 
 
 def judge_calls(config: rl.Config) -> tuple[int, int] | None:
@@ -306,73 +217,245 @@ def rl_work(config: rl.Config, shape: Shape, prompt: int, image_tokens: int | No
     return Work.of(same_pass, shape, prompt + config.response_length, images)
 
 
-def _gathered(work: Work) -> Term:
-    """FSDP2 brings one layer together while the next is on its way; what is in no layer stays together."""
-    text = work.shape.text
+def _memory(config: sft.Config, work: Work) -> tuple[list[Term], list[Term]]:
+    """Of a device and of main memory: ZeRO-2 spreads gradients and moments over the devices, ZeRO-3 the weights too."""
+    zero, devices, everything = config.zero, config.devices * config.nodes, (work.parameters, "parameters")
+    learnt, offloads = (work.trained, "parameters"), config.offload and config.zero > 0 and config.device == "cuda"
+    spread = devices if zero == 3 else 1
+    if zero == 0:  # LLaMA-Factory makes trained weights float32; gradients wait in buckets for other devices
+        terms = _state(work, work.frozen_bytes, 4, 4 if devices == 1 else 8, 1, 1)
+    else:
+        terms = _state(work, work.width, work.width, work.width, spread, devices)
+        if offloads:
+            terms = terms[: 0 if zero == 3 else 2]
+        elif work.width == 2 or zero == 2:  # ZeRO-3 has no float32 copy of float32 weights
+            terms.append(term("float32 weights", learnt, (4, "bytes"), over=devices))
+    if zero == 3:
+        together = (min(work.parameters, _LIVE), "parameters at a time")
+        terms.append(term("weights brought together", together, (work.width, "bytes")))
+    if isinstance(config, dpo.Config) and config.referred and not config.lora:
+        terms.append(term("reference weights", everything, (work.frozen_bytes, "bytes"), over=spread))
+    momentary = [logits(work), *moments(work)]
+    if zero and not offloads and work.width == 2:
+        count = min(work.trained // devices, _LIVE if zero == 3 else work.trained)
+        note = "while the optimizer steps"
+        momentary.append(term("float32 gradients", (count, "parameters"), (4, "bytes"), note=note))
+    terms += [*kept(work), max(momentary, key=_size), constant("framework", OVERHEAD[config.device])]
+    readers = constant("image readers", _LOADER, config.devices * config.loaders)
+    if config.device == "cpu":
+        return terms, [_processes(config.devices, terms), readers]
+    host = [constant("training processes", _PROCESS, config.devices), readers]
+    if zero == 3:
+        note = "once on each machine"
+        host.append(term("weights while they are read", everything, (work.shape.weight_bytes, "bytes"), note=note))
+    if offloads:  # float32 weights, gradients and two moments, and under ZeRO-3 all weights
+        state = 16 * work.trained + (work.width * work.parameters if zero == 3 else 0)
+        host.append(term("offloaded state", (state, "bytes"), over=config.nodes, by="nodes"))
+    return terms, host
+
+
+def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term], list[Term]]:
+    """One device in turn learns, takes over new weights and samples; the terms are those of the turn with the most."""
+    devices, everything = config.devices * config.nodes, (work.parameters, "parameters")
+    state = _state(work, 4, 4, 4, devices, devices)  # verl makes all weights float32; each device has its share
+    framework, sampler = constant("framework", OVERHEAD[config.device]), _sampler(config, work)
+    text, parts = work.shape.text, work.shape.parameters()
     words = text.vocab_size * text.hidden_size * (1 if work.shape.tied else 2)
-    layers = (work.shape.parameters()["language"] - words) / text.num_hidden_layers * 2
-    note = "two layers and the words"
-    return term("weights brought together", (layers + words, "parameters"), (work.width, "bytes"), note=note)
-
-
-def _rl_logits(config: rl.Config, work: Work) -> Term:
-    """What verl's way from logits to the loss holds, gradients included; a test counts the copies in its own code."""
+    together = words + 2 * (parts["language"] - words) / text.num_hidden_layers
+    # Copies from logits to the loss, gradients included; a test counts them in verl's code.
     copies = 7 if config.entropy else 5 if config.precision == "bf16" else 6
-    factors = (work.tokens, "tokens"), (work.shape.text.vocab_size, "words"), (copies, "copies"), (work.width, "bytes")
-    return term("logits", *factors)
-
-
-def _sampling(config: rl.Config, work: Work, sampler: list[Term], state: list[Term]) -> list[Term]:
-    """vLLM takes its share of the device; what it needs must fit into that, what else is there beside it."""
-    beside = [constant("framework", OVERHEAD[config.device]), *(() if config.offload else state)]
-    inside, outside, share = total(sampler), total(beside), config.sampler_memory
-    device = max(inside / share, outside / (1 - share))
-    rest = f"vLLM is given {share:.0%} of the device (sampler_memory)"
-    return [*sampler, *beside, Term("left unused", device - inside - outside, rest)]
+    factors = (work.tokens, "tokens"), (text.vocab_size, "words"), (copies * work.width, "bytes")
+    note = "two layers and the words"
+    gathered = term("weights brought together", (together, "parameters"), (work.width, "bytes"), note=note)
+    moment = max([term("logits", *factors), *moments(work)], key=_size)
+    terms = [*state, gathered, *kept(work), moment, framework]
+    helpers = constant("helpers", _HELPER, _HELPERS[config.device])
+    if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
+        terms += sampler
+        return terms, [helpers, _processes(config.devices, terms)]
+    beside, share = [framework, *(() if config.offload else state)], config.sampler_memory
+    unused = max(total(sampler) / share, total(beside) / (1 - share)) - total(sampler) - total(beside)
+    rest = Term("left unused", unused, f"vLLM is given {share:.0%} of the device (sampler_memory)")
+    vision, replies, nodes = work.shape.vision, config.train_batch_size * config.n, config.nodes
+    tokens = min(mean, work.patches / config.micro_batch_size_per_device / vision.merged)
+    pixels = (tokens * vision.merged * vision.pixels * 4, "bytes of pixels")
+    host = [
+        helpers,
+        constant("training processes", _PROCESS, 2 * config.devices),  # an actor and a vLLM on each device
+        term(
+            "weights while they are read",
+            (config.devices if work.shape.tied else 1, "copies"),
+            everything,
+            (4, "bytes"),
+        ),
+        term("images of a step", (replies, "replies"), pixels, over=nodes, by="nodes"),  # in Ray's store
+    ]
+    if config.offload:
+        offloaded = (4 * work.parameters + 8 * work.trained, "bytes")
+        host.append(term("offloaded state", offloaded, over=nodes, by="nodes"))
+    if config.lora and config.rollout_engine == "vllm":
+        note = f"of {config.devices} devices: with an adapter vLLM keeps them while it sleeps"
+        host.append(Term("sampler's weights asleep", config.devices * sampler[0].gib, note))
+    if config.kl_loss_coef and not config.lora:
+        note = "verl keeps it off the devices"
+        host.append(term("reference model", everything, (4, "bytes"), over=nodes, by="nodes", note=note))
+    actor = [term("actor", everything, (4, "bytes"), over=devices)] if config.offload else state
+    taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), framework]
+    return max(terms, taking_over, [*sampler, *beside, rest], key=total), host
 
 
 def _sampler(config: rl.Config, work: Work) -> list[Term]:
-    count = sum(work.shape.parameters().values()) + (work.trained if config.lora else 0)
+    kind: str = config.device
     over, width = config.tensor_parallel, work.width
-    if by_transformers := config.rollout_engine == "transformers":
-        # It computes in float64 where float32 is asked for: engines/verl/rollout.py.
-        over, width = 1, 8 if config.precision == "float32" else work.width
-    weights = term("sampler's weights", (count, "parameters"), (width, "bytes"), over=over)
-    if by_transformers:
-        return [weights, constant("sampler", SAMPLER["transformers"])]
-    if config.device == "cpu":
-        return [weights, constant("sampler", SAMPLER["vllm"] + _CPU_CACHE)]
-    tokens, text = config.prompt_length + config.response_length, work.shape.text
-    each = 2 * text.num_hidden_layers * text.keys * work.width
-    factors = (tokens, "tokens of a reply"), (each, "bytes")
-    cache = term("sampler's keys and values", *factors, over=config.tensor_parallel)
-    return [weights, cache, constant("sampler", _ROOM)]
+    if config.rollout_engine == "transformers":  # in float64 where float32 is asked for: engines/verl/rollout.py
+        kind, over, width = "transformers", 1, 8 if config.precision == "float32" else width
+    weights = term("sampler's weights", (work.parameters, "parameters"), (width, "bytes"), over=over)
+    text, tokens = work.shape.text, config.prompt_length + config.response_length
+    keys = (2 * text.num_hidden_layers * text.keys * width, "bytes")
+    cache = [term("sampler's keys and values", (tokens, "tokens of a reply"), keys, over=over)] * (kind == "cuda")
+    return [weights, *cache, constant("sampler", _SAMPLER[kind])]
 
 
-def _rl_host(config: rl.Config, work: Work, terms: list[Term], mean: float) -> list[Term]:
-    helpers = constant("helpers", HELPER, HELPERS[config.device])
-    if config.device == "cpu":
-        return [helpers, _processes_on_cpu(config.devices, total(terms))]
-    everything = (work.parameters, "parameters")
-    copies = config.devices if work.shape.tied else 1
-    vision, replies = work.shape.vision, config.train_batch_size * config.n
-    image = min(mean, work.patches / config.micro_batch_size_per_device / vision.merged)  # tokens
-    pixels = (image * vision.merged * vision.pixels * 4, "bytes of pixels")
-    found = [
-        helpers,
-        constant("training processes", PROCESS, 2 * config.devices),  # an actor and a vLLM on each device
-        term("weights while they are read", (copies, "copies"), everything, (4, "bytes")),
-        term("images of a step", (replies, "replies"), pixels, over=config.nodes, by="nodes"),  # in Ray's store
+def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: int, over: int) -> list[Term]:
+    """Weights, gradients and moments of one device, by bytes of one and the devices that share them."""
+    learnt = (work.trained, "parameters")
+    return [
+        term("frozen weights", (work.parameters - work.trained, "parameters"), (frozen, "bytes"), over=weights_over),
+        term("trained weights", learnt, (trained, "bytes"), over=weights_over),
+        term("gradients", learnt, (gradients, "bytes"), over=over),
+        term("Adam moments", learnt, (8, "bytes"), over=over),
     ]
-    if config.offload:
-        size = work.parameters * 4 + work.trained * 8
-        note = "weights and two moments of the trained ones"
-        found.append(term("offloaded state", (size, "bytes"), over=config.nodes, by="nodes", note=note))
-    if config.lora and config.rollout_engine == "vllm":
-        asleep = config.devices * _sampler(config, work)[0].gib
-        note = f"of {config.devices} devices: with an adapter vLLM keeps them while it sleeps"
-        found.append(Term("sampler's weights asleep", asleep, note))
-    if config.kl_loss_coef and not config.lora:
-        note = "verl keeps it off the devices"
-        found.append(term("reference model", everything, (4, "bytes"), over=config.nodes, by="nodes", note=note))
-    return found
+
+
+def kept(work: Work) -> Iterator[Term]:
+    """What is held from the forward to the backward pass: bytes a token, or a patch; tests measure the coefficients."""
+    config, text, vision = work.config, work.shape.text, work.shape.vision
+    again, residual = config.gradient_checkpointing, 4 if work.casts else work.width
+    a_layer = residual * text.hidden_size if again else _layer(work)
+    note = f"{'the input' if again else 'all that is computed'} of each layer"
+    yield term(
+        "activations", (text.num_hidden_layers, "layers"), (work.tokens, "tokens"), (a_layer, "bytes"), note=note
+    )
+    if work.casts and not again:
+        yield term("bf16 copies", (work.trained, "parameters"), (2, "bytes"), note="of autocast")
+    if work.vision_learns:
+        inner = (4 if work.shape.family == "qwen2_5_vl" else 3) * work.width * vision.inner
+        block = (2 * (4 + residual) + 6 * work.width) * vision.width + inner
+        each = vision.depth * (residual * vision.width if again else block) + 6 * vision.pixels
+        yield term("vision tower", (work.patches, "patches"), (each, "bytes"))
+    if config.attention == "sdpa" and not again:
+        each = 1 + text.num_hidden_layers * work.width
+        yield term("attention mask", (work.tokens, "tokens"), (work.longest, "tokens"), (each, "bytes"))
+
+
+def moments(work: Work) -> Iterator[Term]:
+    """What is held for a moment in place of the logits."""
+    config, vision = work.config, work.shape.vision
+    if config.gradient_checkpointing:  # with its gradients, and copies of the inputs of layers with an adapter
+        inputs = work.shape.adapter_inputs(config.lora, config.frozen_modules) if config.lora else 0
+        each = 1.5 * _layer(work) + work.width * (inputs + (work.longest if config.attention == "sdpa" else 0))
+        yield term("one layer recomputed", (work.tokens, "tokens"), (each, "bytes"))
+        if work.casts:
+            at_the_end = 2 * work.trained + (0 if work.fused else 10 * work.tokens * work.shape.text.vocab_size)
+            yield term("bf16 copies", (at_the_end, "bytes"), note="of autocast, at the end of forward, and logits")
+    if not work.vision_learns:
+        each = 18 * work.width * vision.width + 6 * vision.pixels
+        yield term("vision tower", (work.patches, "patches"), (each, "bytes"), note="in one block")
+
+
+def logits(work: Work) -> Term:
+    """The last layer's numbers and what the loss makes of them, held for a moment."""
+    text, config = work.shape.text, work.config
+    copies = 12 if not isinstance(config, dpo.Config) else 16 if config.referred else 14
+    if work.fused and copies == 12:  # LLaMA-Factory turns liger's fused loss off for pairs
+        gradient = 0 if config.lora else text.vocab_size * text.hidden_size * work.width
+        each = 3 * work.width * text.hidden_size * work.tokens + gradient
+        return term("logits, a chunk at a time", (each, "bytes"))
+    return term("logits", (work.tokens, "tokens"), (text.vocab_size, "words"), (copies, "bytes"))
+
+
+def _layer(work: Work) -> int:
+    """Bytes a token that autograd keeps of one layer."""
+    text, b = work.shape.text, work.width
+    norm, inputs = (4, 5 * b) if work.casts else (b, 2 * b)
+    heads = 2 * b * text.queries + 2 * b * (text.queries if work.config.attention == "sdpa" else text.keys)
+    if work.shape.family == "qwen3_vl":
+        heads += (4 + b) * (text.queries + text.keys)
+    norm += 0 if work.fused else 4
+    return (2 * norm + inputs) * text.hidden_size + heads + (3 if work.fused else 4) * b * text.intermediate_size
+
+
+def _passes(config: sft.Config) -> float:
+    """Passes for one of training: the reference's forward is a third; in KTO both pass over another reply besides."""
+    if not isinstance(config, dpo.Config) or not config.referred:
+        return 1
+    return 2 if config.loss == "kto" else 4 / 3
+
+
+def _flops_of_rl(config: rl.Config, work: Work, steps: int | None, mean: float) -> float | None:
+    if steps is None:
+        return None
+    row = mean + config.response_length / 2
+    # Forward for the old probabilities and the reference, forward and backward to learn; rollouts as long again.
+    more = 2 * (2 if config.kl_loss_coef else 1) / (8 if config.gradient_checkpointing else 6)
+    return 2 * work.flops(steps * config.train_batch_size * config.n * row, row) * (1 + more)
+
+
+def _disk(config: sft.Config, work: Work, steps: int | None, passes: float | None) -> list[Term] | None:
+    done = passes if config.save_steps == "epoch" else steps and steps / config.save_steps
+    if done is None:
+        return None
+    frozen, spread = work.parameters - work.trained, work.parameters * work.width
+    weights = spread if config.zero else work.trained * 4 + frozen * work.frozen_bytes
+    # What only resuming needs: moments, and of DeepSpeed its own weights.
+    again = {0: 8 * work.trained, 2: 12 * work.trained + spread, 3: 12 * work.trained + frozen * work.width}
+    saves = math.ceil(done)
+    stay = min(saves, config.save_total_limit or saves) + 1  # and the end's weights
+    return _checkpoints(stay, saves, work.trained * 4 if config.lora else weights, again[config.zero])
+
+
+def _disk_of_rl(config: rl.Config, work: Work, steps: int | None) -> list[Term] | None:
+    if steps is None:
+        return None
+    saves, best = math.ceil(steps / config.save_steps), 1 if config.test_freq else 0
+    stay = saves if config.save_total_limit is None else min(saves, config.save_total_limit + best + 1)
+    return _checkpoints(stay, saves, work.parameters * 4, work.trained * 8)
+
+
+def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
+    """Weights of all that stay; the resume state of the newest two and of the one being written."""
+    return [
+        term("weights", (stay, "checkpoints"), (weights, "bytes")),
+        term("resume state", (min(saves, 3), "checkpoints"), (state, "bytes")),
+    ]
+
+
+def term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devices", note: str = "") -> Term:
+    """The product of factors, each a number and its unit, the last in bytes; `over` devices, or nodes, share it."""
+    text = " x ".join(f"{_number_text(number)} {unit}" for number, unit in factors)
+    text += (f" / {over} {by}" if over > 1 else "") + (f": {note}" if note else "")
+    return Term(name, math.prod(number for number, _ in factors) / over / GIB, text)
+
+
+def constant(name: str, gib: float, processes: int = 1) -> Term:
+    """What is the same for every model."""
+    return Term(name, processes * gib, f"{processes} x {gib:g} GiB, a constant")
+
+
+def _processes(devices: int, terms: Iterable[Term]) -> Term:
+    return Term("training processes", devices * total(terms), f"{devices} x what one of them needs")
+
+
+def _number_text(number: float) -> str:
+    for unit, size in (("billion", 1e9), ("million", 1e6)):
+        if number >= size:
+            return f"{number / size:.2f} {unit}"
+    return f"{round(number, 2):,}".removesuffix(".0")
+
+
+def _in_order(terms: Iterable[Term]) -> tuple[Term, ...]:
+    return tuple(sorted((each for each in terms if each.gib > 0), key=_size, reverse=True))
+
+
+def _size(each: Term) -> float:
+    return each.gib

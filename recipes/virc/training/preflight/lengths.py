@@ -29,7 +29,7 @@ from virc.engines.llamafactory.plan import template
 from virc.reasoning.calls import Size
 from virc.reasoning.images import StoredImage, stored
 from virc.reasoning.protocol import Coordinates
-from virc.reasoning.resize import Grid
+from virc.reasoning.resize import Grid, within_area
 
 _BATCH = 64  # rows that a process gets together
 _FEW = 2000  # rows that one process has counted before another has started
@@ -277,16 +277,8 @@ def image_tokens(size: Size, counting: Counting) -> int:
     wide = height * _CUT if width / height > _LONGEST else width
     high = wide * _CUT if height / wide > _LONGEST else height
     # and what the image processor makes of that
-    factor, least, most = counting.grid.factor, counting.grid.min_pixels, counting.grid.max_pixels
-    columns, rows = round(wide / factor), round(high / factor)
-    area = columns * rows * factor * factor
-    if area > most:
-        ratio = math.sqrt(wide * high / most)
-        columns, rows = (max(1, math.floor(side / ratio / factor)) for side in (wide, high))
-    elif area < least:
-        ratio = math.sqrt(least / (wide * high))
-        columns, rows = (math.ceil(side * ratio / factor) for side in (wide, high))
-    return columns * rows
+    factor = counting.grid.factor
+    return math.prod(within_area(round(wide / factor), round(high / factor), (wide, high), counting.grid))
 
 
 def _length(counting: Counting, row: Text, text: int) -> Length:
