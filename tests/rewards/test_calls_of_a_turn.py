@@ -46,7 +46,7 @@ def solved(protocol: Protocol, size: tuple[int, int], before: Sequence[str], rep
 
 NESTED = several(crop(28, 28, 112, 112), crop(0, 0, 56, 56, index=1))
 TWICE = several(crop(0, 0, 84, 84, index=1), crop(14, 14, 70, 70, index=2), display(3))
-FAR = {"crops": "file", "crop_pixels": (3136, 50_176), "enlarge": (2, 4)}
+FAR = {"crops": "file", "crop_pixels": (3136, 50_176)}
 
 SHORT = {"errors": "show", "short_boxes": "refuse", "float_boxes": True, "edges": "floor"}
 TINY = crop(10.2, 10, 10.8, 50)

@@ -88,6 +88,10 @@ def test_an_unknown_key_in_a_chat_protocol_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_bytes(msgspec.json.encode(content))
     with pytest.raises(ConfigError, match="sytem"):
         chat_protocol.read_protocol(tmp_path / "p.json")
+    (tmp_path / "p.json").write_bytes(msgspec.json.encode(msgspec.to_builtins(own_protocol([])) | {"margin": 0.1}))
+    with pytest.raises(ConfigError, match="margin") as raised:
+        chat_protocol.read_protocol(tmp_path / "p.json")
+    assert "a tool says that now" in (raised.value.hint or "")
 
 
 def test_chat_protocol_beside_weights_is_what_they_were_trained_with_whatever_it_calls_itself(tmp_path: Path) -> None:

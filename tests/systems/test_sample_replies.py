@@ -17,6 +17,8 @@ from support.servers import serve
 from support.solving import picture
 
 from virc.models.chat_protocol import of_system
+from virc.reasoning.calls import View
+from virc.reasoning.checking import as_written
 from virc.reasoning.messages import parse
 from virc.solving.reading import read
 from virc.systems import files
@@ -266,6 +268,22 @@ def test_images_that_are_counted_from_1_or_have_names() -> None:
     assert [one.calls[0].image, two.calls[0].image] == [0, 1]
     assert "This is img_2." in one.sent[0].text
     assert "there is no image 'img_4'; there are: img_1, img_2, img_3" in str(four.fault)
+
+
+def test_what_a_model_counts_images_from_is_decided_for_all_its_calls() -> None:
+    from_one = [called({"bbox_2d": BOX, "target_image": number}) for number in (2, 1)]
+    assert found([*from_one, ANSWER]).tools == ("./zoom.py",)
+    from_zero = [called({"bbox_2d": BOX, "target_image": number}) for number in (1, 0)]
+    assert found([*from_zero, ANSWER]).tools == ("crop_image",)
+
+
+@pytest.mark.parametrize("text", ["[10, 20, 300, 400]", "(10,20),(300,400)", "10 20 300 400"])
+def test_a_box_is_written_in_the_form_of_the_samples(text: str) -> None:
+    _, protocol = written(called({"region": text}, "look"), ANSWER)
+    (name,) = protocol.tools
+    arguments = {"image_index": 0, "bbox_2d": BOX}
+    assert as_written(tools.get(name), arguments, View([(800, 600)]))["bbox_2d"] == text
+    assert tools.schemas([name])[0]["function"]["parameters"]["properties"]["bbox_2d"] == {"type": "string"}
 
 
 def test_calls_of_a_tool_of_a_published_system_are_known() -> None:

@@ -1,6 +1,7 @@
 """Tools of published systems: how they read and write calls, and what they cut out."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,18 @@ import pytest
 from PIL import Image
 from support.called import virc
 
+from virc.core import plugins
 from virc.core.errors import ConfigError
+from virc.data.rows.record import Message, Picture, Record
 from virc.models.chat_protocol import of_system, read_protocol
 from virc.reasoning.calls import Box, Call, ToolError, View
 from virc.reasoning.checking import as_written, check_call
+from virc.reasoning.encoded import as_png
+from virc.reasoning.grammar import TAGS
 from virc.reasoning.history import boxed
 from virc.reasoning.protocol import Protocol, as_fields
 from virc.reasoning.session import Rejected, Reply, Session, Unit
+from virc.rewards.sample import prompt_of
 from virc.solving.reading import example
 from virc.systems import registry as systems
 from virc.tools import registry as tools
@@ -72,10 +78,10 @@ def test_a_short_box_is_widened_within_its_image(box: Box, edges: Box) -> None:
     assert (made.box, made.size) == (edges, (200, 100))
 
 
-@pytest.mark.parametrize("index", [0, -1])
-def test_the_first_image_of_vts_v_is_1(index: int) -> None:
+@pytest.mark.parametrize("index", [0, -1, 2])
+def test_images_of_vts_v_are_counted_from_1(index: int) -> None:
     box = dict(zip(CORNERS, (1, 2, 30, 40), strict=True))
-    with pytest.raises(ToolError, match=f"image_index is {index}, but the first image is 1"):
+    with pytest.raises(ToolError, match=f"image_index is {index}, but the images are 1 to 1"):
         check_call(tool("crop_action"), {"bbox_2d": box, "image_index": index}, View([(100, 100)]))
 
 
@@ -125,6 +131,21 @@ def test_a_box_of_chain_of_focus_that_leaves_its_image_is_refused(box: list[floa
     assert unit.results[0].error.endswith(f"[0,0,336,252]. Issues: {issues}".removeprefix("[0,0,"))
 
 
+@pytest.mark.parametrize(
+    ("coordinates", "box", "said"),
+    [
+        ("unit", [0.1, 0.1, 1.2, 0.5], "x1 (1.2) > image width (1)"),
+        ("thousand", [10, 20, 1010, 30], "x1 (1010) > image width (1000)"),
+        ("pixel", [2000, 0, 2100, 100], "x1 (2100) > image width (336)"),
+        ("pixel", [10, 20, -5, 30], "holds no pixel"),
+    ],
+)
+def test_a_refused_box_is_told_in_the_unit_that_it_is_in(coordinates: Any, box: list[float], said: str) -> None:
+    view = View([(336, 252)], coordinates)
+    with pytest.raises(ToolError, match=re.escape(said)):
+        check_call(tool("zoom_around"), {"bbox_2d": box, "image_index": 0}, view)
+
+
 def test_a_crop_of_chain_of_focus_has_a_quarter_around_it_at_twice_its_size() -> None:
     talk = session("chain-of-focus", (1120, 840))
     call = json.dumps({"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [200, 200, 424, 424]}})
@@ -158,6 +179,37 @@ def test_a_users_tool_may_not_have_the_name_of_a_published_one(tmp_path: Path) -
     file.write_text(Path(tool("zoom_around").__file__).read_text())
     with pytest.raises(ConfigError, match="has the NAME 'zoom_around', which is that of a tool of virc"):
         tools.load([str(file)])
+
+
+def test_a_tool_beside_a_yaml_may_not_have_the_name_of_a_published_one(tmp_path: Path) -> None:
+    (tmp_path / "crop_region.py").write_text("raise SystemExit")
+    (tmp_path / "s.yaml").write_text("name: s\ntools: [crop_region]\nchat_protocol: {first: '{question}'}\n")
+    done = virc("systems", "check", tmp_path / "s.yaml")
+    assert (done.code, done.err.count("crop_region.py has the name of a tool of virc")) == (3, 1), done.err
+
+
+def test_two_packages_may_not_have_a_tool_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / "one" / "tools" / "look.py", tmp_path / "two" / "tools" / "look.py"]
+    monkeypatch.setattr(plugins, "in_system_folders", lambda _: files)
+    with pytest.raises(ConfigError, match=r"one/tools/look.py and .*two/tools/look.py have one name"):
+        plugins.of_systems.__wrapped__("tools")
+
+
+def test_a_stock_model_may_call_a_tool_that_reads() -> None:
+    talk = session("mini-o3", reading="lenient", grammar=TAGS, errors="redraw")
+    arguments = {"bbox_2d": [0.1, 0.1, 0.6, 0.6], "image_index": "original_image"}
+    call = json.dumps({"name": "crop_observation", "arguments": arguments})
+    unit = talk.feed(Reply(f"<tool_call>{call}</tool_call>"))
+    assert isinstance(unit, Unit), unit
+    assert unit.calls[0].index == 0
+
+
+def test_a_reward_gives_tools_of_systems_the_pixels_of_the_picture() -> None:
+    pages = (Picture("", data=as_png(Image.new("RGB", (336, 252), "red")).data),)
+    record = Record((Message("user", "<image>Where?"),), pages, question="Where?", answer="5")
+    for name, mode in (("mini-o3", "RGB"), ("deepeyes", "1")):  # no tool of virc itself reads any
+        prompt = prompt_of(record, "pixel", protocol=protocol_of(name))
+        assert prompt._history().images[0].pixels.mode == mode
 
 
 @pytest.mark.parametrize("function", ["read", "write"])

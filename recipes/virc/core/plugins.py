@@ -118,8 +118,16 @@ def totals() -> Mapping[str, Path]:
 
 @cache
 def of_systems(kind: Literal["operators", "tools"]) -> Mapping[str, Path]:
-    """The operators over rows, or the tools, in the folders for one system each of installed packages, by names."""
-    return _imported_by_name({file.stem: file for file in in_system_folders(f"{kind}/[!_]*.py")})
+    """The operators over rows, or the tools, in the folders for one system each of installed packages, by names.
+
+    Raises:
+        ConfigError: two have one name.
+    """
+    found: dict[str, Path] = {}
+    for file in in_system_folders(f"{kind}/[!_]*.py"):
+        if (other := found.setdefault(file.stem, file)) != file:
+            raise ConfigError(f"{other} and {file} have one name", "update or uninstall one of their packages")
+    return _imported_by_name(found)
 
 
 def _imported_by_name(files: Mapping[str, Path]) -> Mapping[str, Path]:

@@ -349,6 +349,8 @@ class Session:
     def _settled(self, tool: ToolText, view: View) -> ToolText:
         """A call of a stock model with what it may leave out or write as a fraction: the only image, a box."""
         arguments = dict(tool.arguments)
+        if hasattr(self.history.tools.get(tool.name), "read"):  # which knows how images and boxes are written
+            return tool
         if INDEX not in arguments and len(view.sizes) == 1:
             arguments[INDEX] = 0
         try:

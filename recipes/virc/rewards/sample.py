@@ -233,8 +233,8 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return History(given, protocol, QWEN2, tools.known())
 
     def _pixels(self, at: int, size: Size) -> Image.Image:
-        """An image of the history; without colours where no tool of one's own may look at them, as ours never do."""
-        if tools.own_files(self._offered or tools.known()):
+        """An image of the history; without colours if only tools of this package may be called, which read none."""
+        if not set(self._offered or tools.known()) <= tools.discover().keys():
             return self.images[at].pixels(size).pixels
         return Image.new("1", size)
 

@@ -1,6 +1,7 @@
 """`crop_image`: cut a box out of an image shown before."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from PIL import Image
 
@@ -20,8 +21,18 @@ SCHEMA = function_schema(
 )
 
 
-def check(arguments: Mapping[str, object], view: View, name: str = NAME) -> Checked:
+def schema(name: str, description: str, **properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of another tool that cuts out a box; `properties` in place of those of this one."""
+    function = {**SCHEMA["function"], "name": name, "description": description}
+    taken = {**function["parameters"], "properties": {**function["parameters"]["properties"], **properties}}
+    return {**SCHEMA, "function": {**function, "parameters": taken}}
+
+
+def check(arguments: Mapping[str, object], view: View, name: str = NAME, margin: float = 0) -> Checked:
     """Read a call of this tool, or of another one that cuts out a box.
+
+    Args:
+        margin: how much more than the box is cut out at each side, in parts of its own sides.
 
     Returns:
         The call, and of `index_negative` and `box_clamped` those that had to be forgiven.
@@ -32,7 +43,7 @@ def check(arguments: Mapping[str, object], view: View, name: str = NAME) -> Chec
     require_keys(arguments, "bbox_2d", "image_index")
     index, odd_index = resolve_index(arguments["image_index"], view)
     box, odd_box = resolve_box(arguments["bbox_2d"], view, index)
-    return Checked(Call(name, index, box=box), odd_index + odd_box)
+    return Checked(Call(name, index, box=box, margin=margin), odd_index + odd_box)
 
 
 def apply(call: Call, source: Image.Image) -> Rescaled:

@@ -160,7 +160,11 @@ def file_of(name: str, beside: Path | None = None) -> Path | None:
     """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
     if name in discover():
         return None
-    return plugins.of_systems("tools").get(name) or plugins.custom(name, beside, "virc.tools", SUFFIXES)
+    of_user = plugins.custom(name, beside, "virc.tools", SUFFIXES)
+    published = plugins.of_systems("tools").get(name)
+    if of_user and published:
+        raise ConfigError(f"{of_user} has the name of a tool of virc, {name!r}", "give it another name")
+    return of_user or published
 
 
 def get(name: str, offered: Collection[str] | None = None) -> Tool:
@@ -199,7 +203,7 @@ def _checked(module: object, file: Path) -> Tool:
         "check(arguments, view) that is a function": not callable(getattr(module, "check", callable)),
         "apply(call, source)": not callable(getattr(module, "apply", None)),
     }
-    if isinstance(name, str) and known_here(name) and plugins.of_systems("tools").get(name) != file:
+    if isinstance(name, str) and known_here(name) and (file.stem, file) not in plugins.of_systems("tools").items():
         raise ConfigError(f"{file} has the NAME {name!r}, which is that of a tool of virc", "give it another NAME")
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]
     if lacking:

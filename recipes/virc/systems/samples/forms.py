@@ -38,7 +38,7 @@ def forms(
         if call.answers:
             form = _ending(call)
         else:
-            tool = _tool(call)
+            tool = _tool(call, [each for each in calls if each.name == call.name], notes)
             form, arguments = _form(call, tool, notes)
             meant.setdefault(tool, []).append(arguments)
         place = (form.open, form.close, form.tool)
@@ -99,24 +99,38 @@ def _ending(call: WrittenCall) -> CallForm:
     return msgspec.structs.replace(form, names={call.name or "": ENDING}, keys=keys)
 
 
-def _tool(call: WrittenCall) -> str:
-    """The tool that a call means, by our name; one that there is not, by a name that its file may have."""
+def _tool(call: WrittenCall, alike: Sequence[WrittenCall], notes: list[str]) -> str:
+    """The tool that a call means, by our name; one that there is not, by a name that its file may have.
+
+    Args:
+        alike: the calls of that name.
+    """
     name = call.name or ""
     if tools.known_here(name):
+        if name not in tools.discover():
+            notes.append(f"{name} is a tool of a published system: that it is meant is a guess")
         return tools.load([name])[0]
     cuts = any(map(box_of, call.arguments.values()))
-    if cuts and not _read_by_tool(call):
+    if cuts and not _read_by_tool(alike):
         return "crop_image"
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     own = re.sub(r"[^a-z0-9]+", "_", words).strip("_")[:40]
     return own if own.isidentifier() else "my_crop" if cuts else "my_tool"
 
 
-def _read_by_tool(call: WrittenCall) -> bool:
-    """Whether images are no numbers from 0, or boxes no lists, so that a tool has to `read` them."""
-    images = (value for key, value in call.arguments.items() if _of_image(key))
-    boxes = (value for value in call.arguments.values() if isinstance(value, str | dict))
-    return any(type(each) is str or each == 1 for each in images) or any(map(box_of, boxes))
+def _read_by_tool(calls: Sequence[WrittenCall]) -> bool:
+    """Whether images have names or are counted from 1, or boxes are texts or objects, so that a tool has to `read`
+    them.
+    """
+    images = [value for call in calls for key, value in call.arguments.items() if _of_image(key)]
+    boxes = (value for call in calls for value in call.arguments.values() if isinstance(value, str | dict))
+    return from_one(images) or any(type(each) is str for each in images) or any(map(box_of, boxes))
+
+
+def from_one(images: Sequence[Any]) -> bool:
+    """Whether numbers of images are counted from 1, which is a guess: 1 is among them, and 0 is not."""
+    numbers = [each for each in images if type(each) is int]
+    return 1 in numbers and 0 not in numbers
 
 
 def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dict[str, Any]]:
@@ -125,7 +139,7 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
     allowed: Iterable[str] = properties(known) if known else (INDEX, BOX)
     cuts = known is None and any(map(box_of, call.arguments.values()))
     if cuts:
-        said = "images are no numbers from 0, or boxes no lists"
+        said = "images have names or are counted from 1, or boxes are texts or objects"
         notes.append(f"{said}: how {tool}.py, beside the YAML, reads them is a guess")
     elif known is None:
         lacks = f"virc has no tool {plain(call.name, 40)}" if call.name else "a call names no tool that virc knows"

@@ -10,10 +10,12 @@ import msgspec
 
 from virc.reasoning.bodies import BOX, INDEX
 from virc.systems.samples.find import Sample
+from virc.systems.samples.forms import from_one
 from virc.systems.samples.parts import box_of, corners_in
 
 _MAX_EXAMPLE, _MAX_NAME = 600, 60
 _NUMBERED = re.compile(r"(.*\D)\d+")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _BRACES = re.compile(r"\{\w+\}")
 """What would be filled in, or looks as if it were to be."""
 _HEAD = """\
@@ -46,8 +48,8 @@ from functools import partial
 from virc.tools import crop
 
 NAME, TEMPLATE, CUTS = "NAME_HERE", "after_image", True
-SCHEMA = {**crop.SCHEMA, "function": {**crop.SCHEMA["function"], "name": NAME}}
-check, apply = partial(crop.check, name=NAME), crop.apply
+SCHEMA = crop.schema(NAME, "Cut a box out of an image and look at it alone."SCHEMA_HERE)
+check, apply = partial(crop.check, name=NAME), crop.apply   # check=..., margin=0.1 cuts a tenth more at each side
 '''
 _READING = '''
 
@@ -59,20 +61,15 @@ def names(view):
 def read(arguments, view):
     """The arguments with an image as a number from 0, and a box as a list of four numbers."""
     from virc.reasoning.calls import ToolError
-    from virc.reasoning.coordinates import numbers_in
 
-    found, known, corners = dict(arguments), names(view), CORNERS_HERE
+    found, known = dict(arguments), names(view)
     if "image_index" in found:
-        if found["image_index"] not in known:
-            reason = f"there is no image {found['image_index']!r}; there are: {', '.join(map(str, known))}"
-            raise ToolError(reason, "image", image=found["image_index"])
-        found["image_index"] = known.index(found["image_index"])
-    box = found.get("bbox_2d")
-    if isinstance(box, str):
-        found["bbox_2d"] = numbers_in(box)
-    elif isinstance(box, dict) and set(box) == set(corners):
-        found["bbox_2d"] = [box[corner] for corner in corners]
-    return found
+        image = found["image_index"]
+        if type(image) is not type(known[0]) or image not in known:
+            shown = repr(image)[:60]
+            raise ToolError(f"there is no image {shown}; there are: {', '.join(map(str, known))}", "image", image=shown)
+        found["image_index"] = known.index(image)
+READ_HERE    return found
 
 
 def write(arguments, view):
@@ -80,10 +77,27 @@ def write(arguments, view):
     found = dict(arguments)
     if "image_index" in found:
         found["image_index"] = names(view)[found["image_index"]]
-    if "bbox_2d" in found:
-        found["bbox_2d"] = BOX_HERE
-    return found
+WRITE_HERE    return found
 '''
+_READ_TEXT = """\
+    if isinstance(found.get("bbox_2d"), str):
+        from virc.reasoning.coordinates import numbers_in
+
+        found["bbox_2d"] = numbers_in(found["bbox_2d"])
+"""
+_READ_OBJECT = """\
+    box, corners = found.get("bbox_2d"), CORNERS_HERE
+    if isinstance(box, dict) and set(box) == set(corners):
+        found["bbox_2d"] = [box[corner] for corner in corners]
+"""
+_WRITE_TEXT = """\
+    if "bbox_2d" in found:
+        found["bbox_2d"] = FORM_HERE.format(*found["bbox_2d"])
+"""
+_WRITE_OBJECT = """\
+    if "bbox_2d" in found:
+        found["bbox_2d"] = dict(zip(CORNERS_HERE, found["bbox_2d"]))
+"""
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 _GO_ON = "Go on; look again wherever that helps."
 
@@ -103,7 +117,11 @@ def tool_of(name: str, calls: Sequence[Mapping[str, Any]]) -> str:
     """The file of a tool that is called with these arguments: one that cuts boxes out, else one to be written."""
     reading = _reading(calls)
     if all(box_of(call.get(BOX)) for call in calls):
-        return _CUTTING.replace("NAME_HERE", name) + reading
+        images, boxes = ([call[key] for call in calls if key in call] for key in (INDEX, BOX))
+        kinds = {INDEX: name_of(images) and "string", BOX: _schema(boxes).get("type")}
+        other = {key: {"type": kind} for key, kind in kinds.items() if kind not in (None, "array")}
+        schema = f", **{other!r}" if other else ""
+        return _CUTTING.replace("NAME_HERE", name).replace("SCHEMA_HERE", schema) + reading
     values = {key: [call[key] for call in calls if key in call] for call in calls for key in call}
     properties = {key: _schema(each) for key, each in values.items()}
     required = [key for key, each in values.items() if len(each) == len(calls)]
@@ -117,22 +135,22 @@ def _reading(calls: Sequence[Mapping[str, Any]]) -> str:
     """The functions of a tool that read and write how these calls name images and boxes; empty: as every tool does."""
     images, boxes = ([call[key] for call in calls if key in call] for key in (INDEX, BOX))
     name, corners = name_of(images), next(filter(None, map(corners_in, boxes)), ())
-    texts = any(isinstance(each, str) for each in boxes)
+    text = next((each for each in boxes if isinstance(each, str)), None)
     names = "[*range(len(view.sizes))]"
     if name and (numbered := _NUMBERED.fullmatch(name)):
         names = f"[{numbered[1]!r} + str(number) for number in range(1, len(view.sizes) + 1)]"
     elif name:
-        names = (
-            f'[{name!r}] * view.given + [f"observation_{{at}}" for at in range(1, len(view.sizes) - view.given + 1)]'
-        )
-    elif 1 in images:
+        made = '[f"observation_{at}" for at in range(1, len(view.sizes) - view.given + 1)]'
+        names = f"[{name!r}] * view.given + {made}"
+    elif from_one(images):
         names = "[*range(1, len(view.sizes) + 1)]"
-    elif not corners and not texts:
+    elif not corners and text is None:
         return ""
-    box = 'dict(zip(CORNERS_HERE, found["bbox_2d"]))' if corners else 'found["bbox_2d"]'
-    box = "', '.join(map(str, found['bbox_2d']))" if texts else box
-    whole = _READING.replace("BOX_HERE", box).replace("NAMES_HERE", names)
-    return whole.replace("CORNERS_HERE", repr(corners))
+    form = _NUMBER.sub("{}", text.replace("{", "{{").replace("}", "}}")) if text else ""
+    read = _READ_TEXT if text else _READ_OBJECT if corners else ""
+    write = _WRITE_TEXT if text else _WRITE_OBJECT if corners else ""
+    whole = _READING.replace("READ_HERE", read).replace("WRITE_HERE", write).replace("NAMES_HERE", names)
+    return whole.replace("CORNERS_HERE", repr(corners)).replace("FORM_HERE", repr(form))
 
 
 def name_of(images: Sequence[Any]) -> str | None:

@@ -10,7 +10,7 @@ import msgspec
 from PIL import Image
 
 from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.calls import Call, Checked, Size, ToolError, View, function_schema, require_keys
+from virc.reasoning.calls import Call, Checked, Size, ToolError, View, require_keys
 from virc.reasoning.coordinates import clamped, resolve_index
 from virc.reasoning.resample import Rescaled
 from virc.tools import crop
@@ -20,34 +20,30 @@ MARGIN, TIMES = 0.25, 2
 NAME = "zoom_around"
 TEMPLATE = "after_image"
 CUTS = True
-SCHEMA = function_schema(
-    NAME,
-    "Cut a box and what is around it out of an image, and look at it enlarged.",
-    (BOX, INDEX),
-    **crop.SCHEMA["function"]["parameters"]["properties"],
-)
+SCHEMA = crop.schema(NAME, "Cut a box and what is around it out of an image, and look at it enlarged.")
 
 
 def check(arguments: Mapping[str, object], view: View) -> Checked:
     """Read a call. Raises ToolError: as `crop_image` does, or the box leaves its image."""
     require_keys(arguments, BOX, INDEX)
     index, _ = resolve_index(arguments[INDEX], view)
-    corners, inside, _ = clamped(arguments[BOX], view, index)
-    if corners != inside:
-        width, height = size = view.sizes[index]
-        issues = ", ".join(_issues(corners, size))
-        raise ToolError(issues, "outside", box=arguments[BOX], width=width, height=height)
-    checked = crop.check(arguments, view, NAME)
-    return msgspec.structs.replace(checked, call=msgspec.structs.replace(checked.call, margin=MARGIN))
+    corners, _, sides = clamped(arguments[BOX], view, index)
+    if issues := ", ".join(_issues(corners, sides)):
+        raise ToolError(issues, "outside", box=arguments[BOX], width=sides[0], height=sides[1])
+    return crop.check(arguments, view, NAME, MARGIN)
 
 
-def _issues(corners: Sequence[float], size: Size) -> Iterator[str]:
-    for name, at in zip(("x0", "y0"), corners[:2], strict=True):
-        if at < 0:
-            yield f"{name} ({at}) < 0"
-    for name, side, at, most in zip(("x1", "y1"), ("width", "height"), corners[2:], size, strict=True):
-        if at > most:
-            yield f"{name} ({at}) > image {side} ({most})"
+def _issues(corners: Sequence[float], sides: Size) -> Iterator[str]:
+    """What the program looks for; a box beyond an edge on both of its sides holds no pixel, which it says instead."""
+    (x0, y0, x1, y1), (width, height) = corners, sides
+    if x0 < 0:
+        yield f"x0 ({x0}) < 0"
+    if y0 < 0:
+        yield f"y0 ({y0}) < 0"
+    if x1 > width:
+        yield f"x1 ({x1}) > image width ({width})"
+    if y1 > height:
+        yield f"y1 ({y1}) > image height ({height})"
 
 
 def apply(call: Call, source: Image.Image) -> Rescaled:

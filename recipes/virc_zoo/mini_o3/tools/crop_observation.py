@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.calls import ToolError, View, function_schema
+from virc.reasoning.bodies import INDEX
+from virc.reasoning.calls import ToolError, View
 from virc.tools import crop
 
 _QUESTION = "original_image"
@@ -17,8 +17,8 @@ _MAX_SHOWN = 60
 NAME = "crop_observation"
 TEMPLATE = "after_image"
 CUTS = True
-_NAMED = {**crop.SCHEMA["function"]["parameters"]["properties"], INDEX: {"type": "string"}}
-SCHEMA = function_schema(NAME, "Cut a box out of an image and look at it alone.", (BOX, INDEX), **_NAMED)
+_NAMED = {"type": "string", "description": "original_image, observation_1 and so on"}
+SCHEMA = crop.schema(NAME, "Cut a box out of an image and look at it alone.", **{INDEX: _NAMED})
 
 apply = crop.apply
 """The pixels inside the call's box."""

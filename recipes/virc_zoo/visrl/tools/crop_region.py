@@ -7,20 +7,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.calls import View, function_schema
+from virc.reasoning.bodies import BOX
+from virc.reasoning.calls import View
 from virc.reasoning.coordinates import numbers_in
 from virc.tools import crop
 
 NAME = "crop_region"
 TEMPLATE = "after_image"
 CUTS = True
-SCHEMA = function_schema(
-    NAME,
-    "Cut a box out of an image and look at it alone.",
-    (BOX, INDEX),
-    **crop.SCHEMA["function"]["parameters"]["properties"],
-)
+_TEXT = {"type": "string", "description": "left, top, right, bottom in {unit}"}
+SCHEMA = crop.schema(NAME, "Cut a box out of an image and look at it alone.", **{BOX: _TEXT})
 
 apply = crop.apply
 """The pixels inside the call's box."""
@@ -29,7 +25,7 @@ check = partial(crop.check, name=NAME)
 
 
 def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:
-    """The arguments with the box as a list; a text of other than four numbers stays."""
+    """The arguments with the box as a list; any other text than four numbers stays."""
     box = arguments.get(BOX)
     return {**arguments, BOX: numbers_in(box)} if isinstance(box, str) else dict(arguments)
 

@@ -5,12 +5,11 @@ Source: OpenDCAI/vts-v@9137312, src/tools.py, crop_image_action.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import msgspec
-
 from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.calls import Checked, ToolError, View, function_schema
+from virc.reasoning.calls import ToolError, View
 from virc.tools import crop
 
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
@@ -19,9 +18,11 @@ MARGIN = 0.05
 NAME = "crop_action"
 TEMPLATE = "after_image"
 CUTS = True
-_DESCRIPTION = "Cut a box out of an image and look at it alone."
-_NUMBERED = {**crop.SCHEMA["function"]["parameters"]["properties"], INDEX: {"type": "integer", "minimum": 1}}
-SCHEMA = function_schema(NAME, _DESCRIPTION, (BOX, INDEX), **_NUMBERED)
+_NUMBERED = {"type": "integer", "description": "which image, 1 is the first"}
+_CORNERED = {"type": "object", "description": ", ".join(CORNERS) + " in {unit}"}
+DIFFERING = {INDEX: _NUMBERED, BOX: _CORNERED}
+"""The schemas of arguments that are written in another way than for other tools."""
+SCHEMA = crop.schema(NAME, "Cut a box out of an image and look at it alone.", **DIFFERING)
 
 apply = crop.apply
 """The pixels inside the call's box."""
@@ -34,8 +35,9 @@ def read(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:
     if isinstance(box, dict) and box.keys() == set(CORNERS):
         found[BOX] = [box[corner] for corner in CORNERS]
     if type(index) is int:
-        if index < 1:
-            raise ToolError(f"{INDEX} is {index}, but the first image is 1", "image", image=index)
+        if not 1 <= index <= len(view.sizes):
+            reason = f"{INDEX} is {index}, but the images are 1 to {len(view.sizes)}"
+            raise ToolError(reason, "image", image=index)
         found[INDEX] = index - 1
     return found
 
@@ -45,7 +47,5 @@ def write(arguments: Mapping[str, Any], view: View) -> dict[str, Any]:
     return {**arguments, BOX: dict(zip(CORNERS, arguments[BOX], strict=True)), INDEX: arguments[INDEX] + 1}
 
 
-def check(arguments: Mapping[str, object], view: View, name: str = NAME) -> Checked:
-    """Read a call of this tool, or of `zoomin_action`. Raises as that of `crop_image`."""
-    checked = crop.check(arguments, view, name)
-    return msgspec.structs.replace(checked, call=msgspec.structs.replace(checked.call, margin=MARGIN))
+check = partial(crop.check, name=NAME, margin=MARGIN)
+"""Read a call whose box is a list."""

@@ -8,21 +8,21 @@ from functools import partial
 
 from PIL import Image
 
-from virc.reasoning.bodies import BOX, INDEX
-from virc.reasoning.calls import Call, function_schema
+from virc.reasoning.calls import Call
 from virc.reasoning.resample import Rescaled
+from virc.tools import crop
 from virc_zoo.vts_v.tools import crop_action
 
 _PARTS = 10  # a tenth of the image's side is the least
 
 NAME = "zoomin_action"
 TEMPLATE = "after_image"
-_DESCRIPTION = "Cut a box out of an image and look at it as large as the whole image was."
-SCHEMA = function_schema(NAME, _DESCRIPTION, (BOX, INDEX), **crop_action.SCHEMA["function"]["parameters"]["properties"])
+SCHEMA = crop.schema(
+    NAME, "Cut a box out of an image and look at it as large as the whole image was.", **crop_action.DIFFERING
+)
 read, write = crop_action.read, crop_action.write
-
-check = partial(crop_action.check, name=NAME)
-"""Read a call, which is written as one of `crop_action`."""
+check = partial(crop.check, name=NAME, margin=crop_action.MARGIN)
+"""Read a call whose box is a list."""
 
 
 def apply(call: Call, source: Image.Image) -> Rescaled:
