@@ -56,6 +56,15 @@ COLUMNS = [
     ("rejected_messages", [{"role": "assistant", "content": "blue"}], "replies"),
     ("completion", [{"role": "assistant", "content": "blue"}], "replies"),
     ("option_labels", ["A", "B"], None),
+    ("distractor1", "blue", "choices"),
+    ("incorrect_answers", ["blue"], "choices"),
+    ("a0", "blue", "choices"),
+    ("Question", ["And now?"], "questions"),
+    ("prompt", "Count those on the left.", "a text that belongs to the question"),
+    ("Hint", "It is a colour.", "a text that belongs to the question"),
+    ("context", "Think first.  Which?", None),
+    ("instruction", "", None),
+    ("problem", ["Count."], None),
 ]
 
 
@@ -75,6 +84,27 @@ def test_what_a_column_holds_that_nothing_reads(name: str, value: Any, holds: st
     extra = {} if name == "direct_answers" else record.extra
     found = unread(row, KNOWN | ROW.keys(), msgspec.structs.replace(record, extra=extra), tmp_path)
     assert found == ({named: holds} if holds else {})
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {"hint": "It is a colour."}, {"prompt": "Count."}, {"options": ["red", "blue"]}, {"image_2": "b.png"},
+        {"a": "red", "b": "blue"}, {"question2": "Why?"},
+    ],
+)  # fmt: skip
+def test_a_column_that_only_later_rows_have_is_not_lost(late: dict[str, Any], tmp_path: Path) -> None:
+    rows(tmp_path)
+    file = lines(tmp_path / "late.jsonl", [ROW | {"id": at} | (late if at == 23 else {}) for at in range(1, 26)])
+    with pytest.raises(DataError, match=f"^{file}, row 23: nothing reads its {next(iter(late))} "):
+        convert(ConvertConfig([file], tmp_path / "to", "batch"))
+
+
+def test_several_answers_that_only_later_rows_have_are_not_taken_as_right(tmp_path: Path) -> None:
+    rows(tmp_path)
+    content = [{**ROW, "id": at, "answer": ["red"] if at < 23 else ["red", "blue"]} for at in range(1, 26)]
+    with pytest.raises(DataError, match="row 23: its answer, column answer, is a list of 2 texts"):
+        convert(ConvertConfig([lines(tmp_path / "late.jsonl", content)], tmp_path / "to", "batch"))
 
 
 def test_a_path_that_is_not_there_is_missed_where_a_row_has_no_picture(tmp_path: Path) -> None:
