@@ -59,7 +59,6 @@ COLUMNS = [
     ("distractor1", "blue", "choices"),
     ("incorrect_answers", ["blue"], "choices"),
     ("a0", "blue", "choices"),
-    ("Question", ["And now?"], "questions"),
     ("prompt", "Count those on the left.", "a text that belongs to the question"),
     ("Hint", "It is a colour.", "a text that belongs to the question"),
     ("context", "Think first.  Which?", None),

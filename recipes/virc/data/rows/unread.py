@@ -40,7 +40,7 @@ _MEANINGS: Mapping[str, re.Pattern[str]] = {
         r"\w*b?box(?:es)?(?:2d|xyxy|xywh|list)?|bboxs|\w*boundingbox(?:es)?|\w*(?:instances?|regions?|rois?|rects?|coordinates)"
     ),
     QUESTIONS: re.compile(
-        r"questions?\d*|subquestions?|followups?|qas?|qapairs|questionanswers?|conversations?|messages|"
+        r"questions|question\d+|subquestions?|followups?|qas?|qapairs|questionanswers?|conversations?|messages|"
         r"dialog(?:ue)?s?|history|turns|rounds"
     ),
     MASKS: re.compile(r"\w*masks?|segmentations?|\w*grounding|\w*rle|polygons?"),
@@ -81,8 +81,10 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
             for name, each in texts.items()
             if isinstance(each, str) and (text := " ".join(each.split())) not in said and said not in text
         }
-    letters = [name for name in lettered(row) if name not in named and _is_said(row[name])]
-    return found | dict.fromkeys(letters, CHOICES)
+    letters = lettered(row)
+    if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
+        letters = []  # short names of other columns, as where a is the answer
+    return found | dict.fromkeys((each for each in letters if each not in named and _is_said(row[each])), CHOICES)
 
 
 def lettered(names: Collection[str]) -> list[str]:
