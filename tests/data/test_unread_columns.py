@@ -149,6 +149,7 @@ def test_rows_are_refused_unless_the_column_is_ignored(skip: bool, tmp_path: Pat
     with pytest.raises(DataError, match=r"direct_answers \(answers\)") as raised:
         convert(ConvertConfig([file], tmp_path / "to", "batch", skip_faulty=skip))
     assert "--ignore meta.crop --ignore direct_answers" in str(raised.value.hint)
+    assert f"virc data layout {file} proposes" in str(raised.value.hint)
     convert(ConvertConfig([file], tmp_path / "to", "batch", ignore=("meta.crop", "direct_answers")))
     (row, _) = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
     assert row == ROW | {"meta": {"by": "me"}}
