@@ -165,6 +165,14 @@ def test_pictures_of_llava_rows_are_read_where_they_are(tmp_path: Path) -> None:
     assert [row["images"] for row in written] == [["a.png"], []]
 
 
+def test_rows_with_an_id_may_have_the_number_of_a_choice_as_their_answer(tmp_path: Path) -> None:
+    rows(tmp_path)
+    content = [ROW | {"id": at, "answer": at, "choices": ["red", "green", "blue"]} for at in range(3)]
+    convert(ConvertConfig([lines(tmp_path / "rows.jsonl", content)], tmp_path / "to", "batch"))
+    made = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
+    assert [row["answer"] for row in made] == ["red", "green", "blue"]
+
+
 def test_an_answer_that_is_no_choice_is_not_written(tmp_path: Path) -> None:
     file = rows(tmp_path, choices=["blue", "green"])
     with pytest.raises(DataError, match="'red' is none of its choices"):
