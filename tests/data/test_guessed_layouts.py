@@ -33,7 +33,9 @@ UNSURE = [
     ([{"choices": CHOICES, "options": CHOICES, "answer": "red"}], "the choices may be choices or options"),
     ([{"answer": "red", "bbox": [10, 10, 50, 60]}], "left, top, right, bottom, or with width and height"),
     ([{"choices": CHOICES, "answer": "pink"}], "none of its choices"),
-    ([{"prompt": "Count those on the left.", "answer": "3"}], "prompt may belong to the question"),
+    ([{"question": None, "caption": "A red square."}], "the answer may be caption"),
+    ([{"question": None, "image": None, "video": "a.mp4"}], "video names videos, which are not read"),
+    ([{"choices": {"red": 1, "blue": 0}}], "the text of a choice as each value"),
     ([{"choices": "red or green", "answer": "red"}], "not a list of texts"),
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
@@ -61,6 +63,10 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"choices": CHOICES, "answer": 3}], {"index_from": 1}),
     ([{"choices": CHOICES, "answer_idx": 0}], {"index_from": 0}),
     ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None}),
+    ([{"final_answer": ["red"]}, {"final_answer": ["blue"]}], {"answers": None, "answer": "final_answer"}),
+    ([{"context": None, "answer": "red"}], {"question": Part(text="{context}\n{question}")}),
+    ([{"a": "red", "b": "blue", "c": "", "answer": "b"}], {"choices": Part(columns=("a", "b", "c"))}),
+    ([{"a0": "red", "a1": "blue", "answer": 0}], {"choices": Part(columns=("a0", "a1")), "index_from": 0}),
     ([{"answer": "red", "bbox": [50, 50, 20, 20]}], {"boxes": "bbox", "box": "size"}),
     ([{"answer": "red", "bbox": [0.5, 0.5, 0.2, 0.2]}], {"boxes": "bbox", "coordinates": "unit", "box": "size"}),
     ([{"answer": "red", "bbox_xyxy": [0.1, 0.1, 0.5, 0.5]}], {"coordinates": "unit", "box": "corners"}),
@@ -68,10 +74,17 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
 ]
 
 
-def test_a_prompt_around_the_question_is_said_to_be_unread(tmp_path: Path) -> None:
-    found = propose(rows(tmp_path, {"prompt": f"Think first. {asked(0)}", "answer": "3"}), tmp_path)
-    assert found.unsure == ()
-    assert "prompt: not read, as it is question with more around it" in found.reasons
+def test_rows_without_a_question_get_a_layout_with_one_for_all(tmp_path: Path) -> None:
+    row = {"question": None, "caption_id": "7", "captions": ["A red square.", "Red."]}
+    file = lines(tmp_path / "rows.jsonl", rows(tmp_path, row, row))
+    assert virc("data", "layout", file, "--write", tmp_path / "mine.yaml").code == 0
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "no column is known as the question" in text
+    (tmp_path / "mine.yaml").write_text(text[: text.index("unsure:")])
+    words = ("--layout", tmp_path / "mine.yaml", "--to", tmp_path / "to", "--format", "batch")
+    assert virc("data", "convert", file, *words).code == 0
+    (made, _) = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
+    assert (made["question"], made["answers"]) == ("Describe the picture.", ["A red square.", "Red."])
 
 
 @pytest.mark.parametrize(
@@ -110,6 +123,8 @@ def test_a_conversation_without_a_reply_has_its_answer_beside_it(tmp_path: Path)
     row = {"image": saved(tmp_path, "a.png", 0), "conversations": turns, "answer": "red"}
     found = propose([row], tmp_path)
     assert (found.unsure, found.unread, found.layout and found.layout.answer) == ((), {}, "answer")
+    assert found.layout
+    assert found.layout.question == "conversations.0.content"
 
 
 @pytest.mark.parametrize("column", [{"options": "red;green"}, {"qa": [{"question": "Why?", "answer": "So."}]}])

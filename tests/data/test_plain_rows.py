@@ -1,8 +1,13 @@
 """Rows of questions and answers alone are told from those of a chat protocol, which a model of them needs."""
 
+import json
+from pathlib import Path
+
 import pytest
+from support.public_layouts import lines, saved
 
 from virc.data.check import plain, result
+from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Record
 
@@ -56,3 +61,22 @@ def test_conversations_without_marks_are_plain(records: list[Record], is_plain: 
     found = plain.of_records(iter(records))
     assert (found is not None) == is_plain
     assert found is None or found.system == (records[0].messages[0].content if found.system else "")
+
+
+@pytest.mark.parametrize(
+    ("asked", "question"),
+    [
+        ("<image><image> How do they differ?", "How do they differ?"),
+        ("<image>\n<image>\nHow do they differ?", "How do they differ?"),
+        ("How do they differ?\n<image><image>", "How do they differ?"),
+        ("How differs <image> from <image>?", "How differs <image 1> from <image 2>?"),
+    ],
+)
+def test_the_question_of_a_conversation_is_read_wherever_its_images_stand(
+    asked: str, question: str, tmp_path: Path
+) -> None:
+    turns = [{"from": "human", "value": asked}, {"from": "gpt", "value": "One is red."}]
+    row = {"id": 1, "images": [saved(tmp_path, f"{at}.png", at) for at in range(2)], "conversations": turns}
+    convert(ConvertConfig([lines(tmp_path / "rows.jsonl", [row])], tmp_path / "to", "batch"))
+    (made,) = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
+    assert made == {"id": 1, "images": ["0.png", "1.png"], "question": question, "answer": "One is red."}

@@ -91,7 +91,9 @@ def test_the_layout_of_the_docs_reads_a_row(tmp_path: Path) -> None:
 
 
 def test_columns_without_a_field_pass_through(tmp_path: Path) -> None:
-    found = batch(tmp_path, LAYOUT, PROBLEM | {"level": 3, "meta": {"from": "x"}, "messages": [], "prompt": "x"})
+    found = batch(
+        tmp_path, LAYOUT, PROBLEM | {"level": 3, "meta": {"from": "x"}, "messages": [], "prompt": "Say: What?"}
+    )
     assert found == {"id": "rows-1", "image": "a.png", "question": "What?", "answer": "12", "level": 3,
                      "meta": {"from": "x"}, "data_source": "mine"}  # fmt: skip
 

@@ -56,6 +56,14 @@ COLUMNS = [
     ("rejected_messages", [{"role": "assistant", "content": "blue"}], "replies"),
     ("completion", [{"role": "assistant", "content": "blue"}], "replies"),
     ("option_labels", ["A", "B"], None),
+    ("distractor1", "blue", "choices"),
+    ("incorrect_answers", ["blue"], "choices"),
+    ("a0", "blue", "choices"),
+    ("prompt", "Count those on the left.", "a text that belongs to the question"),
+    ("Hint", "It is a colour.", "a text that belongs to the question"),
+    ("context", "Think first.  Which?", None),
+    ("instruction", "", None),
+    ("problem", ["Count."], None),
 ]
 
 
@@ -75,6 +83,27 @@ def test_what_a_column_holds_that_nothing_reads(name: str, value: Any, holds: st
     extra = {} if name == "direct_answers" else record.extra
     found = unread(row, KNOWN | ROW.keys(), msgspec.structs.replace(record, extra=extra), tmp_path)
     assert found == ({named: holds} if holds else {})
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        {"hint": "It is a colour."}, {"prompt": "Count."}, {"options": ["red", "blue"]}, {"image_2": "b.png"},
+        {"a": "red", "b": "blue"}, {"question2": "Why?"},
+    ],
+)  # fmt: skip
+def test_a_column_that_only_later_rows_have_is_not_lost(late: dict[str, Any], tmp_path: Path) -> None:
+    rows(tmp_path)
+    file = lines(tmp_path / "late.jsonl", [ROW | {"id": at} | (late if at == 23 else {}) for at in range(1, 26)])
+    with pytest.raises(DataError, match=f"^{file}, row 23: nothing reads its {next(iter(late))} "):
+        convert(ConvertConfig([file], tmp_path / "to", "batch"))
+
+
+def test_several_answers_that_only_later_rows_have_are_not_taken_as_right(tmp_path: Path) -> None:
+    rows(tmp_path)
+    content = [{**ROW, "id": at, "answer": ["red"] if at < 23 else ["red", "blue"]} for at in range(1, 26)]
+    with pytest.raises(DataError, match="row 23: its answer, column answer, is a list of 2 texts"):
+        convert(ConvertConfig([lines(tmp_path / "late.jsonl", content)], tmp_path / "to", "batch"))
 
 
 def test_a_path_that_is_not_there_is_missed_where_a_row_has_no_picture(tmp_path: Path) -> None:
@@ -120,6 +149,7 @@ def test_rows_are_refused_unless_the_column_is_ignored(skip: bool, tmp_path: Pat
     with pytest.raises(DataError, match=r"direct_answers \(answers\)") as raised:
         convert(ConvertConfig([file], tmp_path / "to", "batch", skip_faulty=skip))
     assert "--ignore meta.crop --ignore direct_answers" in str(raised.value.hint)
+    assert f"virc data layout {file} proposes" in str(raised.value.hint)
     convert(ConvertConfig([file], tmp_path / "to", "batch", ignore=("meta.crop", "direct_answers")))
     (row, _) = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
     assert row == ROW | {"meta": {"by": "me"}}
@@ -133,6 +163,14 @@ def test_pictures_of_llava_rows_are_read_where_they_are(tmp_path: Path) -> None:
     convert(ConvertConfig([tmp_path / "rows.json"], tmp_path / "to", "sft"))
     written = json.loads((tmp_path / "to" / "rows.json").read_text())
     assert [row["images"] for row in written] == [["a.png"], []]
+
+
+def test_rows_with_an_id_may_have_the_number_of_a_choice_as_their_answer(tmp_path: Path) -> None:
+    rows(tmp_path)
+    content = [ROW | {"id": at, "answer": at, "choices": ["red", "green", "blue"]} for at in range(3)]
+    convert(ConvertConfig([lines(tmp_path / "rows.jsonl", content)], tmp_path / "to", "batch"))
+    made = map(json.loads, (tmp_path / "to" / "rows.jsonl").read_text().splitlines())
+    assert [row["answer"] for row in made] == ["red", "green", "blue"]
 
 
 def test_an_answer_that_is_no_choice_is_not_written(tmp_path: Path) -> None:

@@ -1064,6 +1064,26 @@ MORE: Sequence[tuple[str, str, Writer, str, str, dict[str, Any]]] = (
     ("VSR", "cambridgeltl/vsr_random", form(lines, "train.jsonl", lambda folder, at: {
         "image": saved(folder, f"{at}.jpg", at), "caption": "It is at the left.", "label": at % 2, "relation": "x"}),
      "refused", "no column is known as the question", {}),
+    ("MM-Eureka", "FanqingM/MM-Eureka-Dataset", form(lines, "train.jsonl", lambda folder, at: {
+        "id": str(at), "conversations": [{"role": "user", "content": f"<image>{asked(at)}"}], "answer": COLOURS[at],
+        "image_urls": [saved(folder, f"images/{at}.png", at)]}),
+     "read", "", {}),
+    ("OlympiadBench", "lmms-lab/OlympiadBench", form(parquet, "test_en-00000-of-00001.parquet", lambda folder, at: {
+        "question": f"As <image_1> shows: {asked(at)}", "images": [embedded(at)], "final_answer": [COLOURS[at]],
+        "context": "Squares have colours." if at else None, "solution": ["So."], "is_multiple_answer": False}),
+     "read", "", {}),
+    ("LRV-Instruction", "FuxiaoLiu/LRV-Instruction", form(array, "filter_cap1.json", lambda folder, at: {
+        "image_id": saved(folder, f"image/23{at}.jpg", at)[6:9], "question": asked(at), "answer": COLOURS[at]}),
+     "read", "", {}),
+    ("Flickr30k", "lmms-lab/flickr30k", form(parquet, "test-00000-of-00009.parquet", lambda folder, at: {
+        "image": embedded(at), "caption": [COLOURS[at], "It is."], "sentids": ["0"], "filename": f"{at}.jpg"}),
+     "proposed", "", {"fields": ("answers",)}),
+    ("ChartQAPro", "ahmed-masry/ChartQAPro", form(parquet, "test-00000-of-00001.parquet", lambda folder, at: {
+        "Question": [asked(at)], "Answer": [COLOURS[at]], "Year": ["NO"], "image": png(at), "Paragraph": ""}),
+     "refused", "no column is known as the question", {}),
+    ("MVBench", "OpenGVLab/MVBench", form(array, "action_sequence.json", lambda folder, at: {
+        "video": f"Z{at}.mp4", "question": asked(at), "candidates": list(COLOURS), "answer": COLOURS[at]}),
+     "refused", "video names videos, which are not read", {}),
     ("choices with their letters", "made up, as of allenai/ai2_arc", form(parquet, "a.parquet", lambda folder, at: {
         "image": embedded(at), "question": asked(at), "choices": {"text": list(COLOURS), "label": list(LETTERS)},
         "answerKey": LETTERS[at]}),

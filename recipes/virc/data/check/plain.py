@@ -23,6 +23,8 @@ from virc.systems.samples.parts import NAMED, apart
 
 _MARKED, _UNMARKED = Grammar(calls=()), Grammar(think=None, calls=(), answer=None)
 
+PLAIN = "{images}{question}"
+"""The first message of a chat protocol in which nothing stands around a question."""
 SURVEYED = 200
 _NAMES: tuple[tuple[str, Coordinates], ...] = (("scale_fixed", "permille"), ("scale_dynamic", "pixel"))
 
@@ -46,7 +48,7 @@ def protocol_of(found: Survey, usual_system: str) -> Protocol | None:
 
 def _of(system: str, grammar: Grammar) -> Protocol:
     return Protocol(
-        system=system, first="{images}{question}", image_line="{image}", after_image="", after_scale="",
+        system=system, first=PLAIN, image_line="{image}", after_image="", after_scale="",
         tools=(), repeat_limit=0, refusals=(), grammar=grammar,
     )  # fmt: skip
 

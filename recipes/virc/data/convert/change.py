@@ -14,7 +14,7 @@ from virc.core.files import expanded
 from virc.core.json_stream import one_line
 from virc.core.limits.problem import check_problem
 from virc.core.text import clause, counted, plain
-from virc.data.check.plain import of_records
+from virc.data.check.plain import PLAIN, of_records
 from virc.data.convert.recode import (
     DIGITS,
     Boxes,
@@ -31,6 +31,7 @@ from virc.data.formats import rl
 from virc.data.formats.registry import Holds, Row, Source
 from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
+from virc.data.rows.laid_out import without_marks
 from virc.data.rows.record import MARK, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
 from virc.data.rows.results import apart
 from virc.families.registry import taught
@@ -297,11 +298,16 @@ def sought(record: Record, answer: str | None) -> str | None:
 def _question(record: Record, chat_protocol: Protocol | None) -> str:
     if not record.messages:
         raise DataError("it has neither a question nor a conversation")
-    text = next((each.content for each in record.messages if each.role == "user"), "").replace(MARK, "")
-    known = chat_protocol and question_of(text, chat_protocol, len(inputs_of(record)))
-    question = known if chat_protocol else _of_line(record, text)
+    text, inputs = next((each.content for each in record.messages if each.role == "user"), ""), len(inputs_of(record))
+    if chat_protocol and chat_protocol.first == PLAIN and not chat_protocol.tools:
+        question: str | None = without_marks(text, inputs)
+    else:
+        text = text.replace(MARK, "")
+        question = question_of(text, chat_protocol, inputs) if chat_protocol else _of_line(record, text)
     if not question:
-        hint = f"name the chat protocol: --protocol {FILE_NAME}"
+        hint = (
+            f"name the chat protocol: --protocol {FILE_NAME}; a layout with `question: messages.0.content` reads a text"
+        )
         raise DataError("its question is not known, only the chat protocol around it", hint)
     return question
 

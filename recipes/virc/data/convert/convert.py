@@ -266,6 +266,7 @@ class _Stream:
             self._last = max(self._last, row.number)
             if marks is None or bool(next(mark)) if row.record else not self._dataset.aside:
                 if lost := row.lost:
+                    self._at = None  # it is not the row that is being written
                     raise part.located(lost)
                 keys = self._report.message_keys
                 keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]

@@ -55,7 +55,7 @@ class Part(msgspec.Struct, frozen=True):
     def located(self, fault: DataError, number: int | None = None) -> DataError:
         """The fault with the name of the file; `number`: of the row that it keeps from being written."""
         keeps = f"virc data check {shlex.quote(str(self.source.file))} --clean DIR keeps the rows before it"
-        hint = fault.hint
+        hint = fault.hint and fault.hint.replace("layout FILE", f"layout {shlex.quote(str(self.source.file))}")
         if number and not ends(fault):
             hint = "; ".join([*([hint] if hint else []), "--skip-faulty leaves such rows out"])
         elif number and number > 1:

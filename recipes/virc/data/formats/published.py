@@ -84,7 +84,7 @@ def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
 
 def unsure(path: Path) -> str:
     """Why the layout that the rows of a file show is not taken, as a clause."""
-    return "; ".join(_proposal(path).unsure[:2])
+    return "; ".join(each.partition(": the columns are")[0] for each in _proposal(path).unsure[:2])
 
 
 def _proposal(path: Path) -> guess.Proposal:

@@ -35,7 +35,7 @@ from virc.core.tables.encodings import encoding_of, open_utf8
 from virc.core.text import clause, did_you_mean, plain
 from virc.data.rows import raw
 from virc.data.rows.pictures import PictureStore
-from virc.data.rows.record import MARK, Record, check_texts
+from virc.data.rows.record import MARK, Record, check_texts, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, unread
 from virc.reasoning.grammar import TAGS, Grammar
 from virc.reasoning.protocol import FILE_NAME, UNITS, Protocol
@@ -549,7 +549,7 @@ def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = Tru
         records = [row.record for row in rows if row.record]
         marks = [sum(message.content.count(MARK) for message in each.messages) for each in records]
         whole = [not each.messages or count == len(each.images) for each, count in zip(records, marks, strict=True)]
-        return 2 * sum(whole) >= len(rows) and not lost
+        return 2 * sum(whole) >= len(rows) and not lost and not (records and all(map(not_offered, records)))
     except (DataError, SetupError):
         return True  # which reading the file says
 

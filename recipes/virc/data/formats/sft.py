@@ -243,7 +243,8 @@ def _message(message: Fields, number: int, columns: Columns) -> Message:
     role = columns.roles.get(theirs) if isinstance(theirs, str) else None
     if role is None:
         found = f"the {columns.role} {plain(repr(theirs), 40)}"
-        raise DataError(f"message {number} has {found}, not one of {', '.join(map(plain, columns.roles))}")
+        hint = "virc data layout FILE says what rows of others may be"
+        raise DataError(f"message {number} has {found}, not one of {', '.join(map(plain, columns.roles))}", hint)
     if not isinstance(content, str):
         parts = ", but a list of parts" * isinstance(content, list)
         raise DataError(

@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice, product, takewhile
+from itertools import chain, islice, product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,7 +15,18 @@ from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
-from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, LETTERS, MASKS, PASSED, holds_pictures, meaning, unread
+from virc.data.rows.unread import (
+    ANSWERS,
+    BOXES,
+    CHOICES,
+    CONTEXTS,
+    MASKS,
+    PASSED,
+    holds_pictures,
+    lettered,
+    meaning,
+    unread,
+)
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
 
@@ -30,13 +41,11 @@ _QUESTIONS = (
 """Names of the column of the question: those that stand further on count where no row has one before."""
 _TEXTS = ("prompt", *_QUESTIONS[-1])
 """Those of them that are as often a text about the picture."""
-_BESIDE = ("prompt", "problem", "instruction")
-"""Those that may be a part of the problem where another is the question."""
 _REPLIES = ("response", "reply", "output", "completion", "suffix", "number", "count", "value")
 """Names of columns that may be the answer where no other is."""
+_CAPTIONS = re.compile(r".*caption(?!s?_?ids?$).*", re.IGNORECASE)
 _PLACES = re.compile(r"<\|?(?:image|img|picture)[\w ]{0,12}\|?>|\[(?:image|img)\]", re.IGNORECASE)
 """What others write where an image stands."""
-_CONTEXTS = ("hint", "context")
 _IDS = ("id", "question_id", "questionid", "qid", "pid", "uid", "uuid", "sample_id", "sample_index", "index", "key")
 _IMAGES = re.compile(
     r"_?(?:images?|img|pictures?|photo|figure|file)_?(?:id|index|name|path|file|file_?name|local_name|url)?s?|file_?name"
@@ -46,6 +55,8 @@ _OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)", re.MULTILINE)
 """The first of some choices in a question."""
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b", re.IGNORECASE)
 """The beginning of a question that is answered by yes or no."""
+_ABOUT_ALL = "Describe the picture."
+"""The question that is proposed for rows that have none, such as captions."""
 _MARKS = "###"
 """Between the path of a picture and a box in it."""
 _COCO = ("COCO_train2014_", "COCO_val2014_", "COCO_test2015_", "")
@@ -67,7 +78,7 @@ class Proposal(msgspec.Struct, frozen=True):
     """A layout that rows show.
 
     Args:
-        layout: None where they show neither a question nor a conversation.
+        layout: None where there are no rows to look at.
         reasons: why each column was taken, a line each.
         unsure: why it is not taken unless it is named, a clause each.
         unread: the columns that hold a part of the problem and are not read.
@@ -85,11 +96,11 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
         return Proposal(None, unsure=("there are no rows to look at",))
     guess = _Guess(rows, folder)
     fields = guess.fields()
-    try:
-        layout = msgspec.convert(fields, Layout)
-    except msgspec.ValidationError:
+    if not {"question", "messages"} & fields.keys():
         columns = ", ".join(plain(name, 40) for name in guess.names[:12])
-        return Proposal(None, unsure=(f"no column is known as the question: the columns are {columns}", *guess.unsure))
+        guess.unsure.insert(0, f"no column is known as the question: the columns are {columns}")
+        fields["question"] = {"text": _ABOUT_ALL}
+    layout = msgspec.convert(fields, Layout)
     lost, faults = _tried(rows, layout, folder)
     return Proposal(layout, tuple(guess.reasons), (*guess.unsure, *faults), lost)
 
@@ -168,6 +179,8 @@ class _Guess:
     def _asked(self) -> dict[str, Any]:
         for name in _CONVERSATIONS:
             if (values := self._listed(name)) and all(map(_is_talk, values)):
+                if text := self._only_asked(name, values):
+                    return self._took("question", text, "it is the only message of each conversation")
                 taken = self._took("messages", name, "it holds turns of user and assistant") | {"images_first": True}
                 return taken | ({"system": "system"} if self._values("system") else {})
         asked, replied = (self._values(name) for name in _ALPACA)
@@ -185,25 +198,22 @@ class _Guess:
             if len(found) > 1:
                 self.unsure.append(f"the question may be {' or '.join(found)}")
             if found:
-                self._beside(found[0])
-                contexts = [name for name in self.names if name.lower() in _CONTEXTS and self._values(name)]
+                contexts = [name for name in self.names if name.lower() in CONTEXTS]
+                contexts = [name for name in contexts if all(isinstance(each, str) for each in self._values(name))]
                 if not contexts:
                     return self._took("question", found[0], "it has that name, and holds text")
                 text = "\n".join(f"{{{name}}}" for name in (*contexts, found[0]))
                 return self._took("question", {"text": text}, f"{' and '.join(contexts)} belongs before it")
         return {}
 
-    def _beside(self, question: str) -> None:
-        """Doubt a question beside which stands another text of all rows that is called as questions are."""
-        asked = self._values(question)
-        for name in self.names:
-            values = self._values(name)
-            if name == question or name.lower() not in _BESIDE or not _are_texts(values, self.rows) or values == asked:
-                continue
-            if all(one in other for one, other in zip(asked, values, strict=True)):
-                self.reasons.append(f"{name}: not read, as it is {question} with more around it")
-            else:
-                self.unsure.append(f"{name} may belong to the question, which {question} alone would be")
+    def _only_asked(self, name: str, talks: Sequence[Any]) -> str | None:
+        """The column of the question where conversations are nothing else, and its answer has a column of its own."""
+        key = "content" if "content" in talks[0][0] else "value"
+        texts = all(len(talk) == 1 and isinstance(talk[0].get(key), str) for talk in talks)
+        if not texts or not self._meaning(ANSWERS):
+            return None
+        self._places(name)
+        return f"{name}.0.{key}"
 
     def _pictures(self, alpaca: bool) -> dict[str, Any]:
         """The pictures; rows of alpaca may have none."""
@@ -248,7 +258,8 @@ class _Guess:
                 + r" (\ is a part of the name: folders are separated by /)" * ("\\" in value)
             )
         elif not alpaca:
-            self.unsure.append("no column holds pictures, or names files that are there")
+            videos = [f", and {name} names videos, which are not read" for name in self._meaning("videos")[:1]]
+            self.unsure.append("no column holds pictures, or names files that are there" + "".join(videos))
         return {}
 
     def _holds_pictures(self, name: str) -> bool:
@@ -301,10 +312,9 @@ class _Guess:
         return self._took("images", {"text": taken}, "these files are there")
 
     def _choices(self) -> dict[str, Any]:
-        letters = [name for name in LETTERS if self._values(name)]
-        if letters[:2] == ["A", "B"]:
-            there = list(takewhile(self.names.__contains__, LETTERS))
-            return self._took("choices", {"columns": there}, "they are named by the letters of choices")
+        letters = lettered(self.names)
+        if all(map(self._values, letters[:2])) and letters:
+            return self._took("choices", {"columns": letters}, "they are named by the letters of choices")
         found = self._meaning(CHOICES)
         stems = {match[1].lower() for name in found if (match := _NUMBERED.fullmatch(name))}
         if len(found) > 1 and len(stems) == 1 and all(map(_NUMBERED.fullmatch, found)):
@@ -334,7 +344,10 @@ class _Guess:
                 self.unsure.append(f"of {several[0]} each may be right (`answers`), or it may be one answer in parts")
         if len(several) > 1:
             self.unsure.append(f"the answers may be {' or '.join(several)}")
-        if len(several) == 1:
+        alone = all(isinstance(each, list) and len(each) == 1 and isinstance(each[0], str) for each in lists)
+        if several and not single and alone and not several[0].lower().endswith("s"):
+            found |= self._took("answer", several[0], "its lists have one element")
+        elif len(several) == 1:
             found |= self._took("answers", several[0], "it is a list of answers, of which each is right")
             if all(isinstance(each, list) and len(each) >= _PEOPLE for each in lists):
                 found |= self._took("metric", "vqa_accuracy", "ten people answered each question")
@@ -358,9 +371,12 @@ class _Guess:
     def _reply(self, question: Any) -> dict[str, Any]:
         """What may be the answer where no column is called so, and whether the question is one without an answer."""
         names = [name for name in self.names if name.lower() in _REPLIES and self._values(name)]
+        if question is None:
+            names += [name for name in self.names if _CAPTIONS.fullmatch(name) and _are_said(self._values(name))]
         if names:
             self.unsure.append(f"the answer may be {' or '.join(names)}")
-            return self._took("answer", names[0], "it may be the reply")
+            several = any(isinstance(each, list) for each in self._values(names[0]))
+            return self._took("answers" if several else "answer", names[0], "it may be the reply")
         if isinstance(question, str) and question.lower() in _TEXTS:
             self.unsure.append(f"{question} may be a text about the picture, as no column holds answers")
         return {}
@@ -434,6 +450,13 @@ def _snake(name: str) -> str:
 
 def _are_texts(values: Sequence[Any], rows: _Rows) -> bool:
     return len(values) == len(rows) and all(isinstance(each, str) for each in values)
+
+
+def _are_said(values: Sequence[Any]) -> bool:
+    """Whether they are texts, or lists of texts."""
+    return bool(values) and all(
+        isinstance(one, str) for each in values for one in (each if isinstance(each, list) else [each])
+    )
 
 
 def _is_talk(value: Any) -> bool:

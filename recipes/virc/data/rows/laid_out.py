@@ -68,7 +68,7 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
         return _talk(record, row, layout, _exchanged(row, layout), layout.replied, folder)
     question = _text(row, layout.question)
     if question is not None and MARK in question:
-        question = _without_marks(question, len(pictures))
+        question = without_marks(question, len(pictures))
     if question is not None and not question.strip():
         raise DataError(f"its question, {_called(layout.question)}, is empty")
     if protocol is None and layout.answer is not None and _is_box(value_of(row, layout.answer)):
@@ -151,7 +151,7 @@ def short(answer: str) -> str:
     return final(answer) or answer if _MARKED.search(answer) else answer
 
 
-def _without_marks(question: str, images: int) -> str:
+def without_marks(question: str, images: int) -> str:
     """The question without the marks at its ends; where others are within it, they become numbers of the images."""
     if (marks := question.count(MARK)) > images:
         raise DataError(f"its question has {marks} {MARK} mark{'s' * (marks != 1)}, and it has {images} images")
@@ -192,6 +192,8 @@ def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
     if isinstance(column, Part) and column.columns:
         value = [value_of(row, name) for name in column.columns]
     elif isinstance(value, dict):
+        if LETTERS[0] not in value and not all(isinstance(each, str) for each in value.values()):
+            raise _wrong(value, column, "an object with the text of a choice as each value")
         value = [value.get(name) for name in (LETTERS if LETTERS[0] in value else value)]
     said = [each for each in _as_list(value) if each not in (*EMPTY, UNSET)]
     if isinstance(value, list) and value[: len(said)] != said:

@@ -27,7 +27,8 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         before: a mark behind that; it is dropped with what stands behind it.
         columns: instead of `column`: the values of all of these that are not empty, as a list in this order.
         text: instead of `column`: a text with columns in braces, `images/{image_id}.jpg`, or with zeros before a
-            number, `{image_id:012}`; a column that is empty leaves its line out.
+            number, `{image_id:012}`; a column that is empty leaves its line out. One without columns is that of all
+            rows.
     """
 
     column: Text | tuple[Text, ...] = ()
@@ -37,11 +38,9 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Text | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where it names no column, or in two ways."""
+        """Raise ValueError where it names no column and has no text, or both."""
         if sum(map(bool, (self.column, self.columns, self.text))) != 1:
             raise ValueError("it needs one of `column`, `columns` and `text`")
-        if self.text and not _BRACES.search(self.text):
-            raise ValueError("`text` names no column in braces")
 
 
 Column = Text | tuple[Text, ...] | Part
@@ -190,7 +189,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def fits_names(self, names: set[str]) -> bool:
         """Whether rows with columns of these names may fit: the parts of dotted names are not looked at."""
         known = (names_of(column) for column in self.needed())
-        return all(any({name, name.partition(".")[0]} & names for name in each) for each in known)
+        return all(not each or any({name, name.partition(".")[0]} & names for name in each) for each in known)
 
 
 def names_of(column: Column) -> tuple[str, ...]:
@@ -212,8 +211,10 @@ def value_of(row: Mapping[str, Any], column: Column) -> Any | UnsetType:
     Of several names the first whose value is not null counts: rows of parquet have all columns of their file.
     """
     found = [value for name in names_of(column) if (value := _found(row, name)) is not UNSET]
-    if isinstance(column, Part) and not column.column and found:
-        return [each for each in found if each not in EMPTY] if column.columns else _filled(row, column.text or "")
+    if isinstance(column, Part) and column.text and (found or not names_of(column)):
+        return _filled(row, column.text)
+    if isinstance(column, Part) and column.columns and found:
+        return [each for each in found if each not in EMPTY]
     value = next((each for each in found if each is not None), None if found else UNSET)
     return _part(value, column) if isinstance(column, Part) and isinstance(value, str) else value
 
