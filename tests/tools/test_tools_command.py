@@ -11,6 +11,7 @@ from remote.remote_server import DETECT
 from support.called import virc
 from tools.test_own_tools import ROTATE
 
+from virc.core import plugins
 from virc.solving.trying import tool_files, tool_trial
 from virc.tools import registry as tools
 
@@ -41,7 +42,8 @@ def test_ls_lists_built_in_and_own_tools_and_runs_no_file(own: Path) -> None:
     (own / "a_system.yaml").write_text("name: a_system\n")
     (own / "remote.yaml").write_text("description: Ask.\nparameters: {type: object}\nhttp: {url: http://127.0.0.1:1}\n")
     listed = {each["name"]: each for each in virc("tools", "ls", "--json").json["tools"]}
-    assert set(listed) == {*tools.discover(), "rotate_image", "loud", "remote"}
+    assert set(listed) == {*tools.discover(), *plugins.of_systems("tools"), "rotate_image", "loud", "remote"}
+    assert (listed["zoom_around"]["kind"], listed["zoom_around"]["about"][:9]) == ("of a system", "cut a box")
     assert (listed["remote"]["kind"], listed["remote"]["about"]) == ("HTTP", "Ask.")
     assert listed["crop_image"] == {
         "name": "crop_image", "kind": "built in", "about": "cut a box out of an image shown before.", "file": None,

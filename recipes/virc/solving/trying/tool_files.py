@@ -15,7 +15,7 @@ from virc.remote import described
 from virc.systems.registry import System
 from virc.tools import registry as tools
 
-Kind = Literal["built in", "Python file", "HTTP", "MCP"]
+Kind = Literal["built in", "of a system", "Python file", "HTTP", "MCP"]
 _ALLOWED = "letters, digits and _, and no digit first"
 
 
@@ -44,7 +44,9 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def found(system: System | None = None) -> Found:
-    """The built-in tools, then those of folders in `VIRC_PATH`, beside a system and of installed packages."""
+    """The built-in tools, those of published systems, then those of folders in `VIRC_PATH`, beside a system and of
+    installed packages.
+    """
     built_in = [Listed(name, "built in", _about(tool.__doc__)) for name, tool in sorted(tools.discover().items())]
     folders = plugins.folders(_folder(system))
     files = [file for folder in folders for suffix in tools.SUFFIXES for file in sorted(folder.glob(f"*{suffix}"))]
@@ -56,7 +58,9 @@ def found(system: System | None = None) -> Found:
         faults += [fault] if fault else []
         if tool and tool.name not in tools.discover():
             own.setdefault(tool.name, tool)
-    return Found((*built_in, *own.values()), tuple(faults))
+    declared = (_declared(file)[0] for _, file in sorted(plugins.of_systems("tools").items()))
+    published = [msgspec.structs.replace(each, kind="of a system") for each in declared if each]
+    return Found((*built_in, *published, *own.values()), tuple(faults))
 
 
 def _folder(system: System | None) -> Path | None:
