@@ -203,7 +203,8 @@ def _checked(module: object, file: Path) -> Tool:
         "check(arguments, view) that is a function": not callable(getattr(module, "check", callable)),
         "apply(call, source)": not callable(getattr(module, "apply", None)),
     }
-    if isinstance(name, str) and known_here(name) and (file.stem, file) not in plugins.of_systems("tools").items():
+    taken = isinstance(name, str) and (name in discover() or plugins.of_systems("tools").get(name, file) != file)
+    if taken:
         raise ConfigError(f"{file} has the NAME {name!r}, which is that of a tool of virc", "give it another NAME")
     lacking = [part for part, is_wrong in wrong.items() if is_wrong]
     if lacking:
