@@ -72,7 +72,7 @@ def _of_form(form: CallForm, offered: Collection[str], known: Mapping[str, Tool]
     named += [(("unnamed",), argument) for argument in form.unnamed if form.keys.get(argument, "") is not None]
     named += [(("given", argument), argument) for argument in form.given]
     for where, argument in named:
-        if argument not in (None, *arguments, *([ANSWER] if form.acts else [])):
+        if argument is not None and argument not in (*arguments, *([ANSWER] if form.acts else [])):
             sentence = f"no tool of it takes {plain(argument, 60)!r}"
             yield Fault(where, sentence, did_you_mean(argument, arguments))
     image = form.given.get(INDEX, 0)
