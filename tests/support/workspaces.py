@@ -111,7 +111,7 @@ def _argv(words: tuple[str, ...], cpu: Path | None) -> list[str]:
 
 
 def _env() -> dict[str, str]:
-    kept = ("VIRC_CACHE", "VIRC_PAGES", "VIRC_PATH", "VIRC_SILENT_MINUTES", "VIRC_TOOL_CONTROLLER")
+    kept = ("VIRC_CACHE", "VIRC_OWN_WORDS", "VIRC_PAGES", "VIRC_PATH", "VIRC_SILENT_MINUTES", "VIRC_TOOL_CONTROLLER")
     return {name: value for name, value in os.environ.items() if not name.startswith("VIRC_") or name in kept}
 
 
