@@ -156,6 +156,11 @@ def sources(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(_FILES.get(name, name)) for name in names if name in known())
 
 
+def source(name: str, beside: Path | None = None) -> str:
+    """What `load` takes in another process for a tool: the file of a user's own, else its name. Nothing is loaded."""
+    return name if known_here(name) else str(file_of(name, beside) or name)
+
+
 def file_of(name: str, beside: Path | None = None) -> Path | None:
     """The file of a tool of one's own, by its name or path; None where there is none. Nothing is loaded for it."""
     if name in discover():

@@ -131,7 +131,7 @@ def rows_request(
         "filter_overlong": config.filter_overlong,
         "probe": probe,
         "protocol": request.protocol and expanded(request.protocol).absolute(),
-        "loads": tuple(str(file) for name in resolved.system.offered if (file := tools.file_of(name, beside))),
+        "loads": tuple(tools.source(name, beside) for name in resolved.system.offered),
         "workers": cores(),
         "curriculum": config.curriculum,
         "seed": config.seed if config.order == "shuffled" else None,

@@ -150,7 +150,7 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
     beside = resolved.system.file.parent
     names = chat_protocol.added(asked)
     tools.load(names, beside)
-    return tuple(str(tools.file_of(name, beside) or name) for name in names)
+    return tuple(tools.source(name, beside) for name in names)
 
 
 def check(result: Result, resolved: Resolved, report: Reporter) -> None:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from virc.core import processes
+from virc.core import plugins, processes
 from virc.core.errors import SetupError
 from virc.core.plan import Step
 from virc.core.text import plain
@@ -57,7 +57,8 @@ def check(asked: Request, stage: str, environment: Environment, python: Path) ->
 
 
 def needed(file: Path, carried_out: bool = True) -> list[str]:
-    """The modules that a tool's file imports, each by the name of its package, without this package's own.
+    """The modules that a tool's file imports, each by the name of its package, without this package's own and those of
+    systems.
 
     Args:
         file: Python or YAML.
@@ -75,11 +76,12 @@ def needed(file: Path, carried_out: bool = True) -> list[str]:
         package for room, package in _BEHIND.items() if any(f"{each}.".startswith(f"{room}.") for each in modules)
     ]
     names = (each.partition(".")[0] for each in modules)
-    return [*dict.fromkeys([*(each for each in names if each != "virc"), *behind])]
+    here = ("virc", *plugins.system_packages().values())  # which engines get
+    return [*dict.fromkeys([*(each for each in names if each not in here), *behind])]
 
 
 def _files(asked: Request) -> Iterator[tuple[str, Path]]:
-    yield from ((Path(each).stem, Path(each)) for each in asked.loads)
+    yield from ((Path(each).stem, Path(each)) for each in asked.loads if plugins.is_path(each))
     if not isinstance(asked, RlRequest):
         return
     speakers = asked.sources.values()

@@ -27,7 +27,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
         protocol: file of the rows' chat protocol; None: the one beside the rows, else the one they show.
         chat_protocol: of the stage's system: that of rows with its system message, unless another is beside them; for
             RL of the base, for rows that are problems.
-        loads: files of tools of the user's own that the rows' chat protocol may name.
+        loads: tools that the rows' chat protocol may name: files of the user's own, names of others.
         workers: processes that count.
         curriculum: the parts that rows are put in; `seed` is of the order within them, None: as written.
         is_trial: nothing is trained, so no image is written anew.
