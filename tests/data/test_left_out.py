@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support import crux
 from support.called import virc
 from support.public_layouts import array, lines, mathvista
@@ -74,7 +75,6 @@ def test_a_folder_whose_info_names_no_files_leaves_nothing_out(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("train.json", [{"messages": [], "image": "gone.png"}], "rows may be in train.json\nhint: name it: "),
         (
             "train.jsonl",
             [{"image": "gone.png", "question": "?", "answer": "a"}],
@@ -94,6 +94,25 @@ def test_a_folder_without_rows_names_files_that_may_hold_some(
     (tmp_path / name).write_text("\n".join(written))
     done = virc("data", "check", tmp_path)
     assert (done.code, said in done.err) == (5, True), done.err
+
+
+@pytest.mark.parametrize(
+    ("files", "read"),
+    [
+        ({"own.csv": "image,question,answer\na.png,What?,7\n"}, ["own"]),
+        ({"own.tsv": "image\tquestion\tanswer\na.png\tWhat?\t7\n", "notes.txt": "[]\n"}, ["own"]),
+        ({"train.json": '[{"messages": [], "image": "gone.png"}]', "settings.json": '{"steps": 1}'}, ["train"]),
+        ({f"{name}.csv": "image,question,answer\na.png,What?,7\n" for name in ("train", "val")}, ["train", "val"]),
+        ({"own.csv": "question,answer\n", "rows.jsonl": '{"messages": []}\n'}, ["rows"]),
+    ],
+)
+def test_a_folder_that_holds_nothing_but_tables_and_lists_has_their_rows(
+    files: dict[str, str], read: list[str], tmp_path: Path
+) -> None:
+    Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert [source.name for source in formats.sources(tmp_path)] == read
 
 
 def test_files_that_may_hold_rows_and_are_not_read_are_named(tmp_path: Path) -> None:
