@@ -200,6 +200,16 @@ def test_a_limit_of_pixels_is_named_with_its_number(workspace: Path, words: str,
     assert said in run(f"{INSTRUCT.format('big.jsonl')} {words}").err
 
 
+@pytest.mark.parametrize("image", ["big.png", "a.png"])
+@pytest.mark.parametrize("command", ["solve {}.png 'What is it?'", "batch {}_asked.jsonl", "eval {}_asked.jsonl"])
+def test_a_limit_of_pixels_is_named_once_where_questions_are_asked(workspace: Path, command: str, image: str) -> None:
+    name = image.removesuffix(".png")
+    Path(f"{name}_asked.jsonl").write_text("\n".join(json.dumps({**problem(n), "image": image}) for n in range(2)))
+    done = run(f"{command.format(name)} --model tiny --max-turns 1")
+    said = "images with more than the 63,504 pixels that tiny sees are shown smaller"
+    assert done.err.count(said) == (image == "big.png"), done.err
+
+
 @pytest.mark.parametrize(("number", "code"), [("", 0), (" 1, 2 and 3.", 0), (" [1, 2, 3, 4]", 5), (" (1.5 2 -3 4)", 5)])
 def test_fewer_pixels_are_refused_only_where_rows_have_boxes(workspace: Path, number: str, code: int) -> None:
     file = Path("huge/trajectories.json")
