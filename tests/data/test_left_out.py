@@ -131,4 +131,4 @@ def test_a_folder_without_known_rows_names_the_columns_that_it_has(tmp_path: Pat
     lines(tmp_path / "log.jsonl", [{"step": 1, "loss": 2}])
     with pytest.raises(DataError, match=r"log\.jsonl has the columns step, loss") as raised:
         formats.sources(tmp_path)
-    assert "virc data layout" in str(raised.value.hint)
+    assert "for --layout mine.yaml" in str(raised.value.hint)

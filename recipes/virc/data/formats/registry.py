@@ -488,6 +488,9 @@ def _unknown(file: Path, system: System | None) -> DataError:
     layouts = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
     asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"
+    if "no column is known as the question" in unsure:
+        fields = r"about: mine\nquestion: COLUMN\nanswer: COLUMN\nimages: COLUMN\n"
+        asked = f"printf '{fields}' > mine.yaml, with the names of your columns, for --layout mine.yaml"
     return DataError(
         f"{file} is of no known format: its columns are {columns}" + f"; {unsure}" * bool(unsure),
         f"{asked}; {hint}; layouts are {layouts}",
