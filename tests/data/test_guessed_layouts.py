@@ -1,6 +1,8 @@
 """Layouts that rows show by themselves: what is sure is taken, what may be read in two ways is not."""
 
 import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -180,6 +182,46 @@ def test_the_command_shows_a_proposal_and_writes_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(decided)
     done = virc("data", "check", file, "--layout", tmp_path / "mine.yaml")
     assert done.code == 0, done
+
+
+@pytest.mark.parametrize(
+    ("columns", "asks"),
+    [
+        ({"frage": "Was ist links?", "antwort": "rot"}, True),
+        ({"问题": "左边是什么？", "答案": "红"}, True),
+        ({"السؤال": "ما هذا؟", "الجواب": "أحمر"}, True),
+        ({"aufgabe": "Nenne die Farbe.", "antwort": "rot"}, False),
+    ],
+)
+def test_what_a_refusal_of_columns_in_another_language_says_to_type_leads_to_rows(
+    columns: dict[str, Any], asks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = lines(tmp_path / "rows.jsonl", [{"bild": saved(tmp_path, f"{at}.png", at), **columns} for at in range(3)])
+    refused = virc("data", "check", file.name)
+    typed = refused.err.rpartition("hint: ")[2].partition(" proposes one" if asks else ", with the names")[0]
+    if asks:
+        assert virc(*shlex.split(typed)[1:]).code == 0
+    else:
+        subprocess.run(typed, shell=True, check=True)
+    text = Path("mine.yaml").read_text().partition("unsure:")[0]
+    for name in (*columns, "bild"):
+        text = text.replace("COLUMN", name, 1)
+    Path("mine.yaml").write_text(text)
+    assert refused.code == 5
+    done = virc(
+        "data", "convert", file.name, "--layout", "mine.yaml", "--to", "to", "--format", "batch", "--workers", 1
+    )
+    assert done.code == 0, done.err
+    question, answer = columns.values()
+    row = json.loads(Path("to/rows.jsonl").read_text().splitlines()[0])
+    assert (row["question"], row["answer"], row["image"]) == (question, answer, "0.png")
+
+
+def test_a_layout_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = lines(tmp_path / "rows.jsonl", rows(tmp_path, {"answer": "red"}))
+    done = virc("data", "check", file, "--layout", tmp_path / "none.yaml")
+    assert (done.code, f"there is no file {tmp_path / 'none.yaml'}" in done.err) == (3, True)
 
 
 def test_a_terminal_shows_the_pictures_in_half_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support import crux
 from support.called import virc
 from support.public_layouts import array, lines, mathvista
@@ -74,7 +75,6 @@ def test_a_folder_whose_info_names_no_files_leaves_nothing_out(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("train.json", [{"messages": [], "image": "gone.png"}], "rows may be in train.json\nhint: name it: "),
         (
             "train.jsonl",
             [{"image": "gone.png", "question": "?", "answer": "a"}],
@@ -96,6 +96,25 @@ def test_a_folder_without_rows_names_files_that_may_hold_some(
     assert (done.code, said in done.err) == (5, True), done.err
 
 
+@pytest.mark.parametrize(
+    ("files", "read"),
+    [
+        ({"own.csv": "image,question,answer\na.png,What?,7\n"}, ["own"]),
+        ({"own.tsv": "image\tquestion\tanswer\na.png\tWhat?\t7\n", "notes.txt": "[]\n"}, ["own"]),
+        ({"train.json": '[{"messages": [], "image": "gone.png"}]', "settings.json": '{"steps": 1}'}, ["train"]),
+        ({f"{name}.csv": "image,question,answer\na.png,What?,7\n" for name in ("train", "val")}, ["train", "val"]),
+        ({"own.csv": "question,answer\n", "rows.jsonl": '{"messages": []}\n'}, ["rows"]),
+    ],
+)
+def test_a_folder_that_holds_nothing_but_tables_and_lists_has_their_rows(
+    files: dict[str, str], read: list[str], tmp_path: Path
+) -> None:
+    Image.new("RGB", (56, 56)).save(tmp_path / "a.png")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert [source.name for source in formats.sources(tmp_path)] == read
+
+
 def test_files_that_may_hold_rows_and_are_not_read_are_named(tmp_path: Path) -> None:
     mathvista(tmp_path)
     assert formats.left_out_note(tmp_path) is None
@@ -112,4 +131,4 @@ def test_a_folder_without_known_rows_names_the_columns_that_it_has(tmp_path: Pat
     lines(tmp_path / "log.jsonl", [{"step": 1, "loss": 2}])
     with pytest.raises(DataError, match=r"log\.jsonl has the columns step, loss") as raised:
         formats.sources(tmp_path)
-    assert "virc data layout" in str(raised.value.hint)
+    assert "for --layout mine.yaml" in str(raised.value.hint)

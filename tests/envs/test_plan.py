@@ -64,6 +64,7 @@ def test_added_packages_are_installed_beside_the_pins_and_said_to_have_no_hash()
     assert added.argv[-3:] == ("-r", str(FOLDER / "rl-cpu.txt"), "gymnasium")
     assert added.argv[added.argv.index("--override") + 1] == str(FOLDER / "rl-cpu.override")
     assert added.says == "install gymnasium, without hashes"
+    assert tested.env["UV_TORCH_BACKEND"] == added.env["UV_TORCH_BACKEND"] == ""
 
 
 @pytest.mark.parametrize("engine", ["eval", "sft"])

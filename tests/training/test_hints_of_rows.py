@@ -18,6 +18,8 @@ INSTRUCT = "train tiny --stage instruct --from tiny --dry-run --data {}"
 RL = "train tiny --stage rl --from tiny --dry-run --data {}"
 DPO = "train tiny --stage dpo --from tiny --dry-run --data {}"
 CONVERT = "data convert {} --to made --format "
+SOLVE = "batch --to {} --model tiny --max-turns 1 {}"
+SCORE = "rewards try tiny --data {}"
 
 
 def plain(number: int, image: str = "a.png") -> Row:
@@ -75,6 +77,11 @@ def workspace(tmp_path: Path, calls: Path, monkeypatch: pytest.MonkeyPatch) -> P
     Path("own.csv").write_text("\n".join([",".join(problem(0)), *lines]))
     for name in ("calls", "huge"):
         shutil.copytree(calls / name, name)
+    for folder, rows in (("parts", ROWS["plain"]), ("asked", ROWS["batch"])):  # as `data convert --split` leaves them
+        Path(folder).mkdir()
+        shutil.copy("a.png", folder)
+        for part in ("train", "val"):
+            Path(folder, f"own_{part}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return tmp_path
 
 
@@ -137,6 +144,22 @@ def hints(done: Done) -> list[str]:
         (RL.format("pairs.jsonl"), ["virc data convert pairs.jsonl --to DIR --format batch"]),
         (DPO.format("plain.jsonl"), ["virc data convert plain.jsonl --to DIR --format batch"]),
         (DPO.format("calls/trajectories.json"), ["virc data convert calls/trajectories.json --to DIR --format batch"]),
+        (INSTRUCT.format("parts"), [INSTRUCT.format("parts/own_train.jsonl")]),
+        ("eval asked --model tiny --max-turns 1", ["eval asked/own_val.jsonl --model tiny --max-turns 1"]),
+        (
+            SOLVE.format("answers.csv", "plain.jsonl"),
+            ["virc data convert plain.jsonl --to DIR --format batch", SOLVE.format("new.csv", "DIR/plain.jsonl")],
+        ),
+        (
+            SOLVE.format("answers.csv", "pairs.jsonl"),
+            ["virc data convert pairs.jsonl --to DIR --format batch", SOLVE.format("new.csv", "DIR/pairs.jsonl")],
+        ),
+        (
+            "data sample pairs.jsonl --model tiny --samples 1 --to new.jsonl",
+            ["virc data convert pairs.jsonl --to DIR --format batch"],
+        ),
+        (SCORE.format("pairs.jsonl"), ["virc data convert pairs.jsonl --to DIR --format sft", SCORE.format("DIR")]),
+        (SCORE.format("own.csv"), ["virc data convert own.csv --to DIR --format sft --answers", SCORE.format("DIR")]),
         (DPO.format("broken_pairs.jsonl"), ["virc data check broken_pairs.jsonl --clean DIR", DPO.format("DIR")]),
     ],
 )  # fmt: skip
@@ -175,6 +198,16 @@ def test_rows_that_train_takes_are_clean_and_convert(workspace: Path, rows: str,
 )
 def test_a_limit_of_pixels_is_named_with_its_number(workspace: Path, words: str, said: str) -> None:
     assert said in run(f"{INSTRUCT.format('big.jsonl')} {words}").err
+
+
+@pytest.mark.parametrize("image", ["big.png", "a.png"])
+@pytest.mark.parametrize("command", ["solve {}.png 'What is it?'", "batch {}_asked.jsonl", "eval {}_asked.jsonl"])
+def test_a_limit_of_pixels_is_named_once_where_questions_are_asked(workspace: Path, command: str, image: str) -> None:
+    name = image.removesuffix(".png")
+    Path(f"{name}_asked.jsonl").write_text("\n".join(json.dumps({**problem(n), "image": image}) for n in range(2)))
+    done = run(f"{command.format(name)} --model tiny --max-turns 1")
+    said = "images with more than the 63,504 pixels that tiny sees are shown smaller"
+    assert done.err.count(said) == (image == "big.png"), done.err
 
 
 @pytest.mark.parametrize(("number", "code"), [("", 0), (" 1, 2 and 3.", 0), (" [1, 2, 3, 4]", 5), (" (1.5 2 -3 4)", 5)])

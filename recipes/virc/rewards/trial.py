@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -204,10 +205,11 @@ def prompts(
 ) -> Iterator[tuple[int, Prompt]]:
     """The first rows as prompts, each with its number; a published row has its reference in the next of its own."""
     if source.format != _FORMAT:
-        raise DataError(
-            f"{source.file} is of the format {source.format}, which has no replies to score",
-            f"rows of the format {_FORMAT} have single units, those of {' and '.join(WHOLE)} whole solutions",
-        )
+        hint = f"rows of the format {_FORMAT} have single units, those of {' and '.join(WHOLE)} whole solutions"
+        if source.holds in ("pairs", "problems"):
+            answers = " --answers" * (source.holds == "problems")
+            hint = f"virc data convert {shlex.quote(str(source.file))} --to DIR --format sft{answers}"
+        raise DataError(f"{source.file} is of the format {source.format}, which has no replies to score", hint)
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]
     rows = cast(Iterator[Row], format.read(source))

@@ -22,7 +22,7 @@ from virc.solving.answer_file import write_answers
 from virc.solving.batch import RowDone
 from virc.solving.image_source import STREAM, Picture, files_of, page_file, report_losses, standard_input, with_scales
 from virc.solving.one import OnEvent
-from virc.solving.outcome import chosen, failure_of, notices, outcome, trace_folders, write_traces
+from virc.solving.outcome import chosen, failure_of, notices, outcome, over_limit, trace_folders, write_traces
 from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.sampling.asking import Asking
 from virc.solving.setup import OnFacts, Setup, open_setup
@@ -79,6 +79,8 @@ def solve_images(
             except ValueError as error:
                 raise DataError(str(error)) from error
             opening.close()  # their full size is needed no longer
+            if text := over_limit(opened, shown):
+                report.note(text)
             asked = (setup.config, opened.backend, protocol, shown, question, deadline)
             with strategies.grader_of(setup.config, setup.graders, opened, report) as grader:
                 solved = strategies.solve(Asking(*asked, on_event=on_event, grader=grader))

@@ -9,7 +9,7 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -133,14 +133,21 @@ def solve_batch(
 
     Args:
         on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
-        note: gets a sentence when the endpoint has gone away and is waited for, or rows are solved one at a time.
+        note: gets a sentence when the endpoint has gone away and is waited for, rows are solved one at a time, or first
+            an image is over the model's limit.
         stop: ends the work when it is set.
     """
     workers = workers_for(config.at_once, opened, note)
     check_writable(config.traces)
+    said: list[str] = []
+
+    def seen(images: Sequence[Shown]) -> None:
+        if not said and (text := outcome.over_limit(opened, images)):
+            said.append(text)
+            note(text)
 
     def work(row: Row) -> RowDone:
-        return _solve_row(config, opened, row)
+        return _solve_row(config, opened, row, seen)
 
     through(rows, claims, work, on_row, workers, outage_of(opened, note), stop)
 
@@ -270,7 +277,7 @@ def _done(row: Row, work: Callable[[Row], RowDone]) -> RowDone:
         return RowDone(row, {}, as_virc_error(error))
 
 
-def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
+def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_images: Callable[[Sequence[Shown]], None]) -> RowDone:
     began, deadline = time.monotonic(), Deadline(config.solving.timeout)
     solving = msgspec.structs.replace(config.solving, seed=derived(config.solving.seed, row.id))
     folder = config.traces / file_name(str(row.id)) if config.traces else None
@@ -279,6 +286,7 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row) -> RowDone:
     protocol = opened.reading() if has_boxes else opened.chat_protocol.protocol  # its answer may be a box
     seen: list[Fields] = []
     images = shown_images(config, opened, row, deadline, seen)
+    on_images(images)
     del seen[len(row.pictures) :]  # those of another row, for crops
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
     asked = (solving, opened.backend, protocol, images, row.question, deadline, choices)

@@ -1,6 +1,7 @@
 """The output of a problem, solved or not: the fields of `virc.solve/1`, and its trace."""
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -16,6 +17,7 @@ from virc.core.text import clause, counted
 from virc.core.web import html
 from virc.models.load import Opened
 from virc.models.registry import REAL_MODELS
+from virc.reasoning.images import Shown
 from virc.reasoning.protocol import USUAL
 from virc.reasoning.trace import Replies
 from virc.solving.one import Attempt, SolveConfig, Solved
@@ -113,6 +115,14 @@ def outcome(solved: Solved) -> Fields:
             "cost": {"replies": solved.replies, **fields["tokens"], "seconds": solved.seconds},
         }
     return fields
+
+
+def over_limit(opened: Opened, images: Sequence[Shown]) -> str | None:
+    """A sentence with the model's limit of pixels, where an image is over it."""
+    most, fits = opened.backend.grid.max_pixels, opened.chat_protocol.protocol.images == "smart"
+    if not fits or all(math.prod(each.original or each.size) <= most for each in images):
+        return None
+    return f"images with more than the {most:,} pixels that {opened.name} sees are shown smaller"
 
 
 def notices(solved: Solved) -> list[str]:

@@ -193,7 +193,8 @@ def _check_format(source: Source, resolved: Resolved) -> None:
         whose, convert = "has no single units to go on from (rollout: per_cru)", "rl"
     else:
         takes = not units and source.holds != "pairs"
-        whose, convert = "has single units, not whole problems (rollout: multi_turn)", "prompts"
+        held = "pairs of replies" if source.holds == "pairs" else "single units"
+        whose, convert = f"has {held}, not whole problems (rollout: multi_turn)", "prompts"
     if takes:
         return
     rows = shlex.quote(str(source.file))

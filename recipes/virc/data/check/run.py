@@ -1,7 +1,6 @@
 """Check files of rows of any size on all cores: what is wrong with each row, and what the rows have together."""
 
 import hashlib
-import re
 import shlex
 import shutil
 import sqlite3
@@ -24,7 +23,7 @@ from virc.data.check.llamafactory import check_entry
 from virc.data.check.plain import rules_for
 from virc.data.check.result import UNREAD, Counts, Fault, RowResult, Rules, Survey
 from virc.data.check.row import check_row
-from virc.data.formats.registry import Row, Source, Writing, get, sources
+from virc.data.formats.registry import HELD_OUT, Row, Source, Writing, get, sources
 from virc.data.rows.pictures import PictureStore
 from virc.data.rows.record import Id, Record
 from virc.families import registry as families
@@ -36,8 +35,6 @@ from virc.scoring.references import References
 from virc.systems import registry as systems
 from virc.systems.layouts import registry as layouts
 
-HELD_OUT = re.compile(r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE)
-"""What the name of a dataset says that is not to be trained on."""
 MAX_PROTOCOLS = 100
 """Distinct system messages that are told apart in one file."""
 MAX_IGNORED = 20

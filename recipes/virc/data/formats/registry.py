@@ -54,6 +54,8 @@ _MAX_COMPARED = 20
 _MAX_BELOW = 2**14
 _LIST_BEGINS = 64  # bytes of a file in which a list begins
 _GZIP = b"\x1f\x8b"
+HELD_OUT = re.compile(r"(?<![a-z])(?:val|valid|validation|test|dev|eval|held[-_ ]?out)(?![a-z])", re.IGNORECASE)
+"""What the name of a dataset says that is not to be trained on."""
 HUB = "data"
 """The folder of a dataset's repository that has its parquet files."""
 
@@ -288,7 +290,8 @@ def sources(
     path: Path, system: System | None = None, layout: Layout | None = None, ignore: Sequence[str] = ()
 ) -> list[Source]:
     """The files of rows at a path: the file itself; of a folder those its `dataset_info.json` names, and its parquet
-    and JSONL files. Named files that are missing are left out: one may have downloaded a part of a dataset.
+    and JSONL files, or where it has none of these its other tables and lists. Named files that are missing are left
+    out: one may have downloaded a part of a dataset.
 
     Args:
         system: whose published rows they may be; its layouts come before the formats.
@@ -306,9 +309,7 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
             return [_saved(path, system, given)]
         found = _in_folder(path, system, given)
         found = found or (_in_folder(path / HUB, system, given) if (path / HUB).is_dir() else [])
-        if not found:
-            raise _no_rows(path, system)
-        return found
+        return found or _unnamed(path, system, given)
     if not path.is_file():
         raise DataError(f"there is no file {path}")
     for name, entry in read_info(path.parent).items():
@@ -317,21 +318,20 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
     return [_source(path, path.stem, {}, system, given)]
 
 
-def _no_rows(folder: Path, system: System | None) -> DataError:
-    """The error for a folder whose files are not read without being named; it says which may hold rows."""
+def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list[Source]:
+    """The tables and lists of rows in a folder that has no other. Raises DataError: none; it says where rows may be."""
     files = [file for file in sorted(folder.iterdir()) if file.suffix in raw.ENDINGS and file.is_file()]
     files = [file for file in files if file.name not in (INFO, FILE_NAME) and get(PUBLISHED).columns_of(file)]
-    if named := [file for file in files if _recognised(file, file.stem, {}, system, None)]:
-        sentence = f"{folder} holds no files that are read without being named; rows may be in"
-        return DataError(f"{sentence} {_listed([file.name for file in named])}", f"name it: {named[0]}")
+    if found := [source for file in files if (source := _recognised(file, file.stem, {}, system, given))]:
+        return found
     if files:
         _, _, why = (unknown := _unknown(files[0], system)).message.partition("its columns are")
-        return DataError(f"{folder} holds no rows that are known: {files[0].name} has the columns{why}", unknown.hint)
+        raise DataError(f"{folder} holds no rows that are known: {files[0].name} has the columns{why}", unknown.hint)
     below = sorted(file for file in islice(folder.glob("*/*"), _MAX_BELOW) if _seems_rows(file))
     if below:
         listed = _listed([file.relative_to(folder).as_posix() for file in below])
-        return DataError(f"{folder} holds no rows; files in it may: {listed}", f"name one of them: {below[0]}")
-    return DataError(f"{folder} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
+        raise DataError(f"{folder} holds no rows; files in it may: {listed}", f"name one of them: {below[0]}")
+    raise DataError(f"{folder} holds no rows", f"name a file, or a folder with {INFO} or parquet files")
 
 
 def solving(source: Source, options: str = "") -> str:
@@ -386,7 +386,8 @@ def only_source(path: Path, system: System | None = None, layout: Layout | None 
     found = sources(path, system, layout)
     if len(found) > 1:
         files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)
-        raise DataError(f"{path} has {len(found)} files of rows: {files}", "name one of them")
+        first = shlex.quote(str(min(found, key=lambda source: bool(HELD_OUT.search(source.name))).file))
+        raise DataError(f"{path} has {len(found)} files of rows: {files}", f"name one of them: {first}")
     return found[0]
 
 
@@ -487,6 +488,9 @@ def _unknown(file: Path, system: System | None) -> DataError:
     layouts = ", ".join(each.name for each in get(PUBLISHED).layouts(system))
     unsure = get(PUBLISHED).unsure(file)
     asked = f"virc data layout {shlex.quote(str(file))} --write mine.yaml proposes one, for --layout mine.yaml"
+    if "no column is known as the question" in unsure:
+        fields = r"about: mine\nquestion: COLUMN\nanswer: COLUMN\nimages: COLUMN\n"
+        asked = f"printf '{fields}' > mine.yaml, with the names of your columns, for --layout mine.yaml"
     return DataError(
         f"{file} is of no known format: its columns are {columns}" + f"; {unsure}" * bool(unsure),
         f"{asked}; {hint}; layouts are {layouts}",

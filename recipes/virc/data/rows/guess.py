@@ -51,6 +51,7 @@ _IMAGES = re.compile(
     r"_?(?:images?|img|pictures?|photo|figure|file)_?(?:id|index|name|path|file|file_?name|local_name|url)?s?|file_?name"
 )
 _NUMBERED = re.compile(r"(.*?)_?(\d{1,2}|[a-h])", re.IGNORECASE)
+_ASKS = re.compile(r"[?？؟]\s*$")
 _OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)", re.MULTILINE)
 """The first of some choices in a question."""
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b", re.IGNORECASE)
@@ -143,7 +144,7 @@ class _Guess:
             found |= self._choices()
             found |= self._answer(found.get("choices"))
             found |= {} if "boxes" in found else self._boxes()
-            found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._reply(found.get("question"))
+            found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._reply(found)
         else:
             last = [talk[-1].get("role") or talk[-1].get("from") for talk in conversations]
             if last and not any(role in ("assistant", "gpt") for role in last):  # a column of its own may be it
@@ -204,6 +205,11 @@ class _Guess:
                     return self._took("question", found[0], "it has that name, and holds text")
                 text = "\n".join(f"{{{name}}}" for name in (*contexts, found[0]))
                 return self._took("question", {"text": text}, f"{' and '.join(contexts)} belongs before it")
+        for name in self.names:  # called so in another language, say
+            values = self._values(name)
+            if _are_texts(values, self.rows) and 2 * sum(map(bool, map(_ASKS.search, values))) > len(values):
+                self.unsure.append(f"the question may be {name}")
+                return self._took("question", name, "it ends with a question mark")
         return {}
 
     def _only_asked(self, name: str, talks: Sequence[Any]) -> str | None:
@@ -368,11 +374,15 @@ class _Guess:
                 found |= self._index(name, msgspec.convert(choices, Column))
         return found
 
-    def _reply(self, question: Any) -> dict[str, Any]:
+    def _reply(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """What may be the answer where no column is called so, and whether the question is one without an answer."""
+        question = found.get("question")
         names = [name for name in self.names if name.lower() in _REPLIES and self._values(name)]
         if question is None:
             names += [name for name in self.names if _CAPTIONS.fullmatch(name) and _are_said(self._values(name))]
+        if not names and f"the question may be {question}" in self.unsure:  # nor is any called a question
+            read = {*map(str, found.values()), *_IDS}
+            names = [name for name in self.names if not {name, name.lower()} & read and self._values(name)]
         if names:
             self.unsure.append(f"the answer may be {' or '.join(names)}")
             several = any(isinstance(each, list) for each in self._values(names[0]))

@@ -227,10 +227,13 @@ def _letters(name: str) -> str:
 
 def _only_problems(folder: Path) -> Path:
     """The file of problems in a folder: that of the name, or the only JSONL file."""
-    files = sorted(folder.glob("*.jsonl"))
+    from virc.data.formats.registry import HELD_OUT
+
+    files = sorted(folder.glob("*.jsonl"), key=lambda file: (not HELD_OUT.search(file.stem), file))
     if folder / PROBLEMS not in files and len(files) != 1:
         there = f", and {len(files)} other JSONL files" if files else " and no other JSONL file"
-        raise DataError(f"{folder} is no benchmark: it holds no {PROBLEMS}{there}", "name a JSONL file")
+        hint = f"name one of them: {shlex.quote(str(files[0]))}" if files else "name a file of questions and answers"
+        raise DataError(f"{folder} is no benchmark: it holds no {PROBLEMS}{there}", hint)
     return folder / PROBLEMS if folder / PROBLEMS in files else files[0]
 
 

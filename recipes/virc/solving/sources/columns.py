@@ -47,7 +47,9 @@ class Columns(msgspec.Struct, frozen=True):
         return ", ".join(f"{field} is read from {column!r}" for field, column in read.items() if column)
 
 
-def resolve(names: Collection[str], chosen: Mapping[str, str], question: str | None = None) -> Columns:
+def resolve(
+    names: Collection[str], chosen: Mapping[str, str], question: str | None = None, file: str = "FILE"
+) -> Columns:
     seen = f"the columns are {listed(names)}"
     for field, column in chosen.items():
         if column not in names:
@@ -58,7 +60,9 @@ def resolve(names: Collection[str], chosen: Mapping[str, str], question: str | N
             f"the rows have questions of their own, in the column {asked or 'question'!r}", "leave QUESTION out"
         )
     if question is None and not asked and "question" not in names:
-        raise DataError(f"no column is known as the question: {seen}", _hint("question", names))
+        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes the questions of conversations"
+        hint = convert if {"messages", "conversations"} & {*names} else _hint("question", names)
+        raise DataError(f"no column is known as the question: {seen}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, seen)
     if not image and not any(name in names for name in _IMAGES):
         raise DataError(f"no column is known as the image: {seen}", _hint("image", names))

@@ -107,6 +107,7 @@ def rows_of(
     chosen: Mapping[str, str] = {},
     question: str | None = None,
     say: Callable[[str], None] = lambda _: None,
+    file: str = "FILE",
 ) -> Iterator[Row]:
     """The rows of values by column; a wrong one comes with its fault.
 
@@ -114,6 +115,7 @@ def rows_of(
         contents: the line of each, the id it has where it names none, and its values or its fault.
         chosen, question: as of `open_rows`.
         say: gets a sentence with the columns of other names that are read.
+        file: what hints name.
     """
     known: dict[tuple[str, ...], Columns] = {}
     for line, number, fields in contents:
@@ -123,7 +125,7 @@ def rows_of(
         names = tuple(fields)
         try:
             if names not in known:
-                known[names] = resolve(names, chosen, question)
+                known[names] = resolve(names, chosen, question, file)
                 if (said := str(known[names])) and len(known) == 1:
                     say(said)
             yield read_row(line, number, fields, known[names], question)
@@ -156,7 +158,8 @@ def _opened(
         with io.BytesIO(whole) if whole is not None else (path or Path()).open("rb") as other:
             yield from read_table(other).rows if kind == "table" else _of_json(other, kind)
 
-    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note)
+    named = "FILE" if source == STREAM else source
+    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=named)
     base, again = path.parent if path else Path(), fresh if path or whole is not None else None
     if kind == "parquet":
         names = tuple(parquet.open_file(path or Path()).schema_arrow.names)
@@ -171,7 +174,7 @@ def _opened(
         names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
         return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
     if names:
-        resolve(names, chosen, question)  # before a model is paid for
+        resolve(names, chosen, question, named)  # before a model is paid for
     spreadsheet = whole is not None or head.startswith(b"\xef\xbb\xbf")
     return RowFile(rows_from(contents), base, again, names, question, delimiter, spreadsheet)
 

@@ -9,6 +9,7 @@ import msgspec
 from virc.config import yaml as plain_yaml
 from virc.core import plugins
 from virc.core.errors import ConfigError
+from virc.core.files import is_file
 from virc.core.text import clause
 from virc.systems.layouts.layout import Layout
 
@@ -23,7 +24,9 @@ def discover() -> Mapping[str, Layout]:
 
 
 def read(file: Path) -> Layout:
-    """The layout in a file. Raises ConfigError: it is wrong, or leaves something open."""
+    """The layout in a file. Raises ConfigError: it is not there, is wrong, or leaves something open."""
+    if not is_file(file):
+        raise ConfigError(f"there is no file {file}")
     try:
         layout = msgspec.convert(plain_yaml.read(file), Layout)
     except msgspec.ValidationError as error:
