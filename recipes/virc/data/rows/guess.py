@@ -205,7 +205,11 @@ class _Guess:
                     return self._took("question", found[0], "it has that name, and holds text")
                 text = "\n".join(f"{{{name}}}" for name in (*contexts, found[0]))
                 return self._took("question", {"text": text}, f"{' and '.join(contexts)} belongs before it")
-        for name in self.names:  # called so in another language, say
+        return self._ends_with_mark()
+
+    def _ends_with_mark(self) -> dict[str, Any]:
+        """A question whose column is called so in another language, say."""
+        for name in self.names:
             values = self._values(name)
             if _are_texts(values, self.rows) and 2 * sum(map(bool, map(_ASKS.search, values))) > len(values):
                 self.unsure.append(f"the question may be {name}")
