@@ -65,6 +65,7 @@ def environment(tmp_path: Path, workspace: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "recipes"))),
         "VIRC_CACHE": str(tmp_path / "cache"),
         "VIRC_CONFIG": str(tmp_path / "config.yaml"),
+        "VIRC_OWN_WORDS": "1",
     }
 
 
