@@ -215,11 +215,8 @@ def test_a_reward_gives_tools_of_systems_the_pixels_of_the_picture() -> None:
 @pytest.mark.parametrize("function", ["read", "write"])
 def test_a_function_of_a_tool_that_fails_is_named_with_its_line(function: str, tmp_path: Path) -> None:
     file = tmp_path / "odd.py"
-    file.write_text(
-        "from virc.tools.crop import SCHEMA as CROP, TEMPLATE, apply\nNAME = 'odd'\n"
-        "SCHEMA = {**CROP, 'function': {**CROP['function'], 'name': NAME}}\n"
-        f"def {function}(arguments, view):\n    return arguments['gone']\n"
-    )
+    lines = ["from virc.tools.crop import TEMPLATE, apply, schema", "NAME = 'odd'", "SCHEMA = schema(NAME, '')"]
+    file.write_text("\n".join([*lines, f"def {function}(arguments, view):", "    return arguments['gone']"]))
     (name,) = tools.load([str(file)])
     arguments = {"bbox_2d": [1, 2, 30, 40], "image_index": 0}
     call: Any = check_call if function == "read" else as_written
