@@ -31,8 +31,9 @@ def cases() -> Iterator[Any]:
 @pytest.mark.usefixtures("gpu_memory")
 @pytest.mark.parametrize(("name", "case", "device"), list(cases()))
 def test_a_step_holds_what_is_estimated(name: str, case: str, device: str) -> None:
-    from benchmarks.gpu_memory import fitting
     from support import training_memory
+
+    from benchmarks.gpu_memory import fitting
 
     changes = training_memory.CASES[case]
     if device == "cpu" and case in IMAGE:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks import pixels
 from support import host, servers
 from support.costly_pictures import COSTLY, jpeg_of_fill
 from support.loopback import free_port
 from support.solving import answer, picture
+
+from benchmarks import pixels
 
 pytestmark = pytest.mark.integration
 NAMES = ("webp", "webp that fits", "animated webp", "png", "png of two headers")

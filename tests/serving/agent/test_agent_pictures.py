@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from agent_server import LOOK, OWN, scripted, until
-from benchmarks import pixels
 from support.costly_pictures import COSTLY, encoded, held_now
 
+from benchmarks import pixels
 from virc.core.limits import image_memory
 from virc.core.limits.image_memory import IMAGE_MEMORY, SETTING, limit
 from virc.reasoning.opening.decoder import DECODER

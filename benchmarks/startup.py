@@ -1,4 +1,4 @@
-"""What a call takes before it has work to do: `python tests/benchmarks/startup.py [ROUNDS]`.
+"""What a call takes before it has work to do: `python benchmarks/startup.py [ROUNDS]`.
 
 `virc --help` beside `hf --help`, wall time. Then the processor time from the start to the exit of `virc solve` with
 tiny in that process, by transformers and, where it is installed, by llama.cpp, beside the imports alone.
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from throughput import ENV, VIRC
 
-PICTURE = Path(__file__).resolve().parents[1] / "pictures" / "triangle.png"
+PICTURE = Path(__file__).resolve().parents[1] / "tests" / "pictures" / "triangle.png"
 SOLVE = [
     *VIRC,
     "solve",

@@ -1,4 +1,4 @@
-"""How long an MCP client waits for `virc mcp`: `python tests/benchmarks/mcp_start.py [ROUNDS]`.
+"""How long an MCP client waits for `virc mcp`: `python benchmarks/mcp_start.py [ROUNDS]`.
 
 Wall time from the start of a process to its answers to `initialize` and `tools/list` over stdio, beside the start of
 `virc --version`, of a bare interpreter, and of a process that imports the parts of the SDK that a server over stdio

@@ -1,4 +1,4 @@
-"""How busy `virc batch` keeps vLLM: `python tests/benchmarks/throughput.py [PROBLEMS [ROUNDS]]`.
+"""How busy `virc batch` keeps vLLM: `python benchmarks/throughput.py [PROBLEMS [ROUNDS]]`.
 
 It serves tiny by itself, draws held-out diagrams, and solves them in turns, so that a busy machine slows all alike:
 
@@ -38,7 +38,7 @@ from virc.solving.image_source import file_of
 from virc.solving.one import SolveConfig, solve
 from virc.solving.rows import read_rows
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 VIRC = [sys.executable, "-m", "virc_cli"]
 PORT = 8477
 AT_ONCE = 16

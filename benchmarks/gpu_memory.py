@@ -1,6 +1,6 @@
 """Memory of training steps: what `virc doctor` and `virc train --dry-run` estimate beside what plain torch holds.
 
-    PYTHONPATH=.:recipes:tests python tests/benchmarks/gpu_memory.py [MODEL [TOKENS [LAYERS]]]
+    PYTHONPATH=.:recipes:tests python benchmarks/gpu_memory.py [MODEL [TOKENS [LAYERS]]]
 
 On a GPU steps run, in the model's own size or with as many layers as fit; without one the tensors of steps on text are
 counted and nothing is computed, so any size can be. It prints GiB estimated, measured, and their ratio.

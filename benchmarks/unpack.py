@@ -1,4 +1,4 @@
-"""How `virc unpack` compares with `lz4 -dc A | tar -xf -`: `python tests/benchmarks/unpack.py [FILES [ROUNDS]]`.
+"""How `virc unpack` compares with `lz4 -dc A | tar -xf -`: `python benchmarks/unpack.py [FILES [ROUNDS]]`.
 
 It makes its own archives, of files of 5-60 KB that do not compress, as pictures are, and of 16 files of 64 MiB, and
 unpacks them in turns, so that a busy machine slows both. Memory is the peak of one process, at 1x and 10x the number
@@ -19,7 +19,7 @@ from statistics import median
 
 import lz4.frame
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 VIRC = [sys.executable, "-m", "virc_cli", "unpack"]
 NAIVE = """
 import lz4.frame, sys, tarfile

@@ -1,4 +1,4 @@
-"""Rows made by rules each second, and the memory it takes: `python tests/benchmarks/made_rows.py [ROWS [SECONDS]]`.
+"""Rows made by rules each second, and the memory it takes: `python benchmarks/made_rows.py [ROWS [SECONDS]]`.
 
 It filters ROWS rows of about 650 bytes (100,000), in the folder of NEW and into another one, to which a thousand
 pictures are linked, and a tenth of the rows, in a process each. It ends with 1 where ROWS take over SECONDS (60), or
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PICTURES = 1000
 SELECT = ("select", "--set", "column=pass_rate", "--set", "min=0.2", "--set", "max=0.8", "--quiet")
 

@@ -1,6 +1,6 @@
 """Tiny in this process, one conversation at a time and several in one batch.
 
-`python tests/benchmarks/together.py [PROBLEMS [ROUNDS]]` draws held-out diagrams and has `virc batch` solve
+`python benchmarks/together.py [PROBLEMS [ROUNDS]]` draws held-out diagrams and has `virc batch` solve
 them with every concurrency in turn, on one core. Counted is the processor time of the process, less that of a batch of
 no rows: it stays the same where others keep the machine busy. The answers must be the same.
 """

@@ -1,4 +1,4 @@
-"""How merging shards compares with verl's merger and with copying the bytes: `python tests/benchmarks/merge.py [GIB]`.
+"""How merging shards compares with verl's merger and with copying the bytes: `python benchmarks/merge.py [GIB]`.
 
 It makes a checkpoint of two processes: random DTensors in float32, GIB in all (default 2), of a Qwen2.5-VL as deep as
 that needs. What each way takes to import alone is measured too and subtracted. Memory is the peak of the process.
@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ROOT / "recipes"
 TINY = RECIPES / "virc" / "models" / "tiny"
 WIDTH, INNER, WORDS = 1024, 4096, 8192

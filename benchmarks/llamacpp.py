@@ -1,4 +1,4 @@
-"""`tiny` by llama.cpp beside transformers, in this process: `python tests/benchmarks/llamacpp.py [PROBLEMS]`.
+"""`tiny` by llama.cpp beside transformers, in this process: `python benchmarks/llamacpp.py [PROBLEMS]`.
 
 Prints how many answers are equal and right, what `virc solve` costs from start to answer, and what a problem costs when
 the model is loaded.

@@ -1,6 +1,6 @@
 """What a crowd of slow requests from one client costs another client, and the memory of an agent endpoint.
 
-PYTHONPATH=tests python tests/benchmarks/crowd.py [ROUNDS] [ENGINE]
+PYTHONPATH=tests python benchmarks/crowd.py [ROUNDS] [ENGINE]
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""One `virc solve` for each picture, and other ways to the same answers: `python tests/benchmarks/loop.py [PICTURES]`.
+"""One `virc solve` for each picture, and other ways to the same answers: `python benchmarks/loop.py [PICTURES]`.
 
 Drawn diagrams are solved by tiny: in a loop with the model in each process, in a loop that asks a `virc serve` of this
 machine (setting `local_server`), and by one `virc batch`. The ways take turns. Processor time is that of the

@@ -1,4 +1,4 @@
-"""How a download compares with `curl -o` and a check of the hash: `python tests/benchmarks/download.py [MIB [ROUNDS]]`.
+"""How a download compares with `curl -o` and a check of the hash: `python benchmarks/download.py [MIB [ROUNDS]]`.
 
 A server that is not the limit (sendfile_hub.py) sends one large file. All ways fetch it in turns, so that a busy
 machine slows each: curl by one request, and the check after it; ours in parts, which are hashed meanwhile and are safe
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 SERVER = Path(__file__).with_name("sendfile_hub.py")
 REPO, COMMIT, NAME = "some/model", "0" * 40, "large.bin"
 CHECKS = {"sha256sum": ["sha256sum"], "openssl": ["openssl", "dgst", "-sha256"]}

@@ -1,4 +1,4 @@
-"""What a turn costs the client: `python tests/benchmarks/client_cpu.py [ROUNDS]`.
+"""What a turn costs the client: `python benchmarks/client_cpu.py [ROUNDS]`.
 
 A photo-like picture of 2 megapixels is looked at 1, 4 and 16 times. A server in another process, whose time does not
 count, says where to look; it keeps images by their ids, or it does not, and then every turn sends all of them again.
@@ -19,7 +19,7 @@ from virc.reasoning.protocol import own_protocol
 from virc.solving.one import SolveConfig, solve
 from virc.tools import registry as tools
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[1] / "tests"
 SIDES = (1680, 1204)
 TURNS = (1, 4, 16)
 SERVER = """

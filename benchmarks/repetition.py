@@ -1,6 +1,6 @@
 """How much faster the repetition test is than the published regular expression, both in this run.
 
-python tests/benchmarks/repetition.py
+python benchmarks/repetition.py
 """
 
 import random

@@ -1,6 +1,6 @@
 """How many replies a core rewards in a second, by every term that neither asks a judge nor does algebra.
 
-PYTHONPATH=tests python tests/benchmarks/reward.py
+PYTHONPATH=tests python benchmarks/reward.py
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What an installation takes: `python tests/benchmarks/install.py NAME=REQUIREMENTS ...`.
+"""What an installation takes: `python benchmarks/install.py NAME=REQUIREMENTS ...`.
 
 Each is installed by pip into a new environment without a cache: MB on disk beside an empty environment, and seconds.
 REQUIREMENTS are separated by spaces; by default virc with llama.cpp, and mlx-vlm, which asks a picture on a CPU too.
@@ -11,7 +11,7 @@ import time
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 USUAL = (f"virc[llamacpp]={ROOT}[llamacpp]", "mlx-vlm=mlx-vlm mlx[cpu]")
 
 

@@ -4,7 +4,7 @@ Each of 1, 12 and 48 clients sends one PNG of 9,900 x 9,900 pixels of one bit (1
 and leave at once. The same with the largest picture that is decoded (`FITTING`). Memory is that of the server and of
 the process that decodes. Ends with 1 if a peak is over the promise of docs/serving.md.
 
-PYTHONPATH=tests python tests/benchmarks/pixels.py [ENGINE]
+PYTHONPATH=tests python benchmarks/pixels.py [ENGINE]
 """
 
 import base64

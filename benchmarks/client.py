@@ -1,4 +1,4 @@
-"""What a conversation costs the client, beside a plain loop: `python tests/benchmarks/client.py [ROUNDS]`.
+"""What a conversation costs the client, beside a plain loop: `python benchmarks/client.py [ROUNDS]`.
 
 The plain loop is ours, and does what the published script of ViRC does with the official client: the picture and every
 crop lie in files of the picture's own format, a file goes out as it is, a crop opens its source anew, all messages are
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[1] / "tests"
 ON_GRID, OFF_GRID = (1680, 1204), (1920, 1080)
 TURNS = 16
 SERVER = """

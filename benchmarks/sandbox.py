@@ -1,6 +1,6 @@
 """How long a problem waits for its sandbox: from the warm pool, one after the other and many at once, and cold.
 
-PYTHONPATH=recipes:tests python tests/benchmarks/sandbox.py [PROBLEMS]
+PYTHONPATH=recipes:tests python benchmarks/sandbox.py [PROBLEMS]
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What `virc serve tiny` does until vLLM has answered on a CPU: `python tests/benchmarks/serve.py [ROUNDS]`.
+"""What `virc serve tiny` does until vLLM has answered on a CPU: `python benchmarks/serve.py [ROUNDS]`.
 
 virc     as `virc serve` starts it
 vLLM     by vLLM's own module, in eager mode too, with a cache of 4 GiB for keys and values

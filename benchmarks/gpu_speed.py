@@ -1,6 +1,6 @@
 """Speed of the in-process backend beside plain `generate` of transformers, as ratios of one run.
 
-    PYTHONPATH=.:recipes:tests python tests/benchmarks/gpu_speed.py [MODEL|tiny [TOKENS [ROUNDS]]]
+    PYTHONPATH=.:recipes:tests python benchmarks/gpu_speed.py [MODEL|tiny [TOKENS [ROUNDS]]]
 
 It prints tokens a second, medians of the rounds, for one conversation, for 16 together, and for a turn behind a
 history of six crops whose keys and values are kept or read again; then, with each implementation of attention that this

@@ -1,6 +1,6 @@
 """What crops from the file are worth: `tiny`, trained and asked once with them and once with crops of what was shown.
 
-    python tests/benchmarks/sheets.py FOLDER [--rows 3200] [--problems 300]
+    python benchmarks/sheets.py FOLDER [--rows 3200] [--problems 300]
 
 Pages of 12 megapixels are shown with 160,000 pixels at most. Both models learn the same pages, answers and numbers of
 steps in the same order, and are asked the same held-out pages. Needs the environment `sft-cpu`; takes one to two
