@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.entry import Run
 
@@ -161,6 +161,7 @@ def test_any_text_is_a_mapping_or_a_config_error(text: str) -> None:
 SCALARS = st.one_of(st.integers(), st.text(max_size=20).filter(str.isprintable), st.floats(allow_nan=False))
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), SCALARS), st.sampled_from(["a", "b", "d"]), SCALARS)
 def test_changing_one_key_changes_nothing_else(content: dict[str, object], key: str, value: str | int | float) -> None:
     import yaml

@@ -31,10 +31,6 @@ def street(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return file
 
 
-def test_the_table_of_systems_is_fresh() -> None:
-    assert field_table.page() == PAGE, "run: python tests/regenerate.py"
-
-
 def test_it_has_no_fault_and_is_not_one_of_the_field(street: Path) -> None:
     done = virc("systems", "check", street)
     assert (done.code, done.out) == (0, "")
