@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import finished
@@ -213,5 +214,9 @@ def environment() -> dict[str, str]:
 
 
 def children(pid: int) -> list[int]:
-    stats = [path.read_text() for path in Path("/proc").glob("[0-9]*/stat")]
-    return [int(stat.split()[0]) for stat in stats if stat.rsplit(")", 1)[1].split()[1] == str(pid)]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            stat = path.read_text()
+            found += [int(stat.split()[0])] if stat.rsplit(")", 1)[1].split()[1] == str(pid) else []
+    return found

@@ -23,7 +23,7 @@ from virc.data.rows.record import Picture, Record
 from virc.engines.verl.agent_ids import Ids, ended, following, shown_once, speech, up_to_stop
 from virc.reasoning.calls import Call, Result
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import ImageNames, Protocol, own_protocol
+from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Ask, Session
 from virc.reasoning.trace import Trace
 from virc.rewards import rollouts
@@ -33,6 +33,10 @@ from virc.tools import registry as tools
 TINY = Path(virc.__file__).parent / "models" / "tiny"
 OWN = own_protocol(tools.schemas(tools.DEFAULT))
 QUESTION = "Which?"
+
+
+def named(box: Sequence[int], image: str) -> tuple[str, dict[str, object]]:
+    return "crop_observation", {"bbox_2d": box, "image_index": image}
 
 
 class Reader:
@@ -101,9 +105,8 @@ CASES: dict[str, tuple[Protocol, Sequence[str]]] = {
         (said(("both_halves", {"image_index": 0})), said(crop(0, 0, 60, 60, index=2)), answer("4")),
     ),
     "names": (
-        msgspec.structs.replace(OWN, image_names=ImageNames("original_image", "observation_{number}")),
-        (said(crop(0, 0, 60, 60, index="original_image")), said(crop(0, 0, 40, 40, index="observation_1")),
-         answer("4")),
+        msgspec.structs.replace(OWN, tools=(*OWN.tools, *tools.load(["crop_observation"]))),
+        (said(named([0, 0, 60, 60], "original_image")), said(named([0, 0, 40, 40], "observation_1")), answer("4")),
     ),
     "inline": (msgspec.structs.replace(OWN, results="inline", after_image="\n{image}\nGo on."), ONE),
     "inline, stopped": (
