@@ -72,7 +72,7 @@ def test_nothing_is_asked_before_the_texts_are_here_and_one_command_brings_them(
     assert any(ASKED.partition("{")[0] in each["text"] for each in shown["sent"])
 
 
-def test_only_the_named_files_are_fetched_and_once(server: GitHub, tmp_path: Path) -> None:
+def test_only_the_named_files_are_fetched_and_written_once(server: GitHub, tmp_path: Path) -> None:
     assert (
         virc("download", "texts", "--system", "looker", "--json").json["items"][0]["files"][0]["name"]
         == "code/prompts.py"
@@ -80,9 +80,10 @@ def test_only_the_named_files_are_fetched_and_once(server: GitHub, tmp_path: Pat
     place = texts.place("o/n", PROJECTS["o/n"].commit)
     assert place.is_relative_to(tmp_path / "cache")
     assert [file.name for file in place.rglob("*.*") if ".virc-download" not in str(file)] == ["prompts.py"]
-    asked = len(server.requests)
+    (file,) = place.rglob("prompts.py")
+    before = file.stat().st_mtime_ns
     assert virc("download", "texts", "--system", "looker", "--json").json["items"][0]["state"] == "present"
-    assert len(server.requests) == asked
+    assert file.stat().st_mtime_ns == before
 
 
 def test_a_dry_run_lists_the_texts_and_fetches_nothing(server: GitHub, tmp_path: Path) -> None:
