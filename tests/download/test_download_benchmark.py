@@ -10,7 +10,7 @@ from downloads import ROOT
 @pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="wait4 is needed")
 def test_the_benchmark_compares_with_curl() -> None:
-    words = [sys.executable, ROOT / "tests" / "benchmarks" / "download.py", "8", "2"]
+    words = [sys.executable, ROOT / "benchmarks" / "download.py", "8", "2"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     rows = [line.split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
