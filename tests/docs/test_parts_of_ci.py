@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from code_blocks import ROOT
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="bash")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform == "win32", reason="bash")]
 
 PASSES, FAILS, SKIPPED = "def test_{}(): pass\n", "def test_{}(): assert 0\n", "@skip\ndef test_{}(): pass\n"
 FLAKY = "def test_{}():\n    if not (tried := Path('tried')).exists():\n        tried.touch()\n        assert 0\n"
@@ -96,6 +96,14 @@ def test_a_part_over_its_budget_warns_and_none_keeps_others_from_running(reposit
     assert done.returncode == 1
     chosen = repository.run("run", "late", "last")
     assert (chosen.returncode, remarks(chosen)) == (0, {"late": late, "last": ""})
+
+
+def test_a_part_in_the_background_turns_all_of_it_red(repository: Repository) -> None:
+    repository.write("run", "part behind 60 false &\nbehind=$!\npart good 60 true\nwait $behind")
+    done = repository.run("run")
+    assert (done.returncode, remarks(done)) == (1, {"behind": ", failed (1)", "good": ""})
+    repository.write("run", "part behind 60 kill -9 $BASHPID &\nbehind=$!\npart good 60 true\nwait $behind")
+    assert repository.run("run").returncode
 
 
 ONCE = "once part good 60 bash -c 'echo >>good'\nonce part bad 60 bash -c 'echo >>bad; test -e mended'"
