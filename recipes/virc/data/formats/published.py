@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from virc.core.errors import DataError, SetupError, UnreadError, UsageError
 from virc.core.files import is_file
@@ -24,7 +25,7 @@ from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems.layouts import registry as shared_layouts
-from virc.systems.layouts.layout import Layout
+from virc.systems.layouts.layout import Layout, value_of
 from virc.systems.registry import System
 
 NAME = PUBLISHED
@@ -125,8 +126,12 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
             if isinstance(fields, DataError):
                 raise fields
             made = paired.record_of if layout.chosen is not None else record_of
-            for each in source.laid_out.rewritten(fields, number, source.media):
-                yield read_row(source, number, each, named, made(each, layout, source.media, protocol))
+            for at, each in enumerate(source.laid_out.rewritten(fields, number, source.media), 1):
+                record = made(each, layout, source.media, protocol)
+                if layout.explode and (layout.id is None or value_of(fields, layout.id) is not UNSET):
+                    id = number if record.id is None else record.id
+                    record = msgspec.structs.replace(record, id=f"{id}-{at}")
+                yield read_row(source, number, each, named, record)
         except UnreadError as fault:
             yield Row(number, fault=fault)
         except DataError as fault:
@@ -156,7 +161,7 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     if path.suffix not in raw.ENDINGS and not path.is_dir():
         return None
     if path.suffix == ".parquet" and (names := _names(path)) is not None:
-        known = [each for each in known if each.rewriting or each.layout.fits_names(names)]
+        known = [each for each in known if each.rewriting or each.layout.explode or each.layout.fits_names(names)]
     known = [each for each in known if each.layout.of_file(path.name)]
     rows = raw.beginning(path, _MAX_COMPARED) if known else []
     if any(map(_is_written_here, rows)):

@@ -11,7 +11,7 @@ import msgspec
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
-from virc.solving.rows import Row, as_row
+from virc.solving.rows import Row, as_row, choices_in
 from virc.systems.layouts.layout import listed as listed_in
 
 FIELDS = ("id", "image", "question", "choices")
@@ -104,7 +104,7 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     if "choices" not in fields and len(letters) > 1:
         fields["choices"] = letters
     if isinstance(choices := fields.get("choices"), str):
-        fields["choices"] = _split(choices)
+        fields["choices"] = choices_in(choices)
     left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None else ("choices",)

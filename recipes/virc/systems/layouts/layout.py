@@ -81,7 +81,11 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id: the id of the row.
         boxes: the boxes of the answer, as lists of four numbers or as text, in the system's coordinates; a text that
             holds none has none.
-        choices: the choices of the question, a list or an object, or the text of one as JSON or as Python prints it.
+        choices: the choices of the question: a list or an object, the text of one as JSON or as Python prints it, or a
+            text that has them behind letters, in lines or between `;` or `|`. Where it is the column of the question,
+            those behind letters at its end.
+        explode: lists of one length, of which each element becomes a row with the other columns; where the elements
+            are objects, their keys become columns.
         answers: several answers of which each is right; where `answer` is not named, the most frequent is it.
         metric: what the benchmark measures answers by, beside right and wrong.
         index_from: where the answer is the number of a choice: what the first has, 0 or 1.
@@ -113,6 +117,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Column | None = None
     boxes: Column | None = None
     choices: Column | None = None
+    explode: Text | tuple[Text, ...] = ()
     answers: Column | None = None
     metric: Literal["anls", "vqa_accuracy"] | None = None
     index_from: Literal[0, 1] | None = None
@@ -147,6 +152,27 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def folders(self) -> tuple[str, ...]:
         """What the paths of images may begin with."""
         return (self.folder,) if isinstance(self.folder, str) else self.folder or ()
+
+    def exploded(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The rows that a row becomes. Raises ValueError: its lists are none, or of several lengths."""
+        names = (self.explode,) if isinstance(self.explode, str) else self.explode
+        values = {name: _found(row, name) for name in names}
+        lists = {name: listed(each) if isinstance(each, str) else each for name, each in values.items()}
+        if not all(isinstance(each, list) for each in lists.values()):
+            raise ValueError(f"{' and '.join(names)} of it {'is no list' if len(names) == 1 else 'are not lists'}")
+        if len(lengths := {len(each) for each in lists.values()}) > 1:
+            counts = " and ".join(f"its {name} has {len(each)}" for name, each in lists.items())
+            raise ValueError(f"{counts} elements, where each question has one")
+        rest = {key: value for key, value in row.items() if key not in names}
+        made: list[Mapping[str, Any]] = []
+        for at in range(max(lengths)):
+            inner = {name: each[at] for name, each in lists.items()}
+            for name, value in lists.items():
+                keys = dict.fromkeys(key for each in value if isinstance(each, Mapping) for key in each)
+                if keys and isinstance(value[at], Mapping) and rest.keys().isdisjoint(keys):
+                    inner |= keys | inner.pop(name)
+            made.append({**rest, **inner})
+        return made
 
     def of_file(self, name: str) -> bool:
         """Whether a file of that name may have it."""
