@@ -20,7 +20,6 @@ from virc.data.rows.unread import (
     ANSWERS,
     BOXES,
     CHOICES,
-    CONTEXTS,
     MASKS,
     PASSED,
     holds_pictures,
@@ -30,6 +29,7 @@ from virc.data.rows.unread import (
 )
 from virc.scoring.answers import choices_named
 from virc.solving.rows import split_choices
+from virc.solving.sources.columns import CONTEXTS
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
 

@@ -30,6 +30,10 @@ _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
 _MAX_SHOWN = 20
+CONTEXTS = ("hint", "context", "passage", "paragraph")
+"""Columns of text that belongs before the question."""
+_BESIDE = (*CONTEXTS, "prompt", "problem", "instruction")
+"""Columns of text that is a part of the problem where another column is the question."""
 _LETTERS = "ABCDEFGHIJ"
 """Names of columns with one choice each."""
 
@@ -68,6 +72,14 @@ def resolve(
         raise DataError(f"no column is known as the image: {seen}", _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
     return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices)
+
+
+def beside(fields: Mapping[str, Any], question: str) -> list[str]:
+    """The columns of text that belongs to a question and does not stand in it."""
+    said = " ".join(question.split())
+    texts = {name: " ".join(each.split()) for name, each in fields.items()
+             if name.lower() in _BESIDE and isinstance(each, str)}  # fmt: skip
+    return [name for name, text in texts.items() if text not in said and said not in text]
 
 
 def listed(names: Collection[str]) -> str:

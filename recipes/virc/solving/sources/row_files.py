@@ -21,7 +21,7 @@ from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, Row, line_contents
-from virc.solving.sources.columns import Columns, has_bytes, read_row, resolve
+from virc.solving.sources.columns import Columns, beside, has_bytes, read_row, resolve
 from virc.solving.sources.picture_files import is_picture, pictures_of
 
 _HEAD = 2**12  # bytes that tell what a file is
@@ -114,10 +114,11 @@ def rows_of(
     Args:
         contents: the line of each, the id it has where it names none, and its values or its fault.
         chosen, question: as of `open_rows`.
-        say: gets a sentence with the columns of other names that are read.
+        say: gets a sentence with the columns of other names that are read, and one with the texts that are not asked.
         file: what hints name.
     """
     known: dict[tuple[str, ...], Columns] = {}
+    told: list[str] = []
     for line, number, fields in contents:
         if isinstance(fields, DataError):
             yield Row(line, fault=fields)
@@ -128,7 +129,12 @@ def rows_of(
                 known[names] = resolve(names, chosen, question, file)
                 if (said := str(known[names])) and len(known) == 1:
                     say(said)
-            yield read_row(line, number, fields, known[names], question)
+            row = read_row(line, number, fields, known[names], question)
+            if left := [name for name in beside(fields, row.question) if not (row.fault or name in told)]:
+                told += left
+                say(f"the question is asked without {' and '.join(left)}; virc data layout {shlex.quote(file)} proposes how"
+                    " virc data convert puts texts before it")  # fmt: skip
+            yield row
         except DataError as fault:
             id = fields["id"] if type(fields.get("id")) in (str, int) else None
             yield Row(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
