@@ -123,7 +123,7 @@ def test_a_row_with_fewer_answers_than_questions_is_a_fault(tmp_path: Path) -> N
     (source,) = registry.sources(lines(tmp_path / "rows.jsonl", [good, good, good | {"answers": ["red"]}]))
     *read, last = registry.get(source.format).read(source)
     assert (len(read), last.fault and last.fault.message) == (
-        4, "row 3: its questions has 2 and its answers has 1 elements, where each question has one",
+        4, "row 3: it has 2 in questions and 1 in answers, where each question has one",
     )  # fmt: skip
 
 

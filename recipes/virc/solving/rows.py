@@ -158,7 +158,8 @@ def choices_in(text: str) -> list[str]:
     if not choices and len(parts) == 1:
         before, choices = "", [each.strip() for each in parts[0] if each.strip()]
     if len(choices) < 2 or before or len({bool(_LABELLED.match(each)) for each in choices}) > 1:
-        raise DataError(f"its choices are one text whose parts are not clear: {plain(text, 80)!r}")
+        sentence = f"its choices are one text whose parts are not clear: {plain(text, 80)!r}"
+        raise DataError(sentence, "put `;` or a line between them, or write a list as JSON")
     return choices
 
 
@@ -171,7 +172,9 @@ def split_choices(text: str) -> tuple[str, list[str]]:
         if len(found) < 2 or not "ABCDEFGHIJ".startswith(letters.upper()):
             continue
         ends = [*(each.start() for each in found[1:]), len(text)]
-        choices = [text[each.start() : end].strip().rstrip(";,|").rstrip() for each, end in zip(found, ends, strict=True)]
+        choices = [
+            text[each.start() : end].strip().rstrip(";,|").rstrip() for each, end in zip(found, ends, strict=True)
+        ]
         said = [choice[each.end() - each.start() :].strip() for choice, each in zip(choices, found, strict=True)]
         if all(said) and "\n" not in choices[-1]:  # else what follows may be no choice
             ways.append((_HEADING.sub("", text[: found[0].start()].strip()).strip(), choices))

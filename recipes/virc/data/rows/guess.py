@@ -16,17 +16,7 @@ from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
-from virc.data.rows.unread import (
-    ANSWERS,
-    BOXES,
-    CHOICES,
-    MASKS,
-    PASSED,
-    holds_pictures,
-    lettered,
-    meaning,
-    unread,
-)
+from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, lettered, meaning, unread
 from virc.scoring.answers import choices_named
 from virc.solving.rows import split_choices
 from virc.solving.sources.columns import CONTEXTS
@@ -179,7 +169,7 @@ class _Guess:
             self.unsure.append(f"{asked[0]} may follow on each other, as turns of a conversation")
         self.rows, self.names = made, list(dict.fromkeys(name for row in made for name in row))
         self.asked = asked[0] if asked[0] in self.names else _USER
-        return self._took("explode", explode, "each has a list with one element for each question")
+        return self._took("explode", explode, "each question is an element")
 
     def fields(self) -> dict[str, Any]:
         found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
@@ -512,7 +502,7 @@ def _called(column: Any) -> str:
         return " ".join(
             f"{key} {', '.join(value) if isinstance(value, list) else value!r}" for key, value in column.items()
         )
-    return str(column)
+    return ", ".join(column) if isinstance(column, list) else str(column)
 
 
 def _snake(name: str) -> str:

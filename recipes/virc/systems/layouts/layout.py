@@ -161,8 +161,8 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not all(isinstance(each, list) for each in lists.values()):
             raise ValueError(f"{' and '.join(names)} of it {'is no list' if len(names) == 1 else 'are not lists'}")
         if len(lengths := {len(each) for each in lists.values()}) > 1:
-            counts = " and ".join(f"its {name} has {len(each)}" for name, each in lists.items())
-            raise ValueError(f"{counts} elements, where each question has one")
+            counts = " and ".join(f"{len(each)} in {name}" for name, each in lists.items())
+            raise ValueError(f"it has {counts}, where each question has one")
         rest = {key: value for key, value in row.items() if key not in names}
         made: list[Mapping[str, Any]] = []
         for at in range(max(lengths)):
