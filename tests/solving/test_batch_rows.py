@@ -277,9 +277,8 @@ def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], c
     ],
 )
 def test_choices_in_one_text_are_split_where_that_is_clear(text: str, choices: list[str] | None) -> None:
-    for content in ({"choices": text}, {"options": text}):
-        content = {"id": 1, "image": "a.png", "question": "Which?", **content}
-        (row,) = rows_of([(1, 1, content)])
+    for name in ("choices", "options"):
+        (row,) = rows_of([(1, 1, {"id": 1, "image": "a.png", "question": "Which?", name: text})])
         if choices is None:
             assert row.fault is not None
             assert "one text whose parts are not clear" in row.fault.message

@@ -27,6 +27,8 @@ if TYPE_CHECKING:  # Pillow is not needed to find rows
     from virc.solving.image_source import Picture
 
 MAX_LINE_BYTES = 256 * 2**20
+LETTERS = "ABCDEFGHIJ"
+"""Of choices, in texts and as names of columns."""
 _MARKS = [
     re.compile(rf"(?:(?<=[\s;,|])|\A){mark}(?=\s*\S)") for mark in (
         r"\(([A-J])\)", r"\[([A-J])\]", r"([A-J])\)", r"([A-J])[.．]", r"([A-J])[:：]", "([A-J])、",
@@ -169,7 +171,7 @@ def split_choices(text: str) -> tuple[str, list[str]]:
     for mark in _MARKS:
         found = list(mark.finditer(text))
         letters = "".join(each[1] for each in found)
-        if len(found) < 2 or not "ABCDEFGHIJ".startswith(letters.upper()):
+        if len(found) < 2 or not LETTERS.startswith(letters.upper()):
             continue
         ends = [*(each.start() for each in found[1:]), len(text)]
         choices = [

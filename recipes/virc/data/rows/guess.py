@@ -16,10 +16,10 @@ from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
-from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, lettered, meaning, unread
+from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.scoring.answers import choices_named
 from virc.solving.rows import split_choices
-from virc.solving.sources.columns import CONTEXTS
+from virc.solving.sources.columns import CONTEXTS, lettered
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
 
@@ -57,6 +57,7 @@ _OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)", re.MULTILINE)
 """The first of some choices in a question."""
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b", re.IGNORECASE)
 """The beginning of a question that is answered by yes or no."""
+_COUNTED = re.compile(r"how many|(?:what is )?the number of", re.IGNORECASE)
 _ABOUT_ALL = "Describe the picture."
 """The question that is proposed for rows that have none, such as captions."""
 _MARKS = "###"
@@ -455,8 +456,10 @@ class _Guess:
         if any(re.search(r"<(?:AND|OR)>", each) for each in answers):
             self.unsure.append(f"{name} holds several answers, joined by <AND> or <OR>")
         asked = [str(text) for names in _QUESTIONS for each in names for text in self._values(each)]
-        if choices is None and (
-            {*answers} == {"0", "1"} or ({*answers} <= {"0", "1"} and all(map(_CLOSED.match, asked)))
+        if (
+            choices is None
+            and not (asked and all(map(_COUNTED.match, asked)))
+            and ({*answers} == {"0", "1"} or ({*answers} <= {"0", "1"} and all(map(_CLOSED.match, asked))))
         ):
             self.unsure.append(f"{name} is 0 or 1, which may stand for no and yes")
         if choices is None and all(each.isdigit() for each in answers) and any(map(_OFFERED.search, asked)):

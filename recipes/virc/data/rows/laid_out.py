@@ -16,7 +16,6 @@ from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import clause, plain
 from virc.data.rows.record import MARK, Message, Picture, Record, Role
 from virc.data.rows.results import joined
-from virc.data.rows.unread import LETTERS
 from virc.data.rows.verl import plain_fields
 from virc.reasoning import trace
 from virc.reasoning.calls import Size, view_of
@@ -30,7 +29,7 @@ from virc.reasoning.turns import Seen, following, opening
 from virc.scoring.boxes import MAX_BOXES, Box, flaw_of, has_boxes, read_boxes
 from virc.scoring.score import final
 from virc.solving.image_source import data_url_bytes
-from virc.solving.rows import choices_in, split_choices
+from virc.solving.rows import LETTERS, choices_in, split_choices
 from virc.systems.layouts.layout import EMPTY, MAX_LISTED, Column, Layout, Part, Reply, listed, shown, value_of
 
 _OWN = (

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from virc.core.files import is_file
 from virc.data.rows.record import Record
-from virc.solving.sources.columns import beside, is_base64_image
+from virc.solving.rows import LETTERS
+from virc.solving.sources.columns import beside, is_base64_image, lettered
 from virc.solving.sources.picture_files import ENDINGS, is_picture
 from virc.systems.layouts.layout import listed
 
@@ -19,8 +19,6 @@ PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
 """Those that rows of others may have unread: a layout that does not name the rest loses a part of the problem."""
 PICTURES, CHOICES, ANSWERS, BOXES, QUESTIONS, MASKS = "pictures", "choices", "answers", "boxes", "questions", "masks"
 SYSTEM = "a system message"
-LETTERS = "ABCDEFGHIJ"
-"""Names of columns of choices."""
 _MEANINGS: Mapping[str, re.Pattern[str]] = {
     CHOICES: re.compile(
         r"(?:answer|mc|multi|multiple)?(?:choices?|options?|candidates?)(?:list|text|texts|[a-h1-8])?|mctargets?"
@@ -76,14 +74,6 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
         letters = []  # short names of other columns, as where a is the answer
     return found | dict.fromkeys((each for each in letters if each not in named and _is_said(row[each])), CHOICES)
-
-
-def lettered(names: Collection[str]) -> list[str]:
-    """The names that are letters of choices, from A or a on without a gap; none where B is not one of them."""
-    for letters in (LETTERS, LETTERS.lower()):
-        if len(there := list(takewhile(names.__contains__, letters))) > 1:
-            return there
-    return []
 
 
 def meaning(name: str, value: Any, folder: Path) -> str | None:

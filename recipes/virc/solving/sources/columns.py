@@ -11,7 +11,7 @@ import msgspec
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
-from virc.solving.rows import Row, as_row, choices_in
+from virc.solving.rows import LETTERS, Row, as_row, choices_in
 from virc.systems.layouts.layout import listed as listed_in
 
 FIELDS = ("id", "image", "question", "choices")
@@ -34,8 +34,6 @@ CONTEXTS = ("hint", "context", "passage", "paragraph")
 """Columns of text that belongs before the question."""
 _BESIDE = (*CONTEXTS, "prompt", "problem", "instruction")
 """Columns of text that is a part of the problem where another column is the question."""
-_LETTERS = "ABCDEFGHIJ"
-"""Names of columns with one choice each."""
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -72,6 +70,14 @@ def resolve(
         raise DataError(f"no column is known as the image: {seen}", _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
     return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices)
+
+
+def lettered(names: Collection[str]) -> list[str]:
+    """The names that are letters of choices, from A or a on without a gap; none where B is not one of them."""
+    for letters in (LETTERS, LETTERS.lower()):
+        if len(there := list(takewhile(names.__contains__, letters))) > 1:
+            return there
+    return []
 
 
 def beside(fields: Mapping[str, Any], question: str) -> list[str]:
@@ -112,7 +118,7 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     for name in _IMAGES:
         if name in fields:
             fields |= _named(name, columns.image, fields.pop(name))
-    letters = [content[name] for name in takewhile(content.__contains__, _LETTERS) if content[name] not in (None, "")]
+    letters = [content[name] for name in lettered(content) if name.isupper() and content[name] not in (None, "")]
     if "choices" not in fields and len(letters) > 1:
         fields["choices"] = letters
     if isinstance(choices := fields.get("choices"), str):

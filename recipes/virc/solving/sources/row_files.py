@@ -132,8 +132,8 @@ def rows_of(
             row = read_row(line, number, fields, known[names], question)
             if left := [name for name in beside(fields, row.question) if not (row.fault or name in told)]:
                 told += left
-                say(f"the question is asked without {' and '.join(left)}; virc data layout {shlex.quote(file)} proposes how"
-                    " virc data convert puts texts before it")  # fmt: skip
+                proposes = f"virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
+                say(f"the question is asked without {' and '.join(left)}; {proposes}")
             yield row
         except DataError as fault:
             id = fields["id"] if type(fields.get("id")) in (str, int) else None
