@@ -17,7 +17,7 @@ from urllib.parse import quote
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import KIND_NAMES, lines
+from virc.core.json_stream import line_rows
 from virc.core.limits.problem import check_problem
 from virc.core.result_log import Id
 from virc.core.text import clause, plain
@@ -79,13 +79,8 @@ class _Fields(msgspec.Struct):
 
 def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
     """Read rows one at a time, from the line `start` on; a wrong one comes with its fault, blank lines are skipped."""
-    for number, fields in line_contents(file, start):
+    for number, fields in line_rows(file, start, MAX_LINE_BYTES):
         yield Row(number, fault=fields) if isinstance(fields, DataError) else as_row(number, fields)
-
-
-def line_contents(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
-    for number, text in lines(file, MAX_LINE_BYTES, start):
-        yield number, text if isinstance(text, DataError) else _decoded(number, text)
 
 
 def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event) -> None:
@@ -198,22 +193,12 @@ def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | Non
         images = _images(fields)
         question = with_choices(fields.question, fields.choices or [])
         check_problem(images, question if fields.question.strip() else "")
-    except (ValueError, DataError) as error:
+        digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+    except (ValueError, OverflowError, DataError) as error:
         return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
     if passed is None:
         passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
-    digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     return Row(number, fields.id, images, question, digest, passed)
-
-
-def _decoded(number: int, text: bytes) -> dict[str, Any] | DataError:
-    try:
-        content = msgspec.json.decode(text)
-        if not isinstance(content, dict):
-            raise ValueError(f"it is {KIND_NAMES[type(content)]}, not an object")
-    except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
-        return DataError(f"line {number}: {clause(error)}")
-    return content
 
 
 def _images(fields: _Fields) -> tuple[str, ...]:

@@ -60,8 +60,6 @@ _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will
 _COUNTED = re.compile(r"how many|(?:what is )?the number of", re.IGNORECASE)
 _ABOUT_ALL = "Describe the picture."
 """The question that is proposed for rows that have none, such as captions."""
-_MARKS = "###"
-"""Between the path of a picture and a box in it."""
 _COCO = ("COCO_train2014_", "COCO_val2014_", "COCO_test2015_", "")
 _ENDINGS = (".jpg", ".png", ".jpeg", ".webp")
 _FORMS = (
@@ -280,8 +278,6 @@ class _Guess:
         if found:
             best = next((name for name in found if name.lower() in ("images", "image")), found[0])
             values = self._values(best)
-            if any(isinstance(each, list) and any(_MARKS in str(one)[:2048] for one in each) for each in values):
-                return self._marked(best)
             plain_text = (
                 isinstance(values[0], str) and not _is_there(values[0], self.folder) and values[0][:5] != "data:"
             )
@@ -321,12 +317,6 @@ class _Guess:
 
     def _names_pictures(self, values: Sequence[Any]) -> bool:
         return all(map(_is_named, values)) and any(holds_pictures(each, self.folder) for each in values)
-
-    def _marked(self, name: str) -> dict[str, Any]:
-        """Pictures whose list holds one with a box behind a mark, as Visual-CoT writes them."""
-        reason = f"boxes stand behind {_MARKS} in the second element"
-        boxes = {"column": f"{name}.1", "after": _MARKS}
-        return self._took("images", f"{name}.0", "it holds pictures") | self._took("boxes", boxes, reason)
 
     def _path(self, name: str, whole: bool) -> dict[str, Any]:
         """Pictures that a column names, with something before and behind it; some may be missing but of the `whole`."""
