@@ -395,11 +395,26 @@ def test_sampling_stops_where_the_first_problems_failed_alike(
 @pytest.mark.parametrize(
     ("problems", "asked", "more", "said"),
     [
-        (200, None, {}, "200 problems: 8 rollouts of at most 4 requests each, together 6,400 and 3,276,800 tokens of"),
-        (1, None, {}, "1 problem: 8 rollouts of at most 4 requests each, together 32 and 16,384 tokens of replies"),
-        (None, None, {}, "each problem: 8 rollouts of at most 4 requests each, together 32 and 16,384 tokens"),
-        (10, None, {"max_tokens_total": 1000}, "together 320 and 80,000 tokens of replies at most"),
-        (10, PairsAsked("grade", judge="http://j/v1"), {}, "4 requests and one of the judge each, together 400 and"),
+        (
+            200,
+            None,
+            {},
+            "200 problems: 8 rollouts of at most 4 requests each, at most 6,400 requests and 3,276,800 tokens of",
+        ),
+        (
+            1,
+            None,
+            {},
+            "1 problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens of replies",
+        ),
+        (None, None, {}, "each problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens"),
+        (10, None, {"max_tokens_total": 1000}, "at most 320 requests and 80,000 tokens of replies"),
+        (
+            10,
+            PairsAsked("grade", judge="http://j/v1"),
+            {},
+            "4 requests and one of the judge each, at most 400 requests",
+        ),
     ],
 )
 def test_what_sampling_takes_at_most_is_said_before_it_starts(

@@ -192,9 +192,8 @@ def bound(config: SolveConfig, max_tokens: int, problems: int | None, asked: Pai
     judged = " and one of the judge" * bool(asked and asked.judge)
     each = f"{counted(samples, 'rollout')} of at most {counted(turns, 'request')}{judged}"
     of = (problems or 1) * samples
-    return (
-        f"{many}: {each} each, together {of * (turns + bool(judged)):,} and {of * tokens:,} tokens of replies at most"
-    )
+    total = f"at most {of * (turns + bool(judged)):,} requests and {of * tokens:,} tokens of replies"
+    return f"{many}: {each} each, {total}"
 
 
 def _warn_of_stock(report: Reporter) -> None:
