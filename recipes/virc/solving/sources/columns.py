@@ -26,6 +26,8 @@ _USUAL: Mapping[str, str] = {
     "choices": "choices options candidates",
 }
 """Field -> the names of its column, written small and without spaces, dashes and underscores."""
+_SEVERAL = ("messages", "conversations", "questions", "qapairs", "qas")
+"""Columns of several questions, which are no rows of a batch yet."""
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
@@ -62,8 +64,8 @@ def resolve(
             f"the rows have questions of their own, in the column {asked or 'question'!r}", "leave QUESTION out"
         )
     if question is None and not asked and "question" not in names:
-        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes the questions of conversations"
-        hint = convert if {"messages", "conversations"} & {*names} else _hint("question", names)
+        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes a row for each question"
+        hint = convert if {*_SEVERAL} & {*map(_key, names)} else _hint("question", names)
         raise DataError(f"no column is known as the question: {seen}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, seen)
     if not image and not any(name in names for name in _IMAGES):
