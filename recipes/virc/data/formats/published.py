@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from virc.core.errors import DataError, SetupError, UnreadError, UsageError
+from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import is_file
-from virc.core.tables import parquet as parquet_rows
 from virc.core.text import plain
 from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing, read_row
 from virc.data.rows import guess, paired, raw
@@ -148,8 +147,6 @@ def _shared(system: System | None) -> list[LaidOut]:
 def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     if path.suffix not in raw.ENDINGS and not path.is_dir():
         return None
-    if path.suffix == ".parquet" and (names := _names(path)) is not None:
-        known = [each for each in known if each.rewriting or each.layout.explode or each.layout.fits_names(names)]
     known = [each for each in known if each.layout.of_file(path.name)]
     rows = raw.beginning(path, _MAX_COMPARED) if known else []
     if any(map(_is_written_here, rows)):
@@ -178,11 +175,3 @@ def _is_written_here(row: Mapping[str, Any]) -> bool:
     """Whether this package wrote a row in verl's columns, which published rows may have too."""
     info = row.get("extra_info")
     return isinstance(info, Mapping) and "id_is_int" in info
-
-
-def _names(path: Path) -> set[str] | None:
-    """The names of the columns of a parquet file, those of objects too; None where they cannot be read."""
-    try:
-        return {name.partition(".")[0] for name in parquet_rows.column_names(path)}
-    except (DataError, SetupError):
-        return None

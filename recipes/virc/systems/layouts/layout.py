@@ -212,11 +212,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether a row has all columns that it must have."""
         return all(value_of(row, column) is not UNSET for column in self.needed())
 
-    def fits_names(self, names: set[str]) -> bool:
-        """Whether rows with columns of these names may fit: the parts of dotted names are not looked at."""
-        known = (names_of(column) for column in self.needed())
-        return all(not each or any({name, name.partition(".")[0]} & names for name in each) for each in known)
-
 
 def names_of(column: Column) -> tuple[str, ...]:
     """The names of a column, of which the first is taken whose value is not null, or all."""
