@@ -83,7 +83,7 @@ def test_rows_are_rewritten_by_no_system_that_does_not(tmp_path: Path) -> None:
     assert systems.load(tmp_path / "mine.yaml").rewriting() is None
 
 
-def test_a_file_of_another_name_is_read_as_its_rows_show(tmp_path: Path) -> None:
+def test_a_file_of_another_name_has_a_shared_layout(tmp_path: Path) -> None:
     file = rows_of_thinkers.reason_rft_count(tmp_path).rename(tmp_path / "train.json")
     done = virc("data", "convert", file, "--system", "reason-rft", "--to", tmp_path / "to", "--format", "batch")
     assert done.code == 0, done.err

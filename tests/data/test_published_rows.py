@@ -62,7 +62,7 @@ def batch(folder: Path, layout: str, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("write", [published_rows.r1_v, published_rows.easy_r1])
-def test_problems_of_others_need_no_system(write: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_shared_layouts_need_no_system(write: Callable[[Path], Path], tmp_path: Path) -> None:
     file, to = write(tmp_path), tmp_path / "to"
     assert virc("data", "check", file, "--workers", 1).code == 0
     done = virc("data", "convert", file, "--to", to, "--format", "batch")
@@ -73,10 +73,10 @@ def test_problems_of_others_need_no_system(write: Callable[[Path], Path], tmp_pa
     assert virc("data", "check", to, "--workers", 1).code == 0
 
 
-def test_the_layout_of_the_system_comes_before_what_rows_show(tmp_path: Path) -> None:
+def test_the_layout_of_the_system_comes_before_shared_ones(tmp_path: Path) -> None:
     file = published_rows.r1_v(tmp_path)
     own = system(tmp_path, mine="{about: mine, question: problem, images: image}")
-    assert only_source(file).laid_out.name == "guessed"
+    assert only_source(file).laid_out.name == "r1-v"
     assert only_source(file, systems.load(own)).laid_out.name == "mine"
 
 
@@ -188,7 +188,7 @@ def test_a_missing_column_is_a_fault_of_its_row(tmp_path: Path) -> None:
 
 def test_a_file_of_no_layout_names_columns_and_layouts(tmp_path: Path) -> None:
     code, said = checked(tmp_path, LAYOUT, {"x": 1, "y": 2})
-    listed = "layouts are own, critique-vqa, llamafactory-pairs, "
+    listed = "layouts are own, critique-vqa, easy-r1, "
     assert (code, "its columns are x, y" in said, listed in said) == (5, True, True), said
 
 
@@ -319,7 +319,7 @@ def test_the_list_in_an_object_is_read(before: str, tmp_path: Path) -> None:
     row = json.dumps({"problem": "What?", "solution": "12", "image": "a.png"})
     (tmp_path / "rows.json").write_text(f'{{{before}"data": [{row}, {row}], "more": 1}}')
     done = virc("data", "check", tmp_path / "rows.json", "--workers", 1)
-    assert (done.code, "2 rows, 2 good" in done.out, "layout guessed" in done.out) == (0, True, True), done
+    assert (done.code, "2 rows, 2 good" in done.out, "layout r1-v" in done.out) == (0, True, True), done
 
 
 @pytest.mark.parametrize(

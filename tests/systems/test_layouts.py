@@ -64,4 +64,4 @@ def test_a_layout_is_of_files_by_a_part_of_their_names(named: Any, file: str, ha
 
 
 def test_shared_layouts_are_found_by_their_files() -> None:
-    assert {"mmpr", "trl-sides", "trl-pairs", "llamafactory-pairs"} <= shared.discover().keys()
+    assert {"easy-r1", "r1-v", "mmpr", "trl-pairs", "llamafactory-pairs"} <= shared.discover().keys()

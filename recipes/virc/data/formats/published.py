@@ -17,6 +17,7 @@ from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing, read_row
+from virc.data.formats.sft import COLUMNS
 from virc.data.rows import guess, paired, raw
 from virc.data.rows.laid_out import is_answered, record_of, system_of
 from virc.data.rows.unread import PASSED
@@ -35,13 +36,17 @@ _MOST_NAMED = 12
 
 
 def recognises(path: Path) -> bool:
-    """Whether most of its first rows that can be read fit a shared layout."""
+    """Whether most of its first rows that can be read fit a shared layout, and none is a conversation."""
     return shared(path, None) is not None
 
 
 def shared(path: Path, system: System | None) -> LaidOut | None:
-    """The shared layout that most of a file's first rows fit."""
-    return _first_that_fits(path, _shared(system))
+    """The shared layout that most of a file's first rows fit, where these are pairs, or no conversations."""
+    found = _first_that_fits(path, _shared(system))
+    if found is None or found.layout.chosen is not None or path.suffix == ".parquet":
+        return found
+    talks = any(not row.keys().isdisjoint(COLUMNS) for row in raw.beginning(path, _MAX_COMPARED))
+    return None if talks else found
 
 
 def guessed(path: Path) -> tuple[LaidOut | None, bool]:
@@ -85,6 +90,14 @@ def unsure(path: Path) -> str:
 def proposal(path: Path) -> guess.Proposal:
     """The layout that the first rows of a file show."""
     return guess.propose(raw.beginning(path, _MAX_COMPARED), path if path.is_dir() else path.parent)
+
+
+def best(path: Path, system: System | None) -> LaidOut | None:
+    """The layout of a folder of `datasets.save_to_disk`: a shared one, else what its rows show."""
+    known = shared(path, system)
+    if known is None or not all(known.layout.read() >= row.keys() for row in raw.beginning(path, 1)):
+        return guessed(path)[0] or known
+    return known
 
 
 def of_system(path: Path, system: System | None) -> LaidOut | None:

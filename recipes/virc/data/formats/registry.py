@@ -451,8 +451,7 @@ def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source
     if len(splits) > 1:
         raise DataError(f"{folder} has the splits {', '.join(splits)}", f"name one of them: {folder / splits[0]}")
     place = folder / splits[0] if splits else folder
-    laid_out = given or published.of_system(place, system) or published.shared(place, system)
-    laid_out = laid_out or published.guessed(place)[0]
+    laid_out = given or published.of_system(place, system) or published.best(place, system)
     if laid_out is None:
         raise _unknown(place, system)
     return Source(place, PUBLISHED, folder.name, {}, laid_out)

@@ -57,7 +57,6 @@ _OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)", re.MULTILINE)
 """The first of some choices in a question."""
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b", re.IGNORECASE)
 """The beginning of a question that is answered by yes or no."""
-_COUNTED = re.compile(r"how many|(?:what is )?the number of", re.IGNORECASE)
 _ABOUT_ALL = "Describe the picture."
 """The question that is proposed for rows that have none, such as captions."""
 _COCO = ("COCO_train2014_", "COCO_val2014_", "COCO_test2015_", "")
@@ -446,10 +445,8 @@ class _Guess:
         if any(re.search(r"<(?:AND|OR)>", each) for each in answers):
             self.unsure.append(f"{name} holds several answers, joined by <AND> or <OR>")
         asked = [str(text) for names in _QUESTIONS for each in names for text in self._values(each)]
-        if (
-            choices is None
-            and not (asked and all(map(_COUNTED.match, asked)))
-            and ({*answers} == {"0", "1"} or ({*answers} <= {"0", "1"} and all(map(_CLOSED.match, asked))))
+        if choices is None and (
+            {*answers} == {"0", "1"} or ({*answers} <= {"0", "1"} and all(map(_CLOSED.match, asked)))
         ):
             self.unsure.append(f"{name} is 0 or 1, which may stand for no and yes")
         if choices is None and all(each.isdigit() for each in answers) and any(map(_OFFERED.search, asked)):

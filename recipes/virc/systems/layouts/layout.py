@@ -156,10 +156,12 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def exploded(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The rows that a row becomes. Raises ValueError: its lists are none, or of several lengths."""
         names = (self.explode,) if isinstance(self.explode, str) else self.explode
-        values = {name: _found(row, name) for name in names}
-        lists = {name: listed(each) if isinstance(each, str) else each for name, each in values.items()}
-        if not all(isinstance(each, list) for each in lists.values()):
-            raise ValueError(f"{' and '.join(names)} of it {'is no list' if len(names) == 1 else 'are not lists'}")
+        lists: dict[str, list[Any]] = {}
+        for name in names:
+            value = _found(row, name)
+            lists[name] = listed(value) if isinstance(value, str) else value
+            if not isinstance(lists[name], list):
+                raise ValueError(f"its column {name} is no list")
         if len(lengths := {len(each) for each in lists.values()}) > 1:
             counts = " and ".join(f"{len(each)} in {name}" for name, each in lists.items())
             raise ValueError(f"it has {counts}, where each question has one")
