@@ -158,22 +158,25 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         names = (self.explode,) if isinstance(self.explode, str) else self.explode
         lists: dict[str, list[Any]] = {}
         for name in names:
-            value = _found(row, name)
+            value: Any = _found(row, name)
             lists[name] = listed(value) if isinstance(value, str) else value
             if not isinstance(lists[name], list):
                 raise ValueError(f"its column {name} is no list")
-        if len(lengths := {len(each) for each in lists.values()}) > 1:
+        if len({*map(len, lists.values())}) > 1:
             counts = " and ".join(f"{len(each)} in {name}" for name, each in lists.items())
             raise ValueError(f"it has {counts}, where each question has one")
         rest = {key: value for key, value in row.items() if key not in names}
+        inner = {
+            name: dict.fromkeys(key for each in value if isinstance(each, Mapping) for key in each)
+            for name, value in lists.items()
+        }
         made: list[Mapping[str, Any]] = []
-        for at in range(max(lengths)):
-            inner = {name: each[at] for name, each in lists.items()}
-            for name, value in lists.items():
-                keys = dict.fromkeys(key for each in value if isinstance(each, Mapping) for key in each)
-                if keys and isinstance(value[at], Mapping) and rest.keys().isdisjoint(keys):
-                    inner |= keys | inner.pop(name)
-            made.append({**rest, **inner})
+        for values in zip(*lists.values(), strict=True):
+            new = {**rest}
+            for name, value in zip(lists, values, strict=True):
+                merged = isinstance(value, Mapping) and rest.keys().isdisjoint(inner[name])
+                new |= {**inner[name], **value} if merged else {name: value}
+            made.append(new)
         return made
 
     def of_file(self, name: str) -> bool:
