@@ -68,8 +68,8 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
         called = (name for name, text in texts.items() if len(text) < 1024 and Path(text).suffix.lower() in ENDINGS)
         found = dict.fromkeys(called, PICTURES) | found
     if record is not None and record.question and not record.messages:
-        texts = beside(row, record.question)
-        found |= {name: "a text that belongs to the question" for name in texts if name not in named}
+        left = (name for name in beside(row, record.question) if name not in named)
+        found |= dict.fromkeys(left, "a text that belongs to the question")
     letters = lettered(row)
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
         letters = []  # short names of other columns, as where a is the answer
