@@ -32,9 +32,9 @@ OWN_WORDS = "--own-words"
 _UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\. |\.?$| \()")
 
 
-_REFUSALS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or choose another disk") | dict.fromkeys(
-    (errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to"
-)
+_REFUSALS = dict.fromkeys(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or choose another disk"
+) | dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to")
 """What to do where a disk refuses."""
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,3 +72,29 @@ def test_killed_at_five_moments_a_rerun_completes_and_leaves_nothing_else(tmp_pa
 @pytest.mark.slow
 def test_killed_at_every_moment_a_rerun_completes_and_leaves_nothing_else(tmp_path: Path) -> None:
     check_kills(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("data", "convert", "in.jsonl", "--format", "batch", "--to", "out"), "out"),
+        (("unpack", "in.tar", "--to", "out"), "large.bin"),
+    ],
+)
+def test_a_disk_that_is_full_in_the_middle_is_one_sentence(
+    words: tuple[str, ...], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = '{"id": %d, "images": [], "question": "Which?", "answer": "red"}\n'
+    Path("in.jsonl").write_text("".join(row % at for at in range(9999)))
+    Path("large.bin").write_bytes(os.urandom(2**20))
+    with tarfile.open("in.tar", "w") as archive:
+        archive.add("large.bin")
+    limited = ["bash", "-c", 'ulimit -f 100 && exec "$@"', "-", sys.executable, "-m", "virc_cli", *words]
+    done = subprocess.run(
+        limited, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    assert (done.returncode, done.stderr) == (
+        1, f"error: file too large: {named}\nhint: make room, or choose another disk\n",
+    )  # fmt: skip
+    assert not [each for each in tmp_path.rglob("*") if each.is_file() and each.parent != tmp_path]

@@ -13,6 +13,7 @@ from pyarrow import parquet
 from support.called import virc
 from support.public_layouts import COLOURS, asked, lines, saved, talk
 
+from virc.data.formats import registry
 from virc.data.rows.guess import propose
 from virc.data.rows.laid_out import record_of
 from virc.systems.layouts.layout import Part
@@ -38,7 +39,15 @@ UNSURE = [
     ([{"question": None, "caption": "A red square."}], "the answer may be caption"),
     ([{"question": None, "image": None, "video": "a.mp4"}], "video names videos, which are not read"),
     ([{"choices": {"red": 1, "blue": 0}}], "the text of a choice as each value"),
-    ([{"choices": "red or green", "answer": "red"}], "not a list of texts"),
+    ([{"choices": "red or green", "answer": "red"}], "one text whose parts are not clear"),
+    ([{"choices": "red, green", "answer": "red"}], "one text whose parts are not clear"),
+    ([{"question": "Which? A. 1 B. 2 C. 3", "answer": 2}], "may be a choice, or the number of one"),
+    ([{"question": "Which? A. red B. blue", "answer": 1}], "may count from 0 or 1"),
+    ([{"question": ["What?", "Which?"], "answer": "red"}], "answer is one answer of several question"),
+    ([{"question": ["What?", "Which?"], "answers": ["red", "a", "b"]}], "other numbers of elements"),
+    ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "bbox": [[1] * 4] * 2}], "each of bbox may belong to"),
+    ([{"question": ["What?", "And?"], "answers": ["a", "b"], "kind": "Conversational"}], "may follow on each other"),
+    ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "image": ["0.png"] * 2}], "each of image may belong to"),
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
     ([{"number": 3}], "the answer may be number"),
@@ -73,7 +82,49 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"answer": "red", "bbox": [0.5, 0.5, 0.2, 0.2]}], {"boxes": "bbox", "coordinates": "unit", "box": "size"}),
     ([{"answer": "red", "bbox_xyxy": [0.1, 0.1, 0.5, 0.5]}], {"coordinates": "unit", "box": "corners"}),
     ([{"answer": "red", "bbox_xyxy": [10, 10, 50, 60]}], {"boxes": "bbox_xyxy", "box": "corners"}),
+    ([{"options": "(A) red (B) blue", "answer": "B"}], {"choices": "options", "index_from": None}),
+    ([{"question": "Which?\nA. red\nB. blue", "answer": 0}], {"choices": "question", "index_from": 0}),
+    ([{"question": "Which?\nA. red\nB. blue", "answer": "B"}], {"choices": None}),
 ]
+
+EXPLODED: list[tuple[dict[str, Any], list[tuple[str, Any, Any]]]] = [
+    ({"questions": ["What?", "Which?"], "answers": ["red", 2]}, [("What?", "red", None), ("Which?", "2", None)]),
+    ({"question": '["What?", "Which?"]', "gt_answer": "['a', 'b']"}, [("What?", "a", None), ("Which?", "b", None)]),
+    ({"queries": ["What?"], "labels": [["a"]]}, [("What?", "a", None)]),
+    (
+        {"questions": ["What?", "Which?"], "answers": ["a", "d"], "choices": [["a", "b"], ["c", "d"]]},
+        [("What?", "a", ["a", "b"]), ("Which?", "d", ["c", "d"])],
+    ),
+    (
+        {"qa_pairs": [{"question": "What?", "answer": "a"}, {"question": "Which?", "answer": "b", "options": "b;c"}]},
+        [("What?", "a", None), ("Which?", "b", ["b", "c"])],
+    ),
+    ({"QAs": '[{"Question": "What?", "Answer": "a"}]'}, [("What?", "a", None)]),
+]
+
+
+@pytest.mark.parametrize(("columns", "problems"), EXPLODED)
+@pytest.mark.parametrize("id", [7, None])
+def test_each_question_of_a_row_becomes_a_problem(
+    columns: dict[str, Any], problems: list[tuple[str, Any, Any]], id: int | None, tmp_path: Path
+) -> None:
+    row = {"image": saved(tmp_path, "0.png", 0)} | columns | ({} if id is None else {"id": id})
+    (source,) = registry.sources(lines(tmp_path / "rows.jsonl", [row, row | ({} if id is None else {"id": 8})]))
+    records = [each.known() for each in registry.get(source.format).read(source)]
+    found = [(each.question, each.answer, each.extra.get("choices") or None) for each in records]
+    assert found == problems * 2
+    first, second = (7, 8) if id else (1, 2)
+    ids = [f"{number}-{at}" for number in (first, second) for at, _ in enumerate(problems, 1)]
+    assert [each.id for each in records] == ids
+
+
+def test_a_row_with_fewer_answers_than_questions_is_a_fault(tmp_path: Path) -> None:
+    good = {"image": saved(tmp_path, "0.png", 0), "questions": ["What?", "Which?"], "answers": ["red", "blue"]}
+    (source,) = registry.sources(lines(tmp_path / "rows.jsonl", [good, good, good | {"answers": ["red"]}]))
+    *read, last = registry.get(source.format).read(source)
+    assert (len(read), last.fault and last.fault.message) == (
+        4, "row 3: it has 2 in questions and 1 in answers, where each question has one",
+    )  # fmt: skip
 
 
 def test_rows_without_a_question_get_a_layout_with_one_for_all(tmp_path: Path) -> None:
@@ -129,7 +180,7 @@ def test_a_conversation_without_a_reply_has_its_answer_beside_it(tmp_path: Path)
     assert found.layout.question == "conversations.0.content"
 
 
-@pytest.mark.parametrize("column", [{"options": "red;green"}, {"qa": [{"question": "Why?", "answer": "So."}]}])
+@pytest.mark.parametrize("column", [{"options": "red, green"}, {"qa": [{"ask": "Why?", "answer": "So."}]}])
 def test_rows_of_no_format_are_refused_with_their_columns(column: dict[str, Any], tmp_path: Path) -> None:
     row = {"image": saved(tmp_path, "a.png", 0), "query": "Which?", "answer": "red", **column}
     done = virc("data", "check", lines(tmp_path / "rows.jsonl", [{**row, "query": None} if "qa" in row else row] * 2))

@@ -17,7 +17,7 @@ from virc.data.rows.record import Record, file_sizes_field
 from virc.data.sample import dataset, run
 from virc.data.sample import pairing as pairing_module
 from virc.data.sample.dataset import Location, Totals
-from virc.data.sample.pairing import CUT, Pairing, judged, paired
+from virc.data.sample.pairing import CUT, Pairing, PairsAsked, judged, paired
 from virc.data.sample.rollouts import Problem, Rollout, end_of, fields_of, problem_of
 from virc.reasoning.images import Shown
 from virc.reasoning.protocol import own_protocol
@@ -25,7 +25,7 @@ from virc.reasoning.session import Ask, Reply, Session
 from virc.scoring.judge import Judge
 from virc.scoring.score import Key
 from virc.solving.batch import RowDone
-from virc.solving.one import Attempt
+from virc.solving.one import Attempt, SolveConfig
 from virc.solving.rows import Row
 from virc.systems.rounds import PairRule
 from virc.tools import registry as tools
@@ -390,6 +390,37 @@ def test_sampling_stops_where_the_first_problems_failed_alike(
     else:
         add_all()
     assert [each.startswith(estimate) for each in notes if each.startswith("by ")] == [True]
+
+
+@pytest.mark.parametrize(
+    ("problems", "asked", "more", "said"),
+    [
+        (
+            200,
+            None,
+            {},
+            "200 problems: 8 rollouts of at most 4 requests each, at most 6,400 requests and 3,276,800 tokens of",
+        ),
+        (
+            1,
+            None,
+            {},
+            "1 problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens of replies",
+        ),
+        (None, None, {}, "each problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens"),
+        (10, None, {"max_tokens_total": 1000}, "at most 320 requests and 80,000 tokens of replies"),
+        (
+            10,
+            PairsAsked("grade", judge="http://j/v1"),
+            {},
+            "4 requests and one of the judge each, at most 400 requests",
+        ),
+    ],
+)
+def test_what_sampling_takes_at_most_is_said_before_it_starts(
+    problems: int | None, asked: PairsAsked | None, more: dict[str, int], said: str
+) -> None:
+    assert said in run.bound(SolveConfig(samples=8, max_turns=4, **more), 512, problems, asked)
 
 
 def test_sizes_of_files_are_in_a_row_where_any_picture_was_made_smaller() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
 from virc.solving import rows as batch
-from virc.solving.rows import Row, file_name, in_parallel, read_rows
+from virc.solving.rows import Row, file_name, in_parallel, read_rows, split_choices
 from virc.solving.sources.columns import read_row, resolve
+from virc.solving.sources.row_files import rows_of
 
 
 def rows(*lines: object) -> list[Row]:
@@ -252,6 +253,52 @@ def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], c
     content = {"id": 1, "image": "a.png", "question": "Which?", **columns}
     row = read_row(1, 1, content, resolve(content, {}))
     assert (row.fault, row.passed.get("choices")) == (None, choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("A. red\nB. blue\nC. green", ["A. red", "B. blue", "C. green"]),
+        ("(A) red (B) dark blue", ["(A) red", "(B) dark blue"]),
+        ("A: red; B: blue;", ["A: red", "B: blue"]),
+        ("Options: a) red, or so, b) blue", ["a) red, or so", "b) blue"]),
+        ("A. 1.5 B. 2", ["A. 1.5", "B. 2"]),
+        ("red; dark blue", ["red", "dark blue"]),
+        ("red\nblue, or green\n", ["red", "blue, or green"]),
+        ("", []),
+        ("red, blue", None),
+        ("red; blue | green", None),
+        ("A. red C. blue", None),
+        ("A. red B. blue A. green", None),
+        ("(A) angle A. x (B) angle B. y", None),
+        ("A. red\nB. blue\nAnswer with a letter.", None),
+        ("Pick one: A. red B. blue", None),
+        ("red", None),
+    ],
+)
+def test_choices_in_one_text_are_split_where_that_is_clear(text: str, choices: list[str] | None) -> None:
+    for name in ("choices", "options"):
+        (row,) = rows_of([(1, 1, {"id": 1, "image": "a.png", "question": "Which?", name: text})])
+        if choices is None:
+            assert row.fault is not None
+            assert "one text whose parts are not clear" in row.fault.message
+        else:
+            assert (row.fault, row.passed["choices"]) == (None, choices)
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "count"),
+    [
+        ("Which is red?\nChoices:\n(A) this\n(B) that", "Which is red?", 2),
+        ("Which? A. 5 B. 6 C. 7", "Which?", 3),
+        ("Who is A. B. Smith?", "Who is A. B. Smith?", 0),
+        ("What is A. in the figure?", "What is A. in the figure?", 0),
+        ("Is AB) longer, C. or D?", "Is AB) longer, C. or D?", 0),
+    ],
+)
+def test_choices_at_the_end_of_a_question_are_found(text: str, question: str, count: int) -> None:
+    asked, choices = split_choices(text)
+    assert (asked, len(choices)) == (question, count)
 
 
 DATA_URL = "data:image/png;base64,AAAA"

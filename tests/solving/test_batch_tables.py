@@ -171,6 +171,37 @@ def test_choices_in_columns_are_no_column_left_out(clean: Path) -> None:
     assert (done.code, "left out" in done.err) == (0, False)
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"hint": "It is old.", "context": "A map."}, "the question is asked without hint and context;"),
+        ({"Passage": "A map."}, "the question is asked without Passage;"),
+        ({"prompt": "Look well.", "hint": ""}, "the question is asked without prompt;"),
+        ({"prompt": "x?", "hint": None, "context": "x?", "level": "hard"}, None),
+    ],
+)
+@pytest.mark.parametrize("words", [("batch",), ("data", "sample")])
+def test_texts_that_belong_to_the_question_are_told_once(
+    row: dict[str, object], told: str | None, words: tuple[str, ...], clean: Path
+) -> None:
+    picture(clean / "a.png")
+    lines = [{"id": id, "image": "a.png", "question": "x?", "answer": "y", **row} for id in range(3)]
+    (clean / "rows.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with serve(echo) as server:
+        done = virc(*words, "rows.jsonl", "--to", "out.jsonl", "--endpoint", server.url)
+    assert done.err.count("is asked without") == bool(told)
+    assert (told or "") in done.err
+
+
+@pytest.mark.parametrize("column", ["conversations", "questions", "qa_pairs", "QAs"])
+def test_rows_of_several_questions_are_to_be_converted_first(column: str, clean: Path) -> None:
+    picture(clean / "a.png")
+    (clean / "rows.jsonl").write_text(json.dumps({"image": "a.png", column: []}) + "\n")
+    with serve(echo) as server:
+        done = virc("batch", "rows.jsonl", "--endpoint", server.url)
+    assert "virc data convert rows.jsonl --to DIR --format batch writes a row for each question" in done.err
+
+
 def test_a_column_that_a_pipe_has_only_later_is_said_to_be_left_out(clean: Path) -> None:
     picture(clean / "a.png")
     lines = [{"id": id, "image": "a.png", "question": "x?"} | more for id, more in enumerate(({}, {"b": 1}, {"b": 2}))]

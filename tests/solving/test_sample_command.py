@@ -96,6 +96,7 @@ def test_exactly_the_right_and_exact_ones_are_kept_and_all_are_counted(source: P
     counts = ("problems", "rollouts", "right", "kept", "without", "failed", "pass_rate")
     assert [done.json[key] for key in counts] == [2, 16, 4, 3, 1, 0, 0.25]
     assert done.json["settings"]["n"] == 8
+    assert "2 problems: 8 rollouts of at most 16 requests each, at most 256 requests and " in done.err
     assert "2 problems: 4 of 16 rollouts right (25.0%), 3 trajectories kept, 1 problem without one" in done.err
     assert [row["id"] for row in read(to)] == ["a-2", "a-4", "a-6"]
     lines = progress(to.with_suffix(".progress"))

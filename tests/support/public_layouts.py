@@ -1033,7 +1033,7 @@ MORE: Sequence[tuple[str, str, Writer, str, str, dict[str, Any]]] = (
     ("OCR-VQA", "howard-hou/OCR-VQA", form(parquet, "train-00000-of-00001.parquet", lambda folder, at: {
         "image": embedded(at), "image_id": str(at), "questions": [asked(at), "Who?"], "answers": ["red", "I"],
         "ocr_tokens": ["a"], "title": "t", "set_name": "train"}),
-     "refused", "no column is known as the question", {}),
+     "read", "", {"answers": ("red", "I") * 3}),
     ("DVQA", "kushalkafle/DVQA_dataset", form(array, "train_qa.json", lambda folder, at: {
         "question": asked(at), "question_id": at, "template_id": "data", "answer": COLOURS[at],
         "image": saved(folder, f"images/bar_{at}.png", at)[7:], "answer_bbox": [10, 10, 30, 40] if at else []}),
@@ -1080,7 +1080,7 @@ MORE: Sequence[tuple[str, str, Writer, str, str, dict[str, Any]]] = (
      "proposed", "", {"fields": ("answers",)}),
     ("ChartQAPro", "ahmed-masry/ChartQAPro", form(parquet, "test-00000-of-00001.parquet", lambda folder, at: {
         "Question": [asked(at)], "Answer": [COLOURS[at]], "Year": ["NO"], "image": png(at), "Paragraph": ""}),
-     "refused", "no column is known as the question", {}),
+     "read", "", {}),
     ("MVBench", "OpenGVLab/MVBench", form(array, "action_sequence.json", lambda folder, at: {
         "video": f"Z{at}.mp4", "question": asked(at), "candidates": list(COLOURS), "answer": COLOURS[at]}),
      "refused", "video names videos, which are not read", {}),
@@ -1135,25 +1135,20 @@ answer: answer
 images: {text: "SEED-Bench-image/{data_id}.jpg"}
 choices: {columns: [choice_a, choice_b, choice_c, choice_d]}
 """
-WE_MATH = """\
-about: We-Math
-question: {text: "{question}\\n{option}"}
+VISUAL_COT = """\
+about: Visual-CoT, with a box behind the second path
+question: question
 answer: answer
-images: image_path
-ignore: [option]
-"""
-CAULDRON = """\
-about: rows of The Cauldron with one question
-question: texts.0.user
-answer: texts.0.assistant
-images: images
+images: image.0
+boxes: {column: image.1, after: "###"}
 """
 V7W = """\
-about: Visual7W with one question for a picture
-question: qa_pairs.0.question
-answer: qa_pairs.0.answer
+about: Visual7W, whose choices are without the right one
+explode: qa_pairs
+question: question
+answer: answer
 images: {text: "images/{filename}"}
-ignore: [qa_pairs.0.multiple_choices]
+ignore: [multiple_choices]
 """
 CASES = (
     Case("LLaVA-Instruct", "liuhaotian/LLaVA-Instruct-150K", llava, answers=TALKS),
@@ -1165,7 +1160,7 @@ CASES = (
     Case("ms-swift, objects", "modelscope/ms-swift", ms_swift, answers=(None,) * 3),
     Case("rows of alpaca with images", "hiyouga/LLaMA-Factory", alpaca, answers=(None,) * 3),
     Case("Visual-CoT, conversations", "deepcs233/Visual-CoT", visual_cot_talk, "refused", "cannot be read"),
-    Case("Visual-CoT", "deepcs233/Visual-CoT", visual_cot, fields=("boxes",)),
+    Case("Visual-CoT", "deepcs233/Visual-CoT", visual_cot, "yaml", VISUAL_COT, fields=("boxes",)),
     Case("MathVision", "MathLLMs/MathVision", mathvision_hub, answers=LETTERS[:3], fields=("choices",)),
     Case("MathVision beside its images", "MathLLMs/MathVision", mathvision, "refused", "decoded_image (pictures)"),
     Case("MathVista", "AI4Math/MathVista", mathvista, fields=("choices",)),
@@ -1192,7 +1187,7 @@ CASES = (
     Case("GQA", "cs.stanford.edu/people/dorarad/gqa", gqa),
     Case("Clevr", "cs.stanford.edu/people/jcjohns/clevr", clevr),
     Case("TallyQA", "manoja328/TallyQA_dataset", tallyqa, answers=("1", "2", "3")),
-    Case("The Cauldron", "HuggingFaceM4/the_cauldron", tallyqa_cauldron, "yaml", CAULDRON),
+    Case("The Cauldron", "HuggingFaceM4/the_cauldron", tallyqa_cauldron, "proposed"),
     Case("RefCOCO", "lmms-lab/RefCOCO", refcoco, "yaml", REFCOCO, ("the square",) * 3, fields=("answers", "boxes")),
     Case("COCO, boxes", "cocodataset.org/#format-data", coco, answers=TALKS, fields=("boxes",)),
     Case(
@@ -1208,7 +1203,7 @@ CASES = (
     Case("BLINK", "BLINK-Benchmark/BLINK", blink, answers=("(A)", "(B)", "(C)"), pictures=2, fields=("choices",)),
     Case("CharXiv", "princeton-nlp/CharXiv", charxiv, "yaml", CHARXIV),
     Case("MathVerse", "AI4Math/MathVerse", mathverse, answers=LETTERS[:3]),
-    Case("We-Math", "We-Math/We-Math", we_math, "yaml", WE_MATH, LETTERS[:3]),
+    Case("We-Math", "We-Math/We-Math", we_math, answers=LETTERS[:3], fields=("choices",)),
     Case("M3CoT", "LightChen2333/M3CoT", m3cot, answers=LETTERS[:3], fields=("choices",)),
     Case("SEED-Bench", "AILab-CVC/SEED-Bench", seed_bench, "yaml", SEED, LETTERS[:3], fields=("choices",)),
     Case("RealWorldQA", "xai-org/RealworldQA", realworldqa, answers=LETTERS[:3]),

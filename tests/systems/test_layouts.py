@@ -54,11 +54,6 @@ def test_a_row_fits_that_has_all_columns(fields: dict[str, Any], fits: bool) -> 
     assert layout(**fields).fits(ROW) is fits
 
 
-def test_a_table_may_fit_by_the_beginnings_of_its_names() -> None:
-    assert layout(answer="info.answer").fits_names({"question", "info"})
-    assert not layout(answer="reference").fits_names({"question", "info"})
-
-
 @pytest.mark.parametrize(
     ("named", "file", "has"),
     [(None, "any.json", True), ("train", "My-TRAIN.json", True), ("train", "test.json", False),

@@ -17,7 +17,7 @@ from support.servers import serve
 from support.solving import picture
 
 from virc.models.chat_protocol import of_system
-from virc.reasoning.calls import View
+from virc.reasoning.calls import ToolError, View
 from virc.reasoning.checking import as_written
 from virc.reasoning.messages import parse
 from virc.solving.reading import read
@@ -268,6 +268,13 @@ def test_images_that_are_counted_from_1_or_have_names() -> None:
     assert [one.calls[0].image, two.calls[0].image] == [0, 1]
     assert "This is img_2." in one.sent[0].text
     assert "there is no image 'img_4'; there are: img_1, img_2, img_3" in str(four.fault)
+
+
+def test_a_tool_that_is_written_names_no_image_where_there_is_none() -> None:
+    text = tool_of("zoom", [{"bbox_2d": BOX, "image_index": "img_1"}])
+    exec(compile(text, "zoom.py", "exec"), module := {})
+    with pytest.raises(ToolError, match="there is no image 'img_1'; there are: none"):
+        module["read"]({"image_index": "img_1"}, View([]))
 
 
 def test_what_a_model_counts_images_from_is_decided_for_all_its_calls() -> None:

@@ -154,7 +154,11 @@ def fresh_folder(to: Path, hint: str = "choose another folder with --to") -> Ite
             if partial.exists():
                 shutil.rmtree(partial)
             partial.mkdir()
-        yield partial
+        try:
+            yield partial
+        except OSError as error:  # of a full disk names no file
+            error.filename = error.filename or str(to)
+            raise
         try:
             if whole.is_dir():
                 shutil.copymode(whole, partial)

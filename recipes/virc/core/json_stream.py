@@ -84,9 +84,9 @@ def _rows(
         yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
 
 
-def line_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
+def line_rows(file: IO[bytes], start: int = 1, most: int = MAX_ROW_BYTES) -> Iterator[tuple[int, Fields | DataError]]:
     """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line."""
-    for number, text in lines(file, MAX_ROW_BYTES, start):
+    for number, text in lines(file, most, start):
         if isinstance(text, DataError):
             yield number, text
             continue

@@ -16,7 +16,6 @@ from virc.data.formats.registry import PUBLISHED, LaidOut, Row, Source
 from virc.data.rows import guess, raw
 from virc.systems.layouts.layout import Layout, Part
 
-_MAX_READ = 20
 _HEAD = "# The layout of {name}, as its first rows show it; docs/data.md has all fields.\n"
 
 
@@ -38,10 +37,9 @@ def proposed(path: Path, shown: int = 3) -> Proposed:
     """The layout that the first rows of a file show. Raises DataError: none of its rows can be read."""
     if not path.exists():
         raise DataError(f"there is no file {path}")
-    rows = raw.beginning(path, _MAX_READ)
-    if not rows:
+    if not raw.beginning(path, 1):
         raise raw.fault(path) or DataError(f"{path} holds no rows that can be read")
-    found = guess.propose(rows, path if path.is_dir() else path.parent)
+    found = published.proposal(path)
     if found.layout is None:
         return Proposed(found)
     source = Source(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
@@ -51,7 +49,7 @@ def proposed(path: Path, shown: int = 3) -> Proposed:
 
 def pictures_elsewhere(path: Path) -> str | None:
     """How to read the pictures of rows that name them from another folder, to type; None where none are found."""
-    layout = guess.propose(raw.beginning(path, _MAX_READ), path if path.is_dir() else path.parent).layout
+    layout = published.proposal(path).layout
     text = layout.images.text if layout and isinstance(layout.images, Part) else None
     if layout is None or not (text or layout.folders):
         return None

@@ -1,7 +1,7 @@
 """Progress of the rows of a file, and their failures."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, SetupError, VircError
 from virc.core.events import Reporter
@@ -42,6 +42,14 @@ class Progress:
             self._report.log(f"row {done.row.id!r}: {done.fields['answer']}")
         self.tokens += sum(count or 0 for count in (done.fields.get("tokens") or {}).values())
         self._report.progress(f"{self._pace()}; {self}")
+
+    def estimate(self, of: str, costs: Mapping[str, int]) -> None:
+        """Say what all rows of this run take, by the `costs` of the one that is done."""
+        if self._total and (left := self._total - self.resumed) > 1:
+            # at most, as others may be in work meanwhile
+            seconds = duration((time.monotonic() - self._began) * left)
+            amounts = ", ".join(f"{number * left:,} {name}" for name, number in costs.items() if number)
+            self._report.note(f"by the first {of} about {amounts or 'no requests'}, and at most {seconds}")
 
     def _pace(self) -> str:
         done = self.resumed + self.done

@@ -7,6 +7,7 @@ systems may answer that have a tool to find some.
 
 import hashlib
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,15 +17,28 @@ from urllib.parse import quote
 import msgspec
 
 from virc.core.errors import DataError
-from virc.core.json_stream import KIND_NAMES, lines
+from virc.core.json_stream import line_rows
 from virc.core.limits.problem import check_problem
 from virc.core.result_log import Id
-from virc.core.text import clause
+from virc.core.text import clause, plain
+from virc.systems.layouts.layout import listed
 
 if TYPE_CHECKING:  # Pillow is not needed to find rows
     from virc.solving.image_source import Picture
 
 MAX_LINE_BYTES = 256 * 2**20
+LETTERS = "ABCDEFGHIJ"
+"""Of choices, in texts and as names of columns."""
+_MARKS = [
+    re.compile(rf"(?:(?<=[\s;,|])|\A){mark}(?=\s*\S)") for mark in (
+        r"\(([A-J])\)", r"\[([A-J])\]", r"([A-J])\)", r"([A-J])[.．]", r"([A-J])[:：]", "([A-J])、",
+        r"\(([a-j])\)", r"([a-j])\)", r"([a-j])\.",
+    )
+]  # fmt: skip
+"""How the letters of choices are written in a text."""
+_LABELLED = re.compile(r"[(\[]?(?:[A-Za-z]|\d{1,2})[.:)\]、](?!\d)")
+_HEADING = re.compile(r"(?:\banswer )?\b(?:choices|options) ?:\Z", re.IGNORECASE)
+"""What stands between a question and its choices."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -65,13 +79,8 @@ class _Fields(msgspec.Struct):
 
 def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
     """Read rows one at a time, from the line `start` on; a wrong one comes with its fault, blank lines are skipped."""
-    for number, fields in line_contents(file, start):
+    for number, fields in line_rows(file, start, MAX_LINE_BYTES):
         yield Row(number, fault=fields) if isinstance(fields, DataError) else as_row(number, fields)
-
-
-def line_contents(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, dict[str, Any] | DataError]]:
-    for number, text in lines(file, MAX_LINE_BYTES, start):
-        yield number, text if isinstance(text, DataError) else _decoded(number, text)
 
 
 def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event) -> None:
@@ -134,6 +143,41 @@ def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
     return f"{question} Choices: {listed}" if texts else question
 
 
+def choices_in(text: str) -> list[str]:
+    """The choices that a text consists of: a list, behind letters in order, or separated by lines, `;` or `|`.
+
+    Raises DataError: it may be split in several ways, or in none.
+    """
+    if isinstance(several := listed(text), list) or not text.strip():
+        return several if isinstance(several, list) else []
+    before, choices = split_choices(text)
+    parts = [text.split(mark) for mark in "\n;|" if mark in text.strip(" ;|\n")]
+    if not choices and len(parts) == 1:
+        before, choices = "", [each.strip() for each in parts[0] if each.strip()]
+    if len(choices) < 2 or before or len({bool(_LABELLED.match(each)) for each in choices}) > 1:
+        sentence = f"its choices are one text whose parts are not clear: {plain(text, 80)!r}"
+        raise DataError(sentence, "put `;` or a line between them, or write a list as JSON")
+    return choices
+
+
+def split_choices(text: str) -> tuple[str, list[str]]:
+    """A question without the choices at its end, and these with their letters; none where their marks are not clear."""
+    ways = []
+    for mark in _MARKS:
+        found = list(mark.finditer(text))
+        letters = "".join(each[1] for each in found)
+        if len(found) < 2 or not LETTERS.startswith(letters.upper()):
+            continue
+        ends = [*(each.start() for each in found[1:]), len(text)]
+        choices = [
+            text[each.start() : end].strip().rstrip(";,|").rstrip() for each, end in zip(found, ends, strict=True)
+        ]
+        said = [choice[each.end() - each.start() :].strip() for choice, each in zip(choices, found, strict=True)]
+        if all(said) and "\n" not in choices[-1]:  # else what follows may be no choice
+            ways.append((_HEADING.sub("", text[: found[0].start()].strip()).strip(), choices))
+    return ways[0] if len(ways) == 1 else (text, [])
+
+
 def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> Row:
     """A row from its JSON values; a wrong one has its fault.
 
@@ -143,26 +187,18 @@ def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | Non
     """
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
+        if isinstance(choices := content.get("choices"), str):
+            content = {**content, "choices": choices_in(choices)}
         fields = msgspec.convert(content, _Fields)
         images = _images(fields)
         question = with_choices(fields.question, fields.choices or [])
         check_problem(images, question if fields.question.strip() else "")
-    except (ValueError, DataError) as error:
+        digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
+    except (ValueError, OverflowError, DataError) as error:
         return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
     if passed is None:
         passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
-    digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     return Row(number, fields.id, images, question, digest, passed)
-
-
-def _decoded(number: int, text: bytes) -> dict[str, Any] | DataError:
-    try:
-        content = msgspec.json.decode(text)
-        if not isinstance(content, dict):
-            raise ValueError(f"it is {KIND_NAMES[type(content)]}, not an object")
-    except (ValueError, RecursionError) as error:  # ValueError: msgspec's, and bytes of no UTF-8
-        return DataError(f"line {number}: {clause(error)}")
-    return content
 
 
 def _images(fields: _Fields) -> tuple[str, ...]:

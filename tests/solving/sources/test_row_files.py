@@ -93,7 +93,7 @@ def test_the_same_rows_are_read_from_standard_input(name: str, monkeypatch: pyte
 )
 def test_columns_of_usual_names_are_read_and_named(header: str, read: str, clean: Path) -> None:
     columns = header.split(",")
-    values = dict.fromkeys(columns, "a.png") | {name: "q" for name in columns if name.lower() in ("question",)}
+    values = dict.fromkeys(columns, "a.png") | {name: "q" for name in columns if name.lower() in ("question", "prompt")}
     (clean / "rows.csv").write_text(f"{header}\n{','.join(values.values())}\n")
     opened = Opened("rows.csv")
     assert [event.text for event in opened.events if event.kind == "note"] == ([read] if read else [])

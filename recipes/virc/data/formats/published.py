@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
-from virc.core.errors import DataError, SetupError, UnreadError, UsageError
+from virc.core.errors import DataError, UnreadError, UsageError
 from virc.core.files import is_file
-from virc.core.tables import parquet as parquet_rows
 from virc.core.text import plain
 from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, Writing, read_row
 from virc.data.formats.sft import COLUMNS
@@ -24,7 +24,7 @@ from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
 from virc.systems.layouts import registry as shared_layouts
-from virc.systems.layouts.layout import Layout
+from virc.systems.layouts.layout import Layout, value_of
 from virc.systems.registry import System
 
 NAME = PUBLISHED
@@ -53,7 +53,7 @@ def guessed(path: Path) -> tuple[LaidOut | None, bool]:
     """The layout that the first rows of a file show, if they show one, and whether it reads all columns that matter."""
     if path.suffix not in raw.ENDINGS and not path.is_dir():
         return None, False
-    found = _proposal(path)
+    found = proposal(path)
     sure = found.layout is not None and not found.unsure
     return LaidOut("guessed", found.layout, None, found.reasons) if found.layout and sure else None, not found.unread
 
@@ -84,10 +84,11 @@ def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
 
 def unsure(path: Path) -> str:
     """Why the layout that the rows of a file show is not taken, as a clause."""
-    return "; ".join(each.partition(": the columns are")[0] for each in _proposal(path).unsure[:2])
+    return "; ".join(each.partition(": the columns are")[0] for each in proposal(path).unsure[:2])
 
 
-def _proposal(path: Path) -> guess.Proposal:
+def proposal(path: Path) -> guess.Proposal:
+    """The layout that the first rows of a file show."""
     return guess.propose(raw.beginning(path, _MAX_COMPARED), path if path.is_dir() else path.parent)
 
 
@@ -125,8 +126,12 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
             if isinstance(fields, DataError):
                 raise fields
             made = paired.record_of if layout.chosen is not None else record_of
-            for each in source.laid_out.rewritten(fields, number, source.media):
-                yield read_row(source, number, each, named, made(each, layout, source.media, protocol))
+            for at, each in enumerate(source.laid_out.rewritten(fields, number, source.media), 1):
+                record = made(each, layout, source.media, protocol)
+                if layout.explode and (layout.id is None or value_of(fields, layout.id) is not UNSET):
+                    id = number if record.id is None else record.id
+                    record = msgspec.structs.replace(record, id=f"{id}-{at}")
+                yield read_row(source, number, each, named, record)
         except UnreadError as fault:
             yield Row(number, fault=fault)
         except DataError as fault:
@@ -155,8 +160,6 @@ def _shared(system: System | None) -> list[LaidOut]:
 def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     if path.suffix not in raw.ENDINGS and not path.is_dir():
         return None
-    if path.suffix == ".parquet" and (names := _names(path)) is not None:
-        known = [each for each in known if each.rewriting or each.layout.fits_names(names)]
     known = [each for each in known if each.layout.of_file(path.name)]
     rows = raw.beginning(path, _MAX_COMPARED) if known else []
     if any(map(_is_written_here, rows)):
@@ -185,11 +188,3 @@ def _is_written_here(row: Mapping[str, Any]) -> bool:
     """Whether this package wrote a row in verl's columns, which published rows may have too."""
     info = row.get("extra_info")
     return isinstance(info, Mapping) and "id_is_int" in info
-
-
-def _names(path: Path) -> set[str] | None:
-    """The names of the columns of a parquet file, those of objects too; None where they cannot be read."""
-    try:
-        return {name.partition(".")[0] for name in parquet_rows.column_names(path)}
-    except (DataError, SetupError):
-        return None

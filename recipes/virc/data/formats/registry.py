@@ -77,7 +77,10 @@ class LaidOut(msgspec.Struct, frozen=True):
     def rewritten(self, row: Mapping[str, Any], number: int, folder: Path) -> Iterator[Mapping[str, Any]]:
         """The rows that a published row of a file in `folder` becomes. Raises DataError: it is no such row."""
         if self.rewriting is None:
-            yield row
+            try:
+                yield from self.layout.exploded(row) if self.layout.explode else (row,)
+            except ValueError as error:
+                raise DataError(str(error)) from error
             return
         try:
             yield from plugins.loaded(self.rewriting).rows(row, number, self.name, folder)

@@ -19,7 +19,7 @@ from virc.core.files import expanded, is_file
 from virc.core.locks import held
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
-from virc.core.text import clause, counted, duration
+from virc.core.text import clause, counted
 from virc.core.timeouts import Deadline, check_stop
 from virc.data.make import registry
 from virc.data.make.asking import Models, opened_models
@@ -163,12 +163,9 @@ class _Rows(Pace):
             self.out, self.replies = self.out + bool(line.out), self.replies + cost.replies
             self.tokens += cost.prompt + cost.completion
         super().add(done)
-        if self.done == 1 and line and self._total and (left := self._total - self.resumed) > 1:
-            # at most, as others may be in work meanwhile
-            seconds = duration((time.monotonic() - self._began) * left)
+        if self.done == 1 and line:
             costs = {"requests": cost.replies, "prompt tokens": cost.prompt, "completion tokens": cost.completion}
-            amounts = ", ".join(f"{number * left:,} {name}" for name, number in costs.items() if number)
-            self._report.note(f"by the first row about {amounts or 'no requests'}, and at most {seconds}")
+            self.estimate("row", costs)
 
     def __str__(self) -> str:
         return f"{self.out} left out" + (f", {self.replies} replies" if self.replies else "")

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, islice, product
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,18 +16,10 @@ from virc.core.files import is_file
 from virc.core.text import plain
 from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
 from virc.data.rows.record import MARK, not_offered
-from virc.data.rows.unread import (
-    ANSWERS,
-    BOXES,
-    CHOICES,
-    CONTEXTS,
-    MASKS,
-    PASSED,
-    holds_pictures,
-    lettered,
-    meaning,
-    unread,
-)
+from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
+from virc.scoring.answers import choices_named
+from virc.solving.rows import split_choices
+from virc.solving.sources.columns import CONTEXTS, lettered
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
 
@@ -39,9 +32,17 @@ _QUESTIONS = (
     ("instruction", "input", "text", "sentence", "expression"),
 )
 """Names of the column of the question: those that stand further on count where no row has one before."""
+_SEVERAL = re.compile(
+    r"questions?|question_(?:text|string|list)s?|quer(?:y|ies)|problems?|q_?as?|qa_?pairs?|question_?answers?(?:_pairs?)?"
+    "|texts"
+)
+"""Names of columns of several questions, alone or with their answers."""
+_USER = "user"
+"""Key of a question in a list of those, as in The Cauldron."""
+_FOLLOWING = re.compile(r"conversation|dialog|multi[- ]?turn", re.IGNORECASE)
 _TEXTS = ("prompt", *_QUESTIONS[-1])
 """Those of them that are as often a text about the picture."""
-_REPLIES = ("response", "reply", "output", "completion", "suffix", "number", "count", "value")
+_REPLIES = ("response", "reply", "assistant", "output", "completion", "suffix", "number", "count", "value")
 """Names of columns that may be the answer where no other is."""
 _CAPTIONS = re.compile(r".*caption(?!s?_?ids?$).*", re.IGNORECASE)
 _PLACES = re.compile(r"<\|?(?:image|img|picture)[\w ]{0,12}\|?>|\[(?:image|img)\]", re.IGNORECASE)
@@ -58,8 +59,6 @@ _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will
 """The beginning of a question that is answered by yes or no."""
 _ABOUT_ALL = "Describe the picture."
 """The question that is proposed for rows that have none, such as captions."""
-_MARKS = "###"
-"""Between the path of a picture and a box in it."""
 _COCO = ("COCO_train2014_", "COCO_val2014_", "COCO_test2015_", "")
 _ENDINGS = (".jpg", ".png", ".jpeg", ".webp")
 _FORMS = (
@@ -96,13 +95,13 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
     if not rows or any({"chosen", "rejected"} <= row.keys() for row in rows):
         return Proposal(None, unsure=("there are no rows to look at",))
     guess = _Guess(rows, folder)
-    fields = guess.fields()
+    fields = guess.several() | guess.fields()
     if not {"question", "messages"} & fields.keys():
         columns = ", ".join(plain(name, 40) for name in guess.names[:12])
         guess.unsure.insert(0, f"no column is known as the question: the columns are {columns}")
         fields["question"] = {"text": _ABOUT_ALL}
     layout = msgspec.convert(fields, Layout)
-    lost, faults = _tried(rows, layout, folder)
+    lost, faults = _tried(guess.rows, layout, folder)
     return Proposal(layout, tuple(guess.reasons), (*guess.unsure, *faults), lost)
 
 
@@ -127,10 +126,48 @@ class _Guess:
     """The fields of a layout, looked for one after another."""
 
     def __init__(self, rows: _Rows, folder: Path) -> None:
-        self.rows, self.folder = rows, folder
+        self.rows, self.whole, self.folder = rows, rows, folder
         self.names = list(dict.fromkeys(name for row in rows for name in row))
         self.reasons: list[str] = []
         self.unsure: list[str] = []
+        self.asked = ""
+
+    def several(self) -> dict[str, Any]:
+        """Lists of questions, of which each becomes a row of its own; `rows` are those from then on."""
+        lists = {name: each for name in self.names if (each := self._listed(name)) and all(map(_is_list, each))}
+        asked = [name for name in lists if _SEVERAL.fullmatch(_snake(name)) and all(map(_are_asked, lists[name]))]
+        known = any(name.lower() in tier for name in self.names for tier in _QUESTIONS[:2] if name not in lists)
+        if known or len(asked) != 1 or not any(map(len, lists[asked[0]])):
+            return {}
+        inner = [one for each in lists[asked[0]] for one in each]
+        explode = asked
+        if all(isinstance(one, str) for one in inner):
+            lengths = [len(each) for each in self._listed(asked[0])]
+            for name, values in lists.items():
+                alike = max(lengths) > 1 and [*map(len, values)] == lengths
+                means = meaning(name, values[0], self.folder)
+                if means == ANSWERS or (means == CHOICES and all(_is_list(one) for each in values for one in each)):
+                    explode = [*explode, name]
+                elif alike and means is not None and name not in asked:
+                    self.unsure.append(f"each of {name} may belong to one of {asked[0]}, or all of them to each")
+            self.unsure += [
+                f"{name} is one answer of several {asked[0]}"
+                for name in self._meaning(ANSWERS) if max(lengths) > 1 and name not in explode
+            ]  # fmt: skip
+        layout = Layout(about="-", question="-", explode=tuple(explode))
+        made: list[Mapping[str, Any]] = []
+        for row in self.rows:
+            with suppress(ValueError):  # it is a fault of that row
+                made += layout.exploded(row)
+        if 2 * len(made) < len(self.rows):
+            self.unsure.append(f"{' and '.join(explode)} have other numbers of elements")
+            return {}
+        texts = (each for row in self.rows for each in row.values() if isinstance(each, str) and len(each) < 40)
+        if any(map(_FOLLOWING.search, texts)):
+            self.unsure.append(f"{asked[0]} may follow on each other, as turns of a conversation")
+        self.rows, self.names = made, list(dict.fromkeys(name for row in made for name in row))
+        self.asked = asked[0] if asked[0] in self.names else _USER
+        return self._took("explode", explode, "each question is an element")
 
     def fields(self) -> dict[str, Any]:
         found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._asked()}
@@ -141,8 +178,8 @@ class _Guess:
         inside = any(map(image_of, parts))  # messages hold their pictures themselves
         found |= {} if inside else self._pictures("replied" in found)
         if not talks:
-            found |= self._choices()
-            found |= self._answer(found.get("choices"))
+            found |= self._choices() or self._offered(found.get("question"))
+            found |= self._answer(found.get("choices"), found.get("question"))
             found |= {} if "boxes" in found else self._boxes()
             found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._reply(found)
         else:
@@ -155,7 +192,7 @@ class _Guess:
                 found |= self._took("objects", "objects", "it has what <ref-object> and <bbox> stand for")
         ids = [name for name in self.names if name.lower() in _IDS]
         for name in sorted(ids, key=lambda name: _IDS.index(name.lower())):
-            values = [row.get(name) for row in self.rows]
+            values = [row.get(name) for row in (self.whole if name in self.whole[0] else self.rows)]
             if all(type(each) in (str, int) and each != "" for each in values) and len(set(values)) == len(values):
                 return found | self._took("id", name, "no two rows have the same")
         return found
@@ -194,7 +231,7 @@ class _Guess:
             taken = self._took("question", question, "an output follows it, as in rows of alpaca")
             taken |= {"replied": "output", "images_first": True}
             return taken | {name: name for name in ("system", "history") if self._values(name)}
-        for tier in _QUESTIONS:
+        for tier in ((self.asked.lower(),), *_QUESTIONS):
             found = [name for name in self.names if name.lower() in tier and _are_texts(self._values(name), self.rows)]
             if len(found) > 1:
                 self.unsure.append(f"the question may be {' or '.join(found)}")
@@ -240,8 +277,6 @@ class _Guess:
         if found:
             best = next((name for name in found if name.lower() in ("images", "image")), found[0])
             values = self._values(best)
-            if any(isinstance(each, list) and any(_MARKS in str(one)[:2048] for one in each) for each in values):
-                return self._marked(best)
             plain_text = (
                 isinstance(values[0], str) and not _is_there(values[0], self.folder) and values[0][:5] != "data:"
             )
@@ -281,12 +316,6 @@ class _Guess:
 
     def _names_pictures(self, values: Sequence[Any]) -> bool:
         return all(map(_is_named, values)) and any(holds_pictures(each, self.folder) for each in values)
-
-    def _marked(self, name: str) -> dict[str, Any]:
-        """Pictures whose list holds one with a box behind a mark, as Visual-CoT writes them."""
-        reason = f"boxes stand behind {_MARKS} in the second element"
-        boxes = {"column": f"{name}.1", "after": _MARKS}
-        return self._took("images", f"{name}.0", "it holds pictures") | self._took("boxes", boxes, reason)
 
     def _path(self, name: str, whole: bool) -> dict[str, Any]:
         """Pictures that a column names, with something before and behind it; some may be missing but of the `whole`."""
@@ -339,7 +368,15 @@ class _Guess:
             return self._took("choices", inner, "it has that name")
         return {}
 
-    def _answer(self, choices: Any) -> dict[str, Any]:
+    def _offered(self, question: Any) -> dict[str, Any]:
+        """Choices at the end of each question, where the answers are their numbers."""
+        answers = [str(each) for name in self._meaning(ANSWERS) for each in self._values(name)]
+        asked = [str(each) for each in self._values(question)] if isinstance(question, str) else []
+        if asked and all(split_choices(each)[1] for each in asked) and answers and all(map(str.isdigit, answers)):
+            return self._took("choices", question, "each ends with choices")
+        return {}
+
+    def _answer(self, choices: Any, question: Any = None) -> dict[str, Any]:
         names = self._meaning(ANSWERS)
         names = [name for name in names if name.lower() not in ("solution", "target", "targets")] or names
         several = [name for name in names if any(isinstance(each, list) for each in self._listed(name))]
@@ -375,7 +412,7 @@ class _Guess:
                 self.unsure.append(f"{name} may be the number of a class, not an answer")
             self._doubt(name, [str(each) for each in values], choices)
             if choices is not None and all(re.fullmatch(r"\d{1,2}", str(each)) for each in values):
-                found |= self._index(name, msgspec.convert(choices, Column))
+                found |= self._index(name, *msgspec.convert((choices, question), tuple[Column, Column | None]))
         return found
 
     def _reply(self, found: Mapping[str, Any]) -> dict[str, Any]:
@@ -415,11 +452,11 @@ class _Guess:
         if choices is None and all(each.isdigit() for each in answers) and any(map(_OFFERED.search, asked)):
             self.unsure.append(f"{name} may be the number of a choice that stands in the question")
 
-    def _index(self, name: str, choices: Column) -> dict[str, Any]:
+    def _index(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
         """What the first choice has as its number, where the answer is one."""
-        pairs = [(row.get(name), choices_of_row(row, choices)) for row in self.rows]
+        pairs = [(row.get(name), choices_of_row(row, choices, question)) for row in self.rows]
         known = [(int(answer), each) for answer, each in pairs if answer not in (None, "") and each]
-        if any(str(answer) in each for answer, each in known):
+        if any(choices_named(str(answer), each) for answer, each in known):
             self.unsure.append(
                 f"{name} may be a choice, or the number of one: `index_from: 0` or `1` says that it is that"
             )
@@ -455,7 +492,7 @@ def _called(column: Any) -> str:
         return " ".join(
             f"{key} {', '.join(value) if isinstance(value, list) else value!r}" for key, value in column.items()
         )
-    return str(column)
+    return ", ".join(column) if isinstance(column, list) else str(column)
 
 
 def _snake(name: str) -> str:
@@ -471,6 +508,19 @@ def _are_said(values: Sequence[Any]) -> bool:
     return bool(values) and all(
         isinstance(one, str) for each in values for one in (each if isinstance(each, list) else [each])
     )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _are_asked(values: Sequence[Any]) -> bool:
+    """Whether they are questions, or objects with one each."""
+    names = {_USER, *(name for tier in _QUESTIONS[:2] for name in tier)}
+    return all(
+        isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(map(str.lower, each)))
+        for each in values
+    ) and len({*map(type, values)}) < 2  # fmt: skip
 
 
 def _is_talk(value: Any) -> bool:

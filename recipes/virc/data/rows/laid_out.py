@@ -16,7 +16,6 @@ from virc.core.json_stream import KIND_NAMES, one_line
 from virc.core.text import clause, plain
 from virc.data.rows.record import MARK, Message, Picture, Record, Role
 from virc.data.rows.results import joined
-from virc.data.rows.unread import LETTERS
 from virc.data.rows.verl import plain_fields
 from virc.reasoning import trace
 from virc.reasoning.calls import Size, view_of
@@ -30,6 +29,7 @@ from virc.reasoning.turns import Seen, following, opening
 from virc.scoring.boxes import MAX_BOXES, Box, flaw_of, has_boxes, read_boxes
 from virc.scoring.score import final
 from virc.solving.image_source import data_url_bytes
+from virc.solving.rows import LETTERS, choices_in, split_choices
 from virc.systems.layouts.layout import EMPTY, MAX_LISTED, Column, Layout, Part, Reply, listed, shown, value_of
 
 _OWN = (
@@ -74,7 +74,9 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     if protocol is None and layout.answer is not None and _is_box(value_of(row, layout.answer)):
         hint = "`boxes` of a layout names a column of boxes, which are in pixels of the file"
         raise DataError(f"its answer, {_called(layout.answer)}, is a box", hint)
-    answers, choices = _answers(row, layout.answers), choices_of_row(row, layout.choices)
+    answers, choices = _answers(row, layout.answers), choices_of_row(row, layout.choices, layout.question)
+    if question is not None and layout.choices == layout.question:
+        question, _ = split_choices(question)
     answer = _answer(row, layout.answer) if layout.answer is not None or not answers else answers[0]
     if layout.index_from is not None and choices and answer is not None:
         answer = _chosen(answer, choices, layout.index_from)
@@ -183,12 +185,14 @@ def _answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
     return [each for each, count in counts.most_common() for _ in range(count)]
 
 
-def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
-    """The choices of a question; none where there is no column, or null."""
+def choices_of_row(row: Mapping[str, Any], column: Column | None, question: Column | None) -> list[str]:
+    """The choices of a question, in a column of their own or at its end; none where there is no column, or null."""
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return []
     value = listed(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = split_choices(value)[1] if column == question else choices_in(value)
     if isinstance(column, Part) and column.columns:
         value = [value_of(row, name) for name in column.columns]
     elif isinstance(value, dict):

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from virc.core.files import is_file
 from virc.data.rows.record import Record
-from virc.solving.sources.columns import is_base64_image
+from virc.solving.rows import LETTERS
+from virc.solving.sources.columns import beside, is_base64_image, lettered
 from virc.solving.sources.picture_files import ENDINGS, is_picture
 from virc.systems.layouts.layout import listed
 
@@ -19,12 +19,6 @@ PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
 """Those that rows of others may have unread: a layout that does not name the rest loses a part of the problem."""
 PICTURES, CHOICES, ANSWERS, BOXES, QUESTIONS, MASKS = "pictures", "choices", "answers", "boxes", "questions", "masks"
 SYSTEM = "a system message"
-CONTEXTS = ("hint", "context", "passage", "paragraph")
-"""Columns of text that belongs before the question."""
-_BESIDE = (*CONTEXTS, "prompt", "problem", "instruction")
-"""Columns of text that is a part of the problem where another column is the question."""
-LETTERS = "ABCDEFGHIJ"
-"""Names of columns of choices."""
 _MEANINGS: Mapping[str, re.Pattern[str]] = {
     CHOICES: re.compile(
         r"(?:answer|mc|multi|multiple)?(?:choices?|options?|candidates?)(?:list|text|texts|[a-h1-8])?|mctargets?"
@@ -74,25 +68,12 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
         called = (name for name, text in texts.items() if len(text) < 1024 and Path(text).suffix.lower() in ENDINGS)
         found = dict.fromkeys(called, PICTURES) | found
     if record is not None and record.question and not record.messages:
-        said = " ".join(record.question.split())
-        texts = {name: each for name, each in row.items() if name.lower() in _BESIDE and name not in named}
-        found |= {
-            name: "a text that belongs to the question"
-            for name, each in texts.items()
-            if isinstance(each, str) and (text := " ".join(each.split())) not in said and said not in text
-        }
+        left = (name for name in beside(row, record.question) if name not in named)
+        found |= dict.fromkeys(left, "a text that belongs to the question")
     letters = lettered(row)
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
         letters = []  # short names of other columns, as where a is the answer
     return found | dict.fromkeys((each for each in letters if each not in named and _is_said(row[each])), CHOICES)
-
-
-def lettered(names: Collection[str]) -> list[str]:
-    """The names that are letters of choices, from A or a on without a gap; none where B is not one of them."""
-    for letters in (LETTERS, LETTERS.lower()):
-        if len(there := list(takewhile(names.__contains__, letters))) > 1:
-            return there
-    return []
 
 
 def meaning(name: str, value: Any, folder: Path) -> str | None:

@@ -4,7 +4,6 @@ A rollout is drawn as in RL: one try per turn, no deviation forgiven. So a rewar
 and the share of right rollouts is the pass rate of the model.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -17,7 +16,7 @@ from virc.core.events import Reporter
 from virc.core.files import MODELS, expanded
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
-from virc.core.text import counted, duration
+from virc.core.text import counted
 from virc.core.timeouts import Deadline
 from virc.data.formats.sft import row_of
 from virc.data.rows.record import MARK, Record
@@ -30,6 +29,7 @@ from virc.models.registry import REAL_MODELS
 from virc.reasoning.history import as_shown_on
 from virc.reasoning.protocol import FILE_NAME
 from virc.solving.batch import BatchConfig, RowDone, as_line, made_with, outage_of, shown_images, through, workers_for
+from virc.solving.one import SolveConfig
 from virc.solving.outcome import Fields
 from virc.solving.progress import Progress
 from virc.solving.rows import Row
@@ -90,14 +90,9 @@ class _Rollouts(Progress):
             self.right += done.fields["right"]
             self.kept += len(done.fields["kept"])
         super().add(done)
-        if self.problems == 1 and not done.error and self._total and self._total - self.resumed > 1:
-            first, left = done.fields, self._total - self.resumed
-            # at most, as others may be in work meanwhile
-            seconds = duration((time.monotonic() - self._began) * left)
-            costs = {"requests": first["replies"], "pictures": first["pictures"]}
-            costs |= {f"{name} tokens": number for name, number in first["tokens"].items() if number}
-            amounts = ", ".join(f"{number * left:,} {name}" for name, number in costs.items())
-            self._report.note(f"by the first problem about {amounts}, and at most {seconds}")
+        if self.problems == 1 and not done.error:
+            costs = {"requests": done.fields["replies"], "pictures": done.fields["pictures"]}
+            self.estimate("problem", costs | {f"{name} tokens": each for name, each in done.fields["tokens"].items()})
         self._ends |= {type(done.error).__name__} if done.error else set(done.fields["ended"])
         if self.done == _FIRST and not self.kept and len(self._ends) == 1:
             (end,) = self._ends
@@ -157,9 +152,8 @@ def sample_file(
             )  # fmt: skip
             total = rows.count()
             progress = _Rollouts(ledger.resumed, report, total)
-            if total and (left := total - ledger.resumed) > 1:
-                rollouts, turns = counted(left * setup.config.samples, "rollout"), setup.config.max_turns
-                report.note(f"{left} problems, {rollouts} of at most {turns} requests each")
+            if total != ledger.resumed:
+                report.note(bound(setup.config, settings["max_tokens"], total and total - ledger.resumed, asked))
 
             def on_row(done: RowDone) -> None:
                 if done.fields.get("kept"):
@@ -188,6 +182,18 @@ def sample_file(
         nothing = f"no pair is in {rollouts}" if asked else f"none of {rollouts} was kept"
         raise NoAnswerError(f"{nothing}, and no file is left: {because}", hint)
     return {**known, **fields, "to": str(location.file)}
+
+
+def bound(config: SolveConfig, max_tokens: int, problems: int | None, asked: PairsAsked | None) -> str:
+    """What sampling takes at most, before anything is asked; `problems` is None of a pipe."""
+    samples, turns = config.samples, config.max_turns
+    tokens = min(turns * max_tokens, config.max_tokens_total or turns * max_tokens)
+    many = "each problem" if problems is None else counted(problems, "problem")
+    judged = " and one of the judge" * bool(asked and asked.judge)
+    each = f"{counted(samples, 'rollout')} of at most {counted(turns, 'request')}{judged}"
+    of = (problems or 1) * samples
+    total = f"at most {of * (turns + bool(judged)):,} requests and {of * tokens:,} tokens of replies"
+    return f"{many}: {each} each, {total}"
 
 
 def _warn_of_stock(report: Reporter) -> None:

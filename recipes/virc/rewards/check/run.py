@@ -56,7 +56,7 @@ def _drawn(system: System, reward: Reward, total: Total) -> list[Finding]:
     near = [(term, column) for term, column in read if column in named or nearest(column, given)]
     found = [*missing_columns(near, given, named)] if layouts else []  # rows have columns that no layout names
     if found or not (reward.weights or user_code.own_files(reward, system.file.parent, ())):
-        return found
+        return found or [_untried([])]
     with TemporaryDirectory(prefix="virc-") as scratch:
         folder = write(SynthConfig(Path(scratch, "rows"), 1, formats=("sft",), workers=1))
         try:
@@ -74,9 +74,8 @@ def _drawn(system: System, reward: Reward, total: Total) -> list[Finding]:
 
 def _untried(columns: Collection[str]) -> Finding:
     names = ", ".join(sorted({plain(each, 60) for each in columns}))
-    return Finding(
-        f"the reward was not tried: it reads columns of rows ({names})", "--data ROWS tries it on yours", False
-    )
+    why = f"it reads columns of rows ({names})" if names else "there are no rows"
+    return Finding(f"the reward was not tried: {why}", "--data ROWS tries it on yours", False)
 
 
 def _tried(

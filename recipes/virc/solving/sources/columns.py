@@ -11,7 +11,7 @@ import msgspec
 
 from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
-from virc.solving.rows import Row, as_row
+from virc.solving.rows import LETTERS, Row, as_row, choices_in
 from virc.systems.layouts.layout import listed as listed_in
 
 FIELDS = ("id", "image", "question", "choices")
@@ -26,12 +26,16 @@ _USUAL: Mapping[str, str] = {
     "choices": "choices options candidates",
 }
 """Field -> the names of its column, written small and without spaces, dashes and underscores."""
+_SEVERAL = ("messages", "conversations", "questions", "qapairs", "qas")
+"""Columns of several questions, which are no rows of a batch yet."""
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
 _MAX_SHOWN = 20
-_LETTERS = "ABCDEFGHIJ"
-"""Names of columns with one choice each."""
+CONTEXTS = ("hint", "context", "passage", "paragraph")
+"""Columns of text that belongs before the question."""
+_BESIDE = (*CONTEXTS, "prompt", "problem", "instruction")
+"""Columns of text that is a part of the problem where another column is the question."""
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -60,14 +64,30 @@ def resolve(
             f"the rows have questions of their own, in the column {asked or 'question'!r}", "leave QUESTION out"
         )
     if question is None and not asked and "question" not in names:
-        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes the questions of conversations"
-        hint = convert if {"messages", "conversations"} & {*names} else _hint("question", names)
+        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes a row for each question"
+        hint = convert if {*_SEVERAL} & {*map(_key, names)} else _hint("question", names)
         raise DataError(f"no column is known as the question: {seen}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, seen)
     if not image and not any(name in names for name in _IMAGES):
         raise DataError(f"no column is known as the image: {seen}", _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
     return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices)
+
+
+def lettered(names: Collection[str]) -> list[str]:
+    """The names that are letters of choices, from A or a on without a gap; none where B is not one of them."""
+    for letters in (LETTERS, LETTERS.lower()):
+        if len(there := list(takewhile(names.__contains__, letters))) > 1:
+            return there
+    return []
+
+
+def beside(fields: Mapping[str, Any], question: str) -> list[str]:
+    """The columns of text that belongs to a question and does not stand in it."""
+    said = " ".join(question.split())
+    texts = {name: " ".join(each.split()) for name, each in fields.items()
+             if name.lower() in _BESIDE and isinstance(each, str)}  # fmt: skip
+    return [name for name, text in texts.items() if text not in said and said not in text]
 
 
 def listed(names: Collection[str]) -> str:
@@ -100,11 +120,11 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     for name in _IMAGES:
         if name in fields:
             fields |= _named(name, columns.image, fields.pop(name))
-    letters = [content[name] for name in takewhile(content.__contains__, _LETTERS) if content[name] not in (None, "")]
+    letters = [content[name] for name in lettered(content) if name.isupper() and content[name] not in (None, "")]
     if "choices" not in fields and len(letters) > 1:
         fields["choices"] = letters
     if isinstance(choices := fields.get("choices"), str):
-        fields["choices"] = _split(choices)
+        fields["choices"] = choices_in(choices)
     left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None else ("choices",)

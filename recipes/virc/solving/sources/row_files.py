@@ -14,14 +14,14 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.core.files import expanded, is_file
-from virc.core.json_stream import array_rows, list_rows
+from virc.core.json_stream import array_rows, line_rows, list_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import Numbered, read_table
 from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
-from virc.solving.rows import MAX_LINE_BYTES, Row, line_contents
-from virc.solving.sources.columns import Columns, has_bytes, read_row, resolve
+from virc.solving.rows import MAX_LINE_BYTES, Row
+from virc.solving.sources.columns import Columns, beside, has_bytes, read_row, resolve
 from virc.solving.sources.picture_files import is_picture, pictures_of
 
 _HEAD = 2**12  # bytes that tell what a file is
@@ -114,10 +114,11 @@ def rows_of(
     Args:
         contents: the line of each, the id it has where it names none, and its values or its fault.
         chosen, question: as of `open_rows`.
-        say: gets a sentence with the columns of other names that are read.
+        say: gets a sentence with the columns of other names that are read, and one with the texts that are not asked.
         file: what hints name.
     """
     known: dict[tuple[str, ...], Columns] = {}
+    told: list[str] = []
     for line, number, fields in contents:
         if isinstance(fields, DataError):
             yield Row(line, fault=fields)
@@ -128,7 +129,12 @@ def rows_of(
                 known[names] = resolve(names, chosen, question, file)
                 if (said := str(known[names])) and len(known) == 1:
                     say(said)
-            yield read_row(line, number, fields, known[names], question)
+            row = read_row(line, number, fields, known[names], question)
+            if left := [name for name in beside(fields, row.question) if not (row.fault or name in told)]:
+                told += left
+                proposes = f"virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
+                say(f"the question is asked without {' and '.join(left)}; {proposes}")
+            yield row
         except DataError as fault:
             id = fields["id"] if type(fields.get("id")) in (str, int) else None
             yield Row(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
@@ -218,7 +224,7 @@ def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
 
 def _begins_with_row(file: IO[bytes]) -> bool:
     """Whether the first line is a row, and not one object that has a list of rows."""
-    first = [fields for _, fields in itertools.islice(line_contents(file), 2)]
+    first = [fields for _, fields in itertools.islice(line_rows(file, 1, MAX_LINE_BYTES), 2)]
     if not all(isinstance(fields, dict) for fields in first):
         return False
     values = first[0].values() if len(first) == 1 and isinstance(first[0], dict) else ()
@@ -265,8 +271,8 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
-    read = {"array": array_rows, "object": list_rows}.get(kind, line_contents)
-    for number, fields in read(stream):
+    read = {"array": array_rows, "object": list_rows}.get(kind)
+    for number, fields in read(stream) if read else line_rows(stream, 1, MAX_LINE_BYTES):
         yield number, number, fields
 
 

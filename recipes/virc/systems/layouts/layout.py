@@ -81,7 +81,11 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         id: the id of the row.
         boxes: the boxes of the answer, as lists of four numbers or as text, in the system's coordinates; a text that
             holds none has none.
-        choices: the choices of the question, a list or an object, or the text of one as JSON or as Python prints it.
+        choices: the choices of the question: a list or an object, the text of one as JSON or as Python prints it, or a
+            text that has them behind letters, in lines or between `;` or `|`. Where it is the column of the question,
+            those behind letters at its end.
+        explode: lists of one length, of which each element becomes a row with the other columns; where the elements
+            are objects, their keys become columns.
         answers: several answers of which each is right; where `answer` is not named, the most frequent is it.
         metric: what the benchmark measures answers by, beside right and wrong.
         index_from: where the answer is the number of a choice: what the first has, 0 or 1.
@@ -113,6 +117,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: Column | None = None
     boxes: Column | None = None
     choices: Column | None = None
+    explode: Text | tuple[Text, ...] = ()
     answers: Column | None = None
     metric: Literal["anls", "vqa_accuracy"] | None = None
     index_from: Literal[0, 1] | None = None
@@ -147,6 +152,32 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def folders(self) -> tuple[str, ...]:
         """What the paths of images may begin with."""
         return (self.folder,) if isinstance(self.folder, str) else self.folder or ()
+
+    def exploded(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """The rows that a row becomes. Raises ValueError: its lists are none, or of several lengths."""
+        names = (self.explode,) if isinstance(self.explode, str) else self.explode
+        lists: dict[str, list[Any]] = {}
+        for name in names:
+            value: Any = _found(row, name)
+            lists[name] = listed(value) if isinstance(value, str) else value
+            if not isinstance(lists[name], list):
+                raise ValueError(f"its column {name} is no list")
+        if len({*map(len, lists.values())}) > 1:
+            counts = " and ".join(f"{len(each)} in {name}" for name, each in lists.items())
+            raise ValueError(f"it has {counts}, where each question has one")
+        rest = {key: value for key, value in row.items() if key not in names}
+        inner = {
+            name: dict.fromkeys(key for each in value if isinstance(each, Mapping) for key in each)
+            for name, value in lists.items()
+        }
+        made: list[Mapping[str, Any]] = []
+        for values in zip(*lists.values(), strict=True):
+            new = {**rest}
+            for name, value in zip(lists, values, strict=True):
+                merged = isinstance(value, Mapping) and rest.keys().isdisjoint(inner[name])
+                new |= {**inner[name], **value} if merged else {name: value}
+            made.append(new)
+        return made
 
     def of_file(self, name: str) -> bool:
         """Whether a file of that name may have it."""
@@ -185,11 +216,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def fits(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has all columns that it must have."""
         return all(value_of(row, column) is not UNSET for column in self.needed())
-
-    def fits_names(self, names: set[str]) -> bool:
-        """Whether rows with columns of these names may fit: the parts of dotted names are not looked at."""
-        known = (names_of(column) for column in self.needed())
-        return all(not each or any({name, name.partition(".")[0]} & names for name in each) for each in known)
 
 
 def names_of(column: Column) -> tuple[str, ...]:

@@ -65,9 +65,9 @@ def read(arguments, view):
     found, known = dict(arguments), names(view)
     if "image_index" in found:
         image = found["image_index"]
-        if type(image) is not type(known[0]) or image not in known:
-            shown = repr(image)[:60]
-            raise ToolError(f"there is no image {shown}; there are: {', '.join(map(str, known))}", "image", image=shown)
+        if not any(type(each) is type(image) and each == image for each in known):
+            shown, there = repr(image)[:60], ", ".join(map(str, known)) or "none"
+            raise ToolError(f"there is no image {shown}; there are: {there}", "image", image=shown)
         found["image_index"] = known.index(image)
 READ_HERE    return found
 

@@ -156,7 +156,7 @@ def _gathered(found: Iterator[Chunk]) -> Iterator[Chunk]:
         elif chunk is not None:
             held.append(chunk)
             size += len(chunk.data)
-        if held and (chunk is None or size >= ENOUGH):
+        if held and (chunk is None or size >= ENOUGH // 2):
             data = held[0].data if len(held) == 1 else b"".join(each.data for each in held)
             yield Chunk(data, held[0].begins, held[-1].ends, held[0].plain, held[-1].vouched)
             held, size = [], 0

@@ -110,6 +110,7 @@ def naming(member: Member) -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_NAME:
             refuse(member.name, clause(error))
+        error.filename = error.filename or member.name  # of a full disk names no file
         raise
 
 
