@@ -101,6 +101,17 @@ def test_a_package_with_another_hash_is_not_installed(
     assert not folder_of(tmp_path / "cache").exists()
 
 
+def test_links_to_builds_without_pins_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toys.install_engine(tmp_path, monkeypatch)
+    toys.wheel(tmp_path / "wheels", version="1.0+cpu")
+    assert main(["env", "create", "toy", "--device", "cpu"]) == 7
+    said = capsys.readouterr().err
+    assert "toy==1.0+cpu" in said
+    assert f"hint: unset UV_FIND_LINKS ({tmp_path / 'wheels'})" in said
+
+
 def test_a_source_distribution_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

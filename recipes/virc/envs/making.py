@@ -103,7 +103,9 @@ def _run(step: Step, log: Path, report: Reporter) -> None:
                 last = line.strip() or last
             report.progress(f"{step.says}: {time.monotonic() - began:.0f} s  {last}")
     if code:
-        raise EngineError(f"could not {step.says}: {processes.last_words(log, code)}", f"see {log}")
+        why = processes.last_words(log, code)
+        links = "no hashes" in why and os.environ.get("UV_FIND_LINKS")  # its builds come before those that are pinned
+        raise EngineError(f"could not {step.says}: {why}", f"unset UV_FIND_LINKS ({links})" if links else f"see {log}")
 
 
 @contextmanager
