@@ -79,7 +79,7 @@ def honest(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
 
 
 def without_pixels(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
-    """As prime-rl before 2786 and agent-lightning before 560, and verl in 2643: the marks of pictures reach the model, no pixels do."""
+    """As prime-rl before 2786, agent-lightning before 560 and verl in 2643: marks reach the model, pixels do not."""
     return logprobs(backend, seen.rendered, images, blind=True)
 
 
@@ -168,7 +168,8 @@ def test_half_precision_of_the_sampler_hides_no_lost_picture(
 
 @pytest.mark.integration
 @pytest.mark.parametrize(
-    ("drawn", "half"), [(without_pixels, True), (without_pixels, False), (with_blank_crops, False), (without_crops, False)]
+    ("drawn", "half"),
+    [(without_pixels, True), (without_pixels, False), (with_blank_crops, False), (without_crops, False)],
 )
 def test_a_sampler_that_saw_less_than_the_trainer_is_caught(
     drawn: Trainer, half: bool, backend: LocalBackend, sampler: LocalBackend
