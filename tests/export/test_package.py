@@ -14,6 +14,7 @@ from virc.export.digest import digest_of
 from virc.export.environment import SETTINGS, of_package
 from virc.export.package import TARGETS
 from virc.systems import registry as systems
+from virc.systems import texts
 
 MINE = """name: mine
 about: for tests
@@ -87,7 +88,7 @@ def test_rows_go_into_the_package_with_their_images_and_columns(rows: Path, tmp_
 @pytest.mark.parametrize(
     ("target", "names"),
     [
-        ("verifiers", "--env.taskset.rows ROWS --client"),
+        ("verifiers", "--env.taskset.rows ROWS --no-push"),
         ("openenv", "VIRC_ROWS=ROWS python -m uvicorn"),
         ("inspect", "openai-api/virc/MODEL -T rows=ROWS"),
         ("trl", 'trainer("ROWS")('),
@@ -201,6 +202,29 @@ def test_ls_says_for_each_system_what_it_cannot_have_and_why() -> None:
     lines = virc("export", "ls").out.splitlines()
     at = lines.index("mini-o3  verifiers, openenv, inspect")
     assert lines[at + 1].startswith("  not trl: its grammar is not native tool calls")
+
+
+def test_ls_needs_no_text_of_the_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = virc("export", "ls").out
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path))
+    assert virc("export", "ls").out == expected
+
+
+@pytest.mark.parametrize(("written", "run", "whose"), [("1", "", "our own words"), ("", "1", "the words of its auth")])
+def test_a_package_asks_in_the_words_that_it_was_written_in(
+    written: str, run: str, whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(texts.OWN_WORDS, "1")
+    module = exported("deepeyes", "verifiers", tmp_path / "p")
+    assert f"export {texts.OWN_WORDS}=1" in (tmp_path / "p" / "README.md").read_text()
+    settings = json.loads((module.parent / SETTINGS).read_text())
+    settings["digest"] = digest_of(systems.get("deepeyes"), written == "1")
+    (module.parent / SETTINGS).write_text(json.dumps(settings))
+    monkeypatch.setenv(texts.OWN_WORDS, run)
+    with pytest.raises(ConfigError, match=f"asks deepeyes in {whose}") as error:
+        of_package(str(module))
+    assert error.value.hint == f"{texts.OWN_WORDS}={int(written == '1')}"
 
 
 @pytest.mark.parametrize(

@@ -79,13 +79,19 @@ def honest(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
 
 
 def without_pixels(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
-    """As prime-rl before 2786 and agent-lightning before 560: the marks of pictures reach the model, no pixels do."""
+    """As prime-rl before 2786, agent-lightning before 560 and verl in 2643: marks reach the model, pixels do not."""
     return logprobs(backend, seen.rendered, images, blind=True)
 
 
 def without_crops(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
     """As TRL in issue 5663: what tools make is dropped, and the first picture stands for them."""
     return logprobs(backend, seen.rendered, [images[0]] * len(images))
+
+
+def with_blank_crops(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
+    """As slime in issue 1847, where pictures of later turns are blank to who draws the replies."""
+    blank = [Image.new("RGB", image.size, "white") for image in images[1:]]
+    return logprobs(backend, seen.rendered, [images[0], *blank])
 
 
 def in_another_order(backend: LocalBackend, seen: Seen, images: Images) -> list[float]:
@@ -158,6 +164,21 @@ def test_half_precision_of_the_sampler_hides_no_lost_picture(
     reference = honest(sampler, seen, seen.images)
     with pytest.raises(ConfigError):
         check_trainer(partial(trainer, backend, seen), seen.images, reference, HALF)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("drawn", "half"),
+    [(without_pixels, True), (without_pixels, False), (with_blank_crops, False), (without_crops, False)],
+)
+def test_a_sampler_that_saw_less_than_the_trainer_is_caught(
+    drawn: Trainer, half: bool, backend: LocalBackend, sampler: LocalBackend
+) -> None:
+    """As verl in issue 2643 and slime in 1847: the trainer sees what the rollout did not."""
+    seen = rollout(backend, 0)
+    reference = drawn(sampler if half else backend, seen, seen.images)
+    with pytest.raises(ConfigError, match="does not see what the rollout saw"):
+        check_trainer(partial(honest, backend, seen), seen.images, reference, HALF if half else TOLERANCE)
 
 
 @pytest.mark.integration

@@ -41,6 +41,7 @@ from virc.rewards.sample import Sample
 from virc.rewards.trial import means_here
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
+from virc.systems import texts
 from virc.systems.registry import Reward, System
 from virc.tools.registry import check_ready, known
 
@@ -279,7 +280,10 @@ def of_package(module: str, evaluates: bool = False) -> Environment:
     settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
     own = folder / settings.system
     system = systems.get(str(own) if own.is_file() else settings.system)
-    now = digest_of(system)
+    now, others = digest_of(system), not texts.is_own_wording(system.file.parent)
+    if settings.digest == digest_of(system, others):
+        whose = "our own words" if others else "the words of its authors"
+        raise ConfigError(f"this package asks {plain(system.name)} in {whose}", f"{texts.OWN_WORDS}={int(others)}")
     if now != settings.digest:
         sentence = f"{plain(system.name)} is not the system that this package was written from ({settings.digest})"
         raise ConfigError(f"{sentence}, but {now}", "write it again: virc export, or install the virc that wrote it")

@@ -32,7 +32,7 @@ from virc.rewards import needs
 from virc.rewards import registry as rewards
 from virc.rewards.means import JUDGE, NO_JUDGE
 from virc.stages.resolve import resolve
-from virc.systems import files, texts
+from virc.systems import files, speech, texts
 from virc.systems import registry as systems
 from virc.systems.registry import IN_FOLDER, System
 
@@ -181,7 +181,7 @@ def _refusal(system: System, target: Target) -> str | None:
         return "its reward is not public" if system.reward else "it has no reward"
     if target == "openenv" and system.reward and rewards.of(system.reward, system.file.parent).group:
         return "its reward compares the rollouts of a problem, and OpenEnv rewards each alone"
-    protocol = chat_protocol.of_system(system).protocol
+    protocol = speech.worded_by(system, own_words=True) or speech.ours(system)  # its words decide nothing
     reason, takers = _RESULTS.get(protocol.results, ("", TARGETS))
     if target not in takers:
         return reason
@@ -231,6 +231,7 @@ def _rows(rows: Path, system: System, inside: Path) -> str:
 def _words(system: System, target: Target, name: str, settings: Settings, tools: Sequence[str]) -> dict[str, str]:
     """What stands for the names in templates."""
     extras = ["eval", *(["search"] if "search" in tools else [])]
+    before = f"export {texts.OWN_WORDS}=1\n" if texts.own_words() else f"virc download texts --system {system.name}\n"
     return {
         "system": system.name,
         "about": system.about or "without a description",
@@ -241,6 +242,7 @@ def _words(system: System, target: Target, name: str, settings: Settings, tools:
         "needs": NEEDS[target],
         "entry": f'\n[project.entry-points.inspect_ai]\n{name} = "{name}"\n' if target == "inspect" else "",
         "digest": settings.digest,
+        "before": before if texts.of(system.file.parent) else "",
         "rows": "its own rows" if settings.rows else "rows that you name",
         "own_rows": "" if settings.rows else _OWN_ROWS[target],
     }

@@ -84,8 +84,8 @@ def rollout(images: int) -> dict[str, Any]:
     return {"rollout": msgspec.json.encode(trace).decode()}
 
 
-def queued(actor: Actor, processor: Any, seed: int, dtype: str = "float32") -> KVBatchMeta:
-    """A rollout without pictures, and one with two, which a sampler of a precision drew."""
+def queued(actor: Actor, processor: Any, seed: int, dtype: str = "float32", blind: bool = False) -> KVBatchMeta:
+    """A rollout without pictures, and one with two, which a sampler of a precision drew, who saw none where `blind`."""
     levels = torch.randint(256, (2, 112, 112, 3), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     pictures = [Image.fromarray(each.numpy()) for each in levels]
     made = processor.image_processor(images=pictures, return_tensors="pt")
@@ -96,13 +96,13 @@ def queued(actor: Actor, processor: Any, seed: int, dtype: str = "float32") -> K
     text, reply = processor.tokenizer("Which?").input_ids, processor.tokenizer("the second one").input_ids
     prompts = [text, [start, *pads, end, start, *pads, end, *text]]
     ids = [torch.tensor(prompt + reply) for prompt in prompts]
-    given: list[Inputs] = [{}, inputs]
+    drawn: list[Inputs] = [{}, {} if blind else inputs]
     sampler = actor if dtype == "float32" else Actor(actor.folder, torch.bfloat16)
-    chances = [sampler.chances(*each)[-len(reply) - 1 : -1] for each in zip(ids, given, strict=True)]
+    chances = [sampler.chances(*each)[-len(reply) - 1 : -1] for each in zip(ids, drawn, strict=True)]
     put(
         KEYS,
         input_ids=nested(ids),
-        multi_modal_inputs=NonTensorStack(*given),
+        multi_modal_inputs=NonTensorStack({}, inputs),
         response_mask=nested([torch.ones(len(reply), dtype=torch.long) for _ in KEYS]),
         rollout_log_probs=nested(chances),
         extra_fields=NonTensorStack(rollout(0), rollout(2)),
@@ -130,6 +130,9 @@ model = Actor(sys.argv[1])
 reads = AutoProcessor.from_pretrained(sys.argv[1])
 step = queued(model, reads, 0)
 found: dict[str, Any] = {way: checked(model, step, way) for way in WAYS}
+for dtype in ("float32", "bfloat16"):
+    unseen = queued(model, reads, 0, dtype, blind=True)
+    found[f"unseen by a sampler in {dtype}"] = checked(model, unseen, "honest", dtype)
 found["seeds"] = {
     dtype: [checked(model, queued(model, reads, seed, dtype), "honest", dtype)[0] for seed in range(int(sys.argv[2]))]
     for dtype in ("float32", "bfloat16")

@@ -33,6 +33,8 @@ def test_no_honest_run_is_ended(found: dict[str, Any], dtype: str) -> None:
         ("blank", "the trainer does not see picture 1 of 2 of a rollout"),
         ("first alone", "the trainer does not see picture 2 of 2 of a rollout"),
         ("exchanged", "the trainer does not see what the rollout saw"),
+        ("unseen by a sampler in float32", "the trainer does not see what the rollout saw"),
+        ("unseen by a sampler in bfloat16", "the trainer does not see what the rollout saw"),
     ],
 )
 def test_an_actor_that_does_not_ends_the_run(found: dict[str, Any], way: str, sentence: str) -> None:
