@@ -19,6 +19,7 @@ from support.servers import Server, image_bytes, images_of, serve
 from support.solving import CROP, answer
 
 from virc.core.errors import DataError
+from virc.evaluation import results
 from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
 from virc.evaluation.problems import contents, swapped
 from virc.evaluation.results import Head
@@ -385,6 +386,36 @@ def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> N
     file.write_bytes(b"".join([msgspec.json.encode(told.sealed), b"\n", *lines]))
     done = virc("eval", "verify", file)
     assert (done.code, "its verdict on looking is by the replies: not decided" in done.err) == (6, True), done.err
+
+
+@pytest.mark.parametrize(
+    ("arm", "said", "code"),
+    [
+        ("crops-swapped", "crops-swapped.jsonl: its question or its reference is not that of the row", 5),
+        ("crops-blurred", "crops-swapped.jsonl is not the file of its arm", 6),
+    ],
+)
+def test_an_arm_of_other_problems_or_of_another_arm_is_found(
+    server: Server, rows: Path, here: Path, arm: str, said: str, code: int
+) -> None:
+    """Also with digests of its own."""
+    assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
+    file, folder = here / "a/results/cheater.jsonl", here / "a/results/cheater.looks"
+    (own, lines), (other, changed) = (parts(path) for path in (file, folder / f"{arm}.jsonl"))
+    changed[0]["input"]["question"] += "?" * (arm == "crops-swapped")
+    sealed = results.write(folder / "crops-swapped.jsonl", other, changed)
+    results.write(file, msgspec.structs.replace(own, arms={**own.arms, "crops swapped": sealed.digest}), lines)
+    done = virc("eval", "verify", file)
+    assert (done.code, said in done.err) == (code, True), done.err
+
+
+def parts(file: Path) -> tuple[Head, list[dict[str, Any]]]:
+    """A result's head, and its lines without digests."""
+    head, *lines = file.read_bytes().splitlines()
+    fields = [msgspec.json.decode(line) for line in lines]
+    return msgspec.json.decode(head, type=Head), [
+        {key: each[key] for key in each if key not in ("digest", "replied")} for each in fields
+    ]
 
 
 def test_a_dry_run_asks_five_and_says_the_cost(server: Server, rows: Path, here: Path) -> None:
