@@ -104,6 +104,8 @@ LOST = arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)
     [
         ([arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)] * 20, "its crops matter", "+100.0 points"),
         ([arms(YES, crops_swapped=NO)] * 20, "its crops matter", "+100.0 points (95 %: 77.2 to 100.0), and blurred"),
+        # most of its answers do not depend on its crops
+        ([LOST] * 10 + [arms(YES)] * 90, "its crops matter", "+10.0 points (95 %: 4.2 to 17.4), though 90.0 % of its"),
         # one that knows a blurred crop as a test
         ([arms(YES, crops_blurred=NO)] * 20, "looks, but its crops do not matter", "100.0 % of its answers stay"),
         # without a crop, what changes is luck
