@@ -391,22 +391,25 @@ def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("arm", "said", "code"),
+    ("arm", "kept", "said", "code"),
     [
-        ("crops-swapped", "crops-swapped.jsonl: its question or its reference is not that of the row", 5),
-        ("crops-blurred", "crops-swapped.jsonl is not the file of its arm", 6),
+        ("crops-swapped", (2, 2), "crops-swapped.jsonl: its question or its reference is not that of the row", 5),
+        ("crops-blurred", (2, 2), "crops-swapped.jsonl is not the file of its arm", 6),
+        ("crops-swapped", (2, 1), "crops-swapped.jsonl is not the file of its arm", 6),
+        ("crops-swapped", (1, 2), "of 2 lines there are 1, or others", 6),
     ],
 )
 def test_an_arm_of_other_problems_or_of_another_arm_is_found(
-    server: Server, rows: Path, here: Path, arm: str, said: str, code: int
+    server: Server, rows: Path, here: Path, arm: str, kept: tuple[int, int], said: str, code: int
 ) -> None:
     """Also with digests of its own."""
     assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
     file, folder = here / "a/results/cheater.jsonl", here / "a/results/cheater.looks"
     (own, lines), (other, changed) = (parts(path) for path in (file, folder / f"{arm}.jsonl"))
-    changed[0]["input"]["question"] += "?" * (arm == "crops-swapped")
-    sealed = results.write(folder / "crops-swapped.jsonl", other, changed)
-    results.write(file, msgspec.structs.replace(own, arms={**own.arms, "crops swapped": sealed.digest}), lines)
+    changed[0]["input"]["question"] += "?" * (code == 5)
+    sealed = results.write(folder / "crops-swapped.jsonl", other, changed[: kept[1]])
+    arms = {**own.arms, "crops swapped": sealed.digest}
+    results.write(file, msgspec.structs.replace(own, arms=arms), lines[: kept[0]])
     done = virc("eval", "verify", file)
     assert (done.code, said in done.err) == (code, True), done.err
 

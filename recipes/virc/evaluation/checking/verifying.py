@@ -146,13 +146,14 @@ def _looked_again(
     found, differences = [_scored(file, problems, verdicts)], list[Difference]()
     for name, path in paths.items():
         arm = read(path)
-        if (arm.head.digest, arm.head.crop_ablation) != (head.arms.get(name), ARMS[name].ablation):
+        own = arm.head.digest, arm.head.crop_ablation, arm.lines.keys()
+        if own != (head.arms.get(name), ARMS[name].ablation, file.lines.keys()):
             differences.append(Difference("lines", f"{path.name} is not the file of its arm"))
         differences += [
             msgspec.structs.replace(each, says=f"{path.name}: {each.says}")
             for each in verify_file(arm, expected=problems).differences
         ]
-        found.append(_scored(arm, arm.problems, {id: line.verdict for id, line in arm.lines.items()}))
+        found.append(_scored(arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
     (looks,) = looks_of(found)
     if any(_unequal(looks, head.looks)):
         differences.append(Difference("figure", f"its verdict on looking is by the replies: {looks.sentence}"))
