@@ -390,23 +390,28 @@ def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> N
     assert (done.code, "its verdict on looking is by the replies: not decided" in done.err) == (6, True), done.err
 
 
+NOT_ITS_ARM = "crops-swapped.jsonl is not the file of its arm"
+
+
 @pytest.mark.parametrize(
-    ("arm", "kept", "said", "code"),
+    ("arm", "model", "kept", "said", "code"),
     [
-        ("crops-swapped", (2, 2), "crops-swapped.jsonl: its question or its reference is not that of the row", 5),
-        ("crops-blurred", (2, 2), "crops-swapped.jsonl is not the file of its arm", 6),
-        ("crops-swapped", (2, 1), "crops-swapped.jsonl is not the file of its arm", 6),
-        ("crops-swapped", (1, 2), "of 2 lines there are 1, or others", 6),
+        ("swapped", "cheater", (2, 2), "crops-swapped.jsonl: its question or its reference is not that of the row", 5),
+        ("swapped", "honest", (2, 2), NOT_ITS_ARM, 6),
+        ("blurred", "cheater", (2, 2), NOT_ITS_ARM, 6),
+        ("swapped", "cheater", (2, 1), NOT_ITS_ARM, 6),
+        ("swapped", "cheater", (1, 2), "of 2 lines there are 1, or others", 6),
     ],
 )
 def test_an_arm_of_other_problems_or_of_another_arm_is_found(
-    server: Server, rows: Path, here: Path, arm: str, kept: tuple[int, int], said: str, code: int
+    server: Server, rows: Path, here: Path, arm: str, model: str, kept: tuple[int, int], said: str, code: int
 ) -> None:
     """Also with digests of its own."""
     assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
     file, folder = here / "a/results/cheater.jsonl", here / "a/results/cheater.looks"
-    (own, lines), (other, changed) = (parts(path) for path in (file, folder / f"{arm}.jsonl"))
+    (own, lines), (other, changed) = (parts(path) for path in (file, folder / f"crops-{arm}.jsonl"))
     changed[0]["input"]["question"] += "?" * (code == 5)
+    other = msgspec.structs.replace(other, model=model)
     sealed = results.write(folder / "crops-swapped.jsonl", other, changed[: kept[1]])
     arms = {**own.arms, "crops swapped": sealed.digest}
     results.write(file, msgspec.structs.replace(own, arms=arms), lines[: kept[0]])

@@ -143,25 +143,24 @@ def _looked_again(
             f"the verdict on looking is taken as it is written: {lost.parent.name}/{lost.name} is not beside the file"
         )
         return None, []
-    found, differences = [_scored(file, problems, verdicts)], list[Difference]()
+    found, differences = [_scored(head.model, file, problems, verdicts)], list[Difference]()
     for name, path in paths.items():
         arm = read(path)
-        own = arm.head.digest, arm.head.crop_ablation, arm.lines.keys()
-        if own != (head.arms.get(name), ARMS[name].ablation, file.lines.keys()):
+        own = arm.head.digest, arm.head.model, arm.head.crop_ablation, arm.lines.keys()
+        if own != (head.arms.get(name), head.model, ARMS[name].ablation, file.lines.keys()):
             differences.append(Difference("lines", f"{path.name} is not the file of its arm"))
         differences += [
             msgspec.structs.replace(each, says=f"{path.name}: {each.says}")
             for each in verify_file(arm, expected=problems).differences
         ]
-        found.append(_scored(arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
+        found.append(_scored(head.model, arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
     (looks,) = looks_of(found)
     if any(_unequal(looks, head.looks)):
         differences.append(Difference("figure", f"its verdict on looking is by the replies: {looks.sentence}"))
     return looks.sentence, differences
 
 
-def _scored(file: ResultFile, problems: Problems, verdicts: Verdicts) -> Scored:
-    model = file.head.model
+def _scored(model: str, file: ResultFile, problems: Problems, verdicts: Verdicts) -> Scored:
     answers = {model: {id: line.answer for id, line in file.lines.items()}}
     decided = {(model, id): each for id, each in verdicts.items()}
     return Scored(answers, decided, None, {}, results_of(None, problems, answers, decided, {}))
