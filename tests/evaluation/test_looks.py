@@ -19,6 +19,7 @@ from support.servers import Server, image_bytes, images_of, serve
 from support.solving import CROP, answer
 
 from virc.core.errors import DataError
+from virc.evaluation import results
 from virc.evaluation.looks import ARMS, LEVEL, ArmName, Guess, looks
 from virc.evaluation.problems import contents, swapped
 from virc.evaluation.results import Head
@@ -103,6 +104,8 @@ LOST = arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)
     [
         ([arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)] * 20, "its crops matter", "+100.0 points"),
         ([arms(YES, crops_swapped=NO)] * 20, "its crops matter", "+100.0 points (95 %: 77.2 to 100.0), and blurred"),
+        # most of its answers do not depend on its crops
+        ([LOST] * 10 + [arms(YES)] * 90, "its crops matter", "+10.0 points (95 %: 4.2 to 17.4), though 90.0 % of its"),
         # one that knows a blurred crop as a test
         ([arms(YES, crops_blurred=NO)] * 20, "looks, but its crops do not matter", "100.0 % of its answers stay"),
         # without a crop, what changes is luck
@@ -385,6 +388,44 @@ def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> N
     file.write_bytes(b"".join([msgspec.json.encode(told.sealed), b"\n", *lines]))
     done = virc("eval", "verify", file)
     assert (done.code, "its verdict on looking is by the replies: not decided" in done.err) == (6, True), done.err
+
+
+NOT_ITS_ARM = "crops-swapped.jsonl is not the file of its arm"
+
+
+@pytest.mark.parametrize(
+    ("arm", "model", "kept", "said", "code"),
+    [
+        ("swapped", "cheater", (2, 2), "crops-swapped.jsonl: its question or its reference is not that of the row", 5),
+        ("swapped", "honest", (2, 2), NOT_ITS_ARM, 6),
+        ("blurred", "cheater", (2, 2), NOT_ITS_ARM, 6),
+        ("swapped", "cheater", (2, 1), NOT_ITS_ARM, 6),
+        ("swapped", "cheater", (1, 2), "of 2 lines there are 1, or others", 6),
+    ],
+)
+def test_an_arm_of_other_problems_or_of_another_arm_is_found(
+    server: Server, rows: Path, here: Path, arm: str, model: str, kept: tuple[int, int], said: str, code: int
+) -> None:
+    """Also with digests of its own."""
+    assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0
+    file, folder = here / "a/results/cheater.jsonl", here / "a/results/cheater.looks"
+    (own, lines), (other, changed) = (parts(path) for path in (file, folder / f"crops-{arm}.jsonl"))
+    changed[0]["input"]["question"] += "?" * (code == 5)
+    other = msgspec.structs.replace(other, model=model)
+    sealed = results.write(folder / "crops-swapped.jsonl", other, changed[: kept[1]])
+    arms = {**own.arms, "crops swapped": sealed.digest}
+    results.write(file, msgspec.structs.replace(own, arms=arms), lines[: kept[0]])
+    done = virc("eval", "verify", file)
+    assert (done.code, said in done.err) == (code, True), done.err
+
+
+def parts(file: Path) -> tuple[Head, list[dict[str, Any]]]:
+    """A result's head, and its lines without digests."""
+    head, *lines = file.read_bytes().splitlines()
+    fields = [msgspec.json.decode(line) for line in lines]
+    return msgspec.json.decode(head, type=Head), [
+        {key: each[key] for key in each if key not in ("digest", "replied")} for each in fields
+    ]
 
 
 def test_a_dry_run_asks_five_and_says_the_cost(server: Server, rows: Path, here: Path) -> None:

@@ -138,7 +138,7 @@ def test_text_of_others_is_text_and_nothing_is_refused(browser: Tab, tmp_path: P
 
 
 def test_of_many_problems_few_elements_and_pictures_are_made(browser: Tab, tmp_path: Path) -> None:
-    """What the seconds depend on; `time_problem_page.py` measures them."""
+    """What the seconds depend on; `benchmarks/problem_page.py` measures them."""
     few = paged.make(tmp_path, ["RW"] * 30, arms=("as it is",))
     open_at(browser, few)
     at_first = browser.value("[document.querySelectorAll('*').length, document.images.length]")

@@ -347,8 +347,8 @@ HEAD = "x **b** </b><script> [x](javascript:1) ![a](http://b) | # $ `c` _i_ &lt;
 SHOWN = {
     "markdown": r"\[x\](javascript:1) \!\[a\](http://b) \| \# \$ \`c\` \_i\_ \&lt; \~s\~ "
     r"\\immediate\\write18\{id\} \[2J",
-    "latex": r"{[}x{]}(javascript:1) !{[}a{]}(http://b) | \# \$ `c` \_i\_ \&lt; \textasciitilde{}s\textasciitilde{} "
-    r"\textbackslash{}immediate\textbackslash{}write18\{id\} {[}2J",
+    "latex": r"$<$script$>$ {[}x{]}(javascript:1) !{[}a{]}(http://b) $|$ \# \$ `c` \_i\_ \&lt; "
+    r"\textasciitilde{}s\textasciitilde{} \textbackslash{}immediate\textbackslash{}write18\{id\} {[}2J",
     "html": r"x **b** &lt;/b&gt;&lt;script&gt; [x](javascript:1) ![a](http://b) | # $ `c` _i_ &amp;lt; ~s~ "
     r"\immediate\write18{id} [2J",
 }

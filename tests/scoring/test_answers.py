@@ -15,6 +15,7 @@ from virc.scoring.score import Key, Verdict
 from virc.scoring.symbolic import Symbolic
 
 COLORS = ("red", "blue", "green")
+SHADES = ("green", "light green", "red")
 
 
 def test_pairs_are_read_as_recorded() -> None:
@@ -71,6 +72,8 @@ def test_what_the_rules_of_rewards_know_is_kept() -> None:
         ("I would pick blue.", COLORS, "B"), ("(C) green", COLORS, "C"), ("The car is blue", COLORS, "B"),
         ("either B or C", COLORS, None), ("not B", COLORS, None), ("The answer is not 73.", (), None),
         ("It is 73. No, that is wrong.", (), None), ("", (), None), ("B" * 200_000, (), None),
+        ("Light Green.", SHADES, "B"), ("It is light green", SHADES, "B"), ("green.", SHADES, "A"),
+        ("light green or green", SHADES, None), ("The light green one is green", SHADES, None),
     ],
 )  # fmt: skip
 def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str, ...], short: str | None) -> None:

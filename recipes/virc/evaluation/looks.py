@@ -166,8 +166,12 @@ def looks(model: str, answers: Answers, guesses: Sequence[Guess]) -> Looks:
     swaps = arms["crops swapped"]
     if _cost(swaps) < LEVEL:
         found = _by_swaps(_MATTER, swaps)
-        if p["crops blurred"] < LEVEL:
-            found = found._replace(sentence=f"{found.sentence}, and blurred ones serve as well")
+        same, of, _ = kept["crops swapped"]
+        if p["crops swapped"] < LEVEL:  # the crops of few problems matter
+            more = f", though {100 * same / of:.1f} % of its answers stay with the crops of others"
+        else:
+            more = ", and blurred ones serve as well" if p["crops blurred"] < LEVEL else ""
+        found = found._replace(sentence=found.sentence + more)
     else:
         lost = swaps.gain * swaps.of >= _LOST * sum(each.cropped for each in right)
         unsettled = lost and swaps.p < _LEANING

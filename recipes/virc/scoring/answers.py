@@ -248,10 +248,18 @@ def _named_in(text: str, contents: tuple[str, ...]) -> set[int]:
 
 
 def _mentioned(text: str, contents: tuple[str, ...]) -> set[int]:
-    """The choices, but for numbers, whose words a text has, where it has them without those that weigh or deny."""
+    """The choices, but for numbers, whose words a text has, where it has them without those that weigh or deny, and not
+    only within another choice: `light green` does not mention `green`.
+    """
     said = f" {words(text)} "
-    return {
-        at for at, content in enumerate(contents)
-        if re.search(r"[^\W\d_]{2}", content) and quantity(content) is None and f" {words(content)} " in said
+    named = {
+        at: each for at, content in enumerate(contents)
+        if re.search(r"[^\W\d_]{2}", content) and quantity(content) is None and (each := f" {words(content)} ") in said
         and not HEDGED.search(text if not HEDGED.search(content) else said.replace(words(content), ""))
     }  # fmt: skip
+
+    def apart(each: str) -> str:
+        longer = "|".join(re.escape(other[:-1]) for other in named.values() if each in other != each)
+        return re.sub(rf"(?:{longer})(?= )", " |", said) if longer else said
+
+    return {at for at, each in named.items() if each in apart(each)}

@@ -23,7 +23,7 @@ _PAIRS = ("Compared", "Difference (points)", "95 % interval", "p (McNemar)", "p 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#!|&~$]")
 _LATEX = {each: f"\\{each}" for each in "&%$#_{}"} | {each: f"{{{each}}}" for each in "[]*"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$",
-}  # fmt: skip
+} | {each: f"${each}$" for each in "<>|"}  # fmt: skip
 
 
 class _Table(msgspec.Struct, frozen=True):
@@ -119,7 +119,7 @@ def _in_markdown(text: str) -> str:
 
 def _latex(table: _Table) -> Iterator[str]:
     head, *rows = [" & ".join(map(_escaped, row)) + r" \\" for row in table.rows]
-    yield from (f"% {note}" for note in table.notes)
+    yield from (f"% {note}" for note in (r"\usepackage{booktabs}", *table.notes))
     columns = "l" + "r" * (len(table.rows[0]) - 1)
     yield from (r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{columns}}}", r"\toprule")
     yield from (head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}")

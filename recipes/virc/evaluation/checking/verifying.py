@@ -103,8 +103,10 @@ def verify(path: Path, benchmark: str | None = None, signer: str | None = None) 
     return verify_file(read(path), benchmark, signer)
 
 
-def verify_file(file: ResultFile, benchmark: str | None = None, signer: str | None = None) -> Verified:
-    """As `verify`, of a file that was read."""
+def verify_file(
+    file: ResultFile, benchmark: str | None = None, signer: str | None = None, expected: Problems | None = None
+) -> Verified:
+    """As `verify`, of a file that was read; of an arm `expected` are the problems as they are, which it must have."""
     notes, signed = list[str](), None
     head, problems = file.head, file.problems
     verdicts = _verdicts(file, problems, notes)
@@ -114,7 +116,7 @@ def verify_file(file: ResultFile, benchmark: str | None = None, signer: str | No
         *_read_again(file, notes),
         *_scored_again(file, verdicts, notes),
         *_counted_again(file, problems),
-        *_rows(file, benchmark, problems, notes),
+        *_rows(problems, *(("the file", expected) if expected else _benchmark(file, benchmark, problems, notes))),
     ]
     looks, changed = _looked_again(file, problems, verdicts, notes)
     differences += changed
@@ -141,23 +143,24 @@ def _looked_again(
             f"the verdict on looking is taken as it is written: {lost.parent.name}/{lost.name} is not beside the file"
         )
         return None, []
-    found, differences = [_scored(file, problems, verdicts)], list[Difference]()
+    found, differences = [_scored(head.model, file, problems, verdicts)], list[Difference]()
     for name, path in paths.items():
         arm = read(path)
-        if arm.head.digest != head.arms.get(name):
+        own = arm.head.digest, arm.head.model, arm.head.crop_ablation, arm.lines.keys()
+        if own != (head.arms.get(name), head.model, ARMS[name].ablation, file.lines.keys()):
             differences.append(Difference("lines", f"{path.name} is not the file of its arm"))
         differences += [
-            msgspec.structs.replace(each, says=f"{path.name}: {each.says}") for each in verify_file(arm).differences
+            msgspec.structs.replace(each, says=f"{path.name}: {each.says}")
+            for each in verify_file(arm, expected=problems).differences
         ]
-        found.append(_scored(arm, arm.problems, {id: line.verdict for id, line in arm.lines.items()}))
+        found.append(_scored(head.model, arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
     (looks,) = looks_of(found)
     if any(_unequal(looks, head.looks)):
         differences.append(Difference("figure", f"its verdict on looking is by the replies: {looks.sentence}"))
     return looks.sentence, differences
 
 
-def _scored(file: ResultFile, problems: Problems, verdicts: Verdicts) -> Scored:
-    model = file.head.model
+def _scored(model: str, file: ResultFile, problems: Problems, verdicts: Verdicts) -> Scored:
     answers = {model: {id: line.answer for id, line in file.lines.items()}}
     decided = {(model, id): each for id, each in verdicts.items()}
     return Scored(answers, decided, None, {}, results_of(None, problems, answers, decided, {}))
@@ -300,12 +303,13 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from _leaves(each, f"{path}.{key}" if path else str(key))
 
 
-def _rows(file: ResultFile, name: str | None, problems: Problems, notes: list[str]) -> Iterator[Difference]:
+def _benchmark(file: ResultFile, name: str | None, problems: Problems, notes: list[str]) -> tuple[str, Problems]:
+    """The benchmark to compare with and its problems; those of the file where there is none here."""
     head = file.head
     named = head.published or head.benchmark
     if name is None and named not in benchmarks.known():  # it may be any path
         notes.append(f"its rows are not compared: {plain(named, 80)} is no benchmark by name; --benchmark FILE.jsonl")
-        return
+        return named, problems
     try:
         found = benchmarks.find(name or named, Path.cwd(), head.split)
         ours = problems_of(found, None, lambda _: None, head.crop_ablation, rewarded=True)
@@ -313,12 +317,16 @@ def _rows(file: ResultFile, name: str | None, problems: Problems, notes: list[st
         if name:
             raise
         notes.append(f"its rows are not compared: {error.message}")
-        return
-    for id, problem in problems.items():
-        own = ours.get(id)
-        if own is None or own.digest != problem.digest:
-            yield Difference("row", f"its row in {found.name} here is {'missing' if own is None else 'another'}", id)
-        elif msgspec.structs.replace(own, line=0) != problem:
-            yield Difference("row", "its question or its reference is not that of the row here", id)
+        return named, problems
     if len(ours) > len(problems):
         notes.append(f"{found.name} here has {len(ours)} problems, the file {len(problems)}")
+    return found.name, ours
+
+
+def _rows(problems: Problems, where: str, expected: Problems) -> Iterator[Difference]:
+    for id, problem in problems.items():
+        own = expected.get(id)
+        if own is None or own.digest != problem.digest:
+            yield Difference("row", f"its row in {where} here is {'missing' if own is None else 'another'}", id)
+        elif msgspec.structs.replace(own, line=0) != problem:
+            yield Difference("row", "its question or its reference is not that of the row here", id)
