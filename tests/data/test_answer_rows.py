@@ -64,6 +64,27 @@ def replies(row: Row) -> list[str]:
     return [each["content"] for each in row["messages"] if each["role"] == "assistant"]
 
 
+@pytest.mark.parametrize(
+    ("choices", "answer", "taught"),
+    [
+        (["cat", "dog"], "B", "dog"),
+        (["B", "A"], "A", "A"),  # a choice, as it stands there
+        (["yes", "no"], "(a)", "yes"),
+        (["cat", "dog", "cow"], "A, C", "cat, cow"),
+        (["Dog", "cat"], "dog", "Dog"),
+        (["A. cat", "B. dog"], "B", "B"),
+        (["(A) cat", "(B) dog"], "B", "B"),
+        (["1", "2"], "2", "2"),
+    ],
+)
+def test_a_letter_is_taught_only_where_the_question_shows_letters(
+    tmp_path: Path, choices: list[str], answer: str, taught: str
+) -> None:
+    assert run_convert(make_rows(tmp_path, {"choices": choices, "answer": answer}), tmp_path / "to").code == 0
+    (row,) = rows_of(tmp_path / "to")
+    assert f"<answer>{taught}</answer>" in replies(row)[-1]
+
+
 class Recorder(ReplayBackend):
     """Says what it is given and keeps what it was asked."""
 

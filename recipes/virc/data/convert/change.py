@@ -49,6 +49,7 @@ from virc.reasoning.protocol import FILE_NAME, Coordinates, Protocol, own_protoc
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.session import Rejected, Reply, Session
 from virc.reasoning.writing import written
+from virc.scoring.answers import choices_named
 from virc.scoring.boxes import Box, boxes_of_row
 from virc.scoring.references import references_of
 from virc.solving.rows import with_choices
@@ -58,6 +59,7 @@ from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
 _LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
+_LETTERED = re.compile(r"(?:^|\s)[(\[]?A[).:\]、]", re.MULTILINE)
 _CHOICES = re.compile(r"^\s*(?:choices|options)\b|^\s*\(?A[).:]", re.IGNORECASE | re.MULTILINE)
 _MOST_READ = 200  # rows in which a chat protocol is looked for
 _CONVERSATIONS: tuple[Holds, ...] = ("solutions", "pairs")
@@ -451,8 +453,16 @@ def answered(record: Record, question: str, to: Learner) -> Record:
         for box in written_boxes if answers and tool else ():
             arguments = as_written(tools.get(tool or ""), {BOX: box, INDEX: 0}, session.view)
             _feed(session, Turn("", (ToolText(tool or "", arguments),)))
-        _feed(session, Turn("", (), answers[0] if answers else one_line(written_boxes)))
+        _feed(session, Turn("", (), _in_words(answers[0], record) if answers else one_line(written_boxes)))
     return finished(session, record, to.grid)
+
+
+def _in_words(answer: str, record: Record) -> str:
+    """The answer as a reply gives it: of choices that are asked without letters, the choice itself, not its letter."""
+    choices = choices_of(record)
+    if answer in choices or _LETTERED.search("\n".join((record.question or "", *choices))):
+        return answer
+    return ", ".join(choices[at] for at in sorted(choices_named(answer, choices))) or answer
 
 
 def _box(box: Box, size: Size, session: Session) -> list[float]:
