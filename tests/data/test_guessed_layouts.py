@@ -74,6 +74,7 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"choices": CHOICES, "answer": 3}], {"index_from": 1}),
     ([{"choices": CHOICES, "answer_idx": 0}], {"index_from": 0}),
     ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None}),
+    ([{"image": None, "image_paths": "['0.png', '0.png']", "answer": "red"}], {"images": "image_paths"}),
     ([{"final_answer": ["red"]}, {"final_answer": ["blue"]}], {"answers": None, "answer": "final_answer"}),
     ([{"context": None, "answer": "red"}], {"question": Part(text="{context}\n{question}")}),
     ([{"a": "red", "b": "blue", "c": "", "answer": "b"}], {"choices": Part(columns=("a", "b", "c"))}),

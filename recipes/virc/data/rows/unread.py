@@ -93,7 +93,9 @@ def meaning(name: str, value: Any, folder: Path) -> str | None:
 
 
 def holds_pictures(value: Any, folder: Path) -> bool:
-    """Whether a value is a picture, or a list of some: bytes, base64, a data URL, or the path of a file."""
+    """Whether a value is a picture, or a list of some, also as text: bytes, base64, a data URL, or the path of a file."""
+    if isinstance(value, str) and value[:1] == "[":
+        value = listed(value)
     if isinstance(value, str):
         return _is_path(value, folder) if len(value) < 1024 else is_base64_image(value) or value[:5].lower() == "data:"
     if isinstance(value, bytes):
