@@ -124,7 +124,10 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     if "choices" not in fields and len(letters) > 1:
         fields["choices"] = letters
     if isinstance(choices := fields.get("choices"), str):
-        fields["choices"] = choices_in(choices)
+        try:
+            fields["choices"] = choices_in(choices)
+        except DataError:
+            fields["choices"] = [choices]
     left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None else ("choices",)

@@ -114,7 +114,7 @@ def rows_of(
     Args:
         contents: the line of each, the id it has where it names none, and its values or its fault.
         chosen, question: as of `open_rows`.
-        say: gets a sentence with the columns of other names that are read, and one with the texts that are not asked.
+        say: gets sentences: the columns of other names that are read, texts that are not asked, choices not clear.
         file: what hints name.
     """
     known: dict[tuple[str, ...], Columns] = {}
@@ -132,8 +132,13 @@ def rows_of(
             row = read_row(line, number, fields, known[names], question)
             if left := [name for name in beside(fields, row.question) if not (row.fault or name in told)]:
                 told += left
-                proposes = f"virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
-                say(f"the question is asked without {' and '.join(left)}; {proposes}")
+                proposes = f"; virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
+                say(f"the question is asked without {' and '.join(left)}{proposes if file != 'FILE' else ''}")
+            column = known[names].choices or "choices"
+            text = fields.get(column)
+            if isinstance(text, str) and row.passed.get("choices") == [text] and column not in told:
+                told.append(column)
+                say(f"line {line}: its {column} are one text whose parts are not clear, and are asked as they stand")
             yield row
         except DataError as fault:
             id = fields["id"] if type(fields.get("id")) in (str, int) else None
