@@ -108,6 +108,7 @@ def test_columns_of_usual_names_are_read_and_named(header: str, read: str, clean
         ("image,prompt,text", "the column of the question may be 'prompt' or 'text'", "--column question=prompt"),
         ("img,Frage", "no column is known as the question: the columns are 'img', 'Frage'", "--column question=Frage"),
         ("Bild der Frage,question", "no column is known as the image", "--column 'image=Bild der Frage'"),
+        ("image_0,image_1,question", "no column is known as the image", "reads the pictures of several columns"),
         ("a.png,What is x?", "no column is known as the question", "such as image,question"),
         ("image,image,question", "two columns are called 'image'", "a name of its own"),
     ],

@@ -28,6 +28,8 @@ _USUAL: Mapping[str, str] = {
 """Field -> the names of its column, written small and without spaces, dashes and underscores."""
 _SEVERAL = ("messages", "conversations", "questions", "qapairs", "qas")
 """Columns of several questions, which are no rows of a batch yet."""
+_CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
+_PICTURE = re.compile(r"(?:image|img|picture|photo)\d{1,2}")
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
@@ -69,7 +71,9 @@ def resolve(
         raise DataError(f"no column is known as the question: {seen}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, seen)
     if not image and not any(name in names for name in _IMAGES):
-        raise DataError(f"no column is known as the image: {seen}", _hint("image", names))
+        pictures = sum(bool(_PICTURE.fullmatch(_key(name))) for name in names)
+        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch reads the pictures of several columns"
+        raise DataError(f"no column is known as the image: {seen}", convert if pictures > 1 else _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
     return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices)
 
@@ -80,6 +84,17 @@ def lettered(names: Collection[str]) -> list[str]:
         if len(there := list(takewhile(names.__contains__, letters))) > 1:
             return there
     return []
+
+
+def _of_choices(names: Collection[str]) -> list[str]:
+    """The columns of one choice each: capital letters, or such as option_a or choice1, in order and without a gap."""
+    if letters := [name for name in lettered(names) if name.isupper()]:
+        return letters
+    found = {match[1]: name for name in names if (match := _CHOICE.fullmatch(_key(name)))}
+    numbers = [str(number) for number in range(len(LETTERS) + 1)]
+    ways = ([found[mark] for mark in takewhile(found.__contains__, each)]
+            for each in (LETTERS.lower(), numbers[1:], numbers[:-1]))  # fmt: skip
+    return next((way for way in ways if len(way) == len(found) > 1), [])
 
 
 def beside(fields: Mapping[str, Any], question: str) -> list[str]:
@@ -120,9 +135,9 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     for name in _IMAGES:
         if name in fields:
             fields |= _named(name, columns.image, fields.pop(name))
-    letters = [content[name] for name in lettered(content) if name.isupper() and content[name] not in (None, "")]
-    if "choices" not in fields and len(letters) > 1:
-        fields["choices"] = letters
+    several = [content[name] for name in _of_choices(content) if content[name] not in (None, "")]
+    if "choices" not in fields and len(several) > 1:
+        fields["choices"] = several
     if isinstance(choices := fields.get("choices"), str):
         try:
             fields["choices"] = choices_in(choices)
