@@ -177,7 +177,7 @@ def test_a_row_over_the_limit_is_a_fault_and_does_not_fill_the_memory(monkeypatc
     assert memory < 2**23
     over = b'[{"a":"' + b"x" * (2**20 + 2**19) + b'"}]'
     assert peak(array_rows(io.BytesIO(over)))[0] == ["row 1: it is over 1 MiB"], "though its end is at hand"
-    faults, memory = peak(line_rows(io.BytesIO(long + b'\n{"b":1}\n')))
+    faults, memory = peak(line_rows(io.BytesIO(long + b'\n{"b":1}\n'), most=2**20))
     assert faults == ["line 1 is over 1 MiB"]
     assert memory < 2**23
     assert of_lines(long + b'\n{"b":1}\n')[1] == (2, {"b": 1})

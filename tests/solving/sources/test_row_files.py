@@ -56,6 +56,8 @@ TABLES: Mapping[str, bytes] = {
     "spaces behind commas": b'id, image, question\n7, a.png, "q"\n8, b.png, "r"\n',
     "other names and columns": b"Note,Question ID,Image Path,Prompt\nx,7,a.png,q\ny,8,b.png,r\n",
     "JSON lines": b'{"id": "7", "image": "a.png", "question": "q"}\n{"id": "8", "image": "b.png", "question": "r"}\n',
+    "JSON lines with a key twice, and 200 levels": b'{"id":"1","id":"7","image":"a.png","question":"q"}\n'
+    b'{"id":"8","image":"b.png","question":"r","n":' + b"[" * 200 + b"]" * 200 + b"}\n",
     "a JSON array": b'[{"qid":"7","img":"a.png","query":"q"},\n{"qid":"8","img":"b.png","query":"r"}]',
     "a JSON object": b'{"data":[{"id":"7","image":"a.png","question":"q"},{"id":"8","image":"b.png","question":"r"}]}',
     "JSON lines in UTF-16": "\n".join(

@@ -34,6 +34,8 @@ _PACKED: Mapping[bytes, tuple[str, str]] = {
     b"%PDF": ("is a PDF, not rows", "pdftoppm -r 200 -png {} page && virc batch 'page*.png' 'QUESTION'"),
 }
 
+_LINES = partial(line_rows, most=MAX_LINE_BYTES, quick=True)
+
 Kind = Literal["lines", "array", "object", "table", "parquet"]
 
 
@@ -229,7 +231,7 @@ def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
 
 def _begins_with_row(file: IO[bytes]) -> bool:
     """Whether the first line is a row, and not one object that has a list of rows."""
-    first = [fields for _, fields in itertools.islice(line_rows(file, 1, MAX_LINE_BYTES), 2)]
+    first = [fields for _, fields in itertools.islice(_LINES(file), 2)]
     if not all(isinstance(fields, dict) for fields in first):
         return False
     values = first[0].values() if len(first) == 1 and isinstance(first[0], dict) else ()
@@ -276,8 +278,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
-    read = {"array": array_rows, "object": list_rows}.get(kind)
-    for number, fields in read(stream) if read else line_rows(stream, 1, MAX_LINE_BYTES):
+    for number, fields in {"array": array_rows, "object": list_rows}.get(kind, _LINES)(stream):
         yield number, number, fields
 
 
