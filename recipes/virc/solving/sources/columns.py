@@ -47,6 +47,8 @@ class Columns(msgspec.Struct, frozen=True):
     image: str | None = None
     question: str | None = None
     choices: str | None = None
+    each: tuple[str, ...] = ()
+    """The columns of one choice each, where no column has them all."""
 
     def __str__(self) -> str:
         read = {field: getattr(self, field) for field in FIELDS}
@@ -75,7 +77,8 @@ def resolve(
         convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch reads the pictures of several columns"
         raise DataError(f"no column is known as the image: {seen}", convert if pictures > 1 else _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
-    return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices)
+    each = () if choices or "choices" in names else tuple(_of_choices(names))
+    return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices, each)
 
 
 def lettered(names: Collection[str]) -> list[str]:
@@ -95,6 +98,12 @@ def _of_choices(names: Collection[str]) -> list[str]:
     ways = ([found[mark] for mark in takewhile(found.__contains__, each)]
             for each in (LETTERS.lower(), numbers[1:], numbers[:-1]))  # fmt: skip
     return next((way for way in ways if len(way) == len(found) > 1), [])
+
+
+def odd_choices(names: Collection[str], columns: Columns) -> list[str]:
+    """The columns of one choice each that are not read, as they are too many or have gaps."""
+    read = columns.each or columns.choices or "choices" in names
+    return [] if read else [name for name in names if _CHOICE.fullmatch(_key(name))]
 
 
 def beside(fields: Mapping[str, Any], question: str) -> list[str]:
@@ -135,8 +144,8 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     for name in _IMAGES:
         if name in fields:
             fields |= _named(name, columns.image, fields.pop(name))
-    several = [content[name] for name in _of_choices(content) if content[name] not in (None, "")]
-    if "choices" not in fields and len(several) > 1:
+    several = [content[name] for name in columns.each if content[name] not in (None, "")]
+    if len(several) > 1:
         fields["choices"] = several
     if isinstance(choices := fields.get("choices"), str):
         try:

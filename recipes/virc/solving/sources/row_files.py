@@ -21,7 +21,7 @@ from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, Row
-from virc.solving.sources.columns import Columns, beside, has_bytes, read_row, resolve
+from virc.solving.sources.columns import Columns, beside, has_bytes, odd_choices, read_row, resolve
 from virc.solving.sources.picture_files import is_picture, pictures_of
 
 _HEAD = 2**12  # bytes that tell what a file is
@@ -131,6 +131,9 @@ def rows_of(
                 known[names] = resolve(names, chosen, question, file)
                 if (said := str(known[names])) and len(known) == 1:
                     say(said)
+                if odd := [name for name in odd_choices(names, known[names]) if name not in told]:
+                    told += odd
+                    say(f"the question is asked without {' and '.join(odd)}, which are too many or have gaps")
             row = read_row(line, number, fields, known[names], question)
             if left := [name for name in beside(fields, row.question) if not (row.fault or name in told)]:
                 told += left
