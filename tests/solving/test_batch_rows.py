@@ -275,6 +275,7 @@ def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], c
         ("1. red\n2. blue", ["1. red", "2. blue"]),
         ("A. red\n(B) blue", ["A. red", "(B) blue"]),
         ("5 &lt; x; x &gt; 5", ["5 &lt; x", "x &gt; 5"]),
+        ("U.S.; U.K.", ["U.S.", "U.K."]),
         ("AT&T; Verizon", ["AT&T", "Verizon"]),
         ("['red' 'dark blue'\n 'it is \\'x\\' ']", ["red", "dark blue", "it is 'x' "]),
         ("N/A", []),

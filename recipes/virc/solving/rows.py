@@ -37,7 +37,7 @@ _MARKS = [
     )
 ]  # fmt: skip
 """How the letters of choices are written in a text, and that of one choice too many."""
-_LABELLED = re.compile(r"[(\[]?([A-Za-z]|\d{1,2})[.．:：)\]、](?!\d)")
+_LABELLED = re.compile(r"[(\[]?([A-Za-z]|\d{1,2})[.．:：)\]、](?!\d|[A-Z]\.)")
 _HEADING = re.compile(r"(?:\banswer )?\b(?:choices|options) ?:\Z", re.IGNORECASE)
 """What stands between a question and its choices."""
 _NO_CHOICES = ("", "-", "n/a", "nan", "none")

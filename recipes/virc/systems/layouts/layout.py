@@ -51,7 +51,7 @@ object, also one that is JSON as text, and to an element of a list by its number
 EMPTY = (None, "", "nan")
 """Values of cells that hold nothing; `nan` is how pandas prints one."""
 _BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
-_STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=['"]))?""", re.DOTALL)
+_STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=b?['"]))?""", re.DOTALL)
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
