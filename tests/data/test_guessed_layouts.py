@@ -72,6 +72,8 @@ def test_what_may_be_read_in_two_ways_is_not_taken(columns: list[dict[str, Any]]
 SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"choices": CHOICES, "answer": 0}], {"index_from": 0}),
     ([{"choices": CHOICES, "answer": 3}], {"index_from": 1}),
+    ([{"choices": "red; blue", "answer": at} for at in (1, 2)] + [{"choices": "red", "answer": 1}], {"index_from": 1}),
+    ([{"choices": "red; blue", "answer": at} for at in (1, 2)] + [{"choices": "N/A", "answer": 2}], {"index_from": 1}),
     ([{"choices": CHOICES, "answer_idx": 0}], {"index_from": 0}),
     ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None}),
     ([{"image": None, "image_paths": "['0.png', '0.png']", "answer": "red"}], {"images": "image_paths"}),
@@ -90,6 +92,7 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
 
 EXPLODED: list[tuple[dict[str, Any], list[tuple[str, Any, Any]]]] = [
     ({"questions": ["What?", "Which?"], "answers": ["red", 2]}, [("What?", "red", None), ("Which?", "2", None)]),
+    ({"questions": "['What?' 'Which?']", "answers": "['a'\n 'b']"}, [("What?", "a", None), ("Which?", "b", None)]),
     ({"question": '["What?", "Which?"]', "gt_answer": "['a', 'b']"}, [("What?", "a", None), ("Which?", "b", None)]),
     ({"queries": ["What?"], "labels": [["a"]]}, [("What?", "a", None)]),
     (

@@ -408,7 +408,7 @@ def test_sampling_stops_where_the_first_problems_failed_alike(
             "1 problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens of replies",
         ),
         (None, None, {}, "each problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens"),
-        (10, None, {"max_tokens_total": 1000}, "at most 320 requests and 80,000 tokens of replies"),
+        (10, None, {"max_tokens_total": 1000}, "at most 320 requests and 163,840 tokens of replies"),
         (
             10,
             PairsAsked("grade", judge="http://j/v1"),

@@ -72,7 +72,7 @@ OBJECTS: list[tuple[Any, str]] = [
     (None, "it is null, not an object"),
     ({}, "it has no column decoded_image or image"),
     (figure("1", answer=...), "it has no column answer"),
-    (figure("1", choices="A B"), "its choices are one text whose parts are not clear: 'A B'"),
+    (figure("1", choices="A B"), "its choices are one text whose parts are not clear"),
     (figure("1", precision="1"), "its columns are not those of mathvista"),
     (figure("1", precision=float("nan")), "it contains NaN, which is not valid JSON"),
     (figure("1", metadata=[1]), "its columns are not those of mathvista"),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
 from virc.solving import rows as batch
-from virc.solving.rows import Row, file_name, in_parallel, read_rows, split_choices
+from virc.solving.rows import Row, as_row, choices_in, file_name, in_parallel, read_rows, split_choices
 from virc.solving.sources.columns import read_row, resolve
 from virc.solving.sources.row_files import rows_of
 
@@ -245,6 +245,11 @@ def test_numbers_pass_through_as_they_came() -> None:
         ({"options": ["red", "blue"]}, ["red", "blue"]),
         ({"options": "['red', 'blue']"}, ["red", "blue"]),
         ({"Candidates": "red; blue"}, ["red", "blue"]),
+        ({"option2": "blue", "option1": "red"}, ["red", "blue"]),
+        ({"Option A": "red", "Option B": "blue", "Option C": None}, ["red", "blue"]),
+        ({"choice_0": "red", "choice_1": 2}, ["red", 2]),
+        ({f"opt{number}": str(number) for number in range(1, 11)}, [*map(str, range(1, 11))]),
+        ({"option1": "red", "option3": "blue"}, None),
         ({"A": "red"}, None),
         ({"choices": ["x", "y"], "A": "red", "B": "blue"}, ["x", "y"]),
     ],
@@ -266,7 +271,28 @@ def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], c
         ("red; dark blue", ["red", "dark blue"]),
         ("red\nblue, or green\n", ["red", "blue, or green"]),
         ("", []),
+        ("Options:\nred\nblue", ["red", "blue"]),
+        ("1. red\n2. blue", ["1. red", "2. blue"]),
+        ("A. red\n(B) blue", ["A. red", "(B) blue"]),
+        ("5 &lt; x; x &gt; 5", ["5 &lt; x", "x &gt; 5"]),
+        ("U.S.; U.K.", ["U.S.", "U.K."]),
+        ("AT&T; Verizon", ["AT&T", "Verizon"]),
+        ("['red' 'dark blue'\n 'it is \\'x\\' ']", ["red", "dark blue", "it is 'x' "]),
+        ("N/A", []),
+        ("None", []),
+        ("nan", []),
+        (" - ", []),
+        ("A. red\nC. blue\nD. green", None),
+        ("B.\nC.\nD.", None),
+        ("2. red\n3. blue", None),
+        ("A. red\nA. blue", None),
+        (" ".join(f"({letter}) x{letter}" for letter in "ABCDEFGHIJK"), None),
+        ("\n".join(f"{letter}. x" for letter in "ABCDEFGHIJK"), None),
+        ("red\nblue\nAnswer:", None),
+        ("The cat sits on\nthe mat.\nThe dog runs.", None),
+        ("5 &lt; x", None),
         ("red, blue", None),
+        ("yes/no", None),
         ("red; blue | green", None),
         ("A. red C. blue", None),
         ("A. red B. blue A. green", None),
@@ -277,13 +303,21 @@ def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], c
     ],
 )
 def test_choices_in_one_text_are_split_where_that_is_clear(text: str, choices: list[str] | None) -> None:
+    fields = {"id": 1, "image": "a.png", "question": "Which?"}
+    strict = as_row(1, {**fields, "choices": text})
+    if choices is None:
+        assert strict.fault is not None
+        assert "one text whose parts are not clear" in strict.fault.message
+        assert (strict.fault.hint or "").startswith("put `;`")
+    else:
+        assert strict.fault is None
+        assert choices_in(text) == choices
     for name in ("choices", "options"):
-        (row,) = rows_of([(1, 1, {"id": 1, "image": "a.png", "question": "Which?", name: text})])
-        if choices is None:
-            assert row.fault is not None
-            assert "one text whose parts are not clear" in row.fault.message
-        else:
-            assert (row.fault, row.passed["choices"]) == (None, choices)
+        told: list[str] = []
+        rows = [*rows_of(((1, id, {**fields, "id": id, name: text}) for id in range(2)), say=told.append)]
+        kept = [text] if choices is None else choices
+        assert [(row.fault, row.passed["choices"]) for row in rows] == [(None, kept)] * 2
+        assert sum("are not clear" in each for each in told) == (choices is None)
 
 
 @pytest.mark.parametrize(

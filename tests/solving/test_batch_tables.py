@@ -174,13 +174,14 @@ def test_choices_in_columns_are_no_column_left_out(clean: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "told"),
     [
-        ({"hint": "It is old.", "context": "A map."}, "the question is asked without hint and context;"),
-        ({"Passage": "A map."}, "the question is asked without Passage;"),
-        ({"prompt": "Look well.", "hint": ""}, "the question is asked without prompt;"),
+        ({"hint": "It is old.", "context": "A map."}, "the question is asked without hint and context"),
+        ({"Passage": "A map."}, "the question is asked without Passage"),
+        ({"prompt": "Look well.", "hint": ""}, "the question is asked without prompt"),
+        ({"option_a": "red", "option_c": "blue"}, "the question is asked without option_a and option_c, which"),
         ({"prompt": "x?", "hint": None, "context": "x?", "level": "hard"}, None),
     ],
 )
-@pytest.mark.parametrize("words", [("batch",), ("data", "sample")])
+@pytest.mark.parametrize("words", [("batch", "rows.jsonl"), ("batch", "-"), ("data", "sample", "rows.jsonl")])
 def test_texts_that_belong_to_the_question_are_told_once(
     row: dict[str, object], told: str | None, words: tuple[str, ...], clean: Path
 ) -> None:
@@ -188,8 +189,10 @@ def test_texts_that_belong_to_the_question_are_told_once(
     lines = [{"id": id, "image": "a.png", "question": "x?", "answer": "y", **row} for id in range(3)]
     (clean / "rows.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     with serve(echo) as server:
-        done = virc(*words, "rows.jsonl", "--to", "out.jsonl", "--endpoint", server.url)
+        text = (clean / "rows.jsonl").read_bytes()
+        done = virc(*words, "--to", "out.jsonl", "--endpoint", server.url, stdin=text)
     assert done.err.count("is asked without") == bool(told)
+    assert done.err.count("virc data layout") == (bool(told) and "option_a" not in row and words[-1] != "-")
     assert (told or "") in done.err
 
 

@@ -186,6 +186,8 @@ def test_what_is_done_is_not_done_again(source: Path, image: Path, tmp_path: Pat
         write(source, [*read(source), *problems(image, "c", answer=1)])
         server.script.turns = [answer("1")]
         assert sample(source, tmp_path / "out", server.url).code == 0
+        write(source, read(source)[:1])
+        assert "requests" not in sample(source, tmp_path / "out", server.url).err  # fewer rows than are done
     assert [row["id"] for row in read(tmp_path / "out" / "trajectories.jsonl")] == ["a-2", "a-4", "c-1"]
 
 

@@ -7,8 +7,11 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import IO, Any, NoReturn
+
+import msgspec
 
 from virc.core.errors import DataError, UnreadError
 from virc.core.text import clause, plain
@@ -33,6 +36,7 @@ KIND_NAMES: Mapping[type, str] = {
 }  # fmt: skip
 
 Fields = dict[str, Any]
+_QUICK = msgspec.json.Decoder(Fields)
 
 
 def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
@@ -84,14 +88,20 @@ def _rows(
         yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
 
 
-def line_rows(file: IO[bytes], start: int = 1, most: int = MAX_ROW_BYTES) -> Iterator[tuple[int, Fields | DataError]]:
-    """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line."""
+def line_rows(
+    file: IO[bytes], start: int = 1, most: int = MAX_ROW_BYTES, quick: bool = False
+) -> Iterator[tuple[int, Fields | DataError]]:
+    """The objects of a JSONL file with their line numbers; the rules are those of `array_rows`, line by line.
+
+    Args:
+        quick: take half the time; of a key that comes twice the last value counts, and any depth is read.
+    """
     for number, text in lines(file, most, start):
         if isinstance(text, DataError):
             yield number, text
             continue
         try:
-            yield number, _fields(text)
+            yield number, _quick_fields(text) if quick else _fields(text)
         except (ValueError, RecursionError) as error:
             yield number, DataError(f"line {number}: {_reason(error)}")
 
@@ -287,6 +297,12 @@ def _fields(text: bytes) -> Fields:
         if not level:
             return value
     raise RecursionError
+
+
+def _quick_fields(text: bytes) -> Fields:
+    with suppress(ValueError, RecursionError):
+        return _QUICK.decode(text)
+    return _fields(text)  # which says what is wrong
 
 
 def _reason(error: Exception) -> str:

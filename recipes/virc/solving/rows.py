@@ -6,6 +6,7 @@ systems may answer that have a tool to find some.
 """
 
 import hashlib
+import html
 import queue
 import re
 import threading
@@ -31,14 +32,16 @@ LETTERS = "ABCDEFGHIJ"
 """Of choices, in texts and as names of columns."""
 _MARKS = [
     re.compile(rf"(?:(?<=[\s;,|])|\A){mark}(?=\s*\S)") for mark in (
-        r"\(([A-J])\)", r"\[([A-J])\]", r"([A-J])\)", r"([A-J])[.．]", r"([A-J])[:：]", "([A-J])、",
-        r"\(([a-j])\)", r"([a-j])\)", r"([a-j])\.",
+        r"\(([A-K])\)", r"\[([A-K])\]", r"([A-K])\)", r"([A-K])[.．]", r"([A-K])[:：]", "([A-K])、",
+        r"\(([a-k])\)", r"([a-k])\)", r"([a-k])\.",
     )
 ]  # fmt: skip
-"""How the letters of choices are written in a text."""
-_LABELLED = re.compile(r"[(\[]?(?:[A-Za-z]|\d{1,2})[.:)\]、](?!\d)")
+"""How the letters of choices are written in a text, and that of one choice too many."""
+_LABELLED = re.compile(r"[(\[]?([A-Za-z]|\d{1,2})[.．:：)\]、](?!\d|[A-Z]\.)")
 _HEADING = re.compile(r"(?:\banswer )?\b(?:choices|options) ?:\Z", re.IGNORECASE)
 """What stands between a question and its choices."""
+_NO_CHOICES = ("", "-", "n/a", "nan", "none")
+_ENTITY = re.compile(r"&#?\w{1,31};")
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -148,16 +151,31 @@ def choices_in(text: str) -> list[str]:
 
     Raises DataError: it may be split in several ways, or in none.
     """
-    if isinstance(several := listed(text), list) or not text.strip():
+    if isinstance(several := listed(text), list) or text.strip().lower() in _NO_CHOICES:
         return several if isinstance(several, list) else []
     before, choices = split_choices(text)
-    parts = [text.split(mark) for mark in "\n;|" if mark in text.strip(" ;|\n")]
+    # the `;` of an entity ends no choice
+    whole = _ENTITY.sub(lambda found: found[0].replace(";", "\0" if html.unescape(found[0]) != found[0] else ";"), text)
+    head, _, rest = whole.partition(":")
+    whole = rest if _HEADING.match(f"{head.strip()}:") else whole
+    parts = [whole.split(mark) for mark in "\n;|" if mark in whole.strip(" ;|\n")]
     if not choices and len(parts) == 1:
-        before, choices = "", [each.strip() for each in parts[0] if each.strip()]
-    if len(choices) < 2 or before or len({bool(_LABELLED.match(each)) for each in choices}) > 1:
+        before, choices = "", [each.strip().replace("\0", ";") for each in parts[0] if each.strip()]
+    if len(choices) < 2 or before or not _are_choices(choices):
         sentence = f"its choices are one text whose parts are not clear: {plain(text, 80)!r}"
         raise DataError(sentence, "put `;` or a line between them, or write a list as JSON")
     return choices
+
+
+def _are_choices(parts: Sequence[str]) -> bool:
+    """Whether the labels of parts, where they have some, count on, and none is a heading or goes on in the next."""
+    labels = [found[1].upper() for each in parts if (found := _LABELLED.match(each))]
+    in_order = (LETTERS, "0123456789", "12345678910")
+    if labels and (len(labels) < len(parts) or not any(each.startswith("".join(labels)) for each in in_order)):
+        return False
+    starts = {each[0].islower() for each in parts if each[0].isalpha()}
+    wrapped = len(starts) > 1 and any(each.endswith(".") for each in parts)
+    return not wrapped and not any(each.endswith((":", "：")) for each in parts if not _LABELLED.fullmatch(each))
 
 
 def split_choices(text: str) -> tuple[str, list[str]]:
@@ -195,7 +213,7 @@ def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | Non
         check_problem(images, question if fields.question.strip() else "")
         digest = hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()[:16]
     except (ValueError, OverflowError, DataError) as error:
-        return Row(number, id, fault=DataError(f"line {number}: {clause(error)}"))
+        return Row(number, id, fault=DataError(f"line {number}: {clause(error)}", getattr(error, "hint", None)))
     if passed is None:
         passed = {key: value for key, value in content.items() if key not in ("id", "image", "images")}
     return Row(number, fields.id, images, question, digest, passed)

@@ -56,6 +56,8 @@ TABLES: Mapping[str, bytes] = {
     "spaces behind commas": b'id, image, question\n7, a.png, "q"\n8, b.png, "r"\n',
     "other names and columns": b"Note,Question ID,Image Path,Prompt\nx,7,a.png,q\ny,8,b.png,r\n",
     "JSON lines": b'{"id": "7", "image": "a.png", "question": "q"}\n{"id": "8", "image": "b.png", "question": "r"}\n',
+    "JSON lines with a key twice, and 200 levels": b'{"id":"1","id":"7","image":"a.png","question":"q"}\n'
+    b'{"id":"8","image":"b.png","question":"r","n":' + b"[" * 200 + b"]" * 200 + b"}\n",
     "a JSON array": b'[{"qid":"7","img":"a.png","query":"q"},\n{"qid":"8","img":"b.png","query":"r"}]',
     "a JSON object": b'{"data":[{"id":"7","image":"a.png","question":"q"},{"id":"8","image":"b.png","question":"r"}]}',
     "JSON lines in UTF-16": "\n".join(
@@ -108,6 +110,7 @@ def test_columns_of_usual_names_are_read_and_named(header: str, read: str, clean
         ("image,prompt,text", "the column of the question may be 'prompt' or 'text'", "--column question=prompt"),
         ("img,Frage", "no column is known as the question: the columns are 'img', 'Frage'", "--column question=Frage"),
         ("Bild der Frage,question", "no column is known as the image", "--column 'image=Bild der Frage'"),
+        ("image_0,image_1,question", "no column is known as the image", "reads the pictures of several columns"),
         ("a.png,What is x?", "no column is known as the question", "such as image,question"),
         ("image,image,question", "two columns are called 'image'", "a name of its own"),
     ],

@@ -454,7 +454,10 @@ class _Guess:
 
     def _index(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
         """What the first choice has as its number, where the answer is one."""
-        pairs = [(row.get(name), choices_of_row(row, choices, question)) for row in self.rows]
+        pairs = list[tuple[Any, list[str]]]()
+        for row in self.rows:
+            with suppress(DataError):  # it is a fault of that row
+                pairs.append((row.get(name), choices_of_row(row, choices, question)))
         known = [(int(answer), each) for answer, each in pairs if answer not in (None, "") and each]
         if any(choices_named(str(answer), each) for answer, each in known):
             self.unsure.append(

@@ -152,7 +152,7 @@ def sample_file(
             )  # fmt: skip
             total = rows.count()
             progress = _Rollouts(ledger.resumed, report, total)
-            if total != ledger.resumed:
+            if total is None or total > ledger.resumed:
                 report.note(bound(setup.config, settings["max_tokens"], total and total - ledger.resumed, asked))
 
             def on_row(done: RowDone) -> None:
@@ -187,12 +187,11 @@ def sample_file(
 def bound(config: SolveConfig, max_tokens: int, problems: int | None, asked: PairsAsked | None) -> str:
     """What sampling takes at most, before anything is asked; `problems` is None of a pipe."""
     samples, turns = config.samples, config.max_turns
-    tokens = min(turns * max_tokens, config.max_tokens_total or turns * max_tokens)
     many = "each problem" if problems is None else counted(problems, "problem")
     judged = " and one of the judge" * bool(asked and asked.judge)
     each = f"{counted(samples, 'rollout')} of at most {counted(turns, 'request')}{judged}"
     of = (problems or 1) * samples
-    total = f"at most {of * (turns + bool(judged)):,} requests and {of * tokens:,} tokens of replies"
+    total = f"at most {of * (turns + bool(judged)):,} requests and {of * turns * max_tokens:,} tokens of replies"
     return f"{many}: {each} each, {total}"
 
 

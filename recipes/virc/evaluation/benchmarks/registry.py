@@ -165,7 +165,7 @@ def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) ->
             row, fault = Row(number), error
         if fault:
             reason = clause(fault).removeprefix(f"line {number}: ")  # which says less than the place
-            row = msgspec.structs.replace(row, fault=DataError(f"{place}: {reason}"))
+            row = msgspec.structs.replace(row, fault=DataError(f"{place}: {reason}", getattr(fault, "hint", None)))
         yield row
 
 

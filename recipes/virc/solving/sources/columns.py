@@ -28,6 +28,8 @@ _USUAL: Mapping[str, str] = {
 """Field -> the names of its column, written small and without spaces, dashes and underscores."""
 _SEVERAL = ("messages", "conversations", "questions", "qapairs", "qas")
 """Columns of several questions, which are no rows of a batch yet."""
+_CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
+_PICTURE = re.compile(r"(?:image|img|picture|photo)\d{1,2}")
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
@@ -45,6 +47,8 @@ class Columns(msgspec.Struct, frozen=True):
     image: str | None = None
     question: str | None = None
     choices: str | None = None
+    each: tuple[str, ...] = ()
+    """The columns of one choice each, where no column has them all."""
 
     def __str__(self) -> str:
         read = {field: getattr(self, field) for field in FIELDS}
@@ -69,9 +73,12 @@ def resolve(
         raise DataError(f"no column is known as the question: {seen}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, seen)
     if not image and not any(name in names for name in _IMAGES):
-        raise DataError(f"no column is known as the image: {seen}", _hint("image", names))
+        pictures = sum(bool(_PICTURE.fullmatch(_key(name))) for name in names)
+        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch reads the pictures of several columns"
+        raise DataError(f"no column is known as the image: {seen}", convert if pictures > 1 else _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
-    return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices)
+    each = () if choices or "choices" in names else tuple(_of_choices(names))
+    return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices, each)
 
 
 def lettered(names: Collection[str]) -> list[str]:
@@ -80,6 +87,23 @@ def lettered(names: Collection[str]) -> list[str]:
         if len(there := list(takewhile(names.__contains__, letters))) > 1:
             return there
     return []
+
+
+def _of_choices(names: Collection[str]) -> list[str]:
+    """The columns of one choice each: capital letters, or such as option_a or choice1, in order and without a gap."""
+    if letters := [name for name in lettered(names) if name.isupper()]:
+        return letters
+    found = {match[1]: name for name in names if (match := _CHOICE.fullmatch(_key(name)))}
+    numbers = [str(number) for number in range(len(LETTERS) + 1)]
+    ways = ([found[mark] for mark in takewhile(found.__contains__, each)]
+            for each in (LETTERS.lower(), numbers[1:], numbers[:-1]))  # fmt: skip
+    return next((way for way in ways if len(way) == len(found) > 1), [])
+
+
+def odd_choices(names: Collection[str], columns: Columns) -> list[str]:
+    """The columns of one choice each that are not read, as they are too many or have gaps."""
+    read = columns.each or columns.choices or "choices" in names
+    return [] if read else [name for name in names if _CHOICE.fullmatch(_key(name))]
 
 
 def beside(fields: Mapping[str, Any], question: str) -> list[str]:
@@ -120,11 +144,14 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     for name in _IMAGES:
         if name in fields:
             fields |= _named(name, columns.image, fields.pop(name))
-    letters = [content[name] for name in lettered(content) if name.isupper() and content[name] not in (None, "")]
-    if "choices" not in fields and len(letters) > 1:
-        fields["choices"] = letters
+    several = [content[name] for name in columns.each if content[name] not in (None, "")]
+    if len(several) > 1:
+        fields["choices"] = several
     if isinstance(choices := fields.get("choices"), str):
-        fields["choices"] = choices_in(choices)
+        try:
+            fields["choices"] = choices_in(choices)
+        except DataError:
+            fields["choices"] = [choices]
     left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None else ("choices",)

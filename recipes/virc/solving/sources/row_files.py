@@ -21,7 +21,7 @@ from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, Row
-from virc.solving.sources.columns import Columns, beside, has_bytes, read_row, resolve
+from virc.solving.sources.columns import Columns, beside, has_bytes, odd_choices, read_row, resolve
 from virc.solving.sources.picture_files import is_picture, pictures_of
 
 _HEAD = 2**12  # bytes that tell what a file is
@@ -33,6 +33,8 @@ _PACKED: Mapping[bytes, tuple[str, str]] = {
     b"PK\x03\x04": ("is a workbook or an archive", "save it as CSV; of an archive: virc unpack {}"),
     b"%PDF": ("is a PDF, not rows", "pdftoppm -r 200 -png {} page && virc batch 'page*.png' 'QUESTION'"),
 }
+
+_LINES = partial(line_rows, most=MAX_LINE_BYTES, quick=True)
 
 Kind = Literal["lines", "array", "object", "table", "parquet"]
 
@@ -114,7 +116,7 @@ def rows_of(
     Args:
         contents: the line of each, the id it has where it names none, and its values or its fault.
         chosen, question: as of `open_rows`.
-        say: gets a sentence with the columns of other names that are read, and one with the texts that are not asked.
+        say: gets sentences: the columns of other names that are read, texts that are not asked, choices not clear.
         file: what hints name.
     """
     known: dict[tuple[str, ...], Columns] = {}
@@ -129,11 +131,19 @@ def rows_of(
                 known[names] = resolve(names, chosen, question, file)
                 if (said := str(known[names])) and len(known) == 1:
                     say(said)
+                if odd := [name for name in odd_choices(names, known[names]) if name not in told]:
+                    told += odd
+                    say(f"the question is asked without {' and '.join(odd)}, which are too many or have gaps")
             row = read_row(line, number, fields, known[names], question)
             if left := [name for name in beside(fields, row.question) if not (row.fault or name in told)]:
                 told += left
-                proposes = f"virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
-                say(f"the question is asked without {' and '.join(left)}; {proposes}")
+                proposes = f"; virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
+                say(f"the question is asked without {' and '.join(left)}{proposes if file != 'FILE' else ''}")
+            column = known[names].choices or "choices"
+            text = fields.get(column)
+            if isinstance(text, str) and row.passed.get("choices") == [text] and column not in told:
+                told.append(column)
+                say(f"line {line}: its {column} are one text whose parts are not clear, and are asked as they stand")
             yield row
         except DataError as fault:
             id = fields["id"] if type(fields.get("id")) in (str, int) else None
@@ -224,7 +234,7 @@ def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
 
 def _begins_with_row(file: IO[bytes]) -> bool:
     """Whether the first line is a row, and not one object that has a list of rows."""
-    first = [fields for _, fields in itertools.islice(line_rows(file, 1, MAX_LINE_BYTES), 2)]
+    first = [fields for _, fields in itertools.islice(_LINES(file), 2)]
     if not all(isinstance(fields, dict) for fields in first):
         return False
     values = first[0].values() if len(first) == 1 and isinstance(first[0], dict) else ()
@@ -271,8 +281,7 @@ def _is_utf8(path: Path) -> bool:
 
 
 def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
-    read = {"array": array_rows, "object": list_rows}.get(kind)
-    for number, fields in read(stream) if read else line_rows(stream, 1, MAX_LINE_BYTES):
+    for number, fields in {"array": array_rows, "object": list_rows}.get(kind, _LINES)(stream):
         yield number, number, fields
 
 

@@ -51,6 +51,7 @@ object, also one that is JSON as text, and to an element of a list by its number
 EMPTY = (None, "", "nan")
 """Values of cells that hold nothing; `nan` is how pandas prints one."""
 _BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
+_STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=b?['"]))?""", re.DOTALL)
 
 
 class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -251,7 +252,10 @@ def listed(text: str) -> Any:
         with suppress(ValueError, RecursionError):
             return msgspec.json.decode(text)
         with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            return ast.literal_eval(text)  # it makes values alone and calls nothing
+            value = ast.literal_eval(text)  # it makes values alone and calls nothing
+            # numpy prints a list without commas, and Python joins texts beside each other
+            apart = _STRING.sub(lambda found: found[1] + ("," if found[2] else ""), text)
+            return value if apart == text else ast.literal_eval(apart)
     return text
 
 
