@@ -41,8 +41,10 @@ UNSURE = [
     ([{"choices": {"red": 1, "blue": 0}}], "the text of a choice as each value"),
     ([{"choices": "red or green", "answer": "red"}], "one text whose parts are not clear"),
     ([{"choices": "red, green", "answer": "red"}], "one text whose parts are not clear"),
-    ([{"question": "Which? A. 1 B. 2 C. 3", "answer": 2}], "may be a choice, or the number of one"),
-    ([{"question": "Which? A. red B. blue", "answer": 1}], "may count from 0 or 1"),
+    ([{"question": "Which?\nA. 1\nB. 2\nC. 3", "answer": 2}], "may be a choice, or the number of one"),
+    ([{"question": "Which?\nA. red\nB. blue", "answer": 1}], "may count from 0 or 1"),
+    ([{"question": "Which? A. red B. blue", "answer": 1}], "the number of a choice that stands in the question"),
+    ([{"question": "Which?\nA. red\nB. blue", "answer": 9}], "the number of a choice that stands in the question"),
     ([{"question": ["What?", "Which?"], "answer": "red"}], "answer is one answer of several question"),
     ([{"question": ["What?", "Which?"], "answers": ["red", "a", "b"]}], "other numbers of elements"),
     ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "bbox": [[1] * 4] * 2}], "each of bbox may belong to"),
@@ -85,6 +87,8 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"options": "(A) red (B) blue", "answer": "B"}], {"choices": "options", "index_from": None}),
     ([{"question": "Which?\nA. red\nB. blue", "answer": 0}], {"choices": "question", "index_from": 0}),
     ([{"question": "Which?\nA. red\nB. blue", "answer": "B"}], {"choices": None}),
+    ([{"question": "Look at A: 0 and B: cubes. How many of them are red?", "answer": 2}], {"choices": None}),
+    ([{"question": "Is B. Smith as old as A. Jones? Say the number.", "answer": 2}], {"choices": None}),
 ]
 
 EXPLODED: list[tuple[dict[str, Any], list[tuple[str, Any, Any]]]] = [

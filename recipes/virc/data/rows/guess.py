@@ -14,11 +14,10 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
+from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, offered, record_of, short
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.scoring.answers import choices_named
-from virc.solving.rows import split_choices
 from virc.solving.sources.columns import CONTEXTS, lettered
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
@@ -53,7 +52,7 @@ _IMAGES = re.compile(
 )
 _NUMBERED = re.compile(r"(.*?)_?(\d{1,2}|[a-h])", re.IGNORECASE)
 _ASKS = re.compile(r"[?？؟]\s*$")
-_OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)", re.MULTILINE)
+_OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)|[?:]\s+A[).:]\s[^?]*\sB[).:]\s[^?]*\Z", re.MULTILINE)
 """The first of some choices in a question."""
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b", re.IGNORECASE)
 """The beginning of a question that is answered by yes or no."""
@@ -369,10 +368,11 @@ class _Guess:
         return {}
 
     def _offered(self, question: Any) -> dict[str, Any]:
-        """Choices at the end of each question, where the answers are their numbers."""
+        """Choices in lines of their own at the end of each question, where the answers are their numbers."""
         answers = [str(each) for name in self._meaning(ANSWERS) for each in self._values(name)]
         asked = [str(each) for each in self._values(question)] if isinstance(question, str) else []
-        if asked and all(split_choices(each)[1] for each in asked) and answers and all(map(str.isdigit, answers)):
+        most = min(map(_lines_of_choices, asked), default=0)
+        if most and answers and all(each.isdecimal() and int(each) <= most for each in answers):
             return self._took("choices", question, "each ends with choices")
         return {}
 
@@ -454,8 +454,12 @@ class _Guess:
 
     def _index(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
         """What the first choice has as its number, where the answer is one."""
-        pairs = [(row.get(name), choices_of_row(row, choices, question)) for row in self.rows]
-        known = [(int(answer), each) for answer, each in pairs if answer not in (None, "") and each]
+        known: list[tuple[int, list[str]]] = []
+        for row in self.rows:
+            with suppress(DataError):  # it is a fault of that row
+                inside = choices == question and isinstance(text := row.get(str(question)), str)
+                each = offered(text)[1] if inside else choices_of_row(row, choices)
+                known += [(int(row[name]), each)] if row.get(name) not in (None, "") and each else []
         if any(choices_named(str(answer), each) for answer, each in known):
             self.unsure.append(
                 f"{name} may be a choice, or the number of one: `index_from: 0` or `1` says that it is that"
@@ -521,6 +525,16 @@ def _are_asked(values: Sequence[Any]) -> bool:
         isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(map(str.lower, each)))
         for each in values
     ) and len({*map(type, values)}) < 2  # fmt: skip
+
+
+def _lines_of_choices(question: str) -> int:
+    """How many choices a question has in lines of their own at its end."""
+    try:
+        _, choices = offered(question)
+    except DataError:
+        return 0
+    lines = [line.strip() for line in question.split("\n") if line.strip()]
+    return len(choices) if lines[1:][-len(choices) :] == choices else 0
 
 
 def _is_talk(value: Any) -> bool:
