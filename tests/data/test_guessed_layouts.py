@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from pyarrow import parquet
@@ -20,6 +21,7 @@ from virc.systems.layouts.layout import Part
 from virc_cli.console import output
 
 CHOICES = ["red", "green", "blue"]
+QA = {"question": "What?", "answer": "a"}
 
 
 def rows(folder: Path, *columns: dict[str, Any]) -> list[dict[str, Any]]:
@@ -46,10 +48,21 @@ UNSURE = [
     ([{"question": "Which? A. red B. blue", "answer": 1}], "the number of a choice that stands in the question"),
     ([{"question": "Which?\nA. red\nB. blue", "answer": 9}], "the number of a choice that stands in the question"),
     ([{"question": ["What?", "Which?"], "answer": "red"}], "answer is one answer of several question"),
-    ([{"question": ["What?", "Which?"], "answers": ["red", "a", "b"]}], "other numbers of elements"),
+    ([{"question": ["What?", "Which?"], "answers": ["red", "a", "b"]}], "it has 2 in question and 3 in answers"),
     ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "bbox": [[1] * 4] * 2}], "each of bbox may belong to"),
     ([{"question": ["What?", "And?"], "answers": ["a", "b"], "kind": "Conversational"}], "may follow on each other"),
     ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "image": ["0.png"] * 2}], "each of image may belong to"),
+    (
+        [{"question": ["What?", "Which?"], "answers": ["a", "b"], "images": each} for each in (["0.png"] * 2, "0.png")],
+        "each of images may belong to",
+    ),
+    ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "notes": ["c", "d"]}], "each of notes may belong to"),
+    ([{"question": ["What?", "Which?"], "answers": [{"text": "a"}, {"text": "b"}]}], "not always a text or a number"),
+    ([{"question": None, "qas": [QA, QA], "choices": [["a"], ["b"]]}], "each of choices may belong to"),
+    ([{"question": None, "qas": [{"question": "What?"}] * 2, "answer": "a"}], "answer is one answer of several qas"),
+    ([{"question": None, "qas": [QA | {"image": "0.png"}]}], "its column qas has the key image"),
+    ([{"question": None, "qas": "[{'question': 'What?', 'answer': 'a', 1: 2}]"}], "has the key 1, which is no text"),
+    ([{"question": None, "texts": ["A red square.", "A square."]}], "no column is known as the question"),
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
     ([{"number": 3}], "the answer may be number"),
@@ -104,6 +117,10 @@ EXPLODED: list[tuple[dict[str, Any], list[tuple[str, Any, Any]]]] = [
         [("What?", "a", None), ("Which?", "b", ["b", "c"])],
     ),
     ({"QAs": '[{"Question": "What?", "Answer": "a"}]'}, [("What?", "a", None)]),
+    ({"qa_list": [QA]}, [("What?", "a", None)]),
+    ({"qas": [QA | {"id": 5}, QA | {"id": 6}]}, [("What?", "a", None)] * 2),
+    ({"qa": {"What?": "a", "Which?": "b"}}, [("What?", "a", None), ("Which?", "b", None)]),
+    ({"texts": ["What?", "Which?"]}, [("What?", None, None), ("Which?", None, None)]),
 ]
 
 
@@ -122,13 +139,41 @@ def test_each_question_of_a_row_becomes_a_problem(
     assert [each.id for each in records] == ids
 
 
-def test_a_row_with_fewer_answers_than_questions_is_a_fault(tmp_path: Path) -> None:
-    good = {"image": saved(tmp_path, "0.png", 0), "questions": ["What?", "Which?"], "answers": ["red", "blue"]}
-    (source,) = registry.sources(lines(tmp_path / "rows.jsonl", [good, good, good | {"answers": ["red"]}]))
-    *read, last = registry.get(source.format).read(source)
-    assert (len(read), last.fault and last.fault.message) == (
-        4, "row 3: it has 2 in questions and 1 in answers, where each question has one",
-    )  # fmt: skip
+TWO: dict[str, Any] = {"id": 1, "questions": ["What?", "Which?"], "answers": ["red", "blue"]}
+ONE: dict[str, Any] = {"id": 1, "questions": ["What?"], "answer": "red"}
+OBJECTS: dict[str, Any] = {"id": 1, "qas": [QA | {"qid": 1}, QA | {"qid": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("first", "late", "id", "faults"),
+    [
+        (TWO, {"answers": ["red"]}, None, ["it has 2 in questions and 1 in answers, where each question has one"]),
+        (TWO, {"questions": [], "answers": []}, None, ["its column questions is empty"]),
+        (TWO, {"image": ["0.png"] * 2}, None, ["each of image may belong to one of questions, or all of them to each"]),
+        (TWO, {"kind": "Dialogue"}, None, ["questions may follow on each other, as turns of a conversation"]),
+        (ONE, {"questions": ["What?", "Which?"]}, None, ["answer is one answer of several questions"]),
+        (OBJECTS, {"qas": [QA, {"question": "", "answer": "a"}, QA]}, None,
+         ["question 2: its question, column question, is empty"]),
+        (OBJECTS, {"qas": [{1: 2}]}, None, ["its column qas has the key 1, which is no text"]),
+        (OBJECTS, {"id": None}, "id", ["question 1: its id is empty", "question 2: its id is empty"]),
+        (OBJECTS, {}, "qid", ["question 1: its id 1 is that of one before it",
+                              "question 2: its id 2 is that of one before it"]),
+    ],
+)  # fmt: skip
+def test_a_later_row_whose_questions_are_not_as_those_before_is_a_fault(
+    first: dict[str, Any], late: dict[str, Any], id: str | None, faults: list[str], tmp_path: Path
+) -> None:
+    first = {"image": saved(tmp_path, "0.png", 0)} | first
+    count = 1 if id else 20
+    rows = [*(first | {"id": at} for at in range(count)), first | {"id": 20} | late]
+    rows = [{name: repr(each) if name == "qas" else each for name, each in row.items()} for row in rows]
+    (source,) = registry.sources(lines(tmp_path / "rows.jsonl", rows))
+    if id and source.laid_out:
+        layout = msgspec.structs.replace(source.laid_out.layout, id=id)
+        laid_out = msgspec.structs.replace(source.laid_out, layout=layout)
+        source = msgspec.structs.replace(source, laid_out=laid_out)
+    found = [each.fault.message for each in registry.get(source.format).read(source) if each.fault]
+    assert found == [f"row {count + 1}: {each}" for each in faults]
 
 
 def test_rows_without_a_question_get_a_layout_with_one_for_all(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_
 from virc.scoring.answers import choices_named
 from virc.solving.sources.columns import CONTEXTS, lettered
 from virc.solving.sources.picture_files import ENDINGS
-from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
+from virc.systems.layouts.layout import Column, Layout, Part, listed, several, value_of
 
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ALPACA = ("instruction", "output")
@@ -32,7 +32,7 @@ _QUESTIONS = (
 )
 """Names of the column of the question: those that stand further on count where no row has one before."""
 _SEVERAL = re.compile(
-    r"questions?|question_(?:text|string|list)s?|quer(?:y|ies)|problems?|q_?as?|qa_?pairs?|question_?answers?(?:_pairs?)?"
+    r"questions?|question_(?:text|string|list)s?|quer(?:y|ies)|problems?|q_?as?|qa_?(?:pairs?|lists?)|question_?answers?(?:_pairs?)?"
     "|texts"
 )
 """Names of columns of several questions, alone or with their answers."""
@@ -121,6 +121,24 @@ def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str]
     return lost, wrong[:1] if 2 * len(wrong) >= len(rows) else []
 
 
+def unclear(row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
+    """What else than the layout says the questions of a row, if it has several, and what is beside them may mean."""
+    questions = several(row.get(layout.explode[0])) if layout.explode else None
+    if not isinstance(questions, list) or len(questions) < 2:
+        return None
+    beside = {name: several(each) for name, each in row.items() if name not in layout.explode}
+    if any(_FOLLOWING.search(each) for each in beside.values() if isinstance(each, str) and len(each) < 40):
+        return f"{layout.explode[0]} may follow on each other, as turns of a conversation"
+    keys = [item for one in questions if isinstance(one, dict) for item in one.items()]
+    answered = any(meaning(str(key), each, folder) == ANSWERS for key, each in keys)
+    for name, each in beside.items():
+        if isinstance(each, list) and len(each) == len(questions):
+            return f"each of {name} may belong to one of {layout.explode[0]}, or all of them to each"
+        if not answered and meaning(name, each, folder) == ANSWERS:
+            return f"{name} is one answer of several {layout.explode[0]}"
+    return None
+
+
 class _Guess:
     """The fields of a layout, looked for one after another."""
 
@@ -133,37 +151,35 @@ class _Guess:
 
     def several(self) -> dict[str, Any]:
         """Lists of questions, of which each becomes a row of its own; `rows` are those from then on."""
-        lists = {name: each for name in self.names if (each := self._listed(name)) and all(map(_is_list, each))}
-        asked = [name for name in lists if _SEVERAL.fullmatch(_snake(name)) and all(map(_are_asked, lists[name]))]
-        known = any(name.lower() in tier for name in self.names for tier in _QUESTIONS[:2] if name not in lists)
+        lists = {name: [several(one) for one in self._values(name)] for name in self.names}
+        lists = {name: each for name, each in lists.items() if each and all(map(_is_list, each))}
+        asked = [
+            name for name, each in lists.items() if _SEVERAL.fullmatch(_snake(name)) and all(map(_are_asked, each))
+        ]
+        others = [name.lower() for name in self.names if name not in lists and self._values(name)]
+        known = any(name in tier for name in others for tier in _QUESTIONS[:2])
         if known or len(asked) != 1 or not any(map(len, lists[asked[0]])):
             return {}
         inner = [one for each in lists[asked[0]] for one in each]
-        explode = asked
-        if all(isinstance(one, str) for one in inner):
-            lengths = [len(each) for each in self._listed(asked[0])]
-            for name, values in lists.items():
-                alike = max(lengths) > 1 and [*map(len, values)] == lengths
-                means = meaning(name, values[0], self.folder)
-                if means == ANSWERS or (means == CHOICES and all(_is_list(one) for each in values for one in each)):
-                    explode = [*explode, name]
-                elif alike and means is not None and name not in asked:
-                    self.unsure.append(f"each of {name} may belong to one of {asked[0]}, or all of them to each")
-            self.unsure += [
-                f"{name} is one answer of several {asked[0]}"
-                for name in self._meaning(ANSWERS) if max(lengths) > 1 and name not in explode
-            ]  # fmt: skip
-        layout = Layout(about="-", question="-", explode=tuple(explode))
-        made: list[Mapping[str, Any]] = []
-        for row in self.rows:
-            with suppress(ValueError):  # it is a fault of that row
-                made += layout.exploded(row)
-        if 2 * len(made) < len(self.rows):
-            self.unsure.append(f"{' and '.join(explode)} have other numbers of elements")
+        explode, texts = asked, all(isinstance(one, str) for one in inner)
+        if texts and asked[0].lower() == "texts" and not all(map(_ASKS.search, inner)):
             return {}
-        texts = (each for row in self.rows for each in row.values() if isinstance(each, str) and len(each) < 40)
-        if any(map(_FOLLOWING.search, texts)):
-            self.unsure.append(f"{asked[0]} may follow on each other, as turns of a conversation")
+        for name, values in lists.items() if texts else ():
+            means = meaning(name, values[0], self.folder)
+            if means == ANSWERS or (means == CHOICES and all(_is_list(one) for each in values for one in each)):
+                explode = [*explode, name]
+        layout = Layout(about="-", question=asked[0] if texts else "-", explode=tuple(explode))
+        made: list[Mapping[str, Any]] = []
+        wrong: list[str] = []
+        for row in self.rows:
+            try:
+                made += layout.exploded(row)
+            except ValueError as error:  # it is a fault of that row
+                wrong.append(str(error))
+        if 2 * len(wrong) > len(self.rows):
+            self.unsure.append(wrong[0])
+            return {}
+        self.unsure += dict.fromkeys(filter(None, (unclear(row, layout, self.folder) for row in self.rows)))
         self.rows, self.names = made, list(dict.fromkeys(name for row in made for name in row))
         self.asked = asked[0] if asked[0] in self.names else _USER
         return self._took("explode", explode, "each question is an element")
@@ -522,7 +538,7 @@ def _are_asked(values: Sequence[Any]) -> bool:
     """Whether they are questions, or objects with one each."""
     names = {_USER, *(name for tier in _QUESTIONS[:2] for name in tier)}
     return all(
-        isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(map(str.lower, each)))
+        isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(str(key).lower() for key in each))
         for each in values
     ) and len({*map(type, values)}) < 2  # fmt: skip
 

@@ -74,11 +74,7 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     if protocol is None and layout.answer is not None and _is_box(value_of(row, layout.answer)):
         hint = "`boxes` of a layout names a column of boxes, which are in pixels of the file"
         raise DataError(f"its answer, {_called(layout.answer)}, is a box", hint)
-    answers = _answers(row, layout.answers)
-    if question is not None and layout.choices == layout.question:
-        question, choices = offered(question)
-    else:
-        choices = choices_of_row(row, layout.choices)
+    answers, (question, choices) = _answers(row, layout.answers), _with_choices(row, question, layout)
     answer = _answer(row, layout.answer) if layout.answer is not None or not answers else answers[0]
     if layout.index_from is not None and choices and answer is not None:
         answer = _chosen(answer, choices, layout.index_from)
@@ -185,6 +181,11 @@ def _answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
         raise _wrong(value, column, "a list of texts or numbers")
     counts = Counter(filter(None, (str(each).strip() for each in several)))
     return [each for each, count in counts.most_common() for _ in range(count)]
+
+
+def _with_choices(row: Mapping[str, Any], question: str | None, layout: Layout) -> tuple[str | None, list[str]]:
+    inside = question is not None and layout.choices == layout.question
+    return offered(question) if inside and question else (question, choices_of_row(row, layout.choices))
 
 
 def offered(text: str) -> tuple[str, list[str]]:
