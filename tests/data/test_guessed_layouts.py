@@ -93,6 +93,8 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None}),
     ([{"final_answer": ["red"]}, {"final_answer": ["blue"]}], {"answers": None, "answer": "final_answer"}),
     ([{"context": None, "answer": "red"}], {"question": Part(text="{context}\n{question}")}),
+    ([{"hints": "Red.", "answer": "red"}], {"question": Part(text="{hints}\n{question}")}),
+    ([{"premise": "Red.", "answer": "red"}], {"question": Part(text="{premise}\n{question}")}),
     ([{"a": "red", "b": "blue", "c": "", "answer": "b"}], {"choices": Part(columns=("a", "b", "c"))}),
     ([{"a0": "red", "a1": "blue", "answer": 0}], {"choices": Part(columns=("a0", "a1")), "index_from": 0}),
     ([{"answer": "red", "bbox": [50, 50, 20, 20]}], {"boxes": "bbox", "box": "size"}),
@@ -284,6 +286,25 @@ def test_the_command_shows_a_proposal_and_writes_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(decided)
     done = virc("data", "check", file, "--layout", tmp_path / "mine.yaml")
     assert done.code == 0, done
+
+
+@pytest.mark.parametrize("more", [{}, {"hint": "A colour."}])
+@pytest.mark.parametrize("name", ["prompt", "problem", "instruction"])
+def test_the_layout_of_rows_with_a_text_beside_the_question_says_how_to_read_it(
+    name: str, more: dict[str, str], tmp_path: Path
+) -> None:
+    content = rows(tmp_path, *({"answer": "red", name: f"Look at {at}.", **more} for at in range(2)))
+    file, mine = lines(tmp_path / "rows.jsonl", content), tmp_path / "mine.yaml"
+    refused = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "batch")
+    assert (refused.code, f"nothing reads its {name} (" in refused.err) == (5, True), refused
+    shown = virc("data", "layout", file, "--write", mine)
+    assert f"--layout {mine}" in shown.err
+    text = [line for line in mine.read_text().splitlines() if not line.startswith("question:")]
+    mine.write_text("\n".join(line.removeprefix("# ") if line.startswith("# question:") else line for line in text))
+    done = virc("data", "convert", file, "--layout", mine, "--to", tmp_path / "to", "--format", "batch")
+    assert done.code == 0, done
+    made = json.loads((tmp_path / "to" / "rows.jsonl").read_text().splitlines()[0])["question"]
+    assert made == "\n".join(("Look at 0.", *more.values(), asked(0)))
 
 
 @pytest.mark.parametrize(

@@ -251,7 +251,7 @@ class _Guess:
             if len(found) > 1:
                 self.unsure.append(f"the question may be {' or '.join(found)}")
             if found:
-                contexts = [name for name in self.names if name.lower() in CONTEXTS]
+                contexts = [name for name in self.names if name.lower().removesuffix("s") in CONTEXTS]
                 contexts = [name for name in contexts if all(isinstance(each, str) for each in self._values(name))]
                 if not contexts:
                     return self._took("question", found[0], "it has that name, and holds text")
@@ -292,6 +292,14 @@ class _Guess:
         if found:
             best = next((name for name in found if name.lower() in ("images", "image")), found[0])
             values = self._values(best)
+            pairs = all(isinstance(each, list) and len(each) == 2 for each in values)
+            if pairs and all(str(each[1]).startswith(f"{each[0]}###") for each in values):
+                self.unsure.append(
+                    f"the second path of {best} may hold the box of the answer, left, top, right, bottom: "
+                    f'`images: {best}.0` and `boxes: {{column: {best}.1, after: "###"}}` read it so'
+                )
+                taken = self._took("images", f"{best}.0", "a box stands behind its second path")
+                return taken | {"boxes": {"column": f"{best}.1", "after": "###"}}
             plain_text = (
                 isinstance(values[0], str) and not _is_there(values[0], self.folder) and values[0][:5] != "data:"
             )

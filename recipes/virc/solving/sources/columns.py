@@ -32,8 +32,8 @@ _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
 _MAX_SHOWN = 20
-CONTEXTS = ("hint", "context", "passage", "paragraph")
-"""Columns of text that belongs before the question."""
+CONTEXTS = ("hint", "context", "passage", "paragraph", "background", "premise")
+"""Columns of text that belongs before the question; they may have an `s` behind them, as those below."""
 _BESIDE = (*CONTEXTS, "prompt", "problem", "instruction")
 """Columns of text that is a part of the problem where another column is the question."""
 
@@ -84,9 +84,12 @@ def lettered(names: Collection[str]) -> list[str]:
 
 def beside(fields: Mapping[str, Any], question: str) -> list[str]:
     """The columns of text that belongs to a question and does not stand in it."""
-    said = " ".join(question.split())
-    texts = {name: " ".join(each.split()) for name, each in fields.items()
-             if name.lower() in _BESIDE and isinstance(each, str)}  # fmt: skip
+    said, texts = " ".join(question.split()), dict[str, str]()
+    for name, each in fields.items():
+        known = CONTEXTS if isinstance(each, list) else _BESIDE
+        several = each if isinstance(each, list) else [each]
+        if name.lower().removesuffix("s") in known and all(isinstance(one, str) for one in several):
+            texts[name] = " ".join(" ".join(several).split())
     return [name for name, text in texts.items() if text not in said and said not in text]
 
 
