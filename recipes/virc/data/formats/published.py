@@ -157,8 +157,8 @@ def _id_of(
     record: Record, number: int, at: int, fields: Mapping[str, Any], layout: Layout, ids: set[str | int]
 ) -> str | int:
     """The id of one question of a row. Raises DataError: it has none, or that of a question before it."""
-    id: Any = number if layout.id is None else value_of(fields, layout.id)
-    id = record.id if id is UNSET else id if id is None else f"{id}-{at}"
+    own = number if layout.id is None else value_of(fields, layout.id)
+    id = record.id if own is UNSET else None if own is None else f"{own}-{at}"
     if id is None or id in ids:
         raise DataError("its id is empty" if id is None else f"its id {plain(str(id), 40)} is that of one before it")
     ids.add(id)

@@ -18,7 +18,7 @@ from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, offere
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.scoring.answers import choices_named
-from virc.solving.sources.columns import CONTEXTS, lettered
+from virc.solving.sources.columns import CONTEXTS, SEVERAL, key_of, lettered
 from virc.solving.sources.picture_files import ENDINGS
 from virc.systems.layouts.layout import Column, Layout, Part, listed, several, value_of
 
@@ -31,11 +31,6 @@ _QUESTIONS = (
     ("instruction", "input", "text", "sentence", "expression"),
 )
 """Names of the column of the question: those that stand further on count where no row has one before."""
-_SEVERAL = re.compile(
-    r"questions?|question_(?:text|string|list)s?|quer(?:y|ies)|problems?|q_?as?|qa_?(?:pairs?|lists?)|question_?answers?(?:_pairs?)?"
-    "|texts"
-)
-"""Names of columns of several questions, alone or with their answers."""
 _USER = "user"
 """Key of a question in a list of those, as in The Cauldron."""
 _FOLLOWING = re.compile(r"conversation|dialog|multi[- ]?turn", re.IGNORECASE)
@@ -153,9 +148,7 @@ class _Guess:
         """Lists of questions, of which each becomes a row of its own; `rows` are those from then on."""
         lists = {name: [several(one) for one in self._values(name)] for name in self.names}
         lists = {name: each for name, each in lists.items() if each and all(map(_is_list, each))}
-        asked = [
-            name for name, each in lists.items() if _SEVERAL.fullmatch(_snake(name)) and all(map(_are_asked, each))
-        ]
+        asked = [name for name, each in lists.items() if SEVERAL.fullmatch(key_of(name)) and all(map(_are_asked, each))]
         others = [name.lower() for name in self.names if name not in lists and self._values(name)]
         known = any(name in tier for name in others for tier in _QUESTIONS[:2])
         if known or len(asked) != 1 or not any(map(len, lists[asked[0]])):
@@ -481,8 +474,8 @@ class _Guess:
         known: list[tuple[int, list[str]]] = []
         for row in self.rows:
             with suppress(DataError):  # it is a fault of that row
-                inside = choices == question and isinstance(text := row.get(str(question)), str)
-                each = offered(text)[1] if inside else choices_of_row(row, choices)
+                inside = choices == question
+                each = offered(str(value_of(row, choices)))[1] if inside else choices_of_row(row, choices)
                 known += [(int(row[name]), each)] if row.get(name) not in (None, "") and each else []
         if any(choices_named(str(answer), each) for answer, each in known):
             self.unsure.append(
