@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 from pyarrow import parquet
@@ -20,6 +21,7 @@ from virc.systems.layouts.layout import Part
 from virc_cli.console import output
 
 CHOICES = ["red", "green", "blue"]
+QA = {"question": "What?", "answer": "a"}
 
 
 def rows(folder: Path, *columns: dict[str, Any]) -> list[dict[str, Any]]:
@@ -40,14 +42,28 @@ UNSURE = [
     ([{"question": None, "image": None, "video": "a.mp4"}], "video names videos, which are not read"),
     ([{"choices": {"red": 1, "blue": 0}}], "the text of a choice as each value"),
     ([{"choices": "red or green", "answer": "red"}], "one text whose parts are not clear"),
+    ([{"choices": "red or green", "answer": 1}], "parts are not clear: 'red or green' (column choices)"),
     ([{"choices": "red, green", "answer": "red"}], "one text whose parts are not clear"),
-    ([{"question": "Which? A. 1 B. 2 C. 3", "answer": 2}], "may be a choice, or the number of one"),
-    ([{"question": "Which? A. red B. blue", "answer": 1}], "may count from 0 or 1"),
+    ([{"question": "Which?\nA. 1\nB. 2\nC. 3", "answer": 2}], "may be a choice, or the number of one"),
+    ([{"question": "Which?\nA. red\nB. blue", "answer": 1}], "may count from 0 or 1"),
+    ([{"question": "Which? A. red B. blue", "answer": 1}], "the number of a choice that stands in the question"),
+    ([{"question": "Which?\nA. red\nB. blue", "answer": 9}], "the number of a choice that stands in the question"),
     ([{"question": ["What?", "Which?"], "answer": "red"}], "answer is one answer of several question"),
-    ([{"question": ["What?", "Which?"], "answers": ["red", "a", "b"]}], "other numbers of elements"),
+    ([{"question": ["What?", "Which?"], "answers": ["red", "a", "b"]}], "it has 2 in question and 3 in answers"),
     ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "bbox": [[1] * 4] * 2}], "each of bbox may belong to"),
     ([{"question": ["What?", "And?"], "answers": ["a", "b"], "kind": "Conversational"}], "may follow on each other"),
     ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "image": ["0.png"] * 2}], "each of image may belong to"),
+    (
+        [{"question": ["What?", "Which?"], "answers": ["a", "b"], "images": each} for each in (["0.png"] * 2, "0.png")],
+        "each of images may belong to",
+    ),
+    ([{"question": ["What?", "Which?"], "answers": ["a", "b"], "notes": ["c", "d"]}], "each of notes may belong to"),
+    ([{"question": ["What?", "Which?"], "answers": [{"text": "a"}, {"text": "b"}]}], "not always a text or a number"),
+    ([{"question": None, "qas": [QA, QA], "choices": [["a"], ["b"]]}], "each of choices may belong to"),
+    ([{"question": None, "qas": [{"question": "What?"}] * 2, "answer": "a"}], "answer is one answer of several qas"),
+    ([{"question": None, "qas": [QA | {"image": "0.png"}]}], "its column qas has the key image"),
+    ([{"question": None, "qas": "[{'question': 'What?', 'answer': 'a', 1: 2}]"}], "has the key 1, which is no text"),
+    ([{"question": None, "texts": ["A red square.", "A square."]}], "no column is known as the question"),
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
     ([{"number": 3}], "the answer may be number"),
@@ -75,10 +91,13 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"choices": "red; blue", "answer": at} for at in (1, 2)] + [{"choices": "red", "answer": 1}], {"index_from": 1}),
     ([{"choices": "red; blue", "answer": at} for at in (1, 2)] + [{"choices": "N/A", "answer": 2}], {"index_from": 1}),
     ([{"choices": CHOICES, "answer_idx": 0}], {"index_from": 0}),
+    ([{"choices": each, "answer": 0} for each in ("red;blue", "red or blue", "red|blue")], {"index_from": 0}),
     ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None}),
     ([{"image": None, "image_paths": "['0.png', '0.png']", "answer": "red"}], {"images": "image_paths"}),
     ([{"final_answer": ["red"]}, {"final_answer": ["blue"]}], {"answers": None, "answer": "final_answer"}),
     ([{"context": None, "answer": "red"}], {"question": Part(text="{context}\n{question}")}),
+    ([{"hints": "Red.", "answer": "red"}], {"question": Part(text="{hints}\n{question}")}),
+    ([{"premise": "Red.", "answer": "red"}], {"question": Part(text="{premise}\n{question}")}),
     ([{"a": "red", "b": "blue", "c": "", "answer": "b"}], {"choices": Part(columns=("a", "b", "c"))}),
     ([{"a0": "red", "a1": "blue", "answer": 0}], {"choices": Part(columns=("a0", "a1")), "index_from": 0}),
     ([{"answer": "red", "bbox": [50, 50, 20, 20]}], {"boxes": "bbox", "box": "size"}),
@@ -88,6 +107,8 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"options": "(A) red (B) blue", "answer": "B"}], {"choices": "options", "index_from": None}),
     ([{"question": "Which?\nA. red\nB. blue", "answer": 0}], {"choices": "question", "index_from": 0}),
     ([{"question": "Which?\nA. red\nB. blue", "answer": "B"}], {"choices": None}),
+    ([{"question": "Look at A: 0 and B: cubes. How many of them are red?", "answer": 2}], {"choices": None}),
+    ([{"question": "Is B. Smith as old as A. Jones? Say the number.", "answer": 2}], {"choices": None}),
 ]
 
 EXPLODED: list[tuple[dict[str, Any], list[tuple[str, Any, Any]]]] = [
@@ -104,6 +125,10 @@ EXPLODED: list[tuple[dict[str, Any], list[tuple[str, Any, Any]]]] = [
         [("What?", "a", None), ("Which?", "b", ["b", "c"])],
     ),
     ({"QAs": '[{"Question": "What?", "Answer": "a"}]'}, [("What?", "a", None)]),
+    ({"qa_list": [QA]}, [("What?", "a", None)]),
+    ({"qas": [QA | {"id": 5}, QA | {"id": 6}]}, [("What?", "a", None)] * 2),
+    ({"qa": {"What?": "a", "Which?": "b"}}, [("What?", "a", None), ("Which?", "b", None)]),
+    ({"texts": ["What?", "Which?"]}, [("What?", None, None), ("Which?", None, None)]),
 ]
 
 
@@ -122,13 +147,41 @@ def test_each_question_of_a_row_becomes_a_problem(
     assert [each.id for each in records] == ids
 
 
-def test_a_row_with_fewer_answers_than_questions_is_a_fault(tmp_path: Path) -> None:
-    good = {"image": saved(tmp_path, "0.png", 0), "questions": ["What?", "Which?"], "answers": ["red", "blue"]}
-    (source,) = registry.sources(lines(tmp_path / "rows.jsonl", [good, good, good | {"answers": ["red"]}]))
-    *read, last = registry.get(source.format).read(source)
-    assert (len(read), last.fault and last.fault.message) == (
-        4, "row 3: it has 2 in questions and 1 in answers, where each question has one",
-    )  # fmt: skip
+TWO: dict[str, Any] = {"id": 1, "questions": ["What?", "Which?"], "answers": ["red", "blue"]}
+ONE: dict[str, Any] = {"id": 1, "questions": ["What?"], "answer": "red"}
+OBJECTS: dict[str, Any] = {"id": 1, "qas": [QA | {"qid": 1}, QA | {"qid": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("first", "late", "id", "faults"),
+    [
+        (TWO, {"answers": ["red"]}, None, ["it has 2 in questions and 1 in answers, where each question has one"]),
+        (TWO, {"questions": [], "answers": []}, None, ["its column questions is empty"]),
+        (TWO, {"image": ["0.png"] * 2}, None, ["each of image may belong to one of questions, or all of them to each"]),
+        (TWO, {"kind": "Dialogue"}, None, ["questions may follow on each other, as turns of a conversation"]),
+        (ONE, {"questions": ["What?", "Which?"]}, None, ["answer is one answer of several questions"]),
+        (OBJECTS, {"qas": [QA, {"question": "", "answer": "a"}, QA]}, None,
+         ["question 2: its question, column question, is empty"]),
+        (OBJECTS, {"qas": [{1: 2}]}, None, ["its column qas has the key 1, which is no text"]),
+        (OBJECTS, {"id": None}, "id", ["question 1: its id is empty", "question 2: its id is empty"]),
+        (OBJECTS, {}, "qid", ["question 1: its id 1 is that of one before it",
+                              "question 2: its id 2 is that of one before it"]),
+    ],
+)  # fmt: skip
+def test_a_later_row_whose_questions_are_not_as_those_before_is_a_fault(
+    first: dict[str, Any], late: dict[str, Any], id: str | None, faults: list[str], tmp_path: Path
+) -> None:
+    first = {"image": saved(tmp_path, "0.png", 0)} | first
+    count = 1 if id else 20
+    rows = [*(first | {"id": at} for at in range(count)), first | {"id": 20} | late]
+    rows = [{name: repr(each) if name == "qas" else each for name, each in row.items()} for row in rows]
+    (source,) = registry.sources(lines(tmp_path / "rows.jsonl", rows))
+    if id and source.laid_out:
+        layout = msgspec.structs.replace(source.laid_out.layout, id=id)
+        laid_out = msgspec.structs.replace(source.laid_out, layout=layout)
+        source = msgspec.structs.replace(source, laid_out=laid_out)
+    found = [each.fault.message for each in registry.get(source.format).read(source) if each.fault]
+    assert found == [f"row {count + 1}: {each}" for each in faults]
 
 
 def test_rows_without_a_question_get_a_layout_with_one_for_all(tmp_path: Path) -> None:
@@ -237,6 +290,25 @@ def test_the_command_shows_a_proposal_and_writes_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(decided)
     done = virc("data", "check", file, "--layout", tmp_path / "mine.yaml")
     assert done.code == 0, done
+
+
+@pytest.mark.parametrize("more", [{}, {"hint": "A colour."}])
+@pytest.mark.parametrize("name", ["prompt", "problem", "instruction"])
+def test_the_layout_of_rows_with_a_text_beside_the_question_says_how_to_read_it(
+    name: str, more: dict[str, str], tmp_path: Path
+) -> None:
+    content = rows(tmp_path, *({"answer": "red", name: f"Look at {at}.", **more} for at in range(2)))
+    file, mine = lines(tmp_path / "rows.jsonl", content), tmp_path / "mine.yaml"
+    refused = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "batch")
+    assert (refused.code, f"nothing reads its {name} (" in refused.err) == (5, True), refused
+    shown = virc("data", "layout", file, "--write", mine)
+    assert f"--layout {mine}" in shown.err
+    text = [line for line in mine.read_text().splitlines() if not line.startswith("question:")]
+    mine.write_text("\n".join(line.removeprefix("# ") if line.startswith("# question:") else line for line in text))
+    done = virc("data", "convert", file, "--layout", mine, "--to", tmp_path / "to", "--format", "batch")
+    assert done.code == 0, done
+    made = json.loads((tmp_path / "to" / "rows.jsonl").read_text().splitlines()[0])["question"]
+    assert made == "\n".join(("Look at 0.", *more.values(), asked(0)))
 
 
 @pytest.mark.parametrize(

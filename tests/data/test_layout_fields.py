@@ -55,6 +55,8 @@ def record(layout: Layout, protocol: Protocol | None = None, **columns: Any) -> 
         (Layout("mine", question="ask", id="level"), {"level": 1.5}, "id", "1.5"),
         (Layout("mine", question="ask", choices="level"), {"level": {"A": "one", "B": 2}}, "extra",
          {"choices": ["one", "2"], "say": " 7 \n", "pics": []}),
+        (Layout("mine", question="ask", choices="ask", images="pics"), {"ask": "<image>Which? A. 1 B. 2\n<image>"},
+         "extra", {"choices": ["A. 1", "B. 2"], "level": 3, "say": " 7 \n"}),
     ],
 )  # fmt: skip
 def test_a_column_becomes_a_field(layout: Layout, columns: dict[str, Any], field: str, value: object) -> None:
@@ -120,6 +122,12 @@ def test_a_box_is_no_answer_without_the_units_of_a_system() -> None:
 def test_a_question_with_a_mark_more_than_images_is_a_fault() -> None:
     with pytest.raises(DataError, match="3 <image> marks, and it has 2 images"):
         record(PROBLEM, ask="<image><image><image>Which?")
+
+
+@pytest.mark.parametrize("text", ["Who is A. Smith and B. Jones in it?", "A. red\nB. blue", "Which?\nA. red\nA. blue"])
+def test_a_question_that_is_to_end_with_choices_and_does_not_is_a_fault(text: str) -> None:
+    with pytest.raises(DataError, match="its question does not end with choices"):
+        record(Layout("mine", question="ask", choices="ask"), ask=text)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ COLUMNS = [
     ("context", "Think first.  Which?", None),
     ("instruction", "", None),
     ("problem", ["Count."], None),
+    ("hints", "It is a colour.", "a text that belongs to the question"),
+    ("contexts", ["It is", "a colour."], "a text that belongs to the question"),
+    ("hints", [], None),
+    ("background", "It is a colour.", "a text that belongs to the question"),
+    ("instructions", "Count.", "a text that belongs to the question"),
+    ("description", "It is a colour.", None),
 ]
 
 

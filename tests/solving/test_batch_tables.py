@@ -196,13 +196,23 @@ def test_texts_that_belong_to_the_question_are_told_once(
     assert (told or "") in done.err
 
 
-@pytest.mark.parametrize("column", ["conversations", "questions", "qa_pairs", "QAs"])
-def test_rows_of_several_questions_are_to_be_converted_first(column: str, clean: Path) -> None:
+@pytest.mark.parametrize(
+    ("column", "value", "several"),
+    [
+        ("conversations", [], True), ("questions", ["a?"], True), ("qa_pairs", [], True), ("QAs", [], True),
+        ("qa", [{"q": "a?"}], True), ("queries", '["a?"]', True), ("qa_list", [], True), ("qas", {"a?": "b"}, True),
+        ("questions", "a?", False), ("other", ["a?"], False),
+    ],
+)  # fmt: skip
+def test_rows_of_several_questions_are_to_be_converted_first(
+    column: str, value: object, several: bool, clean: Path
+) -> None:
     picture(clean / "a.png")
-    (clean / "rows.jsonl").write_text(json.dumps({"image": "a.png", column: []}) + "\n")
+    (clean / "rows.jsonl").write_text(json.dumps({"image": "a.png", column: value}) + "\n")
     with serve(echo) as server:
         done = virc("batch", "rows.jsonl", "--endpoint", server.url)
-    assert "virc data convert rows.jsonl --to DIR --format batch writes a row for each question" in done.err
+    convert = "virc data convert rows.jsonl --to DIR --format batch writes a row for each question"
+    assert (convert if several else f"--column question={column}") in done.err
 
 
 def test_a_column_that_a_pipe_has_only_later_is_said_to_be_left_out(clean: Path) -> None:

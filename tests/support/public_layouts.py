@@ -1135,13 +1135,6 @@ answer: answer
 images: {text: "SEED-Bench-image/{data_id}.jpg"}
 choices: {columns: [choice_a, choice_b, choice_c, choice_d]}
 """
-VISUAL_COT = """\
-about: Visual-CoT, with a box behind the second path
-question: question
-answer: answer
-images: image.0
-boxes: {column: image.1, after: "###"}
-"""
 V7W = """\
 about: Visual7W, whose choices are without the right one
 explode: qa_pairs
@@ -1160,7 +1153,7 @@ CASES = (
     Case("ms-swift, objects", "modelscope/ms-swift", ms_swift, answers=(None,) * 3),
     Case("rows of alpaca with images", "hiyouga/LLaMA-Factory", alpaca, answers=(None,) * 3),
     Case("Visual-CoT, conversations", "deepcs233/Visual-CoT", visual_cot_talk, "refused", "cannot be read"),
-    Case("Visual-CoT", "deepcs233/Visual-CoT", visual_cot, "yaml", VISUAL_COT, fields=("boxes",)),
+    Case("Visual-CoT", "deepcs233/Visual-CoT", visual_cot, "proposed", fields=("boxes",)),
     Case("MathVision", "MathLLMs/MathVision", mathvision_hub, answers=LETTERS[:3], fields=("choices",)),
     Case("MathVision beside its images", "MathLLMs/MathVision", mathvision, "refused", "decoded_image (pictures)"),
     Case("MathVista", "AI4Math/MathVista", mathvista, fields=("choices",)),

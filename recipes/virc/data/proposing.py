@@ -14,7 +14,8 @@ from virc.core.text import clause
 from virc.data.formats import published
 from virc.data.formats.registry import PUBLISHED, LaidOut, Row, Source
 from virc.data.rows import guess, raw
-from virc.systems.layouts.layout import Layout, Part
+from virc.data.rows.unread import TEXT
+from virc.systems.layouts.layout import Layout, Part, shown
 
 _HEAD = "# The layout of {name}, as its first rows show it; docs/data.md has all fields.\n"
 
@@ -33,7 +34,7 @@ class Proposed(msgspec.Struct, frozen=True):
     yaml: str = ""
 
 
-def proposed(path: Path, shown: int = 3) -> Proposed:
+def proposed(path: Path, most: int = 3) -> Proposed:
     """The layout that the first rows of a file show. Raises DataError: none of its rows can be read."""
     if not path.exists():
         raise DataError(f"there is no file {path}")
@@ -43,7 +44,7 @@ def proposed(path: Path, shown: int = 3) -> Proposed:
     if found.layout is None:
         return Proposed(found)
     source = Source(path, PUBLISHED, path.stem, {}, LaidOut("proposed", found.layout, None, found.reasons))
-    read = [row for row, _ in zip(published.read(source), range(shown), strict=False)]
+    read = [row for row, _ in zip(published.read(source), range(most), strict=False)]
     return Proposed(found, source, read, yaml_of(found, path.name))
 
 
@@ -81,6 +82,11 @@ def yaml_of(found: guess.Proposal, name: str) -> str:
     if found.unsure:
         lines += ["unsure:  # no rows are read by this file before these lines are removed\n"]
         lines += [f"  - {_flow(reason)}\n" for reason in found.unsure]
+    texts = [name for name, holds in found.unread.items() if holds == TEXT]
+    if texts and (asked := found.layout.question):
+        asked = asked.text if isinstance(asked, Part) and asked.text else f"{{{shown(asked)}}}"
+        text = "\n".join((*(f"{{{name}}}" for name in texts), asked))
+        lines.append(f"# question: {_flow({'text': text})}  # in place of that above, where a text belongs before it\n")
     if found.unread:
         lines.append(f"# ignore: {_flow(list(found.unread))}  # nothing reads these: name those that are no loss\n")
     return "".join(lines)
@@ -91,5 +97,5 @@ _DEFAULTS: Mapping[str, Any] = msgspec.to_builtins(Layout(about="-", question="-
 
 def _flow(value: Any) -> str:
     if isinstance(value, dict):
-        value = {key: each for key, each in value.items() if each not in (None, [], "", {})}
+        value = {key: each for key, each in value.items() if each not in (None, (), [], "", {})}
     return json.dumps(value, ensure_ascii=False)

@@ -66,7 +66,9 @@ def command(
         output.note(f"nothing reads {name}, which holds {holds}")
     for reason in unsure:
         output.note(f"not sure: {reason}")
-    named = f" --layout {shlex.quote(str(write))}" if write else "" if not unsure else " --layout FILE"
+    named = (
+        f" --layout {shlex.quote(str(write))}" if write else " --layout FILE" if unsure or found.proposal.unread else ""
+    )
     form = found.source.laid_out.written_as if found.source and found.source.laid_out else "batch"
     output.note(f"virc data convert {shlex.quote(str(file))}{named} --to DIR --format {form} writes these rows")
 

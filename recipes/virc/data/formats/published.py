@@ -5,6 +5,7 @@ Files are JSON, JSONL, parquet, or a folder that `datasets.save_to_disk` wrote.
 A layout is one of the system that is named, or one that many share (`virc.systems.layouts`).
 """
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from virc.data.formats.registry import PUBLISHED, Holds, LaidOut, Row, Source, W
 from virc.data.formats.sft import COLUMNS
 from virc.data.rows import guess, paired, raw
 from virc.data.rows.laid_out import is_answered, record_of, system_of
+from virc.data.rows.record import Record
 from virc.data.rows.unread import PASSED
 from virc.models.chat_protocol import of_system as protocol_of
 from virc.reasoning.protocol import FILE_NAME
@@ -31,6 +33,7 @@ NAME = PUBLISHED
 SUMMARY = "rows as others published them, in a layout of their system; they are only read"
 HOLDS: Holds = "problems"
 LOST = ""
+_GUESSED = "guessed"
 _MAX_COMPARED = 20
 _MOST_NAMED = 12
 
@@ -55,7 +58,7 @@ def guessed(path: Path) -> tuple[LaidOut | None, bool]:
         return None, False
     found = proposal(path)
     sure = found.layout is not None and not found.unsure
-    return LaidOut("guessed", found.layout, None, found.reasons) if found.layout and sure else None, not found.unread
+    return LaidOut(_GUESSED, found.layout, None, found.reasons) if found.layout and sure else None, not found.unread
 
 
 def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
@@ -120,23 +123,46 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
     """The rows of the file. Raises DataError: it cannot be opened; SetupError: parquet without pyarrow."""
     assert source.laid_out
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
-    named = PASSED | layout.read()
+    named, ids = PASSED | layout.read(), set[str | int]()
+    made = paired.record_of if layout.chosen is not None else record_of
     for number, fields in raw.rows_of(source.shards, start) if source.shards else raw.rows(source.file, start):
         try:
             if isinstance(fields, DataError):
                 raise fields
-            made = paired.record_of if layout.chosen is not None else record_of
+            doubt = guess.unclear(fields, layout, source.media) if source.laid_out.name == _GUESSED else None
+            if doubt:
+                raise DataError(
+                    doubt, f"virc data layout {shlex.quote(str(source.file))} writes a layout, to be changed"
+                )
             for at, each in enumerate(source.laid_out.rewritten(fields, number, source.media), 1):
-                record = made(each, layout, source.media, protocol)
-                if layout.explode and (layout.id is None or value_of(fields, layout.id) is not UNSET):
-                    id = number if record.id is None else record.id
-                    record = msgspec.structs.replace(record, id=f"{id}-{at}")
-                yield read_row(source, number, each, named, record)
+                try:
+                    record = made(each, layout, source.media, protocol)
+                    if layout.explode:
+                        record = msgspec.structs.replace(record, id=_id_of(record, number, at, fields, layout, ids))
+                    yield read_row(source, number, each, named, record)
+                except DataError as fault:
+                    yield _faulty(number, fault, f"question {at}: " if layout.explode else "")
         except UnreadError as fault:
             yield Row(number, fault=fault)
         except DataError as fault:
-            message = fault.message if fault.message.startswith(("row ", "line ")) else f"row {number}: {fault.message}"
-            yield Row(number, fault=DataError(message, fault.hint))
+            yield _faulty(number, fault)
+
+
+def _faulty(number: int, fault: DataError, part: str = "") -> Row:
+    known = fault.message.startswith(("row ", "line "))
+    return Row(number, fault=DataError(fault.message if known else f"row {number}: {part}{fault.message}", fault.hint))
+
+
+def _id_of(
+    record: Record, number: int, at: int, fields: Mapping[str, Any], layout: Layout, ids: set[str | int]
+) -> str | int:
+    """The id of one question of a row. Raises DataError: it has none, or that of a question before it."""
+    own = number if layout.id is None else value_of(fields, layout.id)
+    id = record.id if own is UNSET else None if own is None else f"{own}-{at}"
+    if id is None or id in ids:
+        raise DataError("its id is empty" if id is None else f"its id {plain(str(id), 40)} is that of one before it")
+    ids.add(id)
+    return id
 
 
 def write(folder: Path, name: str, records: Iterable[object], settings: Writing) -> int:

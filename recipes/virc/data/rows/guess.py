@@ -14,14 +14,13 @@ import msgspec
 from virc.core.errors import DataError
 from virc.core.files import is_file
 from virc.core.text import plain
-from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, record_of, short
+from virc.data.rows.laid_out import OF_OBJECTS, choices_of_row, image_of, offered, record_of, short
 from virc.data.rows.record import MARK, not_offered
 from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_pictures, meaning, unread
 from virc.scoring.answers import choices_named
-from virc.solving.rows import split_choices
-from virc.solving.sources.columns import CONTEXTS, lettered
+from virc.solving.sources.columns import CONTEXTS, SEVERAL, key_of, lettered
 from virc.solving.sources.picture_files import ENDINGS
-from virc.systems.layouts.layout import Column, Layout, Part, listed, value_of
+from virc.systems.layouts.layout import Column, Layout, Part, listed, several, value_of
 
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ALPACA = ("instruction", "output")
@@ -32,11 +31,6 @@ _QUESTIONS = (
     ("instruction", "input", "text", "sentence", "expression"),
 )
 """Names of the column of the question: those that stand further on count where no row has one before."""
-_SEVERAL = re.compile(
-    r"questions?|question_(?:text|string|list)s?|quer(?:y|ies)|problems?|q_?as?|qa_?pairs?|question_?answers?(?:_pairs?)?"
-    "|texts"
-)
-"""Names of columns of several questions, alone or with their answers."""
 _USER = "user"
 """Key of a question in a list of those, as in The Cauldron."""
 _FOLLOWING = re.compile(r"conversation|dialog|multi[- ]?turn", re.IGNORECASE)
@@ -53,7 +47,7 @@ _IMAGES = re.compile(
 )
 _NUMBERED = re.compile(r"(.*?)_?(\d{1,2}|[a-h])", re.IGNORECASE)
 _ASKS = re.compile(r"[?？؟]\s*$")
-_OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)", re.MULTILINE)
+_OFFERED = re.compile(r"^\s*\(?A[).:]|\(A\)|[?:]\s+A[).:]\s[^?]*\sB[).:]\s[^?]*\Z", re.MULTILINE)
 """The first of some choices in a question."""
 _CLOSED = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|will|would|should)\b", re.IGNORECASE)
 """The beginning of a question that is answered by yes or no."""
@@ -122,6 +116,24 @@ def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str]
     return lost, wrong[:1] if 2 * len(wrong) >= len(rows) else []
 
 
+def unclear(row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
+    """What else than the layout says the questions of a row, if it has several, and what is beside them may mean."""
+    questions = several(row.get(layout.explode[0])) if layout.explode else None
+    if not isinstance(questions, list) or len(questions) < 2:
+        return None
+    beside = {name: several(each) for name, each in row.items() if name not in layout.explode}
+    if any(_FOLLOWING.search(each) for each in beside.values() if isinstance(each, str) and len(each) < 40):
+        return f"{layout.explode[0]} may follow on each other, as turns of a conversation"
+    keys = [item for one in questions if isinstance(one, dict) for item in one.items()]
+    answered = any(meaning(str(key), each, folder) == ANSWERS for key, each in keys)
+    for name, each in beside.items():
+        if isinstance(each, list) and len(each) == len(questions):
+            return f"each of {name} may belong to one of {layout.explode[0]}, or all of them to each"
+        if not answered and meaning(name, each, folder) == ANSWERS:
+            return f"{name} is one answer of several {layout.explode[0]}"
+    return None
+
+
 class _Guess:
     """The fields of a layout, looked for one after another."""
 
@@ -134,37 +146,33 @@ class _Guess:
 
     def several(self) -> dict[str, Any]:
         """Lists of questions, of which each becomes a row of its own; `rows` are those from then on."""
-        lists = {name: each for name in self.names if (each := self._listed(name)) and all(map(_is_list, each))}
-        asked = [name for name in lists if _SEVERAL.fullmatch(_snake(name)) and all(map(_are_asked, lists[name]))]
-        known = any(name.lower() in tier for name in self.names for tier in _QUESTIONS[:2] if name not in lists)
+        lists = {name: [several(one) for one in self._values(name)] for name in self.names}
+        lists = {name: each for name, each in lists.items() if each and all(map(_is_list, each))}
+        asked = [name for name, each in lists.items() if SEVERAL.fullmatch(key_of(name)) and all(map(_are_asked, each))]
+        others = [name.lower() for name in self.names if name not in lists and self._values(name)]
+        known = any(name in tier for name in others for tier in _QUESTIONS[:2])
         if known or len(asked) != 1 or not any(map(len, lists[asked[0]])):
             return {}
         inner = [one for each in lists[asked[0]] for one in each]
-        explode = asked
-        if all(isinstance(one, str) for one in inner):
-            lengths = [len(each) for each in self._listed(asked[0])]
-            for name, values in lists.items():
-                alike = max(lengths) > 1 and [*map(len, values)] == lengths
-                means = meaning(name, values[0], self.folder)
-                if means == ANSWERS or (means == CHOICES and all(_is_list(one) for each in values for one in each)):
-                    explode = [*explode, name]
-                elif alike and means is not None and name not in asked:
-                    self.unsure.append(f"each of {name} may belong to one of {asked[0]}, or all of them to each")
-            self.unsure += [
-                f"{name} is one answer of several {asked[0]}"
-                for name in self._meaning(ANSWERS) if max(lengths) > 1 and name not in explode
-            ]  # fmt: skip
-        layout = Layout(about="-", question="-", explode=tuple(explode))
-        made: list[Mapping[str, Any]] = []
-        for row in self.rows:
-            with suppress(ValueError):  # it is a fault of that row
-                made += layout.exploded(row)
-        if 2 * len(made) < len(self.rows):
-            self.unsure.append(f"{' and '.join(explode)} have other numbers of elements")
+        explode, texts = asked, all(isinstance(one, str) for one in inner)
+        if texts and asked[0].lower() == "texts" and not all(map(_ASKS.search, inner)):
             return {}
-        texts = (each for row in self.rows for each in row.values() if isinstance(each, str) and len(each) < 40)
-        if any(map(_FOLLOWING.search, texts)):
-            self.unsure.append(f"{asked[0]} may follow on each other, as turns of a conversation")
+        for name, values in lists.items() if texts else ():
+            means = meaning(name, values[0], self.folder)
+            if means == ANSWERS or (means == CHOICES and all(_is_list(one) for each in values for one in each)):
+                explode = [*explode, name]
+        layout = Layout(about="-", question=asked[0] if texts else "-", explode=tuple(explode))
+        made: list[Mapping[str, Any]] = []
+        wrong: list[str] = []
+        for row in self.rows:
+            try:
+                made += layout.exploded(row)
+            except ValueError as error:  # it is a fault of that row
+                wrong.append(str(error))
+        if 2 * len(wrong) > len(self.rows):
+            self.unsure.append(wrong[0])
+            return {}
+        self.unsure += dict.fromkeys(filter(None, (unclear(row, layout, self.folder) for row in self.rows)))
         self.rows, self.names = made, list(dict.fromkeys(name for row in made for name in row))
         self.asked = asked[0] if asked[0] in self.names else _USER
         return self._took("explode", explode, "each question is an element")
@@ -236,7 +244,7 @@ class _Guess:
             if len(found) > 1:
                 self.unsure.append(f"the question may be {' or '.join(found)}")
             if found:
-                contexts = [name for name in self.names if name.lower() in CONTEXTS]
+                contexts = [name for name in self.names if name.lower().removesuffix("s") in CONTEXTS]
                 contexts = [name for name in contexts if all(isinstance(each, str) for each in self._values(name))]
                 if not contexts:
                     return self._took("question", found[0], "it has that name, and holds text")
@@ -277,6 +285,14 @@ class _Guess:
         if found:
             best = next((name for name in found if name.lower() in ("images", "image")), found[0])
             values = self._values(best)
+            pairs = all(isinstance(each, list) and len(each) == 2 for each in values)
+            if pairs and all(str(each[1]).startswith(f"{each[0]}###") for each in values):
+                self.unsure.append(
+                    f"the second path of {best} may hold the box of the answer, left, top, right, bottom: "
+                    f'`images: {best}.0` and `boxes: {{column: {best}.1, after: "###"}}` read it so'
+                )
+                taken = self._took("images", f"{best}.0", "a box stands behind its second path")
+                return taken | {"boxes": {"column": f"{best}.1", "after": "###"}}
             plain_text = (
                 isinstance(values[0], str) and not _is_there(values[0], self.folder) and values[0][:5] != "data:"
             )
@@ -369,10 +385,11 @@ class _Guess:
         return {}
 
     def _offered(self, question: Any) -> dict[str, Any]:
-        """Choices at the end of each question, where the answers are their numbers."""
+        """Choices in lines of their own at the end of each question, where the answers are their numbers."""
         answers = [str(each) for name in self._meaning(ANSWERS) for each in self._values(name)]
         asked = [str(each) for each in self._values(question)] if isinstance(question, str) else []
-        if asked and all(split_choices(each)[1] for each in asked) and answers and all(map(str.isdigit, answers)):
+        most = min(map(_lines_of_choices, asked), default=0)
+        if most and answers and all(each.isdecimal() and int(each) <= most for each in answers):
             return self._took("choices", question, "each ends with choices")
         return {}
 
@@ -454,11 +471,12 @@ class _Guess:
 
     def _index(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
         """What the first choice has as its number, where the answer is one."""
-        pairs = list[tuple[Any, list[str]]]()
+        known: list[tuple[int, list[str]]] = []
         for row in self.rows:
             with suppress(DataError):  # it is a fault of that row
-                pairs.append((row.get(name), choices_of_row(row, choices, question)))
-        known = [(int(answer), each) for answer, each in pairs if answer not in (None, "") and each]
+                inside = choices == question
+                each = offered(str(value_of(row, choices)))[1] if inside else choices_of_row(row, choices)
+                known += [(int(row[name]), each)] if row.get(name) not in (None, "") and each else []
         if any(choices_named(str(answer), each) for answer, each in known):
             self.unsure.append(
                 f"{name} may be a choice, or the number of one: `index_from: 0` or `1` says that it is that"
@@ -521,9 +539,19 @@ def _are_asked(values: Sequence[Any]) -> bool:
     """Whether they are questions, or objects with one each."""
     names = {_USER, *(name for tier in _QUESTIONS[:2] for name in tier)}
     return all(
-        isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(map(str.lower, each)))
+        isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(str(key).lower() for key in each))
         for each in values
     ) and len({*map(type, values)}) < 2  # fmt: skip
+
+
+def _lines_of_choices(question: str) -> int:
+    """How many choices a question has in lines of their own at its end."""
+    try:
+        _, choices = offered(question)
+    except DataError:
+        return 0
+    lines = [line.strip() for line in question.split("\n") if line.strip()]
+    return len(choices) if lines[1:][-len(choices) :] == choices else 0
 
 
 def _is_talk(value: Any) -> bool:

@@ -74,9 +74,7 @@ def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Pr
     if protocol is None and layout.answer is not None and _is_box(value_of(row, layout.answer)):
         hint = "`boxes` of a layout names a column of boxes, which are in pixels of the file"
         raise DataError(f"its answer, {_called(layout.answer)}, is a box", hint)
-    answers, choices = _answers(row, layout.answers), choices_of_row(row, layout.choices, layout.question)
-    if question is not None and layout.choices == layout.question:
-        question, _ = split_choices(question)
+    answers, (question, choices) = _answers(row, layout.answers), _with_choices(row, question, layout)
     answer = _answer(row, layout.answer) if layout.answer is not None or not answers else answers[0]
     if layout.index_from is not None and choices and answer is not None:
         answer = _chosen(answer, choices, layout.index_from)
@@ -185,14 +183,30 @@ def _answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
     return [each for each, count in counts.most_common() for _ in range(count)]
 
 
-def choices_of_row(row: Mapping[str, Any], column: Column | None, question: Column | None) -> list[str]:
-    """The choices of a question, in a column of their own or at its end; none where there is no column, or null."""
+def _with_choices(row: Mapping[str, Any], question: str | None, layout: Layout) -> tuple[str | None, list[str]]:
+    inside = question is not None and layout.choices == layout.question
+    return offered(question) if inside and question else (question, choices_of_row(row, layout.choices))
+
+
+def offered(text: str) -> tuple[str, list[str]]:
+    """A question and the choices at its end. Raises DataError: it does not end with choices."""
+    question, choices = split_choices(text)
+    if not question or not choices or any("?" in each for each in choices):
+        raise DataError(f"its question does not end with choices behind letters: {plain(text, 80)!r}")
+    return question, choices
+
+
+def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
+    """The choices in a column of their own; none where there is no column, or null."""
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return []
     value = listed(value) if isinstance(value, str) else value
     if isinstance(value, str):
-        value = split_choices(value)[1] if column == question else choices_in(value)
+        try:
+            value = choices_in(value)
+        except DataError as error:
+            raise DataError(f"{error.message} ({_called(column)})", error.hint) from None
     if isinstance(column, Part) and column.columns:
         value = [value_of(row, name) for name in column.columns]
     elif isinstance(value, dict):

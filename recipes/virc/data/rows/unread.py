@@ -18,7 +18,7 @@ KNOWN = frozenset(("id", "choices", "answers", "boxes", "box", "counterfactual",
 PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
 """Those that rows of others may have unread: a layout that does not name the rest loses a part of the problem."""
 PICTURES, CHOICES, ANSWERS, BOXES, QUESTIONS, MASKS = "pictures", "choices", "answers", "boxes", "questions", "masks"
-SYSTEM = "a system message"
+SYSTEM, TEXT = "a system message", "a text that belongs to the question"
 _MEANINGS: Mapping[str, re.Pattern[str]] = {
     CHOICES: re.compile(
         r"(?:answer|mc|multi|multiple)?(?:choices?|options?|candidates?)(?:list|text|texts|[a-h1-8])?|mctargets?"
@@ -69,7 +69,7 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
         found = dict.fromkeys(called, PICTURES) | found
     if record is not None and record.question and not record.messages:
         left = (name for name in beside(row, record.question) if name not in named)
-        found |= dict.fromkeys(left, "a text that belongs to the question")
+        found |= dict.fromkeys(left, TEXT)
     letters = lettered(row)
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
         letters = []  # short names of other columns, as where a is the answer

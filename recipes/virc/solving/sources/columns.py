@@ -13,6 +13,7 @@ from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
 from virc.solving.rows import LETTERS, Row, as_row, choices_in
 from virc.systems.layouts.layout import listed as listed_in
+from virc.systems.layouts.layout import several
 
 FIELDS = ("id", "image", "question", "choices")
 _IMAGES = ("image", "images")
@@ -26,16 +27,20 @@ _USUAL: Mapping[str, str] = {
     "choices": "choices options candidates",
 }
 """Field -> the names of its column, written small and without spaces, dashes and underscores."""
-_SEVERAL = ("messages", "conversations", "questions", "qapairs", "qas")
-"""Columns of several questions, which are no rows of a batch yet."""
 _CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
 _PICTURE = re.compile(r"(?:image|img|picture|photo)\d{1,2}")
+SEVERAL = re.compile(
+    "questions?|question(?:text|string|list)s?|quer(?:y|ies)|problems?|qas?|qa(?:pair|list)s?"
+    "|questionanswers?(?:pairs?)?|texts"
+)
+"""Names of columns of several questions, as `key_of` makes them, alone or with their answers."""
+_TALKS = ("messages", "conversations")
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
 _MAX_SHOWN = 20
-CONTEXTS = ("hint", "context", "passage", "paragraph")
-"""Columns of text that belongs before the question."""
+CONTEXTS = ("hint", "context", "passage", "paragraph", "background", "premise")
+"""Columns of text that belongs before the question; they may have an `s` behind them, as those below."""
 _BESIDE = (*CONTEXTS, "prompt", "problem", "instruction")
 """Columns of text that is a part of the problem where another column is the question."""
 
@@ -69,11 +74,14 @@ def resolve(
         )
     if question is None and not asked and "question" not in names:
         convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes a row for each question"
-        hint = convert if {*_SEVERAL} & {*map(_key, names)} else _hint("question", names)
+        values = names if isinstance(names, Mapping) else dict.fromkeys(names, "[]")  # a header has none
+        lists = [key_of(name) for name, value in values.items() if isinstance(several(value), list)]
+        there = any(name in _TALKS or SEVERAL.fullmatch(name) for name in lists)
+        hint = convert if there else _hint("question", names)
         raise DataError(f"no column is known as the question: {seen}", hint)
     image = chosen.get("image") or _column("image", _IMAGES, names, seen)
     if not image and not any(name in names for name in _IMAGES):
-        pictures = sum(bool(_PICTURE.fullmatch(_key(name))) for name in names)
+        pictures = sum(bool(_PICTURE.fullmatch(key_of(name))) for name in names)
         convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch reads the pictures of several columns"
         raise DataError(f"no column is known as the image: {seen}", convert if pictures > 1 else _hint("image", names))
     choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
@@ -93,7 +101,7 @@ def _of_choices(names: Collection[str]) -> list[str]:
     """The columns of one choice each: capital letters, or such as option_a or choice1, in order and without a gap."""
     if letters := [name for name in lettered(names) if name.isupper()]:
         return letters
-    found = {match[1]: name for name in names if (match := _CHOICE.fullmatch(_key(name)))}
+    found = {match[1]: name for name in names if (match := _CHOICE.fullmatch(key_of(name)))}
     numbers = [str(number) for number in range(len(LETTERS) + 1)]
     ways = ([found[mark] for mark in takewhile(found.__contains__, each)]
             for each in (LETTERS.lower(), numbers[1:], numbers[:-1]))  # fmt: skip
@@ -103,14 +111,17 @@ def _of_choices(names: Collection[str]) -> list[str]:
 def odd_choices(names: Collection[str], columns: Columns) -> list[str]:
     """The columns of one choice each that are not read, as they are too many or have gaps."""
     read = columns.each or columns.choices or "choices" in names
-    return [] if read else [name for name in names if _CHOICE.fullmatch(_key(name))]
+    return [] if read else [name for name in names if _CHOICE.fullmatch(key_of(name))]
 
 
 def beside(fields: Mapping[str, Any], question: str) -> list[str]:
     """The columns of text that belongs to a question and does not stand in it."""
-    said = " ".join(question.split())
-    texts = {name: " ".join(each.split()) for name, each in fields.items()
-             if name.lower() in _BESIDE and isinstance(each, str)}  # fmt: skip
+    said, texts = " ".join(question.split()), dict[str, str]()
+    for name, each in fields.items():
+        known = CONTEXTS if isinstance(each, list) else _BESIDE
+        parts = each if isinstance(each, list) else [each]
+        if name.lower().removesuffix("s") in known and all(isinstance(one, str) for one in parts):
+            texts[name] = " ".join(" ".join(parts).split())
     return [name for name, text in texts.items() if text not in said and said not in text]
 
 
@@ -164,8 +175,8 @@ def _column(field: str, ours: Collection[str], names: Collection[str], seen: str
     if any(name in names for name in ours):
         return None
     usual = _USUAL[field].split()
-    found = sorted((name for name in names if _key(name) in usual), key=lambda name: _key(name) not in ours)
-    if len(found) > 1 and _key(found[0]) not in ours:
+    found = sorted((name for name in names if key_of(name) in usual), key=lambda name: key_of(name) not in ours)
+    if len(found) > 1 and key_of(found[0]) not in ours:
         either = " or ".join(map(repr, found))
         raise DataError(
             f"the column of the {field} may be {either}: {seen}", f"--column {shlex.quote(f'{field}={found[0]}')}"
@@ -173,7 +184,8 @@ def _column(field: str, ours: Collection[str], names: Collection[str], seen: str
     return found[0] if found else None
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
+    """A name written small and without spaces, dashes and underscores."""
     return re.sub(r"[\s_-]", "", name).lower()
 
 
@@ -182,12 +194,12 @@ def _hint(field: str, names: Collection[str]) -> str:
     if any("?" in name or _FILE.search(name) for name in names):
         return "the first line of a table names its columns, such as image,question"
     known = {name for each in _USUAL.values() for name in each.split()}
-    likely = next((plain(name, 40) for name in names if _key(name) not in known), "NAME")
+    likely = next((plain(name, 40) for name in names if key_of(name) not in known), "NAME")
     return f"--column {shlex.quote(f'{field}={likely}')}"
 
 
 def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
-    if isinstance(value, str) and (_key(column or name).endswith("s") and not value.lower().startswith("data:")):
+    if isinstance(value, str) and (key_of(column or name).endswith("s") and not value.lower().startswith("data:")):
         value = _split(value)
     if isinstance(value, list):
         return {"images": [picture_of(each) for each in value]}

@@ -128,7 +128,7 @@ def rows_of(
         names = tuple(fields)
         try:
             if names not in known:
-                known[names] = resolve(names, chosen, question, file)
+                known[names] = resolve(fields, chosen, question, file)
                 if (said := str(known[names])) and len(known) == 1:
                     say(said)
                 if odd := [name for name in odd_choices(names, known[names]) if name not in told]:

@@ -50,6 +50,8 @@ object, also one that is JSON as text, and to an element of a list by its number
 """
 EMPTY = (None, "", "nan")
 """Values of cells that hold nothing; `nan` is how pandas prints one."""
+_ID = re.compile(r"(?:.*_)?(?:id|index)", re.IGNORECASE)
+"""Keys of elements that may be columns beside them too: each names what it stands in."""
 _BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=b?['"]))?""", re.DOTALL)
 
@@ -159,24 +161,32 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         names = (self.explode,) if isinstance(self.explode, str) else self.explode
         lists: dict[str, list[Any]] = {}
         for name in names:
-            value: Any = _found(row, name)
-            lists[name] = listed(value) if isinstance(value, str) else value
+            lists[name] = several(_found(row, name))
             if not isinstance(lists[name], list):
                 raise ValueError(f"its column {name} is no list")
         if len({*map(len, lists.values())}) > 1:
             counts = " and ".join(f"{len(each)} in {name}" for name, each in lists.items())
             raise ValueError(f"it has {counts}, where each question has one")
+        if not lists[names[0]]:
+            raise ValueError(f"its column {names[0]} is empty")
         rest = {key: value for key, value in row.items() if key not in names}
-        inner = {
-            name: dict.fromkeys(key for each in value if isinstance(each, Mapping) for key in each)
-            for name, value in lists.items()
-        }
+        asked = () if self.question is None else names_of(self.question)
+        apart = any(each.partition(".")[0] in names for each in asked)  # then objects stay under their own names
+        inner, known = dict[str, dict[Any, None]](), {key for key, value in rest.items() if value is not None}
+        for name, value in lists.items():
+            keys = (key for each in value if isinstance(each, Mapping) for key in each)
+            inner[name] = dict.fromkeys(() if apart else keys)
+            for key in inner[name]:
+                if not isinstance(key, str):
+                    raise ValueError(f"its column {name} has the key {key!r:.40}, which is no text")
+                if key in known and not _ID.fullmatch(key):
+                    raise ValueError(f"its column {name} has the key {key:.40}, which is a column beside it too")
+            known |= inner[name].keys()
         made: list[Mapping[str, Any]] = []
         for values in zip(*lists.values(), strict=True):
             new = {**rest}
             for name, value in zip(lists, values, strict=True):
-                merged = isinstance(value, Mapping) and rest.keys().isdisjoint(inner[name])
-                new |= {**inner[name], **value} if merged else {name: value}
+                new |= {**inner[name], **value} if isinstance(value, Mapping) and not apart else {name: value}
             made.append(new)
         return made
 
@@ -257,6 +267,14 @@ def listed(text: str) -> Any:
             apart = _STRING.sub(lambda found: found[1] + ("," if found[2] else ""), text)
             return value if apart == text else ast.literal_eval(apart)
     return text
+
+
+def several(value: Any) -> Any:
+    """The list that a value is, also as text, or as an object with questions as its keys; another value as it is."""
+    value = listed(value) if isinstance(value, str) else value
+    if isinstance(value, Mapping) and value and all(isinstance(key, str) and key[-1:] in "?？؟" for key in value):
+        return [{"question": question, "answer": answer} for question, answer in value.items()]
+    return value
 
 
 def _filled(row: Mapping[str, Any], text: str) -> str:
