@@ -21,6 +21,8 @@ ROW: dict[str, Any] = {
     "n": 7,
     "j": '{"k": [1]}',
     "hint": "nan",
+    "hints": ["a", "b"],
+    "void": [],
 }
 
 
@@ -39,6 +41,7 @@ def read(folder: Path, row: dict[str, Any], **fields: Any) -> Any:
         (Part(text="{hint}\n{q}"), "Which?"),
         (Part(columns=("A", "hint")), ["x"]),
         (Part(text="{q}: {A}"), "Which?: x"),
+        (Part(text="{hints}\n{void}\n{q}"), "a\nb\nWhich?"),
         (Part(text="none"), "none"),
         ("j.k.0", 1),
         (Part(column="q", before="?"), "Which"),

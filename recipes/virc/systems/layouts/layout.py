@@ -280,10 +280,11 @@ def several(value: Any) -> Any:
 def _filled(row: Mapping[str, Any], text: str) -> str:
     def value(found: re.Match[str]) -> str:
         said = _found(row, found[1])
+        said = "\n".join(map(str, said)) if isinstance(said, list) else said
         return "" if said in (*EMPTY, UNSET) else str(said).zfill(int(found[2] or 0))
 
     lines = [(line, _BRACES.sub(value, line)) for line in text.split("\n")]
-    empty = [all(_found(row, each[1]) in (*EMPTY, UNSET) for each in _BRACES.finditer(line)) for line, _ in lines]
+    empty = [not any(map(value, _BRACES.finditer(line))) for line, _ in lines]
     kept = [new for (line, new), none in zip(lines, empty, strict=True) if not (none and _BRACES.search(line))]
     return "\n".join(kept)
 
