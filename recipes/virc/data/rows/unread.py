@@ -93,7 +93,7 @@ def meaning(name: str, value: Any, folder: Path) -> str | None:
 
 
 def holds_pictures(value: Any, folder: Path) -> bool:
-    """Whether a value is a picture or a list of some, also as text: bytes, base64, a data URL, or the path of a file."""
+    """Whether a value is a picture or a list of some, also as text: bytes, base64, a data URL, the path of a file."""
     if isinstance(value, str) and value[:1] == "[":
         value = listed(value)
     if isinstance(value, str):
