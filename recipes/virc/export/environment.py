@@ -280,11 +280,11 @@ def of_package(module: str, evaluates: bool = False) -> Environment:
     settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
     own = folder / settings.system
     system = systems.get(str(own) if own.is_file() else settings.system)
-    now, others = digest_of(system), not texts.is_own_wording(system.file.parent)
-    if settings.digest == digest_of(system, others):
-        whose = "our own words" if others else "the words of its authors"
-        raise ConfigError(f"this package asks {plain(system.name)} in {whose}", f"{texts.OWN_WORDS}={int(others)}")
-    if now != settings.digest:
+    if (now := digest_of(system)) != settings.digest:
+        others = not texts.is_own_wording(system.file.parent)
+        if settings.digest == digest_of(system, others):
+            whose = "our own words" if others else "the words of its authors"
+            raise ConfigError(f"this package asks {plain(system.name)} in {whose}", f"{texts.OWN_WORDS}={int(others)}")
         sentence = f"{plain(system.name)} is not the system that this package was written from ({settings.digest})"
         raise ConfigError(f"{sentence}, but {now}", "write it again: virc export, or install the virc that wrote it")
     protocol = read_protocol(folder / FILE_NAME, system.file.parent)
