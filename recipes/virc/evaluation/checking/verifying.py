@@ -116,8 +116,9 @@ def verify_file(
         *_read_again(file, notes),
         *_scored_again(file, verdicts, notes),
         *_counted_again(file, problems),
-        *_rows(problems, *(("the file", expected) if expected else _benchmark(file, benchmark, problems, notes))),
     ]
+    where, rows = ("the file", expected) if expected else _benchmark(file, benchmark, problems, notes)
+    differences += _rows(problems, where, rows)
     looks, changed = _looked_again(file, problems, verdicts, notes)
     differences += changed
     try:
