@@ -20,7 +20,7 @@ from virc.data.rows.unread import ANSWERS, BOXES, CHOICES, MASKS, PASSED, holds_
 from virc.scoring.answers import choices_named
 from virc.solving.sources.columns import CONTEXTS, SEVERAL, key_of, lettered
 from virc.solving.sources.picture_files import ENDINGS
-from virc.systems.layouts.layout import Column, Layout, Part, listed, several, value_of
+from virc.systems.layouts.layout import Column, Layout, Part, elements_of, listed, value_of
 
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ALPACA = ("instruction", "output")
@@ -89,7 +89,7 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
     if not rows or any({"chosen", "rejected"} <= row.keys() for row in rows):
         return Proposal(None, unsure=("there are no rows to look at",))
     guess = _Guess(rows, folder)
-    fields = guess.several() | guess.fields()
+    fields = guess.questions() | guess.fields()
     if not {"question", "messages"} & fields.keys():
         columns = ", ".join(plain(name, 40) for name in guess.names[:12])
         guess.unsure.insert(0, f"no column is known as the question: the columns are {columns}")
@@ -118,10 +118,10 @@ def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str]
 
 def unclear(row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
     """What else than the layout says the questions of a row, if it has several, and what is beside them may mean."""
-    questions = several(row.get(layout.explode[0])) if layout.explode else None
+    questions = elements_of(row.get(layout.explode[0])) if layout.explode else None
     if not isinstance(questions, list) or len(questions) < 2:
         return None
-    beside = {name: several(each) for name, each in row.items() if name not in layout.explode}
+    beside = {name: elements_of(each) for name, each in row.items() if name not in layout.explode}
     if any(_FOLLOWING.search(each) for each in beside.values() if isinstance(each, str) and len(each) < 40):
         return f"{layout.explode[0]} may follow on each other, as turns of a conversation"
     keys = [item for one in questions if isinstance(one, dict) for item in one.items()]
@@ -144,9 +144,9 @@ class _Guess:
         self.unsure: list[str] = []
         self.asked = ""
 
-    def several(self) -> dict[str, Any]:
+    def questions(self) -> dict[str, Any]:
         """Lists of questions, of which each becomes a row of its own; `rows` are those from then on."""
-        lists = {name: [several(one) for one in self._values(name)] for name in self.names}
+        lists = {name: [elements_of(one) for one in self._values(name)] for name in self.names}
         lists = {name: each for name, each in lists.items() if each and all(map(_is_list, each))}
         asked = [name for name, each in lists.items() if SEVERAL.fullmatch(key_of(name)) and all(map(_are_asked, each))]
         others = [name.lower() for name in self.names if name not in lists and self._values(name)]
@@ -249,7 +249,8 @@ class _Guess:
                 if not contexts:
                     return self._took("question", found[0], "it has that name, and holds text")
                 text = "\n".join(f"{{{name}}}" for name in (*contexts, found[0]))
-                return self._took("question", {"text": text}, f"{' and '.join(contexts)} belongs before it")
+                belong = "belongs" if len(contexts) == 1 else "belong"
+                return self._took("question", {"text": text}, f"{' and '.join(contexts)} {belong} before it")
         return self._ends_with_mark()
 
     def _ends_with_mark(self) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import msgspec
 from virc.core.errors import DataError, UsageError
 from virc.core.text import plain
 from virc.solving.rows import LETTERS, Row, as_row, choices_in
+from virc.systems.layouts.layout import elements_of
 from virc.systems.layouts.layout import listed as listed_in
-from virc.systems.layouts.layout import several
 
 FIELDS = ("id", "image", "question", "choices")
 _IMAGES = ("image", "images")
@@ -75,7 +75,7 @@ def resolve(
     if question is None and not asked and "question" not in names:
         convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes a row for each question"
         values = names if isinstance(names, Mapping) else dict.fromkeys(names, "[]")  # a header has none
-        lists = [key_of(name) for name, value in values.items() if isinstance(several(value), list)]
+        lists = [key_of(name) for name, value in values.items() if isinstance(elements_of(value), list)]
         there = any(name in _TALKS or SEVERAL.fullmatch(name) for name in lists)
         hint = convert if there else _hint("question", names)
         raise DataError(f"no column is known as the question: {seen}", hint)
@@ -155,14 +155,14 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     for name in _IMAGES:
         if name in fields:
             fields |= _named(name, columns.image, fields.pop(name))
-    several = [content[name] for name in columns.each if content[name] not in (None, "")]
-    if len(several) > 1:
-        fields["choices"] = several
-    if isinstance(choices := fields.get("choices"), str):
+    choices = [content[name] for name in columns.each if content[name] not in (None, "")]
+    if len(choices) > 1:
+        fields["choices"] = choices
+    if isinstance(text := fields.get("choices"), str):
         try:
-            fields["choices"] = choices_in(choices)
+            fields["choices"] = choices_in(text)
         except DataError:
-            fields["choices"] = [choices]
+            fields["choices"] = [text]
     left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None else ("choices",)

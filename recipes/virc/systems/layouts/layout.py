@@ -161,7 +161,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         names = (self.explode,) if isinstance(self.explode, str) else self.explode
         lists: dict[str, list[Any]] = {}
         for name in names:
-            lists[name] = several(_found(row, name))
+            lists[name] = elements_of(_found(row, name))
             if not isinstance(lists[name], list):
                 raise ValueError(f"its column {name} is no list")
         if len({*map(len, lists.values())}) > 1:
@@ -269,7 +269,7 @@ def listed(text: str) -> Any:
     return text
 
 
-def several(value: Any) -> Any:
+def elements_of(value: Any) -> Any:
     """The list that a value is, also as text, or as an object with questions as its keys; another value as it is."""
     value = listed(value) if isinstance(value, str) else value
     if isinstance(value, Mapping) and value and all(isinstance(key, str) and key[-1:] in "?？؟" for key in value):
