@@ -45,17 +45,25 @@ SOLVED = st.builds(
     answer=st.none() | HALVES,
     extra=extras(HALVES),
 )
-CHOICES = st.lists(TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=3)
-PROBLEM = st.builds(
-    Record,
-    images=st.lists(PICTURES, min_size=1, max_size=3).map(tuple),
-    id=st.integers() | TEXT,
-    question=TEXT.filter(str.strip),
-    answer=st.none() | TEXT,
-    extra=st.builds(
-        lambda extra, choices: extra | choices, extras(TEXT), st.fixed_dictionaries({}, optional={"choices": CHOICES})
-    ),
-)
+FILLED = TEXT.filter(str.strip)
+CHOICES = st.lists(FILLED | st.integers() | st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Record:
+    """A problem whose answer is one of its choices, if it has any: another may be read as the number of one."""
+    extra = draw(extras(TEXT)) | draw(st.fixed_dictionaries({}, optional={"choices": CHOICES}))
+    offered = [each for each in extra.get("choices", ()) if isinstance(each, str)]
+    return Record(
+        images=tuple(draw(st.lists(PICTURES, min_size=1, max_size=3))),
+        id=draw(st.integers() | TEXT),
+        question=draw(FILLED),
+        answer=draw(st.none() | (st.sampled_from([*offered, None]) if extra.get("choices") else TEXT)),
+        extra=extra,
+    )
+
+
+PROBLEM = problems()
 
 
 def written(format: ModuleType, records: list[Record], folder: Path) -> list[Row]:
