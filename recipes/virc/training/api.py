@@ -73,7 +73,7 @@ def train(
         folder: the workspace, with `runs/`, `models/` and `data/`; default: the current folder.
         on_progress: gets every event, among them a `RunEvent` and a `StepEvent` for each logged step.
         launcher: `slurm` submits a job, `ray` runs on a Ray cluster.
-        site: site file of a Slurm cluster, read anew also to resume; default: that of the run, else this user's.
+        site: site file of a Slurm cluster, read again also to resume; default: that of the run, else this user's.
         submit: False: write the job's script only.
         ray_address: where a Ray cluster takes jobs.
         options: further fields of `TrainRequest`.
@@ -210,7 +210,6 @@ def _train(run: Run, job: str | None, report: Reporter) -> None:
 
 
 def next_commands(run: Run) -> list[str]:
-    """What to type after a run has finished: merge it if it needs that, train the next stage, ask the model."""
     from virc.runs.checkpoints import checkpoints
 
     info, saved = runs.info(run), checkpoints(run)

@@ -53,7 +53,6 @@ class Ended(msgspec.Struct, frozen=True):
     """How an attempt ended that did not fail.
 
     Args:
-        step: of the newest whole checkpoint.
         signal: the signal that asked it to end before.
         lost: optimizer steps that were done and not saved.
         unhealthy: the sign of ill health that ended it.
@@ -281,7 +280,7 @@ def hold_notice() -> None:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect the signals that ask to end; in another thread than the main one, where Python takes none, nothing."""
+    """Collect the signals that ask to end; nothing in other threads than the main one, where Python takes none."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked

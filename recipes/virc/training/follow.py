@@ -32,7 +32,6 @@ class StepEvent(Event, frozen=True):
     """Progress of a run by one logged step or more.
 
     Args:
-        metric: the newest.
         history: losses, or rewards, of the run so far.
     """
 
@@ -45,8 +44,6 @@ class Follower:
 
     Attributes:
         step, total: optimizer steps done and to do, as far as the engine has logged them.
-        watch: over the run's health.
-        silence: of its engine.
         started: whether this attempt has made a step.
     """
 
@@ -119,7 +116,6 @@ class Follower:
             self._phase_began = now
 
     def tend(self) -> None:
-        """Look after checkpoints, and make pages of rollouts that the engine has left."""
         self._keeper.update(self._validated)
         for fault in rollout_pages.render(self._run.rollouts, self._run.name):
             self._report.warn(f"a rollout cannot be shown as a page: {fault}")

@@ -73,13 +73,11 @@ def active(run: Run) -> dict[Health, str]:
 
 
 def drop_after(run: Run, step: int) -> None:
-    """Drop the notes after a step: the attempt that resumes there writes them again."""
     if (run.folder / FILE).exists():
         _write(run, [note for note in notes(run) if note.step <= step])
 
 
 def write(run: Run, new: Iterable[Note]) -> None:
-    """Note further signs."""
     _write(run, [*notes(run), *new])
 
 
@@ -90,12 +88,7 @@ def _write(run: Run, all_notes: Iterable[Note]) -> None:
 def signs(
     metrics: Sequence[Metric], settings: Mapping[str, Any] | None = None, with_tools: bool = False
 ) -> dict[Health, str]:
-    """The signs after the last step of a run's metrics, each with a sentence that gives numbers.
-
-    Args:
-        settings: of the stage; what is held against a setting is no sign without it.
-        with_tools: whether the chat protocol has tools.
-    """
+    """The signs after the last step of a run's metrics; some compare with the stage's `settings`."""
     steps, known = [metric for metric in metrics if not metric.aside and metric.main is not None], settings or {}
     if not steps:
         return {}
@@ -217,7 +210,6 @@ def _of_gradients(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Itera
 
 
 def values_of(steps: Sequence[Metric], field: str) -> list[float]:
-    """What steps have measured of it, in order."""
     return [value for step in steps if (value := getattr(step, field)) is not None]
 
 
@@ -246,7 +238,6 @@ def _mean(steps: Sequence[Metric], field: str) -> float | None:
 
 
 def has_tools(run: Run) -> bool:
-    """Whether the run's chat protocol has tools."""
     try:
         return bool(json.loads((run.folder / FILE_NAME).read_bytes()).get("tools"))
     except (OSError, ValueError):
@@ -254,12 +245,7 @@ def has_tools(run: Run) -> bool:
 
 
 def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
-    """A sentence with both losses and a hint, where rows that were learnt from are known and held-out ones are not.
-
-    Args:
-        run: that has finished.
-        saved: steps that have a checkpoint.
-    """
+    """A sentence with both losses and a hint, where rows that were learnt from are known and held-out ones are not."""
     found = list(metrics(run))
     held_out = {each.step: each.eval_loss for each in found if each.eval_loss is not None and each.step}
     learnt = [each.loss for each in found if each.loss is not None and not each.aside][-_RECENT_LOSSES:]
@@ -279,9 +265,6 @@ def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
 class Watch:
     """Watches the metrics of an attempt: each sign is reported once when it begins and once when it ends.
 
-    Args:
-        known: the run's metrics so far.
-
     Attributes:
         reason: why the run must end, once a sign began that its setting `stop_on` names, tools failed in more calls
             than `max_tool_failures`, or rewards or gradients were no numbers in the newest three steps.
@@ -296,7 +279,6 @@ class Watch:
         self.reason: str | None = None
 
     def take(self, new: Iterable[Metric]) -> None:
-        """Take in further steps."""
         for metric in new:
             self._metrics.append(metric)
             if not metric.aside:

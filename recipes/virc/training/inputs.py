@@ -45,8 +45,6 @@ class Base(msgspec.Struct, frozen=True):
 
     Args:
         name: as people know it: a hub id, a folder or a run.
-        folder: where they are.
-        model_type: as in their config.json.
         adapter: folder of a LoRA adapter on them that training continues.
         root: name of the model at the beginning of the chain of stages.
     """
@@ -85,8 +83,7 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     """A stage with the rank and alpha of the adapter that it continues; the engine ignores other values.
 
     Raises:
-        ConfigError: others were asked for, `virc merge` would not take the adapter or what is made of it, or a target
-            of a new one is no layer of the base that is trained.
+        ConfigError: others were asked for, `virc merge` would refuse the result, or a target is no trained layer.
     """
     lora, origins = resolved.config.lora, dict(resolved.origins)
     if lora and base.adapter:
@@ -118,11 +115,7 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
 
 
 def check_weights(found: Base) -> None:
-    """Read the headers of the weights.
-
-    Raises:
-        ConfigError: files are missing or damaged, or the weights are pickled or quantized: no engine trains them.
-    """
+    """Raises ConfigError: files are missing or damaged, or weights that no engine trains: pickled or quantized."""
     kinds, folder, again = set[str](), found.folder, "fetch or copy it again, or name another base: --from MODEL"
     for name in checkpoint.weight_files(folder):
         if not is_file(folder / name):
@@ -152,11 +145,6 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
 
 
 def validation(resolved: Resolved, workspace: Path) -> Source | None:
-    """The rows that the stage is only tried on; None where it names none.
-
-    Raises:
-        ConfigError, DataError: as `rows` does.
-    """
     named = resolved.config.validation_name()
     return None if named is None else _source(named, resolved, workspace)
 
@@ -231,7 +219,6 @@ def settings_text(resolved: Resolved) -> str:
 
 
 def model_type(folder: Path) -> str:
-    """The `model_type` of a model folder. Raises ConfigError if its config.json cannot be read or names none."""
     file = folder / "config.json"
     try:
         return str(json.loads(contents(file, 2**20))["model_type"])
@@ -313,10 +300,7 @@ def config_of(info: Info) -> Any:
 
 
 def check_trained(info: Info, found: int | None) -> None:
-    """Refuse an engine that trains another number of parameters than a dry run lists.
-
-    Args:
-        found: as the engine says; None where it does not. Nothing is compared where a key of the engine changes it.
+    """Refuse an engine that trains another number of parameters than a dry run lists; `found` is what its log says.
 
     Raises:
         EngineError: it does.

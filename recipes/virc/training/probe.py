@@ -48,11 +48,6 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 def probe(request: TrainRequest, report: Reporter) -> Probe:
-    """Train two steps on the longest rows; measure memory and time.
-
-    Raises:
-        VircError: something is missing or wrong, or the engine failed: then it does not fit.
-    """
     resolved = request.resolve()
     config = resolved.config
     # As few rows as all devices take: the memory of a device does not depend on that number.

@@ -95,7 +95,6 @@ def _asking(reward: Reward, beside: Path | None) -> Iterator[tuple[Reward, str, 
 
 
 def published_questions(asking: Iterable[tuple[Reward, str, Asks]]) -> list[Question]:
-    """The questions in texts of others of terms that will ask their judge."""
     judged = [asks for reward, _, asks in asking if asks.needed or _judging(reward, asks).endpoint]
     return [each for asks in judged for each in (asks.question, *asks.others) if each and each.file]
 
@@ -119,12 +118,8 @@ def rows_request(
 ) -> RlRequest:
     """What to check in the rows.
 
-    Args:
-        folders: folder for the rows that verl reads, and where it will be in the end.
-        common: what is the same for every kind of stage.
-
     Raises:
-        UsageError, ConfigError: a tool is not given as +NAME or missing, or the base's chat protocol cannot be read.
+        UsageError, ConfigError: a tool is not +NAME or missing, or the base's chat protocol is unreadable.
     """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
@@ -146,7 +141,6 @@ def rows_request(
 
 
 def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The tools of `--tools +NAME`, files or names; `UsageError` for one without +, `ConfigError` for a missing one."""
     beside = resolved.system.file.parent
     names = chat_protocol.added(asked)
     tools.load(names, beside)
@@ -154,7 +148,7 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check(result: Result, resolved: Resolved, report: Reporter) -> None:
-    """Raise `DataError` for rows that the reward cannot score, `ConfigError` for a tool that is not whole in a run."""
+    """Raises DataError: the reward cannot score rows; ConfigError: a tool is not whole in a run."""
     reward = resolved.config.reward
     check_copies(result.protocol.tools)
     for name, rows in result.of_no_source.items():
@@ -211,7 +205,6 @@ def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, comm
 
     Args:
         home: where `partial` will be.
-        common: the settings that all rewards of the stage have.
     """
     code: dict[str, str] = {}
     for name, speaker in others.items():

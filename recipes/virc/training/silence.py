@@ -41,10 +41,6 @@ _LOOK = 30.0  # seconds between two looks at folders, whose files may be many an
 class Silence:
     """How long an attempt's engine has been silent.
 
-    Args:
-        log: what the engine writes to.
-        known: the run's metrics so far.
-
     Attributes:
         reason: once it is too long, a clause about it that follows the engine's name.
         longest: seconds between two lines of metrics.
@@ -63,7 +59,6 @@ class Silence:
         self.reason: str | None = None
 
     def take(self, new: Sequence[Metric]) -> None:
-        """Take in further lines of metrics."""
         timed = self._since_line if self._last else 0.0  # the start is none of its steps
         self.longest = max(self.longest, timed, *_gaps(self._last, new))
         self._last, self._since_line, self._quiet = new[-1], 0.0, 0.0
@@ -94,7 +89,6 @@ class Silence:
             self.reason = f"has written no metrics, log line or checkpoint for {duration(self._quiet)}{longest}"
 
     def begin_end(self) -> None:
-        """Note that the engine is asked to end now."""
         self._since_asked, self._seen = 0.0, written(self._folders)
 
     def over(self, seconds: float, saves: bool = True) -> bool:
@@ -164,7 +158,7 @@ def _given() -> float | None:
 
 
 def _gaps(before: Metric | None, new: Iterable[Metric]) -> list[float]:
-    """Seconds between lines, by the engine's clock, which begins anew in each attempt."""
+    """Seconds between lines, by the engine's clock, which begins again in each attempt."""
     found = []
     for line in new:
         same = before is not None and before.attempt == line.attempt

@@ -29,11 +29,6 @@ _LACKING = (
 def check(asked: Request, stage: str, environment: Environment, python: Path) -> None:
     """Refuse tools that the engine's interpreter cannot load, or in rollouts cannot carry out.
 
-    Args:
-        asked: what is checked of the rows of the stage.
-        stage: its name, for people.
-        python: the engine's interpreter.
-
     Raises:
         SetupError: a tool imports what the environment does not have; the hint is the command that installs it.
         ConfigError: there is no such tool, or its file is none.
@@ -61,7 +56,6 @@ def needed(file: Path, carried_out: bool = True) -> list[str]:
     systems.
 
     Args:
-        file: Python or YAML.
         carried_out: with those that are imported once the tool is called, not only those of its loading.
     """
     if file.suffix == ".yaml":

@@ -33,7 +33,6 @@ USUAL_OVERLAYS = frozenset({"lora", "judge-split", "rules"})
 
 
 def judges(overlays: Collection[str] = USUAL_OVERLAYS) -> str:
-    """Ways to a judge, for a system with these overlays."""
     ways = ["--judge-endpoint URL of one that is served elsewhere"]
     if "judge-split" in overlays:
         ways.append("--with judge-split for one on four of these GPUs (virc serve judge --gpus 4,5,6,7 --port 8005)")
@@ -51,10 +50,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     Args:
         overlays: to be chosen with `--with`.
-        fits: whether it does; None: the base is not known here.
         needs: what it takes, in words.
         why: why not.
-        helps: what would help, if something simple does.
         device_gib: memory of one device; None where it is not known.
     """
 
@@ -71,9 +68,6 @@ def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> li
 
     Rows as long as the stage's cutoff are assumed. One that does not fit gets the fewest further overlays with which it
     does, if there are any.
-
-    Args:
-        shape_of: the shape of a base by its name; None where it is not known.
     """
     found = [verdict(system, stage, names, machine, shape_of) for names in combinations(system, stage)]
     fitting = [set(each.overlays) for each in found if each.fits]
@@ -86,7 +80,6 @@ def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> li
 
 
 def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf) -> Verdict:
-    """Judge one combination of overlays."""
     resolved = stages.resolve(system, stage, overlays)
     config = resolved.config
     root = stages.root_of(resolved)
@@ -143,11 +136,7 @@ class Lack(msgspec.Struct, frozen=True):
 
 
 def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = False) -> Iterator[Lack]:
-    """What a machine lacks for a stage.
-
-    Args:
-        free: count what is free now, not what there is.
-    """
+    """What a machine lacks for a stage; `free`: count what is free now, not what there is."""
     few = _few_gpus(config, machine)
     if few:
         yield few
@@ -225,11 +214,7 @@ def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] 
 def refuse_unfit(
     needed: Estimate, config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS
 ) -> None:
-    """Refuse a stage that this machine, as free as it is now, cannot run.
-
-    Raises:
-        SetupError: GPUs, memory or disk do not suffice; it names the two largest parts, and what would cut them.
-    """
+    """Raises SetupError: GPUs, memory or disk do not suffice; names the two largest parts, and what would cut them."""
     lack = next(lacking(needed, config, machine, free=True), None)
     if lack is None:
         return

@@ -31,8 +31,6 @@ _LIGER = {"qwen2_vl", "qwen2_5_vl"}  # LLaMA-Factory 0.9.5 applies liger's kerne
 
 
 class Term(msgspec.Struct, frozen=True):
-    """A part of an estimate: what it is, its size, and how that is counted, in words."""
-
     name: str
     gib: float
     formula: str
@@ -43,13 +41,9 @@ class Estimate(msgspec.Struct, frozen=True):
 
     Args:
         terms: of one device, the largest first.
-        device_gib: their sum.
         host: terms of the main memory of one machine; where the device is the CPU, its processes.
-        host_gib: their sum.
         disk: terms of the run's folder; None where the number of checkpoints is not known.
-        disk_gib: their sum.
         gpu_hours: of all GPUs together; None without rows, without a GPU, or where its speed is not known.
-        assumed: what the hours assume.
         steps: optimizer steps; None where the rows are not known.
         judge_calls: fewest and most questions to the judge in a step; None if there is no judge.
     """
@@ -111,7 +105,6 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def fused(self) -> bool:
-        """Whether liger's kernels are used."""
         return self.config.use_liger and self.shape.family in _LIGER
 
     @property
@@ -141,8 +134,6 @@ def estimate(
     """Count what a stage needs.
 
     Args:
-        config: of a stage of any kind.
-        shape: of the base.
         longest_tokens: of the longest row, prompt or side of a pair, images included; the stage's limit bounds it.
         rows: to train on; None: not known yet.
         total_tokens: of all those rows.
@@ -182,7 +173,6 @@ def estimate(
 
 
 def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
-    """How many optimizer steps a stage takes for so many rows."""
     if isinstance(config, rl.Config):
         return config.steps or rows // config.train_batch_size * config.epochs
     return config.steps or math.ceil(config.epochs * _epoch(config, rows))
@@ -194,7 +184,6 @@ def _epoch(config: sft.Config, rows: int) -> int:
 
 
 def total(terms: Iterable[Term]) -> float:
-    """GiB of several terms."""
     return math.fsum(each.gib for each in terms)
 
 
@@ -438,7 +427,6 @@ def term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devic
 
 
 def constant(name: str, gib: float, processes: int = 1) -> Term:
-    """What is the same for every model."""
     return Term(name, processes * gib, f"{processes} x {gib:g} GiB, a constant")
 
 

@@ -56,7 +56,6 @@ def _part(row: Row, curriculum: Curriculum, names: Mapping[str, str]) -> str:
 
 
 def text(found: Mapping[str, int], curriculum: Curriculum, order: str) -> str:
-    """How many rows each part has, for people."""
     names = [*found]
     listed = "; then ".join(f"{name}: {found[name]}" for name in names)
     if len(found) > MAX_LISTED:

@@ -68,7 +68,6 @@ class Counting(BaseCounting, frozen=True):
 
 
 def counting(base: Path, max_pixels: int) -> Counting:
-    """Read what lengths depend on from a base's folder; `ConfigError` where a file of it is missing or invalid."""
     tokenizer(base)
     model_type = str(read_json(base / "config.json").get("model_type"))
     return Counting(base, model_type, image_grid(image_settings(base), max_pixels))
@@ -184,12 +183,10 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(record, messages=messages, images=images, question=question, answer=answer)
 
     def speaker_of(self, record: Record) -> Speaker:
-        """The chat protocol of a row, and its reward."""
         return self.request.sources.get(str(record.extra.get(SOURCE)), self.own)
 
     @property
     def own(self) -> Speaker:
-        """The stage's own system."""
         return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
 
 
@@ -332,11 +329,7 @@ def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) 
 
 
 def _closely(part: _Part, found: Survey) -> tuple[Survey, int]:
-    """Decode the images of some rows and, of single units, parse their turns.
-
-    Returns:
-        What was found, and how many images are not shown at the size of their file.
-    """
+    """Decode the images of some rows and, of single units, parse their turns; counts images shown at another size."""
     rules = Rules("prompts", part.protocol.coordinates, part.protocol)
     off_grid = 0
 

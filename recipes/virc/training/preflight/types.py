@@ -17,10 +17,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to look at in the rows of a stage of any kind. Every path is absolute.
 
     Args:
-        source: the rows.
         base: folder of the weights, with config.json, tokenizer.json and the image processor's file.
-        name: of the base, for people.
-        max_pixels: the stage's limit of an image.
         filter_overlong: leave out longer rows; else they are refused.
         probe: train on this many of the longest rows only; 0: on all.
         folder: new folder for the rows to train on, where those are not all rows of `source`; for RL, always.
@@ -53,7 +50,6 @@ class SftRequest(RowsRequest, frozen=True, kw_only=True, tag="solutions"):
     """What to look at in the rows of supervised training.
 
     Args:
-        cutoff: longest row in tokens, images included.
         min_pixels: LLaMA-Factory's limit of an image.
         mixed_coordinates: take boxes that the base was not trained to write.
     """
@@ -64,11 +60,7 @@ class SftRequest(RowsRequest, frozen=True, kw_only=True, tag="solutions"):
 
 
 class PairsRequest(SftRequest, frozen=True, kw_only=True, tag="pairs"):
-    """What to look at in pairs of replies; the longer one of each counts.
-
-    Args:
-        feedback: each reply becomes a row of its own, as KTO takes them.
-    """
+    """Pairs of replies; the longer one of each counts. With `feedback` each is a row of its own, as for KTO."""
 
     feedback: bool = False
 
@@ -77,13 +69,11 @@ class RlRequest(RowsRequest, frozen=True, kw_only=True, tag="prompts"):
     """What to look at in the rows of a stage of RL.
 
     Args:
-        validation: rows that are only rolled out and scored.
         rollout: what a row is: one unit, or a whole problem.
         prompt_length: longest prompt in tokens, images included.
         batch: prompts of a step; fewer rows would make none.
         home: where `folder` will be.
         tools: names or files of tools to offer beside those of the chat protocol.
-        reward: what replies are rewarded for; `beside` is the folder with its own files.
         sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
             names.
         tries_tools: refuse tools that cannot be used on this machine, such as one whose server does not answer.
