@@ -83,11 +83,7 @@ ENGINES: Mapping[str, Engine] = {
 
 
 def of_kind(kind: str) -> Engine:
-    """The engine that trains stages of that kind.
-
-    Raises:
-        ConfigError: this version has no such kind, which a run of another version may have.
-    """
+    """Raises ConfigError: this version has no such kind, which a run of another version may have."""
     if kind not in ENGINES:
         raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
     return ENGINES[kind]
@@ -97,9 +93,6 @@ def changes(
     kind: str, config: Any, published: Mapping[str, Any], origins: Mapping[str, str], name: str
 ) -> tuple[Change, ...]:
     """Where the engine gets other values than the published ones, before weights and rows are looked for.
-
-    Args:
-        name: of the run to be.
 
     Raises:
         ConfigError: the settings do not fit together.
@@ -116,7 +109,7 @@ def faults(kind: str, config: Any) -> Iterator[Fault]:
 
 
 def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for the engine of a kind of stages, as it gets them.
+    """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `Keys.check`.
 
     Raises:
         ConfigError: `Keys.check` refuses one; for preferences, the hint names the kind that trains on them.

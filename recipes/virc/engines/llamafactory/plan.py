@@ -38,7 +38,6 @@ READS: Mapping[str, tuple[str, ...]] = {
 
 
 def keys_of(config: Config) -> Keys:
-    """The keys that stages of its kind take."""
     return PREFERENCE_KEYS if isinstance(config, dpo.Config) else KEYS
 
 
@@ -64,15 +63,7 @@ def contradictions(config: Config) -> Iterator[Fault]:
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
-    """One attempt at a stage.
-
-    Args:
-        published: values of the published script; empty where there is none.
-        origins: setting -> where its value comes from.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
+    """Raises ConfigError: the settings do not fit together."""
     import yaml
 
     given = settings(config, place)
@@ -173,7 +164,6 @@ def resume_folder(config: Config, place: Place) -> Path | None:
 
 
 def template(model_type: str) -> str:
-    """LLaMA-Factory's template for a base. Raises ConfigError: there is none that writes what `virc` reads."""
     if model_type not in TEMPLATES:
         raise ConfigError(f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}")
     return TEMPLATES[model_type]
@@ -207,7 +197,6 @@ def deepspeed(config: Config) -> dict[str, Any]:
 
 
 def needs(config: Config) -> dict[str, str]:
-    """Packages that these settings need in the environment, each with the setting that can do without."""
     return engines.needs(config, config.use_liger) | ({"deepspeed": "zero=0"} if config.zero else {})
 
 
@@ -224,7 +213,6 @@ def _step(config: Config, place: Place) -> Step:
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
-    """Variables of the engine's process; an empty one is taken away."""
     env = {
         **engines.environment(place.recipes),
         "TOKENIZERS_PARALLELISM": "false",

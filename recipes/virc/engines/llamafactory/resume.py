@@ -20,11 +20,7 @@ _WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
 
 
 def loadable(checkpoint: Path, to: Path) -> None:
-    """Write a checkpoint folder whose weights have the model's own names; all other files are links.
-
-    Args:
-        checkpoint: of a full fine-tuning.
-        to: new folder.
+    """Write a checkpoint of full fine-tuning whose weights have the model's own names; all other files are links.
 
     Raises:
         EngineError: a file of weights is no safetensors file.

@@ -12,10 +12,7 @@ from virc.engines.merge import common as merging
 
 
 def merge(words: Sequence[str]) -> int:
-    """Merge an adapter's folder and its base's into a model's.
-
-    Returns:
-        How many numbers the model holds.
+    """Merge an adapter's folder and its base's into a model's; returns how many numbers the model holds.
 
     Raises:
         ConfigError: the base is incomplete, or the adapter is none of it.

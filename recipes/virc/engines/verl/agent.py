@@ -79,10 +79,6 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Hold the conversation of a row.
 
-        Args:
-            sampling_params: verl's.
-            row: columns of the formats `prompts` (for `multi_turn`) or `rl`.
-
         Returns:
             The ids with their mask; for reward and traces `rollout` (a `Trace` as JSON), `replies` and `finish` (texts
             as they were fed, each with `stop` or `length`), and `ended` (`answer`, `format`, `turns`, `length`).

@@ -5,8 +5,6 @@ nowhere else: a cluster's head node has no accelerator either. Every patch names
 tests/engines/verl/test_verl_hooks.py holds them against the pinned packages.
 """
 
-# ruff: noqa: D102 -- the methods are documented in PlatformBase
-
 import contextlib
 import importlib.metadata
 import os

@@ -75,11 +75,7 @@ class _Line(msgspec.Struct):
 def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
     """What reads the lines of an attempt, in their order; None for one that is cut short.
 
-    A number that is none is null there, and left out.
-
-    Args:
-        info: of the run.
-        known: the run's metrics so far, also those of this attempt.
+    A number that is none is null there, and left out. `known` are the run's metrics so far.
     """
     before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
     total, tokens, seconds = steps(info), before, 0.0
@@ -129,10 +125,6 @@ def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
 def started(log: Path, info: Info, step: int) -> None:
     """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word.
 
-    Args:
-        log: what it wrote.
-        step: that it was to go on from; its first line shows that it did.
-
     Raises:
         EngineError: it left rows out that were to be learnt from.
     """
@@ -146,7 +138,6 @@ def started(log: Path, info: Info, step: int) -> None:
 
 
 def trained(log: Path) -> int | None:
-    """The number of parameters it trains; None where it is not written."""
     found = re.search(r"virc: ([\d,]+) parameters are trained", _part(log, 0, _START))
     return int(found[1].replace(",", "")) if found else None
 
@@ -190,9 +181,6 @@ _KILLED = (
 def seconds_a_step(output: Path) -> float:
     """Seconds of the last step of a run that has ended; the first has to warm up.
 
-    Args:
-        output: its folder of checkpoints.
-
     Raises:
         EngineError: no step was logged.
     """
@@ -216,12 +204,7 @@ def _logged(output: Path) -> list[_Line]:
 
 
 def cause(log: Path, code: int | None) -> tuple[str, str | None]:
-    """Why an attempt failed, as a clause, and what to do about it.
-
-    Args:
-        log: what it and its workers wrote; Ray repeats a worker's error in each process that waited for it.
-        code: its exit code; negative: the signal that ended it.
-    """
+    """Why an attempt failed, as a clause, and what to do; Ray repeats a worker's error in each process that waits."""
     text = _part(log, -_END, _END)
     named = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]  # first what `verl.start` names
     inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in named]

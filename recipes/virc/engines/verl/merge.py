@@ -31,10 +31,7 @@ State = Mapping[str, Any]
 
 
 def merge(words: Sequence[str]) -> int:
-    """Merge an actor's folder into a model's.
-
-    Returns:
-        How many numbers the model holds.
+    """Merge an actor's folder into a model's; returns how many numbers the model holds.
 
     Raises:
         ConfigError: the checkpoint is incomplete, contradicts itself, or holds more than tensors.
@@ -71,11 +68,7 @@ def empty(folder: Path) -> Any:
 
 
 def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, torch.Tensor]:
-    """Every weight of a network, put together from what the processes saved, in bfloat16.
-
-    Args:
-        states: of the processes, in the order of their ranks.
-        network: says which weights there are, and their shapes.
+    """Every weight of a network in bfloat16, joined from what the processes saved, in the order of their ranks.
 
     Raises:
         ConfigError: weights are missing, unknown, of another shape, or differ where they should not.
@@ -103,11 +96,7 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
 
 
 def whole(saved: str, states: Sequence[State], shape: Sequence[int], found: Shards) -> torch.Tensor:
-    """One weight, put together from what each process saved of it.
-
-    Args:
-        saved: its name in the states.
-        shape: that it must have; looked at before anything is allocated.
+    """One weight, joined from what each process saved of it; its shape is checked before anything is allocated.
 
     Raises:
         ConfigError: it is of another shape, spread in a way that FSDP does not spread, or differs between processes

@@ -28,10 +28,7 @@ def frozen() -> tuple[str, ...]:
 
 
 def freeze(model: Any, parts: Sequence[str]) -> int:
-    """Take the gradients from parts of a model.
-
-    Returns:
-        How many weights (tensors) are frozen.
+    """Take the gradients from parts of a model; returns how many weights (tensors) are frozen.
 
     Raises:
         ValueError: the model has no such part.

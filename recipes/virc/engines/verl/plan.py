@@ -42,12 +42,6 @@ LOGICAL_CPUS = 16
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
-    """One attempt at a stage.
-
-    Args:
-        published: values of the published script, by dotted names; empty where there is none.
-        origins: setting -> where its value comes from.
-    """
     given = flat(config, place, published)
     nested_keys: dict[str, Any] = {}
     for key, value in given.items():
@@ -62,11 +56,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
 
 
 def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
-    """Every key that verl gets, by its dotted name.
-
-    Args:
-        published: keys that are written though their value is verl's own default; others then are not.
-    """
+    """Every key that verl gets; those with verl's own default only if they are in `published`."""
     given = {
         "data.train_files": str(place.data),
         # Without a validation verl still reads a file of some: it gets one row of those to learn from.
@@ -95,12 +85,10 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
 
 
 def needs(config: Config) -> dict[str, str]:
-    """Packages that these settings need in the environment, each with the setting that can do without."""
     return engines.needs(config, config.liger)
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
-    """Variables of the engine's process, which those that Ray starts for it have too; an empty one is taken away."""
     run = place.output.parent
     env = {
         **engines.environment(place.recipes),

@@ -23,13 +23,7 @@ _INPUTS = "multi_modal_inputs"
 
 
 def check_actor(actor: Any, batch: Any, keys: Iterable[str], config: Any) -> bool:
-    """Whether there was a rollout with pictures to check the actor by.
-
-    Args:
-        actor: verl's worker group.
-        batch: of the step, balanced over the processes of the actor.
-        keys: of its rollouts, without those that fill it up.
-        config: verl's.
+    """Whether there was a rollout with pictures to check the actor by; `keys` are those of `batch` but its padding.
 
     Raises:
         ConfigError: the actor does not see what the rollout saw.
