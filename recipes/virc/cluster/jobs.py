@@ -37,12 +37,7 @@ Target = Site | Cluster
 
 
 def target(launcher: str, kind: str, site: Path | None, ray_address: str | None) -> Target | None:
-    """The cluster to run on; None: this machine.
-
-    Args:
-        kind: of the stage.
-        site: site file of a Slurm cluster, which implies the launcher `slurm`; None: this user's own.
-        ray_address: where a Ray cluster takes jobs.
+    """The cluster to run on; None: this machine. A named site file implies the launcher `slurm`.
 
     Raises:
         UsageError: an option does not apply, or one is missing.
@@ -62,7 +57,6 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
 
 
 def launcher_of(target: Target | None) -> str:
-    """The name of what starts a run there."""
     return "local" if target is None else "ray" if isinstance(target, Cluster) else "slurm"
 
 
@@ -168,11 +162,7 @@ def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
 
 
 def submit(run: Run, report: Reporter) -> None:
-    """Submit a run's script to Slurm.
-
-    Raises:
-        SetupError, EngineError: sbatch is not there, or refuses; the hint says how to submit the run again.
-    """
+    """Raises SetupError, EngineError: sbatch is not there, or refuses; the hint says how to submit the run again."""
     try:
         job = slurm.job_id(processes.output(slurm.submit_step(run)))
     except (EngineError, SetupError) as error:

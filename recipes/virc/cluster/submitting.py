@@ -44,17 +44,12 @@ def check_slurm(target: Target | None, site: Path | None, report: Reporter) -> N
 
 
 def check_sbatch() -> None:
-    """Raise SetupError if this machine cannot submit jobs."""
     if shutil.which("sbatch") is None:
         raise SetupError("sbatch cannot be started: this machine has no Slurm", "--no-submit writes the script alone")
 
 
 def try_site(site: Path, report: Reporter) -> Site:
-    """Read a site file and check it against the cluster of this machine, if it has one.
-
-    Raises:
-        ConfigError: it is wrong, or does not fit the cluster.
-    """
+    """Raises ConfigError: the file is wrong, or does not fit the cluster of this machine."""
     found = read_site(site, os.environ)
     if doubt := check_site(found, str(site)):
         report.warn(doubt)
@@ -85,9 +80,6 @@ def try_job(plan: Plan, run: Run, place: Place, target: Target, site: Path | Non
 def check_free(run: Run, submitting: bool) -> None:
     """Check that a run may get another job.
 
-    Args:
-        submitting: False: its script is only written.
-
     Raises:
         ConfigError: it has finished, or its job waits or runs.
         SetupError: this machine cannot submit jobs.
@@ -107,11 +99,7 @@ def check_free(run: Run, submitting: bool) -> None:
 
 
 def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Reporter) -> None:
-    """Read the site file of a run anew, and write its script again; the run's own settings stay.
-
-    Args:
-        settings: of the run's stage.
-        site: another file; None: the one that the run was begun with.
+    """Read the site file of a run again, and write its script again; the run's own settings stay.
 
     Raises:
         ConfigError: the site file is wrong.
@@ -141,7 +129,6 @@ def changed_site(info: Info) -> str | None:
 
 
 def refuse_site(run: Run, site: Path | None) -> None:
-    """Raise UsageError if a site file is named for a run that is not one of Slurm."""
     if site is not None:
         launcher = runs.info(run).launcher
         raise UsageError(f"a site file is for Slurm, and {run.name} was begun with the launcher {launcher}")
@@ -170,13 +157,7 @@ def _partitions() -> dict[str, tuple[str, bool]]:
 
 
 def check_site(site: Site, file: str) -> str | None:
-    """Check the partition and the time of a site file against the cluster of this machine, if it has one.
-
-    Args:
-        file: what errors call the site file.
-
-    Returns:
-        Why that could not be done, one clause.
+    """Check the partition and the time of a site file against the cluster of this machine; returns why not.
 
     Raises:
         ConfigError: there is no such partition, or its jobs may not take so long.
@@ -209,8 +190,6 @@ def check_need(
     """Refuse a job whose node would have too few GPUs or too little memory, or whose time ends before it can save.
 
     Args:
-        file: what errors call the site file.
-        settings: of the stage.
         host_gib: main memory that it needs of a node.
         soonest: seconds after which it can have saved at the earliest; None: not known.
 
@@ -243,13 +222,7 @@ def _gpus_of(gres: str) -> int | None:
 
 
 def check_script(script: str, file: str) -> str | None:
-    """Let Slurm check a job's script, which is not submitted.
-
-    Args:
-        file: what errors call the site file.
-
-    Returns:
-        What speaks against such a job now and may pass, or why Slurm was not asked; one clause.
+    """Let Slurm check a script, which is not submitted. Returns what speaks against such a job now and may pass.
 
     Raises:
         ConfigError: Slurm refuses such a job.

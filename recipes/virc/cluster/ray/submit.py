@@ -131,8 +131,7 @@ def _node(node: Mapping[str, Any]) -> str:
     return f"the node {node['node_ip']} (Ray's {node['node_id'][:8]}){f': {reason}' if reason else ''}"
 
 
-class OutageError(Exception):
-    """A cluster that answers no more."""
+class OutageError(Exception): ...
 
 
 def follow(client: Any, job: str) -> "Written":
