@@ -14,7 +14,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt.
 
     Args:
-        number: from 1.
         began, ended: UTC, ISO 8601; None: not known, or not ended.
         exit: the engine's exit code; negative: the signal that ended it.
         error: the sentence it failed with.
@@ -49,5 +48,4 @@ def alone(run: Run) -> AbstractContextManager[None]:
 
 
 def write(run: Run, attempt: Attempt) -> None:
-    """Write the record of an attempt, over a former one."""
     write_json(run.attempt(attempt.number) / "attempt.json", attempt)

@@ -46,7 +46,6 @@ def _has_weights(folder: Path) -> bool:
 
 
 def resumable(folder: Path) -> bool:
-    """Whether a whole checkpoint holds the optimizer's state too."""
     return (folder / "scheduler.pt").is_file()
 
 

@@ -45,9 +45,7 @@ class Shards(msgspec.Struct, frozen=True):
     """A whole checkpoint in shards.
 
     Args:
-        folder: the actor's.
         world_size: processes that saved it.
-        adapter: on the weights in it, if any.
     """
 
     folder: Path
@@ -75,12 +73,7 @@ def actor_of(checkpoint: Path) -> Path | None:
 
 
 def read(folder: Path) -> Shards:
-    """The contents of an actor's folder; no tensor is read.
-
-    Raises:
-        ConfigError: it is incomplete: a settings file, a process' shards or the model's config is missing, or a
-            file is cut.
-    """
+    """The contents of an actor's folder; no tensor is read. Raises ConfigError: it is incomplete, or a file is cut."""
     world = _decoded(folder / SETTINGS, _World).world_size
     adapter = _decoded(folder / ADAPTER, Adapter) if is_file(folder / ADAPTER) else None
     found = Shards(folder, world, adapter)
@@ -103,7 +96,6 @@ def read(folder: Path) -> Shards:
 
 
 def whole(folder: Path) -> bool:
-    """Whether an actor's folder holds all it should."""
     try:
         read(folder)
     except ConfigError:
