@@ -31,12 +31,11 @@ def find(engine: str, device: str | None) -> Environment:
 
 
 def all_rows() -> list[dict[str, Any]]:
-    """What `virc env ls` prints of every environment."""
     return [environments.as_row(each) for each in everywhere(user.cache_folder(os.environ))]
 
 
 def with_packages(environment: Environment, packages: Iterable[str]) -> Environment:
-    """The same environment with further packages: its folder is another one. They are remembered once it is made.
+    """The same environment with further packages, in another folder; they are remembered once it is made.
 
     Raises:
         UsageError: one is no package.
@@ -122,7 +121,6 @@ def _explained(python: Path) -> Iterator[None]:
 
 
 def _versions(python: Path) -> dict[str, str]:
-    """The packages of an interpreter. Raises EngineError: it does not list them."""
     try:
         found: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
     except ValueError as error:
@@ -131,11 +129,7 @@ def _versions(python: Path) -> dict[str, str]:
 
 
 def register(environment: Environment, python: Path) -> list[str]:
-    """Use another interpreter for an environment; returns where its versions differ from the tested ones.
-
-    Raises:
-        EngineError: it does not run, or the import that matters fails in it.
-    """
+    """Raises EngineError: it does not run, or the import that matters fails in it."""
     path = python.absolute()  # not resolved: the link is what makes a virtual environment
     versions = _versions(path)
     with _explained(path):
@@ -175,11 +169,7 @@ def made(environment: Environment, on_event: OnEvent | None = None) -> Path:
 
 
 def ready(environment: Environment) -> Path:
-    """The interpreter of an environment that was made or registered.
-
-    Raises:
-        SetupError: it was not.
-    """
+    """Raises SetupError: it was neither made nor registered."""
     python = environments.interpreter(environment)
     if python is None:
         hint = f"virc env create {environment.engine.name} --device {environment.device}"
@@ -188,5 +178,4 @@ def ready(environment: Environment) -> Path:
 
 
 def log_of(environment: Environment) -> Path:
-    """The log of the installation."""
     return environment.folder.with_name(f"{environment.name}.log")
