@@ -43,8 +43,6 @@ def text(
     """The card of the model `name` as Markdown; it names no path of this machine.
 
     Args:
-        info: of the run that trained it, if that is known.
-        licences: names of the licence files of its base beside it.
         code: SHA-256 of the files of tools in `code/`, by their names.
         assumed: what its system has in the place of what was not published, a sentence each.
     """
@@ -101,7 +99,6 @@ def with_section(card: str, heading: str, body: str) -> str:
 
 
 def rows_card(repo: str, files: Mapping[str, str]) -> str:
-    """The card of rows, by the format of each of their files."""
     name = repo.rpartition("/")[2]
     table = (f"| {_cell(file)} | {_cell(kind)} |" for file, kind in files.items())
     first = next(iter(files), "")

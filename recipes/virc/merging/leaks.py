@@ -34,7 +34,6 @@ def check(name: str, texts: Iterable[tuple[str, str]], paths: Literal["none", "o
     """Refuse a file that contains a key, or a path of this machine.
 
     Args:
-        texts: where in the file each text is, and the text.
         paths: "own": those of this user and of this folder, and quoted ones that are there; "all": home folders of
             others too, which rows may be about; "none": words of a tokenizer look like some.
 

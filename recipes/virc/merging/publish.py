@@ -58,7 +58,6 @@ class Upload(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
 
@@ -78,7 +77,6 @@ class PushPlan(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
         return sum(file.size for file in self.files)
 
 
@@ -105,9 +103,6 @@ def push(
 
 def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
     """Find what a name means, check its files, and write its card; nothing is sent.
-
-    Args:
-        name: a run that was merged, a model's name or folder, a GGUF file, or the folder of rows.
 
     Raises:
         UsageError: no such hub id can be.
@@ -197,7 +192,6 @@ def _replaced(plan: PushPlan, there: Iterable[str]) -> list[str]:
 
 
 def _check_id(hub_id: str) -> None:
-    """Raise UsageError: the hub takes no such id."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]
 
@@ -255,11 +249,7 @@ class _Summary(msgspec.Struct):
 
 
 def _holds_rows(place: Path) -> bool:
-    """Whether a folder is one of rows, and not of a model, an adapter or a run.
-
-    Raises:
-        UsageError: it is a file of rows.
-    """
+    """Raises UsageError: the place is a file of rows, which has no images."""
     if is_file(place) and place.suffix in raw.ENDINGS:
         raise UsageError(f"{place} is one file of rows, without its images", f"name its folder, {place.parent}")
     others = ("config.json", "adapter_config.json", "run.json")
@@ -317,7 +307,6 @@ def _no_part(name: str, only: Path | None) -> str | None:
 
 
 def _checked(folder: Path, names: Sequence[str], left_out: dict[str, str]) -> Iterator[Upload]:
-    """The files, in which there is neither a key nor a path of this machine. Raises DataError: there are some."""
     faults = []
     for name in names:
         try:
@@ -332,7 +321,6 @@ def _checked(folder: Path, names: Sequence[str], left_out: dict[str, str]) -> It
 
 
 def _checked_file(file: Path, name: str, left_out: dict[str, str]) -> Upload:
-    """The file as it is uploaded. Raises DataError: it contains a key or a path of this machine."""
     if file.name in _SETTINGS:
         try:
             content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
@@ -355,11 +343,7 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str]) -> Upload:
 
 
 def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
-    """The members of a shard of rows, and the text of those that are no images.
-
-    Raises:
-        DataError: a member is hidden, too large to be looked through, or the shard cannot be read.
-    """
+    """Raises DataError: a member is hidden, too large to be looked through, or the shard cannot be read."""
     try:
         with tarfile.open(file, "r:") as shard:
             for member in shard:
@@ -394,7 +378,6 @@ def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequen
 
 @contextmanager
 def _refusals(repo: Repo) -> Iterator[None]:
-    """Errors of huggingface-hub as ours."""
     from huggingface_hub.errors import HfHubHTTPError
 
     owner = repo.id.partition("/")[0]
