@@ -110,12 +110,10 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reward: Reward = Reward()
 
     def validation_name(self) -> str | None:
-        """The setting `validation` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return self.validation and filled(self.validation, self.variant, "validation")
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest prompt that a stage takes."""
         return self.prompt_length
 
     @property
@@ -129,7 +127,6 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def liger(self) -> bool:
-        """Whether liger's kernels are used."""
         if self.use_liger is not None:
             return self.use_liger
         return self.fidelity == "as_written" and self.device == "cuda"

@@ -106,7 +106,6 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.order == "written" or self.curriculum is not None
 
     def data_name(self) -> str:
-        """The setting `data` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return filled(self.data, self.variant)
 
     def validation_name(self) -> str | None:
@@ -163,12 +162,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def frozen(self) -> tuple[Part, ...]:
-        """The parts of the model that are frozen."""
         return self.frozen_modules
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row that a stage takes."""
+        """Tokens of the longest row."""
         return self.cutoff_len
 
     @property
@@ -198,7 +196,6 @@ def contradictions(config: Config) -> Iterator[Fault]:
 
 
 def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Fault]:
-    """The settings whose check raises a `ConfigError`."""
     for setting, check in checks:
         try:
             check()
