@@ -164,7 +164,7 @@ class Opened(msgspec.Struct, frozen=True):
         return self.calibration(protocol) if self.calibration else protocol
 
     def settled(self) -> "Opened":
-        """The model as it is spoken to when it is known how it counts boxes; errors as of `reading`."""
+        """The model as it is prompted once it is known how it counts boxes; errors as of `reading`."""
         return self.settle() if self.settle else self
 
     def __repr__(self) -> str:
@@ -176,11 +176,9 @@ class Opened(msgspec.Struct, frozen=True):
         self.backend.close()
 
     def __enter__(self) -> Self:
-        """The model itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close it."""
         self.close()
 
 
@@ -222,11 +220,7 @@ def choice_of(
     max_pixels: int | None,
     timeout: float | None = None,
 ) -> Choice:
-    """The choice that a Python caller's arguments make.
-
-    Raises:
-        UsageError: a value is not of its type, or `protocol` and `family` both choose the chat protocol.
-    """
+    """Raises UsageError: a value is not of its type, or `protocol` and `family` both choose the chat protocol."""
     if protocol is not None and family is not None:
         raise UsageError("protocol= and family= both choose the chat protocol", "leave one out")
     choice = Choice(
@@ -259,11 +253,7 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
 
 
 def open_running(choice: Choice, port: int, report: Reporter, workspace: Path = Path()) -> Opened | None:
-    """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model.
-
-    Raises:
-        ConfigError: there is no such model on this machine, or as `open_model`.
-    """
+    """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model."""
     weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
     protocol = None if choice.protocol else spoken_here(weights, Choice(family=choice.family)).chat_protocol.protocol
     found, why = local_server.find(weights, protocol, port)
@@ -395,11 +385,7 @@ def _calibration(backend: Backend, spoken: Spoken, adopt: Callable[[Probed], Non
 def protocol_of(
     backend: "OpenAIBackend", workspace: Path, choice: Choice
 ) -> tuple[System | None, ChatProtocol | None, str]:
-    """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither.
-
-    Raises:
-        ConfigError: as `chat_protocol.of_endpoint`.
-    """
+    """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither."""
     system, model = models.served(backend.model, backend.root, choice.system)
     published = backend.published_protocol()
     served = chat_protocol.ServedModel(backend.model, backend.root, published, system, model)
@@ -539,11 +525,7 @@ def _by_llamacpp(weights: models.Weights, spoken: Spoken, choice: Choice) -> "Ll
 
 
 def gguf_of(weights: models.Weights) -> GGUF:
-    """The GGUF file of a model, or the one in its folder.
-
-    Raises:
-        ConfigError: there is none, or several are; or an adapter would have to be added to it.
-    """
+    """Raises ConfigError: there is none, or several are; or an adapter would have to be added to it."""
     if weights.adapter:
         raise ConfigError(
             f"{weights.name} is an adapter, which llama.cpp gets as a merged model", f"virc merge {weights.name} --gguf"
@@ -582,11 +564,7 @@ def _by_transformers(weights: models.Weights, spoken: Spoken, choice: Choice) ->
 
 
 def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
-    """How a model on this machine is spoken to; one of no system, and without a protocol of its own, as its family.
-
-    Raises:
-        ConfigError: no such family, or as `chat_protocol.of_weights`.
-    """
+    """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
     found = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
     if choice.protocol or found.origin != "own":
         why = "--protocol" if choice.protocol else f"{found.origin}: beside the weights, or of their system"

@@ -52,10 +52,6 @@ class Memory(msgspec.Struct, frozen=True):
 def of_model(name: str, device: str | None, workspace: Path = Path()) -> Memory:
     """The memory of a long conversation with a model, of which nothing but its sizes need be here.
 
-    Args:
-        name: what `sizes.of_base` takes.
-        device: as torch names it; None: the CPU.
-
     Raises:
         ConfigError: its sizes are not known.
     """
@@ -79,10 +75,8 @@ def parts(shape: Shape, width: int, tokens: int, image_tokens: int, device: str 
     """The memory that a conversation takes at most, part by part.
 
     Args:
-        width: bytes of a number.
         tokens: of the conversation, images and replies included.
         image_tokens: of the images that are read at a time.
-        device: `cuda` or `cpu`.
     """
     text = shape.text
     count = sum(shape.parameters().values())

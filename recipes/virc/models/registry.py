@@ -201,7 +201,6 @@ def served(
         name: what the server calls it: a short name, a hub id, or a system's name, however it is spelt; a file of its
             weights in another format may go on behind it.
         root: the folder or hub id of its weights, where the server tells.
-        system: the one that the caller names.
 
     Raises:
         ConfigError: there is no system of that name.
@@ -418,11 +417,7 @@ def _missing_judge(name: str, judge: Model) -> ConfigError:
 
 
 def elsewhere_hint(name: str) -> tuple[str, str] | None:
-    """What a name means that is no model of this machine: a sentence and a hint; None where it may be one.
-
-    Args:
-        name: as a user gave it.
-    """
+    """What a name means that is no model of this machine: a sentence and a hint; None where it may be one."""
     for begin, (service, address) in _SERVICES.items():
         if re.match(begin, name, re.IGNORECASE):
             return (

@@ -209,11 +209,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 def of_folder(folder: Path) -> Shape:
-    """The shape of a model folder.
-
-    Raises:
-        ConfigError: its config.json cannot be read, or is of another kind of model.
-    """
+    """Raises ConfigError: its config.json cannot be read, or is of another kind of model."""
     return _read(folder / "config.json")
 
 
