@@ -33,13 +33,6 @@ _BEYOND = 8  # calls after the last one that is answered, before the process is 
 class Child:
     """A process of the sandbox. It ends with this process, whatever ends that.
 
-    Args:
-        machine: what it gets.
-
-    Attributes:
-        pid: id of the process that was started.
-        watch: what watches it, where it is isolated.
-
     Raises:
         SetupError: it cannot be started.
     """
@@ -89,11 +82,7 @@ class Child:
         return popen
 
     def ready(self) -> None:
-        """Wait until it takes requests.
-
-        Raises:
-            SetupError: it cannot be isolated, or does not start.
-        """
+        """Raises SetupError: it cannot be isolated, or does not start."""
         if self._is_ready:
             return
         try:
@@ -120,10 +109,8 @@ class Child:
         """Run code; returns what came of it, and the RGB pixels of each image.
 
         Args:
-            request: what to run.
             files: a PNG of each of its images.
             seconds: after which the process is ended; the time in which calls are answered does not count.
-            answer: answers the calls of functions; what it raises ends the process.
 
         Raises:
             DiedError: it took too long, used too much, or ended.
@@ -283,7 +270,6 @@ def _watch(info: int, machine: Machine) -> Watch | None:
 
 
 def _is_ready(fd: int, event: int, seconds: float) -> bool:
-    """Wait for so long until a pipe can be used; whether it can."""
     poll = select.poll()
     poll.register(fd, event)
     return any(found & event for _, found in poll.poll(seconds * 1000))

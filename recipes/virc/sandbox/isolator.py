@@ -45,7 +45,6 @@ class Machine(msgspec.Struct, frozen=True):
     Args:
         memory_mib: address space, in MiB.
         disk_mib: of its folder, in MiB.
-        packages: distributions that it may import.
     """
 
     memory_mib: int
@@ -54,7 +53,6 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def unsafe() -> bool:
-    """Whether the user lets code run without a sandbox."""
     return os.environ.get(UNSAFE) == "1"
 
 
@@ -65,11 +63,7 @@ def _warn() -> None:
 
 
 def check() -> None:
-    """Refuse to run code where it cannot be isolated.
-
-    Raises:
-        SetupError: what is missing, and what helps.
-    """
+    """Raises SetupError: what is missing, and what helps."""
     if unsafe():
         _warn()
         return
@@ -85,13 +79,6 @@ def check() -> None:
 
 
 def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
-    """The command that starts the runner inside the sandbox.
-
-    Args:
-        machine: what it gets.
-        filter_fd: open file that the filter of system calls is read from.
-        info_fd: open file that bubblewrap writes the id of the process to, as JSON.
-    """
     allowed = libraries.installed(machine.packages)
     bound = [part for path in allowed for part in ("--ro-bind", str(path), f"/packages/{path.name}")]
     # fmt: off
@@ -111,13 +98,11 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
 
 
 def unsafe_command(machine: Machine, folder: Path) -> list[str]:
-    """The command that starts the runner without a sandbox, in a folder of its own."""
     places = list(dict.fromkeys(str(path.parent) for path in libraries.installed(machine.packages)))
     return [sys.executable, *_FLAGS, str(_RUNNER), _settings(machine, str(folder), places)]
 
 
 def variables(folder: str = FOLDER) -> dict[str, str]:
-    """The environment of the runner, whose folder is given."""
     return {**_ENVIRONMENT, "HOME": folder, "TMPDIR": folder, "MPLCONFIGDIR": f"{folder}/.matplotlib"}
 
 
