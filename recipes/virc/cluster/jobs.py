@@ -108,11 +108,7 @@ def write(run: Run, folder: Path, info: Info, target: Target, report: Reporter) 
 
 
 def move(run: Run, ray_address: str) -> None:
-    """Let a run on a Ray cluster resume on another one that sees its folder too; other runs stay where they are.
-
-    Raises:
-        UsageError: no cluster takes jobs at such an address.
-    """
+    """Let a run on a Ray cluster resume on another one that sees its folder too; other runs stay where they are."""
     info = runs.info(run)
     if info.launcher == "ray":
         site = msgspec.to_builtins(ray_job.cluster(ray_address))

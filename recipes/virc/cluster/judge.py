@@ -32,8 +32,6 @@ _PORTS, _RANGE = 30_000, 2_700  # below those that Linux gives to connections
 
 
 class Serving:
-    """A judge that is being served."""
-
     def __init__(self, process: processes.Process, model: str, log: Path) -> None:
         self._process, self._model, self.log = process, model, log
 
@@ -56,11 +54,7 @@ class Serving:
 def served(run: Run, info: Info, number: int, job: str | None, asked: Sequence[int], report: Reporter) -> Iterator[
     Serving | None
 ]:  # fmt: skip
-    """Serve the judge while the block runs, if the run's job is to have one; the reward is given its address.
-
-    Raises:
-        EngineError: the judge ends, or never answers.
-    """
+    """Serve the judge while the block runs, if the run's job is to have one; the reward is given its address."""
     site = site_of(info) if job else None
     judge = judge_of(info.settings, site) if site else None
     if job is None or site is None or judge is None:

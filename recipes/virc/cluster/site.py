@@ -95,11 +95,7 @@ def site_path(env: Mapping[str, str]) -> Path:
 
 
 def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
-    """Read a site file; without a path that of this user, which need not be there. Errors name all wrong keys.
-
-    Raises:
-        ConfigError: it cannot be read, or a key is unknown or has a value that is wrong; all of these are named.
-    """
+    """Read a site file; without a path that of this user, which need not be there. Errors name all wrong keys."""
     if path is not None and not is_file(path):
         raise ConfigError(f"there is no file {path}")
     path = path or site_path(env)

@@ -57,12 +57,7 @@ def try_site(site: Path, report: Reporter) -> Site:
 
 
 def try_job(plan: Plan, run: Run, place: Place, target: Target, site: Path | None, report: Reporter) -> None:
-    """Check a previewed job: its site file and script against Slurm, its paths against the folders that nodes see.
-
-    Raises:
-        ConfigError: Slurm refuses it.
-        SetupError: the nodes do not see a path.
-    """
+    """Check a previewed job: its site file and script against Slurm, its paths against the folders that nodes see."""
     if isinstance(target, Cluster):
         return
     file = jobs.site_file(site)
@@ -99,12 +94,7 @@ def check_free(run: Run, submitting: bool) -> None:
 
 
 def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Reporter) -> None:
-    """Read the site file of a run again, and write its script again; the run's own settings stay.
-
-    Raises:
-        ConfigError: the site file is wrong.
-        SetupError: the nodes do not see what the run needs, or have too few GPUs.
-    """
+    """Read the site file of a run again, and write its script again; the run's own settings stay."""
     info = runs.info(run)
     file = site.absolute() if site else Path(info.site_file or site_path(os.environ))
     changed = info
@@ -192,9 +182,6 @@ def check_need(
     Args:
         host_gib: main memory that it needs of a node.
         soonest: seconds after which it can have saved at the earliest; None: not known.
-
-    Raises:
-        SetupError: the site gives less than the stage needs.
     """
     needed, given = devices_of_node(settings, site), _gpus_of(site.gres)
     if settings["device"] == "cuda" and given is not None and given < needed:

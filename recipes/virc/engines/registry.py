@@ -66,8 +66,6 @@ class LogReader(Protocol):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """The modules of one engine, and for a kind its keys and the function that finds contradictions in settings."""
-
     plan: Planner
     log: LogReader
     keys: Keys
@@ -92,11 +90,7 @@ def of_kind(kind: str) -> Engine:
 def changes(
     kind: str, config: Any, published: Mapping[str, Any], origins: Mapping[str, str], name: str
 ) -> tuple[Change, ...]:
-    """Where the engine gets other values than the published ones, before weights and rows are looked for.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
+    """Where the engine gets other values than the published ones, before weights and rows are looked for."""
     return of_kind(kind).plan.plan(config, place_before(config, name), published, origins).changes
 
 
@@ -109,11 +103,7 @@ def faults(kind: str, config: Any) -> Iterator[Fault]:
 
 
 def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `Keys.check`.
-
-    Raises:
-        ConfigError: `Keys.check` refuses one; for preferences, the hint names the kind that trains on them.
-    """
+    """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `Keys.check`."""
     try:
         return of_kind(kind).keys.check(given, origins)
     except ConfigError as error:

@@ -45,7 +45,6 @@ def default_device(driver: Path = DRIVER) -> Device:
 
 
 def steps(environment: Environment, uv: str) -> list[Step]:
-    """What makes the environment: an interpreter, the pinned packages, and the import that shows they fit."""
     same = sys.version_info[:2] == tuple(map(int, PYTHON.split(".")))
     interpreter = sys.executable if same else PYTHON
     # Compiled once here, or every start of the engine would compile a thousand files again.
@@ -136,7 +135,6 @@ def driver_branch(driver: Path = DRIVER) -> int | None:
 
 
 def registered(environment: Environment) -> Path | None:
-    """Raises ConfigError: the registration cannot be read."""
     try:
         return Path(msgspec.json.decode(contents(environment.registration, 2**16), type=Registered).python)
     except FileNotFoundError:

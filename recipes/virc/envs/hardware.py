@@ -35,7 +35,6 @@ class Gpu(msgspec.Struct, frozen=True):
 
     Args:
         gib, free_gib: its memory, in all and what others have left of it.
-        driver: its version.
         slices: of MIG, which CUDA sees in its place.
     """
 
@@ -121,11 +120,7 @@ def with_slices(gpus: Sequence[Gpu], listed: str) -> tuple[Gpu, ...]:
 
 
 def visible(gpus: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that CUDA shows to a process; a slice is shown alone (NVIDIA's MIG guide, 'CUDA Device Enumeration').
-
-    Args:
-        named: the value of CUDA_VISIBLE_DEVICES; None: it is not set.
-    """
+    """The GPUs that CUDA shows to a process; a slice is shown alone (NVIDIA's MIG guide, 'CUDA Device Enumeration')."""
     slices = [each for gpu in gpus for each in gpu.slices]
     chosen = list(gpus)
     if named is not None:
@@ -156,11 +151,7 @@ def _named(known: Sequence[Gpu], numbered: int, words: Sequence[str]) -> list[Gp
 
 
 def pinned(variables: Mapping[str, str], env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables of a process here that takes the GPUs that `find` counts.
-
-    Args:
-        variables: of the process; numbers in its CUDA_VISIBLE_DEVICES are of GPUs that the shell shows.
-    """
+    """Variables of a process here that takes the GPUs that `find` counts."""
     chosen, shown = variables.get(VISIBLE, ""), env.get(VISIBLE)
     if chosen.startswith("-"):
         return dict(variables)

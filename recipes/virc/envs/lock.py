@@ -19,11 +19,7 @@ _HEAD = "# Made by `python -m virc.envs.lock`; edit {name}.in instead.\n"
 
 
 def lock(name: str, keep: bool = False) -> None:
-    """Resolve `NAME.in`, with `NAME.override` if there is one, into `NAME.txt`; `keep` keeps the pinned versions.
-
-    Raises:
-        subprocess.CalledProcessError: it cannot be resolved; uv prints the reason.
-    """
+    """Resolve `NAME.in`, with `NAME.override` if there is one, into `NAME.txt`; `keep` keeps the pinned versions."""
     pins, override = FOLDER / f"{name}.txt", FOLDER / f"{name}.override"
     with tempfile.TemporaryDirectory() as folder:
         resolved = Path(folder) / "pylock.toml"

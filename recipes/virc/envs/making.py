@@ -35,11 +35,7 @@ def all_rows() -> list[dict[str, Any]]:
 
 
 def with_packages(environment: Environment, packages: Iterable[str]) -> Environment:
-    """The same environment with further packages, in another folder; they are remembered once it is made.
-
-    Raises:
-        UsageError: one is no package.
-    """
+    """The same environment with further packages, in another folder; they are remembered once it is made."""
     cache = user.cache_folder(os.environ)
     return get(environment.engine.name, environment.device, cache, [*map(requirement, packages)])
 
@@ -85,11 +81,7 @@ def create(environment: Environment, on_event: OnEvent | None = None) -> None:
 
 
 def _run(step: Step, log: Path, report: Reporter) -> None:
-    """Run a step; what it writes goes to `log` and is reported, with the time that has passed.
-
-    Raises:
-        EngineError: it failed.
-    """
+    """Run a step; what it writes goes to `log` and is reported, with the time that has passed."""
     report.note(step.says)
     began, last = time.monotonic(), ""
     with processes.started(step, log) as process, log.open(encoding="utf-8", errors="replace") as written:
@@ -139,11 +131,7 @@ def register(environment: Environment, python: Path) -> list[str]:
 
 
 def remove(environment: Environment) -> list[Path]:
-    """Remove what there is of an environment and its former pins; a registered interpreter itself stays.
-
-    Raises:
-        ConfigError: another run is making it.
-    """
+    """Remove what there is of an environment and its former pins; a registered interpreter itself stays."""
     environment.folder.parent.mkdir(parents=True, exist_ok=True)
     with held(environment.folder):
         found = environments.removable(environment)
@@ -157,12 +145,7 @@ def remove(environment: Environment) -> list[Path]:
 
 
 def made(environment: Environment, on_event: OnEvent | None = None) -> Path:
-    """The interpreter of an environment, which is created first where it is missing.
-
-    Raises:
-        SetupError: it cannot work on this machine.
-        EngineError: it could not be made.
-    """
+    """The interpreter of an environment, which is created first where it is missing."""
     if environments.interpreter(environment) is None:
         create(environment, on_event)
     return ready(environment)

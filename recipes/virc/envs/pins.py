@@ -94,7 +94,6 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def registration(self) -> Path:
-        """The file that names another interpreter to use instead."""
         return self.folder.with_name(f"{self.name}.json")
 
     @property

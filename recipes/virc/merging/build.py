@@ -52,12 +52,7 @@ LICENCES = re.compile(r"(LICEN[CS]E|NOTICE)(\.(txt|md))?", re.IGNORECASE)
 
 
 class MergePlan(msgspec.Struct, frozen=True):
-    """How a checkpoint is merged; nothing is written yet.
-
-    Args:
-        python: interpreter that writes the weights: of verl's environment for shards, else this one.
-        gguf: write the model for llama.cpp as well.
-    """
+    """How a checkpoint is merged; `python` writes the weights: of verl's environment for shards, else this one."""
 
     source: Source
     folder: Path
@@ -66,7 +61,7 @@ class MergePlan(msgspec.Struct, frozen=True):
     gguf: bool = False
 
     def process(self, folder: Path) -> Plan | None:
-        """The process that writes the weights into a folder; None where they are copied."""
+        """The process that writes the weights into a folder; None: they are copied."""
         source = self.source
         if source.origin.kind == "model":
             return None
@@ -84,7 +79,6 @@ class Merged(msgspec.Struct, frozen=True):
 
     Args:
         answer: about a drawn diagram; None where it gave none or cannot be loaded here.
-        gguf: file for llama.cpp, with its vision tower beside it.
     """
 
     folder: Path
@@ -207,7 +201,6 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
 
 
 def _copy_tools(source: Source, folder: Path) -> dict[str, str]:
-    """Copy the user's own tools that the chat protocol offers; returns the SHA-256 of each by its name."""
     if source.code is None or source.chat_protocol is None:
         return {}
     offered = read_protocol(source.chat_protocol).tools

@@ -215,10 +215,8 @@ def _check_meant(rows: Path, name: str) -> None:
 
 
 def measured(folder: Path, name: str, only: Path | None = None) -> list[Measured]:
-    """The results of `virc eval` in this workspace for a model, of evaluations newer than its weights.
-
-    Args:
-        only: the GGUF file that is published alone: what was measured of other weights of the model is not its.
+    """The results of `virc eval` in this workspace for a model, newer than its weights; `only`: a GGUF file published
+    alone.
     """
     origin = provenance.read(folder)
     names = {name, folder.name, str(folder), *([origin.source] if origin else [])}
@@ -292,14 +290,12 @@ def _chosen(folder: Path, only: Path | None, rows: bool) -> tuple[list[str], dic
 
 
 def _no_rows(name: str) -> str | None:
-    """Why a file does not belong to rows; None where it does."""
     ending = Path(name).suffix
     known = ending in raw.ENDINGS or ending.lower() in {*PICTURES, ".md"} or LICENCES.fullmatch(name)
     return None if known else "neither rows nor an image"
 
 
 def _no_part(name: str, only: Path | None) -> str | None:
-    """Why a file does not belong to a model; None where it does."""
     if only and _WEIGHTS.fullmatch(name) and name != only.name and not name.startswith("mmproj"):
         return f"only {only.name} is wanted"
     known = name in _MODEL or any(each.fullmatch(name) for each in (_WEIGHTS, LICENCES, _CODE))

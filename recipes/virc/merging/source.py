@@ -29,9 +29,6 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         folder: of the shards, the adapter or the model.
         texts: folder of config, tokenizer and image processor.
-        name: of the merged model, where nobody chooses one.
-        origin: what is recorded beside the merged weights.
-        chat_protocol: file with the chat protocol it was trained with.
         code: folder with copies of the user's own tools of that chat protocol, if any.
         bytes: of the files of its weights.
     """
@@ -51,9 +48,6 @@ def find(name: str, workspace: Path, as_gguf: bool = False) -> Source:
     """Find what a name means: a run (its newest whole checkpoint), `RUN@STEP`, a checkpoint folder or an adapter.
 
     With `as_gguf` it is to be written for llama.cpp, so that a complete model is one as well.
-
-    Raises:
-        ConfigError: there is none, or it is incomplete.
     """
     saved = models.checkpoint_of(name, workspace)
     if saved:

@@ -44,7 +44,6 @@ class Calibration:
         found: what was found; None: it was not asked yet, or does not tell.
 
     Args:
-        family: that it seems to be of; None: nothing tells.
         before: of its endpoint or file, server and weights, with what is known of them otherwise; the result is kept
             with it.
     """

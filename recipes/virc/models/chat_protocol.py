@@ -32,15 +32,11 @@ class ChatProtocol(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """`trained`, `system` or `own`, as the protocol's name says."""
         return self.protocol.name
 
 
 def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
     """The chat protocol of a model on this machine: that beside its weights, or of the run that made them.
-
-    Args:
-        option: `--protocol`: a file, or `default` for our own.
 
     Raises:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
@@ -67,7 +63,6 @@ class ServedModel(msgspec.Struct, frozen=True):
 
     Args:
         root: the folder or hub id of its weights, where the endpoint tells.
-        published: the chat protocol that the endpoint publishes.
     """
 
     name: str
@@ -179,11 +174,7 @@ def written(protocol: Protocol) -> bytes:
 
 
 def added(names: Iterable[str]) -> tuple[str, ...]:
-    """The tools that `--tools +NAME` asks for.
-
-    Raises:
-        UsageError: a name has no `+`: tools of the chat protocol cannot be replaced.
-    """
+    """The tools that `--tools +NAME` asks for."""
     for name in names:
         if not name.startswith("+") or len(name) < 2:
             meant = name.lstrip("+")

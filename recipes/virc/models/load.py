@@ -77,11 +77,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Spoken(msgspec.Struct, frozen=True):
-    """How a model is spoken to; fields as in `Opened`.
-
-    Args:
-        unknown: of a model that has to be asked how it counts boxes, what is known of it otherwise; None: of others.
-    """
+    """How a model is prompted; `unknown` is what is known of a model that has to be asked how it counts boxes."""
 
     chat_protocol: ChatProtocol
     why: str
@@ -541,11 +537,7 @@ def gguf_of(weights: models.Weights) -> GGUF:
 
 
 def grid_here(weights: models.Weights, spoken: Spoken, choice: Choice) -> Grid:
-    """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say.
-
-    Raises:
-        ConfigError: its image settings make no sense.
-    """
+    """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say."""
     if weights.gguf is None:
         return image_grid(image_settings(weights.folder))
     known = families.discover().get(spoken.family or "", families.UNKNOWN)

@@ -18,8 +18,6 @@ _OF_A_MODEL = frozenset({".jinja", ".json", ".safetensors"})
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Where a model is served, and what it is called there."""
-
     endpoint: str
     name: str
 

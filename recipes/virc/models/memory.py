@@ -34,12 +34,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a model takes.
-
-    Args:
-        width: bytes of a number.
-        gib: all parts together.
-    """
+    """What a model takes; `width` is the bytes of a number."""
 
     model: str
     width: int
@@ -50,11 +45,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def of_model(name: str, device: str | None, workspace: Path = Path()) -> Memory:
-    """The memory of a long conversation with a model, of which nothing but its sizes need be here.
-
-    Raises:
-        ConfigError: its sizes are not known.
-    """
+    """The memory of a long conversation with a model, of which nothing but its sizes need be here."""
     device = "cuda" if device and device.startswith("cuda") else "cpu"
     published = sizes.published(name)
     if published:
@@ -72,12 +63,7 @@ def _memory(name: str, shape: Shape, image_tokens: int, device: str) -> Memory:
 
 
 def parts(shape: Shape, width: int, tokens: int, image_tokens: int, device: str = "cuda") -> tuple[Part, ...]:
-    """The memory that a conversation takes at most, part by part.
-
-    Args:
-        tokens: of the conversation, images and replies included.
-        image_tokens: of the images that are read at a time.
-    """
+    """The memory that a conversation takes at most, part by part; `image_tokens` are of images read at a time."""
     text = shape.text
     count = sum(shape.parameters().values())
     token = 2 * text.num_hidden_layers * text.keys * width

@@ -30,11 +30,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def attempts(run: Run) -> list[Attempt]:
-    """Every attempt, the newest last; of one without a record only the number is known.
-
-    Raises:
-        ConfigError: a record cannot be read.
-    """
+    """Every attempt, the newest last; of one without a record only the number is known."""
     names = [folder.name.removeprefix("attempt_") for folder in (run.folder / "logs").glob("attempt_*")]
     numbers = sorted(int(name) for name in names if name.isdecimal())
     found = ((number, run.attempt(number) / "attempt.json") for number in numbers)

@@ -128,8 +128,6 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A run folder."""
-
     folder: Path
 
     @property
@@ -154,7 +152,6 @@ class Run(msgspec.Struct, frozen=True):
         return self.folder / "rollouts"
 
     def attempt(self, number: int) -> Path:
-        """The folder of an attempt's files and log."""
         return self.folder / "logs" / f"attempt_{number}"
 
     def log(self, number: int) -> Path:
@@ -162,12 +159,9 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def new(workspace: Path, name: str | None, stem: str, meaning: Callable[[str], str | None] = lambda _: None) -> Run:
-    """The folder of a run to be, which is not there yet: `runs/NAME`, else the first free of `runs/STEM[-n]`.
+    """The folder of a run to be: `runs/NAME`, else the first free of `runs/STEM[-n]`. ConfigError: NAME is taken.
 
     `meaning` says what a name that is taken by something else than a run means.
-
-    Raises:
-        ConfigError: NAME is taken, or cannot name a folder.
     """
     if name is not None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name):
@@ -221,11 +215,7 @@ def info(run: Run) -> Info:
 
 
 def state(run: Run) -> State:
-    """How far the run is; a run that says `running` and whose process is gone has `died`.
-
-    Raises:
-        ConfigError: its `state.json` cannot be read.
-    """
+    """How far the run is; a run that says `running` and whose process is gone has `died`."""
     path = run.folder / "state.json"
     if not path.exists():
         return State()

@@ -28,12 +28,7 @@ _ENDING = 120.0  # seconds that Slurm gets to end a job
 
 
 def cancel(run: Run, state: State, job: Job | None) -> Job | None:
-    """Take a job that waits out of the queue; returns it, None if none waits or it has started meanwhile.
-
-    Raises:
-        ConfigError: this machine has no scancel.
-        EngineError: Slurm refuses.
-    """
+    """Take a job that waits out of the queue; returns it, None if none waits or it has started meanwhile."""
     if job is None or job.phase != "queued":
         return None
     waits = ("--state=PENDING",) if job.slurm == "PENDING" else ()  # not one that starts right now: that one saves

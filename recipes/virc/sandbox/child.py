@@ -31,11 +31,7 @@ _BEYOND = 8  # calls after the last one that is answered, before the process is 
 
 
 class Child:
-    """A process of the sandbox. It ends with this process, whatever ends that.
-
-    Raises:
-        SetupError: it cannot be started.
-    """
+    """A process of the sandbox. It ends with this process, whatever ends that. Raises SetupError."""
 
     def __init__(self, machine: Machine) -> None:
         self.watch: Watch | None = None
@@ -163,7 +159,6 @@ class Child:
         return short, pixels
 
     def _found(self, request: Request, end: float, seconds: float) -> Reply | Asked:
-        """The next that the process says: a call of a function, or what the code came to."""
         try:
             found = msgspec.json.decode(self._read(_MAX_JSON, end, seconds), type=Reply | Asked)
         except (ValueError, RecursionError):
@@ -186,7 +181,6 @@ class Child:
         return pixels
 
     def _read(self, most: int, end: float, seconds: float = _START) -> bytes:
-        """The next frame, of at most so many bytes."""
         (length,) = struct.unpack(">I", self._bytes(4, end, seconds))
         if length > most:
             raise DiedError("Error: the interpreter sent too much. Its state is lost.")
@@ -280,7 +274,6 @@ def _broken() -> DiedError:
 
 
 def _answered(asked: Asked, pixels: Sequence[bytes], request: Request, count: int, answer: Answering | None) -> Answer:
-    """What a call is answered with; `count` is its number, from 1."""
     if count > request.max_calls + _BEYOND:
         raise DiedError("Error: the code went on to call functions after its last call and was ended.")
     if asked.name not in request.functions or answer is None:

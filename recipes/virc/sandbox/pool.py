@@ -35,7 +35,6 @@ class Run(msgspec.Struct, frozen=True):
     """A piece of code that was run, and how many images there were then.
 
     Args:
-        around: what else it was given, without what answers.
         answered: its calls of functions, with the digest of their images' pixels, and what they got back: code that
             runs again gets the same.
         seconds: of the clock that it was given; None: as many as the next piece of code.
@@ -67,7 +66,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a piece of code may use and give back; `seconds` of the clock, the others as in `Request`."""
+    """What a piece of code may use and give back; `seconds` of the clock."""
 
     seconds: float
     files: str
@@ -151,12 +150,8 @@ class Pool:
         """Run a piece of code for a problem.
 
         Args:
-            images: all that the code is given, those of earlier pieces first.
             keeps: whether the next piece of code finds what this one leaves.
             around: what else the code is given. While a call is answered, other code may run.
-
-        Returns:
-            What came of it, the RGB pixels of its images, and what has been run now.
 
         Raises:
             DiedError: the process has ended; no state is left.

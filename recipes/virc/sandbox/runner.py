@@ -90,7 +90,6 @@ class Images:
             self.pixels.append(image.convert("RGB").tobytes())
 
     def note(self, text: str) -> None:
-        """Say something about images, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -369,11 +368,7 @@ def _end_with_parent() -> None:
 
 
 def seal(program: bytes) -> None:
-    """Add a filter of system calls to this process, and have no memory of it dumped where it crashes.
-
-    Raises:
-        OSError: the kernel refuses.
-    """
+    """Add a filter of system calls to this process, and have no memory of it dumped where it crashes."""
     import ctypes
 
     libc, kept = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(program)

@@ -22,10 +22,7 @@ class DiedError(Exception):
 
 
 class Watch:
-    """Watches a process, which has just been started.
-
-    Attributes:
-        how: what holds each limit that is not held in the same way on all machines.
+    """Watches a process, which has just been started; `how` says what holds each limit that depends on the machine.
 
     Raises:
         FileNotFoundError, ProcessLookupError: it has ended.
@@ -94,7 +91,6 @@ class Watch:
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Give up what was opened, and its group; it has ended."""
         while self._open:
             os.close(self._open.pop())
         if self._group:

@@ -132,11 +132,7 @@ def resolve(
 
 
 def root_of(resolved: Resolved) -> str:
-    """Name of the model that the chain of stages before this one begins with, under the same overlays.
-
-    Raises:
-        ConfigError: the chain goes round in a circle, or begins with no model.
-    """
+    """Name of the model that the chain of stages before this one begins with, under the same overlays."""
     config, seen = resolved.config, {resolved.stage}
     while config.base is None:
         if config.after is None or config.after in seen:
@@ -204,11 +200,7 @@ def rows(resolved: Resolved) -> list[tuple[str, Any, str]]:
 
 
 def assigned(text: str, kind: Any) -> dict[str, Any]:
-    """The settings that `KEY=VALUE` stands for: the value is YAML, or plain text if the setting takes text only.
-
-    Raises:
-        UsageError: it is not `KEY=VALUE`, or the value cannot be read.
-    """
+    """The settings that `KEY=VALUE` stands for: the value is YAML, or plain text if the setting takes text only."""
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):

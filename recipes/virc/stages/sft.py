@@ -175,11 +175,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.micro_batch_size_per_device * self.devices * self.nodes
 
     def accumulation(self) -> int:
-        """Micro-batches whose gradients a device adds up for one optimizer step.
-
-        Raises:
-            ConfigError: the batch is no multiple of what all devices take at a time.
-        """
+        """Micro-batches whose gradients a device adds up for one optimizer step."""
         if self.train_batch_size % self.at_a_time:
             raise ConfigError(
                 f"train_batch_size {self.train_batch_size} is no multiple of the {self.at_a_time} rows that are taken "

@@ -53,7 +53,6 @@ class Ended(msgspec.Struct, frozen=True):
     """How an attempt ended that did not fail.
 
     Args:
-        signal: the signal that asked it to end before.
         lost: optimizer steps that were done and not saved.
         unhealthy: the sign of ill health that ended it.
     """

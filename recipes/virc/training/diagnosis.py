@@ -29,7 +29,6 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     Args:
         signs: of ill health that it has now, with their numbers, the worst first.
-        causes: the likeliest first.
         looked_at: metrics that it has, each with the mean of its first and of its newest three steps.
     """
 

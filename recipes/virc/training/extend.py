@@ -28,7 +28,6 @@ class Extension(msgspec.Struct, frozen=True):
     """How a run goes on.
 
     Args:
-        step: of the checkpoint that it goes on from.
         before, total: its last step, as it was and as it is.
         rates: learning rates: of the last step before, of the first that follows the new curve, and of the last one;
             the step between them has what the old curve ended with. None where the rate is constant.

@@ -29,11 +29,7 @@ TOOL_FAILURE = r"virc: (the tool .*)"
 
 
 class StepEvent(Event, frozen=True):
-    """Progress of a run by one logged step or more.
-
-    Args:
-        history: losses, or rewards, of the run so far.
-    """
+    """Progress of a run by one logged step or more; `history` has its losses, or rewards, so far."""
 
     metric: Metric = Metric(step=0)
     history: Sequence[float] = ()
@@ -69,11 +65,7 @@ class Follower:
         self._tool_failed = self._checked = self._failing = self.started = False
 
     def poll(self) -> None:
-        """Take in what is new; what cannot be written, on a full disk say, is tried again at the next poll.
-
-        Raises:
-            EngineError: it trains on other rows than were checked.
-        """
+        """Take in what is new; what cannot be written, on a full disk say, is tried again at the next poll."""
         try:
             self._poll()
         except OSError as error:  # the engine goes on: hours of its work are worth more than a line of ours

@@ -63,7 +63,6 @@ def notes(run: Run) -> Iterator[Note]:
 
 
 def active(run: Run) -> dict[Health, str]:
-    """The signs that have begun and not ended."""
     found: dict[Health, str] = {}
     for note in notes(run):
         found.pop(note.sign, None)
@@ -162,7 +161,6 @@ def _of_policy(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
 
 
 def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
-    """Signs of tools, judge and sampler, which do not depend on what is learnt."""
     if failed := steps[-1].tool_failures:
         yield "tool_failures", f"the tool failed in {failed:.0%} of a step's calls"
     if failures := steps[-1].judge_failures:
@@ -175,7 +173,6 @@ def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
 
 
 def _of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
-    """Whether the newest losses all are above the lowest; a curriculum may give harder rows."""
     losses = values_of(steps, "loss")
     before, recent = losses[:-_RECENT], min(losses[-_RECENT:])
     if len(before) < _FEWEST or settings.get("curriculum"):

@@ -287,11 +287,7 @@ def _data_hint(named: str, resolved: Resolved) -> str:
 
 
 def config_of(info: Info) -> Any:
-    """The settings a run was begun with, whatever is in the system's file now.
-
-    Raises:
-        ConfigError: they are none of this version.
-    """
+    """The settings a run was begun with, whatever is in the system's file now."""
     try:
         return msgspec.convert(info.settings, stages.config_type(info.kind), strict=False)
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
@@ -300,11 +296,7 @@ def config_of(info: Info) -> Any:
 
 
 def check_trained(info: Info, found: int | None) -> None:
-    """Refuse an engine that trains another number of parameters than a dry run lists; `found` is what its log says.
-
-    Raises:
-        EngineError: it does.
-    """
+    """Refuse an engine that trains another number of parameters than a dry run lists; `found` is what its log says."""
     if found is None or any(key.startswith(_CHANGE_THE_COUNT) for key in info.settings["engine"]):
         return
     config = config_of(info)

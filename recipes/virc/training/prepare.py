@@ -73,8 +73,6 @@ def prepare(
 
     Args:
         folder: for the rows to train on, if those are not all; for RL, always.
-        here: this machine, if the stage is to run on it.
-        probe: train on this many of the longest rows only.
         home: where that folder will be in the end, if elsewhere.
     """
     config = resolved.config
@@ -109,11 +107,7 @@ def prepare(
 def rows_request(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int = 0
 ) -> Request:
-    """What to check in the rows of a stage; `folders` are that of the rows to train on, and where it will be.
-
-    Raises:
-        UsageError, ConfigError: a tool is missing, or a chat protocol cannot be read.
-    """
+    """What to check in the rows of a stage; `folders` are that of the rows to train on, and where it will be."""
     config, beside = resolved.config, resolved.system.file.parent
     common: dict[str, Any] = {
         "source": msgspec.structs.replace(source, ignore=request.ignore),
@@ -148,11 +142,7 @@ def counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Re
 
 @contextmanager
 def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Path]]:
-    """A run to be, and a folder that becomes the run's when the block ends without an error; else nothing is left.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """A run to be, and a folder that becomes the run's when the block ends without an error; else nothing is left."""
     run = future_run(request, resolved)
     with scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
         runs.new(request.workspace, run.name, resolved.name)  # another process may have begun it meanwhile
@@ -170,11 +160,7 @@ def future_run(request: TrainRequest, resolved: Resolved) -> Run:
 
 @contextmanager
 def scratch(folder: Path, lock: Path) -> Iterator[Path]:
-    """A new folder in `runs/`, held by a lock; when the block ends it is deleted, and an empty `runs/` too.
-
-    Raises:
-        ConfigError: another process holds the lock.
-    """
+    """A new folder in `runs/`, held by a lock; when the block ends it is deleted, and an empty `runs/` too."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with held(lock):

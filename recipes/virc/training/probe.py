@@ -27,14 +27,8 @@ _POLL = 1.0  # seconds
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What was measured beside what was estimated.
-
-    Args:
-        longest: tokens of the longest row.
-        rows_a_step: rows, or prompts, of a step.
-        seconds_a_step: of the last step.
-        gib: memory of the fullest device; on a CPU of the largest process, for RL of all processes together.
-        estimated_gib: the same, as estimated.
+    """What was measured; `gib` of the fullest device, on a CPU of the largest process, for RL of all processes
+    together.
     """
 
     resolved: Resolved

@@ -46,7 +46,6 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
     """Refuse a reward whose judge is not named, or does not answer.
 
     Args:
-        source: its rows, if they are there.
         here: the run starts now, on this machine; elsewhere the judge may start with it.
 
     Raises:
@@ -116,11 +115,6 @@ def _share(source: Source) -> str:
 def rows_request(
     request: TrainRequest, resolved: Resolved, base: Base, folders: tuple[Path, Path], common: Mapping[str, Any]
 ) -> RlRequest:
-    """What to check in the rows.
-
-    Raises:
-        UsageError, ConfigError: a tool is not +NAME or missing, or the base's chat protocol is unreadable.
-    """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
     validation = inputs.validation(resolved, request.workspace)
@@ -166,11 +160,7 @@ def check(result: Result, resolved: Resolved, report: Reporter) -> None:
 
 
 def check_copies(names: Sequence[str]) -> None:
-    """Refuse a tool whose YAML names what is found from its own folder: a run keeps a copy of the YAML alone.
-
-    Raises:
-        ConfigError: which name, and of which tool.
-    """
+    """Refuse a tool whose YAML names what is found from its own folder: a run keeps a copy of the YAML alone."""
     for file in tools.own_files(names).values():
         mcp = described.read(file).mcp if file.suffix == ".yaml" else None
         if mcp is None:
@@ -186,7 +176,6 @@ def check_copies(names: Sequence[str]) -> None:
 
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
-    """Write `reward.json` and the copies of the user's own files; returns the SHA-256 of each by its name."""
     config, home, others = resolved.config, run.folder.absolute(), speakers(resolved.config)
     common = Settings(
         reward=config.reward, folder=str(result.media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
@@ -201,11 +190,7 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
 
 
 def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, common: Settings) -> dict[str, str]:
-    """Write chat protocol, reward settings and copied files of other systems that rows may be of, by their names.
-
-    Args:
-        home: where `partial` will be.
-    """
+    """Write chat protocol, reward settings and copied files of other systems by name; `partial` will be `home`."""
     code: dict[str, str] = {}
     for name, speaker in others.items():
         folder, later = (sources.settings_of(each, name).parent for each in (partial, home))
@@ -247,11 +232,7 @@ def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | N
 
 
 def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> None:
-    """Check, before a job waits for hours, that the judge its reward asks will be there.
-
-    Raises:
-        ConfigError: nobody serves it, or its weights are not here.
-    """
+    """Raises ConfigError, before a job waits for hours: nobody serves its judge, or its weights are not here."""
     if not isinstance(target, Site):
         return
     if target.judge is None:

@@ -65,11 +65,7 @@ class Silence:
         self._validated = self._validated or any(each.validation is not None for each in new)
 
     def look(self, starting: bool) -> None:
-        """Look for signs of life; to be called about every second.
-
-        Args:
-            starting: whether it is in a part of its start that a line of its log will end.
-        """
+        """Look for signs of life; to be called about every second. `starting`: a line of the log ends this part."""
         now = time.monotonic()
         passed, self._polled = min(_MAX_POLL, now - self._polled), now
         self._quiet, self._since_line, self._since_asked = (
@@ -92,11 +88,7 @@ class Silence:
         self._since_asked, self._seen = 0.0, written(self._folders)
 
     def over(self, seconds: float, saves: bool = True) -> bool:
-        """Whether an engine that was asked to end has given no sign of life since, and for so many seconds.
-
-        Args:
-            saves: whether it has anything to save; else its signs of life are none.
-        """
+        """Whether an engine asked to end has given no sign of life for `seconds`; one that `saves` nothing gives none."""
         if not saves:
             return self._since_asked > seconds
         if min(self._quiet, self._since_asked) <= seconds:
@@ -106,7 +98,6 @@ class Silence:
         return self._quiet > 0
 
     def limit(self, starting: bool) -> float | None:
-        """Seconds that it may be without a sign of life as things are; None: any time."""
         if self._given is not None:
             return self._given or None
         if starting:

@@ -56,11 +56,7 @@ def cluster(address: str | None) -> Cluster:
 
 
 def check_answers(where: Cluster) -> None:
-    """Check that a Ray cluster answers. A refusal is an answer: a token is required for later.
-
-    Raises:
-        NetworkError: nothing does, or something else. A refusal is an answer: a token is required for later.
-    """
+    """Check that a Ray cluster answers. A refusal is an answer: a token is required for later."""
     try:
         status = client.ask(f"{where.address}/api/version", seconds=_ANSWER, proxies=True).status
     except (OSError, ValueError) as error:

@@ -102,10 +102,8 @@ def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str,
 
 
 def _lost(address: str, job: str | None, waits: bool) -> str | None:
-    """The nodes of a job that its cluster has lost, with Ray's reason.
-
-    Args:
-        waits: for Ray to know of a loss: processes elsewhere know of it at once, Ray after several seconds.
+    """The nodes of a job that its cluster has lost, with Ray's reason; Ray knows of a loss seconds after other
+    processes.
     """
     from ray.util.state import list_actors, list_nodes  # type: ignore[import-not-found]
 

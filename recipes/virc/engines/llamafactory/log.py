@@ -78,10 +78,7 @@ def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes
 def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
     """A line of `METRICS` as the metric of all engines; None for one that is cut short or says nothing of a step.
 
-    A loss that is not a number is None.
-
-    Args:
-        before: tokens of the attempts before, which it counts into the throughput of this one.
+    `before` are the tokens of earlier attempts, which it counts into the throughput of this one.
     """
     try:
         row = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=dict[str, Any])
@@ -139,7 +136,6 @@ def seconds_a_step(output: Path) -> float:
 
 
 def device_gib(output: Path) -> float | None:
-    """The most memory that was reserved on its GPU; None if it used none."""
     lines = (output / Path(METRICS).name).read_bytes().splitlines()
     found = [float(row["vram_reserved"]) for row in map(json.loads, lines) if "vram_reserved" in row]
     return max(found, default=0) or None

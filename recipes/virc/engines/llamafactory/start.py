@@ -155,9 +155,6 @@ def meet(seconds: float = 600.0) -> None:
     """Wait for the other processes that torchrun has started on all nodes, before gigabytes are read.
 
     The trainer's own waiting has no end (`ddp_timeout`).
-
-    Raises:
-        TimeoutError: some have not come in that time.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return

@@ -98,11 +98,7 @@ def check_room(needed: int, folder: Path) -> None:
 
 
 def save(network: Any, folder: Path) -> int:
-    """Write a network as transformers does, with its config. Returns how many numbers its weights are.
-
-    Raises:
-        VircError: the disk refuses.
-    """
+    """Write a network as transformers does, with its config. Returns how many numbers its weights are."""
     from safetensors import SafetensorError
 
     tell("writing the weights")

@@ -44,11 +44,9 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         protocol: file of the chat protocol that conversations are held in.
         folder: of the rows' images; others are not opened.
         rollout: the whole problem, or one unit after the conversation of the row.
-        max_turns: units after which a rollout ends.
         max_tokens: longest reply, the end of its turn included, where the chat protocol has no `sampling.max_tokens`;
             None bounds it by `response_length` alone.
         tolerate: deviations of tool calls that are forgiven, see `Session`. A rejected reply ends the rollout.
-        max_pixels: lowers the model's own limit on an image, in pixels.
         sources: the settings of the reward of other systems, by their names: they say how rows of theirs, by the
             column `data_source`, are spoken to.
     """

@@ -73,12 +73,7 @@ def speech(folder: str, max_pixels: int | None = None) -> Speech:
 class Ids:
     """The ids of a rollout: its prompt, and what came after it.
 
-    Args:
-        prompt: up to the header of the first reply.
-        room: how many ids may come after the prompt.
-
     Attributes:
-        response: ids after the prompt.
         mask: for each of them 1 where it was sampled, else 0.
         chances: for each of them its log-probability, 0 where it was not sampled.
     """
@@ -136,7 +131,6 @@ class Prefix:
 
     Args:
         record: the conversation, with or without its reference reply, and the images shown before it.
-        protocol: how its images are shown; its words are the record's own.
 
     Raises:
         DataError: an image cannot be opened.

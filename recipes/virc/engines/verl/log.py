@@ -123,11 +123,7 @@ def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
 
 
 def started(log: Path, info: Info, step: int) -> None:
-    """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word.
-
-    Raises:
-        EngineError: it left rows out that were to be learnt from.
-    """
+    """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word."""
     found = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
     first = found[: 2 if found[1:] and found[1][0] else 1]  # then come those to validate with
     lengths = [int(count) for _, count in first]
@@ -179,11 +175,7 @@ _KILLED = (
 
 
 def seconds_a_step(output: Path) -> float:
-    """Seconds of the last step of a run that has ended; the first has to warm up.
-
-    Raises:
-        EngineError: no step was logged.
-    """
+    """Seconds of the last step of a run that has ended; the first has to warm up."""
     lines = _logged(output)
     if not lines:
         raise EngineError("verl logged no step", f"see {output.parent / METRICS}")

@@ -31,13 +31,7 @@ State = Mapping[str, Any]
 
 
 def merge(words: Sequence[str]) -> int:
-    """Merge an actor's folder into a model's; returns how many numbers the model holds.
-
-    Raises:
-        ConfigError: the checkpoint is incomplete, contradicts itself, or holds more than tensors.
-        SetupError: it does not fit.
-        VircError: the disk refuses.
-    """
+    """Merge an actor's folder into a model's; returns how many numbers the model holds."""
     actor, folder = map(Path, words)
     found = shards.read(actor)
     network = empty(found.texts)
@@ -51,11 +45,7 @@ def merge(words: Sequence[str]) -> int:
 
 
 def empty(folder: Path) -> Any:
-    """The network that a config describes, in bfloat16 and without storage.
-
-    Raises:
-        ConfigError: the config describes none.
-    """
+    """The network that a config describes, in bfloat16 and without storage."""
     automatic: Any = AutoModelForImageTextToText
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -11,11 +11,7 @@ from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector  # ty
 
 @MEDIA_CONNECTOR_REGISTRY.register(__name__)  # type: ignore[untyped-decorator, unused-ignore]
 class DataUrls(MediaConnector):  # type: ignore[misc, unused-ignore]
-    """Reads data URLs and refuses all others; the client gets 400.
-
-    Raises:
-        VLLMValidationError: it is another URL; the client gets 400.
-    """
+    """Reads data URLs and refuses all others; the client gets 400."""
 
     def load_from_url(self, url: str, *args: Any, **options: Any) -> Any:
         _check(url)

@@ -23,13 +23,7 @@ _MEDIA = "virc.engines.vllm.media"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a server is started with, beside its settings.
-
-    Args:
-        published: what clients can read of it, as JSON: `virc_protocol`, its chat protocol, and `virc_grid`, its
-            image sizes.
-        files: folder for that, and for vLLM's own caches.
-    """
+    """What a server is started with, and its settings; `published` is what clients can read of it, as JSON, in `files`."""
 
     weights: Weights
     published: str

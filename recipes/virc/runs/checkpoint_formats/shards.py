@@ -42,11 +42,7 @@ class Adapter(msgspec.Struct, frozen=True):
 
 
 class Shards(msgspec.Struct, frozen=True):
-    """A whole checkpoint in shards.
-
-    Args:
-        world_size: processes that saved it.
-    """
+    """A whole checkpoint in shards, which `world_size` processes saved."""
 
     folder: Path
     world_size: int

@@ -46,14 +46,7 @@ def _without_judge(overlays: Collection[str]) -> str:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether a stage with some overlays runs on a machine.
-
-    Args:
-        overlays: to be chosen with `--with`.
-        needs: what it takes, in words.
-        why: why not.
-        device_gib: memory of one device; None where it is not known.
-    """
+    """Whether a stage with some overlays runs on a machine; `device_gib` is the memory of a device, if it is known."""
 
     overlays: tuple[str, ...]
     fits: bool | None
@@ -190,21 +183,13 @@ def _elsewhere(config: Config, machine: Machine, overlays: Collection[str]) -> s
 
 
 def refuse_no_judge(config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
-    """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed.
-
-    Raises:
-        ConfigError: the judge has GPUs and no address.
-    """
+    """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed."""
     if _of_judge(config) and config.reward.judge.endpoint is None:
         raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", judges(overlays))
 
 
 def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
-    """Refuse a stage whose GPUs are not here; that is known before anything is read or installed.
-
-    Raises:
-        SetupError: there are fewer GPUs than it needs.
-    """
+    """Raises SetupError: the stage needs more GPUs; that is known before anything is read or installed."""
     lack = _few_gpus(config, machine)
     if lack:
         hint = _elsewhere(config, machine, overlays) or machine.trouble or "virc doctor says what fits here"

@@ -80,7 +80,6 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def trained(self) -> int:
-        """Parameters, or those of an adapter."""
         return sum(self.shape.trained(self.config.lora, self.config.frozen_modules).values())
 
     @property
@@ -131,15 +130,7 @@ def estimate(
     config: sft.Config | rl.Config, shape: Shape, longest_tokens: int, rows: int | None = None,
     total_tokens: int | None = None, image_tokens: int | None = None, gpu: str = USUAL,
 ) -> Estimate:  # fmt: skip
-    """Count what a stage needs.
-
-    Args:
-        longest_tokens: of the longest row, prompt or side of a pair, images included; the stage's limit bounds it.
-        rows: to train on; None: not known yet.
-        total_tokens: of all those rows.
-        image_tokens: of the images of one row; None: one image of `max_pixels`.
-        gpu: name of the GPUs, for the hours.
-    """
+    """Count what a stage needs; `image_tokens` are of the images of one row, None: one image of `max_pixels`."""
     longest = min(longest_tokens, config.longest)
     mean = total_tokens / rows if rows and total_tokens else None
     steps = config.steps if rows is None else optimizer_steps(config, rows)
@@ -338,7 +329,6 @@ def kept(work: Work) -> Iterator[Term]:
 
 
 def moments(work: Work) -> Iterator[Term]:
-    """What is held for a moment in place of the logits."""
     config, vision = work.config, work.shape.vision
     if config.gradient_checkpointing:  # with its gradients, and copies of the inputs of layers with an adapter
         inputs = work.shape.adapter_inputs(config.lora, config.frozen_modules) if config.lora else 0

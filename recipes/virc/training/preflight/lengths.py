@@ -62,7 +62,6 @@ class Length(msgspec.Struct, frozen=True):
         shrunk: of them those over `max_pixels` or the base's own limit.
         differ: keys of the files of them that LLaMA-Factory would show otherwise than `open_file` does, with why.
         fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
-        fault: why it cannot be counted.
     """
 
     tokens: int = 0
@@ -80,7 +79,6 @@ class Counted(msgspec.Struct):
     """The lengths of all rows.
 
     Args:
-        numbers: of the rows in their file.
         shrunk: of those, the ones over the limit of an image.
         differ: as of `Length`, of each row that has such files, by its index.
         fits: the largest `max_pixels` with which the longer rows would fit; 0: there is none.
@@ -125,17 +123,8 @@ def key_of(file: str | bytes) -> str | bytes:
 def count(
     measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_progress: Callable[[str], None]
 ) -> Counted:
-    """Count all rows, which are known to be whole.
-
-    Args:
-        measure: what counts some of them; it goes to other processes.
-        cutoff: longest row in tokens.
-        read: the rows; `rows` is how many there are.
-        workers: most processes to do it with.
-        on_progress: gets now and then how many are counted.
-
-    Raises:
-        DataError: an image cannot be opened.
+    """Count all rows, which are known to be whole; `measure` goes to other processes. Raises DataError: an image is
+    unreadable.
     """
     counted = Counted(cutoff)
     workers = max(1, min(workers, rows // _FEW))
@@ -231,11 +220,7 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
 
 
 def image_tokens(size: Size, counting: Counting) -> int:
-    """Tokens of an image of `size` (width, height) in px, without the marks around them; ValueError if none is left.
-
-    Raises:
-        ValueError: it is so narrow that nothing is left of it.
-    """
+    """Tokens of an image of `size` (width, height) in px, without the marks around them; ValueError if none is left."""
     width, height = size
     if width * height > counting.max_pixels:
         ratio = math.sqrt(counting.max_pixels / (width * height))

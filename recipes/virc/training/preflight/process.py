@@ -37,7 +37,7 @@ def step(request: Request, python: Path, recipes: Path) -> Step:
 
 
 def read(stdout: str) -> Result:
-    """Raises VircError: of the class that the mistake it found has."""
+    """Raises the VircError that such a process found."""
     try:
         reply = msgspec.json.decode(stdout, type=_Reply, dec_hook=lambda kind, value: kind(value))
     except msgspec.MsgspecError as error:

@@ -228,7 +228,6 @@ def _checked(
     request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, media: set[str],
     on_progress: OnProgress,
 ) -> Result:  # fmt: skip
-    """Check the rows of a file, and write those to be rolled out; `media` gets the folders of their images."""
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
@@ -277,7 +276,6 @@ def _checked(
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
-    """The file with the chat protocol it has, and the one it is rolled out in."""
     holds = source.holds
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)

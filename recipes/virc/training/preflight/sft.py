@@ -248,10 +248,8 @@ def _other(
 
 
 class InPlace(PictureStore):
-    """Gives images the names by which LLaMA-Factory finds them; those within rows are written.
-
-    Args:
-        files: keys of images that the folder gets as they are shown; `rows` have them.
+    """Gives images the names by which LLaMA-Factory finds them; those of `files` are written to the folder as they are
+    shown.
     """
 
     def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes], rows: Iterable[Row]) -> None:

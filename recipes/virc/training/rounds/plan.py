@@ -42,15 +42,12 @@ class RoundsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         system: a system's name, or its YAML, which has `rounds`.
-        rounds: how many.
         name: what the names of runs and rows begin with; None: the system's.
         base: the model or run that the first round begins with; None: what its first stage starts from.
         data: JSONL file of the problems that are sampled.
-        overlays: of the system, for every stage.
         assignments: `KEY=VALUE`, each for the stages of a kind that has the setting.
         judge_endpoint, judge_endpoints: of stages of kind `rl`, and of pairs by a judge, a critic or a reward.
         stop_on: each for the stages of a kind that has the sign.
-        workspace: folder with `runs/`, `models/` and `data/`.
     """
 
     system: str
@@ -73,7 +70,6 @@ class Step(steps.Step, frozen=True, kw_only=True):
         start: the model that is sampled, trained or merged.
         source: of a sample, the file of problems.
         made_with: of a sample, settings that its rows say they were made with.
-        resolved: of a stage, its settings.
     """
 
     round: int

@@ -47,7 +47,6 @@ def run(
 
     Raises:
         ConfigError: what a step made was made otherwise, or another process works on these rounds.
-        DataError, ConfigError: a file of problems or rows, or the model to begin with, is missing.
         StepFailedError, EngineError, KeyboardInterrupt: as `steps.run` does.
     """
     for error in missing(found, left(found, states(found))):

@@ -45,8 +45,6 @@ class AlikeReference(TrainerCallback):
 
 
 class KeepsBaseline(TrainerCallback):
-    """Keeps the running moments of BCO with each checkpoint."""
-
     def __init__(self, moments: Any) -> None:
         self._moments = moments
 
