@@ -20,7 +20,7 @@ from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
 from virc.core.retry import retried
 from virc.envs import hardware
-from virc.runs import attempts
+from virc.runs import attempts, queue
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
@@ -29,7 +29,6 @@ from virc.stages.resolve import Resolved
 _MAX_BYTES = 2**20
 _PATIENCE = 600.0  # seconds that a requeue is tried again for: a controller that is restarted takes minutes
 _PAUSE, _LONGEST = 5.0, 60.0  # seconds between two tries: the first, doubled each time; the most
-_ANSWER = 5.0  # seconds that Slurm gets to list its nodes
 _FRUITLESS = 3  # attempts in a row that saved nothing new
 
 Target = Site | Cluster
@@ -54,10 +53,6 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
     if kind != "rl":
         raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "--launcher slurm")
     return ray_job.cluster(ray_address)
-
-
-def launcher_of(target: Target | None) -> str:
-    return "local" if target is None else "ray" if isinstance(target, Cluster) else "slurm"
 
 
 def site_file(site: Path | None) -> str:
@@ -151,7 +146,7 @@ def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
     if site.cpus:
         return site
     try:
-        printed = processes.answer(slurm.nodes_step(site), _ANSWER)
+        printed = processes.answer(slurm.nodes_step(site), queue.PATIENCE)
     except (SetupError, EngineError):  # sbatch will say why, if it comes to that
         return site
     return slurm.fitting(site, settings, slurm.cores_of(printed, site))

@@ -19,7 +19,7 @@ from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site, check_paths, notice, read_site, seconds, site_of, site_path
 from virc.cluster.slurm import devices_of_node
 from virc.core import processes
-from virc.core.errors import ConfigError, EngineError, SetupError, UsageError
+from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import is_file, write_json
 from virc.core.plan import Plan, Step
@@ -118,15 +118,6 @@ def changed_site(info: Info) -> str | None:
     return file if changed else None
 
 
-def refuse_site(run: Run, site: Path | None) -> None:
-    if site is not None:
-        launcher = runs.info(run).launcher
-        raise UsageError(f"a site file is for Slurm, and {run.name} was begun with the launcher {launcher}")
-
-
-PATIENCE = 5.0
-"""Seconds that Slurm gets to answer."""
-
 _FIELDS = "%R|%l|%P"
 _ABOUT = {
     "feature": "constraint", "account": "account", "qos": "qos", "partition": "partition", "gres": "gres",
@@ -142,7 +133,7 @@ def _partitions() -> dict[str, tuple[str, bool]]:
     env = {"SINFO_FORMAT": "", "SINFO_PARTITION": "", "SINFO_SORT": ""}
     # --all: hidden partitions, too, to which one may submit
     step = Step(("sinfo", "--all", "--noheader", f"--format={_FIELDS}"), "ask Slurm for its partitions", env)
-    rows = [line.split("|") for line in processes.answer(step, PATIENCE).splitlines()]
+    rows = [line.split("|") for line in processes.answer(step, queue.PATIENCE).splitlines()]
     return {row[0]: (row[1], row[2].endswith("*")) for row in rows if len(row) == 3}
 
 
@@ -218,7 +209,7 @@ def check_script(script: str, file: str) -> str | None:
         path = Path(folder) / "job.sh"
         path.write_text(script, encoding="utf-8")
         try:
-            processes.answer(Step(("sbatch", "--test-only", str(path)), "check the job"), PATIENCE)
+            processes.answer(Step(("sbatch", "--test-only", str(path)), "check the job"), queue.PATIENCE)
         except SetupError:
             return "the job was not checked: this machine has no Slurm (sbatch)"
         except EngineError as error:

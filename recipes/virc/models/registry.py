@@ -261,17 +261,15 @@ def _check_one(name: str, place: Path, workspace: Path) -> None:
         return
     newest, origin = saved[-1], provenance.read(place)
     own = f"{run.name}@{newest.step}"
-    if origin and origin.source == own and _age(place / provenance.FILE_NAME) >= _age(newest.folder):
-        return
+    if origin and origin.source == own:
+        merged_at = (place / provenance.FILE_NAME).stat().st_mtime_ns
+        if merged_at >= newest.folder.stat().st_mtime_ns:
+            return
     made = f"made from {origin.source}" if origin else "made from no run"
     raise ConfigError(
         f"{name} is two models: {MODELS}/{name}, {made}, and the run {name}, which saved step {newest.step} since",
         f"say {MODELS}/{name} or {own}",
     )
-
-
-def _age(path: Path) -> int:
-    return path.stat().st_mtime_ns
 
 
 def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:

@@ -8,9 +8,8 @@ from msgspec import Meta
 
 from virc.config.validation import Fault
 from virc.stages import sft
+from virc.stages.sft import NotNegative, Positive
 
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
 Smoothing = Annotated[float, Meta(ge=0, lt=0.5)]
 
 

@@ -7,11 +7,8 @@ from msgspec import Meta
 
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
-from virc.stages.sft import Count, OfRollouts, Part, StageConfig, of_machine, refused
+from virc.stages.sft import Count, NotNegative, OfRollouts, Part, Positive, StageConfig, of_machine, refused
 from virc.systems.registry import Reward
-
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
 
 
 class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

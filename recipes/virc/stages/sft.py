@@ -13,6 +13,8 @@ from virc.core.errors import ConfigError
 Part = Literal["vision", "projector", "language"]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
 GpuNumbers = tuple[Annotated[int, Meta(ge=0)], ...]
 Supervised = Literal["loss", "gradient"]
 OfPairs = Literal["loss", "gradient", "pairs", "chosen"]

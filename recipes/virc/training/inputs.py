@@ -30,8 +30,6 @@ from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.training import changes
 
-REWARD = sources.REWARD
-"""The settings of a run's reward, in its folder; for RL."""
 _QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
 """Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
 
@@ -353,7 +351,7 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
         untried=newest is None or _is_untried(run, info, newest.step),
         validation=Path(info.validation) if info.validation else None,
         protocol=(run.folder / FILE_NAME).absolute(),
-        reward=(run.folder / REWARD).absolute(),
+        reward=(run.folder / sources.REWARD).absolute(),
         sources=sources.folders(run.folder.absolute()),
         python=Path(info.python),
         recipes=Path(info.recipes),

@@ -191,7 +191,7 @@ def _place(
         data=home / "data" / TRAIN,
         validation=home / "data" / VALIDATION if resolved.config.validation else None,
         protocol=home / FILE_NAME,
-        reward=home / inputs.REWARD,
+        reward=home / sources.REWARD,
         sources={name: sources.settings_of(home, name) for name in speakers(resolved.config)},
     )
 

@@ -185,7 +185,7 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
     own = Speaker(result.protocol, reward, config.max_turns, resolved.system.file.parent)
     code, settings = _copied(own, partial, home, common)
     files = {name: str(sources.settings_of(home, name)) for name in others}
-    write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
+    write_json(partial / sources.REWARD, msgspec.structs.replace(settings, sources=files))
     return code | write_sources(others, partial, home, common)
 
 
@@ -198,7 +198,7 @@ def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, comm
         copied, settings = _copied(speaker, folder, later, common)
         code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
         write_json(folder / FILE_NAME, speaker.protocol)
-        write_json(folder / inputs.REWARD, settings)
+        write_json(folder / sources.REWARD, settings)
     return code
 
 

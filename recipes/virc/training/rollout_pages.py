@@ -22,12 +22,12 @@ from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.trace import Trace
+from virc.rewards.sources import REWARD
 from virc.rewards.user_code import CODE
 from virc.rewards.verl import grid_of, read_settings
 from virc.runs.rollout_stats import Left, Rollout
 from virc.solving.traces.files import write_trace
 from virc.tools import registry as tools
-from virc.training.inputs import REWARD
 
 _MAX_BYTES = 64 * 2**20
 

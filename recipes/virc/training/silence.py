@@ -88,7 +88,7 @@ class Silence:
         self._since_asked, self._seen = 0.0, written(self._folders)
 
     def over(self, seconds: float, saves: bool = True) -> bool:
-        """Whether an engine asked to end has given no sign of life for `seconds`; one that `saves` nothing gives none."""
+        """Whether an engine was asked to end `seconds` ago, and, if it saves, has given no sign of life since."""
         if not saves:
             return self._since_asked > seconds
         if min(self._quiet, self._since_asked) <= seconds:

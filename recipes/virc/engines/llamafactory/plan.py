@@ -10,7 +10,7 @@ from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
-from virc.engines.keys import Keys, load
+from virc.engines.keys import load
 from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages import dpo
 from virc.stages.context import Place
@@ -35,10 +35,6 @@ READS: Mapping[str, tuple[str, ...]] = {
     "simpo": ("pref_loss", "pref_beta", "pref_ftx", "simpo_gamma"),
 }
 """Loss -> the keys of preferences that LLaMA-Factory reads for it."""
-
-
-def keys_of(config: Config) -> Keys:
-    return PREFERENCE_KEYS if isinstance(config, dpo.Config) else KEYS
 
 
 def contradictions(config: Config) -> Iterator[Fault]:
@@ -75,10 +71,11 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     if config.zero:
         files[str(place.files / DEEPSPEED)] = _json(deepspeed(config))
     folder = resume_folder(config, place)
+    keys = PREFERENCE_KEYS if isinstance(config, dpo.Config) else KEYS
     return Plan(
         step=_step(config, place),
         files=files,
-        changes=keys_of(config).changes(given, published, origins),
+        changes=keys.changes(given, published, origins),
         loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
     )
 

@@ -36,7 +36,6 @@ PLUG_IN = "virc.engines.verl.positions"
 PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
 """Modules that verl imports in each of its processes, where there is no accelerator."""
 
-VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 LOGICAL_CPUS = 16
 """CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
 

@@ -23,7 +23,7 @@ _MEDIA = "virc.engines.vllm.media"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a server is started with, and its settings; `published` is what clients can read of it, as JSON, in `files`."""
+    """What a server is started with; `published` is what clients can read of it, as JSON."""
 
     weights: Weights
     published: str

@@ -7,7 +7,7 @@ a tool that finds some.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -48,10 +48,9 @@ from virc.rewards.sources import Speaker
 from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
 from virc.training.preflight.lengths import BaseCounting, Length, Text
-from virc.training.preflight.sft import check_coordinates, check_found, counted_fields, within
+from virc.training.preflight.sft import OnProgress, check_coordinates, check_found, counted_fields, within
 from virc.training.preflight.types import Result, RlRequest
 
-OnProgress = Callable[[str], None]
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
 _READ = 200  # rows in which a chat protocol is searched for
 
