@@ -1,4 +1,4 @@
-"""The judge of a stage of RL as a part of its Slurm job: `virc serve` by a step of its own, beside that of training."""
+"""The judge of a stage of RL as a part of its Slurm job: `virc serve` by a step of its own, next to training."""
 
 import os
 import secrets

@@ -1,4 +1,4 @@
-"""The site file: what jobs on a Slurm cluster need, as its users write it; `slurm.yaml` beside virc's config file."""
+"""The site file: what jobs on a Slurm cluster need, as its users write it; `slurm.yaml` next to virc's config file."""
 
 import re
 import shlex
@@ -51,7 +51,7 @@ class JobJudge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The judge that jobs of RL serve themselves, for rewards that ask one.
 
     Args:
-        gpus: how many GPUs of the first node it gets beside the run's; None: a node of its own.
+        gpus: how many GPUs of the first node it gets in addition to the run's; None: a node of its own.
         options: further options of `virc serve`.
         minutes: longest time until it answers.
     """

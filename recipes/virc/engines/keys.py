@@ -1,7 +1,7 @@
 """The keys of an engine: its types and defaults, which setting of ours each follows from, which a user may set.
 
 `ENGINE/keys.json` says all of it, a line for each key, for a class of keys, and for what dotted keys begin with. After
-new pins `tests/engine_keys.py` writes anew what the engine says of itself. Keys of nested settings have dotted names.
+new pins `tests/engine_keys.py` writes again what the engine says of itself. Keys of nested settings have dotted names.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

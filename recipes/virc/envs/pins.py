@@ -54,7 +54,7 @@ class Environment(msgspec.Struct, frozen=True):
 
     Args:
         folder: where it is made; the name holds a hash of its pins, so that new pins make a new one.
-        extra: packages that the user wants in it beside the pinned ones (`virc env create --with PKG`).
+        extra: packages that the user wants in it with the pinned ones (`virc env create --with PKG`).
     """
 
     engine: Engine

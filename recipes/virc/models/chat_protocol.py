@@ -1,4 +1,4 @@
-"""Which chat protocol a model is spoken to with: what it was trained with, wherever that is, else our own."""
+"""Which chat protocol a model is prompted with: what it was trained with, wherever that is, else our own."""
 
 import json
 import re
@@ -36,11 +36,11 @@ class ChatProtocol(msgspec.Struct, frozen=True):
 
 
 def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
-    """The chat protocol of a model on this machine: that beside its weights, or of the run that made them.
+    """The chat protocol of a model on this machine: that next to its weights, or of the run that made them.
 
     Raises:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
-            our chat protocol, and its own is not beside it.
+            our chat protocol, and its own is not next to it.
     """
     speech.load_tools(weights.system)
     known = not option and not _in_own_words(weights.system)

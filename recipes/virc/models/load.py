@@ -56,7 +56,7 @@ class Choice(msgspec.Struct, frozen=True):
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels; None: the model's own limit.
         timeout: seconds after which a reply of the endpoint is given up.
-        tools: names or files of tools to offer beside those of the chat protocol.
+        tools: names or files of tools to offer with those of the chat protocol.
         family: the family of stock models that it is of; a protocol of its own counts more.
         headers: further ones for that endpoint, as lines `NAME: VALUE`.
         num_ctx: tokens of context to ask Ollama for.
@@ -121,7 +121,7 @@ class Opened(msgspec.Struct, frozen=True):
         family: of a stock model.
         loaded: what it was loaded from; None on an endpoint.
         calibration: asks how boxes are counted, and has what was found; None: that is known.
-        settle: returns the model as it is spoken to when that was asked; None: as it is.
+        settle: returns the model as it is prompted when that was asked; None: as it is.
     """
 
     name: str
@@ -314,7 +314,7 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, spoken: Spoken) -> Open
 
 
 def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spoken:
-    """How the model of an endpoint is spoken to: as it was trained, as its system is, or as its family is."""
+    """How the model of an endpoint is prompted: as it was trained, as its system is, or as its family is."""
     system, found, why = protocol_of(backend, workspace, choice)
     if found:
         found = _with_tools(found, system, choice)
@@ -329,7 +329,7 @@ def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spo
 def _stock_at(
     backend: "OpenAIBackend", choice: Choice, identity: "Identity", kept: Probed | None, settled: bool = False
 ) -> Spoken:
-    """How the stock model of an endpoint is spoken to.
+    """How the stock model of an endpoint is prompted.
 
     Args:
         kept: what was found out of it: by a probe, or about its boxes alone. The latter changes nothing of what it is

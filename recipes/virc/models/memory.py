@@ -21,7 +21,7 @@ TOKENS, IMAGE_TOKENS = 32_768, 16_384
 """Of a long conversation, and of a picture of 12.8 megapixels, the largest that Qwen2.5-VL is shown."""
 _SMALL = 500_000_000  # parameters, from which on weights are bfloat16, as in `backends.local`
 PROCESS = {"cuda": 1.0, "cpu": 0.5}
-"""GiB of a process beside its tensors: libraries, and CUDA's context."""
+"""GiB of a process besides its tensors: libraries, and CUDA's context."""
 GIB = 2**30
 
 

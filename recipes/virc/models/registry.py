@@ -58,7 +58,7 @@ class Weights(msgspec.Struct, frozen=True):
         name: as given; of a run, `NAME@STEP`.
         folder: its weights; of an adapter, those of its base.
         adapter: folder of a LoRA adapter on these weights.
-        judge: it was named as a judge of answers, which is spoken to in plain chat and belongs to no system.
+        judge: it was named as a judge of answers, which is prompted in plain chat and belongs to no system.
         gguf: the model is this file, for llama.cpp, in that folder.
     """
 

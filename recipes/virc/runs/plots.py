@@ -121,7 +121,7 @@ _MANY = 1000  # points that are drawn thinly
 _PALE = 0.35
 _INCHES = (10.0, 7.5)
 _ROW = 1.25  # inches of a row of panels, at least
-_CROWD = 4  # lines whose names find room beside the title of half a row
+_CROWD = 4  # lines whose names fit next to the title of half a row
 _FLAT = 1e-5  # of a value: what differs by less is one value to the eye
 _DPI = 120
 

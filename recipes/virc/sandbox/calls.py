@@ -42,7 +42,7 @@ Answering = Callable[[Asked, Sequence[bytes]], Answer]
 
 
 class Around(msgspec.Struct, frozen=True):
-    """What a piece of code has beside its images.
+    """What a piece of code has besides its images.
 
     Args:
         functions: that it may call: name -> names of the parameters.

@@ -102,7 +102,7 @@ class Child:
     def run(
         self, request: Request, files: Sequence[bytes], seconds: float, answer: Answering | None = None
     ) -> tuple[Reply, list[bytes]]:
-        """Run code; returns what came of it, and the RGB pixels of each image.
+        """Run code; returns its reply, and the RGB pixels of each image.
 
         Args:
             files: a PNG of each of its images.

@@ -1,7 +1,7 @@
 """How the process of the sandbox is cut off from this machine: by bubblewrap and a filter of system calls.
 
 The process sees the interpreter, the packages that it may import, the system's shared libraries and a folder in memory
-of its own. There is no network, no `/proc`, no program beside the interpreter, and no variable of the environment.
+of its own. There is no network, no `/proc`, no program but the interpreter, and no variable of the environment.
 """
 
 import json

@@ -11,7 +11,7 @@ from virc.sandbox.isolator import FOLDER, MAX_THREADS, Machine, threads_by_kerne
 LOOK = 0.01
 """Seconds between two looks at a process whose code runs."""
 MAX_FILES = 5_000
-_MORE_MEMORY = 64 * 2**20  # bytes of a group beside the address space and the folder: pipes, and what the kernel keeps
+_MORE_MEMORY = 64 * 2**20  # bytes of a group besides the address space and the folder: pipes, and what the kernel keeps
 _MORE_SECONDS = 0.5  # of processors, so that one thread is ended for its time on the clock
 _TICK, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _LOOKED = f"virc looks {1 / LOOK:g} times a second while code runs"

@@ -1,4 +1,4 @@
-"""What an attempt at a stage works on, beside its settings."""
+"""What an attempt at a stage works on, besides its settings."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -76,7 +76,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         KeyboardInterrupt: it was interrupted a second time and ended at once.
     """
     if job:
-        # Slurm starts a job anew on other nodes when it cannot reach one, where the former start may go on for minutes.
+        # Slurm restarts a job on other nodes when it cannot reach one, where the former start may go on for minutes.
         former = runs.state(run)
         trains = f"process {former.pid} on {former.host}"
         note = f"waiting for {trains}, which still trains {run.name}"

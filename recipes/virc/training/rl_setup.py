@@ -246,7 +246,7 @@ def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | 
 
 
 def _asks(request: TrainRequest, resolved: Resolved) -> bool:
-    """Whether the reward of a stage asks a judge that is served nowhere else; one beside the policy is of the job."""
+    """Whether the reward asks a judge that is served nowhere else; one on `judge_gpus` is the job's."""
     if resolved.kind != "rl" or request.judge_endpoint:
         return False
     config = resolved.config

@@ -36,7 +36,7 @@ def faults(required: Mapping[str, Any]) -> list[str]:
 
 
 def joined(nodes: int, gpus: int) -> list[dict[str, Any]]:
-    """The nodes of the cluster that have so many GPUs, once there are enough; fewer where no more join in time."""
+    """The nodes of the cluster that have `gpus` GPUs, once there are enough; fewer where no more join in time."""
     end, said = time.monotonic() + JOINING, False
     while True:
         alive = [node for node in ray.nodes() if node["Alive"]]

@@ -141,7 +141,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
 def _of_preferences(config: dpo.Config, place: Place) -> dict[str, Any]:
     """The keys of the loss, and the model that it compares with if LLaMA-Factory would take another one.
 
-    By itself it takes `model_name_or_path`, which on resuming is the checkpoint; and beside an adapter that training
+    By itself it takes `model_name_or_path`, which on resuming is the checkpoint; and with an adapter that training
     goes on with, the model without one.
     """
     values = {**PREFERENCE_KEYS.same(config), "pref_loss": config.loss}
@@ -217,6 +217,6 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus))} if config.gpus else {}),
     }
     if config.device == "cpu":
-        # A second thread makes a step of a small model ten times slower where other work runs beside it.
+        # A second thread makes a step of a small model ten times slower where other work runs at the same time.
         env |= {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu" if config.zero else ""}
     return env

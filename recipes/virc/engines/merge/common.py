@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROGRESS = "merge: "
 """What lines that say how far it is begin with; the others are the libraries'."""
 MARGIN = 2**26
-"""Bytes of disk that a model needs beside its weights."""
+"""Bytes of disk that a model needs besides its weights."""
 
 _FILE = "4GB"
 

@@ -31,7 +31,7 @@ _BARRED = -100.0  # added to a logit that vLLM must not draw
 
 
 class Manner(msgspec.Struct, frozen=True):
-    """How a row is spoken to: in which chat protocol, and for how many units at most."""
+    """How a row is prompted: in which chat protocol, and for how many units at most."""
 
     protocol: Protocol
     max_turns: int
@@ -48,7 +48,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
             None bounds it by `response_length` alone.
         tolerate: deviations of tool calls that are forgiven, see `Session`. A rejected reply ends the rollout.
         sources: the settings of the reward of other systems, by their names: they say how rows of theirs, by the
-            column `data_source`, are spoken to.
+            column `data_source`, are prompted.
     """
 
     def __init__(

@@ -52,7 +52,7 @@ _FIELDS: Mapping[str, str] = {
     "judge_same": "virc/judge_same",
 }
 """Field of `Metric` -> verl's name; those of `virc/` it has from `verl.trainer`. What verl calls `clip_ratio`
-is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is held against the limit.
+is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is compared with the limit.
 """
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "rollout": ("gen", "reward"),
@@ -118,7 +118,7 @@ def steps(info: Info) -> int:
 
 def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
     found = {part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers) for part, timers in _PARTS.items()}
-    rest = numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]  # which is beside the step
+    rest = numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]  # which is no part of the step
     return {part: seconds for part, seconds in {**found, "other": rest}.items() if seconds > 0}
 
 
@@ -183,7 +183,7 @@ def seconds_a_step(output: Path) -> float:
 
 
 def device_gib(output: Path) -> float | None:
-    """The most memory that an actor reserved on its GPU, vLLM's beside it not counted; None where it used none."""
+    """The most memory that an actor reserved on its GPU, without vLLM's; None if it used none."""
     found = [line.data.get("perf/max_memory_reserved_gb", 0) for line in _logged(output)]
     return max((float(each) for each in found if isinstance(each, int | float)), default=0) or None
 

@@ -2,7 +2,7 @@
 
 verl's own merger (`verl.model_merger`) unpickles whatever a file holds, and what is unpickled may run code. This one
 takes tensors, and what says how they are spread, from every file alike, be it of a run of this machine or not. The
-weights it writes are verl's to the byte, a test compares; what an adapter adds, which verl leaves beside, is in them.
+weights it writes are verl's to the byte, a test compares; what an adapter adds, which verl leaves separate, is in them.
 """
 
 import sys

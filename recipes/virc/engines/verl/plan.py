@@ -114,7 +114,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
             "VERL_ENGINE_DEVICE": "cuda",
             # One for each GPU of `num_gpus`: Ray counts them.
             "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * config.devices),
-            # A second thread makes a step of a small model ten times slower where other work runs beside it.
+            # A second thread makes a step of a small model ten times slower where other work runs at the same time.
             "OMP_NUM_THREADS": "1",
             "RAY_worker_niceness": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -132,7 +132,7 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
         "target_modules": "all-linear" if config.lora.targets == ("all",) else list(config.lora.targets),
         "exclude_modules": r".*visual\..*",  # vLLM puts adapters on the language model alone
         "lora_adapter_path": str(place.adapter) if place.adapter else None,
-        # Only vLLM takes an adapter beside the weights.
+        # Only vLLM takes an adapter with the weights.
         "lora.merge": config.rollout_engine == "transformers",
     }
     return under(

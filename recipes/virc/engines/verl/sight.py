@@ -1,6 +1,6 @@
 """Whether verl's actor sees the pictures of its rollouts, at the first step of a run that has some.
 
-verl hands pictures on as patches, beside the ids of a rollout. The check exchanges the patches of one picture at a time
+verl hands pictures on as patches, with the ids of a rollout. The check exchanges the patches of one picture at a time
 and has the actor give its log-probabilities again, through all that a training step goes through.
 """
 

@@ -1,6 +1,6 @@
 """A checkpoint in shards, as verl 0.9.1 writes its actor under FSDP (its `fsdp_checkpoint_manager.py`).
 
-latest_checkpointed_iteration.txt            beside the checkpoints: the step whose saving ended last
+latest_checkpointed_iteration.txt            next to the checkpoints: the step whose saving ended last
 CHECKPOINT/actor/fsdp_config.json            W, the number of processes
 CHECKPOINT/actor/model_world_size_W_rank_R.pt   the shards of process R, a torch archive
 CHECKPOINT/actor/lora_train_meta.json        rank and alpha, where an adapter was trained
@@ -100,7 +100,7 @@ def whole(folder: Path) -> bool:
 
 
 def newest(checkpoints: Path) -> int | None:
-    """The step whose saving ended last, as verl notes it beside its checkpoints; None where it noted none."""
+    """The step whose saving ended last, as verl notes it next to its checkpoints; None if it did not."""
     try:
         text = contents(checkpoints / TRACKER, 64).decode("ascii", "replace").strip()
     except OSError:

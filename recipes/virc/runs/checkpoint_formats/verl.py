@@ -1,6 +1,6 @@
-"""A checkpoint as verl leaves it, `global_step_N/`: the actor's shards, and beside them what resuming needs.
+"""A checkpoint as verl leaves it, `global_step_N/`: the actor's shards, and next to them what resuming needs.
 
-`shards.py` reads it. Whether saving ended verl notes beside the folders, in one file for all.
+`shards.py` reads it. Whether saving ended verl notes next to the folders, in one file for all.
 """
 
 from pathlib import Path

@@ -15,7 +15,7 @@ from virc.stages import dpo, rl, sft
 
 GIB = 2**30
 OVERHEAD = {"cuda": 2.0, "cpu": 1.2}
-"""GiB of a process beside all tensors: libraries, workspaces, CUDA's context, memory in pieces; measured on the CPU."""
+"""GiB of a process besides tensors: libraries, workspaces, CUDA's context, memory in pieces; measured on the CPU."""
 UTILISATION = 0.35
 """Share of a GPU's peak that such training reaches."""
 PEAK = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "A6000": 155, "4090": 165, "3090": 71, "A10": 125}
@@ -23,8 +23,8 @@ PEAK = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "A6000": 155, "4090"
 USUAL = "A100"
 
 _PROCESS, _LOADER = 4.0, 0.5  # GiB of main memory of a process that drives a GPU, and of one that reads images
-_HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl beside those of the devices, GiB of one
-_SAMPLER = {"transformers": 0.8, "cpu": 3.4, "cuda": 3.0}  # GiB of a sampler beside its weights (and cache, on CUDA)
+_HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl besides those of the devices, GiB of one
+_SAMPLER = {"transformers": 0.8, "cpu": 3.4, "cuda": 3.0}  # GiB of a sampler besides its weights (and cache, on CUDA)
 _BUCKET = 2.0  # GiB: verl's update_weights_bucket_megabytes
 _LIVE = 10**9  # parameters: DeepSpeed's stage3_max_live_parameters
 _LIGER = {"qwen2_vl", "qwen2_5_vl"}  # LLaMA-Factory 0.9.5 applies liger's kernels to no other of ours

@@ -1,7 +1,7 @@
 """Checks and counts the pairs of replies that LLaMA-Factory is going to train on.
 
 Both sides of a pair show the same images and are counted apart; the longer one decides whether the pair fits. For KTO,
-which takes replies one by one, the rows are written anew.
+which takes replies one by one, the rows are written again.
 """
 
 from array import array

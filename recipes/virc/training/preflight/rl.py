@@ -281,7 +281,7 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
     if own is None and holds != "problems" and not request.sources:  # rows of several systems show no one chat protocol
         rows = list(islice(get(source.format).read(source), _READ))
         own = plain_rows.of_records(row.record for row in rows if row.record) or plain_rows.shown_by(source, rows)[0]
-    if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
+    if request.rollout == "multi_turn":  # it is the model that is prompted, whatever the rows were made with
         trained = request.chat_protocol if request.chat_protocol.name != "own" else None
         protocol = given or trained or own or request.chat_protocol
     else:
@@ -312,7 +312,7 @@ def _beside(source: Source) -> Protocol | None:
 
 
 def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
-    """What is wrong with one row beside what `changed` refuses; its id is counted, and the system that it names."""
+    """Faults of a row that `changed` does not refuse; counts its id, and the system that it names."""
     if (record := row.record) is None:
         yield unread(row)
         return

@@ -45,7 +45,7 @@ _UNITS: dict[Coordinates, str] = {
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
 _FEW_FILES = 50
-"""Images that one process has written anew before another has started."""
+"""Images that one process has rewritten before another has started."""
 
 _BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
 """Four numbers one after the other."""
@@ -200,9 +200,7 @@ def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: 
 
 
 def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> Protocol | None:
-    """The chat protocol in the file that the request names; where it names none, of the one beside the rows and that
-    of the stage's system the first that is theirs.
-    """
+    """The chat protocol that the request names, else the first that the rows have: of their folder, of the system."""
     if request.protocol is None:
         beside = source.media / FILE_NAME
         known = (read_protocol(beside) if is_file(beside) else None, request.chat_protocol)

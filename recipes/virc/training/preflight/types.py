@@ -19,12 +19,12 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         filter_overlong: leave out longer rows; else they are refused.
         folder: new folder for the rows to train on, where those are not all rows of `source`; for RL, always.
-        protocol: file of the rows' chat protocol; None: the one beside the rows, else the one they show.
-        chat_protocol: of the stage's system: that of rows with its system message, unless another is beside them; for
+        protocol: file of the rows' chat protocol; None: the one in their folder, else the one they show.
+        chat_protocol: of the stage's system: that of rows with its system message, unless their folder has another; for
             RL of the base, for rows that are problems.
         loads: tools that the rows' chat protocol may name: files of the user's own, names of others.
         curriculum: the parts that rows are put in; `seed` is of the order within them, None: as written.
-        is_trial: nothing is trained, so no image is written anew.
+        is_trial: nothing is trained, so no image is written again.
     """
 
     source: Source
@@ -62,7 +62,7 @@ class RlRequest(RowsRequest, frozen=True, kw_only=True, tag="prompts"):
 
     Args:
         batch: prompts of a step; fewer rows would make none.
-        tools: names or files of tools to offer beside those of the chat protocol.
+        tools: names or files of tools to offer with those of the chat protocol.
         sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
             names.
         tries_tools: refuse tools that cannot be used on this machine, such as one whose server does not answer.

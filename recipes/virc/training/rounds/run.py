@@ -1,6 +1,6 @@
 """Runs the steps of rounds that are not done: how far each is shows in what it has made, rows, a run or a model.
 
-There is no record of the rounds beside these, so that a step may as well be typed.
+There is no other record of the rounds, so that a step may as well be typed.
 """
 
 from collections.abc import Mapping, Sequence
