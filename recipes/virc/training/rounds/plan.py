@@ -191,8 +191,8 @@ def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
 def _sampled(
     request: RoundsRequest, system: System, name: str, number: int, sample: Sample, newest: Mapping[str, str]
 ) -> Step:
-    start, makes = newest.get(sample.start, newest[BASE]), f"{DATA}/{name}-r{number}-{sample.name}"
-    source = str(expanded(str(request.data or sample.data).replace(_ROUND, str(number))))
+    start, makes = _start(sample.start, newest), f"{DATA}/{name}-r{number}-{sample.name}"
+    source = str(expanded(_numbered(str(request.data or sample.data), number)))
     options: dict[str, object] = {
         "samples": sample.samples, "keep": sample.keep, "temperature": f"{sample.temperature:g}", "seed": number,
         "pairs": sample.pairs, "margin": f"{sample.margin:g}" if sample.margin else None,
@@ -231,8 +231,8 @@ def _trained(
     made: Mapping[str, str],
 ) -> Step:
     stage = step.name
-    kind, run, start = system.stages[stage].kind, f"{name}-r{number}-{stage}", newest.get(step.start, newest[BASE])
-    data = step.data and made.get(step.data, step.data.replace(_ROUND, str(number)))
+    kind, run, start = system.stages[stage].kind, f"{name}-r{number}-{stage}", _start(step.start, newest)
+    data = step.data and made.get(step.data, _numbered(step.data, number))
     chosen = [each for each in request.assignments if _is_of(each, kind, system)]
     words = ["virc", "train", system.called, "--stage", stage, "--from", start, "--name", run]
     words += ["--data", data] if data else []
@@ -252,6 +252,14 @@ def _trained(
         round=number, name=stage, kind="train", says=f"train {stage} from {start}", words=tuple(words), start=start,
         makes=f"{runs.FOLDER}/{run}", resolved=asked.resolve(),
     )  # fmt: skip
+
+
+def _start(named: str, newest: Mapping[str, str]) -> str:
+    return newest.get(named, newest[BASE])
+
+
+def _numbered(file: str, number: int) -> str:
+    return file.replace(_ROUND, str(number))
 
 
 def _judges(request: RoundsRequest, named: bool) -> list[str]:
