@@ -30,17 +30,16 @@ from virc.runs.run import Info, Run
 from virc.stages.context import Place
 
 
-def check_slurm(target: Target | None, site: Path | None, report: Reporter) -> None:
+def check_slurm(target: Site, site: Path | None, report: Reporter) -> None:
     """Check, before hours of work for it, that a job can be submitted; what cannot be checked is a warning.
 
     Raises:
         ConfigError: a value of the site file does not fit the cluster.
         SetupError: this machine cannot submit jobs.
     """
-    if isinstance(target, Site):
-        check_sbatch()
-        if doubt := check_site(target, jobs.site_file(site)):
-            report.warn(doubt)
+    check_sbatch()
+    if doubt := check_site(target, jobs.site_file(site)):
+        report.warn(doubt)
 
 
 def check_sbatch() -> None:

@@ -28,11 +28,9 @@ class Planner(Protocol):
 
     NAME: str
 
-    def plan(self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
-        """One attempt at a stage."""
+    def plan(self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan: ...
 
-    def needs(self, config: Any) -> dict[str, str]:
-        """Packages that the settings need, each with the setting that can do without."""
+    def needs(self, config: Any) -> dict[str, str]: ...
 
 
 class LogReader(Protocol):
@@ -46,8 +44,7 @@ class LogReader(Protocol):
     METRICS: str
     STARTUP: Sequence[Phase]
 
-    def reader(self, info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
-        """What makes a metric of a line of `METRICS`."""
+    def reader(self, info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]: ...
 
     def started(self, log: Path, info: Info, step: int) -> None:
         """Refuse an engine that trains on other rows or from another step than it should."""

@@ -362,7 +362,6 @@ def _own_card(folder: Path) -> str | None:
 
 
 def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequence[Measured]) -> str:
-    """The card that merging wrote, or its user, with what was measured and how to use it from the hub."""
     head = "---\nlibrary_name: transformers\npipeline_tag: image-text-to-text\n---\n\n"
     card = _own_card(folder) or f"{head}# {hub_id.rpartition('/')[2]}\n"
     if not any(name.endswith(".safetensors") for name in names):

@@ -417,7 +417,6 @@ def _named(*names: str) -> tuple[Family, str]:
 
 
 def _counted(family: Family, probed: Probed | None) -> Coordinates:
-    """What boxes of a stock model are counted in, as far as is known."""
     return (probed and probed.coordinates) or family.coordinates or "pixel"
 
 

@@ -24,7 +24,6 @@ UNSAFE = "VIRC_UNSAFE_PYTHON"
 FOLDER = "/work"
 """The folder of the code, inside the sandbox."""
 MAX_THREADS = 64
-"""Of a process of the sandbox."""
 PRELOADED = ("numpy", "PIL.Image")
 _HINT = "apt install bubblewrap libseccomp2"
 _RUNNER = Path(__file__).with_name("runner.py")

@@ -142,7 +142,6 @@ class Channel:
         return [_opened(each) for each in files] if files else answer["value"]
 
     def _check_images(self, name: str, sizes: list[tuple[int, int]]) -> None:
-        """Raise CallError for what would end this process."""
         pixels = [width * height for width, height in sizes]
         if 0 in pixels:
             raise CallError(f"{name}() was called with an image of {sizes[pixels.index(0)]}, which has no pixels")

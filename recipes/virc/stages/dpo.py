@@ -48,7 +48,6 @@ class Config(sft.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def sides(self) -> int:
-        """Replies in a row of the engine."""
         return 1 if self.loss == "kto" else 2
 
 

@@ -54,7 +54,6 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def notes(run: Run) -> Iterator[Note]:
-    """The notes of a run; a line that a kill cut short is skipped."""
     for line in lines_of(run.folder / FILE):
         try:
             yield msgspec.json.decode(line, type=Note)

@@ -224,7 +224,6 @@ def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
 
 
 def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
-    """A stage with the judge of its site's jobs, where its reward asks one and no other is named."""
     if not isinstance(target, Site) or target.judge is None or not _asks(request, resolved):
         return request, resolved
     request = msgspec.structs.replace(request, judge_endpoint=IN_JOB)

@@ -34,7 +34,6 @@ from virc.systems.registry import Reward, System
 from virc.training import inputs
 
 MAX_LISTED = 100
-"""Faults that are listed of one file."""
 
 _SIZE = (1024, 768)  # px of the picture that tools are tried on
 _MAX_TRIES = 2000  # a stage with an overlay takes about a millisecond

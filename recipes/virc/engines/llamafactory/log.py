@@ -20,7 +20,6 @@ from virc.runs.run import Info
 METRICS = "checkpoints/trainer_log.jsonl"
 """The file in the run's folder that it adds a line to at each logged step."""
 STARTUP: Sequence[Phase] = (Phase("reading the rows and loading the model", r"(?!)", "1 to 5 min"),)
-"""What it does before its first step."""
 
 _END = 2**16  # bytes of a log's end with the reason of a failure
 _START = 2**22  # bytes of a log's beginning with all lines before the first step

@@ -32,7 +32,6 @@ def composed(file: Path) -> DictConfig:
 
 
 def default() -> DictConfig:
-    """What verl composes of its own files for FSDP."""
     with initialize_config_module(config_module="verl.trainer.config", version_base=None):
         return compose(config_name="ppo_trainer")
 

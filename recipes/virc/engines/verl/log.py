@@ -22,7 +22,6 @@ STARTUP: Sequence[Phase] = (
     Phase("starting the rollout server", r"LLMServerManager: ", "1 to 4 min"),
     Phase("first batch: rollouts, rewards, update", r"(?!)", "as long as a step"),
 )
-"""What it does before its first step."""
 
 _START, _END = (2**24, 2**18)  # bytes of a log: all before the first step, and its end
 _FIELDS: Mapping[str, str] = {

@@ -50,7 +50,6 @@ def resumable(folder: Path) -> bool:
 
 
 def resume_state(folder: Path) -> list[Path]:
-    """Files and folders of a checkpoint that only resuming needs; they are several times the weights."""
     return [path for pattern in _RESUME_STATE for path in folder.glob(pattern)]
 
 

@@ -12,7 +12,6 @@ from virc.data.formats.registry import Row
 from virc.stages.sft import Curriculum
 
 MAX_LISTED = 8
-"""Parts that are listed one by one for people."""
 
 
 def parts(rows: Iterable[Row], curriculum: Curriculum, seed: int | None) -> dict[str, list[Row]]:
