@@ -103,8 +103,8 @@ def config(**given: Any) -> Config:
         "trainer.test_freq": None}),
         ({"engine": {ACTOR: {"ppo_epochs": 2}}}, {f"{ACTOR}.ppo_epochs": 2}),
         (
-            {"engine": {f"{verl.VLLM}.max_logprobs": 5}},
-            {f"{verl.VLLM}.max_logprobs": 5, f"{verl.VLLM}.mm_processor_cache_gb": 0},
+            {"engine": {f"{verl.ROLLOUT}.engine_kwargs.vllm.max_logprobs": 5}},
+            {f"{verl.ROLLOUT}.engine_kwargs.vllm.max_logprobs": 5, f"{verl.ROLLOUT}.engine_kwargs.vllm.mm_processor_cache_gb": 0},
         ),
     ],
 )  # fmt: skip
