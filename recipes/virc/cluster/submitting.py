@@ -214,13 +214,10 @@ def check_script(script: str, file: str) -> str | None:
         except EngineError as error:
             reason = error.message.partition("exit code ")[2].partition(", ")[2] or error.message
             if _REFUSED.search(reason):
-                raise ConfigError(f"{file}: Slurm refuses such a job: {reason}", _hint(reason)) from None
+                key = next((key for word, key in _ABOUT.items() if word in reason.lower()), None)
+                hint = f"see {key} in the site file" if key else None
+                raise ConfigError(f"{file}: Slurm refuses such a job: {reason}", hint) from None
             larger = "Requested node configuration" in reason
             why = ": no node has so many cores, so much memory or such GPUs, or those that have are down" * larger
             return f"Slurm would not start such a job now ({reason}){why}"
     return None
-
-
-def _hint(reason: str) -> str | None:
-    key = next((key for word, key in _ABOUT.items() if word in reason.lower()), None)
-    return f"see {key} in the site file" if key else None

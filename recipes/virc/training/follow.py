@@ -91,7 +91,8 @@ class Follower:
                 place = f"{count - len(self._startup) + 1}/{count} " if count > 1 else ""
                 self._report.progress(f"{place}{phase.name}, {now - self._phase_began:.0f} s; usually {phase.usual}")
             return
-        runs.write_state(self._run, step=self.step, total=self.total, seconds=self.seconds, **self._newest)
+        spent = self._before + now - self._began  # in all attempts, without the time between them
+        runs.write_state(self._run, step=self.step, total=self.total, seconds=spent, **self._newest)
         self._alive = now
         self.tend()
 
@@ -111,11 +112,6 @@ class Follower:
         self._keeper.update(self._validated)
         for fault in rollout_pages.render(self._run.rollouts, self._run.name):
             self._report.warn(f"a rollout cannot be shown as a page: {fault}")
-
-    @property
-    def seconds(self) -> float:
-        """Of all attempts so far, without the time between them."""
-        return self._before + time.monotonic() - self._began
 
     def _take(self) -> None:
         new, self.started = self._new, True

@@ -75,7 +75,8 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
         saved = _saved(name, left)
         if saved is not None:
             left.discard(saved)
-            weights[name] = _rounded(_adapted(saved, states, like.shape, found, left))
+            weight = _adapted(saved, states, like.shape, found, left)
+            weights[name] = weight.bfloat16() if weight.is_floating_point() else weight
         elif not any(_saved(twin, states[0]) for twin in twins.get(name, ())):
             raise ConfigError(f"{found.folder} is incomplete: it has no {name}")
     if left:
@@ -165,10 +166,6 @@ def _saved(name: str, keys: Collection[str]) -> str | None:
     owner, _, leaf = name.rpartition(".")
     written = (name, f"{_PREFIX}{name}", f"{_PREFIX}{owner}.base_layer.{leaf}")
     return next((key for key in written if key in keys), None)
-
-
-def _rounded(weight: torch.Tensor) -> torch.Tensor:
-    return weight.bfloat16() if weight.is_floating_point() else weight
 
 
 def _loaded(file: Path) -> State:
