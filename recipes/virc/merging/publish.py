@@ -215,9 +215,7 @@ def _check_meant(rows: Path, name: str) -> None:
 
 
 def measured(folder: Path, name: str, only: Path | None = None) -> list[Measured]:
-    """The results of `virc eval` in this workspace for a model, newer than its weights; `only`: a GGUF file published
-    alone.
-    """
+    """The results of `virc eval` for a model, newer than its weights; `only`: a GGUF file published alone."""
     origin = provenance.read(folder)
     names = {name, folder.name, str(folder), *([origin.source] if origin else [])}
     names = {name, only.name, str(only)} if only else names

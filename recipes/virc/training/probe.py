@@ -27,9 +27,7 @@ _POLL = 1.0  # seconds
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What was measured; `gib` of the fullest device, on a CPU of the largest process, for RL of all processes
-    together.
-    """
+    """What was measured; `gib` of the fullest device, on a CPU of the largest process, for RL of all together."""
 
     resolved: Resolved
     here: Machine

@@ -131,9 +131,7 @@ def _rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tup
 
 
 def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
-    """Call each of the system's own tools on a blank picture. Yields ConfigError: it fails; SetupError: not usable
-    here.
-    """
+    """Call each of the system's own tools on a blank picture; yields SetupError if one cannot be used here."""
     from virc.models.chat_protocol import of_system
     from virc.solving import reading
     from virc.solving.trying import tool_files, tool_trial

@@ -47,9 +47,7 @@ def check(asked: Request, stage: str, environment: Environment, python: Path) ->
 
 
 def needed(file: Path, carried_out: bool = True) -> list[str]:
-    """The modules that a tool's file imports when it is loaded, and when it is called; not those that every engine
-    gets.
-    """
+    """The modules that a tool's file imports when loaded, and when `carried_out`; not those that every engine gets."""
     if file.suffix == ".yaml":
         found = described.read(file)
         return [*(["mcp"] if found.mcp and carried_out else []), "jsonschema"]

@@ -102,9 +102,7 @@ def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str,
 
 
 def _lost(address: str, job: str | None, waits: bool) -> str | None:
-    """The nodes of a job that its cluster has lost, with Ray's reason; Ray knows of a loss seconds after other
-    processes.
-    """
+    """The nodes of a job that its cluster has lost; Ray knows of a loss seconds after other processes."""
     from ray.util.state import list_actors, list_nodes  # type: ignore[import-not-found]
 
     # one that has filtered rows out calls them missing

@@ -123,9 +123,7 @@ def key_of(file: str | bytes) -> str | bytes:
 def count(
     measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_progress: Callable[[str], None]
 ) -> Counted:
-    """Count all rows, which are known to be whole; `measure` goes to other processes. Raises DataError: an image is
-    unreadable.
-    """
+    """Count all rows, which are known to be whole; `measure` goes to other processes."""
     counted = Counted(cutoff)
     workers = max(1, min(workers, rows // _FEW))
 

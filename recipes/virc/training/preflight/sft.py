@@ -246,9 +246,7 @@ def _other(
 
 
 class InPlace(PictureStore):
-    """Gives images the names by which LLaMA-Factory finds them; those of `files` are written to the folder as they are
-    shown.
-    """
+    """Gives images the names by which LLaMA-Factory finds them; those of `files` are written as they are shown."""
 
     def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes], rows: Iterable[Row]) -> None:
         super().__init__(folder)
