@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from support.called import virc
 
-from virc.cluster import jobs, submitting
+from virc.cluster import submitting
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError
+from virc.runs import queue
 
 Program = Callable[[str, str], None]
 
@@ -73,7 +74,7 @@ def test_what_fits_is_accepted(program: Program, site: Site) -> None:
 def test_where_slurm_cannot_be_asked_a_clause_says_so(
     program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(submitting, "PATIENCE", 0.2)
+    monkeypatch.setattr(queue, "PATIENCE", 0.2)
     program("sinfo", "exec /bin/sleep 60")
     assert "did not answer in 0.2 s" in (submitting.check_site(Site(partition="gpu"), "f") or "")
     program("sinfo", "echo 'slurm_load_partitions: Unable to contact slurm controller' >&2; exit 1")
@@ -135,8 +136,7 @@ def test_a_site_file_implies_slurm_and_is_checked_by_a_dry_run(program: Program,
 def test_a_dry_run_does_not_hang_where_slurm_does_not_answer(
     program: Program, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(submitting, "PATIENCE", 0.2)
-    monkeypatch.setattr(jobs, "_ANSWER", 0.2)
+    monkeypatch.setattr(queue, "PATIENCE", 0.2)
     program("sinfo", "exec /bin/sleep 60")
     planned = virc("train", "tiny", "--stage", "instruct", "--launcher", "slurm", "--dry-run")
     assert planned.code == 0

@@ -21,6 +21,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply, Session
+from virc.rewards import sources
 from virc.rewards.sources import folders, speakers
 from virc.rewards.verl import Settings, compute_score, total_for
 from virc.runs.run import Run
@@ -140,7 +141,7 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
     for reply in replies:
         session.feed(Reply(reply))
     trace = msgspec.json.encode(session.trace()).decode()
-    file = Path(settings.beside or "").parent / training.REWARD
+    file = Path(settings.beside or "").parent / sources.REWARD
     return asyncio.run(
         compute_score(
             row["data_source"], "", row["reward_model"]["ground_truth"], {**info, "rollout": trace}, settings=str(file)
@@ -170,7 +171,7 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     code = rl_setup.write(run, partial, stage, training.base(stage, workspace), result)
     assert code.keys() == {"sources/brief/brief.py"}
     partial.rename(run.folder)
-    settings = msgspec.json.decode((run.folder / training.REWARD).read_bytes(), type=Settings)
+    settings = msgspec.json.decode((run.folder / sources.REWARD).read_bytes(), type=Settings)
     assert settings.sources == {name: str(file) for name, file in folders(run.folder).items()}
     assert list(settings.sources) == ["brief"]
     mine, theirs = rows_of(result.file)[:2]
@@ -182,7 +183,7 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     assert isnan(first["brief"])
     assert second["score"] == second["brief"] == 1 / 5
     assert isnan(second["answer"])
-    file = str(run.folder / training.REWARD)
+    file = str(run.folder / sources.REWARD)
     assert [total_for(file, source).name for source in ("virc", "brief")] == ["outcome", "brief"]
     turned = ["<think>a</think><tool_call>{}</tool_call>"]
     assert rolled_out(theirs, turned, settings)["score"] == 0.0

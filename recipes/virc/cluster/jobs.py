@@ -20,7 +20,7 @@ from virc.core.files import contents, write_json, write_whole
 from virc.core.plan import Plan
 from virc.core.retry import retried
 from virc.envs import hardware
-from virc.runs import attempts
+from virc.runs import attempts, queue
 from virc.runs import run as runs
 from virc.runs.run import Info, Run
 from virc.stages.context import Place
@@ -29,7 +29,6 @@ from virc.stages.resolve import Resolved
 _MAX_BYTES = 2**20
 _PATIENCE = 600.0  # seconds that a requeue is tried again for: a controller that is restarted takes minutes
 _PAUSE, _LONGEST = 5.0, 60.0  # seconds between two tries: the first, doubled each time; the most
-_ANSWER = 5.0  # seconds that Slurm gets to list its nodes
 _FRUITLESS = 3  # attempts in a row that saved nothing new
 
 Target = Site | Cluster
@@ -37,12 +36,7 @@ Target = Site | Cluster
 
 
 def target(launcher: str, kind: str, site: Path | None, ray_address: str | None) -> Target | None:
-    """The cluster to run on; None: this machine.
-
-    Args:
-        kind: of the stage.
-        site: site file of a Slurm cluster, which implies the launcher `slurm`; None: this user's own.
-        ray_address: where a Ray cluster takes jobs.
+    """The cluster to run on; None: this machine. A named site file implies the launcher `slurm`.
 
     Raises:
         UsageError: an option does not apply, or one is missing.
@@ -59,11 +53,6 @@ def target(launcher: str, kind: str, site: Path | None, ray_address: str | None)
     if kind != "rl":
         raise UsageError(f"Ray runs stages of kind rl, and this one is of kind {kind}", "--launcher slurm")
     return ray_job.cluster(ray_address)
-
-
-def launcher_of(target: Target | None) -> str:
-    """The name of what starts a run there."""
-    return "local" if target is None else "ray" if isinstance(target, Cluster) else "slurm"
 
 
 def site_file(site: Path | None) -> str:
@@ -114,11 +103,7 @@ def write(run: Run, folder: Path, info: Info, target: Target, report: Reporter) 
 
 
 def move(run: Run, ray_address: str) -> None:
-    """Let a run on a Ray cluster resume on another one that sees its folder too; other runs stay where they are.
-
-    Raises:
-        UsageError: no cluster takes jobs at such an address.
-    """
+    """Let a run on a Ray cluster resume on another one that sees its folder too; other runs stay where they are."""
     info = runs.info(run)
     if info.launcher == "ray":
         site = msgspec.to_builtins(ray_job.cluster(ray_address))
@@ -161,18 +146,14 @@ def _fitting(site: Site, settings: Mapping[str, Any]) -> Site:
     if site.cpus:
         return site
     try:
-        printed = processes.answer(slurm.nodes_step(site), _ANSWER)
+        printed = processes.answer(slurm.nodes_step(site), queue.PATIENCE)
     except (SetupError, EngineError):  # sbatch will say why, if it comes to that
         return site
     return slurm.fitting(site, settings, slurm.cores_of(printed, site))
 
 
 def submit(run: Run, report: Reporter) -> None:
-    """Submit a run's script to Slurm.
-
-    Raises:
-        SetupError, EngineError: sbatch is not there, or refuses; the hint says how to submit the run again.
-    """
+    """Raises SetupError, EngineError: sbatch is not there, or refuses; the hint says how to submit the run again."""
     try:
         job = slurm.job_id(processes.output(slurm.submit_step(run)))
     except (EngineError, SetupError) as error:

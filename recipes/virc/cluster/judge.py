@@ -1,4 +1,4 @@
-"""The judge of a stage of RL as a part of its Slurm job: `virc serve` by a step of its own, beside that of training."""
+"""The judge of a stage of RL as a part of its Slurm job: `virc serve` by a step of its own, next to training."""
 
 import os
 import secrets
@@ -32,23 +32,15 @@ _PORTS, _RANGE = 30_000, 2_700  # below those that Linux gives to connections
 
 
 class Serving:
-    """A judge that is being served.
-
-    Attributes:
-        log: what its server writes.
-    """
-
     def __init__(self, process: processes.Process, model: str, log: Path) -> None:
         self._process, self._model, self.log = process, model, log
 
     def check(self) -> None:
-        """Raise EngineError if it has ended."""
         if (code := self._process.wait(0)) is not None:
             words = processes.last_words(self.log, code)
             raise EngineError(f"the judge {self._model} of the job ended: {words}", f"see {self.log}")
 
     def wait(self, url: str, key: str, minutes: int, asked: Sequence[int]) -> None:
-        """Wait until it answers, or the run is asked to end. Raises EngineError if it ends, or never answers."""
         end = time.monotonic() + minutes * _MINUTE
         while not asked and not _answers(url, key):
             self.check()
@@ -62,16 +54,7 @@ class Serving:
 def served(run: Run, info: Info, number: int, job: str | None, asked: Sequence[int], report: Reporter) -> Iterator[
     Serving | None
 ]:  # fmt: skip
-    """Serve the judge while the block runs, where the run's job is to have one; the reward is given its address.
-
-    Args:
-        number: of the attempt.
-        job: id of the Slurm job this process is in.
-        asked: signals by which the run is asked to end; it then waits no longer.
-
-    Raises:
-        EngineError: the judge ends, or never answers.
-    """
+    """Serve the judge while the block runs, if the run's job is to have one; the reward is given its address."""
     site = site_of(info) if job else None
     judge = judge_of(info.settings, site) if site else None
     if job is None or site is None or judge is None:
@@ -98,12 +81,6 @@ def served(run: Run, info: Info, number: int, job: str | None, asked: Sequence[i
 
 
 def with_script(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, python: str) -> Plan:
-    """The plan of an attempt with the script that serves its judge, where the job does.
-
-    Args:
-        folder: of the attempt's files.
-        python: interpreter that has virc.
-    """
     judge = judge_of(settings, site)
     if judge is None:
         return plan

@@ -1,4 +1,4 @@
-"""The site file: what jobs on a Slurm cluster need, as its users write it; `slurm.yaml` beside virc's config file."""
+"""The site file: what jobs on a Slurm cluster need, as its users write it; `slurm.yaml` next to virc's config file."""
 
 import re
 import shlex
@@ -51,8 +51,7 @@ class JobJudge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The judge that jobs of RL serve themselves, for rewards that ask one.
 
     Args:
-        model: as `virc serve` takes it.
-        gpus: how many GPUs of the first node it gets beside the run's; None: a node of its own.
+        gpus: how many GPUs of the first node it gets in addition to the run's; None: a node of its own.
         options: further options of `virc serve`.
         minutes: longest time until it answers.
     """
@@ -69,23 +68,6 @@ class JobJudge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of jobs on a cluster; None leaves an option out.
-
-    Args:
-        account, partition, qos, constraint: as sbatch takes them.
-        time: longest time of one job, as sbatch takes it; the run itself may take longer.
-        gres: the GPUs of a node; `{devices}` is their number.
-        cpus: cores of a node; None: as many as processes read images.
-        memory: of a node, such as `200G`.
-        container: what runs `container_image`.
-        container_image: image that holds the engine, or through its mounts sees its environment.
-        container_mounts: `FOLDER:FOLDER` each.
-        setup: lines of shell code to run on the first node, such as `module load cuda`.
-        extra: further options of sbatch.
-        shared: folders that every node sees.
-        judge: what jobs of RL serve as their judge; None: it is served elsewhere.
-    """
-
     account: Text | None = None
     partition: Text | None = None
     qos: Text | None = None
@@ -109,16 +91,11 @@ _OWN_SERVE = frozenset(("--port", "--host", "--api-key", "--gpus", "--name", "--
 
 
 def site_path(env: Mapping[str, str]) -> Path:
-    """Where this user's site file is: beside virc's config file."""
     return config_path(env).with_name("slurm.yaml")
 
 
 def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
-    """Read a site file; without a path that of this user, which need not be there.
-
-    Raises:
-        ConfigError: it cannot be read, or a key is unknown or has a value that is wrong; all of these are named.
-    """
+    """Read a site file; without a path that of this user, which need not be there. Errors name all wrong keys."""
     if path is not None and not is_file(path):
         raise ConfigError(f"there is no file {path}")
     path = path or site_path(env)
@@ -126,7 +103,6 @@ def read_site(path: Path | None, env: Mapping[str, str]) -> Site:
 
 
 def site_of(info: Info) -> Site:
-    """The site that a run was begun for. Raises ConfigError if the run's `run.json` does not hold one."""
     return _site(info.site, f"site of the run {info.name}")
 
 
@@ -235,14 +211,7 @@ def _of_judge(judge: JobJudge) -> Iterator[Fault]:
 
 
 def check_paths(paths: Mapping[str, Path], site: Site) -> str | None:
-    """Check that every node sees what a run needs, before a job waits for hours.
-
-    Args:
-        paths: what it is (`the data`) -> the path; links are followed.
-
-    Returns:
-        A warning, if the site does not list the shared folders; raises SetupError if a path is in none of them.
-    """
+    """Raises SetupError: nodes do not see a path; returns a warning if the site does not list the shared folders."""
     if not site.shared:
         return "the nodes must see the paths of this run; with shared: in the site file virc checks that"
     shared = [Path(folder).resolve() for folder in site.shared]

@@ -55,12 +55,7 @@ _ASKED_FOR = (16, 4)  # cores that verl's processes ask Ray for, and more of the
 def job_script(
     run: Run, settings: Mapping[str, Any], workspace: Path, site: Site, python: str, kind: str = "sft"
 ) -> str:
-    """The batch script of a run, which is also what resumes it. Its log needs the folder `run.folder / LOGS`.
-
-    Args:
-        settings, kind: of the run's stage.
-        python: interpreter that has virc.
-    """
+    """The batch script of a run, which is also what resumes it. Its log needs the folder `run.folder / LOGS`."""
     command = shlex.join((python, "-m", "virc_cli", "train", "--resume", "--name", run.name))
     lines = [
         "#!/bin/bash",
@@ -119,12 +114,7 @@ def _own_node(settings: Mapping[str, Any], site: Site) -> int:
 
 
 def fitting(site: Site, settings: Mapping[str, Any], most: int | None) -> Site:
-    """The site whose jobs ask a node for no more cores than it has; one that names `cpus` stays as it is.
-
-    Args:
-        settings: of the stage.
-        most: cores of a node; None: not known.
-    """
+    """The site whose jobs ask a node for no more than `most` cores; one that names `cpus` stays as it is."""
     if site.cpus or most is None:
         return site
     return msgspec.structs.replace(site, cpus=min(most, cpus_of_node(settings, site)))
@@ -157,8 +147,6 @@ def on_nodes(plan: Plan, folder: Path, settings: Mapping[str, Any], site: Site, 
 
     Args:
         plan: its process is the one of each node; torchrun learns from `node.sh` which node that is.
-        folder: of the attempt's files.
-        settings, kind: of the run's stage.
     """
     script, nodes = folder / NODE_SCRIPT, str(settings["nodes"])
     first = ("--relative", "0") if _own_node(settings, site) else ()  # the judge has the last node
@@ -193,11 +181,7 @@ def _exported(name: str, value: str) -> str:
 
 
 def lost(folder: Path) -> list[str]:
-    """The numbers of the nodes whose step daemon was killed in an attempt: srun waits for them without end.
-
-    Args:
-        folder: of the attempt's files.
-    """
+    """The numbers of the nodes whose step daemon was killed in an attempt: srun waits for them without end."""
     return sorted(path.name.removeprefix(_LOST) for path in folder.glob(f"{_LOST}*"))
 
 
@@ -218,7 +202,6 @@ def failed_node(log: Path) -> str | None:
 
 
 def submit_step(run: Run) -> Step:
-    """What hands a run's script to slurm; `job_id` reads its answer."""
     return Step(("sbatch", "--parsable", str(run.folder / SCRIPT)), "submit the job")
 
 
@@ -237,7 +220,6 @@ def requeue_step(job: str) -> Step:
 
 
 def is_final(error: str) -> bool:
-    """Whether Slurm would say no to a requeue another time too."""
     return re.search(_FINAL, error, re.IGNORECASE) is not None
 
 

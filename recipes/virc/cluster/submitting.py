@@ -19,7 +19,7 @@ from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site, check_paths, notice, read_site, seconds, site_of, site_path
 from virc.cluster.slurm import devices_of_node
 from virc.core import processes
-from virc.core.errors import ConfigError, EngineError, SetupError, UsageError
+from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.core.events import Reporter
 from virc.core.files import is_file, write_json
 from virc.core.plan import Plan, Step
@@ -30,31 +30,25 @@ from virc.runs.run import Info, Run
 from virc.stages.context import Place
 
 
-def check_slurm(target: Target | None, site: Path | None, report: Reporter) -> None:
+def check_slurm(target: Site, site: Path | None, report: Reporter) -> None:
     """Check, before hours of work for it, that a job can be submitted; what cannot be checked is a warning.
 
     Raises:
         ConfigError: a value of the site file does not fit the cluster.
         SetupError: this machine cannot submit jobs.
     """
-    if isinstance(target, Site):
-        check_sbatch()
-        if doubt := check_site(target, jobs.site_file(site)):
-            report.warn(doubt)
+    check_sbatch()
+    if doubt := check_site(target, jobs.site_file(site)):
+        report.warn(doubt)
 
 
 def check_sbatch() -> None:
-    """Raise SetupError if this machine cannot submit jobs."""
     if shutil.which("sbatch") is None:
         raise SetupError("sbatch cannot be started: this machine has no Slurm", "--no-submit writes the script alone")
 
 
 def try_site(site: Path, report: Reporter) -> Site:
-    """Read a site file and check it against the cluster of this machine, if it has one.
-
-    Raises:
-        ConfigError: it is wrong, or does not fit the cluster.
-    """
+    """Raises ConfigError: the file is wrong, or does not fit the cluster of this machine."""
     found = read_site(site, os.environ)
     if doubt := check_site(found, str(site)):
         report.warn(doubt)
@@ -62,12 +56,7 @@ def try_site(site: Path, report: Reporter) -> Site:
 
 
 def try_job(plan: Plan, run: Run, place: Place, target: Target, site: Path | None, report: Reporter) -> None:
-    """Check a previewed job: its site file and script against Slurm, its paths against the folders that nodes see.
-
-    Raises:
-        ConfigError: Slurm refuses it.
-        SetupError: the nodes do not see a path.
-    """
+    """Check a previewed job: its site file and script against Slurm, its paths against the folders that nodes see."""
     if isinstance(target, Cluster):
         return
     file = jobs.site_file(site)
@@ -84,9 +73,6 @@ def try_job(plan: Plan, run: Run, place: Place, target: Target, site: Path | Non
 
 def check_free(run: Run, submitting: bool) -> None:
     """Check that a run may get another job.
-
-    Args:
-        submitting: False: its script is only written.
 
     Raises:
         ConfigError: it has finished, or its job waits or runs.
@@ -107,16 +93,7 @@ def check_free(run: Run, submitting: bool) -> None:
 
 
 def renew(run: Run, settings: Mapping[str, Any], site: Path | None, report: Reporter) -> None:
-    """Read the site file of a run anew, and write its script again; the run's own settings stay.
-
-    Args:
-        settings: of the run's stage.
-        site: another file; None: the one that the run was begun with.
-
-    Raises:
-        ConfigError: the site file is wrong.
-        SetupError: the nodes do not see what the run needs, or have too few GPUs.
-    """
+    """Read the site file of a run again, and write its script again; the run's own settings stay."""
     info = runs.info(run)
     file = site.absolute() if site else Path(info.site_file or site_path(os.environ))
     changed = info
@@ -140,16 +117,6 @@ def changed_site(info: Info) -> str | None:
     return file if changed else None
 
 
-def refuse_site(run: Run, site: Path | None) -> None:
-    """Raise UsageError if a site file is named for a run that is not one of Slurm."""
-    if site is not None:
-        launcher = runs.info(run).launcher
-        raise UsageError(f"a site file is for Slurm, and {run.name} was begun with the launcher {launcher}")
-
-
-PATIENCE = 5.0
-"""Seconds that Slurm gets to answer."""
-
 _FIELDS = "%R|%l|%P"
 _ABOUT = {
     "feature": "constraint", "account": "account", "qos": "qos", "partition": "partition", "gres": "gres",
@@ -165,18 +132,12 @@ def _partitions() -> dict[str, tuple[str, bool]]:
     env = {"SINFO_FORMAT": "", "SINFO_PARTITION": "", "SINFO_SORT": ""}
     # --all: hidden partitions, too, to which one may submit
     step = Step(("sinfo", "--all", "--noheader", f"--format={_FIELDS}"), "ask Slurm for its partitions", env)
-    rows = [line.split("|") for line in processes.answer(step, PATIENCE).splitlines()]
+    rows = [line.split("|") for line in processes.answer(step, queue.PATIENCE).splitlines()]
     return {row[0]: (row[1], row[2].endswith("*")) for row in rows if len(row) == 3}
 
 
 def check_site(site: Site, file: str) -> str | None:
-    """Check the partition and the time of a site file against the cluster of this machine, if it has one.
-
-    Args:
-        file: what errors call the site file.
-
-    Returns:
-        Why that could not be done, one clause.
+    """Check the partition and the time of a site file against the cluster of this machine; returns why not.
 
     Raises:
         ConfigError: there is no such partition, or its jobs may not take so long.
@@ -209,13 +170,8 @@ def check_need(
     """Refuse a job whose node would have too few GPUs or too little memory, or whose time ends before it can save.
 
     Args:
-        file: what errors call the site file.
-        settings: of the stage.
         host_gib: main memory that it needs of a node.
         soonest: seconds after which it can have saved at the earliest; None: not known.
-
-    Raises:
-        SetupError: the site gives less than the stage needs.
     """
     needed, given = devices_of_node(settings, site), _gpus_of(site.gres)
     if settings["device"] == "cuda" and given is not None and given < needed:
@@ -243,13 +199,7 @@ def _gpus_of(gres: str) -> int | None:
 
 
 def check_script(script: str, file: str) -> str | None:
-    """Let Slurm check a job's script, which is not submitted.
-
-    Args:
-        file: what errors call the site file.
-
-    Returns:
-        What speaks against such a job now and may pass, or why Slurm was not asked; one clause.
+    """Let Slurm check a script, which is not submitted. Returns what speaks against such a job now and may pass.
 
     Raises:
         ConfigError: Slurm refuses such a job.
@@ -258,19 +208,16 @@ def check_script(script: str, file: str) -> str | None:
         path = Path(folder) / "job.sh"
         path.write_text(script, encoding="utf-8")
         try:
-            processes.answer(Step(("sbatch", "--test-only", str(path)), "check the job"), PATIENCE)
+            processes.answer(Step(("sbatch", "--test-only", str(path)), "check the job"), queue.PATIENCE)
         except SetupError:
             return "the job was not checked: this machine has no Slurm (sbatch)"
         except EngineError as error:
             reason = error.message.partition("exit code ")[2].partition(", ")[2] or error.message
             if _REFUSED.search(reason):
-                raise ConfigError(f"{file}: Slurm refuses such a job: {reason}", _hint(reason)) from None
+                key = next((key for word, key in _ABOUT.items() if word in reason.lower()), None)
+                hint = f"see {key} in the site file" if key else None
+                raise ConfigError(f"{file}: Slurm refuses such a job: {reason}", hint) from None
             larger = "Requested node configuration" in reason
             why = ": no node has so many cores, so much memory or such GPUs, or those that have are down" * larger
             return f"Slurm would not start such a job now ({reason}){why}"
     return None
-
-
-def _hint(reason: str) -> str | None:
-    key = next((key for word, key in _ABOUT.items() if word in reason.lower()), None)
-    return f"see {key} in the site file" if key else None

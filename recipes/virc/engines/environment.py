@@ -19,11 +19,7 @@ SILENT: Mapping[str, str] = {
 
 
 def environment(recipes: Path) -> dict[str, str]:
-    """Variables that every engine's process gets; an empty one is taken away.
-
-    Args:
-        recipes: folder with the code of this package.
-    """
+    """Variables that every engine's process gets; an empty one is taken away."""
     return {
         **SILENT,
         "PYTHONPATH": str(recipes),
@@ -33,11 +29,7 @@ def environment(recipes: Path) -> dict[str, str]:
 
 
 def place_before(config: StageConfig, run: str) -> Place:
-    """What an attempt would work on, before weights and rows are looked for.
-
-    Args:
-        run: name of the run to be.
-    """
+    """What an attempt would work on, before weights and rows are looked for."""
     data, folder, validation = Path(DATA) / config.data_name(), Path("runs", run), config.validation_name()
     return Place(
         base=Path(config.base or f"the newest run of {config.after}"),
@@ -63,7 +55,6 @@ def needs(config: Any, liger: bool) -> dict[str, str]:
 
 
 def last_line(log: str) -> str:
-    """The last line that an engine wrote."""
     lines = [line for line in log.splitlines() if line.strip() and not line.startswith("$ ")]
     return plain(lines[-1]) if lines else "no output"
 

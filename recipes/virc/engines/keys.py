@@ -1,7 +1,7 @@
 """The keys of an engine: its types and defaults, which setting of ours each follows from, which a user may set.
 
 `ENGINE/keys.json` says all of it, a line for each key, for a class of keys, and for what dotted keys begin with. After
-new pins `tests/engine_keys.py` writes anew what the engine says of itself. Keys of nested settings have dotted names.
+new pins `tests/engine_keys.py` writes again what the engine says of itself. Keys of nested settings have dotted names.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +73,6 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def kind(self) -> Any:
-        """The type of its values."""
         members = [_TYPES[name] for name in (self.type or "").split(" | ")] + ([None] if self.none else [])
         return reduce(or_, members)
 
@@ -89,18 +88,11 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def under(prefix: str, keys: Mapping[str, T]) -> dict[str, T]:
-    """The keys with a prefix before their names."""
     return {f"{prefix}.{key}": value for key, value in keys.items()}
 
 
 def load(package: str, name: str, kind: str = "") -> "Keys":
-    """The keys of an engine.
-
-    Args:
-        package: its folder here.
-        name: as people write it.
-        kind: of stages; keys that differ for `dpo` have what is ours of them in a field `dpo`.
-    """
+    """The keys of an engine in the folder `package`; those of stages of kind `dpo` differ in fields under `dpo`."""
     read = msgspec.json.decode((_FOLDER / package / "keys.json").read_bytes())
     entries: dict[str, Key] = {}
     for key, fields in read["keys"].items():
@@ -117,7 +109,6 @@ class Keys(msgspec.Struct, frozen=True):
     Args:
         versions: of the packages that it was read from.
         entries: everything known, by the name of a key, a class of keys or a beginning of dotted keys.
-        accepted: the keys that the engine takes.
         ours: key -> the setting of ours that it follows from, or a sentence: why it is not to be set.
     """
 
@@ -129,19 +120,12 @@ class Keys(msgspec.Struct, frozen=True):
     ours: Mapping[str, str]
 
     def same(self, config: StageConfig) -> dict[str, Any]:
-        """The keys with the value of a setting."""
         return {name: getattr(config, key.same) for name, key in self.entries.items() if key.same}
 
     def changes(
         self, keys: Mapping[str, Any], published: Mapping[str, Any], origins: Mapping[str, str]
     ) -> tuple[Change, ...]:
-        """Where the engine does not get, or have by default, what was published, and why.
-
-        Args:
-            keys: as the engine gets them.
-            published: the values of the published script; empty where there is none.
-            origins: setting -> where its value comes from.
-        """
+        """Where the engine does not get, or have by default, what was published, and why."""
         names = {**published, **keys} if published else {}
         both = {key: (published.get(key), keys.get(key, self.default(key))) for key in names}
         return tuple(
@@ -163,14 +147,7 @@ class Keys(msgspec.Struct, frozen=True):
         return ", ".join(chosen) or key.why or key.fixed or otherwise
 
     def check(self, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-        """Check keys that a user gives for the engine.
-
-        Args:
-            given: by the engine's names, dotted or nested.
-            origins: `engine.KEY` -> where it comes from.
-
-        Returns:
-            The values as the engine gets them, by dotted names: a number that came as text is a number.
+        """Keys that a user gives for the engine as it gets them, by dotted names: a number that came as text is one.
 
         Raises:
             ConfigError: a key or its value is not taken.
@@ -182,7 +159,6 @@ class Keys(msgspec.Struct, frozen=True):
         return {name: _converted(self.accepted[name], value) for name, value in self.leaves(given).items()}
 
     def faults(self, given: Mapping[str, Any]) -> Iterator[Fault]:
-        """Everything that is wrong with such keys; arguments as of `check`."""
         leaves = self.leaves(given)
         for name, value in leaves.items():
             path = (ENGINE, name)
@@ -218,12 +194,11 @@ class Keys(msgspec.Struct, frozen=True):
         return None
 
     def is_default(self, name: str, value: Any) -> bool:
-        """Whether that is the key's default value."""
         key = self.accepted.get(name)
         return key is not None and key.default == value and (value is not None or key.none)
 
     def default(self, name: str) -> Any:
-        """The key's default value where it is plain; else None."""
+        """The key's default value if it is plain; else None."""
         key = self.accepted.get(name)
         return key.default if key else None
 

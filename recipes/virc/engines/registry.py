@@ -28,11 +28,9 @@ class Planner(Protocol):
 
     NAME: str
 
-    def plan(self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
-        """One attempt at a stage."""
+    def plan(self, config: Any, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan: ...
 
-    def needs(self, config: Any) -> dict[str, str]:
-        """Packages that the settings need, each with the setting that can do without."""
+    def needs(self, config: Any) -> dict[str, str]: ...
 
 
 class LogReader(Protocol):
@@ -46,8 +44,7 @@ class LogReader(Protocol):
     METRICS: str
     STARTUP: Sequence[Phase]
 
-    def reader(self, info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
-        """What makes a metric of a line of `METRICS`."""
+    def reader(self, info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]: ...
 
     def started(self, log: Path, info: Info, step: int) -> None:
         """Refuse an engine that trains on other rows or from another step than it should."""
@@ -66,8 +63,6 @@ class LogReader(Protocol):
 
 
 class Engine(msgspec.Struct, frozen=True):
-    """The modules of one engine, and for a kind its keys and the function that finds contradictions in settings."""
-
     plan: Planner
     log: LogReader
     keys: Keys
@@ -83,11 +78,7 @@ ENGINES: Mapping[str, Engine] = {
 
 
 def of_kind(kind: str) -> Engine:
-    """The engine that trains stages of that kind.
-
-    Raises:
-        ConfigError: this version has no such kind, which a run of another version may have.
-    """
+    """Raises ConfigError: this version has no such kind, which a run of another version may have."""
     if kind not in ENGINES:
         raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")
     return ENGINES[kind]
@@ -96,14 +87,7 @@ def of_kind(kind: str) -> Engine:
 def changes(
     kind: str, config: Any, published: Mapping[str, Any], origins: Mapping[str, str], name: str
 ) -> tuple[Change, ...]:
-    """Where the engine gets other values than the published ones, before weights and rows are looked for.
-
-    Args:
-        name: of the run to be.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
+    """Where the engine gets other values than the published ones, before weights and rows are looked for."""
     return of_kind(kind).plan.plan(config, place_before(config, name), published, origins).changes
 
 
@@ -116,11 +100,7 @@ def faults(kind: str, config: Any) -> Iterator[Fault]:
 
 
 def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
-    """Keys that a user gives for the engine of a kind of stages, as it gets them.
-
-    Raises:
-        ConfigError: `Keys.check` refuses one; for preferences, the hint names the kind that trains on them.
-    """
+    """Keys that a user gives for the engine of a kind of stages, as it gets them; errors as of `Keys.check`."""
     try:
         return of_kind(kind).keys.check(given, origins)
     except ConfigError as error:

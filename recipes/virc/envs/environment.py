@@ -36,8 +36,6 @@ _LIST_VERSIONS = (
 
 
 class Registered(msgspec.Struct, frozen=True):
-    """An interpreter that a user registered for an engine."""
-
     python: str
 
 
@@ -47,7 +45,6 @@ def default_device(driver: Path = DRIVER) -> Device:
 
 
 def steps(environment: Environment, uv: str) -> list[Step]:
-    """What makes the environment: an interpreter, the pinned packages, and the import that shows they fit."""
     same = sys.version_info[:2] == tuple(map(int, PYTHON.split(".")))
     interpreter = sys.executable if same else PYTHON
     # Compiled once here, or every start of the engine would compile a thousand files again.
@@ -69,7 +66,6 @@ def steps(environment: Environment, uv: str) -> list[Step]:
 
 
 def check_step(environment: Environment, python: Path) -> Step:
-    """The import that matters, in an interpreter."""
     module = environment.engine.check
     return Step((str(python), "-c", f"import {module}"), f"import {module}", {"OMP_NUM_THREADS": "1", "PYTHONPATH": ""})
 
@@ -108,11 +104,7 @@ def mixed_builds(found: Mapping[str, str]) -> str | None:
 
 
 def check_machine(environment: Environment, driver: Path = DRIVER) -> None:
-    """Refuse before anything is downloaded what cannot work here.
-
-    Raises:
-        SetupError: not Linux on x86-64, too little disk, or a driver that does not run the pinned CUDA.
-    """
+    """Raises SetupError: not Linux on x86-64, too little disk, or a driver that does not run the pinned CUDA."""
     if sys.platform != "linux":
         raise SetupError("engines run on Linux only", "virc solve and virc data run here")
     if platform.machine().lower() not in _X86_64:
@@ -143,11 +135,6 @@ def driver_branch(driver: Path = DRIVER) -> int | None:
 
 
 def registered(environment: Environment) -> Path | None:
-    """The interpreter that a user registered for it.
-
-    Raises:
-        ConfigError: the registration cannot be read.
-    """
     try:
         return Path(msgspec.json.decode(contents(environment.registration, 2**16), type=Registered).python)
     except FileNotFoundError:
@@ -158,7 +145,7 @@ def registered(environment: Environment) -> Path | None:
 
 
 def interpreter(environment: Environment) -> Path | None:
-    """The interpreter to start the engine with: the registered one, else the one made here; None where neither is."""
+    """The registered interpreter, else the one made here."""
     return registered(environment) or (environment.python if environment.marker.exists() else None)
 
 
@@ -201,7 +188,6 @@ def removable(environment: Environment) -> list[Path]:
 
 
 def as_row(environment: Environment) -> dict[str, Any]:
-    """What `virc env ls` prints of it."""
     own = registered(environment)
     state = "registered" if own else "ready" if environment.marker.exists() else "not made"
     return {

@@ -35,7 +35,6 @@ class Gpu(msgspec.Struct, frozen=True):
 
     Args:
         gib, free_gib: its memory, in all and what others have left of it.
-        driver: its version.
         slices: of MIG, which CUDA sees in its place.
     """
 
@@ -53,7 +52,6 @@ class Machine(msgspec.Struct, frozen=True):
     Args:
         cores: that this process may run on.
         memory_gib, free_gib: main memory, in all and free; where a cgroup limits it, of that.
-        disk_gib: free at the path.
         gpus: those that CUDA shows to a process, in its order.
         trouble: why GPUs cannot be used that are there, or whose driver is loaded.
     """
@@ -69,9 +67,7 @@ class Machine(msgspec.Struct, frozen=True):
 def find(disk: Path, env: Mapping[str, str] = os.environ) -> Machine:
     """What this machine has; GPUs that do not answer are none, and `trouble` says so where a driver is loaded.
 
-    Args:
-        disk: path whose free disk counts.
-        env: its CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER say which GPUs are counted, and in which order.
+    `env` says by CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER which GPUs are counted, and in which order.
     """
     failure: VircError | None = None
     gpus: tuple[Gpu, ...] = ()
@@ -124,11 +120,7 @@ def with_slices(gpus: Sequence[Gpu], listed: str) -> tuple[Gpu, ...]:
 
 
 def visible(gpus: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
-    """The GPUs that CUDA shows to a process; a slice is shown alone (NVIDIA's MIG guide, 'CUDA Device Enumeration').
-
-    Args:
-        named: the value of CUDA_VISIBLE_DEVICES; None: it is not set.
-    """
+    """The GPUs that CUDA shows to a process; a slice is shown alone (NVIDIA's MIG guide, 'CUDA Device Enumeration')."""
     slices = [each for gpu in gpus for each in gpu.slices]
     chosen = list(gpus)
     if named is not None:
@@ -159,11 +151,7 @@ def _named(known: Sequence[Gpu], numbered: int, words: Sequence[str]) -> list[Gp
 
 
 def pinned(variables: Mapping[str, str], env: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Variables of a process here that takes the GPUs that `find` counts.
-
-    Args:
-        variables: of the process; numbers in its CUDA_VISIBLE_DEVICES are of GPUs that the shell shows.
-    """
+    """Variables of a process here that takes the GPUs that `find` counts."""
     chosen, shown = variables.get(VISIBLE, ""), env.get(VISIBLE)
     if chosen.startswith("-"):
         return dict(variables)
@@ -174,23 +162,14 @@ def pinned(variables: Mapping[str, str], env: Mapping[str, str] = os.environ) ->
 
 
 def trouble(failure: VircError | None, gpus: Sequence[Gpu], driver: Path = DRIVER) -> str | None:
-    """Why no GPU can be used although a driver is loaded; None where there is nothing to say.
-
-    Args:
-        failure: what asking for the GPUs ended with.
-    """
+    """Why no GPU can be used although a driver is loaded; `failure` is what asking for the GPUs ended with."""
     if gpus or not driver.exists():
         return None
     return f"an NVIDIA driver is loaded, but no GPU answers: {failure.message if failure else 'it names none'}"
 
 
 def here(disk: Path, gpus: Sequence[Gpu] = (), trouble: str | None = None, root: Path = Path("/")) -> Machine:
-    """This machine.
-
-    Args:
-        disk: path whose free disk counts; it need not exist yet.
-        root: root of the file system.
-    """
+    """This machine; `disk`, whose free space counts, need not exist yet."""
     total, free = memory(root)
     place = next(parent for parent in (disk.absolute(), *disk.absolute().parents) if parent.exists())
     return Machine(

@@ -19,14 +19,7 @@ _HEAD = "# Made by `python -m virc.envs.lock`; edit {name}.in instead.\n"
 
 
 def lock(name: str, keep: bool = False) -> None:
-    """Resolve `NAME.in`, with `NAME.override` where there is one, and write `NAME.txt`.
-
-    Args:
-        keep: write the hashes of the versions that are pinned, and no other version.
-
-    Raises:
-        subprocess.CalledProcessError: it cannot be resolved; uv prints the reason.
-    """
+    """Resolve `NAME.in`, with `NAME.override` if there is one, into `NAME.txt`; `keep` keeps the pinned versions."""
     pins, override = FOLDER / f"{name}.txt", FOLDER / f"{name}.override"
     with tempfile.TemporaryDirectory() as folder:
         resolved = Path(folder) / "pylock.toml"
@@ -48,7 +41,6 @@ def _pin(package: dict[str, Any]) -> str:
 
 
 def main(words: list[str]) -> None:
-    """Lock the named environments, or all; `--keep` keeps their versions."""
     names = [word for word in words if word != "--keep"]
     for name in names or sorted(file.stem for file in FOLDER.glob("*-*.in")):
         lock(name, "--keep" in words)

@@ -31,16 +31,11 @@ def find(engine: str, device: str | None) -> Environment:
 
 
 def all_rows() -> list[dict[str, Any]]:
-    """What `virc env ls` prints of every environment."""
     return [environments.as_row(each) for each in everywhere(user.cache_folder(os.environ))]
 
 
 def with_packages(environment: Environment, packages: Iterable[str]) -> Environment:
-    """The same environment with further packages: its folder is another one. They are remembered once it is made.
-
-    Raises:
-        UsageError: one is no package.
-    """
+    """The same environment with further packages, in another folder; they are remembered once it is made."""
     cache = user.cache_folder(os.environ)
     return get(environment.engine.name, environment.device, cache, [*map(requirement, packages)])
 
@@ -86,11 +81,7 @@ def create(environment: Environment, on_event: OnEvent | None = None) -> None:
 
 
 def _run(step: Step, log: Path, report: Reporter) -> None:
-    """Run a step; what it writes goes to `log` and is reported, with the time that has passed.
-
-    Raises:
-        EngineError: it failed.
-    """
+    """Run a step; what it writes goes to `log` and is reported, with the time that has passed."""
     report.note(step.says)
     began, last = time.monotonic(), ""
     with processes.started(step, log) as process, log.open(encoding="utf-8", errors="replace") as written:
@@ -122,7 +113,6 @@ def _explained(python: Path) -> Iterator[None]:
 
 
 def _versions(python: Path) -> dict[str, str]:
-    """The packages of an interpreter. Raises EngineError: it does not list them."""
     try:
         found: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
     except ValueError as error:
@@ -131,11 +121,7 @@ def _versions(python: Path) -> dict[str, str]:
 
 
 def register(environment: Environment, python: Path) -> list[str]:
-    """Use another interpreter for an environment; returns where its versions differ from the tested ones.
-
-    Raises:
-        EngineError: it does not run, or the import that matters fails in it.
-    """
+    """Raises EngineError: it does not run, or the import that matters fails in it."""
     path = python.absolute()  # not resolved: the link is what makes a virtual environment
     versions = _versions(path)
     with _explained(path):
@@ -145,11 +131,7 @@ def register(environment: Environment, python: Path) -> list[str]:
 
 
 def remove(environment: Environment) -> list[Path]:
-    """Remove what there is of an environment and its former pins; a registered interpreter itself stays.
-
-    Raises:
-        ConfigError: another run is making it.
-    """
+    """Remove what there is of an environment and its former pins; a registered interpreter itself stays."""
     environment.folder.parent.mkdir(parents=True, exist_ok=True)
     with held(environment.folder):
         found = environments.removable(environment)
@@ -163,23 +145,14 @@ def remove(environment: Environment) -> list[Path]:
 
 
 def made(environment: Environment, on_event: OnEvent | None = None) -> Path:
-    """The interpreter of an environment, which is created first where it is missing.
-
-    Raises:
-        SetupError: it cannot work on this machine.
-        EngineError: it could not be made.
-    """
+    """The interpreter of an environment, which is created first where it is missing."""
     if environments.interpreter(environment) is None:
         create(environment, on_event)
     return ready(environment)
 
 
 def ready(environment: Environment) -> Path:
-    """The interpreter of an environment that was made or registered.
-
-    Raises:
-        SetupError: it was not.
-    """
+    """Raises SetupError: it was neither made nor registered."""
     python = environments.interpreter(environment)
     if python is None:
         hint = f"virc env create {environment.engine.name} --device {environment.device}"
@@ -188,5 +161,4 @@ def ready(environment: Environment) -> Path:
 
 
 def log_of(environment: Environment) -> Path:
-    """The log of the installation."""
     return environment.folder.with_name(f"{environment.name}.log")

@@ -54,7 +54,7 @@ class Environment(msgspec.Struct, frozen=True):
 
     Args:
         folder: where it is made; the name holds a hash of its pins, so that new pins make a new one.
-        extra: packages that the user wants in it beside the pinned ones (`virc env create --with PKG`).
+        extra: packages that the user wants in it with the pinned ones (`virc env create --with PKG`).
     """
 
     engine: Engine
@@ -64,12 +64,10 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`ENGINE-DEVICE`."""
         return f"{self.engine.name}-{self.device}"
 
     @property
     def pins(self) -> Path:
-        """The requirement file."""
         return FOLDER / f"{self.name}.txt"
 
     @property
@@ -87,7 +85,6 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def python(self) -> Path:
-        """The interpreter in `folder`."""
         return self.folder / "bin" / "python"
 
     @property
@@ -97,7 +94,6 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def registration(self) -> Path:
-        """The file that names another interpreter to use instead."""
         return self.folder.with_name(f"{self.name}.json")
 
     @property
@@ -108,17 +104,12 @@ class Environment(msgspec.Struct, frozen=True):
 
 @cache
 def discover() -> Mapping[str, Engine]:
-    """Every engine by name."""
     files = sorted(FOLDER.glob("*.yaml"))
     return {file.stem: msgspec.yaml.decode(file.read_bytes(), type=Engine) for file in files}
 
 
 def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) -> Environment:
-    """The environment of an engine on a device.
-
-    Args:
-        cache_folder: this user's cache of virc.
-        more: packages that it is to hold beside those that are remembered.
+    """The environment of an engine on a device; it holds the packages `more` and those that are remembered.
 
     Raises:
         ConfigError: there is no such engine or device, or the file of added packages cannot be read.
@@ -149,30 +140,23 @@ def get(engine: str, device: str, cache_folder: Path, more: Iterable[str] = ()) 
 
 
 def everywhere(cache_folder: Path) -> list[Environment]:
-    """Every engine on every device it runs on."""
     return [get(engine, device, cache_folder) for engine, what in discover().items() for device in what.gib]
 
 
 def requirement(text: str) -> str:
-    """A package that is to be added: its name, and perhaps its version; no file, address or option.
-
-    Raises:
-        UsageError: it is something else.
-    """
+    """Raises UsageError: it is a file, an address, an option or something else that names no package."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*(\[[\w,.-]+\])?((==|>=|<=|~=|!=|<|>)[\w.*+!-]+)?", text):
         raise UsageError(f"--with {text[:60]!r} is no package", "--with NAME or --with NAME==VERSION")
     return text
 
 
 def pinned(environment: Environment) -> dict[str, str]:
-    """Every package of the requirement file and its version."""
     lines = environment.pins.read_text(encoding="utf-8").splitlines()
     found = (re.match(r"([\w.-]+)(?:\[[^]]*\])?==(\S+)", line) for line in lines)
     return {match[1].lower().replace("_", "-"): match[2] for match in found if match}
 
 
 def left_out(environment: Environment) -> list[str]:
-    """The pinned packages that are not installed."""
     if not environment.excludes.exists():
         return []
     lines = environment.excludes.read_text(encoding="utf-8").splitlines()

@@ -52,15 +52,7 @@ LICENCES = re.compile(r"(LICEN[CS]E|NOTICE)(\.(txt|md))?", re.IGNORECASE)
 
 
 class MergePlan(msgspec.Struct, frozen=True):
-    """How a checkpoint is merged; nothing is written yet.
-
-    Args:
-        source: the checkpoint.
-        folder: new folder for the model.
-        python: interpreter that writes the weights: of verl's environment for shards, else this one.
-        gguf: write the model for llama.cpp as well.
-        recipes: folder with the code of this package.
-    """
+    """How a checkpoint is merged; `python` writes the weights: of verl's environment for shards, else this one."""
 
     source: Source
     folder: Path
@@ -69,7 +61,7 @@ class MergePlan(msgspec.Struct, frozen=True):
     gguf: bool = False
 
     def process(self, folder: Path) -> Plan | None:
-        """The process that writes the weights into a folder; None where they are copied."""
+        """The process that writes the weights into a folder; None: they are copied."""
         source = self.source
         if source.origin.kind == "model":
             return None
@@ -87,7 +79,6 @@ class Merged(msgspec.Struct, frozen=True):
 
     Args:
         answer: about a drawn diagram; None where it gave none or cannot be loaded here.
-        gguf: file for llama.cpp, with its vision tower beside it.
     """
 
     folder: Path
@@ -116,11 +107,6 @@ def merge(
 
 
 def prepare(name: str, to: Path | None = None, gguf: bool = False) -> MergePlan:
-    """Find a checkpoint and what merges it.
-
-    Raises:
-        ConfigError, SetupError: see `merge`.
-    """
     source = sources.find(name, Path(), gguf)
     folder = expanded(to) if to else Path(MODELS, source.name)
     if folder.exists() or folder.is_symlink():
@@ -170,11 +156,7 @@ def _as_gguf(plan: MergePlan, folder: Path, report: Reporter) -> Path:
 
 
 def copy_weights(source: Source, folder: Path) -> int:
-    """Copy the weights and config of a source that is a complete model; returns the number of parameters.
-
-    Raises:
-        VircError: the disk refuses.
-    """
+    """Raises VircError: the disk refuses."""
     checkpoint.check(source.folder)
     free = shutil.disk_usage(folder).free
     if source.bytes > free:
@@ -190,11 +172,7 @@ def copy_weights(source: Source, folder: Path) -> int:
 
 
 def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
-    """Add to merged weights the other files of a model: tokenizer, image processor, chat protocol, card, licences.
-
-    Raises:
-        VircError: a file is missing, or the disk refuses.
-    """
+    """Raises VircError: a file is missing, or the disk refuses."""
     checkpoint.image_settings(source.texts)
     beside = sorted(source.base.glob("*")) if source.base else []
     licences = [path for path in beside if LICENCES.fullmatch(path.name) and is_file(path)]
@@ -223,7 +201,6 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
 
 
 def _copy_tools(source: Source, folder: Path) -> dict[str, str]:
-    """Copy the user's own tools that the chat protocol offers; returns the SHA-256 of each by its name."""
     if source.code is None or source.chat_protocol is None:
         return {}
     offered = read_protocol(source.chat_protocol).tools
@@ -232,8 +209,6 @@ def _copy_tools(source: Source, folder: Path) -> dict[str, str]:
 
 
 def _run(step: Step, report: Reporter) -> int:
-    """Run the process that merges; returns the number of parameters."""
-
     def on_line(line: str) -> None:
         if line.startswith(common.PROGRESS):
             report.progress(line.removeprefix(common.PROGRESS))
@@ -256,7 +231,6 @@ def _opened(source: Source, folder: Path, report: Reporter) -> Opened | None:
 
 
 def _answer(opened: Opened, report: Reporter) -> str | None:
-    """The answer of the merged model about a drawn diagram; None where it gives none."""
     diagram = polygons.generate(random.Random(0), "heldout")
     picture, question = polygons.draw(diagram), diagram.question
     try:

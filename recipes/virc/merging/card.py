@@ -24,8 +24,6 @@ _PROTOCOL = "The chat protocol it was trained with is in `virc_protocol.json`; w
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What `virc eval` measured of a model."""
-
     benchmark: str
     score: Score
     settings: Mapping[str, Any] = {}
@@ -43,9 +41,6 @@ def text(
     """The card of the model `name` as Markdown; it names no path of this machine.
 
     Args:
-        info: of the run that trained it, if that is known.
-        licences: names of the licence files of its base beside it.
-        code: SHA-256 of the files of tools in `code/`, by their names.
         assumed: what its system has in the place of what was not published, a sentence each.
     """
     base = [f"base_model: {origin.root}"] if origin.root and re.fullmatch(HUB_ID, origin.root) else []
@@ -78,7 +73,6 @@ def usage(repo: str, files: Sequence[str]) -> str:
 
 
 def measured(results: Sequence[Measured]) -> str:
-    """A table of results, with 95 % intervals."""
     rows = ["By `virc eval`.", "", "| benchmark | right | 95 % interval | settings |", "|---|---|---|---|"]
     for each in results:
         score, (low, high) = each.score, each.score.interval
@@ -101,7 +95,6 @@ def with_section(card: str, heading: str, body: str) -> str:
 
 
 def rows_card(repo: str, files: Mapping[str, str]) -> str:
-    """The card of rows, by the format of each of their files."""
     name = repo.rpartition("/")[2]
     table = (f"| {_cell(file)} | {_cell(kind)} |" for file, kind in files.items())
     first = next(iter(files), "")

@@ -34,12 +34,8 @@ def check(name: str, texts: Iterable[tuple[str, str]], paths: Literal["none", "o
     """Refuse a file that contains a key, or a path of this machine.
 
     Args:
-        texts: where in the file each text is, and the text.
         paths: "own": those of this user and of this folder, and quoted ones that are there; "all": home folders of
             others too, which rows may be about; "none": words of a tokenizer look like some.
-
-    Raises:
-        DataError: it contains one.
     """
     own = [value for key, value in os.environ.items() if is_secret(key) and len(value) >= _MIN_KEY]
     here = [re.escape(str(each)) + r"(?![\w-])" for each in (Path.home(), Path.cwd()) if len(each.parts) > _MIN_PARTS]
@@ -81,11 +77,7 @@ def _is_absolute(value: Any) -> bool:
 
 
 def without_paths(content: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """Settings in JSON without the keys that are, or whose value is, an absolute path, and the names of these keys.
-
-    Raises:
-        ValueError: it is no JSON.
-    """
+    """Settings in JSON without the keys that are, or whose value is, an absolute path, and the names of these keys."""
     removed: list[str] = []
 
     def kept(value: Any, name: str) -> Any:

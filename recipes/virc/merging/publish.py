@@ -58,7 +58,6 @@ class Upload(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
 
@@ -78,7 +77,6 @@ class PushPlan(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
         return sum(file.size for file in self.files)
 
 
@@ -105,9 +103,6 @@ def push(
 
 def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
     """Find what a name means, check its files, and write its card; nothing is sent.
-
-    Args:
-        name: a run that was merged, a model's name or folder, a GGUF file, or the folder of rows.
 
     Raises:
         UsageError: no such hub id can be.
@@ -197,7 +192,6 @@ def _replaced(plan: PushPlan, there: Iterable[str]) -> list[str]:
 
 
 def _check_id(hub_id: str) -> None:
-    """Raise UsageError: the hub takes no such id."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined, unused-ignore]
 
@@ -221,11 +215,7 @@ def _check_meant(rows: Path, name: str) -> None:
 
 
 def measured(folder: Path, name: str, only: Path | None = None) -> list[Measured]:
-    """The results of `virc eval` in this workspace for a model, of evaluations newer than its weights.
-
-    Args:
-        only: the GGUF file that is published alone: what was measured of other weights of the model is not its.
-    """
+    """The results of `virc eval` for a model, newer than its weights; `only`: a GGUF file published alone."""
     origin = provenance.read(folder)
     names = {name, folder.name, str(folder), *([origin.source] if origin else [])}
     names = {name, only.name, str(only)} if only else names
@@ -255,11 +245,7 @@ class _Summary(msgspec.Struct):
 
 
 def _holds_rows(place: Path) -> bool:
-    """Whether a folder is one of rows, and not of a model, an adapter or a run.
-
-    Raises:
-        UsageError: it is a file of rows.
-    """
+    """Raises UsageError: the place is a file of rows, which has no images."""
     if is_file(place) and place.suffix in raw.ENDINGS:
         raise UsageError(f"{place} is one file of rows, without its images", f"name its folder, {place.parent}")
     others = ("config.json", "adapter_config.json", "run.json")
@@ -302,14 +288,12 @@ def _chosen(folder: Path, only: Path | None, rows: bool) -> tuple[list[str], dic
 
 
 def _no_rows(name: str) -> str | None:
-    """Why a file does not belong to rows; None where it does."""
     ending = Path(name).suffix
     known = ending in raw.ENDINGS or ending.lower() in {*PICTURES, ".md"} or LICENCES.fullmatch(name)
     return None if known else "neither rows nor an image"
 
 
 def _no_part(name: str, only: Path | None) -> str | None:
-    """Why a file does not belong to a model; None where it does."""
     if only and _WEIGHTS.fullmatch(name) and name != only.name and not name.startswith("mmproj"):
         return f"only {only.name} is wanted"
     known = name in _MODEL or any(each.fullmatch(name) for each in (_WEIGHTS, LICENCES, _CODE))
@@ -317,7 +301,6 @@ def _no_part(name: str, only: Path | None) -> str | None:
 
 
 def _checked(folder: Path, names: Sequence[str], left_out: dict[str, str]) -> Iterator[Upload]:
-    """The files, in which there is neither a key nor a path of this machine. Raises DataError: there are some."""
     faults = []
     for name in names:
         try:
@@ -332,7 +315,6 @@ def _checked(folder: Path, names: Sequence[str], left_out: dict[str, str]) -> It
 
 
 def _checked_file(file: Path, name: str, left_out: dict[str, str]) -> Upload:
-    """The file as it is uploaded. Raises DataError: it contains a key or a path of this machine."""
     if file.name in _SETTINGS:
         try:
             content, removed = leaks.without_paths(contents(file, _MAX_TEXT))
@@ -355,11 +337,7 @@ def _checked_file(file: Path, name: str, left_out: dict[str, str]) -> Upload:
 
 
 def _members(file: Path, name: str) -> Iterator[tuple[str, str]]:
-    """The members of a shard of rows, and the text of those that are no images.
-
-    Raises:
-        DataError: a member is hidden, too large to be looked through, or the shard cannot be read.
-    """
+    """Raises DataError: a member is hidden, too large to be looked through, or the shard cannot be read."""
     try:
         with tarfile.open(file, "r:") as shard:
             for member in shard:
@@ -382,7 +360,6 @@ def _own_card(folder: Path) -> str | None:
 
 
 def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequence[Measured]) -> str:
-    """The card that merging wrote, or its user, with what was measured and how to use it from the hub."""
     head = "---\nlibrary_name: transformers\npipeline_tag: image-text-to-text\n---\n\n"
     card = _own_card(folder) or f"{head}# {hub_id.rpartition('/')[2]}\n"
     if not any(name.endswith(".safetensors") for name in names):
@@ -394,7 +371,6 @@ def _model_card(folder: Path, hub_id: str, names: Sequence[str], results: Sequen
 
 @contextmanager
 def _refusals(repo: Repo) -> Iterator[None]:
-    """Errors of huggingface-hub as ours."""
     from huggingface_hub.errors import HfHubHTTPError
 
     owner = repo.id.partition("/")[0]

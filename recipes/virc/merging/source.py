@@ -29,12 +29,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         folder: of the shards, the adapter or the model.
         texts: folder of config, tokenizer and image processor.
-        name: of the merged model, where nobody chooses one.
-        origin: what is recorded beside the merged weights.
-        base: folder of the base of an adapter, or of the weights that a run started from.
-        chat_protocol: file with the chat protocol it was trained with.
         code: folder with copies of the user's own tools of that chat protocol, if any.
-        run: the run of this workspace that saved it.
         bytes: of the files of its weights.
     """
 
@@ -52,11 +47,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 def find(name: str, workspace: Path, as_gguf: bool = False) -> Source:
     """Find what a name means: a run (its newest whole checkpoint), `RUN@STEP`, a checkpoint folder or an adapter.
 
-    Args:
-        as_gguf: it is to be written for llama.cpp, so that a complete model is one as well.
-
-    Raises:
-        ConfigError: there is none, or it is incomplete.
+    With `as_gguf` it is to be written for llama.cpp, so that a complete model is one as well.
     """
     saved = models.checkpoint_of(name, workspace)
     if saved:

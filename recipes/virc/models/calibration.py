@@ -44,11 +44,8 @@ class Calibration:
         found: what was found; None: it was not asked yet, or does not tell.
 
     Args:
-        backend: of the model.
-        family: that it seems to be of; None: nothing tells.
         before: of its endpoint or file, server and weights, with what is known of them otherwise; the result is kept
             with it.
-        adopt: gets the result as soon as there is one.
     """
 
     def __init__(
@@ -65,7 +62,6 @@ class Calibration:
 
         Args:
             sizes: (width, height) in pixels of the images that it was shown.
-            seconds: after which a reply is given up.
 
         Raises:
             ConfigError: the model does not tell, or its server showed it those images smaller than they were sent.
@@ -78,7 +74,6 @@ class Calibration:
         return msgspec.structs.replace(protocol, coordinates=found.coordinates, box=found.box or "corners")
 
     def settled(self, native: bool, seconds: float | None = None) -> Probed:
-        """What was found; arguments as of `probe.unit`, errors as of a call."""
         with _LOCKS.setdefault((self._before.endpoint, self._before.model), threading.Lock()):
             if self._refused:
                 raise ConfigError(self._refused, _hint())

@@ -1,4 +1,4 @@
-"""Which chat protocol a model is spoken to with: what it was trained with, wherever that is, else our own."""
+"""Which chat protocol a model is prompted with: what it was trained with, wherever that is, else our own."""
 
 import json
 import re
@@ -32,19 +32,15 @@ class ChatProtocol(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """`trained`, `system` or `own`, as the protocol's name says."""
         return self.protocol.name
 
 
 def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
-    """The chat protocol of a model on this machine: that beside its weights, or of the run that made them.
-
-    Args:
-        option: `--protocol`: a file, or `default` for our own.
+    """The chat protocol of a model on this machine: that next to its weights, or of the run that made them.
 
     Raises:
         ConfigError: the file is wrong; or the model belongs to a known system, so that it was never trained with
-            our chat protocol, and its own is not beside it.
+            our chat protocol, and its own is not next to it.
     """
     speech.load_tools(weights.system)
     known = not option and not _in_own_words(weights.system)
@@ -66,10 +62,7 @@ class ServedModel(msgspec.Struct, frozen=True):
     """A model of an endpoint.
 
     Args:
-        name: what the endpoint calls it.
         root: the folder or hub id of its weights, where the endpoint tells.
-        published: the chat protocol that the endpoint publishes.
-        system, model: what it belongs to, as `models.served` finds.
     """
 
     name: str
@@ -142,20 +135,11 @@ def _absent_here(served: ServedModel, system: System) -> ConfigError:
 
 
 def of_system(system: System) -> ChatProtocol:
-    """The chat protocol that a system is spoken to in, whatever its models were trained with.
-
-    Raises:
-        ConfigError: there is none of its tools, or its file is no tool.
-    """
+    """Raises ConfigError: a tool of the system is missing, or its file is no tool."""
     return _of_system(system, None) or _own(system, None)
 
 
 def of_stage(system: System, weights: Weights) -> ChatProtocol:
-    """What a stage of a system speaks to the model that it starts from: the system's own words, else the model's.
-
-    Raises:
-        ConfigError: as `of_weights`, or as `of_system`.
-    """
     return _of_system(system, None) or of_weights(weights)
 
 
@@ -166,10 +150,7 @@ def needs_picture(protocol: Protocol) -> bool:
 
 
 def read_protocol(path: Path, beside: Path | None = None) -> Protocol:
-    """Read a chat protocol file; tools of one's own that it names are loaded where they are found.
-
-    Args:
-        beside: a further folder to look in, beside those of `VIRC_PATH`.
+    """Read a chat protocol file; the user's own tools that it names are loaded from `VIRC_PATH` or `beside`.
 
     Raises:
         ConfigError: it is missing, over 16 MiB, no JSON, or not of the schema `virc.protocol/1`; or a tool's file
@@ -193,12 +174,7 @@ def written(protocol: Protocol) -> bytes:
 
 
 def added(names: Iterable[str]) -> tuple[str, ...]:
-    """The tools that `--tools +NAME` asks for.
-
-    Raises:
-        UsageError: a name has no `+`: those of the chat protocol cannot be replaced, or the model would not know the
-        rest.
-    """
+    """The tools that `--tools +NAME` asks for."""
     for name in names:
         if not name.startswith("+") or len(name) < 2:
             meant = name.lstrip("+")

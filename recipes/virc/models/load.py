@@ -56,7 +56,7 @@ class Choice(msgspec.Struct, frozen=True):
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels; None: the model's own limit.
         timeout: seconds after which a reply of the endpoint is given up.
-        tools: names or files of tools to offer beside those of the chat protocol.
+        tools: names or files of tools to offer with those of the chat protocol.
         family: the family of stock models that it is of; a protocol of its own counts more.
         headers: further ones for that endpoint, as lines `NAME: VALUE`.
         num_ctx: tokens of context to ask Ollama for.
@@ -77,11 +77,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Spoken(msgspec.Struct, frozen=True):
-    """How a model is spoken to; fields as in `Opened`.
-
-    Args:
-        unknown: of a model that has to be asked how it counts boxes, what is known of it otherwise; None: of others.
-    """
+    """How a model is prompted; `unknown` is what is known of a model that has to be asked how it counts boxes."""
 
     chat_protocol: ChatProtocol
     why: str
@@ -125,7 +121,7 @@ class Opened(msgspec.Struct, frozen=True):
         family: of a stock model.
         loaded: what it was loaded from; None on an endpoint.
         calibration: asks how boxes are counted, and has what was found; None: that is known.
-        settle: returns the model as it is spoken to when that was asked; None: as it is.
+        settle: returns the model as it is prompted when that was asked; None: as it is.
     """
 
     name: str
@@ -164,7 +160,7 @@ class Opened(msgspec.Struct, frozen=True):
         return self.calibration(protocol) if self.calibration else protocol
 
     def settled(self) -> "Opened":
-        """The model as it is spoken to when it is known how it counts boxes; errors as of `reading`."""
+        """The model as it is prompted once it is known how it counts boxes; errors as of `reading`."""
         return self.settle() if self.settle else self
 
     def __repr__(self) -> str:
@@ -176,11 +172,9 @@ class Opened(msgspec.Struct, frozen=True):
         self.backend.close()
 
     def __enter__(self) -> Self:
-        """The model itself."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close it."""
         self.close()
 
 
@@ -222,11 +216,7 @@ def choice_of(
     max_pixels: int | None,
     timeout: float | None = None,
 ) -> Choice:
-    """The choice that a Python caller's arguments make.
-
-    Raises:
-        UsageError: a value is not of its type, or `protocol` and `family` both choose the chat protocol.
-    """
+    """Raises UsageError: a value is not of its type, or `protocol` and `family` both choose the chat protocol."""
     if protocol is not None and family is not None:
         raise UsageError("protocol= and family= both choose the chat protocol", "leave one out")
     choice = Choice(
@@ -259,11 +249,7 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
 
 
 def open_running(choice: Choice, port: int, report: Reporter, workspace: Path = Path()) -> Opened | None:
-    """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model.
-
-    Raises:
-        ConfigError: there is no such model on this machine, or as `open_model`.
-    """
+    """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model."""
     weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
     protocol = None if choice.protocol else spoken_here(weights, Choice(family=choice.family)).chat_protocol.protocol
     found, why = local_server.find(weights, protocol, port)
@@ -328,7 +314,7 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, spoken: Spoken) -> Open
 
 
 def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spoken:
-    """How the model of an endpoint is spoken to: as it was trained, as its system is, or as its family is."""
+    """How the model of an endpoint is prompted: as it was trained, as its system is, or as its family is."""
     system, found, why = protocol_of(backend, workspace, choice)
     if found:
         found = _with_tools(found, system, choice)
@@ -343,7 +329,7 @@ def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spo
 def _stock_at(
     backend: "OpenAIBackend", choice: Choice, identity: "Identity", kept: Probed | None, settled: bool = False
 ) -> Spoken:
-    """How the stock model of an endpoint is spoken to.
+    """How the stock model of an endpoint is prompted.
 
     Args:
         kept: what was found out of it: by a probe, or about its boxes alone. The latter changes nothing of what it is
@@ -395,11 +381,7 @@ def _calibration(backend: Backend, spoken: Spoken, adopt: Callable[[Probed], Non
 def protocol_of(
     backend: "OpenAIBackend", workspace: Path, choice: Choice
 ) -> tuple[System | None, ChatProtocol | None, str]:
-    """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither.
-
-    Raises:
-        ConfigError: as `chat_protocol.of_endpoint`.
-    """
+    """The system of an endpoint's model, its own chat protocol, and where that is from; a stock model has neither."""
     system, model = models.served(backend.model, backend.root, choice.system)
     published = backend.published_protocol()
     served = chat_protocol.ServedModel(backend.model, backend.root, published, system, model)
@@ -435,7 +417,6 @@ def _named(*names: str) -> tuple[Family, str]:
 
 
 def _counted(family: Family, probed: Probed | None) -> Coordinates:
-    """What boxes of a stock model are counted in, as far as is known."""
     return (probed and probed.coordinates) or family.coordinates or "pixel"
 
 
@@ -539,11 +520,7 @@ def _by_llamacpp(weights: models.Weights, spoken: Spoken, choice: Choice) -> "Ll
 
 
 def gguf_of(weights: models.Weights) -> GGUF:
-    """The GGUF file of a model, or the one in its folder.
-
-    Raises:
-        ConfigError: there is none, or several are; or an adapter would have to be added to it.
-    """
+    """Raises ConfigError: there is none, or several are; or an adapter would have to be added to it."""
     if weights.adapter:
         raise ConfigError(
             f"{weights.name} is an adapter, which llama.cpp gets as a merged model", f"virc merge {weights.name} --gguf"
@@ -559,11 +536,7 @@ def gguf_of(weights: models.Weights) -> GGUF:
 
 
 def grid_here(weights: models.Weights, spoken: Spoken, choice: Choice) -> Grid:
-    """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say.
-
-    Raises:
-        ConfigError: its image settings make no sense.
-    """
+    """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say."""
     if weights.gguf is None:
         return image_grid(image_settings(weights.folder))
     known = families.discover().get(spoken.family or "", families.UNKNOWN)
@@ -582,11 +555,7 @@ def _by_transformers(weights: models.Weights, spoken: Spoken, choice: Choice) ->
 
 
 def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
-    """How a model on this machine is spoken to; one of no system, and without a protocol of its own, as its family.
-
-    Raises:
-        ConfigError: no such family, or as `chat_protocol.of_weights`.
-    """
+    """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
     found = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
     if choice.protocol or found.origin != "own":
         why = "--protocol" if choice.protocol else f"{found.origin}: beside the weights, or of their system"

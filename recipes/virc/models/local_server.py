@@ -18,8 +18,6 @@ _OF_A_MODEL = frozenset({".jinja", ".json", ".safetensors"})
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Where a model is served, and what it is called there."""
-
     endpoint: str
     name: str
 
@@ -48,9 +46,6 @@ def find(weights: Weights, protocol: Protocol | None, port: int) -> tuple[Entry 
     """The server on a port of this machine that has these very files loaded; else None, and why it is not used.
 
     It is asked once, for at most `SECONDS`, and gets no API key.
-
-    Args:
-        protocol: the chat protocol that it has to publish; None: any.
     """
     place = f"127.0.0.1:{port}"
     try:

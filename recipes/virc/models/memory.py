@@ -21,7 +21,7 @@ TOKENS, IMAGE_TOKENS = 32_768, 16_384
 """Of a long conversation, and of a picture of 12.8 megapixels, the largest that Qwen2.5-VL is shown."""
 _SMALL = 500_000_000  # parameters, from which on weights are bfloat16, as in `backends.local`
 PROCESS = {"cuda": 1.0, "cpu": 0.5}
-"""GiB of a process beside its tensors: libraries, and CUDA's context."""
+"""GiB of a process besides its tensors: libraries, and CUDA's context."""
 GIB = 2**30
 
 
@@ -34,12 +34,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a model takes.
-
-    Args:
-        width: bytes of a number.
-        gib: all parts together.
-    """
+    """What a model takes; `width` is the bytes of a number."""
 
     model: str
     width: int
@@ -50,15 +45,7 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def of_model(name: str, device: str | None, workspace: Path = Path()) -> Memory:
-    """The memory of a long conversation with a model, of which nothing but its sizes need be here.
-
-    Args:
-        name: what `sizes.of_base` takes.
-        device: as torch names it; None: the CPU.
-
-    Raises:
-        ConfigError: its sizes are not known.
-    """
+    """The memory of a long conversation with a model, of which nothing but its sizes need be here."""
     device = "cuda" if device and device.startswith("cuda") else "cpu"
     published = sizes.published(name)
     if published:
@@ -76,14 +63,7 @@ def _memory(name: str, shape: Shape, image_tokens: int, device: str) -> Memory:
 
 
 def parts(shape: Shape, width: int, tokens: int, image_tokens: int, device: str = "cuda") -> tuple[Part, ...]:
-    """The memory that a conversation takes at most, part by part.
-
-    Args:
-        width: bytes of a number.
-        tokens: of the conversation, images and replies included.
-        image_tokens: of the images that are read at a time.
-        device: `cuda` or `cpu`.
-    """
+    """The memory that a conversation takes at most, part by part; `image_tokens` are of images read at a time."""
     text = shape.text
     count = sum(shape.parameters().values())
     token = 2 * text.num_hidden_layers * text.keys * width

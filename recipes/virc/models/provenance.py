@@ -1,4 +1,4 @@
-"""Where a merged model comes from: a small file beside its weights."""
+"""Where a merged model comes from: a small file next to its weights."""
 
 import re
 from pathlib import Path

@@ -57,9 +57,8 @@ class Weights(msgspec.Struct, frozen=True):
     Args:
         name: as given; of a run, `NAME@STEP`.
         folder: its weights; of an adapter, those of its base.
-        system, model: what it belongs to, if anything.
         adapter: folder of a LoRA adapter on these weights.
-        judge: it was named as a judge of answers, which is spoken to in plain chat and belongs to no system.
+        judge: it was named as a judge of answers, which is prompted in plain chat and belongs to no system.
         gguf: the model is this file, for llama.cpp, in that folder.
     """
 
@@ -78,8 +77,6 @@ def find(name: str | None, workspace: Path, system: str | System | None = None, 
     Args:
         name: folder, short name, name under the workspace's `models/`, or hub id; or a run, which means its
             newest whole checkpoint, or `RUN@STEP`. None: the only model of `system`, else the embedded one.
-        workspace: folder with `models/` and `runs/`.
-        system: the one the model belongs to, or its name or file, where the model's name does not say so.
         with_gguf: a GGUF file is a model too; else it is refused, since only llama.cpp reads it.
 
     Raises:
@@ -166,11 +163,7 @@ def run_of(folder: Path) -> Run | None:
 
 
 def root_of(folder: Path, name: str) -> str:
-    """The name of the model at the beginning of the chain of stages that made a folder's weights; `name` by default.
-
-    Raises:
-        ConfigError: the `run.json` of their run cannot be read.
-    """
+    """The name of the model at the beginning of the chain of stages that made a folder's weights; `name` by default."""
     run = run_of(folder)
     if run:
         return runs.info(run).root
@@ -179,11 +172,7 @@ def root_of(folder: Path, name: str) -> str:
 
 
 def known(name: str, system: str | System | None = None) -> tuple[System | None, Model | None]:
-    """The system and model that a short name, a hub id or a path ending in a short name means.
-
-    Raises:
-        ConfigError: there is no system of the given name.
-    """
+    """The system and model that a short name, a hub id or a path ending in a short name means."""
     family = _system(system)
     for candidate in (family,) if family else systems.mentioning(Path(name).name):
         for short, model in candidate.models.items():
@@ -201,10 +190,6 @@ def served(
         name: what the server calls it: a short name, a hub id, or a system's name, however it is spelt; a file of its
             weights in another format may go on behind it.
         root: the folder or hub id of its weights, where the server tells.
-        system: the one that the caller names.
-
-    Raises:
-        ConfigError: there is no system of that name.
     """
     family = _system(system)
     candidates = [family] if family else list(systems.discover().values())
@@ -220,11 +205,7 @@ def served(
 
 
 def judges(name: str, system: str | System | None = None) -> Mapping[str, Model]:
-    """The judges among which one has that short name; none where it names no judge.
-
-    Raises:
-        ConfigError: there is no system of the given name.
-    """
+    """The judges among which one has that short name; none if it names no judge."""
     family = _system(system)
     candidates = (family,) if family else systems.mentioning(name)
     return next((each.judges for each in candidates if name in each.judges), {})
@@ -237,7 +218,6 @@ def _system(system: str | System | None) -> System | None:
 
 
 def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights | None:
-    """The weights of that name, where an adapter counts as weights too."""
     called = name or EMBEDDED
     family, model = known(called, system)
     judge = None if model else judges(called, system).get(called)
@@ -274,28 +254,22 @@ def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[S
 
 
 def _check_one(name: str, place: Path, workspace: Path) -> None:
-    """Refuse a name of two models: a folder of `models/`, and a run that has saved other weights since.
-
-    Raises:
-        ConfigError: it is one.
-    """
+    """Refuse a name of two models: a folder of `models/`, and a run that has saved other weights since."""
     run = _run(name, workspace) if place == workspace / MODELS / name else None
     saved = checkpoints(run) if run else []
     if not run or not saved:
         return
     newest, origin = saved[-1], provenance.read(place)
     own = f"{run.name}@{newest.step}"
-    if origin and origin.source == own and _age(place / provenance.FILE_NAME) >= _age(newest.folder):
-        return
+    if origin and origin.source == own:
+        merged_at = (place / provenance.FILE_NAME).stat().st_mtime_ns
+        if merged_at >= newest.folder.stat().st_mtime_ns:
+            return
     made = f"made from {origin.source}" if origin else "made from no run"
     raise ConfigError(
         f"{name} is two models: {MODELS}/{name}, {made}, and the run {name}, which saved step {newest.step} since",
         f"say {MODELS}/{name} or {own}",
     )
-
-
-def _age(path: Path) -> int:
-    return path.stat().st_mtime_ns
 
 
 def checkpoint_of(name: str, workspace: Path) -> tuple[Run, Checkpoint] | None:
@@ -418,11 +392,7 @@ def _missing_judge(name: str, judge: Model) -> ConfigError:
 
 
 def elsewhere_hint(name: str) -> tuple[str, str] | None:
-    """What a name means that is no model of this machine: a sentence and a hint; None where it may be one.
-
-    Args:
-        name: as a user gave it.
-    """
+    """What a name means that is no model of this machine: a sentence and a hint; None where it may be one."""
     for begin, (service, address) in _SERVICES.items():
         if re.match(begin, name, re.IGNORECASE):
             return (

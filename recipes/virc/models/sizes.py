@@ -209,11 +209,7 @@ class Shape(msgspec.Struct, frozen=True):
 
 
 def of_folder(folder: Path) -> Shape:
-    """The shape of a model folder.
-
-    Raises:
-        ConfigError: its config.json cannot be read, or is of another kind of model.
-    """
+    """Raises ConfigError: its config.json cannot be read, or is of another kind of model."""
     return _read(folder / "config.json")
 
 
@@ -224,11 +220,7 @@ def published(hub_id: str) -> Shape | None:
 
 
 def of_base(name: str, workspace: Path) -> Shape | None:
-    """The shape of a base by any name it has; None where neither its files nor its sizes are here.
-
-    Raises:
-        ConfigError: its config.json cannot be read, or is of another kind of model.
-    """
+    """The shape of a base by any name it has; None where neither its files nor its sizes are here."""
     from virc.models import registry as models
 
     known = published(name)

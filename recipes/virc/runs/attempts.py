@@ -14,7 +14,6 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt.
 
     Args:
-        number: from 1.
         began, ended: UTC, ISO 8601; None: not known, or not ended.
         exit: the engine's exit code; negative: the signal that ended it.
         error: the sentence it failed with.
@@ -31,11 +30,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def attempts(run: Run) -> list[Attempt]:
-    """Every attempt, the newest last; of one without a record only the number is known.
-
-    Raises:
-        ConfigError: a record cannot be read.
-    """
+    """Every attempt, the newest last; of one without a record only the number is known."""
     names = [folder.name.removeprefix("attempt_") for folder in (run.folder / "logs").glob("attempt_*")]
     numbers = sorted(int(name) for name in names if name.isdecimal())
     found = ((number, run.attempt(number) / "attempt.json") for number in numbers)
@@ -49,5 +44,4 @@ def alone(run: Run) -> AbstractContextManager[None]:
 
 
 def write(run: Run, attempt: Attempt) -> None:
-    """Write the record of an attempt, over a former one."""
     write_json(run.attempt(attempt.number) / "attempt.json", attempt)

@@ -49,11 +49,9 @@ class Format(Protocol):
     KEEPS_ALL: bool
     SAVES_WHEN_ASKED: bool
 
-    def whole(self, folder: Path) -> bool:
-        """Whether the engine finished saving a checkpoint."""
+    def whole(self, folder: Path) -> bool: ...
 
-    def resumable(self, folder: Path) -> bool:
-        """Whether a whole checkpoint holds the optimizer's state too."""
+    def resumable(self, folder: Path) -> bool: ...
 
     def resume_state(self, folder: Path) -> list[Path]:
         """Files and folders of a checkpoint that only resuming needs."""
@@ -70,11 +68,7 @@ FORMATS: Mapping[Engine, Format] = {"llamafactory": llamafactory, "verl": verl}
 
 
 def format_of(run: Run) -> Format:
-    """The format of a run's checkpoints.
-
-    Raises:
-        ConfigError: the run cannot be read, or was made by another version of virc.
-    """
+    """Raises ConfigError: the run cannot be read, or was made by another version of virc."""
     return FORMATS[runs_in(runs.info(run).kind).engine]
 
 
@@ -96,12 +90,10 @@ def folders(run: Run) -> dict[int, Path]:
 
 
 def step_of(run: Run, folder: Path) -> int:
-    """The step of a checkpoint, by the name of its folder."""
     return int(folder.name.removeprefix(format_of(run).PREFIX))
 
 
 def checkpoint(run: Run, step: str) -> Checkpoint:
-    """The run's whole checkpoint of that step. Raises ConfigError if there is none."""
     found = checkpoints(run)
     for each in found:
         if str(each.step) == step:
@@ -120,8 +112,7 @@ class Keeper:
     def update(self, validated: Mapping[int, float]) -> None:
         """Copy the chat protocol to new checkpoints; remove old ones, and the resume state of all but the newest.
 
-        Args:
-            validated: step -> mean reward of the validation rows.
+        `validated`: step -> mean reward of the validation rows.
         """
         now = sorted(folders(self._run).values()), dict(validated)
         if self._done == now:  # whether one is whole costs reading it
@@ -154,7 +145,6 @@ def complete(run: Run) -> None:
 
 
 def remove_partial(run: Run) -> None:
-    """Remove checkpoints that a kill left half-written."""
     remove(folder for folder in folders(run).values() if not format_of(run).whole(folder))
 
 

@@ -12,7 +12,7 @@ _ABOUT = ("system", "stage", "overlays", "base", "adapter", "data", "validation"
 
 
 def differing(compared: Sequence[Run]) -> dict[str, list[Any]]:
-    """What is not the same in all runs: name of the setting, dotted, -> its value in each run; None where it has none.
+    """What is not the same in all runs: dotted name of the setting -> its value in each run, None if it has none.
 
     Raises:
         ConfigError: a run cannot be read.

@@ -14,12 +14,10 @@ _REMOVED = ".removed"  # ending of the hidden name a folder has while it is dele
 
 
 def started_from(run: Run, workspace: Path) -> list[Run]:
-    """The other runs whose weights began as this run's."""
     return [other for other in begun_in(run.folder, workspace) if other.name != run.name]
 
 
 def begun_in(folder: Path, workspace: Path) -> list[Run]:
-    """The runs whose weights began in a folder, or whose rows are there."""
     place = os.path.realpath(folder)
     found = []
     for run in runs.discover(workspace):
@@ -53,7 +51,6 @@ def take_away(folder: Path) -> None:
 
 
 def sweep(place: Path) -> None:
-    """Delete what a removal in a folder that was killed left."""
     for hidden in place.glob(f".*{_REMOVED}"):
         _delete(hidden)
 

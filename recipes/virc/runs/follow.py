@@ -73,7 +73,6 @@ def seconds_left(first: Metric, last: Metric) -> float | None:
 
 
 def time_left(run: Run) -> float | None:
-    """Seconds that the newest attempt of a run still takes; None: not known."""
     newest: list[Metric] = []
     for _, of_attempt in groupby(metrics(run), lambda metric: metric.attempt):
         newest = list(of_attempt)

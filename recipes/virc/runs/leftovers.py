@@ -22,7 +22,6 @@ _LOOK = 0.05
 
 
 def mark(run: Run) -> dict[str, str]:
-    """The variable for an engine of that run."""
     return {MARK: str(run.folder.absolute())}
 
 

@@ -103,12 +103,10 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def aside(self) -> bool:
-        """Whether it is about validation rows only."""
         return self.eval_loss is not None or (self.validation is not None and self.reward is None)
 
 
 def metrics(run: Run) -> Iterator[Metric]:
-    """The run's metrics in order; a line that a kill cut short is left out."""
     yield from filter(None, map(as_metric, lines_of(run.metrics)))
 
 

@@ -41,12 +41,7 @@ _LARGEST = 1e30  # numbers beyond are as good as infinite
 
 
 class Course(msgspec.Struct, frozen=True):
-    """One number of one run over its steps.
-
-    Args:
-        steps, values: as logged.
-        bad: steps at which it was not a number, or no finite one.
-    """
+    """One number of one run over its steps; `bad` are the steps at which it was not finite."""
 
     steps: list[int]
     values: list[float]
@@ -57,7 +52,6 @@ class Drawn(msgspec.Struct, frozen=True):
     """What is drawn of a run.
 
     Args:
-        name: in the legend.
         courses: by field of `Metric`; of one that is a mapping, by `FIELD.NAME`.
         resumed: first step of each further attempt, and its number.
     """
@@ -68,14 +62,11 @@ class Drawn(msgspec.Struct, frozen=True):
 
 
 class Panel(msgspec.Struct, frozen=True):
-    """Courses that are drawn over each other."""
-
     title: str
     names: Sequence[str]
 
 
 def read(run: Run) -> Drawn:
-    """What is drawn of a run. Raises ConfigError if it has no metrics."""
     courses: dict[str, Course] = {}
     resumed: list[tuple[int, int]] = []
     attempt = None
@@ -110,7 +101,6 @@ def _numbers(metric: Metric) -> dict[str, float]:
 
 
 def panels(drawn: Sequence[Drawn]) -> list[Panel]:
-    """What is drawn of runs, in the order of the fields of `Metric`."""
     there = sorted({name for run in drawn for name in run.courses})
     grouped = {name for _, names in _TOGETHER.values() for name in names}
     found = []
@@ -131,13 +121,13 @@ _MANY = 1000  # points that are drawn thinly
 _PALE = 0.35
 _INCHES = (10.0, 7.5)
 _ROW = 1.25  # inches of a row of panels, at least
-_CROWD = 4  # lines whose names find room beside the title of half a row
+_CROWD = 4  # lines whose names fit next to the title of half a row
 _FLAT = 1e-5  # of a value: what differs by less is one value to the eye
 _DPI = 120
 
 
 def write(runs: Sequence[Run], path: Path) -> Path:
-    """Draw every metric of the runs, over each other, into a PNG file; returns the file.
+    """Draw every metric of the runs, over each other, into a PNG file; returns the file. Needs matplotlib.
 
     Raises:
         ConfigError: a run has no metrics.
@@ -155,7 +145,6 @@ def write(runs: Sequence[Run], path: Path) -> Path:
 
 
 def picture(fill: Callable[["Figure"], None]) -> bytes:
-    """A PNG of what is drawn into an empty figure. Raises SetupError if matplotlib is not installed."""
     try:
         import matplotlib as mpl
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -270,14 +259,7 @@ def draw_course(
     axes: "Axes", course: Course, colour: Any, ends: tuple[float, float] | None = None, smooth: bool = True,
     style: Any = "-",
 ) -> bool:  # fmt: skip
-    """Draw a line, and the running mean of many points.
-
-    Args:
-        ends: of the axis, where it has some.
-
-    Returns:
-        Whether points had to be marked at the upper edge, since the axis has no place for them.
-    """
+    """Draw a line, and the running mean of many points. Returns whether points had to be marked at the upper edge."""
     count = len(course.values)
     smooth = smooth and count > _FEW
     axes.plot(

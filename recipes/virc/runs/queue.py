@@ -92,12 +92,10 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """Whether it waits or runs."""
         return self.phase != "over"
 
     @property
     def text(self) -> str:
-        """The job in one clause."""
         match self.phase:
             case "queued" if self.reason == "BeginTime" and self.start:
                 return f"job {self.id} is held until {_clock(self.start)}"
@@ -126,19 +124,11 @@ class Job(msgspec.Struct, frozen=True):
         return (text or plain(reason)) + (f"; it may start at {_clock(self.start)}" if soon and self.start else "")
 
     def fields(self) -> dict[str, Any]:
-        """The job in `--json`; `start` in ISO 8601."""
         start = datetime.fromtimestamp(self.start, UTC).isoformat(timespec="seconds") if self.start else None
         return {**msgspec.structs.asdict(self), "start": start, "text": self.text}
 
 
 class Queue(msgspec.Struct, frozen=True):
-    """What Slurm answered.
-
-    Args:
-        jobs: by their ids.
-        error: why it did not answer, one clause.
-    """
-
     jobs: Mapping[str, Job] = {}
     error: str | None = None
 
@@ -172,7 +162,6 @@ def _long_over(run: Run, state: State) -> bool:
 
 
 def job_of(run: Run, state: State) -> tuple[Job | None, str | None]:
-    """The job of one run, and why Slurm did not answer."""
     queue = ask([(run, state)])
     return queue.of(state), queue.error
 

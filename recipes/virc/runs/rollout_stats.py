@@ -26,11 +26,9 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         group: the prompt that it is to; replies to one prompt are compared.
-        reward: its total.
         values: further values of the reward: its terms by name, None or NaN where one does not apply.
         tokens: of the reply, what tools showed in it included.
         trace: its conversation; with no units where the reply is one unit after a conversation that was there.
-        images: files of the row's images.
     """
 
     group: str
@@ -55,12 +53,7 @@ class Left(msgspec.Struct, frozen=True):
 
 
 def measures(rollouts: Sequence[Rollout], limit: int) -> dict[str, float]:
-    """What verl does not measure of a step, by the names it is logged under.
-
-    Args:
-        rollouts: all of the step, in any order.
-        limit: the longest a reply may be, in tokens.
-    """
+    """What verl does not measure of a step, by the names it is logged under; `limit`: the longest reply in tokens."""
     if not rollouts:
         return {}
     terms = [each.terms for each in rollouts]
@@ -108,11 +101,7 @@ def _is_malformed(rollout: Rollout) -> bool:
 
 
 def leave(folder: Path, step: int, rollouts: Sequence[Rollout]) -> None:
-    """Leave the first groups of a step, of each chat protocol that rows are in, for another process to make traces of.
-
-    Args:
-        folder: `rollouts/` of the run.
-    """
+    """Leave the first groups of a step, of each chat protocol of the rows, for another process to make traces of."""
     of_chat_protocol: dict[str, dict[str, None]] = {}
     for each in rollouts:
         of_chat_protocol.setdefault(each.trace.protocol.first, {})[each.group] = None

@@ -46,17 +46,13 @@ class Info(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is; written once, before its first attempt.
 
     Args:
-        schema: `virc.run/1`.
         name, system, stage, kind: of the run, and what it is a run of.
-        overlays: as chosen by `--with`.
         created: UTC, ISO 8601.
         base: folder of the weights it starts from.
         adapter: folder of a LoRA adapter on `base` that it continues.
         root: name of the model at the beginning of its chain of stages; a later stage looks for it.
         data: the file of rows; `dataset` is its name, `entry` its columns and tags in a `dataset_info.json`.
-        validation: file of validation rows.
         media: folder that names of images start from.
-        ignore: columns of the rows that are left out.
         rows, longest: number of rows, and tokens of the longest.
         settings, origins: every setting of the stage, and where those that are no default come from.
         environment, device: the engine's environment, and `cpu` or `cuda`.
@@ -104,14 +100,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         progress: `died` is never written: it is what a run is whose `running` process is gone.
         attempt: number of the newest attempt, from 1; 0: none yet.
-        step, total: optimizer steps.
         loss, reward: the last one logged.
         best: step of the checkpoint that did best on the validation rows, and `best_validation` how well.
         seconds: over all attempts.
         error: the sentence a failed attempt ended with.
         pid, host, started: the process of the running attempt; `started` is that of /proc, in clock ticks.
         engine, engine_started: the engine's process, which leads its own process group; as `pid` and `started`.
-        job: id of the cluster's job.
     """
 
     schema: str = "virc.run.state/1"
@@ -134,13 +128,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A run folder."""
-
     folder: Path
 
     @property
     def name(self) -> str:
-        """The folder's name, which is the run's."""
         return self.folder.name
 
     @property
@@ -150,36 +141,27 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def checkpoints(self) -> Path:
-        """Where the engine saves."""
         return self.folder / "checkpoints"
 
     @property
     def metrics(self) -> Path:
-        """The file of metrics."""
         return self.folder / "metrics.jsonl"
 
     @property
     def rollouts(self) -> Path:
-        """Where rollouts are left."""
         return self.folder / "rollouts"
 
     def attempt(self, number: int) -> Path:
-        """The folder of an attempt's files and log."""
         return self.folder / "logs" / f"attempt_{number}"
 
     def log(self, number: int) -> Path:
-        """What the engine wrote in an attempt."""
         return self.attempt(number) / "engine.log"
 
 
 def new(workspace: Path, name: str | None, stem: str, meaning: Callable[[str], str | None] = lambda _: None) -> Run:
-    """The folder of a run to be, which is not there yet: `runs/NAME`, else the first free of `runs/STEM[-n]`.
+    """The folder of a run to be: `runs/NAME`, else the first free of `runs/STEM[-n]`. ConfigError: NAME is taken.
 
-    Args:
-        meaning: says what a name that is taken by something else than a run means.
-
-    Raises:
-        ConfigError: NAME is taken, or cannot name a folder.
+    `meaning` says what a name that is taken by something else than a run means.
     """
     if name is not None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name):
@@ -209,7 +191,6 @@ def _created(run: Run) -> str:
 
 
 def find(workspace: Path, name: str) -> Run:
-    """The run of that name. Raises ConfigError if there is none."""
     run = Run(workspace / FOLDER / name)
     if "/" in name or name.startswith(".") or not is_file(run.folder / "run.json"):
         known = [each.name for each in discover(workspace)]
@@ -230,16 +211,11 @@ def newest_finished(workspace: Path, system: str, stage: str, root: str) -> Run 
 
 
 def info(run: Run) -> Info:
-    """What the run is. Raises ConfigError if its `run.json` cannot be read."""
     return read_json(run.folder / "run.json", Info)
 
 
 def state(run: Run) -> State:
-    """How far the run is; a run that says `running` and whose process is gone has `died`.
-
-    Raises:
-        ConfigError: its `state.json` cannot be read.
-    """
+    """How far the run is; a run that says `running` and whose process is gone has `died`."""
     path = run.folder / "state.json"
     if not path.exists():
         return State()
@@ -259,7 +235,6 @@ def write_state(run: Run, **changes: Any) -> State:
 
 
 def this_process() -> dict[str, Any]:
-    """The fields of `State` that say which process runs the attempt."""
     return {"pid": os.getpid(), "host": socket.gethostname(), "started": start_time(os.getpid())}
 
 
@@ -279,7 +254,6 @@ def engine_lives(found: State) -> bool:
 
 
 def read_json(path: Path, kind: type[Kind]) -> Kind:
-    """A record of a run; `ConfigError` where it cannot be read."""
     try:
         return msgspec.json.decode(contents(path, _MAX_BYTES), type=kind)
     except (OSError, msgspec.MsgspecError) as error:

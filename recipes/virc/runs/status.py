@@ -9,7 +9,6 @@ from virc.runs.run import Run, State
 
 
 def step_line(metric: Metric, left: float | None) -> str:
-    """One line of metrics; `left` are the seconds that the attempt still takes."""
     main = "reward" if metric.response_length is not None else "loss"
     values = (
         (main, nan if diverged(metric) and metric.main is None else metric.main),
@@ -38,7 +37,6 @@ def steps(step: int, total: int | None) -> str:
 
 
 def number(value: float) -> str:
-    """A number with four significant digits."""
     return f"{value:.4g}".replace("e-0", "e-")
 
 
@@ -53,7 +51,6 @@ def age(created: str) -> str:
 
 
 def ended(run: Run, state: State) -> str:
-    """How a run that is not running has ended; one sentence."""
     at = f"at step {steps(state.step, state.total)}"
     match state.progress:
         case "finished":
@@ -68,6 +65,5 @@ def ended(run: Run, state: State) -> str:
 
 
 def next_step(run: Run, state: State) -> str:
-    """What to type about a run that has not finished, and what to read."""
     resume = f"virc train --resume --name {run.name} resumes it"
     return f"{resume}; see {run.log(state.attempt)}" if state.progress in ("failed", "died") else resume

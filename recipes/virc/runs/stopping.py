@@ -28,18 +28,7 @@ _ENDING = 120.0  # seconds that Slurm gets to end a job
 
 
 def cancel(run: Run, state: State, job: Job | None) -> Job | None:
-    """Take the job of a run out of the queue if it waits there.
-
-    Args:
-        job: of the run, as Slurm knows it.
-
-    Returns:
-        The job that was cancelled; None: none waits, or it has started meanwhile.
-
-    Raises:
-        ConfigError: this machine has no scancel.
-        EngineError: Slurm refuses.
-    """
+    """Take a job that waits out of the queue; returns it, None if none waits or it has started meanwhile."""
     if job is None or job.phase != "queued":
         return None
     waits = ("--state=PENDING",) if job.slurm == "PENDING" else ()  # not one that starts right now: that one saves
@@ -58,9 +47,6 @@ def cancel(run: Run, state: State, job: Job | None) -> Job | None:
 def ask(run: Run, state: State, job: Job | None = None) -> None:
     """Ask a running attempt to save and end; a job that has just started, to end. End an engine whose attempt died.
 
-    Args:
-        job: of the run, as Slurm knows it.
-
     Raises:
         ConfigError: it is not running, or runs where this machine cannot reach it.
         SetupError: it belongs to another user.
@@ -76,14 +62,6 @@ def ask(run: Run, state: State, job: Job | None = None) -> None:
 
 
 def kill(run: Run, state: State, job: Job | None = None) -> None:
-    """End an attempt and its engine at once, also an engine whose attempt died.
-
-    Args:
-        job: of the run, as Slurm knows it.
-
-    Raises:
-        ConfigError, SetupError: as `ask`.
-    """
     running = state.progress == "running"
     if (job and job.alive) or (running and not runs.here(state)):
         _scancel(run, state)
@@ -129,11 +107,6 @@ def _end(run: Run, state: State, why: str | None = None) -> None:
 
 
 def wait(run: Run, job: Job | None = None) -> State:
-    """Wait until a run is not running, and its job is over; returns how it ended.
-
-    Args:
-        job: of the run, as Slurm knows it.
-    """
     asked = time.monotonic()
     while (state := runs.state(run)).progress == "running":
         if job and not runs.here(state) and time.monotonic() > asked + _ASK:

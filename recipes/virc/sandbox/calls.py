@@ -14,8 +14,6 @@ class Asked(msgspec.Struct, frozen=True, tag_field="kind", tag="call"):
     """A call of one of the functions that code was given.
 
     Args:
-        id: of the piece of code.
-        name: of the function.
         arguments: by the names of its parameters. An image is `{"image": N}`, and an object `{"object": {...}}`.
         images: their (width, height) in pixels.
     """
@@ -30,7 +28,6 @@ class Answer(msgspec.Struct, frozen=True):
     """What the code gets back.
 
     Args:
-        value: what JSON can hold.
         error: why there is no value, which the code gets as an exception.
         images: PNG files; where there are some, the value is their list.
     """
@@ -45,10 +42,9 @@ Answering = Callable[[Asked, Sequence[bytes]], Answer]
 
 
 class Around(msgspec.Struct, frozen=True):
-    """What a piece of code has beside its images.
+    """What a piece of code has besides its images.
 
     Args:
-        variables: texts by their names.
         functions: that it may call: name -> names of the parameters.
         max_calls: of all of them together. The next one raises an error, and code that goes on is ended.
         answer: answers the calls, in the order in which they are made. What it raises ends the process.
@@ -75,11 +71,9 @@ class Request(msgspec.Struct, frozen=True):
     """A piece of code to run.
 
     Args:
-        code: Python.
         images: that the code has not been given before.
         files: which image files it gives back: those that it wrote, those whose paths it printed, or none.
         max_images, max_pixels, max_characters: that it gives back, of pixels for each image.
-        id: that the reply repeats.
         variables, functions, max_calls: as in `Around`.
         max_call_images: of one call of a function, whose images have at most `max_pixels` together.
     """

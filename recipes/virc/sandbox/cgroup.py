@@ -20,9 +20,7 @@ _GRACE = 1.0  # seconds until the kernel has given up a group whose process is k
 def make(pid: int, limits: Mapping[str, str]) -> Path | None:
     """Move a process into a group of its own; returns its folder, or None where there can be none.
 
-    Args:
-        pid: id of the process.
-        limits: what to write into the group's files, such as `pids.max`, as far as it has these files.
+    `limits` are what to write into the group's files, such as `pids.max`, as far as it has these files.
     """
     parent = _parent(os.getpid())
     if parent is None:
@@ -44,7 +42,6 @@ def make(pid: int, limits: Mapping[str, str]) -> Path | None:
 
 
 def remove(group: Path) -> None:
-    """Remove a group whose process has been killed."""
     end = time.monotonic() + _GRACE
     while group.exists():
         try:

@@ -31,18 +31,7 @@ _BEYOND = 8  # calls after the last one that is answered, before the process is 
 
 
 class Child:
-    """A process of the sandbox. It ends with this process, whatever ends that.
-
-    Args:
-        machine: what it gets.
-
-    Attributes:
-        pid: id of the process that was started.
-        watch: what watches it, where it is isolated.
-
-    Raises:
-        SetupError: it cannot be started.
-    """
+    """A process of the sandbox. It ends with this process, whatever ends that. Raises SetupError."""
 
     def __init__(self, machine: Machine) -> None:
         self.watch: Watch | None = None
@@ -89,11 +78,7 @@ class Child:
         return popen
 
     def ready(self) -> None:
-        """Wait until it takes requests.
-
-        Raises:
-            SetupError: it cannot be isolated, or does not start.
-        """
+        """Raises SetupError: it cannot be isolated, or does not start."""
         if self._is_ready:
             return
         try:
@@ -117,13 +102,11 @@ class Child:
     def run(
         self, request: Request, files: Sequence[bytes], seconds: float, answer: Answering | None = None
     ) -> tuple[Reply, list[bytes]]:
-        """Run code; returns what came of it, and the RGB pixels of each image.
+        """Run code; returns its reply, and the RGB pixels of each image.
 
         Args:
-            request: what to run.
             files: a PNG of each of its images.
             seconds: after which the process is ended; the time in which calls are answered does not count.
-            answer: answers the calls of functions; what it raises ends the process.
 
         Raises:
             DiedError: it took too long, used too much, or ended.
@@ -176,7 +159,6 @@ class Child:
         return short, pixels
 
     def _found(self, request: Request, end: float, seconds: float) -> Reply | Asked:
-        """The next that the process says: a call of a function, or what the code came to."""
         try:
             found = msgspec.json.decode(self._read(_MAX_JSON, end, seconds), type=Reply | Asked)
         except (ValueError, RecursionError):
@@ -199,7 +181,6 @@ class Child:
         return pixels
 
     def _read(self, most: int, end: float, seconds: float = _START) -> bytes:
-        """The next frame, of at most so many bytes."""
         (length,) = struct.unpack(">I", self._bytes(4, end, seconds))
         if length > most:
             raise DiedError("Error: the interpreter sent too much. Its state is lost.")
@@ -283,7 +264,6 @@ def _watch(info: int, machine: Machine) -> Watch | None:
 
 
 def _is_ready(fd: int, event: int, seconds: float) -> bool:
-    """Wait for so long until a pipe can be used; whether it can."""
     poll = select.poll()
     poll.register(fd, event)
     return any(found & event for _, found in poll.poll(seconds * 1000))
@@ -294,7 +274,6 @@ def _broken() -> DiedError:
 
 
 def _answered(asked: Asked, pixels: Sequence[bytes], request: Request, count: int, answer: Answering | None) -> Answer:
-    """What a call is answered with; `count` is its number, from 1."""
     if count > request.max_calls + _BEYOND:
         raise DiedError("Error: the code went on to call functions after its last call and was ended.")
     if asked.name not in request.functions or answer is None:

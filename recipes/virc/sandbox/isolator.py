@@ -1,7 +1,7 @@
 """How the process of the sandbox is cut off from this machine: by bubblewrap and a filter of system calls.
 
 The process sees the interpreter, the packages that it may import, the system's shared libraries and a folder in memory
-of its own. There is no network, no `/proc`, no program beside the interpreter, and no variable of the environment.
+of its own. There is no network, no `/proc`, no program but the interpreter, and no variable of the environment.
 """
 
 import json
@@ -24,7 +24,6 @@ UNSAFE = "VIRC_UNSAFE_PYTHON"
 FOLDER = "/work"
 """The folder of the code, inside the sandbox."""
 MAX_THREADS = 64
-"""Of a process of the sandbox."""
 PRELOADED = ("numpy", "PIL.Image")
 _HINT = "apt install bubblewrap libseccomp2"
 _RUNNER = Path(__file__).with_name("runner.py")
@@ -45,7 +44,6 @@ class Machine(msgspec.Struct, frozen=True):
     Args:
         memory_mib: address space, in MiB.
         disk_mib: of its folder, in MiB.
-        packages: distributions that it may import.
     """
 
     memory_mib: int
@@ -54,7 +52,6 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def unsafe() -> bool:
-    """Whether the user lets code run without a sandbox."""
     return os.environ.get(UNSAFE) == "1"
 
 
@@ -65,11 +62,7 @@ def _warn() -> None:
 
 
 def check() -> None:
-    """Refuse to run code where it cannot be isolated.
-
-    Raises:
-        SetupError: what is missing, and what helps.
-    """
+    """Raises SetupError: what is missing, and what helps."""
     if unsafe():
         _warn()
         return
@@ -85,13 +78,6 @@ def check() -> None:
 
 
 def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
-    """The command that starts the runner inside the sandbox.
-
-    Args:
-        machine: what it gets.
-        filter_fd: open file that the filter of system calls is read from.
-        info_fd: open file that bubblewrap writes the id of the process to, as JSON.
-    """
     allowed = libraries.installed(machine.packages)
     bound = [part for path in allowed for part in ("--ro-bind", str(path), f"/packages/{path.name}")]
     # fmt: off
@@ -111,13 +97,11 @@ def command(machine: Machine, filter_fd: int, info_fd: int) -> list[str]:
 
 
 def unsafe_command(machine: Machine, folder: Path) -> list[str]:
-    """The command that starts the runner without a sandbox, in a folder of its own."""
     places = list(dict.fromkeys(str(path.parent) for path in libraries.installed(machine.packages)))
     return [sys.executable, *_FLAGS, str(_RUNNER), _settings(machine, str(folder), places)]
 
 
 def variables(folder: str = FOLDER) -> dict[str, str]:
-    """The environment of the runner, whose folder is given."""
     return {**_ENVIRONMENT, "HOME": folder, "TMPDIR": folder, "MPLCONFIGDIR": f"{folder}/.matplotlib"}
 
 

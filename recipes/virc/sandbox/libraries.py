@@ -21,11 +21,7 @@ _REQUIRED = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 @cache
 def installed(names: tuple[str, ...]) -> tuple[Path, ...]:
-    """The files and folders of distributions and of all that they require; those that are not installed are left out.
-
-    Args:
-        names: of distributions, such as `pillow`.
-    """
+    """The files and folders of distributions and of all that they require; what is not installed is left out."""
     wanted, known = list(names), set[str]()
     found: dict[Path, None] = {}
     for name in wanted:
@@ -55,12 +51,7 @@ def _top(distribution: metadata.Distribution) -> list[Path]:
 
 
 def needed(files: Iterable[Path], folders: Iterable[Path]) -> Mapping[str, Path]:
-    """The libraries that files need, and those that these need in turn: name -> path. What no folder has is left out.
-
-    Args:
-        files: programs and libraries; files of other kinds need nothing.
-        folders: where libraries are looked for, in order.
-    """
+    """The libraries that files need, and those that these need in turn: name -> path. Missing ones are left out."""
     places = tuple(folders)
     names = {*_LOADED_LATER, *(name for file in files for name in header(file)[0])}
     found: dict[str, Path] = {}

@@ -89,11 +89,7 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 def limits() -> tuple[Limit, ...]:
-    """The limits of the sandbox on this machine, each tried.
-
-    Raises:
-        SetupError: there is no sandbox here; the message says why.
-    """
+    """Raises SetupError: there is no sandbox here; the message says why."""
     if isolator.unsafe():
         raise SetupError(f"{isolator.UNSAFE} is set")
     isolator.check()

@@ -35,7 +35,6 @@ class Run(msgspec.Struct, frozen=True):
     """A piece of code that was run, and how many images there were then.
 
     Args:
-        around: what else it was given, without what answers.
         answered: its calls of functions, with the digest of their images' pixels, and what they got back: code that
             runs again gets the same.
         seconds: of the clock that it was given; None: as many as the next piece of code.
@@ -67,7 +66,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What a piece of code may use and give back; `seconds` of the clock, the others as in `Request`."""
+    """What a piece of code may use and give back; `seconds` of the clock."""
 
     seconds: float
     files: str
@@ -82,7 +81,6 @@ class _Kept:
         self.held = 0  # bytes of memory, while it waits
 
     def run(self, run: Run, images: Sequence[Given], limits: Limits, around: Around) -> tuple[Reply, list[bytes]]:
-        """Run a piece of code. Raises DiedError."""
         new = images[self.given : run.images]
         request = Request(
             run.code, tuple(each.image for each in new), limits.files, limits.max_images, limits.max_pixels,
@@ -124,11 +122,7 @@ def _digest(pixels: Sequence[bytes]) -> str:
 
 
 class Pool:
-    """The processes of the sandbox of one process of virc.
-
-    Args:
-        at_once: pieces of code that may run at the same time; further ones wait.
-    """
+    """The processes of the sandbox of one process of virc."""
 
     def __init__(self, at_once: int) -> None:
         import resource  # not on Windows, where pipelines import this module all the same
@@ -156,15 +150,8 @@ class Pool:
         """Run a piece of code for a problem.
 
         Args:
-            past: what was run for it before.
-            code: Python.
-            images: all that the code is given, those of earlier pieces first.
-            machine, limits: what it may use.
             keeps: whether the next piece of code finds what this one leaves.
             around: what else the code is given. While a call is answered, other code may run.
-
-        Returns:
-            What came of it, the RGB pixels of its images, and what has been run now.
 
         Raises:
             DiedError: the process has ended; no state is left.
@@ -197,14 +184,12 @@ class Pool:
         return msgspec.structs.replace(around, answer=answer)
 
     def warm(self, machine: Machine) -> None:
-        """Have processes started that will be needed; returns at once."""
         with self._lock:
             waiting = self._warm.setdefault(machine, [])
             while len(waiting) < self._max_warm:
                 waiting.append(self._starter.submit(Child, machine))
 
     def close(self) -> None:
-        """End all processes."""
         with self._lock:
             waiting = [each for some in self._warm.values() for each in some]
             kept = list(self._kept.values())
@@ -270,11 +255,7 @@ def _memory() -> int:
 
 
 def shared() -> Pool:
-    """The pool of this process.
-
-    Raises:
-        ConfigError: the variable that says how large it is holds no number.
-    """
+    """Raises ConfigError: the variable that says how large it is holds no number."""
     return _of_process(os.getpid())
 
 

@@ -37,11 +37,9 @@ class Output(io.TextIOBase):
         self.most, self.text, self.dropped = most, "", 0
 
     def writable(self) -> bool:
-        """Whether it takes text."""
         return True
 
     def write(self, text: str) -> int:
-        """Take a text; returns its length."""
         if len(text) > 4 * self.most:
             self.text += text[: self.most] + text[-self.most :]
             self.dropped += len(text) - 2 * self.most
@@ -76,7 +74,6 @@ class Images:
         self.notes: list[str] = []
 
     def add(self, image: Any) -> None:
-        """Take a PIL image; one that is too large, or too many, becomes a note."""
         width, height = image.size
         if width * height > self.max_pixels or not width * height:
             self.note(f"an image of {width} x {height} px is not shown: the most is {self.max_pixels} pixels")
@@ -93,12 +90,10 @@ class Images:
             self.pixels.append(image.convert("RGB").tobytes())
 
     def note(self, text: str) -> None:
-        """Say something about images, once."""
         if text not in self.notes:
             self.notes.append(text)
 
     def add_figure(self, figure: Any) -> None:
-        """Take a figure of matplotlib, as it is saved."""
         from PIL import Image
 
         file = io.BytesIO()
@@ -106,7 +101,6 @@ class Images:
         self.add(Image.open(file))
 
     def add_file(self, path: str) -> None:
-        """Take an image file."""
         from PIL import Image
 
         try:
@@ -117,8 +111,7 @@ class Images:
             self.note(f"{os.path.basename(path)} cannot be shown: {type(error).__name__}")  # noqa: PTH119
 
 
-class CallError(Exception):
-    """A function that code was given could not do what it was asked for."""
+class CallError(Exception): ...
 
 
 class Channel:
@@ -149,7 +142,6 @@ class Channel:
         return [_opened(each) for each in files] if files else answer["value"]
 
     def _check_images(self, name: str, sizes: list[tuple[int, int]]) -> None:
-        """Raise CallError for what would end this process."""
         pixels = [width * height for width, height in sizes]
         if 0 in pixels:
             raise CallError(f"{name}() was called with an image of {sizes[pixels.index(0)]}, which has no pixels")
@@ -200,19 +192,13 @@ def _opened(data: bytes) -> Any:
 
 
 class Runner:
-    """Runs pieces of code in one namespace.
-
-    Args:
-        folder: where the code may write.
-        channel: over which it calls functions.
-    """
+    """Runs pieces of code in one namespace; the code may write into `folder`."""
 
     def __init__(self, folder: str, channel: Channel) -> None:
         self.folder, self.channel, self.runs = folder, channel, 0
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
 
     def run(self, request: dict[str, Any], files: list[bytes]) -> tuple[dict[str, Any], list[bytes]]:
-        """The reply to a request, as JSON and pixels."""
         for image, data in zip(request["images"], files, strict=True):
             self._give(image, data)
         self.namespace.update(request["variables"])
@@ -245,7 +231,6 @@ class Runner:
             self.namespace[image["name"]] = Image.open(io.BytesIO(data))
 
     def _execute(self, code: str, images: Images, out: Output, err: Output) -> bool:
-        """Run code; whether it failed."""
         self.runs += 1
         name = f"<code {self.runs}>" if self.runs > 1 else "<code>"
         linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
@@ -345,7 +330,6 @@ def _shortened(error: BaseException) -> str:
 
 
 def read(stream: io.BufferedReader) -> bytes:
-    """The next frame. Raises EOFError: there is none."""
     head = stream.read(4)
     if len(head) < 4:
         raise EOFError
@@ -359,7 +343,6 @@ def as_json(content: dict[str, Any]) -> bytes:
 
 
 def write(stream: io.BufferedWriter, frame: bytes) -> None:
-    """Send a frame."""
     stream.write(struct.pack(">I", len(frame)) + frame)
 
 
@@ -384,11 +367,7 @@ def _end_with_parent() -> None:
 
 
 def seal(program: bytes) -> None:
-    """Add a filter of system calls to this process, and have no memory of it dumped where it crashes.
-
-    Raises:
-        OSError: the kernel refuses.
-    """
+    """Add a filter of system calls to this process, and have no memory of it dumped where it crashes."""
     import ctypes
 
     libc, kept = ctypes.CDLL(None, use_errno=True), ctypes.create_string_buffer(program)
@@ -399,7 +378,6 @@ def seal(program: bytes) -> None:
 
 
 def main() -> None:
-    """Serve requests until there are no more."""
     settings = json.loads(sys.argv[1])
     if settings["filter"]:
         seal(bytes.fromhex(settings["filter"]))

@@ -60,7 +60,6 @@ class _Compared(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """libseccomp; None where it is not installed."""
     try:
         found = ctypes.CDLL("libseccomp.so.2")
     except OSError:
@@ -78,11 +77,7 @@ def library() -> ctypes.CDLL | None:
 
 @cache
 def program() -> bytes:
-    """The filter of the whole process, as the kernel takes it.
-
-    Raises:
-        OSError: libseccomp is not installed, or refuses a rule.
-    """
+    """Raises OSError: libseccomp is not installed, or refuses a rule."""
     rules = _Rules()
     for name in REFUSED:
         rules.refuse(name, _EPERM)
@@ -106,9 +101,6 @@ def program() -> bytes:
 def last_program() -> bytes:
     """The filter that is added before code of a model runs: no program is started, no memory is dumped, and no further
     filter added, for which the kernel has a limit for all users.
-
-    Raises:
-        OSError: as `program`.
     """
     rules = _Rules()
     rules.refuse("execve", _EPERM)

@@ -11,7 +11,7 @@ from virc.sandbox.isolator import FOLDER, MAX_THREADS, Machine, threads_by_kerne
 LOOK = 0.01
 """Seconds between two looks at a process whose code runs."""
 MAX_FILES = 5_000
-_MORE_MEMORY = 64 * 2**20  # bytes of a group beside the address space and the folder: pipes, and what the kernel keeps
+_MORE_MEMORY = 64 * 2**20  # bytes of a group besides the address space and the folder: pipes, and what the kernel keeps
 _MORE_SECONDS = 0.5  # of processors, so that one thread is ended for its time on the clock
 _TICK, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _LOOKED = f"virc looks {1 / LOOK:g} times a second while code runs"
@@ -22,14 +22,7 @@ class DiedError(Exception):
 
 
 class Watch:
-    """Watches a process, which has just been started.
-
-    Args:
-        pid: its id.
-        machine: what it gets.
-
-    Attributes:
-        how: what holds each limit that is not held in the same way on all machines.
+    """Watches a process, which has just been started; `how` says what holds each limit that depends on the machine.
 
     Raises:
         FileNotFoundError, ProcessLookupError: it has ended.
@@ -55,18 +48,17 @@ class Watch:
         self.how = self._how()
 
     def enter(self) -> None:
-        """Open its folder, which is there before it runs code of a model. Raises OSError: it has ended."""
+        """Open its folder, which is there before it runs code of a model."""
         self._folder = os.open(f"/proc/{self._pid}/root{FOLDER}", os.O_RDONLY | os.O_DIRECTORY)
         self._open.append(self._folder)
 
     def begin(self, seconds: float) -> None:
-        """Let it run, and use so many seconds of processors from now on. Raises DiedError, as `look`."""
+        """Let it run, and use `seconds` of processors from now on."""
         self._allowed, self._until = seconds, self._used()[0] + seconds + _MORE_SECONDS
         self.look()
         self.resume()
 
     def look(self) -> None:
-        """Raise DiedError where it uses more than it may."""
         seconds, threads = self._used()
         if threads > MAX_THREADS:
             raise DiedError(f"Error: the code started more than {MAX_THREADS} threads and was ended.")
@@ -77,17 +69,14 @@ class Watch:
             raise DiedError(f"Error: the code used more than {self._allowed:g} s of processor time and was ended.")
 
     def stop(self) -> None:
-        """Have none of its threads run."""
         self._signal(signal.SIGSTOP)
         self._freeze("1")
 
     def resume(self) -> None:
-        """Let it run again."""
         self._freeze("0")
         self._signal(signal.SIGCONT)
 
     def is_stopped(self) -> bool:
-        """Whether none of its threads runs."""
         if self._group and "frozen 1" in (self._group / "cgroup.events").read_text():
             return True
         return self._fields()[0] == b"T"
@@ -99,11 +88,9 @@ class Watch:
         return 0
 
     def kill(self) -> None:
-        """End it."""
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:
-        """Give up what was opened, and its group; it has ended."""
         while self._open:
             os.close(self._open.pop())
         if self._group:

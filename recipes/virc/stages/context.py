@@ -1,4 +1,4 @@
-"""What an attempt at a stage works on, beside its settings."""
+"""What an attempt at a stage works on, besides its settings."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,20 +11,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt works on, for every engine alike. Every path is absolute.
 
     Args:
-        base: folder of the weights.
         model_type: of the base, as in its config.json.
-        adapter: folder of the LoRA adapter it goes on with.
         data: file of rows; `dataset` is its name for the engine, `entry` its columns and tags in `dataset_info.json`.
-        media: folder that names of images start from.
         validation: file of rows that are only rolled out and scored; for RL.
         protocol: file with the chat protocol of the rows; for RL.
         reward: file with the settings of the reward; for RL.
         sources: the same file of each further system that rows may be of, by its name.
-        output: folder for checkpoints.
         files: folder for this attempt's files.
         resume: folder of the checkpoint to go on from.
         untried: whether the step it begins with is still to be validated, where there is a validation; for RL.
-        python: the engine's interpreter.
         recipes: folder with the code of this package.
     """
 

@@ -8,9 +8,8 @@ from msgspec import Meta
 
 from virc.config.validation import Fault
 from virc.stages import sft
+from virc.stages.sft import NotNegative, Positive
 
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
 Smoothing = Annotated[float, Meta(ge=0, lt=0.5)]
 
 
@@ -49,7 +48,6 @@ class Config(sft.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def sides(self) -> int:
-        """Replies in a row of the engine."""
         return 1 if self.loss == "kto" else 2
 
 

@@ -27,8 +27,6 @@ class Resolved(msgspec.Struct, frozen=True):
     """The settings of one stage.
 
     Args:
-        system: whose stage it is.
-        stage: name of the stage.
         config: of the type that `CONFIGS` has for the stage's kind.
         origins: setting -> where its value comes from; a nested one has a dotted name. Defaults are not in it.
         overlays: names given with `--with`.
@@ -42,7 +40,6 @@ class Resolved(msgspec.Struct, frozen=True):
 
     @property
     def kind(self) -> str:
-        """The kind of the stage, which selects its settings, its engine and its environment."""
         return self.system.stages[self.stage].kind
 
     @property
@@ -71,7 +68,6 @@ class Resolved(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`SYSTEM-STAGE`, which names runs."""
         return f"{self.system.name}-{self.stage}"
 
 
@@ -87,7 +83,6 @@ def config_type(kind: str) -> type[StageConfig]:
 
 
 def stage(system: System, name: str) -> Stage:
-    """The stage of that name; `UsageError` where there is none, with the nearest name as its hint."""
     if name in system.stages:
         return system.stages[name]
     if not system.stages:
@@ -106,7 +101,6 @@ def resolve(
     """Find the settings of a stage.
 
     Args:
-        overlays: names of the system's overlays; no two of them may set one setting differently.
         file: a YAML of settings, which come after those of the overlays.
         assignments: `KEY=VALUE` texts, which come after those of the file; a dotted key reaches into a setting.
         given: settings that options of their own stand for (`data`), which come last.
@@ -138,11 +132,7 @@ def resolve(
 
 
 def root_of(resolved: Resolved) -> str:
-    """Name of the model that the chain of stages before this one begins with, under the same overlays.
-
-    Raises:
-        ConfigError: the chain goes round in a circle, or begins with no model.
-    """
+    """Name of the model that the chain of stages before this one begins with, under the same overlays."""
     config, seen = resolved.config, {resolved.stage}
     while config.base is None:
         if config.after is None or config.after in seen:
@@ -201,7 +191,6 @@ def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def rows(resolved: Resolved) -> list[tuple[str, Any, str]]:
-    """Every setting of the stage by its dotted name, its value, and where that comes from."""
     found = []
     for path, value in dotted.leaves(msgspec.to_builtins(resolved.config)):
         names = [".".join(path[:length]) for length in range(len(path), 0, -1)]
@@ -211,14 +200,7 @@ def rows(resolved: Resolved) -> list[tuple[str, Any, str]]:
 
 
 def assigned(text: str, kind: Any) -> dict[str, Any]:
-    """The settings that `KEY=VALUE` stands for: the value is YAML, but plain text where the setting takes text only.
-
-    Args:
-        kind: the `Config` whose setting it is.
-
-    Raises:
-        UsageError: it is not `KEY=VALUE`, or the value cannot be read.
-    """
+    """The settings that `KEY=VALUE` stands for: the value is YAML, or plain text if the setting takes text only."""
     key, equals, value = text.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
@@ -238,7 +220,6 @@ def assigned(text: str, kind: Any) -> dict[str, Any]:
 
 
 def hint_for(fault: validation.Fault) -> str | None:
-    """What to do about a setting that is wrong."""
     if not isinstance(fault, validation.Unknown) or len(fault.path) > 1:
         return fault.hint
     name = fault.path[0]

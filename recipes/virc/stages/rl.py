@@ -7,11 +7,8 @@ from msgspec import Meta
 
 from virc.config.placeholders import filled
 from virc.config.validation import Fault
-from virc.stages.sft import Count, OfRollouts, Part, StageConfig, of_machine, refused
+from virc.stages.sft import Count, NotNegative, OfRollouts, Part, Positive, StageConfig, of_machine, refused
 from virc.systems.registry import Reward
-
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
 
 
 class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +20,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         variant: words for the {…} in `data` and `validation`, so that overlays can choose one each.
         rollout: `per_cru`: each row is a prefix of a solution, and the model writes its next unit (as published);
             `multi_turn`: each row is a problem, and the model solves it with its tools.
-        sources: systems beside the stage's own, for `multi_turn`: a row whose `data_source` is the name of one is put
+        sources: further systems, for `multi_turn`: a row whose `data_source` is the name of one is put
             in its words, solved with its tools in as many turns as its own stage has, and rewarded as it says.
         rollout_engine: vLLM, or transformers in the process of the actor, which is slower.
         fidelity: `as_run`: what the published program does: it trains the vision tower and fuses no kernels;
@@ -57,9 +54,9 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         tensor_parallel: devices that share one copy of the sampler.
         sampler_memory: share of a device's memory that vLLM takes.
         max_images: images of a prompt and its tools together.
-        judge_gpus: GPUs that the judge takes beside the policy's; they count in what the stage needs.
+        judge_gpus: GPUs that the judge takes in addition to the policy's; they count in what the stage needs.
         save_steps: steps between checkpoints.
-        save_total_limit: newest checkpoints to keep beside the best; None: all. The newest two can be resumed from.
+        save_total_limit: newest checkpoints to keep with the best; None: all. The newest two can be resumed from.
         test_freq: steps between validations; None: never.
         validate_first: validate before the first step, too.
         rollouts: steps between two that leave their rollouts as traces in the run's folder; None: none does.
@@ -110,12 +107,10 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reward: Reward = Reward()
 
     def validation_name(self) -> str | None:
-        """The setting `validation` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return self.validation and filled(self.validation, self.variant, "validation")
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest prompt that a stage takes."""
         return self.prompt_length
 
     @property
@@ -129,7 +124,6 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def liger(self) -> bool:
-        """Whether liger's kernels are used."""
         if self.use_liger is not None:
             return self.use_liger
         return self.fidelity == "as_written" and self.device == "cuda"

@@ -48,10 +48,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def only_key(self) -> str | None:
-        """The key of a server that takes one."""
         assert not isinstance(self.api_key, tuple)
         return self.api_key
 
     def served_name(self, model: str) -> str:
-        """What clients call the model of this name."""
         return self.name or model.rstrip("/").rsplit("/", 1)[-1]

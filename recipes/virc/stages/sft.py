@@ -13,6 +13,8 @@ from virc.core.errors import ConfigError
 Part = Literal["vision", "projector", "language"]
 Count = Annotated[int, Meta(ge=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
 GpuNumbers = tuple[Annotated[int, Meta(ge=0)], ...]
 Supervised = Literal["loss", "gradient"]
 OfPairs = Literal["loss", "gradient", "pairs", "chosen"]
@@ -106,7 +108,6 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.order == "written" or self.curriculum is not None
 
     def data_name(self) -> str:
-        """The setting `data` with its {…} filled. Raises ConfigError if `variant` lacks a word."""
         return filled(self.data, self.variant)
 
     def validation_name(self) -> str | None:
@@ -163,12 +164,11 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     @property
     def frozen(self) -> tuple[Part, ...]:
-        """The parts of the model that are frozen."""
         return self.frozen_modules
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row that a stage takes."""
+        """Tokens of the longest row."""
         return self.cutoff_len
 
     @property
@@ -177,11 +177,7 @@ class Config(StageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return self.micro_batch_size_per_device * self.devices * self.nodes
 
     def accumulation(self) -> int:
-        """Micro-batches whose gradients a device adds up for one optimizer step.
-
-        Raises:
-            ConfigError: the batch is no multiple of what all devices take at a time.
-        """
+        """Micro-batches whose gradients a device adds up for one optimizer step."""
         if self.train_batch_size % self.at_a_time:
             raise ConfigError(
                 f"train_batch_size {self.train_batch_size} is no multiple of the {self.at_a_time} rows that are taken "
@@ -198,7 +194,6 @@ def contradictions(config: Config) -> Iterator[Fault]:
 
 
 def refused(*checks: tuple[str, Callable[[], object]]) -> Iterator[Fault]:
-    """The settings whose check raises a `ConfigError`."""
     for setting, check in checks:
         try:
             check()

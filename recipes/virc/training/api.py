@@ -18,7 +18,7 @@ from virc.core.processes import in_job
 from virc.envs import hardware
 from virc.models import sizes
 from virc.runs import run as runs
-from virc.runs.checkpoints import FORMATS
+from virc.runs.checkpoints import FORMATS, checkpoints
 from virc.runs.run import Run
 from virc.stages import resolve as stages
 from virc.systems import registry as systems
@@ -73,7 +73,7 @@ def train(
         folder: the workspace, with `runs/`, `models/` and `data/`; default: the current folder.
         on_progress: gets every event, among them a `RunEvent` and a `StepEvent` for each logged step.
         launcher: `slurm` submits a job, `ray` runs on a Ray cluster.
-        site: site file of a Slurm cluster, read anew also to resume; default: that of the run, else this user's.
+        site: site file of a Slurm cluster, read again also to resume; default: that of the run, else this user's.
         submit: False: write the job's script only.
         ray_address: where a Ray cluster takes jobs.
         options: further fields of `TrainRequest`.
@@ -94,8 +94,9 @@ def train(
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
         if rows_changed:
             prepare.check_again(run, None if system == systems.DEFAULT else system, report)
-        if runs.info(run).launcher != "slurm":
-            submitting.refuse_site(run, Path(site) if site else None)
+        if site and (launcher_before := runs.info(run).launcher) != "slurm":
+            wrong = f"a site file is for Slurm, and {run.name} was begun with the launcher {launcher_before}"
+            raise UsageError(wrong)
         if ray_address:
             jobs.move(run, ray_address)
     elif rows_changed:
@@ -152,7 +153,7 @@ def _begin(
         ray_job.check_answers(target)
     elif target and submit:
         submitting.check_slurm(target, site, report)
-    begun_by = jobs.launcher_of(target)
+    begun_by = "local" if target is None else "ray" if isinstance(target, ray_job.Cluster) else "slurm"
     with prepare.new_run(request, resolved) as (run, partial):
         here = hardware.find(request.workspace)
         found = prepare.prepare(
@@ -210,9 +211,6 @@ def _train(run: Run, job: str | None, report: Reporter) -> None:
 
 
 def next_commands(run: Run) -> list[str]:
-    """What to type after a run has finished: merge it if it needs that, train the next stage, ask the model."""
-    from virc.runs.checkpoints import checkpoints
-
     info, saved = runs.info(run), checkpoints(run)
     if saved and not saved[-1].merged:
         return [f"virc merge {run.name}"]

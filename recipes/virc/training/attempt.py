@@ -53,8 +53,6 @@ class Ended(msgspec.Struct, frozen=True):
     """How an attempt ended that did not fail.
 
     Args:
-        step: of the newest whole checkpoint.
-        signal: the signal that asked it to end before.
         lost: optimizer steps that were done and not saved.
         unhealthy: the sign of ill health that ended it.
     """
@@ -78,7 +76,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         KeyboardInterrupt: it was interrupted a second time and ended at once.
     """
     if job:
-        # Slurm starts a job anew on other nodes when it cannot reach one, where the former start may go on for minutes.
+        # Slurm restarts a job on other nodes when it cannot reach one, where the former start may go on for minutes.
         former = runs.state(run)
         trains = f"process {former.pid} on {former.host}"
         note = f"waiting for {trains}, which still trains {run.name}"
@@ -281,7 +279,7 @@ def hold_notice() -> None:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect the signals that ask to end; in another thread than the main one, where Python takes none, nothing."""
+    """Collect the signals that ask to end; nothing in other threads than the main one, where Python takes none."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked

@@ -42,7 +42,6 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 
 def write_digests(run: Run, info: Info, folder: Path, sources: Iterable[Path]) -> None:
-    """Write down what a run begins with; `folder` is to be the run's, `sources` are the files that its rows are of."""
     found: dict[str, Seen] = {}
     for what, file in chain(_files(info, run.folder, folder), ((SOURCE, each.absolute()) for each in sources)):
         with suppress(OSError):
@@ -72,7 +71,7 @@ def changed_files(run: Run) -> Iterator[tuple[str, Path]]:
 
 
 def check(run: Run, accepted: tuple[str, ...] = ()) -> None:
-    """Raise ConfigError where something has changed or is gone, but for what is `accepted`."""
+    """Raises ConfigError: something has changed or is gone that is not `accepted`."""
     found = [(what, file) for what, file in changed_files(run) if what not in accepted]
     if not found:
         return

@@ -19,8 +19,6 @@ _NO_MEASURES = ("step", "attempt", "total", "epoch", "tokens", "tokens_per_secon
 
 
 class Cause(msgspec.Struct, frozen=True):
-    """What may have made a run go wrong, what of it was seen, and what to change."""
-
     says: str
     seen: str
     answer: str
@@ -31,7 +29,6 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     Args:
         signs: of ill health that it has now, with their numbers, the worst first.
-        causes: the likeliest first.
         looked_at: metrics that it has, each with the mean of its first and of its newest three steps.
     """
 
@@ -89,7 +86,6 @@ likeliest first. Without a setting, what to type."""
 
 
 def diagnose(run: Run) -> Diagnosis:
-    """Diagnose a run, finished or running. Raises ConfigError: the run cannot be read."""
     info, state, found = runs.info(run), runs.state(run), list(metrics(run))
     steps = [metric for metric in found if not metric.aside]
     current = dict[str, str](signs(found, info.settings, has_tools(run)).items())

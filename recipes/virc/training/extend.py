@@ -28,9 +28,7 @@ class Extension(msgspec.Struct, frozen=True):
     """How a run goes on.
 
     Args:
-        step: of the checkpoint that it goes on from.
         before, total: its last step, as it was and as it is.
-        changed: settings with other values than before.
         rates: learning rates: of the last step before, of the first that follows the new curve, and of the last one;
             the step between them has what the old curve ended with. None where the rate is constant.
     """
@@ -112,11 +110,7 @@ def _config(info: Info, changed: dict[str, Any]) -> Any:
 
 
 def _on_devices(run: Run, info: Info, devices: int) -> dict[str, Any]:
-    """The settings of a run on another number of devices.
-
-    Raises:
-        ConfigError: the engine's checkpoint is of that many processes; the hint keeps the weights.
-    """
+    """Raises ConfigError: the engine resumes only on as many devices as saved; the hint keeps the weights."""
     if devices != info.settings["devices"] and (info.kind == "rl" or info.settings.get("zero")):
         engine, saved = "verl" if info.kind == "rl" else "DeepSpeed", info.settings["devices"]
         raise ConfigError(f"{engine} resumes on as many devices as saved: {saved} a node", _anew(run, info, devices))
@@ -134,11 +128,7 @@ def _anew(run: Run, info: Info, devices: int) -> str:
 
 
 def refuse_few_gpus(run: Run) -> None:
-    """Refuse to resume a run on fewer GPUs than it was begun with.
-
-    Raises:
-        SetupError: they are not here; the hint is how it can go on with those that are.
-    """
+    """Raises SetupError: fewer GPUs are here than the run was begun with; the hint is how it can continue."""
     info, here = runs.info(run), hardware.find(run.workspace)
     try:
         fits.refuse_few_gpus(inputs.config_of(info), here)

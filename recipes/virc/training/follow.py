@@ -29,12 +29,7 @@ TOOL_FAILURE = r"virc: (the tool .*)"
 
 
 class StepEvent(Event, frozen=True):
-    """Progress of a run by one logged step or more.
-
-    Args:
-        metric: the newest.
-        history: losses, or rewards, of the run so far.
-    """
+    """Progress of a run by one logged step or more; `history` has its losses, or rewards, so far."""
 
     metric: Metric = Metric(step=0)
     history: Sequence[float] = ()
@@ -45,8 +40,6 @@ class Follower:
 
     Attributes:
         step, total: optimizer steps done and to do, as far as the engine has logged them.
-        watch: over the run's health.
-        silence: of its engine.
         started: whether this attempt has made a step.
     """
 
@@ -72,11 +65,7 @@ class Follower:
         self._tool_failed = self._checked = self._failing = self.started = False
 
     def poll(self) -> None:
-        """Take in what is new; what cannot be written, on a full disk say, is tried again at the next poll.
-
-        Raises:
-            EngineError: it trains on other rows than were checked.
-        """
+        """Take in what is new; what cannot be written, on a full disk say, is tried again at the next poll."""
         try:
             self._poll()
         except OSError as error:  # the engine goes on: hours of its work are worth more than a line of ours
@@ -102,7 +91,8 @@ class Follower:
                 place = f"{count - len(self._startup) + 1}/{count} " if count > 1 else ""
                 self._report.progress(f"{place}{phase.name}, {now - self._phase_began:.0f} s; usually {phase.usual}")
             return
-        runs.write_state(self._run, step=self.step, total=self.total, seconds=self.seconds, **self._newest)
+        spent = self._before + now - self._began  # in all attempts, without the time between them
+        runs.write_state(self._run, step=self.step, total=self.total, seconds=spent, **self._newest)
         self._alive = now
         self.tend()
 
@@ -119,15 +109,9 @@ class Follower:
             self._phase_began = now
 
     def tend(self) -> None:
-        """Look after checkpoints, and make pages of rollouts that the engine has left."""
         self._keeper.update(self._validated)
         for fault in rollout_pages.render(self._run.rollouts, self._run.name):
             self._report.warn(f"a rollout cannot be shown as a page: {fault}")
-
-    @property
-    def seconds(self) -> float:
-        """Of all attempts so far, without the time between them."""
-        return self._before + time.monotonic() - self._began
 
     def _take(self) -> None:
         new, self.started = self._new, True

@@ -38,7 +38,7 @@ _FALL = 0.5  # of the best reward
 _HELD_OUT_FALL = 0.25  # of the best validation, three times in a row, while the reward is above what it was then
 _SPREADS = 4  # standard deviations of a step; the best and the worst of a thousand windows are 3 apart
 _LOSS = 1.5  # times the lowest mean
-_FEWEST = 10  # logged steps that newer ones are held against
+_FEWEST = 10  # logged steps that newer ones are compared with
 _GRADIENT = 10  # times the median of all before; a run of `tiny` ends at a tenth of its first
 _TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3  # of pairs; a model that knows neither side is right in .5 of them
 _CHOSEN, _CHOSEN_OVER_MARGIN = -5.0, 5  # published runs of zephyr-7b-dpo-full (beta .1) end at -1.3 to -2.7
@@ -54,7 +54,6 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def notes(run: Run) -> Iterator[Note]:
-    """The notes of a run; a line that a kill cut short is skipped."""
     for line in lines_of(run.folder / FILE):
         try:
             yield msgspec.json.decode(line, type=Note)
@@ -63,7 +62,6 @@ def notes(run: Run) -> Iterator[Note]:
 
 
 def active(run: Run) -> dict[Health, str]:
-    """The signs that have begun and not ended."""
     found: dict[Health, str] = {}
     for note in notes(run):
         found.pop(note.sign, None)
@@ -73,13 +71,11 @@ def active(run: Run) -> dict[Health, str]:
 
 
 def drop_after(run: Run, step: int) -> None:
-    """Drop the notes after a step: the attempt that resumes there writes them again."""
     if (run.folder / FILE).exists():
         _write(run, [note for note in notes(run) if note.step <= step])
 
 
 def write(run: Run, new: Iterable[Note]) -> None:
-    """Note further signs."""
     _write(run, [*notes(run), *new])
 
 
@@ -90,12 +86,7 @@ def _write(run: Run, all_notes: Iterable[Note]) -> None:
 def signs(
     metrics: Sequence[Metric], settings: Mapping[str, Any] | None = None, with_tools: bool = False
 ) -> dict[Health, str]:
-    """The signs after the last step of a run's metrics, each with a sentence that gives numbers.
-
-    Args:
-        settings: of the stage; what is held against a setting is no sign without it.
-        with_tools: whether the chat protocol has tools.
-    """
+    """The signs after the last step of a run's metrics; some compare with the stage's `settings`."""
     steps, known = [metric for metric in metrics if not metric.aside and metric.main is not None], settings or {}
     if not steps:
         return {}
@@ -169,7 +160,6 @@ def _of_policy(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
 
 
 def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
-    """Signs of tools, judge and sampler, which do not depend on what is learnt."""
     if failed := steps[-1].tool_failures:
         yield "tool_failures", f"the tool failed in {failed:.0%} of a step's calls"
     if failures := steps[-1].judge_failures:
@@ -182,7 +172,6 @@ def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
 
 
 def _of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
-    """Whether the newest losses all are above the lowest; a curriculum may give harder rows."""
     losses = values_of(steps, "loss")
     before, recent = losses[:-_RECENT], min(losses[-_RECENT:])
     if len(before) < _FEWEST or settings.get("curriculum"):
@@ -217,7 +206,6 @@ def _of_gradients(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Itera
 
 
 def values_of(steps: Sequence[Metric], field: str) -> list[float]:
-    """What steps have measured of it, in order."""
     return [value for step in steps if (value := getattr(step, field)) is not None]
 
 
@@ -246,7 +234,6 @@ def _mean(steps: Sequence[Metric], field: str) -> float | None:
 
 
 def has_tools(run: Run) -> bool:
-    """Whether the run's chat protocol has tools."""
     try:
         return bool(json.loads((run.folder / FILE_NAME).read_bytes()).get("tools"))
     except (OSError, ValueError):
@@ -254,12 +241,7 @@ def has_tools(run: Run) -> bool:
 
 
 def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
-    """A sentence with both losses and a hint, where rows that were learnt from are known and held-out ones are not.
-
-    Args:
-        run: that has finished.
-        saved: steps that have a checkpoint.
-    """
+    """A sentence with both losses and a hint, where rows that were learnt from are known and held-out ones are not."""
     found = list(metrics(run))
     held_out = {each.step: each.eval_loss for each in found if each.eval_loss is not None and each.step}
     learnt = [each.loss for each in found if each.loss is not None and not each.aside][-_RECENT_LOSSES:]
@@ -279,9 +261,6 @@ def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
 class Watch:
     """Watches the metrics of an attempt: each sign is reported once when it begins and once when it ends.
 
-    Args:
-        known: the run's metrics so far.
-
     Attributes:
         reason: why the run must end, once a sign began that its setting `stop_on` names, tools failed in more calls
             than `max_tool_failures`, or rewards or gradients were no numbers in the newest three steps.
@@ -296,7 +275,6 @@ class Watch:
         self.reason: str | None = None
 
     def take(self, new: Iterable[Metric]) -> None:
-        """Take in further steps."""
         for metric in new:
             self._metrics.append(metric)
             if not metric.aside:

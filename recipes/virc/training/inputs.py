@@ -30,8 +30,6 @@ from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.training import changes
 
-REWARD = sources.REWARD
-"""The settings of a run's reward, in its folder; for RL."""
 _QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
 """Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
 
@@ -45,8 +43,6 @@ class Base(msgspec.Struct, frozen=True):
 
     Args:
         name: as people know it: a hub id, a folder or a run.
-        folder: where they are.
-        model_type: as in their config.json.
         adapter: folder of a LoRA adapter on them that training continues.
         root: name of the model at the beginning of the chain of stages.
     """
@@ -85,8 +81,7 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     """A stage with the rank and alpha of the adapter that it continues; the engine ignores other values.
 
     Raises:
-        ConfigError: others were asked for, `virc merge` would not take the adapter or what is made of it, or a target
-            of a new one is no layer of the base that is trained.
+        ConfigError: others were asked for, `virc merge` would refuse the result, or a target is no trained layer.
     """
     lora, origins = resolved.config.lora, dict(resolved.origins)
     if lora and base.adapter:
@@ -118,11 +113,7 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
 
 
 def check_weights(found: Base) -> None:
-    """Read the headers of the weights.
-
-    Raises:
-        ConfigError: files are missing or damaged, or the weights are pickled or quantized: no engine trains them.
-    """
+    """Raises ConfigError: files are missing or damaged, or weights that no engine trains: pickled or quantized."""
     kinds, folder, again = set[str](), found.folder, "fetch or copy it again, or name another base: --from MODEL"
     for name in checkpoint.weight_files(folder):
         if not is_file(folder / name):
@@ -152,11 +143,6 @@ def rows(resolved: Resolved, workspace: Path) -> Source:
 
 
 def validation(resolved: Resolved, workspace: Path) -> Source | None:
-    """The rows that the stage is only tried on; None where it names none.
-
-    Raises:
-        ConfigError, DataError: as `rows` does.
-    """
     named = resolved.config.validation_name()
     return None if named is None else _source(named, resolved, workspace)
 
@@ -231,7 +217,6 @@ def settings_text(resolved: Resolved) -> str:
 
 
 def model_type(folder: Path) -> str:
-    """The `model_type` of a model folder. Raises ConfigError if its config.json cannot be read or names none."""
     file = folder / "config.json"
     try:
         return str(json.loads(contents(file, 2**20))["model_type"])
@@ -300,11 +285,7 @@ def _data_hint(named: str, resolved: Resolved) -> str:
 
 
 def config_of(info: Info) -> Any:
-    """The settings a run was begun with, whatever is in the system's file now.
-
-    Raises:
-        ConfigError: they are none of this version.
-    """
+    """The settings a run was begun with, whatever is in the system's file now."""
     try:
         return msgspec.convert(info.settings, stages.config_type(info.kind), strict=False)
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
@@ -313,14 +294,7 @@ def config_of(info: Info) -> Any:
 
 
 def check_trained(info: Info, found: int | None) -> None:
-    """Refuse an engine that trains another number of parameters than a dry run lists.
-
-    Args:
-        found: as the engine says; None where it does not. Nothing is compared where a key of the engine changes it.
-
-    Raises:
-        EngineError: it does.
-    """
+    """Refuse an engine that trains another number of parameters than a dry run lists; `found` is what its log says."""
     if found is None or any(key.startswith(_CHANGE_THE_COUNT) for key in info.settings["engine"]):
         return
     config = config_of(info)
@@ -377,7 +351,7 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
         untried=newest is None or _is_untried(run, info, newest.step),
         validation=Path(info.validation) if info.validation else None,
         protocol=(run.folder / FILE_NAME).absolute(),
-        reward=(run.folder / REWARD).absolute(),
+        reward=(run.folder / sources.REWARD).absolute(),
         sources=sources.folders(run.folder.absolute()),
         python=Path(info.python),
         recipes=Path(info.recipes),

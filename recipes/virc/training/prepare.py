@@ -62,7 +62,6 @@ class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def environment_of(resolved: Resolved) -> Environment:
-    """The environment that the stage's engine runs in."""
     return making.find(runs_in(resolved.kind).environment, resolved.config.device)
 
 
@@ -74,12 +73,7 @@ def prepare(
 
     Args:
         folder: for the rows to train on, if those are not all; for RL, always.
-        here: this machine, if the stage is to run on it.
-        probe: train on this many of the longest rows only.
         home: where that folder will be in the end, if elsewhere.
-
-    Raises:
-        VircError: something is missing or wrong; nothing was begun.
     """
     config = resolved.config
     fits.refuse_no_judge(config, resolved.system.overlays)
@@ -113,15 +107,7 @@ def prepare(
 def rows_request(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int = 0
 ) -> Request:
-    """What to check in the rows of a stage.
-
-    Args:
-        folders: folder for the rows to train on, and where it will be in the end.
-        probe: as of `prepare`.
-
-    Raises:
-        UsageError, ConfigError: a tool is missing, or a chat protocol cannot be read.
-    """
+    """What to check in the rows of a stage; `folders` are that of the rows to train on, and where it will be."""
     config, beside = resolved.config, resolved.system.file.parent
     common: dict[str, Any] = {
         "source": msgspec.structs.replace(source, ignore=request.ignore),
@@ -149,7 +135,6 @@ def rows_request(
 
 
 def counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:
-    """Check the rows in a process of that interpreter; errors as of `prepare`."""
     for line in asked.source.reasons:
         report.note(line)
     return preflight.read(processes.output(preflight.step(asked, python, recipes), report.progress))
@@ -157,11 +142,7 @@ def counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Re
 
 @contextmanager
 def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Path]]:
-    """A run to be, and a folder that becomes the run's when the block ends without an error; else nothing is left.
-
-    Raises:
-        ConfigError: the name is taken.
-    """
+    """A run to be, and a folder that becomes the run's when the block ends without an error; else nothing is left."""
     run = future_run(request, resolved)
     with scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
         runs.new(request.workspace, run.name, resolved.name)  # another process may have begun it meanwhile
@@ -179,11 +160,7 @@ def future_run(request: TrainRequest, resolved: Resolved) -> Run:
 
 @contextmanager
 def scratch(folder: Path, lock: Path) -> Iterator[Path]:
-    """A new folder in `runs/`, held by a lock; when the block ends it is deleted, and an empty `runs/` too.
-
-    Raises:
-        ConfigError: another process holds the lock.
-    """
+    """A new folder in `runs/`, held by a lock; when the block ends it is deleted, and an empty `runs/` too."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with held(lock):
@@ -201,7 +178,6 @@ def scratch(folder: Path, lock: Path) -> Iterator[Path]:
 def write(
     run: Run, partial: Path, prepared: PreparedRun, launcher: str, site: Mapping[str, Any], site_file: str | None = None
 ) -> Info:
-    """Write what the run is into its future folder."""
     resolved, base, result = prepared.resolved, prepared.base, prepared.result
     code = write_read(run, partial, resolved, base, result)
     file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
@@ -228,10 +204,7 @@ def write(
 
 
 def check_again(run: Run, system: str | None, report: Reporter) -> None:
-    """Check the rows of a run anew, which have changed, and go on with them as they are.
-
-    Args:
-        system: its file, where it is no installed one.
+    """Check the rows of a run again, which have changed, and continue with them; `system`: its file, if not installed.
 
     Raises:
         VircError: they cannot be trained on, or more than rows and images has changed.
@@ -268,11 +241,7 @@ def moved(path: Path, partial: Path, home: Path) -> Path:
 
 
 def write_read(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
-    """Write what the run's processes read beside the rows: chat protocol, reward, and copies of the user's own files.
-
-    Returns:
-        The SHA-256 of each copy by its name.
-    """
+    """Write what the run's processes read besides the rows. Returns the SHA-256 of each copy of a file by its name."""
     write_json(partial / FILE_NAME, result.protocol)
     if resolved.kind == "rl":
         return rl_setup.write(run, partial, resolved, base, result)
@@ -299,11 +268,7 @@ def _packages(environment: Environment, python: Path) -> dict[str, str]:
 
 
 def check_rows(prepared: PreparedRun, report: Reporter) -> None:
-    """Report what the check of the rows found, before hours of training.
-
-    Raises:
-        DataError: a reward cannot score rows, or images would not be shown as the rows' boxes say.
-    """
+    """Raises DataError: a reward cannot score rows, or images would not be shown as the rows' boxes say."""
     result, config = prepared.result, prepared.resolved.config
     check_texts(prepared.resolved, report)
     if prepared.resolved.kind == "rl":
@@ -338,11 +303,7 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
 
 
 def check_texts(resolved: Resolved, report: Reporter) -> None:
-    """Check that texts of authors are here, those of the system and of questions to judges; warn of our own words.
-
-    Raises:
-        ConfigError: one is not, or is not the one that is referred to.
-    """
+    """Raises ConfigError: a text of the authors is not here, or is not the one that is referred to."""
     system = resolved.system
     texts.check(system.file.parent)
     asking = rl_setup.asking_terms(resolved) if resolved.kind == "rl" and resolved.config.reward.total else ()
@@ -405,7 +366,6 @@ def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
 
 
 def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
-    """What the stage needs, counted for its rows."""
     resolved, result, shape = prepared.resolved, prepared.result, sizes.of_folder(prepared.base.folder)
     first = (resolved.config.gpus or (0,))[0]
     gpu = here.gpus[first].name if first < len(here.gpus) else USUAL
@@ -413,11 +373,7 @@ def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
 
 
 def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: Reporter) -> None:
-    """Report what the stage needs, and refuse what does not fit this machine, unless another one runs it.
-
-    Raises:
-        SetupError: too few devices, too little memory or disk.
-    """
+    """Report what the stage needs. Raises SetupError: it does not fit this machine, and no other one runs it."""
     needed, config = estimated(prepared, here), prepared.resolved.config
     device, size = "a GPU", needed.device_gib
     if config.device == "cpu":
@@ -455,7 +411,6 @@ _TRACKERS = {
 
 
 def check_trackers(resolved: Resolved) -> None:
-    """Refuse a tracker that has no key here and is not told to do without."""
     for name in resolved.config.trackers:
         tracker = _TRACKERS.get(name)
         if tracker and not _has_key(tracker) and os.environ.get(tracker.mode) not in tracker.without:

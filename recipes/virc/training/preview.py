@@ -61,11 +61,9 @@ class Preview(msgspec.Struct, frozen=True):
     """A stage's first attempt.
 
     Args:
-        shape: sizes of the base; None where they are not known.
         needed: estimated for rows as long as they may be, which a run checks when it begins.
         result: of the check of the rows; None: they or the base are not here.
         here: this machine; None: a cluster runs it.
-        missing: what is not on this machine yet.
     """
 
     resolved: Resolved
@@ -78,7 +76,6 @@ class Preview(msgspec.Struct, frozen=True):
 
     @property
     def trained(self) -> dict[Part, int]:
-        """Number of trained parameters of each part of the model; empty where the sizes of the base are not known."""
         config = self.resolved.config
         return self.shape.trained(config.lora, config.frozen) if self.shape else {}
 
@@ -87,10 +84,6 @@ def preview(
     request: TrainRequest, resolved: Resolved, target: Target | None, report: Reporter, site: Path | None = None
 ) -> Preview:
     """Plan a stage's first attempt.
-
-    Args:
-        target: the cluster to run on; None: this machine.
-        site: file that the target was read from; None: this user's own.
 
     Raises:
         UsageError, ConfigError: a tool is not given as +NAME or missing, the settings are wrong, or Slurm refuses.
@@ -198,7 +191,7 @@ def _place(
         data=home / "data" / TRAIN,
         validation=home / "data" / VALIDATION if resolved.config.validation else None,
         protocol=home / FILE_NAME,
-        reward=home / inputs.REWARD,
+        reward=home / sources.REWARD,
         sources={name: sources.settings_of(home, name) for name in speakers(resolved.config)},
     )
 

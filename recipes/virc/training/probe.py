@@ -27,15 +27,7 @@ _POLL = 1.0  # seconds
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """What was measured beside what was estimated.
-
-    Args:
-        longest: tokens of the longest row.
-        rows_a_step: rows, or prompts, of a step.
-        seconds_a_step: of the last step.
-        gib: memory of the fullest device; on a CPU of the largest process, for RL of all processes together.
-        estimated_gib: the same, as estimated.
-    """
+    """What was measured; `gib` of the fullest device, on a CPU of the largest process, for RL of all together."""
 
     resolved: Resolved
     here: Machine
@@ -48,11 +40,6 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 def probe(request: TrainRequest, report: Reporter) -> Probe:
-    """Train two steps on the longest rows; measure memory and time.
-
-    Raises:
-        VircError: something is missing or wrong, or the engine failed: then it does not fit.
-    """
     resolved = request.resolve()
     config = resolved.config
     # As few rows as all devices take: the memory of a device does not depend on that number.

@@ -54,11 +54,7 @@ class TrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     workspace: Path = msgspec.field(default_factory=Path.cwd)
 
     def resolve(self) -> Resolved:
-        """The stage's settings, its engine's own keys and its system's chat protocol checked too.
-
-        Raises:
-            UsageError, ConfigError: as `stages.resolve`, the engine's `check` and `chat_protocol.of_system` do.
-        """
+        """The stage's settings, its engine's own keys and its system's chat protocol checked too."""
         system = systems.get(self.system)
         chat_protocol.of_system(system)
         given = self._given(kind := stages.stage(system, self.stage).kind)

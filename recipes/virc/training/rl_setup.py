@@ -46,7 +46,6 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
     """Refuse a reward whose judge is not named, or does not answer.
 
     Args:
-        source: its rows, if they are there.
         here: the run starts now, on this machine; elsewhere the judge may start with it.
 
     Raises:
@@ -95,7 +94,6 @@ def _asking(reward: Reward, beside: Path | None) -> Iterator[tuple[Reward, str, 
 
 
 def published_questions(asking: Iterable[tuple[Reward, str, Asks]]) -> list[Question]:
-    """The questions in texts of others of terms that will ask their judge."""
     judged = [asks for reward, _, asks in asking if asks.needed or _judging(reward, asks).endpoint]
     return [each for asks in judged for each in (asks.question, *asks.others) if each and each.file]
 
@@ -117,15 +115,6 @@ def _share(source: Source) -> str:
 def rows_request(
     request: TrainRequest, resolved: Resolved, base: Base, folders: tuple[Path, Path], common: Mapping[str, Any]
 ) -> RlRequest:
-    """What to check in the rows.
-
-    Args:
-        folders: folder for the rows that verl reads, and where it will be in the end.
-        common: what is the same for every kind of stage.
-
-    Raises:
-        UsageError, ConfigError: a tool is not given as +NAME or missing, or the base's chat protocol cannot be read.
-    """
     config = resolved.config
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
     validation = inputs.validation(resolved, request.workspace)
@@ -146,7 +135,6 @@ def rows_request(
 
 
 def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The tools of `--tools +NAME`, files or names; `UsageError` for one without +, `ConfigError` for a missing one."""
     beside = resolved.system.file.parent
     names = chat_protocol.added(asked)
     tools.load(names, beside)
@@ -154,7 +142,7 @@ def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def check(result: Result, resolved: Resolved, report: Reporter) -> None:
-    """Raise `DataError` for rows that the reward cannot score, `ConfigError` for a tool that is not whole in a run."""
+    """Raises DataError: the reward cannot score rows; ConfigError: a tool is not whole in a run."""
     reward = resolved.config.reward
     check_copies(result.protocol.tools)
     for name, rows in result.of_no_source.items():
@@ -172,11 +160,7 @@ def check(result: Result, resolved: Resolved, report: Reporter) -> None:
 
 
 def check_copies(names: Sequence[str]) -> None:
-    """Refuse a tool whose YAML names what is found from its own folder: a run keeps a copy of the YAML alone.
-
-    Raises:
-        ConfigError: which name, and of which tool.
-    """
+    """Refuse a tool whose YAML names what is found from its own folder: a run keeps a copy of the YAML alone."""
     for file in tools.own_files(names).values():
         mcp = described.read(file).mcp if file.suffix == ".yaml" else None
         if mcp is None:
@@ -192,7 +176,6 @@ def check_copies(names: Sequence[str]) -> None:
 
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
-    """Write `reward.json` and the copies of the user's own files; returns the SHA-256 of each by its name."""
     config, home, others = resolved.config, run.folder.absolute(), speakers(resolved.config)
     common = Settings(
         reward=config.reward, folder=str(result.media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
@@ -202,17 +185,12 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
     own = Speaker(result.protocol, reward, config.max_turns, resolved.system.file.parent)
     code, settings = _copied(own, partial, home, common)
     files = {name: str(sources.settings_of(home, name)) for name in others}
-    write_json(partial / inputs.REWARD, msgspec.structs.replace(settings, sources=files))
+    write_json(partial / sources.REWARD, msgspec.structs.replace(settings, sources=files))
     return code | write_sources(others, partial, home, common)
 
 
 def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, common: Settings) -> dict[str, str]:
-    """Write chat protocol, reward settings and copied files of other systems that rows may be of, by their names.
-
-    Args:
-        home: where `partial` will be.
-        common: the settings that all rewards of the stage have.
-    """
+    """Write chat protocol, reward settings and copied files of other systems by name; `partial` will be `home`."""
     code: dict[str, str] = {}
     for name, speaker in others.items():
         folder, later = (sources.settings_of(each, name).parent for each in (partial, home))
@@ -220,7 +198,7 @@ def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, comm
         copied, settings = _copied(speaker, folder, later, common)
         code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
         write_json(folder / FILE_NAME, speaker.protocol)
-        write_json(folder / inputs.REWARD, settings)
+        write_json(folder / sources.REWARD, settings)
     return code
 
 
@@ -246,7 +224,6 @@ def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
 
 
 def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
-    """A stage with the judge of its site's jobs, where its reward asks one and no other is named."""
     if not isinstance(target, Site) or target.judge is None or not _asks(request, resolved):
         return request, resolved
     request = msgspec.structs.replace(request, judge_endpoint=IN_JOB)
@@ -254,11 +231,7 @@ def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | N
 
 
 def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> None:
-    """Check, before a job waits for hours, that the judge its reward asks will be there.
-
-    Raises:
-        ConfigError: nobody serves it, or its weights are not here.
-    """
+    """Raises ConfigError, before a job waits for hours: nobody serves its judge, or its weights are not here."""
     if not isinstance(target, Site):
         return
     if target.judge is None:
@@ -272,7 +245,7 @@ def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | 
 
 
 def _asks(request: TrainRequest, resolved: Resolved) -> bool:
-    """Whether the reward of a stage asks a judge that is served nowhere else; one beside the policy is of the job."""
+    """Whether the reward asks a judge that is served nowhere else; one on `judge_gpus` is the job's."""
     if resolved.kind != "rl" or request.judge_endpoint:
         return False
     config = resolved.config

@@ -22,22 +22,18 @@ from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.resample import resampled
 from virc.reasoning.resize import QWEN2, Grid
 from virc.reasoning.trace import Trace
+from virc.rewards.sources import REWARD
 from virc.rewards.user_code import CODE
 from virc.rewards.verl import grid_of, read_settings
 from virc.runs.rollout_stats import Left, Rollout
 from virc.solving.traces.files import write_trace
 from virc.tools import registry as tools
-from virc.training.inputs import REWARD
 
 _MAX_BYTES = 64 * 2**20
 
 
 def render(folder: Path, model: str) -> list[str]:
-    """Make traces of what an engine's process has left in `rollouts/`, and remove that.
-
-    Returns:
-        Why some could not be made, one clause each.
-    """
+    """Make traces of what an engine's process has left in `rollouts/`, and remove that; returns why some could not."""
     faults = []
     for file in sorted(folder.glob("step_*.json")):
         try:
@@ -67,10 +63,7 @@ def _pages(folder: Path, left: Left, model: str) -> Iterator[str]:
 
 
 def shown(rollout: Rollout, grid: Grid = QWEN2) -> tuple[Trace, list[Shown]]:
-    """A rollout's trace with its images; those that tools made are made again.
-
-    Args:
-        grid: of the model that was trained.
+    """A rollout's trace with its images; those that tools made are made again, on the trained model's `grid`.
 
     Raises:
         DataError, OSError, ToolError: an image cannot be read, is not there, or a tool is not known here.

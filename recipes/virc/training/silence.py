@@ -41,10 +41,6 @@ _LOOK = 30.0  # seconds between two looks at folders, whose files may be many an
 class Silence:
     """How long an attempt's engine has been silent.
 
-    Args:
-        log: what the engine writes to.
-        known: the run's metrics so far.
-
     Attributes:
         reason: once it is too long, a clause about it that follows the engine's name.
         longest: seconds between two lines of metrics.
@@ -63,18 +59,13 @@ class Silence:
         self.reason: str | None = None
 
     def take(self, new: Sequence[Metric]) -> None:
-        """Take in further lines of metrics."""
         timed = self._since_line if self._last else 0.0  # the start is none of its steps
         self.longest = max(self.longest, timed, *_gaps(self._last, new))
         self._last, self._since_line, self._quiet = new[-1], 0.0, 0.0
         self._validated = self._validated or any(each.validation is not None for each in new)
 
     def look(self, starting: bool) -> None:
-        """Look for signs of life; to be called about every second.
-
-        Args:
-            starting: whether it is in a part of its start that a line of its log will end.
-        """
+        """Look for signs of life; to be called about every second. `starting`: a line of the log ends this part."""
         now = time.monotonic()
         passed, self._polled = min(_MAX_POLL, now - self._polled), now
         self._quiet, self._since_line, self._since_asked = (
@@ -94,15 +85,10 @@ class Silence:
             self.reason = f"has written no metrics, log line or checkpoint for {duration(self._quiet)}{longest}"
 
     def begin_end(self) -> None:
-        """Note that the engine is asked to end now."""
         self._since_asked, self._seen = 0.0, written(self._folders)
 
     def over(self, seconds: float, saves: bool = True) -> bool:
-        """Whether an engine that was asked to end has given no sign of life since, and for so many seconds.
-
-        Args:
-            saves: whether it has anything to save; else its signs of life are none.
-        """
+        """Whether an engine was asked to end `seconds` ago, and, if it saves, has given no sign of life since."""
         if not saves:
             return self._since_asked > seconds
         if min(self._quiet, self._since_asked) <= seconds:
@@ -112,7 +98,6 @@ class Silence:
         return self._quiet > 0
 
     def limit(self, starting: bool) -> float | None:
-        """Seconds that it may be without a sign of life as things are; None: any time."""
         if self._given is not None:
             return self._given or None
         if starting:
@@ -164,7 +149,7 @@ def _given() -> float | None:
 
 
 def _gaps(before: Metric | None, new: Iterable[Metric]) -> list[float]:
-    """Seconds between lines, by the engine's clock, which begins anew in each attempt."""
+    """Seconds between lines, by the engine's clock, which begins again in each attempt."""
     found = []
     for line in new:
         same = before is not None and before.attempt == line.attempt

@@ -33,7 +33,6 @@ class Step(msgspec.Struct, frozen=True):
     """One command.
 
     Args:
-        says: what it does, one clause.
         words: the command line; the first is `virc` or `torchrun`.
         makes: the folder that it makes, in the folder that steps are run in.
     """
@@ -45,12 +44,10 @@ class Step(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """Its name among all steps."""
         return self.name
 
     @property
     def typed(self) -> str:
-        """The command as a shell takes it."""
         return typed(self.words)
 
 
@@ -61,12 +58,7 @@ Runner = Callable[[Words, Path], int]
 
 
 class StepFailedError(EngineError):
-    """A step failed, after it printed why.
-
-    Args:
-        place: of the step among all, as people read it.
-        code: its exit code.
-    """
+    """A step failed, after it printed why."""
 
     def __init__(self, place: str, step: Step, code: int) -> None:
         super().__init__(f"{place}, failed: exit code {code}", CONTINUE)
@@ -74,7 +66,6 @@ class StepFailedError(EngineError):
 
 
 def typed(words: Sequence[str]) -> str:
-    """A command line as a shell takes it."""
     source = f"PYTHONPATH={shlex.quote(str(SOURCES))} " if words[0] == "torchrun" else ""
     return source + shlex.join(words)
 

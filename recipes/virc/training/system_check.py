@@ -34,7 +34,6 @@ from virc.systems.registry import Reward, System
 from virc.training import inputs
 
 MAX_LISTED = 100
-"""Faults that are listed of one file."""
 
 _SIZE = (1024, 768)  # px of the picture that tools are tried on
 _MAX_TRIES = 2000  # a stage with an overlay takes about a millisecond
@@ -78,14 +77,6 @@ def tried(path: Path, workspace: Path, data: Path | None = None) -> list[Finding
 
     Code of the system is run, and servers of its tools are asked; one that cannot be reached is not a certain fault.
     A tool whose arguments cannot be guessed from its schema is not.
-
-    Args:
-        workspace: where rows of stages may be.
-        data: rows for the system's own reward, in place of those of its stages.
-
-    Raises:
-        ConfigError: the file is none of a system.
-        DataError: there are no such rows, or none can be read.
     """
     system = systems.get(str(path))
     lines = plain_yaml.lines(plain_yaml.read_text(path))
@@ -140,12 +131,7 @@ def _rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tup
 
 
 def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
-    """Call each of the system's own tools on a blank picture.
-
-    Yields:
-        A ConfigError for each that fails, or whose server fails; a SetupError for each that cannot be used here now, or
-        under its name later.
-    """
+    """Call each of the system's own tools on a blank picture; yields SetupError if one cannot be used here."""
     from virc.models.chat_protocol import of_system
     from virc.solving import reading
     from virc.solving.trying import tool_files, tool_trial
@@ -175,9 +161,6 @@ def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:
     """What to say of the bases and released models of a system without faults that do not run in this process.
 
     Their type is that of their config.json, where they are in the workspace, or else follows from their names.
-
-    Raises:
-        ConfigError: the file is none of a system.
     """
     system = systems.get(str(path))
     roles = [(base, f"the base {base}") for base in data_files.bases(system)]
@@ -249,7 +232,7 @@ def _of_single_keys(content: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _layers(content: Mapping[str, Any]) -> Iterator[tuple[dotted.Path, Any, frozenset[str]]]:
-    """Where settings stand, the `Config` that says which there are, and those that stages of another kind may have."""
+    """Where settings are, the `Config` that says which there are, and those that stages of another kind may have."""
     written = _mappings(content.get("stages"))
     kinds = {name: stages.CONFIGS[stage["kind"]] for name, stage in written.items() if stage.get("kind") in KINDS}
     everywhere = list(dict.fromkeys(kinds.values()))
@@ -361,12 +344,7 @@ def _values(system: System, stage: str, overlay: str | None = None) -> dict[str,
 
 
 def _of_stage(system: System, name: str, wrong: set[str], seen: set[tuple[dotted.Path, str]]) -> Iterator[Fault]:
-    """What is wrong with the settings of a stage together: alone, and with each overlay where that is new.
-
-    Args:
-        wrong: names of settings that were found wrong by themselves and left out.
-        seen: places and faults that were yielded already; those of this stage are added.
-    """
+    """What is wrong with a stage's settings together: alone, and with each overlay if new. `wrong` are left out."""
     kind = system.stages[name].kind
     settings = stages.CONFIGS[kind]
     alone: set[str] = set()

@@ -27,17 +27,7 @@ _LACKING = (
 
 
 def check(asked: Request, stage: str, environment: Environment, python: Path) -> None:
-    """Refuse tools that the engine's interpreter cannot load, or in rollouts cannot carry out.
-
-    Args:
-        asked: what is checked of the rows of the stage.
-        stage: its name, for people.
-        python: the engine's interpreter.
-
-    Raises:
-        SetupError: a tool imports what the environment does not have; the hint is the command that installs it.
-        ConfigError: there is no such tool, or its file is none.
-    """
+    """Refuse tools that the engine's interpreter cannot load, or in rollouts cannot carry out."""
     by_module: dict[str, str] = {}
     for name, file in _files(asked):
         for module in needed(file, carried_out=isinstance(asked, RlRequest) and asked.rollout == "multi_turn"):
@@ -57,13 +47,7 @@ def check(asked: Request, stage: str, environment: Environment, python: Path) ->
 
 
 def needed(file: Path, carried_out: bool = True) -> list[str]:
-    """The modules that a tool's file imports, each by the name of its package, without this package's own and those of
-    systems.
-
-    Args:
-        file: Python or YAML.
-        carried_out: with those that are imported once the tool is called, not only those of its loading.
-    """
+    """The modules that a tool's file imports when loaded, and when `carried_out`; not those that every engine gets."""
     if file.suffix == ".yaml":
         found = described.read(file)
         return [*(["mcp"] if found.mcp and carried_out else []), "jsonschema"]

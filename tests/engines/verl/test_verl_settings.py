@@ -18,6 +18,7 @@ from virc.systems.registry import Reward
 
 RUN = Path("/w/runs/r")
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
+VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 FSDP = f"{ACTOR}.fsdp_config"
 PACKED = f"{MODEL}.use_remove_padding"  # of which true is verl's default
 
@@ -103,8 +104,8 @@ def config(**given: Any) -> Config:
         "trainer.test_freq": None}),
         ({"engine": {ACTOR: {"ppo_epochs": 2}}}, {f"{ACTOR}.ppo_epochs": 2}),
         (
-            {"engine": {f"{verl.VLLM}.max_logprobs": 5}},
-            {f"{verl.VLLM}.max_logprobs": 5, f"{verl.VLLM}.mm_processor_cache_gb": 0},
+            {"engine": {f"{VLLM}.max_logprobs": 5}},
+            {f"{VLLM}.max_logprobs": 5, f"{VLLM}.mm_processor_cache_gb": 0},
         ),
     ],
 )  # fmt: skip

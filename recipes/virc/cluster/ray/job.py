@@ -47,7 +47,6 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cluster(address: str | None) -> Cluster:
-    """The cluster at an address. Raises UsageError if there is none, or it is not a dashboard's."""
     if not address:
         raise UsageError("--launcher ray needs the address of a cluster", "--ray-address http://HEAD:8265")
     if not re.fullmatch(r"https?://[^\s/]+/?", address):
@@ -57,11 +56,7 @@ def cluster(address: str | None) -> Cluster:
 
 
 def check_answers(where: Cluster) -> None:
-    """Check that a Ray cluster answers at an address, before a run is begun for it.
-
-    Raises:
-        NetworkError: nothing does, or something else. A refusal is an answer: a token is required for later.
-    """
+    """Check that a Ray cluster answers. A refusal is an answer: a token is required for later."""
     try:
         status = client.ask(f"{where.address}/api/version", seconds=_ANSWER, proxies=True).status
     except (OSError, ValueError) as error:
@@ -76,7 +71,6 @@ def _no_cluster(where: Cluster, reason: str) -> NetworkError:
 
 
 def cluster_of(info: Info) -> Cluster:
-    """The cluster that a run was begun for. Raises ConfigError if the run's `run.json` does not hold one."""
     try:
         return msgspec.convert(info.site, Cluster)
     except msgspec.ValidationError as error:

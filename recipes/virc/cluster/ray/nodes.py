@@ -24,7 +24,6 @@ _LOOK = 1.0  # seconds
 
 
 def faults(required: Mapping[str, Any]) -> list[str]:
-    """What this node lacks, as clauses."""
     found = [f"does not see {what}: {path}" for what, path in required["paths"].items() if not Path(path).exists()]
     for name, version in required["versions"].items():
         try:
@@ -37,7 +36,7 @@ def faults(required: Mapping[str, Any]) -> list[str]:
 
 
 def joined(nodes: int, gpus: int) -> list[dict[str, Any]]:
-    """The nodes of the cluster that have so many GPUs, once there are enough; fewer where no more join in time."""
+    """The nodes of the cluster that have `gpus` GPUs, once there are enough; fewer where no more join in time."""
     end, said = time.monotonic() + JOINING, False
     while True:
         alive = [node for node in ray.nodes() if node["Alive"]]
@@ -53,7 +52,6 @@ def joined(nodes: int, gpus: int) -> list[dict[str, Any]]:
 
 
 def refusal(required: Mapping[str, Any]) -> str | None:
-    """Why the cluster cannot run it; None where it can."""
     nodes, gpus = required["nodes"], required["gpus"]
     there = joined(nodes, gpus)
     if len(there) < nodes:
@@ -75,7 +73,7 @@ def refusal(required: Mapping[str, Any]) -> str | None:
 
 
 def main(file: str) -> int:
-    """Check the nodes; returns 0 if none lacks anything. What follows in this process has the keys of the run."""
+    """Check the nodes. What follows in this process has the keys of the run."""
     required: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     try:
         credentials.load()

@@ -102,11 +102,7 @@ def _followed(client: Any, job_request: Mapping[str, Any], runtime: Mapping[str,
 
 
 def _lost(address: str, job: str | None, waits: bool) -> str | None:
-    """The nodes of a job that its cluster has lost, with Ray's reason.
-
-    Args:
-        waits: for Ray to know of a loss: processes elsewhere know of it at once, Ray after several seconds.
-    """
+    """The nodes of a job that its cluster has lost; Ray knows of a loss seconds after other processes."""
     from ray.util.state import list_actors, list_nodes  # type: ignore[import-not-found]
 
     # one that has filtered rows out calls them missing
@@ -131,8 +127,7 @@ def _node(node: Mapping[str, Any]) -> str:
     return f"the node {node['node_ip']} (Ray's {node['node_id'][:8]}){f': {reason}' if reason else ''}"
 
 
-class OutageError(Exception):
-    """A cluster that answers no more."""
+class OutageError(Exception): ...
 
 
 def follow(client: Any, job: str) -> "Written":

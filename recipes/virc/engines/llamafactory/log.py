@@ -20,7 +20,6 @@ from virc.runs.run import Info
 METRICS = "checkpoints/trainer_log.jsonl"
 """The file in the run's folder that it adds a line to at each logged step."""
 STARTUP: Sequence[Phase] = (Phase("reading the rows and loading the model", r"(?!)", "1 to 5 min"),)
-"""What it does before its first step."""
 
 _END = 2**16  # bytes of a log's end with the reason of a failure
 _START = 2**22  # bytes of a log's beginning with all lines before the first step
@@ -57,12 +56,7 @@ _FIELDS: Mapping[str, str] = {
 
 
 def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
-    """What reads the lines of an attempt, in their order, as `metric` does.
-
-    Args:
-        info: of the run; not needed.
-        known: the run's metrics so far, also those of this attempt.
-    """
+    """What reads the lines of an attempt, in their order, as `metric` does; `known` are the run's metrics so far."""
     before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
     start: tuple[int, float] | None = None  # tokens and seconds of the first line; until then the engine warms up
 
@@ -83,10 +77,7 @@ def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes
 def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
     """A line of `METRICS` as the metric of all engines; None for one that is cut short or says nothing of a step.
 
-    A loss that is not a number is None.
-
-    Args:
-        before: tokens of the attempts before, which it counts into the throughput of this one.
+    `before` are the tokens of earlier attempts, which it counts into the throughput of this one.
     """
     try:
         row = msgspec.json.decode(_NO_NUMBER.sub(b"null", line), type=dict[str, Any])
@@ -105,10 +96,6 @@ def metric(line: bytes, attempt: int, before: int = 0) -> Metric | None:
 def started(log: Path, info: Info, step: int) -> None:
     """Check, at its first line of metrics, that it trains on what it was given: it warns, and goes on without.
 
-    Args:
-        log: what it wrote.
-        step: that it was to go on from.
-
     Raises:
         EngineError: it dropped rows that it could not read, or goes on from other weights than the checkpoint's.
     """
@@ -123,12 +110,10 @@ def started(log: Path, info: Info, step: int) -> None:
 
 
 def rows(log: Path) -> int | None:
-    """The number of rows it trains on; None where it is not written yet."""
     return _number(log, r"Num examples = ([\d,]+)")
 
 
 def trained(log: Path) -> int | None:
-    """The number of parameters it trains; None where it is not written."""
     return _number(log, r"trainable params: ([\d,]+)")
 
 
@@ -145,29 +130,18 @@ def not_loaded(log: Path) -> list[str]:
 
 
 def seconds_a_step(output: Path) -> float:
-    """Seconds of an optimizer step in a run that has ended.
-
-    Args:
-        output: its folder of checkpoints.
-    """
     row = json.loads((output / "train_results.json").read_bytes())
     return 1 / float(row["train_steps_per_second"])
 
 
 def device_gib(output: Path) -> float | None:
-    """The most memory that was reserved on its GPU; None where it used none."""
     lines = (output / Path(METRICS).name).read_bytes().splitlines()
     found = [float(row["vram_reserved"]) for row in map(json.loads, lines) if "vram_reserved" in row]
     return max(found, default=0) or None
 
 
 def cause(log: Path, code: int | None) -> tuple[str, str | None]:
-    """Why an attempt failed, as a clause, and what to do about it.
-
-    Args:
-        log: what it wrote.
-        code: its exit code; negative: the signal that ended it.
-    """
+    """Why an attempt failed, as a clause, and what to do about it; a negative code is the signal that ended it."""
     text = part(log, -_END, _END)
     errors = _ERROR.findall(text)
     for pattern, clause, hint in _CAUSES:

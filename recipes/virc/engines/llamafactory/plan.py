@@ -10,7 +10,7 @@ from virc.config.validation import Fault
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan, Step
 from virc.engines import environment as engines
-from virc.engines.keys import Keys, load
+from virc.engines.keys import load
 from virc.runs.checkpoint_formats.llamafactory import RESUME
 from virc.stages import dpo
 from virc.stages.context import Place
@@ -37,11 +37,6 @@ READS: Mapping[str, tuple[str, ...]] = {
 """Loss -> the keys of preferences that LLaMA-Factory reads for it."""
 
 
-def keys_of(config: Config) -> Keys:
-    """The keys that stages of its kind take."""
-    return PREFERENCE_KEYS if isinstance(config, dpo.Config) else KEYS
-
-
 def contradictions(config: Config) -> Iterator[Fault]:
     """Keys of `engine` that LLaMA-Factory refuses, or ignores, with the other settings once it has begun."""
     given = {name for name, value in KEYS.leaves(config.engine).items() if value and name in KEYS.accepted}
@@ -64,15 +59,7 @@ def contradictions(config: Config) -> Iterator[Fault]:
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
-    """One attempt at a stage.
-
-    Args:
-        published: values of the published script; empty where there is none.
-        origins: setting -> where its value comes from.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
+    """Raises ConfigError: the settings do not fit together."""
     import yaml
 
     given = settings(config, place)
@@ -84,10 +71,11 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
     if config.zero:
         files[str(place.files / DEEPSPEED)] = _json(deepspeed(config))
     folder = resume_folder(config, place)
+    keys = PREFERENCE_KEYS if isinstance(config, dpo.Config) else KEYS
     return Plan(
         step=_step(config, place),
         files=files,
-        changes=keys_of(config).changes(given, published, origins),
+        changes=keys.changes(given, published, origins),
         loadable=(place.resume, folder) if place.resume and folder and folder != place.resume else None,
     )
 
@@ -153,7 +141,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
 def _of_preferences(config: dpo.Config, place: Place) -> dict[str, Any]:
     """The keys of the loss, and the model that it compares with if LLaMA-Factory would take another one.
 
-    By itself it takes `model_name_or_path`, which on resuming is the checkpoint; and beside an adapter that training
+    By itself it takes `model_name_or_path`, which on resuming is the checkpoint; and with an adapter that training
     goes on with, the model without one.
     """
     values = {**PREFERENCE_KEYS.same(config), "pref_loss": config.loss}
@@ -173,7 +161,6 @@ def resume_folder(config: Config, place: Place) -> Path | None:
 
 
 def template(model_type: str) -> str:
-    """LLaMA-Factory's template for a base. Raises ConfigError: there is none that writes what `virc` reads."""
     if model_type not in TEMPLATES:
         raise ConfigError(f"models of type {model_type!r} are not trained here", f"known are {', '.join(TEMPLATES)}")
     return TEMPLATES[model_type]
@@ -207,7 +194,6 @@ def deepspeed(config: Config) -> dict[str, Any]:
 
 
 def needs(config: Config) -> dict[str, str]:
-    """Packages that these settings need in the environment, each with the setting that can do without."""
     return engines.needs(config, config.use_liger) | ({"deepspeed": "zero=0"} if config.zero else {})
 
 
@@ -224,7 +210,6 @@ def _step(config: Config, place: Place) -> Step:
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
-    """Variables of the engine's process; an empty one is taken away."""
     env = {
         **engines.environment(place.recipes),
         "TOKENIZERS_PARALLELISM": "false",
@@ -232,6 +217,6 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus))} if config.gpus else {}),
     }
     if config.device == "cpu":
-        # A second thread makes a step of a small model ten times slower where other work runs beside it.
+        # A second thread makes a step of a small model ten times slower where other work runs at the same time.
         env |= {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu" if config.zero else ""}
     return env

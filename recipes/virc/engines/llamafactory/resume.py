@@ -20,15 +20,7 @@ _WEIGHTS = ("model*.safetensors", "model.safetensors.index.json")
 
 
 def loadable(checkpoint: Path, to: Path) -> None:
-    """Write a checkpoint folder whose weights have the model's own names; all other files are links.
-
-    Args:
-        checkpoint: of a full fine-tuning.
-        to: new folder.
-
-    Raises:
-        EngineError: a file of weights is no safetensors file.
-    """
+    """Write a checkpoint of full fine-tuning whose weights have the model's own names; all other files are links."""
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir(parents=True)
     weights = {path for pattern in _WEIGHTS for path in checkpoint.glob(pattern)}

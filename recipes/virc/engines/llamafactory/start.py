@@ -41,7 +41,6 @@ class SavesOnSignal(TrainerCallback):
         signal.signal(signal.SIGTERM, self._tell)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Have the trainer save and stop, if any process got the signal."""
         self._stops = self._any_stopping(args.device)
         if self._stops:
             control.should_save = control.should_training_stop = True
@@ -76,14 +75,12 @@ class EndsWhereDiverged(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
     ) -> None:
-        """Look at the weights before they are saved."""
         if control.should_save:
             check_finite(model, state.global_step)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
     ) -> None:
-        """Look at the weights of the last step."""
         check_finite(model, state.global_step)
 
 
@@ -93,7 +90,6 @@ class Prepares(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any = None, **_: Any
     ) -> None:
-        """Once, before the first step."""
         keep_gradients_out(model)
         if args.device.type == "cpu" and not args.bf16 and not args.deepspeed:
             # LLaMA-Factory makes the trained weights float32 and leaves the frozen ones as they are in their files:
@@ -118,9 +114,7 @@ def keep_gradients_out(model: Any) -> None:
 def leave_images_out(processor: Any, ignored: int, sides: int = 1) -> None:
     """Have no id of an image learnt: crops in a turn of the assistant would be, as if the model had written them.
 
-    Args:
-        processor: a class whose `_encode_data_example` returns the ids and the labels of each side first.
-        ignored: the label of what is not learnt.
+    `_encode_data_example` of the class `processor` returns the ids and the labels of each side first.
     """
     encode = processor._encode_data_example
 
@@ -161,9 +155,6 @@ def meet(seconds: float = 600.0) -> None:
     """Wait for the other processes that torchrun has started on all nodes, before gigabytes are read.
 
     The trainer's own waiting has no end (`ddp_timeout`).
-
-    Raises:
-        TimeoutError: some have not come in that time.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return
@@ -182,7 +173,6 @@ def meet(seconds: float = 600.0) -> None:
 
 
 def run(prepare: Callable[[], list[TrainerCallback]]) -> None:
-    """Train with the callbacks that mending LLaMA-Factory returns, besides those of every stage."""
     end_with_parent()  # torchrun's workers, each in a session of its own, would stay when it is killed
     if os.environ.get("DS_ACCELERATOR") == "cpu":
         # Its shared memory between processes takes minutes to be compiled, and gloo carries as well.

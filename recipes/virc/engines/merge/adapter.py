@@ -12,16 +12,7 @@ from virc.engines.merge import common as merging
 
 
 def merge(words: Sequence[str]) -> int:
-    """Merge an adapter's folder and its base's into a model's.
-
-    Returns:
-        How many numbers the model holds.
-
-    Raises:
-        ConfigError: the base is incomplete, or the adapter is none of it.
-        SetupError: it does not fit.
-        VircError: the disk refuses.
-    """
+    """Merge an adapter's folder and its base's into a model's; returns how many numbers the model holds."""
     base, adapter, folder = map(Path, words)
     checkpoint.check(base)
     lora.check(adapter)

@@ -24,14 +24,12 @@ if TYPE_CHECKING:
 PROGRESS = "merge: "
 """What lines that say how far it is begin with; the others are the libraries'."""
 MARGIN = 2**26
-"""Bytes of disk that a model needs beside its weights."""
+"""Bytes of disk that a model needs besides its weights."""
 
 _FILE = "4GB"
 
 
 class Output(msgspec.Struct, frozen=True):
-    """What a process prints."""
-
     parameters: int = 0
     error: ErrorFields | None = None
 
@@ -49,12 +47,7 @@ def run(merge: Callable[[Sequence[str]], int]) -> int:
 
 
 def read(stdout: str) -> int:
-    """What such a process printed: how many numbers the merged model holds.
-
-    Raises:
-        VircError: of the class that the mistake it found has.
-        EngineError: it printed something else.
-    """
+    """What such a process printed. Raises the VircError that it found, and EngineError: it printed something else."""
     try:
         output = msgspec.json.decode(stdout, type=Output)
     except msgspec.MsgspecError as error:
@@ -65,7 +58,6 @@ def read(stdout: str) -> int:
 
 
 def quiet() -> None:
-    """Switch off transformers' notices."""
     import transformers
 
     logging: Any = transformers.utils.logging
@@ -74,7 +66,6 @@ def quiet() -> None:
 
 
 def tell(text: str) -> None:
-    """Say how far it is, on stderr."""
     print(f"{PROGRESS}{text}", file=sys.stderr, flush=True)
 
 
@@ -92,11 +83,7 @@ def size_of(network: Any) -> int:
 
 
 def check_room(needed: int, folder: Path) -> None:
-    """Refuse weights of so many bytes where neither memory nor the disk of a folder takes them.
-
-    Raises:
-        SetupError: they do not fit.
-    """
+    """Raises SetupError: neither memory nor the disk of the folder takes weights of `needed` bytes."""
     import torch
 
     free = shutil.disk_usage(folder).free
@@ -111,14 +98,7 @@ def check_room(needed: int, folder: Path) -> None:
 
 
 def save(network: Any, folder: Path) -> int:
-    """Write a network as transformers does; its config comes with it.
-
-    Returns:
-        How many numbers its weights are.
-
-    Raises:
-        VircError: the disk refuses.
-    """
+    """Write a network as transformers does, with its config. Returns how many numbers its weights are."""
     from safetensors import SafetensorError
 
     tell("writing the weights")
@@ -134,7 +114,6 @@ def save(network: Any, folder: Path) -> int:
 
 
 def same(one: "torch.Tensor", other: "torch.Tensor") -> bool:
-    """Whether two tensors hold the same numbers."""
     import torch
 
     return one.shape == other.shape and torch.equal(one, other)

@@ -31,7 +31,7 @@ _BARRED = -100.0  # added to a logit that vLLM must not draw
 
 
 class Manner(msgspec.Struct, frozen=True):
-    """How a row is spoken to: in which chat protocol, and for how many units at most."""
+    """How a row is prompted: in which chat protocol, and for how many units at most."""
 
     protocol: Protocol
     max_turns: int
@@ -44,13 +44,11 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         protocol: file of the chat protocol that conversations are held in.
         folder: of the rows' images; others are not opened.
         rollout: the whole problem, or one unit after the conversation of the row.
-        max_turns: units after which a rollout ends.
         max_tokens: longest reply, the end of its turn included, where the chat protocol has no `sampling.max_tokens`;
             None bounds it by `response_length` alone.
         tolerate: deviations of tool calls that are forgiven, see `Session`. A rejected reply ends the rollout.
-        max_pixels: lowers the model's own limit on an image, in pixels.
         sources: the settings of the reward of other systems, by their names: they say how rows of theirs, by the
-            column `data_source`, are spoken to.
+            column `data_source`, are prompted.
     """
 
     def __init__(
@@ -78,10 +76,6 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
 
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Hold the conversation of a row.
-
-        Args:
-            sampling_params: verl's.
-            row: columns of the formats `prompts` (for `multi_turn`) or `rl`.
 
         Returns:
             The ids with their mask; for reward and traces `rollout` (a `Trace` as JSON), `replies` and `finish` (texts

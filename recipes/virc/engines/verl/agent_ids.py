@@ -34,9 +34,6 @@ class Speech(msgspec.Struct, frozen=True):
 
     Args:
         tokenizer: built from `tokenizer.json` as it is, as `virc solve` does.
-        grid: the patch grid images are shown on.
-        end: id of the end of a turn.
-        ends: ids that a turn can end with.
         never: ids that no reply holds.
     """
 
@@ -54,14 +51,7 @@ class Speech(msgspec.Struct, frozen=True):
 
 @cache
 def speech(folder: str, max_pixels: int | None = None) -> Speech:
-    """How the model in a folder speaks.
-
-    Args:
-        max_pixels: lowers the model's own limit on an image, in pixels.
-
-    Raises:
-        ConfigError: the folder is incomplete.
-    """
+    """How the model in a folder speaks. Raises ConfigError: the folder is incomplete."""
     import transformers
 
     from virc.backends.local import never_said
@@ -83,13 +73,7 @@ def speech(folder: str, max_pixels: int | None = None) -> Speech:
 class Ids:
     """The ids of a rollout: its prompt, and what came after it.
 
-    Args:
-        prompt: up to the header of the first reply.
-        speech: of the model.
-        room: how many ids may come after the prompt.
-
     Attributes:
-        response: ids after the prompt.
         mask: for each of them 1 where it was sampled, else 0.
         chances: for each of them its log-probability, 0 where it was not sampled.
     """
@@ -103,20 +87,14 @@ class Ids:
 
     @property
     def all(self) -> list[int]:
-        """Prompt and response."""
         return self.prompt + self.response
 
     @property
     def room(self) -> int:
-        """How many more ids there may be."""
         return self._room - len(self.response)
 
     def reply(self, ids: Sequence[int], chances: Sequence[float] | None = None) -> Reply:
-        """Append a reply as it was sampled, with its end of turn where it has one.
-
-        Args:
-            chances: the log-probability of each id, where they are known.
-        """
+        """Append a reply as it was sampled, with its end of turn if it has one; `chances` are its log-probabilities."""
         before = len(self.all)
         self._append(ids, 1, chances)
         ended = bool(ids) and ids[-1] in self._speech.ends
@@ -127,11 +105,8 @@ class Ids:
     def go_on(self, conversation: Sequence[int]) -> bool:
         """Append what is between the last reply and the next; False where it leaves no room for one.
 
-        Args:
-            conversation: its ids up to the header of the next reply.
-
         Raises:
-            EngineError: it does not begin with the ids that were sampled.
+            EngineError: the conversation does not begin with the ids that were sampled.
         """
         if len(conversation) - len(self.prompt) >= self._room:
             return False
@@ -156,8 +131,6 @@ class Prefix:
 
     Args:
         record: the conversation, with or without its reference reply, and the images shown before it.
-        protocol: how its images are shown; its words are the record's own.
-        grid: the patch grid images are shown on.
 
     Raises:
         DataError: an image cannot be opened.
@@ -178,16 +151,13 @@ class Prefix:
         self._answered = False
 
     def next(self) -> Ask | Done:
-        """What to ask, or the finished trace."""
         return Done(self.trace()) if self._answered else Ask(tuple(self._messages), tuple(self._images))
 
     def feed(self, reply: Reply) -> None:
-        """Take the reply."""
         self._messages.append(Message("assistant", reply.text, token_ids=reply.token_ids))
         self._answered = True
 
     def trace(self) -> Trace:
-        """The conversation with its reply; nothing in it is read."""
         return Trace(
             question=self._record.question or "",
             protocol=self._protocol,

@@ -64,7 +64,7 @@ def ended_by_deaths() -> Iterator[None]:
         yield
     finally:
         over.set()
-        watching.join(_PATIENCE)  # or it would start Ray anew
+        watching.join(_PATIENCE)  # or it would start Ray again
 
 
 def first_death() -> str | None:

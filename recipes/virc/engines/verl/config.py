@@ -19,14 +19,7 @@ FREE = ("ray_kwargs.ray_init", "reward.custom_reward_function.reward_kwargs")
 
 
 def composed(file: Path) -> DictConfig:
-    """verl's configuration as its files have it, with the keys of a YAML over it.
-
-    Args:
-        file: nested keys, by verl's names.
-
-    Raises:
-        ConfigError: there is no such file, or a key is none of verl's.
-    """
+    """verl's configuration as its files have it, with the keys of a YAML over it. Raises ConfigError."""
     if not is_file(file):
         raise ConfigError(f"there is no file {file}")
     plain, config = default(), default()
@@ -39,7 +32,6 @@ def composed(file: Path) -> DictConfig:
 
 
 def default() -> DictConfig:
-    """What verl composes of its own files for FSDP."""
     with initialize_config_module(config_module="verl.trainer.config", version_base=None):
         return compose(config_name="ppo_trainer")
 

@@ -5,8 +5,6 @@ nowhere else: a cluster's head node has no accelerator either. Every patch names
 tests/engines/verl/test_verl_hooks.py holds them against the pinned packages.
 """
 
-# ruff: noqa: D102 -- the methods are documented in PlatformBase
-
 import contextlib
 import importlib.metadata
 import os
@@ -81,11 +79,9 @@ class PlatformCPU(PlatformBase):  # type: ignore[misc]
     def device_count(self) -> int:
         return 1
 
-    def set_device(self, device_index: int) -> None:
-        """There is one."""
+    def set_device(self, device_index: int) -> None: ...
 
-    def synchronize(self, device_index: int | None = None) -> None:
-        """Nothing is pending."""
+    def synchronize(self, device_index: int | None = None) -> None: ...
 
     def manual_seed(self, seed: int) -> None:
         torch.manual_seed(seed)
@@ -96,8 +92,7 @@ class PlatformCPU(PlatformBase):  # type: ignore[misc]
     def set_allocator_settings(self, settings: str) -> None:
         """They are CUDA's."""
 
-    def empty_cache(self) -> None:
-        """There is none."""
+    def empty_cache(self) -> None: ...
 
     def get_device_capability(self, device_index: int = 0) -> tuple[int | None, int | None]:
         return None, None
@@ -112,11 +107,9 @@ class PlatformCPU(PlatformBase):  # type: ignore[misc]
     def nvtx_range(self, msg: str) -> Iterator[None]:
         yield
 
-    def profiler_start(self) -> None:
-        """There is none."""
+    def profiler_start(self) -> None: ...
 
-    def profiler_stop(self) -> None:
-        """There is none."""
+    def profiler_stop(self) -> None: ...
 
     def ray_resource_name(self) -> str:
         return "GPU"  # verl counts no other resource; ray.init(num_gpus=N) makes as many up

@@ -22,7 +22,6 @@ STARTUP: Sequence[Phase] = (
     Phase("starting the rollout server", r"LLMServerManager: ", "1 to 4 min"),
     Phase("first batch: rollouts, rewards, update", r"(?!)", "as long as a step"),
 )
-"""What it does before its first step."""
 
 _START, _END = (2**24, 2**18)  # bytes of a log: all before the first step, and its end
 _FIELDS: Mapping[str, str] = {
@@ -52,7 +51,7 @@ _FIELDS: Mapping[str, str] = {
     "judge_same": "virc/judge_same",
 }
 """Field of `Metric` -> verl's name; those of `virc/` it has from `verl.trainer`. What verl calls `clip_ratio`
-is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is held against the limit.
+is the share of responses as long as the longest of the batch, which is never 0; `virc/cut` is compared with the limit.
 """
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "rollout": ("gen", "reward"),
@@ -75,11 +74,7 @@ class _Line(msgspec.Struct):
 def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
     """What reads the lines of an attempt, in their order; None for one that is cut short.
 
-    A number that is none is null there, and left out.
-
-    Args:
-        info: of the run.
-        known: the run's metrics so far, also those of this attempt.
+    A number that is none is null there, and left out. `known` are the run's metrics so far.
     """
     before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
     total, tokens, seconds = steps(info), before, 0.0
@@ -122,20 +117,12 @@ def steps(info: Info) -> int:
 
 def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
     found = {part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers) for part, timers in _PARTS.items()}
-    rest = numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]  # which is beside the step
+    rest = numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]  # which is no part of the step
     return {part: seconds for part, seconds in {**found, "other": rest}.items() if seconds > 0}
 
 
 def started(log: Path, info: Info, step: int) -> None:
-    """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word.
-
-    Args:
-        log: what it wrote.
-        step: that it was to go on from; its first line shows that it did.
-
-    Raises:
-        EngineError: it left rows out that were to be learnt from.
-    """
+    """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word."""
     found = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
     first = found[: 2 if found[1:] and found[1][0] else 1]  # then come those to validate with
     lengths = [int(count) for _, count in first]
@@ -146,7 +133,6 @@ def started(log: Path, info: Info, step: int) -> None:
 
 
 def trained(log: Path) -> int | None:
-    """The number of parameters it trains; None where it is not written."""
     found = re.search(r"virc: ([\d,]+) parameters are trained", _part(log, 0, _START))
     return int(found[1].replace(",", "")) if found else None
 
@@ -188,14 +174,7 @@ _KILLED = (
 
 
 def seconds_a_step(output: Path) -> float:
-    """Seconds of the last step of a run that has ended; the first has to warm up.
-
-    Args:
-        output: its folder of checkpoints.
-
-    Raises:
-        EngineError: no step was logged.
-    """
+    """Seconds of the last step of a run that has ended; the first has to warm up."""
     lines = _logged(output)
     if not lines:
         raise EngineError("verl logged no step", f"see {output.parent / METRICS}")
@@ -203,7 +182,7 @@ def seconds_a_step(output: Path) -> float:
 
 
 def device_gib(output: Path) -> float | None:
-    """The most memory that an actor reserved on its GPU, vLLM's beside it not counted; None where it used none."""
+    """The most memory that an actor reserved on its GPU, without vLLM's; None if it used none."""
     found = [line.data.get("perf/max_memory_reserved_gb", 0) for line in _logged(output)]
     return max((float(each) for each in found if isinstance(each, int | float)), default=0) or None
 
@@ -216,12 +195,7 @@ def _logged(output: Path) -> list[_Line]:
 
 
 def cause(log: Path, code: int | None) -> tuple[str, str | None]:
-    """Why an attempt failed, as a clause, and what to do about it.
-
-    Args:
-        log: what it and its workers wrote; Ray repeats a worker's error in each process that waited for it.
-        code: its exit code; negative: the signal that ended it.
-    """
+    """Why an attempt failed, as a clause, and what to do; Ray repeats a worker's error in each process that waits."""
     text = _part(log, -_END, _END)
     named = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]  # first what `verl.start` names
     inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in named]

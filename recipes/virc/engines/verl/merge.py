@@ -2,7 +2,7 @@
 
 verl's own merger (`verl.model_merger`) unpickles whatever a file holds, and what is unpickled may run code. This one
 takes tensors, and what says how they are spread, from every file alike, be it of a run of this machine or not. The
-weights it writes are verl's to the byte, a test compares; what an adapter adds, which verl leaves beside, is in them.
+weights it writes are verl's to the byte, a test compares; what an adapter adds, which verl leaves separate, is in them.
 """
 
 import sys
@@ -31,16 +31,7 @@ State = Mapping[str, Any]
 
 
 def merge(words: Sequence[str]) -> int:
-    """Merge an actor's folder into a model's.
-
-    Returns:
-        How many numbers the model holds.
-
-    Raises:
-        ConfigError: the checkpoint is incomplete, contradicts itself, or holds more than tensors.
-        SetupError: it does not fit.
-        VircError: the disk refuses.
-    """
+    """Merge an actor's folder into a model's; returns how many numbers the model holds."""
     actor, folder = map(Path, words)
     found = shards.read(actor)
     network = empty(found.texts)
@@ -54,11 +45,7 @@ def merge(words: Sequence[str]) -> int:
 
 
 def empty(folder: Path) -> Any:
-    """The network that a config describes, in bfloat16 and without storage.
-
-    Raises:
-        ConfigError: the config describes none.
-    """
+    """The network that a config describes, in bfloat16 and without storage."""
     automatic: Any = AutoModelForImageTextToText
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -71,11 +58,7 @@ def empty(folder: Path) -> Any:
 
 
 def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, torch.Tensor]:
-    """Every weight of a network, put together from what the processes saved, in bfloat16.
-
-    Args:
-        states: of the processes, in the order of their ranks.
-        network: says which weights there are, and their shapes.
+    """Every weight of a network in bfloat16, joined from what the processes saved, in the order of their ranks.
 
     Raises:
         ConfigError: weights are missing, unknown, of another shape, or differ where they should not.
@@ -92,7 +75,8 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
         saved = _saved(name, left)
         if saved is not None:
             left.discard(saved)
-            weights[name] = _rounded(_adapted(saved, states, like.shape, found, left))
+            weight = _adapted(saved, states, like.shape, found, left)
+            weights[name] = weight.bfloat16() if weight.is_floating_point() else weight
         elif not any(_saved(twin, states[0]) for twin in twins.get(name, ())):
             raise ConfigError(f"{found.folder} is incomplete: it has no {name}")
     if left:
@@ -103,11 +87,7 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
 
 
 def whole(saved: str, states: Sequence[State], shape: Sequence[int], found: Shards) -> torch.Tensor:
-    """One weight, put together from what each process saved of it.
-
-    Args:
-        saved: its name in the states.
-        shape: that it must have; looked at before anything is allocated.
+    """One weight, joined from what each process saved of it; its shape is checked before anything is allocated.
 
     Raises:
         ConfigError: it is of another shape, spread in a way that FSDP does not spread, or differs between processes
@@ -186,10 +166,6 @@ def _saved(name: str, keys: Collection[str]) -> str | None:
     owner, _, leaf = name.rpartition(".")
     written = (name, f"{_PREFIX}{name}", f"{_PREFIX}{owner}.base_layer.{leaf}")
     return next((key for key in written if key in keys), None)
-
-
-def _rounded(weight: torch.Tensor) -> torch.Tensor:
-    return weight.bfloat16() if weight.is_floating_point() else weight
 
 
 def _loaded(file: Path) -> State:

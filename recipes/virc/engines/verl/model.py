@@ -28,14 +28,7 @@ def frozen() -> tuple[str, ...]:
 
 
 def freeze(model: Any, parts: Sequence[str]) -> int:
-    """Take the gradients from parts of a model.
-
-    Returns:
-        How many weights (tensors) are frozen.
-
-    Raises:
-        ValueError: the model has no such part.
-    """
+    """Take the gradients from parts of a model; returns how many weights (tensors) are frozen."""
     count = 0
     for part in parts:
         weights = [weight for name, weight in model.named_parameters() if PARTS[part](name)]

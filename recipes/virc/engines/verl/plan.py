@@ -36,18 +36,11 @@ PLUG_IN = "virc.engines.verl.positions"
 PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
 """Modules that verl imports in each of its processes, where there is no accelerator."""
 
-VLLM = f"{ROLLOUT}.engine_kwargs.vllm"
 LOGICAL_CPUS = 16
 """CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
-    """One attempt at a stage.
-
-    Args:
-        published: values of the published script, by dotted names; empty where there is none.
-        origins: setting -> where its value comes from.
-    """
     given = flat(config, place, published)
     nested_keys: dict[str, Any] = {}
     for key, value in given.items():
@@ -62,11 +55,7 @@ def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Ma
 
 
 def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[str, Any]:
-    """Every key that verl gets, by its dotted name.
-
-    Args:
-        published: keys that are written though their value is verl's own default; others then are not.
-    """
+    """Every key that verl gets; those with verl's own default only if they are in `published`."""
     given = {
         "data.train_files": str(place.data),
         # Without a validation verl still reads a file of some: it gets one row of those to learn from.
@@ -95,12 +84,10 @@ def flat(config: Config, place: Place, published: Collection[str] = ()) -> dict[
 
 
 def needs(config: Config) -> dict[str, str]:
-    """Packages that these settings need in the environment, each with the setting that can do without."""
     return engines.needs(config, config.liger)
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
-    """Variables of the engine's process, which those that Ray starts for it have too; an empty one is taken away."""
     run = place.output.parent
     env = {
         **engines.environment(place.recipes),
@@ -127,7 +114,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
             "VERL_ENGINE_DEVICE": "cuda",
             # One for each GPU of `num_gpus`: Ray counts them.
             "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * config.devices),
-            # A second thread makes a step of a small model ten times slower where other work runs beside it.
+            # A second thread makes a step of a small model ten times slower where other work runs at the same time.
             "OMP_NUM_THREADS": "1",
             "RAY_worker_niceness": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -145,7 +132,7 @@ def _model(config: Config, place: Place) -> dict[str, Any]:
         "target_modules": "all-linear" if config.lora.targets == ("all",) else list(config.lora.targets),
         "exclude_modules": r".*visual\..*",  # vLLM puts adapters on the language model alone
         "lora_adapter_path": str(place.adapter) if place.adapter else None,
-        # Only vLLM takes an adapter beside the weights.
+        # Only vLLM takes an adapter with the weights.
         "lora.merge": config.rollout_engine == "transformers",
     }
     return under(

@@ -12,11 +12,7 @@ from verl.utils import tensordict_utils  # type: ignore[import-not-found]
 
 
 def fix(data: Any) -> None:
-    """In place of verl's `maybe_fix_3d_position_ids`: make tokens what differs in `position_ids`, if it is jagged.
-
-    Args:
-        data: a batch, a TensorDict.
-    """
+    """In place of verl's `maybe_fix_3d_position_ids`: make tokens what differs in jagged `position_ids`."""
     positions = data.get("position_ids", None)
     if positions is None or not positions.is_nested or positions.dim() != 3:
         return

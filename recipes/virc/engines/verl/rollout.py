@@ -52,8 +52,6 @@ class Sampling(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True, eq=False):
-    """One prompt and where its reply goes."""
-
     ids: list[int]
     images: list[Any]
     sampling: Sampling
@@ -63,7 +61,6 @@ class Request(msgspec.Struct, frozen=True, eq=False):
 
 
 def sampling_of(parameters: Mapping[str, Any]) -> Sampling:
-    """The sampling of a request. Raises ValueError: it asks for what this rollout does not do."""
     given = {key: value for key, value in parameters.items() if value is not None}
     for key in ("logprobs", "max_tokens", "max_new_tokens", "logit_bias", "seed"):
         given.pop(key, None)
@@ -79,7 +76,6 @@ class Drawn(LogitsProcessor):
     """Bars ids from being drawn, and keeps the log-probability of each id that was.
 
     Args:
-        barred: ids that a reply never holds.
         temperature: what logits are divided by; 0 counts as 1.
     """
 
@@ -106,12 +102,7 @@ class Drawn(LogitsProcessor):
 
 
 class Chosen(LogitsProcessor):
-    """Leaves one id of each row, chosen by its probability and by the row's own random numbers.
-
-    Args:
-        seeds: of the rows.
-        most: ids that are drawn at most.
-    """
+    """Leaves one id of each row, chosen by its probability and by the row's own `most` random numbers."""
 
     def __init__(self, seeds: Sequence[int], most: int) -> None:
         rows = [torch.rand(most, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
@@ -146,12 +137,7 @@ class Ends(StoppingCriteria):
 
 
 class Server:
-    """The model of one replica.
-
-    Args:
-        config: verl's rollout settings.
-        model_config: verl's model settings.
-    """
+    """The model of one replica, by verl's rollout and model settings."""
 
     def __init__(self, config: Any, model_config: Any) -> None:
         self._config = omega_conf_to_dataclass(config)
@@ -177,7 +163,6 @@ class Server:
         return True
 
     async def load(self, weights: Mapping[str, torch.Tensor], step: int | None) -> None:
-        """Take the weights of a step. Raises RuntimeError: one is missing or unknown."""
         found = self._model.load_state_dict(weights, strict=False)
         tied = {"lm_head.weight"} if self._model.config.tie_word_embeddings else set()
         if wrong := sorted({*found.missing_keys, *found.unexpected_keys} - tied):
@@ -195,12 +180,7 @@ class Server:
     ) -> TokenOutput:
         """Draw one reply: verl's call of every rollout server.
 
-        Args:
-            prompt_ids: with a pad id for every patch of every image.
-            sampling_params: verl's, and a `seed`; `max_tokens` bounds the reply.
-            request_id: gives a request without a seed its own.
-            image_data: PIL images in the order of their pads.
-            video_data: there are none.
+        `prompt_ids` have a pad id for every patch of every image; `request_id` gives a request without a seed its own.
         """
         most = sampling_params.get("max_tokens") or sampling_params.get("max_new_tokens")
         room = self._config.prompt_length + self._config.response_length - len(prompt_ids)
@@ -279,28 +259,24 @@ class Server:
     async def wake_up(self, tags: list[str] | None = None) -> None:
         """The model stays where it is; so for all below."""
 
-    async def sleep(self) -> None: ...  # noqa: D102
+    async def sleep(self) -> None: ...
 
-    async def clear_kv_cache(self) -> None: ...  # noqa: D102
+    async def clear_kv_cache(self) -> None: ...
 
-    async def release_kv_cache(self) -> None: ...  # noqa: D102
+    async def release_kv_cache(self) -> None: ...
 
-    async def resume_kv_cache(self) -> None: ...  # noqa: D102
+    async def resume_kv_cache(self) -> None: ...
 
-    async def abort_all_requests(self, reject_request: bool = False) -> None: ...  # noqa: D102
+    async def abort_all_requests(self, reject_request: bool = False) -> None: ...
 
-    async def resume_generation(self) -> None: ...  # noqa: D102
+    async def resume_generation(self) -> None: ...
 
 
 class Replica(RolloutReplica):  # type: ignore[misc]
     """One server for one actor process."""
 
     async def launch_servers(self) -> None:
-        """Start the server and wait for its model.
-
-        Raises:
-            ValueError: the settings split the rollout's model over devices.
-        """
+        """Raises ValueError: the settings split the rollout's model over devices."""
         if self.world_size != 1:
             raise ValueError("the rollout virc has no parallelism: set tensor_model_parallel_size to 1")
         name = _server(self.replica_rank)

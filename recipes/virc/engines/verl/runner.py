@@ -9,7 +9,6 @@ class Runner(TaskRunnerV1.__ray_metadata__.modified_class):  # type: ignore[misc
     """The process that holds verl's trainer."""
 
     def run(self, config: Any) -> None:
-        """Train."""
         from virc.engines.verl import trainer as verl_trainer
 
         verl_trainer.install()

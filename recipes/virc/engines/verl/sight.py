@@ -1,6 +1,6 @@
 """Whether verl's actor sees the pictures of its rollouts, at the first step of a run that has some.
 
-verl hands pictures on as patches, beside the ids of a rollout. The check exchanges the patches of one picture at a time
+verl hands pictures on as patches, with the ids of a rollout. The check exchanges the patches of one picture at a time
 and has the actor give its log-probabilities again, through all that a training step goes through.
 """
 
@@ -23,13 +23,7 @@ _INPUTS = "multi_modal_inputs"
 
 
 def check_actor(actor: Any, batch: Any, keys: Iterable[str], config: Any) -> bool:
-    """Whether there was a rollout with pictures to check the actor by.
-
-    Args:
-        actor: verl's worker group.
-        batch: of the step, balanced over the processes of the actor.
-        keys: of its rollouts, without those that fill it up.
-        config: verl's.
+    """Whether there was a rollout with pictures to check the actor by; `keys` are those of `batch` but its padding.
 
     Raises:
         ConfigError: the actor does not see what the rollout saw.

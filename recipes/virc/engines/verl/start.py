@@ -30,15 +30,6 @@ _CODES: list[int] = []
 
 
 def run(config: Any, folder: str) -> None:
-    """Train.
-
-    Args:
-        config: verl's.
-        folder: for Ray's files.
-
-    Raises:
-        Exception: whatever stopped it, of verl or of Ray.
-    """
     import ray  # type: ignore[import-not-found]
     from verl.trainer.main_ppo import run_ppo  # type: ignore[import-not-found]
     from verl.trainer.ppo.utils import need_critic, need_reference_policy  # type: ignore[import-not-found]
@@ -58,9 +49,7 @@ def run(config: Any, folder: str) -> None:
 def ray_arguments(config: Any, folder: str) -> dict[str, Any]:
     """What `ray.init` is given: verl's own settings, to start Ray here or to join the cluster of RAY_ADDRESS.
 
-    Args:
-        config: verl's.
-        folder: for Ray's files; its name must be short, since the path of a socket has at most 107 bytes.
+    The name of `folder` must be short, since the path of a socket has at most 107 bytes.
     """
     from omegaconf import OmegaConf  # type: ignore[import-not-found]
     from verl.trainer.constants_ppo import get_ppo_ray_runtime_env  # type: ignore[import-not-found]
@@ -90,7 +79,6 @@ def folder_prefix() -> str:
 
 
 def joins() -> bool:
-    """Whether a cluster runs already."""
     return bool(os.environ.get("RAY_ADDRESS"))
 
 
@@ -121,11 +109,6 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def main(file: str) -> int:
-    """Train on the settings of a file.
-
-    Returns:
-        The exit code.
-    """
     end_with_parent()
     adopt_orphans()
     _heed_signals()

@@ -86,10 +86,6 @@ def regroup(keys: list[str], partition: str, settings: str) -> None:
     """Write what rewards of a prompt's replies are compared by in their place, on their last tokens.
 
     It is computed from the results of `compute_score`, so that a repetition changes nothing.
-
-    Args:
-        keys: of all replies to some prompts.
-        settings: file of the reward's settings.
     """
     if not keys:
         return

@@ -1,7 +1,7 @@
 """`python -m virc.engines.vllm.cpu OPTIONS`: vLLM's server on a CPU, which imports vLLM once.
 
 vLLM protects CUDA, which must not be initialized before a fork, by a process of its own that reads what the class of
-the model can do. On a CPU it also starts the engine's process anew, to set the threads of several of them, whatever
+the model can do. On a CPU it also restarts the engine's process, to set the threads of several of them, whatever
 VLLM_WORKER_MULTIPROC_METHOD says. Each of these imports vLLM again, for 8 to 30 s.
 """
 

@@ -39,7 +39,6 @@ class Gate:
             importlib.import_module(connector)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a request, or let the app answer it."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
@@ -60,7 +59,6 @@ class Published:
         self._published = json.loads(Path(os.environ["VIRC_PUBLISHED"]).read_bytes())
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer a request."""
         if scope["type"] != "http" or scope["path"] != "/v1/models":
             await self._app(scope, receive, send)
             return

@@ -11,19 +11,13 @@ from vllm.multimodal.media import MEDIA_CONNECTOR_REGISTRY, MediaConnector  # ty
 
 @MEDIA_CONNECTOR_REGISTRY.register(__name__)  # type: ignore[untyped-decorator, unused-ignore]
 class DataUrls(MediaConnector):  # type: ignore[misc, unused-ignore]
-    """Reads data URLs and refuses all others.
-
-    Raises:
-        VLLMValidationError: it is another URL; the client gets 400.
-    """
+    """Reads data URLs and refuses all others; the client gets 400."""
 
     def load_from_url(self, url: str, *args: Any, **options: Any) -> Any:
-        """What a data URL holds."""
         _check(url)
         return super().load_from_url(url, *args, **options)
 
     async def load_from_url_async(self, url: str, *args: Any, **options: Any) -> Any:
-        """What a data URL holds."""
         _check(url)
         return await super().load_from_url_async(url, *args, **options)
 

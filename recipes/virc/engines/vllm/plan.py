@@ -23,16 +23,7 @@ _MEDIA = "virc.engines.vllm.media"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What a server is started with, beside its settings.
-
-    Args:
-        weights: the model.
-        published: what clients can read of it, as JSON: `virc_protocol`, its chat protocol, and `virc_grid`, its
-            image sizes.
-        files: folder for that, and for vLLM's own caches.
-        python: the engine's interpreter.
-        recipes: folder with the code of this package.
-    """
+    """What a server is started with; `published` is what clients can read of it, as JSON."""
 
     weights: Weights
     published: str
@@ -42,7 +33,6 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def plan(config: Config, place: Place) -> Plan:
-    """The process that serves."""
     server = _SERVERS["cpu" if config.device == "cpu" else "cuda"]
     argv = (str(place.python), "-m", _LAUNCHER, server, *options(config, place))
     step = Step(argv, "serve with vLLM", hardware.pinned(environment(config, place)), is_engine=True)
@@ -83,7 +73,6 @@ def options(config: Config, place: Place) -> tuple[str, ...]:
 
 
 def environment(config: Config, place: Place) -> dict[str, str]:
-    """Variables of the server's process; an empty one is taken away."""
     env = {
         **engines.environment(place.recipes),
         "VLLM_NO_USAGE_STATS": "1",

@@ -8,7 +8,7 @@ from pathlib import Path
 from virc.core.files import contents
 
 RESUME = "resume"
-"""Folder of the copy that the trainer can load, beside an attempt's files."""
+"""Folder of the copy that the trainer can load, next to an attempt's files."""
 # As `checkpoints.Format` documents them.
 PREFIX, MERGED, KEEPS_ALL, SAVES_WHEN_ASKED = "checkpoint-", True, False, True
 
@@ -46,17 +46,15 @@ def _has_weights(folder: Path) -> bool:
 
 
 def resumable(folder: Path) -> bool:
-    """Whether a whole checkpoint holds the optimizer's state too."""
     return (folder / "scheduler.pt").is_file()
 
 
 def resume_state(folder: Path) -> list[Path]:
-    """Files and folders of a checkpoint that only resuming needs; they are several times the weights."""
     return [path for pattern in _RESUME_STATE for path in folder.glob(pattern)]
 
 
 def complete(folder: Path, base: Path) -> None:
-    """Put the base's image processor beside weights that a kill left without one."""
+    """Add the base's image processor to weights that a kill left without one."""
     if any((folder / name).is_file() for name in _PROCESSOR):
         return
     for name in _PROCESSOR:
@@ -65,7 +63,7 @@ def complete(folder: Path, base: Path) -> None:
 
 
 def spare(run: Path, last: int | None) -> list[Path]:
-    """Second copies of weights, which an attempt that has ended leaves; that of step `last` beside the checkpoints."""
+    """Second copies of weights, which an attempt that has ended leaves; that of step `last` next to the checkpoints."""
     found = list((run / "logs").glob(f"attempt_*/{RESUME}"))
     output = run / "checkpoints"
     with suppress(OSError, ValueError, KeyError):

@@ -1,6 +1,6 @@
 """A checkpoint in shards, as verl 0.9.1 writes its actor under FSDP (its `fsdp_checkpoint_manager.py`).
 
-latest_checkpointed_iteration.txt            beside the checkpoints: the step whose saving ended last
+latest_checkpointed_iteration.txt            next to the checkpoints: the step whose saving ended last
 CHECKPOINT/actor/fsdp_config.json            W, the number of processes
 CHECKPOINT/actor/model_world_size_W_rank_R.pt   the shards of process R, a torch archive
 CHECKPOINT/actor/lora_train_meta.json        rank and alpha, where an adapter was trained
@@ -42,13 +42,7 @@ class Adapter(msgspec.Struct, frozen=True):
 
 
 class Shards(msgspec.Struct, frozen=True):
-    """A whole checkpoint in shards.
-
-    Args:
-        folder: the actor's.
-        world_size: processes that saved it.
-        adapter: on the weights in it, if any.
-    """
+    """A whole checkpoint in shards, which `world_size` processes saved."""
 
     folder: Path
     world_size: int
@@ -75,12 +69,7 @@ def actor_of(checkpoint: Path) -> Path | None:
 
 
 def read(folder: Path) -> Shards:
-    """The contents of an actor's folder; no tensor is read.
-
-    Raises:
-        ConfigError: it is incomplete: a settings file, a process' shards or the model's config is missing, or a
-            file is cut.
-    """
+    """The contents of an actor's folder; no tensor is read. Raises ConfigError: it is incomplete, or a file is cut."""
     world = _decoded(folder / SETTINGS, _World).world_size
     adapter = _decoded(folder / ADAPTER, Adapter) if is_file(folder / ADAPTER) else None
     found = Shards(folder, world, adapter)
@@ -103,7 +92,6 @@ def read(folder: Path) -> Shards:
 
 
 def whole(folder: Path) -> bool:
-    """Whether an actor's folder holds all it should."""
     try:
         read(folder)
     except ConfigError:
@@ -112,7 +100,7 @@ def whole(folder: Path) -> bool:
 
 
 def newest(checkpoints: Path) -> int | None:
-    """The step whose saving ended last, as verl notes it beside its checkpoints; None where it noted none."""
+    """The step whose saving ended last, as verl notes it next to its checkpoints; None if it did not."""
     try:
         text = contents(checkpoints / TRACKER, 64).decode("ascii", "replace").strip()
     except OSError:

@@ -1,6 +1,6 @@
-"""A checkpoint as verl leaves it, `global_step_N/`: the actor's shards, and beside them what resuming needs.
+"""A checkpoint as verl leaves it, `global_step_N/`: the actor's shards, and next to them what resuming needs.
 
-`shards.py` reads it. Whether saving ended verl notes beside the folders, in one file for all.
+`shards.py` reads it. Whether saving ended verl notes next to the folders, in one file for all.
 """
 
 from pathlib import Path
@@ -24,7 +24,6 @@ def whole(folder: Path) -> bool:
 
 
 def resumable(folder: Path) -> bool:
-    """Whether a whole checkpoint holds the optimizer's state of every process too, and that of the data."""
     weights = sorted(path.name for path in (folder / shards.ACTOR).glob("model_world_size_*.pt"))
     states = [
         folder / shards.ACTOR / name.replace("model", kind, 1) for name in weights for kind in ("optim", "extra_state")
@@ -33,7 +32,6 @@ def resumable(folder: Path) -> bool:
 
 
 def resume_state(folder: Path) -> list[Path]:
-    """Files of a checkpoint that only resuming needs; they are several times the weights."""
     actor = folder / shards.ACTOR
     found = [path for kind in ("optim", "extra_state") for path in actor.glob(f"{kind}_world_size_*.pt")]
     return [*found, *folder.glob(_DATA)]

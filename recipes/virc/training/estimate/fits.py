@@ -33,7 +33,6 @@ USUAL_OVERLAYS = frozenset({"lora", "judge-split", "rules"})
 
 
 def judges(overlays: Collection[str] = USUAL_OVERLAYS) -> str:
-    """Ways to a judge, for a system with these overlays."""
     ways = ["--judge-endpoint URL of one that is served elsewhere"]
     if "judge-split" in overlays:
         ways.append("--with judge-split for one on four of these GPUs (virc serve judge --gpus 4,5,6,7 --port 8005)")
@@ -47,16 +46,7 @@ def _without_judge(overlays: Collection[str]) -> str:
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether a stage with some overlays runs on a machine.
-
-    Args:
-        overlays: to be chosen with `--with`.
-        fits: whether it does; None: the base is not known here.
-        needs: what it takes, in words.
-        why: why not.
-        helps: what would help, if something simple does.
-        device_gib: memory of one device; None where it is not known.
-    """
+    """Whether a stage with some overlays runs on a machine; `device_gib` is the memory of a device, if it is known."""
 
     overlays: tuple[str, ...]
     fits: bool | None
@@ -71,9 +61,6 @@ def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> li
 
     Rows as long as the stage's cutoff are assumed. One that does not fit gets the fewest further overlays with which it
     does, if there are any.
-
-    Args:
-        shape_of: the shape of a base by its name; None where it is not known.
     """
     found = [verdict(system, stage, names, machine, shape_of) for names in combinations(system, stage)]
     fitting = [set(each.overlays) for each in found if each.fits]
@@ -86,7 +73,6 @@ def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> li
 
 
 def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf) -> Verdict:
-    """Judge one combination of overlays."""
     resolved = stages.resolve(system, stage, overlays)
     config = resolved.config
     root = stages.root_of(resolved)
@@ -143,11 +129,7 @@ class Lack(msgspec.Struct, frozen=True):
 
 
 def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = False) -> Iterator[Lack]:
-    """What a machine lacks for a stage.
-
-    Args:
-        free: count what is free now, not what there is.
-    """
+    """What a machine lacks for a stage; `free`: count what is free now, not what there is."""
     few = _few_gpus(config, machine)
     if few:
         yield few
@@ -201,21 +183,13 @@ def _elsewhere(config: Config, machine: Machine, overlays: Collection[str]) -> s
 
 
 def refuse_no_judge(config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
-    """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed.
-
-    Raises:
-        ConfigError: the judge has GPUs and no address.
-    """
+    """Refuse a stage whose reward asks a judge that nobody has named, before anything is read or installed."""
     if _of_judge(config) and config.reward.judge.endpoint is None:
         raise ConfigError(f"the reward asks a judge, and none is named (this stage: {gpus(config)})", judges(overlays))
 
 
 def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS) -> None:
-    """Refuse a stage whose GPUs are not here; that is known before anything is read or installed.
-
-    Raises:
-        SetupError: there are fewer GPUs than it needs.
-    """
+    """Raises SetupError: the stage needs more GPUs; that is known before anything is read or installed."""
     lack = _few_gpus(config, machine)
     if lack:
         hint = _elsewhere(config, machine, overlays) or machine.trouble or "virc doctor says what fits here"
@@ -225,11 +199,7 @@ def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] 
 def refuse_unfit(
     needed: Estimate, config: Config, machine: Machine, overlays: Collection[str] = USUAL_OVERLAYS
 ) -> None:
-    """Refuse a stage that this machine, as free as it is now, cannot run.
-
-    Raises:
-        SetupError: GPUs, memory or disk do not suffice; it names the two largest parts, and what would cut them.
-    """
+    """Raises SetupError: GPUs, memory or disk do not suffice; names the two largest parts, and what would cut them."""
     lack = next(lacking(needed, config, machine, free=True), None)
     if lack is None:
         return

@@ -15,7 +15,7 @@ from virc.stages import dpo, rl, sft
 
 GIB = 2**30
 OVERHEAD = {"cuda": 2.0, "cpu": 1.2}
-"""GiB of a process beside all tensors: libraries, workspaces, CUDA's context, memory in pieces; measured on the CPU."""
+"""GiB of a process besides tensors: libraries, workspaces, CUDA's context, memory in pieces; measured on the CPU."""
 UTILISATION = 0.35
 """Share of a GPU's peak that such training reaches."""
 PEAK = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "A6000": 155, "4090": 165, "3090": 71, "A10": 125}
@@ -23,16 +23,14 @@ PEAK = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "A6000": 155, "4090"
 USUAL = "A100"
 
 _PROCESS, _LOADER = 4.0, 0.5  # GiB of main memory of a process that drives a GPU, and of one that reads images
-_HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl beside those of the devices, GiB of one
-_SAMPLER = {"transformers": 0.8, "cpu": 3.4, "cuda": 3.0}  # GiB of a sampler beside its weights (and cache, on CUDA)
+_HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl besides those of the devices, GiB of one
+_SAMPLER = {"transformers": 0.8, "cpu": 3.4, "cuda": 3.0}  # GiB of a sampler besides its weights (and cache, on CUDA)
 _BUCKET = 2.0  # GiB: verl's update_weights_bucket_megabytes
 _LIVE = 10**9  # parameters: DeepSpeed's stage3_max_live_parameters
 _LIGER = {"qwen2_vl", "qwen2_5_vl"}  # LLaMA-Factory 0.9.5 applies liger's kernels to no other of ours
 
 
 class Term(msgspec.Struct, frozen=True):
-    """A part of an estimate: what it is, its size, and how that is counted, in words."""
-
     name: str
     gib: float
     formula: str
@@ -43,13 +41,9 @@ class Estimate(msgspec.Struct, frozen=True):
 
     Args:
         terms: of one device, the largest first.
-        device_gib: their sum.
         host: terms of the main memory of one machine; where the device is the CPU, its processes.
-        host_gib: their sum.
         disk: terms of the run's folder; None where the number of checkpoints is not known.
-        disk_gib: their sum.
         gpu_hours: of all GPUs together; None without rows, without a GPU, or where its speed is not known.
-        assumed: what the hours assume.
         steps: optimizer steps; None where the rows are not known.
         judge_calls: fewest and most questions to the judge in a step; None if there is no judge.
     """
@@ -86,7 +80,6 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def trained(self) -> int:
-        """Parameters, or those of an adapter."""
         return sum(self.shape.trained(self.config.lora, self.config.frozen_modules).values())
 
     @property
@@ -111,7 +104,6 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def fused(self) -> bool:
-        """Whether liger's kernels are used."""
         return self.config.use_liger and self.shape.family in _LIGER
 
     @property
@@ -138,17 +130,7 @@ def estimate(
     config: sft.Config | rl.Config, shape: Shape, longest_tokens: int, rows: int | None = None,
     total_tokens: int | None = None, image_tokens: int | None = None, gpu: str = USUAL,
 ) -> Estimate:  # fmt: skip
-    """Count what a stage needs.
-
-    Args:
-        config: of a stage of any kind.
-        shape: of the base.
-        longest_tokens: of the longest row, prompt or side of a pair, images included; the stage's limit bounds it.
-        rows: to train on; None: not known yet.
-        total_tokens: of all those rows.
-        image_tokens: of the images of one row; None: one image of `max_pixels`.
-        gpu: name of the GPUs, for the hours.
-    """
+    """Count what a stage needs; `image_tokens` are of the images of one row, None: one image of `max_pixels`."""
     longest = min(longest_tokens, config.longest)
     mean = total_tokens / rows if rows and total_tokens else None
     steps = config.steps if rows is None else optimizer_steps(config, rows)
@@ -182,7 +164,6 @@ def estimate(
 
 
 def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
-    """How many optimizer steps a stage takes for so many rows."""
     if isinstance(config, rl.Config):
         return config.steps or rows // config.train_batch_size * config.epochs
     return config.steps or math.ceil(config.epochs * _epoch(config, rows))
@@ -194,7 +175,6 @@ def _epoch(config: sft.Config, rows: int) -> int:
 
 
 def total(terms: Iterable[Term]) -> float:
-    """GiB of several terms."""
     return math.fsum(each.gib for each in terms)
 
 
@@ -349,7 +329,6 @@ def kept(work: Work) -> Iterator[Term]:
 
 
 def moments(work: Work) -> Iterator[Term]:
-    """What is held for a moment in place of the logits."""
     config, vision = work.config, work.shape.vision
     if config.gradient_checkpointing:  # with its gradients, and copies of the inputs of layers with an adapter
         inputs = work.shape.adapter_inputs(config.lora, config.frozen_modules) if config.lora else 0
@@ -438,7 +417,6 @@ def term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devic
 
 
 def constant(name: str, gib: float, processes: int = 1) -> Term:
-    """What is the same for every model."""
     return Term(name, processes * gib, f"{processes} x {gib:g} GiB, a constant")
 
 

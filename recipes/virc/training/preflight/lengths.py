@@ -45,22 +45,12 @@ _known: dict[str | bytes, StoredImage] = {}
 
 
 class BaseCounting(msgspec.Struct, frozen=True):
-    """What lengths depend on, for every kind of stage.
-
-    Args:
-        base: folder of the weights, with the tokenizer.
-        model_type: of the base.
-        grid: on which the base is shown images.
-    """
-
     base: Path
     model_type: str
     grid: Grid
 
 
 class Text(msgspec.Struct, frozen=True):
-    """A row to be counted: its messages, and the names of its images, or their files, in the order of their marks."""
-
     messages: tuple[Message, ...]
     files: tuple[str | bytes, ...]
 
@@ -69,12 +59,9 @@ class Length(msgspec.Struct, frozen=True):
     """What one row comes to.
 
     Args:
-        tokens: all of them.
-        images: that it shows.
         shrunk: of them those over `max_pixels` or the base's own limit.
         differ: keys of the files of them that LLaMA-Factory would show otherwise than `open_file` does, with why.
         fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
-        fault: why it cannot be counted.
     """
 
     tokens: int = 0
@@ -92,10 +79,6 @@ class Counted(msgspec.Struct):
     """The lengths of all rows.
 
     Args:
-        cutoff: longest row in tokens.
-        tokens: of each row, in their order.
-        numbers: of the rows in their file.
-        images: that each row shows.
         shrunk: of those, the ones over the limit of an image.
         differ: as of `Length`, of each row that has such files, by its index.
         fits: the largest `max_pixels` with which the longer rows would fit; 0: there is none.
@@ -124,7 +107,6 @@ class Counted(msgspec.Struct):
         return {key for at in chosen for key in self.differ.get(at, ())}
 
     def longest(self, most: int) -> list[int]:
-        """Indices of the longest rows that are within the cutoff, the longest first."""
         return heapq.nlargest(most, self.within, key=lambda at: (self.tokens[at], -at))
 
 
@@ -141,18 +123,7 @@ def key_of(file: str | bytes) -> str | bytes:
 def count(
     measure: Measure, cutoff: int, read: Iterable[Row], rows: int, workers: int, on_progress: Callable[[str], None]
 ) -> Counted:
-    """Count all rows, which are known to be whole.
-
-    Args:
-        measure: what counts some of them; it goes to other processes.
-        cutoff: longest row in tokens.
-        read: the rows; `rows` is how many there are.
-        workers: most processes to do it with.
-        on_progress: gets now and then how many are counted.
-
-    Raises:
-        DataError: an image cannot be opened.
-    """
+    """Count all rows, which are known to be whole; `measure` goes to other processes."""
     counted = Counted(cutoff)
     workers = max(1, min(workers, rows // _FEW))
 
@@ -180,7 +151,6 @@ def count(
 
 
 def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
-    """The lengths that 50, 90 and 99 % of rows do not exceed."""
     ordered = sorted(tokens)
     half, most, nearly_all = (ordered[-(-len(ordered) * share // 100) - 1] for share in (50, 90, 99))
     return half, most, nearly_all
@@ -206,12 +176,7 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
 
 
 class Counting(BaseCounting, frozen=True):
-    """What lengths depend on.
-
-    Args:
-        min_pixels, max_pixels: LLaMA-Factory's limits of an image, in px.
-        cutoff: longest row in tokens.
-    """
+    """`min_pixels` and `max_pixels` are LLaMA-Factory's limits of an image in px, `cutoff` that of a row in tokens."""
 
     min_pixels: int
     max_pixels: int
@@ -219,11 +184,7 @@ class Counting(BaseCounting, frozen=True):
 
 
 def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Counting:
-    """Read what lengths depend on from the folder of a base.
-
-    Raises:
-        ConfigError: a file of it is missing or makes no sense, or LLaMA-Factory has no template for it.
-    """
+    """Raises ConfigError: a file of it is missing or makes no sense, or LLaMA-Factory has no template for it."""
     model_type = str(read_json(base / "config.json").get("model_type"))
     template(model_type)
     tokenizer(base)
@@ -231,7 +192,6 @@ def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Count
 
 
 def own_grid(base: Path) -> Grid:
-    """The grid on which LLaMA-Factory has a base see images. Raises ConfigError: its settings make no sense."""
     return image_grid({"size": _UNSAID, **image_settings(base)})
 
 
@@ -241,7 +201,6 @@ def usual_system(model_type: str) -> str:
 
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
-    """The length of each row."""
     spoken = tokenizer(counting.base)
     # What the tokenizer gets of user and assistant turns, with one token in the place of each image's.
     parts = [
@@ -259,11 +218,7 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
 
 
 def image_tokens(size: Size, counting: Counting) -> int:
-    """Tokens of an image of `size` (width, height) in px, without the two marks around them.
-
-    Raises:
-        ValueError: it is so narrow that nothing is left of it.
-    """
+    """Tokens of an image of `size` (width, height) in px, without the marks around them; ValueError if none is left."""
     width, height = size
     if width * height > counting.max_pixels:
         ratio = math.sqrt(counting.max_pixels / (width * height))

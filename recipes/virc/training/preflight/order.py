@@ -12,7 +12,6 @@ from virc.data.formats.registry import Row
 from virc.stages.sft import Curriculum
 
 MAX_LISTED = 8
-"""Parts that are listed one by one for people."""
 
 
 def parts(rows: Iterable[Row], curriculum: Curriculum, seed: int | None) -> dict[str, list[Row]]:
@@ -56,7 +55,6 @@ def _part(row: Row, curriculum: Curriculum, names: Mapping[str, str]) -> str:
 
 
 def text(found: Mapping[str, int], curriculum: Curriculum, order: str) -> str:
-    """How many rows each part has, for people."""
     names = [*found]
     listed = "; then ".join(f"{name}: {found[name]}" for name in names)
     if len(found) > MAX_LISTED:

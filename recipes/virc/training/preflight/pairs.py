@@ -1,7 +1,7 @@
 """Checks and counts the pairs of replies that LLaMA-Factory is going to train on.
 
 Both sides of a pair show the same images and are counted apart; the longer one decides whether the pair fits. For KTO,
-which takes replies one by one, the rows are written anew.
+which takes replies one by one, the rows are written again.
 """
 
 from array import array
@@ -28,7 +28,6 @@ TAG = "kto_tag"
 
 
 def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) -> Result:
-    """Check all pairs; arguments and errors as of `preflight.sft.check`."""
     source = request.source
     if source.holds != "pairs":
         hint = f"virc data convert {source.file} --to DIR --format {pairs.NAME}, if its rows are pairs"
@@ -52,14 +51,12 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
 
 
 def rejected_side(row: Row) -> Row:
-    """The same row as if the worse reply were the only one."""
     record = row.known()
     last = Message("assistant", record.rejected or "")
     return Row(row.number, msgspec.structs.replace(record, messages=(*record.messages[:-1], last), rejected=None))
 
 
 def entry_of(feedback: bool, file_name: str) -> dict[str, Any]:
-    """The entry of `dataset_info.json` for rows that this package writes: of pairs, or of replies one by one."""
     if not feedback:
         return pairs.info(file_name)
     entry = sft.info(file_name)

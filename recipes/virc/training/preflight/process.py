@@ -26,7 +26,6 @@ class _Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def step(request: Request, python: Path, recipes: Path) -> Step:
-    """The process that checks: `python` is the engine's interpreter, `recipes` the folder with this package."""
     env = {
         "PYTHONPATH": str(recipes),
         "PYTHONDONTWRITEBYTECODE": "",
@@ -38,12 +37,7 @@ def step(request: Request, python: Path, recipes: Path) -> Step:
 
 
 def read(stdout: str) -> Result:
-    """What such a process printed.
-
-    Raises:
-        VircError: of the class that the mistake it found has.
-        EngineError: it printed something else.
-    """
+    """Raises the VircError that such a process found."""
     try:
         reply = msgspec.json.decode(stdout, type=_Reply, dec_hook=lambda kind, value: kind(value))
     except msgspec.MsgspecError as error:
@@ -56,7 +50,6 @@ def read(stdout: str) -> Result:
 
 
 def main(words: list[str]) -> int:
-    """The program: prints what it found, or the mistake."""
     from virc.tools import registry as tools
     from virc.training.preflight import pairs, rl, sft
 

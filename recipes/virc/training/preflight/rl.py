@@ -7,7 +7,7 @@ a tool that finds some.
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -48,10 +48,9 @@ from virc.rewards.sources import Speaker
 from virc.training.preflight import lengths as counts
 from virc.training.preflight import order
 from virc.training.preflight.lengths import BaseCounting, Length, Text
-from virc.training.preflight.sft import check_coordinates, check_found, counted_fields, within
+from virc.training.preflight.sft import OnProgress, check_coordinates, check_found, counted_fields, within
 from virc.training.preflight.types import Result, RlRequest
 
-OnProgress = Callable[[str], None]
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
 _READ = 200  # rows in which a chat protocol is searched for
 
@@ -68,7 +67,6 @@ class Counting(BaseCounting, frozen=True):
 
 
 def counting(base: Path, max_pixels: int) -> Counting:
-    """Read what lengths depend on from a base's folder; `ConfigError` where a file of it is missing or invalid."""
     tokenizer(base)
     model_type = str(read_json(base / "config.json").get("model_type"))
     return Counting(base, model_type, image_grid(image_settings(base), max_pixels))
@@ -184,12 +182,10 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(record, messages=messages, images=images, question=question, answer=answer)
 
     def speaker_of(self, record: Record) -> Speaker:
-        """The chat protocol of a row, and its reward."""
         return self.request.sources.get(str(record.extra.get(SOURCE)), self.own)
 
     @property
     def own(self) -> Speaker:
-        """The stage's own system."""
         return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
 
 
@@ -231,7 +227,6 @@ def _checked(
     request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, media: set[str],
     on_progress: OnProgress,
 ) -> Result:  # fmt: skip
-    """Check the rows of a file, and write those to be rolled out; `media` gets the folders of their images."""
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
@@ -280,14 +275,13 @@ def _checked(
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
-    """The file with the chat protocol it has, and the one it is rolled out in."""
     holds = source.holds
     given = request.protocol and read_protocol(request.protocol)
     own = None if holds == "problems" else given or _beside(source)
     if own is None and holds != "problems" and not request.sources:  # rows of several systems show no one chat protocol
         rows = list(islice(get(source.format).read(source), _READ))
         own = plain_rows.of_records(row.record for row in rows if row.record) or plain_rows.shown_by(source, rows)[0]
-    if request.rollout == "multi_turn":  # it is the model that is spoken to, whatever the rows were made with
+    if request.rollout == "multi_turn":  # it is the model that is prompted, whatever the rows were made with
         trained = request.chat_protocol if request.chat_protocol.name != "own" else None
         protocol = given or trained or own or request.chat_protocol
     else:
@@ -318,7 +312,7 @@ def _beside(source: Source) -> Protocol | None:
 
 
 def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
-    """What is wrong with one row beside what `changed` refuses; its id is counted, and the system that it names."""
+    """Faults of a row that `changed` does not refuse; counts its id, and the system that it names."""
     if (record := row.record) is None:
         yield unread(row)
         return
@@ -332,11 +326,7 @@ def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) 
 
 
 def _closely(part: _Part, found: Survey) -> tuple[Survey, int]:
-    """Decode the images of some rows and, of single units, parse their turns.
-
-    Returns:
-        What was found, and how many images are not shown at the size of their file.
-    """
+    """Decode the images of some rows and, of single units, parse their turns; counts images shown at another size."""
     rules = Rules("prompts", part.protocol.coordinates, part.protocol)
     off_grid = 0
 

@@ -45,7 +45,7 @@ _UNITS: dict[Coordinates, str] = {
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
 _FEW_FILES = 50
-"""Images that one process has written anew before another has started."""
+"""Images that one process has rewritten before another has started."""
 
 _BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
 """Four numbers one after the other."""
@@ -55,9 +55,6 @@ OnProgress = Callable[[str], None]
 
 def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> Result:
     """Check all rows.
-
-    Args:
-        on_progress: gets the progress, after every row.
 
     Raises:
         DataError: LLaMA-Factory would stop at a row, drop it or cut it; the rows have no single chat protocol, or boxes
@@ -92,17 +89,14 @@ class Studied(msgspec.Struct, frozen=True):
     measure: counts.Measure
 
     def rows(self) -> Iterable[Row]:
-        """All rows, once more."""
         rows: Iterable[Row] = get(self.source.format).read(self.source)
         return rows
 
     def counted(self, request: SftRequest, rows: Iterable[Row], on_progress: OnProgress) -> Counted:
-        """The lengths of the rows."""
         return counts.count(self.measure, request.cutoff, rows, self.found.rows, request.workers, on_progress)
 
 
 def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Studied:
-    """Go through all rows, and through some closely; errors as of `check`."""
     rules = counting(request.base, request.min_pixels, request.max_pixels, request.cutoff)
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
@@ -138,7 +132,6 @@ def taken(
 def result(
     read: Studied, source: Source, counted: Counted, chosen: Sequence[int], parts: Mapping[str, Sequence[Row]]
 ) -> Result:
-    """What was found; `source` has the rows to train on."""
     keys = ("formatting", "ranking", "columns", "tags")
     entry: dict[str, Any] = {key: source.info[key] for key in keys if key in source.info}
     if not read.found.images:  # a column that no row has would stop LLaMA-Factory
@@ -160,10 +153,7 @@ def result(
 def within(
     counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
 ) -> Sequence[int]:
-    """The places of the rows that are taken: with `probe` so many of the longest.
-
-    Args:
-        setting: the stage's name for the longest row in tokens.
+    """The places of the rows that are taken: with `probe` that many of the longest.
 
     Raises:
         DataError: rows are longer, and are not left out; or all of them are.
@@ -193,7 +183,6 @@ def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def check_found(source: Source, found: Survey) -> None:
-    """Raise `DataError` for a file without rows, or with rows that cannot be trained on."""
     if not found.rows:
         raise DataError(f"{source.file} holds no rows")
     if found.wrong:
@@ -202,7 +191,6 @@ def check_found(source: Source, found: Survey) -> None:
 
 
 def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
-    """The error for rows that cannot be trained on: `kinds` are their faults, `fault` that of row `number`."""
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
     ignore = "--ignore COLUMN leaves a column out; " * (UNREAD_COLUMN in kinds)
     return DataError(
@@ -212,9 +200,7 @@ def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: 
 
 
 def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> Protocol | None:
-    """The chat protocol in the file that the request names; where it names none, of the one beside the rows and that
-    of the stage's system the first that is theirs.
-    """
+    """The chat protocol that the request names, else the first that the rows have: of their folder, of the system."""
     if request.protocol is None:
         beside = source.media / FILE_NAME
         known = (read_protocol(beside) if is_file(beside) else None, request.chat_protocol)
@@ -229,7 +215,6 @@ def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> 
 
 
 def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
-    """Raise `DataError` for rows whose boxes the base was not trained to write."""
     taken = TAKES[model_type]
     if written in _UNITS and _UNITS[written] != _UNITS[taken]:
         raise DataError(
@@ -261,11 +246,7 @@ def _other(
 
 
 class InPlace(PictureStore):
-    """Gives images the names by which LLaMA-Factory finds them; those within rows are written.
-
-    Args:
-        files: keys of images that the folder gets as they are shown; `rows` have them.
-    """
+    """Gives images the names by which LLaMA-Factory finds them; those of `files` are written as they are shown."""
 
     def __init__(self, folder: Path, request: SftRequest, files: Collection[str | bytes], rows: Iterable[Row]) -> None:
         super().__init__(folder)
@@ -276,7 +257,6 @@ class InPlace(PictureStore):
             self._shown = {key: self.add(Picture("", data=png)) for key, png in images}
 
     def name(self, picture: Picture, record: Record) -> str:
-        """The path of the file, or the name of the one in the folder."""
         if self._shown and (found := self._shown.get(key_of(counts.opened(picture)))):
             return found
         return str(Path(file_of(picture)).absolute()) if picture.data is None else super().name(picture, record)

@@ -17,20 +17,14 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to look at in the rows of a stage of any kind. Every path is absolute.
 
     Args:
-        source: the rows.
-        base: folder of the weights, with config.json, tokenizer.json and the image processor's file.
-        name: of the base, for people.
-        max_pixels: the stage's limit of an image.
         filter_overlong: leave out longer rows; else they are refused.
-        probe: train on this many of the longest rows only; 0: on all.
         folder: new folder for the rows to train on, where those are not all rows of `source`; for RL, always.
-        protocol: file of the rows' chat protocol; None: the one beside the rows, else the one they show.
-        chat_protocol: of the stage's system: that of rows with its system message, unless another is beside them; for
+        protocol: file of the rows' chat protocol; None: the one in their folder, else the one they show.
+        chat_protocol: of the stage's system: that of rows with its system message, unless their folder has another; for
             RL of the base, for rows that are problems.
         loads: tools that the rows' chat protocol may name: files of the user's own, names of others.
-        workers: processes that count.
         curriculum: the parts that rows are put in; `seed` is of the order within them, None: as written.
-        is_trial: nothing is trained, so no image is written anew.
+        is_trial: nothing is trained, so no image is written again.
     """
 
     source: Source
@@ -50,13 +44,7 @@ class RowsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SftRequest(RowsRequest, frozen=True, kw_only=True, tag="solutions"):
-    """What to look at in the rows of supervised training.
-
-    Args:
-        cutoff: longest row in tokens, images included.
-        min_pixels: LLaMA-Factory's limit of an image.
-        mixed_coordinates: take boxes that the base was not trained to write.
-    """
+    """Rows of supervised training; `mixed_coordinates` takes boxes that the base was not trained to write."""
 
     cutoff: int
     min_pixels: int
@@ -64,11 +52,7 @@ class SftRequest(RowsRequest, frozen=True, kw_only=True, tag="solutions"):
 
 
 class PairsRequest(SftRequest, frozen=True, kw_only=True, tag="pairs"):
-    """What to look at in pairs of replies; the longer one of each counts.
-
-    Args:
-        feedback: each reply becomes a row of its own, as KTO takes them.
-    """
+    """Pairs of replies; the longer one of each counts. With `feedback` each is a row of its own, as for KTO."""
 
     feedback: bool = False
 
@@ -77,13 +61,8 @@ class RlRequest(RowsRequest, frozen=True, kw_only=True, tag="prompts"):
     """What to look at in the rows of a stage of RL.
 
     Args:
-        validation: rows that are only rolled out and scored.
-        rollout: what a row is: one unit, or a whole problem.
-        prompt_length: longest prompt in tokens, images included.
         batch: prompts of a step; fewer rows would make none.
-        home: where `folder` will be.
-        tools: names or files of tools to offer beside those of the chat protocol.
-        reward: what replies are rewarded for; `beside` is the folder with its own files.
+        tools: names or files of tools to offer with those of the chat protocol.
         sources: what holds in place of `chat_protocol`, `reward` and `beside` for rows of other systems, by their
             names.
         tries_tools: refuse tools that cannot be used on this machine, such as one whose server does not answer.
@@ -115,7 +94,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         longest, mean, total: of the rows it trains on; of a pair the longer side, and both sides together in mean and
             total.
         percentiles: 50, 90 and 99, of the same rows.
-        images: shown in the rows it trains on.
         shrunk: of them those over `max_pixels` or the base's own limit; boxes in pixels no longer fit them.
         rewritten: of them those that LLaMA-Factory would not show as `virc solve` does, by the reason; the rows to
             train on have them as they are shown.
@@ -123,10 +101,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         boxed: of those, rows with four numbers one after the other in a turn, such as a box.
         faults: of those, rows with a fault of each kind that does not keep LLaMA-Factory from training on them.
         otherwise: rows with another system message than the chat protocol's.
-        protocol: the rows' chat protocol.
         file, dataset, entry: file of rows to train on, a name for it, and what `dataset_info.json` is to say of it.
         media: folder that names of images start from; of RL: that holds them all.
-        validation: file of rows that are only tried.
         off_grid: of RL, inputs checked closely that are not shown at the size of their file.
         lacking: term -> rows that lack something for it; `lacks` describes it, as a clause.
         parts: how many rows each part of the curriculum has, in their order.

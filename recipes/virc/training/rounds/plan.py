@@ -42,15 +42,12 @@ class RoundsRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         system: a system's name, or its YAML, which has `rounds`.
-        rounds: how many.
         name: what the names of runs and rows begin with; None: the system's.
         base: the model or run that the first round begins with; None: what its first stage starts from.
         data: JSONL file of the problems that are sampled.
-        overlays: of the system, for every stage.
         assignments: `KEY=VALUE`, each for the stages of a kind that has the setting.
         judge_endpoint, judge_endpoints: of stages of kind `rl`, and of pairs by a judge, a critic or a reward.
         stop_on: each for the stages of a kind that has the sign.
-        workspace: folder with `runs/`, `models/` and `data/`.
     """
 
     system: str
@@ -70,11 +67,9 @@ class Step(steps.Step, frozen=True, kw_only=True):
     """One command of a round.
 
     Args:
-        round: from 1.
         start: the model that is sampled, trained or merged.
         source: of a sample, the file of problems.
         made_with: of a sample, settings that its rows say they were made with.
-        resolved: of a stage, its settings.
     """
 
     round: int
@@ -86,18 +81,14 @@ class Step(steps.Step, frozen=True, kw_only=True):
 
     @property
     def place(self) -> str:
-        """Its round and name."""
         return f"round {self.round}, {self.name}"
 
     @property
     def paired(self) -> bool:
-        """Whether pairs are kept."""
         return self.made_with.get("pairs") is not None
 
 
 class Rounds(msgspec.Struct, frozen=True):
-    """All steps, in order."""
-
     system: System
     count: int
     name: str
@@ -122,11 +113,7 @@ def plan(request: RoundsRequest) -> Rounds:
 
 
 def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
-    """An error for each file of problems or rows and each model to begin with that is not there, and no step makes.
-
-    Args:
-        left: steps that are not done.
-    """
+    """An error for each file and each model to begin with that is not there, and that no step makes."""
     made, seen = {step.makes for step in found.steps}, set[str]()
     for step in found.steps:
         data = [value for word, value in pairwise(step.words) if word == "--data"]

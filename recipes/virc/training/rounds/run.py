@@ -1,6 +1,6 @@
 """Runs the steps of rounds that are not done: how far each is shows in what it has made, rows, a run or a model.
 
-There is no record of the rounds beside these, so that a step may as well be typed.
+There is no other record of the rounds, so that a step may as well be typed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,16 +45,8 @@ def run(
 ) -> list[StepState]:
     """Run every step that is not done, in order.
 
-    Args:
-        runner: runs a command line.
-        options: of every command, behind its own.
-
-    Returns:
-        How far every step is: all are done.
-
     Raises:
         ConfigError: what a step made was made otherwise, or another process works on these rounds.
-        DataError, ConfigError: a file of problems or rows, or the model to begin with, is missing.
         StepFailedError, EngineError, KeyboardInterrupt: as `steps.run` does.
     """
     for error in missing(found, left(found, states(found))):
@@ -81,17 +73,14 @@ def rest(step: Step, before: StepState) -> tuple[str, ...] | None:
 
 
 def states(found: Rounds) -> list[StepState]:
-    """How far every step is. Raises ConfigError: what a step made was made otherwise than its command says now."""
     return [state(step, found.workspace) for step in found.steps]
 
 
 def left(found: Rounds, now: Sequence[StepState]) -> list[Step]:
-    """The steps that are not done."""
     return [step for step, each in zip(found.steps, now, strict=True) if each.progress != "done"]
 
 
 def overall(now: Sequence[StepState]) -> Progress:
-    """How far all steps together are."""
     known = {each.progress for each in now}
     if "running" in known:
         return "running"
@@ -99,7 +88,6 @@ def overall(now: Sequence[StepState]) -> Progress:
 
 
 def state(step: Step, workspace: Path) -> StepState:
-    """How far a step is; raises as `states` does."""
     if step.kind == "sample":
         return _of_rows(step, workspace)
     if step.kind == "train":
@@ -162,7 +150,6 @@ def _made_otherwise(what: str, name: str, before: object, now: object) -> Config
 
 
 def figures_text(figures: Figures) -> str:
-    """The figures of a step on one line; empty where none are known."""
     found = []
     kept, rate = figures.get("kept"), figures.get("pass_rate")
     if kept is not None:

@@ -29,13 +29,11 @@ class AlikeReference(TrainerCallback):
         self.models: list[Any] = []
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Once, before the first step."""
         if args.device.type == "cpu" and not args.bf16 and not args.deepspeed:
             for model in self.models:
                 model.float()
 
     def watch(self, workflow: Any) -> None:
-        """Know of the reference that a workflow makes."""
         make = workflow.create_ref_model
 
         def made(*args: Any, **named: Any) -> Any:
@@ -47,27 +45,22 @@ class AlikeReference(TrainerCallback):
 
 
 class KeepsBaseline(TrainerCallback):
-    """Keeps the running moments of BCO with each checkpoint."""
-
     def __init__(self, moments: Any) -> None:
         self._moments = moments
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Take up those of the checkpoint that the run resumes from."""
         file = Path(str(args.resume_from_checkpoint)) / BASELINE
         if args.resume_from_checkpoint and file.is_file():
             for name, value in json.loads(file.read_bytes()).items():
                 setattr(self._moments, name, value)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Write them."""
         if args.should_save:
             values = {name: float(getattr(self._moments, name)) for name in _MOMENTS}
             (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / BASELINE).write_text(json.dumps(values))
 
 
 def keep_baseline(trainer: Any) -> None:
-    """Keep the running moments of every trainer of a class that has some."""
     begin = trainer.__init__
 
     def begun(self: Any, *args: Any, **named: Any) -> None:
@@ -90,7 +83,6 @@ def give_positions(trainer: Any) -> None:
 
 
 def prepare() -> list[TrainerCallback]:
-    """Mend LLaMA-Factory; returns the further callbacks to train with."""
     from llamafactory.data.processor import feedback, pairwise  # type: ignore[import-not-found]
     from llamafactory.train.dpo import trainer as dpo_trainer  # type: ignore[import-not-found]
     from llamafactory.train.dpo import workflow as dpo
