@@ -83,7 +83,6 @@ def refuse(given: Mapping[str, object], sentence: str, hint: str) -> None:
 
 
 def named_system(name: str | None) -> "systems.System | None":
-    """The system that an option names; None where it names none."""
     from virc.systems import registry
 
     return registry.get(name) if name else None
@@ -162,7 +161,6 @@ def flag(name: str, text: str, *short: str) -> Any:
 
 
 def argument(metavar: str, text: str, show_default: bool = False, **settings: Any) -> Any:
-    """A word of the command line without an option."""
     return typer.Argument(metavar=metavar, help=text, show_default=show_default, **settings)
 
 

@@ -80,7 +80,6 @@ def know(**fields: object) -> None:
 
 
 def forget() -> None:
-    """Drop what `know` collected; each call of `main` starts with it."""
     _known.clear()
     _ends.clear()
 
@@ -144,7 +143,6 @@ def note_left_out(paths: Iterable[Path], system: str | None = None, layout: Path
 
 
 def warn(message: str, hint: str | None = None) -> None:
-    """Print `warning: message` and its hint on stderr."""
     _headed("warning", "33", message, hint)
 
 
@@ -185,7 +183,6 @@ def _await_line() -> None:
 
 
 def error(failure: errors.VircError) -> None:
-    """Print `error: message` and its hint on stderr."""
     _headed("error", "31", failure.message, failure.hint)
 
 

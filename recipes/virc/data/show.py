@@ -72,7 +72,6 @@ class RowView(msgspec.Struct, frozen=True):
 
     @property
     def margin(self) -> Any:
-        """By how much it is better, where a pair says so."""
         return None if self.record.rejected is None else self.record.extra.get("margin")
 
     def as_fields(self) -> dict[str, Any]:

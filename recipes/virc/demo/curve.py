@@ -93,8 +93,6 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """One step: its command line, and how long it took over all tries; None where that is not known."""
-
     name: str
     command: str
     seconds: float | None
@@ -121,8 +119,6 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is read of a row of problems held out."""
-
     id: Id
     answer: str
     category: dict[str, str]

@@ -72,7 +72,6 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def direct(self) -> int:
-        """Problems that the control learns from: as many as the others are shown."""
         return self.instruct + self.practice
 
 
@@ -105,12 +104,10 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def base(self) -> str:
-        """The name of the base."""
         return "base" if self.full else self.size.start
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """What the curve shows: the stages, and the control where there is one."""
         return (*STAGES, CONTROL) if self.size.control else STAGES
 
 
@@ -250,7 +247,6 @@ def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | N
 
 
 def _is_evaluated(step: Step, folder: Path) -> bool:
-    """Whether every model that a step asks has a result for every problem."""
     if not is_file(folder / "summary.json"):
         return False
     chosen = {word for before, word in zip(step.words, step.words[1:], strict=False) if before == "--model"}
@@ -325,7 +321,6 @@ def took(folder: Path) -> list[Took]:
 
 
 def note(folder: Path, tried: Took) -> None:
-    """Add a try of a step to the record of them."""
     file = folder / _STEPS
     torn = is_file(file) and not contents(file, _MAX_BYTES).endswith(b"\n")  # by a kill
     with file.open("ab") as record:

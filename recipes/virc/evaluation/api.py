@@ -49,7 +49,6 @@ class Evaluated(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> Fields:
-        """The fields of `virc.eval/1`."""
         return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder)}
 
     def check(self) -> None:

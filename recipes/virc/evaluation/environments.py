@@ -70,7 +70,6 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def benchmark(self) -> LocalBenchmark:
-        """Its problems."""
         return LocalBenchmark(self.system, Path.cwd(), self._rows, published=True)
 
     def _rows(self) -> Iterator[Row]:
@@ -114,7 +113,6 @@ class Environment(msgspec.Struct, frozen=True):
             report.warn(f"functions of the reward of {self.system} that failed, and count 0: {said}")
 
     def facts(self, values: Iterable[Rewarded]) -> RewardFacts:
-        """What the summary says of its reward: the terms that it gave any answer."""
         terms = sorted({name for each in values for name in each.terms})
         return RewardFacts(self.system, "reward", terms, group=False, judge=None)
 

@@ -32,7 +32,6 @@ class Rule(msgspec.Struct, frozen=True):
     fields: Mapping[str, Any]
 
     def __call__(self, answer: str) -> bool | None:
-        """Whether an answer is right; None where the rule cannot tell."""
         return self.right(answer, self.fields)
 
 
@@ -97,7 +96,6 @@ def _size(row: Row, base: Path) -> Size | None:
 
 
 def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[Row]:
-    """The rows of the problems, read anew."""
     lines = {problem.line for problem in problems.values()}  # an id that was left out may be one of them
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)
 

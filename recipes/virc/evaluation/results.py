@@ -73,7 +73,6 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sealed(self) -> "Head":
-        """The head with its digest."""
         alone = msgspec.structs.replace(self, digest="")
         return msgspec.structs.replace(self, digest=_digest(msgspec.to_builtins(alone)))
 
@@ -106,12 +105,10 @@ class ResultFile(msgspec.Struct, frozen=True):
 
     @property
     def problems(self) -> dict[str, EvalProblem]:
-        """What it answers, by id; a DataError where one cannot be scored."""
         return {id: self._problem(line) for id, line in self.lines.items()}
 
     @property
     def seed(self) -> int:
-        """The seed that its model was asked with."""
         return int((next(iter(self.lines.values())).answer.settings or {}).get("seed", 0))
 
     def _problem(self, line: Line) -> EvalProblem:
@@ -130,7 +127,6 @@ def rules_digest() -> str:
 
 
 def in_arm(path: Path, arm: ArmName) -> Path:
-    """The file of the same model in an arm, in a folder beside that of the problems as they are."""
     return path.with_name(f"{path.stem}.{FOLDER}") / f"{ARMS[arm].folder}.jsonl"
 
 

@@ -48,15 +48,12 @@ _NO_SCORE = "the judge gave no score"
 
 
 class Rewarding(msgspec.Struct, frozen=True):
-    """The reward of a system, with its judges."""
-
     system: str
     reward: Reward
     total: Total
 
     @property
     def facts(self) -> RewardFacts:
-        """What the summary says of it."""
         terms = [term.name for term in self.total.terms]
         endpoint = self.reward.judge.endpoint
         return RewardFacts(self.system, self.total.name, terms, self.total.group is not None, endpoint)
@@ -73,7 +70,6 @@ class Rewarding(msgspec.Struct, frozen=True):
 
     @property
     def judges(self) -> list[str]:
-        """The names of the judges that can be asked."""
         every = {JUDGE: self.reward.judge, **self.reward.judges}
         return [name for name, judge in every.items() if judge.endpoint]
 
@@ -95,7 +91,6 @@ class RewardedLine(msgspec.Struct, frozen=True):
     rewarded: Rewarded | None = None
 
     def is_of(self, other: "RewardedLine") -> bool:
-        """Whether it holds what is wanted of the other: of the same replies and reward, and no failure of the judge."""
         same = (self.row, self.replies, self.reward) == (other.row, other.replies, other.reward)
         return same and self.rewarded is not None and not self.rewarded.judge_failed
 
@@ -221,7 +216,6 @@ def keep(
 
 
 def read(file: Path) -> Iterator[RewardedLine]:
-    """The lines of a file of values; none where there is no such file."""
     if not file.is_file():
         return
     for number, text in enumerate(contents(file, _MAX_BYTES).splitlines(), 1):
@@ -249,7 +243,6 @@ def rewards_of(
 async def _rewarded(
     row: Row, line: AnswerLine, opened: Opened, config: BatchConfig, total: Total, means: Means
 ) -> Rewarded:
-    """The reward of one answer; what it lacks alone is its own."""
     names = [term.name for term in total.terms]
     if line.rollout is None:
         return _none(names, _NO_REPLIES)

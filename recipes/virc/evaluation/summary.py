@@ -78,12 +78,10 @@ class Answered(msgspec.Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """Whether the model said that it cannot tell."""
         return self.answer is None and self.failure == "no_answer"
 
     @property
     def unusable(self) -> bool:
-        """Whether it ended because no reply of a turn could be used."""
         return self.answer is None and self.failure == "tries"
 
 
@@ -105,7 +103,6 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def guessed(self) -> Guess:
-        """What one who sees nothing would have to say to be right."""
         return self.guess or Guess(self.reference)
 
 
@@ -175,7 +172,6 @@ class EvidenceScores(msgspec.Struct, frozen=True):
 
     @property
     def figures(self) -> "Sequence[Share | Score]":
-        """All three, as they are named."""
         return self.seen, self.right_where_seen, self.right_elsewhere
 
 
@@ -346,7 +342,6 @@ def score(verdicts: Iterable[bool | None]) -> Score:
 
 
 def share(hits: Iterable[bool]) -> Share:
-    """The share of those that are true."""
     counts = Counter(hits)
     return Share(counts[True], counts.total(), wilson(counts[True], counts.total()))
 
@@ -381,12 +376,10 @@ _SEED = re.compile(r" \(seed (\d+)\)$")
 
 
 def with_seed(model: str, seed: int) -> str:
-    """What a model is called that was asked with another seed too."""
     return f"{model} (seed {seed})"
 
 
 def without_seed(model: str) -> str:
-    """What it is called with the first seed."""
     return _SEED.sub("", model)
 
 
@@ -465,7 +458,6 @@ def _metrics(name: str, met: Sequence[Result]) -> dict[Metric, Measured]:
 
 
 def means_of(answers: Sequence[Answered]) -> Means:
-    """The means over these answers."""
     known = {name: [getattr(each, name) for each in answers] for name in Means.__struct_fields__}
     found = {name: [value for value in values if value is not None] for name, values in known.items()}
     return Means(**{name: sum(values) / len(values) if values else None for name, values in found.items()})

@@ -32,15 +32,12 @@ Verdicts = Mapping[tuple[str, str], Verdict]
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """One answer that a judge is asked about."""
-
     model: str
     problem: EvalProblem
     answer: str
 
     @property
     def id(self) -> str:
-        """Its id in the file of verdicts, which changes with the answer."""
         digest = hashed(f"{self.problem.digest}\n{self.answer}".encode(errors="replace"))
         return f"{self.model}/{self.problem.id}/{digest}"
 
@@ -52,7 +49,6 @@ class _JudgedLine(msgspec.Struct):
 
 
 def is_right(done: RowDone, problem: EvalProblem) -> bool:
-    """Whether what came of a row is right by the rules that take no time."""
     answer, failure, view = (done.fields.get(name) for name in ("answer", "failure", "view"))
     verdict = _verdict(problem, answer, failure, view)
     return verdict is not None and verdict.right
@@ -95,7 +91,6 @@ def _verdict(
 
 
 def can_do_algebra() -> bool:
-    """Whether math-verify is installed."""
     return find_spec("math_verify") is not None
 
 

@@ -80,7 +80,6 @@ def looks_of(scored: Sequence[Scored]) -> list[Looks]:
 
 
 def facts_of(answers: Answers) -> dict[str, dict[str, Any]]:
-    """What a summary says of how each model was asked."""
     return {name: next(iter(lines.values())).facts for name, lines in answers.items()}
 
 
@@ -106,7 +105,6 @@ def _shown(model: str) -> str:
 def _write(
     path: Path, work: Work, model: str, protocol: Protocol | None, scored: Scored, summary: Summary, **verdict: Any
 ) -> result_files.Head | None:
-    """Write what a model answered in an arm; returns the head, None where it answered nothing."""
     figures = next((each for each in summary.models if each.name == model), None)
     if figures is None:
         return None

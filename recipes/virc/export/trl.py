@@ -68,14 +68,12 @@ class Rollout:
         return _parts(self._talk, self._talk.ask.messages[-1])
 
     def _shown(self) -> list[Any]:
-        """The pictures before the last reply."""
         assert self._talk
         messages = self._talk.ask.messages
         replied = max((at for at, each in enumerate(messages) if each.role == "assistant"), default=0)
         return [self._talk.images[image].pixels for each in messages[:replied] for image in each.images]
 
     def _end(self, text: str) -> tuple[int, Sequence[str]]:
-        """Take the last reply; returns the row and all replies."""
         assert self._talk
         if not self._talk.over:
             self._talk.feed(Reply(text))
@@ -196,13 +194,11 @@ def _before(environment: Environment, problems: Sequence[Record]) -> Sequence[An
 
 
 def _said(completion: Any) -> str:
-    """The text of the last reply, where it was no call."""
     last = completion[-1]
     return last["content"] if last["role"] == "assistant" and not last.get("tool_calls") else ""
 
 
 def _parts(talk: Conversation, message: Any) -> list[dict[str, Any]]:
-    """A message as TRL has it."""
     return [
         {"type": "text", "text": part}
         if isinstance(part, str)

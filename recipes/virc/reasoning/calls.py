@@ -88,7 +88,6 @@ class View(BoxView, frozen=True):
 
     @property
     def given(self) -> int:
-        """How many of the images are the question's."""
         inputs = self.inputs if self.inputs is not None else len(self.originals) or 1
         return min(inputs, len(self.sizes))
 

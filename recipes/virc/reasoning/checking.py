@@ -59,13 +59,11 @@ def _by_itself(tool: Tool, function: str, arguments: Mapping[str, Any], view: Vi
 
 
 def place_of(error: Exception) -> str:
-    """The place in a file where an error was raised, as a clause."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
 
 
 def properties(tool: Tool) -> Mapping[str, Any]:
-    """The arguments of a tool by their names, each as its JSON schema has it."""
     found: Mapping[str, Any] = tool.SCHEMA["function"].get("parameters", {}).get("properties", {})
     return found
 

@@ -44,7 +44,6 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 def as_png(image: Image.Image) -> Encoded:
-    """The image without loss."""
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=_LEVEL)
     return Encoded("png", file.getvalue())

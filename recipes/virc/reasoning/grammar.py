@@ -64,7 +64,6 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     default: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the parts do not go together."""
         if self.close.strip() and not self.open.strip():
             raise ValueError("`close` needs an `open`")
         if self.bare and self.body in ("list", "objects", "function", "text"):
@@ -116,7 +115,6 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     loose: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError where two parts could not be told apart, or a text ends every reply."""
         if self.think and not all(mark.strip() for mark in self.think):
             raise ValueError("`think` needs both marks, or is null")
         if self.answer and not self.answer[0].strip():

@@ -69,7 +69,6 @@ def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid 
 
 
 def input_grid(protocol: Protocol, grid: Grid) -> Grid:
-    """The grid that the question's images are shown on."""
     return _within(grid, protocol.input_pixels)
 
 
@@ -117,7 +116,6 @@ class History:
 
     @property
     def view(self) -> View:
-        """What tool calls are held against."""
         return view_of(self.protocol, self.sizes, self.originals, self.inputs)
 
     @property
@@ -181,7 +179,6 @@ class History:
 
     @property
     def conversation(self) -> Conversation:
-        """What a tool is given that is about all images."""
         shown = self.protocol.crops == "shown"
         images = [(lambda each=each: each.pixels if shown else each.full) for each in self.images]
         return Conversation(self.protocol, images, self.inputs, self.kept)

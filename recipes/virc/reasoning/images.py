@@ -163,19 +163,16 @@ class Shown:
 
     @property
     def full(self) -> Image.Image:
-        """What crops are cut from."""
         if isinstance(self._full, bytes):
             return _decoded(self._full)
         return self._full or self.pixels
 
     @property
     def width(self) -> int:
-        """Pixels across."""
         return self.size[0]
 
     @property
     def height(self) -> int:
-        """Pixels down."""
         return self.size[1]
 
     @property
@@ -203,7 +200,6 @@ class Shown:
 
     @property
     def png(self) -> bytes:
-        """The image as a PNG file."""
         file = self.file
         return file.data if file.media == "png" else as_png(self.pixels).data
 
@@ -231,7 +227,6 @@ class Shown:
 
     @property
     def data_url(self) -> str:
-        """`url` as text."""
         return self.url.decode("ascii")
 
 
@@ -286,7 +281,6 @@ def _as_jpeg(
 
 
 def _of_url(url: bytes) -> Encoded:
-    """The file of a data URL that `Shown` made."""
     head, _, data = url.partition(b",")
     return Encoded("jpeg" if b"jpeg" in head else "png", base64.b64decode(data))
 

@@ -119,7 +119,6 @@ class ParsedReply(msgspec.Struct, frozen=True):
     sent: Sent | None = None
 
     def calling(self, calls: Sequence[ToolText]) -> "ParsedReply":
-        """The same with other calls."""
         return ParsedReply(msgspec.structs.replace(self.turn, calls=tuple(calls)), self.sent)
 
 
@@ -396,7 +395,6 @@ def _value(name: str, value: object) -> object:
 
 
 def _number(text: str) -> object:
-    """What a text says as JSON; else the text."""
     with suppress(FormatError):
         return decoded(text.strip(), whole=True)
     return text

@@ -21,7 +21,6 @@ class Turn(msgspec.Struct, frozen=True):
 
     @property
     def tool(self) -> ToolText | None:
-        """The first call."""
         return self.calls[0] if self.calls else None
 
 

@@ -239,7 +239,6 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["virc.protocol/1"] = SCHEMA
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a least value is over its most, or too near."""
         check_bounds(self)
 
     def first_around(self, question: str) -> str:
@@ -295,7 +294,6 @@ _ALWAYS = (
 
 
 def as_fields(protocol: Protocol) -> dict[str, Any]:
-    """A protocol as its file holds it."""
     held: dict[str, Any] = msgspec.to_builtins(protocol)
     for field in msgspec.structs.fields(Protocol):
         if field.name not in _ALWAYS and getattr(protocol, field.name) == _default(field):
@@ -340,7 +338,6 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
 
 
 def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]]) -> Protocol:
-    """Our own chat protocol for these tool schemas with a system's words in place of ours."""
     said = {key: value for key, value in msgspec.structs.asdict(words).items() if value is not UNSET}
     if "system" in said:
         said["system"] = said["system"].replace(TOOLS, _listed(schemas))

@@ -35,7 +35,6 @@ class Rescaled(msgspec.Struct, frozen=True):
 
     @property
     def cut(self) -> Image.Image:
-        """The part that is wanted, at its own size."""
         whole = self.box is None or self.box == (0, 0, *self.pixels.size)
         return self.pixels if whole else self.pixels.crop(self.box)
 

@@ -27,11 +27,6 @@ class Grid(msgspec.Struct, frozen=True):
     longest: int | None = None
 
     def limited(self, max_pixels: int | None) -> "Grid":
-        """This grid with `max_pixels` as its largest area where that is smaller; None changes nothing.
-
-        Raises:
-            ConfigError: `max_pixels` is under the smallest area.
-        """
         if max_pixels is None:
             return self
         if max_pixels < self.min_pixels:

@@ -125,12 +125,10 @@ class ChatTurn(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Its text without the images."""
         return "".join(part for part in self.parts if isinstance(part, str))
 
     @property
     def images(self) -> list[int]:
-        """Indices of its images."""
         return [part for part in self.parts if isinstance(part, int)]
 
 
@@ -285,7 +283,6 @@ class Session:
 
     @property
     def view(self) -> View:
-        """What tool calls are held against."""
         return self.history.view
 
     def _ask(self) -> Ask:

@@ -115,17 +115,14 @@ class Unit(msgspec.Struct, frozen=True):
 
     @property
     def calls(self) -> list[Call]:
-        """The tool calls that were carried out."""
         return [each.call for each in self.results if each.call]
 
     @property
     def call(self) -> Call | None:
-        """The first of them."""
         return next(iter(self.calls), None)
 
     @property
     def shown(self) -> list[int]:
-        """Indices of the images that its tools made."""
         return [index for each in self.results for index in each.images]
 
     @property

@@ -34,7 +34,6 @@ def piece(template: str, image: int | None = None, **values: object) -> Piece:
 
 
 def joined(pieces: Iterable[Piece], between: str = "\n") -> Piece:
-    """Pieces behind each other."""
     text, images = "", list[tuple[int, int | None]]()
     for number, each in enumerate(pieces):
         text += between if number else ""

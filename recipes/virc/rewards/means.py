@@ -25,7 +25,6 @@ NO_TOKENS = "needs the model's tokenizer"
 
 
 def no_judge(name: str) -> str:
-    """What a term lacks that asks the judge of that name."""
     return NO_JUDGE if name == JUDGE else f"{NO_JUDGE}, {name}"
 
 
@@ -58,7 +57,6 @@ class Means(msgspec.Struct, frozen=True):
         return found
 
     def close(self) -> None:
-        """End what was started for them."""
         for judge in (self.judge, *self.judges.values()):
             if judge:
                 judge.close()
@@ -91,12 +89,10 @@ def means_of(
 
 
 def key_of(name: str = JUDGE) -> str | None:
-    """The key of the judge of that name, where the environment has one."""
     return os.environ.get(JUDGE_KEY if name == JUDGE else f"{JUDGE_KEY}_{name.upper().replace('-', '_')}")
 
 
 def _judge(asked: Judging, key: str | None, kept: Path | None, on_wait: Callable[[str], None]) -> Judge | None:
-    """The judge at an endpoint; None where there is none."""
     if asked.endpoint is None:
         return None
     return Judge(

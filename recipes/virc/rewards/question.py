@@ -104,11 +104,9 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def places(self) -> list[str]:
-        """The names in braces, in order."""
         return [name for name in _PLACE.findall(self.text) if not name.startswith("{")]
 
     def is_about(self, sample: Sample) -> bool:
-        """Whether it is about replies of this kind."""
         of = self.of or ("answer" if "answer" in self.places else "tool" if "result" in self.places else "any")
         return sample.turn is not None and of in ("any", sample.kind)
 

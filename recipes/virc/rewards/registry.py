@@ -73,7 +73,6 @@ class Term(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> Asks | None:
-        """Which judge it asks."""
         return Asks(self.question.judge, self.question) if self.question else getattr(self.score, "asks", None)
 
 

@@ -240,7 +240,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def _offered(self) -> Sequence[str] | None:
-        """The tools that may be called; None: all."""
         return self.protocol.tools if self.protocol else None
 
     @cached_property

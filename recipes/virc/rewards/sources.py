@@ -68,7 +68,6 @@ def folders(run: Path) -> Mapping[str, Path]:
 
 
 def settings_of(run: Path, name: str) -> Path:
-    """The settings of a system's reward in a run's folder; its chat protocol is beside them."""
     return run / FOLDER / name / REWARD
 
 

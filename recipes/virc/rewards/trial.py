@@ -294,7 +294,6 @@ def _ordered(said: Iterable[Exchange]) -> tuple[Exchange, ...]:
 
 @contextmanager
 def _of_row(number: int) -> Iterator[None]:
-    """Name the row in errors of its data, and of the files of a reward."""
     try:
         yield
     except (ConfigError, DataError) as error:

@@ -171,7 +171,6 @@ def grid_of(settings: Settings) -> Grid:
 
 
 def settings_for(file: str, data_source: object) -> str:
-    """The file of settings for a row: that of its source, else the one that is given."""
     return _ready(file).settings.sources.get(str(data_source), file)
 
 
@@ -205,7 +204,6 @@ def _ready(file: str) -> _Ready:
 
 
 def _means(file: str, settings: Settings) -> Means:
-    """The judge and the algebra of this event loop."""
     own = _MEANS.setdefault(asyncio.get_running_loop(), {})
     if file not in own:
         kept = Path(settings.kept) if settings.kept else None

@@ -82,11 +82,9 @@ class Judge:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
         self._backend.close()
 
     def answers(self) -> bool:
-        """Whether it can be asked now."""
         return self._backend.answers()
 
     def same(self, question: str, reference: str, answer: str) -> bool:

@@ -198,7 +198,6 @@ def through(
 
 
 def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
-    """What waits for the endpoint of a model, and says so; None for a model in this process."""
     return Outage(opened.answers, say) if opened.answers else None
 
 

@@ -133,12 +133,10 @@ def scaled(shown: Shown) -> float:
 
 
 def with_scales(pictures: Sequence[Fields], shown: Sequence[Shown]) -> list[Fields]:
-    """What `looked_at` returned, with the size of each picture as it was sent."""
     return [seen | {"scaled": scaled(each)} for seen, each in zip(pictures, shown, strict=True)]
 
 
 def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
-    """A sentence for each loss in pictures, which `looked_at` returned."""
     return [sentence for sentence, _ in _losses(pictures, sources)]
 
 

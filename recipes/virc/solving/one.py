@@ -163,7 +163,6 @@ class Spent(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
     def __add__(self, other: "Spent") -> "Spent":
-        """Both together."""
         return Spent(
             self.replies + other.replies,
             self.prompt_tokens + other.prompt_tokens,
@@ -206,17 +205,14 @@ class Solved(msgspec.Struct, frozen=True):
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Tokens read in all samples, and beside them."""
         return _total([*(each.prompt_tokens for each in self.attempts), self.overhead.prompt_tokens or None])
 
     @property
     def completion_tokens(self) -> int | None:
-        """Tokens drawn in all samples, and beside them."""
         return _total([*(each.completion_tokens for each in self.attempts), self.overhead.completion_tokens or None])
 
     @property
     def replies(self) -> int:
-        """Replies drawn in all samples, rejected ones too, and beside them."""
         return sum(attempt.replies for attempt in self.attempts) + self.overhead.replies
 
 
@@ -262,7 +258,6 @@ def solve(
 
 
 def ends_all(broken: BaseException) -> bool:
-    """Whether further samples of a problem would be broken off like this one."""
     return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
 
 

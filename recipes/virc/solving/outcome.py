@@ -94,7 +94,6 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
 
 
 def outcome(solved: Solved) -> Fields:
-    """Return the result as fields: answer, turns, tool calls by name, tokens and, of several samples, votes."""
     sample = chosen(solved)
     fields: Fields = {
         "answer": solved.answer,
@@ -130,7 +129,6 @@ def notices(solved: Solved) -> list[str]:
 
 
 def conduct(solved: Solved) -> Fields:
-    """How it went: tries that could not be used, and what ended the sample that is shown where it has no answer."""
     trace = chosen(solved).trace
     rejected = len(trace.pending) + sum(len(unit.rejected) for unit in trace.units)
     return {"rejected": rejected, "failure": trace.failure.kind if trace.failure else None}
@@ -206,7 +204,6 @@ def _listed(folders: Sequence[Path], solved: Solved) -> list[Listed]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what answers in this process: package -> version, of those that are installed."""
     return {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))}
 
 

@@ -62,7 +62,6 @@ class Progress:
         return ", ".join(parts)
 
     def check(self, kept: bool = True) -> None:
-        """Raise VircError if a row failed; `kept` says whether the same command would skip the others."""
         if self.failed:
             raise failed_rows([self], kept)
 
@@ -90,8 +89,6 @@ def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
 
 
 class Answers(Progress):
-    """How many rows have an answer, have none, or failed."""
-
     def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
         super().__init__(resumed, report, total)
         self.unanswered = 0

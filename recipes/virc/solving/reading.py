@@ -179,7 +179,6 @@ def _value(schema: Any) -> Any:
 
 
 def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
-    """Least and most pixels of images and crops, how crops are cut, and how many calls a reply may have."""
     resolved = as_shown_on(msgspec.structs.replace(protocol, crops="file"), grid)
     pixels = {"input_pixels": resolved.input_pixels, "crop_pixels": resolved.crop_pixels}
     cut = {name: getattr(protocol, name) for name in PICTURES if name not in (*pixels, "images")}

@@ -35,8 +35,6 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """A trace that a notebook can show."""
-
     trace: Trace
     pictures: tuple[Preview, ...]
     meta: Mapping[str, object]
@@ -64,7 +62,6 @@ class Solution(msgspec.Struct, frozen=True):
     view: View | None = None
 
     def __repr__(self) -> str:
-        """One line: answer or error, model, turns and seconds."""
         said = [repr(plain(self.answer, _MAX_SHOWN)) if self.answer is not None else "None"]
         if self.error is not None:
             message = self.error.message if isinstance(self.error, VircError) else str(self.error)

@@ -20,8 +20,6 @@ from virc.solving.traces.files import check_writable
 
 
 class Solver(NamedTuple):
-    """An open model, or the open models of a pipeline, that solve rows."""
-
     workers: int
     known: Fields
     solve: SolveRows

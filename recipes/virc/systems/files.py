@@ -54,7 +54,6 @@ def written_out(system: System, values: Mapping[dotted.Path, str] = {}) -> str:
 
 
 def starting(name: str) -> str:
-    """The YAML of a system to begin with: every section with an example."""
     return _STARTING.read_text(encoding="utf-8").replace("NAME", name)
 
 

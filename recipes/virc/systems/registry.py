@@ -94,7 +94,6 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where it names no repository, two, or half of what one of GitHub needs."""
         if (self.hub is None) == (self.github is None):
             raise ValueError("a dataset names one repository: hub, or github")
         if self.github and not (self.revision and self.files):
@@ -220,7 +219,6 @@ class Assumption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def of(self) -> str:
-        """The setting, and whose it is where only one stage has it."""
         return f"{self.key} of {self.stage}" if self.stage else self.key
 
     def said(self, settings: Mapping[str, Any]) -> str:
@@ -295,7 +293,6 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replace: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a least value is over its most or too near, or rounds name what is not there."""
         check_bounds(self)
         check_rounds(self.rounds, {name: stage.kind for name, stage in self.stages.items()})
 
@@ -316,12 +313,10 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """Names or files of the tools that its chat protocol offers."""
         return () if self.tools == "none" else self.tools or tools.DEFAULT
 
     @property
     def worded(self) -> bool:
-        """Whether it has a custom chat protocol."""
         return self.chat_protocol != Words()
 
     @property
@@ -397,7 +392,6 @@ def _absent(name: str) -> ConfigError:
 
 
 def is_path(name: str) -> bool:
-    """Whether this names a file, not a system."""
     return name.endswith(SUFFIXES) or "/" in name
 
 
@@ -458,7 +452,6 @@ def built(content: Mapping[str, Any], path: Path) -> System:
 
 
 def _beside(file: str, path: Path) -> str:
-    """A file that a system's YAML names, counted from the folder of that YAML."""
     return str(path.absolute().parent / expanded(file))
 
 

@@ -61,6 +61,5 @@ def ours(system: System | None, coordinates: Coordinates | None = None) -> Proto
 
 
 def drawn(protocol: Protocol, system: System | None) -> Protocol:
-    """A chat protocol that is sampled as the system says, where that says so."""
     usual = system.sampling if system and system.sampling != USUAL else protocol.sampling
     return msgspec.structs.replace(protocol, sampling=usual)

@@ -99,13 +99,11 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     texts: Mapping[TextName, Reference]
 
     def __post_init__(self) -> None:
-        """Raise ValueError if a text is from a repository that is not among the sources."""
         for name, each in self.texts.items():
             if not self.sources or each.source not in (None, *self.sources):
                 raise ValueError(f"`sources` does not name the repository of the text {name}")
 
     def source_of(self, reference: Reference) -> str:
-        """Return the repository that a text is from."""
         return reference.source or next(iter(self.sources))
 
     @property
@@ -115,7 +113,6 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sha256(named.encode()).hexdigest()[:16]
 
     def files(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the files to be fetched, by repository."""
         found: dict[str, dict[str, None]] = {}
         for each in self.texts.values():
             found.setdefault(self.source_of(each), {})[each.file] = None
@@ -141,23 +138,19 @@ def _read(file: Path, changed: int) -> Texts:
 
 
 def place(source: str, commit: str) -> Path:
-    """Return the folder of this user's cache that files of a repository come into."""
     name = source.removeprefix("hf:").replace("/", "+")
     return cache_folder(os.environ) / "texts" / f"{name}@{commit[:12]}"
 
 
 def places(found: Texts, source: str) -> Iterator[Path]:
-    """Yield the files of a repository that texts are taken from, where they come to."""
     yield from (place(source, found.sources[source].commit) / file for file in found.files()[source])
 
 
 def own_words() -> bool:
-    """Return whether our own words stand for texts of others."""
     return os.environ.get(OWN_WORDS, "").lower() not in _NO
 
 
 def is_own_wording(folder: Path) -> bool:
-    """Return whether our own words stand for texts that the system in a folder has."""
     return own_words() and of(folder) is not None
 
 
@@ -225,7 +218,6 @@ def credited(folder: Path, made: str | None = None) -> list[str]:
 
 
 def system_of(folder: Path) -> str:
-    """Return the name of the system in a folder, or the folder."""
     file = folder / "system.yaml"
     named = NAMED.search(plain_yaml.read_text(file)) if is_file(file) else None
     return named[1] if named else str(folder)
@@ -341,7 +333,6 @@ def _string(node: ast.expr) -> str | None:
 
 
 def _part(node: ast.expr) -> str:
-    """Return a part of a text, as it is or, of an expression, as it is written."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if not isinstance(node, ast.FormattedValue):

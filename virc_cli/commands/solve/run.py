@@ -32,8 +32,6 @@ def solved(
     verbose: bool,
     page: int | None,
 ) -> Solution:
-    """Solve one problem; unless `quiet`, what happens on the way is printed on stderr."""
-
     def on_facts(known: Mapping[str, object]) -> None:
         output.know(**known)
 
@@ -66,8 +64,6 @@ def one_line(answer: str) -> str:
 
 
 class Narrator:
-    """Prints the events of a problem on stderr: thoughts, dim where there is colour, and tool calls in words."""
-
     def __init__(self, protocol: Protocol | None = None, verbose: bool = False) -> None:
         self._verbose = verbose
         self._line = ""  # what the current line of stderr holds

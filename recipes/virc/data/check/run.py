@@ -76,8 +76,6 @@ class CheckConfig(msgspec.Struct, frozen=True):
 
 
 class LocatedFault(msgspec.Struct, frozen=True):
-    """A fault and where it is; `row` is its number in the file, None where it is of the file as a whole."""
-
     file: str
     row: int | None
     id: Id | None
@@ -272,7 +270,6 @@ class KeyStore:
         self.close = self._base.close
 
     def get(self, key: int) -> int | None:
-        """The number that came with a key, if it came."""
         return self._execute("SELECT number FROM seen WHERE key = ?", key)
 
     def add(self, key: int, number: int) -> None:
@@ -289,7 +286,6 @@ class KeyStore:
 
 
 def key_of(*parts: object) -> int:
-    """64 bits that stand for some values."""
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
 

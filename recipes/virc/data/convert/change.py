@@ -103,7 +103,6 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def result(self) -> Protocol | None:
-        """The chat protocol of the records after the change, where it is known."""
         return self.goal or self.chat_protocol
 
     @property
@@ -322,7 +321,6 @@ def _of_line(record: Record, text: str) -> str | None:
 
 
 def question_with_choices(record: Record) -> str:
-    """The question of a problem as `virc batch` asks it: followed by its choices."""
     return with_choices(record.question or "", choices_of(record))
 
 

@@ -71,7 +71,6 @@ class Part(msgspec.Struct, frozen=True):
                 raise self.located(row.fault, row.number)
 
     def scores(self, seed: int) -> "array[int]":
-        """The `score` of each record."""
         return array("Q", (score(seed, key) for _, key in self.records()))
 
 
@@ -229,7 +228,6 @@ def _grouped(groups: Groups, part: Part, marks: bytearray | None) -> bytearray:
 
 
 def _hash(picture: Picture, part: Part) -> str:
-    """A hash of the bytes; of an image that cannot be read, its name."""
     try:
         return hashlib.blake2b(picture.read(), digest_size=16).hexdigest()
     except OSError:  # on the network, or not there: writing the row reports it

@@ -74,7 +74,6 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
 
 
 def info(file_name: str) -> dict[str, Any]:
-    """The entry of such a file in `dataset_info.json`."""
     entry = sft.info(file_name)
     return {**entry, "ranking": True, "columns": {**entry["columns"], "chosen": "chosen", "rejected": "rejected"}}
 

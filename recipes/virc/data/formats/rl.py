@@ -116,7 +116,6 @@ def whole(row: Row) -> Row:
 
 
 def is_cut(record: Record) -> bool:
-    """Whether the record's last unit is not known."""
     return bool(record.messages) and record.messages[-1].role == "user"
 
 

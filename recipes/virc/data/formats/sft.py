@@ -96,7 +96,6 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
 
 
 def info(file_name: str) -> dict[str, Any]:
-    """The entry of such a file in `dataset_info.json`."""
     columns = {"messages": "messages", "images": "images"}
     return {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": TAGS}
 
@@ -107,7 +106,6 @@ def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 
 def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
-    """Write the folder's `dataset_info.json`, at once."""
     text = json.dumps(entries, indent=1) + "\n"
     new = folder / f".{INFO}.new"
     new.write_text(text, encoding="utf-8")

@@ -32,7 +32,6 @@ def first_row(path: Path) -> Fields | None:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file; as `sft.read`."""
     with sft.opened(source.file) as file:
         place = file.tell if start == 1 else lambda: 0
         yield from sft.rows(source, line_rows(file, start), "line", place)

@@ -46,7 +46,6 @@ class Models(msgspec.Struct, frozen=True):
         return at_once or min((role.opened.at_once for role in self.opened.values()), default=1)
 
     def outage(self, note: Callable[[str], None]) -> Outage | None:
-        """What waits for a server that goes away."""
         asks = [role.opened.answers for role in self.opened.values() if role.opened.answers]
         return Outage(lambda: all(each() for each in asks), note) if asks else None
 

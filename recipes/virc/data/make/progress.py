@@ -103,7 +103,6 @@ class Progress:
                     yield msgspec.json.decode(file.readline(), type=Line)
 
     def _write(self, text: bytes) -> int:
-        """Add a line; returns where it begins."""
         try:
             with self._lock:
                 at = self._file.tell()

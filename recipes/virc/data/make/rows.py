@@ -44,7 +44,6 @@ def read(sources: Sequence[str]) -> Iterator[Row]:
 
 
 def count(sources: Sequence[str]) -> int:
-    """How many rows there are; errors as of `read`."""
     return sum(1 for source in sources for _ in raw.rows(expanded(source)))
 
 

@@ -180,7 +180,6 @@ def read_system_message(file: Path) -> str:
 
 
 def save(protocol: Protocol, to: Path) -> None:
-    """Write a chat protocol as a file. Raises VircError: the disk refuses."""
     try:
         write_whole(to, written(protocol))
     except OSError as error:

@@ -192,7 +192,6 @@ class ToolTurn(msgspec.Struct, frozen=True):
 
 
 def image_line_of(firsts: Sequence[FirstTurn]) -> str | None:
-    """The template that announces an input in most of these turns."""
     return _commonest([_lines(first) for first in firsts[:_VOTERS]])
 
 

@@ -58,7 +58,6 @@ class PictureStore:
         return name
 
     def name(self, picture: Picture, record: Record) -> str:
-        """The name of one image of a record, as `names` gives it."""
         try:
             return self.add(picture)
         except OSError as error:

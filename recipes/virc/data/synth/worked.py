@@ -137,7 +137,6 @@ def _part(images: Sequence[Shown], index: int) -> Region:
 
 
 def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int) -> list[str]:
-    """The crops of a spot after `made` turns, each with an image."""
     turns = [_crop(thoughts, spot.around or box, 0)]
     if spot.around:
         turns.append(_crop([SMALL], box, made + 1))

@@ -75,7 +75,6 @@ def _of_charxiv(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 def _of_number(answer: str) -> str:
-    """The instruction to a number in general: with how many decimals it is written."""
     parts = answer.split(".")
     if len(parts) == 1:
         return "* Your final answer must be an exact integer."

@@ -88,12 +88,10 @@ def known() -> Mapping[str, Benchmark]:
 
 
 def names() -> list[str]:
-    """The benchmarks there are."""
     return list(HUB_IDS)
 
 
 def get(name: str) -> Benchmark:
-    """The benchmark of that name, which is one of `names`."""
     return known()[name]
 
 

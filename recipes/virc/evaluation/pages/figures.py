@@ -16,7 +16,6 @@ def short(name: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1, such as `48.2%`."""
     return f"{100 * share:.1f}%"
 
 
@@ -46,18 +45,15 @@ def interval(score: Score) -> str:
 
 
 def between(interval: Interval) -> str:
-    """An interval of shares, such as `43.9% to 52.6%`."""
     return f"{percent(interval[0])} to {percent(interval[1])}"
 
 
 def points(difference: float) -> str:
-    """A difference of two shares in percentage points, with its sign."""
     text = f"{100 * difference:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
 def points_between(interval: Interval) -> str:
-    """An interval of differences, such as `−1.2 to +4.0`."""
     return f"{points(interval[0])} to {points(interval[1])}"
 
 
@@ -68,12 +64,10 @@ def gained(pair: Pair) -> str:
 
 
 def value(number: float | None) -> str:
-    """A mean of a reward, such as `0.482`; `-` where there is none."""
     return "-" if number is None else f"{number:.3f}"
 
 
 def values(interval: Interval | None) -> str:
-    """The interval of a mean, such as `0.439 to 0.526`; `-` where it is not known."""
     return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
@@ -92,7 +86,6 @@ def in_words(rewarded: Rewarded) -> str:
 
 
 def reward_title(reward: RewardFacts) -> str:
-    """Whose reward it is; where its total compares the replies to a prompt, that this is before."""
     before = ", before it compares the replies to a prompt" if reward.group else ""
     return f"Reward of {reward.system}, total {reward.total}{before}: means over problems"
 

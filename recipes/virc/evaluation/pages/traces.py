@@ -21,8 +21,6 @@ _HEAD = 64 * 2**10  # bytes of a page; its pictures come after the verdict, so t
 
 
 class Traced(msgspec.Struct):
-    """What an evaluation reads of a trace."""
-
     answer: str | None = None
     images: list[ImageRecord] = []
     messages: list[Message] = []
@@ -41,7 +39,6 @@ def trace_of(folder: EvalFolder, line: AnswerLine, file: str = "index.html") -> 
 
 
 def read_trace(trace: Path) -> Traced | None:
-    """The record of a trace; None where there is none that can be read."""
     try:
         return msgspec.json.decode(contents(trace / "trace.json", _MAX_TRACE), type=Traced)
     except (OSError, ValueError, RecursionError):

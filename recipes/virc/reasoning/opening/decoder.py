@@ -106,7 +106,6 @@ class Decoder:
         self._turn = threading.Lock()
 
     def price(self, data: bytes, name: str, check: Callable[[], None]) -> Price | None:
-        """As `pricing.price`."""
         return self._ask(data, _Task(name, len(data)), check)[0].price
 
     def decoded(
@@ -126,7 +125,6 @@ class Decoder:
         return OpenedImage(pixels, said.is_jpeg, encoded, None if fit else data, said.rendering), said.original
 
     def close(self) -> None:
-        """End the process."""
         process, self._process = self._process, None
         if process:
             bounded.end(process)
@@ -189,7 +187,6 @@ class _Watch:
             return
 
     def end(self) -> None:
-        """The picture is there, or will not come."""
         with self._ending:
             self._done.set()
 
@@ -281,7 +278,6 @@ def _answered(task: _Task, data: bytes) -> tuple[_Said, OpenedImage | None]:
 
 
 def main() -> None:
-    """Answer tasks until the input ends."""
     Image.init()
     with suppress(ImportError):
         from PIL import AvifImagePlugin

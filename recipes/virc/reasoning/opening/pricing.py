@@ -43,7 +43,6 @@ class Price(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The size in words."""
         return f"{self.size[0]:,} x {self.size[1]:,} px"
 
     def reduced(self, by: int) -> int:

@@ -46,7 +46,6 @@ class Scorer:
         self._means.close()
 
     def _scored(self, record: Record, trace: Trace, session: Session, images: Sequence[Shown]) -> rollouts.Rollout:
-        """A rollout's scores; raises as `rollouts.replayed` and `rollouts.score` do."""
         samples = rollouts.replayed(
             record, trace.replies.texts, session, [image.original or image.size for image in images]
         )

@@ -69,7 +69,6 @@ def exact(answer: str, sample: Sample, means: Means) -> float:
 
 
 def plain(text: str) -> str:
-    """A text in small letters, with one space where it has some."""
     return " ".join(text.casefold().split())
 
 

@@ -42,7 +42,6 @@ class Output(str):
     images: tuple[OpenedImage, ...]
 
     def __new__(cls, text: str, images: tuple[OpenedImage, ...] = ()) -> "Output":
-        """Return an output."""
         made = super().__new__(cls, text)
         made.images = images
         return made
@@ -180,7 +179,6 @@ class Callee:
         self.parameters = tuple(each.name + "=" * (each.default is not each.empty) for each in known)
 
     def fits(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether the arguments are those of its parameters."""
         required = {name for name in self.parameters if not name.endswith("=")}
         return required <= arguments.keys() <= {name.removesuffix("=") for name in self.parameters}
 

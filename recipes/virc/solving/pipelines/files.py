@@ -94,7 +94,6 @@ def load(name: str) -> Pipeline:
 
 
 def file_of(system: systems.System) -> Path:
-    """Return the file of a system's pipeline."""
     named = system.pipeline or ""
     if not named.endswith(SUFFIX):
         raise ConfigError(f"{system.file}: pipeline is {named!r}, and no file FILE{SUFFIX}", _EXAMPLE)
@@ -127,7 +126,6 @@ def _loaded(file: Path, name: str) -> Pipeline:
 
 
 def _checked(roles: dict[Any, Role], file: Path) -> dict[str, Role]:
-    """Roles with values of their types."""
     for name, role in roles.items():
         try:
             msgspec.convert(msgspec.to_builtins(role), Role)

@@ -65,7 +65,6 @@ class PipelineSetup(msgspec.Struct, frozen=True):
 
 
 def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> Fields:
-    """Fields of the output that are known before anything is asked; of `roles`, the names of their models."""
     models = setup.models if roles is None else {name: role.opened.name for name, role in roles.items()}
     fields = settings(setup.setup.config, setup.setup.choice.max_pixels)
     return {

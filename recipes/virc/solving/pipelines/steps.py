@@ -38,8 +38,6 @@ _T = TypeVar("_T")
 
 
 class Called(msgspec.Struct, frozen=True):
-    """A call of a function by code in the sandbox."""
-
     function: str
     arguments: str
     output: str = ""
@@ -141,7 +139,6 @@ class Run:
 
     @property
     def steps(self) -> list[Ran]:
-        """The steps that ran, in the order of the function."""
         return [ran for ran, _ in self.done]
 
     def add(self, place: Place, ran: Ran, made: Made = NOTHING) -> None:
@@ -165,12 +162,10 @@ class Run:
         self._check()
 
     def close(self) -> None:
-        """Take no further steps."""
         with self._lock:
             self._is_over = True
 
     def seed_of(self, *place: object) -> int | None:
-        """Return the seed of a reply."""
         return None if self.seed is None else derived(self.seed, *place)
 
 
@@ -237,7 +232,6 @@ def drawn(work: Sequence[Callable[[], _T]]) -> list[_T]:
 
 
 def total(counts: Iterable[int | None]) -> int | None:
-    """Return the sum of counts; None where one is not known."""
     known = list(counts)
     return None if None in known else sum(filter(None, known))
 

@@ -24,8 +24,6 @@ from virc.tools import registry
 
 
 class ToolOutput(msgspec.Struct, frozen=True):
-    """What a tool gave."""
-
     text: str = ""
     images: tuple[OpenedImage, ...] = ()
 
@@ -75,8 +73,6 @@ class ToolCaller:
 
 
 class Tools:
-    """The tools of a pipeline, by their names."""
-
     def __init__(self, callers: Mapping[str, ToolCaller]) -> None:
         self._callers = callers
 

@@ -78,7 +78,6 @@ _KIND = Kind(
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of something else than a former trace of a pipeline."""
     trace_files.check_folder(folder, _KIND)
 
 

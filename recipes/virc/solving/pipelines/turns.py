@@ -70,10 +70,8 @@ def request(role: Role, turns: Sequence[Turn], shown: Sequence[Shown]) -> Ask:
 
 
 def pictures_of(turns: Sequence[Turn]) -> list[OpenedImage]:
-    """Return those of all turns, in their order."""
     return [picture for each in turns for picture in each.pictures]
 
 
 def answered(turns: Sequence[Turn], reply: str) -> tuple[Turn, ...]:
-    """Return the turns with a reply to the last one."""
     return (*turns[:-1], msgspec.structs.replace(turns[-1], reply=reply))

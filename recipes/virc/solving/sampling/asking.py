@@ -28,7 +28,6 @@ class Graded(msgspec.Struct, frozen=True):
 
     @property
     def remark(self) -> str | None:
-        """What a judge says of it, or why there is no grade."""
         return self.why or self.words or None
 
 
@@ -62,7 +61,6 @@ class Asking(msgspec.Struct, frozen=True):
     grader: Grader | None = None
 
     def by_vote(self, enough: Callable[[Tally, int], bool] = lambda votes, left: False) -> Solved:
-        """The commonest answer of its samples; arguments as of `one.solve`."""
         return one.solve(
             self.config, self.backend, self.protocol, self.images, self.question,
             on_event=self.on_event, deadline=self.deadline, choices=self.choices, enough=enough,
@@ -75,7 +73,6 @@ class Asking(msgspec.Struct, frozen=True):
         return one.drawn(session, one.Sampler(self.backend, self.config, (sample,), self.deadline, self.on_event))
 
     def keeping_images(self) -> "Asking":
-        """The same, with the images of each attempt kept."""
         return msgspec.structs.replace(self, config=msgspec.structs.replace(self.config, keep_images=True))
 
     def grade(self, attempt: Attempt) -> Graded:

@@ -59,7 +59,6 @@ class Strategy(msgspec.Struct, frozen=True):
 
     @property
     def samples(self) -> int:
-        """How many answers it draws at most."""
         found = module(self.name)
         with _run(found):
             return found.samples(self.options)
@@ -148,7 +147,6 @@ def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
 
 
 def grades(config: SolveConfig, graders: Graders) -> bool:
-    """Whether solutions are graded, by the strategy of these settings."""
     return config.strategy is not None and _maker(parse(config.strategy), graders) is not None
 
 
@@ -172,7 +170,6 @@ def grader_of(config: SolveConfig, graders: Graders, opened: Opened, report: Rep
 
 
 def solve(asking: Asking) -> Solved:
-    """Solve one problem by the strategy of its settings; without one, by vote of its samples."""
     began, config = time.monotonic(), asking.config
     if config.strategy is None:
         return asking.by_vote()

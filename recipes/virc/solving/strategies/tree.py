@@ -66,12 +66,10 @@ def samples(options: Options) -> int:
 
 
 def grades(options: Options, graders: Graders) -> MakeGrader | None:
-    """What grades the solutions."""
     return graders.maker(options.value, options.reward, options.term)
 
 
 def solve(asking: Asking, options: Options) -> Solved:
-    """The answer of the best solution that is found."""
     return _Search(asking.keeping_images(), options).solved()
 
 

@@ -76,7 +76,6 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def outline(self) -> str:
-        """The box as the path of an SVG; empty where there is none."""
         if self.box is None:
             return ""
         left, top, right, bottom = self.box
@@ -84,8 +83,6 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gallery:
-    """The figures of one page, in their order."""
-
     def __init__(self) -> None:
         self.figures: list[Figure] = []
 

@@ -20,8 +20,6 @@ _ALLOWED = "letters, digits and _, and no digit first"
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A tool that can be named."""
-
     name: str
     kind: Kind
     about: str
@@ -37,8 +35,6 @@ class Faulty(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The tools that can be named, and what is wrong with files beside them."""
-
     tools: tuple[Listed, ...]
     faults: tuple[Faulty, ...]
 

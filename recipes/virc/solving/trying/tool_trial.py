@@ -32,8 +32,6 @@ _SECONDS = 60.0
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """One call that was carried out."""
-
     reply: str
     call: reading.ReadCall
     sent: tuple[reading.Sent, ...]

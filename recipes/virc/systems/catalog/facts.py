@@ -49,13 +49,11 @@ class Facts(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """How much it is, in words."""
         values = sum(map(len, self.stages.values()))
         return f"{values} values and {len(self.texts)} texts of {self.source}"
 
 
 def file_of(file: Path) -> Path:
-    """Where the facts of the system in this file are, whether there are any or not."""
     return file.with_name(FACTS) if file.name == IN_FOLDER else file.with_suffix(f".{FACTS}")
 
 

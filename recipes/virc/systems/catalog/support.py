@@ -54,8 +54,6 @@ class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Solved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A scripted conversation that was answered: its replies and crops."""
-
     replies: int
     crops: int
 
@@ -73,8 +71,6 @@ class Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was tried of a system: its stages and their rewards, by stage, a conversation, and its authors' texts."""
-
     stages: Mapping[str, Ran] = {}
     rewards: Mapping[str, Compared] = {}
     solved: Solved | None = None
@@ -90,7 +86,6 @@ class Level(msgspec.Struct, frozen=True):
 
 @cache
 def tested() -> Mapping[str, Record]:
-    """What was tried, by system."""
     found: dict[str, Record] = {}
     for file in (PACKAGE / TESTED, *plugins.in_system_folders(TESTED)):
         found |= msgspec.json.decode(file.read_bytes(), type=dict[str, Record])
@@ -98,23 +93,16 @@ def tested() -> Mapping[str, Record]:
 
 
 def of(published: Row) -> State:
-    """The state of a published system."""
     system = discover().get(published.name)
     return of_system(system, published) if system else of_listed(published)
 
 
 def states() -> dict[str, State]:
-    """The state of every published system, and of every other with a YAML."""
     known = {name: of(published) for name, published in rows().items()}
     return known | {name: of_system(system, None) for name, system in discover().items() if name not in known}
 
 
 def of_system(system: System, published: Row | None) -> State:
-    """The state of a system that has a YAML.
-
-    Args:
-        published: the published system; None where there is none.
-    """
     if system.is_own:
         return State("own", str(system.file))
     if system.reward and system.reward.total is None:
@@ -133,7 +121,6 @@ def of_system(system: System, published: Row | None) -> State:
 
 
 def of_stage(system: System, stage: str) -> Level:
-    """How far a stage of a system is."""
     told = tested().get(system.name, Record())
     if stage not in told.stages:
         return Level("none", ("did not run yet",))
@@ -150,13 +137,11 @@ def _is_compared(system: System, stage: str) -> bool:
 
 
 def _unsolved(system: System) -> Iterator[str]:
-    """Whether no conversation was answered."""
     if tested().get(system.name, Record()).solved is None:
         yield "not tried whether a conversation in its grammar was answered"
 
 
 def _unverified(system: System) -> Iterator[str]:
-    """Whether the texts that it refers to are not those that were compared with its authors' repository."""
     found = texts.of(system.file.parent)
     record = tested().get(system.name, Record()).verified
     if found and (record is None or record.texts != found.digest):
@@ -164,7 +149,6 @@ def _unverified(system: System) -> Iterator[str]:
 
 
 def _beside(published: Row) -> str:
-    """What a system that trains on published rows lacks to make such rows, or to be measured as published."""
     missing = ", ".join(each for each in lacking(published) if is_beside(each))
     return f"without {missing}" if missing else ""
 

@@ -121,7 +121,6 @@ def _unread(
 
 
 def _lacking(tool: ToolText) -> Iterator[str]:
-    """The arguments of one of our tools that a call lacks, each as a fault."""
     if tools.known_here(tool.name):
         needed = tools.get(tool.name).SCHEMA["function"]["parameters"]["required"]
         yield from (f"its call of {tool.name} has no {name}" for name in needed if name not in tool.arguments)

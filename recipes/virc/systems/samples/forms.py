@@ -21,8 +21,6 @@ _IMAGE = re.compile(r"image|img|picture|source|frame", re.IGNORECASE)
 
 
 class Boxes(msgspec.Struct, frozen=True):
-    """What boxes are, as in `Protocol`."""
-
     coordinates: Coordinates = "pixel"
     box: BoxForm = "corners"
     float_boxes: bool = False
@@ -80,7 +78,6 @@ def size(calls: Sequence[WrittenCall], boxes: Boxes) -> str | None:
 
 
 def _both(one: CallForm, other: CallForm) -> CallForm:
-    """A form that reads the calls of two replies."""
     return msgspec.structs.replace(
         one if one.unnamed else other,
         names={**one.names, **other.names},

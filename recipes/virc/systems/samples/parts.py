@@ -75,7 +75,6 @@ class Parts(msgspec.Struct):
 
 
 def apart(reply: str) -> Parts:
-    """The parts of a reply."""
     parts, behind = Parts(), 0
     for found in _PART.finditer(reply):
         name = (found["tag"] or found["of"] or found["square"] or found["action"] or "").lower()
@@ -100,7 +99,6 @@ def apart(reply: str) -> Parts:
 
 
 def _alone(reply: str) -> tuple[str, ...]:
-    """The tags that are opened and not closed, or closed and not opened."""
     opened, closed = set(_OPENED.findall(reply)), set(_CLOSED.findall(reply))
     return (*(f"<{name}>" for name in sorted(opened - closed)), *(f"</{name}>" for name in sorted(closed - opened)))
 
@@ -115,7 +113,6 @@ def box_of(value: object) -> list[float] | None:
 
 
 def corners_in(value: object) -> tuple[str, ...] | None:
-    """The keys of left, top, right and bottom in a box that is an object; None: it is none."""
     return next((each for each in _CORNERS if isinstance(value, dict) and value.keys() == set(each)), None)
 
 
@@ -214,6 +211,5 @@ def _of_stock_models(reply: str) -> tuple[WrittenCall, ...]:
 
 
 def _valued(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with the lists and numbers that stand in them as text."""
     valued = {key: object_of(value) if isinstance(value, str) else None for key, value in arguments.items()}
     return {key: value if valued[key] is None else valued[key] for key, value in arguments.items()}

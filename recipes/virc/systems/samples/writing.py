@@ -160,7 +160,6 @@ def name_of(images: Sequence[Any]) -> str | None:
 
 
 def _schema(values: Sequence[Any]) -> dict[str, str]:
-    """The type of some values; none where they differ."""
     kinds = {next((name for kind, name in _TYPES.items() if isinstance(each, kind)), "") for each in values}
     return {"type": kind} if len(kinds) == 1 and (kind := kinds.pop()) else {}
 

@@ -42,7 +42,6 @@ def run(row: Row, means: Means[Options]) -> Made:
 
 
 def column_of(row: Row, name: str) -> Any:
-    """The value of a column; None where a row has none."""
     value: Any = row.fields
     for part in name.split(".") if name not in row.fields else [name]:
         value = value.get(part) if isinstance(value, dict) else None

@@ -196,7 +196,6 @@ def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
 
 
 def wanted(letter: str) -> str:
-    """What every reply repeats, where the question is about the angle of this corner."""
     return f"I need angle {letter}."
 
 
