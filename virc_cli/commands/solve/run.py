@@ -64,6 +64,8 @@ def one_line(answer: str) -> str:
 
 
 class Narrator:
+    """Prints the events of a problem on stderr: thoughts, dim where there is colour, and tool calls in words."""
+
     def __init__(self, protocol: Protocol | None = None, verbose: bool = False) -> None:
         self._verbose = verbose
         self._line = ""  # what the current line of stderr holds
