@@ -125,7 +125,6 @@ def check_default_role(chosen: "PipelineSetup", given: Mapping[str, object]) -> 
 
 
 def one_strategy(given: list[str] | None) -> str | None:
-    """The strategy of a command that takes one; a UsageError where there are several."""
     if given and len(given) > 1:
         raise UsageError("--strategy is given twice", "leave one out; virc eval compares several")
     return given[0] if given else None

@@ -63,7 +63,6 @@ class RowView(msgspec.Struct, frozen=True):
 
     @property
     def shared(self) -> Sequence[RecordMessage]:
-        """The messages; of a pair those before its two replies."""
         return self.record.messages if self.record.rejected is None else self.record.messages[:-1]
 
     @property
@@ -94,7 +93,6 @@ class RowView(msgspec.Struct, frozen=True):
 
 
 def find(source: Source, number: int = 1, id: str | None = None) -> Row:
-    """The row of that number or the first of that id, whose record may be missing. Raises DataError: there is none."""
     file_format = get(source.format)
     if id is None:
         row: Row | None = next(file_format.read(source, number), None)
@@ -219,7 +217,6 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
 
 
 def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
-    """The conversation as a trace; a reply that cannot be used is a rejected try of its unit."""
     record = apart(record, rules.protocol)
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]

@@ -138,11 +138,7 @@ Row = TypeVar("Row")
 
 
 def read(folder: Path, begun: Demo) -> Curve:
-    """The curve of a demo whose steps are all done.
-
-    Raises:
-        ConfigError, DataError: a file of it cannot be read.
-    """
+    """The curve of a demo whose steps are all done. Raises ConfigError, DataError: a file cannot be read."""
     heldout = folder / "data" / "heldout"
     problems = _rows(heldout / "problems.jsonl", Problem, heldout)
     found = {name: demo.summary(folder / "evals" / name) for name in (*REPLIES, "counterfactual", "blank", "strange")}
@@ -163,7 +159,6 @@ def read(folder: Path, begun: Demo) -> Curve:
 
 
 def _rows(file: Path, kind: type[Row], made: Path) -> list[Row]:
-    """Rows of a file in what a step made, which is made again once it is removed."""
     try:
         return [msgspec.json.decode(line, type=kind) for line in file.read_bytes().splitlines()]
     except (OSError, msgspec.MsgspecError) as error:
@@ -278,7 +273,6 @@ def _fill(figure: "Figure", curve: Curve, runs: Runs) -> None:
 
 
 def _accuracy(axes: "Axes", curve: Curve, replies: str, title: str) -> None:
-    """A line for easy and one for hard problems, the control beside them where there is one."""
     plots.plain(axes, title)
     stages = [each for each in curve.stages if each.name != CONTROL]
     controls = [each for each in curve.stages if each.name == CONTROL]

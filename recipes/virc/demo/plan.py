@@ -120,11 +120,7 @@ class Took(msgspec.Struct, frozen=True):
 
 
 def plan(demo: Demo) -> list[Step]:
-    """Every command of a demo, in order.
-
-    Raises:
-        SetupError: a full demo, and this is no source checkout.
-    """
+    """Every command of a demo, in order. Raises SetupError: a full demo, and this is no source checkout."""
     return [*(_course(demo) if demo.full else ()), *_stages(demo), *_control(demo), *_evaluations(demo)]
 
 
@@ -197,7 +193,6 @@ def _reinforced(demo: Demo) -> Step:
 
 
 def _evaluations(demo: Demo) -> list[Step]:
-    """Held-out problems, greedy and sampled, with both crop ablations; strange pictures; pages."""
     count, strange = demo.size.problems, max(1, demo.size.problems // 5)
     heldout = ("--split", "heldout")
     models = (demo.base, *demo.compared[1:])
@@ -255,16 +250,11 @@ def _is_evaluated(step: Step, folder: Path) -> bool:
 
 
 def called(model: str) -> str:
-    """The name of a model in a command: the results of a run have `RUN@STEP`."""
     return model.partition("@")[0]
 
 
 def summary(folder: Path) -> Summary:
-    """The figures of an evaluation.
-
-    Raises:
-        ConfigError: they cannot be read.
-    """
+    """Raises ConfigError: the figures of the evaluation cannot be read."""
     path = folder / "summary.json"
     try:
         return msgspec.json.decode(contents(path, _MAX_BYTES), type=Summary)

@@ -99,7 +99,6 @@ class AnswerLine(msgspec.Struct, frozen=True):
         return str(settings.get("crop_ablation", settings.get("crops", "none")))
 
     def answers(self, problem: EvalProblem | None) -> bool:
-        """Whether it is what the model made of the problem, as that is now."""
         failed = self.error is not None and self.error.get("kind") != NoAnswerError.kind
         return problem is not None and self.row == problem.digest and not failed
 
@@ -109,7 +108,6 @@ Answers = Mapping[str, Mapping[str, AnswerLine]]
 
 
 def hashed(data: bytes) -> str:
-    """The first 16 hexadecimal digits of a SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 

@@ -137,7 +137,6 @@ class OfEnvironment(msgspec.Struct, frozen=True):
 
 
 def asked_for(is_one: bool, arguments: str | None, shown: str | None) -> OfEnvironment | None:
-    """How an environment is loaded, where the benchmark is one; UsageError: it is none, and has options of one."""
     if not is_one and (arguments or shown):
         given = "--environment-args" if arguments else "--answer-as"
         raise UsageError(f"{given} is for --environment", "virc eval PACKAGE --environment")

@@ -131,7 +131,6 @@ def in_arm(path: Path, arm: ArmName) -> Path:
 
 
 def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:
-    """What is handed on of a problem; `answered` is its line of answers, None where the model was not asked."""
     missing = {"code": 1, "kind": "missing", "message": "", "hint": None}
     fields = answered or {"schema": SOLVE, "id": row.id, "row": row.digest, "answer": None, "error": missing}
     kept = {key: fields[key] for key in _KEPT if key in fields}
@@ -153,7 +152,6 @@ def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
 
 
 def read(path: Path) -> ResultFile:
-    """Read a file, whatever its digests are."""
     try:
         content = contents(path, _MAX_BYTES)
         first, *rest = content.removesuffix(b"\n").split(b"\n")

@@ -75,12 +75,7 @@ class Rewarding(msgspec.Struct, frozen=True):
 
 
 class RewardedLine(msgspec.Struct, frozen=True):
-    """A line of `rewards/SYSTEM/MODEL.jsonl`.
-
-    Args:
-        replies: hash of what was said of it.
-        reward: hash of the reward.
-    """
+    """A line of `rewards/SYSTEM/MODEL.jsonl`; `replies` and `reward` are hashes."""
 
     schema: str
     id: Id
@@ -153,11 +148,7 @@ def score(
     folder: EvalFolder,
     report: Reporter,
 ) -> None:
-    """Score what a model answered, and keep the values; those of the same replies and reward are not made again.
-
-    Args:
-        config, opened: what the model was asked with.
-    """
+    """Score what a model answered, and keep the values; those of the same replies and reward are not made again."""
     counted, costs = timed(rewarding.total)
     means = means_here(rewarding.reward, report, Path(opened.loaded.folder) if opened.loaded else None)
 
@@ -181,11 +172,7 @@ def keep(
     report: Reporter,
     value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
 ) -> None:
-    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there.
-
-    Args:
-        digest: of all that they depend on, beside the replies.
-    """
+    """Keep the values of a model's answers, made where those of the same replies and `digest` are not there."""
     file = folder.rewarded(system, model)
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()
@@ -229,7 +216,6 @@ def read(file: Path) -> Iterator[RewardedLine]:
 def rewards_of(
     system: str, digest: str, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
 ) -> dict[tuple[str, str], Rewarded]:
-    """The values of every model that was scored by this reward: (model, id) -> what its answer is given."""
     return {
         (model, str(each.id)): each.rewarded
         for model, lines in answers.items()

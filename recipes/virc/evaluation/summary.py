@@ -143,17 +143,11 @@ class Share(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float:
-        """From 0 to 1; 0 of nothing."""
         return self.count / self.of if self.of else 0.0
 
 
 class Means(msgspec.Struct, frozen=True):
-    """Means over all answers: units, tool calls, seconds, and what was asked for; None where not known.
-
-    Args:
-        tokens: drawn, and `prompt_tokens` those read.
-        replies: of the model, rejected ones and those of a judge too.
-    """
+    """Means over all answers; None where not known. Replies include rejected ones and those of a judge."""
 
     turns: float | None
     calls: float | None
@@ -318,12 +312,7 @@ class SharedPicture(msgspec.Struct, frozen=True):
 
 
 class Contamination(msgspec.Struct, frozen=True):
-    """What problems share with rows of training.
-
-    Args:
-        rows: that were compared, `unread` of them with a picture that could not be.
-        without: model -> its score on the other problems.
-    """
+    """What problems share with rows of training; `without`: each model's score on the other problems."""
 
     against: str
     rows: int

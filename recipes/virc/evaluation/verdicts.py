@@ -57,7 +57,6 @@ def is_right(done: RowDone, problem: EvalProblem) -> bool:
 def verdicts_by_rule(
     problems: Mapping[str, EvalProblem], answers: Answers, algebra: bool = True
 ) -> dict[tuple[str, str], Verdict]:
-    """Verdicts of the rules on answers and right refusals, and of `algebra` where math-verify is installed."""
     with Symbolic() if algebra and can_do_algebra() else nullcontext() as symbolic:
         same = symbolic.same if symbolic else None
         found = {
@@ -76,7 +75,6 @@ def _verdict(
     view: BoxView | None,
     symbolic: Callable[[str, str], bool] | None = None,
 ) -> Verdict | None:
-    """The verdict on an answer, or on a refusal where that is right; None where there is neither."""
     if answer is not None and problem.boxes is not None:
         found = overlap(answer, problem.boxes, view)
         return Verdict(found.right, "rule", unread=not (found.found or has_boxes(answer)))

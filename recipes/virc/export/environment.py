@@ -98,7 +98,6 @@ class Conversation:
 
     @property
     def images(self) -> Sequence[Shown]:
-        """Every image shown so far, oldest first."""
         return self.session.images
 
     @property

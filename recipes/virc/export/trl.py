@@ -189,7 +189,6 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
 
 
 def _before(environment: Environment, problems: Sequence[Record]) -> Sequence[Any]:
-    """The messages before the first turn of the user, the same for all problems."""
     return environment.begin(problems[0]).ask.messages[:-1]
 
 

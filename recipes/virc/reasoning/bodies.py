@@ -97,7 +97,6 @@ def _tool_of(text: str, form: CallForm) -> ToolText:
 
 
 def _of_objects(value: object, form: CallForm) -> tuple[ToolText, ...]:
-    """A call for each object; where `unnamed` names an argument, one for each image, whose objects it lists."""
     if not isinstance(value, list) or not value:
         raise FormatError("json", "the tool call is not a JSON list of objects")
     read = [_translated(_object_of(each), form) for each in value]
@@ -145,13 +144,11 @@ def _step(value: Mapping[str, Any]) -> tuple[list[Any], str]:
 
 
 def bare_start(text: str, behind: int) -> int | None:
-    """Where the first JSON object of a reply behind a place begins; None where there is none."""
     found = _OBJECT.search(text, behind)
     return found.start() if found else None
 
 
 def bare_end(text: str, start: int) -> int:
-    """Where the JSON object that begins at `start` ends. Raises FormatError: it does not."""
     end: int = _decoded(lambda: _DECODER.raw_decode(text, start))[1]
     return end
 
@@ -219,7 +216,6 @@ def _value(text: str) -> Any:
 
 
 def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
-    """Arguments by their own names, and those that nobody writes. Raises FormatError: two are the same argument."""
     read: dict[str, Any] = {}
     for key, value in arguments.items():
         name = form.keys.get(key, key)

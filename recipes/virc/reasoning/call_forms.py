@@ -88,7 +88,6 @@ def is_quoted(text: str, start: int) -> bool:
 
 
 def call_of(text: str, cut: bool) -> Called | None:
-    """The call that a text begins with, in any of its forms; None where it is none."""
     text = text[:MAX_CALL].strip()
     if xml := _XML.match(text):
         return _of_tags(xml[1], xml[2], cut)

@@ -95,7 +95,6 @@ class View(BoxView, frozen=True):
 def view_of(
     protocol: chat.Protocol, sizes: Sequence[Size], originals: Sequence[Size] = (), inputs: int | None = None
 ) -> View:
-    """What calls of a chat protocol are checked against when images of these sizes have been shown."""
     return View(
         sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.index_counts,
         protocol.crops,
@@ -192,7 +191,6 @@ class Tool(Protocol):
 
 
 def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] | None = None) -> AnyTool:
-    """The tool of that name, of those offered (None: of all known); raises ToolError naming them."""
     names = [each for each in sorted(known) if offered is None or each in offered]
     if name not in names:
         raise ToolError(

@@ -42,7 +42,6 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
 
 
 def as_written(tool: Tool, arguments: dict[str, Any], view: View) -> dict[str, Any]:
-    """The arguments of a call as the tool's model writes them. Raises ConfigError: the tool's own `write` fails."""
     written: dict[str, Any] = _by_itself(tool, "write", arguments, view) if hasattr(tool, "write") else arguments
     return written
 
@@ -69,12 +68,10 @@ def properties(tool: Tool) -> Mapping[str, Any]:
 
 
 def types(tool: Tool) -> Mapping[str, frozenset[str]]:
-    """The arguments of a tool and their types; none: of any."""
     return {name: frozenset(_types(each)) for name, each in properties(tool).items()}
 
 
 def _types(schema: Any) -> Iterator[str]:
-    """The types that a schema names, each for itself or in a union; a schema may be `true`, too."""
     if not isinstance(schema, Mapping):
         return
     said = schema.get("type", [])

@@ -202,7 +202,6 @@ def sides_of(size: Size, coordinates: Coordinates, original: Size | None = None)
 
 
 def counted_in(view: View, index: int) -> Size:
-    """What boxes on an image of a view are counted in; as of `sides_of`."""
     return sides_of(view.sizes[index], view.coordinates, view.originals[index] if index < len(view.originals) else None)
 
 
@@ -235,7 +234,6 @@ def _numbers(value: object, floats: bool) -> list[float]:
 
 
 def _short(value: object) -> str:
-    """A value as it stands in a sentence; whatever a model wrote, it stays one short line."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python refuses to print integers of thousands of digits

@@ -157,7 +157,6 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def marks(text: str, grammar: Grammar) -> list[Mark]:
-    """Every mark of a grammar in a reply, in order; of two that begin at one place the longer counts."""
     pattern, known = _pattern(tuple(mark for part in grammar.parts() for mark in part))
     if not known:
         return []

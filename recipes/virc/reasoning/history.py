@@ -109,7 +109,6 @@ class History:
         self.kept: dict[str, Any] = {}  # what tools keep for this problem
 
     def copy(self) -> "History":
-        """The same images, for calls that may be taken back."""
         other = copy.copy(self)
         other.images, other.places, other.kept = [*self.images], [*self.places], {**self.kept}
         return other
@@ -146,7 +145,6 @@ class History:
         return text, [(self._shown(call, planned), planned.place) for planned in plans]
 
     def add(self, shown: Shown, place: Place | None) -> int:
-        """Take an image that a call made into the history; its index."""
         index = len(self.images)
         self.images.append(shown)
         self.places.append(place or self._own_place(index, shown))
@@ -161,7 +159,6 @@ class History:
         return Place(index, (0, 0, *shown.full_size), shown.full_size)
 
     def planned(self, call: Call) -> tuple[str, list[Planned]]:
-        """What `run` makes, before its images are brought to their sizes. Raises ValueError: one cannot be shown."""
         tool = self.tools[call.name]
         if call.index is None:
             returned = applied(tool, call, None, self)
@@ -212,7 +209,6 @@ class History:
         return shown
 
     def _full(self, planned: Planned) -> Image.Image | None:
-        """What further crops are cut from, where an image is a root of its own and they come from the file."""
         if planned.place or self.protocol.crops == "shown":
             return None
         return planned.made.cut if isinstance(planned.made, Rescaled) else planned.made

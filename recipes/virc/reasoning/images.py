@@ -147,7 +147,6 @@ class Shown:
         return Shown(self.pixels, parent, twin=self, beneath=self.beneath, is_jpeg=self.is_jpeg)
 
     def over(self, beneath: Image.Image) -> "Shown":
-        """The same image, crops of which are cut from another of its size."""
         return Shown(self.pixels, self.parent, self.box, self, beneath, self.original, is_jpeg=self.is_jpeg)
 
     def cut_from(self, full: Image.Image | bytes | None) -> None:
@@ -255,7 +254,6 @@ def show(
 
 
 def as_shown(pixels: Image.Image, parent: int, box: Box | None, is_jpeg: bool) -> Shown:
-    """Pixels that have the size they are shown at already; arguments as of `show`."""
     return _as_jpeg(pixels, parent, box) if is_jpeg else Shown(pixels, parent, box)
 
 
@@ -324,7 +322,6 @@ def page_of(data: bytes, name: str, page: int) -> Image.Image:
 
 
 def seek_page(image: Image.Image, page: int, name: str) -> None:
-    """Go to a page or frame of an image, counted from 1. Raises DataError: it has no such page."""
     try:
         image.seek(page - 1)
     except EOFError:
@@ -347,7 +344,6 @@ def opened(image: Image.Image) -> OpenedImage:
 
 
 def _upright(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
-    """A picture as upright RGB; it is changed in place."""
     kind, mark = image.format, mark_of(image)
     with decoding(name):
         levels = load(image, data)
@@ -379,7 +375,6 @@ def own_copy(image: Image.Image) -> Image.Image:
 
 
 def _reopened(content: bytes, page: int) -> ImageFile:
-    """A file opened once more, at a page counted from 0; nothing is decoded yet."""
     found = undecoded(content)
     found.seek(page)
     return found
@@ -422,7 +417,6 @@ def mark_of(image: Image.Image) -> str | None:
 
 
 def _turn(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where the block is damaged."""
     with suppress(Exception):
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
@@ -540,7 +534,6 @@ def _unknown(data: bytes, name: str, error: Exception, page: int | None) -> Data
 
 
 def readable() -> list[str]:
-    """The formats of `FORMATS` that this build of Pillow reads."""
     Image.init()
     return [kind for kind in FORMATS if kind in Image.OPEN]
 

@@ -143,7 +143,6 @@ class _Rules(msgspec.Struct, frozen=True):
         return known.get(name) or _TOOLS.get(name) or known.get(bare) or _TOOLS.get(bare, name)
 
     def types(self, name: str) -> Mapping[str, frozenset[str]]:
-        """The arguments of the tool that a model calls so, and their types; none where it is not offered."""
         tool = self.tools.get(self.meant(name))
         return types(tool) if tool else {}
 
@@ -349,7 +348,6 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
 
 
 def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
-    """Where a call may begin: an object, or the name of a tool with its arguments behind it."""
     others = (name for name, tool in _TOOLS.items() if tool in rules.tools)
     names = "|".join(map(re.escape, {*rules.tools, *rules.form.names, *others}))
     named = rf"\[?(?<!def )(?<![\w.])(?:(?:functions|tools|default_api)\.)?(?:{names})(?:\.call)?(?=\(|\s*(?::\s*)?\{{)"

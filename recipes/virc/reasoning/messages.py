@@ -112,7 +112,6 @@ def stopped(text: str, grammar: Grammar) -> str:
 
 
 def up_to(text: str, stops: Sequence[str]) -> str:
-    """A text with the first of those in it as its end; all of it where it has none."""
     ends = [at + len(stop) for stop in stops if (at := text.find(stop)) >= 0]
     return text[: min(ends, default=len(text))]
 
@@ -149,7 +148,6 @@ def _calling(think: str, text: str, rest: list[Mark], found: list[Mark], grammar
 
 
 def _calls_of(bodies: Sequence[tuple[str, CallForm]], grammar: Grammar) -> tuple[ToolText, ...]:
-    """The calls of all forms of a reply, in order; FormatError: they are more than one may have."""
     calls = [call for inner, form in bodies for call in tools_of(inner, form, grammar.most_calls)]
     if len(calls) > grammar.most_calls:
         raise FormatError("tags", f"the reply calls more than {grammar.most_calls} tools")

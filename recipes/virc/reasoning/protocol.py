@@ -242,7 +242,6 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_bounds(self)
 
     def first_around(self, question: str) -> str:
-        """The template of the first turn of a question: `first`, unless the question says itself how to answer."""
         return QUESTION if self.complete_with and self.complete_with in question else self.first
 
 

@@ -75,7 +75,6 @@ def smart_resize(width: float, height: float, grid: Grid = QWEN2) -> tuple[int, 
 
 
 def within_area(columns: int, rows: int, size: tuple[float, float], grid: Grid) -> tuple[int, int]:
-    """Columns and rows of an image of `size` (width, height) in px, as few or many as the grid's limits allow."""
     factor = grid.factor
     area = columns * rows * factor * factor
     if area > grid.max_pixels:

@@ -164,8 +164,6 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class _RefusalError(Exception):
-    """A reply that is not taken, on its way from the check that found the fault."""
-
     def __init__(self, kind: RejectionKind, reason: str, fault: ToolError | None = None) -> None:
         super().__init__(reason)
         self.kind: RejectionKind = kind
@@ -327,7 +325,6 @@ class Session:
     def _carried_out(
         self, parsed: lenient.ParsedReply, history: History
     ) -> tuple[lenient.ParsedReply, tuple[CallResult, ...]]:
-        """A reply with its calls as they were meant, and what came of each; their images are added to the history."""
         calls, results = [], []
         for tool in parsed.turn.calls:
             try:

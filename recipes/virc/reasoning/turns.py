@@ -26,7 +26,6 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 def piece(template: str, image: int | None = None, **values: object) -> Piece:
-    """A template with its values, and the image where it says `{image}`."""
     before, marked, after = template.partition(IMAGE)
     start = fill(before, **values)
     images = () if image is None else ((image, len(start) if marked else None),)
@@ -43,7 +42,6 @@ def joined(pieces: Iterable[Piece], between: str = "\n") -> Piece:
 
 
 def message(said: Piece, results: Results = "user") -> Message:
-    """A turn of the user, or what stands where results do."""
     placed = sorted(((at or 0, number, index) for number, (index, at) in enumerate(said.images)))
     at = tuple(at for at, _, _ in placed)
     images = tuple(index for _, _, index in placed)
@@ -110,7 +108,6 @@ def texts_around(question: str, images: int) -> list[str]:
 
 
 def asked_of(question: str, lines: Sequence[Piece]) -> Piece:
-    """A question with its images where its marks stand, each with its line; without images where it has no marks."""
     first, *others = texts_around(question, len(lines))
     between = "\n" if any(line.text for line in lines) else ""
     texts = [Piece(first)]

@@ -61,7 +61,6 @@ def _text(turn: Turn, grammar: Grammar) -> str:
 
 
 def _acting(think: str, actions: Sequence[Mapping[str, Any]], form: CallForm) -> str:
-    """A whole reply: a thought and its actions; more than one cannot be a `step`, which reading it says."""
     if form.body == "actions":
         return _json({"thought": think, "actions": actions})
     return _json({"thought": think, "action_name": actions[0]["name"], "action": actions[0]["arguments"]})

@@ -219,7 +219,6 @@ class Judge:
         return Verdict(0.0, f"the judge gave no score in {tries} {'try' if tries == 1 else 'tries'}")
 
     async def _reply(self, ask: Ask, sampling: Sampling, number: int) -> str:
-        """The reply to one try, kept or drawn; of embeddings their cosine."""
         backend = await self._opened()
         if sampling is _EMBEDDING:
             vectors, cuts = list[list[float]](), backend.kind == "vllm"  # as sentence-transformers does

@@ -50,7 +50,6 @@ class Means(msgspec.Struct, frozen=True):
     said: Mapping[str, tuple[str, str]] = {}
 
     def asked(self, name: str = JUDGE) -> Judge:
-        """The judge of that name; raises UnscoredError where there is none."""
         found = self.judge if name == JUDGE else self.judges.get(name)
         if found is None:
             raise UnscoredError(no_judge(name))

@@ -36,7 +36,6 @@ class Scorable(msgspec.Struct):
 
     @property
     def share(self) -> float:
-        """Of the rows, 0 to 1."""
         return self.by_rules / self.rows if self.rows else 0.0
 
     def add(self, other: "Scorable") -> None:

@@ -9,7 +9,6 @@ from virc.tools import registry as tools
 
 
 def as_shown(prompt: Prompt, number: int) -> Shown:
-    """An image of the conversation as it was shown, by its number from 0."""
     image = prompt.images[number]
     return image.pixels(smart_resize(*image.size) if prompt.strict == "published" else prompt.view.sizes[number])
 

@@ -178,7 +178,6 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 def published(file: Path, read: Reading, tries: int = 1) -> Question:
-    """The question of a published system to its judge, in its words, from a YAML file."""
     own = published_texts.filled(plain_yaml.read(file), file.parent, own=True)
     return Question(**own, read=read, tries=tries, file=file)  # type: ignore[arg-type]
 
@@ -297,7 +296,6 @@ def _column(sample: Sample, place: str) -> str:
 
 
 def _images(sample: Sample, place: str) -> list[Shown]:
-    """The images of a place, as the model saw them."""
     prompt = sample.prompt
     if place == "result":
         try:

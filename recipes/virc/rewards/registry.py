@@ -115,7 +115,6 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 def discover() -> tuple[list[Term], list[Total]]:
-    """The terms of this package, and the totals of it and of published systems."""
     return [_built_in(name) for name in _term_names()], [find(name) for name in _total_names()]
 
 
@@ -273,7 +272,6 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
 
 
 def _broken(file: Path, raised: Exception | SystemExit) -> ConfigError:
-    """The error of a term or total of somebody's own, which may fail in any way."""
     error = guarded.as_error(raised)
     line = plugins.line_in(file, error)
     where = f"line {line} of {file}" if line else str(file)

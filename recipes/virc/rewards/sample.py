@@ -253,7 +253,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _log(self) -> Sequence[Carried]:
-        """Each call before this reply, and the images that it led to, by their places in the history."""
         if self.carried is not None:
             return self.carried
         return self._replayed()[0] if self.before else ()
@@ -387,7 +386,6 @@ class Sample(msgspec.Struct, frozen=True):
         return list(self.prompt.calls)
 
     def carrying_out(self, actions: Sequence[Action]) -> "Sample":
-        """The sample with its calls as they were carried out."""
         checked = tuple(each.call for each in actions if each.call)
         fault = next((each.fault for each in actions if each.fault), None)
         return msgspec.structs.replace(self, checked=checked, fault=fault, done=tuple(actions))

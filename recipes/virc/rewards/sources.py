@@ -31,7 +31,6 @@ class Speaker(msgspec.Struct, frozen=True):
 
 
 def speakers(config: Config) -> dict[str, Speaker]:
-    """The systems that `sources` names, by their names; a ConfigError where one cannot be used."""
     found: dict[str, Speaker] = {}
     for system in map(systems.get, config.sources):
         if system.name in found:

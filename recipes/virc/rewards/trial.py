@@ -160,7 +160,6 @@ def judged_reward(
 
 
 def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> Means:
-    """The means of a reward on this machine, where replies of judges are kept; `base` as of `means_of`."""
     asks = reward.judge.endpoint or any(each.endpoint for each in reward.judges.values())
     cache = cache_folder(os.environ) / "judged" if asks else None
     return means_of(reward.judge, key_of(), cache, report.warn, base, reward.judges)
@@ -257,7 +256,6 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
 
 
 async def _whole(samples: Sequence[Sample], total: Total, means: Means, said: list[Exchange]) -> rollouts.Rollout:
-    """The reward of a whole solution; `said` gets the questions to judges."""
     WAITED.set(Waited(said))
     return await rollouts.score(samples, rollouts.ends(samples[-1]), total, means)
 

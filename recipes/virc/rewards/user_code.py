@@ -41,12 +41,10 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
 
 
 def is_own(file: Path) -> bool:
-    """Whether a file is the user's own: neither of this package nor of a published system."""
     return not (file.resolve().is_relative_to(_PACKAGE) or plugins.is_of_a_system(file))
 
 
 def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
-    """The files outside this package of a chat protocol's tools; as `own_files`."""
     offered = tuple(names)
     loaded = tools.load(offered, beside, of_chat_protocol=True)
     tools.check_loaded(offered, "the chat protocol")

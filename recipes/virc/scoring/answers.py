@@ -240,7 +240,6 @@ def _lone_letter(sentence: str, count: int) -> int | None:
 
 
 def _named_in(text: str, contents: tuple[str, ...]) -> set[int]:
-    """The choices that a text is equal to, or else those whose words it has, if it does not deny or weigh them."""
     equal = {at for at, content in enumerate(contents) if alike(text, content)}
     if equal or re.search(r"\b(?:and|then|but)\b", text):
         return equal

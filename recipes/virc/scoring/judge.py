@@ -154,7 +154,6 @@ def quoted(texts: Mapping[str, str]) -> str:
 
 
 def of_judge(error: VircError) -> VircError:
-    """The error with the judge's options and variable in its hint, in place of the model's."""
     hint = re.sub(r"--(?=model|endpoint)", "--judge-", error.hint or "")
     error.hint = hint.replace("VIRC_API_KEY", "VIRC_JUDGE_KEY") or None
     return error

@@ -66,7 +66,6 @@ class Sheet:
         return _records(file)
 
     def known(self, record: bytes) -> bytes:
-        """The last cell of a record. Raises ValueError: it cannot be read."""
         try:
             return next(csv.reader(io.StringIO(record.decode(), newline=""), delimiter=self._delimiter))[-1].encode()
         except (csv.Error, IndexError, StopIteration) as error:
@@ -151,7 +150,6 @@ class AnswerSheet:
 
 
 def check_files(sources: Sequence[str], to: str | None) -> None:
-    """Refuse answers in a file of rows or pictures, or in a format or place that cannot be written."""
     if to in (None, STREAM):
         return
     file = Path(str(to))

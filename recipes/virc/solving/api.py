@@ -101,7 +101,6 @@ def solve_images(
 
 
 def read_question(file: str) -> str:
-    """The question in a file, `-` for standard input; a DataError where it cannot be read or is empty."""
     try:
         content = standard_input().read(MAX_QUESTION + 1) if file == STREAM else contents(Path(file), MAX_QUESTION)
         question = content.decode("utf-8-sig").strip()

@@ -202,7 +202,6 @@ def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
 
 
 def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]) -> int:
-    """How many rows are in work at a time: `at_once`, else as many as suit the model; 1 where it cannot do more."""
     workers = at_once or opened.at_once
     if workers > 1 and opened.together and not opened.together():
         note(f"{opened.name} has layers that keep a state instead of keys and values: rows are answered one at a time")
@@ -239,14 +238,12 @@ def shown_images(
 
 
 def made_with(known: Fields) -> Fields:
-    """What all answers in one file share, of the `facts` that every line states."""
     shared = {"model": known["model"], "protocol": known["protocol"], **known["settings"]}
     del shared["timeout"]  # it says when to give up, not what to answer
     return shared
 
 
 def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) -> bytes:
-    """A row's line of output, without its newline; `known` are the fields of every line."""
     row = done.row
     fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": fields_of(done.error) if done.error else None, "input": row.passed}
@@ -316,7 +313,6 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_images: Callabl
 
 
 def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
-    """What crops showed of each box of evidence; nothing of a row that names none, or what is none."""
     try:
         boxes = evidence.of_fields(row.passed)
     except DataError:

@@ -82,7 +82,6 @@ def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: fl
 
 
 def _path_of(url: str) -> Path:
-    """The path that a `file://` URL names. Raises DataError: it is on another machine."""
     host, path = urlsplit(url).netloc, url2pathname(urlsplit(url).path)
     if host not in ("", "localhost"):
         raise DataError(f"{url} is a file of the machine {host}", "file:///PATH has three slashes")
@@ -187,7 +186,6 @@ def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
 
 
 def _counted(image: Image.Image) -> int:
-    """The frames of a picture; of TIFF, where each takes a look at all before it, at most `_MAX_FRAMES`."""
     if image.format != "TIFF":
         return int(getattr(image, "n_frames", 1))
     count = 1
@@ -207,7 +205,6 @@ def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
 def files_of(
     pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path()
 ) -> list[File]:
-    """Return the files of the pictures of a caller; arguments as of `file_of` and `file_of_memory`."""
     found = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, str | PathLike):
@@ -224,7 +221,6 @@ def standard_input() -> IO[bytes]:
 
 
 def data_url_bytes(url: str) -> bytes:
-    """Return the content of a `data:` URL: base64 as MIME, URLs and forms write it, or an image by percent signs."""
     head, comma, body = url.partition(",")
     kind, *parameters = (part.strip().lower() for part in head[5:].split(";"))
     if not comma or ("base64" not in parameters and not kind.startswith("image/")):

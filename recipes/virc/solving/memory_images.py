@@ -112,7 +112,6 @@ def _of_array(array: Array, name: str) -> tuple[Image.Image, str | None]:
 
 
 def _tiff(image: Image.Image, description: str | None, name: str) -> bytes:
-    """The pixels as a file, which is checked as those of users are; the description is that of their range."""
     file = io.BytesIO()
     with decoding(name):  # an image may be decoded first
         upright = ImageOps.exif_transpose(image)

@@ -88,7 +88,6 @@ class SolveConfig(msgspec.Struct, frozen=True):
         return next(temperature for temperature in chosen if temperature is not None)
 
     def longest(self, usual: Drawing = USUAL) -> int:
-        """The longest reply in tokens; `usual` is the chat protocol's."""
         return self.max_tokens or usual.max_tokens or Sampling().max_tokens
 
     def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
@@ -200,7 +199,6 @@ class Solved(msgspec.Struct, frozen=True):
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:
-        """How many samples gave each answer: the commonest first, the earlier of two, last those without."""
         return tally((attempt.trace.answer for attempt in self.attempts), self.choices).votes
 
     @property

@@ -39,7 +39,6 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
-    """Write the page into the folder that holds those of the samples; a page of somebody else stays as it is."""
     page, style = folder / PAGE, html.asset("solving/traces/page.css")
     facts: Fields = {"question": question, "byline": counted(len(samples), "sample"), "samples": samples}
     facts["is_graded"] = any(each.score is not None or each.remark for each in samples)
@@ -53,7 +52,6 @@ def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
 
 
 def facts(opened: Opened, config: SolveConfig) -> Fields:
-    """What is known before a problem is asked: model, protocol, device, settings."""
     return {
         "model": opened.name,
         "protocol": opened.chat_protocol.origin,
@@ -117,7 +115,6 @@ def outcome(solved: Solved) -> Fields:
 
 
 def over_limit(opened: Opened, images: Sequence[Shown]) -> str | None:
-    """A sentence with the model's limit of pixels, where an image is over it."""
     most, fits = opened.backend.grid.max_pixels, opened.chat_protocol.protocol.images == "smart"
     if not fits or all(math.prod(each.original or each.size) <= most for each in images):
         return None
@@ -135,20 +132,17 @@ def conduct(solved: Solved) -> Fields:
 
 
 def replies_of(solved: Solved) -> Replies:
-    """The replies of the sample that is shown; of the tries of a turn without a usable one, the last."""
     trace = chosen(solved).trace
     return msgspec.structs.replace(trace, pending=trace.pending[-1:]).replies
 
 
 def chosen(solved: Solved) -> Attempt:
-    """The sample that is shown: the one that was chosen, else the first that came to the answer."""
     if solved.chosen is not None:
         return solved.attempts[solved.chosen]
     return next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
 
 
 def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
-    """The error in place of an answer; of the embedded model, and without a hint of its own, it names real ones."""
     error = solved.error
     if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
         error.hint = error.hint or REAL_MODELS

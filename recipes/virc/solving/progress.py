@@ -44,7 +44,6 @@ class Progress:
         self._report.progress(f"{self._pace()}; {self}")
 
     def estimate(self, of: str, costs: Mapping[str, int]) -> None:
-        """Say what all rows of this run take, by the `costs` of the one that is done."""
         if self._total and (left := self._total - self.resumed) > 1:
             # at most, as others may be in work meanwhile
             seconds = duration((time.monotonic() - self._began) * left)

@@ -78,7 +78,6 @@ class ReadReply(msgspec.Struct, frozen=True):
 
 
 def grid_of(system: System) -> Grid:
-    """The patch grid that the models of a system see images on, as far as their names tell it."""
     bases = [stage.settings.get("base") for stage in system.stages.values()]
     names = [str(name) for name in (*bases, *(model.hub for model in system.models.values())) if name]
     found = next(filter(None, map(families.by_name, names)), None)

@@ -85,7 +85,6 @@ class Solution(msgspec.Struct, frozen=True):
 
 
 def view_of(attempt: Attempt, known: Fields) -> View:
-    """What a notebook shows of an attempt; its pictures are made smaller, so that many solutions can be kept."""
     side = min(_MAX_SIDE, math.isqrt(_MAX_PIXELS // max(1, len(attempt.images))))
     pictures = tuple(_preview(each, side) for each in attempt.images)
     meta = {"model": known["model"], "device": known["device"], "sampling": known["settings"]}

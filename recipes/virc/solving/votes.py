@@ -31,7 +31,6 @@ class Tally:
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:
-        """How many gave each answer, in the words of the first: the commonest first, the earlier of two, last None."""
         found: list[tuple[str | None, int]] = sorted(self._counts.items(), key=lambda vote: -vote[1])
         return [*found, (None, self._without)] if self._without else found
 

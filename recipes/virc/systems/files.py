@@ -58,11 +58,7 @@ def starting(name: str) -> str:
 
 
 def sampled(name: str, sample: Sample) -> str:
-    """The YAML of a system of whose model there are sample replies.
-
-    Raises:
-        ConfigError: its YAML would be over the size that is read.
-    """
+    """Raises ConfigError: its YAML would be over the size that is read."""
     text = yaml_of(name, sample)
     try:
         faults = list(systems.misfits(plain_yaml.parse(text, name)))
@@ -73,11 +69,7 @@ def sampled(name: str, sample: Sample) -> str:
 
 
 def write(target: Path, text: str) -> None:
-    """Write a system's file; it is there whole, or not at all.
-
-    Raises:
-        ConfigError: there is a file, or it cannot be written.
-    """
+    """Raises ConfigError: there is a file, or it cannot be written."""
     if os.path.lexists(target):
         raise ConfigError(f"there is a file {target} already", "choose another, or remove it")
     try:

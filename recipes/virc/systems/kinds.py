@@ -36,11 +36,7 @@ BY_KIND: Mapping[Kind, Runs] = {
 
 
 def runs_in(kind: str) -> Runs:
-    """What stages of a kind run in.
-
-    Raises:
-        ConfigError: this version has no such kind, which a run of another version may have.
-    """
+    """Raises ConfigError: this version has no such kind, which a run of another version may have."""
     found = next((runs for name, runs in BY_KIND.items() if name == kind), None)
     if found is None:
         raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")

@@ -109,10 +109,7 @@ def components() -> Mapping[str, Component]:
 
 
 def lacking(published: Row) -> dict[str, str]:
-    """Components that it needs and this package does not provide, by their names, each with the part that is missing.
-
-    The part is empty where all of it is.
-    """
+    """Components that it needs and this package lacks, each with the part that is missing, "" for all of it."""
     needed = {each: components()[each] for each in published.needs}
     return {
         each: part if found.is_there else ""

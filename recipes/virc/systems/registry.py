@@ -321,7 +321,6 @@ class System(Written, frozen=True, forbid_unknown_fields=True):
 
     @property
     def is_own(self) -> bool:
-        """Whether it is of a file of the user's, of which nothing is recorded."""
         return self.file.parent != PACKAGE and not plugins.is_of_a_system(self.file)
 
     def rewriting(self) -> Path | None:
@@ -363,11 +362,7 @@ def mentioning(text: str) -> Iterator[System]:
 
 
 def get(name: str) -> System:
-    """The system of that name, or that a file `name` holds.
-
-    Raises:
-        ConfigError: there is none, the hint names the nearest; it is only a row of the field; or the file is wrong.
-    """
+    """Raises ConfigError: there is none, and the hint names the nearest; it has no YAML here; or the file is wrong."""
     if is_path(name):
         return load(expanded(name))
     if name not in discover():
@@ -376,7 +371,6 @@ def get(name: str) -> System:
 
 
 def _absent(name: str) -> ConfigError:
-    """Why there is no system of that name: what is known of it, or which was meant."""
     from virc.systems import published as listed
 
     if len(name.split()) > 2:
@@ -396,11 +390,7 @@ def is_path(name: str) -> bool:
 
 
 def load(path: Path) -> System:
-    """Read one system file.
-
-    Raises:
-        ConfigError: it is not there, no YAML, or a key in it is unknown, missing or of the wrong type.
-    """
+    """Raises ConfigError: it is not there, no YAML, or a key in it is unknown, missing or of the wrong type."""
     if not is_file(path):
         raise ConfigError(f"there is no file {path}", "virc systems ls")
     text = plain_yaml.read_text(path)
@@ -439,7 +429,6 @@ def _placed(fault: validation.Fault) -> validation.Fault:
 
 
 def built(content: Mapping[str, Any], path: Path) -> System:
-    """The system that a file at `path` with this content is; it has no misfits."""
     changed = dotted.without(content, set())
     for keys, text in relative_paths(content):
         if keys[0] != _LISTED:

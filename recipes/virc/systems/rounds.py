@@ -83,15 +83,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sta
 
 
 def check_rounds(steps: Sequence[Step], stages: Mapping[str, Kind]) -> None:
-    """Check that the steps of a round fit one another.
-
-    Args:
-        stages: name -> kind of the system's stages.
-
-    Raises:
-        ValueError: a step names a stage that is not there, or rows that no step before it makes or that its stage
-            does not take; or two steps have one name.
-    """
+    """Raises ValueError: steps are of one name, or name stages or rows that are not there or do not fit."""
     if not steps:
         return
     trained = [step.train for step in steps if step.train]

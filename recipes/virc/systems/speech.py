@@ -13,11 +13,7 @@ OWN_WORDS = "own words"
 
 
 def load_tools(system: System | None) -> list[str]:
-    """Load the tools of one's own that a system names; returns the names of all it names.
-
-    Raises:
-        ConfigError: there is none of a name, or its file is no tool.
-    """
+    """Returns the names of all tools. Raises ConfigError: there is none of a name, or its file is no tool."""
     return tools.load(system.offered, system.file.parent) if system else list(tools.DEFAULT)
 
 
@@ -50,10 +46,7 @@ def words_of(system: System, own: bool = False) -> Words:
 
 
 def ours(system: System | None, coordinates: Coordinates | None = None) -> Protocol:
-    """Our own chat protocol with the system's tools, else the usual ones; plain models may repeat.
-
-    Args, Raises: as of `worded_by`.
-    """
+    """Our own chat protocol with the system's tools, else the usual ones; plain models may repeat."""
     counted = coordinates or (system.coordinates if system else "pixel")
     protocol = own_protocol(tools.schemas(load_tools(system), counted), counted)
     pictures = {name: getattr(system, name) for name in PICTURES} if system else {}

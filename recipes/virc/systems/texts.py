@@ -50,12 +50,7 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A repository.
-
-    Args:
-        commit: the revision that is read.
-        license: as the repository states it; None: it states none.
-    """
+    """A repository at a commit; `license` as it states it, None where it states none."""
 
     commit: Commit
     license: str | None = None
@@ -108,7 +103,6 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def digest(self) -> str:
-        """Of all references: it changes with each of their texts."""
         named = "".join(f"{name} {each.sha256}\n" for name, each in sorted(self.texts.items()))
         return sha256(named.encode()).hexdigest()[:16]
 
@@ -120,11 +114,7 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def of(folder: Path) -> Texts | None:
-    """Return the texts of the system in a folder; None: it has none of others.
-
-    Raises:
-        ConfigError: the file cannot be read, or a key in it is unknown, missing or of the wrong type.
-    """
+    """Return the texts of the system in a folder; None: it has none of others. Raises ConfigError: it is wrong."""
     file = folder / FILE
     return _read(file, file.stat().st_mtime_ns) if is_file(file) else None
 
@@ -195,7 +185,6 @@ def text(folder: Path, name: str, own: bool = False) -> str:
 
 
 def check(folder: Path) -> None:
-    """Check that all texts of the system in a folder are there. Raises as `filled`."""
     for name in found.texts if (found := of(folder)) else ():
         text(folder, name)
 
@@ -240,7 +229,6 @@ def _extracted(folder: Path, name: str, file: Path, changed: int) -> str:
 
 
 def extract(reference: Reference, content: bytes) -> str:
-    """Return the text that a file holds. Raises ValueError: it does not have it."""
     whole = content.decode("utf-8-sig") if reference.python is None else ""
     if reference.python is not None:
         wanted = reference.python if isinstance(reference.python, tuple) else (reference.python,)
@@ -319,7 +307,6 @@ def _assigned(tree: ast.AST, name: str) -> Iterator[ast.expr]:
 
 
 def _string(node: ast.expr) -> str | None:
-    """Return the text of a string expression; expressions in it in braces. None: it is no string."""
     match node:
         case ast.Constant(value=str() as value):
             return value

@@ -166,7 +166,6 @@ class Survey(msgspec.Struct):
 
     @property
     def whole(self) -> list[Row]:
-        """Those of `kept` without any fault; all where there are none."""
         return [row for row, is_whole in self._kept() if is_whole] or self.kept
 
     def _kept(self) -> list["_Kept"]:

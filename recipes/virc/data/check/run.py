@@ -306,7 +306,6 @@ class _Run:
         self._protocol = of_system(systems.get(config.system)).protocol if config.system else None
 
     def through(self, source: Source, held_out: bool) -> Iterator[Record]:
-        """Check a file; its records without faults, in order."""
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
         rules = msgspec.structs.replace(rules, grid=self._grid)
         number = len(self.report.datasets)
@@ -370,7 +369,6 @@ class _Run:
 
 
 def _write_clean(source: Source, records: Iterator[Record], writing: Writing) -> int:
-    """Write records as a dataset in the format of their source, with its chat protocol; returns how many."""
     first = next(records, None)
     if first is None:
         return 0
@@ -399,7 +397,6 @@ def _no_protocol(source: Source, rules: Rules, found: Survey) -> Iterator[Fault]
 
 
 def rows_of(config: CheckConfig) -> Iterator[tuple[Source, Row]]:
-    """The rows of `paths`, as `check` reads them, each with its file."""
     return ((source, row) for source in _sources(config, config.paths).values() for row in _rows(source))
 
 

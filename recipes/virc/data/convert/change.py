@@ -170,7 +170,6 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
 
 
 def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
-    """`change_for`, but for the sizes of images."""
     given_as, holds = kinds
     file = source.file
     if given_as == "pairs" and (target.coordinates or target.images or (target.system and not source.laid_out)):
@@ -400,7 +399,6 @@ def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) ->
 
 
 def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
-    """The system message of our own chat protocol; None where a tool is not ours."""
     if not tools.discover().keys() >= set(names):
         return None
     return own_protocol(tools.schemas(names, coordinates), coordinates).system

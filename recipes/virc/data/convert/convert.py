@@ -162,7 +162,6 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
 
 
 def _part(source: Source, config: ConvertConfig) -> Part:
-    """The source, with what happens to its records; some are read where their chat protocol has to be found."""
     kinds = source.holds, formats.get(config.format).HOLDS
     if kinds == ("problems", "solutions") and not config.target.answers:
         hint = f"--answers makes trajectories of their answers; a model solves them: {formats.solving(source)}"

@@ -120,7 +120,6 @@ def _sides(view: View, index: int) -> Size:
 
 
 def _view(record: Record, source: Protocol) -> View:
-    """What calls are held against once all images of a record were shown."""
     return view_of(source, shown_sizes(record, source), files_of(record))
 
 
@@ -141,7 +140,6 @@ def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
 
 
 def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
-    """Each message with its number, from 1, and how many images were shown before it."""
     seen = 0
     for number, (message, indices) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
         yield number, message, seen
@@ -149,7 +147,6 @@ def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
 
 
 def session_of(record: Record, question: str, target: Protocol, grid: Grid | None = None) -> Session:
-    """A session that begins with a record's inputs. Raises DataError: one cannot be read or shown."""
     grid = grid or QWEN2
     images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
     if target.images == "square_1000":  # the square is stored, and becomes the file that crops are cut from
@@ -322,7 +319,6 @@ class _Replay:
             self._feed(tuple(known))
 
     def _meant(self, call: Call) -> ToolText | None:
-        """The call as the target writes it; None where it has no tool for it."""
         same = [call.name, *(filter(tools.cuts, self._target.tools) if tools.cuts(call.name) else ())]
         name = next((each for each in same if each in self._target.tools), None)
         return self._call(call, name) if name else None

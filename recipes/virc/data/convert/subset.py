@@ -130,13 +130,11 @@ def split(datasets: Sequence[Dataset], seed: int, name: str, share: float) -> li
 
 
 def score(seed: int, key: Id) -> int:
-    """A number of 64 bits; the rows with the smallest are chosen first."""
     text = f"{seed} {key}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def subset(scores: Sequence[int], count: int) -> bytearray:
-    """1 for each of the `count` rows with the smallest scores, of equal ones the earlier; 0 for the others."""
     chosen = bytearray(len(scores))
     for row in sorted(range(len(scores)), key=scores.__getitem__)[:count]:
         chosen[row] = 1

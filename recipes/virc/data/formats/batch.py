@@ -32,7 +32,6 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The problems of the file, by the rules of `virc batch`. Raises DataError: the file cannot be opened."""
     with opened(source.file) as file:
         for problem in read_rows(file, start):
             if problem.fault:
@@ -57,7 +56,6 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def record_of(problem: Problem, media: Path) -> Record:
-    """The record of a problem that can be read; relative names of its images start from `media`."""
     rest = dict(problem.passed)
     answers = rest.get("answers")
     first = str(answers[0]) if isinstance(answers, list) and answers else None

@@ -58,7 +58,6 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`, and its entry in `dataset_info.json`. Raises DataError: a record is no pair, or as `sft.write`."""
     return sft.write_lines(folder, name, (sft.line_of(record, settings, row_of) for record in records), info)
 
 
@@ -97,7 +96,6 @@ def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[st
 
 
 def _check_reply(row: Fields, name: str, columns: sft.Columns) -> None:
-    """Raise DataError where a side is missing, is no message of the assistant, or has no text."""
     side = row.get(name)
     if not isinstance(side, dict):
         raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")

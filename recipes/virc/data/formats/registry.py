@@ -172,7 +172,6 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def media(self) -> Path:
-        """The folder that image names of its rows start from."""
         return self.file if self.laid_out and self.file.is_dir() else self.file.parent
 
 
@@ -221,7 +220,6 @@ class Row(msgspec.Struct, frozen=True):
         return "; ".join(way.format(plain(name, 60)) for way, name in ways if way)
 
     def known(self) -> Record:
-        """The record. Raises DataError: there is none."""
         if self.record is None:
             raise self.fault or DataError(f"row {self.number} cannot be read")
         return self.record
@@ -275,7 +273,6 @@ def names() -> list[str]:
 
 
 def get(name: str) -> ModuleType:
-    """The format of that name. Raises UsageError: there is none."""
     if name not in names():
         hint = did_you_mean(name, names(), f"formats are {', '.join(names())}")
         raise UsageError(f"there is no format {name}", hint)
@@ -356,7 +353,6 @@ def left_out(path: Path) -> list[str]:
 
 
 def left_out_note(path: Path, system: System | None = None, layout: Layout | None = None) -> str | None:
-    """`left_out` and the files that are not read, a line each, to print; None for neither."""
     lines = []
     if gone := left_out(path):
         files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
@@ -385,7 +381,6 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def only_source(path: Path, system: System | None = None, layout: Layout | None = None) -> Source:
-    """The one file of rows at a path, as `sources` has it. Raises DataError: as that does; a folder has several."""
     found = sources(path, system, layout)
     if len(found) > 1:
         files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)
@@ -395,7 +390,6 @@ def only_source(path: Path, system: System | None = None, layout: Layout | None 
 
 
 def read_info(folder: Path) -> dict[str, dict[str, Any]]:
-    """Entries of a folder's `dataset_info.json` by dataset name, if it has one. Raises DataError: it is malformed."""
     try:
         text = contents(folder / INFO, MAX_INFO_BYTES)
     except FileNotFoundError:
@@ -406,7 +400,6 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
-    """Entries of a `dataset_info.json`; `place` names it in errors. Raises DataError: it is no object of objects."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -445,7 +438,6 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
 
 
 def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source:
-    """The source that a folder of `datasets.save_to_disk` is. Raises DataError: it has several splits, or no layout."""
     published = get(PUBLISHED)
     splits = raw.saved_splits(folder)
     if len(splits) > 1:
@@ -463,7 +455,6 @@ def _may_hold_rows(file: Path, system: System | None = None) -> bool:
 
 
 def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """The datasets that the `dataset_info.json` of a folder names, with their entries and files."""
     if raw.is_saved(folder):  # whose file of that name says something else
         return
     for name, entry in read_info(folder).items():

@@ -36,7 +36,6 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """One record a row: the prompt, with its reference if known. Raises DataError, or SetupError without pyarrow."""
     read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
     unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *source.ignored}
     lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
@@ -55,7 +54,6 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.parquet`, a row for every reply, in verl's columns. Raises DataError: a record that verl would refuse."""
     rows = (row for record in records for row in split(record, settings.grammar))
     return write_as(file_for(folder, name, ".parquet"), rows, settings, turns=True)
 
@@ -141,7 +139,6 @@ def complete(record: Record) -> Record:
 
 
 def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bool) -> int:
-    """Write one row for each record; see `verl_rows.schema` for `turns`. DataError where one cannot be written."""
     parquet_rows.load()
     rows = (
         verl_rows.fields_of(record, index, [_image(picture, record, settings) for picture in record.images], turns)
@@ -232,7 +229,6 @@ def _known_by(record: Record) -> list[bytes]:
 
 
 def _tool(reply: str, grammar: Grammar) -> dict[str, str] | None:
-    """`tool_info_gt` of a unit; None where it answers, or cannot be parsed."""
     try:
         tool = parse(reply, grammar).tool
     except FormatError:

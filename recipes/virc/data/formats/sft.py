@@ -77,7 +77,6 @@ def write_lines(folder: Path, name: str, lines: Iterable[str], entry: Callable[[
 
 
 def line_of(record: Record, settings: Writing, row: Callable[[Record, Iterable[str]], dict[str, Any]]) -> str:
-    """The record's row as JSON on one line; its images are put into the dataset's folder."""
     try:
         return one_line(row(record, settings.pictures.names(record)))
     except ValueError as error:
@@ -101,7 +100,6 @@ def info(file_name: str) -> dict[str, Any]:
 
 
 def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
-    """Put a dataset's entry into the folder's `dataset_info.json`; DataError where the one there cannot be read."""
     write_info(folder, read_info(folder) | {name: entry})
 
 
@@ -114,7 +112,6 @@ def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file to read rows from. Raises DataError: it cannot be opened."""
     try:
         file = open_utf8(path)
     except OSError as error:
@@ -161,7 +158,6 @@ def rows(
 
 
 def guessed(row: Fields) -> dict[str, Any]:
-    """The entry of `dataset_info.json` that such a row needs. Raises DataError: it has no column of conversations."""
     column = next((name for name in COLUMNS if name in row), None)
     if column is None:
         raise DataError(f"it has neither {' nor '.join(COLUMNS)}")

@@ -21,7 +21,6 @@ def recognises(path: Path) -> bool:
 
 
 def first_row(path: Path) -> Fields | None:
-    """The first row of a .jsonl file that can be read, if it is one of the first hundred; None where none is."""
     if path.suffix != ".jsonl":
         return None
     try:
@@ -38,7 +37,6 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`, and its entry in `dataset_info.json`; raises as `sft.write`."""
     lines = (sft.line_of(record, settings, sft.row_of) for record in records)
     return sft.write_lines(folder, name, lines, sft.info)
 

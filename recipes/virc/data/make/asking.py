@@ -119,13 +119,11 @@ def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
 
 
 def pictures(means: Means[Any], role: str, row: Row) -> list[Shown]:
-    """Return a row's pictures as the model of a role sees them. Raises DataError: one cannot be opened or shown."""
     config = BatchConfig(SolveConfig(), row.base, offline=means.offline)
     return shown_images(config, means.opened[role].opened, row, means.deadline)
 
 
 def rollout_of(means: Means[Any], role: str, row: Row, text: str, system: str) -> Rollout:
-    """Return a reply to a row as a rollout in the chat protocol of a system. Raises ConfigError: there is none."""
     protocol, grid = of_system(systems.get(system)).protocol, means.opened[role].opened.backend.grid
     session = Session(protocol, row.question, pictures(means, role, row), grid, tolerate=(), tools=known())
     session.feed(Reply(text))

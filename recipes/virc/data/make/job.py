@@ -70,7 +70,6 @@ class Job(msgspec.Struct, frozen=True):
 
 
 def run(job: Job, report: Reporter) -> Fields:
-    """Run a job; values and errors as of `chain.make`."""
     began = time.monotonic()
     options = dict(job.options)
     seed = options.pop("seed", 0) if "seed" not in job.operator.options.__struct_fields__ else options.get("seed", 0)
@@ -126,7 +125,6 @@ def run(job: Job, report: Reporter) -> Fields:
 
 
 def _asked(setup: Setup | None) -> Fields:
-    """What changes the replies of a model, options of the operator aside."""
     if setup is None:
         return {}
     names = ("system", "protocol", "family", "max_pixels")
@@ -134,7 +132,6 @@ def _asked(setup: Setup | None) -> Fields:
 
 
 def _digests(options: msgspec.Struct) -> dict[str, str]:
-    """The files that options name -> what tells their content apart."""
     given = [getattr(options, name) for name in options.__struct_fields__]
     texts = [text for each in given for text in (each if isinstance(each, list) else [each]) if isinstance(text, str)]
     found = {}
@@ -248,7 +245,6 @@ class _Work:
 
 @contextmanager
 def _naming(operator: Operator) -> Iterator[None]:
-    """Name the line of an operator that fails: it is somebody's own code."""
     try:
         yield
     except (VircError, KeyboardInterrupt):
@@ -391,7 +387,6 @@ def _renamed(row: msgspec.Raw, id: str | None, times: int) -> bytes:
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Write a file that is there whole or not at all; returns its lines."""
     new, number = path.with_name(f".{path.name}.new"), 0
     try:
         with new.open("wb", buffering=2**20) as file:

@@ -103,7 +103,6 @@ def regex(template: str, **parts: str) -> str:
 
 
 def block_lines(image_line: str, count: int) -> list[str]:
-    """The regular expressions of the announcements of `count` images, without groups."""
     plain = dict.fromkeys(NUMBERS, _DIGITS)
     return [regex(image_line, **plain | {"index": str(index)}) for index in range(count)]
 
@@ -127,7 +126,6 @@ def common_start(one: str, other: str) -> int:
 
 
 def squashed(text: str) -> str:
-    """A text or a template with # for every number."""
     return NUMBER.sub("#", re.sub(r"\{(?:index|width|height)\}", "#", text))
 
 

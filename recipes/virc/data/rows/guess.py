@@ -210,7 +210,6 @@ class _Guess:
         return {field: column}
 
     def _values(self, column: Column) -> list[Any]:
-        """The values of a column that are not null, missing or empty."""
         found = (value_of(row, column) for row in self.rows)
         return [value for value in found if value not in (None, "", [], msgspec.UNSET)]
 
@@ -272,7 +271,6 @@ class _Guess:
         return f"{name}.0.{key}"
 
     def _pictures(self, alpaca: bool) -> dict[str, Any]:
-        """The pictures; rows of alpaca may have none."""
         found = [name for name in self.names if self._holds_pictures(name)]
         found = [name for name in found if meaning(name, self._values(name)[0], self.folder) != MASKS]
         groups: dict[str, list[str]] = {match[1]: [] for name in found if (match := _NUMBERED.fullmatch(name))}
@@ -457,7 +455,6 @@ class _Guess:
             self.unsure.append(f"{found[0]} in {column} may stand for an image, which has the mark {MARK} here")
 
     def _doubt(self, name: str, answers: Sequence[str], choices: Any) -> None:
-        """Say where answers stand for something else than they are."""
         if name.lower() == "solution" and any(len(short(each).split()) > _MAX_ANSWER for each in answers):
             self.unsure.append(f"{name} may be the way to an answer that it does not mark")
         if any(re.search(r"<(?:AND|OR)>", each) for each in answers):
@@ -471,7 +468,6 @@ class _Guess:
             self.unsure.append(f"{name} may be the number of a choice that stands in the question")
 
     def _index(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
-        """What the first choice has as its number, where the answer is one."""
         known: list[tuple[int, list[str]]] = []
         for row in self.rows:
             with suppress(DataError):  # it is a fault of that row
@@ -526,7 +522,6 @@ def _are_texts(values: Sequence[Any], rows: _Rows) -> bool:
 
 
 def _are_said(values: Sequence[Any]) -> bool:
-    """Whether they are texts, or lists of texts."""
     return bool(values) and all(
         isinstance(one, str) for each in values for one in (each if isinstance(each, list) else [each])
     )

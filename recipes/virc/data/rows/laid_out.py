@@ -104,7 +104,6 @@ def _called(column: Column | None) -> str:
 
 
 def present(row: Mapping[str, Any], column: Column) -> Any:
-    """The value of a column. Raises DataError: the row has none."""
     value = value_of(row, column)
     if value is UNSET:
         raise DataError(f"it has no {_called(column)}")
@@ -189,7 +188,6 @@ def _with_choices(row: Mapping[str, Any], question: str | None, layout: Layout) 
 
 
 def offered(text: str) -> tuple[str, list[str]]:
-    """A question and the choices at its end. Raises DataError: it does not end with choices."""
     question, choices = split_choices(text)
     if not question or not choices or any("?" in each for each in choices):
         raise DataError(f"its question does not end with choices behind letters: {plain(text, 80)!r}")
@@ -197,7 +195,6 @@ def offered(text: str) -> tuple[str, list[str]]:
 
 
 def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
-    """The choices in a column of their own; none where there is no column, or null."""
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return []
@@ -223,7 +220,6 @@ def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
 
 
 def _chosen(answer: str, choices: Sequence[str], first: int) -> str:
-    """The choice whose number is the answer."""
     index = int(answer) - first if answer.isascii() and answer.isdigit() else -1
     if not 0 <= index < len(choices):
         raise DataError(f"its answer {plain(answer, 40)} is no number of its {len(choices)} choices, from {first}")
@@ -235,7 +231,6 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _check_numbers(texts: Sequence[str], images: int) -> None:
-    """Raise DataError where a text names an image by a number, as `<image 2>`, that is not there."""
     for number in (int(found[1]) for text in texts for found in _NUMBERED.finditer(text)):
         if number > images:
             raise DataError(f"it names <image {number}>, and has {images} image{'s' * (images != 1)}")
@@ -280,7 +275,6 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
 
 
 def _extra(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """The columns that the layout does not name, as JSON can hold them."""
     named = layout.read()
     return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN})
 
@@ -417,7 +411,6 @@ def _first_of(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def image_of(part: Any) -> Any:
-    """The image that a part of a message holds or names; None where it holds none."""
     return _first_of(part, (*_IMAGES, "path", "url")) if _is_image(part) else None
 
 
@@ -429,7 +422,6 @@ def _is_image(part: Any) -> bool:
 
 
 def _text_of(part: Any) -> str | None:
-    """The text of a part: a mark where an image stands; None where it is neither."""
     text = MARK if _is_image(part) else part.get("text") if isinstance(part, dict) else part
     return text if isinstance(text, str) else None
 
@@ -499,7 +491,6 @@ def _of_file(picture: Picture) -> Size:
 def _boxes(
     row: Mapping[str, Any], column: Column, layout: Layout, record: Record, protocol: Protocol | None
 ) -> list[Box] | None:
-    """The boxes of a column, in the units that the layout says, else those of the chat protocol."""
     value = present(row, column)
     if layout.box == "size" and value is not None:
         boxes = [value] if _is_box(value) else _as_list(value)

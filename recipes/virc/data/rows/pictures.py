@@ -42,7 +42,6 @@ class PictureStore:
         self._sizes: dict[str, int] = {}  # by name
 
     def names(self, record: Record) -> list[str]:
-        """The names of a record's images, in order; DataError where one cannot be read, VircError by the disk."""
         return [self.name(picture, record) for picture in record.images]
 
     def add(self, picture: Picture) -> str:
@@ -99,7 +98,6 @@ class PictureStore:
 
 
 def key(picture: Picture) -> bytes:
-    """A key that differs between images, made without reading files."""
     if picture.data is not None:
         return hashlib.blake2b(picture.data, digest_size=16).digest()
     place = f"{picture.confined}\0{picture.folder}\0{picture.name}".encode("utf-8", "surrogatepass")

@@ -83,7 +83,6 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
 
 
 def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
-    """The record of a row, ours or published, of a file in `folder`. Raises DataError where the row is wrong."""
     rest = dict(fields)
     info, model = (dict(_parsed(rest.pop(name, None), name, dict, "an object")) for name in _OBJECTS)
     messages = _messages(rest.pop("prompt", None) or info.get("prompt"))
@@ -149,7 +148,6 @@ def _carried(rest: dict[str, Any], info: dict[str, Any], model: dict[str, Any]) 
 
 
 def plain_fields(fields: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """Fields as JSON can hold them, without bytes. Raises DataError: they are nested too deeply."""
     kept = {key: value for key, value in fields.items() if not isinstance(value, bytes)}
     return {str(key): _plain(value, depth + 1) for key, value in kept.items()}
 

@@ -131,7 +131,6 @@ def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object
 
 
 def put_protocol(location: Location, protocol: Protocol) -> None:
-    """Put the chat protocol beside the rows. Raises ConfigError: another dataset has put another one there."""
     if not _is_beside(location, protocol):
         with _replaced(location.folder / FILE_NAME) as file:
             file.write(written(protocol))
@@ -196,7 +195,6 @@ def so_far(location: Location) -> Totals:
 
 
 def made_with(location: Location) -> dict[str, Any]:
-    """The model and the settings that the rows of a dataset were made with; nothing where there is none yet."""
     with _as_ledger(location) as lines:
         first = next(iter(lines), b"")
         line = msgspec.json.decode(first, type=_MadeWith) if first.endswith(b"\n") else _MadeWith()

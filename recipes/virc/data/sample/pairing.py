@@ -176,7 +176,6 @@ def parted(better: Attempt, worse: Attempt) -> Parted | Apart:
 
 
 def images_of(messages: Sequence[trace.Message], images: Sequence[Shown]) -> Sequence[Shown]:
-    """Those of a history that these messages show: its first ones."""
     return images[: sum(len(each.images) for each in messages)]
 
 

@@ -73,7 +73,6 @@ def drawn(
 
 
 def end_of(trace: trace.Trace, problem: Problem) -> str:
-    """How a rollout ended: `right`, `wrong`, `failed` where the model did, else what was wrong in it."""
     if trace.answer is None:
         assert trace.failure
         kind = trace.failure.kind
@@ -84,7 +83,6 @@ def end_of(trace: trace.Trace, problem: Problem) -> str:
 
 
 def messages_of(messages: Sequence[trace.Message], protocol: Protocol) -> tuple[Message, ...]:
-    """The messages of a conversation as a row has them, with the system message that a model is taught."""
     system = taught(protocol).system
     said = (each for each in joined(messages) if each.role != "system")
     return (Message("system", system), *said) if system else tuple(said)

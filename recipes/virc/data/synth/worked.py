@@ -76,7 +76,6 @@ class Solution(msgspec.Struct, frozen=True):
 
 
 def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
-    """The solution where the picture does not show what the question is about: read every spot, then refuse."""
     return Solution(noun, "", spots, CANNOT, UNREADABLE, wanted=wanted)
 
 

@@ -96,7 +96,6 @@ def get(name: str) -> Benchmark:
 
 
 def rule_of(name: str | None) -> Right | None:
-    """The published rule of a benchmark; None where it has none: its answers are scored as any other."""
     return getattr(known().get(name or ""), "right", None)
 
 
@@ -181,7 +180,6 @@ def inside(folder: Path, name: str) -> str:
 
 
 def data_url(image: bytes) -> str:
-    """An image file as a URL that a batch row can hold; what kind it is shows when it is opened."""
     import base64
 
     return f"data:application/octet-stream;base64,{base64.b64encode(image).decode()}"
@@ -214,7 +212,6 @@ def _folder(benchmark: Benchmark, workspace: Path) -> Path:
 
 
 def _is_called(folder: str, benchmark: Benchmark) -> bool:
-    """Whether a folder has the name of a benchmark or of its dataset; case, `-` and `_` are all one."""
     own = (benchmark.NAME, (benchmark.HUB or "").rpartition("/")[2])
     return _letters(folder) in {_letters(name) for name in own}
 

@@ -20,13 +20,11 @@ def percent(share: float) -> str:
 
 
 def shares(score: Score | Share) -> str:
-    """A share, such as `48.2%`; where answers are undecided, its bounds: `48.2% to 52.0%`."""
     low, high = score.bounds if isinstance(score, Score) else (score.share, score.share)
     return percent(low) if low == high else between((low, high))
 
 
 def undecided(score: Score | Share) -> str:
-    """How many answers are undecided, such as `, 3 undecided`; empty where none is."""
     return f", {score.undecided:,} undecided" if isinstance(score, Score) and score.undecided else ""
 
 
@@ -34,12 +32,10 @@ UNREAD = "unread: no rule could read the answer, which counts as wrong; --judge-
 
 
 def unread(share: Share) -> str:
-    """How many answers no rule could read, such as `3 (12.5%)`."""
     return f"{share.count:,} ({percent(share.share)})" if share.count else "0"
 
 
 def interval(score: Score) -> str:
-    """The 95 % interval of a share in percent, such as `43.9 to 52.6`."""
     low, high = score.interval
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
@@ -58,7 +54,6 @@ def points_between(interval: Interval) -> str:
 
 
 def gained(pair: Pair) -> str:
-    """The difference of a pair, such as `+4.0`; where answers are undecided, its bounds: `−1.2 to +4.0`."""
     low, high = pair.bounds
     return points(low) if low == high else points_between(pair.bounds)
 
@@ -72,7 +67,6 @@ def values(interval: Interval | None) -> str:
 
 
 def signed(gap: Gap) -> str:
-    """A difference of two means with its interval, such as `+0.120 (-0.013 to +0.253)`."""
     if gap.difference is None:
         return "-"
     interval = "" if gap.interval is None else f" ({gap.interval[0]:+.3f} to {gap.interval[1]:+.3f})"
@@ -97,7 +91,6 @@ def axis_of(means: Iterable[Mean]) -> Interval:
 
 
 def chance(p: float) -> str:
-    """A p-value; one too small to tell is given by its bound."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -108,6 +101,5 @@ def reach(pairs: Sequence[Pair]) -> float:
 
 
 def on_axis(number: float, axis: Interval) -> float:
-    """Where a number lies on an axis, from 0 to 100."""
     first, last = axis
     return 100 * (number - first) / (last - first)

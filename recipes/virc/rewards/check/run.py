@@ -114,7 +114,6 @@ def _named(layouts: list[Layout]) -> set[str]:
 
 
 def asked(total: Total) -> list[tuple[Term, str]]:
-    """The columns that the questions of a total name, each with its term."""
     places = ((term, place) for term in total.terms if term.question for place in term.question.places)
     return [(term, place.removeprefix("row.")) for term, place in places if place.startswith("row.")]
 
@@ -122,7 +121,6 @@ def asked(total: Total) -> list[tuple[Term, str]]:
 def missing_columns(
     read: Collection[tuple[Term, str]], known: Collection[str], named: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """What questions read and rows lack; rows have `named` columns under another name, as a field of every row."""
     for term, column in read:
         if column not in known and column not in GIVEN:
             lacks = f"{term.name} reads the column {plain(column, 60)!r} ({term.file}), and no row has it"

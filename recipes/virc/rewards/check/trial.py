@@ -109,7 +109,6 @@ class _Alike(Symbolic):
 
 
 def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: Reward) -> Scores:
-    """Score rollouts of some rows. Raises ConfigError: a term or the total fails."""
     found, means = Scores(), list[Means]()
     for high in (True, False):
         judges = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
@@ -231,7 +230,6 @@ def _shares(boxes: Sequence[Box], size: Size) -> list[Shares]:
 
 
 def _answers(record: Record, protocol: Protocol, size: Size) -> list[str]:
-    """The right answer, and where the row has boxes, these and a part of one as systems write them."""
     found = [record.answer or ""]
     across, down = sides_of(size, protocol.coordinates, size)
     shares = _shares(_boxes(record), size)

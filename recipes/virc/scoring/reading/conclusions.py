@@ -93,7 +93,6 @@ def _last(said: Sequence[str]) -> _Claim:
 
 
 def _is_aside(sentence: str, best: _Claim) -> bool:
-    """Whether a sentence neither gives an answer nor denies that of those before it."""
     wrong = phrases.IS_WRONG.search(phrases.REASON.sub("", sentence))
     is_of_another = wrong and best.texts and not re.search(rf"\b{wrong['letter']}\b", best.texts[0])
     return bool(is_of_another or phrases.RECALLED.search(sentence) or (best.texts and phrases.REMARK.match(sentence)))

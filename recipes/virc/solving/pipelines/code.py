@@ -241,7 +241,6 @@ def _opened(value: Any, images: Sequence[OpenedImage]) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text: a text as it is, everything else as JSON, pictures as their sizes."""
     return str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_sized)
 
 

@@ -58,7 +58,6 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 
 def refuse(given: Mapping[str, object], pipeline: str) -> None:
-    """Refuse what goes with one model alone."""
     if name := next((name for name, is_given in given.items() if is_given), None):
         instead = INSTEAD.get(name.removeprefix("--").replace("-", "_"))
         hint = f"leave one out, or in the pipeline's file use {instead}" if instead else "leave one out"

@@ -133,7 +133,6 @@ class Run:
 
     @property
     def done(self) -> list[tuple[Ran, Made]]:
-        """The steps that ran, with what they made, in the order of the function."""
         with self._lock:
             return [self._done[place] for place in sorted(self._done)]
 
@@ -180,7 +179,6 @@ class Branch:
         self.run, self._place, self._count, self._lock = run, place, 0, threading.Lock()
 
     def next(self) -> Place:
-        """Return the place of the next step. Raises what ends the run."""
         self.run.check()
         with self._lock:
             self._count += 1
@@ -191,7 +189,6 @@ _BRANCH: contextvars.ContextVar[Branch] = contextvars.ContextVar("_BRANCH")
 
 
 def here() -> Branch:
-    """Return the branch of the function that runs. Raises RuntimeError: no pipeline does."""
     try:
         return _BRANCH.get()
     except LookupError:
@@ -225,7 +222,6 @@ def _in_branch(branch: Branch, work: Callable[[], _T]) -> _T:
 
 
 def drawn(work: Sequence[Callable[[], _T]]) -> list[_T]:
-    """Return what functions return that run at the same time, in their order; one alone runs in this thread."""
     if len(work) == 1:
         return [work[0]()]
     return [future.result() for future in [started(each) for each in work]]

@@ -19,7 +19,6 @@ Part = str | Picture | Iterable[Picture]
 
 
 def turn_of(parts: Sequence[Part]) -> Turn:
-    """Return the turn with these texts and pictures."""
     prompt, pictures, at = "", list[OpenedImage](), list[int]()
     for part in parts:
         if isinstance(part, str):
@@ -57,7 +56,6 @@ def fill(text: str, **values: str) -> str:
 
 
 def request(role: Role, turns: Sequence[Turn], shown: Sequence[Shown]) -> Ask:
-    """Return a role's system message and the turns; `shown` are all their pictures, as its model sees them."""
     messages = [Message("system", role.system)] if role.system is not None else []
     count = 0
     for each in turns:

@@ -67,7 +67,6 @@ class Asking(msgspec.Struct, frozen=True):
         )  # fmt: skip
 
     def draw(self, sample: int, question: str | None = None) -> Attempt:
-        """One sample, by its number from 0, also of another question about the same pictures."""
         session = one.session_of(self.config, self.backend, self.protocol, self.images, question or self.question)
         self.on_event(SampleStart(sample + 1, self.config.samples))
         return one.drawn(session, one.Sampler(self.backend, self.config, (sample,), self.deadline, self.on_event))

@@ -61,11 +61,9 @@ class RowFile(msgspec.Struct, frozen=True):
     bom: bool = False
 
     def count(self) -> int | None:
-        """How many rows there are; None of rows that come through a pipe."""
         return sum(1 for _ in self.again()) if self.again else None
 
     def columns(self) -> tuple[str, ...]:
-        """The columns of all rows, in the order in which they come first; of a pipe those of its first row."""
         asked = () if self.question is None else ("question",)
         if self.names is not None or self.again is None:
             return (*(self.names or ()), *asked)
@@ -242,7 +240,6 @@ def _begins_with_row(file: IO[bytes]) -> bool:
 
 
 def _transcoded(source: str, file: IO[bytes], head: bytes, path: Path | None, report: Reporter) -> bytes | None:
-    """A whole text file as UTF-8 with line feeds; None where it is UTF-8 already, or is not a table."""
     encoding = "utf-16" if head.startswith(_UTF16) else None
     if path and not head.startswith(b"PAR1"):
         with path.open("rb") as other:

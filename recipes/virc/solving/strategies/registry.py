@@ -129,7 +129,6 @@ def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
-    """The settings with the strategy written out, as many samples as it draws, and the judge."""
     if config.strategy is None:
         return config
     strategy = parse(config.strategy)

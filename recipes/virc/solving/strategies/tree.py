@@ -99,7 +99,6 @@ class _Node(msgspec.Struct):
 
     @property
     def rank(self) -> tuple[float, int]:
-        """The better, the higher; without a grade it is the worst, and of two the earlier is better."""
         return (float("-inf") if self.value is None else self.value, -self.number)
 
     @property
@@ -196,7 +195,6 @@ class _Search:
             self._spent += node.grade.spent
 
     def _check(self, replies: int = 1) -> None:
-        """Raise where so many replies, beside those that are counted, may no more be asked for."""
         if self._spent.replies + replies > self._options.calls:
             raise _OverError
 

@@ -84,7 +84,6 @@ def check_writable(folder: Path | None, what: str = "traces", hint: str = "--tra
 
 
 def check_folder(folder: Path, kind: Kind = _OF_MODEL) -> None:
-    """Refuse a trace folder that `write_folder` would refuse, before a model runs."""
     try:
         fault = _fault(folder.resolve(), kind)
     except (OSError, RuntimeError, ValueError) as error:  # no right to look, a loop of links, a NUL in the name

@@ -187,7 +187,6 @@ def _input(record: ImageRecord, shown: Pictured, gallery: Gallery) -> Figure:
 
 
 def _part_of_file(record: ImageRecord, trace: Trace) -> str:
-    """What a crop shows in pixels of the file of an input, where it was cut from that."""
     if record.region is None:
         return ""
     root = record

@@ -93,7 +93,6 @@ def check_name(name: str, system: System | None) -> None:
 
 
 def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
-    """The tool that a file of Python is by what it defines, None where it is none; and what is wrong with it."""
     try:
         parsed = ast.parse(file.read_bytes())
     except SyntaxError as error:
@@ -118,7 +117,6 @@ def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
 
 
 def _described(file: Path) -> tuple[Listed | None, Faulty | None]:
-    """The remote tool that a YAML file describes, None where it is something else; and what is wrong with it."""
     try:
         read = described.read(file)
     except ConfigError as error:

@@ -42,12 +42,7 @@ class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the reward of one stage was held against the published function.
-
-    Args:
-        cases: replies that both rewarded.
-        differ: replies with another reward here, each for a reason that is listed.
-    """
+    """The reward of one stage next to the published function: replies that both rewarded, and those that differ."""
 
     cases: int
     differ: int
@@ -59,12 +54,7 @@ class Solved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was compared with the repositories of a system's authors.
-
-    Args:
-        texts: the digest of the references to their texts that were compared.
-        tests: tests of the system that passed with their texts.
-    """
+    """The digest of the references to authors' texts, and tests of the system that passed with these texts."""
 
     texts: str
     tests: int

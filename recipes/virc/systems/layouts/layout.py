@@ -206,7 +206,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         yield from self.replies()
 
     def read(self) -> frozenset[str]:
-        """The names of columns that it reads, or leaves out on purpose."""
         return frozenset(name for column in self.columns() for name in names_of(column)) | {*self.ignore}
 
     def replies(self) -> Iterator[Column]:

@@ -45,7 +45,6 @@ def forms(
 
 
 def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
-    """What the boxes of these calls are counted in, and in which order."""
     values = [value for call in calls for value in call.arguments.values() if box_of(value)]
     found = [box for box in map(box_of, values) if box]
     if not found:
@@ -97,11 +96,7 @@ def _ending(call: WrittenCall) -> CallForm:
 
 
 def _tool(call: WrittenCall, alike: Sequence[WrittenCall], notes: list[str]) -> str:
-    """The tool that a call means, by our name; one that there is not, by a name that its file may have.
-
-    Args:
-        alike: the calls of that name.
-    """
+    """The tool that a call means, by our name, or a name that its file may have; `alike` are its other calls."""
     name = call.name or ""
     if tools.known_here(name):
         if name not in tools.discover():
@@ -131,7 +126,6 @@ def from_one(images: Sequence[Any]) -> bool:
 
 
 def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dict[str, Any]]:
-    """The form of a call, by the names of a tool's arguments; and the arguments by these names."""
     known = tools.known().get(tool)
     allowed: Iterable[str] = properties(known) if known else (INDEX, BOX)
     cuts = known is None and any(map(box_of, call.arguments.values()))
@@ -165,7 +159,6 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
 
 
 def _written_as(call: WrittenCall, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], dict[str, str | None]]:
-    """The arguments that a form writes without a name, and the names of the others."""
     if call.body not in ("list", "text", "function"):
         return (), {key: name for key, name in meant.items() if name != key}
     unnamed = tuple(name or key for key, name in meant.items())

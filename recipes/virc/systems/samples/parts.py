@@ -117,7 +117,6 @@ def corners_in(value: object) -> tuple[str, ...] | None:
 
 
 def _between(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | None:
-    """The call that stands between marks; None where it is none."""
     value = object_of(inner) if inner[:1] in ("{", "[") else None
     if isinstance(value, dict):
         return _of_object(text, marks, value)
@@ -139,7 +138,6 @@ def _of_text(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | No
 
 
 def _step(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall | None:
-    """The call that an object of a thought, a name and arguments is."""
     name, arguments = value.get("action_name"), value.get("action")
     if not isinstance(name, str) or not isinstance(arguments, dict) or len(value) != 3:
         return None

@@ -154,7 +154,6 @@ def _reading(calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def name_of(images: Sequence[Any]) -> str | None:
-    """The first name of an image; None: they have numbers."""
     named = (each for each in images if isinstance(each, str) and 0 < len(each) <= _MAX_NAME)
     return next((each for each in named if "{" not in each and not box_of(each)), None)
 

@@ -112,7 +112,6 @@ def undone(text: str, changes: Sequence[Change]) -> str:
 
 
 def _places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
-    """Where words stand one after the other, as whole words, in any case."""
     phrase = r"\s+".join(map(re.escape, words))
     return [each.span() for each in re.finditer(rf"(?<!\w){phrase}(?!\w)", text, re.IGNORECASE)]
 

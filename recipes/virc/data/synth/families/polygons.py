@@ -142,7 +142,6 @@ def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
 
 
 def crop_of(corner: Corner, width: int, height: int) -> Box:
-    """The box a careful reader cuts for a corner: around both its labels."""
     return crop_around(corner.box, width, height)
 
 

@@ -56,7 +56,6 @@ class Sheet(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> int:
-        """The number, the sum, or the larger less the smaller."""
         values = [self.number_at(name) for name in self.asked]
         return abs(values[0] - values[1]) if self.ask == "difference" else sum(values)
 
