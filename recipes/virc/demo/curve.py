@@ -34,8 +34,6 @@ _COLOURS = {"easy": ("tab:blue", -0.03), "hard": ("tab:orange", 0.03)}  # colour
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """Right answers: of all problems, of the easy ones and of the hard ones."""
-
     all: Score
     easy: Score
     hard: Score

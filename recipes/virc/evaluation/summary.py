@@ -158,8 +158,6 @@ class Means(msgspec.Struct, frozen=True):
 
 
 class EvidenceScores(msgspec.Struct, frozen=True):
-    """Whether a model looked where the answer is seen, over the problems that name their evidence."""
-
     seen: Share
     right_where_seen: Score
     right_elsewhere: Score

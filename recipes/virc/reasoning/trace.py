@@ -132,8 +132,6 @@ class Unit(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why there is no answer."""
-
     kind: FailureKind
     message: str
 

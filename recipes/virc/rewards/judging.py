@@ -69,8 +69,6 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A judge's score, and the end of its reply."""
-
     value: float
     why: str
 

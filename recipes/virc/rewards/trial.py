@@ -74,8 +74,6 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A reward that was tried on rows, and what each of its terms took."""
-
     system: str
     reward: Reward
     total: Total

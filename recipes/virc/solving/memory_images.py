@@ -17,16 +17,12 @@ _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps
 
 @runtime_checkable
 class Readable(Protocol):
-    """A file opened in binary mode."""
-
     def read(self, size: int = ..., /) -> bytes:
         """The next bytes."""
 
 
 @runtime_checkable
 class Array(Protocol):
-    """A numpy array, or what has its interface."""
-
     @property
     def __array_interface__(self) -> dict[str, Any]:
         """Its shape, type and address."""

@@ -29,8 +29,6 @@ Fields = dict[str, Any]
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A sample: the name of its trace's folder, its answer, its grade and what was said of it; and if it was taken."""
-
     folder: str
     answer: str | None
     score: float | None = None

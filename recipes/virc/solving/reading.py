@@ -67,8 +67,6 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class ReadReply(msgspec.Struct, frozen=True):
-    """What a reply says: a thought with calls or an answer, or the fault for which it is not taken."""
-
     thought: str | None = None
     calls: tuple[ReadCall, ...] = ()
     answer: str | None = None

@@ -307,8 +307,6 @@ _PLACES: Mapping[dotted.Path, type[msgspec.Struct]] = {
 
 
 class System(Written, frozen=True, forbid_unknown_fields=True):
-    """A system, and the file it was read from."""
-
     file: Path = Path()
 
     @property

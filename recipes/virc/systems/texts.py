@@ -50,8 +50,6 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A repository at a commit; `license` as it states it, None where it states none."""
-
     commit: Commit
     license: str | None = None
 

@@ -177,8 +177,6 @@ class DatasetReport(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """All files; `kept` rows were written to a new folder."""
-
     datasets: list[DatasetReport] = []
     kept: int = 0
 

@@ -33,8 +33,6 @@ _MAX_STEPS = 100_000
 
 
 class Models(msgspec.Struct, frozen=True):
-    """The open models of an operator's roles; none where it asks none."""
-
     opened: Mapping[str, OpenRole] = {}
     max_turns: int = 16
 

@@ -142,8 +142,6 @@ def _digests(options: msgspec.Struct) -> dict[str, str]:
 
 
 class _Rows(Pace):
-    """How many rows are done and left out in this run, and what models were asked."""
-
     def __init__(self, progress: Progress, report: Reporter, total: int | None) -> None:
         super().__init__(progress.resumed, report, total)
         self.out, self.replies = 0, 0

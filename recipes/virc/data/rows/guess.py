@@ -135,8 +135,6 @@ def unclear(row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
 
 
 class _Guess:
-    """The fields of a layout, looked for one after another."""
-
     def __init__(self, rows: _Rows, folder: Path) -> None:
         self.rows, self.whole, self.folder = rows, rows, folder
         self.names = list(dict.fromkeys(name for row in rows for name in row))

@@ -37,8 +37,6 @@ _IMAGE = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.png\.\d+")
 
 
 class Location(msgspec.Struct, frozen=True):
-    """The paths of a dataset of that name; its rows are trajectories, or pairs."""
-
     folder: Path
     name: str
     paired: bool = False

@@ -71,8 +71,6 @@ class Pairing(msgspec.Struct, frozen=True):
 
 
 class Pairs(msgspec.Struct):
-    """The rows of the pairs of a problem, and how many were left out for which reason."""
-
     rows: list[dict[str, Any]]
     left_out: Counter[str]
 

@@ -23,8 +23,6 @@ from virc.solving.rows import Row
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A row with the answers that rollouts are compared with."""
-
     row: Row
     key: Key
 

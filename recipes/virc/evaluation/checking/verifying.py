@@ -39,8 +39,6 @@ Verdicts = Mapping[str, Verdict | None]
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What differs, and at which problem; `id` is None of the file as a whole."""
-
     kind: _Kind
     says: str
     id: str | None = None

@@ -279,8 +279,6 @@ def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iter
 
 
 class Try(msgspec.Struct, frozen=True):
-    """The replies of a rollout, one for each turn, and what they are in a few words."""
-
     about: str
     replies: tuple[str, ...]
 

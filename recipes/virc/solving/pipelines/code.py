@@ -170,8 +170,6 @@ def _pictures(reply: pool.Reply, pixels: Sequence[bytes]) -> tuple[OpenedImage, 
 
 
 class Callee:
-    """A function of the pipeline that code may call."""
-
     def __init__(self, name: str, function: Function) -> None:
         self.name, self._function = name, function
         self._context = contextvars.copy_context()  # its steps are added to those of the run

@@ -213,8 +213,6 @@ def solve_images(
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One problem, the seed that its replies' are derived from, and the folder of its trace."""
-
     question: str
     pictures: Sequence[OpenedImage]
     seed: int

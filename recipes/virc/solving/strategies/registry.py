@@ -38,16 +38,12 @@ _PACKAGE = "virc.solving.strategies"
 
 
 class Module(Protocol):
-    """A file of a strategy."""
-
     Options: type[msgspec.Struct]
     samples: Callable[[Any], int]
     solve: Callable[[Asking, Any], Solved]
 
 
 class Strategy(msgspec.Struct, frozen=True):
-    """A strategy by its name, with its options."""
-
     name: str
     options: msgspec.Struct
 

@@ -78,8 +78,6 @@ class _OverError(Exception):
 
 
 class _Node(msgspec.Struct):
-    """A solution, finished or not: `session` after its last turn, and its grade."""
-
     session: Session
     number: int
     grade: Graded | None = None

@@ -50,8 +50,6 @@ class Pictured(Protocol):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture on a page, which a button enlarges."""
-
     number: int
     image: int
     size: Size

@@ -42,8 +42,6 @@ class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The reward of one stage next to the published function: replies that both rewarded, and those that differ."""
-
     cases: int
     differ: int
 

@@ -137,16 +137,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Proposed(msgspec.Struct, frozen=True):
-    """One change that a model proposes."""
-
     original: str
     replacement: str
     detail: str = ""
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """What a model replies."""
-
     changes: Annotated[list[Proposed], Meta(min_length=1)]
 
 
