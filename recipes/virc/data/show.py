@@ -277,7 +277,7 @@ def _unit(text: str, sizes: Sequence[Size | None], files: Sequence[Size], made: 
 
 
 def _result(tool: ToolText, view: View, rules: Rules) -> CallResult:
-    """What came of a call, but for its images. Raises ToolError where a chat protocol does not show errors."""
+    """Result of a call, but for its images. Raises ToolError where a chat protocol does not show errors."""
     try:
         found = tools.checked(tool, view, offered(rules))
     except ToolError as error:

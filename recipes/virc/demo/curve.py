@@ -1,4 +1,4 @@
-"""What came of a demo: `virc.demo/1`, the gain of each stage, and a picture of it."""
+"""Result of a demo: `virc.demo/1`, the gain of each stage, and a picture of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise

@@ -6,7 +6,7 @@ runs/, models/rl        the stages, and the last of them merged
 evals/                  every stage on the same problems
 demo.json               what was begun (`Demo`)
 steps.jsonl             how long each step took (`Took`)
-curve.json, curve.png   what came of it (`demo.curve`)
+curve.json, curve.png   its result (`demo.curve`)
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What came of an evaluation, model by model and pair by pair: `virc.eval/1`."""
+"""Summary of an evaluation, model by model and pair by pair: `virc.eval/1`."""
 
 import re
 from collections import Counter, defaultdict

@@ -97,12 +97,8 @@ def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Ve
     return [
         Judgement(model, problems[id], answers[model][id].answer or "")
         for (model, id), verdict in verdicts.items()
-        if not verdict.right and problems[id].boxes is None and not _is_decided(problems[id], answers[model][id].answer)
+        if not verdict.right and problems[id].boxes is None and (verdict.unread or not problems[id].right)
     ]
-
-
-def _is_decided(problem: EvalProblem, answer: str | None) -> bool:
-    return problem.right is not None and answer is not None and problem.right(answer) is not None
 
 
 def with_judge(

@@ -172,10 +172,10 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
         made = trainer.processing_class.image_processor(images=[image], return_tensors="pt")["pixel_values"]
         return made.to(batch["pixel_values"])
 
-    def logprobs(images: Sequence[Any], anew: bool = False) -> list[float]:
+    def logprobs(images: Sequence[Any], recompute: bool = False) -> list[float]:
         pixels = batch["pixel_values"][before : ends[-1]].clone()
         for image, own, (start, stop) in zip(images, shown[at], parts, strict=False):
-            if anew or image is not own:
+            if recompute or image is not own:
                 pixels[start - before : stop - before] = patches(image)
         with torch.no_grad():
             keep = batch["completion_ids"].shape[1]
@@ -184,7 +184,7 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
             )[0][0]
         return [float(each) for each in found[said.bool()]]
 
-    check_trainer(logprobs, shown[at], logprobs(shown[at], anew=True))
+    check_trainer(logprobs, shown[at], logprobs(shown[at], recompute=True))
     return True
 
 

@@ -38,7 +38,7 @@ def function_schema(name: str, description: str, required: Sequence[str], **prop
 
 
 def numbers_schema(count: int, description: str) -> dict[str, Any]:
-    """Return the JSON schema of a list of so many whole numbers: a point, or a box."""
+    """Return the JSON schema of a list of `count` whole numbers: a point, or a box."""
     numbers = {"type": "array", "items": {"type": "integer"}, "minItems": count, "maxItems": count}
     return {**numbers, "description": description}
 

@@ -169,7 +169,7 @@ def _inner(bands: Sequence[Image.Image], low: int | float, high: int | float) ->
 
 
 def _within(counts: Sequence[int], most: int) -> int:
-    """How many bins at the beginning hold at most so many numbers together."""
+    """How many bins at the beginning hold at most `most` numbers together."""
     return next((at for at, total in enumerate(accumulate(counts)) if total > most), len(counts))
 
 

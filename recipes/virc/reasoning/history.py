@@ -162,7 +162,7 @@ class History:
         tool = self.tools[call.name]
         if call.index is None:
             returned = applied(tool, call, None, self)
-            return returned.text, [_root(made, self.grid) for made in returned.images]
+            return returned.text, [Planned(made, None, smart_resize(*made.size, self.grid)) for made in returned.images]
         source, place = self.images[call.index], self.places[call.index]
         pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
@@ -339,10 +339,6 @@ def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
         return grid
     least, most = (min(max(each, grid.min_pixels), grid.max_pixels) for each in bounds)
     return msgspec.structs.replace(grid, min_pixels=min(least, most // 2), max_pixels=most)
-
-
-def _root(made: Made, grid: Grid) -> Planned:
-    return Planned(made, None, smart_resize(*made.size, grid))
 
 
 def _parts(box: Box, size: Size) -> Region:

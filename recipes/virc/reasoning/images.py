@@ -176,7 +176,7 @@ class Shown:
 
     @property
     def pixels(self) -> Image.Image:
-        """RGB at the size shown. Of a crop that was sent only the file is kept, and decoded anew each time."""
+        """RGB at the size shown. Of a crop that was sent only the file is kept, and decoded on each access."""
         if self._twin:
             return self._twin.pixels
         pixels = self._pixels or Image.open(io.BytesIO(self.file.data)).convert("RGB")

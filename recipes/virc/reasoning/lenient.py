@@ -264,7 +264,7 @@ def _given(called: Called, rules: _Rules) -> dict[str, Any]:
 
 
 def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
-    """The first calls of a text, so many at most, as long as no words stand between them."""
+    """The first calls of a text, at most `most`, as long as no words stand between them."""
     taken: list[Found] = []
     for each in found:
         if len(taken) == most or (taken and not _BETWEEN.fullmatch(text, taken[-1].end, each.start)):

@@ -67,7 +67,12 @@ def _loose(text: str, grammar: Grammar) -> Turn:
         for start, end in _spans(found, grammar.answer, len(text)):
             if answer := text[start.end : end].strip():
                 return Turn(_thought(text[: start.start], grammar), answer=answer)
-    calls = [(start, end, form) for form in grammar.calls if not form.bare for start, end in _closed(found, form, text)]
+    calls = [
+        (start, end, form)
+        for form in grammar.calls
+        if not form.bare
+        for start, end in _spans(found, (form.open, form.close), len(text))
+    ]
     calls = sorted(calls, key=lambda call: call[0].start)[-grammar.most_calls :]
     if calls:
         bodies = [(text[start.end : end].strip(), form) for start, end, form in calls]
@@ -78,10 +83,6 @@ def _loose(text: str, grammar: Grammar) -> Turn:
         turn = _unmarked(text[behind:], None, [], grammar)
         return msgspec.structs.replace(turn, think=_thought(text[:behind] + turn.think, grammar))
     raise _unlike(found, grammar)
-
-
-def _closed(found: list[Mark], form: CallForm, text: str) -> Iterator[tuple[Mark, int]]:
-    return _spans(found, (form.open, form.close), len(text))
 
 
 def _spans(found: list[Mark], parts: Marks, end: int) -> Iterator[tuple[Mark, int]]:

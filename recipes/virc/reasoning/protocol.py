@@ -301,7 +301,7 @@ def as_fields(protocol: Protocol) -> dict[str, Any]:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> object:
-    """What a field is where nothing is said; msgspec makes an empty mapping anew for each struct."""
+    """The default of a field; msgspec makes a new empty mapping for each struct."""
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 

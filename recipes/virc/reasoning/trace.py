@@ -72,7 +72,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class CallResult(msgspec.Struct, frozen=True):
-    """A tool call of a unit, and what came of it.
+    """A tool call of a unit and its result.
 
     Args:
         call: as it was carried out; None where it could not be.

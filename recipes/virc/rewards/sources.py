@@ -10,7 +10,7 @@ import msgspec
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol
-from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.protocol import Protocol
 from virc.stages import resolve as stages
 from virc.stages.rl import Config
 from virc.systems import registry as systems
@@ -68,7 +68,3 @@ def folders(run: Path) -> Mapping[str, Path]:
 
 def settings_of(run: Path, name: str) -> Path:
     return run / FOLDER / name / REWARD
-
-
-def chat_protocol_of(run: Path, name: str) -> Path:
-    return run / FOLDER / name / FILE_NAME

@@ -114,7 +114,7 @@ def try_reward(
     Args:
         system: its name, or the path of its YAML.
         data: rows of single units (`rl`), or whole solutions.
-        rows: the first so many.
+        rows: how many, from the first.
         reply: score this reply to every row instead of the rows' own.
         judge_endpoint, judge_model: a judge in place of the system's; its key is `VIRC_JUDGE_KEY`.
         judge_endpoints: of further judges, by the names that the reward has for them.

@@ -110,7 +110,7 @@ class Lines(Claims):
 
 
 class AnswerSheet:
-    """Answers as rows of a table: the id, the columns of the rows, and what came of them.
+    """Answers as rows of a table: the id, the columns of the rows, and the results.
 
     Args:
         rows: whose columns are written; one that has the name of one of ours with `input_` in front.

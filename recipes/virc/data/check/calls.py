@@ -177,7 +177,7 @@ def _calls(
 
 
 def _shows_errors(rules: Rules) -> bool:
-    """Whether a call that cannot be carried out is a turn like any other, and nothing inexact is held against it."""
+    """Whether a call that cannot be carried out is a turn like any other, and what is inexact is no fault."""
     return rules.protocol is not None and rules.protocol.errors == "show"
 
 

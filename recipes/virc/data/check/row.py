@@ -116,7 +116,7 @@ def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = Non
         yield unread(row)
         return
     record = row.record
-    # verl gets rows that are written anew
+    # verl gets rows that are written again
     yield from (Fault("row", plain(flaw), stops=holds != "prompts") for flaw in row.flaws)
     yield from unread_columns(row)
     if holds == "pairs":

@@ -105,7 +105,7 @@ class DatasetReport(msgspec.Struct):
         more_ignored: rows with others.
         unread_columns: rows with each column that holds a part of the problem and is not read.
         unread_from: number of the first row that kept others from being read; None where all are.
-        unread: so many others; None where nobody knows how many.
+        unread: number of the others; None where nobody knows how many.
         stops: those of the faults at which training stops.
     """
 

@@ -61,7 +61,7 @@ Images = Literal["smart", "square_1000"]
 _LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
 _LETTERED = re.compile(r"(?:^|\s)[(\[]?A[).:\]、]", re.MULTILINE)
 _CHOICES = re.compile(r"^\s*(?:choices|options)\b|^\s*\(?A[).:]", re.IGNORECASE | re.MULTILINE)
-_MOST_READ = 200  # rows in which a chat protocol is looked for
+_MAX_READ = 200  # rows in which a chat protocol is looked for
 _CONVERSATIONS: tuple[Holds, ...] = ("solutions", "pairs")
 _TURNS = ("first", "image_line", "after_image", "after_scale")
 SOURCE = "data_source"
@@ -71,7 +71,7 @@ PUBLISHED_SOURCE = "published_data_source"
 
 
 class Learner(msgspec.Struct, frozen=True):
-    """The model that is to learn from rows: how it is spoken to, and the grid on which it sees images."""
+    """The model that is to learn from rows: its chat protocol, and the grid on which it sees images."""
 
     name: str
     protocol: Protocol
@@ -114,7 +114,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def rewords(self) -> bool:
-        """Whether every reply is written anew: for another system, or because its grammar is not our own."""
+        """Whether every reply is written again: for another system, or because its grammar is not our own."""
         foreign = self.chat_protocol is not None and self.chat_protocol.grammar != TAGS
         inserted = any(each and each.results != "user" for each in (self.chat_protocol, self.goal))
         return bool(self.system) or inserted or (self.replays and foreign)
@@ -186,7 +186,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
             return Change(holds, spoken, system=system.name)
         protocol = None if given_as == "problems" else beside
         if given_as != "problems" and beside is None:
-            records = list(islice(records, _MOST_READ))
+            records = list(islice(records, _MAX_READ))
             protocol = of_records(records) or _found(records, needed=True)
         return Change(holds, protocol, spoken, system.name)
     given = _given(target)
@@ -201,7 +201,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
         return Change(holds, goal=goal)
     protocol = beside if changes else given or beside
     if protocol is None and (changes or target.max_pixels or holds not in _CONVERSATIONS):
-        records = list(islice(records, _MOST_READ))
+        records = list(islice(records, _MAX_READ))
         plain_words = of_records(records)
         changes = (changes or target.max_pixels is not None) and plain_words is None
         protocol = _written_plain(plain_words, file, holds, target)
@@ -218,7 +218,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
 
 
 def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Target) -> Protocol | None:
-    """The chat protocol of questions and answers, where they are written anew; None: their texts stay as they are."""
+    """The chat protocol of questions and answers, if they are written again; None: their texts stay as they are."""
     if words and target.coordinates:
         raise UsageError(f"replies of {file} call no tools: no box is counted anew", "without --coordinates")
     return words if target.images or holds not in _CONVERSATIONS else None
@@ -226,7 +226,7 @@ def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Tar
 
 def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
     """The chat protocol that the first records show; None where it is not needed, as the first has its question."""
-    read = islice(records, _MOST_READ)
+    read = islice(records, _MAX_READ)
     first = list(islice(read, 1))
     return study(chain(first, read)).protocol if needed or not first or first[0].question is None else None
 
@@ -290,7 +290,7 @@ def _first_answer(record: Record, here: Protocol | None) -> Record:
 
 
 def sought(record: Record, answer: str | None) -> str | None:
-    """What replies are held against: the answer, else the boxes of a question that asks where."""
+    """What replies are compared with: the answer, else the boxes of a question that asks where."""
     boxes = record.extra.get("boxes")
     return one_line(boxes) if answer is None and boxes else answer
 

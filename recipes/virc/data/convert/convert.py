@@ -86,7 +86,7 @@ class Report(msgspec.Struct):
     """What was done.
 
     Args:
-        boxes: how exact the boxes are that were written anew.
+        boxes: how exact the boxes are that were written again.
         images_bytes: size of the images on disk.
         unshared_bytes: what it would be if every row had its own.
         rows_bytes: size of the files of rows.

@@ -78,7 +78,7 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
 def replayed(
     record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes, grid: Grid | None = None
 ) -> Record:
-    """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made anew."""
+    """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made again."""
     view = _view(record, source)
     session = session_of(record, question, target, grid)
     for number, message, seen in with_images_before(record):
@@ -284,7 +284,7 @@ class _Replay:
         self._thoughts: list[str] = []
 
     def take(self, text: str, seen: int) -> None:
-        """Add a turn that was written when so many images had been shown."""
+        """Add a turn that was written when `seen` images had been shown."""
         try:
             turn = parse(text, self._source.grammar)
         except FormatError as error:

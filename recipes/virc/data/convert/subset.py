@@ -92,7 +92,7 @@ class Dataset(msgspec.Struct, frozen=True):
 
 
 def limited(dataset: Dataset, seed: int, count: int) -> Dataset:
-    """The dataset with exactly so many of its rows. Raises DataError: it has fewer, or a row cannot be read."""
+    """The dataset with exactly `count` of its rows. Raises DataError: it has fewer, or a row cannot be read."""
     scores = [part.scores(seed) for part in dataset.parts]
     sizes = [len(each) for each in scores]
     _check_enough(dataset.name, sum(sizes), count)

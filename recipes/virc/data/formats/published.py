@@ -35,7 +35,7 @@ HOLDS: Holds = "problems"
 LOST = ""
 _GUESSED = "guessed"
 _MAX_COMPARED = 20
-_MOST_NAMED = 12
+_MAX_NAMED = 12
 
 
 def recognises(path: Path) -> bool:
@@ -111,7 +111,7 @@ def layouts(system: System | None) -> list[LaidOut]:
 
 def columns_of(path: Path) -> str:
     row = next(iter(raw.beginning(path, _MAX_COMPARED)), {})
-    return ", ".join(plain(name, 40) for name in islice(row, _MOST_NAMED)) + ", …" * (len(row) > _MOST_NAMED)
+    return ", ".join(plain(name, 40) for name in islice(row, _MAX_NAMED)) + ", …" * (len(row) > _MAX_NAMED)
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:

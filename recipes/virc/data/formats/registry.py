@@ -47,7 +47,7 @@ INFO = "dataset_info.json"
 PUBLISHED = "published"
 """The format of rows that others published, which a layout describes."""
 MAX_INFO_BYTES = 16 * 2**20
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 _OF_VERL = ("rl", "prompts")
 _OF_LLAMAFACTORY = ("sft", "trajectories", "pairs")
 _MAX_COMPARED = 20
@@ -167,7 +167,7 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def as_engines_read(self) -> bool:
-        """Whether LLaMA-Factory reads the file as it is; else its rows are written anew before training."""
+        """Whether LLaMA-Factory reads the file as it is; else its rows are written again before training."""
         return self.format in _OF_LLAMAFACTORY and self.encoding is None
 
     @property
@@ -377,7 +377,7 @@ def _seems_rows(file: Path) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
+    return ", ".join(names[:_MAX_NAMED]) + ", …" * (len(names) > _MAX_NAMED)
 
 
 def only_source(path: Path, system: System | None = None, layout: Layout | None = None) -> Source:

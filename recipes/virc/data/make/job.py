@@ -353,7 +353,7 @@ def _summary(fields: Fields) -> str:
 
 
 class _Values:
-    """What was measured, from the disk, each time anew: only what a plan takes of it is in memory."""
+    """What was measured, read from the disk on each access: only what a plan takes of it is in memory."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

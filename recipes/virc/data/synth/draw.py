@@ -104,7 +104,7 @@ def task(
     counterfactual_rng: random.Random | None = None,
     drawing: Drawing = 2,
 ) -> Task:
-    """A problem of a family, solved in so many different paths, of one `pattern` or at most one per pattern."""
+    """A problem of a family, solved in `paths` different paths, of one `pattern` or at most one per pattern."""
     problem = _problem(rng, split, family, difficulty, drawing)
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)

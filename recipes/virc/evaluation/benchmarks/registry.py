@@ -91,10 +91,6 @@ def names() -> list[str]:
     return list(HUB_IDS)
 
 
-def get(name: str) -> Benchmark:
-    return known()[name]
-
-
 def rule_of(name: str | None) -> Right | None:
     return getattr(known().get(name or ""), "right", None)
 

@@ -71,7 +71,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct):
-    """What came of all replies that were tried.
+    """Results of all replies that were tried.
 
     Args:
         scored: each reply, and what it is in a few words.
@@ -259,7 +259,7 @@ def findings(found: Scores, total: Total, reward: Reward) -> Iterator[Finding]:
 
 
 def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iterator[Finding]:
-    """Of terms that were held against a published program, only what is certain: they may look for special replies."""
+    """Of terms that were compared with a published program, only what is certain: they may look for special replies."""
     name, weighed = term.name, bool(reward.weights)
     unscored = {each.unscored[name] for _, each in found.scored if name in each.unscored}
     values = [(about, value) for about, each in found.scored if (value := each.terms.get(name)) is not None]

@@ -1,4 +1,4 @@
-"""An answer that is checked, and given anew while the check finds it wrong.
+"""An answer that is checked, and given again while the check finds it wrong.
 
 The model itself checks, or the judge at `--judge-endpoint`: each answer is graded, and the first with a grade of
 `least` or more is given; after the last round, the one with the highest grade. What the check says is put to the

@@ -149,7 +149,7 @@ class _Search:
         return [*found.values()]
 
     def _drawn(self, node: _Node, turns: int | None, known: Container[str] = ()) -> _Node:
-        """A solution that goes on from another by so many turns; None: to its end. One of `known` is only returned."""
+        """A solution that goes on from another by `turns` turns; None: to its end. One of `known` is only returned."""
         self._check()
         asking, session = self._asking, branch(node.session)
         self._count += 1

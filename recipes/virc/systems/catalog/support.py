@@ -97,7 +97,7 @@ def of_system(system: System, published: Row | None) -> State:
         return State("to-be-supplied", system.reward.supply or "the total of its reward")
     levels = {stage: of_stage(system, stage) for stage in system.stages}
     gaps = [f"{stage} {lack}" for stage, level in levels.items() for lack in level.lacks]
-    gaps += [*_unsolved(system), *_unverified(system)]
+    gaps += _untried(system)
     outside = [*_not_expressed(published, bool(system.assumed))] if published else []
     if not gaps and not outside:
         return State(
@@ -124,15 +124,11 @@ def _is_compared(system: System, stage: str) -> bool:
     return system.stages[stage].kind == "rl" and bool(system.stages[stage].published)
 
 
-def _unsolved(system: System) -> Iterator[str]:
-    if tested().get(system.name, Record()).solved is None:
+def _untried(system: System) -> Iterator[str]:
+    record, found = tested().get(system.name, Record()), texts.of(system.file.parent)
+    if record.solved is None:
         yield "not tried whether a conversation in its grammar was answered"
-
-
-def _unverified(system: System) -> Iterator[str]:
-    found = texts.of(system.file.parent)
-    record = tested().get(system.name, Record()).verified
-    if found and (record is None or record.texts != found.digest):
+    if found and (record.verified is None or record.verified.texts != found.digest):
         yield "the texts that it refers to were not compared with the repository of its authors"
 
 

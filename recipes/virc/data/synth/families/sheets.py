@@ -173,7 +173,7 @@ def _spot(problem: Sheet, name: str) -> Spot:
 
 
 def _window(label: Label, whole: Box, more: int) -> Box:
-    """The crop of a number, on the grid of its square, so many px further in."""
+    """The crop of a number, on the grid of its square, `more` px further in."""
     found = []
     for start, middle in zip(whole[:2], _middle(label.box), strict=True):
         at = round((middle - start - CROP / 2) / _STEP) * _STEP
