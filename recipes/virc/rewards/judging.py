@@ -193,11 +193,7 @@ class Judge:
     async def verdict(
         self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
     ) -> Verdict:
-        """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`.
-
-        Args:
-            name: what it is asked for.
-        """
+        """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`."""
         waited, replies = WAITED.get() or Waited(), list[str]()
         try:
             with waited.asking():

@@ -71,15 +71,7 @@ def means_of(
     base: Path | None = None,
     judges: Mapping[str, Judging] = {},
 ) -> Means:
-    """The means that a system's `reward` names; algebra where math-verify is installed.
-
-    Args:
-        key: of the judge's endpoint.
-        kept: folder for replies of judges.
-        on_wait: gets a sentence when a judge is away, and when it is back.
-        base: folder of the weights, whose tokenizer splits replies where a term asks for that.
-        judges: further ones by their names; their keys are those of `key_of`.
-    """
+    """The means that a system's `reward` names; `base` is the folder of weights whose tokenizer splits replies."""
     further = {name: _judge(each, key_of(name), kept, on_wait) for name, each in judges.items()}
     algebra = Symbolic() if find_spec("math_verify") else None
     ids = (lambda text: tokenizer(base).encode(text, add_special_tokens=False).ids) if base else None

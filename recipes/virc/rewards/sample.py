@@ -317,11 +317,7 @@ def _run(call: Call, history: History) -> list[Place | None]:
 def prompt_of(
     record: Record, coordinates: Coordinates = "pixel", strict: Strict = "own", protocol: Protocol | None = None
 ) -> Prompt:
-    """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
-
-    Args:
-        protocol: as of `Prompt`.
-    """
+    """The prompt of a row of single units; a reply that its record ends with is the reference."""
     reference = None
     if record.messages and record.messages[-1].role == "assistant":
         reference = record.messages[-1].content

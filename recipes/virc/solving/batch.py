@@ -129,14 +129,7 @@ def solve_batch(
     note: Callable[[str], None] = lambda _: None,
     stop: Stop | None = None,
 ) -> None:
-    """Solve every row that is not among `claims`.
-
-    Args:
-        on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
-        note: gets a sentence when the endpoint has gone away and is waited for, rows are solved one at a time, or first
-            an image is over the model's limit.
-        stop: ends the work when it is set.
-    """
+    """Solve every row that is not among `claims`; a row in work when the batch ends is not reported."""
     workers = workers_for(config.at_once, opened, note)
     check_writable(config.traces)
     said: list[str] = []
@@ -161,14 +154,7 @@ def through(
     outage: Outage | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
-
-    Args:
-        on_row: as in `solve_batch`; no row is reported after this returns or raises.
-        work: interrupted when the others have ended.
-        outage: of the endpoint that all rows are asked of; None: what it fails is failed.
-        stop: ends the work when it is set.
-    """
+    """Do `work` on every row still to be done, some at a time; none is reported after this returns or raises."""
     stop, lock, failed = stop or Stop(), threading.Lock(), 0  # rows in a row
 
     def do(row: Row) -> None:

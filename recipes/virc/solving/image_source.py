@@ -48,14 +48,7 @@ _HINTS = {"address": "download the picture first", "redirect": "download the pic
 
 
 def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> File:
-    """Return the file of a picture named by a user, which `virc.reasoning.opening` opens, and its name for messages.
-
-    Args:
-        source: path, `http://`, `https://` or `data:` URL, or `-` for standard input.
-        base: folder that relative paths start from.
-        offline: refuse to fetch URLs.
-        seconds: longest time for a fetch, where it is shorter than `SECONDS`.
-    """
+    """Return the file of a picture named by a user, and its name for messages; `seconds` bounds a fetch."""
     if source == "-":
         content = standard_input().read(MAX_BYTES + 1)
         if not content:
@@ -89,13 +82,7 @@ def _path_of(url: str) -> Path:
 
 
 def page_file(file: File, page: int, source: Picture | None = None) -> File:
-    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page.
-
-    Args:
-        file: with all its pages, but for the source of a PIL image, which stays at its page.
-        page: the one that is wanted.
-        source: what the file was made of.
-    """
+    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page."""
     data, name = file
     called = f"page {page} of {name}"
     if not isinstance(source, Image.Image):

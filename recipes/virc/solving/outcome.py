@@ -159,11 +159,7 @@ def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
 def write_traces(
     folders: Sequence[Path], solved: Solved, config: SolveConfig, known: Mapping[str, Any]
 ) -> VircError | None:
-    """Write the trace of every attempt, and of several samples a page that lists them.
-
-    Returns:
-        The error of the disk, as an answer is worth more than its trace.
-    """
+    """Write the trace of every attempt; returns the error of the disk, as an answer is worth more than its trace."""
     if not folders:
         return None
     attempts = solved.attempts

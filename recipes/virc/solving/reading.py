@@ -134,13 +134,7 @@ def examples(
     names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2, box: Shares = MIDDLE,
     arguments: Mapping[str, Any] = {},
 ) -> Iterator[str]:  # fmt: skip
-    """Replies that each call one of these tools, in every form that the chat protocol has.
-
-    Args:
-        size: (width, height) in pixels of the file of the first image, which they are about.
-        box: the box that they are about.
-        arguments: values that go over those guessed from the tool's schema.
-    """
+    """Replies that each call one of these tools, in every form that the chat protocol has."""
     for name in names:
         for form in protocol.grammar.calls:
             guessed = _arguments(tools.get(name), protocol, size, grid, box)

@@ -194,12 +194,7 @@ def split_choices(text: str) -> tuple[str, list[str]]:
 
 
 def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> Row:
-    """A row from its JSON values; a wrong one has its fault.
-
-    Args:
-        number: its line in the file, from 1.
-        passed: the fields that are copied to the output; None: all but the id and the images.
-    """
+    """A row from its JSON values; a wrong one has its fault. `passed` None: all fields but the id and the images."""
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
         if isinstance(choices := content.get("choices"), str):

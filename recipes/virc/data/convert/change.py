@@ -141,11 +141,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
-    """How the records of a file are changed; some are read where the chat protocol has to be found in them.
-
-    Args:
-        kinds: what the rows of the file are and what those of the target are.
-    """
+    """How the records of a file are changed; some are read where the chat protocol has to be found in them."""
     given_as, holds = kinds
     if target.answers:
         if kinds != ("problems", "solutions"):
@@ -232,11 +228,7 @@ def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
 
 
 def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple[Row, Boxes]:
-    """The row with its record changed, or with a fault; and what was done to its boxes.
-
-    Args:
-        tool_sources: tools of both chat protocols, for a process of its own (`tools.sources`).
-    """
+    """The row with its record changed, or with a fault; and what was done to its boxes."""
     tools.load(tool_sources)
     boxes = Boxes()
     if row.record is None:
@@ -407,14 +399,7 @@ def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
 def learner(
     model: str | None, system: str | None, protocol: str | None, max_pixels: int | None, workspace: Path = Path()
 ) -> Learner:
-    """The learner that a user names.
-
-    Args:
-        model: None: the base of the system's stages, which need not be on this machine; without a system `tiny`.
-        system: that whose words it is to learn; None: those that the model was trained with.
-        protocol: file of its chat protocol, or `default`.
-        max_pixels: lowers the model's own limit of an image, in px.
-    """
+    """The learner that a user names; without a model the base of the system's stages, without a system `tiny`."""
     named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
     try:
         weights = models.find(model or (_base(named) if named else None), workspace, named)

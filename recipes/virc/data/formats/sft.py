@@ -134,12 +134,7 @@ class Columns(msgspec.Struct, frozen=True):
 def rows(
     source: Source, values: Iterable[tuple[int, Fields | DataError]], unit: str, place: Callable[[], int] = lambda: 0
 ) -> Iterator[Row]:
-    """Rows as records.
-
-    Args:
-        unit: what is counted: `row` or `line`.
-        place: how many bytes of a file are read, where LLaMA-Factory reads it in parts.
-    """
+    """Rows as records; `place` says how many bytes of a file are read, where LLaMA-Factory reads it in parts."""
     named = columns_of(source.info) if source.info else None
     kinds = Kinds(place)
     for number, value in values:

@@ -138,13 +138,7 @@ def reply(
     stop: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Return a role's reply to a conversation; where its last message is `inline`, the reply goes on with that.
-
-    Args:
-        key: what tells it apart from others of this row: it is drawn once, also where the command was killed.
-        stop: texts that end it, where the backend can stop there.
-        schema: of the JSON that it is to be, where the backend can see to that.
-    """
+    """Return a role's reply; it is drawn once for a `key`, and goes on with a last message that is `inline`."""
     asked = means.opened[role]
 
     def drawn() -> Any:

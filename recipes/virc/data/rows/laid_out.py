@@ -57,11 +57,7 @@ _NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
 def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Protocol | None) -> Record:
-    """The record of a row of a file in `folder`.
-
-    Args:
-        protocol: the chat protocol in which a reply becomes a conversation; None: the reply is left out.
-    """
+    """The record of a row of a file in `folder`; without a chat protocol its reply is left out."""
     pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout)
     if layout.replied is not None:
         record = Record(images=pictures, id=_id(row, layout.id), extra=extra)
@@ -539,11 +535,7 @@ def _written(text: str) -> int:
 
 
 def check_box(box: Box, size: Size, units: Size) -> None:
-    """Raise DataError where a box has its sides the wrong way round, or leaves its picture by more than rounding does.
-
-    Args:
-        units: how much its coordinates count along each side of the picture.
-    """
+    """Raise DataError where a box has its sides the wrong way round, or leaves its picture by more than rounding."""
     where = f"{', '.join(f'{each:g}' for each in box)} in pixels of the file, which has {size[0]} x {size[1]}"
     across, down = (max(1.0, side / unit * (unit > 1)) for side, unit in zip(size, units, strict=True))
     if flaw := flaw_of(box, size, (across, down)):

@@ -52,11 +52,7 @@ def problem_of(row: Row) -> Problem:
 def drawn(
     solving: SolveConfig, opened: Opened, problem: Problem, images: Sequence[Shown], time: Deadline
 ) -> Iterator[Rollout]:
-    """The rollouts of a problem, one by one.
-
-    Args:
-        solving: how; of its `samples` there is a rollout each.
-    """
+    """The rollouts of a problem, one by one; `samples` of `solving` says how many."""
     ended: Counter[str] = Counter()
     drawn = attempts(
         solving, opened.backend, opened.chat_protocol.protocol, images, problem.row.question, deadline=time

@@ -227,12 +227,7 @@ def sample(
     on_row: Callable[[RowDone], None],
     note: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Roll out every problem that is still to be done.
-
-    Args:
-        on_row: called with every problem when it is done, one at a time.
-        note: gets a sentence when the endpoint is unreachable and is waited for, or rows are done one at a time.
-    """
+    """Roll out every problem that is still to be done; `on_row` gets each when it is done, one at a time."""
 
     def work(row: Row) -> RowDone:
         return RowDone(row, _sampled(config, opened, row))

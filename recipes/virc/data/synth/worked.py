@@ -80,11 +80,7 @@ def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
 
 
 def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
-    """The assistant turns of one path.
-
-    Args:
-        rng: chooses the spot of a second crop; None takes the last.
-    """
+    """The assistant turns of one path; `rng` chooses the spot of a second crop, None: the last."""
     if pattern == "direct":
         seen = [spot.reads for spot in solution.spots]
         return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]

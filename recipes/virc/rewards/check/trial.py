@@ -155,11 +155,7 @@ def _compare(ended: Sequence[Rollout], total: Total) -> None:
 def rolled(
     source: Source, reward: Reward, protocol: Protocol, grid: Grid, worded: bool
 ) -> Iterator[tuple[int, Iterator[Rolled]]]:
-    """Rollouts about the first rows, each row with its number. Raises DataError: one cannot be read.
-
-    Args:
-        worded: the chat protocol is that of single units, too, whatever is beside them.
-    """
+    """Rollouts about the first rows, each row with its number. Raises DataError: one cannot be read."""
     if source.format == "rl":
         for number, prompt in trial.prompts(source, reward, ROWS, protocol if worded else None):
             yield number, _units(prompt, protocol)

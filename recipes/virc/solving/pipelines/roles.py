@@ -98,12 +98,7 @@ def _warn(name: str, role: Role, opened: Opened, report: Reporter) -> None:
 def speaker(
     asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable[[], None], ends: bool = False
 ) -> Speaker:
-    """What draws the replies of a role.
-
-    Args:
-        check: called before each reply; what it raises ends the step.
-        ends: call it for each piece of a reply, too.
-    """
+    """What draws the replies of a role; `check` is called before each, and with `ends` for each piece of it."""
     cached: dict[int, tuple[OpenedImage, Shown]] = {}  # holds the pictures: an id of one that is gone is used again
 
     def seen(picture: OpenedImage) -> Shown:

@@ -88,11 +88,7 @@ def write(
     steps: Sequence[tuple[Ran, Made]],
     error: VircError | None = None,
 ) -> VircError | None:
-    """Write the trace; returns the error of the disk, as an answer is worth more than its trace.
-
-    Args:
-        known: the fields of `virc.solve/1` that are known, and the question; of a problem that failed, no answer.
-    """
+    """Write the trace; returns the error of the disk, as an answer is worth more than its trace."""
     inputs = {f"input-{number}.png": as_png(each.pixels).data for number, each in enumerate(images)}
     made = [
         {f"step-{number}-image-{at}.png": as_png(each.pixels).data for at, each in enumerate(step.pictures)}

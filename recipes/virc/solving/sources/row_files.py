@@ -78,14 +78,7 @@ def open_rows(
     chosen: Mapping[str, str] = {},
     report: Reporter | None = None,
 ) -> Iterator[RowFile]:
-    """Open the rows of a file, or those of pictures; they can be read until the block ends.
-
-    Args:
-        source: a file, `-` for standard input; or pictures, and folders and patterns of pictures.
-        question: asked of every picture, or of every row of a file that has no questions.
-        chosen: field (`id`, `image`, `question`) -> the column that has it.
-        report: gets the columns of other names that are read, and what is left out.
-    """
+    """Open the rows of a file, or those of pictures, until the block ends; `chosen` maps fields to columns."""
     sources = [source] if isinstance(source, str) else list(source)
     report = report or Reporter()
     pictures = pictures_of(sources, report)
@@ -109,14 +102,7 @@ def rows_of(
     say: Callable[[str], None] = lambda _: None,
     file: str = "FILE",
 ) -> Iterator[Row]:
-    """The rows of values by column; a wrong one comes with its fault.
-
-    Args:
-        contents: the line of each, the id it has where it names none, and its values or its fault.
-        chosen, question: as of `open_rows`.
-        say: gets sentences: the columns of other names that are read, texts that are not asked, choices not clear.
-        file: what hints name.
-    """
+    """The rows of values by column; a wrong one comes with its fault. `say` gets the columns that are read."""
     known: dict[tuple[str, ...], Columns] = {}
     told: list[str] = []
     for line, number, fields in contents:

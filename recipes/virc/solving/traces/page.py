@@ -106,10 +106,7 @@ def corners(box: Box) -> str:
 
 
 def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, object]) -> str:
-    """Return the page of one trace, finished or not, as one HTML document, with what `meta` says of it.
-
-    The `seconds` of `meta` are those of each unit.
-    """
+    """Return the page of one trace as one HTML document; the `seconds` of `meta` are those of each unit."""
     gallery, seconds = Gallery(), _seconds(trace, meta)
     inputs = next((message.images for message in trace.messages if message.role == "user"), ())
     is_answered = bool(trace.units) and trace.units[-1].answer is not None
@@ -136,14 +133,7 @@ def shortened(question: str) -> str:
 
 
 def with_verdict(page: bytes, right: bool | None, reference: str, reward: str = "") -> bytes | None:
-    """A page with the verdict of an evaluation in place of a former one; None where it has no place for one.
-
-    Args:
-        page: in UTF-8; its beginning with the question and the answer is enough.
-        right: None where the answer is undecided.
-        reference: the right answer; empty where none is known.
-        reward: what a reward gives the answer, as a sentence.
-    """
+    """A page, or its beginning, with another verdict; None where it has no place for one. `right` None: undecided."""
     before, begin, rest = page.partition(_VERDICT)
     _, end, after = rest.partition(_VERDICT_END)
     if not end:
