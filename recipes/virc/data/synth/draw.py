@@ -23,7 +23,7 @@ from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Family
-from virc.data.synth.problem import LARGEST, Difficulty, Drawing, Label, Split
+from virc.data.synth.problem import Difficulty, Drawing, Label, Split
 from virc.data.synth.worked import Pattern
 from virc.models.chat_protocol import of_system, written
 from virc.reasoning.images import Shown
@@ -45,7 +45,6 @@ _IN_A_FOLDER = 1000  # problems
 Drawn = tuple[bytes, dict[str, bytes]]
 """A record as JSON, and its images by name."""
 
-GRID = Grid(max_pixels=LARGEST)
 _SHARES = {"stranger": 0.5, "small": 0.25, "absent": 0.25}  # of the refusals, by reason; the names are in rows
 _SHARES_BEFORE = {"stranger": 0.5, "question": 0.25, "absent": 0.25}
 _MAX_UNREADABLE = 2  # px: so high are the largest digits of a figure that is too small to read

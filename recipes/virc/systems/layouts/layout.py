@@ -12,8 +12,6 @@ from msgspec import UNSET, Meta, UnsetType
 from virc.reasoning.protocol import Coordinates
 
 Text = Annotated[str, Meta(min_length=1)]
-IMAGE = "<image>"
-"""Where an image stands in a text."""
 MAX_LISTED = 2**17
 """Characters of a list as text: Python's parser takes 350 bytes and 8 us for each."""
 
