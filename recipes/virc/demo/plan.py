@@ -221,11 +221,7 @@ def _evaluated(
 
 
 def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
-    """What is still to be typed of a step; None where what it makes is there, whole. `ended` is what `took` returns.
-
-    Raises:
-        ConfigError: a run or an evaluation cannot be read.
-    """
+    """What is still to be typed of a step; None: what it makes is there. Raises ConfigError: it cannot be read."""
     kind = step.makes.partition("/")[0]
     made = folder / step.makes
     if step.words[0] == "torchrun":  # it saves on the way: that weights are there says nothing

@@ -61,11 +61,7 @@ class Acted(msgspec.Struct, frozen=True):
 
 
 def tools_of(text: str, form: CallForm, most: int = 1) -> tuple[ToolText, ...]:
-    """The call, or calls of `objects`, that stand between the marks of a form, which is no whole reply.
-
-    Raises:
-        FormatError: it is not written as the form says, or holds more calls than `most`.
-    """
+    """The calls between the marks of a form. Raises FormatError: it is written otherwise, or has over `most` calls."""
     try:
         if form.body != "objects":
             return (_tool_of(text, form),)

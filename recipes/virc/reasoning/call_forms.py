@@ -66,11 +66,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def marked(text: str, cut: bool) -> Iterator[Found]:
-    """The calls in a text that stand between marks of their own, in order.
-
-    Args:
-        cut: the token limit ended the text, so that nothing is mended.
-    """
+    """The calls in a text that stand between marks of their own, in order; of a `cut` text nothing is mended."""
     at = quoted = 0
     while (found := MARKS.search(text, at)) and quoted < _MAX_QUOTED:
         body, at = found[found.lastgroup or 0], found.end()

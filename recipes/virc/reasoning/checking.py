@@ -25,12 +25,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
-    """A call of a tool as it is carried out.
-
-    Raises:
-        ToolError: no reading of it makes sense.
-        ConfigError: the tool's own check fails.
-    """
+    """Raises ToolError: no reading of the call makes sense; ConfigError: the tool's own check fails."""
     arguments = _by_itself(tool, "read", arguments, view) if hasattr(tool, "read") else arguments
     own = hasattr(tool, "check")
     checked: Checked = _by_itself(tool, "check", arguments, view) if own else by_schema(tool, arguments, view)

@@ -42,12 +42,7 @@ def _raw(image: Image.Image) -> re.Match[str] | None:
 
 
 def load(image: Image.Image, again: Callable[[], ImageFile]) -> Levels | None:
-    """Decode a picture; a deep one at the range that its numbers have, which is returned.
-
-    Args:
-        image: nothing of it is decoded yet.
-        again: opens it once more, for the lower bytes of its numbers.
-    """
+    """Decode a picture; a deep one at the range of its numbers, for whose lower bytes `again` opens it once more."""
     raw = _raw(image)
     if raw is None:
         image.load()

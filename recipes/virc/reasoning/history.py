@@ -225,14 +225,7 @@ class History:
 
 
 def plan(made: Made, pixels: Image.Image, on: Place, call: Call, protocol: Protocol, grid: Grid) -> Planned:
-    """What an image is that a tool made of `pixels`, which show the place `on`.
-
-    Args:
-        call: with its box in `pixels`.
-
-    Raises:
-        ValueError: it cannot be shown.
-    """
+    """What an image is that a tool made of `pixels`, which show `on`. Raises ValueError: it cannot be shown."""
     size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
     if not isinstance(made, Rescaled) or made.pixels is not pixels:
         return Planned(made, on if made is pixels else None, size)
@@ -351,16 +344,7 @@ class ToolFailedError(ConfigError):
 
 
 def applied(tool: Tool, call: Call, source: Image.Image | None, history: History | None = None) -> Result:
-    """What a tool makes, whatever of the allowed it returns.
-
-    Args:
-        tool, call, source: as of `Tool.apply`.
-        history: the conversation, for a tool that is about all images.
-
-    Raises:
-        ToolError: the tool says why the call cannot be carried out.
-        ToolFailedError: the tool itself fails, or returns something else.
-    """
+    """What a tool makes. Raises ToolError: the tool says why it cannot; ToolFailedError: it fails."""
     try:
         to_all = getattr(tool, "apply_to_all", None) if history else None
         returned: object = to_all(call, history.conversation) if to_all and history else tool.apply(call, source)

@@ -236,14 +236,7 @@ def show(
     box: Box | None = None,
     is_jpeg: bool = False,
 ) -> Shown:
-    """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other.
-
-    Args:
-        image: to be shown.
-        grid: of the model.
-        parent, box: as of `Shown`.
-        is_jpeg: it is made of a JPEG: it is sent as one, and its pixels are those of that file.
-    """
+    """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other."""
     size = smart_resize(*image.size, grid)
     if isinstance(image, OpenedImage):
         return _input(image, size)
@@ -329,11 +322,7 @@ def seek_page(image: Image.Image, page: int, name: str) -> None:
 
 
 def opened(image: Image.Image) -> OpenedImage:
-    """A picture of a caller as `open_file` gives that of a file; the caller's object stays as it is.
-
-    Raises:
-        DataError: it is damaged.
-    """
+    """A picture of a caller, whose object stays as it is, as `open_file` gives one. Raises DataError: it is damaged."""
     with decoding("the picture"):
         is_deep = depth.is_deep(image)
         if not is_deep:
@@ -434,11 +423,7 @@ def decoding(name: str) -> Iterator[None]:
 
 
 def image_size(source: bytes | Path, name: str) -> Size:
-    """(width, height) in px of the picture that `open_image` gives, without decoding it.
-
-    Raises:
-        DataError: as `open_image`, where the header already says so.
-    """
+    """(width, height) in px of the picture that `open_image` gives, without decoding it; errors as there."""
     data = source if isinstance(source, bytes) else _read(source, name)
     image = _open(data, name)
     _check_size(image.size, name)

@@ -68,11 +68,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Message]:
-    """The system message, where there is one, and the first turn.
-
-    Args:
-        sizes: (width, height) in pixels of the question's images as shown.
-    """
+    """The system message, where there is one, and the first turn; `sizes` are those of the images as shown, in px."""
     lines = [
         piece(protocol.image_line, index, index=index, number=index + 1, count=index + 1, width=width, height=height)
         for index, (width, height) in enumerate(sizes)
@@ -120,11 +116,7 @@ def asked_of(question: str, lines: Sequence[Piece]) -> Piece:
 
 
 def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], seen: Seen) -> list[Message]:
-    """The turn that brings the results of a turn's calls; where results are the assistant's, one for each.
-
-    Args:
-        results: each with the template of its tool.
-    """
+    """The turn that brings the results of calls, each with its tool's template; of the assistant one for each."""
     pieces = [joined(_pieces(protocol, result, template, seen)) for result, template in results]
     if protocol.results == "assistant":
         return [message(each, "assistant") for each in pieces]

@@ -10,12 +10,7 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 
 
 def written(turn: Turn, grammar: Grammar) -> str:
-    """The text of a turn.
-
-    Raises:
-        FormatError: the grammar has no form for its call, or would not read the text so: a mark stands in the thought,
-            say.
-    """
+    """The text of a turn. Raises FormatError: the grammar has no form for it, or would read the text otherwise."""
     text = _text(turn, grammar)
     if parse(text, grammar) != turn:
         raise FormatError("tags", "the turn cannot be written by this grammar: it would be read in another way")

@@ -111,11 +111,7 @@ class Question(msgspec.Struct, frozen=True):
         return sample.turn is not None and of in ("any", sample.kind)
 
     async def score(self, sample: Sample, means: Means, name: str) -> float | None:
-        """The value that the judge gives a reply; None where the question is not about such replies.
-
-        Raises:
-            UnscoredError: there is no such judge, column or image.
-        """
+        """A judge's value; None: it is not about such replies. Raises UnscoredError: no such judge, column or image."""
         if not self.is_about(sample):
             return None
         found = await self.asked(sample, means, name)

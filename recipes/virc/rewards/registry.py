@@ -119,11 +119,7 @@ def discover() -> tuple[list[Term], list[Total]]:
 
 
 def of(reward: Reward, beside: Path | None = None) -> Total:
-    """The total of a system's reward, with its terms; `beside` is the folder of the system's YAML.
-
-    Raises:
-        ConfigError: it is not public; or there is none of its name, its file cannot be used, or it has no weights.
-    """
+    """The total of a system's reward. Raises ConfigError: it is not public, is missing or wrong, or has no weights."""
     if fault := lacking(reward, beside):
         raise fault
     if reward.total is None:

@@ -56,11 +56,7 @@ class Rules(msgspec.Struct, frozen=True):
         return self.protocol.grammar if self.protocol else TAGS
 
     def view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
-        """What a call is checked against that was written when images of these sizes in px had been shown.
-
-        Args:
-            files: (width, height) in px of the file of every input.
-        """
+        """What a call is checked against that was written when images of these sizes in px had been shown."""
         if self.protocol is None:
             return View(sizes, self.coordinates, originals=files)
         return msgspec.structs.replace(view_of(self.protocol, sizes, files), coordinates=self.coordinates)

@@ -107,11 +107,7 @@ def unread(row: Row) -> Fault:
 
 
 def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
-    """What training stops at in a row, or drops it for, as far as that shows without opening its images.
-
-    Args:
-        protocol: the chat protocol it is put in; one with a tool that finds images needs none in the row.
-    """
+    """What training stops at in a row, or drops it for, as far as that shows without opening its images."""
     if row.record is None:
         yield unread(row)
         return

@@ -111,14 +111,7 @@ class Decoder:
     def decoded(
         self, data: bytes, name: str, most: int, fit: Fit | None, check: Callable[[], None]
     ) -> tuple[OpenedImage, Size]:
-        """As `decoded`, in at most `most` bytes of memory.
-
-        Args:
-            check: called again and again; what it raises ends the decoding.
-
-        Raises:
-            DataError: it is no picture, or takes more memory or time.
-        """
+        """Decode in at most `most` bytes. Raises DataError: it is no picture, or takes more memory or time."""
         said, own, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
         assert pixels
         encoded = Encoded(said.media, own) if said.media else None

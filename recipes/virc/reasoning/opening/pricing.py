@@ -52,11 +52,7 @@ class Price(msgspec.Struct, frozen=True):
 
 
 def price(data: bytes, name: str) -> Price | None:
-    """The price of a file; None where its header cannot be read, or has a size that no picture may have.
-
-    Raises:
-        DataError: a JPEG has so many scans that decoding it would not end.
-    """
+    """The price of a file; None: its header cannot be read. Raises DataError: a JPEG with too many scans."""
     found = _webp(data) or _read(data)
     if found is None or math.prod(found[0]) > MAX_PIXELS:
         return None
