@@ -111,7 +111,6 @@ def find(source: Source, number: int = 1, id: str | None = None) -> Row:
 
 
 def row_count(source: Source) -> int | None:
-    """How many rows a file has, where its header says so."""
     if not parquet_rows.is_parquet(source.file):
         return None
     rows: int = parquet_rows.open_file(source.file).metadata.num_rows
@@ -119,7 +118,6 @@ def row_count(source: Source) -> int | None:
 
 
 def view(source: Source, row: Row) -> RowView:
-    """A row with its images opened. Raises DataError: it cannot be read."""
     record = row.known()
     unit = unit_named(record)
     protocol = source.laid_out.protocol if source.laid_out else None
@@ -277,7 +275,6 @@ def _unit(text: str, sizes: Sequence[Size | None], files: Sequence[Size], made: 
 
 
 def _result(tool: ToolText, view: View, rules: Rules) -> CallResult:
-    """Result of a call, but for its images. Raises ToolError where a chat protocol does not show errors."""
     try:
         found = tools.checked(tool, view, offered(rules))
     except ToolError as error:

@@ -229,7 +229,6 @@ def _spent(folder: Path, begun: Demo) -> list[Spent]:
 
 
 def _page(folder: Path, problems: Sequence[Problem]) -> str | None:
-    """The page of a problem that the last stage solves, a hard one where there is one; else of any."""
     known = {problem.id: problem for problem in problems}
     place = folder / "evals" / "pages"
     answers = sorted((place / "answers").glob("*.jsonl"))

@@ -125,7 +125,6 @@ def plan(demo: Demo) -> list[Step]:
 
 
 def _course(demo: Demo) -> list[Step]:
-    """The base from nothing: each phase goes on from the one before."""
     if not is_file(SOURCES / "tiny" / "loop.py"):
         raise SetupError(
             "virc demo --full needs a source checkout: it trains the base with recipes/tiny, which is not installed",

@@ -96,8 +96,6 @@ class Environment(msgspec.Struct, frozen=True):
     def score(
         self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
     ) -> None:
-        """Score what a model answered, and keep the values; those of the same replies are not made again."""
-
         async def value(row: Row, line: AnswerLine) -> Rewarded:
             task = self.interface.tasks[row.line - 1]
             try:

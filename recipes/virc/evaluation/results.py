@@ -118,7 +118,6 @@ class ResultFile(msgspec.Struct, frozen=True):
 
 
 def rules_digest() -> str:
-    """A hash of the code that decides which answers are right."""
     root = Path(benchmarks.__file__).parents[2]
     files = [
         file for each in _RULES for file in ([root / each] if each.endswith(".py") else (root / each).rglob("*.py"))
@@ -140,7 +139,6 @@ def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: V
 
 
 def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
-    """Write the file, with all digests; returns its head. An OSError where the disk refuses."""
     text, last = list[bytes](), ""
     for line in lines:
         fields = {**line, "replied": msgspec.convert(line, AnswerLine).replies_digest}

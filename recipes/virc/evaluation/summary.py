@@ -320,7 +320,6 @@ class Contamination(msgspec.Struct, frozen=True):
 
 
 def score(verdicts: Iterable[bool | None]) -> Score:
-    """The share of right ones among verdicts; None is undecided."""
     counts = Counter(verdicts)
     of, right, undecided = counts.total(), counts[True], counts[None]
     most = right + undecided

@@ -109,7 +109,6 @@ def _of_objects(value: object, form: CallForm) -> tuple[ToolText, ...]:
 
 
 def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
-    """What an object of a thought and at most `most` actions says. Raises FormatError: it is no such object."""
     value = _object_of(_json(text))
     listed, think = _step(value) if form.body == "step" else _listed(value)
     if not 1 <= len(listed) <= most:

@@ -106,7 +106,6 @@ def call_of(text: str, cut: bool) -> Called | None:
 
 
 def _of_tags(name: str, text: str, cut: bool) -> Called | None:
-    """A call between tags: its arguments have tags of their own, or are one object."""
     given, whole = _PARAMETER.findall(text), None
     if cut and len(given) > len(_PARAMETER_END.findall(text)):
         return None

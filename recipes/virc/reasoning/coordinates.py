@@ -133,7 +133,6 @@ def _apart(start: int, end: int, holds: bool, side: int) -> tuple[int, int]:
 
 
 def resolve_region(value: object, view: View, index: int) -> Region:
-    """A written `bbox_2d` as parts of the sides of its image, 0 to 1. Raises ToolError: it is not four numbers."""
     _, inside, sides = clamped(value, view, index)
     left, top, right, bottom = (number / side for number, side in zip(inside, sides * 2, strict=True))
     return left, top, right, bottom

@@ -82,7 +82,6 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def bare(self) -> bool:
-        """Whether no mark opens it."""
         return not self.open.strip()
 
     @property
@@ -141,7 +140,6 @@ TAGS = Grammar()
 
 
 def as_written(text: str, tool: str, grammar: Grammar) -> str:
-    """A sentence about a call of one of our tools with the names that the model writes in place of ours."""
     forms = [form for form in grammar.calls if form.tool in (None, tool)]
     pairs = [pair for form in forms for pair in (*form.names.items(), *form.keys.items())]
     names = {ours: theirs for theirs, ours in reversed(pairs) if ours}  # the first of two

@@ -59,7 +59,6 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
-    """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
     file = image if isinstance(image, OpenedImage) else opened(image)
     shown = show_square(file) if protocol.images == "square_1000" else show(file, input_grid(protocol, grid))
     shown.rendering = file.rendering

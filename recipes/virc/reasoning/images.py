@@ -204,7 +204,6 @@ class Shown:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the file, 32 bytes; made at first use."""
         if self._twin:
             return self._twin.digest
         if self._digest is None:
@@ -306,7 +305,6 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
 
 
 def page_of(data: bytes, name: str, page: int) -> Image.Image:
-    """A page or frame of a file, counted from 1; errors as of `open_file`, or a DataError: it has no such page."""
     image = _open(data, name, page)
     with decoding(name):
         seek_page(image, page, name)
@@ -349,7 +347,6 @@ def _upright(image: Image.Image, name: str, data: bytes | None = None) -> Opened
 
 
 def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
-    """Decode a picture; returns the range of one of 16-bit colours. `data` is its file, where it is at hand."""
     if not depth.is_deep(image):
         image.load()
         return None

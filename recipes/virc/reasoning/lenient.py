@@ -249,7 +249,6 @@ def _calling(
 
 
 def _given(called: Called, rules: _Rules) -> dict[str, Any]:
-    """The arguments of a call by their names, also those given in order. Raises FormatError: they are no object."""
     arguments: object = called.arguments
     for _ in range(2):  # some servers encode them twice
         if isinstance(arguments, str):
@@ -316,7 +315,6 @@ def _calls(text: str, rules: _Rules) -> Iterator[Found]:
 
 
 def _concludes(text: str) -> bool:
-    """Whether a text says itself what the answer is: in marks, or in its last line, behind what may be a call."""
     last = text.rstrip().rpartition("\n")[2]
     behind = _SENTENCE.split(re.split(r"[)\]}]", last)[-1])
     if last.rstrip("` .;").endswith(")") and _CALLING.search(last):  # 'The answer is too small, so crop_image(...)'

@@ -169,7 +169,6 @@ def _called(think: str, inner: str, form: CallForm, most: int) -> Turn:
 
 
 def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar) -> Turn:
-    """A turn in which no mark opens a call or an answer: it ends with a bare call, or what remains is the answer."""
     behind = found[-1].end if found else 0
     form = next((form for form in grammar.calls if form.bare), None)
     start = bare_start(text, behind) if form else None

@@ -344,7 +344,6 @@ def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]])
 
 
 def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> Protocol:
-    """A chat protocol that lists further tools. Raises ConfigError: its system message has no list of tools."""
     names = protocol.tools + tuple(str(_function(schema)["name"]) for schema in schemas)
     if protocol.schemas:
         offered = (*protocol.schemas, *(dict(schema) for schema in schemas))

@@ -384,7 +384,6 @@ class Session:
         return CallResult(checked.call, images, printable(text), deviations=checked.deviations)
 
     def _refused(self, refused: _RefusalError | FormatError) -> CallResult:
-        """Result of a call that cannot be carried out; the model is told it in the system's words, if it has any."""
         fault = refused.fault if isinstance(refused, _RefusalError) else refused
         kind: ErrorKind | None = "call" if isinstance(fault, FormatError) else fault.kind if fault else None
         text = self.protocol.error_texts.get(kind) if kind else None

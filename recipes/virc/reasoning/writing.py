@@ -10,7 +10,6 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 
 
 def written(turn: Turn, grammar: Grammar) -> str:
-    """The text of a turn. Raises FormatError: the grammar has no form for it, or would read the text otherwise."""
     text = _text(turn, grammar)
     if parse(text, grammar) != turn:
         raise FormatError("tags", "the turn cannot be written by this grammar: it would be read in another way")

@@ -225,7 +225,6 @@ class Judge:
         return found.reply
 
     async def _cached(self, ask: Ask, sampling: Sampling, number: int, form: type[_T], draw: Callable[[], _T]) -> _T:
-        """What the judge says in one try, from the file of such a try, or drawn and written there."""
         file = await self._file(ask, sampling, number)
         with suppress(OSError, ValueError):  # there is none, or it is damaged
             if file:
@@ -295,7 +294,6 @@ class Judge:
         return self._backend
 
     async def _file(self, ask: Ask, sampling: Sampling, number: int) -> Path | None:
-        """Return the file of a try, named by a hash of all that its reply depends on; None: nothing is cached."""
         backend = await self._opened()
         if self._cache is None:
             return None
@@ -306,7 +304,6 @@ class Judge:
         return self._cache / name[:2] / f"{name}.json"
 
     def _write(self, file: Path, found: object) -> None:
-        """Write what was drawn, whole or not at all; several processes may write one file at a time."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             handle, new = tempfile.mkstemp(dir=file.parent, prefix=".new")
@@ -372,7 +369,6 @@ def _filled(template: str, texts: Mapping[str, str], images: int = 0) -> Message
 
 
 def read_cosine(reply: str) -> float | None:
-    """The number from -1 to 1 that a reply is; None where it is none."""
     try:
         value = float(reply)
     except ValueError:

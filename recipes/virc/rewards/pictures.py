@@ -14,7 +14,6 @@ def as_shown(prompt: Prompt, number: int) -> Shown:
 
 
 def result(call: Call, prompt: Prompt) -> Shown:
-    """The image that a call leads to. Raises ValueError: it leads to none, to several, or cannot be shown."""
     if call.index is None:
         raise ValueError("it is applied to no image")
     source = prompt.images[call.index]

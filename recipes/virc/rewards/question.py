@@ -111,7 +111,6 @@ class Question(msgspec.Struct, frozen=True):
         return sample.turn is not None and of in ("any", sample.kind)
 
     async def score(self, sample: Sample, means: Means, name: str) -> float | None:
-        """A judge's value; None: it is not about such replies. Raises UnscoredError: no such judge, column or image."""
         if not self.is_about(sample):
             return None
         found = await self.asked(sample, means, name)
@@ -124,7 +123,6 @@ class Question(msgspec.Struct, frozen=True):
         return f"{self.file.parent.name}/{self.file.name}" if self.file else ""
 
     def said(self, kept: Mapping[str, tuple[str, str]] = {}) -> tuple[str, str]:
-        """The message and the one before it, as kept, or as published. ConfigError: they are not on this machine."""
         if self.file is None:
             return self.text, self.system
         if self.name in kept:
@@ -153,7 +151,6 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def _filled(template: str, sample: Sample, given: Mapping[str, str]) -> tuple[Message, list[Shown]]:
-    """The message with its texts, and its images, each with its place in it."""
     text, at, images = "", list[int](), list[Shown]()
     for number, part in enumerate(_PLACE.split(template)):
         if number % 2 == 0 or part.startswith("{"):

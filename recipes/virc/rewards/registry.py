@@ -222,7 +222,6 @@ async def score(sample: Sample, total: Total, means: Means) -> Scored:
 
 
 def called(function: Callable[..., float], file: Path, *arguments: object) -> float:
-    """The value of a function of a total's file; a ConfigError where it fails, or gives what is no number."""
     try:
         return cast(float, _number(function(*arguments), "total", file))
     except (UnscoredError, VircError):
@@ -234,7 +233,6 @@ def called(function: Callable[..., float], file: Path, *arguments: object) -> fl
 def called_for_all(
     group: Callable[..., Sequence[float]], file: Path, values: Sequence[float], terms: Sequence[Terms]
 ) -> list[float]:
-    """The values of a total's `group`; a ConfigError where it fails, or does not give a number for each."""
     try:
         found = [*group(list(values), list(terms))]
     except VircError:
@@ -300,7 +298,6 @@ def _built_in(name: str) -> Term:
 
 
 def _term(name: str, folders: Sequence[Path]) -> Term | None:
-    """The term of that name: of this package, else the file in the first folder that has it."""
     if name in _term_names():
         return _built_in(name)
     file = plugins.file_of(name, folders, "virc.rewards")

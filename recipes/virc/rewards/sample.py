@@ -258,7 +258,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return self._replayed()[0] if self.before else ()
 
     def _replayed(self) -> tuple[Sequence[Carried], History]:
-        """The calls before this reply, and the images, from which further ones are cut."""
         history, found = self._history(), list[Carried]()
         count, called = 0, list[_Ran]()
         for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
@@ -287,7 +286,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             yield msgspec.structs.replace(action, shown=size), images
 
     def _ran(self, reply: str, history: History) -> list[_Ran]:
-        """The calls of a reply as solve carries them out, and where the images lie that each makes."""
         turn = self._parsed(reply)
         if turn is None:
             return [(Action(None, fault="it is not in the format"), ())]

@@ -51,7 +51,6 @@ def speakers(config: Config) -> dict[str, Speaker]:
 
 
 def _judged(reward: Reward, of_stage: Reward) -> Reward:
-    """A system's reward with the judge of the stage, and at the endpoints that the stage names for further judges."""
     named = {name: each.endpoint for name, each in of_stage.judges.items() if each.endpoint}
     judges = {
         name: msgspec.structs.replace(each, endpoint=named.get(name, each.endpoint))

@@ -145,7 +145,6 @@ def try_reward(
 def judged_reward(
     system: str, judge_endpoint: str | None, judge_model: str | None, judge_endpoints: Mapping[str, str]
 ) -> tuple[System, Reward, Total]:
-    """A system with its reward, judges at other endpoints, and its total; arguments and errors as of `try_reward`."""
     names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
     if system in names or system.endswith(".py"):
         raise UsageError(
@@ -221,7 +220,6 @@ def prompts(
 def solutions(
     source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, list[Prompt]]]:
-    """The first whole solutions as the prompts of their units, each with its number; references are the replies."""
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]
     records = (row.record for row in format.read(source) if row.record)

@@ -52,7 +52,6 @@ def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
 
 
 def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
-    """Copy files into a new folder; returns the SHA-256 of each by its name."""
     hashes = {}
     for name, file in files.items():
         to.mkdir(exist_ok=True)
@@ -69,7 +68,6 @@ def variables_in_code(run: Path, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:
-    """The reward with its total and the judge's questions in the copies of a folder, where they are the user's own."""
     if asked := reward.judge.questions:
         judge = msgspec.structs.replace(reward.judge, questions=str(to / Path(asked).name))
         reward = msgspec.structs.replace(reward, judge=judge)

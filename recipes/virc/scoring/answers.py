@@ -139,7 +139,6 @@ def _labels_alike(one: str, other: str) -> bool:
 
 
 def _contents(choices: tuple[str, ...]) -> tuple[str, ...]:
-    """The choices without the letters before them, where all have theirs."""
     labels = [_label(choice) for choice in choices]
     if all(label and label[1] and label[0] == chr(ord("A") + at) for at, label in enumerate(labels)):
         return tuple(label[1] for label in labels if label)

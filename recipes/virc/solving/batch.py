@@ -239,7 +239,6 @@ def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) ->
 
 
 def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
-    """The rows still to be done; one with the id of another comes with that fault."""
     for row in rows:
         try:
             if row.id is None or row.digest is None or claims.claim(row.id, row.digest):

@@ -151,7 +151,6 @@ def report_losses(
     page: int | None,
     report: Reporter,
 ) -> Fields:
-    """Warn of `losses`; returns them as the fields `pictures` and `warnings`."""
     seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
     said = [*_losses(seen, sources)]
     for sentence, hint in said:

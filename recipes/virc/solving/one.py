@@ -269,7 +269,6 @@ def attempts(
     on_event: OnEvent = lambda _: None,
     deadline: Deadline | None = None,
 ) -> Iterator[Attempt]:
-    """The samples of one problem, drawn one by one, also after one that was broken off; arguments as for `solve`."""
     deadline = deadline or Deadline(config.timeout)
     given = images
     for sample in range(config.samples):
@@ -450,7 +449,6 @@ class Sampler:
 
 
 def drawn(session: Session, sampler: Sampler) -> Attempt:
-    """Run one session to its end, or to what breaks it off; the trace is kept either way."""
     broken, trace, seconds = sampler.turns(session), session.trace(), iter(sampler.seconds)
     return Attempt(
         trace,

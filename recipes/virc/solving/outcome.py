@@ -148,7 +148,6 @@ def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
 
 
 def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
-    """Where the trace of each sample goes; a UsageError where a folder holds something else than a trace."""
     samples = range(1, config.samples + 1)
     folders = [folder / f"sample-{number}" for number in samples] if config.samples > 1 else [folder]
     for each in folders:

@@ -134,7 +134,6 @@ def examples(
     names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2, box: Shares = MIDDLE,
     arguments: Mapping[str, Any] = {},
 ) -> Iterator[str]:  # fmt: skip
-    """Replies that each call one of these tools, in every form that the chat protocol has."""
     for name in names:
         for form in protocol.grammar.calls:
             guessed = _arguments(tools.get(name), protocol, size, grid, box)
@@ -178,7 +177,6 @@ def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
 
 
 def fed(session: Session, reply: str) -> Unit | Rejected:
-    """What a session makes of a reply. Raises ConfigError: a tool fails, which is a file of its own."""
     try:
         return session.feed(Reply(reply))
     except VircError:

@@ -76,7 +76,6 @@ class Solution(msgspec.Struct, frozen=True):
         return f"Solution({', '.join(said)})"
 
     def _repr_html_(self) -> str | None:
-        """The trace page in a frame of its own, in which nothing can run; None: the line above is all there is."""
         if self.view is None:
             return None
         page = render_page(self.view.trace, self.view.pictures, self.view.meta)

@@ -19,7 +19,6 @@ class Tally:
         self._without = 0
 
     def add(self, answer: str | None) -> None:
-        """Count an answer; None is a sample without one, which votes for nothing."""
         if answer is None:
             self._without += 1
             return
@@ -35,7 +34,6 @@ class Tally:
         return [*found, (None, self._without)] if self._without else found
 
     def is_decided(self, left: int) -> bool:
-        """Whether the leader stays so, whatever `left` further answers are."""
         if not self._counts:
             return left == 0
         counts = [*self._counts.values(), 0]  # the last is an answer that nobody has given yet

@@ -400,7 +400,6 @@ def load(path: Path) -> System:
 
 
 def misfits(content: Mapping[str, Any]) -> Iterator[validation.Fault]:
-    """What of a system's YAML is unknown, missing or of the wrong type; what settings there are, stages say."""
     try:
         msgspec.convert(content, Written, strict=False)
     except msgspec.ValidationError:
@@ -525,7 +524,6 @@ _discovered = cache(_Systems)
 
 
 def _files(folder: Path) -> list[Path]:
-    """The YAML files in a folder, and those of systems that have a folder in it."""
     return sorted(
         path
         for path in (*folder.glob("*"), *folder.glob(f"*/{IN_FOLDER}"))

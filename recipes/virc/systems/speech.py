@@ -41,7 +41,6 @@ def worded_by(
 
 
 def words_of(system: System, own: bool = False) -> Words:
-    """The words of a system with the texts of its authors; `own`: with our own words. Raises as `texts.filled`."""
     return msgspec.convert(texts.filled(msgspec.to_builtins(system.chat_protocol), system.file.parent, own), Words)
 
 

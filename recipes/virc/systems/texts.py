@@ -166,7 +166,6 @@ def filled(value: _Any, folder: Path, own: bool = False) -> _Any:
 
 
 def text(folder: Path, name: str, own: bool = False) -> str:
-    """Return a text by its name. Raises as `filled`."""
     found = of(folder)
     if found is None or name not in found.texts:
         raise ConfigError(f"{folder / FILE} has no text {name!r}, which {{text:{name}}} stands for")

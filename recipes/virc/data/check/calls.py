@@ -252,7 +252,6 @@ class _Replay:
         ]
 
     def see(self, sizes: _Sizes) -> None:
-        """The row shows images of these sizes up to here, whatever its calls make."""
         history = self._history
         if history is None or not all(sizes):
             self._history = None

@@ -44,7 +44,6 @@ _known: dict[bytes, DecodedImage] = {}
 
 
 def decoded(picture: Picture) -> DecodedImage:
-    """Decode an image; the last some thousand of this process are remembered."""
     own = key(picture)
     if own not in _known:
         found = _decoded(picture)

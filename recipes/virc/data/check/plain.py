@@ -60,7 +60,6 @@ def of_records(records: Iterable[Record]) -> Protocol | None:
 
 
 def shown_by(source: Source, rows: Iterable[Row]) -> tuple[Protocol, bool]:
-    """The chat protocol that rows show, and whether they show what boxes mean. Raises DataError: none, or several."""
     rows = list(rows)
     known = [row for row in rows if row.record] or rows
     records = [row.known() for row in known]

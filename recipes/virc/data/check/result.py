@@ -157,7 +157,6 @@ class Survey(msgspec.Struct):
 
     @property
     def kept(self) -> list[Row]:
-        """Rows from the beginning, from the end and at even distance between."""
         return [row for row, _ in self._kept()]
 
     @property
@@ -176,7 +175,6 @@ class Survey(msgspec.Struct):
 def survey(
     rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None] = lambda number: None
 ) -> Survey:
-    """Go through rows, each checked by `check`; `on_row` gets their number after each."""
     found = Survey()
     for row in rows:
         found.add(row, list(check(row)))

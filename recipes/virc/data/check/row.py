@@ -82,8 +82,6 @@ def check_row(rules: Rules, row: Row) -> RowResult:
 
 
 def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
-    """How the right answer of a problem, and where it is seen, may be read, and the faults of what nothing matches."""
-
     def size() -> Size | None:
         return decoded(record.images[0]).size if record.images else None
 
@@ -100,7 +98,6 @@ def unread_columns(row: Row) -> Iterator[Fault]:
 
 
 def unread(row: Row) -> Fault:
-    """The fault of a row that has no record, without its number, which is printed beside it."""
     message = row.fault.message if row.fault else "it cannot be read"
     kind = UNREAD if isinstance(row.fault, UnreadError) else "row"
     return Fault(kind, plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))

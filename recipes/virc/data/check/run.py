@@ -194,7 +194,6 @@ class Report(msgspec.Struct):
 
     @property
     def stops(self) -> dict[str, int]:
-        """Those of them at which training stops; it takes rows with others as they are."""
         return _added(each.stops for each in self.datasets)
 
     @property

@@ -221,14 +221,12 @@ def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Tar
 
 
 def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
-    """The chat protocol that the first records show; None where it is not needed, as the first has its question."""
     read = islice(records, _MAX_READ)
     first = list(islice(read, 1))
     return study(chain(first, read)).protocol if needed or not first or first[0].question is None else None
 
 
 def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple[Row, Boxes]:
-    """The row with its record changed, or with a fault; and what was done to its boxes."""
     tools.load(tool_sources)
     boxes = Boxes()
     if row.record is None:
@@ -316,7 +314,6 @@ def question_with_choices(record: Record) -> str:
 
 
 def _check_whole(record: Record) -> None:
-    """Raise DataError where texts show not the images of a conversation, or the answer of a problem is no choice."""
     marks = sum(message.content.count(MARK) for message in record.messages)
     if record.messages and marks != len(record.images):
         had = counted(len(record.images), "image")
@@ -376,7 +373,6 @@ def _given(target: Target) -> Protocol | None:
 
 
 def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) -> Protocol | None:
-    """The chat protocol to write; None where the rows have it already."""
     goal = given or msgspec.structs.replace(
         here, coordinates=target.coordinates or here.coordinates, images=target.images or here.images
     )

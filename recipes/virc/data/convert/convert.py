@@ -178,7 +178,6 @@ def _part(source: Source, config: ConvertConfig) -> Part:
 
 
 def _chat_protocols(datasets: Iterable[Dataset]) -> list[Protocol]:
-    """The distinct chat protocols of what is written, as far as they are known; their names do not matter."""
     found: list[Protocol] = []
     for protocol in (part.change.result for dataset in datasets for part in dataset.parts):
         known = [msgspec.structs.replace(each, name="") for each in found]
@@ -249,7 +248,6 @@ class _Stream:
             self._before, self._last = self._before + self._last, 0
 
     def number(self) -> int:
-        """The number of the row that the format is writing: in its source, counted on from the sources before it."""
         assert self._at
         return self._before + self._at[1]
 

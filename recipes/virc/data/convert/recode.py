@@ -352,14 +352,12 @@ class _Replay:
         return ToolText(name, as_written(tools.get(name), arguments, self.session.view))
 
     def _point(self, call: Call, point: Point, index: int) -> list[float]:
-        """The middle of the pixel of a call as the target writes it of the session's image `index`."""
         assert call.index is not None
         size, sides = self._sizes[call.index], _sides(self.session.view, index)
         new = [(at + 0.5) * side / pixels for at, pixels, side in zip(point, size, sides, strict=True)]
         return [round(at, DIGITS) if self._target.coordinates == "unit" else int(at) for at in new]
 
     def _box(self, call: Call, box: Sequence[int], index: int) -> list[float]:
-        """The box of a call as the target writes it of the session's image `index`."""
         assert call.index is not None
         size, sides = self._sizes[call.index], _sides(self.session.view, index)
         parts = call.region or [c / side for c, side in zip(box, size * 2, strict=True)]

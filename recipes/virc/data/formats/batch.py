@@ -46,7 +46,6 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`: the problem of every record. Raises DataError: one that `virc batch` would refuse."""
     count = 0
     with file_for(folder, name, ".jsonl").open("w", encoding="utf-8") as out:
         for count, record in enumerate(records, 1):

@@ -82,7 +82,6 @@ def _values(path: Path) -> Any:
 
 
 def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[str, str]) -> Fields | DataError:
-    """The row as one of the format sft, whose conversation ends with the chosen reply."""
     try:
         columns = named or sft.columns_of(sft.guessed(row))
         turns = row.get(columns.messages)

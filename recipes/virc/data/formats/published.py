@@ -85,7 +85,6 @@ def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
 
 
 def unsure(path: Path) -> str:
-    """Why the layout that the rows of a file show is not taken, as a clause."""
     return "; ".join(each.partition(": the columns are")[0] for each in proposal(path).unsure[:2])
 
 
@@ -94,7 +93,6 @@ def proposal(path: Path) -> guess.Proposal:
 
 
 def best(path: Path, system: System | None) -> LaidOut | None:
-    """The layout of a folder of `datasets.save_to_disk`: a shared one, else what its rows show."""
     known = shared(path, system)
     if known is None or not all(known.layout.read() >= row.keys() for row in raw.beginning(path, 1)):
         return guessed(path)[0] or known

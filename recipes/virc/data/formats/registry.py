@@ -75,7 +75,6 @@ class LaidOut(msgspec.Struct, frozen=True):
     rewriting: Path | None = None
 
     def rewritten(self, row: Mapping[str, Any], number: int, folder: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows that a published row of a file in `folder` becomes. Raises DataError: it is no such row."""
         if self.rewriting is None:
             try:
                 yield from self.layout.exploded(row) if self.layout.explode else (row,)
@@ -158,7 +157,6 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def encoding(self) -> str | None:
-        """The encoding of a file of text that is not UTF-8, or has a mark of it, by Python's name."""
         if self.file.suffix in (".parquet", ".arrow", ".tar") or not is_file(self.file):
             return None
         with suppress(OSError), self.file.open("rb") as file:
@@ -199,7 +197,6 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def lost(self) -> DataError | None:
-        """The error that columns are not read which hold a part of the problem; None where there are none."""
         if not self.unread:
             return None
         listed = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
@@ -250,7 +247,6 @@ def read_row(
     flaws: Iterable[str] = (),
     ignored: tuple[str, ...] = (),
 ) -> Row:
-    """The row of a record without the columns that are to be ignored. Raises DataError: a text holds a placeholder."""
     check_texts(record)
     without = source.ignored
     if without:
@@ -280,7 +276,6 @@ def get(name: str) -> ModuleType:
 
 
 def file_for(folder: Path, name: str, ending: str) -> Path:
-    """The file of the rows of dataset `name`; UsageError where some system does not take that as a file name."""
     if not re.fullmatch(r"(?![. ])[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,100}", name):
         raise UsageError(f"{name!r} cannot name a dataset", "use letters, digits, - and _")
     return folder / f"{name}{ending}"
@@ -319,7 +314,6 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
 
 
 def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list[Source]:
-    """The tables and lists of rows in a folder that has no other. Raises DataError: none; it says where rows may be."""
     files = [file for file in sorted(folder.iterdir()) if file.suffix in raw.ENDINGS and file.is_file()]
     files = [file for file in files if file.name not in (INFO, FILE_NAME) and get(PUBLISHED).columns_of(file)]
     if found := [source for file in files if (source := _recognised(file, file.stem, {}, system, given))]:
@@ -344,7 +338,6 @@ def solving(source: Source, options: str = "") -> str:
 
 
 def left_out(path: Path) -> list[str]:
-    """The files that `dataset_info.json` in a folder names and that are missing, while others are there."""
     named = dict.fromkeys(file for _, _, file in _named(path)) if path.is_dir() else ()
     gone = [file for file in named if not is_file(path / file)]
     if gone:
@@ -368,7 +361,6 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
 
 
 def _seems_rows(file: Path) -> bool:
-    """Whether a file is a table or a list by its name or its beginning; many JSON files are settings."""
     if file.suffix == ".json" and file.is_file():
         with suppress(OSError), open_utf8(file) as opened:
             return opened.read(_LIST_BEGINS).lstrip().startswith(b"[")
@@ -410,7 +402,6 @@ def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
 
 
 def recognised(file: Path) -> str | None:
-    """The format of a file, by its name and beginning: the first by name that recognises it; None where none does."""
     return next((name for name in names() if get(name).recognises(file)), None)
 
 

@@ -128,7 +128,6 @@ def answered(record: Record) -> Record:
 
 
 def complete(record: Record) -> Record:
-    """The record with an answer, its boxes where it has no other. Raises DataError: verl would refuse it."""
     answer = final_answer(record) if record.answer is None else record.answer
     if answer is None and (boxes := boxes_of_row(record.extra)):
         answer = msgspec.json.encode(boxes).decode()

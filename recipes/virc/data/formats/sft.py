@@ -48,13 +48,11 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file, by the names in its entry. Raises DataError: the entry fits no row, or it is no file."""
     with opened(source.file) as file:
         yield from rows(source, array_rows(file, start), "row")
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.json` and its entry in `dataset_info.json`. Raises DataError: a record has no messages or no such image."""
     file = file_for(folder, name, ".json")
     count = 0
     with file.open("w", encoding="utf-8") as out:
@@ -66,7 +64,6 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def write_lines(folder: Path, name: str, lines: Iterable[str], entry: Callable[[str], dict[str, Any]]) -> int:
-    """`NAME.jsonl` of these lines, and its entry in `dataset_info.json`; returns their number."""
     file, count = file_for(folder, name, ".jsonl"), 0
     with file.open("w", encoding="utf-8") as out:
         for line in lines:
@@ -84,7 +81,6 @@ def line_of(record: Record, settings: Writing, row: Callable[[Record, Iterable[s
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
-    """The row of a record; names of images start from its folder. Raises DataError: it has no messages."""
     if not record.messages:
         raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     row: dict[str, Any] = {"id": record.id} if record.id is not None else {}

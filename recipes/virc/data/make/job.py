@@ -152,7 +152,6 @@ class _Rows(Pace):
             self._report.progress(f"{self._pace()}; {self}")
 
     def asked(self, done: RowDone) -> None:
-        """Count one row of an operator with models; after the first, say what all of them take."""
         if line := done.fields.get("line"):
             cost = line.cost or Cost()
             self.out, self.replies = self.out + bool(line.out), self.replies + cost.replies
@@ -179,7 +178,6 @@ class _Work:
             each.close()
 
     def grader(self, system: str, role: str) -> Grader:
-        """What gives the reward of a system for rollouts of a role. Raises ConfigError: there is none."""
         with self._lock:
             if (system, role) not in self._graders:
                 assert self.job.rewards
@@ -188,7 +186,6 @@ class _Work:
             return self._graders[system, role]
 
     def means(self, row: Row | None) -> Means[Any]:
-        """What the operator has for a row; None: for its plan."""
         job, own = self.job, digest(row).hex() if row and self.models.opened else ""
         seed = derived(self.seed, "make", row.id) if row else self.seed
         prefix = f"{job.prefix}{row.number}-" if row else f"{job.prefix}all-"
@@ -290,7 +287,6 @@ def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
 
 
 def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
-    """The rows that are not done. Raises ConfigError: one that is done has changed, or is gone."""
     last, number = progress.last, 0
     for row in read(sources):
         number = row.number
@@ -376,7 +372,6 @@ def _planned(work: _Work) -> Plan:
 
 
 def _renamed(row: msgspec.Raw, id: str | None, times: int) -> bytes:
-    """A row with another id, or one that comes once more, with an id of its own."""
     if id is None and times < 2:
         return bytes(row)
     fields = msgspec.json.decode(row)

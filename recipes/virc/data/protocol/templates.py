@@ -194,7 +194,6 @@ def image_line_of(firsts: Sequence[FirstTurn]) -> str | None:
 
 
 def first_of(firsts: Sequence[FirstTurn], image_line: str) -> str | None:
-    """The template of most of these turns; None where it is not clear where the question begins and ends."""
     framed = []  # the turns with {images} for their announcements, where they are found
     for first in firsts[:_VOTERS]:
         block = _block(first, image_line)

@@ -85,7 +85,6 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def propose(rows: _Rows, folder: Path) -> Proposal:
-    """The layout of rows, by the first of them; `folder` is what paths of pictures start from."""
     if not rows or any({"chosen", "rejected"} <= row.keys() for row in rows):
         return Proposal(None, unsure=("there are no rows to look at",))
     guess = _Guess(rows, folder)
@@ -100,7 +99,6 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
 
 
 def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    """What the layout leaves unread of the rows, and why it does not fit half of them, if so."""
     lost, wrong = dict[str, str](), list[str]()
     named = PASSED | layout.read()
     layout = msgspec.structs.replace(layout, objects=None)  # where a box is wrong, that row is
@@ -530,7 +528,6 @@ def _is_list(value: Any) -> bool:
 
 
 def _are_asked(values: Sequence[Any]) -> bool:
-    """Whether they are questions, or objects with one each."""
     names = {_USER, *(name for tier in _QUESTIONS[:2] for name in tier)}
     return all(
         isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(str(key).lower() for key in each))
@@ -539,7 +536,6 @@ def _are_asked(values: Sequence[Any]) -> bool:
 
 
 def _lines_of_choices(question: str) -> int:
-    """How many choices a question has in lines of their own at its end."""
     try:
         _, choices = offered(question)
     except DataError:

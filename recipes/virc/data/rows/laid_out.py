@@ -276,7 +276,6 @@ def _extra(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
 
 
 def _exchanged(row: Mapping[str, Any], layout: Layout) -> list[Any]:
-    """The turns of a question and its reply, and of those before them."""
     before = present(row, layout.history) if layout.history and value_of(row, layout.history) is not UNSET else None
     pairs = [*(before or ()), (_text(row, layout.question), _text(row, layout.replied))]
     if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
@@ -312,7 +311,6 @@ def _filled(
 
 
 def _box_text(box: Any, index: Any, kind: Any, images: Sequence[Picture], layout: Layout) -> str:
-    """A box or point as text, `[x1, y1, x2, y2]`."""
     if not (isinstance(box, list) and len(box) in (2, 4) and all(type(each) in (int, float) for each in box)):
         raise DataError(f"one of its boxes is neither 2 nor 4 numbers: {plain(str(box), 80)}")
     if not (type(index) is int and 0 <= index < len(images)):
@@ -359,7 +357,6 @@ def _talk(record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, co
 
 
 def _turns(value: Any, column: Column) -> Any:
-    """The messages of a column, also where it has them as text: as JSON, or as Python prints lists of objects."""
     if not isinstance(value, str):
         return value
     if len(value) > _MAX_TEXT:
@@ -374,7 +371,6 @@ def _turns(value: Any, column: Column) -> Any:
 
 
 def message_of(turn: Mapping[str, Any], number: int) -> Message:
-    """A message as others write it; `number` names it in errors. Raises DataError: it has no role or text."""
     theirs, content = _first_of(turn, ("role", "from")), _first_of(turn, ("content", "value", "text"))
     role = _ROLES.get(theirs) if isinstance(theirs, str) else None
     if role is None:
@@ -391,7 +387,6 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
 
 
 def without_text(turn: Mapping[str, Any]) -> str:
-    """Why a message has none, as the end of a sentence."""
     calls = next((name for name in _CALLS if turn.get(name)), None)
     return f", but {calls}, which nothing reads" if calls else ": it is null or missing"
 
@@ -423,7 +418,6 @@ def _text_of(part: Any) -> str | None:
 
 
 def system_of(row: Mapping[str, Any], layout: Layout) -> str | None:
-    """The system message of a row's conversation; None where it has none, or none that can be read."""
     try:
         turns = [] if layout.messages is None else _turns(present(row, layout.messages), layout.messages)
         first = message_of(turns[0], 1) if isinstance(turns, list) and turns and isinstance(turns[0], dict) else None

@@ -45,7 +45,6 @@ class PictureStore:
         return [self.name(picture, record) for picture in record.images]
 
     def add(self, picture: Picture) -> str:
-        """The name of an image in the folder, put there the first time. Raises OSError: it cannot be read."""
         own = key(picture)
         if own not in self._names:
             self._names[own] = self._put(picture)
@@ -80,7 +79,6 @@ class PictureStore:
         return name
 
     def _holds(self, target: Path, picture: Picture) -> bool:
-        """Whether the target is now this image; False where it is another one."""
         if target.exists():
             if not target.is_file():
                 return False

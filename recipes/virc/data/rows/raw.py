@@ -214,7 +214,6 @@ def _of_coco(found: _Coco) -> Iterator[Read]:
 
 
 def shards_of(file: Path) -> tuple[Path, ...]:
-    """All files of the dataset that a file is a part of, as far as they are there; empty where it is a whole one."""
     number = _SHARD.search(file.stem)
     if not number:
         return ()
@@ -245,7 +244,6 @@ def saved_splits(folder: Path) -> list[str]:
 
 
 def saved_files(folder: Path) -> list[Path]:
-    """The files of rows of a split, in order. Raises DataError: it names none, or others than those in it."""
     named = [each.get("filename") for each in _list_in(folder / _STATE, "_data_files") if isinstance(each, dict)]
     known = [folder / name for name in named if isinstance(name, str) and _NAME.fullmatch(name)]
     inside = [file for file in known if file.resolve().is_relative_to(folder.resolve()) and _may_be_read(file)]

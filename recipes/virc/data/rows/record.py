@@ -56,12 +56,10 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def content_of(message: trace.Message) -> str:
-    """A message of a conversation with its marks in place."""
     return "".join(MARK if isinstance(part, int) else part for part in message.parts())
 
 
 def message_of(message: Message, images: Sequence[int]) -> trace.Message:
-    """A message as a conversation has it; `images` are the indices of its marks."""
     pieces = message.content.split(MARK)
     text, at = pieces[0], list[int]()
     for each in pieces[1:]:

@@ -166,7 +166,6 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _parsed(value: Any, name: str, kind: type[_Kind], noun: str) -> _Kind:
-    """The value, or where it is a string, the JSON in it; an empty one where it is null."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -204,7 +203,6 @@ def _home(folder: Path) -> str:
 
 
 def _tool(value: Any) -> dict[str, Any] | None:
-    """`tool_info_gt` as an object, which some files hold as JSON or as the name alone."""
     if isinstance(value, str) and value.strip():
         try:
             parsed = json.loads(value)

@@ -52,7 +52,6 @@ def problem_of(row: Row) -> Problem:
 def drawn(
     solving: SolveConfig, opened: Opened, problem: Problem, images: Sequence[Shown], time: Deadline
 ) -> Iterator[Rollout]:
-    """The rollouts of a problem, one by one; `samples` of `solving` says how many."""
     ended: Counter[str] = Counter()
     drawn = attempts(
         solving, opened.backend, opened.chat_protocol.protocol, images, problem.row.question, deadline=time

@@ -185,7 +185,6 @@ def sample_file(
 
 
 def bound(config: SolveConfig, max_tokens: int, problems: int | None, asked: PairsAsked | None) -> str:
-    """What sampling takes at most, before anything is asked; `problems` is None of a pipe."""
     samples, turns = config.samples, config.max_turns
     many = "each problem" if problems is None else counted(problems, "problem")
     judged = " and one of the judge" * bool(asked and asked.judge)

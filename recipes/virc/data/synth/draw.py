@@ -220,7 +220,6 @@ class SynthConfig(msgspec.Struct, frozen=True):
 
 
 def protocol_of(name: str | None) -> Protocol:
-    """The chat protocol of trajectories: our own, whose pictures are those of the system of that name or file."""
     own = worked.PROTOCOL
     if name is None:
         return own

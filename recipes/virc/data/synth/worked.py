@@ -118,7 +118,6 @@ def _boxed(box: Sequence[int], images: Sequence[Shown], index: int, page: Size) 
 
 
 def _part(images: Sequence[Shown], index: int) -> Region:
-    """What an image shows, in parts of the sides of the picture."""
     shown = images[index]
     if shown.parent is None:
         return 0, 0, 1, 1

@@ -111,7 +111,6 @@ class Decoder:
     def decoded(
         self, data: bytes, name: str, most: int, fit: Fit | None, check: Callable[[], None]
     ) -> tuple[OpenedImage, Size]:
-        """Decode in at most `most` bytes. Raises DataError: it is no picture, or takes more memory or time."""
         said, own, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
         assert pixels
         encoded = Encoded(said.media, own) if said.media else None
@@ -229,7 +228,7 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
 
 
 def _limited(size: int) -> None:
-    """Let this process have so much more memory than now."""
+    """Let this process have `size` bytes more memory than now."""
     if sys.platform != "linux":
         return
     import resource
@@ -239,7 +238,7 @@ def _limited(size: int) -> None:
 
 
 def _alarm(seconds: float) -> None:
-    """End this process by SIGPROF after so much CPU time; 0: no more."""
+    """End this process by SIGPROF after `seconds` of CPU time; 0: do not."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
 

@@ -46,7 +46,6 @@ class Price(msgspec.Struct, frozen=True):
         return f"{self.size[0]:,} x {self.size[1]:,} px"
 
     def reduced(self, by: int) -> int:
-        """Bytes of memory, at most, of a JPEG that is decoded at a part of its size."""
         area = math.ceil(self.size[0] / by) * math.ceil(self.size[1] / by)
         return self.most - self.of_pixel * (math.prod(self.size) - area)
 

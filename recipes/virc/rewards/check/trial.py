@@ -155,7 +155,6 @@ def _compare(ended: Sequence[Rollout], total: Total) -> None:
 def rolled(
     source: Source, reward: Reward, protocol: Protocol, grid: Grid, worded: bool
 ) -> Iterator[tuple[int, Iterator[Rolled]]]:
-    """Rollouts about the first rows, each row with its number. Raises DataError: one cannot be read."""
     if source.format == "rl":
         for number, prompt in trial.prompts(source, reward, ROWS, protocol if worded else None):
             yield number, _units(prompt, protocol)
@@ -239,7 +238,6 @@ def _answers(record: Record, protocol: Protocol, size: Size) -> list[str]:
 
 
 def findings(found: Scores, total: Total, reward: Reward) -> Iterator[Finding]:
-    """Terms that never differ, and a reward that does not; none where no reply could be scored."""
     if not found.scored:
         return
     for term in total.terms:

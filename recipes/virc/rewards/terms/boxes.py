@@ -151,7 +151,6 @@ def _annotated_region(prompt: Prompt) -> _Region | None:
 
 
 def _region(call: Call, prompt: Prompt) -> _Region:
-    """What a call shows, through all the crops that its image was made by."""
     root, left, top, right, bottom = 0, 0.0, 0.0, 1.0, 1.0
     made: Call | None = call
     while made and made.index is not None:

@@ -69,7 +69,6 @@ def described(choice: Choice) -> str:
 def open_roles(
     roles: Mapping[str, Role], chosen: Mapping[str, Choice], report: Reporter
 ) -> Iterator[Mapping[str, OpenRole]]:
-    """The roles with their models open, until the block ends; roles of the same choice share one model."""
     found: dict[Choice, tuple[Opened, AbstractContextManager[object]]] = {}
     with ExitStack() as stack:
         for name, choice in chosen.items():

@@ -141,7 +141,6 @@ class Run:
         return [ran for ran, _ in self.done]
 
     def add(self, place: Place, ran: Ran, made: Made = NOTHING) -> None:
-        """Take a step that has run. Raises TooManyError: there are too many."""
         boxes, sizes = tuple(each.box for each in made.boxes), tuple(each.size for each in made.pictures)
         texts = {name: tuple(map(printable, getattr(ran, name))) for name in ("output", "grades")}
         sent = {name: text and printable(text) for name in ("system", "prompt") if (text := getattr(ran, name))}
@@ -197,7 +196,6 @@ def here() -> Branch:
 
 @contextmanager
 def running(branch: Branch) -> Iterator[None]:
-    """Let what runs inside add its steps to a branch."""
     token = _BRANCH.set(branch)
     try:
         yield

@@ -59,7 +59,6 @@ def _url(data: bytes) -> str:
 def _pictures(
     files: Mapping[str, bytes], value: Made, urls: Mapping[int, str]
 ) -> Iterator[tuple[str, Size, str, Sequence[Box]]]:
-    """Yield the pictures that a step made, or those that its boxes are about: caption, size, URL and boxes."""
     for name, image in zip(files, value.pictures, strict=True):
         yield name, image.size, urls[id(image)], ()
     if not value.pictures:

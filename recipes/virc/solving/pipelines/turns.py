@@ -33,7 +33,6 @@ def turn_of(parts: Sequence[Part]) -> Turn:
 
 
 def opened(picture: Picture) -> OpenedImage:
-    """Return a picture as roles are shown it. Raises ValueError: it is none."""
     if isinstance(picture, OpenedImage):
         return picture
     if not isinstance(picture, Image.Image):

@@ -167,7 +167,6 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
 
 
 def _column(field: str, ours: Collection[str], names: Collection[str], seen: str) -> str | None:
-    """The one column that has a usual name of a field; None where one has ours, or none has any."""
     if any(name in names for name in ours):
         return None
     usual = _USUAL[field].split()
@@ -185,7 +184,6 @@ def key_of(name: str) -> str:
 
 
 def _hint(field: str, names: Collection[str]) -> str:
-    """How to say which column a field is; of names that look like a row, that the first line names the columns."""
     if any("?" in name or _FILE.search(name) for name in names):
         return "the first line of a table names its columns, such as image,question"
     known = {name for each in _USUAL.values() for name in each.split()}

@@ -217,7 +217,6 @@ def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
 
 
 def _begins_with_row(file: IO[bytes]) -> bool:
-    """Whether the first line is a row, and not one object that has a list of rows."""
     first = [fields for _, fields in itertools.islice(_LINES(file), 2)]
     if not all(isinstance(fields, dict) for fields in first):
         return False

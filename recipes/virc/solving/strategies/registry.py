@@ -86,7 +86,6 @@ def module(name: str) -> Module:
 
 @contextmanager
 def _run(found: Module) -> Iterator[None]:
-    """Say in which line of a custom strategy it fails, which it may do in any way."""
     try:
         yield
     except VircError:
@@ -155,7 +154,6 @@ def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
 
 @contextmanager
 def grader_of(config: SolveConfig, graders: Graders, opened: Opened, report: Reporter) -> Iterator[Grader | None]:
-    """What grades for the strategy of these settings, open until the block ends; None where nothing does."""
     maker = _maker(parse(config.strategy), graders) if config.strategy else None
     if maker is None:
         yield None

@@ -61,7 +61,6 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def samples(options: Options) -> int:
-    """How many solutions have a trace: as many as a level has, the best of all."""
     return options.width * options.keep
 
 

@@ -62,7 +62,6 @@ def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mappi
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], kind: Kind) -> None:
-    """Write the files of a trace, by their names, in place of a former one; all of them, or none."""
     check_folder(folder, kind)
     try:
         folder = folder.resolve()

@@ -87,7 +87,6 @@ class Gallery:
     def add(
         self, record: ImageRecord, caption: str, box: Box | None = None, *, is_cut: bool = False, of_file: str = ""
     ) -> Figure:
-        """Return the next figure: a picture, its caption, and the box that is drawn on it."""
         size = (record.width, record.height)
         caption = f"{caption}, {size[0]} × {size[1]} px{of_file}"
         number = len(self.figures)

@@ -44,7 +44,6 @@ def file_of(file: Path) -> Path:
 
 
 def of(system: System) -> Facts | None:
-    """The facts of a system; None where there are none. `ConfigError` where the file cannot be read."""
     file = file_of(system.file)
     try:
         return msgspec.json.decode(file.read_bytes(), type=Facts) if is_file(file) else None

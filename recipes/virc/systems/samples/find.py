@@ -103,7 +103,6 @@ def _grammars(
 def _unread(
     replies: Sequence[str], split: Sequence[Parts], grammar: Grammar, reading: Reading, offered: Sequence[str]
 ) -> dict[int, str]:
-    """The replies that a grammar does not read, or with other calls than they have; each with the fault."""
     faults, known = {}, tools.offered(offered)
     for number, (reply, parts) in enumerate(zip(replies, split, strict=True), 1):
         try:

@@ -29,7 +29,6 @@ class Boxes(msgspec.Struct, frozen=True):
 def forms(
     calls: Sequence[WrittenCall], notes: list[str]
 ) -> tuple[tuple[CallForm, ...], Mapping[str, Sequence[Mapping[str, Any]]]]:
-    """The ways to write these calls, and the tools that they mean, each with the arguments of its calls."""
     found: dict[tuple[str, str, str | None], CallForm] = {}
     meant: dict[str, list[Mapping[str, Any]]] = {}
     for call in calls:
@@ -86,7 +85,6 @@ def _both(one: CallForm, other: CallForm) -> CallForm:
 
 
 def _ending(call: WrittenCall) -> CallForm:
-    """The form of an action that answers."""
     form = CallForm(call.open, call.close, call.body)
     if call.body == "actions":
         return form
@@ -170,7 +168,6 @@ def _of_image(key: str) -> bool:
 
 
 def _argument(key: str, value: Any, allowed: Iterable[str]) -> str | None:
-    """Our name of an argument; None where a tool has none."""
     if box_of(value) and BOX in allowed:
         return BOX
     if key in allowed:

@@ -56,7 +56,6 @@ class WrittenCall(msgspec.Struct, frozen=True):
 
     @property
     def answers(self) -> bool:
-        """Whether it is the action of a whole reply that answers."""
         if self.body == "actions":
             return self.name == ENDING
         return self.body == "step" and len(self.arguments) == 1 and _ENDS.search(self.name or "") is not None
@@ -126,7 +125,6 @@ def _between(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | No
 
 
 def _of_text(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | None:
-    """The call that a text in marks is, which is no JSON: a function, code, or what a tool is called with."""
     open, close = marks
     if (function := _FUNCTION.match(inner)) and (values := _in_order(function[2])):
         return WrittenCall(text, f"{open}{function[1]}(", f"){close}", "function", function[1], values)
@@ -178,7 +176,6 @@ def _in_order(text: str) -> dict[str, Any]:
 
 
 def _unmarked(reply: str, behind: int) -> tuple[WrittenCall, ...]:
-    """The call of a reply that no mark opens: an object, a function with a box, or a box that is all of it."""
     if (alone := reply.strip())[:1] in ("[", "(") and box_of(alone):
         return (WrittenCall(alone, alone[0], alone[-1], "text", None, {"text": alone[1:-1]}),)
     start = bare_start(reply, behind)

@@ -103,7 +103,6 @@ _GO_ON = "Go on; look again wherever that helps."
 
 
 def yaml_of(name: str, sample: Sample) -> str:
-    """The YAML of a system of that name; notes are comments at its head."""
     size = f"--size {sample.size} " if sample.size else ""
     head = _HEAD.format(name=name, size=size) + "".join(f"# - {note}\n" for note in sample.notes)
     tools = f"[{', '.join(sample.tools)}]" if sample.tools else "none"
@@ -114,7 +113,6 @@ def yaml_of(name: str, sample: Sample) -> str:
 
 
 def tool_of(name: str, calls: Sequence[Mapping[str, Any]]) -> str:
-    """The file of a tool that is called with these arguments: one that cuts boxes out, else one to be written."""
     reading = _reading(calls)
     if all(box_of(call.get(BOX)) for call in calls):
         images, boxes = ([call[key] for call in calls if key in call] for key in (INDEX, BOX))

@@ -68,7 +68,6 @@ def requests(options: Options) -> int:
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Return the row with its pass rate, where that is within the bounds."""
     options, problem = means.options, problem_of(row)
     shown, values = pictures(means, "model", row), list[float]()
     rule: tuple[str, str] | None = None

@@ -70,7 +70,6 @@ def _fault(value: Any, options: Options) -> str | None:
 
 
 def number_of(value: Any) -> float | None:
-    """A value as a number; None where it is none."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -101,7 +101,6 @@ def draw(problem: Sheet) -> Image.Image:
 
 
 def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
-    """The same page and question with other numbers, so that the answer is another one."""
     while True:
         numbers = {name: _number(rng, _middle(box), problem.style) for name, box in problem.frames.items()}
         other = msgspec.structs.replace(problem, numbers=numbers)
@@ -122,7 +121,6 @@ def solution(problem: Sheet) -> Solution:
 
 
 def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
-    """Add numbers of up to two digits and any sign to a value: the steps, and the result."""
     steps = []
     for number in by:
         sign = "-" if number < 0 else "+"
