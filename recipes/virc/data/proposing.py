@@ -21,12 +21,7 @@ _HEAD = "# The layout of {name}, as its first rows show it; docs/data.md has all
 
 
 class Proposed(msgspec.Struct, frozen=True):
-    """A proposal for a file.
-
-    Args:
-        source: the file, read by the layout that is proposed; None: none is.
-        yaml: the layout as a file; empty where there is none.
-    """
+    """A proposal for a file: the source read by it, or None, and the layout as YAML, empty without one."""
 
     proposal: guess.Proposal
     source: Source | None = None

@@ -78,13 +78,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line as it was written: the answer, the row without its pictures, and digests.
-
-    Args:
-        replied: hash of the replies and the settings.
-        digest: as it is written; `computed` is that of what is there.
-        exact: whether `write` writes these bytes.
-    """
+    """A line as it was written; `computed` is the digest of what is there, `exact`: `write` writes these bytes."""
 
     answer: AnswerLine
     input: dict[str, Any]

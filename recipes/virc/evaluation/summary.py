@@ -243,13 +243,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Seeds(msgspec.Struct, frozen=True):
-    """What a model's luck is worth: its shares of right answers with several seeds.
-
-    Args:
-        seeds: each seed and its share, 0 to 1, of the problems that were decided.
-        deviation: the standard deviation of the shares, over seeds.
-        interval: of `mean`, 95 %, over problems, each with the mean of its seeds.
-    """
+    """Shares of right answers, 0 to 1, with several seeds; `interval` is over problems, each with its mean."""
 
     model: str
     seeds: Mapping[int, float]

@@ -239,15 +239,7 @@ def _onto(points: Sequence[Point], shown: Size, onto: Size) -> tuple[Point, ...]
 
 
 def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
-    """The box of a call, in pixels of an image as shown, in pixels of what it is cut from, as long as it has to be.
-
-    Args:
-        shown: (width, height) in pixels of the image as shown.
-        onto: the same of what it is cut from.
-
-    Raises:
-        ToolError: it has a short side, and such boxes are refused.
-    """
+    """A call's box in pixels of what it is cut from, as long as it has to be. Raises ToolError: it is too short."""
     assert call.box is not None
     region = call.region or _parts(call.box, shown)
     as_written = onto == shown and protocol.crops == "shown" and not protocol.float_boxes

@@ -99,15 +99,7 @@ def page_file(file: File, page: int, source: Picture | None = None) -> File:
 def looked_at(
     file: File, source: Picture, picture: OpenedImage | Shown, page: int | None = None, max_counted: int = 32 * 2**20
 ) -> Fields:
-    """What of a picture is looked at, as `virc.solve/1` has it.
-
-    The second picture in a photo of a phone (MPO) is no frame: it is the same scene.
-
-    Args:
-        file: with all its pages.
-        page: the one that was chosen; None: the first, or the one at which a PIL image stands.
-        max_counted: bytes of a file whose frames are counted by walking through them; those of TIFF always are.
-    """
+    """What of a picture is looked at, for `virc.solve/1`; the second picture of an MPO is the same scene, no frame."""
     frames, shown = _frames(file[0], source, max_counted)
     rendering = msgspec.json.decode(msgspec.json.encode(picture.rendering))  # a list, as JSON has it
     seen = {"frames": frames, "shown": page or shown, **rendering}

@@ -36,12 +36,7 @@ def is_in_memory(value: object) -> bool:
 
 
 def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, str]:
-    """Return the file of a picture of a Python caller, and its name.
-
-    Args:
-        picture: the bytes of a file, an open file, which is read from its beginning, a PIL image, or a numpy array.
-        name: what it is called in messages.
-    """
+    """Return the file of a picture of a Python caller, and its name for messages."""
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture), name
     if isinstance(picture, Image.Image):

@@ -10,12 +10,7 @@ from virc.solving.batch import RowDone
 
 
 class Progress:
-    """Counts rows and reports each failed one; after each row it reports how far the rows are, how fast, and for long.
-
-    Args:
-        resumed: rows that a former run has done.
-        total: rows of both runs; None where that is not known.
-    """
+    """Counts rows and reports each failed one; after each row it reports how far, how fast and for how long."""
 
     def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
         self.resumed, self.done, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0

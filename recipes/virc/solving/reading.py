@@ -83,11 +83,7 @@ def grid_of(system: System) -> Grid:
 
 
 def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
-    """Read replies one after the other as those of one problem; behind an answer another problem begins.
-
-    Args:
-        size: (width, height) in pixels of the file of the blank picture that is asked about.
-    """
+    """Read replies one after the other as those of one problem; behind an answer another problem begins."""
 
     def fresh() -> Session:
         return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())

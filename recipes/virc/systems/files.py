@@ -79,12 +79,7 @@ def write(target: Path, text: str) -> None:
 
 
 def checked_name(name: str | None, target: Path) -> str:
-    """The name of a system in the file `target`: as given, else the file's stem.
-
-    Raises:
-        UsageError: the file would not be found as one of a system.
-        ConfigError: nothing can have that name, or a system has it.
-    """
+    """Raises UsageError: the file would not be found as a system's; ConfigError: the name is taken or none."""
     if target.suffix not in systems.SUFFIXES:
         raise UsageError(f"{target} does not end in .yaml", f"{target.name}.yaml")
     chosen = name or target.stem

@@ -15,13 +15,7 @@ Engine = Literal["llamafactory", "verl"]
 
 
 class Runs(msgspec.Struct, frozen=True):
-    """What stages of a kind run in.
-
-    Args:
-        engine: a folder of `virc.engines`; it decides the format of checkpoints and how nodes meet.
-        environment: the engine's, by its name in `virc env`.
-        code: folders of `virc.engines` with what plans the stage and runs in its engine.
-    """
+    """What stages of a kind run in: a folder of `virc.engines`, an environment of `virc env`, folders of code."""
 
     engine: Engine
     environment: str

@@ -69,14 +69,7 @@ _Rows = Sequence[Mapping[str, Any]]
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A layout that rows show.
-
-    Args:
-        layout: None where there are no rows to look at.
-        reasons: why each column was taken, a line each.
-        unsure: why it is not taken unless it is named, a clause each.
-        unread: the columns that hold a part of the problem and are not read.
-    """
+    """A layout that rows show; `reasons` and `unsure` say why, `unread` columns hold a part of the problem."""
 
     layout: Layout | None
     reasons: tuple[str, ...] = ()

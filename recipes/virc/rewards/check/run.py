@@ -30,17 +30,7 @@ _MAX_NAMED = 12
 
 
 def check(system: System, reward: Reward, source: Source | None) -> list[Finding]:
-    """What is wrong with a reward for rows; each fault that is certain hides those that are not.
-
-    Args:
-        reward: the system's own, or that of a stage.
-        source: the rows; None: a drawn one, which has no other columns than question, answer and images, so that less
-            is found.
-
-    Raises:
-        ConfigError: the reward cannot be used.
-        DataError: none of the rows can be read.
-    """
+    """Faults of a reward for rows; those that are certain hide the others. Raises DataError: no row can be read."""
     total = rewards.of(reward, system.file.parent)
     if source is None:
         return _drawn(system, reward, total)

@@ -42,13 +42,7 @@ class Grader(Kind):
 
 
 class Asking(msgspec.Struct, frozen=True):
-    """A problem, the model that is asked, and how.
-
-    Args:
-        images: as of `one.solve`; so are `on_event` and `deadline`.
-        choices: contents of the choices of the question, where there are some.
-        grader: grades solutions, where the strategy has them graded.
-    """
+    """A problem, the model that is asked, and how; fields as of `one.solve`."""
 
     config: SolveConfig
     backend: Backend

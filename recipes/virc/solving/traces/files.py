@@ -47,17 +47,7 @@ _OF_MODEL = Kind(
 
 
 def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mapping[str, object]) -> None:
-    """Write a trace, finished or not; a former trace in that folder is replaced.
-
-    Args:
-        images: every image shown, oldest first; as many as `trace.images`.
-        meta: further top-level keys of `trace.json`: `model`, `sampling`, `versions` and whatever the caller
-            knows. All of it is published in the folder: no secrets.
-
-    Raises:
-        UsageError: the folder holds anything but a former trace; nothing in it is touched.
-        VircError: the disk refused.
-    """
+    """Write a trace, finished or not, in place of a former one; all of `meta` is published: no secrets."""
     write_folder(folder, _contents(trace, images, meta), _OF_MODEL)
 
 

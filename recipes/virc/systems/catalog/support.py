@@ -25,15 +25,7 @@ TESTED = "tested.json"
 
 
 class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one stage ran.
-
-    Args:
-        engine: its engine and version, `verl 0.9.1`.
-        steps: optimizer steps.
-        rows: the layout of the rows that it was trained on, or their format.
-        terms: least and largest value of each term of the reward in its rollouts, or in replies that were rewarded
-            again.
-    """
+    """How one stage ran; `rows`: their layout or format, `terms`: least and largest value of each in rollouts."""
 
     engine: str
     steps: int

@@ -20,17 +20,7 @@ _MOST = 50_000
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What replies show.
-
-    Args:
-        tools: ours, and files of others.
-        called: each of them, by the name of the file of others, with the arguments of its calls.
-        boxes: what they are counted in.
-        size: WxH of a picture that holds them, where that has to be larger than usual.
-        example: the first call; None: there is none.
-        notes: what was guessed and what was not found, one sentence each.
-        unread: number of a reply that is not read, from 1 -> the fault.
-    """
+    """What replies show; `example`: the first call, `notes`: what was guessed, `unread`: reply, from 1 -> fault."""
 
     grammar: Grammar
     reading: Reading
