@@ -32,7 +32,7 @@ from virc.reasoning.images import open_image
 from virc.scoring.score import key_of, score
 from virc.solving.rows import Row
 
-MODULES: list[Benchmark] = [benchmarks.get(name) for name in benchmarks.names()]
+MODULES: list[Benchmark] = [benchmarks.known()[name] for name in benchmarks.names()]
 HEAVY = {"PIL", "matplotlib", "numpy", "pyarrow", "torch", "openai", "yaml"}
 
 
@@ -58,7 +58,7 @@ def shades(found: LocalBenchmark) -> list[int]:
 
 def test_a_benchmark_is_called_as_its_file() -> None:
     assert [module.NAME for module in MODULES] == benchmarks.names() == list(HUB_IDS) == [*benchmarks.known()]
-    assert all(benchmarks.get(module.NAME) is module for module in MODULES)
+    assert all(benchmarks.known()[module.NAME] is module for module in MODULES)
 
 
 def test_nothing_heavy_is_imported_to_find_one() -> None:

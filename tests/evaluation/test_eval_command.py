@@ -515,7 +515,7 @@ def test_the_docs_list_every_benchmark() -> None:
     page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text()
     for name in benchmarks.names():
         assert f"| `{name}` |" in page
-        assert str(benchmarks.get(name).HUB or "nothing") in page
+        assert str(benchmarks.known()[name].HUB or "nothing") in page
 
 
 def test_an_endpoint_that_is_down_keeps_what_there_is(server: Server, problems: Path) -> None:

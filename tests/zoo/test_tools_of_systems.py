@@ -66,7 +66,7 @@ def test_edges_are_those_of_vts_v(name: str, size: tuple[int, int], box: list[in
     cut = boxed(call, size, size, protocol_of("vts-v"))
     made = tool(name).apply(msgspec.structs.replace(call, box=cut), Image.new("RGB", size))
     assert made.box == edges
-    assert made.size == (size if name == "zoomin_action" else made.cut_size)
+    assert made.size == (size if name == "zoomin_action" else made.cut.size)
 
 
 @pytest.mark.parametrize(

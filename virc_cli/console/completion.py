@@ -40,7 +40,6 @@ def systems(incomplete: str) -> list[str]:
 
 
 def overlays(context: typer.Context, incomplete: str) -> list[str]:
-    """Overlays of the system on the line; several are separated by commas."""
     before, comma, last = incomplete.rpartition(",")
     return [before + comma + name for name in _starting(_system(context).overlays, last)]
 

@@ -83,7 +83,6 @@ def refuse(given: Mapping[str, object], sentence: str, hint: str) -> None:
 
 
 def named_system(name: str | None) -> "systems.System | None":
-    """The system that an option names; None where it names none."""
     from virc.systems import registry
 
     return registry.get(name) if name else None
@@ -126,7 +125,6 @@ def check_default_role(chosen: "PipelineSetup", given: Mapping[str, object]) -> 
 
 
 def one_strategy(given: list[str] | None) -> str | None:
-    """The strategy of a command that takes one; a UsageError where there are several."""
     if given and len(given) > 1:
         raise UsageError("--strategy is given twice", "leave one out; virc eval compares several")
     return given[0] if given else None
@@ -162,7 +160,6 @@ def flag(name: str, text: str, *short: str) -> Any:
 
 
 def argument(metavar: str, text: str, show_default: bool = False, **settings: Any) -> Any:
-    """A word of the command line without an option."""
     return typer.Argument(metavar=metavar, help=text, show_default=show_default, **settings)
 
 

@@ -56,7 +56,6 @@ def ends_when_stopped(text: str) -> None:
 
 
 def end(failure: errors.VircError) -> None:
-    """Print how a command ended that did not succeed."""
     if _ends and isinstance(failure, CancelledError | TerminatedError):
         note(_ends[-1])
     else:
@@ -80,7 +79,6 @@ def know(**fields: object) -> None:
 
 
 def forget() -> None:
-    """Drop what `know` collected; each call of `main` starts with it."""
     _known.clear()
     _ends.clear()
 
@@ -92,7 +90,6 @@ def emit(schema: str, fields: Mapping[str, object], error: errors.VircError | No
 
 
 def result(as_json: bool, schema: str, fields: Mapping[str, object], texts: Iterable[str]) -> None:
-    """Print what a command found: its `--json` object, or the lines that say it to people."""
     if as_json:
         emit(schema, fields)
     else:
@@ -100,7 +97,6 @@ def result(as_json: bool, schema: str, fields: Mapping[str, object], texts: Iter
 
 
 def emit_failure(schema: str, error: errors.VircError, fields: Mapping[str, object]) -> None:
-    """Print the `--json` object of a failed command: what success looks like, with `error` filled."""
     emit(schema, {**fields, **_known}, error)
 
 
@@ -144,7 +140,6 @@ def note_left_out(paths: Iterable[Path], system: str | None = None, layout: Path
 
 
 def warn(message: str, hint: str | None = None) -> None:
-    """Print `warning: message` and its hint on stderr."""
     _headed("warning", "33", message, hint)
 
 
@@ -185,7 +180,6 @@ def _await_line() -> None:
 
 
 def error(failure: errors.VircError) -> None:
-    """Print `error: message` and its hint on stderr."""
     _headed("error", "31", failure.message, failure.hint)
 
 

@@ -22,7 +22,6 @@ _ASKED = (
 
 
 def replies_of(given: list[str] | None) -> list[str]:
-    """The replies that `--reply` gives: each the content of a file, where there is one of that name, else the text."""
     return [_checked(_text(each), number) for number, each in enumerate(given or (), 1)]
 
 

@@ -12,7 +12,6 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def section(title: str, rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A title and a table below it, indented; nothing where there are no rows."""
     if rows:
         yield title
         yield from (f"  {line}" for line in table(rows))

@@ -21,12 +21,7 @@ _HEAD = "# The layout of {name}, as its first rows show it; docs/data.md has all
 
 
 class Proposed(msgspec.Struct, frozen=True):
-    """A proposal for a file.
-
-    Args:
-        source: the file, read by the layout that is proposed; None: none is.
-        yaml: the layout as a file; empty where there is none.
-    """
+    """A proposal for a file: the source read by it, or None, and the layout as YAML, empty without one."""
 
     proposal: guess.Proposal
     source: Source | None = None
@@ -35,7 +30,6 @@ class Proposed(msgspec.Struct, frozen=True):
 
 
 def proposed(path: Path, most: int = 3) -> Proposed:
-    """The layout that the first rows of a file show. Raises DataError: none of its rows can be read."""
     if not path.exists():
         raise DataError(f"there is no file {path}")
     if not raw.beginning(path, 1):
@@ -60,7 +54,6 @@ def pictures_elsewhere(path: Path) -> str | None:
 
 
 def write(found: Proposed, to: Path) -> None:
-    """Write the layout to a new file. Raises DataError: there is none; VircError: the file is there, or cannot be."""
     if not found.yaml:
         raise DataError(found.proposal.unsure[0])
     if to.exists():

@@ -63,7 +63,6 @@ class RowView(msgspec.Struct, frozen=True):
 
     @property
     def shared(self) -> Sequence[RecordMessage]:
-        """The messages; of a pair those before its two replies."""
         return self.record.messages if self.record.rejected is None else self.record.messages[:-1]
 
     @property
@@ -72,7 +71,6 @@ class RowView(msgspec.Struct, frozen=True):
 
     @property
     def margin(self) -> Any:
-        """By how much it is better, where a pair says so."""
         return None if self.record.rejected is None else self.record.extra.get("margin")
 
     def as_fields(self) -> dict[str, Any]:
@@ -95,7 +93,6 @@ class RowView(msgspec.Struct, frozen=True):
 
 
 def find(source: Source, number: int = 1, id: str | None = None) -> Row:
-    """The row of that number or the first of that id, whose record may be missing. Raises DataError: there is none."""
     file_format = get(source.format)
     if id is None:
         row: Row | None = next(file_format.read(source, number), None)
@@ -114,7 +111,6 @@ def find(source: Source, number: int = 1, id: str | None = None) -> Row:
 
 
 def row_count(source: Source) -> int | None:
-    """How many rows a file has, where its header says so."""
     if not parquet_rows.is_parquet(source.file):
         return None
     rows: int = parquet_rows.open_file(source.file).metadata.num_rows
@@ -122,7 +118,6 @@ def row_count(source: Source) -> int | None:
 
 
 def view(source: Source, row: Row) -> RowView:
-    """A row with its images opened. Raises DataError: it cannot be read."""
     record = row.known()
     unit = unit_named(record)
     protocol = source.laid_out.protocol if source.laid_out else None
@@ -220,7 +215,6 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
 
 
 def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
-    """The conversation as a trace; a reply that cannot be used is a rejected try of its unit."""
     record = apart(record, rules.protocol)
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
@@ -281,7 +275,6 @@ def _unit(text: str, sizes: Sequence[Size | None], files: Sequence[Size], made: 
 
 
 def _result(tool: ToolText, view: View, rules: Rules) -> CallResult:
-    """What came of a call, but for its images. Raises ToolError where a chat protocol does not show errors."""
     try:
         found = tools.checked(tool, view, offered(rules))
     except ToolError as error:

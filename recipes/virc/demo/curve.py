@@ -1,4 +1,4 @@
-"""What came of a demo: `virc.demo/1`, the gain of each stage, and a picture of it."""
+"""Result of a demo: `virc.demo/1`, the gain of each stage, and a picture of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -34,8 +34,6 @@ _COLOURS = {"easy": ("tab:blue", -0.03), "hard": ("tab:orange", 0.03)}  # colour
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """Right answers: of all problems, of the easy ones and of the hard ones."""
-
     all: Score
     easy: Score
     hard: Score
@@ -93,8 +91,6 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True):
-    """One step: its command line, and how long it took over all tries; None where that is not known."""
-
     name: str
     command: str
     seconds: float | None
@@ -121,8 +117,6 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is read of a row of problems held out."""
-
     id: Id
     answer: str
     category: dict[str, str]
@@ -142,11 +136,7 @@ Row = TypeVar("Row")
 
 
 def read(folder: Path, begun: Demo) -> Curve:
-    """The curve of a demo whose steps are all done.
-
-    Raises:
-        ConfigError, DataError: a file of it cannot be read.
-    """
+    """The curve of a demo whose steps are all done. Raises ConfigError, DataError: a file cannot be read."""
     heldout = folder / "data" / "heldout"
     problems = _rows(heldout / "problems.jsonl", Problem, heldout)
     found = {name: demo.summary(folder / "evals" / name) for name in (*REPLIES, "counterfactual", "blank", "strange")}
@@ -167,7 +157,6 @@ def read(folder: Path, begun: Demo) -> Curve:
 
 
 def _rows(file: Path, kind: type[Row], made: Path) -> list[Row]:
-    """Rows of a file in what a step made, which is made again once it is removed."""
     try:
         return [msgspec.json.decode(line, type=kind) for line in file.read_bytes().splitlines()]
     except (OSError, msgspec.MsgspecError) as error:
@@ -240,7 +229,6 @@ def _spent(folder: Path, begun: Demo) -> list[Spent]:
 
 
 def _page(folder: Path, problems: Sequence[Problem]) -> str | None:
-    """The page of a problem that the last stage solves, a hard one where there is one; else of any."""
     known = {problem.id: problem for problem in problems}
     place = folder / "evals" / "pages"
     answers = sorted((place / "answers").glob("*.jsonl"))
@@ -282,7 +270,6 @@ def _fill(figure: "Figure", curve: Curve, runs: Runs) -> None:
 
 
 def _accuracy(axes: "Axes", curve: Curve, replies: str, title: str) -> None:
-    """A line for easy and one for hard problems, the control beside them where there is one."""
     plots.plain(axes, title)
     stages = [each for each in curve.stages if each.name != CONTROL]
     controls = [each for each in curve.stages if each.name == CONTROL]

@@ -6,7 +6,7 @@ runs/, models/rl        the stages, and the last of them merged
 evals/                  every stage on the same problems
 demo.json               what was begun (`Demo`)
 steps.jsonl             how long each step took (`Took`)
-curve.json, curve.png   what came of it (`demo.curve`)
+curve.json, curve.png   its result (`demo.curve`)
 """
 
 from collections.abc import Mapping, Sequence
@@ -72,7 +72,6 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def direct(self) -> int:
-        """Problems that the control learns from: as many as the others are shown."""
         return self.instruct + self.practice
 
 
@@ -105,12 +104,10 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def base(self) -> str:
-        """The name of the base."""
         return "base" if self.full else self.size.start
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """What the curve shows: the stages, and the control where there is one."""
         return (*STAGES, CONTROL) if self.size.control else STAGES
 
 
@@ -123,16 +120,11 @@ class Took(msgspec.Struct, frozen=True):
 
 
 def plan(demo: Demo) -> list[Step]:
-    """Every command of a demo, in order.
-
-    Raises:
-        SetupError: a full demo, and this is no source checkout.
-    """
+    """Every command of a demo, in order. Raises SetupError: a full demo, and this is no source checkout."""
     return [*(_course(demo) if demo.full else ()), *_stages(demo), *_control(demo), *_evaluations(demo)]
 
 
 def _course(demo: Demo) -> list[Step]:
-    """The base from nothing: each phase goes on from the one before."""
     if not is_file(SOURCES / "tiny" / "loop.py"):
         raise SetupError(
             "virc demo --full needs a source checkout: it trains the base with recipes/tiny, which is not installed",
@@ -200,7 +192,6 @@ def _reinforced(demo: Demo) -> Step:
 
 
 def _evaluations(demo: Demo) -> list[Step]:
-    """Held-out problems, greedy and sampled, with both crop ablations; strange pictures; pages."""
     count, strange = demo.size.problems, max(1, demo.size.problems // 5)
     heldout = ("--split", "heldout")
     models = (demo.base, *demo.compared[1:])
@@ -229,11 +220,7 @@ def _evaluated(
 
 
 def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
-    """What is still to be typed of a step; None where what it makes is there, whole. `ended` is what `took` returns.
-
-    Raises:
-        ConfigError: a run or an evaluation cannot be read.
-    """
+    """What is still to be typed of a step; None: what it makes is there. Raises ConfigError: it cannot be read."""
     kind = step.makes.partition("/")[0]
     made = folder / step.makes
     if step.words[0] == "torchrun":  # it saves on the way: that weights are there says nothing
@@ -250,7 +237,6 @@ def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | N
 
 
 def _is_evaluated(step: Step, folder: Path) -> bool:
-    """Whether every model that a step asks has a result for every problem."""
     if not is_file(folder / "summary.json"):
         return False
     chosen = {word for before, word in zip(step.words, step.words[1:], strict=False) if before == "--model"}
@@ -259,16 +245,11 @@ def _is_evaluated(step: Step, folder: Path) -> bool:
 
 
 def called(model: str) -> str:
-    """The name of a model in a command: the results of a run have `RUN@STEP`."""
     return model.partition("@")[0]
 
 
 def summary(folder: Path) -> Summary:
-    """The figures of an evaluation.
-
-    Raises:
-        ConfigError: they cannot be read.
-    """
+    """Raises ConfigError: the figures of the evaluation cannot be read."""
     path = folder / "summary.json"
     try:
         return msgspec.json.decode(contents(path, _MAX_BYTES), type=Summary)
@@ -325,7 +306,6 @@ def took(folder: Path) -> list[Took]:
 
 
 def note(folder: Path, tried: Took) -> None:
-    """Add a try of a step to the record of them."""
     file = folder / _STEPS
     torn = is_file(file) and not contents(file, _MAX_BYTES).endswith(b"\n")  # by a kill
     with file.open("ab") as record:

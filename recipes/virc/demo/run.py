@@ -49,11 +49,7 @@ def run(begun: Demo, to: Path, on_event: OnEvent | None = None) -> Curve:
 
 
 def check() -> None:
-    """Check that everything the steps need is installed.
-
-    Raises:
-        SetupError: an extra or an engine's environment is missing.
-    """
+    """Raises SetupError: an extra or an engine's environment is missing."""
     lacking = [each for each in extras.discover() if each.name in demo.EXTRAS and each.missing]
     needed = [making.find(engine, "cpu") for engine in demo.ENVIRONMENTS]
     unmade = [each for each in needed if environments.interpreter(each) is None]

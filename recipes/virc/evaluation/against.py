@@ -40,13 +40,11 @@ def published_for(model: str, workspace: Path, system: str | None) -> Published:
 
 
 def assumed_of(model: str, workspace: Path, system: str | None) -> tuple[str, str] | None:
-    """A sentence about what is assumed of a model's system, not published, and what shows more; None: nothing is."""
     found, _, _ = _origin(model, workspace, system)
     return _assumed(f"{model} is of {found.name}, which", found) if found else None
 
 
 def assumed_of_pipeline(name: str, file: Path) -> tuple[str, str] | None:
-    """The same of the system whose pipeline this file is."""
     found = systems.discover().get(name)
     return _assumed(name, found) if found and found.pipeline == str(file) else None
 
@@ -60,7 +58,6 @@ def _assumed(subject: str, system: System) -> tuple[str, str] | None:
 
 
 def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterator[Reported]:
-    """A model beside each published figure on this benchmark."""
     reported, short, run = published.reported, published.short, published.run
     differs = {key: pair for key, pair in _settings(model, reported.settings, run) if pair[0] != pair[1]}
     # a custom model is compared with all figures of the source, a published one with its own

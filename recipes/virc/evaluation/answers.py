@@ -36,44 +36,33 @@ Traces = Literal["wrong", "all", "none"]
 
 
 class EvalFolder(msgspec.Struct, frozen=True):
-    """The folder of an evaluation."""
-
     folder: Path
 
     def answers(self, model: str) -> Path:
-        """The file with a model's answers."""
         return self.folder / "answers" / f"{file_name(model)}.jsonl"
 
     def traces(self, model: str) -> Path:
-        """The folder with a folder for each answer."""
         return self.folder / "traces" / file_name(model)
 
     def judged(self, judge: str) -> Path:
-        """The file with a judge's verdicts."""
         return self.folder / "judged" / f"{file_name(judge)}.jsonl"
 
     def rewarded(self, system: str, model: str) -> Path:
-        """The file with what a system's reward gives a model's answers."""
         return self.folder / "rewards" / file_name(system) / f"{file_name(model)}.jsonl"
 
     def result(self, model: str) -> Path:
-        """The file with a model's answers, verdicts and figures, which others can verify."""
         return self.folder / "results" / f"{file_name(model)}.jsonl"
 
     @property
     def report(self) -> Path:
-        """The page."""
         return self.folder / "report.html"
 
     @property
     def problems(self) -> Path:
-        """The page to look through the problems."""
         return self.folder / "problems.html"
 
 
 class AnswerLine(msgspec.Struct, frozen=True):
-    """What an evaluation reads of a line of answers."""
-
     id: Id | None
     row: str | None
     model: str | None
@@ -101,7 +90,6 @@ class AnswerLine(msgspec.Struct, frozen=True):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a summary says of how it was asked."""
         return {"protocol": self.protocol, "settings": {"device": self.device, **(self.settings or {})}}
 
     @property
@@ -111,7 +99,6 @@ class AnswerLine(msgspec.Struct, frozen=True):
         return str(settings.get("crop_ablation", settings.get("crops", "none")))
 
     def answers(self, problem: EvalProblem | None) -> bool:
-        """Whether it is what the model made of the problem, as that is now."""
         failed = self.error is not None and self.error.get("kind") != NoAnswerError.kind
         return problem is not None and self.row == problem.digest and not failed
 
@@ -121,12 +108,10 @@ Answers = Mapping[str, Mapping[str, AnswerLine]]
 
 
 def hashed(data: bytes) -> str:
-    """The first 16 hexadecimal digits of a SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 def default_folder(benchmark: str, crop_ablation: CropAblation) -> Path:
-    """The folder of an evaluation for which none was named."""
     return Path(EVALS) / (benchmark if crop_ablation == "none" else f"{benchmark}-{crop_ablation}")
 
 

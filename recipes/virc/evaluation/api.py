@@ -49,7 +49,6 @@ class Evaluated(msgspec.Struct, frozen=True):
 
     @property
     def fields(self) -> Fields:
-        """The fields of `virc.eval/1`."""
         return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder)}
 
     def check(self) -> None:
@@ -107,7 +106,7 @@ def evaluate(
         models: as `virc.solve` takes one.
         endpoint: an OpenAI-compatible server, which serves all models; None: they run in this process.
         to: folder of the evaluation; None: `evals/BENCHMARK`.
-        limit: only the first so many problems.
+        limit: number of problems, from the first; None: all.
         split: part of the benchmark.
         judge_endpoint: server asked about answers that no rule finds right; its key is `VIRC_JUDGE_KEY`.
         reward: a system, or the path of its YAML, whose reward the answers are given; its judge is that of

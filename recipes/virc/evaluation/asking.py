@@ -58,36 +58,29 @@ class Work(NamedTuple):
     arm: Arm = looking.ARMS[looking.AS_IT_IS]
 
     def in_arm(self, arm: Arm) -> "Work":
-        """The same in an arm, without a reward and traces."""
         folder = EvalFolder(self.folder.folder / looking.FOLDER / arm.folder)
         request = msgspec.structs.replace(self.request, traces="none")
         return self._replace(request=request, reward=None, folder=folder, arm=arm)
 
     def first(self) -> "Work":
-        """Only the first problems."""
         return self._replace(problems=dict(islice(self.problems.items(), _FIRST)))
 
     @property
     def ablation(self) -> CropAblation:
-        """What is shown in the arm, or was asked for."""
         return self.arm.ablation if self.arm.folder else self.request.crop_ablation
 
     def config(self, config: SolveConfig) -> SolveConfig:
-        """How problems are solved in the arm."""
         return msgspec.structs.replace(config, crop_ablation=self.ablation, seed=config.seed + self.arm.seed)
 
     def rows(self) -> Iterator[Row]:
-        """The problems as rows."""
         rows = rows_of(self.benchmark, self.problems, self.request.limit)
         return swapped(rows, partial(contents, base=self.benchmark.base)) if self.ablation == "swapped" else rows
 
     def answered(self, model: str) -> dict[str, AnswerLine]:
-        """What a model made of the problems, by id."""
         lines = answers_in(self.folder, [model]).get(model, {})
         return {id: line for id, line in lines.items() if line.answers(self.problems.get(id))}
 
     def traces(self, model: str) -> Path | None:
-        """The folder of a model's traces; None where none are kept."""
         return None if self.request.traces == "none" else self.folder.traces(model)
 
 
@@ -102,7 +95,6 @@ class ModelProgress(Progress):
         self._arm = f", {work.arm.folder.replace('-', ' ')}" if work.arm.folder else ""
 
     def add(self, done: RowDone) -> None:
-        """Count a problem that is done."""
         self.unanswered += isinstance(done.error, NoAnswerError)
         self.right += is_right(done, self._problems[str(done.row.id)])
         super().add(done)
@@ -173,7 +165,6 @@ def _estimate(arms: Sequence[Work], opened: Opened) -> str:
 
 
 def answer_by_pipeline(setup: PipelineSetup, work: Work) -> ModelProgress:
-    """Let a pipeline answer what it has not answered yet."""
     if assumed := assumed_of_pipeline(setup.name, setup.pipeline.file):
         work.report.warn(*assumed)
     with pipeline_ready(setup, work.report) as roles:

@@ -20,11 +20,7 @@ from virc.solving.rows import Row
 
 
 def compare(against: str, rows: Iterable[Row], base: Path, results: Sequence[Result]) -> Contamination:
-    """What problems share with the rows of a run and of the runs before it, or with a file or folder of rows.
-
-    Args:
-        rows, base: the problems, and what names of their pictures start from.
-    """
+    """What problems share with the rows of a run and of the runs before it, or with a file or folder of rows."""
     problems = [batch.record_of(row, base) for row in rows]
     own = [(problem, print_) for problem in problems for print_ in _prints(problem)]
     count = unread = 0

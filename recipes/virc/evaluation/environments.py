@@ -70,7 +70,6 @@ class Environment(msgspec.Struct, frozen=True):
 
     @property
     def benchmark(self) -> LocalBenchmark:
-        """Its problems."""
         return LocalBenchmark(self.system, Path.cwd(), self._rows, published=True)
 
     def _rows(self) -> Iterator[Row]:
@@ -97,8 +96,6 @@ class Environment(msgspec.Struct, frozen=True):
     def score(
         self, model: str, rows: Iterable[Row], lines: Mapping[str, AnswerLine], folder: EvalFolder, report: Reporter
     ) -> None:
-        """Score what a model answered, and keep the values; those of the same replies are not made again."""
-
         async def value(row: Row, line: AnswerLine) -> Rewarded:
             task = self.interface.tasks[row.line - 1]
             try:
@@ -114,7 +111,6 @@ class Environment(msgspec.Struct, frozen=True):
             report.warn(f"functions of the reward of {self.system} that failed, and count 0: {said}")
 
     def facts(self, values: Iterable[Rewarded]) -> RewardFacts:
-        """What the summary says of its reward: the terms that it gave any answer."""
         terms = sorted({name for each in values for name in each.terms})
         return RewardFacts(self.system, "reward", terms, group=False, judge=None)
 
@@ -139,7 +135,6 @@ class OfEnvironment(msgspec.Struct, frozen=True):
 
 
 def asked_for(is_one: bool, arguments: str | None, shown: str | None) -> OfEnvironment | None:
-    """How an environment is loaded, where the benchmark is one; UsageError: it is none, and has options of one."""
     if not is_one and (arguments or shown):
         given = "--environment-args" if arguments else "--answer-as"
         raise UsageError(f"{given} is for --environment", "virc eval PACKAGE --environment")

@@ -80,7 +80,7 @@ class Given(Protocol):
 
 
 class Guess(NamedTuple):
-    """What one who sees nothing would have to say to be right: of so many choices a letter, of 0 the answer."""
+    """What one who sees nothing would have to say to be right: a letter of the `choices`, else the answer."""
 
     right: str
     choices: int = 0
@@ -199,8 +199,8 @@ def _not_looking(
     """The test that says that a model does not look, or does not need its crops, or that none does.
 
     Args:
-        p: how likely so many answers stay, by arm.
-        p_seeing: how likely a blank picture costs so many right answers by chance.
+        p: the probability that as many answers stay, by arm.
+        p_seeing: the probability that a blank picture costs as many right answers by chance.
         blind: right answers without a look.
     """
     (crops, crops_of, _), (blank, blank_of, _) = kept["crops swapped"], kept["blank picture"]
@@ -229,7 +229,7 @@ def _chances(guesses: Sequence[Guess]) -> list[float]:
 
 
 def _stays(kept: _Kept, reseeded: _Kept) -> float:
-    """How likely so many answers stay where half of those that another seed leaves depend on what is shown.
+    """The probability that as many answers stay if half of those that another seed leaves depend on what is shown.
 
     Some are the same by chance; of the share that another seed leaves, the upper end of the interval counts.
     """

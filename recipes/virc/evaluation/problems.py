@@ -32,7 +32,6 @@ class Rule(msgspec.Struct, frozen=True):
     fields: Mapping[str, Any]
 
     def __call__(self, answer: str) -> bool | None:
-        """Whether an answer is right; None where the rule cannot tell."""
         return self.right(answer, self.fields)
 
 
@@ -97,17 +96,12 @@ def _size(row: Row, base: Path) -> Size | None:
 
 
 def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[Row]:
-    """The rows of the problems, read anew."""
     lines = {problem.line for problem in problems.values()}  # an id that was left out may be one of them
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)
 
 
 def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda row: row.images) -> Iterator[Row]:
-    """The rows, each with the pictures of the next one that has others; the last have those of the one before them.
-
-    Args:
-        known_by: what is equal for rows with the same pictures.
-    """
+    """The rows, each with the pictures of the next one that has others; the last have those of the one before them."""
     waiting: list[Row] = []
     own: Row | None = None  # the first of those that wait, with pictures
     known: Hashable = None  # by which its pictures are known
@@ -128,7 +122,6 @@ def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda ro
 
 
 def contents(row: Row, base: Path) -> Hashable:
-    """What is in the pictures of a row; their names where they cannot be read."""
     try:
         return tuple(sha256(content).digest() for content, _ in files_of(row.pictures, offline=True, base=base))
     except (DataError, NetworkError):
@@ -136,7 +129,6 @@ def contents(row: Row, base: Path) -> Hashable:
 
 
 def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
-    """The problem of a row; a DataError where it cannot be scored. One that is `rewarded` needs no answer."""
     if row.fault:
         raise row.fault
     try:
@@ -165,7 +157,6 @@ def find_problems(
     crop_ablation: CropAblation = "none",
     rewarded: bool = False,
 ) -> dict[str, EvalProblem]:
-    """As `problems_of`, with warnings about rows that are left out, and about boxes that are compared as texts."""
     faults: list[DataError] = []
     problems = problems_of(benchmark, limit, faults.append, crop_ablation, rewarded)
     if faults:

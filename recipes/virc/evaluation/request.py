@@ -49,7 +49,6 @@ class EvalRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def crop_ablation(self) -> CropAblation:
-        """What crops are cut from."""
         return self.setups[0].config.crop_ablation
 
 
@@ -75,7 +74,6 @@ def check(request: EvalRequest) -> None:
 
 
 def reward_of(request: EvalRequest) -> Rewarding | Environment | None:
-    """The reward that is asked for, before anything else is done."""
     if request.environment:
         by_strategy = any(setup.config.strategy for setup in request.setups)  # whose judge it is then
         refused = {
@@ -101,5 +99,4 @@ def reward_of(request: EvalRequest) -> Rewarding | Environment | None:
 
 
 def judge_of(request: EvalRequest) -> Judge:
-    """The judge that is asked about answers that no rule finds right."""
     return Judge(str(request.judge_endpoint), request.judge_model, os.environ.get(JUDGE_KEY))

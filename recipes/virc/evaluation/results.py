@@ -73,19 +73,12 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sealed(self) -> "Head":
-        """The head with its digest."""
         alone = msgspec.structs.replace(self, digest="")
         return msgspec.structs.replace(self, digest=_digest(msgspec.to_builtins(alone)))
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line as it was written: the answer, the row without its pictures, and digests.
-
-    Args:
-        replied: hash of the replies and the settings.
-        digest: as it is written; `computed` is that of what is there.
-        exact: whether `write` writes these bytes.
-    """
+    """A line as it was written; `computed` is the digest of what is there, `exact`: `write` writes these bytes."""
 
     answer: AnswerLine
     input: dict[str, Any]
@@ -106,12 +99,10 @@ class ResultFile(msgspec.Struct, frozen=True):
 
     @property
     def problems(self) -> dict[str, EvalProblem]:
-        """What it answers, by id; a DataError where one cannot be scored."""
         return {id: self._problem(line) for id, line in self.lines.items()}
 
     @property
     def seed(self) -> int:
-        """The seed that its model was asked with."""
         return int((next(iter(self.lines.values())).answer.settings or {}).get("seed", 0))
 
     def _problem(self, line: Line) -> EvalProblem:
@@ -121,7 +112,6 @@ class ResultFile(msgspec.Struct, frozen=True):
 
 
 def rules_digest() -> str:
-    """A hash of the code that decides which answers are right."""
     root = Path(benchmarks.__file__).parents[2]
     files = [
         file for each in _RULES for file in ([root / each] if each.endswith(".py") else (root / each).rglob("*.py"))
@@ -130,12 +120,10 @@ def rules_digest() -> str:
 
 
 def in_arm(path: Path, arm: ArmName) -> Path:
-    """The file of the same model in an arm, in a folder beside that of the problems as they are."""
     return path.with_name(f"{path.stem}.{FOLDER}") / f"{ARMS[arm].folder}.jsonl"
 
 
 def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: Verdict | None) -> dict[str, Any]:
-    """What is handed on of a problem; `answered` is its line of answers, None where the model was not asked."""
     missing = {"code": 1, "kind": "missing", "message": "", "hint": None}
     fields = answered or {"schema": SOLVE, "id": row.id, "row": row.digest, "answer": None, "error": missing}
     kept = {key: fields[key] for key in _KEPT if key in fields}
@@ -145,7 +133,6 @@ def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: V
 
 
 def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
-    """Write the file, with all digests; returns its head. An OSError where the disk refuses."""
     text, last = list[bytes](), ""
     for line in lines:
         fields = {**line, "replied": msgspec.convert(line, AnswerLine).replies_digest}
@@ -157,7 +144,6 @@ def write(path: Path, head: Head, lines: Iterable[dict[str, Any]]) -> Head:
 
 
 def read(path: Path) -> ResultFile:
-    """Read a file, whatever its digests are."""
     try:
         content = contents(path, _MAX_BYTES)
         first, *rest = content.removesuffix(b"\n").split(b"\n")

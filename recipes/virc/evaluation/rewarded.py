@@ -29,7 +29,6 @@ class Rewarded(msgspec.Struct, frozen=True):
     judge_failed: bool = False
 
     def value(self, name: str) -> float | None:
-        """A term, or the total; None where it does not apply or could not be had."""
         return self.total if name == TOTAL else self.terms.get(name)
 
 
@@ -69,7 +68,6 @@ class RewardFacts(msgspec.Struct, frozen=True):
 
     @property
     def names(self) -> list[str]:
-        """The total, and the terms."""
         return [TOTAL, *self.terms]
 
 
@@ -82,7 +80,6 @@ def mean_of(found: Sequence[Rewarded], name: str) -> Mean:
 
 
 def gap_of(pairs: Sequence[tuple[Rewarded, Rewarded]], name: str) -> Gap:
-    """The difference of two models in a term, or the total, over the problems that both were asked."""
     values = [(one.value(name), other.value(name)) for one, other in pairs]
     known = [(one, other) for one, other in values if one is not None and other is not None]
     difference = fmean(one - other for one, other in known) if known else None

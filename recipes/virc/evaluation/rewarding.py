@@ -48,15 +48,12 @@ _NO_SCORE = "the judge gave no score"
 
 
 class Rewarding(msgspec.Struct, frozen=True):
-    """The reward of a system, with its judges."""
-
     system: str
     reward: Reward
     total: Total
 
     @property
     def facts(self) -> RewardFacts:
-        """What the summary says of it."""
         terms = [term.name for term in self.total.terms]
         endpoint = self.reward.judge.endpoint
         return RewardFacts(self.system, self.total.name, terms, self.total.group is not None, endpoint)
@@ -73,18 +70,12 @@ class Rewarding(msgspec.Struct, frozen=True):
 
     @property
     def judges(self) -> list[str]:
-        """The names of the judges that can be asked."""
         every = {JUDGE: self.reward.judge, **self.reward.judges}
         return [name for name, judge in every.items() if judge.endpoint]
 
 
 class RewardedLine(msgspec.Struct, frozen=True):
-    """A line of `rewards/SYSTEM/MODEL.jsonl`.
-
-    Args:
-        replies: hash of what was said of it.
-        reward: hash of the reward.
-    """
+    """A line of `rewards/SYSTEM/MODEL.jsonl`; `replies` and `reward` are hashes."""
 
     schema: str
     id: Id
@@ -95,7 +86,6 @@ class RewardedLine(msgspec.Struct, frozen=True):
     rewarded: Rewarded | None = None
 
     def is_of(self, other: "RewardedLine") -> bool:
-        """Whether it holds what is wanted of the other: of the same replies and reward, and no failure of the judge."""
         same = (self.row, self.replies, self.reward) == (other.row, other.replies, other.reward)
         return same and self.rewarded is not None and not self.rewarded.judge_failed
 
@@ -158,11 +148,7 @@ def score(
     folder: EvalFolder,
     report: Reporter,
 ) -> None:
-    """Score what a model answered, and keep the values; those of the same replies and reward are not made again.
-
-    Args:
-        config, opened: what the model was asked with.
-    """
+    """Score what a model answered, and keep the values; those of the same replies and reward are not made again."""
     counted, costs = timed(rewarding.total)
     means = means_here(rewarding.reward, report, Path(opened.loaded.folder) if opened.loaded else None)
 
@@ -186,11 +172,7 @@ def keep(
     report: Reporter,
     value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
 ) -> None:
-    """Keep the values of a model's answers by id, made by `value` where those of the same replies are not there.
-
-    Args:
-        digest: of all that they depend on, beside the replies.
-    """
+    """Keep the values of a model's answers, made where those of the same replies and `digest` are not there."""
     file = folder.rewarded(system, model)
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()
@@ -221,7 +203,6 @@ def keep(
 
 
 def read(file: Path) -> Iterator[RewardedLine]:
-    """The lines of a file of values; none where there is no such file."""
     if not file.is_file():
         return
     for number, text in enumerate(contents(file, _MAX_BYTES).splitlines(), 1):
@@ -235,7 +216,6 @@ def read(file: Path) -> Iterator[RewardedLine]:
 def rewards_of(
     system: str, digest: str, folder: EvalFolder, answers: Mapping[str, Mapping[str, AnswerLine]]
 ) -> dict[tuple[str, str], Rewarded]:
-    """The values of every model that was scored by this reward: (model, id) -> what its answer is given."""
     return {
         (model, str(each.id)): each.rewarded
         for model, lines in answers.items()
@@ -249,7 +229,6 @@ def rewards_of(
 async def _rewarded(
     row: Row, line: AnswerLine, opened: Opened, config: BatchConfig, total: Total, means: Means
 ) -> Rewarded:
-    """The reward of one answer; what it lacks alone is its own."""
     names = [term.name for term in total.terms]
     if line.rollout is None:
         return _none(names, _NO_REPLIES)

@@ -32,7 +32,6 @@ class Scored(NamedTuple):
 
 
 def scored(work: Work, asked: Iterable[str]) -> Scored:
-    """All answers in the folder, scored."""
     request, reward, _, folder, problems, report, arm = work
     answers = answers_in(folder, list(asked))
     by_rule = verdicts_by_rule(problems, answers)
@@ -76,7 +75,6 @@ def results_of(
 
 
 def guess_of(key: Key) -> Guess:
-    """What one who sees nothing would have to say: of choices a letter."""
     letters = ascii_uppercase[: len(key.choices)]
     right = next((each for each in letters if same(each, key.answer, key.choices)), key.reference)
     return Guess(right, len(key.choices))

@@ -14,7 +14,6 @@ _FINGERPRINT = "SHA256:"
 
 
 def tool_of(key: Path) -> str:
-    """What signs with a private key: `ssh-keygen` or `minisign`."""
     try:
         tool = "minisign" if contents(key, 2**20).startswith(b"untrusted comment:") else "ssh-keygen"
     except OSError as error:

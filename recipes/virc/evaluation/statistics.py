@@ -90,7 +90,7 @@ def _by_t(values: Sequence[float]) -> Interval | None:
 
 @cache
 def _student(freedom: int) -> float:
-    """The number that Student's t of so many degrees of freedom stays below with 97.5 %."""
+    """The 97.5 % quantile of Student's t."""
     low, high = Z, 13.0  # of one degree it is 12.7
     while high - low > 1e-9:
         middle = (low + high) / 2
@@ -99,7 +99,7 @@ def _student(freedom: int) -> float:
 
 
 def _within(t: float, freedom: int) -> float:
-    """How likely Student's t lies from -t to t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
+    """Probability that Student's t lies from -t to t (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4)."""
     angle = math.atan(t / math.sqrt(freedom))
     odd = freedom % 2
     term = math.cos(angle) if odd else 1.0
@@ -112,7 +112,7 @@ def _within(t: float, freedom: int) -> float:
 
 
 def mcnemar(one: int, other: int) -> float:
-    """How likely so unequal a split of the problems that only one solves is by chance (exact, two-sided)."""
+    """The two-sided p of McNemar's exact test on the problems that only one solves."""
     count, few = one + other, min(one, other)
     ways = accumulate(range(few), lambda before, at: before * (count - at) // (at + 1), initial=1)
     return min(1.0, 2 * sum(ways) / (1 << count))
@@ -144,7 +144,7 @@ def problems_needed(one: int, other: int, of: int) -> int | None:
 
 
 def at_least(count: int, of: int, likely: float) -> float:
-    """How likely `count` or more of so many independent events are, each of which has that chance (exact)."""
+    """Probability of `count` or more of `of` independent events, each with probability `likely` (exact)."""
     if count <= 0 or likely >= 1:
         return 1.0
     if likely <= 0:

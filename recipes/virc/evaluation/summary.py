@@ -1,4 +1,4 @@
-"""What came of an evaluation, model by model and pair by pair: `virc.eval/1`."""
+"""Summary of an evaluation, model by model and pair by pair: `virc.eval/1`."""
 
 import re
 from collections import Counter, defaultdict
@@ -78,12 +78,10 @@ class Answered(msgspec.Struct, frozen=True):
 
     @property
     def refused(self) -> bool:
-        """Whether the model said that it cannot tell."""
         return self.answer is None and self.failure == "no_answer"
 
     @property
     def unusable(self) -> bool:
-        """Whether it ended because no reply of a turn could be used."""
         return self.answer is None and self.failure == "tries"
 
 
@@ -105,7 +103,6 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def guessed(self) -> Guess:
-        """What one who sees nothing would have to say to be right."""
         return self.guess or Guess(self.reference)
 
 
@@ -146,17 +143,11 @@ class Share(msgspec.Struct, frozen=True):
 
     @property
     def share(self) -> float:
-        """From 0 to 1; 0 of nothing."""
         return self.count / self.of if self.of else 0.0
 
 
 class Means(msgspec.Struct, frozen=True):
-    """Means over all answers: units, tool calls, seconds, and what was asked for; None where not known.
-
-    Args:
-        tokens: drawn, and `prompt_tokens` those read.
-        replies: of the model, rejected ones and those of a judge too.
-    """
+    """Means over all answers; None where not known. Replies include rejected ones and those of a judge."""
 
     turns: float | None
     calls: float | None
@@ -167,15 +158,12 @@ class Means(msgspec.Struct, frozen=True):
 
 
 class EvidenceScores(msgspec.Struct, frozen=True):
-    """Whether a model looked where the answer is seen, over the problems that name their evidence."""
-
     seen: Share
     right_where_seen: Score
     right_elsewhere: Score
 
     @property
     def figures(self) -> "Sequence[Share | Score]":
-        """All three, as they are named."""
         return self.seen, self.right_where_seen, self.right_elsewhere
 
 
@@ -255,13 +243,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Seeds(msgspec.Struct, frozen=True):
-    """What a model's luck is worth: its shares of right answers with several seeds.
-
-    Args:
-        seeds: each seed and its share, 0 to 1, of the problems that were decided.
-        deviation: the standard deviation of the shares, over seeds.
-        interval: of `mean`, 95 %, over problems, each with the mean of its seeds.
-    """
+    """Shares of right answers, 0 to 1, with several seeds; `interval` is over problems, each with its mean."""
 
     model: str
     seeds: Mapping[int, float]
@@ -322,12 +304,7 @@ class SharedPicture(msgspec.Struct, frozen=True):
 
 
 class Contamination(msgspec.Struct, frozen=True):
-    """What problems share with rows of training.
-
-    Args:
-        rows: that were compared, `unread` of them with a picture that could not be.
-        without: model -> its score on the other problems.
-    """
+    """What problems share with rows of training; `without`: each model's score on the other problems."""
 
     against: str
     rows: int
@@ -337,7 +314,6 @@ class Contamination(msgspec.Struct, frozen=True):
 
 
 def score(verdicts: Iterable[bool | None]) -> Score:
-    """The share of right ones among verdicts; None is undecided."""
     counts = Counter(verdicts)
     of, right, undecided = counts.total(), counts[True], counts[None]
     most = right + undecided
@@ -346,7 +322,6 @@ def score(verdicts: Iterable[bool | None]) -> Score:
 
 
 def share(hits: Iterable[bool]) -> Share:
-    """The share of those that are true."""
     counts = Counter(hits)
     return Share(counts[True], counts.total(), wilson(counts[True], counts.total()))
 
@@ -381,12 +356,10 @@ _SEED = re.compile(r" \(seed (\d+)\)$")
 
 
 def with_seed(model: str, seed: int) -> str:
-    """What a model is called that was asked with another seed too."""
     return f"{model} (seed {seed})"
 
 
 def without_seed(model: str) -> str:
-    """What it is called with the first seed."""
     return _SEED.sub("", model)
 
 
@@ -465,7 +438,6 @@ def _metrics(name: str, met: Sequence[Result]) -> dict[Metric, Measured]:
 
 
 def means_of(answers: Sequence[Answered]) -> Means:
-    """The means over these answers."""
     known = {name: [getattr(each, name) for each in answers] for name in Means.__struct_fields__}
     found = {name: [value for value in values if value is not None] for name, values in known.items()}
     return Means(**{name: sum(values) / len(values) if values else None for name, values in found.items()})

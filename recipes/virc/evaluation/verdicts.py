@@ -32,15 +32,12 @@ Verdicts = Mapping[tuple[str, str], Verdict]
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """One answer that a judge is asked about."""
-
     model: str
     problem: EvalProblem
     answer: str
 
     @property
     def id(self) -> str:
-        """Its id in the file of verdicts, which changes with the answer."""
         digest = hashed(f"{self.problem.digest}\n{self.answer}".encode(errors="replace"))
         return f"{self.model}/{self.problem.id}/{digest}"
 
@@ -52,7 +49,6 @@ class _JudgedLine(msgspec.Struct):
 
 
 def is_right(done: RowDone, problem: EvalProblem) -> bool:
-    """Whether what came of a row is right by the rules that take no time."""
     answer, failure, view = (done.fields.get(name) for name in ("answer", "failure", "view"))
     verdict = _verdict(problem, answer, failure, view)
     return verdict is not None and verdict.right
@@ -61,7 +57,6 @@ def is_right(done: RowDone, problem: EvalProblem) -> bool:
 def verdicts_by_rule(
     problems: Mapping[str, EvalProblem], answers: Answers, algebra: bool = True
 ) -> dict[tuple[str, str], Verdict]:
-    """Verdicts of the rules on answers and right refusals, and of `algebra` where math-verify is installed."""
     with Symbolic() if algebra and can_do_algebra() else nullcontext() as symbolic:
         same = symbolic.same if symbolic else None
         found = {
@@ -80,7 +75,6 @@ def _verdict(
     view: BoxView | None,
     symbolic: Callable[[str, str], bool] | None = None,
 ) -> Verdict | None:
-    """The verdict on an answer, or on a refusal where that is right; None where there is neither."""
     if answer is not None and problem.boxes is not None:
         found = overlap(answer, problem.boxes, view)
         return Verdict(found.right, "rule", unread=not (found.found or has_boxes(answer)))
@@ -95,7 +89,6 @@ def _verdict(
 
 
 def can_do_algebra() -> bool:
-    """Whether math-verify is installed."""
     return find_spec("math_verify") is not None
 
 
@@ -104,12 +97,8 @@ def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Ve
     return [
         Judgement(model, problems[id], answers[model][id].answer or "")
         for (model, id), verdict in verdicts.items()
-        if not verdict.right and problems[id].boxes is None and not _is_decided(problems[id], answers[model][id].answer)
+        if not verdict.right and problems[id].boxes is None and (verdict.unread or not problems[id].right)
     ]
-
-
-def _is_decided(problem: EvalProblem, answer: str | None) -> bool:
-    return problem.right is not None and answer is not None and problem.right(answer) is not None
 
 
 def with_judge(

@@ -30,12 +30,7 @@ from virc.solving.outcome import versions
 
 
 def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Protocol | None]) -> Summary:
-    """The figures, written with the report and the files of results; the arms say whether models look.
-
-    Args:
-        scored: the problems as they are, and in the arms.
-        asked: the models that were asked now, and the chat protocol of each; None of a pipeline.
-    """
+    """The figures, written with the report and the files of results; the arms say whether models look."""
     request, reward, benchmark, folder, *_ = work
     answers, _, _, rewards, results = scored[0]
     mark_traces(folder, results, reward.system if reward else "")
@@ -62,7 +57,6 @@ def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Prot
 
 
 def looks_of(scored: Sequence[Scored]) -> list[Looks]:
-    """The verdict on each model that was asked in all arms."""
     problems = list(zip(*(each.results for each in scored), strict=True))
     guesses = [arms[0].guessed for arms in problems]
     return [
@@ -80,7 +74,6 @@ def looks_of(scored: Sequence[Scored]) -> list[Looks]:
 
 
 def facts_of(answers: Answers) -> dict[str, dict[str, Any]]:
-    """What a summary says of how each model was asked."""
     return {name: next(iter(lines.values())).facts for name, lines in answers.items()}
 
 
@@ -106,7 +99,6 @@ def _shown(model: str) -> str:
 def _write(
     path: Path, work: Work, model: str, protocol: Protocol | None, scored: Scored, summary: Summary, **verdict: Any
 ) -> result_files.Head | None:
-    """Write what a model answered in an arm; returns the head, None where it answered nothing."""
     figures = next((each for each in summary.models if each.name == model), None)
     if figures is None:
         return None

@@ -51,12 +51,10 @@ def check_trainer(
 
 
 def _other(level: int) -> int:
-    """A level of a picture that is exchanged, far from what it was."""
     return (level + 128) % 256
 
 
 def _largest(some: Sequence[float], others: Sequence[float]) -> float:
-    """The largest difference; infinity where there are not as many."""
     if len(some) != len(others):
         return float("inf")
     return max((abs(a - b) for a, b in zip(some, others, strict=True)), default=0.0)

@@ -73,7 +73,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grid: Grid = QWEN2
 
     def rewarding(self, system: System) -> tuple[Reward | None, int]:
-        """What is rewarded, and the turns of a rollout."""
         if self.stage is None:
             return system.reward, _TURNS
         config = resolve(system, self.stage, self.overlays, assignments=self.assignments).config
@@ -99,7 +98,6 @@ class Conversation:
 
     @property
     def images(self) -> Sequence[Shown]:
-        """Every image shown so far, oldest first."""
         return self.session.images
 
     @property
@@ -122,7 +120,6 @@ class Conversation:
 
     @property
     def answer(self) -> str | None:
-        """The answer, where it has come to one."""
         return self.session.trace().answer
 
     def feed(self, reply: Reply) -> bool:
@@ -209,7 +206,6 @@ class Environment:
         return scheduled(self._scored(problem, replies)).result()
 
     def compared(self, found: Sequence[Rollout]) -> list[float]:
-        """The rewards of all rollouts of one problem as they are compared."""
         return rollouts.grouped(self.total, [total_of(each) for each in found], [each.last for each in found])
 
     async def _scored(self, problem: Record, replies: Sequence[str]) -> Rollout:
@@ -259,7 +255,6 @@ def terms_of(found: Rollout) -> dict[str, float]:
 
 
 def records(rows: Path, system: System) -> list[Record]:
-    """The problems of a file of rows; errors as of `Environment.problems`."""
     found = [record for _, record in problems(only_source(rows, system), sys.maxsize)]
     if not found:
         raise DataError(f"{rows} holds no problem", "name a file of rows")

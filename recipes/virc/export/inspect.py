@@ -108,7 +108,6 @@ def config_of(sampling: Sampling, seed: int, stop: Sequence[str], provider: str)
 
 
 def messages_of(talk: Conversation) -> list[Any]:
-    """A conversation as inspect_ai has it."""
     return [_ROLES[each["role"]](content=_content(each["content"])) for each in talk.messages]
 
 

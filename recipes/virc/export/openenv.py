@@ -87,7 +87,6 @@ def app_of(environment: Environment, rows: str | None = None) -> Any:
 
         @property
         def state(self) -> Progress:
-            """How far the episode is."""
             return self._state
 
     limits = ConcurrencyConfig(max_concurrent_envs=_SESSIONS, session_timeout=_IDLE_SECONDS)

@@ -100,7 +100,6 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def refusals(system: System) -> dict[Target, str | None]:
-    """Why each target cannot have a system; None where it can."""
     return {target: _refusal(system, target) for target in TARGETS}
 
 
@@ -221,7 +220,6 @@ def _copied(system: System, inside: Path) -> System:
 
 
 def _rows(rows: Path, system: System, inside: Path) -> str:
-    """Put problems and their images into a package; the name of their file there."""
     folder = inside / _ROWS
     folder.mkdir()
     batch.write(folder, _ROWS, records(rows, system), Writing(PictureStore(folder)))

@@ -68,14 +68,12 @@ class Rollout:
         return _parts(self._talk, self._talk.ask.messages[-1])
 
     def _shown(self) -> list[Any]:
-        """The pictures before the last reply."""
         assert self._talk
         messages = self._talk.ask.messages
         replied = max((at for at, each in enumerate(messages) if each.role == "assistant"), default=0)
         return [self._talk.images[image].pixels for each in messages[:replied] for image in each.images]
 
     def _end(self, text: str) -> tuple[int, Sequence[str]]:
-        """Take the last reply; returns the row and all replies."""
         assert self._talk
         if not self._talk.over:
             self._talk.feed(Reply(text))
@@ -174,10 +172,10 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
         made = trainer.processing_class.image_processor(images=[image], return_tensors="pt")["pixel_values"]
         return made.to(batch["pixel_values"])
 
-    def logprobs(images: Sequence[Any], anew: bool = False) -> list[float]:
+    def logprobs(images: Sequence[Any], recompute: bool = False) -> list[float]:
         pixels = batch["pixel_values"][before : ends[-1]].clone()
         for image, own, (start, stop) in zip(images, shown[at], parts, strict=False):
-            if anew or image is not own:
+            if recompute or image is not own:
                 pixels[start - before : stop - before] = patches(image)
         with torch.no_grad():
             keep = batch["completion_ids"].shape[1]
@@ -186,23 +184,20 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
             )[0][0]
         return [float(each) for each in found[said.bool()]]
 
-    check_trainer(logprobs, shown[at], logprobs(shown[at], anew=True))
+    check_trainer(logprobs, shown[at], logprobs(shown[at], recompute=True))
     return True
 
 
 def _before(environment: Environment, problems: Sequence[Record]) -> Sequence[Any]:
-    """The messages before the first turn of the user, the same for all problems."""
     return environment.begin(problems[0]).ask.messages[:-1]
 
 
 def _said(completion: Any) -> str:
-    """The text of the last reply, where it was no call."""
     last = completion[-1]
     return last["content"] if last["role"] == "assistant" and not last.get("tool_calls") else ""
 
 
 def _parts(talk: Conversation, message: Any) -> list[dict[str, Any]]:
-    """A message as TRL has it."""
     return [
         {"type": "text", "text": part}
         if isinstance(part, str)

@@ -51,16 +51,12 @@ def classes(environment: Environment) -> tuple[type[Any], type[Any], type[Any]]:
 
         @vf.reward  # type: ignore[untyped-decorator, unused-ignore]
         async def reward(self, trace: Any) -> float:
-            """The total of the rollout."""
             found = await environment.score(problem_of(self.data), trace.info.get(REPLIES, ()))
             trace.record_metrics(terms_of(found))
             return total_of(found)
 
     class Taskset(vf.Taskset[Task, Config]):  # type: ignore[misc]
-        """The problems of the rows."""
-
         def load(self) -> list[Task]:
-            """One task a row."""
             rows = str(self.config.rows) if self.config.rows else None
             return [
                 Task(Data(row=at, rows=rows, id=None if row.id is None else str(row.id), prompt=row.question or ""))
@@ -91,7 +87,6 @@ def classes(environment: Environment) -> tuple[type[Any], type[Any], type[Any]]:
         """Rollouts of one problem; where the system's total compares them, each gets what it is compared by."""
 
         async def run(self, task: Any, agents: Any) -> None:
-            """Draw them at the same time."""
             async with asyncio.TaskGroup() as together:
                 for _ in range(self.config.n):
                     together.create_task(agents.agent.run(task))

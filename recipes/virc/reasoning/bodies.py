@@ -61,11 +61,7 @@ class Acted(msgspec.Struct, frozen=True):
 
 
 def tools_of(text: str, form: CallForm, most: int = 1) -> tuple[ToolText, ...]:
-    """The call, or calls of `objects`, that stand between the marks of a form, which is no whole reply.
-
-    Raises:
-        FormatError: it is not written as the form says, or holds more calls than `most`.
-    """
+    """The calls between the marks of a form. Raises FormatError: it is written otherwise, or has over `most` calls."""
     try:
         if form.body != "objects":
             return (_tool_of(text, form),)
@@ -97,7 +93,6 @@ def _tool_of(text: str, form: CallForm) -> ToolText:
 
 
 def _of_objects(value: object, form: CallForm) -> tuple[ToolText, ...]:
-    """A call for each object; where `unnamed` names an argument, one for each image, whose objects it lists."""
     if not isinstance(value, list) or not value:
         raise FormatError("json", "the tool call is not a JSON list of objects")
     read = [_translated(_object_of(each), form) for each in value]
@@ -114,7 +109,6 @@ def _of_objects(value: object, form: CallForm) -> tuple[ToolText, ...]:
 
 
 def actions_of(text: str, form: CallForm, most: int = 1) -> Acted:
-    """What an object of a thought and at most so many actions says. Raises FormatError: it is no such object."""
     value = _object_of(_json(text))
     listed, think = _step(value) if form.body == "step" else _listed(value)
     if not 1 <= len(listed) <= most:
@@ -145,13 +139,11 @@ def _step(value: Mapping[str, Any]) -> tuple[list[Any], str]:
 
 
 def bare_start(text: str, behind: int) -> int | None:
-    """Where the first JSON object of a reply behind a place begins; None where there is none."""
     found = _OBJECT.search(text, behind)
     return found.start() if found else None
 
 
 def bare_end(text: str, start: int) -> int:
-    """Where the JSON object that begins at `start` ends. Raises FormatError: it does not."""
     end: int = _decoded(lambda: _DECODER.raw_decode(text, start))[1]
     return end
 
@@ -219,7 +211,6 @@ def _value(text: str) -> Any:
 
 
 def _translated(arguments: dict[str, Any], form: CallForm) -> dict[str, Any]:
-    """Arguments by their own names, and those that nobody writes. Raises FormatError: two are the same argument."""
     read: dict[str, Any] = {}
     for key, value in arguments.items():
         name = form.keys.get(key, key)

@@ -66,11 +66,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def marked(text: str, cut: bool) -> Iterator[Found]:
-    """The calls in a text that stand between marks of their own, in order.
-
-    Args:
-        cut: the token limit ended the text, so that nothing is mended.
-    """
+    """The calls in a text that stand between marks of their own, in order; of a `cut` text nothing is mended."""
     at = quoted = 0
     while (found := MARKS.search(text, at)) and quoted < _MAX_QUOTED:
         body, at = found[found.lastgroup or 0], found.end()
@@ -88,7 +84,6 @@ def is_quoted(text: str, start: int) -> bool:
 
 
 def call_of(text: str, cut: bool) -> Called | None:
-    """The call that a text begins with, in any of its forms; None where it is none."""
     text = text[:MAX_CALL].strip()
     if xml := _XML.match(text):
         return _of_tags(xml[1], xml[2], cut)
@@ -111,7 +106,6 @@ def call_of(text: str, cut: bool) -> Called | None:
 
 
 def _of_tags(name: str, text: str, cut: bool) -> Called | None:
-    """A call between tags: its arguments have tags of their own, or are one object."""
     given, whole = _PARAMETER.findall(text), None
     if cut and len(given) > len(_PARAMETER_END.findall(text)):
         return None

@@ -38,7 +38,7 @@ def function_schema(name: str, description: str, required: Sequence[str], **prop
 
 
 def numbers_schema(count: int, description: str) -> dict[str, Any]:
-    """Return the JSON schema of a list of so many whole numbers: a point, or a box."""
+    """Return the JSON schema of a list of `count` whole numbers: a point, or a box."""
     numbers = {"type": "array", "items": {"type": "integer"}, "minItems": count, "maxItems": count}
     return {**numbers, "description": description}
 
@@ -88,7 +88,6 @@ class View(BoxView, frozen=True):
 
     @property
     def given(self) -> int:
-        """How many of the images are the question's."""
         inputs = self.inputs if self.inputs is not None else len(self.originals) or 1
         return min(inputs, len(self.sizes))
 
@@ -96,7 +95,6 @@ class View(BoxView, frozen=True):
 def view_of(
     protocol: chat.Protocol, sizes: Sequence[Size], originals: Sequence[Size] = (), inputs: int | None = None
 ) -> View:
-    """What calls of a chat protocol are checked against when images of these sizes have been shown."""
     return View(
         sizes, protocol.coordinates, protocol.box, originals, inputs, protocol.float_boxes, protocol.index_counts,
         protocol.crops,
@@ -193,7 +191,6 @@ class Tool(Protocol):
 
 
 def find_tool(known: Mapping[str, AnyTool], name: str, offered: Collection[str] | None = None) -> AnyTool:
-    """The tool of that name, of those offered (None: of all known); raises ToolError naming them."""
     names = [each for each in sorted(known) if offered is None or each in offered]
     if name not in names:
         raise ToolError(

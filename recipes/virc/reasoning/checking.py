@@ -25,12 +25,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
-    """A call of a tool as it is carried out.
-
-    Raises:
-        ToolError: no reading of it makes sense.
-        ConfigError: the tool's own check fails.
-    """
+    """Raises ToolError: no reading of the call makes sense; ConfigError: the tool's own check fails."""
     arguments = _by_itself(tool, "read", arguments, view) if hasattr(tool, "read") else arguments
     own = hasattr(tool, "check")
     checked: Checked = _by_itself(tool, "check", arguments, view) if own else by_schema(tool, arguments, view)
@@ -42,7 +37,6 @@ def check_call(tool: Tool, arguments: Mapping[str, Any], view: View) -> Checked:
 
 
 def as_written(tool: Tool, arguments: dict[str, Any], view: View) -> dict[str, Any]:
-    """The arguments of a call as the tool's model writes them. Raises ConfigError: the tool's own `write` fails."""
     written: dict[str, Any] = _by_itself(tool, "write", arguments, view) if hasattr(tool, "write") else arguments
     return written
 
@@ -59,24 +53,20 @@ def _by_itself(tool: Tool, function: str, arguments: Mapping[str, Any], view: Vi
 
 
 def place_of(error: Exception) -> str:
-    """The place in a file where an error was raised, as a clause."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" in line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
 
 
 def properties(tool: Tool) -> Mapping[str, Any]:
-    """The arguments of a tool by their names, each as its JSON schema has it."""
     found: Mapping[str, Any] = tool.SCHEMA["function"].get("parameters", {}).get("properties", {})
     return found
 
 
 def types(tool: Tool) -> Mapping[str, frozenset[str]]:
-    """The arguments of a tool and their types; none: of any."""
     return {name: frozenset(_types(each)) for name, each in properties(tool).items()}
 
 
 def _types(schema: Any) -> Iterator[str]:
-    """The types that a schema names, each for itself or in a union; a schema may be `true`, too."""
     if not isinstance(schema, Mapping):
         return
     said = schema.get("type", [])

@@ -133,11 +133,6 @@ def _apart(start: int, end: int, holds: bool, side: int) -> tuple[int, int]:
 
 
 def resolve_region(value: object, view: View, index: int) -> Region:
-    """A written `bbox_2d` as parts of the sides of its image, 0 to 1: what `resolve_box` rounds to pixels as shown.
-
-    Raises:
-        ToolError: it is not four numbers.
-    """
     _, inside, sides = clamped(value, view, index)
     left, top, right, bottom = (number / side for number, side in zip(inside, sides * 2, strict=True))
     return left, top, right, bottom
@@ -202,7 +197,6 @@ def sides_of(size: Size, coordinates: Coordinates, original: Size | None = None)
 
 
 def counted_in(view: View, index: int) -> Size:
-    """What boxes on an image of a view are counted in; as of `sides_of`."""
     return sides_of(view.sizes[index], view.coordinates, view.originals[index] if index < len(view.originals) else None)
 
 
@@ -235,7 +229,6 @@ def _numbers(value: object, floats: bool) -> list[float]:
 
 
 def _short(value: object) -> str:
-    """A value as it stands in a sentence; whatever a model wrote, it stays one short line."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # Python refuses to print integers of thousands of digits

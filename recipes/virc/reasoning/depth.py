@@ -42,12 +42,7 @@ def _raw(image: Image.Image) -> re.Match[str] | None:
 
 
 def load(image: Image.Image, again: Callable[[], ImageFile]) -> Levels | None:
-    """Decode a picture; a deep one at the range that its numbers have, which is returned.
-
-    Args:
-        image: nothing of it is decoded yet.
-        again: opens it once more, for the lower bytes of its numbers.
-    """
+    """Decode a picture; a deep one at the range of its numbers, for whose lower bytes `again` opens it once more."""
     raw = _raw(image)
     if raw is None:
         image.load()
@@ -169,7 +164,7 @@ def _inner(bands: Sequence[Image.Image], low: int | float, high: int | float) ->
 
 
 def _within(counts: Sequence[int], most: int) -> int:
-    """How many bins at the beginning hold at most so many numbers together."""
+    """How many bins at the beginning hold at most `most` numbers together."""
     return next((at for at, total in enumerate(accumulate(counts)) if total > most), len(counts))
 
 

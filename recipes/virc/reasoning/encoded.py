@@ -4,7 +4,7 @@ A PNG or JPEG that decodes to exactly the pixels that are shown may be sent as i
 pixels (EXIF with its places and thumbnails, XMP, comments, texts, profiles, further pictures behind the end) is cut off
 first, segment by segment (JPEG: ITU T.81, JFIF 1.02; PNG: W3C, third edition). Profiles and gamma change nothing:
 neither Pillow nor the servers' decoders heed them. Whatever is not exactly as expected is None: such a file is decoded
-and encoded anew.
+and encoded again.
 """
 
 import io
@@ -44,7 +44,6 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 def as_png(image: Image.Image) -> Encoded:
-    """The image without loss."""
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=_LEVEL)
     return Encoded("png", file.getvalue())
@@ -58,7 +57,7 @@ def as_jpeg(image: Image.Image, quality: int = _QUALITY) -> Encoded:
 
 
 def without_metadata(data: bytes, size: Size) -> Encoded | None:
-    """A user's file of that (width, height) in pixels without its metadata; None: it must be encoded anew.
+    """A user's file of that (width, height) in pixels without its metadata; None: it must be encoded again.
 
     What is kept is no larger than the pixels in memory. The caller has decoded the file, and found it upright, with
     one frame and nothing transparent.
@@ -101,7 +100,7 @@ def _png(data: bytes, size: Size) -> Iterator[bytes]:
 
 
 def _filtered_bytes(size: Size, bits: int, *, is_interlaced: bool) -> int:
-    """Bytes of a PNG's pixels, of so many bits each, as they are compressed: each row begins with its filter's type."""
+    """Bytes of a PNG's pixels, of `bits` bits each, as they are compressed: each row begins with its filter's type."""
     passes = _ADAM7 if is_interlaced else ((0, 0, 1, 1),)
     parts = ((math.ceil((size[0] - x) / right), math.ceil((size[1] - y) / down)) for x, y, right, down in passes)
     return sum(rows * (1 + math.ceil(columns * bits / 8)) for columns, rows in parts if columns > 0)

@@ -64,7 +64,6 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     default: Mapping[str, Any] = {}
 
     def __post_init__(self) -> None:
-        """Raise ValueError where the parts do not go together."""
         if self.close.strip() and not self.open.strip():
             raise ValueError("`close` needs an `open`")
         if self.bare and self.body in ("list", "objects", "function", "text"):
@@ -83,7 +82,6 @@ class CallForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def bare(self) -> bool:
-        """Whether no mark opens it."""
         return not self.open.strip()
 
     @property
@@ -116,7 +114,6 @@ class Grammar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     loose: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError where two parts could not be told apart, or a text ends every reply."""
         if self.think and not all(mark.strip() for mark in self.think):
             raise ValueError("`think` needs both marks, or is null")
         if self.answer and not self.answer[0].strip():
@@ -143,7 +140,6 @@ TAGS = Grammar()
 
 
 def as_written(text: str, tool: str, grammar: Grammar) -> str:
-    """A sentence about a call of one of our tools with the names that the model writes in place of ours."""
     forms = [form for form in grammar.calls if form.tool in (None, tool)]
     pairs = [pair for form in forms for pair in (*form.names.items(), *form.keys.items())]
     names = {ours: theirs for theirs, ours in reversed(pairs) if ours}  # the first of two
@@ -159,7 +155,6 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def marks(text: str, grammar: Grammar) -> list[Mark]:
-    """Every mark of a grammar in a reply, in order; of two that begin at one place the longer counts."""
     pattern, known = _pattern(tuple(mark for part in grammar.parts() for mark in part))
     if not known:
         return []

@@ -59,7 +59,6 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
-    """A picture of the question as a model of that chat protocol and grid sees it; ValueError: it cannot be shown."""
     file = image if isinstance(image, OpenedImage) else opened(image)
     shown = show_square(file) if protocol.images == "square_1000" else show(file, input_grid(protocol, grid))
     shown.rendering = file.rendering
@@ -69,7 +68,6 @@ def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid 
 
 
 def input_grid(protocol: Protocol, grid: Grid) -> Grid:
-    """The grid that the question's images are shown on."""
     return _within(grid, protocol.input_pixels)
 
 
@@ -110,14 +108,12 @@ class History:
         self.kept: dict[str, Any] = {}  # what tools keep for this problem
 
     def copy(self) -> "History":
-        """The same images, for calls that may be taken back."""
         other = copy.copy(self)
         other.images, other.places, other.kept = [*self.images], [*self.places], {**self.kept}
         return other
 
     @property
     def view(self) -> View:
-        """What tool calls are held against."""
         return view_of(self.protocol, self.sizes, self.originals, self.inputs)
 
     @property
@@ -148,7 +144,6 @@ class History:
         return text, [(self._shown(call, planned), planned.place) for planned in plans]
 
     def add(self, shown: Shown, place: Place | None) -> int:
-        """Take an image that a call made into the history; its index."""
         index = len(self.images)
         self.images.append(shown)
         self.places.append(place or self._own_place(index, shown))
@@ -163,11 +158,10 @@ class History:
         return Place(index, (0, 0, *shown.full_size), shown.full_size)
 
     def planned(self, call: Call) -> tuple[str, list[Planned]]:
-        """What `run` makes, before its images are brought to their sizes. Raises ValueError: one cannot be shown."""
         tool = self.tools[call.name]
         if call.index is None:
             returned = applied(tool, call, None, self)
-            return returned.text, [_root(made, self.grid) for made in returned.images]
+            return returned.text, [Planned(made, None, smart_resize(*made.size, self.grid)) for made in returned.images]
         source, place = self.images[call.index], self.places[call.index]
         pixels = source.pixels if call.box is None else self._pixels(source, place)
         if call.box is not None:
@@ -181,7 +175,6 @@ class History:
 
     @property
     def conversation(self) -> Conversation:
-        """What a tool is given that is about all images."""
         shown = self.protocol.crops == "shown"
         images = [(lambda each=each: each.pixels if shown else each.full) for each in self.images]
         return Conversation(self.protocol, images, self.inputs, self.kept)
@@ -215,7 +208,6 @@ class History:
         return shown
 
     def _full(self, planned: Planned) -> Image.Image | None:
-        """What further crops are cut from, where an image is a root of its own and they come from the file."""
         if planned.place or self.protocol.crops == "shown":
             return None
         return planned.made.cut if isinstance(planned.made, Rescaled) else planned.made
@@ -232,14 +224,7 @@ class History:
 
 
 def plan(made: Made, pixels: Image.Image, on: Place, call: Call, protocol: Protocol, grid: Grid) -> Planned:
-    """What an image is that a tool made of `pixels`, which show the place `on`.
-
-    Args:
-        call: with its box in `pixels`.
-
-    Raises:
-        ValueError: it cannot be shown.
-    """
+    """What an image is that a tool made of `pixels`, which show `on`. Raises ValueError: it cannot be shown."""
     size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
     if not isinstance(made, Rescaled) or made.pixels is not pixels:
         return Planned(made, on if made is pixels else None, size)
@@ -254,15 +239,7 @@ def _onto(points: Sequence[Point], shown: Size, onto: Size) -> tuple[Point, ...]
 
 
 def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
-    """The box of a call, in pixels of an image as shown, in pixels of what it is cut from, as long as it has to be.
-
-    Args:
-        shown: (width, height) in pixels of the image as shown.
-        onto: the same of what it is cut from.
-
-    Raises:
-        ToolError: it has a short side, and such boxes are refused.
-    """
+    """A call's box in pixels of what it is cut from, as long as it has to be. Raises ToolError: it is too short."""
     assert call.box is not None
     region = call.region or _parts(call.box, shown)
     as_written = onto == shown and protocol.crops == "shown" and not protocol.float_boxes
@@ -348,10 +325,6 @@ def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
     return msgspec.structs.replace(grid, min_pixels=min(least, most // 2), max_pixels=most)
 
 
-def _root(made: Made, grid: Grid) -> Planned:
-    return Planned(made, None, smart_resize(*made.size, grid))
-
-
 def _parts(box: Box, size: Size) -> Region:
     left, top, right, bottom = (number / side for number, side in zip(box, size * 2, strict=True))
     return left, top, right, bottom
@@ -362,16 +335,7 @@ class ToolFailedError(ConfigError):
 
 
 def applied(tool: Tool, call: Call, source: Image.Image | None, history: History | None = None) -> Result:
-    """What a tool makes, whatever of the allowed it returns.
-
-    Args:
-        tool, call, source: as of `Tool.apply`.
-        history: the conversation, for a tool that is about all images.
-
-    Raises:
-        ToolError: the tool says why the call cannot be carried out.
-        ToolFailedError: the tool itself fails, or returns something else.
-    """
+    """What a tool makes. Raises ToolError: the tool says why it cannot; ToolFailedError: it fails."""
     try:
         to_all = getattr(tool, "apply_to_all", None) if history else None
         returned: object = to_all(call, history.conversation) if to_all and history else tool.apply(call, source)

@@ -147,7 +147,6 @@ class Shown:
         return Shown(self.pixels, parent, twin=self, beneath=self.beneath, is_jpeg=self.is_jpeg)
 
     def over(self, beneath: Image.Image) -> "Shown":
-        """The same image, crops of which are cut from another of its size."""
         return Shown(self.pixels, self.parent, self.box, self, beneath, self.original, is_jpeg=self.is_jpeg)
 
     def cut_from(self, full: Image.Image | bytes | None) -> None:
@@ -163,24 +162,21 @@ class Shown:
 
     @property
     def full(self) -> Image.Image:
-        """What crops are cut from."""
         if isinstance(self._full, bytes):
             return _decoded(self._full)
         return self._full or self.pixels
 
     @property
     def width(self) -> int:
-        """Pixels across."""
         return self.size[0]
 
     @property
     def height(self) -> int:
-        """Pixels down."""
         return self.size[1]
 
     @property
     def pixels(self) -> Image.Image:
-        """RGB at the size shown. Of a crop that was sent only the file is kept, and decoded anew each time."""
+        """RGB at the size shown. Of a crop that was sent only the file is kept, and decoded on each access."""
         if self._twin:
             return self._twin.pixels
         pixels = self._pixels or Image.open(io.BytesIO(self.file.data)).convert("RGB")
@@ -203,13 +199,11 @@ class Shown:
 
     @property
     def png(self) -> bytes:
-        """The image as a PNG file."""
         file = self.file
         return file.data if file.media == "png" else as_png(self.pixels).data
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the file, 32 bytes; made at first use."""
         if self._twin:
             return self._twin.digest
         if self._digest is None:
@@ -231,7 +225,6 @@ class Shown:
 
     @property
     def data_url(self) -> str:
-        """`url` as text."""
         return self.url.decode("ascii")
 
 
@@ -242,14 +235,7 @@ def show(
     box: Box | None = None,
     is_jpeg: bool = False,
 ) -> Shown:
-    """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other.
-
-    Args:
-        image: to be shown.
-        grid: of the model.
-        parent, box: as of `Shown`.
-        is_jpeg: it is made of a JPEG: it is sent as one, and its pixels are those of that file.
-    """
+    """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other."""
     size = smart_resize(*image.size, grid)
     if isinstance(image, OpenedImage):
         return _input(image, size)
@@ -260,7 +246,6 @@ def show(
 
 
 def as_shown(pixels: Image.Image, parent: int, box: Box | None, is_jpeg: bool) -> Shown:
-    """Pixels that have the size they are shown at already; arguments as of `show`."""
     return _as_jpeg(pixels, parent, box) if is_jpeg else Shown(pixels, parent, box)
 
 
@@ -286,7 +271,6 @@ def _as_jpeg(
 
 
 def _of_url(url: bytes) -> Encoded:
-    """The file of a data URL that `Shown` made."""
     head, _, data = url.partition(b",")
     return Encoded("jpeg" if b"jpeg" in head else "png", base64.b64decode(data))
 
@@ -321,7 +305,6 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
 
 
 def page_of(data: bytes, name: str, page: int) -> Image.Image:
-    """A page or frame of a file, counted from 1; errors as of `open_file`, or a DataError: it has no such page."""
     image = _open(data, name, page)
     with decoding(name):
         seek_page(image, page, name)
@@ -330,7 +313,6 @@ def page_of(data: bytes, name: str, page: int) -> Image.Image:
 
 
 def seek_page(image: Image.Image, page: int, name: str) -> None:
-    """Go to a page or frame of an image, counted from 1. Raises DataError: it has no such page."""
     try:
         image.seek(page - 1)
     except EOFError:
@@ -338,11 +320,7 @@ def seek_page(image: Image.Image, page: int, name: str) -> None:
 
 
 def opened(image: Image.Image) -> OpenedImage:
-    """A picture of a caller as `open_file` gives that of a file; the caller's object stays as it is.
-
-    Raises:
-        DataError: it is damaged.
-    """
+    """A picture of a caller, whose object stays as it is, as `open_file` gives one. Raises DataError: it is damaged."""
     with decoding("the picture"):
         is_deep = depth.is_deep(image)
         if not is_deep:
@@ -353,7 +331,6 @@ def opened(image: Image.Image) -> OpenedImage:
 
 
 def _upright(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
-    """A picture as upright RGB; it is changed in place."""
     kind, mark = image.format, mark_of(image)
     with decoding(name):
         levels = load(image, data)
@@ -370,7 +347,6 @@ def _upright(image: Image.Image, name: str, data: bytes | None = None) -> Opened
 
 
 def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
-    """Decode a picture; returns the range of one of 16-bit colours. `data` is its file, where it is at hand."""
     if not depth.is_deep(image):
         image.load()
         return None
@@ -385,7 +361,6 @@ def own_copy(image: Image.Image) -> Image.Image:
 
 
 def _reopened(content: bytes, page: int) -> ImageFile:
-    """A file opened once more, at a page counted from 0; nothing is decoded yet."""
     found = undecoded(content)
     found.seek(page)
     return found
@@ -428,7 +403,6 @@ def mark_of(image: Image.Image) -> str | None:
 
 
 def _turn(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where the block is damaged."""
     with suppress(Exception):
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
@@ -446,11 +420,7 @@ def decoding(name: str) -> Iterator[None]:
 
 
 def image_size(source: bytes | Path, name: str) -> Size:
-    """(width, height) in px of the picture that `open_image` gives, without decoding it.
-
-    Raises:
-        DataError: as `open_image`, where the header already says so.
-    """
+    """(width, height) in px of the picture that `open_image` gives, without decoding it; errors as there."""
     data = source if isinstance(source, bytes) else _read(source, name)
     image = _open(data, name)
     _check_size(image.size, name)
@@ -546,7 +516,6 @@ def _unknown(data: bytes, name: str, error: Exception, page: int | None) -> Data
 
 
 def readable() -> list[str]:
-    """The formats of `FORMATS` that this build of Pillow reads."""
     Image.init()
     return [kind for kind in FORMATS if kind in Image.OPEN]
 

@@ -119,7 +119,6 @@ class ParsedReply(msgspec.Struct, frozen=True):
     sent: Sent | None = None
 
     def calling(self, calls: Sequence[ToolText]) -> "ParsedReply":
-        """The same with other calls."""
         return ParsedReply(msgspec.structs.replace(self.turn, calls=tuple(calls)), self.sent)
 
 
@@ -144,7 +143,6 @@ class _Rules(msgspec.Struct, frozen=True):
         return known.get(name) or _TOOLS.get(name) or known.get(bare) or _TOOLS.get(bare, name)
 
     def types(self, name: str) -> Mapping[str, frozenset[str]]:
-        """The arguments of the tool that a model calls so, and their types; none where it is not offered."""
         tool = self.tools.get(self.meant(name))
         return types(tool) if tool else {}
 
@@ -251,7 +249,6 @@ def _calling(
 
 
 def _given(called: Called, rules: _Rules) -> dict[str, Any]:
-    """The arguments of a call by their names, also those given in order. Raises FormatError: they are no object."""
     arguments: object = called.arguments
     for _ in range(2):  # some servers encode them twice
         if isinstance(arguments, str):
@@ -266,7 +263,7 @@ def _given(called: Called, rules: _Rules) -> dict[str, Any]:
 
 
 def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
-    """The first calls of a text, so many at most, as long as no words stand between them."""
+    """The first calls of a text, at most `most`, as long as no words stand between them."""
     taken: list[Found] = []
     for each in found:
         if len(taken) == most or (taken and not _BETWEEN.fullmatch(text, taken[-1].end, each.start)):
@@ -318,7 +315,6 @@ def _calls(text: str, rules: _Rules) -> Iterator[Found]:
 
 
 def _concludes(text: str) -> bool:
-    """Whether a text says itself what the answer is: in marks, or in its last line, behind what may be a call."""
     last = text.rstrip().rpartition("\n")[2]
     behind = _SENTENCE.split(re.split(r"[)\]}]", last)[-1])
     if last.rstrip("` .;").endswith(")") and _CALLING.search(last):  # 'The answer is too small, so crop_image(...)'
@@ -350,7 +346,6 @@ def _guessed(text: str, rules: _Rules) -> list[Found]:
 
 
 def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
-    """Where a call may begin: an object, or the name of a tool with its arguments behind it."""
     others = (name for name, tool in _TOOLS.items() if tool in rules.tools)
     names = "|".join(map(re.escape, {*rules.tools, *rules.form.names, *others}))
     named = rf"\[?(?<!def )(?<![\w.])(?:(?:functions|tools|default_api)\.)?(?:{names})(?:\.call)?(?=\(|\s*(?::\s*)?\{{)"
@@ -396,7 +391,6 @@ def _value(name: str, value: object) -> object:
 
 
 def _number(text: str) -> object:
-    """What a text says as JSON; else the text."""
     with suppress(FormatError):
         return decoded(text.strip(), whole=True)
     return text

@@ -21,7 +21,6 @@ class Turn(msgspec.Struct, frozen=True):
 
     @property
     def tool(self) -> ToolText | None:
-        """The first call."""
         return self.calls[0] if self.calls else None
 
 
@@ -68,7 +67,12 @@ def _loose(text: str, grammar: Grammar) -> Turn:
         for start, end in _spans(found, grammar.answer, len(text)):
             if answer := text[start.end : end].strip():
                 return Turn(_thought(text[: start.start], grammar), answer=answer)
-    calls = [(start, end, form) for form in grammar.calls if not form.bare for start, end in _closed(found, form, text)]
+    calls = [
+        (start, end, form)
+        for form in grammar.calls
+        if not form.bare
+        for start, end in _spans(found, (form.open, form.close), len(text))
+    ]
     calls = sorted(calls, key=lambda call: call[0].start)[-grammar.most_calls :]
     if calls:
         bodies = [(text[start.end : end].strip(), form) for start, end, form in calls]
@@ -79,10 +83,6 @@ def _loose(text: str, grammar: Grammar) -> Turn:
         turn = _unmarked(text[behind:], None, [], grammar)
         return msgspec.structs.replace(turn, think=_thought(text[:behind] + turn.think, grammar))
     raise _unlike(found, grammar)
-
-
-def _closed(found: list[Mark], form: CallForm, text: str) -> Iterator[tuple[Mark, int]]:
-    return _spans(found, (form.open, form.close), len(text))
 
 
 def _spans(found: list[Mark], parts: Marks, end: int) -> Iterator[tuple[Mark, int]]:
@@ -113,7 +113,6 @@ def stopped(text: str, grammar: Grammar) -> str:
 
 
 def up_to(text: str, stops: Sequence[str]) -> str:
-    """A text with the first of those in it as its end; all of it where it has none."""
     ends = [at + len(stop) for stop in stops if (at := text.find(stop)) >= 0]
     return text[: min(ends, default=len(text))]
 
@@ -150,7 +149,6 @@ def _calling(think: str, text: str, rest: list[Mark], found: list[Mark], grammar
 
 
 def _calls_of(bodies: Sequence[tuple[str, CallForm]], grammar: Grammar) -> tuple[ToolText, ...]:
-    """The calls of all forms of a reply, in order; FormatError: they are more than one may have."""
     calls = [call for inner, form in bodies for call in tools_of(inner, form, grammar.most_calls)]
     if len(calls) > grammar.most_calls:
         raise FormatError("tags", f"the reply calls more than {grammar.most_calls} tools")
@@ -171,7 +169,6 @@ def _called(think: str, inner: str, form: CallForm, most: int) -> Turn:
 
 
 def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar) -> Turn:
-    """A turn in which no mark opens a call or an answer: it ends with a bare call, or what remains is the answer."""
     behind = found[-1].end if found else 0
     form = next((form for form in grammar.calls if form.bare), None)
     start = bare_start(text, behind) if form else None

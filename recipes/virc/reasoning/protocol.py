@@ -239,11 +239,9 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal["virc.protocol/1"] = SCHEMA
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a least value is over its most, or too near."""
         check_bounds(self)
 
     def first_around(self, question: str) -> str:
-        """The template of the first turn of a question: `first`, unless the question says itself how to answer."""
         return QUESTION if self.complete_with and self.complete_with in question else self.first
 
 
@@ -295,7 +293,6 @@ _ALWAYS = (
 
 
 def as_fields(protocol: Protocol) -> dict[str, Any]:
-    """A protocol as its file holds it."""
     held: dict[str, Any] = msgspec.to_builtins(protocol)
     for field in msgspec.structs.fields(Protocol):
         if field.name not in _ALWAYS and getattr(protocol, field.name) == _default(field):
@@ -304,7 +301,7 @@ def as_fields(protocol: Protocol) -> dict[str, Any]:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> object:
-    """What a field is where nothing is said; msgspec makes an empty mapping anew for each struct."""
+    """The default of a field; msgspec makes a new empty mapping for each struct."""
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
@@ -340,7 +337,6 @@ def own_protocol(schemas: Sequence[Mapping[str, object]], coordinates: Coordinat
 
 
 def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]]) -> Protocol:
-    """Our own chat protocol for these tool schemas with a system's words in place of ours."""
     said = {key: value for key, value in msgspec.structs.asdict(words).items() if value is not UNSET}
     if "system" in said:
         said["system"] = said["system"].replace(TOOLS, _listed(schemas))
@@ -348,11 +344,6 @@ def worded(own: Protocol, words: Words, schemas: Sequence[Mapping[str, object]])
 
 
 def with_tools(protocol: Protocol, schemas: Sequence[Mapping[str, object]]) -> Protocol:
-    """A chat protocol that lists further tools, behind those that its system message lists.
-
-    Raises:
-        ConfigError: that has no list of tools.
-    """
     names = protocol.tools + tuple(str(_function(schema)["name"]) for schema in schemas)
     if protocol.schemas:
         offered = (*protocol.schemas, *(dict(schema) for schema in schemas))

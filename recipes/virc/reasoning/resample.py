@@ -28,14 +28,7 @@ class Rescaled(msgspec.Struct, frozen=True):
     box: tuple[int, int, int, int] | None = None
 
     @property
-    def cut_size(self) -> tuple[int, int]:
-        """(width, height) in pixels of the part that is wanted, before it is brought to `size`."""
-        left, top, right, bottom = self.box or (0, 0, *self.pixels.size)
-        return right - left, bottom - top
-
-    @property
     def cut(self) -> Image.Image:
-        """The part that is wanted, at its own size."""
         whole = self.box is None or self.box == (0, 0, *self.pixels.size)
         return self.pixels if whole else self.pixels.crop(self.box)
 

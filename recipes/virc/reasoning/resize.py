@@ -27,11 +27,6 @@ class Grid(msgspec.Struct, frozen=True):
     longest: int | None = None
 
     def limited(self, max_pixels: int | None) -> "Grid":
-        """This grid with `max_pixels` as its largest area where that is smaller; None changes nothing.
-
-        Raises:
-            ConfigError: `max_pixels` is under the smallest area.
-        """
         if max_pixels is None:
             return self
         if max_pixels < self.min_pixels:
@@ -80,7 +75,6 @@ def smart_resize(width: float, height: float, grid: Grid = QWEN2) -> tuple[int, 
 
 
 def within_area(columns: int, rows: int, size: tuple[float, float], grid: Grid) -> tuple[int, int]:
-    """Columns and rows of an image of `size` (width, height) in px, as few or many as the grid's limits allow."""
     factor = grid.factor
     area = columns * rows * factor * factor
     if area > grid.max_pixels:

@@ -125,12 +125,10 @@ class ChatTurn(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """Its text without the images."""
         return "".join(part for part in self.parts if isinstance(part, str))
 
     @property
     def images(self) -> list[int]:
-        """Indices of its images."""
         return [part for part in self.parts if isinstance(part, int)]
 
 
@@ -166,8 +164,6 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class _RefusalError(Exception):
-    """A reply that is not taken, on its way from the check that found the fault."""
-
     def __init__(self, kind: RejectionKind, reason: str, fault: ToolError | None = None) -> None:
         super().__init__(reason)
         self.kind: RejectionKind = kind
@@ -285,7 +281,6 @@ class Session:
 
     @property
     def view(self) -> View:
-        """What tool calls are held against."""
         return self.history.view
 
     def _ask(self) -> Ask:
@@ -330,7 +325,6 @@ class Session:
     def _carried_out(
         self, parsed: lenient.ParsedReply, history: History
     ) -> tuple[lenient.ParsedReply, tuple[CallResult, ...]]:
-        """A reply with its calls as they were meant, and what came of each; their images are added to the history."""
         calls, results = [], []
         for tool in parsed.turn.calls:
             try:
@@ -390,7 +384,6 @@ class Session:
         return CallResult(checked.call, images, printable(text), deviations=checked.deviations)
 
     def _refused(self, refused: _RefusalError | FormatError) -> CallResult:
-        """What came of a call that cannot be carried out; the model is told it in the system's words, if it has any."""
         fault = refused.fault if isinstance(refused, _RefusalError) else refused
         kind: ErrorKind | None = "call" if isinstance(fault, FormatError) else fault.kind if fault else None
         text = self.protocol.error_texts.get(kind) if kind else None

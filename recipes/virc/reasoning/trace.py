@@ -72,7 +72,7 @@ class Rejected(msgspec.Struct, frozen=True):
 
 
 class CallResult(msgspec.Struct, frozen=True):
-    """A tool call of a unit, and what came of it.
+    """A tool call of a unit and its result.
 
     Args:
         call: as it was carried out; None where it could not be.
@@ -115,17 +115,14 @@ class Unit(msgspec.Struct, frozen=True):
 
     @property
     def calls(self) -> list[Call]:
-        """The tool calls that were carried out."""
         return [each.call for each in self.results if each.call]
 
     @property
     def call(self) -> Call | None:
-        """The first of them."""
         return next(iter(self.calls), None)
 
     @property
     def shown(self) -> list[int]:
-        """Indices of the images that its tools made."""
         return [index for each in self.results for index in each.images]
 
     @property
@@ -135,8 +132,6 @@ class Unit(msgspec.Struct, frozen=True):
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why there is no answer."""
-
     kind: FailureKind
     message: str
 

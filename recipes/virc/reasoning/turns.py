@@ -26,7 +26,6 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 def piece(template: str, image: int | None = None, **values: object) -> Piece:
-    """A template with its values, and the image where it says `{image}`."""
     before, marked, after = template.partition(IMAGE)
     start = fill(before, **values)
     images = () if image is None else ((image, len(start) if marked else None),)
@@ -34,7 +33,6 @@ def piece(template: str, image: int | None = None, **values: object) -> Piece:
 
 
 def joined(pieces: Iterable[Piece], between: str = "\n") -> Piece:
-    """Pieces behind each other."""
     text, images = "", list[tuple[int, int | None]]()
     for number, each in enumerate(pieces):
         text += between if number else ""
@@ -44,7 +42,6 @@ def joined(pieces: Iterable[Piece], between: str = "\n") -> Piece:
 
 
 def message(said: Piece, results: Results = "user") -> Message:
-    """A turn of the user, or what stands where results do."""
     placed = sorted(((at or 0, number, index) for number, (index, at) in enumerate(said.images)))
     at = tuple(at for at, _, _ in placed)
     images = tuple(index for _, _, index in placed)
@@ -71,11 +68,7 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Message]:
-    """The system message, where there is one, and the first turn.
-
-    Args:
-        sizes: (width, height) in pixels of the question's images as shown.
-    """
+    """The system message, where there is one, and the first turn; `sizes` are those of the images as shown, in px."""
     lines = [
         piece(protocol.image_line, index, index=index, number=index + 1, count=index + 1, width=width, height=height)
         for index, (width, height) in enumerate(sizes)
@@ -111,7 +104,6 @@ def texts_around(question: str, images: int) -> list[str]:
 
 
 def asked_of(question: str, lines: Sequence[Piece]) -> Piece:
-    """A question with its images where its marks stand, each with its line; without images where it has no marks."""
     first, *others = texts_around(question, len(lines))
     between = "\n" if any(line.text for line in lines) else ""
     texts = [Piece(first)]
@@ -124,11 +116,7 @@ def asked_of(question: str, lines: Sequence[Piece]) -> Piece:
 
 
 def following(protocol: Protocol, results: Sequence[tuple[CallResult, str]], seen: Seen) -> list[Message]:
-    """The turn that brings the results of a turn's calls; where results are the assistant's, one for each.
-
-    Args:
-        results: each with the template of its tool.
-    """
+    """The turn that brings the results of calls, each with its tool's template; of the assistant one for each."""
     pieces = [joined(_pieces(protocol, result, template, seen)) for result, template in results]
     if protocol.results == "assistant":
         return [message(each, "assistant") for each in pieces]

@@ -10,12 +10,6 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 
 
 def written(turn: Turn, grammar: Grammar) -> str:
-    """The text of a turn.
-
-    Raises:
-        FormatError: the grammar has no form for its call, or would not read the text so: a mark stands in the thought,
-            say.
-    """
     text = _text(turn, grammar)
     if parse(text, grammar) != turn:
         raise FormatError("tags", "the turn cannot be written by this grammar: it would be read in another way")
@@ -61,7 +55,6 @@ def _text(turn: Turn, grammar: Grammar) -> str:
 
 
 def _acting(think: str, actions: Sequence[Mapping[str, Any]], form: CallForm) -> str:
-    """A whole reply: a thought and its actions; more than one cannot be a `step`, which reading it says."""
     if form.body == "actions":
         return _json({"thought": think, "actions": actions})
     return _json({"thought": think, "action_name": actions[0]["name"], "action": actions[0]["arguments"]})

@@ -1,6 +1,6 @@
 """The text between delimiters such as `<answer>` and `</answer>`, found in time that is linear in the text.
 
-A regular expression such as `<a>(.*?)</a>` starts anew at every opening delimiter, so that a reply of nothing else
+A regular expression such as `<a>(.*?)</a>` starts again at every opening delimiter, so that a reply of nothing else
 takes seconds.
 """
 

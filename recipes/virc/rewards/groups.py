@@ -111,7 +111,6 @@ def _answers(ts: Sequence[Any]) -> list[str | None]:
 
 
 def _likeness(ts: Sequence[Any]) -> list[list[float]]:
-    """How alike each two replies of a group are, 0 to 1."""
     try:
         from rapidfuzz.fuzz import ratio
     except ImportError:

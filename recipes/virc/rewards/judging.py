@@ -69,8 +69,6 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A judge's score, and the end of its reply."""
-
     value: float
     why: str
 
@@ -195,11 +193,7 @@ class Judge:
     async def verdict(
         self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Callable[[str], float | None]
     ) -> Verdict:
-        """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`.
-
-        Args:
-            name: what it is asked for.
-        """
+        """A score for a conversation; 0 where the judge answers and gives none in any try. Raises as `ask`."""
         waited, replies = WAITED.get() or Waited(), list[str]()
         try:
             with waited.asking():
@@ -219,7 +213,6 @@ class Judge:
         return Verdict(0.0, f"the judge gave no score in {tries} {'try' if tries == 1 else 'tries'}")
 
     async def _reply(self, ask: Ask, sampling: Sampling, number: int) -> str:
-        """The reply to one try, kept or drawn; of embeddings their cosine."""
         backend = await self._opened()
         if sampling is _EMBEDDING:
             vectors, cuts = list[list[float]](), backend.kind == "vllm"  # as sentence-transformers does
@@ -232,7 +225,6 @@ class Judge:
         return found.reply
 
     async def _cached(self, ask: Ask, sampling: Sampling, number: int, form: type[_T], draw: Callable[[], _T]) -> _T:
-        """What the judge says in one try, from the file of such a try, or drawn and written there."""
         file = await self._file(ask, sampling, number)
         with suppress(OSError, ValueError):  # there is none, or it is damaged
             if file:
@@ -302,7 +294,6 @@ class Judge:
         return self._backend
 
     async def _file(self, ask: Ask, sampling: Sampling, number: int) -> Path | None:
-        """Return the file of a try, named by a hash of all that its reply depends on; None: nothing is cached."""
         backend = await self._opened()
         if self._cache is None:
             return None
@@ -313,7 +304,6 @@ class Judge:
         return self._cache / name[:2] / f"{name}.json"
 
     def _write(self, file: Path, found: object) -> None:
-        """Write what was drawn, whole or not at all; several processes may write one file at a time."""
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             handle, new = tempfile.mkstemp(dir=file.parent, prefix=".new")
@@ -379,7 +369,6 @@ def _filled(template: str, texts: Mapping[str, str], images: int = 0) -> Message
 
 
 def read_cosine(reply: str) -> float | None:
-    """The number from -1 to 1 that a reply is; None where it is none."""
     try:
         value = float(reply)
     except ValueError:

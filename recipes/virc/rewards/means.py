@@ -25,7 +25,6 @@ NO_TOKENS = "needs the model's tokenizer"
 
 
 def no_judge(name: str) -> str:
-    """What a term lacks that asks the judge of that name."""
     return NO_JUDGE if name == JUDGE else f"{NO_JUDGE}, {name}"
 
 
@@ -51,14 +50,12 @@ class Means(msgspec.Struct, frozen=True):
     said: Mapping[str, tuple[str, str]] = {}
 
     def asked(self, name: str = JUDGE) -> Judge:
-        """The judge of that name; raises UnscoredError where there is none."""
         found = self.judge if name == JUDGE else self.judges.get(name)
         if found is None:
             raise UnscoredError(no_judge(name))
         return found
 
     def close(self) -> None:
-        """End what was started for them."""
         for judge in (self.judge, *self.judges.values()):
             if judge:
                 judge.close()
@@ -74,15 +71,7 @@ def means_of(
     base: Path | None = None,
     judges: Mapping[str, Judging] = {},
 ) -> Means:
-    """The means that a system's `reward` names; algebra where math-verify is installed.
-
-    Args:
-        key: of the judge's endpoint.
-        kept: folder for replies of judges.
-        on_wait: gets a sentence when a judge is away, and when it is back.
-        base: folder of the weights, whose tokenizer splits replies where a term asks for that.
-        judges: further ones by their names; their keys are those of `key_of`.
-    """
+    """The means that a system's `reward` names; `base` is the folder of weights whose tokenizer splits replies."""
     further = {name: _judge(each, key_of(name), kept, on_wait) for name, each in judges.items()}
     algebra = Symbolic() if find_spec("math_verify") else None
     ids = (lambda text: tokenizer(base).encode(text, add_special_tokens=False).ids) if base else None
@@ -91,12 +80,10 @@ def means_of(
 
 
 def key_of(name: str = JUDGE) -> str | None:
-    """The key of the judge of that name, where the environment has one."""
     return os.environ.get(JUDGE_KEY if name == JUDGE else f"{JUDGE_KEY}_{name.upper().replace('-', '_')}")
 
 
 def _judge(asked: Judging, key: str | None, kept: Path | None, on_wait: Callable[[str], None]) -> Judge | None:
-    """The judge at an endpoint; None where there is none."""
     if asked.endpoint is None:
         return None
     return Judge(

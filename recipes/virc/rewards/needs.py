@@ -22,12 +22,7 @@ REPLIES = (ANSWER, _LOOK)
 
 
 class Scorable(msgspec.Struct):
-    """How many rows can be scored without a judge, or but for its terms, and what the others lack.
-
-    Args:
-        by_rules: rows whose reward can be had, whether the reply answers or calls a tool.
-        lacking: term -> rows that lack something for it; `why` has what, of one of them.
-    """
+    """Rows that can be scored without a judge; `lacking`: term -> rows without what it needs, `why`: of one."""
 
     rows: int = 0
     by_rules: int = 0
@@ -36,7 +31,6 @@ class Scorable(msgspec.Struct):
 
     @property
     def share(self) -> float:
-        """Of the rows, 0 to 1."""
         return self.by_rules / self.rows if self.rows else 0.0
 
     def add(self, other: "Scorable") -> None:

@@ -9,13 +9,11 @@ from virc.tools import registry as tools
 
 
 def as_shown(prompt: Prompt, number: int) -> Shown:
-    """An image of the conversation as it was shown, by its number from 0."""
     image = prompt.images[number]
     return image.pixels(smart_resize(*image.size) if prompt.strict == "published" else prompt.view.sizes[number])
 
 
 def result(call: Call, prompt: Prompt) -> Shown:
-    """The image that a call leads to. Raises ValueError: it leads to none, to several, or cannot be shown."""
     if call.index is None:
         raise ValueError("it is applied to no image")
     source = prompt.images[call.index]

@@ -74,12 +74,7 @@ def parse(text: str) -> Turn:
 
 
 def check(tool: ToolText, view: View) -> Call:
-    """The call, where the published program finds no fault in it; the view has the files' sizes.
-
-    Raises:
-        RaisedError: where it raises itself.
-        ToolError: where it finds a fault.
-    """
+    """The call, if the published program finds no fault. Raises RaisedError where it raises, ToolError: a fault."""
     if tool.name not in _ARGUMENTS:
         raise ToolError("there is no such tool")
     if set(tool.arguments) != {"image_index", *_ARGUMENTS[tool.name]}:

@@ -104,20 +104,13 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def places(self) -> list[str]:
-        """The names in braces, in order."""
         return [name for name in _PLACE.findall(self.text) if not name.startswith("{")]
 
     def is_about(self, sample: Sample) -> bool:
-        """Whether it is about replies of this kind."""
         of = self.of or ("answer" if "answer" in self.places else "tool" if "result" in self.places else "any")
         return sample.turn is not None and of in ("any", sample.kind)
 
     async def score(self, sample: Sample, means: Means, name: str) -> float | None:
-        """The value that the judge gives a reply; None where the question is not about such replies.
-
-        Raises:
-            UnscoredError: there is no such judge, column or image.
-        """
         if not self.is_about(sample):
             return None
         found = await self.asked(sample, means, name)
@@ -130,7 +123,6 @@ class Question(msgspec.Struct, frozen=True):
         return f"{self.file.parent.name}/{self.file.name}" if self.file else ""
 
     def said(self, kept: Mapping[str, tuple[str, str]] = {}) -> tuple[str, str]:
-        """The message and the one before it, as kept, or as published. ConfigError: they are not on this machine."""
         if self.file is None:
             return self.text, self.system
         if self.name in kept:
@@ -159,7 +151,6 @@ class Question(msgspec.Struct, frozen=True):
 
 
 def _filled(template: str, sample: Sample, given: Mapping[str, str]) -> tuple[Message, list[Shown]]:
-    """The message with its texts, and its images, each with its place in it."""
     text, at, images = "", list[int](), list[Shown]()
     for number, part in enumerate(_PLACE.split(template)):
         if number % 2 == 0 or part.startswith("{"):
@@ -180,7 +171,6 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 def published(file: Path, read: Reading, tries: int = 1) -> Question:
-    """The question of a published system to its judge, in its words, from a YAML file."""
     own = published_texts.filled(plain_yaml.read(file), file.parent, own=True)
     return Question(**own, read=read, tries=tries, file=file)  # type: ignore[arg-type]
 
@@ -299,7 +289,6 @@ def _column(sample: Sample, place: str) -> str:
 
 
 def _images(sample: Sample, place: str) -> list[Shown]:
-    """The images of a place, as the model saw them."""
     prompt = sample.prompt
     if place == "result":
         try:

@@ -73,7 +73,6 @@ class Term(msgspec.Struct, frozen=True):
 
     @property
     def asks(self) -> Asks | None:
-        """Which judge it asks."""
         return Asks(self.question.judge, self.question) if self.question else getattr(self.score, "asks", None)
 
 
@@ -116,16 +115,11 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 def discover() -> tuple[list[Term], list[Total]]:
-    """The terms of this package, and the totals of it and of published systems."""
     return [_built_in(name) for name in _term_names()], [find(name) for name in _total_names()]
 
 
 def of(reward: Reward, beside: Path | None = None) -> Total:
-    """The total of a system's reward, with its terms; `beside` is the folder of the system's YAML.
-
-    Raises:
-        ConfigError: it is not public; or there is none of its name, its file cannot be used, or it has no weights.
-    """
+    """The total of a system's reward. Raises ConfigError: it is not public, is missing or wrong, or has no weights."""
     if fault := lacking(reward, beside):
         raise fault
     if reward.total is None:
@@ -228,7 +222,6 @@ async def score(sample: Sample, total: Total, means: Means) -> Scored:
 
 
 def called(function: Callable[..., float], file: Path, *arguments: object) -> float:
-    """The value of a function of a total's file; a ConfigError where it fails, or gives what is no number."""
     try:
         return cast(float, _number(function(*arguments), "total", file))
     except (UnscoredError, VircError):
@@ -240,7 +233,6 @@ def called(function: Callable[..., float], file: Path, *arguments: object) -> fl
 def called_for_all(
     group: Callable[..., Sequence[float]], file: Path, values: Sequence[float], terms: Sequence[Terms]
 ) -> list[float]:
-    """The values of a total's `group`; a ConfigError where it fails, or does not give a number for each."""
     try:
         found = [*group(list(values), list(terms))]
     except VircError:
@@ -274,7 +266,6 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
 
 
 def _broken(file: Path, raised: Exception | SystemExit) -> ConfigError:
-    """The error of a term or total of somebody's own, which may fail in any way."""
     error = guarded.as_error(raised)
     line = plugins.line_in(file, error)
     where = f"line {line} of {file}" if line else str(file)
@@ -307,7 +298,6 @@ def _built_in(name: str) -> Term:
 
 
 def _term(name: str, folders: Sequence[Path]) -> Term | None:
-    """The term of that name: of this package, else the file in the first folder that has it."""
     if name in _term_names():
         return _built_in(name)
     file = plugins.file_of(name, folders, "virc.rewards")

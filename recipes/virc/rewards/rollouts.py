@@ -51,7 +51,6 @@ class Rollout(msgspec.Struct, frozen=True):
 
     @property
     def terms(self) -> dict[str, float | None]:
-        """The mean of each term over the units that it applies to; None where there is none."""
         names = self.units[0].terms if self.units else {}
         known = {name: [each for unit in self.units if (each := unit.terms[name]) is not None] for name in names}
         return {name: sum(values) / len(values) if values else None for name, values in known.items()}
@@ -111,7 +110,6 @@ def ends(last: Sample) -> Ended:
 
 
 def last_of(samples: Sequence[Sample], scored: Scored, ended: Ended) -> Last:
-    """What `whole` and `group` are given of a rollout, of which the last unit was scored so."""
     calls = sum(each.kind == "tool" for each in samples)
     reply = "\n".join(each.text for each in samples)
     end = samples[-1]
@@ -119,7 +117,6 @@ def last_of(samples: Sequence[Sample], scored: Scored, ended: Ended) -> Last:
 
 
 def grouped(total: Total, rewards_: Sequence[float], lasts: Sequence[Last]) -> list[float]:
-    """The rewards of all rollouts of one prompt, as they are compared."""
     if total.group is None:
         return list(rewards_)
     return rewards.called_for_all(total.group, total.file, rewards_, lasts)

@@ -240,7 +240,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def _offered(self) -> Sequence[str] | None:
-        """The tools that may be called; None: all."""
         return self.protocol.tools if self.protocol else None
 
     @cached_property
@@ -254,13 +253,11 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def _log(self) -> Sequence[Carried]:
-        """Each call before this reply, and the images that it led to, by their places in the history."""
         if self.carried is not None:
             return self.carried
         return self._replayed()[0] if self.before else ()
 
     def _replayed(self) -> tuple[Sequence[Carried], History]:
-        """The calls before this reply, and the images, from which further ones are cut."""
         history, found = self._history(), list[Carried]()
         count, called = 0, list[_Ran]()
         for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
@@ -289,7 +286,6 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             yield msgspec.structs.replace(action, shown=size), images
 
     def _ran(self, reply: str, history: History) -> list[_Ran]:
-        """The calls of a reply as solve carries them out, and where the images lie that each makes."""
         turn = self._parsed(reply)
         if turn is None:
             return [(Action(None, fault="it is not in the format"), ())]
@@ -319,11 +315,7 @@ def _run(call: Call, history: History) -> list[Place | None]:
 def prompt_of(
     record: Record, coordinates: Coordinates = "pixel", strict: Strict = "own", protocol: Protocol | None = None
 ) -> Prompt:
-    """The prompt of a row of single units; the reply that its record ends with, where it does, is the reference.
-
-    Args:
-        protocol: as of `Prompt`.
-    """
+    """The prompt of a row of single units; a reply that its record ends with is the reference."""
     reference = None
     if record.messages and record.messages[-1].role == "assistant":
         reference = record.messages[-1].content
@@ -388,7 +380,6 @@ class Sample(msgspec.Struct, frozen=True):
         return list(self.prompt.calls)
 
     def carrying_out(self, actions: Sequence[Action]) -> "Sample":
-        """The sample with its calls as they were carried out."""
         checked = tuple(each.call for each in actions if each.call)
         fault = next((each.fault for each in actions if each.fault), None)
         return msgspec.structs.replace(self, checked=checked, fault=fault, done=tuple(actions))

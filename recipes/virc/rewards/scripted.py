@@ -50,7 +50,6 @@ class ExtremeJudge(Judge):
         self._known: MutableMapping[Reads, dict[str, list[float]]] = WeakKeyDictionary()
 
     async def verdict(self, name: str, ask: Ask, sampling: Sampling, tries: int, read: Reads) -> Verdict:
-        """The most or the least of the values that are read."""
         self.questions += 1
         words = dict.fromkeys((*_USUAL, *(word.strip(_MARKS) for word in ask.messages[-1].text.split()[-_MAX_WORDS:])))
         known = self._of(read)

@@ -15,11 +15,7 @@ OWN_WORDS = "our own words in place of the published ones"
 
 
 def fields_of(system: System) -> dict[str, Any]:
-    """The fields of `virc.rewards.show/1`.
-
-    Raises:
-        ConfigError: the system has no reward, or a part of it is missing.
-    """
+    """The fields of `virc.rewards.show/1`. Raises ConfigError: the system has no reward, or a part is missing."""
     reward, total = reward_of(system)
     return {
         "system": system.name,

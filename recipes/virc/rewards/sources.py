@@ -10,7 +10,7 @@ import msgspec
 
 from virc.core.errors import ConfigError
 from virc.models import chat_protocol
-from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.protocol import Protocol
 from virc.stages import resolve as stages
 from virc.stages.rl import Config
 from virc.systems import registry as systems
@@ -31,7 +31,6 @@ class Speaker(msgspec.Struct, frozen=True):
 
 
 def speakers(config: Config) -> dict[str, Speaker]:
-    """The systems that `sources` names, by their names; a ConfigError where one cannot be used."""
     found: dict[str, Speaker] = {}
     for system in map(systems.get, config.sources):
         if system.name in found:
@@ -52,7 +51,6 @@ def speakers(config: Config) -> dict[str, Speaker]:
 
 
 def _judged(reward: Reward, of_stage: Reward) -> Reward:
-    """A system's reward with the judge of the stage, and at the endpoints that the stage names for further judges."""
     named = {name: each.endpoint for name, each in of_stage.judges.items() if each.endpoint}
     judges = {
         name: msgspec.structs.replace(each, endpoint=named.get(name, each.endpoint))
@@ -68,9 +66,4 @@ def folders(run: Path) -> Mapping[str, Path]:
 
 
 def settings_of(run: Path, name: str) -> Path:
-    """The settings of a system's reward in a run's folder; its chat protocol is beside them."""
     return run / FOLDER / name / REWARD
-
-
-def chat_protocol_of(run: Path, name: str) -> Path:
-    return run / FOLDER / name / FILE_NAME

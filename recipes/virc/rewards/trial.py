@@ -74,8 +74,6 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """A reward that was tried on rows, and what each of its terms took."""
-
     system: str
     reward: Reward
     total: Total
@@ -116,7 +114,7 @@ def try_reward(
     Args:
         system: its name, or the path of its YAML.
         data: rows of single units (`rl`), or whole solutions.
-        rows: the first so many.
+        rows: how many, from the first.
         reply: score this reply to every row instead of the rows' own.
         judge_endpoint, judge_model: a judge in place of the system's; its key is `VIRC_JUDGE_KEY`.
         judge_endpoints: of further judges, by the names that the reward has for them.
@@ -147,7 +145,6 @@ def try_reward(
 def judged_reward(
     system: str, judge_endpoint: str | None, judge_model: str | None, judge_endpoints: Mapping[str, str]
 ) -> tuple[System, Reward, Total]:
-    """A system with its reward, judges at other endpoints, and its total; arguments and errors as of `try_reward`."""
     names = {each.name for each in rewards.discover()[1]} - set(systems.discover())
     if system in names or system.endswith(".py"):
         raise UsageError(
@@ -160,7 +157,6 @@ def judged_reward(
 
 
 def means_here(reward: Reward, report: Reporter, base: Path | None = None) -> Means:
-    """The means of a reward on this machine, where replies of judges are kept; `base` as of `means_of`."""
     asks = reward.judge.endpoint or any(each.endpoint for each in reward.judges.values())
     cache = cache_folder(os.environ) / "judged" if asks else None
     return means_of(reward.judge, key_of(), cache, report.warn, base, reward.judges)
@@ -224,7 +220,6 @@ def prompts(
 def solutions(
     source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, list[Prompt]]]:
-    """The first whole solutions as the prompts of their units, each with its number; references are the replies."""
     format = get(source.format)
     rules = rules_for(source, format.read(source), "auto", protocol)[0]
     records = (row.record for row in format.read(source) if row.record)
@@ -257,7 +252,6 @@ def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, mean
 
 
 async def _whole(samples: Sequence[Sample], total: Total, means: Means, said: list[Exchange]) -> rollouts.Rollout:
-    """The reward of a whole solution; `said` gets the questions to judges."""
     WAITED.set(Waited(said))
     return await rollouts.score(samples, rollouts.ends(samples[-1]), total, means)
 
@@ -294,7 +288,6 @@ def _ordered(said: Iterable[Exchange]) -> tuple[Exchange, ...]:
 
 @contextmanager
 def _of_row(number: int) -> Iterator[None]:
-    """Name the row in errors of its data, and of the files of a reward."""
     try:
         yield
     except (ConfigError, DataError) as error:

@@ -41,12 +41,10 @@ def own_files(reward: Reward, beside: Path | None, names: Iterable[str]) -> dict
 
 
 def is_own(file: Path) -> bool:
-    """Whether a file is the user's own: neither of this package nor of a published system."""
     return not (file.resolve().is_relative_to(_PACKAGE) or plugins.is_of_a_system(file))
 
 
 def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
-    """The files outside this package of a chat protocol's tools; as `own_files`."""
     offered = tuple(names)
     loaded = tools.load(offered, beside, of_chat_protocol=True)
     tools.check_loaded(offered, "the chat protocol")
@@ -54,7 +52,6 @@ def own_tools(beside: Path | None, names: Iterable[str]) -> dict[str, Path]:
 
 
 def copy(files: Mapping[str, Path], to: Path) -> dict[str, str]:
-    """Copy files into a new folder; returns the SHA-256 of each by its name."""
     hashes = {}
     for name, file in files.items():
         to.mkdir(exist_ok=True)
@@ -71,7 +68,6 @@ def variables_in_code(run: Path, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def moved(reward: Reward, beside: Path | None, to: Path) -> Reward:
-    """The reward with its total and the judge's questions in the copies of a folder, where they are the user's own."""
     if asked := reward.judge.questions:
         judge = msgspec.structs.replace(reward.judge, questions=str(to / Path(asked).name))
         reward = msgspec.structs.replace(reward, judge=judge)

@@ -144,7 +144,6 @@ async def compute_score(
 
 
 def compared(file: str, scored: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The rewards of all rollouts of one prompt as they are compared, by the results of `compute_score`."""
     lasts = [msgspec.json.decode(each[LAST], type=tuple[str, rollouts.Known]) for each in scored]
     total = total_for(file, lasts[0][0])
     return rollouts.grouped(total, [each["score"] for each in scored], [rollouts.Last(each) for _, each in lasts])
@@ -171,7 +170,6 @@ def grid_of(settings: Settings) -> Grid:
 
 
 def settings_for(file: str, data_source: object) -> str:
-    """The file of settings for a row: that of its source, else the one that is given."""
     return _ready(file).settings.sources.get(str(data_source), file)
 
 
@@ -185,7 +183,6 @@ def report(sentence: str) -> None:
 
 @cache
 def read_settings(file: str) -> Settings:
-    """The settings in a file; a ConfigError where it cannot be read."""
     try:
         return msgspec.json.decode(Path(file).read_bytes(), type=Settings)
     except (OSError, ValueError) as error:
@@ -205,7 +202,6 @@ def _ready(file: str) -> _Ready:
 
 
 def _means(file: str, settings: Settings) -> Means:
-    """The judge and the algebra of this event loop."""
     own = _MEANS.setdefault(asyncio.get_running_loop(), {})
     if file not in own:
         kept = Path(settings.kept) if settings.kept else None

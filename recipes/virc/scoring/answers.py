@@ -139,7 +139,6 @@ def _labels_alike(one: str, other: str) -> bool:
 
 
 def _contents(choices: tuple[str, ...]) -> tuple[str, ...]:
-    """The choices without the letters before them, where all have theirs."""
     labels = [_label(choice) for choice in choices]
     if all(label and label[1] and label[0] == chr(ord("A") + at) for at, label in enumerate(labels)):
         return tuple(label[1] for label in labels if label)
@@ -240,7 +239,6 @@ def _lone_letter(sentence: str, count: int) -> int | None:
 
 
 def _named_in(text: str, contents: tuple[str, ...]) -> set[int]:
-    """The choices that a text is equal to, or else those whose words it has, if it does not deny or weigh them."""
     equal = {at for at, content in enumerate(contents) if alike(text, content)}
     if equal or re.search(r"\b(?:and|then|but)\b", text):
         return equal

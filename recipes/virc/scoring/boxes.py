@@ -70,7 +70,6 @@ def read_point(answer: str | None, view: BoxView, original: Size) -> tuple[float
 
 
 def has_boxes(text: str) -> bool:
-    """Whether a text holds boxes, or says as JSON that there are none."""
     return text.strip() == "[]" or bool(_fours(text))
 
 
@@ -221,7 +220,6 @@ def in_pixels(numbers: Sequence[float], view: BoxView, original: Size) -> Box:
 
 
 def _fours(text: str | None, form: BoxForm = "corners") -> list[tuple[Sequence[float], float]]:
-    """The boxes of an answer in the form of the view, each with its confidence."""
     listed = _listed(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""), form)
     return [(numbers, sure) for numbers, sure in listed if len(numbers) == 4][:MAX_BOXES]
 
@@ -256,7 +254,6 @@ def _of_json(value: Any, form: BoxForm) -> Iterator[tuple[Sequence[float], float
 
 
 def _numbers(value: Any) -> list[float] | None:
-    """A list of a few numbers, none of them huge; None where it is something else."""
     if not isinstance(value, list) or not 1 <= len(value) <= 4:
         return None
     if any(type(each) not in (int, float) or not -1e9 < each < 1e9 for each in value):

@@ -82,11 +82,9 @@ class Judge:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
         self._backend.close()
 
     def answers(self) -> bool:
-        """Whether it can be asked now."""
         return self._backend.answers()
 
     def same(self, question: str, reference: str, answer: str) -> bool:
@@ -156,7 +154,6 @@ def quoted(texts: Mapping[str, str]) -> str:
 
 
 def of_judge(error: VircError) -> VircError:
-    """The error with the judge's options and variable in its hint, in place of the model's."""
     hint = re.sub(r"--(?=model|endpoint)", "--judge-", error.hint or "")
     error.hint = hint.replace("VIRC_API_KEY", "VIRC_JUDGE_KEY") or None
     return error

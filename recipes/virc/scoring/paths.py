@@ -134,7 +134,6 @@ def _some(path: Path) -> Path:
 
 
 def _alike(one: Path, other: Path) -> Path:
-    """The first of two paths, which have as many points as each other."""
     if len(_some(one)) != len(_some(other)):
         raise ValueError(f"paths of {len(one)} and {len(other)} points are not compared point by point: resample them")
     return one

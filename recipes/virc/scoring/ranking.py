@@ -36,6 +36,5 @@ def reciprocal_rank(found: Sequence[str], relevant: Collection[str]) -> float:
 
 
 def _places(found: Sequence[str], relevant: Collection[str], k: int | None = None) -> list[int]:
-    """The places, from 1, at which something relevant is found first."""
     first = {each: place for place, each in reversed([*enumerate(found[:k], 1)])}
     return sorted(place for each, place in first.items() if each in {*relevant})

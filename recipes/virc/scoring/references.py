@@ -161,7 +161,6 @@ class References:
         return found
 
     def check(self) -> None:
-        """Raise a DataError where a reference cannot be matched: what all of them may be meant as, or the first row."""
         found = self.conventions()
         for kind, (row, first) in self._first.items():
             more = f"; {counted(self._wrong[kind] - 1, 'more row')} like it" if self._wrong[kind] > 1 else ""

@@ -29,7 +29,7 @@ class Key(msgspec.Struct, frozen=True):
 
     Args:
         choices: contents of the choices in order, where there are some.
-        decimals: numbers are equal when they are rounded to so many decimals, halves away from zero.
+        decimals: numbers are equal when they are rounded to this many decimals, halves away from zero.
         tolerance: share of the right number by which another may be off: 0.05 is 5 %.
         answers: all accepted answers as the row lists them, several times those that several people gave; empty where
             `answer` is the only one.

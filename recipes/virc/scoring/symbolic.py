@@ -56,7 +56,6 @@ class Symbolic:
         self.close()
 
     def close(self) -> None:
-        """End the process, when the question at hand is answered."""
         with self._lock:
             self._end()
 
@@ -143,8 +142,6 @@ def _exchange(process: "subprocess.Popen[bytes]", question: bytes) -> bytes:
 
 
 class Formula(NamedTuple):
-    """A formula in LaTeX, and the unit behind it."""
-
     latex: str
     unit: tuple[str, int] | None
 

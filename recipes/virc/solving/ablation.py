@@ -32,7 +32,6 @@ class Counterfactual(msgspec.Struct, frozen=True):
 
 
 def counterfactual_of(row: Row) -> Counterfactual:
-    """The counterfactual of a row; a DataError where it has none, or several images."""
     if "twin" in row.passed:
         raise DataError("the field `twin` is called `counterfactual` now", _HINT)
     if "counterfactual" not in row.passed:
@@ -74,7 +73,6 @@ def ablated(shown: Shown, ablation: CropAblation, other: Shown) -> Shown:
 
 
 def without_tools(protocol: Protocol) -> Protocol:
-    """The chat protocol with no tools in it, nor in the list of its system message."""
     return msgspec.structs.replace(protocol, tools=(), schemas=(), system=_LISTED.sub("", protocol.system))
 
 

@@ -39,13 +39,7 @@ _NUMBER = re.compile(r"[+-][\d.,\u00a0 ]*\d(?:[eE][+-]?\d{1,4})?\s?[A-Za-z°µΩ
 
 
 class Sheet:
-    """Records that are rows of a table; a `virc.core.result_log.Layout`.
-
-    Args:
-        columns: all but the last.
-        delimiter: between two cells.
-        bom: begin with a byte order mark, by which spreadsheets know UTF-8.
-    """
+    """Records that are rows of a table; `bom`: with a byte order mark, by which spreadsheets know UTF-8."""
 
     def __init__(self, columns: Sequence[str], delimiter: str = ",", bom: bool = False) -> None:
         self._delimiter = delimiter
@@ -66,7 +60,6 @@ class Sheet:
         return _records(file)
 
     def known(self, record: bytes) -> bytes:
-        """The last cell of a record. Raises ValueError: it cannot be read."""
         try:
             return next(csv.reader(io.StringIO(record.decode(), newline=""), delimiter=self._delimiter))[-1].encode()
         except (csv.Error, IndexError, StopIteration) as error:
@@ -111,13 +104,7 @@ class Lines(Claims):
 
 
 class AnswerSheet:
-    """Answers as rows of a table: the id, the columns of the rows, and what came of them.
-
-    Args:
-        rows: whose columns are written; one that has the name of one of ours with `input_` in front.
-        delimiter: between two cells; None: that of the rows.
-        report: gets a warning of each column that a row of a pipe has and the first row has not.
-    """
+    """Answers as rows of a table; a column of the rows that has a name of ours gets `input_` in front."""
 
     def __init__(self, rows: RowFile, delimiter: str | None, report: Reporter) -> None:
         self._report, self._left_out = report, set[str]()
@@ -151,7 +138,6 @@ class AnswerSheet:
 
 
 def check_files(sources: Sequence[str], to: str | None) -> None:
-    """Refuse answers in a file of rows or pictures, or in a format or place that cannot be written."""
     if to in (None, STREAM):
         return
     file = Path(str(to))

@@ -48,13 +48,7 @@ def solve_images(
     with_view: bool = False,
     page: int | None = None,
 ) -> Solution:
-    """Solve one problem; what broke it off is in `error`.
-
-    Args:
-        on_open: gets the model when it is loaded.
-        with_view: whether a notebook can show the solution.
-        page: of the files that have several pages or frames; None: the first.
-    """
+    """Solve one problem; what broke it off is in `error`. `on_open` gets the model when it is loaded."""
     check_problem(images, question)
     deadline, began = Deadline(setup.config.timeout), time.monotonic()
     files = files_of(images, setup.offline, deadline)
@@ -101,7 +95,6 @@ def solve_images(
 
 
 def read_question(file: str) -> str:
-    """The question in a file, `-` for standard input; a DataError where it cannot be read or is empty."""
     try:
         content = standard_input().read(MAX_QUESTION + 1) if file == STREAM else contents(Path(file), MAX_QUESTION)
         question = content.decode("utf-8-sig").strip()
@@ -141,14 +134,7 @@ def solve_file(
     report: Reporter,
     on_line: Callable[[str], None],
 ) -> None:
-    """Solve every row of a file.
-
-    Args:
-        rows: those of `virc.solving.sources.row_files.open_rows`.
-        to: file the lines go to, CSV or TSV by its name; None or `-`: JSON lines to `on_line`.
-        at_once: rows in work at a time; None: as many as suit the model.
-        blank: the fields of a line before anything is known.
-    """
+    """Solve every row of a file; lines go to `to`, as CSV or TSV by its name, else as JSON lines to `on_line`."""
     with open_solver(setup, rows.base, at_once, report) as solver:
 
         def solve_rows(claims: Claims, on_row: Callable[[RowDone], None]) -> None:

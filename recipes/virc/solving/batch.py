@@ -129,14 +129,7 @@ def solve_batch(
     note: Callable[[str], None] = lambda _: None,
     stop: Stop | None = None,
 ) -> None:
-    """Solve every row that is not among `claims`.
-
-    Args:
-        on_row: gets every row when it is done, one at a time; a row in work when the batch ends is not reported.
-        note: gets a sentence when the endpoint has gone away and is waited for, rows are solved one at a time, or first
-            an image is over the model's limit.
-        stop: ends the work when it is set.
-    """
+    """Solve every row that is not among `claims`; a row in work when the batch ends is not reported."""
     workers = workers_for(config.at_once, opened, note)
     check_writable(config.traces)
     said: list[str] = []
@@ -161,14 +154,7 @@ def through(
     outage: Outage | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Do `work` on every row that is still to be done, some at a time; what fails in one costs that one.
-
-    Args:
-        on_row: as in `solve_batch`; no row is reported after this returns or raises.
-        work: interrupted when the others have ended.
-        outage: of the endpoint that all rows are asked of; None: what it fails is failed.
-        stop: ends the work when it is set.
-    """
+    """Do `work` on every row still to be done, some at a time; none is reported after this returns or raises."""
     stop, lock, failed = stop or Stop(), threading.Lock(), 0  # rows in a row
 
     def do(row: Row) -> None:
@@ -198,12 +184,10 @@ def through(
 
 
 def outage_of(opened: Opened, say: Callable[[str], None]) -> Outage | None:
-    """What waits for the endpoint of a model, and says so; None for a model in this process."""
     return Outage(opened.answers, say) if opened.answers else None
 
 
 def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]) -> int:
-    """How many rows are in work at a time: `at_once`, else as many as suit the model; 1 where it cannot do more."""
     workers = at_once or opened.at_once
     if workers > 1 and opened.together and not opened.together():
         note(f"{opened.name} has layers that keep a state instead of keys and values: rows are answered one at a time")
@@ -240,14 +224,12 @@ def shown_images(
 
 
 def made_with(known: Fields) -> Fields:
-    """What all answers in one file share, of the `facts` that every line states."""
     shared = {"model": known["model"], "protocol": known["protocol"], **known["settings"]}
     del shared["timeout"]  # it says when to give up, not what to answer
     return shared
 
 
 def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) -> bytes:
-    """A row's line of output, without its newline; `known` are the fields of every line."""
     row = done.row
     fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": fields_of(done.error) if done.error else None, "input": row.passed}
@@ -257,7 +239,6 @@ def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) ->
 
 
 def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
-    """The rows still to be done; one with the id of another comes with that fault."""
     for row in rows:
         try:
             if row.id is None or row.digest is None or claims.claim(row.id, row.digest):
@@ -317,7 +298,6 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_images: Callabl
 
 
 def _evidence(row: Row, image: Shown, solved: Solved) -> Fields:
-    """What crops showed of each box of evidence; nothing of a row that names none, or what is none."""
     try:
         boxes = evidence.of_fields(row.passed)
     except DataError:

@@ -53,7 +53,6 @@ def looked_at(crops: Sequence[Box]) -> list[Box]:
 
 
 def _union(boxes: Sequence[Box]) -> float:
-    """The area that boxes have together: in strips between their sides."""
     sides = sorted({side for left, _, right, _ in boxes for side in (left, right)})
     return sum(
         (right - left) * length(merged([(box[1], box[3]) for box in boxes if box[0] <= left and right <= box[2]]))

@@ -48,14 +48,7 @@ _HINTS = {"address": "download the picture first", "redirect": "download the pic
 
 
 def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: float | None = None) -> File:
-    """Return the file of a picture named by a user, which `virc.reasoning.opening` opens, and its name for messages.
-
-    Args:
-        source: path, `http://`, `https://` or `data:` URL, or `-` for standard input.
-        base: folder that relative paths start from.
-        offline: refuse to fetch URLs.
-        seconds: longest time for a fetch, where it is shorter than `SECONDS`.
-    """
+    """Return the file of a picture named by a user, and its name for messages; `seconds` bounds a fetch."""
     if source == "-":
         content = standard_input().read(MAX_BYTES + 1)
         if not content:
@@ -82,7 +75,6 @@ def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: fl
 
 
 def _path_of(url: str) -> Path:
-    """The path that a `file://` URL names. Raises DataError: it is on another machine."""
     host, path = urlsplit(url).netloc, url2pathname(urlsplit(url).path)
     if host not in ("", "localhost"):
         raise DataError(f"{url} is a file of the machine {host}", "file:///PATH has three slashes")
@@ -90,13 +82,7 @@ def _path_of(url: str) -> Path:
 
 
 def page_file(file: File, page: int, source: Picture | None = None) -> File:
-    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page.
-
-    Args:
-        file: with all its pages, but for the source of a PIL image, which stays at its page.
-        page: the one that is wanted.
-        source: what the file was made of.
-    """
+    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page."""
     data, name = file
     called = f"page {page} of {name}"
     if not isinstance(source, Image.Image):
@@ -113,15 +99,7 @@ def page_file(file: File, page: int, source: Picture | None = None) -> File:
 def looked_at(
     file: File, source: Picture, picture: OpenedImage | Shown, page: int | None = None, max_counted: int = 32 * 2**20
 ) -> Fields:
-    """What of a picture is looked at, as `virc.solve/1` has it.
-
-    The second picture in a photo of a phone (MPO) is no frame: it is the same scene.
-
-    Args:
-        file: with all its pages.
-        page: the one that was chosen; None: the first, or the one at which a PIL image stands.
-        max_counted: bytes of a file whose frames are counted by walking through them; those of TIFF always are.
-    """
+    """What of a picture is looked at, for `virc.solve/1`; the second picture of an MPO is the same scene, no frame."""
     frames, shown = _frames(file[0], source, max_counted)
     rendering = msgspec.json.decode(msgspec.json.encode(picture.rendering))  # a list, as JSON has it
     seen = {"frames": frames, "shown": page or shown, **rendering}
@@ -133,12 +111,10 @@ def scaled(shown: Shown) -> float:
 
 
 def with_scales(pictures: Sequence[Fields], shown: Sequence[Shown]) -> list[Fields]:
-    """What `looked_at` returned, with the size of each picture as it was sent."""
     return [seen | {"scaled": scaled(each)} for seen, each in zip(pictures, shown, strict=True)]
 
 
 def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
-    """A sentence for each loss in pictures, which `looked_at` returned."""
     return [sentence for sentence, _ in _losses(pictures, sources)]
 
 
@@ -167,7 +143,6 @@ def report_losses(
     page: int | None,
     report: Reporter,
 ) -> Fields:
-    """Warn of `losses`; returns them as the fields `pictures` and `warnings`."""
     seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
     said = [*_losses(seen, sources)]
     for sentence, hint in said:
@@ -189,7 +164,6 @@ def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
 
 
 def _counted(image: Image.Image) -> int:
-    """The frames of a picture; of TIFF, where each takes a look at all before it, at most `_MAX_FRAMES`."""
     if image.format != "TIFF":
         return int(getattr(image, "n_frames", 1))
     count = 1
@@ -209,7 +183,6 @@ def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
 def files_of(
     pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path()
 ) -> list[File]:
-    """Return the files of the pictures of a caller; arguments as of `file_of` and `file_of_memory`."""
     found = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, str | PathLike):
@@ -226,7 +199,6 @@ def standard_input() -> IO[bytes]:
 
 
 def data_url_bytes(url: str) -> bytes:
-    """Return the content of a `data:` URL: base64 as MIME, URLs and forms write it, or an image by percent signs."""
     head, comma, body = url.partition(",")
     kind, *parameters = (part.strip().lower() for part in head[5:].split(";"))
     if not comma or ("base64" not in parameters and not kind.startswith("image/")):

@@ -17,16 +17,12 @@ _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps
 
 @runtime_checkable
 class Readable(Protocol):
-    """A file opened in binary mode."""
-
     def read(self, size: int = ..., /) -> bytes:
         """The next bytes."""
 
 
 @runtime_checkable
 class Array(Protocol):
-    """A numpy array, or what has its interface."""
-
     @property
     def __array_interface__(self) -> dict[str, Any]:
         """Its shape, type and address."""
@@ -40,12 +36,7 @@ def is_in_memory(value: object) -> bool:
 
 
 def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, str]:
-    """Return the file of a picture of a Python caller, and its name.
-
-    Args:
-        picture: the bytes of a file, an open file, which is read from its beginning, a PIL image, or a numpy array.
-        name: what it is called in messages.
-    """
+    """Return the file of a picture of a Python caller, and its name for messages."""
     if isinstance(picture, bytes | bytearray | memoryview):
         return bytes(picture), name
     if isinstance(picture, Image.Image):
@@ -112,7 +103,6 @@ def _of_array(array: Array, name: str) -> tuple[Image.Image, str | None]:
 
 
 def _tiff(image: Image.Image, description: str | None, name: str) -> bytes:
-    """The pixels as a file, which is checked as those of users are; the description is that of their range."""
     file = io.BytesIO()
     with decoding(name):  # an image may be decoded first
         upright = ImageOps.exif_transpose(image)

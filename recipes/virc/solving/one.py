@@ -88,7 +88,6 @@ class SolveConfig(msgspec.Struct, frozen=True):
         return next(temperature for temperature in chosen if temperature is not None)
 
     def longest(self, usual: Drawing = USUAL) -> int:
-        """The longest reply in tokens; `usual` is the chat protocol's."""
         return self.max_tokens or usual.max_tokens or Sampling().max_tokens
 
     def samplings(self, usual: Drawing = USUAL) -> list[Sampling]:
@@ -163,7 +162,6 @@ class Spent(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
     def __add__(self, other: "Spent") -> "Spent":
-        """Both together."""
         return Spent(
             self.replies + other.replies,
             self.prompt_tokens + other.prompt_tokens,
@@ -201,22 +199,18 @@ class Solved(msgspec.Struct, frozen=True):
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:
-        """How many samples gave each answer: the commonest first, the earlier of two, last those without."""
         return tally((attempt.trace.answer for attempt in self.attempts), self.choices).votes
 
     @property
     def prompt_tokens(self) -> int | None:
-        """Tokens read in all samples, and beside them."""
         return _total([*(each.prompt_tokens for each in self.attempts), self.overhead.prompt_tokens or None])
 
     @property
     def completion_tokens(self) -> int | None:
-        """Tokens drawn in all samples, and beside them."""
         return _total([*(each.completion_tokens for each in self.attempts), self.overhead.completion_tokens or None])
 
     @property
     def replies(self) -> int:
-        """Replies drawn in all samples, rejected ones too, and beside them."""
         return sum(attempt.replies for attempt in self.attempts) + self.overhead.replies
 
 
@@ -262,7 +256,6 @@ def solve(
 
 
 def ends_all(broken: BaseException) -> bool:
-    """Whether further samples of a problem would be broken off like this one."""
     return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
 
 
@@ -276,7 +269,6 @@ def attempts(
     on_event: OnEvent = lambda _: None,
     deadline: Deadline | None = None,
 ) -> Iterator[Attempt]:
-    """The samples of one problem, drawn one by one, also after one that was broken off; arguments as for `solve`."""
     deadline = deadline or Deadline(config.timeout)
     given = images
     for sample in range(config.samples):
@@ -457,7 +449,6 @@ class Sampler:
 
 
 def drawn(session: Session, sampler: Sampler) -> Attempt:
-    """Run one session to its end, or to what breaks it off; the trace is kept either way."""
     broken, trace, seconds = sampler.turns(session), session.trace(), iter(sampler.seconds)
     return Attempt(
         trace,

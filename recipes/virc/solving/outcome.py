@@ -29,8 +29,6 @@ Fields = dict[str, Any]
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A sample: the name of its trace's folder, its answer, its grade and what was said of it; and if it was taken."""
-
     folder: str
     answer: str | None
     score: float | None = None
@@ -39,7 +37,6 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
-    """Write the page into the folder that holds those of the samples; a page of somebody else stays as it is."""
     page, style = folder / PAGE, html.asset("solving/traces/page.css")
     facts: Fields = {"question": question, "byline": counted(len(samples), "sample"), "samples": samples}
     facts["is_graded"] = any(each.score is not None or each.remark for each in samples)
@@ -53,7 +50,6 @@ def write_index(folder: Path, question: str, samples: Sequence[Listed]) -> None:
 
 
 def facts(opened: Opened, config: SolveConfig) -> Fields:
-    """What is known before a problem is asked: model, protocol, device, settings."""
     return {
         "model": opened.name,
         "protocol": opened.chat_protocol.origin,
@@ -94,7 +90,6 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
 
 
 def outcome(solved: Solved) -> Fields:
-    """Return the result as fields: answer, turns, tool calls by name, tokens and, of several samples, votes."""
     sample = chosen(solved)
     fields: Fields = {
         "answer": solved.answer,
@@ -118,7 +113,6 @@ def outcome(solved: Solved) -> Fields:
 
 
 def over_limit(opened: Opened, images: Sequence[Shown]) -> str | None:
-    """A sentence with the model's limit of pixels, where an image is over it."""
     most, fits = opened.backend.grid.max_pixels, opened.chat_protocol.protocol.images == "smart"
     if not fits or all(math.prod(each.original or each.size) <= most for each in images):
         return None
@@ -130,27 +124,23 @@ def notices(solved: Solved) -> list[str]:
 
 
 def conduct(solved: Solved) -> Fields:
-    """How it went: tries that could not be used, and what ended the sample that is shown where it has no answer."""
     trace = chosen(solved).trace
     rejected = len(trace.pending) + sum(len(unit.rejected) for unit in trace.units)
     return {"rejected": rejected, "failure": trace.failure.kind if trace.failure else None}
 
 
 def replies_of(solved: Solved) -> Replies:
-    """The replies of the sample that is shown; of the tries of a turn without a usable one, the last."""
     trace = chosen(solved).trace
     return msgspec.structs.replace(trace, pending=trace.pending[-1:]).replies
 
 
 def chosen(solved: Solved) -> Attempt:
-    """The sample that is shown: the one that was chosen, else the first that came to the answer."""
     if solved.chosen is not None:
         return solved.attempts[solved.chosen]
     return next((one for one in solved.attempts if one.trace.answer == solved.answer), solved.attempts[-1])
 
 
 def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
-    """The error in place of an answer; of the embedded model, and without a hint of its own, it names real ones."""
     error = solved.error
     if isinstance(error, VircError) and error.kind == "no_answer" and opened.embedded:
         error.hint = error.hint or REAL_MODELS
@@ -158,7 +148,6 @@ def failure_of(solved: Solved, opened: Opened) -> BaseException | None:
 
 
 def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
-    """Where the trace of each sample goes; a UsageError where a folder holds something else than a trace."""
     samples = range(1, config.samples + 1)
     folders = [folder / f"sample-{number}" for number in samples] if config.samples > 1 else [folder]
     for each in folders:
@@ -169,11 +158,7 @@ def trace_folders(folder: Path, config: SolveConfig) -> list[Path]:
 def write_traces(
     folders: Sequence[Path], solved: Solved, config: SolveConfig, known: Mapping[str, Any]
 ) -> VircError | None:
-    """Write the trace of every attempt, and of several samples a page that lists them.
-
-    Returns:
-        The error of the disk, as an answer is worth more than its trace.
-    """
+    """Write the trace of every attempt; returns the error of the disk, as an answer is worth more than its trace."""
     if not folders:
         return None
     attempts = solved.attempts
@@ -206,7 +191,6 @@ def _listed(folders: Sequence[Path], solved: Solved) -> list[Listed]:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what answers in this process: package -> version, of those that are installed."""
     return {name: found for name in ("virc", "torch", "transformers") if (found := _version(name))}
 
 

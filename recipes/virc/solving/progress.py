@@ -10,12 +10,7 @@ from virc.solving.batch import RowDone
 
 
 class Progress:
-    """Counts rows and reports each failed one; after each row it reports how far the rows are, how fast, and for long.
-
-    Args:
-        resumed: rows that a former run has done.
-        total: rows of both runs; None where that is not known.
-    """
+    """Counts rows and reports each failed one; after each row it reports how far, how fast and for how long."""
 
     def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
         self.resumed, self.done, self.failed, self.wrong, self.tokens = resumed, 0, 0, 0, 0
@@ -44,7 +39,6 @@ class Progress:
         self._report.progress(f"{self._pace()}; {self}")
 
     def estimate(self, of: str, costs: Mapping[str, int]) -> None:
-        """Say what all rows of this run take, by the `costs` of the one that is done."""
         if self._total and (left := self._total - self.resumed) > 1:
             # at most, as others may be in work meanwhile
             seconds = duration((time.monotonic() - self._began) * left)
@@ -62,7 +56,6 @@ class Progress:
         return ", ".join(parts)
 
     def check(self, kept: bool = True) -> None:
-        """Raise VircError if a row failed; `kept` says whether the same command would skip the others."""
         if self.failed:
             raise failed_rows([self], kept)
 
@@ -90,8 +83,6 @@ def failed_rows(progress: Sequence[Progress], kept: bool = True) -> VircError:
 
 
 class Answers(Progress):
-    """How many rows have an answer, have none, or failed."""
-
     def __init__(self, resumed: int, report: Reporter, total: int | None = None) -> None:
         super().__init__(resumed, report, total)
         self.unanswered = 0

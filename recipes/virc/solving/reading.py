@@ -67,8 +67,6 @@ class Sent(msgspec.Struct, frozen=True):
 
 
 class ReadReply(msgspec.Struct, frozen=True):
-    """What a reply says: a thought with calls or an answer, or the fault for which it is not taken."""
-
     thought: str | None = None
     calls: tuple[ReadCall, ...] = ()
     answer: str | None = None
@@ -78,7 +76,6 @@ class ReadReply(msgspec.Struct, frozen=True):
 
 
 def grid_of(system: System) -> Grid:
-    """The patch grid that the models of a system see images on, as far as their names tell it."""
     bases = [stage.settings.get("base") for stage in system.stages.values()]
     names = [str(name) for name in (*bases, *(model.hub for model in system.models.values())) if name]
     found = next(filter(None, map(families.by_name, names)), None)
@@ -86,11 +83,7 @@ def grid_of(system: System) -> Grid:
 
 
 def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
-    """Read replies one after the other as those of one problem; behind an answer another problem begins.
-
-    Args:
-        size: (width, height) in pixels of the file of the blank picture that is asked about.
-    """
+    """Read replies one after the other as those of one problem; behind an answer another problem begins."""
 
     def fresh() -> Session:
         return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
@@ -137,13 +130,6 @@ def examples(
     names: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2, box: Shares = MIDDLE,
     arguments: Mapping[str, Any] = {},
 ) -> Iterator[str]:  # fmt: skip
-    """Replies that each call one of these tools, in every form that the chat protocol has.
-
-    Args:
-        size: (width, height) in pixels of the file of the first image, which they are about.
-        box: the box that they are about.
-        arguments: values that go over those guessed from the tool's schema.
-    """
     for name in names:
         for form in protocol.grammar.calls:
             guessed = _arguments(tools.get(name), protocol, size, grid, box)
@@ -179,7 +165,6 @@ def _value(schema: Any) -> Any:
 
 
 def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
-    """Least and most pixels of images and crops, how crops are cut, and how many calls a reply may have."""
     resolved = as_shown_on(msgspec.structs.replace(protocol, crops="file"), grid)
     pixels = {"input_pixels": resolved.input_pixels, "crop_pixels": resolved.crop_pixels}
     cut = {name: getattr(protocol, name) for name in PICTURES if name not in (*pixels, "images")}
@@ -188,7 +173,6 @@ def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
 
 
 def fed(session: Session, reply: str) -> Unit | Rejected:
-    """What a session makes of a reply. Raises ConfigError: a tool fails, which is a file of its own."""
     try:
         return session.feed(Reply(reply))
     except VircError:

@@ -132,8 +132,6 @@ def repeated_to_the_end(text: str) -> str | None:
 
 
 class Repeated:
-    """Counts what greedy replies of one conversation came to."""
-
     def __init__(self) -> None:
         self._seen: dict[bytes, list[Sequence[Shown]]] = {}
 

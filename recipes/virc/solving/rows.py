@@ -81,7 +81,6 @@ class _Fields(msgspec.Struct):
 
 
 def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
-    """Read rows one at a time, from the line `start` on; a wrong one comes with its fault, blank lines are skipped."""
     for number, fields in line_rows(file, start, MAX_LINE_BYTES):
         yield Row(number, fault=fields) if isinstance(fields, DataError) else as_row(number, fields)
 
@@ -132,7 +131,6 @@ def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, 
 
 
 def file_name(text: str) -> str:
-    """An id or a model's name as the name of a file or folder, whatever characters it holds."""
     name = quote(text, safe=" (),=")
     if name.strip(" .") and not name.startswith((".", " ")) and len(name) < 100:
         return name
@@ -140,7 +138,6 @@ def file_name(text: str) -> str:
 
 
 def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
-    """The question as it is asked: its choices, where there are some, stand behind it."""
     texts = [str(choice) for choice in choices]
     listed = ("; " if any(" " in text for text in texts) else " ").join(texts)
     return f"{question} Choices: {listed}" if texts else question
@@ -197,12 +194,7 @@ def split_choices(text: str) -> tuple[str, list[str]]:
 
 
 def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> Row:
-    """A row from its JSON values; a wrong one has its fault.
-
-    Args:
-        number: its line in the file, from 1.
-        passed: the fields that are copied to the output; None: all but the id and the images.
-    """
+    """A row from its JSON values; a wrong one has its fault. `passed` None: all fields but the id and the images."""
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
         if isinstance(choices := content.get("choices"), str):

@@ -11,7 +11,6 @@ _NOW = "Give your final answer now, from what you have seen; ask for nothing mor
 
 
 def oldest(ask: Ask, gone: Collection[int]) -> list[int]:
-    """Return the crops to leave out next, by their indices: the older half of those that are not `gone`."""
     begun = next((at for at, each in enumerate(ask.messages) if each.role == "assistant"), len(ask.messages))
     crops = [index for each in ask.messages[begun:] for index in each.images if index not in gone]
     return crops[: (len(crops) + 1) // 2]
@@ -42,7 +41,6 @@ def without(ask: Ask, gone: Collection[int]) -> Ask:
 
 
 def closing(ask: Ask) -> Ask:
-    """Return the conversation with the request to answer now at its end."""
     *before, last = ask.messages
     repeats = len(before) - 1 in ask.called and not last.images  # what the results say: no server gets to see it
     if last.role == "user" and not repeats:

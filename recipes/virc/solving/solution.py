@@ -35,8 +35,6 @@ class Preview(msgspec.Struct, frozen=True):
 
 
 class View(msgspec.Struct, frozen=True):
-    """A trace that a notebook can show."""
-
     trace: Trace
     pictures: tuple[Preview, ...]
     meta: Mapping[str, object]
@@ -64,7 +62,6 @@ class Solution(msgspec.Struct, frozen=True):
     view: View | None = None
 
     def __repr__(self) -> str:
-        """One line: answer or error, model, turns and seconds."""
         said = [repr(plain(self.answer, _MAX_SHOWN)) if self.answer is not None else "None"]
         if self.error is not None:
             message = self.error.message if isinstance(self.error, VircError) else str(self.error)
@@ -79,7 +76,6 @@ class Solution(msgspec.Struct, frozen=True):
         return f"Solution({', '.join(said)})"
 
     def _repr_html_(self) -> str | None:
-        """The trace page in a frame of its own, in which nothing can run; None: the line above is all there is."""
         if self.view is None:
             return None
         page = render_page(self.view.trace, self.view.pictures, self.view.meta)
@@ -88,7 +84,6 @@ class Solution(msgspec.Struct, frozen=True):
 
 
 def view_of(attempt: Attempt, known: Fields) -> View:
-    """What a notebook shows of an attempt; its pictures are made smaller, so that many solutions can be kept."""
     side = min(_MAX_SIDE, math.isqrt(_MAX_PIXELS // max(1, len(attempt.images))))
     pictures = tuple(_preview(each, side) for each in attempt.images)
     meta = {"model": known["model"], "device": known["device"], "sampling": known["settings"]}

@@ -20,8 +20,6 @@ from virc.solving.traces.files import check_writable
 
 
 class Solver(NamedTuple):
-    """An open model, or the open models of a pipeline, that solve rows."""
-
     workers: int
     known: Fields
     solve: SolveRows
@@ -36,13 +34,7 @@ def open_solver(
     on_facts: OnFacts = lambda _: None,
     views: bool = False,
 ) -> Iterator[Solver]:
-    """Open what solves rows, until the block ends.
-
-    Args:
-        base: folder that relative paths of images start from.
-        at_once: rows in work at a time; None: as many as suit the models.
-        views: whether what comes of a row can be shown by a notebook.
-    """
+    """Open what solves rows, until the block ends; with `views` a notebook can show the results."""
     with ExitStack() as stack:
         if isinstance(setup, PipelineSetup):
             on_facts(pipelines.facts(setup))

@@ -36,7 +36,6 @@ class Thoughts:
         return shown + self._visible(text[position:])
 
     def rest(self, think: str) -> str:
-        """What was not shown of a thought, when the reply is read: nothing."""
         return ""
 
     def _marks(self, text: str) -> list[Mark]:

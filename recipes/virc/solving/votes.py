@@ -19,7 +19,6 @@ class Tally:
         self._without = 0
 
     def add(self, answer: str | None) -> None:
-        """Count an answer; None is a sample without one, which votes for nothing."""
         if answer is None:
             self._without += 1
             return
@@ -31,12 +30,10 @@ class Tally:
 
     @property
     def votes(self) -> list[tuple[str | None, int]]:
-        """How many gave each answer, in the words of the first: the commonest first, the earlier of two, last None."""
         found: list[tuple[str | None, int]] = sorted(self._counts.items(), key=lambda vote: -vote[1])
         return [*found, (None, self._without)] if self._without else found
 
     def is_decided(self, left: int) -> bool:
-        """Whether the leader stays so, whatever `left` further answers are."""
         if not self._counts:
             return left == 0
         counts = [*self._counts.values(), 0]  # the last is an answer that nobody has given yet

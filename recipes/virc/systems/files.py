@@ -54,16 +54,11 @@ def written_out(system: System, values: Mapping[dotted.Path, str] = {}) -> str:
 
 
 def starting(name: str) -> str:
-    """The YAML of a system to begin with: every section with an example."""
     return _STARTING.read_text(encoding="utf-8").replace("NAME", name)
 
 
 def sampled(name: str, sample: Sample) -> str:
-    """The YAML of a system of whose model there are sample replies.
-
-    Raises:
-        ConfigError: its YAML would be over the size that is read.
-    """
+    """Raises ConfigError: its YAML would be over the size that is read."""
     text = yaml_of(name, sample)
     try:
         faults = list(systems.misfits(plain_yaml.parse(text, name)))
@@ -74,11 +69,7 @@ def sampled(name: str, sample: Sample) -> str:
 
 
 def write(target: Path, text: str) -> None:
-    """Write a system's file; it is there whole, or not at all.
-
-    Raises:
-        ConfigError: there is a file, or it cannot be written.
-    """
+    """Raises ConfigError: there is a file, or it cannot be written."""
     if os.path.lexists(target):
         raise ConfigError(f"there is a file {target} already", "choose another, or remove it")
     try:
@@ -88,12 +79,7 @@ def write(target: Path, text: str) -> None:
 
 
 def checked_name(name: str | None, target: Path) -> str:
-    """The name of a system in the file `target`: as given, else the file's stem.
-
-    Raises:
-        UsageError: the file would not be found as one of a system.
-        ConfigError: nothing can have that name, or a system has it.
-    """
+    """Raises UsageError: the file would not be found as a system's; ConfigError: the name is taken or none."""
     if target.suffix not in systems.SUFFIXES:
         raise UsageError(f"{target} does not end in .yaml", f"{target.name}.yaml")
     chosen = name or target.stem

@@ -15,13 +15,7 @@ Engine = Literal["llamafactory", "verl"]
 
 
 class Runs(msgspec.Struct, frozen=True):
-    """What stages of a kind run in.
-
-    Args:
-        engine: a folder of `virc.engines`; it decides the format of checkpoints and how nodes meet.
-        environment: the engine's, by its name in `virc env`.
-        code: folders of `virc.engines` with what plans the stage and runs in its engine.
-    """
+    """What stages of a kind run in: a folder of `virc.engines`, an environment of `virc env`, folders of code."""
 
     engine: Engine
     environment: str
@@ -36,11 +30,7 @@ BY_KIND: Mapping[Kind, Runs] = {
 
 
 def runs_in(kind: str) -> Runs:
-    """What stages of a kind run in.
-
-    Raises:
-        ConfigError: this version has no such kind, which a run of another version may have.
-    """
+    """Raises ConfigError: this version has no such kind, which a run of another version may have."""
     found = next((runs for name, runs in BY_KIND.items() if name == kind), None)
     if found is None:
         raise ConfigError(f"stages of kind {plain(kind, 40)!r} are not of this version of virc")

@@ -77,7 +77,6 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def is_there(self) -> bool:
-        """Whether this package provides it."""
         return bool(self.provided) and all((PACKAGE.parent / file).is_file() for file in self.provided)
 
 
@@ -94,7 +93,6 @@ class State(msgspec.Struct, frozen=True):
 
 @cache
 def rows() -> Mapping[str, Row]:
-    """Every published system by its name, in the order of their numbers."""
     files = [COMPONENTS.with_name("field.yaml"), *plugins.in_system_folders("field.yaml")]
     found = (msgspec.yaml.decode(file.read_bytes(), type=Row) for file in files)
     return {each.name: each for each in sorted(found, key=lambda each: each.row)}
@@ -102,7 +100,6 @@ def rows() -> Mapping[str, Row]:
 
 @cache
 def components() -> Mapping[str, Component]:
-    """Every component by its name."""
     kinds = msgspec.yaml.decode(COMPONENTS.read_bytes(), type=dict[str, dict[str, Component]])
     return {
         name: msgspec.structs.replace(found, kind=kind)
@@ -112,10 +109,7 @@ def components() -> Mapping[str, Component]:
 
 
 def lacking(published: Row) -> dict[str, str]:
-    """Components that it needs and this package does not provide, by their names, each with the part that is missing.
-
-    The part is empty where all of it is.
-    """
+    """Components that it needs and this package lacks, each with the part that is missing, "" for all of it."""
     needed = {each: components()[each] for each in published.needs}
     return {
         each: part if found.is_there else ""
@@ -130,7 +124,6 @@ def is_beside(component: str) -> bool:
 
 
 def of_listed(published: Row) -> State:
-    """The state of a published system without a YAML of its own."""
     if published.unsupported:
         return State("unsupported", published.unsupported)
     missing = needs(published) if lacking(published) else ""
@@ -140,7 +133,6 @@ def of_listed(published: Row) -> State:
 
 
 def refusal(name: str) -> ConfigError | None:
-    """Why a published system cannot be used that has no YAML; None where it is none of the field."""
     published = rows().get(name)
     if published is None:
         return None
@@ -148,6 +140,5 @@ def refusal(name: str) -> ConfigError | None:
 
 
 def needs(published: Row) -> str:
-    """The components that it lacks, as a clause; docs/systems.md says what each is."""
     missing = lacking(published).items()
     return "needs: " + ", ".join(f"{each} ({part})" if part else each for each, part in missing)

@@ -94,7 +94,6 @@ class Dataset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where it names no repository, two, or half of what one of GitHub needs."""
         if (self.hub is None) == (self.github is None):
             raise ValueError("a dataset names one repository: hub, or github")
         if self.github and not (self.revision and self.files):
@@ -220,7 +219,6 @@ class Assumption(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def of(self) -> str:
-        """The setting, and whose it is where only one stage has it."""
         return f"{self.key} of {self.stage}" if self.stage else self.key
 
     def said(self, settings: Mapping[str, Any]) -> str:
@@ -295,7 +293,6 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replace: bool = False
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a least value is over its most or too near, or rounds name what is not there."""
         check_bounds(self)
         check_rounds(self.rounds, {name: stage.kind for name, stage in self.stages.items()})
 
@@ -310,23 +307,18 @@ _PLACES: Mapping[dotted.Path, type[msgspec.Struct]] = {
 
 
 class System(Written, frozen=True, forbid_unknown_fields=True):
-    """A system, and the file it was read from."""
-
     file: Path = Path()
 
     @property
     def offered(self) -> tuple[str, ...]:
-        """Names or files of the tools that its chat protocol offers."""
         return () if self.tools == "none" else self.tools or tools.DEFAULT
 
     @property
     def worded(self) -> bool:
-        """Whether it has a custom chat protocol."""
         return self.chat_protocol != Words()
 
     @property
     def is_own(self) -> bool:
-        """Whether it is of a file of the user's, of which nothing is recorded."""
         return self.file.parent != PACKAGE and not plugins.is_of_a_system(self.file)
 
     def rewriting(self) -> Path | None:
@@ -368,11 +360,7 @@ def mentioning(text: str) -> Iterator[System]:
 
 
 def get(name: str) -> System:
-    """The system of that name, or that a file `name` holds.
-
-    Raises:
-        ConfigError: there is none, the hint names the nearest; it is only a row of the field; or the file is wrong.
-    """
+    """Raises ConfigError: there is none, and the hint names the nearest; it has no YAML here; or the file is wrong."""
     if is_path(name):
         return load(expanded(name))
     if name not in discover():
@@ -381,7 +369,6 @@ def get(name: str) -> System:
 
 
 def _absent(name: str) -> ConfigError:
-    """Why there is no system of that name: what is known of it, or which was meant."""
     from virc.systems import published as listed
 
     if len(name.split()) > 2:
@@ -397,16 +384,11 @@ def _absent(name: str) -> ConfigError:
 
 
 def is_path(name: str) -> bool:
-    """Whether this names a file, not a system."""
     return name.endswith(SUFFIXES) or "/" in name
 
 
 def load(path: Path) -> System:
-    """Read one system file.
-
-    Raises:
-        ConfigError: it is not there, no YAML, or a key in it is unknown, missing or of the wrong type.
-    """
+    """Raises ConfigError: it is not there, no YAML, or a key in it is unknown, missing or of the wrong type."""
     if not is_file(path):
         raise ConfigError(f"there is no file {path}", "virc systems ls")
     text = plain_yaml.read_text(path)
@@ -418,7 +400,6 @@ def load(path: Path) -> System:
 
 
 def misfits(content: Mapping[str, Any]) -> Iterator[validation.Fault]:
-    """What of a system's YAML is unknown, missing or of the wrong type; what settings there are, stages say."""
     try:
         msgspec.convert(content, Written, strict=False)
     except msgspec.ValidationError:
@@ -445,7 +426,6 @@ def _placed(fault: validation.Fault) -> validation.Fault:
 
 
 def built(content: Mapping[str, Any], path: Path) -> System:
-    """The system that a file at `path` with this content is; it has no misfits."""
     changed = dotted.without(content, set())
     for keys, text in relative_paths(content):
         if keys[0] != _LISTED:
@@ -458,7 +438,6 @@ def built(content: Mapping[str, Any], path: Path) -> System:
 
 
 def _beside(file: str, path: Path) -> str:
-    """A file that a system's YAML names, counted from the folder of that YAML."""
     return str(path.absolute().parent / expanded(file))
 
 
@@ -545,7 +524,6 @@ _discovered = cache(_Systems)
 
 
 def _files(folder: Path) -> list[Path]:
-    """The YAML files in a folder, and those of systems that have a folder in it."""
     return sorted(
         path
         for path in (*folder.glob("*"), *folder.glob(f"*/{IN_FOLDER}"))

@@ -49,7 +49,6 @@ class Sample(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"s
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a margin is given and no pairs are kept."""
         if self.margin and self.pairs is None:
             raise ValueError("`margin` is of pairs: add `pairs`, or leave it out")
 
@@ -73,7 +72,6 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sta
     merge: bool | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where it is no step, or two."""
         if (self.sample is None) == (self.train is None):
             raise ValueError("a step has either `sample` or `train`")
         if self.sample and (self.start, self.data, self.merge) != (LAST, None, None):
@@ -81,20 +79,11 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"sta
 
     @property
     def name(self) -> str:
-        """The name of its rows, or of the stage."""
         return self.sample.name if self.sample else str(self.train)
 
 
 def check_rounds(steps: Sequence[Step], stages: Mapping[str, Kind]) -> None:
-    """Check that the steps of a round fit one another.
-
-    Args:
-        stages: name -> kind of the system's stages.
-
-    Raises:
-        ValueError: a step names a stage that is not there, or rows that no step before it makes or that its stage
-            does not take; or two steps have one name.
-    """
+    """Raises ValueError: steps are of one name, or name stages or rows that are not there or do not fit."""
     if not steps:
         return
     trained = [step.train for step in steps if step.train]
@@ -119,7 +108,6 @@ def check_rounds(steps: Sequence[Step], stages: Mapping[str, Kind]) -> None:
 
 
 def _check_rows(where: str, made: Sample, stage: str, kind: Kind) -> None:
-    """Refuse pairs for a stage that learns from solutions, and the other way round."""
     if (kind == "dpo") != (made.pairs is not None):
         rows = "pairs" if made.pairs else "right solutions"
         fits = "leave out `pairs` of that step" if made.pairs else "give that step `pairs`, such as `right`"

@@ -13,11 +13,7 @@ OWN_WORDS = "own words"
 
 
 def load_tools(system: System | None) -> list[str]:
-    """Load the tools of one's own that a system names; returns the names of all it names.
-
-    Raises:
-        ConfigError: there is none of a name, or its file is no tool.
-    """
+    """Returns the names of all tools. Raises ConfigError: there is none of a name, or its file is no tool."""
     return tools.load(system.offered, system.file.parent) if system else list(tools.DEFAULT)
 
 
@@ -45,15 +41,11 @@ def worded_by(
 
 
 def words_of(system: System, own: bool = False) -> Words:
-    """The words of a system with the texts of its authors; `own`: with our own words. Raises as `texts.filled`."""
     return msgspec.convert(texts.filled(msgspec.to_builtins(system.chat_protocol), system.file.parent, own), Words)
 
 
 def ours(system: System | None, coordinates: Coordinates | None = None) -> Protocol:
-    """Our own chat protocol with the system's tools, else the usual ones; plain models may repeat.
-
-    Args, Raises: as of `worded_by`.
-    """
+    """Our own chat protocol with the system's tools, else the usual ones; plain models may repeat."""
     counted = coordinates or (system.coordinates if system else "pixel")
     protocol = own_protocol(tools.schemas(load_tools(system), counted), counted)
     pictures = {name: getattr(system, name) for name in PICTURES} if system else {}
@@ -61,6 +53,5 @@ def ours(system: System | None, coordinates: Coordinates | None = None) -> Proto
 
 
 def drawn(protocol: Protocol, system: System | None) -> Protocol:
-    """A chat protocol that is sampled as the system says, where that says so."""
     usual = system.sampling if system and system.sampling != USUAL else protocol.sampling
     return msgspec.structs.replace(protocol, sampling=usual)

@@ -50,13 +50,6 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="a SHA-256 
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A repository.
-
-    Args:
-        commit: the revision that is read.
-        license: as the repository states it; None: it states none.
-    """
-
     commit: Commit
     license: str | None = None
 
@@ -99,23 +92,19 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     texts: Mapping[TextName, Reference]
 
     def __post_init__(self) -> None:
-        """Raise ValueError if a text is from a repository that is not among the sources."""
         for name, each in self.texts.items():
             if not self.sources or each.source not in (None, *self.sources):
                 raise ValueError(f"`sources` does not name the repository of the text {name}")
 
     def source_of(self, reference: Reference) -> str:
-        """Return the repository that a text is from."""
         return reference.source or next(iter(self.sources))
 
     @property
     def digest(self) -> str:
-        """Of all references: it changes with each of their texts."""
         named = "".join(f"{name} {each.sha256}\n" for name, each in sorted(self.texts.items()))
         return sha256(named.encode()).hexdigest()[:16]
 
     def files(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the files to be fetched, by repository."""
         found: dict[str, dict[str, None]] = {}
         for each in self.texts.values():
             found.setdefault(self.source_of(each), {})[each.file] = None
@@ -123,11 +112,7 @@ class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def of(folder: Path) -> Texts | None:
-    """Return the texts of the system in a folder; None: it has none of others.
-
-    Raises:
-        ConfigError: the file cannot be read, or a key in it is unknown, missing or of the wrong type.
-    """
+    """Return the texts of the system in a folder; None: it has none of others. Raises ConfigError: it is wrong."""
     file = folder / FILE
     return _read(file, file.stat().st_mtime_ns) if is_file(file) else None
 
@@ -141,23 +126,19 @@ def _read(file: Path, changed: int) -> Texts:
 
 
 def place(source: str, commit: str) -> Path:
-    """Return the folder of this user's cache that files of a repository come into."""
     name = source.removeprefix("hf:").replace("/", "+")
     return cache_folder(os.environ) / "texts" / f"{name}@{commit[:12]}"
 
 
 def places(found: Texts, source: str) -> Iterator[Path]:
-    """Yield the files of a repository that texts are taken from, where they come to."""
     yield from (place(source, found.sources[source].commit) / file for file in found.files()[source])
 
 
 def own_words() -> bool:
-    """Return whether our own words stand for texts of others."""
     return os.environ.get(OWN_WORDS, "").lower() not in _NO
 
 
 def is_own_wording(folder: Path) -> bool:
-    """Return whether our own words stand for texts that the system in a folder has."""
     return own_words() and of(folder) is not None
 
 
@@ -185,7 +166,6 @@ def filled(value: _Any, folder: Path, own: bool = False) -> _Any:
 
 
 def text(folder: Path, name: str, own: bool = False) -> str:
-    """Return a text by its name. Raises as `filled`."""
     found = of(folder)
     if found is None or name not in found.texts:
         raise ConfigError(f"{folder / FILE} has no text {name!r}, which {{text:{name}}} stands for")
@@ -202,7 +182,6 @@ def text(folder: Path, name: str, own: bool = False) -> str:
 
 
 def check(folder: Path) -> None:
-    """Check that all texts of the system in a folder are there. Raises as `filled`."""
     for name in found.texts if (found := of(folder)) else ():
         text(folder, name)
 
@@ -225,7 +204,6 @@ def credited(folder: Path, made: str | None = None) -> list[str]:
 
 
 def system_of(folder: Path) -> str:
-    """Return the name of the system in a folder, or the folder."""
     file = folder / "system.yaml"
     named = NAMED.search(plain_yaml.read_text(file)) if is_file(file) else None
     return named[1] if named else str(folder)
@@ -248,7 +226,6 @@ def _extracted(folder: Path, name: str, file: Path, changed: int) -> str:
 
 
 def extract(reference: Reference, content: bytes) -> str:
-    """Return the text that a file holds. Raises ValueError: it does not have it."""
     whole = content.decode("utf-8-sig") if reference.python is None else ""
     if reference.python is not None:
         wanted = reference.python if isinstance(reference.python, tuple) else (reference.python,)
@@ -327,7 +304,6 @@ def _assigned(tree: ast.AST, name: str) -> Iterator[ast.expr]:
 
 
 def _string(node: ast.expr) -> str | None:
-    """Return the text of a string expression; expressions in it in braces. None: it is no string."""
     match node:
         case ast.Constant(value=str() as value):
             return value
@@ -341,7 +317,6 @@ def _string(node: ast.expr) -> str | None:
 
 
 def _part(node: ast.expr) -> str:
-    """Return a part of a text, as it is or, of an expression, as it is written."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if not isinstance(node, ast.FormattedValue):

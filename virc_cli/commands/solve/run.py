@@ -32,8 +32,6 @@ def solved(
     verbose: bool,
     page: int | None,
 ) -> Solution:
-    """Solve one problem; unless `quiet`, what happens on the way is printed on stderr."""
-
     def on_facts(known: Mapping[str, object]) -> None:
         output.know(**known)
 

@@ -177,7 +177,7 @@ def _calls(
 
 
 def _shows_errors(rules: Rules) -> bool:
-    """Whether a call that cannot be carried out is a turn like any other, and nothing inexact is held against it."""
+    """Whether a call that cannot be carried out is a turn like any other, and what is inexact is no fault."""
     return rules.protocol is not None and rules.protocol.errors == "show"
 
 
@@ -252,7 +252,6 @@ class _Replay:
         ]
 
     def see(self, sizes: _Sizes) -> None:
-        """The row shows images of these sizes up to here, whatever its calls make."""
         history = self._history
         if history is None or not all(sizes):
             self._history = None

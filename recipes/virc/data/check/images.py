@@ -44,7 +44,6 @@ _known: dict[bytes, DecodedImage] = {}
 
 
 def decoded(picture: Picture) -> DecodedImage:
-    """Decode an image; the last some thousand of this process are remembered."""
     own = key(picture)
     if own not in _known:
         found = _decoded(picture)
@@ -176,7 +175,6 @@ def check_announced(record: Record, sizes: Sequence[Size | None], rules: Rules) 
 
 
 def all_announced(record: Record, rules: Rules) -> dict[int, Size]:
-    """The (width, height) that a row states for its images, by their index."""
     return {at: size for each in record.messages for at, size in announced_in(each.content, rules).items()}
 
 
@@ -191,7 +189,6 @@ def announced_in(text: str, rules: Rules) -> dict[int, Size]:
 
 @lru_cache
 def _pattern(template: str) -> re.Pattern[str] | None:
-    """The pattern of a line of that template; None where it does not state number and size."""
     if not all(f"{{{name}}}" in template for name in NUMBERS):
         return None
     return re.compile(regex(template, **named_numbers()))

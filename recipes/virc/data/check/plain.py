@@ -60,7 +60,6 @@ def of_records(records: Iterable[Record]) -> Protocol | None:
 
 
 def shown_by(source: Source, rows: Iterable[Row]) -> tuple[Protocol, bool]:
-    """The chat protocol that rows show, and whether they show what boxes mean. Raises DataError: none, or several."""
     rows = list(rows)
     known = [row for row in rows if row.record] or rows
     records = [row.known() for row in known]
@@ -105,13 +104,7 @@ def _all_marked(replies: Sequence[str]) -> bool:
 def rules_for(
     source: Source, rows: Iterable[Row], given: Coordinates | Literal["auto"], protocol_given: Protocol | None = None
 ) -> tuple[Rules, str]:
-    """The rules for a file, and why its boxes mean what they do.
-
-    Args:
-        rows: of the file; the first `SURVEYED` of them are read where nothing else says what boxes mean.
-        given: what the user says boxes mean; with `auto` the chat protocol beside the file decides where it is that
-            of the rows, then the file's name, then its boxes.
-    """
+    """The rules for a file, and why its boxes mean what they do: as given, by its protocol, its name or its boxes."""
     holds = source.holds
     rows = iter(rows)
     first = list(islice(rows, FIRST))

@@ -56,11 +56,7 @@ class Rules(msgspec.Struct, frozen=True):
         return self.protocol.grammar if self.protocol else TAGS
 
     def view(self, sizes: Sequence[Size], files: Sequence[Size]) -> View:
-        """What a call is checked against that was written when images of these sizes in px had been shown.
-
-        Args:
-            files: (width, height) in px of the file of every input.
-        """
+        """What a call is checked against that was written when images of these sizes in px had been shown."""
         if self.protocol is None:
             return View(sizes, self.coordinates, originals=files)
         return msgspec.structs.replace(view_of(self.protocol, sizes, files), coordinates=self.coordinates)
@@ -161,12 +157,10 @@ class Survey(msgspec.Struct):
 
     @property
     def kept(self) -> list[Row]:
-        """Rows from the beginning, from the end and at even distance between."""
         return [row for row, _ in self._kept()]
 
     @property
     def whole(self) -> list[Row]:
-        """Those of `kept` without any fault; all where there are none."""
         return [row for row, is_whole in self._kept() if is_whole] or self.kept
 
     def _kept(self) -> list["_Kept"]:
@@ -181,7 +175,6 @@ class Survey(msgspec.Struct):
 def survey(
     rows: Iterable[Row], check: Callable[[Row], Iterable[Fault]], on_row: Callable[[int], None] = lambda number: None
 ) -> Survey:
-    """Go through rows, each checked by `check`; `on_row` gets their number after each."""
     found = Survey()
     for row in rows:
         found.add(row, list(check(row)))

@@ -82,8 +82,6 @@ def check_row(rules: Rules, row: Row) -> RowResult:
 
 
 def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
-    """How the right answer of a problem, and where it is seen, may be read, and the faults of what nothing matches."""
-
     def size() -> Size | None:
         return decoded(record.images[0]).size if record.images else None
 
@@ -100,23 +98,18 @@ def unread_columns(row: Row) -> Iterator[Fault]:
 
 
 def unread(row: Row) -> Fault:
-    """The fault of a row that has no record, without its number, which is printed beside it."""
     message = row.fault.message if row.fault else "it cannot be read"
     kind = UNREAD if isinstance(row.fault, UnreadError) else "row"
     return Fault(kind, plain(re.sub(rf"^(?:row|line) {row.number}: ", "", message)))
 
 
 def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = None) -> Iterator[Fault]:
-    """What training stops at in a row, or drops it for, as far as that shows without opening its images.
-
-    Args:
-        protocol: the chat protocol it is put in; one with a tool that finds images needs none in the row.
-    """
+    """What training stops at in a row, or drops it for, as far as that shows without opening its images."""
     if row.record is None:
         yield unread(row)
         return
     record = row.record
-    # verl gets rows that are written anew
+    # verl gets rows that are written again
     yield from (Fault("row", plain(flaw), stops=holds != "prompts") for flaw in row.flaws)
     yield from unread_columns(row)
     if holds == "pairs":

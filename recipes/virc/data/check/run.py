@@ -76,8 +76,6 @@ class CheckConfig(msgspec.Struct, frozen=True):
 
 
 class LocatedFault(msgspec.Struct, frozen=True):
-    """A fault and where it is; `row` is its number in the file, None where it is of the file as a whole."""
-
     file: str
     row: int | None
     id: Id | None
@@ -107,7 +105,7 @@ class DatasetReport(msgspec.Struct):
         more_ignored: rows with others.
         unread_columns: rows with each column that holds a part of the problem and is not read.
         unread_from: number of the first row that kept others from being read; None where all are.
-        unread: so many others; None where nobody knows how many.
+        unread: number of the others; None where nobody knows how many.
         stops: those of the faults at which training stops.
     """
 
@@ -179,8 +177,6 @@ class DatasetReport(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """All files; `kept` rows were written to a new folder."""
-
     datasets: list[DatasetReport] = []
     kept: int = 0
 
@@ -198,7 +194,6 @@ class Report(msgspec.Struct):
 
     @property
     def stops(self) -> dict[str, int]:
-        """Those of them at which training stops; it takes rows with others as they are."""
         return _added(each.stops for each in self.datasets)
 
     @property
@@ -272,7 +267,6 @@ class KeyStore:
         self.close = self._base.close
 
     def get(self, key: int) -> int | None:
-        """The number that came with a key, if it came."""
         return self._execute("SELECT number FROM seen WHERE key = ?", key)
 
     def add(self, key: int, number: int) -> None:
@@ -289,7 +283,6 @@ class KeyStore:
 
 
 def key_of(*parts: object) -> int:
-    """64 bits that stand for some values."""
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
 
@@ -310,7 +303,6 @@ class _Run:
         self._protocol = of_system(systems.get(config.system)).protocol if config.system else None
 
     def through(self, source: Source, held_out: bool) -> Iterator[Record]:
-        """Check a file; its records without faults, in order."""
         rules, why = rules_for(source, _rows(source), self._config.coordinates, self._protocol)
         rules = msgspec.structs.replace(rules, grid=self._grid)
         number = len(self.report.datasets)
@@ -374,7 +366,6 @@ class _Run:
 
 
 def _write_clean(source: Source, records: Iterator[Record], writing: Writing) -> int:
-    """Write records as a dataset in the format of their source, with its chat protocol; returns how many."""
     first = next(records, None)
     if first is None:
         return 0
@@ -403,7 +394,6 @@ def _no_protocol(source: Source, rules: Rules, found: Survey) -> Iterator[Fault]
 
 
 def rows_of(config: CheckConfig) -> Iterator[tuple[Source, Row]]:
-    """The rows of `paths`, as `check` reads them, each with its file."""
     return ((source, row) for source in _sources(config, config.paths).values() for row in _rows(source))
 
 

@@ -61,7 +61,7 @@ Images = Literal["smart", "square_1000"]
 _LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
 _LETTERED = re.compile(r"(?:^|\s)[(\[]?A[).:\]、]", re.MULTILINE)
 _CHOICES = re.compile(r"^\s*(?:choices|options)\b|^\s*\(?A[).:]", re.IGNORECASE | re.MULTILINE)
-_MOST_READ = 200  # rows in which a chat protocol is looked for
+_MAX_READ = 200  # rows in which a chat protocol is looked for
 _CONVERSATIONS: tuple[Holds, ...] = ("solutions", "pairs")
 _TURNS = ("first", "image_line", "after_image", "after_scale")
 SOURCE = "data_source"
@@ -71,7 +71,7 @@ PUBLISHED_SOURCE = "published_data_source"
 
 
 class Learner(msgspec.Struct, frozen=True):
-    """The model that is to learn from rows: how it is spoken to, and the grid on which it sees images."""
+    """The model that is to learn from rows: its chat protocol, and the grid on which it sees images."""
 
     name: str
     protocol: Protocol
@@ -103,7 +103,6 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def result(self) -> Protocol | None:
-        """The chat protocol of the records after the change, where it is known."""
         return self.goal or self.chat_protocol
 
     @property
@@ -115,7 +114,7 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def rewords(self) -> bool:
-        """Whether every reply is written anew: for another system, or because its grammar is not our own."""
+        """Whether every reply is written again: for another system, or because its grammar is not our own."""
         foreign = self.chat_protocol is not None and self.chat_protocol.grammar != TAGS
         inserted = any(each and each.results != "user" for each in (self.chat_protocol, self.goal))
         return bool(self.system) or inserted or (self.replays and foreign)
@@ -142,11 +141,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
-    """How the records of a file are changed; some are read where the chat protocol has to be found in them.
-
-    Args:
-        kinds: what the rows of the file are and what those of the target are.
-    """
+    """How the records of a file are changed; some are read where the chat protocol has to be found in them."""
     given_as, holds = kinds
     if target.answers:
         if kinds != ("problems", "solutions"):
@@ -171,7 +166,6 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
 
 
 def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
-    """`change_for`, but for the sizes of images."""
     given_as, holds = kinds
     file = source.file
     if given_as == "pairs" and (target.coordinates or target.images or (target.system and not source.laid_out)):
@@ -188,7 +182,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
             return Change(holds, spoken, system=system.name)
         protocol = None if given_as == "problems" else beside
         if given_as != "problems" and beside is None:
-            records = list(islice(records, _MOST_READ))
+            records = list(islice(records, _MAX_READ))
             protocol = of_records(records) or _found(records, needed=True)
         return Change(holds, protocol, spoken, system.name)
     given = _given(target)
@@ -203,7 +197,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
         return Change(holds, goal=goal)
     protocol = beside if changes else given or beside
     if protocol is None and (changes or target.max_pixels or holds not in _CONVERSATIONS):
-        records = list(islice(records, _MOST_READ))
+        records = list(islice(records, _MAX_READ))
         plain_words = of_records(records)
         changes = (changes or target.max_pixels is not None) and plain_words is None
         protocol = _written_plain(plain_words, file, holds, target)
@@ -220,25 +214,19 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
 
 
 def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Target) -> Protocol | None:
-    """The chat protocol of questions and answers, where they are written anew; None: their texts stay as they are."""
+    """The chat protocol of questions and answers, if they are written again; None: their texts stay as they are."""
     if words and target.coordinates:
         raise UsageError(f"replies of {file} call no tools: no box is counted anew", "without --coordinates")
     return words if target.images or holds not in _CONVERSATIONS else None
 
 
 def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
-    """The chat protocol that the first records show; None where it is not needed, as the first has its question."""
-    read = islice(records, _MOST_READ)
+    read = islice(records, _MAX_READ)
     first = list(islice(read, 1))
     return study(chain(first, read)).protocol if needed or not first or first[0].question is None else None
 
 
 def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple[Row, Boxes]:
-    """The row with its record changed, or with a fault; and what was done to its boxes.
-
-    Args:
-        tool_sources: tools of both chat protocols, for a process of its own (`tools.sources`).
-    """
     tools.load(tool_sources)
     boxes = Boxes()
     if row.record is None:
@@ -292,7 +280,7 @@ def _first_answer(record: Record, here: Protocol | None) -> Record:
 
 
 def sought(record: Record, answer: str | None) -> str | None:
-    """What replies are held against: the answer, else the boxes of a question that asks where."""
+    """What replies are compared with: the answer, else the boxes of a question that asks where."""
     boxes = record.extra.get("boxes")
     return one_line(boxes) if answer is None and boxes else answer
 
@@ -322,12 +310,10 @@ def _of_line(record: Record, text: str) -> str | None:
 
 
 def question_with_choices(record: Record) -> str:
-    """The question of a problem as `virc batch` asks it: followed by its choices."""
     return with_choices(record.question or "", choices_of(record))
 
 
 def _check_whole(record: Record) -> None:
-    """Raise DataError where texts show not the images of a conversation, or the answer of a problem is no choice."""
     marks = sum(message.content.count(MARK) for message in record.messages)
     if record.messages and marks != len(record.images):
         had = counted(len(record.images), "image")
@@ -387,7 +373,6 @@ def _given(target: Target) -> Protocol | None:
 
 
 def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) -> Protocol | None:
-    """The chat protocol to write; None where the rows have it already."""
     goal = given or msgspec.structs.replace(
         here, coordinates=target.coordinates or here.coordinates, images=target.images or here.images
     )
@@ -402,7 +387,6 @@ def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) ->
 
 
 def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
-    """The system message of our own chat protocol; None where a tool is not ours."""
     if not tools.discover().keys() >= set(names):
         return None
     return own_protocol(tools.schemas(names, coordinates), coordinates).system
@@ -411,14 +395,7 @@ def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
 def learner(
     model: str | None, system: str | None, protocol: str | None, max_pixels: int | None, workspace: Path = Path()
 ) -> Learner:
-    """The learner that a user names.
-
-    Args:
-        model: None: the base of the system's stages, which need not be on this machine; without a system `tiny`.
-        system: that whose words it is to learn; None: those that the model was trained with.
-        protocol: file of its chat protocol, or `default`.
-        max_pixels: lowers the model's own limit of an image, in px.
-    """
+    """The learner that a user names; without a model the base of the system's stages, without a system `tiny`."""
     named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
     try:
         weights = models.find(model or (_base(named) if named else None), workspace, named)

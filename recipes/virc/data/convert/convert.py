@@ -86,7 +86,7 @@ class Report(msgspec.Struct):
     """What was done.
 
     Args:
-        boxes: how exact the boxes are that were written anew.
+        boxes: how exact the boxes are that were written again.
         images_bytes: size of the images on disk.
         unshared_bytes: what it would be if every row had its own.
         rows_bytes: size of the files of rows.
@@ -162,7 +162,6 @@ def _planned(config: ConvertConfig) -> list[Dataset]:
 
 
 def _part(source: Source, config: ConvertConfig) -> Part:
-    """The source, with what happens to its records; some are read where their chat protocol has to be found."""
     kinds = source.holds, formats.get(config.format).HOLDS
     if kinds == ("problems", "solutions") and not config.target.answers:
         hint = f"--answers makes trajectories of their answers; a model solves them: {formats.solving(source)}"
@@ -179,7 +178,6 @@ def _part(source: Source, config: ConvertConfig) -> Part:
 
 
 def _chat_protocols(datasets: Iterable[Dataset]) -> list[Protocol]:
-    """The distinct chat protocols of what is written, as far as they are known; their names do not matter."""
     found: list[Protocol] = []
     for protocol in (part.change.result for dataset in datasets for part in dataset.parts):
         known = [msgspec.structs.replace(each, name="") for each in found]
@@ -250,7 +248,6 @@ class _Stream:
             self._before, self._last = self._before + self._last, 0
 
     def number(self) -> int:
-        """The number of the row that the format is writing: in its source, counted on from the sources before it."""
         assert self._at
         return self._before + self._at[1]
 

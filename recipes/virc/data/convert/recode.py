@@ -78,7 +78,7 @@ def recoded(record: Record, source: Protocol, target: Protocol, boxes: Boxes) ->
 def replayed(
     record: Record, question: str, source: Protocol, target: Protocol, boxes: Boxes, grid: Grid | None = None
 ) -> Record:
-    """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made anew."""
+    """A trajectory, or a problem alone, replayed from its inputs: boxes scaled, images and user turns made again."""
     view = _view(record, source)
     session = session_of(record, question, target, grid)
     for number, message, seen in with_images_before(record):
@@ -120,7 +120,6 @@ def _sides(view: View, index: int) -> Size:
 
 
 def _view(record: Record, source: Protocol) -> View:
-    """What calls are held against once all images of a record were shown."""
     return view_of(source, shown_sizes(record, source), files_of(record))
 
 
@@ -141,7 +140,6 @@ def shown_sizes(record: Record, protocol: Protocol) -> list[Size]:
 
 
 def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
-    """Each message with its number, from 1, and how many images were shown before it."""
     seen = 0
     for number, (message, indices) in enumerate(zip(record.messages, images_of(record), strict=True), 1):
         yield number, message, seen
@@ -149,7 +147,6 @@ def with_images_before(record: Record) -> Iterator[tuple[int, Message, int]]:
 
 
 def session_of(record: Record, question: str, target: Protocol, grid: Grid | None = None) -> Session:
-    """A session that begins with a record's inputs. Raises DataError: one cannot be read or shown."""
     grid = grid or QWEN2
     images = [open_image(*_file(record.images[index])) for index in inputs_of(record)]
     if target.images == "square_1000":  # the square is stored, and becomes the file that crops are cut from
@@ -287,7 +284,7 @@ class _Replay:
         self._thoughts: list[str] = []
 
     def take(self, text: str, seen: int) -> None:
-        """Add a turn that was written when so many images had been shown."""
+        """Add a turn that was written when `seen` images had been shown."""
         try:
             turn = parse(text, self._source.grammar)
         except FormatError as error:
@@ -322,7 +319,6 @@ class _Replay:
             self._feed(tuple(known))
 
     def _meant(self, call: Call) -> ToolText | None:
-        """The call as the target writes it; None where it has no tool for it."""
         same = [call.name, *(filter(tools.cuts, self._target.tools) if tools.cuts(call.name) else ())]
         name = next((each for each in same if each in self._target.tools), None)
         return self._call(call, name) if name else None
@@ -356,14 +352,12 @@ class _Replay:
         return ToolText(name, as_written(tools.get(name), arguments, self.session.view))
 
     def _point(self, call: Call, point: Point, index: int) -> list[float]:
-        """The middle of the pixel of a call as the target writes it of the session's image `index`."""
         assert call.index is not None
         size, sides = self._sizes[call.index], _sides(self.session.view, index)
         new = [(at + 0.5) * side / pixels for at, pixels, side in zip(point, size, sides, strict=True)]
         return [round(at, DIGITS) if self._target.coordinates == "unit" else int(at) for at in new]
 
     def _box(self, call: Call, box: Sequence[int], index: int) -> list[float]:
-        """The box of a call as the target writes it of the session's image `index`."""
         assert call.index is not None
         size, sides = self._sizes[call.index], _sides(self.session.view, index)
         parts = call.region or [c / side for c, side in zip(box, size * 2, strict=True)]

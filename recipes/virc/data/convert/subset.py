@@ -36,8 +36,6 @@ class Part(msgspec.Struct, frozen=True):
     skip_faulty: bool = False
 
     def rows(self, count: Callable[[], None] = lambda: None, drop: Callable[[], None] = lambda: None) -> Iterator[Row]:
-        """The rows in order; `count` is called for each that is read, `drop` for each trajectory without a reply."""
-
         def counted() -> Iterator[Row]:
             for row in formats.get(self.source.format).read(self.source):
                 count()
@@ -53,7 +51,6 @@ class Part(msgspec.Struct, frozen=True):
                 yield row
 
     def located(self, fault: DataError, number: int | None = None) -> DataError:
-        """The fault with the name of the file; `number`: of the row that it keeps from being written."""
         keeps = f"virc data check {shlex.quote(str(self.source.file))} --clean DIR keeps the rows before it"
         hint = fault.hint and fault.hint.replace("layout FILE", f"layout {shlex.quote(str(self.source.file))}")
         if number and not ends(fault):
@@ -71,7 +68,6 @@ class Part(msgspec.Struct, frozen=True):
                 raise self.located(row.fault, row.number)
 
     def scores(self, seed: int) -> "array[int]":
-        """The `score` of each record."""
         return array("Q", (score(seed, key) for _, key in self.records()))
 
 
@@ -93,7 +89,6 @@ class Dataset(msgspec.Struct, frozen=True):
 
 
 def limited(dataset: Dataset, seed: int, count: int) -> Dataset:
-    """The dataset with exactly so many of its rows. Raises DataError: it has fewer, or a row cannot be read."""
     scores = [part.scores(seed) for part in dataset.parts]
     sizes = [len(each) for each in scores]
     _check_enough(dataset.name, sum(sizes), count)
@@ -103,7 +98,6 @@ def limited(dataset: Dataset, seed: int, count: int) -> Dataset:
 
 
 def mixed(dataset: Dataset, seed: int, weights: Sequence[Fraction], count: int | None) -> Dataset:
-    """The dataset with its parts in these weights, `count` rows or all they allow. Raises DataError: too few rows."""
     scores = [part.scores(seed) for part in dataset.parts]
     counts = shares(weights, [len(each) for each in scores], count)
     for part, values, needed in zip(dataset.parts, scores, counts, strict=True):
@@ -131,13 +125,11 @@ def split(datasets: Sequence[Dataset], seed: int, name: str, share: float) -> li
 
 
 def score(seed: int, key: Id) -> int:
-    """A number of 64 bits; the rows with the smallest are chosen first."""
     text = f"{seed} {key}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
 def subset(scores: Sequence[int], count: int) -> bytearray:
-    """1 for each of the `count` rows with the smallest scores, of equal ones the earlier; 0 for the others."""
     chosen = bytearray(len(scores))
     for row in sorted(range(len(scores)), key=scores.__getitem__)[:count]:
         chosen[row] = 1
@@ -178,7 +170,6 @@ class Groups:
         self._rows = array("q")  # a node of each row
 
     def add(self, keys: Iterable[Id]) -> None:
-        """Add one row by its keys (at least one), such as the hashes of the pictures it shows."""
         nodes = []
         for value in (score(self._seed, key) for key in keys):
             if value not in self._node:
@@ -218,7 +209,6 @@ def _check_enough(name: str, size: int, needed: int) -> None:
 
 
 def _grouped(groups: Groups, part: Part, marks: bytearray | None) -> bytearray:
-    """Put the chosen rows of a part into the groups; returns the marks of all its rows."""
     found = bytearray()
     for at, (record, key) in enumerate(part.records()):
         found.append(1 if marks is None else marks[at])
@@ -229,7 +219,6 @@ def _grouped(groups: Groups, part: Part, marks: bytearray | None) -> bytearray:
 
 
 def _hash(picture: Picture, part: Part) -> str:
-    """A hash of the bytes; of an image that cannot be read, its name."""
     try:
         return hashlib.blake2b(picture.read(), digest_size=16).hexdigest()
     except OSError:  # on the network, or not there: writing the row reports it

@@ -32,7 +32,6 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The problems of the file, by the rules of `virc batch`. Raises DataError: the file cannot be opened."""
     with opened(source.file) as file:
         for problem in read_rows(file, start):
             if problem.fault:
@@ -47,7 +46,6 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`: the problem of every record. Raises DataError: one that `virc batch` would refuse."""
     count = 0
     with file_for(folder, name, ".jsonl").open("w", encoding="utf-8") as out:
         for count, record in enumerate(records, 1):
@@ -57,7 +55,6 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def record_of(problem: Problem, media: Path) -> Record:
-    """The record of a problem that can be read; relative names of its images start from `media`."""
     rest = dict(problem.passed)
     answers = rest.get("answers")
     first = str(answers[0]) if isinstance(answers, list) and answers else None

@@ -58,7 +58,6 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`, and its entry in `dataset_info.json`. Raises DataError: a record is no pair, or as `sft.write`."""
     return sft.write_lines(folder, name, (sft.line_of(record, settings, row_of) for record in records), info)
 
 
@@ -74,7 +73,6 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
 
 
 def info(file_name: str) -> dict[str, Any]:
-    """The entry of such a file in `dataset_info.json`."""
     entry = sft.info(file_name)
     return {**entry, "ranking": True, "columns": {**entry["columns"], "chosen": "chosen", "rejected": "rejected"}}
 
@@ -84,7 +82,6 @@ def _values(path: Path) -> Any:
 
 
 def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[str, str]) -> Fields | DataError:
-    """The row as one of the format sft, whose conversation ends with the chosen reply."""
     try:
         columns = named or sft.columns_of(sft.guessed(row))
         turns = row.get(columns.messages)
@@ -98,7 +95,6 @@ def _joined(row: Fields, number: int, named: sft.Columns | None, names: tuple[st
 
 
 def _check_reply(row: Fields, name: str, columns: sft.Columns) -> None:
-    """Raise DataError where a side is missing, is no message of the assistant, or has no text."""
     side = row.get(name)
     if not isinstance(side, dict):
         raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")

@@ -20,17 +20,14 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """One record per row, whose conversation is the prompt; as `rl.read` does."""
     return map(rl.whole, rl.read(source, start))
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.parquet`, one row a record, in verl's columns. Raises DataError as `rl.write` does."""
     return rl.write_as(file_for(folder, name, ".parquet"), map(opening, records), settings, turns=False)
 
 
 def opening(record: Record) -> Record:
-    """The record up to its first user message, with the images of the question. Raises DataError as `rl.write` does."""
     record = rl.complete(record)
     end = next(at for at, message in enumerate(record.messages) if message.role == "user") + 1
     images = record.images[: sum(message.content.count(MARK) for message in record.messages[:end])]

@@ -35,11 +35,10 @@ HOLDS: Holds = "problems"
 LOST = ""
 _GUESSED = "guessed"
 _MAX_COMPARED = 20
-_MOST_NAMED = 12
+_MAX_NAMED = 12
 
 
 def recognises(path: Path) -> bool:
-    """Whether most of its first rows that can be read fit a shared layout, and none is a conversation."""
     return shared(path, None) is not None
 
 
@@ -86,17 +85,14 @@ def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
 
 
 def unsure(path: Path) -> str:
-    """Why the layout that the rows of a file show is not taken, as a clause."""
     return "; ".join(each.partition(": the columns are")[0] for each in proposal(path).unsure[:2])
 
 
 def proposal(path: Path) -> guess.Proposal:
-    """The layout that the first rows of a file show."""
     return guess.propose(raw.beginning(path, _MAX_COMPARED), path if path.is_dir() else path.parent)
 
 
 def best(path: Path, system: System | None) -> LaidOut | None:
-    """The layout of a folder of `datasets.save_to_disk`: a shared one, else what its rows show."""
     known = shared(path, system)
     if known is None or not all(known.layout.read() >= row.keys() for row in raw.beginning(path, 1)):
         return guessed(path)[0] or known
@@ -104,23 +100,19 @@ def best(path: Path, system: System | None) -> LaidOut | None:
 
 
 def of_system(path: Path, system: System | None) -> LaidOut | None:
-    """The layout of a system that most of a file's first rows fit; of several the first."""
     return _first_that_fits(path, _own(system))
 
 
 def layouts(system: System | None) -> list[LaidOut]:
-    """The layouts that a file may have, in the order in which they are tried."""
     return [*_own(system), *_shared(system)]
 
 
 def columns_of(path: Path) -> str:
-    """The names of the columns of a file, to be shown; empty where they cannot be read."""
     row = next(iter(raw.beginning(path, _MAX_COMPARED)), {})
-    return ", ".join(plain(name, 40) for name in islice(row, _MOST_NAMED)) + ", …" * (len(row) > _MOST_NAMED)
+    return ", ".join(plain(name, 40) for name in islice(row, _MAX_NAMED)) + ", …" * (len(row) > _MAX_NAMED)
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file. Raises DataError: it cannot be opened; SetupError: parquet without pyarrow."""
     assert source.laid_out
     layout, protocol = source.laid_out.layout, source.laid_out.protocol
     named, ids = PASSED | layout.read(), set[str | int]()
@@ -156,7 +148,6 @@ def _faulty(number: int, fault: DataError, part: str = "") -> Row:
 def _id_of(
     record: Record, number: int, at: int, fields: Mapping[str, Any], layout: Layout, ids: set[str | int]
 ) -> str | int:
-    """The id of one question of a row. Raises DataError: it has none, or that of a question before it."""
     own = number if layout.id is None else value_of(fields, layout.id)
     id = record.id if own is UNSET else None if own is None else f"{own}-{at}"
     if id is None or id in ids:
@@ -166,7 +157,6 @@ def _id_of(
 
 
 def write(folder: Path, name: str, records: Iterable[object], settings: Writing) -> int:
-    """Raises UsageError: there is no one layout to write."""
     raise UsageError(f"rows are not written in the format {NAME}", "--format sft, pairs, batch or prompts")
 
 

@@ -47,7 +47,7 @@ INFO = "dataset_info.json"
 PUBLISHED = "published"
 """The format of rows that others published, which a layout describes."""
 MAX_INFO_BYTES = 16 * 2**20
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 _OF_VERL = ("rl", "prompts")
 _OF_LLAMAFACTORY = ("sft", "trajectories", "pairs")
 _MAX_COMPARED = 20
@@ -75,7 +75,6 @@ class LaidOut(msgspec.Struct, frozen=True):
     rewriting: Path | None = None
 
     def rewritten(self, row: Mapping[str, Any], number: int, folder: Path) -> Iterator[Mapping[str, Any]]:
-        """The rows that a published row of a file in `folder` becomes. Raises DataError: it is no such row."""
         if self.rewriting is None:
             try:
                 yield from self.layout.exploded(row) if self.layout.explode else (row,)
@@ -158,7 +157,6 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def encoding(self) -> str | None:
-        """The encoding of a file of text that is not UTF-8, or has a mark of it, by Python's name."""
         if self.file.suffix in (".parquet", ".arrow", ".tar") or not is_file(self.file):
             return None
         with suppress(OSError), self.file.open("rb") as file:
@@ -167,12 +165,11 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def as_engines_read(self) -> bool:
-        """Whether LLaMA-Factory reads the file as it is; else its rows are written anew before training."""
+        """Whether LLaMA-Factory reads the file as it is; else its rows are written again before training."""
         return self.format in _OF_LLAMAFACTORY and self.encoding is None
 
     @property
     def media(self) -> Path:
-        """The folder that image names of its rows start from."""
         return self.file if self.laid_out and self.file.is_dir() else self.file.parent
 
 
@@ -200,7 +197,6 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def lost(self) -> DataError | None:
-        """The error that columns are not read which hold a part of the problem; None where there are none."""
         if not self.unread:
             return None
         listed = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
@@ -221,7 +217,6 @@ class Row(msgspec.Struct, frozen=True):
         return "; ".join(way.format(plain(name, 60)) for way, name in ways if way)
 
     def known(self) -> Record:
-        """The record. Raises DataError: there is none."""
         if self.record is None:
             raise self.fault or DataError(f"row {self.number} cannot be read")
         return self.record
@@ -252,7 +247,6 @@ def read_row(
     flaws: Iterable[str] = (),
     ignored: tuple[str, ...] = (),
 ) -> Row:
-    """The row of a record without the columns that are to be ignored. Raises DataError: a text holds a placeholder."""
     check_texts(record)
     without = source.ignored
     if without:
@@ -275,7 +269,6 @@ def names() -> list[str]:
 
 
 def get(name: str) -> ModuleType:
-    """The format of that name. Raises UsageError: there is none."""
     if name not in names():
         hint = did_you_mean(name, names(), f"formats are {', '.join(names())}")
         raise UsageError(f"there is no format {name}", hint)
@@ -283,7 +276,6 @@ def get(name: str) -> ModuleType:
 
 
 def file_for(folder: Path, name: str, ending: str) -> Path:
-    """The file of the rows of dataset `name`; UsageError where some system does not take that as a file name."""
     if not re.fullmatch(r"(?![. ])[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,100}", name):
         raise UsageError(f"{name!r} cannot name a dataset", "use letters, digits, - and _")
     return folder / f"{name}{ending}"
@@ -322,7 +314,6 @@ def _sources(path: Path, system: System | None, given: LaidOut | None) -> list[S
 
 
 def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list[Source]:
-    """The tables and lists of rows in a folder that has no other. Raises DataError: none; it says where rows may be."""
     files = [file for file in sorted(folder.iterdir()) if file.suffix in raw.ENDINGS and file.is_file()]
     files = [file for file in files if file.name not in (INFO, FILE_NAME) and get(PUBLISHED).columns_of(file)]
     if found := [source for file in files if (source := _recognised(file, file.stem, {}, system, given))]:
@@ -347,7 +338,6 @@ def solving(source: Source, options: str = "") -> str:
 
 
 def left_out(path: Path) -> list[str]:
-    """The files that `dataset_info.json` in a folder names and that are missing, while others are there."""
     named = dict.fromkeys(file for _, _, file in _named(path)) if path.is_dir() else ()
     gone = [file for file in named if not is_file(path / file)]
     if gone:
@@ -356,7 +346,6 @@ def left_out(path: Path) -> list[str]:
 
 
 def left_out_note(path: Path, system: System | None = None, layout: Layout | None = None) -> str | None:
-    """`left_out` and the files that are not read, a line each, to print; None for neither."""
     lines = []
     if gone := left_out(path):
         files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
@@ -372,7 +361,6 @@ def left_out_note(path: Path, system: System | None = None, layout: Layout | Non
 
 
 def _seems_rows(file: Path) -> bool:
-    """Whether a file is a table or a list by its name or its beginning; many JSON files are settings."""
     if file.suffix == ".json" and file.is_file():
         with suppress(OSError), open_utf8(file) as opened:
             return opened.read(_LIST_BEGINS).lstrip().startswith(b"[")
@@ -381,11 +369,10 @@ def _seems_rows(file: Path) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MOST_NAMED]) + ", …" * (len(names) > _MOST_NAMED)
+    return ", ".join(names[:_MAX_NAMED]) + ", …" * (len(names) > _MAX_NAMED)
 
 
 def only_source(path: Path, system: System | None = None, layout: Layout | None = None) -> Source:
-    """The one file of rows at a path, as `sources` has it. Raises DataError: as that does; a folder has several."""
     found = sources(path, system, layout)
     if len(found) > 1:
         files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)
@@ -395,7 +382,6 @@ def only_source(path: Path, system: System | None = None, layout: Layout | None 
 
 
 def read_info(folder: Path) -> dict[str, dict[str, Any]]:
-    """Entries of a folder's `dataset_info.json` by dataset name, if it has one. Raises DataError: it is malformed."""
     try:
         text = contents(folder / INFO, MAX_INFO_BYTES)
     except FileNotFoundError:
@@ -406,7 +392,6 @@ def read_info(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
-    """Entries of a `dataset_info.json`; `place` names it in errors. Raises DataError: it is no object of objects."""
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -417,7 +402,6 @@ def parsed_info(text: bytes, place: str) -> dict[str, dict[str, Any]]:
 
 
 def recognised(file: Path) -> str | None:
-    """The format of a file, by its name and beginning: the first by name that recognises it; None where none does."""
     return next((name for name in names() if get(name).recognises(file)), None)
 
 
@@ -445,7 +429,6 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
 
 
 def _saved(folder: Path, system: System | None, given: LaidOut | None) -> Source:
-    """The source that a folder of `datasets.save_to_disk` is. Raises DataError: it has several splits, or no layout."""
     published = get(PUBLISHED)
     splits = raw.saved_splits(folder)
     if len(splits) > 1:
@@ -463,7 +446,6 @@ def _may_hold_rows(file: Path, system: System | None = None) -> bool:
 
 
 def _named(folder: Path) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """The datasets that the `dataset_info.json` of a folder names, with their entries and files."""
     if raw.is_saved(folder):  # whose file of that name says something else
         return
     for name, entry in read_info(folder).items():

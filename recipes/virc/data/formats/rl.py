@@ -36,7 +36,6 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """One record a row: the prompt, with its reference if known. Raises DataError, or SetupError without pyarrow."""
     read, binary = columns(source.file), parquet_rows.column_names(source.file).items()
     unknown = {name.partition(".")[0] for name, is_binary in binary if is_binary} - {*_READ, *source.ignored}
     lost = dict.fromkeys(sorted(unknown), PICTURES)  # of bytes that verl does not read
@@ -55,7 +54,6 @@ def read(source: Source, start: int = 1) -> Iterator[Row]:
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.parquet`, a row for every reply, in verl's columns. Raises DataError: a record that verl would refuse."""
     rows = (row for record in records for row in split(record, settings.grammar))
     return write_as(file_for(folder, name, ".parquet"), rows, settings, turns=True)
 
@@ -116,7 +114,6 @@ def whole(row: Row) -> Row:
 
 
 def is_cut(record: Record) -> bool:
-    """Whether the record's last unit is not known."""
     return bool(record.messages) and record.messages[-1].role == "user"
 
 
@@ -131,7 +128,6 @@ def answered(record: Record) -> Record:
 
 
 def complete(record: Record) -> Record:
-    """The record with an answer, its boxes where it has no other. Raises DataError: verl would refuse it."""
     answer = final_answer(record) if record.answer is None else record.answer
     if answer is None and (boxes := boxes_of_row(record.extra)):
         answer = msgspec.json.encode(boxes).decode()
@@ -142,7 +138,6 @@ def complete(record: Record) -> Record:
 
 
 def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bool) -> int:
-    """Write one row for each record; see `verl_rows.schema` for `turns`. DataError where one cannot be written."""
     parquet_rows.load()
     rows = (
         verl_rows.fields_of(record, index, [_image(picture, record, settings) for picture in record.images], turns)
@@ -233,7 +228,6 @@ def _known_by(record: Record) -> list[bytes]:
 
 
 def _tool(reply: str, grammar: Grammar) -> dict[str, str] | None:
-    """`tool_info_gt` of a unit; None where it answers, or cannot be parsed."""
     try:
         tool = parse(reply, grammar).tool
     except FormatError:

@@ -48,13 +48,11 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file, by the names in its entry. Raises DataError: the entry fits no row, or it is no file."""
     with opened(source.file) as file:
         yield from rows(source, array_rows(file, start), "row")
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.json` and its entry in `dataset_info.json`. Raises DataError: a record has no messages or no such image."""
     file = file_for(folder, name, ".json")
     count = 0
     with file.open("w", encoding="utf-8") as out:
@@ -66,7 +64,6 @@ def write(folder: Path, name: str, records: Iterable[Record], settings: Writing)
 
 
 def write_lines(folder: Path, name: str, lines: Iterable[str], entry: Callable[[str], dict[str, Any]]) -> int:
-    """`NAME.jsonl` of these lines, and its entry in `dataset_info.json`; returns their number."""
     file, count = file_for(folder, name, ".jsonl"), 0
     with file.open("w", encoding="utf-8") as out:
         for line in lines:
@@ -77,7 +74,6 @@ def write_lines(folder: Path, name: str, lines: Iterable[str], entry: Callable[[
 
 
 def line_of(record: Record, settings: Writing, row: Callable[[Record, Iterable[str]], dict[str, Any]]) -> str:
-    """The record's row as JSON on one line; its images are put into the dataset's folder."""
     try:
         return one_line(row(record, settings.pictures.names(record)))
     except ValueError as error:
@@ -85,7 +81,6 @@ def line_of(record: Record, settings: Writing, row: Callable[[Record, Iterable[s
 
 
 def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
-    """The row of a record; names of images start from its folder. Raises DataError: it has no messages."""
     if not record.messages:
         raise DataError(f"{record.called} has no trajectory, only a problem", "virc data sample makes trajectories")
     row: dict[str, Any] = {"id": record.id} if record.id is not None else {}
@@ -96,18 +91,15 @@ def row_of(record: Record, image_names: Iterable[str]) -> dict[str, Any]:
 
 
 def info(file_name: str) -> dict[str, Any]:
-    """The entry of such a file in `dataset_info.json`."""
     columns = {"messages": "messages", "images": "images"}
     return {"file_name": file_name, "formatting": "sharegpt", "columns": columns, "tags": TAGS}
 
 
 def add_info(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
-    """Put a dataset's entry into the folder's `dataset_info.json`; DataError where the one there cannot be read."""
     write_info(folder, read_info(folder) | {name: entry})
 
 
 def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
-    """Write the folder's `dataset_info.json`, at once."""
     text = json.dumps(entries, indent=1) + "\n"
     new = folder / f".{INFO}.new"
     new.write_text(text, encoding="utf-8")
@@ -116,7 +108,6 @@ def write_info(folder: Path, entries: Mapping[str, Any]) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The file to read rows from. Raises DataError: it cannot be opened."""
     try:
         file = open_utf8(path)
     except OSError as error:
@@ -139,12 +130,7 @@ class Columns(msgspec.Struct, frozen=True):
 def rows(
     source: Source, values: Iterable[tuple[int, Fields | DataError]], unit: str, place: Callable[[], int] = lambda: 0
 ) -> Iterator[Row]:
-    """Rows as records.
-
-    Args:
-        unit: what is counted: `row` or `line`.
-        place: how many bytes of a file are read, where LLaMA-Factory reads it in parts.
-    """
+    """Rows as records; `place` says how many bytes of a file are read, where LLaMA-Factory reads it in parts."""
     named = columns_of(source.info) if source.info else None
     kinds = Kinds(place)
     for number, value in values:
@@ -163,7 +149,6 @@ def rows(
 
 
 def guessed(row: Fields) -> dict[str, Any]:
-    """The entry of `dataset_info.json` that such a row needs. Raises DataError: it has no column of conversations."""
     column = next((name for name in COLUMNS if name in row), None)
     if column is None:
         raise DataError(f"it has neither {' nor '.join(COLUMNS)}")

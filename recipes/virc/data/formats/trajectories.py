@@ -21,7 +21,6 @@ def recognises(path: Path) -> bool:
 
 
 def first_row(path: Path) -> Fields | None:
-    """The first row of a .jsonl file that can be read, if it is one of the first hundred; None where none is."""
     if path.suffix != ".jsonl":
         return None
     try:
@@ -32,14 +31,12 @@ def first_row(path: Path) -> Fields | None:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file; as `sft.read`."""
     with sft.opened(source.file) as file:
         place = file.tell if start == 1 else lambda: 0
         yield from sft.rows(source, line_rows(file, start), "line", place)
 
 
 def write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int:
-    """`NAME.jsonl`, and its entry in `dataset_info.json`; raises as `sft.write`."""
     lines = (sft.line_of(record, settings, sft.row_of) for record in records)
     return sft.write_lines(folder, name, lines, sft.info)
 

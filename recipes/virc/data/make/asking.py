@@ -33,8 +33,6 @@ _MAX_STEPS = 100_000
 
 
 class Models(msgspec.Struct, frozen=True):
-    """The open models of an operator's roles; none where it asks none."""
-
     opened: Mapping[str, OpenRole] = {}
     max_turns: int = 16
 
@@ -46,7 +44,6 @@ class Models(msgspec.Struct, frozen=True):
         return at_once or min((role.opened.at_once for role in self.opened.values()), default=1)
 
     def outage(self, note: Callable[[str], None]) -> Outage | None:
-        """What waits for a server that goes away."""
         asks = [role.opened.answers for role in self.opened.values() if role.opened.answers]
         return Outage(lambda: all(each() for each in asks), note) if asks else None
 
@@ -120,13 +117,11 @@ def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
 
 
 def pictures(means: Means[Any], role: str, row: Row) -> list[Shown]:
-    """Return a row's pictures as the model of a role sees them. Raises DataError: one cannot be opened or shown."""
     config = BatchConfig(SolveConfig(), row.base, offline=means.offline)
     return shown_images(config, means.opened[role].opened, row, means.deadline)
 
 
 def rollout_of(means: Means[Any], role: str, row: Row, text: str, system: str) -> Rollout:
-    """Return a reply to a row as a rollout in the chat protocol of a system. Raises ConfigError: there is none."""
     protocol, grid = of_system(systems.get(system)).protocol, means.opened[role].opened.backend.grid
     session = Session(protocol, row.question, pictures(means, role, row), grid, tolerate=(), tools=known())
     session.feed(Reply(text))
@@ -143,13 +138,7 @@ def reply(
     stop: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Return a role's reply to a conversation; where its last message is `inline`, the reply goes on with that.
-
-    Args:
-        key: what tells it apart from others of this row: it is drawn once, also where the command was killed.
-        stop: texts that end it, where the backend can stop there.
-        schema: of the JSON that it is to be, where the backend can see to that.
-    """
+    """Return a role's reply; it is drawn once for a `key`, and goes on with a last message that is `inline`."""
     asked = means.opened[role]
 
     def drawn() -> Any:

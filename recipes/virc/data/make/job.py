@@ -70,7 +70,6 @@ class Job(msgspec.Struct, frozen=True):
 
 
 def run(job: Job, report: Reporter) -> Fields:
-    """Run a job; values and errors as of `chain.make`."""
     began = time.monotonic()
     options = dict(job.options)
     seed = options.pop("seed", 0) if "seed" not in job.operator.options.__struct_fields__ else options.get("seed", 0)
@@ -126,7 +125,6 @@ def run(job: Job, report: Reporter) -> Fields:
 
 
 def _asked(setup: Setup | None) -> Fields:
-    """What changes the replies of a model, options of the operator aside."""
     if setup is None:
         return {}
     names = ("system", "protocol", "family", "max_pixels")
@@ -134,7 +132,6 @@ def _asked(setup: Setup | None) -> Fields:
 
 
 def _digests(options: msgspec.Struct) -> dict[str, str]:
-    """The files that options name -> what tells their content apart."""
     given = [getattr(options, name) for name in options.__struct_fields__]
     texts = [text for each in given for text in (each if isinstance(each, list) else [each]) if isinstance(text, str)]
     found = {}
@@ -145,8 +142,6 @@ def _digests(options: msgspec.Struct) -> dict[str, str]:
 
 
 class _Rows(Pace):
-    """How many rows are done and left out in this run, and what models were asked."""
-
     def __init__(self, progress: Progress, report: Reporter, total: int | None) -> None:
         super().__init__(progress.resumed, report, total)
         self.out, self.replies = 0, 0
@@ -157,7 +152,6 @@ class _Rows(Pace):
             self._report.progress(f"{self._pace()}; {self}")
 
     def asked(self, done: RowDone) -> None:
-        """Count one row of an operator with models; after the first, say what all of them take."""
         if line := done.fields.get("line"):
             cost = line.cost or Cost()
             self.out, self.replies = self.out + bool(line.out), self.replies + cost.replies
@@ -184,7 +178,6 @@ class _Work:
             each.close()
 
     def grader(self, system: str, role: str) -> Grader:
-        """What gives the reward of a system for rollouts of a role. Raises ConfigError: there is none."""
         with self._lock:
             if (system, role) not in self._graders:
                 assert self.job.rewards
@@ -193,7 +186,6 @@ class _Work:
             return self._graders[system, role]
 
     def means(self, row: Row | None) -> Means[Any]:
-        """What the operator has for a row; None: for its plan."""
         job, own = self.job, digest(row).hex() if row and self.models.opened else ""
         seed = derived(self.seed, "make", row.id) if row else self.seed
         prefix = f"{job.prefix}{row.number}-" if row else f"{job.prefix}all-"
@@ -248,7 +240,6 @@ class _Work:
 
 @contextmanager
 def _naming(operator: Operator) -> Iterator[None]:
-    """Name the line of an operator that fails: it is somebody's own code."""
     try:
         yield
     except (VircError, KeyboardInterrupt):
@@ -296,7 +287,6 @@ def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
 
 
 def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
-    """The rows that are not done. Raises ConfigError: one that is done has changed, or is gone."""
     last, number = progress.last, 0
     for row in read(sources):
         number = row.number
@@ -359,7 +349,7 @@ def _summary(fields: Fields) -> str:
 
 
 class _Values:
-    """What was measured, from the disk, each time anew: only what a plan takes of it is in memory."""
+    """What was measured, read from the disk on each access: only what a plan takes of it is in memory."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -382,7 +372,6 @@ def _planned(work: _Work) -> Plan:
 
 
 def _renamed(row: msgspec.Raw, id: str | None, times: int) -> bytes:
-    """A row with another id, or one that comes once more, with an id of its own."""
     if id is None and times < 2:
         return bytes(row)
     fields = msgspec.json.decode(row)
@@ -391,7 +380,6 @@ def _renamed(row: msgspec.Raw, id: str | None, times: int) -> bytes:
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Write a file that is there whole or not at all; returns its lines."""
     new, number = path.with_name(f".{path.name}.new"), 0
     try:
         with new.open("wb", buffering=2**20) as file:

@@ -127,7 +127,6 @@ class Cost(msgspec.Struct):
     completion: int = 0
 
     def add(self, other: "Cost") -> None:
-        """Count that of another."""
         self.replies += other.replies
         self.prompt += other.prompt
         self.completion += other.completion

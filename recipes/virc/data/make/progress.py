@@ -79,13 +79,11 @@ class Progress:
         return len(self._offsets) - 1
 
     def add(self, line: Line) -> None:
-        """Take what was made of a row, which is safe on return."""
         self._note(line, self._write(encoded(line) + b"\n"))
         if line.key is not None:
             self._values[line.n, line.key] = line.value
 
     def once(self, number: int, row: str, key: str, make: Callable[[], Any]) -> Any:
-        """The value of a row that is made once."""
         if (number, key) in self._values:
             return self._values[number, key]
         value = make()
@@ -93,7 +91,6 @@ class Progress:
         return value
 
     def lines(self, numbers: Iterator[int] | None = None) -> Iterator[Line]:
-        """What was made of rows, by their numbers; None: of all that are done, in order."""
         with self._lock:
             self._file.flush()
         with self.path.open("rb", buffering=_BUFFER) as file:
@@ -103,7 +100,6 @@ class Progress:
                     yield msgspec.json.decode(file.readline(), type=Line)
 
     def _write(self, text: bytes) -> int:
-        """Add a line; returns where it begins."""
         try:
             with self._lock:
                 at = self._file.tell()

@@ -66,7 +66,6 @@ def _operator(module: ModuleType, name: str) -> Operator:
 
 
 def options_of(operator: Operator, values: Mapping[str, Any]) -> msgspec.Struct:
-    """Return an operator's options with these values. Raises UsageError: one is unknown, missing or wrong."""
     for fault in validation.faults(dict(values), operator.options, noun="option"):
         hint = fault.hint or f"virc data make ls {operator.name}"
         raise UsageError(f"{operator.name}: {fault.message}", hint)

@@ -27,7 +27,6 @@ _PLAIN = Columns()
 
 
 def read(sources: Sequence[str]) -> Iterator[Row]:
-    """The rows of files, one after the other; one that cannot be read has its fault."""
     number = 0
     for at, source in enumerate(sources):
         path, known = expanded(source), dict[tuple[str, ...], Columns | None]()
@@ -44,7 +43,6 @@ def read(sources: Sequence[str]) -> Iterator[Row]:
 
 
 def count(sources: Sequence[str]) -> int:
-    """How many rows there are; errors as of `read`."""
     return sum(1 for source in sources for _ in raw.rows(expanded(source)))
 
 
@@ -125,7 +123,6 @@ class Placed:
         return value
 
     def _named(self, name: str, base: Path) -> str:
-        """The name of a picture beside NEW; a text that names none stays."""
         is_far = self._same[base] or name[:1] == "/" or ":" in name[:8]
         if is_far or len(name) > _MAX_NAME or f".{name.rpartition('.')[2].lower()}" not in ENDINGS:
             return name

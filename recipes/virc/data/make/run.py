@@ -83,8 +83,6 @@ def _listed(file: str) -> list[Any]:
 
 
 class _State(msgspec.Struct):
-    """What a list of operators was begun with, and what came of the steps that are done."""
-
     begun: Any
     done: list[Fields] = []
 

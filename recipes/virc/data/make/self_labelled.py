@@ -11,7 +11,6 @@ FORMAT = "Reason step by step within <think> </think>, then write {} within <ans
 
 
 def first(row: Row, means: Means[Any]) -> Any:
-    """The row's first picture as new rows have it: its name, or its file where the row holds that."""
     name = row.images[0]
     return {"bytes": means.data(row), "path": ""} if name[:5].lower() == "data:" else name
 

@@ -160,7 +160,6 @@ def study_file(
     images: Images | None = None,
     system: str | None = None,
 ) -> FoundProtocol:
-    """The chat protocol of the first `most` rows of a file; see `study`. A saved conversation has no system message."""
     file_format = get(source.format)
     if file_format.HOLDS == "problems":
         raise DataError(f"{source.file} holds problems, and no conversation that would show a chat protocol")
@@ -180,7 +179,6 @@ def read_system_message(file: Path) -> str:
 
 
 def save(protocol: Protocol, to: Path) -> None:
-    """Write a chat protocol as a file. Raises VircError: the disk refuses."""
     try:
         write_whole(to, written(protocol))
     except OSError as error:
@@ -198,7 +196,6 @@ def unit_named(record: Record) -> Coordinates | None:
 
 
 def _offered(system: str) -> dict[str, str]:
-    """The tools that a system message offers, by name and in order, with their schemas as they are written."""
     listed = "\n".join(_BLOCK.findall(system)).strip()
     if not listed:
         raise DataError("the system message lists no tools inside <tools></tools>")
@@ -362,7 +359,6 @@ def _after_marks(content: str, number: int) -> str:
 
 
 def _call(content: str, required: bool) -> ToolText | None:
-    """The tool call of a turn; None where it has none or cannot be read, unless a call is required."""
     try:
         tool = parse(content).tool
     except FormatError:

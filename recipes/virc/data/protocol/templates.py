@@ -103,7 +103,6 @@ def regex(template: str, **parts: str) -> str:
 
 
 def block_lines(image_line: str, count: int) -> list[str]:
-    """The regular expressions of the announcements of `count` images, without groups."""
     plain = dict.fromkeys(NUMBERS, _DIGITS)
     return [regex(image_line, **plain | {"index": str(index)}) for index in range(count)]
 
@@ -127,7 +126,6 @@ def common_start(one: str, other: str) -> int:
 
 
 def squashed(text: str) -> str:
-    """A text or a template with # for every number."""
     return NUMBER.sub("#", re.sub(r"\{(?:index|width|height)\}", "#", text))
 
 
@@ -192,12 +190,10 @@ class ToolTurn(msgspec.Struct, frozen=True):
 
 
 def image_line_of(firsts: Sequence[FirstTurn]) -> str | None:
-    """The template that announces an input in most of these turns."""
     return _commonest([_lines(first) for first in firsts[:_VOTERS]])
 
 
 def first_of(firsts: Sequence[FirstTurn], image_line: str) -> str | None:
-    """The template of most of these turns; None where it is not clear where the question begins and ends."""
     framed = []  # the turns with {images} for their announcements, where they are found
     for first in firsts[:_VOTERS]:
         block = _block(first, image_line)

@@ -20,7 +20,6 @@ def fingerprint(picture: Image.Image) -> Image.Image:
 
 
 def are_copies(one: Image.Image, other: Image.Image) -> bool:
-    """Whether two fingerprints are those of one picture, in two sizes or qualities."""
     contrast = max(lightest - darkest for darkest, lightest in map(_extremes, (one, other)))
     return _extremes(ImageChops.difference(one, other))[1] <= MAX_DIFFERENCE * contrast
 
@@ -31,6 +30,5 @@ def _extremes(grey: Image.Image) -> tuple[int, int]:
 
 
 def words(text: str) -> str:
-    """Return the words and numbers of a text, between spaces."""
     found = re.findall(r"[^\W_]+", text.casefold())
     return f" {' '.join(found)} "

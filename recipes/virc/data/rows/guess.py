@@ -69,14 +69,7 @@ _Rows = Sequence[Mapping[str, Any]]
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A layout that rows show.
-
-    Args:
-        layout: None where there are no rows to look at.
-        reasons: why each column was taken, a line each.
-        unsure: why it is not taken unless it is named, a clause each.
-        unread: the columns that hold a part of the problem and are not read.
-    """
+    """A layout that rows show; `reasons` and `unsure` say why, `unread` columns hold a part of the problem."""
 
     layout: Layout | None
     reasons: tuple[str, ...] = ()
@@ -85,7 +78,6 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def propose(rows: _Rows, folder: Path) -> Proposal:
-    """The layout of rows, by the first of them; `folder` is what paths of pictures start from."""
     if not rows or any({"chosen", "rejected"} <= row.keys() for row in rows):
         return Proposal(None, unsure=("there are no rows to look at",))
     guess = _Guess(rows, folder)
@@ -100,7 +92,6 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
 
 
 def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    """What the layout leaves unread of the rows, and why it does not fit half of them, if so."""
     lost, wrong = dict[str, str](), list[str]()
     named = PASSED | layout.read()
     layout = msgspec.structs.replace(layout, objects=None)  # where a box is wrong, that row is
@@ -135,8 +126,6 @@ def unclear(row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
 
 
 class _Guess:
-    """The fields of a layout, looked for one after another."""
-
     def __init__(self, rows: _Rows, folder: Path) -> None:
         self.rows, self.whole, self.folder = rows, rows, folder
         self.names = list(dict.fromkeys(name for row in rows for name in row))
@@ -210,7 +199,6 @@ class _Guess:
         return {field: column}
 
     def _values(self, column: Column) -> list[Any]:
-        """The values of a column that are not null, missing or empty."""
         found = (value_of(row, column) for row in self.rows)
         return [value for value in found if value not in (None, "", [], msgspec.UNSET)]
 
@@ -272,7 +260,6 @@ class _Guess:
         return f"{name}.0.{key}"
 
     def _pictures(self, alpaca: bool) -> dict[str, Any]:
-        """The pictures; rows of alpaca may have none."""
         found = [name for name in self.names if self._holds_pictures(name)]
         found = [name for name in found if meaning(name, self._values(name)[0], self.folder) != MASKS]
         groups: dict[str, list[str]] = {match[1]: [] for name in found if (match := _NUMBERED.fullmatch(name))}
@@ -457,7 +444,6 @@ class _Guess:
             self.unsure.append(f"{found[0]} in {column} may stand for an image, which has the mark {MARK} here")
 
     def _doubt(self, name: str, answers: Sequence[str], choices: Any) -> None:
-        """Say where answers stand for something else than they are."""
         if name.lower() == "solution" and any(len(short(each).split()) > _MAX_ANSWER for each in answers):
             self.unsure.append(f"{name} may be the way to an answer that it does not mark")
         if any(re.search(r"<(?:AND|OR)>", each) for each in answers):
@@ -471,7 +457,6 @@ class _Guess:
             self.unsure.append(f"{name} may be the number of a choice that stands in the question")
 
     def _index(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
-        """What the first choice has as its number, where the answer is one."""
         known: list[tuple[int, list[str]]] = []
         for row in self.rows:
             with suppress(DataError):  # it is a fault of that row
@@ -526,7 +511,6 @@ def _are_texts(values: Sequence[Any], rows: _Rows) -> bool:
 
 
 def _are_said(values: Sequence[Any]) -> bool:
-    """Whether they are texts, or lists of texts."""
     return bool(values) and all(
         isinstance(one, str) for each in values for one in (each if isinstance(each, list) else [each])
     )
@@ -537,7 +521,6 @@ def _is_list(value: Any) -> bool:
 
 
 def _are_asked(values: Sequence[Any]) -> bool:
-    """Whether they are questions, or objects with one each."""
     names = {_USER, *(name for tier in _QUESTIONS[:2] for name in tier)}
     return all(
         isinstance(each, str) or (isinstance(each, dict) and not names.isdisjoint(str(key).lower() for key in each))
@@ -546,7 +529,6 @@ def _are_asked(values: Sequence[Any]) -> bool:
 
 
 def _lines_of_choices(question: str) -> int:
-    """How many choices a question has in lines of their own at its end."""
     try:
         _, choices = offered(question)
     except DataError:

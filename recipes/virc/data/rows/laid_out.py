@@ -57,11 +57,7 @@ _NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
 def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Protocol | None) -> Record:
-    """The record of a row of a file in `folder`.
-
-    Args:
-        protocol: the chat protocol in which a reply becomes a conversation; None: the reply is left out.
-    """
+    """The record of a row of a file in `folder`; without a chat protocol its reply is left out."""
     pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout)
     if layout.replied is not None:
         record = Record(images=pictures, id=_id(row, layout.id), extra=extra)
@@ -104,7 +100,6 @@ def _called(column: Column | None) -> str:
 
 
 def present(row: Mapping[str, Any], column: Column) -> Any:
-    """The value of a column. Raises DataError: the row has none."""
     value = value_of(row, column)
     if value is UNSET:
         raise DataError(f"it has no {_called(column)}")
@@ -189,7 +184,6 @@ def _with_choices(row: Mapping[str, Any], question: str | None, layout: Layout) 
 
 
 def offered(text: str) -> tuple[str, list[str]]:
-    """A question and the choices at its end. Raises DataError: it does not end with choices."""
     question, choices = split_choices(text)
     if not question or not choices or any("?" in each for each in choices):
         raise DataError(f"its question does not end with choices behind letters: {plain(text, 80)!r}")
@@ -197,7 +191,6 @@ def offered(text: str) -> tuple[str, list[str]]:
 
 
 def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
-    """The choices in a column of their own; none where there is no column, or null."""
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return []
@@ -223,7 +216,6 @@ def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
 
 
 def _chosen(answer: str, choices: Sequence[str], first: int) -> str:
-    """The choice whose number is the answer."""
     index = int(answer) - first if answer.isascii() and answer.isdigit() else -1
     if not 0 <= index < len(choices):
         raise DataError(f"its answer {plain(answer, 40)} is no number of its {len(choices)} choices, from {first}")
@@ -235,7 +227,6 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _check_numbers(texts: Sequence[str], images: int) -> None:
-    """Raise DataError where a text names an image by a number, as `<image 2>`, that is not there."""
     for number in (int(found[1]) for text in texts for found in _NUMBERED.finditer(text)):
         if number > images:
             raise DataError(f"it names <image {number}>, and has {images} image{'s' * (images != 1)}")
@@ -280,13 +271,11 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
 
 
 def _extra(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
-    """The columns that the layout does not name, as JSON can hold them."""
     named = layout.read()
     return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN})
 
 
 def _exchanged(row: Mapping[str, Any], layout: Layout) -> list[Any]:
-    """The turns of a question and its reply, and of those before them."""
     before = present(row, layout.history) if layout.history and value_of(row, layout.history) is not UNSET else None
     pairs = [*(before or ()), (_text(row, layout.question), _text(row, layout.replied))]
     if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
@@ -322,7 +311,6 @@ def _filled(
 
 
 def _box_text(box: Any, index: Any, kind: Any, images: Sequence[Picture], layout: Layout) -> str:
-    """A box or point as text, `[x1, y1, x2, y2]`."""
     if not (isinstance(box, list) and len(box) in (2, 4) and all(type(each) in (int, float) for each in box)):
         raise DataError(f"one of its boxes is neither 2 nor 4 numbers: {plain(str(box), 80)}")
     if not (type(index) is int and 0 <= index < len(images)):
@@ -369,7 +357,6 @@ def _talk(record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, co
 
 
 def _turns(value: Any, column: Column) -> Any:
-    """The messages of a column, also where it has them as text: as JSON, or as Python prints lists of objects."""
     if not isinstance(value, str):
         return value
     if len(value) > _MAX_TEXT:
@@ -384,7 +371,6 @@ def _turns(value: Any, column: Column) -> Any:
 
 
 def message_of(turn: Mapping[str, Any], number: int) -> Message:
-    """A message as others write it; `number` names it in errors. Raises DataError: it has no role or text."""
     theirs, content = _first_of(turn, ("role", "from")), _first_of(turn, ("content", "value", "text"))
     role = _ROLES.get(theirs) if isinstance(theirs, str) else None
     if role is None:
@@ -401,7 +387,6 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
 
 
 def without_text(turn: Mapping[str, Any]) -> str:
-    """Why a message has none, as the end of a sentence."""
     calls = next((name for name in _CALLS if turn.get(name)), None)
     return f", but {calls}, which nothing reads" if calls else ": it is null or missing"
 
@@ -417,7 +402,6 @@ def _first_of(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def image_of(part: Any) -> Any:
-    """The image that a part of a message holds or names; None where it holds none."""
     return _first_of(part, (*_IMAGES, "path", "url")) if _is_image(part) else None
 
 
@@ -429,13 +413,11 @@ def _is_image(part: Any) -> bool:
 
 
 def _text_of(part: Any) -> str | None:
-    """The text of a part: a mark where an image stands; None where it is neither."""
     text = MARK if _is_image(part) else part.get("text") if isinstance(part, dict) else part
     return text if isinstance(text, str) else None
 
 
 def system_of(row: Mapping[str, Any], layout: Layout) -> str | None:
-    """The system message of a row's conversation; None where it has none, or none that can be read."""
     try:
         turns = [] if layout.messages is None else _turns(present(row, layout.messages), layout.messages)
         first = message_of(turns[0], 1) if isinstance(turns, list) and turns and isinstance(turns[0], dict) else None
@@ -499,7 +481,6 @@ def _of_file(picture: Picture) -> Size:
 def _boxes(
     row: Mapping[str, Any], column: Column, layout: Layout, record: Record, protocol: Protocol | None
 ) -> list[Box] | None:
-    """The boxes of a column, in the units that the layout says, else those of the chat protocol."""
     value = present(row, column)
     if layout.box == "size" and value is not None:
         boxes = [value] if _is_box(value) else _as_list(value)
@@ -548,11 +529,7 @@ def _written(text: str) -> int:
 
 
 def check_box(box: Box, size: Size, units: Size) -> None:
-    """Raise DataError where a box has its sides the wrong way round, or leaves its picture by more than rounding does.
-
-    Args:
-        units: how much its coordinates count along each side of the picture.
-    """
+    """Raise DataError where a box has its sides the wrong way round, or leaves its picture by more than rounding."""
     where = f"{', '.join(f'{each:g}' for each in box)} in pixels of the file, which has {size[0]} x {size[1]}"
     across, down = (max(1.0, side / unit * (unit > 1)) for side, unit in zip(size, units, strict=True))
     if flaw := flaw_of(box, size, (across, down)):

@@ -67,7 +67,6 @@ def _marked(turns: Any, images: int) -> Any:
 
 
 def _texts(turns: Any) -> Any:
-    """The turns as messages, to be compared; what is none as it is."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         return turns
     return [laid_out.message_of(turn, number) for number, turn in enumerate(turns, 1)]

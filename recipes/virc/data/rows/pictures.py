@@ -42,11 +42,9 @@ class PictureStore:
         self._sizes: dict[str, int] = {}  # by name
 
     def names(self, record: Record) -> list[str]:
-        """The names of a record's images, in order; DataError where one cannot be read, VircError by the disk."""
         return [self.name(picture, record) for picture in record.images]
 
     def add(self, picture: Picture) -> str:
-        """The name of an image in the folder, put there the first time. Raises OSError: it cannot be read."""
         own = key(picture)
         if own not in self._names:
             self._names[own] = self._put(picture)
@@ -58,7 +56,6 @@ class PictureStore:
         return name
 
     def name(self, picture: Picture, record: Record) -> str:
-        """The name of one image of a record, as `names` gives it."""
         try:
             return self.add(picture)
         except OSError as error:
@@ -82,7 +79,6 @@ class PictureStore:
         return name
 
     def _holds(self, target: Path, picture: Picture) -> bool:
-        """Whether the target is now this image; False where it is another one."""
         if target.exists():
             if not target.is_file():
                 return False
@@ -100,7 +96,6 @@ class PictureStore:
 
 
 def key(picture: Picture) -> bytes:
-    """A key that differs between images, made without reading files."""
     if picture.data is not None:
         return hashlib.blake2b(picture.data, digest_size=16).digest()
     place = f"{picture.confined}\0{picture.folder}\0{picture.name}".encode("utf-8", "surrogatepass")

@@ -35,7 +35,6 @@ _MAX_STATE = 2**20
 
 
 def rows(path: Path, start: int = 1) -> Iterator[Read]:
-    """The rows of a file, or of a folder of `datasets.save_to_disk`, from the number `start` on."""
     if path.is_dir():
         yield from rows_of(saved_files(path), start)
     elif path.suffix == ".parquet":
@@ -60,7 +59,6 @@ def rows_of(files: Iterable[Path], start: int) -> Iterator[Read]:
 
 
 def beginning(path: Path, most: int) -> list[dict[str, Any]]:
-    """The first rows that can be read, of the first hundred; none where the file cannot be."""
     try:
         return list(islice((row for _, row in islice(rows(path), _MAX_TRIED) if isinstance(row, dict)), most))
     except (DataError, SetupError):
@@ -68,7 +66,6 @@ def beginning(path: Path, most: int) -> list[dict[str, Any]]:
 
 
 def fault(path: Path) -> DataError | None:
-    """Why no row of a file can be read; None where one can."""
     try:
         _, first = next(rows(path), (0, DataError(f"{path} has no rows")))
     except DataError as error:
@@ -217,7 +214,6 @@ def _of_coco(found: _Coco) -> Iterator[Read]:
 
 
 def shards_of(file: Path) -> tuple[Path, ...]:
-    """All files of the dataset that a file is a part of, as far as they are there; empty where it is a whole one."""
     number = _SHARD.search(file.stem)
     if not number:
         return ()
@@ -242,14 +238,12 @@ def is_saved(folder: Path) -> bool:
 
 
 def saved_splits(folder: Path) -> list[str]:
-    """The names of the splits of a folder; none where it is one itself. Raises DataError: its file names none."""
     if not is_file(folder / _SPLITS):
         return []
     return [name for name in _list_in(folder / _SPLITS, "splits") if isinstance(name, str) and _NAME.fullmatch(name)]
 
 
 def saved_files(folder: Path) -> list[Path]:
-    """The files of rows of a split, in order. Raises DataError: it names none, or others than those in it."""
     named = [each.get("filename") for each in _list_in(folder / _STATE, "_data_files") if isinstance(each, dict)]
     known = [folder / name for name in named if isinstance(name, str) and _NAME.fullmatch(name)]
     inside = [file for file in known if file.resolve().is_relative_to(folder.resolve()) and _may_be_read(file)]
@@ -319,7 +313,6 @@ def _target(data: bytes, at: int) -> int:
 
 
 def _list_in(file: Path, key: str) -> list[Any]:
-    """A list in a file of JSON. Raises DataError: there is none."""
     if not _may_be_read(file):
         raise DataError(f"{file} is no file")
     try:

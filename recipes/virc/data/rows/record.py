@@ -56,12 +56,10 @@ class Message(msgspec.Struct, frozen=True):
 
 
 def content_of(message: trace.Message) -> str:
-    """A message of a conversation with its marks in place."""
     return "".join(MARK if isinstance(part, int) else part for part in message.parts())
 
 
 def message_of(message: Message, images: Sequence[int]) -> trace.Message:
-    """A message as a conversation has it; `images` are the indices of its marks."""
     pieces = message.content.split(MARK)
     text, at = pieces[0], list[int]()
     for each in pieces[1:]:
@@ -128,7 +126,6 @@ class Picture(msgspec.Struct, frozen=True):
         return path
 
     def read(self) -> bytes:
-        """The file's bytes, undecoded. Raises OSError: as `file` does; it cannot be read."""
         return contents(self.file(), MAX_BYTES) if self.data is None else self.data
 
 
@@ -166,7 +163,6 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def check_texts(record: Record) -> None:
-    """Raise DataError where a text holds a placeholder that nothing fills."""
     texts = {f"message {at}": each.content for at, each in enumerate(record.messages, 1)}
     texts |= {"its question": record.question or "", "its rejected reply": record.rejected or ""}
     for name, text in texts.items():
@@ -195,7 +191,6 @@ def inputs_of(record: Record) -> list[int]:
 
 
 def system_of(record: Record) -> str:
-    """The system message, "" where there is none."""
     first = record.messages[0] if record.messages else None
     return first.content if first and first.role == "system" else ""
 
@@ -212,7 +207,6 @@ def choices_of(record: Record) -> list[str]:
 
 
 def not_offered(record: Record) -> str | None:
-    """The sentence that the answer of a problem is none of its choices, where it is none."""
     answer, choices = record.answer, choices_of(record)
     if answer is None or not choices or choices_named(answer, choices):
         return None
@@ -220,14 +214,12 @@ def not_offered(record: Record) -> str | None:
 
 
 def answers_of(record: Record) -> list[str]:
-    """The accepted answers of a problem, each once, as text; none where its answer is not known."""
     more = record.extra.get("answers")
     known = [] if record.answer is None else [record.answer]
     return list(dict.fromkeys([*known, *(str(each) for each in (more if isinstance(more, list) else ()))]))
 
 
 def final_answer(record: Record, grammar: Grammar = TAGS) -> str | None:
-    """The answer at the end of a conversation in that grammar; None where it ends otherwise."""
     if not record.messages or record.messages[-1].role != "assistant":
         return None
     try:

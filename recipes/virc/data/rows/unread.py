@@ -52,13 +52,7 @@ _MAX_SEEN = 64  # elements of a list, and objects within each other, that are lo
 
 
 def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None, folder: Path) -> dict[str, str]:
-    """Each column that is not read, with what it holds: pictures, choices, answers, boxes, questions or masks.
-
-    Args:
-        named: the columns that are read, or left out on purpose; a dot leads into an object.
-        record: what was read; a value that stands in it is not missing.
-        folder: what paths of pictures start from.
-    """
+    """Each column that is not read, with what it holds; a value that stands in the record is not missing."""
     found: dict[str, str] = {}
     for name, value in row.items():
         if name not in named and value is not None:

@@ -83,7 +83,6 @@ def fields_of(record: Record, index: int, images: list[dict[str, Any]], turns: b
 
 
 def record_of(fields: Mapping[str, Any], folder: Path) -> Record:
-    """The record of a row, ours or published, of a file in `folder`. Raises DataError where the row is wrong."""
     rest = dict(fields)
     info, model = (dict(_parsed(rest.pop(name, None), name, dict, "an object")) for name in _OBJECTS)
     messages = _messages(rest.pop("prompt", None) or info.get("prompt"))
@@ -149,7 +148,6 @@ def _carried(rest: dict[str, Any], info: dict[str, Any], model: dict[str, Any]) 
 
 
 def plain_fields(fields: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """Fields as JSON can hold them, without bytes. Raises DataError: they are nested too deeply."""
     kept = {key: value for key, value in fields.items() if not isinstance(value, bytes)}
     return {str(key): _plain(value, depth + 1) for key, value in kept.items()}
 
@@ -168,7 +166,6 @@ def _plain(value: Any, depth: int = 0) -> Any:
 
 
 def _parsed(value: Any, name: str, kind: type[_Kind], noun: str) -> _Kind:
-    """The value, or where it is a string, the JSON in it; an empty one where it is null."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -206,7 +203,6 @@ def _home(folder: Path) -> str:
 
 
 def _tool(value: Any) -> dict[str, Any] | None:
-    """`tool_info_gt` as an object, which some files hold as JSON or as the name alone."""
     if isinstance(value, str) and value.strip():
         try:
             parsed = json.loads(value)

@@ -37,8 +37,6 @@ _IMAGE = re.compile(r"[0-9a-f]{32}\.png|\.[0-9a-f]{32}\.png\.\d+")
 
 
 class Location(msgspec.Struct, frozen=True):
-    """The paths of a dataset of that name; its rows are trajectories, or pairs."""
-
     folder: Path
     name: str
     paired: bool = False
@@ -101,7 +99,6 @@ class _MadeWith(msgspec.Struct):
 
 
 def location_of(to: Path, paired: bool = False) -> Location:
-    """The dataset, of pairs where it is `paired`, that a user names by a file `NAME.jsonl` or a folder."""
     if to.suffix in (".json", ".parquet"):
         raise UsageError(f"rows go to a folder or a .jsonl file, not to {to.name}", "--to traj.jsonl")
     usual = pairs.NAME if paired else "trajectories"
@@ -120,7 +117,6 @@ def location_of(to: Path, paired: bool = False) -> Location:
 
 @contextmanager
 def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object]) -> Iterator[Ledger]:
-    """Lock the dataset, and give its ledger; `made_with` are the settings that all rows share."""
     _is_beside(location, protocol)
     made = not location.folder.exists()
     with Ledger(location.progress, SCHEMA, made_with, (), "--to") as ledger:
@@ -131,14 +127,12 @@ def begun(location: Location, protocol: Protocol, made_with: Mapping[str, object
 
 
 def put_protocol(location: Location, protocol: Protocol) -> None:
-    """Put the chat protocol beside the rows. Raises ConfigError: another dataset has put another one there."""
     if not _is_beside(location, protocol):
         with _replaced(location.folder / FILE_NAME) as file:
             file.write(written(protocol))
 
 
 def _is_beside(location: Location, protocol: Protocol) -> bool:
-    """Whether the chat protocol is there. Raises ConfigError: it is another one, or cannot be read."""
     file = location.folder / FILE_NAME
     there = file.is_file()
     if there and _unnamed(read_protocol(file)) != _unnamed(protocol):
@@ -147,7 +141,6 @@ def _is_beside(location: Location, protocol: Protocol) -> bool:
 
 
 def store(location: Location, shown: Shown) -> str:
-    """Put an image into the folder of images, at once or not at all; returns its name in a row. Raises VircError."""
     path = location.images / f"{shown.digest.hex()[:32]}.png"
     try:
         if not path.exists():
@@ -188,7 +181,6 @@ def publish(location: Location, finished: bool, keep: int) -> Totals:
 
 
 def so_far(location: Location) -> Totals:
-    """What the ledger of a dataset has, also while another process adds to it; nothing where there is none."""
     totals = Totals()
     with _as_ledger(location) as lines:
         _in_order((line for line in lines if line.endswith(b"\n")), totals, 1)
@@ -196,7 +188,6 @@ def so_far(location: Location) -> Totals:
 
 
 def made_with(location: Location) -> dict[str, Any]:
-    """The model and the settings that the rows of a dataset were made with; nothing where there is none yet."""
     with _as_ledger(location) as lines:
         first = next(iter(lines), b"")
         line = msgspec.json.decode(first, type=_MadeWith) if first.endswith(b"\n") else _MadeWith()
@@ -216,7 +207,6 @@ def _as_ledger(location: Location) -> Iterator[Iterable[bytes]]:
 
 
 def _enter(location: Location, kept: bool) -> None:
-    """Put the entry of the rows beside those of other datasets, or take it out, with the file that has no row."""
     with held(location.folder / INFO):
         known = read_info(location.folder)
         if kept:
@@ -263,7 +253,6 @@ def _unnamed(protocol: Protocol) -> Protocol:
 
 @contextmanager
 def _replaced(path: Path, mark: str = ".new") -> Iterator[IO[bytes]]:
-    """A file to write that replaces `path` once it is complete and on disk."""
     new = path.with_name(f".{path.name}{mark}")
     with new.open("wb") as file:
         yield file

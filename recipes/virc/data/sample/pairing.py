@@ -71,8 +71,6 @@ class Pairing(msgspec.Struct, frozen=True):
 
 
 class Pairs(msgspec.Struct):
-    """The rows of the pairs of a problem, and how many were left out for which reason."""
-
     rows: list[dict[str, Any]]
     left_out: Counter[str]
 
@@ -176,7 +174,6 @@ def parted(better: Attempt, worse: Attempt) -> Parted | Apart:
 
 
 def images_of(messages: Sequence[trace.Message], images: Sequence[Shown]) -> Sequence[Shown]:
-    """Those of a history that these messages show: its first ones."""
     return images[: sum(len(each.images) for each in messages)]
 
 
@@ -198,7 +195,6 @@ def _digests(attempt: Attempt, messages: Sequence[trace.Message]) -> list[bytes]
 
 
 def _row(to: Location, problem: Problem, pair: Parted, attempt: Attempt, margin: float, number: int) -> dict[str, Any]:
-    """The row of the `number`th pair of a problem, whose images, of the better side, are in its folder."""
     images = images_of(pair.shared, attempt.images)
     messages = (*messages_of(pair.shared, attempt.trace.protocol), Message("assistant", pair.better))
     record = Record(
@@ -247,7 +243,6 @@ class PairsAsked(msgspec.Struct, frozen=True):
 
 
 def checked(asked: PairsAsked, samples: int) -> None:
-    """Raise UsageError where a rule lacks what it needs, or gets what it does not use."""
     rule = asked.rule
     if samples < 2:
         raise UsageError(f"--pairs {rule} compares rollouts of a problem, and there is one of each", "--samples 8")
@@ -263,7 +258,6 @@ def checked(asked: PairsAsked, samples: int) -> None:
 
 @contextmanager
 def pairing_of(asked: PairsAsked, opened: Opened, report: Reporter) -> Iterator[Pairing]:
-    """How the pairs are found, with its judge, critic or reward open. Raises as these do."""
     with ExitStack() as stack:
         judge: Judge | None = None
         grade: Grade | None = None

@@ -23,8 +23,6 @@ from virc.solving.rows import Row
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """A row with the answers that rollouts are compared with."""
-
     row: Row
     key: Key
 
@@ -54,11 +52,6 @@ def problem_of(row: Row) -> Problem:
 def drawn(
     solving: SolveConfig, opened: Opened, problem: Problem, images: Sequence[Shown], time: Deadline
 ) -> Iterator[Rollout]:
-    """The rollouts of a problem, one by one.
-
-    Args:
-        solving: how; of its `samples` there is a rollout each.
-    """
     ended: Counter[str] = Counter()
     drawn = attempts(
         solving, opened.backend, opened.chat_protocol.protocol, images, problem.row.question, deadline=time
@@ -73,7 +66,6 @@ def drawn(
 
 
 def end_of(trace: trace.Trace, problem: Problem) -> str:
-    """How a rollout ended: `right`, `wrong`, `failed` where the model did, else what was wrong in it."""
     if trace.answer is None:
         assert trace.failure
         kind = trace.failure.kind
@@ -84,7 +76,6 @@ def end_of(trace: trace.Trace, problem: Problem) -> str:
 
 
 def messages_of(messages: Sequence[trace.Message], protocol: Protocol) -> tuple[Message, ...]:
-    """The messages of a conversation as a row has them, with the system message that a model is taught."""
     system = taught(protocol).system
     said = (each for each in joined(messages) if each.role != "system")
     return (Message("system", system), *said) if system else tuple(said)

@@ -185,7 +185,6 @@ def sample_file(
 
 
 def bound(config: SolveConfig, max_tokens: int, problems: int | None, asked: PairsAsked | None) -> str:
-    """What sampling takes at most, before anything is asked; `problems` is None of a pipe."""
     samples, turns = config.samples, config.max_turns
     many = "each problem" if problems is None else counted(problems, "problem")
     judged = " and one of the judge" * bool(asked and asked.judge)
@@ -227,12 +226,7 @@ def sample(
     on_row: Callable[[RowDone], None],
     note: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Roll out every problem that is still to be done.
-
-    Args:
-        on_row: called with every problem when it is done, one at a time.
-        note: gets a sentence when the endpoint is unreachable and is waited for, or rows are done one at a time.
-    """
+    """Roll out every problem that is still to be done; `on_row` gets each when it is done, one at a time."""
 
     def work(row: Row) -> RowDone:
         return RowDone(row, _sampled(config, opened, row))

@@ -23,7 +23,7 @@ from virc.data.synth import unfamiliar, worked
 from virc.data.synth.families import polygons
 from virc.data.synth.families import registry as families
 from virc.data.synth.families.registry import Family
-from virc.data.synth.problem import LARGEST, Difficulty, Drawing, Label, Split
+from virc.data.synth.problem import Difficulty, Drawing, Label, Split
 from virc.data.synth.worked import Pattern
 from virc.models.chat_protocol import of_system, written
 from virc.reasoning.images import Shown
@@ -45,7 +45,6 @@ _IN_A_FOLDER = 1000  # problems
 Drawn = tuple[bytes, dict[str, bytes]]
 """A record as JSON, and its images by name."""
 
-GRID = Grid(max_pixels=LARGEST)
 _SHARES = {"stranger": 0.5, "small": 0.25, "absent": 0.25}  # of the refusals, by reason; the names are in rows
 _SHARES_BEFORE = {"stranger": 0.5, "question": 0.25, "absent": 0.25}
 _MAX_UNREADABLE = 2  # px: so high are the largest digits of a figure that is too small to read
@@ -104,7 +103,7 @@ def task(
     counterfactual_rng: random.Random | None = None,
     drawing: Drawing = 2,
 ) -> Task:
-    """A problem of a family, solved in so many different paths, of one `pattern` or at most one per pattern."""
+    """A problem of a family, solved in `paths` different paths, of one `pattern` or at most one per pattern."""
     problem = _problem(rng, split, family, difficulty, drawing)
     solution = family.solution(problem)
     patterns = [pattern] if pattern else rng.sample(worked.PATTERNS, paths)
@@ -221,7 +220,6 @@ class SynthConfig(msgspec.Struct, frozen=True):
 
 
 def protocol_of(name: str | None) -> Protocol:
-    """The chat protocol of trajectories: our own, whose pictures are those of the system of that name or file."""
     own = worked.PROTOCOL
     if name is None:
         return own

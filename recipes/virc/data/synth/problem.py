@@ -52,11 +52,6 @@ def inside(inner: Box, outer: Box) -> bool:
     return inner[0] >= outer[0] and inner[1] >= outer[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
 
 
-def grown(box: Box, by: int) -> Box:
-    """The box with so many px more on every side."""
-    return box[0] - by, box[1] - by, box[2] + by, box[3] + by
-
-
 def window(label: Box, size: tuple[int, int], page: tuple[int, int]) -> Box:
     """A box of `size` around a label, on the GRID, inside a page of that width and height."""
     left, top, right, bottom = label

@@ -172,7 +172,6 @@ def label(image: Image.Image, text: str, box: Box, style: Style) -> None:
 
 
 def draw_until_legible(make: Callable[[], P | None], split: Split) -> P:
-    """The first problem that can be drawn legibly (`make` gives None where it cannot) and is of that split."""
     while True:
         problem: Any = make()
         if problem is not None and problem.split() == split:

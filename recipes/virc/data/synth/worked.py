@@ -76,16 +76,11 @@ class Solution(msgspec.Struct, frozen=True):
 
 
 def searched(noun: str, spots: Sequence[Spot], wanted: str = "") -> Solution:
-    """The solution where the picture does not show what the question is about: read every spot, then refuse."""
     return Solution(noun, "", spots, CANNOT, UNREADABLE, wanted=wanted)
 
 
 def replies(solution: Solution, pattern: Pattern = "look", rng: random.Random | None = None) -> list[str]:
-    """The assistant turns of one path.
-
-    Args:
-        rng: chooses the spot of a second crop; None takes the last.
-    """
+    """The assistant turns of one path; `rng` chooses the spot of a second crop, None: the last."""
     if pattern == "direct":
         seen = [spot.reads for spot in solution.spots]
         return [_answer([*seen, solution.wanted, solution.sums], solution.answer)]
@@ -123,7 +118,6 @@ def _boxed(box: Sequence[int], images: Sequence[Shown], index: int, page: Size) 
 
 
 def _part(images: Sequence[Shown], index: int) -> Region:
-    """What an image shows, in parts of the sides of the picture."""
     shown = images[index]
     if shown.parent is None:
         return 0, 0, 1, 1
@@ -137,7 +131,6 @@ def _part(images: Sequence[Shown], index: int) -> Region:
 
 
 def _crops(thoughts: Sequence[str], spot: Spot, box: Box, made: int) -> list[str]:
-    """The crops of a spot after `made` turns, each with an image."""
     turns = [_crop(thoughts, spot.around or box, 0)]
     if spot.around:
         turns.append(_crop([SMALL], box, made + 1))

@@ -30,7 +30,6 @@ def heldout(seed: int = SEED) -> Iterator["Diagram"]:
 
 
 def rows(folder: Path, split: str | None) -> Iterator[Row]:
-    """The problems, each drawn when it is asked for; as `Benchmark.rows`."""
     from virc.data.synth.families import polygons
     from virc.reasoning.images import Shown
 

@@ -44,7 +44,6 @@ def _of_chartqa(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 def _right_in_chartqa(answer: str, fields: Mapping[str, Any]) -> bool:
-    """Whether an answer is within 5 % of the right number, or the same text but for case."""
     number, wanted = _number(answer), _number(fields["answer"])
     if number is not None and wanted:
         return abs(number - wanted) / abs(wanted) <= _TOLERANCE
@@ -75,7 +74,6 @@ def _of_charxiv(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 def _of_number(answer: str) -> str:
-    """The instruction to a number in general: with how many decimals it is written."""
     parts = answer.split(".")
     if len(parts) == 1:
         return "* Your final answer must be an exact integer."

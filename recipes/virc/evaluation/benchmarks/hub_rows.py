@@ -38,16 +38,13 @@ class HubBenchmark(msgspec.Struct, frozen=True):
 
     @property
     def HUB(self) -> str | None:  # noqa: N802, as in modules
-        """As `Benchmark`."""
         return HUB_IDS[self.NAME]
 
     @property
     def SPLITS(self) -> tuple[str, ...]:  # noqa: N802
-        """As `Benchmark`."""
         return tuple(filter(None, self.files))
 
     def rows(self, folder: Path, split: str | None) -> Iterator[Row]:
-        """As `Benchmark`."""
         patterns = self.files[split or ""]
         files = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), None)
         if files is None:
@@ -91,7 +88,6 @@ def choice(answer: str, choices: Sequence[str]) -> Fields:
 
 
 def lettered(choices: Sequence[str]) -> str:
-    """The choices, each on a line behind its letter: `A. red`."""
     return "".join(f"{letter}. {each}\n" for letter, each in zip(LETTERS, choices, strict=False))
 
 

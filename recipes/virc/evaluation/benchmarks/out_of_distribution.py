@@ -34,7 +34,6 @@ _WORDS = "It was late when the train came in and nobody spoke of the weather or 
 
 
 def rows(folder: Path, split: str | None) -> Iterator[Row]:
-    """The problems, each drawn when it is asked for; as `Benchmark.rows`."""
     try:
         import matplotlib.figure  # noqa: F401
         import numpy  # noqa: F401
@@ -59,7 +58,6 @@ def _drawn(rng: random.Random) -> Iterator[Row]:
 
 
 def _chart(rng: random.Random) -> "Image.Image":
-    """A chart as Matplotlib draws it by default: lines, bars, points, a pie or a heat map."""
     figure, axes = _figure(rng)
     numbers = [rng.uniform(0, 100) for _ in range(rng.randint(3, 12))]
     kind = rng.choice(("plot", "bar", "scatter", "pie", "imshow"))

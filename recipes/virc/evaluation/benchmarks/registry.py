@@ -88,17 +88,10 @@ def known() -> Mapping[str, Benchmark]:
 
 
 def names() -> list[str]:
-    """The benchmarks there are."""
     return list(HUB_IDS)
 
 
-def get(name: str) -> Benchmark:
-    """The benchmark of that name, which is one of `names`."""
-    return known()[name]
-
-
 def rule_of(name: str | None) -> Right | None:
-    """The published rule of a benchmark; None where it has none: its answers are scored as any other."""
     return getattr(known().get(name or ""), "right", None)
 
 
@@ -183,7 +176,6 @@ def inside(folder: Path, name: str) -> str:
 
 
 def data_url(image: bytes) -> str:
-    """An image file as a URL that a batch row can hold; what kind it is shows when it is opened."""
     import base64
 
     return f"data:application/octet-stream;base64,{base64.b64encode(image).decode()}"
@@ -216,7 +208,6 @@ def _folder(benchmark: Benchmark, workspace: Path) -> Path:
 
 
 def _is_called(folder: str, benchmark: Benchmark) -> bool:
-    """Whether a folder has the name of a benchmark or of its dataset; case, `-` and `_` are all one."""
     own = (benchmark.NAME, (benchmark.HUB or "").rpartition("/")[2])
     return _letters(folder) in {_letters(name) for name in own}
 

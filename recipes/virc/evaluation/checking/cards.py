@@ -37,7 +37,7 @@ def card(paths: Sequence[Path], form: Form) -> list[str]:
     """The lines of a card: for each benchmark the models, and where there are several, what they differ by.
 
     Raises:
-        DataError: a file is none of a result, or two of a benchmark have other problems under an id.
+        DataError: a file is no result, or two of a benchmark have other problems under an id.
         VircError: a file was edited, or is scored otherwise here.
     """
     groups: dict[str, dict[str, ResultFile]] = defaultdict(dict)

@@ -39,8 +39,6 @@ Verdicts = Mapping[str, Verdict | None]
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What differs, and at which problem; `id` is None of the file as a whole."""
-
     kind: _Kind
     says: str
     id: str | None = None
@@ -75,7 +73,6 @@ class Verified(msgspec.Struct, frozen=True):
 
     @property
     def uncounted(self) -> str:
-        """How many problems have no result or no answer, in words."""
         problems = counted(self.score.of + self.missing, "problem")
         return f"{self.missing} of {problems} missing, {self.unanswered} unanswered"
 
@@ -168,7 +165,6 @@ def _scored(model: str, file: ResultFile, problems: Problems, verdicts: Verdicts
 
 
 def summary_of(files: Mapping[str, ResultFile], problems: Problems, verdicts: Mapping[str, Verdicts]) -> Summary:
-    """The summary of files on the same problems, by the names of their models; `verdicts` are by model, then by id."""
     answers = {name: {id: line.answer for id, line in file.lines.items()} for name, file in files.items()}
     decided = {(name, id): each for name, of in verdicts.items() for id, each in of.items()}
     head, results = next(iter(files.values())).head, results_of(None, problems, answers, decided, {})

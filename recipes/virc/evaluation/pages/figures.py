@@ -16,18 +16,15 @@ def short(name: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share from 0 to 1, such as `48.2%`."""
     return f"{100 * share:.1f}%"
 
 
 def shares(score: Score | Share) -> str:
-    """A share, such as `48.2%`; where answers are undecided, its bounds: `48.2% to 52.0%`."""
     low, high = score.bounds if isinstance(score, Score) else (score.share, score.share)
     return percent(low) if low == high else between((low, high))
 
 
 def undecided(score: Score | Share) -> str:
-    """How many answers are undecided, such as `, 3 undecided`; empty where none is."""
     return f", {score.undecided:,} undecided" if isinstance(score, Score) and score.undecided else ""
 
 
@@ -35,50 +32,41 @@ UNREAD = "unread: no rule could read the answer, which counts as wrong; --judge-
 
 
 def unread(share: Share) -> str:
-    """How many answers no rule could read, such as `3 (12.5%)`."""
     return f"{share.count:,} ({percent(share.share)})" if share.count else "0"
 
 
 def interval(score: Score) -> str:
-    """The 95 % interval of a share in percent, such as `43.9 to 52.6`."""
     low, high = score.interval
     return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def between(interval: Interval) -> str:
-    """An interval of shares, such as `43.9% to 52.6%`."""
     return f"{percent(interval[0])} to {percent(interval[1])}"
 
 
 def points(difference: float) -> str:
-    """A difference of two shares in percentage points, with its sign."""
     text = f"{100 * difference:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
 def points_between(interval: Interval) -> str:
-    """An interval of differences, such as `−1.2 to +4.0`."""
     return f"{points(interval[0])} to {points(interval[1])}"
 
 
 def gained(pair: Pair) -> str:
-    """The difference of a pair, such as `+4.0`; where answers are undecided, its bounds: `−1.2 to +4.0`."""
     low, high = pair.bounds
     return points(low) if low == high else points_between(pair.bounds)
 
 
 def value(number: float | None) -> str:
-    """A mean of a reward, such as `0.482`; `-` where there is none."""
     return "-" if number is None else f"{number:.3f}"
 
 
 def values(interval: Interval | None) -> str:
-    """The interval of a mean, such as `0.439 to 0.526`; `-` where it is not known."""
     return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def signed(gap: Gap) -> str:
-    """A difference of two means with its interval, such as `+0.120 (-0.013 to +0.253)`."""
     if gap.difference is None:
         return "-"
     interval = "" if gap.interval is None else f" ({gap.interval[0]:+.3f} to {gap.interval[1]:+.3f})"
@@ -92,7 +80,6 @@ def in_words(rewarded: Rewarded) -> str:
 
 
 def reward_title(reward: RewardFacts) -> str:
-    """Whose reward it is; where its total compares the replies to a prompt, that this is before."""
     before = ", before it compares the replies to a prompt" if reward.group else ""
     return f"Reward of {reward.system}, total {reward.total}{before}: means over problems"
 
@@ -104,7 +91,6 @@ def axis_of(means: Iterable[Mean]) -> Interval:
 
 
 def chance(p: float) -> str:
-    """A p-value; one too small to tell is given by its bound."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -115,6 +101,5 @@ def reach(pairs: Sequence[Pair]) -> float:
 
 
 def on_axis(number: float, axis: Interval) -> float:
-    """Where a number lies on an axis, from 0 to 100."""
     first, last = axis
     return 100 * (number - first) / (last - first)

@@ -87,7 +87,6 @@ def _picture(folder: EvalFolder, picture: Picture, base: Path) -> Fields:
 
 
 def _answer(folder: EvalFolder, line: AnswerLine, answered: Answered, sizes: Sequence[Size | None]) -> Fields:
-    """What the page shows of an answer: its replies, and its crops as far as its trace is kept."""
     place = trace_of(folder, line, "trace.json")
     trace = read_trace(folder.folder / place) if place else None
     crops: dict[int, Fields] = {}

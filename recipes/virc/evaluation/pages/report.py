@@ -34,7 +34,6 @@ _MEANS = {
 
 
 def render(summary: Summary, results: Sequence[Result]) -> str:
-    """Return the page of an evaluation as one HTML document; `results` are in the order of the benchmark."""
     names = [model.name for model in summary.models]
     choices = _filters(names)
     answers = [[result.answers.get(name) for name in names] for result in results]
@@ -72,7 +71,6 @@ def _divisions(summary: Summary) -> dict[str, list[str]]:
 
 
 def _settings(summary: Summary) -> dict[str, list[object]]:
-    """Return each setting and its value for each model, in their order; None where it has none."""
     facts = [{"chat_protocol": model.protocol} | dict(model.settings) for model in summary.models]
     keys = dict.fromkeys(key for each in facts for key, value in each.items() if value is not None)
     return {key: [each.get(key) for each in facts] for key in keys}

@@ -21,8 +21,6 @@ _HEAD = 64 * 2**10  # bytes of a page; its pictures come after the verdict, so t
 
 
 class Traced(msgspec.Struct):
-    """What an evaluation reads of a trace."""
-
     answer: str | None = None
     images: list[ImageRecord] = []
     messages: list[Message] = []
@@ -41,7 +39,6 @@ def trace_of(folder: EvalFolder, line: AnswerLine, file: str = "index.html") -> 
 
 
 def read_trace(trace: Path) -> Traced | None:
-    """The record of a trace; None where there is none that can be read."""
     try:
         return msgspec.json.decode(contents(trace / "trace.json", _MAX_TRACE), type=Traced)
     except (OSError, ValueError, RecursionError):
@@ -67,10 +64,7 @@ def keep_crops(trace: Path) -> None:
 
 
 def mark_traces(folder: EvalFolder, results: Sequence[Result], system: str = "") -> None:
-    """Write the verdict and the reference on the page of each answer, and what the reward of a system gives it.
-
-    A VircError where the disk refuses.
-    """
+    """Write verdict, reference and reward on the page of each answer. A VircError where the disk refuses."""
     for result in results:
         for answered in result.answers.values():
             if answered.trace:

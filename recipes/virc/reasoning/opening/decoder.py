@@ -106,27 +106,17 @@ class Decoder:
         self._turn = threading.Lock()
 
     def price(self, data: bytes, name: str, check: Callable[[], None]) -> Price | None:
-        """As `pricing.price`."""
         return self._ask(data, _Task(name, len(data)), check)[0].price
 
     def decoded(
         self, data: bytes, name: str, most: int, fit: Fit | None, check: Callable[[], None]
     ) -> tuple[OpenedImage, Size]:
-        """As `decoded`, in at most `most` bytes of memory.
-
-        Args:
-            check: called again and again; what it raises ends the decoding.
-
-        Raises:
-            DataError: it is no picture, or takes more memory or time.
-        """
         said, own, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
         assert pixels
         encoded = Encoded(said.media, own) if said.media else None
         return OpenedImage(pixels, said.is_jpeg, encoded, None if fit else data, said.rendering), said.original
 
     def close(self) -> None:
-        """End the process."""
         process, self._process = self._process, None
         if process:
             bounded.end(process)
@@ -189,7 +179,6 @@ class _Watch:
             return
 
     def end(self) -> None:
-        """The picture is there, or will not come."""
         with self._ending:
             self._done.set()
 
@@ -239,7 +228,7 @@ def _exactly(pipe: IO[bytes], size: int) -> bytes:
 
 
 def _limited(size: int) -> None:
-    """Let this process have so much more memory than now."""
+    """Let this process have `size` bytes more memory than now."""
     if sys.platform != "linux":
         return
     import resource
@@ -249,7 +238,7 @@ def _limited(size: int) -> None:
 
 
 def _alarm(seconds: float) -> None:
-    """End this process by SIGPROF after so much CPU time; 0: no more."""
+    """End this process by SIGPROF after `seconds` of CPU time; 0: do not."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
@@ -281,7 +270,6 @@ def _answered(task: _Task, data: bytes) -> tuple[_Said, OpenedImage | None]:
 
 
 def main() -> None:
-    """Answer tasks until the input ends."""
     Image.init()
     with suppress(ImportError):
         from PIL import AvifImagePlugin

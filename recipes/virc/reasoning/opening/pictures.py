@@ -63,7 +63,6 @@ def opened_all(
 
 
 def open_image(source: bytes | Path, name: str) -> Image.Image:
-    """The pixels of a picture of the user's own, decoded when there is memory for it; errors as of `opened_all`."""
     with opened_all([(source, name)]) as (picture,):
         return picture.pixels
 
@@ -187,7 +186,6 @@ IMAGE_MEMORY.reclaim = _LAST.drop
 
 
 def read(source: bytes | Path, name: str) -> bytes:
-    """Return the bytes of a file. Raises DataError: it cannot be read."""
     if isinstance(source, bytes):
         return source
     try:

@@ -43,21 +43,15 @@ class Price(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The size in words."""
         return f"{self.size[0]:,} x {self.size[1]:,} px"
 
     def reduced(self, by: int) -> int:
-        """Bytes of memory, at most, of a JPEG that is decoded at a part of its size."""
         area = math.ceil(self.size[0] / by) * math.ceil(self.size[1] / by)
         return self.most - self.of_pixel * (math.prod(self.size) - area)
 
 
 def price(data: bytes, name: str) -> Price | None:
-    """The price of a file; None where its header cannot be read, or has a size that no picture may have.
-
-    Raises:
-        DataError: a JPEG has so many scans that decoding it would not end.
-    """
+    """The price of a file; None: its header cannot be read. Raises DataError: a JPEG with too many scans."""
     found = _webp(data) or _read(data)
     if found is None or math.prod(found[0]) > MAX_PIXELS:
         return None

@@ -30,17 +30,7 @@ _MAX_NAMED = 12
 
 
 def check(system: System, reward: Reward, source: Source | None) -> list[Finding]:
-    """What is wrong with a reward for rows; each fault that is certain hides those that are not.
-
-    Args:
-        reward: the system's own, or that of a stage.
-        source: the rows; None: a drawn one, which has no other columns than question, answer and images, so that less
-            is found.
-
-    Raises:
-        ConfigError: the reward cannot be used.
-        DataError: none of the rows can be read.
-    """
+    """Faults of a reward for rows; those that are certain hide the others. Raises DataError: no row can be read."""
     total = rewards.of(reward, system.file.parent)
     if source is None:
         return _drawn(system, reward, total)
@@ -114,7 +104,6 @@ def _named(layouts: list[Layout]) -> set[str]:
 
 
 def asked(total: Total) -> list[tuple[Term, str]]:
-    """The columns that the questions of a total name, each with its term."""
     places = ((term, place) for term in total.terms if term.question for place in term.question.places)
     return [(term, place.removeprefix("row.")) for term, place in places if place.startswith("row.")]
 
@@ -122,7 +111,6 @@ def asked(total: Total) -> list[tuple[Term, str]]:
 def missing_columns(
     read: Collection[tuple[Term, str]], known: Collection[str], named: Collection[str] = ()
 ) -> Iterator[Finding]:
-    """What questions read and rows lack; rows have `named` columns under another name, as a field of every row."""
     for term, column in read:
         if column not in known and column not in GIVEN:
             lacks = f"{term.name} reads the column {plain(column, 60)!r} ({term.file}), and no row has it"

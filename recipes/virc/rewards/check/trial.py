@@ -71,7 +71,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct):
-    """What came of all replies that were tried.
+    """Results of all replies that were tried.
 
     Args:
         scored: each reply, and what it is in a few words.
@@ -109,7 +109,6 @@ class _Alike(Symbolic):
 
 
 def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: Reward) -> Scores:
-    """Score rollouts of some rows. Raises ConfigError: a term or the total fails."""
     found, means = Scores(), list[Means]()
     for high in (True, False):
         judges = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
@@ -156,11 +155,6 @@ def _compare(ended: Sequence[Rollout], total: Total) -> None:
 def rolled(
     source: Source, reward: Reward, protocol: Protocol, grid: Grid, worded: bool
 ) -> Iterator[tuple[int, Iterator[Rolled]]]:
-    """Rollouts about the first rows, each row with its number. Raises DataError: one cannot be read.
-
-    Args:
-        worded: the chat protocol is that of single units, too, whatever is beside them.
-    """
     if source.format == "rl":
         for number, prompt in trial.prompts(source, reward, ROWS, protocol if worded else None):
             yield number, _units(prompt, protocol)
@@ -231,7 +225,6 @@ def _shares(boxes: Sequence[Box], size: Size) -> list[Shares]:
 
 
 def _answers(record: Record, protocol: Protocol, size: Size) -> list[str]:
-    """The right answer, and where the row has boxes, these and a part of one as systems write them."""
     found = [record.answer or ""]
     across, down = sides_of(size, protocol.coordinates, size)
     shares = _shares(_boxes(record), size)
@@ -245,7 +238,6 @@ def _answers(record: Record, protocol: Protocol, size: Size) -> list[str]:
 
 
 def findings(found: Scores, total: Total, reward: Reward) -> Iterator[Finding]:
-    """Terms that never differ, and a reward that does not; none where no reply could be scored."""
     if not found.scored:
         return
     for term in total.terms:
@@ -261,7 +253,7 @@ def findings(found: Scores, total: Total, reward: Reward) -> Iterator[Finding]:
 
 
 def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iterator[Finding]:
-    """Of terms that were held against a published program, only what is certain: they may look for special replies."""
+    """Of terms that were compared with a published program, only what is certain: they may look for special replies."""
     name, weighed = term.name, bool(reward.weights)
     unscored = {each.unscored[name] for _, each in found.scored if name in each.unscored}
     values = [(about, value) for about, each in found.scored if (value := each.terms.get(name)) is not None]
@@ -281,8 +273,6 @@ def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iter
 
 
 class Try(msgspec.Struct, frozen=True):
-    """The replies of a rollout, one for each turn, and what they are in a few words."""
-
     about: str
     replies: tuple[str, ...]
 

@@ -46,7 +46,6 @@ class Scorer:
         self._means.close()
 
     def _scored(self, record: Record, trace: Trace, session: Session, images: Sequence[Shown]) -> rollouts.Rollout:
-        """A rollout's scores; raises as `rollouts.replayed` and `rollouts.score` do."""
         samples = rollouts.replayed(
             record, trace.replies.texts, session, [image.original or image.size for image in images]
         )
@@ -58,7 +57,6 @@ class Rewarded(Scorer):
     """Gives rollouts their reward; arguments as of `Scorer`."""
 
     def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
-        """The total of a rollout; None where a term could not be had. Raises as `rewards.score`, with the row named."""
         trace, images = rollout.attempt.trace, rollout.attempt.images[: len(problem.row.images)]
         session = Session(
             trace.protocol, problem.row.question, images, self._opened.backend.grid, tolerate=(), tools=known()
@@ -80,7 +78,6 @@ class Rewarded(Scorer):
 def maker_of(
     system: str, judge: str | None, judge_model: str | None, judges: Mapping[str, str]
 ) -> Callable[[Opened, Reporter], Rewarded]:
-    """What makes the reward of a system once the model is known; arguments and errors as of `trial.judged_reward`."""
     named, reward, total = judged_reward(system, judge, judge_model, judges)
     return lambda opened, report: Rewarded(named.name, reward, total, opened, report)
 
@@ -178,7 +175,6 @@ def _alone(total: Total, term: str) -> Total:
 
 
 def _needs(total: Total, reward: Reward) -> str | None:
-    """What a reward needs of a row beside the question; None: nothing."""
     page = BytesIO()
     Image.new("RGB", (56, 56), "white").save(page, "PNG")
     bare = Record(images=(Picture("", data=page.getvalue()),), question="q")

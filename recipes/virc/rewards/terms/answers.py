@@ -69,7 +69,6 @@ def exact(answer: str, sample: Sample, means: Means) -> float:
 
 
 def plain(text: str) -> str:
-    """A text in small letters, with one space where it has some."""
     return " ".join(text.casefold().split())
 
 
@@ -102,7 +101,6 @@ def number(answer: str, sample: Sample, means: Means) -> float:
 
 
 def _relative_error(answer: str, key: Key) -> Fraction | None:
-    """The share of the right number by which an answer is off; None where the answer is no number."""
     if all(relative_error(each, key) is None for each in key.accepted):
         raise UnscoredError("the right answer is no number")
     return relative_error(answer, key)

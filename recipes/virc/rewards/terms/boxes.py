@@ -117,7 +117,6 @@ def overlap(sample: Sample, means: Means) -> float | None:
 
 
 def _row_boxes(prompt: Prompt) -> list[Box]:
-    """The boxes of a row; raises UnscoredError where it has none."""
     found = geometry.boxes_of_row(prompt.columns)
     if found is None:
         raise UnscoredError("the row has no boxes")
@@ -129,13 +128,11 @@ def _answered(sample: Sample) -> list[PredictedBox]:
 
 
 def _best(sample: Sample, measure: Callable[[Box, Box], float], without: float) -> float:
-    """The greatest measure of the first box of an answer and a box of its row; `without` where there is none."""
     right, found = _row_boxes(sample.prompt), _answered(sample)
     return max((measure(each.box, box) for each in found[:1] for box in right), default=without)
 
 
 def _matched(sample: Sample) -> tuple[list[Box], Sequence[tuple[PredictedBox, float]]]:
-    """The boxes of the row, and those of the answer with the IoU of their matches."""
     right = _row_boxes(sample.prompt)
     return right, geometry.match(geometry.distinct(_answered(sample)), right, _MATCH)
 
@@ -154,7 +151,6 @@ def _annotated_region(prompt: Prompt) -> _Region | None:
 
 
 def _region(call: Call, prompt: Prompt) -> _Region:
-    """What a call shows, through all the crops that its image was made by."""
     root, left, top, right, bottom = 0, 0.0, 0.0, 1.0, 1.0
     made: Call | None = call
     while made and made.index is not None:

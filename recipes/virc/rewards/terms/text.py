@@ -33,7 +33,7 @@ def anls(answer: str, sample: Sample, means: Means) -> float:
 def _similarity(answer: str, reference: str) -> float:
     """1 - edits / length of the longer one, 0 where that is under 0.5."""
     longer, shorter = max(len(answer), len(reference)), min(len(answer), len(reference))
-    if longer > _MAX_CHARACTERS or 2 * shorter < longer:  # then at least half of it is to be written anew
+    if longer > _MAX_CHARACTERS or 2 * shorter < longer:  # then at least half of it is to be written again
         return float(answer == reference)
     return likeness.anls(answer, reference)
 
@@ -130,7 +130,7 @@ def ngrams(sample: Sample, means: Means) -> float:
 
 
 def penalty(text: str, length: int) -> float:
-    """-(1 - different / all) of the n-grams of so many words; 0 of a text with fewer words. Words have no case."""
+    """-(1 - different / all) of the n-grams of `length` words; 0 of a text with fewer words. Words have no case."""
     words = text.lower().split()
     grams = [*zip(*(words[at:] for at in range(length)), strict=False)]
     return len(set(grams)) / len(grams) - 1 if grams else 0.0

@@ -53,7 +53,6 @@ def in_format(text: str) -> float:
 
 
 def _closed_up(text: str) -> str:
-    """A text without white space at its ends, and around <, > and /."""
     for mark in "<>/":
         text = mark.join(part.strip() for part in text.split(mark))
     return text

@@ -93,7 +93,6 @@ def _last(said: Sequence[str]) -> _Claim:
 
 
 def _is_aside(sentence: str, best: _Claim) -> bool:
-    """Whether a sentence neither gives an answer nor denies that of those before it."""
     wrong = phrases.IS_WRONG.search(phrases.REASON.sub("", sentence))
     is_of_another = wrong and best.texts and not re.search(rf"\b{wrong['letter']}\b", best.texts[0])
     return bool(is_of_another or phrases.RECALLED.search(sentence) or (best.texts and phrases.REMARK.match(sentence)))
@@ -217,7 +216,7 @@ def _said(sentence: str) -> tuple[str, ...]:
     if not found:
         return tuple(text for text in _tidied(clause) if clause != sentence and _is_value(text)) or _ends_in(clause)
     before, verb, rest = clause[: found[-1].start()], found[-1][0], clause[found[-1].end() :]
-    before = "" if _ANEW.fullmatch(before) else before
+    before = "" if _PUT_RIGHT.fullmatch(before) else before
     is_equation = verb.strip() == "=" and _IS_EQUATION.search(before)
     is_not = re.search(r"n't|cannot|lack|miss|exclud|exceed|surpass|preced", verb, re.IGNORECASE) or re.match(
         r"n't|(?:is |are )?not\b", rest
@@ -247,7 +246,7 @@ def _with_thing(said: list[str], thing: str, of: str) -> list[str]:
 
 
 _INSTEAD = re.compile(r"(?:not )?[^,;]{1,60}?,? but (?:rather |it is |it's )?(?=\S)", re.IGNORECASE)
-_ANEW = re.compile(r"(?!\W*if\b).*, (?:it|that|they|there)\s*", re.IGNORECASE)
+_PUT_RIGHT = re.compile(r"(?!\W*if\b).*, (?:it|that|they|there)\s*", re.IGNORECASE)
 """Before a verb: what was denied before it is denied of another answer, as in `It isn't 4, it's 5`."""
 _DOING = re.compile(r"\w+ing (?=(?:an?|the|his|her|their|its)\b)|\w+(?:ed|en|wn) by ", re.IGNORECASE)
 _OF_ANSWER = re.compile(r"the (?:\w+ )?(?:answer|option|choice|one|solution)\b", re.IGNORECASE)

@@ -96,7 +96,6 @@ def convert(number: Fraction, unit: str, to: str) -> list[Fraction]:
 
 
 def is_known(unit: str) -> bool:
-    """Whether a unit is one of measurement or a currency, and not a thing that is counted."""
     return _currency(unit) is not None or _parsed(unit) is not None
 
 

@@ -42,7 +42,6 @@ class Output(str):
     images: tuple[OpenedImage, ...]
 
     def __new__(cls, text: str, images: tuple[OpenedImage, ...] = ()) -> "Output":
-        """Return an output."""
         made = super().__new__(cls, text)
         made.images = images
         return made
@@ -171,8 +170,6 @@ def _pictures(reply: pool.Reply, pixels: Sequence[bytes]) -> tuple[OpenedImage, 
 
 
 class Callee:
-    """A function of the pipeline that code may call."""
-
     def __init__(self, name: str, function: Function) -> None:
         self.name, self._function = name, function
         self._context = contextvars.copy_context()  # its steps are added to those of the run
@@ -180,7 +177,6 @@ class Callee:
         self.parameters = tuple(each.name + "=" * (each.default is not each.empty) for each in known)
 
     def fits(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether the arguments are those of its parameters."""
         required = {name for name in self.parameters if not name.endswith("=")}
         return required <= arguments.keys() <= {name.removesuffix("=") for name in self.parameters}
 
@@ -243,7 +239,6 @@ def _opened(value: Any, images: Sequence[OpenedImage]) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """Return a value as text: a text as it is, everything else as JSON, pictures as their sizes."""
     return str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=_sized)
 
 

@@ -58,7 +58,6 @@ class Pipeline(msgspec.Struct, frozen=True):
 
 
 def refuse(given: Mapping[str, object], pipeline: str) -> None:
-    """Refuse what goes with one model alone."""
     if name := next((name for name, is_given in given.items() if is_given), None):
         instead = INSTEAD.get(name.removeprefix("--").replace("-", "_"))
         hint = f"leave one out, or in the pipeline's file use {instead}" if instead else "leave one out"
@@ -68,11 +67,7 @@ def refuse(given: Mapping[str, object], pipeline: str) -> None:
 def choose(
     pipeline: str | Path | None, system: str | Path | None, alone: bool = False
 ) -> tuple[str | None, str | None]:
-    """Return the pipeline and the system; a system that is a pipeline becomes the pipeline where none is named.
-
-    Args:
-        alone: only a system that is a pipeline alone, with no model of its own to train and to serve.
-    """
+    """Return the pipeline and the system; a system that is a pipeline becomes the pipeline where none is named."""
     if pipeline is None and system is not None:
         found = systems.get(str(system))
         if found.pipeline and not (alone and found.stages):
@@ -94,7 +89,6 @@ def load(name: str) -> Pipeline:
 
 
 def file_of(system: systems.System) -> Path:
-    """Return the file of a system's pipeline."""
     named = system.pipeline or ""
     if not named.endswith(SUFFIX):
         raise ConfigError(f"{system.file}: pipeline is {named!r}, and no file FILE{SUFFIX}", _EXAMPLE)
@@ -127,7 +121,6 @@ def _loaded(file: Path, name: str) -> Pipeline:
 
 
 def _checked(roles: dict[Any, Role], file: Path) -> dict[str, Role]:
-    """Roles with values of their types."""
     for name, role in roles.items():
         try:
             msgspec.convert(msgspec.to_builtins(role), Role)

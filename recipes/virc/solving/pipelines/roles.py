@@ -69,7 +69,6 @@ def described(choice: Choice) -> str:
 def open_roles(
     roles: Mapping[str, Role], chosen: Mapping[str, Choice], report: Reporter
 ) -> Iterator[Mapping[str, OpenRole]]:
-    """The roles with their models open, until the block ends; roles of the same choice share one model."""
     found: dict[Choice, tuple[Opened, AbstractContextManager[object]]] = {}
     with ExitStack() as stack:
         for name, choice in chosen.items():
@@ -98,12 +97,7 @@ def _warn(name: str, role: Role, opened: Opened, report: Reporter) -> None:
 def speaker(
     asked: OpenRole, deadline: Deadline, max_turns: int, check: Callable[[], None], ends: bool = False
 ) -> Speaker:
-    """What draws the replies of a role.
-
-    Args:
-        check: called before each reply; what it raises ends the step.
-        ends: call it for each piece of a reply, too.
-    """
+    """What draws the replies of a role; `check` is called before each, and with `ends` for each piece of it."""
     cached: dict[int, tuple[OpenedImage, Shown]] = {}  # holds the pictures: an id of one that is gone is used again
 
     def seen(picture: OpenedImage) -> Shown:

@@ -65,7 +65,6 @@ class PipelineSetup(msgspec.Struct, frozen=True):
 
 
 def facts(setup: PipelineSetup, roles: Mapping[str, OpenRole] | None = None) -> Fields:
-    """Fields of the output that are known before anything is asked; of `roles`, the names of their models."""
     models = setup.models if roles is None else {name: role.opened.name for name, role in roles.items()}
     fields = settings(setup.setup.config, setup.setup.choice.max_pixels)
     return {
@@ -92,11 +91,7 @@ def ready(setup: PipelineSetup, report: Reporter) -> Iterator[Mapping[str, OpenR
 
 
 def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
-    """What each role would be sent where each step gives its name in braces; what depends on replies is left out.
-
-    Raises:
-        VircError: the function is wrong whatever the replies are; after the steps before it.
-    """
+    """What each role would be sent, if each step gave its name in braces; what depends on replies is left out."""
     blank = [OpenedImage(Image.new("RGB", (_DRY_SIDE, _DRY_SIDE))) for _ in range(images)]
     steps, failed = Run(None, is_dry=True, max_steps=_MAX_DRY_STEPS), list[VircError]()
     try:
@@ -137,11 +132,7 @@ def _planned(setup: PipelineSetup, ran: Ran) -> Iterator[str]:
 def _answer(
     setup: PipelineSetup, question: str, pictures: Sequence[OpenedImage], speakers: Mapping[str, Speaker], steps: Run
 ) -> str:
-    """What the pipeline's function returns.
-
-    Raises:
-        VircError: a role failed, and the message names it and its step; or the function did, with its line.
-    """
+    """What the pipeline's function returns. Raises VircError: a role failed, or the function did, with its line."""
     pipeline = setup.pipeline
     askers = {name: Asker(name, role, speakers.get(name, _unopened)) for name, role in pipeline.roles.items()}
     tools = Tools({name: ToolCaller(name, tool) for name, tool in setup.tools.items()})
@@ -214,8 +205,6 @@ def solve_images(
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One problem, the seed that its replies' are derived from, and the folder of its trace."""
-
     question: str
     pictures: Sequence[OpenedImage]
     seed: int
@@ -232,15 +221,7 @@ def solve_problem(
     check: Callable[[], None] = check_stop,
     ends: bool = False,
 ) -> tuple[Fields, VircError | None]:
-    """Solve a problem; returns the fields of its output, and why its trace could not be written, if so.
-
-    Args:
-        check: called before each reply; what it raises ends the problem.
-        ends: call it for each piece of a reply, too.
-
-    Raises:
-        VircError: there is no picture; or as `run`, and the steps before it are in the trace.
-    """
+    """Solve a problem; returns the fields of its output, and why its trace could not be written, if so."""
     if not problem.pictures:
         raise DataError("there is no image, and a pipeline answers questions about images")
 

@@ -60,7 +60,6 @@ class Reply(str):
     seen: tuple[Seen, ...]
 
     def __new__(cls, text: str, turns: tuple[Turn, ...] = (), seen: tuple[Seen, ...] = ()) -> "Reply":
-        """Return a reply to the last of `turns`, after `seen` was shown."""
         made = super().__new__(cls, text)
         made.turns, made.seen = turns, seen
         return made

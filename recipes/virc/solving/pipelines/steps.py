@@ -38,8 +38,6 @@ _T = TypeVar("_T")
 
 
 class Called(msgspec.Struct, frozen=True):
-    """A call of a function by code in the sandbox."""
-
     function: str
     arguments: str
     output: str = ""
@@ -135,17 +133,14 @@ class Run:
 
     @property
     def done(self) -> list[tuple[Ran, Made]]:
-        """The steps that ran, with what they made, in the order of the function."""
         with self._lock:
             return [self._done[place] for place in sorted(self._done)]
 
     @property
     def steps(self) -> list[Ran]:
-        """The steps that ran, in the order of the function."""
         return [ran for ran, _ in self.done]
 
     def add(self, place: Place, ran: Ran, made: Made = NOTHING) -> None:
-        """Take a step that has run. Raises TooManyError: there are too many."""
         boxes, sizes = tuple(each.box for each in made.boxes), tuple(each.size for each in made.pictures)
         texts = {name: tuple(map(printable, getattr(ran, name))) for name in ("output", "grades")}
         sent = {name: text and printable(text) for name in ("system", "prompt") if (text := getattr(ran, name))}
@@ -165,12 +160,10 @@ class Run:
         self._check()
 
     def close(self) -> None:
-        """Take no further steps."""
         with self._lock:
             self._is_over = True
 
     def seed_of(self, *place: object) -> int | None:
-        """Return the seed of a reply."""
         return None if self.seed is None else derived(self.seed, *place)
 
 
@@ -185,7 +178,6 @@ class Branch:
         self.run, self._place, self._count, self._lock = run, place, 0, threading.Lock()
 
     def next(self) -> Place:
-        """Return the place of the next step. Raises what ends the run."""
         self.run.check()
         with self._lock:
             self._count += 1
@@ -196,7 +188,6 @@ _BRANCH: contextvars.ContextVar[Branch] = contextvars.ContextVar("_BRANCH")
 
 
 def here() -> Branch:
-    """Return the branch of the function that runs. Raises RuntimeError: no pipeline does."""
     try:
         return _BRANCH.get()
     except LookupError:
@@ -205,7 +196,6 @@ def here() -> Branch:
 
 @contextmanager
 def running(branch: Branch) -> Iterator[None]:
-    """Let what runs inside add its steps to a branch."""
     token = _BRANCH.set(branch)
     try:
         yield
@@ -230,14 +220,12 @@ def _in_branch(branch: Branch, work: Callable[[], _T]) -> _T:
 
 
 def drawn(work: Sequence[Callable[[], _T]]) -> list[_T]:
-    """Return what functions return that run at the same time, in their order; one alone runs in this thread."""
     if len(work) == 1:
         return [work[0]()]
     return [future.result() for future in [started(each) for each in work]]
 
 
 def total(counts: Iterable[int | None]) -> int | None:
-    """Return the sum of counts; None where one is not known."""
     known = list(counts)
     return None if None in known else sum(filter(None, known))
 

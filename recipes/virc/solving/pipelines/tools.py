@@ -24,8 +24,6 @@ from virc.tools import registry
 
 
 class ToolOutput(msgspec.Struct, frozen=True):
-    """What a tool gave."""
-
     text: str = ""
     images: tuple[OpenedImage, ...] = ()
 
@@ -75,8 +73,6 @@ class ToolCaller:
 
 
 class Tools:
-    """The tools of a pipeline, by their names."""
-
     def __init__(self, callers: Mapping[str, ToolCaller]) -> None:
         self._callers = callers
 
@@ -87,15 +83,7 @@ class Tools:
 
 
 def loaded(named: Mapping[str, str], beside: Path) -> dict[str, Tool | None]:
-    """Return the tools by the names that a pipeline gives them; None for one that is not here and may be absent.
-
-    Args:
-        named: name -> a tool's name or file; `?` behind it: it may be absent.
-        beside: the folder of the pipeline.
-
-    Raises:
-        ConfigError: a tool is not here, or is none that a pipeline can call.
-    """
+    """Return tools by a pipeline's names; None for one that may be absent (`NAME?`). Raises ConfigError: one is."""
     return {name: _loaded(name, tool.removesuffix("?"), beside, tool.endswith("?")) for name, tool in named.items()}
 
 

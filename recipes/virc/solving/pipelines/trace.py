@@ -59,7 +59,6 @@ def _url(data: bytes) -> str:
 def _pictures(
     files: Mapping[str, bytes], value: Made, urls: Mapping[int, str]
 ) -> Iterator[tuple[str, Size, str, Sequence[Box]]]:
-    """Yield the pictures that a step made, or those that its boxes are about: caption, size, URL and boxes."""
     for name, image in zip(files, value.pictures, strict=True):
         yield name, image.size, urls[id(image)], ()
     if not value.pictures:
@@ -78,7 +77,6 @@ _KIND = Kind(
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder of something else than a former trace of a pipeline."""
     trace_files.check_folder(folder, _KIND)
 
 
@@ -89,11 +87,7 @@ def write(
     steps: Sequence[tuple[Ran, Made]],
     error: VircError | None = None,
 ) -> VircError | None:
-    """Write the trace; returns the error of the disk, as an answer is worth more than its trace.
-
-    Args:
-        known: the fields of `virc.solve/1` that are known, and the question; of a problem that failed, no answer.
-    """
+    """Write the trace; returns the error of the disk, as an answer is worth more than its trace."""
     inputs = {f"input-{number}.png": as_png(each.pixels).data for number, each in enumerate(images)}
     made = [
         {f"step-{number}-image-{at}.png": as_png(each.pixels).data for at, each in enumerate(step.pictures)}

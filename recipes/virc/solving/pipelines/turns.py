@@ -19,7 +19,6 @@ Part = str | Picture | Iterable[Picture]
 
 
 def turn_of(parts: Sequence[Part]) -> Turn:
-    """Return the turn with these texts and pictures."""
     prompt, pictures, at = "", list[OpenedImage](), list[int]()
     for part in parts:
         if isinstance(part, str):
@@ -34,7 +33,6 @@ def turn_of(parts: Sequence[Part]) -> Turn:
 
 
 def opened(picture: Picture) -> OpenedImage:
-    """Return a picture as roles are shown it. Raises ValueError: it is none."""
     if isinstance(picture, OpenedImage):
         return picture
     if not isinstance(picture, Image.Image):
@@ -57,7 +55,6 @@ def fill(text: str, **values: str) -> str:
 
 
 def request(role: Role, turns: Sequence[Turn], shown: Sequence[Shown]) -> Ask:
-    """Return a role's system message and the turns; `shown` are all their pictures, as its model sees them."""
     messages = [Message("system", role.system)] if role.system is not None else []
     count = 0
     for each in turns:
@@ -70,10 +67,8 @@ def request(role: Role, turns: Sequence[Turn], shown: Sequence[Shown]) -> Ask:
 
 
 def pictures_of(turns: Sequence[Turn]) -> list[OpenedImage]:
-    """Return those of all turns, in their order."""
     return [picture for each in turns for picture in each.pictures]
 
 
 def answered(turns: Sequence[Turn], reply: str) -> tuple[Turn, ...]:
-    """Return the turns with a reply to the last one."""
     return (*turns[:-1], msgspec.structs.replace(turns[-1], reply=reply))

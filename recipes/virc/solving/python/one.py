@@ -49,7 +49,6 @@ class Options(TypedDict, total=False):
 
 
 def prepared(model: str | Path | Opened | None, given: Options) -> Setup | pipelines.PipelineSetup:
-    """Check the arguments; nothing is loaded yet. Errors as of `virc.solve`."""
     pipeline, system = files.choose(given["pipeline"], given["system"])
     opened = model if isinstance(model, Opened) else None
     choice = choice_of(

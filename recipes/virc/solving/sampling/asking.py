@@ -28,7 +28,6 @@ class Graded(msgspec.Struct, frozen=True):
 
     @property
     def remark(self) -> str | None:
-        """What a judge says of it, or why there is no grade."""
         return self.why or self.words or None
 
 
@@ -43,13 +42,7 @@ class Grader(Kind):
 
 
 class Asking(msgspec.Struct, frozen=True):
-    """A problem, the model that is asked, and how.
-
-    Args:
-        images: as of `one.solve`; so are `on_event` and `deadline`.
-        choices: contents of the choices of the question, where there are some.
-        grader: grades solutions, where the strategy has them graded.
-    """
+    """A problem, the model that is asked, and how; fields as of `one.solve`."""
 
     config: SolveConfig
     backend: Backend
@@ -62,20 +55,17 @@ class Asking(msgspec.Struct, frozen=True):
     grader: Grader | None = None
 
     def by_vote(self, enough: Callable[[Tally, int], bool] = lambda votes, left: False) -> Solved:
-        """The commonest answer of its samples; arguments as of `one.solve`."""
         return one.solve(
             self.config, self.backend, self.protocol, self.images, self.question,
             on_event=self.on_event, deadline=self.deadline, choices=self.choices, enough=enough,
         )  # fmt: skip
 
     def draw(self, sample: int, question: str | None = None) -> Attempt:
-        """One sample, by its number from 0, also of another question about the same pictures."""
         session = one.session_of(self.config, self.backend, self.protocol, self.images, question or self.question)
         self.on_event(SampleStart(sample + 1, self.config.samples))
         return one.drawn(session, one.Sampler(self.backend, self.config, (sample,), self.deadline, self.on_event))
 
     def keeping_images(self) -> "Asking":
-        """The same, with the images of each attempt kept."""
         return msgspec.structs.replace(self, config=msgspec.structs.replace(self.config, keep_images=True))
 
     def grade(self, attempt: Attempt) -> Graded:

@@ -117,7 +117,6 @@ class Judge:
 
 
 def solution_of(attempt: Attempt) -> str:
-    """What a model wrote of a problem, turn by turn, and what its tools answered."""
     messages = attempt.trace.messages
     begin = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
     return "\n\n".join(message.text for message in messages[begin:] if message.text)

@@ -98,7 +98,6 @@ def lettered(names: Collection[str]) -> list[str]:
 
 
 def _of_choices(names: Collection[str]) -> list[str]:
-    """The columns of one choice each: capital letters, or such as option_a or choice1, in order and without a gap."""
     if letters := [name for name in lettered(names) if name.isupper()]:
         return letters
     found = {match[1]: name for name in names if (match := _CHOICE.fullmatch(key_of(name)))}
@@ -109,7 +108,6 @@ def _of_choices(names: Collection[str]) -> list[str]:
 
 
 def odd_choices(names: Collection[str], columns: Columns) -> list[str]:
-    """The columns of one choice each that are not read, as they are too many or have gaps."""
     read = columns.each or columns.choices or "choices" in names
     return [] if read else [name for name in names if _CHOICE.fullmatch(key_of(name))]
 
@@ -131,7 +129,6 @@ def listed(names: Collection[str]) -> str:
 
 
 def parse_chosen(given: Sequence[str]) -> dict[str, str]:
-    """Field -> column of each `FIELD=NAME`. Raises UsageError: one is written otherwise."""
     pairs = [each.partition("=") for each in given]
     for each, (field, _, column) in zip(given, pairs, strict=True):
         if field not in FIELDS or not column:
@@ -142,7 +139,6 @@ def parse_chosen(given: Sequence[str]) -> dict[str, str]:
 
 
 def read_row(line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None) -> Row:
-    """The row of these values by column; a wrong one has its fault."""
     read = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
     ours = ("id", *_IMAGES) if columns.image is None else ("id",)
     fields = {name: content[name] for name in (*ours, "question", "choices") if name in content} | read
@@ -171,7 +167,6 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
 
 
 def _column(field: str, ours: Collection[str], names: Collection[str], seen: str) -> str | None:
-    """The one column that has a usual name of a field; None where one has ours, or none has any."""
     if any(name in names for name in ours):
         return None
     usual = _USUAL[field].split()
@@ -185,12 +180,10 @@ def _column(field: str, ours: Collection[str], names: Collection[str], seen: str
 
 
 def key_of(name: str) -> str:
-    """A name written small and without spaces, dashes and underscores."""
     return re.sub(r"[\s_-]", "", name).lower()
 
 
 def _hint(field: str, names: Collection[str]) -> str:
-    """How to say which column a field is; of names that look like a row, that the first line names the columns."""
     if any("?" in name or _FILE.search(name) for name in names):
         return "the first line of a table names its columns, such as image,question"
     known = {name for each in _USUAL.values() for name in each.split()}
@@ -207,7 +200,6 @@ def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
 
 
 def picture_of(value: Any) -> Any:
-    """An image as its name or data URL; one in bytes or base64, as `datasets` and VLMEvalKit save it, becomes a URL."""
     if isinstance(value, dict):
         value = next((value[key] for key in ("bytes", "path", "url") if value.get(key)), None)
     if isinstance(value, bytes):
@@ -232,7 +224,6 @@ def has_bytes(value: Any) -> bool:
 
 
 def _split(text: str) -> Any:
-    """The list in a cell: as JSON, or separated by `;` or `|`, or lines."""
     if text.lstrip().startswith("["):
         return listed_in(text)
     mark = next((mark for mark in ";|\n" if mark in text), ";")

@@ -24,17 +24,14 @@ _SHOWN = 3
 
 
 def is_source(word: str) -> bool:
-    """Whether a word names rows or pictures: a file, a folder, a pattern, a URL or `-`."""
     return word == STREAM or is_path(expanded(word)) or bool(_URL.match(word)) or _is_pattern(word)
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of a picture, or of a PDF, which can be made into some."""
     return head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:8] == b"ftyp"
 
 
 def pictures_of(words: Sequence[str], report: Reporter) -> list[str] | None:
-    """The pictures that words mean, in order; None where one is a file of something else, or no file."""
     found: list[str] = []
     for word in words:
         path = expanded(word)

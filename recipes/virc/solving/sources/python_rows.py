@@ -38,7 +38,6 @@ def read_python_rows(rows: Iterable[object]) -> Iterator[tuple[object, Row]]:
 
 
 def check_rows(rows: object) -> None:
-    """Refuse one row, and what is no iterable, as a UsageError."""
     several = isinstance(rows, str | PathLike) or hasattr(rows, "__iter__") or hasattr(rows, "__getitem__")
     if isinstance(rows, Mapping | bytes) or not several:
         raise UsageError(f"rows are an iterable of rows, not {type(rows).__name__}", _HINT)

@@ -61,11 +61,9 @@ class RowFile(msgspec.Struct, frozen=True):
     bom: bool = False
 
     def count(self) -> int | None:
-        """How many rows there are; None of rows that come through a pipe."""
         return sum(1 for _ in self.again()) if self.again else None
 
     def columns(self) -> tuple[str, ...]:
-        """The columns of all rows, in the order in which they come first; of a pipe those of its first row."""
         asked = () if self.question is None else ("question",)
         if self.names is not None or self.again is None:
             return (*(self.names or ()), *asked)
@@ -80,14 +78,7 @@ def open_rows(
     chosen: Mapping[str, str] = {},
     report: Reporter | None = None,
 ) -> Iterator[RowFile]:
-    """Open the rows of a file, or those of pictures; they can be read until the block ends.
-
-    Args:
-        source: a file, `-` for standard input; or pictures, and folders and patterns of pictures.
-        question: asked of every picture, or of every row of a file that has no questions.
-        chosen: field (`id`, `image`, `question`) -> the column that has it.
-        report: gets the columns of other names that are read, and what is left out.
-    """
+    """Open the rows of a file, or those of pictures, until the block ends; `chosen` maps fields to columns."""
     sources = [source] if isinstance(source, str) else list(source)
     report = report or Reporter()
     pictures = pictures_of(sources, report)
@@ -111,14 +102,7 @@ def rows_of(
     say: Callable[[str], None] = lambda _: None,
     file: str = "FILE",
 ) -> Iterator[Row]:
-    """The rows of values by column; a wrong one comes with its fault.
-
-    Args:
-        contents: the line of each, the id it has where it names none, and its values or its fault.
-        chosen, question: as of `open_rows`.
-        say: gets sentences: the columns of other names that are read, texts that are not asked, choices not clear.
-        file: what hints name.
-    """
+    """The rows of values by column; a wrong one comes with its fault. `say` gets the columns that are read."""
     known: dict[tuple[str, ...], Columns] = {}
     told: list[str] = []
     for line, number, fields in contents:
@@ -233,7 +217,6 @@ def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
 
 
 def _begins_with_row(file: IO[bytes]) -> bool:
-    """Whether the first line is a row, and not one object that has a list of rows."""
     first = [fields for _, fields in itertools.islice(_LINES(file), 2)]
     if not all(isinstance(fields, dict) for fields in first):
         return False
@@ -242,7 +225,6 @@ def _begins_with_row(file: IO[bytes]) -> bool:
 
 
 def _transcoded(source: str, file: IO[bytes], head: bytes, path: Path | None, report: Reporter) -> bytes | None:
-    """A whole text file as UTF-8 with line feeds; None where it is UTF-8 already, or is not a table."""
     encoding = "utf-16" if head.startswith(_UTF16) else None
     if path and not head.startswith(b"PAR1"):
         with path.open("rb") as other:

@@ -33,17 +33,14 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def samples(options: Options) -> int:
-    """How many answers it draws at most."""
     return options.n
 
 
 def grades(options: Options, graders: Graders) -> MakeGrader | None:
-    """What grades the samples."""
     return graders.maker(options.by, options.reward, options.term)
 
 
 def solve(asking: Asking, options: Options) -> Solved:
-    """The answer with the highest grade."""
     asking = asking.keeping_images()
     solved = asking.by_vote()
     answered = [at for at, each in enumerate(solved.attempts) if each.trace.answer is not None]

@@ -30,13 +30,10 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def samples(options: Options) -> int:
-    """How many answers it draws at most."""
     return options.n
 
 
 def solve(asking: Asking, options: Options) -> Solved:
-    """The answer by vote."""
-
     def decided(votes: Tally, left: int) -> bool:
         return options.early == "yes" and votes.is_decided(left)
 

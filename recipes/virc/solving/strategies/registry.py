@@ -38,16 +38,12 @@ _PACKAGE = "virc.solving.strategies"
 
 
 class Module(Protocol):
-    """A file of a strategy."""
-
     Options: type[msgspec.Struct]
     samples: Callable[[Any], int]
     solve: Callable[[Asking, Any], Solved]
 
 
 class Strategy(msgspec.Struct, frozen=True):
-    """A strategy by its name, with its options."""
-
     name: str
     options: msgspec.Struct
 
@@ -59,7 +55,6 @@ class Strategy(msgspec.Struct, frozen=True):
 
     @property
     def samples(self) -> int:
-        """How many answers it draws at most."""
         found = module(self.name)
         with _run(found):
             return found.samples(self.options)
@@ -91,7 +86,6 @@ def module(name: str) -> Module:
 
 @contextmanager
 def _run(found: Module) -> Iterator[None]:
-    """Say in which line of a custom strategy it fails, which it may do in any way."""
     try:
         yield
     except VircError:
@@ -130,7 +124,6 @@ def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
-    """The settings with the strategy written out, as many samples as it draws, and the judge."""
     if config.strategy is None:
         return config
     strategy = parse(config.strategy)
@@ -148,7 +141,6 @@ def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
 
 
 def grades(config: SolveConfig, graders: Graders) -> bool:
-    """Whether solutions are graded, by the strategy of these settings."""
     return config.strategy is not None and _maker(parse(config.strategy), graders) is not None
 
 
@@ -162,7 +154,6 @@ def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
 
 @contextmanager
 def grader_of(config: SolveConfig, graders: Graders, opened: Opened, report: Reporter) -> Iterator[Grader | None]:
-    """What grades for the strategy of these settings, open until the block ends; None where nothing does."""
     maker = _maker(parse(config.strategy), graders) if config.strategy else None
     if maker is None:
         yield None
@@ -172,7 +163,6 @@ def grader_of(config: SolveConfig, graders: Graders, opened: Opened, report: Rep
 
 
 def solve(asking: Asking) -> Solved:
-    """Solve one problem by the strategy of its settings; without one, by vote of its samples."""
     began, config = time.monotonic(), asking.config
     if config.strategy is None:
         return asking.by_vote()

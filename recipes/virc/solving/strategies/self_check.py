@@ -1,4 +1,4 @@
-"""An answer that is checked, and given anew while the check finds it wrong.
+"""An answer that is checked, and given again while the check finds it wrong.
 
 The model itself checks, or the judge at `--judge-endpoint`: each answer is graded, and the first with a grade of
 `least` or more is given; after the last round, the one with the highest grade. What the check says is put to the
@@ -36,22 +36,18 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def samples(options: Options) -> int:
-    """How many answers it draws at most."""
     return 1 + options.rounds
 
 
 def greedy(options: Options) -> bool:
-    """Whether its samples differ also at temperature 0."""
     return options.feedback == "yes"
 
 
 def grades(options: Options, graders: Graders) -> MakeGrader | None:
-    """What checks the answers."""
     return graders.maker("endpoint")
 
 
 def solve(asking: Asking, options: Options) -> Solved:
-    """The first answer that passes its check, else the best."""
     asking = asking.keeping_images()
     done, found = list[Attempt](), list[Graded | None]()
     error: BaseException | None = None

@@ -61,17 +61,14 @@ class Options(msgspec.Struct, frozen=True):
 
 
 def samples(options: Options) -> int:
-    """How many solutions have a trace: as many as a level has, the best of all."""
     return options.width * options.keep
 
 
 def grades(options: Options, graders: Graders) -> MakeGrader | None:
-    """What grades the solutions."""
     return graders.maker(options.value, options.reward, options.term)
 
 
 def solve(asking: Asking, options: Options) -> Solved:
-    """The answer of the best solution that is found."""
     return _Search(asking.keeping_images(), options).solved()
 
 
@@ -80,8 +77,6 @@ class _OverError(Exception):
 
 
 class _Node(msgspec.Struct):
-    """A solution, finished or not: `session` after its last turn, and its grade."""
-
     session: Session
     number: int
     grade: Graded | None = None
@@ -101,7 +96,6 @@ class _Node(msgspec.Struct):
 
     @property
     def rank(self) -> tuple[float, int]:
-        """The better, the higher; without a grade it is the worst, and of two the earlier is better."""
         return (float("-inf") if self.value is None else self.value, -self.number)
 
     @property
@@ -154,7 +148,7 @@ class _Search:
         return [*found.values()]
 
     def _drawn(self, node: _Node, turns: int | None, known: Container[str] = ()) -> _Node:
-        """A solution that goes on from another by so many turns; None: to its end. One of `known` is only returned."""
+        """A solution that goes on from another by `turns` turns; None: to its end. One of `known` is only returned."""
         self._check()
         asking, session = self._asking, branch(node.session)
         self._count += 1
@@ -198,7 +192,6 @@ class _Search:
             self._spent += node.grade.spent
 
     def _check(self, replies: int = 1) -> None:
-        """Raise where so many replies, beside those that are counted, may no more be asked for."""
         if self._spent.replies + replies > self._options.calls:
             raise _OverError
 

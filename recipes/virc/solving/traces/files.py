@@ -47,22 +47,11 @@ _OF_MODEL = Kind(
 
 
 def write_trace(folder: Path, trace: Trace, images: Sequence[Shown], meta: Mapping[str, object]) -> None:
-    """Write a trace, finished or not; a former trace in that folder is replaced.
-
-    Args:
-        images: every image shown, oldest first; as many as `trace.images`.
-        meta: further top-level keys of `trace.json`: `model`, `sampling`, `versions` and whatever the caller
-            knows. All of it is published in the folder: no secrets.
-
-    Raises:
-        UsageError: the folder holds anything but a former trace; nothing in it is touched.
-        VircError: the disk refused.
-    """
+    """Write a trace, finished or not, in place of a former one; all of `meta` is published: no secrets."""
     write_folder(folder, _contents(trace, images, meta), _OF_MODEL)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], kind: Kind) -> None:
-    """Write the files of a trace, by their names, in place of a former one; all of them, or none."""
     check_folder(folder, kind)
     try:
         folder = folder.resolve()
@@ -84,7 +73,6 @@ def check_writable(folder: Path | None, what: str = "traces", hint: str = "--tra
 
 
 def check_folder(folder: Path, kind: Kind = _OF_MODEL) -> None:
-    """Refuse a trace folder that `write_folder` would refuse, before a model runs."""
     try:
         fault = _fault(folder.resolve(), kind)
     except (OSError, RuntimeError, ValueError) as error:  # no right to look, a loop of links, a NUL in the name

@@ -50,8 +50,6 @@ class Pictured(Protocol):
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture on a page, which a button enlarges."""
-
     number: int
     image: int
     size: Size
@@ -76,7 +74,6 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def outline(self) -> str:
-        """The box as the path of an SVG; empty where there is none."""
         if self.box is None:
             return ""
         left, top, right, bottom = self.box
@@ -84,15 +81,12 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gallery:
-    """The figures of one page, in their order."""
-
     def __init__(self) -> None:
         self.figures: list[Figure] = []
 
     def add(
         self, record: ImageRecord, caption: str, box: Box | None = None, *, is_cut: bool = False, of_file: str = ""
     ) -> Figure:
-        """Return the next figure: a picture, its caption, and the box that is drawn on it."""
         size = (record.width, record.height)
         caption = f"{caption}, {size[0]} × {size[1]} px{of_file}"
         number = len(self.figures)
@@ -111,10 +105,7 @@ def corners(box: Box) -> str:
 
 
 def render_page(trace: Trace, images: Sequence[Pictured], meta: Mapping[str, object]) -> str:
-    """Return the page of one trace, finished or not, as one HTML document, with what `meta` says of it.
-
-    The `seconds` of `meta` are those of each unit.
-    """
+    """Return the page of one trace as one HTML document; the `seconds` of `meta` are those of each unit."""
     gallery, seconds = Gallery(), _seconds(trace, meta)
     inputs = next((message.images for message in trace.messages if message.role == "user"), ())
     is_answered = bool(trace.units) and trace.units[-1].answer is not None
@@ -141,14 +132,7 @@ def shortened(question: str) -> str:
 
 
 def with_verdict(page: bytes, right: bool | None, reference: str, reward: str = "") -> bytes | None:
-    """A page with the verdict of an evaluation in place of a former one; None where it has no place for one.
-
-    Args:
-        page: in UTF-8; its beginning with the question and the answer is enough.
-        right: None where the answer is undecided.
-        reference: the right answer; empty where none is known.
-        reward: what a reward gives the answer, as a sentence.
-    """
+    """A page, or its beginning, with another verdict; None where it has no place for one. `right` None: undecided."""
     before, begin, rest = page.partition(_VERDICT)
     _, end, after = rest.partition(_VERDICT_END)
     if not end:
@@ -190,7 +174,6 @@ def _input(record: ImageRecord, shown: Pictured, gallery: Gallery) -> Figure:
 
 
 def _part_of_file(record: ImageRecord, trace: Trace) -> str:
-    """What a crop shows in pixels of the file of an input, where it was cut from that."""
     if record.region is None:
         return ""
     root = record

@@ -20,8 +20,6 @@ _ALLOWED = "letters, digits and _, and no digit first"
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A tool that can be named."""
-
     name: str
     kind: Kind
     about: str
@@ -37,8 +35,6 @@ class Faulty(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The tools that can be named, and what is wrong with files beside them."""
-
     tools: tuple[Listed, ...]
     faults: tuple[Faulty, ...]
 
@@ -97,7 +93,6 @@ def check_name(name: str, system: System | None) -> None:
 
 
 def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
-    """The tool that a file of Python is by what it defines, None where it is none; and what is wrong with it."""
     try:
         parsed = ast.parse(file.read_bytes())
     except SyntaxError as error:
@@ -122,7 +117,6 @@ def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
 
 
 def _described(file: Path) -> tuple[Listed | None, Faulty | None]:
-    """The remote tool that a YAML file describes, None where it is something else; and what is wrong with it."""
     try:
         read = described.read(file)
     except ConfigError as error:

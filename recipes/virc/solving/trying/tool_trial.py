@@ -32,8 +32,6 @@ _SECONDS = 60.0
 
 
 class Tried(msgspec.Struct, frozen=True):
-    """One call that was carried out."""
-
     reply: str
     call: reading.ReadCall
     sent: tuple[reading.Sent, ...]
@@ -42,11 +40,7 @@ class Tried(msgspec.Struct, frozen=True):
 
 
 def check(name: str, system: System | None = None) -> str | None:
-    """Load a tool and carry out a call of it that its schema tells, on a blank picture.
-
-    Returns:
-        Why no call was carried out; None: one was.
-    """
+    """Load a tool and try a call of it on a blank picture; returns why no call was carried out, None: one was."""
     seconds = _SECONDS
     if (file := tool_files.check_file(name, system)) and file.suffix == ".yaml":
         seconds += described.read(file).seconds

@@ -18,14 +18,7 @@ FACTS = "facts.json"
 
 
 class Value(msgspec.Struct, frozen=True):
-    """A value of a published script, or of its trainer's defaults.
-
-    Args:
-        value: it.
-        ours: what stands here in its place.
-        why: the reason, where it differs.
-        alike: what is learnt is the same all the same.
-    """
+    """A value of a published script or its trainer's defaults; `alike`: `ours` is another, and the same is learnt."""
 
     value: Any
     ours: Any = None
@@ -34,14 +27,7 @@ class Value(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What was published.
-
-    Args:
-        source: OWNER/NAME@COMMIT.
-        texts: digests of what a model is sent, by name.
-        stages: stage -> key -> value.
-        notes: what was measured beside, such as how many rewards differ.
-    """
+    """What was published in OWNER/NAME@COMMIT; `texts` has digests, `stages` stage -> key -> value."""
 
     source: str
     texts: Mapping[str, Any] = {}
@@ -49,18 +35,15 @@ class Facts(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """How much it is, in words."""
         values = sum(map(len, self.stages.values()))
         return f"{values} values and {len(self.texts)} texts of {self.source}"
 
 
 def file_of(file: Path) -> Path:
-    """Where the facts of the system in this file are, whether there are any or not."""
     return file.with_name(FACTS) if file.name == IN_FOLDER else file.with_suffix(f".{FACTS}")
 
 
 def of(system: System) -> Facts | None:
-    """The facts of a system; None where there are none. `ConfigError` where the file cannot be read."""
     file = file_of(system.file)
     try:
         return msgspec.json.decode(file.read_bytes(), type=Facts) if is_file(file) else None
@@ -69,7 +52,6 @@ def of(system: System) -> Facts | None:
 
 
 def differing(facts: Facts, stage: str) -> Iterator[str]:
-    """What a stage does in another way than its authors, so that something else is learnt, and why."""
     for key, value in facts.stages.get(stage, {}).items():
         if value.why and not value.alike:
             ours = "" if value.ours is None else f", here {msgspec.json.encode(value.ours).decode()}"

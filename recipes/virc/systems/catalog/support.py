@@ -25,15 +25,7 @@ TESTED = "tested.json"
 
 
 class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How one stage ran.
-
-    Args:
-        engine: its engine and version, `verl 0.9.1`.
-        steps: optimizer steps.
-        rows: the layout of the rows that it was trained on, or their format.
-        terms: least and largest value of each term of the reward in its rollouts, or in replies that were rewarded
-            again.
-    """
+    """How one stage ran; `rows`: their layout or format, `terms`: least and largest value of each in rollouts."""
 
     engine: str
     steps: int
@@ -42,39 +34,23 @@ class Ran(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the reward of one stage was held against the published function.
-
-    Args:
-        cases: replies that both rewarded.
-        differ: replies with another reward here, each for a reason that is listed.
-    """
-
     cases: int
     differ: int
 
 
 class Solved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A scripted conversation that was answered: its replies and crops."""
-
     replies: int
     crops: int
 
 
 class Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was compared with the repositories of a system's authors.
-
-    Args:
-        texts: the digest of the references to their texts that were compared.
-        tests: tests of the system that passed with their texts.
-    """
+    """The digest of the references to authors' texts, and tests of the system that passed with these texts."""
 
     texts: str
     tests: int
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was tried of a system: its stages and their rewards, by stage, a conversation, and its authors' texts."""
-
     stages: Mapping[str, Ran] = {}
     rewards: Mapping[str, Compared] = {}
     solved: Solved | None = None
@@ -90,7 +66,6 @@ class Level(msgspec.Struct, frozen=True):
 
 @cache
 def tested() -> Mapping[str, Record]:
-    """What was tried, by system."""
     found: dict[str, Record] = {}
     for file in (PACKAGE / TESTED, *plugins.in_system_folders(TESTED)):
         found |= msgspec.json.decode(file.read_bytes(), type=dict[str, Record])
@@ -98,30 +73,23 @@ def tested() -> Mapping[str, Record]:
 
 
 def of(published: Row) -> State:
-    """The state of a published system."""
     system = discover().get(published.name)
     return of_system(system, published) if system else of_listed(published)
 
 
 def states() -> dict[str, State]:
-    """The state of every published system, and of every other with a YAML."""
     known = {name: of(published) for name, published in rows().items()}
     return known | {name: of_system(system, None) for name, system in discover().items() if name not in known}
 
 
 def of_system(system: System, published: Row | None) -> State:
-    """The state of a system that has a YAML.
-
-    Args:
-        published: the published system; None where there is none.
-    """
     if system.is_own:
         return State("own", str(system.file))
     if system.reward and system.reward.total is None:
         return State("to-be-supplied", system.reward.supply or "the total of its reward")
     levels = {stage: of_stage(system, stage) for stage in system.stages}
     gaps = [f"{stage} {lack}" for stage, level in levels.items() for lack in level.lacks]
-    gaps += [*_unsolved(system), *_unverified(system)]
+    gaps += _untried(system)
     outside = [*_not_expressed(published, bool(system.assumed))] if published else []
     if not gaps and not outside:
         return State(
@@ -133,7 +101,6 @@ def of_system(system: System, published: Row | None) -> State:
 
 
 def of_stage(system: System, stage: str) -> Level:
-    """How far a stage of a system is."""
     told = tested().get(system.name, Record())
     if stage not in told.stages:
         return Level("none", ("did not run yet",))
@@ -149,22 +116,15 @@ def _is_compared(system: System, stage: str) -> bool:
     return system.stages[stage].kind == "rl" and bool(system.stages[stage].published)
 
 
-def _unsolved(system: System) -> Iterator[str]:
-    """Whether no conversation was answered."""
-    if tested().get(system.name, Record()).solved is None:
+def _untried(system: System) -> Iterator[str]:
+    record, found = tested().get(system.name, Record()), texts.of(system.file.parent)
+    if record.solved is None:
         yield "not tried whether a conversation in its grammar was answered"
-
-
-def _unverified(system: System) -> Iterator[str]:
-    """Whether the texts that it refers to are not those that were compared with its authors' repository."""
-    found = texts.of(system.file.parent)
-    record = tested().get(system.name, Record()).verified
-    if found and (record is None or record.texts != found.digest):
+    if found and (record.verified is None or record.verified.texts != found.digest):
         yield "the texts that it refers to were not compared with the repository of its authors"
 
 
 def _beside(published: Row) -> str:
-    """What a system that trains on published rows lacks to make such rows, or to be measured as published."""
     missing = ", ".join(each for each in lacking(published) if is_beside(each))
     return f"without {missing}" if missing else ""
 

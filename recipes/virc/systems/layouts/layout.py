@@ -12,8 +12,6 @@ from msgspec import UNSET, Meta, UnsetType
 from virc.reasoning.protocol import Coordinates
 
 Text = Annotated[str, Meta(min_length=1)]
-IMAGE = "<image>"
-"""Where an image stands in a text."""
 MAX_LISTED = 2**17
 """Characters of a list as text: Python's parser takes 350 bytes and 8 us for each."""
 
@@ -38,7 +36,6 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: Text | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError where it names no column and has no text, or both."""
         if sum(map(bool, (self.column, self.columns, self.text))) != 1:
             raise ValueError("it needs one of `column`, `columns` and `text`")
 
@@ -139,7 +136,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unsure: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise ValueError where rows would have neither a question nor a conversation, or one reply of a pair."""
         if (self.chosen is None) != (self.rejected is None):
             raise ValueError("pairs need both `chosen` and `rejected`")
         if self.chosen is not None and self.reply is not None:
@@ -153,7 +149,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """What the paths of images may begin with."""
         return (self.folder,) if isinstance(self.folder, str) else self.folder or ()
 
     def exploded(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -191,17 +186,14 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return made
 
     def of_file(self, name: str) -> bool:
-        """Whether a file of that name may have it."""
         parts = (self.named,) if isinstance(self.named, str) else self.named
         return parts is None or any(part in name.lower() for part in parts)
 
     @property
     def pieces(self) -> Reply | None:
-        """The reply, in pieces."""
         return self.reply if self.reply is None or isinstance(self.reply, Reply) else Reply(self.reply)
 
     def columns(self) -> Iterator[Column]:
-        """All columns that it names."""
         fields = (
             self.question, self.answer, self.answers, self.images, self.id, self.boxes, self.choices, self.system,
             self.replied, self.objects,
@@ -212,11 +204,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         yield from self.replies()
 
     def read(self) -> frozenset[str]:
-        """The names of columns that it reads, or leaves out on purpose."""
         return frozenset(name for column in self.columns() for name in names_of(column)) | {*self.ignore}
 
     def replies(self) -> Iterator[Column]:
-        """The columns of the replies of pairs."""
         yield from (column for column in (self.chosen, self.rejected) if column is not None)
 
     def needed(self) -> Iterator[Column]:
@@ -225,7 +215,6 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         yield from (column for column in self.columns() if column not in without)
 
     def fits(self, row: Mapping[str, Any]) -> bool:
-        """Whether a row has all columns that it must have."""
         return all(value_of(row, column) is not UNSET for column in self.needed())
 
 
@@ -238,7 +227,6 @@ def names_of(column: Column) -> tuple[str, ...]:
 
 
 def shown(column: Column) -> str:
-    """A column as errors name it."""
     return " or ".join(names_of(column))
 
 

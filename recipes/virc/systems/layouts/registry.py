@@ -18,13 +18,11 @@ _FOLDER = Path(__file__).parent
 
 @cache
 def discover() -> Mapping[str, Layout]:
-    """The shared layouts by name. Raises ConfigError: a file is wrong."""
     files = (*_FOLDER.glob("*.yaml"), *plugins.in_system_folders("*.layout.yaml"))
     return {file.name.split(".")[0]: read(file) for file in sorted(files, key=lambda file: file.name)}
 
 
 def read(file: Path) -> Layout:
-    """The layout in a file. Raises ConfigError: it is not there, is wrong, or leaves something open."""
     if not is_file(file):
         raise ConfigError(f"there is no file {file}")
     try:

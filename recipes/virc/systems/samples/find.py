@@ -20,17 +20,7 @@ _MOST = 50_000
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """What replies show.
-
-    Args:
-        tools: ours, and files of others.
-        called: each of them, by the name of the file of others, with the arguments of its calls.
-        boxes: what they are counted in.
-        size: WxH of a picture that holds them, where that has to be larger than usual.
-        example: the first call; None: there is none.
-        notes: what was guessed and what was not found, one sentence each.
-        unread: number of a reply that is not read, from 1 -> the fault.
-    """
+    """What replies show; `example`: the first call, `notes`: what was guessed, `unread`: reply, from 1 -> fault."""
 
     grammar: Grammar
     reading: Reading
@@ -103,7 +93,6 @@ def _grammars(
 def _unread(
     replies: Sequence[str], split: Sequence[Parts], grammar: Grammar, reading: Reading, offered: Sequence[str]
 ) -> dict[int, str]:
-    """The replies that a grammar does not read, or with other calls than they have; each with the fault."""
     faults, known = {}, tools.offered(offered)
     for number, (reply, parts) in enumerate(zip(replies, split, strict=True), 1):
         try:
@@ -121,7 +110,6 @@ def _unread(
 
 
 def _lacking(tool: ToolText) -> Iterator[str]:
-    """The arguments of one of our tools that a call lacks, each as a fault."""
     if tools.known_here(tool.name):
         needed = tools.get(tool.name).SCHEMA["function"]["parameters"]["required"]
         yield from (f"its call of {tool.name} has no {name}" for name in needed if name not in tool.arguments)

@@ -21,8 +21,6 @@ _IMAGE = re.compile(r"image|img|picture|source|frame", re.IGNORECASE)
 
 
 class Boxes(msgspec.Struct, frozen=True):
-    """What boxes are, as in `Protocol`."""
-
     coordinates: Coordinates = "pixel"
     box: BoxForm = "corners"
     float_boxes: bool = False
@@ -31,7 +29,6 @@ class Boxes(msgspec.Struct, frozen=True):
 def forms(
     calls: Sequence[WrittenCall], notes: list[str]
 ) -> tuple[tuple[CallForm, ...], Mapping[str, Sequence[Mapping[str, Any]]]]:
-    """The ways to write these calls, and the tools that they mean, each with the arguments of its calls."""
     found: dict[tuple[str, str, str | None], CallForm] = {}
     meant: dict[str, list[Mapping[str, Any]]] = {}
     for call in calls:
@@ -47,7 +44,6 @@ def forms(
 
 
 def boxes(calls: Sequence[WrittenCall], notes: list[str]) -> Boxes:
-    """What the boxes of these calls are counted in, and in which order."""
     values = [value for call in calls for value in call.arguments.values() if box_of(value)]
     found = [box for box in map(box_of, values) if box]
     if not found:
@@ -80,7 +76,6 @@ def size(calls: Sequence[WrittenCall], boxes: Boxes) -> str | None:
 
 
 def _both(one: CallForm, other: CallForm) -> CallForm:
-    """A form that reads the calls of two replies."""
     return msgspec.structs.replace(
         one if one.unnamed else other,
         names={**one.names, **other.names},
@@ -90,7 +85,6 @@ def _both(one: CallForm, other: CallForm) -> CallForm:
 
 
 def _ending(call: WrittenCall) -> CallForm:
-    """The form of an action that answers."""
     form = CallForm(call.open, call.close, call.body)
     if call.body == "actions":
         return form
@@ -100,11 +94,7 @@ def _ending(call: WrittenCall) -> CallForm:
 
 
 def _tool(call: WrittenCall, alike: Sequence[WrittenCall], notes: list[str]) -> str:
-    """The tool that a call means, by our name; one that there is not, by a name that its file may have.
-
-    Args:
-        alike: the calls of that name.
-    """
+    """The tool that a call means, by our name, or a name that its file may have; `alike` are its other calls."""
     name = call.name or ""
     if tools.known_here(name):
         if name not in tools.discover():
@@ -134,7 +124,6 @@ def from_one(images: Sequence[Any]) -> bool:
 
 
 def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dict[str, Any]]:
-    """The form of a call, by the names of a tool's arguments; and the arguments by these names."""
     known = tools.known().get(tool)
     allowed: Iterable[str] = properties(known) if known else (INDEX, BOX)
     cuts = known is None and any(map(box_of, call.arguments.values()))
@@ -168,7 +157,6 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
 
 
 def _written_as(call: WrittenCall, meant: Mapping[str, str | None]) -> tuple[tuple[str, ...], dict[str, str | None]]:
-    """The arguments that a form writes without a name, and the names of the others."""
     if call.body not in ("list", "text", "function"):
         return (), {key: name for key, name in meant.items() if name != key}
     unnamed = tuple(name or key for key, name in meant.items())
@@ -180,7 +168,6 @@ def _of_image(key: str) -> bool:
 
 
 def _argument(key: str, value: Any, allowed: Iterable[str]) -> str | None:
-    """Our name of an argument; None where a tool has none."""
     if box_of(value) and BOX in allowed:
         return BOX
     if key in allowed:

@@ -56,7 +56,6 @@ class WrittenCall(msgspec.Struct, frozen=True):
 
     @property
     def answers(self) -> bool:
-        """Whether it is the action of a whole reply that answers."""
         if self.body == "actions":
             return self.name == ENDING
         return self.body == "step" and len(self.arguments) == 1 and _ENDS.search(self.name or "") is not None
@@ -75,7 +74,6 @@ class Parts(msgspec.Struct):
 
 
 def apart(reply: str) -> Parts:
-    """The parts of a reply."""
     parts, behind = Parts(), 0
     for found in _PART.finditer(reply):
         name = (found["tag"] or found["of"] or found["square"] or found["action"] or "").lower()
@@ -100,7 +98,6 @@ def apart(reply: str) -> Parts:
 
 
 def _alone(reply: str) -> tuple[str, ...]:
-    """The tags that are opened and not closed, or closed and not opened."""
     opened, closed = set(_OPENED.findall(reply)), set(_CLOSED.findall(reply))
     return (*(f"<{name}>" for name in sorted(opened - closed)), *(f"</{name}>" for name in sorted(closed - opened)))
 
@@ -115,12 +112,10 @@ def box_of(value: object) -> list[float] | None:
 
 
 def corners_in(value: object) -> tuple[str, ...] | None:
-    """The keys of left, top, right and bottom in a box that is an object; None: it is none."""
     return next((each for each in _CORNERS if isinstance(value, dict) and value.keys() == set(each)), None)
 
 
 def _between(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | None:
-    """The call that stands between marks; None where it is none."""
     value = object_of(inner) if inner[:1] in ("{", "[") else None
     if isinstance(value, dict):
         return _of_object(text, marks, value)
@@ -130,7 +125,6 @@ def _between(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | No
 
 
 def _of_text(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | None:
-    """The call that a text in marks is, which is no JSON: a function, code, or what a tool is called with."""
     open, close = marks
     if (function := _FUNCTION.match(inner)) and (values := _in_order(function[2])):
         return WrittenCall(text, f"{open}{function[1]}(", f"){close}", "function", function[1], values)
@@ -142,7 +136,6 @@ def _of_text(text: str, marks: Marks, inner: str, name: str) -> WrittenCall | No
 
 
 def _step(text: str, marks: Marks, value: Mapping[str, Any]) -> WrittenCall | None:
-    """The call that an object of a thought, a name and arguments is."""
     name, arguments = value.get("action_name"), value.get("action")
     if not isinstance(name, str) or not isinstance(arguments, dict) or len(value) != 3:
         return None
@@ -183,7 +176,6 @@ def _in_order(text: str) -> dict[str, Any]:
 
 
 def _unmarked(reply: str, behind: int) -> tuple[WrittenCall, ...]:
-    """The call of a reply that no mark opens: an object, a function with a box, or a box that is all of it."""
     if (alone := reply.strip())[:1] in ("[", "(") and box_of(alone):
         return (WrittenCall(alone, alone[0], alone[-1], "text", None, {"text": alone[1:-1]}),)
     start = bare_start(reply, behind)
@@ -214,6 +206,5 @@ def _of_stock_models(reply: str) -> tuple[WrittenCall, ...]:
 
 
 def _valued(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments with the lists and numbers that stand in them as text."""
     valued = {key: object_of(value) if isinstance(value, str) else None for key, value in arguments.items()}
     return {key: value if valued[key] is None else valued[key] for key, value in arguments.items()}

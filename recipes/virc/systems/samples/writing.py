@@ -103,7 +103,6 @@ _GO_ON = "Go on; look again wherever that helps."
 
 
 def yaml_of(name: str, sample: Sample) -> str:
-    """The YAML of a system of that name; notes are comments at its head."""
     size = f"--size {sample.size} " if sample.size else ""
     head = _HEAD.format(name=name, size=size) + "".join(f"# - {note}\n" for note in sample.notes)
     tools = f"[{', '.join(sample.tools)}]" if sample.tools else "none"
@@ -114,7 +113,6 @@ def yaml_of(name: str, sample: Sample) -> str:
 
 
 def tool_of(name: str, calls: Sequence[Mapping[str, Any]]) -> str:
-    """The file of a tool that is called with these arguments: one that cuts boxes out, else one to be written."""
     reading = _reading(calls)
     if all(box_of(call.get(BOX)) for call in calls):
         images, boxes = ([call[key] for call in calls if key in call] for key in (INDEX, BOX))
@@ -154,13 +152,11 @@ def _reading(calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def name_of(images: Sequence[Any]) -> str | None:
-    """The first name of an image; None: they have numbers."""
     named = (each for each in images if isinstance(each, str) and 0 < len(each) <= _MAX_NAME)
     return next((each for each in named if "{" not in each and not box_of(each)), None)
 
 
 def _schema(values: Sequence[Any]) -> dict[str, str]:
-    """The type of some values; none where they differ."""
     kinds = {next((name for kind, name in _TYPES.items() if isinstance(each, kind)), "") for each in values}
     return {"type": kind} if len(kinds) == 1 and (kind := kinds.pop()) else {}
 

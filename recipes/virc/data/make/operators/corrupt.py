@@ -112,7 +112,6 @@ def undone(text: str, changes: Sequence[Change]) -> str:
 
 
 def _places(text: str, words: Sequence[str]) -> list[tuple[int, int]]:
-    """Where words stand one after the other, as whole words, in any case."""
     phrase = r"\s+".join(map(re.escape, words))
     return [each.span() for each in re.finditer(rf"(?<!\w){phrase}(?!\w)", text, re.IGNORECASE)]
 
@@ -138,16 +137,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Proposed(msgspec.Struct, frozen=True):
-    """One change that a model proposes."""
-
     original: str
     replacement: str
     detail: str = ""
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """What a model replies."""
-
     changes: Annotated[list[Proposed], Meta(min_length=1)]
 
 
@@ -173,7 +168,6 @@ def run(row: Row, means: Means[Options]) -> Made:
 
 
 def by_rules(text: str, kinds: Sequence[Kind], random: Random) -> tuple[str, Change]:
-    """The text with a phrase changed, by kinds and words in a drawn order. Raises UnfitError: none can be changed."""
     for kind in random.sample(kinds, len(kinds)):
         standing = {word.lower() for word in _STANDING[kind].findall(text)}
         groups = [group.split("/") for group in WORDS[kind]]
@@ -189,7 +183,6 @@ def by_rules(text: str, kinds: Sequence[Kind], random: Random) -> tuple[str, Cha
 
 
 def put_in(text: str, proposed: Sequence[Proposed]) -> tuple[str, list[dict[str, Any]]]:
-    """The text with all changes, and where each is then. Raises UnfitError: one cannot be made, or they overlap."""
     made, changes = text, list[Change]()
     for each in proposed:
         made, new = changed(made, each.original, each.replacement)
@@ -204,7 +197,6 @@ def put_in(text: str, proposed: Sequence[Proposed]) -> tuple[str, list[dict[str,
 
 
 def _proposed(row: Row, means: Means[Options], text: str) -> Sequence[Proposed]:
-    """What the teacher wants to change. Raises UnfitError: its reply has no such JSON, or too many changes."""
     most, kinds = means.options.most, " or ".join(means.options.kinds)
     count = "one place" if most == 1 else f"1 to {most} places"
     asked = f"Question about the picture: {row.question}\n" if row.question else ""

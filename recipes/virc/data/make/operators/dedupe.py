@@ -64,7 +64,6 @@ def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
 
 
 def _question(row: Row) -> str:
-    """The question of a row, or the first message of its conversation that somebody wrote."""
     turns = row.fields.get("messages") or row.fields.get("conversations") or ()
     said = (
         each for each in turns if isinstance(each, dict) and each.get("role", each.get("from")) in ("user", "human")
@@ -73,7 +72,6 @@ def _question(row: Row) -> str:
 
 
 def _against(means: Means[Options]) -> Iterator[dict[str, Any]]:
-    """The values of the rows of other files; a row that cannot be read is no copy."""
     for file in means.options.against:
         for row in means.rows(file):
             try:

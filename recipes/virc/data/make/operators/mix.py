@@ -73,7 +73,6 @@ def plan(measured: Iterable[Measured], means: Means[Options]) -> Plan:
 
 
 def _weights(given: Sequence[float] | dict[str, float] | None, names: Sequence[str]) -> dict[str, float]:
-    """The weight of each source. Raises UsageError: there is another number of them, or one has no rows."""
     if isinstance(given, dict):
         if absent := given.keys() - set(names):
             raise UsageError(f"weights names {min(absent)!r}, which no row has", "leave it out")

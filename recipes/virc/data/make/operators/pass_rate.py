@@ -68,7 +68,6 @@ def requests(options: Options) -> int:
 
 
 def run(row: Row, means: Means[Options]) -> Made:
-    """Return the row with its pass rate, where that is within the bounds."""
     options, problem = means.options, problem_of(row)
     shown, values = pictures(means, "model", row), list[float]()
     rule: tuple[str, str] | None = None
@@ -108,7 +107,6 @@ def _broken(values: list[float], options: Options) -> tuple[str, str] | None:
 
 
 def _value(means: Means[Options], problem: Problem, shown: Sequence[Shown], number: int) -> float | str:
-    """Return the reward of a reply, or whether it is right; a text says why there is no reply."""
     value, replies, prompt, completion = means.once(f"reply {number}", lambda: _drawn(means, problem, shown, number))
     means.cost.add(Cost(replies, prompt, completion))
     return value if isinstance(value, str) else float(value)

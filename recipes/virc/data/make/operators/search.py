@@ -90,13 +90,7 @@ class Found(msgspec.Struct, frozen=True):
 def search(
     options: Options, step: Callable[[Sequence[str]], str], value: Callable[[Sequence[str]], float], random: Random
 ) -> Found:
-    """Search until a solution has the value 1.
-
-    Args:
-        step: draws the step behind others.
-        value: of a solution that has ended, 0 to 1.
-        random: chooses among new children.
-    """
+    """Search until a solution has the value 1; `value` is of a solution that has ended, 0 to 1."""
 
     def is_over(steps: Sequence[str]) -> bool:
         return len(steps) >= options.depth or (bool(steps) and _LAST in steps[-1])

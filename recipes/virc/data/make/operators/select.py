@@ -42,7 +42,6 @@ def run(row: Row, means: Means[Options]) -> Made:
 
 
 def column_of(row: Row, name: str) -> Any:
-    """The value of a column; None where a row has none."""
     value: Any = row.fields
     for part in name.split(".") if name not in row.fields else [name]:
         value = value.get(part) if isinstance(value, dict) else None
@@ -71,7 +70,6 @@ def _fault(value: Any, options: Options) -> str | None:
 
 
 def number_of(value: Any) -> float | None:
-    """A value as a number; None where it is none."""
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):

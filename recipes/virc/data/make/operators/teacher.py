@@ -118,7 +118,6 @@ def requests(options: Options) -> int:
 
 
 def steps_of(options: Options) -> Mapping[str, Step]:
-    """Return the steps. Raises UsageError: no system and no file has them; ConfigError: the file is wrong."""
     return _read(options.preset, texts.own_words()) if options.preset else options.steps
 
 
@@ -158,7 +157,6 @@ def _tries(step: Step) -> int:
 
 
 def _messages(name: str, step: Step, fields: Mapping[str, Any], images: int) -> list[Message]:
-    """Return what a step asks. Raises ConfigError: the row lacks a column of the prompt."""
     names = re.findall(r"\{(\w+)\}", step.prompt)
     if lacking := [each for each in names if each not in fields]:
         sentence = f"the prompt of {name} names {{{lacking[0]}}}, and the row has no such column"

@@ -128,7 +128,6 @@ def generate(
 
 
 def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
-    """The same figure and question with other values printed, so that the asked angle is another one."""
     count, least, angles = len(diagram.corners), 25, list[int]()
     while not angles or not least <= angles[-1] <= 140 or angles[diagram.asked] == diagram.answer:
         angles = [rng.randint(least, 140) for _ in range(count - 1)]
@@ -142,7 +141,6 @@ def counterfactual(diagram: Diagram, rng: random.Random) -> Diagram:
 
 
 def crop_of(corner: Corner, width: int, height: int) -> Box:
-    """The box a careful reader cuts for a corner: around both its labels."""
     return crop_around(corner.box, width, height)
 
 
@@ -196,7 +194,6 @@ def absent(diagram: Diagram, rng: random.Random) -> tuple[str, Solution]:
 
 
 def wanted(letter: str) -> str:
-    """What every reply repeats, where the question is about the angle of this corner."""
     return f"I need angle {letter}."
 
 
@@ -255,7 +252,6 @@ def _corner(points: Sequence[Point], index: int, letter: str, angle: int, hidden
 
 
 def _legible(corners: Sequence[Corner], width: int, height: int) -> bool:
-    """No label leaves the page or meets another, and each corner's labels fit in its crop."""
     boxes = [box for corner in corners for box in (corner.letter_box, corner.value_box)]
     if not all(inside(box, (1, 1, width - 1, height - 1)) for box in boxes):
         return False

@@ -76,7 +76,6 @@ def names() -> list[str]:
 
 
 def get(name: str) -> Family:
-    """The family of that name. Raises UsageError: there is none."""
     if name not in names():
         raise UsageError(f"there is no family {name!r}", did_you_mean(name, names()))
     return cast(Family, discovery.module("virc.data.synth.families", name))

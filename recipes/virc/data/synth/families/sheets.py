@@ -56,7 +56,6 @@ class Sheet(msgspec.Struct, frozen=True):
 
     @property
     def answer(self) -> int:
-        """The number, the sum, or the larger less the smaller."""
         values = [self.number_at(name) for name in self.asked]
         return abs(values[0] - values[1]) if self.ask == "difference" else sum(values)
 
@@ -102,7 +101,6 @@ def draw(problem: Sheet) -> Image.Image:
 
 
 def counterfactual(problem: Sheet, rng: random.Random) -> Sheet:
-    """The same page and question with other numbers, so that the answer is another one."""
     while True:
         numbers = {name: _number(rng, _middle(box), problem.style) for name, box in problem.frames.items()}
         other = msgspec.structs.replace(problem, numbers=numbers)
@@ -123,7 +121,6 @@ def solution(problem: Sheet) -> Solution:
 
 
 def moved(value: int, by: Sequence[int]) -> tuple[list[str], int]:
-    """Add numbers of up to two digits and any sign to a value: the steps, and the result."""
     steps = []
     for number in by:
         sign = "-" if number < 0 else "+"
@@ -174,7 +171,7 @@ def _spot(problem: Sheet, name: str) -> Spot:
 
 
 def _window(label: Label, whole: Box, more: int) -> Box:
-    """The crop of a number, on the grid of its square, so many px further in."""
+    """The crop of a number, on the grid of its square, `more` px further in."""
     found = []
     for start, middle in zip(whole[:2], _middle(label.box), strict=True):
         at = round((middle - start - CROP / 2) / _STEP) * _STEP
