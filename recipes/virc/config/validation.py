@@ -99,7 +99,6 @@ def kind_at(kind: Any, path: Path) -> Any:
 
 
 def takes_text(kind: Any) -> bool:
-    """Whether any text is a value of the type."""
     return str in _members(kind)
 
 
@@ -171,7 +170,6 @@ def _hint(value: object, kind: Any) -> str | None:
 
 
 def shown(value: object) -> str:
-    """A value as people wrote it, short."""
     match value:
         case None:
             return "nothing"
@@ -187,7 +185,6 @@ def shown(value: object) -> str:
 
 
 def wanted(kind: Any) -> str:
-    """A type in words."""
     return _worded(inspect.type_info(kind))
 
 

@@ -22,20 +22,12 @@ DEPTH = 16
 
 
 def read(path: Path) -> dict[str, object]:
-    """Read a file that holds one mapping; a missing or empty file is an empty one.
-
-    Raises:
-        ConfigError: it cannot be read, is over `LIMIT` bytes, or is not such a mapping.
-    """
+    """Read a file that holds one mapping; a missing or empty file is an empty one. Raises ConfigError: else."""
     return parse(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of at most `LIMIT` bytes; a missing file is empty.
-
-    Raises:
-        ConfigError: it cannot be read, is too long, or is not UTF-8.
-    """
+    """The text of a file of at most `LIMIT` bytes; a missing file is empty. Raises ConfigError: it cannot be read."""
     try:
         return contents(path, LIMIT).decode("utf-8-sig")
     except FileNotFoundError:
@@ -66,11 +58,7 @@ def parse(text: str, name: str) -> dict[str, object]:
 
 
 def value(text: str, name: str) -> object:
-    """Parse the YAML of one value, as it stands behind `key:`; the same is refused as by `parse`.
-
-    Raises:
-        ConfigError: it is no YAML.
-    """
+    """Parse the YAML of one value, as it stands behind `key:`; the same is refused as by `parse`."""
     content = _content(text, name)
     _refuse_keys(content, name)
     return content
@@ -218,11 +206,7 @@ def _refuse_doubles(node: object, name: str) -> None:
 
 
 def changed(text: str, key: str, value: str | int | float | None) -> str:
-    """The text with one root key set, or removed for None; other lines and comments stay as they are.
-
-    Raises:
-        ConfigError: the file could not be read then.
-    """
+    """The text with one root key set, or removed for None; other lines and comments stay as they are."""
     import yaml
 
     wanted = {**parse(text, "the file"), key: value}

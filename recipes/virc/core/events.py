@@ -31,21 +31,16 @@ class Reporter:
         self.send: OnEvent = on_event or (lambda event: None)
 
     def start(self, text: str) -> None:
-        """What begins now and may take long."""
         self.send(Event("start", text))
 
     def progress(self, text: str) -> None:
-        """How far the work is."""
         self.send(Event("progress", text))
 
     def note(self, text: str) -> None:
-        """Something worth knowing."""
         self.send(Event("note", text))
 
     def warn(self, text: str, hint: str | None = None) -> None:
-        """Something that may be wrong, and what to do about it."""
         self.send(Event("warning", text, hint))
 
     def log(self, text: str) -> None:
-        """A line that an engine wrote."""
         self.send(Event("log", text))

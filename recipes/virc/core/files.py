@@ -36,12 +36,10 @@ def is_file(path: str | Path) -> bool:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a folder is there; a name that no folder can have is none."""
     return _holds(Path(path).is_dir)
 
 
 def is_path(path: str | Path) -> bool:
-    """Whether a file, folder or pipe is there; a name that none can have is none."""
     return _holds(Path(path).exists)
 
 
@@ -84,11 +82,7 @@ def size_of(folder: Path) -> int:
 
 
 def contents(path: Path, most: int) -> bytes:
-    """The bytes of a file of at most `most` bytes.
-
-    Raises:
-        OSError: it cannot be read, or is larger; `clause` makes the reason a part of a sentence.
-    """
+    """The bytes of a file; raises OSError where it has over `most`, or cannot be read."""
     try:
         with path.open("rb") as file:
             data = file.read(most + 1)
@@ -108,11 +102,7 @@ def part(path: Path, start: int, most: int) -> str:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all; through a link, the file it leads to.
-
-    Raises:
-        OSError: the disk refuses, or no file can have that name.
-    """
+    """Write a file that is there whole or not at all; through a link, the file it leads to."""
     try:
         path = path.resolve()
         new = path.with_name(f".{path.name}.new")  # always the same: what a killed run left is written over

@@ -86,23 +86,14 @@ def installed(group: Group) -> Mapping[str, Path]:
     return {name: file for name, (_, file) in found.items()}
 
 
-def system_folders() -> Sequence[Path]:
-    """The folders of systems in installed packages.
-
-    Raises:
-        ConfigError: an installed package names a module that cannot be found.
-    """
-    return [*system_packages()]
-
-
 def in_system_folders(name: str) -> list[Path]:
     """The files of that name, or pattern, in the folders for one system each of installed packages, in order."""
-    return [file for folder in system_folders() for file in sorted(folder.glob(f"*/{name}"))]
+    return [file for folder in system_packages() for file in sorted(folder.glob(f"*/{name}"))]
 
 
 def is_of_a_system(file: Path) -> bool:
     """Whether a file is in a folder for one system of an installed package."""
-    return file.absolute().parent.parent in system_folders()
+    return file.absolute().parent.parent in system_packages()
 
 
 @cache
@@ -139,7 +130,11 @@ def _imported_by_name(files: Mapping[str, Path]) -> Mapping[str, Path]:
 
 @cache
 def system_packages() -> Mapping[Path, str]:
-    """The folders of systems in installed packages, with the names that the packages are imported by."""
+    """The folders of systems in installed packages, with the names that the packages are imported by.
+
+    Raises:
+        ConfigError: an installed package names a module that cannot be found.
+    """
     found: dict[Path, str] = {}
     for _, spec in _specs("virc.systems"):
         if spec.submodule_search_locations:
@@ -198,7 +193,8 @@ def fresh(file: Path) -> ModuleType:
         raise ConfigError(f"{file} is no Python")
     module = importlib.util.module_from_spec(spec)
     try:
-        if module_name := _module_of(file):
+        installed("virc.tools"), installed("virc.rewards")  # which note the names of their modules
+        if module_name := _MODULES.get(file.absolute()):
             module = importlib.import_module(module_name)
         else:
             sys.modules[name] = module
@@ -211,12 +207,6 @@ def fresh(file: Path) -> ModuleType:
         raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}{where}") from error
     guarded.guard(module)
     return module
-
-
-def _module_of(file: Path) -> str | None:
-    installed("virc.tools")
-    installed("virc.rewards")
-    return _MODULES.get(file.absolute())
 
 
 def line_in(file: Path, error: BaseException) -> int | None:

@@ -168,11 +168,7 @@ class Ledger(Claims):
             unlock(self._lock)
 
     def append(self, line: bytes) -> None:
-        """Add one line, given without its newline; on return it is on disk.
-
-        Raises:
-            VircError: the disk refuses; nothing of the line stays.
-        """
+        """Add one line, given without its newline; on return it is on disk. Where that fails, nothing of it stays."""
         with _disk(self.path):
             self._write(line + b"\n")
 

@@ -1,6 +1,5 @@
 """One call over HTTP."""
 
-import json
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -83,7 +82,6 @@ class Server:
         return self._read(kind, content)
 
     def hidden(self, text: str) -> str:
-        """A text without what the environment filled in."""
         return filling.hidden(text, self.http.headers.values())
 
     def _read(self, kind: str, content: bytes) -> Result:
@@ -121,14 +119,13 @@ class Server:
         written = filling.in_json(values, self.http.images)
         return {"headers": headers, "json": filling.body(self.http.body, written, self.described)}
 
-    def _form(self, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        form: list[tuple[str, Any]] = []
-        for key, value in filling.body(self.http.body, values, self.described).items():
-            if isinstance(value, Image.Image):
-                form.append((key, (f"{key}.png", as_png(value).data, "image/png")))
-            else:
-                form.append((key, (None, (value if isinstance(value, str) else json.dumps(value)).encode())))
-        return form
+    def _form(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: (f"{key}.png", as_png(value).data, "image/png")
+            if isinstance(value, Image.Image)
+            else (None, filling.as_text(value).encode())
+            for key, value in filling.body(self.http.body, values, self.described).items()
+        }
 
     def _headers(self) -> dict[str, str]:
         filled = filling.with_secrets(self.http.headers)

@@ -54,7 +54,6 @@ class Server:
             raise SetupError(f"the MCP server {self.address} cannot be used: {error}") from None
 
     def call(self, values: Mapping[str, Any], until: float, afterwards: Callable[[], None]) -> Result:
-        """As `http.Server.call`."""
         try:
             arguments = filling.body(self.mcp.arguments, filling.in_json(values, self.mcp.images), self.described)
             work = self._called(arguments, until)
@@ -67,7 +66,6 @@ class Server:
             raise RemoteError(f"no reply within {self.described.seconds:g} seconds") from None
 
     def hidden(self, text: str) -> str:
-        """A text without what the environment filled in."""
         return filling.hidden(text, [*self.mcp.env.values(), *self.mcp.headers.values()])
 
     async def _called(self, arguments: dict[str, Any], until: float) -> Result:
@@ -109,7 +107,6 @@ class Server:
         return reply.result(text, images, self.described)
 
     async def _opened(self) -> "_Session":
-        """The session, opened where there is none."""
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.loop is not loop or self._session.task.done():
             self._session = _Session(self._connected, loop)

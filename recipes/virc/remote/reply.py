@@ -26,7 +26,6 @@ class RemoteError(Exception):
 
 
 def of_json(content: bytes, reply: Reply, limits: Described) -> Result:
-    """What a reply in JSON holds."""
     try:
         value = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -131,7 +131,6 @@ class _Recoded(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """To the beginning."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

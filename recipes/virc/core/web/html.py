@@ -49,7 +49,6 @@ def part(name: str, **values: object) -> str:
 
 @cache
 def _environment() -> "Environment":
-    """Return what compiles templates, imported with the first page."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -95,5 +94,4 @@ def in_line(value: object) -> str:
 
 
 def key_name(key: str) -> str:
-    """The name of a setting in words."""
     return key.replace("_", " ")
