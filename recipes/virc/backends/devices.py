@@ -87,10 +87,9 @@ def _driver() -> str:
 
 
 def memory_refused(error: Exception) -> str | None:
-    """For an error of memory that ran out on any device, how much was refused, as the end of a sentence.
+    """How much was refused, as the end of a sentence, where memory ran out on any device; None for other errors.
 
-    Returns:
-        Such as `: 2.00 GiB could not be allocated`; an empty text where the error does not say; None for other errors.
+    Such as `: 2.00 GiB could not be allocated`; an empty text where the error does not say.
     """
     said = str(error)
     if not isinstance(error, MemoryError) and not any(words in said.lower() for words in _NO_MEMORY):

@@ -40,11 +40,6 @@ class Adapter(msgspec.Struct, frozen=True):
 
 
 def read(folder: Path) -> Adapter:
-    """What the settings file of an adapter says.
-
-    Raises:
-        ConfigError: it cannot be read, is over 1 MiB, names no base, or is of another method than LoRA.
-    """
     path = folder / SETTINGS
     try:
         content = msgspec.json.decode(contents(path, _MAX_BYTES), type=dict[str, Any])

@@ -152,9 +152,6 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
     """Check that what comes may be written, and that each disk has room for it; nothing is written.
 
     An archive is taken to unpack to its own size, as images do that are compressed already.
-
-    Raises:
-        SetupError: one has not, or a folder is not to be written.
     """
     needed: dict[int, int] = {}
     places: dict[int, Path] = {}

@@ -1,4 +1,4 @@
-"""The chat protocol that a released model was trained with, from the beginning of the rows that show it (A1).
+"""The chat protocol that a released model was trained with, from the beginning of the rows that show it.
 
 Its files on the hub hold none. Its system names rows that do: of those at most 1 MiB is read, by one ranged request.
 """

@@ -15,8 +15,6 @@ from virc.runs import delete
 
 
 class Downloaded(msgspec.Struct, frozen=True):
-    """A folder that files were fetched into."""
-
     folder: Path
     record: Record
 
@@ -48,11 +46,7 @@ def discover(workspace: Path) -> list[Downloaded]:
 
 
 def find(name: str, workspace: Path) -> Downloaded:
-    """The one of that name: its folder's, the folder itself, or its hub id.
-
-    Raises:
-        ConfigError: there is none, or several are called so.
-    """
+    """The one of that name: its folder's, the folder itself, or its hub id."""
     known = discover(workspace)
     found = [
         each
@@ -73,11 +67,7 @@ def find(name: str, workspace: Path) -> Downloaded:
 
 
 def check_removable(found: Downloaded) -> None:
-    """Check that a folder is ours alone.
-
-    Raises:
-        ConfigError: it is a link, or held files before anything was fetched into it.
-    """
+    """Check that a folder is ours alone: no link, and empty before anything was fetched into it."""
     if found.folder.is_symlink():
         sentence = f"{found.folder} is a link to {found.folder.readlink()}"
         raise ConfigError(sentence, "delete what it leads to by hand, then the link")
@@ -86,12 +76,7 @@ def check_removable(found: Downloaded) -> None:
 
 
 def remove(found: Downloaded) -> None:
-    """Take a folder away, at once or not at all.
-
-    Raises:
-        ConfigError: a download into it is running.
-        OSError: the disk refuses.
-    """
+    """Take a folder away, at once or not at all; not while a download into it runs."""
     busy = ConfigError(f"a download into {found.folder} is running", "wait for it, or stop it")
     with held(found.folder / HIDDEN / BUSY, busy):
         delete.take_away(found.folder)

@@ -114,7 +114,6 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
 
 
 async def check_site(request: Request) -> None:
-    """Refuse what a browser sends for a page of another site."""
     here, _ = request.scope["server"]
     reason = site.refusal(request.headers, here, bool(request.app.state.served.api_key))
     if reason:
@@ -146,7 +145,6 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
     """The body, bounded in size and time.
 
     Raises:
-        RefusedError: it is over `MAX_BODY` bytes, or takes too long.
         ClientDisconnect: the client hung up.
     """
     size_of(request)

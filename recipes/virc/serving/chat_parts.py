@@ -16,8 +16,6 @@ class Part(msgspec.Struct, tag_field="type"):
 
 
 class Text(Part, tag="text"):
-    """A text."""
-
     text: str
 
 
@@ -33,14 +31,10 @@ class OutputText(Text, tag="output_text"):
 
 
 class Refusal(Text, tag="refusal", rename={"text": "refusal"}):
-    """A refusal in an answer."""
-
     text: str  # named again, as only fields of the class itself are renamed
 
 
 class Picture(Part):
-    """An image."""
-
     @property
     def address(self) -> str:
         raise NotImplementedError

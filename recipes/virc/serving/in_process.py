@@ -35,8 +35,6 @@ _Report = str | Reply | Ping
 
 
 class Served(msgspec.Struct, frozen=True):
-    """What is served."""
-
     backend: LocalBackend | LlamaCppBackend
     name: str
     published: dict[str, Any]

@@ -126,12 +126,7 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
 
 
 def _check_parts(parts: Sequence[Path]) -> None:
-    """Check that there are files, and that several are the parts of one archive.
-
-    Raises:
-        DataError: a file is none, or a part is missing.
-        UsageError: they are no parts of one archive.
-    """
+    """Check that there are files, and that several are the parts of one archive."""
     for part in parts:
         if not is_file(part):
             raise DataError(f"there is no archive {part}", "virc unpack ARCHIVE, as it came from the hub")
@@ -229,11 +224,7 @@ def pour(
 
 
 def _check_room(head: bytes, size: int, config: UnpackConfig) -> None:
-    """Refuse an archive that the disk has no room for, where that is known; in a folder with files some may be there.
-
-    Raises:
-        DataError: it unpacks to more bytes than the disk has.
-    """
+    """Refuse an archive that the disk has no room for, if that is known; in a folder with files some may be there."""
     needed, to = stated(head, size), config.folder
     there = next(folder for folder in (to, *to.absolute().parents) if is_folder(folder))
     own = {part.name for part in config.parts}

@@ -81,14 +81,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def check(folder: Path) -> None:
-    """Refuse what cannot be written: a model of another family, or where the package `gguf` is missing.
-
-    Args:
-        folder: its `config.json` and tokenizer.
-
-    Raises:
-        ConfigError, SetupError: it cannot be.
-    """
+    """Refuse what cannot be written: a model of another family, or where the package `gguf` is missing."""
     if find_spec("gguf") is None:
         raise SetupError("writing GGUF needs the package gguf", install("local"))
     kind = checkpoint.model_type(folder)

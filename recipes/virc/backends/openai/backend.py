@@ -192,11 +192,9 @@ class OpenAIBackend:
             self._counts.most = None
 
     def leave_out(self, parameters: Iterable[str]) -> None:
-        """Leave these out of requests: the endpoint refused them before."""
         self._habits.leave_out(parameters)
 
     def json_object(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A JSON object from another path of the same server; see `Link.json_object`."""
         return self._link.json_object(ollama.root_of(self._link.endpoint) + path, body)
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
@@ -248,11 +246,7 @@ class OpenAIBackend:
         return self._link.answers()
 
     def published_protocol(self) -> Protocol | None:
-        """The chat protocol the endpoint publishes for its model in /v1/models (`virc serve` does), or None.
-
-        Raises:
-            ConfigError: it publishes one that cannot be read.
-        """
+        """The chat protocol the endpoint publishes for its model in /v1/models (`virc serve` does), or None."""
         if self._published is None:
             return None
         try:

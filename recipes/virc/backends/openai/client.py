@@ -31,11 +31,7 @@ _WORD = "[A-Za-z0-9]"
 
 
 def printed(endpoint: str) -> str:
-    """The endpoint as it may be printed: without query.
-
-    Raises:
-        ConfigError: it is no address.
-    """
+    """The endpoint as it may be printed: without query."""
     try:
         parts = urlsplit(endpoint.strip())
         host, port = parts.hostname, parts.port
@@ -50,11 +46,7 @@ def printed(endpoint: str) -> str:
 
 
 def own_headers(text: str) -> dict[str, str]:
-    """Read headers that are set for an endpoint, one a line.
-
-    Raises:
-        ConfigError: a line is no header; it is not quoted.
-    """
+    """Read headers that are set for an endpoint, one a line; an error quotes none."""
     lines = [line.partition(":") for line in text.splitlines() if line.strip()]
     found = {name.strip().title(): value.strip() for name, _, value in lines}
     if not all(re.fullmatch(r"[\w-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in found.items()):

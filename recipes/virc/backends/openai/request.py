@@ -31,7 +31,6 @@ class Habits:
             return self._left_out
 
     def leave_out(self, parameters: Iterable[str]) -> None:
-        """Take it that the server refuses these, as it did in an earlier process."""
         with self._lock:
             self._left_out |= {name for name in parameters if name in OPTIONAL or name.startswith(OWN)}
 

@@ -120,11 +120,7 @@ def _address(repo: Repo) -> str:
 
 
 def linked_answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
-    """What the host of a repository says of it, asked again where another try may help; and the header Link, or "".
-
-    Raises:
-        ConfigError, NetworkError, DataError: as `listing` does.
-    """
+    """What the host of a repository says of it, asked again where another try may help; and the header Link, or ""."""
     check_online(repo)
 
     def pause(error: Exception, own: float) -> float | None:
@@ -170,11 +166,7 @@ def check_name(name: str) -> None:
 
 
 def check_places(names: Collection[str], folds: bool = False) -> None:
-    """That each file has a place of its own, on a disk that `folds` case and Unicode forms too.
-
-    Raises:
-        DataError: two files would have one.
-    """
+    """That each file has a place of its own, on a disk that `folds` case and Unicode forms too."""
     taken: dict[str, str] = {}
     for name in names:
         key = _place(name, folds)

@@ -53,11 +53,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def append_parts(path: Path, parts: Iterable[Part]) -> None:
-    """Add parts whose bytes are safe on the disk; on return the lines are so too.
-
-    Raises:
-        OSError: the disk refuses, or is full before the last line.
-    """
+    """Add parts whose bytes are safe on the disk; on return the lines are so too."""
     # Each on lines of its own: what a kill tore stays by itself.
     lines = b"".join(b"\n%s\n" % msgspec.json.encode(part) for part in parts)
     with path.open("ab") as file:  # buffered: else a full disk may take a part of it, and raise nothing

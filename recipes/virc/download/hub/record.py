@@ -98,11 +98,7 @@ def read(folder: Path) -> Record | None:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write the record; it is on the disk, also after a loss of power, when this returns.
-
-    Raises:
-        OSError: the disk refuses.
-    """
+    """Write the record; it is on the disk, also after a loss of power, when this returns."""
     file = folder / HIDDEN / RECORD
     write_safe(file.with_name(f".{RECORD}.new"), file, msgspec.json.format(msgspec.json.encode(record)))
     sync(file.parent)

@@ -1,4 +1,8 @@
-"""A small file, fetched whole and verified; and any file as a stream."""
+"""A small file, fetched whole and verified; and any file as a stream.
+
+Where the hub refuses, that is a ConfigError; where it cannot be reached, keeps failing or sends another content than it
+listed, a NetworkError.
+"""
 
 import hashlib
 import time
@@ -18,12 +22,7 @@ SECONDS = 900.0
 
 
 def small_file(repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> bytes:
-    """The verified content of a file; without a hash, its size alone is checked.
-
-    Raises:
-        ConfigError: the hub refuses it.
-        NetworkError: it cannot be reached, keeps failing, or sends another content than it listed.
-    """
+    """The verified content of a file; without a hash, its size alone is checked."""
     content = _fetched(repo, commit, file, on_bytes)
     if (file.sha256 or file.git) not in (None, _hash(content, file)):
         on_bytes(-len(content))
@@ -41,10 +40,6 @@ def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_by
     Args:
         to: where it goes; its folder is there.
         work: a folder on the same disk, for the partial file.
-
-    Raises:
-        ConfigError, NetworkError: as `small_file`.
-        OSError: the disk refuses.
     """
     part = work / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.small"
     content = small_file(repo, commit, file, on_bytes)
@@ -106,11 +101,7 @@ class Stream:
         self._link.stop()
 
     def verify(self) -> None:
-        """Read what is left, and compare the whole with what the hub lists.
-
-        Raises:
-            NetworkError: it has another hash; another size is found on reading.
-        """
+        """Read what is left, and compare the whole with what the hub lists."""
         while data := self._reader.read():
             self._hash.update(data)
         found = self._hash.hexdigest()

@@ -50,7 +50,6 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def answer_of(attempt: Attempt) -> Answer:
-    """A sample of the tool loop."""
     trace = attempt.trace
     tokens = (attempt.prompt_tokens or 0, attempt.completion_tokens or 0)
     if trace.answer is not None:

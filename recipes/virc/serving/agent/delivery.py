@@ -67,8 +67,6 @@ async def _pieces(content: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
 
 
 def whole(content: bytes, hold: Hold, deadline: Deadline, headers: Mapping[str, str]) -> Delivery:
-    """An answer in JSON that is sent at once."""
-
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield content
 

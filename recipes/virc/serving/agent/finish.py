@@ -24,12 +24,11 @@ _FENCED = ("```json", "```")
 
 
 class Schema:
-    """A JSON schema (draft 2020-12) that answers are held against.
+    """A JSON schema (draft 2020-12) that answers are validated by.
 
     Args:
-        value: as the client sent it.
         param: the part of the request that it comes from.
-        check: called before a value is held against it; what it raises ends that.
+        check: called before a value is validated; what it raises ends that.
         share: CPU time of all schemas of the request.
     """
 

@@ -16,8 +16,6 @@ _ENLARGED = 2  # other models see more pixels than the embedded one, which sees 
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A picture as a data URL, its name, and a question."""
-
     name: str
     question: str
     url: str

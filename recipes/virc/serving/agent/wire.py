@@ -41,7 +41,7 @@ class Looked(msgspec.Struct, frozen=True):
 
 
 def looked(look: ToolResult, unit: int) -> Iterator[Looked]:
-    """What came of a tool call as clients get it, an item an image; `unit` is its number in the sample, from 0."""
+    """Result of a tool call as clients get it, an item an image; `unit` is its number in the sample, from 0."""
     result, call = look.result, look.result.call
     known = Looked(unit, text=result.text or None, error=result.error)
     if call:

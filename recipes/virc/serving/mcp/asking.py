@@ -35,8 +35,6 @@ OnStep = Callable[[str], None]
 
 
 class Model:
-    """The model of a server."""
-
     def __init__(self, setup: Callable[[], Setup], report: Reporter, at_once: int | None = None) -> None:
         self._setup, self._report, self._at_once = setup, report, at_once
         self._loading: asyncio.Future[tuple[Setup, Opened]] | None = None

@@ -71,8 +71,6 @@ class _Steps(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """Carries out calls."""
-
     def __init__(self, model: Model, readable: Readable, store: ResultStore, most: int = messages.RESULT) -> None:
         self._model, self._readable, self._store, self._most = model, readable, store, most
         self._algebra: Symbolic | None = None
@@ -370,5 +368,4 @@ def _characters(file: Encoded) -> int:
 
 
 def in_base64(file: Encoded) -> str:
-    """The bytes of a file as MCP has them."""
     return base64.b64encode(file.data).decode()

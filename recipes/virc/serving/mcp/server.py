@@ -50,7 +50,6 @@ class Served(msgspec.Struct, frozen=True):
 
 
 def made(served: Served) -> "Server[Any]":
-    """The server, without a transport."""
     tools = [_tool(name, tool, served.structured or name == "evaluate") for name, tool in messages.TOOLS.items()]
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:

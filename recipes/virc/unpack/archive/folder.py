@@ -353,7 +353,6 @@ def _steps(target: str) -> list[str]:
 
 
 def lstat(path: str) -> os.stat_result | None:
-    """What is at a path, links not followed; None: nothing."""
     try:
         return os.lstat(path)
     except FileNotFoundError:

@@ -44,9 +44,6 @@ class Writers:
 
         Args:
             before: called in this thread when all of its content is taken, and before it gets its name.
-
-        Raises:
-            DataError, OSError: this file could not be written, or one before it.
         """
         partial = f"{self._partial}/{next(self._numbers)}"
         if member.size > SMALL:
