@@ -94,7 +94,6 @@ class Batch:
 
     @contextmanager
     def seat(self) -> Iterator[Seat]:
-        """The seat of this thread; inside, the others' steps wait for it."""
         seat = self._own_seat()
         with self._lock:
             self._drawing += 1
@@ -107,7 +106,6 @@ class Batch:
                 self._advance()
 
     def feed(self, piece: Piece) -> "torch.Tensor | BaseException":
-        """What the network makes of a piece; waits for the others' pieces."""
         with self._lock:
             self._waiting.append(piece)
             self._advance()

@@ -42,13 +42,7 @@ def check(folder: Path) -> None:
 
 
 def not_in_process_error(name: str, kind: object, folder: str | None = None) -> ConfigError | None:
-    """What to say of a model of another type than those that run in this process; None where it runs.
-
-    Args:
-        name: what the model is called.
-        kind: its `model_type`, from a file of any origin.
-        folder: where it is or will be; None: `name`.
-    """
+    """What to say of a model whose `model_type`, the `kind`, does not run in this process; None where it runs."""
     if kind in FAMILIES:
         return None
     *others, last = FAMILIES
@@ -60,7 +54,6 @@ def not_in_process_error(name: str, kind: object, folder: str | None = None) -> 
 
 
 def model_type(folder: Path) -> object:
-    """The `model_type` in a model's `config.json`; None where it has none."""
     return read_json(folder / "config.json").get("model_type")
 
 
@@ -82,7 +75,6 @@ def pickled(folder: Path) -> ConfigError:
 
 
 def parameters(folder: Path) -> int:
-    """How many numbers the weights hold, from the files' headers."""
     return sum(count(folder / name) for name in weight_files(folder))
 
 
@@ -157,7 +149,6 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """A JSON object from a file of at most 64 MiB."""
     try:
         value = json.loads(contents(path, _MAX_BYTES))
     except OSError as error:

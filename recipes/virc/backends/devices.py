@@ -17,13 +17,7 @@ _WANTED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 
 
 def choose(wanted: str | None = None) -> "tuple[torch.device, str | None]":
-    """Take the wanted device, or the best that works: cuda, mps, cpu.
-
-    Returns:
-        The device taken, and one line for a GPU that is there and was not taken (None otherwise).
-
-    Args:
-        wanted: `cuda`, `cuda:N`, `mps` or `cpu`; None for the best found.
+    """Take the wanted device, or the best that works: cuda, mps, cpu; with a line on a GPU that was not taken.
 
     Raises:
         ConfigError: `wanted` names no device.

@@ -25,7 +25,6 @@ class Adapter(msgspec.Struct, frozen=True):
     """The settings that say what an adapter does to its base; which layers it is for, its weights say.
 
     Args:
-        method: of PEFT; only LoRA is known here.
         base: folder or hub id of the model it was trained on.
         alpha: its updates are scaled by alpha / rank, or by alpha / sqrt(rank) where `rslora` (Kalajdzievski, 2023).
         further: names of settings that make it more than such updates.

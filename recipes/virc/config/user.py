@@ -137,9 +137,6 @@ def check(key: str, value: object, name: str, error: type[VircError] = ConfigErr
     Args:
         name: what the error calls the setting, e.g. `--timeout`.
         error: class to raise.
-
-    Raises:
-        VircError: of class `error`: the setting does not take this value.
     """
     kind = get_args(get_type_hints(Settings, include_extras=True)[key])[0]  # every field is `kind | None`
     textual = kind.__origin__ is str

@@ -39,14 +39,9 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, name: str) -> dict[str, object]:
-    """Parse YAML text whose root is a mapping with string keys.
+    """Parse YAML text whose root is a mapping with string keys; errors call it `name`.
 
-    Args:
-        text: YAML 1.1; anchors, tags, keys that stand twice and more than `DEPTH` levels are refused.
-        name: what errors call it.
-
-    Raises:
-        ConfigError: the text is something else.
+    Anchors, tags, keys that stand twice and more than `DEPTH` levels are refused.
     """
     content = _content(text, name) if text else None  # a missing file is the usual one, and PyYAML takes time
     if content is None:

@@ -87,8 +87,6 @@ def as_virc_error(error: Exception, hint: str | None = None) -> VircError:
 
 
 class ErrorFields(TypedDict):
-    """A `VircError` as JSON."""
-
     code: NotRequired[int]
     kind: str
     message: str

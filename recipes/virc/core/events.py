@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from virc.core.errors import as_virc_error
+
 
 class Event(msgspec.Struct, frozen=True):
     """One report.
@@ -41,6 +43,10 @@ class Reporter:
 
     def warn(self, text: str, hint: str | None = None) -> None:
         self.send(Event("warning", text, hint))
+
+    def failure(self, error: Exception, before: str = "") -> None:
+        known = as_virc_error(error)
+        self.warn(f"{before}{known.message}", known.hint)
 
     def log(self, text: str) -> None:
         self.send(Event("log", text))

@@ -15,8 +15,6 @@ _FOR_DEVELOPERS = {"all", "dev"}
 
 
 class Extra(msgspec.Struct, frozen=True):
-    """An extra: its name, the packages it lacks, and the line that installs it."""
-
     name: str
     missing: tuple[str, ...]
     install: str

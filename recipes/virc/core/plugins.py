@@ -40,7 +40,6 @@ def folders(beside: Path | None) -> list[Path]:
 
 
 def is_path(name: str) -> bool:
-    """Whether this names a file, not what lies in a folder."""
     return is_file_name(name) or "/" in name
 
 
@@ -49,11 +48,11 @@ def is_file_name(name: str) -> bool:
     return name.endswith((".py", ".yaml"))
 
 
-def file_of(name: str, places: Sequence[Path], group: Group, suffixes: Sequence[str] = (".py",)) -> Path | None:
+def file_of(name: str, places: Sequence[Path], group: Group | None, suffixes: Sequence[str] = (".py",)) -> Path | None:
     """`NAME.py` in the first folder that has it, else the module that an installed package has by that name."""
     if not name.isidentifier():
         return None
-    return file_in(places, name, suffixes) or installed(group).get(name)
+    return file_in(places, name, suffixes) or (installed(group).get(name) if group else None)
 
 
 def custom(
@@ -63,8 +62,6 @@ def custom(
     if is_path(name):
         path = expanded(name).absolute()
         return path if is_file(path) else None
-    if group is None:
-        return file_in(folders(beside), name, suffixes) if name.isidentifier() else None
     return file_of(name, folders(beside), group, suffixes)
 
 
@@ -92,7 +89,6 @@ def in_system_folders(name: str) -> list[Path]:
 
 
 def is_of_a_system(file: Path) -> bool:
-    """Whether a file is in a folder for one system of an installed package."""
     return file.absolute().parent.parent in system_packages()
 
 
@@ -177,7 +173,6 @@ def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
 
 @cache
 def loaded(file: Path) -> ModuleType:
-    """The module that a file is, loaded once; errors as of `fresh`."""
     return fresh(file)
 
 

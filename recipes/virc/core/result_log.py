@@ -35,11 +35,7 @@ class _Line(msgspec.Struct):
 
 
 class Claims:
-    """Which rows were met: every id may come once.
-
-    Args:
-        option: the one that names the output, for hints.
-    """
+    """Which rows were met: every id may come once. `option` is the one that names the output, for hints."""
 
     def __init__(self, option: str = "--to") -> None:
         self._elsewhere = f"use another {option}"
@@ -74,8 +70,6 @@ def _key(id: Id) -> bytes:
 
 
 class Layout(Protocol):
-    """How records lie in the file."""
-
     header: bytes
     """What the file begins with."""
 
@@ -184,7 +178,6 @@ class Ledger(Claims):
             raise
 
     def _take_up(self) -> None:
-        """Cut the torn tail, learn what is done, drop the lines of failed rows."""
         if not self.path.exists():
             return
         self._cut()
@@ -251,7 +244,6 @@ def _disk(path: Path) -> Iterator[None]:
 
 
 def _after_last_newline(file: IO[bytes]) -> int:
-    """The position behind the last newline; 0 where there is none."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - 2**16)

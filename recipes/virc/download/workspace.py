@@ -46,7 +46,6 @@ def discover(workspace: Path) -> list[Downloaded]:
 
 
 def find(name: str, workspace: Path) -> Downloaded:
-    """The one of that name: its folder's, the folder itself, or its hub id."""
     known = discover(workspace)
     found = [
         each
@@ -83,7 +82,6 @@ def remove(found: Downloaded) -> None:
 
 
 def sweep(workspace: Path) -> None:
-    """Delete what a removal that was killed left."""
     for place in (MODELS, DATA):
         delete.sweep(workspace / place)
 

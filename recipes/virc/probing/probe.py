@@ -72,9 +72,7 @@ def probe(
 
     Args:
         backend: of the endpoint and model; it makes no tries of its own.
-        endpoint: its address.
         say: gets one line for each request.
-        weights: see `Probed`.
         goes_on: whether the turn after the call, with the crop, is played too, by up to three requests more.
 
     Raises:
@@ -157,7 +155,7 @@ def _result(model: str, endpoint: str, named: Family | None, seen: _Seen) -> Pro
 
 
 def _shrunk(named: Family | None, seen: _Seen) -> Shrunk:
-    """Whether the large picture was scaled down: by a box in pixels of what was seen, else by what was counted."""
+    """Whether the large picture was scaled down: by a box in pixels of what was seen, else by token counts."""
     if seen.counted is None or seen.counted.coordinates != "pixel":
         return scaling(named, seen.counts)
     if seen.counted.scale == 1:

@@ -40,13 +40,12 @@ _NARROW, _WIDE = 1.05, 1.15
 
 
 class Counts(msgspec.Struct):
-    """How many tokens a server counted of each request beyond its text, which is estimated; None: it gave none.
+    """Tokens that a server counted of each request beyond its text, which is estimated; None: it gave none.
 
     Args:
         large: of the request with the large picture.
         small: of the same request with a small picture.
         several: of a request with `pictures` small pictures.
-        pictures: how many those were.
     """
 
     large: int | None = None
@@ -59,7 +58,6 @@ class Shrunk(msgspec.Struct, frozen=True):
     """What the counts show.
 
     Args:
-        kind: whether pictures are scaled down; None: nothing tells.
         longest: pixels of the longest side of the large picture as it is seen, where it is scaled down.
         sure: the count of the small picture adds nothing.
     """
@@ -183,7 +181,6 @@ def _side(grid: Grid, tokens: int) -> int:
 
 
 def _same(seen: _Seen) -> bool:
-    """Whether the large picture has as many tokens as a small one."""
     if seen.small is None or seen.small < _LEAST:
         return False
     if seen.compared:

@@ -29,8 +29,6 @@ _KEPT_SECONDS = 2.0  # a connection that waits longer may have been closed by th
 
 
 class Server:
-    """The server of one tool; threads may share it."""
-
     def __init__(self, described: Described, http: Http) -> None:
         self.described, self.http = described, http
 
@@ -61,8 +59,7 @@ class Server:
             afterwards: called when the server is no longer asked.
 
         Raises:
-            RemoteError: there is none.
-            SetupError: a variable of its headers is missing.
+            RemoteError, SetupError: there is none; a variable of its headers is missing.
         """
         try:
             request = self._request(values)
@@ -93,7 +90,6 @@ class Server:
         return Result(self.hidden(found.text), found.images)
 
     def _exchanged(self, request: Mapping[str, Any], until: float, say: Callable[[None], None]) -> tuple[str, bytes]:
-        """The media type and the bytes of the reply."""
         left = max(until - time.monotonic(), 0.001)
         timeout = self._library.Timeout(left, connect=min(_CONNECT_SECONDS, left))
         with self._client.stream("POST", self.http.url, timeout=timeout, **request) as response:

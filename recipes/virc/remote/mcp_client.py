@@ -28,8 +28,6 @@ _Result = TypeVar("_Result")
 
 
 class Server:
-    """The MCP server of one tool; threads may share it."""
-
     def __init__(self, described: Described, mcp: Mcp, folder: Path) -> None:
         self.described, self.mcp, self.folder = described, mcp, folder
         self._session: _Session | None = None
@@ -122,7 +120,6 @@ class Server:
         return session
 
     def _drop(self, session: "_Session") -> None:
-        """Let the next call open another session."""
         session.is_dropped = True
         session.end_if_unused()
         if self._session is session:

@@ -34,14 +34,12 @@ class ResultCache:
         self._lock = threading.Lock()
 
     def get(self, key: bytes) -> Result | None:
-        """The result of that call; None: it is not kept."""
         with self._lock:
             if found := self._results.get(key):
                 self._results.move_to_end(key)
             return found
 
     def put(self, key: bytes, result: Result) -> None:
-        """Keep a result."""
         with self._lock:
             if key in self._results:
                 return
@@ -151,7 +149,6 @@ def _values(call: Call, source: Image.Image | None) -> dict[str, Any]:
 
 
 def _digest(call: Call, source: Image.Image | None) -> bytes:
-    """Of all that is sent."""
     written = msgspec.json.encode([call.name, call.box, call.points, call.arguments], order="sorted")
     digest = hashlib.sha256(written)
     if source is not None:

@@ -121,7 +121,6 @@ async def check_site(request: Request) -> None:
 
 
 async def check_key(request: Request) -> None:
-    """Refuse a request without a key of the app's `state.served`, where that has one."""
     if request.app.state.served.api_key and key_of(request) is None:
         raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
 
@@ -166,7 +165,6 @@ def _too_large() -> RefusedError:
 
 
 def of_pictures(error: DataError | BusyError) -> RefusedError:
-    """The refusal of pictures that cannot be opened, or not now."""
     if isinstance(error, BusyError):
         return RefusedError(f"{error.message}: ask again later", status=503, wait=_WAIT)
     return RefusedError(error.message, "messages", status=413 if isinstance(error, TooLargeError) else 400)

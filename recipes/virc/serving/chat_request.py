@@ -65,11 +65,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """A request that can be honoured.
 
     Args:
-        model: the name it asks for.
         messages: the conversation; their images count through `pictures`.
         pictures: data URLs, unread.
         sampling: how the reply is drawn; `max_tokens` None: as many as the context has room for.
-        streamed: piece by piece.
         counted: a last piece says how many tokens it took.
         ignored: names of what has no effect in it.
     """

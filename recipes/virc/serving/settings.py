@@ -55,7 +55,6 @@ def choose_engine(chosen: Engine | None, model: str | None = None, platform: str
 
 
 def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Config:
-    """The settings of a server; `chosen` are those that the user chose."""
     foreign = [name for name in _VLLM_ONLY if name in chosen and engine != "vllm"]
     if foreign:
         option = option_of(foreign[0])

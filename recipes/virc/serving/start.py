@@ -14,7 +14,7 @@ import msgspec
 
 from virc.config import user
 from virc.core import processes
-from virc.core.errors import ConfigError, EngineError, SetupError, UsageError, as_virc_error
+from virc.core.errors import ConfigError, EngineError, SetupError, UsageError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.plan import Plan
@@ -480,7 +480,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     how = (found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once)
     solving = Solving(*how, ready=ready, pipeline=piped)
     answers = found.answers or (lambda: True)
-    on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
+    on_failure = partial(report.failure, before="a request failed: ")  # clients do not get the reason
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
     running = _http_server(app, report)
     if not is_loopback(config.host) and not config.api_key:
@@ -579,8 +579,3 @@ def _http_server(app: "FastAPI", report: Reporter) -> "AgentServer":
 
     # what goes wrong with a request is sent to its client
     return connections.server(app, note_ending, "error" if os.environ.get("VIRC_DEBUG") else "critical")
-
-
-def _warn_of_failure(report: Reporter, error: Exception) -> None:
-    failure = as_virc_error(error)
-    report.warn(f"a request failed: {failure.message}", failure.hint)

@@ -14,6 +14,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -116,16 +117,13 @@ class _Player:
         """Carry an action out after those before, which are carried out again where the environment is elsewhere."""
         with self._lock:
             is_there, self._at = self._at == (number, before), None
-            for each in () if is_there else self._again(number, before):
-                self._live.run(each)
-            made = self._live.run(lambda environment: _step(environment, action))
+            if not is_there:
+                self._live.run(lambda environment: environment.reset(seed=number))
+                for each in before:
+                    self._live.run(partial(_step, action=each))
+            made = self._live.run(partial(_step, action=action))
             self._at = number, (*before, action)
             return made
-
-    @staticmethod
-    def _again(number: int, before: tuple[Any, ...]) -> list[Callable[[Any], Any]]:
-        steps = [lambda environment, action=action: _step(environment, action) for action in before]
-        return [lambda environment: environment.reset(seed=number), *steps]
 
 
 class _Past(msgspec.Struct, frozen=True):

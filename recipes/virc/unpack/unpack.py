@@ -75,12 +75,9 @@ class UnpackConfig:
 
 @dataclass
 class Unpacked:
-    """What a run did.
+    """What a run did: `files` are files and links written, of so many `bytes`.
 
     Args:
-        to: the folder.
-        files: files and links written.
-        bytes: their size.
         skipped: files and links that were there already.
         removed: the archive was deleted.
         kept: why it was not, although `remove` was set.
@@ -260,8 +257,6 @@ def _removed(parts: Sequence[Path]) -> str | None:
 
 
 class Joined(io.RawIOBase):
-    """Files read as one."""
-
     def __init__(self, files: Sequence[BinaryIO]) -> None:
         self._files, self._at = files, 0
         sizes = [os.fstat(file.fileno()).st_size for file in files]

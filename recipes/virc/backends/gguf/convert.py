@@ -43,15 +43,12 @@ _MAX_BYTES = 256 * 2**20
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """A tensor of a safetensors file: where its bytes lie, and what they are."""
-
     file: Path
     dtype: str
     shape: tuple[int, ...]
     start: int
 
     def read(self) -> "np.ndarray[Any, Any]":
-        """Its numbers, float32, of its shape."""
         import numpy as np
 
         kind = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[self.dtype]
@@ -62,8 +59,6 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A model to write: its folder, `model_type`, name, `config.json`, and its tensors by name."""
-
     folder: Path
     kind: str
     name: str
@@ -93,18 +88,11 @@ def check(folder: Path) -> None:
 
 
 def convert(folder: Path, to: Path, name: str) -> Path:
-    """Write a model's folder as `NAME-TYPE.gguf` and `mmproj-NAME-TYPE.gguf` into the folder `to`.
+    """Write a model's folder as `NAME-TYPE.gguf`, which is returned, and `mmproj-NAME-TYPE.gguf` into the folder `to`.
 
     A model of under 100 million parameters is written as float32, a larger one as llama.cpp's usual Q8_0 (8.5 bits a
     number) with a vision tower of float16. The chat protocol beside the weights, and the smallest and largest area of
     an image, go into the first file.
-
-    Returns:
-        The first file.
-
-    Raises:
-        ConfigError: the folder is no such model, or is of a family that is not written here.
-        OSError: the disk refuses.
     """
     check(folder)
     checkpoint.check(folder)

@@ -56,7 +56,6 @@ class _ServerFacts(msgspec.Struct, frozen=True):
         root: what it calls the weights; vLLM names their folder or hub id.
         context: longest conversation in tokens, where it tells.
         sends_together: whether it sends several tokens at once on request.
-        keeps_images: whether it keeps images by id.
         weights: what tells one model from another behind the same name: their folder or hub id, hash, and sizes.
         native: the context to ask Ollama's own API for, where it has one.
     """
@@ -158,7 +157,6 @@ class OpenAIBackend:
 
     @property
     def named(self) -> str:
-        """The options that name it: its address, and the model where there are several."""
         several = f" --model {shlex.quote(self.model)}" if len(self._link.names) != 1 else ""
         return f"--endpoint {shlex.quote(self._link.typed)}{several}"
 
@@ -169,17 +167,14 @@ class OpenAIBackend:
 
     @property
     def root(self) -> str | None:
-        """What the server calls the weights, beside the name of the model."""
         return self._server.root
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """What the list of models says of the weights: their folder or hub id, hash, and sizes."""
         return self._server.weights
 
     @property
     def context(self) -> int | None:
-        """Longest conversation in tokens, where the endpoint tells it."""
         return self._server.context
 
     @property
@@ -267,14 +262,12 @@ class OpenAIBackend:
         return grid.limited(otherwise.max_pixels)
 
     def move(self, endpoint: str, api_key: str | None) -> None:
-        """Go on at another address, with another key: the server was started again there."""
         self._link.move(endpoint, api_key)
 
     def close(self) -> None:
         self._link.close()
 
     def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
-        """Whether a reply was cut because there was no more context, not by its own limit."""
         read, drawn = reply.prompt_tokens, reply.completion_tokens
         if reply.finish != "length" or not self.context or not read or not drawn:
             return False
@@ -384,7 +377,6 @@ class OpenAIBackend:
             )
 
     def _found(self, served: ListedModel) -> _ServerFacts:
-        """What the server is, by its entry of a model."""
         kind = str(served.owned_by or "").lower()
         root = served.root if isinstance(served.root, str) and served.root != served.id else None
         together = kind == "vllm" and served.virc_grid is not None

@@ -86,8 +86,6 @@ _HINTS = (
 
 
 class StatusError(Exception):
-    """The server answers with an error, of which the body is read as far as it is needed."""
-
     def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
         super().__init__(code)
         self.code, self.headers, self.body = code, headers, body
@@ -100,7 +98,6 @@ class StatusError(Exception):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the server asks to be asked less."""
         is_full = self.code in GATEWAY and bool(_OVERLOADED.search(self._words))
         return self.code in OVERLOADED or self.wait > 0 or is_full or self.is_limited
 
@@ -132,7 +129,6 @@ class StatusError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may be answered later."""
         if _FOR_GOOD.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
             return False
         said = self.headers.get("x-should-retry")  # of OpenAI's own servers

@@ -57,12 +57,8 @@ def own_headers(text: str) -> dict[str, str]:
 def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[httpx.Client, httpx.URL]":
     """A client for an endpoint of which threads may share the connections, and the endpoint's address in its library.
 
-    A server of this machine is asked without a proxy, which would ask another machine.
-
-    Args:
-        endpoint: an address that `printed` takes.
-        headers: of each request.
-        timeout: seconds that the server may be silent.
+    A server of this machine is asked without a proxy, which would ask another machine. It may be silent for `timeout`
+    seconds.
 
     Raises:
         ConfigError: the address, or what the environment says of proxies and certificates, cannot be used.

@@ -178,7 +178,6 @@ class ByteLimits:
         return sum(len(each.url) for each in self.fitted(ask).images) < before
 
     def fitted(self, ask: Ask) -> Ask:
-        """The same with pictures that the server takes, as far as that is known and can be done."""
         if not ask.images or min(self._picture, self._request) == math.inf:
             return ask
         share = (self._request - self._text(ask)) / len(ask.images)

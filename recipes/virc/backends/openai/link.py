@@ -189,7 +189,6 @@ class Link:
         return True
 
     def models(self, seconds: float | None = None) -> list[ListedModel]:
-        """What /v1/models lists; one try where the seconds are limited."""
         listed = self._listed(seconds)
         self.names = tuple(served.id for served in listed)
         return listed
@@ -317,11 +316,7 @@ class Link:
             raise
 
     def _tried(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
-        """What `ask` makes of a request, which is sent again where that may help, until the monotonic time `until`.
-
-        Raises:
-            StatusError, _UnreachedError: why the last one failed.
-        """
+        """What `ask` makes of a request, which is sent again where that may help, until the monotonic time `until`."""
         tries = _Tries(exchange, self._pace, until)
         self._pace.wait(until)
         try:
@@ -413,7 +408,6 @@ class Link:
         return explained(error, place)
 
     def missing_hint(self) -> str:
-        """What to type where the model is not there."""
         if self.model and is_folder(expanded(self.model)):
             return f"--endpoint none runs the folder {self.model} on this machine"
         if self.names:

@@ -88,7 +88,6 @@ def _has_system(sent: Mapping[str, Any]) -> bool:
 
 
 def _without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with the system message at the head of the user's."""
     if not _has_system({"messages": messages}):
         return messages
     system, user, *rest = messages

@@ -56,7 +56,6 @@ def _alarm(seconds: float) -> None:
 
 
 def _misfit(schema: str, value: Any) -> str | None:
-    """The first reason why a value does not fit a schema that has no fault."""
     try:
         error = next(_validator(schema)[0].iter_errors(value), None)
     except MemoryError:

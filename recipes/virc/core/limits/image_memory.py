@@ -73,13 +73,10 @@ def of_client(check: Callable[[], None] = check_stop) -> Terms:
 
 
 class Hold:
-    """A share of the memory that somebody holds."""
-
     def __init__(self, memory: "ImageMemory", size: int) -> None:
         self.size, self._memory = size, memory
 
     def shrink(self, size: int) -> None:
-        """Give back all but `size` bytes."""
         if size < self.size:
             freed, self.size = self.size - size, size
             if freed >= _TRIMMED:
@@ -109,12 +106,7 @@ class ImageMemory:
 
     @contextmanager
     def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Hold]:
-        """Hold memory inside; waits for it, unless this context holds some already.
-
-        Raises:
-            TooLargeError: it can never fit.
-            BusyError: it does not fit now.
-        """
+        """Hold memory inside; waits for it, unless this context holds some already."""
         if terms.strict and size > limit():
             needed = f"take {megabytes(size)} of memory to decode; at most {megabytes(limit())} are used"
             raise TooLargeError(f"{what}, which {needed}", f"make it smaller, or export {SETTING}={-(-size // 2**20)}")

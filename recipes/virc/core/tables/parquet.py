@@ -23,7 +23,6 @@ Read = tuple[int, Fields | DataError]
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file begins and ends as parquet does; never raises."""
     try:
         with path.open("rb") as file:
             start = file.read(4)

@@ -76,12 +76,6 @@ class Downloads:
     """A client for GET requests that threads share; it follows redirects, and `shut` wakes whoever waits for it.
 
     The library sends `Authorization` to the origin of the first address alone, and follows http and https alone.
-
-    Args:
-        max_redirects: that are followed.
-
-    Raises:
-        ConfigError: the environment names a proxy that cannot be used.
     """
 
     def __init__(self, max_redirects: int = 10) -> None:
@@ -99,11 +93,7 @@ class Downloads:
             raise proxy_error(error) from None
 
     def get(self, url: str, headers: Mapping[str, str], seconds: float) -> "httpx.Response":
-        """Ask once. Close the response; its content is what the server sends, never compressed on the way.
-
-        Raises:
-            httpx.HTTPError, httpx.InvalidURL, OSError: there is no answer.
-        """
+        """Ask once. Close the response; its content is what the server sends, never compressed on the way."""
         plain = {**headers, "Accept-Encoding": "identity"}
         request = self._client.build_request(
             "GET", url, headers=plain, timeout=seconds, extensions={"trace": self._traced}

@@ -116,7 +116,10 @@ def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
         _stream(folder, file, watch)
         return
     if state in ("old", "absent"):
-        _download(folder, file, watch)
+        to, on_bytes = _made_place(folder, file), watch.begin("fetching", file)
+        get = fetch_large if file.size >= LARGE else fetch_small
+        get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
+        watch.end("fetching", file)
         folder.came(file)
 
 
@@ -167,13 +170,6 @@ def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
     if same:
         folder.came(file)
     return "packed" if same else "old"
-
-
-def _download(folder: Folder, file: File, watch: Watch) -> None:
-    to, on_bytes = _made_place(folder, file), watch.begin("fetching", file)
-    get = fetch_large if file.size >= LARGE else fetch_small
-    get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
-    watch.end("fetching", file)
 
 
 def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> None:

@@ -185,7 +185,6 @@ class Folder:
         return DataError(f"something else is there: {self.root / plain(file.name)}", IN_THE_WAY)
 
     def clear_spent(self) -> None:
-        """Remove archives of ours that are unpacked and were not to be kept."""
         for name, kept in self._files.items():
             path = self.root / name
             if kept.unpacked and not kept.keep and (there := _stat(path)) and _is_as_recorded(there, kept):
@@ -248,7 +247,7 @@ def _is_as_recorded(there: os.stat_result, kept: Kept) -> bool:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """Of what a link leads to; of the link itself where it leads nowhere."""
+    """What a link leads to; the link itself if it leads nowhere."""
     for look in (path.stat, path.lstat):
         with suppress(FileNotFoundError):
             return look()

@@ -87,7 +87,6 @@ def _commit(repo: Repo, revision: str) -> str:
 
 
 def _entries(repo: Repo, commit: str, paths: Sequence[str]) -> Iterator[_Entry]:
-    """What the tree of a commit says of these paths."""
     whole = _tree(repo, commit, f"{commit}?recursive=1")
     known = {entry.path: entry for entry in whole.tree}
     for path in paths:

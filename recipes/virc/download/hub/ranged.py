@@ -40,8 +40,6 @@ class Part(msgspec.Struct, frozen=True):
     """A part of a file as it was written.
 
     Attributes:
-        begins: its first byte.
-        size: bytes.
         crc32: its checksum, against what a disk does to it; no proof of where it came from.
         etag: what the server called the file it came from.
     """
@@ -123,7 +121,6 @@ def kept(work: Path, file: File, part: int | None = None) -> int:
 
 
 def _complete(repo: Repo, commit: str, parts: "_Parts", on_bytes: OnBytes, connections: int) -> None:
-    """Fetch until all parts are there and the hash of the whole is right."""
     file = parts.file
     count = _Count(on_bytes, parts.bytes_noted())
     in_one = was_changed = False

@@ -21,11 +21,10 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file that was asked for.
 
     Attributes:
-        size: bytes.
         mark: what its content is known by; see `mark_of`.
         mtime_ns: of the file when it was whole; None: it is not there yet.
         unpacked: all that is in this archive is in the folder.
-        keep: the archive was to stay beside it.
+        keep: the archive was to stay as well.
     """
 
     size: int
@@ -36,7 +35,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What was asked for of a repository, and what of it came.
+    """What was asked for of a repository, and what of it is there.
 
     Attributes:
         repo, kind, commit: where from; files of an earlier commit that are the same stay. Of a release, its tag.
@@ -72,7 +71,6 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def wanted_file(name: str, kept: Kept) -> File:
-    """The file as the hub listed it when it was asked for."""
     kind, _, value = kept.mark.partition(":")
     return File(name, kept.size, sha256=value if kind == "sha256" else None, git=value if kind == "git" else None)
 

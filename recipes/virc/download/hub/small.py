@@ -23,15 +23,14 @@ SECONDS = 900.0
 
 def small_file(repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> bytes:
     """The verified content of a file; without a hash, its size alone is checked."""
-    content = _fetched(repo, commit, file, on_bytes)
-    if (file.sha256 or file.git) not in (None, _hash(content, file)):
+    found = ""
+    for _ in range(2):  # a bit may have flipped on the way
+        content = _fetched(repo, commit, file, on_bytes)
+        found = _hash(content, file)
+        if (file.sha256 or file.git) in (None, found):
+            return content
         on_bytes(-len(content))
-        content = _fetched(repo, commit, file, on_bytes)  # a bit may have flipped on the way
-    found = _hash(content, file)
-    if (file.sha256 or file.git) not in (None, found):
-        on_bytes(-len(content))
-        raise wrong(file, found)
-    return content
+    raise wrong(file, found)
 
 
 def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_bytes: OnBytes = lambda _: None) -> None:
@@ -89,7 +88,6 @@ class Stream:
         self._reader.__exit__(*error)
 
     def read(self, most: int) -> bytes:
-        """The next `most` bytes; fewer at the end alone."""
         found = bytearray()
         while len(found) < most and (data := self._reader.read(most - len(found))):
             self._hash.update(data)

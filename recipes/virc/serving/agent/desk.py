@@ -82,12 +82,7 @@ class Job(ABC, Generic[R]):
 
 
 class Hold:
-    """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may.
-
-    Args:
-        client: whose it is.
-        number: of the request.
-    """
+    """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may."""
 
     def __init__(self, desk: "Desk", client: str, number: int) -> None:
         self.client, self.number = client, number
@@ -95,7 +90,6 @@ class Hold:
         self._waits, self._ended = True, False
 
     async def room(self, size: int, deadline: Deadline) -> None:
-        """Wait until a body of that size may be read."""
         try:
             async with asyncio.timeout(deadline.left()):
                 await self._desk.reading.take(self.client, self.number, size)
@@ -104,12 +98,7 @@ class Hold:
         self._room = size
 
     def add(self, size: int) -> None:
-        """Count bytes that have come.
-
-        Raises:
-            RefusedError: all requests together would hold too many.
-            LeftError: nobody waits for them.
-        """
+        """Count bytes that have come. Raises RefusedError: there are too many; LeftError: nobody waits for them."""
         if self._ended:
             raise LeftError(LEFT)
         if self._desk.held + size > MAX_HELD or self._desk.held_of[self.client] + size > MAX_HELD // 2:
@@ -169,7 +158,6 @@ class Desk:
         self._workers = Workers(at_once)
 
     def place(self, client: str) -> Hold:
-        """A place for a request whose body is not read yet."""
         self.check()
         if not may_have_more(self.places_of[client], self.taken, self._places):
             raise _busy("too many requests are waiting")
@@ -189,7 +177,6 @@ class Desk:
             raise RefusedError("the model is being started again: ask again later", status=503, wait=_START)
 
     def wait(self, seconds: float) -> None:
-        """Wait for the threads of those who hung up, no longer than that."""
         self._workers.wait(seconds)
 
     async def solve(

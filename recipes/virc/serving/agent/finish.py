@@ -196,7 +196,6 @@ class Finisher:
 
 
 def until(text: str, stops: Sequence[str]) -> str:
-    """A text up to the first of some others, which it then does not hold."""
     return text[: min((at for at in map(text.find, stops) if at >= 0), default=len(text))]
 
 

@@ -32,8 +32,6 @@ _NAMES = {"turn_tokens": "virc_max_turn_tokens", "strategy": "virc_strategy"}
 
 
 class Piped(msgspec.Struct, frozen=True):
-    """A pipeline with its roles open."""
-
     setup: PipelineSetup
     roles: Mapping[str, OpenRole]
     silent: set[str] = msgspec.field(default_factory=set)
@@ -141,6 +139,5 @@ class _Steps:
 
 
 def described(ran: Ran) -> str:
-    """A step and what it gave, as a paragraph of the thoughts."""
     made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
     return f"{ran.name}{f' ({ran.role})' if ran.role else ''}: " + "\n".join([*ran.output, *made])

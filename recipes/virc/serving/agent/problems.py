@@ -35,8 +35,6 @@ class Solving(msgspec.Struct, frozen=True):
     """How problems are solved.
 
     Args:
-        backend: the model.
-        protocol: its chat protocol.
         config: turns and time of one problem; the rest is in the requests.
         at_once: problems that are solved at a time.
         waiting: problems that may wait for their turn.

@@ -93,8 +93,6 @@ def usage(answers: Sequence[Answer]) -> dict[str, int]:
 
 
 class Events:
-    """One answer as server-sent events; `framed` is what all its parts have in common."""
-
     def __init__(self, framed: Mapping[str, Any], problem: Problem) -> None:
         self._framed = {**framed, "object": "chat.completion.chunk"}
         self._problem = problem
@@ -119,7 +117,6 @@ class Events:
                 return pieces
 
     def ended(self) -> str:
-        """What comes last: the usage where it was requested, and the end."""
         counted = chat_http.event({**self._framed, "choices": [], "usage": usage(self._answers)})
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
 

@@ -56,15 +56,11 @@ _Changed = tuple[Encoded, messages.Picture]
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What a tool returns: texts and pictures in order, and the same as fields."""
-
     parts: Sequence[str | Encoded]
     fields: msgspec.Struct
 
 
 class _Steps(msgspec.Struct, frozen=True):
-    """A kept trace: its pictures as files, by their number in the history."""
-
     trace: Trace
     question: str
     files: Sequence[Encoded]

@@ -176,8 +176,6 @@ class Traced(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool as clients see it: what it takes and returns, and what it is for."""
-
     takes: type[Arguments]
     returns: type[msgspec.Struct]
     title: str

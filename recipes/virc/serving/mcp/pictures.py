@@ -130,7 +130,6 @@ def _read(folder: Path, inside: Path) -> bytes:
 
 
 def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
-    """A picture as a reply has it, and whether that is exact."""
     longest = max(pixels.size)
     fits = longest <= side
     if not fits:

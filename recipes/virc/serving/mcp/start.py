@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError, UsageError, as_virc_error
+from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.events import Reporter
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
@@ -62,7 +62,7 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
 
     store = ResultStore()
     frank = address is None or address[0] in _LOOPBACK
-    served = server.Served(_desk(request, folders, store, report), _trouble(report), frank, request.structured)
+    served = server.Served(_desk(request, folders, store, report), report.failure, frank, request.structured)
     if address is None:
         _until_a_signal(server.over_stdio(served))
     else:
@@ -166,14 +166,6 @@ def _desk(
         return Desk(model, readable, store, request.max_result or RESULT)
 
     return made
-
-
-def _trouble(report: Reporter) -> Callable[[Exception], None]:
-    def warn(error: Exception) -> None:
-        failure = as_virc_error(error)
-        report.warn(failure.message, failure.hint)
-
-    return warn
 
 
 def _over_http(

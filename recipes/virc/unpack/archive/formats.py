@@ -91,12 +91,7 @@ def cut_off(end: int) -> ArchiveError:
 
 
 def stated(head: bytes, size: int) -> int | None:
-    """The bytes that an archive unpacks to, as far as its beginning says so; None: it does not.
-
-    Args:
-        head: its first bytes, at least 14.
-        size: bytes of the archive.
-    """
+    """The bytes that an archive unpacks to, as far as its first 14 bytes or more say so; None: they do not."""
     if head.startswith(_LZ4):
         has_size = head[4] >> 3 & 1
         return int.from_bytes(head[6:14], "little") if has_size else None

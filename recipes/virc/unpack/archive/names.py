@@ -48,8 +48,6 @@ class Names:
 
 
 class Elsewhere:
-    """The names of an archive as other systems see them."""
-
     def __init__(self) -> None:
         self._names: dict[int, int] = {}  # hash of a name as it is folded -> of the name itself
         self._alike: list[str] = []

@@ -30,8 +30,6 @@ class _Job(NamedTuple):
 
 
 class Writers:
-    """The threads, and the folder where files are until they are whole; see `writers`."""
-
     def __init__(self, partial: Path, pool: ThreadPoolExecutor) -> None:
         self._partial, self._pool = str(partial), pool
         self._numbers = count()
