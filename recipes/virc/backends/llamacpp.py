@@ -18,6 +18,7 @@ from PIL.Image import Resampling
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
+from virc.backends.openai.images import Part
 from virc.backends.openai.received.wire import Chunk, Gathered
 from virc.backends.openai.request import completion
 from virc.backends.sampling import Stopping
@@ -121,12 +122,10 @@ class LlamaCppBackend:
         self._server = None
 
     def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
-        request = completion(
-            _as_text(ask),
-            sampling,
-            self.model,
-            lambda shown: {"type": "image_url", "image_url": {"url": shown.url.decode()}},
-        )
+        def part(shown: Shown) -> Part:
+            return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
+
+        request = completion(_as_text(ask), sampling, self.model, part)
         # llama.cpp's own defaults would leave most tokens out.
         request["max_tokens"] = min(sampling.max_tokens, self.context)
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
