@@ -26,7 +26,6 @@ from virc.core.text import clause
 SEARCH_PATH = "VIRC_PATH"
 """The variable that names folders of systems, rewards, tools and operators, separated as in PATH."""
 Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators"]
-"""Groups of entry points."""
 OF_A_SYSTEM = ("system.yaml", "field.yaml")
 """One of them is in each folder for one system."""
 _NO_TOTALS = ("__init__", "pipeline", "rows")

@@ -71,7 +71,6 @@ def _key(id: Id) -> bytes:
 
 class Layout(Protocol):
     header: bytes
-    """What the file begins with."""
 
     def end(self, file: IO[bytes]) -> int | None:
         """The position behind the last whole record of a file that is at its start; None where more is not ours."""

@@ -16,7 +16,6 @@ from virc.core.text import plain
 from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 
 SECRET = re.compile(r"\$\{(\w+)\}")
-"""A value of the environment."""
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 

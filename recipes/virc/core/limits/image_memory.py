@@ -64,7 +64,6 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 OWN = Terms()
-"""Those of a file of the user's own."""
 
 
 def of_client(check: Callable[[], None] = check_stop) -> Terms:
@@ -157,7 +156,6 @@ class ImageMemory:
 
 
 IMAGE_MEMORY = ImageMemory()
-"""That of this process."""
 
 
 def megabytes(size: int) -> str:

@@ -11,7 +11,6 @@ RAW = "https://raw.githubusercontent.com"
 MEDIA = "https://media.githubusercontent.com/media"
 """GitHub: its API, files of repositories, and files that Git LFS stores."""
 JSON, SHA, BYTES = "application/vnd.github+json", "application/vnd.github.sha", "application/octet-stream"
-"""What its API may be asked for."""
 
 
 _SILENT = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}

@@ -44,7 +44,6 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",  # a newer version is seen at once
 }
-"""Headers of every file of the page."""
 
 
 def files(model: str) -> dict[str, tuple[str, bytes]]:

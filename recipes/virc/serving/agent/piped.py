@@ -23,7 +23,6 @@ from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.pipelines.steps import Made, Ran
 
 Event = SampleStart | Unit | wire.Looked
-"""What happens on the way to an answer."""
 
 MAX_PIXELS = 2**24
 """Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""

@@ -26,7 +26,6 @@ from virc.solving.setup import Setup, open_setup
 from virc.solving.traces.page import in_words
 
 MAX_WAITING = 64
-"""Questions that may wait for their turn."""
 
 SECONDS = 600.0
 """Longest time for one question where none is chosen, in seconds."""
