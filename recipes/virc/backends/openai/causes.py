@@ -137,7 +137,7 @@ class StatusError(Exception):
         return self.code in _BUSY or self.is_limited or (self.code >= 500 and self.code not in {501, 505, 511})
 
 
-class Place(msgspec.Struct, frozen=True):
+class AskedServer(msgspec.Struct, frozen=True):
     """Who is asked.
 
     Args:
@@ -155,20 +155,20 @@ class Place(msgspec.Struct, frozen=True):
     address: str | None
 
 
-def explained(error: StatusError, place: Place) -> VircError:
+def explained(error: StatusError, place: AskedServer) -> VircError:
     page = is_page(error.body)
     said = place.quoted(title(str(error.body)) if page else error.said)
     tail = f" ({error.code}): {said}" if said else f" ({error.code})"
     if error.is_filtered:
         return NoAnswerError(f"the server's content filter refuses the prompt{tail}")
-    found = _of_the_way(error, place, tail, page) or _of_the_account(error, place, tail)
-    found = found or _of_the_address(error, place, tail, page) or _of_the_time(error, place, tail)
-    found = found or _of_the_request(error, place, tail, said)
+    found = _proxy_error(error, place, tail, page) or _account_error(error, place, tail)
+    found = found or _address_error(error, place, tail, page) or _passing_error(error, place, tail)
+    found = found or _request_error(error, place, tail, said)
     found.everywhere = error.code in _OF_ALL or error.code >= 500 or error.is_quota or error.is_limited
     return found
 
 
-def _of_the_way(error: StatusError, place: Place, tail: str, page: bool) -> VircError | None:
+def _proxy_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
     """What stands between here and the endpoint."""
     code, host = error.code, urlsplit(place.endpoint).hostname
     if code < 400:
@@ -187,7 +187,7 @@ def _of_the_way(error: StatusError, place: Place, tail: str, page: bool) -> Virc
     return None
 
 
-def _of_the_account(error: StatusError, place: Place, tail: str) -> VircError | None:
+def _account_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
     """What the key may not do, or may do no longer."""
     if is_anthropic(error):
         sentence = f"{place.endpoint} speaks Anthropic's API, and virc OpenAI's{tail}"
@@ -209,7 +209,7 @@ def _of_the_account(error: StatusError, place: Place, tail: str) -> VircError | 
     return None
 
 
-def _of_the_address(error: StatusError, place: Place, tail: str, page: bool) -> VircError | None:
+def _address_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
     """A path or a model that is not there."""
     if error.code not in {404, 405, 410}:
         return None
@@ -221,7 +221,7 @@ def _of_the_address(error: StatusError, place: Place, tail: str, page: bool) -> 
     return RefusedError(sentence, place.address or place.missing, error.said, None)
 
 
-def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | None:
+def _passing_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
     """What may be over later."""
     code = error.code
     if code not in _BUSY and not error.is_limited and (code < 500 or _FOR_GOOD.search(error.said)):
@@ -238,7 +238,7 @@ def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | Non
     return busy
 
 
-def _of_the_request(error: StatusError, place: Place, tail: str, said: str) -> VircError:
+def _request_error(error: StatusError, place: AskedServer, tail: str, said: str) -> VircError:
     """What is wrong with what was sent."""
     hint = place.missing if _MODEL.search(said) else _hint(said)
     sentence = f"{place.endpoint} refuses the request{tail}"

@@ -27,7 +27,7 @@ from virc.backends.openai.body import (
     read_models,
     unpacked,
 )
-from virc.backends.openai.causes import GATEWAY, OVERLOADED, Place, StatusError, explained
+from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, explained
 from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
 from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
@@ -404,7 +404,7 @@ class Link:
         return unreached
 
     def _explained(self, error: StatusError) -> VircError:
-        place = Place(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
+        place = AskedServer(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
         return explained(error, place)
 
     def missing_hint(self) -> str:

@@ -71,7 +71,7 @@ def of_client(check: Callable[[], None] = check_stop) -> Terms:
     return Terms(True, WAIT, check)
 
 
-class Hold:
+class Reservation:
     def __init__(self, memory: "ImageMemory", size: int) -> None:
         self.size, self._memory = size, memory
 
@@ -104,7 +104,7 @@ class ImageMemory:
         self._processes, self._alone = processes, alone
 
     @contextmanager
-    def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Hold]:
+    def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Reservation]:
         """Hold memory inside; waits for it, unless this context holds some already."""
         if terms.strict and size > limit():
             needed = f"take {megabytes(size)} of memory to decode; at most {megabytes(limit())} are used"
@@ -112,18 +112,18 @@ class ImageMemory:
         part = limit() // self._processes
         with self._alone if size > part else nullcontext():
             self._take(size, part, terms)
-            token, held = _holds.set(True), Hold(self, size)
+            token, held = _holds.set(True), Reservation(self, size)
             try:
                 yield held
             finally:
                 _holds.reset(token)
                 held.shrink(0)
 
-    def keep(self, size: int) -> Hold:
+    def keep(self, size: int) -> Reservation:
         """Count what was decoded and is kept for later, until the hold shrinks."""
         with self._changed:
             self.held += size
-        return Hold(self, size)
+        return Reservation(self, size)
 
     def free(self, size: int) -> None:
         with self._changed:

@@ -64,7 +64,7 @@ class Job(ABC, Generic[R]):
         if self.left.is_set():
             raise LeftError(LEFT)
 
-    async def prepare(self, hold: "Hold") -> None:
+    async def prepare(self, hold: "Reservation") -> None:
         """Fetch what it needs, in the thread of the event loop."""
 
     @abstractmethod
@@ -81,10 +81,10 @@ class Job(ABC, Generic[R]):
         return 0
 
 
-class Hold:
+class Reservation:
     """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may."""
 
-    def __init__(self, desk: "Desk", client: str, number: int) -> None:
+    def __init__(self, desk: "RequestQueue", client: str, number: int) -> None:
         self.client, self.number = client, number
         self._desk, self._bytes, self._room = desk, 0, 0
         self._waits, self._ended = True, False
@@ -134,7 +134,7 @@ class Hold:
         self._desk.answers.discard(self)
 
 
-class Desk:
+class RequestQueue:
     """Where problems are taken in; all but the solving itself happens in the thread of the event loop.
 
     Attributes:
@@ -148,7 +148,7 @@ class Desk:
     def __init__(self, at_once: int, waiting: int = WAITING, ready: Callable[[], bool] = lambda: True) -> None:
         self.held = self.taken = 0
         self.held_of: Counter[str] = Counter()
-        self.answers: set[Hold] = set()
+        self.answers: set[Reservation] = set()
         self.closing = False
         self.reading = Line(MAX_READ, lambda has, size, free: not has or has + size <= free)
         self._places, self._ready = at_once + waiting, ready
@@ -157,13 +157,13 @@ class Desk:
         self._numbers = count()
         self._workers = Workers(at_once)
 
-    def place(self, client: str) -> Hold:
+    def place(self, client: str) -> Reservation:
         self.check()
         if not may_have_more(self.places_of[client], self.taken, self._places):
             raise _busy("too many requests are waiting")
         self.taken += 1
         self.places_of[client] += 1
-        return Hold(self, client, next(self._numbers))
+        return Reservation(self, client, next(self._numbers))
 
     def check(self) -> None:
         if self.closing:
@@ -180,7 +180,7 @@ class Desk:
         self._workers.wait(seconds)
 
     async def solve(
-        self, job: Job[R], hold: Hold, gone: Callable[[], Awaitable[None]]
+        self, job: Job[R], hold: Reservation, gone: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[R | Ping, None]:
         """What happens on the way to the answers; closed before its end, the job is left.
 
@@ -223,7 +223,7 @@ class Desk:
             working.cancel()
             watching.cancel()
 
-    async def _work(self, job: Job[R], hold: Hold, reports: asyncio.Queue[R | Exception | None]) -> None:
+    async def _work(self, job: Job[R], hold: Reservation, reports: asyncio.Queue[R | Exception | None]) -> None:
         left = job.deadline.left()
         limit = asyncio.timeout(None if left is None else left + job.longer)
         try:
@@ -237,7 +237,7 @@ class Desk:
             place = error.place if isinstance(error, VircError) else None
             reports.put_nowait(timed_out(job.deadline, place) if late else error.with_traceback(None))
 
-    async def _in_turn(self, job: Job[R], hold: Hold, reports: asyncio.Queue[R | Exception | None]) -> None:
+    async def _in_turn(self, job: Job[R], hold: Reservation, reports: asyncio.Queue[R | Exception | None]) -> None:
         """When it is its turn, do the job in a thread, with whose end the turn ends."""
         loop = asyncio.get_running_loop()
 

@@ -15,7 +15,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit
 from virc.serving.agent import fetch, piped, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long, text_answers
-from virc.serving.agent.desk import WAITING, Hold, Job, Ping
+from virc.serving.agent.desk import WAITING, Job, Ping, Reservation
 from virc.serving.agent.finish import Finisher
 from virc.serving.agent.request import Problem
 from virc.solving.image_source import data_url_bytes
@@ -71,7 +71,7 @@ class SolvingJob(Job[Report]):
     def weight(self, report: Report) -> int:
         return weight(report)
 
-    async def prepare(self, hold: Hold) -> None:
+    async def prepare(self, hold: Reservation) -> None:
         for number, picture in enumerate(self.pictures):
             if isinstance(picture, str) and picture[:5].lower() != "data:":
                 self.pictures[number] = await fetch.fetch(picture, f"image {number}", self._solving.rules, hold.add)

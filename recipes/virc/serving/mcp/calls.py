@@ -66,7 +66,7 @@ class _Steps(msgspec.Struct, frozen=True):
     files: Sequence[Encoded]
 
 
-class Desk:
+class ToolCalls:
     def __init__(self, model: Model, readable: Readable, store: ResultStore, most: int = messages.RESULT) -> None:
         self._model, self._readable, self._store, self._most = model, readable, store, most
         self._algebra: Symbolic | None = None

@@ -21,7 +21,7 @@ from virc.serving.mcp import messages
 if TYPE_CHECKING:
     from mcp.server import ServerRequestContext
 
-    from virc.serving.mcp.calls import Desk, Reply
+    from virc.serving.mcp.calls import Reply, ToolCalls
 
 INSTRUCTIONS = """\
 Tools to look at pictures closely. `ask` lets a vision model answer a question about a picture: it crops and zooms by \
@@ -43,7 +43,7 @@ class Served(msgspec.Struct, frozen=True):
         structured: results with pictures have `structuredContent` beside them.
     """
 
-    desk: "Callable[[], Desk]"
+    desk: "Callable[[], ToolCalls]"
     trouble: Callable[[Exception], None]
     frank: bool = True
     structured: bool = True

@@ -17,7 +17,7 @@ from virc.core.interpreter import collection_paused
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from virc.serving.mcp.calls import Desk
+    from virc.serving.mcp.calls import ToolCalls
     from virc.serving.mcp.result_store import ResultStore
     from virc.serving.mcp.server import Served
     from virc.solving.setup import Setup
@@ -154,16 +154,16 @@ def _folders(names: Sequence[str]) -> "list[Path]":
 
 def _desk(
     request: McpRequest, folders: "Sequence[Path]", store: "ResultStore", report: Reporter
-) -> "Callable[[], Desk]":
+) -> "Callable[[], ToolCalls]":
     @cache
-    def made() -> "Desk":
+    def made() -> "ToolCalls":
         from virc.serving.mcp.asking import Model
-        from virc.serving.mcp.calls import Desk
+        from virc.serving.mcp.calls import ToolCalls
         from virc.serving.mcp.messages import RESULT
         from virc.serving.mcp.pictures import Readable
 
         model, readable = Model(request.setup, report, request.concurrency), Readable(folders, request.offline)
-        return Desk(model, readable, store, request.max_result or RESULT)
+        return ToolCalls(model, readable, store, request.max_result or RESULT)
 
     return made
 
