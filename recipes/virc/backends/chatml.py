@@ -20,11 +20,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
         """Ids of `text`; with `split_special_tokens` a special token's name is ordinary text."""
-        ...
 
     def convert_tokens_to_ids(self, tokens: str) -> int:
         """Id of one token."""
-        ...
 
 
 class Span(msgspec.Struct, frozen=True):

@@ -74,8 +74,6 @@ class Backend(Protocol):
         Raises:
             NetworkError, ConfigError, EngineError: the turn could not be drawn.
         """
-        ...
 
     def close(self) -> None:
         """Release connections or memory."""
-        ...
