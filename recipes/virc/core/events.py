@@ -9,12 +9,11 @@ from virc.core.errors import as_virc_error
 
 
 class Event(msgspec.Struct, frozen=True):
-    """One report.
+    """One report, of one line.
 
     Args:
         kind: `start` names the work that begins; `progress` replaces that and the progress before it; a `note` or
             `warning` stays; `log` is a line of an engine.
-        text: one line.
         hint: what to do about a warning.
     """
 

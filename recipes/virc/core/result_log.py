@@ -107,11 +107,9 @@ class Ledger(Claims):
     """The output file, held alone while its `with` block lasts.
 
     Args:
-        path: the file; made if need be.
         schema: what its lines carry; a file with other lines is not touched.
         made_with: `model`, `protocol` and the settings that all answers in one file share.
         results: error codes that are a result, not a failure; such lines stay.
-        option: the one that names the output, for hints.
         layout: how its records lie in it; None: as lines of JSON.
 
     Attributes:
@@ -119,7 +117,6 @@ class Ledger(Claims):
 
     Raises:
         ConfigError: another run holds the file, or it holds other lines, or answers made with other settings.
-        VircError: the disk refuses.
     """
 
     def __init__(

@@ -114,13 +114,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 def look(want: DownloadRequest, workspace: Path) -> Item:
-    """Find what of a want is there, and what its repository holds.
-
-    Raises:
-        ConfigError: the hub has no such repository or revision, or refuses; or a model without one is not there.
-        DataError: what is to be fetched is not in the repository, or something else is in its way.
-        NetworkError: the hub cannot be reached.
-    """
+    """Find what of a want is there, and what its repository holds."""
     silence()
     found = _found(want, workspace)
     if found:

@@ -117,9 +117,7 @@ def refuse_unfit(
 ) -> None:
     """Refuse a model that cannot fit this machine, before anything is installed, downloaded or started.
 
-    Args:
-        gib: of the model's weights.
-        others: models for the same purpose, by name; the hint names the largest that fits.
+    The hint names the largest that fits of `others`, models for the same purpose.
     """
     misfit = _misfit(config, gib, here)
     if misfit:

@@ -86,7 +86,6 @@ class ServeRequest(msgspec.Struct, frozen=True):
         system, protocol, family: as in `Choice`.
         engine: None: llama.cpp for a GGUF file, else vLLM where it has builds.
         settings: those of `Config` that were chosen.
-        agent: run the tool loop in the server; None: clients run it.
     """
 
     model: str | None
@@ -105,7 +104,6 @@ class ServePlan(msgspec.Struct, frozen=True):
     """What a request leads to; nothing is started yet.
 
     Args:
-        config: of the endpoint.
         name: what clients call the model; None: as the server behind the agent endpoint calls it.
         source: what draws replies: `vllm`, `transformers`, `llamacpp`, `pipeline` or the address of a server.
         pipeline: what answers, its roles not open yet.
@@ -272,8 +270,7 @@ def start(request: ServeRequest, on_event: OnEvent | None = None) -> Server:
 def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> ServePlan:
     """Find the model, check that it can be served here, and create vLLM's environment.
 
-    Args:
-        dry_run: create nothing, and leave out what depends on the state of this machine.
+    A dry run creates nothing, and leaves out what depends on the state of this machine.
     """
     host = request.settings.get("host", Config().host)
     if not host or "/" in host:

@@ -181,7 +181,7 @@ def pour(
     progress: Progress = lambda done, size: None,
     stop: Callable[[], None] = lambda: None,
 ) -> tuple[Unpacked, bool]:
-    """Unpack an archive as it comes; nothing is removed.
+    """Unpack an archive as it comes; nothing is removed. Errors are those of `unpack`.
 
     Args:
         source: the archive, at its beginning; it is read in order.
@@ -190,9 +190,6 @@ def pour(
 
     Returns:
         What was done, and whether nothing but zeros follows the last file.
-
-    Raises:
-        DataError, ConfigError, OSError: as `unpack`.
     """
     done, names = Unpacked(config.folder), Names(config.encoding)
     archive = zipped.opened(source) if zipped.is_zip(source) else None

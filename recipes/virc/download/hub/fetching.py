@@ -72,20 +72,13 @@ def fetch(
     packed: bool = False,
     asked: str = "",
 ) -> None:
-    """Fetch files into a folder; those that are there stay as they are.
+    """Fetch files into a folder that no other download works on; those that are there stay as they are.
 
     Args:
-        keep: leave archives beside what was in them.
-        stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
+        keep: leave archives as well as what was in them.
+        stream: unpack archives while they come, without a file on the disk; an interruption starts them again.
         packed: leave archives packed.
         asked: what the files are the answer to; it is recorded.
-
-    Raises:
-        ConfigError: another download works on the folder, or the hub refuses.
-        SetupError: the disk is full.
-        DataError: something else is in the way, or an archive is bad.
-        NetworkError: the hub cannot be reached, or what came is not what it listed.
-        OSError: the disk refuses.
     """
     folder, known = Folder(root, listing), {file.name: file for file in files}
     names = {*known, *(file.name for file in listing.files)}
@@ -248,11 +241,7 @@ def _settle() -> None:
 def move_in(staged: Path, root: Path) -> None:
     """Move all that is in one folder into another on the same disk; a second call goes on.
 
-    What was there already stays in the first folder, and so do folders that both have.
-
-    Raises:
-        DataError: something else has one of the names; nothing is ever replaced.
-        OSError: the disk refuses.
+    What was there already stays in the first folder, and so do folders that both have. Nothing is ever replaced.
     """
     for place, folders, files in os.walk(staged):
         here, there = Path(place), root / Path(place).relative_to(staged)

@@ -264,9 +264,7 @@ class Reader:
         """The next bytes, as many as are there but `most`; none at the end.
 
         Raises:
-            NetworkError: the server fails again and again, or answers what makes no sense.
-            ChangedError: it has another file now.
-            ConfigError: the hub refuses.
+            ChangedError: the server has another file now.
             NoRangesError: see `skips`.
             StoppedError: the link was stopped.
         """

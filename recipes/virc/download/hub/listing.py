@@ -57,13 +57,7 @@ _Answer = TypeVar("_Answer")
 
 
 def listing(repo: Repo, revision: str | None = None) -> Listing:
-    """List the files of a repository at a branch, tag or commit; None: the default branch.
-
-    Raises:
-        ConfigError: there is no such repository or revision, or it may not be read.
-        NetworkError: the hub cannot be reached, keeps failing or answers garbage.
-        DataError: the listing names what no repository can hold.
-    """
+    """List the files of a repository at a branch, tag or commit; None: the default branch."""
     silence()
     check_endpoint()
     url, headers = _address(repo), hub_headers()

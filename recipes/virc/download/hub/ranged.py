@@ -92,13 +92,7 @@ def fetch_large(
         to: its place, on the same disk as `work`; what is there is replaced.
         work: folder for the parts and their journal; nothing of the file stays there when it is done.
         on_bytes: called with bytes that come, without those `kept` from an earlier run; one call at a time.
-        part: bytes of a part; None: PART. With another size than before it begins anew.
-
-    Raises:
-        NetworkError: the server fails again and again, has another file now, or the hash is wrong.
-        ConfigError: the hub refuses.
-        SetupError: the disk is full.
-        OSError: the disk fails.
+        part: bytes of a part; None: PART. With another size than before all of it is fetched again.
     """
     parts = _Parts(work, file, part)
     try:

@@ -108,9 +108,7 @@ def _until_a_signal(serving: Coroutine[Any, Any, None]) -> None:
 def check_model(model: str | None, endpoint: str | None, system: str | None) -> None:
     """Refuse what no question could be answered with, at the start: a host shows why a server has ended.
 
-    Args:
-        model, endpoint, system: as the user, the environment and the config file name them. An endpoint is not asked:
-            it may start later.
+    An endpoint is not asked: it may start later.
     """
     if system is None and (endpoint is not None or model is None):
         return  # the embedded model and an endpoint need no look, and the imports for one take time
