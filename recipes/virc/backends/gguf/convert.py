@@ -96,23 +96,18 @@ def convert(folder: Path, to: Path, name: str) -> Path:
     """
     check(folder)
     checkpoint.check(folder)
+    config = checkpoint.read_json(folder / "config.json")
     try:
-        return _convert(folder, to, name)
+        tensors = dict(_tensors(folder))
+        small = sum(math.prod(each.shape) for each in tensors.values()) < _SMALL
+        text, vision = ("F32", "F32") if small else ("Q8_0", "F16")
+        file = to / f"{name}-{text}{SUFFIX}"
+        source = Source(folder, str(config["model_type"]), name, config, tensors)
+        _write_text(source, file, text)
+        _write_vision(source, to / f"mmproj-{name}-{vision}{SUFFIX}", vision)
     except _ODD as error:
         reason = f"{type(error).__name__}: {clause(error)}"
         raise ConfigError(f"{folder} cannot be written as GGUF: {reason}") from error
-
-
-def _convert(folder: Path, to: Path, name: str) -> Path:
-    kind = str(checkpoint.model_type(folder))
-    config = checkpoint.read_json(folder / "config.json")
-    tensors = dict(_tensors(folder))
-    small = sum(math.prod(each.shape) for each in tensors.values()) < _SMALL
-    text, vision = ("F32", "F32") if small else ("Q8_0", "F16")
-    file = to / f"{name}-{text}{SUFFIX}"
-    source = Source(folder, kind, name, config, tensors)
-    _write_text(source, file, text)
-    _write_vision(source, to / f"mmproj-{name}-{vision}{SUFFIX}", vision)
     return file
 
 
@@ -150,21 +145,16 @@ def _write_text(source: Source, to: Path, dtype: str) -> None:
     if source.kind == "qwen3_vl":
         writer.add_num_deepstack_layers(len(source.vision["deepstack_visual_indexes"]))
     _add_vocabulary(writer, source.folder, text)
-    _add_own(writer, source.folder)
+    grid = checkpoint.image_grid(checkpoint.image_settings(source.folder))
+    writer.add_uint32(MIN_PIXELS, grid.min_pixels)  # these are for virc
+    writer.add_uint32(MAX_PIXELS, grid.max_pixels)
+    if is_file(source.folder / FILE_NAME):
+        writer.add_string(PROTOCOL, contents(source.folder / FILE_NAME, _MAX_BYTES).decode())
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], text["num_hidden_layers"])
     chosen = {name: each for name, each in source.tensors.items() if not name.startswith("visual.")}
     if text.get("tie_word_embeddings"):
         chosen.pop("lm_head.weight", None)
     _write(writer, {_named(names, name): (each, ...) for name, each in chosen.items()}, dtype)
-
-
-def _add_own(writer: "GGUFWriter", folder: Path) -> None:
-    """What virc reads of the file: sizes of images, and the chat protocol where one lies beside the weights."""
-    grid = checkpoint.image_grid(checkpoint.image_settings(folder))
-    writer.add_uint32(MIN_PIXELS, grid.min_pixels)
-    writer.add_uint32(MAX_PIXELS, grid.max_pixels)
-    if is_file(folder / FILE_NAME):
-        writer.add_string(PROTOCOL, contents(folder / FILE_NAME, _MAX_BYTES).decode())
 
 
 def _add_vocabulary(writer: "GGUFWriter", folder: Path, text: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from virc.core.errors import DataError, SetupError
 from virc.core.files import HIDDEN, IN_THE_WAY
 from virc.core.limits.threads import started
 from virc.core.text import plain
-from virc.download.hub.folder import Folder, State
+from virc.download.hub.folder import Folder
 from virc.download.hub.ranged import fetch_large
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, OnBytes
@@ -103,8 +103,12 @@ def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
     archive = is_archive(file.name, folder.listing.repo.kind)
     streams = stream and is_streamed(file.name)
     state = folder.state(file)
-    if state == "unsure":
-        state = _looked_at(folder, file, watch)
+    if state == "unsure":  # a download that was killed had just finished it, or it is somebody's own
+        same = folder.is_same(file, watch.begin("checking", file))
+        watch.end("checking", file)
+        if same:
+            folder.came(file)
+        state = "packed" if same else "old"
     if state in ("old", "absent") and archive and (streams or folder.verified(file).is_dir()):
         _stream(folder, file, watch)
         return
@@ -154,15 +158,6 @@ def _made_place(folder: Folder, file: File) -> Path:
     to.parent.mkdir(parents=True, exist_ok=True)
     folder.parts.mkdir(exist_ok=True)
     return to
-
-
-def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
-    """What a file is that nobody recorded: one that a killed download had just finished, or somebody's own."""
-    same = folder.is_same(file, watch.begin("checking", file))
-    watch.end("checking", file)
-    if same:
-        folder.came(file)
-    return "packed" if same else "old"
 
 
 def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> None:
