@@ -292,7 +292,6 @@ def _load(
 
 
 def _quiet_torch() -> Any:
-    """Torch, with transformers' bars and notices off."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import torch

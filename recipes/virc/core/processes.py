@@ -55,7 +55,6 @@ class Process:
         self._step, self._popen = step, popen
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Its exit code; None where it still runs after that time."""
         try:
             return self._popen.wait(seconds)
         except subprocess.TimeoutExpired:

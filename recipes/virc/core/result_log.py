@@ -83,8 +83,6 @@ class Layout(Protocol):
 
 
 class JsonLines:
-    """Records that are lines of JSON and begin with their schema."""
-
     header = b""
 
     def __init__(self, schema: str) -> None:

@@ -35,7 +35,6 @@ class Downloaded(msgspec.Struct, frozen=True):
 
 
 def discover(workspace: Path) -> list[Downloaded]:
-    """All in a workspace's `models/` and `data/`, in the order of their names."""
     return [
         Downloaded(folder, found)
         for place in (MODELS, DATA)

@@ -1,6 +1,5 @@
 """One call over HTTP."""
 
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from PIL import Image
 from virc.core.errors import SetupError
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
-from virc.core.web.client import http_library
+from virc.core.web.client import certificates, http_library
 from virc.core.web.fetch import is_loopback
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
@@ -141,13 +140,12 @@ class Server:
 
     @cached_property
     def _client(self) -> "httpx.Client":
-        secure = self.http.url.startswith("https:")
         try:
             made: httpx.Client = self._library.Client(
                 headers={"User-Agent": "virc", "Accept-Encoding": "identity"},
                 limits=self._library.Limits(max_connections=None, keepalive_expiry=_KEPT_SECONDS),
                 follow_redirects=False,
-                verify=self._library.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                verify=certificates(self.http.url),
                 trust_env=not is_loopback(urlsplit(self.http.url).hostname or ""),
             )
         except (OSError, ImportError, ValueError, self._library.InvalidURL) as error:  # of certificates and proxies

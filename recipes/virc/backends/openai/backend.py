@@ -388,7 +388,6 @@ class OpenAIBackend:
         return msgspec.structs.replace(found, context=context, native=context) if context else found
 
     def _ollama_context(self, model: str) -> int | None:
-        """The context to ask Ollama's own API for; None where the server has no such API."""
         try:
             if "version" not in self.json_object("/api/version"):
                 return None

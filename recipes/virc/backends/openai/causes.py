@@ -188,7 +188,6 @@ def _proxy_error(error: StatusError, place: AskedServer, tail: str, page: bool) 
 
 
 def _account_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
-    """What the key may not do, or may do no longer."""
     if is_anthropic(error):
         sentence = f"{place.endpoint} speaks Anthropic's API, and virc OpenAI's{tail}"
         return ConfigError(sentence, "give --endpoint an address with /chat/completions, such as that of a gateway")
@@ -222,7 +221,6 @@ def _address_error(error: StatusError, place: AskedServer, tail: str, page: bool
 
 
 def _passing_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
-    """What may be over later."""
     code = error.code
     if code not in _BUSY and not error.is_limited and (code < 500 or _FOR_GOOD.search(error.said)):
         return None
@@ -239,7 +237,6 @@ def _passing_error(error: StatusError, place: AskedServer, tail: str) -> VircErr
 
 
 def _request_error(error: StatusError, place: AskedServer, tail: str, said: str) -> VircError:
-    """What is wrong with what was sent."""
     hint = place.missing if _MODEL.search(said) else _hint(said)
     sentence = f"{place.endpoint} refuses the request{tail}"
     is_large = error.code == 413 and not PER_MINUTE.search(error.said)

@@ -27,6 +27,14 @@ def http_library() -> Any:
         return importlib.import_module("httpx")
 
 
+def certificates(url: str) -> ssl.SSLContext:
+    """Those that are trusted; none without TLS, as to read them takes longer than a short answer."""
+    if not url.startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusted: ssl.SSLContext = http_library().create_ssl_context()
+    return trusted
+
+
 class Answer(NamedTuple):
     """The status and the content of an answer, also of an error."""
 
@@ -56,8 +64,7 @@ def ask(
         ValueError: the address is none, or the answer has over `max_bytes`.
     """
     http = http_library()
-    certificates = http.create_ssl_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    settings = {"trust_env": proxies, "verify": certificates, "timeout": seconds, "follow_redirects": redirects}
+    settings = {"trust_env": proxies, "verify": certificates(url), "timeout": seconds, "follow_redirects": redirects}
     method, content = ("GET" if body is None else "POST"), bytearray()
     try:
         with http.Client(**settings) as client, client.stream(method, url, json=body, headers=headers) as response:

@@ -152,7 +152,6 @@ def _file(listed: _Entry) -> File:
 
 
 def check_name(name: str) -> None:
-    """Refuse the name of a file that would do harm. Raises DataError: it would."""
     if plain_name(name, name) != name or not name.isprintable():
         refuse(name, "it is not the name of a file")
     if any(part.casefold() in _OURS for part in name.split("/")):

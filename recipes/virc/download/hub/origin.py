@@ -54,7 +54,6 @@ def home(repo: Repo) -> str:
 
 
 def github_headers(accept: str) -> dict[str, str]:
-    """Headers for GitHub, with the user's token where `GITHUB_TOKEN` holds one."""
     token = os.environ.get("GITHUB_TOKEN", "").strip()
     if not (token.isascii() and token.isprintable()):
         raise ConfigError("GITHUB_TOKEN holds characters that are in no token", "mend or unset GITHUB_TOKEN")

@@ -43,7 +43,6 @@ class Piped(msgspec.Struct, frozen=True):
 
     @property
     def at_once(self) -> int:
-        """Problems at a time that suit every model."""
         return min(role.opened.at_once for role in self.roles.values())
 
     def answers_now(self) -> bool:

@@ -222,7 +222,6 @@ TOOLS: dict[str, Tool] = {
 
 
 def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The JSON schema of a type, an object at its top as MCP wants it."""
     (_,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     top: dict[str, Any] = parts.pop(kind.__name__)
     top.pop("title", None)

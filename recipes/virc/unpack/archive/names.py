@@ -22,7 +22,6 @@ class Names:
         self._first: str | None = None
 
     def text(self, raw: bytes, otherwise: str) -> str:
-        """A name as text; `otherwise` where it is in no encoding that is known."""
         self.settle((raw,))
         if not self._given and is_utf8(raw) and (self._encoding is None or max(raw) > _TWO):
             return raw.decode()
