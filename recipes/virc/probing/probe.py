@@ -272,7 +272,7 @@ def _take_order(reply: Reply, ask: Ask, seen: _Seen) -> int | None:
     if pictures.misplaced(named, wanted):
         seen.ordered, seen.images = False, count
         return None
-    seen.images = None  # they were taken, and who knows how many of them were seen
+    seen.images = None  # they were taken, and it is unknown how many of them were seen
     return None if reply.finish == "length" or count == 1 else max(1, count // 4)
 
 

@@ -46,7 +46,7 @@ class UnpackConfig:
         more: further parts of it, where it was split; with the first one they are read in the order of their names.
         to: folder; None: the one the archive is in; of the standard input, the working folder.
         remove: delete the archive, with all its parts, when all is unpacked and safe on the disk.
-        max_ratio: content is at most so many times as large as the archive.
+        max_ratio: of the content to the archive, in bytes, at most.
         max_bytes: most bytes that are written; None: what the disk has.
         max_files: most files, folders and links.
         encoding: of names; None: UTF-8, or what they seem to be in.

@@ -84,17 +84,15 @@ class OpenAIBackend:
         max_retries: further tries by the client's own back-off while the endpoint is down or busy.
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
             decides by the model's name (qwen or virc in it).
-        headers: see `Link`.
         num_ctx: tokens of context to ask Ollama for; None: as `ollama.context_of` finds.
 
     Attributes:
         at_once: conversations at a time, where no number is chosen: servers that compute many replies
             together are kept busy.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
-        grid: the patch grid of its images; who knows the model's family may set it.
+        grid: the patch grid of its images; callers that know the model's family may set it.
         needs_sizes: whether pictures have to be shown as large as they are sent, as boxes in pixels need it.
-        requests: for completions that it made.
-        max_requests: after which it makes no more; None: any number.
+        requests, max_requests: that it made for completions, and after which it makes no more; None: any number.
         calibrate: finds out how boxes are counted, where that is not known; None: it is.
 
     Raises:

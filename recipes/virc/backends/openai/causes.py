@@ -61,7 +61,7 @@ _FILTER = re.compile(
     r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
 )
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
-SMALLER_PIXELS = 1_000_000  # as hints propose; who knows that the picture has fewer proposes less
+SMALLER_PIXELS = 1_000_000  # as hints propose; callers that know that the picture has fewer propose less
 _SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (

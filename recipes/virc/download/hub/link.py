@@ -58,7 +58,7 @@ class Web(Downloads):
 
 
 def shared_web() -> Web:
-    """The connections of this process, for what is small; made anew where the environment names other proxies."""
+    """The connections of this process, for what is small; new ones if the environment names other proxies."""
     return _shared_web(frozenset(getproxies().items()))
 
 

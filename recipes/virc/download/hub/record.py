@@ -88,7 +88,7 @@ def mark_of(file: File, commit: str) -> str:
 
 
 def read(folder: Path) -> Record | None:
-    """The record in a folder; None where there is none, or none that can be read: then its files are hashed anew."""
+    """The record in a folder; None where there is none, or none that can be read: then its files are hashed again."""
     try:
         return msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST), type=Record)
     except (OSError, ValueError, RecursionError):

@@ -329,7 +329,7 @@ def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> Reply:
 
 
 def _within(reply: Reply, most: int) -> Reply:
-    """A reply in at most so many characters as it is sent: of its pictures the largest are shrunk."""
+    """A reply in at most `most` characters as it is sent: of its pictures the largest are shrunk."""
     files = [each for each in reply.parts if isinstance(each, Encoded)]
     texts = [msgspec.json.encode(each) for each in (*reply.parts, reply.fields) if not isinstance(each, Encoded)]
     room = share = most - sum(map(len, texts)) - _AROUND * (len(reply.parts) + 1)
