@@ -104,7 +104,7 @@ class LlamaCppBackend:
         return self.at_once > 1
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
-        """Return the seconds to read so many image tokens on this machine, in proportion, and those a token drawn."""
+        """Return the seconds to read `image_tokens` on this machine, in proportion, and those a token drawn."""
         from PIL import Image
 
         for side in (2, 8):  # the first, small, only warms up

@@ -117,7 +117,7 @@ class LocalBackend:
         return not self.cached.recurrent
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
-        """Return the seconds to read so many image ids on this machine, and those a token drawn.
+        """Return the seconds to read `image_tokens` ids on this machine, and those a token drawn.
 
         The former in proportion to a small image: attention makes large ones slower than that.
         """

@@ -40,8 +40,8 @@ class PromptCounts:
         """Compare the prompt tokens of a reply to `ask` with the bound, and set the bound of the next turn.
 
         A server that reports none, or fewer than it reads of texts that no server drops, counts something else and is
-        not judged. Tokens that it `cached` count as read in addition to the others, as nobody knows whether it counts them
-        among those.
+        not judged. Tokens that it `cached` count as read in addition to the others, as it is unknown whether these
+        include them.
 
         Raises:
             EngineError: over 20 % of the conversation cannot have been read.

@@ -20,7 +20,7 @@ _PAST = {"fetching": "fetched", "checking": "checked", "unpacking": "unpacked"}
 
 
 class Meter:
-    """Progress of a download of so many bytes; a `Watch` that reports five times a second, also while nothing comes."""
+    """Progress of a download of `missing` bytes: a `Watch` that reports five times a second, also if nothing comes."""
 
     def __init__(self, missing: int, report: Reporter) -> None:
         self._missing, self._come, self._report = missing, 0, report

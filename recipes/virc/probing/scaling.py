@@ -165,7 +165,7 @@ def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
 
 
 def _at(grid: Grid, seen: _Seen) -> Shrunk:
-    """The side that so many tokens stand for: one to which servers scale, where that has as many."""
+    """The side for a number of tokens: one to which servers scale, if that has as many."""
     least, most = (_side(grid, seen.large + sign * seen.slack) for sign in (-1, 1))
     whole = _WHOLE * LARGE[0]
     sure = seen.slack <= _MEASURED or (most <= _NARROW * least and not least < whole <= most)
@@ -224,7 +224,7 @@ def _small(counts: Counts) -> tuple[float, float, float] | None:
 
 
 def _grid_of(tokens: int, scale: float | None) -> Grid | None:
-    """The grid on which the large picture, seen at a scale, has so many tokens; None: the scale is unknown, or none."""
+    """The grid on which the large picture, seen at a scale, has these tokens; None: the scale is unknown, or none."""
     if not scale:
         return None
     off = {side: abs(LARGE[0] * LARGE[1] * (scale / side) ** 2 - tokens) for side in _FACTORS}

@@ -75,7 +75,7 @@ class UnpackConfig:
 
 @dataclass
 class Unpacked:
-    """What a run did: `files` are files and links written, of so many `bytes`.
+    """What a run did: `files` are files and links written, of `bytes` in all.
 
     Args:
         skipped: files and links that were there already.

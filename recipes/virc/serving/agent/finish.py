@@ -200,6 +200,6 @@ def until(text: str, stops: Sequence[str]) -> str:
 
 
 def first_tokens(text: str, most: int | None) -> str:
-    """The beginning of a text, of about so many tokens: a digit, a sign, or five letters are one."""
+    """The beginning of a text, of about `most` tokens: a digit, a sign, or five letters are one."""
     tokens = list(_TOKEN.finditer(text))
     return text if most is None or len(tokens) <= most else text[: tokens[most - 1].end()]

@@ -1,4 +1,4 @@
-"""Asks the model: loaded at the first question, in threads, so many at a time, each stopped when nobody waits."""
+"""Asks the model: loaded at the first question, in a bounded number of threads, each stopped when nobody waits."""
 
 import asyncio
 import threading

@@ -110,7 +110,7 @@ class CallPieces:
 
 
 def merge(own: dict[str, Any], piece: Mapping[str, Any]) -> None:
-    """Merge a piece of an object of the server into what has arrived of it: lists grow, and of other values the last counts."""
+    """Merge a piece of an object into what has arrived of it: lists grow, and of other values the last counts."""
     for key, value in piece.items():
         before = own.get(key)
         if isinstance(before, dict) and isinstance(value, dict):
