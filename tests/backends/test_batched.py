@@ -243,7 +243,7 @@ def test_who_waits_goes_on_when_another_leaves_its_seat(monkeypatch: pytest.Monk
             self.number = number
 
     steps, waits = list[int](), threading.Event()
-    monkeypatch.setattr(batched, "Seat", Seated)
+    monkeypatch.setattr(batched, "BatchSlot", Seated)
     batch = Batch(None)  # type: ignore[arg-type]
 
     def step(group: Sequence[Piece]) -> None:

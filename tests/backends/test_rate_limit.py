@@ -14,7 +14,7 @@ from support.servers import Exchange, error, serve
 from virc.backends.interface import Sampling
 from virc.backends.openai import link
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.causes import Place, StatusError, explained
+from virc.backends.openai.causes import AskedServer, StatusError, explained
 from virc.core import retry
 
 
@@ -85,7 +85,7 @@ def test_a_busy_server_is_known_by_its_words(code: int, said: object, is_busy: b
     refused = StatusError(code, {}, said)
     assert refused.is_busy == is_busy
     assert refused.is_passing == (is_busy or code >= 500)
-    place = Place("http://a/v1", str, True, "", None)
+    place = AskedServer("http://a/v1", str, True, "", None)
     assert ("is too busy" in str(explained(refused, place))) == is_busy
 
 

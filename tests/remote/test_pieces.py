@@ -18,8 +18,7 @@ from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.calls import Call, Result
 from virc.remote import described, failures, filling, mcp_client, reply, tool_servers
 from virc.remote.reply import RemoteError, at
-from virc.remote.result_cache import ResultCache
-from virc.remote.tool import RemoteTool
+from virc.remote.tool import RemoteTool, ResultCache
 
 REPLY = {"boxes": [{"name": "cat"}, {"name": "dog"}, {"name": "cow"}], "text": "three", "none": None}
 

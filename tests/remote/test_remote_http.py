@@ -16,7 +16,8 @@ from support.loopback import Connection, Loopback
 from virc.core.errors import ConfigError, SetupError
 from virc.core.limits import bounded
 from virc.reasoning.calls import Call, Result, ToolError, View
-from virc.remote import permission, result_cache
+from virc.remote import permission
+from virc.remote import tool as remote_tool
 from virc.remote.tool import read
 from virc.tools import registry as tools
 
@@ -123,8 +124,8 @@ def test_the_same_call_on_the_same_pixels_is_sent_once(tmp_path: Path) -> None:
 def test_the_result_that_was_not_used_for_longest_is_dropped(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
-    monkeypatch.setattr(result_cache, limit, most)
-    results, made = result_cache.ResultCache(), Result(images=(Image.new("RGB", (30, 20)),))
+    monkeypatch.setattr(remote_tool, limit, most)
+    results, made = remote_tool.ResultCache(), Result(images=(Image.new("RGB", (30, 20)),))
     for key in (b"1", b"2"):
         results.put(key, made)
     assert results.get(b"1") is made

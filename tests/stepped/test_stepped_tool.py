@@ -18,8 +18,7 @@ from virc.tools import registry
 gymnasium = pytest.importorskip("gymnasium")
 
 from virc.stepped import seen, spaces  # noqa: E402
-from virc.stepped.live import Live  # noqa: E402
-from virc.stepped.tool import Episode, Stepped, _Past, _Player  # noqa: E402
+from virc.stepped.tool import Episode, Live, Stepped, _Past, _Player  # noqa: E402
 
 PROTOCOL = own_protocol(registry.schemas(registry.DEFAULT))
 

@@ -40,7 +40,7 @@ class Piece(msgspec.Struct, frozen=True, eq=False):
         found: gets the logits of the next token, shape (vocabulary,), or what went wrong.
     """
 
-    seat: "Seat"
+    seat: "BatchSlot"
     start: int
     ids: list[int]
     positions: "torch.Tensor"
@@ -48,7 +48,7 @@ class Piece(msgspec.Struct, frozen=True, eq=False):
     found: "SimpleQueue[torch.Tensor | BaseException]"
 
 
-class Seat(CachedModel):
+class BatchSlot(CachedModel):
     """The conversation of one thread, in the row `number` of the cache of all."""
 
     def __init__(self, batch: "Batch", number: int) -> None:
@@ -85,7 +85,7 @@ class Batch:
         self.model = model
         self._cache = RowCache()
         self._here = threading.local()
-        self._seats: WeakSet[Seat] = WeakSet()
+        self._seats: WeakSet[BatchSlot] = WeakSet()
         self._lock = threading.Lock()
         self._drawing = 0
         self._waiting: list[Piece] = []
@@ -93,8 +93,7 @@ class Batch:
         self._most_ids: float = math.inf
 
     @contextmanager
-    def seat(self) -> Iterator[Seat]:
-        """The seat of this thread; inside, the others' steps wait for it."""
+    def seat(self) -> Iterator[BatchSlot]:
         seat = self._own_seat()
         with self._lock:
             self._drawing += 1
@@ -107,20 +106,19 @@ class Batch:
                 self._advance()
 
     def feed(self, piece: Piece) -> "torch.Tensor | BaseException":
-        """What the network makes of a piece; waits for the others' pieces."""
         with self._lock:
             self._waiting.append(piece)
             self._advance()
         return piece.found.get()
 
-    def _own_seat(self) -> Seat:
+    def _own_seat(self) -> BatchSlot:
         """A thread has the lowest row that is free, for as long as it lives."""
         if not hasattr(self._here, "seat"):
             with self._lock:
                 taken = {seat.number for seat in self._seats}
-                self._here.seat = Seat(self, next(number for number in count() if number not in taken))
+                self._here.seat = BatchSlot(self, next(number for number in count() if number not in taken))
                 self._seats.add(self._here.seat)
-        seat: Seat = self._here.seat
+        seat: BatchSlot = self._here.seat
         return seat
 
     def _advance(self) -> None:

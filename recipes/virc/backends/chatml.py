@@ -20,11 +20,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, *, add_special_tokens: bool, split_special_tokens: bool) -> list[int]:
         """Ids of `text`; with `split_special_tokens` a special token's name is ordinary text."""
-        ...
 
     def convert_tokens_to_ids(self, tokens: str) -> int:
         """Id of one token."""
-        ...
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -49,8 +47,6 @@ class ImageSpan(msgspec.Struct, frozen=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """A conversation as ids, with the place of every message and every image in it, in order."""
-
     ids: list[int]
     spans: list[Span]
     images: list[ImageSpan]
@@ -59,19 +55,11 @@ class Rendered(msgspec.Struct, frozen=True):
 def render(
     messages: Sequence[Message], image_tokens: Sequence[int], tokenizer: Tokenizer, generate: bool = False
 ) -> Rendered:
-    """Render a conversation.
+    """Render a conversation, to which nothing is added (no default system message).
 
     Args:
-        messages: the conversation; nothing is added to it (no default system message).
         image_tokens: for every image of the history, how many ids it takes: pixels / factor**2.
-        tokenizer: a tokenizer that knows `CONTROLS`.
         generate: end with the header of an assistant turn, for the model to go on.
-
-    Returns:
-        The ids, one `Span` a message and one `ImageSpan` a shown image.
-
-    Raises:
-        IndexError: a message shows an image that the history does not have.
     """
     im_start, im_end, vision_start, vision_end, pad = (tokenizer.convert_tokens_to_ids(c) for c in CONTROLS)
     newline = encode(tokenizer, "\n")

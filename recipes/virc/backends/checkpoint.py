@@ -1,4 +1,4 @@
-"""What a model folder holds, read before anything heavy is loaded."""
+"""What a model folder holds, read before anything heavy is loaded; a ConfigError where a file is missing or wrong."""
 
 import json
 import math
@@ -22,19 +22,13 @@ _MAX_BYTES = 64 * 2**20
 
 
 class _Entry(msgspec.Struct):
-    """A tensor of a safetensors file: what its numbers are, its sides, and its bytes behind the header."""
-
     dtype: str
     shape: tuple[Annotated[int, Meta(ge=0)], ...]
     data_offsets: tuple[Annotated[int, Meta(ge=0)], Annotated[int, Meta(ge=0)]]
 
 
 def check(folder: Path) -> None:
-    """Refuse a folder that is no model of a supported family with safetensors weights.
-
-    Raises:
-        ConfigError: the folder is missing, of another architecture, pickled or incomplete.
-    """
+    """Refuse a folder that is no model of a supported family with safetensors weights."""
     if not folder.is_dir():
         raise ConfigError(f"no model folder {folder}")
     if not (folder / "config.json").is_file():
@@ -48,13 +42,7 @@ def check(folder: Path) -> None:
 
 
 def not_in_process_error(name: str, kind: object, folder: str | None = None) -> ConfigError | None:
-    """What to say of a model of another type than those that run in this process; None where it runs.
-
-    Args:
-        name: what the model is called.
-        kind: its `model_type`, from a file of any origin.
-        folder: where it is or will be; None: `name`.
-    """
+    """What to say of a model whose `model_type`, the `kind`, does not run in this process; None where it runs."""
     if kind in FAMILIES:
         return None
     *others, last = FAMILIES
@@ -66,11 +54,6 @@ def not_in_process_error(name: str, kind: object, folder: str | None = None) -> 
 
 
 def model_type(folder: Path) -> object:
-    """The `model_type` in a model's `config.json`; None where it has none.
-
-    Raises:
-        ConfigError: the file cannot be read.
-    """
     return read_json(folder / "config.json").get("model_type")
 
 
@@ -92,20 +75,10 @@ def pickled(folder: Path) -> ConfigError:
 
 
 def parameters(folder: Path) -> int:
-    """How many numbers the weights hold, from the files' headers.
-
-    Raises:
-        ConfigError: a file is no safetensors file.
-    """
     return sum(count(folder / name) for name in weight_files(folder))
 
 
 def file_bytes(folder: Path) -> int:
-    """Bytes of the weights' files.
-
-    Raises:
-        ConfigError: one is missing.
-    """
     try:
         return sum((folder / name).stat().st_size for name in weight_files(folder))
     except OSError as error:
@@ -113,30 +86,18 @@ def file_bytes(folder: Path) -> int:
 
 
 def count(path: Path) -> int:
-    """How many numbers a safetensors file holds, from its header.
-
-    Raises:
-        ConfigError: it is no safetensors file.
-    """
+    """How many numbers a safetensors file holds, from its header."""
     return sum(math.prod(shape) for _, shape, _ in tensors(path).values())
 
 
 def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
-    """The tensors of a safetensors file, from its header: name -> type of its numbers, shape, and its first byte.
-
-    Raises:
-        ConfigError: it is no safetensors file, or ends too early.
-    """
+    """The tensors of a safetensors file, from its header: name -> type of its numbers, shape, and its first byte."""
     found, start, _ = _header(path)
     return {name: (each.dtype, each.shape, start + each.data_offsets[0]) for name, each in found.items()}
 
 
 def metadata(path: Path) -> object:
-    """What the header of a safetensors file has beside its tensors; None where that is nothing.
-
-    Raises:
-        ConfigError: it is no safetensors file, or ends too early.
-    """
+    """What the header of a safetensors file has in addition to its tensors; None where that is nothing."""
     return _header(path)[2]
 
 
@@ -157,11 +118,7 @@ def _header(path: Path) -> tuple[dict[str, _Entry], int, object]:
 
 
 def image_settings(folder: Path) -> dict[str, object]:
-    """The image processor's settings: `preprocessor_config.json`, or its part of `processor_config.json`.
-
-    Raises:
-        ConfigError: neither is there, or what is there is empty.
-    """
+    """The image processor's settings: `preprocessor_config.json`, or its part of `processor_config.json`."""
     for name, key in (("processor_config.json", "image_processor"), ("preprocessor_config.json", None)):
         if (folder / name).is_file():
             settings = read_json(folder / name)
@@ -172,11 +129,7 @@ def image_settings(folder: Path) -> dict[str, object]:
 
 
 def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) -> Grid:
-    """The patch grid of a model's image settings.
-
-    Args:
-        settings: what `image_settings` returned.
-        max_pixels: lowers the model's own limit, in pixels.
+    """The patch grid of a model's image settings; `max_pixels` lowers the model's own limit, in pixels.
 
     Raises:
         ConfigError: the settings are no numbers, or contradict themselves or `max_pixels`.
@@ -196,11 +149,6 @@ def image_grid(settings: Mapping[str, object], max_pixels: int | None = None) ->
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """A JSON object from a file.
-
-    Raises:
-        ConfigError: it cannot be read, is over 64 MiB, or holds anything else.
-    """
     try:
         value = json.loads(contents(path, _MAX_BYTES))
     except OSError as error:

@@ -17,13 +17,7 @@ _WANTED = re.compile(r"tried to allocate ([\d.]+ \w+)", re.IGNORECASE)
 
 
 def choose(wanted: str | None = None) -> "tuple[torch.device, str | None]":
-    """Take the wanted device, or the best that works: cuda, mps, cpu.
-
-    Returns:
-        The device taken, and one line for a GPU that is there and was not taken (None otherwise).
-
-    Args:
-        wanted: `cuda`, `cuda:N`, `mps` or `cpu`; None for the best found.
+    """Take the wanted device, or the best that works: cuda, mps, cpu; with a line on a GPU that was not taken.
 
     Raises:
         ConfigError: `wanted` names no device.
@@ -48,7 +42,7 @@ def choose(wanted: str | None = None) -> "tuple[torch.device, str | None]":
 def settle(device: "torch.device", number: "torch.dtype") -> None:
     """Set what torch does by itself on CUDA and should not do here, for the whole process.
 
-    cuDNN's attention makes a plan for each length of keys anew in each thread: on an H100 a token of a 3B took 66 ms in
+    cuDNN's attention makes a plan for each length of keys in each thread: on an H100 a token of a 3B took 66 ms in
     place of 25, and a step of 16 conversations 128 ms in place of 45 (docs/performance.md). Convolutions round patches
     in float32 to 10 bits.
     """
@@ -87,10 +81,9 @@ def _driver() -> str:
 
 
 def memory_refused(error: Exception) -> str | None:
-    """For an error of memory that ran out on any device, how much was refused, as the end of a sentence.
+    """How much was refused, as the end of a sentence, where memory ran out on any device; None for other errors.
 
-    Returns:
-        Such as `: 2.00 GiB could not be allocated`; an empty text where the error does not say; None for other errors.
+    Such as `: 2.00 GiB could not be allocated`; an empty text where the error does not say.
     """
     said = str(error)
     if not isinstance(error, MemoryError) and not any(words in said.lower() for words in _NO_MEMORY):

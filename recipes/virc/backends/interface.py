@@ -46,12 +46,7 @@ class ScoredReply(Reply, frozen=True):
 
 
 class TooLongError(EngineError):
-    """A conversation is longer than the model's context.
-
-    Args:
-        tokens: of the conversation, or a word where nobody counts them.
-        context: most tokens that the model takes.
-    """
+    """A conversation is longer than the model's context, in tokens; `tokens` is a word where nobody counts them."""
 
     is_full = True
 
@@ -79,8 +74,6 @@ class Backend(Protocol):
         Raises:
             NetworkError, ConfigError, EngineError: the turn could not be drawn.
         """
-        ...
 
     def close(self) -> None:
         """Release connections or memory."""
-        ...

@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 class CachedModel:
     """Feeds conversations to a model of one of `checkpoint.FAMILIES` and returns the logits of the next token.
 
-    Interrupted at any point it stays right: `_held` never claims more than the cache has.
-
-    Args:
-        network: the `transformers` model.
-        processor: its image processor; it normalizes and cuts into patches, it never resizes.
-        grid: the model's patch grid.
+    Interrupted at any point it stays right: `_held` never claims more than the cache has. Its image processor
+    normalizes and cuts into patches, and never resizes.
 
     Attributes:
         tokens_fed: ids that went through the language model, in all.
@@ -53,7 +49,6 @@ class CachedModel:
 
     @property
     def recurrent(self) -> bool:
-        """Whether the model has layers whose state cannot be cut."""
         return bool(self._snapshots.layers)
 
     def image_tokens(self, shown: Shown) -> int:
@@ -63,16 +58,11 @@ class CachedModel:
     def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
         """Feed what is new of a conversation, at least its last id unless the logits after it are kept.
 
-        Args:
-            conversation: ids and image places; `image_tokens` gives the number of ids of each image.
-            images: the history that its image spans index.
-
         Returns:
             Logits of the next token, shape (vocabulary,).
 
         Raises:
-            EngineError: the model failed; the conversation is forgotten.
-            SetupError: memory ran out; likewise.
+            EngineError, SetupError: the model failed, or memory ran out; the conversation is forgotten.
         """
         placed = [(span.start, images[span.index]) for span in conversation.images]
         whole, shared = len(conversation.ids), self._shared(conversation.ids, placed)
@@ -208,9 +198,6 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """Copies of the recurrent layers of one conversation's cache; empty for a model that has none.
 
-    Args:
-        config: of the `transformers` model.
-
     Attributes:
         at: ids that the layers have read; None where a step was broken off, so that layers differ.
     """
@@ -226,7 +213,6 @@ class Snapshots:
         return next((each.logits for each in self._kept if each.length == length), None)
 
     def keep(self, cache: Any, logits: "torch.Tensor") -> None:
-        """Keep the layers as they are, at the end of a prompt."""
         if self.layers and self.at:
             layers = {number: copy.deepcopy(cache.layers[number]) for number in self.layers}
             self._kept = [*self._kept[:1], Snapshot(self.at, layers, logits)]
@@ -234,8 +220,7 @@ class Snapshots:
     def cut(self, cache: Any, length: int) -> int:
         """Take the layers back to the first `length` ids, or else to the longest prompt before that is kept.
 
-        Returns:
-            How many ids they have read then; 0: the cache is to be made anew.
+        Returns how many ids they have read then; 0: the cache is to be made again.
         """
         if not self.layers:
             return length

@@ -56,8 +56,6 @@ class LlamaCppBackend:
     Attributes:
         at_once: replies that are drawn together.
         resample: how llama.cpp resizes an image of the Qwen-VL families.
-        model: what the file calls itself.
-        grid: the patch grid its images are shown on.
         device: `llama.cpp`: it chooses a GPU by itself where it was built for one.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
@@ -74,23 +72,17 @@ class LlamaCppBackend:
         self._server = server
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
-        """Draw one assistant turn.
-
-        Args:
-            on_text: gets the text piece by piece; what it raises ends the reply.
-            seconds: after which the reply is given up.
-
-        Raises:
-            TooLongError: the conversation is longer than the model takes.
-            EngineError: the model failed, or the time is over.
-        """
+        """Draw one assistant turn; raises TooLongError, or EngineError where the model failed or the time is over."""
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
         passed = Stopping(ask.stop, on_text)
         gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add, may_repeat=False)
 
         def hear(chunk: Any) -> None:
-            self._add(gathered, chunk)
+            error = chunk.get("error") if isinstance(chunk, dict) else None
+            if isinstance(error, dict) and error.get("type") == _TOO_LONG:
+                raise TooLongError(error.get("n_prompt_tokens", "too many"), self.context)
+            gathered.add(msgspec.convert(chunk, Chunk))
             if passed.stopped:
                 gathered.ended("stop")
                 raise _StoppedError
@@ -112,14 +104,7 @@ class LlamaCppBackend:
         return self.at_once > 1
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
-        """Time this machine on a small image and a few tokens.
-
-        Args:
-            image_tokens: tokens that the images to come take.
-
-        Returns:
-            Seconds to read that many, in proportion, and seconds a token drawn.
-        """
+        """Return the seconds to read `image_tokens` on this machine, in proportion, and those a token drawn."""
         from PIL import Image
 
         for side in (2, 8):  # the first, small, only warms up
@@ -137,7 +122,10 @@ class LlamaCppBackend:
         self._server = None
 
     def _request(self, ask: Ask, sampling: Sampling) -> dict[str, Any]:
-        request = completion(_as_text(ask), sampling, self.model, _part)
+        def part(shown: Shown) -> Part:
+            return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
+
+        request = completion(_as_text(ask), sampling, self.model, part)
         # llama.cpp's own defaults would leave most tokens out.
         request["max_tokens"] = min(sampling.max_tokens, self.context)
         request |= {"top_k": sampling.top_k or 0, "min_p": 0.0, "top_p": sampling.top_p, "cache_prompt": True}
@@ -145,12 +133,6 @@ class LlamaCppBackend:
         if sampling.repetition_penalty != 1:
             request |= {"repeat_penalty": sampling.repetition_penalty, "repeat_last_n": self.context}
         return request
-
-    def _add(self, gathered: Gathered, chunk: Any) -> None:
-        error = chunk.get("error") if isinstance(chunk, dict) else None
-        if isinstance(error, dict) and error.get("type") == _TOO_LONG:
-            raise TooLongError(error.get("n_prompt_tokens", "too many"), self.context)
-        gathered.add(msgspec.convert(chunk, Chunk))
 
 
 class _StoppedError(Exception):
@@ -201,12 +183,10 @@ def load(
 
     Args:
         device: `cpu` keeps it off the GPU; None: as llama.cpp was built.
-        grid: the patch grid of its images.
         max_pixels: largest area that an image is shown with, in pixels; None: that of the grid.
         context: longest conversation in tokens; None: the model's own, and at most 32,768.
 
     Raises:
-        SetupError: the package xllamacpp is missing.
         ConfigError: llama.cpp does not load the files, or `device` is none that it can be told.
     """
     if device not in (None, "cpu"):
@@ -261,10 +241,6 @@ def _server(
             ) from None
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(server))
     return server
-
-
-def _part(shown: Shown) -> Part:
-    return {"type": "image_url", "image_url": {"url": shown.url.decode()}}
 
 
 def _as_text(ask: Ask) -> Ask:

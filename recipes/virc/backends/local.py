@@ -43,9 +43,6 @@ class LocalBackend:
 
     Attributes:
         at_once: replies that are drawn together, where nobody asked for more.
-        model: name of the model's folder, or of its adapter's.
-        grid: the patch grid its images are shown on.
-        device: where it runs, as torch names it.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
         cached: the model with its counters `tokens_fed` and `vision_encodings`.
@@ -81,17 +78,14 @@ class LocalBackend:
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; those of `ask` with `token_ids` are fed as they were sampled.
 
-        Args:
-            on_text: gets the text piece by piece, whole characters only; what it raises ends the reply.
-            seconds: not heeded, since a step of the network cannot be left.
+        `seconds` are not heeded, since a step of the network cannot be left.
 
         Returns:
             The text and its ids, with the opening and without the end of turn, and the counts: the opening is part of
             the prompt, the end of turn a completion token.
 
         Raises:
-            TooLongError: the conversation is longer than the model takes.
-            EngineError: the model failed.
+            TooLongError, EngineError: the conversation is longer than the model takes; the model failed.
             SetupError: memory ran out.
         """
         with self._model() as cached:
@@ -116,24 +110,16 @@ class LocalBackend:
         """From now on, draw the replies that several threads ask for in one batch; each thread's conversation is kept.
 
         All of them take memory at a time, each as much as the longest. Texts are those of one at a time, as far as
-        float32 rounds alike.
-
-        Returns:
-            False where the model has recurrent layers, which a batch cannot hold: it still draws one at a time.
+        float32 rounds alike. False: the model has recurrent layers, which a batch cannot hold, and draws one at a time.
         """
         if not self.cached.recurrent:
             self._batch = self._batch or Batch(self.cached)
         return not self.cached.recurrent
 
     def estimate(self, image_tokens: int) -> tuple[float, float]:
-        """Time this machine on a small image and a few tokens, beside the conversation held.
+        """Return the seconds to read `image_tokens` ids on this machine, and those a token drawn.
 
-        Args:
-            image_tokens: ids that the images to come take.
-
-        Returns:
-            Seconds to read that many, in proportion (attention makes large images slower than that), and
-            seconds a token drawn.
+        The former in proportion to a small image: attention makes large ones slower than that.
         """
         with self._lock:
             probe = CachedModel(self.cached.network, self.cached.processor, self.grid)
@@ -143,18 +129,15 @@ class LocalBackend:
 
     @property
     def resample(self) -> Any:
-        """How the model's own image processor resizes, as Pillow names it."""
         return self.cached.processor.resample
 
     def close(self) -> None:
-        """Release the memory of model and cache; the backend draws nothing more."""
         with self._lock:
             self.cached.clear()
             self.cached.network = self._batch = None
 
     @contextmanager
     def _model(self) -> Iterator[CachedModel]:
-        """The model for one reply: in turn, or this thread's seat in the batch."""
         if self._batch:
             with self._batch.seat() as seat:
                 yield seat
@@ -207,7 +190,6 @@ class LocalBackend:
         return logits
 
     def _time(self, probe: CachedModel, side: int) -> tuple[int, float, float]:
-        """Ids read, seconds to read them, seconds a token drawn."""
         from PIL import Image
 
         probe.clear()
@@ -234,7 +216,6 @@ def load(
     """Load a model from a folder with `config.json`, safetensors weights and `tokenizer.json`.
 
     Args:
-        folder: the model.
         device: `cuda`, `cuda:N`, `mps` or `cpu`; default the best that works.
         dtype: `float32`, `bfloat16` or `float16`; default float32 under half a billion parameters, else
             bfloat16.
@@ -311,7 +292,6 @@ def _load(
 
 
 def _quiet_torch() -> Any:
-    """Torch, with transformers' bars and notices off."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         import torch
@@ -335,11 +315,7 @@ def _image_processor() -> Any:
 
 
 def read_network(folder: Path, number: Any) -> Any:
-    """The network of a model folder, in that dtype; `auto`: in that of its config.
-
-    Raises:
-        ConfigError: weights are missing.
-    """
+    """The network of a model folder, in that dtype; `auto`: in that of its config."""
     import transformers
 
     automatic: Any = transformers.AutoModelForImageTextToText

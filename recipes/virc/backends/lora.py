@@ -27,10 +27,7 @@ _SINCE_4_52 = (
 
 
 def check(folder: Path) -> int:
-    """Refuse what `merge` would refuse, as far as settings and the weights' header tell.
-
-    Returns:
-        Bytes of its weights.
+    """Refuse what `merge` would refuse, as far as settings and the weights' header tell; returns the weights' bytes.
 
     Raises:
         ConfigError: the adapter is more than a plain one, pickled, damaged or empty.
@@ -52,13 +49,9 @@ def check(folder: Path) -> int:
 
 
 def merge(network: Any, folder: Path) -> None:
-    """Add an adapter to the weights of a network: W + s B A, with s = alpha / rank.
+    """Add an adapter that `check` let pass to the weights of a network: W + s B A, with s = alpha / rank.
 
     Weights that the adapter holds whole (`modules_to_save`) take the place of the network's.
-
-    Args:
-        network: as transformers loaded it.
-        folder: an adapter that `check` let pass.
 
     Raises:
         ConfigError: a weight of the adapter is for none of the network's, or does not fit it.

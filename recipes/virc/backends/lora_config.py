@@ -25,7 +25,6 @@ class Adapter(msgspec.Struct, frozen=True):
     """The settings that say what an adapter does to its base; which layers it is for, its weights say.
 
     Args:
-        method: of PEFT; only LoRA is known here.
         base: folder or hub id of the model it was trained on.
         alpha: its updates are scaled by alpha / rank, or by alpha / sqrt(rank) where `rslora` (Kalajdzievski, 2023).
         further: names of settings that make it more than such updates.
@@ -40,11 +39,6 @@ class Adapter(msgspec.Struct, frozen=True):
 
 
 def read(folder: Path) -> Adapter:
-    """What the settings file of an adapter says.
-
-    Raises:
-        ConfigError: it cannot be read, is over 1 MiB, names no base, or is of another method than LoRA.
-    """
     path = folder / SETTINGS
     try:
         content = msgspec.json.decode(contents(path, _MAX_BYTES), type=dict[str, Any])

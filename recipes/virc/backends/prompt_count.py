@@ -1,4 +1,4 @@
-"""Whether a server read all that was sent: its token counts held against a lower bound of our own.
+"""Whether a server read all that was sent: its token counts compared with a lower bound of our own.
 
 Some servers drop the oldest turns, or images, of a prompt longer than their context, and answer all the same.
 No tokenizer is at hand here, so the bound is made of what holds for every tokenizer: a prompt that grew is at least as
@@ -37,11 +37,11 @@ class PromptCounts:
         self._least: OrderedDict[bytes, int] = OrderedDict()
 
     def check(self, ask: Ask, reply: Reply, server: str, cached: int = 0) -> None:
-        """Hold the prompt tokens of a reply to `ask` against the bound, and set the bound of the next turn.
+        """Compare the prompt tokens of a reply to `ask` with the bound, and set the bound of the next turn.
 
         A server that reports none, or fewer than it reads of texts that no server drops, counts something else and is
-        not judged. Tokens that it `cached` count as read beside the others, as nobody knows whether it counts them
-        among those.
+        not judged. Tokens that it `cached` count as read in addition to the others, as it is unknown whether these
+        include them.
 
         Raises:
             EngineError: over 20 % of the conversation cannot have been read.

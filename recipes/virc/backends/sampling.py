@@ -51,12 +51,7 @@ def penalised(logits: "torch.Tensor", ids: Sequence[int], penalty: float) -> "to
 
 
 class Stopping:
-    """Passes pieces of a reply on, and notices a text that ends it: `stopped`.
-
-    Args:
-        stop: texts that end a reply, however they come in pieces.
-        on_text: gets every piece that is not empty.
-    """
+    """Passes pieces of a reply on, and notices a text that ends it, however it comes in pieces: `stopped`."""
 
     def __init__(self, stop: Sequence[str] = (), on_text: OnText | None = None) -> None:
         self._stop, self._on_text, self._tail, self.stopped = stop, on_text, "", False
@@ -73,10 +68,7 @@ class Stopping:
 class Text:
     """Ids to text as they come; bytes of a character that is not whole yet are held back.
 
-    Args:
-        tokenizer: a `transformers` tokenizer.
-        on_text: gets every piece.
-        stop: texts that end a reply; `stopped` says whether one of them has come.
+    `stopped` says whether a text that ends a reply has come.
     """
 
     def __init__(self, tokenizer: Any, on_text: OnText | None = None, stop: Sequence[str] = ()) -> None:

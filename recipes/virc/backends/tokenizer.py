@@ -14,11 +14,6 @@ _MAX_BYTES = 256 * 2**20
 
 @lru_cache(1)
 def tokenizer(base: Path) -> Any:
-    """The tokenizer of a base, of the library tokenizers.
-
-    Raises:
-        ConfigError: there is none, or it is no Qwen-VL's.
-    """
     from tokenizers import Tokenizer
 
     file = base / "tokenizer.json"

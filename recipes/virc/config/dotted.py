@@ -17,7 +17,6 @@ def leaves(values: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, A
 
 
 def at(values: Mapping[str, Any], path: Path) -> Any:
-    """The value under these keys, which is there."""
     for key in path:
         values = values[key]
     return values

@@ -7,14 +7,7 @@ from virc.core.errors import ConfigError
 
 
 def filled(name: str, variant: Mapping[str, str], setting: str = "data") -> str:
-    """The name with its {…} filled.
-
-    Args:
-        setting: where the name stands, for people.
-
-    Raises:
-        ConfigError: `variant` lacks a word.
-    """
+    """A name with its {…} replaced; `setting` names it for people. Raises ConfigError: `variant` lacks a word."""
 
     def word(match: "re.Match[str]") -> str:
         if match[1] not in variant:

@@ -76,11 +76,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def config_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """Where the config file is: `VIRC_CONFIG`, else `virc/config.yaml` in the platform's folder for settings.
-
-    Raises:
-        ConfigError: this user has no home folder, and no variable names another.
-    """
+    """Where the config file is: `VIRC_CONFIG`, else `virc/config.yaml` in the platform's folder for settings."""
     if env.get("VIRC_CONFIG"):
         return expanded(env["VIRC_CONFIG"])
     if platform == "win32":
@@ -94,11 +90,7 @@ def config_path(env: Mapping[str, str], platform: str = sys.platform) -> Path:
 
 
 def cache_folder(env: Mapping[str, str], platform: str = sys.platform) -> Path:
-    """This user's cache: `VIRC_CACHE`, else `virc` in the platform's folder for caches.
-
-    Raises:
-        ConfigError: this user has no home folder, and no variable names another.
-    """
+    """This user's cache: `VIRC_CACHE`, else `virc` in the platform's folder for caches."""
     instead = "VIRC_CACHE=FOLDER"
     if env.get("VIRC_CACHE"):
         return expanded(env["VIRC_CACHE"]).absolute()
@@ -131,7 +123,7 @@ def read(path: Path) -> dict[str, Value]:
 
 
 def check_key(key: str, place: str = "") -> None:
-    """Refuse a key that the config file does not take. Raises ConfigError: the key is unknown or a secret."""
+    """Refuse a key that the config file does not take: an unknown one, or a secret."""
     if key in KEPT:
         return
     if _SECRET.search(key):
@@ -145,9 +137,6 @@ def check(key: str, value: object, name: str, error: type[VircError] = ConfigErr
     Args:
         name: what the error calls the setting, e.g. `--timeout`.
         error: class to raise.
-
-    Raises:
-        VircError: of class `error`: the setting does not take this value.
     """
     kind = get_args(get_type_hints(Settings, include_extras=True)[key])[0]  # every field is `kind | None`
     textual = kind.__origin__ is str
@@ -179,12 +168,7 @@ def _shortened(value: object) -> str:
 
 
 def resolve(flags: Mapping[str, Value | None], env: Mapping[str, str], file: Mapping[str, Value]) -> dict[str, Setting]:
-    """Find every setting: flag, then environment, then file, then default.
-
-    Args:
-        flags: options as typed; None is an option that was not given.
-        env: environment variables.
-        file: what `read` returned.
+    """Find every setting: flag (None: not given), then environment, then file, then default.
 
     Raises:
         UsageError: a flag has a wrong value.
@@ -209,16 +193,11 @@ def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mappin
 
 
 def values(resolved: Mapping[str, Setting]) -> Settings:
-    """The plain values of `resolve`, typed."""
     return Settings(**{key: setting.value for key, setting in resolved.items()})  # type: ignore[arg-type]
 
 
 def store(path: Path, key: str, text: str) -> Value:
-    """Set one key of the config file, from text as typed; the file is made if need be. Returns the value.
-
-    Raises:
-        ConfigError: no such key, a wrong value, or the file cannot be read or written.
-    """
+    """Set one key of the config file, from text as typed; the file is made if need be. Returns the value."""
     check_key(key)
     value = check(key, text, key)
     _write(path, plain_yaml.changed(plain_yaml.read_text(path), key, value))
@@ -226,11 +205,7 @@ def store(path: Path, key: str, text: str) -> Value:
 
 
 def remove(path: Path, key: str) -> None:
-    """Take one key out of the config file; also one that `read` refuses.
-
-    Raises:
-        ConfigError: it does not hold that key, or cannot be read or written.
-    """
+    """Take one key out of the config file; also one that `read` refuses."""
     content = plain_yaml.read(path)
     if key not in content:
         raise ConfigError(f"{key} is not set in {path}", did_you_mean(key, content) if content else None)

@@ -17,13 +17,7 @@ from virc.core.text import did_you_mean, nearest, plain
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing that is wrong.
-
-    Args:
-        path: where; of something that is missing, where it should be.
-        message: what, as a sentence of an error.
-        hint: what to do.
-    """
+    """One thing that is wrong; `path` is where, or where it should be."""
 
     path: Path
     message: str
@@ -35,7 +29,7 @@ class Missing(Fault, frozen=True):
 
 
 class Unknown(Fault, frozen=True):
-    """A key that nobody reads; `known` are those that stand beside it."""
+    """A key that nobody reads; `known` are those that may be in its place."""
 
     known: tuple[str, ...] = ()
 
@@ -55,10 +49,7 @@ def check_arguments(arguments: msgspec.Struct, *, without: tuple[str, ...] = ())
 def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iterator[Fault]:
     """Everything in plain values that `msgspec.convert(..., strict=False)` would refuse, and numbers without end.
 
-    Args:
-        kind: type to fit; Structs, dicts of them, and what YAML can hold.
-        path: where the value stands.
-        noun: what errors call a key.
+    `noun` is what errors call a key.
     """
     inner = _members(kind)
     struct = next((each for each in inner if _is_struct(each)), None)
@@ -88,7 +79,6 @@ def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iter
 
 
 def kind_at(kind: Any, path: Path) -> Any:
-    """The type of the value under these keys; None where there is none."""
     for key in path:
         inner = _members(kind)
         struct = next((each for each in inner if _is_struct(each)), None)
@@ -99,7 +89,6 @@ def kind_at(kind: Any, path: Path) -> Any:
 
 
 def takes_text(kind: Any) -> bool:
-    """Whether any text is a value of the type."""
     return str in _members(kind)
 
 
@@ -171,7 +160,6 @@ def _hint(value: object, kind: Any) -> str | None:
 
 
 def shown(value: object) -> str:
-    """A value as people wrote it, short."""
     match value:
         case None:
             return "nothing"
@@ -187,7 +175,6 @@ def shown(value: object) -> str:
 
 
 def wanted(kind: Any) -> str:
-    """A type in words."""
     return _worded(inspect.type_info(kind))
 
 

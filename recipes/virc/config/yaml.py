@@ -22,20 +22,12 @@ DEPTH = 16
 
 
 def read(path: Path) -> dict[str, object]:
-    """Read a file that holds one mapping; a missing or empty file is an empty one.
-
-    Raises:
-        ConfigError: it cannot be read, is over `LIMIT` bytes, or is not such a mapping.
-    """
+    """Read a file that holds one mapping; a missing or empty file is an empty one. Raises ConfigError: else."""
     return parse(read_text(path), str(path))
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of at most `LIMIT` bytes; a missing file is empty.
-
-    Raises:
-        ConfigError: it cannot be read, is too long, or is not UTF-8.
-    """
+    """The text of a file of at most `LIMIT` bytes; a missing file is empty. Raises ConfigError: it cannot be read."""
     try:
         return contents(path, LIMIT).decode("utf-8-sig")
     except FileNotFoundError:
@@ -47,14 +39,9 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, name: str) -> dict[str, object]:
-    """Parse YAML text whose root is a mapping with string keys.
+    """Parse YAML text whose root is a mapping with string keys; errors call it `name`.
 
-    Args:
-        text: YAML 1.1; anchors, tags, keys that stand twice and more than `DEPTH` levels are refused.
-        name: what errors call it.
-
-    Raises:
-        ConfigError: the text is something else.
+    Anchors, tags, keys that stand twice and more than `DEPTH` levels are refused.
     """
     content = _content(text, name) if text else None  # a missing file is the usual one, and PyYAML takes time
     if content is None:
@@ -66,11 +53,7 @@ def parse(text: str, name: str) -> dict[str, object]:
 
 
 def value(text: str, name: str) -> object:
-    """Parse the YAML of one value, as it stands behind `key:`; the same is refused as by `parse`.
-
-    Raises:
-        ConfigError: it is no YAML.
-    """
+    """Parse the YAML of one value, as it stands behind `key:`; the same is refused as by `parse`."""
     content = _content(text, name)
     _refuse_keys(content, name)
     return content
@@ -218,11 +201,7 @@ def _refuse_doubles(node: object, name: str) -> None:
 
 
 def changed(text: str, key: str, value: str | int | float | None) -> str:
-    """The text with one root key set, or removed for None; other lines and comments stay as they are.
-
-    Raises:
-        ConfigError: the file could not be read then.
-    """
+    """The text with one root key set, or removed for None; other lines and comments stay as they are."""
     import yaml
 
     wanted = {**parse(text, "the file"), key: value}

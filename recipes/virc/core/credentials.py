@@ -34,13 +34,10 @@ def hidden(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def key_of(named: str) -> str | None:
-    """Return the key that an option names: `env:NAME` of a variable, `file:PATH` of a file with that line alone.
-
-    Returns:
-        The key; None where the option holds the key itself.
+    """Return the key that an option names as `env:NAME` or `file:PATH`; None: the option is the key itself.
 
     Raises:
-        ConfigError: the variable or the file has no key, or users other than the file's owner can read it.
+        ConfigError: there is no key, or users other than the file's owner can read it.
     """
     scheme, _, place = named.partition(":")
     if scheme == "env":

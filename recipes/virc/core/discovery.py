@@ -8,7 +8,6 @@ _NOT_ONE = "registry"  # the module that finds the others
 
 
 def names(package: str) -> list[str]:
-    """The names of the modules of a package, such as `virc.tools`, in order."""
     found = pkgutil.iter_modules(importlib.import_module(package).__path__)
     return sorted(each.name for each in found if each.name != _NOT_ONE)
 

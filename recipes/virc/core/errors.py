@@ -52,7 +52,7 @@ class DataError(VircError):
 
 
 class UnreadError(DataError):
-    """A fault in a file of rows, behind which rows are not read: so many, or None where nobody knows how many."""
+    """A fault in a file of rows, behind which rows are not read: how many, or None where that is unknown."""
 
     def __init__(self, message: str, hint: str | None = None, rows: int | None = None) -> None:
         super().__init__(message, hint)
@@ -87,8 +87,6 @@ def as_virc_error(error: Exception, hint: str | None = None) -> VircError:
 
 
 class ErrorFields(TypedDict):
-    """A `VircError` as JSON."""
-
     code: NotRequired[int]
     kind: str
     message: str

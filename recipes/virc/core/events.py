@@ -5,14 +5,15 @@ from typing import Literal
 
 import msgspec
 
+from virc.core.errors import as_virc_error
+
 
 class Event(msgspec.Struct, frozen=True):
-    """One report.
+    """One report, of one line.
 
     Args:
         kind: `start` names the work that begins; `progress` replaces that and the progress before it; a `note` or
             `warning` stays; `log` is a line of an engine.
-        text: one line.
         hint: what to do about a warning.
     """
 
@@ -31,21 +32,20 @@ class Reporter:
         self.send: OnEvent = on_event or (lambda event: None)
 
     def start(self, text: str) -> None:
-        """What begins now and may take long."""
         self.send(Event("start", text))
 
     def progress(self, text: str) -> None:
-        """How far the work is."""
         self.send(Event("progress", text))
 
     def note(self, text: str) -> None:
-        """Something worth knowing."""
         self.send(Event("note", text))
 
     def warn(self, text: str, hint: str | None = None) -> None:
-        """Something that may be wrong, and what to do about it."""
         self.send(Event("warning", text, hint))
 
+    def failure(self, error: Exception, before: str = "") -> None:
+        known = as_virc_error(error)
+        self.warn(f"{before}{known.message}", known.hint)
+
     def log(self, text: str) -> None:
-        """A line that an engine wrote."""
         self.send(Event("log", text))

@@ -15,8 +15,6 @@ _FOR_DEVELOPERS = {"all", "dev"}
 
 
 class Extra(msgspec.Struct, frozen=True):
-    """An extra: its name, the packages it lacks, and the line that installs it."""
-
     name: str
     missing: tuple[str, ...]
     install: str
@@ -43,18 +41,8 @@ def install(*names: str) -> str:
 def require(module: str, purpose: str, extra: str) -> None:
     """Raise SetupError where a module of an extra is not installed: the purpose needs it."""
     if find_spec(module) is None:
-        raise SetupError(f"{purpose} needs {module}, of the extra {extra}", _how(module, extra))
-
-
-def _how(module: str, extra: str) -> str:
-    """What installs a module of an extra: into an engine's environment by its name alone."""
-    from importlib import metadata
-
-    try:
-        metadata.distribution(_PACKAGE)
-    except metadata.PackageNotFoundError:  # in an engine's interpreter
-        return f"virc env create ENGINE --with {module}"
-    return install(extra)
+        how = install(extra) if _installed(_PACKAGE) else f"virc env create ENGINE --with {module}"
+        raise SetupError(f"{purpose} needs {module}, of the extra {extra}", how)
 
 
 def discover() -> tuple[Extra, ...]:
@@ -77,6 +65,7 @@ def _packages(wanted: list[str], extra: str) -> Iterator[str]:
 
 
 def _installed(package: str) -> bool:
+    """Return whether a package is installed: virc itself is not in an engine's interpreter."""
     from importlib import metadata
 
     try:

@@ -32,7 +32,6 @@ class ExitError(Exception):
 
 
 def guard(module: ModuleType) -> None:
-    """Guard the functions of a tool that a module has."""
     for name, arguments in _OF_TOOLS.items():
         function = getattr(module, name, None)
         if isinstance(function, FunctionType):

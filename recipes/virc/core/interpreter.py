@@ -9,8 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-exit_code = 1
-"""That of this process, once it is known."""
+exit_code = 1  # of this process, once it is known
 
 
 def join_or_leave(threads: Iterable[threading.Thread], seconds: float) -> None:

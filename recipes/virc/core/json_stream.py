@@ -135,11 +135,7 @@ def lines(file: IO[bytes], most: int, start: int = 1) -> Iterator[tuple[int, byt
 
 
 def one_line(value: object) -> str:
-    """A value as JSON on one line, without a newline; it can be written as UTF-8.
-
-    Raises:
-        ValueError: it contains what is not valid JSON, or is nested too deeply.
-    """
+    """JSON on one line that can be written as UTF-8; raises ValueError for what JSON cannot hold."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (TypeError, RecursionError) as error:

@@ -26,7 +26,6 @@ _LOG = logging.getLogger(__name__)
 
 @contextmanager
 def held(path: Path, busy: ConfigError | None = None) -> Iterator[None]:
-    """Hold the lock of `path` while the block lasts; see `lock`."""
     file = lock(path, busy)
     try:
         yield

@@ -25,7 +25,6 @@ class LostWorkerError(SetupError):
 
 
 def cores() -> int:
-    """How many processes this one may keep busy."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

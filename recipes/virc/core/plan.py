@@ -33,7 +33,6 @@ class Change(msgspec.Struct, frozen=True):
     """An engine's setting that is not what the published script says.
 
     Args:
-        key: the engine's own name for it.
         published: the value there; None: it does not name the key.
         ours: the value here; None: the key is not given to the engine.
         why: the reason, one clause.

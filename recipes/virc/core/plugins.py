@@ -26,7 +26,6 @@ from virc.core.text import clause
 SEARCH_PATH = "VIRC_PATH"
 """The variable that names folders of systems, rewards, tools and operators, separated as in PATH."""
 Group = Literal["virc.systems", "virc.tools", "virc.rewards", "virc.operators"]
-"""Groups of entry points."""
 OF_A_SYSTEM = ("system.yaml", "field.yaml")
 """One of them is in each folder for one system."""
 _NO_TOTALS = ("__init__", "pipeline", "rows")
@@ -40,7 +39,6 @@ def folders(beside: Path | None) -> list[Path]:
 
 
 def is_path(name: str) -> bool:
-    """Whether this names a file, not what lies in a folder."""
     return is_file_name(name) or "/" in name
 
 
@@ -49,11 +47,11 @@ def is_file_name(name: str) -> bool:
     return name.endswith((".py", ".yaml"))
 
 
-def file_of(name: str, places: Sequence[Path], group: Group, suffixes: Sequence[str] = (".py",)) -> Path | None:
+def file_of(name: str, places: Sequence[Path], group: Group | None, suffixes: Sequence[str] = (".py",)) -> Path | None:
     """`NAME.py` in the first folder that has it, else the module that an installed package has by that name."""
     if not name.isidentifier():
         return None
-    return file_in(places, name, suffixes) or installed(group).get(name)
+    return file_in(places, name, suffixes) or (installed(group).get(name) if group else None)
 
 
 def custom(
@@ -63,8 +61,6 @@ def custom(
     if is_path(name):
         path = expanded(name).absolute()
         return path if is_file(path) else None
-    if group is None:
-        return file_in(folders(beside), name, suffixes) if name.isidentifier() else None
     return file_of(name, folders(beside), group, suffixes)
 
 
@@ -86,23 +82,13 @@ def installed(group: Group) -> Mapping[str, Path]:
     return {name: file for name, (_, file) in found.items()}
 
 
-def system_folders() -> Sequence[Path]:
-    """The folders of systems in installed packages.
-
-    Raises:
-        ConfigError: an installed package names a module that cannot be found.
-    """
-    return [*system_packages()]
-
-
 def in_system_folders(name: str) -> list[Path]:
     """The files of that name, or pattern, in the folders for one system each of installed packages, in order."""
-    return [file for folder in system_folders() for file in sorted(folder.glob(f"*/{name}"))]
+    return [file for folder in system_packages() for file in sorted(folder.glob(f"*/{name}"))]
 
 
 def is_of_a_system(file: Path) -> bool:
-    """Whether a file is in a folder for one system of an installed package."""
-    return file.absolute().parent.parent in system_folders()
+    return file.absolute().parent.parent in system_packages()
 
 
 @cache
@@ -139,7 +125,11 @@ def _imported_by_name(files: Mapping[str, Path]) -> Mapping[str, Path]:
 
 @cache
 def system_packages() -> Mapping[Path, str]:
-    """The folders of systems in installed packages, with the names that the packages are imported by."""
+    """The folders of systems in installed packages, with the names that the packages are imported by.
+
+    Raises:
+        ConfigError: an installed package names a module that cannot be found.
+    """
     found: dict[Path, str] = {}
     for _, spec in _specs("virc.systems"):
         if spec.submodule_search_locations:
@@ -182,7 +172,6 @@ def _specs(group: Group) -> Iterator[tuple[str, ModuleSpec]]:
 
 @cache
 def loaded(file: Path) -> ModuleType:
-    """The module that a file is, loaded once; errors as of `fresh`."""
     return fresh(file)
 
 
@@ -198,7 +187,8 @@ def fresh(file: Path) -> ModuleType:
         raise ConfigError(f"{file} is no Python")
     module = importlib.util.module_from_spec(spec)
     try:
-        if module_name := _module_of(file):
+        installed("virc.tools"), installed("virc.rewards")  # which note the names of their modules
+        if module_name := _MODULES.get(file.absolute()):
             module = importlib.import_module(module_name)
         else:
             sys.modules[name] = module
@@ -211,12 +201,6 @@ def fresh(file: Path) -> ModuleType:
         raise ConfigError(f"{file} cannot be loaded: {type(error).__name__}: {clause(error)}{where}") from error
     guarded.guard(module)
     return module
-
-
-def _module_of(file: Path) -> str | None:
-    installed("virc.tools")
-    installed("virc.rewards")
-    return _MODULES.get(file.absolute())
 
 
 def line_in(file: Path, error: BaseException) -> int | None:

@@ -55,7 +55,6 @@ class Process:
         self._step, self._popen = step, popen
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Its exit code; None where it still runs after that time."""
         try:
             return self._popen.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -100,11 +99,7 @@ def kill(group: int) -> None:
 
 @contextmanager
 def started(step: Step, log: Path) -> Iterator[Process]:
-    """Start a step; what it writes is added to `log`. It does not outlive the block, nor this process.
-
-    Raises:
-        SetupError: the program is not there.
-    """
+    """Start a step; what it writes is added to `log`. It does not outlive the block, nor this process."""
     log.parent.mkdir(parents=True, exist_ok=True)
     without = "".join(f" -u {name}" for name in removed_variables(step, os.environ))
     with log.open("ab") as file:
@@ -119,13 +114,10 @@ def started(step: Step, log: Path) -> Iterator[Process]:
 
 
 def run(step: Step, log: Path) -> None:
-    """Run a step to its end; what it writes is added to `log`.
-
-    Ctrl-C and SIGTERM end the whole process group.
+    """Run a step to its end; what it writes is added to `log`. Ctrl-C and SIGTERM end the whole process group.
 
     Raises:
         EngineError: it failed; the message has its exit code and last line, the hint the log.
-        SetupError: the program is not there.
     """
     with started(step, log) as process:
         code = process.wait()
@@ -139,7 +131,6 @@ def attended(step: Step, folder: Path) -> int:
     Raises:
         KeyboardInterrupt: it was interrupted: the step was asked to save, and has ended; a second one ends it at once,
             as the first one does where it saves nothing.
-        SetupError: the program is not there.
     """
     # 2: where a terminal is, its own line of progress too
     process = Process(step, _popen(step, 2, None, folder))
@@ -160,12 +151,7 @@ def attended(step: Step, folder: Path) -> int:
 
 
 def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> str:
-    """What a step prints.
-
-    Raises:
-        EngineError: it failed.
-        SetupError: the program is not there.
-    """
+    """What a step prints. Raises EngineError: it failed."""
     popen = _popen(step, subprocess.PIPE, subprocess.PIPE)
     try:
         out, last = _communicate(popen, on_line)
@@ -178,12 +164,7 @@ def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> st
 
 
 def answer(step: Step, seconds: float) -> str:
-    """What a step prints that answers soon, or not at all; it is killed after so many seconds.
-
-    Raises:
-        EngineError: it failed, or did not answer in that time.
-        SetupError: the program is not there.
-    """
+    """What a step prints that answers soon, else it is killed. Raises EngineError: it failed, or took too long."""
     popen = _popen(step, subprocess.PIPE, subprocess.PIPE, outlives=True)
     try:
         out, error = popen.communicate(timeout=seconds)
@@ -302,7 +283,7 @@ def environment(step: Step, given: Mapping[str, str]) -> dict[str, str]:
 def _popen(
     step: Step, stdout: int | IO[bytes], stderr: int | None, folder: Path | None = None, outlives: bool = False
 ) -> "subprocess.Popen[bytes]":
-    """Start a step; `outlives`: it ends by itself soon, also where virc is killed."""
+    """Start a step; `outlives`: it ends by itself soon, also if virc is killed. Raises SetupError: it cannot start."""
     bound = not outlives and sys.platform == "linux" and threading.current_thread() is threading.main_thread()
     env = environment(step, os.environ)
     try:

@@ -35,11 +35,7 @@ class _Line(msgspec.Struct):
 
 
 class Claims:
-    """Which rows were met: every id may come once.
-
-    Args:
-        option: the one that names the output, for hints.
-    """
+    """Which rows were met: every id may come once. `option` is the one that names the output, for hints."""
 
     def __init__(self, option: str = "--to") -> None:
         self._elsewhere = f"use another {option}"
@@ -74,10 +70,7 @@ def _key(id: Id) -> bytes:
 
 
 class Layout(Protocol):
-    """How records lie in the file."""
-
     header: bytes
-    """What the file begins with."""
 
     def end(self, file: IO[bytes]) -> int | None:
         """The position behind the last whole record of a file that is at its start; None where more is not ours."""
@@ -90,8 +83,6 @@ class Layout(Protocol):
 
 
 class JsonLines:
-    """Records that are lines of JSON and begin with their schema."""
-
     header = b""
 
     def __init__(self, schema: str) -> None:
@@ -114,11 +105,9 @@ class Ledger(Claims):
     """The output file, held alone while its `with` block lasts.
 
     Args:
-        path: the file; made if need be.
         schema: what its lines carry; a file with other lines is not touched.
         made_with: `model`, `protocol` and the settings that all answers in one file share.
         results: error codes that are a result, not a failure; such lines stay.
-        option: the one that names the output, for hints.
         layout: how its records lie in it; None: as lines of JSON.
 
     Attributes:
@@ -126,7 +115,6 @@ class Ledger(Claims):
 
     Raises:
         ConfigError: another run holds the file, or it holds other lines, or answers made with other settings.
-        VircError: the disk refuses.
     """
 
     def __init__(
@@ -168,11 +156,7 @@ class Ledger(Claims):
             unlock(self._lock)
 
     def append(self, line: bytes) -> None:
-        """Add one line, given without its newline; on return it is on disk.
-
-        Raises:
-            VircError: the disk refuses; nothing of the line stays.
-        """
+        """Add one line, given without its newline; on return it is on disk. Where that fails, nothing of it stays."""
         with _disk(self.path):
             self._write(line + b"\n")
 
@@ -188,7 +172,6 @@ class Ledger(Claims):
             raise
 
     def _take_up(self) -> None:
-        """Cut the torn tail, learn what is done, drop the lines of failed rows."""
         if not self.path.exists():
             return
         self._cut()
@@ -255,7 +238,6 @@ def _disk(path: Path) -> Iterator[None]:
 
 
 def _after_last_newline(file: IO[bytes]) -> int:
-    """The position behind the last newline; 0 where there is none."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - 2**16)

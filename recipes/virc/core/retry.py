@@ -43,7 +43,11 @@ def seconds_asked(headers: Mapping[str, str], said: str = "") -> float | None:
         return max(spent)
     if found := _SAID.search(said[:4096]):
         return _until(found[1])
-    resets = [_until(value) for name, value in lower.items() if _RESETS.fullmatch(name) and _is_used_up(name, lower)]
+    resets = [
+        _until(value)
+        for name, value in lower.items()
+        if _RESETS.fullmatch(name) and lower.get(name.replace("reset", "remaining"), "0").strip() in ("0", "0.0")
+    ]
     return max((each for each in resets if each is not None), default=None)
 
 
@@ -58,13 +62,7 @@ def _spent(limits: str) -> list[float]:
     ]
 
 
-def _is_used_up(reset: str, headers: Mapping[str, str]) -> bool:
-    """Whether it is the limit that `reset` is of which has nothing left, or nothing tells."""
-    return headers.get(reset.replace("reset", "remaining"), "0").strip() in ("0", "0.0")
-
-
 def _until(text: str, unit: float = 1.0) -> float | None:
-    """Seconds until a time, or of a duration; None: it is neither."""
     text, now = text.strip().lower().replace("z", "+00:00"), datetime.now(UTC).timestamp()
     if parts := re.fullmatch(rf"(?:{_AMOUNT}[\s,]*)+", text):
         amounts = re.findall(r"(\d[\d.]*)\s*([a-z]*)", parts[0])
@@ -137,7 +135,6 @@ class Pace:
 
 @cache
 def pace_of(server: str) -> Pace:
-    """Return the pace of a server, the same for all in this process who ask it."""
     return Pace()
 
 

@@ -21,7 +21,6 @@ def clause(error: BaseException) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is nearest; None where none is near."""
     lower = {name.lower(): name for name in sorted(known)}
     near = difflib.get_close_matches(word.lower(), lower, n=1)
     return lower[near[0]] if near else None

@@ -39,7 +39,6 @@ class Stop(threading.Event):
 
     @contextmanager
     def waking(self, wake: Callable[[], None]) -> Iterator[None]:
-        """Call `wake` when the signal is set inside the block, or was before."""
         with self._changing:
             self._wakes.add(wake)
             late = self.is_set()

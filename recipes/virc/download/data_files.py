@@ -1,4 +1,7 @@
-"""What the stages of a system need from the hub or GitHub: files of its datasets, and the models they begin with."""
+"""What the stages of a system need from the hub or GitHub: files of its datasets, and the models they begin with.
+
+A name that stands for nothing there is a DataError, a wrong overlay or setting a UsageError or ConfigError.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -23,12 +26,7 @@ class Needed(msgspec.Struct, frozen=True):
 
 
 def data_files(system: System, overlays: Iterable[str] = ()) -> tuple[Needed, ...]:
-    """What the stages, with these overlays, need of the datasets of their system; rows from elsewhere are not in it.
-
-    Raises:
-        UsageError: there is no such overlay.
-        ConfigError: two overlays exclude one another, or settings are wrong.
-    """
+    """What the stages, with these overlays, need of the datasets of their system; rows from elsewhere are not in it."""
     found: dict[str, dict[str, None]] = {}
     for resolved in _resolved(system, overlays):
         config = resolved.config
@@ -41,11 +39,7 @@ def data_files(system: System, overlays: Iterable[str] = ()) -> tuple[Needed, ..
 
 
 def bases(system: System, overlays: Iterable[str] = ()) -> tuple[str, ...]:
-    """The models that stages begin with, with these overlays: hub ids, short names, folders or runs, each once.
-
-    Raises:
-        UsageError, ConfigError: as `data_files` does.
-    """
+    """The models that stages begin with, with these overlays: hub ids, short names, folders or runs, each once."""
     named = (resolved.config.base for resolved in _resolved(system, overlays))
     return tuple(dict.fromkeys(base for base in named if base is not None))
 
@@ -56,9 +50,6 @@ def files_of(names: Iterable[str], info: bytes, listing: Listing) -> tuple[str, 
     Args:
         names: as in `Needed`; `.parquet` or `.json` may be left out.
         info: the text of its `dataset_info.json`, as `info_of` gives it.
-
-    Raises:
-        DataError: a name stands for no file of it, or the text is no such file's.
     """
     entries = parsed_info(info, f"{INFO} of {listing.repo.name}")
     held = {file.name for file in listing.files}
@@ -66,12 +57,7 @@ def files_of(names: Iterable[str], info: bytes, listing: Listing) -> tuple[str, 
 
 
 def info_of(listing: Listing) -> bytes:
-    """The text of the `dataset_info.json` of a repository, fetched; `{}` where it has none.
-
-    Raises:
-        DataError: it is over 16 MiB.
-        ConfigError, NetworkError: it cannot be fetched.
-    """
+    """The text of the `dataset_info.json` of a repository, fetched; `{}` where it has none."""
     file = next((each for each in listing.files if each.name == INFO), None)
     if file is None:
         return b"{}"
@@ -81,11 +67,7 @@ def info_of(listing: Listing) -> bytes:
 
 
 def file_of(name: str, entries: Mapping[str, Mapping[str, Any]], held: Collection[str], whose: str) -> str:
-    """The file of a dataset that holds the rows of that name, by the entries of its info; `whose` is its repository.
-
-    Raises:
-        DataError: none of `held` does.
-    """
+    """The file of a dataset that holds the rows of that name, by the entries of its info; `whose` is its repository."""
     if name in entries:
         named = entries[name].get("file_name")
         if not isinstance(named, str) or named not in held:

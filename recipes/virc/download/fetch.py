@@ -72,12 +72,10 @@ class Item(msgspec.Struct, frozen=True):
     """Something wanted, and what of it is there.
 
     Args:
-        folder: where it is, or comes to.
         size: bytes of all of it; None where nobody said.
         commit: of its repository; None where nobody knows.
         here: it was found whole without asking the hub.
         listing: of its repository; None where the hub was not asked.
-        parts: its files, in the order they are fetched.
         config: its config.json, where that was fetched to see what type of model comes.
     """
 
@@ -111,19 +109,12 @@ class Item(msgspec.Struct, frozen=True):
 
     @property
     def archives(self) -> tuple[Part, ...]:
-        """Its archives that are still to be unpacked."""
         kind = self.listing.repo.kind if self.listing else "model"
         return tuple(each for each in self.parts if each.state != "whole" and is_archive(each.file.name, kind))
 
 
 def look(want: DownloadRequest, workspace: Path) -> Item:
-    """Find what of a want is there, and what its repository holds.
-
-    Raises:
-        ConfigError: the hub has no such repository or revision, or refuses; or a model without one is not there.
-        DataError: what is to be fetched is not in the repository, or something else is in its way.
-        NetworkError: the hub cannot be reached.
-    """
+    """Find what of a want is there, and what its repository holds."""
     silence()
     found = _found(want, workspace)
     if found:
@@ -152,9 +143,6 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
     """Check that what comes may be written, and that each disk has room for it; nothing is written.
 
     An archive is taken to unpack to its own size, as images do that are compressed already.
-
-    Raises:
-        SetupError: one has not, or a folder is not to be written.
     """
     needed: dict[int, int] = {}
     places: dict[int, Path] = {}
@@ -269,7 +257,6 @@ def _packed(folder: Path) -> list[str]:
 def fetch_all(
     items: Sequence[Item], report: Reporter, keep: bool = False, stream: bool = False, packed: bool = False
 ) -> None:
-    """Fetch what is missing of all items, with a report of how far it is; raises as `fetch`."""
     missing, begun = sum(item.missing for item in items), time.monotonic()
     meter = Meter(missing, report)
     with meter.running():
@@ -283,12 +270,10 @@ def fetch_all(
 
 
 def fields(items: Sequence[Item]) -> dict[str, object]:
-    """Items, and the free disk where they go, as plain values for JSON."""
     return {"items": [_fields(item) for item in items], "free": free(items)}
 
 
 def verified_by(file: File) -> str:
-    """What tells that the content of a file is the right one."""
     return "sha256" if file.sha256 else "git" if file.git else "size"
 
 

@@ -20,7 +20,7 @@ _PAST = {"fetching": "fetched", "checking": "checked", "unpacking": "unpacked"}
 
 
 class Meter:
-    """Progress of a download of so many bytes; a `Watch` that reports five times a second, also while nothing comes."""
+    """Progress of a download of `missing` bytes: a `Watch` that reports five times a second, also if nothing comes."""
 
     def __init__(self, missing: int, report: Reporter) -> None:
         self._missing, self._come, self._report = missing, 0, report
@@ -46,7 +46,6 @@ class Meter:
             self._report.log(f"{_PAST[doing]} {count:,} files")
 
     def warn(self, text: str) -> None:
-        """Something of an archive is not as it should be, or of several."""
         if text not in self._warned:
             self._report.warn(text)
         self._warned.add(text)
@@ -69,7 +68,6 @@ class Meter:
             thread.join()
 
     def line(self, now: float) -> str:
-        """The line at a time of the clock, in seconds."""
         fetching = self._doing == "fetching"
         done, size = (self._come, self._missing) if fetching else (self._done, self._size)
         rate = self._rate(now, done)

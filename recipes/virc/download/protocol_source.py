@@ -1,4 +1,4 @@
-"""The chat protocol that a released model was trained with, from the beginning of the rows that show it (A1).
+"""The chat protocol that a released model was trained with, from the beginning of the rows that show it.
 
 Its files on the hub hold none. Its system names rows that do: of those at most 1 MiB is read, by one ranged request.
 """
@@ -15,7 +15,6 @@ from virc.core.text import clause, plain
 from virc.data.formats.registry import INFO, Source, get, parsed_info, recognised
 from virc.data.protocol.extract import FoundProtocol, study_file
 from virc.download.data_files import file_of, info_of
-from virc.download.hub.repository import File, Listing
 from virc.download.sources import listed, repo_of
 from virc.models.chat_protocol import written
 from virc.reasoning.protocol import FILE_NAME, Coordinates
@@ -31,15 +30,11 @@ Warn = Callable[[str, str | None], None]
 
 
 def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path, warn: Warn) -> Path | None:
-    """Write the chat protocol of a model beside its weights, unless one is there.
+    """Write the chat protocol of a model into the folder of its weights; its file, or None where there is none.
 
     Args:
         system, model: what the weights are of, as `models.known` tells.
-        folder: with the weights.
         warn: called with what the rows do not show; or why there is no chat protocol, which does the weights no harm.
-
-    Returns:
-        Its file; None where there is none to be had.
     """
     target = folder / FILE_NAME
     if is_file(target):
@@ -69,7 +64,6 @@ def fetch_chat_protocol(system: System | None, model: Model | None, folder: Path
 
 
 def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
-    """The chat protocol of the rows that a system names."""
     speech.load_tools(system)
     dataset, _, name = system.protocol_source[coordinates].partition("/")
     if dataset not in system.datasets:
@@ -80,24 +74,20 @@ def _found(system: System, coordinates: Coordinates) -> FoundProtocol:
 
 def _beginning(dataset: Dataset, name: str, work: Path) -> Source:
     """The first `MOST_BYTES` of the rows of that name, as a file in `work`, with their columns and tags."""
+    from virc.download.hub.link import Link, Reader
+
     found = listed(repo_of(dataset), dataset.revision, dataset.files)
     whose = found.repo.name
     entries = parsed_info(info_of(found), f"{INFO} of {whose}")
     held = {file.name: file for file in found.files}
     file = held[file_of(name, entries, held, whose)]
     head = (work / "head").with_suffix(Path(file.name).suffix)
-    head.write_bytes(_head(found, file))
+    with Reader(Link(found.repo, found.commit, file), 0, min(file.size, MOST_BYTES)) as reader:
+        head.write_bytes(b"".join(iter(reader.read, b"")))
     format = recognised(head)
     if format is None:
         raise DataError(f"{plain(file.name, 80)} of {whose} is of no known format")
     return Source(head, format, plain(file.name, 80), entries.get(name, {}))
-
-
-def _head(found: Listing, file: File) -> bytes:
-    from virc.download.hub.link import Link, Reader
-
-    with Reader(Link(found.repo, found.commit, file), 0, min(file.size, MOST_BYTES)) as reader:
-        return b"".join(iter(reader.read, b""))
 
 
 def _studied(source: Source, coordinates: Coordinates) -> FoundProtocol:

@@ -7,7 +7,6 @@ from virc.systems.registry import Dataset
 
 
 def repo_of(dataset: Dataset) -> Repo:
-    """The repository of a dataset."""
     return Repo(dataset.hub, "dataset") if dataset.hub else Repo(dataset.github or "", "dataset", "github")
 
 

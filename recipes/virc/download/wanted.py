@@ -145,7 +145,6 @@ def short_names(first: System | None = None) -> dict[str, tuple[System, Kind | N
 
 
 def published() -> dict[str, str]:
-    """The benchmarks that are on the hub, and their ids there."""
     return {name: hub for name, hub in HUB_IDS.items() if hub}
 
 
@@ -190,7 +189,6 @@ def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Down
 
 
 def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
-    """What a short name, a benchmark or a hub id stands for."""
     owner, kind = short_names(system).get(name, (None, None))
     if owner and kind == "model":
         return _model(config, owner, name, owner.models[name])
@@ -285,7 +283,6 @@ def _model(config: DownloadConfig, system: System, short: str, model: Model) -> 
 
 
 def _weights(config: DownloadConfig, name: str, model: Model) -> DownloadRequest:
-    """A model or a judge that a system's file names."""
     folder = Path(MODELS) / Path(model.hub or name).name
     repo = Repo(model.hub) if model.hub else None
     known_as = _known_as(config, name)

@@ -15,8 +15,6 @@ from virc.runs import delete
 
 
 class Downloaded(msgspec.Struct, frozen=True):
-    """A folder that files were fetched into."""
-
     folder: Path
     record: Record
 
@@ -37,7 +35,6 @@ class Downloaded(msgspec.Struct, frozen=True):
 
 
 def discover(workspace: Path) -> list[Downloaded]:
-    """All in a workspace's `models/` and `data/`, in the order of their names."""
     return [
         Downloaded(folder, found)
         for place in (MODELS, DATA)
@@ -48,11 +45,6 @@ def discover(workspace: Path) -> list[Downloaded]:
 
 
 def find(name: str, workspace: Path) -> Downloaded:
-    """The one of that name: its folder's, the folder itself, or its hub id.
-
-    Raises:
-        ConfigError: there is none, or several are called so.
-    """
     known = discover(workspace)
     found = [
         each
@@ -73,11 +65,7 @@ def find(name: str, workspace: Path) -> Downloaded:
 
 
 def check_removable(found: Downloaded) -> None:
-    """Check that a folder is ours alone.
-
-    Raises:
-        ConfigError: it is a link, or held files before anything was fetched into it.
-    """
+    """Check that a folder is ours alone: no link, and empty before anything was fetched into it."""
     if found.folder.is_symlink():
         sentence = f"{found.folder} is a link to {found.folder.readlink()}"
         raise ConfigError(sentence, "delete what it leads to by hand, then the link")
@@ -86,19 +74,13 @@ def check_removable(found: Downloaded) -> None:
 
 
 def remove(found: Downloaded) -> None:
-    """Take a folder away, at once or not at all.
-
-    Raises:
-        ConfigError: a download into it is running.
-        OSError: the disk refuses.
-    """
+    """Take a folder away, at once or not at all; not while a download into it runs."""
     busy = ConfigError(f"a download into {found.folder} is running", "wait for it, or stop it")
     with held(found.folder / HIDDEN / BUSY, busy):
         delete.take_away(found.folder)
 
 
 def sweep(workspace: Path) -> None:
-    """Delete what a removal that was killed left."""
     for place in (MODELS, DATA):
         delete.sweep(workspace / place)
 

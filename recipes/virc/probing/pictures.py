@@ -102,7 +102,6 @@ def numbers(text: str) -> list[float] | None:
 
 
 def colors(text: str) -> list[str]:
-    """The colours of the palette that a text names, in its order."""
     known = "|".join(PALETTE)
     return [each.replace("gray", "grey") for each in re.findall(rf"\b(?:{known}|gray)\b", text.lower())]
 

@@ -72,9 +72,7 @@ def probe(
 
     Args:
         backend: of the endpoint and model; it makes no tries of its own.
-        endpoint: its address.
         say: gets one line for each request.
-        weights: see `Probed`.
         goes_on: whether the turn after the call, with the crop, is played too, by up to three requests more.
 
     Raises:
@@ -157,7 +155,7 @@ def _result(model: str, endpoint: str, named: Family | None, seen: _Seen) -> Pro
 
 
 def _shrunk(named: Family | None, seen: _Seen) -> Shrunk:
-    """Whether the large picture was scaled down: by a box in pixels of what was seen, else by what was counted."""
+    """Whether the large picture was scaled down: by a box in pixels of what was seen, else by token counts."""
     if seen.counted is None or seen.counted.coordinates != "pixel":
         return scaling(named, seen.counts)
     if seen.counted.scale == 1:
@@ -274,7 +272,7 @@ def _take_order(reply: Reply, ask: Ask, seen: _Seen) -> int | None:
     if pictures.misplaced(named, wanted):
         seen.ordered, seen.images = False, count
         return None
-    seen.images = None  # they were taken, and who knows how many of them were seen
+    seen.images = None  # they were taken, and it is unknown how many of them were seen
     return None if reply.finish == "length" or count == 1 else max(1, count // 4)
 
 

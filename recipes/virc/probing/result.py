@@ -100,22 +100,12 @@ def shortcomings(probed: Probed) -> Iterator[str]:
 
 
 def file_of(endpoint: str, model: str) -> Path:
-    """Where the result of an endpoint and model is kept: in this user's cache.
-
-    Raises:
-        ConfigError: this user has no home folder, and no variable names another.
-    """
     name = hashlib.sha256(f"{endpoint.rstrip('/')}\\n{model}".encode()).hexdigest()[:24]
     return cache_folder(os.environ) / "probes" / f"{name}.json"
 
 
 def keep(probed: Probed) -> Path:
-    """Keep a result in place of the one before.
-
-    Raises:
-        OSError: the disk refused.
-        ConfigError: there is no place for it.
-    """
+    """Keep a result in place of the one before. Raises OSError: the disk refused; ConfigError: there is no place."""
     file = file_of(probed.endpoint, probed.model)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, msgspec.json.encode(msgspec.structs.replace(probed, kept=probed.kept or time.time())))

@@ -40,13 +40,12 @@ _NARROW, _WIDE = 1.05, 1.15
 
 
 class Counts(msgspec.Struct):
-    """How many tokens a server counted of each request beyond its text, which is estimated; None: it gave none.
+    """Tokens that a server counted of each request beyond its text, which is estimated; None: it gave none.
 
     Args:
         large: of the request with the large picture.
         small: of the same request with a small picture.
         several: of a request with `pictures` small pictures.
-        pictures: how many those were.
     """
 
     large: int | None = None
@@ -59,7 +58,6 @@ class Shrunk(msgspec.Struct, frozen=True):
     """What the counts show.
 
     Args:
-        kind: whether pictures are scaled down; None: nothing tells.
         longest: pixels of the longest side of the large picture as it is seen, where it is scaled down.
         sure: the count of the small picture adds nothing.
     """
@@ -167,7 +165,7 @@ def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
 
 
 def _at(grid: Grid, seen: _Seen) -> Shrunk:
-    """The side that so many tokens stand for: one to which servers scale, where that has as many."""
+    """The side for a number of tokens: one to which servers scale, if that has as many."""
     least, most = (_side(grid, seen.large + sign * seen.slack) for sign in (-1, 1))
     whole = _WHOLE * LARGE[0]
     sure = seen.slack <= _MEASURED or (most <= _NARROW * least and not least < whole <= most)
@@ -183,7 +181,6 @@ def _side(grid: Grid, tokens: int) -> int:
 
 
 def _same(seen: _Seen) -> bool:
-    """Whether the large picture has as many tokens as a small one."""
     if seen.small is None or seen.small < _LEAST:
         return False
     if seen.compared:
@@ -227,7 +224,7 @@ def _small(counts: Counts) -> tuple[float, float, float] | None:
 
 
 def _grid_of(tokens: int, scale: float | None) -> Grid | None:
-    """The grid on which the large picture, seen at a scale, has so many tokens; None: the scale is unknown, or none."""
+    """The grid on which the large picture, seen at a scale, has these tokens; None: the scale is unknown, or none."""
     if not scale:
         return None
     off = {side: abs(LARGE[0] * LARGE[1] * (scale / side) ** 2 - tokens) for side in _FACTORS}

@@ -45,13 +45,7 @@ class _Listing(msgspec.Struct):
 
 
 class LocalServer(msgspec.Struct, frozen=True):
-    """A server that lists models.
-
-    Args:
-        endpoint: its address, up to and with /v1.
-        server: its name by its answer, else by the port.
-        models: their names, the first few.
-    """
+    """A server that lists models: its address up to and with /v1, its name, and the first few models."""
 
     endpoint: str
     server: str
@@ -64,11 +58,7 @@ def server_name(owner: str) -> str:
 
 
 def local_servers(ports: Iterable[int] | None = None) -> list[LocalServer]:
-    """The servers of this machine's loopback that list models, in the order of the ports; half a second at most.
-
-    Args:
-        ports: where to look; None: on all of `PORTS`.
-    """
+    """The servers of this machine's loopback that list models, in the order of the ports; half a second at most."""
     ports = tuple(PORTS if ports is None else ports)
     with ThreadPoolExecutor(len(ports) or 1) as pool:
         return [found for found in pool.map(_asked, ports) if found]

@@ -16,7 +16,6 @@ from virc.core.text import plain
 from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 
 SECRET = re.compile(r"\$\{(\w+)\}")
-"""A value of the environment."""
 
 PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 
@@ -119,16 +118,11 @@ class Described(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read(file: Path) -> Described:
-    """What a file describes.
-
-    Raises:
-        ConfigError: it describes no remote tool.
-    """
     return parse(plain_yaml.read_text(file), file)
 
 
 def parse(text: str, file: Path) -> Described:
-    """What the text of a file describes; errors as of `read`."""
+    """What the text of a file describes. Raises ConfigError: it describes no remote tool."""
     content = plain_yaml.parse(text, str(file))
     for fault in validation.faults(content, Described):
         line = next((line for path, line in plain_yaml.lines(text).items() if path == tuple(fault.path)), None)
@@ -140,7 +134,6 @@ def parse(text: str, file: Path) -> Described:
 
 
 def is_about_images(described: Described) -> bool:
-    """Whether its calls are about an image."""
     return bool(_ABOUT_IMAGES & described.parameters.get("properties", {}).keys())
 
 

@@ -1,4 +1,4 @@
-"""Failed calls of servers, for who wants to know of them: the model gets each as a text, and goes on."""
+"""Reasons why servers failed calls: the model gets each as a text, and continues."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,6 @@ def noted() -> Iterator[list[str]]:
 
 
 def note(reason: str) -> None:
-    """A server failed a call."""
     found = _NOTED.get()
     if found is not None:
         found.append(reason)

@@ -22,8 +22,7 @@ def body(written: Mapping[str, Any] | None, values: Mapping[str, Any], of: Descr
     if written is None:
         known = (of.parameters.get("properties", {}).keys() - {INDEX}) | {"image"}
         written = {name: f"{{{name}}}" for name in values if name in known}
-    found: dict[str, Any] = filled(dict(written), values)
-    return found
+    return filled(dict(written), values)  # type: ignore[no-any-return]
 
 
 def filled(written: Any, values: Mapping[str, Any]) -> Any:
@@ -35,15 +34,17 @@ def filled(written: Any, values: Mapping[str, Any]) -> Any:
         return [each for each in (filled(each, values) for each in written) if each is not LEFT_OUT]
     if not isinstance(written, str):
         return written
-    whole = PLACEHOLDER.fullmatch(written)
-    if whole:
+    if whole := PLACEHOLDER.fullmatch(written):
         return values.get(whole[1], LEFT_OUT)
     return PLACEHOLDER.sub(lambda found: as_text(values.get(found[1], "")), written)
 
 
 def in_json(values: Mapping[str, Any], images: Literal["base64", "data_url"]) -> dict[str, Any]:
-    """Values with their images as text."""
-    return {name: _encoded(each, images) if isinstance(each, Image.Image) else each for name, each in values.items()}
+    prefix = "data:image/png;base64," if images == "data_url" else ""
+    return {
+        name: prefix + base64.b64encode(as_png(each).data).decode() if isinstance(each, Image.Image) else each
+        for name, each in values.items()
+    }
 
 
 def with_secrets(texts: Mapping[str, str]) -> dict[str, str]:
@@ -63,11 +64,6 @@ def hidden(text: str, texts: Iterable[str]) -> str:
         if value := os.environ.get(name, "").strip():
             text = text.replace(value, "***")
     return text
-
-
-def _encoded(image: Image.Image, images: Literal["base64", "data_url"]) -> str:
-    text = base64.b64encode(as_png(image).data).decode()
-    return f"data:image/png;base64,{text}" if images == "data_url" else text
 
 
 def as_text(value: object) -> str:

@@ -1,7 +1,5 @@
 """One call over HTTP."""
 
-import json
-import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,7 +12,7 @@ from PIL import Image
 from virc.core.errors import SetupError
 from virc.core.text import clause, plain
 from virc.core.timeouts import LateError, within
-from virc.core.web.client import http_library
+from virc.core.web.client import certificates, http_library
 from virc.core.web.fetch import is_loopback
 from virc.reasoning.calls import Result
 from virc.reasoning.encoded import as_png
@@ -30,8 +28,6 @@ _KEPT_SECONDS = 2.0  # a connection that waits longer may have been closed by th
 
 
 class Server:
-    """The server of one tool; threads may share it."""
-
     def __init__(self, described: Described, http: Http) -> None:
         self.described, self.http = described, http
 
@@ -62,8 +58,7 @@ class Server:
             afterwards: called when the server is no longer asked.
 
         Raises:
-            RemoteError: there is none.
-            SetupError: a variable of its headers is missing.
+            RemoteError, SetupError: there is none; a variable of its headers is missing.
         """
         try:
             request = self._request(values)
@@ -83,7 +78,6 @@ class Server:
         return self._read(kind, content)
 
     def hidden(self, text: str) -> str:
-        """A text without what the environment filled in."""
         return filling.hidden(text, self.http.headers.values())
 
     def _read(self, kind: str, content: bytes) -> Result:
@@ -95,7 +89,6 @@ class Server:
         return Result(self.hidden(found.text), found.images)
 
     def _exchanged(self, request: Mapping[str, Any], until: float, say: Callable[[None], None]) -> tuple[str, bytes]:
-        """The media type and the bytes of the reply."""
         left = max(until - time.monotonic(), 0.001)
         timeout = self._library.Timeout(left, connect=min(_CONNECT_SECONDS, left))
         with self._client.stream("POST", self.http.url, timeout=timeout, **request) as response:
@@ -121,14 +114,13 @@ class Server:
         written = filling.in_json(values, self.http.images)
         return {"headers": headers, "json": filling.body(self.http.body, written, self.described)}
 
-    def _form(self, values: Mapping[str, Any]) -> list[tuple[str, Any]]:
-        form: list[tuple[str, Any]] = []
-        for key, value in filling.body(self.http.body, values, self.described).items():
-            if isinstance(value, Image.Image):
-                form.append((key, (f"{key}.png", as_png(value).data, "image/png")))
-            else:
-                form.append((key, (None, (value if isinstance(value, str) else json.dumps(value)).encode())))
-        return form
+    def _form(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: (f"{key}.png", as_png(value).data, "image/png")
+            if isinstance(value, Image.Image)
+            else (None, filling.as_text(value).encode())
+            for key, value in filling.body(self.http.body, values, self.described).items()
+        }
 
     def _headers(self) -> dict[str, str]:
         filled = filling.with_secrets(self.http.headers)
@@ -148,13 +140,12 @@ class Server:
 
     @cached_property
     def _client(self) -> "httpx.Client":
-        secure = self.http.url.startswith("https:")
         try:
             made: httpx.Client = self._library.Client(
                 headers={"User-Agent": "virc", "Accept-Encoding": "identity"},
                 limits=self._library.Limits(max_connections=None, keepalive_expiry=_KEPT_SECONDS),
                 follow_redirects=False,
-                verify=self._library.create_ssl_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                verify=certificates(self.http.url),
                 trust_env=not is_loopback(urlsplit(self.http.url).hostname or ""),
             )
         except (OSError, ImportError, ValueError, self._library.InvalidURL) as error:  # of certificates and proxies

@@ -28,8 +28,6 @@ _Result = TypeVar("_Result")
 
 
 class Server:
-    """The MCP server of one tool; threads may share it."""
-
     def __init__(self, described: Described, mcp: Mcp, folder: Path) -> None:
         self.described, self.mcp, self.folder = described, mcp, folder
         self._session: _Session | None = None
@@ -54,7 +52,6 @@ class Server:
             raise SetupError(f"the MCP server {self.address} cannot be used: {error}") from None
 
     def call(self, values: Mapping[str, Any], until: float, afterwards: Callable[[], None]) -> Result:
-        """As `http.Server.call`."""
         try:
             arguments = filling.body(self.mcp.arguments, filling.in_json(values, self.mcp.images), self.described)
             work = self._called(arguments, until)
@@ -67,7 +64,6 @@ class Server:
             raise RemoteError(f"no reply within {self.described.seconds:g} seconds") from None
 
     def hidden(self, text: str) -> str:
-        """A text without what the environment filled in."""
         return filling.hidden(text, [*self.mcp.env.values(), *self.mcp.headers.values()])
 
     async def _called(self, arguments: dict[str, Any], until: float) -> Result:
@@ -109,7 +105,6 @@ class Server:
         return reply.result(text, images, self.described)
 
     async def _opened(self) -> "_Session":
-        """The session, opened where there is none."""
         loop = asyncio.get_running_loop()
         if self._session is None or self._session.loop is not loop or self._session.task.done():
             self._session = _Session(self._connected, loop)
@@ -125,7 +120,6 @@ class Server:
         return session
 
     def _drop(self, session: "_Session") -> None:
-        """Let the next call open another session."""
         session.is_dropped = True
         session.end_if_unused()
         if self._session is session:

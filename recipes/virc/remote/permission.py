@@ -28,7 +28,6 @@ class Permission(msgspec.Struct, frozen=True):
     """What a file of a tool wants to send.
 
     Args:
-        file: the file as it was named.
         digest: SHA-256 of its content.
         to: host of its address, or its command.
         secrets: names of the variables that it sends there.
@@ -51,7 +50,6 @@ class Permission(msgspec.Struct, frozen=True):
 
 
 def wanted(file: Path, content: bytes, described: Described) -> Permission:
-    """Return what a file with this content wants to send."""
     server = described.http or described.mcp
     assert server
     texts = [*server.headers.values(), *(described.mcp.env.values() if described.mcp else ())]

@@ -16,7 +16,6 @@ from virc.reasoning.opening.pictures import opened_all
 from virc.remote.described import PLACEHOLDER, Described, Reply
 
 MAX_BYTES = 32 * 2**20
-"""Of a reply."""
 
 _MAX_PIXELS = 16_777_216  # of an image
 
@@ -26,7 +25,6 @@ class RemoteError(Exception):
 
 
 def of_json(content: bytes, reply: Reply, limits: Described) -> Result:
-    """What a reply in JSON holds."""
     try:
         value = msgspec.json.decode(content)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,12 +20,40 @@ from virc.reasoning.checking import by_schema
 from virc.remote import described, failures, http, mcp_client, permission
 from virc.remote.permission import Permission
 from virc.remote.reply import RemoteError
-from virc.remote.result_cache import ResultCache
+
+_MAX_RESULTS = 1000  # of a tool that are kept
+_MAX_PIXELS = 50_000_000
+
+
+class ResultCache:
+    """The results that were used last, so many that their images fit in 150 MB; threads may share it."""
+
+    def __init__(self) -> None:
+        self._results: OrderedDict[bytes, Result] = OrderedDict()
+        self._pixels = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: bytes) -> Result | None:
+        with self._lock:
+            if found := self._results.get(key):
+                self._results.move_to_end(key)
+            return found
+
+    def put(self, key: bytes, result: Result) -> None:
+        with self._lock:
+            if key in self._results:
+                return
+            self._results[key] = result
+            self._pixels += _pixels(result)
+            while self._results and (len(self._results) > _MAX_RESULTS or self._pixels > _MAX_PIXELS):
+                self._pixels -= _pixels(self._results.popitem(last=False)[1])
+
+
+def _pixels(result: Result) -> int:
+    return sum(image.size[0] * image.size[1] for image in result.images)
 
 
 class RemoteTool:
-    """A tool whose calls a server carries out."""
-
     TEMPLATE = "after_image"
 
     def __init__(self, found: described.Described, name: str, file: Path, permission: Permission) -> None:
@@ -77,20 +106,17 @@ class RemoteTool:
         result = self._cache.get(key) if self.described.cache else None
         if result is None:
             try:
-                result = self._asked(call, source)
+                self.permission.check()
+                until = time.monotonic() + self.described.seconds
+                if not self._slots.acquire(timeout=self.described.seconds):
+                    raise RemoteError(f"its server is busy with other calls for {self.described.seconds:g} seconds")
+                result = self.server.call(_values(call, source), until, self._slots.release)
             except RemoteError as error:
                 failures.note(str(error))
                 return Result(self.described.failure.replace("{error}", str(error)))
             if self.described.cache:
                 self._cache.put(key, result)
         return result
-
-    def _asked(self, call: Call, source: Image.Image | None) -> Result:
-        self.permission.check()
-        until = time.monotonic() + self.described.seconds
-        if not self._slots.acquire(timeout=self.described.seconds):
-            raise RemoteError(f"its server is busy with other calls for {self.described.seconds:g} seconds")
-        return self.server.call(_values(call, source), until, self._slots.release)
 
 
 def read(file: Path) -> RemoteTool:
@@ -123,7 +149,6 @@ def _values(call: Call, source: Image.Image | None) -> dict[str, Any]:
 
 
 def _digest(call: Call, source: Image.Image | None) -> bytes:
-    """Of all that is sent."""
     written = msgspec.json.encode([call.name, call.box, call.points, call.arguments], order="sorted")
     digest = hashlib.sha256(written)
     if source is not None:

@@ -61,7 +61,6 @@ def called(name: str, call: Call, source: Image.Image) -> Result:
 
 
 def outputs(name: str, text: str, image: Image.Image) -> Result:
-    """What a model is told of a call, as published."""
     return Result(f"{name} model outputs: {text[:_MAX_TEXT]}", [image])
 
 

@@ -114,7 +114,6 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
 
 
 async def check_site(request: Request) -> None:
-    """Refuse what a browser sends for a page of another site."""
     here, _ = request.scope["server"]
     reason = site.refusal(request.headers, here, bool(request.app.state.served.api_key))
     if reason:
@@ -122,7 +121,6 @@ async def check_site(request: Request) -> None:
 
 
 async def check_key(request: Request) -> None:
-    """Refuse a request without a key of the app's `state.served`, where that has one."""
     if request.app.state.served.api_key and key_of(request) is None:
         raise RefusedError("the API key is missing or wrong", code="invalid_api_key", status=401)
 
@@ -146,7 +144,6 @@ async def body_of(request: Request, hold: Callable[[int], None] = lambda _: None
     """The body, bounded in size and time.
 
     Raises:
-        RefusedError: it is over `MAX_BODY` bytes, or takes too long.
         ClientDisconnect: the client hung up.
     """
     size_of(request)
@@ -168,7 +165,6 @@ def _too_large() -> RefusedError:
 
 
 def of_pictures(error: DataError | BusyError) -> RefusedError:
-    """The refusal of pictures that cannot be opened, or not now."""
     if isinstance(error, BusyError):
         return RefusedError(f"{error.message}: ask again later", status=503, wait=_WAIT)
     return RefusedError(error.message, "messages", status=413 if isinstance(error, TooLargeError) else 400)

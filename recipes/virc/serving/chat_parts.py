@@ -16,8 +16,6 @@ class Part(msgspec.Struct, tag_field="type"):
 
 
 class Text(Part, tag="text"):
-    """A text."""
-
     text: str
 
 
@@ -33,14 +31,10 @@ class OutputText(Text, tag="output_text"):
 
 
 class Refusal(Text, tag="refusal", rename={"text": "refusal"}):
-    """A refusal in an answer."""
-
     text: str  # named again, as only fields of the class itself are renamed
 
 
 class Picture(Part):
-    """An image."""
-
     @property
     def address(self) -> str:
         raise NotImplementedError
@@ -115,12 +109,10 @@ _INNER = {"image_url": _Url, "source": _Source}
 def unknown_fields(messages: msgspec.Raw, known: Collection[str]) -> list[str]:
     """Return the names of fields of messages and their parts that have no effect, such as `image_url.format`.
 
-    Args:
-        messages: as JSON, which `list[AnyPart]` has read. At most 16 names are returned, as printable ASCII.
-        known: fields of messages.
+    At most 16 are returned, as printable ASCII.
 
     Raises:
-        ValueError: a message that is no answer has another one.
+        ValueError: a message that is no answer has another one than `known`.
     """
     found: dict[str, None] = {}
     for at, message in enumerate(msgspec.json.decode(messages, type=list[dict[str, msgspec.Raw]])):

@@ -42,10 +42,8 @@ class RefusedError(Exception):
     """A request that is not answered.
 
     Args:
-        message: lower-case sentence without a full stop.
         param: the part of the request that is wrong.
         code: OpenAI's word for it, where it has one.
-        status: of the HTTP answer.
         wait: seconds after which the client may try again.
     """
 
@@ -65,11 +63,9 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """A request that can be honoured.
 
     Args:
-        model: the name it asks for.
         messages: the conversation; their images count through `pictures`.
         pictures: data URLs, unread.
         sampling: how the reply is drawn; `max_tokens` None: as many as the context has room for.
-        streamed: piece by piece.
         counted: a last piece says how many tokens it took.
         ignored: names of what has no effect in it.
     """
@@ -175,11 +171,7 @@ _ROLES: Mapping[str, _Role] = {
 
 
 def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
-    """Read the body of a request to a model in this process; `most_characters` are those of all its texts together.
-
-    Raises:
-        RefusedError: it is no such request, or cannot be honoured.
-    """
+    """Read the body of a request to a model in this process; `most_characters` are those of all its texts together."""
     request, ignored = read_body(body, _Plain, NEUTRAL, UNHEARD)
     for at, message in enumerate(request.messages):
         if message.role == "tool" or message.tool_calls:
@@ -200,11 +192,7 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
 def read_body(
     body: bytes, kind: type[_B], neutral: Mapping[str, object], ignored: Collection[str]
 ) -> tuple[_B, tuple[str, ...]]:
-    """Read a body as that kind of request.
-
-    Args:
-        neutral: as `NEUTRAL`.
-        ignored: parameters that may have any value; errors as of `read`.
+    """Read a body as that kind of request; `ignored` parameters may have any value.
 
     Returns:
         The request, and the names of what has no effect in it: ignored parameters, sorted, and fields of parts.
@@ -240,11 +228,7 @@ def conversation(
 ) -> tuple[tuple[Message, ...], tuple[str, ...]]:
     """The messages of a request, and the addresses of its images, which count through the conversation.
 
-    Args:
-        url_of: the address of an image at a place; refuses those that are not taken.
-
-    Raises:
-        RefusedError: there is more than `read` takes, or an image is where none can be.
+    `url_of` gives the address of an image at a place, and refuses those that are not taken.
     """
     pictures: list[str] = []
     messages = tuple(_message(each, f"messages[{at}]", pictures, url_of) for at, each in enumerate(request.messages))

@@ -25,7 +25,7 @@ from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
 from virc.serving.agent import delivery
-from virc.serving.agent.desk import Desk, Hold, Job, LeftError, Ping
+from virc.serving.agent.desk import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.agent.wire import PING
 from virc.serving.chat_request import ChatRequest, RefusedError, read
 from virc.solving.image_source import data_url_bytes
@@ -35,8 +35,6 @@ _Report = str | Reply | Ping
 
 
 class Served(msgspec.Struct, frozen=True):
-    """What is served."""
-
     backend: LocalBackend | LlamaCppBackend
     name: str
     published: dict[str, Any]
@@ -49,7 +47,7 @@ def app(served: Served) -> FastAPI:
     guards = (chat_http.check_site, chat_http.check_key)
     chat = partial(delivery.placed, answered=_answered, failure=_failure)
     made = chat_http.new_app(_health, _models, chat, _failure, *guards)
-    made.state.served, made.state.desk = served, Desk(served.backend.at_once)
+    made.state.served, made.state.desk = served, RequestQueue(served.backend.at_once)
     return made
 
 
@@ -63,7 +61,7 @@ async def _models(request: Request) -> dict[str, Any]:
     return chat_http.model_list(served.name, served.backend.context, **served.published)
 
 
-async def _answered(request: Request, hold: Hold) -> Response:
+async def _answered(request: Request, hold: Reservation) -> Response:
     served: Served = request.app.state.served
     deadline = Deadline(None)
     await hold.room(chat_http.size_of(request) + 1, deadline)

@@ -55,7 +55,6 @@ def choose_engine(chosen: Engine | None, model: str | None = None, platform: str
 
 
 def configure(engine: Engine, chosen: Mapping[str, Any], weights: Weights) -> Config:
-    """The settings of a server; `chosen` are those that the user chose."""
     foreign = [name for name in _VLLM_ONLY if name in chosen and engine != "vllm"]
     if foreign:
         option = option_of(foreign[0])
@@ -118,9 +117,7 @@ def refuse_unfit(
 ) -> None:
     """Refuse a model that cannot fit this machine, before anything is installed, downloaded or started.
 
-    Args:
-        gib: of the model's weights.
-        others: models for the same purpose, by name; the hint names the largest that fits.
+    The hint names the largest that fits of `others`, models for the same purpose.
     """
     misfit = _misfit(config, gib, here)
     if misfit:

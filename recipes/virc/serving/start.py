@@ -14,7 +14,7 @@ import msgspec
 
 from virc.config import user
 from virc.core import processes
-from virc.core.errors import ConfigError, EngineError, SetupError, UsageError, as_virc_error
+from virc.core.errors import ConfigError, EngineError, SetupError, UsageError
 from virc.core.events import OnEvent, Reporter
 from virc.core.extras import install
 from virc.core.plan import Plan
@@ -86,7 +86,6 @@ class ServeRequest(msgspec.Struct, frozen=True):
         system, protocol, family: as in `Choice`.
         engine: None: llama.cpp for a GGUF file, else vLLM where it has builds.
         settings: those of `Config` that were chosen.
-        agent: run the tool loop in the server; None: clients run it.
     """
 
     model: str | None
@@ -105,7 +104,6 @@ class ServePlan(msgspec.Struct, frozen=True):
     """What a request leads to; nothing is started yet.
 
     Args:
-        config: of the endpoint.
         name: what clients call the model; None: as the server behind the agent endpoint calls it.
         source: what draws replies: `vllm`, `transformers`, `llamacpp`, `pipeline` or the address of a server.
         pipeline: what answers, its roles not open yet.
@@ -272,8 +270,7 @@ def start(request: ServeRequest, on_event: OnEvent | None = None) -> Server:
 def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> ServePlan:
     """Find the model, check that it can be served here, and create vLLM's environment.
 
-    Args:
-        dry_run: create nothing, and leave out what depends on the state of this machine.
+    A dry run creates nothing, and leaves out what depends on the state of this machine.
     """
     host = request.settings.get("host", Config().host)
     if not host or "/" in host:
@@ -480,7 +477,7 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     how = (found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once)
     solving = Solving(*how, ready=ready, pipeline=piped)
     answers = found.answers or (lambda: True)
-    on_failure = partial(_warn_of_failure, report)  # clients do not get the reason
+    on_failure = partial(report.failure, before="a request failed: ")  # clients do not get the reason
     app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
     running = _http_server(app, report)
     if not is_loopback(config.host) and not config.api_key:
@@ -579,8 +576,3 @@ def _http_server(app: "FastAPI", report: Reporter) -> "AgentServer":
 
     # what goes wrong with a request is sent to its client
     return connections.server(app, note_ending, "error" if os.environ.get("VIRC_DEBUG") else "critical")
-
-
-def _warn_of_failure(report: Reporter, error: Exception) -> None:
-    failure = as_virc_error(error)
-    report.warn(f"a request failed: {failure.message}", failure.hint)

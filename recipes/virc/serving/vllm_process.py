@@ -15,8 +15,7 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.core import processes
 from virc.core.errors import EngineError, VircError
 from virc.core.events import Reporter
-from virc.core.files import write_whole
-from virc.core.plan import Plan
+from virc.core.plan import Plan, write_files
 from virc.core.processes import Process
 from virc.core.text import clause
 from virc.core.web import client
@@ -31,7 +30,6 @@ Start = Callable[[Callable[[Process], None]], AbstractContextManager[Process]]
 
 
 def ask_first(backend: Backend) -> None:
-    """Ask about a small white picture. Raises VircError: as the backend."""
     white = show(Image.new("RGB", (56, 56), "white"), backend.grid)
     backend.reply(Ask((Message("user", "What is this?", (0,)),), (white,)), Sampling(max_tokens=1))
 
@@ -52,8 +50,7 @@ def started(
     on_process: Callable[[Process], None] = lambda _: None,
 ) -> Iterator[Process]:
     """A vLLM that has answered a request with an image; it ends with the block."""
-    for path, text in plan.files.items():
-        write_whole(Path(path), text.encode())
+    write_files(plan)
     log.unlink(missing_ok=True)
     with processes.started(plan.step, log) as process:
         on_process(process)
@@ -76,8 +73,6 @@ def ended(log: Path, code: int | None, when: str = "") -> EngineError:
 
 
 class Stages:
-    """Reports what vLLM does while it starts, and in the end how long it took."""
-
     def __init__(self, report: Reporter) -> None:
         self._report, self._began = report, [("imports", time.monotonic())]
         report.start(self._line())
@@ -158,8 +153,7 @@ class Supervised:
     def watch(self, give_up: Callable[[], None], is_ending: Callable[[], bool] = lambda: False) -> None:
         """Start it again whenever it ends; `give_up` is called when that does not help.
 
-        Args:
-            is_ending: whether it is needed no more: a signal that ends all processes of a service ends it first.
+        `is_ending` says whether it is needed no more: a signal that ends all processes of a service ends it first.
         """
         self._thread = threading.Thread(target=self._watch, args=(give_up, is_ending), name="virc-engine", daemon=True)
         self._thread.start()

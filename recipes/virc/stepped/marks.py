@@ -17,11 +17,9 @@ _PARTS = 16  # the strip is this part of the image's height, and at least a bloc
 
 
 def marked(image: Image.Image, number: int) -> Image.Image:
-    """An image with the strip of a number below it; a narrow one is enlarged to whole multiples of its size.
+    """The first image of an episode with the strip of its number, 0 to `MOST`, below it.
 
-    Args:
-        image: of the start of an episode.
-        number: of the episode, 0 to `MOST`.
+    A narrow one is enlarged to whole multiples of its size.
     """
     times = -(-_BLOCKS * _MIN_BLOCK // image.width)
     image = image.convert("RGB").resize((image.width * times, image.height * times), Image.Resampling.NEAREST)
@@ -35,7 +33,6 @@ def marked(image: Image.Image, number: int) -> Image.Image:
 
 
 def number_in(image: Image.Image) -> int | None:
-    """The number in the strip below an image; None where there is no such strip."""
     row = round(image.height * (1 - 0.5 / (_PARTS + 1)))
     line = image.convert("L").crop((0, min(row, image.height - 1), image.width, min(row, image.height - 1) + 1))
     levels = [line.getpixel((int((at + 0.5) * image.width / _BLOCKS), 0)) for at in range(_BLOCKS)]

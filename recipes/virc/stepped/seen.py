@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,12 @@ def seen(environment: Any, observation: Any) -> Result:
     rendered = environment.render() if environment.render_mode in ("rgb_array", "ansi") else None
     if environment.render_mode == "rgb_array" and not _is_image(rendered):
         raise TypeError(f"render() gives {type(rendered).__name__}, and not an image")
-    parts = [rendered, *_parts(observation)]
+    inner = observation.values() if isinstance(observation, dict) else observation
+    parts = [rendered, *(inner if isinstance(observation, dict | tuple) else [observation])]
     images = [Image.fromarray(np.squeeze(each)).convert("RGB") for each in parts if _is_image(each)]
     texts = [_plain(each) for each in parts if isinstance(each, str)]
     if not images and not texts:
-        texts = [json.dumps(observation, default=_listed)]
+        texts = [json.dumps(observation, default=lambda part: part.tolist())]
     return Result("\n".join(texts), images)
 
 
@@ -48,16 +48,6 @@ def as_image(result: Result) -> Image.Image:
     return made
 
 
-def _parts(observation: Any) -> Iterator[Any]:
-    """An observation, or the parts of one that has several."""
-    if isinstance(observation, dict):
-        yield from observation.values()
-    elif isinstance(observation, tuple):
-        yield from observation
-    else:
-        yield observation
-
-
 def _is_image(part: Any) -> bool:
     if not isinstance(part, np.ndarray) or part.dtype != np.uint8 or 0 in part.shape:
         return False
@@ -67,7 +57,3 @@ def _is_image(part: Any) -> bool:
 def _plain(text: str) -> str:
     """A text in which what a terminal would show in colour, such as the place of the player, is in brackets."""
     return _COLOURED.sub(r"[\1]", text).strip("\n")
-
-
-def _listed(part: Any) -> Any:
-    return part.tolist()

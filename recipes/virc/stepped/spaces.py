@@ -46,11 +46,7 @@ def schema(  # noqa: PLR0911 - one kind of space each
 
 
 def action(space: Any, value: object, names: Sequence[str] = ()) -> Any:
-    """The action of a space that a JSON value means; one of `names` may be given by its number too.
-
-    Raises:
-        ToolError: it is none of the space.
-    """
+    """The action that a JSON value means; one of `names` may be given by its number too. Raises ToolError."""
     try:
         found = _converted(space, names.index(value) if isinstance(value, str) and value in names else value)
         if space.contains(found):

@@ -9,9 +9,13 @@ An episode is known by its number, the seed of `reset`, which the first image of
 the actions since. That alone is kept: a reply that is drawn again, or a reward, plays the episode again.
 """
 
+import queue
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 from PIL import Image
@@ -22,11 +26,13 @@ from virc.core.text import clause
 from virc.core.timeouts import LateError
 from virc.reasoning.calls import Call, Checked, Conversation, Result, ToolError, View, require_keys
 from virc.stepped import marks
-from virc.stepped.live import Live
+
+_Made = TypeVar("_Made")
+_Jobs = queue.SimpleQueue[tuple[Callable[[Any], Any], queue.SimpleQueue[tuple[Any, BaseException | None]]] | None]
 
 
 class Step(msgspec.Struct, frozen=True):
-    """What came of an action: what is seen then, the reward, and how the episode ended, if it has."""
+    """Result of an action: what is seen then, the reward, and how the episode ended, if it has."""
 
     seen: Result
     reward: float
@@ -35,7 +41,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Episode(msgspec.Struct, frozen=True):
-    """What came of the actions of a conversation.
+    """Result of the actions of a conversation.
 
     Args:
         rewards: of each action that was carried out.
@@ -50,13 +56,53 @@ class Episode(msgspec.Struct, frozen=True):
 
     @property
     def total(self) -> float:
-        """The sum of the rewards."""
         return sum(self.rewards)
 
     @property
     def steps(self) -> int:
-        """How many actions were carried out."""
         return len(self.rewards)
+
+
+class Live:
+    """One environment. It is made, asked and closed in the same thread, as drawing libraries want it.
+
+    A thread that hangs cannot be ended: it is left behind, and ends with the process.
+
+    Args:
+        make: makes the environment.
+        seconds: how long one job may take.
+    """
+
+    def __init__(self, make: Callable[[], Any], seconds: float) -> None:
+        self.seconds = seconds
+        self._jobs: _Jobs = queue.SimpleQueue()
+        threading.Thread(target=_work, args=(make, self._jobs), daemon=True).start()
+        weakref.finalize(self, self._jobs.put, None)
+
+    def run(self, job: Callable[[Any], _Made]) -> _Made:
+        """Run a job on the environment. Raises LateError: it takes too long; or whatever the environment raises."""
+        done: queue.SimpleQueue[tuple[_Made, BaseException | None]] = queue.SimpleQueue()
+        self._jobs.put((job, done))
+        try:
+            made, error = done.get(timeout=self.seconds)
+        except queue.Empty:
+            raise LateError from None
+        if error is not None:
+            raise error if isinstance(error, Exception) else RuntimeError(type(error).__name__)
+        return made
+
+
+def _work(make: Callable[[], Any], jobs: _Jobs) -> None:
+    environment: Any = None
+    while job := jobs.get():
+        try:
+            environment = make() if environment is None else environment
+            job[1].put((job[0](environment), None))
+        except BaseException as error:  # an environment may even raise SystemExit
+            job[1].put((None, error))
+    with suppress(Exception):
+        if environment is not None:
+            environment.close()
 
 
 class _Player:
@@ -71,16 +117,13 @@ class _Player:
         """Carry an action out after those before, which are carried out again where the environment is elsewhere."""
         with self._lock:
             is_there, self._at = self._at == (number, before), None
-            for each in () if is_there else self._again(number, before):
-                self._live.run(each)
-            made = self._live.run(lambda environment: _step(environment, action))
+            if not is_there:
+                self._live.run(lambda environment: environment.reset(seed=number))
+                for each in before:
+                    self._live.run(partial(_step, action=each))
+            made = self._live.run(partial(_step, action=action))
             self._at = number, (*before, action)
             return made
-
-    @staticmethod
-    def _again(number: int, before: tuple[Any, ...]) -> list[Callable[[Any], Any]]:
-        steps = [lambda environment, action=action: _step(environment, action) for action in before]
-        return [lambda environment: environment.reset(seed=number), *steps]
 
 
 class _Past(msgspec.Struct, frozen=True):
@@ -189,17 +232,13 @@ class Stepped:
             environment.close()
 
     def episode(self, sample: Any) -> Episode:
-        """What came of a rollout, for a reward: its actions are carried out again.
-
-        Args:
-            sample: a `virc.rewards.sample.Sample`.
-        """
+        """The episode of a rollout (`virc.rewards.sample.Sample`), for a reward: its actions are carried out again."""
         done = [*sample.prompt.calls, *sample.done]
         actions = [each.call.arguments["action"] for each in done if each.call and each.call.name == self.name]
         return self.played(sample.prompt.images[0].pixels().pixels, actions) if actions else Episode((), False, False)
 
     def played(self, first: Image.Image, actions: Sequence[Any]) -> Episode:
-        """What comes of actions, as JSON values, after the first image. Raises ToolError: it has no number."""
+        """The episode of actions, as JSON values, after the first image. Raises ToolError: that has no number."""
         past, steps = _Past(self._number(first), _Player(self._make, self.seconds)), list[Step]()
         for action in actions:
             if past.over:

@@ -490,7 +490,7 @@ class _Systems(Mapping[str, System]):
     def __init__(self, search_path: str) -> None:
         self.files = {file.stem: file for file in sorted(PACKAGE.glob("*.yaml"))}
         self._read: dict[str, System] = {}
-        for file in chain.from_iterable(map(_files, (*plugins.system_folders(), *_folders(search_path)))):
+        for file in chain.from_iterable(map(_files, (*plugins.system_packages(), *_folders(search_path)))):
             named = NAMED.search(plain_yaml.read_text(file)) if file.name == IN_FOLDER else None
             if named and named[1] not in self.files:
                 self.files[named[1]] = file

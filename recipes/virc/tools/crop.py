@@ -22,7 +22,7 @@ SCHEMA = function_schema(
 
 
 def schema(name: str, description: str, **properties: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of another tool that cuts out a box; `properties` in place of those of this one."""
+    """Return the schema of another tool that cuts out a box; `properties` replace those of this one."""
     function = {**SCHEMA["function"], "name": name, "description": description}
     taken = {**function["parameters"], "properties": {**function["parameters"]["properties"], **properties}}
     return {**SCHEMA, "function": {**function, "parameters": taken}}

@@ -11,4 +11,3 @@ TEMPLATE = "after_image"
 SCHEMA = function_schema(NAME, "Read the text of an image.", ("image_index",), image_index=INDEX_SCHEMA)
 
 apply = partial(tool_servers.called, PUBLISHED)
-"""What the server says, and the image that it made, or the same one. Raises SetupError: no server is named."""

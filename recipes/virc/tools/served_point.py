@@ -17,4 +17,3 @@ SCHEMA = function_schema(
 )
 
 apply = partial(tool_servers.called, PUBLISHED)
-"""What the server says, and the image that it made, or the same one. Raises SetupError: no server is named."""

@@ -5,7 +5,6 @@ less than an eighth of the image's area, kept from a half on, and between the tw
 """
 
 from functools import partial
-from typing import Any
 
 import msgspec
 from PIL import Image
@@ -19,14 +18,7 @@ _SMALL, _LARGE = 0.125, 0.5
 NAME = "zoom_image"
 TEMPLATE = "after_image"
 CUTS = True
-SCHEMA: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": NAME,
-        "description": "Cut a box out of an image and look at it enlarged.",
-        "parameters": crop.SCHEMA["function"]["parameters"],
-    },
-}
+SCHEMA = crop.schema(NAME, "Cut a box out of an image and look at it enlarged.")
 
 check = partial(crop.check, name=NAME)
 """Read a call, which is written as one of `crop_image`."""

@@ -46,7 +46,7 @@ class UnpackConfig:
         more: further parts of it, where it was split; with the first one they are read in the order of their names.
         to: folder; None: the one the archive is in; of the standard input, the working folder.
         remove: delete the archive, with all its parts, when all is unpacked and safe on the disk.
-        max_ratio: content is at most so many times as large as the archive.
+        max_ratio: of the content to the archive, in bytes, at most.
         max_bytes: most bytes that are written; None: what the disk has.
         max_files: most files, folders and links.
         encoding: of names; None: UTF-8, or what they seem to be in.
@@ -75,12 +75,9 @@ class UnpackConfig:
 
 @dataclass
 class Unpacked:
-    """What a run did.
+    """What a run did: `files` are files and links written, of `bytes` in all.
 
     Args:
-        to: the folder.
-        files: files and links written.
-        bytes: their size.
         skipped: files and links that were there already.
         removed: the archive was deleted.
         kept: why it was not, although `remove` was set.
@@ -126,12 +123,7 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
 
 
 def _check_parts(parts: Sequence[Path]) -> None:
-    """Check that there are files, and that several are the parts of one archive.
-
-    Raises:
-        DataError: a file is none, or a part is missing.
-        UsageError: they are no parts of one archive.
-    """
+    """Check that there are files, and that several are the parts of one archive."""
     for part in parts:
         if not is_file(part):
             raise DataError(f"there is no archive {part}", "virc unpack ARCHIVE, as it came from the hub")
@@ -189,7 +181,7 @@ def pour(
     progress: Progress = lambda done, size: None,
     stop: Callable[[], None] = lambda: None,
 ) -> tuple[Unpacked, bool]:
-    """Unpack an archive as it comes; nothing is removed.
+    """Unpack an archive as it comes; nothing is removed. Errors are those of `unpack`.
 
     Args:
         source: the archive, at its beginning; it is read in order.
@@ -198,9 +190,6 @@ def pour(
 
     Returns:
         What was done, and whether nothing but zeros follows the last file.
-
-    Raises:
-        DataError, ConfigError, OSError: as `unpack`.
     """
     done, names = Unpacked(config.folder), Names(config.encoding)
     archive = zipped.opened(source) if zipped.is_zip(source) else None
@@ -229,11 +218,7 @@ def pour(
 
 
 def _check_room(head: bytes, size: int, config: UnpackConfig) -> None:
-    """Refuse an archive that the disk has no room for, where that is known; in a folder with files some may be there.
-
-    Raises:
-        DataError: it unpacks to more bytes than the disk has.
-    """
+    """Refuse an archive that the disk has no room for, if that is known; in a folder with files some may be there."""
     needed, to = stated(head, size), config.folder
     there = next(folder for folder in (to, *to.absolute().parents) if is_folder(folder))
     own = {part.name for part in config.parts}
@@ -269,8 +254,6 @@ def _removed(parts: Sequence[Path]) -> str | None:
 
 
 class Joined(io.RawIOBase):
-    """Files read as one."""
-
     def __init__(self, files: Sequence[BinaryIO]) -> None:
         self._files, self._at = files, 0
         sizes = [os.fstat(file.fileno()).st_size for file in files]

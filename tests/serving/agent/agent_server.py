@@ -25,7 +25,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Reply
 from virc.serving.agent import connections, server
-from virc.serving.agent.desk import Desk
+from virc.serving.agent.desk import RequestQueue
 from virc.serving.agent.problems import Solving
 from virc.serving.agent.server import Served
 from virc.solving.one import SolveConfig
@@ -153,7 +153,7 @@ class Running:
 
     behind: servers.Server
 
-    def __init__(self, port: int, desk: Desk, running: connections.Server) -> None:
+    def __init__(self, port: int, desk: RequestQueue, running: connections.Server) -> None:
         self.port, self.desk, self.running = port, desk, running
         self.url = f"http://127.0.0.1:{port}/v1"
 

@@ -74,7 +74,7 @@ def test_a_failed_or_left_problem_is_freed_at_once(streamed: bool, leaves: bool)
     async def both() -> tuple[bytes, set[type]]:
         sent = await answered(app, streamed, leaves)
         for _ in range(6000):  # its thread ends a moment later
-            if not (kept := {type(each) for each in gc.get_objects() if isinstance(each, desk.Job | desk.Hold)}):
+            if not (kept := {type(each) for each in gc.get_objects() if isinstance(each, desk.Job | desk.Reservation)}):
                 break
             await asyncio.sleep(0.01)
         return sent, kept

@@ -20,7 +20,7 @@ from support.servers import Body, Fault, Server, dead_url, serve
 
 import virc
 from virc.serving.agent import piped
-from virc.serving.agent.desk import Desk
+from virc.serving.agent.desk import RequestQueue
 from virc.solving.pipelines.files import load
 from virc.solving.pipelines.steps import Ran
 
@@ -53,7 +53,7 @@ class Endpoint(msgspec.Struct):
     url: str
     eyes: Server
     mind: Server
-    desk: Desk
+    desk: RequestQueue
 
     @property
     def chats(self) -> Any:

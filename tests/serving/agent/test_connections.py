@@ -11,12 +11,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from virc.serving.agent import connections
-from virc.serving.agent.desk import Desk
+from virc.serving.agent.desk import RequestQueue
 
 
 def agent() -> uvicorn.Server:
     app = FastAPI()
-    app.state.desk = Desk(1)
+    app.state.desk = RequestQueue(1)
     return connections.server(app)
 
 

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from virc.core.timeouts import Deadline
 from virc.serving.agent.delivery import Delivery, placed
-from virc.serving.agent.desk import Desk, Hold, Job, LeftError, Ping
+from virc.serving.agent.desk import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
 
@@ -27,7 +27,7 @@ class Counting(Job[int]):
         if is_let:
             self.go.set()
 
-    async def prepare(self, hold: Hold) -> None:
+    async def prepare(self, hold: Reservation) -> None:
         self.prepared = hold.number + 1
 
     def run(self, send: Callable[[int], None], release: Callable[[], None]) -> None:
@@ -49,13 +49,13 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-def solved(desk: Desk, job: Job[int], hold: Hold | None = None) -> AsyncGenerator[int | Ping, None]:
+def solved(desk: RequestQueue, job: Job[int], hold: Reservation | None = None) -> AsyncGenerator[int | Ping, None]:
     return desk.solve(job, hold or desk.place("a client"), never)
 
 
 def test_reports_come_in_order_and_count_by_their_weight() -> None:
     async def play() -> None:
-        desk = Desk(1)
+        desk = RequestQueue(1)
         hold = desk.place("a client")
         hold.add(1000)
         assert [each async for each in solved(desk, Counting(), hold)] == [1, 2, 3]
@@ -70,7 +70,7 @@ def test_a_job_that_takes_too_long_ends_with_504() -> None:
     async def play() -> None:
         job = Counting(0.05, is_let=False)
         with pytest.raises(RefusedError, match=r"no answer within 0\.05 s") as refused:
-            async for _ in solved(Desk(1), job):
+            async for _ in solved(RequestQueue(1), job):
                 pass
         assert refused.value.status == 504
         await asyncio.to_thread(job.is_over.wait, 60)
@@ -82,7 +82,7 @@ def test_a_job_that_takes_too_long_ends_with_504() -> None:
 def test_a_job_stops_when_its_reports_are_read_no_further() -> None:
     async def play() -> None:
         job = Counting(is_let=False)
-        async with aclosing(solved(Desk(1), job)) as reports:
+        async with aclosing(solved(RequestQueue(1), job)) as reports:
             assert await anext(reports) == 1
         await asyncio.to_thread(job.is_over.wait, 60)
         assert job.left.is_set()
@@ -95,7 +95,7 @@ def test_a_client_that_hangs_up_ends_its_reports() -> None:
         return
 
     async def play() -> None:
-        desk = Desk(1)
+        desk = RequestQueue(1)
         with pytest.raises(LeftError):
             async for _ in desk.solve(Counting(is_let=False), desk.place("a client"), gone):
                 pass
@@ -105,7 +105,7 @@ def test_a_client_that_hangs_up_ends_its_reports() -> None:
 
 def test_as_many_jobs_wait_as_there_are_places() -> None:
     async def play() -> None:
-        desk = Desk(1, waiting=1)
+        desk = RequestQueue(1, waiting=1)
         first = desk.place("a client")
         desk.place("another")
         with pytest.raises(RefusedError, match="too many requests are waiting") as refused:
@@ -119,7 +119,7 @@ def test_as_many_jobs_wait_as_there_are_places() -> None:
 
 @pytest.mark.parametrize(("ready", "closing"), [(False, False), (True, True)])
 def test_nothing_is_taken_that_cannot_be_answered(ready: bool, closing: bool) -> None:
-    desk = Desk(1, ready=lambda: ready)
+    desk = RequestQueue(1, ready=lambda: ready)
     desk.closing = closing
     with pytest.raises(RefusedError) as refused:
         desk.place("a client")
@@ -141,7 +141,7 @@ def test_a_solution_ends_where_its_client_takes_no_more() -> None:
             raise OSError("it has hung up")
 
     async def play() -> None:
-        desk = Desk(1)
+        desk = RequestQueue(1)
         hold = desk.place("a client")
         with pytest.raises(OSError, match="hung up"):
             await Delivery(content(), hold, Deadline(60))({"type": "http"}, never, send)  # type: ignore[arg-type]

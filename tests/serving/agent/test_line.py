@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from virc.serving.agent.connections import network
-from virc.serving.agent.desk import MAX_HELD, Desk
+from virc.serving.agent.desk import MAX_HELD, RequestQueue
 from virc.serving.agent.line import Line, may_have_more
 from virc.serving.chat_request import RefusedError
 
@@ -130,7 +130,7 @@ def test_a_share_is_not_lost_to_one_who_leaves_in_the_same_moment() -> None:
 
 
 def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are() -> None:
-    desk = Desk(1)
+    desk = RequestQueue(1)
     first, second, other, last = (desk.place(client) for client in ("a", "a", "b", "c"))
     first.add(MAX_HELD // 2 - 1)
     second.add(1)

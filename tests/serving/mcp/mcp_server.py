@@ -18,7 +18,7 @@ from virc.core.web.fetch import Rules
 from virc.models.load import Choice
 from virc.serving.agent.fetch import RULES
 from virc.serving.mcp.asking import Model
-from virc.serving.mcp.calls import Desk
+from virc.serving.mcp.calls import ToolCalls
 from virc.serving.mcp.messages import RESULT
 from virc.serving.mcp.pictures import Readable
 from virc.serving.mcp.result_store import ResultStore
@@ -40,14 +40,14 @@ def desk(
     offline: bool = False,
     rules: Rules = RULES,
     most: int = RESULT,
-) -> Desk:
+) -> ToolCalls:
     setup = Setup(Choice(MODEL, endpoint), SolveConfig(timeout=60))
     readable = Readable([folder.resolve() for folder in folders], offline, rules)
-    return Desk(Model(lambda: setup, Reporter()), readable, store or ResultStore(), most)
+    return ToolCalls(Model(lambda: setup, Reporter()), readable, store or ResultStore(), most)
 
 
 def talk(
-    behind: Desk,
+    behind: ToolCalls,
     work: Callable[[Client], Awaitable[Any]],
     trouble: Failures | None = None,
     frank: bool = True,
@@ -66,13 +66,13 @@ def talk(
         behind.close()
 
 
-def called(behind: Desk, tool: str, **arguments: object) -> CallToolResult:
+def called(behind: ToolCalls, tool: str, **arguments: object) -> CallToolResult:
     """The result of one call."""
     result: CallToolResult = talk(behind, lambda client: client.call_tool(tool, arguments))
     return result
 
 
-def refused(behind: Desk, tool: str, **arguments: object) -> str:
+def refused(behind: ToolCalls, tool: str, **arguments: object) -> str:
     """The sentence with which a call is refused."""
     result = called(behind, tool, **arguments)
     assert result.is_error, result

@@ -43,15 +43,12 @@ _MAX_BYTES = 256 * 2**20
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """A tensor of a safetensors file: where its bytes lie, and what they are."""
-
     file: Path
     dtype: str
     shape: tuple[int, ...]
     start: int
 
     def read(self) -> "np.ndarray[Any, Any]":
-        """Its numbers, float32, of its shape."""
         import numpy as np
 
         kind = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}[self.dtype]
@@ -62,8 +59,6 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A model to write: its folder, `model_type`, name, `config.json`, and its tensors by name."""
-
     folder: Path
     kind: str
     name: str
@@ -81,14 +76,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def check(folder: Path) -> None:
-    """Refuse what cannot be written: a model of another family, or where the package `gguf` is missing.
-
-    Args:
-        folder: its `config.json` and tokenizer.
-
-    Raises:
-        ConfigError, SetupError: it cannot be.
-    """
+    """Refuse what cannot be written: a model of another family, or where the package `gguf` is missing."""
     if find_spec("gguf") is None:
         raise SetupError("writing GGUF needs the package gguf", install("local"))
     kind = checkpoint.model_type(folder)
@@ -100,38 +88,26 @@ def check(folder: Path) -> None:
 
 
 def convert(folder: Path, to: Path, name: str) -> Path:
-    """Write a model's folder as `NAME-TYPE.gguf` and `mmproj-NAME-TYPE.gguf` into the folder `to`.
+    """Write a model's folder as `NAME-TYPE.gguf`, which is returned, and `mmproj-NAME-TYPE.gguf` into the folder `to`.
 
     A model of under 100 million parameters is written as float32, a larger one as llama.cpp's usual Q8_0 (8.5 bits a
     number) with a vision tower of float16. The chat protocol beside the weights, and the smallest and largest area of
     an image, go into the first file.
-
-    Returns:
-        The first file.
-
-    Raises:
-        ConfigError: the folder is no such model, or is of a family that is not written here.
-        OSError: the disk refuses.
     """
     check(folder)
     checkpoint.check(folder)
+    config = checkpoint.read_json(folder / "config.json")
     try:
-        return _convert(folder, to, name)
+        tensors = dict(_tensors(folder))
+        small = sum(math.prod(each.shape) for each in tensors.values()) < _SMALL
+        text, vision = ("F32", "F32") if small else ("Q8_0", "F16")
+        file = to / f"{name}-{text}{SUFFIX}"
+        source = Source(folder, str(config["model_type"]), name, config, tensors)
+        _write_text(source, file, text)
+        _write_vision(source, to / f"mmproj-{name}-{vision}{SUFFIX}", vision)
     except _ODD as error:
         reason = f"{type(error).__name__}: {clause(error)}"
         raise ConfigError(f"{folder} cannot be written as GGUF: {reason}") from error
-
-
-def _convert(folder: Path, to: Path, name: str) -> Path:
-    kind = str(checkpoint.model_type(folder))
-    config = checkpoint.read_json(folder / "config.json")
-    tensors = dict(_tensors(folder))
-    small = sum(math.prod(each.shape) for each in tensors.values()) < _SMALL
-    text, vision = ("F32", "F32") if small else ("Q8_0", "F16")
-    file = to / f"{name}-{text}{SUFFIX}"
-    source = Source(folder, kind, name, config, tensors)
-    _write_text(source, file, text)
-    _write_vision(source, to / f"mmproj-{name}-{vision}{SUFFIX}", vision)
     return file
 
 
@@ -169,21 +145,16 @@ def _write_text(source: Source, to: Path, dtype: str) -> None:
     if source.kind == "qwen3_vl":
         writer.add_num_deepstack_layers(len(source.vision["deepstack_visual_indexes"]))
     _add_vocabulary(writer, source.folder, text)
-    _add_own(writer, source.folder)
+    grid = checkpoint.image_grid(checkpoint.image_settings(source.folder))
+    writer.add_uint32(MIN_PIXELS, grid.min_pixels)  # these are for virc
+    writer.add_uint32(MAX_PIXELS, grid.max_pixels)
+    if is_file(source.folder / FILE_NAME):
+        writer.add_string(PROTOCOL, contents(source.folder / FILE_NAME, _MAX_BYTES).decode())
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], text["num_hidden_layers"])
     chosen = {name: each for name, each in source.tensors.items() if not name.startswith("visual.")}
     if text.get("tie_word_embeddings"):
         chosen.pop("lm_head.weight", None)
     _write(writer, {_named(names, name): (each, ...) for name, each in chosen.items()}, dtype)
-
-
-def _add_own(writer: "GGUFWriter", folder: Path) -> None:
-    """What virc reads of the file: sizes of images, and the chat protocol where one lies beside the weights."""
-    grid = checkpoint.image_grid(checkpoint.image_settings(folder))
-    writer.add_uint32(MIN_PIXELS, grid.min_pixels)
-    writer.add_uint32(MAX_PIXELS, grid.max_pixels)
-    if is_file(folder / FILE_NAME):
-        writer.add_string(PROTOCOL, contents(folder / FILE_NAME, _MAX_BYTES).decode())
 
 
 def _add_vocabulary(writer: "GGUFWriter", folder: Path, text: Mapping[str, Any]) -> None:

@@ -21,11 +21,7 @@ Value = str | int | float | bool
 
 
 def read(path: Path) -> Mapping[str, Value]:
-    """The keys of a GGUF file whose values are texts or numbers; lists, such as the vocabulary, are passed over.
-
-    Raises:
-        ConfigError: it cannot be read, or is no GGUF file.
-    """
+    """The keys of a GGUF file whose values are texts or numbers; lists, such as the vocabulary, are passed over."""
     try:
         with path.open("rb") as file:
             if file.read(4) != _MAGIC:

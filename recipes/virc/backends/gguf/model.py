@@ -30,7 +30,6 @@ class GGUF(msgspec.Struct, frozen=True):
     """A model that llama.cpp runs.
 
     Args:
-        file: the language model.
         vision: its vision tower, the "mmproj".
         name: what the file calls itself, else its file name.
         architecture: llama.cpp's name of it, such as qwen2vl.

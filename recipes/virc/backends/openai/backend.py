@@ -56,7 +56,6 @@ class _ServerFacts(msgspec.Struct, frozen=True):
         root: what it calls the weights; vLLM names their folder or hub id.
         context: longest conversation in tokens, where it tells.
         sends_together: whether it sends several tokens at once on request.
-        keeps_images: whether it keeps images by id.
         weights: what tells one model from another behind the same name: their folder or hub id, hash, and sizes.
         native: the context to ask Ollama's own API for, where it has one.
     """
@@ -85,17 +84,15 @@ class OpenAIBackend:
         max_retries: further tries by the client's own back-off while the endpoint is down or busy.
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
             decides by the model's name (qwen or virc in it).
-        headers: see `Link`.
         num_ctx: tokens of context to ask Ollama for; None: as `ollama.context_of` finds.
 
     Attributes:
         at_once: conversations at a time, where no number is chosen: servers that compute many replies
             together are kept busy.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
-        grid: the patch grid of its images; who knows the model's family may set it.
+        grid: the patch grid of its images; callers that know the model's family may set it.
         needs_sizes: whether pictures have to be shown as large as they are sent, as boxes in pixels need it.
-        requests: for completions that it made.
-        max_requests: after which it makes no more; None: any number.
+        requests, max_requests: that it made for completions, and after which it makes no more; None: any number.
         calibrate: finds out how boxes are counted, where that is not known; None: it is.
 
     Raises:
@@ -158,7 +155,6 @@ class OpenAIBackend:
 
     @property
     def named(self) -> str:
-        """The options that name it: its address, and the model where there are several."""
         several = f" --model {shlex.quote(self.model)}" if len(self._link.names) != 1 else ""
         return f"--endpoint {shlex.quote(self._link.typed)}{several}"
 
@@ -169,17 +165,14 @@ class OpenAIBackend:
 
     @property
     def root(self) -> str | None:
-        """What the server calls the weights, beside the name of the model."""
         return self._server.root
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """What the list of models says of the weights: their folder or hub id, hash, and sizes."""
         return self._server.weights
 
     @property
     def context(self) -> int | None:
-        """Longest conversation in tokens, where the endpoint tells it."""
         return self._server.context
 
     @property
@@ -192,11 +185,9 @@ class OpenAIBackend:
             self._counts.most = None
 
     def leave_out(self, parameters: Iterable[str]) -> None:
-        """Leave these out of requests: the endpoint refused them before."""
         self._habits.leave_out(parameters)
 
     def json_object(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A JSON object from another path of the same server; see `Link.json_object`."""
         return self._link.json_object(ollama.root_of(self._link.endpoint) + path, body)
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
@@ -248,11 +239,7 @@ class OpenAIBackend:
         return self._link.answers()
 
     def published_protocol(self) -> Protocol | None:
-        """The chat protocol the endpoint publishes for its model in /v1/models (`virc serve` does), or None.
-
-        Raises:
-            ConfigError: it publishes one that cannot be read.
-        """
+        """The chat protocol the endpoint publishes for its model in /v1/models (`virc serve` does), or None."""
         if self._published is None:
             return None
         try:
@@ -273,14 +260,12 @@ class OpenAIBackend:
         return grid.limited(otherwise.max_pixels)
 
     def move(self, endpoint: str, api_key: str | None) -> None:
-        """Go on at another address, with another key: the server was started again there."""
         self._link.move(endpoint, api_key)
 
     def close(self) -> None:
         self._link.close()
 
     def _is_full(self, reply: Reply, sampling: Sampling) -> bool:
-        """Whether a reply was cut because there was no more context, not by its own limit."""
         read, drawn = reply.prompt_tokens, reply.completion_tokens
         if reply.finish != "length" or not self.context or not read or not drawn:
             return False
@@ -390,7 +375,6 @@ class OpenAIBackend:
             )
 
     def _found(self, served: ListedModel) -> _ServerFacts:
-        """What the server is, by its entry of a model."""
         kind = str(served.owned_by or "").lower()
         root = served.root if isinstance(served.root, str) and served.root != served.id else None
         together = kind == "vllm" and served.virc_grid is not None
@@ -402,7 +386,6 @@ class OpenAIBackend:
         return msgspec.structs.replace(found, context=context, native=context) if context else found
 
     def _ollama_context(self, model: str) -> int | None:
-        """The context to ask Ollama's own API for; None where the server has no such API."""
         try:
             if "version" not in self.json_object("/api/version"):
                 return None

@@ -93,7 +93,6 @@ class ListedModel(msgspec.Struct, frozen=True):
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """What tells one model from another behind the same name."""
         meta = self.meta if isinstance(self.meta, dict) else {}
         said = (self.root, self.virc_weights, meta.get("n_params"), meta.get("size"))  # the latter of llama.cpp
         return tuple(str(each)[:_MAX_NAME] for each in said if type(each) in (str, int))
@@ -188,7 +187,6 @@ def is_page(body: object) -> bool:
 
 
 def parsed(data: bytes) -> object:
-    """A body as JSON, or as text where it is none."""
     with suppress(ValueError, RecursionError):
         return json.loads(data)
     return data.decode(errors="replace").lstrip("\ufeff")
@@ -278,7 +276,6 @@ def fitted(value: object, kind: type[_T]) -> _T:
 
 
 def decoded(data: bytes, kind: type[_T]) -> _T:
-    """JSON as a value of a type; anything else is a `WireError`."""
     try:
         return msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"), type=kind)
     except (ValueError, RecursionError):  # nesting deeper than the interpreter's limit raises the latter

@@ -61,7 +61,7 @@ _FILTER = re.compile(
     r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
 )
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
-SMALLER_PIXELS = 1_000_000  # as hints propose; who knows that the picture has fewer proposes less
+SMALLER_PIXELS = 1_000_000  # as hints propose; callers that know that the picture has fewer propose less
 _SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (
@@ -86,8 +86,6 @@ _HINTS = (
 
 
 class StatusError(Exception):
-    """The server answers with an error, of which the body is read as far as it is needed."""
-
     def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
         super().__init__(code)
         self.code, self.headers, self.body = code, headers, body
@@ -100,7 +98,6 @@ class StatusError(Exception):
 
     @property
     def is_busy(self) -> bool:
-        """Whether the server asks to be asked less."""
         is_full = self.code in GATEWAY and bool(_OVERLOADED.search(self._words))
         return self.code in OVERLOADED or self.wait > 0 or is_full or self.is_limited
 
@@ -132,7 +129,6 @@ class StatusError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may be answered later."""
         if _FOR_GOOD.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
             return False
         said = self.headers.get("x-should-retry")  # of OpenAI's own servers
@@ -141,7 +137,7 @@ class StatusError(Exception):
         return self.code in _BUSY or self.is_limited or (self.code >= 500 and self.code not in {501, 505, 511})
 
 
-class Place(msgspec.Struct, frozen=True):
+class AskedServer(msgspec.Struct, frozen=True):
     """Who is asked.
 
     Args:
@@ -159,20 +155,20 @@ class Place(msgspec.Struct, frozen=True):
     address: str | None
 
 
-def explained(error: StatusError, place: Place) -> VircError:
+def explained(error: StatusError, place: AskedServer) -> VircError:
     page = is_page(error.body)
     said = place.quoted(title(str(error.body)) if page else error.said)
     tail = f" ({error.code}): {said}" if said else f" ({error.code})"
     if error.is_filtered:
         return NoAnswerError(f"the server's content filter refuses the prompt{tail}")
-    found = _of_the_way(error, place, tail, page) or _of_the_account(error, place, tail)
-    found = found or _of_the_address(error, place, tail, page) or _of_the_time(error, place, tail)
-    found = found or _of_the_request(error, place, tail, said)
+    found = _proxy_error(error, place, tail, page) or _account_error(error, place, tail)
+    found = found or _address_error(error, place, tail, page) or _passing_error(error, place, tail)
+    found = found or _request_error(error, place, tail, said)
     found.everywhere = error.code in _OF_ALL or error.code >= 500 or error.is_quota or error.is_limited
     return found
 
 
-def _of_the_way(error: StatusError, place: Place, tail: str, page: bool) -> VircError | None:
+def _proxy_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
     """What stands between here and the endpoint."""
     code, host = error.code, urlsplit(place.endpoint).hostname
     if code < 400:
@@ -191,8 +187,7 @@ def _of_the_way(error: StatusError, place: Place, tail: str, page: bool) -> Virc
     return None
 
 
-def _of_the_account(error: StatusError, place: Place, tail: str) -> VircError | None:
-    """What the key may not do, or may do no longer."""
+def _account_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
     if is_anthropic(error):
         sentence = f"{place.endpoint} speaks Anthropic's API, and virc OpenAI's{tail}"
         return ConfigError(sentence, "give --endpoint an address with /chat/completions, such as that of a gateway")
@@ -213,7 +208,7 @@ def _of_the_account(error: StatusError, place: Place, tail: str) -> VircError | 
     return None
 
 
-def _of_the_address(error: StatusError, place: Place, tail: str, page: bool) -> VircError | None:
+def _address_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
     """A path or a model that is not there."""
     if error.code not in {404, 405, 410}:
         return None
@@ -225,8 +220,7 @@ def _of_the_address(error: StatusError, place: Place, tail: str, page: bool) -> 
     return RefusedError(sentence, place.address or place.missing, error.said, None)
 
 
-def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | None:
-    """What may be over later."""
+def _passing_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
     code = error.code
     if code not in _BUSY and not error.is_limited and (code < 500 or _FOR_GOOD.search(error.said)):
         return None
@@ -242,8 +236,7 @@ def _of_the_time(error: StatusError, place: Place, tail: str) -> VircError | Non
     return busy
 
 
-def _of_the_request(error: StatusError, place: Place, tail: str, said: str) -> VircError:
-    """What is wrong with what was sent."""
+def _request_error(error: StatusError, place: AskedServer, tail: str, said: str) -> VircError:
     hint = place.missing if _MODEL.search(said) else _hint(said)
     sentence = f"{place.endpoint} refuses the request{tail}"
     is_large = error.code == 413 and not PER_MINUTE.search(error.said)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import socket
-import ssl
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from functools import cache
@@ -15,7 +14,7 @@ from urllib.parse import quote, quote_plus, urlsplit
 from virc.config.user import names_user
 from virc.core.errors import ConfigError
 from virc.core.text import clause, plain
-from virc.core.web.client import http_library, proxy_error
+from virc.core.web.client import certificates, http_library, proxy_error
 from virc.core.web.fetch import is_loopback
 
 if TYPE_CHECKING:
@@ -31,11 +30,7 @@ _WORD = "[A-Za-z0-9]"
 
 
 def printed(endpoint: str) -> str:
-    """The endpoint as it may be printed: without query.
-
-    Raises:
-        ConfigError: it is no address.
-    """
+    """The endpoint as it may be printed: without query."""
     try:
         parts = urlsplit(endpoint.strip())
         host, port = parts.hostname, parts.port
@@ -50,11 +45,7 @@ def printed(endpoint: str) -> str:
 
 
 def own_headers(text: str) -> dict[str, str]:
-    """Read headers that are set for an endpoint, one a line.
-
-    Raises:
-        ConfigError: a line is no header; it is not quoted.
-    """
+    """Read headers that are set for an endpoint, one a line; an error quotes none."""
     lines = [line.partition(":") for line in text.splitlines() if line.strip()]
     found = {name.strip().title(): value.strip() for name, _, value in lines}
     if not all(re.fullmatch(r"[\w-]+", name) and re.fullmatch(r"[ -~]+", value) for name, value in found.items()):
@@ -65,12 +56,8 @@ def own_headers(text: str) -> dict[str, str]:
 def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[httpx.Client, httpx.URL]":
     """A client for an endpoint of which threads may share the connections, and the endpoint's address in its library.
 
-    A server of this machine is asked without a proxy, which would ask another machine.
-
-    Args:
-        endpoint: an address that `printed` takes.
-        headers: of each request.
-        timeout: seconds that the server may be silent.
+    A server of this machine is asked without a proxy, which would ask another machine. It may be silent for `timeout`
+    seconds.
 
     Raises:
         ConfigError: the address, or what the environment says of proxies and certificates, cannot be used.
@@ -80,7 +67,12 @@ def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[
         url = http.URL(endpoint.strip())
     except http.InvalidURL as error:
         raise _no_address(endpoint, f": {clause(error)}") from None
-    certificates = _certificates(http, url.scheme)
+    try:
+        trusted = certificates(str(url))
+    except OSError as error:
+        names = [f"{name}={plain(os.environ[name], 100)}" for name in _CERTIFICATES if os.environ.get(name)]
+        hint = f"correct or unset {', '.join(names)}" if names else "python -m pip install --force-reinstall certifi"
+        raise ConfigError(f"the certificates for https cannot be read: {clause(error)}", hint) from None
     try:
         made = http.Client(
             headers=headers,
@@ -88,7 +80,7 @@ def client(endpoint: str, headers: Mapping[str, str], timeout: float) -> "tuple[
             limits=http.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE),
             # Pictures go to the endpoint that was named and to no other.
             follow_redirects=False,
-            verify=certificates,
+            verify=trusted,
             trust_env=not is_loopback(url.host),
         )
     except (ImportError, ValueError, http.InvalidURL) as error:  # each of a proxy
@@ -116,19 +108,6 @@ def shut_down(used: "httpx.Client", request: "httpx.Request") -> None:
                 own.shutdown(socket.SHUT_RDWR)
 
 
-def _certificates(http: Any, scheme: str) -> ssl.SSLContext:
-    """The certificates that are trusted; none without TLS, as to read them takes longer than a short answer."""
-    if scheme == "http":
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context: ssl.SSLContext = http.create_ssl_context()
-    except OSError as error:
-        names = [f"{name}={plain(os.environ[name], 100)}" for name in _CERTIFICATES if os.environ.get(name)]
-        hint = f"correct or unset {', '.join(names)}" if names else "python -m pip install --force-reinstall certifi"
-        raise ConfigError(f"the certificates for https cannot be read: {clause(error)}", hint) from None
-    return context
-
-
 def _no_address(endpoint: str, reason: str = "") -> ConfigError:
     hint = "like --endpoint http://localhost:8000/v1"
     return ConfigError(f"{plain(endpoint, 100)!r} is no address of an endpoint{reason}", hint)
@@ -139,12 +118,11 @@ def hidden(text: str, key: str) -> str:
 
     A short key is hidden as a whole word alone: the key `a` or `sk` stands in many words.
     """
-    return _of(key).sub("***", text) if key else text
+    return _pattern_of(key).sub("***", text) if key else text
 
 
 @cache
-def _of(key: str) -> re.Pattern[str]:
-    """An expression that finds a key."""
+def _pattern_of(key: str) -> re.Pattern[str]:
     escaped = {key, quote(key, safe=""), quote(key), quote_plus(key), json.dumps(key)[1:-1], html.escape(key)}
     escaped |= {each.replace("/", "\\/") for each in escaped}
     # Servers differ in how they write the digits of an escape: %2f is %2F.

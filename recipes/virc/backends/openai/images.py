@@ -102,7 +102,7 @@ class SentImages:
     def draw(self, images: Sequence[Shown], drawn: Callable[[AsPart], _Reply]) -> _Reply:
         """Draw a reply about images, of which the endpoint gets the data of those it does not keep.
 
-        It gets all once more where it has lost one: it was started anew, or its room was needed for others. `drawn`
+        It gets all once more if it has lost one: it was restarted, or its room was needed for others. `drawn`
         sends the request, its images as the function makes them.
 
         Raises:
@@ -115,7 +115,7 @@ class SentImages:
             kept = self._kept.keys() & set(ids.values())
         try:
             reply = drawn(lambda shown: _named(shown, ids[shown], ids[shown] in kept))
-        except NetworkError:  # when it is back, it may have been started anew
+        except NetworkError:  # when it is back, it may have been restarted
             self._forget()
             raise
         except MissedError:
@@ -178,7 +178,6 @@ class ByteLimits:
         return sum(len(each.url) for each in self.fitted(ask).images) < before
 
     def fitted(self, ask: Ask) -> Ask:
-        """The same with pictures that the server takes, as far as that is known and can be done."""
         if not ask.images or min(self._picture, self._request) == math.inf:
             return ask
         share = (self._request - self._text(ask)) / len(ask.images)

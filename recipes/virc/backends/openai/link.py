@@ -1,4 +1,7 @@
-"""One endpoint over HTTP: bounded in bytes and time, every failure one clear sentence."""
+"""One endpoint over HTTP: bounded in bytes and time, every failure one clear sentence.
+
+What it refuses is a ConfigError, what it does not answer a NetworkError.
+"""
 
 import math
 import re
@@ -24,7 +27,7 @@ from virc.backends.openai.body import (
     read_models,
     unpacked,
 )
-from virc.backends.openai.causes import GATEWAY, OVERLOADED, Place, StatusError, explained
+from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, explained
 from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
 from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
@@ -186,11 +189,6 @@ class Link:
         return True
 
     def models(self, seconds: float | None = None) -> list[ListedModel]:
-        """What /v1/models lists; one try where the seconds are limited.
-
-        Raises:
-            ConfigError, NetworkError: it could not be had.
-        """
         listed = self._listed(seconds)
         self.names = tuple(served.id for served in listed)
         return listed
@@ -218,22 +216,14 @@ class Link:
         return self._answer(exchange, read, most, on_text, deadline.left(), deadline.seconds)
 
     def embedding(self, model: str, text: str, cuts: bool) -> list[float]:
-        """The embedding of a text, as OpenAI's API has it; `cuts`: it is vLLM, which is to cut a text that is too long.
-
-        Raises:
-            ConfigError, NetworkError: as of `complete`.
-        """
+        """The embedding of a text, as OpenAI's API has it; `cuts`: vLLM is asked, which is to cut a text too long."""
         body: dict[str, object] = {"model": model, "input": text, "encoding_format": "float"}
         body |= {"truncate_prompt_tokens": -1} if cuts else {}
         exchange = Exchange(self._below("/embeddings"), Pieces(body), self.max_retries)
         return self._answer(exchange, lambda pieces, _: read_embedding(pieces), _MAX_LISTING)
 
     def json_object(self, address: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A JSON object from another address of the same server, one try, within seconds; `body` None is a GET.
-
-        Raises:
-            ConfigError, NetworkError: it could not be had.
-        """
+        """A JSON object from another address of the same server, one try, within seconds; `body` None is a GET."""
 
         def read(pieces: Iterator[bytes], _: Callable[[str], None]) -> dict[str, Any]:
             return decoded(b"".join(pieces), dict[str, Any])
@@ -326,11 +316,7 @@ class Link:
             raise
 
     def _tried(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
-        """What `ask` makes of a request, which is sent again where that may help, until the monotonic time `until`.
-
-        Raises:
-            StatusError, _UnreachedError: why the last one failed.
-        """
+        """What `ask` makes of a request, which is sent again where that may help, until the monotonic time `until`."""
         tries = _Tries(exchange, self._pace, until)
         self._pace.wait(until)
         try:
@@ -418,11 +404,10 @@ class Link:
         return unreached
 
     def _explained(self, error: StatusError) -> VircError:
-        place = Place(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
+        place = AskedServer(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
         return explained(error, place)
 
     def missing_hint(self) -> str:
-        """What to type where the model is not there."""
         if self.model and is_folder(expanded(self.model)):
             return f"--endpoint none runs the folder {self.model} on this machine"
         if self.names:

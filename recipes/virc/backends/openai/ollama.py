@@ -27,8 +27,6 @@ large picture, and what does not fit is dropped without an error.
 
 
 class _Line(msgspec.Struct):
-    """A line of a streamed answer, or a whole one."""
-
     message: Any = None
     done: bool = False
     done_reason: str | None = None
@@ -64,7 +62,6 @@ def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str,
 
 
 def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str, Any]:
-    """A turn as the body of `/api/chat`."""
     options: dict[str, Any] = {
         "num_ctx": context,
         "num_predict": sampling.max_tokens,

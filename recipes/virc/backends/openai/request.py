@@ -31,7 +31,6 @@ class Habits:
             return self._left_out
 
     def leave_out(self, parameters: Iterable[str]) -> None:
-        """Take it that the server refuses these, as it did in an earlier process."""
         with self._lock:
             self._left_out |= {name for name in parameters if name in OPTIONAL or name.startswith(OWN)}
 
@@ -89,7 +88,6 @@ def _has_system(sent: Mapping[str, Any]) -> bool:
 
 
 def _without_system(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages with the system message at the head of the user's."""
     if not _has_system({"messages": messages}):
         return messages
     system, user, *rest = messages

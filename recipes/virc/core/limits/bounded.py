@@ -1,6 +1,6 @@
 """JSON schemas and regular expressions of others, in processes that are ended after their share of CPU time.
 
-A schema of 1 KB can take years to hold a value against, and a pattern of ten characters, too. No check of their text
+To validate a value by a schema of 1 KB can take years, and so can a pattern of ten characters. No check of their text
 finds all of those; a limit of CPU time does.
 """
 
@@ -40,10 +40,10 @@ class Share:
 
 
 def schema_fault(schema: object, share: Share | None = None) -> str | None:
-    """Return what is wrong with a JSON schema (draft 2020-12); None: values can be held against it.
+    """Return what is wrong with a JSON schema (draft 2020-12); None: values can be validated by it.
 
-    A fault is a clause such as `'text' is not valid under any of the given schemas, at type`. Faults are references to
-    other documents, references that never end, and a schema that takes too long for a small value, too.
+    Faults are references to other documents, references that never end, and a schema that takes too long for a small
+    value, too.
     """
     text = _text(schema)
     try:
@@ -54,11 +54,7 @@ def schema_fault(schema: object, share: Share | None = None) -> str | None:
 
 
 def misfit(schema: Mapping[str, Any], value: object, share: Share | None = None) -> str | None:
-    """Return why a value does not fit a schema without faults, with the place in it; None: it fits.
-
-    Raises:
-        CostlyError: that takes too long to find out.
-    """
+    """Return why a value does not fit a schema without faults, and where; None: it fits. Raises CostlyError."""
     if _text([value]) is None:  # in a list, as it is sent
         return _TOO_DEEP
     found: str | None = _ask(share, "misfit", _text(schema), value)
@@ -66,11 +62,7 @@ def misfit(schema: Mapping[str, Any], value: object, share: Share | None = None)
 
 
 def find(pattern: str, text: str, most: int = 1) -> list[list[str | None]]:
-    """Return the first matches of a regular expression, each as its text and that of its groups.
-
-    Raises:
-        CostlyError: that takes too long.
-    """
+    """Return the first matches of a pattern, each as its text and that of its groups. Raises CostlyError."""
     try:
         found: list[list[str | None]] = _ask(None, "find", pattern, text, most)
     except CostlyError as error:

@@ -18,7 +18,7 @@ from typing import Any
 _MAX_BYTES = 2**29  # of address space
 _MAX_MESSAGE = 160  # characters
 _TRIED: tuple[Any, ...] = ({}, [], "", 0, None)
-"""Values that are held against each new schema: most of those that do not end, or take too long, do so on one."""
+"""Values that each new schema is tried on: most of those that do not end, or take too long, do so on one."""
 
 
 def main() -> None:
@@ -31,7 +31,11 @@ def main() -> None:
         os.nice(5)  # the parent's other clients come first
         resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    functions: dict[str, Callable[..., object]] = {"fault": _fault, "misfit": _misfit, "find": _find}
+    functions: dict[str, Callable[..., object]] = {
+        "fault": lambda schema: _validator(schema)[1],
+        "misfit": _misfit,
+        "find": _find,
+    }
     for line in sys.stdin:
         if not line.startswith('["find"'):
             import jsonschema  # type: ignore[import-untyped]  # noqa: F401 - before the question's time begins
@@ -51,12 +55,7 @@ def _alarm(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _fault(schema: str) -> str | None:
-    return _validator(schema)[1]
-
-
 def _misfit(schema: str, value: Any) -> str | None:
-    """The first reason why a value does not fit a schema that has no fault."""
     try:
         error = next(_validator(schema)[0].iter_errors(value), None)
     except MemoryError:
@@ -78,7 +77,7 @@ def _find(pattern: str, text: str, most: int) -> list[list[str | None]]:
 
 @lru_cache(32)
 def _validator(text: str) -> tuple[Any, str | None]:
-    """What holds values against a schema, and what is wrong with that. Nothing is loaded for a reference."""
+    """Return what validates values by a schema, and what is wrong with that. Nothing is loaded for a reference."""
     from jsonschema import Draft202012Validator, SchemaError  # type: ignore[import-untyped]
     from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
     from referencing.exceptions import Unresolvable

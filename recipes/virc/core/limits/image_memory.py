@@ -64,7 +64,6 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 OWN = Terms()
-"""Those of a file of the user's own."""
 
 
 def of_client(check: Callable[[], None] = check_stop) -> Terms:
@@ -72,14 +71,11 @@ def of_client(check: Callable[[], None] = check_stop) -> Terms:
     return Terms(True, WAIT, check)
 
 
-class Hold:
-    """A share of the memory that somebody holds."""
-
+class Reservation:
     def __init__(self, memory: "ImageMemory", size: int) -> None:
         self.size, self._memory = size, memory
 
     def shrink(self, size: int) -> None:
-        """Give back all but `size` bytes."""
         if size < self.size:
             freed, self.size = self.size - size, size
             if freed >= _TRIMMED:
@@ -108,31 +104,26 @@ class ImageMemory:
         self._processes, self._alone = processes, alone
 
     @contextmanager
-    def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Hold]:
-        """Hold memory inside; waits for it, unless this context holds some already.
-
-        Raises:
-            TooLargeError: it can never fit.
-            BusyError: it does not fit now.
-        """
+    def hold(self, size: int, what: str, terms: Terms = OWN) -> Iterator[Reservation]:
+        """Hold memory inside; waits for it, unless this context holds some already."""
         if terms.strict and size > limit():
             needed = f"take {megabytes(size)} of memory to decode; at most {megabytes(limit())} are used"
             raise TooLargeError(f"{what}, which {needed}", f"make it smaller, or export {SETTING}={-(-size // 2**20)}")
         part = limit() // self._processes
         with self._alone if size > part else nullcontext():
             self._take(size, part, terms)
-            token, held = _holds.set(True), Hold(self, size)
+            token, held = _holds.set(True), Reservation(self, size)
             try:
                 yield held
             finally:
                 _holds.reset(token)
                 held.shrink(0)
 
-    def keep(self, size: int) -> Hold:
+    def keep(self, size: int) -> Reservation:
         """Count what was decoded and is kept for later, until the hold shrinks."""
         with self._changed:
             self.held += size
-        return Hold(self, size)
+        return Reservation(self, size)
 
     def free(self, size: int) -> None:
         with self._changed:
@@ -165,7 +156,6 @@ class ImageMemory:
 
 
 IMAGE_MEMORY = ImageMemory()
-"""That of this process."""
 
 
 def megabytes(size: int) -> str:

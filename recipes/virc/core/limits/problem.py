@@ -1,4 +1,4 @@
-"""What one problem may hold: no more than leaves memory for the others that are in work beside it."""
+"""What one problem may hold: as much as leaves memory for others at the same time."""
 
 from collections.abc import Sequence
 

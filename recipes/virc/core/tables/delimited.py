@@ -16,8 +16,6 @@ Numbered = tuple[int, int, dict[str, Any] | DataError]
 
 
 class Table(NamedTuple):
-    """A table: its columns, what separates its cells, and its rows."""
-
     names: tuple[str, ...]
     delimiter: str
     rows: Iterator[Numbered]
@@ -62,20 +60,14 @@ def _rows(reader: Any, names: tuple[str, ...], delimiter: str, skipped: int) -> 
         except StopIteration:
             return
         except UnicodeDecodeError as error:
-            yield (
-                line,
-                number + 1,
-                UnreadError(f"line {line} is not UTF-8: {clause(error)}", "iconv -t UTF-8 converts it"),
-            )
+            fault = UnreadError(f"line {line} is not UTF-8: {clause(error)}", "iconv -t UTF-8 converts it")
+            yield line, number + 1, fault
             return
         except csv.Error as error:
             number += 1
-            ended = "unexpected end" in str(error)
-            reason = (
-                "its text in quotes has no end"
-                if ended
-                else f"a quote within quotes is written twice ({clause(error)})"
-            )
+            reason = f"a quote within quotes is written twice ({clause(error)})"
+            if "unexpected end" in str(error):
+                reason = "its text in quotes has no end"
             yield line, number, DataError(f"line {line}: {reason}")
             continue
         if not any(cell.strip() for cell in cells):

@@ -108,7 +108,6 @@ def _eastern(chunk: bytes) -> str | None:
 
 
 def _letters(chunk: bytes, encoding: str) -> list[str] | None:
-    """The first letters beyond ASCII; None where the chunk is in another encoding."""
     text = _decoded(chunk, encoding)
     return None if text is None else [found[0] for found in islice(_BEYOND_ASCII.finditer(text), _MAX_COMPARED)]
 
@@ -121,8 +120,6 @@ def _may_be(chunk: bytes, encoding: str, usual: range) -> bool:
 
 
 class _Recoded(io.RawIOBase):
-    """The bytes of a file in UTF-8, whatever its encoding."""
-
     def __init__(self, file: IO[bytes], encoding: str) -> None:
         self._file, self._encoding = file, encoding
         self.seek(0)
@@ -131,7 +128,6 @@ class _Recoded(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """To the beginning."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:

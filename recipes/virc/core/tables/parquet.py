@@ -23,7 +23,6 @@ Read = tuple[int, Fields | DataError]
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file begins and ends as parquet does; never raises."""
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -49,7 +48,6 @@ def open_file(path: Path, as_dictionaries: bool = False) -> Any:
 
     Raises:
         DataError: it is not there, not parquet, or its footer is damaged.
-        SetupError: as `load` does.
     """
     parquet = load()
     try:
@@ -88,10 +86,6 @@ def read_rows(path: Path, columns: Iterable[str] | None = None, start: int = 1) 
     Args:
         columns: dotted names of those to read; None reads all.
         start: number of the first row to read; groups before it are passed over.
-
-    Raises:
-        DataError: nothing of the file can be read.
-        SetupError: as `load` does.
     """
     file, compact = open_file(path), open_file(path, as_dictionaries=True)
     chosen = None if columns is None else list(columns)
@@ -114,9 +108,6 @@ def write_rows(path: Path, schema: Any, rows: Iterable[Fields]) -> int:
     """Write rows, as many in a group as `GROUP_BYTES` hold; returns how many there were.
 
     Repeated values (an image in every row of its problem) are stored once a group. The schema is pyarrow's.
-
-    Raises:
-        DataError: a row is too large, or holds what parquet cannot.
     """
     parquet = load()
     written, size, group = 0, 0, list[Fields]()

@@ -27,6 +27,14 @@ def http_library() -> Any:
         return importlib.import_module("httpx")
 
 
+def certificates(url: str) -> ssl.SSLContext:
+    """Those that are trusted; none without TLS, as to read them takes longer than a short answer."""
+    if not url.startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusted: ssl.SSLContext = http_library().create_ssl_context()
+    return trusted
+
+
 class Answer(NamedTuple):
     """The status and the content of an answer, also of an error."""
 
@@ -56,8 +64,7 @@ def ask(
         ValueError: the address is none, or the answer has over `max_bytes`.
     """
     http = http_library()
-    certificates = http.create_ssl_context() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    settings = {"trust_env": proxies, "verify": certificates, "timeout": seconds, "follow_redirects": redirects}
+    settings = {"trust_env": proxies, "verify": certificates(url), "timeout": seconds, "follow_redirects": redirects}
     method, content = ("GET" if body is None else "POST"), bytearray()
     try:
         with http.Client(**settings) as client, client.stream(method, url, json=body, headers=headers) as response:
@@ -76,12 +83,6 @@ class Downloads:
     """A client for GET requests that threads share; it follows redirects, and `shut` wakes whoever waits for it.
 
     The library sends `Authorization` to the origin of the first address alone, and follows http and https alone.
-
-    Args:
-        max_redirects: that are followed.
-
-    Raises:
-        ConfigError: the environment names a proxy that cannot be used.
     """
 
     def __init__(self, max_redirects: int = 10) -> None:
@@ -99,11 +100,7 @@ class Downloads:
             raise proxy_error(error) from None
 
     def get(self, url: str, headers: Mapping[str, str], seconds: float) -> "httpx.Response":
-        """Ask once. Close the response; its content is what the server sends, never compressed on the way.
-
-        Raises:
-            httpx.HTTPError, httpx.InvalidURL, OSError: there is no answer.
-        """
+        """Ask once. Close the response; its content is what the server sends, never compressed on the way."""
         plain = {**headers, "Accept-Encoding": "identity"}
         request = self._client.build_request(
             "GET", url, headers=plain, timeout=seconds, extensions={"trace": self._traced}

@@ -106,7 +106,6 @@ class Fetch:
         self._first: tuple[str, int] | None = None
 
     def run(self) -> bytes:
-        """The content of the file. Raises FetchError: it cannot be fetched."""
         try:
             return self._followed(_ascii(self._url))
         except (OSError, http.client.HTTPException) as error:
@@ -117,7 +116,6 @@ class Fetch:
             self._keep(None)
 
     def abort(self) -> None:
-        """Close its connection, so that `run` ends."""
         self._aborted = True
         if self._socket:
             with suppress(OSError):

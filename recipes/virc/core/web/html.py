@@ -25,8 +25,6 @@ def render(name: str, style: str = "", *, pictures: bool = False, scripts: Seque
     goes through the filter `attribute`. A policy inside the page keeps it from running or loading anything else.
 
     Args:
-        name: of the files; the template extends `core/web/page.html`.
-        style: further rules of this page.
         pictures: whether the page shows pictures that it has inside.
         scripts: modules of this package that become the page's script; it may show pictures of the page's folder, and
             make no HTML of a text.
@@ -49,7 +47,6 @@ def part(name: str, **values: object) -> str:
 
 @cache
 def _environment() -> "Environment":
-    """Return what compiles templates, imported with the first page."""
     from jinja2 import Environment, FunctionLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -95,5 +92,4 @@ def in_line(value: object) -> str:
 
 
 def key_name(key: str) -> str:
-    """The name of a setting in words."""
     return key.replace("_", " ")

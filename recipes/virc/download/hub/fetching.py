@@ -22,7 +22,7 @@ from virc.core.errors import DataError, SetupError
 from virc.core.files import HIDDEN, IN_THE_WAY
 from virc.core.limits.threads import started
 from virc.core.text import plain
-from virc.download.hub.folder import Folder, State
+from virc.download.hub.folder import Folder
 from virc.download.hub.ranged import fetch_large
 from virc.download.hub.record import is_archive
 from virc.download.hub.repository import FULL, File, Listing, OnBytes
@@ -72,20 +72,13 @@ def fetch(
     packed: bool = False,
     asked: str = "",
 ) -> None:
-    """Fetch files into a folder; those that are there stay as they are.
+    """Fetch files into a folder that no other download works on; those that are there stay as they are.
 
     Args:
-        keep: leave archives beside what was in them.
-        stream: unpack archives while they come, without a file on the disk; an interruption starts them anew.
+        keep: leave archives as well as what was in them.
+        stream: unpack archives while they come, without a file on the disk; an interruption starts them again.
         packed: leave archives packed.
         asked: what the files are the answer to; it is recorded.
-
-    Raises:
-        ConfigError: another download works on the folder, or the hub refuses.
-        SetupError: the disk is full.
-        DataError: something else is in the way, or an archive is bad.
-        NetworkError: the hub cannot be reached, or what came is not what it listed.
-        OSError: the disk refuses.
     """
     folder, known = Folder(root, listing), {file.name: file for file in files}
     names = {*known, *(file.name for file in listing.files)}
@@ -110,13 +103,20 @@ def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
     archive = is_archive(file.name, folder.listing.repo.kind)
     streams = stream and is_streamed(file.name)
     state = folder.state(file)
-    if state == "unsure":
-        state = _looked_at(folder, file, watch)
+    if state == "unsure":  # a download that was killed had just finished it, or it is somebody's own
+        same = folder.is_same(file, watch.begin("checking", file))
+        watch.end("checking", file)
+        if same:
+            folder.came(file)
+        state = "packed" if same else "old"
     if state in ("old", "absent") and archive and (streams or folder.verified(file).is_dir()):
         _stream(folder, file, watch)
         return
     if state in ("old", "absent"):
-        _download(folder, file, watch)
+        to, on_bytes = _made_place(folder, file), watch.begin("fetching", file)
+        get = fetch_large if file.size >= LARGE else fetch_small
+        get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
+        watch.end("fetching", file)
         folder.came(file)
 
 
@@ -158,22 +158,6 @@ def _made_place(folder: Folder, file: File) -> Path:
     to.parent.mkdir(parents=True, exist_ok=True)
     folder.parts.mkdir(exist_ok=True)
     return to
-
-
-def _looked_at(folder: Folder, file: File, watch: Watch) -> State:
-    """What a file is that nobody recorded: one that a killed download had just finished, or somebody's own."""
-    same = folder.is_same(file, watch.begin("checking", file))
-    watch.end("checking", file)
-    if same:
-        folder.came(file)
-    return "packed" if same else "old"
-
-
-def _download(folder: Folder, file: File, watch: Watch) -> None:
-    to, on_bytes = _made_place(folder, file), watch.begin("fetching", file)
-    get = fetch_large if file.size >= LARGE else fetch_small
-    get(folder.listing.repo, folder.listing.commit, file, to, folder.parts, on_bytes)
-    watch.end("fetching", file)
 
 
 def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> None:
@@ -252,11 +236,7 @@ def _settle() -> None:
 def move_in(staged: Path, root: Path) -> None:
     """Move all that is in one folder into another on the same disk; a second call goes on.
 
-    What was there already stays in the first folder, and so do folders that both have.
-
-    Raises:
-        DataError: something else has one of the names; nothing is ever replaced.
-        OSError: the disk refuses.
+    What was there already stays in the first folder, and so do folders that both have. Nothing is ever replaced.
     """
     for place, folders, files in os.walk(staged):
         here, there = Path(place), root / Path(place).relative_to(staged)

@@ -63,9 +63,6 @@ class Folder:
         """Make the folder, and hold it: no second download works on it.
 
         After a failure that brought nothing, what was made for it goes again.
-
-        Raises:
-            ConfigError: another one does.
         """
         is_new = not self.root.exists()
         hidden = self.root / HIDDEN
@@ -167,10 +164,7 @@ class Folder:
         return "unsure"
 
     def is_same(self, file: File, on_bytes: OnBytes) -> bool:
-        """Whether a file that is there, and not known, is the wanted one.
-
-        Returns:
-            Whether it is; else it is one that was fetched from an earlier commit.
+        """Whether a file that is there, and not known, is the wanted one; else it is one of an earlier commit.
 
         Raises:
             DataError: it is neither.
@@ -191,7 +185,6 @@ class Folder:
         return DataError(f"something else is there: {self.root / plain(file.name)}", IN_THE_WAY)
 
     def clear_spent(self) -> None:
-        """Remove archives of ours that are unpacked and were not to be kept."""
         for name, kept in self._files.items():
             path = self.root / name
             if kept.unpacked and not kept.keep and (there := _stat(path)) and _is_as_recorded(there, kept):
@@ -230,11 +223,7 @@ def standing(folder: Path) -> Path:
 
 
 def digest(path: Path, mark: str, on_bytes: OnBytes) -> str:
-    """The mark of a file's content, of the kind that `mark` is; of a file without a hash, `mark` itself.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """The mark of a file's content, of the kind that `mark` is; of a file without a hash, `mark` itself."""
     kind = mark.partition(":")[0]
     if kind == "commit":
         return mark
@@ -258,7 +247,7 @@ def _is_as_recorded(there: os.stat_result, kept: Kept) -> bool:
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """Of what a link leads to; of the link itself where it leads nowhere."""
+    """What a link leads to; the link itself if it leads nowhere."""
     for look in (path.stat, path.lstat):
         with suppress(FileNotFoundError):
             return look()

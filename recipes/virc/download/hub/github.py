@@ -58,13 +58,7 @@ class _Release(msgspec.Struct):
 
 
 def listing(repo: Repo, revision: str, paths: Sequence[str]) -> Listing:
-    """List these files of a repository at a branch, tag or commit; of a release, those of its tag.
-
-    Raises:
-        ConfigError: there is no such repository or revision, or it may not be read.
-        NetworkError: GitHub cannot be reached, keeps failing or answers garbage.
-        DataError: a path is no file of it, or would do harm.
-    """
+    """List these files of a repository at a branch, tag or commit; of a release, those of its tag."""
     for path in paths:
         check_name(path)
     check_places(paths)
@@ -87,7 +81,6 @@ def _commit(repo: Repo, revision: str) -> str:
 
 
 def _entries(repo: Repo, commit: str, paths: Sequence[str]) -> Iterator[_Entry]:
-    """What the tree of a commit says of these paths."""
     whole = _tree(repo, commit, f"{commit}?recursive=1")
     known = {entry.path: entry for entry in whole.tree}
     for path in paths:

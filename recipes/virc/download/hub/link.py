@@ -58,7 +58,7 @@ class Web(Downloads):
 
 
 def shared_web() -> Web:
-    """The connections of this process, for what is small; made anew where the environment names other proxies."""
+    """The connections of this process, for what is small; new ones if the environment names other proxies."""
     return _shared_web(frozenset(getproxies().items()))
 
 
@@ -264,9 +264,7 @@ class Reader:
         """The next bytes, as many as are there but `most`; none at the end.
 
         Raises:
-            NetworkError: the server fails again and again, or answers what makes no sense.
-            ChangedError: it has another file now.
-            ConfigError: the hub refuses.
+            ChangedError: the server has another file now.
             NoRangesError: see `skips`.
             StoppedError: the link was stopped.
         """

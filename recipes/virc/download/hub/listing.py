@@ -57,13 +57,7 @@ _Answer = TypeVar("_Answer")
 
 
 def listing(repo: Repo, revision: str | None = None) -> Listing:
-    """List the files of a repository at a branch, tag or commit; None: the default branch.
-
-    Raises:
-        ConfigError: there is no such repository or revision, or it may not be read.
-        NetworkError: the hub cannot be reached, keeps failing or answers garbage.
-        DataError: the listing names what no repository can hold.
-    """
+    """List the files of a repository at a branch, tag or commit; None: the default branch."""
     silence()
     check_endpoint()
     url, headers = _address(repo), hub_headers()
@@ -120,11 +114,7 @@ def _address(repo: Repo) -> str:
 
 
 def linked_answer(repo: Repo, revision: str | None, url: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
-    """What the host of a repository says of it, asked again where another try may help; and the header Link, or "".
-
-    Raises:
-        ConfigError, NetworkError, DataError: as `listing` does.
-    """
+    """What the host of a repository says of it, asked again where another try may help; and the header Link, or ""."""
     check_online(repo)
 
     def pause(error: Exception, own: float) -> float | None:
@@ -162,7 +152,6 @@ def _file(listed: _Entry) -> File:
 
 
 def check_name(name: str) -> None:
-    """Refuse the name of a file that would do harm. Raises DataError: it would."""
     if plain_name(name, name) != name or not name.isprintable():
         refuse(name, "it is not the name of a file")
     if any(part.casefold() in _OURS for part in name.split("/")):
@@ -170,11 +159,7 @@ def check_name(name: str) -> None:
 
 
 def check_places(names: Collection[str], folds: bool = False) -> None:
-    """That each file has a place of its own, on a disk that `folds` case and Unicode forms too.
-
-    Raises:
-        DataError: two files would have one.
-    """
+    """That each file has a place of its own, on a disk that `folds` case and Unicode forms too."""
     taken: dict[str, str] = {}
     for name in names:
         key = _place(name, folds)

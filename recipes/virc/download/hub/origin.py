@@ -11,7 +11,6 @@ RAW = "https://raw.githubusercontent.com"
 MEDIA = "https://media.githubusercontent.com/media"
 """GitHub: its API, files of repositories, and files that Git LFS stores."""
 JSON, SHA, BYTES = "application/vnd.github+json", "application/vnd.github.sha", "application/octet-stream"
-"""What its API may be asked for."""
 
 
 _SILENT = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -55,11 +54,6 @@ def home(repo: Repo) -> str:
 
 
 def github_headers(accept: str) -> dict[str, str]:
-    """Headers for GitHub, with the user's token where `GITHUB_TOKEN` holds one.
-
-    Raises:
-        ConfigError: it holds characters that no header takes.
-    """
     token = os.environ.get("GITHUB_TOKEN", "").strip()
     if not (token.isascii() and token.isprintable()):
         raise ConfigError("GITHUB_TOKEN holds characters that are in no token", "mend or unset GITHUB_TOKEN")

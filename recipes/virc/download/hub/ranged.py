@@ -40,8 +40,6 @@ class Part(msgspec.Struct, frozen=True):
     """A part of a file as it was written.
 
     Attributes:
-        begins: its first byte.
-        size: bytes.
         crc32: its checksum, against what a disk does to it; no proof of where it came from.
         etag: what the server called the file it came from.
     """
@@ -53,11 +51,7 @@ class Part(msgspec.Struct, frozen=True):
 
 
 def append_parts(path: Path, parts: Iterable[Part]) -> None:
-    """Add parts whose bytes are safe on the disk; on return the lines are so too.
-
-    Raises:
-        OSError: the disk refuses, or is full before the last line.
-    """
+    """Add parts whose bytes are safe on the disk; on return the lines are so too."""
     # Each on lines of its own: what a kill tore stays by itself.
     lines = b"".join(b"\n%s\n" % msgspec.json.encode(part) for part in parts)
     with path.open("ab") as file:  # buffered: else a full disk may take a part of it, and raise nothing
@@ -98,13 +92,7 @@ def fetch_large(
         to: its place, on the same disk as `work`; what is there is replaced.
         work: folder for the parts and their journal; nothing of the file stays there when it is done.
         on_bytes: called with bytes that come, without those `kept` from an earlier run; one call at a time.
-        part: bytes of a part; None: PART. With another size than before it begins anew.
-
-    Raises:
-        NetworkError: the server fails again and again, has another file now, or the hash is wrong.
-        ConfigError: the hub refuses.
-        SetupError: the disk is full.
-        OSError: the disk fails.
+        part: bytes of a part; None: PART. With another size than before all of it is fetched again.
     """
     parts = _Parts(work, file, part)
     try:
@@ -127,7 +115,6 @@ def kept(work: Path, file: File, part: int | None = None) -> int:
 
 
 def _complete(repo: Repo, commit: str, parts: "_Parts", on_bytes: OnBytes, connections: int) -> None:
-    """Fetch until all parts are there and the hash of the whole is right."""
     file = parts.file
     count = _Count(on_bytes, parts.bytes_noted())
     in_one = was_changed = False

@@ -21,11 +21,10 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     """A file that was asked for.
 
     Attributes:
-        size: bytes.
         mark: what its content is known by; see `mark_of`.
         mtime_ns: of the file when it was whole; None: it is not there yet.
         unpacked: all that is in this archive is in the folder.
-        keep: the archive was to stay beside it.
+        keep: the archive was to stay as well.
     """
 
     size: int
@@ -36,7 +35,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """What was asked for of a repository, and what of it came.
+    """What was asked for of a repository, and what of it is there.
 
     Attributes:
         repo, kind, commit: where from; files of an earlier commit that are the same stay. Of a release, its tag.
@@ -72,7 +71,6 @@ class Record(msgspec.Struct, frozen=True):
 
 
 def wanted_file(name: str, kept: Kept) -> File:
-    """The file as the hub listed it when it was asked for."""
     kind, _, value = kept.mark.partition(":")
     return File(name, kept.size, sha256=value if kind == "sha256" else None, git=value if kind == "git" else None)
 
@@ -90,7 +88,7 @@ def mark_of(file: File, commit: str) -> str:
 
 
 def read(folder: Path) -> Record | None:
-    """The record in a folder; None where there is none, or none that can be read: then its files are hashed anew."""
+    """The record in a folder; None where there is none, or none that can be read: then its files are hashed again."""
     try:
         return msgspec.json.decode(contents(folder / HIDDEN / RECORD, _MOST), type=Record)
     except (OSError, ValueError, RecursionError):
@@ -98,11 +96,7 @@ def read(folder: Path) -> Record | None:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write the record; it is on the disk, also after a loss of power, when this returns.
-
-    Raises:
-        OSError: the disk refuses.
-    """
+    """Write the record; it is on the disk, also after a loss of power, when this returns."""
     file = folder / HIDDEN / RECORD
     write_safe(file.with_name(f".{RECORD}.new"), file, msgspec.json.format(msgspec.json.encode(record)))
     sync(file.parent)

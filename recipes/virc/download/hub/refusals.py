@@ -98,7 +98,6 @@ def _otherwise(status: int, headers: Mapping[str, str], repo: Repo, reason: str 
 
 
 def check_endpoint() -> None:
-    """Refuse an `HF_ENDPOINT` that is no address. Raises ConfigError: it is none."""
     try:
         parts = urlsplit(endpoint())
         is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -50,7 +50,6 @@ class File(msgspec.Struct, frozen=True):
 
     Attributes:
         name: path inside the repository, with slashes.
-        size: bytes.
         sha256: hash of the content in hex, of a large file.
         git: id of the blob in hex, of a small file: SHA-1 of `blob SIZE`, a NUL and the content.
         url: of its content, where the host is not the hub.

@@ -1,4 +1,8 @@
-"""A small file, fetched whole and verified; and any file as a stream."""
+"""A small file, fetched whole and verified; and any file as a stream.
+
+Where the hub refuses, that is a ConfigError; where it cannot be reached, keeps failing or sends another content than it
+listed, a NetworkError.
+"""
 
 import hashlib
 import time
@@ -18,21 +22,15 @@ SECONDS = 900.0
 
 
 def small_file(repo: Repo, commit: str, file: File, on_bytes: OnBytes = lambda _: None) -> bytes:
-    """The verified content of a file; without a hash, its size alone is checked.
-
-    Raises:
-        ConfigError: the hub refuses it.
-        NetworkError: it cannot be reached, keeps failing, or sends another content than it listed.
-    """
-    content = _fetched(repo, commit, file, on_bytes)
-    if (file.sha256 or file.git) not in (None, _hash(content, file)):
+    """The verified content of a file; without a hash, its size alone is checked."""
+    found = ""
+    for _ in range(2):  # a bit may have flipped on the way
+        content = _fetched(repo, commit, file, on_bytes)
+        found = _hash(content, file)
+        if (file.sha256 or file.git) in (None, found):
+            return content
         on_bytes(-len(content))
-        content = _fetched(repo, commit, file, on_bytes)  # a bit may have flipped on the way
-    found = _hash(content, file)
-    if (file.sha256 or file.git) not in (None, found):
-        on_bytes(-len(content))
-        raise wrong(file, found)
-    return content
+    raise wrong(file, found)
 
 
 def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_bytes: OnBytes = lambda _: None) -> None:
@@ -41,10 +39,6 @@ def fetch_small(repo: Repo, commit: str, file: File, to: Path, work: Path, on_by
     Args:
         to: where it goes; its folder is there.
         work: a folder on the same disk, for the partial file.
-
-    Raises:
-        ConfigError, NetworkError: as `small_file`.
-        OSError: the disk refuses.
     """
     part = work / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.small"
     content = small_file(repo, commit, file, on_bytes)
@@ -94,7 +88,6 @@ class Stream:
         self._reader.__exit__(*error)
 
     def read(self, most: int) -> bytes:
-        """The next `most` bytes; fewer at the end alone."""
         found = bytearray()
         while len(found) < most and (data := self._reader.read(most - len(found))):
             self._hash.update(data)
@@ -106,11 +99,7 @@ class Stream:
         self._link.stop()
 
     def verify(self) -> None:
-        """Read what is left, and compare the whole with what the hub lists.
-
-        Raises:
-            NetworkError: it has another hash; another size is found on reading.
-        """
+        """Read what is left, and compare the whole with what the hub lists."""
         while data := self._reader.read():
             self._hash.update(data)
         found = self._hash.hexdigest()

@@ -34,7 +34,6 @@ class Answer(msgspec.Struct, frozen=True):
     """A finished sample.
 
     Args:
-        content: the answer.
         refusal: why there is none; None: there is one.
         call: the call that the request forces; there is no content then.
         finish: `length` where a limit of tokens cut it, or the context was full.
@@ -50,7 +49,6 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def answer_of(attempt: Attempt) -> Answer:
-    """A sample of the tool loop."""
     trace = attempt.trace
     tokens = (attempt.prompt_tokens or 0, attempt.completion_tokens or 0)
     if trace.answer is not None:
@@ -63,7 +61,6 @@ def answer_of(attempt: Attempt) -> Answer:
 
 
 def is_too_long(error: BaseException) -> bool:
-    """Whether a conversation was longer than the model takes, as it says or its server."""
     return isinstance(error, TooLongError) or (isinstance(error, ConfigError) and "context" in error.message.lower())
 
 

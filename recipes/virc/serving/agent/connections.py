@@ -23,7 +23,7 @@ from virc.serving import chat_http
 from virc.serving.agent.line import may_have_more
 
 if TYPE_CHECKING:
-    from virc.serving.agent.desk import Desk
+    from virc.serving.agent.desk import RequestQueue
 
 PATIENCE = 60.0
 """Seconds that a client may take to send the head of a request, or to take a piece of what is sent to it."""
@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
     A second signal ends it at once.
     """
 
-    def __init__(self, config: uvicorn.Config, desk: "Desk", ending: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, desk: "RequestQueue", ending: Callable[[int], None]) -> None:
         super().__init__(config)
         self._desk, self._ending = desk, ending
         self._end: float | None = None

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from virc.core.timeouts import Deadline
 from virc.serving import chat_http
 from virc.serving.agent import connections
-from virc.serving.agent.desk import Hold, LeftError
+from virc.serving.agent.desk import LeftError, Reservation
 from virc.serving.chat_request import RefusedError
 
 _PIECE = 2**16  # bytes
@@ -21,11 +21,11 @@ _PIECE = 2**16  # bytes
 
 async def placed(
     request: Request,
-    answered: Callable[[Request, Hold], Awaitable[Response]],
+    answered: Callable[[Request, Reservation], Awaitable[Response]],
     failure: Callable[[Exception], RefusedError],
 ) -> Response:
     """Return the answer to a request that gets a place of its client; an error frees the place."""
-    hold: Hold = request.app.state.desk.place(connections.client_of(request))
+    hold: Reservation = request.app.state.desk.place(connections.client_of(request))
     try:
         return await answered(request, hold)
     except BaseException as error:
@@ -43,7 +43,9 @@ class Delivery(StreamingResponse):
     At the end `content` is closed and `hold` ended; the client has `connections.PATIENCE` seconds after `deadline`.
     """
 
-    def __init__(self, content: AsyncGenerator[bytes, None], hold: Hold, deadline: Deadline, **words: Any) -> None:
+    def __init__(
+        self, content: AsyncGenerator[bytes, None], hold: Reservation, deadline: Deadline, **words: Any
+    ) -> None:
         super().__init__(_pieces(content), **words)
         self._content, self._hold, self._deadline = content, hold, deadline
 
@@ -66,9 +68,7 @@ async def _pieces(content: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
     yield b""
 
 
-def whole(content: bytes, hold: Hold, deadline: Deadline, headers: Mapping[str, str]) -> Delivery:
-    """An answer in JSON that is sent at once."""
-
+def whole(content: bytes, hold: Reservation, deadline: Deadline, headers: Mapping[str, str]) -> Delivery:
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield content
 

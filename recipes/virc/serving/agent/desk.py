@@ -64,7 +64,7 @@ class Job(ABC, Generic[R]):
         if self.left.is_set():
             raise LeftError(LEFT)
 
-    async def prepare(self, hold: "Hold") -> None:
+    async def prepare(self, hold: "Reservation") -> None:
         """Fetch what it needs, in the thread of the event loop."""
 
     @abstractmethod
@@ -81,21 +81,15 @@ class Job(ABC, Generic[R]):
         return 0
 
 
-class Hold:
-    """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may.
+class Reservation:
+    """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may."""
 
-    Args:
-        client: whose it is.
-        number: of the request.
-    """
-
-    def __init__(self, desk: "Desk", client: str, number: int) -> None:
+    def __init__(self, desk: "RequestQueue", client: str, number: int) -> None:
         self.client, self.number = client, number
         self._desk, self._bytes, self._room = desk, 0, 0
         self._waits, self._ended = True, False
 
     async def room(self, size: int, deadline: Deadline) -> None:
-        """Wait until a body of that size may be read."""
         try:
             async with asyncio.timeout(deadline.left()):
                 await self._desk.reading.take(self.client, self.number, size)
@@ -104,12 +98,7 @@ class Hold:
         self._room = size
 
     def add(self, size: int) -> None:
-        """Count bytes that have come.
-
-        Raises:
-            RefusedError: all requests together would hold too many.
-            LeftError: nobody waits for them.
-        """
+        """Count bytes that have come. Raises RefusedError: there are too many; LeftError: nobody waits for them."""
         if self._ended:
             raise LeftError(LEFT)
         if self._desk.held + size > MAX_HELD or self._desk.held_of[self.client] + size > MAX_HELD // 2:
@@ -145,7 +134,7 @@ class Hold:
         self._desk.answers.discard(self)
 
 
-class Desk:
+class RequestQueue:
     """Where problems are taken in; all but the solving itself happens in the thread of the event loop.
 
     Attributes:
@@ -159,7 +148,7 @@ class Desk:
     def __init__(self, at_once: int, waiting: int = WAITING, ready: Callable[[], bool] = lambda: True) -> None:
         self.held = self.taken = 0
         self.held_of: Counter[str] = Counter()
-        self.answers: set[Hold] = set()
+        self.answers: set[Reservation] = set()
         self.closing = False
         self.reading = Line(MAX_READ, lambda has, size, free: not has or has + size <= free)
         self._places, self._ready = at_once + waiting, ready
@@ -168,14 +157,13 @@ class Desk:
         self._numbers = count()
         self._workers = Workers(at_once)
 
-    def place(self, client: str) -> Hold:
-        """A place for a request whose body is not read yet."""
+    def place(self, client: str) -> Reservation:
         self.check()
         if not may_have_more(self.places_of[client], self.taken, self._places):
             raise _busy("too many requests are waiting")
         self.taken += 1
         self.places_of[client] += 1
-        return Hold(self, client, next(self._numbers))
+        return Reservation(self, client, next(self._numbers))
 
     def check(self) -> None:
         if self.closing:
@@ -189,11 +177,10 @@ class Desk:
             raise RefusedError("the model is being started again: ask again later", status=503, wait=_START)
 
     def wait(self, seconds: float) -> None:
-        """Wait for the threads of those who hung up, no longer than that."""
         self._workers.wait(seconds)
 
     async def solve(
-        self, job: Job[R], hold: Hold, gone: Callable[[], Awaitable[None]]
+        self, job: Job[R], hold: Reservation, gone: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[R | Ping, None]:
         """What happens on the way to the answers; closed before its end, the job is left.
 
@@ -236,7 +223,7 @@ class Desk:
             working.cancel()
             watching.cancel()
 
-    async def _work(self, job: Job[R], hold: Hold, reports: asyncio.Queue[R | Exception | None]) -> None:
+    async def _work(self, job: Job[R], hold: Reservation, reports: asyncio.Queue[R | Exception | None]) -> None:
         left = job.deadline.left()
         limit = asyncio.timeout(None if left is None else left + job.longer)
         try:
@@ -250,7 +237,7 @@ class Desk:
             place = error.place if isinstance(error, VircError) else None
             reports.put_nowait(timed_out(job.deadline, place) if late else error.with_traceback(None))
 
-    async def _in_turn(self, job: Job[R], hold: Hold, reports: asyncio.Queue[R | Exception | None]) -> None:
+    async def _in_turn(self, job: Job[R], hold: Reservation, reports: asyncio.Queue[R | Exception | None]) -> None:
         """When it is its turn, do the job in a thread, with whose end the turn ends."""
         loop = asyncio.get_running_loop()
 

@@ -24,12 +24,11 @@ _FENCED = ("```json", "```")
 
 
 class Schema:
-    """A JSON schema (draft 2020-12) that answers are held against.
+    """A JSON schema (draft 2020-12) that answers are validated by.
 
     Args:
-        value: as the client sent it.
         param: the part of the request that it comes from.
-        check: called before a value is held against it; what it raises ends that.
+        check: called before a value is validated; what it raises ends that.
         share: CPU time of all schemas of the request.
     """
 
@@ -197,11 +196,10 @@ class Finisher:
 
 
 def until(text: str, stops: Sequence[str]) -> str:
-    """A text up to the first of some others, which it then does not hold."""
     return text[: min((at for at in map(text.find, stops) if at >= 0), default=len(text))]
 
 
 def first_tokens(text: str, most: int | None) -> str:
-    """The beginning of a text, of about so many tokens: a digit, a sign, or five letters are one."""
+    """The beginning of a text, of about `most` tokens: a digit, a sign, or five letters are one."""
     tokens = list(_TOKEN.finditer(text))
     return text if most is None or len(tokens) <= most else text[: tokens[most - 1].end()]

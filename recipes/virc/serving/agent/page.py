@@ -16,8 +16,6 @@ _ENLARGED = 2  # other models see more pixels than the embedded one, which sees 
 
 
 class Example(msgspec.Struct, frozen=True):
-    """A picture as a data URL, its name, and a question."""
-
     name: str
     question: str
     url: str
@@ -25,15 +23,13 @@ class Example(msgspec.Struct, frozen=True):
 
 @cache
 def examples(model: str) -> tuple[Example, ...]:
-    times = 1 if model == EMBEDDED else _ENLARGED
-    return tuple(_drawn(*each, times) for each in _EXAMPLES)
-
-
-def _drawn(name: str, seed: str, times: int) -> Example:
-    problem = polygons.generate(random.Random(seed), "heldout")
-    picture = polygons.draw(problem)
-    larger = picture.resize((picture.width * times, picture.height * times))
-    return Example(name, problem.question, Shown(larger).data_url)
+    times, found = 1 if model == EMBEDDED else _ENLARGED, []
+    for name, seed in _EXAMPLES:
+        problem = polygons.generate(random.Random(seed), "heldout")
+        picture = polygons.draw(problem)
+        larger = picture.resize((picture.width * times, picture.height * times))
+        found.append(Example(name, problem.question, Shown(larger).data_url))
+    return tuple(found)
 
 
 _POLICY = (
@@ -48,7 +44,6 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",  # a newer version is seen at once
 }
-"""Headers of every file of the page."""
 
 
 def files(model: str) -> dict[str, tuple[str, bytes]]:

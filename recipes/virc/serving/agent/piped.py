@@ -23,7 +23,6 @@ from virc.solving.pipelines.solve import PipelineSetup
 from virc.solving.pipelines.steps import Made, Ran
 
 Event = SampleStart | Unit | wire.Looked
-"""What happens on the way to an answer."""
 
 MAX_PIXELS = 2**24
 """Of an image: those of a chat are in memory at their full size until its last step, as steps may crop them."""
@@ -32,8 +31,6 @@ _NAMES = {"turn_tokens": "virc_max_turn_tokens", "strategy": "virc_strategy"}
 
 
 class Piped(msgspec.Struct, frozen=True):
-    """A pipeline with its roles open."""
-
     setup: PipelineSetup
     roles: Mapping[str, OpenRole]
     silent: set[str] = msgspec.field(default_factory=set)
@@ -46,7 +43,6 @@ class Piped(msgspec.Struct, frozen=True):
 
     @property
     def at_once(self) -> int:
-        """Problems at a time that suit every model."""
         return min(role.opened.at_once for role in self.roles.values())
 
     def answers_now(self) -> bool:
@@ -141,6 +137,5 @@ class _Steps:
 
 
 def described(ran: Ran) -> str:
-    """A step and what it gave, as a paragraph of the thoughts."""
     made = [f"picture of {width} x {height} px" for width, height in ran.pictures]
     return f"{ran.name}{f' ({ran.role})' if ran.role else ''}: " + "\n".join([*ran.output, *made])

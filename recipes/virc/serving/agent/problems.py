@@ -15,7 +15,7 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit
 from virc.serving.agent import fetch, piped, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long, text_answers
-from virc.serving.agent.desk import WAITING, Hold, Job, Ping
+from virc.serving.agent.desk import WAITING, Job, Ping, Reservation
 from virc.serving.agent.finish import Finisher
 from virc.serving.agent.request import Problem
 from virc.solving.image_source import data_url_bytes
@@ -35,8 +35,6 @@ class Solving(msgspec.Struct, frozen=True):
     """How problems are solved.
 
     Args:
-        backend: the model.
-        protocol: its chat protocol.
         config: turns and time of one problem; the rest is in the requests.
         at_once: problems that are solved at a time.
         waiting: problems that may wait for their turn.
@@ -73,7 +71,7 @@ class SolvingJob(Job[Report]):
     def weight(self, report: Report) -> int:
         return weight(report)
 
-    async def prepare(self, hold: Hold) -> None:
+    async def prepare(self, hold: Reservation) -> None:
         for number, picture in enumerate(self.pictures):
             if isinstance(picture, str) and picture[:5].lower() != "data:":
                 self.pictures[number] = await fetch.fetch(picture, f"image {number}", self._solving.rules, hold.add)

@@ -39,10 +39,8 @@ class Problem(msgspec.Struct, frozen=True):
     """A request that can be honoured.
 
     Args:
-        model: the name it asks for.
         question: for the model, the earlier messages included.
         messages: of a chat without images, which one turn answers; empty where there are images.
-        samples: independent answers.
         temperature: of every first try; None: as `virc solve` has it.
         top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
         seed: of the first try.
@@ -51,7 +49,6 @@ class Problem(msgspec.Struct, frozen=True):
         stop: texts before which the answer ends.
         schema: JSON schema that the answer must fit; None: it is text.
         forced: tools of the client of which one must be called; empty: the answer is enough.
-        streamed: piece by piece.
         counted: a last piece says how many tokens it took.
         ignored: parameters that were given and have no effect.
         strategy: how the answer is found; None: by one sample.

@@ -23,7 +23,7 @@ from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent import delivery, page, piped, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
-from virc.serving.agent.desk import Desk, Hold, LeftError, Ping
+from virc.serving.agent.desk import LeftError, Ping, RequestQueue, Reservation
 from virc.serving.agent.problems import Report, Solving, SolvingJob, weight
 from virc.serving.agent.request import read
 from virc.serving.chat_request import RefusedError
@@ -85,7 +85,7 @@ def app(served: Served) -> FastAPI:
     made = chat_http.new_app(_health, _models, chat, refused, *guards, paths=("/v1/chat/completions", _RESPONSES))
     solving = served.solving
     made.state.served, made.state.probe = served, Probe(served.answers)
-    made.state.desk = Desk(solving.at_once, solving.waiting, solving.ready)
+    made.state.desk = RequestQueue(solving.at_once, solving.waiting, solving.ready)
     for path, (kind, content) in page.files(served.name).items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
     return made
@@ -113,7 +113,7 @@ async def _models(request: Request) -> dict[str, Any]:
     return chat_http.model_list(served.name, served.context, virc_agent=True)
 
 
-async def _answered(request: Request, hold: Hold) -> Response:
+async def _answered(request: Request, hold: Reservation) -> Response:
     served: Served = request.app.state.served
     deadline = Deadline(served.solving.config.timeout)
     await hold.room(chat_http.size_of(request) + 1, deadline)
@@ -168,7 +168,7 @@ async def _events(
     stream: wire.Events | responses.Response,
     first: Report | Ping,
     happening: AsyncGenerator[Report | Ping, None],
-    hold: Hold,
+    hold: Reservation,
     served: Served,
 ) -> AsyncGenerator[bytes, None]:
     def encoded(thing: Report | Ping) -> bytes:

@@ -41,7 +41,7 @@ class Looked(msgspec.Struct, frozen=True):
 
 
 def looked(look: ToolResult, unit: int) -> Iterator[Looked]:
-    """What came of a tool call as clients get it, an item an image; `unit` is its number in the sample, from 0."""
+    """Result of a tool call as clients get it, an item an image; `unit` is its number in the sample, from 0."""
     result, call = look.result, look.result.call
     known = Looked(unit, text=result.text or None, error=result.error)
     if call:
@@ -93,8 +93,6 @@ def usage(answers: Sequence[Answer]) -> dict[str, int]:
 
 
 class Events:
-    """One answer as server-sent events; `framed` is what all its parts have in common."""
-
     def __init__(self, framed: Mapping[str, Any], problem: Problem) -> None:
         self._framed = {**framed, "object": "chat.completion.chunk"}
         self._problem = problem
@@ -119,7 +117,6 @@ class Events:
                 return pieces
 
     def ended(self) -> str:
-        """What comes last: the usage where it was requested, and the end."""
         counted = chat_http.event({**self._framed, "choices": [], "usage": usage(self._answers)})
         return (counted if self._problem.counted else "") + "data: [DONE]\n\n"
 

@@ -72,7 +72,6 @@ class Workers:
         return True
 
     def wait(self, seconds: float) -> None:
-        """Wait until all is done, but no longer than that."""
         futures.wait(set(self._pending), seconds)
 
     def _start(self) -> None:

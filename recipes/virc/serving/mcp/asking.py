@@ -1,4 +1,4 @@
-"""Asks the model: loaded at the first question, in threads, so many at a time, each stopped when nobody waits."""
+"""Asks the model: loaded at the first question, in a bounded number of threads, each stopped when nobody waits."""
 
 import asyncio
 import threading
@@ -26,7 +26,6 @@ from virc.solving.setup import Setup, open_setup
 from virc.solving.traces.page import in_words
 
 MAX_WAITING = 64
-"""Questions that may wait for their turn."""
 
 SECONDS = 600.0
 """Longest time for one question where none is chosen, in seconds."""
@@ -35,8 +34,6 @@ OnStep = Callable[[str], None]
 
 
 class Model:
-    """The model of a server."""
-
     def __init__(self, setup: Callable[[], Setup], report: Reporter, at_once: int | None = None) -> None:
         self._setup, self._report, self._at_once = setup, report, at_once
         self._loading: asyncio.Future[tuple[Setup, Opened]] | None = None

@@ -56,23 +56,17 @@ _Changed = tuple[Encoded, messages.Picture]
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What a tool returns: texts and pictures in order, and the same as fields."""
-
     parts: Sequence[str | Encoded]
     fields: msgspec.Struct
 
 
 class _Steps(msgspec.Struct, frozen=True):
-    """A kept trace: its pictures as files, by their number in the history."""
-
     trace: Trace
     question: str
     files: Sequence[Encoded]
 
 
-class Desk:
-    """Carries out calls."""
-
+class ToolCalls:
     def __init__(self, model: Model, readable: Readable, store: ResultStore, most: int = messages.RESULT) -> None:
         self._model, self._readable, self._store, self._most = model, readable, store, most
         self._algebra: Symbolic | None = None
@@ -335,7 +329,7 @@ def _reply(parts: Sequence[str | Encoded], fields: msgspec.Struct) -> Reply:
 
 
 def _within(reply: Reply, most: int) -> Reply:
-    """A reply in at most so many characters as it is sent: of its pictures the largest are shrunk."""
+    """A reply in at most `most` characters as it is sent: of its pictures the largest are shrunk."""
     files = [each for each in reply.parts if isinstance(each, Encoded)]
     texts = [msgspec.json.encode(each) for each in (*reply.parts, reply.fields) if not isinstance(each, Encoded)]
     room = share = most - sum(map(len, texts)) - _AROUND * (len(reply.parts) + 1)
@@ -370,5 +364,4 @@ def _characters(file: Encoded) -> int:
 
 
 def in_base64(file: Encoded) -> str:
-    """The bytes of a file as MCP has them."""
     return base64.b64encode(file.data).decode()

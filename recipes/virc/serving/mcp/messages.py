@@ -41,8 +41,6 @@ class Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Ask(Arguments, frozen=True):
-    """Arguments of `ask`."""
-
     image: Source
     question: Annotated[
         str,
@@ -60,8 +58,6 @@ class Ask(Arguments, frozen=True):
 
 
 class Crop(Arguments, frozen=True):
-    """Arguments of `crop`."""
-
     image: Source
     box: Annotated[
         list[float],
@@ -82,8 +78,6 @@ class Crop(Arguments, frozen=True):
 
 
 class Scale(Arguments, frozen=True):
-    """Arguments of `scale`."""
-
     image: Source
     factor: Annotated[
         float,
@@ -93,15 +87,11 @@ class Scale(Arguments, frozen=True):
 
 
 class Show(Arguments, frozen=True):
-    """Arguments of `show`."""
-
     image: Source
     max_side: Side = SIDE
 
 
 class Evaluate(Arguments, frozen=True):
-    """Arguments of `evaluate`."""
-
     answer: Annotated[Text, Meta(description="The answer to check: a short answer, or a text that ends in one.")]
     reference: Annotated[Text, Meta(description="The right answer.", min_length=1)]
     choices: Annotated[
@@ -118,8 +108,6 @@ class Evaluate(Arguments, frozen=True):
 
 
 class TraceOf(Arguments, frozen=True):
-    """Arguments of `trace`."""
-
     trace_id: Annotated[str, Meta(description="trace_id of an earlier result of ask.", min_length=1, max_length=200)]
     max_side: Side = SIDE
 
@@ -135,15 +123,11 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cropped(Picture, frozen=True, kw_only=True):
-    """Result of `crop`."""
-
     box: Annotated[Corners, Meta(description="left, top, right, bottom in pixels of the picture's file.")]
     clamped: Annotated[bool, Meta(description="Whether the box left the picture and was cut at its edge.")]
 
 
 class Scaled(Picture, frozen=True, kw_only=True):
-    """Result of `scale`."""
-
     factor: Annotated[float, Meta(description="The factor that was used.")]
 
 
@@ -158,8 +142,6 @@ class Look(Picture, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of `ask`."""
-
     answer: Annotated[str | None, Meta(description="null where the model gave none.")]
     reason: Annotated[str | None, Meta(description="Why there is no answer.")]
     model: str
@@ -174,8 +156,6 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of `evaluate`."""
-
     verdict: Literal["right", "wrong", "undecided"]
     by: Annotated[Literal["rule", "algebra"] | None, Meta(description="What decided; null where nothing could.")]
     reason: str
@@ -190,16 +170,12 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Traced(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of `trace`."""
-
     question: str
     steps: list[Step]
     failure: Annotated[str | None, Meta(description="What ended it without an answer.")]
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool as clients see it: what it takes and returns, and what it is for."""
-
     takes: type[Arguments]
     returns: type[msgspec.Struct]
     title: str
@@ -246,7 +222,6 @@ TOOLS: dict[str, Tool] = {
 
 
 def schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The JSON schema of a type, an object at its top as MCP wants it."""
     (_,), parts = msgspec.json.schema_components([kind], ref_template="#/$defs/{name}")
     top: dict[str, Any] = parts.pop(kind.__name__)
     top.pop("title", None)

@@ -67,12 +67,9 @@ def _counting(receive: "Receive") -> "Receive":
 
 
 def app(served: server.Served, host: str, key: str | None, ended: Callable[[str], None]) -> "ASGIApp":
-    """The ASGI app.
+    """The ASGI app; `ended` gets the name of each session that its client ends.
 
-    Args:
-        host: where it listens; on a loopback address the SDK checks `Host` and `Origin` too.
-        key: clients must send it; None: no key is needed.
-        ended: gets the name of each session that its client ends.
+    On a loopback `host` the SDK checks `Host` and `Origin` too.
     """
     made = server.made(served).streamable_http_app(
         streamable_http_path=PATH,

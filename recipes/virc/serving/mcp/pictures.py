@@ -130,7 +130,6 @@ def _read(folder: Path, inside: Path) -> bytes:
 
 
 def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
-    """A picture as a reply has it, and whether that is exact."""
     longest = max(pixels.size)
     fits = longest <= side
     if not fits:
@@ -143,7 +142,7 @@ def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
 
 
 def smaller(file: Encoded, most: int) -> Encoded:
-    """A picture as a JPEG of at most so many bytes, at its size or at the largest that is found to fit."""
+    """A picture as a JPEG of at most `most` bytes, at its size or at the largest that is found to fit."""
     pixels, best, part, fits, over = pixels_of(file), None, 1.0, 0.0, 1.0
     for _ in range(_MAX_TRIES):
         width, height = (max(1, int(side * part)) for side in pixels.size)

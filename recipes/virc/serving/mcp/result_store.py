@@ -15,12 +15,7 @@ IDLE = 30 * 60.0
 
 
 class ResultStore:
-    """Keeps results by names that cannot be guessed; the oldest give way to new ones.
-
-    Args:
-        max_results, max_bytes, idle: as the constants.
-        now: seconds, as `time.monotonic` counts.
-    """
+    """Keeps results by names that cannot be guessed; the oldest give way to new ones."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from virc.serving.mcp import messages
 if TYPE_CHECKING:
     from mcp.server import ServerRequestContext
 
-    from virc.serving.mcp.calls import Desk, Reply
+    from virc.serving.mcp.calls import Reply, ToolCalls
 
 INSTRUCTIONS = """\
 Tools to look at pictures closely. `ask` lets a vision model answer a question about a picture: it crops and zooms by \
@@ -43,14 +43,13 @@ class Served(msgspec.Struct, frozen=True):
         structured: results with pictures have `structuredContent` beside them.
     """
 
-    desk: "Callable[[], Desk]"
+    desk: "Callable[[], ToolCalls]"
     trouble: Callable[[Exception], None]
     frank: bool = True
     structured: bool = True
 
 
 def made(served: Served) -> "Server[Any]":
-    """The server, without a transport."""
     tools = [_tool(name, tool, served.structured or name == "evaluate") for name, tool in messages.TOOLS.items()]
 
     async def list_tools(_: Any, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:

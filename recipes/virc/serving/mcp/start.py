@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from virc.core.errors import ConfigError, SetupError, UsageError, as_virc_error
+from virc.core.errors import ConfigError, SetupError, UsageError
 from virc.core.events import Reporter
 from virc.core.extras import install
 from virc.core.interpreter import collection_paused
@@ -17,7 +17,7 @@ from virc.core.interpreter import collection_paused
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from virc.serving.mcp.calls import Desk
+    from virc.serving.mcp.calls import ToolCalls
     from virc.serving.mcp.result_store import ResultStore
     from virc.serving.mcp.server import Served
     from virc.solving.setup import Setup
@@ -62,7 +62,7 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
 
     store = ResultStore()
     frank = address is None or address[0] in _LOOPBACK
-    served = server.Served(_desk(request, folders, store, report), _trouble(report), frank, request.structured)
+    served = server.Served(_desk(request, folders, store, report), report.failure, frank, request.structured)
     if address is None:
         _until_a_signal(server.over_stdio(served))
     else:
@@ -108,9 +108,7 @@ def _until_a_signal(serving: Coroutine[Any, Any, None]) -> None:
 def check_model(model: str | None, endpoint: str | None, system: str | None) -> None:
     """Refuse what no question could be answered with, at the start: a host shows why a server has ended.
 
-    Args:
-        model, endpoint, system: as the user, the environment and the config file name them. An endpoint is not asked:
-            it may start later.
+    An endpoint is not asked: it may start later.
     """
     if system is None and (endpoint is not None or model is None):
         return  # the embedded model and an endpoint need no look, and the imports for one take time
@@ -154,26 +152,18 @@ def _folders(names: Sequence[str]) -> "list[Path]":
 
 def _desk(
     request: McpRequest, folders: "Sequence[Path]", store: "ResultStore", report: Reporter
-) -> "Callable[[], Desk]":
+) -> "Callable[[], ToolCalls]":
     @cache
-    def made() -> "Desk":
+    def made() -> "ToolCalls":
         from virc.serving.mcp.asking import Model
-        from virc.serving.mcp.calls import Desk
+        from virc.serving.mcp.calls import ToolCalls
         from virc.serving.mcp.messages import RESULT
         from virc.serving.mcp.pictures import Readable
 
         model, readable = Model(request.setup, report, request.concurrency), Readable(folders, request.offline)
-        return Desk(model, readable, store, request.max_result or RESULT)
+        return ToolCalls(model, readable, store, request.max_result or RESULT)
 
     return made
-
-
-def _trouble(report: Reporter) -> Callable[[Exception], None]:
-    def warn(error: Exception) -> None:
-        failure = as_virc_error(error)
-        report.warn(failure.message, failure.hint)
-
-    return warn
 
 
 def _over_http(

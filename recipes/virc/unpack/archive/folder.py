@@ -43,8 +43,6 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | g
 
 
 class _File(msgspec.Struct, frozen=True, array_like=True):
-    """A file as it was written: one that was changed since is its owner's."""
-
     name: str
     size: int
     mtime_ns: int
@@ -107,8 +105,6 @@ def _read(path: Path) -> Iterator[_File]:
 
 
 class Folder:
-    """The folder, of a path without links; see `opened`."""
-
     def __init__(self, root: Path, writers: Writers, doubtful: Unverified, room: int, most: int) -> None:
         self._root, self._writers, self._doubtful = str(root), writers, doubtful
         self._room, self._entries, self._most = room, 0, most
@@ -121,7 +117,6 @@ class Folder:
 
     @property
     def warnings(self) -> list[str]:
-        """What of the names would go wrong on other systems."""
         return self._elsewhere.warnings
 
     def end(self) -> None:
@@ -353,7 +348,6 @@ def _steps(target: str) -> list[str]:
 
 
 def lstat(path: str) -> os.stat_result | None:
-    """What is at a path, links not followed; None: nothing."""
     try:
         return os.lstat(path)
     except FileNotFoundError:

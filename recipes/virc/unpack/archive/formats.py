@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from virc.core.errors import DataError
 
 ENOUGH = 1 << 18
-"""Bytes of a chunk, about; smaller ones are joined. Much larger ones cost more: their memory is mapped anew each."""
+"""Bytes of a chunk, about; smaller ones are joined. Much larger ones cost more: their memory is mapped for each."""
 _LZ4, _GZIP = b"\x04\x22\x4d\x18", b"\x1f\x8b"
 _FRAME_HEAD = 8  # bytes at the beginning of any frame that say what it is
 _WITH_DICTIONARY, _WITH_CHECKSUMS = 0b1, 0b10100  # flags of an LZ4 frame; checksums of blocks, and one behind all
@@ -91,12 +91,7 @@ def cut_off(end: int) -> ArchiveError:
 
 
 def stated(head: bytes, size: int) -> int | None:
-    """The bytes that an archive unpacks to, as far as its beginning says so; None: it does not.
-
-    Args:
-        head: its first bytes, at least 14.
-        size: bytes of the archive.
-    """
+    """The bytes that an archive unpacks to, as far as its first 14 bytes or more say so; None: they do not."""
     if head.startswith(_LZ4):
         has_size = head[4] >> 3 & 1
         return int.from_bytes(head[6:14], "little") if has_size else None

@@ -24,8 +24,6 @@ _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 class Kind(Enum):
-    """What is made of a member."""
-
     file = b"0"
     hard_link = b"1"
     link = b"2"
@@ -96,7 +94,6 @@ class _Headers:
 
 
 def refuse(name: str, why: str, hint: str | None = None) -> NoReturn:
-    """Raise the DataError that names a member and says what is wrong with it."""
     raise DataError(f"refused {plain(repr(name))}: {why}", hint)
 
 
@@ -139,7 +136,6 @@ def plain_name(name: str, member: str) -> str:
 
 
 def member_of(info: tarfile.TarInfo) -> Member:
-    """A member, from its header. Raises DataError: it is refused."""
     raw, size = info.name, info.size
     name = plain_name(raw, raw)
     kind = _KINDS.get(info.type)

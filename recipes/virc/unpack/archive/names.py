@@ -22,7 +22,6 @@ class Names:
         self._first: str | None = None
 
     def text(self, raw: bytes, otherwise: str) -> str:
-        """A name as text; `otherwise` where it is in no encoding that is known."""
         self.settle((raw,))
         if not self._given and is_utf8(raw) and (self._encoding is None or max(raw) > _TWO):
             return raw.decode()
@@ -48,8 +47,6 @@ class Names:
 
 
 class Elsewhere:
-    """The names of an archive as other systems see them."""
-
     def __init__(self) -> None:
         self._names: dict[int, int] = {}  # hash of a name as it is folded -> of the name itself
         self._alike: list[str] = []

@@ -37,7 +37,6 @@ class Stream:
         return b"".join(self.spans(count))
 
     def spans(self, count: int) -> Iterator[memoryview]:
-        """The next `count` bytes as they lie in memory; raises as `take`."""
         while count:
             if self._at == len(self._view) and not self._next():
                 raise cut_off(self._chunk.ends)

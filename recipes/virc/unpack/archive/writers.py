@@ -30,8 +30,6 @@ class _Job(NamedTuple):
 
 
 class Writers:
-    """The threads, and the folder where files are until they are whole; see `writers`."""
-
     def __init__(self, partial: Path, pool: ThreadPoolExecutor) -> None:
         self._partial, self._pool = str(partial), pool
         self._numbers = count()
@@ -44,9 +42,6 @@ class Writers:
 
         Args:
             before: called in this thread when all of its content is taken, and before it gets its name.
-
-        Raises:
-            DataError, OSError: this file could not be written, or one before it.
         """
         partial = f"{self._partial}/{next(self._numbers)}"
         if member.size > SMALL:

@@ -37,7 +37,6 @@ def opened(source: BinaryIO) -> ZipFile:
 
 
 def members(archive: ZipFile, names: Names) -> Iterator[Member]:
-    """The members in the order of `chunks`. Raises DataError: one is refused."""
     unsaid = {
         each.filename: each.filename.encode("cp437")
         for each in archive.infolist()
@@ -54,16 +53,12 @@ def members(archive: ZipFile, names: Names) -> Iterator[Member]:
         if each.is_dir():
             info.type, info.size = tarfile.DIRTYPE, 0
         elif _is_link(each):
-            info.type, info.size, info.linkname = (
-                tarfile.SYMTYPE,
-                0,
-                archive.read(each).decode(errors="surrogateescape"),
-            )
+            info.type, info.size = tarfile.SYMTYPE, 0
+            info.linkname = archive.read(each).decode(errors="surrogateescape")
         yield member_of(info)
 
 
 def chunks(archive: ZipFile) -> Iterator[Chunk]:
-    """The content of all files in order, each with its checksum."""
     for info in archive.infolist():
         if info.is_dir() or _is_link(info):
             continue

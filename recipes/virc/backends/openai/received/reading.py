@@ -17,12 +17,7 @@ _ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Received:
-    """Read the body of a completion, streamed or whole.
-
-    Args:
-        pieces: the bounded body.
-        most: characters that the reply may have.
-        on_text: gets its text in pieces.
+    """Read the body of a completion, streamed or whole, with at most `most` characters.
 
     Raises:
         WireError: it is no completion, an error, too long, or ends before its end.
@@ -34,7 +29,8 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
             break
         chunk = value.read
         if not chunk.choices and not _take_response(value.data, gathered):
-            chunk = _within(value.data) or chunk
+            with suppress(msgspec.ValidationError):
+                chunk = msgspec.convert(_unwrapped(parsed(value.data)), Chunk)
             odd = odd or (b"" if chunk.choices else value.data)
             if not chunk.choices and gathered.has_choice and reported(said := parsed(value.data)):
                 raise failed(said)
@@ -44,12 +40,6 @@ def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None
     if not gathered.has_choice and odd:
         raise _no_completion(odd)
     return gathered.reply()
-
-
-def _within(data: bytes) -> Chunk | None:
-    with suppress(msgspec.ValidationError):
-        return msgspec.convert(_unwrapped(parsed(data)), Chunk)
-    return None
 
 
 def _no_completion(data: bytes) -> WireError:

@@ -56,7 +56,6 @@ class Text:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether the pieces can be read in two ways."""
         return not self._is_sure and (self._repeats > 0 or (self._is_twice and self.size < 2 * _SURE))
 
     @property
@@ -82,8 +81,6 @@ class Text:
 
 
 class Said(msgspec.Struct):
-    """What a text in harmony's format says: its thought, its answer and its calls."""
-
     thought: str = ""
     text: str = ""
     calls: tuple[Called, ...] = ()

@@ -45,8 +45,6 @@ _MAX_NESTED = 20
 
 
 class Function(msgspec.Struct):
-    """What a call names, and its arguments: an object, or text."""
-
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
@@ -65,8 +63,6 @@ class Call(msgspec.Struct):
 
 
 class CallPieces:
-    """A tool call as it comes in."""
-
     def __init__(self) -> None:
         self.name = ""
         self._text: list[str] = []
@@ -114,7 +110,7 @@ class CallPieces:
 
 
 def merge(own: dict[str, Any], piece: Mapping[str, Any]) -> None:
-    """Add a piece of an object of the server to what came of it: lists grow, and of other values the last counts."""
+    """Merge a piece of an object into what has arrived of it: lists grow, and of other values the last counts."""
     for key, value in piece.items():
         before = own.get(key)
         if isinstance(before, dict) and isinstance(value, dict):
@@ -183,7 +179,6 @@ class Gathered:
     """A reply as it comes in: of several choices, the one with the lowest index.
 
     Args:
-        most: characters that it may have.
         on_text: gets thought and content piece by piece, the thought between <think> marks.
         may_repeat: whether pieces of a text may hold all of it so far.
     """
@@ -243,11 +238,7 @@ class Gathered:
             self.content(choice.text)
 
     def take(self, said: object, is_whole: bool = False) -> None:
-        """Take a message, or a piece of one; a text is its content.
-
-        Raises:
-            WireError: it is no message.
-        """
+        """Take a message, or a piece of one; a text is its content. Raises WireError: it is no message."""
         said = {"content": said} if isinstance(said, str) else said or {}
         try:
             part = fitted(said, _Part)
@@ -337,11 +328,7 @@ class Gathered:
         self.call(len(self._calls), Call(None, None, Function(name, arguments)))
 
     def reply(self) -> Received:
-        """The whole reply.
-
-        Raises:
-            WireError: it is none, or did not come to its end.
-        """
+        """The whole reply. Raises WireError: it is none, or did not come to its end."""
         if not self.has_choice:
             raise WireError("sent no chat completion")
         end = (self._finish or "stop").lower().partition(":")[0]
