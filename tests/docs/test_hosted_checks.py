@@ -118,9 +118,9 @@ def clone(tmp_path: Path) -> Path:
     (tmp_path / "uv").write_text(
         f"""#!/bin/sh
 case "$*" in
-*--sdist*) mkdir "$5/virc-{VERSION}" && echo old >"$5/virc-{VERSION}/README.md"
+*--sdist*) mkdir "$5/virc-{VERSION}" && cp pyproject.toml "$5/virc-{VERSION}" && echo old >"$5/virc-{VERSION}/README.md"
   tar -czf "$5/virc-{VERSION}.tar.gz" -C "$5" virc-{VERSION} ;;
-*) mkdir "$4" && cp "$2/README.md" "$4" ;;
+*) mkdir "$4" && cp "$2/README.md" "$2/pyproject.toml" "$4" ;;
 esac
 """
     )
@@ -173,6 +173,21 @@ def test_the_page_of_the_index_has_no_relative_link_and_needs_no_clone(url: str,
     assert "pip install 'virc[llamacpp]'" in page
     assert [line for line in page.splitlines() if re.search(r"'\.\[|install \.|\bclone\b|\btests/|pytest", line)] == []
     assert (clone / "README.md").read_text() == (ROOT / "README.md").read_text()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("url", ["https://host/virc", ""])
+def test_the_index_links_the_repository_that_built_the_package(url: str, clone: Path) -> None:
+    assert build(clone, url=url).stderr == ""
+    project = tomllib.loads((clone / "out/dist/pyproject.toml").read_text())["project"]
+    assert project.pop("urls", {}).get("Issues", "") == (url and f"{url}/issues")
+    assert project == tomllib.loads((clone / "pyproject.toml").read_text())["project"]
+
+
+def test_files_have_the_same_bytes_when_windows_checks_them_out() -> None:
+    command = ["git", "check-attr", "eol", "README.md", ".ci/run", "pyproject.toml"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line for line in told.splitlines() if not line.endswith(": eol: lf")] == []
 
 
 def test_the_picture_that_the_install_lines_draw_is_the_one_they_ask_about(tmp_path: Path) -> None:
