@@ -1,5 +1,6 @@
 """What hosted machines run: every job calls the scripts of .ci, and releases need no stored key."""
 
+import ast
 import json
 import os
 import re
@@ -188,6 +189,16 @@ def test_files_have_the_same_bytes_when_windows_checks_them_out() -> None:
     command = ["git", "check-attr", "eol", "README.md", ".ci/run", "pyproject.toml"]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [line for line in told.splitlines() if not line.endswith(": eol: lf")] == []
+
+
+def test_no_message_names_a_page_that_a_package_lacks() -> None:
+    named = []
+    for file in (each for folder in ("virc_cli", "recipes/virc") for each in sorted((ROOT / folder).rglob("*.py"))):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        statements = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+        texts = [each for each in ast.walk(tree) if isinstance(each, ast.Constant) and id(each) not in statements]
+        named += [f"{file}:{each.lineno}" for each in texts if re.search(r"docs/[\w-]+\.md", str(each.value))]
+    assert named == []
 
 
 def test_the_picture_that_the_install_lines_draw_is_the_one_they_ask_about(tmp_path: Path) -> None:
