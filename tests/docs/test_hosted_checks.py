@@ -156,6 +156,14 @@ def test_a_tag_without_notes_of_its_own_builds_nothing(
 
 
 @pytest.mark.integration
+def test_a_build_without_a_tag_warns_of_what_would_refuse_one(clone: Path) -> None:
+    notes = clone / "CHANGELOG.md"
+    notes.write_text(notes.read_text().replace("## Unreleased\n", "## Unreleased\n\n- New.\n", 1))
+    done = build(clone)
+    assert (done.returncode, "warning: CHANGELOG.md lists changes as unreleased" in done.stderr) == (0, True)
+
+
+@pytest.mark.integration
 def test_notes_of_a_release_are_its_section_with_links_to_its_tag(clone: Path) -> None:
     assert build(clone, f"v{VERSION}").stderr == ""
     notes = (clone / "out/notes.md").read_text()
