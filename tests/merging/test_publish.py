@@ -245,12 +245,15 @@ def test_paths_in_settings_are_left_out(server: Hub, model: Path) -> None:
 
 
 def test_the_hub_shows_rows_file_by_file_and_shards_together(rows: Path) -> None:
-    (rows / "dataset_info.json").write_text("{}")
     for name in ("train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"):
         shutil.copyfile(rows / "problems.jsonl", rows / name)
-    _, head, _ = publish.prepare("charts", ID).card.split("---\n", 2)
+    (rows / "inner").mkdir()
+    (rows / "problems.jsonl").rename(rows / "inner" / "more.jsonl")
+    (rows / "dataset_info.json").write_text('{"more": {"file_name": "inner/more.jsonl"}}')
+    _, head, text = publish.prepare("charts", ID).card.split("---\n", 2)
+    assert "virc data show data/figures/inner/more.jsonl" in text
     assert yaml.safe_load(head)["configs"] == [
-        {"config_name": "problems", "data_files": "problems.jsonl"},
+        {"config_name": "more", "data_files": "inner/more.jsonl"},
         {"config_name": "train", "data_files": "train-*.jsonl"},
     ]
 
