@@ -213,7 +213,6 @@ def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf:
         llamacpp.load(model.read(odd), "cpu")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_a_library_that_llama_cpp_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -223,6 +222,7 @@ def test_a_library_that_llama_cpp_lacks_is_named(monkeypatch: pytest.MonkeyPatch
     assert "apt-get install libgomp1" in (raised.value.hint or "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_an_interrupted_batch_ends_with_its_own_code(tmp_path: Path) -> None:
     made = virc("data", "synth", "--to", tmp_path / "many", "--count", 200, "--formats", "batch")
     assert made.code == 0, made.err

@@ -203,7 +203,8 @@ def answer(step: Step, seconds: float) -> str:
 
 def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> tuple[bytes, str]:
     """Stdout, and the last line of stderr; both are read as they come, so that neither can fill up."""
-    assert popen.stdout and popen.stderr
+    assert popen.stdout
+    assert popen.stderr
     out, last = bytearray(), ""
     reading = threading.Thread(target=lambda read: out.extend(read()), args=[popen.stdout.read], daemon=True)
     reading.start()  # a selector takes no pipes on Windows
