@@ -24,7 +24,7 @@ from virc.backends import llamacpp, local
 from virc.backends.gguf import convert, header, model
 from virc.backends.interface import Sampling, TooLongError
 from virc.backends.llamacpp import LlamaCppBackend
-from virc.core.errors import ConfigError, EngineError
+from virc.core.errors import ConfigError, EngineError, SetupError
 from virc.data.synth.families import polygons
 from virc.models.load import Choice, open_model
 from virc.models.registry import EMBEDDED_FOLDER
@@ -211,6 +211,15 @@ def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf:
     odd.write_bytes(data.replace(b"qwen2vl", b"quux2vl"))
     with pytest.raises(ConfigError, match=r"llama\.cpp does not load"):
         llamacpp.load(model.read(odd), "cpu")
+
+
+def test_a_library_that_llama_cpp_lacks_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "xllamacpp", raising=False)
+    with pytest.raises(SetupError, match=r"libgomp\.so\.1: cannot open") as raised:
+        open_model(Choice(model=str(EMBEDDED_FOLDER / "tiny-F32.gguf")))
+    assert "apt-get install libgomp1" in (raised.value.hint or "")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

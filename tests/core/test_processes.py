@@ -104,6 +104,27 @@ def test_a_step_that_fails_is_said_with_its_last_line(tmp_path: Path) -> None:
         processes.output(Step(("/no/such",), ""))
 
 
+def test_output_is_read_as_on_windows_where_no_selector_takes_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selectors.DefaultSelector", lambda: pytest.fail("WinError 10038"))
+    lines: list[str] = []
+    script = "import sys; sys.stdout.write('y' * 999_999); sys.stderr.write('x\\n' * 99_999 + 'end')"
+    assert len(processes.output(Step((sys.executable, "-S", "-c", script), "write"), lines.append)) == 999_999
+    assert (len(lines), lines[-1]) == (100_000, "end")
+
+
+def test_a_step_whose_reader_is_interrupted_ends() -> None:
+    lines: list[str] = []
+
+    def interrupted(line: str) -> None:
+        lines.append(line)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        processes.output(Step(("sh", "-c", "echo $$ >&2; sleep 99"), "wait"), interrupted)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(lines[0]), 0)
+
+
 @pytest.mark.parametrize(
     ("log", "words"),
     [

@@ -1,5 +1,6 @@
 """What hosted machines run: every job calls the scripts of .ci, and releases need no stored key."""
 
+import ast
 import json
 import os
 import re
@@ -118,9 +119,9 @@ def clone(tmp_path: Path) -> Path:
     (tmp_path / "uv").write_text(
         f"""#!/bin/sh
 case "$*" in
-*--sdist*) mkdir "$5/virc-{VERSION}" && echo old >"$5/virc-{VERSION}/README.md"
+*--sdist*) mkdir "$5/virc-{VERSION}" && cp pyproject.toml "$5/virc-{VERSION}" && echo old >"$5/virc-{VERSION}/README.md"
   tar -czf "$5/virc-{VERSION}.tar.gz" -C "$5" virc-{VERSION} ;;
-*) mkdir "$4" && cp "$2/README.md" "$4" ;;
+*) mkdir "$4" && cp "$2/README.md" "$2/pyproject.toml" "$4" ;;
 esac
 """
     )
@@ -155,6 +156,14 @@ def test_a_tag_without_notes_of_its_own_builds_nothing(
 
 
 @pytest.mark.integration
+def test_a_build_without_a_tag_warns_of_what_would_refuse_one(clone: Path) -> None:
+    notes = clone / "CHANGELOG.md"
+    notes.write_text(notes.read_text().replace("## Unreleased\n", "## Unreleased\n\n- New.\n", 1))
+    done = build(clone)
+    assert (done.returncode, "warning: CHANGELOG.md lists changes as unreleased" in done.stderr) == (0, True)
+
+
+@pytest.mark.integration
 def test_notes_of_a_release_are_its_section_with_links_to_its_tag(clone: Path) -> None:
     assert build(clone, f"v{VERSION}").stderr == ""
     notes = (clone / "out/notes.md").read_text()
@@ -173,6 +182,31 @@ def test_the_page_of_the_index_has_no_relative_link_and_needs_no_clone(url: str,
     assert "pip install 'virc[llamacpp]'" in page
     assert [line for line in page.splitlines() if re.search(r"'\.\[|install \.|\bclone\b|\btests/|pytest", line)] == []
     assert (clone / "README.md").read_text() == (ROOT / "README.md").read_text()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("url", ["https://host/virc", ""])
+def test_the_index_links_the_repository_that_built_the_package(url: str, clone: Path) -> None:
+    assert build(clone, url=url).stderr == ""
+    project = tomllib.loads((clone / "out/dist/pyproject.toml").read_text())["project"]
+    assert project.pop("urls", {}).get("Issues", "") == (url and f"{url}/issues")
+    assert project == tomllib.loads((clone / "pyproject.toml").read_text())["project"]
+
+
+def test_files_have_the_same_bytes_when_windows_checks_them_out() -> None:
+    command = ["git", "check-attr", "eol", "README.md", ".ci/run", "pyproject.toml"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line for line in told.splitlines() if not line.endswith(": eol: lf")] == []
+
+
+def test_no_message_names_a_page_that_a_package_lacks() -> None:
+    named = []
+    for file in (each for folder in ("virc_cli", "recipes/virc") for each in sorted((ROOT / folder).rglob("*.py"))):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        statements = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+        texts = [each for each in ast.walk(tree) if isinstance(each, ast.Constant) and id(each) not in statements]
+        named += [f"{file}:{each.lineno}" for each in texts if re.search(r"docs/[\w-]+\.md", str(each.value))]
+    assert named == []
 
 
 def test_the_picture_that_the_install_lines_draw_is_the_one_they_ask_about(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import huggingface_hub.constants as hub_constants
 import pytest
+import yaml
 from download.hub_server import Hub, hang, hub, status
 from support.called import virc
 from support.entry import ROOT
@@ -138,6 +140,34 @@ def test_the_card_keeps_its_text_and_says_how_to_use_the_model_from_the_hub(mode
         assert said in card, said
 
 
+def test_the_card_asks_other_servers_in_the_chat_protocol_it_has_fetched(
+    server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (model / "small-Q8_0.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    assert virc("push", "small", ID, "--public").code == 0
+    lines = server.held(ID)["README.md"].decode().splitlines()
+    fetched, asked = ({line for line in lines if words in line} for words in ("--include", "--endpoint"))
+    assert len(asked) == 2
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (words,) = fetched
+    assert virc(*words.split()[1:]).code == 0
+    for line in asked:
+        spoken = Path(line.split("--protocol ")[1].split()[0])
+        assert spoken.read_bytes() == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
+
+
+def test_the_card_of_a_stock_model_names_no_chat_protocol(model: Path) -> None:
+    (model / "virc_protocol.json").unlink()
+    assert "protocol" not in publish.prepare("small", ID).card
+
+
+def test_python_of_the_card_is_python() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", cards.usage(ID, ["model.safetensors"]), re.DOTALL)
+    assert f'from_pretrained("{ID}"' in code
+    compile(code, "card", "exec")
+
+
 @pytest.mark.parametrize(
     ("name", "age", "expected"),
     [("small", 5, True), ("models/small", 5, True), ("small@20", 5, True), ("other", 5, False), ("small", -5, False)],
@@ -212,6 +242,20 @@ def test_paths_in_settings_are_left_out(server: Hub, model: Path) -> None:
     assert (sent["parts"], sent["layers"]) == ({"two": 2}, [{"size": 3}])
     assert (sent["model_type"], sent["text_config"]["rope"]) == (config["model_type"], "/")
     assert "left out: config.json: text_config._name_or_path (a path of this machine)" in done.err
+
+
+def test_the_hub_shows_rows_file_by_file_and_shards_together(rows: Path) -> None:
+    for name in ("train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"):
+        shutil.copyfile(rows / "problems.jsonl", rows / name)
+    (rows / "inner").mkdir()
+    (rows / "problems.jsonl").rename(rows / "inner" / "more.jsonl")
+    (rows / "dataset_info.json").write_text('{"more": {"file_name": "inner/more.jsonl"}}')
+    _, head, text = publish.prepare("charts", ID).card.split("---\n", 2)
+    assert "virc data show data/figures/inner/more.jsonl" in text
+    assert yaml.safe_load(head)["configs"] == [
+        {"config_name": "more", "data_files": "inner/more.jsonl"},
+        {"config_name": "train", "data_files": "train-*.jsonl"},
+    ]
 
 
 @pytest.mark.parametrize(

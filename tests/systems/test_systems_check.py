@@ -148,7 +148,7 @@ def test_a_batch_that_cannot_be_shared_is_told_one_that_can(tmp_path: Path) -> N
     [
         ("crop_pixels: [0, 100]", "value 1 of crop_pixels must be a whole number of at least 1, not 0", None),
         ("chat_protocol: {edges: 1}", "unknown key 'chat_protocol.edges'", "`edges` belongs at the top level"),
-        ("margin: 1", "unknown key 'margin'", "a tool says that now: docs/grammar.md"),
+        ("margin: 1", "unknown key 'margin'", "a tool says that now: the page *Grammars*"),
         ("chat_protocol: {text_boxes: true}", "unknown key 'chat_protocol.text_boxes'", "a tool says that now"),
         ("first: x", "unknown key 'first'", "`first` belongs below `chat_protocol`"),
         ("chat_protocol: {think: null}", "unknown key 'chat_protocol.think'", "belongs below `chat_protocol.grammar`"),

@@ -213,8 +213,11 @@ def _server(
     """
     try:
         import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SetupError(f"a GGUF model needs xllamacpp: {error}", install("llamacpp")) from None
+    except ImportError as error:  # it has no libgomp of its own, which small images lack
+        hint = "install the library that it names: libgomp is `apt-get install libgomp1`, or `dnf install libgomp`"
+        raise SetupError(f"xllamacpp cannot be loaded: {clause(error)}", hint) from None
     (file, _), (vision, _) = files
     params = xllamacpp.CommonParams()
     params.model.path, params.mmproj.path = file, vision

@@ -2,7 +2,6 @@
 
 import os
 import re
-import selectors
 import signal
 import subprocess
 import sys
@@ -69,6 +68,9 @@ class Process:
                 os.kill(pid, number)
 
     def end(self) -> None:
+        if sys.platform == "win32":  # which has no groups of processes
+            self._popen.kill()
+            return
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGTERM)
         if not self._gone_within(_GRACE):
@@ -182,24 +184,18 @@ def answer(step: Step, seconds: float) -> str:
 
 def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> tuple[bytes, str]:
     """Stdout, and the last line of stderr; both are read as they come, so that neither can fill up."""
-    out, pending, last = bytearray(), b"", ""
-    with popen, selectors.DefaultSelector() as selector:
-        for stream in (popen.stdout, popen.stderr):
-            assert stream is not None
-            selector.register(stream, selectors.EVENT_READ)
-        while selector.get_map():
-            for key, _ in selector.select():
-                data = os.read(key.fd, 2**16)
-                if not data:
-                    selector.unregister(key.fileobj)
-                elif key.fileobj is popen.stdout:
-                    out += data
-                else:
-                    *lines, pending = (pending + data).split(b"\n")
-                    for line in (line.decode("utf-8", "replace").strip() for line in lines):
-                        last = line or last
-                        on_line(line)
-    return bytes(out), pending.decode("utf-8", "replace").strip() or last
+    assert popen.stdout
+    assert popen.stderr
+    out, last = bytearray(), ""
+    reading = threading.Thread(target=lambda read: out.extend(read()), args=[popen.stdout.read], daemon=True)
+    with popen:
+        reading.start()  # a selector takes no pipes on Windows
+        for line in popen.stderr:
+            text = line.decode("utf-8", "replace").strip()
+            last = text or last
+            on_line(text)
+        reading.join()
+    return bytes(out), last
 
 
 def start_time(pid: int) -> int | None:

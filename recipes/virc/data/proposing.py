@@ -17,7 +17,7 @@ from virc.data.rows import guess, raw
 from virc.data.rows.unread import TEXT
 from virc.systems.layouts.layout import Layout, Part, shown
 
-_HEAD = "# The layout of {name}, as its first rows show it; docs/data.md has all fields.\n"
+_HEAD = "# The layout of {name}, as its first rows show it; the page *Data* has all fields.\n"
 
 
 class Proposed(msgspec.Struct, frozen=True):

@@ -106,6 +106,6 @@ def check(kind: str, given: Mapping[str, Any], origins: Mapping[str, str]) -> di
     except ConfigError as error:
         of_preferences = {"stage", "ref_model", *chain.from_iterable(llamafactory.READS.values())}
         if kind == "sft" and any(error.message.startswith(f"engine.{name} ") for name in of_preferences & {*given}):
-            hint = "a stage of kind dpo trains on preferences: docs/preferences.md"
+            hint = "a stage of kind dpo trains on preferences: the page *Train on preferences*"
             raise ConfigError(error.message, hint) from error
         raise

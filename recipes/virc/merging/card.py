@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +21,22 @@ _KINDS = {
 }
 USAGE, MEASURED = "How to use it", "Measured"
 """Headings of the sections that `virc push` writes for the place on the hub."""
+_TABLE = re.compile(r"\.(csv|json|jsonl|parquet)$")
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")
 _PROTOCOL = "The chat protocol it was trained with is in `virc_protocol.json`; with another one it answers worse."
+
+_TRANSFORMERS = """# pip install transformers torchvision accelerate
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+model = AutoModelForImageTextToText.from_pretrained("REPO", dtype="auto", device_map="auto")
+processor = AutoProcessor.from_pretrained("REPO")
+content = [{"type": "image", "path": "IMAGE"}, {"type": "text", "text": "QUESTION"}]
+inputs = processor.apply_chat_template(
+    [{"role": "user", "content": content}],
+    add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+).to(model.device)
+reply = model.generate(**inputs, max_new_tokens=512)[0, inputs["input_ids"].shape[1]:]
+print(processor.decode(reply, skip_special_tokens=True))"""
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -57,17 +73,19 @@ def usage(repo: str, files: Sequence[str]) -> str:
     gguf = [file for file in files if file.endswith(".gguf") and not file.startswith("mmproj")]
     model = name if weights else f"models/{name}/{gguf[0]}"
     solve, ask = f"virc solve --model {model} IMAGE 'QUESTION'", "virc solve --endpoint http://localhost:{}/v1"
+    if FILE_NAME in files:  # other servers than virc's do not publish it
+        ask = f"virc download {repo} --include {FILE_NAME}\n{ask} --protocol models/{name}/{FILE_NAME}"
+    ask += " IMAGE 'QUESTION'"
     blocks = [("virc", "sh", [f"virc download {repo}", solve, f"virc serve {model} --agent"])]
     if weights:
-        imports = "from transformers import AutoModelForImageTextToText, AutoProcessor"
-        load = f'model = AutoModelForImageTextToText.from_pretrained("{repo}", dtype="auto", device_map="auto")'
-        processor = f'processor = AutoProcessor.from_pretrained("{repo}")'
-        blocks += [("transformers", "python", [imports, "", load, processor])]
-        blocks += [("vLLM", "sh", [f"vllm serve {repo}", f"{ask.format(8000)} IMAGE 'QUESTION'"])]
-    server = (
-        f"llama-server -hf {repo}:{gguf[0][:-5].rpartition('-')[2]}" if gguf else f"virc merge models/{name} --gguf"
-    )
-    blocks += [("llama.cpp", "sh", [server, f"{ask.format(8080)} IMAGE 'QUESTION'"] if gguf else [server])]
+        blocks += [("transformers, one reply without tools", "python", [_TRANSFORMERS.replace("REPO", repo)])]
+        vllm = f"vllm serve {repo} --max-model-len 32768 --limit-mm-per-prompt '{{\"image\": 17}}'"
+        blocks += [("vLLM", "sh", [vllm, ask.format(8000)])]
+    if gguf:
+        server = f"llama-server -hf {repo}:{gguf[0][:-5].rpartition('-')[2]} --jinja -c 32768 -np 1 --port 8080"
+        blocks += [("llama.cpp", "sh", [server, ask.format(8080)])]
+    else:
+        blocks += [("llama.cpp", "sh", [f"virc merge models/{name} --gguf"])]
     texts = (f"{what}:\n\n```{language}\n" + "\n".join(lines) + "\n```" for what, language, lines in blocks)
     return "\n\n".join([*texts, *([_PROTOCOL] if FILE_NAME in files else [])])
 
@@ -100,7 +118,11 @@ def rows_card(repo: str, files: Mapping[str, str]) -> str:
     first = next(iter(files), "")
     use = ["```sh", f"virc download datasets/{repo}", f"virc data check data/{name}"]
     use += [f"virc data show data/{name}/{first} --row 1", "```", ""]
-    head = ["---", "task_categories: [visual-question-answering]", "---", "", f"# {name}", ""]
+    configs = {_SHARD.sub("", Path(file).stem): _SHARD.sub("-*", file) for file in files if _TABLE.search(file)}
+    # Without these the hub shows the images alone, and mixes rows with `dataset_info.json`.
+    named = [f"- config_name: {_quoted(key)}\n  data_files: {_quoted(file)}" for key, file in configs.items()]
+    head = ["---", "task_categories: [visual-question-answering]", *(["configs:", *named] if named else []), "---"]
+    head += ["", f"# {name}", ""]
     return "\n".join([*head, "| file | format |", "|---|---|", *table, "", f"## {USAGE}", "", *use])
 
 
@@ -144,6 +166,10 @@ def _tells(value: object) -> bool:
     """Whether a setting says something elsewhere too: numbers and names do, paths and addresses do not."""
     named = isinstance(value, str) and re.fullmatch(r"[\w.+ -]+", value)
     return isinstance(value, bool | int | float) or bool(named)
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
 
 
 def _cell(value: object) -> str:

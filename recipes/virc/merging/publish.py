@@ -5,6 +5,7 @@ import tarfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os.path import relpath
 from pathlib import Path
 from typing import Any, Literal
 
@@ -124,7 +125,8 @@ def prepare(name: str, hub_id: str, public: bool = False) -> PushPlan:
         raise ConfigError(f"{folder} is incomplete: {min(missing)} is missing", "merge or download it again")
     files = [*_checked(folder, wanted, left_out)]
     if rows:
-        sources = {source.file.name: source.format for source in formats.sources(folder)}
+        sources = {relpath(source.file, folder): source.format for source in formats.sources(folder)}
+        sources = {name: kind for name, kind in sources.items() if name in wanted}
         card = _own_card(folder) or cards.rows_card(hub_id, sources)
     else:
         card = _model_card(folder, hub_id, wanted, measured(folder, name, only))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from virc.backends.openai.backend import OpenAIBackend
     from virc.probing.identity import Identity
 
-DEMONSTRATION = "no model was chosen: tiny, in the package, only shows how it works and is often wrong (README)"
+DEMONSTRATION = "no model was chosen: tiny, in the package, only shows how it works and is often wrong"
 REPLY_SECONDS = 120.0
 """Longest wait for one reply of an endpoint."""
 

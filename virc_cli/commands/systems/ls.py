@@ -49,7 +49,7 @@ def command(
     for what, of_these in (("published systems", named), ("other systems", states.keys() - named)):
         output.note(f"{len(of_these)} {what}: {_counted([states[name].kind for name in of_these])}")
     if any(row["lacks"] for row in shown):
-        output.note("what each need is: docs/systems.md#needs")
+        output.note("what each need is: the page *Systems*")
 
 
 def _counted(kinds: list[str]) -> str:

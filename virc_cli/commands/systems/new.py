@@ -57,7 +57,7 @@ def _from_replies(replies: list[str], name: str, file: Path, place: Path | str) 
     for note in sample.notes:
         output.note(f"- {note}")
     for number, fault in sample.unread.items():
-        output.warn(f"reply {number} is not read by it: {fault}", f"docs/grammar.md shows each form; edit {file}")
+        output.warn(f"reply {number} is not read by it: {fault}", f"the page *Grammars* shows each form; edit {file}")
     output.note(
         f"{file} is the system {name}; virc systems check {place}{size} --reply TEXT shows how it reads a reply"
     )

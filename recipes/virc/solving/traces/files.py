@@ -74,6 +74,8 @@ def check_writable(folder: Path | None, what: str = "traces", hint: str = "--tra
 
 def check_folder(folder: Path, kind: Kind = _OF_MODEL) -> None:
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()  # from Python 3.13 on, `resolve` and `is_dir` hide a loop or a name that no file can have
         fault = _fault(folder.resolve(), kind)
     except (OSError, RuntimeError, ValueError) as error:  # no right to look, a loop of links, a NUL in the name
         fault = f"cannot be looked into: {clause(error)}"

@@ -120,7 +120,7 @@ def _described(file: Path) -> tuple[Listed | None, Faulty | None]:
     try:
         read = described.read(file)
     except ConfigError as error:
-        text = file.read_text(errors="replace") if is_file(file) else ""
+        text = file.read_text("utf-8", "replace") if is_file(file) else ""
         is_meant = any(line.startswith(("http:", "mcp:")) for line in text.splitlines())
         reason = re.sub(r"^:(\d+): ", r"line \1: ", error.message.removeprefix(str(file))).removeprefix(": ")
         return None, Faulty(file, reason, error.hint) if is_meant else None

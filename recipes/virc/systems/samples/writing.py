@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _BRACES = re.compile(r"\{\w+\}")
 """What would be filled in, or looks as if it were to be."""
 _HEAD = """\
-# {name}, as far as sample replies show it. docs/grammar.md shows each field with a reply that it reads;
+# {name}, as far as sample replies show it. The page Grammars shows each field with a reply that it reads;
 # `virc systems check ./{name}.yaml {size}--reply TEXT` shows how a reply is read, and what is sent next.
 """
 _TAIL = """\
