@@ -29,14 +29,14 @@ class Counter(gymnasium.Env):  # type: ignore[misc]
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
     render_mode = "rgb_array"
     action_space = gymnasium.spaces.Discrete(3)
-    observation_space = gymnasium.spaces.Discrete(100)
+    observation_space = gymnasium.spaces.Discrete(256)
 
     def __init__(self, fault: Callable[[], Any] | None = None) -> None:
         self.fault, self.sum = fault, 0
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[int, dict[str, Any]]:
         super().reset(seed=seed)
-        self.sum = int(self.np_random.integers(10, 20))
+        self.sum = int(self.np_random.integers(10, 200))
         self.start = self.sum
         return self.sum, {}
 
