@@ -41,6 +41,10 @@ BOXLESS = {
     OURS: "its tools are called in our own words",
 }
 """Systems with facts and tools that have no rule for boxes, and why."""
+ELSEWHERE = {
+    **dict.fromkeys(("openthinkimg", "vrag-rl"), {"after_text"}),  # of servers, of a search
+}
+"""Texts of systems that no reply alone leads to."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -207,6 +211,42 @@ def test_every_text_that_a_model_is_sent_has_a_fact(name: str) -> None:
     system = systems.get(name)
     sent = {"system", "first"} | ({"result"} if system.tools != "none" else set())
     assert sent | ({"error"} if system.chat_protocol.errors == "show" else set()) <= facts.read(name).texts.keys()
+
+
+def told(system: System) -> Iterator[tuple[str, str, System]]:
+    """Each text that a model may be told: its field, what the names of its facts begin with, and another in its place."""
+    spoken = system.chat_protocol
+    of = {"system": "system", "first": "first", "after_image": "result", "after_text": "result", "after_error": "error"}
+    for name in of:
+        if getattr(spoken, name):
+            yield name, of[name], another_text(name)(system)
+    for kind, text in (spoken.error_texts or {}).items():
+        yield kind, "error", words(system, error_texts={**spoken.error_texts, kind: f"{text} Be brief."})
+    for name in ("text", "text_with_images"):
+        if spoken.code and getattr(spoken.code, name):
+            yield name, "result", words(system, code=msgspec.structs.replace(spoken.code, **{name: "Be brief."}))
+
+
+def untold(name: str) -> set[str]:
+    """The texts of a system that no fact is of: they may be others, and nothing differs."""
+    published, system = facts.read(name).texts, systems.get(name)
+    as_it_is = {each: facts.Spoken(system).text(each, text.replies) for each, text in published.items()}
+    return {
+        field
+        for field, begins, other in told(system)
+        if not any(
+            facts.Spoken(other).text(each, published[each].replies) != text
+            for each, text in as_it_is.items()
+            if each.startswith(begins)
+        )
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != OURS])
+def test_no_text_is_another_without_a_fact(name: str) -> None:
+    system = systems.get(name)
+    unused = {"after_image", "after_text"} if system.tools == "none" else ELSEWHERE.get(name, set())
+    assert untold(name) <= unused
 
 
 def test_every_stage_with_a_published_script_has_facts() -> None:

@@ -64,7 +64,7 @@ class Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What was compared with the repositories of a system's authors.
 
     Args:
-        texts: the digest of the references to their texts that were compared.
+        texts: the digest of the references to their texts that were compared, with the chat protocol around them.
         tests: tests of the system that passed with their texts.
     """
 
@@ -156,11 +156,11 @@ def _unsolved(system: System) -> Iterator[str]:
 
 
 def _unverified(system: System) -> Iterator[str]:
-    """Whether the texts that it refers to are not those that were compared with its authors' repository."""
+    """Whether its texts, or its chat protocol around them, were not compared with its authors' repository."""
     found = texts.of(system.file.parent)
     record = tested().get(system.name, Record()).verified
-    if found and (record is None or record.texts != found.digest):
-        yield "the texts that it refers to were not compared with the repository of its authors"
+    if found and (record is None or record.texts != found.digest(system.chat_protocol)):
+        yield "its texts, or what stands around them, were not compared with the repository of its authors"
 
 
 def _beside(published: Row) -> str:
