@@ -177,7 +177,7 @@ def test_what_differs_from_its_facts_is_not_recorded(tmp_path: Path, monkeypatch
 
 def test_show_says_what_is_learnt_in_another_way() -> None:
     shown = virc("systems", "show", "thyme").out
-    assert "values and 4 texts of yfzhang114/Thyme@b9285b7a0c5f" in shown
+    assert "values and 5 texts of yfzhang114/Thyme@b9285b7a0c5f" in shown
     assert "differs: repetition_penalty: published 1.05; " in shown
     assert "vllm_enforce_eager" not in shown  # what is learnt is the same
 
@@ -257,6 +257,22 @@ def test_every_stage_with_a_published_script_has_facts() -> None:
         if written.published and stage not in facts.read(name).stages
     }
     assert not lacking
+
+
+LEARNT = {
+    *(f"actor_rollout_ref.actor.{key}" for key in ("loss_agg_mode", "entropy_coeff", "optim.lr", "optim.clip_grad")),
+    *(f"actor_rollout_ref.actor.optim.{key}" for key in ("weight_decay", "lr_scheduler_type")),
+    *(f"actor_rollout_ref.rollout.{key}" for key in ("n", "temperature", "top_k", "top_p")),
+    "algorithm.norm_adv_by_std_in_grpo",
+}
+"""Keys of RL whose value a trainer has where no script sets it."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_trainer_does_by_default_has_facts(name: str) -> None:
+    stages_of_rl = {stage for stage, written in systems.get(name).stages.items() if written.kind == "rl"}
+    for stage, values in facts.read(name).stages.items():
+        assert stage not in stages_of_rl or {each.key for each in values.values()} >= LEARNT, stage
 
 
 def test_every_system_with_tools_has_cases_of_boxes() -> None:
