@@ -23,11 +23,10 @@ from virc.systems.registry import Stage, System
 NAMES = sorted(facts.FILES)
 DESCRIPTIONS = Path(__file__).parents[1] / "facts"
 WITHOUT = {
-    **dict.fromkeys(("critic-v", "prism", "proreason"), "what its program sends is in pipeline-cases.json"),
+    **dict.fromkeys(("prism", "proreason"), "what its program sends is in pipeline-cases.json"),
     **dict.fromkeys(("hydra", "internvl3.5", "reagent-v", "vts-v"), "in part alone"),
     **dict.fromkeys(("code-as-thought", "visreason"), "its repository could not be read"),
     "honeybee": "its models have a trainer of their own",
-    "reasonmap": "a benchmark, whose rows say all that is asked",
     **dict.fromkeys(("rrvf", "star-r1"), "its repository has no code"),
     "qwen3-vl": "what its makers publish is in tests/systems/published",
     "tiny": "it is of this package",
@@ -152,6 +151,7 @@ def planted() -> Iterator[tuple[str, str]]:
             and name != OURS  # whose rollouts are single replies
             and any(stage.kind == "rl" for stage in system.stages.values()),
             "frozen part": "frozen" in values,
+            "value of the trainer": told.stages and name != "critic-v",  # whose trainer is not known
             "rule for boxes": told.boxes and name != "vitar",
             "unit of boxes": told.boxes,
             "size that boxes are in": told.boxes and name != "chain-of-focus",  # whose program sees one size alone
@@ -293,9 +293,7 @@ HOW = {
 WHOLE = {
     "actial": ["inject"],
     "code-as-thought": ["rl"],
-    "critic-v": ["critic"],
     "internvl3.5": ["mpo"],
-    "virgo": ["visual"],
     "visreason": ["instruct", "pro"],
 }
 """Stages whose values are all of one place, which a comment or a note of the stage names."""
