@@ -228,7 +228,8 @@ def verified(name: str, folder: Path, directories: list[Path], write: bool) -> b
     count = 0 if faults or write else passed(name, directories)
     if count:
         record = tested().get(name, Record())
-        keep(name, msgspec.structs.replace(record, verified=Verified(found.digest(systems.get(name).chat_protocol), count)))
+        digest = found.digest(systems.get(name).chat_protocol)
+        keep(name, msgspec.structs.replace(record, verified=Verified(digest, count)))
     return not faults and bool(count or write)
 
 

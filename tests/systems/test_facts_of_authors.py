@@ -40,9 +40,7 @@ BOXLESS = {
     OURS: "its tools are called in our own words",
 }
 """Systems with facts and tools that have no rule for boxes, and why."""
-ELSEWHERE = {
-    **dict.fromkeys(("openthinkimg", "vrag-rl"), {"after_text"}),  # of servers, of a search
-}
+ELSEWHERE = {"openthinkimg": {"after_text"}, "vrag-rl": {"after_text"}}  # of servers, of a search
 """Texts of systems that no reply alone leads to."""
 
 
@@ -214,12 +212,12 @@ def test_every_text_that_a_model_is_sent_has_a_fact(name: str) -> None:
 
 
 def told(system: System) -> Iterator[tuple[str, str, System]]:
-    """Each text that a model may be told: its field, what the names of its facts begin with, and another in its place."""
+    """Each text that a model may be told: its field, how names of its facts begin, and the system with another one."""
     spoken = system.chat_protocol
     of = {"system": "system", "first": "first", "after_image": "result", "after_text": "result", "after_error": "error"}
-    for name in of:
+    for name, begins in of.items():
         if getattr(spoken, name):
-            yield name, of[name], another_text(name)(system)
+            yield name, begins, another_text(name)(system)
     for kind, text in (spoken.error_texts or {}).items():
         yield kind, "error", words(system, error_texts={**spoken.error_texts, kind: f"{text} Be brief."})
     for name in ("text", "text_with_images"):
@@ -290,12 +288,7 @@ HOW = {
 """Settings that say on what, where and how a stage runs, not what is learnt."""
 
 
-WHOLE = {
-    "actial": ["inject"],
-    "code-as-thought": ["rl"],
-    "internvl3.5": ["mpo"],
-    "visreason": ["instruct", "pro"],
-}
+WHOLE = {"actial": ["inject"], "code-as-thought": ["rl"], "internvl3.5": ["mpo"], "visreason": ["instruct", "pro"]}
 """Stages whose values are all of one place, which a comment or a note of the stage names."""
 
 
