@@ -277,8 +277,12 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def stage(source: Source, name: str, spec: Spec, system: System) -> dict[str, Value]:
     """Each key of a script and of the trainer's defaults, with what it is called here."""
     trainer: Spec = loaded("trainers")[spec["trainer"]]
-    usual = trainer.get("usual", {})
-    told = {key: (str(usual["file"]), value) for key, value in usual.get("values", {}).items()}
+    told = {
+        key: (path, value)
+        for told_by in (trainer, spec)
+        for path, values in told_by.get("usual", {}).items()
+        for key, value in values.items()
+    }
     for path, keys in spec.get("defaults", {}).items():
         told |= {key: (path, source.default(path, key)) for key in keys}
     for path in spec.get("config", ()):

@@ -25,9 +25,9 @@ import msgspec
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "recipes"), str(ROOT)]
 
+from virc.systems import registry as systems  # noqa: E402
 from virc.systems import texts  # noqa: E402
 from virc.systems.catalog.support import TESTED, Record, Verified, tested  # noqa: E402
-from virc.systems.registry import discover  # noqa: E402
 from virc.systems.texts import Reference, Texts, extract  # noqa: E402
 
 ZOO = ROOT / "recipes" / "virc_zoo"
@@ -109,7 +109,7 @@ def leaks(directory: Path, files: Iterable[Path]) -> Iterator[str]:
     """Yield where a file of ours has a run of words of a repository, at commits that are referred to or its newest."""
     commits = {
         each.commit
-        for file in discover().files.values()
+        for file in systems.discover().files.values()
         if (found := texts.of(file.parent))
         for each in found.sources.values()
         if has(directory, each.commit)
@@ -159,7 +159,7 @@ def passed(name: str, directories: Iterable[Path]) -> int:
     folder = ZOO / re.sub(r"[-.]", "_", name)
     with TemporaryDirectory() as cache:
         os.environ["VIRC_CACHE"] = cache
-        for file in discover().files.values():  # of all systems: modules of tests read those of several
+        for file in systems.discover().files.values():  # of all systems: modules of tests read those of several
             bring(texts.of(file.parent), directories)
         chosen = f"({name} or {folder.name}) and not ({' or '.join(longer(name)) or 'nothing'})"
         command = [sys.executable, "-m", "pytest", "-q", "-m", "not (engine or slow)", "-k", chosen]
@@ -192,7 +192,7 @@ def longer(name: str) -> list[str]:
 
 def keep(name: str, record: Record) -> None:
     """Write the record of a system."""
-    file = discover().files[name].with_name(TESTED)
+    file = systems.discover().files[name].with_name(TESTED)
     file.write_text(json.dumps({name: msgspec.to_builtins(record)}, indent=1) + "\n")
 
 
@@ -209,7 +209,7 @@ def main() -> int:
             keep(name, msgspec.structs.replace(record, verified=tested().get(name, Record()).verified))
     chosen.directories = [git_directory(each) for each in chosen.directories]
     failed = False
-    for name, file in sorted(discover().files.items()):
+    for name, file in sorted(systems.discover().files.items()):
         failed |= not verified(name, file.parent, chosen.directories, chosen.write)
     for directory in chosen.directories if chosen.leaks else ():
         for leak in leaks(directory, ours()):
@@ -228,7 +228,8 @@ def verified(name: str, folder: Path, directories: list[Path], write: bool) -> b
     count = 0 if faults or write else passed(name, directories)
     if count:
         record = tested().get(name, Record())
-        keep(name, msgspec.structs.replace(record, verified=Verified(found.digest, count)))
+        digest = found.digest(systems.get(name).chat_protocol)
+        keep(name, msgspec.structs.replace(record, verified=Verified(digest, count)))
     return not faults and bool(count or write)
 
 

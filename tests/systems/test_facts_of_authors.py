@@ -23,11 +23,10 @@ from virc.systems.registry import Stage, System
 NAMES = sorted(facts.FILES)
 DESCRIPTIONS = Path(__file__).parents[1] / "facts"
 WITHOUT = {
-    **dict.fromkeys(("critic-v", "prism", "proreason"), "what its program sends is in pipeline-cases.json"),
+    **dict.fromkeys(("prism", "proreason"), "what its program sends is in pipeline-cases.json"),
     **dict.fromkeys(("hydra", "internvl3.5", "reagent-v", "vts-v"), "in part alone"),
     **dict.fromkeys(("code-as-thought", "visreason"), "its repository could not be read"),
     "honeybee": "its models have a trainer of their own",
-    "reasonmap": "a benchmark, whose rows say all that is asked",
     **dict.fromkeys(("rrvf", "star-r1"), "its repository has no code"),
     "qwen3-vl": "what its makers publish is in tests/systems/published",
     "tiny": "it is of this package",
@@ -41,6 +40,8 @@ BOXLESS = {
     OURS: "its tools are called in our own words",
 }
 """Systems with facts and tools that have no rule for boxes, and why."""
+ELSEWHERE = {"openthinkimg": {"after_text"}, "vrag-rl": {"after_text"}}  # of servers, of a search
+"""Texts of systems that no reply alone leads to."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,6 +149,7 @@ def planted() -> Iterator[tuple[str, str]]:
             and name != OURS  # whose rollouts are single replies
             and any(stage.kind == "rl" for stage in system.stages.values()),
             "frozen part": "frozen" in values,
+            "value of the trainer": told.stages and name != "critic-v",  # whose trainer is not known
             "rule for boxes": told.boxes and name != "vitar",
             "unit of boxes": told.boxes,
             "size that boxes are in": told.boxes and name != "chain-of-focus",  # whose program sees one size alone
@@ -173,7 +175,7 @@ def test_what_differs_from_its_facts_is_not_recorded(tmp_path: Path, monkeypatch
 
 def test_show_says_what_is_learnt_in_another_way() -> None:
     shown = virc("systems", "show", "thyme").out
-    assert "values and 4 texts of yfzhang114/Thyme@b9285b7a0c5f" in shown
+    assert "values and 5 texts of yfzhang114/Thyme@b9285b7a0c5f" in shown
     assert "differs: repetition_penalty: published 1.05; " in shown
     assert "vllm_enforce_eager" not in shown  # what is learnt is the same
 
@@ -209,6 +211,42 @@ def test_every_text_that_a_model_is_sent_has_a_fact(name: str) -> None:
     assert sent | ({"error"} if system.chat_protocol.errors == "show" else set()) <= facts.read(name).texts.keys()
 
 
+def told(system: System) -> Iterator[tuple[str, str, System]]:
+    """Each text that a model may be told: its field, how names of its facts begin, and the system with another one."""
+    spoken = system.chat_protocol
+    of = {"system": "system", "first": "first", "after_image": "result", "after_text": "result", "after_error": "error"}
+    for name, begins in of.items():
+        if getattr(spoken, name):
+            yield name, begins, another_text(name)(system)
+    for kind, text in (spoken.error_texts or {}).items():
+        yield kind, "error", words(system, error_texts={**spoken.error_texts, kind: f"{text} Be brief."})
+    for name in ("text", "text_with_images"):
+        if spoken.code and getattr(spoken.code, name):
+            yield name, "result", words(system, code=msgspec.structs.replace(spoken.code, **{name: "Be brief."}))
+
+
+def untold(name: str) -> set[str]:
+    """The texts of a system that no fact is of: they may be others, and nothing differs."""
+    published, system = facts.read(name).texts, systems.get(name)
+    as_it_is = {each: facts.Spoken(system).text(each, text.replies) for each, text in published.items()}
+    return {
+        field
+        for field, begins, other in told(system)
+        if not any(
+            facts.Spoken(other).text(each, published[each].replies) != text
+            for each, text in as_it_is.items()
+            if each.startswith(begins)
+        )
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != OURS])
+def test_no_text_is_another_without_a_fact(name: str) -> None:
+    system = systems.get(name)
+    unused = {"after_image", "after_text"} if system.tools == "none" else ELSEWHERE.get(name, set())
+    assert untold(name) <= unused
+
+
 def test_every_stage_with_a_published_script_has_facts() -> None:
     lacking = {
         f"{name} {stage}"
@@ -217,6 +255,22 @@ def test_every_stage_with_a_published_script_has_facts() -> None:
         if written.published and stage not in facts.read(name).stages
     }
     assert not lacking
+
+
+LEARNT = {
+    *(f"actor_rollout_ref.actor.{key}" for key in ("loss_agg_mode", "entropy_coeff", "optim.lr", "optim.clip_grad")),
+    *(f"actor_rollout_ref.actor.optim.{key}" for key in ("weight_decay", "lr_scheduler_type")),
+    *(f"actor_rollout_ref.rollout.{key}" for key in ("n", "temperature", "top_k", "top_p")),
+    "algorithm.norm_adv_by_std_in_grpo",
+}
+"""Keys of RL whose value a trainer has where no script sets it."""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_a_trainer_does_by_default_has_facts(name: str) -> None:
+    stages_of_rl = {stage for stage, written in systems.get(name).stages.items() if written.kind == "rl"}
+    for stage, values in facts.read(name).stages.items():
+        assert stage not in stages_of_rl or {each.key for each in values.values()} >= LEARNT, stage
 
 
 def test_every_system_with_tools_has_cases_of_boxes() -> None:
@@ -234,14 +288,7 @@ HOW = {
 """Settings that say on what, where and how a stage runs, not what is learnt."""
 
 
-WHOLE = {
-    "actial": ["inject"],
-    "code-as-thought": ["rl"],
-    "critic-v": ["critic"],
-    "internvl3.5": ["mpo"],
-    "virgo": ["visual"],
-    "visreason": ["instruct", "pro"],
-}
+WHOLE = {"actial": ["inject"], "code-as-thought": ["rl"], "internvl3.5": ["mpo"], "visreason": ["instruct", "pro"]}
 """Stages whose values are all of one place, which a comment or a note of the stage names."""
 
 

@@ -270,6 +270,18 @@ def test_a_system_with_assumptions_is_reconstructed_and_lists_them(monkeypatch: 
         assert f"note: {each}" in plan
 
 
+def test_defaults_of_a_reconstructed_stage_are_assumptions_too() -> None:
+    def left(name: str, stage: str = "rl", *assignments: str) -> str:
+        notes = stages.resolve(systems.get(name), stage, assignments=assignments).notes
+        return next((note for note in notes if note.startswith("assumed too")), "")
+
+    assert "train_batch_size 64, epochs 1" in left("star-r1")
+    assert "learning_rate" not in left("star-r1")  # which is among its assumptions
+    assert "train_batch_size" not in left("star-r1", "rl", "train_batch_size=8")
+    assert not left("vision-g1", "round-1")  # whose script is published
+    assert not left("deepeyes")
+
+
 def test_assumptions_name_their_stage_and_the_value_that_an_overlay_leaves() -> None:
     reached = state.of_system(systems.get("grip"), listed.rows()["grip"])
     assert "learning_rate of instruct, n of rl, learning_rate of rl" in reached.what

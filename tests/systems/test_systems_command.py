@@ -107,8 +107,8 @@ def test_an_assumption_says_the_value_that_will_be_used(tmp_path: Path) -> None:
     said, changed = (f"assumed: learning_rate 0.001{here}: w; as plausible: o" for here in ("", ", here 0.002"))
     number = "1 assumption, where nothing was published"
     plan = ("train", file, "--stage", "one", "--dry-run", "--json")
-    assert virc(*plan).json["notes"] == [number, said]
-    assert virc(*plan, "--set", "learning_rate=2e-3").json["notes"] == [number, changed]
+    assert virc(*plan).json["notes"][:2] == [number, said]
+    assert virc(*plan, "--set", "learning_rate=2e-3").json["notes"][:2] == [number, changed]
     adapter = virc("systems", "show", "star-r1", "--stage", "rl", "--with", "lora").out
     assert "learning_rate 1e-06, here 1e-05" in adapter
 

@@ -207,6 +207,9 @@ def test_a_system_works_with_the_texts_that_were_compared(tmp_path: Path, monkey
         monkeypatch.setattr(support, "tested", lambda told=told: told)
         state = support.of_system(found, None)
         assert (state.kind, "were not compared with the repository" in state.what) == ("ran", True)
+    monkeypatch.setattr(support, "tested", lambda: {"deepeyes": record})
+    wordier = msgspec.structs.replace(found.chat_protocol, first=f"{found.chat_protocol.first} Be brief.")
+    assert support.of_system(msgspec.structs.replace(found, chat_protocol=wordier), None).kind == "ran"
 
 
 @pytest.mark.parametrize(("said", "own"), [("1", True), ("yes", True), ("0", False), ("False", False), ("", False)])

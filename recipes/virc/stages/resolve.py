@@ -19,6 +19,11 @@ from virc.systems.registry import Reward, Stage, System
 ENGINE = "engine"
 """The setting whose keys are the engine's own; they are checked against the pinned engine's list."""
 
+_LEARNT = (
+    *("train_batch_size", "epochs", "learning_rate", "warmup_ratio", "n", "temperature", "clip_low", "clip_high"),
+    *("loss_agg_mode", "kl_loss_coef"),
+)
+
 Layer = tuple[str, Mapping[str, Any]]
 """Where settings come from, as people read it (`overlay 3b`, `--set`), and the settings."""
 
@@ -54,8 +59,15 @@ class Resolved(msgspec.Struct, frozen=True):
         settings = msgspec.to_builtins(self.config)
         assumed = [each.said(settings) for each in self.system.assumed if each.stage in (None, self.stage)]
         number = f"{counted(len(assumed), 'assumption')}, where nothing was published"
-        said = (*[number] * bool(assumed), *assumed, *self.system.notes, *self.system.stages[self.stage].notes)
-        return (*said, *self._objective())
+        said = (*[number] * bool(assumed), *assumed, *self._left_out(), *self.system.notes)
+        return (*said, *self.system.stages[self.stage].notes, *self._objective())
+
+    def _left_out(self) -> Iterator[str]:
+        """What decides how a stage of a reconstructed system learns, and neither its authors nor its YAML say."""
+        left = [name for name in _LEARNT if hasattr(self.config, name) and name not in self.origins]
+        if self.system.assumed and not self.published and left:
+            values = ", ".join(f"{name} {getattr(self.config, name)}" for name in left)
+            yield f"assumed too, as this package's defaults: {values}"
 
     def _objective(self) -> Iterator[str]:
         """How the loss weighs rows of SFT: LLaMA-Factory turns off transformers' mean over the tokens of a batch."""

@@ -44,7 +44,12 @@ class Solved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Verified(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The digest of the references to authors' texts, and tests of the system that passed with these texts."""
+    """What was compared with the repositories of a system's authors.
+
+    Args:
+        texts: the digest of the references to their texts, with the chat protocol around them.
+        tests: tests of the system that passed with their texts.
+    """
 
     texts: str
     tests: int
@@ -120,8 +125,8 @@ def _untried(system: System) -> Iterator[str]:
     record, found = tested().get(system.name, Record()), texts.of(system.file.parent)
     if record.solved is None:
         yield "not tried whether a conversation in its grammar was answered"
-    if found and (record.verified is None or record.verified.texts != found.digest):
-        yield "the texts that it refers to were not compared with the repository of its authors"
+    if found and (record.verified is None or record.verified.texts != found.digest(system.chat_protocol)):
+        yield "its texts, or what stands around them, were not compared with the repository of its authors"
 
 
 def _beside(published: Row) -> str:
