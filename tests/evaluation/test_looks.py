@@ -175,6 +175,13 @@ def test_chance_is_that_of_the_problems_with_a_crop() -> None:
         assert ("though 75.0 % of its answers stay" in sentence) == found
 
 
+@pytest.mark.parametrize(("count", "decision"), [(453, "not decided"), (454, "looks, but its crops do not matter")])
+def test_needed_answers_that_come_by_chance_take_more_problems(count: int, decision: str) -> None:
+    """Of two options three of four come without tools or with the crops of others."""
+    sides = [Guess("A", 2), Guess("B", 2)] * (count // 2 + 1)
+    assert looks("m", [arms(YES, blank_picture=NO)] * count, sides[:count]).decision == decision
+
+
 @pytest.mark.parametrize(("count", "decision"), [(9, "not decided"), (10, "right without looking")])
 def test_p_is_that_of_three_tests(count: int, decision: str) -> None:
     """All answers of a model that is never right stay; of one that looks, half would, and more by chance."""
