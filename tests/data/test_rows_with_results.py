@@ -109,6 +109,19 @@ def test_rows_pass_and_are_read_as_they_were_said(name: str, tmp_path: Path) -> 
     assert trace.answer == "4"
 
 
+def test_an_error_without_words_ends_a_reply_within_a_turn() -> None:
+    grammar = msgspec.structs.replace(OWN.grammar, stop=("</tool_call>",))
+    protocol = msgspec.structs.replace(
+        OWN, results="inline", errors="show", after_error="{error}", error_texts={"image": "\n\n"}, grammar=grammar
+    )
+    replies = [said(crop(0, 0, 40, 40, index=9)), said(crop(0, 0, 100, 60)).replace(" look", "\n\nlook"), answer("4")]
+    session = Session(protocol, "How many?", [Image.new("RGB", (280, 196))], tools=tools.known())
+    for reply in replies:
+        session.feed(Reply(reply))
+    record = apart(Record(tuple(joined(session.trace().messages))), protocol)
+    assert [each.content for each in record.messages if each.role == "assistant"] == replies
+
+
 def in_reply(record: Record, old: str, new: str) -> Record:
     messages = tuple(Message(each.role, each.content.replace(old, new)) for each in record.messages)
     assert messages != record.messages

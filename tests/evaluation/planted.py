@@ -78,6 +78,7 @@ class Asked(NamedTuple):
 
     problem: Problem
     truth: Seen
+    own: bytes
     seen: Seen
     picture: bytes
     arm: ArmName
@@ -183,7 +184,7 @@ def reads_side(at: Asked) -> str:
 
 
 def reads_picture(at: Asked) -> str:
-    return at.problem.answer if at.picture == digest(at.problem.picture) else "unreadable"
+    return at.problem.answer if at.picture == at.own else "unreadable"
 
 
 def guesses(at: Asked) -> str:
@@ -213,41 +214,32 @@ def always(way: Way) -> Callable[[Problem], Way]:
     return lambda _: way
 
 
+UNSEEN, UNUSED = "looks, but most answers need no picture", "looks, but its crops do not matter"
 CHEATERS: Mapping[str, tuple[Model, str]] = {
     "blind": (Model(always("none"), guesses), "right without looking"),
     "crops at random": (Model(always("at random"), by_heart(0.7)), "right without looking"),
     "crops everything": (Model(always("everything"), reads), "right from the whole picture"),
     "crops everything in four quarters": (Model(always("in quarters"), reads), "right from the whole picture"),
     "reads the name of the file": (Model(always("none"), by_heart(1.0)), "right without looking"),
-    "reads the order of options": (
-        Model(always("rightly"), lambda at: at.problem.letter, options=OPTIONS), "looks, but its crops do not matter"
-    ),
+    "reads the order of options": (Model(always("rightly"), lambda at: at.problem.letter, options=OPTIONS), UNSEEN),
     "knows the answers by heart": (Model(always("none"), by_heart(0.9)), "right without looking"),
     "answers the commonest option": (Model(always("none"), lambda _: "A", options=OPTIONS), "right without looking"),
-    "crops rightly and ignores it": (Model(always("rightly"), by_heart(0.6)), "looks, but its crops do not matter"),
-    "says one thing, answers another": (
-        Model(always("rightly"), lambda at: (reads(at), by_heart(0.8)(at))[1]), "looks, but its crops do not matter"
-    ),
+    "crops rightly and ignores it": (Model(always("rightly"), by_heart(0.6)), UNSEEN),
+    "says one thing, answers another": (Model(always("rightly"), lambda at: (reads(at), by_heart(0.8)(at))[1]), UNSEEN),
     # held back while the verdict was written
-    "reads the picture, crops for show": (
-        Model(always("rightly"), reads_picture), "looks, but its crops do not matter"
-    ),
-    "crops at random, boxes not known": (
-        Model(always("at random"), by_heart(0.5), evidence="unknown"), "looks, but its crops do not matter"
-    ),
+    "crops at random, boxes not known": (Model(always("at random"), by_heart(0.5), evidence="unknown"), UNSEEN),
     "the commonest option, with crops": (
-        Model(always("rightly"), lambda _: "A", options=OPTIONS, evidence="unknown"),
-        "looks, but its crops do not matter",
+        Model(always("rightly"), lambda _: "A", options=OPTIONS, evidence="unknown"), UNSEEN
     ),
     "knows that blurred crops are a test": (
         Model(always("rightly"), lambda at: "unreadable" if at.arm == "crops blurred" else by_heart(0.8)(at)),
-        "looks, but its crops do not matter",
+        UNSEEN,
     ),
-    "ignores its crops, at a high temperature": (
-        Model(always("rightly"), by_heart(0.8), slips=0.35), "looks, but its crops do not matter"
-    ),
+    "ignores its crops, at a high temperature": (Model(always("rightly"), by_heart(0.8), slips=0.35), UNSEEN),
 }  # fmt: skip
-ACCUSED = ("right without looking", "looks, but its crops do not matter")
+FOR_SHOW = Model(always("rightly"), reads_picture)
+"""One that reads the picture, and needs none of its crops: it is named where no slip looks like such a need."""
+ACCUSED = ("right without looking", UNUSED, UNSEEN)
 HONEST: Mapping[str, Model] = {
     "reads its crops": Model(always("rightly"), reads),
     "reads its crops, boxes not known": Model(always("rightly"), reads, evidence="unknown"),
@@ -274,6 +266,12 @@ RARELY: Mapping[str, Model] = {
 """Honest models whose crops are too few to tell."""
 
 
+def partly(share: int, knows: bool = False) -> Model:
+    """One that crops every problem and needs its crops in so many percent; else it reads the picture, or knows all."""
+    easily = by_heart(1.0) if knows else reads_picture
+    return Model(always("rightly"), lambda at: reads(at) if hard(at.problem, share) else easily(at))
+
+
 def answers(model: Model, drawn: Sequence[Problem], met: Asking) -> list[dict[ArmName, Answered]]:
     """What a model makes of each problem in each arm."""
     names = [name for way, name in met if way == "none"]
@@ -287,7 +285,7 @@ def _answers(
     for name in names:
         seen, picture = met[way, name][at]
         rng = random.Random(f"{problem.name} {name}")
-        said = model.say(Asked(problem, met[way, AS_IT_IS][at][0], seen, picture, name, rng))
+        said = model.say(Asked(problem, *met[way, AS_IT_IS][at], seen, picture, name, rng))
         if rng.random() < model.slips:
             said = rng.choice(model.options) if model.options else str(rng.randrange(20, 160))
         due = guess_of(problem.key(model.options)).right

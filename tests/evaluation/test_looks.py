@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import partial
+from itertools import product
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ def test_every_cheater_is_named_and_no_honest_model_is(seed: int) -> None:
         found = planted.verdict(name, honest, drawn, met)
         assert (name, found.decision) == (name, "its crops matter")
         assert found.p < LEVEL
+    for share, knows in product((5, 10, 20), (False, True)):
+        found = planted.verdict("partly", planted.partly(share, knows), drawn, met)
+        accused = set(planted.ACCUSED) - ({planted.UNSEEN} if knows else set())  # most of its answers need none
+        assert (share, knows, found.decision) not in {(share, knows, each) for each in accused}
+    assert planted.verdict("for show", planted.FOR_SHOW, drawn, met).decision in (planted.UNUSED, "not decided")
     some = {key: found[:40] for key, found in met.items()}
     for name, honest in {**planted.HONEST, **planted.RARELY}.items():
         for found in (planted.verdict(name, honest, drawn, met), planted.verdict(name, honest, drawn[:40], some)):
@@ -97,6 +103,7 @@ def arms(plain: Answered, /, **others: Answered) -> dict[ArmName, Answered]:
 
 
 LOST = arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)
+NEEDED = arms(YES, crops_swapped=NO, no_tools=NO, blank_picture=NO)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,15 @@ LOST = arms(YES, crops_swapped=NO, crops_blurred=NO, blank_picture=NO)
         # most of its answers do not depend on its crops
         ([LOST] * 10 + [arms(YES)] * 90, "its crops matter", "+10.0 points (95 %: 4.2 to 17.4), though 90.0 % of its"),
         # one that knows a blurred crop as a test
-        ([arms(YES, crops_blurred=NO)] * 20, "looks, but its crops do not matter", "100.0 % of its answers stay"),
+        ([arms(YES, crops_blurred=NO)] * 20, "looks, but most answers need no picture", "100.0 % of its answers stay"),
+        # a blank picture costs its answers, and of the crops few problems say nothing
+        ([arms(YES, blank_picture=NO)] * 113, "not decided", "0.0 % of its answers need their crops"),
+        ([arms(YES, blank_picture=NO)] * 114, "looks, but its crops do not matter", "0.0 % of its answers need"),
+        ([NEEDED] * 2 + [arms(YES, blank_picture=NO)] * 198, "looks, but its crops do not matter", "1.0 %"),
+        ([NEEDED] * 3 + [arms(YES, blank_picture=NO)] * 197, "not decided", ""),
+        # what is lost in one of two arms, or comes once and is not right, may be luck
+        ([arms(YES, blank_picture=NO, no_tools=NO)] * 114, "looks, but its crops do not matter", "0.0 %"),
+        ([arms(NO, blank_picture=YES, another_seed=OTHER)] * 114, "not decided", ""),
         # without a crop, what changes is luck
         ([arms(BARE, crops_swapped=OTHER, crops_blurred=OTHER)] * 20, "right without looking", "100.0 % of its right"),
         ([arms(OTHER)] * 20, "right without looking", "100.0 % of its answers stay with a blank picture"),
@@ -143,10 +158,8 @@ def test_the_verdict_of_answers_by_arm(rows: list[dict[ArmName, Answered]], deci
 
 
 def test_an_answer_that_two_options_share_by_chance_is_no_proof() -> None:
-    """Of yes and no, half of the answers stay whatever the crops show."""
-    stay, change = arms(YES, blank_picture=OTHER), arms(YES, blank_picture=OTHER, crops_swapped=NO, crops_blurred=NO)
-    lost = arms(NO, blank_picture=OTHER, crops_swapped=YES, crops_blurred=YES)
-    rows = [stay] * 21 + [change] * 7 + [lost] * 2
+    """Of yes and no, half of the answers stay whatever the picture shows."""
+    rows = [arms(YES)] * 21 + [arms(YES, blank_picture=NO)] * 7 + [arms(NO, blank_picture=YES)] * 2
     for two in ([Guess("yes"), Guess("no")], [Guess("A", 2), Guess("B", 2)]):
         assert looks("m", rows, two * 15).decision == "not decided"
         assert looks("m", rows, apart(30)).p < looks("m", rows, two * 15).p
@@ -154,15 +167,19 @@ def test_an_answer_that_two_options_share_by_chance_is_no_proof() -> None:
 
 def test_chance_is_that_of_the_problems_with_a_crop() -> None:
     """Of two options half of the answers stay, however many problems besides have none and need no crop."""
-    stay, change = arms(YES, blank_picture=OTHER), arms(YES, blank_picture=OTHER, crops_swapped=NO)
-    lost = arms(NO, blank_picture=OTHER, crops_swapped=YES)
-    rows, two = [stay] * 26 + [change] * 2 + [lost] * 2, [Guess("A", 2), Guess("B", 2)] * 15
-    bare = [arms(Answered("C", False), blank_picture=Answered("D", False))] * 60
-    found = looks("m", rows + bare, two + apart(60))
-    assert found.decision == "not decided"
-    stays = 0.5 + 0.5 * 0.5  # other seeds change nothing: half of what is not chance depends on a crop
-    tail = sum(comb(30, at) * stays**at * (1 - stays) ** (30 - at) for at in range(26, 31))
-    assert found.p == pytest.approx(min(1.0, 3 * tail))
+    rows = [arms(YES, blank_picture=OTHER)] * 60 + [arms(YES, blank_picture=OTHER, crops_swapped=NO)] * 20
+    bare = [arms(Answered("C", False), blank_picture=Answered("D", False))] * 160
+    for two, found in (([Guess("A", 2), Guess("B", 2)] * 40, False), (apart(80), True)):
+        sentence = looks("m", rows + bare, [*two, *apart(160)]).sentence
+        assert sentence.startswith("its crops matter: ")
+        assert ("though 75.0 % of its answers stay" in sentence) == found
+
+
+@pytest.mark.parametrize(("count", "decision"), [(453, "not decided"), (454, "looks, but its crops do not matter")])
+def test_needed_answers_that_come_by_chance_take_more_problems(count: int, decision: str) -> None:
+    """Of two options three of four come without tools or with the crops of others."""
+    sides = [Guess("A", 2), Guess("B", 2)] * (count // 2 + 1)
+    assert looks("m", [arms(YES, blank_picture=NO)] * count, sides[:count]).decision == decision
 
 
 @pytest.mark.parametrize(("count", "decision"), [(9, "not decided"), (10, "right without looking")])
@@ -176,16 +193,19 @@ def test_p_of_what_is_not_decided_is_the_lowest() -> None:
     """Four of McNemar's test."""
     found = looks("m", [arms(YES, crops_swapped=NO, blank_picture=NO)] * 4, apart(4))
     assert (found.decision, found.test, found.p) == ("not decided", "McNemar's exact test", 2 / 2**4)
-    assert found.sentence == "not decided: its crops are worth +100.0 points (95 %: 30.7 to 100.0)"
+    assert (
+        found.sentence
+        == "not decided: its crops are worth +100.0 points (95 %: 30.7 to 100.0); about 8 such problems would tell"
+    )
 
 
 def test_answers_that_change_by_themselves_are_no_proof_of_looking() -> None:
     """Of a warm model that ignores its crops, as many answers change with a crop as with another seed."""
     change = [arms(YES, crops_swapped=NO, blank_picture=OTHER), arms(NO, crops_swapped=YES, blank_picture=OTHER)]
-    rows = [arms(YES, blank_picture=OTHER)] * 60 + change * 45
-    assert looks("cold", rows, apart(150)).decision == "not decided"
-    warm = rows[:60] + [{**row, "another seed": OTHER} for row in rows[60:]]
-    assert looks("warm", warm, apart(150)).decision == "looks, but its crops do not matter"
+    rows = [arms(YES, blank_picture=OTHER)] * 70 + change * 45
+    assert looks("cold", rows, apart(160)).decision == "not decided"
+    warm = rows[:70] + [{**row, "another seed": OTHER} for row in rows[70:]]
+    assert looks("warm", warm, apart(160)).decision == "looks, but its crops do not matter"
 
 
 def test_undecided_answers_are_in_no_test() -> None:
@@ -321,10 +341,10 @@ def run_eval(server: Server, rows: Path, *words: object, model: str = "cheater")
 def test_the_report_opens_with_the_verdict(server: Server, rows: Path, here: Path) -> None:
     done = run_eval(server, rows)
     assert done.code == 0, done.err
-    said = "cheater: looks, but its crops do not matter: 100.0 % of its answers stay with the crops of others"
+    said = "cheater: looks, but most answers need no picture: 100.0 % of its answers stay with a blank picture"
     assert done.out.startswith(said)
     page = (here / "evals/greys/report.html").read_text()
-    assert page.index("its crops do not matter") < page.index("Accuracy")
+    assert page.index("most answers need no picture") < page.index("Accuracy")
     assert "cheater, crops swapped: 12 of 12 problems" in done.err
     assert re.search(
         r"12 problems in 6 arms, 67 answers to go: about \d+ s and [\d,]+ tokens, by the first 5", done.err
@@ -357,7 +377,7 @@ def test_a_stopped_run_goes_on_in_its_arms(server: Server, rows: Path, here: Pat
 def test_the_verdict_is_verified_by_the_files_of_the_arms(server: Server, rows: Path, here: Path) -> None:
     assert run_eval(server, rows, "--to", "a").code == 0
     file, arm = here / "a/results/cheater.jsonl", here / "a/results/cheater.looks/crops-swapped.jsonl"
-    said = "looks, but its crops do not matter: 100.0 % of its answers stay with the crops of others"
+    said = "looks, but most answers need no picture: 100.0 % of its answers stay with a blank picture"
     done = virc("eval", "verify", file)
     assert (done.code, f"on looking: {said}" in done.out) == (0, True), done.err
     assert said in virc("eval", "card", file).out

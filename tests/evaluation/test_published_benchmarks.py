@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from virc.evaluation.benchmarks.registry import category_of, find
 from virc.evaluation.problems import problems_of
 from virc.evaluation.verdicts import doubtful, verdicts_by_rule
 from virc.scoring.accepted import measured
+from virc.scoring.answers import score
 from virc.scoring.score import Key
 
 AGREEMENT = Path(__file__).parent / "agreement"
@@ -165,6 +167,17 @@ def test_replies_are_scored_as_the_published_function_did(name: str) -> None:
     right = getattr(benchmarks.known()[name], "right", None) or _anls
     differ = [(reply, value) for at, reply, value in kept["cases"] if right(reply, kept["fields"][at]) != value]
     assert differ == []
+
+
+def test_mathvista_is_scored_as_published_but_where_it_is_said(tmp_path: Path) -> None:
+    kept = json.loads((AGREEMENT / "differing/mathvista.json").read_text(encoding="utf-8"))
+    rows = [published.figure(str(at), **fields) for at, fields in enumerate(kept["fields"])]
+    published.mathvista(tmp_path / "mathvista", rows)
+    problems = problems_of(find(str(tmp_path / "mathvista"), tmp_path), None, print)
+    keys = {id: problem.key or Key("") for id, problem in problems.items()}
+    assert len(kept["cases"]) >= MIN_CASES
+    differ = [at for at, (row, reply, value) in enumerate(kept["cases"]) if score(reply, keys[str(row)]).right != value]
+    assert differ == sorted(chain(*kept["differences"].values()))
 
 
 def _anls(answer: str, fields: dict[str, Any]) -> float | None:

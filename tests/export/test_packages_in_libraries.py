@@ -21,10 +21,9 @@ import msgspec
 import pytest
 from cli.test_packaging import uv
 from PIL import Image
-from support import zoo
 from support.called import virc
 from support.entry import ROOT
-from support.exported import EXPORTED, Chat, Recorded, Scripted, recorded, tried
+from support.exported import EXPORTED, Chat, Recorded, Scripted, rollouts_of, tried
 from support.servers import Body, image_bytes, serve
 from systems.test_conversations import gradient
 
@@ -49,7 +48,6 @@ AND_OF: Mapping[str, Sequence[str]] = {"inspect": ("openai",), "trl": (TORCH, "t
 """What the README of a package installs beside it."""
 ASKED = re.compile(r"\[([a-z0-9_]+)/(\d)\]")
 """What the question of a row ends in: its module and its number."""
-CASES = dict(zoo.files("cases.json"))
 OWN = {
     "ferry.yaml": """name: ferry
 about: reads the time tables of piers; written from docs/systems.md, in no list
@@ -125,28 +123,13 @@ def system_of(name: str, folder: Path) -> System:
 
 
 def rollouts(name: str, folder: Path) -> list[Recorded]:
-    """The recorded conversation of a system, and further replies: recorded cases of its reward, else parts of it."""
+    """Those of a system, by its name."""
     if name == "ferry":
         gradient(640, 420).save(folder / "pier.png")
         problem = Record((), (Picture("pier.png", folder),), name, "When does the last boat leave?", answer="7:40")
         return [Recorded(system_of(name, folder), problem, replies) for replies in SAID_OF_OWN]
     with pytest.MonkeyPatch.context() as patch:
-        first = recorded(name, folder, patch)
-    further: list[tuple[Mapping[str, Any], Sequence[str]]] = []
-    if name in CASES:
-        cases = json.loads(CASES[name].read_bytes())
-        step = len(cases["cases"]) // (ROLLOUTS - 1)
-        for case in cases["cases"][::step][: ROLLOUTS - 1]:
-            columns = {**cases.get("columns", {}), **case.get("columns", {})}
-            row = {"answer": case.get("answer", "5"), "extra": columns}
-            further.append((row, case["rollouts"][0]["turns"][::2]))
-    else:
-        further = [({}, first.replies[-1:]), ({}, ["Nothing of it."]), ({}, [*first.replies[:-1], "Nothing of it."])]
-    found = [first]
-    for changes, replies in further:
-        problem = msgspec.structs.replace(first.problem, **changes)
-        found.append(Recorded(first.system, problem, replies))
-    return found
+        return rollouts_of(name, folder, patch, ROLLOUTS)
 
 
 def module_of(name: str, target: str) -> str:

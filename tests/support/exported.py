@@ -1,6 +1,8 @@
 """Recorded rollouts of systems, and what `virc solve` and `virc rewards try` make of them."""
 
 import json
+import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support import zoo
 from support.servers import serve
 from systems.test_conversations import FILES, gradient, searched_in
 
@@ -36,6 +39,9 @@ Chat = list[dict[str, Any]]
 _OTHERS = ("critic-v", "honeybee", "virgo")
 """Systems whose recorded conversation is another than that of their chat protocol: of a critic, or a pipeline."""
 EXPORTED = sorted(name for name in FILES if name not in _OTHERS and None in refusals(systems.get(name)).values())
+_CASES = dict(zoo.files("cases.json"))
+_CONFIG = SolveConfig()
+NOTHING = "Nothing further."
 _QUICK = ("chain-of-focus", "grit", "vlm-r3", "visual-rft")
 
 
@@ -84,6 +90,32 @@ def recorded(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Record
     return Recorded(systems.get(name), Record((), images, name, told["question"], **answer), told["replies"])
 
 
+def rollouts_of(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> list[Recorded]:
+    """The recorded conversation of a system, and further replies: recorded cases of its reward, or drawn."""
+    first = recorded(name, folder, monkeypatch)
+    further: list[tuple[Mapping[str, Any], Sequence[str]]] = []
+    if name in _CASES:
+        cases = json.loads(_CASES[name].read_bytes())
+        for case in cases["cases"][:: max(1, len(cases["cases"]) // (count - 1))]:
+            columns = {**cases.get("columns", {}), **case.get("columns", {})}
+            further.append(({"answer": case.get("answer", "5"), "extra": columns}, case["rollouts"][0]["turns"][::2]))
+    else:
+        said = [*first.replies, "Nothing of it."]
+        further = [({}, said[-2:-1]), ({}, said[-1:]), ({}, [*said[:-2], said[-1]])]
+    rng = random.Random(name)
+    while len(further) < count - 1:  # its turns in other orders and with other numbers, with an end or without one
+        changes, replies = rng.choice(further)
+        turns = [*rng.choices([*first.replies[:-1], *replies], k=rng.randrange(3)), *replies[-rng.randrange(1, 4) :]]
+        further.append((changes, [re.sub(r"\d+", lambda digits: _near(int(digits[0]), rng), turn) for turn in turns]))
+    problems = [msgspec.structs.replace(first.problem, **changes) for changes, _ in further[: count - 1]]
+    pairs = zip(problems, further, strict=False)
+    return [first, *(Recorded(first.system, problem, replies) for problem, (_, replies) in pairs)]
+
+
+def _near(number: int, rng: random.Random) -> str:
+    return str(max(0, number + rng.randrange(-9, 10)))
+
+
 class Scripted:
     """A backend that says replies in turn and keeps what it was asked, as a server would get it."""
 
@@ -101,12 +133,12 @@ class Scripted:
     def close(self) -> None: ...
 
 
-def solved(rollout: Recorded) -> tuple[list[Chat], Attempt]:
-    """What `virc solve` asks a model that says these replies, and the solution."""
-    backend = Scripted(rollout.replies)
+def solved(rollout: Recorded, config: SolveConfig = _CONFIG) -> tuple[list[Chat], Attempt]:
+    """What `virc solve` asks a model that says these replies, and nothing further behind them, and the solution."""
+    backend = Scripted([*rollout.replies, *[NOTHING] * 20])
     protocol = chat_protocol.of_system(rollout.system).protocol
     images = [open_file(each.read(), each.name) for each in rollout.problem.images]
-    (attempt,) = solve(SolveConfig(), backend, protocol, images, rollout.problem.question or "").attempts
+    (attempt,) = solve(config, backend, protocol, images, rollout.problem.question or "").attempts
     return backend.chats, attempt
 
 

@@ -1,11 +1,13 @@
 """Whether a model looks, and whether its crops matter: the same problems in several arms, and a verdict in words.
 
 An answer that depends on a crop is lost when the crop shows another problem's picture: the crops matter where that
-costs right answers. Blurred crops tell besides whether anything small in them is needed. A model is said not to look,
-or not to need its crops, only where a test says so: its hypothesis is that of a model that looks, half of whose answers
-at least depend on it. One that is right without a look, but not with a blank picture, reads the picture as a whole.
+costs right answers. Blurred crops tell besides whether anything small in them is needed. A model is said not to look
+only where a test says so, whose hypothesis is that of a model that looks, half of whose answers at least depend on it.
+That it needs no crops is said where a test excludes that it needs few: a share of answers as large as the margin. One
+that is right without a look, but not with a blank picture, reads the picture as a whole.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -13,7 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from virc.evaluation.statistics import Interval, at_least, mcnemar, paired, wilson
+from virc.evaluation.statistics import Interval, Z, at_least, mcnemar, paired, wilson
 from virc.scoring.answers import same_answer
 from virc.solving.ablation import CropAblation
 
@@ -21,6 +23,9 @@ LEVEL = 0.01
 """What p has to be below for a verdict."""
 _TESTS = 3  # that can say that a model does not look: each p is multiplied by it (Bonferroni)
 _LOST = 0.5  # share of its answers that an honest model would lose at least
+_MARGIN = 0.05
+"""Share of its answers that need their crops in a model whose crops matter, at least (a test of equivalence)."""
+_DISTANCE = 3.417  # of a mean from 0, in standard errors, that a test at LEVEL finds with a power of 80 %
 _LEANING = 0.2
 """Below this p, looks that cost most of their right answers are too few for a verdict, rather than none."""
 
@@ -28,6 +33,7 @@ ArmName = Literal["as it is", "no tools", "blank picture", "crops swapped", "cro
 Decision = Literal[
     "its crops matter",
     "looks, but its crops do not matter",
+    "looks, but most answers need no picture",
     "right without looking",
     "right from the whole picture",
     "not decided",
@@ -54,9 +60,12 @@ ARMS: Mapping[ArmName, Arm] = {
 }
 _MATTER: Decision = "its crops matter"
 _UNUSED: Decision = "looks, but its crops do not matter"
+_UNSEEN: Decision = "looks, but most answers need no picture"
 _BLIND: Decision = "right without looking"
 _WHOLE: Decision = "right from the whole picture"
+_OPEN: Decision = "not decided"
 _CROPS: tuple[ArmName, ...] = ("crops swapped", "crops blurred")
+_WITHOUT: tuple[ArmName, ...] = ("crops swapped", "no tools")
 
 
 class Given(Protocol):
@@ -176,9 +185,13 @@ def looks(model: str, answers: Answers, guesses: Sequence[Guess]) -> Looks:
         lost = swaps.gain * swaps.of >= _LOST * sum(each.cropped for each in right)
         unsettled = lost and swaps.p < _LEANING
         blind = 0 if unsettled else len(right) - looked
-        found = _not_looking(kept, p, _cost(arms["blank picture"]), blind, len(right))
-        if found.decision == "not decided" and _cost(swaps) < found.p:
-            found = _by_swaps("not decided", swaps)
+        need = _needing(answers, _chances(guesses))
+        found = _not_looking(kept, need, p, _cost(arms["blank picture"]), blind, len(right))
+        if found.decision == _OPEN:
+            found = _by_swaps(_OPEN, swaps) if _cost(swaps) < found.p else found
+            found = found._replace(sentence=found.sentence + _wanted(swaps, need))
+        elif found.decision == _UNSEEN:
+            found = found._replace(sentence=f"{found.sentence}; its crops are worth {_points(swaps)}")
     return Looks(model, *found, looked / len(right) if right else None, arms)
 
 
@@ -187,36 +200,52 @@ def _cost(arm: ArmResult) -> float:
 
 
 def _by_swaps(decision: Decision, swaps: ArmResult) -> _Found:
-    low, high = (100 * end for end in swaps.interval)
-    points = f"{100 * swaps.gain:+.1f} points (95 %: {low:.1f} to {high:.1f})"
-    sentence = f"{decision}: {points}" if decision == _MATTER else f"{decision}: its crops are worth {points}"
+    worth = "" if decision == _MATTER else "its crops are worth "
+    sentence = f"{decision}: {worth}{_points(swaps)}"
     return _Found(decision, sentence, "McNemar's exact test", swaps.p, swaps.gain, swaps.interval)
 
 
+def _points(arm: ArmResult) -> str:
+    low, high = (100 * end for end in arm.interval)
+    return f"{100 * arm.gain:+.1f} points (95 %: {low:.1f} to {high:.1f})"
+
+
+def _wanted(swaps: ArmResult, need: _Kept) -> str:
+    """How many such problems one of the two tests of its crops would need, where all shares stay as they are."""
+    low, high = swaps.interval
+    matter = (_DISTANCE / (2 * Z) * (high - low) / swaps.gain) ** 2 if swaps.gain > 0 else math.inf
+    larger = ((times, _Kept(times * need.same, times * need.of, need.chance)) for times in range(2, 100))
+    times = min(matter, next((times for times, each in larger if _TESTS * _few(each) < LEVEL), math.inf))
+    if not need.of or math.isinf(times):
+        return ""
+    return f"; about {math.ceil(swaps.of * max(2.0, times)):,} such problems would tell"
+
+
 def _not_looking(
-    kept: Mapping[ArmName, _Kept], p: Mapping[ArmName, float], p_seeing: float, blind: int, right: int
+    kept: Mapping[ArmName, _Kept], need: _Kept, p: Mapping[ArmName, float], p_seeing: float, blind: int, right: int
 ) -> _Found:
     """The test that says that a model does not look, or does not need its crops, or that none does.
 
     Args:
-        p: the probability that as many answers stay, by arm.
-        p_seeing: the probability that a blank picture costs as many right answers by chance.
+        need: answers that need their crops.
+        p: how likely so many answers stay, by arm.
+        p_seeing: how likely a blank picture costs so many right answers by chance.
         blind: right answers without a look.
     """
-    (crops, crops_of, _), (blank, blank_of, _) = kept["crops swapped"], kept["blank picture"]
+    crops_of, (blank, blank_of, _) = kept["crops swapped"].of, kept["blank picture"]
     p_crops, p_blank = p["crops swapped"], p["blank picture"]
     p_blind, no_look = at_least(blind, right, 1 - _LOST), ("of its right answers had no look", blind, right)
-    for_show = _UNUSED if 2 * crops_of > blank_of else _BLIND  # whether most answers come with crops
+    for_show = _UNSEEN if 2 * crops_of > blank_of else _BLIND  # whether most answers come with crops
     shares = [
         _Share(_BLIND, *no_look, max(p_blind, p_blank)),
         _Share(_WHOLE, *no_look, max(p_blind, p_seeing)),
-        _Share(_UNUSED, "of its answers stay with the crops of others", crops, crops_of, p_crops),
         _Share(for_show, "of its answers stay with a blank picture", blank, blank_of, p_blank),
+        _Share(_UNUSED, "of its answers need their crops", need.same, need.of, max(p_crops, _few(need))),
     ]
     first = next((each for each in shares if _TESTS * each.p < LEVEL), None)
     share = first or min(shares, key=lambda each: each.p)
     figure, interval = share.seen / share.of if share.of else 0.0, wilson(share.seen, share.of)
-    decision: Decision = share.decision if first else "not decided"
+    decision = share.decision if first else _OPEN
     shown = f"{100 * figure:.1f} % {share.what} (95 %: {100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
     corrected = min(1.0, _TESTS * share.p)
     return _Found(decision, f"{decision}: {shown}", "exact binomial test, Bonferroni", corrected, figure, interval)
@@ -259,5 +288,31 @@ def _kept(answers: Answers, arm: ArmName, chances: Sequence[float]) -> _Kept:
         if (before := each.get(AS_IT_IS)) and (after := each.get(arm))
         if before.answer is not None and (before.cropped or arm not in _CROPS)
     ]
-    same = sum(after is not None and (before == after or same_answer(before, after)) for before, after, _ in met)
+    same = sum(_alike(before, after) for before, after, _ in met)
     return _Kept(same, len(met), fmean(chance for *_, chance in met) if met else 0.0)
+
+
+def _alike(one: str, other: str | None) -> bool:
+    return other is not None and (one == other or same_answer(one, other))
+
+
+def _needing(answers: Answers, chances: Sequence[float]) -> _Kept:
+    """Answers with a crop that come neither with the crops of others nor without tools: of those that are right, or
+    come again with another seed. What is lost in one arm alone may be luck.
+    """
+    met: list[tuple[bool, float]] = []
+    for each, chance in zip(answers, chances, strict=True):
+        if not all(name in each for name in (AS_IT_IS, "another seed", *_WITHOUT)) or not each[AS_IT_IS].cropped:
+            continue
+        own, again = each[AS_IT_IS], each["another seed"]
+        firm = own.answer is not None and _alike(own.answer, again.answer)
+        said = [given.answer for given in (own, again) if given.answer is not None and (given.right or firm)]
+        if said:
+            met.append((not any(_alike(text, each[name].answer) for text in said for name in _WITHOUT), chance))
+    missed = fmean((1 - chance) ** len(_WITHOUT) for _, chance in met) if met else 0.0
+    return _Kept(sum(needs for needs, _ in met), len(met), 1 - missed)
+
+
+def _few(need: _Kept) -> float:
+    """How likely so few answers need their crops where a share of the margin does, and some come by chance without."""
+    return at_least(need.of - need.same, need.of, 1 - _MARGIN * (1 - need.chance))

@@ -57,7 +57,9 @@ def _apart(content: str, protocol: Protocol) -> Iterator[Message]:
         return
     end = 0
     shown, told = (protocol.after_image, protocol.after_scale), (protocol.after_text, protocol.after_error)
-    for found in _results(shown, told).finditer(content):
+    fixed = [text for text in protocol.error_texts.values() if "{" not in text]
+    errors = tuple(protocol.after_error.replace("{error}", text) for text in fixed)
+    for found in _results(shown, told, errors, protocol.grammar.stop).finditer(content):
         yield Message("assistant", content[end : found.start()])
         yield Message("user", found[0])
         end = found.end()
@@ -78,12 +80,20 @@ def _turns(turns: list[str], grammar: Grammar) -> Iterator[Message]:
 
 
 @lru_cache
-def _results(shown: tuple[str, ...], told: tuple[str, ...]) -> re.Pattern[str]:
-    """What results of a turn look like, by their templates; a text or an error is found where words stand around it."""
+def _results(
+    shown: tuple[str, ...], told: tuple[str, ...], errors: tuple[str, ...], stops: tuple[str, ...]
+) -> re.Pattern[str]:
+    """What results of a turn look like, by their templates; a text or an error is found where words stand around it.
+
+    An error of the protocol's own words, which may be blank, is found behind what ends a reply.
+    """
     parts = [_WORDS.split(each) for each in told]
     closed = [each for each, words in zip(told, parts, strict=True) if words[0].strip() and words[-1].strip()]
     known = [*(each if IMAGE in each else IMAGE + each for each in shown), *closed]
-    return re.compile(f"(?:{'|'.join(dict.fromkeys(map(_pattern, known)))})+", re.DOTALL)
+    ways = [f"(?:{'|'.join(dict.fromkeys(map(_pattern, known)))})+"]
+    if behind := "|".join(f"(?<={re.escape(each)})" for each in stops):
+        ways += [f"(?:{behind}){_pattern(each)}" for each in sorted(errors, key=len, reverse=True)]
+    return re.compile("|".join(ways), re.DOTALL)
 
 
 def _pattern(template: str) -> str:
