@@ -254,10 +254,11 @@ def test_the_place_of_a_row_that_cannot_be_read_is_said_once(batches: Path) -> N
 
 
 def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> None:
-    lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png")])
+    lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png"), problem(3, "bad.png")])
+    (batches / "bad.png").write_bytes(b"no picture")
     found = report(batches / "train.jsonl")
-    assert found["faults"] == {"image_missing": 1}  # which training does not fetch either
-    assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 2)
+    assert found["faults"] == {"image_missing": 1, "image_broken": 1}  # which training does not fetch either
+    assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 3)
 
 
 @pytest.mark.parametrize(("words", "drawn"), [
