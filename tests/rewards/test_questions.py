@@ -120,7 +120,8 @@ from virc.rewards.question import Question, grade, yes_no
 
 TERMS = ("format", "faithful", "clear")
 faithful = Question("{image} Does it show this? {thought} Reply yes or no.", yes_no, about="whether it is seen")
-clear = Question("How clear is {reply}? From 1 to 5.", grade(1, 5), system="You grade.", judge="critic")
+clear = Question("How clear is {reply}? From 1 to 5.", grade(1, 5), system="You grade.", judge="critic",
+                 temperature=0.5, max_tokens=77)
 
 
 def total(t):
@@ -176,12 +177,14 @@ def test_try_asks_each_judge_and_shows_questions_and_replies(
         whole = virc(*words[:4], tmp_path / "d" / "trajectories.json", "--rows", 1, "--json", *judges).json["rows"]
         (first, *_) = judge.chats()
         graded = [chat["messages"][0] for chat in critic.chats()]
+        drawn = {(chat["temperature"], chat["max_tokens"]) for chat in critic.chats()}
     assert [row["terms"]["clear"] for row in found["rows"]] == [0.5, 0.5]
     asked = {each["name"]: each for each in found["rows"][0]["asked"]}
     assert asked["faithful"]["question"].startswith("<image> Does it show this? ")
     assert asked["clear"]["replies"] == ["It is a 3"]
     assert len(images_of(first)) == 1
     assert {message["content"] for message in graded} == {"You grade."}
+    assert drawn == {(0.5, 77)}
     assert {each["name"] for each in whole[0]["asked"]} == {"clear", "faithful"}
     assert "row 1, faithful asks: <image> Does it show this?" in shown.err
     assert "row 1, clear is told: It is a 3" in shown.err

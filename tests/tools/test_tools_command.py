@@ -183,6 +183,14 @@ def test_check_passes_a_tool_whose_server_answers(own: Path) -> None:
         assert virc("tools", "check", own / "detect.yaml").code == 0
 
 
+def test_check_waits_as_long_as_the_file_of_a_tool_says(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_trial, "_SECONDS", 0.05)
+    with remote_server.serving(remote_server.hang(0.15)) as server:
+        (own / "detect.yaml").write_text(DETECT.format(url=server.address) + "seconds: 30\n")
+        done = virc("tools", "check", own / "detect.yaml")
+    assert done.code == 0, done.err
+
+
 def test_check_has_a_time_limit(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tool_trial, "_SECONDS", 0.2)
     slow = ROTATE.replace("rotate_image", "slow").replace("return source", "import time; time.sleep(3); return source")

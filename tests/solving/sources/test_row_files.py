@@ -149,12 +149,6 @@ def test_an_id_is_what_the_cell_says_or_the_number_of_the_row(given: object, id:
     assert (row.id, type(row.id), row.fault) == (id, type(id), None)
 
 
-@pytest.mark.parametrize("id", [7, "x"])
-def test_a_row_without_a_question_keeps_its_id(id: object) -> None:
-    (row,) = rows_of([(9, 8, {"id": id, "image": "a.png"})])
-    assert (row.id, type(row.id), row.fault is None) == (id, type(id), False)
-
-
 @pytest.mark.parametrize("given", [3.5, True, [1]])
 def test_what_cannot_be_an_id_is_a_fault_without_one(given: object) -> None:
     (row,) = rows_of([(9, 8, {"id": given, "image": "a.png", "question": "q"})])
