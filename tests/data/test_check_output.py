@@ -261,6 +261,15 @@ def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> N
     assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 3)
 
 
+def test_inputs_are_counted_by_their_sizes(batches: Path) -> None:
+    sizes = [(1000, 1000), (84, 112), (84, 112), (112, 84), (90, 100), (1000, 90), (84, 112)]
+    for number, size in enumerate(sizes[:-1]):
+        Image.new("RGB", size, (number, 0, 0)).save(batches / f"{number}.png")
+    lines(batches / "train.jsonl", [problem(number, f"{number % 6}.png") for number in range(7)])
+    counts = report(batches / "train.jsonl")["datasets"][0]["counts"]
+    assert (counts["square"], counts["on_grid"], counts["off_grid"]) == (2, 3, 2)
+
+
 @pytest.mark.parametrize(("words", "drawn"), [
     ((), ["1-train-row-1.png", "2-train-row-1.png", "3-other-row-1.png"]), (("--ignore", "boxes"), []),
 ])  # fmt: skip

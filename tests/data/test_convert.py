@@ -248,6 +248,7 @@ def test_sources_of_two_chat_protocols_stay_apart(
     assert convert(*sources, "--to", tmp_path / "mixed", "--format", "sft", "--name", "all") == 3
     assert "the sources of all have different chat protocols" in capfd.readouterr().err
     assert convert(*sources, "--to", tmp_path / "apart", "--format", "sft") == 0
+    assert "have 2 chat protocols, so no virc_protocol.json" in capfd.readouterr().err
     assert {each.name for each in (tmp_path / "apart").glob("*.json")} == {
         "trajectories.json", "others.json", "dataset_info.json",
     }  # fmt: skip
