@@ -89,10 +89,11 @@ def test_a_row_that_failed_while_another_waited_is_done_again() -> None:
 def test_a_wait_that_a_server_asks_for_is_kept_within_reason(wait: float, waited: list[float]) -> None:
     asked, stop = list[float](), NoWait()
     stop.wait = lambda timeout=None: bool(asked.append(timeout))  # type: ignore[method-assign,assignment]
-    error = gone()
+    error, began, outage = gone(), time.monotonic(), Outage(lambda: True, lambda _: None)
     error.wait = wait
-    assert Outage(lambda: True, lambda _: None).over(error, time.monotonic(), stop) == bool(waited)
+    assert outage.over(error, began, stop) == bool(waited)
     assert asked == waited
+    assert outage.over(gone(), began, stop) == bool(waited), "a row that failed meanwhile is done again"
 
 
 def test_an_endpoint_that_stays_away_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:

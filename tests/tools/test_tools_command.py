@@ -84,6 +84,15 @@ def test_ls_warns_of_files_that_are_no_tools(own: Path, monkeypatch: pytest.Monk
     assert f"warning: {own / 'empty.py'}: it is empty" in virc("tools", "ls").err
 
 
+def test_ls_lists_the_tool_of_the_first_folder(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rotate_image.py").write_text(ROTATE)
+    monkeypatch.setenv("VIRC_PATH", f"{own}:{tmp_path / 'other'}")
+    (file,) = [each["file"] for each in virc("tools", "ls", "--json").json["tools"] if each["name"] == "rotate_image"]
+    assert file == str(own / "rotate_image.py")
+    assert tools.file_of("rotate_image") == own / "rotate_image.py"
+
+
 def test_ls_takes_the_name_of_the_file_where_it_is_computed(own: Path) -> None:
     named = ROTATE.replace("rotate_image", "turned").replace('NAME = "turned"\n', "")
     both = named.replace('TEMPLATE = "after_image"', 'NAME, TEMPLATE = "turned", "after_image"')
