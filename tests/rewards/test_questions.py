@@ -100,8 +100,9 @@ def test_it_is_asked_again_until_a_value_is_read_and_is_worth_0_without_one() ->
 
 
 def test_what_a_row_lacks_is_said_before_a_judge_is_missed() -> None:
-    for text, lacks in (("{row.hint}", "needs the column hint"), ("{image_4}", "needs image 4"), ("{image_1}", "needs image 1")):
-        with pytest.raises(UnscoredError, match=lacks):
+    asked = {"{row.hint}": "the column hint", "{image_4}": "image 4", "{image_1}": "image 1"}
+    for text, lacks in asked.items():
+        with pytest.raises(UnscoredError, match=f"needs {lacks}"):
             scored(Question(text, yes_no), answer("5"), Means())
     blind = sample(answer("5"), prompt_of(Record((Message("user", "2 + 3?"),), question="2 + 3?", answer="5")))
     with pytest.raises(UnscoredError, match="needs an image, and the question has none"):
