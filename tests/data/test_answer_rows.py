@@ -161,7 +161,8 @@ def test_a_crop_shows_what_the_box_holds(tmp_path: Path, words: tuple[object, ..
     assert min(edges) > 200  # white all around: none of the figure is cut off
 
 
-def test_a_system_decides_how_large_pictures_are(tmp_path: Path) -> None:
+def test_a_system_decides_how_large_pictures_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_MODEL", "tiny")  # which is for rows of no system
     sizes = {}
     for name in ("tiny", "vlaa-thinking"):
         assert run_convert(make_rows(tmp_path, {}), tmp_path / name, "--system", name).code == 0

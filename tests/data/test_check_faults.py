@@ -161,6 +161,8 @@ INFO: list[tuple[str, str, dict[str, Any]]] = [
     ("formatting", "another chat protocol", {"formatting": "openai"}),
     ("formatting", "without formatting", {"formatting": None}),
     ("columns", "name no images", {"columns": {"messages": "messages"}}),
+    ("columns", "name no messages", {"columns": {"images": "images"}}),
+    ("columns", "no columns are named", {"columns": None}),
     ("tags_unnamed", "every row with a system message", {"tags": {"system_tag": None}}),
     ("tags_unnamed", "drops every row", {"tags": {"assistant_tag": None}}),
     ("entry", "does not read the file", {"hf_hub_url": "who/what"}),

@@ -254,10 +254,20 @@ def test_the_place_of_a_row_that_cannot_be_read_is_said_once(batches: Path) -> N
 
 
 def test_pictures_on_the_network_are_counted_and_not_fetched(batches: Path) -> None:
-    lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png")])
+    lines(batches / "train.jsonl", [problem(1, "http://127.0.0.1:9/x.png"), problem(2, "0.png"), problem(3, "bad.png")])
+    (batches / "bad.png").write_bytes(b"no picture")
     found = report(batches / "train.jsonl")
-    assert found["faults"] == {"image_missing": 1}  # which training does not fetch either
-    assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 2)
+    assert found["faults"] == {"image_missing": 1, "image_broken": 1}  # which training does not fetch either
+    assert (found["datasets"][0]["counts"]["unseen"], found["datasets"][0]["counts"]["images"]) == (1, 3)
+
+
+def test_inputs_are_counted_by_their_sizes(batches: Path) -> None:
+    sizes = [(1000, 1000), (84, 112), (84, 112), (112, 84), (90, 100), (1000, 90), (84, 112)]
+    for number, size in enumerate(sizes[:-1]):
+        Image.new("RGB", size, (number, 0, 0)).save(batches / f"{number}.png")
+    lines(batches / "train.jsonl", [problem(number, f"{number % 6}.png") for number in range(7)])
+    counts = report(batches / "train.jsonl")["datasets"][0]["counts"]
+    assert (counts["square"], counts["on_grid"], counts["off_grid"]) == (2, 3, 2)
 
 
 @pytest.mark.parametrize(("words", "drawn"), [

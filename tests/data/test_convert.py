@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -201,6 +202,17 @@ def test_boxes_go_to_permille_and_back_with_the_chat_protocol_beside_them(drawn:
     assert tree(tmp_path / "c") == tree(tmp_path / "b")
 
 
+def test_boxes_that_come_back_changed_are_said_in_their_unit(
+    drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--coordinates", "permille") == 0
+    assert "all exact on the way back" in capfd.readouterr().err
+    rows = tmp_path / "a" / "trajectories.json"
+    rows.write_text(re.sub(r'(bbox_2d\\": \[\d*)\d', r"\g<1>7", rows.read_text()))
+    assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "sft", "--coordinates", "pixel") == 0
+    assert re.search(r"of them would come back changed, by up to [1-9]\d* thousandths\n", capfd.readouterr().err)
+
+
 def test_rows_of_units_get_other_boxes_in_the_same_rows(everywhere: dict[str, Path], tmp_path: Path) -> None:
     beside = everywhere["rl"]
     assert convert(beside, "--to", tmp_path / "a", "--format", "rl", "--coordinates", "permille") == 0
@@ -248,6 +260,7 @@ def test_sources_of_two_chat_protocols_stay_apart(
     assert convert(*sources, "--to", tmp_path / "mixed", "--format", "sft", "--name", "all") == 3
     assert "the sources of all have different chat protocols" in capfd.readouterr().err
     assert convert(*sources, "--to", tmp_path / "apart", "--format", "sft") == 0
+    assert "have 2 chat protocols, so no virc_protocol.json" in capfd.readouterr().err
     assert {each.name for each in (tmp_path / "apart").glob("*.json")} == {
         "trajectories.json", "others.json", "dataset_info.json",
     }  # fmt: skip

@@ -190,7 +190,9 @@ def test_faulty_rows_can_be_left_out(tmp_path: Path, capfd: pytest.CaptureFixtur
     source = spoil(dataset(tmp_path / "a", 6), FAULTS)
     words = (source, "--to", tmp_path / "out", "--format", target, "--skip-faulty", "--json")
     assert convert(*words) == 0
-    fields = told(capfd.readouterr().out)
+    said = capfd.readouterr()
+    assert "rows: 6 rows read, 3 written, 3 left out" in said.err
+    fields = told(said.out)
     (counts,) = fields["datasets"]
     assert counts["left_out"] == len(fields["faults"]) == 3
     assert (counts["rows_in"], counts["rows_out"]) == (6, 3)

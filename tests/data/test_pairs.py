@@ -171,7 +171,7 @@ def test_both_replies_are_shown(tmp_path: Path) -> None:
 
 def test_an_entry_without_ranking_is_a_fault(tmp_path: Path) -> None:
     file = rows(tmp_path, pair(0))
-    columns = {"messages": "messages", "images": "images", "chosen": "chosen"}
+    columns = {"messages": "messages", "images": "images", "chosen": "chosen", "tools": "tools"}
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
             "system_tag": "system"}  # fmt: skip
     entry = {"file_name": file.name, "formatting": "sharegpt", "columns": columns, "tags": tags}
@@ -180,6 +180,8 @@ def test_an_entry_without_ranking_is_a_fault(tmp_path: Path) -> None:
     assert done.code == 5
     assert "ranking is not on" in done.out
     assert "columns name no rejected" in done.out
+    assert "columns name tools, which virc does not support" in done.out
+    assert "columns name chosen" not in done.out
 
 
 SIDES_FAULTS = {

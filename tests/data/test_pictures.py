@@ -87,6 +87,13 @@ def test_equal_names_of_other_content_are_told_apart(tmp_path: Path, source: Pat
     assert store.stored_bytes == len(PNG) + 2 * len(JPEG)
 
 
+def test_equal_names_of_equal_length_are_told_apart(source: Path, store: PictureStore) -> None:
+    other = PNG[:-1] + b"!"
+    pictures = [Picture("a.png", data=PNG), Picture("a.png", data=other), Picture("images/a.png", source)]
+    names = [store.add(each) for each in pictures]
+    assert [(store.folder / name).read_bytes() for name in names] == [PNG, other, PNG]
+
+
 def test_no_name_of_a_file_passes_for_one_by_content(store: PictureStore) -> None:
     by_content = store.add(Picture("", data=PNG))
     again = PictureStore(store.folder.parent / "again")

@@ -153,6 +153,23 @@ def test_split_has_no_picture_on_both_sides(tmp_path: Path) -> None:
     assert left_out == {}
 
 
+def test_split_sets_rows_without_pictures_aside_one_by_one(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"id": at} for at in range(40)])
+    make("split", [str(rows)], tmp_path / "new.jsonl", {"share": 0.25})
+    assert [len(read_rows(tmp_path / name)) for name in ("new.jsonl", "new.heldout.jsonl")] == [30, 10]
+
+
+def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
+    for at in range(24):
+        picture(tmp_path / f"{at}.png", at)
+    rows = [{"id": at, "images": [f"{at}.png"], "page": at % 6} for at in range(24)]
+    options = {"share": 0.4, "column": "page"}
+    make("split", [str(write_rows(tmp_path / "rows.jsonl", rows))], tmp_path / "new.jsonl", options)
+    sides = [{row["page"] for row in read_rows(tmp_path / name)} for name in ("new.jsonl", "new.heldout.jsonl")]
+    assert all(sides)
+    assert not sides[0] & sides[1]
+
+
 @pytest.mark.parametrize(("by", "expected"), [("both", "abdef"), ("picture", "abf"), ("text", "abe")])
 def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path) -> None:
     picture(tmp_path / "one.png", 1)

@@ -71,6 +71,9 @@ def test_the_aspect_term_of_ciou() -> None:
         '[{"Position": [0, 0, 140, 98], "Confidence": 1}]',
         "[{'Position': [0, 0, 140, 98], 'Confidence': 1.0}]",
         '```json\n[{"bbox": [0.0, 0.0, 140.0, 98.0]}]\n```',
+        '{"x1": 0, "y1": 0, "x2": 140, "y2": 98}',
+        '{"xmin": 0, "ymin": 0, "xmax": 140, "ymax": 98}',
+        '{"right": 140, "bottom": 98, "left": 0, "top": 0}',
         "The dog is at (0, 0, 140, 98).",
         "(0,0),(140,98)",
         "<|box_start|>(0, 0), (140, 98)<|box_end|>",
@@ -134,14 +137,17 @@ def test_a_box_by_its_centre() -> None:
         ([((0, 0, 100, 100), 0.6), ((0, 0, 100, 100), 0.1)], [[0, 0, 100, 100]], 1.0, 0.6),
         # and keeps its place before one that is as sure: 0.9 of two; (0.5 + (1 - 0.5)) / 2
         ([((0, 0, 100, 90), 0.5), ((0, 0, 100, 60), 0.5), ((0, 0, 100, 90), 0.5)], [[0, 0, 100, 100]], 0.45, 0.5),
+        # over 1 is sure, below 0 and what is no number is not
         ([((0, 0, 100, 100), 7)], [[0, 0, 100, 100]], 1.0, 1.0),
+        ([((0, 0, 100, 100), -7)], [[0, 0, 100, 100]], 1.0, 0.0),
+        ([((0, 0, 100, 100), "high")], [[0, 0, 100, 100]], 1.0, 0.0),
         ([((0, 0, 100, 100), 0.5)], [], 0.0, 0.5),
         ([], [], 1.0, 0.0),
         ([], [[0, 0, 100, 100]], 0.0, 0.0),
     ],
 )
 def test_matching_of_many(
-    said: list[tuple[tuple[int, ...], float]], right: list[list[float]], matching: float, confidence: float
+    said: list[tuple[tuple[int, ...], float | str]], right: list[list[float]], matching: float, confidence: float
 ) -> None:
     text = str([{"Position": list(box), "Confidence": sure} for box, sure in said])
     known = row(*right)

@@ -100,8 +100,9 @@ def test_it_is_asked_again_until_a_value_is_read_and_is_worth_0_without_one() ->
 
 
 def test_what_a_row_lacks_is_said_before_a_judge_is_missed() -> None:
-    for text, lacks in (("{row.hint}", "needs the column hint"), ("{image_4}", "needs image 4")):
-        with pytest.raises(UnscoredError, match=lacks):
+    asked = {"{row.hint}": "the column hint", "{image_4}": "image 4", "{image_1}": "image 1"}
+    for text, lacks in asked.items():
+        with pytest.raises(UnscoredError, match=f"needs {lacks}"):
             scored(Question(text, yes_no), answer("5"), Means())
     blind = sample(answer("5"), prompt_of(Record((Message("user", "2 + 3?"),), question="2 + 3?", answer="5")))
     with pytest.raises(UnscoredError, match="needs an image, and the question has none"):
@@ -120,7 +121,8 @@ from virc.rewards.question import Question, grade, yes_no
 
 TERMS = ("format", "faithful", "clear")
 faithful = Question("{image} Does it show this? {thought} Reply yes or no.", yes_no, about="whether it is seen")
-clear = Question("How clear is {reply}? From 1 to 5.", grade(1, 5), system="You grade.", judge="critic")
+clear = Question("How clear is {reply}? From 1 to 5.", grade(1, 5), system="You grade.", judge="critic",
+                 temperature=0.5, max_tokens=77)
 
 
 def total(t):
@@ -176,12 +178,14 @@ def test_try_asks_each_judge_and_shows_questions_and_replies(
         whole = virc(*words[:4], tmp_path / "d" / "trajectories.json", "--rows", 1, "--json", *judges).json["rows"]
         (first, *_) = judge.chats()
         graded = [chat["messages"][0] for chat in critic.chats()]
+        drawn = {(chat["temperature"], chat["max_tokens"]) for chat in critic.chats()}
     assert [row["terms"]["clear"] for row in found["rows"]] == [0.5, 0.5]
     asked = {each["name"]: each for each in found["rows"][0]["asked"]}
     assert asked["faithful"]["question"].startswith("<image> Does it show this? ")
     assert asked["clear"]["replies"] == ["It is a 3"]
     assert len(images_of(first)) == 1
     assert {message["content"] for message in graded} == {"You grade."}
+    assert drawn == {(0.5, 77)}
     assert {each["name"] for each in whole[0]["asked"]} == {"clear", "faithful"}
     assert "row 1, faithful asks: <image> Does it show this?" in shown.err
     assert "row 1, clear is told: It is a 3" in shown.err

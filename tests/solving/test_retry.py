@@ -11,7 +11,7 @@ from virc.core.errors import DataError, NetworkError, VircError
 from virc.core.result_log import Claims
 from virc.core.timeouts import Stop
 from virc.solving import batch as retry
-from virc.solving.batch import HOPELESS_IN_A_ROW, Outage, RowDone, through
+from virc.solving.batch import HOPELESS_IN_A_ROW, MAX_SECONDS, Outage, RowDone, through
 from virc.solving.rows import Row
 
 
@@ -83,6 +83,17 @@ def test_a_row_that_failed_while_another_waited_is_done_again() -> None:
     assert away.over(gone(), began, stop)
     assert away.over(gone(), began, stop)  # asks nobody: the iterator is used up
     assert not outage.over(gone(), began, stop)
+
+
+@pytest.mark.parametrize(("wait", "waited"), [(7.5, [7.5]), (MAX_SECONDS, [MAX_SECONDS]), (MAX_SECONDS + 1, [])])
+def test_a_wait_that_a_server_asks_for_is_kept_within_reason(wait: float, waited: list[float]) -> None:
+    asked, stop = list[float](), NoWait()
+    stop.wait = lambda timeout=None: bool(asked.append(timeout))  # type: ignore[method-assign,assignment]
+    error, began, outage = gone(), time.monotonic(), Outage(lambda: True, lambda _: None)
+    error.wait = wait
+    assert outage.over(error, began, stop) == bool(waited)
+    assert asked == waited
+    assert outage.over(gone(), began, stop) == bool(waited), "a row that failed meanwhile is done again"
 
 
 def test_an_endpoint_that_stays_away_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:

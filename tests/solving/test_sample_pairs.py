@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from batches import problems, write
-from rollouts import BAD_JSON, LOOKED, NO_TAGS, RIGHT, WRONG, Rollouts, files, progress, sample
+from rollouts import BAD_JSON, LOOKED, MARKED, NO_TAGS, RIGHT, WRONG, Rollouts, files, progress, sample
 from support.called import virc
 from support.servers import Body, serve
 from support.solving import CROP, answer, call
@@ -104,14 +104,15 @@ def test_a_margin_that_leaves_out_all_is_the_hint(source: Path, tmp_path: Path) 
     assert (done.code, "hint: a smaller --margin" in done.err) == (8, True)
 
 
-def test_a_judge_finds_right_what_no_rule_does(source: Path, tmp_path: Path) -> None:
-    said = [answer("ninety-seven")]
-    judge = serve(lambda body: "verdict: same" if "ninety" in str(body) else "verdict: different")
-    with serve(Rollouts({"q a": [said, WRONG]})) as server, judge as judging:
-        words = ("--pairs", "right", "--judge-endpoint", judging.url, "--samples", 2)
+def test_a_judge_is_asked_of_wrong_answers_alone(source: Path, tmp_path: Path) -> None:
+    said = [answer("three short of a hundred")]
+    judge = serve(lambda body: "verdict: different" if "98" in str(body) else "verdict: same")
+    with serve(Rollouts({"q a": [said, WRONG, RIGHT, MARKED]})) as server, judge as judging:
+        words = ("--pairs", "right", "--judge-endpoint", judging.url, "--samples", 4, "--keep", 9)
         assert sample(source, tmp_path / "out", server.url, *words).code == 0
-    (row,) = pairs(tmp_path / "out" / "pairs.jsonl")
-    assert sides(row) == (said[0], WRONG[0])
+        assert len(judging.chats()) == 2
+    rows = pairs(tmp_path / "out" / "pairs.jsonl")
+    assert sorted(map(sides, rows)) == sorted([(said[0], WRONG[0]), (RIGHT[0], WRONG[0])])
 
 
 def test_a_system_s_reward_ranks_rollouts(source: Path, tmp_path: Path) -> None:

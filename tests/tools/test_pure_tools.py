@@ -111,6 +111,9 @@ def test_an_arrow_is_widest_behind_its_tip() -> None:
     ("arguments", "says"),
     [
         ({"shape": "box", "points": [[1, 1]]}, "a box has 2 points, and the call has 1"),
+        ({"shape": "box", "points": [[1, 1], [2, 2], [3, 3]]}, "a box has 2 points, and the call has 3"),
+        ({"shape": "arrow", "points": [[1, 1], [2, 2], [3, 3]]}, "a arrow has 2 points, and the call has 3"),
+        ({"shape": "line", "points": [[1, 1]]}, "2 points, and the call has 1"),
         ({"shape": "arrow", "points": [[1, 1], [1, 1]]}, "ends where it begins"),
         ({"shape": "text", "points": [[1, 1]]}, "no text"),
         ({"shape": "star", "points": [[1, 1]]}, "shape: 'star' is not one of"),
@@ -148,16 +151,17 @@ def test_every_pixel_turns(change: str, corner: Size) -> None:
         ({"change": "brightness", "amount": 0}, [0, 0, 0]),
         ({"change": "threshold", "amount": 0}, [255, 255, 255]),
         ({"change": "gray"}, [100, 128, 200]),
+        ({"change": "equalize"}, [0, 128, 255]),
         ({"change": "contrast", "amount": 0}, [143, 143, 143]),
         ({"change": "sharpness", "amount": 0}, [100, 128, 200]),
     ],
 )
 def test_tones_change_as_named(arguments: dict[str, object], tones: list[int]) -> None:
-    image = Image.new("RGB", (30, 10))
+    image = Image.new("RGB", (90, 34))  # twelve times as many pixels as tones, which `equalize` needs
     for part, tone in enumerate((100, 128, 200)):
-        image.paste((tone,) * 3, (10 * part, 0, 10 * part + 10, 10))
+        image.paste((tone,) * 3, (30 * part, 0, 30 * part + 30, 34))
     found = made("enhance_image", image, **arguments)
-    assert [found.getpixel((x, 5)) for x in (5, 15, 25)] == [(tone,) * 3 for tone in tones]
+    assert [found.getpixel((x, 5)) for x in (15, 45, 75)] == [(tone,) * 3 for tone in tones]
 
 
 def test_a_faint_label_in_a_box_becomes_black_on_white() -> None:
@@ -176,7 +180,8 @@ def test_measures_are_said_in_words() -> None:
     assert made("measure", points=[[0, 0], [30, 40]]).startswith("The distance is 50.0 pixels; the image is 200 x 100")
     assert made("measure", points=[[50, 0], [0, 0], [50, 50]]) == "The angle is 45.0 degrees."
     assert made("measure", points=[[0, 1], [9, 9], [18, 17]]) == "The angle is 180.0 degrees."
-    assert "no size" in refused("measure", points=[[1, 1], [1, 1], [5, 5]])
+    for points in ([[1, 1], [1, 1], [5, 5]], [[5, 5], [1, 1], [1, 1]]):
+        assert "no size" in refused("measure", points=points)
 
 
 @settings(max_examples=20)

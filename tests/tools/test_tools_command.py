@@ -84,6 +84,15 @@ def test_ls_warns_of_files_that_are_no_tools(own: Path, monkeypatch: pytest.Monk
     assert f"warning: {own / 'empty.py'}: it is empty" in virc("tools", "ls").err
 
 
+def test_ls_lists_the_tool_of_the_first_folder(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "rotate_image.py").write_text(ROTATE)
+    monkeypatch.setenv("VIRC_PATH", f"{own}:{tmp_path / 'other'}")
+    (file,) = [each["file"] for each in virc("tools", "ls", "--json").json["tools"] if each["name"] == "rotate_image"]
+    assert file == str(own / "rotate_image.py")
+    assert tools.file_of("rotate_image") == own / "rotate_image.py"
+
+
 def test_ls_takes_the_name_of_the_file_where_it_is_computed(own: Path) -> None:
     named = ROTATE.replace("rotate_image", "turned").replace('NAME = "turned"\n', "")
     both = named.replace('TEMPLATE = "after_image"', 'NAME, TEMPLATE = "turned", "after_image"')
@@ -181,6 +190,14 @@ def test_check_passes_a_tool_whose_server_answers(own: Path) -> None:
     with remote_server.serving(lambda _: remote_server.in_json({"found": 2})) as server:
         (own / "detect.yaml").write_text(DETECT.format(url=server.address))
         assert virc("tools", "check", own / "detect.yaml").code == 0
+
+
+def test_check_waits_as_long_as_the_file_of_a_tool_says(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tool_trial, "_SECONDS", 0.05)
+    with remote_server.serving(remote_server.hang(0.15)) as server:
+        (own / "detect.yaml").write_text(DETECT.format(url=server.address) + "seconds: 30\n")
+        done = virc("tools", "check", own / "detect.yaml")
+    assert done.code == 0, done.err
 
 
 def test_check_has_a_time_limit(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:

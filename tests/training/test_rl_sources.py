@@ -23,6 +23,7 @@ from virc.reasoning.protocol import FILE_NAME
 from virc.reasoning.session import Reply, Session
 from virc.rewards import sources
 from virc.rewards.sources import folders, speakers
+from virc.rewards.user_code import variables_in_code
 from virc.rewards.verl import Settings, compute_score, total_for
 from virc.runs.run import Run
 from virc.stages.resolve import Resolved
@@ -46,7 +47,9 @@ stages:
 """
 REWARD = '''"""Short answers."""
 
-TERMS = ("brief",)
+import os
+
+TERMS, KEY = ("brief",), os.environ.get("BRIEF_KEY")
 
 
 def brief(sample, means):
@@ -171,6 +174,8 @@ def test_each_row_is_rewarded_by_its_system(workspace: Path, tmp_path: Path) -> 
     code = rl_setup.write(run, partial, stage, training.base(stage, workspace), result)
     assert code.keys() == {"sources/brief/brief.py"}
     partial.rename(run.folder)
+    given = {"BRIEF_KEY": "k", "OTHER_KEY": "o"}
+    assert variables_in_code(run.folder, given) == {"BRIEF_KEY": "k"}, "its code gets what it names, and no more"
     settings = msgspec.json.decode((run.folder / sources.REWARD).read_bytes(), type=Settings)
     assert settings.sources == {name: str(file) for name, file in folders(run.folder).items()}
     assert list(settings.sources) == ["brief"]
