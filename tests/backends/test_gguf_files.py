@@ -1,13 +1,16 @@
 """What a GGUF file says of itself, and which vision tower beside it is its own."""
 
+import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from virc.backends.gguf import header, model
+from virc.backends.gguf import convert, header, model
 from virc.core.errors import ConfigError
+from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.resize import Grid
 
 WIDE = {"general.architecture": "qwen2vl", "qwen2vl.embedding_length": 64}
@@ -165,3 +168,22 @@ def test_a_file_that_is_cut_is_told_from_a_whole_one(
         return
     with pytest.raises(ConfigError, match=f"is a damaged GGUF file: {says}"):
         header.read(file)
+
+
+@pytest.mark.parametrize(
+    ("depth", "whole", "every"),
+    [(32, [7, 15, 23, 31], 8), (4, [1, 3], 2), (3, [0, 1, 2], 0), (4, [1, 2], None)],  # the first is Qwen2.5-VL
+)
+def test_llama_cpp_is_told_which_blocks_attend_to_whole_pictures(
+    tmp_path: Path, depth: int, whole: list[int], every: int | None
+) -> None:
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.gguf"))
+    config = json.loads((tmp_path / "model" / "config.json").read_bytes())
+    config["vision_config"] |= {"depth": depth, "fullatt_block_indexes": whole, "window_size": 112}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    if every is None:
+        with pytest.raises(ConfigError, match=r"no vision tower with whole attention in the blocks \[1, 2\]"):
+            convert.convert(tmp_path / "model", tmp_path, "m")
+        return
+    written = model.read(convert.convert(tmp_path / "model", tmp_path, "m"))
+    assert header.read(written.vision)["clip.vision.n_wa_pattern"] == every

@@ -18,6 +18,7 @@ from virc.download.hub.folder import Folder, digest
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter
+from virc.download.workspace import Downloaded
 from virc.models.registry import downloaded_from
 
 REPO = Repo("someone/data", "dataset")
@@ -313,6 +314,17 @@ def test_an_archive_of_a_dataset_lacks_until_it_is_unpacked(
     came = Kept(1, "git:1", mtime_ns=1)
     files = {"a.tar": came, "b.tar": Kept(1, "git:1", 1, unpacked=True), "b": came, "c": Kept(1, "git:1")}
     assert Record("someone/data", kind, "1" * 40, files).lacking == lacking
+
+
+def test_a_part_of_a_download_has_the_bytes_that_came(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(100))
+    came, unpacked = Kept(100, "git:1", mtime_ns=1), Kept(20, "git:1", unpacked=True)
+    for files, size in (
+        ({"a": came}, 100),  # what lies there
+        ({"a": came, "b.tar": unpacked, "c": Kept(3, "git:1")}, 120),
+        ({"c": Kept(3, "git:1")}, 0),
+    ):
+        assert Downloaded(tmp_path, Record("someone/data", "dataset", "1" * 40, files)).size == size
 
 
 def test_a_disk_that_folds_case_is_found_by_looking(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 from downloads import held, packed, serving, weights
@@ -184,6 +185,7 @@ def test_other_names_are_no_parts(name: str) -> None:
         (["a-00000-of-00002.tar", "a-00001-of-00002.tar", "b-00000-of-00001.tar"], 2),
         (["a.zip.001", "a.zip.002", "b/a.zip.003"], 2),
         (["a.tar", "a.tar.001"], 1),
+        ([*(f"a.tar.a{letter}" for letter in ascii_lowercase), "a.tar.ba", "a.tar.bb"], 28),  # as `split` names them
     ],
 )
 def test_the_parts_of_an_archive_are_all_or_none(names: list[str], parts: int) -> None:

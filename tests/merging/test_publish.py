@@ -185,12 +185,13 @@ def test_the_card_has_results_of_these_weights_alone(model: Path, name: str, age
 
 
 def test_the_card_says_which_results_are_of_blank_crops(model: Path) -> None:
-    score = {"right": 1, "undecided": 0, "of": 4, "bounds": [0.25, 0.25], "interval": [0.05, 0.7]}
+    score = {"right": 1, "undecided": 2, "of": 4, "bounds": [0.25, 0.75], "interval": [0.05, 0.95]}
     one = {"name": "small", "score": score, "settings": {"temperature": 0.0, "crop_ablation": "blank"}}
     (file := Path("evals/diagrams-blank/summary.json")).parent.mkdir(parents=True)
     file.write_text(json.dumps({"benchmark": "diagrams", "models": [one]}))
     os.utime(file, (2**33, 2**33))
-    assert "| 5.0% to 70.0% | crop_ablation blank, temperature 0.0 |" in publish.prepare("small", ID).card
+    row = "1 of 4 (25.0%); 2 undecided by the judge | 5.0% to 95.0% | crop_ablation blank, temperature 0.0 |"
+    assert row in publish.prepare("small", ID).card
 
 
 @pytest.mark.parametrize("measured", ["models/tiny/FILE", "FILE", "tiny", "models/tiny"])
@@ -541,6 +542,8 @@ def test_a_checkpoint_is_to_be_merged_first(server: Hub) -> None:
     ("member", "content", "says"),
     [
         (".env", "HF_TOKEN=x", "contains the hidden file .env"),
+        ("a/.env", "HF_TOKEN=x", "contains the hidden file a/.env"),
+        (".git/config", "url = x", "contains the hidden file .git/config"),
         ("0.json", f'{{"note": "{KEY}"}}', "0.json, contains a key"),
         ("0.json", '{"image": "/home/me/a.png"}', "names a path of this machine: /home/me"),
         ("0.txt", "x" * 99, None),

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -250,3 +251,13 @@ def test_a_line_of_a_server_is_bounded(script: str, out: bytes, error: bytes) ->
     done = subprocess.run(command, capture_output=True, timeout=240)
     assert (done.stdout, done.stderr) == (out, error)
     assert (done.returncode == 3) == (error == b"")
+
+
+def test_a_server_ends_with_the_process_that_wanted_it() -> None:
+    relayed = shlex.join([sys.executable, "-I", "-S", relay.__file__, "100", "sh", "-c", "echo ready; exec sleep 120"])
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["sh", "-c", f"{relayed} & wait"], stdout=pipe, stderr=pipe) as parent:
+        assert parent.stdout
+        assert parent.stdout.readline() == b"ready\n"
+        parent.kill()
+        assert parent.communicate(timeout=60) == (b"", b"")  # no process holds the other ends any more

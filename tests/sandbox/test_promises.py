@@ -309,6 +309,19 @@ def test_what_is_no_reply_to_this_request_ends_the_process(runs: Runs, length: s
     assert says in runs.said(FORGED + code, 5)
 
 
+def test_texts_of_a_forged_reply_are_bounded(runs: Runs) -> None:
+    long = (
+        "import json\nlong = 'x' * 10**4\n"
+        "reply = {**json.loads(forged % 2), 'stdout': long, 'stderr': long, 'notes': [long] * 99}\n"
+        "frame = json.dumps(reply).encode()\n"
+    )
+    sent = "results.write(struct.pack('>I', len(frame)) + frame); results.flush(); time.sleep(9)"
+    found = runs.reply(FORGED + long + sent)
+    assert found
+    assert {len(found.stdout), len(found.stderr)} == {8_100}  # twice the characters of an output, and a note
+    assert [len(each) for each in found.notes] == [200] * 8
+
+
 def test_bytes_that_come_one_by_one_do_not_put_the_end_off(runs: Runs) -> None:
     """A reply for which the code takes a second, and it has a fifth of one."""
     said = runs.said(

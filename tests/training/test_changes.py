@@ -71,6 +71,16 @@ def grow(file: Path) -> None:
     os.utime(file, ns=(1, 1))
 
 
+def edit_at(place: int) -> Callable[[Path], None]:
+    def change(file: Path) -> None:
+        content = bytearray(file.read_bytes())
+        content[place] ^= 1
+        file.write_bytes(content)
+        os.utime(file, ns=(1, 1))
+
+    return change
+
+
 def copy_anew(file: Path) -> None:
     os.utime(file, ns=(1, 1))
 
@@ -82,7 +92,8 @@ def copy_anew(file: Path) -> None:
         ("data/polygons/trajectories.json", grow, "(rows)", AGAIN),
         ("data/polygons/images/*/*.png", edit, "(images)", AGAIN),
         ("data/polygons/images/*/*.png", Path.unlink, "(images, gone)", BACK + AGAIN),
-        ("base/model.safetensors", edit, "(base)", "begin another run"),
+        ("base/model.safetensors", edit_at(-1), "(base)", "begin another run"),  # parts of a large file are looked at
+        ("base/model.safetensors", edit_at(0), "(base)", "begin another run"),
         ("base/config.json", grow, "(base)", "begin another run"),
         ("base/tokenizer.json", Path.unlink, "(base, gone)", "put back what was there"),
         ("runs/mine/code/my_tool.py", edit, "(code)", "begin another run"),

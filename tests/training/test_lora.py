@@ -9,7 +9,7 @@ import pytest
 from support import small_lora
 from support.small_lora import ALPHA, LAYER, PREFIX, RANK, tensors
 
-from virc.backends import checkpoint, devices
+from virc.backends import checkpoint, devices, lora
 from virc.backends.local import LocalBackend, load
 from virc.core.errors import ConfigError, SetupError
 from virc.models.registry import EMBEDDED_FOLDER
@@ -169,6 +169,10 @@ def test_weights_that_are_not_for_this_base_are_refused(tmp_path: Path, change: 
         ({"layer_replication": [[0, 2]]}, "layer_replication"),
         ({"trainable_token_indices": [1]}, "trainable_token_indices"),
         ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: pissa_niter_4"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights: pissa"),
+        ({"init_lora_weights": "olora"}, "init_lora_weights: olora"),
+        ({"init_lora_weights": "loftq"}, "init_lora_weights: loftq"),
+        ({"init_lora_weights": "corda"}, "init_lora_weights: corda"),
     ],
 )
 def test_what_is_more_than_a_plain_adapter_is_refused_before_anything_heavy(
@@ -179,6 +183,11 @@ def test_what_is_more_than_a_plain_adapter_is_refused_before_anything_heavy(
         opened(small_lora.write(tmp_path / "lora", **settings))
     assert named in caught.value.message
     assert "merge it into its base" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("start", [None, False, "gaussian", "eva", "orthogonal"])
+def test_starts_that_leave_the_base_as_it_is_are_plain(tmp_path: Path, start: object) -> None:
+    assert lora.check(small_lora.write(tmp_path / "lora", init_lora_weights=start))
 
 
 def test_pickled_cut_or_missing_weights_are_refused_unread(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from virc.systems import registry as systems
 from virc.tools.registry import known
 from virc.training import inputs as training
 from virc.training import rl_setup
+from virc.training.preflight import process
 from virc.training.preflight.rl import check
 from virc.training.preflight.types import RlRequest
 from virc.training.request import TrainRequest
@@ -82,6 +83,10 @@ def total(t):
 def whole(units, t):
     return units[-1]
 '''
+AWAY = """description: Answers from afar.
+parameters: {type: object, properties: {text: {type: string}}}
+http: {url: "http://127.0.0.1:1/"}
+"""
 SET = ("rollout=multi_turn", "response_length=768", "reward.total=outcome", "data=data/mixed/problems.jsonl")
 BRIEF = ("sources=[./brief.yaml]",)
 Row = dict[str, Any]
@@ -150,6 +155,23 @@ def rolled_out(row: Row, replies: Sequence[str], settings: Settings) -> dict[str
             row["data_source"], "", row["reward_model"]["ground_truth"], {**info, "rollout": trace}, settings=str(file)
         )
     )
+
+
+@pytest.mark.parametrize("whose", ["rows of a source", "all rows"])
+def test_a_tool_that_cannot_be_asked_is_refused_before_rollouts(
+    workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], whose: str
+) -> None:
+    (tmp_path / "away.yaml").write_text(AWAY)
+    (tmp_path / "brief.py").write_text(REWARD)
+    (tmp_path / "brief.yaml").write_text(SYSTEM.replace("[crop_image]", "[crop_image, ./away.yaml]"))
+    of_source = asked(tmp_path / "run", resolved(f"sources=[{tmp_path}/brief.yaml]"))
+    away = of_source.sources["brief"].protocol
+    if whose == "all rows":
+        of_source = msgspec.structs.replace(of_source, chat_protocol=away, sources={}, beside=tmp_path)
+    of_source = msgspec.structs.replace(of_source, tries_tools=True, loads=(str(tmp_path / "away.yaml"),))
+    assert process.main([process.step(of_source, Path(), Path()).argv[-1]]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert "the server http://127.0.0.1:1/ cannot be reached" in said["error"]["message"], said
 
 
 def test_each_row_is_in_the_words_of_its_system(workspace: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def numbers(text: str) -> list[float] | None:
 
 def colors(text: str) -> list[str]:
     known = "|".join(PALETTE)
-    return [each.replace("gray", "grey") for each in re.findall(rf"\b(?:{known}|gray)\b", text.lower())]
+    return re.findall(rf"\b(?:{known}|gray)\b", text.lower())
 
 
 def misplaced(named: list[str], wanted: list[str]) -> bool:

@@ -1,5 +1,6 @@
 """The servers of this process end with a signal, whenever it comes."""
 
+import asyncio
 import gc
 import signal
 import socket
@@ -50,3 +51,36 @@ def test_a_signal_before_the_event_loop_runs_ends_a_server_quietly(
     finally:
         signal.signal(number, before)
     assert [str(warning.message) for warning in seen if "never awaited" in str(warning.message)] == []
+
+
+def ends(server: uvicorn.Server) -> bool:
+    return asyncio.run(server.on_tick(1))
+
+
+@pytest.mark.parametrize(("grace", "late"), [(1000.0, False), (-1.0, True)])
+def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch, grace: float, late: bool
+) -> None:
+    monkeypatch.setattr(connections, "GRACE", grace)
+    app, told = FastAPI(), list[int]()
+    app.state.desk = desk = RequestQueue(1)
+    server = connections.server(app, told.append)
+    answer: Any = object()
+    desk.answers.add(answer)
+    assert not ends(server)  # nobody has said that it is to end
+    server.handle_exit(signal.SIGTERM, None)
+    assert (told, ends(server)) == ([1], late)
+    desk.answers.discard(answer)
+    assert ends(server)
+    assert not server.force_exit
+
+
+def test_a_second_signal_ends_what_runs() -> None:
+    app = FastAPI()
+    app.state.desk = desk = RequestQueue(1)
+    server = connections.server(app)
+    answer: Any = object()
+    desk.answers.add(answer)
+    for again in (False, True):
+        server.handle_exit(signal.SIGINT, None)
+        assert (server.should_exit, server.force_exit) == (again, again)

@@ -64,6 +64,12 @@ def refusal(url: str, rules: Rules) -> str:
     return caught.value.message
 
 
+def test_a_picture_that_was_refused_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_THREADS", threading.BoundedSemaphore(1))
+    for _ in range(3):  # another status where no place is left
+        assert "no public server gives it" in refusal("https://127.0.0.1/", RULES)
+
+
 def body(content: bytes, status: str = "200 OK", *headers: str) -> bytes:
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(content)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + content
