@@ -196,7 +196,10 @@ def test_what_one_server_refused_is_sent_to_the_next() -> None:
 def test_a_gateway_that_names_another_server_at_each_path_is_one(
     lists: list[str], answers: list[str], looks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ports = set[int]()
+
     def name(exchange: Exchange) -> str:
+        ports.add(exchange.client_address[1])
         asked = sum(each.path == exchange.path for each in exchange.server.requests)
         names = answers if exchange.path == CHAT else lists
         return names[min(asked, len(names)) - 1]
@@ -212,8 +215,9 @@ def test_a_gateway_that_names_another_server_at_each_path_is_one(
         backend = OpenAIBackend(server.url)
         for _ in range(4):
             backend.reply(ask(), Sampling(seed=5))
-        assert len(server.requests) - len(server.chats()) == looks
-        assert len(server.chats()) == 4 + looks
+        looked = len(server.requests) - len(server.chats())
+        assert looks <= looked <= looks + len(ports) - 1  # after five idle seconds the connection is another, too
+        assert 4 + looks <= len(server.chats()) <= 4 + looked
 
 
 @pytest.mark.parametrize(
