@@ -184,13 +184,14 @@ def answer(step: Step, seconds: float) -> str:
 
 def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None]) -> tuple[bytes, str]:
     """Stdout, and the last line of stderr; both are read as they come, so that neither can fill up."""
-    assert popen.stdout
-    assert popen.stderr
+    stdout, stderr = popen.stdout, popen.stderr
+    assert stdout
+    assert stderr
     out, last = bytearray(), ""
-    reading = threading.Thread(target=lambda read: out.extend(read()), args=[popen.stdout.read], daemon=True)
+    reading = threading.Thread(target=lambda: out.extend(stdout.read()), daemon=True)
     with popen:
         reading.start()  # a selector takes no pipes on Windows
-        for line in popen.stderr:
+        for line in stderr:
             text = line.decode("utf-8", "replace").strip()
             last = text or last
             on_line(text)

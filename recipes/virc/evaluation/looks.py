@@ -213,12 +213,14 @@ def _points(arm: ArmResult) -> str:
 def _wanted(swaps: ArmResult, need: _Kept) -> str:
     """How many such problems one of the two tests of its crops would need, where all shares stay as they are."""
     low, high = swaps.interval
-    matter = (_DISTANCE / (2 * Z) * (high - low) / swaps.gain) ** 2 if swaps.gain > 0 else math.inf
-    larger = ((times, _Kept(times * need.same, times * need.of, need.chance)) for times in range(2, 100))
-    times = min(matter, next((times for times, each in larger if _TESTS * _few(each) < LEVEL), math.inf))
-    if not need.of or math.isinf(times):
+    error = (high - low) / (2 * Z)
+    to_find_worth = (_DISTANCE * error / swaps.gain) ** 2 if swaps.gain > 0 else math.inf
+    larger = (_Kept(times * need.same, times * need.of, need.chance) for times in range(2, 100))
+    to_exclude_need = next((times for times, each in enumerate(larger, 2) if _TESTS * _few(each) < LEVEL), math.inf)
+    factor = max(2.0, min(to_find_worth, to_exclude_need))
+    if not need.of or math.isinf(factor):
         return ""
-    return f"; about {math.ceil(swaps.of * max(2.0, times)):,} such problems would tell"
+    return f"; about {math.ceil(swaps.of * factor):,} such problems would tell"
 
 
 def _not_looking(
