@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from virc.core.json_stream import one_line
 from virc.core.plugins import SEARCH_PATH
 from virc.core.text import plain
 from virc.evaluation.summary import Score
@@ -120,7 +121,7 @@ def rows_card(repo: str, files: Mapping[str, str]) -> str:
     use += [f"virc data show data/{name}/{first} --row 1", "```", ""]
     configs = {_SHARD.sub("", Path(file).stem): _SHARD.sub("-*", file) for file in files if _TABLE.search(file)}
     # Without these the hub shows the images alone, and mixes rows with `dataset_info.json`.
-    named = [f"- config_name: {_quoted(key)}\n  data_files: {_quoted(file)}" for key, file in configs.items()]
+    named = [f"- config_name: {one_line(key)}\n  data_files: {one_line(file)}" for key, file in configs.items()]
     head = ["---", "task_categories: [visual-question-answering]", *(["configs:", *named] if named else []), "---"]
     head += ["", f"# {name}", ""]
     return "\n".join([*head, "| file | format |", "|---|---|", *table, "", f"## {USAGE}", "", *use])
@@ -166,10 +167,6 @@ def _tells(value: object) -> bool:
     """Whether a setting says something elsewhere too: numbers and names do, paths and addresses do not."""
     named = isinstance(value, str) and re.fullmatch(r"[\w.+ -]+", value)
     return isinstance(value, bool | int | float) or bool(named)
-
-
-def _quoted(text: str) -> str:
-    return msgspec.json.encode(text).decode()
 
 
 def _cell(value: object) -> str:

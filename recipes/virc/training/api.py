@@ -94,9 +94,9 @@ def train(
         report.send(RunEvent("note", f"resuming {run.name}", run=run))
         if rows_changed:
             prepare.check_again(run, None if system == systems.DEFAULT else system, report)
-        if site and (launcher_before := runs.info(run).launcher) != "slurm":
-            wrong = f"a site file is for Slurm, and {run.name} was begun with the launcher {launcher_before}"
-            raise UsageError(wrong)
+        begun_by = runs.info(run).launcher
+        if site and begun_by != "slurm":
+            raise UsageError(f"a site file is for Slurm, and {run.name} was begun with the launcher {begun_by}")
         if ray_address:
             jobs.move(run, ray_address)
     elif rows_changed:
