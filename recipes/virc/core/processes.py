@@ -157,6 +157,7 @@ def output(step: Step, on_line: Callable[[str], None] = lambda line: None) -> st
     popen = _popen(step, subprocess.PIPE, subprocess.PIPE)
     try:
         out, last = _communicate(popen, on_line)
+        popen.wait()
     except BaseException:
         Process(step, popen).end()
         raise
@@ -188,14 +189,19 @@ def _communicate(popen: "subprocess.Popen[bytes]", on_line: Callable[[str], None
     assert stdout
     assert stderr
     out, last = bytearray(), ""
-    reading = threading.Thread(target=lambda: out.extend(stdout.read()), daemon=True)
-    with popen:
-        reading.start()  # a selector takes no pipes on Windows
+
+    def read() -> None:
+        with stdout:
+            out.extend(stdout.read())
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()  # a selector takes no pipes on Windows
+    with stderr:
         for line in stderr:
             text = line.decode("utf-8", "replace").strip()
             last = text or last
             on_line(text)
-        reading.join()
+    reading.join()
     return bytes(out), last
 
 
