@@ -267,16 +267,6 @@ def test_the_order_of_keys_is_no_edit(file: Path) -> None:
     assert verified(file).code == 0
 
 
-def test_a_file_of_a_version_without_unread_answers_is_no_edit(file: Path) -> None:
-    def change(head: Line, lines: list[Line]) -> None:
-        del head["figures"]["unread"]
-        for line in lines:
-            (line["verdict"] or {}).pop("unread", None)
-
-    resealed(file, change)
-    assert verified(file).json["differences"] == []
-
-
 def test_answers_of_a_strategy_are_taken_as_written(file: Path) -> None:
     def change(head: Line, lines: list[Line]) -> None:
         head["figures"]["settings"]["strategy"] = "majority"
