@@ -323,6 +323,7 @@ def test_a_task_of_inspect_ai_solves_and_scores_its_own_row(
     assert (state.messages[-1].content == kept[-1]) == bool(values.get("taken", 1.0))  # the log ends with the answer
     score = asyncio.run(task.scorer(state, None))
     assert values.items() <= score.value.items()
+    assert {"right", "format", "answer"} <= score.value.keys()  # inspect_ai ends where a sample lacks one of another
     assert score.answer == {SEVEN: "7", RIGHT: "5"}.get(kept[-1])
 
 
