@@ -112,7 +112,7 @@ CASES = {
         {
             "with_a_machine": (WITH_A_MACHINE, "scores on the machine of the rollout"),
             "with_a_conversation": (WITH_A_CONVERSATION, "answers the model, turn by turn"),
-            "raising": (RAISING, "the reward failed on 1 answers; the first: RuntimeError: away"),
+            "raising": (RAISING, "the reward failed on 1 answers; the first: TaskError: task Task scoring: Runtime"),
             "broken": ("1 / 0", "division by zero"),
         },
     ),
