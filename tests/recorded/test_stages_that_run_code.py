@@ -129,9 +129,8 @@ def pages(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def teacher(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The tool of RRVF, also for the runs in which its replies are taught, and what compares drawings with pictures."""
+    """The tool of RRVF, and what compares drawings with pictures."""
     tools.load(systems.get("rrvf").offered)
-    monkeypatch.setenv("VIRC_PATH", str(systems.get("rrvf").file.parent / "tools"))
     with serve(verdict) as server:
         monkeypatch.setenv("TEACHER_ENDPOINT", server.url)
         yield
