@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from virc.backends.interface import Sampling
+from virc.backends.interface import Backend, Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
@@ -62,8 +62,14 @@ class Graders(msgspec.Struct, frozen=True):
             return self.reward(reward, term)
         if self.judge is None:
             raise UsageError("a judge is to grade, and none is named", "--judge-endpoint URL")
-        endpoint, name, key = self.judge, self.judge_model, self.judge_key
-        return lambda opened, report: Judge(endpoint, name, key)
+        endpoint = self.judge
+        return lambda opened, report: Judge(self._backend(endpoint))
+
+    def _backend(self, endpoint: str) -> Backend:
+        try:
+            return OpenAIBackend(endpoint, self.judge_model, self.judge_key, _SECONDS, counts_image_tokens=False)
+        except VircError as error:
+            raise of_judge(error) from None
 
 
 NO_GRADERS = Graders()
@@ -72,11 +78,8 @@ NO_GRADERS = Graders()
 class Judge:
     """A model that sees the pictures and says how likely a solution is right, 0 to 1."""
 
-    def __init__(self, endpoint: str, model: str | None, key: str | None) -> None:
-        try:
-            self._backend = OpenAIBackend(endpoint, model, key, _SECONDS, counts_image_tokens=False)
-        except VircError as error:
-            raise of_judge(error) from None
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def close(self) -> None:
         self._backend.close()
