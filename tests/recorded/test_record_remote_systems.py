@@ -11,7 +11,7 @@ import pytest
 from support import published_crops, tested, tool_rows, workspaces
 from support.called import virc
 
-from virc.remote.tool_servers import CONTROLLER
+from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 

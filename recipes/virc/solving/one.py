@@ -58,10 +58,7 @@ class SolveConfig(msgspec.Struct, frozen=True):
         tolerate: the deviations of tool calls that are forgiven.
         crop_ablation: what the crops of a row of a batch are cut from.
         strategy: how the answer is found, as `strategies.registry.resolved` writes it, with `samples`; None: by vote.
-        alike: whether samples are drawn as one alone is: greedily, unless something else is chosen.
         judge: who grades for the strategy, in words; None: no judge.
-        max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
-        max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -77,14 +74,11 @@ class SolveConfig(msgspec.Struct, frozen=True):
     tolerate: frozenset[str] = SOLVE
     crop_ablation: CropAblation = "none"
     strategy: str | None = None
-    alike: bool = False
     judge: str | None = None
-    max_requests: Annotated[int, Meta(ge=1)] | None = None
-    max_tokens_total: Annotated[int, Meta(ge=1)] | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
-        chosen = (self.temperature, usual.temperature, float(self.samples > 1 and not self.alike))
+        chosen = (self.temperature, usual.temperature, float(self.samples > 1))
         return next(temperature for temperature in chosen if temperature is not None)
 
     def longest(self, usual: Drawing = USUAL) -> int:
@@ -109,17 +103,16 @@ class TextDelta(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something that was done to a conversation for want of room or of tokens, in words."""
+    """Something that was done to a conversation for want of room, in words."""
 
     text: str
 
 
 class SampleStart(msgspec.Struct, frozen=True):
-    """A sample begins, the `number`th of `total` from 1; or a `part` of a search, of at most `total`."""
+    """A sample begins, the `number`th of `total` from 1."""
 
     number: int
     total: int
-    part: str | None = None
 
 
 class GradeGiven(msgspec.Struct, frozen=True):
@@ -275,7 +268,7 @@ def attempts(
         session = session_of(config, backend, protocol, given, question)
         given = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(SampleStart(sample + 1, config.samples))
-        yield drawn(session, Sampler(backend, config, (sample,), deadline, on_event))
+        yield drawn(session, Sampler(backend, config, sample, deadline, on_event))
 
 
 def session_of(
@@ -306,8 +299,7 @@ class Sampler:
     """Draws the turns of a session.
 
     Args:
-        place: what tells its replies from those of other samples, whose seeds differ.
-        may_ask: called before each reply; what it raises ends the drawing.
+        sample: its number, which tells its replies from those of other samples, whose seeds differ.
 
     Attributes:
         replies: drawn so far, rejected ones too.
@@ -315,30 +307,21 @@ class Sampler:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        config: SolveConfig,
-        place: tuple[object, ...],
-        deadline: Deadline,
-        on_event: OnEvent,
-        may_ask: Callable[[], None] = lambda: None,
+        self, backend: Backend, config: SolveConfig, sample: int, deadline: Deadline, on_event: OnEvent
     ) -> None:
         self.config, self.replies, self.seconds = config, list[Reply](), list[float]()
-        self._backend, self._place, self._deadline = backend, place, deadline
-        self._on_event, self._may_ask = on_event, may_ask
+        self._backend, self._sample, self._deadline, self._on_event = backend, sample, deadline, on_event
         self._repeated = Repeated()
         self._gone, self.notices = set[int](), list[str]()
 
-    def turns(self, session: Session, most: int | None = None) -> BaseException | None:
-        """Draw turns until the session is over, `most` at most; returns what broke it off, which the trace has."""
+    def turns(self, session: Session) -> BaseException | None:
+        """Draw turns until the session is over; returns what broke it off, which the trace has."""
         broken: BaseException | None = None
         samplings = self.config.samplings(session.protocol.sampling)
-        accepted = 0
         try:
             with self._deadline.armed():
-                while accepted != most and isinstance(ask := session.next(), Ask):
+                while isinstance(ask := session.next(), Ask):
                     self._turn(session, ask, samplings)
-                    accepted += 1
         except (VircError, KeyboardInterrupt) as error:
             broken = error
         except TimeUp:
@@ -352,18 +335,6 @@ class Sampler:
         if text not in self.notices:
             self.notices.append(text)
             self._on_event(Notice(text))
-
-    def _spent(self) -> tuple[str | None, bool]:
-        """Which limit of replies or tokens is used up, if any; and whether the next reply is likely to be the last."""
-        config, spent = self.config, spent_on(self.replies)
-        if config.max_requests and spent.replies >= config.max_requests:
-            return f"--max-requests {config.max_requests}", True
-        last = spent_on(self.replies[-1:])
-        tokens, more = spent.prompt_tokens + spent.completion_tokens, last.prompt_tokens + last.completion_tokens
-        if config.max_tokens_total and tokens >= config.max_tokens_total:
-            return f"--max-tokens-total {config.max_tokens_total}", True
-        is_last = config.max_requests == spent.replies + 1
-        return None, is_last or bool(config.max_tokens_total and more and tokens + 3 * more > config.max_tokens_total)
 
     def _taken(self, ask: Ask, sampling: Sampling) -> Reply:
         while True:
@@ -384,10 +355,9 @@ class Sampler:
                 self._notice(f"the oldest {count} no longer shown{left}: {error.message}")
 
     def _draw(self, ask: Ask, sampling: Sampling) -> Reply:
-        seed = derived(self.config.seed, *self._place, len(self.replies))
+        seed = derived(self.config.seed, self._sample, len(self.replies))
         own = msgspec.structs.replace(sampling, seed=seed)
         self._deadline.check()
-        self._may_ask()
         began = time.monotonic()
         try:
             self.replies.append(self._taken(ask, own))
@@ -405,13 +375,7 @@ class Sampler:
         """Draw one turn until a try is accepted; without one, or where the model goes in circles, the session ends."""
         reason, tried, cut = "", 0, 0
         for sampling in samplings:
-            used_up, is_last = self._spent()
-            if used_up:
-                session.stop("turns", f"no answer within {used_up}")
-                return
-            if is_last:
-                self._notice("the limit of requests or tokens is near: the model is asked for its answer")
-            reply = self._draw(shortening.closing(ask) if is_last else ask, sampling)
+            reply = self._draw(ask, sampling)
             self._calibrate(session, reply)
             verdict = session.feed(checked(reply, session))
             self._on_event(verdict)
