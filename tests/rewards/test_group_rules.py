@@ -10,6 +10,7 @@ from virc.core.errors import ConfigError
 from virc.rewards import groups, rollouts
 from virc.rewards import registry as rewards
 from virc.rewards.rollouts import Known, Last
+from virc.stages.rl import Config, contradictions
 from virc.systems import registry as systems
 from virc.systems.registry import Reward
 from virc.training.system_check import check
@@ -17,12 +18,15 @@ from virc.training.system_check import check
 PUBLISHED = json.loads(Path(__file__).with_name("groups.json").read_text())["cases"]
 
 
-def last(answer: str | None) -> Last:
-    return Last(Known("answer", {}, {}, "answer", 1, 0, answer, ""))
+def last(answer: str | None, reply: str = "") -> Last:
+    return Last(Known("answer", {}, {}, "answer", 1, 0, answer, reply))
 
 
-def by(rule: str, values: Sequence[float], answers: Sequence[str | None] = ()) -> list[float]:
-    return groups.RULES[rule](values, [last(each) for each in answers or [None] * len(values)])
+def by(
+    rule: str, values: Sequence[float], answers: Sequence[str | None] = (), replies: Sequence[str] = ()
+) -> list[float]:
+    answers, replies = answers or [None] * len(values), replies or [""] * len(values)
+    return groups.RULES[rule](values, [last(*each) for each in zip(answers, replies, strict=True)])
 
 
 @pytest.mark.parametrize(
@@ -33,6 +37,10 @@ def by(rule: str, values: Sequence[float], answers: Sequence[str | None] = ()) -
         ("rank", [0.9, 0.1, 0.1, 0.0], [1, 1.5 / 3, 1.5 / 3, 0]),
         ("rank", [0.7, 0.7], [0.5, 0.5]),
         ("rank", [3], [0]),
+        ("over_mean", [1, 0, 0, 0], [4, 0, 0, 0]),  # a quarter on average
+        ("over_mean", [0.5, 1.5], [0.5, 1.5]),
+        ("over_mean", [0, 0], [0, 0]),
+        ("over_mean", [-1, 0.5], [0, 0]),
     ],
 )
 def test_rules_of_rewards_by_hand(rule: str, before: list[float], after: list[float]) -> None:
@@ -54,14 +62,26 @@ def test_rules_of_answers_by_hand(rule: str, answers: list[str | None], after: l
     assert by(rule, [0.0] * len(answers), answers) == pytest.approx(after)
 
 
+def test_rules_of_likeness_by_hand() -> None:
+    """abcd and abxd share 3 of 4 letters, 1 - 2 / 8; nothing is like yz."""
+    replies = ["abcd", "abxd", "yz"]
+    assert by("unlike", [1, 1, 1], (), replies) == pytest.approx([1 - 0.75 / 2, 1 - 0.75 / 2, 1])
+    assert by("over_likeness", [1, 0.5, 1], (), replies) == pytest.approx([1 / 1.75, 0.5 / 1.75, 1])
+    assert by("unlike", [1], (), ["abcd"]) == [0]
+
+
 def test_rules_give_what_the_published_programs_give() -> None:
     """Their ranks are 4 times ours less 2, and what is distinct is worth at least 0.1 there."""
     assert len(PUBLISHED) == 420
     for case in PUBLISHED:
-        found = {rule: by(rule, case["rewards"], case["answers"]) for rule in ("rank", "distinct", "majority")}
+        found = {
+            rule: by(rule, case["rewards"], case["answers"], case["replies"])
+            for rule in ("rank", "distinct", "majority", "over_likeness")
+        }
         assert [4 * each - 2 for each in found["rank"]] == pytest.approx(case["rank"], abs=1e-5)
         assert [max(each, 0.1) for each in found["distinct"]] == pytest.approx(case["distinct"])
         assert found["majority"] == case["majority"]
+        assert found["over_likeness"] == pytest.approx(case["over_likeness"], abs=1e-5)
 
 
 def test_a_system_adds_rules_up_by_weights(tmp_path: Path) -> None:
@@ -81,3 +101,5 @@ def test_groups_that_make_no_sense_are_one_sentence(tmp_path: Path) -> None:
     assert (found.message, found.hint) == ("there is no rule 'rnak' for groups", "did you mean 'rank'?")
     with pytest.raises(ConfigError, match="the total pixel_reasoner rewrites the rewards of a group itself"):
         rewards.of(Reward("pixel_reasoner", group={"rank": 1}))
+    config = Config(data="rows", reward=Reward("outcome", group={"over_mean": 1}))
+    assert [fault.path for fault in contradictions(config)] == [("norm_adv_by_std",)]

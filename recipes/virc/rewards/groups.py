@@ -2,7 +2,7 @@
 
 A system's YAML adds them up, each times its weight: `reward: {total: outcome, group: {reward: 1, distinct: 0.2}}`. A
 reward file may import them for a `group` of its own. Each is given the rewards and the `ts` of `rewards.rollouts`, of
-which it reads `t.answer_text`. GRPO subtracts the mean and divides by the standard deviation by
+which it reads `t.answer_text` and `t.reply_text`. GRPO subtracts the mean and divides by the standard deviation by
 itself, so no rule does.
 
 Answers are the same where they are the same text but for case and space. A rollout without an answer agrees with none.
@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from virc.core.errors import SetupError
+from virc.core.extras import install
 from virc.rewards.terms.answers import plain
 
 Rule = Callable[[Sequence[float], Sequence[Any]], list[float]]
@@ -31,6 +33,15 @@ def rank(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
     return [
         _mean([(other < own) + (other == own) / 2 for other in _others(rewards, at)]) for at, own in enumerate(rewards)
     ]
+
+
+def over_mean(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
+    """The reward over the mean of the group's; 0 where that is not over 0. It needs `norm_adv_by_std: false`.
+
+    Source: MaxRL (arXiv:2602.02710), whose advantage is the reward less the mean, over the mean.
+    """
+    mean = _mean(rewards)
+    return [each / mean if mean > 0 else 0.0 for each in rewards]
 
 
 def distinct(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
@@ -66,7 +77,27 @@ def majority(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
     return [float(own is not None and own == most[0][0]) for own in answers]
 
 
-RULES: Mapping[str, Rule] = {each.__name__: each for each in (reward, rank, distinct, agreement, majority)}
+def unlike(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
+    """1 less the mean likeness of the reply to the others, 0 to 1.
+
+    The likeness of two texts is 1 less their insertions and deletions over both lengths (rapidfuzz, `ratio`).
+    """
+    likeness = _likeness(ts)
+    return [1 - _mean(_others(each, at)) if len(ts) > 1 else 0.0 for at, each in enumerate(likeness)]
+
+
+def over_likeness(rewards: Sequence[float], ts: Sequence[Any]) -> list[float]:
+    """The reward over the sum of the reply's likeness to all of the group, itself included, as `unlike` has it.
+
+    Source: DRA-GRPO (arXiv:2505.09655; xiwenc1/DRA-GRPO@0882661, grpo_trainer.py), where the likeness is the cosine of
+    sentence embeddings.
+    """
+    return [reward / sum(each) for reward, each in zip(rewards, _likeness(ts), strict=True)]
+
+
+RULES: Mapping[str, Rule] = {
+    each.__name__: each for each in (reward, rank, over_mean, distinct, agreement, majority, unlike, over_likeness)
+}
 
 
 def weighted(rewards: Sequence[float], ts: Sequence[Any], weights: Mapping[str, float]) -> list[float]:
@@ -77,6 +108,14 @@ def weighted(rewards: Sequence[float], ts: Sequence[Any], weights: Mapping[str, 
 
 def _answers(ts: Sequence[Any]) -> list[str | None]:
     return [None if t.answer_text is None else plain(t.answer_text) for t in ts]
+
+
+def _likeness(ts: Sequence[Any]) -> list[list[float]]:
+    try:
+        from rapidfuzz.fuzz import ratio
+    except ImportError:
+        raise SetupError("likeness of texts needs the extra eval", install("eval")) from None
+    return [[ratio(one.reply_text, other.reply_text) / 100 for other in ts] for one in ts]
 
 
 def _others(values: Sequence[Any], at: int) -> list[Any]:

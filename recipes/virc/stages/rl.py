@@ -171,6 +171,9 @@ def _of_devices(config: Config) -> _Faults:
 def _of_sampling(config: Config) -> _Faults:
     if config.rollout_engine == "transformers" and config.tensor_parallel > 1:
         yield "tensor_parallel", "the sampler transformers runs on one device", "tensor_parallel: 1"
+    if {*config.reward.group} == {"over_mean"} and config.norm_adv_by_std:
+        wrong = "over_mean changes nothing where rewards are divided by their standard deviation"
+        yield "norm_adv_by_std", wrong, "norm_adv_by_std: false"
     if config.clip_low >= 1:
         yield "clip_low", "the probability ratio cannot fall by 1 or more", "clip_low: 0.2"
     if config.rollout == "per_cru":

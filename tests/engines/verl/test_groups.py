@@ -56,7 +56,7 @@ RULED = [
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """What verl makes of both cases, in one process: to start it takes nearly all of the time."""
     folder = tmp_path_factory.mktemp("rewards")
-    ruled = Reward("outcome", group={"reward": 1, "distinct": 0.5})
+    ruled = Reward("outcome", group={"reward": 1, "distinct": 0.5, "unlike": 0.1})
     rewarded = ((Reward("pixel_reasoner"), COMPARED), (Reward("outcome"), LEFT), (ruled, RULED))
     cases = [(settings(folder / f"{number}.json", reward), rows) for number, (reward, rows) in enumerate(rewarded)]
     found: list[Any] = child("groups_child.py", json.dumps(cases))
@@ -90,12 +90,12 @@ def test_a_total_without_a_group_leaves_rewards_as_they_are(made: list[Any]) -> 
 
 
 def test_rules_of_the_yaml_give_what_advantages_are_of(made: list[Any]) -> None:
-    """1 + 0.5 of the share of other answers.
+    """1 + 0.5 of the share of other answers + 0.1 of the unlikeness, of texts of 18 characters, of which one differs.
 
     Group a: 5, 5, 7: half of the others differ, for 7 all. Group b: 7 and 8, both wrong, are equal, as before.
     """
     first, second, equal = made[2]
-    rewards = [1.25, 1.25, 0.5, 0.5, 0.5]
+    rewards = [1 + 0.25 + 0.05 / 18, 1 + 0.25 + 0.05 / 18, 0.5 + 0.1 / 18, 0.5 + 0.1 / 18, 0.5 + 0.1 / 18]
     assert [row[-1] for row in first["rm_scores"]] == pytest.approx(rewards)
     mean = (2 * rewards[0] + rewards[3]) / 3
     advantages = [rewards[0] - mean, rewards[0] - mean, 0.0, rewards[3] - mean, 0.0]

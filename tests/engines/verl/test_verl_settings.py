@@ -14,6 +14,7 @@ from virc.stages.context import Place
 from virc.stages.rl import Config
 from virc.stages.sft import Curriculum, Lora
 from virc.systems import registry as systems
+from virc.systems.registry import Reward
 
 RUN = Path("/w/runs/r")
 ACTOR, ROLLOUT, MODEL = (f"actor_rollout_ref.{part}" for part in ("actor", "rollout", "model"))
@@ -208,6 +209,11 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
             "micro_batch_size_per_device",
             "64 x 8 replies (ppo_mini_batch_size x n) are no multiple of the 1024",
         ),
+        (
+            {"reward": Reward("outcome", group={"over_mean": 1.0})},
+            "norm_adv_by_std",
+            "over_mean changes nothing where rewards are divided",
+        ),
         ({"devices": 6, "tensor_parallel": 4}, "tensor_parallel", "6 devices are no multiple of tensor_parallel 4"),
         ({"gpus": (0, 1)}, "gpus", "gpus names 2 different GPUs, and devices is 8"),
         ({"gpus": (0,) * 8}, "gpus", "gpus names 1 different GPUs, and devices is 8"),
@@ -248,8 +254,8 @@ def test_what_a_hint_says_helps() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {}, {"nodes": 64},
-        {"gpus": (4, 5, 6, 7, 0, 1, 2, 3)},
+        {}, {"nodes": 64}, {"reward": Reward("outcome", group={"over_mean": 1.0}), "norm_adv_by_std": False},
+        {"reward": Reward("outcome", group={"reward": 1.0, "over_mean": 1.0})}, {"gpus": (4, 5, 6, 7, 0, 1, 2, 3)},
         {"rollout": "multi_turn", "max_images": 17}, {"validation": "v", "test_freq": 5},
         {"lora": Lora(), "frozen_modules": ("vision", "projector")},
     ],
