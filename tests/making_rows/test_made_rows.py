@@ -160,6 +160,14 @@ def test_a_continued_run_refuses_other_files(turn: str, tmp_path: Path) -> None:
         make(turn, [str(write_rows(tmp_path / "other.jsonl", rows))], tmp_path / "new.jsonl")
 
 
+def test_mixed_files_have_no_id_twice(tmp_path: Path) -> None:
+    files = [str(write_rows(tmp_path / name / "rows.jsonl", LEVELS)) for name in "ab"]
+    fields = make("mix", files, tmp_path / "new.jsonl", {"weights": [1, 3]})
+    found = [row["id"] for row in read_rows(tmp_path / "new.jsonl")]
+    assert len(set(found)) == len(found) == 27
+    assert fields["left_out"] == {"weight": 13}
+
+
 def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Path) -> None:
     rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
     file = str(write_rows(tmp_path / "rows.jsonl", rows))
@@ -295,6 +303,8 @@ def test_a_continued_run_refuses_what_has_changed(
         ("select", "rows.jsonl", {"column": "level"}, "is read and cannot be written"),
         ("select", "there.jsonl", {"column": "level"}, "is there already"),
         ("select", "a\0b.jsonl", {"column": "level"}, "cannot write"),
+        ("split", "new.jsonl", {"name": "../x"}, "split: name must be"),
+        ("mix", "new.jsonl", {"weights": [1, 2]}, "there are 2 weights for 1 sources with rows"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
@@ -314,6 +324,7 @@ def test_what_is_wrong_is_said_in_one_sentence(
     ("steps", "said"),
     [
         ("operator: select", "is no list of operators"),
+        ("- {operator: split}\n- {operator: split}", r"two steps of .* write n.heldout.jsonl"),
         ("- {column: level}", "step 1 of"),
         ("- {operator: select, column: level}\n- {operator: select, colum: level}", "unknown option 'colum'"),
     ],

@@ -1,11 +1,13 @@
 """Operators without models: which rows they keep, in which order, and why others are left out."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from making_rows.made import made, picture, write_rows
+from making_rows.made import made, picture, read_rows, write_rows
 
+from virc.core.errors import UsageError
 from virc.core.events import Reporter
 from virc.data.make.run import make
 
@@ -67,6 +69,41 @@ def test_curriculum_shuffles_within_buckets(tmp_path: Path) -> None:
     assert first != sorted(first, key=lambda row: row["n"])
 
 
+def test_mix_takes_rows_by_weights(tmp_path: Path) -> None:
+    rows = [{"id": n, "from": "ab"[n % 4 == 0]} for n in range(80)]
+    found, left_out = made("mix", tmp_path, rows, column="from", weights={"a": 1, "b": 1})
+    counts = [sum(row["from"] == name for row in found) for name in "ab"]
+    assert (counts, left_out) == ([20, 20], {"weight": 40})
+    assert ids(found) != ids(sorted(found, key=lambda row: row["id"]))
+
+
+@pytest.mark.parametrize(
+    ("counts", "weights", "rows", "expected"),
+    [
+        ([20] * 4, None, 10, 10),  # 2.5 of each
+        ([20] * 3, [1, 1, 1], 10, 10),
+        ([10, 10], [3, 1], None, 13),
+        ([20] * 12, [1, 1, 5, *[1] * 9], 32, 32),
+    ],
+)
+def test_mix_gives_as_many_rows_as_asked_by_files(
+    counts: list[int], weights: list[float] | None, rows: int | None, expected: int, tmp_path: Path
+) -> None:
+    files = [
+        str(write_rows(tmp_path / f"{at}.jsonl", [{"id": f"{at}-{n}", "of": at} for n in range(count)]))
+        for at, count in enumerate(counts)
+    ]
+    fields = make("mix", files, tmp_path / "new.jsonl", {"weights": weights, "rows": rows})
+    taken = Counter(row["of"] for row in read_rows(tmp_path / "new.jsonl"))
+    assert fields["made"] == expected
+    shares = weights or [1.0] * len(counts)
+    assert all(abs(taken[at] - expected * share / sum(shares)) < 1 for at, share in enumerate(shares))
+
+
+def test_mix_of_rows_without_a_source_leaves_all_out(tmp_path: Path) -> None:
+    assert made("mix", tmp_path, ROWS, column="nothing") == ([], {"missing": 4})
+
+
 def test_a_column_that_no_row_has_is_said(tmp_path: Path) -> None:
     said = list[str]()
     report = Reporter(lambda event: said.append(f"{event}"))
@@ -80,6 +117,57 @@ def test_dedupe_tells_sums_from_differences(tmp_path: Path) -> None:
     rows = [{"id": id, "question": text} for id, text in zip("abcdefg", texts, strict=True)]
     found, left_out = made("dedupe", tmp_path, rows, by="text")
     assert (ids(found), left_out) == ("abdefg", {"copy": 1})
+
+
+def test_split_does_not_write_over_rows_that_are_read(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "new.heldout.jsonl", ROWS)
+    with pytest.raises(UsageError, match="is read and cannot be written"):
+        make("split", [str(rows)], tmp_path / "new.jsonl")
+    assert read_rows(rows) == ROWS
+
+
+def test_mix_repeats_rows_under_new_ids(tmp_path: Path) -> None:
+    rows = [{"id": n, "from": "ab"[n > 2]} for n in range(10)]
+    options = {"column": "from", "weights": {"a": 1, "b": 1}, "rows": 14}
+    with pytest.raises(UsageError, match="source a has 3 rows, and 7 are wanted"):
+        made("mix", tmp_path, rows, **options)
+    found, left_out = made("mix", tmp_path, rows, **options, repeat=True)
+    assert len({row["id"] for row in found}) == 14
+    assert sum(row["from"] == "a" for row in found) == 7
+    assert left_out == {}
+
+
+def test_split_has_no_picture_on_both_sides(tmp_path: Path) -> None:
+    for at in range(30):
+        picture(tmp_path / f"{at}.png", at)
+        picture(tmp_path / f"copy{at}.png", at)
+    rows = [{"id": at, "images": [f"{at % 30}.png", f"copy{at % 15}.png"]} for at in range(60)]
+    fields = make("split", [str(write_rows(tmp_path / "rows.jsonl", rows))], tmp_path / "new.jsonl", {"share": 0.3})
+    found, left_out = read_rows(tmp_path / "new.jsonl"), fields["left_out"]
+    held = read_rows(tmp_path / "new.heldout.jsonl")
+    assert fields["others"] == {str(tmp_path / "new.heldout.jsonl"): len(held)}
+    shown = [{int(name.strip("copy.ng")) for row in side for name in row["images"]} for side in (found, held)]
+    assert not shown[0] & shown[1]
+    assert len(found) + len(held) == 60
+    assert 10 <= len(held) <= 26
+    assert left_out == {}
+
+
+def test_split_sets_rows_without_pictures_aside_one_by_one(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"id": at} for at in range(40)])
+    make("split", [str(rows)], tmp_path / "new.jsonl", {"share": 0.25})
+    assert [len(read_rows(tmp_path / name)) for name in ("new.jsonl", "new.heldout.jsonl")] == [30, 10]
+
+
+def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
+    for at in range(24):
+        picture(tmp_path / f"{at}.png", at)
+    rows = [{"id": at, "images": [f"{at}.png"], "page": at % 6} for at in range(24)]
+    options = {"share": 0.4, "column": "page"}
+    make("split", [str(write_rows(tmp_path / "rows.jsonl", rows))], tmp_path / "new.jsonl", options)
+    sides = [{row["page"] for row in read_rows(tmp_path / name)} for name in ("new.jsonl", "new.heldout.jsonl")]
+    assert all(sides)
+    assert not sides[0] & sides[1]
 
 
 @pytest.mark.parametrize(("by", "expected"), [("both", "abdef"), ("picture", "abf"), ("text", "abe")])

@@ -23,8 +23,19 @@ from virc.systems.registry import Judging
 
 TERMS = {term.name: term for term in rewards.discover()[0]}
 OF_ANSWERS = [
-    *("anls", "choice", "closeness", "exact", "number", "rouge", "symbolic", "tool_bonus", "vqa_accuracy"),
-    *("iou", "giou", "matching", "confidence", "point_in_box"),
+    *(
+        "anls",
+        "choice",
+        "closeness",
+        "exact",
+        "number",
+        "relative_accuracy",
+        "rouge",
+        "symbolic",
+        "tool_bonus",
+        "vqa_accuracy",
+    ),
+    *("iou", "giou", "ciou", "matching", "confidence", "point_in_box"),
 ]
 
 
@@ -100,32 +111,33 @@ def test_numbers_within_what_the_row_allows(said: str, columns: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    ("said", "right", "near"),
+    ("said", "right", "near", "accuracy"),
     [
-        # the error as a share; half a cosine at (error - 0.05) / 0.15
-        ("100", "100", 1.0),  # 0
-        ("105", "100", 1.0),
-        ("110", "100", 0.75),  # 0.1: (1 + cos 60) / 2
-        ("87.5", "100", 0.5),  # 0.125: (1 + cos 90) / 2
-        ("85", "100", 0.25),  # 0.15: (1 + cos 120) / 2
-        ("80", "100", 0.0),  # 0.2
-        ("150", "100", 0.0),
-        ("149", "100", 0.0),
-        ("-100", "100", 0.0),  # 2
-        ("-110", "-100", 0.75),
-        ("0", "0", 1.0),
-        ("0.001", "0", 0.0),
-        ("about 100", "100", 0.0),
-        ("The answer is 110", "100", 0.75),
-        ("50%", "0.5", 1.0),
+        # the error as a share; half a cosine at (error - 0.05) / 0.15; thresholds 0.05, 0.10 to 0.50 over it
+        ("100", "100", 1.0, 1.0),  # 0
+        ("105", "100", 1.0, 0.9),  # 0.05 is not under 0.05
+        ("110", "100", 0.75, 0.8),  # 0.1: (1 + cos 60) / 2
+        ("87.5", "100", 0.5, 0.8),  # 0.125: (1 + cos 90) / 2; all but 0.05 and 0.1
+        ("85", "100", 0.25, 0.7),  # 0.15: (1 + cos 120) / 2
+        ("80", "100", 0.0, 0.6),  # 0.2
+        ("150", "100", 0.0, 0.0),  # 0.5 is not under 0.5
+        ("149", "100", 0.0, 0.1),
+        ("-100", "100", 0.0, 0.0),  # 2
+        ("-110", "-100", 0.75, 0.8),
+        ("0", "0", 1.0, 1.0),
+        ("0.001", "0", 0.0, 0.0),
+        ("about 100", "100", 0.0, 0.0),
+        ("The answer is 110", "100", 0.75, 0.8),
+        ("50%", "0.5", 1.0, 1.0),
     ],
 )
-def test_how_near_numbers_are(said: str, right: str, near: float) -> None:
+def test_how_near_numbers_are(said: str, right: str, near: float, accuracy: float) -> None:
     known = prompt(right=right, strict="own")
     assert value("closeness", answer(said), known) == pytest.approx(near)
+    assert value("relative_accuracy", answer(said), known) == pytest.approx(accuracy)
 
 
-@pytest.mark.parametrize("name", ["number", "closeness"])
+@pytest.mark.parametrize("name", ["number", "closeness", "relative_accuracy"])
 def test_a_row_whose_answer_is_no_number_cannot_be_scored(name: str) -> None:
     with pytest.raises(UnscoredError, match="the right answer is no number"):
         value(name, answer("5"), prompt(right="five", strict="own"))
@@ -191,7 +203,7 @@ def test_anls(said: str, answers: list[str], near: float) -> None:
     ("name", "said", "given"),
     [
         ("answer", "6", 1), ("answer", "7", 0), ("exact", "SIX", 1), ("number", "6.0", 1), ("closeness", "6", 1),
-        ("rouge", "six", 1), ("anls", "Six", 1), ("symbolic", "6", 1),
+        ("relative_accuracy", "6", 1), ("rouge", "six", 1), ("anls", "Six", 1), ("symbolic", "6", 1),
         ("vqa_accuracy", "6", 0.9), ("vqa_accuracy", "5", 0.3),
     ],
 )  # fmt: skip
@@ -239,6 +251,10 @@ def test_likeness_without_its_package_has_no_value(monkeypatch: pytest.MonkeyPat
 )
 def test_words_that_come_again(text: str, length: int, taken: float) -> None:
     assert penalty(text, length) == pytest.approx(taken)
+
+
+def test_the_term_counts_six_words_of_the_whole_reply() -> None:
+    assert value("ngrams", "x y x y x y x y", prompt(strict="own")) == pytest.approx(-1 / 3)
 
 
 @pytest.mark.parametrize(("tokens", "near"), [(1, 1.0), (512, 1.0), (513, 512 / 513), (1024, 0.5)])

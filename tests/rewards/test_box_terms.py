@@ -1,5 +1,6 @@
 """Terms of answers that are boxes or points, each value computed by hand."""
 
+import math
 from typing import Any
 
 import msgspec
@@ -28,27 +29,37 @@ def row(*right: list[float], coordinates: Coordinates = "pixel", size: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "iou", "giou"),
+    ("one", "other", "iou", "giou", "ciou"),
     [
-        ((0, 0, 10, 10), (0, 0, 10, 10), 1, 1),
-        # 50 of 150; around both 150, all covered
-        ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3, 1 / 3),
-        # a quarter of 100 each: 25 of 175; around both 225, of which 50 stay free
-        ((0, 0, 10, 10), (5, 5, 15, 15), 25 / 175, 25 / 175 - 50 / 225),
-        # apart: around both 300, a third of it free
-        ((0, 0, 10, 10), (20, 0, 30, 10), 0, -1 / 3),
-        # one within the other, four times as wide: 25 of 100
-        ((0, 0, 20, 5), (7.5, 0, 12.5, 5), 0.25, 0.25),
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1, 1, 1),
+        # 50 of 150; around both 150, all covered; centres 5 apart, diagonal 15^2 + 10^2; same shape
+        ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3, 1 / 3, 1 / 3 - 25 / 325),
+        # a quarter of 100 each: 25 of 175; around both 225, of which 50 stay free; centres 50 of 450
+        ((0, 0, 10, 10), (5, 5, 15, 15), 25 / 175, 25 / 175 - 50 / 225, 25 / 175 - 50 / 450),
+        # apart: around both 300, a third of it free; centres 20 apart of 30^2 + 10^2
+        ((0, 0, 10, 10), (20, 0, 30, 10), 0, -1 / 3, -400 / 1000),
+        # one within the other, four times as wide: 25 of 100; the same centre; angles atan 4 and atan 1
+        ((0, 0, 20, 5), (7.5, 0, 12.5, 5), 0.25, 0.25, None),
         # turned round: it has no area, and around both it still reaches from 0 to 10
-        ((10, 10, 0, 0), (0, 0, 10, 10), 0, None),
-        ((0, 0, 0, 0), (0, 0, 0, 0), 0, 0),
+        ((10, 10, 0, 0), (0, 0, 10, 10), 0, None, None),
+        ((0, 0, 0, 0), (0, 0, 0, 0), 0, 0, 0),
     ],
 )
-def test_measures_of_two_boxes(one: boxes.Box, other: boxes.Box, iou: float, giou: float | None) -> None:
+def test_measures_of_two_boxes(
+    one: boxes.Box, other: boxes.Box, iou: float, giou: float | None, ciou: float | None
+) -> None:
     for each, far in ((one, other), (other, one)):
         assert boxes.iou(each, far) == pytest.approx(iou)
         if giou is not None:
             assert boxes.giou(each, far) == pytest.approx(giou)
+        if ciou is not None:
+            assert boxes.ciou(each, far) == pytest.approx(ciou)
+
+
+def test_the_aspect_term_of_ciou() -> None:
+    v = 4 / math.pi**2 * (math.atan(4) - math.atan(1)) ** 2
+    found = boxes.ciou((0, 0, 20, 5), (7.5, 0, 12.5, 5))
+    assert found == pytest.approx(0.25 - v * v / (1 - 0.25 + v))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +92,7 @@ def test_boxes_in_every_form(said: str) -> None:
 )
 def test_what_is_no_box(said: str) -> None:
     known = row([0, 0, 140, 98])
-    assert [value(name, said, known) for name in ("iou", "giou", "matching")] == [0, -1, 0]
+    assert [value(name, said, known) for name in ("iou", "giou", "ciou", "matching")] == [0, -1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +158,8 @@ def test_matching_of_many(
 @pytest.mark.parametrize(("said", "near"), [("[0, 0, 1, 1] [0, 0, 140, 98]", 0), ("[0, 0, 140, 98] [0, 0, 1, 1]", 1)])
 def test_of_several_boxes_the_first_counts(said: str, near: float) -> None:
     known = row([0, 0, 140, 98])
-    assert round(value("iou", said, known), 1) == near
+    assert [round(value(name, said, known), 1) for name in ("iou", "ciou")] == [near, near]
+    assert value("ciou", "[270, 190, 280, 196]", known) == 0.0  # it would be under 0
 
 
 def test_of_many_right_boxes_the_nearest_counts_for_one() -> None:
@@ -186,7 +198,7 @@ def test_a_point_in_thousandths_of_each_side(said: str, points: int) -> None:
 
 
 def test_rows_without_boxes_and_with_wrong_ones() -> None:
-    for name in ("iou", "giou", "matching", "confidence", "point_in_box"):
+    for name in ("iou", "giou", "ciou", "matching", "confidence", "point_in_box"):
         with pytest.raises(UnscoredError, match="the row has no boxes"):
             value(name, "[0, 0, 1, 1]", prompt(strict="own"))
         with pytest.raises(DataError, match="the row's boxes are no list of four numbers each"):

@@ -11,6 +11,7 @@ In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pi
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -156,6 +157,21 @@ def giou(one: Box, other: Box) -> float:
     shared = intersection(one, other)
     union, whole = area(one) + area(other) - shared, area(_around(one, other))
     return (shared / union if union > 0 else 0.0) - ((whole - union) / whole if whole > 0 else 0.0)
+
+
+def ciou(one: Box, other: Box) -> float:
+    """IoU less the squared distance of the centres as a share of the diagonal around both, less an aspect term.
+
+    Source: Zheng et al., Distance-IoU Loss (arXiv:1911.08287), equations 8 to 11: the term is a * v with v the squared
+    difference of the angles of both diagonals, times 4 / pi^2, and a = v / (1 - IoU + v).
+    """
+    overlap, (left, top, right, bottom) = iou(one, other), _around(one, other)
+    diagonal = (right - left) ** 2 + (bottom - top) ** 2
+    away = sum((one[at] + one[at + 2] - other[at] - other[at + 2]) ** 2 for at in (0, 1)) / 4
+    angles = [math.atan2(max(0.0, box[2] - box[0]), max(0.0, box[3] - box[1])) for box in (one, other)]
+    aspect = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
+    weight = aspect / (1 - overlap + aspect) if aspect else 0.0
+    return overlap - (away / diagonal if diagonal else 0.0) - weight * aspect
 
 
 def match(found: Sequence[PredictedBox], right: Sequence[Box], min_iou: float) -> list[tuple[PredictedBox, float]]:

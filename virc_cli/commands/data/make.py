@@ -9,7 +9,7 @@ from virc_cli.console.options import argument, option
 from virc_cli.console.tables import folded
 
 FAILURE: dict[str, object] = dict.fromkeys(
-    "to operator rows kept made left_out left_out_file replies tokens seconds operators".split()
+    "to operator rows kept made others left_out left_out_file replies tokens seconds operators".split()
 )
 EPILOG = """\b
 virc data make ls
@@ -37,7 +37,7 @@ def command(
     concurrency: options.Concurrency = None,
     verbose: options.Verbose = False,
 ) -> None:
-    """Make rows of rows: filter, order, teach, corrupt.
+    """Make rows of rows: filter, order, mix, teach, corrupt.
 
     FILE.yaml is a list of operators with their options, each of which gets the rows of the one before it.
 

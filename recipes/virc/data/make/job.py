@@ -52,8 +52,8 @@ class Job(msgspec.Struct, frozen=True):
         roles: role -> its server's address or model.
         at_once: rows in work at a time; None: as many as suit the models.
         prefix: of the names of pictures that are saved.
-        named: the file that pictures are named by, of one of several jobs whose caller removes what is beside NEW;
-            None: NEW.
+        named: the file that pictures and further files are named by, of one of several jobs whose caller removes what
+            is beside NEW; None: NEW.
         rewards: makes what gives the reward of a system, once a model is open.
     """
 
@@ -302,12 +302,12 @@ def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
 
 
 def _published(work: _Work) -> Fields:
-    """Write NEW, and before it what was left out."""
+    """Write NEW, what was left out, and further files of a plan; all are there when NEW is."""
     job, progress = work.job, work.progress
     plan = _planned(work) if job.operator.plan else None
-    outs = plan.left_out if plan else {}
+    outs, ids = (plan.left_out, plan.ids) if plan else ({}, {})
     rules = Counter[str]()
-    left_out = job.to.with_name(f"{job.to.name}.left_out")
+    left_out, named = job.to.with_name(f"{job.to.name}.left_out"), job.named or job.to
 
     def dropped() -> Iterator[bytes]:
         for line in progress.lines():
@@ -316,14 +316,27 @@ def _published(work: _Work) -> Fields:
                 fields = {"id": line.id, "row": line.n, "source": job.sources[line.source]}
                 yield msgspec.json.encode({**fields, "rule": out.rule, "why": out.why})
 
+    def rows(numbers: Sequence[int] | None) -> Iterator[bytes]:
+        met = Counter[int]()
+        for line in progress.lines(None if numbers is None else iter(numbers)):
+            if numbers is not None:
+                met[line.n] += 1
+            for row in line.rows:
+                yield _renamed(row, ids.get(line.n), met[line.n])
+
+    others = {name: named.with_name(f"{named.stem}.{name}.jsonl") for name in (plan.others if plan else ())}
+    if read := {expanded(each).resolve() for each in job.sources} & {each.resolve() for each in others.values()}:
+        raise UsageError(f"{min(read)} is read and cannot be written", "choose another --to")
     write_lines(left_out, dropped())
-    lines = progress.lines(iter(plan.order) if plan else None)
-    made = write_lines(job.to, (bytes(row) for line in lines for row in line.rows))
+    files = dict[str, int]()
+    for name, numbers in (plan.others if plan else {}).items():
+        files[str(others[name])] = write_lines(others[name], rows(numbers))
+    made = sum(files.values()) + write_lines(job.to, rows(plan.order if plan else None))
     total = progress.last
     kept = total - sum(rules.values())
     return {
         "to": str(job.to), "operator": job.operator.name, "rows": total, "kept": kept, "made": made,
-        "left_out": dict(rules), "left_out_file": str(left_out), "replies": progress.cost.replies,
+        "others": files, "left_out": dict(rules), "left_out_file": str(left_out), "replies": progress.cost.replies,
         "tokens": {"prompt": progress.cost.prompt, "completion": progress.cost.completion},
     }  # fmt: skip
 
@@ -331,6 +344,7 @@ def _published(work: _Work) -> Fields:
 def _summary(fields: Fields) -> str:
     rules = ", ".join(f"{count} {rule}" for rule, count in fields["left_out"].items())
     left = f"; left out: {rules}; {fields['left_out_file']} says which" if rules else ""
+    left += "".join(f"; {count} of them in {file}" for file, count in fields["others"].items())
     return f"{counted(fields['rows'], 'row')}: {fields['kept']} kept, {fields['made']} made{left}"
 
 
@@ -352,9 +366,17 @@ def _planned(work: _Work) -> Plan:
     with _naming(operator):
         plan = operator.plan(measured, work.means(None))
         assert isinstance(plan, Plan)
-        taken = {*plan.order}
+        taken = {*plan.order, *(number for each in plan.others.values() for number in each)}
         lost = {each.number: LeftOut("plan") for each in measured if each.number not in taken}
         return msgspec.structs.replace(plan, left_out={**lost, **plan.left_out})
+
+
+def _renamed(row: msgspec.Raw, id: str | None, times: int) -> bytes:
+    if id is None and times < 2:
+        return bytes(row)
+    fields = msgspec.json.decode(row)
+    own = fields.get("id") if id is None else id
+    return msgspec.json.encode({**fields, "id": f"{own}-{times}" if times > 1 else own})
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> int:

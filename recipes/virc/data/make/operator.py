@@ -95,10 +95,18 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which rows there are, by their numbers, in order; `left_out` says why others are not."""
+    """Which rows there are, by their numbers, in order; one may come several times.
+
+    Args:
+        left_out: number -> why.
+        others: name -> rows of a further file, `NEW.name.jsonl` beside `NEW.jsonl`.
+        ids: number -> another id.
+    """
 
     order: Sequence[int]
     left_out: Mapping[int, LeftOut] = {}
+    others: Mapping[str, Sequence[int]] = {}
+    ids: Mapping[int, str] = {}
 
 
 def kept(*rows: Fields) -> Made:

@@ -56,7 +56,7 @@ def make(
     given = registry.parsed(options)
     if others := given.keys() - {"seed"}:
         raise UsageError(f"--set {min(others)} is an option of one operator", f"write it into {operator}")
-    jobs, asked = list[Job](), set[str]()
+    jobs, asked, files = list[Job](), set[str](), set[str]()
     for number, step in enumerate(_listed(operator), 1):
         if not isinstance(step, dict) or not isinstance(name := step.pop("operator", None), str):
             raise UsageError(f"step {number} of {operator} names no operator", "- {operator: select, column: level}")
@@ -64,6 +64,11 @@ def make(
         checked = registry.options_of(found, {key: value for key, value in step.items() if key != "seed"})
         mine = {role: roles[role] for role in found.roles(checked) if role in roles}
         asked |= mine.keys()
+        beside = getattr(checked, "name", None) if found.plan else None  # of its file beside NEW
+        if beside in files:
+            sentence = f"two steps of {operator} write {place.stem}.{beside}.jsonl"
+            raise UsageError(sentence, "- {operator: split, name: second}")
+        files |= {beside} if beside else set()
         jobs.append(Job(found, (), place, given | step, setup, mine, at_once, f"{number}-", place, rewards))
     if unknown := roles.keys() - asked:
         raise UsageError(f"--role {min(unknown)}: no operator of {operator} has it", "virc data make ls NAME")
@@ -138,4 +143,5 @@ def _fields(jobs: Sequence[Job], done: Sequence[Fields], to: Path) -> Fields:
         "operator": " ".join(job.operator.name for job in jobs),
         "left_out_file": f"{to}.left_out",
     }
+    own["others"] = {file: count for each in done for file, count in each["others"].items()}
     return {**done[-1], **own, "rows": done[0]["rows"], "left_out": rules, "tokens": tokens, **sums}

@@ -13,6 +13,7 @@ from virc.scoring.score import score as by_rule
 from virc.scoring.structure import faded
 
 _LETTER = re.compile(r"\(?[A-Za-z](?:[).:].*)?", re.DOTALL)
+_THRESHOLDS = [Fraction(steps, 20) for steps in range(1, 11)]
 
 
 @term
@@ -114,6 +115,18 @@ def closeness(answer: str, sample: Sample, means: Means) -> float:
     """
     error = _relative_error(answer, sample.prompt.key)
     return 0.0 if error is None else faded(float(error))
+
+
+@answer_term
+def relative_accuracy(answer: str, sample: Sample, means: Means) -> float:
+    """Mean relative accuracy of a number: the share of ten thresholds that its relative error stays within, 0 to 1.
+
+    The thresholds are 0.5, 0.55 to 0.95; of one, c, the error is under 1 - c. Of answers only.
+    Source: Yang et al., Thinking in Space (arXiv:2412.14171), section 3.1, as ViLaSR rewards numbers with it
+    (AntResearchNLP/ViLaSR, verl/utils/reward_score/gcot.py).
+    """
+    error = _relative_error(answer, sample.prompt.key)
+    return 0.0 if error is None else sum(error < allowed for allowed in _THRESHOLDS) / len(_THRESHOLDS)
 
 
 @term

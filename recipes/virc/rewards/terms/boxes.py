@@ -42,6 +42,17 @@ def giou(answer: str, sample: Sample, means: Means) -> float:
 
 
 @answer_term
+def ciou(answer: str, sample: Sample, means: Means) -> float:
+    """Complete IoU of the box that the answer is and the nearest of the row's, 0 to 1; of answers only.
+
+    What is under 0, boxes that are far apart, counts as 0.
+    Source: Zheng et al. (arXiv:1911.08287); cut off at 0 as in Leon-LihongWang/ViRC,
+    src/train/reward_for_scale_fixed.py, which defines it and never calls it.
+    """
+    return max(0.0, _best(sample, geometry.ciou, without=0.0))
+
+
+@answer_term
 def matching(answer: str, sample: Sample, means: Means) -> float:
     """How well the answer's boxes match the row's: the sum of IoU over 0.5, by the greater number, 0 to 1.
 

@@ -15,6 +15,7 @@ _MAX_CHARACTERS = 2000  # of a text that `anls` reads
 _MAX_WORDS = 2000
 """Of an answer that `rouge` reads: an answer is short, and time grows with the product of both lengths."""
 _MAX_TOKENS = 512
+_NGRAM = 6
 
 
 @answer_term
@@ -115,6 +116,17 @@ def token_ids(sample: Sample, means: Means) -> Sequence[int]:
     if means.token_ids is None:
         raise UnscoredError(NO_TOKENS)
     return means.token_ids(sample.text)
+
+
+@term
+def ngrams(sample: Sample, means: Means) -> float:
+    """A penalty for repeated words: minus the share of the reply's 6-grams that occurred before, -1 to 0.
+
+    Systems differ in the 6: a total with another number has a function of its own that returns
+    `penalty(sample.text, n)`.
+    Source: om-ai-lab/VLM-R1, grpo_jsonl.py (6); tongxiao2002/Perception-R1, verl/workers/reward/custom.py (20).
+    """
+    return penalty(sample.text, _NGRAM)
 
 
 def penalty(text: str, length: int) -> float:
