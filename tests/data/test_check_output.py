@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from checking import FILE, NAME, Rows, broken, checked, good_set, report, whole, write
 from PIL import Image
-from support import crux
+from support import crux, picture_kinds
 from support.called import virc
 
 from virc.core.parallel import LostWorkerError
@@ -362,3 +362,25 @@ def test_a_row_that_ends_its_process_costs_no_other(deadly: tuple[int, ...], mon
     assert [(row.number, result.number, result.id) for row, result in found] == [(n, n, f"r{n}") for n in range(1, 21)]
     assert [result.number for _, result in found if result.faults] == [*deadly]
     assert {fault.kind for _, result in found for fault in result.faults} == ({"crash"} if deadly else set())
+
+
+def test_pictures_that_training_shows_otherwise_are_written_side_by_side(tmp_path: Path) -> None:
+    names, shown = picture_kinds.write(tmp_path / "rows"), tmp_path / "shown"
+    rows = [{"id": name, "image": file, "question": "Which?", "answer": "7"} for name, file in names.items()]
+    rows += [{**rows[0], "id": "once more"}, {**rows[0], "id": "broken", "image": "broken.png"}]
+    (tmp_path / "rows" / "broken.png").write_bytes(picture_kinds.KINDS["RGBA"].data[:-50])
+    file = tmp_path / "rows" / "problems.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = checked(file, "--as-shown", shown, "--first", 2)
+    why = [kind.why for kind in picture_kinds.KINDS.values() if kind.why]
+    assert f"shows {len(why)} of {len(names)} pictures otherwise than solving" in done.err
+    assert all(f"{each} {why.count(each)}" in done.err for each in why)
+    written = sorted(each.name for each in shown.iterdir())
+    assert len(written) == sum(min(2, why.count(each)) for each in {*why})
+    row = [*names].index("RGBA") + 1
+    number = 1 + sum(kind.why == "transparent" for kind in [*picture_kinds.KINDS.values()][: row - 1])
+    checked(file, "--as-shown", tmp_path / "all", "--first", 99)
+    with Image.open(tmp_path / "all" / f"transparent-{number}-row-{row}.png") as pair:
+        assert (pair.getpixel((0, 0)), pair.getpixel((pair.width - 1, 0))) == ((0, 0, 0), (255, 255, 255))
+    again = checked(file, "--as-shown", shown)
+    assert (again.code, "is in use" in again.err, "--as-shown" in again.err) == (2, True, True)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Model": "model endpoint system protocol family tools device".split(),
-    "Answer": "samples strategy judge_endpoint judge_model pipeline role max_turns max_tokens temperature seed".split(),
+    "Answer": "samples strategy judge_endpoint judge_model pipeline role max_turns max_tokens temperature "
+    "seed".split(),
     "Picture": "more_images max_pixels offline".split(),
     "Output": "as_json trace to concurrency timeout quiet verbose".split(),
 }

@@ -10,7 +10,7 @@ from virc_cli.console import completion, events, output
 from virc_cli.console.options import Ignored, Json, LayoutFile, Quiet, Verbose, Workers, argument, choice, option
 
 if TYPE_CHECKING:
-    from virc.data.check.run import DatasetReport, LocatedFault, Report
+    from virc.data.check.run import CheckConfig, DatasetReport, LocatedFault, Report
 
 FAILURE: dict[str, object] = {
     "rows": None, "good": None, "faults": None, "stops": None, "first": [], "datasets": [], "clean": None
@@ -30,6 +30,9 @@ def command(
     first: Annotated[int, option("N", "Faults of each kind to print.", min=0)] = 5,
     workers: Workers = None,
     clean: Annotated[Path | None, option("DIR", "New folder for the rows without faults.")] = None,
+    as_shown: Annotated[
+        Path | None, option("DIR", "New folder for pictures that engines alone show otherwise.")
+    ] = None,
     draw: Annotated[Path | None, option("DIR", "Folder for the pictures of five rows, with their boxes.")] = None,
     layout: LayoutFile = None,
     ignore: Ignored = None,
@@ -55,6 +58,8 @@ def command(
         path, against or (), coordinates, system, family, layout, ignore or (), first, workers or cores(), clean
     )
     output.note_left_out([*path, *(against or ())], system, layout)
+    if as_shown:
+        output.note(_compared(config, as_shown))
     if draw:
         from virc.data.show import draw_boxes
 
@@ -89,6 +94,20 @@ def command(
         output.warn(f"{report.summary} that training takes as they are", cleaned)
     if as_json:
         output.emit("virc.data.check/1", fields)
+
+
+def _compared(config: "CheckConfig", folder: Path) -> str:
+    """Write the pictures that training shows otherwise than an engine alone would; how many those are."""
+    from virc.data.check.images import write_as_shown
+    from virc.data.check.run import rows_of
+
+    differ, pictures = write_as_shown(rows_of(config), folder, config.first)
+    if not differ:
+        return f"LLaMA-Factory alone shows all {counted(pictures, 'picture')} as solving does"
+    kinds = ", ".join(f"{why} {count}" for why, count in sorted(differ.items()))
+    written = len(list(folder.iterdir()))
+    shows = f"{differ.total()} of {counted(pictures, 'picture')} otherwise than solving and training do ({kinds})"
+    return f"LLaMA-Factory alone shows {shows}; {written} are in {folder}: left as it does, right as they do"
 
 
 def _print_fault(fault: "LocatedFault") -> None:
