@@ -393,22 +393,34 @@ def test_sampling_stops_where_the_first_problems_failed_alike(
 
 
 @pytest.mark.parametrize(
-    ("problems", "asked", "said"),
+    ("problems", "asked", "more", "said"),
     [
         (
             200,
             None,
+            {},
             "200 problems: 8 rollouts of at most 4 requests each, at most 6,400 requests and 3,276,800 tokens of",
         ),
-        (1, None, "1 problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens of replies"),
-        (None, None, "each problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens"),
-        (10, PairsAsked("grade", judge="http://j/v1"), "4 requests and one of the judge each, at most 400 requests"),
+        (
+            1,
+            None,
+            {},
+            "1 problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens of replies",
+        ),
+        (None, None, {}, "each problem: 8 rollouts of at most 4 requests each, at most 32 requests and 16,384 tokens"),
+        (10, None, {"max_tokens_total": 1000}, "at most 320 requests and 163,840 tokens of replies"),
+        (
+            10,
+            PairsAsked("grade", judge="http://j/v1"),
+            {},
+            "4 requests and one of the judge each, at most 400 requests",
+        ),
     ],
 )
 def test_what_sampling_takes_at_most_is_said_before_it_starts(
-    problems: int | None, asked: PairsAsked | None, said: str
+    problems: int | None, asked: PairsAsked | None, more: dict[str, int], said: str
 ) -> None:
-    assert said in run.bound(SolveConfig(samples=8, max_turns=4), 512, problems, asked)
+    assert said in run.bound(SolveConfig(samples=8, max_turns=4, **more), 512, problems, asked)
 
 
 def test_sizes_of_files_are_in_a_row_where_any_picture_was_made_smaller() -> None:

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from virc.core.errors import SetupError
-from virc.scoring.box_sets import agreement, matched, mean_average_precision, weighted_overlap
+from virc.scoring.box_sets import (
+    THRESHOLDS,
+    agreement,
+    matched,
+    mean_agreement,
+    mean_average_precision,
+    weighted_overlap,
+)
 from virc.scoring.boxes import Box, iou
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_measures.json").read_bytes())["maps"]
@@ -53,6 +60,13 @@ def test_agreement(
 ) -> None:
     f1 = 2 * precision * recall / (precision + recall) if recall else 0
     assert agreement(found, right, weights) == pytest.approx((precision, recall, f1))
+
+
+def test_agreement_over_all_thresholds() -> None:
+    assert (THRESHOLDS[0], THRESHOLDS[-1], len(THRESHOLDS)) == (0.5, 0.95, 10)
+    assert mean_agreement([(0, 0, 10, 7)], [A]) == pytest.approx((0.5, 0.5, 0.5))  # at 0.5 to 0.7
+    assert mean_agreement([(0, 0, 10, 7), B], [A, B]) == pytest.approx((0.75, 0.75, 0.75))
+    assert mean_agreement([(0, 0, 10, 7)], [A], thresholds=[0.6, 0.8]) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_overlap_by_weights() -> None:

@@ -39,6 +39,43 @@ def test_edit_similarity_and_anls(said: str, right: str, near: float, cut: float
 
 
 @pytest.mark.parametrize(
+    ("said", "right", "rate"),
+    [
+        ("the red cat", "the red cat", 0),
+        ("the cat", "the red cat", 1 / 3),  # one left out
+        ("a blue cat sat", "the red cat", 1),  # two replaced, one put in
+        ("a b c d", "e", 4),
+        ("The", "the", 1),
+        ("two\twords\n", "two words", 0),
+        ("a b", "", 2),
+        ("", "", 0),
+    ],
+)
+def test_word_error_rate(said: str, right: str, rate: float) -> None:
+    assert likeness.word_error_rate(said, right) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "inside", "share", "f1"),
+    [
+        ("a red car on the left", "Red car", True, 1 / 3, 0.5),
+        ("red car", "red car", True, 1, 1),
+        ("a red-car!", "red car", True, 2 / 3, 0.8),
+        ("cathedral", "cat", False, 0, 0),
+        ("red fast car", "red car", False, 0, 0.8),
+        ("car red", "red car", False, 0, 1),
+        ("Über uns", "über", True, 0.5, 2 / 3),
+        ("", "", False, 0, 1),
+        ("a", "", False, 0, 0),
+    ],
+)
+def test_spans_and_words_in_common(said: str, right: str, inside: bool, share: float, f1: float) -> None:
+    assert likeness.contains(said, right) is inside
+    assert likeness.span_precision(said, right) == pytest.approx(share)
+    assert likeness.word_f1(said, right) == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
     ("said", "right", "share"),
     [(["cat", "dog"], ["dog", "cat", "cat"], 1), (["cat"], ["cat", "dog"], 0.5), ([], [], 0), ([], ["cat"], 0)],
 )
@@ -50,6 +87,7 @@ def test_published_functions_give_the_same() -> None:
     assert len(PUBLISHED) >= 400
     for case in PUBLISHED:
         said, right = case["said"], case["right"]
+        assert likeness.word_error_rate(said, right) == pytest.approx(case["error_rate"], abs=1e-9), case
         assert likeness.rouge_l(said, right) == pytest.approx(case["rouge_l"], abs=1e-9), case
         assert likeness.set_overlap(said.split(), right.split()) == pytest.approx(case["overlap"]), case
 
@@ -59,3 +97,5 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SetupError, match="the likeness of texts needs rapidfuzz, of the extra eval") as raised:
         likeness.edit_similarity("a", "b")
     assert "[eval]" in str(raised.value.hint)
+    with pytest.raises(SetupError, match="needs jiwer"):
+        likeness.word_error_rate("a", "b")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
-from virc.scoring.paths import Point, frechet, oriented
+from virc.scoring.paths import Point, distances, end_distance, frechet, hausdorff, mean_distance, oriented, resampled
 from virc.scoring.points import apart, apart_bonus, distance, in_box
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -24,16 +25,19 @@ def cases(name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("other", "leash"),
+    ("other", "farthest", "mean", "end", "leash"),
     [
-        (RIGHT, 0),
-        ([(0, 1), (1, 1), (2, 1)], 1),  # beside it
-        ([(2, 0), (1, 0), (0, 0)], 2),  # the other way: the same points, both walkers far apart
-        ([(0, 0), (1, 3), (2, 4)], 4),  # 0, 3 and 4 above it
+        (RIGHT, 0, 0, 0, 0),
+        ([(0, 1), (1, 1), (2, 1)], 1, 1, 1, 1),  # beside it
+        ([(2, 0), (1, 0), (0, 0)], 0, 4 / 3, 2, 2),  # the other way: the same points, both walkers far apart
+        ([(0, 0), (1, 3), (2, 4)], 4, 7 / 3, 4, 4),  # 0, 3 and 4 above it
     ],
 )
-def test_distances_of_paths_are_those_by_hand(other: Sequence[Point], leash: float) -> None:
-    assert frechet(RIGHT, other) == pytest.approx(leash)
+def test_distances_of_paths_are_those_by_hand(
+    other: Sequence[Point], farthest: float, mean: float, end: float, leash: float
+) -> None:
+    found = hausdorff(RIGHT, other), mean_distance(RIGHT, other), end_distance(RIGHT, other), frechet(RIGHT, other)
+    assert found == pytest.approx((farthest, mean, end, leash))
 
 
 def test_a_walker_may_wait_at_a_point() -> None:
@@ -67,6 +71,28 @@ def test_published_point_measures_are_ours() -> None:
         assert in_box(point, box) == inside
 
 
+@given(PATHS, PATHS)
+def test_hausdorff_is_the_farthest_of_the_nearest(one: list[Point], other: list[Point]) -> None:
+    table = distances(one, other)
+    nearest = [*map(min, table), *map(min, zip(*table, strict=True))]
+    assert hausdorff(one, other) == pytest.approx(max(nearest))
+    assert hausdorff(one, other) <= frechet(one, other) + 1e-9
+
+
+@given(PATHS.filter(lambda path: len(path) > 1), st.integers(2, 9))
+def test_resampled_points_keep_equal_ways(path: list[Point], count: int) -> None:
+    found = resampled(path, count)
+    assert len(found) == count
+    assert found[0] == pytest.approx(path[0])
+    assert found[-1] == pytest.approx(path[-1])
+
+
+def test_resampled_points_are_those_by_hand() -> None:
+    corner = [(0.0, 0.0), (0.0, 0.0), (2.0, 0.0), (2.0, 4.0)]  # 6 long
+    assert resampled(corner, 4) == [(0, 0), (2, 0), (2, 2), (2, 4)]
+    assert resampled([(3, 4)], 2) == [(3, 4), (3, 4)]
+
+
 def test_points_apart_are_counted_from_ten_pixels_on() -> None:
     assert apart([(0, 0), (6, 8), (6, 7), (0, 9)]) == [(0, 0), (6, 8)]  # 10, 9.2 and 9 from the first
     assert apart_bonus([]) == apart_bonus([(0, 0)]) == apart_bonus([(0, 0), (3, 3)]) == 0
@@ -80,6 +106,12 @@ def test_a_point_on_the_edge_is_in_the_box() -> None:
 
 
 def test_paths_that_cannot_be_compared_raise() -> None:
-    for one, other in (([], RIGHT), (RIGHT, [])):
+    for measure in (frechet, hausdorff, mean_distance, end_distance):
         with pytest.raises(ValueError, match="no points"):
-            frechet(one, other)
+            measure([], RIGHT)
+        with pytest.raises(ValueError, match=r"no points"):
+            measure(RIGHT, [])
+    with pytest.raises(ValueError, match="3 and 2 points"):
+        mean_distance(RIGHT, RIGHT[:2])
+    with pytest.raises(ValueError, match="resampled to 1"):
+        resampled(RIGHT, 1)

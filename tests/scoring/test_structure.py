@@ -1,6 +1,7 @@
 """Credit for parts, by hand and against the published functions (`published/structure.json`)."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from virc.scoring import structure
-from virc.scoring.structure import FULL, PARTIAL, PENALTY, calls, items
+from virc.scoring.structure import FULL, PARTIAL, PENALTY, agree, calls, cells, closeness, faded, items, table
 
 PUBLISHED = json.loads((Path(__file__).parent / "published" / "structure.json").read_text())
 OURS: dict[str, Callable[..., float]] = {
-    "items": lambda said, right, levels: items(calls(said), calls(right), getattr(structure, levels))
+    "items": lambda said, right, levels: items(calls(said), calls(right), getattr(structure, levels)),
+    "closeness": lambda said, right: closeness(float(said), float(right)),
+    "agree": agree,
 }
 RIGHT = [("size", "0", "large"), ("color", "1", "red")]
+GOLD = "| Year | Sales | Cost |\n|---|:--:|--|\n| 2020 | 100 | low |\n| 2021 | 40% | high |"
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -69,10 +73,55 @@ def test_calls_are_read_with_and_without_quotes() -> None:
 def test_long_texts_are_read_at_once(text: str) -> None:
     start = time.process_time()
     calls(text)
+    table(f"|{text}|")
     assert time.process_time() - start < 2
+
+
+def test_a_table_is_read_by_names() -> None:
+    assert table(GOLD) == {("2020", "sales"): "100", ("2020", "cost"): "low",
+                           ("2021", "sales"): "40%", ("2021", "cost"): "high"}  # fmt: skip
+    assert table("no table") == {}
+    assert table("x | A\ny | 1\n") == {("y", "a"): "1"}
+
+
+@pytest.mark.parametrize(
+    ("said", "share"),
+    [
+        (GOLD, 1),
+        (GOLD.replace("100", "105"), 1),
+        (GOLD.replace("100", "106"), 0.75),
+        (GOLD.replace("40%", "0.4").replace("low", "LOW"), 1),
+        (GOLD.rpartition("\n")[0], 2 * 2 / 6),  # a row less
+        (GOLD + "\n| 2022 | 1 | low |", 2 * 4 / 10),  # a row too many
+        ("nothing", 0),
+    ],
+)
+def test_cells_count_by_their_row_and_column(said: str, share: float) -> None:
+    assert cells(table(said), table(GOLD)) == pytest.approx(share)
+
+
+def test_two_tables_without_cells_are_the_same() -> None:
+    assert cells({}, {}) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "right", "worth"),
+    [(105, 100, 1), (95, 100, 1), (112.5, 100, 0.5), (-112.5, -100, 0.5), (108.75, 100, 0.8535533906), (120, 100, 0),
+     (-100, 100, 0), (0, 0, 1), (0.1, 0, 0), (math.inf, 1, 0), (math.nan, 1, 0), (1, math.nan, 0)],
+)  # fmt: skip
+def test_numbers_nearly_right_count_in_part(said: float, right: float, worth: float) -> None:
+    assert closeness(said, right) == pytest.approx(worth)
+
+
+def test_where_numbers_begin_to_count_can_be_set() -> None:
+    assert closeness(115, 100, 0.1, 0.2) == pytest.approx(0.5)
+    assert faded(0.5, 0.5, 0.5) == 1
+    assert faded(0.6, 0.5, 0.5) == 0
 
 
 @settings(deadline=None)
 @given(st.text(), st.text())
 def test_no_text_raises(said: str, right: str) -> None:
     assert -1 <= items(calls(said), calls(right), PENALTY) <= 1
+    assert 0 <= cells(table(said), table(right)) <= 1
+    assert agree(said, said)

@@ -121,6 +121,32 @@ def test_a_limit_of_tokens_that_is_refused_in_any_words_is_halved_once(said: str
         assert [body["max_tokens"] for body in running.chats()] == [1000, 500, 500, 500]
 
 
+@pytest.mark.parametrize(("most", "replies"), [(1, 1), (2, 2), (3, 3), (9, 5)])
+def test_before_the_last_request_the_model_is_asked_to_answer(most: int, replies: int, image: Path) -> None:
+    with serve(turns(4)) as running:
+        done = solve(running, image, "--max-requests", most)
+        assert len(running.chats()) == replies
+    assert (done.code, done.json["answer"]) == (0, "97"), done.err
+    asked = "final answer now" in str(running.chats()[-1]["messages"][-1])
+    assert asked == (most < 5) == bool(done.json.get("warnings"))
+
+
+def test_near_the_end_of_its_tokens_the_model_is_asked_to_answer(image: Path) -> None:
+    with serve(turns(9)) as running:
+        done = solve(running, image, "--max-tokens-total", 3000)
+    assert (done.code, done.json["answer"]) == (0, "97"), done.err
+    assert sum(done.json["tokens"].values()) <= 3000
+    assert done.json["settings"]["max_tokens_total"] == 3000
+    assert 1 < len(running.chats()) < 9
+
+
+def test_a_limit_that_is_used_up_ends_without_an_answer(image: Path) -> None:
+    with serve(lambda body: turns(9)({"messages": body["messages"][:-1]})) as running:
+        done = solve(running, image, "--max-requests", 3)
+    assert (done.code, len(running.chats())) == (8, 3)
+    assert re.search("no answer within --max-requests 3", done.err)
+
+
 @pytest.mark.parametrize(
     ("messages", "called", "roles"),
     [

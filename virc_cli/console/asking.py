@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PANELS = {
     "Model": "model endpoint system protocol family tools device".split(),
-    "Answer": "samples strategy judge_endpoint judge_model pipeline role max_turns max_tokens temperature "
-    "seed".split(),
+    "Answer": "samples strategy judge_endpoint judge_model pipeline role max_turns max_tokens max_requests "
+    "max_tokens_total temperature seed".split(),
     "Picture": "more_images max_pixels offline".split(),
     "Output": "as_json trace to concurrency timeout quiet verbose".split(),
 }
@@ -83,6 +83,8 @@ class Asked(ModelAsked):
     judge_model: options.JudgeModel = None
     pipeline: options.Pipeline = None
     role: options.Role = None
+    max_requests: options.MaxRequests = None
+    max_tokens_total: options.MaxTokensTotal = None
     temperature: options.Temperature = None
     trace: Annotated[str | None, option("DIR", "Write conversation, images and a page here.")] = None
 
@@ -112,6 +114,8 @@ class Asked(ModelAsked):
             samples=self.samples,
             max_turns=self.max_turns,
             strategy=strategy,
+            max_requests=self.max_requests,
+            max_tokens_total=self.max_tokens_total,
         )
         tools = options.names_of(self.tools)
         setup = set_up(

@@ -189,6 +189,8 @@ Timeout = Annotated[float | None, option("SECONDS", "Longest time for one proble
 Protocol = Annotated[str | None, option("FILE", "Chat protocol of the model; `default`: that of virc.")]
 Tools = Annotated[list[str] | None, option("+NAME", "Offer this custom tool as well; repeatable.")]
 MaxTurns = Annotated[int, option("N", "Most turns of one solution.", min=1, max=1000)]
+MaxRequests = Annotated[int | None, option("N", "Most replies of one solution, rejected ones too.", min=1)]
+MaxTokensTotal = Annotated[int | None, option("N", "Most tokens of one solution, read and drawn.", min=1)]
 Temperature = Annotated[float | None, option("T", "0: greedy; default: 0, or 1 with several samples.")]
 Seed = Annotated[int, option("N", "Random seed.", min=0)]
 Pipeline = Annotated[

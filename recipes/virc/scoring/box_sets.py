@@ -83,6 +83,17 @@ def agreement(
     return Agreement(precision, recall, 2 * precision * recall / (precision + recall) if pairs else 0.0)
 
 
+def mean_agreement(
+    found: Sequence[Box],
+    right: Sequence[Box],
+    weights: Sequence[float] | None = None,
+    thresholds: Sequence[float] = THRESHOLDS,
+) -> Agreement:
+    """The means of `agreement` over several thresholds of IoU."""
+    values = [agreement(found, right, weights, min_iou) for min_iou in thresholds]
+    return Agreement(*(fsum(column) / len(values) for column in zip(*values, strict=True)))
+
+
 def weighted_overlap(found: Sequence[Box], right: Sequence[Box], weights: Sequence[float] | None = None) -> float:
     """The sum of weight * IoU of the matched boxes, by the sum of all weights, 0 to 1; 1 where no side has a box.
 

@@ -1,18 +1,20 @@
-"""How alike texts, sets of labels and vectors are: by letters, words, items, or direction.
+"""How alike texts, sets of labels and vectors are: by letters, words, spans, items, or direction.
 
 Every function takes what was said first and what is right second. Time and memory grow with the product of both
 lengths, so callers cut long texts.
 
-Some need rapidfuzz, of the extra `eval`, which they import when they are called.
+Some need the extra `eval`, whose packages they import when they are called: rapidfuzz and jiwer.
 """
 
 import math
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 
 from virc.core.extras import require
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"\w+")
 
 
 def edit_similarity(said: str, right: str) -> float:
@@ -35,6 +37,19 @@ def anls(said: str, right: str, threshold: float = 0.5) -> float:
     return near if near > threshold else 0.0
 
 
+def word_error_rate(said: str, right: str) -> float:
+    """Words to be put in, left out or replaced, as a share of the right words; 0 and up, over 1 of a long text.
+
+    Words are what white space parts, with their case. Without any right word the share is of one.
+    Source: the word error rate of speech recognition, by jiwer; tulerfeng/Video-R1, src/r1-v/src/open_r1/grpo.py, wer,
+    where 1 - it, not under 0, rewards the reading of texts.
+    """
+    require("jiwer", "the word error rate", "eval")
+    import jiwer
+
+    return float(jiwer.wer(" ".join(right.split()), " ".join(said.split())))
+
+
 def rouge_l(said: str, right: str, max_words: int = 2000) -> float:
     """ROUGE-L: the F1 of precision and recall of the longest common subsequence of words, 0 to 1.
 
@@ -47,6 +62,34 @@ def rouge_l(said: str, right: str, max_words: int = 2000) -> float:
     one, other = (_ASCII_WORD.findall(text.lower())[:max_words] for text in (said, right))
     common = LCSseq.similarity(one, other)
     return 2 * common / (len(one) + len(other)) if common else 0.0
+
+
+def word_f1(said: str, right: str) -> float:
+    """F1 of the words in common, each as often as it is in both, in any order, 0 to 1; 1 where neither has a word.
+
+    Words are runs of letters and digits, without case. Source: Rajpurkar et al., SQuAD (arXiv:1606.05250), section
+    6.1, which drops articles too.
+    """
+    one, other = words(said), words(right)
+    common = (Counter(one) & Counter(other)).total()
+    return 2 * common / (len(one) + len(other)) if one or other else 1.0
+
+
+def contains(said: str, right: str) -> bool:
+    """Whether the words of the right text stand in what was said, in one span; not of a right text without words.
+
+    Words are those of `word_f1`, so that `cat` is not in `cathedral`.
+    """
+    span = words(right)
+    return bool(span) and f" {' '.join(span)} " in f" {' '.join(words(said))} "
+
+
+def span_precision(said: str, right: str) -> float:
+    """The share of what was said that the right span is: 1 of the span alone, 0 where it is not in it.
+
+    In words; it pays for naming a phrase and not the whole sentence around it.
+    """
+    return len(words(right)) / len(words(said)) if contains(said, right) else 0.0
 
 
 def set_overlap(said: Iterable[Hashable], right: Iterable[Hashable]) -> float:
@@ -68,3 +111,8 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     lengths = math.hypot(*one) * math.hypot(*other)
     product = math.fsum(a * b for a, b in zip(one, other, strict=True))
     return min(1.0, max(-1.0, product / lengths)) if lengths else 0.0
+
+
+def words(text: str) -> list[str]:
+    """The runs of letters and digits in a text, without case."""
+    return _WORD.findall(text.casefold())

@@ -59,6 +59,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
         crop_ablation: what the crops of a row of a batch are cut from.
         strategy: how the answer is found, as `strategies.registry.resolved` writes it, with `samples`; None: by vote.
         judge: who grades for the strategy, in words; None: no judge.
+        max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
+        max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
     """
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -75,6 +77,8 @@ class SolveConfig(msgspec.Struct, frozen=True):
     crop_ablation: CropAblation = "none"
     strategy: str | None = None
     judge: str | None = None
+    max_requests: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens_total: Annotated[int, Meta(ge=1)] | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
@@ -103,7 +107,7 @@ class TextDelta(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something that was done to a conversation for want of room, in words."""
+    """Something that was done to a conversation for want of room or of tokens, in words."""
 
     text: str
 
@@ -341,6 +345,18 @@ class Sampler:
             self.notices.append(text)
             self._on_event(Notice(text))
 
+    def _spent(self) -> tuple[str | None, bool]:
+        """Which limit of replies or tokens is used up, if any; and whether the next reply is likely to be the last."""
+        config, spent = self.config, spent_on(self.replies)
+        if config.max_requests and spent.replies >= config.max_requests:
+            return f"--max-requests {config.max_requests}", True
+        last = spent_on(self.replies[-1:])
+        tokens, more = spent.prompt_tokens + spent.completion_tokens, last.prompt_tokens + last.completion_tokens
+        if config.max_tokens_total and tokens >= config.max_tokens_total:
+            return f"--max-tokens-total {config.max_tokens_total}", True
+        is_last = config.max_requests == spent.replies + 1
+        return None, is_last or bool(config.max_tokens_total and more and tokens + 3 * more > config.max_tokens_total)
+
     def _taken(self, ask: Ask, sampling: Sampling) -> Reply:
         while True:
             try:
@@ -380,7 +396,13 @@ class Sampler:
         """Draw one turn until a try is accepted; without one, or where the model goes in circles, the session ends."""
         reason, tried, cut = "", 0, 0
         for sampling in samplings:
-            reply = self._draw(ask, sampling)
+            used_up, is_last = self._spent()
+            if used_up:
+                session.stop("turns", f"no answer within {used_up}")
+                return
+            if is_last:
+                self._notice("the limit of requests or tokens is near: the model is asked for its answer")
+            reply = self._draw(shortening.closing(ask) if is_last else ask, sampling)
             self._calibrate(session, reply)
             verdict = session.feed(checked(reply, session))
             self._on_event(verdict)

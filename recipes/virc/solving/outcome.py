@@ -71,6 +71,8 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
         rare["strategy"] = config.strategy
     if config.judge is not None:
         rare["judge"] = config.judge
+    limits = {name: getattr(config, name) for name in ("max_requests", "max_tokens_total")}
+    rare |= {name: limit for name, limit in limits.items() if limit is not None}
     if opened and opened.backend.grid.longest:
         rare["longest"] = opened.backend.grid.longest
     if usual.repetition_penalty != 1:

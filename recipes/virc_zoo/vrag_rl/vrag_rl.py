@@ -16,12 +16,12 @@ VRAG-RL/verl/utils/reward_score/vrag.py. What differs: a judge that gives no ver
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virc.rewards.delimiters import between
 from virc.rewards.question import asks, published
+from virc.scoring.ranking import ndcg
 from virc.tools import search
 
 if TYPE_CHECKING:
@@ -100,14 +100,8 @@ async def judged(sample: "Sample", means: "Means") -> float | None:
 
 
 def ranked(sample: "Sample", means: "Means") -> float:
-    """NDCG of the pages that were found, in their order, 0 to 1; 0 where the row names no pages.
-
-    The gain at place i, from 1, is 1 / log2(i + 1) of a page of the row; the highest possible has all of those first.
-    """
-    relevant = {*pages_of(sample.prompt.columns)}
-    gained = sum(1 / log2(place + 1) for place, page in enumerate(found_by(sample), 1) if page in relevant)
-    highest = sum(1 / log2(place + 1) for place in range(1, len(relevant) + 1))
-    return gained / highest if highest else 0.0
+    """NDCG of the pages that were found, in their order, 0 to 1; 0 where the row names no pages."""
+    return ndcg(found_by(sample), pages_of(sample.prompt.columns))
 
 
 def found_by(sample: "Sample") -> list[str]:

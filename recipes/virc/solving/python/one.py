@@ -33,6 +33,8 @@ class Options(TypedDict, total=False):
     max_pixels: int | None
     max_tokens: int | None
     max_turns: int
+    max_requests: int | None
+    max_tokens_total: int | None
     timeout: float | None
     temperature: float | None
     samples: int
@@ -69,6 +71,8 @@ def prepared(model: str | Path | Opened | None, given: Options) -> Setup | pipel
         samples=given["samples"],
         timeout=given["timeout"],
         max_turns=given["max_turns"],
+        max_requests=given.get("max_requests"),
+        max_tokens_total=given.get("max_tokens_total"),
         max_tokens=given["max_tokens"],
         keep_images=True,
         strategy=given["strategy"],
@@ -109,6 +113,8 @@ def solve(
     max_pixels: int | None = None,
     max_tokens: int | None = None,
     max_turns: int = 16,
+    max_requests: int | None = None,
+    max_tokens_total: int | None = None,
     timeout: float | None = None,
     temperature: float | None = None,
     samples: int = 1,
@@ -139,6 +145,8 @@ def solve(
         device: cpu, cuda, cuda:N or mps; None: the best found.
         max_pixels: largest area an image is shown with, in pixels.
         max_tokens: longest reply, in tokens.
+        max_requests, max_tokens_total: replies, and tokens read and drawn, of one sample; near the end the model is
+            asked to answer.
         timeout: seconds for the whole problem; None: no end.
         temperature: 0 is greedy; None: 0, or 1 with several samples.
         samples: independent answers, of which the commonest is given.
@@ -172,6 +180,7 @@ def solve(
         Options(
             endpoint=endpoint, api_key=api_key, system=system, protocol=protocol, family=family, tools=tools,
             device=device, max_pixels=max_pixels, max_tokens=max_tokens, max_turns=max_turns, timeout=timeout,
+            max_requests=max_requests, max_tokens_total=max_tokens_total,
             temperature=temperature, samples=samples, strategy=strategy, graders=graders, seed=seed, trace=trace,
             offline=offline, pipeline=pipeline, roles=roles, on_progress=on_progress,
         ),
