@@ -311,12 +311,7 @@ class Sampler:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        config: SolveConfig,
-        sample: int,
-        deadline: Deadline,
-        on_event: OnEvent,
+        self, backend: Backend, config: SolveConfig, sample: int, deadline: Deadline, on_event: OnEvent
     ) -> None:
         self.config, self.replies, self.seconds = config, list[Reply](), list[float]()
         self._backend, self._sample, self._deadline, self._on_event = backend, sample, deadline, on_event
