@@ -10,7 +10,7 @@ import pytest
 from recorded import recording
 from support import published_crops, tested, tool_rows, workspaces
 
-from virc.remote.tool_servers import CONTROLLER
+from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
