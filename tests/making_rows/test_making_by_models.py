@@ -158,6 +158,14 @@ def test_rows_that_cannot_be_read_cost_no_model(server: Server, home: Path) -> N
     assert (fields["rows"], fields["kept"], fields["left_out"]["unreadable"]) == (7, 6, 1)
 
 
+def test_offline_no_picture_is_fetched_for_a_model(server: Server, home: Path) -> None:
+    rows = write_rows(home / "far.jsonl", [{"id": 1, "image": f"{server.url}/far.png", "question": "?"}])
+    events, options = list[Event](), {"steps": {"said": {"prompt": "?"}}}
+    with pytest.raises(VircError):
+        make("teacher", [str(rows)], home / "n.jsonl", options, setup=at(server.url), report=Reporter(events.append))
+    assert "offline" in " ".join(event.text for event in events)
+
+
 def test_rules_of_models_are_counted(server: Server, home: Path) -> None:
     fields = caption(home, server.url, options={"words": 100})
     assert (fields["kept"], fields["left_out"]) == (0, {"short": 6})

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from making_rows.made import made, picture, read_rows, write_rows
+from PIL import Image
 
 from virc.core.errors import UsageError
 from virc.core.events import Reporter
@@ -15,7 +16,7 @@ ROWS = [
     {"id": "a", "pass_rate": 0.0, "level": "easy", "tags": ["x", "y"], "scores": [0, 0], "info": {"words": 3}},
     {"id": "b", "pass_rate": 0.5, "level": "hard", "tags": ["x"], "scores": [0, 1], "info": {"words": 9}},
     {"id": "c", "pass_rate": "1", "level": "Hardest", "tags": [], "scores": [1, 1]},
-    {"id": "d", "level": 7, "flag": True},
+    {"id": "d", "level": 7, "flag": True, "info.words": 4},
 ]
 SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "pass_rate", "min": 0.2}, "bc", {"min": 1, "missing": 1}),
@@ -32,7 +33,7 @@ SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "tags", "contains": "x"}, "ab", {"contains": 1, "missing": 1}),
     ({"column": "tags", "min": 1, "max": 1}, "b", {"min": 1, "max": 1, "missing": 1}),
     ({"column": "scores", "min_variance": 0.1}, "b", {"min_variance": 2, "missing": 1}),
-    ({"column": "info.words", "max": 5}, "a", {"max": 1, "missing": 2}),
+    ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}),
     ({"column": "nothing"}, "", {"missing": 4}),
 ]
 CURRICULUM: list[tuple[dict[str, Any], str]] = [({"column": "n"}, "cadb"), ({"column": "n", "first": "high"}, "badc")]
@@ -170,7 +171,7 @@ def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
     assert not sides[0] & sides[1]
 
 
-@pytest.mark.parametrize(("by", "expected"), [("both", "abdef"), ("picture", "abf"), ("text", "abe")])
+@pytest.mark.parametrize(("by", "expected"), [("both", "abdefg"), ("picture", "abfg"), ("text", "abe")])
 def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path) -> None:
     picture(tmp_path / "one.png", 1)
     picture(tmp_path / "small.png", 1, (32, 24))
@@ -182,9 +183,20 @@ def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path
         {"id": "d", "image": "other.png", "question": "How many?"},
         {"id": "e", "image": "one.png", "question": "What else?"},
         {"id": "f", "question": "Where?"},
+        {"id": "g", "question": "What else?"},
     ]
     found, left_out = made("dedupe", tmp_path, rows, by=by)
-    assert (ids(found), left_out) == (expected, {"copy": 6 - len(expected)})
+    assert (ids(found), left_out) == (expected, {"copy": 7 - len(expected)})
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_dedupe_finds_copies_by_any_quarter_of_a_picture(part: int, tmp_path: Path) -> None:
+    for name, faint in (("a", 5), ("b", -5)):
+        blocks = Image.new("L", (9, 8))
+        blocks.putdata([100 + (100 if y // 2 == part else faint) * (x % 2) for y in range(8) for x in range(9)])
+        blocks.resize((90, 80), Image.Resampling.NEAREST).save(tmp_path / f"{name}.png")
+    rows = [{"id": name, "image": f"{name}.png"} for name in "ab"]
+    assert made("dedupe", tmp_path, rows, by="picture")[1] == {"copy": 1}
 
 
 def test_dedupe_leaves_out_rows_of_other_files(tmp_path: Path) -> None:

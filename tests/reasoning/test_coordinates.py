@@ -163,6 +163,7 @@ def test_boxes_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None
 def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None:
     seen = View([(336, 252), (56, 84)], "original", originals=[(672, 504)])
     assert [resolve_point([28, 40], seen, index) for index in (0, 1)] == [(14, 20), (28, 40)]
+    assert resolve_point([672, 504], seen, 0) == (335, 251)  # on the edge: the last pixel
 
 
 @pytest.mark.parametrize(

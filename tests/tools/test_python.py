@@ -169,7 +169,7 @@ def test_code_that_ends_its_process_is_not_run_again(monkeypatch: pytest.MonkeyP
         (reply("out", "err"), CodeSettings(text="<{stdout}|{stderr}>"), "<out|err>", 0),
         (reply("", "NameError: x", True), CodeSettings(), "NameError: x", 0),
         (reply("", "", False, ((1, 900),)), CodeSettings(), "one side over 200 times the other, and is not shown]", 0),
-        (reply("", "", False, ((2, 2), (56, 84))), CodeSettings(), "is too small", 1),
+        (reply("", "", False, ((3, 5), (4, 4), (56, 84))), CodeSettings(), "is too small", 2),
     ],
 )
 def test_what_the_model_is_sent_of_code(

@@ -52,9 +52,9 @@ def test_pages_are_ranked_by_the_words_of_the_query(pages: Path) -> None:
     assert search.ranked("") == []
 
 
-def test_a_page_may_have_its_suffix_in_capitals(pages: Path) -> None:
+def test_a_page_may_have_its_suffix_in_capitals_and_odd_bytes(pages: Path) -> None:
     (pages / "without_text.png").rename(pages / "P4.PNG")
-    (pages / "P4.txt").write_text("a scanned invoice")
+    (pages / "P4.txt").write_bytes(b"a scanned invoice of a caf\xe9")  # not UTF-8, as of many scanners
     assert [page.name for page in search.ranked("invoice")] == ["P4.PNG"]
 
 
