@@ -66,12 +66,17 @@ LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
 
 
 def run(step: dict[str, Any], replies: Replies, folder: Path) -> list[dict[str, Any]]:
+    opened = list[str]()
+
     def rewards(system: str) -> Any:
+        opened.append(system)
         return maker_of(system, None, None, {})
 
-    rows = rows_at(folder, draft="the red square is here")
+    rows, options = rows_at(folder, draft="the red square is here"), {"steps": {"said": step}}
     with serve(replies) as server:
-        return made("teacher", rows, server.url, {"steps": {"said": step}}, roles={"said": server.url}, rewards=rewards)
+        found = made("teacher", rows, server.url, options, roles={"said": server.url}, rewards=rewards)
+    assert len(opened) == ("reward" in step)  # one for all replies
+    return found
 
 
 @pytest.mark.parametrize(("keys", "replies", "value"), TAKEN)
