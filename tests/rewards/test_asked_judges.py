@@ -243,16 +243,12 @@ def test_a_kept_reply_is_that_of_the_same_question(
         assert (len(server.chats()), judge.counts.asked, judge.counts.kept) == (drawn, drawn, 2 - drawn)
 
 
-def test_each_try_has_a_kept_reply_of_its_own_until_it_is_damaged(tmp_path: Path) -> None:
-    said = iter(["hm", ONE] * 2)
+def test_each_try_has_a_kept_reply_of_its_own(tmp_path: Path) -> None:
+    said = iter(["hm", ONE])
     with serve(lambda body: next(said), models=("a", "b")) as server:
         for _ in range(2):
             judge = verdicts(server.url, tmp_path, ("a?", [], WARM), model="a")
         assert (len(server.chats()), judge.counts.kept, judge.counts.unread) == (2, 2, 0)
-        for file in tmp_path.rglob("*.json"):
-            file.write_bytes(file.read_bytes()[:-3])
-        verdicts(server.url, tmp_path, ("a?", [], WARM), model="a")
-        assert len(server.chats()) == 4
 
 
 def test_a_question_without_a_score_is_0_and_counted() -> None:

@@ -56,7 +56,7 @@ def turn(asked: Session, text: str) -> tuple[str, list[tuple[int, int]]]:
 @pytest.mark.parametrize(
     ("text", "code"),
     [("1 + 1", "1 + 1"), ("```python\n1 + 1\n```", "1 + 1"), ("\n```py\na\nb\n```\n", "a\nb"), ("```\na```", "a"),
-     ("```python\na", "a"), ("x = '```'", "x = '```'")],
+     ("```python\na", "a"), ("x = '```'", "x = '```'"), ("x" * 100_000, "x" * 100_000)],
 )  # fmt: skip
 def test_marks_around_code_are_left_out(text: str, code: str) -> None:
     found = python.check({"code": text}, VIEW)

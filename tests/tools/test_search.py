@@ -116,6 +116,8 @@ def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: 
     )
     Image.linear_gradient("L").resize((1120, 560)).save(pages / "wide.png")
     (pages / "wide.txt").write_text("a wide page of gradients")
+    Image.new("RGB", (28, 28)).save(pages / "small.png")
+    (pages / "small.txt").write_text("a stamp")
     talk = Session(protocol, "How much?", [Image.new("RGB", (280, 280))], tools=tools.known())
     talk.feed(call("gradients"))
     written = json.dumps({"name": "crop_image", "arguments": {"image_index": 1, "bbox_2d": [0, 0, 84, 42]}})
@@ -123,3 +125,5 @@ def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: 
     page, crop = talk.images[1:]
     assert page.size == (168, 84)  # 12,544 px of area, on the grid of 28
     assert crop.full_size == (560, 280)
+    talk.feed(call("stamp"))
+    assert talk.images[-1].size == (56, 56)
