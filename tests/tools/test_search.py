@@ -112,11 +112,11 @@ def test_the_command_tries_a_search(pages: Path, tmp_path: Path) -> None:
 
 def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: Path) -> None:
     protocol = msgspec.structs.replace(
-        own_protocol(tools.schemas(["search", "crop_image"])), crops="file", input_pixels=(784 * 4, 784 * 16)
+        own_protocol(tools.schemas(["search", "crop_image"])), crops="file", input_pixels=(784 * 9, 784 * 16)
     )
     Image.linear_gradient("L").resize((1120, 560)).save(pages / "wide.png")
     (pages / "wide.txt").write_text("a wide page of gradients")
-    Image.new("RGB", (28, 28)).save(pages / "small.png")
+    Image.new("RGB", (56, 56)).save(pages / "small.png")
     (pages / "small.txt").write_text("a stamp")
     talk = Session(protocol, "How much?", [Image.new("RGB", (280, 280))], tools=tools.known())
     talk.feed(call("gradients"))
@@ -126,4 +126,4 @@ def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: 
     assert page.size == (168, 84)  # 12,544 px of area, on the grid of 28
     assert crop.full_size == (560, 280)
     talk.feed(call("stamp"))
-    assert talk.images[-1].size == (56, 56)
+    assert talk.images[-1].size == (84, 84)
