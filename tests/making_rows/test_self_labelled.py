@@ -221,7 +221,7 @@ def halves(size: int, mode: str = "RGB") -> Image.Image:
         *((task, Image.new("RGB", (30, 9000)), "unreadable") for task in TASKS),
     ],
 )
-def test_pictures_without_a_right_answer_alone_are_left_out(
+def test_pictures_without_a_right_answer_are_left_out(
     tmp_path: Path, operator: str, picture: Image.Image, rule: str | None
 ) -> None:
     assert len(made(tmp_path, operator, picture)) == (rule is None)

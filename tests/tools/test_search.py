@@ -112,7 +112,7 @@ def test_the_command_tries_a_search(pages: Path, tmp_path: Path) -> None:
 
 def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: Path) -> None:
     protocol = msgspec.structs.replace(
-        own_protocol(tools.schemas(["search", "crop_image"])), crops="file", input_pixels=(784 * 9, 784 * 16)
+        own_protocol(tools.schemas(["search", "crop_image"])), crops="file", input_pixels=(784 * 8, 784 * 16)
     )
     Image.linear_gradient("L").resize((1120, 560)).save(pages / "wide.png")
     (pages / "wide.txt").write_text("a wide page of gradients")
