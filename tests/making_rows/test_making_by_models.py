@@ -93,6 +93,7 @@ def test_rows_are_asked_counted_and_estimated(server: Server, home: Path) -> Non
     notes = [event.text for event in events if event.kind == "note"]
     assert notes[0] == "6 rows, at most 18 requests of models"
     assert notes[1].startswith("by the first row about 18 requests, ")
+    assert len(notes) == 3  # the last one is the summary
     assert any(event.kind == "progress" and "of 6" in event.text for event in events)
     assert (fields["kept"], fields["replies"], len(server.chats())) == (6, 18, 18)
     assert fields["tokens"]["prompt"] > 0
@@ -128,7 +129,9 @@ def test_a_model_is_not_asked_twice_for_a_row(server: Server, home: Path) -> Non
     assert len(server.chats()) == asked + 3 * 3 + 2  # of the fourth row, two replies
     (home / "caption.py").write_text(text)
     plugins.loaded.cache_clear()
-    again = caption(home, server.url, at_once=1)
+    events = list[Event]()
+    again = caption(home, server.url, at_once=1, report=Reporter(events.append))
+    assert events[0].text == "3 rows, at most 9 requests of models"
     assert len(server.chats()) == 2 * asked
     assert read_rows(home / "new.jsonl") == read_rows(home / "whole.jsonl")
     assert (again["replies"], again["tokens"]) == (whole["replies"], whole["tokens"])
