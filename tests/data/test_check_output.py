@@ -207,6 +207,14 @@ def test_what_is_held_out_is_not_among_the_rows_that_are_kept(batches: Path, tmp
     assert not (tmp_path / "c/val.jsonl").exists()
 
 
+def test_a_folder_of_clean_rows_has_rows_and_one_file_of_a_name(batches: Path, tmp_path: Path) -> None:
+    (tmp_path / "TRAIN.jsonl").write_text('{"id": 0, "image": "none.png", "question": "q", "answer": "a"}\n')
+    assert checked(tmp_path / "TRAIN.jsonl", "--clean", tmp_path / "c").code == 5
+    assert not (tmp_path / "c").exists()
+    done = checked(batches / "train.jsonl", tmp_path / "TRAIN.jsonl", "--clean", tmp_path / "c")
+    assert (done.code, "2 datasets would be called train" in done.err) == (2, True)  # also on disks that fold case
+
+
 @pytest.mark.parametrize(
     ("row", "kind"),
     [

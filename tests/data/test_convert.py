@@ -150,10 +150,13 @@ def test_questions_are_taken_out_of_a_chat_protocol_that_nobody_told(published: 
     assert [(row.question, row.answer) for row in found] == [(row.question, row.answer) for row in known]
 
 
+@pytest.mark.parametrize("more", [(), (Message("user", "Go on."),)], ids=["finished", "unfinished"])
 @pytest.mark.parametrize("line", ["Question: What is {x}?", "Question: 已知 ∠A"])
-def test_without_any_chat_protocol_the_question_is_the_line_that_says_so(tmp_path: Path, line: str) -> None:
+def test_without_any_chat_protocol_the_question_is_the_line_that_says_so(
+    tmp_path: Path, line: str, more: tuple[Message, ...]
+) -> None:
     messages = (Message("user", f"{MARK}{line}\nThink."), Message("assistant", "<think>a</think><answer>7</answer>"))
-    write(tmp_path / "a", "sft", [Record(messages, (Picture("", data=DATA[0]),))])
+    write(tmp_path / "a", "sft", [Record((*messages, *more), (Picture("", data=DATA[0]),), answer="7")])
     assert convert(tmp_path / "a", "--to", tmp_path / "b", "--format", "batch") == 0
     (row,) = records(tmp_path / "b")["rows"]
     assert (row.question, row.answer) == (line.removeprefix("Question: "), "7")

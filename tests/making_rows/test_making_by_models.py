@@ -93,6 +93,7 @@ def test_rows_are_asked_counted_and_estimated(server: Server, home: Path) -> Non
     notes = [event.text for event in events if event.kind == "note"]
     assert notes[0] == "6 rows, at most 18 requests of models"
     assert notes[1].startswith("by the first row about 18 requests, ")
+    assert len(notes) == 3  # the last one is the summary
     assert any(event.kind == "progress" and "of 6" in event.text for event in events)
     assert (fields["kept"], fields["replies"], len(server.chats())) == (6, 18, 18)
     assert fields["tokens"]["prompt"] > 0
@@ -128,7 +129,9 @@ def test_a_model_is_not_asked_twice_for_a_row(server: Server, home: Path) -> Non
     assert len(server.chats()) == asked + 3 * 3 + 2  # of the fourth row, two replies
     (home / "caption.py").write_text(text)
     plugins.loaded.cache_clear()
-    again = caption(home, server.url, at_once=1)
+    events = list[Event]()
+    again = caption(home, server.url, at_once=1, report=Reporter(events.append))
+    assert events[0].text == "3 rows, at most 9 requests of models"
     assert len(server.chats()) == 2 * asked
     assert read_rows(home / "new.jsonl") == read_rows(home / "whole.jsonl")
     assert (again["replies"], again["tokens"]) == (whole["replies"], whole["tokens"])
@@ -156,6 +159,14 @@ def test_rows_that_cannot_be_read_cost_no_model(server: Server, home: Path) -> N
         file.write("no JSON\n")
     fields = caption(home, server.url)
     assert (fields["rows"], fields["kept"], fields["left_out"]["unreadable"]) == (7, 6, 1)
+
+
+def test_offline_no_picture_is_fetched_for_a_model(server: Server, home: Path) -> None:
+    rows = write_rows(home / "far.jsonl", [{"id": 1, "image": f"{server.url}/far.png", "question": "?"}])
+    events, options = list[Event](), {"steps": {"said": {"prompt": "?"}}}
+    with pytest.raises(VircError):
+        make("teacher", [str(rows)], home / "n.jsonl", options, setup=at(server.url), report=Reporter(events.append))
+    assert "offline" in " ".join(event.text for event in events)
 
 
 def test_rules_of_models_are_counted(server: Server, home: Path) -> None:

@@ -1,13 +1,16 @@
 """Operators without models: which rows they keep, in which order, and why others are left out."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from making_rows.made import made, picture, read_rows, write_rows
+from PIL import Image
+from support.servers import dead_url
 
-from virc.core.errors import UsageError
+from virc.core.errors import DataError, UsageError
 from virc.core.events import Reporter
 from virc.data.make.run import make
 
@@ -15,7 +18,7 @@ ROWS = [
     {"id": "a", "pass_rate": 0.0, "level": "easy", "tags": ["x", "y"], "scores": [0, 0], "info": {"words": 3}},
     {"id": "b", "pass_rate": 0.5, "level": "hard", "tags": ["x"], "scores": [0, 1], "info": {"words": 9}},
     {"id": "c", "pass_rate": "1", "level": "Hardest", "tags": [], "scores": [1, 1]},
-    {"id": "d", "level": 7, "flag": True},
+    {"id": "d", "level": 7, "flag": True, "info.words": 4, "far": "inf"},
 ]
 SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "pass_rate", "min": 0.2}, "bc", {"min": 1, "missing": 1}),
@@ -32,7 +35,8 @@ SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "tags", "contains": "x"}, "ab", {"contains": 1, "missing": 1}),
     ({"column": "tags", "min": 1, "max": 1}, "b", {"min": 1, "max": 1, "missing": 1}),
     ({"column": "scores", "min_variance": 0.1}, "b", {"min_variance": 2, "missing": 1}),
-    ({"column": "info.words", "max": 5}, "a", {"max": 1, "missing": 2}),
+    ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}),
+    ({"column": "far", "min": 1}, "", {"no number": 1, "missing": 3}),
     ({"column": "nothing"}, "", {"missing": 4}),
 ]
 CURRICULUM: list[tuple[dict[str, Any], str]] = [({"column": "n"}, "cadb"), ({"column": "n", "first": "high"}, "badc")]
@@ -59,12 +63,12 @@ def test_curriculum_sorts_rows(options: dict[str, Any], expected: str, tmp_path:
 
 
 def test_curriculum_shuffles_within_buckets(tmp_path: Path) -> None:
-    rows = [{"id": n, "n": 100 - n} for n in range(100)]
+    rows = [{"id": n, "n": 103 - n} for n in range(103)]
     first, _ = made("curriculum", tmp_path, rows, column="n", buckets=4)
     again, _ = made("curriculum", tmp_path, rows, column="n", buckets=4)
     other, _ = made("curriculum", tmp_path, rows, column="n", buckets=4, seed=1)
-    parts = [{row["n"] for row in first[at : at + 25]} for at in range(0, 100, 25)]
-    assert parts == [set(range(at + 1, at + 26)) for at in range(0, 100, 25)]
+    for start, end in pairwise((0, 25, 51, 77, 103)):
+        assert {row["n"] for row in first[start:end]} == set(range(start + 1, end + 1))
     assert first == again != other
     assert first != sorted(first, key=lambda row: row["n"])
 
@@ -74,6 +78,7 @@ def test_mix_takes_rows_by_weights(tmp_path: Path) -> None:
     found, left_out = made("mix", tmp_path, rows, column="from", weights={"a": 1, "b": 1})
     counts = [sum(row["from"] == name for row in found) for name in "ab"]
     assert (counts, left_out) == ([20, 20], {"weight": 40})
+    assert read_rows(tmp_path / "new.jsonl.left_out")[0]["why"] == "20 of 60 rows of source a are taken"
     assert ids(found) != ids(sorted(found, key=lambda row: row["id"]))
 
 
@@ -155,8 +160,17 @@ def test_split_has_no_picture_on_both_sides(tmp_path: Path) -> None:
 
 def test_split_sets_rows_without_pictures_aside_one_by_one(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", [{"id": at} for at in range(40)])
-    make("split", [str(rows)], tmp_path / "new.jsonl", {"share": 0.25})
+    said = list[str]()
+    report = Reporter(lambda event: said.append(event.text))
+    make("split", [str(rows)], tmp_path / "new.jsonl", {"share": 0.25}, report=report)
+    assert said[-1].endswith(f"; 10 of them in {tmp_path / 'new.heldout.jsonl'}")
     assert [len(read_rows(tmp_path / name)) for name in ("new.jsonl", "new.heldout.jsonl")] == [30, 10]
+
+
+def test_a_picture_that_cannot_be_fetched_leaves_no_row_out(tmp_path: Path) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", [{"id": 1, "image": f"{dead_url()}/x.png"}])
+    with pytest.raises(DataError):
+        make("split", [str(rows)], tmp_path / "new.jsonl")
 
 
 def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
@@ -170,7 +184,7 @@ def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
     assert not sides[0] & sides[1]
 
 
-@pytest.mark.parametrize(("by", "expected"), [("both", "abdef"), ("picture", "abf"), ("text", "abe")])
+@pytest.mark.parametrize(("by", "expected"), [("both", "abdefg"), ("picture", "abfg"), ("text", "abe")])
 def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path) -> None:
     picture(tmp_path / "one.png", 1)
     picture(tmp_path / "small.png", 1, (32, 24))
@@ -182,9 +196,20 @@ def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path
         {"id": "d", "image": "other.png", "question": "How many?"},
         {"id": "e", "image": "one.png", "question": "What else?"},
         {"id": "f", "question": "Where?"},
+        {"id": "g", "question": "What else?"},
     ]
     found, left_out = made("dedupe", tmp_path, rows, by=by)
-    assert (ids(found), left_out) == (expected, {"copy": 6 - len(expected)})
+    assert (ids(found), left_out) == (expected, {"copy": 7 - len(expected)})
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_dedupe_finds_copies_by_any_quarter_of_a_picture(part: int, tmp_path: Path) -> None:
+    for name, faint in (("a", 5), ("b", -5)):
+        blocks = Image.new("L", (9, 8))
+        blocks.putdata([100 + (100 if y // 2 == part else faint) * (x % 2) for y in range(8) for x in range(9)])
+        blocks.resize((90, 80), Image.Resampling.NEAREST).save(tmp_path / f"{name}.png")
+    rows = [{"id": name, "image": f"{name}.png"} for name in "ab"]
+    assert made("dedupe", tmp_path, rows, by="picture")[1] == {"copy": 1}
 
 
 def test_dedupe_leaves_out_rows_of_other_files(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def halves(size: int, mode: str = "RGB") -> Image.Image:
         ("rotation", noise(27, 60), "too small"),
         ("jigsaw", Image.new("RGB", (60, 60), "red"), "same pieces"),
         ("jigsaw", noise(55, 300), "too small"),
+        ("jigsaw", noise(56, 300), None),
         ("position", Image.new("RGB", (200, 200), "red"), "one colour"),
         ("position", noise(60, 300), "too small"),
         *((task, Image.new("RGB", (1, 1)), "unreadable") for task in TASKS),
@@ -221,10 +222,10 @@ def halves(size: int, mode: str = "RGB") -> Image.Image:
     ],
 )
 def test_pictures_without_a_right_answer_are_left_out(
-    tmp_path: Path, operator: str, picture: Image.Image, rule: str
+    tmp_path: Path, operator: str, picture: Image.Image, rule: str | None
 ) -> None:
-    assert made(tmp_path, operator, picture) == []
-    assert rules(tmp_path) == {rule: 1}
+    assert len(made(tmp_path, operator, picture)) == (rule is None)
+    assert rules(tmp_path) == ({rule: 1} if rule else {})
 
 
 @pytest.mark.parametrize("operator", TASKS)

@@ -57,6 +57,7 @@ LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
     ({"pattern": "Yes"}, ["No", "Yes and no"], "another form"),
     ({"right": True}, ["98", "It is 98 or 97."], "another answer"),
     ({"like": "draft", "words": 0}, ["the blue square is here", "big"], "too many words changed"),
+    ({"like": "draft", "words": 1}, ["the red square is here again, now", "the red"], "too many words changed"),
     ({"pattern": "Yes", "temperature": 0}, ["No"], "another form"),
     ({}, [" ", ""], "empty"),
     ({"reward": "thinklite-vl"}, ["97", r"\boxed{98}"], "a small reward of thinklite-vl"),
@@ -65,12 +66,17 @@ LEFT_OUT: list[tuple[dict[str, Any], list[str], str]] = [
 
 
 def run(step: dict[str, Any], replies: Replies, folder: Path) -> list[dict[str, Any]]:
+    opened = list[str]()
+
     def rewards(system: str) -> Any:
+        opened.append(system)
         return maker_of(system, None, None, {})
 
-    rows = rows_at(folder, draft="the red square is here")
+    rows, options = rows_at(folder, draft="the red square is here"), {"steps": {"said": step}}
     with serve(replies) as server:
-        return made("teacher", rows, server.url, {"steps": {"said": step}}, roles={"said": server.url}, rewards=rewards)
+        found = made("teacher", rows, server.url, options, roles={"said": server.url}, rewards=rewards)
+    assert len(opened) == ("reward" in step)  # one for all replies
+    return found
 
 
 @pytest.mark.parametrize(("keys", "replies", "value"), TAKEN)
@@ -92,7 +98,7 @@ def test_a_row_is_left_out_where_no_reply_fits(
     (out,) = read(tmp_path / "new.jsonl.left_out")
     assert out["rule"] == f"said: {why}"
     assert out["why"].endswith(replies[-1].rstrip("."))
-    assert len(server.bodies) == len(replies)
+    assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == len(replies)
 
 
 def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> None:
@@ -100,7 +106,7 @@ def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> 
         "caption": {"prompt": "Describe it.", "system": "You see.", "schema": SCHEMA},
         "thought": {"prompt": "{caption} {question} {answer}", "pictures": False, "role": "thinker"},
     }
-    rows, eyes, thinker = rows_at(tmp_path), Replies('{"count": 2}'), Replies("Well.")
+    rows, eyes, thinker = rows_at(tmp_path, choices=["97", "98"]), Replies('{"count": 2}'), Replies("Well.")
     with serve(eyes) as one, serve(thinker) as other:
         (row,) = made("teacher", rows, "http://127.0.0.1:9/v1", {"steps": steps}, roles={
             "caption": one.url, "thinker": other.url
@@ -110,7 +116,7 @@ def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> 
     assert seen["response_format"]["json_schema"]["schema"] == SCHEMA
     assert seen["messages"][0] == {"role": "system", "content": "You see."}
     assert [part["type"] for part in seen["messages"][1]["content"]] == ["image_url", "text"]
-    assert thought["messages"] == [{"role": "user", "content": '{"count": 2} q 1 97'}]
+    assert thought["messages"] == [{"role": "user", "content": '{"count": 2} q 1 Choices: 97 98 97'}]
     assert len({body["seed"] for body in (seen, thought)}) == 2
 
 

@@ -112,7 +112,7 @@ class Solver:
         if not begun:
             return "### Step 1: I look.<end> more than was asked"
         said = "97" if next(self._said) in self._right else "98"
-        return f"### Final Answer: The answer is: \\boxed{{{said}}}<end>"
+        return f"### Final Answer: The answer is: {said}<end>"
 
 
 CASES: list[tuple[set[int], dict[str, Any], Any, str | None]] = [
@@ -136,7 +136,7 @@ def test_a_row_gets_the_iterations_of_its_search(
     assert rules(rows) == ({1: rule} if rule else {})
     assert [each["iterations"] for each in found] == ([] if rule else [iterations])
     if found:
-        solution = ["### Step 1: I look.", "### Final Answer: The answer is: \\boxed{97}"]
+        solution = ["### Step 1: I look.", "### Final Answer: The answer is: 97"]
         assert found[0]["steps"] == (solution if iterations else [])
         assert found[0]["drawn"] == len(solver.bodies)
 

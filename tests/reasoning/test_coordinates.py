@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.checking import check_call
-from virc.reasoning.coordinates import UnitError, resolve_box, resolve_index, resolve_point, settled_box
+from virc.reasoning.coordinates import UnitError, corners_of, resolve_box, resolve_index, resolve_point, settled_box
 from virc.reasoning.grammar import Index
 from virc.reasoning.history import _onto
 from virc.reasoning.protocol import BoxForm, Coordinates
@@ -131,6 +131,7 @@ def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates:
 def test_a_huge_number_is_far_outside_and_no_more() -> None:
     assert resolve_box([0, 0, 10**400, 9], view("pixel"), 0)[0] == (0, 0, 336, 9)
     assert resolve_box([0, 0, 10**400, 1], view("unit"), 0)[0] == (0, 0, 336, 252)
+    assert corners_of([10**400, 5, 10, 10], "center")[1::2] == [0, 10]
 
 
 @given(
@@ -163,6 +164,7 @@ def test_boxes_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None
 def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> None:
     seen = View([(336, 252), (56, 84)], "original", originals=[(672, 504)])
     assert [resolve_point([28, 40], seen, index) for index in (0, 1)] == [(14, 20), (28, 40)]
+    assert resolve_point([672, 504], seen, 0) == (335, 251)  # on the edge: the last pixel
 
 
 @pytest.mark.parametrize(

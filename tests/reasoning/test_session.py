@@ -142,6 +142,14 @@ def test_a_problem_ends_after_its_last_turn(own: Protocol) -> None:
     assert finished(session).replies.ended == "length"
 
 
+def test_a_problem_that_ends_with_a_wrong_call_says_what_was_wrong(own: Protocol) -> None:
+    session = Session(msgspec.structs.replace(own, errors="show"), "?", [picture()], max_turns=1, tools=known())
+    session.feed(call("crop_image", bbox_2d=[1, 1, 1, 1]))
+    failure = finished(session).failure
+    assert failure
+    assert failure.message.startswith("no answer after 1 turns; the last tool call could not be used: ")
+
+
 def test_tries_that_were_not_taken_belong_to_the_unit_that_followed(own: Protocol) -> None:
     session = Session(own, "?", [picture()], tools=known())
     before = asked(session)
@@ -158,6 +166,7 @@ def test_tries_that_were_not_taken_belong_to_the_unit_that_followed(own: Protoco
     ("reply", "kind"),
     [
         (Reply("<think>so", finish="length"), "length"),
+        (Reply("<answer>7</answer>", thought="x" * 200_000), "length"),
         (Reply("<think>so"), "tags"),
         (Reply("", refusal="I cannot help with that."), "refusal"),
         (Reply("<think>" + "no. " * 20 + "</think><answer>1</answer>"), "repetition"),
@@ -333,6 +342,8 @@ def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) ->
     assert session.history.kept == {}
     assert isinstance(session.feed(Reply(f"<think>so</think>{said}")), Unit)
     assert session.history.kept == {"note": (1,)}
+    assert isinstance(session.feed(Reply("<think>so</think><answer>7</answer>")), Unit)
+    assert session.history.kept == {}
 
 
 def test_crops_of_a_photograph_are_sent_as_its_kind_and_known_by_their_pixels(own: Protocol) -> None:

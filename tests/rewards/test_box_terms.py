@@ -69,12 +69,12 @@ def test_the_aspect_term_of_ciou() -> None:
         "[[0, 0, 140, 98]]",
         '{"bbox_2d": [0, 0, 140, 98], "label": "a dog"}',
         '[{"Position": [0, 0, 140, 98], "Confidence": 1}]',
-        "[{'Position': [0, 0, 140, 98], 'Confidence': 1.0}]",
+        "{'right': 140, 'bottom': 98, 'left': 0, 'top': 0}",
         '```json\n[{"bbox": [0.0, 0.0, 140.0, 98.0]}]\n```',
         '{"x1": 0, "y1": 0, "x2": 140, "y2": 98}',
         '{"xmin": 0, "ymin": 0, "xmax": 140, "ymax": 98}',
         '{"right": 140, "bottom": 98, "left": 0, "top": 0}',
-        "The dog is at (0, 0, 140, 98).",
+        "The dog is at (0, 0, 140, 98), so [0, 0, 140, 98].",
         "(0,0),(140,98)",
         "<|box_start|>(0, 0), (140, 98)<|box_end|>",
         "[0,0,140,98] and [0,0,1,1]",
@@ -84,6 +84,7 @@ def test_boxes_in_every_form(said: str) -> None:
     known = row()
     found = boxes.read_boxes(sample(answer(said), known).answer, known.view, known.original)
     assert found[0] == PredictedBox((0, 0, 140, 98), 1.0)
+    assert len(found) == 1 + (" and " in said)
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,6 @@ from virc.reasoning.images import Shown, open_image
 from virc.rewards.judging import Judge, Verdict, questions
 from virc.rewards.published import read_focus, read_verdict
 
-pytestmark = pytest.mark.integration
-
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 ONE = r"It is right. \boxed{1}"
 
@@ -127,6 +125,7 @@ def test_no_text_leaves_its_quotation() -> None:
     assert quoted.endswith('{question}{data}"}')
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "fault",
     [status(500), status(503), status(429), cut, body(b"not json"), body(b"{}"), body(b"", code=502)],
@@ -140,11 +139,13 @@ def test_a_failure_is_no_score_and_is_tried_again(fault: Fault) -> None:
     assert said == []  # it was there all the time
 
 
+@pytest.mark.integration
 def test_a_slow_reply_is_given_up_and_drawn_again() -> None:
     with serve(lambda body: ONE, fault=hang, times=1) as server:
         assert ask(server.url, timeout=0.5)[0].value == 1.0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", [status(500), hang, body(b"{}")], ids=["500", "hang", "garbage"])
 def test_one_that_always_fails_stops_the_run(fault: Fault) -> None:
     with serve(lambda body: ONE, fault=fault) as server, pytest.raises(NetworkError, match="no answer for 1 s: "):
@@ -167,6 +168,7 @@ def test_a_refusal_stops_at_once(fault: Fault, kind: type[VircError], hint: str)
     assert hint in (refused.value.hint or "")
 
 
+@pytest.mark.integration
 def test_down_pauses_everybody_once_and_back_goes_on() -> None:
     said: list[str] = []
     url = dead_url()
@@ -190,6 +192,7 @@ def test_down_pauses_everybody_once_and_back_goes_on() -> None:
     assert said[1].startswith("the judge answers again, after ")
 
 
+@pytest.mark.integration
 def test_killed_in_the_midst_and_back() -> None:
     url, said = dead_url(), list[str]()
 
@@ -209,6 +212,7 @@ def test_killed_in_the_midst_and_back() -> None:
     assert len(said) == 2
 
 
+@pytest.mark.integration
 def test_down_too_long_stops_all_questions() -> None:
     said: list[str] = []
     with pytest.raises(NetworkError, match=r"the judge gave no answer for 1\.5 s: .* cannot be reached"):
@@ -273,8 +277,8 @@ def test_a_disk_that_refuses_costs_only_the_keeping(tmp_path: Path) -> None:
     with serve(lambda body: ONE) as server:
         found = ask(server.url, "5", "6", "7", kept=tmp_path / "file", on_wait=said.append, at_once=1)
     assert [verdict.value for verdict in found] == [1.0] * 3
-    assert said
-    assert all(sentence.startswith("the judge's replies are not kept: ") for sentence in said)
+    (sentence,) = said  # once
+    assert sentence.startswith("the judge's replies are not kept: ")
 
 
 def test_the_key_goes_to_the_judge_only_as_a_bearer() -> None:
@@ -283,11 +287,13 @@ def test_the_key_goes_to_the_judge_only_as_a_bearer() -> None:
     assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-secret"}
 
 
+@pytest.mark.integration
 def test_models_that_fail_at_first_are_asked_again() -> None:
     with serve(lambda body: ONE, fault=status(503), fault_on=MODELS, times=2) as server:
         assert ask(server.url, patience=30)[0].value == 1.0
 
 
+@pytest.mark.integration
 def test_a_judge_that_fails_questions_is_named_once() -> None:
     said = list[str]()
     with serve(lambda body: ONE, fault=status(500), times=3) as server:

@@ -111,6 +111,12 @@ def test_what_a_row_lacks_is_said_before_a_judge_is_missed() -> None:
         asyncio.run(Question("a", yes_no, judge="critic").score(sample(answer("5"), prompt()), judged("yes"), "own"))
 
 
+@pytest.mark.parametrize("place", ["image_1x", "image_", "rows.hint"])
+def test_a_place_that_is_nearly_one_is_refused(place: str) -> None:
+    with pytest.raises(ValueError, match=rf"\{{{place}\}} is no place in a question"):
+        Question(f"{{{place}}}", yes_no)
+
+
 def test_a_place_that_is_not_known_is_refused_where_the_question_is_made() -> None:
     with pytest.raises(ValueError, match=r"\{anwser\} is no place in a question; places are question, .*doubled"):
         Question("Is {anwser} right?", yes_no)

@@ -276,6 +276,7 @@ def test_files_of_ones_own_are_known_by_their_names(tmp_path: Path) -> None:
     asked.write_text("{}\n")
     reward = Reward(str(mine), judge=Judging(questions=str(asked)))
     assert own_files(reward, tmp_path, ()) == {each.name: each.resolve() for each in (mine, term, asked)}
+    assert copy(own_files(reward, tmp_path, ()), tmp_path / "code").keys() == {"mine.py", "half.py", "questions.yaml"}
     assert moved(reward, tmp_path, Path("/run/code")).judge.questions == "/run/code/questions.yaml"
     clash = msgspec.structs.replace(reward, judge=Judging(questions=str(other)))
     with pytest.raises(ConfigError, match=r"half\.py and .*half\.py have one name"):

@@ -89,6 +89,7 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("5-10 cm", "5 cm - 10 cm", True), ("from 5 to 10 cm", "50 mm to 10 cm", True), ("5-10 cm", "5-10 m", False),
         ("5-10 cm", "5 m - 10 cm", False), ("5-10 cm", "5-11 cm", False), ("5-10 cm", "4-10 cm", False),
         ("between 5 and 10", "5 to 10", True), ("5 and 10", "5 to 10", False),
+        ("25 degrees", "25 °F", True), ("25 degrees", "25 °C", True), ("25 °C", "25 °F", False),
     ],
 )  # fmt: skip
 def test_dates_times_and_lists_are_compared_as_values(one: str, other: str, same: bool) -> None:

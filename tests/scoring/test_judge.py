@@ -82,10 +82,11 @@ def test_an_answer_cannot_end_its_quotation(attack: str) -> None:
 def test_what_is_shown_is_bounded_and_of_a_long_answer_it_is_the_end() -> None:
     with serve(compares) as server:
         with Judge(server.url) as judge:
-            judge.same("q" * 10**6, "r" * 10**6, "a" * 10**6 + " so it is 97")
+            judge.same("Which" + "q" * 10**6, "r" * 10**6, "a" * 10**6 + " so it is 97")
         texts = shown(server.chats()[0])
     assert sum(map(len, texts.values())) < 10_000
     assert texts["answer"].endswith("so it is 97")
+    assert texts["question"].startswith("Which")
 
 
 @pytest.mark.parametrize(

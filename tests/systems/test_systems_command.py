@@ -212,16 +212,25 @@ def test_paths_in_a_copy_still_lead_to_the_same(mine: Path, tmp_path: Path, monk
         assert Path(plain.data).resolve() == tmp_path / "rows" / "é {kind}.json"
 
 
-def test_tools_of_ones_own_are_found_from_a_copy(mine: Path, tmp_path: Path) -> None:
+def test_files_of_ones_own_are_found_from_a_copy(mine: Path, tmp_path: Path) -> None:
     file = mine / "tools.yaml"
-    file.write_text(f"{MINE}tools: [crop_image, ./zoom.py]   # one of them my own\n".replace("name: mine", "name: own"))
+    reward = "reward: {total: outcome, judge: {questions: asked.yaml}}\n"
+    own = f"{MINE}{reward}tools: [crop_image, ./zoom.py]   # one of them my own\n"
+    file.write_text(own.replace("name: mine", "name: own"))
     assert virc("systems", "cp", file, tmp_path / "copy.yaml").code == 0
     assert "tools: [crop_image, ./systems/zoom.py]   # one of them my own" in (tmp_path / "copy.yaml").read_text()
-    for system in (file, tmp_path / "copy.yaml"):
-        crop, zoom = systems.load(system).tools
+    for system in map(systems.load, (file, tmp_path / "copy.yaml")):
+        crop, zoom = system.tools
         assert (crop, Path(zoom).resolve()) == ("crop_image", mine / "zoom.py")
+        assert system.reward
+        assert Path(str(system.reward.judge.questions)).resolve() == mine / "asked.yaml"
     shown = virc("systems", "show", file).out
     assert f"tools        crop_image, {mine / 'zoom.py'}\n" in shown
+
+
+def test_a_copy_rewrites_rows_as_the_original_does(tmp_path: Path) -> None:
+    assert virc("systems", "cp", "reason-rft", tmp_path / "ours.yaml", "--own-words").code == 0
+    assert systems.load(tmp_path / "ours.yaml").rows_of == "reason-rft"
 
 
 def test_a_copy_beside_the_original_keeps_its_paths(mine: Path) -> None:

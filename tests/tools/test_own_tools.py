@@ -153,10 +153,11 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
             ROTATE.replace('NAME = "rotate_image"', 'NAME = "crop_image"'),
             "has the NAME 'crop_image', which is that of a tool of virc",
         ),
+        (ROTATE.replace('NAME = "rotate_image"', 'NAME = "zoomin_action"'), "has the NAME 'zoomin_action', which is"),
         (ROTATE.replace("def apply(", "def turn("), r"it has no apply\(call, source\)$"),
         ("import no_such_module", "cannot be loaded: ModuleNotFoundError"),
     ],
-    ids=["empty", "check", "chat_protocol", "taken", "apply", "import"],
+    ids=["empty", "check", "chat_protocol", "taken", "published", "apply", "import"],
 )
 def test_what_is_no_tool_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "mine.py"

@@ -149,6 +149,7 @@ def test_every_pixel_turns(change: str, corner: Size) -> None:
         ({"change": "invert"}, [155, 127, 55]),
         ({"change": "brightness", "amount": 0.5}, [50, 64, 100]),
         ({"change": "brightness", "amount": 0}, [0, 0, 0]),
+        ({"change": "brightness", "amount": 20}, [255, 255, 255]),
         ({"change": "threshold", "amount": 0}, [255, 255, 255]),
         ({"change": "gray"}, [100, 128, 200]),
         ({"change": "equalize"}, [0, 128, 255]),

@@ -56,7 +56,7 @@ def turn(asked: Session, text: str) -> tuple[str, list[tuple[int, int]]]:
 @pytest.mark.parametrize(
     ("text", "code"),
     [("1 + 1", "1 + 1"), ("```python\n1 + 1\n```", "1 + 1"), ("\n```py\na\nb\n```\n", "a\nb"), ("```\na```", "a"),
-     ("```python\na", "a"), ("x = '```'", "x = '```'")],
+     ("```python\na", "a"), ("x = '```'", "x = '```'"), ("x" * 100_000, "x" * 100_000)],
 )  # fmt: skip
 def test_marks_around_code_are_left_out(text: str, code: str) -> None:
     found = python.check({"code": text}, VIEW)
@@ -169,7 +169,7 @@ def test_code_that_ends_its_process_is_not_run_again(monkeypatch: pytest.MonkeyP
         (reply("out", "err"), CodeSettings(text="<{stdout}|{stderr}>"), "<out|err>", 0),
         (reply("", "NameError: x", True), CodeSettings(), "NameError: x", 0),
         (reply("", "", False, ((1, 900),)), CodeSettings(), "one side over 200 times the other, and is not shown]", 0),
-        (reply("", "", False, ((2, 2), (56, 84))), CodeSettings(), "is too small", 1),
+        (reply("", "", False, ((3, 5), (4, 4), (56, 84))), CodeSettings(), "is too small", 2),
     ],
 )
 def test_what_the_model_is_sent_of_code(

@@ -52,9 +52,9 @@ def test_pages_are_ranked_by_the_words_of_the_query(pages: Path) -> None:
     assert search.ranked("") == []
 
 
-def test_a_page_may_have_its_suffix_in_capitals(pages: Path) -> None:
+def test_a_page_may_have_its_suffix_in_capitals_and_odd_bytes(pages: Path) -> None:
     (pages / "without_text.png").rename(pages / "P4.PNG")
-    (pages / "P4.txt").write_text("a scanned invoice")
+    (pages / "P4.txt").write_bytes(b"a scanned invoice of a caf\xe9")  # not UTF-8, as of many scanners
     assert [page.name for page in search.ranked("invoice")] == ["P4.PNG"]
 
 
@@ -112,10 +112,12 @@ def test_the_command_tries_a_search(pages: Path, tmp_path: Path) -> None:
 
 def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: Path) -> None:
     protocol = msgspec.structs.replace(
-        own_protocol(tools.schemas(["search", "crop_image"])), crops="file", input_pixels=(784 * 4, 784 * 16)
+        own_protocol(tools.schemas(["search", "crop_image"])), crops="file", input_pixels=(784 * 8, 784 * 16)
     )
     Image.linear_gradient("L").resize((1120, 560)).save(pages / "wide.png")
     (pages / "wide.txt").write_text("a wide page of gradients")
+    Image.new("RGB", (56, 56)).save(pages / "small.png")
+    (pages / "small.txt").write_text("a stamp")
     talk = Session(protocol, "How much?", [Image.new("RGB", (280, 280))], tools=tools.known())
     talk.feed(call("gradients"))
     written = json.dumps({"name": "crop_image", "arguments": {"image_index": 1, "bbox_2d": [0, 0, 84, 42]}})
@@ -123,3 +125,5 @@ def test_a_page_is_shown_within_the_area_of_inputs_and_cut_from_its_file(pages: 
     page, crop = talk.images[1:]
     assert page.size == (168, 84)  # 12,544 px of area, on the grid of 28
     assert crop.full_size == (560, 280)
+    talk.feed(call("stamp"))
+    assert talk.images[-1].size == (84, 84)

@@ -106,6 +106,7 @@ def test_a_dead_server_is_a_text_and_none_at_all_is_a_fault(monkeypatch: pytest.
     [
         ("DrawVerticalLineByX", "x=25", {50, 51}, set(range(100))),
         ("DrawVerticalLineByX", 'x="25" y="80"', {50, 51}, set(range(100))),
+        ("DrawVerticalLineByX", "x=100", set(), set()),  # beyond the last pixel, as the published program does
         ("DrawHorizontalLineByY", "y=50", set(range(200)), {50, 51}),
         ("DrawHorizontalLineByY", "x1=3 y1=20 x2=4 y2=60", set(range(200)), {20, 21, 60, 61}),
     ],

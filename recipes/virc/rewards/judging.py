@@ -314,7 +314,8 @@ class Judge:
             finally:
                 Path(new).unlink(missing_ok=True)
         except OSError as error:
-            self._on_wait(f"the judge's replies are not kept: {clause(error)}")
+            if self._cache:  # once, also where several were in work
+                self._on_wait(f"the judge's replies are not kept: {clause(error)}")
             self._cache = None
 
 

@@ -20,7 +20,7 @@ from virc.core.locks import held
 from virc.core.result_log import Claims
 from virc.core.seeds import derived
 from virc.core.text import clause, counted
-from virc.core.timeouts import Deadline, check_stop
+from virc.core.timeouts import Deadline
 from virc.data.make import registry
 from virc.data.make.asking import Models, opened_models
 from virc.data.make.operator import Cost, LeftOut, Made, Means, Measured, Plan, Row
@@ -255,7 +255,6 @@ def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
     rows: Iterator[Row] = _todo(work.job.sources, work.progress)
     if not work.models.opened:
         for row in rows:
-            check_stop()
             line = work.line(row)
             work.progress.add(line)
             pace.ruled(line)

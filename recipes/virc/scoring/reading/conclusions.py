@@ -81,7 +81,7 @@ def _last(said: Sequence[str]) -> _Claim:
             best, sentence = _NOTHING, sentence[taken_back.end() :]
         if phrases.DISOWNED.search(sentence) and not phrases.NAMED.search(sentence):
             best = _NOTHING
-        elif sentence and not sentence.endswith("?") and not _is_aside(sentence, best):
+        elif sentence and not _is_aside(sentence, best):
             claim = _claim(sentence, is_first=at == 0)
             if claim is None:
                 best = _NOTHING

@@ -44,7 +44,7 @@ def drawn(name: str, call: Call, source: Image.Image, axis: int) -> Result:
     for point in points:
         at = point[axis] / 100 * image.size[axis]
         for start in takewhile(lambda start: start < length, count(0, _DASH + _GAP)):
-            ends = [(start, at), (min(start + _DASH, length) - 1, at)]
+            ends = [(start, at), (start + _DASH - 1, at)]
             draw.line([end if axis else end[::-1] for end in ends], _COLOR, _WIDTH)
     return outputs(name, "Line drawn successfully.", image)
 
