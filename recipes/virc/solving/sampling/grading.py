@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from virc.backends.interface import Sampling
+from virc.backends.interface import Backend, Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import UsageError, VircError
 from virc.core.events import Reporter
@@ -72,7 +72,7 @@ class Graders(msgspec.Struct, frozen=True):
         if self.judge is None:
             raise UsageError("a judge is to grade, and none is named", "--judge-endpoint URL")
         endpoint, name, key = self.judge, self.judge_model, self.judge_key
-        return lambda opened, report: Judge(endpoint, name, key)
+        return lambda opened, report: Judge.at(endpoint, name, key)
 
 
 NO_GRADERS = Graders()
@@ -81,9 +81,13 @@ NO_GRADERS = Graders()
 class Judge:
     """A model that sees the pictures and says how likely a solution is right, 0 to 1."""
 
-    def __init__(self, endpoint: str, model: str | None, key: str | None) -> None:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    @classmethod
+    def at(cls, endpoint: str, model: str | None, key: str | None) -> "Judge":
         try:
-            self._backend = OpenAIBackend(endpoint, model, key, _SECONDS, counts_image_tokens=False)
+            return cls(OpenAIBackend(endpoint, model, key, _SECONDS, counts_image_tokens=False))
         except VircError as error:
             raise of_judge(error) from None
 
