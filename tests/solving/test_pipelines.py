@@ -16,6 +16,7 @@ from virc.reasoning.calls import ToolError
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
+from virc.solving.pipelines import batch
 from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, tools, vote
 from virc.solving.pipelines.files import load
 from virc.solving.pipelines.speaking import Seen
@@ -42,6 +43,22 @@ def test_a_role_is_sent_texts_and_pictures_in_their_order() -> None:
     assert (step["name"], step["kind"], step["role"], step["output"]) == ("eyes", "ask", "eyes", ("four",))
     assert step["shown"] == ((56, 28), (28, 56))
     assert fields["tokens"] == {"prompt": 5, "completion": 2}
+
+
+def test_a_picture_of_the_least_size_is_shown() -> None:
+    assert run(lambda _, roles: str(roles.eyes.ask(Image.new("RGB", (4, 4)))), {"eyes": Scripted("a")})["answer"] == "a"
+
+
+def test_rows_are_as_many_at_a_time_as_the_weakest_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list[tuple[int, bool]]()
+    monkeypatch.setattr(batch, "through", lambda *given: found.append((given[4], given[5]._answers())))
+    roles: Any = {
+        name: SimpleNamespace(opened=SimpleNamespace(at_once=at_once, answers=lambda is_there=at_once > 2: is_there))
+        for name, at_once in (("eyes", 2), ("mind", 8))
+    }
+    setup: Any = None
+    batch.rows_solver(setup, roles, Path(), None, None, print)([], setup, print, None)
+    assert found == [(2, False)]
 
 
 def test_a_conversation_goes_on_behind_its_reply() -> None:
