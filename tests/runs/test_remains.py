@@ -61,8 +61,9 @@ def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(run: Run, monkey
     env = {**os.environ, **leftovers.mark(run)}
     subprocess.run([sys.executable, "-c", LEAVES], env=env, stdout=subprocess.DEVNULL, check=True)
     wait_for(run, 1)
+    (left,) = leftovers.processes(run)
     with monkeypatch.context() as patched:
-        patched.setattr(leftovers.os, "getpid", lambda pid=leftovers.processes(run)[0]: pid)
+        patched.setattr(leftovers.os, "getpid", lambda: left)
         assert leftovers.processes(run) == []  # not the process that clears up
     own = run.folder / f"virc-ray-{leftovers._short(run)}-x1"
     other = run.folder / "virc-ray-00000000-x1"

@@ -16,9 +16,9 @@ from virc.reasoning.calls import ToolError
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
-from virc.solving.pipelines import batch, files
 from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, tools, vote
-from virc.solving.pipelines.files import load
+from virc.solving.pipelines.batch import rows_solver
+from virc.solving.pipelines.files import choose, load
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.solving.sampling.grades import read_score
@@ -51,20 +51,20 @@ def test_a_picture_of_the_least_size_is_shown() -> None:
 
 def test_rows_are_as_many_at_a_time_as_the_weakest_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     found = list[Any]()
-    monkeypatch.setattr(batch, "through", lambda *given: found.extend(given))
+    monkeypatch.setattr("virc.solving.pipelines.batch.through", lambda *given: found.extend(given))
     roles: Any = {
         name: SimpleNamespace(opened=SimpleNamespace(at_once=at_once, answers=lambda is_there=at_once > 2: is_there))
         for name, at_once in (("eyes", 2), ("mind", 8))
     }
     setup: Any = SimpleNamespace(setup=SimpleNamespace(config=SimpleNamespace(timeout=None), offline=True))
-    batch.rows_solver(setup, roles, Path(), None, None, print)([], setup, print, None)
+    rows_solver(setup, roles, Path(), None, None, print)([], setup, print, None)
     _, _, work, _, workers, outage, _ = found
     assert (workers, outage._answers()) == (2, False)
 
     def away(*_: Any) -> None:
         raise NetworkError("gone")
 
-    monkeypatch.setattr(batch, "files_of", away)
+    monkeypatch.setattr("virc.solving.pipelines.batch.files_of", away)
     with pytest.raises(DataError, match="gone"):  # a picture that is away is no role that is
         work(SimpleNamespace(pictures=[]))
 
@@ -421,5 +421,6 @@ def test_a_tool_that_is_not_here_is_an_error_of_its_call_alone() -> None:
 def test_a_system_with_stages_can_be_asked_as_one_model(
     monkeypatch: pytest.MonkeyPatch, alone: bool, chosen: tuple[str | None, str | None]
 ) -> None:
-    monkeypatch.setattr(files.systems, "get", lambda _: SimpleNamespace(pipeline="pipeline.py", stages={"rl": None}))
-    assert files.choose(None, "both", alone) == chosen
+    system = SimpleNamespace(pipeline="pipeline.py", stages={"rl": None})
+    monkeypatch.setattr("virc.solving.pipelines.files.systems.get", lambda _: system)
+    assert choose(None, "both", alone) == chosen

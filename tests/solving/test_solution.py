@@ -87,6 +87,7 @@ def test_a_solution_without_an_answer_says_why(image: Path) -> None:
     assert re.match(r"Solution\(None, error=NoAnswerError\(.*unreadable", repr(solution))
     assert "Cannot tell" in Page(_frame(solution)["srcdoc"] or "").text
     assert repr(Solution(None, {}, NoAnswerError("a\nb"))) == "Solution(None, error=NoAnswerError('a b'))"
+    assert repr(Solution(None, {}, seconds=0.0)) == "Solution(None, seconds=0.00)"
     assert Solution(None, {})._repr_html_() is None
 
 
