@@ -254,3 +254,17 @@ def test_names_of_datasets_never_leave_the_folder(tmp_path: Path, name: str) -> 
         assert convert(source, "--to", tmp_path / "out", "--format", format) == 2
     assert tree(tmp_path) == before
     assert convert(source, "--to", tmp_path / "out", "--format", "sft", "--name", "good") == 0
+
+
+@pytest.mark.parametrize("words", [("--system", "virc"), ("--coordinates", "pixel")])
+def test_rows_whose_chat_protocol_is_needed_and_not_shown_are_named(
+    words: Sequence[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = row(1)
+    said = msgspec.structs.replace(said, messages=(Message("system", "You are helpful."), *said.messages))
+    source = write(tmp_path / "a", "trajectories", [said])
+    assert convert(source, "--to", tmp_path / "b", "--format", "sft", *words) == 5
+    error = capfd.readouterr().err
+    assert f"the chat protocol of {tmp_path / 'a'}" in error
+    assert "cannot be found: the system message lists no tools" in error
+    assert "hint: put the chat protocol they are written in beside them" in error

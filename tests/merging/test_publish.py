@@ -108,6 +108,19 @@ def test_public_is_public(server: Hub, model: Path) -> None:
     assert not server.repo(ID).private  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("head", "options", "warned"),
+    [("", ["--public"], True), ("license: apache-2.0\n", ["--public"], False), ("", [], False)],
+)
+def test_what_is_public_without_a_license_is_warned_about(
+    model: Path, head: str, options: list[str], warned: bool
+) -> None:
+    (model / "README.md").write_text(f"---\nlibrary_name: transformers\n{head}---\n# small\n")
+    done = virc("push", "small", ID, "--dry-run", *options)
+    assert done.code == 0, done.err
+    assert ("its card names no license" in done.err) is warned
+
+
 def test_nothing_private_goes_to_a_repository_that_is_public(server: Hub, model: Path) -> None:
     assert virc("push", "small", ID, "--public").code == 0
     before = server.held(ID)

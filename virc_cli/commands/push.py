@@ -1,5 +1,6 @@
 """`virc push`: publishes a model or rows on the hub."""
 
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,8 @@ def command(
     plan = publish.prepare(source, hub_id, public)
     if texts.NO_LICENSE in plan.card:
         output.warn("it holds texts that only their authors may pass on, as they state no license: see its card")
+    if public and not re.search(r"(?m)^license(_name)?:", plan.card):
+        output.warn("its card names no license, so nobody may use it: write `license: NAME` into the head of README.md")
     known = _fields(plan)
     output.know(**known)
     if dry_run:

@@ -2,14 +2,16 @@
 
 import importlib
 import pkgutil
+from functools import cache
 from types import ModuleType
 
 _NOT_ONE = "registry"  # the module that finds the others
 
 
-def names(package: str) -> list[str]:
+@cache
+def names(package: str) -> tuple[str, ...]:
     found = pkgutil.iter_modules(importlib.import_module(package).__path__)
-    return sorted(each.name for each in found if each.name != _NOT_ONE)
+    return tuple(sorted(each.name for each in found if each.name != _NOT_ONE))
 
 
 def module(package: str, name: str) -> ModuleType:

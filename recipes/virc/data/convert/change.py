@@ -183,7 +183,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
         protocol = None if given_as == "problems" else beside
         if given_as != "problems" and beside is None:
             records = list(islice(records, _MAX_READ))
-            protocol = of_records(records) or _found(records, needed=True)
+            protocol = of_records(records) or _found(file, records, needed=True)
         return Change(holds, protocol, spoken, system.name)
     given = _given(target)
     changes = asked = target.coordinates is not None or target.images is not None
@@ -202,13 +202,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
         changes = (changes or target.max_pixels is not None) and plain_words is None
         protocol = _written_plain(plain_words, file, holds, target)
     if protocol is None and (changes or holds not in _CONVERSATIONS):
-        try:
-            protocol = _found(records, changes)
-        except DataError as error:
-            if changes:
-                hint = f"put the chat protocol they are written in beside them, as {FILE_NAME}"
-                raise DataError(f"the chat protocol of {file} cannot be found: {error.message}", hint) from None
-            # else the question may still have a line of its own
+        protocol = _found(file, records, changes)
     goal = _goal(file, protocol, given, target) if protocol and asked else None
     return Change(holds, protocol, goal)
 
@@ -220,10 +214,18 @@ def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Tar
     return words if target.images or holds not in _CONVERSATIONS else None
 
 
-def _found(records: Iterable[Record], needed: bool) -> Protocol | None:
+def _found(file: Path, records: Iterable[Record], needed: bool) -> Protocol | None:
     read = islice(records, _MAX_READ)
     first = list(islice(read, 1))
-    return study(chain(first, read)).protocol if needed or not first or first[0].question is None else None
+    if first and first[0].question is not None and not needed:
+        return None
+    try:
+        return study(chain(first, read)).protocol
+    except DataError as error:
+        if needed:
+            hint = f"put the chat protocol they are written in beside them, as {FILE_NAME}"
+            raise DataError(f"the chat protocol of {file} cannot be found: {error.message}", hint) from None
+        return None  # the question may still have a line of its own
 
 
 def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple[Row, Boxes]:

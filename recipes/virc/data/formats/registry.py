@@ -264,7 +264,7 @@ def _without(fields: Mapping[str, Any], ignored: Collection[str], begin: str) ->
     }
 
 
-def names() -> list[str]:
+def names() -> tuple[str, ...]:
     return discovery.names("virc.data.formats")
 
 

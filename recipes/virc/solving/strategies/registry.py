@@ -18,7 +18,6 @@ Its name is that of its file. A custom strategy is such a file, named by its pat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -60,8 +59,7 @@ class Strategy(msgspec.Struct, frozen=True):
             return found.samples(self.options)
 
 
-@cache
-def names() -> list[str]:
+def names() -> tuple[str, ...]:
     return discovery.names(_PACKAGE)
 
 

@@ -71,7 +71,7 @@ class Family(Protocol):
         """A question of the family about what this picture does not show, and how that is found out."""
 
 
-def names() -> list[str]:
+def names() -> tuple[str, ...]:
     return discovery.names("virc.data.synth.families")
 
 
