@@ -136,6 +136,11 @@ NEEDED = arms(YES, crops_swapped=NO, no_tools=NO, blank_picture=NO)
         ([LOST] * 5 + [arms(BARE, blank_picture=OTHER)] * 20, "not decided", ""),
         ([LOST] * 8 + [arms(BARE, blank_picture=OTHER)] * 20, "its crops matter", "+28.6 points"),
         ([LOST] * 2 + [arms(BARE, blank_picture=OTHER)] * 20, "right from the whole picture", "90.9 % of its right"),
+        # its crops show all of the picture, and it needs them
+        (
+            [arms(BARE, blank_picture=OTHER, no_tools=OTHER)] * 20, "right from the whole picture",
+            "100.0 % of its right answers had no look (95 %: 83.9 to 100.0); without tools it loses +100.0 points",
+        ),
         # neither does a blank picture cost enough, nor do enough answers stay
         ([arms(BARE)] * 18 + [arms(BARE, blank_picture=OTHER)] * 2, "right without looking", "100.0 % of its right"),
         ([arms(BARE)] * 14 + [arms(BARE, blank_picture=OTHER)] * 6, "not decided", ""),

@@ -268,16 +268,6 @@ def test_the_order_of_keys_is_no_edit(file: Path) -> None:
     assert verified(file).code == 0
 
 
-def test_a_file_of_a_version_without_unread_answers_is_no_edit(file: Path) -> None:
-    def change(head: Line, lines: list[Line]) -> None:
-        del head["figures"]["unread"]
-        for line in lines:
-            (line["verdict"] or {}).pop("unread", None)
-
-    resealed(file, change)
-    assert verified(file).json["differences"] == []
-
-
 def test_answers_of_a_strategy_are_taken_as_written(file: Path) -> None:
     def change(head: Line, lines: list[Line]) -> None:
         head["figures"]["settings"]["strategy"] = "majority"
@@ -423,6 +413,7 @@ def test_what_is_no_result_is_refused(text: str, here: Path) -> None:
         *(("input", value) for value in (None, [], "x", {"question": 3, "answer": {}}, {"boxes": "x"})),
         ("id", None),
         ("row", None),
+        ("settings", {"seed": "x"}),
     ],
 )
 def test_a_row_that_is_none_is_refused(field: str, value: object, file: Path) -> None:
@@ -431,6 +422,14 @@ def test_a_row_that_is_none_is_refused(field: str, value: object, file: Path) ->
 
     edited(file, change)
     assert verified(file).code == 5
+
+
+def test_a_row_that_cannot_be_scored_is_named_with_its_file(file: Path) -> None:
+    def change(_: Line, lines: list[Line]) -> None:
+        lines[1]["input"]["category"] = [[1]]
+
+    edited(file, change)
+    assert f"{file}, problem 2: category holds [1]" in verified(file).err
 
 
 @pytest.mark.parametrize(
@@ -448,6 +447,8 @@ def test_a_card_has_models_and_what_they_differ_by(form: str, says: str, made: P
     assert says in done.out
     assert "good, mean of 2 seeds" in done.out
     assert done.out.count("good − fair".replace("−", "$-$" if form == "latex" else "−")) == 1
+    (pair,) = [line for line in done.out.splitlines() if "good" in line and "fair" in line]
+    assert re.split(r" \| | & |</td><td>", pair)[5] == "4"  # problems that both have
     assert results.read(files[0]).head.digest in done.out
 
 

@@ -192,6 +192,8 @@ def looks(model: str, answers: Answers, guesses: Sequence[Guess]) -> Looks:
             found = found._replace(sentence=found.sentence + _wanted(swaps, need))
         elif found.decision == _UNSEEN:
             found = found._replace(sentence=f"{found.sentence}; its crops are worth {_points(swaps)}")
+        elif found.decision == _WHOLE and _cost(arms["no tools"]) < LEVEL:  # its crops show all of the picture
+            found = found._replace(sentence=f"{found.sentence}; without tools it loses {_points(arms['no tools'])}")
     return Looks(model, *found, looked / len(right) if right else None, arms)
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from virc.core.errors import DataError, NoAnswerError
 from virc.core.files import contents, write_whole
-from virc.core.text import clause
+from virc.core.text import clause, plain
 from virc.evaluation import benchmarks
 from virc.evaluation.answers import AnswerLine
 from virc.evaluation.benchmarks import registry
@@ -108,7 +108,11 @@ class ResultFile(msgspec.Struct, frozen=True):
     def _problem(self, line: Line) -> EvalProblem:
         passed = {"question": "", **line.input}
         row = Row(0, line.answer.id, question=passed["question"], digest=line.answer.row, passed=passed)
-        return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
+        try:
+            return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
+        except DataError as error:
+            says = error.message.removeprefix("line 0: ")
+            raise DataError(f"{self.path}, problem {plain(line.answer.id, 60)}: {says}", error.hint) from error
 
 
 def rules_digest() -> str:
@@ -172,6 +176,7 @@ def _lines(texts: Iterable[bytes]) -> Iterator[Line]:
         answer, computed = msgspec.convert(fields, AnswerLine), _digest([before, fields])
         if answer.id is None or answer.row is None:
             raise DataError("a line has no id, or no digest of its row")
+        int((answer.settings or {}).get("seed", 0))  # a ValueError where it is no number
         yield Line(answer, row, verdict, replied, written, computed, exact)
         before = written
 

@@ -3,7 +3,8 @@
 Source: mathllm/MATH-V@a1f5cc3: the prompt of models/GPT4V.py, process_example_mergedimg; the scoring of
 evaluation/evaluate.py, evaluate, and evaluation/utils.py, find_math_answer and is_equal. What differs: published,
 numbers are what latex2sympy2 and Python's eval make of a text, also of one that goes on behind the number; here they
-are computed of numbers, fractions, roots, powers, pi and brackets alone.
+are computed of numbers, fractions, roots, powers, pi and brackets alone. Published, a list is compared as text, so that
+a whole number in it that was computed or rounded (`2.0`) is not the one that was written (`2`); here both are equal.
 """
 
 import ast

@@ -19,7 +19,10 @@ from virc.evaluation.summary import ModelSummary, Summary, with_seed
 
 Form = Literal["markdown", "latex", "html"]
 _MODELS = ("Model", "Right (%)", "95 % interval", "Problems", "SD over seeds")
-_PAIRS = ("Compared", "Difference (points)", "95 % interval", "p (McNemar)", "p (Holm)", "Problems for 80 % power")
+_PAIRS = (
+    *("Compared", "Difference (points)", "95 % interval", "p (McNemar)", "p (Holm)"),
+    *("Problems", "Problems for 80 % power"),
+)
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#!|&~$]")
 _LATEX = {each: f"\\{each}" for each in "&%$#_{}"} | {each: f"{{{each}}}" for each in "[]*"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$",
@@ -79,6 +82,7 @@ def _tables(title: str, files: Mapping[str, ResultFile], notes: Sequence[str]) -
         (
             *(f"{pair.one} − {pair.other}", figures.gained(pair), figures.points_between(pair.interval)),
             *("-" if p is None else figures.chance(p) for p in (pair.p, pair.p_holm)),
+            f"{pair.of}",
             "-" if pair.needed is None else f"{pair.needed:,}",
         )
         for pair in summary.pairs

@@ -285,8 +285,6 @@ def _unequal(ours: msgspec.Struct, theirs: Mapping[str, Any]) -> Iterator[tuple[
     own, written = dict(_leaves(msgspec.to_builtins(ours))), dict(_leaves(theirs))
     for path in {**own, **written}:
         one, other = own.get(path, _NONE), written.get(path, _NONE)
-        if other is _NONE and path.startswith("unread."):  # former versions did not count it
-            continue
         close = isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-9)
         if one != other and not close:
             yield plain(path, 60), one, other
