@@ -65,7 +65,7 @@ def test_modules_of_a_package_are_found_in_order_without_the_registry(
     for name in ("__init__", "zoom", "registry", "crop", "turn", "ask", "mark", "blur", "line"):
         (folder / f"{name}.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert discovery.names("kinds_of_mine") == ["ask", "blur", "crop", "line", "mark", "turn", "zoom"]
+    assert discovery.names("kinds_of_mine") == ("ask", "blur", "crop", "line", "mark", "turn", "zoom")
     assert isinstance(discovery.module("kinds_of_mine", "crop"), ModuleType)
 
 
