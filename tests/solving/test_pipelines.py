@@ -49,14 +49,14 @@ def test_a_picture_of_the_least_size_is_shown() -> None:
     assert run(lambda _, roles: str(roles.eyes.ask(Image.new("RGB", (4, 4)))), {"eyes": Scripted("a")})["answer"] == "a"
 
 
-def test_rows_are_as_many_at_a_time_as_the_weakest_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_wait_for_the_weakest_server_and_have_seeds_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     found = list[Any]()
     monkeypatch.setattr("virc.solving.pipelines.batch.through", lambda *given: found.extend(given))
     roles: Any = {
         name: SimpleNamespace(opened=SimpleNamespace(at_once=at_once, answers=lambda is_there=at_once > 2: is_there))
         for name, at_once in (("eyes", 2), ("mind", 8))
     }
-    setup: Any = SimpleNamespace(setup=SimpleNamespace(config=SimpleNamespace(timeout=None), offline=True))
+    setup: Any = SimpleNamespace(setup=SimpleNamespace(config=SimpleNamespace(timeout=None, seed=0), offline=True))
     rows_solver(setup, roles, Path(), None, None, print)([], setup, print, None)
     _, _, work, _, workers, outage, _ = found
     assert (workers, outage._answers()) == (2, False)
@@ -67,6 +67,12 @@ def test_rows_are_as_many_at_a_time_as_the_weakest_server_takes(monkeypatch: pyt
     monkeypatch.setattr("virc.solving.pipelines.batch.files_of", away)
     with pytest.raises(DataError, match="gone"):  # a picture that is away is no role that is
         work(SimpleNamespace(pictures=[]))
+    drawn = list[int]()
+    monkeypatch.setattr("virc.solving.pipelines.batch.files_of", lambda *_: [])
+    monkeypatch.setattr("virc.solving.pipelines.batch.solve_problem", lambda *of: (drawn.append(of[2].seed) or {}, None))
+    for number in (1, 2, 1):
+        work(SimpleNamespace(pictures=[], id=number, question="?"))
+    assert drawn[0] == drawn[2] != drawn[1]
 
 
 def test_a_conversation_goes_on_behind_its_reply() -> None:
@@ -366,6 +372,15 @@ def test_faulty_constants_are_one_sentence(tmp_path: Path, line: str) -> None:
     (tmp_path / "p.py").write_text(f"{head}{line}\n")
     with pytest.raises(ConfigError, match=r"TOOLS|WRITER"):
         load(str(tmp_path / "p.py"))
+
+
+def test_a_pipeline_in_own_words_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that answers by the authors' words are not continued by others."""
+    head = "from virc.solving.pipelines import Role\nROLES = {'a': Role()}\ndef solve(problem, roles): ...\n"
+    (tmp_path / "p.py").write_text(head)
+    of_authors = load(str(tmp_path / "p.py")).digest
+    monkeypatch.setattr("virc.solving.pipelines.files.texts.is_own_wording", lambda _: True)
+    assert load(str(tmp_path / "p.py")).digest != of_authors
 
 
 OWN_TOOL = """
