@@ -259,3 +259,12 @@ def sample(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def own() -> Protocol:
     """This project's own chat protocol with all three tools, in pixels."""
     return own_protocol(tools.schemas(["crop_image", "scale_image", "display_image"]))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A tab of a browser, for tests that are skipped where there is none."""
+    from support.browser import tab
+
+    with tab(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened

@@ -107,20 +107,15 @@ class Fresh(Connection):
 
     def get(self) -> None:
         body = {"/v1/models": {"object": "list", "data": None}, "/api/version": {"version": "0.13.1"}}
-        self.said(body.get(self.path, {"error": "not found"}), 200 if self.path in body else 404)
+        self.send_json(body.get(self.path, {"error": "not found"}), 200 if self.path in body else 404)
 
     def post(self) -> None:
-        model = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["model"]
+        model = json.loads(self.sent())["model"]
         missing = f"model '{model}' not found"
         native = self.path.startswith("/api")
-        self.said({"error": missing if native else {"message": missing, "type": "not_found_error", "code": None}}, 404)
-
-    def said(self, value: object, status: int) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.send_json(
+            {"error": missing if native else {"message": missing, "type": "not_found_error", "code": None}}, 404
+        )
 
 
 @pytest.mark.parametrize("model", [None, "qwen3-vl:8b"])

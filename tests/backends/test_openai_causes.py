@@ -1,6 +1,5 @@
 """Errors on the way to an endpoint name what to change: a proxy, certificates, pictures, a header with the key."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -93,11 +92,7 @@ class Azure(Connection):
             found: object = {"data": [{"id": "gpt", "object": "model"}]}
         else:
             found = {"statusCode": 401, "message": f"Access denied due to invalid subscription key {key}."}
-        data = json.dumps(found).encode()
-        self.send_response(200 if key == SECRET else 401)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.send_json(found, 200 if key == SECRET else 401)
 
     post = get
 

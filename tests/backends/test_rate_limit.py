@@ -18,6 +18,7 @@ from virc.backends.openai.causes import AskedServer, StatusError, explained
 from virc.core import retry
 
 
+@pytest.mark.integration  # time passes
 @pytest.mark.parametrize(("headers", "backends"), [({}, 1), ({"Retry-After": "0.5"}, 3)])
 def test_a_service_of_six_requests_a_second_answers_all(
     headers: dict[str, str], backends: int, monkeypatch: pytest.MonkeyPatch

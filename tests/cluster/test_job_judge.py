@@ -121,9 +121,7 @@ def test_what_speaks_no_http_at_its_port_is_not_the_judge() -> None:
 
 class _Models(Connection):
     def get(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.send_body(b"")
 
 
 def test_no_proxy_stands_before_the_judge(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,11 +77,13 @@ def test_values_of_two_kinds_stop_the_engine(tmp_path: Path) -> None:
     ("at", "ending", "stops"), [(-1, ".jsonl", True), (90, ".jsonl", False), (-1, ".json", False), (0, ".jsonl", False)]
 )
 def test_a_key_behind_the_first_part_of_a_file_of_lines_stops_the_engine(
-    tmp_path: Path, at: int, ending: str, stops: bool
+    tmp_path: Path, at: int, ending: str, stops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """12 MB of rows; LLaMA-Factory reads lines in parts of 10 MiB, and an array at once."""
-    rows = [row(number, pad=" y" * 20_000) for number in range(300)]
+    """LLaMA-Factory reads lines in parts of 10 MiB, here of 1 MiB, and an array at once."""
+    assert sft._FIRST_PART == 10 * 2**20
+    monkeypatch.setattr(sft, "_FIRST_PART", 2**20)
+    rows = [row(number, pad=" y" * 2_000) for number in range(300)]
     rows[at]["messages"][1]["name"] = "x"
     done = checked(put(tmp_path, rows, ending=ending))
     assert (done.code == 5) is stops, done.out[:1000]
-    assert ("messages[].name is in no row of the first 10 MiB: LLaMA-Factory stops at it" in done.out) is stops
+    assert ("messages[].name is in no row of the first 1 MiB: LLaMA-Factory stops at it" in done.out) is stops

@@ -11,6 +11,11 @@ from virc.core.errors import DataError
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.proposing import proposed, write
 
+TALKS = (
+    "LLaVA-Instruct", "LLaVA-CoT", "ShareGPT4V", "M4-Instruct, several images", "MathV360K",
+    "messages of OpenAI with parts", "Visual-CoT, conversations", "ms-swift, objects", "rows of alpaca with images",
+)  # fmt: skip
+"""Layouts of conversations, which are converted for SFT."""
 DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 
 
@@ -26,10 +31,7 @@ def converted(file: Path, to: Path, form: str, **more: Any) -> list[dict[str, An
 def test_published_rows_are_read_whole_or_refused(case: Case, tmp_path: Path) -> None:
     (folder := tmp_path / "in").mkdir()
     file, layout = case.write(folder), None
-    talks = "conversations" in case.yaml or case.write.__name__ in {
-        "llava", "llava_cot", "sharegpt4v", "llava_next_several", "mathv360k", "openai", "visual_cot_talk", "ms_swift",
-        "alpaca",
-    }  # fmt: skip
+    talks = case.name in TALKS
     form = "sft" if talks else "batch"
     if case.outcome != "read":
         with pytest.raises(DataError) as raised:

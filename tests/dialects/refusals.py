@@ -9,6 +9,42 @@ from server import Refusal
 Sent = Mapping[str, Any]
 
 
+def _openai(message: str, param: str | None, code: str | None) -> Refusal:
+    told = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return Refusal(400, {"error": told})
+
+
+def _extra(sent: Sent) -> list[dict[str, Any]]:
+    return [
+        {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": value}
+        for name, value in sent.items()
+    ]
+
+
+def _bad_request(message: str, param: str | None = None) -> Refusal:
+    """As vLLM has it."""
+    return Refusal(400, {"error": {"message": message, "type": "BadRequestError", "param": param, "code": 400}})
+
+
+def _bare(message: str) -> Refusal:
+    """As SGLang and older versions of vLLM have it."""
+    return Refusal(400, {"object": "error", "message": message, "type": "BadRequestError", "param": None, "code": 400})
+
+
+def _invalid(message: str) -> Refusal:
+    """As Groq has it."""
+    return Refusal(400, {"error": {"message": message, "type": "invalid_request_error"}})
+
+
+def _litellm(message: str) -> Refusal:
+    return Refusal(400, {"error": {"message": message, "type": None, "param": None, "code": "400"}})
+
+
+def _dashscope(message: str) -> Refusal:
+    told = {"param": None, "code": "invalid_parameter_error", "type": "invalid_request_error"}
+    return Refusal(400, {"error": {"message": f"<400> InternalError.Algo.InvalidParameter: {message}", **told}})
+
+
 def openai_unsupported(sent: Sent) -> Refusal:
     """OpenAI, of a model that thinks."""
     (name,) = sent
@@ -80,15 +116,13 @@ def groq(sent: Sent) -> Refusal:
     """Groq; it guesses what was meant."""
     (name,) = sent
     meant = {"stream_options": "stream", "max_tokens": "max_completion_tokens"}.get(name, "n")
-    message = f"property '{name}' is unsupported, did you mean '{meant}'?"
-    return Refusal(400, {"error": {"message": message, "type": "invalid_request_error"}})
+    return _invalid(f"property '{name}' is unsupported, did you mean '{meant}'?")
 
 
 def groq_alone(sent: Sent) -> Refusal:
     """Groq, without a guess."""
     (name,) = sent
-    error = {"message": f"property '{name}' is unsupported", "type": "invalid_request_error"}
-    return Refusal(400, {"error": error})
+    return _invalid(f"property '{name}' is unsupported")
 
 
 def cerebras(sent: Sent) -> Refusal:
@@ -109,28 +143,22 @@ def gemini(sent: Sent) -> Refusal:
 
 def vllm_old(sent: Sent) -> Refusal:
     """vLLM up to 0.6, which forbade what it did not know."""
-    found = [
-        {"type": "extra_forbidden", "loc": ("body", name), "msg": "Extra inputs are not permitted", "input": value}
-        for name, value in sent.items()
-    ]
-    told = {"type": "BadRequestError", "param": None, "code": 400}
-    return Refusal(400, {"object": "error", "message": str(found), **told})
+    found = _extra(sent)
+    return _bare(str([{**each, "loc": tuple(each["loc"])} for each in found]))
 
 
 def litellm(sent: Sent) -> Refusal:
     """LiteLLM's own refusal."""
-    message = (
+    return _litellm(
         f"litellm.UnsupportedParamsError: openai does not support parameters: {list(sent)}, for model=o3. To drop "
         "these, set `litellm.drop_params=True` or for proxy:\n\n`litellm_settings:\n drop_params: true`\n"
     )
-    return Refusal(400, {"error": {"message": message, "type": None, "param": None, "code": "400"}})
 
 
 def litellm_quoting(sent: Sent) -> Refusal:
     """LiteLLM, which quotes the server behind it."""
     inner = json.dumps(openai_unsupported(sent).body, indent=2)
-    message = f"litellm.BadRequestError: OpenAIException - {inner}. Received Model Group=vision"
-    return Refusal(400, {"error": {"message": message, "type": None, "param": None, "code": "400"}})
+    return _litellm(f"litellm.BadRequestError: OpenAIException - {inner}. Received Model Group=vision")
 
 
 def openrouter(sent: Sent) -> Refusal:
@@ -153,53 +181,45 @@ def most_openai(most: int, value: int, prompt: int) -> Refusal:
 def most_vllm(most: int, value: int, prompt: int) -> Refusal:
     """vLLM, of a reply that has no room behind the prompt."""
     context = most + prompt
-    message = (
+    return _bad_request(
         f"'max_tokens' or 'max_completion_tokens' is too large: {value}. This model's maximum context length is "
         f"{context} tokens and your request has {prompt} input tokens ({value} > {context} - {prompt})."
     )
-    return Refusal(400, {"error": {"message": message, "type": "BadRequestError", "param": None, "code": 400}})
 
 
 def most_vllm_old(most: int, value: int, prompt: int) -> Refusal:
     """vLLM, in its older words."""
-    message = (
+    return _bare(
         f"This model's maximum context length is {most + prompt} tokens. However, you requested {value + prompt} "
         f"tokens ({prompt} in the messages, {value} in the completion). Please reduce the length of the messages or "
         "completion."
     )
-    told = {"type": "BadRequestError", "param": None, "code": 400}
-    return Refusal(400, {"object": "error", "message": message, **told})
 
 
 def most_sglang(most: int, value: int, prompt: int) -> Refusal:
     """SGLang."""
-    message = (
+    return _bare(
         f"Requested token count exceeds the model's maximum context length of {most + prompt} tokens. You requested a "
         f"total of {value + prompt} tokens: {prompt} tokens from the input messages and {value} tokens for the "
         "completion. Please reduce the number of tokens in the input messages or the completion to fit within the "
         "limit."
     )
-    told = {"type": "BadRequestError", "param": None, "code": 400}
-    return Refusal(400, {"object": "error", "message": message, **told})
 
 
 def most_dashscope(most: int, value: int, prompt: int) -> Refusal:
     """Alibaba's own service of Qwen's models (open-webui issue 10507)."""
-    message = f"<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, {most}]"
-    told = {"param": None, "code": "invalid_parameter_error", "type": "invalid_request_error"}
-    return Refusal(400, {"error": {"message": message, **told}, "id": "chatcmpl-1"})
+    refusal = _dashscope(f"Range of max_tokens should be [1, {most}]")
+    return Refusal(400, {**refusal.body, "id": "chatcmpl-1"})
 
 
 def most_deepseek(most: int, value: int, prompt: int) -> Refusal:
     """DeepSeek's service (DeepSeek-V3 issue 69)."""
-    message = f"Invalid max_tokens value, the valid range of max_tokens is [1, {most}]"
-    return Refusal(400, {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}})
+    return _openai(f"Invalid max_tokens value, the valid range of max_tokens is [1, {most}]", None, None)
 
 
 def most_groq(most: int, value: int, prompt: int) -> Refusal:
     """Groq (groq-moa issue 8)."""
-    message = f"max_tokens for `llama-4-scout` must be less than or equal to {most}"
-    return Refusal(400, {"error": {"message": message, "type": "invalid_request_error"}})
+    return _invalid(f"max_tokens for `llama-4-scout` must be less than or equal to {most}")
 
 
 def most_volcano(most: int, value: int, prompt: int) -> Refusal:
@@ -213,106 +233,27 @@ def most_volcano(most: int, value: int, prompt: int) -> Refusal:
 
 
 CONTEXTS: Mapping[str, Refusal] = {
-    "openai": Refusal(
-        400,
-        {
-            "error": {
-                "message": "This model's maximum context length is 128000 tokens. However, your messages resulted in "
-                "144641 tokens. Please reduce the length of the messages.",
-                "type": "invalid_request_error",
-                "param": "messages",
-                "code": "context_length_exceeded",
-            }
-        },
-    ),
-    "openai-newer": Refusal(
-        400,
-        {
-            "error": {
-                "message": "Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in "
-                "477469 tokens. Please reduce the length of the messages.",
-                "type": "invalid_request_error",
-                "param": "messages",
-                "code": "context_length_exceeded",
-            }
-        },
-    ),
-    "vllm": Refusal(
-        400,
-        {
-            "error": {
-                "message": "This model's maximum context length is 32768 tokens. However, your prompt contains at "
-                "least 32769 input tokens, which exceeds this limit even without any output tokens. Please reduce the "
-                "length of the input prompt. (parameter=input_tokens, value=32769)",
-                "type": "BadRequestError",
-                "param": "input_tokens",
-                "code": 400,
-            }
-        },
-    ),
-    "llamacpp": Refusal(
-        400,
-        {
-            "error": {
-                "code": 400,
-                "message": "request (9000 tokens) exceeds the available context size (8192 tokens), try increasing it",
-                "type": "exceed_context_size_error",
-                "n_prompt_tokens": 9000,
-                "n_ctx": 8192,
-            }
-        },
-    ),
-    "ollama": Refusal(
-        400,
-        {
-            "error": '{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (8192 '
-            'tokens), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":8192}}'
-        },
-    ),
-    "sglang": Refusal(
-        400,
-        {
-            "object": "error",
-            "message": "The input (40000 tokens) is longer than the model's context length (32768 tokens).",
-            "type": "BadRequestError",
-            "param": None,
-            "code": 400,
-        },
-    ),
-    "lmstudio": Refusal(
-        400,
-        {
-            "error": "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded "
-            "with context length of only 32768 tokens, which is not enough. Try to load the model with a larger "
-            "context length, or provide a shorter input"
-        },
-    ),
-    "dashscope": Refusal(
-        400,
-        {
-            "error": {
-                "message": "<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 204800]",
-                "param": None,
-                "code": "invalid_parameter_error",
-                "type": "invalid_request_error",
-            }
-        },
-    ),
-    "mlx": Refusal(
-        400,
-        {"detail": "Request needs 9000 context tokens (8488 prompt + 512 max generation), but MAX_KV_SIZE is 8192."},
-    ),
-}
+    "openai": _openai("This model's maximum context length is 128000 tokens. However, your messages resulted in 144641 "
+                      "tokens. Please reduce the length of the messages.", "messages", "context_length_exceeded"),
+    "openai-newer": _openai("Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in "
+                            "477469 tokens. Please reduce the length of the messages.", "messages",
+                            "context_length_exceeded"),
+    "vllm": _bad_request("This model's maximum context length is 32768 tokens. However, your prompt contains at least "
+                         "32769 input tokens, which exceeds this limit even without any output tokens. Please reduce "
+                         "the length of the input prompt. (parameter=input_tokens, value=32769)", "input_tokens"),
+    "llamacpp": Refusal(400, {"error": {
+        "message": "request (9000 tokens) exceeds the available context size (8192 tokens), try increasing it",
+        "code": 400, "type": "exceed_context_size_error", "n_prompt_tokens": 9000, "n_ctx": 8192}}),
+    "ollama": Refusal(400, {
+        "error": '{"error":{"code":400,"message":"request (9000 tokens) exceeds the available context size (8192 tokens'
+                 '), try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":8192}}'}),
+    "sglang": _bare("The input (40000 tokens) is longer than the model's context length (32768 tokens)."),
+    "lmstudio": Refusal(400, {
+        "error": "Trying to keep the first 111490 tokens when context the overflows. However, the model is loaded with "
+                 "context length of only 32768 tokens, which is not enough. Try to load the model with a larger "
+                 "context length, or provide a shorter input"}),
+    "dashscope": _dashscope("Range of input length should be [1, 204800]"),
+    "mlx": Refusal(400, {
+        "detail": "Request needs 9000 context tokens (8488 prompt + 512 max generation), but MAX_KV_SIZE is 8192."}),
+}  # fmt: skip
 """Prompts that are too long, as servers say it."""
-
-
-def _openai(message: str, param: str | None, code: str | None) -> Refusal:
-    told = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
-    return Refusal(400, {"error": told})
-
-
-def _extra(sent: Sent) -> list[dict[str, Any]]:
-    return [
-        {"type": "extra_forbidden", "loc": ["body", name], "msg": "Extra inputs are not permitted", "input": value}
-        for name, value in sent.items()
-    ]

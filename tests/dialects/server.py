@@ -129,29 +129,29 @@ class _Exchange(Connection):
         scene = self.server.scene
         wire = scene.wire
         if self.path == "/v1/models":
-            self._json(wire.listing(scene.model))
+            self.send_json(wire.listing(scene.model))
         elif isinstance(wire, OllamaNative) and self.path in ("/api/version", "/api/ps"):
-            self._json(wire.version if self.path == "/api/version" else wire.running(scene.model))
+            self.send_json(wire.version if self.path == "/api/version" else wire.running(scene.model))
         else:
-            self._json({"detail": "Not Found"}, 404)
+            self.send_json({"detail": "Not Found"}, 404)
 
     def post(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.sent())
         if self.path in CHATS:
             self.server.heard(body)
         scene = self.server.scene
         if isinstance(scene.wire, OllamaNative) and self.path == "/api/show":
-            self._json(scene.wire.shown(scene.model))
+            self.send_json(scene.wire.shown(scene.model))
         elif self.path == CHATS[0] or (isinstance(scene.wire, OllamaNative) and self.path == CHATS[1]):
             self._chat(body, scene)
         else:
-            self._json({"detail": "Not Found"}, 404)
+            self.send_json({"detail": "Not Found"}, 404)
 
     def _chat(self, body: Json, scene: Scene) -> None:
         refusal = scene.refuse(body)
         if refusal:
             self.server.refused.append(body)
-            self._json(refusal.body, refusal.status)
+            self.send_json(refusal.body, refusal.status)
             return
         native = self.path == CHATS[1]
         try:
@@ -160,7 +160,7 @@ class _Exchange(Connection):
             said = scene.instead(turn) or _said(scene, heard, body, turn)
         except BadRequestError as error:
             self.server.faults.append(str(error))
-            self._json({"error": {"message": str(error), "type": "invalid_request_error"}}, 400)
+            self.send_json({"error": {"message": str(error), "type": "invalid_request_error"}}, 400)
             return
         self.server.answered.append(body)
         cut = scene.cut(turn)
@@ -177,32 +177,18 @@ class _Exchange(Connection):
             if scene.streamed and body.get("stream", True):
                 self._stream(wire.chat_stream(said, model, counts), True)
             else:
-                self._json(wire.chat(said, model, counts))
+                self.send_json(wire.chat(said, model, counts))
         elif scene.streamed and body.get("stream"):
             self._stream(wire.stream(said, model, counts, asked), False)
         else:
-            self._json(wire.whole(said, model, counts))
-
-    def _json(self, value: object, status: int = 200) -> None:
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        with suppress(OSError):
-            self.wfile.write(data)
+            self.send_json(wire.whole(said, model, counts))
 
     def _stream(self, parts: Iterable[bytes], native: bool) -> None:
-        self.send_response(200)
-        kind = "application/x-ndjson" if native else "text/event-stream; charset=utf-8"
-        self.send_header("Content-Type", kind)
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.start_events(kind="application/x-ndjson" if native else "text/event-stream; charset=utf-8")
         with suppress(OSError):
             for part in parts:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(part), part))
-            self.wfile.write(b"0\r\n\r\n")
-            self.wfile.flush()
+                self.send_chunk(part)
+            self.send_chunk(b"")
 
 
 def _openai(body: Json) -> list[Heard]:

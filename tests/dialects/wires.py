@@ -6,8 +6,8 @@ threads in which users quote them; nothing here knows how virc reads them.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 Json = dict[str, Any]
 Arguments = Literal["pieces", "whole", "object", "double"]
@@ -59,11 +59,8 @@ class Counts:
 
     @property
     def usage(self) -> Json:
-        return {
-            "prompt_tokens": self.prompt,
-            "completion_tokens": self.completion,
-            "total_tokens": self.prompt + self.completion,
-        }
+        total = self.prompt + self.completion
+        return {"prompt_tokens": self.prompt, "completion_tokens": self.completion, "total_tokens": total}
 
 
 def pieces(text: str) -> list[str]:
@@ -81,11 +78,31 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True)
 class Wire:
-    """One server. `arguments`: how those of a call are written: in pieces of text, as one text, as an object, or
-    encoded twice.
+    """One server, by what it sends otherwise than OpenAI's API.
+
+    `arguments`: how those of a call are written: in pieces of text, as one text, as an object, or encoded twice.
+
+    Of each body: its `ID`, and `MORE` of a whole one, `CHUNK` of a chunk. Of a choice: `CHOICE`. Of a message: the
+    fields of a thought, `THOUGHT`, and those of each piece, `KEYS`. `FIRST` and `LAST` are the pieces around the reply.
+    Of a call: `CALL`, its id by its place, and whether it has an index where it is `INDEXED`; its first piece has
+    `BEGUN` beside its name, and later ones have `LATER` beside their arguments, and `NAMELESS` in place of a name.
     """
 
     arguments: Arguments = "pieces"
+
+    ID: ClassVar[str] = "chatcmpl-1"
+    MORE: ClassVar[Json] = {}
+    CHUNK: ClassVar[Json] = {}
+    CHOICE: ClassVar[Json] = {"logprobs": None}
+    THOUGHT: ClassVar[tuple[str, ...]] = ()
+    KEYS: ClassVar[Json] = {}
+    FIRST: ClassVar[tuple[Json, ...]] = ()
+    LAST: ClassVar[Json] = {}
+    CALL: ClassVar[str] = "call_{}"
+    INDEXED: ClassVar[bool] = True
+    BEGUN: ClassVar[Json] = {"arguments": ""}
+    LATER: ClassVar[Json] = {"type": "function"}
+    NAMELESS: ClassVar[Json] = {}
 
     def written(self, call: Call) -> Any:
         """The arguments of a call."""
@@ -101,38 +118,81 @@ class Wire:
 
     def listing(self, model: Listed) -> Json:
         """The body of /v1/models."""
+        entry = {"id": model.id, "object": "model", "created": CREATED, **self.entry(model)}
+        return {"object": "list", "data": [{key: value for key, value in entry.items() if value != ""}]}
+
+    def entry(self, model: Listed) -> Json:
+        """What a model has in that list beside the usual; an empty text leaves a key out."""
+        raise NotImplementedError
+
+    def message(self, said: Said) -> Json:
+        """The message of an answer that is not streamed."""
         raise NotImplementedError
 
     def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
         """The body of an answer that is not streamed."""
-        raise NotImplementedError
+        choice = {"index": 0, "message": self.message(said), **self.choice(self.ended(said))}
+        told = {"id": self.ID, "object": "chat.completion", "created": CREATED, "model": model.id}
+        return {**told, "choices": [choice], "usage": counts.usage, **self.more(model)}
 
     def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
         """The body of an answer that is streamed; `usage`: the client asked for the tokens."""
-        raise NotImplementedError
+        for delta in self.deltas(said):
+            yield delta if isinstance(delta, bytes) else self.event(model, delta)
+        yield self.event(model, self.last(said), self.ended(said))
+        if usage:
+            yield event(self.chunk(model, [], usage=counts.usage))
+        yield DONE
 
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        told = {"id": self.ID, "object": "chat.completion.chunk", "created": CREATED, "model": model.id}
+        return {**told, "choices": choices, **more}
 
-def _completion(model: Listed, id: str, choice: Json, counts: Counts, **more: Any) -> Json:
-    return {
-        "id": id,
-        "object": "chat.completion",
-        "created": CREATED,
-        "model": model.id,
-        "choices": [choice],
-        "usage": counts.usage,
-        **more,
-    }
+    def event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": {**self.KEYS, **delta}, **self.choice(finish)}
+        return event(self.chunk(model, [choice], **self.CHUNK))
 
+    def choice(self, finish: str | None) -> Json:
+        return {"finish_reason": finish, **self.CHOICE}
 
-def _chunk(model: Listed, id: str, choices: list[Json], **more: Any) -> Json:
-    return {
-        "id": id,
-        "object": "chat.completion.chunk",
-        "created": CREATED,
-        "model": model.id,
-        "choices": choices,
-        **more,
-    }
+    def more(self, model: Listed) -> Json:
+        return self.MORE
+
+    def ended(self, said: Said) -> str:
+        return said.ended
+
+    def last(self, said: Said) -> Json:
+        return self.LAST
+
+    def deltas(self, said: Said) -> Iterator[Json | bytes]:
+        """The pieces of a message, and lines between them."""
+        yield from self.FIRST
+        yield from filter(None, map(self.thought, pieces(said.thought)))
+        for piece in pieces(said.content):
+            yield {"content": piece}
+        yield from self.called(said)
+
+    def called(self, said: Said) -> Iterator[Json | bytes]:
+        """The pieces of calls: a name, then its arguments."""
+        for at, call in enumerate(said.calls):
+            begun = {"index": at, "id": self.CALL.format(at), "type": "function"}
+            yield {"tool_calls": [{**begun, "function": {"name": call.name, **self.BEGUN}}]}
+            for part in self.in_pieces(call):
+                function = {**self.NAMELESS, "arguments": part}
+                yield {"tool_calls": [{"index": at, **self.LATER, "function": function}]}
+
+    def calls(self, said: Said) -> list[Json]:
+        """Whole calls."""
+        calls: list[Json] = []
+        for at, call in enumerate(said.calls):
+            function = {"name": call.name, "arguments": self.written(call)}
+            index = {"index": at} if self.INDEXED else {}
+            calls.append({"id": self.CALL.format(at), "type": "function", "function": function, **index})
+        return calls
+
+    def thought(self, text: str) -> Json:
+        """The fields of a thought; none of an empty one."""
+        return dict.fromkeys(self.THOUGHT, text) if text else {}
 
 
 @dataclass(frozen=True)
@@ -145,51 +205,39 @@ class OllamaV1(Wire):
     arguments: Arguments = "whole"
     old: bool = False
 
-    def listing(self, model: Listed) -> Json:
-        entry = {"id": model.id, "object": "model", "created": CREATED, "owned_by": "library"}
-        return {"object": "list", "data": [entry]}
+    ID, CALL, THOUGHT, CHOICE = "chatcmpl-123", "call_ab12cd3{}", ("reasoning",), {}
+    MORE: ClassVar[Json] = {"system_fingerprint": "fp_ollama"}
+    CHUNK = MORE
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {"role": "assistant", "content": said.content}
-        if said.thought:
-            message["reasoning"] = said.thought
-        if said.calls:
-            message["tool_calls"] = self._calls(said)
-        choice = {"index": 0, "message": message, "finish_reason": self._ended(said)}
-        return _completion(model, "chatcmpl-123", choice, counts, system_fingerprint="fp_ollama")
+    def entry(self, model: Listed) -> Json:
+        return {"owned_by": "library"}
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
+    def message(self, said: Said) -> Json:
+        calls = {"tool_calls": self.calls(said)} if said.calls else {}
+        return {"role": "assistant", "content": said.content, **self.thought(said.thought), **calls}
+
+    def deltas(self, said: Said) -> Iterator[Json | bytes]:
         deltas: list[Json] = [{"content": "", "reasoning": piece} for piece in pieces(said.thought)]
         deltas += [{"content": piece} for piece in pieces(said.content)]
         if said.calls:
-            deltas.append({"content": "", "tool_calls": self._calls(said)})
+            deltas.append({"content": "", "tool_calls": self.calls(said)})
         for at, delta in enumerate(deltas):
-            whose = {"role": "assistant"} if at == 0 or self.old else {}
-            running = "" if self.old else None
-            yield event(self._chunk(model, whose | delta, running))
-        last = {"role": "assistant", "content": ""} if self.old else {}
-        yield event(self._chunk(model, last, self._ended(said)))
-        if usage:
-            yield event(_chunk(model, "chatcmpl-123", [], system_fingerprint="fp_ollama", usage=counts.usage))
-        yield DONE
+            yield ({"role": "assistant"} if at == 0 or self.old else {}) | delta
 
-    def _ended(self, said: Said) -> str:
+    def last(self, said: Said) -> Json:
+        return {"role": "assistant", "content": ""} if self.old else {}
+
+    def choice(self, finish: str | None) -> Json:
+        return {"finish_reason": finish or ("" if self.old else None)}
+
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        return super().chunk(model, choices, **self.MORE | more)
+
+    def ended(self, said: Said) -> str:
         return said.finish if self.old else said.ended
 
-    def _calls(self, said: Said) -> list[Json]:
-        return [
-            {
-                "id": f"call_ab12cd3{at}",
-                "index": 0 if self.old else at,
-                "type": "function",
-                "function": {"name": call.name, "arguments": self.written(call)},
-            }
-            for at, call in enumerate(said.calls)
-        ]
-
-    def _chunk(self, model: Listed, delta: Json, finish: str | None) -> Json:
-        choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        return _chunk(model, "chatcmpl-123", [choice], system_fingerprint="fp_ollama")
+    def calls(self, said: Said) -> list[Json]:
+        return [{**call, "index": 0 if self.old else call["index"]} for call in super().calls(said)]
 
 
 @dataclass(frozen=True)
@@ -229,18 +277,15 @@ class OllamaNative(OllamaV1):
 
     def chat(self, said: Said, model: Listed, counts: Counts) -> Json:
         """The body of /api/chat that is not streamed."""
-        message: Json = {"content": said.content}
-        if said.thought:
-            message["thinking"] = said.thought
-        if said.calls:
-            message["tool_calls"] = self._native_calls(said)
+        thought = {"thinking": said.thought} if said.thought else {}
+        message = {"content": said.content, **thought, **self._native_calls(said)}
         return self.line(model, message, **self._end(said, counts))
 
     def chat_stream(self, said: Said, model: Listed, counts: Counts) -> Iterator[bytes]:
         """The body of /api/chat that is streamed."""
         messages: list[Json] = [{"thinking": piece} for piece in pieces(said.thought)]
         messages += [{"content": piece} for piece in pieces(said.content)]
-        calls = {"tool_calls": self._native_calls(said)} if said.calls else {}
+        calls = self._native_calls(said)
         if calls and not self.late:
             messages.append(calls)
         for message in messages:
@@ -253,73 +298,46 @@ class OllamaNative(OllamaV1):
         tokens = {"prompt_eval_count": counts.prompt, "eval_count": counts.completion}
         return {"done": True, "done_reason": said.finish, **times, **tokens}
 
-    def _native_calls(self, said: Said) -> list[Json]:
-        if self.bare:
-            return [{"function": {"name": call.name, "arguments": call.arguments}} for call in said.calls]
-        return [
-            {"id": f"call_ab12cd3{at}", "function": {"index": at, "name": call.name, "arguments": call.arguments}}
+    def _native_calls(self, said: Said) -> Json:
+        calls = [
+            {"function": {"name": call.name, "arguments": call.arguments}} if self.bare else
+            {"id": self.CALL.format(at), "function": {"index": at, "name": call.name, "arguments": call.arguments}}
             for at, call in enumerate(said.calls)
-        ]
+        ]  # fmt: skip
+        return {"tool_calls": calls} if calls else {}
 
 
 @dataclass(frozen=True)
 class LlamaCpp(Wire):
     """llama.cpp's server: a name without arguments first, then these in pieces; comment lines while it is silent."""
 
+    ID, CALL, THOUGHT, CHOICE = "chatcmpl-k3V9", "k3V9{:028d}", ("reasoning_content",), {}
+    INDEXED, BEGUN, LATER = False, {}, {}
+    MORE: ClassVar[Json] = {"system_fingerprint": "b7000-abc", "timings": {"cache_n": 0, "prompt_n": 900}}
+
     def listing(self, model: Listed) -> Json:
-        entry = {
-            "id": model.id,
-            "aliases": [],
-            "tags": [],
-            "object": "model",
-            "created": CREATED,
-            "owned_by": "llamacpp",
-            "meta": {"vocab_type": 2, "n_vocab": 151_936, "n_ctx": model.context, "n_ctx_train": 262_144},
-        }
         alike = {"name": model.id, "model": model.id, "capabilities": ["completion", "multimodal"]}
-        return {"models": [alike], "object": "list", "data": [entry]}
+        return {"models": [alike], **super().listing(model)}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {"role": "assistant", "content": said.content}
-        if said.thought:
-            message["reasoning_content"] = said.thought
-        if said.calls:
-            message["tool_calls"] = [
-                {
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": self.written(call)},
-                    "id": f"k3V9{at:028d}",
-                }
-                for at, call in enumerate(said.calls)
-            ]
-        choice = {"finish_reason": said.ended, "index": 0, "message": message}
-        return _completion(model, "chatcmpl-k3V9", choice, counts, **self._more())
+    def entry(self, model: Listed) -> Json:
+        meta = {"vocab_type": 2, "n_vocab": 151_936, "n_ctx": model.context, "n_ctx_train": 262_144}
+        return {"aliases": [], "tags": [], "owned_by": "llamacpp", "meta": meta}
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
+    def message(self, said: Said) -> Json:
+        calls = {"tool_calls": self.calls(said)} if said.calls else {}
+        return {"role": "assistant", "content": said.content, **self.thought(said.thought), **calls}
+
+    def deltas(self, said: Said) -> Iterator[Json | bytes]:
         yield b":\n\n"
-        yield self._event(model, {"role": "assistant", "content": None})
-        for piece in pieces(said.thought):
-            yield self._event(model, {"reasoning_content": piece})
-        for piece in pieces(said.content):
-            yield self._event(model, {"content": piece})
-        for at, call in enumerate(said.calls):
-            named = {"index": at, "id": f"k3V9{at:028d}", "type": "function", "function": {"name": call.name}}
-            yield self._event(model, {"tool_calls": [named]})
-            yield b":\n\n"
-            for part in self.in_pieces(call):
-                yield self._event(model, {"tool_calls": [{"index": at, "function": {"arguments": part}}]})
-        yield self._event(model, {}, said.ended)
-        if usage:
-            yield event(_chunk(model, "chatcmpl-k3V9", [], usage=counts.usage, **self._more()))
-        yield DONE
+        yield {"role": "assistant", "content": None}
+        for delta in super().deltas(said):
+            yield delta
+            if isinstance(delta, dict) and "id" in delta.get("tool_calls", [{}])[0]:
+                yield b":\n\n"
 
-    def _event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
-        choice = {"finish_reason": finish, "index": 0, "delta": delta}
-        more = self._more() if finish else {"system_fingerprint": "b7000-abc"}
-        return event(_chunk(model, "chatcmpl-k3V9", [choice], **more))
-
-    def _more(self) -> Json:
-        return {"system_fingerprint": "b7000-abc", "timings": {"cache_n": 0, "prompt_n": 900}}
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        runs = choices and choices[0]["finish_reason"] is None
+        return super().chunk(model, choices, **({"system_fingerprint": "b7000-abc"} if runs else self.MORE), **more)
 
 
 @dataclass(frozen=True)
@@ -331,53 +349,31 @@ class LmStudio(Wire):
 
     trailing: bool = False
 
-    def listing(self, model: Listed) -> Json:
-        entry = {"id": model.id, "object": "model", "owned_by": "organization_owner"}
-        return {"data": [entry], "object": "list"}
+    ID, CALL, THOUGHT, INDEXED, NAMELESS = "chatcmpl-8cyb", "19362932{}", ("reasoning_content",), False, {"name": ""}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {"role": "assistant", "content": said.content, "tool_calls": []}
-        if said.thought:
-            message["reasoning_content"] = said.thought
-        message["tool_calls"] = [
-            {
-                "type": "function",
-                "id": f"19362932{at}",
-                "function": {"name": call.name, "arguments": self.written(call)},
-            }
-            for at, call in enumerate(said.calls)
-        ]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.ended}
-        return _completion(model, "chatcmpl-8cyb", choice, counts, stats={}, system_fingerprint=model.id)
+    def entry(self, model: Listed) -> Json:
+        return {"created": "", "owned_by": "organization_owner"}
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        whose: Json = {"role": "assistant"}
-        for piece in pieces(said.thought):
-            yield self._event(model, whose | {"reasoning_content": piece})
-        for piece in pieces(said.content):
-            yield self._event(model, whose | {"content": piece})
-        for at, call in enumerate(said.calls):
-            for number, part in enumerate(["", *self.in_pieces(call)]):
-                begun = {"id": f"19362932{at}"} if number == 0 else {}
-                function = {"name": "" if number else call.name, "arguments": part}
-                entry = {"index": at, **begun, "type": "function", "function": function}
-                yield self._event(model, {"tool_calls": [entry]})
+    def message(self, said: Said) -> Json:
+        calls = {"tool_calls": self.calls(said)}
+        return {"role": "assistant", "content": said.content, **self.thought(said.thought), **calls}
+
+    def more(self, model: Listed) -> Json:
+        return {"stats": {}, "system_fingerprint": model.id}
+
+    def deltas(self, said: Said) -> Iterator[Json | bytes]:
+        for delta in super().deltas(said):
+            yield delta if isinstance(delta, bytes) or "tool_calls" in delta else {"role": "assistant", **delta}
         if said.calls and self.trailing:
-            empty = {"index": len(said.calls), "id": "", "type": "function"}
-            yield self._event(model, {"tool_calls": [empty]})
-        yield self._event(model, {}, said.ended)
-        if usage:
-            yield event(_chunk(model, "chatcmpl-8cyb", [], usage=counts.usage))
-        yield DONE
+            yield {"tool_calls": [{"index": len(said.calls), "id": "", "type": "function"}]}
 
-    def _event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return event(_chunk(model, "chatcmpl-8cyb", [choice], system_fingerprint=model.id))
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        return super().chunk(model, choices, **({"system_fingerprint": model.id} if choices else {}), **more)
 
 
 @dataclass(frozen=True)
 class Vllm(Wire):
-    """vLLM: `thoughts` names the field of thoughts of its version; `old`: an empty list of calls where there is none.
+    """vLLM: `thoughts` names the fields of thoughts of its version; `old`: an empty list of calls where there is none.
 
     Without its parsers all that a model says is content.
     """
@@ -385,116 +381,58 @@ class Vllm(Wire):
     thoughts: tuple[str, ...] = ("reasoning",)
     old: bool = False
 
-    def listing(self, model: Listed) -> Json:
-        entry = {
-            "id": model.id,
-            "object": "model",
-            "created": CREATED,
-            "owned_by": "vllm",
-            "root": model.root or model.id,
-            "parent": None,
-            "max_model_len": model.context,
-            "permission": [{"id": "modelperm-1", "object": "model_permission", "allow_sampling": True, "group": None}],
-        }
-        return {"object": "list", "data": [entry]}
+    CALL, INDEXED, BEGUN, LATER = "chatcmpl-tool-{}", False, {}, {}
+    FIRST: ClassVar[tuple[Json, ...]] = ({"role": "assistant", "content": ""},)
+    LAST: ClassVar[Json] = {"content": ""}
+    MORE: ClassVar[Json] = {"service_tier": None, "prompt_logprobs": None}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
+    def entry(self, model: Listed) -> Json:
+        allowed = {"id": "modelperm-1", "object": "model_permission", "allow_sampling": True, "group": None}
+        served = {"root": model.root or model.id, "parent": None, "max_model_len": model.context}
+        return {"owned_by": "vllm", **served, "permission": [allowed]}
+
+    def message(self, said: Said) -> Json:
         nulls = dict.fromkeys(("refusal", "annotations", "audio", "function_call"))
-        thoughts = dict.fromkeys(self.thoughts, said.thought or None)
         content = said.content or (None if said.calls else "")
-        message: Json = {"role": "assistant", "content": content, **nulls, **thoughts}
-        if said.calls or self.old:
-            message["tool_calls"] = [
-                {
-                    "id": f"chatcmpl-tool-{at}",
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": self.written(call)},
-                }
-                for at, call in enumerate(said.calls)
-            ]
-        ended = {"finish_reason": said.ended, "stop_reason": None, "token_ids": None}
-        choice = {"index": 0, "message": message, "logprobs": None, **ended}
-        return _completion(model, "chatcmpl-1", choice, counts, service_tier=None, prompt_logprobs=None)
+        calls = {"tool_calls": self.calls(said)} if said.calls or self.old else {}
+        thoughts = dict.fromkeys(self.thoughts, said.thought or None)
+        return {"role": "assistant", "content": content, **nulls, **thoughts, **calls}
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        yield self._event(model, {"role": "assistant", "content": ""})
-        for piece in pieces(said.thought):
-            yield self._event(model, dict.fromkeys(self.thoughts, piece))
-        for piece in pieces(said.content):
-            yield self._event(model, {"content": piece})
-        for at, call in enumerate(said.calls):
-            begun = {"id": f"chatcmpl-tool-{at}", "type": "function", "index": at}
-            yield self._event(model, {"tool_calls": [{**begun, "function": {"name": call.name}}]})
-            for part in self.in_pieces(call):
-                yield self._event(model, {"tool_calls": [{"index": at, "function": {"arguments": part}}]})
-        yield self._event(model, {"content": ""}, said.ended)
-        if usage:
-            yield event(_chunk(model, "chatcmpl-1", [], usage=counts.usage))
-        yield DONE
+    def thought(self, text: str) -> Json:
+        return dict.fromkeys(self.thoughts, text)
 
-    def _event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
-        choice: Json = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        if finish:
-            choice |= {"stop_reason": None, "token_ids": None}
-        return event(_chunk(model, "chatcmpl-1", [choice]))
+    def choice(self, finish: str | None) -> Json:
+        ended = {"stop_reason": None, "token_ids": None} if finish else {}
+        return {"logprobs": None, "finish_reason": finish, **ended}
 
 
 @dataclass(frozen=True)
 class Sglang(Wire):
     """SGLang: every key in every chunk, null where there is nothing."""
 
-    def listing(self, model: Listed) -> Json:
-        entry = {
-            "id": model.id,
-            "object": "model",
-            "created": CREATED,
-            "owned_by": "sglang",
-            "root": model.id,
-            "parent": None,
-            "max_model_len": model.context,
-        }
-        return {"object": "list", "data": [entry]}
+    ID, CALL, THOUGHT, NAMELESS = "5d1c", "call_{:024x}", ("reasoning_content",), {"name": None}
+    KEYS: ClassVar[Json] = dict.fromkeys(("role", "content", "reasoning_content", "tool_calls"))
+    FIRST: ClassVar[tuple[Json, ...]] = ({"role": "assistant", "content": ""},)
+    LATER: ClassVar[Json] = {"id": None, "type": "function"}
+
+    def entry(self, model: Listed) -> Json:
+        return {"owned_by": "sglang", "root": model.id, "parent": None, "max_model_len": model.context}
+
+    def message(self, said: Said) -> Json:
+        calls = {"tool_calls": self.calls(said) or None}
+        thought = {"reasoning_content": said.thought or None}
+        return {"role": "assistant", "content": said.content or None, **thought, **calls}
 
     def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        calls = [
-            {
-                "id": f"call_{at:024x}",
-                "index": at,
-                "type": "function",
-                "function": {"name": call.name, "arguments": self.written(call)},
-            }
-            for at, call in enumerate(said.calls)
-        ]
-        message = {
-            "role": "assistant",
-            "content": said.content or None,
-            "reasoning_content": said.thought or None,
-            "tool_calls": calls or None,
-        }
-        ended = {"finish_reason": said.ended, "matched_stop": 151_645}
-        return _completion(model, "5d1c", {"index": 0, "message": message, "logprobs": None, **ended}, counts)
+        body = super().whole(said, model, counts)
+        body["choices"][0]["matched_stop"] = 151_645
+        return body
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        yield self._event(model, role="assistant", content="")
-        for piece in pieces(said.thought):
-            yield self._event(model, reasoning_content=piece)
-        for piece in pieces(said.content):
-            yield self._event(model, content=piece)
-        for at, call in enumerate(said.calls):
-            for number, part in enumerate(["", *self.in_pieces(call)]):
-                id, name = (f"call_{at:024x}", call.name) if number == 0 else (None, None)
-                function = {"name": name, "arguments": part}
-                entry = {"id": id, "index": at, "type": "function", "function": function}
-                yield self._event(model, tool_calls=[entry])
-        yield self._event(model, finish=said.ended)
-        if usage:
-            yield event(_chunk(model, "5d1c", [], usage=counts.usage))
-        yield DONE
+    def choice(self, finish: str | None) -> Json:
+        return {"logprobs": None, "finish_reason": finish, "matched_stop": None}
 
-    def _event(self, model: Listed, finish: str | None = None, **delta: Any) -> bytes:
-        keys = dict.fromkeys(("role", "content", "reasoning_content", "tool_calls"))
-        ended = {"logprobs": None, "finish_reason": finish, "matched_stop": None}
-        return event(_chunk(model, "5d1c", [{"index": 0, "delta": {**keys, **delta}, **ended}], usage=None))
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        return super().chunk(model, choices, **{"usage": None, **more})
 
 
 @dataclass(frozen=True)
@@ -503,48 +441,30 @@ class MlxVlm(Wire):
 
     arguments: Arguments = "whole"
 
-    def listing(self, model: Listed) -> Json:
-        entry = {"id": model.id, "object": "model", "created": CREATED, "loaded": True}
-        return {"object": "list", "data": [entry]}
+    ID, CALL = "chatcmpl-9c2f", "6a1f3d5e-0000-4000-8000-{:012d}"
+    THOUGHT = ("reasoning_content", "reasoning")
+    KEYS: ClassVar[Json] = {
+        "role": "assistant", **dict.fromkeys(("content", *THOUGHT, "tool_calls", "tool_call_id", "name")),
+    }  # fmt: skip
+
+    def entry(self, model: Listed) -> Json:
+        return {"loaded": True}
+
+    def message(self, said: Said) -> Json:
+        content = None if said.calls and not said.content else said.content
+        return {**self.KEYS, "content": content, **self.thought(said.thought), "tool_calls": self.calls(said) or None}
 
     def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message = self._message(
-            content=None if said.calls and not said.content else said.content,
-            reasoning_content=said.thought or None,
-            reasoning=said.thought or None,
-            tool_calls=self._calls(said) or None,
-        )
-        choice = {"index": 0, "finish_reason": said.ended, "message": message, "logprobs": None}
-        return _completion(model, "chatcmpl-9c2f", choice, counts, timings={"prompt_n": counts.prompt})
+        return {**super().whole(said, model, counts), "timings": {"prompt_n": counts.prompt}}
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        for piece in pieces(said.thought):
-            yield self._event(model, reasoning_content=piece, reasoning=piece)
-        for piece in pieces(said.content):
-            yield self._event(model, content=piece)
-        yield self._event(model, said.ended, tool_calls=self._calls(said) or None)
-        if usage:
-            yield event(_chunk(model, "chatcmpl-9c2f", [], usage=counts.usage))
-        yield DONE
+    def called(self, said: Said) -> Iterator[Json | bytes]:
+        yield from ()
 
-    def _calls(self, said: Said) -> list[Json]:
-        return [
-            {
-                "index": at,
-                "id": f"6a1f3d5e-0000-4000-8000-{at:012d}",
-                "type": "function",
-                "function": {"name": call.name, "arguments": self.written(call)},
-            }
-            for at, call in enumerate(said.calls)
-        ]
+    def last(self, said: Said) -> Json:
+        return {"tool_calls": self.calls(said) or None}
 
-    def _message(self, **given: Any) -> Json:
-        keys = ("content", "reasoning_content", "reasoning", "tool_calls", "tool_call_id", "name")
-        return {"role": "assistant", **dict.fromkeys(keys), **given}
-
-    def _event(self, model: Listed, finish: str | None = None, **delta: Any) -> bytes:
-        choice = {"index": 0, "finish_reason": finish, "delta": self._message(**delta), "logprobs": None}
-        return event(_chunk(model, "chatcmpl-9c2f", [choice], usage=None, timings={}))
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        return super().chunk(model, choices, **({"usage": None, "timings": {}} if choices else {}), **more)
 
 
 @dataclass(frozen=True)
@@ -553,178 +473,119 @@ class LmDeploy(Wire):
 
     arguments: Arguments = "whole"
 
-    def listing(self, model: Listed) -> Json:
-        entry = {
-            "id": model.id,
-            "object": "model",
-            "created": CREATED,
-            "owned_by": "lmdeploy",
-            "root": model.id,
-            "parent": None,
-            "permission": [{"id": "modelperm-1", "object": "model_permission"}],
-        }
-        return {"object": "list", "data": [entry]}
+    ID, CALL, THOUGHT = "7", "chatcmpl-tool-{}", ("reasoning_content",)
+    KEYS: ClassVar[Json] = {"role": "assistant", **dict.fromkeys(("content", "reasoning_content", "tool_calls"))}
+    FIRST: ClassVar[tuple[Json, ...]] = ({"content": ""},)
+    LAST: ClassVar[Json] = {"content": ""}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message = {
-            "role": "assistant",
+    def entry(self, model: Listed) -> Json:
+        allowed = {"id": "modelperm-1", "object": "model_permission"}
+        return {"owned_by": "lmdeploy", "root": model.id, "parent": None, "permission": [allowed]}
+
+    def message(self, said: Said) -> Json:
+        return {
+            **self.KEYS,
             "content": said.content,
-            "reasoning_content": said.thought or None,
-            "tool_calls": self._calls(said) or None,
+            **self.thought(said.thought),
+            "tool_calls": self.calls(said) or None,
         }
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.ended}
-        return _completion(model, "7", choice, counts)
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        yield self._event(model, content="")
-        for piece in pieces(said.thought):
-            yield self._event(model, reasoning_content=piece)
-        for piece in pieces(said.content):
-            yield self._event(model, content=piece)
+    def called(self, said: Said) -> Iterator[Json | bytes]:
         if said.calls:
-            yield self._event(model, tool_calls=self._calls(said))
-        yield self._event(model, said.ended, content="")
-        if usage:
-            yield event(_chunk(model, "7", [], usage=counts.usage))
-        yield DONE
+            yield {"tool_calls": self.calls(said)}
 
-    def _calls(self, said: Said) -> list[Json]:
-        return [
-            {
-                "id": f"chatcmpl-tool-{at}",
-                "index": at,
-                "type": "function",
-                "function": {"name": call.name, "arguments": self.written(call)},
-            }
-            for at, call in enumerate(said.calls)
-        ]
-
-    def _event(self, model: Listed, finish: str | None = None, **delta: Any) -> bytes:
-        keys = dict.fromkeys(("content", "reasoning_content", "tool_calls"))
-        said = {"role": "assistant", **keys, **delta}
-        choice = {"index": 0, "delta": said, "logprobs": None, "finish_reason": finish}
-        return event(_chunk(model, "7", [choice], usage=None))
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        return super().chunk(model, choices, **{"usage": None, **more})
 
 
 @dataclass(frozen=True)
 class LiteLlm(Wire):
     """LiteLLM's proxy in front of another server: thoughts as `reasoning_content`, and once more as blocks."""
 
-    def listing(self, model: Listed) -> Json:
-        entry = {"id": model.id, "object": "model", "created": 1_677_610_602, "owned_by": "openai"}
-        return {"data": [entry], "object": "list"}
+    ID, CHOICE, NAMELESS = "chatcmpl-5", {}, {"name": None}
+    MORE: ClassVar[Json] = {"system_fingerprint": None}
+    KEYS: ClassVar[Json] = dict.fromkeys(
+        ("provider_specific_fields", "content", "role", "function_call", "tool_calls", "audio")
+    )
+    LATER: ClassVar[Json] = {"id": None, "type": "function"}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {
-            "content": said.content or None,
-            "role": "assistant",
-            "tool_calls": self._calls(said) or None,
-            "function_call": None,
-            "provider_specific_fields": {"refusal": None},
-        }
-        if said.thought:
-            message["reasoning_content"] = said.thought
-            message["thinking_blocks"] = [{"type": "thinking", "thinking": said.thought, "signature": ""}]
-        choice = {"finish_reason": said.ended, "index": 0, "message": message}
-        return _completion(model, "chatcmpl-5", choice, counts, system_fingerprint=None)
+    def entry(self, model: Listed) -> Json:
+        return {"created": 1_677_610_602, "owned_by": "openai"}
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
+    def message(self, said: Said) -> Json:
+        nulls = {"function_call": None, "provider_specific_fields": {"refusal": None}}
+        thought = self._thought(said.thought, signature="") if said.thought else {}
+        calls = self.calls(said) or None
+        return {"content": said.content or None, "role": "assistant", "tool_calls": calls, **nulls, **thought}
+
+    def deltas(self, said: Said) -> Iterator[Json | bytes]:
         for piece in pieces(said.thought):
-            block = {"type": "thinking", "thinking": piece}
-            more = {"reasoning_content": piece, "thinking_blocks": [block], "content": ""}
-            yield self._event(model, more)
+            yield {**self._thought(piece), "content": ""}
         for piece in pieces(said.content):
-            yield self._event(model, {"content": piece, "role": "assistant"})
-        for at, call in enumerate(said.calls):
-            for number, part in enumerate(["", *self.in_pieces(call)]):
-                id, name = (f"call_{at}", call.name) if number == 0 else (None, None)
-                function = {"arguments": part, "name": name}
-                entry = {"id": id, "function": function, "type": "function", "index": at}
-                yield self._event(model, {"content": None, "tool_calls": [entry]})
-        yield self._event(model, {"content": None}, said.ended)
-        if usage:
-            yield event(_chunk(model, "chatcmpl-5", [], usage=counts.usage))
-        yield DONE
+            yield {"content": piece, "role": "assistant"}
+        yield from self.called(said)
 
-    def _calls(self, said: Said) -> list[Json]:
-        return [
-            {
-                "index": at,
-                "function": {"arguments": self.written(call), "name": call.name},
-                "id": f"call_{at}",
-                "type": "function",
-            }
-            for at, call in enumerate(said.calls)
-        ]
+    def event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
+        choice = {"index": 0, "finish_reason": finish, "delta": {**self.KEYS, **delta}, "logprobs": None}
+        return event(self.chunk(model, [choice]))
 
-    def _event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
-        keys = dict.fromkeys(("provider_specific_fields", "content", "role", "function_call", "tool_calls", "audio"))
-        choice = {"index": 0, "finish_reason": finish, "delta": {**keys, **delta}, "logprobs": None}
-        return event(_chunk(model, "chatcmpl-5", [choice]))
+    def _thought(self, text: str, **more: str) -> Json:
+        return {"reasoning_content": text, "thinking_blocks": [{"type": "thinking", "thinking": text, **more}]}
 
 
 @dataclass(frozen=True)
 class OpenRouter(Wire):
     """OpenRouter: comment lines between events, each thought twice, no `owned_by`."""
 
+    ID: ClassVar[str] = "gen-1"
+    MORE: ClassVar[Json] = {"provider": "Alibaba", "system_fingerprint": None}
+    KEYS: ClassVar[Json] = {"role": "assistant", "content": ""}
+
     def listing(self, model: Listed) -> Json:
         kinds = {"modality": "text+image->text", "input_modalities": ["image", "text"]}
-        entry = {
+        named = {
             "id": model.id,
             "canonical_slug": model.id,
             "hugging_face_id": "",
             "name": model.id,
             "created": CREATED,
-            "context_length": model.context,
-            "architecture": kinds,
-            "supported_parameters": ["tools", "top_k", "seed", "max_tokens"],
         }
-        return {"data": [entry]}
+        takes = ["tools", "top_k", "seed", "max_tokens"]
+        known = {"context_length": model.context, "architecture": kinds, "supported_parameters": takes}
+        return {"data": [{**named, **known}]}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {"role": "assistant", "content": said.content, "refusal": None, "reasoning": None}
-        if said.thought:
-            message |= {"reasoning": said.thought, "reasoning_details": [self._detail(said.thought)]}
-        if said.calls:
-            message["tool_calls"] = [
-                {
-                    "index": at,
-                    "id": f"call_{at}",
-                    "type": "function",
-                    "function": {"name": call.name, "arguments": self.written(call)},
-                }
-                for at, call in enumerate(said.calls)
-            ]
-        ended = {"finish_reason": said.ended, "native_finish_reason": said.ended}
-        choice = {"logprobs": None, **ended, "index": 0, "message": message}
-        return _completion(model, "gen-1", choice, counts, provider="Alibaba", system_fingerprint=None)
+    def message(self, said: Said) -> Json:
+        message = {**self.KEYS, "content": said.content, "refusal": None, "reasoning": None}
+        calls = {"tool_calls": self.calls(said)} if said.calls else {}
+        return message | (self._thought(said.thought) if said.thought else {}) | calls
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
+    def deltas(self, said: Said) -> Iterator[Json | bytes]:
         yield b": OPENROUTER PROCESSING\n\n"
         for piece in pieces(said.thought):
-            thought = {"reasoning": piece, "reasoning_details": [self._detail(piece)]}
-            yield self._event(model, {"role": "assistant", "content": "", **thought})
+            yield self._thought(piece)
             yield b": OPENROUTER PROCESSING\n\n"
         for piece in pieces(said.content):
-            yield self._event(model, {"role": "assistant", "content": piece})
-        for at, call in enumerate(said.calls):
-            for number, part in enumerate(["", *self.in_pieces(call)]):
-                begun = {"id": f"call_{at}"} if number == 0 else {}
-                function = {"name": call.name, "arguments": part} if number == 0 else {"arguments": part}
-                entry = {"index": at, **begun, "type": "function", "function": function}
-                yield self._event(model, {"role": "assistant", "content": None, "tool_calls": [entry]})
-        yield self._event(model, {"role": "assistant", "content": ""}, said.ended)
+            yield {"content": piece}
+        for delta in self.called(said):
+            yield delta if isinstance(delta, bytes) else {"content": None, **delta}
+
+    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
+        *events, done = super().stream(said, model, counts, False)
+        yield from events
         if usage:
-            last = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
-            yield event(_chunk(model, "gen-1", [last], provider="Alibaba", usage=counts.usage))
-        yield DONE
+            last = {"index": 0, "delta": self.KEYS, "finish_reason": None}
+            yield event(self.chunk(model, [last], usage=counts.usage))
+        yield done
 
-    def _detail(self, text: str) -> Json:
-        return {"type": "reasoning.text", "text": text, "signature": None, "format": "unknown", "index": 0}
+    def choice(self, finish: str | None) -> Json:
+        return {"finish_reason": finish, "native_finish_reason": finish, "logprobs": None}
 
-    def _event(self, model: Listed, delta: Json, finish: str | None = None) -> bytes:
-        ended = {"finish_reason": finish, "native_finish_reason": finish, "logprobs": None}
-        return event(_chunk(model, "gen-1", [{"index": 0, "delta": delta, **ended}], provider="Alibaba"))
+    def chunk(self, model: Listed, choices: list[Json], **more: Any) -> Json:
+        return super().chunk(model, choices, provider="Alibaba", **more)
+
+    def _thought(self, text: str) -> Json:
+        detail = {"type": "reasoning.text", "text": text, "signature": None, "format": "unknown", "index": 0}
+        return {"reasoning": text, "reasoning_details": [detail]}
 
 
 @dataclass(frozen=True)
@@ -737,41 +598,27 @@ class Gemini(Wire):
     arguments: Arguments = "whole"
     named: bool = True
 
-    def listing(self, model: Listed) -> Json:
-        entry = {"id": model.id, "object": "model", "owned_by": "google", "display_name": model.id}
-        return {"object": "list", "data": [entry]}
+    ID, CALL, INDEXED, CHOICE = "c1", "call_29714{}", False, {}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {"role": "assistant"}
-        if said.content:
-            message["content"] = said.content
-        if said.calls:
-            message["tool_calls"] = self._calls(said)
-        choice = {"finish_reason": said.ended, "index": 0, "message": message}
-        return _completion(model, "c1", choice, counts)
+    def entry(self, model: Listed) -> Json:
+        return {"created": "", "owned_by": "google", "display_name": model.id}
+
+    def message(self, said: Said) -> Json:
+        content = {"content": said.content} if said.content else {}
+        return {"role": "assistant", **content, **({"tool_calls": self.calls(said)} if said.calls else {})}
 
     def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        for piece in pieces(said.content):
-            yield self._event(model, {"content": piece, "role": "assistant"})
-        for call in self._calls(said):
-            yield self._event(model, {"role": "assistant", "tool_calls": [call]})
-        yield self._event(model, {"role": "assistant"}, said.finish, counts if usage else None)
+        deltas: list[Json] = [{"content": piece, "role": "assistant"} for piece in pieces(said.content)]
+        deltas += [{"role": "assistant", "tool_calls": [call]} for call in self.calls(said)]
+        for delta in deltas:
+            yield event(self.chunk(model, [{"delta": delta, "index": 0}]))
+        last = {"delta": {"role": "assistant"}, "index": 0, "finish_reason": said.finish}
+        yield event(self.chunk(model, [last], **({"usage": counts.usage} if usage else {})))
         yield DONE
 
-    def _calls(self, said: Said) -> list[Json]:
-        return [
-            {
-                "extra_content": {"google": {"thought_signature": "CiQB"}},
-                "function": {"arguments": self.written(call), "name": call.name},
-                "id": f"call_29714{at}" if self.named else "",
-                "type": "function",
-            }
-            for at, call in enumerate(said.calls)
-        ]
-
-    def _event(self, model: Listed, delta: Json, finish: str | None = None, counts: Counts | None = None) -> bytes:
-        choice: Json = {"delta": delta, "index": 0} | ({"finish_reason": finish} if finish else {})
-        return event(_chunk(model, "c1", [choice]) | ({"usage": counts.usage} if counts else {}))
+    def calls(self, said: Said) -> list[Json]:
+        signed = {"extra_content": {"google": {"thought_signature": "CiQB"}}}
+        return [{**signed, **call, "id": call["id"] if self.named else ""} for call in super().calls(said)]
 
 
 @dataclass(frozen=True)
@@ -780,53 +627,34 @@ class Mistral(Wire):
 
     arguments: Arguments = "whole"
 
-    def listing(self, model: Listed) -> Json:
-        entry = {
-            "id": model.id,
-            "object": "model",
-            "created": CREATED,
-            "owned_by": "mistralai",
-            "capabilities": {"completion_chat": True, "function_calling": True, "vision": True},
-            "name": model.id,
-            "description": None,
-            "max_context_length": model.context,
-            "aliases": [],
-            "deprecation": None,
-            "default_model_temperature": 0.7,
-            "type": "base",
-        }
-        return {"object": "list", "data": [entry]}
+    ID, CALL, CHOICE = "f1", "D681PevK{}", {}
+    FIRST: ClassVar[tuple[Json, ...]] = ({"role": "assistant", "content": ""},)
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
+    def entry(self, model: Listed) -> Json:
+        can = {"completion_chat": True, "function_calling": True, "vision": True}
+        told = {"owned_by": "mistralai", "capabilities": can, "name": model.id, "description": None, "type": "base"}
+        held = {"max_context_length": model.context, "aliases": [], "deprecation": None}
+        return {**told, **held, "default_model_temperature": 0.7}
+
+    def message(self, said: Said) -> Json:
         text = [{"type": "text", "text": said.content}] if said.content else []
         content = [{**self._thinking(said.thought), "closed": True}, *text] if said.thought else said.content
-        message = {"role": "assistant", "tool_calls": self._calls(said) or None, "content": content}
-        choice = {"index": 0, "finish_reason": said.ended, "message": message}
-        return _completion(model, "f1", choice, counts)
+        return {"role": "assistant", "tool_calls": self.calls(said) or None, "content": content}
 
     def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        yield self._event(model, {"role": "assistant", "content": ""})
-        for piece in pieces(said.thought):
-            yield self._event(model, {"content": [self._thinking(piece)]})
-        for piece in pieces(said.content):
-            yield self._event(model, {"content": piece})
-        last: Json = {"content": ""} | ({"tool_calls": self._calls(said)} if said.calls else {})
+        deltas: list[Json] = [*self.FIRST, *({"content": [self._thinking(piece)]} for piece in pieces(said.thought))]
+        for delta in (*deltas, *({"content": piece} for piece in pieces(said.content))):
+            yield self.event(model, delta)
+        last = {"content": ""} | ({"tool_calls": self.calls(said)} if said.calls else {})
         choice = {"index": 0, "delta": last, "finish_reason": said.ended}
-        yield event(_chunk(model, "f1", [choice], usage=counts.usage))
+        yield event(self.chunk(model, [choice], usage=counts.usage))
         yield DONE
+
+    def calls(self, said: Said) -> list[Json]:
+        return [{key: value for key, value in call.items() if key != "type"} for call in super().calls(said)]
 
     def _thinking(self, text: str) -> Json:
         return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
-
-    def _calls(self, said: Said) -> list[Json]:
-        return [
-            {"id": f"D681PevK{at}", "function": {"name": call.name, "arguments": self.written(call)}, "index": at}
-            for at, call in enumerate(said.calls)
-        ]
-
-    def _event(self, model: Listed, delta: Json) -> bytes:
-        choice = {"index": 0, "delta": delta, "finish_reason": None}
-        return event(_chunk(model, "f1", [choice]))
 
 
 @dataclass(frozen=True)
@@ -836,56 +664,33 @@ class OpenAi(Wire):
     legacy: bool = False
     owner: str = "system"
 
-    def listing(self, model: Listed) -> Json:
-        entry = {"id": model.id, "object": "model", "created": CREATED, "owned_by": self.owner}
-        return {"object": "list", "data": [entry]}
+    ID, CALL, INDEXED, LATER = "chatcmpl-B1", "call_oOWW{}", False, {}
+    MORE: ClassVar[Json] = {"service_tier": "default", "system_fingerprint": "fp_1"}
+    CHUNK: ClassVar[Json] = {**MORE, "usage": None}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {"role": "assistant", "content": said.content or None, "refusal": None}
-        if said.calls and self.legacy:
-            message["function_call"] = self._function(said.calls[0], self.written(said.calls[0]))
-        elif said.calls:
-            message["tool_calls"] = [
-                {"id": f"call_oOWW{at}", "type": "function", "function": self._function(call, self.written(call))}
-                for at, call in enumerate(said.calls)
-            ]
-        message["annotations"] = []
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._ended(said)}
-        more = {"service_tier": "default", "system_fingerprint": "fp_1"}
-        return _completion(model, "chatcmpl-B1", choice, counts, **more)
+    def entry(self, model: Listed) -> Json:
+        return {"owned_by": self.owner}
 
-    def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
-        for delta in self._deltas(said):
-            yield self._event(model, delta, None)
-        yield self._event(model, {}, self._ended(said))
-        if usage:
-            yield event(_chunk(model, "chatcmpl-B1", [], usage=counts.usage))
-        yield DONE
+    def message(self, said: Said) -> Json:
+        message: Json = {"role": "assistant", "content": said.content or None, "refusal": None, "annotations": []}
+        if not said.calls:
+            return message
+        calls = self.calls(said)
+        return message | ({"function_call": calls[0]["function"]} if self.legacy else {"tool_calls": calls})
 
-    def _deltas(self, said: Said) -> Iterator[Json]:
+    def deltas(self, said: Said) -> Iterator[Json | bytes]:
         yield {"role": "assistant", "content": None if said.calls else "", "refusal": None}
-        for piece in pieces(said.content):
-            yield {"content": piece}
-        for at, call in enumerate(said.calls):
-            first, *rest = ["", *self.in_pieces(call)] if self.arguments == "pieces" else self.in_pieces(call)
-            function = self._function(call, first)
-            begun = {"index": at, "id": f"call_oOWW{at}", "type": "function", "function": function}
-            yield {"function_call": function} if self.legacy else {"tool_calls": [begun]}
-            for part in rest:
-                more = {"arguments": part}
-                entry = {"index": at, "function": more}
-                yield {"function_call": more} if self.legacy else {"tool_calls": [entry]}
+        yield from super().deltas(said)
 
-    def _ended(self, said: Said) -> str:
+    def called(self, said: Said) -> Iterator[Json | bytes]:
+        deltas = [delta for delta in super().called(said) if isinstance(delta, dict)]
+        if self.arguments != "pieces":  # a call comes in one piece
+            deltas = [{"tool_calls": [{"index": at, **call}]} for at, call in enumerate(self.calls(said))]
+        for delta in deltas:
+            yield {"function_call": delta["tool_calls"][0]["function"]} if self.legacy else delta
+
+    def ended(self, said: Said) -> str:
         return "function_call" if self.legacy and said.calls else said.ended
-
-    def _function(self, call: Call, arguments: Any) -> Json:
-        return {"name": call.name, "arguments": arguments}
-
-    def _event(self, model: Listed, delta: Json, finish: str | None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        more = {"service_tier": "default", "system_fingerprint": "fp_1", "usage": None}
-        return event(_chunk(model, "chatcmpl-B1", [choice], **more))
 
 
 @dataclass(frozen=True)
@@ -893,54 +698,32 @@ class Groq(Wire):
     """Groq: thoughts as `reasoning`, tokens in a field of its own."""
 
     arguments: Arguments = "whole"
-    owner: str = field(default="Alibaba Cloud")
+    owner: str = "Alibaba Cloud"
 
-    def listing(self, model: Listed) -> Json:
-        entry = {
-            "id": model.id,
-            "object": "model",
-            "created": CREATED,
-            "owned_by": self.owner,
-            "active": True,
-            "context_window": model.context,
-            "public_apps": None,
-            "max_completion_tokens": 8192,
-        }
-        return {"object": "list", "data": [entry]}
+    ID, CALL = "chatcmpl-7", "call_d5wg{}"
+    MORE: ClassVar[Json] = {"x_groq": {"id": "req_1"}}
+    CHUNK: ClassVar[Json] = {"system_fingerprint": "fp_2"}
 
-    def whole(self, said: Said, model: Listed, counts: Counts) -> Json:
-        message: Json = {"role": "assistant"}
-        message |= {"content": said.content} if said.content else {}
-        message |= {"reasoning": said.thought} if said.thought else {}
-        message |= {"tool_calls": self._calls(said, False)} if said.calls else {}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.ended}
-        return _completion(model, "chatcmpl-7", choice, counts, x_groq={"id": "req_1"})
+    def entry(self, model: Listed) -> Json:
+        served = {"active": True, "context_window": model.context, "public_apps": None, "max_completion_tokens": 8192}
+        return {"owned_by": self.owner, **served}
+
+    def message(self, said: Said) -> Json:
+        calls = [{key: value for key, value in call.items() if key != "index"} for call in self.calls(said)]
+        given = {"content": said.content, "reasoning": said.thought, "tool_calls": calls}
+        return {"role": "assistant", **{key: value for key, value in given.items() if value}}
 
     def stream(self, said: Said, model: Listed, counts: Counts, usage: bool) -> Iterator[bytes]:
+        deltas: list[Json] = [{"reasoning": piece, "channel": "analysis"} for piece in pieces(said.thought)]
+        deltas += [{"content": piece} for piece in pieces(said.content)]
+        deltas += [{"tool_calls": self.calls(said)}] if said.calls else []
         yield self._event(model, {"role": "assistant", "content": None}, x_groq={"id": "req_1"})
-        for piece in pieces(said.thought):
-            yield self._event(model, {"reasoning": piece, "channel": "analysis"})
-        for piece in pieces(said.content):
-            yield self._event(model, {"content": piece})
-        if said.calls:
-            yield self._event(model, {"tool_calls": self._calls(said, True)})
-        tokens = {"x_groq": {"id": "req_1", "usage": counts.usage}}
-        yield self._event(model, {}, said.ended, **tokens)
+        for delta in deltas:
+            yield self._event(model, delta)
+        yield self._event(model, {}, said.ended, x_groq={"id": "req_1", "usage": counts.usage})
         if usage:
-            yield event(_chunk(model, "chatcmpl-7", [], usage=counts.usage))
+            yield event(self.chunk(model, [], usage=counts.usage))
         yield DONE
 
-    def _calls(self, said: Said, streamed: bool) -> list[Json]:
-        return [
-            {
-                "id": f"call_d5wg{at}",
-                "type": "function",
-                "function": {"name": call.name, "arguments": self.written(call)},
-                **({"index": at} if streamed else {}),
-            }
-            for at, call in enumerate(said.calls)
-        ]
-
     def _event(self, model: Listed, delta: Json, finish: str | None = None, **more: Any) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return event(_chunk(model, "chatcmpl-7", [choice], system_fingerprint="fp_2", **more))
+        return event(self.chunk(model, [{"index": 0, "delta": delta, **self.choice(finish)}], **self.CHUNK, **more))

@@ -1,19 +1,13 @@
-"""What generated files say, read another way than the code that writes them: each is counted or computed again here.
+"""Numbers in generated files, read another way than the code that writes them: each is counted or computed again."""
 
-`tests/cli/test_completions.py` types into real shells, `tests/cluster` runs the scripts of Slurm, and
-`tests/backends/test_llamacpp.py` reads the GGUF files as their published counterparts; the other files are read below.
-"""
-
-import ast
 import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
-import regenerate
 import yaml
 from support.entry import ROOT
 
@@ -21,7 +15,6 @@ from virc.systems import published
 from virc.systems import registry as systems
 
 GOLDEN = ROOT / "tests" / "training" / "golden"
-PACKAGE = ROOT / "recipes" / "virc"
 Row = list[str]
 
 
@@ -139,91 +132,3 @@ def test_the_table_of_answers_is_counted_from_the_pairs() -> None:
         assert counts == f"{other[category]} + {same[category]}"
         assert float(virc.split(" / ")[1]) == pytest.approx(100 * missed[category] / same[category], abs=0.051)
     assert found["all"][0] == f"{other.total()} + {same.total()}"
-
-
-def test_the_table_of_clients_has_each_that_was_run() -> None:
-    run = json.loads((ROOT / "tests" / "serving" / "clients" / "recorded.json").read_text())
-    found = [row for row in rows("clients.md") if len(row) == 9]
-    assert len(found) == sum(len(each["ways"]) for each in run.values())
-    dates = Counter(each["date"] for each in run.values() for _ in each["ways"])
-    assert Counter(row[-1] for row in found) == dates
-    whole = sum("answer" in way["whole"] for each in run.values() for way in each["ways"].values())
-    assert sum(row[3] == "yes" for row in found) == whole
-
-
-def fields(page: str) -> set[str]:
-    """What stands in the first column of the tables of a page."""
-    return {*re.findall(r"^\| `([\w.]+)` \|", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.MULTILINE)}
-
-
-def test_the_tables_of_the_chat_protocol_have_what_its_files_have() -> None:
-    file = json.loads((PACKAGE / "models" / "tiny" / "virc_protocol.json").read_text())
-    files = (system.file for system in systems.discover().values())
-    contents = [yaml.load(each.read_bytes(), yaml.CSafeLoader) for each in files]
-    used = {*file, *(key for system in contents for key in system.get("chat_protocol") or ())} - {"tools", "like"}
-    assert {"system", "grammar", "code"} <= used
-    assert used <= fields("chat-protocol.md")
-
-
-def test_the_tables_of_remote_tools_have_what_the_examples_use() -> None:
-    text = (ROOT / "docs" / "remote-tools.md").read_text(encoding="utf-8")
-    files = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
-    used = {key for content in files for part in (content, content.get("http") or {}) for key in part}
-    assert {"description", "parameters", "mcp"} <= used
-    assert used <= fields("remote-tools.md")
-
-
-def option(annotation: ast.expr, parameter: str) -> str | None:
-    """The option that a parameter of a command is, by the text of its annotation; None: it is an argument."""
-    makers = {"Option", "option", "choice", "flag"}
-    calls = [each for each in ast.walk(annotation) if isinstance(each, ast.Call)]
-    made = [each for each in calls if ast.unparse(each.func).rpartition(".")[2] in makers]
-    if not made:
-        return None
-    texts = [each.value for each in made[0].args if isinstance(each, ast.Constant)]
-    names = [each for each in texts if isinstance(each, str) and re.fullmatch(r"--[a-z][a-z-]*", each)]
-    return names[0] if names else f"--{parameter.replace('_', '-')}"
-
-
-def test_the_reference_has_every_option_of_every_command() -> None:
-    trees = {file: ast.parse(file.read_text(encoding="utf-8")) for file in (ROOT / "virc_cli").rglob("*.py")}
-    given = [each for tree in trees.values() for each in tree.body if isinstance(each, ast.Assign)]
-    shared = {ast.unparse(each.targets[0]): each.value for each in given}
-    of_commands = [each for file, tree in trees.items() if "commands" in file.parts for each in ast.walk(tree)]
-    functions = [each for each in of_commands if isinstance(each, ast.FunctionDef) and not each.name.startswith("_")]
-    arguments = [each for function in functions for each in (*function.args.args, *function.args.kwonlyargs)]
-    typed = [(each.arg, each.annotation) for each in arguments if each.annotation is not None]
-    wanted = Counter(filter(None, (option(shared.get(ast.unparse(kind), kind), name) for name, kind in typed)))
-    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    listed = Counter(re.findall(r"^\| `(?:-\w, )?(--[a-z][a-z-]*)", page, re.MULTILINE))
-    assert wanted.total() >= 200
-    assert wanted <= listed  # those of several commands that are made from a class are in the second alone
-
-
-def test_the_table_of_operators_has_every_file_of_one() -> None:
-    text = (ROOT / "docs" / "making-rows.md").read_text(encoding="utf-8")
-    files = ROOT.glob("recipes/**/operators/[!_]*.py")
-    assert re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE) == sorted(file.stem for file in files)
-
-
-READ: dict[str, Callable[..., None]] = {
-    "golden/*.yaml": test_engines_get_the_batches_and_rates_of_the_scripts,
-    "golden/rounds.txt": test_rounds_read_what_was_written_before_them,
-    "docs/scale.md": test_the_table_of_scale_adds_up,
-    "docs/systems.md": test_the_tables_of_systems_have_every_system_once_and_every_need,
-    "docs/zoo.md": test_the_table_of_the_zoo_has_every_source,
-    "docs/evaluation.md": test_the_table_of_answers_is_counted_from_the_pairs,
-    "docs/clients.md": test_the_table_of_clients_has_each_that_was_run,
-    "docs/chat-protocol.md": test_the_tables_of_the_chat_protocol_have_what_its_files_have,
-    "docs/remote-tools.md": test_the_tables_of_remote_tools_have_what_the_examples_use,
-    "docs/making-rows.md": test_the_table_of_operators_has_every_file_of_one,
-    "docs/reference.md": test_the_reference_has_every_option_of_every_command,
-}
-RUN = ("completions/*", "golden/slurm-*")
-"""Files that other tests run."""
-
-
-def test_every_generated_file_is_read_from_outside() -> None:
-    pages = [module.PAGE for module in regenerate.PAGES]
-    for file in (*pages, *GOLDEN.iterdir(), *(ROOT / "completions").iterdir()):
-        assert [pattern for pattern in (*READ, *RUN) if file.match(pattern)], file

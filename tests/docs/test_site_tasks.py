@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 from code_blocks import ROOT
-from support.browser import CHROMIUM, Tab, tab
+from support.browser import CHROMIUM, Tab
 
 pytestmark = [
     pytest.mark.integration,
@@ -54,12 +54,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with tab(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 def follow(browser: Tab, links: str, text: str) -> None:

@@ -35,6 +35,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from download import hub_uploads
@@ -110,36 +111,28 @@ def status(code: int, message: str = "scripted", error: str | None = None, **hea
     return change
 
 
+def _changes(**fields: Any) -> Fault:
+    """Change fields of a reply."""
+    return lambda reply: vars(reply).update(fields)
+
+
 def drop(after: int, reset: bool = False) -> Fault:
     """Break the connection after so many bytes of the body, though Content-Length promised all."""
-
-    def change(reply: Reply) -> None:
-        reply.cut, reply.reset = after, reset
-
-    return change
+    return _changes(cut=after, reset=reset)
 
 
-def ignore_range(reply: Reply) -> None:
-    """Send the whole file, with 200, whatever part is asked for."""
-    reply.ranges = False
+ignore_range = _changes(ranges=False)
+"""Send the whole file, with 200, whatever part is asked for."""
 
 
 def etag(value: str) -> Fault:
     """Say another ETag for the same bytes."""
-
-    def change(reply: Reply) -> None:
-        reply.etag = value
-
-    return change
+    return _changes(etag=value)
 
 
 def becomes(content: Content) -> Fault:
     """Serve other bytes, under an ETag of their own."""
-
-    def change(reply: Reply) -> None:
-        reply.content, reply.etag = content, f'"{_sha256(content)}"'
-
-    return change
+    return _changes(content=content, etag=f'"{_sha256(content)}"')
 
 
 def wrong(at: int = 0) -> Fault:
@@ -155,20 +148,12 @@ def wrong(at: int = 0) -> Fault:
 
 def slow(rate: int) -> Fault:
     """Send `rate` bytes a second."""
-
-    def change(reply: Reply) -> None:
-        reply.rate = rate
-
-    return change
+    return _changes(rate=rate)
 
 
 def short(by: int) -> Fault:
     """Leave out the last bytes, with a Content-Length that agrees."""
-
-    def change(reply: Reply) -> None:
-        reply.missing = by
-
-    return change
+    return _changes(missing=by)
 
 
 def moved(url: str, code: int = 302) -> Fault:
@@ -181,18 +166,13 @@ def moved(url: str, code: int = 302) -> Fault:
     return change
 
 
-def hang(reply: Reply) -> None:
-    """Take the request and say nothing."""
-    reply.silent = True
+hang = _changes(silent=True)
+"""Take the request and say nothing."""
 
 
 def body(data: bytes, kind: str = "application/json") -> Fault:
     """Answer 200 with exactly these bytes."""
-
-    def change(reply: Reply) -> None:
-        reply.code, reply.content, reply.headers = 200, data, {"Content-Type": kind}
-
-    return change
+    return lambda reply: vars(reply).update(code=200, content=data, headers={"Content-Type": kind})
 
 
 @dataclass(frozen=True)

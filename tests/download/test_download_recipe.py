@@ -4,7 +4,6 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from virc.core.errors import ConfigError, SetupError, UsageError
@@ -12,7 +11,6 @@ from virc.download.fetch import Item, Part, check_room
 from virc.download.hub.folder import State
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.wanted import DownloadConfig, DownloadRequest, wanted
-from virc.systems import registry as systems
 
 CRUX = Repo("LeonMiao/CRUX", "dataset")
 QWEN = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -191,11 +189,3 @@ def test_a_model_that_lies_elsewhere_need_not_come_unless_a_part_of_it_is_named(
 
     assert known() == known_as
     assert [known(include=("*.json",)), known(revision="v1"), known(to=Path("x"))] == [None] * 3
-
-
-def test_wants_are_values_that_can_be_printed() -> None:
-    want = wanted(DownloadConfig(("datasets/me/x",), revision="v1", include=("*.json",)))[0]
-    assert want == DownloadRequest("me/x", Path("data/x"), Repo("me/x", "dataset"), "v1", ("*.json",))
-    assert msgspec.structs.replace(want, system=systems.get("tiny")).system is not None
-    with pytest.raises(AttributeError):
-        want.name = "y"  # type: ignore[misc]

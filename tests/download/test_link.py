@@ -41,13 +41,6 @@ def test_any_range_is_read_and_the_address_is_asked_for_once(server: Hub) -> Non
     assert server.until(lambda: server.sent(NAME) == 1 + MIDDLE + 1 + FILE.size)
 
 
-def test_the_token_goes_to_the_hub_alone(server: Hub) -> None:
-    assert read(linked(server)) == CONTENT
-    assert [r.headers["authorization"] for r in server.asked("resolve")] == [f"Bearer {TOKEN}"]
-    assert server.asked("storage")
-    assert not any("authorization" in r.headers for r in server.asked("storage"))
-
-
 def test_another_port_of_the_same_name_is_another_host(server: Hub) -> None:
     source = linked(server)
     read(source, 0, 1)

@@ -295,12 +295,6 @@ def test_wrong_bytes_of_an_earlier_run_are_fetched_once_more(place: Place) -> No
     assert sum(place.told) == SIZE - 4 * PART
 
 
-def test_without_a_hash_the_size_is_checked(place: Place) -> None:
-    file = File(NAME, SIZE)
-    ranged.fetch_large(REPO, place.server.commit(REPO.id), file, place.to, place.work, part=PART)
-    assert place.is_whole()
-
-
 @pytest.mark.parametrize(
     ("fault", "kind", "requests"),
     [

@@ -72,11 +72,6 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Listing:
     return found
 
 
-def test_a_folder_to_include_takes_all_its_files(listed: Listing, tmp_path: Path) -> None:
-    item = fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, include=("more/",)), tmp_path)
-    assert [part.file.name for part in item.parts] == ["more/a.json", "more/b/c.json"]
-
-
 def test_a_model_with_a_file_that_was_cut_is_not_here(listed: Listing, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "m"
     (folder / HIDDEN).mkdir(parents=True)

@@ -100,13 +100,6 @@ def test_the_commit_of_the_listing_is_fetched(place: Place) -> None:
     assert (place.to / "file").read_bytes() == CONFIG
 
 
-def test_the_token_stays_at_the_hub(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", MEMBER)
-    assert place.fetch("deep/tokenizer.bin", GATED).read_bytes() == TOKENIZER
-    assert place.server.asked("storage")
-    assert all("authorization" not in request.headers for request in place.server.asked("storage"))
-
-
 @pytest.mark.parametrize(
     "fault", [wrong(7), becomes(CONFIG.upper()), short(5), drop(9), status(500), status(503), drop(0, reset=True)]
 )

@@ -305,7 +305,7 @@ def test_a_judge_that_is_away_leaves_answers_unscored(server: Server, problems: 
         assert len(judge.chats()) == 4
     done = evaluated(server, problems, "--reward", judged)
     assert first.code == done.code == 6
-    assert "the judge of the reward failed on 4 answers" in done.err
+    assert "the reward failed on 4 answers; the first: " in done.err
     summary = json.loads(Path("evals/sums/summary.json").read_text())["models"][0]["reward"]
     assert {name: (each["mean"], each["unscored"]) for name, each in summary.items()} == {
         "total": (None, 4), "good": (None, 4), "short": (None, 4),

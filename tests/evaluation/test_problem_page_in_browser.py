@@ -1,11 +1,10 @@
 """The page to look through an evaluation as a reader uses it: filters, keys, addresses, and what it loads."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import paged
 import pytest
-from support.browser import CHROMIUM, Tab, assert_fits, tab
+from support.browser import CHROMIUM, Tab, assert_fits
 from support.parsed import HOSTILE
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
@@ -18,12 +17,6 @@ HEADING = "document.querySelector('#problem h1').textContent"
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return paged.make(tmp_path_factory.mktemp("page"), LINES, arms=("as it is", "blank picture"))
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with tab(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 def open_at(browser: Tab, page: Path, address: str = "", width: int = 1400) -> None:

@@ -1,14 +1,13 @@
 """The report as a browser lays it out, and its filters as a reader uses them."""
 
 import time
-from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
 import msgspec
 import pytest
 from reported import WRONG, outcomes, result, summary_of
-from support.browser import CHROMIUM, Tab, assert_fits, tab
+from support.browser import CHROMIUM, Tab, assert_fits
 from support.parsed import HOSTILE
 
 from virc.evaluation.pages.report import render
@@ -37,12 +36,6 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     results = [result(f"{at} {words}", answers, words, {words: (words,)}) for at in range(3)]
     path.write_text(render(summary_of(results, *names, benchmark=words), results), "utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with tab(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("width", [360, 700, 1400])

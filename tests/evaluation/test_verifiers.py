@@ -93,6 +93,7 @@ def load_environment():
     rows = Dataset.from_list([{"question": "a", "answer": "b"}])
     return Env(dataset=rows, rubric=vf.Rubric(funcs=[lambda completion: 1.0]), max_turns=4)
 """
+RAISING = BY_TASKSET.replace("        return float(", "        raise RuntimeError('away')\n        return float(", 1)
 WITH_A_MACHINE = BY_TASKSET.replace("trace: vf.Trace)", "trace: vf.Trace, runtime: vf.Runtime)", 1)
 WITH_A_CONVERSATION = (
     BY_TASKSET.replace('"Counting"', '"Counting", "Talk"')
@@ -111,6 +112,7 @@ CASES = {
         {
             "with_a_machine": (WITH_A_MACHINE, "scores on the machine of the rollout"),
             "with_a_conversation": (WITH_A_CONVERSATION, "answers the model, turn by turn"),
+            "raising": (RAISING, "the reward failed on 1 answers; the first: TaskError: task Task scoring: Runtime"),
             "broken": ("1 / 0", "division by zero"),
         },
     ),

@@ -178,6 +178,8 @@ def test_a_changed_system_is_not_taken_for_the_exported_one(file: str, mine: Pat
         (("deepeyes-v2", "DIR", "--to", "openenv", "--stage", "cold-start"), "is not of the kind rl"),
         (("reasonmap", "DIR", "--to", "openenv", "--set", "max_turns=2"), "no stage of the kind rl"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "turns=2"), "turns"),
+        (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./taken.py"), "which the package does not hold"),
+        (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./gone.py"), "there is no file ./gone.py"),
         (("deepeyes", ".", "--to", "openenv"), "is in use"),
         (("deepeyes", "DIR", "--to", "openenv", "--data", "none.json"), "none.json holds no problem"),
     ],
@@ -186,7 +188,7 @@ def test_what_is_refused(
     words: tuple[str, ...], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "taken").touch()
+    (tmp_path / "taken.py").write_text(BREVITY)
     (tmp_path / "none.json").write_text("[]")
     done = virc("export", *(str(tmp_path / "new") if w == "DIR" else str(tmp_path) if w == "." else w for w in words))
     assert done.code in (2, 3, 5)
@@ -241,6 +243,12 @@ def test_files_of_a_system_that_a_package_cannot_hold_are_refused(
     (mine.parent / total).write_text(BREVITY)
     done = virc("export", mine, tmp_path / "to", "--to", "openenv")
     assert (done.code, says in done.err) == (2, True), done
+
+
+def test_a_reward_that_cannot_be_loaded_is_named_where_the_user_has_it(mine: Path, tmp_path: Path) -> None:
+    (mine.parent / "rewards" / "brevity.py").write_text("1 / 0")
+    done = virc("export", mine, tmp_path / "to", "--to", "inspect")
+    assert f"{mine.parent}/rewards/brevity.py cannot be loaded" in done.err
 
 
 def test_files_that_no_key_names_stay_out_of_the_package(mine: Path, tmp_path: Path) -> None:

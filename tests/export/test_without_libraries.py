@@ -323,6 +323,7 @@ def test_a_task_of_inspect_ai_solves_and_scores_its_own_row(
     assert (state.messages[-1].content == kept[-1]) == bool(values.get("taken", 1.0))  # the log ends with the answer
     score = asyncio.run(task.scorer(state, None))
     assert values.items() <= score.value.items()
+    assert {"right", "format", "answer"} <= score.value.keys()  # inspect_ai ends where a sample lacks one of another
     assert score.answer == {SEVEN: "7", RIGHT: "5"}.get(kept[-1])
 
 
@@ -537,7 +538,7 @@ def test_sessions_of_openenv_take_the_problems_in_turn(openenv: Any, rows: Path)
         episodes[0].step(said(text=RIGHT))
     assert [[each.reset() and each.state.row for each in episodes] for _ in range(2)] == [[0, 1], [0, 1]]
     assert [each.step(said(text=SEVEN)).reward for each in episodes] == [0.0, 1.0]
-    for row in (-1, 2):
+    for row in (-1, 2, "x"):
         with pytest.raises(ValueError, match=f"there is no row {row}: they go from 0 to 1"):
             episodes[0].reset(row=row)
     assert episodes[0].reset(row=1).done is False

@@ -5,10 +5,8 @@ network refuses groups of more tokens than that.
 """
 
 import json
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,11 +16,12 @@ import pytest
 from PIL import Image
 from support import sized
 from support.called import virc
+from test_in_process_models import at_once
 
 from virc.backends.interface import Sampling
 from virc.core.errors import SetupError
 from virc.reasoning.images import show
-from virc.reasoning.session import Ask, Message, Reply
+from virc.reasoning.session import Ask, Message
 
 if TYPE_CHECKING:
     import torch
@@ -105,18 +104,6 @@ def ask(backend: "LocalBackend", number: int, words: int) -> Ask:
     picture = Image.effect_noise((112 + 28 * (number % 3), 112), 40 + number).convert("RGB")
     text = "What is it? " * (words // 4 + number)
     return Ask([Message("system", "You look closer."), Message("user", text, (0,))], [show(picture, backend.grid)])
-
-
-def at_once(works: Sequence[Callable[[], Reply]]) -> list[Reply]:
-    """What each of them returns, all begun together."""
-    begin = threading.Barrier(len(works))
-
-    def run(work: Callable[[], Reply]) -> Reply:
-        begin.wait()
-        return work()
-
-    with ThreadPoolExecutor(len(works)) as pool:
-        return list(pool.map(run, works))
 
 
 @DEVICES

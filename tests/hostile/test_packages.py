@@ -66,20 +66,13 @@ class _Request(Connection):
             said = f"#sha256={digest}" if self.server.lies else ""
             files = [f"{last.replace('-', '_')}-{version}{kind}" for kind in self.server.kinds]
             links = (f'<a href="/files/{file}{said}">{file}</a>' for file in files)
-            self.answer("\n".join(links).encode(), "text/html")
+            self.send_body("\n".join(links).encode(), headers={"Content-Type": "text/html"})
         elif place == "files":
             kind = next(kind for kind in KINDS if last.endswith(kind))
             name, _, version = last.removesuffix(kind).partition("-")
-            self.answer(KINDS[kind](name, version, self.server.canary), "application/octet-stream")
+            self.send_body(KINDS[kind](name, version, self.server.canary))
         else:
             self.send_error(404)
-
-    def answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 BOTH = tuple(KINDS)

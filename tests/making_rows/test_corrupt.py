@@ -15,8 +15,11 @@ from PIL import Image
 from support.servers import Body, images_of, serve
 
 from virc.core.errors import UsageError
-from virc.data.make.operators import corrupt
-from virc.data.make.operators.corrupt import (
+from virc.data.make.run import make
+from virc.solving.one import SolveConfig
+from virc.solving.setup import set_up
+from virc_zoo.vicrit.operators import corrupt
+from virc_zoo.vicrit.operators.corrupt import (
     WORDS,
     Change,
     Options,
@@ -28,9 +31,6 @@ from virc.data.make.operators.corrupt import (
     is_only,
     put_in,
 )
-from virc.data.make.run import make
-from virc.solving.one import SolveConfig
-from virc.solving.setup import set_up
 
 CAPTION = "Two red cars, one old, stand in front of a large wooden house. On the left there are three dogs."
 

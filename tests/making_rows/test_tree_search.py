@@ -12,7 +12,7 @@ import pytest
 from asking_rows import made, rows_at, rules
 from support.servers import Body, serve
 
-from virc.data.make.operators.search import Found, Node, Options, search
+from virc_zoo.thinklite_vl.operators.search import Found, Node, Options, search
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_searches.json").read_text())
 """What mcts.py of si0wang/ThinkLite-VL@37fb148 found on toy trees, with `picks` for its random choices."""

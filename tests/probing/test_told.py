@@ -42,11 +42,7 @@ class _Listing(Connection):
     server: "Listed"
 
     def get(self) -> None:
-        body = self.server.body
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send_body(self.server.body, self.server.status)
 
 
 class Listed(Loopback):

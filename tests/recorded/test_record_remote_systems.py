@@ -3,29 +3,20 @@ What ran is recorded.
 """
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from recorded import recording
 from support import published_crops, tested, tool_rows, workspaces
-from support.called import virc
 
-from virc.remote.tool_servers import CONTROLLER
+from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 SAMPLES, TAUGHT = 8, 180  # of one picture: a row has 1,600 tokens, most of them of the system message
-TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 3, "micro_batch_size_per_device": 3,
-            "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
-SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "trackers": "[]"}
-RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
-      "n": SAMPLES, "rollouts": 1, "prompt_length": 2048, "response_length": 1536, "trackers": "[]"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
+TEACHING = recording.teaching(TAUGHT, 3)
+RL = recording.rl(n=SAMPLES, prompt_length=2048, response_length=1536)
 
 
 @pytest.fixture(scope="module")
@@ -41,50 +32,36 @@ def _servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def chains(workspace: Path) -> Path:
+def chains(workspace: Path) -> str:
     """Rows that the supervised stage takes, made of the published ones."""
-    to = workspace / "data" / "chains"
-    if not to.exists():
+    if not (workspace / "data/chains").exists():
         file = tool_rows.openthinkimg_sft(workspace / "published" / "sft", pictures=1)
-        done = virc(
-            "data", "convert", file, "--system", "openthinkimg", "--to", to, "--name", "rows", "--format", "sft"
-        )
-        assert done.code == 0, done.err
-    return to / "rows.json"
+        recording.converted(workspace, "openthinkimg", file, "data/chains", "sft")
+    return "data/chains/rows.json"
 
 
-def test_the_supervised_stage_learns_conversations_with_tools(workspace: Path, base: Path, chains: Path) -> None:
-    words = ("--with", "cpu", "--from", str(base), "--data", str(chains.relative_to(workspace)))
-    run = workspaces.trained(workspace, "openthinkimg", "instruct", *words, **SFT)
-    losses = workspaces.losses(run)
-    assert list(losses) == [1, 2]
-    assert all(map(math.isfinite, losses.values()))
+def test_the_supervised_stage_learns_conversations_with_tools(workspace: Path, base: Path, chains: str) -> None:
+    words = ("--with", "cpu", "--from", str(base), "--data", chains)
+    run = workspaces.trained(workspace, "openthinkimg", "instruct", *words, **recording.SFT)
+    recording.assert_learnt(run, base)
     tested.ran(run, "sft")
 
 
-def test_rl_rewards_right_answers_after_calls_to_a_server(workspace: Path, base: Path, chains: Path) -> None:
-    words = ("--from", str(base), "--data", str(chains.relative_to(workspace)))
+def test_rl_rewards_right_answers_after_calls_to_a_server(workspace: Path, base: Path, chains: str) -> None:
+    words = ("--from", str(base), "--data", chains)
     start = workspaces.trained(workspace, "tiny", "instruct", *words, **TEACHING)
-    to = workspace / "data" / "problems"
     file = tool_rows.openthinkimg_rl(workspace / "published" / "rl", pictures=1)
-    done = virc(
-        "data", "convert", file, "--system", "openthinkimg", "--to", to, "--name", "rows", "--format", "prompts"
-    )
-    assert done.code == 0, done.err
-    words = ("--with", "cpu", "--from", start.name, "--data", "data/problems/rows.parquet")
+    rows = recording.converted(workspace, "openthinkimg", file, "data/problems", "prompts")
+    words = ("--with", "cpu", "--from", start.name, "--data", rows)
     run = workspaces.trained(workspace, "openthinkimg", "rl", *words, **RL)
     worth = {
         tuple(replies): reward
         for chains_of_one in tool_rows.OPENTHINKIMG
         for replies, reward in zip(chains_of_one, tool_rows.OPENTHINKIMG_REWARDS, strict=True)
     }
-    traces, seen = tested.traces(run), 0
-    for trace in traces:
-        said = tuple(each["text"] for each in (*trace["units"], *trace["pending"]))
-        seen += said in worth
-    assert seen >= len(traces) / 4  # it has learnt how to reply
+    traces = tested.traces(run)
+    assert sum(recording.said_in(trace) in worth for trace in traces) >= len(traces) / 4  # it has learnt how to reply
     assert any(each["images"] for trace in traces for unit in trace["units"] for each in unit["results"])
     assert any("<point" in json.dumps(trace) for trace in traces)
-    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert max(each["grad_norm"] for each in told) > 0
+    recording.steps_of(run)
     tested.ran(run, "rl")

@@ -3,26 +3,21 @@
 Its prompt is 2,500 tokens of `tiny` long, too long to teach replies behind it: rewards are counted by hand.
 """
 
-import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from recorded import recording
 from support import rows_of_thinkers, tested, workspaces
-from support.called import virc
 
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import only_source
 from virc.rewards import registry as rewards
-from virc.rewards import rollouts
-from virc.rewards.means import Means
-from virc.rewards.sample import Prompt, sample
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
-RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
-      "n": 2, "rollouts": 1, "prompt_length": 3072, "response_length": 128, "trackers": "[]"}  # fmt: skip
+RL = recording.rl(n=2, prompt_length=3072, response_length=128)
 DRAWN = "<CODE>\n```python\nchart_data = pd.DataFrame({'a': [4, 7]})\n```\n\\boxed{7}"
 READ = "<DIRECT> \\boxed{4}"
 WORTH: tuple[Mapping[str, float], ...] = (
@@ -34,21 +29,13 @@ WORTH: tuple[Mapping[str, float], ...] = (
 
 
 def test_rl_rewards_strategies_and_tables(tmp_path: Path) -> None:
-    to = tmp_path / "data" / "charts"
-    words = ("--system", "code-as-thought", "--to", to, "--name", "rows", "--format", "prompts")
-    done = virc("data", "convert", rows_of_thinkers.code_as_thought(tmp_path / "published"), *words)
-    assert done.code == 0, done.err
-    words = ("--with", "cpu", "--from", "tiny", "--data", "data/charts/rows.parquet")
-    run = workspaces.trained(tmp_path, "code-as-thought", "rl", *map(str, words), **RL)
+    file = rows_of_thinkers.code_as_thought(tmp_path / "published")
+    rows = recording.converted(tmp_path, "code-as-thought", file, "data/charts", "prompts")
+    words = ("--with", "cpu", "--from", "tiny", "--data", rows)
+    run = workspaces.trained(tmp_path, "code-as-thought", "rl", *words, **RL)
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [1]
     assert len(tested.traces(run)) == RL["n"]
-    source, replayed = only_source(to), []
+    source = only_source(tmp_path / "data" / "charts")
     records = [row.record for row in formats.get(source.format).read(source) if row.record]
-    total = rewards.find("code_as_thought")
-    for record, worth in zip(records, WORTH, strict=True):
-        for reply, by_hand in worth.items():
-            read = sample(reply, Prompt(record))
-            found = asyncio.run(rollouts.score([read], rollouts.ends(read), total, Means()))
-            assert found.total == pytest.approx(by_hand)
-            replayed.append(found.terms)
+    replayed = recording.assert_counted(rewards.find("code_as_thought"), records, WORTH)
     tested.ran(run, "charts", replayed)

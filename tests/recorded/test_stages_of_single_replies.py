@@ -14,25 +14,21 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from recorded import recording
 from support import published_rows, tested, workspaces
 from support.published_rows import NUMBERS
 
 from virc.data.rows.record import MARK
 from virc.models.chat_protocol import of_system
 from virc.reasoning.protocol import FILE_NAME
-from virc.runs.metrics import metrics
-from virc.runs.run import Run
 from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 STEPS, BATCH, SAMPLES, TAUGHT = 2, 3, 5, 60
 KEPT = 2  # prompts of a step whose rollouts a run keeps
-SFT = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
-       "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
-RL = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH,
-      "micro_batch_size_per_device": BATCH, "n": SAMPLES, "rollouts": 1, "prompt_length": 1024, "response_length": 64,
-      "trackers": "[]"}  # fmt: skip
+SFT = recording.teaching(TAUGHT)
+RL = recording.rl(STEPS, BATCH, micro_batch_size_per_device=BATCH, n=SAMPLES, prompt_length=1024, response_length=64)
 FAR = [200, 150, 240, 190]  # px; a box beside the right one
 Terms = Mapping[str, float]
 Row = Mapping[str, Any]
@@ -124,11 +120,6 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
-
-
-@pytest.fixture(scope="module")
 def rows(workspace: Path) -> Callable[[str], dict[str, Row]]:
     """The problems of a system by their questions, as rows of its own; its prompts are in `data/NAME/prompts`."""
 
@@ -185,15 +176,15 @@ def rewarded(workspace: Path, name: str, stage: str, start: Path, problems: Mapp
     traces = tested.traces(run)
     assert len(traces) == STEPS * KEPT * SAMPLES
     for trace in traces:
-        (said,) = [each["text"] for each in (*trace["units"], *trace["pending"])]
+        (said,) = recording.said_in(trace)
         terms = case.terms(said, problems[trace["question"]]["answer"])
         assert {term: value for term, value in trace["terms"].items() if value is not None} == pytest.approx(terms), (
             said
         )
         assert trace["reward"] == pytest.approx(sum(case.weights[term] * value for term, value in terms.items())), said
     assert len({trace["reward"] for trace in traces}) > 1  # or there is nothing to learn
-    steps = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [each.step for each in metrics(Run(run))] == list(range(1, STEPS + 1))
+    steps = recording.steps_of(run)
+    assert [each["step"] for each in steps] == list(range(1, STEPS + 1))
     assert all(step["grad_norm"] > 0 for step in steps)
     assert all(math.isfinite(value) for step in steps for value in step.values() if isinstance(value, float))
     return run

@@ -4,7 +4,6 @@
 counted again, for replies that it was taught by hand. What ran is recorded.
 """
 
-import asyncio
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -12,27 +11,21 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from engines.verl.rl_engine import child
+from recorded import recording
 from support import published_rows, rows_of_thinkers, tested, workspaces
-from support.called import virc
 
 from virc.data.formats import registry as formats
 from virc.data.formats.registry import only_source
 from virc.data.rows.record import Record
 from virc.models.chat_protocol import of_system
-from virc.models.registry import EMBEDDED_FOLDER
 from virc.rewards import registry as rewards
-from virc.rewards import rollouts
-from virc.rewards.means import Means
-from virc.rewards.sample import Prompt, sample
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(3600)]
 
 SAMPLES, TAUGHT = 8, 80
-TEACHING = {"steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
-            "warmup_ratio": 0, "cutoff_len": 2304, "learning_rate": 2e-3}  # fmt: skip
+TEACHING = recording.teaching(TAUGHT, cutoff_len=2304)
 LEARNING: Mapping[str, Mapping[str, int]] = {
     "star-r1": {"steps": 160},
     "vicrit": {"steps": 240},
@@ -41,10 +34,7 @@ LEARNING: Mapping[str, Mapping[str, int]] = {
     "reason-rft-transform-rl": {"steps": 160, "train_batch_size": 4, "micro_batch_size_per_device": 4},
 }
 """How replies are learnt that take longer, or that stand behind a long prompt."""
-SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1,
-       "trackers": "[]"}  # fmt: skip
-RL = {"micro_batch_size_per_device": 1, "n": SAMPLES, "rollouts": 1, "prompt_length": 1024, "response_length": 128,
-      "trackers": "[]", "validation": "null", "test_freq": "null"}  # fmt: skip
+RL = recording.rl(n=SAMPLES, prompt_length=1024, response_length=128, validation="null", test_freq="null")
 LONG_PROMPTS = {"reason-rft-transform-rl": 2304}  # tokens of `tiny`
 Write = Callable[[Path], Path]
 
@@ -166,19 +156,12 @@ STAGES: tuple[tuple[str, str, Write, int], ...] = (
 """System, stage, its published rows, and how many of the three a step takes."""
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
-
-
 def converted(workspace: Path, system: str, form: str, write: Write) -> Path:
     """The rows that a stage takes, made of the published ones."""
-    to = workspace / "data" / f"{system}-{write.__name__}-{form}"
-    if not to.exists():
-        words = ("--system", system, "--to", to, "--format", form, "--workers", 1)
-        done = virc("data", "convert", write(workspace / "published" / system), *words)
-        assert done.code == 0, done.err
-    return only_source(to).file
+    to = f"data/{system}-{write.__name__}-{form}"
+    if not (workspace / to).exists():
+        recording.converted(workspace, system, write(workspace / "published" / system), to, form)
+    return only_source(workspace / to).file
 
 
 def layout(workspace: Path, system: str, write: Write) -> str:
@@ -211,19 +194,10 @@ def base(workspace: Path) -> Callable[[str, str, Path], Path]:
         file = rows_of_thinkers.taught(folder, system, taught, [len(row.images) for row in known])
         words = ("--from", "tiny", "--data", file.relative_to(workspace))
         learning = {**TEACHING, **LEARNING.get(replies, {})}
-        return workspaces.trained(
-            workspace, "tiny", "instruct", *map(str, words), **learning, save_steps=learning["steps"]
-        )
+        learning["save_steps"] = learning["steps"]
+        return workspaces.trained(workspace, "tiny", "instruct", *map(str, words), **learning)
 
     return run
-
-
-def counted(system: str, stage: str, record: Record, reply: str) -> tuple[float | None, Mapping[str, float | None]]:
-    """The reward of a reply, and its terms."""
-    total = rewards.of(resolve(systems.get(system), stage).config.reward)
-    read = sample(reply, Prompt(record))
-    found = asyncio.run(rollouts.score([read], rollouts.ends(read), total, Means()))
-    return found.total, found.terms
 
 
 @pytest.mark.parametrize(
@@ -239,16 +213,10 @@ def counted(system: str, stage: str, record: Record, reply: str) -> tuple[float 
     ],
 )
 def test_a_stage_learns_published_solutions(system: str, stage: str, write: Write, workspace: Path) -> None:
-    from safetensors.torch import load_file
-
     rows = converted(workspace, system, "sft", write)
     words = ("--with", "cpu", "--from", "tiny", "--data", str(rows.relative_to(workspace)))
-    run = workspaces.trained(workspace, system, stage, *words, **SFT)
-    losses = workspaces.losses(run)
-    assert list(losses) == [1, 2]
-    assert all(map(math.isfinite, losses.values()))
-    before = {name: weight.float() for name, weight in load_file(EMBEDDED_FOLDER / "model.safetensors").items()}
-    assert not workspaces.same(before, workspaces.weights(run, 2))
+    run = workspaces.trained(workspace, system, stage, *words, **recording.SFT)
+    recording.assert_learnt(run)
     tested.ran(run, "sft")
 
 
@@ -265,27 +233,16 @@ def test_a_stage_learns_from_its_published_reward(
     settings |= {"train_batch_size": batch, "ppo_mini_batch_size": batch, "steps": steps, "save_steps": steps}
     run = workspaces.trained(workspace, system, stage, *words, **settings)
     worth = {row.question: by_hand for row, by_hand in zip(known, REPLIES[replies(system, stage)], strict=True)}
-    traces, seen = tested.traces(run), 0
+    traces = recording.assert_rewarded(run, lambda question, said: worth[question].get(said[0]))
     assert len(traces) == steps * batch * SAMPLES
-    for trace in traces:
-        (said,) = [each["text"] for each in (*trace["units"], *trace["pending"])]
-        assert trace["protocol"]["first"] == of_system(systems.get(system)).protocol.first
-        if said in worth[trace["question"]]:
-            seen += 1
-            assert trace["reward"] == pytest.approx(worth[trace["question"]][said]), said
-    assert seen >= len(traces) / 4  # it has learnt how to reply
+    assert {trace["protocol"]["first"] for trace in traces} == {of_system(systems.get(system)).protocol.first}
     folders = sorted((run / "rollouts").glob("step_*"))
     asked = [{json.loads(file.read_bytes())["question"] for file in each.glob("*/trace.json")} for each in folders]
     if system == "rewardmap":  # rows in their written order
         assert asked == [{record.question} for record in known]
-    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [each["step"] for each in told] == list(range(1, steps + 1))
-    assert max(each["grad_norm"] for each in told) > 0
+    assert [each["step"] for each in recording.steps_of(run)] == list(range(1, steps + 1))
     taught = LEARNING.get(replies(system, stage), {}).get("steps", TAUGHT)
-    changed = child("weights_child.py", start / "checkpoints" / f"checkpoint-{taught}",
-                    run / "checkpoints" / f"global_step_{steps}")  # fmt: skip
-    assert changed["parts"]["language"]["change"] > 0
-    replayed = [(by_hand, counted(system, stage, record, said))
-                for record in known for said, by_hand in worth[record.question].items()]  # fmt: skip
-    assert [found[0] for _, found in replayed] == pytest.approx([by_hand for by_hand, _ in replayed])
-    tested.ran(run, layout(workspace, system, write), [found[1] for _, found in replayed], MIDDLES.get(system, {}))
+    recording.assert_weights_changed(start, taught, run, steps)
+    total = rewards.of(resolve(systems.get(system), stage).config.reward)
+    replayed = recording.assert_counted(total, known, REPLIES[replies(system, stage)])
+    tested.ran(run, layout(workspace, system, write), replayed, MIDDLES.get(system, {}))

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from engines.verl.rl_engine import child
 from PIL import Image
+from recorded import recording
 from support import published_rows, tested, workspaces
 
 from virc.models.chat_protocol import of_system
@@ -25,12 +25,8 @@ pytestmark = [pytest.mark.record, pytest.mark.timeout(900)]
 
 STEPS, BATCH, SAMPLES = 1, 2, 8
 TAUGHT = 120  # steps: most replies are in the format then
-SFT = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
-       "warmup_ratio": 0, "cutoff_len": 1024,
-       "learning_rate": 2e-3}  # fmt: skip
-RL = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH,
-      "n": SAMPLES, "rollouts": 1,
-      "response_length": 96, "trackers": "[]"}  # fmt: skip
+SFT = recording.teaching(TAUGHT, cutoff_len=1024)
+RL = recording.rl(STEPS, BATCH, n=SAMPLES, response_length=96)
 NAME = "visual-rft"
 WRITERS = {
     "detect": published_rows.visual_rft_detect,
@@ -115,7 +111,7 @@ def test_a_stage_learns_from_its_own_reward(stage: str, workspace: Path, base: P
     assert len(traces) == STEPS * BATCH * SAMPLES
     asked = {row["question"]: row for row in rows(workspace, stage)}
     for trace in traces:
-        said = [each["text"] for each in (*trace["units"], *trace["pending"])]
+        said = recording.said_in(trace)
         prompt = next(each["text"] for each in trace["messages"] if each["role"] == "user")
         assert prompt.startswith(trace["question"])
         assert (prompt == trace["question"]) == (stage != "ground")  # published problems are whole prompts
@@ -126,10 +122,7 @@ def test_a_stage_learns_from_its_own_reward(stage: str, workspace: Path, base: P
         assert trace["terms"] == pytest.approx(terms, abs=5e-3), said
         assert trace["reward"] == pytest.approx(sum(trace["terms"].values())), said
     assert len({trace["reward"] for trace in traces}) > 1  # or there is nothing to learn
-    (step,) = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    (step,) = recording.steps_of(run)
     assert all(math.isfinite(value) for value in step.values() if isinstance(value, float))
-    assert step["grad_norm"] > 0
-    start = base / "checkpoints" / f"checkpoint-{TAUGHT}"
-    changed = child("weights_child.py", start, run / "checkpoints" / f"global_step_{STEPS}")
-    assert changed["parts"]["language"]["change"] > 0
+    recording.assert_weights_changed(base, TAUGHT, run, STEPS)
     tested.ran(run, LAYOUTS[stage], middles={"generalized": 1})

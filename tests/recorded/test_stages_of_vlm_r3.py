@@ -4,27 +4,23 @@ What ran is recorded.
 """
 
 import json
-import math
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recorded import recording
 from support import published_rows, tested, workspaces
 from support.called import virc
 from support.servers import Body, serve
 
 from virc.data.rows.record import MARK
-from virc.models.registry import EMBEDDED_FOLDER
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
-STEPS, BATCH, SAMPLES = 2, 2, 4
-SFT = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": 2, "micro_batch_size_per_device": 1}
-RL = {"steps": 1, "save_steps": 1, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH, "n": SAMPLES,
-      "micro_batch_size_per_device": BATCH, "rollouts": 1, "prompt_length": 1024, "response_length": 512,
-      "trackers": "[]"}  # fmt: skip
+BATCH, SAMPLES = 2, 4
+RL = recording.rl(batch=BATCH, micro_batch_size_per_device=BATCH, n=SAMPLES, prompt_length=1024, response_length=512)
 REPLIES = (
     "<think>So.</think>\n<answer> 99 </answer>",
     "It cannot be seen well in this picture.",
@@ -53,7 +49,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def learnt(workspace: Path) -> Path:
     """The run of the supervised stage."""
     words = ("--with", "cpu", "--from", "tiny", "--data", "data/sft/rows.json")
-    return workspaces.trained(workspace, "vlm-r3", "instruct", *words, **SFT)
+    return workspaces.trained(workspace, "vlm-r3", "instruct", *words, **recording.SFT)
 
 
 def replayed(workspace: Path, judge: str) -> Iterator[tested.Seen]:
@@ -71,13 +67,7 @@ def replayed(workspace: Path, judge: str) -> Iterator[tested.Seen]:
 
 
 def test_the_supervised_stage_runs_to_its_last_step(learnt: Path) -> None:
-    from safetensors.torch import load_file
-
-    losses = workspaces.losses(learnt)
-    assert list(losses) == [1, 2]
-    assert all(map(math.isfinite, losses.values()))
-    before = {name: weight.float() for name, weight in load_file(EMBEDDED_FOLDER / "model.safetensors").items()}
-    assert not workspaces.same(before, workspaces.weights(learnt, STEPS))
+    recording.assert_learnt(learnt)
     tested.ran(learnt, "sft")
 
 

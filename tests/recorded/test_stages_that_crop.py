@@ -6,19 +6,17 @@ Chain-of-Focus leaves an adapter, which is merged before RL goes on.
 """
 
 import json
-import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
+from recorded import recording
 from support import published_crops, tested, workspaces
-from support.called import virc
 from support.servers import Body, serve
 
 from virc.models.chat_protocol import of_system
-from virc.models.registry import EMBEDDED_FOLDER
 from virc.runs.metrics import metrics
 from virc.runs.run import Run
 from virc.systems import registry as systems
@@ -26,11 +24,7 @@ from virc.systems import registry as systems
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 STEPS, BATCH, SAMPLES = 1, 2, 4
-SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1,
-       "trackers": "[]"}  # fmt: skip
-RL = {"steps": STEPS, "save_steps": STEPS, "train_batch_size": BATCH, "ppo_mini_batch_size": BATCH, "n": SAMPLES,
-      "micro_batch_size_per_device": BATCH, "rollouts": 1, "prompt_length": 1536, "response_length": 512,
-      "trackers": "[]"}  # fmt: skip
+RL = recording.rl(STEPS, BATCH, micro_batch_size_per_device=BATCH, n=SAMPLES, prompt_length=1536, response_length=512)
 SUPERVISED = {"mini-o3": "cold-start", "chain-of-focus": "instruct"}
 SOLUTIONS = {
     "mini-o3": ("cold-start", published_crops.mini_o3_cold_start),
@@ -93,45 +87,22 @@ REWARDS = {"deepeyes": of_deepeyes, "mini-o3": of_mini_o3, "chain-of-focus": of_
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
-
-
-def converted(workspace: Path, system: str, form: str, write: Callable[[Path], Path]) -> str:
-    """The rows that a stage takes, made of the published ones by the command that its notes name."""
-    to = workspace / "data" / f"{system}-{form}"
-    words = ("--system", system, "--to", to, "--name", "rows", "--format", form, "--workers", 1)
-    done = virc("data", "convert", write(workspace / "published" / system / form), *words)
-    assert done.code == 0, done.err
-    return f"data/{to.name}/rows.{'json' if form == 'sft' else 'parquet'}"
-
-
-@pytest.fixture(scope="module")
 def learnt(workspace: Path) -> Callable[[str], Path]:
     """The run of a system's supervised stage."""
 
     @cache
     def run(system: str) -> Path:
-        rows = converted(workspace, system, "sft", SOLUTIONS[system][1])
+        file = SOLUTIONS[system][1](workspace / "published" / system / "sft")
+        rows = recording.converted(workspace, system, file, f"data/{system}-sft", "sft")
         words = ("--with", "cpu", "--from", "tiny", "--data", rows)
-        return workspaces.trained(workspace, system, SUPERVISED[system], *words, **SFT)
+        return workspaces.trained(workspace, system, SUPERVISED[system], *words, **recording.SFT)
 
     return run
 
 
 @pytest.mark.parametrize("system", SUPERVISED)
 def test_a_supervised_stage_runs_to_its_last_step(system: str, learnt: Callable[[str], Path]) -> None:
-    from safetensors.torch import load_file
-
-    losses = workspaces.losses(learnt(system))
-    assert list(losses) == [1, 2]
-    assert all(map(math.isfinite, losses.values()))
-    if systems.get(system).stages[SUPERVISED[system]].settings.get("lora"):
-        adapter = workspaces.weights(learnt(system), 2, "adapter_model.safetensors")
-        assert any(weight.any() for name, weight in adapter.items() if "lora_B" in name)  # they begin at zero
-    else:
-        before = {name: weight.float() for name, weight in load_file(EMBEDDED_FOLDER / "model.safetensors").items()}
-        assert not workspaces.same(before, workspaces.weights(learnt(system), 2))
+    recording.assert_learnt(learnt(system))
     tested.ran(learnt(system), SOLUTIONS[system][0])
 
 
@@ -141,7 +112,8 @@ def test_rl_asks_the_judge_and_rewards_as_published(
 ) -> None:
     start = learnt(system).name if system in SUPERVISED else "tiny"
     layout, write = PROBLEMS[system]
-    rows = converted(workspace, system, "prompts", write)
+    file = write(workspace / "published" / system / "prompts")
+    rows = recording.converted(workspace, system, file, f"data/{system}-prompts", "prompts")
     words = ("--with", "cpu", "--from", start, "--data", rows, "--judge-endpoint")
     if system == "chain-of-focus":
         refused = workspaces.run(workspace, "train", system, "--stage", "rl", *words, "http://127.0.0.1:9/v1")
@@ -158,7 +130,7 @@ def test_rl_asks_the_judge_and_rewards_as_published(
     }
     assert len(traces) >= STEPS * BATCH * SAMPLES
     spoken = of_system(systems.get(system)).protocol.first
-    said = {at: [each["text"] for each in (*trace["units"], *trace["pending"])] for at, trace in traces.items()}
+    said = {at: recording.said_in(trace) for at, trace in traces.items()}
     wanted = {}
     for at, trace in traces.items():
         assert trace["protocol"]["first"] == spoken

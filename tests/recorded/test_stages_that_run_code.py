@@ -3,15 +3,13 @@ them: code that draws runs in the sandbox while verl rolls out. What ran is reco
 """
 
 import json
-import math
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
+from recorded import recording
 from support import published_crops, tested, workspaces
-from support.called import virc
 from support.published_crops import _chain
 from support.published_rows import NUMBERS, Row, _json, _question, _saved, embedded, parquet, picture
 from support.servers import Body, images_of, serve
@@ -24,12 +22,8 @@ from virc.tools import registry as tools
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 SAMPLES, TAUGHT = 8, 160  # of one picture: a row has 1,000 tokens, most of them of the system message
-TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 3, "micro_batch_size_per_device": 3,
-            "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
-SFT = {"steps": 2, "save_steps": 2, "train_batch_size": 2, "micro_batch_size_per_device": 1, "log_every": 1,
-       "trackers": "[]"}  # fmt: skip
-RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
-      "n": SAMPLES, "rollouts": 1, "prompt_length": 2048, "response_length": 512, "trackers": "[]"}  # fmt: skip
+TEACHING = recording.teaching(TAUGHT, 3)
+RL = recording.rl(n=SAMPLES, prompt_length=2048, response_length=512)
 LONGER: Mapping[str, Mapping[str, object]] = {"deepeyes-v2": {"cutoff_len": 3584, "steps": 110, "save_steps": 110}}
 PROMPTS: Mapping[str, dict[str, object]] = {"deepeyes-v2": {"prompt_length": 3400}}
 """Its system message has 2,500 tokens."""
@@ -123,11 +117,6 @@ def problems(system: str, folder: Path) -> Path:
     return _json(folder / "problems.json", [row])
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
-
-
 @pytest.fixture(autouse=True)
 def pages(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One page for the tool `search` of DeepEyesV2."""
@@ -139,13 +128,9 @@ def pages(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def teacher(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The tool of RRVF, also for the runs in which its replies are taught, and what compares drawings with pictures."""
-    (file,) = systems.get("rrvf").offered
-    tools.load([file])
-    (workspace / "tools").mkdir(exist_ok=True)
-    shutil.copy(file, workspace / "tools")
-    monkeypatch.setenv("VIRC_PATH", str(workspace / "tools"))
+def teacher(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tool of RRVF, and what compares drawings with pictures."""
+    tools.load(systems.get("rrvf").offered)
     with serve(verdict) as server:
         monkeypatch.setenv("TEACHER_ENDPOINT", server.url)
         yield
@@ -162,16 +147,10 @@ def chains(workspace: Path) -> Callable[[str], str]:
 
     @cache
     def made(system: str) -> str:
-        return converted(workspace, system, solutions(system, workspace / "published" / system / "sft"), "sft")
+        file = solutions(system, workspace / "published" / system / "sft")
+        return recording.converted(workspace, system, file, f"data/{system}-sft", "sft")
 
     return made
-
-
-def converted(workspace: Path, system: str, file: Path, format: str) -> str:
-    to = workspace / "data" / f"{system}-{format}"
-    done = virc("data", "convert", file, "--system", system, "--to", to, "--name", "rows", "--format", format)
-    assert done.code == 0, done.err
-    return str(next(to.glob("rows.*")).relative_to(workspace))
 
 
 @pytest.mark.parametrize(("system", "stage"), STAGES)
@@ -179,10 +158,8 @@ def test_the_supervised_stages_learn_code_and_answers(
     system: str, stage: str, workspace: Path, base: Path, chains: Callable[[str], str]
 ) -> None:
     words = ("--with", "cpu", "--from", str(base), "--data", chains(system))
-    run = workspaces.trained(workspace, system, stage, *words, **SFT)
-    losses = workspaces.losses(run)
-    assert list(losses) == [1, 2]
-    assert all(map(math.isfinite, losses.values()))
+    run = workspaces.trained(workspace, system, stage, *words, **recording.SFT)
+    recording.assert_learnt(run, base)
     tested.ran(run, "sft")
 
 
@@ -192,7 +169,8 @@ def test_rl_runs_code_and_rewards_as_published(
 ) -> None:
     words = ("--from", str(base), "--data", chains(system), "--name", f"taught-{system}")
     start = workspaces.trained(workspace, "tiny", "instruct", *words, **{**TEACHING, **LONGER.get(system, {})})
-    rows = converted(workspace, system, problems(system, workspace / "published" / system / "rl"), "prompts")
+    file = problems(system, workspace / "published" / system / "rl")
+    rows = recording.converted(workspace, system, file, f"data/{system}-prompts", "prompts")
     words = ("--with", "cpu", "--from", start.name, "--data", rows)
     with serve(verdict) as judge:
         run = workspaces.trained(
@@ -200,10 +178,9 @@ def test_rl_runs_code_and_rewards_as_published(
         )
     worth = dict(zip(map(tuple, REPLIES[system]), REWARDS[system], strict=True))
     traces = tested.traces(run)
-    seen = {tuple(each["text"] for each in (*trace["units"], *trace["pending"])): trace["reward"] for trace in traces}
+    seen = {recording.said_in(trace): trace["reward"] for trace in traces}
     known = {said: reward for said, reward in seen.items() if said in worth}
     assert known == pytest.approx({said: worth[said] for said in known})
     assert any(len(said) == 2 for said in known), seen  # code was run, and the answer came behind its result
-    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert max(each["grad_norm"] for each in told) > 0
+    recording.steps_of(run)
     tested.ran(run, "rl")

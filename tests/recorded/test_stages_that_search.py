@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from recorded import recording
 from support import published_crops, tested, workspaces
-from support.called import virc
 from support.published_rows import NUMBERS, Row, _json, _saved, picture
 from support.servers import Body, serve
 
@@ -21,10 +21,8 @@ from virc.tools.registry import known
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 SAMPLES, TAUGHT = 8, 120
-TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 3, "micro_batch_size_per_device": 3,
-            "warmup_ratio": 0, "cutoff_len": 2048, "learning_rate": 2e-3}  # fmt: skip
-RL = {"steps": 1, "save_steps": 1, "train_batch_size": 1, "ppo_mini_batch_size": 1, "micro_batch_size_per_device": 1,
-      "n": SAMPLES, "rollouts": 1, "prompt_length": 1024, "response_length": 2048, "trackers": "[]"}  # fmt: skip
+TEACHING = recording.teaching(TAUGHT, 3)
+RL = recording.rl(n=SAMPLES, prompt_length=1024, response_length=2048)
 QUESTION = "Which number does the report have?"
 PAGES = {"report_1": "a report with a red number", "report_2": "the weather of last week"}
 """The first answers the question."""
@@ -37,11 +35,6 @@ REPLIES: Sequence[Sequence[str]] = (
 )  # fmt: skip
 REWARDS = (0.7 + 0.1 + 0.2, 0.7 + 0.1, 0.0)
 """Of these replies: with the page, with another page, without a search."""
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("workspace")
 
 
 @pytest.fixture(autouse=True)
@@ -78,13 +71,6 @@ def questions(folder: Path) -> Path:
     return file
 
 
-def converted(workspace: Path, file: Path, format: str) -> str:
-    to = workspace / "data" / format
-    done = virc("data", "convert", file, "--system", "vrag-rl", "--to", to, "--name", "rows", "--format", format)
-    assert done.code == 0, done.err
-    return str(next(to.glob("rows.*")).relative_to(workspace))
-
-
 def verdict(asked: Body) -> str:
     """The judge's reply, of the published question in which both answers stand."""
     said = asked["messages"][-1]["content"]
@@ -93,20 +79,19 @@ def verdict(asked: Body) -> str:
 
 def test_rl_searches_pages_and_rewards_as_published(workspace: Path) -> None:
     base = published_crops.wide_base(workspace / "wide")
-    chains = converted(workspace, conversations(workspace / "published"), "sft")
+    chains = recording.converted(workspace, "vrag-rl", conversations(workspace / "published"), "data/sft", "sft")
     words = ("--from", str(base), "--data", chains, "--name", "taught")
     start = workspaces.trained(workspace, "tiny", "instruct", *words, **TEACHING)
-    rows = converted(workspace, questions(workspace / "published"), "prompts")
+    rows = recording.converted(workspace, "vrag-rl", questions(workspace / "published"), "data/prompts", "prompts")
     words = ("--with", "cpu", "--from", start.name, "--data", rows)
     with serve(verdict) as judge:
         run = workspaces.trained(workspace, "vrag-rl", "rl", *words, "--judge-endpoint", judge.url, **RL)
     worth = dict(zip(map(tuple, REPLIES), REWARDS, strict=True))
     traces = tested.traces(run)
-    seen = {tuple(each["text"] for each in (*trace["units"], *trace["pending"])): trace["reward"] for trace in traces}
+    seen = {recording.said_in(trace): trace["reward"] for trace in traces}
     same = {said: reward for said, reward in seen.items() if said in worth}
     assert same == pytest.approx({said: worth[said] for said in same})
     assert any(len(said) == 3 for said in same), seen  # a page was found, and a box on it shown
     assert any(len(said) == 1 for said in same), seen  # a rollout of text alone is learnt from, too
-    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert max(each["grad_norm"] for each in told) > 0
+    recording.steps_of(run)
     tested.ran(run, "questions")

@@ -4,29 +4,23 @@
 are held against what they are worth by hand. What ran is recorded.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from engines.verl.rl_engine import child
+from recorded import recording
 from support import published_rows, rows_of_thinkers, tested, workspaces
-from support.called import virc
 from support.servers import Body, serve
 
-from virc.data.formats.registry import only_source
 from virc.models.chat_protocol import of_system
 from virc.systems import registry as systems
 
 pytestmark = [pytest.mark.record, pytest.mark.timeout(1800)]
 
 ROWS, SAMPLES, TAUGHT = 3, 8, 160
-TEACHING = {"steps": TAUGHT, "save_steps": TAUGHT, "train_batch_size": 8, "micro_batch_size_per_device": 8,
-            "warmup_ratio": 0, "cutoff_len": 2304, "learning_rate": 2e-3}  # fmt: skip
-RL = {"steps": ROWS, "save_steps": ROWS, "train_batch_size": 1, "ppo_mini_batch_size": 1, "n": SAMPLES,
-      "micro_batch_size_per_device": 1, "rollouts": 1, "prompt_length": 1024, "response_length": 160,
-      "trackers": "[]", "validation": "null", "test_freq": "null"}  # fmt: skip
+TEACHING = recording.teaching(TAUGHT, cutoff_len=2304)
+RL = recording.rl(ROWS, n=SAMPLES, prompt_length=1024, response_length=160, validation="null", test_freq="null")
 ALL = 0.5 + 0.5 + 0.5
 """What one <answer>, all tags in order and no repetition are worth."""
 ANSWERED = 0.1 / 2
@@ -132,33 +126,20 @@ def test_the_stage_learns_from_its_published_reward(
     says: Callable[[Body], str],
     tmp_path: Path,
 ) -> None:
-    to = tmp_path / "data" / system
-    words = ("--system", system, "--to", to, "--format", "prompts", "--name", "train", "--workers", 1)
-    done = virc("data", "convert", write(tmp_path / "published"), *words)
-    assert done.code == 0, done.err
+    rows = recording.converted(tmp_path, system, write(tmp_path / "published"), f"data/{system}", "prompts")
     taught = rows_of_thinkers.taught(
         tmp_path / "data" / "taught", system, {question: [*said] for question, said in replies.items()}
     )
     lessons = ("--from", "tiny", "--data", str(taught.relative_to(tmp_path)))
     start = workspaces.trained(tmp_path, "tiny", "instruct", *lessons, **TEACHING)
-    rows = str(only_source(to).file.relative_to(tmp_path))
     with serve(says) as judge:
         words = ("--with", "cpu", "--from", start.name, "--data", rows, "--judge-endpoint", judge.url)
         run = workspaces.trained(tmp_path, system, "rl", *words, **RL)
         assert judge.chats()
-    traces, seen = tested.traces(run), 0
+    traces = recording.assert_rewarded(run, lambda question, said: replies[question].get(said[0]))
     assert len(traces) == ROWS * SAMPLES
-    for trace in traces:
-        (said,) = [each["text"] for each in (*trace["units"], *trace["pending"])]
-        assert trace["protocol"]["first"] == of_system(systems.get(system)).protocol.first
-        if said in replies[trace["question"]]:
-            seen += 1
-            assert trace["reward"] == pytest.approx(replies[trace["question"]][said]), said
-    assert seen >= len(traces) / 4  # it has learnt how to reply
-    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [each["step"] for each in told] == [*range(1, ROWS + 1)]
-    assert max(each["grad_norm"] for each in told) > 0
-    changed = child("weights_child.py", start / "checkpoints" / f"checkpoint-{TAUGHT}",
-                    run / "checkpoints" / f"global_step_{ROWS}")  # fmt: skip
-    assert changed["parts"]["language"]["change"] > 0
+    spoken = of_system(systems.get(system)).protocol.first
+    assert {trace["protocol"]["first"] for trace in traces} == {spoken}
+    assert [each["step"] for each in recording.steps_of(run)] == [*range(1, ROWS + 1)]
+    recording.assert_weights_changed(start, TAUGHT, run, ROWS)
     tested.ran(run, layout)

@@ -58,13 +58,11 @@ class _Connection(Connection):
     server: Scripted
 
     def do_HEAD(self) -> None:  # noqa: N802
-        self.send_response(405)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.send_body(b"", 405)
 
     def do_POST(self) -> None:  # noqa: N802
         server = self.server
-        sent = Sent(self.path, dict(self.headers), self.rfile.read(int(self.headers["Content-Length"])))
+        sent = Sent(self.path, dict(self.headers), self.sent())
         with server.lock:
             server.requests.append(sent)
             server.now += 1
@@ -74,13 +72,7 @@ class _Connection(Connection):
         finally:
             with server.lock:
                 server.now -= 1
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        if "Content-Length" not in headers:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send_body(body, status, headers)
 
 
 def in_json(value: object, status: int = 200) -> Reply:

@@ -12,11 +12,10 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 from remote_server import DETECT, tool_of
-from support import tool_rows
 
 from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.calls import Call, Result
-from virc.remote import described, failures, filling, mcp_client, reply, tool_servers
+from virc.remote import described, failures, filling, mcp_client, reply
 from virc.remote.reply import RemoteError, at
 from virc.remote.tool import RemoteTool, ResultCache
 
@@ -216,15 +215,6 @@ def test_a_call_that_cannot_be_made_leaves_its_place(tmp_path: Path, monkeypatch
     for _ in range(3):
         with pytest.raises(SetupError, match="needs the environment variable SPOT_KEY"):
             tool.apply(Call("detect", 0, arguments={"words": "cat"}), Image.new("RGB", (30, 20)))
-
-
-def test_a_tool_that_comes_to_the_controller_later_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = Image.new("RGB", (56, 56))
-    with tool_rows.tool_servers({}) as server:
-        monkeypatch.setenv(tool_servers.CONTROLLER, server.address)
-        assert tool_servers.called("OCR", Call("OCR", 0), page).text.endswith("Tool OCR not found.")
-        server.replies = {"OCR": {"text": "12"}}
-        assert tool_servers.called("OCR", Call("OCR", 0), page).text == "OCR model outputs: 12"
 
 
 class Streamed:

@@ -29,13 +29,22 @@ def lines(text: str, word: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines() if line.split()[0] == word]
 
 
-def test_it_says_what_is_trained_from_what(workspace: Path) -> None:
-    failed(workspace)
+def test_a_failed_run_says_what_was_trained_why_it_failed_and_what_is_left(workspace: Path) -> None:
+    run = failed(workspace)
     out = virc("runs", "show", "a").out
     assert lines(out, "stage") == [["stage", "instruct", "of", "tiny", "with", "lora"]]
     assert "/models/base with the adapter /models/adapter" in out
     assert "/data/rows.json, 1,234 rows of at most 567 tokens" in out
     assert "60/100, loss 0.5, 1 h 7 min so far" in out
+    assert "a failed at step 60/100: the disk is full" in out
+    (first,), (second,) = lines(out, "1"), lines(out, "2")
+    assert first[2:] == ["ended", "by", "SIGKILL", str(run.log(1))]
+    assert second[2:] == ["exit", "1", str(run.log(2)), "the", "disk", "is", "full"]
+    (first,), (second,) = (lines(out, str(run.checkpoints / f"checkpoint-{step}")) for step in (20, 40))
+    assert first[1:] == ["3.023", "KB", "weights", "alone"]
+    assert second[1:] == ["3.523", "KB", "can", "be", "resumed"]
+    steps = [line[1] for line in lines(out, "step") if "/100" in line[1]]
+    assert steps == ["60/100,", "56/100", "57/100", "58/100", "59/100", "60/100"]
 
 
 def test_settings_that_are_no_defaults_come_with_their_origin(workspace: Path) -> None:
@@ -46,37 +55,12 @@ def test_settings_that_are_no_defaults_come_with_their_origin(workspace: Path) -
     assert lines(out, "schedule") == []
 
 
-def test_a_failed_run_says_why_and_where_its_log_is(workspace: Path) -> None:
-    run = failed(workspace)
-    out = virc("runs", "show", "a").out
-    assert "a failed at step 60/100: the disk is full" in out
-    (first,) = lines(out, "1")
-    (second,) = lines(out, "2")
-    assert first[2:] == ["ended", "by", "SIGKILL", str(run.log(1))]
-    assert second[2:] == ["exit", "1", str(run.log(2)), "the", "disk", "is", "full"]
-
-
 def test_a_run_that_died_says_where_its_log_is(workspace: Path) -> None:
     run = make(workspace, "a")
     here = runs.this_process()
     runs.write_state(run, progress="running", **{**here, "started": here["started"] - 1})
     (following,) = lines(virc("runs", "show", "a").out, "next")
     assert following[-1] == str(run.log(0))
-
-
-def test_checkpoints_say_their_size_and_whether_they_can_be_resumed(workspace: Path) -> None:
-    run = failed(workspace)
-    out = virc("runs", "show", "a").out
-    (first,) = lines(out, str(run.checkpoints / "checkpoint-20"))
-    (second,) = lines(out, str(run.checkpoints / "checkpoint-40"))
-    assert first[1:] == ["3.023", "KB", "weights", "alone"]
-    assert second[1:] == ["3.523", "KB", "can", "be", "resumed"]
-
-
-def test_the_last_metrics_are_shown(workspace: Path) -> None:
-    failed(workspace)
-    steps = [line[1] for line in lines(virc("runs", "show", "a").out, "step") if "/100" in line[1]]
-    assert steps == ["60/100,", "56/100", "57/100", "58/100", "59/100", "60/100"]
 
 
 def test_a_running_run_names_its_process(workspace: Path) -> None:

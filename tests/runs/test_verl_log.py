@@ -61,17 +61,20 @@ def line(**data: object) -> bytes:
     return json.dumps({"step": 4, "data": data}).encode()
 
 
-def test_validation_is_the_mean_reward_over_the_kinds_of_rows(workspace: Path) -> None:
-    said = {"val-core/virc/reward/mean@1": 0.25, "val-core/other/reward/mean@1": 0.75, "val-aux/virc/format/mean@1": 1}
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        ({"val-core/virc/reward/mean@1": 0.25, "val-core/other/reward/mean@1": 0.75, "val-aux/virc/format/mean@1": 1},
+         {"validation": 0.5, "aside": True, "reward": None}),
+        ({"virc/tool_failures": 0.25, "response_length/mean": 3}, {"tool_failures": 0.25}),
+        ({"critic/score/mean": None, "actor/grad_norm": None, "response_length/mean": 3},
+         {"reward": None, "grad_norm": None, "aside": False}),
+    ],
+    ids=["validation is the mean over kinds of rows", "calls that failed", "no numbers"],
+)  # fmt: skip
+def test_what_a_line_says_becomes_metrics(workspace: Path, said: dict[str, Any], read: dict[str, Any]) -> None:
     found = reader(workspace)(line(**said))
-    assert found is not None
-    assert (found.validation, found.aside, found.reward) == (0.5, True, None)
-
-
-def test_the_share_of_calls_that_failed_is_a_metric(workspace: Path) -> None:
-    found = reader(workspace)(line(**{"virc/tool_failures": 0.25, "response_length/mean": 3}))
-    assert found is not None
-    assert found.tool_failures == 0.25
+    assert {name: getattr(found, name) for name in read} == read
 
 
 def test_a_validation_is_beside_its_step(workspace: Path) -> None:
@@ -90,12 +93,6 @@ def test_a_validation_is_beside_its_step(workspace: Path) -> None:
         "rollout": 4, "probabilities": 1, "update": 2, "save": 1, "validation": 5, "other": 2,
     }  # fmt: skip
     assert found.seconds == 15
-
-
-def test_a_number_that_is_none_is_left_out(workspace: Path) -> None:
-    found = reader(workspace)(line(**{"critic/score/mean": None, "actor/grad_norm": None, "response_length/mean": 3}))
-    assert found is not None
-    assert (found.reward, found.grad_norm, found.aside) == (None, None, False)
 
 
 @pytest.mark.parametrize("text", [b"", b'{"step": 4, "data": {"a"', b"[1]", b"\xff", b'{"step": "x", "data": {}}'])
@@ -204,12 +201,8 @@ def test_the_reason_of_a_failure_is_found_in_the_noise(
 
 
 def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
-    log = tmp_path / "engine.log"
-    log.write_text("loading\n")
+    (log := tmp_path / "engine.log").write_text("loading\n")
     assert "killed" in verl_log.cause(log, -9)[0]
-
-
-def test_a_worker_that_was_killed_is_told_from_a_real_log() -> None:
     assert verl_log.cause(KILLED, 1)[0] == "one of its processes was killed, perhaps for want of memory"
 
 

@@ -7,7 +7,6 @@ import io
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from PIL import Image
 from support.called import virc
 from support.costly_pictures import COSTLY
+from support.loopback import until
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
@@ -252,13 +252,6 @@ class Slow:
             return self._backend.reply(ask, sampling, on_text)
         finally:
             self.ended.append(ask.messages[-1].text)
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 200
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def held(port: int, text: str, stream: bool) -> socket.socket:

@@ -4,12 +4,12 @@ import gc
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from support.loopback import until
 
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Reply
@@ -79,13 +79,6 @@ def listening(model: Model) -> Iterator[Running]:
 def running() -> Iterator[Running]:
     with listening(Model()) as found:
         yield found
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 200
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_a_dry_run_fails_where_the_function_is_wrong_whatever_the_replies_are(
         (["--samples", "3"], 2, "--samples does not go with --pipeline"),
         (["--max-tokens", "9"], 2, "--max-tokens does not go with --pipeline"),
         (["--temperature", "1"], 2, "leave one out, or in the pipeline's file use `Role(temperature=...)`\n"),
-        (["--strategy", "majority:n=3"], 2, "use code that does the same: `sample` with `vote`, `best_of`, or a loop"),
+        (["--strategy", "majority:n=3"], 2, "use code that does the same: `sample` with `vote`, or a loop"),
         (["--dry-run", "--json"], 2, "--dry-run prints what is sent as text"),
         (["--model", "nowhere"], 3, "role 'eyes': "),
     ],

@@ -1,4 +1,4 @@
-"""What the function of a pipeline can use: roles, votes, grades, boxes, and steps at the same time."""
+"""What the function of a pipeline can use: roles, votes, boxes, and steps at the same time."""
 
 import sys
 import threading
@@ -21,7 +21,6 @@ from virc.solving.pipelines.batch import rows_solver
 from virc.solving.pipelines.files import choose, load
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
-from virc.solving.sampling.grades import read_score
 from virc.tools import python
 from virc.tools import registry as tools_registry
 
@@ -122,52 +121,6 @@ def test_what_runs_together_keeps_its_order_and_its_seeds() -> None:
     fields = run(solved, {"eyes": Scripted(to=wait), "mind": mind})
     assert fields["answer"] == "ab"
     assert [step["name"] for step in fields["steps"]] == ["one", "two", "mind"]
-
-
-def test_the_best_of_several_is_the_one_with_the_highest_grade() -> None:
-    grades = {"a": "3/10", "b": "9 of the 10 steps are wrong", "c": "As step 9 is right, **Score:** 7.5", "d": "7"}
-
-    def best(problem: Problem, roles: Roles) -> str:
-        return roles.eyes.best_of([*"abcd"], lambda each: (f"Grade {each}",))
-
-    eyes = Scripted(to=lambda prompt: grades[prompt[6]])
-    fields = run(best, {"eyes": eyes})
-    assert fields["answer"] == "c"
-    (step,) = fields["steps"]
-    assert (step["prompt"], step["output"]) == ("Grade c", ("c",))
-    assert dict(zip(step["grades"], step["scores"], strict=True))[grades["b"]] is None
-    assert {text for _, text in sent(eyes)} == {f"Grade {each}" for each in "abcd"}
-
-
-def test_grades_that_cannot_be_read_are_no_answer() -> None:
-    def best(problem: Problem, roles: Roles) -> str:
-        return roles.eyes.best_of(["a", "b"], lambda each: (each,), pattern="grade=([0-9]+)")
-
-    with pytest.raises(NoAnswerError, match="no grade can be read in any of 2 replies of role 'eyes'"):
-        run(best, {"eyes": Scripted(to=lambda _: "score: 3")})
-
-
-@pytest.mark.parametrize(
-    ("reply", "grade"),
-    [
-        ("score: 7", 7),
-        ("Step 2 is wrong.\n\n**Score**: 7.5 / 10", 7.5),
-        ("The grade is 3 out of 5.", 3),
-        ("<think>score: 9</think>\nRating = -0.5", -0.5),
-        ("8", 8),
-        ("**8/10**", 8),
-        ("I see 3 errors in 4 steps", None),
-        ("score: 7 for the first part, score: 2 for the second", None),
-        ("score: 7, again score: 7", 7),
-        ("score: 75%", None),
-        ("score: 1e3", None),
-        ("score: high", None),
-        ("underscore: 7", None),
-        ("", None),
-    ],
-)
-def test_a_grade_is_read_where_it_is_said(reply: str, grade: float | None) -> None:
-    assert read_score(reply) == grade
 
 
 def test_a_failing_role_is_named_and_keeps_its_kind_and_hint() -> None:

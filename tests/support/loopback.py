@@ -1,9 +1,11 @@
 """A server on the loopback that can be cut off: what all scripted servers of the tests share."""
 
+import json
 import socket
 import threading
+import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -104,8 +106,42 @@ class Connection(BaseHTTPRequestHandler):
 
     head = post = put = get
 
+    def sent(self) -> bytes:
+        """The body of the request."""
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def send_json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self.send_body(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})
+
+    def send_body(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self.start(status, {"Content-Length": str(len(body)), **(headers or {})})
+        with suppress(OSError):  # the client hung up
+            self.wfile.write(body)
+
+    def start(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def start_events(self, status: int = 200, kind: str = "text/event-stream") -> None:
+        self.start(status, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
+
+    def send_chunk(self, data: bytes) -> None:
+        """One HTTP chunk; an empty one ends the body."""
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
     def hang_up(self) -> None:
         """Close the connection in the middle of whatever is being sent."""
         self.close_connection = True
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+
+def until(true: Callable[[], bool]) -> None:
+    """Wait for something to become true."""
+    end = time.monotonic() + 200  # that a busy machine may take
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

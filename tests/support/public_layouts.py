@@ -84,73 +84,43 @@ def talk(at: int, mark: str = "<image>\n", reply: str = "It is {}.") -> list[Row
     return [{"from": "human", "value": mark + asked(at)}, {"from": "gpt", "value": reply.format(COLOURS[at])}]
 
 
-def llava(folder: Path) -> Path:
-    rows = [{"id": f"00{at}", "image": saved(folder, f"{at:012}.jpg", at), "conversations": talk(at)} for at in AT]
-    return array(folder / "llava_instruct_150k.json", rows)
+def form(write: Callable[[Path, Sequence[Row]], Path], name: str, row: Callable[[Path, int], Row]) -> Writer:
+    """What writes three rows of a form into a file of that name."""
+    return lambda folder: write(folder / name, [row(folder, at) for at in AT])
 
 
-def llava_cot(folder: Path) -> Path:
-    reply = "<SUMMARY> a </SUMMARY>\n\n<CONCLUSION> {} </CONCLUSION>"
-    rows = [
-        {
-            "id": f"sqa/{at}",
-            "image": saved(folder, f"sqa/train/{at}/image.png", at),
-            "conversations": talk(at, "", reply),
-        }
-        for at in AT
-    ]
-    return lines(folder / "train.jsonl", rows)
+def keyed(file: Path, rows: Sequence[Row]) -> Path:
+    return array(file, {str(at): row for at, row in enumerate(rows)})
 
 
-def sharegpt4v(folder: Path) -> Path:
-    rows = [{"id": at, "image": saved(folder, f"coco/{at}.jpg", at), "conversations": talk(at)} for at in AT]
-    return array(folder / "sharegpt4v.json", rows)
+def comma(file: Path, rows: Sequence[Row]) -> Path:
+    return table(file, rows, ",")
 
 
-def llava_next_several(folder: Path) -> Path:
-    rows = [
-        {
-            "id": at,
-            "image": [saved(folder, f"a/{at}.jpg", at), saved(folder, f"b/{at}.jpg", at)],
-            "conversations": talk(at, "<image><image>\n"),
-        }
-        for at in AT
-    ]
-    return array(folder / "m4_instruct.json", rows)
+def under(name: str, **more: Any) -> Callable[[Path, Sequence[Row]], Path]:
+    """What writes rows as the list of that name in an object with further values."""
+    return lambda file, rows: array(file, {**more, name: rows})
 
 
-def mathv360k(folder: Path) -> Path:
-    head = "Hint: Provide the final answer at the end.\nQuestion: how many?\nChoices:\n(A) 1\n(B) 2"
-    rows = [
-        {
-            "id": f"identity_{at}",
-            "image": saved(folder, f"images/{at}.jpg", at),
-            "conversations": [
-                {"from": "human", "value": f"<image>{head}"},
-                {"from": "gpt", "value": "The answer is B"},
-            ],
-        }
-        for at in AT
-    ]
-    return array(folder / "train_samples_all_tuning.json", rows)
-
-
-def mathvision_hub(folder: Path) -> Path:
-    rows = [
-        {
-            "id": str(at),
-            "question": f"{asked(at)}\n<image1>",
-            "options": list(COLOURS),
-            "image": f"images/{at}.jpg",
-            "decoded_image": embedded(at),
-            "answer": LETTERS[at],
-            "solution": None,
-            "level": 2,
-            "subject": "counting",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "test-00000-of-00001.parquet", rows)
+llava = form(array, "llava_instruct_150k.json", lambda folder, at: {
+    "id": f"00{at}", "image": saved(folder, f"{at:012}.jpg", at), "conversations": talk(at)})  # fmt: skip
+llava_cot = form(lines, "train.jsonl", lambda folder, at: {
+    "id": f"sqa/{at}", "image": saved(folder, f"sqa/train/{at}/image.png", at),
+    "conversations": talk(at, "", "<SUMMARY> a </SUMMARY>\n\n<CONCLUSION> {} </CONCLUSION>")})  # fmt: skip
+sharegpt4v = form(array, "sharegpt4v.json", lambda folder, at: {
+    "id": at, "image": saved(folder, f"coco/{at}.jpg", at), "conversations": talk(at)})  # fmt: skip
+llava_next_several = form(array, "m4_instruct.json", lambda folder, at: {
+    "id": at, "image": [saved(folder, f"a/{at}.jpg", at), saved(folder, f"b/{at}.jpg", at)],
+    "conversations": talk(at, "<image><image>\n")})  # fmt: skip
+mathv360k = form(array, "train_samples_all_tuning.json", lambda folder, at: {
+    "id": f"identity_{at}", "image": saved(folder, f"images/{at}.jpg", at), "conversations": [
+        {"from": "human", "value": "<image>Hint: Provide the final answer at the end.\nQuestion: how many?\nChoices:\n"
+                                   "(A) 1\n(B) 2"},
+        {"from": "gpt", "value": "The answer is B"}]})  # fmt: skip
+mathvision_hub = form(parquet, "test-00000-of-00001.parquet", lambda folder, at: {
+    "id": str(at), "question": f"{asked(at)}\n<image1>", "options": list(COLOURS), "image": f"images/{at}.jpg",
+    "decoded_image": embedded(at), "answer": LETTERS[at], "solution": None, "level": 2,
+    "subject": "counting"})  # fmt: skip
 
 
 def mathvision(folder: Path) -> Path:
@@ -159,295 +129,77 @@ def mathvision(folder: Path) -> Path:
     return mathvision_hub(folder)
 
 
-def mathvista(folder: Path) -> Path:
-    rows = [
-        {
-            "pid": str(at),
-            "question": asked(at),
-            "image": f"images/{at}.jpg",
-            "decoded_image": embedded(at),
-            "choices": list(COLOURS),
-            "unit": None,
-            "precision": None,
-            "answer": COLOURS[at],
-            "question_type": "multi_choice",
-            "answer_type": "text",
-            "metadata": {"category": "math", "context": "synthetic", "img_width": 252},
-            "query": f"Hint: pick.\n{asked(at)}",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "testmini.parquet", rows)
-
-
-def mmmu(folder: Path) -> Path:
-    rows = [
-        {
-            "id": f"validation_Art_{at}",
-            "question": f"<image 1> and <image 2>: {asked(at)}",
-            "options": str([*COLOURS]),
-            "explanation": "",
-            "image_1": embedded(at),
-            "image_2": embedded(at),
-            "image_3": None,
-            "img_type": "['x']",
-            "answer": LETTERS[at],
-            "topic_difficulty": "Easy",
-            "question_type": "multiple-choice",
-            "subfield": "Art",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "validation-00000-of-00001.parquet", rows)
-
-
-def hr_bench(folder: Path) -> Path:
-    rows = [
-        {
-            "index": at,
-            "image": text64(at),
-            "question": asked(at),
-            "answer": LETTERS[at],
-            **dict(zip(LETTERS, COLOURS, strict=True)),
-            "category": "single",
-            "cycle_category": 0,
-        }
-        for at in AT
-    ]
-    return table(folder / "hr_bench_4k.tsv", rows)
-
-
-def hr_bench_hub(folder: Path) -> Path:
-    rows = [
-        {
-            "index": at,
-            "image": text64(at),
-            "question": asked(at),
-            "answer": LETTERS[at],
-            "category": "single",
-            **dict(zip(LETTERS, COLOURS, strict=True)),
-            "cycle_category": "0",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "hr_bench_4k.parquet", rows)
-
-
-def mmbench(folder: Path) -> Path:
-    rows = [
-        {
-            "index": at,
-            "question": asked(at),
-            "hint": "Look well." if at else "",
-            **dict(zip(LETTERS, (*COLOURS[:3], ""), strict=True)),
-            "answer": LETTERS[at],
-            "category": "colour",
-            "image": text64(at),
-            "source": "x",
-            "l2-category": "y",
-            "comment": "",
-            "split": "dev",
-        }
-        for at in AT
-    ]
-    return table(folder / "mmbench_dev_en.tsv", rows)
-
-
-def scienceqa(folder: Path) -> Path:
-    rows = [
-        {
-            "image": embedded(at),
-            "question": asked(at),
-            "choices": list(COLOURS[:3]),
-            "answer": at,
-            "hint": "",
-            "task": "closed",
-            "grade": "grade2",
-            "subject": "nature",
-            "topic": "x",
-            "category": "x",
-            "skill": "x",
-            "lecture": "",
-            "solution": "So.",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "train-00000-of-00001.parquet", rows)
-
-
-def scienceqa_json(folder: Path) -> Path:
-    rows = {
-        str(at): {
-            "question": asked(at),
-            "choices": list(COLOURS[:3]),
-            "answer": at,
-            "hint": "",
-            "image": "image.png",
-            "task": "closed choice",
-            "split": "train",
-        }
-        for at in AT
-        if saved(folder, f"train/{at}/image.png", at)
-    }
-    return array(folder / "problems.json", rows)
-
-
-def docvqa(folder: Path) -> Path:
-    data = [
-        {
-            "questionId": at,
-            "question": asked(at),
-            "question_types": ["form"],
-            "image": saved(folder, f"documents/{at}.png", at),
-            "docId": at,
-            "ucsf_document_id": "x",
-            "answers": [COLOURS[at], COLOURS[at].upper()],
-            "data_split": "val",
-        }
-        for at in AT
-    ]
-    return array(folder / "val_v1.0.json", {"dataset_name": "SP-DocVQA", "dataset_version": "1.0", "data": data})
-
-
-def docvqa_hub(folder: Path) -> Path:
-    rows = [
-        {
-            "questionId": str(at),
-            "question": asked(at),
-            "question_types": ["form"],
-            "image": embedded(at),
-            "docId": at,
-            "ucsf_document_id": "x",
-            "answers": [COLOURS[at], COLOURS[at].upper()],
-            "data_split": "val",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "validation-00000-of-00001.parquet", rows)
-
-
-def infographic(folder: Path) -> Path:
-    data = [
-        {
-            "questionId": at,
-            "question": asked(at),
-            "image_local_name": saved(folder, f"images/{at}.jpeg", at)[7:],
-            "image_url": "http://x/y.jpeg",
-            "ocr_output_file": "x.json",
-            "answers": [COLOURS[at]],
-            "data_split": "val",
-        }
-        for at in AT
-    ]
-    return array(folder / "infographicsVQA_val.json", {"dataset_name": "infographicVQA", "data": data})
-
-
-def chartqa(folder: Path) -> Path:
-    rows = [{"imgname": saved(folder, f"png/{at}.png", at)[4:], "query": asked(at), "label": COLOURS[at]} for at in AT]
-    return array(folder / "test_human.json", rows)
-
-
-def chartqa_hub(folder: Path) -> Path:
-    rows = [{"image": embedded(at), "query": asked(at), "label": [COLOURS[at]], "human_or_machine": 0} for at in AT]
-    return parquet(folder / "train-00000-of-00003.parquet", rows)
-
-
-def geometry3k(folder: Path) -> Path:
-    rows = [{"images": [embedded(at)], "problem": f"<image>{asked(at)}", "answer": COLOURS[at]} for at in AT]
-    return parquet(folder / "train-00000-of-00001.parquet", rows)
-
-
-def geoqa(folder: Path) -> Path:
-    rows = [{"image": embedded(at), "problem": asked(at), "solution": f"<answer> {COLOURS[at]} </answer>"} for at in AT]
-    return parquet(folder / "train-00000-of-00001.parquet", rows)
-
-
-def ai2d(folder: Path) -> Path:
-    rows = [{"image": embedded(at), "question": asked(at), "options": list(COLOURS), "answer": str(at)} for at in AT]
-    return parquet(folder / "test-00000-of-00001.parquet", rows)
-
-
-def textvqa(folder: Path) -> Path:
-    data = [
-        {
-            "question": asked(at),
-            "image_id": f"abc{at}",
-            "image_classes": ["x"],
-            "flickr_original_url": "http://x",
-            "image_width": 252,
-            "image_height": 196,
-            "answers": [COLOURS[at]] * 7 + ["gray"] * 3,
-            "question_id": at,
-            "set_name": "val",
-        }
-        for at in AT
-        if saved(folder, f"train_images/abc{at}.jpg", at)
-    ]
-    return array(folder / "TextVQA_0.5.1_val.json", {"dataset_type": "val", "dataset_name": "textvqa", "data": data})
-
-
-def vqav2_hub(folder: Path) -> Path:
-    def answers(at: int) -> list[Row]:
-        return [{"answer": COLOURS[at], "answer_confidence": "yes", "answer_id": one} for one in range(1, 10)]
-
-    rows = [
-        {
-            "question_type": "which",
-            "multiple_choice_answer": COLOURS[at],
-            "answers": [*answers(at), {"answer": "gray", "answer_confidence": "no", "answer_id": 10}],
-            "image_id": at,
-            "answer_type": "other",
-            "question_id": at,
-            "question": asked(at),
-            "image": embedded(at),
-        }
-        for at in AT
-    ]
-    return parquet(folder / "validation-00000-of-00068.parquet", rows)
-
-
-def vqav2_questions(folder: Path) -> Path:
-    for at in AT:
-        saved(folder, f"val2014/COCO_val2014_{at + 7:012}.jpg", at)
-    questions = [{"image_id": at + 7, "question": asked(at), "question_id": (at + 7) * 1000} for at in AT]
-    content = {"info": {"year": 2017}, "task_type": "Open-Ended", "questions": questions}
-    return array(folder / "v2_OpenEnded_mscoco_val2014_questions.json", content)
-
-
-def gqa(folder: Path) -> Path:
-    rows = {
-        f"20{at}": {
-            "semantic": [{"operation": "select", "dependencies": [], "argument": "square"}],
-            "entailed": [],
-            "equivalent": [],
-            "question": asked(at),
-            "imageId": f"238{at}",
-            "isBalanced": True,
-            "answer": COLOURS[at],
-            "fullAnswer": f"It is {COLOURS[at]}.",
-            "annotations": {"answer": {}, "question": {}},
-        }
-        for at in AT
-        if saved(folder, f"images/238{at}.jpg", at)
-    }
-    return array(folder / "val_balanced_questions.json", rows)
-
-
-def refcoco(folder: Path) -> Path:
-    rows = [
-        {
-            "question_id": str(at),
-            "image": embedded(at),
-            "question": "Provide the region.",
-            "answer": ["the square", "it"],
-            "segmentation": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0],
-            "bbox": [14.0, 14.0, 84.0, 84.0],
-            "iscrowd": 0,
-            "file_name": f"COCO_train2014_{at}.jpg",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "val-00000-of-00001.parquet", rows)
+mathvista = form(parquet, "testmini.parquet", lambda folder, at: {
+    "pid": str(at), "question": asked(at), "image": f"images/{at}.jpg", "decoded_image": embedded(at),
+    "choices": list(COLOURS), "unit": None, "precision": None, "answer": COLOURS[at], "question_type": "multi_choice",
+    "answer_type": "text", "metadata": {"category": "math", "context": "synthetic", "img_width": 252},
+    "query": f"Hint: pick.\n{asked(at)}"})  # fmt: skip
+mmmu = form(parquet, "validation-00000-of-00001.parquet", lambda folder, at: {
+    "id": f"validation_Art_{at}", "question": f"<image 1> and <image 2>: {asked(at)}", "options": str([*COLOURS]),
+    "explanation": "", "image_1": embedded(at), "image_2": embedded(at), "image_3": None, "img_type": "['x']",
+    "answer": LETTERS[at], "topic_difficulty": "Easy", "question_type": "multiple-choice",
+    "subfield": "Art"})  # fmt: skip
+hr_bench = form(table, "hr_bench_4k.tsv", lambda folder, at: {
+    "index": at, "image": text64(at), "question": asked(at), "answer": LETTERS[at],
+    **dict(zip(LETTERS, COLOURS, strict=True)), "category": "single", "cycle_category": 0})  # fmt: skip
+hr_bench_hub = form(parquet, "hr_bench_4k.parquet", lambda folder, at: {
+    "index": at, "image": text64(at), "question": asked(at), "answer": LETTERS[at], "category": "single",
+    **dict(zip(LETTERS, COLOURS, strict=True)), "cycle_category": "0"})  # fmt: skip
+mmbench = form(table, "mmbench_dev_en.tsv", lambda folder, at: {
+    "index": at, "question": asked(at), "hint": "Look well." if at else "",
+    **dict(zip(LETTERS, (*COLOURS[:3], ""), strict=True)), "answer": LETTERS[at], "category": "colour",
+    "image": text64(at), "source": "x", "l2-category": "y", "comment": "", "split": "dev"})  # fmt: skip
+scienceqa = form(parquet, "train-00000-of-00001.parquet", lambda folder, at: {
+    "image": embedded(at), "question": asked(at), "choices": list(COLOURS[:3]), "answer": at, "hint": "",
+    "task": "closed", "grade": "grade2", "subject": "nature", "topic": "x", "category": "x", "skill": "x",
+    "lecture": "", "solution": "So."})  # fmt: skip
+scienceqa_json = form(keyed, "problems.json", lambda folder, at: {
+    "question": asked(at), "choices": list(COLOURS[:3]), "answer": at, "hint": "",
+    "image": Path(saved(folder, f"train/{at}/image.png", at)).name, "task": "closed choice",
+    "split": "train"})  # fmt: skip
+docvqa = form(under("data", dataset_name="SP-DocVQA", dataset_version="1.0"), "val_v1.0.json", lambda folder, at: {
+    "questionId": at, "question": asked(at), "question_types": ["form"], "docId": at, "ucsf_document_id": "x",
+    "image": saved(folder, f"documents/{at}.png", at), "answers": [COLOURS[at], COLOURS[at].upper()],
+    "data_split": "val"})  # fmt: skip
+docvqa_hub = form(parquet, "validation-00000-of-00001.parquet", lambda folder, at: {
+    "questionId": str(at), "question": asked(at), "question_types": ["form"], "image": embedded(at), "docId": at,
+    "ucsf_document_id": "x", "answers": [COLOURS[at], COLOURS[at].upper()], "data_split": "val"})  # fmt: skip
+infographic = form(under("data", dataset_name="infographicVQA"), "infographicsVQA_val.json", lambda folder, at: {
+    "questionId": at, "question": asked(at), "image_local_name": saved(folder, f"images/{at}.jpeg", at)[7:],
+    "image_url": "http://x/y.jpeg", "ocr_output_file": "x.json", "answers": [COLOURS[at]],
+    "data_split": "val"})  # fmt: skip
+chartqa = form(array, "test_human.json", lambda folder, at: {
+    "imgname": saved(folder, f"png/{at}.png", at)[4:], "query": asked(at), "label": COLOURS[at]})  # fmt: skip
+chartqa_hub = form(parquet, "train-00000-of-00003.parquet", lambda folder, at: {
+    "image": embedded(at), "query": asked(at), "label": [COLOURS[at]], "human_or_machine": 0})  # fmt: skip
+geometry3k = form(parquet, "train-00000-of-00001.parquet", lambda folder, at: {
+    "images": [embedded(at)], "problem": f"<image>{asked(at)}", "answer": COLOURS[at]})  # fmt: skip
+geoqa = form(parquet, "train-00000-of-00001.parquet", lambda folder, at: {
+    "image": embedded(at), "problem": asked(at), "solution": f"<answer> {COLOURS[at]} </answer>"})  # fmt: skip
+ai2d = form(parquet, "test-00000-of-00001.parquet", lambda folder, at: {
+    "image": embedded(at), "question": asked(at), "options": list(COLOURS), "answer": str(at)})  # fmt: skip
+textvqa = form(under("data", dataset_type="val"), "TextVQA_0.5.1_val.json", lambda folder, at: {
+    "question": asked(at), "image_id": saved(folder, f"train_images/abc{at}.jpg", at)[13:-4], "image_classes": ["x"],
+    "flickr_original_url": "http://x", "image_width": 252, "image_height": 196,
+    "answers": [COLOURS[at]] * 7 + ["gray"] * 3, "question_id": at, "set_name": "val"})  # fmt: skip
+vqav2_hub = form(parquet, "validation-00000-of-00068.parquet", lambda folder, at: {
+    "question_type": "which", "multiple_choice_answer": COLOURS[at], "image_id": at, "answer_type": "other",
+    "answers": [*({"answer": COLOURS[at], "answer_confidence": "yes", "answer_id": each} for each in range(1, 10)),
+                {"answer": "gray", "answer_confidence": "no", "answer_id": 10}],
+    "question_id": at, "question": asked(at), "image": embedded(at)})  # fmt: skip
+vqav2_questions = form(
+    under("questions", info={"year": 2017}, task_type="Open-Ended"), "v2_OpenEnded_mscoco_val2014_questions.json",
+    lambda folder, at: {"image_id": int(saved(folder, f"val2014/COCO_val2014_{at + 7:012}.jpg", at)[21:-4]),
+                        "question": asked(at), "question_id": (at + 7) * 1000})  # fmt: skip
+gqa = form(keyed, "val_balanced_questions.json", lambda folder, at: {
+    "semantic": [{"operation": "select", "dependencies": [], "argument": "square"}], "entailed": [], "equivalent": [],
+    "question": asked(at), "imageId": saved(folder, f"images/238{at}.jpg", at)[7:-4], "isBalanced": True,
+    "answer": COLOURS[at], "fullAnswer": f"It is {COLOURS[at]}.",
+    "annotations": {"answer": {}, "question": {}}})  # fmt: skip
+refcoco = form(parquet, "val-00000-of-00001.parquet", lambda folder, at: {
+    "question_id": str(at), "image": embedded(at), "question": "Provide the region.", "answer": ["the square", "it"],
+    "segmentation": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], "bbox": [14.0, 14.0, 84.0, 84.0], "iscrowd": 0,
+    "file_name": f"COCO_train2014_{at}.jpg"})  # fmt: skip
 
 
 def coco(folder: Path) -> Path:
@@ -483,300 +235,75 @@ def coco_captions(folder: Path) -> Path:
     return array(folder / "captions_val2017.json", content)
 
 
-def visual7w(folder: Path) -> Path:
-    images = [
-        {
-            "filename": saved(folder, f"images/v7w_{at}.jpg", at)[7:],
-            "image_id": at,
-            "split": "train",
-            "qa_pairs": [
-                {
-                    "qa_id": at,
-                    "question": asked(at),
-                    "answer": COLOURS[at],
-                    "multiple_choices": ["x", "y", "z"],
-                    "type": "which",
-                }
-            ],
-        }
-        for at in AT
-    ]
-    return array(folder / "dataset_v7w_telling.json", {"dataset": "v7w", "images": images})
-
-
-def ocrbench(folder: Path) -> Path:
-    rows = [
-        {
-            "dataset": "x",
-            "question": asked(at),
-            "question_type": "Regular",
-            "answer": [COLOURS[at], "x"],
-            "image": embedded(at),
-        }
-        for at in AT
-    ]
-    return parquet(folder / "test-00000-of-00001.parquet", rows)
-
-
-def mmstar(folder: Path) -> Path:
-    rows = [
-        {
-            "index": at,
-            "question": f"{asked(at)}\nOptions: A: red, B: green, C: blue, D: grey",
-            "image": {"bytes": png(at), "path": None},
-            "answer": LETTERS[at],
-            "category": "x",
-            "l2_category": "y",
-            "meta_info": {"source": "z", "split": "v", "image_path": "x.jpg"},
-        }
-        for at in AT
-    ]
-    return parquet(folder / "mmstar.parquet", rows)
-
-
-def vstar(folder: Path) -> Path:
-    rows = [
-        {
-            "image": saved(folder, f"direct_attributes/{at}.jpg", at),
-            "text": f"{asked(at)}\n(A) red\n(B) green\n(C) blue",
-            "category": "direct_attributes",
-            "question_id": at,
-            "label": LETTERS[at],
-        }
-        for at in AT
-    ]
-    return lines(folder / "test_questions.jsonl", rows)
-
-
-def blink(folder: Path) -> Path:
-    rows = [
-        {
-            "idx": f"val_{at}",
-            "question": asked(at),
-            "sub_task": "Counting",
-            "image_1": embedded(at),
-            "image_2": embedded(at),
-            "image_3": None,
-            "image_4": None,
-            "choices": list(COLOURS),
-            "answer": f"({LETTERS[at]})",
-            "prompt": f"{asked(at)} Select from the following choices.\n(A) red",
-            "explanation": "",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "val-00000-of-00001.parquet", rows)
-
-
-def charxiv(folder: Path) -> Path:
-    rows = [
-        {
-            "category": "cs",
-            "year": "20",
-            "original_figure_path": "x.jpg",
-            "original_id": "1",
-            "figure_path": "y.jpg",
-            "num_subplots": 1,
-            "subplot_row": 0,
-            "subplot_col": 0,
-            "subplot_loc": None,
-            "reasoning_q_source": 1,
-            "reasoning_q": asked(at),
-            "reasoning_a": COLOURS[at],
-            "reasoning_a_type": 1,
-            "descriptive_q1": 3,
-            "descriptive_q2": 4,
-            "descriptive_q3": 5,
-            "descriptive_q4": 6,
-            "descriptive_a1": "x",
-            "descriptive_a2": "y",
-            "descriptive_a3": "z",
-            "descriptive_a4": "w",
-            "image": embedded(at),
-        }
-        for at in AT
-    ]
-    return parquet(folder / "val.parquet", rows)
-
-
-def mathverse(folder: Path) -> Path:
-    rows = [
-        {
-            "sample_index": str(at),
-            "problem_index": "1",
-            "problem_version": "Text Dominant",
-            "question": asked(at),
-            "image": embedded(at),
-            "answer": LETTERS[at],
-            "question_type": "multi-choice",
-            "metadata": {"split": "testmini", "source": "x", "subject": "y", "subfield": "z"},
-            "query_wo": f"Please answer.\n{asked(at)}",
-            "query_cot": f"Please reason.\n{asked(at)}",
-            "question_for_eval": asked(at),
-        }
-        for at in AT
-    ]
-    return parquet(folder / "testmini.parquet", rows)
-
-
-def we_math(folder: Path) -> Path:
-    rows = [
-        {
-            "ID": f"W{at}",
-            "split": "testmini",
-            "knowledge concept": "area",
-            "question": asked(at),
-            "option": "A. red; B. green; C. blue; D. grey",
-            "answer": LETTERS[at],
-            "image_path": embedded(at),
-            "key": "one_step",
-            "question number": at,
-            "knowledge concept description": "x",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "testmini-00000-of-00001.parquet", rows)
-
-
-def m3cot(folder: Path) -> Path:
-    rows = [
-        {
-            "id": f"physical-{at}",
-            "category": "x",
-            "image_id": f"physical-{at}",
-            "question": asked(at),
-            "choices": list(COLOURS),
-            "context": "",
-            "answer": LETTERS[at],
-            "rationale": "So.",
-            "split": "train",
-            "image": embedded(at),
-            "domain": "x",
-            "topic": "y",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "train-00000-of-00005.parquet", rows)
-
-
-def visual_cot(folder: Path) -> Path:
-    rows = [
-        {
-            "question": asked(at),
-            "answer": COLOURS[at],
-            "image": [saved(folder, f"cot/flickr30k/{at}.jpg", at), f"cot/flickr30k/{at}.jpg###[14, 14, 98, 98]"],
-            "dataset": "flickr30k",
-            "split": "train",
-        }
-        for at in AT
-    ]
-    return lines(folder / "flickr30k_cot_train.jsonl", rows)
-
-
-def visual_cot_talk(folder: Path) -> Path:
-    rows = [
-        {
-            "id": at,
-            "image": [saved(folder, f"cot/{at}.jpg", at), f"cot/{at}.jpg###[14, 14, 98, 98]"],
-            "conversations": [
-                {"from": "human", "value": f"<image>\n{asked(at)} Please provide the bounding box."},
-                {"from": "gpt", "value": "[0.056, 0.122, 0.389, 0.5]"},
-                {"from": "human", "value": "<image>"},
-                {"from": "gpt", "value": COLOURS[at]},
-            ],
-        }
-        for at in AT
-    ]
-    return array(folder / "viscot_363k.json", rows)
-
-
-def clevr(folder: Path) -> Path:
-    for at in AT:
-        saved(folder, f"images/val/CLEVR_val_{at:06}.png", at)
-    questions = [
-        {
-            "question_index": at,
-            "image_filename": f"CLEVR_val_{at:06}.png",
-            "question": asked(at),
-            "answer": COLOURS[at],
-            "split": "val",
-            "image_index": at,
-            "question_family_index": 1,
-            "program": [{"inputs": [], "function": "scene", "value_inputs": []}],
-        }
-        for at in AT
-    ]
-    return array(folder / "CLEVR_val_questions.json", {"info": {"split": "val"}, "questions": questions})
-
-
-def tallyqa(folder: Path) -> Path:
-    rows = [
-        {
-            "answer": at + 1,
-            "data_source": "imported_genome",
-            "image": saved(folder, f"VG_100K/{at}.jpg", at),
-            "image_id": at,
-            "question": "How many squares?",
-            "question_id": at,
-            "issimple": True,
-        }
-        for at in AT
-    ]
-    return array(folder / "test.json", rows)
-
-
-def tallyqa_cauldron(folder: Path) -> Path:
-    rows = [
-        {"images": [embedded(at)], "texts": [{"user": asked(at), "assistant": COLOURS[at], "source": "TallyQA"}]}
-        for at in AT
-    ]
-    return parquet(folder / "train-00000-of-00027.parquet", rows)
-
-
-def okvqa(folder: Path) -> Path:
-    rows = [
-        {
-            "image": embedded(at),
-            "question_id": str(at),
-            "question": asked(at),
-            "answers": [COLOURS[at]] * 9 + ["gray"],
-            "question_type": "x",
-            "answer_type": "other",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "val2014-00000-of-00002.parquet", rows)
-
-
-def aokvqa(folder: Path) -> Path:
-    rows = [
-        {
-            "image": embedded(at),
-            "question_id": f"q{at}",
-            "question": asked(at),
-            "choices": list(COLOURS),
-            "correct_choice_idx": at,
-            "direct_answers": str([COLOURS[at]] * 10),
-            "difficult_direct_answer": False,
-            "rationales": ["So.", "So it is.", "Yes."],
-        }
-        for at in AT
-    ]
-    return parquet(folder / "validation-00000-of-00001.parquet", rows)
-
-
-def vizwiz(folder: Path) -> Path:
-    rows = [
-        {
-            "image": saved(folder, f"val/VizWiz_val_{at}.jpg", at)[4:],
-            "question": asked(at),
-            "answers": [{"answer_confidence": "yes", "answer": COLOURS[at]}] * 10,
-            "answer_type": "other",
-            "answerable": 1,
-        }
-        for at in AT
-    ]
-    return array(folder / "val.json", rows)
+visual7w = form(under("images", dataset="v7w"), "dataset_v7w_telling.json", lambda folder, at: {
+    "filename": saved(folder, f"images/v7w_{at}.jpg", at)[7:], "image_id": at, "split": "train",
+    "qa_pairs": [{"qa_id": at, "question": asked(at), "answer": COLOURS[at], "multiple_choices": ["x", "y", "z"],
+                  "type": "which"}]})  # fmt: skip
+ocrbench = form(parquet, "test-00000-of-00001.parquet", lambda folder, at: {
+    "dataset": "x", "question": asked(at), "question_type": "Regular", "answer": [COLOURS[at], "x"],
+    "image": embedded(at)})  # fmt: skip
+mmstar = form(parquet, "mmstar.parquet", lambda folder, at: {
+    "index": at, "question": f"{asked(at)}\nOptions: A: red, B: green, C: blue, D: grey",
+    "image": {"bytes": png(at), "path": None}, "answer": LETTERS[at], "category": "x", "l2_category": "y",
+    "meta_info": {"source": "z", "split": "v", "image_path": "x.jpg"}})  # fmt: skip
+vstar = form(lines, "test_questions.jsonl", lambda folder, at: {
+    "image": saved(folder, f"direct_attributes/{at}.jpg", at), "text": f"{asked(at)}\n(A) red\n(B) green\n(C) blue",
+    "category": "direct_attributes", "question_id": at, "label": LETTERS[at]})  # fmt: skip
+blink = form(parquet, "val-00000-of-00001.parquet", lambda folder, at: {
+    "idx": f"val_{at}", "question": asked(at), "sub_task": "Counting", "image_1": embedded(at), "image_2": embedded(at),
+    "image_3": None, "image_4": None, "choices": list(COLOURS), "answer": f"({LETTERS[at]})",
+    "prompt": f"{asked(at)} Select from the following choices.\n(A) red", "explanation": ""})  # fmt: skip
+charxiv = form(parquet, "val.parquet", lambda folder, at: {
+    "category": "cs", "year": "20", "original_figure_path": "x.jpg", "original_id": "1", "figure_path": "y.jpg",
+    "num_subplots": 1, "subplot_row": 0, "subplot_col": 0, "subplot_loc": None, "reasoning_q_source": 1,
+    "reasoning_q": asked(at), "reasoning_a": COLOURS[at], "reasoning_a_type": 1, "descriptive_q1": 3,
+    "descriptive_q2": 4, "descriptive_q3": 5, "descriptive_q4": 6, "descriptive_a1": "x", "descriptive_a2": "y",
+    "descriptive_a3": "z", "descriptive_a4": "w", "image": embedded(at)})  # fmt: skip
+mathverse = form(parquet, "testmini.parquet", lambda folder, at: {
+    "sample_index": str(at), "problem_index": "1", "problem_version": "Text Dominant", "question": asked(at),
+    "image": embedded(at), "answer": LETTERS[at], "question_type": "multi-choice",
+    "metadata": {"split": "testmini", "source": "x", "subject": "y", "subfield": "z"},
+    "query_wo": f"Please answer.\n{asked(at)}", "query_cot": f"Please reason.\n{asked(at)}",
+    "question_for_eval": asked(at)})  # fmt: skip
+we_math = form(parquet, "testmini-00000-of-00001.parquet", lambda folder, at: {
+    "ID": f"W{at}", "split": "testmini", "knowledge concept": "area", "question": asked(at),
+    "option": "A. red; B. green; C. blue; D. grey", "answer": LETTERS[at], "image_path": embedded(at),
+    "key": "one_step", "question number": at, "knowledge concept description": "x"})  # fmt: skip
+m3cot = form(parquet, "train-00000-of-00005.parquet", lambda folder, at: {
+    "id": f"physical-{at}", "category": "x", "image_id": f"physical-{at}", "question": asked(at),
+    "choices": list(COLOURS), "context": "", "answer": LETTERS[at], "rationale": "So.", "split": "train",
+    "image": embedded(at), "domain": "x", "topic": "y"})  # fmt: skip
+visual_cot = form(lines, "flickr30k_cot_train.jsonl", lambda folder, at: {
+    "question": asked(at), "answer": COLOURS[at],
+    "image": [saved(folder, f"cot/flickr30k/{at}.jpg", at), f"cot/flickr30k/{at}.jpg###[14, 14, 98, 98]"],
+    "dataset": "flickr30k", "split": "train"})  # fmt: skip
+visual_cot_talk = form(array, "viscot_363k.json", lambda folder, at: {
+    "id": at, "image": [saved(folder, f"cot/{at}.jpg", at), f"cot/{at}.jpg###[14, 14, 98, 98]"],
+    "conversations": [
+        {"from": "human", "value": f"<image>\n{asked(at)} Please provide the bounding box."},
+        {"from": "gpt", "value": "[0.056, 0.122, 0.389, 0.5]"}, {"from": "human", "value": "<image>"},
+        {"from": "gpt", "value": COLOURS[at]}]})  # fmt: skip
+clevr = form(under("questions", info={"split": "val"}), "CLEVR_val_questions.json", lambda folder, at: {
+    "question_index": at, "image_filename": saved(folder, f"images/val/CLEVR_val_{at:06}.png", at)[11:],
+    "question": asked(at), "answer": COLOURS[at], "split": "val", "image_index": at, "question_family_index": 1,
+    "program": [{"inputs": [], "function": "scene", "value_inputs": []}]})  # fmt: skip
+tallyqa = form(array, "test.json", lambda folder, at: {
+    "answer": at + 1, "data_source": "imported_genome", "image": saved(folder, f"VG_100K/{at}.jpg", at), "image_id": at,
+    "question": "How many squares?", "question_id": at, "issimple": True})  # fmt: skip
+tallyqa_cauldron = form(parquet, "train-00000-of-00027.parquet", lambda folder, at: {
+    "images": [embedded(at)],
+    "texts": [{"user": asked(at), "assistant": COLOURS[at], "source": "TallyQA"}]})  # fmt: skip
+okvqa = form(parquet, "val2014-00000-of-00002.parquet", lambda folder, at: {
+    "image": embedded(at), "question_id": str(at), "question": asked(at), "answers": [COLOURS[at]] * 9 + ["gray"],
+    "question_type": "x", "answer_type": "other"})  # fmt: skip
+aokvqa = form(parquet, "validation-00000-of-00001.parquet", lambda folder, at: {
+    "image": embedded(at), "question_id": f"q{at}", "question": asked(at), "choices": list(COLOURS),
+    "correct_choice_idx": at, "direct_answers": str([COLOURS[at]] * 10), "difficult_direct_answer": False,
+    "rationales": ["So.", "So it is.", "Yes."]})  # fmt: skip
+vizwiz = form(array, "val.json", lambda folder, at: {
+    "image": saved(folder, f"val/VizWiz_val_{at}.jpg", at)[4:], "question": asked(at),
+    "answers": [{"answer_confidence": "yes", "answer": COLOURS[at]}] * 10, "answer_type": "other",
+    "answerable": 1})  # fmt: skip
 
 
 def webdataset(folder: Path) -> Path:
@@ -810,29 +337,14 @@ def save_to_disk(folder: Path) -> Path:
     return place
 
 
-def imagefolder(folder: Path) -> Path:
-    rows = [{"file_name": saved(folder, f"{at}.png", at), "question": asked(at), "answer": COLOURS[at]} for at in AT]
-    return table(folder / "metadata.csv", rows, ",")
-
-
-def openai(folder: Path) -> Path:
-    rows = [
-        {
-            "messages": [
-                {"role": "system", "content": "You look at pictures."},
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "text", "text": asked(at)},
-                        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{text64(at)}"}},
-                    ],
-                },
-                {"role": "assistant", "content": COLOURS[at]},
-            ]
-        }
-        for at in AT
-    ]
-    return lines(folder / "openai.jsonl", rows)
+imagefolder = form(comma, "metadata.csv", lambda folder, at: {
+    "file_name": saved(folder, f"{at}.png", at), "question": asked(at), "answer": COLOURS[at]})  # fmt: skip
+openai = form(lines, "openai.jsonl", lambda folder, at: {"messages": [
+    {"role": "system", "content": "You look at pictures."},
+    {"role": "user", "content": [
+        {"type": "text", "text": asked(at)},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{text64(at)}"}}]},
+    {"role": "assistant", "content": COLOURS[at]}]})  # fmt: skip
 
 
 def ms_swift(folder: Path) -> Path:
@@ -842,17 +354,9 @@ def ms_swift(folder: Path) -> Path:
     return lines(folder / "grounding.jsonl", rows)
 
 
-def alpaca(folder: Path) -> Path:
-    rows = [
-        {
-            "instruction": f"<image>{asked(at)}",
-            "input": "",
-            "output": COLOURS[at],
-            "images": [saved(folder, f"{at}.jpg", at)],
-        }
-        for at in AT
-    ]
-    return array(folder / "alpaca.json", rows)
+alpaca = form(array, "alpaca.json", lambda folder, at: {
+    "instruction": f"<image>{asked(at)}", "input": "", "output": COLOURS[at],
+    "images": [saved(folder, f"{at}.jpg", at)]})  # fmt: skip
 
 
 def seed_bench(folder: Path) -> Path:
@@ -871,87 +375,26 @@ def seed_bench(folder: Path) -> Path:
     return array(folder / "SEED-Bench.json", {"question_type": {"Scene": 1}, "questions": questions})
 
 
-def realworldqa(folder: Path) -> Path:
-    rows = [
-        {
-            "image": embedded(at),
-            "question": f"{asked(at)}\nA. red\nB. green\nC. blue\nPlease answer directly with a letter.",
-            "answer": LETTERS[at],
-        }
-        for at in AT
-    ]
-    return parquet(folder / "test-00000-of-00002.parquet", rows)
-
-
-def pope(folder: Path) -> Path:
-    rows = [
-        {
-            "question_id": at,
-            "image": saved(folder, f"val2014/{at}.jpg", at)[8:],
-            "text": f"Is square {at} red?",
-            "label": "yes",
-        }
-        for at in AT
-    ]
-    return lines(folder / "coco_pope_random.json", rows)
-
-
-def segmented(folder: Path) -> Path:
-    rows = [
-        {
-            "image": saved(folder, f"{at}.png", at),
-            "mask": saved(folder, f"m/{at}.png", at),
-            "question": asked(at),
-            "answer": COLOURS[at],
-        }
-        for at in AT
-    ]
-    return lines(folder / "masks.jsonl", rows)
-
-
-def video(folder: Path) -> Path:
-    rows = [
-        {"image": saved(folder, f"{at}.png", at), "video": f"{at}.mp4", "question": asked(at), "answer": COLOURS[at]}
-        for at in AT
-    ]
-    return lines(folder / "videos.jsonl", rows)
-
-
-def image_pairs(folder: Path) -> Path:
-    rows = [
-        {
-            "left_image": embedded(at),
-            "right_image": embedded(at),
-            "sentence": f"Square {at} is red.",
-            "label": "True",
-            "identifier": f"t-{at}",
-        }
-        for at in AT
-    ]
-    return parquet(folder / "nlvr2.parquet", rows)
-
-
-def plain_vqa_csv(folder: Path) -> Path:
-    rows = [
-        {"id": at, "image": saved(folder, f"{at}.png", at), "question": asked(at), "answer": COLOURS[at]} for at in AT
-    ]
-    return table(folder / "mine.csv", rows, ",")
+realworldqa = form(parquet, "test-00000-of-00002.parquet", lambda folder, at: {
+    "image": embedded(at), "question": f"{asked(at)}\nA. red\nB. green\nC. blue\nPlease answer directly with a letter.",
+    "answer": LETTERS[at]})  # fmt: skip
+pope = form(lines, "coco_pope_random.json", lambda folder, at: {
+    "question_id": at, "image": saved(folder, f"val2014/{at}.jpg", at)[8:], "text": f"Is square {at} red?",
+    "label": "yes"})  # fmt: skip
+segmented = form(lines, "masks.jsonl", lambda folder, at: {
+    "image": saved(folder, f"{at}.png", at), "mask": saved(folder, f"m/{at}.png", at), "question": asked(at),
+    "answer": COLOURS[at]})  # fmt: skip
+video = form(lines, "videos.jsonl", lambda folder, at: {
+    "image": saved(folder, f"{at}.png", at), "video": f"{at}.mp4", "question": asked(at),
+    "answer": COLOURS[at]})  # fmt: skip
+image_pairs = form(parquet, "nlvr2.parquet", lambda folder, at: {
+    "left_image": embedded(at), "right_image": embedded(at), "sentence": f"Square {at} is red.", "label": "True",
+    "identifier": f"t-{at}"})  # fmt: skip
+plain_vqa_csv = form(comma, "mine.csv", lambda folder, at: {
+    "id": at, "image": saved(folder, f"{at}.png", at), "question": asked(at), "answer": COLOURS[at]})  # fmt: skip
 
 
 TALKS = (None, None, None)
-
-
-def form(write: Callable[[Path, Sequence[Row]], Path], name: str, row: Callable[[Path, int], Row]) -> Writer:
-    """What writes three rows of a form into a file of that name."""
-    return lambda folder: write(folder / name, [row(folder, at) for at in AT])
-
-
-def keyed(file: Path, rows: Sequence[Row]) -> Path:
-    return array(file, {str(at): row for at, row in enumerate(rows)})
-
-
-def comma(file: Path, rows: Sequence[Row]) -> Path:
-    return table(file, rows, ",")
 
 
 MORE: Sequence[tuple[str, str, Writer, str, str, dict[str, Any]]] = (

@@ -45,20 +45,19 @@ def deepeyes(folder: Path) -> Path:
     # Visual-Agent/DeepEyes@c9f9d3d, verl/workers/agent/envs/mm_process_engine/create_train_dataset.py, process_fn
     rows = [
         {
-            "data_source": "vstar",
-            "prompt": [
-                {"role": "system", "content": "You are a helpful assistant."},
-                {"role": "user", "content": f"<image>\n{_question(at)}\nThink first."},
-            ],
-            "images": [embedded(at)],
-            "ability": "vl_chart",
-            "env_name": "visual_toolbox_v2",
+            "data_source": "vstar", "prompt": _prompt(f"<image>\n{_question(at)}\nThink first."),
+            "images": [embedded(at)], "ability": "vl_chart", "env_name": "visual_toolbox_v2",
             "reward_model": {"style": "model", "ground_truth": number},
             "extra_info": {"split": "train", "index": str(at), "answer": number, "question": _question(at)},
         }
         for at, number in enumerate(NUMBERS)
-    ]
+    ]  # fmt: skip
     return parquet(folder / "data_0.1.2_visual_toolbox_v2.parquet", rows)
+
+
+def _prompt(asked: str) -> list[Row]:
+    system = {"role": "system", "content": "You are a helpful assistant."}
+    return [system, {"role": "user", "content": asked}]
 
 
 def mini_o3_cold_start(folder: Path) -> Path:
@@ -79,20 +78,22 @@ def mini_o3_cold_start(folder: Path) -> Path:
     return parquet(folder / "train-00000-of-00001.parquet", _conversations(folder, "mini-o3", row))
 
 
-def mini_o3_rl(folder: Path) -> Path:
+def _visual_probe(folder: Path, problems: Sequence[tuple[str, str, Image.Image]]) -> Path:
     """VisualProbe_train: a JSON array of problems; their pictures are named from the folder around that of the file."""
     # Mini-o3/Mini-o3@8654dbf, verl/utils/dataset/multimodal_dataset.py, make_conversation_multimodal; README.md
     rows = [
         {
-            "problem": f"<image>\n{_question(at)}",
-            "solution": number,
-            "images": [_saved(folder, f"{_DATASET}/data/{at}.png", picture(at))],
-            "doc_id": at,
-            "data_source": "visual_probe",
+            "problem": f"<image>\n{question}", "solution": answer, "doc_id": at, "data_source": "visual_probe",
+            "images": [_saved(folder, f"{_DATASET}/data/{at}.png", image)],
         }
-        for at, number in enumerate(NUMBERS)
-    ]
+        for at, (question, answer, image) in enumerate(problems)
+    ]  # fmt: skip
     return _json(folder / _DATASET / "train.json", rows)
+
+
+def mini_o3_rl(folder: Path) -> Path:
+    """VisualProbe_train with our pictures."""
+    return _visual_probe(folder, [(_question(at), number, picture(at)) for at, number in enumerate(NUMBERS)])
 
 
 def mini_o3_figures(folder: Path) -> Path:
@@ -100,17 +101,8 @@ def mini_o3_figures(folder: Path) -> Path:
     drawn = folder / "drawn"
     system_rows.in_words_of(drawn, [])
     found = [json.loads(line) for line in (drawn / "virc" / "problems.jsonl").read_text().splitlines()]
-    rows = [
-        {
-            "problem": f"<image>\n{row['question']}",
-            "solution": row["answer"],
-            "images": [_saved(folder, f"{_DATASET}/data/{at}.png", Image.open(drawn / "virc" / row["image"]))],
-            "doc_id": at,
-            "data_source": "visual_probe",
-        }
-        for at, row in enumerate(found)
-    ]
-    return _json(folder / _DATASET / "train.json", rows)
+    problems = [(row["question"], row["answer"], Image.open(drawn / "virc" / row["image"])) for row in found]
+    return _visual_probe(folder, problems)
 
 
 def chain_of_focus_sft(folder: Path) -> Path:
@@ -137,27 +129,13 @@ def chain_of_focus_rl(folder: Path) -> Path:
         path, question = f"{COF}/{_saved(folder, f'{at}.png', picture(at))}", _question(at)
         given = {"question": question, "image_path": path, "ground_truth": number}
         tool = {"create_kwargs": given, "execute_kwargs": {"image_path": path}}
-        rows.append(
-            {
-                "data_source": "rl_multiresolution",
-                "agent_name": "tool_agent",
-                "prompt": [
-                    {"role": "system", "content": "You are a helpful assistant."},
-                    {"role": "user", "content": f"<image> Question: {question}\nThink in the mind first."},
-                ],
-                "images": [{"image": path}],
-                "ability": "vision",
-                "reward_model": {"style": "rule", "ground_truth": number},
-                "extra_info": {
-                    "split": "train",
-                    "index": at,
-                    "answer": number,
-                    "question": question,
-                    "need_tools_kwargs": True,
-                    "tools_kwargs": {"image_zoom_in_tool": tool},
-                },
-            }
-        )
+        info = {"split": "train", "index": at, "answer": number, "question": question, "need_tools_kwargs": True}
+        rows.append({
+            "data_source": "rl_multiresolution", "agent_name": "tool_agent", "images": [{"image": path}],
+            "prompt": _prompt(f"<image> Question: {question}\nThink in the mind first."),
+            "ability": "vision", "reward_model": {"style": "rule", "ground_truth": number},
+            "extra_info": {**info, "tools_kwargs": {"image_zoom_in_tool": tool}},
+        })  # fmt: skip
     return parquet(folder / "train.parquet", rows)
 
 

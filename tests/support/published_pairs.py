@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from support.public_layouts import array, lines
 from support.published_rows import NUMBERS, embedded, parquet, picture
 
 Row = dict[str, Any]
@@ -27,7 +28,7 @@ def critic_v(folder: Path) -> Path:
     rows = [_sharegpt(at, [_saved(folder, at)]) for at in range(3)]
     for row in rows:
         row["conversations"][0]["value"] = f"<image>\nQuestion: {QUESTION}, Answer: 3"
-    return _json(folder / "dpo_data_overall_new.json", rows)
+    return array(folder / "dpo_data_overall_new.json", rows)
 
 
 def critique_vqa(folder: Path) -> Path:
@@ -45,43 +46,32 @@ def critique_vqa(folder: Path) -> Path:
 def trl(folder: Path) -> Path:
     """TRL's preference rows: lists of messages whose contents are lists of parts, and `images`."""
     # the card of HuggingFaceH4/rlaif-v_formatted
-    rows = []
-    for at, number in enumerate(NUMBERS):
-        asked = [{"type": "image", "text": None}, {"type": "text", "text": QUESTION}]
-        sides = {
-            side: [{"role": "assistant", "content": [{"type": "text", "text": text.format(number)}]}]
-            for side, text in (("chosen", BETTER), ("rejected", WORSE))
-        }
-        rows.append({**sides, "images": [embedded(at)], "prompt": [{"role": "user", "content": asked}]})
+    asked = [{"type": "image", "text": None}, {"type": "text", "text": QUESTION}]
+    rows = [
+        {**_sides(at, parts=True), "images": [embedded(at)], "prompt": [{"role": "user", "content": asked}]}
+        for at in range(3)
+    ]
     return parquet(folder / "rlaif.parquet", rows)
 
 
 def trl_plain(folder: Path) -> Path:
     """The same as lines of JSON with plain contents: TRL puts the images before the first text of the user."""
     # huggingface/trl, trl/data_utils.py, prepare_multimodal_messages
-    rows = []
-    for at, number in enumerate(NUMBERS):
-        sides = {
-            side: [{"role": "assistant", "content": text.format(number)}]
-            for side, text in (("chosen", BETTER), ("rejected", WORSE))
-        }
-        prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
-        rows.append({"prompt": prompt, **sides, "images": [_saved(folder, at)]})
-    return _lines(folder / "trl.jsonl", rows)
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
+    return lines(
+        folder / "trl.jsonl", [{"prompt": prompt, **_sides(at), "images": [_saved(folder, at)]} for at in range(3)]
+    )
 
 
 def trl_implicit(folder: Path) -> Path:
     """TRL's preference rows without a prompt: both sides begin with the same turns."""
     # huggingface/trl, docs/source/dataset_formats.md: preference with an implicit prompt
-    rows = []
-    for at, number in enumerate(NUMBERS):
-        asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
-        sides = {
-            side: [asked, {"role": "assistant", "content": [{"type": "text", "text": text.format(number)}]}]
-            for side, text in (("chosen", BETTER), ("rejected", WORSE))
-        }
-        rows.append({**sides, "images": [_saved(folder, at)]})
-    return _lines(folder / "implicit.jsonl", rows)
+    asked = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}
+    rows = [
+        {**{side: [asked, *said] for side, said in _sides(at, parts=True).items()}, "images": [_saved(folder, at)]}
+        for at in range(3)
+    ]
+    return lines(folder / "implicit.jsonl", rows)
 
 
 def texts(folder: Path) -> Path:
@@ -95,7 +85,7 @@ def texts(folder: Path) -> Path:
         }
         for at, number in enumerate(NUMBERS)
     ]
-    return _lines(folder / "texts.jsonl", rows)
+    return lines(folder / "texts.jsonl", rows)
 
 
 def mmpr(folder: Path) -> Path:
@@ -110,7 +100,7 @@ def mmpr(folder: Path) -> Path:
         }
         for at, number in enumerate(NUMBERS)
     ]
-    return _lines(folder / "mmpr.jsonl", rows)
+    return lines(folder / "mmpr.jsonl", rows)
 
 
 def visrl(folder: Path) -> Path:
@@ -124,20 +114,21 @@ def visrl(folder: Path) -> Path:
     columns = {"messages": "conversations", "chosen": "chosen_step", "rejected": "rejected_step", "images": "images"}
     entry = {"file_name": "demo_rl_data.json", "ranking": True, "formatting": "sharegpt", "columns": columns}
     (folder / "dataset_info.json").write_text(json.dumps({"demo_rl_data_stage1": entry}))
-    return _json(folder / "demo_rl_data.json", rows)
+    return array(folder / "demo_rl_data.json", rows)
 
 
 ALL: tuple[Callable[[Path], Path], ...] = (
-    llamafactory,
-    critic_v,
-    critique_vqa,
-    trl,
-    trl_plain,
-    trl_implicit,
-    texts,
-    mmpr,
-    visrl,
-)
+    llamafactory, critic_v, critique_vqa, trl, trl_plain, trl_implicit, texts, mmpr, visrl,
+)  # fmt: skip
+
+
+def _sides(at: int, parts: bool = False) -> dict[str, list[Row]]:
+    """Both replies as messages, whose contents may be lists of parts."""
+    texts = {"chosen": BETTER.format(NUMBERS[at]), "rejected": WORSE}
+    return {
+        side: [{"role": "assistant", "content": [{"type": "text", "text": text}] if parts else text}]
+        for side, text in texts.items()
+    }
 
 
 def _sharegpt(at: int, images: Sequence[Any]) -> Row:
@@ -153,13 +144,3 @@ def _saved(folder: Path, at: int) -> str:
     (folder / "images").mkdir(parents=True, exist_ok=True)
     picture(at).save(folder / "images" / f"{at}.png")
     return f"images/{at}.png"
-
-
-def _json(file: Path, rows: Sequence[Row]) -> Path:
-    file.write_text(json.dumps(rows))
-    return file
-
-
-def _lines(file: Path, rows: Sequence[Row]) -> Path:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file

@@ -52,14 +52,10 @@ def vlm_r3_sft(folder: Path) -> Path:
         box = [left, top, left + SIDE, top + SIDE]
         crop = picture(at).crop((left, top, left + SIDE, top + SIDE)).resize((CROP, CROP))
         first = f'<think>The number is small, so I look closer.\n{{"bbox_2d": {json.dumps(box)}}}\n'
-        rows.append(
-            {
-                "image_path": _saved(folder, f"images/{at}.png", picture(at)),
-                "question": _question(at),
-                "response_list": [first, f"It says {number}.</think>\n<answer> {number} </answer>"],
-                "img_crop_list": [_saved(folder, f"crops/{at}_0.png", crop)],
-            }
-        )
+        replies = [first, f"It says {number}.</think>\n<answer> {number} </answer>"]
+        row = {"image_path": _saved(folder, f"images/{at}.png", picture(at)), "question": _question(at)}
+        crops = [_saved(folder, f"crops/{at}_0.png", crop)]
+        rows.append(row | {"response_list": replies, "img_crop_list": crops})
     return _json(folder / "vlm-r3-sft.json", rows)
 
 
@@ -67,14 +63,10 @@ def vlm_r3_rl(folder: Path) -> Path:
     """VLM-R3, RL: a JSON array of problems, with the dataset that each is from."""
     # justgogorunrun/VLM-R3, src/r1-v/src/open_r1/rgrpo.py, main
     rows = [
-        {
-            "image_path": _saved(folder, f"images/{at}.png", picture(at)),
-            "question": _question(at),
-            "answer": number,
-            "source": "textvqa",
-        }
+        {"image_path": _saved(folder, f"images/{at}.png", picture(at)), "question": _question(at), "answer": number,
+         "source": "textvqa"}
         for at, number in enumerate(NUMBERS)
-    ]
+    ]  # fmt: skip
     return _json(folder / "vlm-r3-rl.json", rows)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from support.public_layouts import lines
 from support.published_rows import NUMBERS, PLACES, SIDE, embedded, parquet, picture, saved
 
 from virc.models.chat_protocol import of_system
@@ -97,10 +98,15 @@ def openvlthinker_sft(folder: Path) -> Path:
     rows = []
     for at, number in enumerate(NUMBERS):
         told = f"<think>\nIt is {number}.\n</think>\n\nIt says {number}.\n\n<answer>{number}</answer>"
-        turns = [("user", f"<image>Which number is in square {at}?"), ("assistant", told)]
-        messages = [{"content": content, "role": role} for role, content in turns]
+        messages = _talk(f"<image>Which number is in square {at}?", told, ("content", "role"))
         rows.append({"messages": messages, "images": [drawn(folder, f"images/{at}.png", at)]})
     return written(folder / "sft.json", rows)
+
+
+def _talk(asked: str, told: str, keys: Sequence[str] = ("role", "content")) -> list[Row]:
+    """A question and its reply, whose keys come in the published order."""
+    turns: tuple[Row, ...] = ({"role": "user", "content": asked}, {"role": "assistant", "content": told})
+    return [{key: turn[key] for key in keys} for turn in turns]
 
 
 def rewardmap(folder: Path) -> Path:
@@ -120,13 +126,8 @@ def reasonmap(folder: Path) -> Path:
     for at, row in enumerate(REASONMAP):
         figure = base64.b64encode((folder / drawn(folder, f"{at}.png", at)).read_bytes()).decode()
         (folder / f"{at}.png").unlink()
-        same = {
-            "figure": figure,
-            "difficulty_city": "easy",
-            "difficulty_question": "hard",
-            "question_transfer_count": 0,
-        }
-        rows.append({**row, **same, "question_short": f"{row['station_1']} to {row['station_2']}?"})
+        hard = {"difficulty_city": "easy", "difficulty_question": "hard", "question_transfer_count": 0}
+        rows.append({**row, "figure": figure, **hard, "question_short": f"{row['station_1']} to {row['station_2']}?"})
     return parquet(folder / "reasonmap-validation.parquet", rows)
 
 
@@ -193,9 +194,8 @@ def grip_sft(folder: Path) -> Path:
     rows = []
     for at, (question, number) in enumerate(GRIP.items()):
         told = f"<think>The square <box>{square(at)}</box> says it.</think><answer>{number}</answer>"
-        turns = [("user", f"<image>{question}"), ("assistant", told)]
-        messages = [{"role": role, "content": content} for role, content in turns]
-        rows.append({"messages": messages, "images": [drawn(folder, f"images/{at}.png", at)]})
+        images = [drawn(folder, f"images/{at}.png", at)]
+        rows.append({"messages": _talk(f"<image>{question}", told), "images": images})
     return written(folder / "traces.json", rows)
 
 
@@ -234,10 +234,8 @@ def grit(folder: Path) -> Path:
     rows = []
     for at, (question, (name, right)) in enumerate(GRIT.items()):
         row = {"question": question, "answer": right, "image": drawn(folder, f"{at}.png", at), "width": SIZE[0]}
-        rows.append(json.dumps(row | {"height": SIZE[1], "bboxs": [], "dataset": name, "split": "train"}) + "\n")
-    file = folder / "train_3.jsonl"
-    file.write_text("".join(rows))
-    return file
+        rows.append(row | {"height": SIZE[1], "bboxs": [], "dataset": name, "split": "train"})
+    return lines(folder / "train_3.jsonl", rows)
 
 
 def perception_r1(folder: Path) -> Path:
@@ -261,8 +259,7 @@ def reason_rft_sft(folder: Path) -> Path:
             f"<image>Which number is in square {at}? Output the thinking process in <think> </think> and final answer"
         )
         told = f"<think>\nIt is {number}.\n</think>\n<answer>\n{number}\n</answer>"
-        turns = [("user", f"{asked} (number) in <answer> </answer> tags."), ("assistant", told)]
-        messages = [{"content": content, "role": role} for role, content in turns]
+        messages = _talk(f"{asked} (number) in <answer> </answer> tags.", told, ("content", "role"))
         rows.append({"id": f"clevr-{at}", "image": drawn(folder, f"images/{at}.png", at), "messages": messages})
     return written(folder / "clevr-math-cot-sft.json", rows)
 
@@ -303,14 +300,10 @@ def curr_reft(folder: Path, stage: str) -> Path:
     # ding523/Curr_REFT, Evaluation&Data_Usage.md, Data Format: the columns, and the marks of solutions
     rows = []
     for at, (task, (question, right)) in enumerate(CURR_REFT[stage].items()):
-        solution = (
-            f"<answer>{right}</answer>" if stage != "open" else f"<thinking>Look.</thinking><answer>{right}</answer>"
-        )
-        row = {"image": drawn(folder, f"images/{at}.png", at), "problem": question, "solution": solution, "task": task}
-        rows.append(json.dumps(row) + "\n")
-    file = folder / f"{stage}_train.jsonl"
-    file.write_text("".join(rows))
-    return file
+        solution = f"{'<thinking>Look.</thinking>' * (stage == 'open')}<answer>{right}</answer>"
+        image = drawn(folder, f"images/{at}.png", at)
+        rows.append({"image": image, "problem": question, "solution": solution, "task": task})
+    return lines(folder / f"{stage}_train.jsonl", rows)
 
 
 def curr_reft_reject(folder: Path) -> Path:
@@ -320,12 +313,9 @@ def curr_reft_reject(folder: Path) -> Path:
     rows = []
     for at, number in enumerate(NUMBERS):
         told = f"<think>It is {number}.</think><answer>{number}</answer>"
-        turns = [("user", f"<image>Which number is in square {at}?"), ("assistant", told)]
-        messages = [{"role": role, "content": content} for role, content in turns]
-        rows.append(json.dumps({"messages": messages, "images": [drawn(folder, f"images/{at}.png", at)]}) + "\n")
-    file = folder / "cat_all_formatted.jsonl"
-    file.write_text("".join(rows))
-    return file
+        messages = _talk(f"<image>Which number is in square {at}?", told)
+        rows.append({"messages": messages, "images": [drawn(folder, f"images/{at}.png", at)]})
+    return lines(folder / "cat_all_formatted.jsonl", rows)
 
 
 def taught(folder: Path, system: str, replies: Mapping[str, Sequence[str]], pictures: Sequence[int] = ()) -> Path:

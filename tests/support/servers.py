@@ -111,7 +111,7 @@ class Exchange(Connection):
         self._handle(None)
 
     def post(self) -> None:
-        self._handle(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self._handle(json.loads(self.sent()))
 
     def _handle(self, body: Body | None) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
@@ -172,27 +172,6 @@ class Exchange(Connection):
         data = [{"object": "embedding", "index": at, "embedding": each} for at, each in enumerate(vectors)]
         usage = dict.fromkeys(("prompt_tokens", "total_tokens"), len(texts))
         self.send_json({"object": "list", "data": data, "model": body["model"], "usage": usage})
-
-    def send_json(self, value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
-        self.send_body(json.dumps(value).encode(), status, {"Content-Type": "application/json", **(headers or {})})
-
-    def send_body(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
-        self.start(status, {"Content-Length": str(len(body)), **headers})
-        self.wfile.write(body)
-
-    def start(self, status: int, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def start_events(self, status: int = 200, kind: str = "text/event-stream") -> None:
-        self.start(status, {"Content-Type": kind, "Transfer-Encoding": "chunked"})
-
-    def send_chunk(self, data: bytes) -> None:
-        """One HTTP chunk; an empty one ends the body."""
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
-        self.wfile.flush()
 
     def send_event(self, value: object) -> None:
         self.send_chunk(b"data: " + json.dumps(value).encode() + b"\n\n")

@@ -31,19 +31,14 @@ class _Exchange(Connection):
     server: Tools
 
     def post(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.sent())
         self.server.asked.append(body)
         if self.path == "/get_worker_address":
             known = body["model"] in self.server.replies
-            return self._send({"address": f"{self.server.address}/{body['model']}" if known else ""})
-        return self._send(self.server.replies[self.path.split("/")[1]])
-
-    def _send(self, reply: object) -> None:
-        content = reply if isinstance(reply, bytes) else json.dumps(reply).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+            self.send_json({"address": f"{self.server.address}/{body['model']}" if known else ""})
+            return
+        reply = self.server.replies[self.path.split("/")[1]]
+        self.send_body(reply if isinstance(reply, bytes) else json.dumps(reply).encode())
 
 
 @contextmanager

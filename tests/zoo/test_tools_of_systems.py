@@ -225,7 +225,7 @@ def test_a_function_of_a_tool_that_fails_is_named_with_its_line(function: str, t
 
 
 def test_rows_are_converted_to_and_from_these_tools(tmp_path: Path) -> None:
-    assert virc("data", "synth", "--to", tmp_path / "drawn", "--count", "3", "--formats", "sft").code == 0
+    assert virc("data", "synth", "--to", tmp_path / "drawn", "--count", "1", "--formats", "sft").code == 0
     rows = tmp_path / "drawn" / "trajectories.json"
     for name, mark in (("mini-o3", '"source": "original_image"'), ("vts-v", '"x_min"')):
         done = virc("data", "convert", rows, "--to", tmp_path / name, "--format", "sft", "--system", name)

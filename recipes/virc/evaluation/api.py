@@ -11,6 +11,7 @@ from virc.config.validation import check_arguments
 from virc.core.errors import NetworkError, UsageError, VircError
 from virc.core.events import OnEvent, Reporter
 from virc.core.files import expanded
+from virc.core.text import plain
 from virc.evaluation import environments, rewarding
 from virc.evaluation import looks as looking
 from virc.evaluation.answers import EvalFolder, Traces, check_crop_ablation, default_folder
@@ -19,6 +20,7 @@ from virc.evaluation.benchmarks import registry as benchmarks
 from virc.evaluation.environments import Environment
 from virc.evaluation.problems import find_problems, rows_of
 from virc.evaluation.request import EvalRequest, check, judge_of, reward_of
+from virc.evaluation.rewarded import TOTAL
 from virc.evaluation.rewarding import Rewarding
 from virc.evaluation.scored import scored
 from virc.evaluation.summary import Summary
@@ -34,30 +36,34 @@ from virc.solving.progress import failed_rows
 from virc.solving.setup import OnFacts, Setup
 from virc.solving.strategies import registry as strategies
 
+_AGAIN = "the same command asks it again"
+
 
 class Evaluated(msgspec.Struct, frozen=True):
     """The result of an evaluation, the `failure` of rows, and answers left `undecided`.
 
-    `unrewarded` are answers that the judge of the reward failed on.
+    `unrewarded` has why the reward failed, of each answer that its judge or its environment failed on.
     """
 
     summary: Summary
     folder: EvalFolder
     failure: VircError | None
     undecided: int
-    unrewarded: int = 0
+    unrewarded: Sequence[str] = ()
 
     @property
     def fields(self) -> Fields:
         return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder)}
 
     def check(self) -> None:
-        """Raise a VircError where rows failed, or the judge failed on answers."""
+        """Raise a VircError where rows failed, or the judge or the reward failed on answers."""
         if self.failure:
             raise self.failure
-        for count, judge in ((self.undecided, "the judge"), (self.unrewarded, "the judge of the reward")):
-            if count:
-                raise NetworkError(f"{judge} failed on {count} answers", "the same command asks it again")
+        if self.undecided:
+            raise NetworkError(f"the judge failed on {self.undecided} answers", _AGAIN)
+        if self.unrewarded:
+            said = f"{len(self.unrewarded)} answers; the first: {plain(self.unrewarded[0])}"
+            raise NetworkError(f"the reward failed on {said}", _AGAIN)
 
 
 def evaluate(
@@ -224,5 +230,5 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     summary = write_summary(work, found, asked)
     failure = failed_rows(progress) if any(each.failed for each in progress) else None
     undecided = sum(verdict is None for each in found for verdict in each.verdicts.values())
-    unrewarded = sum(each.judge_failed for each in found[0].rewards.values())
+    unrewarded = [each.unscored[TOTAL] for each in found[0].rewards.values() if each.judge_failed]
     return Evaluated(summary, folder, failure, undecided, unrewarded)

@@ -102,7 +102,8 @@ class Environment(msgspec.Struct, frozen=True):
                 scoring = self.interface.score(task, self._said(line))
                 return Rewarded(*await wrap_future(scheduled(scoring)))
             except Exception as error:  # of the environment's own code
-                return Rewarded(None, {}, {TOTAL: clause(error)}, judge_failed=True)
+                said = clause(error) if isinstance(error, VircError) else plain(f"{type(error).__name__}: {error}")
+                return Rewarded(None, {}, {TOTAL: said}, judge_failed=True)
 
         with _foreign() as failures:
             keep(self.system, self.digest, model, rows, lines, folder, report, value)

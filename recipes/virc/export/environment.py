@@ -22,7 +22,7 @@ from virc.core.events import Reporter
 from virc.core.limits.threads import scheduled
 from virc.core.text import plain
 from virc.data.formats.registry import only_source
-from virc.data.rows.record import Picture, Record
+from virc.data.rows.record import Record
 from virc.export.digest import digest_of
 from virc.models.chat_protocol import read_protocol
 from virc.reasoning.calls import Size
@@ -37,7 +37,7 @@ from virc.rewards.check.trial import problems
 from virc.rewards.means import Means
 from virc.rewards.registry import Total
 from virc.rewards.rollouts import Rollout
-from virc.rewards.sample import Sample
+from virc.rewards.sample import Sample, Seen
 from virc.rewards.trial import means_here
 from virc.stages.resolve import resolve
 from virc.systems import registry as systems
@@ -87,8 +87,8 @@ class Conversation:
         over: whether no further reply is wanted: it has an answer, its turns are used up, or a reply was not taken.
     """
 
-    def __init__(self, session: Session, over: bool = False) -> None:
-        self.session, self.over = session, over or not isinstance(session.next(), Ask)
+    def __init__(self, session: Session) -> None:
+        self.session, self.over = session, not isinstance(session.next(), Ask)
 
     @property
     def ask(self) -> Ask:
@@ -220,7 +220,7 @@ class Environment:
 
     def _session(self, problem: Record) -> tuple[Session, list[Size]]:
         """A problem before its first turn, and the sizes of its files in px."""
-        images = [open_file(_read(picture), picture.name or "an image") for picture in problem.images]
+        images = [open_file(Seen(picture).read(), picture.name or "an image") for picture in problem.images]
         try:
             session = Session(
                 self.protocol,
@@ -285,13 +285,6 @@ def of_package(module: str, evaluates: bool = False) -> Environment:
     protocol = read_protocol(folder / FILE_NAME, system.file.parent)
     rows = folder / settings.rows if settings.rows else None
     return Environment(system, protocol, settings, rows, SOLVE if evaluates else frozenset())
-
-
-def _read(picture: Picture) -> bytes:
-    try:
-        return picture.read()
-    except OSError as error:
-        raise DataError(f"image {picture.name} cannot be read: {error.strerror}") from None
 
 
 def _part(shown: Shown) -> Part:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from math import nan
 from typing import Any
 
 from inspect_ai import Task  # type: ignore[import-not-found, unused-ignore]
@@ -76,13 +77,13 @@ def task_of(environment: Environment, rows: str | None, tries: int) -> Task:
         async def score(state: TaskState, target: Any) -> Score:
             problem, replies = problem_of(state), state.store.get(REPLIES)
             answer = environment.begin(problem, replies).answer
-            values: dict[str, float] = {}
+            values = {"right": nan}  # inspect_ai leaves out what is no number, and wants each key in every sample
             if problem.answer is not None:
                 right = answer is not None and same_answer(answer, problem.answer, choices_of(problem))
                 values["right"] = float(right)
             if environment.reward and environment.reward.total:
                 found = await environment.score(problem, replies)
-                values |= {"reward": total_of(found), **terms_of(found)}
+                values |= {"reward": total_of(found), **dict.fromkeys(found.terms, nan), **terms_of(found)}
             return Score(value=values, answer=answer)
 
         return score

@@ -65,7 +65,7 @@ def app_of(environment: Environment, rows: str | None = None) -> Any:
         ) -> Seen:
             """Begin a problem: that of `row`, from 0; else by `seed`; else the next."""
             problems = environment.problems(rows)
-            if row is not None and not 0 <= row < len(problems):
+            if row is not None and row not in range(len(problems)):
                 raise ValueError(f"there is no row {row}: they go from 0 to {len(problems) - 1}")
             chosen = row if row is not None else (next(turn) if seed is None else seed) % len(problems)
             self._problem = problems[chosen]

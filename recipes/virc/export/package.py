@@ -119,8 +119,14 @@ def write(system: System, wanted: Wanted) -> Settings:
         raise UsageError(f"the stage {stage} of {system.name} is not of the kind rl")
     if stage is None and (wanted.overlays or wanted.assignments):
         raise UsageError(f"{system.name} has no stage of the kind rl, whose settings could be set", "write its YAML")
-    if stage:
-        resolve(system, stage, wanted.overlays, assignments=wanted.assignments)
+    for assignment in wanted.assignments:
+        key, _, value = assignment.partition("=")
+        if key.startswith("reward.") and Path(value).is_file():
+            hint = f"virc systems cp {system.name} mine.yaml; name the file there"
+            raise UsageError(f"{assignment} names a file, which the package does not hold", hint)
+    config = resolve(system, stage, wanted.overlays, assignments=wanted.assignments).config if stage else system
+    if config.reward and config.reward.total:  # an error names the user's file, not its copy
+        rewards.of(config.reward, system.file.parent)
     base = wanted.base or next((name for name, model in system.models.items() if model.hub is None), None)
     weights = find(base, wanted.workspace, system) if base else None
     protocol = chat_protocol.of_stage(system, weights) if weights else chat_protocol.of_system(system)

@@ -99,7 +99,8 @@ def trainer_of(environment: Environment, rows: str | None = None) -> type[Any]:
             self._seen = False
             _prepare(environment, processing_class)
             args.max_tool_calling_iterations = environment.max_turns - 1
-            prompt = [{"role": each.role, "content": each.text} for each in _before(environment, problems)]
+            before = environment.begin(problems[0]).ask.messages[:-1]
+            prompt = [{"role": each.role, "content": each.text} for each in before]
             data = Dataset.from_list(
                 [{"prompt": [*prompt, {"role": "user", "content": ""}], "row": at} for at in range(len(problems))]
             )
@@ -186,10 +187,6 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
 
     check_trainer(logprobs, shown[at], logprobs(shown[at], recompute=True))
     return True
-
-
-def _before(environment: Environment, problems: Sequence[Record]) -> Sequence[Any]:
-    return environment.begin(problems[0]).ask.messages[:-1]
 
 
 def _said(completion: Any) -> str:

@@ -64,14 +64,14 @@ class Seen:
     @cached_property
     def size(self) -> Size:
         """(width, height) in px of the file."""
-        return image_size(self._bytes(), self._picture.name or "an image")
+        return image_size(self.read(), self._picture.name or "an image")
 
     def pixels(self, size: Size | None = None) -> Shown:
         """The image at the size of its file, or at another, (width, height) in px."""
-        image = open_image(self._bytes(), self._picture.name or "an image")
+        image = open_image(self.read(), self._picture.name or "an image")
         return Shown(image.resize(size, Image.Resampling.LANCZOS) if size else image)
 
-    def _bytes(self) -> bytes:
+    def read(self) -> bytes:
         try:
             return self._picture.read()
         except OSError as error:

@@ -58,7 +58,6 @@ class SolveConfig(msgspec.Struct, frozen=True):
         tolerate: the deviations of tool calls that are forgiven.
         crop_ablation: what the crops of a row of a batch are cut from.
         strategy: how the answer is found, as `strategies.registry.resolved` writes it, with `samples`; None: by vote.
-        alike: whether samples are drawn as one alone is: greedily, unless something else is chosen.
         judge: who grades for the strategy, in words; None: no judge.
         max_requests: replies drawn for one sample, rejected ones too; before the last, the model is asked to answer.
         max_tokens_total: tokens read and drawn for one sample; near the end, the model is asked to answer.
@@ -77,14 +76,13 @@ class SolveConfig(msgspec.Struct, frozen=True):
     tolerate: frozenset[str] = SOLVE
     crop_ablation: CropAblation = "none"
     strategy: str | None = None
-    alike: bool = False
     judge: str | None = None
     max_requests: Annotated[int, Meta(ge=1)] | None = None
     max_tokens_total: Annotated[int, Meta(ge=1)] | None = None
 
     def first_temperature(self, usual: Drawing = USUAL) -> float:
         """The temperature of every first try; `usual` is the chat protocol's."""
-        chosen = (self.temperature, usual.temperature, float(self.samples > 1 and not self.alike))
+        chosen = (self.temperature, usual.temperature, float(self.samples > 1))
         return next(temperature for temperature in chosen if temperature is not None)
 
     def longest(self, usual: Drawing = USUAL) -> int:
@@ -115,11 +113,10 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 class SampleStart(msgspec.Struct, frozen=True):
-    """A sample begins, the `number`th of `total` from 1; or a `part` of a search, of at most `total`."""
+    """A sample begins, the `number`th of `total` from 1."""
 
     number: int
     total: int
-    part: str | None = None
 
 
 class GradeGiven(msgspec.Struct, frozen=True):
@@ -275,7 +272,7 @@ def attempts(
         session = session_of(config, backend, protocol, given, question)
         given = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(SampleStart(sample + 1, config.samples))
-        yield drawn(session, Sampler(backend, config, (sample,), deadline, on_event))
+        yield drawn(session, Sampler(backend, config, sample, deadline, on_event))
 
 
 def session_of(
@@ -306,8 +303,7 @@ class Sampler:
     """Draws the turns of a session.
 
     Args:
-        place: what tells its replies from those of other samples, whose seeds differ.
-        may_ask: called before each reply; what it raises ends the drawing.
+        sample: its number, which tells its replies from those of other samples, whose seeds differ.
 
     Attributes:
         replies: drawn so far, rejected ones too.
@@ -315,30 +311,21 @@ class Sampler:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        config: SolveConfig,
-        place: tuple[object, ...],
-        deadline: Deadline,
-        on_event: OnEvent,
-        may_ask: Callable[[], None] = lambda: None,
+        self, backend: Backend, config: SolveConfig, sample: int, deadline: Deadline, on_event: OnEvent
     ) -> None:
         self.config, self.replies, self.seconds = config, list[Reply](), list[float]()
-        self._backend, self._place, self._deadline = backend, place, deadline
-        self._on_event, self._may_ask = on_event, may_ask
+        self._backend, self._sample, self._deadline, self._on_event = backend, sample, deadline, on_event
         self._repeated = Repeated()
         self._gone, self.notices = set[int](), list[str]()
 
-    def turns(self, session: Session, most: int | None = None) -> BaseException | None:
-        """Draw turns until the session is over, `most` at most; returns what broke it off, which the trace has."""
+    def turns(self, session: Session) -> BaseException | None:
+        """Draw turns until the session is over; returns what broke it off, which the trace has."""
         broken: BaseException | None = None
         samplings = self.config.samplings(session.protocol.sampling)
-        accepted = 0
         try:
             with self._deadline.armed():
-                while accepted != most and isinstance(ask := session.next(), Ask):
+                while isinstance(ask := session.next(), Ask):
                     self._turn(session, ask, samplings)
-                    accepted += 1
         except (VircError, KeyboardInterrupt) as error:
             broken = error
         except TimeUp:
@@ -384,10 +371,9 @@ class Sampler:
                 self._notice(f"the oldest {count} no longer shown{left}: {error.message}")
 
     def _draw(self, ask: Ask, sampling: Sampling) -> Reply:
-        seed = derived(self.config.seed, *self._place, len(self.replies))
+        seed = derived(self.config.seed, self._sample, len(self.replies))
         own = msgspec.structs.replace(sampling, seed=seed)
         self._deadline.check()
-        self._may_ask()
         began = time.monotonic()
         try:
             self.replies.append(self._taken(ask, own))

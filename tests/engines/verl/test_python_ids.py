@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 from rl_engine import TINY, child
-from test_rollout_ids import ANSWER, PICTURE, QUESTION, Scripted, row, spelt
+from scripted_backend import scripted, spelt
+from test_rollout_ids import ANSWER, PICTURE, QUESTION, row
 
-from virc.backends.local import load
 from virc.engines.verl.agent_ids import Ids, following, speech
 from virc.models.chat_protocol import written
 from virc.reasoning.images import open_image
@@ -41,9 +41,7 @@ REPLIES = (
 @pytest.mark.engine
 @pytest.mark.timeout(600)
 def test_a_rollout_with_code_has_the_ids_of_solve(tmp_path: Path) -> None:
-    backend = load(TINY, "cpu")
-    backend.__class__ = Scripted
-    assert isinstance(backend, Scripted)
+    backend = scripted(TINY)
     ids = [spelt(backend, reply) for reply in REPLIES]
     backend.script(ids)
     solved = solve(SolveConfig(tries=1), backend, PROTOCOL, [open_image(PICTURE, "it")], QUESTION)

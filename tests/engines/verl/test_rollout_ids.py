@@ -1,23 +1,20 @@
 """The ids of a rollout in verl are those that `virc solve` feeds for the same replies."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from rl_engine import TINY, child
+from scripted_backend import Scripted, scripted, spelt
 from support.called import virc
 
-from virc.backends.chatml import Rendered
 from virc.backends.interface import Sampling
-from virc.backends.kv_cache import CachedModel
-from virc.backends.local import LocalBackend, load
-from virc.backends.sampling import Text
 from virc.models.chat_protocol import read_protocol, written
 from virc.reasoning.grammar import TAGS
-from virc.reasoning.images import Shown, open_image
+from virc.reasoning.images import open_image
 from virc.reasoning.protocol import FILE_NAME, Drawing, own_protocol
 from virc.reasoning.session import Ask, Reply, Session, Unit
 from virc.solving.one import SolveConfig, solve
@@ -49,37 +46,9 @@ WRONG = CROP.replace('"image_index": 0', '"image_index": 7')
 REPLIES = (CROP, SCALE, SHOW, ANSWER)
 
 
-class Scripted(LocalBackend):
-    """Says what it is told to, and keeps what it was asked."""
-
-    def script(self, replies: Iterable[Sequence[int]]) -> None:
-        self.fed: list[list[int]] = []
-        self.sizes: list[list[tuple[int, int]]] = []
-        self.replies = list(replies)
-
-    def _draw(
-        self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
-    ) -> tuple[list[int], bool, None]:
-        self.fed.append(conversation.ids)
-        self.sizes.append([shown.size for shown in images])
-        ids = list(self.replies[len(self.fed) - 1])
-        for token in ids:
-            text.add(token)
-        return ids, True, None
-
-
 @pytest.fixture(scope="module")
 def backend() -> Scripted:
-    model = load(TINY, "cpu")
-    model.__class__ = Scripted
-    assert isinstance(model, Scripted)
-    return model
-
-
-def spelt(backend: Scripted, text: str) -> list[int]:
-    """Ids of a text letter by letter: what is sampled need not be what encoding gives."""
-    encode = backend._tokenizer.encode
-    return [token for letter in text for token in encode(letter, add_special_tokens=False)]
+    return scripted(TINY)
 
 
 def solved(backend: Scripted, replies: Sequence[str]) -> list[list[int]]:
@@ -149,10 +118,8 @@ def scene(backend: Scripted, stored: dict[str, Any], tmp_path_factory: pytest.Te
     cases = {
         "whole": case(ended),
         "other ends": case([ids[0], [*ids[1], other], ended[2], [*ids[3], other]]),
-        "refused": case([ended[0], spelt(backend, "no tags")]),
         "no room for a turn": case(ended, room=second),
         "room for five": case([ended[0], ids[1][:5]], room=second + 5, max_tokens=4000),
-        "two turns": case(ended, max_turns=2),
         "as long as the chat protocol says": case(tool_turns, protocol=str(folder / "brief.json"), max_tokens=4000),
         "tool turns": case(tool_turns, protocol=str(folder / "tools.json"), tolerate=["box_clamped"]),
         "one unit": {**case([ended[3]], rollout="per_cru", folder=stored["folder"]), "row": stored["row"]},
@@ -209,13 +176,6 @@ def test_an_end_that_was_not_drawn_is_fed_and_not_learnt(scene: Scene) -> None:
     assert (whole[-1], done["mask"][-1]) == (scene.other, 1)
 
 
-def test_a_refused_reply_ends_the_rollout(scene: Scene) -> None:
-    done = scene.done["refused"]
-    assert len(done["asked"]) == 2
-    assert (done["extra"]["ended"], done["extra"]["replies"]) == ("format", [CROP, "no tags"])
-    assert done["mask"][-7:] == [1] * 7
-
-
 def test_a_reply_is_as_long_as_the_chat_protocol_says(scene: Scene) -> None:
     assert {each["most"] for each in scene.done["as long as the chat protocol says"]["asked"]} == {7}
 
@@ -229,11 +189,6 @@ def test_a_rollout_stays_within_its_tokens(scene: Scene) -> None:
     room = len(scene.fed[1]) - len(scene.fed[0]) + 5
     assert [each["most"] for each in done["asked"]] == [room, 5]
     assert (len(done["response"]), done["extra"]["ended"]) == (room, "length")
-
-
-def test_turns_end_a_rollout(scene: Scene) -> None:
-    done = scene.done["two turns"]
-    assert (len(done["asked"]), done["extra"]["ended"]) == (2, "turns")
 
 
 def test_single_units(scene: Scene, stored: dict[str, Any]) -> None:

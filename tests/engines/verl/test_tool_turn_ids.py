@@ -4,25 +4,20 @@ What the loop does with a reply is run without verl.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import pytest
 from PIL import Image
+from scripted_backend import Scripted, scripted, spelt
 from support.solving import answer
 
 import virc
-from virc.backends.chatml import Rendered
-from virc.backends.interface import Sampling
-from virc.backends.kv_cache import CachedModel
-from virc.backends.local import LocalBackend, load
-from virc.backends.sampling import Text
 from virc.data.rows.record import Picture, Record
 from virc.engines.verl.agent_ids import Ids, ended, following, shown_once, speech, up_to_stop
 from virc.reasoning.calls import Call, Result
-from virc.reasoning.images import Shown
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Ask, Session
 from virc.reasoning.trace import Trace
@@ -117,31 +112,9 @@ CASES: dict[str, tuple[Protocol, Sequence[str]]] = {
 }  # fmt: skip
 
 
-class Fed(LocalBackend):
-    """Says what it is told to, and keeps what it was asked."""
-
-    def script(self, replies: Iterable[Sequence[int]]) -> None:
-        self.fed: list[list[int]] = []
-        self.shown: list[list[Image.Image]] = []
-        self.replies = list(replies)
-
-    def _draw(
-        self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
-    ) -> tuple[list[int], bool, None]:
-        self.fed.append(conversation.ids)
-        self.shown.append([shown.pixels for shown in images])
-        ids = list(self.replies[len(self.fed) - 1])
-        for token in ids:
-            text.add(token)
-        return ids, not text.stopped, None
-
-
 @pytest.fixture(scope="module")
-def backend() -> Fed:
-    model = load(TINY, "cpu")
-    model.__class__ = Fed
-    assert isinstance(model, Fed)
-    return model
+def backend() -> Scripted:
+    return scripted(TINY)
 
 
 @pytest.fixture(autouse=True)
@@ -187,13 +160,8 @@ def rolled(protocol: Protocol, replies: Sequence[Sequence[int]], picture: Pictur
     return Rolled(ids, asked, images, talk.trace(), ended(talk.trace(), ids.room))
 
 
-def spelt(backend: Fed, text: str) -> list[int]:
-    """Ids of a text letter by letter: what is sampled need not be what encoding gives."""
-    return [token for letter in text for token in backend._tokenizer.encode(letter, add_special_tokens=False)]
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_ids_masks_and_images_are_those_of_solve(name: str, backend: Fed, picture: Picture) -> None:
+def test_ids_masks_and_images_are_those_of_solve(name: str, backend: Scripted, picture: Picture) -> None:
     protocol, replies = CASES[name]
     ids = [spelt(backend, reply) for reply in replies]
     backend.script(ids)
@@ -220,7 +188,7 @@ def test_ids_masks_and_images_are_those_of_solve(name: str, backend: Fed, pictur
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_rewards_see_the_same_images_and_end(name: str, backend: Fed, picture: Picture) -> None:
+def test_rewards_see_the_same_images_and_end(name: str, backend: Scripted, picture: Picture) -> None:
     protocol, replies = CASES[name]
     done = rolled(protocol, [spelt(backend, reply) for reply in replies], picture)
     record = Record((), (picture,), question=QUESTION, answer="4")
@@ -235,7 +203,7 @@ def test_rewards_see_the_same_images_and_end(name: str, backend: Fed, picture: P
     assert list(samples[-1].prompt.made_by) == [made.get(index) for index in range(len(done.images[-1]))]
 
 
-def test_a_call_that_ends_the_problem_is_no_answer(backend: Fed, picture: Picture) -> None:
+def test_a_call_that_ends_the_problem_is_no_answer(backend: Scripted, picture: Picture) -> None:
     protocol = msgspec.structs.replace(OWN, errors="end")
     done = rolled(protocol, [spelt(backend, said(crop(0, 0, 60, 60, index=9)))], picture)
     record = Record((), (picture,), question=QUESTION, answer="4")
@@ -243,7 +211,7 @@ def test_a_call_that_ends_the_problem_is_no_answer(backend: Fed, picture: Pictur
     assert how == done.ended == "format"
 
 
-def test_a_thought_that_only_ends_stays_as_it_was_sampled(backend: Fed, picture: Picture) -> None:
+def test_a_thought_that_only_ends_stays_as_it_was_sampled(backend: Scripted, picture: Picture) -> None:
     """Of a chat protocol without marks of a thought, it is left out of what is read, not of what is fed."""
     protocol = msgspec.structs.replace(OWN, grammar=msgspec.structs.replace(OWN.grammar, think=None))
     replies = ["Hm.</think> " + said(crop(0, 0, 60, 60)).partition("</think>")[2], "<answer>4</answer>"]

@@ -46,12 +46,12 @@ def test_an_unknown_key_names_the_one_that_was_meant(given: str, hint: str) -> N
     assert hint in str(hinted)
 
 
-@pytest.mark.parametrize("name", [name for name in OWN if name in KNOWN])
-def test_no_key_that_a_setting_of_ours_stands_for_can_be_set(name: str) -> None:
-    message, hint = refusal({name: KNOWN[name].default})
-    assert message.startswith(f"engine.{name} ")
-    assert OWN[name] in message
-    assert hint is None or hint == f"--set {OWN[name]}=VALUE"
+def test_no_key_that_a_setting_of_ours_stands_for_can_be_set() -> None:
+    for name in OWN.keys() & KNOWN.keys():
+        message, hint = refusal({name: KNOWN[name].default})
+        assert message.startswith(f"engine.{name} ")
+        assert OWN[name] in message
+        assert hint is None or hint == f"--set {OWN[name]}=VALUE"
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if name not in KNOWN])

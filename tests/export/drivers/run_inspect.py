@@ -13,6 +13,7 @@ options = {"model_base_url": url, "display": "none", "fail_on_error": False, "ma
 logs = eval(tasks, "openai-api/virc/virc-scripted", **options)
 found = []
 for module, log in zip(modules, logs, strict=True):
+    assert log.status == "success", log.error
     for sample in log.samples:
         score = dict(sample.scores["virc"].value) if sample.scores else {}
         reward, errors = score.pop("reward", None), [sample.error.message] if sample.error else []

@@ -6,7 +6,6 @@ import io
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,11 +193,3 @@ def received(connection: socket.socket, end: bytes = b"0\r\n\r\n") -> bytes:
         assert piece, bytes(found[-2000:])
         found += piece
     return bytes(found)
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait for something to become true."""
-    end = time.monotonic() + 200  # that a busy machine may take
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

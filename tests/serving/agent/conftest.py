@@ -7,7 +7,7 @@ import pytest
 from agent_page import HEIGHT, WIDTH, Model, choose, finish, page_of, put, visit
 from agent_server import Held, Running, scripted
 from PIL import Image
-from support.browser import Tab, tab
+from support.browser import Tab
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +19,6 @@ def model() -> Model:
 def site(model: Model) -> Iterator[str]:
     with scripted(model, at_once=4) as running:
         yield page_of(running)
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with tab(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,9 @@ from typing import Any
 import openai
 import pytest
 from agent_process import Process, serving
-from agent_server import chat, until
+from agent_server import chat
 from support.called import virc
+from support.loopback import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from agent_server import ANSWER, Held, Running, chat, give_times, listening, noise, png, raw, received, until
+from agent_server import ANSWER, Held, Running, chat, give_times, listening, noise, png, raw, received
 from support.https_site import Site
+from support.loopback import until
 
 from virc.serving.agent import connections, desk
 

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from agent_server import ANSWER, MODEL, Held, Running, listening, scripted, until
+from agent_server import ANSWER, MODEL, Held, Running, listening, scripted
 from support import faults
+from support.loopback import until
 from support.servers import CHAT, MODELS
 
 from virc.backends.interface import Sampling

@@ -28,11 +28,11 @@ from agent_server import (
     raw,
     received,
     scripted,
-    until,
 )
 from PIL import Image
 from support import faults, servers
 from support.https_site import Site
+from support.loopback import until
 from support.servers import CHAT
 
 from virc.core.errors import ConfigError, EngineError

@@ -7,8 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from agent_server import LOOK, OWN, scripted, until
+from agent_server import LOOK, OWN, scripted
 from support.costly_pictures import COSTLY, encoded, held_now
+from support.loopback import until
 
 from benchmarks import pixels
 from virc.core.limits import image_memory

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import openai
 import pytest
-from agent_server import PICTURE, chat, data_url, until
+from agent_server import PICTURE, chat, data_url
 from support.called import virc as command
 from support.faults import hang, status
-from support.loopback import free_port
+from support.loopback import free_port, until
 from support.servers import Body, Fault, Server, dead_url, serve
 
 import virc

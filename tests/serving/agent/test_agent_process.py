@@ -16,9 +16,10 @@ from typing import Any
 import openai
 import pytest
 from agent_process import Process, serving
-from agent_server import ANSWER, LOOK_AT_ALL, chat, noise, received, until
+from agent_server import ANSWER, LOOK_AT_ALL, chat, noise, received
 from support import faults, servers
 from support.called import virc
+from support.loopback import until
 
 pytestmark = pytest.mark.integration
 

@@ -275,8 +275,8 @@ def test_a_strategy_is_one_that_needs_the_model_alone() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"virc_strategy": "tree"}, "must be one of majority, self_check"),
-        ({"virc_strategy": "./mine.py"}, "must be one of majority, self_check"),
+        ({"virc_strategy": "best_of"}, "must be majority"),
+        ({"virc_strategy": "./mine.py"}, "must be majority"),
         ({"virc_strategy": "majority:n=9"}, "draws 9 answers, over 8"),
         ({"virc_strategy": "majority:k=9"}, "unknown option 'k'"),
         ({"virc_strategy": "majority", "n": 2}, "leave n out"),

@@ -63,17 +63,13 @@ class Detector(Connection):
     """Finds half of each picture, and shows it."""
 
     def post(self) -> None:
-        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        sent = json.loads(self.sent())
         with Image.open(io.BytesIO(base64.b64decode(sent["image"]))) as image:
             box = (0, 0, image.width // 2, image.height)
             made = io.BytesIO()
             image.crop(box).save(made, "PNG")
         found = [{"label": sent["words"], "box": box}]
-        body = json.dumps({"found": found, "drawn": base64.b64encode(made.getvalue()).decode()}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send_json({"found": found, "drawn": base64.b64encode(made.getvalue()).decode()})
 
 
 @pytest.fixture

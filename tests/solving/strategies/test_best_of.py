@@ -285,7 +285,7 @@ def test_a_reward_is_given_the_question_as_it_was_asked(
     [
         (("--strategy", "best_of"), "none is named"),
         (("--strategy", "best_of:reward=tiny"), "reward is for grades by a reward, and they are by judge"),
-        (("--strategy", "tree:term=format"), "term is for grades by a reward, and they are by endpoint"),
+        (("--strategy", "best_of:term=format"), "term is for grades by a reward, and they are by judge"),
         (("--judge-endpoint", "http://localhost:1/v1"), "--judge-endpoint belongs to --strategy"),
         (
             ("--strategy", "majority", "--judge-endpoint", "http://localhost:1/v1"),

@@ -1,11 +1,10 @@
 """The page as a browser lays it out."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from problems import META, solved
-from support.browser import CHROMIUM, Tab, assert_fits, tab
+from support.browser import CHROMIUM, Tab, assert_fits
 from support.parsed import HOSTILE
 
 from virc.solving.traces.page import render_page
@@ -22,12 +21,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert problem[0].answer == words.strip()
     path.write_text(render_page(*problem, META | {"model": words, words: words}), "utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with tab(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
 
 
 @pytest.mark.parametrize("width", [360, 700, 1400])

@@ -88,8 +88,7 @@ class Narrator:
         self.end()
         if isinstance(event, SampleStart):
             if event.total > 1:
-                most = "at most " if event.part else ""
-                output.note(f"-- {event.part or 'sample'} {event.number} of {most}{event.total}")
+                output.note(f"-- sample {event.number} of {event.total}")
         elif isinstance(event, Notice):
             output.note(f"-> {event.text}")
         elif isinstance(event, GradeGiven):

@@ -61,10 +61,10 @@ def misfit(schema: Mapping[str, Any], value: object, share: Share | None = None)
     return found
 
 
-def find(pattern: str, text: str, most: int = 1) -> list[list[str | None]]:
-    """Return the first matches of a pattern, each as its text and that of its groups. Raises CostlyError."""
+def find(pattern: str, text: str) -> list[str | None] | None:
+    """Return the first match of a pattern: its text and that of its groups. Raises CostlyError."""
     try:
-        found: list[list[str | None]] = _ask(None, "find", pattern, text, most)
+        found: list[str | None] | None = _ask(None, "find", pattern, text)
     except CostlyError as error:
         raise CostlyError(f"the pattern {pattern!r}: {error.message}") from None
     return found

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 _MAX_BYTES = 2**29  # of address space
@@ -71,8 +70,8 @@ def _misfit(schema: str, value: Any) -> str | None:
     return f"{place}: {cut}" if place else cut
 
 
-def _find(pattern: str, text: str, most: int) -> list[list[str | None]]:
-    return [[found[0], *found.groups()] for found in islice(re.finditer(pattern, text), most)]
+def _find(pattern: str, text: str) -> list[str | None] | None:
+    return [found[0], *found.groups()] if (found := re.search(pattern, text)) else None
 
 
 @lru_cache(32)

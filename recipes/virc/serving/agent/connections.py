@@ -133,10 +133,10 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         again = self._desk.closing
+        super().handle_exit(sig, frame)
         self._desk.closing = True
-        self._captured_signals.append(sig)
+        self.should_exit = self.force_exit = again  # uvicorn itself ends at the first
         if again:
-            self.should_exit = self.force_exit = True
             return
         self._end = time.monotonic() + GRACE
         if self._desk.answers:

@@ -22,7 +22,6 @@ from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen
 from virc.solving.sampling.asking import Asking
-from virc.solving.sampling.grading import Judge
 from virc.solving.strategies import registry as strategies
 
 _LONGER = 1.0  # seconds in which a role that is too late can still be named
@@ -171,7 +170,7 @@ def _by_strategy(
 
     config = strategies.resolved(msgspec.structs.replace(config, strategy=problem.strategy))
     asked = (config, solving.backend, solving.protocol, shown, problem.question, deadline)
-    solved = strategies.solve(Asking(*asked, on_event=on_each, grader=Judge(solving.backend)))
+    solved = strategies.solve(Asking(*asked, on_event=on_each))
     if solved.error and not isinstance(solved.error, NoAnswerError):
         raise solved.error
     prompt, completion = solved.prompt_tokens or 0, solved.completion_tokens or 0

@@ -18,7 +18,7 @@ from virc.solving.one import SolveConfig
 from virc.solving.strategies import registry as strategies
 
 MAX_SAMPLES = 8
-STRATEGIES = ("majority", "self_check")
+STRATEGY = "majority"
 """Those that a request may name."""
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 _MAX_URL = 8192  # characters
@@ -145,12 +145,12 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
 
 
 def _strategy(request: _Body) -> str | None:
-    """The strategy, where it is one that needs nothing but the model; no file is loaded for a request."""
+    """The strategy, if it is the one that needs nothing but the model; no file is loaded for a request."""
     text = request.virc_strategy
     if text is None:
         return None
-    if text.partition(":")[0] not in STRATEGIES:
-        raise RefusedError(f"virc_strategy must be one of {', '.join(STRATEGIES)}", "virc_strategy")
+    if text.partition(":")[0] != STRATEGY:
+        raise RefusedError(f"virc_strategy must be {STRATEGY}", "virc_strategy")
     if request.n > 1:
         raise RefusedError("virc_strategy gives one answer: leave n out", "n")
     try:

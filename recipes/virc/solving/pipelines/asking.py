@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import permutations
 from typing import NamedTuple
@@ -15,7 +15,6 @@ from virc.reasoning.session import Reply as Drawn
 from virc.solving.pipelines.speaking import Reply, Role, Seen, Speaker, Spoken, Turn, naming
 from virc.solving.pipelines.steps import Kind, MisuseError, Place, Ran, drawn, here, total
 from virc.solving.pipelines.turns import Part, answered, pictures_of, turn_of
-from virc.solving.sampling.grades import FORM, read_score
 
 
 def chances(answers: Sequence[str], likeliest: Likeliest) -> dict[str, float]:
@@ -107,53 +106,13 @@ class Asker:
         if likeliest is None:
             raise NoAnswerError(
                 f"{where} was asked for probabilities, and its server sends no `logprobs`",
-                "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them; or use best_of, which reads grades",
+                "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them",
             )
         begins = ", ".join(repr(token) for token, _ in likeliest[:3])
         raise NoAnswerError(
             f"{where} begins its reply with {begins}, none of {', '.join(answers)}",
             "have the prompt ask for them alone",
         )
-
-    def best_of(
-        self,
-        candidates: Sequence[str],
-        prompt: Callable[[str], Sequence[Part]],
-        pattern: str | None = None,
-        step: str = "",
-    ) -> str:
-        """Return the candidate to which the role gives the highest grade, the first of those where several have it.
-
-        Args:
-            prompt: of a candidate, the texts and pictures that the role is sent; one text needs a tuple around it.
-            pattern: a regular expression whose one group is the grade in a reply; None: `score: 7` and the like.
-
-        Raises:
-            NoAnswerError: there are several candidates, and not one grade can be read.
-            VircError, ValueError: as of `ask`.
-        """
-        turns = [(turn_of(prompt(each)),) for each in candidates]
-        if not turns:
-            raise NoAnswerError(f"step {step or self._name!r}: there are no candidates to grade")
-        asked = self._asked("best_of", turns, step)
-        grades = asked.ran.output
-        scores = tuple(read_score(grade, pattern) for grade in grades)
-        graded = replace(asked.ran, grades=grades, scores=scores)
-        known = [(score, -number) for number, score in enumerate(scores) if score is not None]
-        if not known and len(candidates) > 1 and not here().run.is_dry:
-            here().run.add(asked.place, replace(graded, output=()))
-            form = f"the pattern {pattern!r} found" if pattern else f"a line such as `{FORM}` gives"
-            raise NoAnswerError(
-                f"step {step or self._name!r}: no grade can be read in any of {len(grades)} replies of role "
-                f"{self._name!r}; the first begins {grades[0].strip()[:60]!r}",
-                f"have the prompt ask for it: {form} the grade",
-            )
-        best = -max(known, default=(0.0, 0))[1]
-        (turn,) = turns[best]
-        shown = tuple(each.size for each in turn.pictures)
-        chosen = replace(graded, prompt=turn.prompt, output=(str(candidates[best]),), shown=shown)
-        here().run.add(asked.place, chosen)
-        return candidates[best]
 
     def _asked(self, kind: Kind, asked: Sequence[tuple[Turn, ...]], step: str, likeliest: int = 0) -> _Asked:
         """Draw replies to conversations at the same time; with `likeliest` their first token alone."""

@@ -21,7 +21,7 @@ from virc.systems import texts
 SUFFIX = ".py"
 INSTEAD: Mapping[str, str] = {
     "samples": "`roles.NAME.sample(N, ...)` and `vote(...)`",
-    "strategy": "code that does the same: `sample` with `vote`, `best_of`, or a loop",
+    "strategy": "code that does the same: `sample` with `vote`, or a loop",
     "temperature": "`Role(temperature=...)`",
     "max_tokens": "`Role(max_tokens=...)`",
 }

@@ -261,7 +261,7 @@ def _fields(answer: str, steps: Sequence[Ran]) -> Fields:
     prompt = total(step.prompt_tokens for step in asked)
     return {
         "answer": answer,
-        "turns": sum(len(step.grades or step.output) for step in asked),
+        "turns": sum(len(step.output) for step in asked),
         "replies": sum(step.replies for step in asked),
         "tokens": {"prompt": prompt, "completion": total(step.completion_tokens for step in asked)},
         "steps": msgspec.to_builtins(steps),

@@ -29,7 +29,7 @@ def vote(texts: Iterable[str], step: str = "vote") -> str:
     return chosen
 
 
-Kind = Literal["ask", "best_of", "vote", "boxes", "crop", "code", "tool"]
+Kind = Literal["ask", "vote", "boxes", "crop", "code", "tool"]
 Place = tuple[int, ...]
 """Where a step stands in its run: numbers that sort steps, from which the seeds of its replies are derived."""
 MAX_STEPS = 1000
@@ -51,13 +51,10 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         system: the system message of the role that was sent plain messages, if it has one.
-        prompt: what the role was sent, the code that ran, or the arguments of the tool. Of the best of several, what
-            was sent about that one.
+        prompt: what the role was sent, the code that ran, or the arguments of the tool.
         output: its texts.
         error: why its role gave no reply.
         prompt_tokens, completion_tokens: of all its replies; None where the backend did not count them.
-        grades: the replies about each candidate, where the output is the best of several.
-        scores: the grades in them; None of one that cannot be read.
         boxes: (left, top, right, bottom) in pixels of the picture's file.
         pictures: (width, height) in pixels of each picture that it made.
         shown: (width, height) in pixels of each picture that its role was sent, before it was scaled for the model.
@@ -75,8 +72,6 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    grades: tuple[str, ...] = ()
-    scores: tuple[float | None, ...] = ()
     boxes: tuple[Box, ...] = ()
     pictures: tuple[Size, ...] = ()
     shown: tuple[Size, ...] = ()
@@ -142,9 +137,9 @@ class Run:
 
     def add(self, place: Place, ran: Ran, made: Made = NOTHING) -> None:
         boxes, sizes = tuple(each.box for each in made.boxes), tuple(each.size for each in made.pictures)
-        texts = {name: tuple(map(printable, getattr(ran, name))) for name in ("output", "grades")}
+        output = tuple(map(printable, ran.output))
         sent = {name: text and printable(text) for name in ("system", "prompt") if (text := getattr(ran, name))}
-        ran = msgspec.structs.replace(ran, boxes=boxes, pictures=sizes, **sent, **texts)
+        ran = msgspec.structs.replace(ran, boxes=boxes, pictures=sizes, output=output, **sent)
         with self._lock:
             if self._is_over:
                 return

@@ -16,7 +16,7 @@ from virc.solving.votes import Tally
 
 
 class Graded(msgspec.Struct, frozen=True):
-    """How good a solution is, finished or not: the higher, the better. None: that cannot be said, for the reason `why`.
+    """How good a solution is: the higher, the better. None: that cannot be said, for the reason `why`.
 
     `spent` is what it took to find out, `words` what a judge says of it.
     """
@@ -35,7 +35,7 @@ class Grader(Kind):
     """Grades solutions; threads may share one."""
 
     def __call__(self, asking: "Asking", attempt: Attempt) -> Graded:
-        """How good the solution of a problem is, finished or not. Raises VircError: it cannot be asked."""
+        """How good the solution of a problem is. Raises VircError: it cannot be asked."""
 
     def close(self) -> None:
         """End what was opened."""
@@ -60,16 +60,13 @@ class Asking(msgspec.Struct, frozen=True):
             on_event=self.on_event, deadline=self.deadline, choices=self.choices, enough=enough,
         )  # fmt: skip
 
-    def draw(self, sample: int, question: str | None = None) -> Attempt:
-        session = one.session_of(self.config, self.backend, self.protocol, self.images, question or self.question)
+    def draw(self, sample: int) -> Attempt:
+        session = one.session_of(self.config, self.backend, self.protocol, self.images, self.question)
         self.on_event(SampleStart(sample + 1, self.config.samples))
-        return one.drawn(session, one.Sampler(self.backend, self.config, (sample,), self.deadline, self.on_event))
-
-    def keeping_images(self) -> "Asking":
-        return msgspec.structs.replace(self, config=msgspec.structs.replace(self.config, keep_images=True))
+        return one.drawn(session, one.Sampler(self.backend, self.config, sample, self.deadline, self.on_event))
 
     def grade(self, attempt: Attempt) -> Graded:
-        """How good a solution is, finished or not.
+        """How good a solution is.
 
         Raises:
             VircError: the grader cannot be asked, or the time is over.

@@ -41,7 +41,7 @@ def grades(options: Options, graders: Graders) -> MakeGrader | None:
 
 
 def solve(asking: Asking, options: Options) -> Solved:
-    asking = asking.keeping_images()
+    asking = msgspec.structs.replace(asking, config=msgspec.structs.replace(asking.config, keep_images=True))
     solved = asking.by_vote()
     answered = [at for at, each in enumerate(solved.attempts) if each.trace.answer is not None]
     if solved.error or sum(answer is not None for answer, _ in solved.votes) <= 1:

@@ -10,8 +10,6 @@ and, where solutions are to be graded,
 
     grades(options, graders) -> MakeGrader | None   what makes the grader, which `asking` then has
 
-    greedy(options) -> bool                         whether its samples differ also at temperature 0
-
 Its name is that of its file. A custom strategy is such a file, named by its path, or in a folder of `VIRC_PATH`.
 """
 
@@ -127,15 +125,11 @@ def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
     strategy = parse(config.strategy)
     if config.samples != 1:
         raise UsageError("samples and a strategy are given, which says how many it draws", "leave --samples out")
-    found = module(strategy.name)
-    greedy = getattr(found, "greedy", None)
-    with _run(found):
-        alike = bool(greedy and greedy(strategy.options))
-    if config.temperature == 0 and strategy.samples > 1 and not alike:
+    if config.temperature == 0 and strategy.samples > 1:
         raise UsageError("at temperature 0 all samples of a problem are the same", "--temperature 1")
     maker = _maker(strategy, graders)
     judge = f"{graders.judge_model or 'its model'} at {graders.judge}" if maker and graders.judge else None
-    return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, alike=alike, judge=judge)
+    return msgspec.structs.replace(config, strategy=strategy.text, samples=strategy.samples, judge=judge)
 
 
 def grades(config: SolveConfig, graders: Graders) -> bool:

@@ -206,7 +206,7 @@ def _formed(step: Step, text: str) -> tuple[Any, str]:
         found = bounded.find(_whole(step.pattern), text)
         if not found:
             return None, "another form"
-        value = next((each for each in found[0][1:2]), value)
+        value = next((each for each in found[1:2]), value)
     return value, ""
 
 

@@ -1,9 +1,9 @@
-"""`served_point`: find where something is in an image, by a server of OpenThinkIMG (`virc.remote.tool_servers`)."""
+"""`served_point`: find where something is in an image, by a server of OpenThinkIMG."""
 
 from functools import partial
 
 from virc.reasoning.calls import INDEX_SCHEMA, function_schema
-from virc.remote import tool_servers
+from virc_zoo.openthinkimg.tools import _servers
 
 NAME = "served_point"
 PUBLISHED = "Point"
@@ -16,4 +16,4 @@ SCHEMA = function_schema(
     image_index=INDEX_SCHEMA,
 )
 
-apply = partial(tool_servers.called, PUBLISHED)
+apply = partial(_servers.called, PUBLISHED)

@@ -88,6 +88,7 @@ def changed(text: str, original: str, replacement: str) -> tuple[str, Change]:
 
 
 def is_only(before: str, after: str, change: Change) -> bool:
+    """Whether two texts differ by that change alone."""
     start, end = difference(before, after)
     return change.start <= start < end <= change.end and undone(after, [change]) == before
 
@@ -106,6 +107,7 @@ def difference(before: str, after: str) -> tuple[int, int]:
 
 
 def undone(text: str, changes: Sequence[Change]) -> str:
+    """The text as it was before changes."""
     for each in sorted(changes, key=lambda change: change.start, reverse=True):
         text = text[: each.start] + each.original + text[each.end :]
     return text
@@ -137,20 +139,26 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Proposed(msgspec.Struct, frozen=True):
+    """A change as a model writes it."""
+
     original: str
     replacement: str
     detail: str = ""
 
 
 class Proposal(msgspec.Struct, frozen=True):
+    """The reply of a model that is asked for changes."""
+
     changes: Annotated[list[Proposed], Meta(min_length=1)]
 
 
 def roles(options: Options) -> Mapping[str, Role]:
+    """The models that are asked: a teacher, or none where rules change the text."""
     return {"teacher": Role(temperature=0.7)} if options.by == "model" else {}
 
 
 def run(row: Row, means: Means[Options]) -> Made:
+    """The row with the changed text and its changes; left out where nothing in the text can be changed."""
     options, text = means.options, column_of(row, means.options.column)
     if not isinstance(text, str) or not text.strip():
         return left_out("no text", f"{options.column} has none")
@@ -168,6 +176,7 @@ def run(row: Row, means: Means[Options]) -> Made:
 
 
 def by_rules(text: str, kinds: Sequence[Kind], random: Random) -> tuple[str, Change]:
+    """A text in which one word is exchanged for another of its kind, and the change."""
     for kind in random.sample(kinds, len(kinds)):
         standing = {word.lower() for word in _STANDING[kind].findall(text)}
         groups = [group.split("/") for group in WORDS[kind]]
@@ -183,6 +192,7 @@ def by_rules(text: str, kinds: Sequence[Kind], random: Random) -> tuple[str, Cha
 
 
 def put_in(text: str, proposed: Sequence[Proposed]) -> tuple[str, list[dict[str, Any]]]:
+    """A text with proposed changes, and the changes as a row has them."""
     made, changes = text, list[Change]()
     for each in proposed:
         made, new = changed(made, each.original, each.replacement)

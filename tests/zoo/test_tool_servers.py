@@ -12,8 +12,8 @@ from support import tool_rows
 from virc.core.errors import SetupError
 from virc.reasoning.calls import Result, View
 from virc.reasoning.checking import check_call
-from virc.remote.tool_servers import CONTROLLER
 from virc.tools import registry as tools
+from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 SIZE = (200, 100)
 WHITE, RED = (255, 255, 255), (0xE6, 0x19, 0x4B)
@@ -35,6 +35,7 @@ NAMES = {
 
 
 def made(name: str, **arguments: str) -> Result:
+    tools.load([NAMES[name]])
     tool = tools.get(NAMES[name])
     call = check_call(tool, {"image_index": 0, **arguments}, View([SIZE])).call
     result = tool.apply(call, PAGE)
@@ -69,6 +70,8 @@ def test_an_image_that_a_server_made_is_shown(server: tool_rows.Tools) -> None:
 
 def test_a_tool_without_a_server_is_not_found(server: tool_rows.Tools) -> None:
     assert made("Point", param="x").text == "Point model outputs: Tool Point not found."
+    server.replies["Point"] = {"text": 'x="3" y="4"'}  # it comes later
+    assert made("Point", param="x").text == 'Point model outputs: x="3" y="4"'
 
 
 @pytest.mark.parametrize(

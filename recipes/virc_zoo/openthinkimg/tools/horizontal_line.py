@@ -12,7 +12,7 @@ from itertools import count, takewhile
 from PIL import Image, ImageDraw
 
 from virc.reasoning.calls import INDEX_SCHEMA, Call, Result, function_schema
-from virc.remote.tool_servers import outputs
+from virc_zoo.openthinkimg.tools._servers import outputs
 
 NAME = "horizontal_line"
 PUBLISHED = "DrawHorizontalLineByY"

@@ -6,7 +6,7 @@ Source: zhaochen0110/OpenThinkIMG@45d295f, tool_server/tool_workers/online_worke
 from PIL import Image
 
 from virc.reasoning.calls import INDEX_SCHEMA, Call, Result, function_schema
-from virc.tools import horizontal_line
+from virc_zoo.openthinkimg.tools import horizontal_line
 
 NAME = "vertical_line"
 PUBLISHED = "DrawVerticalLineByX"

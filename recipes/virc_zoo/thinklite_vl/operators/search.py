@@ -74,6 +74,7 @@ class Node:
         self.visits, self.value = 0, 0.0
 
     def score(self, c: float) -> float:
+        """Its mean and what is added for few visits; infinite without a visit."""
         if self.parent is None or self.visits == 0:
             return math.inf
         return self.value / self.visits + c * math.sqrt(math.log(self.parent.visits) / self.visits)
@@ -115,10 +116,12 @@ def search(
 
 
 def requests(options: Options) -> int:
+    """The most replies that a row takes."""
     return options.limit * (options.children + options.depth - 1)
 
 
 def run(row: Row, means: Means[Options]) -> Made:
+    """The row with what the search of its solution took."""
     options, problem, shown = means.options, problem_of(row), pictures(means, "model", row)
     asked = Message("user", fill(options.prompt, question=row.question), tuple(range(len(shown))))
     count = 0

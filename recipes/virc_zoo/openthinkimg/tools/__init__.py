@@ -1,0 +1,1 @@
+"""Tools of OpenThinkIMG: lines that are drawn here, and those that its servers carry out."""

@@ -1,0 +1,1 @@
+"""Operators over rows of this system, for `virc data make`."""
