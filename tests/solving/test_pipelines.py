@@ -67,8 +67,13 @@ def test_rows_wait_for_the_weakest_server_and_have_seeds_of_their_own(monkeypatc
     with pytest.raises(DataError, match="gone"):  # a picture that is away is no role that is
         work(SimpleNamespace(pictures=[]))
     drawn = list[int]()
+
+    def solved(_: Any, __: Any, problem: Any, ___: Any) -> tuple[dict[str, object], None]:
+        drawn.append(problem.seed)
+        return {}, None
+
     monkeypatch.setattr("virc.solving.pipelines.batch.files_of", lambda *_: [])
-    monkeypatch.setattr("virc.solving.pipelines.batch.solve_problem", lambda *of: (drawn.append(of[2].seed) or {}, None))
+    monkeypatch.setattr("virc.solving.pipelines.batch.solve_problem", solved)
     for number in (1, 2, 1):
         work(SimpleNamespace(pictures=[], id=number, question="?"))
     assert drawn[0] == drawn[2] != drawn[1]
