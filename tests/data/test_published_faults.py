@@ -46,6 +46,17 @@ def test_our_own_trajectories_are_no_rows_of_a_system(name: str, beside: bool, t
     assert "crop_image" not in row["messages"][0]["content"], "the tools are not those of ViRC"
 
 
+def test_a_chat_protocol_is_that_of_all_rows(tmp_path: Path) -> None:
+    assert virc("data", "synth", "--to", tmp_path / "mine", "--count", 2, "--formats", "trajectories").code == 0
+    (tmp_path / "mine" / "virc_protocol.json").unlink()
+    file = tmp_path / "mine" / "lines.jsonl"
+    first, last = map(json.loads, file.read_text().splitlines())
+    last["messages"][0]["content"] += " Be brief."
+    file.write_text(f"{json.dumps(first)}\n{json.dumps(last)}\n")
+    done = virc("data", "convert", file, "--system", "virc", "--to", tmp_path / "to", "--format", "sft")
+    assert (done.code, "the rows hold 2 system messages" in done.err) == (5, True), done.err
+
+
 @pytest.mark.parametrize(
     "told", [{"choices": ["1", "2"]}, {"answers": ["1", "2"]}, {"boxes": [[0, 0, 500, 500]]}, {"box": [0, 0, 500, 500]}]
 )
