@@ -110,3 +110,16 @@ def test_free_memory_is_what_containers_around_this_process_leave(monkeypatch: p
     assert devices.free_memory(torch.device("cpu")) == 2_000_000_000
     monkeypatch.setattr(devices.hardware, "memory", lambda: (0, 0))
     assert devices.free_memory(torch.device("cpu")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (MemoryError(), ""),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0"), ": 2.00 GiB could not be allocated"),
+        (RuntimeError("MPS backend out of memory"), ""),
+        (RuntimeError("shapes do not match"), None),
+    ],
+)
+def test_memory_that_ran_out_is_told_from_other_errors(error: Exception, refused: str | None) -> None:
+    assert devices.memory_refused(error) == refused

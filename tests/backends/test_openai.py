@@ -20,6 +20,7 @@ from support.servers import CHAT, MODELS, Body, error, image_bytes, serve
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
+from virc.backends.openai.client import client
 from virc.core.errors import ConfigError, VircError
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session
@@ -214,6 +215,12 @@ def test_a_server_of_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.M
         backend = OpenAIBackend(server.url.replace("127.0.0.1", host), max_retries=0)
         assert backend.reply(ask(), GREEDY).text == ANSWER
         assert proxy.accepted == 0
+
+
+@pytest.mark.parametrize(("timeout", "connect"), [(600.0, 5.0), (2.0, 2.0)])
+def test_a_host_that_is_down_is_given_up_after_seconds(timeout: float, connect: float) -> None:
+    with client("http://model.invalid/v1", {}, timeout)[0] as made:
+        assert (made.timeout.connect, made.timeout.read) == (connect, timeout)
 
 
 @pytest.mark.usefixtures("no_proxies")

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -62,6 +63,12 @@ def test_an_unforeseen_error_is_one_line(words: list[str], code: int, said: str)
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(said[:40])
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize(("columns", "room"), [(40, 39), (2, 1), (1, 79), (0, 79)])
+def test_a_line_is_shorter_than_its_terminal(monkeypatch: pytest.MonkeyPatch, columns: int, room: int) -> None:
+    monkeypatch.setattr(events.os, "get_terminal_size", lambda _: SimpleNamespace(columns=columns))
+    assert events.room(sys.__stderr__) == room
 
 
 @pytest.mark.usefixtures("boom")

@@ -58,6 +58,7 @@ def test_a_fresh_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), files.fresh_folder(to) as partial:
         (partial / "half").write_text((partial / "nothing").read_text())
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".model.partial" / "of a killed run").mkdir(parents=True)
     with files.fresh_folder(to) as partial:
         (partial / "whole").touch()
         assert not to.exists()

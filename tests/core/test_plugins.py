@@ -67,3 +67,28 @@ def test_modules_of_a_package_are_found_in_order_without_the_registry(
     monkeypatch.syspath_prepend(tmp_path)
     assert discovery.names("kinds_of_mine") == ("ask", "blur", "crop", "line", "mark", "turn", "zoom")
     assert isinstance(discovery.module("kinds_of_mine", "crop"), ModuleType)
+
+
+def test_of_two_installed_packages_the_first_on_the_path_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("one", "two"):
+        (info := tmp_path / package / f"{package}-1.dist-info").mkdir(parents=True)
+        (info / "entry_points.txt").write_text(f"[virc.operators]\nspin = spin_of_{package}\n")
+        (tmp_path / package / f"spin_of_{package}.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "one"), str(tmp_path / "two")])
+    plugins.installed.cache_clear()
+    found = plugins.installed("virc.operators")
+    plugins.installed.cache_clear()
+    assert found == {"spin": tmp_path / "one" / "spin_of_one.py"}
+
+
+def test_two_tools_of_systems_with_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [tmp_path / each / "a" / "tools" / "spin.py" for each in ("one", "two")]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    monkeypatch.setattr(plugins, "system_packages", lambda: {tmp_path / each: each for each in ("one", "two")})
+    plugins.of_systems.cache_clear()
+    with pytest.raises(ConfigError, match=f"{files[0]} and {files[1]} have one name"):
+        plugins.of_systems("tools")

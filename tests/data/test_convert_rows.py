@@ -98,6 +98,7 @@ def test_a_split_keeps_rows_of_one_picture_together_whatever_its_name(tmp_path: 
     assert {int(str(id)) % 100 for id in found["a_val"]} == {int(str(id)) % 100 for id in found["b_val"]}
     assert {int(str(id)) % 100 for id in found["a_train"]} == {int(str(id)) % 100 for id in found["b_train"]}
     assert (len(found["a_val"]), len(found["a_train"])) == (6, 6)
+    assert convert(*sources, "--to", tmp_path / "one", "--format", "sft", "--split", "train=0.5") == 2
 
 
 def test_ids_choose_the_same_rows_wherever_they_stand(tmp_path: Path) -> None:

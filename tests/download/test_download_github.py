@@ -193,7 +193,7 @@ def test_the_token_goes_to_github_alone(server: GitHub, monkeypatch: pytest.Monk
     assert "or it is private" in error_of(done)[0]
     assert "GITHUB_TOKEN" in (error_of(done)[1] or "")
     server.tokens.add(TOKEN)
-    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    monkeypatch.setenv("GITHUB_TOKEN", f"{TOKEN}\r\n")  # as a file of it ends
     assert virc("download", closed).code == 0
     assert virc("download", f"{RELEASE}/weights.bin").code == 0
     told = {(r.on, r.headers.get("authorization")) for r in server.requests[1:]}

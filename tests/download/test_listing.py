@@ -19,6 +19,7 @@ from support.servers import dead_url
 from virc.core.errors import ConfigError, DataError, NetworkError, VircError
 from virc.download.hub import listing as listing_module
 from virc.download.hub.listing import check_places, listing
+from virc.download.hub.refusals import PassingError
 from virc.download.hub.repository import File
 from virc.download.hub.repository import Repo as Wanted
 
@@ -99,6 +100,14 @@ def test_nobody_waits_for_hours(server: Hub) -> None:
         listing(Wanted(MODEL))
     assert "1440 minutes" in str(failed.value.hint)
     assert len(server.asked("api")) == 1
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(7.0, 7.0), (0.1, 0.5), (None, 0.5)])
+def test_a_hub_is_asked_again_when_it_says(monkeypatch: pytest.MonkeyPatch, asked: float | None, waits: float) -> None:
+    found = list[Any]()
+    monkeypatch.setattr(listing_module, "retried", lambda ask, pause, **_: found.append(pause))
+    listing_module.linked_answer(Wanted(MODEL), None, "https://hub.example/api", {})
+    assert found[0](PassingError("429: too many requests", wait=asked), 0.5) == waits
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,8 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Step]:
             Path(step.argv[-1]).mkdir(parents=True)
         if "no-such-package" in step.argv:
             raise EngineError("could not install it")
+        if "stopped-here" in step.argv:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(making, "_run", run)
     return found
@@ -88,11 +90,27 @@ def test_an_environment_that_another_run_made_meanwhile_is_left(
     assert toy().marker.exists()
 
 
-def test_a_step_that_fails_leaves_no_folder_and_no_package(steps: list[Step]) -> None:
-    with pytest.raises(EngineError):
-        making.create(toy("no-such-package"))
-    assert not toy("no-such-package").folder.exists()
+@pytest.mark.parametrize(("package", "error"), [("no-such-package", EngineError), ("stopped-here", KeyboardInterrupt)])
+def test_a_step_that_fails_leaves_no_folder_and_no_package(
+    steps: list[Step], package: str, error: type[BaseException]
+) -> None:
+    with pytest.raises(error):
+        making.create(toy(package))
+    assert not toy(package).folder.exists()
     assert toy().extra == ()
+
+
+@pytest.mark.parametrize(("says", "hint"), [("no hashes", "unset UV_FIND_LINKS"), ("no disk", "see ")])
+def test_links_of_the_user_are_blamed_for_other_builds_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str, hint: str
+) -> None:
+    toys.install_engine(tmp_path, monkeypatch)
+    steps = [Step(("sh", "-c", f"echo {says}; exit 1"), "install 1 package"), Step(("true",), "import it")]
+    monkeypatch.setattr(making.environments, "steps", lambda *_: steps)
+    monkeypatch.setenv("UV_FIND_LINKS", "/wheels")
+    with pytest.raises(EngineError) as caught:
+        making.create(toy())
+    assert (caught.value.hint or "").startswith(hint)
 
 
 def test_packages_are_remembered_in_any_order(steps: list[Step]) -> None:

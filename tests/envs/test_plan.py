@@ -169,10 +169,10 @@ def test_a_driver_that_is_too_old_is_refused_before_the_download(tmp_path: Path)
 
 def test_a_full_disk_is_refused_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Usage:
-        free = 2**30
+        free = 6.5 * 2**30
 
     monkeypatch.setattr(environments.shutil, "disk_usage", lambda path: Usage)
-    with pytest.raises(SetupError, match=r"needs about 6 GiB, and 1\.0 are free"):
+    with pytest.raises(SetupError, match=r"needs about 6 GiB, and 6\.5 are free"):
         environments.check_machine(get("sft", "cpu", tmp_path / "not" / "yet"))
 
 

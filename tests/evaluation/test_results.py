@@ -91,6 +91,7 @@ def test_rows_are_compared_with_those_that_are_here(file: Path, made: Path) -> N
     done = verified(file, "--benchmark", made / "sums.jsonl")
     assert done.code == 0, done.err
     assert "rows are not compared" not in done.err
+    assert "problems, the file" not in done.err  # as many
 
 
 def resealed(file: Path, change: Callable[[Line, list[Line]], None]) -> None:

@@ -82,6 +82,6 @@ def test_tools_are_told_once_in_the_message_or_in_the_request(name: str | None) 
 
 @pytest.mark.parametrize("ending", ["yaml", "yml"])
 def test_a_family_of_ones_own_is_named_by_its_file(ending: str, tmp_path: Path) -> None:
-    (tmp_path / f"mine.{ending}").write_text("like: qwen2.5-vl\nbox: corners_yx\n")
+    (tmp_path / f"mine.{ending}").write_text("like: qwen2.5-vl\nabout: mine\nbox: corners_yx\n")
     mine, like = families.get(str(tmp_path / f"mine.{ending}")), families.get("qwen2.5-vl")
-    assert (mine.box, mine.coordinates, mine.grid) == ("corners_yx", like.coordinates, like.grid)
+    assert (mine.about, mine.box, mine.grid) == ("mine", "corners_yx", like.grid)

@@ -371,6 +371,11 @@ def test_boxes_in_words(text: str, box: list[float] | None) -> None:
     assert pictures.numbers(text) == box
 
 
+@pytest.mark.parametrize(("side", "found"), [(1120, 1120), (1110, 1120), (1200, 1200), (1217, 1217)])
+def test_a_side_is_a_common_one_where_one_is_near(side: int, found: int) -> None:
+    assert pictures.longest((side + 0.5) / pictures.LARGE[0]) == found
+
+
 @pytest.mark.parametrize(
     ("named", "mixed"),
     [

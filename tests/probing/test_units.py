@@ -171,7 +171,7 @@ TELLING = {
     "llama.cpp": told(owned_by="llamacpp", facts={"/props": {"model_path": "/m/Qwen3VL-8B-Instruct-Q4_K_M.gguf"}}),
     "LM Studio": told(
         owned_by="organization_owner",
-        facts={"/api/v0/models": {"data": [{"id": "qwen2.5-vl", "arch": "qwen3_vl"}, {"id": "x", "arch": "gemma3"}]}},
+        facts={"/api/v0/models": {"data": [{"id": "x", "arch": "gemma3"}, {"id": "qwen2.5-vl", "arch": "qwen3_vl"}]}},
     ),
     "Ollama": told(
         owned_by="library", wire="ollama",

@@ -53,6 +53,7 @@ HEAD = "description: d\nparameters: {type: object, properties: {words: {type: st
         ("http: {url: 'http://h/x', body: {a: ['{wrods}']}}", "the body names {wrods}"),
         ("http: {url: 'http://h/x', body: {a: {b: '{wrods}'}}}", "the body names {wrods}"),
         ("mcp: {tool: t, command: [c], arguments: {a: [['{wrods}']]}}", "the body names {wrods}"),
+        ("http: {url: 'http://h/x', body: {a: '{crop}'}}", "the body names {crop}"),
         ("http: {url: 'http://h/x', headers: {Cookie: '${SPOT}', Accept: a}, body: {a: ['{words}']}}", None),
     ],
 )

@@ -61,6 +61,10 @@ def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(run: Run, monkey
     env = {**os.environ, **leftovers.mark(run)}
     subprocess.run([sys.executable, "-c", LEAVES], env=env, stdout=subprocess.DEVNULL, check=True)
     wait_for(run, 1)
+    (left,) = leftovers.processes(run)
+    with monkeypatch.context() as patched:
+        patched.setattr(leftovers.os, "getpid", lambda: left)
+        assert leftovers.processes(run) == []  # not the process that clears up
     own = run.folder / f"virc-ray-{leftovers._short(run)}-x1"
     other = run.folder / "virc-ray-00000000-x1"
     for folder in (own / "session", other):
@@ -68,3 +72,13 @@ def test_what_a_kill_left_is_cleared_up_before_the_next_attempt(run: Run, monkey
     leftovers.clear(run, Reporter())
     assert leftovers.processes(run) == []
     assert (own.exists(), other.exists()) == (False, True)
+
+
+def test_a_new_process_with_the_number_of_an_ended_one_is_not_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = iter([1.0, 2.0])
+    monkeypatch.setattr(leftovers, "processes", lambda _: [2**30])
+    monkeypatch.setattr(leftovers, "start_time", lambda _: next(began))
+    monkeypatch.setattr(leftovers, "_TEMPORARY", run.folder)
+    leftovers.clear(run, Reporter())

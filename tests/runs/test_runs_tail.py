@@ -16,7 +16,7 @@ from virc.core.files import write_whole
 from virc.runs import run as runs
 from virc.runs.run import Run
 
-pytestmark = pytest.mark.integration
+follows = pytest.mark.integration  # a run that goes on, and a process that follows it
 
 Child = subprocess.Popen[str]
 
@@ -44,6 +44,7 @@ def end(child: Child) -> tuple[int, str, str]:
     return child.returncode, out, err
 
 
+@follows
 def test_steps_come_until_the_run_ends(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, metric(1), metric(2))
@@ -58,6 +59,7 @@ def test_steps_come_until_the_run_ends(workspace: Path) -> None:
     assert err == "a was stopped at step 4/100\nvirc train --resume --name a resumes it\n"
 
 
+@follows
 def test_a_resumed_run_repeats_no_line(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, *(metric(step) for step in range(1, 9)))
@@ -69,6 +71,13 @@ def test_a_resumed_run_repeats_no_line(workspace: Path) -> None:
         assert steps(child, 2) == ["6/100", "7/100"]
         holder.terminate()
         assert end(child)[:2] == (0, "")
+
+
+def test_the_time_left_is_by_the_pace_of_the_newest_attempt(workspace: Path) -> None:
+    run = make(workspace, "a")
+    add(run, metric(4), metric(5), metric(6, attempt=2, seconds=10.0), metric(7, attempt=2, seconds=70.0))
+    runs.write_state(run, progress="stopped", attempt=2, step=7, total=100)
+    assert virc("runs", "tail", "a").out.endswith("  1 h 33 min left\n")
 
 
 def test_only_the_last_lines_of_before_are_shown(workspace: Path) -> None:
@@ -88,6 +97,7 @@ def test_json_gives_every_line(workspace: Path) -> None:
     assert lines[100] == {"step": 101, "loss": None}
 
 
+@follows
 def test_the_newest_running_run_is_the_default(workspace: Path) -> None:
     first = make(workspace, "first", created="2026-01-01T00:00:00+00:00")
     second = make(workspace, "second", created="2026-01-02T00:00:00+00:00")
@@ -107,6 +117,7 @@ def test_without_a_running_run_a_name_is_asked_for(workspace: Path) -> None:
     )
 
 
+@follows
 def test_a_run_that_has_not_begun_is_waited_for(workspace: Path) -> None:
     run = make(workspace, "a")
     with tailing("a") as child:
@@ -127,6 +138,7 @@ def test_the_exit_code_is_that_of_the_run(progress: str, code: int, workspace: P
     assert (str(run.log(1)) in done.err) == (code == 7)
 
 
+@follows
 def test_a_killed_run_ends_the_following(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, metric(1))
@@ -138,6 +150,7 @@ def test_a_killed_run_ends_the_following(workspace: Path) -> None:
     assert (code, err.split(":")[1]) == (7, " a died at step 0")
 
 
+@follows
 def test_ctrl_c_ends_the_following_only(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, metric(1))
@@ -148,6 +161,7 @@ def test_ctrl_c_ends_the_following_only(workspace: Path) -> None:
         assert runs.state(run).progress == "running"
 
 
+@follows
 def test_a_run_that_is_removed_ends_the_following(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, metric(1))
@@ -174,6 +188,7 @@ def test_only_the_last_lines_of_a_log_are_shown(workspace: Path) -> None:
     assert shown == [f"line {number}" for number in range(80, 100)]
 
 
+@follows
 def test_the_log_of_the_next_attempt_follows(workspace: Path) -> None:
     run = make(workspace, "a")
     write_log(run, 1, "first")

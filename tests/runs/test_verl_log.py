@@ -204,3 +204,10 @@ def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
     (log := tmp_path / "engine.log").write_text("loading\n")
     assert "killed" in verl_log.cause(log, -9)[0]
     assert verl_log.cause(KILLED, 1)[0] == "one of its processes was killed, perhaps for want of memory"
+
+
+def test_a_step_takes_as_long_as_the_last_one(tmp_path: Path) -> None:
+    (file := tmp_path / verl_log.METRICS).parent.mkdir()
+    steps = [{}, {"timing_s/step": 90.0}, {"timing_s/step": 30.0}]
+    file.write_text("".join(json.dumps({"step": at, "data": data}) + "\n" for at, data in enumerate(steps)))
+    assert verl_log.seconds_a_step(tmp_path / "checkpoints") == 30.0

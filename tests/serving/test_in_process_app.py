@@ -118,6 +118,12 @@ def test_a_picture_is_shown_on_the_models_grid(size: tuple[int, int], seen: tupl
     assert [image.size for image in model.asked[0][0].images] == [seen]
 
 
+def test_a_picture_that_cannot_be_read_is_named_by_its_number() -> None:
+    messages = pictured((56, 56), (56, 56))
+    messages[0]["content"][2]["image_url"]["url"] = "data:image/png;base64,AAAA"
+    assert sent(Model(), messages=messages).json["error"]["message"].startswith("image 1 ")
+
+
 @pytest.mark.parametrize(
     ("says", "status", "code", "message"),
     [

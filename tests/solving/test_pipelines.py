@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 from pipeline_runs import Scripted, run
 
-from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
+from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, VircError
 from virc.reasoning.calls import ToolError
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
 from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, tools, vote
-from virc.solving.pipelines.files import load
+from virc.solving.pipelines.batch import rows_solver
+from virc.solving.pipelines.files import choose, load
 from virc.solving.pipelines.speaking import Seen
 from virc.solving.pipelines.steps import Branch, Ran, Run, running
 from virc.tools import python
@@ -41,6 +42,41 @@ def test_a_role_is_sent_texts_and_pictures_in_their_order() -> None:
     assert (step["name"], step["kind"], step["role"], step["output"]) == ("eyes", "ask", "eyes", ("four",))
     assert step["shown"] == ((56, 28), (28, 56))
     assert fields["tokens"] == {"prompt": 5, "completion": 2}
+
+
+def test_a_picture_of_the_least_size_is_shown() -> None:
+    assert run(lambda _, roles: str(roles.eyes.ask(Image.new("RGB", (4, 4)))), {"eyes": Scripted("a")})["answer"] == "a"
+
+
+def test_rows_wait_for_the_weakest_server_and_have_seeds_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list[Any]()
+    monkeypatch.setattr("virc.solving.pipelines.batch.through", lambda *given: found.extend(given))
+    roles: Any = {
+        name: SimpleNamespace(opened=SimpleNamespace(at_once=at_once, answers=lambda is_there=at_once > 2: is_there))
+        for name, at_once in (("eyes", 2), ("mind", 8))
+    }
+    setup: Any = SimpleNamespace(setup=SimpleNamespace(config=SimpleNamespace(timeout=None, seed=0), offline=True))
+    rows_solver(setup, roles, Path(), None, None, print)([], setup, print, None)
+    _, _, work, _, workers, outage, _ = found
+    assert (workers, outage._answers()) == (2, False)
+
+    def away(*_: Any) -> None:
+        raise NetworkError("gone")
+
+    monkeypatch.setattr("virc.solving.pipelines.batch.files_of", away)
+    with pytest.raises(DataError, match="gone"):  # a picture that is away is no role that is
+        work(SimpleNamespace(pictures=[]))
+    drawn = list[int]()
+
+    def solved(_: Any, __: Any, problem: Any, ___: Any) -> tuple[dict[str, object], None]:
+        drawn.append(problem.seed)
+        return {}, None
+
+    monkeypatch.setattr("virc.solving.pipelines.batch.files_of", lambda *_: [])
+    monkeypatch.setattr("virc.solving.pipelines.batch.solve_problem", solved)
+    for number in (1, 2, 1):
+        work(SimpleNamespace(pictures=[], id=number, question="?"))
+    assert drawn[0] == drawn[2] != drawn[1]
 
 
 def test_a_conversation_goes_on_behind_its_reply() -> None:
@@ -296,6 +332,15 @@ def test_faulty_constants_are_one_sentence(tmp_path: Path, line: str) -> None:
         load(str(tmp_path / "p.py"))
 
 
+def test_a_pipeline_in_own_words_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that answers by the authors' words are not continued by others."""
+    head = "from virc.solving.pipelines import Role\nROLES = {'a': Role()}\ndef solve(problem, roles): ...\n"
+    (tmp_path / "p.py").write_text(head)
+    of_authors = load(str(tmp_path / "p.py")).digest
+    monkeypatch.setattr("virc.solving.pipelines.files.texts.is_own_wording", lambda _: True)
+    assert load(str(tmp_path / "p.py")).digest != of_authors
+
+
 OWN_TOOL = """
 NAME, TEMPLATE = "own", "after_image"
 SCHEMA = {"type": "function", "function": {"name": "own", "description": "d", "parameters":
@@ -343,3 +388,12 @@ def test_a_tool_that_is_not_here_is_an_error_of_its_call_alone() -> None:
         _ = callers.look
     with pytest.raises(ToolError, match="there is no tool of the name see here"):
         callers.see._called(None, {})
+
+
+@pytest.mark.parametrize(("alone", "chosen"), [(True, (None, "both")), (False, ("both", None))])
+def test_a_system_with_stages_can_be_asked_as_one_model(
+    monkeypatch: pytest.MonkeyPatch, alone: bool, chosen: tuple[str | None, str | None]
+) -> None:
+    system = SimpleNamespace(pipeline="pipeline.py", stages={"rl": None})
+    monkeypatch.setattr("virc.solving.pipelines.files.systems.get", lambda _: system)
+    assert choose(None, "both", alone) == chosen

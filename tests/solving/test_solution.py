@@ -1,6 +1,8 @@
 """What a Python caller gets: one line, and a trace that a notebook shows."""
 
+import base64
 import html
+import io
 import itertools
 import re
 from pathlib import Path
@@ -9,12 +11,14 @@ from types import SimpleNamespace
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 from support.parsed import HOSTILE, Page
 from support.servers import MODEL, serve
 from support.solving import CROP, answer
 
 from virc.core.errors import NoAnswerError
 from virc.solving import one
+from virc.solving import solution as module
 from virc.solving.python.one import solve
 from virc.solving.solution import Solution
 
@@ -36,6 +40,7 @@ def test_a_solution_is_one_line_and_its_trace_a_page(image: Path) -> None:
     assert ("strong", "97") in page.texts
     assert len(page.all("svg", "picture")) == 3
     assert re.search(r"tokens · \d+\.\d s", page.text)
+    assert "max turns" in page.text.replace("_", " ")
 
 
 def test_words_of_others_neither_run_nor_break_the_line(image: Path) -> None:
@@ -67,12 +72,22 @@ def test_pictures_of_a_solution_are_bounded(image: Path) -> None:
     assert len(msgspec.json.encode(solution.view.pictures)) < 2_000_000
 
 
+def test_pictures_of_a_solution_are_bounded_together(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_PIXELS", 2 * 40**2)
+    with serve([CROP, answer("97")]) as server:
+        view = solve(image, "q", MODEL, endpoint=server.url).view
+    assert view
+    shown = [Image.open(io.BytesIO(base64.b64decode(each.data_url.partition(",")[2]))) for each in view.pictures]
+    assert [max(each.size) for each in shown] == [40] * 2
+
+
 def test_a_solution_without_an_answer_says_why(image: Path) -> None:
     with serve([answer("unreadable")]) as server:
         solution = solve(image, "q", MODEL, endpoint=server.url)
     assert re.match(r"Solution\(None, error=NoAnswerError\(.*unreadable", repr(solution))
     assert "Cannot tell" in Page(_frame(solution)["srcdoc"] or "").text
     assert repr(Solution(None, {}, NoAnswerError("a\nb"))) == "Solution(None, error=NoAnswerError('a b'))"
+    assert repr(Solution(None, {}, seconds=0.0)) == "Solution(None, seconds=0.00)"
     assert Solution(None, {})._repr_html_() is None
 
 

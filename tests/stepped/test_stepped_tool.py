@@ -100,8 +100,9 @@ def test_conversations_do_not_share_episodes() -> None:
     assert shade(act(made, other, "one")) == start + 1
 
 
-def test_reply_drawn_again_takes_its_actions_back() -> None:
-    made = tool()
+@pytest.mark.parametrize("fault", [None, lambda: 1 / 0])
+def test_reply_drawn_again_takes_its_actions_back(fault: Callable[[], Any] | None) -> None:
+    made = tool(fault)
     talk = conversation(made.first(5))
     start = shade(act(made, talk, "one")) - 1
     before = {**talk.kept}
@@ -246,6 +247,11 @@ def test_an_action_that_fails_has_no_reward() -> None:
     played = made.played(made.first(5), ["one", "two", "one"])
     assert (played.rewards, played.terminated) == ((1.0,), False)
     assert "ZeroDivisionError" in str(played.fault)
+
+
+def test_an_episode_that_ended_by_itself_was_not_cut_off() -> None:
+    made = tool(lambda: (0, 1.0, True, True, {}))
+    assert act(made, conversation(made.first(marks.MOST)), "two").text == "The episode is over."
 
 
 def test_a_truncated_episode_says_so() -> None:

@@ -302,3 +302,10 @@ def test_a_tool_behind_mcp_is_listed_checked_and_tried(own: Path, figure: Path, 
     done = virc("tools", "try", "detect", figure, *words).json
     assert "cat in (560, 280), process " in done["sent"][0]["text"]
     assert [Image.open(image["file"]).size for image in done["images"]] == [(560, 140)]
+
+
+def test_a_file_with_the_name_of_a_built_in_tool_is_a_fault_and_no_tool(own: Path) -> None:
+    (own / "crop_image.py").write_text('NAME = "crop_image"\n')
+    found = tool_files.found()
+    assert [each.name for each in found.tools].count("crop_image") == 1
+    assert [each.reason for each in found.faults if each.file == own / "crop_image.py"]

@@ -71,6 +71,11 @@ def grow(file: Path) -> None:
     os.utime(file, ns=(1, 1))
 
 
+def grow_base_too(file: Path) -> None:
+    for each in (file, file.parents[2] / "base" / "config.json"):
+        grow(each)
+
+
 def edit_at(place: int) -> Callable[[Path], None]:
     def change(file: Path) -> None:
         content = bytearray(file.read_bytes())
@@ -97,6 +102,7 @@ def copy_anew(file: Path) -> None:
         ("base/config.json", grow, "(base)", "begin another run"),
         ("base/tokenizer.json", Path.unlink, "(base, gone)", "put back what was there"),
         ("runs/mine/code/my_tool.py", edit, "(code)", "begin another run"),
+        ("data/polygons/trajectories.json", grow_base_too, "(base)", "begin another run"),
         ("runs/mine/virc_protocol.json", grow, "(chat protocol)", "begin another run"),
         ("data/polygons/trajectories.json", copy_anew, None, None),
         ("base/model.safetensors", copy_anew, None, None),

@@ -5,6 +5,7 @@ import stat
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from struct import pack
 
 import pytest
 from archives import file, tar, tree
@@ -103,6 +104,7 @@ STORED = zipped(("first.png", b"1" * 100), ("a.png", b"content" * 9), method=zip
         (STORED[:-30], "no directory at its end"),
         (STORED[: len(STORED) // 2], "no directory at its end"),
         (spoiled(STORED, b"a.png", b"b.png"), "damaged at byte"),
+        (spoiled(STORED, pack("<II", 63, 63), pack("<II", 63, 64), last=True), "shorter than its directory says"),
         (spoiled(STORED, b"PK\1\2\x14\x03\x14\0\0\0", b"PK\1\2\x14\x03\x14\0\1\0", last=True), "password"),
         (
             spoiled(STORED, b"PK\1\2\x14\x03\x14\0\0\0\0\0", b"PK\1\2\x14\x03\x14\0\0\0\x09\0", last=True),

@@ -61,7 +61,7 @@ def command(
         folders=folder or (),
         offline=asked.offline,
         http=http,
-        api_key=api_key if http else None,
+        api_key=api_key,
         concurrency=concurrency,
         max_result=max_result,
         structured=not no_structured,

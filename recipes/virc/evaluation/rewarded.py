@@ -74,7 +74,7 @@ class RewardFacts(msgspec.Struct, frozen=True):
 def mean_of(found: Sequence[Rewarded], name: str) -> Mean:
     """The mean of a term, or the total, over problems; what has no value is counted, not taken for 0."""
     values = [value for each in found if (value := each.value(name)) is not None]
-    unscored = sum(each.value(name) is None and name in each.unscored for each in found)
+    unscored = sum(name in each.unscored for each in found)
     mean = fmean(values) if values else None
     return Mean(mean, mean_interval(values), len(values), len(found) - len(values) - unscored, unscored)
 

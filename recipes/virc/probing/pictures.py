@@ -109,9 +109,7 @@ def colors(text: str) -> list[str]:
 def misplaced(named: list[str], wanted: list[str]) -> bool:
     """Whether a colour was named of another picture than it was sent as, and not of its own."""
     found = dict(zip(wanted, named, strict=False))
-    return len(named) == len(wanted) and any(
-        color in named and found[color] != color for color in wanted if color != OTHERS
-    )
+    return len(named) == len(wanted) and any(color in named and found[color] != color for color in wanted)
 
 
 def longest(scale: float, near: float = _NEAR) -> int:

@@ -9,6 +9,7 @@ from virc.core.errors import DataError, UnreadError
 from virc.core.json_stream import array_rows, line_rows, list_rows
 from virc.core.tables import parquet
 from virc.core.tables.delimited import DELIMITERS, read_table
+from virc.core.tables.encodings import encoding_of
 
 
 @pytest.mark.parametrize("delimiter", DELIMITERS)
@@ -110,3 +111,7 @@ def test_a_row_that_is_too_large_is_not_unfolded(table: Path, monkeypatch: pytes
     faults = {number for number, row in found.items() if isinstance(row, DataError)}
     assert faults
     assert faults == set(range(min(faults), 8))  # the longer ones
+
+
+def test_the_encoding_is_told_by_the_first_letters_beyond_ascii() -> None:
+    assert encoding_of(io.BytesIO(b"a" * 2**20 + "\u56fe\u4e2d\u662f\u4ec0\u4e48".encode("gb18030"))) == "gb18030"

@@ -110,3 +110,16 @@ def test_a_disk_that_refuses_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tm
 
     with pytest.raises(VircError, match=r"the merged model cannot be written: no space left"):
         merging.save(Refuses(), tmp_path)
+
+
+def test_whoever_reads_the_config_reads_the_weights(tmp_path: Path) -> None:
+    class Network:
+        def save_pretrained(self, folder: Path, **_: object) -> None:
+            for name, mode in (("config.json", 0o640), ("model.safetensors", 0o600)):
+                (folder / name).touch(mode)
+
+        def parameters(self) -> list[Any]:
+            return []
+
+    merging.save(Network(), tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o640

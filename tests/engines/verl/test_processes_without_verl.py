@@ -489,3 +489,14 @@ def test_verl_stays_as_it_is_elsewhere(cpu: Any, platform: str | None) -> None:
     assert (found.platforms, found.rollouts, found.replicas) == ({}, {}, {})
     assert torch.zeros(1).pin_memory() == "pinned"
     assert not found.module.PlatformCPU().is_available()
+
+
+def test_places_of_sequences_of_one_length_can_be_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    utils = SimpleNamespace(nested_tensor_from_tensor_list=lambda parts, ragged_idx: {ragged_idx: parts})
+    imported(monkeypatch, "virc.engines.verl.positions", {"verl.utils": {"tensordict_utils": utils}})
+    sequences = [torch.arange(12).view(4, 3), torch.arange(12, 24).view(4, 3)]
+    data: dict[str, Any] = {"position_ids": torch.nested.nested_tensor(sequences, layout=torch.jagged)}
+    utils.maybe_fix_3d_position_ids(data)
+    assert [each.tolist() for each in data["position_ids"][2]] == [each.tolist() for each in sequences]

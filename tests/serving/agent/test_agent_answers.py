@@ -17,8 +17,9 @@ from support.servers import Body, Exchange, images_of, turn_of
 
 from virc.core.seeds import derived
 from virc.reasoning.calls import Call, Result
+from virc.reasoning.session import Reply
 from virc.serving.agent import wire
-from virc.serving.agent.answer import Answer
+from virc.serving.agent.answer import Answer, parts
 from virc.serving.agent.request import Problem
 from virc.solving import one
 from virc.tools import registry as tools
@@ -343,3 +344,15 @@ def test_it_is_listed_as_what_runs_the_loop_and_solve_says_so(running: Running, 
     done = virc("solve", picture, "?", "--endpoint", running.url)
     assert done.code == 3
     assert "runs the loop itself (virc serve --agent)" in done.err
+
+
+@pytest.mark.parametrize(
+    ("reply", "found"),
+    [
+        (Reply("<think> a </think><answer> b </answer>"), ("a", "b")),
+        (Reply("b", thought=" sent apart "), ("sent apart", "b")),
+        (Reply("<think>cut off"), ("cut off", "")),
+    ],
+)
+def test_a_reply_is_a_thought_and_an_answer(reply: Reply, found: tuple[str, str]) -> None:
+    assert parts(reply) == found

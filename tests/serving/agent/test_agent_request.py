@@ -285,3 +285,8 @@ def test_a_strategy_is_one_that_needs_the_model_alone() -> None:
 )
 def test_other_strategies_are_refused(fields: dict[str, Any], message: str) -> None:
     assert message in str(refusal(asked(**fields)))
+
+
+def test_instructions_are_the_first_message_of_a_chat() -> None:
+    read = json.loads(as_chat(b'{"model": "tiny", "input": "Hi", "instructions": "Be brief."}'))
+    assert [each["content"] for each in read["messages"]] == ["Be brief.", "Hi"]

@@ -151,6 +151,25 @@ def test_a_solution_ends_where_its_client_takes_no_more() -> None:
     asyncio.run(play())
 
 
+def test_an_answer_in_time_may_be_taken_after_it() -> None:
+    sent = list[bytes]()
+
+    async def content() -> AsyncGenerator[bytes, None]:
+        yield b"one"
+        await asyncio.sleep(0.03)
+        yield b"two"
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    async def play() -> None:
+        hold = RequestQueue(1).place("a client")
+        await Delivery(content(), hold, Deadline(0.01))({"type": "http"}, never, send)  # type: ignore[arg-type]
+
+    asyncio.run(play())
+    assert b"".join(sent) == b"onetwo"
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [

@@ -7,7 +7,7 @@ import socket
 import pytest
 from support.called import virc
 
-from virc.serving.mcp.start import _until_a_signal
+from virc.serving.mcp import start
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,14 @@ def test_what_cannot_answer_is_refused_at_the_start(words: tuple[str, ...], code
     done = virc("mcp", *words)
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith(error)
+
+
+def test_options_reach_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list[start.McpRequest]()
+    monkeypatch.setattr(start, "serve", lambda request, *_: found.append(request))
+    assert virc("mcp", "--endpoint", "http://127.0.0.1:9/v1", "--max-turns", "3", "--seed", "7").code == 0
+    config = found[0].setup().config
+    assert (config.max_turns, config.seed) == (3, 7)
 
 
 def test_the_hint_for_a_port_in_use_is_an_option_of_this_command() -> None:
@@ -48,7 +56,7 @@ def test_a_signal_ends_the_server_where_loops_take_no_handlers(monkeypatch: pyte
     before = signal.signal(signal.SIGTERM, lambda number, _frame: taken.append(number))
     monkeypatch.setattr("asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler", refuse)
     try:
-        _until_a_signal(serve())
+        start._until_a_signal(serve())
     finally:
         signal.signal(signal.SIGTERM, before)
     assert taken == [signal.SIGTERM]

@@ -1,12 +1,14 @@
 """What an agent gets from each tool of the MCP server, by the official client."""
 
 import asyncio
+import base64
 import io
 import json
+import random
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jsonschema
 import pytest
@@ -20,7 +22,7 @@ from support.solving import CROP, answer, call
 from virc.reasoning.encoded import as_png
 from virc.serving.mcp import asking
 from virc.serving.mcp.messages import RESULT, TOOLS, schema
-from virc.serving.mcp.pictures import smaller
+from virc.serving.mcp.pictures import Readable, given, in_reply, smaller
 
 
 @pytest.fixture
@@ -284,6 +286,18 @@ def test_evaluate_says_right_wrong_or_undecided(arguments: dict[str, Any], verdi
     fields = structured(called(desk(), "evaluate", **arguments))
     assert (fields["verdict"], fields["by"]) == (verdict, by)
     assert fields["reason"]
+
+
+def test_a_picture_too_large_as_png_is_sent_as_jpeg() -> None:
+    draw = random.Random(0)
+    large, small = (Image.frombytes("RGB", (side, side), draw.randbytes(3 * side**2)) for side in (640, 64))
+    assert [in_reply(each, 4096)[0].media for each in (large, small)] == ["jpeg", "png"]
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypheic", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM"])
+def test_base64_that_begins_as_a_picture_is_no_path(start: bytes) -> None:
+    content, nothing = start + bytes(9), cast("Any", None)
+    assert asyncio.run(given(base64.b64encode(content).decode(), nothing, "", Readable())) == content
 
 
 def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
