@@ -55,7 +55,8 @@ def steps(environment: Environment, uv: str) -> list[Step]:
     tested = (*install, "--require-hashes", "--no-deps", "--only-binary=:all:", *built, *pins)
     override = ("--override", str(environment.override)) if environment.override.exists() else ()
     extra = environment.extra
-    own = {"UV_TORCH_BACKEND": ""}  # takes torch from an index whose builds have other hashes
+    # One takes torch from an index whose builds have other hashes; by the other uv breaks the line that says why.
+    own = {"UV_TORCH_BACKEND": "", "COLUMNS": ""}
     added = Step((*install, *override, *pins, *extra), f"install {', '.join(extra)}, without hashes", own)
     return [
         Step((uv, "venv", "--python", interpreter, str(environment.folder)), f"make {environment.folder}"),
