@@ -8,8 +8,6 @@ import pytest
 from PIL import Image
 from support.called import Done, virc
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,6 +24,7 @@ def typed(text: str, to: Path) -> list[str]:
     return shlex.split(text.replace("DIR", str(to)))[1:]
 
 
+@pytest.mark.integration
 def test_problems_are_solved_before_they_are_trajectories(drawn: Path, tmp_path: Path) -> None:
     done = virc("data", "convert", drawn / "problems.jsonl", "--to", tmp_path / "a", "--format", "sft")
     assert done.code == 5
@@ -35,6 +34,7 @@ def test_problems_are_solved_before_they_are_trajectories(drawn: Path, tmp_path:
     assert virc("data", "convert", tmp_path / "b", "--to", tmp_path / "c", "--format", "sft").code == 0
 
 
+@pytest.mark.integration
 def test_prompts_are_written_as_problems(drawn: Path, tmp_path: Path) -> None:
     words = ("data", "convert", drawn / "prompts.parquet", "--to", tmp_path / "a")
     done = virc(*words, "--format", "sft")

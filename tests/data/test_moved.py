@@ -12,8 +12,6 @@ from support.called import virc
 from virc.data.formats import registry as formats
 from virc.data.rows.record import Record
 
-pytestmark = pytest.mark.integration
-
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,6 +49,7 @@ def test_rows_name_no_place_on_this_machine(drawn: Path, name: str) -> None:
     assert str(drawn.parent).encode() not in (drawn / name).read_bytes()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", PARQUET)
 @pytest.mark.parametrize("place", [shutil.move, shutil.copytree])
 def test_every_command_reads_rows_that_were_moved(
@@ -70,12 +69,14 @@ def test_every_command_reads_rows_that_were_moved(
     assert all(image.read() for row in records(tmp_path / "d") for image in row.images)
 
 
+@pytest.mark.integration
 def test_a_reward_is_tried_on_rows_that_were_moved(drawn: Path, tmp_path: Path) -> None:
     tried = virc("rewards", "try", "tiny", "--data", moved(drawn, tmp_path / "b") / "rl.parquet", "--json")
     assert tried.code == 0, tried.err
     assert tried.json["mean"] > 0.9
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../etc/passwd", "images/../../x.png", "file:///etc/passwd"])
 def test_names_that_lead_out_of_the_folder_are_faults(drawn: Path, tmp_path: Path, name: str) -> None:
     folder = moved(drawn, tmp_path / "b")
@@ -104,6 +105,7 @@ def test_rows_that_name_images_by_absolute_path_are_still_read(drawn: Path, tmp_
     assert done.code == 0, done.out
 
 
+@pytest.mark.integration
 def test_batch_alone_writes_no_image_of_a_tool(tmp_path: Path) -> None:
     assert virc("data", "synth", "--to", tmp_path / "a", "--count", 5, "--formats", "batch").code == 0
     rows = [json.loads(line) for line in (tmp_path / "a/problems.jsonl").read_text().splitlines()]

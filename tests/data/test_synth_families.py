@@ -18,8 +18,6 @@ from virc.data.synth.families import registry as families
 from virc.data.synth.problem import LARGEST
 from virc.reasoning.messages import parse
 
-pytestmark = pytest.mark.integration
-
 ALL = tuple(name for name in families.names() if name != "sheets")  # of 12 megapixels, see test_sheets
 FORMATS = ("sft", "rl", "prompts", "batch", "trajectories")
 COUNT = 80
@@ -44,6 +42,7 @@ def refused(row: dict[str, Any]) -> bool:
     return bool(row["answer"] == "unreadable")
 
 
+@pytest.mark.integration
 def test_check_finds_no_fault_in_any_format(made: Path) -> None:
     done = virc("data", "check", made)
     assert done.code == 0, done.err
@@ -99,6 +98,7 @@ def test_a_pattern_has_the_acts_it_is_called_by(made: Path) -> None:
         assert len(replies) <= 16
 
 
+@pytest.mark.integration
 def test_refusals_are_the_share_asked_for_and_of_all_three_kinds(tmp_path: Path) -> None:
     config = SynthConfig(tmp_path / "a", 60, formats=("batch",), workers=1, families=("polygons",), refusals=1)
     rows = problems(write(config))
@@ -119,6 +119,7 @@ def test_options_of_families_and_none(tmp_path: Path) -> None:
     assert all("category" not in row and "corners" in row for row in problems(tmp_path / "c"))
 
 
+@pytest.mark.integration
 def test_the_same_seed_makes_the_same_problems_with_any_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,6 +132,7 @@ def test_the_same_seed_makes_the_same_problems_with_any_workers(
     assert files[0] == files[1]
 
 
+@pytest.mark.integration
 def test_strangers_are_no_larger_than_a_model_of_the_families_sees() -> None:
     family = families.get("polygons")
     for seed in range(40):

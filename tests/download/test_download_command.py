@@ -22,8 +22,6 @@ from virc.download.benchmarks import HUB_IDS
 from virc.download.hub import fetching, ranged, record
 from virc.reasoning.protocol import FILE_NAME
 
-pytestmark = pytest.mark.integration
-
 VSTAR = {"test_questions.jsonl": b"{}\n", "relative/1.jpg": b"jpg"}
 TAGGED = "v1"
 
@@ -52,6 +50,7 @@ def names(folder: str = ".") -> list[str]:
     return sorted(path.name for path in Path(folder).iterdir())
 
 
+@pytest.mark.integration
 def test_bare_brings_what_the_stages_lack_and_nothing_twice(server: Hub, published: dict[str, Path]) -> None:
     done = virc("download", "--yes")
     folder, data = Path("models/Qwen2.5-VL-7B-Instruct"), Path("data/CRUX")
@@ -77,12 +76,14 @@ def test_bare_brings_what_the_stages_lack_and_nothing_twice(server: Hub, publish
     assert server.sent() - sent == len(there["dataset_info.json"])
 
 
+@pytest.mark.integration
 def test_what_came_trains_and_is_read(server: Hub) -> None:
     assert virc("download", "dataset").code == 0
     checked = virc("data", "check", "data/CRUX", "--json")
     assert (checked.code, checked.json["error"]) == (0, None)
 
 
+@pytest.mark.integration
 def test_nobody_to_ask_needs_yes_but_for_what_is_named(server: Hub) -> None:
     done = virc("download")
     assert (done.code, done.out, names()) == (2, "", [])
@@ -204,6 +205,7 @@ def test_to_another_folder(server: Hub, tmp_path: Path) -> None:
     assert names() == []
 
 
+@pytest.mark.integration
 def test_another_revision_replaces_what_was_fetched_and_keeps_the_rest(server: Hub) -> None:
     assert virc("download", MODEL, "--revision", TAGGED).code == 0
     folder = Path("models/ViRC-7B")
@@ -319,6 +321,7 @@ def test_a_model_that_is_whole_elsewhere_is_not_fetched(server: Hub, tmp_path: P
     assert (done.code, done.out, server.requests) == (0, f"{folder}\n", [])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -370,6 +373,7 @@ def test_too_little_disk_is_said_before_anything_is_fetched(server: Hub, monkeyp
     assert virc("download", MODEL).code == 0
 
 
+@pytest.mark.integration
 def test_a_second_download_into_the_folder_is_refused_while_the_first_runs(server: Hub) -> None:
     server.misbehave(slow(500_000), name="model-1.safetensors", times=None)
     first = start(MODEL)
@@ -390,6 +394,7 @@ def test_without_a_terminal_each_finished_file_is_a_line(server: Hub) -> None:
     assert lines[-1].startswith("fetched and verified: ")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1)])
 def test_a_terminal_is_asked_and_shows_one_line_that_is_rewritten(answer: str, code: int, server: Hub) -> None:
     server.misbehave(slow(600_000), name="model-1.safetensors", times=None)
@@ -413,6 +418,7 @@ def test_a_terminal_is_asked_and_shows_one_line_that_is_rewritten(answer: str, c
     assert not Path("models").exists() or code == 0
 
 
+@pytest.mark.integration
 def test_ctrl_c_at_the_question_is_said_on_a_line_of_its_own(server: Hub) -> None:
     ours, theirs = pty.openpty()
     process = start(MODEL, stdin=theirs, stderr=theirs)
@@ -487,6 +493,7 @@ def test_a_missing_list_of_datasets_is_no_hindrance(server: Hub) -> None:
     assert json.loads(Path("data/plain/.virc-download/record.json").read_text())["repo"] == "someone/plain"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("words", "called"),
     [
@@ -504,6 +511,7 @@ def test_a_model_ends_with_how_to_make_it_the_default_however_it_was_named(
     assert done.err.splitlines()[-1] == f"virc config set model {called.format(here=Path.cwd())}"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("words", [("base",), ("ViRC-7B", "--include", "*.md"), ("vstar",), (BASE,)])
 def test_what_is_no_model_to_ask_names_no_default(words: tuple[str, ...], server: Hub) -> None:
     done = virc("download", *words)
@@ -584,6 +592,7 @@ def download_sealed(*words: str) -> tuple[int, str]:
     return process.returncode, err.decode()
 
 
+@pytest.mark.integration
 def test_a_folder_that_may_not_be_written_is_said_before_anything_comes(sealed: Path, server: Hub) -> None:
     seal(sealed)
     code, err = download_sealed("vstar")
@@ -591,6 +600,7 @@ def test_a_folder_that_may_not_be_written_is_said_before_anything_comes(sealed: 
     assert err.endswith(f"error: nothing can be written into {sealed}\nhint: choose another folder with --to\n")
 
 
+@pytest.mark.integration
 def test_what_is_shared_and_whole_need_not_be_written(sealed: Path, server: Hub) -> None:
     assert virc("download", "vstar", "base").code == 0
     seal(sealed)

@@ -14,8 +14,6 @@ from support.called import virc
 from virc.core.files import HIDDEN
 from virc.download.hub import fetching, ranged
 
-pytestmark = pytest.mark.integration
-
 ROWS = "datasets/someone/rows"
 
 
@@ -39,6 +37,7 @@ def test_nothing_is_said_so(server: Hub) -> None:
     assert virc("download", "ls", "--json").json["downloads"] == []
 
 
+@pytest.mark.integration
 def test_whole_and_partial_ones_are_listed_and_others_are_not(server: Hub) -> None:
     assert virc("download", MODEL, ROWS).code == 0
     Path("models/mine").mkdir()
@@ -69,6 +68,7 @@ def test_whole_and_partial_ones_are_listed_and_others_are_not(server: Hub) -> No
     assert (whole["state"], whole["lacking"], whole["commit"]) == ("present", [], server.commit(MODEL))
 
 
+@pytest.mark.integration
 def test_what_is_named_goes_whole_or_partial_and_the_rest_stays(server: Hub) -> None:
     assert virc("download", MODEL, ROWS, BASE).code == 0
     for name, left in (
@@ -84,6 +84,7 @@ def test_what_is_named_goes_whole_or_partial_and_the_rest_stays(server: Hub) -> 
     assert virc("download", "rm", "rows", "--json").json["error"]["code"] == 3
 
 
+@pytest.mark.integration
 def test_nobody_to_ask_needs_yes_and_a_terminal_is_asked(server: Hub) -> None:
     assert virc("download", ROWS).code == 0
     done = virc("download", "rm", "rows")
@@ -101,6 +102,7 @@ def test_nobody_to_ask_needs_yes_and_a_terminal_is_asked(server: Hub) -> None:
         os.close(ours)
 
 
+@pytest.mark.integration
 def test_a_folder_that_virc_did_not_make_is_refused(server: Hub) -> None:
     folder = Path("models/ViRC-7B")
     folder.mkdir(parents=True)
@@ -117,6 +119,7 @@ def test_a_folder_that_virc_did_not_make_is_refused(server: Hub) -> None:
     assert there() == {"models/ViRC-7B", "models/mine"}
 
 
+@pytest.mark.integration
 def test_a_link_to_another_place_is_refused(server: Hub, tmp_path: Path) -> None:
     assert virc("download", MODEL, "--to", tmp_path / "elsewhere").code == 0
     Path("models").mkdir()
@@ -137,6 +140,7 @@ def test_links_in_it_are_not_followed(server: Hub, tmp_path: Path) -> None:
     assert (tmp_path / "precious" / "file").exists()
 
 
+@pytest.mark.integration
 def test_what_runs_started_from_is_refused_without_yes(server: Hub) -> None:
     assert virc("download", BASE, ROWS).code == 0
     base = Path("models/Qwen2.5-VL-7B-Instruct").absolute()
@@ -149,6 +153,7 @@ def test_what_runs_started_from_is_refused_without_yes(server: Hub) -> None:
     assert there() == set()
 
 
+@pytest.mark.integration
 def test_a_removal_that_is_killed_leaves_no_half_model(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert virc("download", MODEL, ROWS).code == 0
     with monkeypatch.context() as patched:

@@ -34,8 +34,6 @@ from support.servers import dead_url
 
 from virc.download.hub import fetching, link, ranged, record
 
-pytestmark = pytest.mark.integration
-
 MODEL, DATASET, GATED, PRIVATE = "some/model", "datasets/some/rows", "some/gated", "some/private"
 FOLDER, ROWS = Path("models/model"), Path("data/rows")
 MEMBER, STRANGER = "hf_member", "hf_stranger"
@@ -114,6 +112,7 @@ PASSING: dict[str, tuple[Fault, int | None]] = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("fault", "times"), PASSING.values(), ids=PASSING)
 def test_what_passes_costs_no_second_command(
     server: Hub, monkeypatch: pytest.MonkeyPatch, fault: Fault, times: int | None
@@ -125,6 +124,7 @@ def test_what_passes_costs_no_second_command(
     assert no_token_left_the_hub(server)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("fault", "times"), PASSING.values(), ids=PASSING)
 def test_a_stream_unpacks_the_same(server: Hub, fault: Fault, times: int | None) -> None:
     server.misbehave(drop(300_000), name="images.tar")
@@ -139,6 +139,7 @@ def test_a_stream_unpacks_the_same(server: Hub, fault: Fault, times: int | None)
     assert held(ROWS) == {"rows.jsonl": b"{}\n", **IMAGES}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("on", ["api", "resolve"])
 @pytest.mark.parametrize("fault", [status(500), status(429), status(503, retry_after="0"), drop(0)])
 def test_the_hub_itself_fails_now_and_then(server: Hub, on: str, fault: Fault) -> None:
@@ -199,6 +200,7 @@ LASTING: dict[str, tuple[Fault, str, str, int, str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("fault", "on", "name", "code", "said", "hint"), LASTING.values(), ids=LASTING)
 def test_what_stays_is_one_sentence_and_the_next_command_goes_on(
     server: Hub, fault: Fault, on: str, name: str, code: int, said: str, hint: str
@@ -224,6 +226,7 @@ def test_a_name_that_no_disk_takes_is_refused_before_anything_comes(server: Hub,
     assert held(FOLDER) == FILES
 
 
+@pytest.mark.integration
 def test_what_came_before_the_end_is_not_fetched_again(server: Hub) -> None:
     server.misbehave(drop(10), name="model*", times=None, skip=1)
     fails(6, "cannot fetch model.safetensors")
@@ -237,6 +240,7 @@ def test_what_came_before_the_end_is_not_fetched_again(server: Hub) -> None:
     assert server.sent() - before == item["missing"]
 
 
+@pytest.mark.integration
 def test_a_hub_that_dies_midway(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.misbehave(slow(1 << 20), name="model*", times=None, skip=2)
 
@@ -252,6 +256,7 @@ def test_a_hub_that_dies_midway(server: Hub, monkeypatch: pytest.MonkeyPatch) ->
         assert mended.sent("model*") <= len(WEIGHTS) - 2 * PART + PART
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("on", ["storage", "resolve"])
 def test_a_server_that_says_nothing(server: Hub, monkeypatch: pytest.MonkeyPatch, on: str) -> None:
     monkeypatch.setattr(link, "SECONDS", 0.05)
@@ -276,6 +281,7 @@ def test_what_was_streamed_is_safe_in_its_place_before_it_is_recorded(
     assert moments == [(False, True), (True, True)]
 
 
+@pytest.mark.integration
 def test_a_stream_that_cannot_go_on_leaves_no_image(server: Hub) -> None:
     server.misbehave(drop(300_000), name="images.tar")
     server.misbehave(drop(0), name="images.tar", times=None, skip=1)
@@ -321,6 +327,7 @@ def test_who_may_read_it_gets_it_and_the_token_stays_at_the_hub(server: Hub, mon
     assert no_token_left_the_hub(server)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("on", ["api", "resolve"])
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_a_hub_that_sends_everybody_elsewhere(server: Hub, monkeypatch: pytest.MonkeyPatch, on: str, code: int) -> None:
@@ -342,6 +349,7 @@ def test_words_of_the_hub_drive_no_terminal(server: Hub) -> None:
     assert max(map(len, done.err.splitlines())) < 500
 
 
+@pytest.mark.integration
 def test_offline(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a process of its own: the library reads the variable once, at its start."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -365,6 +373,7 @@ def test_nobody_listens_there(server: Hub, monkeypatch: pytest.MonkeyPatch) -> N
     assert not FOLDER.exists()
 
 
+@pytest.mark.integration
 def test_a_proxy_that_is_away_is_named_without_its_password(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a process of its own: the library's session keeps the proxies it began with."""
     address = urlsplit(dead_url()).netloc

@@ -16,8 +16,6 @@ from virc.stages import resolve as stages
 from virc.systems import registry as systems
 from virc.training import inputs as training
 
-pytestmark = pytest.mark.integration
-
 BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
 NEEDED = {
     "dataset_info.json",
@@ -64,6 +62,7 @@ def fetched(folder: Path, repo: str, kind: Kind = "model") -> None:
     record.write(folder, record.Record(repo, kind, "0" * 40))
 
 
+@pytest.mark.integration
 def test_the_rows_are_checked_with_one_note_and_no_fault(workspace: Path) -> None:
     done = virc("data", "check", "data/CRUX")
     assert done.code == 0, done.err
@@ -75,6 +74,7 @@ def test_the_rows_are_checked_with_one_note_and_no_fault(workspace: Path) -> Non
     assert "with faults" not in done.err or "0 with faults" in done.err
 
 
+@pytest.mark.integration
 def test_a_missing_file_that_two_datasets_name_is_noted_once(workspace: Path) -> None:
     info = workspace / "data" / "CRUX" / "dataset_info.json"
     entries = json.loads(info.read_text())
@@ -97,6 +97,7 @@ def test_a_base_that_came_in_part_is_as_one_that_is_not_here(workspace: Path) ->
     assert f"\nhint: virc download {BASE}\n" in done.err
 
 
+@pytest.mark.integration
 def test_a_dry_run_lacks_neither_base_nor_rows(workspace: Path) -> None:
     done = virc("train", "--stage", "instruct", "--dry-run", "--json")
     assert done.code == 0, done.err
@@ -137,6 +138,7 @@ def test_a_base_that_was_fetched_from_someone_else_is_not_the_published_one(work
     assert f"\nhint: virc download {BASE}\n" in done.err
 
 
+@pytest.mark.integration
 def test_doctor_counts_a_base_that_only_its_files_describe(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workspace / "models" / "Qwen2.5-VL-7B-Instruct").rename(workspace / "models" / "Small-VL")
     fetched(workspace / "models" / "Small-VL", "lab/Small-VL")

@@ -22,8 +22,6 @@ from virc.scoring import worker as algebra
 from virc.scoring.score import Key, Verdict, score
 from virc.scoring.symbolic import Symbolic, formula
 
-pytestmark = pytest.mark.integration
-
 EQUAL = [
     ("2(x+1)", "2x+2"), (r"\frac{1}{2}x", r"\frac{x}{2}"), ("√12", "2√3"), ("sqrt(12)", r"2\sqrt{3}"),
     ("x^10 + 0", "x^{10}"), ("x**2", "x^2"), ("sin(x)", r"\sin x"), (r"5\pi", "5π cm"), ("x = 2 or x = 3", "3, 2"),
@@ -62,6 +60,7 @@ def process_of(symbolic: Symbolic) -> "subprocess.Popen[bytes]":
     return process
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("answer", "reference"), EQUAL)
 def test_these_are_equal_only_by_algebra(symbolic: Symbolic, answer: str, reference: str) -> None:
     assert not score(answer, Key(reference)).right
@@ -118,6 +117,7 @@ SMALLER_THAN_ROUNDING = [
 ]  # fmt: skip
 
 
+@pytest.mark.integration
 def test_small_differences_of_small_and_large_numbers_count(symbolic: Symbolic) -> None:
     """Rules and algebra together, in both directions: no rounding makes two of these equal."""
     told = {same: [pair for pair in pairs for one, other in (pair, pair[::-1])
@@ -147,10 +147,12 @@ def ask_hostile(symbolic: Symbolic, texts: list[str]) -> None:
     assert symbolic.same("x+x+1", "2x+1")
 
 
+@pytest.mark.integration
 def test_a_hostile_answer_is_wrong_in_time_and_the_next_is_read(symbolic: Symbolic) -> None:
     ask_hostile(symbolic, HOSTILE)
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("text", LATE, ids=lambda text: text[:20])
 def test_an_answer_without_end_is_wrong_in_time(symbolic: Symbolic, text: str) -> None:
@@ -197,6 +199,7 @@ put(after)
 """
 
 
+@pytest.mark.integration
 def test_the_process_runs_no_text_even_if_it_gets_it(tmp_path: Path) -> None:
     for folder in ("before", "after"):
         (tmp_path / folder).mkdir()
@@ -210,6 +213,7 @@ def test_the_process_runs_no_text_even_if_it_gets_it(tmp_path: Path) -> None:
     assert not list((tmp_path / "after").iterdir())
 
 
+@pytest.mark.integration
 def test_a_question_that_is_late_costs_the_process_and_no_more(symbolic: Symbolic) -> None:
     first = process_of(symbolic)
     assert not symbolic.same("10000000!", "x+1")
@@ -221,6 +225,7 @@ def test_a_question_that_is_late_costs_the_process_and_no_more(symbolic: Symboli
     assert process_of(symbolic).pid != first.pid
 
 
+@pytest.mark.integration
 def test_a_process_that_was_killed_is_replaced_and_the_question_asked_again(symbolic: Symbolic) -> None:
     process = process_of(symbolic)
     process.kill()
@@ -229,6 +234,7 @@ def test_a_process_that_was_killed_is_replaced_and_the_question_asked_again(symb
     assert process_of(symbolic).pid != process.pid
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_process_that_is_stopped_is_given_up_after_a_while(
     symbolic: Symbolic, monkeypatch: pytest.MonkeyPatch
@@ -240,6 +246,7 @@ def test_a_process_that_is_stopped_is_given_up_after_a_while(
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_an_interruption_leaves_no_answer_for_the_next_question(symbolic: Symbolic) -> None:
     process = process_of(symbolic)
@@ -250,6 +257,7 @@ def test_an_interruption_leaves_no_answer_for_the_next_question(symbolic: Symbol
     assert not symbolic.same("6(x+1)", "6x+7")
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system does not say")
 def test_memory_is_bounded_and_a_process_that_keeps_much_ends(symbolic: Symbolic) -> None:
     limits = Path(f"/proc/{process_of(symbolic).pid}/limits").read_text()
@@ -269,6 +277,7 @@ def test_threads_share_one(symbolic: Symbolic) -> None:
     assert verdicts == [n % 2 == 0 for n in range(12, 32)]
 
 
+@pytest.mark.integration
 def test_nothing_is_left_when_it_is_closed() -> None:
     threads = threading.active_count()
     with Symbolic() as symbolic:
@@ -290,6 +299,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("moment", [pytest.param("idle", marks=pytest.mark.slow), "at work"])
 def test_the_process_ends_with_its_parent_however_that_ends(moment: str) -> None:
@@ -335,6 +345,7 @@ WORDS = r"x y 2 1.5 + - * / ^ ( ) { } [ ] , = < \frac \sqrt \pi \text{ cm or and
 PIECES = WORDS.split()
 
 
+@pytest.mark.integration
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.sampled_from([*PIECES, " ", "\n", "\ud800"]), max_size=20).map("".join) | st.text())
 def test_what_is_asked_is_one_line_of_formula(text: str) -> None:
@@ -345,6 +356,7 @@ def test_what_is_asked_is_one_line_of_formula(text: str) -> None:
         assert "$" not in found.latex
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(text=st.lists(st.sampled_from([*PIECES, " "]), max_size=20).map("".join))

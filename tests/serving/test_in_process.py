@@ -30,8 +30,6 @@ from virc.serving.agent import connections
 from virc.serving.in_process import Served
 from virc.serving.settings import published
 
-pytestmark = pytest.mark.integration
-
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
 Answer = tuple[int, dict[str, Any]]
 
@@ -147,6 +145,7 @@ def test_the_answer_is_that_of_the_model_whole_and_streamed(port: int, backend: 
     assert pieces[-1].usage == whole.usage
 
 
+@pytest.mark.integration
 def test_a_batch_on_it_has_the_answers_of_the_model_in_this_process(
     port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +310,7 @@ def test_a_failure_of_the_model_is_told_and_the_next_request_is_answered(backend
         assert asked(port, "go on", max_tokens=1)[0] == 200
 
 
+@pytest.mark.integration
 def test_many_at_once_are_all_answered(port: int) -> None:
     async def all_of() -> list[Answer]:
         return await asyncio.gather(

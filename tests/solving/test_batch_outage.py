@@ -18,8 +18,6 @@ from support.solving import answer, ended, start, told_to_wait
 
 from virc.solving import batch as outage
 
-pytestmark = pytest.mark.integration
-
 WAITING = "rows in work wait until the endpoint answers"
 
 
@@ -74,6 +72,7 @@ def dying(
             thread.join()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", [faults.hang, faults.stall], ids=["before its answer", "within it"])
 def test_rows_in_work_are_done_again_when_the_server_is_back(
     fault: Fault, batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
@@ -89,6 +88,7 @@ def test_rows_in_work_are_done_again_when_the_server_is_back(
     assert "9 rows: 9 answered, 0 without an answer, 0 failed" in done.err
 
 
+@pytest.mark.integration
 def test_what_was_answered_before_is_not_asked_again(
     batch: Callable[..., Any], image: Path, tmp_path: Path, waiting: threading.Event
 ) -> None:
@@ -101,6 +101,7 @@ def test_what_was_answered_before_is_not_asked_again(
     assert after == [f"q {name}" for name in range(4, 8)]
 
 
+@pytest.mark.integration
 def test_the_time_a_row_waited_is_not_its_own(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
     with dying(echo, 2, faults.hang, away=10) as servers:
         done = batch(problems(image, 1, 2), servers[0], "--timeout", 9)
@@ -108,6 +109,7 @@ def test_the_time_a_row_waited_is_not_its_own(batch: Callable[..., Any], image: 
     assert [line["error"] for line in read(tmp_path / "out")] == [None, None]
 
 
+@pytest.mark.integration
 def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_up(
     batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +126,7 @@ def test_a_server_that_stays_away_ends_the_batch_and_the_same_command_takes_it_u
     assert sorted(line["id"] for line in read(tmp_path / "out")) == list(range(6))
 
 
+@pytest.mark.integration
 def test_all_rows_give_up_together(
     batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +137,7 @@ def test_all_rows_give_up_together(
     assert (done.err.count(WAITING), read(tmp_path / "out")) == (1, [])  # not one wait after the other
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_the_wait(image: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, *range(4)))
     with dying(echo, 4, faults.stall, away=None) as (first,):
@@ -163,6 +167,7 @@ def test_a_row_that_breaks_every_connection_fails_alone(batch: Callable[..., Any
     assert tries == 3 * 3  # the client's tries of each of ours
 
 
+@pytest.mark.integration
 def test_a_proxy_that_answers_for_a_server_that_is_away_is_waited_for_too(
     batch: Callable[..., Any], image: Path, tmp_path: Path
 ) -> None:
@@ -184,6 +189,7 @@ def test_a_proxy_that_answers_for_a_server_that_is_away_is_waited_for_too(
     assert [line["answer"] for line in read(tmp_path / "out")] == ["q 1", "q 2"]
 
 
+@pytest.mark.integration
 def test_sampling_outlives_its_server_too(image: Path, tmp_path: Path) -> None:
     names = list("abcd")
     source = write(tmp_path / "in.jsonl", [row for name in names for row in problems(image, name, answer=97)])
