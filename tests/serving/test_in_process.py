@@ -272,9 +272,9 @@ def test_requests_take_turns_and_one_who_hangs_up_is_not_computed(backend: Local
         waiting = []
         for taken, text in enumerate(("second", "third", "fourth"), 2):
             waiting.append(held(port, text, stream))
-            until(lambda taken=taken: app.state.desk.taken == taken)  # type: ignore[misc]
+            until(lambda taken=taken: app.state.queue.taken == taken)  # type: ignore[misc]
         waiting[0].close()  # before its turn
-        until(lambda: app.state.desk.taken == 3)
+        until(lambda: app.state.queue.taken == 3)
         first.close()  # in its turn
         until(lambda: slow.begun == ["first", "third"])
         assert slow.ended == ["first"]

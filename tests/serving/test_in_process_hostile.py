@@ -14,7 +14,7 @@ from support.loopback import until
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Reply
 from virc.serving import in_process
-from virc.serving.agent import connections, desk
+from virc.serving.agent import connections, request_queue
 from virc.serving.chat_request import ChatRequest
 from virc.serving.in_process import Served
 
@@ -103,19 +103,19 @@ def test_one_who_does_not_end_its_head_is_cut(running: Running, monkeypatch: pyt
 
 
 def test_bodies_take_a_bounded_memory_together(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MAX_HELD", 4000)  # half of it for one client
+    monkeypatch.setattr(request_queue, "MAX_HELD", 4000)  # half of it for one client
     with running.start("a" * 1500, size=1400):  # the rest does not come
-        until(lambda: running.state.desk.held == 1400)
+        until(lambda: running.state.queue.held == 1400)
         assert running.status("a" * 1500) == 429
         assert running.status("a" * 1500, "127.0.0.2") == 200
-    until(lambda: not running.state.desk.held)
+    until(lambda: not running.state.queue.held)
     assert running.status("a" * 1500) == 200
 
 
 def test_clients_take_turns_and_one_who_leaves_keeps_nothing() -> None:
     with listening(model := Model()) as running:
         model.go.clear()
-        waiting = running.state.desk._turns._waiting
+        waiting = running.state.queue._turns._waiting
         first = [running.start("first 0")]
         until(lambda: model.begun == ["first 0"])
         for number in range(1, 5):
@@ -132,7 +132,7 @@ def test_clients_take_turns_and_one_who_leaves_keeps_nothing() -> None:
             connection.close()
         assert len(model.begun) == 5
         assert "second" in model.begun[:3]
-        until(lambda: not running.state.desk.taken and not running.state.desk.held)
+        until(lambda: not running.state.queue.taken and not running.state.queue.held)
 
 
 @pytest.mark.parametrize("ends", ["it fails", "it is answered", "its client leaves"])

@@ -224,7 +224,7 @@ def test_an_agent_ends_after_its_last_step_and_says_that_its_engine_was_given_up
     forced: bool, failure: EngineError | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[Any] = []
-    desk = SimpleNamespace(closing=False, wait=lambda seconds: done.append(("waited", seconds)))
+    queue = SimpleNamespace(closing=False, wait=lambda seconds: done.append(("waited", seconds)))
     running: Any = SimpleNamespace(force_exit=forced, should_exit=False)
 
     def watch(end: Callable[[], None], closing: Callable[[], bool]) -> None:
@@ -233,7 +233,7 @@ def test_an_agent_ends_after_its_last_step_and_says_that_its_engine_was_given_up
 
     monkeypatch.setattr(connections, "run", lambda server, _: done.append(("answered", server.should_exit)))
     engine: Any = SimpleNamespace(watch=watch, failure=failure)
-    run = start._agent_run(running, SimpleNamespace(state=SimpleNamespace(desk=desk)), None, engine)  # type: ignore[arg-type]
+    run = start._agent_run(running, SimpleNamespace(state=SimpleNamespace(queue=queue)), None, engine)  # type: ignore[arg-type]
     with pytest.raises(EngineError, match="given up") if failure else nullcontext():
         run()
     assert done == [("answered", True), ("waited", 0 if forced else start._LAST_STEP)]

@@ -175,8 +175,8 @@ def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytes
 
 def test_one_that_ends_while_the_server_ends_is_not_started_again(standing: Standing) -> None:
     running = standing.server._stop.args[0]  # type: ignore[attr-defined]
-    hold = running._desk.place("a client")
-    running._desk.answers.add(hold)  # which the server waits for
+    hold = running._queue.place("a client")
+    running._queue.answers.add(hold)  # which the server waits for
     running.handle_exit(signal.SIGTERM, None)
     ended = standing.signal(signal.SIGTERM)
     time.sleep(1)

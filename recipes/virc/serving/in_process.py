@@ -25,7 +25,7 @@ from virc.reasoning.resize import Grid, smart_resize
 from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
 from virc.serving.agent import delivery
-from virc.serving.agent.desk import Job, LeftError, Ping, RequestQueue, Reservation
+from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.agent.wire import PING
 from virc.serving.chat_request import ChatRequest, RefusedError, read
 from virc.solving.image_source import data_url_bytes
@@ -43,16 +43,16 @@ class Served(msgspec.Struct, frozen=True):
 
 
 def app(served: Served) -> FastAPI:
-    """Return the ASGI app; its `state.desk` is where requests are taken in."""
+    """Return the ASGI app; its `state.queue` is where requests are taken in."""
     guards = (chat_http.check_site, chat_http.check_key)
     chat = partial(delivery.placed, answered=_answered, failure=_failure)
     made = chat_http.new_app(_health, _models, chat, _failure, *guards)
-    made.state.served, made.state.desk = served, RequestQueue(served.backend.at_once)
+    made.state.served, made.state.queue = served, RequestQueue(served.backend.at_once)
     return made
 
 
 async def _health(request: Request) -> Response:
-    request.app.state.desk.check()
+    request.app.state.queue.check()
     return Response()
 
 
@@ -68,7 +68,7 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     body = await chat_http.body_of(request, hold.add)
     chat = read(body, served.images, served.backend.context * CHARACTERS_PER_TOKEN)
     chat_http.check_model(chat.model, served.name)
-    drawn = request.app.state.desk.solve(_Drawing(served, chat), hold, partial(chat_http.disconnected, request))
+    drawn = request.app.state.queue.solve(_Drawing(served, chat), hold, partial(chat_http.disconnected, request))
     while isinstance(first := await anext(drawn), Ping):
         pass
     framed = chat_http.frame(served.name)

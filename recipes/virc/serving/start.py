@@ -552,11 +552,11 @@ def _agent_run(running: "AgentServer", app: "FastAPI", listening: Any, engine: S
 
     def run() -> None:
         if engine:
-            engine.watch(partial(_end, running), lambda: app.state.desk.closing)
+            engine.watch(partial(_end, running), lambda: app.state.queue.closing)
         try:
             connections.run(running, listening)
         finally:
-            app.state.desk.wait(0 if running.force_exit else _LAST_STEP)
+            app.state.queue.wait(0 if running.force_exit else _LAST_STEP)
         if engine and engine.failure:
             raise engine.failure
 

@@ -24,8 +24,8 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Reply
 from virc.serving.agent import connections, server
-from virc.serving.agent.desk import RequestQueue
 from virc.serving.agent.problems import Solving
+from virc.serving.agent.request_queue import RequestQueue
 from virc.serving.agent.server import Served
 from virc.solving.one import SolveConfig
 
@@ -92,7 +92,7 @@ def listening(
         thread = threading.Thread(target=running.run, args=([place],))
         thread.start()
         try:
-            yield Running(place.getsockname()[1], made.state.desk, running)
+            yield Running(place.getsockname()[1], made.state.queue, running)
         finally:
             running.should_exit = True
             thread.join(60)
@@ -152,8 +152,8 @@ class Running:
 
     behind: servers.Server
 
-    def __init__(self, port: int, desk: RequestQueue, running: connections.Server) -> None:
-        self.port, self.desk, self.running = port, desk, running
+    def __init__(self, port: int, queue: RequestQueue, running: connections.Server) -> None:
+        self.port, self.queue, self.running = port, queue, running
         self.url = f"http://127.0.0.1:{port}/v1"
 
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:

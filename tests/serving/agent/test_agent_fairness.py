@@ -11,7 +11,7 @@ from agent_server import ANSWER, Held, Running, chat, give_times, listening, noi
 from support.https_site import Site
 from support.loopback import until
 
-from virc.serving.agent import connections, desk
+from virc.serving.agent import connections, request_queue
 
 pytestmark = [
     pytest.mark.integration,
@@ -32,9 +32,9 @@ def ask(running: Running, count: int, name: str, source: str = "127.0.0.1", **fi
     """So many questions, one after the other."""
     clients = []
     for number in range(count):
-        taken = running.desk.taken + 1
+        taken = running.queue.taken + 1
         clients.append(running.start(source, text=f"{name}{number}", **fields))
-        until(lambda taken=taken: running.desk.taken == taken)
+        until(lambda taken=taken: running.queue.taken == taken)
     return clients
 
 
@@ -50,35 +50,35 @@ def test_another_client_waits_for_two_problems_at_most_and_each_keeps_its_order(
 
 
 def test_bodies_that_nobody_needs_yet_stay_with_their_clients(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MAX_READ", 400_000)
+    monkeypatch.setattr(request_queue, "MAX_READ", 400_000)
     with listening(waiting) as running:
         mine = [running.start(text=f"a{number}", picture=LARGE) for number in range(40)]
-        until(lambda: running.desk.taken == 40)
+        until(lambda: running.queue.taken == 40)
         others = ask(running, 1, "b", OTHER, picture=LARGE)
-        until(lambda: running.desk.taken == 41 and running.desk.held > 200_000)
-        assert running.desk.held < 300_000  # of two megabytes
+        until(lambda: running.queue.taken == 41 and running.queue.held > 200_000)
+        assert running.queue.held < 300_000  # of two megabytes
         waiting.go.set()
         for client in (*others, *mine):
             assert b'"content":"97"' in received(client, b"}}")
-        until(lambda: (running.desk.held, running.desk.taken) == (0, 0))
+        until(lambda: (running.queue.held, running.queue.taken) == (0, 0))
     assert waiting.begun.index("b0") <= 2
 
 
 def test_whoever_hangs_up_before_it_was_read_costs_no_turn(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MAX_READ", 1)
+    monkeypatch.setattr(request_queue, "MAX_READ", 1)
     with listening(waiting) as running:
         clients = ask(running, 4, "a", picture=LARGE)
         for client in clients[1:3]:
             client.close()
-        until(lambda: running.desk.taken == 2)
+        until(lambda: running.queue.taken == 2)
         waiting.go.set()
         assert b'"content":"97"' in received(clients[3], b"}}")
-        until(lambda: running.desk.taken == 0)
+        until(lambda: running.queue.taken == 0)
     assert waiting.begun == ["a0", "a3"]
 
 
 def test_one_that_waits_to_be_read_has_an_end_in_time(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MAX_READ", 1)
+    monkeypatch.setattr(request_queue, "MAX_READ", 1)
     give_times(monkeypatch, 60, 0.5)
     with listening(waiting) as running:
         ask(running, 1, "a", picture=LARGE)
@@ -132,15 +132,15 @@ def test_one_client_does_not_hold_all_bytes(waiting: Held, monkeypatch: pytest.M
         mine = ask(running, 1, "a", picture=LARGE)
         until(lambda: bool(waiting.begun))  # what it sent is read and shown
         mine += ask(running, 2, "a", picture=LARGE)
-        until(lambda: len(running.desk.answers) == 3)  # both are read
-        monkeypatch.setattr(desk, "MAX_HELD", int(running.desk.held * 2.2))  # half of it is little more
+        until(lambda: len(running.queue.answers) == 3)  # both are read
+        monkeypatch.setattr(request_queue, "MAX_HELD", int(running.queue.held * 2.2))  # half of it is little more
         assert received(running.start(text="a3", picture=LARGE), b"}}").startswith(b"HTTP/1.1 429")
         others = ask(running, 1, "b", OTHER, picture=LARGE)
         waiting.go.set()
         for client in (*others, *mine):
             assert b'"content":"97"' in received(client, b"}}")
-        until(lambda: not running.desk.held)
-        assert not running.desk.held_of
+        until(lambda: not running.queue.held)
+        assert not running.queue.held_of
 
 
 def test_images_are_fetched_in_their_turn(waiting: Held) -> None:
@@ -182,7 +182,7 @@ def test_clients_behind_a_proxy_take_turns_by_their_keys(waiting: Held) -> None:
         mine = []
         for number, key in enumerate(["one"] * 5 + ["two"] * 2):
             mine.append(start(key, f"{key}{number}"))
-            until(lambda number=number: running.desk.taken == number + 1)
+            until(lambda number=number: running.queue.taken == number + 1)
         assert received(start("onetwo", "?"), b"}}").startswith(b"HTTP/1.1 401")
         waiting.go.set()
         for client in mine:
@@ -217,7 +217,7 @@ def test_an_address_that_a_client_claims_is_not_believed(waiting: Held) -> None:
             head, _, body = raw(chat(f"a{number}")).partition(b"\r\n\r\n")
             mine.append(socket.create_connection(("127.0.0.1", running.port), 60))
             mine[-1].sendall(head + f"\r\nX-Forwarded-For: 192.0.2.{number}\r\n\r\n".encode() + body)
-            until(lambda number=number: running.desk.taken == number + 1)
+            until(lambda number=number: running.queue.taken == number + 1)
         other = ask(running, 1, "b", OTHER)
         waiting.go.set()
         for client in (*mine, *other):

@@ -13,7 +13,7 @@ from support.servers import CHAT, MODELS
 
 from virc.backends.interface import Sampling
 from virc.reasoning.session import Ask, Reply
-from virc.serving.agent import desk, server
+from virc.serving.agent import request_queue, server
 
 
 def status(running: Running) -> int:
@@ -79,7 +79,7 @@ class Stuck(Held):
 
 
 def test_a_stuck_worker_is_replaced_and_when_none_is_left_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "_STUCK", 0.02)
+    monkeypatch.setattr(request_queue, "_STUCK", 0.02)
     stuck, chat = Stuck(), {"model": MODEL, "messages": [{"role": "user", "content": "?"}]}  # of no picture to decode
     with listening(stuck, config={"timeout": 0.3}) as running:
 
@@ -88,7 +88,7 @@ def test_a_stuck_worker_is_replaced_and_when_none_is_left_it_says_so(monkeypatch
 
         for count in (1, 2):  # on a busy machine the time may be over before a thread has begun
             until(lambda count=count: ask()[0] == 504 and stuck.stuck == count)  # type: ignore[misc]
-            until(lambda: not running.desk.taken)
+            until(lambda: not running.queue.taken)
             if count == 1:
                 assert status(running) == 200  # another thread is in its place
         until(lambda: status(running) == 503)

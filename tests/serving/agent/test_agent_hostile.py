@@ -38,7 +38,7 @@ from support.servers import CHAT
 from virc.core.errors import ConfigError, EngineError
 from virc.reasoning.session import Ask, Reply
 from virc.serving import chat_http
-from virc.serving.agent import connections, desk, wire
+from virc.serving.agent import connections, request_queue, wire
 
 
 def error(said: dict[str, Any]) -> str:
@@ -170,22 +170,22 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[
         assert error(said).startswith(message)
         assert (said["error"]["type"], said["error"]["code"]) == ("invalid_request_error", code)
     assert running.ask()[0] == 200
-    until(lambda: (running.desk.taken, running.desk.held) == (0, 0))  # an answer is there before its place is free
+    until(lambda: (running.queue.taken, running.queue.held) == (0, 0))  # an answer is there before its place is free
 
 
 def test_all_requests_together_hold_a_bounded_number_of_bytes(
     endpoint: tuple[Running, Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, _ = endpoint
-    monkeypatch.setattr(desk, "MAX_HELD", 80_000)  # half of it for one client
+    monkeypatch.setattr(request_queue, "MAX_HELD", 80_000)  # half of it for one client
     body = chat("?", part("data:image/png;base64," + "A" * 30_000))
     slow = socket.create_connection(("127.0.0.1", running.port))
     slow.sendall(raw(body)[:30_000])  # the rest does not come
-    until(lambda: running.desk.held > 20_000)
+    until(lambda: running.queue.held > 20_000)
     status, said = running.send("POST", "/v1/chat/completions", json.dumps(body).encode())
     assert (status, said["error"]["code"]) == (429, "rate_limit_exceeded")
     slow.close()
-    until(lambda: running.desk.held == 0)
+    until(lambda: running.queue.held == 0)
     assert running.ask()[0] == 200
 
 
@@ -195,7 +195,7 @@ def test_a_body_must_arrive_in_time(endpoint: tuple[Running, Held], monkeypatch:
     with socket.create_connection(("127.0.0.1", running.port)) as slow:
         slow.sendall(raw(chat())[:300])
         assert b"the body did not arrive within 0.2 s" in received(slow, b"}")
-    until(lambda: running.desk.held == 0)
+    until(lambda: running.queue.held == 0)
 
 
 @pytest.mark.integration
@@ -235,21 +235,21 @@ def test_one_who_takes_no_answer_is_cut_and_keeps_no_place_and_no_bytes(
     monkeypatch.setattr(connections, "PATIENCE", 1)
     with listening(large, waiting=0) as running:
         with deaf(running, n=4, stream=stream):
-            until(lambda: len(running.desk.answers) == 1 and not running.desk.taken)
-            assert running.desk.held > 2**20  # looks
+            until(lambda: len(running.queue.answers) == 1 and not running.queue.taken)
+            assert running.queue.held > 2**20  # looks
             assert running.ask()[0] == 200
             until(lambda: not running.running.server_state.connections)
-        until(lambda: not running.desk.answers)
-        until(lambda: (running.desk.taken, running.desk.held) == (0, 0))
+        until(lambda: not running.queue.answers)
+        until(lambda: (running.queue.taken, running.queue.held) == (0, 0))
 
 
 @pytest.mark.integration
 def test_one_who_takes_his_time_has_the_deadline_and_no_more(large: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "PATIENCE", 0.5)
     with listening(large, config={"timeout": 6}) as running, deaf(running, n=8, stream=True) as client:
-        until(lambda: bool(running.desk.answers))
+        until(lambda: bool(running.queue.answers))
         taken = 0
-        while running.desk.answers:
+        while running.queue.answers:
             taken += len(client.recv(2**14))  # every piece is taken in time
             time.sleep(0.05)
         assert taken < 5 * 2**20  # half of it
@@ -257,18 +257,18 @@ def test_one_who_takes_his_time_has_the_deadline_and_no_more(large: Held, monkey
 
 @pytest.mark.integration
 def test_an_answer_is_bounded_in_bytes(large: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MAX_HELD", 4 * 2**20)
+    monkeypatch.setattr(request_queue, "MAX_HELD", 4 * 2**20)
     with listening(large) as running:
         with deaf(running, n=8) as client:
             assert b"waits to be taken from it: ask again later" in received(client, b"}}")
         assert len(large.begun) < 16  # the model stopped
         with deaf(running, n=8, stream=True) as client:
-            until(lambda: bool(running.desk.taken))
-            until(lambda: not running.desk.taken)
+            until(lambda: bool(running.queue.taken))
+            until(lambda: not running.queue.taken)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
             assert b"waits to be taken from it: ask again later" in received(client)
-        until(lambda: not running.desk.answers)
-        assert running.desk.held == 0
+        until(lambda: not running.queue.answers)
+        assert running.queue.held == 0
         assert running.ask()[0] == 200
 
 
@@ -282,7 +282,7 @@ class Looking(Held):
 
 @pytest.mark.integration
 def test_what_a_streamed_response_keeps_is_counted_until_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "MAX_HELD", 8 * 2**20)
+    monkeypatch.setattr(request_queue, "MAX_HELD", 8 * 2**20)
     looking = Looking()
     image = {"type": "input_image", "image_url": noise()["image_url"]["url"]}
     content = [image, {"type": "input_text", "text": "?"}]
@@ -292,8 +292,8 @@ def test_what_a_streamed_response_keeps_is_counted_until_it_is_taken(monkeypatch
             client.settimeout(60)
             assert b"waits to be taken from it: ask again later" in received(client)
         assert 3 < len(looking.begun) < 11
-        until(lambda: not running.desk.answers)
-        assert running.desk.held == 0
+        until(lambda: not running.queue.answers)
+        assert running.queue.held == 0
 
 
 def await_looks(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +313,7 @@ def await_looks(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_finished_answer_is_delivered_before_the_server_ends(large: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(large) as running, deaf(running, n=8) as client:
         client.settimeout(60)
-        until(lambda: len(running.desk.answers) == 1 and not running.desk.taken)
+        until(lambda: len(running.queue.answers) == 1 and not running.queue.taken)
         running.running.handle_exit(signal.SIGTERM, None)
         await_looks(running, monkeypatch)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
@@ -345,7 +345,7 @@ def test_more_than_can_wait_are_turned_away(held: Held) -> None:
         first = running.start(text="first")
         until(lambda: held.begun == ["first"])
         second = running.start(text="second", stream=True)
-        until(lambda: running.desk.taken == 2)
+        until(lambda: running.queue.taken == 2)
         refused = running.start(text="third")
         said = received(refused, b"}}")
         assert said.startswith(b"HTTP/1.1 429")
@@ -354,7 +354,7 @@ def test_more_than_can_wait_are_turned_away(held: Held) -> None:
         held.go.set()
         assert b'"content":"97"' in received(first, b"}}")
         assert received(second).endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
-        until(lambda: running.desk.taken == 0)
+        until(lambda: running.queue.taken == 0)
         assert held.begun == ["first", "first", "second", "second"]
 
 
@@ -364,14 +364,14 @@ def test_who_hangs_up_is_not_computed(held: Held, stream: bool) -> None:
         first = running.start(text="first", stream=stream)
         until(lambda: held.begun == ["first"])
         second, third = (running.start(text=name, stream=stream) for name in ("second", "third"))
-        until(lambda: running.desk.taken == 3)
+        until(lambda: running.queue.taken == 3)
         second.close()  # before its turn
         first.close()  # in its turn
         until(lambda: held.begun == ["first", "third"])
         assert held.ended == ["first"]
         held.go.set()
         assert b"97" in received(third, b"0\r\n\r\n" if stream else b"}}")
-        until(lambda: running.desk.taken == 0)
+        until(lambda: running.queue.taken == 0)
         assert "second" not in held.begun
 
 
@@ -381,7 +381,7 @@ def test_the_server_behind_is_left_when_a_client_hangs_up() -> None:
         client = running.start(stream=True)
         assert running.behind.wait_for(1)
         client.close()
-        until(lambda: running.desk.taken == 0)
+        until(lambda: running.queue.taken == 0)
         assert len(running.behind.chats()) == 1
 
 
@@ -402,7 +402,7 @@ def test_a_problem_has_an_end_in_time_wherever_it_is(held: Held, monkeypatch: py
 def test_a_silent_stream_is_pinged_also_while_it_waits_for_its_turn(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "_PING", 0.1)
+    monkeypatch.setattr(request_queue, "_PING", 0.1)
     with listening(held) as running:
         clients = [running.start(text=text, stream=True) for text in ("first", "second")]
         pinged = [received(client, b": ping\n\n\r\n") for client in clients]
@@ -499,7 +499,7 @@ def test_what_runs_is_answered_before_it_ends_and_the_new_are_turned_away(held: 
     with listening(held) as running:
         first = running.start(text="first")
         until(lambda: held.begun == ["first"])
-        running.desk.closing = True
+        running.queue.closing = True
         for method, path in (("POST", "/v1/chat/completions"), ("GET", "/health")):
             assert running.send(method, path, b"{}")[0] == 503
         held.go.set()

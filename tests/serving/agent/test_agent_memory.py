@@ -12,7 +12,7 @@ from agent_server import MODEL, OWN
 from virc.core.errors import NetworkError
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply
-from virc.serving.agent import desk, problems, server
+from virc.serving.agent import problems, request_queue, server
 from virc.solving.one import SolveConfig
 
 
@@ -74,7 +74,13 @@ def test_a_failed_or_left_problem_is_freed_at_once(streamed: bool, leaves: bool)
     async def both() -> tuple[bytes, set[type]]:
         sent = await answered(app, streamed, leaves)
         for _ in range(6000):  # its thread ends a moment later
-            if not (kept := {type(each) for each in gc.get_objects() if isinstance(each, desk.Job | desk.Reservation)}):
+            if not (
+                kept := {
+                    type(each)
+                    for each in gc.get_objects()
+                    if isinstance(each, request_queue.Job | request_queue.Reservation)
+                }
+            ):
                 break
             await asyncio.sleep(0.01)
         return sent, kept

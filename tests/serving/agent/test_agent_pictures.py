@@ -90,7 +90,7 @@ def test_a_client_that_leaves_waits_for_no_memory() -> None:
         connection = running.start(picture=part(encoded("PNG", (250, 250))))
         until(lambda: bool(IMAGE_MEMORY._waiting))
         connection.close()
-        until(lambda: not IMAGE_MEMORY._waiting and not running.desk.answers)
+        until(lambda: not IMAGE_MEMORY._waiting and not running.queue.answers)
         assert running.behind.chats() == []
 
 
@@ -111,7 +111,7 @@ def test_a_client_that_leaves_ends_the_decoding(monkeypatch: pytest.MonkeyPatch)
         connection = running.start(picture=part(encoded("PNG", (5000, 5000))))
         assert begun.wait(60)
         connection.close()
-        until(lambda: not running.desk.answers and not held_now())
+        until(lambda: not running.queue.answers and not held_now())
         assert running.behind.chats() == []
 
 

@@ -20,7 +20,7 @@ from support.servers import Body, Fault, Server, dead_url, serve
 
 import virc
 from virc.serving.agent import piped
-from virc.serving.agent.desk import RequestQueue
+from virc.serving.agent.request_queue import RequestQueue
 from virc.solving.pipelines.files import load
 from virc.solving.pipelines.steps import Ran
 
@@ -53,7 +53,7 @@ class Endpoint(msgspec.Struct):
     url: str
     eyes: Server
     mind: Server
-    desk: RequestQueue
+    queue: RequestQueue
 
     @property
     def chats(self) -> Any:
@@ -73,7 +73,7 @@ def pipeline(folder: Path, fault: Fault | None = None, **words: Any) -> Iterator
         stack.enter_context(server)
         assert server.model == "see"
         running = server._stop.args[0]  # type: ignore[attr-defined]
-        yield Endpoint(server.url, eyes, mind, running._desk)
+        yield Endpoint(server.url, eyes, mind, running._queue)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def test_no_step_is_begun_for_a_client_that_has_left(tmp_path: Path) -> None:
         next(iter(stream))
         until(lambda: len(found.eyes.chats()) == 1)
         stream.close()
-        until(lambda: not found.desk.taken)  # that is noticed
+        until(lambda: not found.queue.taken)  # that is noticed
         go.set()
         assert found.chats.create(**asked()).choices[0].message.content == "four sides"
         assert [body["messages"][-1]["content"] for body in found.mind.chats()] == ["a square; Sides?"]

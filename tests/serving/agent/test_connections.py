@@ -12,12 +12,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from virc.serving.agent import connections
-from virc.serving.agent.desk import RequestQueue
+from virc.serving.agent.request_queue import RequestQueue
 
 
 def agent() -> uvicorn.Server:
     app = FastAPI()
-    app.state.desk = RequestQueue(1)
+    app.state.queue = RequestQueue(1)
     return connections.server(app)
 
 
@@ -63,24 +63,24 @@ def test_a_server_that_ends_waits_for_answers_and_not_for_ever(
 ) -> None:
     monkeypatch.setattr(connections, "GRACE", grace)
     app, told = FastAPI(), list[int]()
-    app.state.desk = desk = RequestQueue(1)
+    app.state.queue = queue = RequestQueue(1)
     server = connections.server(app, told.append)
     answer: Any = object()
-    desk.answers.add(answer)
+    queue.answers.add(answer)
     assert not ends(server)  # nobody has said that it is to end
     server.handle_exit(signal.SIGTERM, None)
     assert (told, ends(server)) == ([1], late)
-    desk.answers.discard(answer)
+    queue.answers.discard(answer)
     assert ends(server)
     assert not server.force_exit
 
 
 def test_a_second_signal_ends_what_runs() -> None:
     app = FastAPI()
-    app.state.desk = desk = RequestQueue(1)
+    app.state.queue = queue = RequestQueue(1)
     server = connections.server(app)
     answer: Any = object()
-    desk.answers.add(answer)
+    queue.answers.add(answer)
     for again in (False, True):
         server.handle_exit(signal.SIGINT, None)
         assert (server.should_exit, server.force_exit) == (again, again)

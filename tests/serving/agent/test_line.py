@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from virc.serving.agent.connections import network
-from virc.serving.agent.desk import MAX_HELD, RequestQueue
 from virc.serving.agent.line import Line, may_have_more
+from virc.serving.agent.request_queue import MAX_HELD, RequestQueue
 from virc.serving.chat_request import RefusedError
 
 Fits = Callable[[int, int, int], bool]
@@ -130,8 +130,8 @@ def test_a_share_is_not_lost_to_one_who_leaves_in_the_same_moment() -> None:
 
 
 def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are() -> None:
-    desk = RequestQueue(1)
-    first, second, other, last = (desk.place(client) for client in ("a", "a", "b", "c"))
+    queue = RequestQueue(1)
+    first, second, other, last = (queue.place(client) for client in ("a", "a", "b", "c"))
     first.add(MAX_HELD // 2 - 1)
     second.add(1)
     with pytest.raises(RefusedError, match="too much is being sent"):
@@ -141,7 +141,7 @@ def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are(
         last.add(1)
     first.end()
     second.add(MAX_HELD // 2 - 1)
-    assert (desk.held, desk.held_of) == (MAX_HELD, {"a": MAX_HELD // 2, "b": MAX_HELD // 2})
+    assert (queue.held, queue.held_of) == (MAX_HELD, {"a": MAX_HELD // 2, "b": MAX_HELD // 2})
 
 
 def test_one_client_fills_half_and_the_next_finds_a_place() -> None:

@@ -33,7 +33,7 @@ class Failures(list[Exception]):
     """Errors behind the server that no client caused."""
 
 
-def desk(
+def tool_calls(
     folders: Sequence[Path] = (),
     endpoint: str = "http://127.0.0.1:9/v1",
     store: ResultStore | None = None,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from mcp import Client
-from mcp_server import QUESTION, Failures, called, desk, in_base64, noise, refused, talk
+from mcp_server import QUESTION, Failures, called, in_base64, noise, refused, talk, tool_calls
 from PIL import Image
 from support.costly_pictures import held_now
 from support.https_site import Site
@@ -55,19 +55,19 @@ def place(tmp_path: Path) -> Path:
 )  # fmt: skip
 def test_nothing_outside_is_read_or_told_of(place: Path, source: str) -> None:
     outside = place.parent / "readable-not"
-    sentence = refused(desk([place]), "show", image=source.format(inside=place, outside=outside))
+    sentence = refused(tool_calls([place]), "show", image=source.format(inside=place, outside=outside))
     assert any(part in sentence for part in ("not a picture inside a readable folder", "is a folder", "cannot be read"))
     assert SECRET not in sentence
 
 
 def test_a_path_outside_is_refused_alike_whether_it_exists(place: Path) -> None:
     outside = place.parent / "readable-not"
-    there, gone = (refused(desk([place]), "show", image=str(outside / name)) for name in ("b.png", "c.png"))
+    there, gone = (refused(tool_calls([place]), "show", image=str(outside / name)) for name in ("b.png", "c.png"))
     assert there.replace("b.png", "c.png") == gone
 
 
 def test_without_a_folder_no_file_is_read(place: Path) -> None:
-    assert "no folder was named" in refused(desk(), "show", image=str(place / "a.png"))
+    assert "no folder was named" in refused(tool_calls(), "show", image=str(place / "a.png"))
 
 
 def test_a_folder_that_becomes_a_link_is_not_followed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,17 +82,17 @@ def test_a_folder_that_becomes_a_link_is_not_followed(place: Path, monkeypatch: 
         return found
 
     monkeypatch.setattr(Path, "resolve", resolve)
-    behind = desk([])
+    behind = tool_calls([])
     behind._readable = type(behind._readable)([place])
     assert "cannot be read" in refused(behind, "show", image="a.png")
 
 
 def test_what_is_no_regular_file_is_not_waited_for(place: Path) -> None:
-    assert "it is no file" in refused(desk([place]), "show", image="pipe.png")
+    assert "it is no file" in refused(tool_calls([place]), "show", image="pipe.png")
 
 
 def test_a_text_in_the_folder_is_no_picture(place: Path) -> None:
-    sentence = refused(desk([place]), "show", image="note.txt")
+    sentence = refused(tool_calls([place]), "show", image="note.txt")
     assert "not a picture that can be read" in sentence
     assert SECRET not in sentence
 
@@ -117,11 +117,11 @@ def test_a_text_in_the_folder_is_no_picture(place: Path) -> None:
     ],
 )
 def test_other_sources_are_refused_in_a_sentence(source: str, sentence: str) -> None:
-    assert sentence in refused(desk(), "show", image=source)
+    assert sentence in refused(tool_calls(), "show", image=source)
 
 
 def test_offline_fetches_nothing() -> None:
-    assert "--offline" in refused(desk(offline=True), "show", image="https://example.org/x.png")
+    assert "--offline" in refused(tool_calls(offline=True), "show", image="https://example.org/x.png")
 
 
 def test_a_public_picture_is_fetched(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_public_picture_is_fetched(tmp_path: Path) -> None:
 
     site = Site(answer)
     try:
-        result = called(desk(rules=site.rules()), "show", image=site.url())
+        result = called(tool_calls(rules=site.rules()), "show", image=site.url())
     finally:
         site.close()
     assert result.structured_content
@@ -155,7 +155,7 @@ def bomb() -> bytes:
 @pytest.mark.parametrize("tool", ["show", "crop", "scale", "ask"])
 def test_a_decompression_bomb_is_refused(tool: str) -> None:
     more: dict[str, Any] = {"crop": {"box": [0, 0, 9, 9]}, "scale": {"factor": 2}, "ask": {"question": "?"}}
-    sentence = refused(desk(), tool, image=base64.b64encode(bomb()).decode(), **more.get(tool, {}))
+    sentence = refused(tool_calls(), tool, image=base64.b64encode(bomb()).decode(), **more.get(tool, {}))
     assert "million" in sentence
 
 
@@ -178,18 +178,18 @@ def test_calls_at_the_same_time_stay_within_the_memory_for_pictures(
         calls = [("show", {"image": "small.png"}), ("crop", {"image": "small.png", "box": [0, 0, 300, 300]})] * 6
         return await asyncio.gather(*(client.call_tool(name, arguments) for name, arguments in calls))
 
-    assert not any(result.is_error for result in talk(desk([tmp_path]), work))
+    assert not any(result.is_error for result in talk(tool_calls([tmp_path]), work))
     assert len(held) == 12
     assert max(held) <= 2 * 2**20
     for tool, more in (("show", {}), ("crop", {"box": [0, 0, 9, 9]}), ("scale", {"factor": 0.5})):
-        assert "700 x 700 px, which take" in refused(desk([tmp_path]), tool, image="large.png", **more)
-    assert "which take 3 MiB" in refused(desk([tmp_path]), "scale", image="small.png", factor=2)
+        assert "700 x 700 px, which take" in refused(tool_calls([tmp_path]), tool, image="large.png", **more)
+    assert "which take 3 MiB" in refused(tool_calls([tmp_path]), "scale", image="small.png", factor=2)
     assert IMAGE_MEMORY.held <= before
 
 
 def test_scaling_makes_no_picture_beyond_the_limit(tmp_path: Path) -> None:
     Image.new("1", (5500, 5500)).save(tmp_path / "x.png")
-    assert "over 100 million" in refused(desk([tmp_path]), "scale", image="x.png", factor=4)
+    assert "over 100 million" in refused(tool_calls([tmp_path]), "scale", image="x.png", factor=4)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_scaling_makes_no_picture_beyond_the_limit(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_arguments_are_tool_errors(place: Path, tool: str, arguments: dict[str, Any]) -> None:
-    assert refused(desk([place]), tool, **arguments)
+    assert refused(tool_calls([place]), tool, **arguments)
 
 
 def test_results_are_of_their_session_only(place: Path) -> None:
@@ -221,14 +221,14 @@ def test_results_are_of_their_session_only(place: Path) -> None:
     name = store.keep("one", "image", (place / "a.png").read_bytes(), 10)
     assert store.find("one", name)
     assert store.find("other", name) is None
-    assert "this session has no image-" in refused(desk(store=store), "show", image=name)
+    assert "this session has no image-" in refused(tool_calls(store=store), "show", image=name)
 
 
 def test_a_trace_is_no_picture_and_a_picture_no_trace(place: Path) -> None:
     store = ResultStore()
     names = [store.keep("", kind, b"x", 1) for kind in ("image", "trace")]
-    assert "has no trace" in refused(desk(store=store), "trace", trace_id=names[0])
-    assert refused(desk([place], store=store), "show", image=names[1])
+    assert "has no trace" in refused(tool_calls(store=store), "trace", trace_id=names[0])
+    assert refused(tool_calls([place], store=store), "show", image=names[1])
 
 
 def test_the_oldest_results_give_way() -> None:
@@ -309,7 +309,7 @@ def test_fuzzed_calls_break_and_read_nothing(count: int, place: Path) -> None:
     async def work(client: Client) -> list[Any]:
         return [await client.call_tool(tool, arguments) for tool, arguments in calls]
 
-    results = talk(desk([place]), work, trouble)
+    results = talk(tool_calls([place]), work, trouble)
     assert trouble == []
     assert len(results) == count
     good = [result for result in results if not result.is_error]
@@ -329,8 +329,8 @@ def test_many_calls_at_once_are_all_answered(place: Path) -> None:
     async def work(client: Client) -> list[Any]:
         return await asyncio.gather(*(client.call_tool("show", {"image": "a.png"}) for _ in range(50)))
 
-    assert not any(result.is_error for result in talk(desk([place]), work))
+    assert not any(result.is_error for result in talk(tool_calls([place]), work))
 
 
 def test_a_question_does_not_reach_the_model_with_a_wrong_picture(place: Path) -> None:
-    assert "readable folder" in refused(desk([place]), "ask", image="link.png", question=QUESTION)
+    assert "readable folder" in refused(tool_calls([place]), "ask", image="link.png", question=QUESTION)

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from mcp import Client
 from mcp.types import CallToolResult
-from mcp_server import QUESTION, Failures, are_same, called, desk, in_base64, noise, pixels, refused, talk
+from mcp_server import QUESTION, Failures, are_same, called, in_base64, noise, pixels, refused, talk, tool_calls
 from PIL import Image
 from support.servers import Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
@@ -48,7 +48,7 @@ def structured(result: CallToolResult) -> dict[str, Any]:
 
 
 def test_tools_are_listed_with_valid_schemas() -> None:
-    listed = talk(desk(), lambda client: client.list_tools()).tools
+    listed = talk(tool_calls(), lambda client: client.list_tools()).tools
     assert [tool.name for tool in listed] == list(TOOLS)
     for tool in listed:
         for each in (tool.input_schema, tool.output_schema):
@@ -71,7 +71,7 @@ def test_tools_are_listed_with_valid_schemas() -> None:
 def test_a_crop_has_the_exact_pixels_of_the_file(
     folder: Path, box: list[float], unit: str, pixel_box: tuple[int, int, int, int]
 ) -> None:
-    result = called(desk([folder]), "crop", image="noise.png", box=box, unit=unit)
+    result = called(tool_calls([folder]), "crop", image="noise.png", box=box, unit=unit)
     fields = structured(result)
     assert (tuple(fields["box"]), fields["exact"], fields["clamped"]) == (pixel_box, True, False)
     assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB").crop(pixel_box))
@@ -85,7 +85,7 @@ def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
         box = [2000, 100, 2200, 300]
         return shown, await client.call_tool("crop", {"image": structured(shown)["image_id"], "box": box})
 
-    shown, cut = talk(desk([tmp_path]), work)
+    shown, cut = talk(tool_calls([tmp_path]), work)
     assert pixels(shown.content[0]).size == (600, 80)
     assert (structured(shown)["width"], structured(shown)["exact"]) == (3000, False)
     assert are_same(pixels(cut.content[0]), whole.crop((2000, 100, 2200, 300)))
@@ -107,7 +107,7 @@ def test_a_result_with_its_pictures_has_no_more_characters_than_a_client_takes(t
         return [asked, *[await client.call_tool(name, words) for name, words in calls.items()]]
 
     with serve([whole, CROP, whole, answer("97")]) as server:
-        asked, shown, cropped, scaled, traced = talk(desk([tmp_path], server.url, most=most), work)
+        asked, shown, cropped, scaled, traced = talk(tool_calls([tmp_path], server.url, most=most), work)
     for result in (asked, shown, cropped, scaled, traced):
         assert len(result.model_dump_json(by_alias=True)) <= most
     for result in (shown, scaled):
@@ -135,7 +135,7 @@ def test_a_shrunk_picture_fills_the_bytes_that_it_may_have(most: int, noise_shar
 
 def test_a_result_for_which_there_is_no_room_is_refused(tmp_path: Path) -> None:
     noise(tmp_path / "a.png", (900, 900))
-    assert refused(desk([tmp_path], most=1500), "show", image="a.png") == (
+    assert refused(tool_calls([tmp_path], most=1500), "show", image="a.png") == (
         "the result does not fit into 1,500 characters (virc mcp --max-result N)"
     )
 
@@ -146,7 +146,7 @@ def test_structured_content_may_be_left_out_beside_pictures(folder: Path) -> Non
         shown = await client.call_tool("show", {"image": "noise.png"})
         return listed, shown, await client.call_tool("evaluate", {"answer": "1", "reference": "1"})
 
-    listed, shown, evaluated = talk(desk([folder]), work, structured=False)
+    listed, shown, evaluated = talk(tool_calls([folder]), work, structured=False)
     assert [tool.name for tool in listed if tool.output_schema] == ["evaluate"]
     assert shown.structured_content is None
     assert json.loads(shown.content[-1].text)["width"] == 300
@@ -161,7 +161,7 @@ def test_a_picture_comes_as_base64_data_url_path_or_kept(folder: Path) -> None:
         sources = [str(path), content, f"data:image/png;base64,{content}", structured(first)["image_id"]]
         return [await client.call_tool("show", {"image": each}) for each in sources]
 
-    for result in talk(desk([folder]), work):
+    for result in talk(tool_calls([folder]), work):
         assert structured(result)["width"] == 300
         assert are_same(pixels(result.content[0]), Image.open(path).convert("RGB"))
 
@@ -179,7 +179,7 @@ def test_results_fit_their_schemas_in_old_and_new_drafts(folder: Path) -> None:
         return {"ask": asked} | {name: await client.call_tool(name, words) for name, words in calls.items()}
 
     with serve([CROP, answer("97")]) as server:
-        results = talk(desk([folder], server.url), work)
+        results = talk(tool_calls([folder], server.url), work)
     assert list(results) == list(TOOLS)
     for name, result in results.items():
         for draft in DRAFTS:
@@ -230,7 +230,7 @@ def test_what_is_not_shown_as_it_is_is_said_by_each_tool(name: str, tmp_path: Pa
         return shown, again, cut, await client.call_tool("ask", {"image": name, "question": QUESTION})
 
     with serve([answer("5")]) as server:
-        shown, again, cut, asked = talk(desk([tmp_path], server.url), work)
+        shown, again, cut, asked = talk(tool_calls([tmp_path], server.url), work)
     assert structured(again)["warnings"] == [each.replace(name, "picture 1", 1) for each in expected]
     for result in (shown, cut, asked):
         assert structured(result)["warnings"] == expected
@@ -238,13 +238,13 @@ def test_what_is_not_shown_as_it_is_is_said_by_each_tool(name: str, tmp_path: Pa
 
 
 def test_scale_uses_the_factor_of_the_tool_of_virc(folder: Path) -> None:
-    result = called(desk([folder]), "scale", image="noise.png", factor=1.6)
+    result = called(tool_calls([folder]), "scale", image="noise.png", factor=1.6)
     assert structured(result)["factor"] == 1.5
     assert pixels(result.content[0]).size == (450, 300)
 
 
 def test_scale_by_one_returns_the_picture_unchanged(folder: Path) -> None:
-    result = called(desk([folder]), "scale", image="noise.png", factor=1)
+    result = called(tool_calls([folder]), "scale", image="noise.png", factor=1)
     assert structured(result)["factor"] == 1
     assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB"))
 
@@ -264,7 +264,7 @@ def test_scale_by_one_returns_the_picture_unchanged(folder: Path) -> None:
 def test_a_refused_call_is_in_the_words_of_its_schema(
     folder: Path, tool: str, arguments: dict[str, Any], sentence: str
 ) -> None:
-    said = refused(desk([folder]), tool, image="noise.png", **arguments)
+    said = refused(tool_calls([folder]), tool, image="noise.png", **arguments)
     assert sentence in said
     assert "`" not in said
     assert "bbox_2d" not in said.replace("argument 'bbox_2d'", "")
@@ -283,7 +283,7 @@ def test_a_refused_call_is_in_the_words_of_its_schema(
     ],
 )
 def test_evaluate_says_right_wrong_or_undecided(arguments: dict[str, Any], verdict: str, by: str | None) -> None:
-    fields = structured(called(desk(), "evaluate", **arguments))
+    fields = structured(called(tool_calls(), "evaluate", **arguments))
     assert (fields["verdict"], fields["by"]) == (verdict, by)
     assert fields["reason"]
 
@@ -314,7 +314,7 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
         return asked, again, await client.call_tool("trace", {"trace_id": structured(asked)["trace_id"]})
 
     with serve([CROP, answer("97")]) as server:
-        asked, again, trace = talk(desk([folder], server.url), work)
+        asked, again, trace = talk(tool_calls([folder], server.url), work)
     fields = structured(asked)
     assert (fields["answer"], fields["turns"], fields["confidence"]) == ("97", 2, None)
     assert [part.type for part in asked.content] == ["text", "text", "image", "text"]
@@ -343,7 +343,7 @@ def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
 
     arguments = {"image": "small.png", "more_images": ["large.png"], "question": QUESTION}
     with serve(turns) as server:
-        result = structured(called(desk([folder], server.url), "ask", **arguments))
+        result = structured(called(tool_calls([folder], server.url), "ask", **arguments))
     (small, large), (first, second) = result["image_ids"], result["looks"]
     assert max(shown[1]) < 3000
     assert [each["source_id"] for each in (first, second)] == [large, first["image_id"]]
@@ -356,13 +356,13 @@ def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
 def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
     answers = iter(["97", "5", "97", "97"])
     with serve(lambda _: answer(next(answers))) as server:
-        result = called(desk([folder], server.url), "ask", image="noise.png", question=QUESTION, samples=4)
+        result = called(tool_calls([folder], server.url), "ask", image="noise.png", question=QUESTION, samples=4)
     assert (structured(result)["answer"], structured(result)["confidence"]) == ("97", 0.75)
 
 
 def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
     with serve([answer("unreadable")]) as server:
-        result = called(desk([folder], server.url), "ask", image="noise.png", question=QUESTION)
+        result = called(tool_calls([folder], server.url), "ask", image="noise.png", question=QUESTION)
     assert structured(result)["answer"] is None
     assert structured(result)["reason"]
 
@@ -372,7 +372,7 @@ def test_a_model_that_cannot_be_reached_is_a_tool_error(folder: Path, frank: boo
     arguments = {"image": "noise.png", "question": QUESTION}
     url = dead_url()
     trouble = Failures()
-    result = talk(desk([folder], url), lambda client: client.call_tool("ask", arguments), trouble, frank)
+    result = talk(tool_calls([folder], url), lambda client: client.call_tool("ask", arguments), trouble, frank)
     assert result.is_error
     assert (url in result.content[0].text) is frank
     assert len(trouble) == 1
@@ -403,7 +403,7 @@ def test_a_cancelled_question_stops_the_model(folder: Path) -> None:
         return await client.call_tool("show", {"image": "noise.png"})
 
     with serve(turn) as server:
-        behind = desk([folder], server.url)
+        behind = tool_calls([folder], server.url)
         shown = talk(behind, work)
     assert not shown.is_error
     assert len(turns) == 1
@@ -422,7 +422,7 @@ def test_questions_above_the_limit_are_turned_away(folder: Path, monkeypatch: py
         return [*await asyncio.gather(*two), await client.call_tool("ask", asked)]
 
     with serve(lambda _: answer("97") if go.wait(60) else "") as server:
-        both_and_later = talk(desk([folder], server.url), work)
+        both_and_later = talk(tool_calls([folder], server.url), work)
     errors = [result.content[0].text for result in both_and_later if result.is_error]
     assert len(errors) == 1
     assert "too many questions" in errors[0]

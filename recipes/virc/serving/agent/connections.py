@@ -23,7 +23,7 @@ from virc.serving import chat_http
 from virc.serving.agent.line import may_have_more
 
 if TYPE_CHECKING:
-    from virc.serving.agent.desk import RequestQueue
+    from virc.serving.agent.request_queue import RequestQueue
 
 PATIENCE = 60.0
 """Seconds that a client may take to send the head of a request, or to take a piece of what is sent to it."""
@@ -121,29 +121,29 @@ def client_of(request: Request) -> str:
 
 
 class Server(uvicorn.Server):
-    """Serves until a signal: then the desk closes, and the server ends with the last delivery, or after `GRACE`.
+    """Serves until a signal: then the queue closes, and the server ends with the last delivery, or after `GRACE`.
 
     A second signal ends it at once.
     """
 
-    def __init__(self, config: uvicorn.Config, desk: "RequestQueue", ending: Callable[[int], None]) -> None:
+    def __init__(self, config: uvicorn.Config, queue: "RequestQueue", ending: Callable[[int], None]) -> None:
         super().__init__(config)
-        self._desk, self._ending = desk, ending
+        self._queue, self._ending = queue, ending
         self._end: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        again = self._desk.closing
+        again = self._queue.closing
         super().handle_exit(sig, frame)
-        self._desk.closing = True
+        self._queue.closing = True
         self.should_exit = self.force_exit = again  # uvicorn itself ends at the first
         if again:
             return
         self._end = time.monotonic() + GRACE
-        if self._desk.answers:
-            self._ending(len(self._desk.answers))
+        if self._queue.answers:
+            self._ending(len(self._queue.answers))
 
     async def on_tick(self, counter: int) -> bool:
-        if self._end and (not self._desk.answers or time.monotonic() > self._end):
+        if self._end and (not self._queue.answers or time.monotonic() > self._end):
             self.should_exit = True
         return await super().on_tick(counter)
 
@@ -167,7 +167,7 @@ def server(made: FastAPI, ending: Callable[[int], None] = lambda _: None, level:
         made, lifespan="off", ws="none", http=SlowClientGuard, access_log=False, log_level=level, server_header=False,
         proxy_headers=False, timeout_graceful_shutdown=_FLUSH,
     )  # fmt: skip
-    return Server(config, made.state.desk, ending)
+    return Server(config, made.state.queue, ending)
 
 
 def _most_connections() -> int:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from virc.core.timeouts import Deadline
 from virc.serving import chat_http
 from virc.serving.agent import connections
-from virc.serving.agent.desk import LeftError, Reservation
+from virc.serving.agent.request_queue import LeftError, Reservation
 from virc.serving.chat_request import RefusedError
 
 _PIECE = 2**16  # bytes
@@ -25,7 +25,7 @@ async def placed(
     failure: Callable[[Exception], RefusedError],
 ) -> Response:
     """Return the answer to a request that gets a place of its client; an error frees the place."""
-    hold: Reservation = request.app.state.desk.place(connections.client_of(request))
+    hold: Reservation = request.app.state.queue.place(connections.client_of(request))
     try:
         return await answered(request, hold)
     except BaseException as error:

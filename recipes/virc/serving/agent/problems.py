@@ -15,9 +15,9 @@ from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Unit
 from virc.serving.agent import fetch, piped, wire
 from virc.serving.agent.answer import Answer, answer_of, is_too_long, text_answers
-from virc.serving.agent.desk import WAITING, Job, Ping, Reservation
 from virc.serving.agent.finish import Finisher
 from virc.serving.agent.request import Problem
+from virc.serving.agent.request_queue import WAITING, Job, Ping, Reservation
 from virc.solving.image_source import data_url_bytes
 from virc.solving.one import Event, SampleStart, SolveConfig, ToolResult, attempts
 from virc.solving.outcome import chosen

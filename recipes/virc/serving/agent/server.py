@@ -23,9 +23,9 @@ from virc.reasoning.session import Unit
 from virc.serving import chat_http
 from virc.serving.agent import delivery, page, piped, responses, wire
 from virc.serving.agent.answer import TOO_LONG, Answer, is_too_long
-from virc.serving.agent.desk import LeftError, Ping, RequestQueue, Reservation
 from virc.serving.agent.problems import Report, Solving, SolvingJob, weight
 from virc.serving.agent.request import read
+from virc.serving.agent.request_queue import LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
 _FRESH = 2.0  # seconds for which an answer holds
@@ -78,14 +78,14 @@ class Served(msgspec.Struct, frozen=True):
 
 
 def app(served: Served) -> FastAPI:
-    """The ASGI app; its `state.desk` is where problems are taken in."""
+    """The ASGI app; its `state.queue` is where problems are taken in."""
     refused = partial(failure, served=served)
     guards = (chat_http.check_site, chat_http.check_key)
     chat = partial(delivery.placed, answered=_answered, failure=refused)
     made = chat_http.new_app(_health, _models, chat, refused, *guards, paths=("/v1/chat/completions", _RESPONSES))
     solving = served.solving
     made.state.served, made.state.probe = served, Probe(served.answers)
-    made.state.desk = RequestQueue(solving.at_once, solving.waiting, solving.ready)
+    made.state.queue = RequestQueue(solving.at_once, solving.waiting, solving.ready)
     for path, (kind, content) in page.files(served.name).items():
         made.add_api_route(path, _file(kind, content), methods=["GET"])
     return made
@@ -99,7 +99,7 @@ def _file(kind: str, content: bytes) -> Callable[[], Any]:
 
 
 async def _health(request: Request) -> Response:
-    request.app.state.desk.check()
+    request.app.state.queue.check()
     if not await request.app.state.probe.answers():
         pipeline = request.app.state.served.solving.pipeline
         silent = ", ".join(repr(name) for name in pipeline.roles if name in pipeline.silent) if pipeline else ""
@@ -122,7 +122,7 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     problem, pictures = read(responses.as_chat(body) if as_response else body, served.inputs, _CHARACTERS)
     chat_http.check_model(problem.model, served.name)
     job = SolvingJob(served.solving, problem, pictures, deadline)
-    happening = request.app.state.desk.solve(job, hold, partial(chat_http.disconnected, request))
+    happening = request.app.state.queue.solve(job, hold, partial(chat_http.disconnected, request))
     del job
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
         pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead

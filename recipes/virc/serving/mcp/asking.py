@@ -17,7 +17,7 @@ from virc.models.load import Opened
 from virc.reasoning.images import Shown
 from virc.reasoning.opening.pictures import Source, shown
 from virc.reasoning.session import Rejected, Unit
-from virc.serving.agent.desk import LeftError
+from virc.serving.agent.request_queue import LeftError
 from virc.serving.agent.workers import Workers
 from virc.solving import one
 from virc.solving.batch import workers_for

@@ -29,7 +29,7 @@ from virc.reasoning.trace import ImageRecord, Trace
 from virc.scoring.answers import score
 from virc.scoring.score import Key, Verdict
 from virc.scoring.symbolic import Symbolic, formula
-from virc.serving.agent.desk import LeftError
+from virc.serving.agent.request_queue import LeftError
 from virc.serving.mcp import messages
 from virc.serving.mcp.asking import Model, OnStep
 from virc.serving.mcp.pictures import IMAGE, Readable, file_of, given, in_reply, pixels_of, smaller

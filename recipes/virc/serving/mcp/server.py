@@ -37,13 +37,13 @@ class Served(msgspec.Struct, frozen=True):
     """What is served.
 
     Args:
-        desk: makes what carries out the calls, at the first call: its imports take longer than a client likes to wait.
+        tool_calls: makes what carries out the calls, at the first call: its imports are slow for a waiting client.
         trouble: gets errors behind this server.
         frank: clients get the reason of such an error, as those do who run on the same machine.
         structured: results with pictures have `structuredContent` beside them.
     """
 
-    desk: "Callable[[], ToolCalls]"
+    tool_calls: "Callable[[], ToolCalls]"
     trouble: Callable[[Exception], None]
     frank: bool = True
     structured: bool = True
@@ -135,10 +135,10 @@ async def _called(
                 done += 1
                 await context.session.report_progress(done, None, line)
 
-    desk = served.desk()
+    tool_calls = served.tool_calls()
     reporting = asyncio.create_task(report())
     try:
-        reply = await desk.call(params.name, params.arguments or {}, _session(context), steps.put_nowait)
+        reply = await tool_calls.call(params.name, params.arguments or {}, _session(context), steps.put_nowait)
         steps.put_nowait(None)
         await reporting
         return reply

@@ -62,7 +62,7 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
 
     store = ResultStore()
     frank = address is None or address[0] in _LOOPBACK
-    served = server.Served(_desk(request, folders, store, report), report.failure, frank, request.structured)
+    served = server.Served(_tool_calls(request, folders, store, report), report.failure, frank, request.structured)
     if address is None:
         _until_a_signal(server.over_stdio(served))
     else:
@@ -150,7 +150,7 @@ def _folders(names: Sequence[str]) -> "list[Path]":
     return found
 
 
-def _desk(
+def _tool_calls(
     request: McpRequest, folders: "Sequence[Path]", store: "ResultStore", report: Reporter
 ) -> "Callable[[], ToolCalls]":
     @cache

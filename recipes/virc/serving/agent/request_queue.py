@@ -84,15 +84,15 @@ class Job(ABC, Generic[R]):
 class Reservation:
     """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may."""
 
-    def __init__(self, desk: "RequestQueue", client: str, number: int) -> None:
+    def __init__(self, queue: "RequestQueue", client: str, number: int) -> None:
         self.client, self.number = client, number
-        self._desk, self._bytes, self._room = desk, 0, 0
+        self._queue, self._bytes, self._room = queue, 0, 0
         self._waits, self._ended = True, False
 
     async def room(self, size: int, deadline: Deadline) -> None:
         try:
             async with asyncio.timeout(deadline.left()):
-                await self._desk.reading.take(self.client, self.number, size)
+                await self._queue.reading.take(self.client, self.number, size)
         except TimeoutError:
             raise timed_out(deadline) from None
         self._room = size
@@ -101,37 +101,37 @@ class Reservation:
         """Count bytes that have come. Raises RefusedError: there are too many; LeftError: nobody waits for them."""
         if self._ended:
             raise LeftError(LEFT)
-        if self._desk.held + size > MAX_HELD or self._desk.held_of[self.client] + size > MAX_HELD // 2:
+        if self._queue.held + size > MAX_HELD or self._queue.held_of[self.client] + size > MAX_HELD // 2:
             raise _busy("too much is being sent to this server, or waits to be taken from it")
         self._count(size)
 
     def release(self, size: int | None = None) -> None:
         """Bytes are kept no longer; None: all of them."""
         if size is None and self._room:
-            self._desk.reading.give_back(self.client, self._room)
+            self._queue.reading.give_back(self.client, self._room)
             self._room = 0
         self._count(-(self._bytes if size is None else min(size, self._bytes)))
 
     def _count(self, size: int) -> None:
         self._bytes += size
-        self._desk.held += size
-        self._desk.held_of[self.client] += size
-        if not self._desk.held_of[self.client]:
-            del self._desk.held_of[self.client]
+        self._queue.held += size
+        self._queue.held_of[self.client] += size
+        if not self._queue.held_of[self.client]:
+            del self._queue.held_of[self.client]
 
     def leave(self) -> None:
         if self._waits:
             self._waits = False
-            self._desk.taken -= 1
-            self._desk.places_of[self.client] -= 1
-            if not self._desk.places_of[self.client]:
-                del self._desk.places_of[self.client]
+            self._queue.taken -= 1
+            self._queue.places_of[self.client] -= 1
+            if not self._queue.places_of[self.client]:
+                del self._queue.places_of[self.client]
 
     def end(self) -> None:
         self._ended = True
         self.leave()
         self.release()
-        self._desk.answers.discard(self)
+        self._queue.answers.discard(self)
 
 
 class RequestQueue:

@@ -1,4 +1,4 @@
-"""What the desk does for any job: it waits for its turn, has an end in time, and stops when nobody waits."""
+"""What the queue does for any job: it waits for its turn, has an end in time, and stops when nobody waits."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from virc.core.timeouts import Deadline
 from virc.serving.agent.delivery import Delivery, placed
-from virc.serving.agent.desk import Job, LeftError, Ping, RequestQueue, Reservation
+from virc.serving.agent.request_queue import Job, LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
 
@@ -49,19 +49,19 @@ async def never() -> None:
     await asyncio.Event().wait()
 
 
-def solved(desk: RequestQueue, job: Job[int], hold: Reservation | None = None) -> AsyncGenerator[int | Ping, None]:
-    return desk.solve(job, hold or desk.place("a client"), never)
+def solved(queue: RequestQueue, job: Job[int], hold: Reservation | None = None) -> AsyncGenerator[int | Ping, None]:
+    return queue.solve(job, hold or queue.place("a client"), never)
 
 
 def test_reports_come_in_order_and_count_by_their_weight() -> None:
     async def play() -> None:
-        desk = RequestQueue(1)
-        hold = desk.place("a client")
+        queue = RequestQueue(1)
+        hold = queue.place("a client")
         hold.add(1000)
-        assert [each async for each in solved(desk, Counting(), hold)] == [1, 2, 3]
-        assert desk.held == 10 * (2 + 3)  # what came before was released with the request
+        assert [each async for each in solved(queue, Counting(), hold)] == [1, 2, 3]
+        assert queue.held == 10 * (2 + 3)  # what came before was released with the request
         hold.end()
-        assert (desk.held, desk.taken, desk.answers) == (0, 0, set())
+        assert (queue.held, queue.taken, queue.answers) == (0, 0, set())
 
     asyncio.run(play())
 
@@ -95,9 +95,9 @@ def test_a_client_that_hangs_up_ends_its_reports() -> None:
         return
 
     async def play() -> None:
-        desk = RequestQueue(1)
+        queue = RequestQueue(1)
         with pytest.raises(LeftError):
-            async for _ in desk.solve(Counting(is_let=False), desk.place("a client"), gone):
+            async for _ in queue.solve(Counting(is_let=False), queue.place("a client"), gone):
                 pass
 
     asyncio.run(asyncio.wait_for(play(), 60))
@@ -105,24 +105,24 @@ def test_a_client_that_hangs_up_ends_its_reports() -> None:
 
 def test_as_many_jobs_wait_as_there_are_places() -> None:
     async def play() -> None:
-        desk = RequestQueue(1, waiting=1)
-        first = desk.place("a client")
-        desk.place("another")
+        queue = RequestQueue(1, waiting=1)
+        first = queue.place("a client")
+        queue.place("another")
         with pytest.raises(RefusedError, match="too many requests are waiting") as refused:
-            desk.place("a third")
+            queue.place("a third")
         assert (refused.value.status, refused.value.wait) == (429, 10)
         first.end()
-        desk.place("a third")
+        queue.place("a third")
 
     asyncio.run(play())
 
 
 @pytest.mark.parametrize(("ready", "closing"), [(False, False), (True, True)])
 def test_nothing_is_taken_that_cannot_be_answered(ready: bool, closing: bool) -> None:
-    desk = RequestQueue(1, ready=lambda: ready)
-    desk.closing = closing
+    queue = RequestQueue(1, ready=lambda: ready)
+    queue.closing = closing
     with pytest.raises(RefusedError) as refused:
-        desk.place("a client")
+        queue.place("a client")
     assert refused.value.status == 503
 
 
@@ -141,12 +141,12 @@ def test_a_solution_ends_where_its_client_takes_no_more() -> None:
             raise OSError("it has hung up")
 
     async def play() -> None:
-        desk = RequestQueue(1)
-        hold = desk.place("a client")
+        queue = RequestQueue(1)
+        hold = queue.place("a client")
         with pytest.raises(OSError, match="hung up"):
             await Delivery(content(), hold, Deadline(60))({"type": "http"}, never, send)  # type: ignore[arg-type]
         assert ended == [True]
-        assert desk.taken == 0
+        assert queue.taken == 0
 
     asyncio.run(play())
 
@@ -185,8 +185,8 @@ def test_an_answer_in_time_may_be_taken_after_it() -> None:
 def test_whatever_ends_a_request_frees_its_place(error: BaseException | None, status: int | None) -> None:
     ended: list[str] = []
     hold: Any = SimpleNamespace(end=lambda: ended.append("ended"))
-    desk: Any = SimpleNamespace(place=lambda client: hold)
-    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=None), desk=desk))
+    queue: Any = SimpleNamespace(place=lambda client: hold)
+    app = SimpleNamespace(state=SimpleNamespace(served=SimpleNamespace(api_key=None), queue=queue))
     request: Any = SimpleNamespace(client=SimpleNamespace(host="192.0.2.1"), app=app)
 
     async def answered(asked: Any, given: Any) -> Response:
