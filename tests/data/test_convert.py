@@ -286,6 +286,15 @@ def test_a_problem_needs_the_pictures_of_its_question_alone(drawn: Path, tmp_pat
     assert all(len(row.images) == 1 for row in records(tmp_path / "out")["trajectories"])
 
 
+@pytest.mark.parametrize(("images", "noted"), [("smart", True), ("square_1000", False)])
+def test_squares_that_stay_squares_are_noted(
+    images: str, noted: bool, drawn: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--format", "trajectories", "--limit", "1", "--images", images)
+    assert convert(drawn, "--to", tmp_path / "a", *words) == 0
+    assert ("those of 1000 x 1000 px do not get their proportions back" in capfd.readouterr().err) is noted
+
+
 @pytest.mark.integration
 def test_trajectories_move_onto_square_images_and_back(drawn: Path, tmp_path: Path) -> None:
     assert convert(drawn, "--to", tmp_path / "a", "--format", "sft", "--images", "square_1000") == 0

@@ -15,7 +15,7 @@ from virc.runs.metrics import Metric
 from virc.runs.run import Run
 from virc.stages import dpo, rl, sft
 from virc.training import health
-from virc.training.diagnosis import _CAUSES, diagnose
+from virc.training.diagnosis import _CAUSES, _answer, diagnose
 from virc.training.health import Note
 
 CONFIGS: dict[str, Any] = {
@@ -72,6 +72,8 @@ def test_a_setting_that_was_given_is_the_likeliest_cause(workspace: Path) -> Non
 def test_a_setting_that_is_right_already_is_no_answer(workspace: Path) -> None:
     run = trained(workspace, "all replies alike")
     assert [cause.answer for cause in diagnose(run).causes] == ["--set dynamic_sampling=true", "--set n=16"]
+    assert _answer("epochs", 1, "*0.5") is None, "there is no training of 0 epochs"
+    assert _answer("lora.rank", 3, "*0.5") == "--set lora.rank=2"
 
 
 @pytest.mark.parametrize(
