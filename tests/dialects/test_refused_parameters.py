@@ -180,7 +180,8 @@ def batch(server: Player, picture: Path, tmp_path: Path, rows: int) -> tuple[Don
 def all_right(done: Done, lines: Sequence[Json]) -> None:
     assert done.code == 0, done.err
     assert [line["answer"] for line in lines] == ["73"] * len(lines), lines
-    assert done.err.count("refuse") == 0, done.err
+    refused = done.err.replace("Connection refused", "")  # for a moment nothing listens between two servers
+    assert "refuse" not in refused, done.err
 
 
 SWAPS: Sequence[tuple[str, Scene, Scene]] = (
