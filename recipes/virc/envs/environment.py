@@ -55,7 +55,7 @@ def steps(environment: Environment, uv: str) -> list[Step]:
     tested = (*install, "--require-hashes", "--no-deps", "--only-binary=:all:", *built, *pins)
     override = ("--override", str(environment.override)) if environment.override.exists() else ()
     extra = environment.extra
-    # One takes torch from an index whose builds have other hashes; by the other uv breaks the line that says why.
+    # uv: UV_TORCH_BACKEND takes torch from an index whose builds have other hashes; COLUMNS breaks its reasons in two.
     own = {"UV_TORCH_BACKEND": "", "COLUMNS": ""}
     added = Step((*install, *override, *pins, *extra), f"install {', '.join(extra)}, without hashes", own)
     return [

@@ -69,7 +69,7 @@ def problems_of(
     references = References()
     for row in islice(benchmark.rows(), limit):
         try:
-            problem = problem_of(row, crop_ablation, rewarded, rule_of(benchmark.scorer))
+            problem = _problem_at(row, crop_ablation, rewarded, rule_of(benchmark.scorer))
             if str(problem.id) in problems:
                 raise DataError(f"line {row.line}: the id {problem.id!r} comes twice")
         except DataError as fault:
@@ -128,22 +128,26 @@ def contents(row: Row, base: Path) -> Hashable:
         return row.images
 
 
-def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
+def _problem_at(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
     if row.fault:
         raise row.fault
     try:
-        boxes = reference_boxes(row.passed)
-        if boxes is not None and crop_ablation == "counterfactual":
-            raise DataError("its answer is boxes, and those of its counterfactual are not known")
-        fields = ablated_fields(row, crop_ablation)
-        if boxes is not None:
-            key: Key | None = Key(msgspec.json.encode(boxes).decode())
-        else:
-            key = None if rewarded and fields.get("answer") is None else key_of(fields)
-        categories = category_of(row.passed)
-        of_fields(row.passed)  # evidence that is no boxes would be left out of the figures in silence
+        return problem_of(row, crop_ablation, rewarded, right)
     except DataError as error:
         raise DataError(f"line {row.line}: {error.message}", error.hint) from error
+
+
+def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Right | None) -> EvalProblem:
+    boxes = reference_boxes(row.passed)
+    if boxes is not None and crop_ablation == "counterfactual":
+        raise DataError("its answer is boxes, and those of its counterfactual are not known")
+    fields = ablated_fields(row, crop_ablation)
+    if boxes is not None:
+        key: Key | None = Key(msgspec.json.encode(boxes).decode())
+    else:
+        key = None if rewarded and fields.get("answer") is None else key_of(fields)
+    categories = category_of(row.passed)
+    of_fields(row.passed)  # evidence that is no boxes would be left out of the figures in silence
     assert row.id is not None
     assert row.digest is not None
     rule = Rule(right, row.passed) if right else None

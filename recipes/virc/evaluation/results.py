@@ -111,8 +111,8 @@ class ResultFile(msgspec.Struct, frozen=True):
         try:
             return problem_of(row, self.head.crop_ablation, rewarded=True, right=registry.rule_of(self.head.published))
         except DataError as error:
-            says = error.message.removeprefix("line 0: ")
-            raise DataError(f"{self.path}, problem {plain(line.answer.id, 60)}: {says}", error.hint) from error
+            name = plain(line.answer.id, 60)
+            raise DataError(f"{self.path}, problem {name}: {error.message}", error.hint) from error
 
 
 def rules_digest() -> str:

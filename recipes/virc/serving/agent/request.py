@@ -19,7 +19,7 @@ from virc.solving.strategies import registry as strategies
 
 MAX_SAMPLES = 8
 STRATEGY = "majority"
-"""Those that a request may name."""
+"""The strategy that a request may name."""
 _NAMES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 _MAX_URL = 8192  # characters
 _MAX_STOPS, _MAX_TOOLS = 16, 128

@@ -206,7 +206,7 @@ def _formed(step: Step, text: str) -> tuple[Any, str]:
         found = bounded.find(_whole(step.pattern), text)
         if not found:
             return None, "another form"
-        value = next((each for each in found[1:2]), value)
+        value = found[1] if len(found) > 1 else value
     return value, ""
 
 
