@@ -218,6 +218,7 @@ def test_boxes_without_an_answer_are_the_answer(tmp_path: Path) -> None:
         ({"answer": "a</answer>b"}, (), 5, "message 2: the tags are not one think"),
         ({"question": "What is <image><image>?"}, (), 5, "its messages have 3 <image> marks"),
         ({"answer": "9", "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),
+        ({"answer": "9", "answers": ["2"], "choices": ["1", "2"]}, (), 5, "its answer '9' is none of its choices"),
         ({}, ("--model", "absent-model"), 3, "no model 'absent-model'"),
     ],
 )

@@ -143,7 +143,7 @@ def test_the_same_id_twice_is_a_fault_of_the_second(tmp_path: Path) -> None:
 
     found = report(broken(tmp_path / "a", change))["first"]
     [first] = [each for each in found if each["kind"] == "duplicate_id"]
-    assert (first["row"], first["id"]) == (5, "a")
+    assert (first["row"], first["id"], first["stops"]) == (5, "a", False)
     assert "row 3" in first["message"]
 
 

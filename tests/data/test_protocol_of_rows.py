@@ -149,10 +149,10 @@ def test_several_system_messages_are_counted() -> None:
         (0, '{"type": "function"', "{type", "not JSON"),
         (1, "Image 0:", "Image:", "announces"),
         (1, MARK, "", "shows no image"),
-        (1, "Question:", f"{MARK}Question:", "within its text"),
+        (1, "Question:", f"{MARK}Question:", "message 2 has .* within its text"),
         (2, "</think>", "", "the tags are not"),
         (2, "crop_image", "tilt_image", "no tool 'tilt_image'"),
-        (3, MARK, MARK * 2, "shows 2 images"),
+        (3, MARK, MARK * 2, "message 4 shows 2 images"),
     ],
 )
 def test_rows_that_no_session_could_have_had_are_refused(number: int, old: str, new: str, said: str) -> None:

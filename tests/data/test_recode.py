@@ -114,6 +114,8 @@ def test_only_the_numbers_change() -> None:
         (turn("[1, 2, 300, 400]", index=1), ToolError),
         (turn("[1, 2, 300, 400]").replace('"image_index": 0', '"other": 0'), ToolError),
         (turn("[101, 100, 102, 400]"), ToolError),
+        (turn("[1, 2]").replace("bbox_2d", "point_2d"), ToolError),
+        (turn("[[1, 2], [3, 4]]").replace("bbox_2d", "points"), ToolError),
     ],
 )
 def test_a_box_that_cannot_be_rewritten_is_a_fault(text: str, error: type[Exception]) -> None:

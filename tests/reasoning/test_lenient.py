@@ -172,6 +172,8 @@ def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> 
         ("It is <|begin_of_box|>97<|end_of_box|>", "It is", "97"),
         ("97<|im_end|>", "", "97"),
         ("<think>use <tool_call> or not?</think>97", "use <tool_call> or not?", "97"),
+        (f"<think>a</think><think>Or {BODY}?</think>b</think>97", f"a\nOr {BODY}?\nb", "97"),
+        ("<think>a</think><think>So <answer>96</answer>?</think>97", "a\nSo <answer>96</answer>?", "97"),
         ('[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]', "", '[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]'),
         ("I used crop_image (twice): 97", "", "I used crop_image (twice): 97"),
         ("<think>It reads <answer>97</answer>", "It reads", "97"),  # the end of the thought was not seen

@@ -47,8 +47,9 @@ def scored(reply: str, known: Prompt, total: str = "rules", means: Means | None 
     ],
 )
 def test_ours_forgives_nothing_that_the_published_checks_let_pass(reply: str, own: bool, published: bool) -> None:
-    taken = [sample(reply, prompt(TWO, strict=strict)).fault is None for strict in ("own", "published")]
-    assert taken == [own, published]
+    read = [sample(reply, prompt(TWO, strict=strict)) for strict in ("own", "published")]
+    assert [each.fault is None for each in read] == [own, published]
+    assert all(f"<think>{each.turn.think}" in reply for each in read if each.turn)
 
 
 def test_ours_holds_boxes_against_what_was_shown() -> None:

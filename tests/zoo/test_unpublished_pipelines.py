@@ -1,5 +1,9 @@
 """Parts of pipelines whose programs are not published: what is read in replies, and what is drawn and cut, by hand."""
 
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from PIL import Image
 
@@ -51,6 +55,23 @@ def test_the_last_answer_counts_unless_it_is_unsure(reply: str, answer: str | No
 )
 def test_the_first_word_behind_the_last_colon_counts(reply: str, word: str) -> None:
     assert study.word(reply) == word
+
+
+@pytest.mark.parametrize("told", ["", f"{study.SCENE}Objects: 0\n\n"])
+@pytest.mark.parametrize("thought", ["", f" {study.THINK}"])
+def test_the_mind_is_told_a_scene_and_a_thought_is_asked_for_at_the_end(told: str, thought: str) -> None:
+    asked, replies = [], ["So: 3 or 4", "it is: Red"][not thought :]
+
+    def ask(name: str, *parts: object, step: str, after: str = "") -> str:
+        asked.append((name, *parts, after))
+        return replies.pop(0)
+
+    problem: Any = SimpleNamespace(question=f"{told}Which?{thought}", images=("picture",))
+    roles: Any = SimpleNamespace(**{name: SimpleNamespace(ask=partial(ask, name)) for name in study.ROLES})
+    assert study.solve(problem, roles) == "red"
+    name, seen = ("mind", ()) if told else ("eyes", ("picture",))
+    first = (name, seen, f"{told}{study.SETUP.replace('{question}', 'Which?')}{thought}", "")
+    assert asked == [first, *[(name, study.CONCLUDE, "So: 3 or 4")] * bool(thought)]
 
 
 def test_a_scene_that_is_told_is_parted_from_its_question() -> None:

@@ -228,10 +228,9 @@ def apart(text: str) -> tuple[str, str]:
 
 
 def _marked_before_close(text: str) -> bool:
-    """Whether a call or a whole answer begins before a further thought ends: what follows it is made up."""
-    close = _CLOSES.search(text)
-    starts = [found.start() for found in (MARKS.search(text), _ANSWER.search(text)) if found]
-    return bool(close and starts and min(starts) < close.start())
+    """Whether a call or a whole answer begins before a further thought, which ends: what follows it is made up."""
+    thought = min(found.start() for found in (_OPENS.search(text), _CLOSES.search(text)) if found)
+    return any(found.start() < thought for found in (MARKS.search(text), _ANSWER.search(text)) if found)
 
 
 def _calling(
