@@ -100,6 +100,7 @@ PUBLISHED = [
         BODY.replace("image_index", "img_idx"),
         *PUBLISHED,
         f"<tool_call>\n{BODY}\n</tool_call>\n<answer>97</answer>",  # what follows a call is made up
+        f"</think><tool_call>{BODY}</tool_call>It is 97.</think>97",
         f"<tool_call>{BODY}</tool_call><tool_call>{BODY.replace('30', '31')}</tool_call>",
     ],
 )
@@ -176,6 +177,7 @@ def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> 
         ("<think>a</think><think>So <answer>96</answer>?</think>97", "a\nSo <answer>96</answer>?", "97"),
         ('[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]', "", '[{"bbox_2d": [1, 2, 3, 4], "label": "H"}]'),
         ("I used crop_image (twice): 97", "", "I used crop_image (twice): 97"),
+        ("a</think><answer>97</answer> Or 98?</think>98", "a", "97"),
         ("<think>It reads <answer>97</answer>", "It reads", "97"),  # the end of the thought was not seen
     ],
 )

@@ -92,6 +92,7 @@ BOX = [0, 0, 56, 56]
         ([tool(scale(1.5)), RIGHT], "rules", {"box": [0, 0, 280, 196]}, "answer", 0.8 + 0.4),
         ([LOOK, answer("6")], "rules", {"box": BOX}, "answer", 0.4),
         ([LOOK, "no tags"], "rules", {"box": BOX}, "format", -1.0),
+        ([LOOK, LOOK], "rules", {"box": BOX}, "length", 0.4),
     ],
 )  # fmt: skip
 def test_rollouts_by_hand(

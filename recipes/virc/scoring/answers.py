@@ -72,8 +72,7 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
 
 
 def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -> Verdict:
-    is_exact = (key.decimals is None and key.tolerance is None) or bool(key.choices)
-    agree: Agree = operator.eq if is_exact else partial(near, key)
+    agree: Agree = operator.eq if key.decimals is None and key.tolerance is None else partial(near, key)
     if _same(answer, key.answer, key.choices, agree):
         return Verdict(True, "rule")
     said = _read(answer).texts
