@@ -199,7 +199,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     def carried_out(self, calls: Sequence[ToolText]) -> list[Action]:
         """What comes of the calls of one reply, each of which sees what those before it make."""
         view, actions = self.view, list[Action]()
-        history = self._replayed()[1] if len(calls) > 1 and self.strict == "own" else None
+        history = self._replayed()[1] if len(calls) > 1 else None
         for tool in calls:
             try:
                 call = self.check(tool, view)
