@@ -150,10 +150,14 @@ def test_rows_of_answers_are_clean_and_train_takes_them(tmp_path: Path, monkeypa
     assert "another chat protocol" not in done.err
 
 
-@pytest.mark.parametrize("words", [(), ("--max-pixels", 30_000), ("--protocol", "default"), ("--system", "qwen3-vl")])
+_OURS, _ITS = ("--protocol", "default"), ("--system", "qwen3-vl")
+
+
+@pytest.mark.parametrize("words", [(), ("--max-pixels", 30_000), _OURS, _ITS, (*_ITS, *_OURS)])
 def test_a_crop_shows_what_the_box_holds(tmp_path: Path, words: tuple[object, ...]) -> None:
     assert run_convert(make_rows(tmp_path, {"boxes": [BOX]}), tmp_path / "rows", *words).code == 0
     (row,) = rows_of(tmp_path / "rows")
+    assert ("<image>Image 0:" in row["messages"][1]["content"]) == (words != _ITS)
     crop = Image.open(tmp_path / "rows" / row["images"][1]).convert("L")
     dark = [at for at, value in enumerate(crop.tobytes()) if value < 200]
     assert len(dark) / len(crop.tobytes()) == pytest.approx(70 * 70 / (90 * 90), abs=0.12)
@@ -164,11 +168,11 @@ def test_a_crop_shows_what_the_box_holds(tmp_path: Path, words: tuple[object, ..
 def test_a_system_decides_how_large_pictures_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_MODEL", "tiny")  # which is for rows of no system
     sizes = {}
-    for name in ("tiny", "vlaa-thinking"):
-        assert run_convert(make_rows(tmp_path, {}), tmp_path / name, "--system", name).code == 0
-        (row,) = rows_of(tmp_path / name)
-        sizes[name] = Image.open(tmp_path / name / row["images"][0]).size
-    assert sizes["vlaa-thinking"] == (420, 320) > sizes["tiny"]
+    for name, words in (("tiny", ()), ("vlaa-thinking", ()), ("vlaa-thinking", ("--model", "tiny"))):
+        to = tmp_path / f"{name}{len(words)}"
+        assert run_convert(make_rows(tmp_path, {}), to, "--system", name, *words).code == 0
+        sizes[to.name] = Image.open(to / rows_of(to)[0]["images"][0]).size
+    assert sizes["vlaa-thinking0"] == (420, 320) > sizes["tiny0"] == sizes["vlaa-thinking2"]
 
 
 @pytest.mark.parametrize(("more", "code"), [({"bbox": [1, 2, 3, 4]}, 5), ({}, 0)])

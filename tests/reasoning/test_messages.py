@@ -145,3 +145,7 @@ def test_of_a_loose_reply_the_first_answer_counts_else_the_last_calls(
     turn = parse(f"<think>I look.</think>{text}", LOOSE)
     assert (turn.answer, [tool.arguments["image_index"] for tool in turn.calls]) == (answer, called)
     assert turn.think.startswith("I look.")
+
+
+def test_of_a_loose_reply_an_answer_without_an_end_mark_goes_on_to_the_end() -> None:
+    assert parse(f"{CUT % 0} Answer: 5 cm", Grammar(think=None, answer=("Answer:", ""), loose=True)).answer == "5 cm"

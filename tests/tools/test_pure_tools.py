@@ -75,6 +75,7 @@ def test_a_box_is_its_outline_and_nothing_else_changes() -> None:
     found = made("draw_on_image", image, shape="box", points=[[50, 40], [20, 10]], width=1)
     outline = {(x, y) for x in range(20, 51) for y in range(10, 41) if x in (20, 50) or y in (10, 40)}
     assert of_color(found, RED) == outline
+    assert len(of_color(made("draw_on_image", shape="box", points=[[50, 40], [20, 10]]), RED)) > 2 * len(outline)
     assert image.getcolors() == [(200 * 100, WHITE)], "the source is left as it is"
 
 
@@ -90,6 +91,7 @@ def test_lines_points_and_texts_have_hard_edges() -> None:
 def test_a_line_of_one_pixel_is_on_its_points_alone() -> None:
     found = made("draw_on_image", shape="line", points=[[5, 20], [60, 20]], width=1)
     assert of_color(found, RED) == {(x, 20) for x in range(5, 61)}
+    assert len(of_color(made("draw_on_image", shape="line", points=[[5, 20], [60, 20]], width=4), RED)) == 4 * 56
 
 
 @pytest.mark.parametrize("shape", ["point", "text"])
