@@ -202,3 +202,11 @@ def test_sides_that_begin_with_other_turns_are_no_pair(name: str, tmp_path: Path
     file.write_text(json.dumps(row) + "\n")
     done = virc("data", "convert", file, "--to", tmp_path / "to", "--format", "pairs")
     assert (done.code, fault in done.err) == (5, True), done.err
+
+
+def test_sides_may_write_the_same_turns_in_two_forms(tmp_path: Path) -> None:
+    (row,) = [json.loads(line) for line in published_pairs.trl_implicit(tmp_path).read_text().splitlines()[:1]]
+    row["rejected"][:-1] = [{"from": "human", "value": each["content"]} for each in row["chosen"][:-1]]
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row))
+    done = virc("data", "convert", tmp_path / "rows.jsonl", "--to", tmp_path / "to", "--format", "pairs")
+    assert done.code == 0, done.err

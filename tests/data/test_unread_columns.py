@@ -23,6 +23,7 @@ ROW: dict[str, Any] = {"id": 1, "image": "a.png", "question": "Which?", "answer"
 COLUMNS = [
     ("options", ["red", "blue"], "choices"),
     ("option_a", "red", "choices"),
+    ("candidate_labels", ["red", "blue"], "choices"),
     ("answers", ["red", "crimson"], None),
     ("direct_answers", ["red", "crimson"], "answers"),
     ("correct_answer", "blue", "answers"),

@@ -1,5 +1,7 @@
 """What a written box means: in every count of the field, by its corners or by its centre."""
 
+from typing import Any
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -204,6 +206,13 @@ def test_a_box_is_kept_as_parts_of_its_image_beside_its_pixels() -> None:
     seen = View([(84, 84)], "thousand", originals=[(1000, 1000)], crops="file")
     call = check_call(tools.get("crop_image"), {"bbox_2d": [125, 0, 375, 1000], "image_index": 0}, seen).call
     assert (call.box, call.region) == ((10, 0, 32, 84), (0.125, 0, 0.375, 1))
+
+
+@pytest.mark.parametrize(("crops", "pixels"), [("shown", [42, 0, 42, 84]), ("file", [500, 0, 500, 1000])])
+def test_a_box_that_is_refused_is_told_in_pixels_of_what_is_cut(crops: Any, pixels: list[int]) -> None:
+    with pytest.raises(ToolError) as refused:
+        resolve_box([500, 0, 500, 1000], View([(84, 84)], "thousand", originals=[(1000, 1000)], crops=crops), 0)
+    assert refused.value.values["pixels"] == pixels
 
 
 def test_points_of_a_stretched_picture_are_stretched_back() -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rewards.prompts import answer, crop, prompt, tool
+from rewards.prompts import answer, call, crop, prompt, tool
 from support.called import virc
 from support.servers import images_of, serve
 
@@ -83,6 +83,12 @@ def test_a_question_is_about_replies_that_have_what_it_names(text: str, reply: s
     assert (value, len(judge.asked)) == ((0, 1) if asked else (None, 0))
     if "{result}" in text and asked:
         assert judge.asked[0].images[0].size == (84, 84)
+
+
+def test_a_question_about_a_result_that_cannot_be_shown_has_no_score() -> None:
+    drawn = tool(call("draw_on_image", shape="line", points=[[1, 2]], image_index=0))  # of one point
+    with pytest.raises(UnscoredError, match="needs an image that its call leads to: a line has 2 points"):
+        scored(Question("{result}?", yes_no), drawn, judged("yes"))
 
 
 def test_a_question_with_crops_is_asked_before_there_are_any() -> None:

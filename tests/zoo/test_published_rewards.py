@@ -10,6 +10,7 @@ from PIL import Image
 from support import zoo
 from support.told_judge import Chats, judged
 
+from virc.core.errors import DataError
 from virc.data.rows.record import MARK, Message, Record
 from virc.models.chat_protocol import of_system
 from virc.reasoning.images import Shown
@@ -17,10 +18,13 @@ from virc.reasoning.messages import stopped
 from virc.reasoning.protocol import Protocol
 from virc.rewards import registry as rewards
 from virc.rewards import rollouts
+from virc.rewards.means import Means
 from virc.rewards.rollouts import Known, Last
 from virc.rewards.sample import Prompt, sample
 from virc.systems import registry as systems
 from virc.systems import texts
+from virc_zoo.rewardmap import rewardmap
+from virc_zoo.vla_r1 import vla_r1
 
 MINI_O3, FOCUS, VLM_R3 = (
     zoo.json_of(zoo.FOLDER / name / "program-rewards.json") for name in ("mini_o3", "chain_of_focus", "vlm_r3")
@@ -172,3 +176,17 @@ def test_the_judge_of_vlm_r3_is_asked_word_for_word() -> None:
     text = message["content"].format(question="QUESTION", answer="blue", reference="red")
     assert (chat["messages"], chat["temperature"]) == ([{"role": "user", "content": text}], wanted["temperature"])
     assert reward == 1.5
+
+
+@pytest.mark.parametrize(("reply", "right"), [(r"So \boxed{A}.", 1.0), (r"\boxed{AB}", 0.0), (r"\boxed{}", 0.0), ("", 0.0)])
+def test_a_choice_in_a_row_of_rewardmap_is_one_letter(reply: str, right: float) -> None:
+    columns = {"type": "Counting1", "difficulty_city": "easy"}
+    read = sample(reply, Prompt(Record((Message("user", "?"),), question="?", answer="0", extra=columns)))
+    assert rewardmap.right(read, Means()) == right
+
+
+@pytest.mark.parametrize("answer", ["near", "5", "[]", "[[1]]", '{"x": 1}'])
+def test_a_row_of_vla_r1_without_a_box_or_a_path_is_refused(answer: str) -> None:
+    read = sample("<output>[[1, 2]]</output>", Prompt(Record((Message("user", "?"),), question="?", answer=answer)))
+    with pytest.raises(DataError, match="neither a box nor a path"):
+        vla_r1.path(read, Means())
