@@ -13,7 +13,7 @@ from support.solving import CROP, answer, call
 from virc.core.errors import DataError, NoAnswerError
 from virc.core.events import Reporter
 from virc.data.convert.recode import boxes_scaled
-from virc.data.rows.record import Record, file_sizes_field
+from virc.data.rows.record import Picture, Record, file_sizes_field, file_sizes_of
 from virc.data.sample import dataset, run
 from virc.data.sample import pairing as pairing_module
 from virc.data.sample.dataset import Location, Totals
@@ -429,3 +429,6 @@ def test_sizes_of_files_are_in_a_row_where_any_picture_was_made_smaller() -> Non
     shown = [Shown(picture, original=(56, 42)), Shown(picture, original=(112, 84))]
     assert file_sizes_field(shown, protocol) == {"file_sizes": [(56, 42), (112, 84)]}
     assert file_sizes_field(shown[:1], protocol) == {}
+    pictures = (Picture("a.png"), Picture("b.png"))
+    for sizes, known in (([[56, 42], [112, 84]], [(56, 42), (112, 84)]), ([[56, 42]], None), ([[56, 0], [1, 1]], None)):
+        assert file_sizes_of(Record(images=pictures, extra={"file_sizes": sizes})) == known

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from virc.data.rows.record import Message, content_of, message_of
 from virc.reasoning.calls import Size
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.trace import CallResult
@@ -18,6 +19,11 @@ BEHIND = msgspec.structs.replace(OWN, image_line="{image}", first="{question}\n{
 NUMBERED = msgspec.structs.replace(OWN, image_line="<{number}>{image}</{number}>", first="{images}{question}")
 SIZES: list[Size] = [(300, 200), (280, 140)]
 DOGS = "my dog: <image> neighbour's dog: <image> Which barks?"
+
+
+@pytest.mark.parametrize("text", [DOGS, "<image><image>Which?", "Which? <image> <image>"])
+def test_a_message_of_a_row_keeps_where_its_images_stand(text: str) -> None:
+    assert content_of(message_of(Message("user", text), (0, 1))) == text
 
 
 @pytest.mark.parametrize(

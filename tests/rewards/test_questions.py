@@ -91,6 +91,12 @@ def test_a_question_about_a_result_that_cannot_be_shown_has_no_score() -> None:
         scored(Question("{result}?", yes_no), drawn, judged("yes"))
 
 
+def test_earlier_replies_that_cannot_be_read_have_no_thoughts() -> None:
+    before, sizes = (tool(crop(0, 0, 90, 90), "I look"), "no marks"), ((280, 196), (84, 84), (84, 84))
+    _, judge = scored(Question("So {thoughts}?", yes_no), answer("5"), judged("yes"), before=before, sizes=sizes)
+    assert judge.asked[0].messages[-1].text == "So I look?"
+
+
 def test_a_question_with_crops_is_asked_before_there_are_any() -> None:
     value, judge = scored(Question("{crops} Is {answer} right?", yes_no), answer("5"), judged("yes"))
     assert (value, [list(ask.images) for ask in judge.asked]) == (1, [[]])

@@ -70,7 +70,7 @@ WRONG = [
     (r"\boxed{97} is wrong", Key("97")), (r"It is not \boxed{97}", Key("97")),
     (r"\boxed{97}, but that is not it", Key("97")),
     ("Answer: 97\nAnswer: 98", Key("97")), ("The answer is 97.\nOr so I thought.", Key("97")),
-    (r"\boxed{97", Key("97")), (r"\boxed{}", Key("97")), ("my answers: 97", Key("97")),
+    (r"\boxed{97", Key("97")), (r"} \boxed{98}}", Key("97")), (r"\boxed{}", Key("97")), ("my answers: 97", Key("97")),
     ("97 is what I computed", Key("97")),
     ("The wrong answer is 97", Key("97")), ("Answer: 97 (perhaps 98)", Key("97")), ("answer", Key("97")),
 ]  # fmt: skip

@@ -259,3 +259,7 @@ def test_shrinking_averages_areas_and_enlarging_is_lanczos() -> None:
 def test_sides_are_cut_to_whole_pixels(side: int, factor: float, scaled: int) -> None:
     call = Call("scale_image", 0, factor=factor)
     assert tools.get("scale_image").apply(call, Image.new("1", (side, side))).size == (scaled, scaled)
+
+
+def test_a_tool_that_is_not_named_is_not_offered() -> None:
+    assert tools.offered(("crop_image", "none")).keys() == {"crop_image"}

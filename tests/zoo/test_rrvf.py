@@ -12,6 +12,7 @@ from rewards.prompts import answer, prompt
 from support.servers import image_bytes, images_of, serve
 from support.solving import call
 
+from virc.core.errors import SetupError
 from virc.models.chat_protocol import of_system
 from virc.reasoning.calls import Call, Conversation, ToolError
 from virc.reasoning.messages import ToolText
@@ -83,3 +84,10 @@ def test_the_teacher_sees_the_picture_and_then_the_drawing(monkeypatch: pytest.M
 
 def test_a_rollout_that_ends_in_a_call_is_worth_least() -> None:
     assert reward_of("", "10", [None], call("redraw", code=GREY)) == pytest.approx(-0.8)
+
+
+def test_a_teacher_without_an_address_is_missed_before_a_model_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virc.tools.python.ready", lambda: None)
+    monkeypatch.delenv(redraw.ENDPOINT, raising=False)
+    with pytest.raises(SetupError, match=redraw.ENDPOINT):
+        redraw.ready()

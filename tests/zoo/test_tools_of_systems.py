@@ -83,6 +83,8 @@ def test_images_of_vts_v_are_counted_from_1(index: int) -> None:
     box = dict(zip(CORNERS, (1, 2, 30, 40), strict=True))
     with pytest.raises(ToolError, match=f"image_index is {index}, but the images are 1 to 1"):
         check_call(tool("crop_action"), {"bbox_2d": box, "image_index": index}, View([(100, 100)]))
+    with pytest.raises(ToolError):
+        check_call(tool("crop_action"), {"bbox_2d": {"x_min": 1}, "image_index": 1}, View([(100, 100)]))
 
 
 @pytest.mark.parametrize(
