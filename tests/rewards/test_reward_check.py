@@ -416,3 +416,12 @@ def mine(sample, means):
     code, found = check(tmp_path, mine, None)
     assert code == 0
     assert [each["message"] for each in found] == ["the reward was not tried: it reads columns of rows (task)"]
+
+
+def test_a_reward_is_tried_on_replies_of_every_kind() -> None:
+    tried = trial.tries(own_protocol(tools.schemas(tools.DEFAULT)), ["5", "5.0"], (280, 196))
+    assert {each.about for each in tried} == {
+        "the right answer", "wrong answers", "malformed replies", "tool calls", "refused tool calls",
+        "answers after tool calls", "answers after refused calls",
+    }  # fmt: skip
+    assert not [each for each in tried if each.about.startswith("answers after") != (len(each.replies) > 1)]
