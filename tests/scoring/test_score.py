@@ -62,7 +62,8 @@ WRONG = [
     ("94", Key("100", tolerance=0.05)), ("200 m", Key("200 cm", tolerance=0.05)), ("2.4", Key("3", decimals=0)),
     # what names several candidates, or none it stands by
     ("The answer is not 97.", Key("97")), ("The answer is 97 or 98", Key("97")),
-    ("The answer is 97, not 98", Key("97")),
+    ("The answer is 97, not 98", Key("97")), ("The answer is 98, but also 97", Key("97")),
+    ("The answer is 98, but 97", Key("97")),
     ("I don't think the answer is 97", Key("97")), ("If the answer is 97", Key("97")),
     ("Is the answer: 97?", Key("97")),
     ("It is unclear whether the answer is 97", Key("97")), ("The answer is either 97 or 98.", Key("97")),
@@ -70,7 +71,7 @@ WRONG = [
     (r"\boxed{97} is wrong", Key("97")), (r"It is not \boxed{97}", Key("97")),
     (r"\boxed{97}, but that is not it", Key("97")),
     ("Answer: 97\nAnswer: 98", Key("97")), ("The answer is 97.\nOr so I thought.", Key("97")),
-    (r"\boxed{97", Key("97")), (r"} \boxed{98}}", Key("97")), (r"\boxed{}", Key("97")), ("my answers: 97", Key("97")),
+    (r"\boxed{97", Key("97")), (r"\boxed{}", Key("97")), ("my answers: 97", Key("97")),
     ("97 is what I computed", Key("97")),
     ("The wrong answer is 97", Key("97")), ("Answer: 97 (perhaps 98)", Key("97")), ("answer", Key("97")),
 ]  # fmt: skip

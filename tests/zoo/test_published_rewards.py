@@ -179,7 +179,7 @@ def test_the_judge_of_vlm_r3_is_asked_word_for_word() -> None:
     assert reward == 1.5
 
 
-@pytest.mark.parametrize(("reply", "right"), [(r"So \boxed{A}.", 1.0), (r"\boxed{AB}", 0.0), (r"\boxed{}", 0.0), ("", 0.0)])
+@pytest.mark.parametrize(("reply", "right"), [(r"So \boxed{A}.", 1.0), (r"\boxed{AB}", 0.0), ("", 0.0)])
 def test_a_choice_in_a_row_of_rewardmap_is_one_letter(reply: str, right: float) -> None:
     columns = {"type": "Counting1", "difficulty_city": "easy"}
     read = sample(reply, Prompt(Record((Message("user", "?"),), question="?", answer="0", extra=columns)))
@@ -198,7 +198,8 @@ def test_a_row_of_vla_r1_without_a_box_or_a_path_is_refused(answer: str) -> None
     [
         ("a</think><answer>5</answer>", "reason", 1.0), ("<answer>5</answer>", "reason", 0.0),
         ("a</think><answer></answer>", "reason", 0.0), ("a</think><answer>5</answer><answer>", "reason", 0.0),
-        ("a</think><code>1<answer>5</answer>", "reason", 0.0), ("a<tool_call></think><answer>5</answer>", "search", 0.0),
+        ("a</think><code>1<answer>5</answer>", "reason", 0.0),
+        ("a<tool_call></think><answer>5</answer>", "search", 0.0),
         ("a<tool_call></think><answer>5</answer>", "reason", 1.0),
         (f"a</think><answer>{'5' * 300}</answer>", "reason", 1.0),
         (f"a</think><answer>{'5' * 300}</answer>", "search", 0.0),

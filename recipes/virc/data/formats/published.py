@@ -56,8 +56,8 @@ def guessed(path: Path) -> tuple[LaidOut | None, bool]:
     if path.suffix not in raw.ENDINGS and not path.is_dir():
         return None, False
     found = proposal(path)
-    sure = found.layout is not None and not found.unsure
-    return LaidOut(_GUESSED, found.layout, None, found.reasons) if found.layout and sure else None, not found.unread
+    sure = found.layout if not found.unsure else None
+    return LaidOut(_GUESSED, sure, None, found.reasons) if sure else None, not found.unread
 
 
 def of_entry(path: Path, entry: Mapping[str, Any]) -> LaidOut | None:
