@@ -206,6 +206,7 @@ def test_a_call_waits_for_its_turn_no_longer_than_its_time(behind: Callable[...,
     [
         (Scripted(pages=[["crop"], ["scale"], ["detect"]]), "detect", None),
         (Scripted(pages=[["crop"], ["scale"]]), "detect", "it has no tool 'detect'; it has: crop, scale"),
+        (Scripted(pages=[[]]), "detect", "it has no tool 'detect'; it has: none"),
         (Scripted(schema={"required": ["words", "size"]}), "detect", "its tool detect needs size$"),
         (
             Scripted(schema={"required": ["size"], "properties": {"words": {}}, "additionalProperties": False}),
