@@ -6,9 +6,12 @@ import json
 import signal
 import socket
 import struct
+import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +32,7 @@ from agent_server import (
     received,
     scripted,
 )
+from fastapi import FastAPI, Response
 from PIL import Image
 from support import faults, servers
 from support.https_site import Site
@@ -225,6 +229,38 @@ def large(held: Held) -> Held:
     held.look = LOOK_AT_ALL
     held.go.set()
     return held
+
+
+def test_one_who_takes_no_answer_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 0.1)
+    app = FastAPI()
+    app.state.queue = SimpleNamespace(answers=(), closing=False)
+    app.get("/")(lambda: Response(bytes(2**24)))
+    server = connections.server(app)
+    with socket.create_server(("127.0.0.1", 0)) as place, socket.socket() as client:
+        thread = threading.Thread(target=server.run, args=([place],))
+        thread.start()
+        try:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(place.getsockname())
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(1) == b"H"
+            until(lambda: not server.server_state.connections)
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+@pytest.mark.parametrize(("files", "places"), [(1024, 512), (600, 300), (4096, 3584), (10_000, 4096), (None, 4096)])
+def test_connections_leave_half_of_the_files_or_512_to_others(
+    files: int | None, places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    limit = resource.RLIM_INFINITY if files is None else files
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert connections._most_connections() == places
 
 
 @pytest.mark.integration
