@@ -32,7 +32,8 @@ from agent_server import (
     received,
     scripted,
 )
-from fastapi import FastAPI, Response
+from fastapi import FastAPI
+from fastapi.responses import StreamingResponse
 from PIL import Image
 from support import faults, servers
 from support.https_site import Site
@@ -235,7 +236,7 @@ def test_one_who_takes_no_answer_loses_its_connection(monkeypatch: pytest.Monkey
     monkeypatch.setattr(connections, "PATIENCE", 0.1)
     app = FastAPI()
     app.state.queue = SimpleNamespace(answers=(), closing=False)
-    app.get("/")(lambda: Response(bytes(2**24)))
+    app.get("/")(lambda: StreamingResponse(iter([bytes(2**20)] * 16)))
     server = connections.server(app)
     with socket.create_server(("127.0.0.1", 0)) as place, socket.socket() as client:
         thread = threading.Thread(target=server.run, args=([place],))
