@@ -247,6 +247,11 @@ def no_range(reply: Reply) -> None:
     reply.headers["Content-Range"] = "pages 1-2"
 
 
+def test_a_range_of_a_file_of_unknown_size_is_taken(server: Hub) -> None:
+    server.misbehave(lambda reply: reply.headers.update({"Content-Range": f"bytes {MIDDLE}-{FILE.size - 1}/*"}))
+    assert read(linked(server), MIDDLE) == CONTENT[MIDDLE:]
+
+
 @pytest.mark.parametrize("fault", [another_range, no_range])
 def test_another_range_than_asked_for_is_not_taken(server: Hub, fault: Fault) -> None:
     server.misbehave(fault, times=2)
