@@ -236,7 +236,7 @@ def test_a_run_that_saved_its_last_step_has_finished_though_a_node_is_lost(
     run: Run, attempted: Callable[[Engine], Ended]
 ) -> None:
     engine = Engine(run, 6, code=1)
-    engine.at[6] = lambda: (run.attempt(1) / "lost-1").touch()
+    engine.at[6] = (run.attempt(1) / "lost-1").touch
     assert attempted(engine) == Ended(finished=True, step=6)
 
 
@@ -250,9 +250,7 @@ def test_a_sign_at_the_last_step_is_no_error(run: Run, attempted: Callable[[Engi
     assert shown(runs.state(run)) == ("finished", 1, 6, 0.6, None)
 
 
-def test_a_validation_before_the_first_step_is_no_repeated_step(
-    run: Run, attempted: Callable[[Engine], Ended]
-) -> None:
+def test_a_validation_before_the_first_step_is_no_repeated_step(run: Run, attempted: Callable[[Engine], Ended]) -> None:
     engine, line = Engine(run, 6), {"step": 0, "data": {"val-core/drawn/reward/mean@1": 0.5}}
     engine.at[0] = lambda: (run.folder / "logs" / "verl.jsonl").write_text(json.dumps(line) + "\n")
     assert attempted(engine).finished

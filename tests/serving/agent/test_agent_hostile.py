@@ -274,8 +274,8 @@ def test_the_address_that_a_client_claims_is_not_taken_for_its_own() -> None:
 
 def test_clients_with_keys_of_their_own_are_known_by_them() -> None:
     state = SimpleNamespace(served=SimpleNamespace(api_key=("one", "two")))
-    headers = [(b"authorization", b"Bearer two")]
-    request = Request({"type": "http", "headers": headers, "client": ("10.0.0.1", 1), "app": SimpleNamespace(state=state)})
+    asked = {"headers": [(b"authorization", b"Bearer two")], "client": ("10.0.0.1", 1)}
+    request = Request({"type": "http", "app": SimpleNamespace(state=state), **asked})
     known = connections.client_of(request)
     state.served.api_key = "two"
     assert known != connections.client_of(request) == "10.0.0.1"
