@@ -415,7 +415,6 @@ def test_figures_of_a_reconstructed_system_are_said_to_be_of_one(
         assert ("reward.total, chat_protocol.first" in place and "virc systems show star-r1 lists" in place) is told
 
 
-@pytest.mark.integration
 def test_earlier_models_keep_what_is_assumed_of_them(server: Server, problems: Path) -> None:
     words = ("--endpoint", server.url, "--strategy", "majority:n=1", "--limit", 1, "--to", "figures", "--json")
     first = virc("eval", problems, "--model", "good", "--system", "star-r1", *words)
