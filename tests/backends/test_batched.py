@@ -113,17 +113,17 @@ def test_the_embedded_model_says_the_same_in_a_batch() -> None:
 
 @pytest.mark.integration
 def test_a_conversation_costs_its_length_and_its_images_once(backend: LocalBackend) -> None:
-    seats: list[tuple[int, int]] = []
+    slots: list[tuple[int, int]] = []
 
     def work(seed: int) -> list[Reply]:
         replies = talk(backend, seed, GREEDY, turns=3)
         assert backend._batch is not None
-        seat = backend._batch._own_seat()
-        seats.append((seat.tokens_fed - (replies[-1].prompt_tokens or 0), seat.vision_encodings))
+        slot = backend._batch._own_slot()
+        slots.append((slot.tokens_fed - (replies[-1].prompt_tokens or 0), slot.vision_encodings))
         return replies
 
     together([lambda seed=seed: work(seed) for seed in range(3)])  # type: ignore[misc]
-    assert seats == [(11, 3)] * 3  # nobody asked for what comes after the last id drawn
+    assert slots == [(11, 3)] * 3  # nobody asked for what comes after the last id drawn
 
 
 @pytest.mark.integration
@@ -159,7 +159,7 @@ def test_what_the_listener_raises_ends_that_reply_alone(backend: LocalBackend, t
     alone = load(tiny(), device="cpu")
     assert isinstance(found[0], KeyboardInterrupt)
     assert found[1:] == [talk(alone, 1, GREEDY, 2), talk(alone, 2, GREEDY, 2)]
-    assert together(works[1:]) == found[1:]  # seats are given on
+    assert together(works[1:]) == found[1:]  # slots are given on
 
 
 @pytest.mark.integration
@@ -237,7 +237,7 @@ def test_the_cache_grows_with_the_longest(backend: LocalBackend, tiny: Callable[
     assert together(works) == [talk(alone, seed, plan) for seed in (0, 40)]
 
 
-def test_who_waits_goes_on_when_another_leaves_its_seat(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_goes_on_when_another_leaves_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     class Seated:
         def __init__(self, _: Batch, number: int) -> None:
             self.number = number
@@ -247,18 +247,18 @@ def test_who_waits_goes_on_when_another_leaves_its_seat(monkeypatch: pytest.Monk
     batch = Batch(None)  # type: ignore[arg-type]
 
     def step(group: Sequence[Piece]) -> None:
-        steps.extend(piece.seat.number for piece in group)
+        steps.extend(piece.slot.number for piece in group)
         for piece in group:
             piece.found.put(RuntimeError("drawn"))
 
     monkeypatch.setattr(batch, "_step", step)
 
     def draw() -> None:
-        with batch.seat() as seat:
+        with batch.slot() as slot:
             waits.set()
-            batch.feed(Piece(seat, 0, [1], None, {}, SimpleQueue()))  # type: ignore[arg-type]
+            batch.feed(Piece(slot, 0, [1], None, {}, SimpleQueue()))  # type: ignore[arg-type]
 
-    with batch.seat():
+    with batch.slot():
         drawing = threading.Thread(target=draw, daemon=True)
         drawing.start()
         assert waits.wait(60)

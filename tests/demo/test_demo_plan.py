@@ -166,6 +166,7 @@ def test_a_folder_of_another_start_or_of_the_other_kind_is_not_gone_on_with(tmp_
     for other, sentence in (
         (msgspec.structs.replace(begun, size=msgspec.structs.replace(QUICK, start="other")), "start tiny, not other"),
         (msgspec.structs.replace(begun, full=True), "without --full, not with it"),
+        (msgspec.structs.replace(begun, schema="virc.demo.settings/0"), "another version of virc"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             demo.begin(tmp_path / "demo", other)

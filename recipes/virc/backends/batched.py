@@ -1,6 +1,6 @@
 """Conversations of several threads in one batch: each draws as if alone, and the network feeds them together.
 
-Every thread has a seat, a row of one KV cache that keeps its conversation as `CachedModel` keeps one. A step is taken
+Every thread has a slot, a row of one KV cache that keeps its conversation as `CachedModel` keeps one. A step is taken
 when all who draw wait for one; who is between two turns is not waited for.
 """
 
@@ -32,7 +32,7 @@ class Piece(msgspec.Struct, frozen=True, eq=False):
     """What is new in one conversation.
 
     Args:
-        seat: of the reply.
+        slot: of the reply.
         start: ids that its row of the cache holds, and keeps.
         ids: at least one.
         positions: rotary positions of the ids, shape (3, 1, ids).
@@ -40,7 +40,7 @@ class Piece(msgspec.Struct, frozen=True, eq=False):
         found: gets the logits of the next token, shape (vocabulary,), or what went wrong.
     """
 
-    seat: "BatchSlot"
+    slot: "BatchSlot"
     start: int
     ids: list[int]
     positions: "torch.Tensor"
@@ -73,7 +73,7 @@ class BatchSlot(CachedModel):
 
 
 class Batch:
-    """The seats of a model and its steps.
+    """The slots of a model and its steps.
 
     Steps are taken in a thread of their own: torch keeps a pool of threads for every thread that computes.
 
@@ -85,7 +85,7 @@ class Batch:
         self.model = model
         self._cache = RowCache()
         self._here = threading.local()
-        self._seats: WeakSet[BatchSlot] = WeakSet()
+        self._slots: WeakSet[BatchSlot] = WeakSet()
         self._lock = threading.Lock()
         self._drawing = 0
         self._waiting: list[Piece] = []
@@ -93,16 +93,16 @@ class Batch:
         self._most_ids: float = math.inf
 
     @contextmanager
-    def seat(self) -> Iterator[BatchSlot]:
-        seat = self._own_seat()
+    def slot(self) -> Iterator[BatchSlot]:
+        slot = self._own_slot()
         with self._lock:
             self._drawing += 1
         try:
-            yield seat
+            yield slot
         finally:
             with self._lock:
                 self._drawing -= 1
-                self._waiting = [piece for piece in self._waiting if piece.seat is not seat]
+                self._waiting = [piece for piece in self._waiting if piece.slot is not slot]
                 self._advance()
 
     def feed(self, piece: Piece) -> "torch.Tensor | BaseException":
@@ -111,15 +111,15 @@ class Batch:
             self._advance()
         return piece.found.get()
 
-    def _own_seat(self) -> BatchSlot:
+    def _own_slot(self) -> BatchSlot:
         """A thread has the lowest row that is free, for as long as it lives."""
-        if not hasattr(self._here, "seat"):
+        if not hasattr(self._here, "slot"):
             with self._lock:
-                taken = {seat.number for seat in self._seats}
-                self._here.seat = BatchSlot(self, next(number for number in count() if number not in taken))
-                self._seats.add(self._here.seat)
-        seat: BatchSlot = self._here.seat
-        return seat
+                taken = {slot.number for slot in self._slots}
+                self._here.slot = BatchSlot(self, next(number for number in count() if number not in taken))
+                self._slots.add(self._here.slot)
+        slot: BatchSlot = self._here.slot
+        return slot
 
     def _advance(self) -> None:
         if self._waiting and len(self._waiting) == self._drawing:
@@ -149,7 +149,7 @@ class Batch:
                 continue
             # Behind the handler, where nothing holds the failed step's tensors any more.
             if len(part) == 1:
-                self._cache.wipe(part[0].seat.number)
+                self._cache.wipe(part[0].slot.number)
                 part[0].found.put(failure)
             elif short:
                 self._most_ids = min(self._most_ids, _fed(part) // 2)
@@ -164,13 +164,13 @@ class Batch:
         with torch.inference_mode():
             rows, inputs = self._inputs(group)
             hidden = network.model(**inputs, past_key_values=self._cache, use_cache=True).last_hidden_state
-            places = [rows.index(piece.seat.number) for piece in group]
+            places = [rows.index(piece.slot.number) for piece in group]
             last = hidden[places, [len(piece.ids) - 1 for piece in group]]
             logits = network.lm_head(last)
             spoiled = logits.isnan().any(-1).nonzero()[:, 0].tolist()
             found: list[torch.Tensor | BaseException] = list(logits.cpu())
             for at in spoiled:
-                self._cache.wipe(group[at].seat.number)
+                self._cache.wipe(group[at].slot.number)
                 found[at] = no_number()
             return found
 
@@ -180,7 +180,7 @@ class Batch:
         from torch.nn.functional import pad
 
         width = max(len(piece.ids) for piece in group)
-        pieces = {piece.seat.number: piece for piece in group}
+        pieces = {piece.slot.number: piece for piece in group}
         rows = _rows(list(pieces), width)
         fed = [pieces.get(row) for row in rows]
         starts = [piece.start if piece else self._cache.ends.get(row, 0) for row, piece in zip(rows, fed, strict=True)]
@@ -191,7 +191,7 @@ class Batch:
         device = self.model.network.device
         seen = self._cache.aim(rows, starts, width, device)
         for piece in group:
-            self._cache.ends[piece.seat.number] = piece.start + len(piece.ids)
+            self._cache.ends[piece.slot.number] = piece.start + len(piece.ids)
         return rows, {
             "input_ids": torch.tensor(ids, device=device),
             "position_ids": torch.cat(positions, 1).to(device),

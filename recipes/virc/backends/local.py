@@ -139,8 +139,8 @@ class LocalBackend:
     @contextmanager
     def _model(self) -> Iterator[CachedModel]:
         if self._batch:
-            with self._batch.seat() as seat:
-                yield seat
+            with self._batch.slot() as slot:
+                yield slot
         else:
             with self._lock:
                 yield self.cached
