@@ -185,7 +185,7 @@ virc: FloatingPointError: the weight a.b is not finite after step 4
         (DEAD, "its reward worker died (process 5 on 10.0.0.1)", "memory"),
         (FULL, "Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full", "smaller batches"),
         (NOT_FINITE, "training diverged: the weight a.b is not finite after step 4", "learning_rate"),
-        ("\x1b[36m(WorkerDict pid=7)\x1b[0m ValueError: the batch is odd\nand more", "ValueError: the batch is odd", None),
+        ("\x1b[36m(WorkerDict pid=7)\x1b[0m ValueError: an odd batch\nand more", "ValueError: an odd batch", None),
         ("nothing of use", "exit code 1: nothing of use", None),
         ("", "no output", None),
     ],
