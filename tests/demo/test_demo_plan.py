@@ -74,7 +74,6 @@ def test_only_evaluations_see_what_is_held_out() -> None:
     ]
 
 
-@pytest.mark.integration
 def test_the_control_learns_from_as_many_rows_as_the_stages() -> None:
     taught = {step.makes: parsed(step.words[1:]) for step in demo.plan(PLANS[2]) if "synth" in step.words}
     rows = {name: int(str(words["count"])) for name, words in taught.items()}

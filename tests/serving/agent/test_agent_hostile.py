@@ -122,7 +122,6 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("image", "said"),
     [
