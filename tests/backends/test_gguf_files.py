@@ -187,3 +187,19 @@ def test_llama_cpp_is_told_which_blocks_attend_to_whole_pictures(
         return
     written = model.read(convert.convert(tmp_path / "model", tmp_path, "m"))
     assert header.read(written.vision)["clip.vision.n_wa_pattern"] == every
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_weights_are_written_once(tmp_path: Path, tied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some checkpoints hold them twice all the same."""
+    from gguf import GGUFReader
+
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.gguf"))
+    config = json.loads((tmp_path / "model" / "config.json").read_bytes())
+    config["text_config"]["tie_word_embeddings"] = tied
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    found = convert.checkpoint.tensors(tmp_path / "model" / "model.safetensors")
+    twice = {**found, "lm_head.weight": found["model.embed_tokens.weight"]}
+    monkeypatch.setattr(convert.checkpoint, "tensors", lambda _: twice)
+    file = convert.convert(tmp_path / "model", tmp_path, "m")
+    assert ("output.weight" in {each.name for each in GGUFReader(file).tensors}) is not tied

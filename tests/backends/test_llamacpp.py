@@ -32,8 +32,6 @@ from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message, Session
 from virc.tools.registry import known
 
-pytestmark = pytest.mark.integration
-
 PUBLISHED = json.loads((Path(__file__).parent / "gguf_published.json").read_text())
 """Keys and tensors that llama.cpp's convert_hf_to_gguf.py wrote of the same random models, with four blocks in place of
 two (the version in llama-cpp-python 0.3.36).
@@ -109,6 +107,7 @@ def test_keys_and_tensors_are_those_of_llama_cpps_own_converter(
         assert first == published["tensors"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
 def test_first_tokens_are_as_likely_as_by_transformers(tiny: Callable[..., Path], family: str, tmp_path: Path) -> None:
     import torch
@@ -138,6 +137,7 @@ def test_first_tokens_are_as_likely_as_by_transformers(tiny: Callable[..., Path]
     assert max(differences) < 0.25, differences
 
 
+@pytest.mark.integration
 def test_tiny_says_the_same_at_every_turn_of_drawn_problems(backend: LlamaCppBackend) -> None:
     here = local.load(EMBEDDED_FOLDER, device="cpu")
     protocol = open_model(Choice("tiny")).chat_protocol.protocol
@@ -169,6 +169,7 @@ def test_numbers_are_read_as_they_are(tmp_path: Path, tiny_gguf: model.GGUF) -> 
     assert tiny_gguf.protocol == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
 
 
+@pytest.mark.integration
 def test_a_header_of_any_bytes_is_read_or_refused(tmp_path: Path, tiny_gguf: model.GGUF) -> None:
     data, rng = tiny_gguf.file.read_bytes()[:60_000], random.Random(3)
     for number in range(300):
@@ -222,6 +223,7 @@ def test_a_library_that_llama_cpp_lacks_is_named(monkeypatch: pytest.MonkeyPatch
     assert "apt-get install libgomp1" in (raised.value.hint or "")
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 def test_an_interrupted_batch_ends_with_its_own_code(tmp_path: Path) -> None:
     made = virc("data", "synth", "--to", tmp_path / "many", "--count", 200, "--formats", "batch")
@@ -289,6 +291,7 @@ def test_a_stop_text_ends_a_reply_and_stays_in_it(backend: LlamaCppBackend) -> N
     assert stopped.finish == "stop"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["im_end", "im_start", "endoftext", "vision_pad", "video_pad", "box_start"])
 def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend, name: str) -> None:
     tokens = backend.reply(a_question(backend, f"a<|{name}|>b"), Sampling(max_tokens=1)).prompt_tokens
@@ -298,6 +301,7 @@ def test_the_name_of_a_control_token_is_text(backend: LlamaCppBackend, name: str
     assert tokens > control + 3
 
 
+@pytest.mark.integration
 def test_four_long_conversations_are_drawn_together(tiny_gguf: model.GGUF) -> None:
     short = llamacpp.load(tiny_gguf, "cpu", context=1024)
     long = [a_question(short, f"{number} " + "word " * 150) for number in range(4)]
@@ -309,6 +313,7 @@ def test_four_long_conversations_are_drawn_together(tiny_gguf: model.GGUF) -> No
     assert [reply.text for reply in together] == [reply.text for reply in alone]
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
     """A reply that ends before its signal comes is asked anew, and the signal then ends nothing else."""
     replying = False
@@ -344,12 +349,14 @@ def test_ctrl_c_ends_a_reply(backend: LlamaCppBackend) -> None:
     assert backend.reply(a_question(backend), Sampling()).finish == "stop"
 
 
+@pytest.mark.integration
 def test_the_share_of_top_p_is_that_at_the_temperature(backend: LlamaCppBackend) -> None:
     ask = a_question(backend)
     hot = [Sampling(temperature=5.0, top_p=0.9, seed=seed, max_tokens=12) for seed in range(12)]
     assert len({backend.reply(ask, sampling).text for sampling in hot}) == 12
 
 
+@pytest.mark.integration
 def test_a_closed_model_and_a_device_are_refused(tiny_gguf: model.GGUF) -> None:
     closed = llamacpp.load(tiny_gguf)
     ask = a_question(closed)
@@ -360,6 +367,7 @@ def test_a_closed_model_and_a_device_are_refused(tiny_gguf: model.GGUF) -> None:
         llamacpp.load(tiny_gguf, "cuda")
 
 
+@pytest.mark.integration
 def test_a_model_is_in_memory_once(tiny_gguf: model.GGUF) -> None:
     small, usual = llamacpp.load(tiny_gguf, "cpu", max_pixels=50_000), llamacpp.load(tiny_gguf, "cpu")
     assert small._server is usual._server

@@ -34,11 +34,14 @@ class Server:
     def __init__(self, params: Params) -> None:
         self.params, self.requests = params, list[dict[str, Any]]()
 
-    def handle_chat_completions(self, request: dict[str, Any], heard: Callable[[Any], bool]) -> None:
+    def handle_chat_completions(
+        self, request: dict[str, Any], heard: Callable[[Any], bool] = lambda _: True
+    ) -> dict[str, Any]:
         self.requests.append(request)
         for chunk in Server.chunks:
             if heard(chunk):
-                return
+                break
+        return {"timings": {"prompt_per_token_ms": 2.5, "predicted_per_token_ms": 40.0}}
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +86,26 @@ def test_a_small_model_draws_replies_together_each_on_one_core(tmp_path: Path, s
     assert (backend.at_once, backend.draw_together(), server.params.n_parallel) == (at_once, at_once > 1, at_once)
     threads = {server.params.cpuparams.n_threads, server.params.cpuparams_batch.n_threads}
     assert threads == {1 if at_once > 1 else llamacpp.cores()}
+
+
+def test_a_model_is_in_memory_once_as_long_as_its_file_is_the_same(tmp_path: Path) -> None:
+    backend, first = loaded(tmp_path)
+    again, second = loaded(tmp_path, max_pixels=28 * 28 * 10)
+    assert (first is not second, backend.grid != again.grid) == (True, True)  # `loaded` writes the file anew
+    model = GGUF(tmp_path / "m.gguf", tmp_path / "mmproj.gguf", "m", "qwen2vl", 0.0)
+    assert llamacpp.load(model, grid=GRID)._server is second
+
+
+def test_the_server_within_answers_nobody_else(tmp_path: Path) -> None:
+    _, server = loaded(tmp_path)
+    assert (server.params.port, server.params.endpoint_slots, server.params.ui) == (0, False, False)
+    assert len(*server.params.api_keys) > 30
+
+
+def test_the_estimate_is_in_seconds_of_a_look_and_of_a_token(tmp_path: Path) -> None:
+    backend, server = loaded(tmp_path)
+    assert backend.estimate(400) == (1.0, 0.04)
+    assert not any(request["stream"] or request["cache_prompt"] for request in server.requests)
 
 
 def test_the_gpu_is_left_out_where_the_user_says_cpu(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The check that a server read the whole conversation (C6)."""
+"""The check that a server read the whole conversation."""
 
 import json
 import re

@@ -289,6 +289,11 @@ def test_what_cannot_be_set_is_said(words: list[str], message: str, virc_here: R
     assert done.stderr.startswith(message)
 
 
+def test_a_misspelt_key_that_is_unset_gets_the_one_that_is_set(virc_here: Run) -> None:
+    virc_here("config", "set", "model", "tiny")
+    assert virc_here("config", "unset", "modle").stderr.endswith("hint: did you mean 'model'?\n")
+
+
 @pytest.mark.parametrize("none", ["none", "", " "])
 def test_an_endpoint_of_none_is_no_endpoint(none: str, virc_here: Run) -> None:
     assert virc_here("config", "set", "endpoint", "http://localhost:8000/v1").returncode == 0

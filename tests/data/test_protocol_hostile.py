@@ -15,8 +15,6 @@ from virc.data.protocol.templates import question_of
 from virc.data.rows.record import MARK, Message, Record
 from virc.reasoning.protocol import fill
 
-pytestmark = pytest.mark.integration
-
 # what a question may hold to lead astray whoever looks for it
 PIECES = st.sampled_from(
     [
@@ -36,6 +34,7 @@ def try_all(cases: int, property_: Callable[..., None], *strategies: st.SearchSt
 
 
 @FAST_AND_SLOW
+@pytest.mark.integration
 def test_the_question_comes_back_whatever_stands_in_it(cases: int) -> None:
     try_all(cases, question_comes_back, st.sampled_from(sorted(WORDINGS)), HOSTILE, st.integers(1, 3))
 
@@ -61,6 +60,7 @@ def test_a_text_of_another_chat_protocol_has_no_question() -> None:
 
 
 @FAST_AND_SLOW
+@pytest.mark.integration
 def test_what_is_found_among_hostile_questions_makes_every_row(cases: int) -> None:
     questions = st.lists(HOSTILE, min_size=1, max_size=4)
     try_all(cases // 2, chat_protocol_makes_every_row, st.sampled_from(sorted(WORDINGS)), questions)
@@ -92,6 +92,7 @@ ROLES = st.sampled_from(["system", "user", "assistant"])
 
 
 @FAST_AND_SLOW
+@pytest.mark.integration
 def test_rows_of_anything_are_found_or_refused(cases: int) -> None:
     messages = st.lists(st.builds(Message, ROLES, CONTENT), max_size=5)
     try_all(cases, found_or_refused, st.lists(st.tuples(st.none() | HOSTILE, messages), max_size=3))

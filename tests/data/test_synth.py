@@ -18,7 +18,7 @@ from virc.data.rows.record import Record
 from virc.data.synth.draw import SynthConfig, write
 from virc_cli.main import main
 
-pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("capfd")]
+pytestmark = pytest.mark.usefixtures("capfd")
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
@@ -37,6 +37,7 @@ def records(file: Path) -> list[Record]:
     return [row.record for row in rows if row.record]
 
 
+@pytest.mark.integration
 def test_the_same_seed_makes_the_same_folder_byte_for_byte_with_any_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,6 +52,7 @@ def test_the_same_seed_makes_the_same_folder_byte_for_byte_with_any_workers(
     assert not {line[10:] for line in theirs} & {line[10:] for line in first["problems.jsonl"].splitlines()}
 
 
+@pytest.mark.integration
 def test_fewer_problems_are_the_first_of_more(tmp_path: Path) -> None:
     assert synth(tmp_path / "more") == 0
     assert synth(tmp_path / "few", "--count", "5") == 0
@@ -61,6 +63,7 @@ def test_fewer_problems_are_the_first_of_more(tmp_path: Path) -> None:
     assert all(few[name] == more[name] for name in images)
 
 
+@pytest.mark.integration
 def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +75,7 @@ def test_images_of_so_many_problems_lie_in_a_folder_of_their_own(
     assert {image.parent.name for image in images if "-000009-" in image.name} == {"001"}
 
 
+@pytest.mark.integration
 def test_the_formats_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> None:
     assert synth(tmp_path / "a", "--formats", "sft,rl,prompts,batch,trajectories") == 0
     solved = records(tmp_path / "a/trajectories.json")
@@ -90,6 +94,7 @@ def test_the_formats_of_all_stages_tell_of_the_same_problems(tmp_path: Path) -> 
     assert all(image.path().is_relative_to(ours) and image.read() for row in units for image in row.images)
 
 
+@pytest.mark.integration
 def test_embedded_images_are_those_of_the_files_and_need_none(tmp_path: Path) -> None:
     assert synth(tmp_path / "a", "--formats", "rl,prompts", "--embed") == 0
     assert sorted(contents(tmp_path / "a")) == ["prompts.parquet", "rl.parquet", "virc_protocol.json"]
@@ -206,6 +211,7 @@ def reached(to: Path, files: int, process: "subprocess.Popen[str]") -> None:
 
 
 @POSIX
+@pytest.mark.integration
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     with started(tmp_path / "a", 10**6) as process:
         reached(tmp_path / "a", 50, process)
@@ -217,6 +223,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
 
 
 @POSIX
+@pytest.mark.integration
 @pytest.mark.parametrize("moments", [2, pytest.param(20, marks=[pytest.mark.slow, pytest.mark.timeout(900)])])
 def test_a_rerun_completes_what_a_killed_run_left(tmp_path: Path, moments: int) -> None:
     rng = random.Random(0)
@@ -236,6 +243,7 @@ def test_a_rerun_completes_what_a_killed_run_left(tmp_path: Path, moments: int) 
     assert left == right
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
 @pytest.mark.timeout(900)

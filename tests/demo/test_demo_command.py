@@ -22,8 +22,6 @@ from virc.demo import plan as demo
 from virc.demo.plan import Demo
 from virc.training.steps import SOURCES
 
-pytestmark = pytest.mark.integration
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -138,6 +136,7 @@ def test_two_at_once_do_not_share_a_folder(workspace: Path) -> None:
     assert done.err.startswith("error: another virc demo runs in demo\n")
 
 
+@pytest.mark.integration
 def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
     workspace: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -158,6 +157,7 @@ def test_a_step_that_fails_is_told_once_and_its_exit_code_is_the_demos(
     assert (tried.name, tried.code, tried.seconds > 0) == ("instruct", 5, True)
 
 
+@pytest.mark.integration
 def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
     begun = Demo(full=False, seed=0, size=msgspec.structs.replace(demo.QUICK, problems=9000))
     folder, partial = workspace / "demo", workspace / "demo" / "data" / ".heldout.partial"
@@ -180,6 +180,7 @@ def test_ctrl_c_reaches_the_step_that_is_at_work(workspace: Path) -> None:
     assert [each.code for each in demo.took(folder) if each.name == "heldout data"] == [0, 130]
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_a_phase_of_the_course_and_its_workers_without_a_traceback(workspace: Path) -> None:
     words = [sys.executable, "-m", "virc_cli", "demo", "--full", "--quick"]
     with subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True) as child:
@@ -198,6 +199,7 @@ def test_ctrl_c_ends_a_phase_of_the_course_and_its_workers_without_a_traceback(w
     assert not any(start_time(pid) for pid in workers)
 
 
+@pytest.mark.integration
 def test_nothing_is_done_twice(workspace: Path) -> None:
     folder = workspace / "demo"
     finished.finish(folder)

@@ -74,7 +74,6 @@ def test_only_evaluations_see_what_is_held_out() -> None:
     ]
 
 
-@pytest.mark.integration
 def test_the_control_learns_from_as_many_rows_as_the_stages() -> None:
     taught = {step.makes: parsed(step.words[1:]) for step in demo.plan(PLANS[2]) if "synth" in step.words}
     rows = {name: int(str(words["count"])) for name, words in taught.items()}
@@ -166,6 +165,7 @@ def test_a_folder_of_another_start_or_of_the_other_kind_is_not_gone_on_with(tmp_
     for other, sentence in (
         (msgspec.structs.replace(begun, size=msgspec.structs.replace(QUICK, start="other")), "start tiny, not other"),
         (msgspec.structs.replace(begun, full=True), "without --full, not with it"),
+        (msgspec.structs.replace(begun, schema="virc.demo.settings/0"), "another version of virc"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             demo.begin(tmp_path / "demo", other)

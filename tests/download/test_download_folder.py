@@ -4,7 +4,8 @@ import io
 import os
 import tarfile
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 from hub_server import git_id
@@ -13,13 +14,14 @@ from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
 from virc.core.files import HIDDEN
 from virc.download.hub import record
-from virc.download.hub.fetching import fetch, move_in, ordered
+from virc.download.hub.fetching import _warn, fetch, move_in, ordered
 from virc.download.hub.folder import Folder, digest
 from virc.download.hub.record import Kept, Record
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.meter import Meter
 from virc.download.workspace import Downloaded
 from virc.models.registry import downloaded_from
+from virc.unpack.unpack import Unpacked
 
 REPO = Repo("someone/data", "dataset")
 
@@ -194,6 +196,30 @@ def test_one_at_a_time_and_free_again_after_it(tmp_path: Path) -> None:
         pass
     with other.alone():
         assert os.listdir(tmp_path) == [HIDDEN]  # noqa: PTH208 (names)
+
+
+def test_a_folder_stays_ours_when_more_comes_into_it(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json"):
+        folder = opened(tmp_path / "to", file(name))
+        with folder.alone():
+            folder.expect((file(name),))
+            put(tmp_path / "to", name)
+            folder.came(file(name))
+            folder.finish()
+    kept = record.read(tmp_path / "to")
+    assert kept
+    assert (kept.ours, [*kept.files]) == (True, ["a.json", "b.json"])
+
+
+def test_how_names_of_an_archive_were_read_is_said() -> None:
+    said: list[str] = []
+    watch: Any = SimpleNamespace(warn=said.append)
+    _warn(watch, file("x/a.zip"), Unpacked(Path("to"), guessed=["names are read as GBK"], warnings=["it has a link"]))
+    assert said == [
+        "x/a.zip: names are read as GBK; where that is wrong: virc download --keep-packed, then virc unpack a.zip "
+        "--encoding gbk, or another",
+        "x/a.zip: it has a link",
+    ]
 
 
 def test_what_another_download_recorded_meanwhile_is_seen(tmp_path: Path) -> None:

@@ -370,3 +370,19 @@ def test_virgos_rows_in_text_are_of_github(monkeypatch: pytest.MonkeyPatch, tmp_
         monkeypatch.setattr(Project, "commit", dataset.revision)
         assert virc("download", "virgo", "--system", "virgo").code == 0
     assert held(Path("data/virgo")) == {path: b"[]"}
+
+
+def test_names_of_branches_and_of_stored_files_are_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    tree = json.dumps({"tree": [{"path": "a #1.bin", "mode": "100644", "sha": "0" * 40, "size": 99}]}).encode()
+
+    def answer(_repo: Repo, _revision: str, url: str, _headers: object) -> tuple[bytes, str]:
+        asked.append(url)
+        return (b"1" * 40 if "/commits/" in url else tree, "")
+
+    monkeypatch.setattr(of_github, "linked_answer", answer)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 7\n"
+    monkeypatch.setattr(of_github, "small_file", lambda *_: pointer)
+    (found,) = of_github.listing(Repo("some/data", "dataset", "github"), "next/2", ["a #1.bin"]).files
+    assert asked[0].endswith("/commits/next%2F2")
+    assert (found.size, str(found.url).rpartition("/")[2]) == (7, "a%20%231.bin")

@@ -33,6 +33,13 @@ def read(source: Link, begins: int = 0, ends: int = FILE.size, skips: bool = Tru
         return b"".join(iter(reader.read, b""))
 
 
+def waits_of(source: Link) -> list[float]:
+    """How long it is waited between tries, which do not wait."""
+    found = list[float]()
+    source.stopping.wait = lambda seconds=None: found.append(seconds) or False  # type: ignore[method-assign,assignment,func-returns-value]
+    return found
+
+
 def test_any_range_is_read_and_the_address_is_asked_for_once(server: Hub) -> None:
     source = linked(server)
     for begins, ends in ((0, 1), (5, 5), (MIDDLE, 2 * MIDDLE), (FILE.size - 1, FILE.size), (0, FILE.size)):
@@ -175,10 +182,38 @@ def test_a_server_that_stays_busy_is_given_up(server: Hub, on: str) -> None:
 @pytest.mark.parametrize("times", [1, 4])
 def test_it_waits_as_long_as_it_is_asked_to(server: Hub, times: int) -> None:
     server.misbehave(status(429, retry_after="100"), on="resolve", times=times)
-    source, waits = linked(server), list[float]()
-    source.stopping.wait = lambda seconds=None: waits.append(seconds) or False  # type: ignore[method-assign,assignment,func-returns-value]
+    source = linked(server)
+    waits = waits_of(source)
     assert read(source) == CONTENT
     assert waits == [100.0] * times
+
+
+@pytest.mark.parametrize(("fault", "wait"), [(status(503, retry_after="3600"), 300.0), (status(403), 0.0)])
+def test_a_storage_gets_minutes_and_an_expired_address_none(server: Hub, fault: Fault, wait: float) -> None:
+    source = linked(server)
+    waits = waits_of(source)
+    read(source, 0, 1)
+    server.misbehave(fault)
+    assert read(source) == CONTENT
+    assert waits == [wait]
+
+
+def test_a_server_that_asks_for_no_time_gets_some_in_the_end(server: Hub) -> None:
+    server.misbehave(status(503, retry_after="0"), times=4)
+    source = linked(server)
+    waits = waits_of(source)
+    assert read(source) == CONTENT
+    assert [wait > 0 for wait in waits] == [False, False, True, True]
+
+
+def test_a_file_that_ends_before_a_range_is_another_file(server: Hub) -> None:
+    server.misbehave(status(416), times=None)
+    with pytest.raises(ChangedError, match="is shorter on the server than the hub lists it"):
+        read(linked(server), MIDDLE)
+
+
+def test_the_usual_port_may_be_named() -> None:
+    assert link._origin("https://hub/a") == link._origin("https://hub:443/b") != link._origin("http://hub:443/b")
 
 
 @pytest.mark.parametrize(
@@ -210,6 +245,11 @@ def another_range(reply: Reply) -> None:
 
 def no_range(reply: Reply) -> None:
     reply.headers["Content-Range"] = "pages 1-2"
+
+
+def test_a_range_of_a_file_of_unknown_size_is_taken(server: Hub) -> None:
+    server.misbehave(lambda reply: reply.headers.update({"Content-Range": f"bytes {MIDDLE}-{FILE.size - 1}/*"}))
+    assert read(linked(server), MIDDLE) == CONTENT[MIDDLE:]
 
 
 @pytest.mark.parametrize("fault", [another_range, no_range])

@@ -7,6 +7,7 @@ import os
 import resource
 import threading
 import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -161,6 +162,27 @@ def test_a_later_run_without_ranges_reads_over_what_is_kept(place: Place) -> Non
     place.fetch()
     assert place.is_whole()
     assert sum(place.told) == SIZE - 4 * PART
+
+
+def test_without_ranges_what_comes_again_is_not_counted_twice(place: Place) -> None:
+    """Behind the first part that is missing all of it comes, kept or not."""
+    assert broken_off(place, 4) == 4 * PART
+    (data,), (journal,), at = place.work.glob("*.part"), place.work.glob("*.journal"), 6 * PART
+    with data.open("r+b") as file:
+        file.seek(at)
+        file.write(CONTENT[at : at + PART])
+    ranged.append_parts(journal, [ranged.Part(at, PART, zlib.crc32(CONTENT[at : at + PART]))])
+    place.server.misbehave(ignore_range, times=None)
+    place.fetch()
+    assert place.is_whole()
+    assert sum(place.told) == SIZE - 5 * PART
+
+
+def test_several_connections_fetch_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, work = [], ranged._Attempt._work
+    monkeypatch.setattr(ranged._Attempt, "_work", lambda self: (seen.append(threading.get_ident()), work(self)))
+    place.fetch()
+    assert len(seen) == ranged.CONNECTIONS
 
 
 def flip(path: Path, at: int) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from support.called import virc
 
@@ -52,6 +53,14 @@ def test_what_fits_to_the_byte_is_fetched(tmp_path: Path, monkeypatch: pytest.Mo
         check_room([item(tmp_path / "to")])
 
 
+def test_a_folder_of_others_may_be_used_where_all_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_is_writable", lambda _: False)
+    missing = item(tmp_path / "to")
+    with pytest.raises(SetupError, match="nothing can be written into"):
+        check_room([missing])
+    check_room([msgspec.structs.replace(missing, parts=(Part(missing.parts[0].file, "whole"),))])
+
+
 def test_free_is_that_of_the_disk_of_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = tmp_path / "other disk"
     there.mkdir()
@@ -80,6 +89,8 @@ def test_a_model_with_a_file_that_was_cut_is_not_here(listed: Listing, tmp_path:
     record.write(folder, Record("some/model", "model", "0" * 40, {name: Kept(2, "git:0", 1) for name in NAMES[:2]}))
     want = DownloadRequest("m", folder, listed.repo, known_as="m")
     assert fetch.look(want, tmp_path).here
+    record.write(folder, Record("some/model", "model", "0" * 40, {name: Kept(2, "git:0") for name in NAMES[:2]}))
+    assert not fetch.look(want, tmp_path).here, "a copy of it was broken off"
     (folder / NAMES[1]).write_bytes(b"{")
     with pytest.raises(DataError, match="something else is there"):
         fetch.look(want, tmp_path)

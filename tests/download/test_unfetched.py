@@ -40,6 +40,7 @@ def parquet(**columns: list[Any]) -> bytes:
         ("a.parquet", parquet(image=["gone.png", THERE], id=[1, 2]), "1 of 2 pictures named in a.parquet is"),
         ("a.parquet", parquet(image=[{"bytes": b"x", "path": "gone.png"}]), None),
         ("a.parquet", parquet(images=[[{"bytes": b"x", "path": "gone.png"}]], note=["x"]), None),
+        ("a.jsonl", jsonl({"image": {"bytes": "eA==", "path": "gone.png"}}), None),
         ("a.jsonl", jsonl({"image": "here.png"}), None),  # a layout names the folder
         ("a.jsonl", jsonl({"image": "/mnt/author/gone.png"}, {"image": "https://h/gone.png"}), None),
         ("a.jsonl", jsonl({"question": "What is in gone.png?"}, {"image": None}, {"image": ""}), None),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import toys
+from support.called import virc
 
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.plan import Step
@@ -72,6 +73,32 @@ def test_an_environment_is_made_once(steps: list[Step], tmp_path: Path) -> None:
     making.create(toy())
     assert [step.argv[1] for step in steps] == ["venv", "pip", "-c"]
     assert environments.interpreter(toy()) == toy().python
+
+
+def test_each_command_says_what_it_did(steps: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(making.processes, "output", fake_output(("toy",), version="2.0"))
+    names = "toy", "--device", "cpu"
+    missing = virc("env", "path", *names)
+    assert (missing.code, missing.out, "virc env create toy --device cpu" in missing.err) == (4, "", True)
+    made = virc("env", "create", *names, "--with", "ruler==2.0")
+    assert (made.code, made.out, toy().extra) == (0, f"{toy().folder}\n", ("ruler==2.0",)), made.err
+    assert virc("env", "path", *names).out == f"{toy().python}\n"
+    cpu, cuda = virc("env", "ls").out.splitlines()
+    assert cpu == f"toy    cpu   ready       a toy                    {toy().python}  with ruler==2.0"
+    assert cuda == "toy    cuda  not made    a toy                    about 1 GiB"
+    rows = virc("env", "ls", "--json").json["environments"]
+    assert [(row["engine"], row["device"], row["state"], row["with"]) for row in rows] == [
+        ("toy", "cpu", "ready", ["ruler==2.0"]), ("toy", "cuda", "not made", []),
+    ]  # fmt: skip
+    used = virc("env", "use", *names, "/opt/mine/python")
+    assert used.err.splitlines() == [
+        "warning: not the tested version: toy 2.0 instead of 1.0", "toy-cpu now uses /opt/mine/python",
+    ]  # fmt: skip
+    assert virc("env", "path", *names).out == "/opt/mine/python\n"
+    folder = toy().folder
+    removed = virc("env", "remove", *names)
+    assert (removed.code, f"removed {folder}\n" in removed.err, folder.exists()) == (0, True, False)
+    assert virc("env", "path", *names).code == 4
 
 
 def test_an_environment_that_another_run_made_meanwhile_is_left(
@@ -159,12 +186,12 @@ def test_remove_takes_former_pins_of_that_device_alone(steps: list[Step], tmp_pa
     assert toy().extra == ()
 
 
-def fake_output(modules: tuple[str, ...]) -> Callable[[Step], str]:
+def fake_output(modules: tuple[str, ...], version: str = "1.0") -> Callable[[Step], str]:
     """What an interpreter prints that has these modules."""
 
     def output(step: Step) -> str:
         if step.says == "list its packages":
-            return json.dumps({"toy": "1.0"})
+            return json.dumps({"toy": version})
         if step.argv[-1].removeprefix("import ") not in modules:
             raise EngineError("it fails")
         return ""

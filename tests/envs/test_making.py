@@ -18,13 +18,12 @@ from virc.envs import making
 from virc.envs import pins as envs
 from virc_cli.main import main
 
-pytestmark = pytest.mark.integration
-
 
 def folder_of(cache: Path) -> Path:
     return envs.get("toy", "cpu", cache).folder
 
 
+@pytest.mark.integration
 def test_a_made_environment_imports_its_engine_and_nothing_of_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,6 +41,7 @@ def test_a_made_environment_imports_its_engine_and_nothing_of_ours(
     assert [(row["device"], row["state"]) for row in rows] == [("cpu", "ready"), ("cuda", "not made")]
 
 
+@pytest.mark.integration
 def test_what_uv_writes_is_printed_when_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,6 +54,7 @@ def test_what_uv_writes_is_printed_when_asked_for(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.integration
 def test_a_long_installation_shows_its_time_and_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.install_engine(tmp_path, monkeypatch)
     found: list[Event] = []
@@ -62,6 +63,7 @@ def test_a_long_installation_shows_its_time_and_last_line(tmp_path: Path, monkey
     assert any(re.match(r"install 1 packages: \d+ s  .*toy==1.0", text) for text in progress), progress
 
 
+@pytest.mark.integration
 def test_making_it_again_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.install_engine(tmp_path, monkeypatch)
     assert main(["env", "create", "toy", "--device", "cpu"]) == 0
@@ -77,6 +79,7 @@ def test_new_pins_make_a_new_environment(tmp_path: Path, monkeypatch: pytest.Mon
     assert folder_of(tmp_path) != before
 
 
+@pytest.mark.integration
 def test_an_engine_that_does_not_import_leaves_nothing_but_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +93,7 @@ def test_an_engine_that_does_not_import_leaves_nothing_but_a_log(
     assert "virc env create toy --device cpu" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_a_package_with_another_hash_is_not_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +105,7 @@ def test_a_package_with_another_hash_is_not_installed(
     assert not folder_of(tmp_path / "cache").exists()
 
 
+@pytest.mark.integration
 def test_links_to_builds_without_pins_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +117,7 @@ def test_links_to_builds_without_pins_are_named(
     assert f"hint: unset UV_FIND_LINKS ({tmp_path / 'wheels'})" in said
 
 
+@pytest.mark.integration
 def test_a_source_distribution_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -122,6 +128,7 @@ def test_a_source_distribution_is_not_built(
     assert not (tmp_path / "built").exists()
 
 
+@pytest.mark.integration
 def test_a_version_that_is_nowhere_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,6 +139,7 @@ def test_a_version_that_is_nowhere_is_named(
     assert "toy==9.9" in (tmp_path / "cache" / "envs" / "toy-cpu.log").read_text()
 
 
+@pytest.mark.integration
 def test_what_a_killed_run_left_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.install_engine(tmp_path, monkeypatch)
     left = folder_of(tmp_path / "cache")
@@ -154,6 +162,7 @@ def test_two_runs_do_not_make_one_environment(
     assert "another run" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_ctrl_c_ends_what_was_started_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     toys.install_engine(tmp_path, monkeypatch, code="import time; open('started', 'w'); time.sleep(60)")
     folder = folder_of(tmp_path / "cache")
@@ -194,6 +203,7 @@ def running(name: str) -> list[int]:
     return found
 
 
+@pytest.mark.integration
 def test_an_interpreter_of_ones_own_is_checked_compared_and_only_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -210,6 +220,7 @@ def test_an_interpreter_of_ones_own_is_checked_compared_and_only_forgotten(
     assert other.exists()
 
 
+@pytest.mark.integration
 def test_an_interpreter_without_the_engine_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -222,6 +233,7 @@ def test_an_interpreter_without_the_engine_is_refused(
     assert main(["env", "path", "toy", "--device", "cpu"]) == 4
 
 
+@pytest.mark.integration
 def test_remove_takes_former_pins_too_and_leaves_other_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pins = toys.install_engine(tmp_path, monkeypatch)
     assert main(["env", "create", "toy", "--device", "cpu"]) == 0
@@ -234,6 +246,7 @@ def test_remove_takes_former_pins_too_and_leaves_other_engines(tmp_path: Path, m
     assert sorted((tmp_path / "cache" / "envs").iterdir()) == sorted(others)
 
 
+@pytest.mark.integration
 def test_packages_of_ones_own_are_added_and_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +270,7 @@ def test_packages_of_ones_own_are_added_and_remembered(
     assert folder_of(tmp_path / "cache") == plain
 
 
+@pytest.mark.integration
 def test_a_package_that_is_not_there_is_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

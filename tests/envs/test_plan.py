@@ -112,6 +112,11 @@ def test_a_misspelt_name_gets_the_nearest(engine: str, device: str, hint: str) -
     assert hint in str(caught.value.hint)
 
 
+def test_where_a_driver_is_loaded_the_gpu_is_the_device(tmp_path: Path) -> None:
+    assert environments.default_device(tmp_path) == "cuda"
+    assert environments.default_device(tmp_path / "none") == "cpu"
+
+
 def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "default_device", lambda: "cuda")
     assert making.find("eval", None).device == "cpu"

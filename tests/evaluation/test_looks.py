@@ -402,6 +402,15 @@ def test_the_verdict_is_verified_by_the_files_of_the_arms(server: Server, rows: 
     assert "the verdict on looking is taken as it is written: cheater.looks/crops-swapped.jsonl" in alone.err
 
 
+def test_result_files_have_the_protocol_of_their_arm_and_no_path(rows: Path, here: Path) -> None:
+    with serve(knows, models=("/home/me/cheater",)) as running:
+        assert run_eval(running, rows, "--limit", 2, "--to", "a", model="/home/me/cheater").code == 0
+    heads = {file.stem: parts(file)[0] for file in (here / "a/results").rglob("*.jsonl")}
+    offered = {name for name, head in heads.items() if (head.chat_protocol or {})["tools"]}
+    assert heads.keys() - offered == {"no-tools"}
+    assert b"/home/me" not in b"".join(map(msgspec.json.encode, heads.values()))
+
+
 def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> None:
     """Also with a digest of its own."""
     assert run_eval(server, rows, "--limit", 2, "--to", "a").code == 0

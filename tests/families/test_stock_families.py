@@ -94,9 +94,10 @@ def test_a_family_of_ones_own_is_one_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("name: mine\nabout: a test\ncoordinates: unit\n")
     assert families.get(str(file)).coordinates == "unit"
-    file.write_text("name: mine\nabout: a test\nboxes: unit\n")
-    with pytest.raises(ConfigError, match="boxes"):
-        families.get(str(file))
+    for wrong, says in (("boxes: unit", "boxes"), ("names: '(mine'", "missing \\), unterminated subpattern")):
+        file.write_text(f"name: mine\nabout: a test\n{wrong}\n")
+        with pytest.raises(ConfigError, match=says):
+            families.get(str(file))
 
 
 # What a stock model writes around the lower right quarter of a picture of 980 x 700, by its family.

@@ -352,6 +352,10 @@ def test_all_files_with_keys_are_named(server: Hub, model: Path) -> None:
     done = virc("push", "small", ID, "--dry-run")
     assert done.code == 5
     assert "README.md, from line 1 on, contains a key; code/spin.py, from line 1 on" in done.err
+    for number in range(10):
+        (model / "code" / f"more{number}.py").write_text(KEY)
+    done = virc("push", "small", ID, "--dry-run")
+    assert (done.err.count("contains a key"), "; 4 more files" in done.err) == (8, True)
 
 
 def test_words_of_a_chat_protocol_are_no_paths(server: Hub, model: Path) -> None:

@@ -1,6 +1,7 @@
 """How a model is asked, by what is known of it: sizes of pictures, its patch grid, warnings, memory."""
 
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from virc.backends.checkpoint import image_grid, image_settings
+from virc.core.errors import SetupError
 from virc.families import registry as families
 from virc.models import load, memory
 from virc.models.chat_protocol import ChatProtocol
@@ -108,3 +110,14 @@ def test_a_model_without_a_protocol_of_its_own_is_loaded_as_stock(
     monkeypatch.setitem(sys.modules, "virc.backends.local", loaded)
     spoken = Spoken(ChatProtocol(msgspec.structs.replace(OWN, reading=reading)), "own")
     assert load._by_transformers(weights(), spoken, Choice("m")) is stock
+
+
+@pytest.mark.parametrize(("torch", "device", "runs"), [(True, None, True), (False, None, False), (False, "cpu", True)])
+def test_where_nothing_runs_the_models_of_the_package_what_helps_is_named(
+    torch: bool, device: str | None, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "virc.backends.local", SimpleNamespace(load=lambda *_, **options: "loaded"))
+    monkeypatch.setattr(load, "find_spec", lambda name: torch or None)
+    embedded, spoken = weights(name="tiny", folder=EMBEDDED_FOLDER), Spoken(ChatProtocol(OWN), "own")
+    with nullcontext() if runs else pytest.raises(SetupError, match="nothing is installed that runs tiny"):
+        assert load._by_transformers(embedded, spoken, Choice("tiny", device=device)) == "loaded"

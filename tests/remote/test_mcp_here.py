@@ -19,7 +19,8 @@ from PIL import Image
 from remote_server import DETECT, tool_of
 
 from virc.core.errors import SetupError
-from virc.reasoning.calls import Call, Result
+from virc.reasoning.calls import Call, Result, ToolError
+from virc.reasoning.resample import STAND_IN
 from virc.remote import mcp_client, relay
 from virc.remote.tool import RemoteTool
 
@@ -181,6 +182,13 @@ def test_results_are_kept_where_the_file_says_so(behind: Callable[..., RemoteToo
     assert len(client.called) == asks
 
 
+def test_rows_are_checked_without_asking_the_server(behind: Callable[..., RemoteTool]) -> None:
+    client = Scripted()
+    with pytest.raises(ToolError, match="is not known before it is asked"):
+        behind(client).apply(Call("detect", 0, arguments={"words": "cat"}), Image.new(STAND_IN, (9, 9)))
+    assert client.called == []
+
+
 def test_a_failed_call_is_made_again(behind: Callable[..., RemoteTool]) -> None:
     tool = behind(Scripted(said(is_error=True), said(text("one"))))
     assert asked(tool)[0].startswith("The tool failed")
@@ -198,7 +206,12 @@ def test_a_call_waits_for_its_turn_no_longer_than_its_time(behind: Callable[...,
     [
         (Scripted(pages=[["crop"], ["scale"], ["detect"]]), "detect", None),
         (Scripted(pages=[["crop"], ["scale"]]), "detect", "it has no tool 'detect'; it has: crop, scale"),
-        (Scripted(schema={"required": ["words", "size"]}), "detect", "its tool detect needs size"),
+        (Scripted(pages=[[]]), "detect", "it has no tool 'detect'; it has: none"),
+        (Scripted(schema={"required": ["words", "size"]}), "detect", "its tool detect needs size$"),
+        (
+            Scripted(schema={"required": ["size"], "properties": {"words": {}}, "additionalProperties": False}),
+            "detect", "its tool detect needs size and takes no bbox_2d, image$",
+        ),
         (
             Scripted(schema={"properties": {"words": {}}, "additionalProperties": False}),
             "detect", "its tool detect takes no bbox_2d, image",

@@ -18,8 +18,6 @@ from virc.core.errors import SetupError
 from virc.reasoning.calls import Call
 from virc.remote.tool import RemoteTool
 
-pytestmark = pytest.mark.integration
-
 SERVER = Path(__file__).with_name("mcp_tools.py")
 PICTURE = Image.linear_gradient("L").convert("RGB").resize((60, 40))
 HEAD = DETECT.partition("http:")[0]
@@ -36,6 +34,7 @@ def asked(tool: RemoteTool, words: str) -> tuple[str, list[tuple[int, int]]]:
     return made.text, [image.size for image in made.images]
 
 
+@pytest.mark.integration
 def test_text_and_image_come_back_from_one_session(tmp_path: Path) -> None:
     tool = over_stdio(tmp_path)
     tool.ready()
@@ -45,6 +44,7 @@ def test_text_and_image_come_back_from_one_session(tmp_path: Path) -> None:
     assert first.split()[-1] == second.split()[-1]
 
 
+@pytest.mark.integration
 def test_a_server_that_dies_or_bombs_is_started_again(tmp_path: Path) -> None:
     tool = over_stdio(tmp_path)
     process = asked(tool, "cat")[0].split()[-1]
@@ -55,6 +55,7 @@ def test_a_server_that_dies_or_bombs_is_started_again(tmp_path: Path) -> None:
         process = text.split()[-1]
 
 
+@pytest.mark.integration
 def test_what_fails_and_lies_costs_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETECT_KEY", "s3cret")
     tool = over_stdio(tmp_path, more='  env: {DETECT_KEY: "${DETECT_KEY}"}\n')
@@ -64,6 +65,7 @@ def test_what_fails_and_lies_costs_a_sentence(tmp_path: Path, monkeypatch: pytes
     assert asked(tool, "cat")[1] == [(60, 20)]
 
 
+@pytest.mark.integration
 def test_a_server_that_hangs_costs_its_seconds(tmp_path: Path) -> None:
     tool = over_stdio(tmp_path, more="seconds: 5\n")
     tool.ready()
@@ -71,6 +73,7 @@ def test_a_server_that_hangs_costs_its_seconds(tmp_path: Path) -> None:
     assert asked(tool, "cat")[1] == [(60, 20)]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("words", "more", "tool", "sentence"),
     [
@@ -93,6 +96,7 @@ def test_a_missing_program_is_found_at_the_start(tmp_path: Path) -> None:
         tool_of(tmp_path, "", "mcp: {tool: detect, command: [virc-has-no-such-program]}\n", HEAD).ready()
 
 
+@pytest.mark.integration
 def test_the_server_ends_with_its_parent(tmp_path: Path) -> None:
     over_stdio(tmp_path)
     program = (
@@ -121,6 +125,7 @@ def http_server() -> Iterator[str]:
         process.wait()
 
 
+@pytest.mark.integration
 def test_streamable_http_serves_and_its_end_costs_a_sentence(tmp_path: Path) -> None:
     with http_server() as url:
         tool = tool_of(tmp_path, url, "", HEAD + "mcp:\n  tool: detect\n  url: {url}\nseconds: 60\n")

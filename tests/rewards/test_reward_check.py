@@ -390,6 +390,17 @@ def test_rows_of_a_stage_are_used_unnamed(rows: Path, tmp_path: Path, monkeypatc
     assert (code, found["hint"]) == (3, "did you mean 'level'?")
 
 
+def test_rows_that_are_named_are_those_of_the_first_reward(rows: Path, tmp_path: Path) -> None:
+    """A stage behind it has rows of its own, whatever they lack of what its reward reads."""
+    stage = "{{kind: rl, settings: {{base: b, data: d, reward: {{total: weighted, weights: {{{}}}}}}}}}"
+    stages_of = f"{{first: {stage.format('keywords: 1')}, second: {stage.format('focus: 1')}}}"
+    file = tmp_path / "two.yaml"
+    file.write_text(f"name: two\nstages: {stages_of}\ntools: none{LOOSE}")
+    done = virc("systems", "check", file, "--data", rows, "--json")
+    named = {each["where"].split(".")[1] for each in (*done.json["faults"], *done.json["warnings"])}
+    assert named == {"first"}, done.out
+
+
 def test_columns_are_those_of_the_layouts_where_there_are_no_rows(tmp_path: Path) -> None:
     layout = "\nrows: {a: {about: x, question: problem, answer: solution, boxes: places}}\n"
     code, (found,) = check(tmp_path, 'mine = Question("{row.boxs} {reply}", yes_no)', None, layout)

@@ -141,7 +141,9 @@ def test_a_run_has_finished_once_its_last_step_is_saved(run: Run, attempted: Cal
     assert not run.attempt(2).exists()
 
 
-def test_a_resumed_run_is_at_its_checkpoint_until_it_goes_on(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+def test_a_resumed_run_is_at_its_checkpoint_until_it_goes_on(
+    run: Run, attempted: Callable[[Engine], Ended], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(EngineError, match="verl failed: it ended before its last step"):
         attempted(Engine(run, 5))
     assert shown(runs.state(run))[:4] == ("failed", 1, 5, 0.5)
@@ -149,6 +151,7 @@ def test_a_resumed_run_is_at_its_checkpoint_until_it_goes_on(run: Run, attempted
     engine = Engine(run, 6)
     assert attempted(engine).finished
     assert engine.first == 4
+    assert "resuming from step 4" in capsys.readouterr().err
     assert shown(engine.seen[0]) == ("running", 2, 4, 0.4, None)  # what was logged beyond it is dropped
     assert logged(run) == [(1, 1), (2, 1), (3, 1), (4, 1), (5, 2), (6, 2)]
     assert [(each.number, each.exit, each.saved) for each in attempts.attempts(run)] == [(1, 0, None), (2, 0, 6)]
@@ -211,6 +214,56 @@ def test_a_sign_ends_a_run_that_is_to_stop_on_it(
     assert (ended.finished, ended.unhealthy is None) == (finished, finished)
     assert list(health.active(run)) == ["correlation"]
     assert (runs.state(run).error is None) == finished
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_an_engine_that_was_killed_is_told_from_one_that_failed(
+    run: Run, attempted: Callable[[Engine], Ended], code: int
+) -> None:
+    """srun says it as a shell does: 128 and the number of the signal."""
+    with pytest.raises(EngineError, match="killed, perhaps for want of memory"):
+        attempted(Engine(run, 3, code=code))
+
+
+def test_a_node_that_slurm_lost_is_named(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    engine = Engine(run, 3, code=1)
+    engine.at[3] = lambda: run.log(1).write_text("srun: error: Node failure on node7\n")
+    with pytest.raises(EngineError, match="Slurm has lost the node node7"):
+        attempted(engine)
+
+
+def test_a_run_that_saved_its_last_step_has_finished_though_a_node_is_lost(
+    run: Run, attempted: Callable[[Engine], Ended]
+) -> None:
+    engine = Engine(run, 6, code=1)
+    engine.at[6] = (run.attempt(1) / "lost-1").touch
+    assert attempted(engine) == Ended(finished=True, step=6)
+
+
+def test_a_sign_at_the_last_step_is_no_error(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    info = runs.info(run)
+    settings = {**info.settings, "stop_on": ("correlation",)}
+    (run.folder / "run.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(info, settings=settings)))
+    engine = Engine(run, 6)
+    engine.at[5] = lambda: setattr(engine, "numbers", {"training/rollout_actor_probs_pearson_corr": 0.5})
+    assert attempted(engine).finished
+    assert shown(runs.state(run)) == ("finished", 1, 6, 0.6, None)
+
+
+def test_a_validation_before_the_first_step_is_no_repeated_step(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    engine, line = Engine(run, 6), {"step": 0, "data": {"val-core/drawn/reward/mean@1": 0.5}}
+    engine.at[0] = lambda: (run.folder / "logs" / "verl.jsonl").write_text(json.dumps(line) + "\n")
+    assert attempted(engine).finished
+    assert logged(run)[0] == (0, 1)
+
+
+def test_rollouts_that_cannot_be_shown_are_said(
+    run: Run, attempted: Callable[[Engine], Ended], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.rollouts.mkdir()
+    (run.rollouts / "step_1.json").write_text("{")
+    attempted(Engine(run, 6))
+    assert "a rollout cannot be shown as a page: step_1.json: " in capsys.readouterr().err
 
 
 def test_an_engine_that_begins_anew_where_it_was_to_resume_is_stopped(

@@ -67,6 +67,7 @@ def row(name: str = "a") -> dict[str, object]:
             "job 5 waits: launch failed requeued held; scontrol release 5 lets it start",
         ),
         ("5|PENDING|N/A||SomethingNew", "job 5 waits: SomethingNew"),
+        ("5|PENDING|N/A||one|another", "job 5 waits: one|another"),
         ("5|PENDING|50000000000||None", "job 5 waits: Slurm has not looked for nodes yet"),
         ("5|REQUEUED|N/A||None", "job 5 waits: Slurm has not looked for nodes yet"),
         ("5|REQUEUE_HOLD|N/A||JobHoldMaxRequeue",
@@ -109,6 +110,20 @@ def test_a_requeued_run_is_queued_and_not_stopped(says: Says, workspace: Path) -
     assert "a, queued" in shown.out
     assert "was stopped" not in shown.out
     assert virc("runs", "show", "a", "--json").json["state"]["progress"] == "queued"
+
+
+def test_a_start_on_another_day_has_its_date(says: Says, workspace: Path) -> None:
+    begin = time.time() + 3 * 86400
+    says(f"5|PENDING|{begin:.0f}||BeginTime")
+    job, _ = queue.job_of(run := submitted(workspace), runs.state(run))
+    assert job is not None
+    assert f"held until {datetime.fromtimestamp(begin):%Y-%m-%d %H:%M} (in " in job.text
+
+
+def test_a_finished_run_whose_job_is_gone_has_none(says: Says, workspace: Path) -> None:
+    says("")
+    run = submitted(workspace, progress="finished")
+    assert queue.job_of(run, runs.state(run)) == (None, None)
 
 
 def test_the_site_file_that_a_resumed_run_reads_again_is_shown(says: Says, workspace: Path) -> None:

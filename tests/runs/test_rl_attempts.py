@@ -34,8 +34,6 @@ from virc.training.api import RunEvent
 from virc.training.attempt import attempt
 from virc.training.follow import Follower, StepEvent
 
-pytestmark = pytest.mark.integration
-
 HERE = Path(__file__).parent
 NEXT = "virc merge a"
 Begin = Callable[..., Run]
@@ -80,6 +78,7 @@ def logged(run: Run) -> list[tuple[int, int]]:
     return [(each.step, each.attempt) for each in metrics(run)]
 
 
+@pytest.mark.integration
 def test_a_run_ends_with_its_last_step(begin: Begin) -> None:
     run = begin()
     ended = attempt(run, Reporter())
@@ -92,6 +91,7 @@ def test_a_run_ends_with_its_last_step(begin: Begin) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.integration
 def test_asked_to_end_it_says_what_is_saved_and_lost_and_goes_on_from_there(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +111,7 @@ def test_asked_to_end_it_says_what_is_saved_and_lost_and_goes_on_from_there(
     assert logged(run) == [(each, 1 if each <= 2 else 2) for each in range(1, 7)]
 
 
+@pytest.mark.integration
 def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(begin: Begin) -> None:
     run = begin(last=4)
     with pytest.raises(EngineError, match="verl failed: it ended before its last step"):
@@ -121,6 +122,7 @@ def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(begin: Begin) -> No
     assert logged(run) == [(1, 1), (2, 1), (3, 2), (4, 2)]
 
 
+@pytest.mark.integration
 def test_a_sign_of_stop_on_ends_the_run_and_says_why(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,12 +142,14 @@ def test_a_sign_of_stop_on_ends_the_run_and_says_why(
     assert leftovers.processes(run) == []
 
 
+@pytest.mark.integration
 def test_a_sign_that_is_none_of_stop_on_ends_nothing(begin: Begin) -> None:
     run = begin(correlation=0.5, stop_on=["length"])
     assert attempt(run, Reporter()).finished
     assert list(health.active(run)) == ["correlation"]
 
 
+@pytest.mark.integration
 def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin) -> None:
     run = begin()
     (run.folder / "logs").mkdir()
@@ -158,6 +162,7 @@ def test_metrics_that_a_killed_virc_did_not_take_in_are_taken_over(begin: Begin)
     assert not [event for event in events if event.text.startswith("waiting")]  # for an engine that is gone
 
 
+@pytest.mark.integration
 def test_the_last_reward_is_that_of_the_metrics_where_nothing_was_left_to_do(begin: Begin) -> None:
     run = begin()
     add(run, *(metric(step, 6, reward=step / 10, loss=None) for step in range(1, 7)))
@@ -167,6 +172,7 @@ def test_the_last_reward_is_that_of_the_metrics_where_nothing_was_left_to_do(beg
     assert (runs.state(run).step, runs.state(run).reward) == (6, 0.6)
 
 
+@pytest.mark.integration
 def test_a_python_caller_gets_the_run_and_each_step(begin: Begin) -> None:
     run, events = begin(), list[Event]()
     assert train(name=run.name, resume=True, on_progress=events.append) == run
@@ -176,6 +182,7 @@ def test_a_python_caller_gets_the_run_and_each_step(begin: Begin) -> None:
     assert "log" in {event.kind for event in events}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("option", "shown"), [("-q", (False, False)), ("-v", (True, True))])
 def test_quiet_shows_no_progress_and_verbose_the_engines_lines(
     begin: Begin, option: str, shown: tuple[bool, bool]

@@ -86,6 +86,12 @@ def test_checkpoints_outlive_a_note_that_a_kill_left_empty(workspace: Path, note
     assert saved(run) == [(10, True), (20, True)]
 
 
+def test_the_first_checkpoint_is_none_before_all_of_it_is_saved(workspace: Path) -> None:
+    run = made(workspace)
+    (save(run, 10, ended=False) / "data.pt").unlink()
+    assert saved(run) == []
+
+
 @pytest.mark.parametrize(
     "lost", ["actor/model_world_size_2_rank_1.pt", "actor/fsdp_config.json", "actor/huggingface/config.json"]
 )

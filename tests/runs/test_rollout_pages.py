@@ -101,10 +101,10 @@ def test_a_judge_that_gives_all_replies_one_score_is_seen(
 
 def test_groups_alike_are_counted_whatever_the_order(chat_protocol: Protocol, picture: Path) -> None:
     trace = session(chat_protocol, picture, ANSWER)
-    mixed = [("a", 1.0), ("b", 0.2), ("c", 0.5), ("a", 1.0), ("b", 0.3), ("c", 0.5)]
+    mixed = [("a", 0.3), ("b", 0.2), ("c", 0.5), ("a", 0.1 + 0.2), ("b", 0.3), ("c", 0.5)]  # sums are not exact
     found = measures([rollout(trace, group, reward) for group, reward in mixed])
     assert found["same"] == pytest.approx(2 / 3)
-    assert found["reward_std"] == pytest.approx(0.3131, abs=1e-4)
+    assert found["reward_std"] == pytest.approx(0.1118, abs=1e-4)
 
 
 def test_replies_cut_and_refused_and_calls_are_counted_from_the_traces(chat_protocol: Protocol, picture: Path) -> None:

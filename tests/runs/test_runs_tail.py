@@ -4,9 +4,10 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support.called import virc
@@ -15,62 +16,62 @@ from support.made import add, make, metric, running, write_log
 from virc.core.files import write_whole
 from virc.runs import run as runs
 from virc.runs.run import Run
+from virc_cli.commands.runs import tail as tail_command
 
-follows = pytest.mark.integration  # a run that goes on, and a process that follows it
-
-Child = subprocess.Popen[str]
-
-
-@contextmanager
-def tailing(*words: str) -> Iterator[Child]:
-    """The command in a process of its own."""
-    command = [sys.executable, "-m", "virc_cli", "runs", "tail", *words]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+Event = Callable[[], object]
 
 
-def steps(child: Child, count: int) -> list[str]:
-    """The steps of the next lines, waiting for them."""
-    assert child.stdout is not None
-    return [child.stdout.readline().split()[1] for _ in range(count)]
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[Event]:
+    """What happens between looks at a run that is followed; one look more than it has fails."""
+    given: list[Event] = []
+    monkeypatch.setattr(tail_command, "time", SimpleNamespace(sleep=lambda _: given.pop(0)()))
+    return given
 
 
-def end(child: Child) -> tuple[int, str, str]:
-    out, err = child.communicate(timeout=240)
-    return child.returncode, out, err
+def run_here(run: Run, **changes: object) -> None:
+    """This process is the run's attempt."""
+    runs.write_state(run, **{"progress": "running", **runs.this_process(), "attempt": 1, "total": 100, **changes})
 
 
-@follows
-def test_steps_come_until_the_run_ends(workspace: Path) -> None:
+def stop(run: Run, **changes: object) -> None:
+    runs.write_state(run, progress="stopped", **changes)
+
+
+def shown_steps(out: str) -> list[int]:
+    return [int(line.split()[1].removesuffix("/100")) for line in out.splitlines()]
+
+
+def test_steps_come_until_the_run_ends(workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
     add(run, metric(1), metric(2))
-    with running(run, step=4, total=100) as holder, tailing("a") as child:
-        assert steps(child, 2) == ["1/100", "2/100"]
-        add(run, metric(3))
-        assert steps(child, 1) == ["3/100"]
-        add(run, metric(4))
-        holder.terminate()
-        code, out, err = end(child)
-    assert (code, out) == (0, "step 4/100  loss 0.25  lr 5e-6  4.1k tok/s  3 min left\n")
-    assert err == "a was stopped at step 4/100\nvirc train --resume --name a resumes it\n"
+    run_here(run)
+    events += [partial(add, run, metric(3)), lambda: (add(run, metric(4)), stop(run, step=4))]
+    done = virc("runs", "tail", "a")
+    assert (done.code, shown_steps(done.out)) == (0, [1, 2, 3, 4])
+    assert done.out.endswith("step 4/100  loss 0.25  lr 5e-6  4.1k tok/s  3 min left\n")
+    assert done.err == "a was stopped at step 4/100\nvirc train --resume --name a resumes it\n"
 
 
-@follows
-def test_a_resumed_run_repeats_no_line(workspace: Path) -> None:
+def test_all_lines_that_come_at_once_are_shown(workspace: Path, events: list[Event]) -> None:
+    run = make(workspace, "a")
+    add(run, metric(1))
+    run_here(run)
+    events += [lambda: (add(run, *(metric(step) for step in range(2, 40))), stop(run))]
+    assert shown_steps(virc("runs", "tail", "a").out) == list(range(1, 40))
+
+
+def test_a_resumed_run_repeats_no_line(workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
     add(run, *(metric(step) for step in range(1, 9)))
-    with running(run) as holder, tailing("a") as child:
-        assert steps(child, 8)[-1] == "8/100"
-        kept = run.metrics.read_bytes().splitlines(keepends=True)[:5]
-        write_whole(run.metrics, b"".join(kept))
+    run_here(run)
+
+    def resume() -> None:
+        write_whole(run.metrics, b"".join(run.metrics.read_bytes().splitlines(keepends=True)[:5]))
         add(run, metric(6, attempt=2), metric(7, attempt=2))
-        assert steps(child, 2) == ["6/100", "7/100"]
-        holder.terminate()
-        assert end(child)[:2] == (0, "")
+
+    events += [resume, partial(stop, run)]
+    assert shown_steps(virc("runs", "tail", "a").out) == [*range(1, 9), 6, 7]
 
 
 def test_the_time_left_is_by_the_pace_of_the_newest_attempt(workspace: Path) -> None:
@@ -97,15 +98,15 @@ def test_json_gives_every_line(workspace: Path) -> None:
     assert lines[100] == {"step": 101, "loss": None}
 
 
-@follows
-def test_the_newest_running_run_is_the_default(workspace: Path) -> None:
+def test_the_newest_running_run_is_the_default(workspace: Path, events: list[Event]) -> None:
     first = make(workspace, "first", created="2026-01-01T00:00:00+00:00")
     second = make(workspace, "second", created="2026-01-02T00:00:00+00:00")
     make(workspace, "third", 3)
     (make(workspace, "broken").folder / "run.json").write_text("")
-    add(second, metric(7))
-    with running(first), running(second), tailing() as child:
-        assert steps(child, 1) == ["7/100"]
+    for run in (first, second):
+        run_here(run)
+    events += [partial(stop, second), partial(stop, first)]
+    assert virc("runs", "tail").err.startswith("second was stopped")
 
 
 def test_without_a_running_run_a_name_is_asked_for(workspace: Path) -> None:
@@ -117,15 +118,12 @@ def test_without_a_running_run_a_name_is_asked_for(workspace: Path) -> None:
     )
 
 
-@follows
-def test_a_run_that_has_not_begun_is_waited_for(workspace: Path) -> None:
+def test_a_run_that_has_not_begun_is_waited_for(workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
-    with tailing("a") as child:
-        assert child.stderr is not None
-        assert child.stderr.readline() == "a has not started; waiting for it\n"
-        with running(run):
-            add(run, metric(1))
-            assert steps(child, 1) == ["1/100"]
+    events += [lambda: (run_here(run), add(run, metric(1))), partial(stop, run)]
+    done = virc("runs", "tail", "a")
+    assert done.err.startswith("a has not started; waiting for it\n")
+    assert shown_steps(done.out) == [1]
 
 
 @pytest.mark.parametrize(("progress", "code"), [("finished", 0), ("stopped", 0), ("failed", 7)])
@@ -138,37 +136,35 @@ def test_the_exit_code_is_that_of_the_run(progress: str, code: int, workspace: P
     assert (str(run.log(1)) in done.err) == (code == 7)
 
 
-@follows
-def test_a_killed_run_ends_the_following(workspace: Path) -> None:
+def test_a_killed_run_ends_the_following(workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
-    add(run, metric(1))
-    with running(run) as holder, tailing("a") as child:
-        assert steps(child, 1) == ["1/100"]
-        holder.kill()
-        holder.wait()
-        code, _, err = end(child)
-    assert (code, err.split(":")[1]) == (7, " a died at step 0")
+    run_here(run)
+    events += [partial(runs.write_state, run, started=1)]  # another process has its id by now
+    done = virc("runs", "tail", "a")
+    assert (done.code, done.err.split(":")[1]) == (7, " a died at step 0/100")
 
 
-@follows
+@pytest.mark.integration
 def test_ctrl_c_ends_the_following_only(workspace: Path) -> None:
     run = make(workspace, "a")
     add(run, metric(1))
-    with running(run), tailing("a") as child:
-        assert steps(child, 1) == ["1/100"]
+    command = [sys.executable, "-m", "virc_cli", "runs", "tail", "a"]
+    pipe = subprocess.PIPE
+    with running(run), subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith("step 1/100")
         child.send_signal(signal.SIGINT)
-        assert end(child) == (130, "", "error: interrupted\n")
+        assert child.communicate(timeout=240) == ("", "error: interrupted\n")
+        assert child.returncode == 130
         assert runs.state(run).progress == "running"
 
 
-@follows
-def test_a_run_that_is_removed_ends_the_following(workspace: Path) -> None:
+def test_a_run_that_is_removed_ends_the_following(workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
-    add(run, metric(1))
-    with running(run), tailing("a") as child:
-        assert steps(child, 1) == ["1/100"]
-        run.folder.rename(workspace / "elsewhere")
-        assert end(child) == (3, "", "error: a has been removed\n")
+    run_here(run)
+    events += [lambda: run.folder.rename(workspace / "elsewhere")]
+    done = virc("runs", "tail", "a")
+    assert (done.code, done.err) == (3, "error: a has been removed\n")
 
 
 def log_lines(run: Run, *texts: str) -> list[str]:
@@ -188,19 +184,12 @@ def test_only_the_last_lines_of_a_log_are_shown(workspace: Path) -> None:
     assert shown == [f"line {number}" for number in range(80, 100)]
 
 
-@follows
-def test_the_log_of_the_next_attempt_follows(workspace: Path) -> None:
+def test_the_log_of_the_next_attempt_follows(workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
     write_log(run, 1, "first")
-    with running(run) as holder, tailing("a", "--log") as child:
-        runs.write_state(run, attempt=1)
-        assert child.stdout is not None
-        assert child.stdout.readline() == "first\n"
-        write_log(run, 2, "second")
-        runs.write_state(run, attempt=2)
-        assert child.stdout.readline() == "second\n"
-        holder.terminate()
-        assert end(child)[:2] == (0, "")
+    run_here(run)
+    events += [lambda: (write_log(run, 2, "second"), run_here(run, attempt=2)), partial(stop, run)]
+    assert virc("runs", "tail", "a", "--log").out == "first\nsecond\n"
 
 
 def test_the_log_is_no_json(workspace: Path) -> None:

@@ -21,11 +21,10 @@ from virc.runs.run import Run
 from virc.training import attempt as attempts
 from virc.training import silence
 
-pytestmark = pytest.mark.integration
-
 __all__ = ["begin"]
 
 
+@pytest.mark.integration
 def test_a_stopped_engine_is_ended_and_its_run_resumes(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "_ENDS", 1.0)
     monkeypatch.setenv("TOY_STOPS", "4")
@@ -50,6 +49,7 @@ def is_stopped(run: Run) -> bool:
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.integration
 def test_a_slow_step_is_not_ended(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "FLOOR", 2.0)
     monkeypatch.setattr(silence, "FACTOR", 400.0)
@@ -57,6 +57,7 @@ def test_a_slow_step_is_not_ended(begin: Begin, monkeypatch: pytest.MonkeyPatch)
     assert virc("train", "--resume", "--name", begin().name).code == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("minutes", "code"), [("0", 0), ("0.03", 7)])
 def test_the_variable_sets_the_limit_or_none(
     begin: Begin, monkeypatch: pytest.MonkeyPatch, minutes: str, code: int
@@ -71,6 +72,7 @@ def test_the_variable_sets_the_limit_or_none(
 DEAF = "trap '' TERM INT; echo ready; sleep 600; sleep 600"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("words", "through"),
     [

@@ -174,8 +174,11 @@ def test_code_that_runs_again_gets_the_images_that_there_were(pool: Pool) -> Non
     png = file.getvalue()
     _, _, past = pool.run(problem, "known = 'image_1' in globals()", given[:1], SMALL, limits, True)
     pool._forget(id(past.problem))
-    reply, _, _ = pool.run(past, "print(known, image_1.size)", given, SMALL, limits, True)
+    reply, _, past = pool.run(past, "print(known, image_1.size)", given, SMALL, limits, True)
     assert reply.stdout == "False (4, 5)\n"
+    later = Given(Named("2.png", "image_2"), lambda: png)  # made since: its process lacks this one alone
+    reply, _, _ = pool.run(past, "print(image_0.size, image_2.size)", [*given, later], SMALL, limits, True)
+    assert reply.stdout == "(4, 5) (4, 5)\n"
 
 
 def test_what_an_answer_raises_ends_the_process_and_is_raised(pool: Pool) -> None:

@@ -3,18 +3,23 @@
 import json
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from support.called import virc
+from support.faults import status
+from support.servers import images_of, serve
+from support.solving import answer
 
 from virc.backends import llamacpp, local
 from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
+from virc.core.plan import Plan, Step
 from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Choice, Opened, Spoken
 from virc.reasoning.protocol import own_protocol
@@ -280,3 +285,57 @@ def test_a_model_of_this_process_is_loaded_and_published_as_it_was_planned(
         assert (given, more) == (("/m.gguf", "cpu", Grid(factor=32)), {"context": 2048})
     else:
         assert (given, more) == (("/m", "cpu", "float32"), {"adapter": "/a", "context": 2048, "stock": lenient})
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "err"),
+    [
+        ([], "http://h/v1\n", "VIRC_ENDPOINT=http://h/v1 virc solve picture.png 'question'"),
+        (["--agent"], "http://h/v1\n", "use any OpenAI client, or open http://h/"),
+        (["--quiet"], "http://h/v1\n", None),
+        (["--json"], '"url": "http://h/v1", "model": "m", "log": "vllm.log"', None),
+    ],
+)
+def test_the_command_says_where_a_model_is_served_until_it_ends(
+    words: list[str], out: str, err: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[ServeRequest] = []
+    found = Server("http://h/v1", "m", interrupted, lambda: None, ExitStack(), Path("vllm.log"))
+    monkeypatch.setattr(start, "start", lambda request, on_event: asked.append(request) or found)
+    done = virc("serve", "tiny", *words)
+    assert (done.code, out in done.out, "m is served no more" in done.err) == (130, True, True)
+    assert (f"m is ready; Ctrl-C ends it. {err}\n" in done.err) if err else ("is ready" not in done.err)
+    (request,) = asked
+    assert (request.model, bool(request.agent)) == ("tiny", "--agent" in words)
+
+
+@pytest.mark.parametrize("fault", [None, status(500)])
+def test_vllm_is_served_once_it_has_answered_and_its_end_is_an_error(
+    fault: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, done = tmp_path / "vllm.log", list[str]()
+    log.write_text("of the run before")
+    process = SimpleNamespace(wait=lambda: 1, end=lambda: done.append("ended"))
+
+    @contextmanager
+    def started(step: Step, file: Path) -> Iterator[Any]:
+        assert not file.exists()
+        file.write_text("ValueError: no room for the KV cache\n")
+        yield process
+        done.append("left")
+
+    monkeypatch.setattr(vllm_process.processes, "started", started)
+    monkeypatch.setattr(vllm_process, "_await_health", lambda *_: None)
+    with serve([answer("white")], models=("m",), fault=fault) as engine:
+        at = Config(port=engine.server_address[1])
+        plan = ServePlan(Config(), "m", "vllm", behind=at, plan=Plan(Step(("vllm",), "serve"), {}), log=log)
+        with ExitStack() as resources:
+            if fault:
+                with pytest.raises(EngineError, match=r"vLLM is up and does not answer: .*500"):
+                    start._vllm(plan, Reporter(None), resources)
+                return
+            served = start._vllm(plan, Reporter(None), resources)
+    assert (engine.chats()[0]["max_tokens"], len(images_of(engine.chats()[0]))) == (1, 1)
+    with pytest.raises(EngineError, match="vLLM ended: no room for the KV cache"):
+        served.wait()
+    assert done == ["ended", "left"]

@@ -35,7 +35,7 @@ from virc.serving.start import Server
 from virc.serving.vllm_process import Supervised
 from virc.stages.serve import Config
 
-pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux only")]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="vLLM runs on Linux only")
 STAND_IN = """
 import os, sys, time
 from pathlib import Path
@@ -132,6 +132,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.integration
 def test_an_engine_that_is_killed_is_started_again(standing: Standing) -> None:
     assert standing.ask()[0] == standing.health()[0] == 200
     (standing.folder / "slow").touch()
@@ -159,6 +160,7 @@ def test_an_engine_that_is_killed_is_started_again(standing: Standing) -> None:
     assert before.api_key != now.api_key
 
 
+@pytest.mark.integration
 def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vllm_process, "MAX_RESTARTS", 1)
     standing.signal(signal.SIGKILL)
@@ -173,6 +175,7 @@ def test_after_some_times_the_server_ends(standing: Standing, monkeypatch: pytes
     assert len(standing.warnings()) == 1
 
 
+@pytest.mark.integration
 def test_one_that_ends_while_the_server_ends_is_not_started_again(standing: Standing) -> None:
     running = standing.server._stop.args[0]  # type: ignore[attr-defined]
     hold = running._queue.place("a client")
@@ -249,6 +252,7 @@ def test_garbage_at_its_port_is_no_health() -> None:
         assert not vllm_process._is_healthy(f"http://127.0.0.1:{place.getsockname()[1]}")
 
 
+@pytest.mark.integration
 def test_one_that_does_not_come_back_ends_the_server(standing: Standing) -> None:
     (standing.folder / "broken").touch()
     standing.signal(signal.SIGKILL)
@@ -257,6 +261,7 @@ def test_one_that_does_not_come_back_ends_the_server(standing: Standing) -> None
     assert standing.error.message == "vLLM ended before it was ready: no memory is left"
 
 
+@pytest.mark.integration
 def test_one_that_hangs_is_not_healthy_until_it_goes_on(standing: Standing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_server, "_PATIENCE", 0.5)
     standing.signal(signal.SIGSTOP)
@@ -270,6 +275,7 @@ def test_one_that_hangs_is_not_healthy_until_it_goes_on(standing: Standing, monk
     assert not standing.warnings()
 
 
+@pytest.mark.integration
 def test_one_that_starts_again_ends_with_the_server(standing: Standing) -> None:
     (standing.folder / "slow").touch()
     killed = standing.signal(signal.SIGKILL)

@@ -69,6 +69,7 @@ def test_the_server_that_has_the_model_answers(image: Path, tiny: Weights, words
     assert (done.code, done.json["answer"], done.json["model"]) == (0, "97", "tiny"), done.err
     assert f"tiny is loaded in virc serve at {server.url}, which is asked" in done.err
     assert "loading the model" not in done.err
+    assert ("only shows how it works" in done.err) is ("--model" not in words)
     assert "authorization" not in server.requests[0].headers
 
 

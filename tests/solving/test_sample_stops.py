@@ -13,8 +13,6 @@ from support.called import virc
 from support.servers import Body, Server, serve
 from support.solving import ended, picture, start
 
-pytestmark = pytest.mark.integration
-
 Env = dict[str, str]
 
 # The process kills itself at the n-th time that it puts something on disk or moves it into place.
@@ -86,12 +84,14 @@ def assert_killed_runs_lose_nothing(moments: list[int], source: Path, environmen
     return kills
 
 
+@pytest.mark.integration
 def test_killed_at_any_moment_nothing_is_lost_done_twice_or_left_lying(source: Path, environment: Env) -> None:
     seeded = random.Random(3)
     moments = [seeded.randint(1, 12) for _ in range(5)]
     assert assert_killed_runs_lose_nothing(moments, source, environment) == 5
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(1, 51, 10))
 def test_killed_at_each_of_its_writes_nothing_is_lost(first: int, tmp_path: Path, environment: Env) -> None:
@@ -102,6 +102,7 @@ def test_killed_at_each_of_its_writes_nothing_is_lost(first: int, tmp_path: Path
         assert assert_killed_runs_lose_nothing(moments, source, environment) == len(moments)
 
 
+@pytest.mark.integration
 def test_a_run_that_is_stopped_leaves_a_dataset_of_what_was_done(image: Path, tmp_path: Path, environment: Env) -> None:
     source = write(tmp_path / "in.jsonl", problems(image, "a", "b", answer=97))
     with serve([]) as server:
@@ -130,6 +131,7 @@ def test_images_that_no_row_names_go_and_other_files_stay(source: Path, tmp_path
     assert files(tmp_path / "out") == before | {"trajectories.images/mine.png": b""}
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_the_embedded_model_makes_what_it_says_it_makes(tmp_path: Path) -> None:
     assert virc("data", "synth", "--to", tmp_path / "in", "--count", 2, "--sides", "3").code == 0

@@ -14,8 +14,6 @@ from support.solving import ended, picture, start
 from virc.core.errors import ConfigError
 from virc.models import registry as models
 
-pytestmark = pytest.mark.integration
-
 WATCHED = '''
 """Ends the process when it opens a connection."""
 import os, socket
@@ -37,6 +35,7 @@ def ask(image: Path, model: Path, *words: object) -> Done:
     return virc("solve", image, "q", "--model", model, "--device", "cpu", "--timeout", 1, "--json", *words)
 
 
+@pytest.mark.integration
 def test_it_runs_here_and_says_how_long_a_turn_takes(image: Path, local: Path) -> None:
     done = ask(image, local)
     assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
@@ -45,6 +44,7 @@ def test_it_runs_here_and_says_how_long_a_turn_takes(image: Path, local: Path) -
     assert "is asked as qwen2.5-vl (by config.json: qwen2_5_vl): boxes in pixels" in done.err
 
 
+@pytest.mark.integration
 def test_fewer_pixels_are_fewer_tokens(tmp_path: Path, local: Path) -> None:
     image = picture(tmp_path / "large.png", 280, 280)
     told = [ask(image, local, *words).err for words in ([], ["--max-pixels", 78_400 // 4])]
@@ -52,18 +52,24 @@ def test_fewer_pixels_are_fewer_tokens(tmp_path: Path, local: Path) -> None:
     assert "25 image tokens" in told[1]
 
 
-def test_a_released_model_without_its_chat_protocol_is_refused_before_it_is_loaded(
-    image: Path, local: Path, clean: Path
-) -> None:
-    shutil.copytree(local, clean / "models" / "ViRC-7B")
+def test_a_released_model_without_its_chat_protocol_is_refused_before_it_is_loaded(image: Path, clean: Path) -> None:
+    without = shutil.ignore_patterns("virc_protocol.json", "*.gguf")
+    shutil.copytree(models.EMBEDDED_FOLDER, clean / "models" / "ViRC-7B", ignore=without)
     (clean / "models" / "ViRC-7B" / "model.safetensors").write_bytes(b"")
     done = ask(image, Path("ViRC-7B"))
     assert (done.code, "no chat protocol for ViRC-7B" in done.err) == (3, True)
     assert "--protocol default" in done.err
-    done = ask(image, Path("ViRC-7B"), "--protocol", "default")
+
+
+@pytest.mark.integration
+def test_weights_that_are_empty_are_refused(image: Path, local: Path, clean: Path) -> None:
+    shutil.copytree(local, clean / "broken")
+    (clean / "broken" / "model.safetensors").write_bytes(b"")
+    done = ask(image, clean / "broken", "--protocol", "default")
     assert (done.code, "safetensors" in done.err) == (3, True)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["ViRC-7B", "LeonMiao/ViRC-7B", "someone/ViRC-7B", "someone/model"])
 def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
     name: str, image: Path, local: Path, clean: Path
@@ -74,6 +80,7 @@ def test_following_the_hint_of_a_model_that_is_not_here_asks_it(
     assert done.code in (0, 6, 8)  # a random model may end, and what it wrote is an answer
 
 
+@pytest.mark.integration
 def test_a_model_with_recurrent_layers_answers_one_row_at_a_time_and_says_so(
     image: Path, clean: Path, build_model: Callable[..., Path]
 ) -> None:
@@ -86,6 +93,7 @@ def test_a_model_with_recurrent_layers_answers_one_row_at_a_time_and_says_so(
     assert (note in done.err, done.json["family"]) == (True, "qwen3.5")
 
 
+@pytest.mark.integration
 def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: Path) -> None:
     rows = [{"id": number, "image": str(image), "question": f"Is it {number}?"} for number in range(6)]
     (clean / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -100,6 +108,7 @@ def test_a_model_here_does_as_many_rows_at_a_time_as_asked(image: Path, clean: P
     assert together.lines[0]["device"] == "cpu"
 
 
+@pytest.mark.integration
 def test_nothing_leaves_the_machine(image: Path, local: Path, tmp_path: Path, environment: dict[str, str]) -> None:
     watch = tmp_path / "watch"
     watch.mkdir()
@@ -110,9 +119,7 @@ def test_nothing_leaves_the_machine(image: Path, local: Path, tmp_path: Path, en
     assert ended(start("solve", image, "q", "--endpoint", "http://127.0.0.1:9/v1", env=env)).code == 99
 
 
-def test_telemetry_is_off_before_anything_could_send_it(
-    image: Path, local: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_telemetry_is_off_before_anything_could_send_it(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SILENT:
         monkeypatch.delenv(name, raising=False)
     seen: dict[str, str] = {}
@@ -122,5 +129,5 @@ def test_telemetry_is_off_before_anything_could_send_it(
         raise ConfigError("far enough")
 
     monkeypatch.setattr(models, "find", find)
-    assert virc("solve", image, "q", "--model", local).code == 3
+    assert virc("solve", image, "q", "--model", "a-model").code == 3
     assert [seen.get(name) for name in SILENT] == ["1"] * 3

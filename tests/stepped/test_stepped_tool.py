@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from virc.core.errors import ConfigError
+from virc.core import extras
+from virc.core.errors import ConfigError, SetupError
 from virc.reasoning.calls import Call, Conversation, Result, ToolError, View
 from virc.reasoning.protocol import own_protocol
 from virc.stepped import marks
@@ -161,6 +162,14 @@ def test_other_first_image_is_refused() -> None:
 def test_environment_that_cannot_be_made_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot be made"):
         Stepped("go", "NoSuch-v0", "Go.")
+    with pytest.raises(ConfigError, match="2 actions are named, and the action space is Discrete"):
+        Stepped("go", "FrozenLake-v1", "Go.", actions=("left", "right"))
+
+
+def test_without_gymnasium_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(SetupError, match="the tool go needs gymnasium, of the extra gym"):
+        Stepped("go", "FrozenLake-v1", "Go.")
 
 
 @pytest.mark.parametrize(

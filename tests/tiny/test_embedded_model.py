@@ -69,7 +69,7 @@ def test_the_card_counts_enough_and_blank_crops_leave_guessing(card: dict[str, A
 
 
 def test_out_of_distribution_pictures_are_refused_and_the_family_is_not(card: dict[str, Any]) -> None:
-    """C1: at least 95 % of pictures from outside the family, at most 2 % of those inside."""
+    """At least 95 % of pictures from outside the family, at most 2 % of those inside."""
     assert card["out-of-distribution"]["of"] >= 200
     assert card["out-of-distribution"]["share"] >= 0.95
     assert card["unfamiliar"]["share"] >= 0.95

@@ -1,4 +1,4 @@
-"""No model that nobody chose is trusted in silence (C1)."""
+"""No model that nobody chose is trusted in silence."""
 
 import shutil
 from pathlib import Path

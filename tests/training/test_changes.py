@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from stage_rows import drawn
 from support.called import virc
+from support.made import make
 
 from virc.core.errors import ConfigError, DataError
 from virc.core.events import Reporter
@@ -139,6 +140,22 @@ def transparent_picture(folder: Path) -> None:
 
 def picture_of(folder: Path) -> Path:
     return min((folder / "data" / "polygons" / "images").rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("file", "what"), [("adapter/adapter_model.safetensors", "base"), ("held.json", "rows"), ("rows.json", "rows")]
+)
+def test_an_adapter_and_held_out_rows_are_compared_too(file: str, what: str, tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    for name in ("rows.json", "held.json"):
+        (tmp_path / name).write_text(json.dumps([{"messages": turns}]))
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_model.safetensors").touch()
+    paths = {"data": tmp_path / "rows.json", "validation": tmp_path / "held.json", "adapter": tmp_path / "adapter"}
+    run = make(tmp_path, "mine", base="gone", **{name: str(path) for name, path in paths.items()})
+    changes.write_digests(run, runs.info(run), run.folder, [])
+    grow(tmp_path / file)
+    assert list(changes.changed_files(run)) == [(what, tmp_path / file)]
 
 
 def test_a_copied_picture_is_found_behind_a_link_to_the_runs(

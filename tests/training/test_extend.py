@@ -119,6 +119,8 @@ def test_a_run_gets_a_new_end_and_keeps_what_it_was(
          "train tiny --stage rl --from the folder that it prints --config runs/mine/settings.yaml --set devices=2"),
         ("instruct", {**GPUS, "zero": 3}, {}, {"devices": 2}, "DeepSpeed resumes on as many devices as saved: 4 a node",
          "virc train tiny --stage instruct --from mine --config runs/mine/settings.yaml --set devices=2 begins anew"),
+        ("instruct", {**GPUS, "zero": 3, "gpus": [0, 1, 2, 3]}, {}, {"devices": 2}, "DeepSpeed resumes on as many",
+         "--set devices=2 --set gpus=null begins anew"),
         ("instruct", GPUS, {}, {"devices": 3}, "train_batch_size 8 is no multiple of the 3 rows", "another number"),
         ("instruct", {"train_batch_size": 8}, {}, {"devices": 2}, "several processes on CPUs cannot be", "another"),
     ],
@@ -136,12 +138,20 @@ def test_what_cannot_go_on_so_is_refused_with_a_way(
     assert (run.folder / "run.json").read_bytes() == before
 
 
-def test_a_run_that_runs_or_saved_nothing_is_not_extended(tmp_path: Path) -> None:
+def test_a_run_that_runs_or_saved_nothing_is_not_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run(tmp_path, {})
     runs.write_state(run, progress="running", **runs.this_process())
     with pytest.raises(ConfigError, match="mine is running or queued"):
         extend(run, epochs=2)
     runs.write_state(run, progress="stopped")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "engine_lives", lambda _: True)
+        with pytest.raises(ConfigError, match="mine is running or queued"):
+            extend(run, epochs=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(extending.queue, "job_of", lambda *_: (None, "squeue is not on this machine"))
+        with pytest.raises(ConfigError, match="squeue is not on this machine"):
+            extend(run, epochs=2)
     (run.checkpoints / "checkpoint-6" / "scheduler.pt").unlink()
     with pytest.raises(ConfigError, match="mine has no checkpoint to go on from"):
         extend(run, epochs=2)

@@ -218,6 +218,12 @@ def test_a_disk_that_is_full_for_a_while_costs_neither_the_run_nor_a_line(
     seen.poll()
     assert steps(run) == [1, 2]
     assert runs.state(run).step == 2
+    run.metrics.unlink()
+    run.metrics.symlink_to("/dev/full")
+    with (run.checkpoints / "trainer_log.jsonl").open("a") as file:
+        file.write(said(3))
+    seen.poll()
+    assert "no space left on device" in capsys.readouterr().err, "it is full again"
 
 
 def test_a_loss_that_is_no_number_from_the_first_step_on_is_said_and_ends_nothing(
@@ -368,9 +374,22 @@ def test_a_run_that_is_stopped_while_its_resume_waits_does_not_go_on(run: Run, m
     runs.write_state(run, progress="running", attempt=1, engine=1, **(runs.this_process() | {"started": 1}))
     monkeypatch.setattr(runs, "engine_lives", lambda state: runs.state(run).progress == "died")
     monkeypatch.setattr(attempt.time, "sleep", lambda _: runs.write_state(run, progress="stopped"))
+    told: list[Event] = []
     with pytest.raises(ConfigError, match="mine was stopped meanwhile"):
-        attempt.attempt(run, Reporter())
+        attempt.attempt(run, Reporter(told.append))
     assert runs.state(run).attempt == 1
+    assert [each.text for each in told] == ["waiting for the engine of the previous attempt to save and end"]
+
+
+def test_a_judge_that_ends_while_the_engine_saves_ends_nothing(run: Run) -> None:
+    process = Engine([signal.SIGTERM])
+
+    class Judge:
+        def check(self) -> None:
+            if process.saves:
+                raise EngineError("the judge ended")
+
+    assert watched(run, process, serving=Judge()) == 7
 
 
 class Engine:
@@ -394,11 +413,13 @@ class Engine:
         self.ended += 1
 
 
-def watched(run: Run, process: Any, unhealthy: str | None = None, silent: str | None = None) -> int:
+def watched(
+    run: Run, process: Any, unhealthy: str | None = None, silent: str | None = None, serving: Any = None
+) -> int:
     silence = SimpleNamespace(reason=silent, over=lambda *_: silent is not None, begin_end=lambda: None, longest=0.0)
     watch = SimpleNamespace(reason=unhealthy)
     seen: Any = SimpleNamespace(poll=lambda: None, watch=watch, silence=silence, started=True)
-    return attempt._watch(run, process, seen, process.asked, 1, None, Reporter())
+    return attempt._watch(run, process, seen, process.asked, 1, serving, Reporter())
 
 
 def test_signals_are_the_callers_again_after_an_attempt() -> None:

@@ -12,6 +12,7 @@ from training import rounds_plan
 
 from virc.core import locks
 from virc.core.errors import ConfigError, EngineError
+from virc.core.events import Reporter
 from virc.runs import run as runs
 from virc.training import steps
 from virc.training.rounds import plan as planning
@@ -185,6 +186,13 @@ def test_a_step_that_failed_is_taken_up_again(workspace: Path) -> None:
     with pytest.raises(steps.StepFailedError) as failed:
         running.run(found, runner=recorder)
     assert (failed.value.code, failed.value.step.name) == (8, "practice")
+    tried: list[tuple[str, int]] = []
+    with pytest.raises(steps.StepFailedError):
+        steps.run(
+            found.steps, workspace, lambda step: step.words, Reporter(None),
+            runner=lambda *_: 8, tried=lambda step, seconds, code: tried.append((step.name, code)),
+        )  # fmt: skip
+    assert tried == [(found.steps[0].name, 8)]
     assert found.steps[1].resolved
     settings = msgspec.to_builtins(found.steps[1].resolved.config)
     stopped = made.make(workspace, "tiny-r1-practice", stage="practice", settings=settings)

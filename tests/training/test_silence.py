@@ -60,6 +60,12 @@ def test_the_limit_follows_from_the_longest_step(engine: Engine) -> None:
     assert "for 1 h 0 min; the longest step so far took 10 min" in engine.silence.reason
 
 
+def test_a_long_start_is_none_of_the_steps(engine: Engine) -> None:
+    assert not engine.waits(3000, starting=True)
+    engine.step(1, seconds=60.0)
+    assert engine.silence.limit(False) == 1800 + 3 * 60
+
+
 def test_a_step_is_timed_by_the_clock_where_the_engine_logs_no_time(engine: Engine) -> None:
     engine.step(1)
     assert not engine.waits(1000)

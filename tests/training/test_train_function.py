@@ -62,6 +62,22 @@ def test_a_run_whose_process_is_gone_can_be_resumed(tmp_path: Path) -> None:
     assert api._to_resume("tiny", "instruct", None, tmp_path) == run
 
 
+@pytest.mark.parametrize(
+    ("system", "stage", "following"),
+    [
+        ("tiny", "instruct", "virc train tiny --stage practice --from mine"),
+        ("tiny", "practice", "virc train tiny --stage dpo --from mine"),
+        (systems.DEFAULT, "instruct", "virc train --stage practice --from mine"),
+        ("tiny", "rl", None),
+        ("gone", "instruct", None),
+    ],
+)
+def test_after_a_run_the_next_stage_is_named(system: str, stage: str, following: str | None, tmp_path: Path) -> None:
+    run = make(tmp_path, "mine", system=system, stage=stage)
+    solves = "virc solve --model mine IMAGE 'QUESTION'"
+    assert api.next_commands(run) == [*filter(None, [following]), solves]
+
+
 def test_a_base_that_is_named_takes_the_place_of_the_stage_before() -> None:
     config = TrainRequest(system="tiny", stage="practice", base="mine").resolve().config
     assert (config.base, config.after) == ("mine", None)

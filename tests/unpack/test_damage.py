@@ -101,6 +101,13 @@ def test_words_after_the_last_frame_are_damage(tmp_path: Path) -> None:
         assert found == WHOLE
 
 
+def test_all_of_the_last_block_that_came_is_unpacked(tmp_path: Path) -> None:
+    """However many chunks it fills."""
+    data = lz4ed(tar(*ENTRIES), block_size=7, store_size=False)
+    _, found = fault(data[:-8], tmp_path)  # its end, and its checksum
+    assert found == WHOLE
+
+
 def test_an_archive_without_its_end_mark_is_cut_off(tmp_path: Path) -> None:
     data = tar(*ENTRIES).rstrip(b"\0")
     data += bytes(-len(data) % 512)

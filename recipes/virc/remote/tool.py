@@ -17,6 +17,7 @@ from virc.core.limits import bounded
 from virc.reasoning.bodies import BOX, INDEX, POINT, POINTS
 from virc.reasoning.calls import Call, Checked, Result, Tool, ToolError, View
 from virc.reasoning.checking import by_schema
+from virc.reasoning.resample import STAND_IN
 from virc.remote import described, failures, http, mcp_client, permission
 from virc.remote.permission import Permission
 from virc.remote.reply import RemoteError
@@ -100,7 +101,7 @@ class RemoteTool:
             SetupError: an environment variable is missing.
             ConfigError: it would send one that it is not allowed to.
         """
-        if source is not None and source.mode == "1":  # stands for a size (`data check`), and is no image to send
+        if source is not None and source.mode == STAND_IN:  # stands for a size (`data check`), and is no image to send
             raise ToolError("what a server makes of an image is not known before it is asked")
         key = _digest(call, source)
         result = self._cache.get(key) if self.described.cache else None

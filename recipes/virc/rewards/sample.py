@@ -19,6 +19,7 @@ from virc.reasoning.images import Shown, image_size, open_image
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
 from virc.reasoning.repetition import repeats
+from virc.reasoning.resample import STAND_IN
 from virc.reasoning.resize import QWEN2
 from virc.rewards import published
 from virc.scoring.score import Key, key_of
@@ -236,7 +237,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         """An image of the history; without colours if only tools of this package may be called, which read none."""
         if not set(self._offered or tools.known()) <= tools.discover().keys():
             return self.images[at].pixels(size).pixels
-        return Image.new("1", size)
+        return Image.new(STAND_IN, size)
 
     @property
     def _offered(self) -> Sequence[str] | None:

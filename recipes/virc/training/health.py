@@ -113,7 +113,7 @@ def _of_replies(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterato
     same, cut, turns = (_recent(steps, field) or 0.0 for field in ("same", "cut", "turns"))
     if same > _SAME:
         yield "variance", f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
-    limit = settings.get("max_turns", 0) if settings.get("rollout") == "multi_turn" else 0
+    limit = settings.get("max_turns", 0)  # a single reply takes one
     if cut > _CUT:
         yield "length", f"{cut:.0%} of replies are cut at the length limit"
     elif limit > 1 and turns > limit * _AT_TURNS:

@@ -13,10 +13,9 @@ from support.loopback import until
 
 from virc.serving.agent import connections, request_queue
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere this machine has one address on the loopback"),
-]
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere this machine has one address on the loopback"
+)
 OTHER = "127.0.0.2"
 LARGE = noise(240)  # 50 kB
 
@@ -38,6 +37,7 @@ def ask(running: Running, count: int, name: str, source: str = "127.0.0.1", **fi
     return clients
 
 
+@pytest.mark.integration
 def test_another_client_waits_for_two_problems_at_most_and_each_keeps_its_order(waiting: Held) -> None:
     with listening(waiting) as running:
         mine = ask(running, 200, "a")
@@ -49,6 +49,7 @@ def test_another_client_waits_for_two_problems_at_most_and_each_keeps_its_order(
     assert [name for name in waiting.begun if name[0] == "a"] == [f"a{number}" for number in range(200)]
 
 
+@pytest.mark.integration
 def test_bodies_that_nobody_needs_yet_stay_with_their_clients(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_queue, "MAX_READ", 400_000)
     with listening(waiting) as running:
@@ -64,6 +65,7 @@ def test_bodies_that_nobody_needs_yet_stay_with_their_clients(waiting: Held, mon
     assert waiting.begun.index("b0") <= 2
 
 
+@pytest.mark.integration
 def test_whoever_hangs_up_before_it_was_read_costs_no_turn(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_queue, "MAX_READ", 1)
     with listening(waiting) as running:
@@ -77,6 +79,7 @@ def test_whoever_hangs_up_before_it_was_read_costs_no_turn(waiting: Held, monkey
     assert waiting.begun == ["a0", "a3"]
 
 
+@pytest.mark.integration
 def test_one_that_waits_to_be_read_has_an_end_in_time(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_queue, "MAX_READ", 1)
     give_times(monkeypatch, 60, 0.5)
@@ -88,6 +91,7 @@ def test_one_that_waits_to_be_read_has_an_end_in_time(waiting: Held, monkeypatch
     assert b"no answer within 0.5 s" in said
 
 
+@pytest.mark.integration
 def test_one_client_does_not_fill_all_places(waiting: Held) -> None:
     with listening(waiting, waiting=20) as running:
         mine = ask(running, 11, "a")
@@ -127,6 +131,7 @@ def test_no_more_connections_are_taken_than_files_may_be_opened(waiting: Held) -
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.integration
 def test_one_client_does_not_hold_all_bytes(waiting: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening(waiting) as running:
         mine = ask(running, 1, "a", picture=LARGE)
@@ -143,6 +148,7 @@ def test_one_client_does_not_hold_all_bytes(waiting: Held, monkeypatch: pytest.M
         assert not running.queue.held_of
 
 
+@pytest.mark.integration
 def test_images_are_fetched_in_their_turn(waiting: Held) -> None:
     begun = list[int]()
 
@@ -163,6 +169,7 @@ def test_images_are_fetched_in_their_turn(waiting: Held) -> None:
     site.close()
 
 
+@pytest.mark.integration
 def test_an_image_that_cannot_be_had_frees_its_turn(waiting: Held) -> None:
     waiting.go.set()
     with listening(waiting) as running:
@@ -171,6 +178,7 @@ def test_an_image_that_cannot_be_had_frees_its_turn(waiting: Held) -> None:
         assert running.ask("?")[0] == 200
 
 
+@pytest.mark.integration
 def test_clients_behind_a_proxy_take_turns_by_their_keys(waiting: Held) -> None:
     def start(key: str, name: str) -> socket.socket:
         head, _, body = raw(chat(name)).partition(b"\r\n\r\n")
@@ -210,6 +218,7 @@ def test_it_may_open_as_many_files_as_it_takes_connections(waiting: Held) -> Non
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@pytest.mark.integration
 def test_an_address_that_a_client_claims_is_not_believed(waiting: Held) -> None:
     with listening(waiting) as running:
         mine = []

@@ -6,9 +6,13 @@ import json
 import signal
 import socket
 import struct
+import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +33,8 @@ from agent_server import (
     received,
     scripted,
 )
+from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 from PIL import Image
 from support import faults, servers
 from support.https_site import Site
@@ -116,7 +122,6 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", zlib.compress(b"")) + part(b"IEND", b"")
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("image", "said"),
     [
@@ -225,6 +230,66 @@ def large(held: Held) -> Held:
     held.look = LOOK_AT_ALL
     held.go.set()
     return held
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[tuple[socket.socket, connections.Server]]:
+    """A client that has asked this app, by the server of agent endpoints, for its root."""
+    app.state.queue = SimpleNamespace(answers=(), closing=False)
+    server = connections.server(app)
+    with socket.create_server(("127.0.0.1", 0)) as place, socket.socket() as client:
+        thread = threading.Thread(target=server.run, args=([place],))
+        thread.start()
+        try:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(place.getsockname())
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n")
+            yield client, server
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(60)
+
+
+def test_one_who_takes_no_answer_loses_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "PATIENCE", 0.1)
+    app = FastAPI()
+    app.get("/")(lambda: StreamingResponse(iter([bytes(2**20)] * 16)))
+    with served(app) as (client, server):
+        assert client.recv(1) == b"H"
+        until(lambda: not server.server_state.connections)
+
+
+def test_the_address_that_a_client_claims_is_not_taken_for_its_own() -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    def whose(request: Request) -> str:
+        return f"{connections.client_of(request)}!"
+
+    app.state.served = SimpleNamespace(api_key="one")
+    with served(app) as (client, _):
+        assert b'"127.0.0.1!"' in received(client, b'!"')
+
+
+def test_clients_with_keys_of_their_own_are_known_by_them() -> None:
+    state = SimpleNamespace(served=SimpleNamespace(api_key=("one", "two")))
+    asked = {"headers": [(b"authorization", b"Bearer two")], "client": ("10.0.0.1", 1)}
+    request = Request({"type": "http", "app": SimpleNamespace(state=state), **asked})
+    known = connections.client_of(request)
+    state.served.api_key = "two"
+    assert known != connections.client_of(request) == "10.0.0.1"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such limit")
+@pytest.mark.parametrize(("files", "places"), [(1024, 512), (600, 300), (4096, 3584), (10_000, 4096), (None, 4096)])
+def test_connections_leave_half_of_the_files_or_512_to_others(
+    files: int | None, places: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    limit = resource.RLIM_INFINITY if files is None else files
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert connections._most_connections() == places
 
 
 @pytest.mark.integration

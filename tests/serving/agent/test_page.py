@@ -40,8 +40,6 @@ from support.servers import MODEL, error, turn_of
 
 from virc.serving.agent import page
 
-pytestmark = pytest.mark.integration
-
 PICTURES = Path(__file__).resolve().parents[2] / "pictures"
 KEY = "sesame"
 
@@ -81,6 +79,7 @@ def test_policy_allows_nothing_that_the_page_does_not_need() -> None:
 # ---- in a browser
 
 
+@pytest.mark.integration
 @in_browser
 def test_thoughts_and_crops_appear_as_they_come_and_the_answer_last(
     browser: Tab, ask: Callable[[str], None], model: Model
@@ -100,6 +99,7 @@ def test_thoughts_and_crops_appear_as_they_come_and_the_answer_last(
     assert browser.complaints == []
 
 
+@pytest.mark.integration
 @in_browser
 def test_boxes_lie_where_the_crops_were_cut_at_every_width(browser: Tab, ask: Callable[[str], None]) -> None:
     ask("How large?")
@@ -115,6 +115,7 @@ def test_boxes_lie_where_the_crops_were_cut_at_every_width(browser: Tab, ask: Ca
         assert image.size == (FIRST[2] - FIRST[0], FIRST[3] - FIRST[1])
 
 
+@pytest.mark.integration
 @in_browser
 def test_follow_up_stands_on_what_was_said(browser: Tab, ask: Callable[[str], None], model: Model) -> None:
     ask("How large is it?")
@@ -131,6 +132,7 @@ def test_follow_up_stands_on_what_was_said(browser: Tab, ask: Callable[[str], No
         assert browser.value(seen) == opacities
 
 
+@pytest.mark.integration
 @in_browser
 def test_stopped_question_can_be_asked_again(browser: Tab, ask: Callable[[str], None], model: Model) -> None:
     model.go.clear()
@@ -149,6 +151,7 @@ def test_stopped_question_can_be_asked_again(browser: Tab, ask: Callable[[str], 
     assert texts(browser, ".answer") == ["97"]
 
 
+@pytest.mark.integration
 @in_browser
 def test_several_results_texts_and_errors_stand_beside_their_thought(browser: Tab, picture: Path) -> None:
     grammar = msgspec.structs.replace(OWN.grammar, most_calls=2)
@@ -175,6 +178,7 @@ def test_several_results_texts_and_errors_stand_beside_their_thought(browser: Ta
         assert browser.complaints == []
 
 
+@pytest.mark.integration
 @in_browser
 def test_text_of_a_model_stays_text(browser: Tab, ask: Callable[[str], None]) -> None:
     ask("hostile")
@@ -186,6 +190,7 @@ def test_text_of_a_model_stays_text(browser: Tab, ask: Callable[[str], None]) ->
     assert browser.complaints == []
 
 
+@pytest.mark.integration
 @in_browser
 def test_policy_forbids_scripts_and_html_made_of_text(browser: Tab, site: str) -> None:
     visit(browser, site, 1400)
@@ -199,6 +204,7 @@ def test_policy_forbids_scripts_and_html_made_of_text(browser: Tab, site: str) -
     assert browser.value("document.querySelector('b, script:not([src])')") is None
 
 
+@pytest.mark.integration
 @in_browser
 @pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (390, "dark"), (1400, "dark")])
 def test_nothing_is_wider_than_the_window(browser: Tab, site: str, picture: Path, width: int, scheme: str) -> None:
@@ -213,6 +219,7 @@ def test_nothing_is_wider_than_the_window(browser: Tab, site: str, picture: Path
     assert browser.complaints == []
 
 
+@pytest.mark.integration
 @in_browser
 def test_picture_that_is_looked_at_comes_into_sight_on_a_phone(browser: Tab, site: str, picture: Path) -> None:
     visit(browser, site, 390)
@@ -226,6 +233,7 @@ def test_picture_that_is_looked_at_comes_into_sight_on_a_phone(browser: Tab, sit
     assert browser.value("document.querySelectorAll('#pictures figure:nth-child(3) .box').length") == 1
 
 
+@pytest.mark.integration
 @in_browser
 def test_api_key_is_asked_for_until_it_is_right(browser: Tab, picture: Path) -> None:
     with scripted(LOOKS, served={"api_key": KEY}) as running:
@@ -249,6 +257,7 @@ def test_api_key_is_asked_for_until_it_is_right(browser: Tab, picture: Path) -> 
         assert KEY not in browser.value("document.documentElement.outerHTML")
 
 
+@pytest.mark.integration
 @in_browser
 @pytest.mark.parametrize(
     ("question", "why"),
@@ -261,6 +270,7 @@ def test_no_answer_is_one_sentence(browser: Tab, ask: Callable[[str], None], que
     assert texts(browser, ".answer") == []
 
 
+@pytest.mark.integration
 @in_browser
 def test_what_the_model_says_instead_of_an_answer_stands_before_the_sentence_why(
     browser: Tab, ask: Callable[[str], None]
@@ -272,6 +282,7 @@ def test_what_the_model_says_instead_of_an_answer_stands_before_the_sentence_why
     assert texts(browser, ".answer") == []
 
 
+@pytest.mark.integration
 @in_browser
 def test_trouble_is_one_sentence(browser: Tab, picture: Path) -> None:
     def broken(exchange: Any) -> None:
@@ -289,6 +300,7 @@ def test_trouble_is_one_sentence(browser: Tab, picture: Path) -> None:
     assert gone == "The server cannot be reached."
 
 
+@pytest.mark.integration
 @in_browser
 def test_more_pictures_than_the_server_takes_is_one_sentence(
     browser: Tab, ask: Callable[[str], None], picture: Path
@@ -305,6 +317,7 @@ def test_more_pictures_than_the_server_takes_is_one_sentence(
     assert texts(browser, ".answer") == ["97"]
 
 
+@pytest.mark.integration
 @in_browser
 def test_pictures_are_pasted_and_dropped(browser: Tab, site: str, picture: Path) -> None:
     visit(browser, site, 1400)
@@ -321,6 +334,7 @@ def test_pictures_are_pasted_and_dropped(browser: Tab, site: str, picture: Path)
     assert texts(browser, "#pictures figcaption") == [f"Picture {at} · held.png×" for at in (1, 2)]
 
 
+@pytest.mark.integration
 @in_browser
 def test_file_that_is_no_picture_is_said(browser: Tab, site: str, tmp_path: Path) -> None:
     file = tmp_path / "notes.png"
@@ -334,6 +348,7 @@ def test_file_that_is_no_picture_is_said(browser: Tab, site: str, tmp_path: Path
     assert texts(browser, "#note") == ["Choose a picture first."]
 
 
+@pytest.mark.integration
 @in_browser
 def test_keyboard_reaches_everything_and_everything_has_a_name(browser: Tab, ask: Callable[[str], None]) -> None:
     browser.type("How")
@@ -371,6 +386,7 @@ def tiny() -> Iterator[str]:
         yield server.url.removesuffix("v1")
 
 
+@pytest.mark.integration
 @in_browser
 @pytest.mark.slow
 def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -> None:
@@ -401,6 +417,7 @@ def test_page_shows_what_tiny_says_and_where_it_looks(browser: Tab, tiny: str) -
     assert browser.complaints == []
 
 
+@pytest.mark.integration
 @in_browser
 @pytest.mark.slow
 def test_tiny_answers_its_examples(browser: Tab, tiny: str) -> None:

@@ -23,7 +23,7 @@ from virc.reasoning.messages import FormatError, ToolText, Turn, parse
 from virc.reasoning.opening.pictures import open_image
 from virc.reasoning.protocol import PICTURES, Coordinates, Protocol
 from virc.reasoning.repetition import repeats
-from virc.reasoning.resample import Rescaled, resampled
+from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 from virc.reasoning.resize import Grid, smart_resize
 from virc.scoring.answers import same_answer
 from virc.tools import registry as tools
@@ -228,7 +228,7 @@ class _Replay:
         # else crops are the pixels in the box, as shown on the grid
         if protocol and any(getattr(protocol, field.name) != field.default for field in cut) and all(inputs):
             with suppress(ValueError):
-                images = [OpenedImage(Image.new("1", size)) for size in inputs if size]
+                images = [OpenedImage(Image.new(STAND_IN, size)) for size in inputs if size]
                 self._history = History(images, protocol, rules.grid, tools.known())
 
     def made(self, call: Call, sizes: Sequence[Size]) -> Sequence[_Made] | None:
@@ -244,7 +244,7 @@ class _Replay:
             return None  # its file may be larger than what was shown of it
         _, planned = self._history.planned(call)
         for each in planned:
-            self._history.add(Shown(Image.new("1", each.size)), each.place)
+            self._history.add(Shown(Image.new(STAND_IN, each.size)), each.place)
         of_file = [each.place and self._whole and each.place.root < len(self._inputs) for each in planned]
         return [
             _Made(each.size, each.made.size, each.place if known else None)
@@ -262,7 +262,7 @@ class _Replay:
         for size in sizes[len(history.images) :]:
             assert size
             self._found.add(len(history.images))
-            history.add(Shown(Image.new("1", size)), None)
+            history.add(Shown(Image.new(STAND_IN, size)), None)
 
     def difference(self, picture: Picture, place: Place) -> float:
         """How far an image is from what its place in the file shows: levels of 255, on the average; 0: not known."""
@@ -298,6 +298,6 @@ def _cached(name: str, box: Box | None, factor: float | None, size: Size, grid: 
 
 
 def _run(call: Call, size: Size, grid: Grid) -> Sequence[_Made]:
-    made = tools.get(call.name).apply(call, Image.new("1", size))
+    made = tools.get(call.name).apply(call, Image.new(STAND_IN, size))
     images = () if isinstance(made, str) else made.images if isinstance(made, Result) else (made,)
     return [_Made(smart_resize(*each.size, grid), each.size) for each in images]

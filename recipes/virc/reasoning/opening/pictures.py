@@ -21,6 +21,7 @@ from virc.reasoning.images import MAX_BYTES, SQUARE, OpenedImage, Shown, open_fi
 from virc.reasoning.opening.decoder import DECODER, Fit, decoded
 from virc.reasoning.opening.pricing import RGB, Price, price
 from virc.reasoning.protocol import Protocol
+from virc.reasoning.resample import STAND_IN
 from virc.reasoning.resize import Grid, smart_resize
 
 Source = tuple[bytes | Path, str]
@@ -140,7 +141,7 @@ def _part(fit: Fit) -> int:
 
 class _Cut(Shown):
     def __init__(self, shown: Shown, data: bytes, outside: bool) -> None:
-        size = Image.new("1", shown.size)
+        size = Image.new(STAND_IN, shown.size)
         super().__init__(size, twin=shown, original=shown.original, is_jpeg=shown.is_jpeg, full=data)
         self.rendering, self._outside = shown.rendering, outside
 
