@@ -90,6 +90,7 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
         ("5-10 cm", "5 m - 10 cm", False), ("5-10 cm", "5-11 cm", False), ("5-10 cm", "4-10 cm", False),
         ("between 5 and 10", "5 to 10", True), ("5 and 10", "5 to 10", False),
         ("25 degrees", "25 °F", True), ("25 degrees", "25 °C", True), ("25 °C", "25 °F", False),
+        ("The answer is 98, but 97", "97", False), (r"} So \boxed{97}", "97", True),
         ("5.0 min", "299.8 s", False), ("5.00 min", "299.8 s", True),  # rounded: three digits at least
     ],
 )  # fmt: skip
