@@ -224,6 +224,13 @@ class _Critical:
         pass
 
 
+def test_pairs_are_recorded_with_who_tells_the_better_side() -> None:
+    asked = pairing_module.PairsAsked("reward", 0.5, reward="virc")
+    assert asked.facts == {"pairs": "reward", "margin": 0.5, "reward": "virc"}
+    asked = pairing_module.PairsAsked("right", judge="http://c/v1", judge_model="m")
+    assert asked.facts == {"pairs": "right", "margin": 0.0, "judge": "http://c/v1", "judge_model": "m"}
+
+
 def test_a_critic_sees_the_end_of_a_solution_and_is_heard_out(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = _Critical(Reply("grade: 1", finish="length"), Reply("grade: 7"))
     monkeypatch.setattr("virc.scoring.judge.OpenAIBackend", lambda *_, **__: backend)

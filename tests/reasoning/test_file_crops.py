@@ -237,6 +237,11 @@ def test_boxes_are_made_as_long_as_the_system_says(
     assert boxed(call, size, size, msgspec.structs.replace(FILE, **settings_of)) == expected  # type: ignore[arg-type]
 
 
+def test_a_margin_is_cut_out_around_the_box() -> None:
+    call = Call("crop_image", 0, (100, 200, 300, 300), region=(0.1, 0.25, 0.3, 0.375), margin=0.25)
+    assert boxed(call, (1000, 800), (1000, 800), FILE) == (50, 175, 350, 325)
+
+
 def test_a_short_box_may_be_refused_with_the_size_it_has() -> None:
     protocol = msgspec.structs.replace(FILE, least_side=31, short_boxes="refuse")
     refused = session(numbered((900, 700)), protocol).feed(

@@ -210,6 +210,11 @@ def test_a_reply_of_deepeyes_v2_has_both_marks_of_each_part(text: str, kind: str
     assert deepeyes_v2.formed(read, Means()) == formed
 
 
+@pytest.mark.parametrize(("answer", "spelled"), [("x = $1,000$", "1000"), ("(1,2)", "(1,2)")])
+def test_commas_stay_in_what_is_no_number_of_deepeyes_v2(answer: str, spelled: str) -> None:
+    assert deepeyes_v2.spelled(answer) == spelled
+
+
 @pytest.mark.parametrize(
     ("reply", "right"),
     [("Yes", 1.0), (r"Yes? So \boxed{No}", 0.0), (r"No: \boxed{Yes}", 1.0), (r"<最终结果>No<\最终结果> Yes", 0.0)],
