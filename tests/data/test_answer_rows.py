@@ -246,7 +246,7 @@ def test_the_model_that_learns_is_the_users_unless_it_is_named(
 ) -> None:
     monkeypatch.setenv("VIRC_MODEL", "nowhere")
     file = make_rows(tmp_path, {})
-    assert "there is no model nowhere" in run_convert(file, tmp_path / "rows").err
+    assert "there is no model 'nowhere'" in run_convert(file, tmp_path / "rows").err
     assert run_convert(file, tmp_path / "rows", "--model", "tiny").code == 0
 
 
