@@ -190,7 +190,9 @@ def test_steps_that_do_not_need_each_other_run_together(image: Path, file: Path,
 def test_a_role_asked_by_its_own_protocol_gives_its_answer(image: Path, file: Path, mind: Server) -> None:
     file.write_text(TEXT.replace('system="You see."', "own_protocol=True"))
     with serve([answer("97")]) as eyes:
-        assert asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}").code == 0
+        done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}", "--json")
+        used = [(step["prompt_tokens"] > 500, step["completion_tokens"]) for step in done.json["steps"]]
+        assert used == [(True, 27), (True, 27), (False, 1)]
         assert "<tool_call>" in str(eyes.chats()[0]["messages"][0])
     assert text_of(mind.chats()[0]) == "97 and 97: Sides?"
 
