@@ -185,6 +185,8 @@ def test_paths_that_the_nodes_do_not_see_are_refused(tmp_path: Path) -> None:
         with pytest.raises(SetupError, match="the nodes do not see the data"):
             sites.check_paths({"the workspace": shared, "the data": path}, site)
     assert "shared:" in (sites.check_paths({"the data": local}, Site()) or "")
+    by_link = Site(shared=(str(shared / "link"),))
+    assert sites.check_paths({"the data": shared / "link" / "rows.json"}, by_link) is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import slurm_cases
@@ -46,6 +47,12 @@ def test_the_golden_files_are_the_scripts_of_the_cases_and_bash_reads_them() -> 
 def test_a_job_saves_five_minutes_before_its_end_or_in_the_last_quarter(time: str | None, notice: int) -> None:
     script = slurm.job_script(Run(Path("/w/runs/a")), slurm_cases.SETTINGS, Path("/w"), Site(time=time), "python")
     assert f"--signal=B:USR1@{notice}" in _options(script)
+
+
+@pytest.mark.parametrize(("settings", "asked"), [(slurm_cases.SETTINGS, True), (slurm_cases.SMALL, False)])
+def test_a_job_asks_for_gpus_where_it_trains_on_them(settings: dict[str, Any], asked: bool) -> None:
+    script = slurm.job_script(Run(Path("/w/runs/a")), settings, Path("/w"), Site(), "python")
+    assert ("--gres=gpu:8" in _options(script), "--gres" in script) == (asked, asked)
 
 
 @pytest.mark.parametrize(("partition", "most"), [(None, 64), ("gpu", 128), ("none", None)])

@@ -17,6 +17,7 @@ import published
 import pytest
 from support import faults
 from support.called import virc
+from support.parsed import Page
 from support.servers import MODEL, Server, dead_url, serve
 from support.solving import CROP, answer, picture, told_to_wait
 
@@ -154,6 +155,7 @@ def test_every_wrong_answer_opens_as_a_trace_and_right_ones_keep_none(
     assert sorted(pages) == sorted(["problems.html", *(f"{place}/index.html" for place in kept)])
     of_right = {path.name for path in (folder / "traces" / "good" / "1").iterdir()}
     assert of_right == {"trace.json", "image-1.png"}  # its crop, for the page to look through
+    assert "VerdictWrongReference: " in Page((folder / "traces/good/5/index.html").read_text()).text
 
 
 def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, here: Path) -> None:
@@ -189,6 +191,8 @@ def test_the_same_command_asks_nothing_again_and_another_model_joins_the_table(s
     assert [model["name"] for model in both["models"]] == ["bad", "good"]
     assert both["models"][1] == first["models"][0]
     assert both["pairs"][0]["only_one"] == ["5"]
+    again = evaluated(server, problems, "--model", "good")
+    assert [model["name"] for model in again["models"]] == ["good", "bad"]
 
 
 def test_other_settings_need_another_folder(server: Server, problems: Path) -> None:

@@ -11,7 +11,7 @@ from virc.core.errors import NetworkError, NoAnswerError
 from virc.evaluation.answers import AnswerLine, EvalFolder, answers_in, default_folder
 from virc.evaluation.looks import Guess
 from virc.evaluation.problems import EvalProblem
-from virc.evaluation.rewarded import Rewarded
+from virc.evaluation.rewarded import Rewarded, gap_of
 from virc.evaluation.rewarding import RewardedLine
 from virc.evaluation.scored import guess_of
 from virc.evaluation.summary import Answered, ModelSummary, Result, summarise
@@ -241,3 +241,11 @@ def test_a_reward_is_taken_up_for_the_same_replies_and_settings(changes: dict[st
     new = RewardedLine("s", "a", "row", "replies", "reward", "A")
     kept = msgspec.structs.replace(new, **({"rewarded": Rewarded(1.0, {})} | changes))
     assert kept.is_of(new) is is_kept
+
+
+def test_models_are_compared_where_both_have_a_value() -> None:
+    some, none, other = (Rewarded(total, {"right": total}) for total in (1.0, None, 0.25))
+    for name in ("total", "right"):
+        gap = gap_of([(some, other), (some, none), (none, other), (other, some)], name)
+        assert (gap.of, gap.difference) == (2, 0.0)
+    assert gap_of([(none, other)], "total").difference is None

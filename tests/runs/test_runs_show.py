@@ -14,9 +14,10 @@ from virc.runs.run import Run
 def failed(workspace: Path) -> Run:
     run = make(workspace, "a", base="/models/base", adapter="/models/adapter")
     add(run, *(metric(step) for step in range(1, 61)))
-    for number, code in ((1, -9), (2, 1)):
+    for number, code, error in ((1, -9, "its node was lost"), (2, 1, None)):
         write_log(run, number, "words")
-        attempts.write(run, Attempt(number=number, began=f"2026-03-0{number}T10:00:00+00:00", exit=code))
+        began = f"2026-03-0{number}T10:00:00+00:00"
+        attempts.write(run, Attempt(number=number, began=began, exit=code, error=error))
     save(run, 20, resumable=False)
     save(run, 40)
     runs.write_state(
@@ -38,7 +39,7 @@ def test_a_failed_run_says_what_was_trained_why_it_failed_and_what_is_left(works
     assert "60/100, loss 0.5, 1 h 7 min so far" in out
     assert "a failed at step 60/100: the disk is full" in out
     (first,), (second,) = lines(out, "1"), lines(out, "2")
-    assert first[2:] == ["ended", "by", "SIGKILL", str(run.log(1))]
+    assert first[2:] == ["ended", "by", "SIGKILL", str(run.log(1)), "its", "node", "was", "lost"]
     assert second[2:] == ["exit", "1", str(run.log(2)), "the", "disk", "is", "full"]
     (first,), (second,) = (lines(out, str(run.checkpoints / f"checkpoint-{step}")) for step in (20, 40))
     assert first[1:] == ["3.023", "KB", "weights", "alone"]

@@ -67,10 +67,11 @@ def line(**data: object) -> bytes:
         ({"val-core/virc/reward/mean@1": 0.25, "val-core/other/reward/mean@1": 0.75, "val-aux/virc/format/mean@1": 1},
          {"validation": 0.5, "aside": True, "reward": None}),
         ({"virc/tool_failures": 0.25, "response_length/mean": 3}, {"tool_failures": 0.25}),
+        ({"virc/judge_seconds": 3.0, "timing_s/step": 12.0}, {"judge_wait": 0.25}),
         ({"critic/score/mean": None, "actor/grad_norm": None, "response_length/mean": 3},
          {"reward": None, "grad_norm": None, "aside": False}),
     ],
-    ids=["validation is the mean over kinds of rows", "calls that failed", "no numbers"],
+    ids=["validation is the mean over kinds of rows", "calls that failed", "share of a step", "no numbers"],
 )  # fmt: skip
 def test_what_a_line_says_becomes_metrics(workspace: Path, said: dict[str, Any], read: dict[str, Any]) -> None:
     found = reader(workspace)(line(**said))
@@ -184,6 +185,7 @@ virc: FloatingPointError: the weight a.b is not finite after step 4
         (DEAD, "its reward worker died (process 5 on 10.0.0.1)", "memory"),
         (FULL, "Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full", "smaller batches"),
         (NOT_FINITE, "training diverged: the weight a.b is not finite after step 4", "learning_rate"),
+        ("\x1b[36m(WorkerDict pid=7)\x1b[0m ValueError: an odd batch\nand more", "ValueError: an odd batch", None),
         ("nothing of use", "exit code 1: nothing of use", None),
         ("", "no output", None),
     ],

@@ -1,6 +1,7 @@
 """`virc batch` from and into tables, by its real entry point, on a scripted endpoint: what is written and resumed."""
 
 import base64
+import codecs
 import csv
 import io
 import json
@@ -55,6 +56,11 @@ def test_a_table_becomes_a_table_with_its_columns(rows: Path) -> None:
     ]
     assert [row["answer"] for row in found] == ["x?", "y,", "w?"]
     assert json.loads(found[0]["run"]).keys() == {"schema", "id", "row", "error", "model", "protocol", "settings"}
+    assert Path("out.csv").read_bytes()[:2] == b"id"
+    rows.write_bytes(codecs.BOM_UTF8 + rows.read_bytes())  # as Excel saves a table
+    with serve(echo) as server:
+        assert run(server, rows, "--to", "excel.csv").code == 0
+    assert Path("excel.csv").read_bytes().startswith(codecs.BOM_UTF8 + b"id")
 
 
 def test_the_counts_of_a_table_are_those_of_the_server(rows: Path) -> None:

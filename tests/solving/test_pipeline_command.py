@@ -15,7 +15,7 @@ import pytest
 from batches import problems, read, write
 from support.called import Done, virc
 from support.faults import status
-from support.servers import Body, Server, dead_url, serve
+from support.servers import Body, Server, count_usage, dead_url, serve
 from support.solving import answer, told_to_wait
 
 from virc.sandbox import pool
@@ -191,9 +191,12 @@ def test_a_role_asked_by_its_own_protocol_gives_its_answer(image: Path, file: Pa
     file.write_text(TEXT.replace('system="You see."', "own_protocol=True"))
     with serve([answer("97")]) as eyes:
         done = asked(image, file, "--role", f"eyes={eyes.url}", "--role", f"mind={mind.url}", "--json")
-        used = [(step["prompt_tokens"] > 500, step["completion_tokens"]) for step in done.json["steps"]]
-        assert used == [(True, 27), (True, 27), (False, 1)]
         assert "<tool_call>" in str(eyes.chats()[0]["messages"][0])
+    replies = [*((chat, answer("97")) for chat in eyes.chats()), (mind.chats()[0], "four")]
+    used = [count_usage(*each) for each in replies]
+    assert done.json["tokens"] == {
+        kind: sum(each[f"{kind}_tokens"] for each in used) for kind in ("prompt", "completion")
+    }
     assert text_of(mind.chats()[0]) == "97 and 97: Sides?"
 
 

@@ -182,6 +182,7 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
     env = verl.environment(config(fidelity="as_written", gpus=(2, 3), devices=2), place())
     assert (env["VIRC_PATH"], env["VIRC_FROZEN"], env["CUDA_VISIBLE_DEVICES"]) == ("/w/runs/r/code", "vision", "2,3")
     assert env["VERL_FILE_LOGGER_PATH"] == "/w/runs/r/logs/verl.jsonl"
+    assert env["PYTHONSAFEPATH"] == "1", "a folder named ray, where it is started, would be that package"
     assert "VERL_PLATFORM" not in env
     assert verl.environment(config(device="cpu"), place())["VERL_PLATFORM"] == "cpu"
 

@@ -71,6 +71,9 @@ def test_a_stream_ends_with_the_whole_response(running: Running, client: Any, bo
     assert same(events[-1].response.to_dict()) == same(said)
     kinds = [event.type for event in events]
     assert (kinds[0], kinds[-1]) == ("response.created", f"response.{said['status']}")
+    for event in events:  # clients require the field of a text, and know none of a refusal
+        if event.type.startswith(("response.output_text", "response.refusal")):
+            assert event.to_dict().get("logprobs") == ([] if "output_text" in event.type else None)
     assert kinds.count("response.output_item.added") == kinds.count("response.output_item.done") == len(said["output"])
 
 

@@ -325,6 +325,9 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
     steps = structured(trace)
     assert (steps["question"], [step["answer"] for step in steps["steps"]]) == (QUESTION, [None, "97"])
     assert [part.type for part in trace.content].count("image") == 1
+    said = [part.text for part in trace.content if part.type == "text"]
+    assert "answer: 97" in said
+    assert "answer: None" not in said
 
 
 def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
