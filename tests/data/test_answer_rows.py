@@ -241,9 +241,7 @@ def test_options_that_need_each_other_say_so(
     assert hint in capsys.readouterr().err
 
 
-def test_the_model_that_learns_is_the_users_unless_it_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_model_that_learns_is_the_users_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRC_MODEL", "nowhere")
     file = make_rows(tmp_path, {})
     assert "there is no model 'nowhere'" in run_convert(file, tmp_path / "rows").err

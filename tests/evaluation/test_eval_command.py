@@ -172,7 +172,6 @@ def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, he
     (link,) = [link for link in Links((here / "evals/sums/report.html").read_text()).found if link[0] == "."]
     assert json.loads((here / "evals/sums" / link).with_name("trace.json").read_text())["answer"] == "other"
     assert "sample-1" not in link
-    assert re.search("<!-- verdict -->.*Wrong", (here / "evals/sums" / link).read_text(), re.DOTALL)
 
 
 @pytest.mark.parametrize(("kind", "count"), [("all", 12), ("none", 0)])

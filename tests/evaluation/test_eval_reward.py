@@ -13,7 +13,6 @@ from support.servers import Server, dead_url, serve
 from support.solving import CROP, answer, picture
 
 from virc.evaluation import rewarding
-from virc.evaluation.rewarded import TOTAL, Gap, Rewarded, gap_of
 from virc.evaluation.statistics import mean_interval, paired_interval
 from virc.rewards import judging, registry
 from virc.systems.registry import Judging, Reward
@@ -152,12 +151,6 @@ def test_a_mean_falls_when_replies_get_worse_and_models_are_compared_in_pairs(
     }  # fmt: skip
     assert pair["reward"]["near"] == {"difference": 0.5, "interval": None, "of": 2}
     assert pair["reward"]["total"]["difference"] == pytest.approx((1.25 + 1.25 + 0 + 0) / 4)
-
-
-def test_models_are_compared_over_what_both_have_a_value_for() -> None:
-    values = [(1.0, 0.5), (1.0, None), (None, 1.0), (None, None)]
-    pairs = [(Rewarded(one, {}), Rewarded(other, {})) for one, other in values]
-    assert gap_of(pairs, TOTAL) == Gap(0.5, paired_interval([(1.0, 0.5)]), 1)
 
 
 def test_a_rerun_takes_up_values_and_another_reward_needs_no_model(

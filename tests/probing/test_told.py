@@ -41,8 +41,10 @@ def test_weights_of_ollama_are_known_again(changed: dict[str, Any], same: bool) 
 
 def test_the_order_in_which_a_server_tells_of_its_weights_does_not_matter() -> None:
     told = [f"sha256:{number}" for number in range(9)]
-    found = {identify(SimpleNamespace(**vars(ollama()) | {"weights": way, "json_object": lambda *_: {}})).digest
-             for way in (told, told[::-1])}
+    found = {
+        identify(SimpleNamespace(**vars(ollama()) | {"weights": way, "json_object": lambda *_: {}})).digest
+        for way in (told, told[::-1])
+    }
     assert found == {hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]}
 
 

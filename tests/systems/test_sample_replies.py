@@ -303,7 +303,6 @@ def test_calls_of_a_tool_of_a_published_system_are_known() -> None:
     one, two = read(replies, protocol, (800, 600))
     assert ([each.image for each in one.calls], two.answer) == ([0], "3")
 
-
     assert "crop_action is a tool of a published system: that it is meant is a guess" in sample.notes
 
 
