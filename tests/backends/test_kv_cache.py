@@ -233,7 +233,6 @@ def test_memory_that_runs_out_is_one_sentence_with_a_way_out(backend: LocalBacke
     assert backend.cached.tokens_fed == len(first.ids) + len(second.ids)
 
 
-@pytest.mark.integration
 def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend) -> None:
     import torch
 

@@ -320,6 +320,8 @@ FIRST = (("Yes", -0.25), (" No", -1.5))
         ({"content": None}, None),
         (None, None),
         ([], None),
+        (["Yes"], None),
+        ({"content": [None]}, None),
         ("none", None),
     ],
 )

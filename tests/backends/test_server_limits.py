@@ -261,3 +261,9 @@ def test_pictures_are_no_larger_than_asked_for_whatever_the_server_publishes() -
     with serve([ANSWER], extra={"virc_grid": published}) as server:
         assert OpenAIBackend(server.url, grid=Grid(28, 3136, 50_000)).grid.max_pixels == 50_000
         assert OpenAIBackend(server.url, grid=Grid(28, 3136, 2_000_000)).grid.max_pixels == 1_000_000
+
+
+@pytest.mark.parametrize(("told", "root"), [(MODEL, None), ("/models/own", "/models/own"), (7, None), ("", "")])
+def test_the_root_of_a_model_is_what_its_server_calls_otherwise(told: object, root: str | None) -> None:
+    with serve([ANSWER], models=[MODEL], extra={"root": told}) as server:
+        assert OpenAIBackend(server.url).root == root

@@ -246,6 +246,13 @@ def test_options_that_need_each_other_say_so(
     assert hint in capsys.readouterr().err
 
 
+def test_the_model_that_learns_is_the_users_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRC_MODEL", "nowhere")
+    file = make_rows(tmp_path, {})
+    assert "there is no model 'nowhere'" in run_convert(file, tmp_path / "rows").err
+    assert run_convert(file, tmp_path / "rows", "--model", "tiny").code == 0
+
+
 def dark_part(image: Image.Image) -> tuple[int, int, int, int]:
     """Where what is drawn is: left, top, right, bottom in px."""
     found = image.convert("L").point(lambda value: 255 * (value < 128)).getbbox()

@@ -1,5 +1,6 @@
 """What servers tell of themselves, without a picture: who they are, and which weights they have."""
 
+import hashlib
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,15 @@ def ollama(**shown: Any) -> Any:
 def test_weights_of_ollama_are_known_again(changed: dict[str, Any], same: bool) -> None:
     assert (identify(ollama(**changed)).digest == identify(ollama()).digest) is same
     assert identify(ollama()).names == ("qwen25vl",)
+
+
+def test_the_order_in_which_a_server_tells_of_its_weights_does_not_matter() -> None:
+    told = [f"sha256:{number}" for number in range(9)]
+    found = {
+        identify(SimpleNamespace(**vars(ollama()) | {"weights": way, "json_object": lambda *_: {}})).digest
+        for way in (told, told[::-1])
+    }
+    assert found == {hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]}
 
 
 class _Listing(Connection):

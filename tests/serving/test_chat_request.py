@@ -107,11 +107,12 @@ EMPTY = ",".join(["{}"] * 200_000)
         (f'{{"model": [{EMPTY}]}}', "model: the value is over"),
         (f'{{"messages": [{EMPTY}]}}', "messages[0]: object missing"),
         (f'{{"messages": [{{"role": "user", "content": [{EMPTY}]}}]}}', "messages[0].content[0]: object missing"),
+        ('{"model": "tiny"}', "the parameter messages is missing"),
         (f'{{"mesages": [{EMPTY}]}}', "unknown parameter 'mesages': did you mean 'messages'?"),
         ("{" + ",".join(f'"n{number}":0' for number in range(200_000)) + "}", "unknown parameter 'n0'"),
         (f'{{"messages": [{EMPTY},{EMPTY}]}}', "the body holds too many objects"),
     ],
-    ids=["neutral", "honoured", "messages", "parts", "misspelt", "names", "objects"],
+    ids=["neutral", "honoured", "messages", "parts", "missing", "misspelt", "names", "objects"],
 )
 def test_nothing_is_made_of_what_is_refused(body: str, said: str) -> None:
     """200,000 dictionaries would take 12 MiB."""

@@ -52,6 +52,7 @@ def test_an_engine_is_started_again_three_times(tmp_path: Path) -> None:
     assert engine.starts == 1 + MAX_RESTARTS
     warnings = [event.text for event in engine.events if event.kind == "warning"]
     assert [f"{number} of at most 3" in text for number, text in enumerate(warnings, 1)] == [True] * 3
+    assert len((tmp_path / "vllm.old.log").read_text().splitlines()) == 1  # of the engine that ended, alone
 
 
 def test_an_engine_that_ends_a_fourth_time_is_given_up(tmp_path: Path) -> None:

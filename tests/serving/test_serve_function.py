@@ -49,6 +49,8 @@ def test_a_server_can_be_closed_without_having_answered() -> None:
 def test_mistakes_are_errors_of_the_package() -> None:
     with pytest.raises(UsageError, match="needs agent=True"):
         serve("tiny", endpoint="http://127.0.0.1:9/v1")
+    with pytest.raises(UsageError, match="roles= belongs to pipeline="):
+        serve("nothing-like-it", agent=True, roles={"eyes": "tiny"})
     with pytest.raises(ConfigError, match="no model 'nothing-like-it'"):
         serve("nothing-like-it")
 

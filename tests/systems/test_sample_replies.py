@@ -303,6 +303,15 @@ def test_calls_of_a_tool_of_a_published_system_are_known() -> None:
     one, two = read(replies, protocol, (800, 600))
     assert ([each.image for each in one.calls], two.answer) == ([0], "3")
 
+    assert "crop_action is a tool of a published system: that it is meant is a guess" in sample.notes
+
+
+def test_a_box_of_marks_is_the_answer() -> None:
+    replies = ["<|begin_of_box|>3<|end_of_box|>"]
+    sample, protocol = written(*replies)
+    (one,) = read(replies, protocol, (800, 600))
+    assert (one.answer, "answer are a guess" in str(sample.notes)) == ("3", False)
+
 
 def test_what_is_not_known_is_said_in_a_sentence_each() -> None:
     notes = found([called({"angle": 90}, "image_rotate_tool")]).notes

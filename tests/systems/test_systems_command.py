@@ -74,6 +74,11 @@ def test_show_says_what_a_system_is() -> None:
         assert line.endswith("never run")
 
 
+def test_show_says_which_texts_are_from_which_repository() -> None:
+    found = {each["source"]: each["texts"] for each in virc("systems", "show", "thyme", "--json").json["texts"]}
+    assert found == {"yfzhang114/Thyme": ["system", "user"], "We-Math/V-Thinker": ["judge"]}
+
+
 def test_show_names_the_pipeline_of_a_system() -> None:
     done = virc("systems", "show", "prism")
     assert "what the model is told" not in done.out

@@ -45,6 +45,8 @@ def test_a_row_that_is_wrong_costs_no_other() -> None:
     [
         (b'{"about": {"x": [1]}, "rows": [{"id": 1}, {"id": 2}], "n": "]"}', [1, 2], None),
         (b'{"rows": [{"id": 1}], "more": [{"id": 2}]}', [1], "row 2: the file has two lists of objects, rows and more"),
+        (b'{"rows": [{"id": 1} {"id": 2}]}', [1], "row 2: there is no comma before it"),
+        (b'{"rows": [{"id": 1},, {"id": 2}]}', [1], "row 2: there is , where an object is due"),
         (b'{"n": 1}', [], "row 1: the file is an object without a list of objects"),
         (b'{"rows": [{"id": 1}]', [1], "row 2: the file is no whole JSON object"),
     ],

@@ -142,13 +142,13 @@ def test_a_chat_of_text_alone_is_formatted_too(running: Running) -> None:
 
 
 @contextmanager
-def failing_last(running: Running, fault: Fault) -> Iterator[None]:
-    """What the model's server does to the first request after the answer."""
+def failing_last(running: Running, fault: Fault, times: int = 1) -> Iterator[None]:
+    """What the model's server does to the first requests after the answer."""
     script, before = running.behind.script, running.behind._faults_left
 
     def turn(body: Body) -> str:
         text = turns(body)
-        running.behind._faults_left = int(text == ANSWER)
+        running.behind._faults_left = times * (text == ANSWER)
         return text
 
     running.behind._faults_left, script.fault, script.turns = 0, fault, turn
@@ -180,6 +180,12 @@ def test_an_engine_that_takes_no_such_schema_is_asked_without_it(running: Runnin
         found = choice(running, "in words", **as_json(TWO))
     assert found["message"]["content"] == RIGHT
     assert len(formatting(running)) == 1
+
+
+def test_an_engine_that_fails_with_and_without_a_schema_is_no_refusal_of_the_model(running: Running) -> None:
+    with failing_last(running, faults.status(400), times=9):
+        status, said = running.ask("in words", **as_json(TWO))
+    assert (status >= 500, said["error"]["message"]) == (True, "the model did not answer")
 
 
 @pytest.mark.parametrize(

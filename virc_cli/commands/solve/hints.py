@@ -186,7 +186,7 @@ def _of_batch(options: Sequence[str], free: Sequence[str]) -> UsageError:
 
 def _is_dashed_text(word: str) -> bool:
     """Whether a word begins with '-' and cannot be an option: those are letters and dashes."""
-    return bool(re.match(r"-(?!-)", word)) and len(word) > 1 and not word[1:].replace("-", "").isalpha()
+    return bool(re.match(r"-(?!-)", word)) and len(word) > 1 and not word.replace("-", "").isalpha()
 
 
 def _line(words: Sequence[str]) -> str:
