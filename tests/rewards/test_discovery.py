@@ -5,7 +5,7 @@ import inspect
 from pathlib import Path
 
 import pytest
-from rewards.prompts import answer, prompt
+from rewards.prompts import answer, crop, prompt, tool
 
 from virc.core.errors import ConfigError, VircError
 from virc.rewards import registry as rewards
@@ -146,6 +146,13 @@ def test_misspelt_rewards_are_refused(yaml: str, message: str, hint: str | None,
 def test_what_is_no_reward_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=sentence):
         of_file(tmp_path, text)
+
+
+def test_a_total_that_calculates_without_a_value_is_told_which_terms_have_none(tmp_path: Path) -> None:
+    total = of_file(tmp_path, "TERMS = ('format', 'answer')\ndef total(t): return t.format * t.answer")
+    with pytest.raises(ConfigError, match=r"line 2 of .* fails: TypeError") as failed:
+        value(total, tool(crop(0, 0, 56, 56)))
+    assert failed.value.hint == "in a reply whose t.turn is 'tool', these terms are None: answer"
 
 
 @pytest.mark.parametrize(

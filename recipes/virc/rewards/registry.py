@@ -227,6 +227,11 @@ def called(function: Callable[..., float], file: Path, *arguments: object) -> fl
     except (UnscoredError, VircError):
         raise
     except (Exception, SystemExit) as error:
+        terms = next((each for each in arguments if isinstance(each, Terms)), None)
+        none = [name for name, value in terms._values.items() if value is None] if terms else []
+        if terms and none and isinstance(error, TypeError):  # it calculates with a term that does not apply
+            hint = f"in a reply whose t.turn is {terms.turn!r}, these terms are None: {', '.join(none)}"
+            raise ConfigError(_broken(file, error).message, hint) from error
         raise _broken(file, error) from error
 
 
