@@ -11,7 +11,7 @@
 
 * `tools`: right answers on held-out diagrams, and refusals; `control` is the same for a model without tools.
 * `counterfactual`: answers to the counterfactual, when crops are cut from its picture.
-* `blank`: right answers when crops are white, beside the share of the commonest answer.
+* `blank`: right answers when crops are white, next to the share of the commonest answer.
 * `unfamiliar`: refusals of pictures like those in training; `question` and `absent`: refusals of unfamiliar questions,
   and of those about what the picture does not show.
 * `out-of-distribution`: refusals of pictures from other sources.

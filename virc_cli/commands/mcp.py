@@ -31,7 +31,7 @@ def command(
     ] = None,
     concurrency: Annotated[int | None, option("N", "Questions at a time. Default: by server.", min=1, max=1024)] = None,
     max_result: Annotated[int | None, option("N", "Characters of a result. Default: 950,000.", min=10_000)] = None,
-    no_structured: Annotated[bool, flag("--no-structured", "Send no structuredContent beside pictures.")] = False,
+    no_structured: Annotated[bool, flag("--no-structured", "Send no structuredContent with pictures.")] = False,
     verbose: options.Verbose = False,
 ) -> None:
     """Serve tools for pictures to agents (MCP).

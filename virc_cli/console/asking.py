@@ -144,7 +144,7 @@ _FLAGS = ("model", "endpoint", "system", "device", "max_pixels", "max_tokens", "
 
 
 def asking(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the options of its parameter `asked`, a group of them, beside its own."""
+    """A command with the options of its parameter `asked`, a group of them, in addition to its own."""
     parameters = signature(command, eval_str=True).parameters
     group = parameters["asked"].annotation
     own = [each for each in parameters.values() if each.name != "asked"]

@@ -44,7 +44,7 @@ def is_path(path: str | Path) -> bool:
 
 
 def near_name(path: Path) -> str | None:
-    """The file beside a missing one with an ending whose name is nearest; None where none is near."""
+    """The file next to a missing one with an ending whose name is nearest; None where none is near."""
     try:
         if not path.suffix or path.exists():
             return None
@@ -55,7 +55,7 @@ def near_name(path: Path) -> str | None:
 
 
 def near_file(path: Path) -> str | None:
-    """A hint: the file beside a missing one whose name is nearest, or is the same but for its ending; None: none is."""
+    """A hint: the file next to a missing one whose name is nearest, or differs only in its ending; None: none is."""
     near = near_name(path)
     if not path.suffix and path.name:
         with suppress(OSError, ValueError):
@@ -117,7 +117,7 @@ def write_json(path: Path, value: object) -> None:
 
 @contextmanager
 def fresh_folder(to: Path, hint: str = "choose another folder with --to") -> Iterator[Path]:
-    """Give a hidden folder beside `to` to fill; on leaving without an error it becomes `to`.
+    """Give a hidden folder next to `to` to fill; on leaving without an error it becomes `to`.
 
     Raises:
         UsageError: `to` is in use.

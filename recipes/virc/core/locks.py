@@ -43,7 +43,7 @@ def is_held(path: Path) -> bool:
 
 
 def lock(path: Path, busy: ConfigError | None = None) -> IO[bytes]:
-    """Hold the file beside `path` that stands for it: `path` itself is replaced on the way.
+    """Hold the file next to `path` that stands for it: `path` itself is replaced on the way.
 
     Raises:
         ConfigError: another run holds it; `busy`, where that says it better.

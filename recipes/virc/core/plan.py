@@ -15,7 +15,7 @@ class Step(msgspec.Struct, frozen=True):
     Args:
         argv: program and arguments, handed over without a shell.
         says: what it does, for people; one clause.
-        env: variables it gets beside those of this process; an empty value takes the variable away.
+        env: variables it gets in addition to those of this process; an empty value takes the variable away.
         is_engine: of this process's variables it gets those alone that engines, their libraries and keys need.
         saves_on: name of the signal that asks it to save its work and end; empty: it has nothing to save.
         through: that signal goes to its child processes, not to itself: a launcher would end them before they saved.
@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     Args:
         step: the process; started in no particular folder, every path in it is absolute.
-        files: what it reads beside data and weights: absolute path -> text.
+        files: what it reads in addition to data and weights: absolute path -> text.
         changes: where the settings differ from the published ones.
         loadable: a checkpoint's folder and the one where it is to be written again so that the engine loads it.
     """

@@ -30,7 +30,7 @@ CONTROL = "direct"
 ENVIRONMENTS = ("sft", "rl")
 """The engines' environments that a demo runs in; both for the device `cpu`."""
 EXTRAS = ("local", "data", "plot")
-"""What of this package it needs beside the base."""
+"""What of this package it needs in addition to the base."""
 
 _RECORD, _STEPS = "demo.json", "steps.jsonl"
 _MAX_BYTES = 64 * 2**20

@@ -397,7 +397,7 @@ def unfetched(root: Path, names: Sequence[str]) -> Iterator[str]:
 
 
 def _rows(file: Path) -> Iterator[Any]:
-    """The rows of a file, without columns of bytes and what stands beside those, such as the path they once had."""
+    """The rows of a file, without columns of bytes and what stands next to those, such as the path they once had."""
     if file.suffix.lower() != ".parquet":
         return (row for _, row in raw.rows(file))
     columns = parquet.column_names(file)

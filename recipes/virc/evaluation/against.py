@@ -1,4 +1,4 @@
-"""Our figures beside those that were published, and what differs in how they came about."""
+"""Our figures compared with published ones, and which settings differ."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress

@@ -111,7 +111,7 @@ def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
     opened, known = open_setup(setup, report, lambda _: None)
     if assumed := assumed_of(opened.name, Path.cwd(), setup.choice.system):
         report.warn(*assumed)
-    if setup.config.strategy:  # beside the same model without it
+    if setup.config.strategy:  # next to the same model without it
         opened = msgspec.structs.replace(opened, name=f"{opened.name} ({setup.config.strategy})")
     if setup.config.seed != request.setups[0].config.seed:
         opened = msgspec.structs.replace(opened, name=with_seed(opened.name, setup.config.seed))

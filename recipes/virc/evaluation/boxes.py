@@ -22,7 +22,7 @@ LEAST = 0.5
 
 
 class Overlap(msgspec.Struct, frozen=True):
-    """The boxes of an answer (`found`) beside those of its row.
+    """The boxes of an answer (`found`) compared with those of its row.
 
     Args:
         iou: 0 to 1: the mean over the pairs and whatever has no partner, which counts 0.

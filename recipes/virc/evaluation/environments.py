@@ -59,7 +59,7 @@ class Environment(msgspec.Struct, frozen=True):
     """A loaded environment.
 
     Args:
-        digest: of all that its values depend on, beside the replies.
+        digest: of all that its values depend on, apart from the replies.
         shown: the text that it is shown of a reply, with `{reply}` and `{answer}` in it.
     """
 

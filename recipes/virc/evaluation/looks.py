@@ -100,7 +100,7 @@ Answers = Sequence[Mapping[ArmName, Given]]
 
 
 class ArmResult(msgspec.Struct, frozen=True):
-    """An arm beside the problems as they are, on the `of` problems that were decided in both.
+    """An arm compared with the problems as they are, on the `of` problems that were decided in both.
 
     Args:
         right: how many are right in the arm.

@@ -8,7 +8,7 @@ import msgspec
 from virc.evaluation.statistics import Interval, mean_interval, paired_interval
 
 TOTAL = "total"
-"""What the reward as a whole is called beside its terms."""
+"""Name of the total reward in a table of its terms."""
 
 
 class Rewarded(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ class Answered(msgspec.Struct, frozen=True):
         rejected: tries that could not be used.
         failure: what ended it where there is no answer; `no_answer` is a refusal. None where that is not known.
         trace: folder of its trace, relative to the report's.
-        overlap: its boxes beside those of the row; None where the answer is a text.
+        overlap: its boxes compared with those of the row; None where the answer is a text.
         measured: by the metric of the row, 0 to 1, 0 without an answer; None where the row names none.
         evidence: the share of each box of evidence that crops showed, see `evidence`; None where the row names none.
         rewarded: what a system's reward gives it; None where none was asked for, or none is known of this model.
@@ -89,7 +89,7 @@ class Result(msgspec.Struct, frozen=True):
     """One problem and its answers by model; `unreadable` says whether refusing is right.
 
     `reference` is empty where nothing says which answer is right; `guess` stands for it where it is one of choices;
-    `metric` measures the answers beside right and wrong.
+    `metric` measures the answers in addition to right and wrong.
     """
 
     id: Id
@@ -253,7 +253,7 @@ class Seeds(msgspec.Struct, frozen=True):
 
 
 class Reported(msgspec.Struct, frozen=True):
-    """A published figure beside ours: `theirs` is a share, 0 to 1; `differs` maps a setting to (theirs, ours)."""
+    """A published figure and ours: `theirs` is a share, 0 to 1; `differs` maps a setting to (theirs, ours)."""
 
     model: str
     published: str

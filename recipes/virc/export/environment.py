@@ -53,7 +53,7 @@ MAX_REPLY = 200_000
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a package holds of its system, beside the chat protocol.
+    """What a package holds of its system, in addition to the chat protocol.
 
     Args:
         system: its name, or the file of its YAML in the package.

@@ -51,7 +51,7 @@ _OWN_ROWS: Mapping[Target, str] = {
     "inspect": " -T rows=ROWS",
     "trl": '"ROWS"',
 }
-"""What the commands of a package without rows have to say beside."""
+"""What the commands of a package without rows add."""
 _RESULTS: Mapping[str, tuple[str, tuple[Target, ...]]] = {
     "inline": ("what its tools say stands inside the model's own turn, which a chat message ends", ("openenv",)),
     "assistant": (

@@ -142,7 +142,7 @@ def write(plan: MergePlan, on_event: OnEvent | None = None) -> Merged:
         file = _as_gguf(plan, partial, report) if plan.gguf else None
         opened = _opened(source, partial, report)
     if source.chat_protocol is None:
-        unknown = f"there is no chat protocol beside {origin.source}: the one it was trained with is unknown"
+        unknown = f"there is no chat protocol next to {origin.source}: the one it was trained with is unknown"
         report.warn(unknown, f"put its {FILE_NAME} into {folder}")
     return Merged(folder, parameters, _answer(opened, report) if opened else None, file and folder / file.name)
 

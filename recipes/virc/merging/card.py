@@ -144,7 +144,7 @@ def _body(
     yield from ("", f"## {USAGE}", "", "```", f"virc solve --model {plain(name)} IMAGE 'QUESTION'")
     yield from (f"virc serve {plain(name)} --agent", "```", "", _PROTOCOL)
     yield from ("", "## Licence", "")
-    beside = f" ({', '.join(map(plain, licences))} beside this file)" if licences else ""
+    beside = f" ({', '.join(map(plain, licences))} next to this file)" if licences else ""
     base = called(origin.root) if origin.root else "its base"
     yield f"The weights derive from {base} and are under its licence{beside}. The rows may add terms of their own."
     yield ""

@@ -200,7 +200,7 @@ def _absent(weights: Weights, system: System) -> ConfigError:
     named = known(weights.name, system)[1]  # what a run made of it is no such model
     if named and named.hub and system.protocol_source:
         hint = f"`{download_of(named.hub, system)}` brings it, {hint}"
-    return ConfigError(f"no chat protocol for {weights.name}: there is none beside its weights", hint)
+    return ConfigError(f"no chat protocol for {weights.name}: there is none next to its weights", hint)
 
 
 def _inside(weights: Weights) -> Protocol | None:

@@ -558,7 +558,7 @@ def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
     """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
     found = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
     if choice.protocol or found.origin != "own":
-        why = "--protocol" if choice.protocol else f"{found.origin}: beside the weights, or of their system"
+        why = "--protocol" if choice.protocol else f"{found.origin}: next to the weights, or of their system"
         return Spoken(found, why, warnings=_untrained(found, weights.name, choice, weights.adapter or weights.folder))
     family, why = _family_here(weights, choice.family)
     found = _with_tools(_stock(family, None), None, choice)

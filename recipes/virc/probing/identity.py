@@ -1,4 +1,4 @@
-"""What a server says of the weights behind a name, beside the name: anybody may have chosen that."""
+"""What a server says of the weights behind a model name, apart from the name, which anybody may have chosen."""
 
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -308,7 +308,7 @@ def _content(reply: Reply) -> str:
 
 
 def _context(backend: "OpenAIBackend") -> int | None:
-    """The context in tokens by what llama.cpp and LM Studio say beside their list of models."""
+    """The context in tokens by what llama.cpp and LM Studio say next to their list of models."""
     with suppress(ConfigError, NetworkError):
         settings = backend.json_object("/props").get("default_generation_settings")
         if isinstance(settings, dict) and type(settings.get("n_ctx")) is int:

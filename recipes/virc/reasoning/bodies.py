@@ -53,7 +53,7 @@ class Called(msgspec.Struct, frozen=True):
 
 
 class Acted(msgspec.Struct, frozen=True):
-    """What actions say: calls, or an answer; and the thought beside them, where there is one."""
+    """What actions say: calls, or an answer; and the thought with them, where there is one."""
 
     calls: tuple[ToolText, ...] = ()
     answer: str | None = None

@@ -1,6 +1,6 @@
 """Image files as a model gets them: a user's own without its metadata, or one of ours.
 
-A PNG or JPEG that decodes to exactly the pixels that are shown may be sent as it is. What describes a file beside its
+A PNG or JPEG that decodes to exactly the pixels that are shown may be sent as it is. What a file holds apart from its
 pixels (EXIF with its places and thumbnails, XMP, comments, texts, profiles, further pictures behind the end) is cut off
 first, segment by segment (JPEG: ITU T.81, JFIF 1.02; PNG: W3C, third edition). Profiles and gamma change nothing:
 neither Pillow nor the servers' decoders heed them. Whatever is not exactly as expected is None: such a file is decoded

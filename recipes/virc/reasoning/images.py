@@ -44,7 +44,7 @@ _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
 
-# A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand beside it.
+# A fault below is one sentence of ours; Pillow's warnings (odd metadata, large sizes) would stand next to it.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 

@@ -80,7 +80,7 @@ _MAX_GUESSES = 50
 """Places in a reply that are tried."""
 _ENVELOPE = re.compile(rf"[\"'](?:{'|'.join(ENVELOPES)})[\"']\s*:")
 _ARGUMENTS = re.compile(r"\b(?:bbox|image_index|img_idx|arguments)\w*(?:[\"']\s*:|\s*=)")
-"""What stands beside the name of a tool that is called, however badly."""
+"""Other fields of a tool call, however badly it is written."""
 ALIASES = {
     "bbox": BOX, "box": BOX, "box_2d": BOX, "bbox2d": BOX, "bounding_box": BOX, "region": BOX, "coordinates": BOX,
     "img_idx": INDEX, "image_idx": INDEX, "img_index": INDEX, "image_id": INDEX, "index": INDEX,

@@ -51,7 +51,7 @@ def parse(text: str, grammar: Grammar = TAGS) -> Turn:
         inner = text[rest[0].end : rest[1].start if len(rest) > 1 else len(text)].strip()
         beside = (before, text[rest[-1].end :])
         if any(form.bare for form in grammar.calls) and any(bare_start(each, 0) is not None for each in beside):
-            raise FormatError("tags", "the reply calls a tool beside its answer")
+            raise FormatError("tags", "the reply calls a tool next to its answer")
         return Turn(before, answer=inner)
     return _calling(before, text, rest, found, grammar)
 

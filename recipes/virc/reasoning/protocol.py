@@ -1,6 +1,6 @@
 """Chat protocol is data: the exact system message and turn sentences a checkpoint was trained with.
 
-`virc_protocol.json` beside the weights holds one `Protocol`. A model that has none gets `own_protocol()`,
+`virc_protocol.json` next to the weights holds one `Protocol`. A model that has none gets `own_protocol()`,
 this project's chat protocol.
 """
 
@@ -109,8 +109,8 @@ class CodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         variable: the variable that holds an image, opened by PIL; empty: none does.
         path_variable: the variable that holds the path of an image's file; empty: none does. Without a number in it,
             the first image counts.
-        files: which image files it gives back beside what it shows (`plt.show()`, `image.show()`, `display(image)` and
-            the value of its last line): those that it has `saved`, those whose paths it has `printed`, or `none`.
+        files: which image files it gives back in addition to what it shows (`plt.show()`, `image.show()`, `display(image)`
+            and the value of its last line): those that it has `saved`, those whose paths it has `printed`, or `none`.
         text: what the model is sent of a piece of code that gives back no image.
         text_with_images: the same where it gives back images.
         faults: what an error of the code is: its `result`, or a `call` that cannot be carried out, as `errors` says.
@@ -200,7 +200,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             calls its own way; empty: the system message lists the tools.
         code: how the tool `python` runs code.
         name: `own` for this project's default, `system` for that of a system's file, `own words` for that with ours
-            in place of its authors' texts, `trained` for one found beside weights, `stock` for that of a family
+            in place of its authors' texts, `trained` for one found next to weights, `stock` for that of a family
             of models as their makers published them.
         schema: the format of the file.
     """

@@ -52,7 +52,7 @@ class Called(msgspec.Struct, frozen=True):
     """A turn of a stock model whose server makes the calls.
 
     Args:
-        text: beside the calls.
+        text: without the calls.
         calls: by the names that the model wrote.
         results: what each came to, in words.
         message: the turn as the server has it, which gets it back so.

@@ -94,7 +94,7 @@ def texts_around(question: str, images: int) -> list[str]:
     """The texts before, between and behind the marks in a question that has one for each image.
 
     The question alone, where it has no such marks, or all stand before or all behind it: a chat protocol says itself
-    where images stand beside the question.
+    where images stand next to the question.
     """
     texts = question.split(PLACE) if question.count(PLACE) == images else _MARKS.split(question)
     if len(texts) == 1 or len(texts) != images + 1:

@@ -1,4 +1,4 @@
-"""What terms may use beside the sample."""
+"""What terms may use in addition to the sample."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ class UnscoredError(Exception):
 
 
 class Means(msgspec.Struct, frozen=True):
-    """What terms may use beside the sample.
+    """What terms may use in addition to the sample.
 
     Args:
         judge: a language model that gives scores; None where there is none.

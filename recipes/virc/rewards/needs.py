@@ -1,4 +1,4 @@
-"""What a total needs of rows beside the reply: whether rules alone can give it, whatever is replied."""
+"""What a total needs of rows in addition to the reply: whether rules alone can give it, whatever is replied."""
 
 import asyncio
 from collections import Counter

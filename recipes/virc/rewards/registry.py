@@ -25,7 +25,7 @@ of which `rollouts` says more. The total `weighted` takes its weights from the s
 A term may also be a function in the file of the total that reads it, or a question to a judge (`rewards.question`). A
 function that asks a judge is marked by `question.asks`.
 
-Built-in ones and those of published systems are found first, then files beside the YAML of the system that names them,
+Built-in ones and those of published systems are found first, then files next to the YAML of the system that names them,
 then in the folders of `VIRC_PATH`, then in installed packages (`core.plugins`); Python of others is loaded only where a
 system names it.
 """

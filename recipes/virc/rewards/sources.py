@@ -40,7 +40,7 @@ def speakers(config: Config) -> dict[str, Speaker]:
             raise ConfigError(f"{system.name} has no stage of kind rl, so what its rows are rewarded for is not known")
         own: Config = stages.resolve(system, stage).config
         if own.max_turns >= config.max_images:
-            sentence = f"{own.max_turns} turns of {system.name} can show as many images beside that of the problem"
+            sentence = f"{own.max_turns} turns of {system.name} can show as many images, and the problem has one"
             raise ConfigError(
                 f"{sentence}, and max_images is {config.max_images}", f"--set max_images={own.max_turns + 1}"
             )

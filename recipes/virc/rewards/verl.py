@@ -1,7 +1,7 @@
 """What verl loads: `reward.custom_reward_function.path=pkg://virc.rewards.verl`, `name=compute_score`.
 
 Written against verl 0.9.1: its reward loop calls the function by keywords, awaits it, and wants of all rows the same
-keys beside `score`.
+keys in addition to `score`.
 """
 
 import asyncio
@@ -101,7 +101,7 @@ async def compute_score(
 
     Returns:
         `score`, and every term by its name, those of all sources; one that does not apply is not a number, and of a
-        rollout it is the mean over the units that it applies to. Beside them, `judge_seconds`, `judge_asked`,
+        rollout it is the mean over the units that it applies to. In addition, `judge_seconds`, `judge_asked`,
         `judge_failed` and `judge_score`: how long this reward waited for a judge, its questions, those that got no
         score, and the mean of the others; `units` taken, `tool_calls` among them, whether there is an answer
         (`answered`), and whether every reply was `taken`; `last` is what `compared` reads.

@@ -133,7 +133,7 @@ def flaw_of(box: Box, size: Size, slack: tuple[float, float] = (1.0, 1.0)) -> st
 def reference_boxes(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
     """The boxes that an answer to a row of these fields is compared with; None where the right answer is a text.
 
-    They are where the row has `boxes` or `box` and either no `answer` or one that is boxes too. Beside an answer in
+    They are where the row has `boxes` or `box` and either no `answer` or one that is boxes too. With an answer in
     words they only say where it is seen (V*).
     """
     answer = fields.get("answer")

@@ -16,7 +16,7 @@ from itertools import accumulate, pairwise
 Point = tuple[float, float]
 Path = Sequence[Point]
 Costs = Sequence[Sequence[float]]
-"""What it costs to put a point of one path beside one of the other: a row for each point of the first."""
+"""What it costs to match a point of one path with one of the other: a row for each point of the first."""
 
 _ZERO = 1e-12
 """A segment that is not longer has no direction."""

@@ -42,7 +42,7 @@ class Reference(NamedTuple):
     """How a right answer may be read.
 
     Args:
-        kind: what it is: `boxes`, `choice` or `number`; `evidence`, boxes beside another answer, or `looks`.
+        kind: what it is: `boxes`, `choice` or `number`; `evidence`, boxes in addition to another answer, or `looks`.
         readings: what it may be meant as, and how it, or the box that is wrong, is to be written then.
         flaw: why no answer can match it as it stands; empty where one can.
     """

@@ -33,7 +33,7 @@ class Key(msgspec.Struct, frozen=True):
         tolerance: share of the right number by which another may be off: 0.05 is 5 %.
         answers: all accepted answers as the row lists them, several times those that several people gave; empty where
             `answer` is the only one.
-        metric: what the benchmark measures answers by, beside right and wrong (`accepted.measured`).
+        metric: what the benchmark measures answers by, in addition to right and wrong (`accepted.measured`).
     """
 
     answer: str

@@ -101,7 +101,7 @@ class Symbolic:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         program = Path(__file__).with_name("worker.py")
-        # -P: the modules beside the program are not to be found under their bare names
+        # -P: the modules next to the program are not to be found under their bare names
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(program), str(self._seconds)],
             stdin=subprocess.PIPE,

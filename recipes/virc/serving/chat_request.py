@@ -23,7 +23,7 @@ _MAX_MESSAGES = 2048
 _MAX_PARTS = 1024  # of a message's content
 _MAX_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
 _MAX_QUOTES = 2**20  # nor more names and texts
-_MAX_PARAMETER = 4096  # of a parameter beside the messages
+_MAX_PARAMETER = 4096  # of a parameter other than the messages
 _LONG = {"messages": MAX_BODY, "tools": 2**17, "response_format": 2**15}  # bytes of these
 NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
@@ -35,7 +35,7 @@ NEUTRAL: Mapping[str, object] = {
     "continue_final_message": False, "include_stop_str_in_output": False, "stop_token_ids": [], "best_of": 1,
     "return_tokens": False,
 }  # fmt: skip
-"""Parameters that are known and not honoured -> the one value, beside null, that asks for nothing."""
+"""Parameters that are known and not honoured -> the one value, apart from null, that asks for nothing."""
 
 
 class RefusedError(Exception):

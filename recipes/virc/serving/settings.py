@@ -38,7 +38,7 @@ def option_of(setting: str) -> str:
 def turns_and_inputs(images: int) -> tuple[int, int]:
     """Turns of a solution, and images of its question, in a conversation of at most `images` images."""
     if images < 2:
-        raise UsageError("--limit-images 1 leaves no room for a crop beside the question", "--limit-images 2")
+        raise UsageError("--limit-images 1 leaves no room for a crop in addition to the picture", "--limit-images 2")
     inputs = max(1, images - TURNS)
     return min(TURNS, images - inputs), inputs
 

@@ -1,6 +1,6 @@
 """Whether a model looked where the answer is seen: how much of each box of evidence its crops showed.
 
-The evidence of a row is `looks`, as drawn rows have it; else, beside an answer in words, `boxes` or `box` (as V* has
+The evidence of a row is `looks`, as drawn rows have it; else, if the answer is in words, `boxes` or `box` (as V* has
 it). All are left, top, right, bottom in pixels of the first image's file. Only crops count: what of the evidence is
 legible in the picture as a whole is not known, and a crop of half of it or more shows little more than that; nor do
 crops that show so much of it together.

@@ -152,7 +152,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Cost of what was asked beside the samples: replies, and tokens read and drawn, as far as they are known."""
+    """Cost of requests other than the samples: replies, and tokens read and drawn, as far as they are known."""
 
     replies: int = 0
     prompt_tokens: int = 0
@@ -181,7 +181,7 @@ class Solved(msgspec.Struct, frozen=True):
         chosen: which attempt is the answer's, where that is not the first that came to it.
         scores: of each attempt, by which it was chosen; None of one that was not or could not be graded.
         remarks: of each attempt, what was said of it when it was graded, or why it has no grade.
-        overhead: replies and tokens beside those of the attempts.
+        overhead: replies and tokens in addition to those of the attempts.
     """
 
     attempts: Sequence[Attempt]

@@ -62,7 +62,7 @@ _NUMBERS = re.compile(
 """A box with its numbers; GLM's box is not among them, which stands around an answer."""
 _JSON = re.compile(r"(?:```(?:json)?\s*)?([\[{].*[\]}])\s*(?:```)?", re.DOTALL)
 _BOX_KEYS = frozenset({"bbox_2d", "box_2d", "bbox", "bounding_box", "point_2d"})
-"""Names of a box in an object; what is beside it, such as a label, may answer the question."""
+"""Names of a box in an object; what is next to it, such as a label, may answer the question."""
 _PLACE = re.compile(
     r"\b(?:where|b?box(?:es)?(?:_2d)?|bounding|coordinates?|locat\w*|positions?|places?|regions?|areas?|detect\w*|ground\w*"
     r"|points?(?:_2d)?|mark|find|outline|segment|corner|où|wo|dónde|donde|dove|onde|где)\b|框|坐标|位置|定位|哪里|どこ|座標|어디",

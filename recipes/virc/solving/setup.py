@@ -90,7 +90,7 @@ def set_up(
 
 def finds_pictures(choice: Choice, workspace: Path = Path()) -> bool:
     """Whether a question may come without a picture, as far as that is known before the model is opened: its system,
-    its chat protocol or that beside its weights offers a tool that finds pictures.
+    its chat protocol or that next to its weights offers a tool that finds pictures.
     """
     try:
         if choice.protocol not in (None, chat_protocol.DEFAULT):

@@ -183,8 +183,8 @@ def _of_sampling(config: Config) -> _Faults:
     if config.max_images <= config.max_turns:
         yield (
             "max_images",
-            f"{config.max_turns} turns can show {config.max_turns} images beside that of the problem, and max_images "
-            f"is {config.max_images}",
+            f"{config.max_turns} turns can show {config.max_turns} images, the problem has one, and max_images is "
+            f"{config.max_images}",
             f"max_images: {config.max_turns + 1}",
         )
     if config.response_length < _TURN * config.max_turns:

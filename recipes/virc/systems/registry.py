@@ -246,7 +246,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             dataset of `datasets`, a slash, and a name of its `dataset_info.json`.
         coordinates, images, crops, input_pixels, crop_pixels, edges, least_side, short_boxes: as in `Protocol`, but
             that crops are cut from the file unless it says `shown`.
-        tools: names of the tools that its chat protocol offers, or custom files beside it; empty: those of ViRC;
+        tools: names of the tools that its chat protocol offers, or custom files next to it; empty: those of ViRC;
             `none`: it calls no tools.
         chat_protocol: where it is not that of ViRC.
         sampling: default sampling of its models.

@@ -1,6 +1,6 @@
 """Texts that the authors of a system wrote: references to their repository, fetched by `virc download`, not shipped.
 
-`texts.yaml` beside a system's YAML names the repositories and, for each text, the file, what of it is taken, and the
+`texts.yaml` next to a system's YAML names the repositories and, for each text, the file, what of it is taken, and the
 SHA-256 of the result. `{text:NAME}` in a string of the system's files stands for one. With `VIRC_OWN_WORDS=1` our own
 wording stands there, which the system's models were not trained with.
 """

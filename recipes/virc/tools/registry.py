@@ -3,7 +3,7 @@
 `check` is the one check for inference, reward and data: what it tolerates it names as a deviation, and each
 caller states which deviations it accepts.
 
-A custom tool is such a file beside the YAML of a system that names it, in a folder of `VIRC_PATH`, or in an
+A custom tool is such a file next to the YAML of a system that names it, in a folder of `VIRC_PATH`, or in an
 installed package (`core.plugins`); it is loaded where a system, `--tools` or a chat protocol names it, and offered to
 models whose chat protocol has it. Where its file is YAML, a server carries its calls out (`virc.remote`).
 """
@@ -108,7 +108,7 @@ def load(names: Iterable[str], beside: Path | None = None, of_chat_protocol: boo
         elif not of_chat_protocol:
             if plugins.is_path(name):
                 raise ConfigError(f"there is no file {name}")
-            otherwise = f"a file {name}.py or {name}.yaml beside the system's YAML or in {plugins.SEARCH_PATH}"
+            otherwise = f"a file {name}.py or {name}.yaml next to the system's YAML or in {plugins.SEARCH_PATH}"
             meant = near(name)
             raise ConfigError(f"there is no tool {name!r}", f"did you mean {meant!r}?" if meant else otherwise)
     return found

@@ -1,4 +1,4 @@
-"""`search`: find the page that fits a query best, among pictures of pages with a text beside each.
+"""`search`: find the page that fits a query best, among pictures of pages with a text next to each.
 
 The variable `VIRC_PAGES` names their folder: `page.png` or `page.jpg`, and what stands on it in `page.txt`. Texts are
 ranked by BM25 (Robertson and Zaragoza, 2009) as the package bm25s computes it. As with VRAG-RL's search engine

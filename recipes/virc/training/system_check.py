@@ -303,7 +303,7 @@ def _of_tools(system: System) -> Iterator[Fault]:
         if plugins.is_file_name(name):
             yield Fault(("tools",), f"there is no file {plain(name, 200)}")
         else:
-            known = f"there are {', '.join(tools.discover())}; or ./FILE.py or ./FILE.yaml beside this file"
+            known = f"there are {', '.join(tools.discover())}; or ./FILE.py or ./FILE.yaml next to this file"
             hint = did_you_mean(name, tools.discover(), known)
             yield Fault(("tools",), f"there is no tool {plain(name, 60)!r}", hint)
 

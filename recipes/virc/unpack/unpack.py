@@ -149,7 +149,7 @@ def parts_beside(part: Path) -> list[Path]:
 
 
 def unpacking(archive: Path) -> str:
-    """The command that unpacks an archive, with all parts that lie beside it."""
+    """The command that unpacks an archive, with all parts that lie next to it."""
     around = _around(archive.name)
     if not around or len(parts_beside(archive)) < 2:
         return f"virc unpack {shlex.quote(str(archive))}"

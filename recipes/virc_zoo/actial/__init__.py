@@ -1,1 +1,1 @@
-"""Actial: its reward, and beside it all else that the system is."""
+"""Actial: its reward and the other files of the system."""

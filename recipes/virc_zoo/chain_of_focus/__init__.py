@@ -1,1 +1,1 @@
-"""Chain-of-Focus: its reward, and beside it all else that the system is."""
+"""Chain-of-Focus: its reward and the other files of the system."""

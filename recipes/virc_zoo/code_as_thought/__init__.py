@@ -1,1 +1,1 @@
-"""Code-as-Thought: its reward, and beside it all else that the system is."""
+"""Code-as-Thought: its reward and the other files of the system."""

@@ -144,7 +144,7 @@ def _is_table(value: ast.expr) -> TypeGuard[ast.Call]:
 
 
 def _columns(call: ast.Call, known: Mapping[str, Any]) -> Table:
-    """The table of a dict of columns, or of rows that are dicts or stand beside `columns`; raises ValueError."""
+    """The table of a dict of columns, or of rows that are dicts or stand next to `columns`; raises ValueError."""
     named = {each.arg: each.value for each in call.keywords}
     content = _read(call.args[0] if call.args else named.get("data"), known)
     rows = content if isinstance(content, list) else list(content.values())

@@ -1,1 +1,1 @@
-"""Critic-V: its pipeline, and beside it all else that the system is."""
+"""Critic-V: its pipeline and the other files of the system."""

@@ -1,1 +1,1 @@
-"""Curr-ReFT: its rewards, and beside it all else that the system is."""
+"""Curr-ReFT: its rewards and the other files of the system."""

@@ -1,6 +1,6 @@
 """The reward of Curr-ReFT's second stage: whether the chosen letters are the right ones, and the format. From 0 to 2.
 
-The letters of an answer are A to E where no other letter is beside them, in either case, each once; those of the row
+The letters of an answer are A to E where no other letter is next to them, in either case, each once; those of the row
 are right in their order only, and an answer without letters is right where the row's has none. A reply without a mark
 of an answer is wrong.
 Source: ding523/Curr_REFT@f123433, train_code/grpo/open-r1-multimodal/src/open_r1/Stage2_choice_math_resize.py,

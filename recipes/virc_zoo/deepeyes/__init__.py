@@ -1,1 +1,1 @@
-"""DeepEyes: its reward, and beside it all else that the system is."""
+"""DeepEyes: its reward and the other files of the system."""

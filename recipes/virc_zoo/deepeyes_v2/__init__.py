@@ -1,1 +1,1 @@
-"""DeepEyesV2: its reward, and beside it all else that the system is."""
+"""DeepEyesV2: its reward and the other files of the system."""

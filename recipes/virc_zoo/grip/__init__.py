@@ -1,1 +1,1 @@
-"""GRiP: its reward, and beside it all else that the system is."""
+"""GRiP: its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""GRIT: its reward, and beside it all else that the system is."""
+"""GRIT: its reward and the other files of the system."""

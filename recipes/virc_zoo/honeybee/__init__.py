@@ -1,1 +1,1 @@
-"""HoneyBee: its decoding with one caption, and beside it all else that the system is."""
+"""HoneyBee: its decoding with one caption and the other files of the system."""

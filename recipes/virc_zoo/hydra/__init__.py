@@ -1,1 +1,1 @@
-"""HYDRA: its pipeline, and beside it all else that the system is."""
+"""HYDRA: its pipeline and the other files of the system."""

@@ -1,1 +1,1 @@
-"""Mini-o3: its reward, and beside it all else that the system is."""
+"""Mini-o3: its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""OpenThinkIMG (V-ToolRL): its reward, and beside it all else that the system is."""
+"""OpenThinkIMG (V-ToolRL): its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""OpenVLThinker: its reward, and beside it all else that the system is."""
+"""OpenVLThinker: its reward and the other files of the system."""

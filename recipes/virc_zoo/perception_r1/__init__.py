@@ -1,1 +1,1 @@
-"""Perception-R1: its reward, and beside it all else that the system is."""
+"""Perception-R1: its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""Pixel Reasoner: its reward, and beside it all else that the system is."""
+"""Pixel Reasoner: its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""Prism: its pipeline, and beside it all else that the system is."""
+"""Prism: its pipeline and the other files of the system."""

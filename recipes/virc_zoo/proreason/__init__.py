@@ -1,1 +1,1 @@
-"""ProReason: its pipeline, and beside it all else that the system is."""
+"""ProReason: its pipeline and the other files of the system."""

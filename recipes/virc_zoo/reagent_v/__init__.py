@@ -1,1 +1,1 @@
-"""ReAgent-V: its pipeline, and beside it all else that the system is."""
+"""ReAgent-V: its pipeline and the other files of the system."""

@@ -1,1 +1,1 @@
-"""Reason-RFT: its rewards, and beside it all else that the system is."""
+"""Reason-RFT: its rewards and the other files of the system."""

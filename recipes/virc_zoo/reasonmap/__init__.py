@@ -1,1 +1,1 @@
-"""ReasonMap: its reward, and beside it all else that the system is."""
+"""ReasonMap: its reward and the other files of the system."""

@@ -5,8 +5,8 @@ Rows are of the `category` `short` or `long`, by their question. A reply is legs
 that leads from `station_1` to `station_2` by stops of the lines it names (`json`: line -> its stations), each leg from
 where the one before arrived.
 
-`routes` are the plans of an app. Of a route that begins and ends rightly, each plan gives 1, and of each leg beside the
-plan's 2 for its line, and 1 for each of both stops; at most 10 for a short question, and 10 more where the route is
+`routes` are the plans of an app. Of a route that begins and ends rightly, each plan gives 1, and of each leg, compared with
+the plan's, 2 for its line, and 1 for each of both stops; at most 10 for a short question, and 10 more where the route is
 right. For a long question, at most 20 and 20 more, either the number of stops between is worth 4 a leg, less in the
 share by which it is wrong, at most 10; or, where their names are asked, half of the names that the plan has, at most
 10, and half of ten times the IoU of all names of legs whose lines agree. The best plan counts, of equal ones the last.
@@ -71,7 +71,7 @@ class Planned(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a row of ReasonMap holds beside its question.
+    """What a row of ReasonMap holds in addition to its question.
 
     Args:
         json: line -> its stations.
@@ -97,7 +97,7 @@ class Leg(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """What a route is worth beside a plan, by what it is worth it for."""
+    """What a route is worth compared with a plan, by what it is worth it for."""
 
     score: float = 0.0
     ends: float = 0.0
@@ -182,7 +182,7 @@ def _right(sample: "Sample", category: str) -> float | None:
 
 
 def _worth(sample: "Sample") -> Worth:
-    """What the reply is worth beside the plan for which it is worth most."""
+    """What the reply is worth compared with the plan for which it is worth most."""
     asked, legs, best = _question(sample), [*_legs(sample)], Worth()
     if not legs:
         return best
@@ -196,7 +196,7 @@ def _worth(sample: "Sample") -> Worth:
 
 
 def _beside(plan: Sequence[Planned], legs: Sequence[Leg], asked: Question, vias: str | None) -> Worth:
-    """What a route is worth beside a plan, before it is limited."""
+    """What a route is worth compared with a plan, before it is limited."""
     if not _leads(legs, asked):
         return Worth()
     on_lines = at_stops = 0

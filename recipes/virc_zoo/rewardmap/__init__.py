@@ -1,1 +1,1 @@
-"""RewardMap: its reward, and beside it all else that the system is."""
+"""RewardMap: its reward and the other files of the system."""

@@ -12,7 +12,7 @@ are changes, and at most 10. So a right route of one more leg than changes alway
 `difficulty` is 1, 1.2 or 1.5 by the row's `difficulty_city`, and 0.5 more of planning with a change.
 
 The map is the row's `json`: line -> its stations. What is missing or odd in a row ends the run.
-Source: fscdc/RewardMap, verl/utils/reward_score/reason_map.py, the answer of reasonmap_utils.py beside it, and
+Source: fscdc/RewardMap, verl/utils/reward_score/reason_map.py, the answer of reasonmap_utils.py next to it, and
 verl/workers/reward/custom.py.
 """
 
@@ -53,7 +53,7 @@ _PARTS = ("Route Name:", "Departure Stop:", "Arrival Stop:")
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a row of ReasonMap-Train holds beside its question."""
+    """What a row of ReasonMap-Train holds in addition to its question."""
 
     type: str
     difficulty_city: Literal["easy", "middle", "hard"]

@@ -1,1 +1,1 @@
-"""RRVF: its tool and its reward, and beside them all else that the system is."""
+"""RRVF: its tool and its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""SSL4RL: its reward, and beside it all else that the system is."""
+"""SSL4RL: its reward and the other files of the system."""

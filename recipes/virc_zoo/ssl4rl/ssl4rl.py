@@ -4,7 +4,7 @@ What stands in the first <answer>...</answer> counts, behind the last line that 
 rewarded. What a row is of, its `data_source` says; where that names none of the published tasks there is no reward.
 An answer is right letter by letter, but for the space around it, where it is one of those that the row has between
 commas. The numbers of pieces are compared place by place: a missing one is wrong, and one too many costs nothing.
-Source: PKU-ML/SSL4RL@57c830a, verl/utils/reward_score/__init__.py, lines 105 to 126, which takes ssl4rl.py beside it,
+Source: PKU-ML/SSL4RL@57c830a, verl/utils/reward_score/__init__.py, lines 105 to 126, which takes ssl4rl.py next to it,
 and jigsaw.py of rows of JigsawQA.
 """
 

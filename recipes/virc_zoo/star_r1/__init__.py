@@ -1,1 +1,1 @@
-"""STAR-R1: its reward, and beside it all else that the system is."""
+"""STAR-R1: its reward and the other files of the system."""

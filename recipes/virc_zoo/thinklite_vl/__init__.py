@@ -1,1 +1,1 @@
-"""ThinkLite-VL: its operator over rows, and beside it all else that the system is."""
+"""ThinkLite-VL: its operator over rows and the other files of the system."""

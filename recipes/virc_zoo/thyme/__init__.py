@@ -1,1 +1,1 @@
-"""Thyme: its reward, and beside it all else that the system is."""
+"""Thyme: its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""V-Thinker: its reward, and beside it all else that the system is."""
+"""V-Thinker: its reward and the other files of the system."""

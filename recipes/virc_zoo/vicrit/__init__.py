@@ -1,1 +1,1 @@
-"""ViCrit: its rewards, and beside them all else that the system is."""
+"""ViCrit: its rewards and the other files of the system."""

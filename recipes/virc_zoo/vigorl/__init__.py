@@ -1,1 +1,1 @@
-"""ViGoRL (Grounded Reinforcement Learning): its reward, and beside it all else that the system is."""
+"""ViGoRL (Grounded Reinforcement Learning): its reward and the other files of the system."""

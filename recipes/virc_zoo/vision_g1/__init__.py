@@ -1,1 +1,1 @@
-"""Vision-G1: its reward, and beside it all else that the system is."""
+"""Vision-G1: its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""VisRL: its pipeline, and beside it all else that the system is."""
+"""VisRL: its pipeline and the other files of the system."""

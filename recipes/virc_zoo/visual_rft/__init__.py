@@ -1,1 +1,1 @@
-"""Visual-RFT: its rewards, and beside it all else that the system is."""
+"""Visual-RFT: its rewards and the other files of the system."""

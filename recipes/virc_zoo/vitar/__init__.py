@@ -1,1 +1,1 @@
-"""ViTAR: its reward, and beside it all else that the system is."""
+"""ViTAR: its reward and the other files of the system."""

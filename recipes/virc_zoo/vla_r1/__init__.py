@@ -1,1 +1,1 @@
-"""VLA-R1: its reward, and beside it all else that the system is."""
+"""VLA-R1: its reward and the other files of the system."""

@@ -1,1 +1,1 @@
-"""VLAA-Thinking: its reward, and beside it all else that the system is."""
+"""VLAA-Thinking: its reward and the other files of the system."""

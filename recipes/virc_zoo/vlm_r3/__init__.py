@@ -1,1 +1,1 @@
-"""VLM-R3: its reward, and beside it all else that the system is."""
+"""VLM-R3: its reward and the other files of the system."""

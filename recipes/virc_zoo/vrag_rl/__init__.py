@@ -1,1 +1,1 @@
-"""VRAG-RL: its reward, and beside it all else that the system is."""
+"""VRAG-RL: its reward and the other files of the system."""

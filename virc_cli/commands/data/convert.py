@@ -57,7 +57,7 @@ def command(
     --coordinates: images of up to 999 px lose nothing on the way there and back; on longer sides a box may come back
     side / 1998 px off. --images scales boxes and makes other images and user turns anew; inputs that are 1000 x 1000
     px stay so. --protocol is the chat protocol to write where boxes or images change, else that of the rows; without
-    it, virc_protocol.json beside SRC, else what the rows show. --system writes turns in the grammar and boxes of that
+    it, virc_protocol.json next to SRC, else what the rows show. --system writes turns in the grammar and boxes of that
     system, leaves out calls that it has no tool for, and puts its name into data_source.
 
     --answers writes what `virc solve --model MODEL` sends, and the answer as the reply; a crop before it of each box in

@@ -42,7 +42,7 @@ def command(
     FILE.yaml is a list of operators with their options, each of which gets the rows of the one before it.
 
     All columns pass through, but of contrast, hide, jigsaw, position and rotation, which ask
-    something else. Names of pictures stay valid beside NEW. NEW is there whole or not at all. Beside it,
+    something else. Names of pictures stay valid next to NEW. NEW is there whole or not at all. Next to it,
     NEW.left_out says which rows were left out by which rule. The same command continues after a stop, even after kill
     -9, and asks no model the same twice.
     """

@@ -39,7 +39,7 @@ def command(
     include: Annotated[list[str] | None, option("GLOB", "Only files that match; repeatable.")] = None,
     to: Annotated[Path | None, option("DIR", "Target folder, where one thing is named.")] = None,
     stream: Annotated[bool, flag("--stream", "Unpack archives while they download; not resumable.")] = False,
-    keep: Annotated[bool, flag("--keep", "Keep archives beside what was in them.")] = False,
+    keep: Annotated[bool, flag("--keep", "Keep archives after they are unpacked.")] = False,
     packed: Annotated[bool, flag("--keep-packed", "Do not unpack archives.")] = False,
     yes: Annotated[bool, flag("--yes", "Do not ask.")] = False,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be fetched.")] = False,

@@ -74,4 +74,4 @@ def _own(kind: str, name: str, to: Path | None, reply: list[str] | None) -> None
             raise UsageError(f"{named} is for systems", f"{name}.py is written here")
     code, test = scaffold.write(kind, name, Path())
     used = f"reward: {{total: ./{code}}}" if kind == "reward" else f"tools: [crop_image, ./{code}]"
-    output.note(f"{code} is the {kind} {name}, {test} its test; a system's YAML beside it names it: {used}")
+    output.note(f"{code} is the {kind} {name}, {test} its test; a system's YAML next to it names it: {used}")

@@ -12,7 +12,7 @@ FAILURE: dict[str, object] = {"tools": None, "faults": None}
 def command(system: System = None, as_json: Json = False) -> None:
     """List built-in tools, and custom ones that are found.
 
-    Custom tools are files in folders of VIRC_PATH, beside the YAML of --system, or in installed packages. Files are
+    Custom tools are files in folders of VIRC_PATH, next to the YAML of --system, or in installed packages. Files are
     read for the list, and none is run. A warning names each file that cannot be used as a tool, and why.
     """
     from virc.solving.trying import tool_files

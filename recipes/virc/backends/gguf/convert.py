@@ -91,7 +91,7 @@ def convert(folder: Path, to: Path, name: str) -> Path:
     """Write a model's folder as `NAME-TYPE.gguf`, which is returned, and `mmproj-NAME-TYPE.gguf` into the folder `to`.
 
     A model of under 100 million parameters is written as float32, a larger one as llama.cpp's usual Q8_0 (8.5 bits a
-    number) with a vision tower of float16. The chat protocol beside the weights, and the smallest and largest area of
+    number) with a vision tower of float16. The chat protocol next to the weights, and the smallest and largest area of
     an image, go into the first file.
     """
     check(folder)
@@ -191,7 +191,7 @@ def _pre_tokenizer(folder: Path, tokenizer: Mapping[str, Any]) -> str:
         return "qwen2"
     merged = "".join(part for pair in tokenizer["model"]["merges"] for part in pair)
     if pattern == r"\p{N}|\p{Lu}" and not re.search("[0-9A-Z]", merged):
-        return "superbpe"  # it splits at numbers alone; what stands beside a capital is never merged with it anyway
+        return "superbpe"  # it splits at numbers alone; what stands next to a capital is never merged with it anyway
     raise ConfigError(f"llama.cpp has no name for the pre-tokenizer of {folder}: {pattern[:200]}")
 
 

@@ -1,4 +1,4 @@
-"""A GGUF file of a vision-language model, with the file of its vision tower that lies beside it."""
+"""A GGUF file of a vision-language model, with the file of its vision tower that lies next to it."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -68,7 +68,7 @@ def read(file: Path) -> GGUF:
     values = header.read(file)
     architecture = _text(values, "general.architecture") or "unknown"
     if architecture == _VISION:
-        raise ConfigError(f"{file} is the vision tower of a model", "name the file of the language model beside it")
+        raise ConfigError(f"{file} is the vision tower of a model", "name the file of the language model next to it")
     vision, tower = _vision(file, _number(values, f"{architecture}.embedding_length"))
     protocol = values.get(PROTOCOL)
     return GGUF(
@@ -85,11 +85,11 @@ def read(file: Path) -> GGUF:
 
 
 def _vision(file: Path, width: int | None) -> tuple[Path, Mapping[str, Value]]:
-    """The vision tower beside a model, whose tokens are as wide as the model's, and its header."""
+    """The vision tower next to a model, whose tokens are as wide as the model's, and its header."""
     found = [each for each in _files(file.parent) if "mmproj" in each.name.lower() and each != file]
     towers = {}
     for each in found:
-        with suppress(ConfigError):  # a damaged one beside it may be of another model
+        with suppress(ConfigError):  # a damaged one next to it may be of another model
             towers[each] = header.read(each)
     fitting = {
         each: values
@@ -102,14 +102,14 @@ def _vision(file: Path, width: int | None) -> tuple[Path, Mapping[str, Value]]:
         return next(iter(chosen.items()))
     if chosen:
         names = ", ".join(each.name for each in chosen)
-        raise ConfigError(f"{len(chosen)} vision towers are beside {file}: {names}", "leave one of them in its folder")
+        raise ConfigError(f"{len(chosen)} vision towers are next to {file}: {names}", "leave one of them in its folder")
     if found and not towers:
-        raise ConfigError(f"{', '.join(each.name for each in found)} beside {file} is no GGUF file or is damaged")
+        raise ConfigError(f"{', '.join(each.name for each in found)} next to {file} is no GGUF file or is damaged")
     if towers:
         wrong = ", ".join(each.name for each in towers)
-        raise ConfigError(f"{wrong} beside {file} is of another model", "put its own mmproj-….gguf into the folder")
+        raise ConfigError(f"{wrong} next to {file} is of another model", "put its own mmproj-….gguf into the folder")
     raise ConfigError(
-        f"{file} sees no images: there is no vision tower beside it",
+        f"{file} sees no images: there is no vision tower next to it",
         "put its mmproj-….gguf, which comes from the same place, into the same folder",
     )
 

@@ -39,7 +39,7 @@ UNSCALED = frozenset({"vllm", "sglang", "virc"})
 _LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 5.0, 30.0
 """Longest wait for a list of models in the midst of work; and how long a server is taken for the same at least."""
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
-"""Names of models that take no pictures, which some servers list beside the one that does."""
+"""Names of models that take no pictures, which some servers list next to the one that does."""
 _MAX_LESSONS = 12
 _MAX_LOWERINGS = 3
 _SCALED_TOKENS = 64
@@ -205,7 +205,7 @@ class OpenAIBackend:
         if self._link.stale or (self._link.reconnected and self.left_out):
             self._look_again()
         longest = min(sampling.max_tokens, self._longest)
-        if self.context and longest >= self.context:  # no prompt would fit beside it
+        if self.context and longest >= self.context:  # no prompt would fit with it
             longest = self.context // 2
         sampling = msgspec.structs.replace(sampling, max_tokens=longest)
         with self._lock:

@@ -26,7 +26,7 @@ _CODES = ("code", "status", "status_code", "statusCode", "error_code", "errorCod
 _FAILURE = re.compile(r"error|fail|abort|cancel|reject|denied|time.?out|exceed|unavailable|overload", re.IGNORECASE)
 _MAX_NAME = 1000
 _WRAPS = ("errors", "detail", "base_resp", "Response", "Error")
-"""Keys that hold another error body, beside `error`."""
+"""Keys that hold another error body, in addition to `error`."""
 _SENTENCES = (
     "error", "message", "detail", "msg", "error_msg", "error_message", "status_msg", "Message", "reason",
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Images of a conversation as parts of its messages; an endpoint that keeps them by id is sent each one once.
 
-vLLM keeps what it made of an image under the `uuid` beside `image_url`, and takes the id alone from then on
+vLLM keeps what it made of an image under the `uuid` next to `image_url`, and takes the id alone from then on
 (its documentation, "Multimodal Inputs"). An id that it no longer knows fails the request, with status 400.
 """
 
@@ -32,7 +32,7 @@ MAX_MISSES = 16
 MAX_KEPT = 10_000
 _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
-_OF_TEXT = 2**14  # bytes of a request beside its pictures, and of JSON around each
+_OF_TEXT = 2**14  # bytes of a request without its pictures, and of JSON around each
 _LEAST = 2**14  # bytes of a picture that is sent: without a number, no refusal is taken to mean fewer
 _SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
 

@@ -101,7 +101,7 @@ def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | No
 
 
 def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:
-    """A turn as Ollama has it: images stand beside the text, and come before it."""
+    """A turn as Ollama has it: images stand next to the text, and come before it."""
     if turn.called:
         functions = [{"function": {"name": each.name, "arguments": each.arguments}} for each in turn.called.calls]
         said = zip(turn.called.calls, turn.called.results, strict=True)

@@ -104,7 +104,7 @@ def _ask(share: Share | None, name: str, *question: object) -> Any:
 def _idle_or_new() -> "subprocess.Popen[bytes]":
     with suppress(IndexError):  # another thread may take the last one
         return _idle.pop()
-    # -P: the modules beside the program are not to be found under their bare names
+    # -P: the modules next to the program are not to be found under their bare names
     command = [sys.executable, "-P", str(_PROGRAM)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)

@@ -82,7 +82,7 @@ def guessed(text: bytes) -> str | None:
 
 
 def is_utf8(text: bytes) -> bool:
-    """Whether a text is UTF-8, and not Chinese in GBK that can be read as it: Greek beside Latin in one word."""
+    """Whether a text is UTF-8, and not Chinese in GBK that can be read as it: Greek mixed with Latin in one word."""
     decoded = _decoded(text + b"\n", "utf-8")
     if decoded is None or not any(map(_is_odd, _WORD.findall(decoded))):
         return decoded is not None

@@ -28,7 +28,7 @@ from virc.reasoning.resize import smart_resize
 
 _MAX_KNOWN = 2**15
 _ROWS = 256  # of pixels that are copied at once
-_SIDE, _GAP = 800, 8  # px of two pictures beside each other: the longest side, and what is between them
+_SIDE, _GAP = 800, 8  # px of two pictures next to each other: the longest side, and what is between them
 _LINE = "Image {index}: {width} x {height}"
 
 
@@ -91,7 +91,7 @@ def is_there(picture: Picture, anywhere: bool) -> bool:
 
 
 def _outside(name: str, error: OSError) -> Fault:
-    links = "of links, only one to a folder, beside the file of rows, is followed"
+    links = "of links, only one to a folder, next to the file of rows, is followed"
     return Fault("image_outside", f"{name}: {clause(error)}; {links}")
 
 

@@ -69,7 +69,7 @@ def shown_by(source: Source, rows: Iterable[Row]) -> tuple[Protocol, bool]:
     except DataError as error:
         raise DataError(
             f"the rows of {source.file} do not show one chat protocol, which the model needs: {error.message}",
-            f"put it beside the rows, as {FILE_NAME}",
+            f"put it next to the rows, as {FILE_NAME}",
         ) from error
     return found.protocol, found.coordinates_from != "nothing"
 

@@ -56,7 +56,7 @@ class CheckConfig(msgspec.Struct, frozen=True):
     Args:
         against: files and folders whose inputs must not be in those of `paths`; they are checked as well.
         coordinates: what boxes mean; `auto` finds out.
-        system: name or file of the system in whose chat protocol and grammar rows are; None: that beside them, else
+        system: name or file of the system in whose chat protocol and grammar rows are; None: that next to them, else
             our own.
         family: name or file of the family of models whose patch grid the rows were made on; None: Qwen2-VL's.
         first: faults of each kind that are passed to `on_fault`, and all that keep rows from being read.
@@ -226,7 +226,7 @@ def check(
 
     Raises:
         DataError: there is nothing to check, or `clean` cannot be written.
-        ConfigError: a chat protocol beside the rows cannot be read.
+        ConfigError: a chat protocol next to the rows cannot be read.
         UsageError: `clean` is in use, or two datasets of one name would be in it.
         VircError: the disk refuses.
     """

@@ -223,7 +223,7 @@ def _found(file: Path, records: Iterable[Record], needed: bool) -> Protocol | No
         return study(chain(first, read)).protocol
     except DataError as error:
         if needed:
-            hint = f"put the chat protocol they are written in beside them, as {FILE_NAME}"
+            hint = f"put the chat protocol they are written in next to them, as {FILE_NAME}"
             raise DataError(f"the chat protocol of {file} cannot be found: {error.message}", hint) from None
         return None  # the question may still have a line of its own
 

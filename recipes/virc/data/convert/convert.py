@@ -45,7 +45,7 @@ class ConvertConfig(msgspec.Struct, frozen=True):
         embed: images go into the rows, where the format can hold them.
         weights: of the sources in one mix.
         seed: the same rows are chosen for the same seed.
-        split: rows set aside as a dataset beside the other.
+        split: rows set aside as a dataset next to the other.
         skip_faulty: rows that cannot be read or written are left out, not an error.
         workers: processes that go through trajectories again where images change.
     """

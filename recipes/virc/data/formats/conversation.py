@@ -2,7 +2,7 @@
 
     [{"role": "user", "content": "Image 0: …", "image": "image-0.png"}, {"role": "assistant", "content": "<think>…"}, …]
 
-`image` is a file beside it, shown before the text; `images` are those of a turn that shows several. Both programs keep
+`image` is a file next to it, shown before the text; `images` are those of a turn that shows several. Both programs keep
 the system message out.
 """
 

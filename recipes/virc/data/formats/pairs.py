@@ -43,7 +43,7 @@ def recognises(path: Path) -> bool:
 
 
 def read(source: Source, start: int = 1) -> Iterator[Row]:
-    """The rows of the file, by the names in its entry; as `sft.read`, with the rejected reply beside the chosen one."""
+    """The rows of the file, named as in its entry; as `sft.read`, with the rejected reply next to the chosen one."""
     columns = source.info.get("columns")
     chosen, rejected = (str((columns if isinstance(columns, dict) else {}).get(side) or side) for side in SIDES)
     with sft.opened(source.file) as file:

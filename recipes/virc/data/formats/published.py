@@ -190,7 +190,7 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
 
 
 def _is_in_other_words(path: Path, row: Mapping[str, Any], known: LaidOut) -> bool:
-    """Whether the conversations of a file are not in the words of a layout's system: their chat protocol lies beside
+    """Whether the conversations of a file are not in the words of a layout's system: their chat protocol lies next to
     them, as this package writes it, or the first has another system message.
     """
     if known.layout.messages is None or known.protocol is None:

@@ -1,4 +1,4 @@
-"""Trajectories for supervised training as LLaMA-Factory reads them: a JSON array beside a `dataset_info.json`."""
+"""Trajectories for supervised training as LLaMA-Factory reads them: a JSON array next to a `dataset_info.json`."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -108,7 +108,7 @@ def _tried(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str]
 
 
 def unclear(row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
-    """What else than the layout says the questions of a row, if it has several, and what is beside them may mean."""
+    """What else than the layout says the questions of a row, if it has several, and what is next to them may mean."""
     questions = elements_of(row.get(layout.explode[0])) if layout.explode else None
     if not isinstance(questions, list) or len(questions) < 2:
         return None

@@ -248,7 +248,7 @@ def saved_files(folder: Path) -> list[Path]:
     known = [folder / name for name in named if isinstance(name, str) and _NAME.fullmatch(name)]
     inside = [file for file in known if file.resolve().is_relative_to(folder.resolve()) and _may_be_read(file)]
     if not inside or len(inside) < len(named):
-        raise DataError(f"{folder / _STATE} does not name files of rows beside it")
+        raise DataError(f"{folder / _STATE} does not name files of rows next to it")
     return inside
 
 

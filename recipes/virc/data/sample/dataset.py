@@ -3,7 +3,7 @@
 NAME.progress        the source of all, a `Ledger`: one line per problem, with its pass rate and the rows kept of it
 NAME.images/         the images of the rows, each once, named by content; written before a line that names them
 NAME.jsonl           the rows in order of the problems, made from NAME.progress whenever a run ends
-dataset_info.json    its entry, beside those of other datasets
+dataset_info.json    its entry, next to those of other datasets
 virc_protocol.json   the chat protocol of the rows, written before the first of them
 
 Other datasets of the folder share the last two, so they are made only for a row that is kept, and never deleted.

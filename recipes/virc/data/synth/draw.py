@@ -391,7 +391,7 @@ def _record(
 
 
 def _file_of(name: str) -> str:
-    """The picture of a problem at its own size, beside the image of that name that shows it smaller."""
+    """The picture of a problem at its own size, next to the image of that name that shows it smaller."""
     return name.removesuffix("-0.png") + ".png"
 
 

@@ -47,7 +47,7 @@ class Watch(Protocol):
     """Receives how far the work is."""
 
     def begin(self, doing: Doing, file: File) -> OnBytes:
-        """Something is begun, perhaps beside others; what is returned is called with how many bytes more are done."""
+        """Something is begun, perhaps with others; what is returned is called with how many bytes more are done."""
 
     def end(self, doing: Doing, file: File) -> None:
         """It is done."""
@@ -184,7 +184,7 @@ def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> 
 
 
 def _stream(folder: Folder, file: File, watch: Watch) -> None:
-    """Unpack an archive from the network beside its place, and move all into place when its hash is right."""
+    """Unpack an archive from the network next to its place, and move all into place when its hash is right."""
     staged = folder.root / HIDDEN / "stream"
     right = folder.verified(file)
     if not right.is_dir():

@@ -16,7 +16,7 @@ from virc.solving.rows import Row
 from virc.systems.layouts.layout import Layout
 
 Make = Callable[[Mapping[str, Any], Fields], Fields]
-"""What a problem has beside the fields that its row has by the layout, or in their place: gets the row and these."""
+"""Fields of a problem that complete or replace those that the layout reads; called with the row and those fields."""
 
 
 class HubBenchmark(msgspec.Struct, frozen=True):

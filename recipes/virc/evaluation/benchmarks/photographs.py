@@ -35,7 +35,7 @@ _SELECT = (
     "Respond with only the letter (A, B, C, D, or E) of the correct option.\nThe best answer is: "
 )
 _OPTION = re.compile(r"\(([A-Z])\) *(\S.*)")
-_MAX_TARGETS = 2**20  # bytes of the file beside an image
+_MAX_TARGETS = 2**20  # bytes of the file next to an image
 _Px = int | float
 
 
@@ -129,8 +129,8 @@ def _of_visualprobe(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 # V*, small things in large photographs (Wu and Xie 2023, arXiv:2312.14135). Read as it is published:
-# `test_questions.jsonl` beside the image folders, where a JSON file of the same name as an image says where its targets
-# are; or the parquet files of `lmms-lab/vstar-bench`, which hold the images. The prompt is the column `text`. There is
+# `test_questions.jsonl` next to the image folders; a JSON file of the same name as an image says where its targets
+# are. Or the parquet files of `lmms-lab/vstar-bench`, which hold the images. The prompt is the column `text`. There is
 # no published rule: the authors' program compares how likely the options are (penghao-wu/vstar, vstar_bench_eval.py).
 # Here answers are scored as any other.
 class _VStar(HubBenchmark, frozen=True):

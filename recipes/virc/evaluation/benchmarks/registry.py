@@ -1,7 +1,7 @@
 """Benchmarks: adding one is adding a file here, or an entry to the table of one.
 
-A benchmark module has what `Benchmark` lists. Its rows are those of the batch format, and beside `answer` and `choices`
-they say how an answer counts (`decimals`, `tolerance`) and which parts of the benchmark a problem belongs to
+A benchmark module has what `Benchmark` lists. Its rows are those of the batch format. In addition to `answer` and
+`choices` they say how an answer counts (`decimals`, `tolerance`) and which parts of the benchmark a problem belongs to
 (`category`). A user's own benchmark is a JSONL file of such rows.
 """
 

@@ -54,7 +54,7 @@ class Verified(msgspec.Struct, frozen=True):
         score: by the replies and the rules here.
         missing: problems without a result, which are not counted.
         unanswered: problems with a result, but no answer.
-        looks: the verdict on looking, by the files of the arms beside this one; None without them.
+        looks: the verdict on looking, by the files of the arms next to this one; None without them.
         notes: what could not be checked, or is no fault.
         signed: by whom, in words; None where it is not signed.
     """
@@ -138,7 +138,7 @@ def _looked_again(
     paths = {name: in_arm(file.path, name) for name in ARMS if name != AS_IT_IS}
     if lost := next((path for path in paths.values() if not is_file(path)), None):
         notes.append(
-            f"the verdict on looking is taken as it is written: {lost.parent.name}/{lost.name} is not beside the file"
+            f"the verdict on looking is taken as it is written: {lost.parent.name}/{lost.name} is not next to the file"
         )
         return None, []
     found, differences = [_scored(head.model, file, problems, verdicts)], list[Difference]()

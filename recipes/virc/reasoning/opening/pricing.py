@@ -20,11 +20,11 @@ _DEEP = "colours of 16 bits"
 _WIDE: Mapping[str, int] = {"I": 13, "F": 14, _DEEP: 26}
 """Mode -> bytes of a pixel while it is made RGB; of `I;16` and its like 11."""
 _DECODERS: Mapping[str, int] = {"WEBP": 17, "AVIF": 20, "HEIF": 20, "TIFF": 4}
-"""Format -> bytes of a pixel that its decoder takes: of all of it, or of TIFF beside what Pillow takes (one strip)."""
+"""Format -> bytes per pixel that its decoder takes in all; of TIFF, in addition to what Pillow takes (one strip)."""
 _STRIP = 256 * 16  # bytes for a pixel of width: what is transparent is put on white strip by strip
 _COEFFICIENTS = 8  # bytes of a pixel of a JPEG of several scans: four colours of 16 bits
 _MAX_SCANS = 100  # of a JPEG, each of which is decoded for all pixels; encoders write about ten
-_headers = threading.Lock()  # what is beside the pixels is bounded for each file, and read for one at a time
+_headers = threading.Lock()  # what is not pixels is bounded for each file, and read for one at a time
 
 
 class Price(msgspec.Struct, frozen=True):

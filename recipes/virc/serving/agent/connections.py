@@ -32,7 +32,7 @@ GRACE = 30.0
 CONNECTIONS = 4096
 """Connections at a time, where so many files may be opened; an address may have as many as are free."""
 _FLUSH = 5  # seconds that connections get to close
-_FILES = 512  # that are open beside them, where so many may be
+_FILES = 512  # that are open in addition to them, where so many may be
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _HEAD, _BODY = 2**10, 2**16  # bytes that are read at once
 

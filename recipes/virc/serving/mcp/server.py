@@ -40,7 +40,7 @@ class Served(msgspec.Struct, frozen=True):
         tool_calls: makes what carries out the calls, at the first call: its imports are slow for a waiting client.
         trouble: gets errors behind this server.
         frank: clients get the reason of such an error, as those do who run on the same machine.
-        structured: results with pictures have `structuredContent` beside them.
+        structured: results with pictures have `structuredContent` too.
     """
 
     tool_calls: "Callable[[], ToolCalls]"

@@ -37,7 +37,7 @@ class McpRequest(msgspec.Struct, frozen=True, kw_only=True):
         api_key: clients over HTTP must send it.
         concurrency: questions at a time; None: as many as suit the model.
         max_result: characters of a result; None: as many as common clients take.
-        structured: results with pictures have `structuredContent` beside them.
+        structured: results with pictures have `structuredContent` too.
     """
 
     setup: "Callable[[], Setup]"

@@ -91,7 +91,7 @@ class Boxed(msgspec.Struct, frozen=True):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What a step made beside texts: pictures, and boxes. A crop has the box that it was cut from."""
+    """What a step made in addition to texts: pictures, and boxes. A crop has the box that it was cut from."""
 
     pictures: tuple[OpenedImage, ...] = ()
     boxes: tuple[Boxed, ...] = ()

@@ -1,4 +1,4 @@
-"""The tools that a pipeline calls: those of this package, of installed packages, or of files beside it."""
+"""The tools that a pipeline calls: those of this package, of installed packages, or of files next to it."""
 
 import time
 from collections.abc import Mapping

@@ -84,7 +84,7 @@ def check_folder(folder: Path, kind: Kind = _OF_MODEL) -> None:
 
 
 def document(trace: Trace, meta: Mapping[str, object]) -> dict[str, object]:
-    """`trace.json` as a value: the trace, and `meta` beside it (JSON schema in `schemas/trace.json`)."""
+    """`trace.json` as a value: the trace, and `meta` next to it (JSON schema in `schemas/trace.json`)."""
     record: dict[str, object] = msgspec.to_builtins(trace)
     extra: dict[str, object] = msgspec.to_builtins(meta, enc_hook=str)
     if taken := (record.keys() | {"schema"}) & extra.keys():

@@ -40,7 +40,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def found(system: System | None = None) -> Found:
-    """The built-in tools, those of published systems, then those of folders in `VIRC_PATH`, beside a system and of
+    """The built-in tools, those of published systems, then those of folders in `VIRC_PATH`, next to a system and of
     installed packages.
     """
     built_in = [Listed(name, "built in", _about(tool.__doc__)) for name, tool in sorted(tools.discover().items())]

@@ -28,7 +28,7 @@ from virc.tools import registry as tools
 
 _SIZE = (1024, 768)
 _SECONDS = 60.0
-"""Time limit of a check, beside what the tool itself may take."""
+"""Time limit of a check, in addition to what the tool itself may take."""
 
 
 class Tried(msgspec.Struct, frozen=True):

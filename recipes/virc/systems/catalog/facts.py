@@ -1,4 +1,4 @@
-"""What the authors of a system published, and what this package does in another way: `facts.json` beside its YAML.
+"""What the authors of a system published, and what this package does in another way: `facts.json` next to its YAML.
 
 `tests/facts/make.py` makes the file from their repository; a test holds the system against it.
 """

@@ -1,6 +1,6 @@
 """How far each published system is supported, computed from `field.yaml` and `tested.json`.
 
-`tested.json` beside the YAML of a system says what was tried of it. Tests write it.
+`tested.json` next to the YAML of a system says what was tried of it. Tests write it.
 
 A stage *ran* in its engine with its own settings, but for sizes and steps, on rows in a layout that its authors publish
 or that is this package's own; of RL each term of the reward was seen high and low. Its reward is *as published* where

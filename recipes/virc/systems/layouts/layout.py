@@ -48,7 +48,7 @@ object, also one that is JSON as text, and to an element of a list by its number
 EMPTY = (None, "", "nan")
 """Values of cells that hold nothing; `nan` is how pandas prints one."""
 _ID = re.compile(r"(?:.*_)?(?:id|index)", re.IGNORECASE)
-"""Keys of elements that may be columns beside them too: each names what it stands in."""
+"""Keys of elements that may be columns next to them too: each names what it stands in."""
 _BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=b?['"]))?""", re.DOTALL)
 
@@ -87,7 +87,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         explode: lists of one length, of which each element becomes a row with the other columns; where the elements
             are objects, their keys become columns.
         answers: several answers of which each is right; where `answer` is not named, the most frequent is it.
-        metric: what the benchmark measures answers by, beside right and wrong.
+        metric: what the benchmark measures answers by, in addition to right and wrong.
         index_from: where the answer is the number of a choice: what the first has, 0 or 1.
         coordinates: what boxes are counted in; null: as its system counts, without one in pixels of the file.
         box: `size` where the last two numbers of a box are its width and height.
@@ -175,7 +175,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 if not isinstance(key, str):
                     raise ValueError(f"its column {name} has the key {key!r:.40}, which is no text")
                 if key in known and not _ID.fullmatch(key):
-                    raise ValueError(f"its column {name} has the key {key:.40}, which is a column beside it too")
+                    raise ValueError(f"its column {name} has the key {key:.40}, which is a column next to it too")
             known |= inner[name].keys()
         made: list[Mapping[str, Any]] = []
         for values in zip(*lists.values(), strict=True):
@@ -251,7 +251,7 @@ def listed(text: str) -> Any:
             return msgspec.json.decode(text)
         with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             value = ast.literal_eval(text)  # it makes values alone and calls nothing
-            # numpy prints a list without commas, and Python joins texts beside each other
+            # numpy prints a list without commas, and Python joins texts next to each other
             apart = _STRING.sub(lambda found: found[1] + ("," if found[2] else ""), text)
             return value if apart == text else ast.literal_eval(apart)
     return text

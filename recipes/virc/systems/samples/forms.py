@@ -129,10 +129,10 @@ def _form(call: WrittenCall, tool: str, notes: list[str]) -> tuple[CallForm, dic
     cuts = known is None and any(map(box_of, call.arguments.values()))
     if cuts:
         said = "images have names or are counted from 1, or boxes are texts or objects"
-        notes.append(f"{said}: how {tool}.py, beside the YAML, reads them is a guess")
+        notes.append(f"{said}: how {tool}.py, next to the YAML, reads them is a guess")
     elif known is None:
         lacks = f"virc has no tool {plain(call.name, 40)}" if call.name else "a call names no tool that virc knows"
-        notes.append(f"{lacks}: {tool}.py, beside the YAML, begins one")
+        notes.append(f"{lacks}: {tool}.py, next to the YAML, begins one")
     meant: dict[str, str | None] = {}
     for key, value in call.arguments.items():
         name = _argument(key, value, allowed)

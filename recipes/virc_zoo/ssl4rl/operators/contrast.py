@@ -1,4 +1,4 @@
-"""Are both pictures of one? Two crops of the row's picture; and one of it beside one of another row's (SSL4RL).
+"""Are both pictures of one? Two crops of the row's picture; and one of it next to one of another row's (SSL4RL).
 
 The answers are positive and negative. Source: PKU-ML/SSL4RL@57c830a, build_benchmarks/makecontrastive_*.py.
 """

@@ -21,7 +21,7 @@ class Usage(msgspec.Struct, frozen=True):
         read: of the prompt.
         drawn: of the reply.
         cached: of the prompt that came from a cache, or went into one. OpenAI's API counts them in the prompt, and
-            Anthropic's beside it.
+            Anthropic's next to it.
     """
 
     read: int | None = None

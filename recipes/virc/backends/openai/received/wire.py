@@ -52,7 +52,7 @@ class Function(msgspec.Struct):
 class Call(msgspec.Struct):
     """A tool call, or a piece of one: its arguments are an object, or text that comes in pieces.
 
-    Some servers write `name` and `arguments` beside `id` and not within `function`.
+    Some servers write `name` and `arguments` next to `id` and not within `function`.
     """
 
     index: Any = None
