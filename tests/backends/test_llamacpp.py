@@ -186,7 +186,7 @@ def test_a_model_without_its_own_vision_tower_is_one_sentence(
 ) -> None:
     alone = tmp_path / "alone.gguf"
     shutil.copy(tiny_gguf.file, alone)
-    with pytest.raises(ConfigError, match="sees no images: there is no vision tower beside it"):
+    with pytest.raises(ConfigError, match="sees no images: there is no vision tower next to it"):
         model.read(alone)
     other = convert.convert(tiny("qwen3_vl"), tmp_path, "other")
     (tmp_path / other.name).unlink()
@@ -194,7 +194,7 @@ def test_a_model_without_its_own_vision_tower_is_one_sentence(
         model.read(alone)
     for name in ("mmproj-a.gguf", "mmproj-b.gguf"):
         shutil.copy(tiny_gguf.vision, tmp_path / name)
-    with pytest.raises(ConfigError, match="2 vision towers are beside"):
+    with pytest.raises(ConfigError, match="2 vision towers are next to"):
         model.read(alone)
     shutil.copy(tiny_gguf.vision, tmp_path / "mmproj-alone.gguf")
     assert model.read(alone).vision.name == "mmproj-alone.gguf"

@@ -105,7 +105,7 @@ def test_a_mount_without_locks_has_files_for_them(tmp_path: Path, monkeypatch: p
             assert locks.is_held(tmp_path / "rows.csv")
             with pytest.raises(ConfigError, match="said better") as busy:
                 locks.lock(tmp_path / "rows.csv", ConfigError("said better", "wait for it"))
-            assert busy.value.hint == f"wait for it; where none runs any more: rm {tmp_path}/.rows.csv.lock.pid"
+            assert busy.value.hint == f"wait for it; if none runs any more: rm {tmp_path}/.rows.csv.lock.pid"
             with locks.held(tmp_path / "other.csv"):
                 pass
         assert not locks.is_held(tmp_path / "rows.csv")

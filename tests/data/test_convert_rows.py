@@ -269,4 +269,4 @@ def test_rows_whose_chat_protocol_is_needed_and_not_shown_are_named(
     error = capfd.readouterr().err
     assert f"the chat protocol of {tmp_path / 'a'}" in error
     assert "cannot be found: the system message lists no tools" in error
-    assert "hint: put the chat protocol they are written in beside them" in error
+    assert "hint: put the chat protocol they are written in next to them" in error

@@ -89,5 +89,5 @@ def test_a_link_that_is_not_followed_names_the_rule(linked: Path) -> None:
     (linked / "trajectories.json").write_text(text)
     done = virc("data", "check", linked / "trajectories.json", "--workers", 1)
     assert done.code == 0  # LLaMA-Factory opens it, wherever it is
-    said = "it is outside the dataset's folder; of links, only one to a folder, beside the file of rows, is followed"
+    said = "it is outside the dataset's folder; of links, only one to a folder, next to the file of rows, is followed"
     assert said in done.out

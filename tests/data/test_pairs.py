@@ -103,7 +103,7 @@ def test_each_fault_is_named_with_its_row(kind: str, tmp_path: Path) -> None:
     ("row", "sentence"),
     [
         (pair(rejected="It is 3."), "it has no rejected, an object with role and content"),
-        (pair(chosen={"role": "user", "content": "a"}), "its chosen has the role 'user', where the assistant is due"),
+        (pair(chosen={"role": "user", "content": "a"}), "its chosen has the role 'user', and the assistant is due"),
         (pair(chosen={"role": "assistant", "content": 3}), "its chosen has no text as content"),
         (pair(messages="What?"), "its messages are not a list of objects"),
     ],

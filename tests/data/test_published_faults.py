@@ -208,7 +208,7 @@ def test_a_row_without_an_id_is_named_by_its_new_one(tmp_path: Path) -> None:
     ("state", "fault"),
     [
         ({"_data_files": [{"filename": "data-0.arrow"}, {"filename": "data-1.arrow"}]}, None),
-        ({"_data_files": [{"filename": "../data-0.arrow"}]}, "does not name files of rows beside it"),
+        ({"_data_files": [{"filename": "../data-0.arrow"}]}, "does not name files of rows next to it"),
         ({"_data_files": [{"filename": "data-0.arrow"}, {"filename": "out.arrow"}]}, "does not name files"),
         ({"_data_files": [{"filename": ".hidden"}]}, "does not name files"),
         ({"_data_files": [{"filename": 3}]}, "does not name files"),

@@ -287,7 +287,7 @@ def test_a_folder_reads_no_file_outside_it(name: object, tmp_path: Path) -> None
     (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
     done = virc("data", "check", folder, "--system", "visual-rft", "--workers", 1)
     assert (done.code, done.out) == (5, ""), done
-    assert done.err == f"error: {folder / 'state.json'} does not name files of rows beside it\n"
+    assert done.err == f"error: {folder / 'state.json'} does not name files of rows next to it\n"
 
 
 def test_a_link_out_of_a_folder_is_not_followed(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_nobody_listens_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(error) is PassingError
     assert error.message == f"cannot reach {url[7:]}: connection refused"
     monkeypatch.delenv("HF_ENDPOINT")
-    assert listed().hint == "the same command goes on from here"
+    assert listed().hint == "run the same command to resume"
 
 
 def test_a_certificate_that_is_not_trusted_is_no_passing_fault() -> None:

@@ -90,7 +90,7 @@ def test_a_hub_that_keeps_failing_is_left(server: Hub) -> None:
     server.misbehave(status(500, "out\x1b of order."), on="api", times=None)
     with pytest.raises(NetworkError, match=r"127\.0\.0\.1:\d+ answers 500: out of order$") as failed:
         listing(Wanted(MODEL))
-    assert failed.value.hint == "the same command goes on from here"
+    assert failed.value.hint == "run the same command to resume"
     assert len(server.asked("api")) == listing_module.TRIES
 
 

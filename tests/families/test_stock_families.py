@@ -16,7 +16,7 @@ from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models import registry as models
 from virc.models.chat_protocol import read_protocol
-from virc.models.load import Choice, spoken_here
+from virc.models.load import Choice, prompt_setup_here
 from virc.probing.result import Probed, keep
 from virc.reasoning.images import open_image
 from virc.reasoning.messages import ToolText
@@ -164,12 +164,12 @@ def folder_of(tmp_path: Path, model_type: str) -> Path:
 
 def test_a_stock_model_in_a_folder_is_asked_as_its_family(tmp_path: Path) -> None:
     weights = models.find(str(folder_of(tmp_path, "qwen3_vl")), tmp_path)
-    spoken = spoken_here(weights, Choice())
+    spoken = prompt_setup_here(weights, Choice())
     assert (spoken.family, spoken.chat_protocol.protocol.coordinates) == ("qwen3-vl", "thousand")
     assert spoken.chat_protocol.protocol.reading == "lenient"
     assert "config.json" in spoken.why
-    assert spoken_here(weights, Choice(family="glm-4v")).family == "glm-4v"
-    assert spoken_here(weights, Choice(protocol="default")).chat_protocol.protocol.reading == "strict"
+    assert prompt_setup_here(weights, Choice(family="glm-4v")).family == "glm-4v"
+    assert prompt_setup_here(weights, Choice(protocol="default")).chat_protocol.protocol.reading == "strict"
 
 
 @pytest.mark.parametrize("kind", ["internvl_chat", "glm4v", "gemma3", "llava_onevision"])
@@ -382,13 +382,13 @@ def gguf_of(tmp_path: Path, name: str, model_type: str | None) -> models.Weights
 
 
 def test_the_vision_tower_of_a_gguf_file_counts_more_than_its_name(tmp_path: Path) -> None:
-    spoken = spoken_here(gguf_of(tmp_path, "Qwen2.5-VL-7B", "qwen2_vl"), Choice())
+    spoken = prompt_setup_here(gguf_of(tmp_path, "Qwen2.5-VL-7B", "qwen2_vl"), Choice())
     assert (spoken.family, spoken.chat_protocol.protocol.coordinates, spoken.unknown) == ("qwen2-vl", "thousand", None)
 
 
 def test_a_gguf_file_of_no_family_is_asked_before_its_first_crop(tmp_path: Path) -> None:
-    assert spoken_here(gguf_of(tmp_path, "mystery", None), Choice()).unknown
-    assert not spoken_here(gguf_of(tmp_path, "mystery", None), Choice(family="qwen3-vl")).unknown
+    assert prompt_setup_here(gguf_of(tmp_path, "mystery", None), Choice()).unknown
+    assert not prompt_setup_here(gguf_of(tmp_path, "mystery", None), Choice(family="qwen3-vl")).unknown
 
 
 @pytest.mark.parametrize("name", ["qwen3-vl", "Qwen3-VL", "QWEN3-VL"])

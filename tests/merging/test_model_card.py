@@ -30,7 +30,7 @@ def test_it_says_what_the_model_was_made_from_and_how_to_use_it(tmp_path: Path) 
     for said in (
         "# virc-rl", "| made from | virc-rl@20: ", "7,615,616,512", "| step | 20 of 100 |", "| overlays | lora |",
         "1,234 of rows", "| learning_rate | 0.002 |", "virc solve --model virc-rl IMAGE 'QUESTION'",
-        "virc_protocol.json", "under its licence (LICENSE beside this file)",
+        "virc_protocol.json", "under its licence (LICENSE next to this file)",
     ):  # fmt: skip
         assert said in card, said
 

@@ -78,7 +78,7 @@ def test_the_newest_image_is_none_that_can_be_written() -> None:
     [
         ("ViRC", "7", "tags: the tags are not one think and one tool_call or answer, but none"),
         ("VLM-R3", "I see", "tags: the tags are not one JSON object or answer, but none"),
-        ("VLM-R3", 'a {"bbox_2d": [1, 2, 3, 4]} b', "tags: the reply goes on behind its tool call"),
+        ("VLM-R3", 'a {"bbox_2d": [1, 2, 3, 4]} b', "tags: the reply continues after its tool call"),
         ("VLM-R3", '{"bbox_2d": [1, 2, 3, 4', "json: the tool call is not JSON: Expecting ',' delimiter"),
         ("VLM-R3", '{"bbox_2d": [1], "image_index": 1}', "json: the tool call repeats image_index, or nobody"),
         ("DeepEyes", CASES["DeepEyes"].call.replace("label", "image_index"), "json: the tool call repeats"),

@@ -215,7 +215,7 @@ GZIP = gzip.compress(b"0" * 100_000_000)
         ((200, {}, b'"\xff\xfe"'), "its reply is not JSON"),
         (in_json({"picture": ""}), "its reply has no image"),
         (in_json([1, 2]), "its reply has no image"),
-        (in_json({"image": 5}), "its reply has something other than images where they should be"),
+        (in_json({"image": 5}), "its reply has something other than images in their place"),
         (in_json({"image": "?"}), "an image of its reply is not base64"),
         (in_json({"image": "é"}), "an image of its reply is not base64"),
         (in_json({"image": "AAAA"}), "an image of its reply is "),

@@ -21,7 +21,7 @@ from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
 from virc.models.chat_protocol import ChatProtocol
-from virc.models.load import Choice, Opened, Spoken
+from virc.models.load import Choice, Opened, PromptSetup
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.serving import in_process, start, vllm_process
@@ -72,7 +72,7 @@ def test_a_judge_is_asked_in_plain_chat_unless_a_protocol_was_chosen(
     judge: bool, chosen: str | None, published: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place, name, value in [
-        (start.opened, "spoken_here", Spoken(ChatProtocol(OWN), "own")),
+        (start.opened, "prompt_setup_here", PromptSetup(ChatProtocol(OWN), "own")),
         (start.opened, "grid_here", QWEN2),
         (start, "fingerprint", "f"),
     ]:
@@ -93,7 +93,7 @@ def opening(plan: ServePlan, agent: Agent, monkeypatch: pytest.MonkeyPatch, *, t
         return found
 
     monkeypatch.setattr(start.opened, "open_model", open_model)
-    monkeypatch.setattr(start.opened, "spoken_here", lambda *_: Spoken(ChatProtocol(OWN), "own"))
+    monkeypatch.setattr(start.opened, "prompt_setup_here", lambda *_: PromptSetup(ChatProtocol(OWN), "own"))
     monkeypatch.setattr(start, "_loaded", lambda *_: here)
     events: list[Event] = []
     opened = start._agent_model(plan, ServeRequest("m", system="tiny"), agent, Reporter(events.append))

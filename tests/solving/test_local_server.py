@@ -22,7 +22,7 @@ from support.terminal import rest_of
 
 from virc.models import local_server
 from virc.models import registry as models
-from virc.models.load import Choice, grid_here, spoken_here
+from virc.models.load import Choice, grid_here, prompt_setup_here
 from virc.models.registry import Weights
 from virc.serving.settings import published
 from virc.solving.one import SolveConfig
@@ -31,7 +31,7 @@ from virc.solving.setup import set_up
 
 def facts(weights: Weights) -> dict[str, Any]:
     """What `virc serve` publishes of a model."""
-    spoken = spoken_here(weights, Choice())
+    spoken = prompt_setup_here(weights, Choice())
     known = grid_here(weights, spoken, Choice()), spoken.chat_protocol.protocol, local_server.fingerprint(weights)
     fields: dict[str, Any] = json.loads(published(*known, image_ids=False))
     return fields
@@ -57,7 +57,7 @@ def port(server: Server) -> int:
 
 
 def look(weights: Weights, server: Server) -> tuple[local_server.Entry | None, str]:
-    protocol = spoken_here(weights, Choice()).chat_protocol.protocol
+    protocol = prompt_setup_here(weights, Choice()).chat_protocol.protocol
     found, why = local_server.find(weights, protocol, port(server))
     return found, why.replace(str(port(server)), "PORT")
 

@@ -253,7 +253,7 @@ def test_what_boxes_are_counted_in_is_guessed_from_their_numbers_and_said(
 def test_what_no_tool_of_virc_reads_has_a_tool_that_does(arguments: dict[str, Any]) -> None:
     sample = found([called(arguments), ANSWER])
     assert sample.tools == ("./zoom.py",)
-    assert any("zoom.py, beside the YAML, reads them is a guess" in note for note in sample.notes)
+    assert any("zoom.py, next to the YAML, reads them is a guess" in note for note in sample.notes)
 
 
 def test_images_that_are_counted_from_1_or_have_names() -> None:
@@ -317,7 +317,7 @@ def test_what_is_not_known_is_said_in_a_sentence_each() -> None:
     notes = found([called({"angle": 90}, "image_rotate_tool")]).notes
     assert notes == (
         "no reply answers, so that the marks of the answer are a guess",
-        "virc has no tool image_rotate_tool: image_rotate_tool.py, beside the YAML, begins one",
+        "virc has no tool image_rotate_tool: image_rotate_tool.py, next to the YAML, begins one",
         "no reply has a box, so that nothing shows what boxes are counted in",
     )
     assert found(["<think>a</think>It is 3"]).notes == (
@@ -549,7 +549,7 @@ def test_the_thought_of_a_loose_reply_is_no_part_of_its_answer() -> None:
 
 def test_a_tool_that_fails_is_one_sentence() -> None:
     written = virc("systems", "new", "s", "--reply", called({"angle": 3}, "turn"), "--reply", ANSWER)
-    assert "turn.py, beside the YAML, begins one" in written.err
+    assert "turn.py, next to the YAML, begins one" in written.err
     Path("turn.py").unlink()
     assert virc("systems", "check", "s.yaml").code == 3
     assert virc("systems", "new", "tool", "turn").code == 0

@@ -176,7 +176,7 @@ def check_need(
     needed, given = devices_of_node(settings, site), _gpus_of(site.gres)
     if settings["device"] == "cuda" and given is not None and given < needed:
         short = f"gres {site.gres!r} asks for {given} GPU{'s' * (given > 1)} a node, and the stage needs {needed}"
-        raise SetupError(f"{file}: {short}", "gres: gpu:{devices}, with the type between where it has one")
+        raise SetupError(f"{file}: {short}", "gres: gpu:{devices}, with the type between if it has one")
     size = re.fullmatch(r"(\d+)([kmgt]?)b?", (site.memory or "0").lower())
     gib = int(size[1]) * 1024.0 ** ("kmgt".index(size[2] or "m") - 2) if size else 0.0
     if 0 < gib < host_gib:  # 0 is all of a node's

@@ -80,7 +80,7 @@ def _made_alone(place: Path, busy: ConfigError) -> IO[bytes]:
         except FileExistsError:
             if _is_held(place):
                 raise ConfigError(
-                    busy.message, f"{busy.hint}; where none runs any more: rm {shlex.quote(str(place))}"
+                    busy.message, f"{busy.hint}; if none runs any more: rm {shlex.quote(str(place))}"
                 ) from None
             place.unlink(missing_ok=True)
             continue

@@ -107,7 +107,7 @@ def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
     if len(wants) != 1 or not config.names:
         raise UsageError("--to is the folder for one thing", "name what shall come into it")
     if wants[0].name == TEXTS:
-        raise UsageError("texts come into the cache, where they are read: --to is not for them")
+        raise UsageError("texts come into the cache, and are read there: --to is not for them")
     return (*fetched, msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None))
 
 

@@ -119,7 +119,7 @@ def trainer_of(environment: Environment, rows: str | None = None) -> type[Any]:
             shown = sum(len(each._talk.images) for each in self.environments)
             if shown != sum(batch.get("num_images") or ()):
                 sentence = f"the rollouts of this step have {shown} images, and TRL trains on them without these"
-                raise ConfigError(sentence, "raise max_completion_length: it drops all where it cuts one")
+                raise ConfigError(sentence, "raise max_completion_length: it drops all if it cuts one")
             if not self._seen:
                 self._seen = _check_pictures(self, batch)
             return batch

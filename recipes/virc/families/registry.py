@@ -64,7 +64,7 @@ class Family(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         box: the order of a box's numbers.
         grid: the patch grid that images are seen on.
         by_area: whether an image takes tokens by its area, one for each cell of the grid.
-        system: the system that its stock models are spoken to as, where their makers published how; what follows is of
+        system: the system that its stock models are prompted as, if their makers published how; what follows is of
             families without one.
         schemas: its own tools, where it was trained with any; empty: ours are offered.
         tools: name of a tool of its own -> ours, which carries it out.

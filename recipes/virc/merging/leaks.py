@@ -43,7 +43,7 @@ def check(name: str, texts: Iterable[tuple[str, str]], paths: Literal["none", "o
     for where, written in texts:
         text = _ESCAPED.sub("/", written)
         if any(form.search(text) for form in _KEYS) or any(value in text for value in own):
-            raise DataError(f"{name}, {where}, contains a key", "remove it; revoke the key where others saw it")
+            raise DataError(f"{name}, {where}, contains a key", "remove it; revoke the key if others saw it")
         if paths == "none":
             continue
         found = home.search(text)

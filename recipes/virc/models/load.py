@@ -76,7 +76,7 @@ class Choice(msgspec.Struct, frozen=True):
     num_ctx: int | None = None
 
 
-class Spoken(msgspec.Struct, frozen=True):
+class PromptSetup(msgspec.Struct, frozen=True):
     """How a model is prompted; `unknown` is what is known of a model that has to be asked how it counts boxes."""
 
     chat_protocol: ChatProtocol
@@ -251,7 +251,9 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
 def open_running(choice: Choice, port: int, report: Reporter, workspace: Path = Path()) -> Opened | None:
     """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model."""
     weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
-    protocol = None if choice.protocol else spoken_here(weights, Choice(family=choice.family)).chat_protocol.protocol
+    protocol = (
+        None if choice.protocol else prompt_setup_here(weights, Choice(family=choice.family)).chat_protocol.protocol
+    )
     found, why = local_server.find(weights, protocol, port)
     if found is None:
         report.note(f"{why}: the model is loaded in this process")
@@ -280,10 +282,10 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
             f"{endpoint} runs the loop itself (virc serve --agent): ask it with any other OpenAI client",
             "or give --endpoint the server behind it",
         )
-    return _opened_at(backend, choice, _spoken_to(backend, choice, workspace))
+    return _opened_at(backend, choice, _prompt_setup_at(backend, choice, workspace))
 
 
-def _opened_at(backend: "OpenAIBackend", choice: Choice, spoken: Spoken) -> Opened:
+def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> Opened:
     def adopt(found: Probed) -> None:
         backend.grid, backend.needs_sizes = _limited(backend.grid, found), found.coordinates == "pixel"
 
@@ -291,34 +293,34 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, spoken: Spoken) -> Open
         from virc.probing.identity import identify
 
         assert calibration
-        probed = calibration.settled(bool(spoken.chat_protocol.protocol.schemas))
+        probed = calibration.settled(bool(setup.chat_protocol.protocol.schemas))
         return _opened_at(backend, choice, _stock_at(backend, choice, identify(backend), probed, settled=True))
 
-    calibration = _calibration(backend, spoken, adopt)
+    calibration = _calibration(backend, setup, adopt)
     backend.calibrate = calibration or backend.calibrate  # conversations that began before go on by it
     unlisted = f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}"
     return Opened(
         backend.model,
         backend,
-        spoken.chat_protocol,
-        warnings=spoken.warnings if backend.is_listed else (unlisted, *spoken.warnings),
+        setup.chat_protocol,
+        warnings=setup.warnings if backend.is_listed else (unlisted, *setup.warnings),
         at_once=backend.at_once,
         answers=backend.answers,
         move=backend.move,
-        context=backend.context or spoken.context,
-        why=spoken.why,
-        family=spoken.family,
+        context=backend.context or setup.context,
+        why=setup.why,
+        family=setup.family,
         calibration=calibration,
         settle=settled if calibration else None,
     )
 
 
-def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spoken:
+def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> PromptSetup:
     """How the model of an endpoint is prompted: as it was trained, as its system is, or as its family is."""
     system, found, why = protocol_of(backend, workspace, choice)
     if found:
         found = _with_tools(found, system, choice)
-        return Spoken(found, why, warnings=_untrained(found, backend.model, choice))
+        return PromptSetup(found, why, warnings=_untrained(found, backend.model, choice))
     from virc.probing.identity import identify
 
     identity = identify(backend)
@@ -328,7 +330,7 @@ def _spoken_to(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> Spo
 
 def _stock_at(
     backend: "OpenAIBackend", choice: Choice, identity: "Identity", kept: Probed | None, settled: bool = False
-) -> Spoken:
+) -> PromptSetup:
     """How the stock model of an endpoint is prompted.
 
     Args:
@@ -361,7 +363,7 @@ def _stock_at(
         backend.grid = backend.grid.limited(math.prod(LARGE))  # of larger ones the question about boxes tells nothing
     if unknown:
         backend.grid = _limited(backend.grid, unknown)
-    return Spoken(found, why, family.name, warnings, probed.context if probed else None, unknown)
+    return PromptSetup(found, why, family.name, warnings, probed.context if probed else None, unknown)
 
 
 def _limited(grid: Grid, found: Probed) -> Grid:
@@ -373,9 +375,9 @@ def _limited(grid: Grid, found: Probed) -> Grid:
     return msgspec.structs.replace(grid, max_pixels=most, longest=longest if longest < 2**31 else None)
 
 
-def _calibration(backend: Backend, spoken: Spoken, adopt: Callable[[Probed], None]) -> Calibration | None:
-    family = families.discover().get(spoken.family or "")
-    return Calibration(backend, family, spoken.unknown, adopt) if spoken.unknown else None
+def _calibration(backend: Backend, setup: PromptSetup, adopt: Callable[[Probed], None]) -> Calibration | None:
+    family = families.discover().get(setup.family or "")
+    return Calibration(backend, family, setup.unknown, adopt) if setup.unknown else None
 
 
 def protocol_of(
@@ -454,21 +456,21 @@ def _grid_on(
 
 def _weights(choice: Choice, workspace: Path) -> Opened:
     weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
-    spoken = spoken_here(weights, choice)  # before the weights: it fails in no time
+    setup = prompt_setup_here(weights, choice)  # before the weights: it fails in no time
     embedded = _is_embedded(weights)
     backend = (
-        _by_llamacpp(weights, spoken, choice)
+        _by_llamacpp(weights, setup, choice)
         if _runs_by_llamacpp(weights, choice)
-        else _by_transformers(weights, spoken, choice)
+        else _by_transformers(weights, setup, choice)
     )
-    warnings = backend.warnings + spoken.warnings
+    warnings = backend.warnings + setup.warnings
     if embedded and choice.model is None:
         warnings += (DEMONSTRATION,)
-    calibration = backend.calibrate = _calibration(backend, spoken, lambda _: None)
+    calibration = backend.calibrate = _calibration(backend, setup, lambda _: None)
 
     def settled() -> Opened:
         assert calibration
-        family = families.discover().get(spoken.family or "", families.UNKNOWN)
+        family = families.discover().get(setup.family or "", families.UNKNOWN)
         found = _stock(family, calibration.settled(native=False))
         protocol = _with_tools(found, None, choice)
         return msgspec.structs.replace(opened, chat_protocol=protocol, calibration=None, settle=None)
@@ -476,14 +478,14 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     opened = Opened(
         weights.name,
         backend,
-        spoken.chat_protocol,
+        setup.chat_protocol,
         backend.device,
         warnings,
         embedded=embedded,
         estimate=None if backend.device.startswith(("cuda", "mps")) else backend.estimate,
         together=backend.draw_together,
-        why=spoken.why,
-        family=spoken.family,
+        why=setup.why,
+        family=setup.family,
         loaded=loaded_from(weights),
         calibration=calibration,
         settle=settled if calibration else None,
@@ -512,11 +514,11 @@ def _runs_by_llamacpp(weights: models.Weights, choice: Choice) -> bool:
     return wanted and find_spec("xllamacpp") is not None and gguf.in_folder(weights.folder) is not None
 
 
-def _by_llamacpp(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LlamaCppBackend":
+def _by_llamacpp(weights: models.Weights, setup: PromptSetup, choice: Choice) -> "LlamaCppBackend":
     from virc.backends import llamacpp
 
     device = choice.device if weights.gguf else "cpu"
-    return llamacpp.load(gguf_of(weights), device, grid_here(weights, spoken, choice), choice.max_pixels)
+    return llamacpp.load(gguf_of(weights), device, grid_here(weights, setup, choice), choice.max_pixels)
 
 
 def gguf_of(weights: models.Weights) -> GGUF:
@@ -535,35 +537,37 @@ def gguf_of(weights: models.Weights) -> GGUF:
     )
 
 
-def grid_here(weights: models.Weights, spoken: Spoken, choice: Choice) -> Grid:
+def grid_here(weights: models.Weights, setup: PromptSetup, choice: Choice) -> Grid:
     """The patch grid of a model on this machine: its own, or its family's where a GGUF file does not say."""
     if weights.gguf is None:
         return image_grid(image_settings(weights.folder))
-    known = families.discover().get(spoken.family or "", families.UNKNOWN)
+    known = families.discover().get(setup.family or "", families.UNKNOWN)
     return weights.gguf.grid or (families.get(choice.family) if choice.family else known).grid
 
 
-def _by_transformers(weights: models.Weights, spoken: Spoken, choice: Choice) -> "LocalBackend":
+def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice) -> "LocalBackend":
     from virc.backends.local import load
 
     if models.is_embedded(weights.folder) and not choice.device and not weights.adapter and find_spec("torch") is None:
         raise SetupError(
             f"nothing is installed that runs {weights.name}", f"{install('llamacpp')}, or --endpoint URL of a server"
         )
-    stock = spoken.chat_protocol.protocol.reading == "lenient"
+    stock = setup.chat_protocol.protocol.reading == "lenient"
     return load(weights.folder, choice.device, None, choice.max_pixels, weights.adapter, stock=stock)
 
 
-def spoken_here(weights: models.Weights, choice: Choice) -> Spoken:
+def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
     """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
     found = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
     if choice.protocol or found.origin != "own":
         why = "--protocol" if choice.protocol else f"{found.origin}: next to the weights, or of their system"
-        return Spoken(found, why, warnings=_untrained(found, weights.name, choice, weights.adapter or weights.folder))
+        return PromptSetup(
+            found, why, warnings=_untrained(found, weights.name, choice, weights.adapter or weights.folder)
+        )
     family, why = _family_here(weights, choice.family)
     found = _with_tools(_stock(family, None), None, choice)
     unknown = None if family.coordinates else _known_of(weights)
-    return Spoken(found, why, family.name, family.notes, unknown=unknown)
+    return PromptSetup(found, why, family.name, family.notes, unknown=unknown)
 
 
 def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, str]:
@@ -583,16 +587,16 @@ def _known_of(weights: models.Weights) -> Probed:
     )  # fmt: skip
 
 
-def _with_tools(spoken: ChatProtocol, system: System | None, choice: Choice) -> ChatProtocol:
+def _with_tools(protocol: ChatProtocol, system: System | None, choice: Choice) -> ChatProtocol:
     beside = system.file.parent if system else None
-    return ChatProtocol(chat_protocol.offering(spoken.protocol, choice.tools, beside))
+    return ChatProtocol(chat_protocol.offering(protocol.protocol, choice.tools, beside))
 
 
-def _untrained(spoken: ChatProtocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
+def _untrained(protocol: ChatProtocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
     run = models.run_of(folder) if folder else None
-    tools.check_loaded(spoken.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
-    if spoken.origin == OWN_WORDS:
+    tools.check_loaded(protocol.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
+    if protocol.origin == OWN_WORDS:
         return (f"{name} is asked in our own words, which it was not trained with",)
-    if spoken.origin != "own" or choice.protocol:
+    if protocol.origin != "own" or choice.protocol:
         return ()
     return (f"{name} gets this project's own chat protocol, not the one it was trained with",)

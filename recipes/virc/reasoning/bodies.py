@@ -191,7 +191,7 @@ def _in_order(text: str, names: tuple[str, ...]) -> dict[str, Any]:
     if not closed:
         inner, behind = behind, ""
     if behind.strip() and not behind.lstrip().startswith("="):
-        raise FormatError("json", "the call goes on behind its closing bracket with something but `=`")
+        raise FormatError("json", "the call continues after its closing bracket with something other than `=`")
     last = [behind.lstrip()[1:]] if behind.strip() else []
     count = len(names) - len(last)
     listed = _value(f"[{inner}]")

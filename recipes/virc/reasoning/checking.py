@@ -137,6 +137,6 @@ def _validate(tool: Tool, arguments: Mapping[str, Any]) -> None:
     try:
         misfit = bounded.misfit(schema, dict(arguments))
     except bounded.CostlyError as error:
-        misfit = f"the arguments cannot be held against the schema of {tool.NAME}: {error.message}"
+        misfit = f"the arguments cannot be validated against the schema of {tool.NAME}: {error.message}"
     if misfit:
         raise ToolError(misfit, "arguments")

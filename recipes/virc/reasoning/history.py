@@ -342,7 +342,7 @@ def applied(tool: Tool, call: Call, source: Image.Image | None, history: History
     except (ToolError, VircError):
         raise
     except Exception as error:
-        hint = "`source` is None where the tool's SCHEMA has no image_index" if source is None else None
+        hint = "`source` is None if the tool's SCHEMA has no image_index" if source is None else None
         fault = f"the tool {call.name} fails{place_of(error)}: {type(error).__name__}: {clause(error)}"
         raise ToolFailedError(fault, hint) from error
     if isinstance(returned, str):

@@ -175,7 +175,7 @@ def _unmarked(text: str, think: str | None, found: list[Mark], grammar: Grammar)
     if form and start is not None:
         end = bare_end(text, start)
         if text[end:].strip() not in ("", _FENCE):
-            raise FormatError("tags", "the reply goes on behind its tool call")
+            raise FormatError("tags", "the reply continues after its tool call")
         before = (text[:start] if think is None else think).strip()
         return _called(before, text[start:end], form, grammar.most_calls)
     if grammar.answer:

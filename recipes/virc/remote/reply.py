@@ -72,7 +72,7 @@ def _listed(value: object) -> list[str]:
     images: list[object] = [] if value is None else value if isinstance(value, list) else [value]
     found = [each for each in images if isinstance(each, str)]
     if len(found) < len(images):
-        raise RemoteError("its reply has something other than images where they should be")
+        raise RemoteError("its reply has something other than images in their place")
     return found
 
 

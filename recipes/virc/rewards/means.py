@@ -29,7 +29,7 @@ def no_judge(name: str) -> str:
 
 
 class UnscoredError(Exception):
-    """A term cannot be had here; the message says what it lacks, as a clause."""
+    """A term cannot be had here; the message says what is missing, as a clause."""
 
 
 class Means(msgspec.Struct, frozen=True):

@@ -97,7 +97,7 @@ def key_of(fields: Mapping[str, Any]) -> Key:
     answers = tuple(str(each) for each in read.answers or ())
     answer = next(iter(answers), "") if read.answer is None else str(read.answer)
     if not any(each.strip() for each in (answer, *answers)):
-        raise DataError("it has no answer to hold the model's against")
+        raise DataError("it has no answer to compare the model's with")
     if not answers and is_list_text(answer):
         raise DataError(f"its answer {plain(answer, 60)} is the text of a list", AS_LIST)
     if read.metric == "vqa_accuracy" and len(answers) < _MIN_PEOPLE:

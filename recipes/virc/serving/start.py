@@ -363,7 +363,7 @@ def _elsewhere(request: ServeRequest, known: frozenset[str], with_option: str, h
 def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     """The facts that clients get; a judge is asked in plain chat unless a chat protocol was chosen."""
     plain = weights.judge and request.protocol is None
-    spoken = opened.spoken_here(weights, request.choice())
+    spoken = opened.prompt_setup_here(weights, request.choice())
     grid = opened.grid_here(weights, spoken, request.choice())
     protocol = None if plain or spoken.unknown else spoken.chat_protocol.protocol  # a guessed unit is not published
     return serving.published(grid, protocol, fingerprint(weights), image_ids)
@@ -505,7 +505,7 @@ def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: R
     if plan.source in get_args(Engine) and not plan.plan:
         assert plan.weights
         assert plan.name
-        spoken = opened.spoken_here(plan.weights, request.choice())
+        spoken = opened.prompt_setup_here(plan.weights, request.choice())
         backend = _loaded(plan, report)
         at_once = agent.concurrency or backend.at_once
         if at_once > 1 and not backend.draw_together():

@@ -179,7 +179,7 @@ def fed(session: Session, reply: str) -> Unit | Rejected:
         raise
     except Exception as error:  # whatever the file of a tool raises
         fault = f"a tool of the system fails: {type(error).__name__}: {plain(error, 200)}"
-        raise ConfigError(fault, "`source` is None where the tool's SCHEMA has no image_index") from error
+        raise ConfigError(fault, "`source` is None if the tool's SCHEMA has no image_index") from error
 
 
 def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) -> ReadCall:

@@ -254,7 +254,7 @@ class Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         everywhere: settings of every stage whose kind has them; what a stage itself sets wins over them.
         overlays: by name.
         reward: what replies are rewarded for in RL.
-        reported: what `virc eval --against paper` holds our figures against.
+        reported: what `virc eval --against paper` compares our figures with.
         pipeline: the Python file of `virc solve --pipeline NAME`.
         rounds: the steps of a round of `virc train --rounds N`, in order; empty: it has none.
         assumed: what its authors left out.

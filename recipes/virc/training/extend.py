@@ -124,7 +124,7 @@ def _anew(run: Run, info: Info, devices: int) -> str:
     settings = Path(runs.FOLDER) / run.name / "settings.yaml"
     others = f"--set devices={devices}" + " --set gpus=null" * bool(info.settings.get("gpus"))
     again = f"virc train {info.system} --stage {info.stage} --from {model} --config {settings} {others}"
-    return f"{first}{again} begins anew with its weights"
+    return f"{first}{again} starts a new run from its weights"
 
 
 def refuse_few_gpus(run: Run) -> None:

@@ -362,7 +362,7 @@ def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
     problems = f"virc data convert {_rows(prepared)} --to DIR --format batch"
     rows_there = f"DIR/{prepared.result.dataset}.jsonl"
     hint = f"{problems}, then virc data sample {rows_there} --to NEW --endpoint URL --protocol {file}{asked}"
-    return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn anew", hint
+    return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn again", hint
 
 
 def estimated(prepared: PreparedRun, here: Machine) -> Estimate:

@@ -29,7 +29,7 @@ def solve(problem: Problem, roles: Roles) -> str:
 
 
 def as_asked(question: str) -> str:
-    """The question as extract_question_and_options writes it: one with choices anew, others with a sentence behind."""
+    """The question as extract_question_and_options writes it: one with choices rewritten, others with a sentence behind."""
     if "A." not in question:
         return f"{question}{text('short')}"
     asked = re.search(r"(?s)\A\s*(.*?)\s*A\.", question)

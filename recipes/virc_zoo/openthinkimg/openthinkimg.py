@@ -53,7 +53,7 @@ def answered(reply: str) -> str | None:
 
 
 def _compared(reply: str, said: str, wanted: str) -> Iterator[tuple[str, str]]:
-    """What is held against what: the texts, and their last numbers."""
+    """What is compared: the texts, and their last numbers."""
     yield said, wanted
     for text in (reply, said):
         one, other = (_NUMBER.findall(each)[-1:] for each in (text, wanted))

@@ -43,7 +43,7 @@ def command(
     """Check images, turns and tool calls of rows.
 
     What LLaMA-Factory or verl would stop at, drop or change without a word is a fault, too, and so is a column that
-    holds a part of the problem and is not read (--ignore). Exit code 5 where `virc train` refuses the rows; it takes
+    holds a part of the problem and is not read (--ignore). Exit code 5 if `virc train` refuses the rows; it takes
     rows with other faults as they are, such as replies whose tags or calls are wrong. A row whose image is held out
     (--against) is the exception: only the check knows of it.
 

@@ -55,14 +55,14 @@ def command(
     other link out of it is followed. The folder is printed.
 
     --coordinates: images of up to 999 px lose nothing on the way there and back; on longer sides a box may come back
-    side / 1998 px off. --images scales boxes and makes other images and user turns anew; inputs that are 1000 x 1000
-    px stay so. --protocol is the chat protocol to write where boxes or images change, else that of the rows; without
+    side / 1998 px off. --images scales boxes, and makes other images and user turns again; inputs that are 1000 x 1000
+    px stay so. --protocol is the chat protocol to write if boxes or images change, else that of the rows; without
     it, virc_protocol.json next to SRC, else what the rows show. --system writes turns in the grammar and boxes of that
     system, leaves out calls that it has no tool for, and puts its name into data_source.
 
     --answers writes what `virc solve --model MODEL` sends, and the answer as the reply; a crop before it of each box in
     the row's `boxes`. With --system alone, MODEL is the base of its stages. --max-pixels makes images smaller, and
-    boxes with them; of trajectories crops are made anew.
+    boxes with them; of trajectories crops are made again.
 
     A smaller --limit is part of a larger one; with --weights it counts all rows. No input image is on both sides of a
     --split.
@@ -110,7 +110,7 @@ def _print(report: "Report", units: options.CoordinatesName | None, shown: optio
         if boxes.inexact:
             unit = "thousandths" if units == "pixel" else "px"
             exact = f"{boxes.inexact} of them would come back changed, by up to {boxes.error} {unit}"
-        output.note(f"{boxes.written} {'box' if boxes.written == 1 else 'boxes'} written anew, {exact}")
+        output.note(f"{boxes.written} {'box' if boxes.written == 1 else 'boxes'} converted, {exact}")
     for fault in report.faults:
         output.note(f"left out: {fault}")
     for dataset in report.datasets:

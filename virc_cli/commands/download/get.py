@@ -99,7 +99,7 @@ def command(
         with events.printed(verbose=not sys.stderr.isatty()) as report:
             download.fetch_all(wanted_items, report, keep, stream, packed)
     except KeyboardInterrupt:
-        restarts = " (archives of --stream begin anew)" * stream
+        restarts = " (archives of --stream start again)" * stream
         output.note(f"what came is kept: the same command resumes{restarts}")
         raise
     if as_json:

@@ -28,7 +28,7 @@ def command(
 
     run = runs.find(Path.cwd(), name)
     found = extend(run, epochs=epochs, steps=steps, devices=devices, trial=dry_run)
-    lines = [f"{name} goes on from step {found.step} to step {found.total}, in place of {found.before}"]
+    lines = [f"{name} continues from step {found.step} to step {found.total}, in place of {found.before}"]
     lines += [f"{key}: {value}" for key, value in found.changed.items()]
     if found.rates:
         last, first, end = (f"{rate:.3g}" for rate in found.rates)

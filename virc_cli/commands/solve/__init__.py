@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Answer a question about a picture.
 
-    IMAGE may be left out where the system has a tool that finds pictures.
+    IMAGE may be left out if the system has a tool that finds pictures.
 
     The answer alone is printed on stdout; thoughts and tool calls are printed on stderr.
 

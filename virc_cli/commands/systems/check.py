@@ -31,7 +31,7 @@ def command(
     its stages in data/, else a drawn one. A tool's server that fails the call is a fault, one that cannot be reached
     a warning. Columns that rows lack are faults, and so are rewards that are the same for
     right, wrong, empty and malformed replies, and for tool calls; judges are scripted. A warning names each term that
-    is. Nothing is fetched: weights and rows need not be there. Exit code 3 where there are any faults.
+    is. Nothing is fetched: weights and rows need not be there. Exit code 3 if there are any faults.
 
     With --reply: the thought, the tool calls or the answer of each reply, or why it is not read (exit code 5), and
     what would be sent next. The system's own tools are loaded and run on a blank picture.

@@ -25,7 +25,7 @@ def command(
     """Print every system and how far it is supported.
 
     Those with a YAML, in this package or in a folder of VIRC_PATH, have their stages. Of those that are published
-    without one here, a line says what they lack, the nearest first: components, or what is not public.
+    without one here, a line says what is missing, the nearest first: components, or what is not public.
     """
     from virc.systems import published as listed
     from virc.systems import registry as systems

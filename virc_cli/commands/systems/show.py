@@ -1,4 +1,4 @@
-"""`virc systems show`: what a system is and what it lacks, or every setting of one of its stages."""
+"""`virc systems show`: what a system is and what is missing, or every setting of one of its stages."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -274,7 +274,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
         yield f"reward {total}, checks {reward['strict']}, judge {judge['endpoint'] or 'none'}"
     if fields["reported"]:
         reported = fields["reported"]
-        yield f"reported in {reported['source']}; virc eval --against paper holds ours against them"
+        yield f"reported in {reported['source']}; virc eval --against paper compares ours with them"
         for model, figures in reported["figures"].items():
             yield f"  {model}: " + ", ".join(f"{name} {percent:g}%" for name, percent in figures.items())
         yield from (f"  note: {note}" for note in reported["notes"])

@@ -19,7 +19,7 @@ def command(
     """Let a remote tool's file send environment variables.
 
     Each variable has to be named by --secret. The file is allowed as it is now: after a change it has to be allowed
-    again. A file that names no variable needs no permission. Where this user's settings are not at hand, as on other
+    again. A file that names no variable needs no permission. If this user's settings are not at hand, as on other
     machines, VIRC_ALLOWED_TOOLS holds digests.
     """
     import msgspec

@@ -13,7 +13,7 @@ def command(
 ) -> None:
     """Load a tool, and carry out a call of it.
 
-    The call is guessed from the tool's schema, and is about a blank picture. Where none can be, that is a warning.
+    The call is guessed from the tool's schema, and is about a blank picture. If none can be, that is a warning.
 
     Exit code 3: there is no such tool, its file is none, or it or its server fails or takes over a minute. 4: it
     cannot be used on this machine, or its server cannot be reached.

@@ -62,7 +62,7 @@ def _misfit(schema: str, value: Any) -> str | None:
     except RecursionError:
         return "it is too deep"
     except Exception as failure:  # a validator that was written for sane schemas may fail in any way
-        return f"it cannot be held against the schema: {type(failure).__name__}"
+        return f"it cannot be validated against the schema: {type(failure).__name__}"
     if error is None:
         return None
     place = ".".join(map(str, error.absolute_path))

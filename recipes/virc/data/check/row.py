@@ -122,7 +122,7 @@ def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = Non
             known = bool(record.messages)  # by the chat protocol, where the row itself does not have it
             yield Fault("no_question", "its question is not known by itself", stops=not known)
         if _is_unanswered(record):
-            yield Fault("no_answer", "it has no answer to hold replies against")
+            yield Fault("no_answer", "it has no answer to compare replies with")
         if not record.images and (protocol is None or needs_picture(protocol)):
             yield Fault("no_image", "it has no image, and no tool of the system returns one")
         if sentence := not_offered(record):
@@ -144,7 +144,7 @@ def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
     for at, message in enumerate(record.messages[first:]):
         expected = ("user", "assistant")[at % 2]
         if message.role != expected:
-            yield Fault("roles", f"message {first + at + 1} is of {message.role}, where {expected} is due: {_DROPPED}")
+            yield Fault("roles", f"message {first + at + 1} is of {message.role}, and {expected} is due: {_DROPPED}")
             break
     last = record.messages[-1].role
     if holds == "solutions" and last != "assistant":

@@ -37,7 +37,7 @@ from virc.data.rows.results import apart
 from virc.families.registry import taught
 from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
-from virc.models.load import Choice, grid_here, spoken_here
+from virc.models.load import Choice, grid_here, prompt_setup_here
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.calls import Size, ToolError
 from virc.reasoning.checking import as_written
@@ -210,7 +210,7 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
 def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Target) -> Protocol | None:
     """The chat protocol of questions and answers, if they are written again; None: their texts stay as they are."""
     if words and target.coordinates:
-        raise UsageError(f"replies of {file} call no tools: no box is counted anew", "without --coordinates")
+        raise UsageError(f"replies of {file} call no tools: there are no boxes to convert", "without --coordinates")
     return words if target.images or holds not in _CONVERSATIONS else None
 
 
@@ -407,7 +407,7 @@ def learner(
         words = of_system(named).protocol
         grid = input_grid(words, QWEN2).limited(max_pixels)
         return Learner(named.name, as_shown_on(taught(words), grid), grid)
-    spoken = spoken_here(weights, choice)
+    spoken = prompt_setup_here(weights, choice)
     chosen = of_system(named) if named and not protocol else spoken.chat_protocol
     grid = grid_here(weights, spoken, choice).limited(max_pixels)
     return Learner(weights.name, as_shown_on(taught(chosen.protocol), grid), grid)

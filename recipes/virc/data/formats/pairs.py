@@ -100,7 +100,7 @@ def _check_reply(row: Fields, name: str, columns: sft.Columns) -> None:
         raise DataError(f"it has no {name}, an object with {columns.role} and {columns.content}")
     role, content = side.get(columns.role), side.get(columns.content)
     if not isinstance(role, str) or columns.roles.get(role) != "assistant":
-        raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, where the assistant is due")
+        raise DataError(f"its {name} has the {columns.role} {plain(repr(role), 40)}, and the assistant is due")
     if not isinstance(content, str):
         raise DataError(f"its {name} has no text as {columns.content}")
 

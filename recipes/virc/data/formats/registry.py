@@ -491,7 +491,7 @@ def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
         why, hint = f"its rows are texts of Python's objects; {why}", "json.dumps(row) writes a row as JSON"
     elif "not UTF-8" in why:
         written = f"iconv -f ENCODING -t UTF-8 {shlex.quote(str(file))} > NEW{file.suffix}"
-        why, hint = why.partition(": iconv")[0], f"{written} writes it anew, from WINDOWS-1252, CP949 or what it is in"
+        why, hint = why.partition(": iconv")[0], f"{written} rewrites it, from WINDOWS-1252, CP949 or what it is in"
     return DataError(f"{file} is of no known format" + f": {why}" * bool(why), hint)
 
 

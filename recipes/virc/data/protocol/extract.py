@@ -333,7 +333,7 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
         if call and followed:
             position, count = led + at + 2, len(shown[at + 1])
             if count != 1:
-                raise DataError(f"message {position} shows {count} images where a tool gives one")
+                raise DataError(f"message {position} shows {count} images, and a tool gives one")
             text = _after_marks(messages[at + 1].content, position)
             turns.append(ToolTurn(number, text, seen, tools.get(call.name).TEMPLATE, sizes.get(seen)))
     return Conversation(number, system, first, turns, calls, len(messages[1::2]))

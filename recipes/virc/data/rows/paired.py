@@ -78,7 +78,7 @@ def _side(value: Any, column: Column) -> tuple[list[Any], str]:
     before: list[Any] = []
     if isinstance(value, list):
         if not value:
-            raise DataError(f"{named} is an empty list, where a reply is due")
+            raise DataError(f"{named} is an empty list, and a reply is due")
         *before, value = value
     if isinstance(value, str):
         return before, value
@@ -86,5 +86,5 @@ def _side(value: Any, column: Column) -> tuple[list[Any], str]:
         raise DataError(f"{named} is no reply: a text, a message, or a list that ends with one")
     message = laid_out.message_of(value, len(before) + 1)
     if message.role != "assistant":
-        raise DataError(f"{named} ends with a message of {message.role}, where the assistant is due")
+        raise DataError(f"{named} ends with a message of {message.role}, and the assistant is due")
     return before, message.content

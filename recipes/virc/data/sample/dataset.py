@@ -61,7 +61,7 @@ class Totals(msgspec.Struct):
     Args:
         without: of them, those no rollout of which was right.
         fewer: of them, those of which fewer trajectories than `keep` were kept.
-        dropped: rollouts that were not kept, by what they lack: as `ended` of a line, `repeated` or `more`.
+        dropped: rollouts that were not kept, by reason: as `ended` of a line, `repeated` or `more`.
         unpaired: where pairs are kept, problems without one.
         left_out: where pairs are kept, why others are none.
     """

@@ -96,7 +96,7 @@ def fetch(
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise SetupError(f"the disk of {root} is full", "make room; the same command goes on") from error
+        raise SetupError(f"the disk of {root} is full", "make room, then run the same command to resume") from error
 
 
 def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:

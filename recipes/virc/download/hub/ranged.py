@@ -106,7 +106,7 @@ def fetch_large(
         if error.errno not in FULL:
             raise
         sentence = f"the disk is full before {plain(file.name, 100)} is whole"
-        raise SetupError(sentence, "make room; the same command goes on from here") from None
+        raise SetupError(sentence, "make room, then run the same command to resume") from None
 
 
 def kept(work: Path, file: File, part: int | None = None) -> int:

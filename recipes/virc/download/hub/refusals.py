@@ -15,7 +15,7 @@ from virc.download.hub.repository import Repo, endpoint
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Codes that another try may not meet."""
-AGAIN = "the same command goes on from here"
+AGAIN = "run the same command to resume"
 _MAX_WAIT = 300.0
 """Seconds; a server that asks for more is not waited for."""
 _LOGIN = "`hf auth login`"

@@ -119,7 +119,7 @@ class Asker:
         if self._role.own_protocol and not all(turns[-1].pictures for turns in asked):
             raise ValueError(f"role {self._name!r} needs a picture: it is asked by its own chat protocol")
         if self._role.own_protocol and any(len(turns) > 1 for turns in asked):
-            raise ValueError(f"role {self._name!r} has its own chat protocol, in which no conversation goes on")
+            raise ValueError(f"role {self._name!r} has its own chat protocol, in which no conversation can continue")
         name, place, began = step or self._name, here().next(), time.monotonic()
         ran = Ran(
             name=name,

@@ -1,6 +1,6 @@
 """What the authors of a system published, and what this package does in another way: `facts.json` next to its YAML.
 
-`tests/facts/make.py` makes the file from their repository; a test holds the system against it.
+`tests/facts/make.py` makes the file from their repository; a test compares the system with it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def of(system: System) -> Facts | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Facts) if is_file(file) else None
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{file} has no facts: {clause(error)}", "tests/facts/make.py makes it anew") from error
+        raise ConfigError(f"{file} has no facts: {clause(error)}", "tests/facts/make.py writes it again") from error
 
 
 def differing(facts: Facts, stage: str) -> Iterator[str]:

@@ -63,7 +63,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Level(msgspec.Struct, frozen=True):
-    """How far a stage is, and what it lacks; of a stage without a published reward, `ran` is all there is."""
+    """How far a stage is, and what is missing; of a stage without a published reward, `ran` is all there is."""
 
     reached: Literal["none", "ran", "rewarded"]
     lacks: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def of_stage(system: System, stage: str) -> Level:
     if not _is_compared(system, stage):
         return Level("ran")
     if stage not in told.rewards:
-        return Level("ran", ("has a reward that no test holds against the published one",))
+        return Level("ran", ("has a reward that no test compares with the published one",))
     return Level("rewarded")
 
 

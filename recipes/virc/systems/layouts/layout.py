@@ -161,7 +161,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"its column {name} is no list")
         if len({*map(len, lists.values())}) > 1:
             counts = " and ".join(f"{len(each)} in {name}" for name, each in lists.items())
-            raise ValueError(f"it has {counts}, where each question has one")
+            raise ValueError(f"it has {counts}, and each question has one")
         if not lists[names[0]]:
             raise ValueError(f"its column {names[0]} is empty")
         rest = {key: value for key, value in row.items() if key not in names}

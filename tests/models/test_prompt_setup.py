@@ -14,7 +14,7 @@ from virc.core.errors import SetupError
 from virc.families import registry as families
 from virc.models import load, memory
 from virc.models.chat_protocol import ChatProtocol
-from virc.models.load import Choice, Spoken
+from virc.models.load import Choice, PromptSetup
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
@@ -58,7 +58,7 @@ def test_our_own_protocol_is_warned_of_unless_it_was_chosen(chosen: str | None, 
 @pytest.mark.parametrize(("chosen", "factor"), [("qwen3-vl", 32), (None, 28)])
 def test_a_gguf_file_without_a_grid_has_that_of_the_chosen_family(chosen: str | None, factor: int) -> None:
     weights: Any = SimpleNamespace(gguf=SimpleNamespace(grid=None))
-    spoken = Spoken(ChatProtocol(OWN), "by its name", family="qwen2.5-vl")
+    spoken = PromptSetup(ChatProtocol(OWN), "by its name", family="qwen2.5-vl")
     assert load.grid_here(weights, spoken, Choice("m", family=chosen)).factor == factor
 
 
@@ -77,7 +77,10 @@ def weights(**fields: Any) -> Any:
 @pytest.mark.parametrize(("device", "offered"), [("cpu", True), ("cuda:1", False), ("mps", False)])
 def test_time_is_estimated_on_a_cpu_alone(device: str, offered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = SimpleNamespace(device=device, warnings=(), estimate=lambda tokens: (1.0, 1.0), draw_together=bool)
-    for name, found in {"spoken_here": Spoken(ChatProtocol(OWN), "own"), "_by_transformers": backend}.items():
+    for name, found in {
+        "prompt_setup_here": PromptSetup(ChatProtocol(OWN), "own"),
+        "_by_transformers": backend,
+    }.items():
         monkeypatch.setattr(load, name, lambda *_, found=found: found)
     monkeypatch.setattr(load, "loaded_from", lambda _: None)
     monkeypatch.setattr(load.models, "find", lambda *_, **__: weights())
@@ -108,7 +111,7 @@ def test_a_model_without_a_protocol_of_its_own_is_loaded_as_stock(
 ) -> None:
     loaded: Any = SimpleNamespace(load=lambda *_, **options: options["stock"])
     monkeypatch.setitem(sys.modules, "virc.backends.local", loaded)
-    spoken = Spoken(ChatProtocol(msgspec.structs.replace(OWN, reading=reading)), "own")
+    spoken = PromptSetup(ChatProtocol(msgspec.structs.replace(OWN, reading=reading)), "own")
     assert load._by_transformers(weights(), spoken, Choice("m")) is stock
 
 
@@ -118,6 +121,6 @@ def test_where_nothing_runs_the_models_of_the_package_what_helps_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "virc.backends.local", SimpleNamespace(load=lambda *_, **options: "loaded"))
     monkeypatch.setattr(load, "find_spec", lambda name: torch or None)
-    embedded, spoken = weights(name="tiny", folder=EMBEDDED_FOLDER), Spoken(ChatProtocol(OWN), "own")
+    embedded, spoken = weights(name="tiny", folder=EMBEDDED_FOLDER), PromptSetup(ChatProtocol(OWN), "own")
     with nullcontext() if runs else pytest.raises(SetupError, match="nothing is installed that runs tiny"):
         assert load._by_transformers(embedded, spoken, Choice("tiny", device=device)) == "loaded"
