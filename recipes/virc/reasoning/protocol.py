@@ -110,7 +110,8 @@ class CodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
         path_variable: the variable that holds the path of an image's file; empty: none does. Without a number in it,
             the first image counts.
         files: which image files it gives back in addition to what it shows (`plt.show()`, `image.show()`,
-            `display(image)` and the value of its last line): those that it has `saved`, those whose paths it has `printed`, or `none`.
+            `display(image)` and the value of its last line): those that it has `saved`, those whose paths it has
+            `printed`, or `none`.
         text: what the model is sent of a piece of code that gives back no image.
         text_with_images: the same where it gives back images.
         faults: what an error of the code is: its `result`, or a `call` that cannot be carried out, as `errors` says.

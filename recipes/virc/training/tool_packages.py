@@ -1,6 +1,6 @@
 """Which modules the tools of a stage import, and whether the engine's environment has them.
 
-In RL, the engine's interpreter runs the tools, minutes after the start. Packages that it lacks are reported before that.
+In RL, the engine's interpreter runs the tools, minutes after the start. Missing packages are reported before that.
 """
 
 import ast
