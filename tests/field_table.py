@@ -29,7 +29,7 @@ def tables() -> dict[str, str]:
     }
     needs = ((need, about, ", ".join(names)) for need, (about, names) in waiting.items() if names)
     return {
-        "systems": table(("", "system", "state", "what it lacks"), rows),
+        "systems": table(("", "system", "state", "what is missing"), rows),
         "others": table(("system", "state", "what it is"), sorted(others)),
         "needs": table(("need", "what it is", "systems"), needs),
     }

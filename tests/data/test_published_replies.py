@@ -126,7 +126,7 @@ def test_an_empty_image_is_called_empty(image: object, tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     pq.write_table(pa.Table.from_pylist([{"problem": "What?", "solution": "12", "image": image}]), file)
     done = virc("data", "check", file, "--workers", 1)
-    assert (done.code, "is empty, where an image is due" in done.out) == (5, True), done.out
+    assert (done.code, "is empty, and an image is due" in done.out) == (5, True), done.out
 
 
 def test_a_path_out_of_the_folder_names_the_remedy(tmp_path: Path) -> None:

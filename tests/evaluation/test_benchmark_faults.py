@@ -50,7 +50,7 @@ FIGURES: list[tuple[Fields, str]] = [
     ({"precision": 1e300}, "its precision 1e+300 is no number of decimals"),
     ({"precision": 0.5}, "its precision 0.5 is no number of decimals"),
     ({"image": None, "decoded_image": None}, "it has no image"),
-    ({"image": None, "decoded_image": {"bytes": None, "path": None}}, "is empty, where an image is due"),
+    ({"image": None, "decoded_image": {"bytes": None, "path": None}}, "is empty, and an image is due"),
     ({"image": "images/none.jpg", "decoded_image": None}, "the image images/none.jpg cannot be read: no such file"),
     ({"image": "/etc/passwd", "decoded_image": None}, "it is outside the dataset's folder"),
     ({"image": None, "decoded_image": {"path": "../../etc/passwd"}}, "it is outside the dataset's folder"),

@@ -104,7 +104,7 @@ def test_the_table_has_a_line_for_each_model_and_part(server: Server, problems: 
     done = virc("eval", problems, "--endpoint", server.url, *BOTH)
     assert done.code == 0, done.err
     assert re.search(r"^good +83\.3% +43\.6 to 97\.0 +6 ", done.out, re.MULTILINE)
-    assert "good less bad: +50.0 points" in done.out
+    assert "good minus bad: +50.0 points" in done.out
     assert "only bad solves 5" in done.out
     assert re.search(r"^odd +66\.7% of 3 +66\.7% of 3$", done.out, re.MULTILINE)
     assert "evals/sums/report.html" in done.err

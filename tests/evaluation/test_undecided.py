@@ -292,7 +292,7 @@ def test_two_models_differ_by_a_range(server: Server, problems: Path) -> None:
     assert (pair["one"], pair["other"], pair["of"], pair["undecided"]) == ("n", "m", 5, 2)
     assert pair["bounds"] == pytest.approx([-0.6, -0.2])
     assert (pair["p"], pair["p_bounds"]) == (1.0, [0.25, 1.0])
-    assert "n less m: -60.0 to -20.0 points" in shown.out
+    assert "n minus m: -60.0 to -20.0 points" in shown.out
     assert "p = 1.000 (0.250 to 1.000 with the 2 undecided), on 5 problems" in shown.out
 
 

@@ -108,7 +108,7 @@ def _gain(gain: "Gain") -> tuple[str, ...]:
 
     low, high = gain.interval
     around = f"{100 * low:+.1f} to {100 * high:+.1f}"
-    name = f"{gain.stage} less {gain.before}"
+    name = f"{gain.stage} minus {gain.before}"
     return name, gain.replies, gain.part, f"{100 * gain.difference:+.1f}", around, chance(gain.p)
 
 

@@ -28,14 +28,14 @@ _UNITS = {
 }
 _CALLS = {
     "text": "as text of the reply",
-    "structured": "structured by the server, which is not told of the tools",
-    "native": "structured, where the server is told of the tools",
+    "structured": "structured by the server, without the tools in the request",
+    "native": "structured, with the tools in the request",
 }
 _THOUGHTS = {
     "apart": "apart from the content", "tags": "in <think> tags within the content", "none": "none were seen",
-    "all": "the server takes the whole reply for one",
+    "all": "the server returns the whole reply as a thought",
 }  # fmt: skip
-_ZOOMED = {True: "taken, and the crop seen", False: "refused, or the crop not seen", None: "no call came"}
+_ZOOMED = {True: "taken, and the crop seen", False: "refused, or the crop not seen", None: "no call in the reply"}
 
 
 def command(
@@ -45,7 +45,7 @@ def command(
     stage: Annotated[str | None, option("NAME", "Check this stage only; exit 4 if it cannot run here.")] = None,
     overlays: With = None,
     endpoint: Annotated[str | None, option("URL", "Probe this server: boxes, pictures, tool calls, limits.")] = None,
-    model: Annotated[str | None, option("NAME", "Of the endpoint; without one: the memory it takes.")] = None,
+    model: Annotated[str | None, option("NAME", "Model of the endpoint. Alone: print the memory it takes.")] = None,
     timeout: Annotated[float | None, option("SECONDS", "With --endpoint: time limit of a reply.")] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -259,11 +259,11 @@ def _probe_lines(found: "Probed") -> Iterator[str]:
     yield _row("family", f"{named.name}: {named.about}")
     yield _row("boxes", _boxes(found))
     yield _row("pictures", _pictures(found))
-    yield _row("order", {True: "as sent", False: "mixed up", None: "nothing tells"}[found.ordered])
+    yield _row("order", {True: "as sent", False: "mixed up", None: "unknown"}[found.ordered])
     yield _row("images", _images(found))
-    yield _row("tool calls", _CALLS[found.calls] if found.calls else "none came")
+    yield _row("tool calls", _CALLS[found.calls] if found.calls else "none in the reply")
     yield _row("second turn", _ZOOMED[found.zoomed])
-    yield _row("thoughts", _THOUGHTS[found.thoughts] if found.thoughts else "nothing tells")
+    yield _row("thoughts", _THOUGHTS[found.thoughts] if found.thoughts else "unknown")
     yield _row("context", f"{found.context:,} tokens" if found.context else "the server does not say")
     yield _row("refused", ", ".join(found.left_out) or "no parameter")
     yield _row("requests", f"{found.requests} of at most {MAX_REQUESTS + MAX_ZOOMS}")
@@ -271,7 +271,7 @@ def _probe_lines(found: "Probed") -> Iterator[str]:
 
 def _boxes(found: "Probed") -> str:
     if found.coordinates is None:
-        return "none came"
+        return "none in the reply"
     turned = ", top before left" if found.box == "corners_yx" else ""
     return f"{_UNITS.get(found.coordinates, found.coordinates)}{turned}"
 
@@ -281,7 +281,7 @@ def _pictures(found: "Probed") -> str:
         "none": "shown as large as they are sent",
         "down": f"scaled down to {found.longest} px a side",
         "fixed": "all shown at one size",
-        None: "nothing tells whether they are scaled down",
+        None: "unknown whether they are scaled down",
     }[found.scaling]
     enlarged = f"; small ones are enlarged to {found.min_pixels / 1e6:.2f} million px" if found.min_pixels else ""
     return shown + enlarged
@@ -289,7 +289,7 @@ def _pictures(found: "Probed") -> str:
 
 def _images(found: "Probed") -> str:
     if found.images is None:
-        return "nothing tells how many fit"
+        return "unknown how many fit"
     more = found.images == found.asked_images
     return f"{found.images} in a conversation were taken{', more were not tried' if more else ''}"
 

@@ -1,4 +1,4 @@
-"""Sample replies of a model: from an option, as text or as a file, or typed on the terminal; their calls in words."""
+"""Sample replies of a model, from an option (text or file) or typed on the terminal, and a line for each call."""
 
 import re
 import sys
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 _MAX_REPLY = 20_000
 _FILE = re.compile(r"[\w./~+-]+\.(?:txt|md|json|log)|(?:\.{0,2}|~)/[\w./~+-]*")
-"""What is meant as a file, though there may be none."""
+"""What looks like the name of a file."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _ASKED = (
-    "Paste a reply that calls a tool, then press Ctrl-D on a line of its own. Ctrl-D at once: there is none.",
+    "Paste a reply that calls a tool, then press Ctrl-D on a line of its own. Press Ctrl-D alone to skip.",
     "Paste a reply that answers, in the same way.",
 )
 
@@ -26,7 +26,7 @@ def replies_of(given: list[str] | None) -> list[str]:
 
 
 def asked() -> list[str]:
-    """The replies that somebody types; none where nobody is there to type."""
+    """The replies typed on the terminal; none without one."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         return []
     typed: list[str] = []

@@ -1,9 +1,9 @@
-"""A model and the conversation its KV cache holds: only what is new is computed.
+"""A model and the conversation in its KV cache: only new tokens are computed.
 
-Whatever the next conversation shares with the one held, from its start, stays; the rest is cut off. So a turn
-costs its own tokens, a rejected try costs itself, and samples of one picture share its prefill. Every image
-passes the vision tower once, unless what stands before it changes. A model with recurrent layers can be cut at
-the ends of prompts alone (`recurrent`).
+The prefix that the next conversation shares with the cached one is kept; the rest is cut off. So a turn costs its own
+tokens, a rejected try costs only itself, and samples of one picture share its prefill. Every image passes the vision
+tower once, unless the text before it changes. A model with recurrent layers can be cut at the ends of prompts alone
+(`recurrent`).
 """
 
 import copy
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class CachedModel:
     """Feeds conversations to a model of one of `checkpoint.FAMILIES` and returns the logits of the next token.
 
-    Interrupted at any point it stays right: `_held` never claims more than the cache has. Its image processor
-    normalizes and cuts into patches, and never resizes.
+    It can be interrupted at any point: `_held` never lists more ids than the cache has. Its image processor normalizes
+    and cuts into patches, and never resizes.
 
     Attributes:
-        tokens_fed: ids that went through the language model, in all.
-        vision_encodings: images that went through the vision tower, in all.
+        tokens_fed: ids fed to the language model in total.
+        vision_encodings: images fed to the vision tower in total.
     """
 
     def __init__(self, network: Any, processor: Any, grid: Grid) -> None:
@@ -56,7 +56,7 @@ class CachedModel:
         return width * height // self.grid.factor**2
 
     def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
-        """Feed what is new of a conversation, at least its last id unless the logits after it are kept.
+        """Feed the new ids of a conversation: at least the last one, unless the logits after it are kept.
 
         Returns:
             Logits of the next token, shape (vocabulary,).
@@ -88,7 +88,7 @@ class CachedModel:
         return logits
 
     def _shared(self, ids: list[int], placed: list[tuple[int, Shown]]) -> int:
-        """How many ids from the start stand in the cache, with the same images in the same places."""
+        """How many ids from the start are in the cache, with the same images in the same places."""
         held_ids, held_images = self._held
         pairs = enumerate(zip(held_ids, ids, strict=False))
         keep = next((index for index, (old, new) in pairs if old != new), min(len(held_ids), len(ids)))
@@ -100,7 +100,7 @@ class CachedModel:
     def _cut(self, keep: int) -> int:
         """Drop all but the first `keep` ids, layer by layer: an interrupt may have left them uneven.
 
-        Returns how many are kept: fewer where a recurrent layer had to go back further.
+        Returns how many are kept: fewer if a recurrent layer had to go back further.
         """
         keep = self._snapshots.cut(self._cache, keep)
         held_ids, held_images = self._held
@@ -171,9 +171,9 @@ class CachedModel:
 
 
 def failed(error: Exception, count: int, hint: str) -> VircError:
-    """What the network raised while it read `count` tokens; the hint is for where memory ran out.
+    """The error of a network that failed on `count` tokens; the hint is for running out of memory.
 
-    The tensors that the frames of the error still hold are released: what is tried next may need their memory.
+    Releases the tensors that the error's frames still hold: the next try may need their memory.
     """
     traceback.clear_frames(error.__traceback__)
     refused = memory_refused(error)
@@ -199,7 +199,7 @@ class Snapshots:
     """Copies of the recurrent layers of one conversation's cache; empty for a model that has none.
 
     Attributes:
-        at: ids that the layers have read; None where a step was broken off, so that layers differ.
+        at: ids that the layers have read; None after an interrupted step, when layers differ.
     """
 
     def __init__(self, config: Any) -> None:
@@ -209,7 +209,7 @@ class Snapshots:
         self._kept: list[Snapshot] = []
 
     def logits(self, length: int) -> "torch.Tensor | None":
-        """Logits of the id after a prompt of that length, where its end is kept."""
+        """Logits of the id after a prompt of that length, if they are kept."""
         return next((each.logits for each in self._kept if each.length == length), None)
 
     def keep(self, cache: Any, logits: "torch.Tensor") -> None:
@@ -220,7 +220,7 @@ class Snapshots:
     def cut(self, cache: Any, length: int) -> int:
         """Take the layers back to the first `length` ids, or else to the longest prompt before that is kept.
 
-        Returns how many ids they have read then; 0: the cache is to be made again.
+        Returns how many ids they have then read; 0: the cache has to be built again.
         """
         if not self.layers:
             return length

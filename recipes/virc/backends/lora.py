@@ -1,7 +1,7 @@
 """A LoRA adapter (Hu et al., 2021), added to the weights of its base once they are loaded.
 
-Not by PEFT: it reads no keys from before transformers 4.52, leaves out in silence what matches nothing, and where it is
-installed transformers loads adapters by itself, pickled ones too.
+Not by PEFT: it reads no keys from before transformers 4.52, silently skips weights that match nothing, and if it is
+installed, transformers loads adapters by itself, pickled ones too.
 """
 
 import re
@@ -88,7 +88,7 @@ def _name(key: str) -> str:
 
 
 def _changed(file: Any, key: str, weight: "torch.Tensor", adapter: Adapter) -> "torch.Tensor | None":
-    """The weight with what the adapter holds under that key; None where the sizes do not go together."""
+    """The weight with the adapter's change under that key; None if the sizes do not match."""
     import torch
 
     given = file.get_tensor(key).to(weight.device)

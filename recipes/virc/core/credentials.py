@@ -1,7 +1,7 @@
-"""Keys and tokens of the environment, which no service that shows a process's variables may get.
+"""Keys and tokens of the environment, which are kept from services that show a process's variables.
 
 Ray shows the variables of jobs and workers on its pages and keeps them in its logs. Processes on other machines get
-keys by a file that its owner alone can read (`FILE`).
+keys from a file that only its owner can read (`FILE`).
 """
 
 import json
@@ -18,7 +18,7 @@ from virc.core.text import clause
 FILE = "VIRC_CREDENTIALS"
 """The variable that names the file."""
 HIDDEN = "VIRC_HIDDEN"
-"""The variable with the names, a comma between two, of further variables that are keys though they are not named so."""
+"""The variable with the comma-separated names of further variables that hold keys."""
 _MAX_KEY = 4096
 _SECRET = re.compile(r"_(KEY|TOKEN|SECRET|PASSWORD)(_|$)")
 
@@ -69,7 +69,7 @@ def write(file: Path, values: Mapping[str, str]) -> None:
 
 
 def load() -> None:
-    """Take the variables of the file, where `FILE` names one that is there; what the process has already stays."""
+    """Set the variables of the file that `FILE` names, if it exists; variables that are already set are kept."""
     try:
         text = Path(os.environ[FILE]).read_text(encoding="utf-8")
     except (KeyError, FileNotFoundError):

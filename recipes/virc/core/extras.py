@@ -39,7 +39,7 @@ def install(*names: str) -> str:
 
 
 def require(module: str, purpose: str, extra: str) -> None:
-    """Raise SetupError where a module of an extra is not installed: the purpose needs it."""
+    """Raise SetupError if a module of an extra, which the purpose needs, is not installed."""
     if find_spec(module) is None:
         how = install(extra) if _installed(_PACKAGE) else f"virc env create ENGINE --with {module}"
         raise SetupError(f"{purpose} needs {module}, of the extra {extra}", how)

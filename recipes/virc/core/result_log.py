@@ -1,7 +1,7 @@
 """The output file of a batch: one record a row, safe on disk before the row counts as done.
 
-It survives kill -9 and takes up where it stopped: a torn last record is cut, those of failed rows are dropped
-so that they are done again, and a lock keeps a second run away.
+A batch that was killed can be resumed: an incomplete last record is cut off, records of failed rows are dropped so
+that these rows are done again, and a lock excludes a second run.
 """
 
 import hashlib
@@ -35,17 +35,17 @@ class _Line(msgspec.Struct):
 
 
 class Claims:
-    """Which rows were met: every id may come once. `option` is the one that names the output, for hints."""
+    """The rows seen so far, each id once. `option` names the output's option, for hints."""
 
     def __init__(self, option: str = "--to") -> None:
         self._elsewhere = f"use another {option}"
-        self._answered: dict[bytes, str | None] = {}  # None: met in this run
+        self._answered: dict[bytes, str | None] = {}  # None: seen in this run
 
     def claim(self, id: Id, row: str) -> bool:
-        """Whether that row, known by the hash of its content, is still to be done.
+        """Return whether a row still has to be done; `row` is the hash of its content.
 
         Raises:
-            DataError: the id came before, or has an answer to a row of another content.
+            DataError: the id is not unique, or its answer is to a row with other content.
         """
         key = _key(id)
         known, before = key in self._answered, self._answered.get(key)
@@ -58,7 +58,7 @@ class Claims:
         raise DataError(sentence, f"take its line out of the output, or {self._elsewhere}")
 
     def before(self, id: Id) -> str | None:
-        """The hash of the row that a former run answered under that id; None where none did."""
+        """The hash of the row that a former run answered under that id; None if there is none."""
         return self._answered.get(_key(id))
 
     def answered(self, id: Id, row: str) -> None:
@@ -73,13 +73,13 @@ class Layout(Protocol):
     header: bytes
 
     def end(self, file: IO[bytes]) -> int | None:
-        """The position behind the last whole record of a file that is at its start; None where more is not ours."""
+        """Return the position after the last complete record, of a file at its start; None if the rest is not ours."""
 
     def records(self, file: IO[bytes]) -> Iterator[bytes]:
-        """The records of a file that is at its start."""
+        """Yield the records of a file at its start."""
 
     def known(self, record: bytes) -> bytes:
-        """What a ledger reads of a record, as JSON. Raises ValueError: it is not one."""
+        """Return the fields of a record that `Ledger` reads, as JSON. Raises ValueError: it is not a record."""
 
 
 class JsonLines:
@@ -102,13 +102,13 @@ class JsonLines:
 
 
 class Ledger(Claims):
-    """The output file, held alone while its `with` block lasts.
+    """The output file, locked while its `with` block runs.
 
     Args:
         schema: what its lines carry; a file with other lines is not touched.
         made_with: `model`, `protocol` and the settings that all answers in one file share.
-        results: error codes that are a result, not a failure; such lines stay.
-        layout: how its records lie in it; None: as lines of JSON.
+        results: error codes that count as a result; lines with them are kept.
+        layout: how records are stored; None: one line of JSON each.
 
     Attributes:
         resumed: how many rows were done when it was opened.
@@ -139,7 +139,7 @@ class Ledger(Claims):
                 raise ConfigError(f"{self.path} is not a file", self._elsewhere)
             self._lock = lock(self.path)
             try:
-                self._take_up()
+                self._resume()
                 self._file = self.path.open("ab", buffering=0)  # closing must not write once more
                 if self._layout.header and self._file.seek(0, os.SEEK_END) == 0:
                     self._write(self._layout.header)
@@ -156,7 +156,7 @@ class Ledger(Claims):
             unlock(self._lock)
 
     def append(self, line: bytes) -> None:
-        """Add one line, given without its newline; on return it is on disk. Where that fails, nothing of it stays."""
+        """Add a line, given without its newline; on return it is on disk. If that fails, none of it remains."""
         with _disk(self.path):
             self._write(line + b"\n")
 
@@ -168,10 +168,10 @@ class Ledger(Claims):
                 rest = rest[self._file.write(rest) :]
             os.fsync(self._file.fileno())
         except OSError:
-            self._file.truncate(end)  # what is appended next begins a line
+            self._file.truncate(end)  # so that the next record begins a line
             raise
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         if not self.path.exists():
             return
         self._cut()
@@ -188,7 +188,7 @@ class Ledger(Claims):
             self._drop_failed()
 
     def _cut(self) -> None:
-        """Cut what stands behind the last whole record, if it is the beginning of one of ours."""
+        """Cut off what follows the last complete record, if it is the beginning of one of ours."""
         with self.path.open("r+b") as file:
             if (end := self._layout.end(file)) is None:
                 raise self._foreign("its last line has no end" if not self._layout.header else "its columns are others")

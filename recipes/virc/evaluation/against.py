@@ -57,7 +57,7 @@ def _assumed(subject: str, system: System) -> tuple[str, str] | None:
     return sentence, f"virc systems show {system.name} lists them"
 
 
-def beside(model: ModelSummary, benchmark: str, published: Published) -> Iterator[Reported]:
+def compared(model: ModelSummary, benchmark: str, published: Published) -> Iterator[Reported]:
     reported, short, run = published.reported, published.short, published.run
     differs = {key: pair for key, pair in _settings(model, reported.settings, run) if pair[0] != pair[1]}
     # a custom model is compared with all figures of the source, a published one with its own

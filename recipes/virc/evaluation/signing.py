@@ -24,7 +24,7 @@ def tool_of(key: Path) -> str:
 
 
 def sign(file: Path, key: Path) -> None:
-    """Sign a file with a private key; the tool asks for its passphrase. Errors as of `tool_of`, and of the tool."""
+    """Sign a file with a private key; the tool asks for its passphrase. Raises ConfigError, SetupError: it cannot."""
     file.with_name(f"{file.name}.sig").unlink(missing_ok=True)  # ssh-keygen would ask whether to write over it
     tool = tool_of(key)
     ssh = (tool, "-Y", "sign", "-n", _NAMESPACE, "-f", key, file)
@@ -34,11 +34,10 @@ def sign(file: Path, key: Path) -> None:
 
 
 def check(file: Path, signer: str | None) -> str | None:
-    """Who signed a file, in the words of the tool; None where nobody did, and nobody needs to have.
+    """The signer of a file, in the words of the tool; None if the file is not signed and `signer` is None.
 
     Args:
-        signer: whose signature it must be: the fingerprint of a key of OpenSSH (SHA256:...), or minisign's public key.
-            Any other word is taken for the latter.
+        signer: the required signer: the fingerprint of an OpenSSH key (SHA256:...), or a public key of minisign.
     """
     endings = {"ssh-keygen": ".sig", "minisign": ".minisig"}
     of_ssh = bool(signer and signer.startswith(_FINGERPRINT))

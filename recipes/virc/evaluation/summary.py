@@ -399,7 +399,7 @@ def _model(
         for division, names in result.categories.items():
             for part in names:
                 parts[division][part].append(answered.right)
-    beside = Counter(
+    with_commonest = Counter(
         (result.answers[name].right, result.guessed.right == commonest) for result in met if result.reference
     )
     return ModelSummary(
@@ -425,7 +425,7 @@ def _model(
         evidence=_evidence(answers),
         reward={each: mean_of(rewarded, each) for each in reward.names} if reward and rewarded else None,
         metrics=_metrics(name, met),
-        p_commonest=mcnemar(beside[True, False], beside[False, True]) if beside else None,
+        p_commonest=mcnemar(with_commonest[True, False], with_commonest[False, True]) if with_commonest else None,
     )
 
 

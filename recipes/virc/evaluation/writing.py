@@ -12,7 +12,7 @@ from virc.core.text import clause
 from virc.evaluation import contamination, signing
 from virc.evaluation import looks as looking
 from virc.evaluation import results as result_files
-from virc.evaluation.against import assumed_of, assumed_of_pipeline, beside, published_for
+from virc.evaluation.against import assumed_of, assumed_of_pipeline, compared, published_for
 from virc.evaluation.answers import Answers, EvalFolder
 from virc.evaluation.asking import Work
 from virc.evaluation.environments import Environment
@@ -30,7 +30,7 @@ from virc.solving.outcome import versions
 
 
 def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Protocol | None]) -> Summary:
-    """The figures, written with the report and the files of results; the arms say whether models look."""
+    """Summarise an evaluation, and write the summary, the report and the files of results."""
     request, reward, benchmark, folder, *_ = work
     answers, _, _, rewards, results = scored[0]
     mark_traces(folder, results, reward.system if reward else "")
@@ -42,15 +42,15 @@ def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Prot
     if request.against:
         summary = msgspec.structs.replace(summary, against=_against(request, summary, list(asked)))
     if request.against_run:
-        compared = contamination.compare(request.against_run, work.rows(), benchmark.base, results)
-        summary = msgspec.structs.replace(summary, contamination=compared)
+        found = contamination.compare(request.against_run, work.rows(), benchmark.base, results)
+        summary = msgspec.structs.replace(summary, contamination=found)
     try:
         write_json(folder.folder / "summary.json", {"schema": SCHEMA, **msgspec.to_builtins(summary), "error": None})
         write_whole(folder.report, render(summary, results).encode("utf-8", "backslashreplace"))
         arms = dict(zip(looking.ARMS, (each.results for each in scored), strict=False))
         problem_page.write(folder, work.rows(), benchmark.base, summary, answers, arms)
         for name, protocol in asked.items() if not request.estimate_only else ():
-            _hand_on(work, name, protocol, scored, summary)
+            _write_results(work, name, protocol, scored, summary)
     except OSError as error:
         raise VircError(f"cannot write {folder.folder}: {clause(error)}") from error
     return summary
@@ -77,7 +77,9 @@ def facts_of(answers: Answers) -> dict[str, dict[str, Any]]:
     return {name: next(iter(lines.values())).facts for name, lines in answers.items()}
 
 
-def _hand_on(work: Work, model: str, protocol: Protocol | None, scored: Sequence[Scored], summary: Summary) -> None:
+def _write_results(
+    work: Work, model: str, protocol: Protocol | None, scored: Sequence[Scored], summary: Summary
+) -> None:
     path, digests = work.folder.result(model), dict[looking.ArmName, str]()
     looks = next((each for each in summary.looks if each.model == model), None)
     for (name, arm), found in list(zip(looking.ARMS.items(), scored, strict=False))[1:] if looks else ():
@@ -128,7 +130,7 @@ def _write(
 
 
 def _assumed(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
-    for name, setup in zip(asked, request.setups, strict=False):  # behind them, pipelines
+    for name, setup in zip(asked, request.setups, strict=False):  # pipelines come after them
         model = without_seed(name).removesuffix(f" ({setup.config.strategy})")
         if assumed := assumed_of(model, Path.cwd(), setup.choice.system):
             yield ". ".join(assumed)
@@ -156,5 +158,5 @@ def _against(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> li
         each
         for model in summary.models
         if model.name in systems
-        for each in beside(model, summary.benchmark, published_for(model.name, Path.cwd(), systems[model.name]))
+        for each in compared(model, summary.benchmark, published_for(model.name, Path.cwd(), systems[model.name]))
     ]

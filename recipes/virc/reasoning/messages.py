@@ -49,8 +49,8 @@ def parse(text: str, grammar: Grammar = TAGS) -> Turn:
     before = (text[: rest[0].start] if think is None else think).strip()
     if grammar.answer and _are(rest, grammar.answer):
         inner = text[rest[0].end : rest[1].start if len(rest) > 1 else len(text)].strip()
-        beside = (before, text[rest[-1].end :])
-        if any(form.bare for form in grammar.calls) and any(bare_start(each, 0) is not None for each in beside):
+        around = (before, text[rest[-1].end :])
+        if any(form.bare for form in grammar.calls) and any(bare_start(each, 0) is not None for each in around):
             raise FormatError("tags", "the reply calls a tool next to its answer")
         return Turn(before, answer=inner)
     return _calling(before, text, rest, found, grammar)

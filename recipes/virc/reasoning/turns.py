@@ -76,8 +76,8 @@ def opening(protocol: Protocol, question: str, sizes: Sequence[Size]) -> list[Me
     block, asked, template = joined(lines), asked_of(question, lines), protocol.first_around(question)
     if asked.images:
         template = re.sub(r"\{images\}\n?|\n\{images\}\Z", "", template)
-    beside = () if asked.images else tuple((index, None) for index in range(len(sizes)))
-    shown = block if _IMAGES in template else Piece("", beside)
+    separate = () if asked.images else tuple((index, None) for index in range(len(sizes)))
+    shown = block if _IMAGES in template else Piece("", separate)
     before, _, after = template.partition(_IMAGES)
     parts = [_filled(before, asked, block), shown, _filled(after, asked, block)]
     first = joined(parts, between="")

@@ -46,7 +46,7 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         url: its address. Redirects are not followed.
         headers: sent with each request; `${NAME}` is replaced with the environment variable of that name.
         send: `json`, or `multipart` as a form with files.
-        body: what is sent. A value `{name}` becomes the argument of that name, and is left out where the call has none;
+        body: what is sent. A value `{name}` becomes the argument of that name, and is left out if the call has none;
             `{image}` the image the call is about, `{crop}` its part in the box, `{width}` and `{height}` of the image.
             Unset: all arguments but `image_index`, and the image as `image`.
         images: how images are written in JSON.

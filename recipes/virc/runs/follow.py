@@ -1,4 +1,4 @@
-"""Following a run: lines of its files as they come, and how long it still takes."""
+"""Follow a run: yield lines of its files as they are written, and estimate its remaining time."""
 
 import math
 import os
@@ -14,12 +14,12 @@ Mark = tuple[int, int, bool]
 
 
 def lines(path: Path, last: int | None = None) -> Iterator[bytes | None]:
-    """The whole lines of a file that grows, without an end; None where there is no further one for now.
+    """Yield the complete lines of a growing file, for ever; None while there is no new one.
 
-    A file that was replaced or cut is read again from its beginning, one that is gone has no further lines.
+    A file that was replaced or cut is read again from its beginning; one that was removed has no further lines.
 
     Args:
-        last: bytes before the file's end to begin at; the line there is left out, since it may be half. None: 0.
+        last: begin this many bytes before the file's end, after the next line end; None: at its start.
     """
     file = _opened(path, last)
     line = b""
@@ -60,12 +60,12 @@ def _opened(path: Path, last: int | None = None) -> BinaryIO | None:
 
 
 def mark(metric: Metric) -> Mark:
-    """Grows from line to line of a run's metrics: a resumed attempt rewrites the file, and begins with lines known."""
+    """A position that grows from line to line of a run's metrics; a resumed attempt rewrites the old lines first."""
     return metric.attempt, metric.step, metric.aside
 
 
 def seconds_left(first: Metric, last: Metric) -> float | None:
-    """How long an attempt still takes by its pace between its first line of metrics and its last; None: not known."""
+    """Estimate an attempt's remaining seconds from its pace between two lines of metrics; None: unknown."""
     if first.seconds is None or last.seconds is None or last.total is None or last.step <= first.step:
         return None
     left = (last.seconds - first.seconds) / (last.step - first.step) * (last.total - last.step)

@@ -15,7 +15,7 @@ GROUPS, REPLIES = 2, 8
 OUT_OF_TOKENS = "no answer within the tokens of a rollout"
 """The failure of a trace that ended because a rollout had no tokens for another unit."""
 
-_BESIDE = ("score", "units", "tool_calls", "answered", "taken")  # values of a reward that are not its terms
+_OTHERS = ("score", "units", "tool_calls", "answered", "taken")  # values of a reward that are not its terms
 _JUDGE = "judge_"
 _EQUAL = 1e-9
 _JUDGED = 8  # replies with a score of which it says something that all are the same
@@ -41,7 +41,7 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def terms(self) -> dict[str, float]:
         """The terms of the reward that apply."""
-        named = ((name, it) for name, it in self.values.items() if name not in _BESIDE and not name.startswith(_JUDGE))
+        named = ((name, it) for name, it in self.values.items() if name not in _OTHERS and not name.startswith(_JUDGE))
         return {name: value for name, value in named if value is not None and math.isfinite(value)}
 
 

@@ -127,8 +127,8 @@ def run(
 def _await_former(step: Step, folder: Path, report: Reporter) -> None:
     """Wait for the command of a killed runner, which saves and ends by itself; another one is refused meanwhile."""
     made = folder / step.makes
-    beside = made.with_name(f".{made.name}.lock")  # held while a run is prepared and a model is merged
-    for place in filter(Path.exists, (beside, *made.glob(".*.lock"))):
+    run_lock = made.with_name(f".{made.name}.lock")  # held while a run is prepared and a model is merged
+    for place in filter(Path.exists, (run_lock, *made.glob(".*.lock"))):
         locked = place.with_name(place.name[1:].removesuffix(".lock"))
         if is_held(locked):
             report.note(f"waiting for the process that still works on {step.makes}")

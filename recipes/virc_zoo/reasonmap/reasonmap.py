@@ -8,8 +8,9 @@ where the one before arrived.
 `routes` are the plans of an app. Of a route that begins and ends rightly, each plan gives 1. Each leg is
 compared with the plan's: 2 for its line, and 1 for each of both stops; at most 10 for a short question, and 10 more if
 the route is right. For a long question, at most 20 and 20 more, either the number of stops between is worth 4 a leg,
-less in the share by which it is wrong, at most 10; or, where their names are asked, half of the names that the plan has, at most
-10, and half of ten times the IoU of all names of legs whose lines agree. The best plan counts, of equal ones the last.
+less in the share by which it is wrong, at most 10; or, if their names are asked, half of the names that the plan has,
+at most 10, and half of ten times the IoU of all names of legs whose lines agree. The best plan counts, of equal ones
+the last.
 
 As published, with its quirks:
 

@@ -8,7 +8,7 @@ from virc.evaluation.pages import figures
 from virc.evaluation.summary import Contamination, ModelSummary, Pair, Reported, Score, Share, Summary
 from virc_cli.console.tables import table
 
-_MANY = 24  # parts of a division that are still listed on a terminal
+_MAX_PARTS = 24  # of a division; a longer list is in the report alone
 _HEAD = (
     *("model", "right", "95 % interval", "of", "undecided", "unread", "no answer", "missing"),
     *("turns", "calls", "replies", "read", "tokens", "seconds"),
@@ -38,7 +38,7 @@ def lines(summary: Summary) -> Iterator[str]:
         for model in summary.models:
             if model.p_commonest is not None:
                 gap = 100 * (model.score.share - summary.commonest.share)
-                yield f"  {model.name} less that: {gap:+.1f} points, {_probability(model.p_commonest)}"
+                yield f"  {model.name} minus that: {gap:+.1f} points, {_probability(model.p_commonest)}"
     yield from _reward(summary)
     yield from _block(_REFUSALS, map(_refusals, summary.models))
     measured = ((model, *each) for model in summary.models for each in model.metrics.items())
@@ -66,7 +66,7 @@ def lines(summary: Summary) -> Iterator[str]:
 
 
 def _block(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """An empty line and a table; nothing where there are no rows."""
+    """An empty line and a table; nothing without rows."""
     if found := [*rows]:
         yield ""
         yield from table([head, *found])
@@ -110,7 +110,7 @@ def _reward(summary: Summary) -> Iterator[str]:
     for pair in summary.pairs:
         if pair.reward:
             yield ""
-            yield f"{pair.one} less {pair.other} in the reward"
+            yield f"{pair.one} minus {pair.other} in the reward"
             yield from table(
                 [(name, figures.signed(gap), f"on {gap.of} problems") for name, gap in pair.reward.items()]
             )
@@ -141,7 +141,7 @@ def _pair(pair: Pair) -> Iterator[str]:
     low, high = pair.interval
     gained = " to ".join(f"{100 * end:+.1f}" for end in dict.fromkeys(pair.bounds))
     points = f"{gained} points ({100 * low:+.1f} to {100 * high:+.1f}), {_chance(pair)}"
-    yield f"{pair.one} less {pair.other}: {points}, on {pair.of} problems"
+    yield f"{pair.one} minus {pair.other}: {points}, on {pair.of} problems"
     if pair.means:
         one, other = pair.means
         tokens = f"{_mean(one.tokens, 0)} tokens against {_mean(other.tokens, 0)}"
@@ -177,7 +177,7 @@ def _chance(pair: Pair) -> str:
 
 def _division(division: str, models: Sequence[ModelSummary]) -> Iterator[str]:
     parts = sorted({part for model in models for part in model.categories.get(division, {})})
-    if len(parts) > _MANY:
+    if len(parts) > _MAX_PARTS:
         yield f"{division}: {len(parts)} parts, in the report"
         return
     rows = [(division, *(model.name for model in models))]

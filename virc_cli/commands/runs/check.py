@@ -1,4 +1,4 @@
-"""`virc runs check`: whether what a run was begun with is as it was."""
+"""`virc runs check`: whether the inputs of a run are unchanged."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ from virc_cli.console.options import RunName
 
 
 def command(name: RunName) -> None:
-    """Look whether rows, base or code have changed.
+    """Check whether rows, base or code have changed.
 
-    Rows, images, base, chat protocol, tools, rewards and the site file are compared with those that the run was begun
-    with. `virc train --resume` does so too, and refuses what has changed; it takes the site file as it is.
+    Rows, images, base, chat protocol, tools, rewards and the site file are compared with those at the start of the run.
+    `virc train --resume` compares them too, and refuses changes, other than in the site file.
     """
     from virc.cluster import submitting
     from virc.runs import run as runs
@@ -20,5 +20,5 @@ def command(name: RunName) -> None:
     info = runs.info(run)
     inputs.still_there(run, info)
     if changed := submitting.changed_site(info):
-        output.note(f"{changed} has changed: the next job takes it as it is")
+        output.note(f"{changed} has changed: the next job uses the new one")
     output.line(f"{run.name} has all that it was begun with, unchanged")

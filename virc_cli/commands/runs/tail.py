@@ -1,4 +1,4 @@
-"""`virc runs tail`: a run's steps, or its engine's log, as they come."""
+"""`virc runs tail`: print a run's steps, or its engine's log, while they are written."""
 
 import re
 import time
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from virc.runs.run import Run, State
 
 FAILURE: dict[str, object] = {"name": None}
-_EVERY = 0.5  # seconds between two looks
-_BEFORE = 20  # lines shown of what was there before
-_BEFORE_BYTES = 2**16
+_POLL_SECONDS = 0.5
+_MAX_EARLIER = 20  # lines printed of those that are there when following begins
+_EARLIER_BYTES = 2**16
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -34,8 +34,8 @@ def command(
 ) -> None:
     """Follow a run until it ends.
 
-    One line is printed for each step; Ctrl-C ends the following only. A run whose Slurm job waits is followed when it
-    starts.
+    One line is printed for each step. Ctrl-C stops following; the run continues. A run whose Slurm job waits is
+    followed when it starts.
     """
     from virc.runs import run as runs
     from virc.runs.status import ended, next_step
@@ -101,32 +101,32 @@ def _follow_metrics(run: "Run", as_json: bool) -> "tuple[State, Job | None]":
             return msgspec.json.encode(metric).decode()
         return step_line(metric, seconds_left(first, metric))
 
-    return _follow(run, lambda _: run.metrics, text_of, None, None if as_json else _BEFORE)
+    return _follow(run, lambda _: run.metrics, text_of, None, None if as_json else _MAX_EARLIER)
 
 
 def _follow_log(run: "Run") -> "tuple[State, Job | None]":
     def text_of(line: bytes) -> str | None:
-        # Of a progress bar, the last state.
+        # A progress bar rewrites its line: only its last state is printed.
         text = _COLOURS.sub("", line.decode("utf-8", "replace").rstrip()).rsplit("\r", 1)[-1]
         return text or None
 
-    return _follow(run, run.log, text_of, _BEFORE_BYTES, _BEFORE)
+    return _follow(run, run.log, text_of, _EARLIER_BYTES, _MAX_EARLIER)
 
 
 def _follow(
     run: "Run",
     path_of: Callable[[int], Path],
     text_of: Callable[[bytes], str | None],
-    last: int | None,
-    before: int | None,
+    last_bytes: int | None,
+    max_earlier: int | None,
 ) -> "tuple[State, Job | None]":
-    """Print the new lines until the run has ended; returns how it ended, and what is left of its job.
+    """Print new lines until the run has ended; return its last state and its Slurm job, if it has one.
 
     Args:
         path_of: the file to follow in an attempt.
         text_of: what to print of a line, if anything.
-        last: bytes of the file's end to begin with; None: all of it.
-        before: how many of the lines that are there already are printed; None: all.
+        last_bytes: begin this many bytes before the file's end; None: at its start.
+        max_earlier: lines printed of those that are there already; None: all.
     """
     from virc.runs import follow
     from virc.runs import run as runs
@@ -141,13 +141,13 @@ def _follow(
         state = runs.state(run)  # before the lines, so that none is missed when it has ended
         if path != path_of(state.attempt):
             path = path_of(state.attempt)
-            lines = follow.lines(path, last)
+            lines = follow.lines(path, last_bytes)
         new = (text_of(line) for line in iter(partial(next, lines), None))
-        for text in deque((text for text in new if text is not None), before):
+        for text in deque((text for text in new if text is not None), max_earlier):
             output.line(text)
-        before = None
+        max_earlier = None
         if news := watch.look(state):
             output.note(news)
         if watch.over:
             return state, watch.job
-        time.sleep(_EVERY)
+        time.sleep(_POLL_SECONDS)

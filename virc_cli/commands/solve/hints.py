@@ -51,8 +51,10 @@ def question_alone(
     finds: Callable[[], bool],
     more_images: Sequence[str] = (),
 ) -> tuple[str | None, str | None]:
-    """The image and the question; a first word that is no image is the question, where there is no other and options
-    name the images, or the model finds its pictures itself.
+    """Return the image and the question.
+
+    A single word that is not an image is the question, if options name the images or `finds` says that the model
+    finds its pictures itself.
     """
     alone = image is not None and question is None and question_file is None and not is_image(image)
     return (None, image) if alone and (more_images or finds()) else (image, question)
@@ -81,7 +83,7 @@ def check_one(
 
 
 def check_dry_run(pipeline: str | None, as_json: bool) -> None:
-    """Refuse `--dry-run` where there are no requests to print, as a UsageError."""
+    """Raise UsageError if `--dry-run` has no requests to print."""
     if pipeline is None:
         raise UsageError("--dry-run belongs to --pipeline", "virc solve IMAGE 'QUESTION' --pipeline FILE --dry-run")
     if as_json:
@@ -162,13 +164,13 @@ def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
 
 
 def _asked_by_option(options: Sequence[str]) -> list[str]:
-    """The question and the other options of a line that has it in an option; nothing where it has none."""
+    """The question and the other options, if an option of the line holds the question; else nothing."""
     at = next((at for at, word in enumerate(options) if word.partition("=")[0] in _OF_QUESTION), None)
     if at is None:
         return []
     _, equals, value = options[at].partition("=")
-    behind = at + 1 if equals else at + 2
-    return [value if equals else " ".join(options[at + 1 : behind]), *options[:at], *options[behind:]]
+    after = at + 1 if equals else at + 2
+    return [value if equals else " ".join(options[at + 1 : after]), *options[:at], *options[after:]]
 
 
 def _of_batch(options: Sequence[str], free: Sequence[str]) -> UsageError:

@@ -16,15 +16,15 @@ from virc.core.retry import seconds_asked
 _BUSY = frozenset({408, 409, 425, 429, 529})
 OVERLOADED = frozenset({429, 529})
 GATEWAY = frozenset({502, 503, 504})
-_OF_ALL = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # what is wrong is not in the request
-_LONGEST_WAIT = 7 * 86_400  # seconds; quotas of a day or a week say when they are renewed
+_NOT_OF_REQUEST = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # the request itself is not the cause
+_LONGEST_WAIT = 7 * 86_400  # seconds; longer than quotas of a day or a week take
 _I = re.IGNORECASE
-_FOR_GOOD = re.compile(
+_PERMANENT = re.compile(
     r"image input is not supported|required for image input|not support image"
     rf"|(?:exceed\w*|larger than|longer than)[^.]{{0,40}}context|{CONTEXT}[^.]{{0,20}} exceeded",
     _I,
 )
-"""What no other try changes: the model takes no pictures, the context is full; llama.cpp and Ollama say so with 500."""
+"""Errors that a retry does not change, such as a full context; llama.cpp and Ollama send them with status 500."""
 _BLIND = re.compile(r"no endpoints[^.]{0,40}image", _I)  # OpenRouter
 _QUOTA = re.compile(
     r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|quota (?:is )?(?:exhausted|used up)"
@@ -35,7 +35,7 @@ _QUOTA = re.compile(
 _SOON = re.compile(
     r"per (?:minute|second|hour)|\b[RT]P[MS]\b|(?:retry|try again|reset)s? (?:in|after) (?:\d|about)", _I
 )
-"""A limit that is over by itself."""
+"""A limit that ends without action."""
 _LIMITED = re.compile(
     r"rate.?limit|throttl|too many (?:\w+ )?requests|slow down|requests? (?:rate|too frequent)|请求过于频繁|限流", _I
 )
@@ -61,7 +61,7 @@ _FILTER = re.compile(
     r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
 )
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
-SMALLER_PIXELS = 1_000_000  # as hints propose; callers that know that the picture has fewer propose less
+SMALLER_PIXELS = 1_000_000  # in hints; callers that know the picture's size may propose fewer
 _SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (
@@ -93,7 +93,7 @@ class StatusError(Exception):
 
     @property
     def wait(self) -> float:
-        """Seconds after which the server asks to be tried again; 0: it does not say, or now."""
+        """Seconds that the server asks to wait before a retry; 0: none, or it does not say."""
         return seconds_asked(self.headers, str(self.body)) or 0.0
 
     @property
@@ -103,7 +103,7 @@ class StatusError(Exception):
 
     @property
     def is_limited(self) -> bool:
-        """Whether it is a limit of requests, though its status says something else."""
+        """Whether requests are limited, though the status says something else."""
         return self.code in {400, 403} and not self.is_quota and bool(_LIMITED.search(self._words))
 
     @property
@@ -113,7 +113,7 @@ class StatusError(Exception):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a filter refuses what the model is asked: by a code, or the name of a field."""
+        """Whether a content filter refuses the prompt, by an error code or the name of a field."""
         fields = error_fields(self.body)
         said = [fields.get(name) for name in ("code", "type", "status", "innererror")]
         said += [[*each] for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]
@@ -121,7 +121,7 @@ class StatusError(Exception):
 
     @property
     def is_quota(self) -> bool:
-        """Whether what was paid for is used up, which no waiting changes."""
+        """Whether the quota or credit is used up; waiting does not change that."""
         words = self._words
         if self.code == 402 or "insufficient_quota" in words:
             return True
@@ -129,7 +129,7 @@ class StatusError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        if _FOR_GOOD.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
+        if _PERMANENT.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
             return False
         said = self.headers.get("x-should-retry")  # of OpenAI's own servers
         if said in ("true", "false"):
@@ -138,14 +138,14 @@ class StatusError(Exception):
 
 
 class AskedServer(msgspec.Struct, frozen=True):
-    """Who is asked.
+    """The server that sent an error, and the hints that depend on it.
 
     Args:
         endpoint: its address, as it is printed.
-        quoted: makes a server's text part of a printed line.
+        quoted: formats a server's text for a printed line.
         has_key: whether a key is sent.
-        missing: the hint where it does not know the model.
-        address: the hint where the address is likely to be another; None where it looks right.
+        missing: the hint if it does not know the model.
+        address: the hint if the address is likely to be wrong; None if it looks right.
     """
 
     endpoint: str
@@ -164,12 +164,12 @@ def explained(error: StatusError, place: AskedServer) -> VircError:
     found = _proxy_error(error, place, tail, page) or _account_error(error, place, tail)
     found = found or _address_error(error, place, tail, page) or _passing_error(error, place, tail)
     found = found or _request_error(error, place, tail, said)
-    found.everywhere = error.code in _OF_ALL or error.code >= 500 or error.is_quota or error.is_limited
+    found.everywhere = error.code in _NOT_OF_REQUEST or error.code >= 500 or error.is_quota or error.is_limited
     return found
 
 
 def _proxy_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
-    """What stands between here and the endpoint."""
+    """Errors of proxies, redirects and logins before the endpoint."""
     code, host = error.code, urlsplit(place.endpoint).hostname
     if code < 400:
         target = place.quoted(error.headers.get("location", "nowhere"))
@@ -209,7 +209,7 @@ def _account_error(error: StatusError, place: AskedServer, tail: str) -> VircErr
 
 
 def _address_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
-    """A path or a model that is not there."""
+    """Errors of a wrong path or an unknown model."""
     if error.code not in {404, 405, 410}:
         return None
     if _BLIND.search(error.said):
@@ -222,7 +222,7 @@ def _address_error(error: StatusError, place: AskedServer, tail: str, page: bool
 
 def _passing_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
     code = error.code
-    if code not in _BUSY and not error.is_limited and (code < 500 or _FOR_GOOD.search(error.said)):
+    if code not in _BUSY and not error.is_limited and (code < 500 or _PERMANENT.search(error.said)):
         return None
     if code == 429 and _TOO_MUCH.search(error.said):
         return ConfigError(f"{place.endpoint} takes no request of this size{tail}", _SMALLER)
@@ -230,7 +230,7 @@ def _passing_error(error: StatusError, place: AskedServer, tail: str) -> VircErr
     if code >= 500 and _LOADING.search(error.said) and not _FAILED.search(error.said):
         return NetworkError(f"{place.endpoint} is still loading its model{tail}", "wait, then the same command")
     if 0 < error.wait < _LONGEST_WAIT:
-        hint = f"it asks to be left alone for {math.ceil(error.wait)} s"
+        hint = f"it asks to wait for {math.ceil(error.wait)} s"
     busy = NetworkError(f"{place.endpoint} {'is too busy' if code in _BUSY or error.is_busy else 'fails'}{tail}", hint)
     busy.wait = error.wait if error.is_busy else None
     return busy
@@ -249,7 +249,7 @@ def _request_error(error: StatusError, place: AskedServer, tail: str, said: str)
 
 
 def is_anthropic(error: StatusError) -> bool:
-    """Whether a server that speaks Anthropic's API alone answers: it wants its headers, or knows no such path."""
+    """Whether the server has only Anthropic's API: it requires that API's headers, or does not know the path."""
     body = error.body
     shaped = isinstance(body, dict) and body.get("type") == "error" and isinstance(body.get("error"), dict)
     is_elsewhere = error.code in {404, 405} and shaped and "model" not in error.said.lower()

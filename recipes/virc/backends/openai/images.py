@@ -1,7 +1,7 @@
-"""Images of a conversation as parts of its messages; an endpoint that keeps them by id is sent each one once.
+"""Images of a conversation as parts of its messages; to an endpoint that caches them by id, each is sent once.
 
-vLLM keeps what it made of an image under the `uuid` next to `image_url`, and takes the id alone from then on
-(its documentation, "Multimodal Inputs"). An id that it no longer knows fails the request, with status 400.
+vLLM caches a processed image under the `uuid` next to `image_url`, and from then on accepts the id alone (its
+documentation, "Multimodal Inputs"). A request with an id that is no longer cached fails with status 400.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ AsPart = Callable[[Shown], Part]
 _Reply = TypeVar("_Reply", bound=Reply)
 
 MISSED = "cache miss for image"
-"""What vLLM says where it does not know an id, in lower case."""
+"""What vLLM answers if it does not know an id, in lower case."""
 MAX_MISSES = 16
 MAX_KEPT = 10_000
 _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
 _OF_TEXT = 2**14  # bytes of a request without its pictures, and of JSON around each
-_LEAST = 2**14  # bytes of a picture that is sent: without a number, no refusal is taken to mean fewer
+_LEAST = 2**14  # bytes of a picture: a refusal without a number never lowers the limit further
 _SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
 
 
@@ -45,17 +45,17 @@ class Picture:
 
     @property
     def encoded(self) -> memoryview:
-        """It as it stands between the quotes of a JSON string; encoded once."""
+        """The bytes between the quotes of a JSON string; encoded once."""
         url = self.shown.url
         return memoryview(url)[0 if self.url else url.index(b",") + 1 :]
 
 
 class Pieces:
-    """A request as JSON; iterated over, it gives its bytes, as often as it is sent."""
+    """A request as JSON; each iteration yields all of its bytes, so that it can be sent again."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         pictures: list[Picture] = []
-        mark = secrets.token_hex(16)  # so that no text of the conversation can hold it
+        mark = secrets.token_hex(16)  # random: no text of the conversation can contain it
 
         def marked(value: object) -> str:
             if not isinstance(value, Picture):
@@ -78,37 +78,37 @@ class Pieces:
 
 
 class MissedError(ConfigError):
-    """The endpoint does not know an image that was named by its id alone."""
+    """The endpoint does not know an image that was sent by its id alone."""
 
 
 def whole(shown: Shown) -> Part:
-    """An image with all its data, as every endpoint takes it."""
+    """An image with all its data, which every endpoint accepts."""
     return {"type": "image_url", "image_url": {"url": Picture(shown)}}
 
 
 class SentImages:
-    """Which images one endpoint keeps. Threads may share it.
+    """The images that one endpoint has cached. Thread-safe.
 
     An id is a hash of the image's bytes under a key of this object: no other client of the server can compute it,
-    and put a picture of its own there, or learn which pictures are used.
+    to store another picture under it, or to find out which pictures are used.
     """
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
         self._kept: dict[str, None] = {}  # the oldest first
-        self._misses = 0  # since an id was known
+        self._misses = 0  # in a row
         self._lock = threading.Lock()
 
     def draw(self, images: Sequence[Shown], drawn: Callable[[AsPart], _Reply]) -> _Reply:
-        """Draw a reply about images, of which the endpoint gets the data of those it does not keep.
+        """Draw a reply about images; the data of cached ones is not sent.
 
-        It gets all once more if it has lost one: it was restarted, or its room was needed for others. `drawn`
-        sends the request, its images as the function makes them.
+        If the endpoint has lost one, after a restart or because its cache was full, all are sent again. `drawn` sends
+        the request; its argument makes the message part of an image.
 
         Raises:
-            MissedError: it does not know an image whose data it was sent.
+            MissedError: the endpoint does not know an image whose data was sent.
         """
-        if self._misses >= MAX_MISSES:  # it keeps nothing: every request would be sent twice
+        if self._misses >= MAX_MISSES:  # it caches nothing: every request would be sent twice
             return drawn(whole)
         ids = {each: hashlib.blake2b(each.digest, key=self._key, digest_size=20).hexdigest() for each in images}
         with self._lock:
@@ -144,11 +144,11 @@ def _named(shown: Shown, id: str, kept: bool) -> Part:
 
 
 class ByteLimits:
-    """How many bytes a server takes, learnt from its refusals. Threads may share it.
+    """How many bytes a server accepts, learnt from its refusals. Thread-safe.
 
     Attributes:
-        keeps_sizes: whether pictures must be shown as large as they are, as boxes in pixels need it: they are then
-            encoded with more loss, and never scaled down.
+        keeps_sizes: whether pictures must keep their sizes, because boxes are in pixels: they are then compressed
+            more, and never scaled down.
         scales: whether a picture was scaled down.
     """
 
@@ -159,9 +159,9 @@ class ByteLimits:
         self.keeps_sizes = self.scales = False
 
     def learn(self, sent: Ask, refused: RefusedError, ask: Ask) -> bool:
-        """Take a server's refusal of what was `sent` of a conversation into account; whether fewer bytes can be sent.
+        """Lower the limits after a refusal; return whether `ask` can be sent with fewer bytes than `sent` had.
 
-        Where its status alone says that the request is too large, half the bytes are tried.
+        If the refusal names no limit, only that the request is too large, half the bytes are tried.
         """
         before = sum(len(each.url) for each in sent.images)
         allowed = bytes_allowed(refused.said)

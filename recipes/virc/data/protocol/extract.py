@@ -1,7 +1,7 @@
 """The chat protocol of a dataset: found in its conversations and checked with every one of them.
 
-A template covers all that follows the last mark of a turn, the line end after it included: a Session shows the images
-of a turn and then its text, with nothing between them.
+A turn begins with one image mark for each image. A template covers all text after the last mark, with the line end
+after it: a Session shows the images of a turn and then its text, with nothing between them.
 """
 
 import json
@@ -57,16 +57,17 @@ _UNITS: dict[Coordinates, re.Pattern[str]] = {
 }
 
 _MAX_TEXT = 64 * 2**20  # characters of user turns that are kept
-_LOOKED_AT = 8  # rows whose images are read, to tell width from height
+_MAX_MEASURED = 8  # rows whose images are read, to distinguish width from height
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """The parts of a record; `number` is that of the row, from 1.
+    """The parts of a record.
 
     Args:
-        turns: of the user, but the first.
-        calls: those that can be read, each with the number of images shown before it.
-        units: replies.
+        number: of its row, from 1.
+        turns: user turns after the first.
+        calls: tool calls that can be read, each with the number of images shown before it.
+        units: number of replies.
     """
 
     number: int
@@ -78,14 +79,13 @@ class Conversation(msgspec.Struct, frozen=True):
 
 
 class FoundProtocol(msgspec.Struct, frozen=True):
-    """A chat protocol and what it was found in.
+    """A chat protocol, and counts of the rows that it was found in.
 
     Args:
         units: replies in the rows.
         calls: how often each tool was called.
-        coordinates_from: where it is known from what boxes mean: the caller, the tool's `schema`, the `boxes`, or
-            nothing.
-        notes: what these rows do not show, and what was taken instead; one clause each.
+        coordinates_from: what shows the unit of boxes: the caller, the tool's `schema`, the `boxes`, or nothing.
+        notes: one clause for each part that the rows do not show, with what is used instead.
     """
 
     protocol: Protocol
@@ -107,22 +107,22 @@ def study(
     numbers: Iterable[int] | None = None,
     system: str | None = None,
 ) -> FoundProtocol:
-    """Find the chat protocol of these records, and check that it makes every user turn of them exactly.
+    """Find the chat protocol of these records, and check that it renders each of their user turns exactly.
 
-    One record is enough where its question is known, or is between `Question:` and the last blank line. The files of
-    images are not needed.
+    One record is enough if its question is known, or is between `Question:` and the last blank line. Image files are
+    not needed.
 
     Args:
         records: with conversations.
-        coordinates: what boxes mean, where the caller knows it.
-        images: how inputs are shown, where the caller knows it; else `square_1000` where every input is announced
-            with that size, which no other rule leads to.
-        numbers: of the records' rows, for messages; from 1 where none are given.
-        system: the system message of records that were saved without it; empty: it is not known, and the tools are
-            those that are called and the usual ones. None: a record without it is a fault.
+        coordinates: unit of boxes, if the caller knows it.
+        images: how inputs are shown, if the caller knows it; else `square_1000` if every input is announced with
+            that size, which no other rule produces.
+        numbers: row numbers for messages; default: from 1.
+        system: the system message of records that were saved without it. Empty: unknown; the tools are those that
+            are called and the default ones. None: raise DataError for a record without it.
 
     Raises:
-        DataError: there is no one chat protocol, or it does not make a turn.
+        DataError: the records have several chat protocols, or a turn does not follow theirs.
     """
     rows = gathered(records, numbers, system)
     counts = Counter(row.system for row in rows)
@@ -186,7 +186,7 @@ def save(protocol: Protocol, to: Path) -> None:
 
 
 def unit_named(record: Record) -> Coordinates | None:
-    """What boxes are counted in by the system message of a record; None where it is not clear."""
+    """Unit of boxes by the system message of a record; None if it is not clear."""
     if not record.messages or record.messages[0].role != "system":
         return None
     try:
@@ -256,7 +256,7 @@ def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[P
 
 
 def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
-    """The sizes of the row's images in px as they are announced."""
+    """Sizes of the row's images in px, as its turns announce them."""
     found = read_first(row.first.text, protocol, row.first.count)
     if found is None:
         lines = "\n".join([protocol.image_line] * row.first.count)
@@ -298,7 +298,7 @@ def _named(offered: dict[str, str]) -> Coordinates | None:
 def gathered(
     records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
 ) -> list[Conversation]:
-    """The parts of these records, as far as their texts are not too long to keep; arguments as of `study`."""
+    """The parts of these records, until their texts are too long to keep; arguments as in `study`."""
     rows: list[Conversation] = []
     room = _MAX_TEXT
     for number, record in zip(numbers or count(1), records, strict=False):
@@ -316,14 +316,15 @@ def gathered(
 
 
 def _row(number: int, record: Record, given: str | None) -> Conversation:
-    system, led = _system(record, given)
-    messages, shown = record.messages[led:], images_of(record)[led:]
+    system, start = _system(record, given)
+    messages, shown = record.messages[start:], images_of(record)[start:]
     if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages)):
         raise DataError("its turns do not alternate between user and assistant")
     if not shown[0]:
         raise DataError("its first user turn shows no image")
-    sizes = dict(enumerate(map(size_of, record.images if number <= _LOOKED_AT else ())))
-    first = FirstTurn(number, _after_marks(messages[0].content, led + 1), len(shown[0]), record.question, sizes.get(0))
+    sizes = dict(enumerate(map(size_of, record.images if number <= _MAX_MEASURED else ())))
+    text = _after_marks(messages[0].content, start + 1)
+    first = FirstTurn(number, text, len(shown[0]), record.question, sizes.get(0))
     turns, calls = [], []
     seen_before = list(accumulate(map(len, shown), initial=0))
     for at in range(1, len(messages), 2):
@@ -331,7 +332,7 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
         call, seen = _call(messages[at].content, followed), seen_before[at]
         calls += [(call, seen)] if call else []
         if call and followed:
-            position, count = led + at + 2, len(shown[at + 1])
+            position, count = start + at + 2, len(shown[at + 1])
             if count != 1:
                 raise DataError(f"message {position} shows {count} images, and a tool gives one")
             text = _after_marks(messages[at + 1].content, position)
@@ -341,14 +342,14 @@ def _row(number: int, record: Record, given: str | None) -> Conversation:
 
 def _system(record: Record, given: str | None) -> tuple[str, int]:
     own = next((message.content for message in record.messages[:1] if message.role == "system"), None)
-    led = int(own is not None)
-    if len(record.messages) <= led:
+    start = int(own is not None)
+    if len(record.messages) <= start:
         raise DataError("it has no conversation")
     if own is None and given is None:
         raise DataError("it has no system message")
     if own is not None and given and own != given:
         raise DataError("its system message is not the one that was given")
-    return own or given or "", led
+    return own or given or "", start
 
 
 def _after_marks(content: str, number: int) -> str:

@@ -252,7 +252,7 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
     if isinstance(name, bytes):
         name, data = "", name
     if not name and data in (None, b"") and (value == "" or isinstance(value, dict | bytes)):
-        raise DataError(f"its {_called(column)} is empty, where an image is due")
+        raise DataError(f"its {_called(column)} is empty, and an image is due")
     if not isinstance(name, str) or not (name or data) or not isinstance(data, bytes | None):
         raise _wrong(value, column, "an image: a path, bytes, or an object with one of them")
     if data is None and name[:5].lower() == "data:":

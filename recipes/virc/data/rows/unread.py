@@ -9,7 +9,7 @@ from typing import Any
 from virc.core.files import is_file
 from virc.data.rows.record import Record
 from virc.solving.rows import LETTERS
-from virc.solving.sources.columns import beside, is_base64_image, lettered
+from virc.solving.sources.columns import is_base64_image, lettered, unused_texts
 from virc.solving.sources.picture_files import ENDINGS, is_picture
 from virc.systems.layouts.layout import listed
 
@@ -62,7 +62,7 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
         called = (name for name, text in texts.items() if len(text) < 1024 and Path(text).suffix.lower() in ENDINGS)
         found = dict.fromkeys(called, PICTURES) | found
     if record is not None and record.question and not record.messages:
-        left = (name for name in beside(row, record.question) if name not in named)
+        left = (name for name in unused_texts(row, record.question) if name not in named)
         found |= dict.fromkeys(left, TEXT)
     letters = lettered(row)
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):

@@ -163,8 +163,8 @@ def parted(better: Attempt, worse: Attempt) -> Parted | Apart:
     (end, reply), (other_end, other_reply) = (each[first] for each in turns)
     if end == len(better.trace.messages):
         return "refused"
-    before, beside = better.trace.messages[:end], worse.trace.messages[:other_end]
-    if not _same(before, beside) or _digests(better, before) != _digests(worse, beside):
+    before, other_before = better.trace.messages[:end], worse.trace.messages[:other_end]
+    if not _same(before, other_before) or _digests(better, before) != _digests(worse, other_before):
         return "shown"
     if before[-1].role != "user":
         return "inside"

@@ -61,7 +61,7 @@ def window(label: Box, size: tuple[int, int], page: tuple[int, int]) -> Box:
     return x, y, x + size[0], y + size[1]
 
 
-def beside(box: Box, label: Box, page: tuple[int, int]) -> Box:
+def moved_box(box: Box, label: Box, page: tuple[int, int]) -> Box:
     """Another box of that size that holds the label: a step of the GRID away; the same where none does."""
     for dx, dy in ((GRID, 0), (-GRID, 0), (0, GRID), (0, -GRID)):
         moved = box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy

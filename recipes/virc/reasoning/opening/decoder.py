@@ -32,7 +32,7 @@ SECONDS = 30.0
 """Longest time for one picture."""
 _CPU_SECONDS = 1.0, 10.0  # of a header, which takes milliseconds, and of the pixels: others wait meanwhile
 _LATE = -getattr(signal, "SIGPROF", 0)  # exit code after that time
-_BESIDE = 64 * 2**20  # bytes of address space for all that is no pixel
+_OVERHEAD = 64 * 2**20  # bytes of address space for all that is no pixel
 _ROWS = 256  # that are handed over at once
 _CHECK = 0.1  # seconds between two looks at whether anybody still waits
 
@@ -234,7 +234,7 @@ def _limited(size: int) -> None:
     import resource
 
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + size + _BESIDE, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (now + size + _OVERHEAD, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def _alarm(seconds: float) -> None:

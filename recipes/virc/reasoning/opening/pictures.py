@@ -30,13 +30,13 @@ Source = tuple[bytes | Path, str]
 
 @contextmanager
 def opened_all(
-    sources: Sequence[Source], terms: Terms = OWN, beside: Callable[[Size], int] = lambda size: 0, whole: bool = False
+    sources: Sequence[Source], terms: Terms = OWN, derived: Callable[[Size], int] = lambda size: 0, whole: bool = False
 ) -> Iterator[list[OpenedImage]]:
     """The pictures of one problem, as `open_file` opens them; their memory is held inside. The list is empty then.
 
     Args:
         terms: as of `ImageMemory.hold`.
-        beside: bytes that are needed inside for what is made of a picture of that (width, height) in px.
+        derived: bytes that are needed inside for what is made of a picture of that (width, height) in px.
         whole: crops are cut from what is open inside, so the files are not kept to be decoded again.
 
     Raises:
@@ -48,7 +48,7 @@ def opened_all(
     kept = sum(each.kept for each in prices)
     # what another process has decoded is in the memory of both for a moment
     extra = max((max(each.most - each.kept, each.kept * terms.outside) for each in prices), default=0)
-    extra = max(extra, sum(beside(each.size) for each in prices))
+    extra = max(extra, sum(derived(each.size) for each in prices))
     with IMAGE_MEMORY.hold(kept + extra, _what(files, prices), terms) as hold:
         pictures = [
             _decoded(data, name, each.most, None, terms)[0] for (data, name), each in zip(files, prices, strict=True)
@@ -56,7 +56,7 @@ def opened_all(
         if whole:
             pictures = [msgspec.structs.replace(each, data=None) for each in pictures]
             del files  # what is done inside may take long
-        hold.shrink(kept + sum(beside(each.size) for each in pictures))
+        hold.shrink(kept + sum(derived(each.size) for each in pictures))
         try:
             yield pictures
         finally:

@@ -41,7 +41,7 @@ _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
 _MAX_SHOWN = 20
 CONTEXTS = ("hint", "context", "passage", "paragraph", "background", "premise")
 """Columns of text that belongs before the question; they may have an `s` behind them, as those below."""
-_BESIDE = (*CONTEXTS, "prompt", "problem", "instruction")
+_TEXTS = (*CONTEXTS, "prompt", "problem", "instruction")
 """Columns of text that is a part of the problem where another column is the question."""
 
 
@@ -112,11 +112,11 @@ def odd_choices(names: Collection[str], columns: Columns) -> list[str]:
     return [] if read else [name for name in names if _CHOICE.fullmatch(key_of(name))]
 
 
-def beside(fields: Mapping[str, Any], question: str) -> list[str]:
+def unused_texts(fields: Mapping[str, Any], question: str) -> list[str]:
     """The columns of text that belongs to a question and does not stand in it."""
     said, texts = " ".join(question.split()), dict[str, str]()
     for name, each in fields.items():
-        known = CONTEXTS if isinstance(each, list) else _BESIDE
+        known = CONTEXTS if isinstance(each, list) else _TEXTS
         parts = each if isinstance(each, list) else [each]
         if name.lower().removesuffix("s") in known and all(isinstance(one, str) for one in parts):
             texts[name] = " ".join(" ".join(parts).split())

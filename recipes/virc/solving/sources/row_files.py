@@ -21,7 +21,7 @@ from virc.core.tables.encodings import encoding_of
 from virc.core.text import clause
 from virc.solving.image_source import STREAM, standard_input
 from virc.solving.rows import MAX_LINE_BYTES, Row
-from virc.solving.sources.columns import Columns, beside, has_bytes, odd_choices, read_row, resolve
+from virc.solving.sources.columns import Columns, has_bytes, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.picture_files import is_picture, pictures_of
 
 _HEAD = 2**12  # bytes that tell what a file is
@@ -119,7 +119,7 @@ def rows_of(
                     told += odd
                     say(f"the question is asked without {' and '.join(odd)}, which are too many or have gaps")
             row = read_row(line, number, fields, known[names], question)
-            if left := [name for name in beside(fields, row.question) if not (row.fault or name in told)]:
+            if left := [name for name in unused_texts(fields, row.question) if not (row.fault or name in told)]:
                 told += left
                 proposes = f"; virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
                 say(f"the question is asked without {' and '.join(left)}{proposes if file != 'FILE' else ''}")

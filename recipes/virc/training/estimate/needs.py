@@ -253,8 +253,8 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
     if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
         terms += sampler
         return terms, [helpers, _processes(config.devices, terms)]
-    beside, share = [framework, *(() if config.offload else state)], config.sampler_memory
-    unused = max(total(sampler) / share, total(beside) / (1 - share)) - total(sampler) - total(beside)
+    others, share = [framework, *(() if config.offload else state)], config.sampler_memory
+    unused = max(total(sampler) / share, total(others) / (1 - share)) - total(sampler) - total(others)
     rest = Term("left unused", unused, f"vLLM is given {share:.0%} of the device (sampler_memory)")
     vision, replies, nodes = work.shape.vision, config.train_batch_size * config.n, config.nodes
     tokens = min(mean, work.patches / config.micro_batch_size_per_device / vision.merged)
@@ -281,7 +281,7 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
         host.append(term("reference model", everything, (4, "bytes"), over=nodes, by="nodes", note=note))
     actor = [term("actor", everything, (4, "bytes"), over=devices)] if config.offload else state
     taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), framework]
-    return max(terms, taking_over, [*sampler, *beside, rest], key=total), host
+    return max(terms, taking_over, [*sampler, *others, rest], key=total), host
 
 
 def _sampler(config: rl.Config, work: Work) -> list[Term]:

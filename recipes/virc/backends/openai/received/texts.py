@@ -1,4 +1,4 @@
-"""A text that comes in pieces, and the channels of OpenAI's harmony format that one may be made of."""
+"""A text that arrives in pieces, and the channels of OpenAI's harmony format."""
 
 import codecs
 import re
@@ -35,8 +35,8 @@ def joined(pieces: Iterable[str]) -> str:
 class Text:
     """A text that comes in pieces, each of which adds to it, or holds all of it so far.
 
-    Some servers send the whole text with each piece, others once more with the last. One short piece cannot be told:
-    `4` and `42` are 42 or 442. A later piece that goes on from neither undoes a doubtful reading.
+    Some servers send the whole text with each piece, others once more with the last. A single short piece is ambiguous:
+    `4` and `42` are 42 or 442. A later piece that continues neither of them undoes a doubtful reading.
 
     Args:
         may_repeat: whether pieces may hold all of the text so far.
@@ -87,7 +87,7 @@ class Said(msgspec.Struct):
 
 
 def harmony(text: str) -> Said | None:
-    """Read a text in OpenAI's harmony format; None where it is not in it.
+    """Read a text in OpenAI's harmony format; None if it is in another.
 
     Source: github.com/openai/harmony, docs/format.md. Servers that leave out special tokens turn the marks of its
     channels into words.
@@ -111,7 +111,7 @@ def harmony(text: str) -> Said | None:
 
 
 def _messages(text: str) -> Iterator[tuple[str, str]]:
-    """The messages of a text: what stands of the role and the channel before each, and its content."""
+    """The messages of a text: the role and channel before each, and its content."""
     role, *parts = text.split(_CHANNEL)
     for part in parts:
         header, found, body = part.partition(_MESSAGE)

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server sends, read with nothing believed: typed, bounded in bytes and time."""
+"""Replies of OpenAI-compatible servers, of which nothing is trusted: types are checked, bytes and time limited."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
     "call": ("tool calls", "tool call", "tool use", "function call", "function calls"),
 }  # fmt: skip
 _FINISHES: Mapping[str, Any] = {word.replace(" ", ""): finish for finish, words in _ENDS.items() for word in words}
-"""What the words of many servers for the end of a reply mean, in lower case and letters alone; any other is no end."""
-_NUMBERED = {"1": "stop", "2": "length"}  # of Google's enum; another's 2 may be an end, too: that is asked for again
-_ENUM = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # stands before the member
+"""The words of many servers for why a reply ended, letters alone, in lower case; any other word is not an end."""
+_NUMBERED = {"1": "stop", "2": "length"}  # Google's enum; if 2 means an end elsewhere, the reply is requested again
+_ENUM = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # the prefix of an enum's member
 _PENDING = frozenset({"", "null", "none", "not_finished"})
 _FILTERED = {
     **dict.fromkeys(
@@ -72,7 +72,7 @@ class CallPieces:
 
     @property
     def ended(self) -> bool:
-        """Whether its arguments are whole, so that another name begins another call."""
+        """Whether its arguments are complete, so that another name begins another call."""
         if self._object is not None:
             return True
         try:
@@ -81,7 +81,7 @@ class CallPieces:
             return False
 
     def add(self, function: Function, own: Mapping[str, Any] | None = None) -> None:
-        """Take a piece, `own` as the server has it; a name that is sent again with every piece is the same."""
+        """Add a piece; `own` is the server's object of it. A name repeated in every piece counts once."""
         if own is None:
             self._own = None
         elif self._own is not None:
@@ -90,7 +90,7 @@ class CallPieces:
             self.name += function.name
         if isinstance(function.arguments, str):
             before = "".join(self._text) if 1 < self._size <= len(function.arguments) else ""
-            if before and function.arguments.startswith(before):  # all of them so far
+            if before and function.arguments.startswith(before):  # a piece repeats all so far
                 self._text.clear()
             self._text.append(function.arguments)
             self._size = sum(map(len, self._text)) if before else self._size + len(function.arguments)
@@ -101,7 +101,7 @@ class CallPieces:
         return Called(self.name, joined(self._text) if self._object is None else self._object)
 
     def own(self) -> dict[str, Any] | None:
-        """The whole call as the server has it, with fields that virc does not know; None: it has no such form."""
+        """The call as the server sent it, with fields that virc does not know; None: the server sent no such object."""
         if self._own is None:
             return None
         called = self.called()
@@ -110,7 +110,7 @@ class CallPieces:
 
 
 def merge(own: dict[str, Any], piece: Mapping[str, Any]) -> None:
-    """Merge a piece of an object into what has arrived of it: lists grow, and of other values the last counts."""
+    """Merge a piece of an object into what has arrived of it: lists are joined, and other values are replaced."""
     for key, value in piece.items():
         before = own.get(key)
         if isinstance(before, dict) and isinstance(value, dict):
@@ -125,8 +125,8 @@ class Received(ScoredReply, frozen=True):
     """A reply as a server sent it.
 
     Args:
-        cached_tokens: of the prompt, those that came from a cache or went into one; `prompt_tokens` may be without.
-        is_doubtful: its pieces can be read in two ways; sent as a whole it is clear.
+        cached_tokens: prompt tokens read from a cache or written to one; `prompt_tokens` may not include them.
+        is_doubtful: its pieces can be joined in two ways; a reply that is not streamed is clear.
     """
 
     cached_tokens: int = 0
@@ -176,11 +176,11 @@ class Chunk(msgspec.Struct):
 
 
 class Gathered:
-    """A reply as it comes in: of several choices, the one with the lowest index.
+    """Collects a reply from its chunks; of several choices, the one with the lowest index counts.
 
     Args:
-        on_text: gets thought and content piece by piece, the thought between <think> marks.
-        may_repeat: whether pieces of a text may hold all of it so far.
+        on_text: called with each piece of thought and content, the thought between <think> marks.
+        may_repeat: whether a piece may repeat all of the text so far.
     """
 
     def __init__(self, most: int, on_text: Callable[[str], None] | None, may_repeat: bool = True) -> None:
@@ -194,9 +194,9 @@ class Gathered:
     def _begin(self) -> None:
         self._text, self._thought = Text(self._may_repeat), Text(self._may_repeat)
         self._refusal = list[str]()
-        self._own = dict[str, Any]()  # the message as the server has it
+        self._own = dict[str, Any]()  # the message as the server sent it
         self._calls: dict[float | str, CallPieces] = {}
-        self._opened = dict[float | str, str]()  # of an index that several calls have: the key of the last one
+        self._opened = dict[float | str, str]()  # index that several calls share -> key of the last of them
         self._size = 0
         self._thinking = self._lost_call = False
         self._finish: str | None = None
@@ -214,7 +214,7 @@ class Gathered:
             seen.add(index)
 
     def _is_chosen(self, index: float) -> bool:
-        """Whether a choice counts: none with a lower index came; what another said before is forgotten."""
+        """Whether a choice counts: none with a lower index came. A lower one discards what came before."""
         if not self.has_choice or index < self._index:
             if self.has_choice:
                 self._begin()
@@ -238,7 +238,7 @@ class Gathered:
             self.content(choice.text)
 
     def take(self, said: object, is_whole: bool = False) -> None:
-        """Take a message, or a piece of one; a text is its content. Raises WireError: it is no message."""
+        """Add a message, or a piece of one; a text is its content. Raises WireError: it is not a message."""
         said = {"content": said} if isinstance(said, str) else said or {}
         try:
             part = fitted(said, _Part)
@@ -254,7 +254,7 @@ class Gathered:
         thoughts = [getattr(part, name) for name in _THOUGHTS]
         thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
         text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
-        contents = [part.content] if isinstance(part.content, _Content) else part.content  # some stand in no list
+        contents = [part.content] if isinstance(part.content, _Content) else part.content  # some send no list
         for content in contents if isinstance(contents, list) else ():
             if isinstance(content, str):
                 text += content
@@ -278,7 +278,7 @@ class Gathered:
             self.call(0, Call(0, None, part.function_call))
 
     def ended(self, finish: object) -> None:
-        """Note that something came, and why the reply ended, where it did."""
+        """Note that a choice came and, if it has ended, why."""
         self.has_choice = True
         self._finish = self._finish if str(finish or "").lower() in _PENDING else str(finish)
 
@@ -301,9 +301,9 @@ class Gathered:
         self._refusal += [text] if text else []
 
     def call(self, position: int, call: Call, own: Mapping[str, Any] | None = None) -> None:
-        """Take a tool call, or a piece of one: by its index, else by its id, else by its place.
+        """Add a tool call, or a piece of one, identified by its index, else its id, else its place.
 
-        A piece without all three and without a name belongs to the call before. `own` is it as the server has it.
+        A piece without all three and without a name belongs to the call before. `own` is the server's object of it.
         """
         function = call.function or Function(call.name, call.arguments)
         key: float | str = position if call.index is None else _number(call.index, position)
@@ -321,14 +321,14 @@ class Gathered:
         self._lost_call |= not pieces.name  # a later piece, or the end of the reply, shows whether it has one
 
     def scored(self, logprobs: object) -> None:
-        """Take log-probabilities of tokens; the first that come are those of the first token."""
+        """Add log-probabilities of tokens; the first that come are those of the first token."""
         self._likeliest = self._likeliest or likeliest(logprobs)
 
     def function(self, name: str, arguments: str | dict[str, Any]) -> None:
         self.call(len(self._calls), Call(None, None, Function(name, arguments)))
 
     def reply(self) -> Received:
-        """The whole reply. Raises WireError: it is none, or did not come to its end."""
+        """Return the complete reply. Raises WireError: there is none, or it was cut off."""
         if not self.has_choice:
             raise WireError("sent no chat completion")
         end = (self._finish or "stop").lower().partition(":")[0]
@@ -357,7 +357,7 @@ class Gathered:
         )
 
     def _message(self, text: str, thought: str) -> Mapping[str, Any] | None:
-        """The message as the server has it, as the next request repeats it; None: it calls no tools as such."""
+        """The message as the server sent it, for the next request; None: it has no structured tool calls."""
         calls = [pieces.own() for pieces in self._calls.values() if pieces.name]
         if not calls or None in calls:
             return None
@@ -386,12 +386,12 @@ def _texts(value: object, depth: int = 0) -> str:
 
 
 def is_given(error: object) -> bool:
-    """Whether the field of an error holds one; some servers send it in every answer, empty."""
+    """Whether a field `error` holds an error; some servers send it in every answer, empty."""
     return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
 def _number(index: object, position: int) -> float:
-    """The index of a choice; of one without, its place in the list."""
+    """The index of a choice; its place in the list if it has none."""
     if isinstance(index, str) and index.isdecimal() and len(index) < 10:
         return int(index)
     return index if isinstance(index, int | float) and not isinstance(index, bool) else position

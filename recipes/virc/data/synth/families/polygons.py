@@ -21,9 +21,9 @@ from virc.data.synth.problem import (
     Point,
     Split,
     around,
-    beside,
     inside,
     meet,
+    moved_box,
     split_of,
     unit,
     window,
@@ -181,7 +181,7 @@ def spots(diagram: Diagram) -> Sequence[Spot]:
     page = diagram.width, diagram.height
     crops = [(crop_of(corner, *page), corner) for corner in diagram.reading_order()]
     return [
-        Spot(crop, beside(crop, corner.box, page), f"{corner.letter} is {corner.printed}.") for crop, corner in crops
+        Spot(crop, moved_box(crop, corner.box, page), f"{corner.letter} is {corner.printed}.") for crop, corner in crops
     ]
 
 
