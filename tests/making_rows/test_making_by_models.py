@@ -67,12 +67,17 @@ def server() -> Iterator[Server]:
         yield running
 
 
+def captioning(folder: Path) -> Path:
+    """The folder, with the operator and six rows for it."""
+    (folder / "caption.py").write_text(OPERATOR)
+    rows = [{"id": f"r{at}", "image": picture(folder / f"{at}.png", at)} for at in range(6)]
+    write_rows(folder / "rows.jsonl", rows)
+    return folder
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    (tmp_path / "caption.py").write_text(OPERATOR)
-    rows = [{"id": f"r{at}", "image": picture(tmp_path / f"{at}.png", at)} for at in range(6)]
-    write_rows(tmp_path / "rows.jsonl", rows)
-    return tmp_path
+    return captioning(tmp_path)
 
 
 def at(url: str | None) -> Setup:

@@ -153,9 +153,9 @@ class Progress:
         if not isinstance(theirs, dict) or theirs.get("schema") != SCHEMA:
             raise ConfigError(f"{self.path} is not the progress of virc data make", "choose another --to")
         ours = self._head
-        for key in ours:
-            if theirs.get(key) != ours[key]:
-                sentence = f"{self.path} was begun with {key} {_said(theirs.get(key))}, not {_said(ours[key])}"
+        for key in {**theirs, **ours}:
+            if theirs.get(key) != ours.get(key):
+                sentence = f"{self.path} was begun with {key} {_said(theirs.get(key))}, not {_said(ours.get(key))}"
                 raise ConfigError(sentence, f"the same again, or rm {self.path} to begin anew")
 
 

@@ -1,0 +1,207 @@
+"""What a run of `virc data make` that goes on compares, counts and keeps, in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from making_rows.made import read_rows, write_rows
+from making_rows.test_making_by_models import OPERATOR, caption, captioning, reply
+from support.servers import Body, serve
+
+from virc.core import plugins
+from virc.core.errors import ConfigError
+from virc.core.events import Event, Reporter
+from virc.data.make import job
+from virc.data.make.asking import Models
+from virc.data.make.run import make
+from virc.solving.one import SolveConfig
+from virc.solving.setup import set_up
+
+PLANNED = '''
+"""Take the first row twice, and leave the last one to another file."""
+
+import msgspec
+from virc.data.make.operator import LeftOut, Plan
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """None."""
+
+
+def measure(row, means):
+    return row.number
+
+
+def plan(measured, means):
+    return Plan((1, 1, 2), left_out={3: LeftOut("odd", "it is the third")}, others={"rest": (5,)})
+'''
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return captioning(tmp_path)
+
+
+def stopped(home: Path, url: str, **given: Any) -> None:
+    """A run that stops at its fourth row, of which two replies were paid for."""
+    rows = read_rows(home / "rows.jsonl")
+    write_rows(home / "rows.jsonl", [row | {"stop": at == 3} for at, row in enumerate(rows)])
+    with pytest.raises(ConfigError, match="fails: KeyError"):
+        caption(home, url, at_once=1, **given)
+
+
+def _other_model(home: Path, given: dict[str, Any]) -> None:
+    given["model"] = "other"
+
+
+def _other_turns(home: Path, given: dict[str, Any]) -> None:
+    given["max_turns"] = 5
+
+
+def _other_file(home: Path, given: dict[str, Any]) -> None:
+    (home / "words.txt").write_text("two")
+
+
+def _other_seed(home: Path, given: dict[str, Any]) -> None:
+    given["options"] = given["options"] | {"seed": 7}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_other_model, 'was begun with models {"eyes":"one","editor":"one"}'),
+        (_other_turns, 'was begun with asked {"max_turns":16'),
+        (_other_file, "was begun with files"),
+        (_other_seed, "was begun with seed 0, not 7"),
+    ],
+)
+def test_rows_of_other_settings_are_not_mixed(
+    change: Callable[[Path, dict[str, Any]], None], says: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = OPERATOR.replace("    words: int = 1\n", "    words: int = 1\n    texts: str = ''\n")
+    (home / "caption.py").write_text(
+        text.replace("        words: fewest.\n", "        words: fewest.\n        texts: a file.\n")
+    )
+    (home / "words.txt").write_text("one")
+    monkeypatch.chdir(home)
+    given: dict[str, Any] = {"model": "one", "max_turns": 16, "options": {"texts": "words.txt"}}
+
+    def run(url: str) -> None:
+        setup = set_up(
+            {"endpoint": url, "model": given["model"]}, SolveConfig(max_turns=given["max_turns"]), None, None, True
+        )
+        make("./caption.py", ["rows.jsonl"], home / "new.jsonl", given["options"], setup=setup, at_once=1)
+
+    rows = read_rows(home / "rows.jsonl")
+    write_rows(home / "rows.jsonl", [row | {"stop": at == 3} for at, row in enumerate(rows)])
+    with serve(reply, models=("one", "other")) as server:
+        with pytest.raises(ConfigError, match="fails: KeyError"):
+            run(server.url)
+        asked = len(server.chats())
+        change(home, given)
+        with pytest.raises(ConfigError) as refused:
+            run(server.url)
+    assert says in refused.value.message
+    assert len(server.chats()) == asked
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_own_and_fetched_words_are_not_mixed(own: bool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve(reply) as server:
+        for now, says in ((own, "fails: KeyError"), (not own, "was begun with words")):
+            monkeypatch.setattr(job.texts, "own_words", lambda now=now: now)
+            if now is own:
+                stopped(home, server.url)
+            else:
+                with pytest.raises(ConfigError, match=says):
+                    caption(home, server.url)
+
+
+def test_what_was_paid_is_on_disk_and_a_torn_last_line_is_cut(home: Path) -> None:
+    file, on_disk = home / "new.jsonl.progress", list[int]()
+
+    def told(body: Body) -> str:
+        on_disk.append(file.read_bytes().count(b"\n"))
+        return reply(body)
+
+    text = (home / "caption.py").read_text()
+    with serve(told) as server:
+        for stops in ('row.id == "r3"', 'row.id in ["r4"]'):  # of different sizes: Python compiles the file again
+            (home / "caption.py").write_text(text.replace('row.fields.get("stop")', stops))
+            plugins.loaded.cache_clear()
+            with pytest.raises(ConfigError, match="fails: KeyError"):
+                caption(home, server.url, at_once=1)
+            with file.open("ab") as progress:
+                progress.write(b'{"n":4,"row":"')
+        assert on_disk[2::3] == [3, 7, 11, 15, 19][: len(on_disk[2::3])]  # the head; of a row three replies and itself
+        (home / "caption.py").write_text(text)
+        plugins.loaded.cache_clear()
+        assert caption(home, server.url)["kept"] == 6
+        assert len(on_disk) == 6 * 3
+
+
+def test_progress_counts_rows_replies_and_what_is_left_out(home: Path) -> None:
+    events = list[Event]()
+    with serve(reply) as server:
+        caption(home, server.url, report=Reporter(events.append), options={"words": 100}, at_once=1)
+    said = [event.text for event in events if event.kind == "progress"]
+    assert [text.partition("; ")[2] for text in said[-2:]] == ["5 left out, 15 replies", "6 left out, 18 replies"]
+    assert said[-1].startswith("6 of 6, ")
+    assert " tokens; " in said[-1]
+    (warned,) = [event for event in events if event.kind == "warning"]
+    assert (warned.text, warned.hint) == ("no row is kept", "other options")
+
+
+def test_roles_with_turns_of_their_own_may_ask_as_often_as_they_have_turns(home: Path) -> None:
+    events = list[Event]()
+    (home / "caption.py").write_text(OPERATOR.replace("Role(temperature=0.7)", "Role(own_protocol=True)"))
+    with serve(reply) as server:
+        setup = set_up({"endpoint": server.url}, SolveConfig(max_turns=2), None, None, offline=True)
+        with pytest.raises(ConfigError):
+            make(
+                str(home / "caption.py"), [str(home / "rows.jsonl")], home / "new.jsonl", setup=setup,
+                report=Reporter(events.append),
+            )  # fmt: skip
+    assert "6 rows, at most 36 requests of models" in [event.text for event in events]
+
+
+def test_rules_report_each_thousand_rows_and_say_why_no_row_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "_EVERY", 2)
+    write_rows(tmp_path / "rows.jsonl", [{"id": at, "level": at} for at in range(5)])
+    for given, hint in (({"column": "levl"}, "no row has the column that is named"), ({"min": 9}, "other options")):
+        events = list[Event]()
+        options = {"column": "level", **given}
+        make(
+            "select",
+            [str(tmp_path / "rows.jsonl")],
+            tmp_path / f"{len(hint)}.jsonl",
+            options,
+            report=Reporter(events.append),
+        )
+        assert [text.text.partition("; ")[2] for text in events if text.kind == "progress"] == [
+            "2 left out",
+            "4 left out",
+        ]
+        assert [(event.text, event.hint) for event in events if event.kind == "warning"] == [("no row is kept", hint)]
+
+
+def test_a_plan_orders_repeats_and_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "planned.py").write_text(PLANNED)
+    write_rows(tmp_path / "rows.jsonl", [{"id": f"r{at}"} for at in range(1, 6)])
+    fields = make(str(tmp_path / "planned.py"), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
+    assert [row["id"] for row in read_rows(tmp_path / "new.jsonl")] == ["r1", "r1-2", "r2"]
+    assert [row["id"] for row in read_rows(tmp_path / "new.rest.jsonl")] == ["r5"]
+    left_out = [(row["id"], row["rule"]) for row in read_rows(tmp_path / "new.jsonl.left_out")]
+    assert left_out == [("r3", "odd"), ("r4", "plan")]
+    assert (fields["rows"], fields["kept"], fields["made"], fields["left_out"]) == (5, 3, 4, {"odd": 1, "plan": 1})
+
+
+def test_as_many_rows_are_in_work_as_the_slowest_model_takes() -> None:
+    opened: Any = {
+        name: SimpleNamespace(opened=SimpleNamespace(at_once=at_once)) for name, at_once in (("a", 4), ("b", 2))
+    }
+    assert (Models(opened).workers(None), Models(opened).workers(7), Models().workers(None)) == (2, 7, 1)
