@@ -59,9 +59,9 @@ def test_a_model_has_the_vision_tower_that_fits_it(tmp_path: Path, towers: dict[
     ("towers", "says"),
     [
         ({}, "sees no images: there is no vision tower next to it"),
-        ({"mmproj.gguf": 32}, r"mmproj\.gguf beside .* is of another model"),
+        ({"mmproj.gguf": 32}, r"mmproj\.gguf next to .* is of another model"),
         ({"mmproj-a.gguf": 64, "mmproj-b.gguf": None}, "2 vision towers are next to .*: mmproj-a.gguf, mmproj-b.gguf"),
-        ({"mmproj.gguf": b"<html>"}, r"mmproj\.gguf beside .* is no GGUF file or is damaged"),
+        ({"mmproj.gguf": b"<html>"}, r"mmproj\.gguf next to .* is no GGUF file or is damaged"),
     ],
 )
 def test_a_model_without_a_vision_tower_of_its_own_is_refused(

@@ -237,7 +237,7 @@ def test_a_server_that_asks_for_more_patience_than_there_is_is_not_waited_for(wa
     failed, asked = failure(status(429, headers={"Retry-After": wait}), tries=2)
     assert isinstance(failed, NetworkError)
     assert (asked, pauses) == (1, [])
-    assert failed.hint == ("it asks to be left alone for 100 s" if wait == "100" else None)
+    assert failed.hint == ("it asks to wait for 100 s" if wait == "100" else None)
 
 
 GARBAGE = {

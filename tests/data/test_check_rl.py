@@ -44,7 +44,7 @@ def end_with_reply(rows: Rows) -> None:
 
 BROKEN: list[tuple[str, str, int, Change]] = [
     ("no_question", "not known by itself", 1, lambda rows: rows[0]["extra_info"].update(question=None)),
-    ("no_answer", "no answer to hold", 1, lambda rows: rows[0]["reward_model"].update(ground_truth=None)),
+    ("no_answer", "no answer to compare", 1, lambda rows: rows[0]["reward_model"].update(ground_truth=None)),
     ("row", "no data_source", 1, lambda rows: rows[0].update(data_source=None)),
     ("row", "extra_info.prompt is not", 1, lambda rows: rows[0]["extra_info"]["prompt"][1].update(content="x")),
     ("tool_info", "'rotate'", 1, lambda rows: rows[0]["extra_info"].update(tool_info_gt={"name": "rotate"})),

@@ -155,7 +155,7 @@ OBJECTS: dict[str, Any] = {"id": 1, "qas": [QA | {"qid": 1}, QA | {"qid": 2}]}
 @pytest.mark.parametrize(
     ("first", "late", "id", "faults"),
     [
-        (TWO, {"answers": ["red"]}, None, ["it has 2 in questions and 1 in answers, where each question has one"]),
+        (TWO, {"answers": ["red"]}, None, ["it has 2 in questions and 1 in answers, and each question has one"]),
         (TWO, {"questions": [], "answers": []}, None, ["its column questions is empty"]),
         (TWO, {"image": ["0.png"] * 2}, None, ["each of image may belong to one of questions, or all of them to each"]),
         (TWO, {"kind": "Dialogue"}, None, ["questions may follow on each other, as turns of a conversation"]),

@@ -357,7 +357,7 @@ def test_a_full_disk_is_named_and_later_it_goes_on(place: Place, most: int) -> N
             place.fetch(connections=2)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "goes on" in str(raised.value.hint)
+    assert "run the same command to resume" in str(raised.value.hint)
     kept = ranged.kept(place.work, listed(CONTENT), PART)
     assert kept >= most // PART * PART - PART
     place.told.clear()

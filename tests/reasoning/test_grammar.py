@@ -85,7 +85,7 @@ def test_the_newest_image_is_none_that_can_be_written() -> None:
         ("VRAG", '<think></think><bbox>{"a": 1}</bbox>', "json: the tool call is not a JSON list"),
         ("VRAG", "<think></think><bbox>[1, NaN]</bbox>", "json: the tool call contains NaN"),
         ("FrameThinker", "<think></think><action>jump</action>", "tags: the tags are not one think and one"),
-        ("Video-CoM", "FIND_FRAME(a) and more", "json: the call goes on behind its closing bracket"),
+        ("Video-CoM", "FIND_FRAME(a) and more", "json: the call continues after its closing bracket"),
         ("Video-CoM", "FIND_FRAME(a)", "json: the values of the call are not phrase and frame"),
         ("OpenThinkIMG", '{"thought": "", "actions": []}', "json: there are 0 actions, not one"),
         ("OpenThinkIMG", '{"actions": [{"name": "Terminate", "arguments": {}}]}', "not exactly one argument"),

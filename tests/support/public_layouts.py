@@ -598,7 +598,7 @@ CASES = (
     Case("Visual-CoT, conversations", "deepcs233/Visual-CoT", visual_cot_talk, "refused", "cannot be read"),
     Case("Visual-CoT", "deepcs233/Visual-CoT", visual_cot, "proposed", fields=("boxes",)),
     Case("MathVision", "MathLLMs/MathVision", mathvision_hub, answers=LETTERS[:3], fields=("choices",)),
-    Case("MathVision beside its images", "MathLLMs/MathVision", mathvision, "refused", "decoded_image (pictures)"),
+    Case("MathVision next to its images", "MathLLMs/MathVision", mathvision, "refused", "decoded_image (pictures)"),
     Case("MathVista", "AI4Math/MathVista", mathvista, fields=("choices",)),
     Case("MMMU", "MMMU/MMMU", mmmu, answers=LETTERS[:3], pictures=2, fields=("choices",)),
     Case("HR-Bench, TSV", "DreamMr/HR-Bench", hr_bench, answers=LETTERS[:3], fields=("choices",)),
