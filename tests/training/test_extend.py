@@ -118,9 +118,9 @@ def test_a_run_gets_a_new_end_and_keeps_what_it_was(
          "virc merge mine, then virc "
          "train tiny --stage rl --from the folder that it prints --config runs/mine/settings.yaml --set devices=2"),
         ("instruct", {**GPUS, "zero": 3}, {}, {"devices": 2}, "DeepSpeed resumes on as many devices as saved: 4 a node",
-         "virc train tiny --stage instruct --from mine --config runs/mine/settings.yaml --set devices=2 begins anew"),
+         "virc train tiny --stage instruct --from mine --config runs/mine/settings.yaml --set devices=2 starts a new run"),
         ("instruct", {**GPUS, "zero": 3, "gpus": [0, 1, 2, 3]}, {}, {"devices": 2}, "DeepSpeed resumes on as many",
-         "--set devices=2 --set gpus=null begins anew"),
+         "--set devices=2 --set gpus=null starts a new run"),
         ("instruct", GPUS, {}, {"devices": 3}, "train_batch_size 8 is no multiple of the 3 rows", "another number"),
         ("instruct", {"train_batch_size": 8}, {}, {"devices": 2}, "several processes on CPUs cannot be", "another"),
     ],
@@ -208,7 +208,7 @@ def test_a_trial_prints_the_new_end(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     make_run(tmp_path, {"learning_rate": 0.001})
     done = virc("runs", "extend", "mine", "--epochs", "2", "--dry-run")
     assert done.out.splitlines() == [
-        "mine goes on from step 6 to step 12, in place of 6", "warmup_ratio: 0.025", "epochs: 2.0",
+        "mine continues from step 6 to step 12, in place of 6", "warmup_ratio: 0.025", "epochs: 2.0",
         "learning rate: 9.55e-05 at the old end, 0.000429 at step 8, 2.03e-05 at the new end",
     ]  # fmt: skip
     refused = virc("runs", "extend", "mine", "--steps", "3")

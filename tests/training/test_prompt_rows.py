@@ -169,7 +169,7 @@ def put(row: Row, path: str, value: object) -> None:
 FAULTS: list[tuple[str, Callable[[list[Row]], object]]] = [
     ("1 <image> marks for 0 images", lambda rows: put(rows[0], "images", [])),
     ("has no answer", lambda rows: put(rows[0], "reward_model.ground_truth", None)),
-    ("no answer to hold replies against", lambda rows: put(rows[0], "reward_model.ground_truth", " ")),
+    ("no answer to compare replies with", lambda rows: put(rows[0], "reward_model.ground_truth", " ")),
     ("0 <image> marks for 1 images", lambda rows: put(rows[0]["prompt"][1], "content", "no mark at all")),
     ("no image", lambda rows: (put(rows[0], "images", []), put(rows[0]["prompt"][1], "content", "no mark"))),
     ("<|image_pad|>", lambda rows: put(rows[0]["prompt"][1], "content", "<image><|image_pad|>")),

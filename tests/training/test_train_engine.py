@@ -129,7 +129,7 @@ def test_an_extended_run_is_the_run_that_had_that_end_from_the_start(workspace: 
     ended = workspaces.weights(run, 4)
     done = workspaces.run(workspace, "runs", "extend", "short", "--steps", "6")
     assert done.returncode == 0, done.stderr
-    assert "short goes on from step 4 to step 6, in place of 4" in done.stderr
+    assert "short continues from step 4 to step 6, in place of 4" in done.stderr
     assert list(workspaces.losses(run)) == [1, 2, 3, 4, 5, 6]
     assert workspaces.losses(run) == workspaces.losses(whole)
     found = workspaces.weights(run, 6)

@@ -217,7 +217,7 @@ def test_the_reward_is_that_of_the_strategy_else_of_the_system(
     ("strategy", "message", "hint"),
     [
         ("best_of:by=reward,reward=tiny", "the reward of tiny cannot grade what is being solved", "term=format"),
-        ("best_of:by=reward,reward=tiny,term=answer", "no answer to hold", "term=format"),
+        ("best_of:by=reward,reward=tiny,term=answer", "no answer to compare", "term=format"),
         ("best_of:by=reward,reward=tiny,term=gone", "the reward of tiny has no term 'gone'", "it has: "),
         ("best_of:by=reward,reward=prism", "the system prism has no reward", ""),
         ("best_of:by=reward", "the system of virc-scripted is not known", "reward=SYSTEM"),
