@@ -118,7 +118,7 @@ def test_a_run_gets_a_new_end_and_keeps_what_it_was(
          "virc merge mine, then virc "
          "train tiny --stage rl --from the folder that it prints --config runs/mine/settings.yaml --set devices=2"),
         ("instruct", {**GPUS, "zero": 3}, {}, {"devices": 2}, "DeepSpeed resumes on as many devices as saved: 4 a node",
-         "virc train tiny --stage instruct --from mine --config runs/mine/settings.yaml --set devices=2 starts a new run"),
+         "virc train tiny --stage instruct --from mine --config runs/mine/settings.yaml --set devices=2 starts"),
         ("instruct", {**GPUS, "zero": 3, "gpus": [0, 1, 2, 3]}, {}, {"devices": 2}, "DeepSpeed resumes on as many",
          "--set devices=2 --set gpus=null starts a new run"),
         ("instruct", GPUS, {}, {"devices": 3}, "train_batch_size 8 is no multiple of the 3 rows", "another number"),
