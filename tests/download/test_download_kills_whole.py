@@ -96,7 +96,7 @@ HUB, UNPACKING = "virc.download.hub", "virc.unpack.archive.folder"
 Moment = tuple[str, str, int, str]
 # Each run is killed one step further: rows come first, then the archive, last dataset_info.json.
 STEPS: list[Moment] = [
-    (f"{HUB}.fetching", "_download", 1, "after"),  # the archive is there, and nobody knows
+    (f"{HUB}.fetching", "fetch_large", 1, "after"),  # the archive is there, and nobody knows
     (UNPACKING, "Folder.put", 600, "before"),
     (f"{HUB}.fetching", "pour", 1, "after"),  # all is unpacked, and nobody knows
     (f"{HUB}.folder", "Folder.came", 1, "before"),

@@ -77,13 +77,14 @@ def _chosen(text: str, contents: Sequence[str]) -> int | None:
     """Which choice a text names, by content or by letter; None where that is not clear."""
     if text in contents:
         return contents.index(text)
-    label = _LABELLED.fullmatch(text)
-    # where the choices are letters themselves, a letter is a content
-    if label and not any(_BARE.fullmatch(content) for content in contents):
+    label, letters = _LABELLED.fullmatch(text), [_letter(content) for content in contents]
+    # if the choices are letters themselves, a letter is a content, with brackets or without
+    if label and not any(letters):
         at, said = _index(label[1]), label[2]
         if at < len(contents) and (not said or _alike(said, contents[at])):
             return at
-    found = [at for at, content in enumerate(contents) if _alike(text, content)]
+    letter = _letter(text)
+    found = [at for at, content in enumerate(contents) if _alike(text, content) or (letter and letter == letters[at])]
     return found[0] if len(found) == 1 else None
 
 
