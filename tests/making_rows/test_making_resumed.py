@@ -92,9 +92,9 @@ def _other_seed(home: Path, given: dict[str, Any]) -> None:
 def test_rows_of_other_settings_are_not_mixed(
     change: Callable[[Path, dict[str, Any]], None], says: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = OPERATOR.replace("    words: int = 1\n", "    words: int = 1\n    texts: str = ''\n    more: list[str] = []\n")
+    text = OPERATOR.replace("words: int = 1\n", "words: int = 1\n    texts: str = ''\n    more: list[str] = []\n")
     (home / "caption.py").write_text(
-        text.replace("        words: fewest.\n", "        words: fewest.\n        texts: a file.\n        more: files.\n")
+        text.replace("words: fewest.\n", "words: fewest.\n        texts: a file.\n        more: files.\n")
     )
     for name in ("words.txt", "listed.txt"):
         (home / name).write_text("one")
@@ -103,9 +103,8 @@ def test_rows_of_other_settings_are_not_mixed(
     given["options"] = {"texts": "words.txt", "more": ["listed.txt"]}
 
     def run(url: str) -> None:
-        setup = set_up(
-            {"endpoint": url, "model": given["model"], **given["choice"]}, SolveConfig(max_turns=given["max_turns"]), None, None, True
-        )
+        choice = {"endpoint": url, "model": given["model"], **given["choice"]}
+        setup = set_up(choice, SolveConfig(max_turns=given["max_turns"]), None, None, True)
         make("./caption.py", ["rows.jsonl"], home / "new.jsonl", given["options"], setup=setup, at_once=1)
 
     rows = read_rows(home / "rows.jsonl")
@@ -251,6 +250,19 @@ def test_a_further_file_does_not_replace_one_that_is_read(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="is read and cannot be written"):
         make(str(tmp_path / "planned.py"), [str(rows)], tmp_path / "new.jsonl")
     assert rows.read_bytes() == before
+
+
+def test_paid_rows_stay_where_a_plan_refuses_its_options(home: Path) -> None:
+    text = OPERATOR.replace("def run(row, means):", "def measure(row, means):").replace("return kept(", "return (")
+    refusing = (
+        "\n\ndef plan(measured, means):\n    from virc.core.errors import UsageError\n    raise UsageError('no')\n"
+    )
+    (home / "caption.py").write_text(text + refusing)
+    with serve(reply) as server:
+        for _ in range(2):
+            with pytest.raises(UsageError):
+                caption(home, server.url)
+        assert len(server.chats()) == 6 * 3
 
 
 def test_replies_of_the_first_row_are_kept_where_it_fails(home: Path) -> None:
