@@ -11,7 +11,7 @@ from making_rows.test_making_by_models import OPERATOR, caption, captioning, rep
 from support.servers import Body, serve
 
 from virc.core import plugins
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, UsageError
 from virc.core.events import Event, Reporter
 from virc.data.make import job
 from virc.data.make.asking import Models
@@ -64,6 +64,14 @@ def _other_file(home: Path, given: dict[str, Any]) -> None:
     (home / "words.txt").write_text("two")
 
 
+def _other_listed_file(home: Path, given: dict[str, Any]) -> None:
+    (home / "listed.txt").write_text("two")
+
+
+def _other(name: str, value: object) -> Callable[[Path, dict[str, Any]], None]:
+    return lambda _, given: given["choice"].update({name: value})
+
+
 def _other_seed(home: Path, given: dict[str, Any]) -> None:
     given["options"] = given["options"] | {"seed": 7}
 
@@ -74,24 +82,29 @@ def _other_seed(home: Path, given: dict[str, Any]) -> None:
         (_other_model, 'was begun with models {"eyes":"one","editor":"one"}'),
         (_other_turns, 'was begun with asked {"max_turns":16'),
         (_other_file, "was begun with files"),
+        (_other_listed_file, "was begun with files"),
+        (_other("max_pixels", 50_000), "was begun with asked"),
+        (_other("family", "qwen2.5-vl"), "was begun with asked"),
+        (_other("system", "deepeyes"), "was begun with asked"),
         (_other_seed, "was begun with seed 0, not 7"),
     ],
 )
 def test_rows_of_other_settings_are_not_mixed(
     change: Callable[[Path, dict[str, Any]], None], says: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = OPERATOR.replace("    words: int = 1\n", "    words: int = 1\n    texts: str = ''\n")
+    text = OPERATOR.replace("words: int = 1\n", "words: int = 1\n    texts: str = ''\n    more: list[str] = []\n")
     (home / "caption.py").write_text(
-        text.replace("        words: fewest.\n", "        words: fewest.\n        texts: a file.\n")
+        text.replace("words: fewest.\n", "words: fewest.\n        texts: a file.\n        more: files.\n")
     )
-    (home / "words.txt").write_text("one")
+    for name in ("words.txt", "listed.txt"):
+        (home / name).write_text("one")
     monkeypatch.chdir(home)
-    given: dict[str, Any] = {"model": "one", "max_turns": 16, "options": {"texts": "words.txt"}}
+    given: dict[str, Any] = {"model": "one", "max_turns": 16, "choice": {}}
+    given["options"] = {"texts": "words.txt", "more": ["listed.txt"]}
 
     def run(url: str) -> None:
-        setup = set_up(
-            {"endpoint": url, "model": given["model"]}, SolveConfig(max_turns=given["max_turns"]), None, None, True
-        )
+        choice = {"endpoint": url, "model": given["model"], **given["choice"]}
+        setup = set_up(choice, SolveConfig(max_turns=given["max_turns"]), None, None, True)
         make("./caption.py", ["rows.jsonl"], home / "new.jsonl", given["options"], setup=setup, at_once=1)
 
     rows = read_rows(home / "rows.jsonl")
@@ -198,6 +211,68 @@ def test_a_plan_orders_repeats_and_leaves_out(tmp_path: Path) -> None:
     left_out = [(row["id"], row["rule"]) for row in read_rows(tmp_path / "new.jsonl.left_out")]
     assert left_out == [("r3", "odd"), ("r4", "plan")]
     assert (fields["rows"], fields["kept"], fields["made"], fields["left_out"]) == (5, 3, 4, {"odd": 1, "plan": 1})
+
+
+RULE = '''
+"""Say what is left of the time."""
+
+import msgspec
+from virc.data.make.operator import kept
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """None."""
+
+
+def run(row, means):
+    return kept({**row.fields, "left": means.deadline.left()})
+'''
+
+
+def test_the_time_limit_holds_for_each_row(tmp_path: Path) -> None:
+    (tmp_path / "rule.py").write_text(RULE)
+    given = {"endpoint": "http://127.0.0.1:9/v1", "timeout": 30}
+    setup, new = set_up(given, SolveConfig(), None, None, offline=True), tmp_path / "new.jsonl"
+    make(str(tmp_path / "rule.py"), [str(write_rows(tmp_path / "rows.jsonl", [{"id": 1}]))], new, setup=setup)
+    assert 0 < read_rows(new)[0]["left"] <= 30
+
+
+def test_what_is_left_out_names_the_file_that_it_is_from(tmp_path: Path) -> None:
+    files = [str(write_rows(tmp_path / f"{name}.jsonl", [{"id": name, "level": 1}])) for name in "ab"]
+    make("select", files, tmp_path / "new.jsonl", {"column": "level", "min": 2})
+    assert [row["source"] for row in read_rows(tmp_path / "new.jsonl.left_out")] == files
+
+
+def test_a_further_file_does_not_replace_one_that_is_read(tmp_path: Path) -> None:
+    (tmp_path / "planned.py").write_text(PLANNED)
+    rows = write_rows(tmp_path / "new.rest.jsonl", [{"id": f"r{at}"} for at in range(1, 6)])
+    before = rows.read_bytes()
+    with pytest.raises(UsageError, match="is read and cannot be written"):
+        make(str(tmp_path / "planned.py"), [str(rows)], tmp_path / "new.jsonl")
+    assert rows.read_bytes() == before
+
+
+def test_paid_rows_stay_where_a_plan_refuses_its_options(home: Path) -> None:
+    text = OPERATOR.replace("def run(row, means):", "def measure(row, means):").replace("return kept(", "return (")
+    refusing = (
+        "\n\ndef plan(measured, means):\n    from virc.core.errors import UsageError\n    raise UsageError('no')\n"
+    )
+    (home / "caption.py").write_text(text + refusing)
+    with serve(reply) as server:
+        for _ in range(2):
+            with pytest.raises(UsageError):
+                caption(home, server.url)
+        assert len(server.chats()) == 6 * 3
+
+
+def test_replies_of_the_first_row_are_kept_where_it_fails(home: Path) -> None:
+    rows = read_rows(home / "rows.jsonl")
+    write_rows(home / "rows.jsonl", [row | {"stop": not at} for at, row in enumerate(rows)])
+    with serve(reply) as server:
+        for _ in range(2):
+            with pytest.raises(ConfigError, match="fails: KeyError"):
+                caption(home, server.url, at_once=1)
+        assert len(server.chats()) == 2
 
 
 def test_as_many_rows_are_in_work_as_the_slowest_model_takes() -> None:
