@@ -129,7 +129,7 @@ def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Pa
     assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%           5.0%" in lines
     assert "direct    5.0%    0.9 to 23.6    10.0%  0.0%   -               -" in lines
     assert "rl        45.0%    25.8 to 65.8   80.0%  10.0%" in lines
-    assert "rl less practice        greedy   hard  +50.0   +8.2 to +74.6   0.062" in lines
+    assert "rl minus practice        greedy   hard  +50.0   +8.2 to +74.6   0.062" in lines
     assert f"a problem of the rl evaluation: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
     written = json.loads((workspace / "demo" / "curve.json").read_bytes())
     assert (written["schema"], written["base"], len(written["stages"])) == ("virc.demo/1", QUICK.start, 5)

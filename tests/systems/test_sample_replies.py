@@ -592,7 +592,7 @@ def typed(words: list[str], texts: list[bytes]) -> tuple[int, str]:
         if not piece:
             break
         shown += piece
-        if texts and re.search(rb"(?:there is none|the same way)\.\r\n\Z", shown):
+        if texts and re.search(rb"(?:alone to skip|the same way)\.\r\n\Z", shown):
             os.write(terminal, texts.pop(0))
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status), shown.decode()
