@@ -44,7 +44,7 @@ def test_good_rows_are_counted(rows: Path) -> None:
 
 
 BROKEN: list[tuple[str, int, Change]] = [
-    ("where assistant is due", 3, lambda rows: rows[2]["messages"][2].update(role="user")),
+    ("and assistant is due", 3, lambda rows: rows[2]["messages"][2].update(role="user")),
     ("not assistant", 3, lambda rows: rows[2]["messages"].pop()),
     ("has no messages", 3, lambda rows: rows[2].update(messages=[], images=[])),
     ("marks for", 3, lambda rows: rows[2]["images"].pop()),
