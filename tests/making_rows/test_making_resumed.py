@@ -44,10 +44,14 @@ def home(tmp_path: Path) -> Path:
     return captioning(tmp_path)
 
 
-def stopped(home: Path, url: str, **given: Any) -> None:
-    """A run that stops at its fourth row, of which two replies were paid for."""
+def stop_at_fourth_row(home: Path) -> None:
     rows = read_rows(home / "rows.jsonl")
     write_rows(home / "rows.jsonl", [row | {"stop": at == 3} for at, row in enumerate(rows)])
+
+
+def stopped(home: Path, url: str, **given: Any) -> None:
+    """A run that stops at its fourth row, of which two replies were paid for."""
+    stop_at_fourth_row(home)
     with pytest.raises(ConfigError, match="fails: KeyError"):
         caption(home, url, at_once=1, **given)
 
@@ -107,8 +111,7 @@ def test_rows_of_other_settings_are_not_mixed(
         setup = set_up(choice, SolveConfig(max_turns=given["max_turns"]), None, None, True)
         make("./caption.py", ["rows.jsonl"], home / "new.jsonl", given["options"], setup=setup, at_once=1)
 
-    rows = read_rows(home / "rows.jsonl")
-    write_rows(home / "rows.jsonl", [row | {"stop": at == 3} for at, row in enumerate(rows)])
+    stop_at_fourth_row(home)
     with serve(reply, models=("one", "other")) as server:
         with pytest.raises(ConfigError, match="fails: KeyError"):
             run(server.url)

@@ -69,7 +69,8 @@ def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path)
 def test_the_card_has_assumptions_with_the_values_of_the_run(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = SimpleNamespace(system="grip", stage="rl", settings={"n": 16, "learning_rate": 1e-6})
+    settings = {"n": 16, "learning_rate": 1e-6, "temperature": 0.7}
+    info = SimpleNamespace(system="grip", stage="rl", settings=settings, origins={"n": "--set", "learning_rate": "grip"})
     monkeypatch.setattr(build.runs, "info", lambda _: info)
     monkeypatch.setattr(build.model_card, "text", lambda *given: "\n".join(given[-1]))
     folder = tmp_path / "merged"
@@ -79,13 +80,14 @@ def test_the_card_has_assumptions_with_the_values_of_the_run(
     card = (folder / "README.md").read_text()
     assert "assumed: n of rl 8, here 16: " in card
     assert "assumed: learning_rate of instruct 1e-05: " in card
+    assert "assumed too, as this package's defaults: temperature 0.7\n" in f"{card}\n"
 
 
 @pytest.mark.parametrize(("system", "said"), [("chain-of-focus", 2), ("deepeyes", 1), ("tiny", 0)])
 def test_the_card_says_whose_texts_the_chat_protocol_holds(
     system: str, said: int, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build.runs, "info", lambda _: SimpleNamespace(system=system, stage="rl", settings={}))
+    monkeypatch.setattr(build.runs, "info", lambda _: SimpleNamespace(system=system, stage="rl", settings={}, origins={}))
     monkeypatch.setattr(build.model_card, "text", lambda *given: "\n## Licence\n")
     for name, spoken, count in (("theirs", None, said), ("ours", of_system(systems.get(system)).protocol, 0)):
         folder = tmp_path / name

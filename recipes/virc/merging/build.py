@@ -34,6 +34,7 @@ from virc.reasoning.protocol import FILE_NAME
 from virc.rewards.user_code import copy
 from virc.runs import run as runs
 from virc.solving.one import SolveConfig, solve
+from virc.stages.resolve import assumed_defaults
 from virc.systems import texts as published_texts
 from virc.systems.registry import discover
 from virc.tools.registry import CODE, ToolMissingError
@@ -188,6 +189,7 @@ def complete(source: Source, folder: Path, name: str, parameters: int) -> None:
         assumed = []
         if info and system:
             assumed = [each.said(info.settings if each.stage in (None, info.stage) else {}) for each in system.assumed]
+            assumed += assumed_defaults(system, info.stage, info.settings, info.origins)
         card = model_card.text(name, source.origin, info, parameters, [file.name for file in licences], code, assumed)
         if system and source.chat_protocol:
             spoken = msgspec.to_builtins(read_protocol(source.chat_protocol))

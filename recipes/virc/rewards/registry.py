@@ -231,7 +231,7 @@ def called(function: Callable[..., float], file: Path, *arguments: object) -> fl
         none = [name for name, value in terms._values.items() if value is None] if terms else []
         if terms and none and isinstance(error, TypeError):  # it calculates with a term that does not apply
             hint = f"in a reply whose t.turn is {terms.turn!r}, these terms are None: {', '.join(none)}"
-            raise ConfigError(_broken(file, error).message, hint) from error
+            raise _broken(file, error, hint) from error
         raise _broken(file, error) from error
 
 
@@ -270,11 +270,11 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
     return {term.name: each for term, each in zip(terms, found, strict=True)}
 
 
-def _broken(file: Path, raised: Exception | SystemExit) -> ConfigError:
+def _broken(file: Path, raised: Exception | SystemExit, hint: str = "VIRC_DEBUG=1 shows where") -> ConfigError:
     error = guarded.as_error(raised)
     line = plugins.line_in(file, error)
     where = f"line {line} of {file}" if line else str(file)
-    return ConfigError(f"{where} fails: {type(error).__name__}: {clause(error)}", "VIRC_DEBUG=1 shows where")
+    return ConfigError(f"{where} fails: {type(error).__name__}: {clause(error)}", hint)
 
 
 def _number(value: object, name: str, file: Path) -> float | None:

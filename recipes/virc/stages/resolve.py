@@ -59,15 +59,9 @@ class Resolved(msgspec.Struct, frozen=True):
         settings = msgspec.to_builtins(self.config)
         assumed = [each.said(settings) for each in self.system.assumed if each.stage in (None, self.stage)]
         number = f"{counted(len(assumed), 'assumption')}, where nothing was published"
-        said = (*[number] * bool(assumed), *assumed, *self._left_out(), *self.system.notes)
+        left = assumed_defaults(self.system, self.stage, settings, self.origins)
+        said = (*[number] * bool(assumed), *assumed, *left, *self.system.notes)
         return (*said, *self.system.stages[self.stage].notes, *self._objective())
-
-    def _left_out(self) -> Iterator[str]:
-        """What decides how a stage of a reconstructed system learns, and neither its authors nor its YAML say."""
-        left = [name for name in _LEARNT if hasattr(self.config, name) and name not in self.origins]
-        if self.system.assumed and not self.published and left:
-            values = ", ".join(f"{name} {getattr(self.config, name)}" for name in left)
-            yield f"assumed too, as this package's defaults: {values}"
 
     def _objective(self) -> Iterator[str]:
         """How the loss weighs rows of SFT: LLaMA-Factory turns off transformers' mean over the tokens of a batch."""
@@ -81,6 +75,16 @@ class Resolved(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return f"{self.system.name}-{self.stage}"
+
+
+def assumed_defaults(
+    system: System, stage: str, settings: Mapping[str, Any], origins: Mapping[str, str]
+) -> Iterator[str]:
+    """What decides how a stage of a reconstructed system learns, and neither its authors nor its YAML say."""
+    of = system.stages.get(stage)
+    left = [name for name in _LEARNT if name in settings and name not in origins]
+    if system.assumed and of and not (of.published or of.published_defaults) and left:
+        yield f"assumed too, as this package's defaults: {', '.join(f'{name} {settings[name]}' for name in left)}"
 
 
 CONFIGS: Mapping[str, type[StageConfig]] = {"sft": sft.Config, "dpo": dpo.Config, "rl": rl.Config}
