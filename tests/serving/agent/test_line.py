@@ -99,6 +99,30 @@ def test_a_client_has_room_for_one_and_leaves_room_to_others() -> None:
     assert asyncio.run(play())[-1] == "a3"
 
 
+def test_what_one_gives_back_is_given_out_whole() -> None:
+    async def play() -> list[str]:
+        line = Waiting(10, room)
+        await line.come("a1", size=10)
+        await line.come("b1", "b2", "b3", size=2)
+        await line.go("a1", 10)
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "b1", "b2", "b3"]
+
+
+def test_who_leaves_lets_the_next_request_of_the_client_have_what_is_free() -> None:
+    async def play() -> list[str]:
+        line = Waiting(10, room)
+        await line.come("a1")
+        await line.come("a2", size=50)
+        await line.come("a3")
+        line.tasks["a2"].cancel()
+        await line.settled()
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "a3"]
+
+
 @pytest.mark.parametrize("served", [False, True])
 def test_who_leaves_passes_the_share_on(served: bool) -> None:
     async def play() -> list[str]:
