@@ -95,6 +95,14 @@ def test_trl_is_given_the_problems_and_turns_of_the_system(trl: Any, rows: Path)
     assert processor.chat_template == processor.tokenizer.chat_template == trl.TEMPLATE
 
 
+def test_problems_are_those_of_the_file_that_is_named(rows: Path) -> None:
+    environment, other = tiny(), rows.with_name("other.jsonl")
+    other.write_text(rows.read_text().splitlines()[1] + "\n")
+    assert [[each.id for each in environment.problems(file)] for file in (rows, other, rows)] == [
+        ["p0", "p1"], ["p1"], ["p0", "p1"],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("reply", "calls"), [(LOOK, True), (RIGHT, False), ("no tags", False)])
 def test_a_reply_that_goes_on_is_a_call_with_all_of_its_text(trl: Any, rows: Path, reply: str, calls: bool) -> None:
     said = trainer(trl, rows).processing_class.tokenizer.parse_response([ord(each) for each in reply])
