@@ -168,6 +168,13 @@ def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are(
     assert (queue.held, queue.held_of) == (MAX_HELD, {"a": MAX_HELD // 2, "b": MAX_HELD // 2})
 
 
+def test_who_was_answered_finds_a_place_again() -> None:
+    queue = RequestQueue(1, 3)
+    for _ in range(20):
+        queue.place("a").end()
+    assert (queue.taken, queue.places_of) == (0, {})
+
+
 def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
     taken = 0
     while may_have_more(taken, taken, 100):
