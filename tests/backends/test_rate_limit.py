@@ -85,7 +85,7 @@ def test_many_at_once_are_tried_until_the_time_is_over_where_one_was_answered() 
 def test_a_busy_server_is_known_by_its_words(code: int, said: object, is_busy: bool) -> None:
     refused = StatusError(code, {}, said)
     assert refused.is_busy == is_busy
-    assert refused.is_passing == (is_busy or code >= 500)
+    assert refused.is_transient == (is_busy or code >= 500)
     place = AskedServer("http://a/v1", str, True, "", None)
     assert ("is too busy" in str(explained(refused, place))) == is_busy
 

@@ -19,7 +19,7 @@ from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
-from virc.backends.openai.received.wire import Chunk, Gathered
+from virc.backends.openai.received.wire import Chunk, ReplyBuilder
 from virc.backends.openai.request import completion
 from virc.backends.sampling import Stopping
 from virc.core import interpreter
@@ -76,15 +76,15 @@ class LlamaCppBackend:
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
         passed = Stopping(ask.stop, on_text)
-        gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add, may_repeat=False)
+        builder = ReplyBuilder(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add, may_repeat=False)
 
         def hear(chunk: Any) -> None:
             error = chunk.get("error") if isinstance(chunk, dict) else None
             if isinstance(error, dict) and error.get("type") == _TOO_LONG:
                 raise TooLongError(error.get("n_prompt_tokens", "too many"), self.context)
-            gathered.add(msgspec.convert(chunk, Chunk))
+            builder.add(msgspec.convert(chunk, Chunk))
             if passed.stopped:
-                gathered.ended("stop")
+                builder.add_finish("stop")
                 raise _StoppedError
 
         # In a thread of its own: nothing interrupts one that waits for llama.cpp, neither Ctrl-C nor an alarm.
@@ -92,7 +92,7 @@ class LlamaCppBackend:
         try:
             with suppress(_StoppedError):
                 within(end, _drawing(self._server, self._request(ask, sampling)), hear)
-            return gathered.reply()
+            return builder.reply()
         except LateError:
             raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout") from None
         except WireError as error:

@@ -17,7 +17,7 @@ from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
 from virc.backends.openai.images import AsPart, ByteLimits, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
-from virc.backends.openai.received.wire import Received
+from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.prompt_count import PromptCounts
@@ -271,7 +271,7 @@ class OpenAIBackend:
             return False
         return drawn < sampling.max_tokens and read + drawn >= self.context - 1
 
-    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> Received:
+    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> ReceivedReply:
         """A reply; what the server refuses of a request is left out of it, and of those that follow.
 
         One whose pieces can be read in two ways is asked for once more, as a whole; one that broke off, once more.
@@ -295,7 +295,7 @@ class OpenAIBackend:
                     raise
                 on_text, was_broken = None, True
             except NoAnswerError as filtered:  # a filter in front of the model
-                return Received("", refusal=filtered.message)
+                return ReceivedReply("", refusal=filtered.message)
             except RefusedError as refused:
                 shorter = shortened(sampling.max_tokens, refused)
                 if shorter:
@@ -321,7 +321,7 @@ class OpenAIBackend:
         deadline: Deadline,
         sent: dict[str, Any],
         is_whole: bool,
-    ) -> Received:
+    ) -> ReceivedReply:
         """A reply to one request, which `sent` holds then; `is_whole`: it is not to be streamed."""
         if self.max_requests is not None and self.requests >= self.max_requests:
             raise ConfigError(f"{self._link.endpoint} refused every request")
@@ -332,7 +332,7 @@ class OpenAIBackend:
             sent |= ollama.request(ask, sampling, self.model, server.native) | {"stream": not is_whole}
             return self._link.complete(sent, longest, on_text, deadline, address)
 
-        def drawn(as_part: AsPart) -> Received:
+        def drawn(as_part: AsPart) -> ReceivedReply:
             request = self._request(ask, sampling, as_part)
             if is_whole:
                 del request["stream"]
@@ -340,7 +340,7 @@ class OpenAIBackend:
             sent.update(self._habits.fitted(request))
             return self._link.complete(sent, longest, on_text, deadline)
 
-        return self._images.draw(ask.images, drawn) if server.keeps_images else drawn(whole)
+        return self._images.reply(ask.images, drawn) if server.keeps_images else drawn(whole)
 
     def _look_again(self) -> bool:
         """Ask the server once more what it is, and forget what another one refused; whether it is another."""
@@ -437,7 +437,7 @@ class OpenAIBackend:
         return request
 
 
-def _cut(reply: Received, sent: Mapping[str, Any]) -> Received:
+def _cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedReply:
     """The reply, marked as cut where it is as long as the request allows, though the server says that it stopped.
 
     The token that ends a reply may count too, so a word that fills a limit of a few tokens is taken for whole. What

@@ -27,11 +27,11 @@ from virc.backends.openai.body import (
     read_models,
     unpacked,
 )
-from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, explained
+from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, as_error
 from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
 from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
-from virc.backends.openai.received.wire import Received
+from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import CONTEXT
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
@@ -105,7 +105,7 @@ class _Tries:
         """The pause before another try, `pause` unless the server asks for more; None: no try may help, or is left."""
         is_busy = False
         if isinstance(error, StatusError):
-            may_help, is_away, is_busy = error.is_passing, error.code in GATEWAY, error.is_busy
+            may_help, is_away, is_busy = error.is_transient, error.code in GATEWAY, error.is_busy
             # A server that refuses after the wait that it asked for itself has asked for too little.
             pause = max(error.wait, pause * self._asked_before) if error.wait else pause
             self._asked_before |= bool(error.wait)
@@ -200,7 +200,7 @@ class Link:
         on_text: Callable[[str], None] | None,
         deadline: Deadline,
         address: str | None = None,
-    ) -> Received:
+    ) -> ReceivedReply:
         """Draw one completion, streamed where the server can; `address` is of Ollama's own API, where that is used.
 
         Raises:
@@ -208,7 +208,7 @@ class Link:
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
 
-        def read(pieces: Iterator[bytes], say: Callable[[str], None]) -> Received:
+        def read(pieces: Iterator[bytes], say: Callable[[str], None]) -> ReceivedReply:
             return (ollama.read if address else read_reply)(pieces, max_tokens * CHARACTERS_PER_TOKEN, say)
 
         exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self.max_retries)
@@ -289,12 +289,12 @@ class Link:
         except LateError:
             raise self._silent(seconds) from None
         except StatusError as error:
-            raise self._explained(error) from None
+            raise self._as_error(error) from None
         except _UnreachedError as error:
             raise self._unreached(error, seconds) from None
         except WireError as error:
             if error.status:
-                raise self._explained(StatusError(error.status, {}, error.body)) from None
+                raise self._as_error(StatusError(error.status, {}, error.body)) from None
             quoted, hint = self.quoted(error.quoted), self._address_hint()
             if not hint and error.is_page:
                 hint = "a login, a proxy or another service answers there: open the address in a browser"
@@ -403,9 +403,9 @@ class Link:
         unreached.everywhere = unreached.broken = self.stale = True
         return unreached
 
-    def _explained(self, error: StatusError) -> VircError:
-        place = AskedServer(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
-        return explained(error, place)
+    def _as_error(self, error: StatusError) -> VircError:
+        server = AskedServer(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
+        return as_error(error, server)
 
     def missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):
