@@ -1,8 +1,8 @@
 """The models that an operator of `virc data make` asks.
 
-`opened_models` opens a model per role for the whole command. `Models.roles` gives an operator its roles for one row, and
-`Models.running` counts what their requests cost; `reply` requests one message that an operator wrote itself. Replies are
-saved until their row is written, so that a command that was killed does not request them again.
+`opened_models` opens a model per role for the whole command. `Models.roles` gives an operator its roles for one row,
+`Models.running` adds up the cost of their requests, and `reply` sends messages that an operator wrote itself. Replies
+are saved until their row is written, so that a command that was killed does not request them again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,7 +142,7 @@ def reply(
     stop: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Ask a role's model once per row and `key`, and return its reply; the model continues a last message that is `inline`."""
+    """Ask a role's model once per row and `key`, and return its reply, which continues an `inline` last message."""
     open_role = means.opened[role]
 
     def request() -> Any:
