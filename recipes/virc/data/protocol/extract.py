@@ -1,8 +1,11 @@
 """The chat protocol of a dataset, derived from its conversations and checked against each of them.
 
-Read `study` first: it splits records into conversations (`gathered`), finds the tools (`_tool_schemas`) and templates
-(`_with_templates`), and decides the unit of boxes. A turn begins with one mark per image; a template covers the text
-after the last mark, with its line end, as a Session puts nothing between the images of a turn and its text.
+`study` splits each record (`_conversation`), reads the tools from the system message (`_offered_tools`), finds the
+templates of user turns (`_with_templates`), reads with them the sizes that every turn announces (`_announced_sizes`),
+and chooses the unit of boxes (`_unit_of_boxes`).
+
+A turn begins with one image mark for each image. A template covers all text after the last mark, with the line end
+after it: a Session shows the images of a turn and then its text, with nothing between them.
 """
 
 import json
@@ -42,6 +45,7 @@ from virc.reasoning.protocol import Coordinates, Protocol
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
+UnitFrom = Literal["caller", "schema", "boxes", "nothing"]
 
 NO_SYSTEM = (
     "no row has a system message: that of the chat protocol is empty, and its tools are those called here and "
@@ -65,10 +69,9 @@ class Conversation(msgspec.Struct, frozen=True):
     """The parts of a record.
 
     Args:
-        number: row number, from 1.
+        number: of its row, from 1.
         turns: user turns after the first.
         calls: tool calls that can be read, each with the number of images shown before it.
-        units: number of replies.
     """
 
     number: int
@@ -76,14 +79,14 @@ class Conversation(msgspec.Struct, frozen=True):
     first: FirstTurn
     turns: list[ToolTurn]
     calls: list[tuple[ToolText, int]]
-    units: int
+    replies: int
 
 
 class FoundProtocol(msgspec.Struct, frozen=True):
     """A chat protocol, and counts of the rows that it was found in.
 
     Args:
-        units: replies in the rows.
+        units: number of replies in the rows.
         calls: how often each tool was called.
         coordinates_from: source of the unit of boxes: the caller, the tool's `schema`, the `boxes`, or nothing.
         notes: one clause for each part that the rows do not show, with what is used instead.
@@ -93,7 +96,7 @@ class FoundProtocol(msgspec.Struct, frozen=True):
     rows: int
     units: int
     calls: dict[str, int]
-    coordinates_from: Literal["caller", "schema", "boxes", "nothing"]
+    coordinates_from: UnitFrom
     notes: tuple[str, ...] = ()
 
     def as_fields(self) -> dict[str, Any]:
@@ -125,33 +128,26 @@ def study(
     Raises:
         DataError: the records have several chat protocols, or a turn does not follow theirs.
     """
-    rows = gathered(records, numbers, system)
+    rows = _conversations(records, numbers, system)
     counts = Counter(row.system for row in rows)
     if len(counts) > 1:
         listed = "; ".join(f"{count} rows {plain(text, 60)!r}" for text, count in counts.most_common(5))
         raise DataError(f"the rows hold {len(counts)} system messages: {listed}")
     system = rows[0].system
+    calls = Counter(call.name for row in rows for call, _ in row.calls)
     if system:
-        tool_schemas = _tool_schemas(system)
-    else:  # the same mapping, without schemas
-        called = (call.name for row in rows for call, _ in row.calls if call.name in tools.known())
-        tool_schemas = dict.fromkeys([*tools.DEFAULT, *called], "")
-    protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(tool_schemas)))
+        offered = _offered_tools(system)
+    else:  # schemas are unknown
+        offered = dict.fromkeys([*tools.DEFAULT, *(name for name in calls if name in tools.known())], "")
+    protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_announced_sizes(row, protocol) for row in rows]
-    boxes_inside, unit_in_schemas = _count_boxes_inside(rows, sizes), _unit_in_schemas(tool_schemas)
-    coordinates_from: Literal["caller", "schema", "boxes", "nothing"] = "nothing"
-    unit: Coordinates = coordinates or unit_in_schemas or "pixel"
-    if coordinates or unit_in_schemas:
-        coordinates_from = "caller" if coordinates else "schema"
-    elif boxes_inside["pixel"] != boxes_inside["permille"]:
-        unit, coordinates_from = max(_UNITS, key=lambda each: boxes_inside[each]), "boxes"
+    unit, unit_from = _unit_of_boxes(rows, sizes, coordinates, _unit_in_schemas(offered))
     input_sizes = {size for row, row_sizes in zip(rows, sizes, strict=True) for size in row_sizes[: row.first.count]}
     protocol = msgspec.structs.replace(
         protocol, coordinates=unit, images=images or ("square_1000" if input_sizes == {SQUARE} else "smart")
     )
-    calls = Counter(call.name for row in rows for call, _ in row.calls)
     notes = notes if system else (NO_SYSTEM, *notes)
-    return FoundProtocol(protocol, len(rows), sum(row.units for row in rows), dict(calls), coordinates_from, notes)
+    return FoundProtocol(protocol, len(rows), sum(row.replies for row in rows), dict(calls), unit_from, notes)
 
 
 def study_file(
@@ -191,18 +187,18 @@ def unit_named(record: Record) -> Coordinates | None:
     if not record.messages or record.messages[0].role != "system":
         return None
     try:
-        return _unit_in_schemas(_tool_schemas(record.messages[0].content))
+        return _unit_in_schemas(_offered_tools(record.messages[0].content))
     except DataError:
         return None
 
 
-def _tool_schemas(system: str) -> dict[str, str]:
-    """The tools of a system message: name -> JSON schema, as it is written there."""
-    block = "\n".join(_TOOLS_BLOCK.findall(system)).strip()
-    if not block:
+def _offered_tools(system: str) -> dict[str, str]:
+    """Name of each tool that a system message offers -> its JSON schema, as it is written there."""
+    listed = "\n".join(_TOOLS_BLOCK.findall(system)).strip()
+    if not listed:
         raise DataError("the system message lists no tools inside <tools></tools>")
-    tool_schemas = {}
-    for schema, text in _json_values(block):
+    offered = {}
+    for schema, text in _json_values(listed):
         function = schema.get("function", schema) if isinstance(schema, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(name, str):
@@ -210,12 +206,12 @@ def _tool_schemas(system: str) -> dict[str, str]:
         if name not in tools.known():
             hint = did_you_mean(name, tools.known(), f"there are {', '.join(tools.known())}")
             raise DataError(f"the system message offers the tool {plain(name, 40)}, which does not exist", hint)
-        tool_schemas[name] = text
-    return tool_schemas
+        offered[name] = text
+    return offered
 
 
 def _json_values(text: str) -> Iterator[tuple[Any, str]]:
-    """JSON values that follow each other in a text, each with its own text."""
+    """Each JSON value of a text with white space between them, and how it is written."""
     decoder, start = json.JSONDecoder(), 0
     try:
         while start < len(text):
@@ -260,12 +256,12 @@ def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[P
 
 def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
     """Sizes of the row's images in px, as its turns announce them."""
-    first = read_first(row.first.text, protocol, row.first.count)
-    if first is None:
+    read = read_first(row.first.text, protocol, row.first.count)
+    if read is None:
         lines = "\n".join([protocol.image_line] * row.first.count)
         difference = departure(row.first.text, protocol.first.replace("{images}", lines))
         raise DataError(f"row {row.number}: the first user turn differs from that of most rows: {difference}")
-    question, sizes = first
+    question, sizes = read
     for turn in row.turns:
         template: str = getattr(protocol, turn.kind)
         size = read_after(turn.text, template, turn.index, question)
@@ -278,8 +274,22 @@ def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
     return sizes
 
 
-def _count_boxes_inside(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
-    """How many boxes of calls are inside their image, by the unit that they are read in."""
+def _unit_of_boxes(
+    rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]], given: Coordinates | None, named: Coordinates | None
+) -> tuple[Coordinates, UnitFrom]:
+    """The unit that the caller gave, else that the schemas name, else that more boxes fit; and which of these."""
+    fits = _boxes_that_fit(rows, sizes)
+    if given:
+        return given, "caller"
+    if named:
+        return named, "schema"
+    if fits["pixel"] != fits["permille"]:
+        return max(_UNITS, key=lambda unit: fits[unit]), "boxes"
+    return "pixel", "nothing"
+
+
+def _boxes_that_fit(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
+    """Unit -> how many boxes of calls are inside of their image, if their numbers are of this unit."""
     counts: Counter[Coordinates] = Counter()
     for row, row_sizes in zip(rows, sizes, strict=True):
         for call, images_before in row.calls:
@@ -293,16 +303,14 @@ def _count_boxes_inside(rows: Sequence[Conversation], sizes: Sequence[Sequence[S
     return counts
 
 
-def _unit_in_schemas(tool_schemas: dict[str, str]) -> Coordinates | None:
-    schemas = "\n".join(schema for schema in tool_schemas.values() if "bbox_2d" in schema)
+def _unit_in_schemas(offered: dict[str, str]) -> Coordinates | None:
+    schemas = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
     units = [unit for unit, pattern in _UNITS.items() if pattern.search(schemas)]
     return units[0] if len(units) == 1 else None
 
 
-def gathered(
-    records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
-) -> list[Conversation]:
-    """Conversations of the first records that fit into `_MAX_TEXT` characters; arguments as in `study`."""
+def _conversations(records: Iterable[Record], numbers: Iterable[int] | None, system: str | None) -> list[Conversation]:
+    """The parts of these records, as many as `_MAX_TEXT` allows; arguments as in `study`."""
     rows: list[Conversation] = []
     characters_left = _MAX_TEXT
     for number, record in zip(numbers or count(1), records, strict=False):
@@ -365,7 +373,7 @@ def _text_after_images(content: str, position: int) -> str:
 
 
 def _read_call(content: str, required: bool) -> ToolText | None:
-    """The tool call of a reply; None: it has none that can be read. Raises an error instead if `required`."""
+    """The tool call of a reply; None: it has none that can be read, which is an error if it is `required`."""
     try:
         tool = parse(content).tool
     except FormatError:
