@@ -130,7 +130,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = PromptCounts(images=True)
     for number in range(50):
         counts.check(ask(f"question {number}"), Reply(ANSWER, prompt_tokens=1000), "it")
-    assert len(counts._least) == 10
+    assert len(counts._bounds) == 10
     with pytest.raises(EngineError):
         counts.check(further(ask("question 49"), ANSWER), Reply(ANSWER, prompt_tokens=700), "it")
 

@@ -216,7 +216,7 @@ class RowCache:
         """Set where the next step writes and what it reads.
 
         Row `rows[i]` gets `width` new ids from column `starts[i]` on. Returns which columns each of them sees, shape
-        (rows, width, columns); None where they see all before them and themselves, as in any network: attention
+        (rows, width, columns); None if they see all before them and themselves, as in any network: attention
         without a mask is faster.
         """
         import torch
@@ -303,6 +303,6 @@ def _halves(group: Sequence[Piece]) -> list[Sequence[Piece]]:
 
 
 def _rows(numbers: list[int], width: int) -> list[int]:
-    """Rows to compute: those, or all to the last of them where that is less work than to copy them."""
+    """Rows to compute: those, or all to the last of them if that is less work than to copy them."""
     everyone = list(range(max(numbers) + 1))
     return everyone if width == 1 < len(numbers) and 2 * len(numbers) >= len(everyone) else numbers

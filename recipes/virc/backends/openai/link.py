@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 
 
 class Exchange(msgspec.Struct):
-    """What is sent: to which address, with which body (None: it is a GET), and how often again where it fails.
+    """What is sent: to which address, with which body (None: it is a GET), and how often again if it fails.
 
     Args:
         request: the try under way.
@@ -94,7 +94,7 @@ class GarbageError(NetworkError):
 
 
 class _Tries:
-    """Tries of an exchange until a monotonic time; where its server `was_away`, another may have come in its place."""
+    """Tries of an exchange until a monotonic time; if its server `was_away`, another may have come in its place."""
 
     def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
         self.was_away = False
@@ -129,8 +129,8 @@ class Link:
     """A connection pool to one endpoint; threads may share it.
 
     Its `names` are the models that were listed, its `model` the one in use, it is `typed` so, and it `pulls` models on
-    command, as Ollama does: they are for hints. It is `stale` where another server may have come in place of the one
-    before: a connection failed, or the server calls itself otherwise; `reconnected` where a connection is new, too.
+    command, as Ollama does: they are for hints. It is `stale` if another server may have come in place of the one
+    before: a connection failed, or the server calls itself otherwise; `reconnected` if a connection is new, too.
 
     Args:
         endpoint: address up to and with /v1.
@@ -201,7 +201,7 @@ class Link:
         deadline: Deadline,
         address: str | None = None,
     ) -> ReceivedReply:
-        """Draw one completion, streamed where the server can; `address` is of Ollama's own API, where that is used.
+        """Draw one completion, streamed if the server can; `address` is of Ollama's own API, where that is used.
 
         Raises:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
@@ -306,7 +306,7 @@ class Link:
             raise failed from None
 
     def _heard(self, exchange: Exchange, wait: Callable[[], _T]) -> _T:
-        """What is waited for; where the wait ends without it, so does the request."""
+        """What is waited for; if the wait ends without it, so does the request."""
         try:
             return wait()
         except BaseException:
@@ -316,7 +316,7 @@ class Link:
             raise
 
     def _tried(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
-        """What `ask` makes of a request, which is sent again where that may help, until the monotonic time `until`."""
+        """What `ask` makes of a request, which is sent again if that may help, until the monotonic time `until`."""
         tries = _Tries(exchange, self._pace, until)
         self._pace.wait(until)
         try:
@@ -369,7 +369,7 @@ class Link:
         return True
 
     def _note_server(self, response: Any) -> None:
-        """Notice where another server may answer than did before; behind a gateway each path has its own."""
+        """Notice if another server may answer than did before; behind a gateway each path has its own."""
         path, server = response.url.path, response.headers.get("server", "")
         if self._servers.setdefault(path, server) != server:
             self.stale, self._servers = True, {path: server}
@@ -421,7 +421,7 @@ class Link:
         return f"its models are named by: curl {self.endpoint}/models"
 
     def _address_hint(self) -> str | None:
-        """What is likelier to be the address; None where this one ends as most do."""
+        """What is likelier to be the address; None if this one ends as most do."""
         root = re.sub(r"(/v1)?(/chat/completions|/completions|/models|/api/chat|/api|/)?$", "", self.endpoint)
         return None if self.endpoint.endswith("/v1") else f"most endpoints end in /v1: --endpoint {root}/v1"
 

@@ -21,7 +21,7 @@ OWNER = "library"
 """What its /v1/models calls the owner of each model."""
 CHAT = "/api/chat"
 CONTEXT = 32_768
-"""Tokens of context to request where the model has as many: its default of 4,096 on small machines holds one
+"""Tokens of context to request if the model has as many: its default of 4,096 on small machines holds one
 large picture, and what does not fit is dropped without an error.
 """
 
@@ -42,7 +42,7 @@ def root_of(endpoint: str) -> str:
 
 
 def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str, chosen: int | None = None) -> int:
-    """The context to ask for, in tokens: as `chosen`, else `CONTEXT`, or more where its Modelfile says so (`shown` by
+    """The context to ask for, in tokens: as `chosen`, else `CONTEXT`, or more if its Modelfile says so (`shown` by
     `/api/show`) or it is loaded with more (`running` by `/api/ps`); and no more than the model has.
     """
     info = shown.get("model_info")

@@ -114,7 +114,7 @@ class RefusedError(ConfigError):
 
 
 def shortened(max_tokens: int, refused: RefusedError) -> int | None:
-    """The limit of tokens that a server would have taken, where it refused one as more than it has room for.
+    """The limit of tokens that a server would have taken, if it refused one as more than it has room for.
 
     None: it does not say so, or there is hardly any room.
     """
@@ -127,7 +127,7 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
 
 
 def lowered(max_tokens: int, refused: RefusedError) -> int | None:
-    """A lower limit of tokens, where a server refused it in whatever words: the largest number that they name below
+    """A lower limit of tokens, if a server refused it in whatever words: the largest number that they name below
     it, else half; None: it refused something else.
     """
     said = refused.text
@@ -158,7 +158,7 @@ def parameters(refused: RefusedError) -> Iterator[str]:
 
 
 def _mentioned(name: str) -> str:
-    """An expression that finds a parameter in a sentence; one with a usual word as name only where it is quoted."""
+    """An expression that finds a parameter in a sentence; one with a usual word as name only if it is quoted."""
     if name == SYSTEM:
         return r"(?i:system (?:role|message|instruction|prompt)|developer instruction|roles are|roles must alternate)"
     if name not in _WORDS:
@@ -181,7 +181,7 @@ def pictures_allowed(said: str, count: int) -> int | None:
 
 
 def fewer(said: str, count: int) -> int | None:
-    """How many pictures to try where `count` were refused; None: that was about something else."""
+    """How many pictures to try if `count` were refused; None: that was about something else."""
     text = said.lower()
     if (_PICTURES.search(text) and _MANY.search(text)) or _IS_FULL.search(text):
         return max(1, count // 4)
@@ -189,7 +189,7 @@ def fewer(said: str, count: int) -> int | None:
 
 
 def context(said: str) -> int | None:
-    """Tokens of the longest conversation, where a refusal names them."""
+    """Tokens of the longest conversation, if a refusal names them."""
     found = _CONTEXT_IS.search(said)
     return int(found[found.lastindex or 0]) if found else None
 

@@ -72,7 +72,7 @@ def _unwrapped(said: object, depth: int = 0) -> Mapping[str, Any] | None:
 
 
 def _take_response(data: bytes, builder: ReplyBuilder) -> bool:
-    """Take a response or an event of one, as JSON; False where it is neither.
+    """Take a response or an event of one, as JSON; False if it is neither.
 
     Source: platform.openai.com/docs/api-reference/responses and responses-streaming.
 
