@@ -221,6 +221,18 @@ class _NoAlgebra(Symbolic):
         return False
 
 
+def test_closed_means_end_the_process_of_algebra() -> None:
+    class Ended(_NoAlgebra):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    means = Means(symbolic=(algebra := Ended()))
+    means.close()
+    assert algebra.closed
+
+
 def test_vqa_accuracy_needs_the_answers_of_several_people() -> None:
     for columns in ({}, {"answers": ["5"]}):
         with pytest.raises(UnscoredError, match="several people"):

@@ -111,7 +111,7 @@ def _kept(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
 
 def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
     """What tells a request of a row apart; its pictures are those of the row, or made of it by the same steps."""
-    said = [(each.prompt, each.at, [picture.size for picture in each.pictures], each.reply) for each in turns]
+    said = [(each.prompt, each.at, [picture.size for picture in each.pictures]) for each in turns]
     content = msgspec.json.encode([said, sampling.seed, sampling.temperature, sampling.max_tokens])
     return blake2b(content, digest_size=12).hexdigest()
 
