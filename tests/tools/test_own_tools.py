@@ -115,6 +115,11 @@ def test_a_chat_protocol_that_was_kept_finds_its_tool_again(own: Path, tmp_path:
     assert tools.get("rotate_image").SCHEMA["function"]["name"] == "rotate_image"
 
 
+def test_another_process_is_told_the_files_of_own_tools(own: Path) -> None:
+    tools.load(["rotate_image"])
+    assert tools.sources(["crop_image", "rotate_image", "gone"]) == ("crop_image", str(tools.file_of("rotate_image")))
+
+
 def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:
     (own / "loud.py").write_text(f"open({str(own / 'ran')!r}, 'w')\n" + ROTATE)
     with pytest.raises(ToolError):
