@@ -216,3 +216,12 @@ def test_weights_of_8_bits_are_those_of_the_checkpoint(tmp_path: Path, monkeypat
     for each in written:
         assert abs(dequantize(each.data, each.tensor_type) - exact.pop(each.name)).max() < 0.02, each.name
     assert not exact
+
+
+def test_rows_that_are_no_multiple_of_32_long_have_16_bits(tmp_path: Path) -> None:
+    from gguf import GGUFReader, GGUFWriter
+
+    (tmp_path / "raw").write_bytes(bytes(4 * 64 * 48))
+    tensors = {"a.weight": (convert.Tensor(tmp_path / "raw", "F32", (64, 48), 0), ...)}
+    convert._write(GGUFWriter(tmp_path / "m.gguf", "qwen2vl"), tensors, "Q8_0")
+    assert [each.tensor_type.name for each in GGUFReader(tmp_path / "m.gguf").tensors] == ["F16"]
