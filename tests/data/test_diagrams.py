@@ -148,6 +148,7 @@ def test_a_counterfactual_differs_only_in_its_values() -> None:
     for diagram in many(50):
         other = polygons.counterfactual(diagram, rng)
         assert other.answer != diagram.answer
+        assert all(25 <= corner.angle <= 140 for corner in other.corners)
         assert sum(corner.angle for corner in other.corners) == sum(corner.angle for corner in diagram.corners)
         for ours, theirs in zip(diagram.corners, other.corners, strict=True):
             assert (ours.letter, ours.point, ours.letter_box) == (theirs.letter, theirs.point, theirs.letter_box)

@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from rewards.prompts import answer, crop, prompt, tool
 
 from virc.core.errors import DataError
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.rewards import judging
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError, means_of
 from virc.rewards.registry import Term
@@ -221,16 +224,20 @@ class _NoAlgebra(Symbolic):
         return False
 
 
-def test_closed_means_end_the_process_of_algebra() -> None:
-    class Ended(_NoAlgebra):
-        closed = False
+def test_closed_means_leave_no_process_and_no_connection() -> None:
+    closed = list[str]()
+    used: dict[str, Any] = {
+        name: SimpleNamespace(close=partial(closed.append, name)) for name in ("judge", "critic", "algebra")
+    }
+    Means(used["judge"], used["algebra"], judges={"critic": used["critic"]}).close()
+    assert closed == ["judge", "critic", "algebra"]
 
-        def close(self) -> None:
-            self.closed = True
 
-    means = Means(symbolic=(algebra := Ended()))
-    means.close()
-    assert algebra.closed
+def test_a_judge_that_was_never_asked_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = list[object]()
+    monkeypatch.setattr(judging.Link, "close", lambda link: closed.append(link))
+    judging.Judge("http://127.0.0.1:9/v1").close()
+    assert len(closed) == 1
 
 
 def test_vqa_accuracy_needs_the_answers_of_several_people() -> None:

@@ -221,6 +221,10 @@ def test_a_text_as_short_as_any_accepted_answer_is_read(accepted: tuple[str, str
     assert is_unread("a bus that drives past two red cars", key)
 
 
+def test_a_long_value_is_read() -> None:
+    assert not is_unread("one hundred and twenty three thousand four hundred", Key("5"))
+
+
 @pytest.mark.parametrize(
     ("choices", "reply", "letter"),
     [
