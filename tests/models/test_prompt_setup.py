@@ -118,6 +118,35 @@ def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_longest_sides(
         assert load._limited(Grid(longest=grid), probed).longest == expected
 
 
+@pytest.mark.parametrize(
+    ("grid", "found", "most"), [(50_000, 800_000, 50_000), (50_000, 9000, 9000), (50_000, 100, 3136), (50_000, None, 50_000)]
+)
+def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_areas(grid: int, found: int | None, most: int) -> None:
+    probed = Probed(endpoint="http://a/v1", model="m", coordinates="pixel", max_pixels=found)
+    assert load._limited(Grid(max_pixels=grid), probed).max_pixels == most
+
+
+@pytest.mark.parametrize(("settled", "unit"), [(False, "thousand"), (True, "unit")])
+def test_what_was_found_of_boxes_alone_does_not_change_how_a_batch_is_prompted(settled: bool, unit: str) -> None:
+    server: Any = SimpleNamespace(
+        endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=lambda _: None
+    )
+    found = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="unit", boxes_alone=True)
+    setup = load._stock_at(server, Choice("m"), Identity(("qwen3-vl",)), found, settled)
+    assert setup.chat_protocol.protocol.coordinates == unit
+
+
+@pytest.mark.parametrize(("chosen", "most"), [(None, 2240 * 1120), (5_000_000, 5_000_000), (9000, 9000)])
+def test_a_model_that_is_still_to_be_asked_gets_no_larger_pictures_than_the_question(
+    chosen: int | None, most: int
+) -> None:
+    server: Any = SimpleNamespace(
+        endpoint="http://a/v1", kind="vllm", named="m", model="mine", root=None, leave_out=lambda _: None
+    )
+    assert load._stock_at(server, Choice("m", max_pixels=chosen), Identity(), None).unknown
+    assert server.grid.max_pixels == most
+
+
 @pytest.mark.parametrize("refused", [("logprobs", "seed"), ()])
 def test_parameters_that_a_probe_found_refused_are_left_out(refused: tuple[str, ...]) -> None:
     left_out: list[str] = []
