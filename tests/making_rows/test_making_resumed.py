@@ -284,9 +284,15 @@ def test_replies_of_the_first_row_are_kept_where_it_fails(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("was", "now", "more"), [("", "", 0), ("temperature=0.7", "temperature=0.6", 2), ("0.7)", "0.7, max_tokens=9)", 2)]
+    ("was", "now", "more"),
+    [
+        ("", "", 0),
+        ("temperature=0.7", "temperature=0.6", 2),
+        ("0.7)", "0.7, max_tokens=9)", 2),
+        ('f"Describe {row.id}.", means.image(row, 0)', 'means.image(row, 0), f"Describe {row.id}."', 2),
+    ],
 )
-def test_a_kept_reply_is_that_of_the_same_sampling(was: str, now: str, more: int, home: Path) -> None:
+def test_a_kept_reply_is_that_of_the_same_request(was: str, now: str, more: int, home: Path) -> None:
     write_rows(home / "rows.jsonl", read_rows(home / "rows.jsonl")[:1])
     text = (home / "caption.py").read_text()
     with serve(reply) as server:

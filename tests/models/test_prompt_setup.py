@@ -119,7 +119,8 @@ def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_longest_sides(
 
 
 @pytest.mark.parametrize(
-    ("grid", "found", "most"), [(50_000, 800_000, 50_000), (50_000, 9000, 9000), (50_000, 100, 3136), (50_000, None, 50_000)]
+    ("grid", "found", "most"),
+    [(50_000, 800_000, 50_000), (50_000, 9000, 9000), (50_000, 100, 3136), (50_000, None, 50_000)],
 )
 def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_areas(grid: int, found: int | None, most: int) -> None:
     probed = Probed(endpoint="http://a/v1", model="m", coordinates="pixel", max_pixels=found)

@@ -94,6 +94,12 @@ def test_models_of_a_run_are_those_of_its_very_name(tmp_path: Path) -> None:
     assert found == {"a": ["of-a"], "ab": ["of-ab"], "b": []}
 
 
+@pytest.mark.parametrize("text", ["", "no JSON", "{}", '{"schema": "virc.origin/2", "kind": "adapter", "source": "a"}'])
+def test_a_file_of_others_tells_of_no_run(text: str, tmp_path: Path) -> None:
+    (tmp_path / provenance.FILE_NAME).write_text(text)
+    assert provenance.read(tmp_path) is None
+
+
 @pytest.mark.parametrize(("given", "kept"), [("./mine.py", ("./mine.py",)), (["a", "b"], ("a", "b")), ((), ())])
 def test_one_tool_is_a_tool_and_no_list_of_letters(given: list[str] | str, kept: tuple[str, ...]) -> None:
     assert choice_of(None, None, None, None, None, None, given, None, None).tools == kept

@@ -234,10 +234,10 @@ def test_closed_means_leave_no_process_and_no_connection() -> None:
 
 
 def test_a_judge_that_was_never_asked_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = list[object]()
-    monkeypatch.setattr(judging.Link, "close", lambda link: closed.append(link))
+    closed = list[str]()
+    monkeypatch.setattr(judging.Link, "close", lambda link: closed.append(link.endpoint))
     judging.Judge("http://127.0.0.1:9/v1").close()
-    assert len(closed) == 1
+    assert closed == ["http://127.0.0.1:9/v1"]
 
 
 def test_vqa_accuracy_needs_the_answers_of_several_people() -> None:

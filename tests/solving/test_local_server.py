@@ -131,6 +131,23 @@ def test_a_gguf_file_is_known_again_with_its_vision_tower(changed: str, same: bo
     assert (local_server.fingerprint(Weights("m", tmp_path, gguf=file)) == before) is same
 
 
+def test_another_adapter_is_another_model(tmp_path: Path) -> None:
+    for name in ("base", "adapter"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    weights = Weights("m", tmp_path / "base", adapter=tmp_path / "adapter")
+    before = local_server.fingerprint(weights)
+    (tmp_path / "adapter" / "config.json").write_text("{ }")
+    assert local_server.fingerprint(weights) != before
+
+
+def test_a_list_of_models_on_a_page_of_errors_does_not_count(tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = json.dumps({"data": [{"id": "tiny", "virc_weights": local_server.fingerprint(tiny)}]}).encode()
+    for status, found in ((200, True), (503, False)):
+        monkeypatch.setattr(local_server, "models_answer", lambda *_, status=status: (status, listed))
+        assert (local_server.find(tiny, None, 9)[0] is not None) is found
+
+
 def test_a_link_that_leads_nowhere_is_no_file_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     before = local_server.fingerprint(Weights("model", tmp_path))
