@@ -43,7 +43,7 @@ class Actor:
     def __init__(self, folder: str, dtype: torch.dtype = torch.float64) -> None:
         automatic: Any = AutoModelForImageTextToText
         self.model, self.folder = automatic.from_pretrained(folder, dtype=dtype).eval(), folder
-        self.way, self.asked, self._dispatch_info = WAYS["honest"], 0, {"actor": [0]}
+        self.way, self.asked, self.world_size = WAYS["honest"], 0, 1
 
     @torch.no_grad()
     def chances(self, ids: torch.Tensor, inputs: Inputs) -> torch.Tensor:

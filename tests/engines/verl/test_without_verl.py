@@ -606,7 +606,7 @@ def test_an_actor_is_checked_by_a_batch_that_all_its_processes_can_share(
     batch = SimpleNamespace(keys=["a", "b", "c", "d", "e"], select_keys=select_keys)
     settings = SimpleNamespace(log_prob_micro_batch_size_per_gpu=micro, temperature=0.5)
     config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=settings))
-    actor = SimpleNamespace(_dispatch_info={"actor": list(range(processes))})
+    actor = SimpleNamespace(world_size=processes)
     part = standing_in("sight")._part(actor, batch, "c", config)
     assert len(chosen[0]) == keys == len(set(chosen[0]))
     assert chosen[0][0] == "c"
