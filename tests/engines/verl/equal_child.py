@@ -1,5 +1,7 @@
-"""Runs in the engine's interpreter: groups with equal rewards, as verl's sampler of batches leaves them out, and what it
-makes a batch of while rollouts of such a group are still there."""
+"""Runs in the engine's interpreter: groups with equal rewards, as verl's sampler of batches leaves them out.
+
+Also what it makes a batch of while rollouts of such a group are still there.
+"""
 
 import json
 from typing import Any

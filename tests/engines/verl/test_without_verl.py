@@ -461,7 +461,7 @@ def test_groups_that_never_differ_end_the_run_of_their_step(strict: Any) -> None
 
 def test_rollouts_are_learnt_from_in_the_order_of_their_prompts(strict: Any) -> None:
     done = ["b_0_0", "a_b_10_0", "a_b_2_1", "c_1_0", "a_b_2_0", "c_0_0"]
-    strict.buffer.partitions["train"] = dict.fromkeys(done, {})
+    strict.buffer.partitions["train"] = {key: {} for key in done}
     found, metrics = strict.buffer.sample(1, "train", 3)
     assert found.keys == ["c_0_0", "c_1_0", "a_b_2_0", "a_b_2_1", "a_b_10_0", "b_0_0"]
     assert metrics == {"size": 3}
@@ -478,7 +478,7 @@ def test_groups_are_left_out_by_rewards_that_are_compared(
     compared: list[list[str]] = []
     buffer = strict.buffer
     buffer.compare, buffer.filter_groups_metric = lambda keys, _: compared.append(keys), metric
-    buffer.partitions[partition] = dict.fromkeys(["a_0_0", "a_1_0", "b_0_0", "c_0_0"], {})
+    buffer.partitions[partition] = {key: {} for key in ("a_0_0", "a_1_0", "b_0_0", "c_0_0")}
     for done in ({"a"}, {"a", "c"}):
         buffer.finished_keys[partition] = done
         buffer._terminal_eviction_reasons(1, partition)
