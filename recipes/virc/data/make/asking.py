@@ -1,4 +1,9 @@
-"""The models that operators ask: opened once, asked for each row, and counted."""
+"""The models that an operator of `virc data make` asks.
+
+`opened_models` opens a model per role for the whole command. `Models.roles` gives an operator its roles for one row,
+`Models.running` counts what it asks; `reply` asks a role for one message of an operator's own. Replies are kept until
+their row is written, so that a command that was killed does not pay for them again.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +21,6 @@ from virc.data.sample.rollouts import Rollout
 from virc.models.chat_protocol import of_system
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Reply, Session
-from virc.reasoning.session import Reply as Drawn
 from virc.reasoning.trace import Message
 from virc.solving.batch import BatchConfig, Outage, shown_images
 from virc.solving.one import Attempt, SolveConfig
@@ -29,10 +33,12 @@ from virc.solving.setup import Setup
 from virc.systems import registry as systems
 from virc.tools.registry import known
 
-_MAX_STEPS = 100_000
+_MAX_STEPS = 100_000  # of one row: an operator that asks in an endless loop ends
 
 
 class Models(msgspec.Struct, frozen=True):
+    """The open models of a command, by the names of their roles."""
+
     opened: Mapping[str, OpenRole] = {}
     max_turns: int = 16
 
@@ -48,16 +54,16 @@ class Models(msgspec.Struct, frozen=True):
         return Outage(lambda: all(each() for each in asks), note) if asks else None
 
     def roles(self, means: Means[Any]) -> Roles:
-        """The roles as an operator asks them for a row; what they reply is kept until the row is done."""
-        found = {}
+        """The roles as an operator asks them for a row."""
+        askers = {}
         for name, role in self.opened.items():
             speaker = opening.speaker(role, means.deadline, self.max_turns, check_stop)
-            found[name] = Asker(name, role.role, _kept(name, speaker, means))
-        return Roles(found)
+            askers[name] = Asker(name, role.role, _with_kept_replies(name, speaker, means))
+        return Roles(askers)
 
     @contextmanager
     def running(self, means: Means[Any]) -> Iterator[None]:
-        """Let an operator ask; its replies' seeds are derived from the row's, and its cost is counted."""
+        """While an operator asks for a row: derive the seeds of its requests from the row's, and count their cost."""
         if not self.opened:
             yield
             return
@@ -65,12 +71,12 @@ class Models(msgspec.Struct, frozen=True):
         def count(ran: Ran, _: object) -> None:
             means.cost.add(Cost(ran.replies, ran.prompt_tokens or 0, ran.completion_tokens or 0))
 
-        steps = Run(means.seed, count, max_steps=_MAX_STEPS)
+        run = Run(means.seed, count, max_steps=_MAX_STEPS)
         try:
-            with running(Branch(steps)):
+            with running(Branch(run)):
                 yield
         finally:
-            steps.close()
+            run.close()
 
 
 @contextmanager
@@ -89,30 +95,28 @@ def opened_models(
         yield Models(opened, setup.config.max_turns)
 
 
-def _kept(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
-    """A speaker that is asked the same but once for a row, also where the command was killed meanwhile."""
+def _with_kept_replies(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
+    """The speaker of a role, which asks its model once per row for the same request, also after a kill."""
 
     def speak(turns: Sequence[Turn], sampling: Sampling) -> Spoken:
-        sizes: list[tuple[int, int]] = []
+        if sampling.likeliest:  # such a reply has probabilities of tokens, too, which are not kept
+            return speaker(turns, sampling)
 
-        def drawn() -> dict[str, Any]:
+        def ask() -> dict[str, Any]:
             spoken = speaker(turns, sampling)
-            sizes.extend(spoken.sizes)
             return {"reply": msgspec.to_builtins(spoken.reply), "replies": spoken.replies, "sizes": spoken.sizes}
 
-        if sampling.likeliest:  # its reply has more than a text
-            return speaker(turns, sampling)
-        found = means.once(f"{name} {_key(turns, sampling)}", drawn)
-        shown = tuple((width, height) for width, height in found["sizes"])
-        return Spoken(msgspec.convert(found["reply"], Drawn), found["replies"], shown)
+        kept = means.once(f"{name} {_key(turns, sampling)}", ask)
+        sizes = tuple((width, height) for width, height in kept["sizes"])
+        return Spoken(msgspec.convert(kept["reply"], Reply), kept["replies"], sizes)
 
     return speak
 
 
 def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
-    """What tells a request of a row apart; its pictures are those of the row, or made of it by the same steps."""
-    said = [(each.prompt, each.at, [picture.size for picture in each.pictures], each.reply) for each in turns]
-    content = msgspec.json.encode([said, sampling.seed, sampling.temperature, sampling.max_tokens])
+    """Identifies a request of a row. Sizes stand for pictures: they are the row's, or made of it by the same steps."""
+    messages = [(each.prompt, each.at, [picture.size for picture in each.pictures], each.reply) for each in turns]
+    content = msgspec.json.encode([messages, sampling.seed, sampling.temperature, sampling.max_tokens])
     return blake2b(content, digest_size=12).hexdigest()
 
 
@@ -138,14 +142,14 @@ def reply(
     stop: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Return a role's reply; it is drawn once for a `key`, and goes on with a last message that is `inline`."""
+    """Ask a role's model once per row and `key`, and return its reply; a last message that is `inline` is continued."""
     asked = means.opened[role]
 
-    def drawn() -> Any:
+    def ask() -> Any:
         with asked.turn:
-            ask = Ask(messages, images, stop=stop, json_schema=schema)
-            return msgspec.to_builtins(asked.opened.backend.reply(ask, sampling, None, means.deadline.left()))
+            request = Ask(messages, images, stop=stop, json_schema=schema)
+            return msgspec.to_builtins(asked.opened.backend.reply(request, sampling, None, means.deadline.left()))
 
-    found = msgspec.convert(means.once(key, drawn), Reply)
-    means.cost.add(Cost(1, found.prompt_tokens or 0, found.completion_tokens or 0))
-    return found
+    kept = msgspec.convert(means.once(key, ask), Reply)
+    means.cost.add(Cost(1, kept.prompt_tokens or 0, kept.completion_tokens or 0))
+    return kept

@@ -53,7 +53,7 @@ class Job(msgspec.Struct, frozen=True):
         at_once: rows in work at a time; None: as many as suit the models.
         prefix: of the names of pictures that are saved.
         named: the file that pictures and further files are named by, of one of several jobs whose caller removes what
-            is beside NEW; None: NEW.
+            is next to NEW; None: NEW.
         rewards: makes what gives the reward of a system, once a model is open.
     """
 

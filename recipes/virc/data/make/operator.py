@@ -99,7 +99,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     Args:
         left_out: number -> why.
-        others: name -> rows of a further file, `NEW.name.jsonl` beside `NEW.jsonl`.
+        others: name -> rows of a further file, `NEW.name.jsonl` next to `NEW.jsonl`.
         ids: number -> another id.
     """
 

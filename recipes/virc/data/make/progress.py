@@ -156,7 +156,7 @@ class Progress:
         for key in {**theirs, **ours}:
             if theirs.get(key) != ours.get(key):
                 sentence = f"{self.path} was begun with {key} {_said(theirs.get(key))}, not {_said(ours.get(key))}"
-                raise ConfigError(sentence, f"the same again, or rm {self.path} to begin anew")
+                raise ConfigError(sentence, f"run the same command again, or rm {self.path} to start over")
 
 
 def encoded(value: object) -> bytes:

@@ -94,7 +94,7 @@ def _row(
 
 
 class Placed:
-    """Puts the pictures of rows beside NEW, so that their names stay valid: linked where the disk allows.
+    """Puts the pictures of rows next to NEW, so that their names stay valid: linked where the disk allows.
 
     Names on the network, absolute ones and data URLs stay as they are, and so does all in the folder of NEW.
     """

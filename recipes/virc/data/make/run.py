@@ -64,11 +64,11 @@ def make(
         checked = registry.options_of(found, {key: value for key, value in step.items() if key != "seed"})
         mine = {role: roles[role] for role in found.roles(checked) if role in roles}
         asked |= mine.keys()
-        beside = getattr(checked, "name", None) if found.plan else None  # of its file beside NEW
-        if beside in files:
-            sentence = f"two steps of {operator} write {place.stem}.{beside}.jsonl"
+        second = getattr(checked, "name", None) if found.plan else None  # of its file next to NEW
+        if second in files:
+            sentence = f"two steps of {operator} write {place.stem}.{second}.jsonl"
             raise UsageError(sentence, "- {operator: split, name: second}")
-        files |= {beside} if beside else set()
+        files |= {second} if second else set()
         jobs.append(Job(found, (), place, given | step, setup, mine, at_once, f"{number}-", place, rewards))
     if unknown := roles.keys() - asked:
         raise UsageError(f"--role {min(unknown)}: no operator of {operator} has it", "virc data make ls NAME")
@@ -102,7 +102,7 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
             if file.exists():
                 state = msgspec.json.decode(contents(file, _MAX_BYTES), type=_State)
             if state.begun != begun:
-                hint = f"the same again, or rm {file} {to.parent}/.{to.stem}.step* to begin anew"
+                hint = f"run the same command again, or rm {file} {to.parent}/.{to.stem}.step* to start over"
                 raise ConfigError(f"{file} was begun with other steps, options or rows", hint)
             for at, job in enumerate(jobs):
                 if at < len(state.done):

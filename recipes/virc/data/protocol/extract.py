@@ -1,5 +1,9 @@
 """The chat protocol of a dataset: found in its conversations and checked with every one of them.
 
+`study` takes each record apart (`_row`), reads the tools from the system message (`_offered_tools`), finds the
+templates of user turns (`_with_templates`), reads with them the sizes that every turn announces (`_announced_sizes`),
+and chooses the unit of boxes (`_unit_of_boxes`).
+
 A turn begins with one image mark for each image. A template covers all text after the last mark, with the line end
 after it: a Session shows the images of a turn and then its text, with nothing between them.
 """
@@ -41,6 +45,7 @@ from virc.reasoning.protocol import Coordinates, Protocol
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
+UnitFrom = Literal["caller", "schema", "boxes", "nothing"]
 
 NO_SYSTEM = (
     "no row has a system message: that of the chat protocol is empty, and its tools are those called here and "
@@ -67,7 +72,6 @@ class Conversation(msgspec.Struct, frozen=True):
         number: of its row, from 1.
         turns: user turns after the first.
         calls: tool calls that can be read, each with the number of images shown before it.
-        units: number of replies.
     """
 
     number: int
@@ -75,14 +79,14 @@ class Conversation(msgspec.Struct, frozen=True):
     first: FirstTurn
     turns: list[ToolTurn]
     calls: list[tuple[ToolText, int]]
-    units: int
+    replies: int
 
 
 class FoundProtocol(msgspec.Struct, frozen=True):
     """A chat protocol, and counts of the rows that it was found in.
 
     Args:
-        units: replies in the rows.
+        units: number of replies in the rows.
         calls: how often each tool was called.
         coordinates_from: what shows the unit of boxes: the caller, the tool's `schema`, the `boxes`, or nothing.
         notes: one clause for each part that the rows do not show, with what is used instead.
@@ -92,7 +96,7 @@ class FoundProtocol(msgspec.Struct, frozen=True):
     rows: int
     units: int
     calls: dict[str, int]
-    coordinates_from: Literal["caller", "schema", "boxes", "nothing"]
+    coordinates_from: UnitFrom
     notes: tuple[str, ...] = ()
 
     def as_fields(self) -> dict[str, Any]:
@@ -124,33 +128,26 @@ def study(
     Raises:
         DataError: the records have several chat protocols, or a turn does not follow theirs.
     """
-    rows = gathered(records, numbers, system)
+    rows = _conversations(records, numbers, system)
     counts = Counter(row.system for row in rows)
     if len(counts) > 1:
         listed = "; ".join(f"{count} rows {plain(text, 60)!r}" for text, count in counts.most_common(5))
         raise DataError(f"the rows hold {len(counts)} system messages: {listed}")
     system = rows[0].system
+    calls = Counter(call.name for row in rows for call, _ in row.calls)
     if system:
-        offered = _offered(system)
-    else:  # in the form of `_offered`, without schemas
-        called = (call.name for row in rows for call, _ in row.calls)
-        offered = dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
+        offered = _offered_tools(system)
+    else:  # schemas are unknown
+        offered = dict.fromkeys([*tools.DEFAULT, *(name for name in calls if name in tools.known())], "")
     protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_announced_sizes(row, protocol) for row in rows]
-    fits, named = _fits(rows, sizes), _named(offered)
-    coordinates_from: Literal["caller", "schema", "boxes", "nothing"] = "nothing"
-    found: Coordinates = coordinates or named or "pixel"
-    if coordinates or named:
-        coordinates_from = "caller" if coordinates else "schema"
-    elif fits["pixel"] != fits["permille"]:
-        found, coordinates_from = max(_UNITS, key=lambda unit: fits[unit]), "boxes"
+    unit, unit_from = _unit_of_boxes(rows, sizes, coordinates, _unit_in_schemas(offered))
     inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
     protocol = msgspec.structs.replace(
-        protocol, coordinates=found, images=images or ("square_1000" if inputs == {SQUARE} else "smart")
+        protocol, coordinates=unit, images=images or ("square_1000" if inputs == {SQUARE} else "smart")
     )
-    calls = Counter(call.name for row in rows for call, _ in row.calls)
     notes = notes if system else (NO_SYSTEM, *notes)
-    return FoundProtocol(protocol, len(rows), sum(row.units for row in rows), dict(calls), coordinates_from, notes)
+    return FoundProtocol(protocol, len(rows), sum(row.replies for row in rows), dict(calls), unit_from, notes)
 
 
 def study_file(
@@ -190,17 +187,18 @@ def unit_named(record: Record) -> Coordinates | None:
     if not record.messages or record.messages[0].role != "system":
         return None
     try:
-        return _named(_offered(record.messages[0].content))
+        return _unit_in_schemas(_offered_tools(record.messages[0].content))
     except DataError:
         return None
 
 
-def _offered(system: str) -> dict[str, str]:
+def _offered_tools(system: str) -> dict[str, str]:
+    """Name of each tool that a system message offers -> its JSON schema, as it is written there."""
     listed = "\n".join(_BLOCK.findall(system)).strip()
     if not listed:
         raise DataError("the system message lists no tools inside <tools></tools>")
     offered = {}
-    for schema, text in _values(listed):
+    for schema, text in _json_values(listed):
         function = schema.get("function", schema) if isinstance(schema, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(name, str):
@@ -212,7 +210,8 @@ def _offered(system: str) -> dict[str, str]:
     return offered
 
 
-def _values(text: str) -> Iterator[tuple[Any, str]]:
+def _json_values(text: str) -> Iterator[tuple[Any, str]]:
+    """Each JSON value of a text with white space between them, and how it is written."""
     decoder, start = json.JSONDecoder(), 0
     try:
         while start < len(text):
@@ -239,30 +238,30 @@ def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[P
         question = question_of(row.first.text, protocol, row.first.count) or ""
         for turn in row.turns:
             afters[turn.kind].append(msgspec.structs.replace(turn, question=question))
-    found: dict[str, str] = {}
+    templates: dict[str, str] = {}
     for kind, turns in afters.items():
         template = after_of(turns, reminds=kind == "after_scale")
         if template:
-            found[kind] = template
+            templates[kind] = template
         elif turns:
             raise DataError(f"row {turns[0].row}: no turn after a tool announces the image with number and size")
     notes = []
     for kind, tool in (("after_image", "cuts or displays"), ("after_scale", "scales")):
-        if kind not in found:
-            other = next(iter(found), "image_line")
+        if kind not in templates:
+            other = next(iter(templates), "image_line")
             notes.append(f"no row {tool} an image: {kind} is taken from {other}")
-            protocol = msgspec.structs.replace(protocol, **{kind: found.get(other, protocol.image_line)})
-    return msgspec.structs.replace(protocol, **found), tuple(notes)
+            protocol = msgspec.structs.replace(protocol, **{kind: templates.get(other, protocol.image_line)})
+    return msgspec.structs.replace(protocol, **templates), tuple(notes)
 
 
 def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
     """Sizes of the row's images in px, as its turns announce them."""
-    found = read_first(row.first.text, protocol, row.first.count)
-    if found is None:
+    read = read_first(row.first.text, protocol, row.first.count)
+    if read is None:
         lines = "\n".join([protocol.image_line] * row.first.count)
         where = departure(row.first.text, protocol.first.replace("{images}", lines))
         raise DataError(f"row {row.number}: the first user turn differs from that of most rows: {where}")
-    question, sizes = found
+    question, sizes = read
     for turn in row.turns:
         template: str = getattr(protocol, turn.kind)
         size = read_after(turn.text, template, turn.index, question)
@@ -275,7 +274,22 @@ def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
     return sizes
 
 
-def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
+def _unit_of_boxes(
+    rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]], given: Coordinates | None, named: Coordinates | None
+) -> tuple[Coordinates, UnitFrom]:
+    """The unit that the caller gave, else that the schemas name, else that more boxes fit; and which of these."""
+    fits = _boxes_that_fit(rows, sizes)
+    if given:
+        return given, "caller"
+    if named:
+        return named, "schema"
+    if fits["pixel"] != fits["permille"]:
+        return max(_UNITS, key=lambda unit: fits[unit]), "boxes"
+    return "pixel", "nothing"
+
+
+def _boxes_that_fit(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
+    """Unit -> how many boxes of calls are inside of their image, if their numbers are of this unit."""
     counts: Counter[Coordinates] = Counter()
     for row, shown in zip(rows, sizes, strict=True):
         for call, seen in row.calls:
@@ -289,16 +303,14 @@ def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Coun
     return counts
 
 
-def _named(offered: dict[str, str]) -> Coordinates | None:
+def _unit_in_schemas(offered: dict[str, str]) -> Coordinates | None:
     schemas = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
     named = [unit for unit, words in _UNITS.items() if words.search(schemas)]
     return named[0] if len(named) == 1 else None
 
 
-def gathered(
-    records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
-) -> list[Conversation]:
-    """The parts of these records, until their texts are too long to keep; arguments as in `study`."""
+def _conversations(records: Iterable[Record], numbers: Iterable[int] | None, system: str | None) -> list[Conversation]:
+    """The parts of these records, as many as `_MAX_TEXT` allows; arguments as in `study`."""
     rows: list[Conversation] = []
     room = _MAX_TEXT
     for number, record in zip(numbers or count(1), records, strict=False):
@@ -360,6 +372,7 @@ def _after_marks(content: str, number: int) -> str:
 
 
 def _call(content: str, required: bool) -> ToolText | None:
+    """The tool call of a reply; None: it has none that can be read, which is an error if it is `required`."""
     try:
         tool = parse(content).tool
     except FormatError:
