@@ -239,9 +239,9 @@ arguments: {area: bbox_2d, picture: image_index}
     ("right", "wrong", "sentence", "hint"),
     [
         ("about: a", "abot: a", "unknown key 'abot'", "did you mean 'about'?"),
-        ("about: a test", "about: a\ncoordinates: unt", "coordinates must be `original`, .* not 'unt'", "did you mean 'unit'?"),
-        ("about: a", "like: qwen3vl\nabout: a", "there is no family 'qwen3vl' to be `like`", "did you mean 'qwen3-vl'?"),
-        ("crop_image", "crop_imge", "tools.zoom names 'crop_imge', and there is no such tool", "did you mean 'crop_image'?"),
+        ("about: a test", "about: a\ncoordinates: unt", "coordinates must be .* not 'unt'", "did you mean 'unit'?"),
+        ("about: a", "like: qwen3vl\nabout: a", "no family 'qwen3vl' to be `like`", "did you mean 'qwen3-vl'?"),
+        ("crop_image", "crop_imge", "tools.zoom names 'crop_imge'", "did you mean 'crop_image'?"),
         ("tools: {zoom", "tools: {zom", "tools names 'zom', and there is no such tool", "did you mean 'zoom'?"),
         ("tools: {zoom: crop_image}", "", "schemas names 'zoom', and there is no such tool", "there are crop_image"),
         ("{area: bbox", "{aria: bbox", "arguments names 'aria', and there is no such argument", "did you mean 'area'?"),

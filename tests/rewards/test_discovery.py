@@ -164,7 +164,10 @@ def test_a_misspelt_term_of_ones_own_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("TERMS = ('a',)\ndef a(s, m): return s.prompt.columns['unit']\ndef total(t): return 1", "the row has these col"),
+        (
+            "TERMS = ('a',)\ndef a(s, m): return s.prompt.columns['unit']\ndef total(t): return 1",
+            "the row has these col",
+        ),
         ("TERMS = ()\ndef total(t): t.turn", "each of its paths ends with `return` and a number"),
     ],
     ids=["column", "return"],
@@ -181,7 +184,10 @@ def test_a_failing_reward_is_told_what_to_write(text: str, hint: str, tmp_path: 
         ("TERMS = ()\ndef total(t): return 1 / 0", "fails: ZeroDivisionError"),
         ("TERMS = ()\ndef total(t): return None", "total of .* gives 'None', which is no number"),
         ("TERMS = ()\ndef total(t): return float('nan')", "gives 'nan'"),
-        ("TERMS = ()\ndef total(t): return t.format", "fails: AttributeError: TERMS does not name 'format'; there are turn"),
+        (
+            "TERMS = ()\ndef total(t): return t.format",
+            "fails: AttributeError: TERMS does not name 'format'; there are turn",
+        ),
         ("TERMS = ('a',)\ndef a(s, m): return 'x'\ndef total(t): return 1", "a of .* gives 'x'"),
         ("TERMS = ('a',)\ndef a(s, m): raise KeyError('x')\ndef total(t): return 1", "fails: KeyError"),
         ("TERMS = ('a',)\nasync def a(s, m): exit(0)\ndef total(t): return 1", r"fails: ExitError: .* sys.exit\(0\)"),
