@@ -2,7 +2,7 @@
 
 Before advantages are computed, rewards of a prompt's replies become what the total's `group` makes of them.
 It runs in the process of verl's `TaskRunnerV1`, whose trackers then get these numbers too, and leaves some rollouts of
-a step to look at where VIRC_ROLLOUTS, `EVERY:FOLDER`, says so.
+a step to look at if VIRC_ROLLOUTS is set to `EVERY:FOLDER`.
 """
 
 import os
@@ -27,7 +27,7 @@ _FIELDS = ["extra_fields", "extra_info", "responses", "rm_scores"]
 
 
 def install() -> None:
-    """Make verl train with `Trainer`; to be called where the trainer is made, before."""
+    """Make verl train with `Trainer`; to be called in the process that makes the trainer, before it."""
     trainer_base.TRAINER_REGISTRY["sync"] = Trainer
 
 
@@ -53,7 +53,7 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
         return buffer
 
     def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        """verl's own; at the first step with pictures the run ends where the actor does not see them."""
+        """verl's own; at the first step with pictures the run ends if the actor does not see them."""
         batch = super()._compute_old_log_prob(batch, metrics)
         if not self._sees:
             self._sees = check_actor(self.actor_rollout_wg, batch, _there(batch), self.config)
