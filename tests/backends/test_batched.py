@@ -305,6 +305,24 @@ def test_a_step_for_which_memory_does_not_suffice_is_taken_in_parts_from_then_on
     assert "reading 13 tokens: 2.00 GiB could not be allocated" in second.message
 
 
+def test_a_row_that_became_no_number_is_wiped_and_costs_its_conversation_alone() -> None:
+    import torch
+
+    hidden = SimpleNamespace(last_hidden_state=torch.tensor([[[1.0]], [[float("nan")]]]))
+    network = SimpleNamespace(model=lambda **_: hidden, lm_head=lambda last: last)
+
+    class Spoiled(Rows):
+        def _inputs(self, group: Sequence[Piece]) -> tuple[list[int], dict[str, Any]]:
+            return [0, 1], {}
+
+        _logits = Batch._logits  # type: ignore[assignment]
+
+    batch = Spoiled()
+    batch.model = SimpleNamespace(network=network)  # type: ignore[assignment]
+    first, second = step(batch, [1], [2])
+    assert (first.tolist(), type(second), batch.wiped) == ([1.0], EngineError, [1])
+
+
 def test_a_step_that_fails_is_taken_one_by_one() -> None:
     batch = Rows(broken=2)
     found = step(batch, [1], [2], [3])

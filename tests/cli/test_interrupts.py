@@ -19,6 +19,7 @@ from virc.core.interpreter import interrupts_deferred
 from virc.core.plan import Step
 from virc_cli import main as entry
 from virc_cli.console import output
+from virc_cli.console.interrupts import leave
 
 PYTHONPATH = os.pathsep.join((str(ROOT), str(ROOT / "recipes")))
 
@@ -82,6 +83,40 @@ def test_a_signal_that_a_destructor_receives_is_not_lost(
     monkeypatch.setattr(entry, "_run", work)
     done = virc("solve")
     assert (done.code, done.err) == (code, f"error: {said}\n")
+
+
+def test_a_second_sigterm_ends_the_process_and_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list[object]()
+
+    def work(*_: object) -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    def told(*_: object) -> int:
+        found.append(signal.getsignal(signal.SIGINT))
+        return 143
+
+    monkeypatch.setattr(entry, "_run", work)
+    monkeypatch.setattr(entry, "_report", told)
+    before, hook = signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    virc("solve")
+    assert found == [signal.SIG_DFL, leave]
+    assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == (before, hook)
+
+
+def test_an_interrupt_that_is_ignored_above_stays_ignored_in_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: object) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr(entry, "_run", work)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert virc("solve").code == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals")

@@ -93,10 +93,10 @@ def test_what_is_removed_is_said_by_its_names(tmp_path: Path, monkeypatch: pytes
 
 def test_a_step_that_fails_is_said_with_its_last_line(tmp_path: Path) -> None:
     lines: list[str] = []
-    step = Step(("sh", "-c", "echo one >&2; echo 'no room.' >&2; exit 3"), "make room")
+    step = Step(("sh", "-c", "echo one >&2; echo 'no room.' >&2; echo >&2; exit 3"), "make room")
     with pytest.raises(EngineError, match=r"could not make room: exit code 3, no room\.$"):
         processes.output(step, lines.append)
-    assert lines == ["one", "no room."]
+    assert lines == ["one", "no room.", ""]
     with pytest.raises(EngineError, match=r"exit code 3, no room\.") as raised:
         processes.run(step, tmp_path / "log")
     assert raised.value.hint == f"see {tmp_path / 'log'}"

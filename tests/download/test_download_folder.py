@@ -360,3 +360,14 @@ def test_a_disk_that_folds_case_is_found_by_looking(tmp_path: Path) -> None:
         (tmp_path / HIDDEN.upper()).mkdir()  # as if it were the folder of ours
         with pytest.raises(DataError, match=r"folds case, takes it for a/One\.png"):
             folder.expect(two)
+
+
+def test_what_was_asked_for_is_that_of_the_newest_commit(tmp_path: Path) -> None:
+    for commit, asked in (("1", "all"), ("1", "rows"), ("2", "rows")):
+        folder = Folder(tmp_path, Listing(REPO, commit * 40, ()))
+        with folder.alone():
+            folder.expect(())
+            folder.finish(asked)
+        found = record.read(tmp_path)
+        assert found is not None
+        assert found.asked == {"1all": ("all",), "1rows": ("all", "rows"), "2rows": ("rows",)}[commit + asked]

@@ -1,6 +1,7 @@
 """One file of the hub by requests for ranges: where they lead, who is told the token, what is tried again."""
 
 import hashlib
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ from hub_server import Fault, Hub, Reply, drop, etag, hang, ignore_range, moved,
 from large_files import CONTENT, NAME, REPO, TOKEN, listed, serving
 
 from virc.core.errors import ConfigError, NetworkError
+from virc.core.web.client import http_library
 from virc.download.hub import link
 from virc.download.hub.link import TRIES, ChangedError, Link, NoRangesError, Reader
 
@@ -46,6 +48,22 @@ def test_any_range_is_read_and_the_address_is_asked_for_once(server: Hub) -> Non
         assert read(source, begins, ends) == CONTENT[begins:ends]
     assert len(server.asked("resolve")) == 1
     assert server.until(lambda: server.sent(NAME) == 1 + MIDDLE + 1 + FILE.size)
+
+
+@pytest.mark.parametrize(
+    "failure", [OSError("no route"), ssl.SSLError("bad record"), ValueError("a port"), http_library().InvalidURL("none")]
+)
+def test_whatever_the_network_raises_is_one_sentence(failure: Exception, server: Hub) -> None:
+    def broken() -> Iterator[bytes]:
+        raise failure
+        yield b""
+
+    source = linked(server)
+    with pytest.raises(NetworkError, match=f"cannot fetch {NAME} from "):
+        source.received(broken())
+    source._web.get = lambda *_: next(broken())  # type: ignore[method-assign,assignment]
+    with pytest.raises(NetworkError, match=f"cannot fetch {NAME} from "):
+        source.get(0, 1)
 
 
 def test_another_port_of_the_same_name_is_another_host(server: Hub) -> None:

@@ -107,6 +107,7 @@ ROWS = b'{"image": "images/00.png"}\n'
         (SPLIT["of"], ("--keep-packed",), "virc unpack data/data/images-*-of-00004.tar"),
         (letters(TAR, "x.tar.{}", 2) | {"x.tar.ad": b"x"}, (), "data lacks a part of x.tar.aa: tell its owner"),
         (SPLIT["part_00"], ("--include", "*_00", "--include", "*l"), "--include left files out"),
+        ({"notes.txt": b"none"}, ("--include", "*l"), "--include left files out"),
     ],
 )
 def test_pictures_that_are_packed_lead_to_the_command_that_unpacks_them(

@@ -53,6 +53,12 @@ def test_what_fits_to_the_byte_is_fetched(tmp_path: Path, monkeypatch: pytest.Mo
         check_room([item(tmp_path / "to")])
 
 
+def test_room_is_for_all_that_comes_to_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(TOTAL, USED, SIZE + SPARE))
+    with pytest.raises(SetupError, match="10 MB are needed"):
+        check_room([item(tmp_path / "one"), item(tmp_path / "other")])
+
+
 def test_a_folder_of_others_may_be_used_where_all_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "_is_writable", lambda _: False)
     missing = item(tmp_path / "to")

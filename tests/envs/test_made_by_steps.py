@@ -10,6 +10,7 @@ import toys
 from support.called import virc
 
 from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.events import Event, Reporter
 from virc.core.plan import Step
 from virc.envs import environment as environments
 from virc.envs import lock, making
@@ -65,6 +66,13 @@ def test_only_what_is_pinned_is_installed(steps: list[Step]) -> None:
     making.create(toy())
     _, install, _ = steps
     assert {"--no-deps", "--require-hashes"} <= {*install.argv}
+
+
+def test_only_what_a_step_itself_writes_is_reported_with_it(tmp_path: Path) -> None:
+    (log := tmp_path / "log").write_text("of the step before\n")
+    told = list[Event]()
+    making._run(Step(("sh", "-c", "echo its own"), "say something"), log, Reporter(told.append))
+    assert [event.text for event in told if event.kind == "log"] == ["its own"]
 
 
 def test_an_environment_is_made_once(steps: list[Step], tmp_path: Path) -> None:

@@ -234,12 +234,14 @@ def test_a_package_asks_in_the_words_that_it_was_written_in(
     [
         ("../outside.py", "reward.total names ../outside.py, outside of the system's folder"),
         ("./__init__.py", "as a file of the package is called"),
+        ("rows/mine.py", "as a file of the package is called"),
     ],
 )
 def test_files_of_a_system_that_a_package_cannot_hold_are_refused(
     total: str, says: str, mine: Path, tmp_path: Path
 ) -> None:
     mine.write_text(MINE.replace("./rewards/brevity.py", total))
+    (mine.parent / total).parent.mkdir(exist_ok=True)
     (mine.parent / total).write_text(BREVITY)
     done = virc("export", mine, tmp_path / "to", "--to", "openenv")
     assert (done.code, says in done.err) == (2, True), done

@@ -20,7 +20,7 @@ from support.stand_ins import Bare, bare, decorator, imported
 
 from virc.backends.interface import Sampling
 from virc.core.errors import ConfigError
-from virc.export.environment import Environment
+from virc.export.environment import Environment, terms_of
 
 SEVEN = answer("7")
 SIZES = ((280, 196), (224, 252))
@@ -93,6 +93,21 @@ def test_trl_is_given_the_problems_and_turns_of_the_system(trl: Any, rows: Path)
     assert given["args"].max_tool_calling_iterations == tiny().max_turns - 1
     processor = given["processing_class"]
     assert processor.chat_template == processor.tokenizer.chat_template == trl.TEMPLATE
+
+
+def test_a_rollout_whose_turns_are_used_up_was_taken_and_not_answered(rows: Path) -> None:
+    environment = tiny()
+    problem = environment.problems(rows)[0]
+    found = [terms_of(environment.score_now(problem, replies)) for replies in ([LOOK] * 8, ["no tags"])]
+    assert [(each["answered"], each["taken"]) for each in found] == [(0.0, 1.0), (0.0, 0.0)]
+
+
+def test_problems_are_those_of_the_file_that_is_named(rows: Path) -> None:
+    environment, other = tiny(), rows.with_name("other.jsonl")
+    other.write_text(rows.read_text().splitlines()[1] + "\n")
+    assert [[each.id for each in environment.problems(file)] for file in (rows, other, rows)] == [
+        ["p0", "p1"], ["p1"], ["p0", "p1"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reply", "calls"), [(LOOK, True), (RIGHT, False), ("no tags", False)])

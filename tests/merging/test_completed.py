@@ -43,7 +43,7 @@ def source(tmp_path: Path) -> Source:
     for file in ("preprocessor_config.json", "config.json", "model.safetensors"):
         shutil.copyfile(EMBEDDED_FOLDER / file, texts / file)
     (texts / "optimizer.pt").write_text("not of the model")
-    for file in ("LICENSE", "NOTICE.txt", "README.md"):
+    for file in ("LICENSE", "NOTICE.txt", "README.md", "LICENSE.md~"):
         (base / file).write_text(file)
     for file in ("spin.py", "reward.py"):
         (code / file).write_text(f"# {file}\n")

@@ -197,6 +197,18 @@ def test_the_card_has_results_of_these_weights_alone(model: Path, name: str, age
     assert (row in publish.prepare("small", ID).card) is expected
 
 
+def test_results_older_than_a_part_of_the_weights_are_not_of_them(model: Path) -> None:
+    score = {"right": 80, "undecided": 0, "of": 100, "bounds": [0.8, 0.8], "interval": [0.711, 0.867]}
+    file = Path("evals/diagrams/summary.json")
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"benchmark": "diagrams", "models": [{"name": "small", "score": score}]}))
+    made = file.stat().st_mtime
+    for at, part in enumerate(("model.safetensors", "model-2.safetensors")):
+        (model / part).touch()
+        os.utime(model / part, (made + 2 * at - 1, made + 2 * at - 1))
+    assert publish.measured(model, "small") == []
+
+
 def test_the_card_says_which_results_are_of_blank_crops(model: Path) -> None:
     score = {"right": 1, "undecided": 2, "of": 4, "bounds": [0.25, 0.75], "interval": [0.05, 0.95]}
     one = {"name": "small", "score": score, "settings": {"temperature": 0.0, "crop_ablation": "blank"}}

@@ -161,3 +161,9 @@ def test_a_sick_curve_raises_its_sign_and_no_other(name: str) -> None:
     (found,) = told(curve, 150, settings)
     assert list(found) == [sign], found
     assert any(each.isdigit() for each in found[sign])
+
+
+def test_the_first_steps_raise_no_sign_by_themselves() -> None:
+    """There are no earlier ones that they could be compared with."""
+    curve, settings, sign = SICK["never a call"]
+    assert [list(told(curve, steps, settings)[0]) for steps in (5, 6)] == [[], [sign]]

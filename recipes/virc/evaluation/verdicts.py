@@ -45,7 +45,6 @@ class Judgement(msgspec.Struct, frozen=True):
 class _JudgedLine(msgspec.Struct):
     id: Id | None
     same: bool | None = None
-    error: dict[str, Any] | None = None
 
 
 def is_right(done: RowDone, problem: EvalProblem) -> bool:
@@ -133,7 +132,7 @@ def with_judge(
             report.note(str(progress))
     with folder.judged(judge.model).open("rb") as lines:
         found = [msgspec.json.decode(line, type=_JudgedLine) for line in lines]
-    said = {str(each.id): each.same for each in found if each.same is not None and each.error is None}
+    said = {str(each.id): each.same for each in found if each.same is not None}
     final: dict[tuple[str, str], Verdict | None] = dict(verdicts)
     for each in judgements:
         right = said.get(each.id)

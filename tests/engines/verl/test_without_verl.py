@@ -186,6 +186,7 @@ def test_a_rollout_learns_what_was_sampled_alone(roll: Any, tiny: Speech) -> Non
         (["no tags"], {}, "format", 1),
         ([LOOK, LOOK, RIGHT], {"max_turns": 2}, "turns", 2),
         ([LOOK, RIGHT], {"room": 60}, "length", 1),
+        ([LOOK, RIGHT], {"room": 80}, "length", 1),  # for what the crop shows there is none
         ([LOOK, "no tags", RIGHT], {}, "format", 2),
     ],
 )

@@ -74,6 +74,8 @@ def test_a_stream_ends_with_the_whole_response(running: Running, client: Any, bo
     for event in events:  # clients require the field of a text, and know none of a refusal
         if event.type.startswith(("response.output_text", "response.refusal")):
             assert event.to_dict().get("logprobs") == ([] if "output_text" in event.type else None)
+        if event.type == "response.content_part.added":  # its text comes in the deltas
+            assert "" in (event.part.to_dict().get("text"), event.part.to_dict().get("refusal"))
     assert kinds.count("response.output_item.added") == kinds.count("response.output_item.done") == len(said["output"])
 
 

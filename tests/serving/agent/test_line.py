@@ -99,6 +99,30 @@ def test_a_client_has_room_for_one_and_leaves_room_to_others() -> None:
     assert asyncio.run(play())[-1] == "a3"
 
 
+def test_what_one_gives_back_is_given_out_whole() -> None:
+    async def play() -> list[str]:
+        line = Waiting(10, room)
+        await line.come("a1", size=10)
+        await line.come("b1", "b2", "b3", size=2)
+        await line.go("a1", 10)
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "b1", "b2", "b3"]
+
+
+def test_who_leaves_lets_the_next_request_of_the_client_have_what_is_free() -> None:
+    async def play() -> list[str]:
+        line = Waiting(10, room)
+        await line.come("a1")
+        await line.come("a2", size=50)
+        await line.come("a3")
+        line.tasks["a2"].cancel()
+        await line.settled()
+        return line.served
+
+    assert asyncio.run(play()) == ["a1", "a3"]
+
+
 @pytest.mark.parametrize("served", [False, True])
 def test_who_leaves_passes_the_share_on(served: bool) -> None:
     async def play() -> list[str]:
@@ -142,6 +166,13 @@ def test_one_client_holds_half_of_the_bytes_and_all_hold_no_more_than_there_are(
     first.end()
     second.add(MAX_HELD // 2 - 1)
     assert (queue.held, queue.held_of) == (MAX_HELD, {"a": MAX_HELD // 2, "b": MAX_HELD // 2})
+
+
+def test_who_was_answered_finds_a_place_again() -> None:
+    queue = RequestQueue(1, 3)
+    for _ in range(20):
+        queue.place("a").end()
+    assert (queue.taken, queue.places_of) == (0, {})
 
 
 def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
