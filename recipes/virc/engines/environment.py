@@ -15,7 +15,7 @@ SILENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
 }
-"""Nothing of an engine reaches the network but trackers, where the user asks for them."""
+"""No part of an engine uses the network, except trackers that the user chose."""
 
 
 def environment(recipes: Path) -> dict[str, str]:

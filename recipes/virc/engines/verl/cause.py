@@ -1,6 +1,6 @@
 """What an error of verl's processes came from, and which of them died.
 
-verl waits without end for some processes that died: for an agent loop worker, or where its queue is kept.
+verl waits forever for some processes that died: for an agent loop worker, or for the process of its queue.
 """
 
 import threading
@@ -38,7 +38,7 @@ def cause(error: BaseException) -> str:
 
 
 def last_cause(error: BaseException) -> str:
-    """As `cause`, of the error that ended a run: the process that died first, where one did."""
+    """As `cause`, of the error that ended a run: the process that died first, if one did."""
     found, end = cause(error), time.monotonic() + _PATIENCE
     while not (died := first_death()) and "Actor" in found and time.monotonic() < end:
         time.sleep(_EVERY / 10)

@@ -1,6 +1,6 @@
 """verl 0.9.1 without an accelerator: the platform `cpu`, and what prevents it on such a machine.
 
-verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`). It acts where `VERL_PLATFORM` is `cpu` and
+verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`). It acts if `VERL_PLATFORM` is `cpu` and
 nowhere else: a cluster's head node has no accelerator either. Every patch names its reason;
 tests/engines/verl/test_verl_hooks.py holds them against the pinned packages.
 """

@@ -27,7 +27,7 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 _REPORT_EVERY = 50
 
 State = Mapping[str, Any]
-"""What one process saved: name -> tensor, a DTensor where the weight is spread."""
+"""The weights that one process saved: name -> tensor, a DTensor if the weight is sharded."""
 
 
 def merge(words: Sequence[str]) -> int:
@@ -61,7 +61,7 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
     """Every weight of a network in bfloat16, joined from what the processes saved, in the order of their ranks.
 
     Raises:
-        ConfigError: weights are missing, unknown, of another shape, or differ where they should not.
+        ConfigError: weights are missing, unknown, of another shape, or differ between processes that have copies.
     """
     left = set(states[0])
     if any(set(state) != left for state in states):

@@ -68,7 +68,7 @@ def mend_building(built: Any, parts: Sequence[str]) -> None:
 
 
 def mend_saving(engine: Any) -> None:
-    """Have an engine end the run where it would save weights that are not finite.
+    """Make an engine end the run instead of saving weights that are not finite.
 
     verl leaves out a step with a gradient that is not finite, not one after which weights are not.
     """

@@ -1,4 +1,4 @@
-"""Places of tokens (M-RoPE) in verl 0.9.1 where all sequences of a batch are of one length.
+"""Positions of tokens (M-RoPE) in verl 0.9.1, if all sequences of a batch have the same length.
 
 verl keeps them as a jagged tensor of sequences, each (4, tokens). Of sequences of one length torch takes the 4 for what
 differs, verl then says that it is the tokens, and the batch can no more be taken apart: the run ends with

@@ -98,7 +98,7 @@ def _shown(trace: Trace) -> int:
 
 
 def _reference(found: Any, drawn: torch.Tensor, config: Any) -> list[float] | None:
-    """The sampler's log-probabilities, where it drew from the whole vocabulary as the actor computes it."""
+    """The sampler's log-probabilities, if it drew from the whole vocabulary, as the actor computes them."""
     settings = config.actor_rollout_ref.rollout
     if settings.top_p != 1 or settings.top_k > 0 or "rollout_log_probs" not in found.keys():  # noqa: SIM118
         return None

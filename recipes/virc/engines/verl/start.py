@@ -84,7 +84,7 @@ def joins() -> bool:
 
 
 def stop_ray(folder: str) -> None:
-    """Leave the cluster; where it was started here, end its processes and remove its files."""
+    """Leave the cluster; if it was started here, end its processes and remove its files."""
     import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
     import ray
 
