@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import ray
 import torch
 import verl
 import verl.workers.engine_workers
@@ -17,6 +18,8 @@ from verl.plugin import platform
 from verl.utils.tracking import FileLogger
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
+
+from virc.engines.verl.private import RAY_FOLDER
 
 
 def parameters(what: object) -> list[str]:
@@ -58,7 +61,6 @@ HOOKS = (
     "verl.trainer.constants_ppo:get_ppo_ray_runtime_env",
     "verl.utils.config:validate_config",
     "verl.experimental.agent_loop.agent_loop:AgentLoopBase.run",
-    "ray:init",
     "ray:_private.state.state.actor_table",
     "torch:distributed.init_process_group",
     "vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm",
@@ -90,6 +92,7 @@ print(
             ),
             "vllm": "vllm" in LOADED,
             "engines of weights": sorted(CheckpointEngineRegistry._registry),
+            "ray takes a folder": f'kwargs.pop("{RAY_FOLDER}"' in inspect.getsource(inspect.unwrap(ray.init)),
             "no numbers": logged({"nan": float("nan"), "infinite": float("inf")}),
             "parameters": {name: parameters(found(*name.split(":"))) for name in HOOKS},
         }
