@@ -1,8 +1,8 @@
 """The models that an operator of `virc data make` asks.
 
 `opened_models` opens a model per role for the whole command. `Models.roles` gives an operator its roles for one row,
-`Models.running` counts what it asks; `reply` asks a role for one message of an operator's own. Replies are kept until
-their row is written, so that a command that was killed does not pay for them again.
+`Models.running` adds up the cost of their requests, and `reply` sends messages that an operator wrote itself. Replies
+are saved until their row is written, so that a command that was killed does not request them again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ _MAX_STEPS = 100_000  # of one row: an operator that asks in an endless loop end
 
 
 class Models(msgspec.Struct, frozen=True):
-    """The open models of a command, by the names of their roles."""
+    """The open models of a command, by role."""
 
     opened: Mapping[str, OpenRole] = {}
     max_turns: int = 16
@@ -50,28 +50,28 @@ class Models(msgspec.Struct, frozen=True):
         return at_once or min((role.opened.at_once for role in self.opened.values()), default=1)
 
     def outage(self, note: Callable[[str], None]) -> Outage | None:
-        asks = [role.opened.answers for role in self.opened.values() if role.opened.answers]
-        return Outage(lambda: all(each() for each in asks), note) if asks else None
+        availability_checks = [role.opened.answers for role in self.opened.values() if role.opened.answers]
+        return Outage(lambda: all(is_up() for is_up in availability_checks), note) if availability_checks else None
 
     def roles(self, means: Means[Any]) -> Roles:
-        """The roles as an operator asks them for a row."""
+        """The roles that an operator asks about one row."""
         askers = {}
         for name, role in self.opened.items():
             speaker = opening.speaker(role, means.deadline, self.max_turns, check_stop)
-            askers[name] = Asker(name, role.role, _with_kept_replies(name, speaker, means))
+            askers[name] = Asker(name, role.role, _with_saved_replies(name, speaker, means))
         return Roles(askers)
 
     @contextmanager
     def running(self, means: Means[Any]) -> Iterator[None]:
-        """While an operator asks for a row: derive the seeds of its requests from the row's, and count their cost."""
+        """Within this context, requests of the operator take seeds from the row's seed, and count towards its cost."""
         if not self.opened:
             yield
             return
 
-        def count(ran: Ran, _: object) -> None:
+        def add_cost(ran: Ran, _: object) -> None:
             means.cost.add(Cost(ran.replies, ran.prompt_tokens or 0, ran.completion_tokens or 0))
 
-        run = Run(means.seed, count, max_steps=_MAX_STEPS)
+        run = Run(means.seed, add_cost, max_steps=_MAX_STEPS)
         try:
             with running(Branch(run)):
                 yield
@@ -95,29 +95,29 @@ def opened_models(
         yield Models(opened, setup.config.max_turns)
 
 
-def _with_kept_replies(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
-    """The speaker of a role, which asks its model once per row for the same request, also after a kill."""
+def _with_saved_replies(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
+    """A speaker that sends each request of a row to its model once, also if the command was killed in between."""
 
     def speak(turns: Sequence[Turn], sampling: Sampling) -> Spoken:
-        if sampling.likeliest:  # such a reply has probabilities of tokens, too, which are not kept
+        if sampling.likeliest:  # probabilities of tokens are not saved
             return speaker(turns, sampling)
 
-        def ask() -> dict[str, Any]:
+        def request() -> dict[str, Any]:
             spoken = speaker(turns, sampling)
             return {"reply": msgspec.to_builtins(spoken.reply), "replies": spoken.replies, "sizes": spoken.sizes}
 
-        kept = means.once(f"{name} {_key(turns, sampling)}", ask)
-        sizes = tuple((width, height) for width, height in kept["sizes"])
-        return Spoken(msgspec.convert(kept["reply"], Reply), kept["replies"], sizes)
+        saved = means.once(f"{name} {_key(turns, sampling)}", request)
+        sizes = tuple((width, height) for width, height in saved["sizes"])
+        return Spoken(msgspec.convert(saved["reply"], Reply), saved["replies"], sizes)
 
     return speak
 
 
 def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
-    """Identifies a request of a row. Sizes stand for pictures: they are the row's, or made of it by the same steps."""
-    messages = [(each.prompt, each.at, [picture.size for picture in each.pictures]) for each in turns]
-    content = msgspec.json.encode([messages, sampling.seed, sampling.temperature, sampling.max_tokens])
-    return blake2b(content, digest_size=12).hexdigest()
+    """Identifies a request of a row. Sizes are enough for pictures: the same steps derive them from the row."""
+    messages = [(turn.prompt, turn.at, [picture.size for picture in turn.pictures], turn.reply) for turn in turns]
+    request = msgspec.json.encode([messages, sampling.seed, sampling.temperature, sampling.max_tokens])
+    return blake2b(request, digest_size=12).hexdigest()
 
 
 def pictures(means: Means[Any], role: str, row: Row) -> list[Shown]:
@@ -142,14 +142,14 @@ def reply(
     stop: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Ask a role's model once per row and `key`, and return its reply; a last message that is `inline` is continued."""
-    asked = means.opened[role]
+    """Ask a role's model once per row and `key`, and return its reply, which continues an `inline` last message."""
+    open_role = means.opened[role]
 
-    def ask() -> Any:
-        with asked.turn:
-            request = Ask(messages, images, stop=stop, json_schema=schema)
-            return msgspec.to_builtins(asked.opened.backend.reply(request, sampling, None, means.deadline.left()))
+    def request() -> Any:
+        with open_role.turn:
+            ask = Ask(messages, images, stop=stop, json_schema=schema)
+            return msgspec.to_builtins(open_role.opened.backend.reply(ask, sampling, None, means.deadline.left()))
 
-    kept = msgspec.convert(means.once(key, ask), Reply)
-    means.cost.add(Cost(1, kept.prompt_tokens or 0, kept.completion_tokens or 0))
-    return kept
+    answer = msgspec.convert(means.once(key, request), Reply)
+    means.cost.add(Cost(1, answer.prompt_tokens or 0, answer.completion_tokens or 0))
+    return answer

@@ -22,7 +22,7 @@ from virc.solving.sources.picture_files import ENDINGS
 _MAX_NAME = 1024  # characters of a picture's name
 _MAX_KNOWN = 20_000  # pictures whose names are in memory
 _IMAGES = ("image", "images")
-_TEXTS = ("id", "question", "answer")  # they stay, also where they look like the name of a picture
+_TEXTS = ("id", "question", "answer")  # never taken for the name of a picture
 _PLAIN = Columns()
 
 

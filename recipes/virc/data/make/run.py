@@ -35,18 +35,18 @@ def make(
     """Make rows; the same call continues after a stop.
 
     Args:
-        operator: its name, the path of its file, or that of a YAML file that lists some.
-        to: `NEW.jsonl`, which is there whole or not at all.
-        options: also as `KEY=VALUE` texts; of a list `seed` alone, which every operator has: what draws of it are
+        operator: its name, the path of its file, or that of a YAML file with a list of operators.
+        to: `NEW.jsonl`, which is written when all rows are done.
+        options: also as `KEY=VALUE` texts. For a list only `seed`, which every operator has, and its random draws are
             derived from.
 
     Returns:
         The fields of `virc.data.make/1`.
 
     Raises:
-        UsageError: there is no such operator, an option is wrong, or NEW is there.
+        UsageError: there is no such operator, an option is wrong, or NEW exists.
         ConfigError: NEW was begun with other settings, or the rows have changed.
-        VircError: a model failed for some rows, which the same call does again; or the disk refuses.
+        VircError: a model failed for some rows, which the same call retries; or a file cannot be written.
     """
     report, place = report or Reporter(), expanded(to)
     if not operator.endswith((".yaml", ".yml")):
@@ -88,7 +88,7 @@ class _State(msgspec.Struct):
 
 
 def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Reporter) -> Fields:
-    """Run jobs one after the other; what they wrote between is there until all are done."""
+    """Run jobs one after the other; their intermediate files are removed when all are done."""
     between = [to.with_name(f".{to.stem}.step{number}.jsonl") for number in range(1, len(jobs) + 1)]
     file, lists = to.with_name(f"{to.name}.steps"), [each.with_name(f"{each.name}.left_out") for each in between]
     if to.exists() and not file.exists():
@@ -112,7 +112,7 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
                 state.done.append(run(msgspec.structs.replace(job, sources=read, to=between[at]), report))
                 write_whole(file, msgspec.json.encode(state))
             write_lines(to.with_name(f"{to.name}.left_out"), _dropped(jobs, lists))
-            if between[-1].exists():  # else it was killed behind this
+            if between[-1].exists():  # else it was killed after this line
                 between[-1].replace(to)
             file.unlink()
             for each in (*between, *lists, *(each.with_name(f"{each.name}.progress") for each in between)):

@@ -77,7 +77,7 @@ def check_file(name: str, system: System | None) -> Path | None:
 
 
 def check_name(name: str, system: System | None) -> None:
-    """Raise ConfigError where there is no such file, and one of nearly that name, or no tool can be called so."""
+    """Raise ConfigError if there is no such file, and one of nearly that name, or no tool can be called so."""
     if tools.file_of(name, _folder(system)) or name in tools.known():
         return
     kind = f"there is no file {name}" if "/" in name else f"there is no tool {plain(name, 60)!r}"
