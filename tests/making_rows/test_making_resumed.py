@@ -1,5 +1,6 @@
 """What a run of `virc data make` that goes on compares, counts and keeps, in this process."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -303,6 +304,26 @@ def test_a_kept_reply_is_that_of_the_same_request(was: str, now: str, more: int,
         plugins.loaded.cache_clear()
         assert caption(home, server.url, at_once=1)["kept"] == 1
         assert len(server.chats()) == 3 + more
+
+
+def test_an_operator_may_ask_how_likely_answers_are(home: Path) -> None:
+    def likely(exchange: Any) -> None:
+        tops = [{"token": "yes", "logprob": math.log(0.6)}, {"token": "no", "logprob": math.log(0.2)}]
+        choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "yes"}}
+        choice["logprobs"] = {"content": [{"token": "yes", "logprob": math.log(0.6), "top_logprobs": tops}]}
+        exchange.send_json({"id": "c", "object": "chat.completion", "choices": [choice]})
+
+    text = (home / "caption.py").read_text()
+    (home / "caption.py").write_text(
+        text.replace('caption = means.ask("editor", f"Correct {first} or {second}")', "caption = f'{first:.2f}'")
+        .replace("first, second = ", "first = ")
+        .replace(
+            '.sample(2, f"Describe {row.id}.", means.image(row, 0))', ".probabilities(('yes', 'no'), 'Is it?')['yes']"
+        )
+    )
+    with serve(reply, fault=likely) as server:
+        caption(home, server.url, at_once=1)
+    assert {row["caption"] for row in read_rows(home / "new.jsonl")} == {"0.75"}
 
 
 @pytest.mark.parametrize(("here", "there", "back"), [(True, True, True), (True, False, False), (False, True, False)])
