@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from virc.core.errors import EngineError
+from virc.engines.verl import private
 
 TRAINER = "virc_trainer"
 """The name of the Ray actor that trains."""
@@ -74,8 +75,7 @@ def first_death() -> str | None:
     if not ray.is_initialized():
         return None
     job = ray.get_runtime_context().get_job_id()
-    actors = ray._private.state.state.actor_table(None, None, "DEAD").values()
-    died = [each for each in actors if each["JobID"] == job and _unasked(each["DeathCause"])]
+    died = [each for each in private.dead_actors() if each["JobID"] == job and _unasked(each["DeathCause"])]
     if not died:
         return None
     first = min(died, key=lambda each: each["EndTime"])

@@ -102,7 +102,7 @@ def whole(saved: str, states: Sequence[State], shape: Sequence[int], found: Shar
     dim, ranks = where
     if any(rank >= len(pieces) for rank in ranks):
         raise ConfigError(f"{found.folder} contradicts itself: {plain(saved, 100)} has shards of more processes")
-    local = [piece._local_tensor if isinstance(piece, DTensor) else piece for piece in pieces]
+    local = [piece.to_local() if isinstance(piece, DTensor) else piece for piece in pieces]
     chosen = [local[rank] for rank in ranks]
     if not _fit(chosen, dim, shape):
         raise ConfigError(f"{found.folder} does not belong to its config: {plain(saved, 100)} is of another size")

@@ -34,6 +34,7 @@ from verl.workers.rollout.replica import RolloutReplica, TokenOutput  # type: ig
 
 from virc.backends.local import never_said
 from virc.core.seeds import derived
+from virc.engines.verl.private import set_server
 
 _GATHER = 0.02  # seconds to wait for more requests; those of a step come within that
 _CONCURRENT = 4096
@@ -281,9 +282,9 @@ class Replica(RolloutReplica):  # type: ignore[misc]
             raise ValueError("the rollout virc has no parallelism: set tensor_model_parallel_size to 1")
         name = _server(self.replica_rank)
         server = ray.remote(Server).options(name=name, max_concurrency=_CONCURRENT, num_cpus=0)
-        self._server_handle = server.remote(self.config, self.model_config)
-        await self._server_handle.ready.remote()
-        self.servers, self._server_address = [self._server_handle], name
+        self.servers = [server.remote(self.config, self.model_config)]
+        await self.servers[0].ready.remote()
+        set_server(self, self.servers[0], name)
 
 
 class WeightsSender(BaseRollout):  # type: ignore[misc]

@@ -84,9 +84,8 @@ def _other(patches: torch.Tensor) -> torch.Tensor:
 
 
 def _part(actor: Any, batch: Any, key: str, config: Any) -> Any:
-    processes = max(actor._dispatch_info["actor"]) + 1  # verl's trainer has asked for it
     settings = config.actor_rollout_ref.rollout
-    wanted = processes * (settings.log_prob_micro_batch_size_per_gpu or 1)
+    wanted = actor.world_size * (settings.log_prob_micro_batch_size_per_gpu or 1)
     others = [each for each in batch.keys if each != key]
     part = batch.select_keys([key, *others[: wanted - 1]])
     part.extra_info |= {"calculate_entropy": False, "compute_loss": False, "temperature": settings.temperature}
