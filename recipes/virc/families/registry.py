@@ -226,11 +226,11 @@ def _read(path: Path) -> Family:
         re.compile(family.names or "")
     except re.error as error:
         raise ConfigError(f"{path} is no family of models: names: {clause(error)}") from None
-    for field, name, known in _named(family):
-        if name not in known:
+    for field, name, among in _named(family):
+        if name not in among:
             kind = "argument" if field.startswith("arguments") else "tool"
             sentence = f"{path}: {field} names {plain(name, 60)!r}, and there is no such {kind}"
-            raise ConfigError(sentence, did_you_mean(name, known))
+            raise ConfigError(sentence, did_you_mean(name, among))
     return family
 
 
