@@ -115,7 +115,7 @@ def test_prompts_and_logits_are_those_of_processor_and_model(
             prompt, said = inputs["input_ids"][0].tolist(), reply.token_ids or ()
             header, drawn = len(prompt) - len(backend._opening), said[len(backend._opening) :]
             read = header + len(seen) - 1  # the last id is read where the turn ends with the one after it
-            assert backend.cached._held[0] == [*prompt, *drawn][:read]
+            assert backend.cached._cached_ids == [*prompt, *drawn][:read]
             assert said == (*prompt[header:], *drawn)
             assert len(seen) == len(said) + (reply.finish == "stop")
             expected = whole.logits(inputs, drawn)[header - 1 : read]

@@ -203,3 +203,25 @@ def test_tied_weights_are_written_once(tmp_path: Path, tied: bool, monkeypatch: 
     monkeypatch.setattr(convert.checkpoint, "tensors", lambda _: twice)
     file = convert.convert(tmp_path / "model", tmp_path, "m")
     assert ("output.weight" in {each.name for each in GGUFReader(file).tensors}) is not tied
+
+
+def test_weights_of_8_bits_are_those_of_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gguf import GGUFReader
+    from gguf.quants import dequantize
+
+    monkeypatch.setattr(convert, "_SMALL", 0)
+    written = GGUFReader(convert.convert(EMBEDDED_FOLDER, tmp_path, "m")).tensors
+    exact = {each.name: each.data for each in GGUFReader(EMBEDDED_FOLDER / "tiny-F32.gguf").tensors}
+    assert {each.tensor_type.name for each in written} == {"Q8_0", "F32"}
+    for each in written:
+        assert abs(dequantize(each.data, each.tensor_type) - exact.pop(each.name)).max() < 0.02, each.name
+    assert not exact
+
+
+def test_rows_that_are_no_multiple_of_32_long_have_16_bits(tmp_path: Path) -> None:
+    from gguf import GGUFReader, GGUFWriter
+
+    (tmp_path / "raw").write_bytes(bytes(4 * 64 * 48))
+    tensors = {"a.weight": (convert.Tensor(tmp_path / "raw", "F32", (64, 48), 0), ...)}
+    convert._write(GGUFWriter(tmp_path / "m.gguf", "qwen2vl"), tensors, "Q8_0")
+    assert [each.tensor_type.name for each in GGUFReader(tmp_path / "m.gguf").tensors] == ["F16"]

@@ -14,7 +14,7 @@ from test_openai_faults import listed
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.causes import AskedServer, StatusError, explained
+from virc.backends.openai.causes import AskedServer, StatusError, as_error
 from virc.backends.openai.link import Link, _UnreachedError
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError
@@ -190,8 +190,8 @@ def test_an_answer_that_a_reasoning_parser_took_is_read_from_the_thought(tmp_pat
 )
 def test_a_conversation_that_is_too_long_is_known_as_such(code: int, said: str) -> None:
     refused = StatusError(code, {}, {"error": {"message": said}})
-    assert not refused.is_passing
-    found = explained(refused, AskedServer("http://a/v1", str, True, "", None))
+    assert not refused.is_transient
+    found = as_error(refused, AskedServer("http://a/v1", str, True, "", None))
     assert isinstance(found, RefusedError)
     assert (found.is_full, found.too_large) == (True, False)
     assert bytes_allowed(said) is None
@@ -199,13 +199,13 @@ def test_a_conversation_that_is_too_long_is_known_as_such(code: int, said: str) 
 
 @pytest.mark.parametrize("said", ["context deadline exceeded", "rpc failed: context canceled", "Context cancelled"])
 def test_a_server_that_gave_up_says_nothing_of_the_conversation(said: str) -> None:
-    assert StatusError(500, {}, {"error": {"message": said}}).is_passing
+    assert StatusError(500, {}, {"error": {"message": said}}).is_transient
     refused = StatusError(400, {}, {"error": {"message": said}})
-    found = explained(refused, AskedServer("http://a/v1", str, True, "", None))
+    found = as_error(refused, AskedServer("http://a/v1", str, True, "", None))
     assert not getattr(found, "is_full", False)
     assert "context" not in str(found.hint)
 
 
 @pytest.mark.parametrize("said", ["CUDA out of memory", "failed to process the context of the request", "timeout"])
 def test_a_failure_of_a_server_is_no_full_conversation(said: str) -> None:
-    assert StatusError(500, {}, {"error": {"message": said}}).is_passing
+    assert StatusError(500, {}, {"error": {"message": said}}).is_transient

@@ -129,7 +129,7 @@ def test_a_server_that_failed_is_sent_everything_again() -> None:
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_images, "MAX_KEPT", 3)
+    monkeypatch.setattr(openai_images, "MAX_IDS", 3)
     with serve([ANSWER] * 9, kept={}) as server:
         backend = OpenAIBackend(server.url)
         for level in (0, 1, 2, 0, 3, 0, 1):

@@ -126,11 +126,11 @@ def test_conversations_do_not_mix_though_they_run_at_once() -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("virc.backends.prompt_count._KEPT", 10)
+    monkeypatch.setattr("virc.backends.prompt_count._MAX_CONVERSATIONS", 10)
     counts = PromptCounts(images=True)
     for number in range(50):
         counts.check(ask(f"question {number}"), Reply(ANSWER, prompt_tokens=1000), "it")
-    assert len(counts._least) == 10
+    assert len(counts._bounds) == 10
     with pytest.raises(EngineError):
         counts.check(further(ask("question 49"), ANSWER), Reply(ANSWER, prompt_tokens=700), "it")
 

@@ -14,7 +14,7 @@ from support.servers import Exchange, error, serve
 from virc.backends.interface import Sampling
 from virc.backends.openai import link
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.causes import AskedServer, StatusError, explained
+from virc.backends.openai.causes import AskedServer, StatusError, as_error
 from virc.core import retry
 
 
@@ -85,9 +85,9 @@ def test_many_at_once_are_tried_until_the_time_is_over_where_one_was_answered() 
 def test_a_busy_server_is_known_by_its_words(code: int, said: object, is_busy: bool) -> None:
     refused = StatusError(code, {}, said)
     assert refused.is_busy == is_busy
-    assert refused.is_passing == (is_busy or code >= 500)
+    assert refused.is_transient == (is_busy or code >= 500)
     place = AskedServer("http://a/v1", str, True, "", None)
-    assert ("is too busy" in str(explained(refused, place))) == is_busy
+    assert ("is too busy" in str(as_error(refused, place))) == is_busy
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def make_cache() -> tuple[Snapshots, Any]:
 def feed(snapshots: Snapshots, cache: Any, *ids: int) -> None:
     """Read ids."""
     cache.layers[0] += ids
-    snapshots.at = (snapshots.at or 0) + len(ids)
+    snapshots.position = (snapshots.position or 0) + len(ids)
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
@@ -48,7 +48,7 @@ def test_a_step_that_was_broken_off_is_not_gone_on_from() -> None:
     snapshots, cache = make_cache()
     feed(snapshots, cache, 1, 2)
     snapshots.keep(cache, None)  # type: ignore[arg-type]
-    snapshots.at = None
+    snapshots.position = None
     cache.layers[0] += [3]
     assert snapshots.cut(cache, 3) == 2
     assert cache.layers[0] == [1, 2]

@@ -148,10 +148,29 @@ def test_a_counterfactual_differs_only_in_its_values() -> None:
     for diagram in many(50):
         other = polygons.counterfactual(diagram, rng)
         assert other.answer != diagram.answer
+        assert all(25 <= corner.angle <= 140 for corner in other.corners)
         assert sum(corner.angle for corner in other.corners) == sum(corner.angle for corner in diagram.corners)
         for ours, theirs in zip(diagram.corners, other.corners, strict=True):
             assert (ours.letter, ours.point, ours.letter_box) == (theirs.letter, theirs.point, theirs.letter_box)
             assert (ours.printed == "?") == (theirs.printed == "?")
+
+
+class Repeating(random.Random):
+    """Draws some numbers first."""
+
+    def __init__(self, first: list[int]) -> None:
+        super().__init__(3)
+        self.left = first
+
+    def randint(self, a: int, b: int) -> int:
+        return self.left.pop(0) if self.left else super().randint(a, b)
+
+
+def test_a_counterfactual_has_another_answer_though_the_same_angles_are_drawn() -> None:
+    for diagram in many(8):
+        rng = Repeating([corner.angle for corner in diagram.corners[:-1]])
+        assert polygons.counterfactual(diagram, rng).answer != diagram.answer
+        assert rng.left == []
 
 
 def test_both_faces_draw_every_letter_differently() -> None:

@@ -171,6 +171,16 @@ def test_sides_that_have_their_own_turns_give_the_last_of_them() -> None:
         pair(Layout("mine", images="pics", chosen="good", rejected="bad"), good=sides["good"], bad=other)
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"), [("mmm", "mmm"), ("virc", None), ("deepeyes", None), (3, None), (None, None)]
+)
+def test_what_stands_as_the_source_of_a_row_is_kept_unless_it_names_a_system(given: object, kept: str | None) -> None:
+    messages = (Message("user", "Which?"), Message("assistant", "12"))
+    record = Record(messages, question="Which?", extra={"data_source": given})
+    extra = changed(Change("solutions", system="tiny"), Row(1, record))[0].known().extra
+    assert (extra["data_source"], extra.get("published_data_source")) == ("tiny", kept)
+
+
 @pytest.mark.parametrize("holds", ["problems", "solutions"])
 def test_the_better_of_two_replies_is_no_answer(holds: Any) -> None:
     reply = "<think>so</think>\n<answer>12</answer>"

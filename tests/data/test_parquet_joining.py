@@ -60,6 +60,10 @@ def test_rows_are_joined_only_where_one_continues_the_other() -> None:
     assert [found.number for found in joined_units([row(1, units[0]), row(2, apart)])] == [1, 2]
     elsewhere = msgspec.structs.replace(units[1], images=(Picture("x.png"), *units[1].images[1:]))
     assert [found.number for found in joined_units([row(1, units[0]), row(2, elsewhere)])] == [1, 2]
+    one, text = msgspec.structs.replace(units[0], id=1), msgspec.structs.replace(units[1], id="1")
+    assert [found.number for found in joined_units([row(1, one), row(2, text)])] == [1, 2]
+    redrawn = msgspec.structs.replace(units[1], images=(Picture("images/0.png", data=b"other"), *units[1].images[1:]))
+    assert [found.number for found in joined_units([row(1, units[0]), row(2, redrawn)])] == [1, 2]
     foreign = (Message("system", "Another."), *units[1].messages[1:])
     unlike = msgspec.structs.replace(units[1], messages=foreign)
     assert [found.number for found in joined_units([row(1, units[0]), row(2, unlike)])] == [1, 2]

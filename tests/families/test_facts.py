@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from virc.families import registry as families
@@ -57,6 +58,11 @@ def test_boxes_of_a_stock_model_are_counted_as_its_family_counts(name: str) -> N
     spoken = families.protocol(families.get(name))
     assert (spoken.coordinates, spoken.box) == (FACTS[name].unit or PIXEL, FACTS[name].box)
     assert (spoken.reading, spoken.crops, spoken.sampling.max_tokens) == ("lenient", "file", FACTS[name].reply)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_a_family_of_ones_own_may_write_longer_replies(name: str) -> None:
+    assert families.protocol(msgspec.structs.replace(families.get(name), max_tokens=9999)).sampling.max_tokens == 9999
 
 
 @pytest.mark.parametrize("name", [*FACTS, None])

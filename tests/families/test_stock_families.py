@@ -226,6 +226,46 @@ def test_solve_says_which_family_it_took_and_why(image: Path) -> None:
     assert f"vision is asked as qwen3-vl {how}" in done.err
 
 
+KITE = """name: kite
+about: a test
+schemas:
+  - function: {name: zoom, parameters: {properties: {area: {}, picture: {}}}}
+tools: {zoom: crop_image}
+arguments: {area: bbox_2d, picture: image_index}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "sentence", "hint"),
+    [
+        ("about: a", "abot: a", "unknown key 'abot'", "did you mean 'about'?"),
+        ("about: a test", "about: a\ncoordinates: unt", "coordinates must be .* not 'unt'", "did you mean 'unit'?"),
+        ("about: a", "like: qwen3vl\nabout: a", "no family 'qwen3vl' to be `like`", "did you mean 'qwen3-vl'?"),
+        ("crop_image", "crop_imge", "tools.zoom names 'crop_imge'", "did you mean 'crop_image'?"),
+        ("tools: {zoom", "tools: {zom", "tools names 'zom', and there is no such tool", "did you mean 'zoom'?"),
+        ("tools: {zoom: crop_image}", "", "schemas names 'zoom', and there is no such tool", "there are crop_image"),
+        ("{area: bbox", "{aria: bbox", "arguments names 'aria', and there is no such argument", "did you mean 'area'?"),
+        ("bbox_2d", "box_2d", "arguments.area names 'box_2d'", "did you mean 'bbox_2d'?"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_a_family_is_named(right: str, wrong: str, sentence: str, hint: str, tmp_path: Path) -> None:
+    file = tmp_path / "kite.yaml"
+    file.write_text(KITE)
+    families.get(str(file))
+    file.write_text(KITE.replace(right, wrong, 1))
+    with pytest.raises(ConfigError, match=sentence) as refused:
+        families.get(str(file))
+    assert (refused.value.hint or "").startswith(hint)
+
+
+def test_a_family_that_lies_here_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kite.yaml").write_text(KITE)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="there is no family 'kite'") as refused:
+        families.get("kite")
+    assert refused.value.hint == "a file is named by its path: ./kite.yaml"
+
+
 def test_a_family_is_found_behind_an_alias_by_the_root_of_its_weights(image: Path) -> None:
     with serve(looking(0), models=["m"], extra={"root": "Qwen/Qwen2.5-VL-7B-Instruct"}) as server:
         assert virc("solve", "--endpoint", server.url, "--json", image, "?").json["family"] == "qwen2.5-vl"

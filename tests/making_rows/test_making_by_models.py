@@ -101,7 +101,7 @@ def test_rows_are_asked_counted_and_estimated(server: Server, home: Path) -> Non
     assert len(notes) == 3  # the last one is the summary
     assert any(event.kind == "progress" and "of 6" in event.text for event in events)
     assert (fields["kept"], fields["replies"], len(server.chats())) == (6, 18, 18)
-    assert fields["tokens"]["prompt"] > 0
+    assert fields["tokens"]["prompt"] > fields["tokens"]["completion"] > 0
     assert [row["id"] for row in read_rows(home / "new.jsonl")] == [f"r{at}" for at in range(6)]
 
 

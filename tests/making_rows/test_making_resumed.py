@@ -1,5 +1,6 @@
 """What a run of `virc data make` that goes on compares, counts and keeps, in this process."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -76,6 +77,10 @@ def _other(name: str, value: object) -> Callable[[Path, dict[str, Any]], None]:
     return lambda _, given: given["choice"].update({name: value})
 
 
+def _other_protocol(home: Path, given: dict[str, Any]) -> None:
+    given["protocol"] = "default"
+
+
 def _other_seed(home: Path, given: dict[str, Any]) -> None:
     given["options"] = given["options"] | {"seed": 7}
 
@@ -90,6 +95,7 @@ def _other_seed(home: Path, given: dict[str, Any]) -> None:
         (_other("max_pixels", 50_000), "was begun with asked"),
         (_other("family", "qwen2.5-vl"), "was begun with asked"),
         (_other("system", "deepeyes"), "was begun with asked"),
+        (_other_protocol, "was begun with asked"),
         (_other_seed, "was begun with seed 0, not 7"),
     ],
 )
@@ -103,12 +109,12 @@ def test_rows_of_other_settings_are_not_mixed(
     for name in ("words.txt", "listed.txt"):
         (home / name).write_text("one")
     monkeypatch.chdir(home)
-    given: dict[str, Any] = {"model": "one", "max_turns": 16, "choice": {}}
+    given: dict[str, Any] = {"model": "one", "max_turns": 16, "protocol": None, "choice": {}}
     given["options"] = {"texts": "words.txt", "more": ["listed.txt"]}
 
     def run(url: str) -> None:
         choice = {"endpoint": url, "model": given["model"], **given["choice"]}
-        setup = set_up(choice, SolveConfig(max_turns=given["max_turns"]), None, None, True)
+        setup = set_up(choice, SolveConfig(max_turns=given["max_turns"]), given["protocol"], None, True)
         make("./caption.py", ["rows.jsonl"], home / "new.jsonl", given["options"], setup=setup, at_once=1)
 
     stop_at_fourth_row(home)
@@ -276,6 +282,59 @@ def test_replies_of_the_first_row_are_kept_where_it_fails(home: Path) -> None:
             with pytest.raises(ConfigError, match="fails: KeyError"):
                 caption(home, server.url, at_once=1)
         assert len(server.chats()) == 2
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "more"),
+    [
+        ("", "", 0),
+        ("temperature=0.7", "temperature=0.6", 2),
+        ("0.7)", "0.7, max_tokens=9)", 2),
+        ('f"Describe {row.id}.", means.image(row, 0)', 'means.image(row, 0), f"Describe {row.id}."', 2),
+    ],
+)
+def test_a_kept_reply_is_that_of_the_same_request(was: str, now: str, more: int, home: Path) -> None:
+    write_rows(home / "rows.jsonl", read_rows(home / "rows.jsonl")[:1])
+    text = (home / "caption.py").read_text()
+    with serve(reply) as server:
+        (home / "caption.py").write_text(text.replace('row.fields.get("stop")', "True"))
+        with pytest.raises(ConfigError, match="fails: KeyError"):
+            caption(home, server.url, at_once=1)
+        (home / "caption.py").write_text(text.replace(was, now))
+        plugins.loaded.cache_clear()
+        assert caption(home, server.url, at_once=1)["kept"] == 1
+        assert len(server.chats()) == 3 + more
+
+
+def test_an_operator_may_ask_how_likely_answers_are(home: Path) -> None:
+    def likely(exchange: Any) -> None:
+        tops = [{"token": "yes", "logprob": math.log(0.6)}, {"token": "no", "logprob": math.log(0.2)}]
+        choice = {"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "yes"}}
+        choice["logprobs"] = {"content": [{"token": "yes", "logprob": math.log(0.6), "top_logprobs": tops}]}
+        exchange.send_json({"id": "c", "object": "chat.completion", "choices": [choice]})
+
+    text = (home / "caption.py").read_text()
+    (home / "caption.py").write_text(
+        text.replace('caption = means.ask("editor", f"Correct {first} or {second}")', "caption = f'{first:.2f}'")
+        .replace("first, second = ", "first = ")
+        .replace(
+            '.sample(2, f"Describe {row.id}.", means.image(row, 0))', ".probabilities(('yes', 'no'), 'Is it?')['yes']"
+        )
+    )
+    with serve(reply, fault=likely) as server:
+        caption(home, server.url, at_once=1)
+    assert {row["caption"] for row in read_rows(home / "new.jsonl")} == {"0.75"}
+
+
+@pytest.mark.parametrize(("here", "there", "back"), [(True, True, True), (True, False, False), (False, True, False)])
+def test_an_outage_lasts_until_every_server_answers(here: bool, there: bool, back: bool) -> None:
+    opened: Any = {
+        name: SimpleNamespace(opened=SimpleNamespace(answers=lambda up=up: up))
+        for name, up in (("a", here), ("b", there))
+    }
+    found = Models(opened).outage(lambda _: None)
+    assert found
+    assert found._answers() is back
 
 
 def test_as_many_rows_are_in_work_as_the_slowest_model_takes() -> None:

@@ -70,7 +70,8 @@ def test_the_card_has_assumptions_with_the_values_of_the_run(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"n": 16, "learning_rate": 1e-6, "temperature": 0.7}
-    info = SimpleNamespace(system="grip", stage="rl", settings=settings, origins={"n": "--set", "learning_rate": "grip"})
+    origins = {"n": "--set", "learning_rate": "grip"}
+    info = SimpleNamespace(system="grip", stage="rl", settings=settings, origins=origins)
     monkeypatch.setattr(build.runs, "info", lambda _: info)
     monkeypatch.setattr(build.model_card, "text", lambda *given: "\n".join(given[-1]))
     folder = tmp_path / "merged"
@@ -87,7 +88,8 @@ def test_the_card_has_assumptions_with_the_values_of_the_run(
 def test_the_card_says_whose_texts_the_chat_protocol_holds(
     system: str, said: int, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build.runs, "info", lambda _: SimpleNamespace(system=system, stage="rl", settings={}, origins={}))
+    info = SimpleNamespace(system=system, stage="rl", settings={}, origins={})
+    monkeypatch.setattr(build.runs, "info", lambda _: info)
     monkeypatch.setattr(build.model_card, "text", lambda *given: "\n## Licence\n")
     for name, spoken, count in (("theirs", None, said), ("ours", of_system(systems.get(system)).protocol, 0)):
         folder = tmp_path / name

@@ -19,6 +19,7 @@ from virc.models.registry import EMBEDDED_FOLDER
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
 from virc.reasoning.protocol import own_protocol
+from virc.reasoning.resize import Grid
 from virc.tools import registry as tools
 
 OWN = own_protocol(tools.schemas(tools.DEFAULT))
@@ -92,6 +93,59 @@ def test_boxes_and_calls_of_a_probe_count_more_than_the_familys(family: str) -> 
     found = Probed(endpoint="http://a/v1", model="m", coordinates="unit", box="corners_yx", calls="native")
     protocol = load._stock(families.get(family), found).protocol
     assert (protocol.coordinates, protocol.box, bool(protocol.schemas)) == ("unit", "corners_yx", True)
+
+
+@pytest.mark.parametrize(("scaling", "trusted"), [("none", True), ("down", False), ("fixed", False), (None, False)])
+def test_counts_of_tokens_are_believed_of_a_server_that_was_seen_not_to_scale(scaling: Any, trusted: bool) -> None:
+    said: list[bool] = []
+    server: Any = SimpleNamespace(
+        endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=lambda _: None,
+        trust_sizes=lambda: said.append(True),
+    )  # fmt: skip
+    probed = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", scaling=scaling)
+    load._stock_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
+    assert bool(said) is trusted
+
+
+@pytest.mark.parametrize(
+    ("grid", "found", "longest"), [(1024, None, 1024), (1024, 2000, 1024), (2000, 1024, 1024), (None, None, None)]
+)
+def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_longest_sides(
+    grid: int | None, found: int | None, longest: int | None
+) -> None:
+    for unit, expected in (("pixel", longest), ("thousand", grid)):
+        probed: Any = Probed(endpoint="http://a/v1", model="m", coordinates=unit, longest=found)  # type: ignore[arg-type]
+        assert load._limited(Grid(longest=grid), probed).longest == expected
+
+
+@pytest.mark.parametrize(
+    ("grid", "found", "most"),
+    [(50_000, 800_000, 50_000), (50_000, 9000, 9000), (50_000, 100, 3136), (50_000, None, 50_000)],
+)
+def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_areas(grid: int, found: int | None, most: int) -> None:
+    probed = Probed(endpoint="http://a/v1", model="m", coordinates="pixel", max_pixels=found)
+    assert load._limited(Grid(max_pixels=grid), probed).max_pixels == most
+
+
+@pytest.mark.parametrize(("settled", "unit"), [(False, "thousand"), (True, "unit")])
+def test_what_was_found_of_boxes_alone_does_not_change_how_a_batch_is_prompted(settled: bool, unit: str) -> None:
+    server: Any = SimpleNamespace(
+        endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=lambda _: None
+    )
+    found = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="unit", boxes_alone=True)
+    setup = load._stock_at(server, Choice("m"), Identity(("qwen3-vl",)), found, settled)
+    assert setup.chat_protocol.protocol.coordinates == unit
+
+
+@pytest.mark.parametrize(("chosen", "most"), [(None, 2240 * 1120), (5_000_000, 5_000_000), (9000, 9000)])
+def test_a_model_that_is_still_to_be_asked_gets_no_larger_pictures_than_the_question(
+    chosen: int | None, most: int
+) -> None:
+    server: Any = SimpleNamespace(
+        endpoint="http://a/v1", kind="vllm", named="m", model="mine", root=None, leave_out=lambda _: None
+    )
+    assert load._stock_at(server, Choice("m", max_pixels=chosen), Identity(), None).unknown
+    assert server.grid.max_pixels == most
 
 
 @pytest.mark.parametrize("refused", [("logprobs", "seed"), ()])

@@ -87,11 +87,17 @@ def test_a_served_name_means_the_model_with_the_longest_name_in_it(name: str, sh
 
 
 def test_models_of_a_run_are_those_of_its_very_name(tmp_path: Path) -> None:
-    for name, source in {"of-a": "a@10", "of-ab": "ab@10", "of-a-b": "a-b@9", "alone": "a"}.items():
+    for name, source in {"of-a": "a@10", "of-ab": "ab@10", "of-a-b": "a-b@9", "alone": "a", ".new": "a@10"}.items():
         (tmp_path / "models" / name).mkdir(parents=True)
         provenance.write(tmp_path / "models" / name, Origin(kind="adapter", source=source))
     found = {run: [folder.name for folder in provenance.merged_from(run, tmp_path)] for run in ("a", "ab", "b")}
     assert found == {"a": ["of-a"], "ab": ["of-ab"], "b": []}
+
+
+@pytest.mark.parametrize("text", ["", "no JSON", "{}", '{"schema": "virc.origin/2", "kind": "adapter", "source": "a"}'])
+def test_a_file_of_others_tells_of_no_run(text: str, tmp_path: Path) -> None:
+    (tmp_path / provenance.FILE_NAME).write_text(text)
+    assert provenance.read(tmp_path) is None
 
 
 @pytest.mark.parametrize(("given", "kept"), [("./mine.py", ("./mine.py",)), (["a", "b"], ("a", "b")), ((), ())])

@@ -48,6 +48,15 @@ def test_the_order_in_which_a_server_tells_of_its_weights_does_not_matter() -> N
     assert found == {hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]}
 
 
+def test_an_architecture_of_two_families_names_none() -> None:
+    assert identify(ollama(about={"general.architecture": "qwen2vl"})).names == ()
+
+
+def test_a_name_alone_does_not_tell_weights_apart() -> None:
+    server = SimpleNamespace(**vars(ollama()) | {"weights": ("mine:latest",), "json_object": lambda *_: {}})
+    assert identify(server).digest is None
+
+
 class _Listing(Connection):
     server: "Listed"
 

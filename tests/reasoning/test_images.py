@@ -231,6 +231,22 @@ BACKGROUNDS: dict[str, tuple[Image.Image, dict[str, Any], str | None]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("numbers", "shade"),
+    [
+        ([(0, 0, 0, 32768), (4095, 4095, 4095, 65535)], 127),  # 12 bits, and 16 of alpha
+        ([(0, 0, 0, 2048), (4095, 4095, 4095, 4095)], 127),
+        ([(0, 0, 0, 65535), (4095, 4095, 4095, 65535)], 0),
+    ],
+)
+def test_alpha_of_16_bits_goes_as_far_as_its_own_numbers(numbers: list[tuple[int, ...]], shade: int) -> None:
+    rows = b"".join(b"\0" + b"".join(struct.pack(">4H", *each) * 4 for each in numbers) for _ in range(8))
+    body = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, 6, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(rows))
+    found = open_file(b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b""), "it")
+    assert found.rendering.background == "white"
+    assert found.pixels.getpixel((1, 1)) == (shade,) * 3
+
+
 @pytest.mark.parametrize("name", BACKGROUNDS)
 def test_transparent_paper_gets_the_colour_that_hides_the_least(name: str) -> None:
     image, options, background = BACKGROUNDS[name]

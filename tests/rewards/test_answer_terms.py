@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from rewards.prompts import answer, crop, prompt, tool
 
 from virc.core.errors import DataError
 from virc.models.registry import EMBEDDED_FOLDER
+from virc.rewards import judging
 from virc.rewards import registry as rewards
 from virc.rewards.means import Means, UnscoredError, means_of
 from virc.rewards.registry import Term
@@ -219,6 +222,22 @@ class _NoAlgebra(Symbolic):
 
     def same(self, answer: str, reference: str) -> bool:
         return False
+
+
+def test_closed_means_leave_no_process_and_no_connection() -> None:
+    closed = list[str]()
+    used: dict[str, Any] = {
+        name: SimpleNamespace(close=partial(closed.append, name)) for name in ("judge", "critic", "algebra")
+    }
+    Means(used["judge"], used["algebra"], judges={"critic": used["critic"]}).close()
+    assert closed == ["judge", "critic", "algebra"]
+
+
+def test_a_judge_that_was_never_asked_closes_its_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = list[str]()
+    monkeypatch.setattr(judging.Link, "close", lambda link: closed.append(link.endpoint))
+    judging.Judge("http://127.0.0.1:9/v1").close()
+    assert closed == ["http://127.0.0.1:9/v1"]
 
 
 def test_vqa_accuracy_needs_the_answers_of_several_people() -> None:

@@ -155,13 +155,39 @@ def test_a_total_that_calculates_without_a_value_is_told_which_terms_have_none(t
     assert failed.value.hint == "in a reply whose t.turn is 'tool', these terms are None: answer"
 
 
+def test_a_misspelt_term_of_ones_own_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="reads 'shrt'") as failed:
+        of_file(tmp_path, "TERMS = ('shrt',)\ndef short(s, m): return 1\ndef total(t): return 1")
+    assert failed.value.hint == "did you mean 'short'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "TERMS = ('a',)\ndef a(s, m): return s.prompt.columns['unit']\ndef total(t): return 1",
+            "the row has these col",
+        ),
+        ("TERMS = ()\ndef total(t): t.turn", "each of its paths ends with `return` and a number"),
+    ],
+    ids=["column", "return"],
+)
+def test_a_failing_reward_is_told_what_to_write(text: str, hint: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as failed:
+        value(of_file(tmp_path, text), "<think>a</think><answer>73</answer>")
+    assert (failed.value.hint or "").startswith(hint)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("TERMS = ()\ndef total(t): return 1 / 0", "fails: ZeroDivisionError"),
         ("TERMS = ()\ndef total(t): return None", "total of .* gives 'None', which is no number"),
         ("TERMS = ()\ndef total(t): return float('nan')", "gives 'nan'"),
-        ("TERMS = ()\ndef total(t): return t.format", "fails: AttributeError: format"),
+        (
+            "TERMS = ()\ndef total(t): return t.format",
+            "fails: AttributeError: TERMS does not name 'format'; there are turn",
+        ),
         ("TERMS = ('a',)\ndef a(s, m): return 'x'\ndef total(t): return 1", "a of .* gives 'x'"),
         ("TERMS = ('a',)\ndef a(s, m): raise KeyError('x')\ndef total(t): return 1", "fails: KeyError"),
         ("TERMS = ('a',)\nasync def a(s, m): exit(0)\ndef total(t): return 1", r"fails: ExitError: .* sys.exit\(0\)"),

@@ -30,7 +30,7 @@ GRADE = {"type": "object", "required": ["score"], "properties": {"score": {"type
         (yes_no, r"Yes? Not at all: \boxed{no}", 0), (yes_no, "Nothing can be said", None), (yes_no, "", None),
         (grade(0, 10), r"\boxed{5}", 0.5), (grade(0, 10), "Score: 8/10", 0.8), (grade(1, 5), "I give it a 5.", 1),
         (grade(0, 10), "3 faults of 4 parts\nso 2.5", 0.25), (grade(0, 1), "1.5", None), (grade(0, 1), "much", None),
-        (grade(-1, 1), "-1", 0), (grade(0, 10), "10", 1), (grade(0, 100), "85%", 0.85),
+        (grade(1, 5), "0", None), (grade(-1, 1), "-1", 0), (grade(0, 10), "10", 1), (grade(0, 100), "85%", 0.85),
         (choice({"A": 1, "B": 0.5, "C": 0}), "(b)", 0.5), (choice({"A": 1, "B": 0.5}), "It is A", 1),
         (choice({"A": 1, "B": 0.5}), "D", None), (choice({"A": 1, "B": 0}), r"A or B: \boxed{B}", 0),
         (field(GRADE, "score"), '```json\n{"score": 7, "why": "good"}\n```', 7), (field(GRADE, "score"), "7", None),

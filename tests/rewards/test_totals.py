@@ -160,7 +160,7 @@ def test_a_group_sees_what_rollouts_were() -> None:
         ("return 1 / 0", "fails: ZeroDivisionError"),
         ("return 5", "fails: TypeError"),
         ("raise SystemExit(1)", r"fails: ExitError: .* sys.exit\(1\)"),
-        ("return [t.nothing for t in ts]", "fails: AttributeError: nothing"),
+        ("return [t.nothing for t in ts]", "fails: AttributeError: TERMS does not name 'nothing'"),
     ],
 )
 def test_what_is_no_group_is_one_sentence(text: str, sentence: str, tmp_path: Path) -> None:

@@ -214,6 +214,17 @@ def test_several_choices_are_read_in_any_order_and_form(reference: str) -> None:
     assert not is_unread("A and D", Key(reference, COLORS))
 
 
+@pytest.mark.parametrize("accepted", [("a", "two tall trees"), ("two tall trees", "a")])
+def test_a_text_as_short_as_any_accepted_answer_is_read(accepted: tuple[str, str]) -> None:
+    key = Key(accepted[0], answers=accepted)
+    assert not is_unread("a bus that drives past two cars", key)
+    assert is_unread("a bus that drives past two red cars", key)
+
+
+def test_a_long_value_is_read() -> None:
+    assert not is_unread("one hundred and twenty three thousand four hundred", Key("5"))
+
+
 @pytest.mark.parametrize(
     ("choices", "reply", "letter"),
     [

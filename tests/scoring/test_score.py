@@ -236,3 +236,19 @@ def test_numbers_are_near_by_exact_arithmetic(
 )  # fmt: skip
 def test_what_a_text_ends_in(text: str, answer: str | None) -> None:
     assert final(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"),
+    [
+        ({"tolerance": 2}, "tolerance is a share of the right number: 0.05 is 5 %"),
+        ({"tolerance": "2"}, "tolerance is a share of the right number: 0.05 is 5 %"),
+        ({"metric": "anlz"}, "did you mean 'anls'?"),
+        ({"decimals": -1}, None),
+    ],
+    ids=["absolute", "text", "metric", "decimals"],
+)
+def test_a_field_of_another_kind_is_told_what_to_write(field: dict[str, object], hint: str | None) -> None:
+    with pytest.raises(DataError) as refused:
+        key_of({"answer": "75", **field})
+    assert refused.value.hint == hint

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -118,6 +119,33 @@ def test_a_replaced_file_is_another_model(tmp_path: Path) -> None:
     os.utime(folder / "new", ns=(0, (folder / "model.safetensors").stat().st_mtime_ns))
     (folder / "new").replace(folder / "model.safetensors")
     assert local_server.fingerprint(Weights("model", folder)) not in (before, written_anew)
+
+
+@pytest.mark.parametrize(("changed", "same"), [("m.gguf", False), ("mmproj.gguf", False), ("other.gguf", True)])
+def test_a_gguf_file_is_known_again_with_its_vision_tower(changed: str, same: bool, tmp_path: Path) -> None:
+    for name in ("m.gguf", "mmproj.gguf", "other.gguf"):
+        (tmp_path / name).write_text("{}")
+    file: Any = SimpleNamespace(file=tmp_path / "m.gguf", vision=tmp_path / "mmproj.gguf")
+    before = local_server.fingerprint(Weights("m", tmp_path, gguf=file))
+    (tmp_path / changed).write_text("{ }")
+    assert (local_server.fingerprint(Weights("m", tmp_path, gguf=file)) == before) is same
+
+
+def test_another_adapter_is_another_model(tmp_path: Path) -> None:
+    for name in ("base", "adapter"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    weights = Weights("m", tmp_path / "base", adapter=tmp_path / "adapter")
+    before = local_server.fingerprint(weights)
+    (tmp_path / "adapter" / "config.json").write_text("{ }")
+    assert local_server.fingerprint(weights) != before
+
+
+def test_a_list_of_models_on_a_page_of_errors_does_not_count(tiny: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = json.dumps({"data": [{"id": "tiny", "virc_weights": local_server.fingerprint(tiny)}]}).encode()
+    for status, found in ((200, True), (503, False)):
+        monkeypatch.setattr(local_server, "models_answer", lambda *_, status=status: (status, listed))
+        assert (local_server.find(tiny, None, 9)[0] is not None) is found
 
 
 def test_a_link_that_leads_nowhere_is_no_file_of_the_model(tmp_path: Path) -> None:

@@ -185,7 +185,9 @@ def test_what_is_done_is_not_done_again(source: Path, image: Path, tmp_path: Pat
         assert (files(tmp_path / "out"), len(server.chats())) == (before, asked_for)
         write(source, [*read(source), *problems(image, "c", answer=1)])
         server.script.turns = [answer("1")]
-        assert sample(source, tmp_path / "out", server.url).code == 0
+        said = sample(source, tmp_path / "out", server.url).err
+        assert "1 problem: 8 rollouts of at most 16 requests each" in said
+        assert ("2 problems done before" in said, "by the first" in said) == (True, False)
         write(source, read(source)[:1])
         assert "requests" not in sample(source, tmp_path / "out", server.url).err  # fewer rows than are done
     assert [row["id"] for row in read(tmp_path / "out" / "trajectories.jsonl")] == ["a-2", "a-4", "c-1"]

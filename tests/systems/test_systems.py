@@ -255,6 +255,8 @@ def test_paths_are_counted_from_the_file_wherever_one_stands(tmp_path: Path, mon
     text = """
 name: mine
 models: {a: {folder: weights}, b: {folder: /weights}, c: {hub: ./x}}
+judges: {j: {folder: weights}}
+reward: {judge: {questions: asked.yaml}}
 everywhere: {engine: {x: ../y}}
 stages:
   one:
@@ -268,6 +270,9 @@ overlays:
     monkeypatch.chdir(tmp_path)
     found = systems.get("folder/mine.yaml")
     assert [model.folder for model in found.models.values()] == [f"{tmp_path}/folder/weights", "/weights", None]
+    assert found.judges["j"].folder == f"{tmp_path}/folder/weights"
+    assert found.reward
+    assert found.reward.judge.questions == f"{tmp_path}/folder/asked.yaml"
     assert found.everywhere == {"engine": {"x": f"{tmp_path}/folder/../y"}}
     assert found.stages["one"].settings == {"base": f"{tmp_path}/folder/weights", "data": "CRUX/rows"}
     assert found.stages["one"].published == {"media_dir": "./data"}

@@ -13,6 +13,7 @@ from support.called import virc
 from support.servers import images_of, serve
 from support.solving import answer, call, picture
 
+from virc.core import plugins
 from virc.core.errors import ConfigError, UsageError
 from virc.families import registry as families
 from virc.models import chat_protocol
@@ -113,6 +114,14 @@ def test_a_chat_protocol_that_was_kept_finds_its_tool_again(own: Path, tmp_path:
     tools._CUSTOM.clear()
     assert read_protocol(file).tools[-1] == "rotate_image"
     assert tools.get("rotate_image").SCHEMA["function"]["name"] == "rotate_image"
+
+
+def test_another_process_is_told_the_files_of_own_tools(own: Path) -> None:
+    file, published = str(tools.file_of("rotate_image")), next(iter(plugins.of_systems("tools")))
+    assert [tools.source(name) for name in ("crop_image", "rotate_image", published)] == ["crop_image", file, published]
+    tools.load(["rotate_image", published])
+    assert tools.sources(["crop_image", "rotate_image", "gone"]) == ("crop_image", file)
+    assert list(tools.own_files(["crop_image", "rotate_image", published])) == ["rotate_image.py"]
 
 
 def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:

@@ -84,6 +84,16 @@ def test_ls_warns_of_files_that_are_no_tools(own: Path, monkeypatch: pytest.Monk
     assert f"warning: {own / 'empty.py'}: it is empty" in virc("tools", "ls").err
 
 
+def test_a_name_that_is_assigned_with_others_is_checked_too(own: Path) -> None:
+    both = ROTATE.replace('NAME = "rotate_image"\n', "").replace(
+        'TEMPLATE = "after_image"', 'NAME, TEMPLATE = "rotate_image", "after_image"'
+    )
+    assert both != ROTATE
+    (own / "othername.py").write_text(both)
+    done = virc("tools", "check", own / "othername.py")
+    assert (done.code, "its NAME is 'rotate_image'" in done.err) == (3, True)
+
+
 def test_ls_lists_the_tool_of_the_first_folder(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "rotate_image.py").write_text(ROTATE)

@@ -17,7 +17,7 @@ from weakref import WeakSet
 import msgspec
 
 from virc.backends.devices import memory_refused
-from virc.backends.kv_cache import CachedModel, failed, no_number
+from virc.backends.kv_cache import CachedModel, failed, not_finite
 from virc.reasoning.images import Shown
 
 if TYPE_CHECKING:
@@ -57,19 +57,19 @@ class BatchSlot(CachedModel):
         self.number = number
         self._batch = batch
 
-    def _forward(self, ids: list[int], positions: "torch.Tensor", new: Sequence[Shown]) -> "torch.Tensor":
+    def _forward(self, ids: list[int], positions: "torch.Tensor", new_images: Sequence[Shown]) -> "torch.Tensor":
         try:
-            patches = self._patches(new)
+            patches = self._patches(new_images)
         except RuntimeError as error:
             self.clear()
             raise failed(error, len(ids), _HINT) from error
-        found = self._batch.feed(Piece(self, len(self._held[0]), ids, positions, patches, SimpleQueue()))
-        if isinstance(found, BaseException):
+        logits = self._batch.feed(Piece(self, len(self._cached_ids), ids, positions, patches, SimpleQueue()))
+        if isinstance(logits, BaseException):
             self.clear()
-            raise found
+            raise logits
         self.tokens_fed += len(ids)
-        self.vision_encodings += len(new)
-        return found
+        self.vision_encodings += len(new_images)
+        return logits
 
 
 class Batch:
@@ -171,7 +171,7 @@ class Batch:
             found: list[torch.Tensor | BaseException] = list(logits.cpu())
             for at in spoiled:
                 self._cache.wipe(group[at].slot.number)
-                found[at] = no_number()
+                found[at] = not_finite()
             return found
 
     def _inputs(self, group: Sequence[Piece]) -> tuple[list[int], dict[str, Any]]:
@@ -216,7 +216,7 @@ class RowCache:
         """Set where the next step writes and what it reads.
 
         Row `rows[i]` gets `width` new ids from column `starts[i]` on. Returns which columns each of them sees, shape
-        (rows, width, columns); None where they see all before them and themselves, as in any network: attention
+        (rows, width, columns); None if they see all before them and themselves, as in any network: attention
         without a mask is faster.
         """
         import torch
@@ -303,6 +303,6 @@ def _halves(group: Sequence[Piece]) -> list[Sequence[Piece]]:
 
 
 def _rows(numbers: list[int], width: int) -> list[int]:
-    """Rows to compute: those, or all to the last of them where that is less work than to copy them."""
+    """Rows to compute: those, or all to the last of them if that is less work than to copy them."""
     everyone = list(range(max(numbers) + 1))
     return everyone if width == 1 < len(numbers) and 2 * len(numbers) >= len(everyone) else numbers

@@ -1,4 +1,4 @@
-"""What a model folder holds, read before anything heavy is loaded; a ConfigError where a file is missing or wrong."""
+"""What a model folder holds, read before anything heavy is loaded; a ConfigError if a file is missing or wrong."""
 
 import json
 import math
@@ -42,7 +42,7 @@ def check(folder: Path) -> None:
 
 
 def not_in_process_error(name: str, kind: object, folder: str | None = None) -> ConfigError | None:
-    """What to say of a model whose `model_type`, the `kind`, does not run in this process; None where it runs."""
+    """What to say of a model whose `model_type`, the `kind`, does not run in this process; None if it runs."""
     if kind in FAMILIES:
         return None
     *others, last = FAMILIES
@@ -97,7 +97,7 @@ def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], int]]:
 
 
 def metadata(path: Path) -> object:
-    """What the header of a safetensors file has in addition to its tensors; None where that is nothing."""
+    """What the header of a safetensors file has in addition to its tensors; None if that is nothing."""
     return _header(path)[2]
 
 

@@ -81,9 +81,9 @@ def _driver() -> str:
 
 
 def memory_refused(error: Exception) -> str | None:
-    """How much was refused, as the end of a sentence, where memory ran out on any device; None for other errors.
+    """How much was refused, as the end of a sentence, if memory ran out on any device; None for other errors.
 
-    Such as `: 2.00 GiB could not be allocated`; an empty text where the error does not say.
+    Such as `: 2.00 GiB could not be allocated`; an empty text if the error does not say.
     """
     said = str(error)
     if not isinstance(error, MemoryError) and not any(words in said.lower() for words in _NO_MEMORY):
@@ -93,7 +93,7 @@ def memory_refused(error: Exception) -> str | None:
 
 
 def free_memory(device: "torch.device") -> int | None:
-    """Bytes free on a device; for the CPU what the system and its container allow. None where nobody says."""
+    """Bytes free on a device; for the CPU what the system and its container allow. None if unknown."""
     import torch
 
     if device.type == "cuda":

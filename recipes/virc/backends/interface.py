@@ -46,7 +46,7 @@ class ScoredReply(Reply, frozen=True):
 
 
 class TooLongError(EngineError):
-    """A conversation is longer than the model's context, in tokens; `tokens` is a word where nobody counts them."""
+    """A conversation is longer than the model's context, in tokens; `tokens` is a word if they are not counted."""
 
     is_full = True
 
@@ -68,7 +68,7 @@ class Backend(Protocol):
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
         """Draw one assistant turn; `on_text` gets the text piece by piece as it is drawn.
 
-        A backend that waits for others gives up after `seconds`; where nothing is waited for, what `on_text`
+        A backend that waits for others gives up after `seconds`; if nothing is waited for, what `on_text`
         raises ends the reply.
 
         Raises:

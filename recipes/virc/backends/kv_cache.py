@@ -1,9 +1,9 @@
-"""A model and the conversation in its KV cache: only new tokens are computed.
+"""A model with the KV cache of one conversation: only tokens after the shared prefix are computed.
 
-The prefix that the next conversation shares with the cached one is kept; the rest is cut off. So a turn costs its own
-tokens, a rejected try costs only itself, and samples of one picture share its prefill. Every image passes the vision
-tower once, unless the text before it changes. A model with recurrent layers can be cut at the ends of prompts alone
-(`recurrent`).
+`CachedModel.read` compares the next conversation with the cached one, cuts the cache back to their common prefix and
+feeds the rest. So a turn costs its own tokens, a rejected try costs only itself, and samples of one picture share its
+prefill. An image passes the vision tower once, unless the text before it changes. Recurrent layers cannot be cut:
+`Snapshots` restores them as they were at the end of an earlier prompt.
 """
 
 import copy
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class CachedModel:
     """Feeds conversations to a model of one of `checkpoint.FAMILIES` and returns the logits of the next token.
 
-    It can be interrupted at any point: `_held` never lists more ids than the cache has. Its image processor normalizes
-    and cuts into patches, and never resizes.
+    It can be interrupted at any point: `_cached_ids` never lists more ids than the cache has. Its image processor
+    normalizes and cuts into patches, and never resizes.
 
     Attributes:
         tokens_fed: ids fed to the language model in total.
@@ -42,7 +42,8 @@ class CachedModel:
     def clear(self) -> None:
         from transformers import DynamicCache
 
-        self._held: tuple[list[int], list[tuple[int, Shown]]] = ([], [])
+        self._cached_ids = list[int]()
+        self._cached_images = list[tuple[int, Shown]]()  # with the index of their first id
         self._snapshots = Snapshots(self._config)
         self._cache: Any = DynamicCache(config=self._config if self.recurrent else None)
         self._next_position = 0
@@ -56,7 +57,7 @@ class CachedModel:
         return width * height // self.grid.factor**2
 
     def read(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
-        """Feed the new ids of a conversation: at least the last one, unless the logits after it are kept.
+        """Feed the new ids of a conversation: at least the last one, unless a snapshot has the logits after it.
 
         Returns:
             Logits of the next token, shape (vocabulary,).
@@ -64,16 +65,17 @@ class CachedModel:
         Raises:
             EngineError, SetupError: the model failed, or memory ran out; the conversation is forgotten.
         """
-        placed = [(span.start, images[span.index]) for span in conversation.images]
-        whole, shared = len(conversation.ids), self._shared(conversation.ids, placed)
+        placed_images = [(span.start, images[span.index]) for span in conversation.images]
+        length, shared = len(conversation.ids), self._shared_prefix(conversation.ids, placed_images)
         positions = self._positions(conversation, images)
-        logits = self._snapshots.logits(whole) if shared == whole else None
-        keep = self._cut(shared if logits is not None else min(shared, whole - 1))
+        logits = self._snapshots.logits(length) if shared == length else None
+        keep = self._cut(shared if logits is not None else min(shared, length - 1))
         if logits is None:
-            new = [shown for start, shown in placed if start >= keep]
-            logits = self._forward(conversation.ids[keep:], positions[..., keep:], new)
+            new_images = [shown for start, shown in placed_images if start >= keep]
+            logits = self._forward(conversation.ids[keep:], positions[..., keep:], new_images)
             self._snapshots.keep(self._cache, logits)
-        self._held = (list(conversation.ids), placed)
+        self._cached_images = placed_images  # before the ids: an interrupt between the two does no harm
+        self._cached_ids = list(conversation.ids)
         self._next_position = int(positions.max()) + 1
         return logits
 
@@ -83,28 +85,28 @@ class CachedModel:
 
         positions = torch.full((3, 1, 1), self._next_position)
         logits = self._forward([token], positions, [])
-        self._held[0].append(token)
+        self._cached_ids.append(token)
         self._next_position += 1
         return logits
 
-    def _shared(self, ids: list[int], placed: list[tuple[int, Shown]]) -> int:
-        """How many ids from the start are in the cache, with the same images in the same places."""
-        held_ids, held_images = self._held
-        pairs = enumerate(zip(held_ids, ids, strict=False))
-        keep = next((index for index, (old, new) in pairs if old != new), min(len(held_ids), len(ids)))
-        for (start, old), (_, new) in zip(held_images, placed, strict=False):
-            if start < keep and old is not new and (old.size, old.pixels.tobytes()) != (new.size, new.pixels.tobytes()):
+    def _shared_prefix(self, ids: list[int], placed_images: list[tuple[int, Shown]]) -> int:
+        """Length of the common prefix of the cached ids and `ids`, with the same images in it."""
+        pairs = enumerate(zip(self._cached_ids, ids, strict=False))
+        shared = next((index for index, (old, new) in pairs if old != new), min(len(self._cached_ids), len(ids)))
+        for (start, old), (_, new) in zip(self._cached_images, placed_images, strict=False):
+            is_same = old is new or (old.size, old.pixels.tobytes()) == (new.size, new.pixels.tobytes())
+            if start < shared and not is_same:
                 return start
-        return keep
+        return shared
 
     def _cut(self, keep: int) -> int:
-        """Drop all but the first `keep` ids, layer by layer: an interrupt may have left them uneven.
+        """Drop all but the first `keep` ids, in each layer: after an interrupt, layers have different lengths.
 
-        Returns how many are kept: fewer if a recurrent layer had to go back further.
+        Returns how many are kept: fewer if the last snapshot of the recurrent layers is older.
         """
         keep = self._snapshots.cut(self._cache, keep)
-        held_ids, held_images = self._held
-        self._held = (held_ids[:keep], [(start, shown) for start, shown in held_images if start < keep])
+        self._cached_ids = self._cached_ids[:keep]
+        self._cached_images = [(start, shown) for start, shown in self._cached_images if start < keep]
         if keep == 0:
             self.clear()
             return 0
@@ -114,54 +116,60 @@ class CachedModel:
         return keep
 
     def _positions(self, conversation: Rendered, images: Sequence[Shown]) -> "torch.Tensor":
-        """The model's own rotary positions of the whole conversation, shape (3, 1, ids)."""
+        """Rotary positions of the whole conversation, computed by the model, shape (3, 1, ids)."""
         import torch
 
-        kinds = torch.zeros(1, len(conversation.ids), dtype=torch.int)
+        is_image = torch.zeros(1, len(conversation.ids), dtype=torch.int)
         for span in conversation.images:
-            kinds[0, span.start : span.stop] = 1
+            is_image[0, span.start : span.stop] = 1
         patch = self.processor.patch_size
         sizes = [self._size(images[span.index]) for span in conversation.images]
         grids = torch.tensor([[1, height // patch, width // patch] for width, height in sizes])
         ids = torch.tensor([conversation.ids])
-        positions, _ = self.network.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grids)
+        positions, _ = self.network.model.get_rope_index(ids, mm_token_type_ids=is_image, image_grid_thw=grids)
         return positions  # type: ignore[no-any-return]
 
-    def _forward(self, ids: list[int], positions: "torch.Tensor", new: Sequence[Shown]) -> "torch.Tensor":
+    def _forward(self, ids: list[int], positions: "torch.Tensor", new_images: Sequence[Shown]) -> "torch.Tensor":
         import torch
 
-        device, end = self.network.device, len(self._held[0]) + len(ids)
-        self._snapshots.at = None  # until all layers have read the ids
+        device, end = self.network.device, len(self._cached_ids) + len(ids)
+        self._snapshots.position = None  # unknown until all layers have read the ids
         try:
             with torch.inference_mode():
-                kept = {"past_key_values": self._cache, "use_cache": True, "logits_to_keep": 1}
-                given = {"input_ids": torch.tensor([ids], device=device), "position_ids": positions.to(device)}
-                output = self.network(**given, **kept, **self._patches(new))
+                output = self.network(
+                    input_ids=torch.tensor([ids], device=device),
+                    position_ids=positions.to(device),
+                    past_key_values=self._cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                    **self._patches(new_images),
+                )
         except RuntimeError as error:
             self.clear()
             raise failed(error, len(ids), "lower --max-pixels") from error
-        self._snapshots.at = end
+        self._snapshots.position = end
         self.tokens_fed += len(ids)
-        self.vision_encodings += len(new)
+        self.vision_encodings += len(new_images)
         logits: torch.Tensor = output.logits[0, -1]
         if logits.isnan().any():
             self.clear()
-            raise no_number()
+            raise not_finite()
         return logits
 
-    def _patches(self, new: Sequence[Shown]) -> dict[str, "torch.Tensor"]:
-        """Patches of the new images and their grids in patches (time, rows, columns), none without images."""
-        if not new:
+    def _patches(self, new_images: Sequence[Shown]) -> dict[str, "torch.Tensor"]:
+        """Patches of the new images, and their grids (time, rows, columns); empty without images."""
+        if not new_images:
             return {}
-        sizes, how = [self._size(shown) for shown in new], self.processor.resample
-        pictures = [
-            x.pixels if x.size == size else x.pixels.resize(size, how) for x, size in zip(new, sizes, strict=True)
-        ]
+        pictures = []
+        for shown in new_images:
+            size = self._size(shown)
+            is_scaled = size != shown.size
+            pictures.append(shown.pixels.resize(size, self.processor.resample) if is_scaled else shown.pixels)
         batch = self.processor(images=pictures, do_resize=False, return_tensors="pt")
         patch = self.processor.patch_size
-        wanted = [[1, picture.height // patch, picture.width // patch] for picture in pictures]
-        if batch["image_grid_thw"].tolist() != wanted:
-            raise EngineError(f"the image processor made {batch['image_grid_thw'].tolist()} of {wanted} patches")
+        grids = [[1, picture.height // patch, picture.width // patch] for picture in pictures]
+        if batch["image_grid_thw"].tolist() != grids:
+            raise EngineError(f"the image processor made {batch['image_grid_thw'].tolist()} of {grids} patches")
         return {name: batch[name].to(self.network.device) for name in ("pixel_values", "image_grid_thw")}
 
     def _size(self, shown: Shown) -> tuple[int, int]:
@@ -170,25 +178,25 @@ class CachedModel:
         return shown.size if on_grid else smart_resize(*shown.size, self.grid)
 
 
-def failed(error: Exception, count: int, hint: str) -> VircError:
-    """The error of a network that failed on `count` tokens; the hint is for running out of memory.
+def failed(error: Exception, tokens: int, hint: str) -> VircError:
+    """The error of a network that failed on so many tokens; the hint is for running out of memory.
 
-    Releases the tensors that the error's frames still hold: the next try may need their memory.
+    Releases the tensors in the frames of the error: the next try may need their memory.
     """
     traceback.clear_frames(error.__traceback__)
-    refused = memory_refused(error)
-    if refused is not None:
-        return SetupError(f"out of memory while reading {count} tokens{refused}", hint)
+    allocation = memory_refused(error)
+    if allocation is not None:
+        return SetupError(f"out of memory while reading {tokens} tokens{allocation}", hint)
     reason = str(error).strip().partition("\n")[0]
     return EngineError(f"the model failed: {reason}")
 
 
-def no_number() -> EngineError:
+def not_finite() -> EngineError:
     return EngineError("the model's output is not a number: its weights are damaged or overflow")
 
 
 class Snapshot(NamedTuple):
-    """The recurrent layers of a cache once it held `length` ids, by number, and the logits of the id after them."""
+    """The recurrent layers of a cache after `length` ids, by layer number, and the logits of the next id."""
 
     length: int
     layers: dict[int, Any]
@@ -198,39 +206,41 @@ class Snapshot(NamedTuple):
 class Snapshots:
     """Copies of the recurrent layers of one conversation's cache; empty for a model that has none.
 
+    Only two are kept: of the first prompt, which samples share, and of the last one.
+
     Attributes:
-        at: ids that the layers have read; None after an interrupted step, when layers differ.
+        position: number of ids that the layers have read; None after an interrupted step, when layers differ.
     """
 
     def __init__(self, config: Any) -> None:
         kinds = getattr(config.get_text_config(), "layer_types", None) or ()
         self.layers = tuple(number for number, kind in enumerate(kinds) if kind == "linear_attention")
-        self.at: int | None = 0
-        self._kept: list[Snapshot] = []
+        self.position: int | None = 0
+        self._snapshots: list[Snapshot] = []
 
     def logits(self, length: int) -> "torch.Tensor | None":
-        """Logits of the id after a prompt of that length, if they are kept."""
-        return next((each.logits for each in self._kept if each.length == length), None)
+        """Logits of the id after a prompt of that length; None if there is no snapshot."""
+        return next((each.logits for each in self._snapshots if each.length == length), None)
 
     def keep(self, cache: Any, logits: "torch.Tensor") -> None:
-        if self.layers and self.at:
+        if self.layers and self.position:
             layers = {number: copy.deepcopy(cache.layers[number]) for number in self.layers}
-            self._kept = [*self._kept[:1], Snapshot(self.at, layers, logits)]
+            self._snapshots = [*self._snapshots[:1], Snapshot(self.position, layers, logits)]
 
     def cut(self, cache: Any, length: int) -> int:
-        """Take the layers back to the first `length` ids, or else to the longest prompt before that is kept.
+        """Restore the layers after `length` ids, or else after the longest shorter prompt with a snapshot.
 
-        Returns how many ids they have then read; 0: the cache has to be built again.
+        Returns how many ids they have then read; 0: the whole conversation has to be fed again.
         """
         if not self.layers:
             return length
-        self._kept = [each for each in self._kept if each.length <= length]
-        if self.at == length:
+        self._snapshots = [each for each in self._snapshots if each.length <= length]
+        if self.position == length:
             return length
-        if not self._kept:
+        if not self._snapshots:
             return 0
-        self.at = None
-        for number, layer in self._kept[-1].layers.items():
+        self.position = None
+        for number, layer in self._snapshots[-1].layers.items():
             cache.layers[number] = copy.deepcopy(layer)
-        self.at = self._kept[-1].length
-        return self.at
+        self.position = self._snapshots[-1].length
+        return self.position

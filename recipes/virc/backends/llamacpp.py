@@ -19,7 +19,7 @@ from virc.backends.gguf.model import GGUF
 from virc.backends.interface import CHARACTERS_PER_TOKEN, Calibrate, OnText, Sampling, TooLongError
 from virc.backends.openai.body import WireError
 from virc.backends.openai.images import Part
-from virc.backends.openai.received.wire import Chunk, Gathered
+from virc.backends.openai.received.wire import Chunk, ReplyBuilder
 from virc.backends.openai.request import completion
 from virc.backends.sampling import Stopping
 from virc.core import interpreter
@@ -35,7 +35,7 @@ from virc.reasoning.session import Ask, Message, Reply
 _AT_ONCE = 4
 """Conversations that a small model is kept memory for; a larger one draws one reply at a time."""
 _LONGEST = 32_768
-"""Tokens of a conversation that memory is taken for, where the model was trained for more."""
+"""Tokens of a conversation that memory is taken for, if the model was trained for more."""
 _SMALL = 100 * 2**20  # bytes: a second thread costs such a model more than it gains
 _FOR_EVER = 1e8  # seconds
 _TOO_LONG = "exceed_context_size_error"
@@ -56,10 +56,10 @@ class LlamaCppBackend:
     Attributes:
         at_once: replies that are drawn together.
         resample: how llama.cpp resizes an image of the Qwen-VL families.
-        device: `llama.cpp`: it chooses a GPU by itself where it was built for one.
+        device: `llama.cpp`: it chooses a GPU by itself if it was built for one.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
-        calibrate: finds out how boxes are counted, where that is not known; None: it is.
+        calibrate: finds out how boxes are counted, if that is not known; None: it is.
     """
 
     resample = Resampling.BICUBIC
@@ -72,19 +72,19 @@ class LlamaCppBackend:
         self._server = server
 
     def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
-        """Draw one assistant turn; raises TooLongError, or EngineError where the model failed or the time is over."""
+        """Draw one assistant turn; raises TooLongError, or EngineError if the model failed or the time is over."""
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
         passed = Stopping(ask.stop, on_text)
-        gathered = Gathered(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add, may_repeat=False)
+        builder = ReplyBuilder(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add, may_repeat=False)
 
         def hear(chunk: Any) -> None:
             error = chunk.get("error") if isinstance(chunk, dict) else None
             if isinstance(error, dict) and error.get("type") == _TOO_LONG:
                 raise TooLongError(error.get("n_prompt_tokens", "too many"), self.context)
-            gathered.add(msgspec.convert(chunk, Chunk))
+            builder.add(msgspec.convert(chunk, Chunk))
             if passed.stopped:
-                gathered.ended("stop")
+                builder.add_finish("stop")
                 raise _StoppedError
 
         # In a thread of its own: nothing interrupts one that waits for llama.cpp, neither Ctrl-C nor an alarm.
@@ -92,7 +92,7 @@ class LlamaCppBackend:
         try:
             with suppress(_StoppedError):
                 within(end, _drawing(self._server, self._request(ask, sampling)), hear)
-            return gathered.reply()
+            return builder.reply()
         except LateError:
             raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout") from None
         except WireError as error:

@@ -42,11 +42,11 @@ class LocalBackend:
         opening: ids that every reply begins with.
 
     Attributes:
-        at_once: replies that are drawn together, where nobody asked for more.
+        at_once: replies that are drawn together, if nobody asked for more.
         warnings: what the user should know, one line each.
         context: longest conversation in tokens, the reply included.
         cached: the model with its counters `tokens_fed` and `vision_encodings`.
-        calibrate: finds out how boxes are counted, where that is not known; None: it is.
+        calibrate: finds out how boxes are counted, if that is not known; None: it is.
     """
 
     at_once = 1
@@ -153,7 +153,7 @@ class LocalBackend:
     def _draw(
         self, cached: CachedModel, conversation: Rendered, images: Sequence[Shown], sampling: Sampling, text: Text
     ) -> tuple[list[int], bool, Likeliest | None]:
-        """Ids drawn, whether the turn ended by itself, and the likeliest first ids where they are wanted.
+        """Ids drawn, whether the turn ended by itself, and the likeliest first ids if they are wanted.
 
         An id is fed when the one after it is wanted.
         """

@@ -26,7 +26,7 @@ class Adapter(msgspec.Struct, frozen=True):
 
     Args:
         base: folder or hub id of the model it was trained on.
-        alpha: its updates are scaled by alpha / rank, or by alpha / sqrt(rank) where `rslora` (Kalajdzievski, 2023).
+        alpha: its updates are scaled by alpha / rank, or by alpha / sqrt(rank) if `rslora` (Kalajdzievski, 2023).
         further: names of settings that make it more than such updates.
     """
 

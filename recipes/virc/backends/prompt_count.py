@@ -1,8 +1,8 @@
-"""Whether a server read all that was sent: its token counts compared with a lower bound of our own.
+"""Detects servers that drop part of a prompt, by comparing their token counts with a lower bound.
 
-Some servers drop the oldest turns, or images, of a prompt longer than their context, and answer all the same.
-No tokenizer is at hand here, so the bound is made of what holds for every tokenizer: a prompt that grew is at least as
-long as it was plus what was added, and a word is at least half a token (a small model may have phrases as tokens).
+Some servers drop the oldest turns, or images, of a prompt longer than their context, and answer all the same. The bound
+holds for every tokenizer, as the server's is unknown: a prompt that grew is at least as long as before plus the new
+part, and a word is at least half a token (a small model may have phrases as tokens).
 """
 
 import hashlib
@@ -15,43 +15,42 @@ from collections.abc import Sequence
 from virc.core.errors import EngineError
 from virc.reasoning.session import Ask, Message, Reply
 
-SLACK = 0.8
-_KEPT = 4096
+SLACK = 0.8  # share of the bound that must have been read
+_MAX_CONVERSATIONS = 4096
 _SMALLEST_CONTEXT = 256  # tokens
-# Pixels of a side that one token stands for: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL. The served name
-# does not say for certain which, and an honest server must not be accused.
+# Pixels of a side per token: 28 in Qwen2-VL and Qwen2.5-VL, 32 in Qwen3-VL. The name of a served model may not tell
+# which it is; 32 gives the lower bound.
 _TOKEN_SIDE = 32
 
 
 class PromptCounts:
-    """Remembers how long each conversation's prompt must be by now; several threads may share one.
+    """Lower bounds on the prompt tokens of each conversation. Thread-safe.
 
     Args:
-        images: whether the model spends tokens on images by the Qwen grid; otherwise they count nothing.
-        most: tokens that an image is counted with at most; None: any number. Some servers scale images down.
+        images: whether the model uses tokens for images by the Qwen grid; otherwise they count nothing.
+        most: maximum tokens counted for an image; None: no maximum. Some servers scale images down.
     """
 
     def __init__(self, images: bool, most: int | None = None) -> None:
         self._images, self.most = images, most
         self._lock = threading.Lock()
-        self._least: OrderedDict[bytes, int] = OrderedDict()
+        self._bounds: OrderedDict[bytes, int] = OrderedDict()
 
     def check(self, ask: Ask, reply: Reply, server: str, cached: int = 0) -> None:
         """Compare the prompt tokens of a reply to `ask` with the bound, and set the bound of the next turn.
 
-        A server that reports none, or fewer than it reads of texts that no server drops, counts something else and is
-        not judged. Tokens that it `cached` count as read in addition to the others, as it is unknown whether these
-        include them.
+        Nothing follows from a server that reports no tokens, or fewer than the texts that no server drops have: it
+        counts something else. `cached` tokens are added, as it is unknown whether `prompt_tokens` includes them.
 
         Raises:
             EngineError: over 20 % of the conversation cannot have been read.
         """
         least = self.least(ask)
         read = (reply.prompt_tokens or 0) + cached
-        # what a server that drops messages keeps: the system message, the tools and the last text
-        kept = (*(each.text for each in ask.messages if each.role == "system"), ask.messages[-1].text)
-        fewest = min(_SMALLEST_CONTEXT, _words(*kept, json.dumps(list(ask.schemas))))
-        if reply.prompt_tokens and fewest <= read < SLACK * least:
+        # no server drops the system message, the tools and the last text
+        undropped = (*(each.text for each in ask.messages if each.role == "system"), ask.messages[-1].text)
+        min_read = min(_SMALLEST_CONTEXT, _min_tokens(*undropped, json.dumps(list(ask.schemas))))
+        if reply.prompt_tokens and min_read <= read < SLACK * least:
             dropped = EngineError(
                 f"the server dropped part of the conversation: {server} read {read:,} tokens of at least {least:,}",
                 hint="give it a longer context (Ollama: PARAMETER num_ctx in its Modelfile, vLLM: --max-model-len "
@@ -61,38 +60,39 @@ class PromptCounts:
             raise dropped
         key = _key([*ask.messages, Message("assistant", reply.text)], ask)
         tokens = max(reply.prompt_tokens or 0, least)
-        # Of several conversations that only the model's words tell apart, the shortest counts.
+        # Conversations that differ only in the model's texts share a key: the smallest bound counts.
         with self._lock:
-            self._least[key] = min(tokens, self._least.get(key, tokens))
-            self._least.move_to_end(key)
-            if len(self._least) > _KEPT:
-                self._least.popitem(last=False)
+            self._bounds[key] = min(tokens, self._bounds.get(key, tokens))
+            self._bounds.move_to_end(key)
+            if len(self._bounds) > _MAX_CONVERSATIONS:
+                self._bounds.popitem(last=False)
 
     def least(self, ask: Ask) -> int:
-        known = max((i + 1 for i, message in enumerate(ask.messages) if message.role == "assistant"), default=0)
+        """The lower bound on the prompt tokens of `ask`."""
+        answered = max((i + 1 for i, message in enumerate(ask.messages) if message.role == "assistant"), default=0)
         with self._lock:
-            before = self._least.get(_key(ask.messages[:known], ask), 0)
-        whole = self._bound(ask.messages, ask)
-        # The reply before comes back in fewer words than the model wrote where it thought.
-        return max(whole, before + self._bound(ask.messages[max(known - 1, 0) :], ask)) if before else whole
+            previous = self._bounds.get(_key(ask.messages[:answered], ask), 0)
+        bound = self._bound(ask.messages, ask)
+        # `previous` ends before the last reply, which counts by its words here, as its thought may not be sent again.
+        return max(bound, previous + self._bound(ask.messages[max(answered - 1, 0) :], ask)) if previous else bound
 
     def _bound(self, messages: Sequence[Message], ask: Ask) -> int:
         images = [ask.images[index] for message in messages for index in message.images] if self._images else []
         tokens = (image.width * image.height // _TOKEN_SIDE**2 for image in images)
-        # Without an assistant's thoughts: thinking models' templates drop them later on.
-        kept = (m.text.rpartition("</think>")[2] if m.role == "assistant" else m.text for m in messages)
-        most = math.inf if self.most is None else self.most
-        return _words(*kept) + sum(int(min(each, most)) for each in tokens)
+        # Templates of thinking models drop the thoughts of earlier turns.
+        texts = (m.text.rpartition("</think>")[2] if m.role == "assistant" else m.text for m in messages)
+        max_tokens = math.inf if self.most is None else self.most
+        return _min_tokens(*texts) + sum(int(min(count, max_tokens)) for count in tokens)
 
 
-def _words(*texts: str) -> int:
+def _min_tokens(*texts: str) -> int:
     return sum(len(text.split()) // 2 for text in texts)
 
 
 def _key(messages: Sequence[Message], ask: Ask) -> bytes:
-    """What a conversation is known by: its texts and the sizes of its images, without what the model said.
+    """Identifies a conversation by its texts and the sizes of its images, without the texts of the model.
 
-    That may come back in other words: without its thought, or as a call that the server took out of it.
+    Those may differ in the next request, without the thought, or with the call in a field of its own.
     """
     shape = [
         (message.role, message.role != "assistant" and message.text, [ask.images[i].size for i in message.images])

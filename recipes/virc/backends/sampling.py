@@ -38,7 +38,7 @@ def pick(logits: "torch.Tensor", sampling: Sampling, generator: "torch.Generator
 def penalised(logits: "torch.Tensor", ids: Sequence[int], penalty: float) -> "torch.Tensor":
     """Logits of shape (vocabulary,) with those of ids that were seen made less likely, each once.
 
-    A logit is divided by the penalty where it is positive and multiplied by it where it is negative, as CTRL
+    A logit is divided by the penalty if it is positive and multiplied by it if it is negative, as CTRL
     (arXiv:1909.05858) and transformers' RepetitionPenaltyLogitsProcessor have it; 1 changes nothing.
     """
     import torch

@@ -15,7 +15,7 @@ SILENT: Mapping[str, str] = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
 }
-"""Nothing of an engine reaches the network but trackers, where the user asks for them."""
+"""No part of an engine uses the network, except trackers that the user chose."""
 
 
 def environment(recipes: Path) -> dict[str, str]:
@@ -62,8 +62,9 @@ def last_line(log: str) -> str:
 def check_finite(model: Any, step: int) -> None:
     """Raise FloatingPointError if a trained weight is not finite, or so large that its square is not."""
     import torch
+    from torch.distributed.tensor import DTensor
 
     for name, weight in model.named_parameters():
-        own = getattr(weight, "_local_tensor", weight)  # of a sharded one, the part of this process
+        own = weight.to_local() if isinstance(weight, DTensor) else weight  # of a sharded one, this process's part
         if weight.requires_grad and not torch.isfinite(torch.linalg.vector_norm(own, dtype=torch.float32)):
             raise FloatingPointError(f"the weight {name} is not finite after step {step}")

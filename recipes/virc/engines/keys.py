@@ -39,18 +39,18 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Args:
         type: names of Python's types for its value, with ` | ` between them; empty: no plain value is one; None: the
             engine has no such key.
-        group: the class that declares it; empty where the key's name has it.
+        group: the class that declares it; empty if the key's name has it.
         none: whether null is a value.
-        choices: all its values but null, where they are listed.
-        default: where it is plain; null also where it is not.
+        choices: all its values but null, if they are listed.
+        default: if it is a plain value; null also stands for others.
         same: the setting whose value it gets.
         follows: the settings that it is computed from; a user changes the first one.
-        preset: the setting that it is computed from where a user does not set it.
+        preset: the setting that it is computed from if the user does not set it.
         fixed: why it cannot be set.
         why: why its value is not the published one.
         instead: the setting of ours that does the same; so a user may not set it.
         refused: why it is not taken from a user.
-        dead: what it is for, where no stage reads it.
+        dead: its purpose, if no stage reads it.
         needs: keys, with ` or ` between them, of which one must be on for it to do anything.
         gone: what to do instead of a key that earlier versions had.
     """
@@ -254,7 +254,7 @@ class Keys(msgspec.Struct, frozen=True):
         return f"{self.name} {self.versions[self.package]} has no key {plain(name, 100)!r}"
 
     def _switches_off(self, name: str, value: Any, given: Mapping[str, Any]) -> tuple[str, ...]:
-        """The keys of which one must be on for this one to do anything, where none is."""
+        """The keys of which one must be on for this one to have an effect, if none is."""
         switch = next((key.needs for each in self._names(name) if (key := self.entries.get(each)) and key.needs), "")
         switches = tuple(switch.split(" or ")) if switch and switch != name else ()
         on = value in _OFF or not all(given.get(each) in _OFF for each in switches)
@@ -262,7 +262,7 @@ class Keys(msgspec.Struct, frozen=True):
 
 
 def _elsewhere(name: str, known: Iterable[str]) -> str | None:
-    """The key with the nearest last part, where the beginning is missing or wrong and only one is near."""
+    """The key with the nearest last part, if the beginning is missing or wrong and only one is near."""
     ending: dict[str, list[str]] = {}
     for each in known:
         ending.setdefault(each.rsplit(".", 1)[-1], []).append(each)
@@ -301,5 +301,5 @@ def _converted(key: Key, value: Any) -> Any:
 
 
 def _as_meant(key: Key, value: Any) -> Any:
-    """The value; `no` without quotes, which YAML takes for false, where it is one of the choices."""
+    """The value; `no` without quotes, which YAML reads as false, if it is one of the choices."""
     return "no" if value is False and "no" in key.choices else value

@@ -50,7 +50,7 @@ class LogReader(Protocol):
         """Refuse an engine that trains on other rows or from another step than it should."""
 
     def trained(self, log: Path) -> int | None:
-        """The number of parameters it trains; None where its log does not have it."""
+        """The number of parameters it trains; None if its log does not have it."""
 
     def cause(self, log: Path, code: int | None) -> tuple[str, str | None]:
         """Why the engine ended by itself, and what to do about it."""
@@ -59,7 +59,7 @@ class LogReader(Protocol):
         """Seconds of a step, after the first."""
 
     def device_gib(self, output: Path) -> float | None:
-        """GiB of the fullest device; None where none was measured."""
+        """GiB of the fullest device; None if none was measured."""
 
 
 class Engine(msgspec.Struct, frozen=True):

@@ -27,7 +27,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def published_for(model: str, workspace: Path, system: str | None) -> Published:
-    """The published figures of a model's system; a ConfigError where there are none, or the system is not known."""
+    """The published figures of a model's system; a ConfigError if there are none, or the system is not known."""
     found, short, run = _origin(model, workspace, system)
     if found is None:
         raise ConfigError(f"which system {model} belongs to is not known", "--system SYSTEM")

@@ -127,7 +127,7 @@ def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None
 
 
 def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Ledger) -> int:
-    """How many of the problems a former run has answered; a DataError where some have changed since."""
+    """How many of the problems a former run has answered; a DataError if some have changed since."""
     before = {id: ledger.before(problem.id) for id, problem in problems.items()}
     changed = [id for id, digest in before.items() if digest not in (None, problems[id].digest)]
     if changed:

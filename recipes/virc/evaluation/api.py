@@ -56,7 +56,7 @@ class Evaluated(msgspec.Struct, frozen=True):
         return {**msgspec.to_builtins(self.summary), "folder": str(self.folder.folder)}
 
     def check(self) -> None:
-        """Raise a VircError where rows failed, or the judge or the reward failed on answers."""
+        """Raise a VircError if rows failed, or the judge or the reward failed on answers."""
         if self.failure:
             raise self.failure
         if self.undecided:
@@ -116,7 +116,7 @@ def evaluate(
         split: part of the benchmark.
         judge_endpoint: server asked about answers that no rule finds right; its key is `VIRC_JUDGE_KEY`.
         reward: a system, or the path of its YAML, whose reward the answers are given; its judge is that of
-            `judge_endpoint`, where one is named.
+            `judge_endpoint`, if one is named.
         judge_endpoints: of further judges of the reward, by the names that it has for them.
         traces: which answers keep their trace.
         crop_ablation: what crops are cut from.

@@ -1,6 +1,6 @@
 """Answers that are boxes, scored by where they lie: each row by itself, and all rows of a model together.
 
-A row is right where every annotated box has a box of the answer of its own at an IoU of 0.5 or more, and none of the
+A row is right if every annotated box has a box of the answer of its own at an IoU of 0.5 or more, and none of the
 answer is left over. Of referring expressions, a box a row, that is the accuracy at 0.5 (Acc@0.5; djiajunustc/TransVG,
 utils/eval_utils.py). How boxes are read: see `scoring.boxes`; all lie in pixels of the first image's file.
 """
@@ -26,7 +26,7 @@ class Overlap(msgspec.Struct, frozen=True):
 
     Args:
         iou: 0 to 1: the mean over the pairs and whatever has no partner, which counts 0.
-        giou: -1 to 1: the same of generalized IoU, where what has no partner counts -1.
+        giou: -1 to 1: the same of generalized IoU, if what has no partner counts -1.
         right: whether all have partners at an IoU of `LEAST` or more.
     """
 
@@ -45,8 +45,8 @@ class BoxScores(msgspec.Struct, frozen=True):
         mean_iou: mean of the rows' IoU. LISA (arXiv:2308.00692, Evaluation Metrics) names the mean of per-image IoUs
             gIoU, of masks; it is not generalized IoU. Its cIoU, all intersections by all unions, is not had here.
         mean_giou: mean of the rows' generalized IoU (arXiv:1902.09630).
-        ap50: average precision at an IoU of 0.5 over all boxes of all rows; None where no row has any.
-        mean_ap: COCO's: the mean over classes, which rows name by `category`, and over IoU of 0.5 to 0.95; None where
+        ap50: average precision at an IoU of 0.5 over all boxes of all rows; None if no row has any.
+        mean_ap: COCO's: the mean over classes, which rows name by `category`, and over IoU of 0.5 to 0.95; None if
             no row with a box names one.
     """
 
@@ -58,7 +58,7 @@ class BoxScores(msgspec.Struct, frozen=True):
 
 
 def overlap(answer: str | None, annotated: Sequence[Box], view: BoxView | None) -> Overlap:
-    """Compare an answer with the boxes of its row, in pixels of the file; a DataError where there is no view."""
+    """Compare an answer with the boxes of its row, in pixels of the file; a DataError if there is no view."""
     if answer is None:
         return Overlap((), annotated, 0.0, -1.0, False)
     if view is None:

@@ -1,9 +1,9 @@
 """Whether a model looks, and whether its crops matter: the same problems in several arms, and a verdict in words.
 
-An answer that depends on a crop is lost when the crop shows another problem's picture: the crops matter where that
+An answer that depends on a crop is lost when the crop shows another problem's picture: the crops matter if that
 costs right answers. Blurred crops tell besides whether anything small in them is needed. A model is said not to look
-only where a test says so, whose hypothesis is that of a model that looks, half of whose answers at least depend on it.
-That it needs no crops is said where a test excludes that it needs few: a share of answers as large as the margin. One
+only if a test says so, whose hypothesis is that of a model that looks, half of whose answers at least depend on it.
+That it needs no crops is said if a test excludes that it needs few: a share of answers as large as the margin. One
 that is right without a look, but not with a blank picture, reads the picture as a whole.
 """
 
@@ -77,7 +77,7 @@ class Given(Protocol):
 
     @property
     def right(self) -> bool | None:
-        """None where it is undecided."""
+        """None if it is undecided."""
 
     @property
     def cropped(self) -> bool:
@@ -213,7 +213,7 @@ def _points(arm: ArmResult) -> str:
 
 
 def _wanted(swaps: ArmResult, need: _Kept) -> str:
-    """How many such problems one of the two tests of its crops would need, where all shares stay as they are."""
+    """How many such problems one of the two tests of its crops would need, if all shares stay as they are."""
     low, high = swaps.interval
     error = (high - low) / (2 * Z)
     to_find_worth = (_DISTANCE * error / swaps.gain) ** 2 if swaps.gain > 0 else math.inf
@@ -285,7 +285,7 @@ def _arm(name: ArmName, answers: Answers) -> ArmResult:
 
 
 def _kept(answers: Answers, arm: ArmName, chances: Sequence[float]) -> _Kept:
-    """Of the answers in an arm; where crops are replaced, of those with a crop."""
+    """Of the answers in an arm; if crops are replaced, of those with a crop."""
     met = [
         (before.answer, after.answer, chance)
         for each, chance in zip(answers, chances, strict=True)
@@ -318,5 +318,5 @@ def _needing(answers: Answers, chances: Sequence[float]) -> _Kept:
 
 
 def _few(need: _Kept) -> float:
-    """How likely so few answers need their crops where a share of the margin does, and some come by chance without."""
+    """How likely so few answers need their crops if a share of the margin does, and some come by chance without."""
     return at_least(need.of - need.same, need.of, 1 - _MARGIN * (1 - need.chance))

@@ -26,7 +26,7 @@ from virc.solving.rows import Row
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """The published rule of a benchmark for one problem; two are equal where rule and fields are."""
+    """The published rule of a benchmark for one problem; two are equal if rule and fields are."""
 
     right: Right
     fields: Mapping[str, Any]
@@ -39,7 +39,7 @@ class EvalProblem(msgspec.Struct, frozen=True):
     """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key if set.
 
     Where `key` is None, nothing says which answer is right: a reward scores it. `right` is the published rule of its
-    benchmark, which decides in place of the key if set; it returns None where it cannot tell.
+    benchmark, which decides in place of the key if set; it returns None if it cannot tell.
     """
 
     id: Id
@@ -59,7 +59,7 @@ def problems_of(
     crop_ablation: CropAblation = "none",
     rewarded: bool = False,
 ) -> dict[str, EvalProblem]:
-    """The problems by their ids, each of which can be scored; a DataError where there are none, or one is wrong.
+    """The problems by their ids, each of which can be scored; a DataError if there are none, or one is wrong.
 
     `on_fault` gets the faults of rows of a published benchmark, which are left out; those that are `rewarded` need no
     answer.
@@ -88,7 +88,7 @@ def problems_of(
 
 
 def _size(row: Row, base: Path) -> Size | None:
-    """(width, height) in px of the first picture's file; None where it cannot be read here."""
+    """(width, height) in px of the first picture's file; None if it cannot be read here."""
     try:
         return image_size(*files_of(row.pictures[:1], offline=True, base=base)[0])
     except (DataError, NetworkError, IndexError):

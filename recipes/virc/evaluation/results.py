@@ -39,15 +39,15 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         problems: lines that follow, one for each problem.
-        published: the benchmark by name that these are rows of, whose rule scores where it has one; None of a file.
+        published: the benchmark by name that these are rows of, whose rule scores if it has one; None of a file.
         chat_protocol: with which the model was asked: its prompts, how replies are read, the sampling; None of a
             pipeline.
         versions: of what scored it.
-        algebra: whether math-verify decided where the rules could not.
+        algebra: whether math-verify decided what the rules could not.
         judge: the judge that was asked about what neither finds right; None without one.
         rules: hash of the code that scores.
         figures: those of the model, as in `virc.eval/1`.
-        looks: the verdict on looking, as there; None where the problems were asked in one arm.
+        looks: the verdict on looking, as there; None if the problems were asked in one arm.
         arms: the digests of the files of the other arms, which `in_arm` names.
         last: the digest of the last line.
         digest: of the head, and so of the whole file.
@@ -176,7 +176,7 @@ def _lines(texts: Iterable[bytes]) -> Iterator[Line]:
         answer, computed = msgspec.convert(fields, AnswerLine), _digest([before, fields])
         if answer.id is None or answer.row is None:
             raise DataError("a line has no id, or no digest of its row")
-        int((answer.settings or {}).get("seed", 0))  # a ValueError where it is no number
+        int((answer.settings or {}).get("seed", 0))  # a ValueError if it is no number
         yield Line(answer, row, verdict, replied, written, computed, exact)
         before = written
 

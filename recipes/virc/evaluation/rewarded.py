@@ -15,8 +15,8 @@ class Rewarded(msgspec.Struct, frozen=True):
     """The reward of what a model said of a problem, which is scored as a rollout of RL.
 
     Args:
-        total: None where it could not be had.
-        terms: their means over the turns that they apply to; None where that is none, or one could not be had.
+        total: None if it could not be had.
+        terms: their means over the turns that they apply to; None if that is none, or one could not be had.
         unscored: why terms, or the total, could not be had.
         why: what terms say of their values in the last turn.
         judge_failed: the judge of the reward was away, so that it is asked again.
@@ -37,7 +37,7 @@ class Mean(msgspec.Struct, frozen=True):
 
     Args:
         mean: over the `of` problems that have a value; None of none.
-        interval: of the mean, 95 %; None where it is not known.
+        interval: of the mean, 95 %; None if it is not known.
         not_applicable: problems that the term does not apply to.
         unscored: problems for which it could not be had.
     """

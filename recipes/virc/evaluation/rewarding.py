@@ -2,7 +2,7 @@
 
 A problem's replies are gone through again as a rollout of RL is, with the images that the model was shown. The values
 are kept in `rewards/SYSTEM/MODEL.jsonl`: a rerun takes up those of the same replies and the same reward, and asks the
-judge again where it failed.
+judge again if it failed.
 """
 
 import asyncio
@@ -172,7 +172,7 @@ def keep(
     report: Reporter,
     value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
 ) -> None:
-    """Keep the values of a model's answers, made where those of the same replies and `digest` are not there."""
+    """Keep the values of a model's answers, made if those of the same replies and `digest` are not there."""
     file = folder.rewarded(system, model)
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()

@@ -54,7 +54,7 @@ def results_of(
     verdicts: Mapping[tuple[str, str], Verdict | None],
     rewards: Mapping[tuple[str, str], Rewarded],
 ) -> list[Result]:
-    """The results, problem by problem, in the order of the benchmark; without traces where there is no folder."""
+    """The results, problem by problem, in the order of the benchmark; without traces if there is no folder."""
     return [
         Result(
             id=problem.id,

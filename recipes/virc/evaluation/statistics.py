@@ -15,7 +15,7 @@ Interval = tuple[float, float]
 
 
 def wilson(right: int, of: int) -> Interval:
-    """The score interval of a share (Wilson 1927); all of it where nothing was counted."""
+    """The score interval of a share (Wilson 1927); all of it if nothing was counted."""
     if not of:
         return 0.0, 1.0
     share, square = right / of, Z * Z / of
@@ -47,7 +47,7 @@ def _spread(one: float, other: float, phi: float) -> float:
 
 
 def _correlation(both: int, one: int, other: int, neither: int) -> float:
-    """Newcombe's phi, with his correction of a positive one for continuity; 0 where a margin is empty."""
+    """Newcombe's phi, with his correction of a positive one for continuity; 0 if a margin is empty."""
     margins = (both + one) * (other + neither) * (both + other) * (one + neither)
     if not margins:
         return 0.0
@@ -58,9 +58,9 @@ def _correlation(both: int, one: int, other: int, neither: int) -> float:
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """The interval of a mean: of a share where all values are 0 or 1, else by Student's t.
+    """The interval of a mean: of a share if all values are 0 or 1, else by Student's t.
 
-    None where it is not known: of fewer than two values, or of values that are all one and no share.
+    None if it is not known: of fewer than two values, or of values that are all one and no share.
     """
     if _are_shares(values):
         return wilson(sum(value == 1 for value in values), len(values)) if values else None
@@ -130,7 +130,7 @@ def holm(chances: Sequence[float]) -> list[float]:
 def problems_needed(one: int, other: int, of: int) -> int | None:
     """How many such problems McNemar's exact test needs to tell two models apart with a power of at least 80 %.
 
-    None where both solve as many. By Connor (1987), which is for the asymptotic test; for the exact one two problems by
+    None if both solve as many. By Connor (1987), which is for the asymptotic test; for the exact one two problems by
     the difference are added, as for Fisher's test (Casagrande, Pike and Smith 1978).
 
     Args:

@@ -1,4 +1,7 @@
-"""Summary of an evaluation, model by model and pair by pair: `virc.eval/1`."""
+"""Summary of an evaluation, by model and by pair of models: the records of `virc.eval/1`, and `summarise`.
+
+Read `Result` (a problem with its answers), `Summary` (what is made of all results), then `summarise` and its parts.
+"""
 
 import re
 from collections import Counter, defaultdict
@@ -23,26 +26,26 @@ from virc.solving.evidence import SEEN, are_seen, looked_at
 SCHEMA = "virc.eval/1"
 
 Categories = Mapping[str, tuple[str, ...]]
-"""Division -> the parts of it that a problem belongs to."""
+"""Division, such as `level` -> the categories in it that a problem belongs to."""
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """What one model made of one problem.
+    """The answer of one model to one problem.
 
     Args:
-        right: None where the answer is undecided: the judge failed on it.
-        unread: no rule could read it, so that it counts as wrong; a judge was not asked.
+        right: None if the judge failed on the answer, which is then undecided.
+        unread: whether no rule could read it, so that it counts as wrong; a judge was not asked.
         seconds: from the problem's pictures to its answer.
-        tokens: drawn in all tries, and `prompt_tokens` those read; None where the server does not tell.
-        replies: drawn in all, rejected ones and those of a judge too; None where a former version asked.
+        tokens: drawn in all tries, and `prompt_tokens` those read; None if the server does not report them.
+        replies: number of replies, with rejected ones and those of a judge; None in files of former versions.
         rejected: tries that could not be used.
-        failure: what ended it where there is no answer; `no_answer` is a refusal. None where that is not known.
+        failure: why there is no answer; `no_answer` is a refusal. None if there is one, or the reason is unknown.
         trace: folder of its trace, relative to the report's.
-        overlap: its boxes compared with those of the row; None where the answer is a text.
-        measured: by the metric of the row, 0 to 1, 0 without an answer; None where the row names none.
-        evidence: the share of each box of evidence that crops showed, see `evidence`; None where the row names none.
-        rewarded: what a system's reward gives it; None where none was asked for, or none is known of this model.
-        regions: of its crops, each with the number of its picture, and in shares of that picture's sides.
+        overlap: its boxes compared with those of the row; None if the answer is a text.
+        measured: value of the row's metric, 0 to 1, 0 without an answer; None if the row names no metric.
+        evidence: the share of each box of evidence that crops showed, see `evidence`; None if the row names none.
+        rewarded: the system's reward; None if no reward was requested, or it is unknown for this model.
+        regions: the crops, each with the number of its picture, and in shares of that picture's sides.
     """
 
     answer: str | None
@@ -73,7 +76,7 @@ class Answered(msgspec.Struct, frozen=True):
 
     @property
     def looked(self) -> bool:
-        """Whether a crop showed a box of evidence; where none is known, whether it made a crop."""
+        """Whether a crop showed a box of evidence; if the row has none, whether it made a crop."""
         return any(share >= SEEN for share in self.evidence) if self.evidence else self.cropped
 
     @property
@@ -88,8 +91,8 @@ class Answered(msgspec.Struct, frozen=True):
 class Result(msgspec.Struct, frozen=True):
     """One problem and its answers by model; `unreadable` says whether refusing is right.
 
-    `reference` is empty where nothing says which answer is right; `guess` stands for it where it is one of choices;
-    `metric` measures the answers in addition to right and wrong.
+    `reference` is empty if the right answer is unknown; `guess` is its letter if it is one of choices; `metric`
+    measures the answers in addition to right and wrong.
     """
 
     id: Id
@@ -147,7 +150,7 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Means(msgspec.Struct, frozen=True):
-    """Means over all answers; None where not known. Replies include rejected ones and those of a judge."""
+    """Means over all answers; None if unknown. Replies include rejected ones and those of a judge."""
 
     turns: float | None
     calls: float | None
@@ -168,23 +171,23 @@ class EvidenceScores(msgspec.Struct, frozen=True):
 
 
 class ModelSummary(msgspec.Struct, frozen=True):
-    """How one model did.
+    """The scores of one model.
 
     Args:
         score: over the problems that have a result.
-        unanswered: problems it gave no answer to; they are right only where it refused what is to be refused.
-        missing: problems without a result, which are not counted: not asked, or something else than the model failed.
+        unanswered: problems without an answer; they are right only if refusing is right.
+        missing: problems without a result, which do not count: not asked, or not ended by the model.
         undecided: answers that the judge failed on; every score counts them in its bounds.
         unread: answers that no rule could read, which count as wrong; a judge was not asked about them.
         false_refusals: refusals of problems that have an answer.
         unusable: problems that ended because no reply of a turn could be used.
-        format_errors: tries a turn that could not be used; None of no turns.
-        categories: division -> part -> score.
-        boxes: over the problems whose answers are boxes; None where there are none.
-        evidence: over the problems that name their evidence; None where there are none.
-        reward: the means of the reward and of its terms; None where there is none.
-        metrics: the metrics that problems name.
-        p_commonest: of McNemar's exact test against the commonest answer alone, on the problems that were decided.
+        format_errors: unusable tries per turn; None without turns.
+        categories: division -> category -> score.
+        boxes: over the problems whose answers are boxes; None if there are none.
+        evidence: over the problems that name their evidence; None if there are none.
+        reward: the means of the reward and of its terms; None if there is none.
+        metrics: the means of the metrics that problems name.
+        p_commonest: p of McNemar's exact test against always giving the commonest answer, on decided problems.
     """
 
     name: str
@@ -213,17 +216,17 @@ class Pair(msgspec.Struct, frozen=True):
     """Two models on the problems that both have a result for.
 
     Args:
-        undecided: problems that the judge failed on for at least one of the two; they are among `of`.
-        bounds: the share of `one` less that of `other`, if all undecided answers of `one` are wrong and all of `other`
-            are right, and the other way round.
+        undecided: problems that the judge failed on for at least one of the two; `of` includes them.
+        bounds: the share of `one` minus that of `other`, if all undecided answers of `one` are wrong and all of
+            `other` are right, and the other way round.
         interval: from the lower end of the paired 95 % interval of the first to the upper end of that of the second.
-        p: of McNemar's exact test on the problems that were decided for both.
+        p: p of McNemar's exact test on the problems that were decided for both.
         p_bounds: the lowest and the highest `p` that the undecided answers could lead to.
-        reward: the difference in the reward and in its terms; None where not both have one.
+        reward: the difference in the reward and in its terms; None if one of them has none.
         means: of `one` and of `other` on those problems.
-        needed: problems like these that would tell the two apart with a power of at least 80 %; None where both
-            solve as many.
-        p_holm: `p` corrected for the number of pairs (Holm); None of one pair alone.
+        needed: problems like these that would distinguish the two with a power of at least 80 %; None if both solve
+            as many.
+        p_holm: `p` corrected for the number of pairs (Holm); None for a single pair.
     """
 
     one: str
@@ -264,7 +267,7 @@ class Reported(msgspec.Struct, frozen=True):
 
     @property
     def is_undecided(self) -> bool:
-        """Whether it depends on undecided answers which of the two is higher."""
+        """Whether undecided answers decide which of the two is higher."""
         low, high = self.ours.bounds
         return self.theirs is not None and low < high and low <= self.theirs <= high
 
@@ -273,12 +276,12 @@ class Summary(msgspec.Struct, frozen=True):
     """An evaluation.
 
     Args:
-        commonest: what guessing the commonest answer is worth; of choices, their commonest letter.
-        reward: which one was given.
-        assumed: what nobody published of the systems of models, a sentence each.
+        commonest: the share that always giving the commonest answer solves; of choices, the commonest letter.
+        reward: the reward that was computed.
+        assumed: defaults for what was not published of the models' systems, a sentence each.
         seeds: of the models that were asked with several seeds.
-        contamination: what the problems share with rows of training; None where none were named.
-        looks: whether each model looks, and its crops matter; empty where that was not asked.
+        contamination: problems that training rows share; None if no training run was named.
+        looks: whether each model looks, and its crops matter; empty if that was not requested.
     """
 
     benchmark: str
@@ -296,7 +299,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 class SharedPicture(msgspec.Struct, frozen=True):
-    """A problem whose picture is nearly that of a row of training, by its number from 1."""
+    """A problem whose picture is nearly that of a training row; `row` is its number, from 1."""
 
     id: Id
     row: int
@@ -304,7 +307,7 @@ class SharedPicture(msgspec.Struct, frozen=True):
 
 
 class Contamination(msgspec.Struct, frozen=True):
-    """What problems share with rows of training; `without`: each model's score on the other problems."""
+    """Problems that training rows share; `without`: each model's score on the other problems."""
 
     against: str
     rows: int
@@ -314,11 +317,12 @@ class Contamination(msgspec.Struct, frozen=True):
 
 
 def score(verdicts: Iterable[bool | None]) -> Score:
+    """The score of verdicts; None: undecided."""
     counts = Counter(verdicts)
     of, right, undecided = counts.total(), counts[True], counts[None]
-    most = right + undecided
-    bounds = (right / of, most / of) if of else (0.0, 1.0)
-    return Score(right, undecided, of, bounds, (wilson(right, of)[0], wilson(most, of)[1]))
+    max_right = right + undecided
+    bounds = (right / of, max_right / of) if of else (0.0, 1.0)
+    return Score(right, undecided, of, bounds, (wilson(right, of)[0], wilson(max_right, of)[1]))
 
 
 def share(hits: Iterable[bool]) -> Share:
@@ -334,9 +338,9 @@ def summarise(
     reward: RewardFacts | None = None,
 ) -> Summary:
     """Summarise results, one for each problem; `models` maps a name to its `protocol` and `settings`."""
-    guesses = [result.guessed.right for result in results if result.reference]
-    ((commonest, _),) = Counter(guesses).most_common(1) or [("", 0)]
-    pairs = [_pair(*two, results, reward) for two in combinations(models, 2) if _are_compared(*two)]
+    right_guesses = [result.guessed.right for result in results if result.reference]
+    ((commonest, _),) = Counter(right_guesses).most_common(1) or [("", 0)]
+    pairs = [_pair(*names, results, reward) for names in combinations(models, 2) if _are_compared(*names)]
     if len(pairs) > 1:
         corrected = zip(pairs, holm([pair.p for pair in pairs]), strict=True)
         pairs = [msgspec.structs.replace(pair, p_holm=p) for pair, p in corrected]
@@ -345,7 +349,7 @@ def summarise(
         problems=len(results),
         models=[_model(name, results, facts, reward, commonest) for name, facts in models.items()],
         pairs=pairs,
-        commonest=share(guess == commonest for guess in guesses),
+        commonest=share(guess == commonest for guess in right_guesses),
         crop_ablation=crop_ablation,
         reward=reward,
         seeds=_seeds(models, results),
@@ -364,112 +368,114 @@ def without_seed(model: str) -> str:
 
 
 def _are_compared(one: str, other: str) -> bool:
+    """Whether two names are different models with the same seed."""
     seeds = [_SEED.findall(name) for name in (one, other)]
     return seeds[0] == seeds[1] and without_seed(one) != without_seed(other)
 
 
 def _seeds(models: Mapping[str, Mapping[str, Any]], results: Sequence[Result]) -> list[Seeds]:
-    names: dict[str, list[str]] = defaultdict(list)
+    """The shares of models with several seeds, on the problems that were decided for each seed."""
+    names_of: dict[str, list[str]] = defaultdict(list)
     for name in models:
-        names[without_seed(name)].append(name)
-    found = []
-    for model, rows in names.items():
-        asked = [[each.answers[name].right for name in rows if name in each.answers] for each in results]
-        rights = [[float(right) for right in of if right is not None] for of in asked]
-        decided = [of for of in rights if len(of) == len(rows) > 1]
+        names_of[without_seed(name)].append(name)
+    seeds = []
+    for model, names in names_of.items():
+        verdicts = [[each.answers[name].right for name in names if name in each.answers] for each in results]
+        rights = [[float(right) for right in problem if right is not None] for problem in verdicts]
+        decided = [problem for problem in rights if len(problem) == len(names) > 1]
         if decided:
-            shares = [fmean(of) for of in zip(*decided, strict=True)]
-            numbers = [int((models[name].get("settings") or {}).get("seed", 0)) for name in rows]
-            ends = mean_interval([fmean(of) for of in decided])
+            shares = [fmean(seed) for seed in zip(*decided, strict=True)]
+            numbers = [int((models[name].get("settings") or {}).get("seed", 0)) for name in names]
+            ends = mean_interval([fmean(problem) for problem in decided])
             interval = ends and (max(0.0, ends[0]), min(1.0, ends[1]))
             by_seed = dict(zip(numbers, shares, strict=True))
-            found.append(Seeds(model, by_seed, fmean(shares), stdev(shares), interval))
-    return found
+            seeds.append(Seeds(model, by_seed, fmean(shares), stdev(shares), interval))
+    return seeds
 
 
 def _model(
     name: str, results: Sequence[Result], facts: Mapping[str, Any], reward: RewardFacts | None, commonest: str
 ) -> ModelSummary:
-    met = [result for result in results if name in result.answers]
+    met = [result for result in results if name in result.answers]  # the problems that have a result
     answers = [result.answers[name] for result in met]
-    turns = sum(answered.turns + answered.unusable for answered in answers)  # one without a usable try is one too
-    rewarded = [answered.rewarded for answered in answers if answered.rewarded]
-    parts: dict[str, dict[str, list[bool | None]]] = defaultdict(lambda: defaultdict(list))
-    for result, answered in zip(met, answers, strict=True):
+    turns = sum(answer.turns + answer.unusable for answer in answers)  # an unusable turn is one too
+    rewarded = [answer.rewarded for answer in answers if answer.rewarded]
+    verdicts_by_category: dict[str, dict[str, list[bool | None]]] = defaultdict(lambda: defaultdict(list))
+    for result, answer in zip(met, answers, strict=True):
         for division, names in result.categories.items():
-            for part in names:
-                parts[division][part].append(answered.right)
-    with_commonest = Counter(
+            for category in names:
+                verdicts_by_category[division][category].append(answer.right)
+    by_commonest = Counter(
         (result.answers[name].right, result.guessed.right == commonest) for result in met if result.reference
     )
     return ModelSummary(
         name=name,
-        score=score(answered.right for answered in answers),
-        unanswered=sum(answered.answer is None for answered in answers),
+        score=score(answer.right for answer in answers),
+        unanswered=sum(answer.answer is None for answer in answers),
         missing=len(results) - len(met),
-        undecided=sum(answered.right is None for answered in answers),
-        unread=share(answered.unread for answered in answers),
-        refusals=share(answered.refused for answered in answers),
+        undecided=sum(answer.right is None for answer in answers),
+        unread=share(answer.unread for answer in answers),
+        refusals=share(answer.refused for answer in answers),
         false_refusals=share(result.answers[name].refused for result in met if not result.unreadable),
-        unusable=sum(answered.unusable for answered in answers),
-        format_errors=sum(answered.rejected for answered in answers) / turns if turns else None,
-        deciders=Counter(answered.by for answered in answers if answered.by),
+        unusable=sum(answer.unusable for answer in answers),
+        format_errors=sum(answer.rejected for answer in answers) / turns if turns else None,
+        deciders=Counter(answer.by for answer in answers if answer.by),
         means=means_of(answers),
         categories={
-            division: {part: score(verdicts) for part, verdicts in sorted(named.items())}
-            for division, named in parts.items()
+            division: {category: score(verdicts) for category, verdicts in sorted(categories.items())}
+            for division, categories in verdicts_by_category.items()
         },
         protocol=facts.get("protocol"),
         settings=facts.get("settings") or {},
-        boxes=box_scores([answered.overlap for answered in answers if answered.overlap], _classes(name, met)),
+        boxes=box_scores([answer.overlap for answer in answers if answer.overlap], _overlaps_by_category(name, met)),
         evidence=_evidence(answers),
         reward={each: mean_of(rewarded, each) for each in reward.names} if reward and rewarded else None,
         metrics=_metrics(name, met),
-        p_commonest=mcnemar(with_commonest[True, False], with_commonest[False, True]) if with_commonest else None,
+        p_commonest=mcnemar(by_commonest[True, False], by_commonest[False, True]) if by_commonest else None,
     )
 
 
 def _metrics(name: str, met: Sequence[Result]) -> dict[Metric, Measured]:
-    found: dict[Metric, list[float]] = defaultdict(list)
+    values_of: dict[Metric, list[float]] = defaultdict(list)
     for result in met:
         if result.metric:
-            found[result.metric].append(result.answers[name].measured or 0.0)
-    return {metric: Measured(sum(values) / len(values), len(values)) for metric, values in sorted(found.items())}
+            values_of[result.metric].append(result.answers[name].measured or 0.0)
+    return {metric: Measured(sum(values) / len(values), len(values)) for metric, values in sorted(values_of.items())}
 
 
 def means_of(answers: Sequence[Answered]) -> Means:
-    known = {name: [getattr(each, name) for each in answers] for name in Means.__struct_fields__}
-    found = {name: [value for value in values if value is not None] for name, values in known.items()}
-    return Means(**{name: sum(values) / len(values) if values else None for name, values in found.items()})
+    means = {}
+    for name in Means.__struct_fields__:
+        values = [value for each in answers if (value := getattr(each, name)) is not None]
+        means[name] = sum(values) / len(values) if values else None
+    return Means(**means)
 
 
 def _evidence(answers: Sequence[Answered]) -> EvidenceScores | None:
-    known = [(are_seen(each.evidence), each.right) for each in answers if each.evidence]
-    if not known:
+    rights = [(are_seen(each.evidence), each.right) for each in answers if each.evidence]
+    if not rights:
         return None
-    rights = [score(right for seen, right in known if seen is wanted) for wanted in (True, False)]
-    return EvidenceScores(share(seen for seen, _ in known), *rights)
+    scores = [score(right for was_seen, right in rights if was_seen is seen) for seen in (True, False)]
+    return EvidenceScores(share(seen for seen, _ in rights), *scores)
 
 
-def _classes(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:
-    found: dict[str, list[Overlap]] = defaultdict(list)
+def _overlaps_by_category(name: str, met: Sequence[Result]) -> dict[str, list[Overlap]]:
+    overlaps: dict[str, list[Overlap]] = defaultdict(list)
     for result in met:
-        for part in result.categories.get("category", ()):
+        for category in result.categories.get("category", ()):
             if overlap := result.answers[name].overlap:
-                found[part].append(overlap)
-    return found
+                overlaps[category].append(overlap)
+    return overlaps
 
 
 def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts | None) -> Pair:
-    both = [each.answers for each in results if one in each.answers and other in each.answers]
-    rewarded = [
-        (first, second) for answers in both if (first := answers[one].rewarded) and (second := answers[other].rewarded)
-    ]
-    ids: dict[tuple[bool | None, bool | None], list[Id]] = defaultdict(list)
-    for result in results:
-        if one in result.answers and other in result.answers:
-            ids[result.answers[one].right, result.answers[other].right].append(result.id)
-    counts = {rights: len(found) for rights, found in ids.items()}
+    common = [each for each in results if one in each.answers and other in each.answers]
+    answers = [(each.answers[one], each.answers[other]) for each in common]
+    rewarded = [(first.rewarded, second.rewarded) for first, second in answers if first.rewarded and second.rewarded]
+    ids: dict[tuple[bool | None, bool | None], list[Id]] = defaultdict(list)  # by `right` of the two
+    for result, (first, second) in zip(common, answers, strict=True):
+        ids[first.right, second.right].append(result.id)
+    counts = {rights: len(of_rights) for rights, of_rights in ids.items()}
     low, high = (_split(counts, undecided) for undecided in (False, True))
     of = sum(low)
     bounds = ((low[1] - low[2]) / of, (high[1] - high[2]) / of) if of else (-1.0, 1.0)
@@ -485,7 +491,7 @@ def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts |
         only_one=ids[True, False],
         only_other=ids[False, True],
         reward={each: gap_of(rewarded, each) for each in reward.names} if reward and rewarded else None,
-        means=(means_of([answers[one] for answers in both]), means_of([answers[other] for answers in both])),
+        means=(means_of([first for first, _ in answers]), means_of([second for _, second in answers])),
         needed=problems_needed(len(ids[True, False]), len(ids[False, True]), of),
     )
 
@@ -495,18 +501,18 @@ _Split = tuple[int, int, int, int]
 
 
 def _split(counts: Mapping[tuple[bool | None, bool | None], int], undecided: bool) -> _Split:
-    """The problems if undecided answers of the first model are right as `undecided` is, those of the second are not."""
-    found: Counter[tuple[bool, bool]] = Counter()
+    """The split if undecided answers count as `undecided` for the first model, and as the opposite for the second."""
+    split: Counter[tuple[bool, bool]] = Counter()
     for (first, second), count in counts.items():
-        found[undecided if first is None else first, not undecided if second is None else second] += count
-    return found[True, True], found[True, False], found[False, True], found[False, False]
+        split[undecided if first is None else first, not undecided if second is None else second] += count
+    return split[True, True], split[True, False], split[False, True], split[False, False]
 
 
 def _p_bounds(low: _Split, high: _Split) -> Interval:
     """The lowest and the highest p of all ways in which undecided answers can be right or wrong.
 
-    p falls as the split of the problems that only one model solves gets less even, so that the least even splits, `low`
-    and `high`, have the lowest. Each undecided answer shifts the split by one: where it can be even, p can be 1.
+    p falls as the split of the problems that only one model solves gets less even: the least even splits, `low` and
+    `high`, have the lowest p. Each undecided answer shifts the split by one; p is 1 if the split can become even.
     """
     ends = mcnemar(*low[1:3]), mcnemar(*high[1:3])
     return min(ends), 1.0 if low[1] <= low[2] and high[1] >= high[2] else max(ends)

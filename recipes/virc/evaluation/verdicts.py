@@ -1,4 +1,4 @@
-"""Whether answers are right: by rules and algebra, and by a judge where none of them finds an answer right."""
+"""Whether answers are right: by rules and algebra, and by a judge if none of them finds an answer right."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -103,7 +103,7 @@ def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Ve
 def with_judge(
     judge: Judge, folder: EvalFolder, verdicts: Verdicts, judgements: Sequence[Judgement], report: Reporter
 ) -> dict[tuple[str, str], Verdict | None]:
-    """The verdicts, those of the judge in place of doubtful ones; None where it could not be asked.
+    """The verdicts, those of the judge in place of doubtful ones; None if it could not be asked.
 
     It is not asked again about what it has judged before; what it is asked about is kept in the folder.
     """

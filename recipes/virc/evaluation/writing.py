@@ -1,4 +1,7 @@
-"""The figures of an evaluation, written with its report, its page of problems and its files of results."""
+"""Writes what an evaluation leaves in its folder: summary, report, page of problems and files of results.
+
+Read `write_summary` first; `_write_results` writes the file of a model that others can check and compare with theirs.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,7 +25,7 @@ from virc.evaluation.pages.report import render
 from virc.evaluation.pages.traces import mark_traces
 from virc.evaluation.request import EvalRequest
 from virc.evaluation.scored import Scored
-from virc.evaluation.summary import SCHEMA, Reported, Summary, summarise, without_seed
+from virc.evaluation.summary import SCHEMA, Answered, Reported, Result, Summary, summarise, without_seed
 from virc.evaluation.verdicts import can_do_algebra
 from virc.reasoning.protocol import Protocol, as_fields
 from virc.solving.ablation import without_tools
@@ -34,16 +37,17 @@ def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Prot
     request, reward, benchmark, folder, *_ = work
     answers, _, _, rewards, results = scored[0]
     mark_traces(folder, results, reward.system if reward else "")
-    of_reward = reward.facts(rewards.values()) if isinstance(reward, Environment) else reward.facts if reward else None
-    summary = summarise(benchmark.name, results, facts_of(answers), request.crop_ablation, of_reward)
-    assumed = dict.fromkeys([*_assumed(request, list(asked)), *_assumed_before(folder, set(answers) - {*asked})])
+    facts = reward.facts(rewards.values()) if isinstance(reward, Environment) else reward.facts if reward else None
+    summary = summarise(benchmark.name, results, facts_of(answers), request.crop_ablation, facts)
+    earlier = _earlier_assumptions(folder, set(answers) - {*asked})  # of models that this call did not ask
+    assumptions = dict.fromkeys([*_assumptions(request, list(asked)), *earlier])
     looks = looks_of(scored) if len(scored) > 1 else []
-    summary = msgspec.structs.replace(summary, assumed=list(assumed), looks=looks)
+    summary = msgspec.structs.replace(summary, assumed=list(assumptions), looks=looks)
     if request.against:
-        summary = msgspec.structs.replace(summary, against=_against(request, summary, list(asked)))
+        summary = msgspec.structs.replace(summary, against=_compare_with_published(request, summary, list(asked)))
     if request.against_run:
-        found = contamination.compare(request.against_run, work.rows(), benchmark.base, results)
-        summary = msgspec.structs.replace(summary, contamination=found)
+        contaminated = contamination.compare(request.against_run, work.rows(), benchmark.base, results)
+        summary = msgspec.structs.replace(summary, contamination=contaminated)
     try:
         write_json(folder.folder / "summary.json", {"schema": SCHEMA, **msgspec.to_builtins(summary), "error": None})
         write_whole(folder.report, render(summary, results).encode("utf-8", "backslashreplace"))
@@ -57,23 +61,20 @@ def write_summary(work: Work, scored: Sequence[Scored], asked: Mapping[str, Prot
 
 
 def looks_of(scored: Sequence[Scored]) -> list[Looks]:
-    problems = list(zip(*(each.results for each in scored), strict=True))
-    guesses = [arms[0].guessed for arms in problems]
-    return [
-        looking.looks(
-            model,
-            [
-                {name: arm.answers[model] for name, arm in zip(looking.ARMS, arms, strict=True) if model in arm.answers}
-                for arms in problems
-            ],
-            guesses,
-        )
-        for model in scored[0].answers
-        if all(model in each.answers for each in scored)
-    ]
+    """The verdict on each model that answered in all arms of the experiment (`looks.ARMS`)."""
+    problems = list(zip(*(arm.results for arm in scored), strict=True))  # the results of a problem, one an arm
+    guesses = [results[0].guessed for results in problems]
+
+    def answers(model: str, results: Sequence[Result]) -> dict[looking.ArmName, Answered]:
+        by_arm = zip(looking.ARMS, results, strict=True)
+        return {arm: result.answers[model] for arm, result in by_arm if model in result.answers}
+
+    models = [model for model in scored[0].answers if all(model in arm.answers for arm in scored)]
+    return [looking.looks(model, [answers(model, results) for results in problems], guesses) for model in models]
 
 
 def facts_of(answers: Answers) -> dict[str, dict[str, Any]]:
+    """The `protocol` and `settings` of each model, from its first answer."""
     return {name: next(iter(lines.values())).facts for name, lines in answers.items()}
 
 
@@ -82,54 +83,57 @@ def _write_results(
 ) -> None:
     path, digests = work.folder.result(model), dict[looking.ArmName, str]()
     looks = next((each for each in summary.looks if each.model == model), None)
-    for (name, arm), found in list(zip(looking.ARMS.items(), scored, strict=False))[1:] if looks else ():
-        spoken = without_tools(protocol) if protocol and arm.ablation == "no-tools" else protocol
-        of_arm = summarise(summary.benchmark, found.results, facts_of(found.answers), arm.ablation)
-        written = _write(result_files.in_arm(path, name), work.in_arm(arm), model, spoken, found, of_arm)
-        digests |= {name: written.digest} if written else {}
+    further_arms = list(zip(looking.ARMS.items(), scored, strict=False))[1:]
+    for (name, arm), arm_scored in further_arms if looks else ():
+        arm_protocol = without_tools(protocol) if protocol and arm.ablation == "no-tools" else protocol
+        arm_summary = summarise(summary.benchmark, arm_scored.results, facts_of(arm_scored.answers), arm.ablation)
+        arm_path, arm_work = result_files.in_arm(path, name), work.in_arm(arm)
+        head = _write_result(arm_path, arm_work, model, arm_protocol, arm_scored, arm_summary)
+        digests |= {name: head.digest} if head else {}
     if looks:
-        looks = msgspec.structs.replace(looks, model=_shown(model))
+        looks = msgspec.structs.replace(looks, model=_shown_name(model))
     verdict = {"looks": msgspec.to_builtins(looks), "arms": digests}
-    if _write(path, work, model, protocol, scored[0], summary, **verdict) and work.request.sign:
+    if _write_result(path, work, model, protocol, scored[0], summary, **verdict) and work.request.sign:
         signing.sign(path, expanded(work.request.sign))
 
 
-def _shown(model: str) -> str:
+def _shown_name(model: str) -> str:
+    """A model as it is published: a local path without its folders."""
     return Path(model).name if Path(model).is_absolute() else model
 
 
-def _write(
+def _write_result(
     path: Path, work: Work, model: str, protocol: Protocol | None, scored: Scored, summary: Summary, **verdict: Any
 ) -> result_files.Head | None:
     figures = next((each for each in summary.models if each.name == model), None)
     if figures is None:
         return None
     with work.folder.answers(model).open("rb") as file:
-        answered = {str(line["id"]): line for line in map(msgspec.json.decode, file)}
-    shown = _shown(model)
+        lines_by_id = {str(line["id"]): line for line in map(msgspec.json.decode, file)}
+    name = _shown_name(model)
     head = result_files.Head(
         benchmark=work.benchmark.name,
         published=work.benchmark.scorer,
         split=work.request.split,
         crop_ablation=work.ablation,
-        model=shown,
+        model=name,
         problems=len(work.problems),
         chat_protocol=None if protocol is None else as_fields(protocol),
         versions=versions(),
         algebra=can_do_algebra(),
         judge=scored.judge,
         rules=result_files.rules_digest(),
-        figures=msgspec.to_builtins(msgspec.structs.replace(figures, name=shown, reward=None)),
+        figures=msgspec.to_builtins(msgspec.structs.replace(figures, name=name, reward=None)),
         **verdict,
     )
     lines = (
-        result_files.line_of(row, answered.get(str(row.id)), shown, scored.verdicts.get((model, str(row.id))))
+        result_files.line_of(row, lines_by_id.get(str(row.id)), name, scored.verdicts.get((model, str(row.id))))
         for row in work.rows()
     )
     return result_files.write(path, head, lines)
 
 
-def _assumed(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
+def _assumptions(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
     for name, setup in zip(asked, request.setups, strict=False):  # pipelines come after them
         model = without_seed(name).removesuffix(f" ({setup.config.strategy})")
         if assumed := assumed_of(model, Path.cwd(), setup.choice.system):
@@ -139,7 +143,7 @@ def _assumed(request: EvalRequest, asked: Sequence[str]) -> Iterator[str]:
         yield ". ".join(assumed)
 
 
-def _assumed_before(folder: EvalFolder, earlier: Iterable[str]) -> Iterator[str]:
+def _earlier_assumptions(folder: EvalFolder, earlier: Iterable[str]) -> Iterator[str]:
     try:
         before = msgspec.json.decode((folder.folder / "summary.json").read_bytes(), type=_Assumed).assumed
     except (OSError, msgspec.MsgspecError):
@@ -152,7 +156,7 @@ class _Assumed(msgspec.Struct):
     assumed: Sequence[str] = ()
 
 
-def _against(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> list[Reported]:
+def _compare_with_published(request: EvalRequest, summary: Summary, asked: Sequence[str]) -> list[Reported]:
     systems = dict(zip(asked, (setup.choice.system for setup in request.setups), strict=True))
     return [
         each

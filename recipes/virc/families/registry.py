@@ -6,7 +6,7 @@ knows. Adding a family is adding a file. The protocol of a family is lenient: se
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from virc.config import validation
 from virc.config import yaml as plain_yaml
 from virc.core.errors import ConfigError
 from virc.core.files import expanded, is_file
-from virc.core.text import clause, did_you_mean
+from virc.core.text import clause, did_you_mean, plain
 from virc.reasoning.grammar import CallForm, Grammar
 from virc.reasoning.protocol import TOOLS, BoxForm, Coordinates, Drawing, Protocol
 from virc.reasoning.resize import QWEN2, Grid
@@ -112,6 +113,8 @@ def get(name: str) -> Family:
     if name.endswith((".yaml", ".yml")):
         return _read(expanded(name))
     if name.lower() not in discover():
+        if is_file(here := Path(f"{name}.yaml")):
+            raise ConfigError(f"there is no family {name[:80]!r}", f"a file is named by its path: ./{here}")
         raise ConfigError(f"there is no family {name[:80]!r}", did_you_mean(name, discover(), _all()))
     return discover()[name.lower()]
 
@@ -209,13 +212,52 @@ def _all() -> str:
 def _read(path: Path) -> Family:
     if not is_file(path):
         raise ConfigError(f"there is no file {path}", _all())
+    content = plain_yaml.read(path)
+    like = content.get("like")
+    if isinstance(like, str):
+        known = [file.stem for file in _FOLDER.glob("*.yaml")]
+        if like not in known:
+            raise ConfigError(f"{path}: there is no family {plain(like, 60)!r} to be `like`", did_you_mean(like, known))
+        content = {**plain_yaml.read(_FOLDER / f"{like}.yaml"), **content}
+    for fault in validation.faults(content, Family):
+        raise ConfigError(f"{path} is no family of models: {fault.message}", fault.hint)
+    family = msgspec.convert(content, Family, strict=False)
     try:
-        content = plain_yaml.read(path)
-        like = content.get("like")
-        if isinstance(like, str) and is_file(_FOLDER / f"{like}.yaml"):
-            content = {**plain_yaml.read(_FOLDER / f"{like}.yaml"), **content}
-        family = msgspec.convert(content, Family)
         re.compile(family.names or "")
-    except (msgspec.ValidationError, re.error) as error:
-        raise ConfigError(f"{path} is no family of models: {clause(error)}") from None
+    except re.error as error:
+        raise ConfigError(f"{path} is no family of models: names: {clause(error)}") from None
+    for field, name, among in _named(family):
+        if name not in among:
+            kind = "argument" if field.startswith("arguments") else "tool"
+            sentence = f"{path}: {field} names {plain(name, 60)!r}, and there is no such {kind}"
+            raise ConfigError(sentence, did_you_mean(name, among))
     return family
+
+
+def _named(family: Family) -> Iterator[tuple[str, str, Collection[str]]]:
+    """Each name of a tool or argument that a family with tools of its own has, with those that it may be.
+
+    Without the check, a slip in one shows as replies of the model that cannot be used.
+    """
+    if not family.schemas:
+        return
+    own = dict(map(_signature, family.schemas))
+    ours = dict(map(_signature, tools.schemas(_ACCEPTED)))
+    for name, target in family.tools.items():
+        yield "tools", name, own
+        yield f"tools.{name}", target, ours
+    for name in own:
+        yield "schemas", family.tools.get(name, name), ours
+    for name, argument in family.arguments.items():
+        yield "arguments", name, {each for names in own.values() for each in names}
+        if argument is not None:
+            yield f"arguments.{name}", argument, {each for names in ours.values() for each in names}
+
+
+def _signature(schema: Any) -> tuple[str, Collection[str]]:
+    """The name of a function and those of its arguments."""
+    try:
+        function = schema["function"]
+        return str(function["name"]), {*function["parameters"]["properties"]}
+    except (KeyError, TypeError):
+        return "", ()

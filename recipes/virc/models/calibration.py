@@ -34,7 +34,8 @@ def asks_for_box(protocol: Protocol, reply: Reply) -> bool:
 
 
 def _hint() -> str:
-    return f"--family NAME says how, where you know the model: {', '.join(families.discover())}"
+    known = ", ".join(families.discover())
+    return f"--family NAME says how, where you know the model: {known}; or the `coordinates` of a --family FILE.yaml"
 
 
 class Calibration:

@@ -248,9 +248,9 @@ def open_model(choice: Choice, workspace: Path = Path()) -> Opened:
     return _endpoint(choice, choice.endpoint, workspace) if choice.endpoint else _weights(choice, workspace)
 
 
-def open_running(choice: Choice, port: int, report: Reporter, workspace: Path = Path()) -> Opened | None:
+def open_running(choice: Choice, port: int, report: Reporter) -> Opened | None:
     """The model as a `virc serve` on a port of this machine has it loaded; None where that has not this very model."""
-    weights = models.find(choice.model, workspace, choice.system, with_gguf=True)
+    weights = models.find(choice.model, Path(), choice.system, with_gguf=True)
     protocol = (
         None if choice.protocol else prompt_setup_here(weights, Choice(family=choice.family)).chat_protocol.protocol
     )
@@ -260,7 +260,7 @@ def open_running(choice: Choice, port: int, report: Reporter, workspace: Path = 
         return None
     report.note(f"{weights.name} is loaded in virc serve at {found.endpoint}, which is asked")
     there = msgspec.structs.replace(choice, endpoint=found.endpoint, model=found.name, api_key=None, headers=None)
-    opened, embedded = open_model(there, workspace), _is_embedded(weights)
+    opened, embedded = open_model(there, Path()), _is_embedded(weights)
     demonstration = (DEMONSTRATION,) if embedded and choice.model is None else ()
     return msgspec.structs.replace(opened, warnings=(*opened.warnings, *demonstration), embedded=embedded)
 

@@ -100,7 +100,7 @@ def shortcomings(probed: Probed) -> Iterator[str]:
 
 
 def file_of(endpoint: str, model: str) -> Path:
-    name = hashlib.sha256(f"{endpoint.rstrip('/')}\\n{model}".encode()).hexdigest()[:24]
+    name = hashlib.sha256(f"{endpoint}\\n{model}".encode()).hexdigest()[:24]
     return cache_folder(os.environ) / "probes" / f"{name}.json"
 
 

@@ -258,7 +258,8 @@ def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
     if grows or min(box[2] - box[0], box[3] - box[1]) >= least:
         return box
     size = f"{box[2] - box[0]} x {box[3] - box[1]} px"
-    raise ToolError(f"the box has {size}, and no side may be under {least} px", _fault(box), pixels=list(box))
+    fault: ErrorKind = "no_width" if box[2] <= box[0] else "no_height" if box[3] <= box[1] else "short"
+    raise ToolError(f"the box has {size}, and no side may be under {least} px", fault, pixels=list(box))
 
 
 def _whole(sides: Region, onto: Size, edges: Edges, least: int = 1) -> Box:
@@ -274,10 +275,6 @@ def _whole(sides: Region, onto: Size, edges: Edges, least: int = 1) -> Box:
         found.append((first, min(max(last, first + least), onto[low])))
     (left, right), (top, bottom) = found
     return left, top, right, bottom
-
-
-def _fault(box: Box) -> ErrorKind:
-    return "no_width" if box[2] <= box[0] else "no_height" if box[3] <= box[1] else "short"
 
 
 def _grown(sides: Region, onto: Size, least: int) -> Box | None:

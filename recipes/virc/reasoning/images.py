@@ -144,7 +144,7 @@ class Shown:
 
     def again(self, parent: int) -> "Shown":
         """The same image once more, made from the one of that index; both have one encoding."""
-        return Shown(self.pixels, parent, twin=self, beneath=self.beneath, is_jpeg=self.is_jpeg)
+        return Shown(self.pixels, parent, twin=self, is_jpeg=self.is_jpeg)
 
     def over(self, beneath: Image.Image) -> "Shown":
         return Shown(self.pixels, self.parent, self.box, self, beneath, self.original, is_jpeg=self.is_jpeg)

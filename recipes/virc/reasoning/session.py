@@ -13,7 +13,7 @@ from PIL import Image
 from virc.reasoning import lenient
 from virc.reasoning.bodies import BOX, INDEX
 from virc.reasoning.bodies import Called as Written
-from virc.reasoning.calls import Call, Checked, Tool, ToolError, View, find_tool
+from virc.reasoning.calls import Checked, Tool, ToolError, View, find_tool
 from virc.reasoning.checking import check_call, properties
 from virc.reasoning.coordinates import UnitError, resolve_index, settled_box
 from virc.reasoning.grammar import as_written
@@ -421,14 +421,11 @@ class Session:
         return unit
 
     def _show(self, results: Sequence[CallResult]) -> None:
-        words = [(each, self._template(each.call)) for each in results]
-        history = self.history
+        history, of = self.history, self.protocol
+        words = [(each, getattr(of, history.tools[each.call.name].TEMPLATE) if each.call else "") for each in results]
         seen = Seen(self.question, history.sizes, history.inputs, len(self._units))
         self._messages += following(self.protocol, words, seen)
         if len(self._units) >= self.max_turns:
             reason = next((each.reason for each in results if each.reason is not None), None)
             last = f"; the last tool call could not be used: {reason}" if reason else ""
             self._failure = Failure("turns", f"no answer after {self.max_turns} turns{last}")
-
-    def _template(self, call: Call | None) -> str:
-        return str(getattr(self.protocol, self.history.tools[call.name].TEMPLATE)) if call else ""

@@ -98,7 +98,7 @@ class Terms:
         if name in self._unscored:
             raise UnscoredError(self._unscored[name])
         if name not in self._values:
-            raise AttributeError(name)
+            raise AttributeError(f"TERMS does not name {name!r}; {did_you_mean(name, ('turn', *self._values))}")
         return self._values[name]
 
 
@@ -258,6 +258,9 @@ async def _values(sample: Sample, terms: Sequence[Term], means: Means) -> dict[s
             return lacking
         except VircError:
             raise
+        except KeyError as error:  # most likely a column, as rows of another dataset have others
+            columns = ", ".join(sample.prompt.columns) or "none"
+            raise _broken(term.file, error, f"the row has these columns of its own: {columns}") from error
         except (Exception, SystemExit) as error:
             raise _broken(term.file, error) from error
 
@@ -281,7 +284,8 @@ def _number(value: object, name: str, file: Path) -> float | None:
     if value is None and name not in ("total", "group"):
         return None
     if not isinstance(value, bool | int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name} of {file} gives {str(value)[:40]!r}, which is no number")
+        hint = "each of its paths ends with `return` and a number" if value is None and name == "total" else None
+        raise ConfigError(f"{name} of {file} gives {str(value)[:40]!r}, which is no number", hint)
     return float(value)
 
 
@@ -341,7 +345,8 @@ def _terms(module: ModuleType, names: Sequence[str], folders: Sequence[Path]) ->
         found = _term(name, folders)
         if found is None:
             sentence = f"{module.__file__} reads {name!r}, and there is no such term"
-            raise ConfigError(sentence, did_you_mean(name, _term_names()))
+            own_names = [each for each, value in vars(module).items() if inspect.isfunction(value) and each != "total"]
+            raise ConfigError(sentence, did_you_mean(name, {*_term_names(), *own_names}))
         yield found
 
 

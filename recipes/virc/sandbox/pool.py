@@ -233,8 +233,8 @@ class Pool:
             self._kept[id(problem)] = kept
             while len(self._kept) > self._max_kept or (len(self._kept) > 1 and self._held() > _MAX_HELD * _memory()):
                 oldest.append(self._kept.popitem(last=False)[1])
-        if not getattr(problem, "_is_watched", False):
-            problem._is_watched = True  # type: ignore[attr-defined]
+        if not getattr(problem, "is_watched", False):
+            problem.is_watched = True  # type: ignore[attr-defined]
             weakref.finalize(problem, self._forget, id(problem)).atexit = False
         for each in oldest:
             each.child.kill()

@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from virc.core.errors import DataError
-from virc.core.text import clause, plain
+from virc.core.text import clause, did_you_mean, plain
 from virc.scoring.rules import MAX_LENGTH, numbers_agree, same
 
 Decider = Literal["rule", "symbolic", "judge"]
@@ -93,7 +93,7 @@ def key_of(fields: Mapping[str, Any]) -> Key:
     try:
         read = msgspec.convert(fields, _Fields)
     except ValueError as error:
-        raise DataError(clause(error), AS_LIST if isinstance(fields.get("answer"), list) else None) from error
+        raise DataError(clause(error), _hint(fields)) from error
     answers = tuple(str(each) for each in read.answers or ())
     answer = next(iter(answers), "") if read.answer is None else str(read.answer)
     if not any(each.strip() for each in (answer, *answers)):
@@ -104,6 +104,17 @@ def key_of(fields: Mapping[str, Any]) -> Key:
         raise DataError("VQA accuracy needs the answers of several people: the field `answers` has none, or one")
     choices = tuple(str(choice) for choice in read.choices or ())
     return Key(answer, choices, read.decimals, read.tolerance, answers, read.metric)
+
+
+def _hint(fields: Mapping[str, Any]) -> str | None:
+    """What to write in place of a field of the wrong kind."""
+    if isinstance(fields.get("answer"), list):
+        return AS_LIST
+    tolerance, metrics = fields.get("tolerance"), get_args(Metric)
+    if isinstance(tolerance, str) or (isinstance(tolerance, int | float) and not 0 <= tolerance <= 1):
+        return "tolerance is a share of the right number: 0.05 is 5 %"
+    metric = fields.get("metric")
+    return did_you_mean(str(metric), metrics) if metric not in (None, *metrics) else None
 
 
 AS_LIST = 'list all accepted answers in the field `answers`, as {"answers": ["5 cm", "5"]}'

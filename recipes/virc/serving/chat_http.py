@@ -132,7 +132,7 @@ def key_of(request: Request) -> int | None:
 
 
 def size_of(request: Request) -> int:
-    """Bytes of the body, or `MAX_BODY` where it does not say."""
+    """Bytes of the body, or `MAX_BODY` if it does not say."""
     length = request.headers.get("content-length", "")
     size = int(length[:20]) if length.isdigit() else MAX_BODY
     if size > MAX_BODY:

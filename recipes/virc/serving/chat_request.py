@@ -43,7 +43,7 @@ class RefusedError(Exception):
 
     Args:
         param: the part of the request that is wrong.
-        code: OpenAI's word for it, where it has one.
+        code: OpenAI's word for it, if it has one.
         wait: seconds after which the client may try again.
     """
 

@@ -123,7 +123,7 @@ class _Drawing(Job[str | Reply]):
 
 
 def _fitted(picture: Image.Image, grid: Grid, resample: Image.Resampling) -> Image.Image:
-    """A picture as the model sees it: unchanged where it is on the grid, else resized by the model's own processor.
+    """A picture as the model sees it: unchanged if it is on the grid, else resized by the model's own processor.
 
     What `show` made is on the grid: a client that shows images itself gets what this process would.
     """

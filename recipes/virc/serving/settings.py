@@ -44,7 +44,7 @@ def turns_and_inputs(images: int) -> tuple[int, int]:
 
 
 def choose_engine(chosen: Engine | None, model: str | None = None, platform: str = sys.platform) -> Engine:
-    """The chosen engine; else llama.cpp for a GGUF file, and vLLM where it has builds."""
+    """The chosen engine; else llama.cpp for a GGUF file, and vLLM if it has builds."""
     if model and model.lower().endswith(SUFFIX):
         if chosen not in (None, "llamacpp"):
             raise UsageError(f"{model} is a GGUF file, which {chosen} does not read", "--engine llamacpp")

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from virc.serving.agent.piped import Piped
 
 SECONDS = 600.0
-"""Longest time for a problem of an agent endpoint, in seconds, where none is chosen."""
+"""Longest time for a problem of an agent endpoint, in seconds, if none is chosen."""
 _LAST_STEP = 5.0  # seconds that a step of a model may still take when an agent endpoint ends
 _WITH_ENDPOINT = frozenset({"host", "port", "name", "api_key", "limit_images"})
 _WITH_PIPELINE = _WITH_ENDPOINT | {"device"}
@@ -84,7 +84,7 @@ class ServeRequest(msgspec.Struct, frozen=True):
     Args:
         model: as `virc.models.registry.find` takes it; with `agent.endpoint`, a name which that server lists.
         system, protocol, family: as in `Choice`.
-        engine: None: llama.cpp for a GGUF file, else vLLM where it has builds.
+        engine: None: llama.cpp for a GGUF file, else vLLM if it has builds.
         settings: those of `Config` that were chosen.
     """
 
@@ -108,7 +108,7 @@ class ServePlan(msgspec.Struct, frozen=True):
         source: what draws replies: `vllm`, `transformers`, `llamacpp`, `pipeline` or the address of a server.
         pipeline: what answers, its roles not open yet.
         published: the facts about the model that clients get, as JSON.
-        behind, place, plan, log: of the vLLM that is started; `behind` is `config` where there is no agent.
+        behind, place, plan, log: of the vLLM that is started; `behind` is `config` if there is no agent.
     """
 
     config: Config
@@ -217,10 +217,10 @@ def serve(
 
     Args:
         model: folder, short name, hub id, run, `RUN@STEP`, adapter or judge; with `endpoint`, a name which that lists.
-        engine: `vllm`; `transformers`, or `llamacpp` for a GGUF file, in this process; None: vLLM where it has builds.
+        engine: `vllm`; `transformers`, or `llamacpp` for a GGUF file, in this process; None: vLLM if it has builds.
         agent: run the tool loop in the server, so that any OpenAI client gets thoughts and an answer.
         endpoint, endpoint_key: address and API key of a server that draws the replies of the agent.
-        system: the system that the model belongs to, where its name does not say so.
+        system: the system that the model belongs to, if its name does not say so.
         protocol: chat protocol file, or `default`.
         family: family of a stock model.
         concurrency, timeout, max_tokens: of the agent, as in `Agent`.

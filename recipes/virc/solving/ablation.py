@@ -52,7 +52,7 @@ def ablated_fields(row: Row, ablation: CropAblation) -> dict[str, Any]:
 
 
 def ablated(shown: Shown, ablation: CropAblation, other: Shown) -> Shown:
-    """The image as it is shown; what `other` shows is in its crops where those are of another picture."""
+    """The image as it is shown; what `other` shows is in its crops if those are of another picture."""
     match ablation:
         case "none" | "no-tools":
             return shown

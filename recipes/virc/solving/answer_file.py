@@ -49,7 +49,7 @@ class Sheet:
         return self._row([*map(cell, values), one_line(run)])
 
     def end(self, file: IO[bytes]) -> int | None:
-        """The position behind the last whole record of a file that is at its start; None where it is another table."""
+        """The position behind the last whole record of a file that is at its start; None if it is another table."""
         begin = file.read(len(self.header))
         if begin != self.header:
             return 0 if self.header.startswith(begin) else None
@@ -80,7 +80,7 @@ def cell(value: object) -> str:
 
 
 def _records(file: IO[bytes]) -> Iterator[bytes]:
-    """The whole records of a file from here on: lines, and more of them where a text in quotes goes on."""
+    """The whole records of a file from here on: lines, and more of them if a text in quotes goes on."""
     record, within = list[bytes](), False
     for line in file:
         record.append(line)

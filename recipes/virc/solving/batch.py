@@ -52,7 +52,7 @@ class Outage:
         """Whether a row begun at `began` (monotonic s) that failed so is to be done again; False when `stop` is set.
 
         It is where the endpoint was away and is back, is too busy, or broke the connection to this row. A
-        NetworkError where the endpoint stayed away.
+        NetworkError if the endpoint stayed away.
         """
         with self._lock:  # one row checks, the others wait for its result
             if self._left:
@@ -89,7 +89,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
         at_once: rows in work at a time; None: as many as suit the model.
         replies: whether the fields of a row have the `replies` that led to its answer, how they `ended`, and a hash of
             each picture that the model was shown.
-        grader: what grades for the strategy, where it has solutions graded.
+        grader: what grades for the strategy, if it has solutions graded.
         views: whether what comes of a row can be shown by a notebook.
     """
 
@@ -106,7 +106,7 @@ class BatchConfig(msgspec.Struct, frozen=True):
 class RowDone(msgspec.Struct, frozen=True):
     """Result of one row: its fields of `virc.solve/1`, or the error; and why its trace was not written, if so.
 
-    `view` is its trace, where the config asks for views.
+    `view` is its trace, if the config asks for views.
     """
 
     row: Row
@@ -198,7 +198,7 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
 def shown_images(
     config: BatchConfig, opened: Opened, row: Row, deadline: Deadline, facts: list[Fields] | None = None
 ) -> list[Shown]:
-    """The pictures of a row as the model sees them; a DataError where one cannot be opened or shown."""
+    """The pictures of a row as the model sees them; a DataError if one cannot be opened or shown."""
 
     def seen(source: Picture) -> Shown:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures

@@ -82,7 +82,7 @@ def _path_of(url: str) -> Path:
 
 
 def page_file(file: File, page: int, source: Picture | None = None) -> File:
-    """A page or frame of a file, counted from 1, as a file of its own; a DataError where it has no such page."""
+    """A page or frame of a file, counted from 1, as a file of its own; a DataError if it has no such page."""
     data, name = file
     called = f"page {page} of {name}"
     if not isinstance(source, Image.Image):
@@ -194,7 +194,7 @@ def files_of(
 
 
 def standard_input() -> IO[bytes]:
-    """Standard input; an empty one where it was closed at the start."""
+    """Standard input; an empty one if it was closed at the start."""
     return sys.stdin.buffer if sys.stdin else io.BytesIO()
 
 

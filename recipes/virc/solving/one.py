@@ -36,7 +36,7 @@ _HINTS: Mapping[RejectionKind, str] = {
     "json": "`virc doctor --endpoint URL` finds out how the model's calls come",
     "tags": "`virc doctor --endpoint URL` finds out how the model's calls and answers come",
 }
-"""What helps where a turn was given up, by what was wrong with its last reply."""
+"""What helps if a turn was given up, by what was wrong with its last reply."""
 _CUT = 2  # replies in a row that may be cut by the token limit before a turn is given up
 _TOP_P, _TOP_K = 0.95, 50  # of the published runs
 
@@ -178,7 +178,7 @@ class Solved(msgspec.Struct, frozen=True):
     Args:
         choices: of the question, by which votes are counted.
         seconds: that a strategy took; None without one.
-        chosen: which attempt is the answer's, where that is not the first that came to it.
+        chosen: which attempt is the answer's, if that is not the first that came to it.
         scores: of each attempt, by which it was chosen; None of one that was not or could not be graded.
         remarks: of each attempt, what was said of it when it was graded, or why it has no grade.
         overhead: replies and tokens in addition to those of the attempts.
@@ -236,8 +236,8 @@ def solve(
             protocol offers a tool that finds pictures.
         on_event: gets every piece of text, accepted unit, tool result and rejected try as it comes. What it raises
             ends the attempt as a failure of the backend does.
-        deadline: when the time is over, where it began before; None: the config's timeout from now.
-        choices: contents of the choices of the question, where there are some.
+        deadline: when the time is over, if it began before; None: the config's timeout from now.
+        choices: contents of the choices of the question, if there are some.
         enough: whether no further sample is drawn, by the votes so far and how many samples are left.
     """
     done, votes = list[Attempt](), Tally(choices)
@@ -388,7 +388,7 @@ class Sampler:
         self._on_event(TextDelta(text))
 
     def _turn(self, session: Session, ask: Ask, samplings: Sequence[Sampling]) -> None:
-        """Draw one turn until a try is accepted; without one, or where the model goes in circles, the session ends."""
+        """Draw one turn until a try is accepted; without one, or if the model goes in circles, the session ends."""
         reason, tried, cut = "", 0, 0
         for sampling in samplings:
             used_up, is_last = self._spent()

@@ -37,11 +37,11 @@ class ReadCall(msgspec.Struct, frozen=True):
     """A tool call of a reply, by our names.
 
     Args:
-        tool: None where the call cannot be carried out.
+        tool: None if the call cannot be carried out.
         image: index of the image that it is about.
         size: (width, height) of that image in pixels as shown.
         box: in pixels of that image as shown.
-        cut: what was cut out, in pixels of the picture's file; None where crops are not cut from it.
+        cut: what was cut out, in pixels of the picture's file; None if crops are not cut from it.
         arguments: whatever else it says.
         deviations: what was forgiven to read it so.
         error: why it cannot be carried out, as the model is told.
@@ -114,7 +114,7 @@ def opening(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> list[Sent]:
 
 
 def example(protocol: Protocol, size: Size, grid: Grid = QWEN2) -> str | None:
-    """A reply that calls a tool and is read; None where the chat protocol has none, or its arguments cannot be
+    """A reply that calls a tool and is read; None if the chat protocol has none, or its arguments cannot be
     guessed from its schema. No tool is run for it.
     """
     view = Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known()).view

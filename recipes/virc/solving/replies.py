@@ -90,7 +90,7 @@ def checked(reply: Reply, session: Session) -> Reply:
 
 
 def is_box_alone(text: str, question: str) -> bool:
-    """Whether a reply is the marks of a box alone, or with numbers where the question asks for no place."""
+    """Whether a reply is the marks of a box alone, or with numbers if the question asks for no place."""
     rest, numbers = _NUMBERS.subn("", text)
     rest, marks = _BOX.subn("", rest)
     if _is_json_of_boxes(text):
@@ -113,7 +113,7 @@ def _is_json_of_boxes(text: str) -> bool:
 def repeated_to_the_end(text: str) -> str | None:
     """The text that stands eight times in a row or more up to the end, over lines too; None: none does.
 
-    The end may be cut. What repeats has a letter or a digit, where the text has any: rules of tables may be long.
+    The end may be cut. What repeats has a letter or a digit, if the text has any: rules of tables may be long.
     """
     is_wordless = not any(map(str.isalnum, text))
     back = " ".join(text[-2 * _TAIL :].split())[-_TAIL:][::-1]
@@ -138,8 +138,8 @@ class Repeated:
     def sentence(self, verdict: Unit | Rejected, session: Session) -> str | None:
         """Why the conversation is hopeless after this greedy reply; None: it is not.
 
-        A unit is hopeless where each of its calls was made `TIMES` times, on the same picture and with the same result.
-        Two pictures are the same where their pixels are: a picture that is shown again has another index.
+        A unit is hopeless if each of its calls was made `TIMES` times, on the same picture and with the same result.
+        Two pictures are the same if their pixels are: a picture that is shown again has another index.
         """
         if isinstance(verdict, Rejected):
             said = verdict.reason if verdict.kind in _OF_A_CALL else verdict.text

@@ -1,6 +1,6 @@
 """Many problems: rows of a JSONL file, several at a time, each to one line of output.
 
-A row is `{"id", "image" or "images", "question"}`, and `choices` where there are some; other fields pass through.
+A row is `{"id", "image" or "images", "question"}`, and `choices` if there are some; other fields pass through.
 Images are paths relative to the file, http(s) URLs or data URLs. `"images": []` is a question without a picture, which
 systems may answer that have a tool to find some.
 """
@@ -49,12 +49,12 @@ class Row(msgspec.Struct, frozen=True):
 
     Args:
         line: its line in the file, from 1.
-        id: None where the row has none that can be read.
+        id: None if the row has none that can be read.
         digest: hash of its content, by which a row that changed is known.
         passed: the fields that are copied to the output.
         fault: why it cannot be asked.
         memory: the images that are in memory, by their names.
-        swapped: the images of another row, where crops are to be cut from those.
+        swapped: the images of another row, if crops are to be cut from those.
     """
 
     line: int
@@ -165,7 +165,7 @@ def choices_in(text: str) -> list[str]:
 
 
 def _are_choices(parts: Sequence[str]) -> bool:
-    """Whether the labels of parts, where they have some, count on, and none is a heading or goes on in the next."""
+    """Whether the labels of parts, if they have some, count on, and none is a heading or goes on in the next."""
     labels = [found[1].upper() for each in parts if (found := _LABELLED.match(each))]
     in_order = (LETTERS, "0123456789", "12345678910")
     if labels and (len(labels) < len(parts) or not any(each.startswith("".join(labels)) for each in in_order)):
@@ -176,7 +176,7 @@ def _are_choices(parts: Sequence[str]) -> bool:
 
 
 def split_choices(text: str) -> tuple[str, list[str]]:
-    """A question without the choices at its end, and these with their letters; none where their marks are not clear."""
+    """A question without the choices at its end, and these with their letters; none if their marks are not clear."""
     ways = []
     for mark in _MARKS:
         found = list(mark.finditer(text))
@@ -218,5 +218,5 @@ def _images(fields: _Fields) -> tuple[str, ...]:
         raise DataError("it has both an image and images")
     if not (images or none):
         raise DataError("it has no image")
-    # '-' means standard input only where a user types it
+    # '-' means standard input only if a user types it
     return tuple("./-" if source == "-" else source for source in images)

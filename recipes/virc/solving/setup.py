@@ -33,7 +33,7 @@ class Setup(msgspec.Struct, frozen=True):
 
     Args:
         opened: a model that is open already, in place of `choice`.
-        graders: what grades solutions, where the strategy has them graded.
+        graders: what grades solutions, if the strategy has them graded.
         local_server: the port of this machine where `virc serve` may have the model loaded; None: it is not looked for.
     """
 

@@ -44,13 +44,13 @@ class Solution(msgspec.Struct, frozen=True):
     """Result of one problem. A notebook shows its trace.
 
     Args:
-        answer: None where the model gave none.
+        answer: None if the model gave none.
         fields: of `virc.solve/1`: model, protocol, turns, tool calls, tokens, settings …
         error: why there is no answer, or why the trace could not be written.
-        trace: the folder of the trace, where one was written.
+        trace: the folder of the trace, if one was written.
         seconds: from the opening of the pictures to the answer, without the loading of the model.
         row: of a batch, as it was given.
-        view: what a notebook shows; None of a pipeline, and where nothing was asked.
+        view: what a notebook shows; None of a pipeline, and if nothing was asked.
     """
 
     answer: str | None

@@ -9,7 +9,7 @@ class Tally:
     """Counts answers as they come.
 
     Args:
-        choices: contents of the choices of the question, where there are some: then `B` is a vote for the second.
+        choices: contents of the choices of the question, if there are some: then `B` is a vote for the second.
     """
 
     def __init__(self, choices: Sequence[str] = ()) -> None:

@@ -119,8 +119,5 @@ def _result(
     if not output and not shown:
         output = "The code printed nothing."
     template = settings.text_with_images if shown else settings.text
-    return Result(_filled(template, stdout=stdout, stderr=stderr, output=output), shown)
-
-
-def _filled(template: str, **values: str) -> str:
-    return re.sub(r"\{(stdout|stderr|output)\}", lambda found: values[found[1]], template)
+    values = {"stdout": stdout, "stderr": stderr, "output": output}
+    return Result(re.sub(r"\{(stdout|stderr|output)\}", lambda found: values[found[1]], template), shown)

@@ -45,7 +45,7 @@ _KILLED = 128 + _SIGKILL  # how srun and shells say that a process was killed
 _FORMER_JOB = 600.0  # seconds that a job waits for what it started on a node that Slurm has lost
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
 _ENDS = 10.0  # seconds that an engine gets to end by itself
-_SAVES = 60.0  # as many without a sign of life where it saves: weights are gathered before the first byte is written
+_SAVES = 60.0  # as many without a sign of life while it saves: weights are gathered before the first byte is written
 _RAY_ENDS = 120.0  # as many for a Ray job, which takes up to 90
 
 

@@ -22,7 +22,7 @@ from virc.runs.run import Info, Run
 
 FILE = "inputs.json"
 SOURCE = "original rows"
-"""The user's own file of which the run has a copy, with which it goes on where that file is gone."""
+"""The user's own file of which the run has a copy, with which it goes on if that file is gone."""
 OF_ROWS = ("rows", SOURCE, "images")
 _MAX_BYTES = 2**30
 _BLOCKS = 16

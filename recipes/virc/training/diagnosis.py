@@ -138,7 +138,7 @@ def _causes(info: Info, current: Mapping[str, str]) -> Iterator[Cause]:
 
 
 def _answer(setting: str, value: object, change: str) -> str | None:
-    """What to type; None where the stage has no such setting, or it is so already."""
+    """What to type; None if the stage has no such setting, or it is so already."""
     if change.startswith("*") and isinstance(value, int | float) and value:
         new = value * float(change[1:])
         if setting == "learning_rate":

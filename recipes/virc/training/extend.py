@@ -30,7 +30,7 @@ class Extension(msgspec.Struct, frozen=True):
     Args:
         before, total: its last step, as it was and as it is.
         rates: learning rates: of the last step before, of the first that follows the new curve, and of the last one;
-            the step between them has what the old curve ended with. None where the rate is constant.
+            the step between them has what the old curve ended with. None if the rate is constant.
     """
 
     step: int

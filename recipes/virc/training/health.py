@@ -223,7 +223,7 @@ def _first(steps: Sequence[Metric], field: str) -> float | None:
 
 
 def _recent(steps: Sequence[Metric], field: str) -> float | None:
-    """The mean over the last steps, of which none is one of the first where there are others."""
+    """The mean over the last steps, of which none is one of the first if there are others."""
     later = steps[_FIRST:] or steps
     return _mean(later[-_RECENT:], field)
 
@@ -241,7 +241,7 @@ def has_tools(run: Run) -> bool:
 
 
 def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
-    """A sentence with both losses and a hint, where rows that were learnt from are known and held-out ones are not."""
+    """A sentence with both losses and a hint, if rows that were learnt from are known and held-out ones are not."""
     found = list(metrics(run))
     held_out = {each.step: each.eval_loss for each in found if each.eval_loss is not None and each.step}
     learnt = [each.loss for each in found if each.loss is not None and not each.aside][-_RECENT_LOSSES:]

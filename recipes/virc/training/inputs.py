@@ -158,7 +158,7 @@ def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
 
 
 def _source_of(path: Path, resolved: Resolved) -> Source:
-    """The rows of a file: of a format where they are rows of it, else as the system of the stage published them."""
+    """The rows of a file: of a format if they are rows of it, else as the system of the stage published them."""
     try:
         source = only_source(path)
         first: Row | None = next(get(source.format).read(source), None)

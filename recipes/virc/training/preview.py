@@ -200,7 +200,7 @@ def _checked(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, places: tuple[Path, Run],
     python: Path | None, report: Reporter, missing: list[VircError],
 ) -> Result | None:  # fmt: skip
-    """What the run would find in the rows, by the engine's interpreter or this one; None where that cannot be done.
+    """What the run would find in the rows, by the engine's interpreter or this one; None if that cannot be done.
 
     Args:
         places: an empty folder, and the run that it stands for.
@@ -226,7 +226,7 @@ def _checked(
 
 
 def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
-    """Read all rows, where the base or what counts tokens is not here. Raises DataError: some cannot be trained on."""
+    """Read all rows, if the base or what counts tokens is not here. Raises DataError: some cannot be trained on."""
     check = partial(
         check_without_images, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol
     )

@@ -108,9 +108,9 @@ def _of_rewards(system: System, workspace: Path, data: Path | None) -> Iterator[
 
 
 def _rewards(system: System, workspace: Path, data: Path | None) -> Iterator[tuple[dotted.Path, Reward, Source | None]]:
-    """The rewards of a system and of its stages with the keys that lead to each, and its rows where they are here.
+    """The rewards of a system and of its stages with the keys that lead to each, and its rows if they are here.
 
-    Rows that are named are those of the system's own reward; where it has none, of its first stage of RL.
+    Rows that are named are those of the system's own reward; if it has none, of its first stage of RL.
     """
     named = only_source(data, system) if data else None
     if system.reward and named:
@@ -160,7 +160,7 @@ def _run_tools(system: System) -> Iterator[ConfigError | SetupError]:
 def not_in_process_errors(path: Path, workspace: Path) -> list[ConfigError]:
     """What to say of the bases and released models of a system without faults that do not run in this process.
 
-    Their type is that of their config.json, where they are in the workspace, or else follows from their names.
+    Their type is that of their config.json, if they are in the workspace, or else follows from their names.
     """
     system = systems.get(str(path))
     roles = [(base, f"the base {base}") for base in data_files.bases(system)]

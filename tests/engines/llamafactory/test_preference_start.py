@@ -17,8 +17,8 @@ def start() -> Any:
     return start
 
 
-@pytest.mark.parametrize("rest", [(), (True,)], ids=["pairs", "one by one"])
-def test_no_token_of_an_image_is_learnt_on_either_side(start: Any, rest: tuple[bool, ...]) -> None:
+@pytest.mark.parametrize(("first", "second"), [("chosen_", "rejected_"), ("", "kl_")], ids=["pairs", "one by one"])
+def test_no_token_of_an_image_is_learnt_on_either_side(start: Any, first: str, second: str) -> None:
     class Processor:
         template = SimpleNamespace(
             mm_plugin=SimpleNamespace(vision_bos_token="<b>", image_token="<i>", vision_eos_token="<e>")
@@ -27,20 +27,17 @@ def test_no_token_of_an_image_is_learnt_on_either_side(start: Any, rest: tuple[b
             convert_tokens_to_ids=lambda marks: [{"<b>": 8, "<i>": 7, "<e>": 9}[m] for m in marks]
         )
 
-        def _encode_data_example(self, prompt: str) -> tuple[Any, ...]:
-            assert prompt == "asked"
-            return (
-                [1, 2, BEGIN, IMAGE, END, 3],
-                [-100, 2, BEGIN, IMAGE, END, 3],
-                [1, IMAGE, 4],
-                [-100, IMAGE, 4],
-                *rest,
-            )
+        def preprocess_dataset(self, examples: str) -> dict[str, Any]:
+            one, other = [1, 2, BEGIN, IMAGE, END, 3], [1, IMAGE, 4]
+            sides = {f"{first}input_ids": [one], f"{first}labels": [[-100, *one[1:]]]}
+            more = {f"{second}input_ids": [other], f"{second}labels": [[-100, *other[1:]]]}
+            return {**sides, **more, "kto_tags": [examples]}
 
-    start.leave_images_out(Processor, -100, sides=2)
-    found = Processor()._encode_data_example(prompt="asked")
-    ids, other = [1, 2, BEGIN, IMAGE, END, 3], [1, IMAGE, 4]
-    assert found == (ids, [-100, 2, -100, -100, -100, 3], other, [-100, -100, 4], *rest)
+    start.leave_images_out(Processor, -100)
+    found = Processor().preprocess_dataset("asked")
+    assert found[f"{first}labels"] == [[-100, 2, -100, -100, -100, 3]]
+    assert found[f"{second}labels"] == [[-100, -100, 4]]
+    assert found["kto_tags"] == ["asked"]
 
 
 def test_the_baseline_of_bco_comes_back_exactly(start: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ each reply. The queue, the trainer's class and its advantages are verl's own; on
 import json
 import sys
 from typing import Any
+from unittest.mock import Mock
 
 import ray
 import torch
@@ -80,12 +81,15 @@ def trainer_of(settings: str) -> Trainer:
 
 def made_of(settings: str, said: Said) -> list[Any]:
     batch, trainer = queued(said), trainer_of(settings)
-    buffer = trainer._build_replay_buffer()
+    trainer.replay_buffer = buffer = trainer._build_replay_buffer()
+    trainer.checkpoint_manager, trainer.curr_step_profile, trainer._sees = Mock(), False, True
+    buffer.compare, buffer.batch = trainer._compare, batch.select_keys([key for key, padding, _ in said if not padding])
     buffer.partitions["train"] = dict(zip(batch.keys, batch.tags, strict=True))
     buffer.finished_keys["train"] = {key.split("_")[0] for key in batch.keys}
-    equal, _ = buffer._dapo_filtered_keys("train")
+    equal = buffer._terminal_eviction_reasons(1, "train")[1]
     found = []
     for _ in range(2):  # the second time changes nothing
+        trainer.on_sample_end()
         trainer._compute_advantage(batch, {})
         data = transfer_queue.kv_batch_get(
             keys=batch.keys, partition_id="train", select_fields=["advantages", "rm_scores"]

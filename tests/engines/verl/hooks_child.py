@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import ray
 import torch
 import verl
 import verl.workers.engine_workers
@@ -17,6 +18,8 @@ from verl.plugin import platform
 from verl.utils.tracking import FileLogger
 from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry, TokenOutput
+
+from virc.engines.verl.private import RAY_FOLDER
 
 
 def parameters(what: object) -> list[str]:
@@ -50,15 +53,15 @@ HOOKS = (
     "verl.workers.rollout.base:BaseRollout.update_weights",
     "verl.workers.rollout.replica:RolloutReplica.launch_servers",
     "verl.workers.rollout.replica:RolloutReplicaRegistry.register",
-    "verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_module",
-    "verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_fsdp_module",
+    "verl.workers.engine.fsdp.transformer_impl:apply_monkey_patch",
+    "verl.workers.engine.fsdp.transformer_impl:FSDPEngine.initialize",
     "verl.workers.engine.fsdp.transformer_impl:FSDPEngine.save_checkpoint",
-    "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._sync_metadata_from_transfer_queue",
-    "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._materialize_batch",
+    "verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._terminal_eviction_reasons",
     "verl.trainer.main_ppo:run_ppo",
     "verl.trainer.constants_ppo:get_ppo_ray_runtime_env",
     "verl.utils.config:validate_config",
     "verl.experimental.agent_loop.agent_loop:AgentLoopBase.run",
+    "ray:_private.state.state.actor_table",
     "torch:distributed.init_process_group",
     "vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm",
 )
@@ -89,6 +92,7 @@ print(
             ),
             "vllm": "vllm" in LOADED,
             "engines of weights": sorted(CheckpointEngineRegistry._registry),
+            "ray takes a folder": f'kwargs.pop("{RAY_FOLDER}"' in inspect.getsource(inspect.unwrap(ray.init)),
             "no numbers": logged({"nan": float("nan"), "infinite": float("inf")}),
             "parameters": {name: parameters(found(*name.split(":"))) for name in HOOKS},
         }

@@ -8,6 +8,7 @@ seeds, for a sampler of either precision. `sight_child.py MODEL SEEDS`. The queu
 import json
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -43,7 +44,7 @@ class Actor:
     def __init__(self, folder: str, dtype: torch.dtype = torch.float64) -> None:
         automatic: Any = AutoModelForImageTextToText
         self.model, self.folder = automatic.from_pretrained(folder, dtype=dtype).eval(), folder
-        self.way, self.asked, self._dispatch_info = WAYS["honest"], 0, {"actor": [0]}
+        self.way, self.asked, self.world_size = WAYS["honest"], 0, 1
 
     @torch.no_grad()
     def chances(self, ids: torch.Tensor, inputs: Inputs) -> torch.Tensor:
@@ -113,11 +114,13 @@ def queued(actor: Actor, processor: Any, seed: int, dtype: str = "float32", blin
 def checked(actor: Actor, batch: KVBatchMeta, way: str, dtype: str = "float32") -> tuple[str | None, int]:
     trainer = Trainer.__new__(Trainer)
     settings = {"temperature": 1.0, "top_p": 1.0, "top_k": -1, "dtype": dtype, "log_prob_micro_batch_size_per_gpu": 1}
-    trainer.config = OmegaConf.create({"actor_rollout_ref": {"rollout": settings}})
+    reward = {"custom_reward_function": {}}
+    trainer.config = OmegaConf.create({"actor_rollout_ref": {"rollout": settings}, "reward": reward})
+    trainer.replay_buffer = SimpleNamespace(batch=batch)
     trainer.actor_rollout_wg, actor.way, actor.asked = actor, WAYS[way], 0
     try:
         for _ in range(2):  # steps, of which the first is checked
-            trainer._compute_old_log_prob(batch, {})
+            trainer.on_sample_end()
     except VircError as error:
         return error.message, actor.asked
     return None, actor.asked
@@ -125,7 +128,7 @@ def checked(actor: Actor, batch: KVBatchMeta, way: str, dtype: str = "float32") 
 
 ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
 transfer_queue.init(OmegaConf.create({"backend": {"SimpleStorage": {"num_data_storage_units": 1}}}))
-PPOTrainerSync._compute_old_log_prob = lambda trainer, batch, metrics: batch
+PPOTrainerSync.on_sample_end = lambda trainer: None
 model = Actor(sys.argv[1])
 reads = AutoProcessor.from_pretrained(sys.argv[1])
 step = queued(model, reads, 0)

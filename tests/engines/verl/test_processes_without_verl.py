@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,7 +110,7 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
             log_prob_micro_batch_size_per_gpu=None, temperature=1.0, top_p=1.0, top_k=-1, dtype=dtype
         )
         config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=settings))
-        actor = SimpleNamespace(compute_log_prob=compute_log_prob, _dispatch_info={"actor": [0]})
+        actor = SimpleNamespace(compute_log_prob=compute_log_prob, world_size=1)
         return sight.check_actor(actor, batch, list(rollouts), config), queue
 
     return checked
@@ -333,9 +334,6 @@ def test_processes_of_ray_end_with_the_run_but_those_of_a_cluster(
 class DictConfig(dict[str, Any]):
     """OmegaConf's."""
 
-    def _get_node(self, key: str) -> Any:
-        return self[key]
-
 
 @dataclass
 class Actor:
@@ -365,7 +363,8 @@ def config(monkeypatch: pytest.MonkeyPatch) -> Any:
         "hydra": {"compose": lambda config_name: made(tree), "initialize_config_module": lambda **_: nullcontext()},
         "hydra.utils": {"get_object": lambda target: Actor},
         "omegaconf": {
-            "DictConfig": DictConfig, "OmegaConf": SimpleNamespace(update=update), "open_dict": lambda _: nullcontext()
+            "DictConfig": DictConfig, "open_dict": lambda _: nullcontext(),
+            "OmegaConf": SimpleNamespace(update=update, to_container=lambda config, resolve: deepcopy(config)),
         },
     }  # fmt: skip
     return imported(monkeypatch, "virc.engines.verl.config", libraries)

@@ -50,17 +50,23 @@ def test_what_is_patched_is_there(asked: dict[str, Any], not_asked: dict[str, An
     hooks = not_asked["parameters"]
     assert hooks["torch:distributed.init_process_group"][0] == "backend"
     assert hooks["vllm.model_executor.layers.utils:dispatch_cpu_unquantized_gemm"] == ["layer", "remove_weight"]
-    assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_module"] == ["self"]
-    assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine._build_fsdp_module"] == ["self", "module"]
+    assert hooks["verl.workers.engine.fsdp.transformer_impl:apply_monkey_patch"][0] == "model"
+    assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine.initialize"] == ["self"]
     saving = ["self", "local_path", "hdfs_path", "global_step", "max_ckpt_to_keep", "kwargs"]
     assert hooks["verl.workers.engine.fsdp.transformer_impl:FSDPEngine.save_checkpoint"] == saving
-    assert hooks["verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._sync_metadata_from_transfer_queue"] == ["self"]
-    batch = hooks["verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._materialize_batch"]
-    assert batch == ["self", "partition_id", "selected_prompt_uids", "partition_snapshot"]
     assert hooks["verl.trainer.main_ppo:run_ppo"] == ["config", "task_runner_class"]
     assert hooks["verl.trainer.constants_ppo:get_ppo_ray_runtime_env"] == ["config"]
     assert hooks["verl.utils.config:validate_config"] == ["config", "use_reference_policy", "use_critic"]
     assert hooks["verl.experimental.agent_loop.agent_loop:AgentLoopBase.run"] == ["self", "sampling_params", "kwargs"]
+
+
+def test_private_names_are_there(not_asked: dict[str, Any]) -> None:
+    """Those of `virc.engines.verl.private`; that of the rollouts is looked at below."""
+    hooks = not_asked["parameters"]
+    reasons = hooks["verl.trainer.ppo.v1.replay_buffer:ReplayBuffer._terminal_eviction_reasons"]
+    assert reasons == ["self", "global_steps", "partition_id"]
+    assert not_asked["ray takes a folder"]
+    assert hooks["ray:_private.state.state.actor_table"] == ["actor_id", "job_id", "actor_state_name"]
 
 
 def test_what_is_no_number_is_null_in_the_log(not_asked: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def refusal(given: dict[str, Any]) -> tuple[str, str | None]:
         ("algorithm.adv_estimate", "algorithm.adv_estimator is not to be set: a stage is GRPO"),
         ("actor_rollout_ref", "there are keys that begin with actor_rollout_ref."),
         ("model.use_liger", "it is a setting of its own: --set use_liger=true"),
-        ("reward_model.launch_reward_fn_async", "rewards are always found beside the rollouts, leave it out"),
+        ("reward_model.launch_reward_fn_async", "rewards are always computed next to the rollouts, leave it out"),
         (f"{VLLM}.disable_mm_preprocessor_cache", "vLLM calls it mm_processor_cache_gb, and virc sets it to 0"),
         ("qqqq", "verl/keys.json lists them"),
     ],

@@ -27,7 +27,7 @@ from virc.tools import crop
 TINY = Path(virc.__file__).parent / "models" / "tiny"
 STAND_INS: Mapping[str, Sequence[str]] = {
     "ray": (),
-    "transfer_queue": ("kv_batch_get", "kv_batch_put"),
+    "transfer_queue": ("kv_batch_get", "kv_batch_put", "kv_put"),
     "tensordict": ("NonTensorStack", "TensorDict"),
     "verl.experimental.agent_loop.agent_loop": ("AgentLoopBase", "AgentLoopMetrics", "AgentLoopOutput"),
     "verl.trainer.ppo.v1": ("trainer_base",),
@@ -35,11 +35,9 @@ STAND_INS: Mapping[str, Sequence[str]] = {
     "verl.trainer.ppo.v1.trainer_sync": ("PPOTrainerSync",),
     "verl.trainer.ppo.v1.replay_buffer": ("ReplayBuffer",),
     "verl.workers.utils.padding": ("response_from_nested",),
-    "verl.workers.engine.fsdp.transformer_impl": ("FSDPEngine",),
+    "verl.workers.engine.fsdp.transformer_impl": ("FSDPEngine", "apply_monkey_patch"),
     "verl.trainer.constants_ppo": ("get_ppo_ray_runtime_env",),
-    "verl.models.transformers": (),
-    "verl.models.transformers.qwen2_vl": ("_get_input_embeds",),
-    "ray.experimental": ("internal_kv",),
+    "verl.workers.engine.fsdp": (),
     "verl.trainer.main_ppo": (),
     "omegaconf": ("OmegaConf",),
 }
@@ -48,16 +46,20 @@ STAND_INS: Mapping[str, Sequence[str]] = {
 class FSDPEngine:
     """verl's, which builds and shards a model."""
 
+    family = "qwen2_5_vl"
+
     def __init__(self, learns: bool) -> None:
         self.engine_config = SimpleNamespace(forward_only=not learns)
 
-    def _build_module(self) -> Any:
+    def initialize(self) -> None:
         import torch
 
-        return torch.nn.ModuleDict({"visual": torch.nn.Linear(2, 2), "layers": torch.nn.Linear(2, 4)})
-
-    def _build_fsdp_module(self, module: Any) -> Any:
-        return module
+        built = sys.modules["verl.workers.engine.fsdp.transformer_impl"]
+        visual = torch.nn.Linear(2, 2)
+        self.module = torch.nn.ModuleDict({"visual": visual, "layers": torch.nn.Linear(2, 4)})
+        self.module.base_model = SimpleNamespace(visual=visual)  # type: ignore[assignment]
+        self.module.config = SimpleNamespace(model_type=self.family)  # type: ignore[assignment]
+        built.apply_monkey_patch(model=self.module, use_remove_padding=True)
 
     def save_checkpoint(self, local_path: str, hdfs_path: str | None, global_step: int, keep: int | None) -> None: ...
 
@@ -77,7 +79,9 @@ class Kept(SimpleNamespace):
 def standing_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Any]]:
     """Imports a module of `virc.engines.verl` where verl is not installed."""
     stand_in(monkeypatch, {name: bare(*fields) for name, fields in STAND_INS.items()})
-    sys.modules["verl.models.transformers"].__dict__["qwen2_vl"] = sys.modules["verl.models.transformers.qwen2_vl"]
+    built = sys.modules["verl.workers.engine.fsdp.transformer_impl"]
+    built.__dict__.update(apply_monkey_patch=lambda model, use_remove_padding: None)
+    sys.modules["verl.workers.engine.fsdp"].__dict__["transformer_impl"] = built
     sys.modules["verl.experimental.agent_loop.agent_loop"].__dict__.update(
         AgentLoopBase=Base,
         AgentLoopOutput=Kept,
@@ -392,14 +396,17 @@ class Buffer:
         self.failure_keys: dict[str, list[str]] = {"train": [], "val": []}
         self.train_batch_size, self.equal = 4, 0
         self.prompt_global_steps = {"train": {"c": 1, "a_b": 1, "b": 2}}
+        self.partitions: dict[str, Any] = {}
+        self.finished_keys: dict[str, set[str]] = {"train": set(), "val": set()}
+        self.filter_groups_metric: str | None = None
 
-    def _sync_metadata_from_transfer_queue(self) -> None: ...
+    def _terminal_eviction_reasons(self, step: int, partition: str) -> tuple[set[str], range, set[str], dict[str, int]]:
+        return set(), range(self.equal), set(), {}
 
-    def _evict_terminal_groups(self, step: int) -> tuple[int, int, int]:
-        return 0, 0, self.equal
-
-    def _materialize_batch(self, partition: str, prompts: list[str], rollouts: dict[str, Any]) -> list[str]:
-        return list(rollouts)
+    def sample(self, step: int, partition: str, size: int) -> tuple[Any, dict[str, int]]:
+        batch = SimpleNamespace(keys=[*self.partitions[partition]])
+        batch.select_keys = lambda keys: SimpleNamespace(keys=keys)
+        return batch, {"size": size}
 
 
 @pytest.fixture
@@ -408,25 +415,20 @@ def strict(standing_in: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -
     standing_in("agent_failures")
     monkeypatch.setattr(sys.modules["verl.trainer.ppo.v1.replay_buffer"], "ReplayBuffer", Buffer)
     monkeypatch.setattr(sys.modules["omegaconf"], "OmegaConf", SimpleNamespace(to_container=dict))
-    notes: dict[str, bytes] = {}
-
-    def put(key: str, value: bytes, overwrite: bool) -> None:
-        if overwrite or key not in notes:
-            notes[key] = value
-
-    sys.modules["ray.experimental"].internal_kv = SimpleNamespace(  # type: ignore[attr-defined]
-        _internal_kv_get=notes.get, _internal_kv_put=put
-    )
-    context = SimpleNamespace(get_job_id=lambda: "1")
-    sys.modules["ray"].get_runtime_context = lambda: context  # type: ignore[attr-defined]
     sys.modules.pop("virc.engines.verl.agent_failures", None)
     module = import_module("virc.engines.verl.agent_failures")
-    return SimpleNamespace(module=module, buffer=module.Strict(sampler_kwargs={"poll_interval": 3}, other=1))
+    buffer = module.Strict(sampler_kwargs={"poll_interval": 3}, other=1)
+
+    def kv_put(key: str, partition_id: str, tag: dict[str, str]) -> None:
+        buffer.partitions.setdefault(partition_id, {})[key] = tag
+
+    monkeypatch.setattr(module.tq, "kv_put", kv_put)
+    return SimpleNamespace(module=module, buffer=buffer)
 
 
 def test_a_failed_rollout_ends_the_run_with_its_first_reason(strict: Any) -> None:
     assert strict.buffer.given == {"sampler_kwargs": {"poll_interval": 3}, "other": 1, "poll_interval": 3}
-    strict.buffer._sync_metadata_from_transfer_queue()
+    strict.buffer._terminal_eviction_reasons(1, "train")
     tells = strict.module._Tells()
     for reason in ("the judge is down", "another"):
         try:
@@ -435,16 +437,16 @@ def test_a_failed_rollout_ends_the_run_with_its_first_reason(strict: Any) -> Non
             record = logging.LogRecord("verl", logging.ERROR, "", 1, "failed", None, sys.exc_info())
         tells.emit(record)
     tells.emit(logging.LogRecord("verl", logging.ERROR, "", 1, "said", None, None))
-    strict.buffer._sync_metadata_from_transfer_queue()  # what is noted ends nothing
+    strict.buffer._terminal_eviction_reasons(1, "train")  # what is noted ends nothing
     strict.buffer.failure_keys["val"].append("a_0_0")
     with pytest.raises(RuntimeError, match="a rollout or its reward failed: ValueError: the judge is down"):
-        strict.buffer._sync_metadata_from_transfer_queue()
+        strict.buffer._terminal_eviction_reasons(1, "train")
 
 
 def test_a_failure_that_nobody_noted_ends_the_run_too(strict: Any) -> None:
     strict.buffer.failure_keys["train"].append("a_0_0")
     with pytest.raises(RuntimeError, match="failed: see its log above"):
-        strict.buffer._sync_metadata_from_transfer_queue()
+        strict.buffer._terminal_eviction_reasons(1, "train")
 
 
 def test_groups_that_never_differ_end_the_run_of_their_step(strict: Any) -> None:
@@ -452,16 +454,36 @@ def test_groups_that_never_differ_end_the_run_of_their_step(strict: Any) -> None
     buffer.equal = most // 2
     for step in (1, 2):
         for _ in range(2):
-            assert buffer._evict_terminal_groups(step)[2] == most // 2
+            assert len(buffer._terminal_eviction_reasons(step, "train")[1]) == most // 2
     buffer.equal = 1
     with pytest.raises(EngineError, match=f"too few groups for step 2: in each of {most + 1} others"):
-        buffer._evict_terminal_groups(2)
+        buffer._terminal_eviction_reasons(2, "train")
 
 
 def test_rollouts_are_learnt_from_in_the_order_of_their_prompts(strict: Any) -> None:
-    done = ["b_0_0", "a_b_10_0", "a_b_2_1", "c_1_0", "a_b_2_0", "left_0_0", "c_0_0"]
-    found = strict.buffer._materialize_batch("train", ["a_b", "c", "b"], dict.fromkeys(done))
-    assert found == ["c_0_0", "c_1_0", "a_b_2_0", "a_b_2_1", "a_b_10_0", "b_0_0"]
+    done = ["b_0_0", "a_b_10_0", "a_b_2_1", "c_1_0", "a_b_2_0", "c_0_0"]
+    strict.buffer.partitions["train"] = {key: {} for key in done}
+    found, metrics = strict.buffer.sample(1, "train", 3)
+    assert found.keys == ["c_0_0", "c_1_0", "a_b_2_0", "a_b_2_1", "a_b_10_0", "b_0_0"]
+    assert metrics == {"size": 3}
+
+
+@pytest.mark.parametrize(
+    ("partition", "metric", "seen"),
+    [("train", "score", [["a_0_0", "a_1_0"], ["c_0_0"]]), ("val", "score", []), ("train", None, [])],
+)
+def test_groups_are_left_out_by_rewards_that_are_compared(
+    partition: str, metric: str | None, seen: list[list[str]], strict: Any
+) -> None:
+    """Of those that are new: a second comparison would be of what the first one wrote."""
+    compared: list[list[str]] = []
+    buffer = strict.buffer
+    buffer.compare, buffer.filter_groups_metric = lambda keys, _: compared.append(keys), metric
+    buffer.partitions[partition] = {key: {} for key in ("a_0_0", "a_1_0", "b_0_0", "c_0_0")}
+    for done in ({"a"}, {"a", "c"}):
+        buffer.finished_keys[partition] = done
+        buffer._terminal_eviction_reasons(1, partition)
+    assert compared == seen
 
 
 def dead(kind: str, end: int, reason: str = "WORKER_DIED", job: str = "1", oom: bool = False) -> dict[str, Any]:
@@ -527,48 +549,26 @@ def test_an_engine_that_learns_says_how_many_parameters_do(
     standing_in("external")
     made = sys.modules["verl.workers.engine.fsdp.transformer_impl"].FSDPEngine
     for learns in (False, True):
-        engine = made(learns)
-        engine._build_fsdp_module(engine._build_module())
+        made(learns).initialize()
         assert (f"virc: {sum(counts)} parameters are trained\n" in capsys.readouterr().out) == learns
 
 
-@pytest.mark.parametrize("pictured", [False, True])
-def test_rows_without_pictures_are_computed_by_every_device(
-    pictured: bool, standing_in: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_verl_gets_a_mean_of_the_features_of_a_black_picture(
+    family: str, standing_in: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The vision part takes part, so that gradients of all devices are summed, and adds nothing."""
+    """It takes that of rows without pictures, so that all devices do the same work."""
+    import torch
+
     monkeypatch.delenv("VIRC_FROZEN", raising=False)
-    external = standing_in("external")
-    torch, asked = external.torch, list[tuple[int, ...]]()
-    monkeypatch.setattr(external, "_of_pictures", lambda *given: given)
-    monkeypatch.setattr(external.qwen2_vl, "unpack_visual_output", lambda seen: (seen, None), raising=False)
-    scale = torch.nn.Parameter(torch.tensor(3.0))
-    table = torch.nn.Embedding(5, 2)
-
-    class Vision:
-        dtype = torch.float32
-
-        def __call__(self, patches: Any, grid_thw: Any) -> Any:
-            asked.append((*patches.shape, *grid_thw[0].tolist()))
-            return (patches + 1) * scale
-
-    vision = SimpleNamespace(in_channels=3, temporal_patch_size=2, patch_size=14)
-    config = SimpleNamespace(vision_config=vision)
-    model = SimpleNamespace(config=config, visual=Vision(), get_input_embeddings=lambda: table)
-    ids, mask = torch.tensor([[1, 2, 3]]), torch.ones(1, 3)
-    if pictured:
-        assert external.input_embeds(model, ids, mask, "pixels", None, "grid") == (
-            model, ids, mask, "pixels", None, "grid"
-        )  # fmt: skip
-        return
-    embeds, kept = external.input_embeds(model, ids, mask)
-    assert asked == [(16, 1176, 1, 4, 4)]
-    assert embeds.equal(table(ids))
-    assert kept.equal(mask)
-    embeds.sum().backward()
-    assert scale.grad == 0  # which is a gradient, not None
-    assert external.input_embeds(model, ids)[1] is None
-    assert external.qwen2_vl._get_input_embeds is external.input_embeds
+    standing_in("external")
+    engine = sys.modules["verl.workers.engine.fsdp.transformer_impl"].FSDPEngine(learns=True)
+    engine.family = family
+    engine.initialize()
+    visual, features = engine.module["visual"], torch.ones(3, 2)
+    visual.forward = lambda patches: SimpleNamespace(pooler_output=features)
+    seen = visual(torch.zeros(3, 2))
+    assert (seen is features) == (family != "qwen3_vl")  # of which verl reads the object itself
 
 
 @pytest.mark.parametrize(
@@ -607,7 +607,7 @@ def test_an_actor_is_checked_by_a_batch_that_all_its_processes_can_share(
     batch = SimpleNamespace(keys=["a", "b", "c", "d", "e"], select_keys=select_keys)
     settings = SimpleNamespace(log_prob_micro_batch_size_per_gpu=micro, temperature=0.5)
     config = SimpleNamespace(actor_rollout_ref=SimpleNamespace(rollout=settings))
-    actor = SimpleNamespace(_dispatch_info={"actor": list(range(processes))})
+    actor = SimpleNamespace(world_size=processes)
     part = standing_in("sight")._part(actor, batch, "c", config)
     assert len(chosen[0]) == keys == len(set(chosen[0]))
     assert chosen[0][0] == "c"
@@ -629,7 +629,6 @@ def test_some_rollouts_of_some_steps_are_left_to_look_at(
     monkeypatch.setattr(trainer.rollouts, "leave", lambda *given: written.append(given))
     monkeypatch.setattr(trainer.rollouts, "measures", lambda found, most: {"virc/cut": most, "virc/of": len(found)})
     base = trainer.Trainer.__mro__[1]
-    monkeypatch.setattr(base, "_compute_metrics", lambda self, batch, metrics, *_, **__: None, raising=False)
     trace = Trace(protocol=read_protocol(TINY / FILE_NAME), question="q", messages=[], images=[], units=[])
     torch = trainer.torch
     extra = {"rollout": msgspec.json.encode(trace), "reward_extra_info": {"score": 1, "why": "x", "right": True}}
@@ -642,7 +641,9 @@ def test_some_rollouts_of_some_steps_are_left_to_look_at(
     mine = object.__new__(trainer.Trainer)
     mine.config = SimpleNamespace(data=SimpleNamespace(max_response_length=9))
     metrics: dict[str, Any] = {"verl/own": 1}
-    mine._compute_metrics(batch, metrics, {}, step, 0)
+    monkeypatch.setattr(base, "step", lambda self, metrics, timing_raw: batch, raising=False)
+    mine.global_steps = step
+    assert mine.step(metrics, {}) is batch
     assert metrics == {"verl/own": 1, "virc/cut": 9, "virc/of": 1}
     assert [(folder, at) for folder, at, _ in written] == ([(tmp_path, step)] if left else [])
     for _, _, (found,) in written:
@@ -658,13 +659,14 @@ def test_a_run_is_checked_once_to_see_its_pictures(trainer: Any, monkeypatch: py
         return next(answers)
 
     base = trainer.Trainer.__mro__[1]
-    monkeypatch.setattr(base, "_compute_old_log_prob", lambda self, batch, metrics: batch, raising=False)
+    monkeypatch.setattr(base, "on_sample_end", lambda self: None, raising=False)
     monkeypatch.setattr(trainer, "check_actor", check_actor)
     mine = object.__new__(trainer.Trainer)
     mine.actor_rollout_wg, mine.config = "actor", "config"
-    batch = SimpleNamespace(keys=["a", "a"], tags=[{}, {"is_padding": True}])
+    monkeypatch.setattr(trainer.Trainer, "_compare", lambda self, keys, partition: None)
+    mine.replay_buffer = SimpleNamespace(batch=SimpleNamespace(keys=["a"], partition_id="train"))
     for _ in range(3):
-        assert mine._compute_old_log_prob(batch, {}) is batch
+        mine.on_sample_end()
     assert asked == [["a"], ["a"]]  # until there was a rollout with pictures
 
 
@@ -675,34 +677,22 @@ def test_rewards_of_another_function_stay_as_they_are(
     compared: list[Any] = []
     monkeypatch.setattr(trainer, "regroup", lambda *given: compared.append(given))
     base = trainer.Trainer.__mro__[1]
-    monkeypatch.setattr(base, "_compute_advantage", lambda self, batch, metrics: "advantage", raising=False)
+    monkeypatch.setattr(base, "on_sample_end", lambda self: None, raising=False)
     mine = object.__new__(trainer.Trainer)
     function = {"reward_kwargs": given} if given is not None else {}
     mine.config = SimpleNamespace(reward=SimpleNamespace(custom_reward_function=function))
-    batch = SimpleNamespace(keys=["a"], tags=[{}], partition_id="train")
-    assert mine._compute_advantage(batch, {}) == "advantage"
+    mine.replay_buffer = SimpleNamespace(batch=SimpleNamespace(keys=["a"], partition_id="train"))
+    mine._sees = True
+    mine.on_sample_end()
     assert compared == ([(["a"], "train", "reward.json")] if compares else [])
 
 
-@pytest.mark.parametrize(
-    ("partition", "metric", "keys"), [("train", "score", ["c_0_0"]), ("val", "score", None), ("train", None, None)]
-)
-def test_groups_are_left_out_by_rewards_that_are_compared(
-    partition: str, metric: str | None, keys: list[str] | None, trainer: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of those that are new: a second comparison would be of what the first one wrote."""
-    seen: list[Any] = []
-    buffer = SimpleNamespace(
-        _dapo_filtered_keys=lambda partition: f"equal of {partition}", filter_groups_metric=metric,
-        _dapo_classification_cache={partition: {"a": 1}}, finished_keys={partition: {"a", "c"}},
-        partitions={partition: ["a_0_0", "b_0_0", "c_0_0"]},
-    )  # fmt: skip
+def test_the_buffer_of_a_trainer_compares_as_it_does(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     base = trainer.Trainer.__mro__[1]
-    monkeypatch.setattr(base, "_build_replay_buffer", lambda self: buffer, raising=False)
-    mine = object.__new__(trainer.Trainer)
-    monkeypatch.setattr(trainer.Trainer, "_compare", lambda self, keys, partition: seen.append(keys))
-    assert mine._build_replay_buffer()._dapo_filtered_keys(partition) == f"equal of {partition}"
-    assert seen == ([] if keys is None else [keys])
+    buffer = SimpleNamespace()
+    monkeypatch.setattr(base, "__init__", lambda self, config: setattr(self, "replay_buffer", buffer))
+    mine = trainer.Trainer("config")
+    assert buffer.compare == mine._compare
 
 
 def test_the_task_runner_of_verl_trains_with_our_trainer(trainer: Any, standing_in: Callable[[str], Any]) -> None:

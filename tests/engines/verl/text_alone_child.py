@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForImageTextToText
-from verl.models.transformers.monkey_patch import apply_monkey_patch
+from verl.workers.engine.fsdp import transformer_impl
 
 model = AutoModelForImageTextToText.from_pretrained(sys.argv[1], dtype=torch.float32)
 pad, vision = model.config.image_token_id, model.config.vision_config
@@ -34,9 +34,9 @@ def places(ids: torch.Tensor) -> torch.Tensor:
 
 with torch.no_grad():
     wanted = {case: model(**given, position_ids=places(given["input_ids"])[1:]).logits for case, given in cases.items()}
-    apply_monkey_patch(model, use_remove_padding=False, ulysses_sp_size=1, use_fused_kernels=False)
     for module in sys.argv[2:]:
         importlib.import_module(module)
+    transformer_impl.apply_monkey_patch(model=model, use_remove_padding=False, ulysses_sp_size=1)
     found: dict[str, float | str] = {}
     for case, given in cases.items():
         try:

@@ -1,5 +1,6 @@
 """`virc systems ls`: every system that is found, and every one that is published, with how far each is supported."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from virc_cli.console import output
@@ -47,13 +48,11 @@ def command(
     ]
     output.lines(table(cells))
     for what, of_these in (("published systems", named), ("other systems", states.keys() - named)):
-        output.note(f"{len(of_these)} {what}: {_counted([states[name].kind for name in of_these])}")
+        kinds = Counter(states[name].kind for name in of_these)
+        counts = (f"{kinds[kind]} {kind.replace('-', ' ')}" for kind in get_args(Support) if kinds[kind])
+        output.note(f"{len(of_these)} {what}: {', '.join(counts)}")
     if any(row["lacks"] for row in shown):
         output.note("what each need is: the page *Systems*")
-
-
-def _counted(kinds: list[str]) -> str:
-    return ", ".join(f"{n} {kind.replace('-', ' ')}" for kind in get_args(Support) if (n := kinds.count(kind)))
 
 
 def _distance(row: dict[str, Any]) -> tuple[int, int]:

@@ -76,7 +76,7 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def check(folder: Path) -> None:
-    """Refuse what cannot be written: a model of another family, or where the package `gguf` is missing."""
+    """Refuse what cannot be written: a model of another family, or if the package `gguf` is missing."""
     if find_spec("gguf") is None:
         raise SetupError("writing GGUF needs the package gguf", install("local"))
     kind = checkpoint.model_type(folder)

@@ -23,7 +23,7 @@ PROJECTORS = {
 }  # fmt: skip
 """`model_type` of a model -> what llama.cpp calls its vision tower."""
 _VISION = "clip"
-_MERGED = 2  # patches a side that become one token, where the file does not say
+_MERGED = 2  # patches a side that become one token, if the file does not say
 
 
 class GGUF(msgspec.Struct, frozen=True):
@@ -35,9 +35,9 @@ class GGUF(msgspec.Struct, frozen=True):
         architecture: llama.cpp's name of it, such as qwen2vl.
         gib: size of both files, GiB.
         context: longest conversation that it was trained for, in tokens.
-        grid: the patch grid of its images, where the file says so; only `virc merge --gguf` writes that.
-        protocol: its chat protocol as JSON, where the file holds one.
-        model_type: as transformers calls its kind, where the vision tower tells.
+        grid: the patch grid of its images, if the file says so; only `virc merge --gguf` writes that.
+        protocol: its chat protocol as JSON, if the file holds one.
+        model_type: as transformers calls its kind, if the vision tower tells.
     """
 
     file: Path
@@ -52,7 +52,7 @@ class GGUF(msgspec.Struct, frozen=True):
 
 
 def in_folder(folder: Path) -> Path | None:
-    """The GGUF file of a language model in a folder; None where there is none, or several are."""
+    """The GGUF file of a language model in a folder; None if there is none, or several are."""
     found = [each for each in _files(folder) if "mmproj" not in each.name.lower()]
     return found[0] if len(found) == 1 else None
 

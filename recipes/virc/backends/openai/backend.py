@@ -17,7 +17,7 @@ from virc.backends.openai.body import ListedModel
 from virc.backends.openai.causes import SMALLER_PIXELS
 from virc.backends.openai.images import AsPart, ByteLimits, SentImages, whole
 from virc.backends.openai.link import GarbageError, Link, names_hint
-from virc.backends.openai.received.wire import Received
+from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import RefusedError, lowered, shortened
 from virc.backends.openai.request import Habits, completion
 from virc.backends.prompt_count import PromptCounts
@@ -54,10 +54,10 @@ class _ServerFacts(msgspec.Struct, frozen=True):
     Args:
         kind: who it says owns the model, in lower case: most servers name themselves there.
         root: what it calls the weights; vLLM names their folder or hub id.
-        context: longest conversation in tokens, where it tells.
+        context: longest conversation in tokens, if it tells.
         sends_together: whether it sends several tokens at once on request.
         weights: what tells one model from another behind the same name: their folder or hub id, hash, and sizes.
-        native: the context to ask Ollama's own API for, where it has one.
+        native: the context to ask Ollama's own API for, if it has one.
     """
 
     kind: str
@@ -80,20 +80,20 @@ class OpenAIBackend:
         model: the name to ask for; None takes the only one that is served.
         api_key: bearer token, sent to this endpoint only and never printed; None sends none.
         timeout: seconds after which one reply is given up, whatever the server refuses of the request before.
-        grid: the patch grid images are shown on, where the endpoint does not publish its model's; it limits that.
+        grid: the patch grid images are shown on, if the endpoint does not publish its model's; it limits that.
         max_retries: further tries by the client's own back-off while the endpoint is down or busy.
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
             decides by the model's name (qwen or virc in it).
         num_ctx: tokens of context to ask Ollama for; None: as `ollama.context_of` finds.
 
     Attributes:
-        at_once: conversations at a time, where no number is chosen: servers that compute many replies
+        at_once: conversations at a time, if no number is chosen: servers that compute many replies
             together are kept busy.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
         grid: the patch grid of its images; callers that know the model's family may set it.
         needs_sizes: whether pictures have to be shown as large as they are sent, as boxes in pixels need it.
         requests, max_requests: that it made for completions, and after which it makes no more; None: any number.
-        calibrate: finds out how boxes are counted, where that is not known; None: it is.
+        calibrate: finds out how boxes are counted, if that is not known; None: it is.
 
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
@@ -129,7 +129,7 @@ class OpenAIBackend:
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
         self._drawing, self._lock = 0, threading.Lock()
-        self._longest = 2**31  # tokens of a reply, where the server refused more in words of its own
+        self._longest = 2**31  # tokens of a reply, if the server refused more in words of its own
         self.needs_sizes = False
         self._looking, self._looked = threading.Lock(), float("-inf")
         self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
@@ -194,7 +194,7 @@ class OpenAIBackend:
         """Draw one assistant turn; `on_text` gets it as it streams in.
 
         Args:
-            seconds: give up after them, where the time for any reply is longer.
+            seconds: give up after them, if the time for any reply is longer.
 
         Raises:
             ConfigError: the endpoint refuses the request.
@@ -271,7 +271,7 @@ class OpenAIBackend:
             return False
         return drawn < sampling.max_tokens and read + drawn >= self.context - 1
 
-    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> Received:
+    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> ReceivedReply:
         """A reply; what the server refuses of a request is left out of it, and of those that follow.
 
         One whose pieces can be read in two ways is asked for once more, as a whole; one that broke off, once more.
@@ -295,7 +295,7 @@ class OpenAIBackend:
                     raise
                 on_text, was_broken = None, True
             except NoAnswerError as filtered:  # a filter in front of the model
-                return Received("", refusal=filtered.message)
+                return ReceivedReply("", refusal=filtered.message)
             except RefusedError as refused:
                 shorter = shortened(sampling.max_tokens, refused)
                 if shorter:
@@ -321,7 +321,7 @@ class OpenAIBackend:
         deadline: Deadline,
         sent: dict[str, Any],
         is_whole: bool,
-    ) -> Received:
+    ) -> ReceivedReply:
         """A reply to one request, which `sent` holds then; `is_whole`: it is not to be streamed."""
         if self.max_requests is not None and self.requests >= self.max_requests:
             raise ConfigError(f"{self._link.endpoint} refused every request")
@@ -332,7 +332,7 @@ class OpenAIBackend:
             sent |= ollama.request(ask, sampling, self.model, server.native) | {"stream": not is_whole}
             return self._link.complete(sent, longest, on_text, deadline, address)
 
-        def drawn(as_part: AsPart) -> Received:
+        def drawn(as_part: AsPart) -> ReceivedReply:
             request = self._request(ask, sampling, as_part)
             if is_whole:
                 del request["stream"]
@@ -340,7 +340,7 @@ class OpenAIBackend:
             sent.update(self._habits.fitted(request))
             return self._link.complete(sent, longest, on_text, deadline)
 
-        return self._images.draw(ask.images, drawn) if server.keeps_images else drawn(whole)
+        return self._images.reply(ask.images, drawn) if server.keeps_images else drawn(whole)
 
     def _look_again(self) -> bool:
         """Ask the server once more what it is, and forget what another one refused; whether it is another."""
@@ -437,8 +437,8 @@ class OpenAIBackend:
         return request
 
 
-def _cut(reply: Received, sent: Mapping[str, Any]) -> Received:
-    """The reply, marked as cut where it is as long as the request allows, though the server says that it stopped.
+def _cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedReply:
+    """The reply, marked as cut if it is as long as the request allows, though the server says that it stopped.
 
     The token that ends a reply may count too, so a word that fills a limit of a few tokens is taken for whole. What
     passes the limit by more than one token was not cut by it.

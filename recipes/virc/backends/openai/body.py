@@ -86,7 +86,7 @@ class ListedModel(msgspec.Struct, frozen=True):
 
     @property
     def context(self) -> int | None:
-        """Longest conversation in tokens, where the server tells it: vLLM, SGLang and llama.cpp do."""
+        """Longest conversation in tokens, if the server tells it: vLLM, SGLang and llama.cpp do."""
         held = self.meta.get("n_ctx") if isinstance(self.meta, dict) else None  # llama.cpp
         known = self.max_model_len if type(self.max_model_len) is int else held
         return known if type(known) is int and known > 0 else None
@@ -193,7 +193,7 @@ def parsed(data: bytes) -> object:
 
 
 def _status(body: object) -> int:
-    """The HTTP status that an error's code or type stands for; 0 where it names none."""
+    """The HTTP status that an error's code or type stands for; 0 if it names none."""
     fields = error_fields(body) or (body if isinstance(body, dict) else {})
     named = [fields.get(key) for key in ("code", "status", "status_code", "statusCode", "type")]
     for value in named:
@@ -231,7 +231,7 @@ def bounded(pieces: Iterator[bytes], most: int, until: float) -> Iterator[bytes]
 
 
 def read_models(pieces: Iterable[bytes]) -> list[ListedModel]:
-    """The body of /v1/models: a list, or an object that holds one or, where there is no model, null.
+    """The body of /v1/models: a list, or an object that holds one or, if there is no model, null.
 
     Entries whose name cannot be printed and typed are left out.
     """

@@ -1,4 +1,8 @@
-"""What an HTTP error of an endpoint means: one sentence, the next thing to type, and whether to try again."""
+"""HTTP errors of an endpoint as errors of virc: one sentence, the next thing to type, and whether to try again.
+
+Servers name the same cause by many statuses and texts. `StatusError` classifies an answer for a retry; `as_error`,
+after the last try, goes through the causes from the network to the request, and takes the first one that applies.
+"""
 
 import math
 import re
@@ -13,11 +17,11 @@ from virc.backends.openai.refusals import CONTEXT, PER_MINUTE, RefusedError, byt
 from virc.core.errors import ConfigError, NetworkError, NoAnswerError, VircError
 from virc.core.retry import seconds_asked
 
-_BUSY = frozenset({408, 409, 425, 429, 529})
+_RETRIABLE = frozenset({408, 409, 425, 429, 529})
 OVERLOADED = frozenset({429, 529})
 GATEWAY = frozenset({502, 503, 504})
 _NOT_OF_REQUEST = frozenset({401, 402, 403, 404, 405, 407, 429, 511})  # the request itself is not the cause
-_LONGEST_WAIT = 7 * 86_400  # seconds; longer than quotas of a day or a week take
+_MAX_WAIT = 7 * 86_400  # seconds; the longest quotas are weekly
 _I = re.IGNORECASE
 _PERMANENT = re.compile(
     r"image input is not supported|required for image input|not support image"
@@ -25,22 +29,22 @@ _PERMANENT = re.compile(
     _I,
 )
 """Errors that a retry does not change, such as a full context; llama.cpp and Ollama send them with status 500."""
-_BLIND = re.compile(r"no endpoints[^.]{0,40}image", _I)  # OpenRouter
+_NO_VISION_MODEL = re.compile(r"no endpoints[^.]{0,40}image", _I)  # OpenRouter
 _QUOTA = re.compile(
     r"insufficient[_ ](?:quota|balance|credits?|funds)|exceeded your current quota|quota (?:is )?(?:exhausted|used up)"
     r"|credit balance|balance is (?:too low|not enough)|out of credits?|more credits|no credits|payment required"
     r"|billing|spend(?:ing)? limit|in arrears|arrearage|overdue|prepaid|余额不足|欠费|额度不足|配额",
     _I,
 )
-_SOON = re.compile(
+_ENDS_SOON = re.compile(
     r"per (?:minute|second|hour)|\b[RT]P[MS]\b|(?:retry|try again|reset)s? (?:in|after) (?:\d|about)", _I
 )
-"""A limit that ends without action."""
-_LIMITED = re.compile(
+"""A rate limit, which ends by itself, in contrast to a used up quota."""
+_RATE_LIMITED = re.compile(
     r"rate.?limit|throttl|too many (?:\w+ )?requests|slow down|requests? (?:rate|too frequent)|请求过于频繁|限流", _I
 )
 _OVERLOADED = re.compile(r"(?i:overload|\bbusy\b|capacity|too many requests|throttl|rate.?limit)|\bUNAVAILABLE\b")
-_TOO_MUCH = re.compile(r"request too large|too large for (?:model|gpt)|must be reduced", _I)
+_REQUEST_TOO_LARGE = re.compile(r"request too large|too large for (?:model|gpt)|must be reduced", _I)
 _LOADING = re.compile(
     r"\bload(?:ing|ed yet)|warming up|starting up|still starting|not (?:yet )?ready|initiali[sz]ing", _I
 )
@@ -61,14 +65,14 @@ _FILTER = re.compile(
     r"content.?(?:filter|policy)|responsible.?ai|inspection|moderation|flagged|prohibited.?content", _I
 )
 _HTTPS = re.compile(r"plain HTTP request was sent to HTTPS port|client sent an HTTP request to an HTTPS server", _I)
-SMALLER_PIXELS = 1_000_000  # in hints; callers that know the picture's size may propose fewer
-_SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
+SMALLER_PIXELS = 1_000_000  # in hints; `backend` proposes fewer if the picture is smaller
+_SEND_SMALLER = f"send smaller images: --max-pixels {SMALLER_PIXELS}"
 _HINTS = (
     (
         CONTEXT + r"|inputs?\W{0,2} (?:tokens|length|must have less)|prompt is too long|超长",
         "serve it with a longer context (llama.cpp: -c, vLLM: --max-model-len), or send smaller images: --max-pixels",
     ),
-    (r"image[^.]{0,60}(?:dimension|resolution|pixels)|(?:dimension|resolution|pixels)[^.]{0,60}image", _SMALLER),
+    (r"image[^.]{0,60}(?:dimension|resolution|pixels)|(?:dimension|resolution|pixels)[^.]{0,60}image", _SEND_SMALLER),
     (
         r"(at most|too many|limit|maximum)[^.]{0,40}\bimage",
         "allow as many images a prompt as --max-turns and the pictures of the question together, 17 by default "
@@ -86,55 +90,58 @@ _HINTS = (
 
 
 class StatusError(Exception):
+    """An answer with an HTTP status that is not a success."""
+
     def __init__(self, code: int, headers: Mapping[str, str], body: object) -> None:
         super().__init__(code)
         self.code, self.headers, self.body = code, headers, body
-        self.said = error_text(body)
+        self.text = error_text(body)
 
     @property
     def wait(self) -> float:
-        """Seconds that the server asks to wait before a retry; 0: none, or it does not say."""
+        """Seconds that the server asks to wait before a retry; 0 if it asks for none."""
         return seconds_asked(self.headers, str(self.body)) or 0.0
 
     @property
     def is_busy(self) -> bool:
-        is_full = self.code in GATEWAY and bool(_OVERLOADED.search(self._words))
+        is_full = self.code in GATEWAY and bool(_OVERLOADED.search(self._codes_and_text))
         return self.code in OVERLOADED or self.wait > 0 or is_full or self.is_limited
 
     @property
     def is_limited(self) -> bool:
-        """Whether requests are limited, though the status says something else."""
-        return self.code in {400, 403} and not self.is_quota and bool(_LIMITED.search(self._words))
+        """Whether the text reports a rate limit, in spite of a status that does not."""
+        return self.code in {400, 403} and not self.is_quota and bool(_RATE_LIMITED.search(self._codes_and_text))
 
     @property
-    def _words(self) -> str:
+    def _codes_and_text(self) -> str:
         fields = error_fields(self.body)
-        return " ".join(map(str, (self.said, fields.get("code"), fields.get("type"), fields.get("status"))))
+        return " ".join(map(str, (self.text, fields.get("code"), fields.get("type"), fields.get("status"))))
 
     @property
     def is_filtered(self) -> bool:
-        """Whether a content filter refuses the prompt, by an error code or the name of a field."""
+        """Whether a content filter refuses the prompt, by an error code or by the name of a field."""
         fields = error_fields(self.body)
-        said = [fields.get(name) for name in ("code", "type", "status", "innererror")]
-        said += [[*each] for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]
-        return self.code in {400, 403, 422} and bool(_FILTER.search(str(said)))
+        names = [fields.get(name) for name in ("code", "type", "status", "innererror")]
+        names += [list(each) for each in (self.body, fields.get("metadata")) if isinstance(each, dict)]
+        return self.code in {400, 403, 422} and bool(_FILTER.search(str(names)))
 
     @property
     def is_quota(self) -> bool:
-        """Whether the quota or credit is used up; waiting does not change that."""
-        words = self._words
-        if self.code == 402 or "insufficient_quota" in words:
+        """Whether the quota or credit is used up, which waiting does not change."""
+        text = self._codes_and_text
+        if self.code == 402 or "insufficient_quota" in text:
             return True
-        return self.code in {400, 401, 403, 429} and bool(_QUOTA.search(words)) and not _SOON.search(words)
+        return self.code in {400, 401, 403, 429} and bool(_QUOTA.search(text)) and not _ENDS_SOON.search(text)
 
     @property
-    def is_passing(self) -> bool:
-        if _PERMANENT.search(self.said) or self.is_quota or _TOO_MUCH.search(self.said):
+    def is_transient(self) -> bool:
+        """Whether the same request may succeed later."""
+        if _PERMANENT.search(self.text) or self.is_quota or _REQUEST_TOO_LARGE.search(self.text):
             return False
-        said = self.headers.get("x-should-retry")  # of OpenAI's own servers
-        if said in ("true", "false"):
-            return said == "true"
-        return self.code in _BUSY or self.is_limited or (self.code >= 500 and self.code not in {501, 505, 511})
+        should_retry = self.headers.get("x-should-retry")  # sent by OpenAI
+        if should_retry in ("true", "false"):
+            return should_retry == "true"
+        return self.code in _RETRIABLE or self.is_limited or (self.code >= 500 and self.code not in {501, 505, 511})
 
 
 class AskedServer(msgspec.Struct, frozen=True):
@@ -142,119 +149,128 @@ class AskedServer(msgspec.Struct, frozen=True):
 
     Args:
         endpoint: its address, as it is printed.
-        quoted: formats a server's text for a printed line.
-        has_key: whether a key is sent.
-        missing: the hint if it does not know the model.
-        address: the hint if the address is likely to be wrong; None if it looks right.
+        quoted: formats a text of the server for a printed line.
+        has_key: whether a key was sent.
+        model_hint: for a model that the server does not know.
+        address_hint: for an address that is likely to be wrong; None if it looks right.
     """
 
     endpoint: str
     quoted: Callable[[object], str]
     has_key: bool
-    missing: str
-    address: str | None
+    model_hint: str
+    address_hint: str | None
 
 
-def explained(error: StatusError, place: AskedServer) -> VircError:
-    page = is_page(error.body)
-    said = place.quoted(title(str(error.body)) if page else error.said)
-    tail = f" ({error.code}): {said}" if said else f" ({error.code})"
+def as_error(error: StatusError, server: AskedServer) -> VircError:
+    """The error to raise; its sentence ends with `tail`, the status and the quoted message of the server."""
+    is_html = is_page(error.body)
+    message = server.quoted(title(str(error.body)) if is_html else error.text)
+    tail = f" ({error.code}): {message}" if message else f" ({error.code})"
     if error.is_filtered:
         return NoAnswerError(f"the server's content filter refuses the prompt{tail}")
-    found = _proxy_error(error, place, tail, page) or _account_error(error, place, tail)
-    found = found or _address_error(error, place, tail, page) or _passing_error(error, place, tail)
-    found = found or _request_error(error, place, tail, said)
-    found.everywhere = error.code in _NOT_OF_REQUEST or error.code >= 500 or error.is_quota or error.is_limited
-    return found
+    explained = (
+        _proxy_error(error, server, tail, is_html)
+        or _account_error(error, server, tail)
+        or _address_error(error, server, tail, is_html)
+        or _transient_error(error, server, tail)
+        or _request_error(error, server, tail, message)
+    )
+    explained.everywhere = error.code in _NOT_OF_REQUEST or error.code >= 500 or error.is_quota or error.is_limited
+    return explained
 
 
-def _proxy_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
-    """Errors of proxies, redirects and logins before the endpoint."""
-    code, host = error.code, urlsplit(place.endpoint).hostname
+def _proxy_error(error: StatusError, server: AskedServer, tail: str, is_html: bool) -> VircError | None:
+    """Errors of proxies, redirects and logins in front of the endpoint."""
+    code, host = error.code, urlsplit(server.endpoint).hostname
     if code < 400:
-        target = place.quoted(error.headers.get("location", "nowhere"))
-        return ConfigError(f"{place.endpoint} redirects to {target}", "give --endpoint the address it moved to")
+        target = server.quoted(error.headers.get("location", "nowhere"))
+        return ConfigError(f"{server.endpoint} redirects to {target}", "give --endpoint the address it moved to")
     if code in {407, 511}:
-        sentence = f"the proxy on the way to {place.endpoint} wants a user and a password{tail}"
+        sentence = f"the proxy on the way to {server.endpoint} wants a user and a password{tail}"
         return ConfigError(sentence, f"put them in https_proxy or http_proxy, or go past it: export no_proxy={host}")
     if _HTTPS.search(str(error.body)):
-        secure = place.endpoint.replace("http:", "https:", 1)
-        return ConfigError(f"{place.endpoint} is asked without TLS, and wants it{tail}", f"--endpoint {secure}")
-    blocks = page or re.match(r"error code: 1\d\d\d", error.said.strip()) or "x-squid-error" in error.headers
+        secure = server.endpoint.replace("http:", "https:", 1)
+        return ConfigError(f"{server.endpoint} is asked without TLS, and wants it{tail}", f"--endpoint {secure}")
+    blocks = is_html or re.match(r"error code: 1\d\d\d", error.text.strip()) or "x-squid-error" in error.headers
     if code in {401, 403, 405, 406, 451} and blocks:
-        sentence = f"a web page answers in place of {place.endpoint}: a proxy, firewall or login stands before it{tail}"
+        sentence = (
+            f"a web page answers in place of {server.endpoint}: a proxy, firewall or login stands before it{tail}"
+        )
         return ConfigError(sentence, f"ask who runs it; to go past a proxy of yours: export no_proxy={host}")
     return None
 
 
-def _account_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
+def _account_error(error: StatusError, server: AskedServer, tail: str) -> VircError | None:
     if is_anthropic(error):
-        sentence = f"{place.endpoint} speaks Anthropic's API, and virc OpenAI's{tail}"
+        sentence = f"{server.endpoint} speaks Anthropic's API, and virc OpenAI's{tail}"
         return ConfigError(sentence, "give --endpoint an address with /chat/completions, such as that of a gateway")
     if error.is_quota:
-        sentence = f"the quota or credit of the key at {place.endpoint} is used up{tail}"
+        sentence = f"the quota or credit of the key at {server.endpoint} is used up{tail}"
         return ConfigError(sentence, "add credit where you got the key, or set VIRC_API_KEY to another")
     if error.is_limited:
         return None
-    is_denied = error.code == 403 and (not error.said or _KEY.search(error.said))
-    if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.said)):
-        verb = "refuses the key" if place.has_key else "wants a key"
+    is_denied = error.code == 403 and (not error.text or _KEY.search(error.text))
+    if error.code == 401 or is_denied or (error.code in {400, 403, 422} and _BAD_KEY.search(error.text)):
+        verb = "refuses the key" if server.has_key else "wants a key"
         hint = "set VIRC_API_KEY to a key it accepts"
-        if re.search(r"subscription|api-key header|basic", f"{error.said} {error.headers.get('www-authenticate')}", _I):
+        if re.search(r"subscription|api-key header|basic", f"{error.text} {error.headers.get('www-authenticate')}", _I):
             hint += "; a key in a header of its own: export VIRC_HEADERS='api-key: KEY'"
-        return ConfigError(f"{place.endpoint} {verb}{tail}", hint)
+        return ConfigError(f"{server.endpoint} {verb}{tail}", hint)
     if error.code == 403:
-        return ConfigError(f"{place.endpoint} forbids the request{tail}", "see what its provider allows the key to do")
+        return ConfigError(f"{server.endpoint} forbids the request{tail}", "see what its provider allows the key to do")
     return None
 
 
-def _address_error(error: StatusError, place: AskedServer, tail: str, page: bool) -> VircError | None:
+def _address_error(error: StatusError, server: AskedServer, tail: str, is_html: bool) -> VircError | None:
     """Errors of a wrong path or an unknown model."""
     if error.code not in {404, 405, 410}:
         return None
-    if _BLIND.search(error.said):
-        return RefusedError(f"{place.endpoint} has no model for pictures{tail}", _hint(error.said), error.said, None)
-    if not page and _MODEL.search(error.said):
-        return RefusedError(f"{place.endpoint} does not serve the model{tail}", place.missing, error.said, None)
-    sentence = f"{place.endpoint} does not know what was requested{tail}"
-    return RefusedError(sentence, place.address or place.missing, error.said, None)
+    if _NO_VISION_MODEL.search(error.text):
+        return RefusedError(f"{server.endpoint} has no model for pictures{tail}", _hint(error.text), error.text, None)
+    if not is_html and _MODEL.search(error.text):
+        return RefusedError(f"{server.endpoint} does not serve the model{tail}", server.model_hint, error.text, None)
+    sentence = f"{server.endpoint} does not know what was requested{tail}"
+    return RefusedError(sentence, server.address_hint or server.model_hint, error.text, None)
 
 
-def _passing_error(error: StatusError, place: AskedServer, tail: str) -> VircError | None:
+def _transient_error(error: StatusError, server: AskedServer, tail: str) -> VircError | None:
     code = error.code
-    if code not in _BUSY and not error.is_limited and (code < 500 or _PERMANENT.search(error.said)):
+    if code not in _RETRIABLE and not error.is_limited and (code < 500 or _PERMANENT.search(error.text)):
         return None
-    if code == 429 and _TOO_MUCH.search(error.said):
-        return ConfigError(f"{place.endpoint} takes no request of this size{tail}", _SMALLER)
-    hint = _hint(error.said)
-    if code >= 500 and _LOADING.search(error.said) and not _FAILED.search(error.said):
-        return NetworkError(f"{place.endpoint} is still loading its model{tail}", "wait, then the same command")
-    if 0 < error.wait < _LONGEST_WAIT:
+    if code == 429 and _REQUEST_TOO_LARGE.search(error.text):
+        return ConfigError(f"{server.endpoint} takes no request of this size{tail}", _SEND_SMALLER)
+    hint = _hint(error.text)
+    if code >= 500 and _LOADING.search(error.text) and not _FAILED.search(error.text):
+        return NetworkError(f"{server.endpoint} is still loading its model{tail}", "wait, then the same command")
+    if 0 < error.wait < _MAX_WAIT:
         hint = f"it asks to wait for {math.ceil(error.wait)} s"
-    busy = NetworkError(f"{place.endpoint} {'is too busy' if code in _BUSY or error.is_busy else 'fails'}{tail}", hint)
+    busy = NetworkError(
+        f"{server.endpoint} {'is too busy' if code in _RETRIABLE or error.is_busy else 'fails'}{tail}", hint
+    )
     busy.wait = error.wait if error.is_busy else None
     return busy
 
 
-def _request_error(error: StatusError, place: AskedServer, tail: str, said: str) -> VircError:
-    hint = place.missing if _MODEL.search(said) else _hint(said)
-    sentence = f"{place.endpoint} refuses the request{tail}"
-    is_large = error.code == 413 and not PER_MINUTE.search(error.said)
-    if is_large or bytes_allowed(error.said):
-        sentence, hint = f"{place.endpoint} takes no images of this size{tail}", _SMALLER
-    if MISSED in said.lower():
+def _request_error(error: StatusError, server: AskedServer, tail: str, message: str) -> VircError:
+    hint = server.model_hint if _MODEL.search(message) else _hint(message)
+    sentence = f"{server.endpoint} refuses the request{tail}"
+    is_large = error.code == 413 and not PER_MINUTE.search(error.text)
+    if is_large or bytes_allowed(error.text):
+        sentence, hint = f"{server.endpoint} takes no images of this size{tail}", _SEND_SMALLER
+    if MISSED in message.lower():
         return MissedError(sentence, hint)
     parameter = error_fields(error.body).get("param")
-    return RefusedError(sentence, hint, said, parameter if isinstance(parameter, str) else None, is_large)
+    return RefusedError(sentence, hint, message, parameter if isinstance(parameter, str) else None, is_large)
 
 
 def is_anthropic(error: StatusError) -> bool:
     """Whether the server has only Anthropic's API: it requires that API's headers, or does not know the path."""
     body = error.body
-    shaped = isinstance(body, dict) and body.get("type") == "error" and isinstance(body.get("error"), dict)
-    is_elsewhere = error.code in {404, 405} and shaped and "model" not in error.said.lower()
-    return is_elsewhere or bool(_ANTHROPIC.search(error.said))
+    is_error_object = isinstance(body, dict) and body.get("type") == "error" and isinstance(body.get("error"), dict)
+    is_unknown_path = error.code in {404, 405} and is_error_object and "model" not in error.text.lower()
+    return is_unknown_path or bool(_ANTHROPIC.search(error.text))
 
 
-def _hint(said: str) -> str | None:
-    return next((hint for pattern, hint in _HINTS if re.search(pattern, said, _I)), None)
+def _hint(message: str) -> str | None:
+    return next((hint for pattern, hint in _HINTS if re.search(pattern, message, _I)), None)

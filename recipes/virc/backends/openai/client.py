@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 5.0
 _MAX_IDLE = 100  # connections
-_CERTIFICATES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")  # where a file is missing; a missing SSL_CERT_DIR is no error
+_CERTIFICATES = ("SSL_CERT_FILE", "SSLKEYLOGFILE")  # files that must exist; a missing SSL_CERT_DIR is no error
 
 _LONG = 16
 """Characters from which on a key is no part of a word of a language, and is hidden wherever it stands."""
@@ -114,7 +114,7 @@ def _no_address(endpoint: str, reason: str = "") -> ConfigError:
 
 
 def hidden(text: str, key: str) -> str:
-    """The text without the key: `***` stands for it, also where it is escaped as in a URL, in JSON or in HTML.
+    """The text without the key: `***` stands for it, also if it is escaped as in a URL, in JSON or in HTML.
 
     A short key is hidden as a whole word alone: the key `a` or `sk` stands in many words.
     """

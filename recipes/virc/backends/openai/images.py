@@ -1,4 +1,4 @@
-"""Images of a conversation as parts of its messages; to an endpoint that caches them by id, each is sent once.
+"""Images in requests: encoded once (`Pieces`), sent once (`SentImages`), and made small enough (`ByteLimits`).
 
 vLLM caches a processed image under the `uuid` next to `image_url`, and from then on accepts the id alone (its
 documentation, "Multimodal Inputs"). A request with an id that is no longer cached fails with status 400.
@@ -27,13 +27,13 @@ AsPart = Callable[[Shown], Part]
 _Reply = TypeVar("_Reply", bound=Reply)
 
 MISSED = "cache miss for image"
-"""What vLLM answers if it does not know an id, in lower case."""
+"""Part of vLLM's error for an unknown id, in lower case."""
 MAX_MISSES = 16
-MAX_KEPT = 10_000
+MAX_IDS = 10_000
 _QUALITIES = (90, 80, 65, 50)  # of JPEG
 _MIN_SIDE = 56  # pixels
-_OF_TEXT = 2**14  # bytes of a request without its pictures, and of JSON around each
-_LEAST = 2**14  # bytes of a picture: a refusal without a number never lowers the limit further
+_OVERHEAD = 2**14  # bytes reserved for the JSON around texts and pictures
+_MIN_BYTES = 2**14  # per picture; a refusal that names no limit never lowers it further
 _SENT_AT_ONCE = 2**18  # bytes; some HTTP libraries copy the rest of a piece after each part that was sent
 
 
@@ -95,67 +95,66 @@ class SentImages:
 
     def __init__(self) -> None:
         self._key = os.urandom(32)
-        self._kept: dict[str, None] = {}  # the oldest first
-        self._misses = 0  # in a row
+        self._sent_ids: dict[str, None] = {}  # the least recently used first
+        self._misses = 0  # consecutive
         self._lock = threading.Lock()
 
-    def draw(self, images: Sequence[Shown], drawn: Callable[[AsPart], _Reply]) -> _Reply:
-        """Draw a reply about images; the data of cached ones is not sent.
+    def reply(self, images: Sequence[Shown], request: Callable[[AsPart], _Reply]) -> _Reply:
+        """Request a reply; images that the endpoint has cached are sent as their ids.
 
-        If the endpoint has lost one, after a restart or because its cache was full, all are sent again. `drawn` sends
-        the request; its argument makes the message part of an image.
+        If it has lost one, after a restart or because its cache was full, all are sent again. `request` sends the
+        request; its argument makes the message part of an image.
 
         Raises:
             MissedError: the endpoint does not know an image whose data was sent.
         """
-        if self._misses >= MAX_MISSES:  # it caches nothing: every request would be sent twice
-            return drawn(whole)
+        if self._misses >= MAX_MISSES:  # it caches nothing: with ids, every request is sent twice
+            return request(whole)
         ids = {each: hashlib.blake2b(each.digest, key=self._key, digest_size=20).hexdigest() for each in images}
         with self._lock:
-            kept = self._kept.keys() & set(ids.values())
+            cached = self._sent_ids.keys() & set(ids.values())
         try:
-            reply = drawn(lambda shown: _named(shown, ids[shown], ids[shown] in kept))
-        except NetworkError:  # when it is back, it may have been restarted
+            reply = request(lambda shown: _part_with_id(shown, ids[shown], ids[shown] in cached))
+        except NetworkError:  # it may have been restarted
             self._forget()
             raise
         except MissedError:
-            if not kept:
+            if not cached:
                 raise
             self._misses += 1
-            self._forget(kept)
-            reply = drawn(lambda shown: _named(shown, ids[shown], kept=False))
+            self._forget(cached)
+            reply = request(lambda shown: _part_with_id(shown, ids[shown], cached=False))
         else:
-            self._misses = 0 if kept else self._misses
+            self._misses = 0 if cached else self._misses
         with self._lock:
             for id in ids.values():
-                self._kept[id] = self._kept.pop(id, None)
-            while len(self._kept) > MAX_KEPT:
-                del self._kept[next(iter(self._kept))]
+                self._sent_ids[id] = self._sent_ids.pop(id, None)
+            while len(self._sent_ids) > MAX_IDS:
+                del self._sent_ids[next(iter(self._sent_ids))]
         return reply
 
     def _forget(self, ids: Iterable[str] | None = None) -> None:
         with self._lock:
-            for id in list(self._kept) if ids is None else ids:
-                self._kept.pop(id, None)
+            for id in list(self._sent_ids) if ids is None else ids:
+                self._sent_ids.pop(id, None)
 
 
-def _named(shown: Shown, id: str, kept: bool) -> Part:
-    return {"type": "image_url", "image_url": None, "uuid": id} if kept else {**whole(shown), "uuid": id}
+def _part_with_id(shown: Shown, id: str, cached: bool) -> Part:
+    return {"type": "image_url", "image_url": None, "uuid": id} if cached else {**whole(shown), "uuid": id}
 
 
 class ByteLimits:
-    """How many bytes a server accepts, learnt from its refusals. Thread-safe.
+    """The number of bytes that a server accepts, learnt from its refusals. Thread-safe.
 
     Attributes:
-        keeps_sizes: whether pictures must keep their sizes, because boxes are in pixels: they are then compressed
-            more, and never scaled down.
+        keeps_sizes: whether pictures are only compressed, and not scaled down, because boxes are in pixels.
         scales: whether a picture was scaled down.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._picture = self._request = math.inf
-        self._smaller: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
+        self._max_picture = self._max_request = math.inf
+        self._reduced: WeakKeyDictionary[Shown, Shown] = WeakKeyDictionary()
         self.keeps_sizes = self.scales = False
 
     def learn(self, sent: Ask, refused: RefusedError, ask: Ask) -> bool:
@@ -163,42 +162,44 @@ class ByteLimits:
 
         If the refusal names no limit, only that the request is too large, half the bytes are tried.
         """
-        before = sum(len(each.url) for each in sent.images)
-        allowed = bytes_allowed(refused.said)
-        if refused.too_large and not allowed and before > (least := _LEAST * len(sent.images)):
-            allowed = (max(before // 2, least) + self._text(ask), True)
+        bytes_sent = sum(len(each.url) for each in sent.images)
+        allowed = bytes_allowed(refused.text)
+        if refused.too_large and not allowed and bytes_sent > (minimum := _MIN_BYTES * len(sent.images)):
+            allowed = (max(bytes_sent // 2, minimum) + self._text_bytes(ask), True)
         if not allowed or not ask.images:
             return False
-        most, is_whole = allowed
+        limit, is_of_request = allowed
         with self._lock:
-            if is_whole:
-                self._request = min(self._request, most)
+            if is_of_request:
+                self._max_request = min(self._max_request, limit)
             else:
-                self._picture = min(self._picture, most)
-        return sum(len(each.url) for each in self.fitted(ask).images) < before
+                self._max_picture = min(self._max_picture, limit)
+        return sum(len(each.url) for each in self.fitted(ask).images) < bytes_sent
 
     def fitted(self, ask: Ask) -> Ask:
-        if not ask.images or min(self._picture, self._request) == math.inf:
+        """The same conversation, with pictures that are within the limits, if they can be made so small."""
+        if not ask.images or min(self._max_picture, self._max_request) == math.inf:
             return ask
-        share = (self._request - self._text(ask)) / len(ask.images)
-        most = int(min(self._picture, share)) * 3 // 4 - 64  # as base64, in a data URL
-        return msgspec.structs.replace(ask, images=tuple(self._fitting(each, most) for each in ask.images))
+        share = (self._max_request - self._text_bytes(ask)) / len(ask.images)
+        max_bytes = int(min(self._max_picture, share)) * 3 // 4 - 64  # file bytes of a data URL: base64 and a prefix
+        return msgspec.structs.replace(ask, images=tuple(self._reduce(each, max_bytes) for each in ask.images))
 
-    def _text(self, ask: Ask) -> int:
-        return sum(len(message.text.encode(errors="replace")) for message in ask.messages) + _OF_TEXT
+    def _text_bytes(self, ask: Ask) -> int:
+        return sum(len(message.text.encode(errors="replace")) for message in ask.messages) + _OVERHEAD
 
-    def _fitting(self, shown: Shown, most: int) -> Shown:
-        if len(shown.file.data) <= most:
+    def _reduce(self, shown: Shown, max_bytes: int) -> Shown:
+        if len(shown.file.data) <= max_bytes:
             return shown
-        known = self._smaller.get(shown)
-        if known is None or len(known.file.data) > most:
-            known = next((each for each in self._versions(shown) if len(each.file.data) <= most), shown)
-            self.scales |= known.size != shown.size
-            self._smaller[shown] = known
-        shown.sent = known.size
-        return known
+        reduced = self._reduced.get(shown)
+        if reduced is None or len(reduced.file.data) > max_bytes:
+            reduced = next((each for each in self._versions(shown) if len(each.file.data) <= max_bytes), shown)
+            self.scales |= reduced.size != shown.size
+            self._reduced[shown] = reduced
+        shown.sent = reduced.size
+        return reduced
 
     def _versions(self, shown: Shown) -> Iterator[Shown]:
+        """Smaller and smaller versions: first by JPEG quality, then, if that is allowed, by size."""
         pixels = shown.pixels
         for quality in _QUALITIES:
             yield Shown(pixels, file=as_jpeg(pixels, quality), is_jpeg=True)

@@ -27,11 +27,11 @@ from virc.backends.openai.body import (
     read_models,
     unpacked,
 )
-from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, explained
+from virc.backends.openai.causes import GATEWAY, OVERLOADED, AskedServer, StatusError, as_error
 from virc.backends.openai.client import client, hidden, own_headers, printed, shut_down
 from virc.backends.openai.images import Pieces
 from virc.backends.openai.received.reading import read_reply
-from virc.backends.openai.received.wire import Received
+from virc.backends.openai.received.wire import ReceivedReply
 from virc.backends.openai.refusals import CONTEXT
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.core.files import expanded, is_folder
@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 
 
 class Exchange(msgspec.Struct):
-    """What is sent: to which address, with which body (None: it is a GET), and how often again where it fails.
+    """What is sent: to which address, with which body (None: it is a GET), and how often again if it fails.
 
     Args:
         request: the try under way.
@@ -94,7 +94,7 @@ class GarbageError(NetworkError):
 
 
 class _Tries:
-    """Tries of an exchange until a monotonic time; where its server `was_away`, another may have come in its place."""
+    """Tries of an exchange until a monotonic time; if its server `was_away`, another may have come in its place."""
 
     def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
         self.was_away = False
@@ -105,7 +105,7 @@ class _Tries:
         """The pause before another try, `pause` unless the server asks for more; None: no try may help, or is left."""
         is_busy = False
         if isinstance(error, StatusError):
-            may_help, is_away, is_busy = error.is_passing, error.code in GATEWAY, error.is_busy
+            may_help, is_away, is_busy = error.is_transient, error.code in GATEWAY, error.is_busy
             # A server that refuses after the wait that it asked for itself has asked for too little.
             pause = max(error.wait, pause * self._asked_before) if error.wait else pause
             self._asked_before |= bool(error.wait)
@@ -129,8 +129,8 @@ class Link:
     """A connection pool to one endpoint; threads may share it.
 
     Its `names` are the models that were listed, its `model` the one in use, it is `typed` so, and it `pulls` models on
-    command, as Ollama does: they are for hints. It is `stale` where another server may have come in place of the one
-    before: a connection failed, or the server calls itself otherwise; `reconnected` where a connection is new, too.
+    command, as Ollama does: they are for hints. It is `stale` if another server may have come in place of the one
+    before: a connection failed, or the server calls itself otherwise; `reconnected` if a connection is new, too.
 
     Args:
         endpoint: address up to and with /v1.
@@ -200,15 +200,15 @@ class Link:
         on_text: Callable[[str], None] | None,
         deadline: Deadline,
         address: str | None = None,
-    ) -> Received:
-        """Draw one completion, streamed where the server can; `address` is of Ollama's own API, where that is used.
+    ) -> ReceivedReply:
+        """Draw one completion, streamed if the server can; `address` is of Ollama's own API, where that is used.
 
         Raises:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
 
-        def read(pieces: Iterator[bytes], say: Callable[[str], None]) -> Received:
+        def read(pieces: Iterator[bytes], say: Callable[[str], None]) -> ReceivedReply:
             return (ollama.read if address else read_reply)(pieces, max_tokens * CHARACTERS_PER_TOKEN, say)
 
         exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self.max_retries)
@@ -289,12 +289,12 @@ class Link:
         except LateError:
             raise self._silent(seconds) from None
         except StatusError as error:
-            raise self._explained(error) from None
+            raise self._as_error(error) from None
         except _UnreachedError as error:
             raise self._unreached(error, seconds) from None
         except WireError as error:
             if error.status:
-                raise self._explained(StatusError(error.status, {}, error.body)) from None
+                raise self._as_error(StatusError(error.status, {}, error.body)) from None
             quoted, hint = self.quoted(error.quoted), self._address_hint()
             if not hint and error.is_page:
                 hint = "a login, a proxy or another service answers there: open the address in a browser"
@@ -306,7 +306,7 @@ class Link:
             raise failed from None
 
     def _heard(self, exchange: Exchange, wait: Callable[[], _T]) -> _T:
-        """What is waited for; where the wait ends without it, so does the request."""
+        """What is waited for; if the wait ends without it, so does the request."""
         try:
             return wait()
         except BaseException:
@@ -316,7 +316,7 @@ class Link:
             raise
 
     def _tried(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
-        """What `ask` makes of a request, which is sent again where that may help, until the monotonic time `until`."""
+        """What `ask` makes of a request, which is sent again if that may help, until the monotonic time `until`."""
         tries = _Tries(exchange, self._pace, until)
         self._pace.wait(until)
         try:
@@ -369,7 +369,7 @@ class Link:
         return True
 
     def _note_server(self, response: Any) -> None:
-        """Notice where another server may answer than did before; behind a gateway each path has its own."""
+        """Notice if another server may answer than did before; behind a gateway each path has its own."""
         path, server = response.url.path, response.headers.get("server", "")
         if self._servers.setdefault(path, server) != server:
             self.stale, self._servers = True, {path: server}
@@ -403,9 +403,9 @@ class Link:
         unreached.everywhere = unreached.broken = self.stale = True
         return unreached
 
-    def _explained(self, error: StatusError) -> VircError:
-        place = AskedServer(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
-        return explained(error, place)
+    def _as_error(self, error: StatusError) -> VircError:
+        server = AskedServer(self.endpoint, self.quoted, bool(self._secret), self.missing_hint(), self._address_hint())
+        return as_error(error, server)
 
     def missing_hint(self) -> str:
         if self.model and is_folder(expanded(self.model)):
@@ -421,7 +421,7 @@ class Link:
         return f"its models are named by: curl {self.endpoint}/models"
 
     def _address_hint(self) -> str | None:
-        """What is likelier to be the address; None where this one ends as most do."""
+        """What is likelier to be the address; None if this one ends as most do."""
         root = re.sub(r"(/v1)?(/chat/completions|/completions|/models|/api/chat|/api|/)?$", "", self.endpoint)
         return None if self.endpoint.endswith("/v1") else f"most endpoints end in /v1: --endpoint {root}/v1"
 

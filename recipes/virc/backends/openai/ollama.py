@@ -13,7 +13,7 @@ from virc.backends.interface import Sampling
 from virc.backends.openai.body import failed
 from virc.backends.openai.images import Picture
 from virc.backends.openai.received.frames import values
-from virc.backends.openai.received.wire import Gathered, Received, is_given
+from virc.backends.openai.received.wire import ReceivedReply, ReplyBuilder, is_given
 from virc.backends.openai.request import RESULT
 from virc.reasoning.session import Ask, ChatTurn
 
@@ -21,7 +21,7 @@ OWNER = "library"
 """What its /v1/models calls the owner of each model."""
 CHAT = "/api/chat"
 CONTEXT = 32_768
-"""Tokens of context to request where the model has as many: its default of 4,096 on small machines holds one
+"""Tokens of context to request if the model has as many: its default of 4,096 on small machines holds one
 large picture, and what does not fit is dropped without an error.
 """
 
@@ -42,7 +42,7 @@ def root_of(endpoint: str) -> str:
 
 
 def context_of(shown: Mapping[str, Any], running: Mapping[str, Any], model: str, chosen: int | None = None) -> int:
-    """The context to ask for, in tokens: as `chosen`, else `CONTEXT`, or more where its Modelfile says so (`shown` by
+    """The context to ask for, in tokens: as `chosen`, else `CONTEXT`, or more if its Modelfile says so (`shown` by
     `/api/show`) or it is loaded with more (`running` by `/api/ps`); and no more than the model has.
     """
     info = shown.get("model_info")
@@ -81,23 +81,23 @@ def request(ask: Ask, sampling: Sampling, model: str, context: int) -> dict[str,
     return body | ({"tools": list(ask.schemas)} if ask.schemas else {})
 
 
-def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Received:
+def read(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
     """The body of an answer: one JSON object a line, or one in all; arguments and errors as of `read_reply`."""
-    gathered = Gathered(most, on_text)
+    builder = ReplyBuilder(most, on_text)
     for value in values(pieces, _Line):
         if value is None:
             break
         line = value.read
         if is_given(line.error):
             raise failed({"error": line.error})
-        gathered.ended(line.done_reason)
-        gathered.scored(line.logprobs)
-        gathered.take(line.message)
+        builder.add_finish(line.done_reason)
+        builder.add_scores(line.logprobs)
+        builder.add_message(line.message)
         if line.done:
-            gathered.counted(line.prompt_eval_count, line.eval_count)
-            gathered.done = True
+            builder.set_counts(line.prompt_eval_count, line.eval_count)
+            builder.done = True
             break
-    return gathered.reply()
+    return builder.reply()
 
 
 def _messages(turn: ChatTurn, ask: Ask) -> list[dict[str, Any]]:

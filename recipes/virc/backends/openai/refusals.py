@@ -100,7 +100,7 @@ class RefusedError(ConfigError):
         self, message: str, hint: str | None, said: str, parameter: str | None, too_large: bool = False
     ) -> None:
         super().__init__(message, hint)
-        self.said, self.parameter, self.too_large = said, parameter, too_large
+        self.text, self.parameter, self.too_large = said, parameter, too_large
         text = said.lower()
         self.is_full = bool(_IS_FULL.search(text) or (_PICTURES.search(text) and _TOO_MANY.search(text)))
         self.is_of_empty = bool(re.search(r"non-?empty|(?:be|is|an?) empty|empty (?:text|content|string)|blank", text))
@@ -108,18 +108,18 @@ class RefusedError(ConfigError):
 
     def own_fields(self, sent: set[str]) -> set[str]:
         """Which fields of the server's own messages, `sent` back to it, are meant: those that are named, else all."""
-        if named := {name for name in sent if re.search(rf"\b{re.escape(name)}\b", self.said)}:
-            return set() if re.search(r"missing|required", self.said, re.IGNORECASE) else named
-        return sent if _REFUSES.search(self.said) and re.search(r"messages?\b|tool_calls", self.said) else set()
+        if named := {name for name in sent if re.search(rf"\b{re.escape(name)}\b", self.text)}:
+            return set() if re.search(r"missing|required", self.text, re.IGNORECASE) else named
+        return sent if _REFUSES.search(self.text) and re.search(r"messages?\b|tool_calls", self.text) else set()
 
 
 def shortened(max_tokens: int, refused: RefusedError) -> int | None:
-    """The limit of tokens that a server would have taken, where it refused one as more than it has room for.
+    """The limit of tokens that a server would have taken, if it refused one as more than it has room for.
 
     None: it does not say so, or there is hardly any room.
     """
-    longest, prompt = context(refused.said), _PROMPT_IS.search(refused.said)
-    most = _AT_MOST.search(refused.said)
+    longest, prompt = context(refused.text), _PROMPT_IS.search(refused.text)
+    most = _AT_MOST.search(refused.text)
     room = int(most[1]) if most else 0
     if longest and prompt:
         room = longest - int(prompt[prompt.lastindex or 0])
@@ -127,10 +127,10 @@ def shortened(max_tokens: int, refused: RefusedError) -> int | None:
 
 
 def lowered(max_tokens: int, refused: RefusedError) -> int | None:
-    """A lower limit of tokens, where a server refused it in whatever words: the largest number that they name below
+    """A lower limit of tokens, if a server refused it in whatever words: the largest number that they name below
     it, else half; None: it refused something else.
     """
-    said = refused.said
+    said = refused.text
     numbers = {int(each.replace(",", "")) for each in _NUMBERS.findall(said)}
     is_named = _LENGTH.search(said) or (max_tokens in numbers and not _PICTURES.search(said.lower()))
     if _CONTEXT.search(said) or re.search(CONTEXT, said.lower()) or not is_named:
@@ -144,21 +144,21 @@ def parameters(refused: RefusedError) -> Iterator[str]:
     if refused.parameter in OPTIONAL:
         yield refused.parameter
         return
-    if _CONTEXT.search(refused.said) or not _REFUSES.search(refused.said):
+    if _CONTEXT.search(refused.text) or not _REFUSES.search(refused.text):
         return
-    places = [(re.search(_mentioned(name), refused.said), name) for name in OPTIONAL]
+    places = [(re.search(_mentioned(name), refused.text), name) for name in OPTIONAL]
     found = [(place.start(), name) for place, name in places if place]
     # "'max_tokens' is not supported: use 'max_completion_tokens' instead" names what it wants as well.
-    instead = re.search(r"\b(?:use|try)\b", refused.said, re.IGNORECASE)
+    instead = re.search(r"\b(?:use|try)\b", refused.text, re.IGNORECASE)
     for at, name in sorted(found):
-        if name == "temperature" and "both" in refused.said:  # one of it and top_p, which changes less
+        if name == "temperature" and "both" in refused.text:  # one of it and top_p, which changes less
             continue
         if not instead or at < instead.start() or len(found) == 1:
             yield name
 
 
 def _mentioned(name: str) -> str:
-    """An expression that finds a parameter in a sentence; one with a usual word as name only where it is quoted."""
+    """An expression that finds a parameter in a sentence; one with a usual word as name only if it is quoted."""
     if name == SYSTEM:
         return r"(?i:system (?:role|message|instruction|prompt)|developer instruction|roles are|roles must alternate)"
     if name not in _WORDS:
@@ -181,7 +181,7 @@ def pictures_allowed(said: str, count: int) -> int | None:
 
 
 def fewer(said: str, count: int) -> int | None:
-    """How many pictures to try where `count` were refused; None: that was about something else."""
+    """How many pictures to try if `count` were refused; None: that was about something else."""
     text = said.lower()
     if (_PICTURES.search(text) and _MANY.search(text)) or _IS_FULL.search(text):
         return max(1, count // 4)
@@ -189,7 +189,7 @@ def fewer(said: str, count: int) -> int | None:
 
 
 def context(said: str) -> int | None:
-    """Tokens of the longest conversation, where a refusal names them."""
+    """Tokens of the longest conversation, if a refusal names them."""
     found = _CONTEXT_IS.search(said)
     return int(found[found.lastindex or 0]) if found else None
 

@@ -12,7 +12,7 @@ from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, LENGTHS, OPTIONAL, 
 from virc.reasoning.session import Ask, Called
 
 RESULT = "The image follows."
-"""What a tool's own message says where a server calls tools: an image can stand in a user's message only."""
+"""What a tool's own message says if a server calls tools: an image can stand in a user's message only."""
 _BETWEEN = "I look at the image."
 _PLAIN = frozenset({"role", "content", "tool_calls", "id", "type", "function", "name", "arguments", "text"})
 """Fields that messages with calls have by the API's own definition."""

@@ -239,7 +239,10 @@ class _Replay:
             # What it says depends on what it sees.
             return None
         if self._history is None:
-            return _made(call, sizes[call.index], self._grid)
+            size = sizes[call.index]
+            if call.arguments:
+                return _run(call, size, self._grid)
+            return _cached(call.name, call.box, call.factor, size, self._grid)
         if self._history.protocol.crops == "file" and call.index in self._found:
             return None  # its file may be larger than what was shown of it
         _, planned = self._history.planned(call)
@@ -286,10 +289,6 @@ def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
     except ToolError:
         return False
     return "box_clamped" not in found.deviations
-
-
-def _made(call: Call, size: Size, grid: Grid) -> Sequence[_Made]:
-    return _run(call, size, grid) if call.arguments else _cached(call.name, call.box, call.factor, size, grid)
 
 
 @lru_cache(4096)

@@ -1,4 +1,9 @@
-"""The models that operators ask: opened once, asked for each row, and counted."""
+"""The models that an operator of `virc data make` asks.
+
+`opened_models` opens a model per role for the whole command. `Models.roles` gives an operator its roles for one row,
+`Models.running` adds up the cost of their requests, and `reply` sends messages that an operator wrote itself. Replies
+are saved until their row is written, so that a command that was killed does not request them again.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +21,6 @@ from virc.data.sample.rollouts import Rollout
 from virc.models.chat_protocol import of_system
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Reply, Session
-from virc.reasoning.session import Reply as Drawn
 from virc.reasoning.trace import Message
 from virc.solving.batch import BatchConfig, Outage, shown_images
 from virc.solving.one import Attempt, SolveConfig
@@ -29,10 +33,12 @@ from virc.solving.setup import Setup
 from virc.systems import registry as systems
 from virc.tools.registry import known
 
-_MAX_STEPS = 100_000
+_MAX_STEPS = 100_000  # of one row: an operator that asks in an endless loop ends
 
 
 class Models(msgspec.Struct, frozen=True):
+    """The open models of a command, by role."""
+
     opened: Mapping[str, OpenRole] = {}
     max_turns: int = 16
 
@@ -44,33 +50,33 @@ class Models(msgspec.Struct, frozen=True):
         return at_once or min((role.opened.at_once for role in self.opened.values()), default=1)
 
     def outage(self, note: Callable[[str], None]) -> Outage | None:
-        asks = [role.opened.answers for role in self.opened.values() if role.opened.answers]
-        return Outage(lambda: all(each() for each in asks), note) if asks else None
+        availability_checks = [role.opened.answers for role in self.opened.values() if role.opened.answers]
+        return Outage(lambda: all(is_up() for is_up in availability_checks), note) if availability_checks else None
 
     def roles(self, means: Means[Any]) -> Roles:
-        """The roles as an operator asks them for a row; what they reply is kept until the row is done."""
-        found = {}
+        """The roles that an operator asks about one row."""
+        askers = {}
         for name, role in self.opened.items():
             speaker = opening.speaker(role, means.deadline, self.max_turns, check_stop)
-            found[name] = Asker(name, role.role, _kept(name, speaker, means))
-        return Roles(found)
+            askers[name] = Asker(name, role.role, _with_saved_replies(name, speaker, means))
+        return Roles(askers)
 
     @contextmanager
     def running(self, means: Means[Any]) -> Iterator[None]:
-        """Let an operator ask; its replies' seeds are derived from the row's, and its cost is counted."""
+        """Within this context, requests of the operator take seeds from the row's seed, and count towards its cost."""
         if not self.opened:
             yield
             return
 
-        def count(ran: Ran, _: object) -> None:
+        def add_cost(ran: Ran, _: object) -> None:
             means.cost.add(Cost(ran.replies, ran.prompt_tokens or 0, ran.completion_tokens or 0))
 
-        steps = Run(means.seed, count, max_steps=_MAX_STEPS)
+        run = Run(means.seed, add_cost, max_steps=_MAX_STEPS)
         try:
-            with running(Branch(steps)):
+            with running(Branch(run)):
                 yield
         finally:
-            steps.close()
+            run.close()
 
 
 @contextmanager
@@ -89,31 +95,29 @@ def opened_models(
         yield Models(opened, setup.config.max_turns)
 
 
-def _kept(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
-    """A speaker that is asked the same but once for a row, also where the command was killed meanwhile."""
+def _with_saved_replies(name: str, speaker: Speaker, means: Means[Any]) -> Speaker:
+    """A speaker that sends each request of a row to its model once, also if the command was killed in between."""
 
     def speak(turns: Sequence[Turn], sampling: Sampling) -> Spoken:
-        sizes: list[tuple[int, int]] = []
+        if sampling.likeliest:  # probabilities of tokens are not saved
+            return speaker(turns, sampling)
 
-        def drawn() -> dict[str, Any]:
+        def request() -> dict[str, Any]:
             spoken = speaker(turns, sampling)
-            sizes.extend(spoken.sizes)
             return {"reply": msgspec.to_builtins(spoken.reply), "replies": spoken.replies, "sizes": spoken.sizes}
 
-        if sampling.likeliest:  # its reply has more than a text
-            return speaker(turns, sampling)
-        found = means.once(f"{name} {_key(turns, sampling)}", drawn)
-        shown = tuple((width, height) for width, height in found["sizes"])
-        return Spoken(msgspec.convert(found["reply"], Drawn), found["replies"], shown)
+        saved = means.once(f"{name} {_key(turns, sampling)}", request)
+        sizes = tuple((width, height) for width, height in saved["sizes"])
+        return Spoken(msgspec.convert(saved["reply"], Reply), saved["replies"], sizes)
 
     return speak
 
 
 def _key(turns: Sequence[Turn], sampling: Sampling) -> str:
-    """What tells a request of a row apart; its pictures are those of the row, or made of it by the same steps."""
-    said = [(each.prompt, each.at, [picture.size for picture in each.pictures], each.reply) for each in turns]
-    content = msgspec.json.encode([said, sampling.seed, sampling.temperature, sampling.max_tokens])
-    return blake2b(content, digest_size=12).hexdigest()
+    """Identifies a request of a row. Sizes are enough for pictures: the same steps derive them from the row."""
+    messages = [(turn.prompt, turn.at, [picture.size for picture in turn.pictures], turn.reply) for turn in turns]
+    request = msgspec.json.encode([messages, sampling.seed, sampling.temperature, sampling.max_tokens])
+    return blake2b(request, digest_size=12).hexdigest()
 
 
 def pictures(means: Means[Any], role: str, row: Row) -> list[Shown]:
@@ -138,14 +142,14 @@ def reply(
     stop: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Return a role's reply; it is drawn once for a `key`, and goes on with a last message that is `inline`."""
-    asked = means.opened[role]
+    """Ask a role's model once per row and `key`, and return its reply, which continues an `inline` last message."""
+    open_role = means.opened[role]
 
-    def drawn() -> Any:
-        with asked.turn:
+    def request() -> Any:
+        with open_role.turn:
             ask = Ask(messages, images, stop=stop, json_schema=schema)
-            return msgspec.to_builtins(asked.opened.backend.reply(ask, sampling, None, means.deadline.left()))
+            return msgspec.to_builtins(open_role.opened.backend.reply(ask, sampling, None, means.deadline.left()))
 
-    found = msgspec.convert(means.once(key, drawn), Reply)
-    means.cost.add(Cost(1, found.prompt_tokens or 0, found.completion_tokens or 0))
-    return found
+    answer = msgspec.convert(means.once(key, request), Reply)
+    means.cost.add(Cost(1, answer.prompt_tokens or 0, answer.completion_tokens or 0))
+    return answer

@@ -1,4 +1,7 @@
-"""Runs an operator over the rows of files: streamed, counted, continued after a stop, published whole."""
+"""Runs one operator over the rows of files, and writes NEW when all rows are done.
+
+Read `run`: it opens models and the progress file; `_work_on` passes rows to `_Work.line`; `_published` writes NEW.
+"""
 
 import hashlib
 import os
@@ -37,24 +40,24 @@ from virc.solving.setup import Setup
 from virc.systems import texts
 
 Rewards = Callable[[str], Callable[[Opened, Reporter], Grader]]
-"""Of a system, what makes that which gives its reward."""
+"""Maps the name of a system to a function that makes the grader of its reward, from an open model."""
 UNREADABLE = "unreadable"
-"""The rule by which rows are left out that cannot be read, or whose picture cannot be."""
-_MISSING = "missing"  # the rule of operators whose column a row lacks
-_EVERY = 1000  # rows of rules between two reports
+"""The rule of rows that are left out because they, or their pictures, cannot be read."""
+_MISSING = "missing"  # the rule of rows without the operator's column
+_EVERY = 1000  # rows between two progress reports, without models
 
 
 class Job(msgspec.Struct, frozen=True):
     """One operator over files.
 
     Args:
-        setup: the model of roles that name none, and how all are asked; None: no model is asked.
-        roles: role -> its server's address or model.
-        at_once: rows in work at a time; None: as many as suit the models.
-        prefix: of the names of pictures that are saved.
-        named: the file that pictures and further files are named by, of one of several jobs whose caller removes what
-            is beside NEW; None: NEW.
-        rewards: makes what gives the reward of a system, once a model is open.
+        setup: the default model of roles, and settings of requests; None: no model is asked.
+        roles: role -> the address of its server, or its model.
+        at_once: concurrent rows; None: as many as suit the models.
+        prefix: of the names of saved pictures.
+        named: the file whose name pictures and further files get; None: `to`. For steps of a list, whose `to` is
+            temporary.
+        rewards: makes the graders of rewards.
     """
 
     operator: Operator
@@ -86,7 +89,7 @@ def run(job: Job, report: Reporter) -> Fields:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(place))
-            if place.exists() and not file.exists():  # also where another command made it just now
+            if place.exists() and not file.exists():  # another command may have made it just now
                 raise UsageError(f"{place} is there already", "choose another --to, or remove it")
         except (OSError, ValueError) as error:
             raise VircError(f"cannot write {place}: {clause(error)}") from error
@@ -94,7 +97,7 @@ def run(job: Job, report: Reporter) -> Fields:
         models = stack.enter_context(opened_models(roles, job.roles, job.setup, report))
         total = count(job.sources) if roles else None
         head = {"operator": job.operator.name, "options": checked, "seed": seed, "rows": job.sources} | {
-            "files": _digests(checked), "models": models.names, "asked": _asked(job.setup) if roles else {},
+            "files": _file_digests(checked), "models": models.names, "asked": _settings(job.setup) if roles else {},
         }  # fmt: skip
         head |= {"words": "own"} if texts.own_words() else {}
         progress = stack.enter_context(Progress(file, head, safe=bool(roles)))
@@ -106,12 +109,12 @@ def run(job: Job, report: Reporter) -> Fields:
                 requests *= models.max_turns
             left = total - progress.resumed
             report.note(f"{counted(left, 'row')}, at most {counted(left * requests, 'request')} of models")
-        pace = _Rows(progress, report, total)
-        _work_on(work, pace, report)
+        pace = _RowProgress(progress, report, total)
+        _process_rows(work, pace, report)
         pace.check()
         try:
-            fields = _published(work)
-        except UsageError:  # of options that do not suit the rows: others may be given
+            fields = _publish(work)
+        except UsageError:  # wrong options, without requests to lose: begin again with others
             if not roles:
                 file.unlink()
             raise
@@ -119,42 +122,44 @@ def run(job: Job, report: Reporter) -> Fields:
             file.unlink()
         report.note(_summary(fields))
         if fields["rows"] and not fields["kept"]:
-            nobody = fields["left_out"].keys() == {_MISSING}
-            report.warn("no row is kept", "no row has the column that is named" if nobody else "other options")
+            has_no_column = fields["left_out"].keys() == {_MISSING}
+            report.warn("no row is kept", "no row has the column that is named" if has_no_column else "other options")
     return {**fields, "seconds": round(time.monotonic() - began, 3)}
 
 
-def _asked(setup: Setup | None) -> Fields:
+def _settings(setup: Setup | None) -> Fields:
     if setup is None:
         return {}
     names = ("system", "protocol", "family", "max_pixels")
     return {"max_turns": setup.config.max_turns} | {name: getattr(setup.choice, name) for name in names}
 
 
-def _digests(options: msgspec.Struct) -> dict[str, str]:
+def _file_digests(options: msgspec.Struct) -> dict[str, str]:
     given = [getattr(options, name) for name in options.__struct_fields__]
     texts = [text for each in given for text in (each if isinstance(each, list) else [each]) if isinstance(text, str)]
-    found = {}
+    digests = {}
     for name in (each for each in texts if is_file(expanded(each))):
         with expanded(name).open("rb") as file:
-            found[name] = hashlib.file_digest(file, "blake2b").hexdigest()[:24]
-    return found
+            digests[name] = hashlib.file_digest(file, "blake2b").hexdigest()[:24]
+    return digests
 
 
-class _Rows(Pace):
+class _RowProgress(Pace):
+    """Reports finished rows: `add_line` of operators without models, `add_row` of those that ask some."""
+
     def __init__(self, progress: Progress, report: Reporter, total: int | None) -> None:
         super().__init__(progress.resumed, report, total)
-        self.out, self.replies = 0, 0
+        self.left_out, self.replies = 0, 0
 
-    def ruled(self, line: Line) -> None:
-        self.done, self.out = self.done + 1, self.out + bool(line.out)
+    def add_line(self, line: Line) -> None:
+        self.done, self.left_out = self.done + 1, self.left_out + bool(line.out)
         if self.done % _EVERY == 0:
             self._report.progress(f"{self._pace()}; {self}")
 
-    def asked(self, done: RowDone) -> None:
+    def add_row(self, done: RowDone) -> None:
         if line := done.fields.get("line"):
             cost = line.cost or Cost()
-            self.out, self.replies = self.out + bool(line.out), self.replies + cost.replies
+            self.left_out, self.replies = self.left_out + bool(line.out), self.replies + cost.replies
             self.tokens += cost.prompt + cost.completion
         super().add(done)
         if self.done == 1 and line:
@@ -162,10 +167,12 @@ class _Rows(Pace):
             self.estimate("row", costs)
 
     def __str__(self) -> str:
-        return f"{self.out} left out" + (f", {self.replies} replies" if self.replies else "")
+        return f"{self.left_out} left out" + (f", {self.replies} replies" if self.replies else "")
 
 
 class _Work:
+    """Makes the line of a row; for operators with models, from several threads."""
+
     def __init__(
         self, job: Job, options: msgspec.Struct, seed: int, models: Models, progress: Progress, report: Reporter
     ) -> None:
@@ -186,14 +193,14 @@ class _Work:
             return self._graders[system, role]
 
     def means(self, row: Row | None) -> Means[Any]:
-        job, own = self.job, digest(row).hex() if row and self.models.opened else ""
+        job, row_digest = self.job, digest(row).hex() if row and self.models.opened else ""
         seed = derived(self.seed, "make", row.id) if row else self.seed
         prefix = f"{job.prefix}{row.number}-" if row else f"{job.prefix}all-"
         timeout = job.setup.config.timeout if job.setup else None
         means: Means[Any] = Means(
             self.options, seed, job.named or job.to, prefix,
             deadline=Deadline(timeout), offline=job.setup.offline if job.setup else False,
-            once=lambda key, make: self.progress.once(row.number if row else 0, own, key, make),
+            once=lambda key, make: self.progress.once(row.number if row else 0, row_digest, key, make),
             rows=lambda path: read([path]), opened=self.models.opened, max_turns=self.models.max_turns,
             grader=self.grader if job.rewards else None,
         )  # fmt: skip
@@ -202,14 +209,14 @@ class _Work:
         return means
 
     def line(self, row: Row) -> Line:
-        own, operator = digest(row).hex(), self.job.operator
-        line = Line(row.number, own, row.id, row.source)
+        operator = self.job.operator
+        line = Line(row.number, digest(row).hex(), row.id, row.source)
         if row.fault:
             line.out = LeftOut(UNREADABLE, row.fault.message)
             return line
         means = self.means(row)
         try:
-            with self.models.running(means), _naming(operator):
+            with self.models.running(means), _locate_errors(operator):
                 if operator.run:
                     made = operator.run(row, means)
                 else:
@@ -221,16 +228,16 @@ class _Work:
             if isinstance(error.__cause__, NetworkError):
                 raise
             made = Made((), LeftOut(UNREADABLE, error.message))
-        with _naming(operator):
+        with _locate_errors(operator):
             line.out = made.out if not made.rows else None
             try:
-                line.rows = [msgspec.Raw(encoded(each)) for each in self._identified(row, made.rows)]
+                line.rows = [msgspec.Raw(encoded(each)) for each in self._with_ids(row, made.rows)]
             except (UnicodeEncodeError, OverflowError, RecursionError) as error:
                 line.out, line.value = LeftOut(UNREADABLE, f"it cannot be written as JSON: {clause(error)}"), None
         line.cost = means.cost if means.cost.replies else None
         return line
 
-    def _identified(self, row: Row, made: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    def _with_ids(self, row: Row, made: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         for number, fields in enumerate(made, 1):
             id = fields.get("id")
             if len(made) > 1 and id in (None, row.fields.get("id")):
@@ -239,32 +246,33 @@ class _Work:
 
 
 @contextmanager
-def _naming(operator: Operator) -> Iterator[None]:
+def _locate_errors(operator: Operator) -> Iterator[None]:
+    """Report an error of the operator's Python with its file and line."""
     try:
         yield
     except (VircError, KeyboardInterrupt):
         raise
     except Exception as error:
         line = plugins.line_in(operator.file, error)
-        where = f"line {line} of {operator.file}" if line else str(operator.file)
-        sentence = f"{where} fails: {type(error).__name__}: {clause(error)}"
+        location = f"line {line} of {operator.file}" if line else str(operator.file)
+        sentence = f"{location} fails: {type(error).__name__}: {clause(error)}"
         raise ConfigError(sentence, "VIRC_DEBUG=1 shows where") from error
 
 
-def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
-    rows: Iterator[Row] = _todo(work.job.sources, work.progress)
+def _process_rows(work: _Work, pace: _RowProgress, report: Reporter) -> None:
+    rows: Iterator[Row] = _unfinished_rows(work.job.sources, work.progress)
     if not work.models.opened:
         for row in rows:
             line = work.line(row)
             work.progress.add(line)
-            pace.ruled(line)
+            pace.add_line(line)
         return
 
     def readable() -> Iterator[Row]:
         for row in rows:
             if row.fault:  # no model is asked
                 work.progress.add(line := work.line(row))
-                pace.ruled(line)
+                pace.add_line(line)
             else:
                 yield row
 
@@ -272,7 +280,7 @@ def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
         assert isinstance(row, Row)
         try:
             return RowDone(row, {"line": work.line(row)})
-        except ConfigError as error:  # of the operator, or of a server that refuses: not of this row
+        except ConfigError as error:  # the operator or the server fails, for all rows
             return RowDone(row, {"ends": error}, error)
 
     def on_row(done: RowDone) -> None:
@@ -280,12 +288,12 @@ def _work_on(work: _Work, pace: _Rows, report: Reporter) -> None:
             raise done.fields["ends"]
         if line := done.fields.get("line"):
             work.progress.add(line)
-        pace.asked(done)
+        pace.add_row(done)
 
     through(readable(), Claims(), asked, on_row, work.models.workers(work.job.at_once), work.models.outage(report.note))
 
 
-def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
+def _unfinished_rows(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
     last, number = progress.last, 0
     for row in read(sources):
         number = row.number
@@ -300,28 +308,28 @@ def _todo(sources: Sequence[str], progress: Progress) -> Iterator[Row]:
         raise ConfigError(sentence, f"rm {progress.path} begins again")
 
 
-def _published(work: _Work) -> Fields:
-    """Write NEW, what was left out, and further files of a plan; all are there when NEW is."""
+def _publish(work: _Work) -> Fields:
+    """Write the list of rows left out, further files of a plan, and last NEW."""
     job, progress = work.job, work.progress
-    plan = _planned(work) if job.operator.plan else None
-    outs, ids = (plan.left_out, plan.ids) if plan else ({}, {})
+    plan = _make_plan(work) if job.operator.plan else None
+    plan_left_out, ids = (plan.left_out, plan.ids) if plan else ({}, {})
     rules = Counter[str]()
     left_out, named = job.to.with_name(f"{job.to.name}.left_out"), job.named or job.to
 
     def dropped() -> Iterator[bytes]:
         for line in progress.lines():
-            if out := outs.get(line.n) or line.out:
+            if out := plan_left_out.get(line.n) or line.out:
                 rules[out.rule] += 1
                 fields = {"id": line.id, "row": line.n, "source": job.sources[line.source]}
                 yield msgspec.json.encode({**fields, "rule": out.rule, "why": out.why})
 
     def rows(numbers: Sequence[int] | None) -> Iterator[bytes]:
-        met = Counter[int]()
+        times = Counter[int]()  # that a row was written
         for line in progress.lines(None if numbers is None else iter(numbers)):
             if numbers is not None:
-                met[line.n] += 1
+                times[line.n] += 1
             for row in line.rows:
-                yield _renamed(row, ids.get(line.n), met[line.n])
+                yield _with_id(row, ids.get(line.n), times[line.n])
 
     others = {name: named.with_name(f"{named.stem}.{name}.jsonl") for name in (plan.others if plan else ())}
     if read := {expanded(each).resolve() for each in job.sources} & {each.resolve() for each in others.values()}:
@@ -347,8 +355,8 @@ def _summary(fields: Fields) -> str:
     return f"{counted(fields['rows'], 'row')}: {fields['kept']} kept, {fields['made']} made{left}"
 
 
-class _Values:
-    """What was measured, read from the disk on each access: only what a plan takes of it is in memory."""
+class _MeasuredRows:
+    """The measured values, read from the disk on each iteration, so that they need not fit in memory."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -359,10 +367,10 @@ class _Values:
                 yield Measured(each.n, each.id, each.source, each.value)
 
 
-def _planned(work: _Work) -> Plan:
-    operator, measured = work.job.operator, _Values(work.progress)
+def _make_plan(work: _Work) -> Plan:
+    operator, measured = work.job.operator, _MeasuredRows(work.progress)
     assert operator.plan
-    with _naming(operator):
+    with _locate_errors(operator):
         plan = operator.plan(measured, work.means(None))
         assert isinstance(plan, Plan)
         taken = {*plan.order, *(number for each in plan.others.values() for number in each)}
@@ -370,7 +378,8 @@ def _planned(work: _Work) -> Plan:
         return msgspec.structs.replace(plan, left_out={**lost, **plan.left_out})
 
 
-def _renamed(row: msgspec.Raw, id: str | None, times: int) -> bytes:
+def _with_id(row: msgspec.Raw, id: str | None, times: int) -> bytes:
+    """The row with another id, if one is given; a repeated row gets the number of its repetition."""
     if id is None and times < 2:
         return bytes(row)
     fields = msgspec.json.decode(row)

@@ -1,25 +1,25 @@
-"""What an operator over rows is, and what it gets.
+"""The interface of operators over rows: what a file of one defines, and what it is called with (`Row`, `Means`).
 
 An operator is one file, whose docstring begins with its title. It defines
 
     class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
-                                            its options, each with a default where it can have one
+                                            its options, each with a default if there is a sensible one
 
 and either, for one row at a time,
 
     run(row, means) -> Made                 `kept(...)` with the columns of new rows, or `left_out(rule, why)`
 
-or, where rows depend on each other,
+or, if rows depend on each other,
 
-    measure(row, means) -> object | LeftOut what is kept in memory of a row: a value that JSON has
-    plan(measured, means) -> Plan           which rows there are, in which order; `measured` is read from the disk,
-                                            several times where need be
+    measure(row, means) -> object | LeftOut the value of a row that `plan` needs, as JSON
+    plan(measured, means) -> Plan           the rows of NEW, in order; `measured` can be iterated several times,
+                                            and is read from the disk each time
 
 An operator that asks models also defines
 
-    ROLES: Mapping[str, Role]               whom it asks, as a pipeline does; `means.ask(name, prompt, picture)` asks;
-                                            or roles(options), where they depend on options
-    requests(options) -> int                the most requests for one row, for the estimate; default: one a role
+    ROLES: Mapping[str, Role]               the models that it asks with `means.ask(name, prompt, picture)`, as in a
+                                            pipeline; or roles(options), if they depend on options
+    requests(options) -> int                maximum requests for one row, for the estimate; default: one per role
 """
 
 import io
@@ -54,11 +54,11 @@ O = TypeVar("O", bound=msgspec.Struct)  # noqa: E741 - of Options
 class Row(AskedRow, frozen=True, kw_only=True):
     """A row that an operator gets.
 
-    `images` are its pictures as they can be opened and `question` is as a model is asked it, with its choices; both are
-    empty where the row has none.
+    `images` are its pictures as they can be opened, and `question` is the text for a model, with its choices; both are
+    empty if the row has none.
 
     Args:
-        number: its place among the rows of all sources, from 1.
+        number: its position among the rows of all sources, from 1.
         fields: all its columns.
         base: folder that names of pictures start from.
         source: which of the files it is from, from 0.
@@ -79,14 +79,14 @@ class LeftOut(msgspec.Struct, frozen=True):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """What an operator makes of a row: the columns of new rows, none where it is left out."""
+    """The result of an operator for a row: the columns of new rows, or why the row is left out."""
 
     rows: Sequence[Fields] = ()
     out: LeftOut | None = None
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What is in memory of a row: its number, its id, its source, and what `measure` gave."""
+    """The result of `measure` for a row."""
 
     number: int
     id: str | int
@@ -95,11 +95,11 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which rows there are, by their numbers, in order; one may come several times.
+    """The rows of NEW, by number, in order; a row may be repeated.
 
     Args:
         left_out: number -> why.
-        others: name -> rows of a further file, `NEW.name.jsonl` beside `NEW.jsonl`.
+        others: name -> rows of a further file, `NEW.name.jsonl` next to `NEW.jsonl`.
         ids: number -> another id.
     """
 
@@ -110,17 +110,17 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def kept(*rows: Fields) -> Made:
-    """Return rows that are made of one; several get ids of their own, unless they have some."""
+    """Return new rows made from one; several rows without ids get ids derived from its id."""
     return Made(rows)
 
 
 def left_out(rule: str, why: str = "") -> Made:
-    """Return that a row is left out, by which rule, and what it is about this one."""
+    """Return that a row is left out: the rule, and the reason for this row."""
     return Made((), LeftOut(rule, why))
 
 
 class Cost(msgspec.Struct):
-    """What models were asked: replies, and their tokens where the server counts them."""
+    """The cost of requests: number of replies, and their tokens if the server counts them."""
 
     replies: int = 0
     prompt: int = 0
@@ -136,18 +136,18 @@ _NOBODY = Roles({})
 
 
 class Means(Generic[O]):
-    """What an operator has for one row, or for its plan.
+    """What an operator can use for one row, or for its plan.
 
     Attributes:
         options: its options.
         seed: of this row.
         roles: the roles that it asks.
-        opened: their models, where `ask` is not enough.
+        opened: their models, for operators that need more than `ask`.
         deadline: of this row.
-        max_turns: of a solution by a chat protocol.
-        cost: what its models were asked; `ask` counts itself.
-        folder: that NEW is in.
-        offline: whether pictures on the network are not opened.
+        max_turns: maximum turns of a solution by a chat protocol.
+        cost: of its requests; `ask` adds its own.
+        folder: the folder of NEW.
+        offline: whether pictures on the network are refused.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Means(Generic[O]):
         return Random(self.seed)
 
     def once(self, key: str, make: Callable[[], Any]) -> Any:
-        """Return a value that JSON has and that is made once for a row, also where the command was killed meanwhile."""
+        """Return a JSON value that is made once per row and key, also if the command is killed and resumed."""
         return self._once(key, make)
 
     def ask(self, role: str, *parts: Part, after: Reply | None = None) -> Reply:
@@ -188,8 +188,8 @@ class Means(Generic[O]):
         """Return a system's reward of a role's rollout.
 
         Raises:
-            DataError: the row lacks what a term needs, or a term cannot be had.
-            ConfigError: there is no such system, or none of its rewards can be had here.
+            DataError: a column of a term is missing, or a term cannot be computed.
+            ConfigError: there is no such system, or its reward cannot be computed here.
         """
         if self._grader is None:
             raise ConfigError(f"nothing is given that has the reward of {system}", "make(..., rewards=...)")
@@ -204,7 +204,7 @@ class Means(Generic[O]):
             raise DataError(f"it has {len(row.images)} pictures, and picture {index + 1} is needed")
         try:
             ((data, _),) = files_of([row.pictures[index]], self.offline, self.deadline, row.base)
-        except NetworkError as error:  # not the fault of a model, but that of the address in the row
+        except NetworkError as error:  # a wrong address in the row must not end the command
             raise DataError(error.message, error.hint) from error
         return data
 
@@ -213,7 +213,7 @@ class Means(Generic[O]):
         return open_image(self.data(row, index), f"picture {index + 1}")
 
     def save(self, image: Image.Image, name: str = "picture") -> str:
-        """Write a picture, and return its name in rows of NEW; `name` tells it apart from others of this row."""
+        """Write a picture, and return its path for rows of NEW; `name` distinguishes the pictures of a row."""
         file = io.BytesIO()
         image.save(file, "PNG")
         path = f"{self._place.stem}_images/{file_name(f'{self._prefix}{name}')}.png"
@@ -221,5 +221,5 @@ class Means(Generic[O]):
         return path
 
     def rows(self, path: str | os.PathLike[str]) -> Iterator[Row]:
-        """Return the rows of another file, whose names are as those on the command line."""
+        """Return the rows of another file; its path is relative to the working folder, as on the command line."""
         yield from self._rows(os.fspath(path))

@@ -1,4 +1,4 @@
-"""NEW.progress: what was made of each row so far, on disk before the row counts as done."""
+"""The file NEW.progress, from which a command that was stopped resumes: a header, then a line per finished row."""
 
 import os
 import struct
@@ -19,7 +19,7 @@ _BUFFER = 2**20
 
 
 class Line(msgspec.Struct, omit_defaults=True):
-    """What was made of a row, or, with a `key`, one of its values that are made once."""
+    """The result of a row, or, with a `key`, a saved value of an unfinished row (see `Means.once`)."""
 
     n: int
     row: str
@@ -36,19 +36,19 @@ class Progress:
     """The file, open while its `with` block lasts.
 
     Args:
-        head: what all its lines were made with; they are not mixed with others.
-        safe: whether each line is on disk before `add` returns, as where a model was paid for it.
+        head: the settings of all its lines; a file of other settings is refused.
+        safe: whether each line is on disk before `add` returns, for results of paid models.
 
     Raises:
-        ConfigError: it is of other settings, or is none.
-        VircError: the disk refuses.
+        ConfigError: the file has other settings, or is not a progress file.
+        VircError: the file cannot be written.
     """
 
     def __init__(self, path: Path, head: Mapping[str, Any], safe: bool) -> None:
         self.path, self.resumed, self.cost = path, 0, Cost()
         self._head = msgspec.json.decode(msgspec.json.encode({"schema": SCHEMA, **head}))
         self._safe, self._lock = safe, threading.Lock()
-        self._offsets, self._digests = array("q"), array("Q")  # by number of the row; -1: it is not done
+        self._offsets, self._digests = array("q"), array("Q")  # by row number; offset -1: not done
         self._values: dict[tuple[int, str], Any] = {}
 
     def __enter__(self) -> Self:
@@ -69,7 +69,7 @@ class Progress:
             self.path.unlink(missing_ok=True)
 
     def done(self, number: int, digest: bytes) -> bool | None:
-        """Whether a row is done; None where another row is done under its number."""
+        """Whether a row is done; None if the row with this number was another one."""
         if number >= len(self._offsets) or self._offsets[number] < 0:
             return False
         return True if self._digests[number] == _number(digest) else None
@@ -124,7 +124,7 @@ class Progress:
                 del self._values[key]
 
     def _read(self) -> None:
-        """Learn what is done, and cut a torn last line."""
+        """Read the finished rows, and remove an incomplete last line."""
         with self.path.open("r+b", buffering=_BUFFER) as file:
             at, text = 0, file.readline()
             if text.endswith(b"\n"):
@@ -156,11 +156,11 @@ class Progress:
         for key in {**theirs, **ours}:
             if theirs.get(key) != ours.get(key):
                 sentence = f"{self.path} was begun with {key} {_said(theirs.get(key))}, not {_said(ours.get(key))}"
-                raise ConfigError(sentence, f"the same again, or rm {self.path} to begin anew")
+                raise ConfigError(sentence, f"run the same command again, or rm {self.path} to start over")
 
 
 def encoded(value: object) -> bytes:
-    """A value as JSON; a reply of a model, which is a text with more, is a text."""
+    """A value as JSON; a model's reply, a subclass of `str`, is written as a text."""
     return msgspec.json.encode(value, enc_hook=_text)
 
 

@@ -93,7 +93,7 @@ def parsed(settings: Sequence[str] | Mapping[str, Any], operator: Operator | Non
 
 
 def described(operator: Operator) -> dict[str, tuple[str, Any]]:
-    """Option -> what it is, as its docstring says, and its default; `required` where it has none."""
+    """Option -> what it is, as its docstring says, and its default; `required` if it has none."""
     about = inspect.getdoc(operator.options) or ""
     said = {name: " ".join(text.split()) for name, text in _ARGUMENT.findall(about.partition("Args:")[2])}
     fields = msgspec.structs.fields(operator.options)

@@ -22,7 +22,7 @@ from virc.solving.sources.picture_files import ENDINGS
 _MAX_NAME = 1024  # characters of a picture's name
 _MAX_KNOWN = 20_000  # pictures whose names are in memory
 _IMAGES = ("image", "images")
-_TEXTS = ("id", "question", "answer")  # they stay, also where they look like the name of a picture
+_TEXTS = ("id", "question", "answer")  # never taken for the name of a picture
 _PLAIN = Columns()
 
 
@@ -94,7 +94,7 @@ def _row(
 
 
 class Placed:
-    """Puts the pictures of rows beside NEW, so that their names stay valid: linked where the disk allows.
+    """Puts the pictures of rows next to NEW, so that their names stay valid: linked where the disk allows.
 
     Names on the network, absolute ones and data URLs stay as they are, and so does all in the folder of NEW.
     """

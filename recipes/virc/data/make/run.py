@@ -35,18 +35,18 @@ def make(
     """Make rows; the same call continues after a stop.
 
     Args:
-        operator: its name, the path of its file, or that of a YAML file that lists some.
-        to: `NEW.jsonl`, which is there whole or not at all.
-        options: also as `KEY=VALUE` texts; of a list `seed` alone, which every operator has: what draws of it are
+        operator: its name, the path of its file, or that of a YAML file with a list of operators.
+        to: `NEW.jsonl`, which is written when all rows are done.
+        options: also as `KEY=VALUE` texts. For a list only `seed`, which every operator has, and its random draws are
             derived from.
 
     Returns:
         The fields of `virc.data.make/1`.
 
     Raises:
-        UsageError: there is no such operator, an option is wrong, or NEW is there.
+        UsageError: there is no such operator, an option is wrong, or NEW exists.
         ConfigError: NEW was begun with other settings, or the rows have changed.
-        VircError: a model failed for some rows, which the same call does again; or the disk refuses.
+        VircError: a model failed for some rows, which the same call retries; or a file cannot be written.
     """
     report, place = report or Reporter(), expanded(to)
     if not operator.endswith((".yaml", ".yml")):
@@ -64,11 +64,11 @@ def make(
         checked = registry.options_of(found, {key: value for key, value in step.items() if key != "seed"})
         mine = {role: roles[role] for role in found.roles(checked) if role in roles}
         asked |= mine.keys()
-        beside = getattr(checked, "name", None) if found.plan else None  # of its file beside NEW
-        if beside in files:
-            sentence = f"two steps of {operator} write {place.stem}.{beside}.jsonl"
+        second = getattr(checked, "name", None) if found.plan else None  # of its file next to NEW
+        if second in files:
+            sentence = f"two steps of {operator} write {place.stem}.{second}.jsonl"
             raise UsageError(sentence, "- {operator: split, name: second}")
-        files |= {beside} if beside else set()
+        files |= {second} if second else set()
         jobs.append(Job(found, (), place, given | step, setup, mine, at_once, f"{number}-", place, rewards))
     if unknown := roles.keys() - asked:
         raise UsageError(f"--role {min(unknown)}: no operator of {operator} has it", "virc data make ls NAME")
@@ -88,7 +88,7 @@ class _State(msgspec.Struct):
 
 
 def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Reporter) -> Fields:
-    """Run jobs one after the other; what they wrote between is there until all are done."""
+    """Run jobs one after the other; their intermediate files are removed when all are done."""
     between = [to.with_name(f".{to.stem}.step{number}.jsonl") for number in range(1, len(jobs) + 1)]
     file, lists = to.with_name(f"{to.name}.steps"), [each.with_name(f"{each.name}.left_out") for each in between]
     if to.exists() and not file.exists():
@@ -102,7 +102,7 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
             if file.exists():
                 state = msgspec.json.decode(contents(file, _MAX_BYTES), type=_State)
             if state.begun != begun:
-                hint = f"the same again, or rm {file} {to.parent}/.{to.stem}.step* to begin anew"
+                hint = f"run the same command again, or rm {file} {to.parent}/.{to.stem}.step* to start over"
                 raise ConfigError(f"{file} was begun with other steps, options or rows", hint)
             for at, job in enumerate(jobs):
                 if at < len(state.done):
@@ -112,7 +112,7 @@ def _run_all(jobs: Sequence[Job], sources: tuple[str, ...], to: Path, report: Re
                 state.done.append(run(msgspec.structs.replace(job, sources=read, to=between[at]), report))
                 write_whole(file, msgspec.json.encode(state))
             write_lines(to.with_name(f"{to.name}.left_out"), _dropped(jobs, lists))
-            if between[-1].exists():  # else it was killed behind this
+            if between[-1].exists():  # else it was killed after this line
                 between[-1].replace(to)
             file.unlink()
             for each in (*between, *lists, *(each.with_name(f"{each.name}.progress") for each in between)):

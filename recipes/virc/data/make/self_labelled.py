@@ -1,4 +1,4 @@
-"""What operators share that make questions which a picture answers itself."""
+"""Shared by operators that make questions whose answers follow from the picture, such as its rotation."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,8 @@
-"""The chat protocol of a dataset: found in its conversations and checked with every one of them.
+"""The chat protocol of a dataset, derived from its conversations and checked against each of them.
+
+`study` splits each record (`_conversation`), reads the tools from the system message (`_offered_tools`), finds the
+templates of user turns (`_with_templates`), reads with them the sizes that every turn announces (`_announced_sizes`),
+and chooses the unit of boxes (`_unit_of_boxes`).
 
 A turn begins with one image mark for each image. A template covers all text after the last mark, with the line end
 after it: a Session shows the images of a turn and then its text, with nothing between them.
@@ -41,6 +45,7 @@ from virc.reasoning.protocol import Coordinates, Protocol
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
+UnitFrom = Literal["caller", "schema", "boxes", "nothing"]
 
 NO_SYSTEM = (
     "no row has a system message: that of the chat protocol is empty, and its tools are those called here and "
@@ -50,7 +55,7 @@ NO_SYSTEM = (
 
 _MAX_SYSTEM_BYTES = 2**20
 _SPACE = re.compile(r"\s*")
-_BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
+_TOOLS_BLOCK = re.compile(r"<tools>(.*?)</tools>", re.DOTALL)
 _UNITS: dict[Coordinates, re.Pattern[str]] = {
     "pixel": re.compile(r"pixel|\bpx\b|absolute", re.IGNORECASE),
     "permille": re.compile(r"per ?mille|thousandth|‰|normali[sz]ed|relative|\b0\D{1,5}(?:999|1000)\b", re.IGNORECASE),
@@ -67,7 +72,6 @@ class Conversation(msgspec.Struct, frozen=True):
         number: of its row, from 1.
         turns: user turns after the first.
         calls: tool calls that can be read, each with the number of images shown before it.
-        units: number of replies.
     """
 
     number: int
@@ -75,16 +79,16 @@ class Conversation(msgspec.Struct, frozen=True):
     first: FirstTurn
     turns: list[ToolTurn]
     calls: list[tuple[ToolText, int]]
-    units: int
+    replies: int
 
 
 class FoundProtocol(msgspec.Struct, frozen=True):
     """A chat protocol, and counts of the rows that it was found in.
 
     Args:
-        units: replies in the rows.
+        units: number of replies in the rows.
         calls: how often each tool was called.
-        coordinates_from: what shows the unit of boxes: the caller, the tool's `schema`, the `boxes`, or nothing.
+        coordinates_from: source of the unit of boxes: the caller, the tool's `schema`, the `boxes`, or nothing.
         notes: one clause for each part that the rows do not show, with what is used instead.
     """
 
@@ -92,7 +96,7 @@ class FoundProtocol(msgspec.Struct, frozen=True):
     rows: int
     units: int
     calls: dict[str, int]
-    coordinates_from: Literal["caller", "schema", "boxes", "nothing"]
+    coordinates_from: UnitFrom
     notes: tuple[str, ...] = ()
 
     def as_fields(self) -> dict[str, Any]:
@@ -115,7 +119,7 @@ def study(
     Args:
         records: with conversations.
         coordinates: unit of boxes, if the caller knows it.
-        images: how inputs are shown, if the caller knows it; else `square_1000` if every input is announced with
+        images: how inputs are resized, if the caller knows it; else `square_1000` if every input is announced with
             that size, which no other rule produces.
         numbers: row numbers for messages; default: from 1.
         system: the system message of records that were saved without it. Empty: unknown; the tools are those that
@@ -124,33 +128,26 @@ def study(
     Raises:
         DataError: the records have several chat protocols, or a turn does not follow theirs.
     """
-    rows = gathered(records, numbers, system)
+    rows = _conversations(records, numbers, system)
     counts = Counter(row.system for row in rows)
     if len(counts) > 1:
         listed = "; ".join(f"{count} rows {plain(text, 60)!r}" for text, count in counts.most_common(5))
         raise DataError(f"the rows hold {len(counts)} system messages: {listed}")
     system = rows[0].system
+    calls = Counter(call.name for row in rows for call, _ in row.calls)
     if system:
-        offered = _offered(system)
-    else:  # in the form of `_offered`, without schemas
-        called = (call.name for row in rows for call, _ in row.calls)
-        offered = dict.fromkeys([*tools.DEFAULT, *(name for name in called if name in tools.known())], "")
+        offered = _offered_tools(system)
+    else:  # schemas are unknown
+        offered = dict.fromkeys([*tools.DEFAULT, *(name for name in calls if name in tools.known())], "")
     protocol, notes = _with_templates(rows, Protocol(system, "", "", "", "", tools=tuple(offered)))
     sizes = [_announced_sizes(row, protocol) for row in rows]
-    fits, named = _fits(rows, sizes), _named(offered)
-    coordinates_from: Literal["caller", "schema", "boxes", "nothing"] = "nothing"
-    found: Coordinates = coordinates or named or "pixel"
-    if coordinates or named:
-        coordinates_from = "caller" if coordinates else "schema"
-    elif fits["pixel"] != fits["permille"]:
-        found, coordinates_from = max(_UNITS, key=lambda unit: fits[unit]), "boxes"
-    inputs = {size for row, shown in zip(rows, sizes, strict=True) for size in shown[: row.first.count]}
+    unit, unit_from = _unit_of_boxes(rows, sizes, coordinates, _unit_in_schemas(offered))
+    input_sizes = {size for row, row_sizes in zip(rows, sizes, strict=True) for size in row_sizes[: row.first.count]}
     protocol = msgspec.structs.replace(
-        protocol, coordinates=found, images=images or ("square_1000" if inputs == {SQUARE} else "smart")
+        protocol, coordinates=unit, images=images or ("square_1000" if input_sizes == {SQUARE} else "smart")
     )
-    calls = Counter(call.name for row in rows for call, _ in row.calls)
     notes = notes if system else (NO_SYSTEM, *notes)
-    return FoundProtocol(protocol, len(rows), sum(row.units for row in rows), dict(calls), coordinates_from, notes)
+    return FoundProtocol(protocol, len(rows), sum(row.replies for row in rows), dict(calls), unit_from, notes)
 
 
 def study_file(
@@ -186,21 +183,22 @@ def save(protocol: Protocol, to: Path) -> None:
 
 
 def unit_named(record: Record) -> Coordinates | None:
-    """Unit of boxes by the system message of a record; None if it is not clear."""
+    """Unit of boxes that the system message of a record names; None if it names none or several."""
     if not record.messages or record.messages[0].role != "system":
         return None
     try:
-        return _named(_offered(record.messages[0].content))
+        return _unit_in_schemas(_offered_tools(record.messages[0].content))
     except DataError:
         return None
 
 
-def _offered(system: str) -> dict[str, str]:
-    listed = "\n".join(_BLOCK.findall(system)).strip()
+def _offered_tools(system: str) -> dict[str, str]:
+    """Name of each tool that a system message offers -> its JSON schema, as it is written there."""
+    listed = "\n".join(_TOOLS_BLOCK.findall(system)).strip()
     if not listed:
         raise DataError("the system message lists no tools inside <tools></tools>")
     offered = {}
-    for schema, text in _values(listed):
+    for schema, text in _json_values(listed):
         function = schema.get("function", schema) if isinstance(schema, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(name, str):
@@ -212,7 +210,8 @@ def _offered(system: str) -> dict[str, str]:
     return offered
 
 
-def _values(text: str) -> Iterator[tuple[Any, str]]:
+def _json_values(text: str) -> Iterator[tuple[Any, str]]:
+    """Each JSON value of a text with white space between them, and how it is written."""
     decoder, start = json.JSONDecoder(), 0
     try:
         while start < len(text):
@@ -225,141 +224,156 @@ def _values(text: str) -> Iterator[tuple[Any, str]]:
 
 
 def _with_templates(rows: Sequence[Conversation], protocol: Protocol) -> tuple[Protocol, tuple[str, ...]]:
-    firsts = [row.first for row in rows]
-    image_line = image_line_of(firsts)
+    first_turns = [row.first for row in rows]
+    image_line = image_line_of(first_turns)
     if image_line is None:
         raise DataError("no first user turn announces its image with its number, width and height")
-    first = first_of(firsts, image_line)
+    first = first_of(first_turns, image_line)
     if first is None:
         sentence = "the first user turns do not show where the question begins and ends"
         raise DataError(sentence, "rows with other questions would show it")
     protocol = msgspec.structs.replace(protocol, first=first, image_line=image_line)
-    afters: dict[str, list[ToolTurn]] = {"after_image": [], "after_scale": []}
+    turns_by_kind: dict[str, list[ToolTurn]] = {"after_image": [], "after_scale": []}
     for row in rows:
         question = question_of(row.first.text, protocol, row.first.count) or ""
         for turn in row.turns:
-            afters[turn.kind].append(msgspec.structs.replace(turn, question=question))
-    found: dict[str, str] = {}
-    for kind, turns in afters.items():
+            turns_by_kind[turn.kind].append(msgspec.structs.replace(turn, question=question))
+    templates: dict[str, str] = {}
+    for kind, turns in turns_by_kind.items():
         template = after_of(turns, reminds=kind == "after_scale")
         if template:
-            found[kind] = template
+            templates[kind] = template
         elif turns:
             raise DataError(f"row {turns[0].row}: no turn after a tool announces the image with number and size")
     notes = []
     for kind, tool in (("after_image", "cuts or displays"), ("after_scale", "scales")):
-        if kind not in found:
-            other = next(iter(found), "image_line")
+        if kind not in templates:
+            other = next(iter(templates), "image_line")
             notes.append(f"no row {tool} an image: {kind} is taken from {other}")
-            protocol = msgspec.structs.replace(protocol, **{kind: found.get(other, protocol.image_line)})
-    return msgspec.structs.replace(protocol, **found), tuple(notes)
+            protocol = msgspec.structs.replace(protocol, **{kind: templates.get(other, protocol.image_line)})
+    return msgspec.structs.replace(protocol, **templates), tuple(notes)
 
 
 def _announced_sizes(row: Conversation, protocol: Protocol) -> list[Size]:
     """Sizes of the row's images in px, as its turns announce them."""
-    found = read_first(row.first.text, protocol, row.first.count)
-    if found is None:
+    read = read_first(row.first.text, protocol, row.first.count)
+    if read is None:
         lines = "\n".join([protocol.image_line] * row.first.count)
-        where = departure(row.first.text, protocol.first.replace("{images}", lines))
-        raise DataError(f"row {row.number}: the first user turn differs from that of most rows: {where}")
-    question, sizes = found
+        difference = departure(row.first.text, protocol.first.replace("{images}", lines))
+        raise DataError(f"row {row.number}: the first user turn differs from that of most rows: {difference}")
+    question, sizes = read
     for turn in row.turns:
         template: str = getattr(protocol, turn.kind)
         size = read_after(turn.text, template, turn.index, question)
         if size is None:
-            where = departure(turn.text, template)
+            difference = departure(turn.text, template)
             raise DataError(
-                f"row {row.number}: the turn that shows image {turn.index} differs from that of most rows: {where}"
+                f"row {row.number}: the turn that shows image {turn.index} differs from that of most rows: {difference}"
             )
         sizes.append(size)
     return sizes
 
 
-def _fits(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
+def _unit_of_boxes(
+    rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]], given: Coordinates | None, named: Coordinates | None
+) -> tuple[Coordinates, UnitFrom]:
+    """The unit that the caller gave, else that the schemas name, else that more boxes fit; and which of these."""
+    fits = _boxes_that_fit(rows, sizes)
+    if given:
+        return given, "caller"
+    if named:
+        return named, "schema"
+    if fits["pixel"] != fits["permille"]:
+        return max(_UNITS, key=lambda unit: fits[unit]), "boxes"
+    return "pixel", "nothing"
+
+
+def _boxes_that_fit(rows: Sequence[Conversation], sizes: Sequence[Sequence[Size]]) -> Counter[Coordinates]:
+    """Unit -> how many boxes of calls are inside of their image, if their numbers are of this unit."""
     counts: Counter[Coordinates] = Counter()
-    for row, shown in zip(rows, sizes, strict=True):
-        for call, seen in row.calls:
+    for row, row_sizes in zip(rows, sizes, strict=True):
+        for call, images_before in row.calls:
             index = call.arguments.get("image_index")
-            if "bbox_2d" not in call.arguments or type(index) is not int or not 0 <= index < seen:
+            if "bbox_2d" not in call.arguments or type(index) is not int or not 0 <= index < images_before:
                 continue
             for unit in _UNITS:
                 with suppress(ToolError):
-                    _, deviations = resolve_box(call.arguments["bbox_2d"], View([shown[index]], unit), 0)
+                    _, deviations = resolve_box(call.arguments["bbox_2d"], View([row_sizes[index]], unit), 0)
                     counts[unit] += not deviations
     return counts
 
 
-def _named(offered: dict[str, str]) -> Coordinates | None:
+def _unit_in_schemas(offered: dict[str, str]) -> Coordinates | None:
     schemas = "\n".join(schema for schema in offered.values() if "bbox_2d" in schema)
-    named = [unit for unit, words in _UNITS.items() if words.search(schemas)]
-    return named[0] if len(named) == 1 else None
+    units = [unit for unit, pattern in _UNITS.items() if pattern.search(schemas)]
+    return units[0] if len(units) == 1 else None
 
 
-def gathered(
-    records: Iterable[Record], numbers: Iterable[int] | None = None, system: str | None = None
-) -> list[Conversation]:
-    """The parts of these records, until their texts are too long to keep; arguments as in `study`."""
+def _conversations(records: Iterable[Record], numbers: Iterable[int] | None, system: str | None) -> list[Conversation]:
+    """The parts of these records, as many as `_MAX_TEXT` allows; arguments as in `study`."""
     rows: list[Conversation] = []
-    room = _MAX_TEXT
+    characters_left = _MAX_TEXT
     for number, record in zip(numbers or count(1), records, strict=False):
         try:
-            row = _row(number, record, system)
+            row = _conversation(number, record, system)
         except (DataError, FormatError, ToolError) as error:
             raise DataError(f"row {number}: {clause(error)}") from None
         rows.append(row)
-        room -= len(row.first.text) + sum(len(turn.text) for turn in row.turns)
-        if room < 0:
+        characters_left -= len(row.first.text) + sum(len(turn.text) for turn in row.turns)
+        if characters_left < 0:
             break
     if not rows:
         raise DataError("there are no rows to find a chat protocol in")
     return rows
 
 
-def _row(number: int, record: Record, given: str | None) -> Conversation:
-    system, start = _system(record, given)
+def _conversation(number: int, record: Record, given: str | None) -> Conversation:
+    system, start = _split_system(record, given)
     messages, shown = record.messages[start:], images_of(record)[start:]
-    if any(message.role != ("user", "assistant")[at % 2] for at, message in enumerate(messages)):
+    if any(message.role != ("user", "assistant")[index % 2] for index, message in enumerate(messages)):
         raise DataError("its turns do not alternate between user and assistant")
     if not shown[0]:
         raise DataError("its first user turn shows no image")
     sizes = dict(enumerate(map(size_of, record.images if number <= _MAX_MEASURED else ())))
-    text = _after_marks(messages[0].content, start + 1)
+    text = _text_after_images(messages[0].content, start + 1)
     first = FirstTurn(number, text, len(shown[0]), record.question, sizes.get(0))
     turns, calls = [], []
-    seen_before = list(accumulate(map(len, shown), initial=0))
-    for at in range(1, len(messages), 2):
-        followed = at + 1 < len(messages)
-        call, seen = _call(messages[at].content, followed), seen_before[at]
-        calls += [(call, seen)] if call else []
-        if call and followed:
-            position, count = start + at + 2, len(shown[at + 1])
+    images_before = list(accumulate(map(len, shown), initial=0))
+    for reply in range(1, len(messages), 2):
+        has_result = reply + 1 < len(messages)
+        call, index = _read_call(messages[reply].content, has_result), images_before[reply]
+        calls += [(call, index)] if call else []
+        if call and has_result:
+            position, count = start + reply + 2, len(shown[reply + 1])
             if count != 1:
                 raise DataError(f"message {position} shows {count} images, and a tool gives one")
-            text = _after_marks(messages[at + 1].content, position)
-            turns.append(ToolTurn(number, text, seen, tools.get(call.name).TEMPLATE, sizes.get(seen)))
+            text = _text_after_images(messages[reply + 1].content, position)
+            turns.append(ToolTurn(number, text, index, tools.get(call.name).TEMPLATE, sizes.get(index)))
     return Conversation(number, system, first, turns, calls, len(messages[1::2]))
 
 
-def _system(record: Record, given: str | None) -> tuple[str, int]:
-    own = next((message.content for message in record.messages[:1] if message.role == "system"), None)
-    start = int(own is not None)
+def _split_system(record: Record, given: str | None) -> tuple[str, int]:
+    """The system message of a record, and the index of the message after it."""
+    saved = next((message.content for message in record.messages[:1] if message.role == "system"), None)
+    start = int(saved is not None)
     if len(record.messages) <= start:
         raise DataError("it has no conversation")
-    if own is None and given is None:
+    if saved is None and given is None:
         raise DataError("it has no system message")
-    if own is not None and given and own != given:
+    if saved is not None and given and saved != given:
         raise DataError("its system message is not the one that was given")
-    return own or given or "", start
+    return saved or given or "", start
 
 
-def _after_marks(content: str, number: int) -> str:
+def _text_after_images(content: str, position: int) -> str:
     count = content.count(MARK)
     if not content.startswith(MARK * count):
-        raise DataError(f"message {number} has an image within its text, not before it")
+        raise DataError(f"message {position} has an image within its text, not before it")
     return content[len(MARK) * count :]
 
 
-def _call(content: str, required: bool) -> ToolText | None:
+def _read_call(content: str, required: bool) -> ToolText | None:
+    """The tool call of a reply; None: it has none that can be read, which is an error if it is `required`."""
     try:
         tool = parse(content).tool
     except FormatError:

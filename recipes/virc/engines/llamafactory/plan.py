@@ -126,7 +126,7 @@ def settings(config: Config, place: Place) -> dict[str, Any]:
         **({"max_steps": config.steps} if config.steps else {"num_train_epochs": config.epochs}),
         "lr_scheduler_type": "constant_with_warmup" if config.schedule == "constant" else config.schedule,
         "bf16": config.precision == "bf16",
-        # With DeepSpeed this key makes LLaMA-Factory see one process where there are several.
+        # With DeepSpeed this key makes LLaMA-Factory see one process of several.
         "use_cpu": True if config.device == "cpu" and not config.zero else None,
         "ddp_timeout": 180_000_000,
         "disable_gradient_checkpointing": None if config.gradient_checkpointing else True,
@@ -217,6 +217,6 @@ def environment(config: Config, place: Place) -> dict[str, str]:
         **({"CUDA_VISIBLE_DEVICES": ",".join(map(str, config.gpus))} if config.gpus else {}),
     }
     if config.device == "cpu":
-        # A second thread makes a step of a small model ten times slower where other work runs at the same time.
+        # A second thread makes a step of a small model ten times slower if other work runs at the same time.
         env |= {"CUDA_VISIBLE_DEVICES": "-1", "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu" if config.zero else ""}
     return env

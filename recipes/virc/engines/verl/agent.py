@@ -44,7 +44,7 @@ class VircLoop(AgentLoopBase):  # type: ignore[misc]
         protocol: file of the chat protocol that conversations are held in.
         folder: of the rows' images; others are not opened.
         rollout: the whole problem, or one unit after the conversation of the row.
-        max_tokens: longest reply, the end of its turn included, where the chat protocol has no `sampling.max_tokens`;
+        max_tokens: longest reply, the end of its turn included, if the chat protocol has no `sampling.max_tokens`;
             None bounds it by `response_length` alone.
         tolerate: deviations of tool calls that are forgiven, see `Session`. A rejected reply ends the rollout.
         sources: the settings of the reward of other systems, by their names: they say how rows of theirs, by the

@@ -74,8 +74,8 @@ class Ids:
     """The ids of a rollout: its prompt, and what came after it.
 
     Attributes:
-        mask: for each of them 1 where it was sampled, else 0.
-        chances: for each of them its log-probability, 0 where it was not sampled.
+        mask: for each of them 1 if it was sampled, else 0.
+        chances: for each of them its log-probability, 0 if it was not sampled.
     """
 
     def __init__(self, prompt: Sequence[int], speech: Speech, room: int) -> None:
@@ -103,7 +103,7 @@ class Ids:
         return Reply(text, kept, "stop" if ended else "length", before, len(ids))
 
     def go_on(self, conversation: Sequence[int]) -> bool:
-        """Append what is between the last reply and the next; False where it leaves no room for one.
+        """Append the ids between the last reply and the next; False if no room is left for a reply.
 
         Raises:
             EngineError: the conversation does not begin with the ids that were sampled.
@@ -171,7 +171,7 @@ class Prefix:
 
 
 def following(talk: Session | Prefix, ids: Ids, reply: Reply, speech: Speech) -> Ask | Done:
-    """Feed a reply. A rollout goes on where the reply was taken and another one has room."""
+    """Feed a reply. A rollout continues if the reply was accepted and another one has room."""
     rejected = isinstance(talk.feed(reply), Rejected)
     ask = talk.next()
     if isinstance(ask, Done):

@@ -1,6 +1,6 @@
 """What an error of verl's processes came from, and which of them died.
 
-verl waits without end for some processes that died: for an agent loop worker, or where its queue is kept.
+verl waits forever for some processes that died: for an agent loop worker, or for the process of its queue.
 """
 
 import threading
@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from virc.core.errors import EngineError
+from virc.engines.verl import private
 
 TRAINER = "virc_trainer"
 """The name of the Ray actor that trains."""
@@ -37,7 +38,7 @@ def cause(error: BaseException) -> str:
 
 
 def last_cause(error: BaseException) -> str:
-    """As `cause`, of the error that ended a run: the process that died first, where one did."""
+    """As `cause`, of the error that ended a run: the process that died first, if one did."""
     found, end = cause(error), time.monotonic() + _PATIENCE
     while not (died := first_death()) and "Actor" in found and time.monotonic() < end:
         time.sleep(_EVERY / 10)
@@ -74,8 +75,7 @@ def first_death() -> str | None:
     if not ray.is_initialized():
         return None
     job = ray.get_runtime_context().get_job_id()
-    actors = ray._private.state.state.actor_table(None, None, "DEAD").values()
-    died = [each for each in actors if each["JobID"] == job and _unasked(each["DeathCause"])]
+    died = [each for each in private.dead_actors() if each["JobID"] == job and _unasked(each["DeathCause"])]
     if not died:
         return None
     first = min(died, key=lambda each: each["EndTime"])

@@ -22,7 +22,8 @@ def composed(file: Path) -> DictConfig:
     """verl's configuration as its files have it, with the keys of a YAML over it. Raises ConfigError."""
     if not is_file(file):
         raise ConfigError(f"there is no file {file}")
-    plain, config = default(), default()
+    config = default()
+    plain = OmegaConf.to_container(config, resolve=False)
     for path, value in dotted.leaves(plain_yaml.read(file)):
         if not known(plain, path):
             raise ConfigError(f"verl has no key {'.'.join(path)!r}", str(file))
@@ -36,30 +37,25 @@ def default() -> DictConfig:
         return compose(config_name="ppo_trainer")
 
 
-def known(config: DictConfig, path: dotted.Path) -> bool:
+def known(config: Mapping[str, Any], path: dotted.Path) -> bool:
     """Whether verl reads a key: it is in its files, a class it becomes has it, or it is in a free mapping."""
     node: Any = config
     for number, key in enumerate(path):
         here = ".".join(path[: number + 1])
-        if not isinstance(node, DictConfig):
+        if not isinstance(node, dict):
             return False
         if here in FREE or not node:
             return True
-        if key not in names(node):
+        if key not in node:
             field = fields(node).get(key)
             return field is not None and (number + 1 == len(path) or "dict" in str(field.type))
-        node = node._get_node(key)
+        node = node[key]
     return True
 
 
-def names(node: DictConfig) -> frozenset[str]:
-    """The keys of a mapping; `in` is false of those whose value verl requires."""
-    return frozenset(map(str, node.keys()))
-
-
-def fields(node: DictConfig) -> Mapping[str, "dataclasses.Field[Any]"]:
+def fields(node: Mapping[str, Any]) -> Mapping[str, "dataclasses.Field[Any]"]:
     """The fields of the class that a mapping becomes; what its files do not name among them."""
-    target = node.get("_target_") if isinstance(node, DictConfig) else None
+    target = node.get("_target_")
     if not target:
         return {}
     kind = get_object(target)

@@ -1,6 +1,6 @@
 """verl 0.9.1 without an accelerator: the platform `cpu`, and what prevents it on such a machine.
 
-verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`). It acts where `VERL_PLATFORM` is `cpu` and
+verl imports this in each of its processes (`VERL_USE_EXTERNAL_MODULES`). It acts if `VERL_PLATFORM` is `cpu` and
 nowhere else: a cluster's head node has no accelerator either. Every patch names its reason;
 tests/engines/verl/test_verl_hooks.py holds them against the pinned packages.
 """
@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from verl.plugin.platform import PlatformBase, PlatformRegistry  # type: ignore[import-not-found]
+
+from virc.engines.verl import private
 
 ROLLOUT = "virc"
 """What `actor_rollout_ref.rollout.name` calls generation by transformers (`verl_rollout`)."""
@@ -130,7 +132,6 @@ def _asked() -> bool:
 
 def _register_rollout() -> None:
     """verl knows servers of vLLM, SGLang and TensorRT-LLM only."""
-    from verl.workers.rollout.base import _ROLLOUT_REGISTRY  # type: ignore[import-not-found]
     from verl.workers.rollout.replica import RolloutReplicaRegistry  # type: ignore[import-not-found]
 
     def replica() -> Any:
@@ -138,7 +139,7 @@ def _register_rollout() -> None:
 
         return Replica
 
-    _ROLLOUT_REGISTRY[ROLLOUT, "async"] = "virc.engines.verl.rollout.WeightsSender"
+    private.register_rollout(ROLLOUT, "virc.engines.verl.rollout.WeightsSender")
     RolloutReplicaRegistry.register(ROLLOUT, replica)
 
 

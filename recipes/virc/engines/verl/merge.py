@@ -27,7 +27,7 @@ _A, _B = ".lora_A.default.weight", ".lora_B.default.weight"
 _REPORT_EVERY = 50
 
 State = Mapping[str, Any]
-"""What one process saved: name -> tensor, a DTensor where the weight is spread."""
+"""The weights that one process saved: name -> tensor, a DTensor if the weight is sharded."""
 
 
 def merge(words: Sequence[str]) -> int:
@@ -61,7 +61,7 @@ def joined(states: Sequence[State], network: Any, found: Shards) -> dict[str, to
     """Every weight of a network in bfloat16, joined from what the processes saved, in the order of their ranks.
 
     Raises:
-        ConfigError: weights are missing, unknown, of another shape, or differ where they should not.
+        ConfigError: weights are missing, unknown, of another shape, or differ between processes that have copies.
     """
     left = set(states[0])
     if any(set(state) != left for state in states):
@@ -102,7 +102,7 @@ def whole(saved: str, states: Sequence[State], shape: Sequence[int], found: Shar
     dim, ranks = where
     if any(rank >= len(pieces) for rank in ranks):
         raise ConfigError(f"{found.folder} contradicts itself: {plain(saved, 100)} has shards of more processes")
-    local = [piece._local_tensor if isinstance(piece, DTensor) else piece for piece in pieces]
+    local = [piece.to_local() if isinstance(piece, DTensor) else piece for piece in pieces]
     chosen = [local[rank] for rank in ranks]
     if not _fit(chosen, dim, shape):
         raise ConfigError(f"{found.folder} does not belong to its config: {plain(saved, 100)} is of another size")

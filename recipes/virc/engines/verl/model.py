@@ -16,6 +16,8 @@ PARTS: dict[str, Callable[[str], bool]] = {
 }
 """Which weights of Qwen2-VL, Qwen2.5-VL and Qwen3-VL belong to a part, by their names in the whole model."""
 
+_WITH_A_MEAN = ("qwen2_vl", "qwen2_5_vl")
+
 
 def frozen() -> tuple[str, ...]:
     """The parts that this process keeps. Raises ValueError: one is unknown, or they are the whole model."""
@@ -40,30 +42,33 @@ def freeze(model: Any, parts: Sequence[str]) -> int:
     return count
 
 
-def patch_model_building(parts: Sequence[str]) -> None:
-    """Freeze parts before the model is sharded, when no optimizer has its weights, and say how many are trained."""
-    from verl.workers.engine.fsdp.transformer_impl import FSDPEngine  # type: ignore[import-not-found]
+def mend_building(built: Any, parts: Sequence[str]) -> None:
+    """Have `built`, verl's module that builds models, freeze parts, compute rows without pictures, and say what learns.
 
-    build, shard = FSDPEngine._build_module, FSDPEngine._build_fsdp_module
+    Parts are frozen before the model is sharded, when no optimizer has its weights. Where a batch of Qwen2-VL or
+    Qwen2.5-VL has no picture, verl shows the vision part a black one, so that all devices do the same work, and takes
+    the mean of what it returns: an object since transformers 5, which is made the tensor that it was before.
+    """
+    prepare, initialize = built.apply_monkey_patch, built.FSDPEngine.initialize
 
-    def _build_module(engine: Any) -> Any:
-        model = build(engine)
+    def prepared(model: Any, **named: Any) -> None:
+        prepare(model=model, **named)
         if parts:
-            count = freeze(model, parts)
-            print(f"virc: {count} weights are frozen: {', '.join(parts)}", flush=True)
-        return model
+            print(f"virc: {freeze(model, parts)} weights are frozen: {', '.join(parts)}", flush=True)
+        if model.config.model_type in _WITH_A_MEAN:
+            model.base_model.visual.register_forward_hook(lambda visual, given, seen: seen.pooler_output)
 
-    def _build_fsdp_module(engine: Any, model: Any) -> Any:
+    def initialized(engine: Any) -> None:
+        initialize(engine)
         if not engine.engine_config.forward_only:
-            count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-            print(f"virc: {count:,} parameters are trained", flush=True)
-        return shard(engine, model)
+            count = sum(weight.numel() for weight in engine.module.parameters() if weight.requires_grad)
+            print(f"virc: {count:,} parameters are trained", flush=True)  # of all processes: FSDP2 has whole shapes
 
-    FSDPEngine._build_module, FSDPEngine._build_fsdp_module = _build_module, _build_fsdp_module
+    built.apply_monkey_patch, built.FSDPEngine.initialize = prepared, initialized
 
 
 def mend_saving(engine: Any) -> None:
-    """Have an engine end the run where it would save weights that are not finite.
+    """Make an engine end the run instead of saving weights that are not finite.
 
     verl leaves out a step with a gradient that is not finite, not one after which weights are not.
     """

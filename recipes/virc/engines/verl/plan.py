@@ -27,17 +27,17 @@ SAMPLER = {"path": "pkg://virc.engines.verl.agent_failures", "name": "Strict"}
 """What gathers a batch: verl's own pads groups whose rollouts or rewards failed, and goes on."""
 
 REPLY = 1_024
-"""Tokens of one of several replies, as `virc solve` has it where a chat protocol does not say."""
+"""Tokens of one of several replies, if the chat protocol does not limit them; as in `virc solve`."""
 
 MODEL_LIB = "virc.engines.verl.external"
 """The module that verl imports in each process that builds a model."""
 
 PLUG_IN = "virc.engines.verl.positions"
 PLUG_INS_CPU = f"{PLUG_IN},virc.engines.verl.cpu"
-"""Modules that verl imports in each of its processes, where there is no accelerator."""
+"""Modules that verl imports in each of its processes if there is no accelerator."""
 
 LOGICAL_CPUS = 16
-"""CPUs that Ray believes in where there may be two: each of verl's dozen processes asks for one, and mostly waits."""
+"""CPUs that Ray is told of, even if there are two: each of verl's dozen processes asks for one, and mostly waits."""
 
 
 def plan(config: Config, place: Place, published: Mapping[str, Any], origins: Mapping[str, str]) -> Plan:
@@ -114,7 +114,7 @@ def environment(config: Config, place: Place) -> dict[str, str]:
             "VERL_ENGINE_DEVICE": "cuda",
             # One for each GPU of `num_gpus`: Ray counts them.
             "CUDA_VISIBLE_DEVICES": ",".join(["-1"] * config.devices),
-            # A second thread makes a step of a small model ten times slower where other work runs at the same time.
+            # A second thread makes a step of a small model ten times slower if other work runs at the same time.
             "OMP_NUM_THREADS": "1",
             "RAY_worker_niceness": "0",
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",

@@ -1,4 +1,4 @@
-"""Places of tokens (M-RoPE) in verl 0.9.1 where all sequences of a batch are of one length.
+"""Positions of tokens (M-RoPE) in verl 0.9.1, if all sequences of a batch have the same length.
 
 verl keeps them as a jagged tensor of sequences, each (4, tokens). Of sequences of one length torch takes the 4 for what
 differs, verl then says that it is the tokens, and the batch can no more be taken apart: the run ends with
@@ -8,6 +8,7 @@ processes (`VERL_USE_EXTERNAL_MODULES`).
 
 from typing import Any
 
+import torch
 from verl.utils import tensordict_utils  # type: ignore[import-not-found]
 
 
@@ -18,7 +19,8 @@ def fix(data: Any) -> None:
         return
     values, ends = positions.values(), positions.offsets()
     if len(values) != ends[-1]:  # (4, tokens of all)
-        positions._ragged_idx = 2  # it is lost on the way from another process
+        # which dimension differs is lost on the way from another process
+        data["position_ids"] = torch.nested.nested_tensor_from_jagged(values, ends, jagged_dim=2)
         return
     data["position_ids"] = tensordict_utils.nested_tensor_from_tensor_list(
         list(values.unflatten(0, (positions.shape[0], -1))), ragged_idx=2

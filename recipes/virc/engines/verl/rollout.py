@@ -1,11 +1,11 @@
-"""Rollouts by transformers in verl 0.9.1: `actor_rollout_ref.rollout.name: virc`, where vLLM has no device.
+"""Rollouts by transformers in verl 0.9.1: `actor_rollout_ref.rollout.name: virc`, if vLLM has no device.
 
 Each actor process has a replica: a Ray actor with a copy of the model, which draws for all requests that wait at once
 and gets new weights after every step. Log-probabilities are those of the whole vocabulary at the requested temperature,
 as the actor computes them.
 
-A reply follows from the weights, its prompt and the seed of its request. Which requests are drawn together depends on
-time, and how numbers are rounded on that; where float32 is asked for it computes in float64, which that cannot move.
+A reply depends only on the weights, its prompt and the seed of its request: which requests are drawn together varies,
+and rounding with it, but float32 is computed in float64, where that changes nothing.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from verl.workers.rollout.replica import RolloutReplica, TokenOutput  # type: ig
 
 from virc.backends.local import never_said
 from virc.core.seeds import derived
+from virc.engines.verl.private import set_server
 
 _GATHER = 0.02  # seconds to wait for more requests; those of a step come within that
 _CONCURRENT = 4096
@@ -281,13 +282,13 @@ class Replica(RolloutReplica):  # type: ignore[misc]
             raise ValueError("the rollout virc has no parallelism: set tensor_model_parallel_size to 1")
         name = _server(self.replica_rank)
         server = ray.remote(Server).options(name=name, max_concurrency=_CONCURRENT, num_cpus=0)
-        self._server_handle = server.remote(self.config, self.model_config)
-        await self._server_handle.ready.remote()
-        self.servers, self._server_address = [self._server_handle], name
+        self.servers = [server.remote(self.config, self.model_config)]
+        await self.servers[0].ready.remote()
+        set_server(self, self.servers[0], name)
 
 
 class WeightsSender(BaseRollout):  # type: ignore[misc]
-    """What the actor process knows of its server: where its weights go."""
+    """The actor process's side of its server: where weights are sent."""
 
     async def resume(self, tags: list[str]) -> None:
         """The server keeps its memory."""

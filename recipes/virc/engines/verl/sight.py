@@ -84,9 +84,8 @@ def _other(patches: torch.Tensor) -> torch.Tensor:
 
 
 def _part(actor: Any, batch: Any, key: str, config: Any) -> Any:
-    processes = max(actor._dispatch_info["actor"]) + 1  # verl's trainer has asked for it
     settings = config.actor_rollout_ref.rollout
-    wanted = processes * (settings.log_prob_micro_batch_size_per_gpu or 1)
+    wanted = actor.world_size * (settings.log_prob_micro_batch_size_per_gpu or 1)
     others = [each for each in batch.keys if each != key]
     part = batch.select_keys([key, *others[: wanted - 1]])
     part.extra_info |= {"calculate_entropy": False, "compute_loss": False, "temperature": settings.temperature}
@@ -99,7 +98,7 @@ def _shown(trace: Trace) -> int:
 
 
 def _reference(found: Any, drawn: torch.Tensor, config: Any) -> list[float] | None:
-    """The sampler's log-probabilities, where it drew from the whole vocabulary as the actor computes it."""
+    """The sampler's log-probabilities, if it drew from the whole vocabulary, as the actor computes them."""
     settings = config.actor_rollout_ref.rollout
     if settings.top_p != 1 or settings.top_k > 0 or "rollout_log_probs" not in found.keys():  # noqa: SIM118
         return None

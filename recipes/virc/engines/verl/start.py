@@ -19,9 +19,10 @@ from typing import Any, NoReturn
 
 from virc.core.credentials import is_secret
 from virc.core.orphans import adopt_orphans, end_with_parent
+from virc.engines.verl import private
 from virc.engines.verl.cause import TRAINER, ended_by_deaths, last_cause
 
-_OF_A_START = ("_temp_dir", "num_cpus", "num_gpus", "include_dashboard", "object_store_memory", "resources")
+_OF_A_START = (private.RAY_FOLDER, "num_cpus", "num_gpus", "include_dashboard", "object_store_memory", "resources")
 _FOR_WORKERS = ("VERL_", "VIRC_", "VLLM_", "HF_H", "TRANSFORMERS_", "WANDB_", "MLFLOW_", "TENSORBOARD_", "OMP_",
                 "PYTHON", "DO_NOT_TRACK")  # fmt: skip
 _GRACE = 10.0  # seconds
@@ -67,7 +68,7 @@ def ray_arguments(config: Any, folder: str) -> dict[str, Any]:
         os.environ.setdefault(
             "TQ_NUM_THREADS", str(min(8, int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)))
         )  # TransferQueue warns at every call of more
-        arguments |= {"_temp_dir": folder, "include_dashboard": False}
+        arguments |= {private.RAY_FOLDER: folder, "include_dashboard": False}
     variables = runtime["env_vars"] | (own.get("env_vars") or {})
     return {**arguments, "runtime_env": {**runtime, **own, "env_vars": variables}}
 
@@ -83,7 +84,7 @@ def joins() -> bool:
 
 
 def stop_ray(folder: str) -> None:
-    """Leave the cluster; where it was started here, end its processes and remove its files."""
+    """Leave the cluster; if it was started here, end its processes and remove its files."""
     import psutil  # type: ignore[import-untyped, import-not-found, unused-ignore]
     import ray
 

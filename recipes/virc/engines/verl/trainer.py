@@ -36,50 +36,35 @@ class Trainer(PPOTrainerSync):  # type: ignore[misc]
 
     _sees = False  # its actor the pictures of rollouts, which is checked once
 
-    def _build_replay_buffer(self) -> Any:
-        """verl's buffer, which leaves out groups with equal rewards by those that are compared."""
-        buffer = super()._build_replay_buffer()
-        equal = buffer._dapo_filtered_keys
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.replay_buffer.compare = self._compare  # groups with equal rewards are left out by those compared
 
-        def equal_as_compared(partition: str) -> Any:
-            known = buffer._dapo_classification_cache[partition].keys()
-            new = buffer.finished_keys[partition] - known
-            keys = [key for key in buffer.partitions[partition] if key.split("_")[0] in new]
-            if buffer.filter_groups_metric is not None and partition != "val":
-                self._compare(keys, partition)
-            return equal(partition)
-
-        buffer._dapo_filtered_keys = equal_as_compared
-        return buffer
-
-    def _compute_old_log_prob(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        """verl's own; at the first step with pictures the run ends where the actor does not see them."""
-        batch = super()._compute_old_log_prob(batch, metrics)
+    def on_sample_end(self) -> None:
+        """verl's own, and rewards are compared; at the first step with pictures the actor must see them."""
+        super().on_sample_end()
+        batch = self.replay_buffer.batch
+        self._compare(batch.keys, batch.partition_id)
         if not self._sees:
-            self._sees = check_actor(self.actor_rollout_wg, batch, _there(batch), self.config)
+            self._sees = check_actor(self.actor_rollout_wg, batch, batch.keys, self.config)
             if self._sees:
                 print("virc: the actor sees the pictures of its rollouts", flush=True)
-        return batch
 
-    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
-        self._compare(_there(batch), batch.partition_id)
-        return super()._compute_advantage(batch, metrics)
+    def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
+        """verl's own, with what it does not measure."""
+        batch = super().step(metrics, timing_raw)
+        found = _rollouts(batch)
+        metrics.update(rollouts.measures(found, self.config.data.max_response_length))
+        every, _, folder = os.environ.get(LEAVES, "").partition(":")
+        if folder and found and (self.global_steps % int(every) == 0 or self.global_steps == 1):
+            rollouts.leave(Path(folder), self.global_steps, found)
+        return batch
 
     def _compare(self, keys: list[str], partition: str) -> None:
         """As `regroup`; rewards of another function than ours stay as they are."""
         given = self.config.reward.custom_reward_function.get("reward_kwargs") or {}
         if settings := given.get("settings"):
             regroup(keys, partition, settings)
-
-    def _compute_metrics(
-        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
-    ) -> None:
-        super()._compute_metrics(batch, metrics, timing_raw, global_steps=global_steps, epoch=epoch)
-        found = _rollouts(batch)
-        metrics.update(rollouts.measures(found, self.config.data.max_response_length))
-        every, _, folder = os.environ.get(LEAVES, "").partition(":")
-        if folder and found and (global_steps % int(every) == 0 or global_steps == 1):
-            rollouts.leave(Path(folder), global_steps, found)
 
 
 def regroup(keys: list[str], partition: str, settings: str) -> None:

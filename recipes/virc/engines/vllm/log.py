@@ -25,12 +25,12 @@ _STAGES = {
 
 
 def stage(line: str) -> str | None:
-    """The stage of vLLM's start that begins with a line of its log, or goes on; None where the line is of none."""
+    """The stage of vLLM's start that a line of its log belongs to; None if it belongs to none."""
     return next((stage for words, stage in _STAGES.items() if words in line), None)
 
 
 def reason(lines: Iterable[str]) -> str | None:
-    """The last error that was raised in a log, without those that only repeat another; None where none was.
+    """The last error that was raised in a log, without those that only repeat another; None if there is none.
 
     vLLM's own last line is often a link, or refers to lines above.
     """

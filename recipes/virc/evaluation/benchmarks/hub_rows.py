@@ -26,7 +26,7 @@ class HubBenchmark(msgspec.Struct, frozen=True):
         files: of each split, patterns of the names of its files, from the folder on; those of the first that has any
             are read. The split "" is of a benchmark that has no splits.
         columns: which is what, by the fields of a layout; the question is one column.
-        right: the published rule of scoring, where there is one.
+        right: the published rule of scoring, if there is one.
     """
 
     NAME: str

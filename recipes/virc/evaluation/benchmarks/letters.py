@@ -29,7 +29,7 @@ _PREFIXES = (
 
 
 def inferred(answer: str, choices: Sequence[str]) -> str | None:
-    """The one letter that a reply has among its last words, or whose choice it quotes; None where that is none.
+    """The one letter that a reply has among its last words, or whose choice it quotes; None if that is none.
 
     Source: open-compass/VLMEvalKit@e8e78f0, vlmeval/utils/matching_util.py, can_infer.
     """

@@ -31,7 +31,7 @@ def _of_mathverse(row: Mapping[str, Any], fields: Fields) -> Fields:
 
 
 # MathVista, questions on figures of many kinds (Lu et al. 2023, arXiv:2310.02255). The prompt is the column `query`;
-# where rows have none, the question with its unit and the number of decimals wanted. Published, GPT-4 extracts answers
+# if rows have none, the question with its unit and the number of decimals wanted. Published, GPT-4 extracts answers
 # and a function compares them (lupantech/MathVista, evaluation/calculate_score.py). Here they are scored as any other,
 # and a judge decides about the rest. The answers of the split test are not published.
 def _of_mathvista(row: Mapping[str, Any], fields: Fields) -> Fields:

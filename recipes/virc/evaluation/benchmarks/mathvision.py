@@ -117,7 +117,7 @@ def _listed(text: str) -> str:
 
 
 def _rounded(formula: str) -> float | None:
-    """The number that a formula stands for, to two decimals; None where it is more than numbers and signs."""
+    """The number that a formula stands for, to two decimals; None if it is more than numbers and signs."""
     code = re.sub(r"[\s$]|\\displaystyle|(?<=\d),(?=\d{3}(?!\d))", "", formula)
     for old, new in _SIGNS:
         code = code.replace(old, new)

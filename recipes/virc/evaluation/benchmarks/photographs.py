@@ -40,7 +40,7 @@ _Px = int | float
 
 
 # BLINK, what people see at a glance, in one to four pictures (Fu et al. 2024, arXiv:2404.12390). Source:
-# zeyofu/BLINK_Benchmark@2d6a779, eval/test_benchmark.py: load_prompt, and analyze_answer, which asks a judge where it
+# zeyofu/BLINK_Benchmark@2d6a779, eval/test_benchmark.py: load_prompt, and analyze_answer, which asks a judge if it
 # reads no letter. What differs: the published total is the mean over the tasks, whose sizes differ; here each question
 # counts alike, and the tasks are the parts of `task`.
 def _of_blink(row: Mapping[str, Any], fields: Fields) -> Fields:
@@ -64,7 +64,7 @@ def _right_in_blink(answer: str, fields: Mapping[str, Any]) -> bool | None:
 
 # HR-Bench, small things in pictures of 4K and 8K (Wang et al. 2024, arXiv:2408.15556). Source:
 # open-compass/VLMEvalKit@e8e78f0, vlmeval/dataset/image_mcq.py: the prompt of ImageMCQDataset, build_prompt, and the
-# scoring of HRBenchDataset, evaluate, which asks a judge where `inferred` reads no letter. Each question is asked four
+# scoring of HRBenchDataset, evaluate, which asks a judge if `inferred` reads no letter. Each question is asked four
 # times with its choices in another order (`cycle`).
 def _of_hr_bench(row: Mapping[str, Any], fields: Fields) -> Fields:
     choices = fields["choices"]
@@ -147,7 +147,7 @@ class _Targets(msgspec.Struct):
 
 
 def _boxes(image: Path) -> list[list[_Px]]:
-    """Left, top, right and bottom of what the question asks about, in px of the image; [] where that is not known."""
+    """Left, top, right and bottom of what the question asks about, in px of the image; [] if that is not known."""
     try:
         targets = msgspec.json.decode(contents(image.with_suffix(".json"), _MAX_TARGETS), type=_Targets)
     except (OSError, ValueError, RecursionError):  # the problem can be asked all the same

@@ -29,21 +29,21 @@ Fields = dict[str, Any]
 Placed = tuple[str, Fields | DataError]
 """The place of a problem, as the beginning of a sentence, and its fields or why they cannot be read."""
 Right = Callable[[str, Mapping[str, Any]], bool | None]
-"""Whether an answer is right to the problem with these fields, by the published rule; None where that cannot tell."""
+"""Whether an answer is right to the problem with these fields, by the published rule; None if that cannot tell."""
 
 
 class Benchmark(Protocol):
     """What a benchmark module has, or each of its `BENCHMARKS` (`hub_rows.HubBenchmark`, for most that are published).
 
     Its id on the hub is a line of `virc.download.benchmarks`. It may have a `right`, which decides in place of the
-    rules and the algebra of `score`. A judge, where there is one, decides where that returns None; without a judge such
+    rules and the algebra of `score`. A judge, if there is one, decides when that returns None; without a judge such
     an answer is wrong.
 
     Args:
         NAME: what the user calls it; the file is called so too.
         ABOUT: one line for help.
-        HUB: id of its dataset on the hub; None where its problems are made here.
-        SPLITS: the first is taken where none is asked for; () where there is only one.
+        HUB: id of its dataset on the hub; None if its problems are made here.
+        SPLITS: the first is taken if none is asked for; () if there is only one.
     """
 
     NAME: str
@@ -56,7 +56,7 @@ class Benchmark(Protocol):
 
         Args:
             folder: of the dataset; image paths of the rows start there.
-            split: one of `SPLITS`; None where there are none.
+            split: one of `SPLITS`; None if there are none.
         """
 
 
@@ -163,7 +163,7 @@ def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) ->
 
 
 def inside(folder: Path, name: str) -> str:
-    """The path of an image, from the dataset's folder on; a DataError where it is missing, outside, or no image."""
+    """The path of an image, from the dataset's folder on; a DataError if it is missing, outside, or no image."""
     from virc.data.rows.record import Picture
 
     try:

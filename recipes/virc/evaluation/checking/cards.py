@@ -37,7 +37,7 @@ class _Table(msgspec.Struct, frozen=True):
 
 
 def card(paths: Sequence[Path], form: Form) -> list[str]:
-    """The lines of a card: for each benchmark the models, and where there are several, what they differ by.
+    """The lines of a card: for each benchmark the models, and if there are several, what they differ by.
 
     Raises:
         DataError: a file is no result, or two of a benchmark have other problems under an id.

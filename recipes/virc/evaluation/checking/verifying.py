@@ -35,7 +35,7 @@ _WORDS = {None: "undecided", True: "right", False: "wrong"}
 
 Problems = Mapping[str, EvalProblem]
 Verdicts = Mapping[str, Verdict | None]
-"""Id -> what was decided of its answer; None where nothing was."""
+"""Id -> what was decided of its answer; None if nothing was."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Verified(msgspec.Struct, frozen=True):
         unanswered: problems with a result, but no answer.
         looks: the verdict on looking, by the files of the arms next to this one; None without them.
         notes: what could not be checked, or is no fault.
-        signed: by whom, in words; None where it is not signed.
+        signed: by whom, in words; None if it is not signed.
     """
 
     file: str
@@ -77,7 +77,7 @@ class Verified(msgspec.Struct, frozen=True):
         return f"{self.missing} of {problems} missing, {self.unanswered} unanswered"
 
     def check(self) -> None:
-        """Raise a NetworkError where the file was edited, else a DataError where rows or the scorer are others."""
+        """Raise a NetworkError if the file was edited, else a DataError if rows or the scorer are others."""
         edited = [each for each in self.differences if each.kind not in _CHANGED]
         if found := edited or self.differences:
             firsts = {each.kind: each for each in reversed(found)}.values()
@@ -131,7 +131,7 @@ def verify_file(
 def _looked_again(
     file: ResultFile, problems: Problems, verdicts: Verdicts, notes: list[str]
 ) -> tuple[str | None, list[Difference]]:
-    """The verdict on looking by the replies in all arms, and where that of the file or a file of an arm differs."""
+    """The verdict on looking by the replies in all arms, and if that of the file or a file of an arm differs."""
     head = file.head
     if head.looks is None:
         return None, []
@@ -299,7 +299,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _benchmark(file: ResultFile, name: str | None, problems: Problems, notes: list[str]) -> tuple[str, Problems]:
-    """The benchmark to compare with and its problems; those of the file where there is none here."""
+    """The benchmark to compare with and its problems; those of the file if there is none here."""
     head = file.head
     named = head.published or head.benchmark
     if name is None and named not in benchmarks.known():  # it may be any path

@@ -11,7 +11,7 @@ _STEP = 0.05  # the axis of differences is rounded to multiples of it
 
 
 def short(name: str) -> str:
-    """A model's name where there is little room: the end of a long one, which tells more than a path's beginning."""
+    """A model's name if there is little room: the end of a long one, which tells more than a path's beginning."""
     return name if len(name) <= 48 else "…" + name[-47:]
 
 

@@ -34,7 +34,7 @@ Arms = Mapping[ArmName, Sequence[Result]]
 
 
 def write(folder: EvalFolder, rows: Iterable[Row], base: Path, summary: Summary, answers: Answers, arms: Arms) -> None:
-    """Write the page, and the pictures that are not there yet. Raises an OSError where the disk refuses.
+    """Write the page, and the pictures that are not there yet. Raises an OSError if the disk refuses.
 
     Args:
         rows: the problems, in the order of the results.
@@ -71,7 +71,7 @@ def write(folder: EvalFolder, rows: Iterable[Row], base: Path, summary: Summary,
 
 
 def _picture(folder: EvalFolder, picture: Picture, base: Path) -> Fields:
-    """A picture of a problem, whose small copy is made once; without a file where it is on the network, or damaged."""
+    """A picture of a problem, whose small copy is made once; without a file if it is on the network, or damaged."""
     try:
         ((content, name),) = files_of([picture], offline=True, base=base)
         path = f"pictures/{hashed(content)}.jpg"

@@ -77,7 +77,7 @@ def _settings(summary: Summary) -> dict[str, list[object]]:
 
 
 Rights = Sequence[bool | None]
-"""Of each model in turn whether it was right; None where there is no verdict."""
+"""Of each model in turn whether it was right; None if there is no verdict."""
 
 
 class _Filter(msgspec.Struct, frozen=True):

@@ -64,7 +64,7 @@ def keep_crops(trace: Path) -> None:
 
 
 def mark_traces(folder: EvalFolder, results: Sequence[Result], system: str = "") -> None:
-    """Write verdict, reference and reward on the page of each answer. A VircError where the disk refuses."""
+    """Write verdict, reference and reward on the page of each answer. A VircError if the disk refuses."""
     for result in results:
         for answered in result.answers.values():
             if answered.trace:

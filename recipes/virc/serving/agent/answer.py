@@ -15,7 +15,7 @@ from virc.reasoning.session import Ask, Message, Reply, Unit
 from virc.solving.one import Attempt, Event, SampleStart, SolveConfig, TextDelta
 
 TOO_LONG = "the conversation is longer than the model's context length"
-"""The message where the context is full; of a sample that had begun, the reason of its end."""
+"""The message if the context is full; of a sample that had begun, the reason of its end."""
 
 Finish = Literal["stop", "length", "tool_calls"]
 
@@ -36,7 +36,7 @@ class Answer(msgspec.Struct, frozen=True):
     Args:
         refusal: why there is none; None: there is one.
         call: the call that the request forces; there is no content then.
-        finish: `length` where a limit of tokens cut it, or the context was full.
+        finish: `length` if a limit of tokens cut it, or the context was full.
         prompt_tokens, completion_tokens: of all its turns.
     """
 

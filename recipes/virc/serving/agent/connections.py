@@ -30,9 +30,9 @@ PATIENCE = 60.0
 GRACE = 30.0
 """Seconds that answers may still take when the server is to end."""
 CONNECTIONS = 4096
-"""Connections at a time, where so many files may be opened; an address may have as many as are free."""
+"""Connections at a time, if so many files may be opened; an address may have as many as are free."""
 _FLUSH = 5  # seconds that connections get to close
-_FILES = 512  # that are open in addition to them, where so many may be
+_FILES = 512  # that are open in addition to them, if so many may be
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _HEAD, _BODY = 2**10, 2**16  # bytes that are read at once
 
@@ -114,7 +114,7 @@ def network(host: str) -> str:
 
 
 def client_of(request: Request) -> str:
-    """Whose request it is: by its key where each client has its own, else by its address."""
+    """Whose request it is: by its key if each client has its own, else by its address."""
     if isinstance(request.app.state.served.api_key, tuple):
         return f"key {chat_http.key_of(request)}"
     return network(request.client.host if request.client else "")

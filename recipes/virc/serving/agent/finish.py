@@ -39,7 +39,7 @@ class Schema:
             raise self._refused(fault)
 
     def fitting(self, text: str) -> str | None:
-        """The JSON in a text, where it fits; None: there is none that does."""
+        """The JSON in a text, if it fits; None: there is none that does."""
         opening, closing = _FENCED
         text = text.strip().removeprefix(opening).removesuffix(closing).strip()
         self._check()
@@ -52,7 +52,7 @@ class Schema:
             raise self._refused(error.message) from None
 
     def filled(self, answer: str) -> str | None:
-        """An answer as JSON where only one property can take it: no model has to write it again; else None."""
+        """An answer as JSON if only one property can take it: no model has to write it again; else None."""
         properties = self.value.get("properties")
         if (whole := self.fitting(answer)) is not None:
             return whole

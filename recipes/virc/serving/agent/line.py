@@ -24,7 +24,7 @@ class Line:
 
     Args:
         amount: how much of it there is.
-        fits: whether a client that has so much gets so much more where so much is free.
+        fits: whether a client that has so much gets so much more if so much is free.
     """
 
     def __init__(self, amount: int, fits: Callable[[int, int, int], bool]) -> None:

@@ -40,7 +40,7 @@ class Problem(msgspec.Struct, frozen=True):
 
     Args:
         question: for the model, the earlier messages included.
-        messages: of a chat without images, which one turn answers; empty where there are images.
+        messages: of a chat without images, which one turn answers; empty if there are images.
         temperature: of every first try; None: as `virc solve` has it.
         top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
         seed: of the first try.
@@ -175,7 +175,7 @@ def _forced(request: _Body) -> tuple[ClientTool, ...]:
 
 
 def _question(messages: Sequence[Message]) -> str:
-    """The last text of the user, after the earlier messages in order; with marks where the order of images matters."""
+    """The last text of the user, after the earlier messages in order; with marks if the order of images matters."""
     spoken = [message for message in messages if message.role != "system"]
     if not spoken or spoken[-1].role != "user":
         raise RefusedError("the last message must be of role user or tool: that is the question", "messages")

@@ -52,7 +52,7 @@ class Probe:
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
 _UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
 _RESPONSES = "/v1/responses"
-_WAIT = 10  # seconds after which a client may try again where the model is down
+_WAIT = 10  # seconds after which a client may try again if the model is down
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -62,7 +62,7 @@ class Served(msgspec.Struct, frozen=True):
         solving: the model, and how problems are solved with it.
         name: what clients call it.
         inputs: most images of a chat.
-        context: longest conversation in tokens, where that is known.
+        context: longest conversation in tokens, if that is known.
         api_key: clients must send it, or each its own of several; None: no key is needed.
         trouble: gets errors behind this server, of which clients learn no more than that there was one.
         answers: asks the engine whether it answers; may take seconds.

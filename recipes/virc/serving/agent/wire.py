@@ -54,7 +54,7 @@ def looked(look: ToolResult, unit: int) -> Iterator[Looked]:
 
 
 def jpeg_url(picture: Image.Image) -> str:
-    """A picture as a data URL, smaller than it is where it is very large."""
+    """A picture as a data URL, scaled down if it is very large."""
     if max(picture.size) > _EDGE:
         picture = picture.copy()
         picture.thumbnail((_EDGE, _EDGE))

@@ -28,7 +28,7 @@ from virc.solving.traces.page import in_words
 MAX_WAITING = 64
 
 SECONDS = 600.0
-"""Longest time for one question where none is chosen, in seconds."""
+"""Longest time for one question if none is chosen, in seconds."""
 
 OnStep = Callable[[str], None]
 
@@ -105,7 +105,7 @@ def _solved(
             case Rejected():
                 tell(f"turn {turns + 1}: a reply could not be used")
             case _:
-                tell("")  # raises where nobody waits
+                tell("")  # raises if nobody waits
 
     deadline = Deadline(config.timeout or SECONDS)
     protocol, grid = opened.chat_protocol.protocol, opened.backend.grid

@@ -239,7 +239,7 @@ class ToolCalls:
         return _reply([], verdict)
 
     def _same(self, answer: str, reference: str) -> bool:
-        """Equality by algebra; False where math-verify is not installed."""
+        """Equality by algebra; False if math-verify is not installed."""
         with self._starting:
             if self._algebra is None:
                 with suppress(SetupError):
@@ -313,7 +313,7 @@ def _made(call: Call, source: Image.Image) -> Image.Image:
 
 
 def _in_pixels(record: ImageRecord, trace: Trace, sizes: Sequence[tuple[int, int]]) -> list[int] | None:
-    """The box of a crop in pixels of what it was cut from: of the file, where that is a picture of the question."""
+    """The box of a crop in pixels of what it was cut from: of the file, if that is a picture of the question."""
     if record.box is None or record.parent is None:
         return None
     parent = trace.images[record.parent]

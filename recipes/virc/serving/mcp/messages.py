@@ -6,10 +6,10 @@ import msgspec
 from msgspec import Meta
 
 SIDE = 1568
-"""Longest side of a picture in a reply, in pixels, where the caller names none."""
+"""Longest side of a picture in a reply, in pixels, if the caller names none."""
 MAX_SIDE = 8192
 RESULT = 950_000
-"""Characters of a result, where no other number is chosen: Claude Desktop takes 1,048,576."""
+"""Characters of a result, if no other number is chosen: Claude Desktop takes 1,048,576."""
 MAX_SAMPLES = 8
 
 Source = Annotated[

@@ -114,7 +114,7 @@ class _Lines:
             self._put(None)
 
     def _put(self, line: str | None) -> None:
-        """Wait until there is room for it; a RuntimeError where the loop has ended."""
+        """Wait until there is room for it; a RuntimeError if the loop has ended."""
         waiting = self._lines.put(line)
         try:
             asyncio.run_coroutine_threadsafe(waiting, self._loop).result()
@@ -189,7 +189,7 @@ def _error(text: str) -> types.CallToolResult:
 
 
 def _sentence(error: VircError, served: Served) -> str:
-    """What a client gets to know of an error; of one behind this server only where it may."""
+    """What a client gets to know of an error; of one behind this server only if it may."""
     if not isinstance(error, DataError | NoAnswerError):
         served.trouble(error)
         if not served.frank:

@@ -18,7 +18,7 @@ from virc.solving.pipelines.turns import Part, answered, pictures_of, turn_of
 
 
 def chances(answers: Sequence[str], likeliest: Likeliest) -> dict[str, float]:
-    """The probability of each answer among these, which add up to 1; all are 0 where no token begins one of them.
+    """The probability of each answer among these, which add up to 1; all are 0 if no token begins one of them.
 
     A token counts for the one answer that it begins, without regard to case and space before it; ZoomEye's softmax of
     the scores of "Yes" and "No" (github.com/om-ai-lab/ZoomEye, `ZoomEye/zoom_model.py`) is the case of two answers of

@@ -67,7 +67,7 @@ def refuse(given: Mapping[str, object], pipeline: str) -> None:
 def choose(
     pipeline: str | Path | None, system: str | Path | None, alone: bool = False
 ) -> tuple[str | None, str | None]:
-    """Return the pipeline and the system; a system that is a pipeline becomes the pipeline where none is named."""
+    """Return the pipeline and the system; a system that is a pipeline becomes the pipeline if none is named."""
     if pipeline is None and system is not None:
         found = systems.get(str(system))
         if found.pipeline and not (alone and found.stages):

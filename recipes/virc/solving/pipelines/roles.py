@@ -24,7 +24,7 @@ from virc.solving.pipelines.turns import pictures_of, request
 
 
 class OpenRole(msgspec.Struct, frozen=True):
-    """A role and its open model; `turn` lets as many threads ask it at a time as suit it, one where it runs here."""
+    """A role and its open model; `turn` lets as many threads ask it at a time as suit it, one if it runs here."""
 
     role: Role
     opened: Opened

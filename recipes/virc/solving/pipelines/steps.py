@@ -18,9 +18,9 @@ from virc.solving.votes import tally
 
 
 def vote(texts: Iterable[str], step: str = "vote") -> str:
-    """Return the most frequent text, the first of those where several are; texts that scoring finds equal are one.
+    """Return the most frequent text, the first of those if several are; texts that scoring finds equal are one.
 
-    Empty where there is no text.
+    Empty if there is no text.
     """
     votes = tally(text.strip() for text in texts).votes
     chosen = next((text for text, _ in votes if text is not None), "")
@@ -47,14 +47,14 @@ class Called(msgspec.Struct, frozen=True):
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """A step that ran: its output, and what it cost where the backend counts.
+    """A step that ran: its output, and what it cost if the backend counts.
 
     Args:
         system: the system message of the role that was sent plain messages, if it has one.
         prompt: what the role was sent, the code that ran, or the arguments of the tool.
         output: its texts.
         error: why its role gave no reply.
-        prompt_tokens, completion_tokens: of all its replies; None where the backend did not count them.
+        prompt_tokens, completion_tokens: of all its replies; None if the backend did not count them.
         boxes: (left, top, right, bottom) in pixels of the picture's file.
         pictures: (width, height) in pixels of each picture that it made.
         shown: (width, height) in pixels of each picture that its role was sent, before it was scaled for the model.
@@ -149,7 +149,7 @@ class Run:
         self._on_step(ran, made)
 
     def check(self) -> None:
-        """Raise RuntimeError where the function has returned (a thread may begin a step late), or what ends the run."""
+        """Raise RuntimeError if the function has returned (a thread may begin a step late), or what ends the run."""
         if self._is_over:
             raise RuntimeError("the pipeline has ended")
         self._check()

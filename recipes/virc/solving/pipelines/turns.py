@@ -41,7 +41,7 @@ def opened(picture: Picture) -> OpenedImage:
 
 
 def check_size(picture: OpenedImage) -> None:
-    """Raise ValueError where a picture, which code may have cut anyhow, cannot be shown."""
+    """Raise ValueError if a picture, which code may have cut anyhow, cannot be shown."""
     width, height = picture.size
     if width == 0 or height == 0 or width * height < FEWEST_PIXELS:
         raise ValueError(f"a picture of {width} x {height} px is too small")

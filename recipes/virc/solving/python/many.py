@@ -168,7 +168,7 @@ def _in_order(
 
 
 def _taken(things: "queue.SimpleQueue[T]") -> T:
-    """The next thing of a queue; KeyboardInterrupt where the stop that applies to this thread is set before."""
+    """The next thing of a queue; KeyboardInterrupt if the stop that applies to this thread is set before."""
     interrupted: Any = KeyboardInterrupt()
     with on_stop(lambda: things.put(interrupted)):
         return things.get()

@@ -133,12 +133,12 @@ def solve(
 
     Args:
         image: a path, URL, PIL image, numpy array, open file, or the bytes of a file; or a list of these. An
-            empty list where the model has a tool that finds pictures.
+            empty list if the model has a tool that finds pictures.
         model: folder, short name, hub id or run, or None for `tiny`; with an endpoint, the name it serves, or None for
             its only one; or a model that `load` returned, with which no argument up to `max_pixels` goes.
         endpoint: address of an OpenAI-compatible server; None: the model runs in this process.
         api_key: sent to that endpoint only.
-        system: the system the model belongs to, where its name does not say so.
+        system: the system the model belongs to, if its name does not say so.
         protocol: chat protocol file, or `default`.
         family: the family of a stock model.
         tools: names or files of custom tools to offer as well.
@@ -152,7 +152,7 @@ def solve(
         samples: independent answers, of which the commonest is given.
         strategy: how the answer is found, `NAME` or `NAME:key=value,key=value`, such as `majority:n=8`, in place of
             samples.
-        graders: what grades solutions, where the strategy has them graded: `Graders(judge=URL)`, or
+        graders: what grades solutions, if the strategy has them graded: `Graders(judge=URL)`, or
             `virc.rewards.graders.choosing.graders()`.
         trace: folder for the conversation, its images and a page.
         offline: fetch no picture.
@@ -164,7 +164,7 @@ def solve(
         on_progress: gets notes and warnings.
 
     Returns:
-        The answer; where the model gave none, `error` is a `NoAnswerError`.
+        The answer; if the model gave none, `error` is a `NoAnswerError`.
 
     Raises:
         UsageError: there is no question, the trace folder holds something else, a loaded model is given with

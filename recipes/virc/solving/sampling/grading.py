@@ -95,7 +95,7 @@ class Judge:
         self._backend.close()
 
     def __call__(self, asking: Asking, attempt: Attempt) -> Graded:
-        """The grade of a solution; None where no reply of several has one."""
+        """The grade of a solution; None if no reply of several has one."""
         texts = {"question": asking.question[:_MAX_TEXT], "solution": solution_of(attempt)[-_MAX_TEXT:]}
         asked = Message("user", quoted(texts), tuple(range(len(attempt.images))))
         ask = Ask((Message("system", _SYSTEM), asked), attempt.images)
@@ -124,7 +124,7 @@ def solution_of(attempt: Attempt) -> str:
 
 
 def read_score(reply: str) -> float | None:
-    """The grade in a reply; None where there is none, or several that differ.
+    """The grade in a reply; None if there is none, or several that differ.
 
     It is the number after `score`, `grade` or `rating` and a colon, `=` or `is`, in any case, also in Markdown; or a
     reply that is a number alone. Of `7/10` and `7 out of 10` it is 7. Thoughts before `</think>` are not read. Other

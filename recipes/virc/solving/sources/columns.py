@@ -42,18 +42,18 @@ _MAX_SHOWN = 20
 CONTEXTS = ("hint", "context", "passage", "paragraph", "background", "premise")
 """Columns of text that belongs before the question; they may have an `s` behind them, as those below."""
 _TEXTS = (*CONTEXTS, "prompt", "problem", "instruction")
-"""Columns of text that is a part of the problem where another column is the question."""
+"""Columns of text that is a part of the problem if another column is the question."""
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """The column of each field; None where the rows have none, or they have the name that virc gives it."""
+    """The column of each field; None if the rows have none, or they have the name that virc gives it."""
 
     id: str | None = None
     image: str | None = None
     question: str | None = None
     choices: str | None = None
     each: tuple[str, ...] = ()
-    """The columns of one choice each, where no column has them all."""
+    """The columns of one choice each, if no column has them all."""
 
     def __str__(self) -> str:
         read = {field: getattr(self, field) for field in FIELDS}
@@ -90,7 +90,7 @@ def resolve(
 
 
 def lettered(names: Collection[str]) -> list[str]:
-    """The names that are letters of choices, from A or a on without a gap; none where B is not one of them."""
+    """The names that are letters of choices, from A or a on without a gap; none if B is not one of them."""
     for letters in (LETTERS, LETTERS.lower()):
         if len(there := list(takewhile(names.__contains__, letters))) > 1:
             return there

@@ -46,8 +46,8 @@ class RowFile(msgspec.Struct, frozen=True):
         rows: in order, each read when it is asked for; a wrong one has its fault.
         base: the folder that relative paths of images start from.
         again: reads them once more from the beginning; None of rows that come through a pipe.
-        names: the columns, where they are known before the rows.
-        question: asked of every row, where they have none of their own.
+        names: the columns, if they are known before the rows.
+        question: asked of every row, if they have none of their own.
         delimiter: between the cells of a table.
         bom: whether a table is written with a byte order mark, by which spreadsheets know UTF-8.
     """

@@ -4,7 +4,7 @@ Answers that scoring finds to say the same are one vote. Of two as frequent, the
 
 Published as self-consistency (Wang et al. 2022, arXiv 2203.11171), which draws 40 answers at temperature 0.7. Stopping
 early is from adaptive consistency (Aggarwal et al. 2023, arXiv 2305.11860), which stops once the leader is likely
-enough to win; here it stops only where the winner is certain, so that the answer is that of all samples.
+enough to win; here it stops only if the winner is certain, so that the answer is that of all samples.
 """
 
 from typing import Annotated, Literal

@@ -6,7 +6,7 @@ A file has
     samples(options) -> int         how many answers it draws at most, of which each has a trace
     solve(asking, options) -> Solved
 
-and, where solutions are to be graded,
+and, if solutions are to be graded,
 
     grades(options, graders) -> MakeGrader | None   what makes the grader, which `asking` then has
 

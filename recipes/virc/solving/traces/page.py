@@ -132,7 +132,7 @@ def shortened(question: str) -> str:
 
 
 def with_verdict(page: bytes, right: bool | None, reference: str, reward: str = "") -> bytes | None:
-    """A page, or its beginning, with another verdict; None where it has no place for one. `right` None: undecided."""
+    """A page, or its beginning, with another verdict; None if it has no place for one. `right` None: undecided."""
     before, begin, rest = page.partition(_VERDICT)
     _, end, after = rest.partition(_VERDICT_END)
     if not end:
@@ -156,7 +156,7 @@ def in_words(call: Call) -> str:
 
 
 def _seconds(trace: Trace, meta: Mapping[str, object]) -> Sequence[float]:
-    """In which the replies of each unit were drawn; none where that is not known of each."""
+    """In which the replies of each unit were drawn; none if that is not known of each."""
     found = meta.get("seconds")
     if not isinstance(found, list | tuple) or len(found) != len(trace.units):
         return ()

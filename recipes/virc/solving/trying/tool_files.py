@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -77,7 +78,7 @@ def check_file(name: str, system: System | None) -> Path | None:
 
 
 def check_name(name: str, system: System | None) -> None:
-    """Raise ConfigError where there is no such file, and one of nearly that name, or no tool can be called so."""
+    """Raise ConfigError if there is no such file, and one of nearly that name, or no tool can be called so."""
     if tools.file_of(name, _folder(system)) or name in tools.known():
         return
     kind = f"there is no file {name}" if "/" in name else f"there is no tool {plain(name, 60)!r}"
@@ -103,9 +104,10 @@ def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
         return None, Faulty(file, "it is empty")
     assignments = [each for each in parsed.body if isinstance(each, ast.Assign | ast.AnnAssign)]
     values = {
-        ast.unparse(target): each.value
+        name: value
         for each in assignments
         for target in (each.targets if isinstance(each, ast.Assign) else [each.target])
+        for name, value in _assigned(target, each.value)
     }
     if not {"NAME", "SCHEMA"} & values.keys():
         return None, None
@@ -114,6 +116,14 @@ def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
     if not isinstance(name, str):
         return None, Faulty(file, f"its NAME {name!r} is no text")
     return Listed(name, "Python file", _about(ast.get_docstring(parsed)), file), misnamed(name, file)
+
+
+def _assigned(target: ast.expr, value: ast.expr | None) -> Iterator[tuple[str, ast.expr | None]]:
+    """Each name of an assignment and what it becomes, also of `NAME, TEMPLATE = "rotate", "after_image"`."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        yield from zip(map(ast.unparse, target.elts), value.elts, strict=False)
+    else:
+        yield ast.unparse(target), value
 
 
 def _described(file: Path) -> tuple[Listed | None, Faulty | None]:

@@ -96,7 +96,7 @@ def attempt(
 
 @contextmanager
 def of_servers(name: str) -> Iterator[None]:
-    """Raise ConfigError where the server of a tool fails a call in here, which for a model is a text."""
+    """Raise ConfigError if the server of a tool fails a call in here, which for a model is a text."""
     with failures.noted() as failed:
         yield
     if failed:

@@ -109,16 +109,11 @@ def of_stage(system: System, stage: str) -> Level:
     told = tested().get(system.name, Record())
     if stage not in told.stages:
         return Level("none", ("did not run yet",))
-    if not _is_compared(system, stage):
+    if system.stages[stage].kind != "rl" or not system.stages[stage].published:  # nobody says how it is rewarded
         return Level("ran")
     if stage not in told.rewards:
         return Level("ran", ("has a reward that no test compares with the published one",))
     return Level("rewarded")
-
-
-def _is_compared(system: System, stage: str) -> bool:
-    """Whether somebody publishes how the stage is rewarded."""
-    return system.stages[stage].kind == "rl" and bool(system.stages[stage].published)
 
 
 def _untried(system: System) -> Iterator[str]:

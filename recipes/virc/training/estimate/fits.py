@@ -29,7 +29,7 @@ Config = Any
 """The settings of a stage of any kind."""
 
 USUAL_OVERLAYS = frozenset({"lora", "judge-split", "rules"})
-"""Overlays that advice names where a system has them."""
+"""Overlays that advice names if a system has them."""
 
 
 def judges(overlays: Collection[str] = USUAL_OVERLAYS) -> str:
@@ -214,7 +214,7 @@ def _cures(terms: tuple[Term, ...], config: Config, overlays: Collection[str] = 
 
 
 def cure(term: str, config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> str | None:
-    """What makes a part of an estimate smaller; None where nothing simple does."""
+    """What makes a part of an estimate smaller; None if nothing simple does."""
     ways: dict[str, bool] = {}
     adapter = "--with lora" if "lora" in overlays else "--set lora={}"
     batch, micro = config.train_batch_size, config.micro_batch_size_per_device

@@ -41,10 +41,10 @@ class Estimate(msgspec.Struct, frozen=True):
 
     Args:
         terms: of one device, the largest first.
-        host: terms of the main memory of one machine; where the device is the CPU, its processes.
-        disk: terms of the run's folder; None where the number of checkpoints is not known.
-        gpu_hours: of all GPUs together; None without rows, without a GPU, or where its speed is not known.
-        steps: optimizer steps; None where the rows are not known.
+        host: terms of the main memory of one machine; if the device is the CPU, its processes.
+        disk: terms of the run's folder; None if the number of checkpoints is not known.
+        gpu_hours: of all GPUs together; None without rows, without a GPU, or if its speed is not known.
+        steps: optimizer steps; None if the rows are not known.
         judge_calls: fewest and most questions to the judge in a step; None if there is no judge.
     """
 
@@ -89,7 +89,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def width(self) -> int:
-        """Bytes of a number where matrices are multiplied."""
+        """Bytes of a number in matrix multiplications."""
         return 2 if self.config.precision == "bf16" else 4
 
     @property
@@ -99,7 +99,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def frozen_bytes(self) -> int:
-        """Of a frozen weight where nothing is spread; `llamafactory.start` makes them float32 on a CPU."""
+        """Of a frozen weight if nothing is spread; `llamafactory.start` makes them float32 on a CPU."""
         return max(self.shape.weight_bytes, self.width if self.config.device == "cpu" else 0)
 
     @property
@@ -287,7 +287,7 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
 def _sampler(config: rl.Config, work: Work) -> list[Term]:
     kind: str = config.device
     over, width = config.tensor_parallel, work.width
-    if config.rollout_engine == "transformers":  # in float64 where float32 is asked for: engines/verl/rollout.py
+    if config.rollout_engine == "transformers":  # in float64 if float32 is asked for: engines/verl/rollout.py
         kind, over, width = "transformers", 1, 8 if config.precision == "float32" else width
     weights = term("sampler's weights", (work.parameters, "parameters"), (width, "bytes"), over=over)
     text, tokens = work.shape.text, config.prompt_length + config.response_length

@@ -35,7 +35,7 @@ _BATCH = 64  # rows that a process gets together
 _FEW = 2000  # rows that one process has counted before another has started
 _MAX_NAMED = 5
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
-"""Template -> what it writes where a row has no system message."""
+"""Template -> what it writes if a row has no system message."""
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 _UNSAID = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 """Limits in px of an image processor whose file names none."""
@@ -61,7 +61,7 @@ class Length(msgspec.Struct, frozen=True):
     Args:
         shrunk: of them those over `max_pixels` or the base's own limit.
         differ: keys of the files of them that LLaMA-Factory would show otherwise than `open_file` does, with why.
-        fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 where none does.
+        fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 if none does.
     """
 
     tokens: int = 0
@@ -157,7 +157,7 @@ def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
 
 
 def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_len") -> DataError:
-    """The error where rows are longer than the cutoff, which the stage calls `setting`, with what would help."""
+    """The error if rows are longer than the cutoff, which the stage calls `setting`, with what would help."""
     over = counted.over
     longest = max(over, key=lambda at: counted.tokens[at])
     first = ", ".join(str(counted.numbers[at]) for at in over[:_MAX_NAMED]) + ", …" * (len(over) > _MAX_NAMED)
@@ -196,7 +196,7 @@ def own_grid(base: Path) -> Grid:
 
 
 def usual_system(model_type: str) -> str:
-    """The system message that LLaMA-Factory's template writes where a row has none; empty: it writes none."""
+    """The system message that LLaMA-Factory's template writes if a row has none; empty: it writes none."""
     return _SYSTEMS.get(template(model_type), "")
 
 

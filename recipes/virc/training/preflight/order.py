@@ -1,4 +1,4 @@
-"""The order in which an engine takes rows, where a stage has a curriculum."""
+"""The order in which an engine takes rows, if a stage has a curriculum."""
 
 import random
 from collections.abc import Iterable, Mapping

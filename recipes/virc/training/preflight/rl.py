@@ -78,7 +78,7 @@ def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
 
 
 def shown(size: Size, counting: Counting, is_input: bool = True) -> Size:
-    """(width, height) in px at which an image of a file of that size is fed; `ValueError` where it cannot be."""
+    """(width, height) in px at which an image of a file of that size is fed; `ValueError` if it cannot be."""
     if counting.protocol is None or not is_input:
         return smart_resize(*size, counting.grid)
     return smart_resize(*(SQUARE if counting.square else size), input_grid(counting.protocol, counting.grid))
@@ -91,7 +91,7 @@ def _length(counting: Counting, row: Text) -> Length:
         sizes = [shown(size, counting, index in inputs) for index, size in enumerate(files)]
     except (ValueError, DataError) as error:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
-    # The reference, which a row of one unit ends with where it is known, is no part of the prompt.
+    # The reference, which a row of one unit ends with if it is known, is no part of the prompt.
     prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
     messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
     per_image = [width * height // counting.grid.factor**2 for width, height in sizes]

@@ -165,7 +165,7 @@ def within(
 
 def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> Source:
     """The source with the entry of `dataset_info.json` that its rows need: its own, else what the first row says, and
-    the column of system messages where any has one.
+    the column of system messages if any has one.
     """
     for fault in llamafactory.check_entry(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")

@@ -2,7 +2,7 @@
 
 NAME-r2-STAGE            the run of a stage in round 2
 data/NAME-r2-sample/     rows that the step `sample` of round 2 made
-models/NAME-r2-STAGE/    the run as a model, where it is none by itself
+models/NAME-r2-STAGE/    the run as a model, if it is none by itself
 """
 
 import re

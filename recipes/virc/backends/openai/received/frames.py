@@ -33,7 +33,7 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 def values(pieces: Iterable[bytes], kind: type[_T]) -> Iterator[Value[_T] | None]:
-    """Yield the values of a body; None where the stream says that it is done, and nothing after.
+    """Yield the values of a body; None if the stream says that it is done, and nothing after.
 
     Raises:
         WireError: something else stands there, an event reports an error, or the body ends within an event.

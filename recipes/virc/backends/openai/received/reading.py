@@ -9,37 +9,37 @@ import msgspec
 from virc.backends.openai.body import WireError, error_text, failed, parsed, reported
 from virc.backends.openai.received.frames import values
 from virc.backends.openai.received.usage import Usage, usage
-from virc.backends.openai.received.wire import Chunk, Gathered, Received, is_given
+from virc.backends.openai.received.wire import Chunk, ReceivedReply, ReplyBuilder, is_given
 
 _AROUND = ("data", "result", "output", "response", "body")
 _MAX_DEPTH = 3
 _ENDS = {"response.completed", "response.incomplete", "response.failed"}
 
 
-def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> Received:
+def read_reply(pieces: Iterable[bytes], most: int, on_text: Callable[[str], None] | None = None) -> ReceivedReply:
     """Read the body of a completion, streamed or whole, with at most `most` characters.
 
     Raises:
         WireError: it is no completion, an error, too long, or ends before its end.
     """
-    gathered, odd = Gathered(most, on_text), b""
+    builder, odd = ReplyBuilder(most, on_text), b""
     for number, value in enumerate(values(pieces, Chunk)):
         if value is None:
-            gathered.done = True
+            builder.done = True
             break
         chunk = value.read
-        if not chunk.choices and not _take_response(value.data, gathered):
+        if not chunk.choices and not _take_response(value.data, builder):
             with suppress(msgspec.ValidationError):
                 chunk = msgspec.convert(_unwrapped(parsed(value.data)), Chunk)
             odd = odd or (b"" if chunk.choices else value.data)
-            if not chunk.choices and gathered.has_choice and reported(said := parsed(value.data)):
+            if not chunk.choices and builder.has_choice and reported(said := parsed(value.data)):
                 raise failed(said)
-        gathered.add(chunk)
+        builder.add(chunk)
         # A message that is all of a body needs no other end; a stream may be cut behind it.
-        gathered.done = gathered.has_message and number == 0 and not value.is_event
-    if not gathered.has_choice and odd:
+        builder.done = builder.has_message and number == 0 and not value.is_event
+    if not builder.has_choice and odd:
         raise _no_completion(odd)
-    return gathered.reply()
+    return builder.reply()
 
 
 def _no_completion(data: bytes) -> WireError:
@@ -71,8 +71,8 @@ def _unwrapped(said: object, depth: int = 0) -> Mapping[str, Any] | None:
     return next((found for key in _AROUND if (found := _unwrapped(said.get(key), depth + 1))), None)
 
 
-def _take_response(data: bytes, gathered: Gathered) -> bool:
-    """Take a response or an event of one, as JSON; False where it is neither.
+def _take_response(data: bytes, builder: ReplyBuilder) -> bool:
+    """Take a response or an event of one, as JSON; False if it is neither.
 
     Source: platform.openai.com/docs/api-reference/responses and responses-streaming.
 
@@ -85,34 +85,34 @@ def _take_response(data: bytes, gathered: Gathered) -> bool:
     kind = str(said.get("type") or "")
     if kind.startswith("response."):
         if kind == "response.output_text.delta" and isinstance(said.get("delta"), str):
-            gathered.ended(None)
-            gathered.content(said["delta"])
+            builder.add_finish(None)
+            builder.add_content(said["delta"])
         if kind not in _ENDS or not isinstance(said.get("response"), dict):
             return True
         said = said["response"]
     elif said.get("object") != "response" or not isinstance(said.get("output"), list):
         return False
-    _take_whole(said, gathered)
+    _take_whole(said, builder)
     return True
 
 
-def _take_whole(response: Mapping[str, Any], gathered: Gathered) -> None:
+def _take_whole(response: Mapping[str, Any], builder: ReplyBuilder) -> None:
     if response.get("status") == "failed" or response.get("error"):
         raise failed(response)
     details = response.get("incomplete_details")
     reason = details.get("reason") if isinstance(details, dict) else None
-    gathered.ended(str(reason or response.get("status") or "stop"))
+    builder.add_finish(str(reason or response.get("status") or "stop"))
     counts = usage(response.get("usage"), Usage())
-    gathered.counted(counts.prompt, counts.drawn)
+    builder.set_counts(counts.prompt, counts.drawn)
     for item in _objects(response.get("output")):
         if item.get("type") == "function_call":
-            gathered.function(str(item.get("name") or ""), str(item.get("arguments") or ""))
+            builder.add_function(str(item.get("name") or ""), str(item.get("arguments") or ""))
         said = item.get("content") or item.get("summary")
         parts = _objects([{"text": said}] if isinstance(said, str) else said)
         text = "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
-        (gathered.thought if item.get("type") == "reasoning" else gathered.content)(text, is_whole=True)
+        (builder.add_thought if item.get("type") == "reasoning" else builder.add_content)(text, is_whole=True)
         for part in parts:
-            gathered.refused(part["refusal"] if isinstance(part.get("refusal"), str) else None)
+            builder.add_refusal(part["refusal"] if isinstance(part.get("refusal"), str) else None)
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def _count(value: object) -> int:
 
 
 def likeliest(logprobs: object) -> Likeliest | None:
-    """The texts and log-probabilities of the likeliest first tokens; None where a server sends none.
+    """The texts and log-probabilities of the likeliest first tokens; None if a server sends none.
 
     Args:
         logprobs: `logprobs` of a choice: OpenAI's {"content": [{"top_logprobs": [{"token", "logprob"}]}]}, the

@@ -1,4 +1,7 @@
-"""Replies of OpenAI-compatible servers, of which nothing is trusted: types are checked, bytes and time limited."""
+"""Builds the reply of an OpenAI-compatible server from its chunks; nothing that it sends is trusted.
+
+Read `Chunk` (what arrives), then `ReplyBuilder` (joins chunks), `CallPieces` (joins tool calls) and `ReceivedReply`.
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +29,7 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
     "call": ("tool calls", "tool call", "tool use", "function call", "function calls"),
 }  # fmt: skip
 _FINISHES: Mapping[str, Any] = {word.replace(" ", ""): finish for finish, words in _ENDS.items() for word in words}
-"""The words of many servers for why a reply ended, letters alone, in lower case; any other word is not an end."""
+"""Finish reasons of many servers, reduced to lower-case letters; any other word means that the reply was cut off."""
 _NUMBERED = {"1": "stop", "2": "length"}  # Google's enum; if 2 means an end elsewhere, the reply is requested again
 _ENUM = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # the prefix of an enum's member
 _PENDING = frozenset({"", "null", "none", "not_finished"})
@@ -39,8 +42,8 @@ _FILTERED = {
     "refusal": "the model refuses",
 }  # fmt: skip
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
-_THINKS, _CALLS = re.compile("think|reason", re.IGNORECASE), re.compile("tool|function", re.IGNORECASE)
-"""Kinds of parts of a content that are a thought, or a call in a form of its own."""
+_THOUGHT_KIND, _CALL_KIND = re.compile("think|reason", re.IGNORECASE), re.compile("tool|function", re.IGNORECASE)
+"""The `type` of content parts that are a thought, or a call in the server's own form."""
 _MAX_NESTED = 20
 
 
@@ -63,16 +66,18 @@ class Call(msgspec.Struct):
 
 
 class CallPieces:
+    """Joins the pieces of one tool call."""
+
     def __init__(self) -> None:
         self.name = ""
         self._text: list[str] = []
         self._size = 0
         self._object: dict[str, Any] | None = None
-        self._own: dict[str, Any] | None = {}
+        self._sent: dict[str, Any] | None = {}
 
     @property
-    def ended(self) -> bool:
-        """Whether its arguments are complete, so that another name begins another call."""
+    def is_complete(self) -> bool:
+        """Whether the arguments are complete, so that another name begins another call."""
         if self._object is not None:
             return True
         try:
@@ -80,12 +85,12 @@ class CallPieces:
         except (ValueError, RecursionError):
             return False
 
-    def add(self, function: Function, own: Mapping[str, Any] | None = None) -> None:
-        """Add a piece; `own` is the server's object of it. A name repeated in every piece counts once."""
-        if own is None:
-            self._own = None
-        elif self._own is not None:
-            merge(self._own, {key: value for key, value in own.items() if key != "index"})
+    def add(self, function: Function, sent: Mapping[str, Any] | None = None) -> None:
+        """Add a piece; `sent` is the JSON object that it was read from. A name repeated in every piece counts once."""
+        if sent is None:
+            self._sent = None
+        elif self._sent is not None:
+            merge(self._sent, {key: value for key, value in sent.items() if key != "index"})
         if function.name and function.name != self.name:
             self.name += function.name
         if isinstance(function.arguments, str):
@@ -97,36 +102,36 @@ class CallPieces:
         elif function.arguments is not None:
             self._object = function.arguments
 
-    def called(self) -> Called:
+    def call(self) -> Called:
         return Called(self.name, joined(self._text) if self._object is None else self._object)
 
-    def own(self) -> dict[str, Any] | None:
-        """The call as the server sent it, with fields that virc does not know; None: the server sent no such object."""
-        if self._own is None:
+    def as_sent(self) -> dict[str, Any] | None:
+        """The call with all fields that the server sent, also unknown ones; None: it sent no object."""
+        if self._sent is None:
             return None
-        called = self.called()
-        function = {**(self._own.get("function") or {}), "name": called.name, "arguments": called.arguments}
-        return {"type": "function", **self._own, "function": function}
+        call = self.call()
+        function = {**(self._sent.get("function") or {}), "name": call.name, "arguments": call.arguments}
+        return {"type": "function", **self._sent, "function": function}
 
 
-def merge(own: dict[str, Any], piece: Mapping[str, Any]) -> None:
-    """Merge a piece of an object into what has arrived of it: lists are joined, and other values are replaced."""
+def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
+    """Merge a piece of a JSON object into the object: lists are joined, and other values are replaced."""
     for key, value in piece.items():
-        before = own.get(key)
-        if isinstance(before, dict) and isinstance(value, dict):
-            merge(before, value)
-        elif isinstance(before, list) and isinstance(value, list):
-            own[key] = before + value
-        elif value not in (None, "") or key not in own:
-            own[key] = value
+        present = whole.get(key)
+        if isinstance(present, dict) and isinstance(value, dict):
+            merge(present, value)
+        elif isinstance(present, list) and isinstance(value, list):
+            whole[key] = present + value
+        elif value not in (None, "") or key not in whole:
+            whole[key] = value
 
 
-class Received(ScoredReply, frozen=True):
-    """A reply as a server sent it.
+class ReceivedReply(ScoredReply, frozen=True):
+    """The reply of a server.
 
     Args:
         cached_tokens: prompt tokens read from a cache or written to one; `prompt_tokens` may not include them.
-        is_doubtful: its pieces can be joined in two ways; a reply that is not streamed is clear.
+        is_doubtful: whether the pieces can be joined in two ways; always false for a reply that is not streamed.
     """
 
     cached_tokens: int = 0
@@ -134,7 +139,7 @@ class Received(ScoredReply, frozen=True):
 
 
 class _Content(msgspec.Struct):
-    """A part of a content that is a list: a text, a thought, which is itself a text or a list of texts, or a call."""
+    """An element of a content list: a text, a thought (a text or a list of texts), or a call."""
 
     type: str | None = None
     text: str | None = None
@@ -146,7 +151,7 @@ class _Content(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    """A message, or a piece of one; servers that take thoughts out of the content name them in several ways."""
+    """A message, or a piece of one; servers use several fields for thoughts that they separate from the content."""
 
     content: str | int | float | list[_Content | str] | _Content | None = None
     reasoning: Any = None
@@ -168,17 +173,18 @@ class _Choice(msgspec.Struct):
 
 
 class Chunk(msgspec.Struct):
-    """A streamed chunk, or a whole completion: they differ only in `delta` and `message`."""
+    """A streamed chunk (choices with a `delta`), or a whole completion (choices with a `message`)."""
 
     choices: list[_Choice | None] | None = None
     usage: Any = None
     error: Any = None
 
 
-class Gathered:
-    """Collects a reply from its chunks; of several choices, the one with the lowest index counts.
+class ReplyBuilder:
+    """Builds a reply from its chunks; of several choices, the one with the lowest index counts.
 
     Args:
+        most: maximum length of the reply in characters.
         on_text: called with each piece of thought and content, the thought between <think> marks.
         may_repeat: whether a piece may repeat all of the text so far.
     """
@@ -194,11 +200,11 @@ class Gathered:
     def _begin(self) -> None:
         self._text, self._thought = Text(self._may_repeat), Text(self._may_repeat)
         self._refusal = list[str]()
-        self._own = dict[str, Any]()  # the message as the server sent it
+        self._sent = dict[str, Any]()  # the message, with all fields of the server
         self._calls: dict[float | str, CallPieces] = {}
-        self._opened = dict[float | str, str]()  # index that several calls share -> key of the last of them
-        self._size = 0
-        self._thinking = self._lost_call = False
+        self._last_key = dict[float | str, str]()  # index that several calls share -> key of the last
+        self._length = 0
+        self._is_in_thought = self._has_unread_call = False
         self._finish: str | None = None
         self._likeliest: Likeliest | None = None
 
@@ -214,7 +220,7 @@ class Gathered:
             seen.add(index)
 
     def _is_chosen(self, index: float) -> bool:
-        """Whether a choice counts: none with a lower index came. A lower one discards what came before."""
+        """Whether no choice with a lower index has arrived. The first of a lower index discards the others."""
         if not self.has_choice or index < self._index:
             if self.has_choice:
                 self._begin()
@@ -225,85 +231,85 @@ class Gathered:
         if is_given(choice.error):
             raise failed({"error": choice.error})
         finish = choice.finish_reason
-        self.ended(finish.get("type") or "stop" if isinstance(finish, dict) else finish)
-        self.scored(choice.logprobs)
+        self.add_finish(finish.get("type") or "stop" if isinstance(finish, dict) else finish)
+        self.add_scores(choice.logprobs)
         self.has_message |= choice.message is not None
         for part, is_whole in ((choice.delta, False), (choice.message, True)):
             if part:
-                self.take(part, is_whole)
-        # Together sends each piece twice, as of a completion and as of a chat.
-        if choice.text and not any(
-            isinstance(each, dict) and each.get("content") for each in (choice.delta, choice.message)
-        ):
-            self.content(choice.text)
+                self.add_message(part, is_whole)
+        # Together sends each piece twice: as `text` of a completion, and as `content` of a chat.
+        messages = [part for part in (choice.delta, choice.message) if isinstance(part, dict)]
+        if choice.text and not any(part.get("content") for part in messages):
+            self.add_content(choice.text)
 
-    def take(self, said: object, is_whole: bool = False) -> None:
-        """Add a message, or a piece of one; a text is its content. Raises WireError: it is not a message."""
-        said = {"content": said} if isinstance(said, str) else said or {}
+    def add_message(self, sent: object, is_whole: bool = False) -> None:
+        """Add a message, a piece of one, or its content as a text. Raises WireError: it is not a message."""
+        sent = {"content": sent} if isinstance(sent, str) else sent or {}
         try:
-            part = fitted(said, _Part)
+            part = fitted(sent, _Part)
         except msgspec.ValidationError:
-            raise WireError("sent something that cannot be read", str(said)[:2048]) from None
-        assert isinstance(said, dict)
+            raise WireError("sent something that cannot be read", str(sent)[:2048]) from None
+        assert isinstance(sent, dict)
         if is_whole:
-            self._own = {}
-        own = {key: value for key, value in said.items() if key != "tool_calls"}
-        if isinstance(self._own.get("content"), list) and isinstance(part.content, str):
-            own["content"] = [{"type": "text", "text": part.content}] * bool(part.content)
-        merge(self._own, own)
+            self._sent = {}
+        fields = {key: value for key, value in sent.items() if key != "tool_calls"}
+        if isinstance(self._sent.get("content"), list) and isinstance(part.content, str):
+            fields["content"] = [{"type": "text", "text": part.content}] * bool(part.content)
+        merge(self._sent, fields)
         thoughts = [getattr(part, name) for name in _THOUGHTS]
+        # the first field with a text counts
         thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
         text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
         contents = [part.content] if isinstance(part.content, _Content) else part.content  # some send no list
         for content in contents if isinstance(contents, list) else ():
             if isinstance(content, str):
                 text += content
-            elif content.thinking is not None or _THINKS.search(content.type or ""):
+            elif content.thinking is not None or _THOUGHT_KIND.search(content.type or ""):
                 thought += _texts(content.thinking) or content.text or ""
             elif content.name and content.input is not None:
-                self.function(content.name, content.input)
+                self.add_function(content.name, content.input)
             else:
-                self._lost_call |= bool(_CALLS.search(content.type or ""))
-                self.refused(content.refusal)
+                self._has_unread_call |= bool(_CALL_KIND.search(content.type or ""))
+                self.add_refusal(content.refusal)
                 text += content.text or ""
-        self.thought(thought, is_whole)
-        self.content(text, is_whole)
-        self.refused(part.refusal)
+        self.add_thought(thought, is_whole)
+        self.add_content(text, is_whole)
+        self.add_refusal(part.refusal)
         calls: Any = part.tool_calls or []
         for position, call in enumerate(calls if isinstance(calls, list) else [calls]):
-            has = said["tool_calls"][position] if isinstance(calls, list) else said["tool_calls"]
-            if has:
-                self.call(position, call, has)
+            call_sent = sent["tool_calls"][position] if isinstance(calls, list) else sent["tool_calls"]
+            if call_sent:
+                self.add_call(position, call, call_sent)
         if part.function_call:
-            self.call(0, Call(0, None, part.function_call))
+            self.add_call(0, Call(0, None, part.function_call))
 
-    def ended(self, finish: object) -> None:
-        """Note that a choice came and, if it has ended, why."""
+    def add_finish(self, finish: object) -> None:
+        """Note that a choice has arrived and, if it has ended, the finish reason."""
         self.has_choice = True
         self._finish = self._finish if str(finish or "").lower() in _PENDING else str(finish)
 
-    def counted(self, prompt: int | None, completion: int | None) -> None:
+    def set_counts(self, prompt: int | None, completion: int | None) -> None:
         self._usage = Usage(prompt, completion)
 
-    def thought(self, text: str, is_whole: bool = False) -> None:
+    def add_thought(self, text: str, is_whole: bool = False) -> None:
         new = self._thought.add(text, is_whole) if text else ""
         if new:
-            self._count(new, new if self._thinking else f"<think>{new}")
-            self._thinking = True
+            self._count(new, new if self._is_in_thought else f"<think>{new}")
+            self._is_in_thought = True
 
-    def content(self, text: str, is_whole: bool = False) -> None:
+    def add_content(self, text: str, is_whole: bool = False) -> None:
         new = self._text.add(text, is_whole) if text else ""
         if new:
-            self._count(new, f"</think>\n{new}" if self._thinking else new)
-            self._thinking = False
+            self._count(new, f"</think>\n{new}" if self._is_in_thought else new)
+            self._is_in_thought = False
 
-    def refused(self, text: str | None) -> None:
+    def add_refusal(self, text: str | None) -> None:
         self._refusal += [text] if text else []
 
-    def call(self, position: int, call: Call, own: Mapping[str, Any] | None = None) -> None:
-        """Add a tool call, or a piece of one, identified by its index, else its id, else its place.
+    def add_call(self, position: int, call: Call, sent: Mapping[str, Any] | None = None) -> None:
+        """Add a tool call, or a piece of one, identified by its index, else by its id, else by its position.
 
-        A piece without all three and without a name belongs to the call before. `own` is the server's object of it.
+        A piece at position 0 without index, id and name continues the last call. `sent` is its JSON object.
         """
         function = call.function or Function(call.name, call.arguments)
         key: float | str = position if call.index is None else _number(call.index, position)
@@ -311,23 +317,23 @@ class Gathered:
             key = str(call.id)
         elif call.index is None and not function.name and self._calls and position == 0:
             key = next(reversed(self._calls))
-        pieces = self._calls.setdefault(self._opened.get(key, key), CallPieces())
+        pieces = self._calls.setdefault(self._last_key.get(key, key), CallPieces())
         # A server that gives every call the index 0 begins each with a name.
-        if function.name and pieces.name and pieces.ended:
-            self._opened[key] = f"{key}/{len(self._calls)}"
-            pieces = self._calls.setdefault(self._opened[key], CallPieces())
+        if function.name and pieces.name and pieces.is_complete:
+            self._last_key[key] = f"{key}/{len(self._calls)}"
+            pieces = self._calls.setdefault(self._last_key[key], CallPieces())
         self._count(f"{function.name or ''}{function.arguments or ''}", "")
-        pieces.add(function, own)
-        self._lost_call |= not pieces.name  # a later piece, or the end of the reply, shows whether it has one
+        pieces.add(function, sent)
+        self._has_unread_call |= not pieces.name  # until a later piece names the call
 
-    def scored(self, logprobs: object) -> None:
-        """Add log-probabilities of tokens; the first that come are those of the first token."""
+    def add_scores(self, logprobs: object) -> None:
+        """Add log-probabilities of tokens; only the first ones, of the first token, are kept."""
         self._likeliest = self._likeliest or likeliest(logprobs)
 
-    def function(self, name: str, arguments: str | dict[str, Any]) -> None:
-        self.call(len(self._calls), Call(None, None, Function(name, arguments)))
+    def add_function(self, name: str, arguments: str | dict[str, Any]) -> None:
+        self.add_call(len(self._calls), Call(None, None, Function(name, arguments)))
 
-    def reply(self) -> Received:
+    def reply(self) -> ReceivedReply:
         """Return the complete reply. Raises WireError: there is none, or it was cut off."""
         if not self.has_choice:
             raise WireError("sent no chat completion")
@@ -336,15 +342,15 @@ class Gathered:
         if not (self.done or self._finish) or end not in {**_FINISHES, **_FILTERED}:
             raise WireError("stopped before its answer was whole", self._finish or "", broken=True)
         text, thought = self._text.whole, self._thought.whole
-        if self._index and self._on_text and text:
+        if self._index and self._on_text and text:  # its pieces were withheld: a lower index could have followed
             self._on_text(text)
-        self._lost_call &= not any(pieces.name for pieces in self._calls.values())
-        calls = tuple(pieces.called() for pieces in self._calls.values() if pieces.name)
-        if said := harmony(text):
-            text, thought, calls = said.text, thought + said.thought, calls + said.calls
-        return Received(
+        self._has_unread_call &= not any(pieces.name for pieces in self._calls.values())
+        calls = tuple(pieces.call() for pieces in self._calls.values() if pieces.name)
+        if channels := harmony(text):
+            text, thought, calls = channels.text, thought + channels.thought, calls + channels.calls
+        return ReceivedReply(
             text=text,
-            finish="call" if self._lost_call else _FINISHES.get(end, "stop"),
+            finish="call" if self._has_unread_call else _FINISHES.get(end, "stop"),
             prompt_tokens=self._usage.prompt,
             completion_tokens=self._usage.drawn,
             thought=thought or None,
@@ -353,29 +359,29 @@ class Gathered:
             cached_tokens=self._usage.cached,
             likeliest=self._likeliest,
             is_doubtful=self._text.is_doubtful,
-            message=None if said else self._message(text, thought),
+            message=None if channels else self._message(text, thought),
         )
 
     def _message(self, text: str, thought: str) -> Mapping[str, Any] | None:
-        """The message as the server sent it, for the next request; None: it has no structured tool calls."""
-        calls = [pieces.own() for pieces in self._calls.values() if pieces.name]
+        """The message with the server's fields, for the next request; None: it has no structured tool calls."""
+        calls = [pieces.as_sent() for pieces in self._calls.values() if pieces.name]
         if not calls or None in calls:
             return None
-        own = {"role": "assistant", **self._own, "tool_calls": calls}
-        if text or isinstance(own.get("content"), str):
-            own["content"] = own["content"] if isinstance(own.get("content"), list) else text
-        return own | {name: thought for name in _THOUGHTS if isinstance(own.get(name), str)}
+        message = {"role": "assistant", **self._sent, "tool_calls": calls}
+        if text or isinstance(message.get("content"), str):
+            message["content"] = message["content"] if isinstance(message.get("content"), list) else text
+        return message | {name: thought for name in _THOUGHTS if isinstance(message.get(name), str)}
 
     def _count(self, text: str, shown: str) -> None:
-        self._size += len(text)
-        if self._size > self._most:
+        self._length += len(text)
+        if self._length > self._most:
             raise WireError(f"sent over {self._most:,} characters in one reply")
         if self._on_text and shown and not self._index:
             self._on_text(shown.encode(errors="replace").decode())
 
 
 def _texts(value: object, depth: int = 0) -> str:
-    """The text of a thought: a text, or a list of texts and of objects that hold one."""
+    """The text of a thought, which is a text, or a list of texts and of objects with a text."""
     if isinstance(value, str):
         return value
     if depth > _MAX_NESTED:
@@ -386,12 +392,12 @@ def _texts(value: object, depth: int = 0) -> str:
 
 
 def is_given(error: object) -> bool:
-    """Whether a field `error` holds an error; some servers send it in every answer, empty."""
+    """Whether a field `error` contains an error; some servers send an empty one in every answer."""
     return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
 def _number(index: object, position: int) -> float:
-    """The index of a choice; its place in the list if it has none."""
+    """The index of a choice or call; its position in the list if it has none."""
     if isinstance(index, str) and index.isdecimal() and len(index) < 10:
         return int(index)
     return index if isinstance(index, int | float) and not isinstance(index, bool) else position

@@ -22,7 +22,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         weights: of each file, in order; or, with `column`, of each value. Left out, files and values weigh the same.
         column: which names the source of a row; left out, sources are files.
         rows: how many in all; left out, as many as there are without a row twice.
-        repeat: take rows of a source again where it has too few.
+        repeat: take rows of a source again if it has too few.
         shuffle: in random order; else source by source.
     """
 

@@ -1,6 +1,6 @@
 """Keep rows that a model solves neither too often nor too rarely: n replies a row, the right ones counted.
 
-A reply is right where its answer is the row's, by rule; with a reward of a system, where that reward is at least
+A reply is right if its answer is the row's, by rule; with a reward of a system, where that reward is at least
 `right_from`. A row gets the columns `pass_rate`, `replies` and `right`, and with a reward `mean` and `variance` of the
 rewards. Bounds are inclusive: n of 8 with min 0.125 and max 0.875 leaves out what is never or always solved.
 
@@ -63,7 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 def requests(options: Options) -> int:
-    """Return the most solutions of a row, of several requests each where the model calls tools."""
+    """Return the most solutions of a row, of several requests each if the model calls tools."""
     return options.n
 
 

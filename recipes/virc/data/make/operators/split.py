@@ -18,7 +18,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Args:
         share: of the rows, or the closest below it.
         column: whose values are not on both sides either, such as a document's name.
-        name: of the file beside NEW that has the rows which are held out.
+        name: of the file next to NEW that gets the held-out rows.
     """
 
     share: Annotated[float, Meta(gt=0, lt=1)] = 0.1

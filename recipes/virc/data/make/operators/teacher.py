@@ -1,7 +1,7 @@
 r"""Have teachers add columns: captions, thoughts, rewritten texts, verdicts, JSON, one step after the other.
 
 A step asks a model with a prompt that has columns in braces: {question}, {answer}, any other of the row, and those of
-the steps before. Its reply is taken where it fits: JSON of a schema, a pattern, the row's answer, few changed words, or
+the steps before. Its reply is taken if it fits: JSON of a schema, a pattern, the row's answer, few changed words, or
 a system's reward. Else it is drawn again, `tries` times; then the row is left out, and the rule names the step.
 
 `preset` is a published system whose teachers are known, or a YAML file with
@@ -57,7 +57,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         pictures: send the pictures of the row before the prompt.
         temperature: of the first reply and all further ones; at 0 there is one try.
         tries: replies until one is taken.
-        thought: keep the thought of the reply, in <think> tags, also where the server took it out; else it is left out.
+        thought: keep the thought of the reply, in <think> tags, also if the server separated it; else it is left out.
         schema: of the JSON that the reply is, a fence around it aside; the column gets the value.
         pattern: that all of the reply fits; the column gets its first group, if it has one.
         right: the reply comes to the row's answer, by rule.
@@ -173,7 +173,7 @@ def _text(value: Any) -> str:
 def _taken(
     step: Step, role: str, reply: Reply, row: Row, fields: Mapping[str, Any], means: Means[Options]
 ) -> tuple[Any, str]:
-    """Return the value of a reply, and why it is not taken, which is empty where it is."""
+    """Return the value of a reply, and why it is not taken, which is empty if it is."""
     text = reply.text.rpartition("</think>")[2].strip()
     if step.thought:
         text = f"<think>{reply.thought}</think>\n{text}" if reply.thought else reply.text.strip()

@@ -89,8 +89,8 @@ def prepare() -> list[TrainerCallback]:
     from llamafactory.train.kto import trainer as kto_trainer  # type: ignore[import-not-found]
     from llamafactory.train.kto import workflow as kto
 
-    leave_images_out(pairwise.PairwiseDatasetProcessor, pairwise.IGNORE_INDEX, sides=2)
-    leave_images_out(feedback.FeedbackDatasetProcessor, feedback.IGNORE_INDEX, sides=2)
+    leave_images_out(pairwise.PairwiseDatasetProcessor, pairwise.IGNORE_INDEX)
+    leave_images_out(feedback.FeedbackDatasetProcessor, feedback.IGNORE_INDEX)
     keep_baseline(dpo_trainer.CustomDPOTrainer)
     give_positions(kto_trainer.CustomKTOTrainer)
     alike = AlikeReference()

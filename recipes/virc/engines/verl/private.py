@@ -1,0 +1,46 @@
+"""Every private name of verl and Ray that virc uses, each since there is no public way to the same.
+
+They hold for verl 0.9.1 and Ray 2.60; tests/engines/verl/test_verl_hooks.py fails if one changes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+RAY_FOLDER = "_temp_dir"
+"""The argument of `ray.init` for the folder of its files: it is documented, underscore and all."""
+
+
+def dead_actors() -> list[dict[str, Any]]:
+    """Ray's actors that died. `ray.util.state` asks the dashboard, and a run has none."""
+    import ray  # type: ignore[import-not-found]
+
+    return [*ray._private.state.state.actor_table(None, None, "DEAD").values()]
+
+
+def register_rollout(name: str, sender: str) -> None:
+    """Name the class that sends weights to a rollout server; verl has a public registry of the servers alone."""
+    from verl.workers.rollout.base import _ROLLOUT_REGISTRY  # type: ignore[import-not-found]
+
+    _ROLLOUT_REGISTRY[name, "async"] = sender
+
+
+def set_server(replica: Any, handle: Any, address: str) -> None:
+    """Say where a replica's server is; verl reads the attributes themselves, not the properties of their names."""
+    replica._server_handle, replica._server_address = handle, address
+
+
+def at_each_look(buffer: Any, before: Callable[[str], None], after: Callable[[int, int], None]) -> None:
+    """Call functions around the choice of groups to leave out, which verl's buffer makes each time it reads its queue.
+
+    `sample`, its public hook, returns only when a batch is whole. `before` gets the partition, `after` the step and how
+    many groups have equal rewards.
+    """
+    reasons = buffer._terminal_eviction_reasons
+
+    def chosen(global_steps: int, partition_id: str) -> Any:
+        before(partition_id)
+        found = reasons(global_steps, partition_id)
+        after(global_steps, len(found[1]))
+        return found
+
+    buffer._terminal_eviction_reasons = chosen
