@@ -1,7 +1,8 @@
 """How environments are made, remembered and removed; no step is run, as `test_making.py` runs them."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from support.called import virc
 from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
 from virc.core.plan import Step
+from virc.core.processes import Process
 from virc.envs import environment as environments
 from virc.envs import lock, making
 from virc.envs.pins import Environment, get, requirement
@@ -68,9 +70,20 @@ def test_only_what_is_pinned_is_installed(steps: list[Step]) -> None:
     assert {"--no-deps", "--require-hashes"} <= {*install.argv}
 
 
-def test_only_what_a_step_itself_writes_is_reported_with_it(tmp_path: Path) -> None:
+def test_all_that_a_step_writes_is_reported_with_it_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (log := tmp_path / "log").write_text("of the step before\n")
-    told = list[Event]()
+    told, started = list[Event](), making.processes.started
+
+    @contextmanager
+    def ended(step: Step, log: Path) -> Iterator[Process]:
+        """It has written all before somebody looks, as on a busy machine."""
+        with started(step, log) as process:
+            process.wait()
+            yield process
+
+    monkeypatch.setattr(making.processes, "started", ended)
     making._run(Step(("sh", "-c", "echo its own"), "say something"), log, Reporter(told.append))
     assert [event.text for event in told if event.kind == "log"] == ["its own"]
 

@@ -83,9 +83,10 @@ def create(environment: Environment, on_event: OnEvent | None = None) -> None:
 def _run(step: Step, log: Path, report: Reporter) -> None:
     """Run a step; what it writes goes to `log` and is reported, with the time that has passed."""
     report.note(step.says)
-    began, last = time.monotonic(), ""
+    began, last, begins = time.monotonic(), "", log.stat().st_size if log.exists() else 0
     with processes.started(step, log) as process, log.open(encoding="utf-8", errors="replace") as written:
-        written.seek(0, os.SEEK_END)
+        written.seek(begins)
+        written.readline()  # the command
         code: int | None = None
         while code is None:
             code = process.wait(_LOOK)
