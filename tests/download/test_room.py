@@ -59,6 +59,16 @@ def test_room_is_for_all_that_comes_to_a_disk(tmp_path: Path, monkeypatch: pytes
         check_room([item(tmp_path / "one"), item(tmp_path / "other")])
 
 
+@pytest.mark.parametrize(("stream", "needs"), [(False, "10 MB are needed"), (True, "5 MB are needed")])
+def test_an_archive_needs_room_for_what_is_in_it(
+    stream: bool, needs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(TOTAL, USED, SPARE))
+    packed = msgspec.structs.replace(item(tmp_path / "to"), parts=(Part(File("images.tar", SIZE), "absent"),))
+    with pytest.raises(SetupError, match=needs):
+        check_room([packed], stream)
+
+
 def test_a_folder_of_others_may_be_used_where_all_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "_is_writable", lambda _: False)
     missing = item(tmp_path / "to")

@@ -247,6 +247,14 @@ def test_files_of_a_system_that_a_package_cannot_hold_are_refused(
     assert (done.code, says in done.err) == (2, True), done
 
 
+def test_a_link_out_of_the_folder_of_a_system_is_refused(mine: Path, tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere.py").write_text(BREVITY)
+    mine.write_text(MINE.replace("./rewards/brevity.py", "./linked.py"))
+    (mine.parent / "linked.py").symlink_to(elsewhere)
+    done = virc("export", mine, tmp_path / "to", "--to", "openenv")
+    assert (done.code, "outside of the system's folder" in done.err) == (2, True), done
+
+
 def test_a_reward_that_cannot_be_loaded_is_named_where_the_user_has_it(mine: Path, tmp_path: Path) -> None:
     (mine.parent / "rewards" / "brevity.py").write_text("1 / 0")
     done = virc("export", mine, tmp_path / "to", "--to", "inspect")

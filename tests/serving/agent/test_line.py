@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from virc.core.timeouts import Deadline
 from virc.serving.agent.connections import network
 from virc.serving.agent.line import Line, may_have_more
-from virc.serving.agent.request_queue import MAX_HELD, RequestQueue
+from virc.serving.agent.request_queue import MAX_HELD, MAX_READ, RequestQueue
 from virc.serving.chat_request import RefusedError
 
 Fits = Callable[[int, int, int], bool]
@@ -173,6 +174,20 @@ def test_who_was_answered_finds_a_place_again() -> None:
     for _ in range(20):
         queue.place("a").end()
     assert (queue.taken, queue.places_of) == (0, {})
+
+
+def test_room_is_given_back_once() -> None:
+    async def play() -> None:
+        queue = RequestQueue(1, 9)
+        hold, one, other = (queue.place(client) for client in "abb")
+        await hold.room(MAX_READ, Deadline(None))
+        hold.release()
+        hold.end()
+        await one.room(MAX_READ // 2, Deadline(None))
+        with pytest.raises(RefusedError, match="no answer within"):
+            await other.room(MAX_READ // 2, Deadline(0.02))
+
+    asyncio.run(play())
 
 
 def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
