@@ -87,7 +87,9 @@ def test_files_are_shown_that_were_asked_for(
     assert run("print('done')", files)[0]["images"] == []
 
 
-def test_saved_images_are_shown_by_their_names_in_order(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_saved_images_are_shown_by_their_names_in_order(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     save = "for at in (4, 7, 2, 8, 1, 6, 3, 5): Image.new('RGB', (at, 1)).save(f'{at}.png')"
     assert run(IMAGES + save, max_images=9)[0]["images"] == [(at, 1) for at in range(1, 9)]
