@@ -51,7 +51,8 @@ def test_any_range_is_read_and_the_address_is_asked_for_once(server: Hub) -> Non
 
 
 @pytest.mark.parametrize(
-    "failure", [OSError("no route"), ssl.SSLError("a record"), ValueError("a port"), http_library().InvalidURL("none")]
+    "failure",
+    [OSError("no route"), ssl.SSLError("bad record"), ValueError("a port"), http_library().InvalidURL("none")],
 )
 def test_whatever_the_network_raises_is_one_sentence(failure: Exception, server: Hub) -> None:
     def broken() -> Iterator[bytes]:
