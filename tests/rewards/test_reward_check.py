@@ -349,11 +349,12 @@ def test_the_same_reward_for_every_reply_is_a_fault(rows: Path, tmp_path: Path) 
     ("function", "message"),
     [
         ("def group(rewards, ts):\n    return [each + t.mine + t.thinkin for each, t in zip(rewards, ts)]",
-         "fails: AttributeError: thinkin"),
+         "fails: AttributeError: TERMS does not name 'thinkin'; there are answer, mine, turn"),
         ("def group(rewards, ts):\n    return rewards[:1]", "gives 1 rewards for 2 rollouts"),
         ("def group(rewards, ts):\n    return [1 / len({t.turn for t in ts} - {'answer'}) for t in ts]",
          "fails: ZeroDivisionError: division by zero"),
-        ("def whole(units, t):\n    return units[0] / t.unitz", "fails: AttributeError: unitz"),
+        ("def whole(units, t):\n    return units[0] / t.unitz",
+         "fails: AttributeError: TERMS does not name 'unitz'; there are answer, mine, turn"),
         ("def whole(units, t):\n    return units[1]", "fails: IndexError: list index out of range"),
     ],
 )  # fmt: skip
