@@ -143,6 +143,9 @@ def test_an_image_is_left_out_of_a_call_only_as_long_as_there_is_one() -> None:
     reply = Reply('<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 560, 560]}}</tool_call>')
     assert session.feed(reply).call.index == 0  # type: ignore[union-attr]
     assert "image_index" in session.feed(reply).reason  # type: ignore[union-attr]
+    given = msgspec.structs.replace(families.get("qwen2.5-vl"), given={"image_index": 0})
+    session = Session(families.protocol(given), "?", [Image.new("RGB", (1400, 1008))], tools=known())
+    assert [session.feed(reply).call.index for _ in range(2)] == [0, 0]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [3, 4, 5], [1, 2, 3, float("nan")]])
