@@ -51,6 +51,11 @@ def test_files_of_one_name_are_a_row_of_a_shard(tmp_path: Path, monkeypatch: pyt
     ]
 
 
+def test_files_of_one_name_in_two_folders_are_two_rows_and_hidden_ones_none(tmp_path: Path) -> None:
+    path = shard(tmp_path, **{"x/a_txt": b"1", "x/._a_png": b"of macOS", "y/a_txt": b"2"})
+    assert [row for _, row in raw.rows(path)] == [{"key": "x/a", "txt": "1"}, {"key": "y/a", "txt": "2"}]
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -34,6 +34,7 @@ SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "level", "min": 1}, "d", {"no number": 3}),
     ({"column": "tags", "contains": "x"}, "ab", {"contains": 1, "missing": 1}),
     ({"column": "tags", "min": 1, "max": 1}, "b", {"min": 1, "max": 1, "missing": 1}),
+    ({"column": "scores", "contains": "1"}, "bcd", {"contains": 1}),
     ({"column": "scores", "min_variance": 0.1}, "b", {"min_variance": 2, "no number": 1}),
     ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}),
     ({"column": "far", "min": 1}, "", {"no number": 1, "missing": 3}),

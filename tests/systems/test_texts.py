@@ -61,6 +61,7 @@ NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
         ("a\nb\nc\n", {"lines": (2, 3)}, "b\nc"),
         (NOTEBOOK, {"json": "/cells/0/source"}, "a\nb"),
         (NOTEBOOK, {"json": "/a~1b/c"}, "deep"),
+        ('{"~1": "a tilde"}', {"json": "/~01"}, "a tilde"),
         ("whole\n", {}, "whole\n"),
         (r"TEX = '\(x\)'", {"python": "TEX"}, r"\(x\)"),  # of which Python warns
     ],
