@@ -263,11 +263,11 @@ def test_a_slip_in_a_family_is_named(right: str, wrong: str, sentence: str, hint
 
 
 def test_a_tool_of_a_family_is_carried_out_by_ours_on_the_file(tmp_path: Path) -> None:
-    (tmp_path / "kite.yaml").write_text(KITE)
+    (tmp_path / "kite.yaml").write_text(KITE.replace("zoom", "peek_there"))  # no name that would be guessed
     stripes = Image.frombytes("L", (1400, 1008), bytes((0, 255)) * (700 * 1008)).convert("RGB")
     protocol = families.protocol(families.get(str(tmp_path / "kite.yaml")))
     session = Session(protocol, "?", [stripes], QWEN2.limited(200_000), tools=known())
-    session.feed(Reply('<tool_call>{"name": "zoom", "arguments": {"area": [0, 0, 84, 84], "picture": 0}}</tool_call>'))
+    session.feed(Reply('<tool_call>{"name": "peek_there", "arguments": {"area": [0, 0, 84, 84]}}</tool_call>'))
     whole, part = (each.pixels.getextrema()[0] for each in session.images)
     assert part[1] - part[0] > 200 > whole[1] - whole[0]  # as shown, the stripes are grey
 
