@@ -64,10 +64,14 @@ def test_a_gguf_file_without_a_grid_has_that_of_the_chosen_family(chosen: str | 
     assert load.grid_here(weights, spoken, Choice("m", family=chosen)).factor == factor
 
 
-def test_the_largest_picture_of_a_model_is_counted_in_patches(monkeypatch: pytest.MonkeyPatch) -> None:
-    grid = msgspec.structs.replace(image_grid(image_settings(EMBEDDED_FOLDER)), max_pixels=28 * 28 * 100)
+@pytest.mark.parametrize(("tokens", "counted"), [(100, 100), (10**6, 16_384)])
+def test_the_largest_picture_of_a_model_is_counted_in_patches(
+    tokens: int, counted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = image_grid(image_settings(EMBEDDED_FOLDER))
+    grid = msgspec.structs.replace(grid, max_pixels=grid.factor**2 * tokens)
     monkeypatch.setattr(memory, "image_grid", lambda _: grid)
-    assert memory.of_model("tiny", None).image_tokens == 28 * 28 * 100 // grid.factor**2
+    assert memory.of_model("tiny", None).image_tokens == counted
 
 
 def weights(**fields: Any) -> Any:

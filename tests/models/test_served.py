@@ -64,6 +64,14 @@ def test_a_served_model_is_spoken_to_as_those_alike_here(
     assert asked(tmp_path, with_models(a="pixel", b="pixel", c="permille"), short)[0] == found
 
 
+def test_of_equal_protocols_that_of_the_model_itself_is_named(tmp_path: Path) -> None:
+    left(tmp_path, {"a": "one", "b": "one"})
+    system = with_models(a="pixel", b="pixel")
+    own = msgspec.structs.replace(system.models["b"], hub="someone/b")
+    system = msgspec.structs.replace(system, models={**system.models, "b": own})
+    assert asked(tmp_path, system, "b")[1] == f"b/{FILE_NAME}"
+
+
 @pytest.mark.parametrize("short", ["a", None])
 def test_protocols_that_differ_leave_open_which_is_meant(short: str | None, tmp_path: Path) -> None:
     left(tmp_path, {"a": "one", "b": "two"})
