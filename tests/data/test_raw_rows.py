@@ -42,12 +42,18 @@ def test_the_rows_of_a_file(name: str, text: str, rows: list[dict[str, Any]], tm
     assert list(raw.rows(tmp_path / name, 2)) == list(enumerate(rows, 1))[1:]
 
 
-def test_files_of_one_name_are_a_row_of_a_shard(tmp_path: Path) -> None:
+def test_files_of_one_name_are_a_row_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "MAX_ROW_BYTES", 9)  # of one sample, not of both
     path = shard(tmp_path, a_png=b"1", a_json=b'{"q": 1}', b_png=b"2", b_txt=b"x")
     assert [row for _, row in raw.rows(path)] == [
         {"key": "a", "png": b"1", "q": 1},
         {"key": "b", "png": b"2", "txt": "x"},
     ]
+
+
+def test_files_of_one_name_in_two_folders_are_two_rows_and_hidden_ones_none(tmp_path: Path) -> None:
+    path = shard(tmp_path, **{"x/a_txt": b"1", "x/._a_png": b"of macOS", "y/a_txt": b"2"})
+    assert [row for _, row in raw.rows(path)] == [{"key": "x/a", "txt": "1"}, {"key": "y/a", "txt": "2"}]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from virc.probing.result import Probed, keep
 from virc.reasoning.images import open_image
 from virc.reasoning.messages import ToolText
 from virc.reasoning.protocol import FILE_NAME, Protocol
+from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply, Session
 from virc.tools.registry import known
 
@@ -143,6 +144,9 @@ def test_an_image_is_left_out_of_a_call_only_as_long_as_there_is_one() -> None:
     reply = Reply('<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 560, 560]}}</tool_call>')
     assert session.feed(reply).call.index == 0  # type: ignore[union-attr]
     assert "image_index" in session.feed(reply).reason  # type: ignore[union-attr]
+    given = msgspec.structs.replace(families.get("qwen2.5-vl"), given={"image_index": 0})
+    session = Session(families.protocol(given), "?", [Image.new("RGB", (1400, 1008))], tools=known())
+    assert [session.feed(reply).call.index for _ in range(2)] == [0, 0]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("box", [[500, 500, 900, 2400], [0.1, 0.2, 0.5, 0.7], [3, 4, 5], [1, 2, 3, float("nan")]])
@@ -256,6 +260,16 @@ def test_a_slip_in_a_family_is_named(right: str, wrong: str, sentence: str, hint
     with pytest.raises(ConfigError, match=sentence) as refused:
         families.get(str(file))
     assert (refused.value.hint or "").startswith(hint)
+
+
+def test_a_tool_of_a_family_is_carried_out_by_ours_on_the_file(tmp_path: Path) -> None:
+    (tmp_path / "kite.yaml").write_text(KITE.replace("zoom", "peek_there"))  # no name that would be guessed
+    stripes = Image.frombytes("L", (1400, 1008), bytes((0, 255)) * (700 * 1008)).convert("RGB")
+    protocol = families.protocol(families.get(str(tmp_path / "kite.yaml")))
+    session = Session(protocol, "?", [stripes], QWEN2.limited(200_000), tools=known())
+    session.feed(Reply('<tool_call>{"name": "peek_there", "arguments": {"area": [0, 0, 84, 84]}}</tool_call>'))
+    whole, part = (each.pixels.getextrema()[0] for each in session.images)
+    assert part[1] - part[0] > 200 > whole[1] - whole[0]  # as shown, the stripes are grey
 
 
 def test_a_family_that_lies_here_is_named_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

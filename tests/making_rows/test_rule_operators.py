@@ -18,7 +18,7 @@ ROWS = [
     {"id": "a", "pass_rate": 0.0, "level": "easy", "tags": ["x", "y"], "scores": [0, 0], "info": {"words": 3}},
     {"id": "b", "pass_rate": 0.5, "level": "hard", "tags": ["x"], "scores": [0, 1], "info": {"words": 9}},
     {"id": "c", "pass_rate": "1", "level": "Hardest", "tags": [], "scores": [1, 1]},
-    {"id": "d", "level": 7, "flag": True, "info.words": 4, "far": "inf"},
+    {"id": "d", "level": 7, "flag": True, "info.words": 4, "far": "inf", "scores": [0, None, 1]},
 ]
 SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "pass_rate", "min": 0.2}, "bc", {"min": 1, "missing": 1}),
@@ -30,11 +30,12 @@ SELECT: list[tuple[dict[str, Any], str, dict[str, int]]] = [
     ({"column": "pass_rate", "equal": 0}, "a", {"equal": 2, "missing": 1}),
     ({"column": "flag", "equal": "true"}, "d", {"missing": 3}),
     ({"column": "flag", "equal": False}, "", {"equal": 1, "missing": 3}),
-    ({"column": "level", "contains": "hard"}, "bc", {"contains": 2}),
+    ({"column": "level", "contains": "HARD"}, "bc", {"contains": 2}),
     ({"column": "level", "min": 1}, "d", {"no number": 3}),
     ({"column": "tags", "contains": "x"}, "ab", {"contains": 1, "missing": 1}),
     ({"column": "tags", "min": 1, "max": 1}, "b", {"min": 1, "max": 1, "missing": 1}),
-    ({"column": "scores", "min_variance": 0.1}, "b", {"min_variance": 2, "missing": 1}),
+    ({"column": "scores", "contains": "1"}, "bcd", {"contains": 1}),
+    ({"column": "scores", "min_variance": 0.1}, "b", {"min_variance": 2, "no number": 1}),
     ({"column": "info.words", "max": 5}, "ad", {"max": 1, "missing": 1}),
     ({"column": "far", "min": 1}, "", {"no number": 1, "missing": 3}),
     ({"column": "nothing"}, "", {"missing": 4}),

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from support import small_lora
 
 from virc.backends.checkpoint import image_grid, image_settings
 from virc.core.errors import SetupError
@@ -178,3 +179,31 @@ def test_where_nothing_runs_the_models_of_the_package_what_helps_is_named(
     embedded, spoken = weights(name="tiny", folder=EMBEDDED_FOLDER), PromptSetup(ChatProtocol(OWN), "own")
     with nullcontext() if runs else pytest.raises(SetupError, match="nothing is installed that runs tiny"):
         assert load._by_transformers(embedded, spoken, Choice("tiny", device=device)) == "loaded"
+
+
+@pytest.mark.parametrize(
+    ("device", "torch", "adapter", "runs"),
+    [
+        (None, True, False, "llama.cpp on cpu"),
+        (None, False, False, "llama.cpp on cpu"),
+        ("cpu", False, False, "llama.cpp on cpu"),
+        ("cpu", True, False, "torch on cpu"),
+        ("cuda", False, False, "torch on cuda"),
+        (None, True, True, "torch on None"),  # llama.cpp would need it merged
+    ],
+)
+def test_what_runs_a_model_of_the_package(
+    device: str | None, torch: bool, adapter: bool, runs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loads(what: str) -> SimpleNamespace:
+        def refuse(_: object, device: str | None, *__: object, **___: object) -> None:
+            raise SetupError(f"{what} on {device}")
+
+        return SimpleNamespace(load=refuse)
+
+    monkeypatch.setattr(load, "find_spec", lambda name: name != "torch" or torch or None)
+    monkeypatch.setattr("virc.backends.llamacpp.load", loads("llama.cpp").load)
+    monkeypatch.setitem(sys.modules, "virc.backends.local", loads("torch"))
+    model = str(small_lora.describe(tmp_path / "lora")) if adapter else "tiny"
+    with pytest.raises(SetupError, match=f"^{runs}$"):
+        load.open_model(Choice(model=model, device=device))

@@ -130,6 +130,18 @@ def test_refused_parameters_are_not_sent_again(photo: Photo) -> None:
             assert body["max_completion_tokens"] > 0
 
 
+def test_a_probe_goes_on_from_the_parameters_that_were_refused() -> None:
+    refuses = ("temperature", "stream_options", "max_tokens", "max_completion_tokens")
+    with see(replace(QWEN25, refuses=refuses)) as server:
+        refused = virc("doctor", "--endpoint", server.url, "--json")
+        assert refused.code != 0
+        assert "the same command continues from there" in refused.err + refused.out
+        asked = len(server.posts())
+        found = doctor(server)
+        assert (found["coordinates"], found["kept"] > 0) == ("pixel", True)
+        assert not {"temperature", "stream_options"} & {*server.posts()[asked]}
+
+
 def test_what_was_found_of_another_server_is_not_used(photo: Photo) -> None:
     with see(replace(ALIAS, unit="pixel")) as server:
         doctor(server)

@@ -18,7 +18,7 @@ from virc.core.errors import ConfigError
 from virc.families import registry as families
 from virc.models.calibration import Calibration, asks_for_box
 from virc.models.load import Opened
-from virc.probing import result
+from virc.probing import probe, result
 from virc.probing.result import Probed
 from virc.reasoning.bodies import Called
 from virc.reasoning.images import open_file
@@ -131,6 +131,20 @@ def test_pictures_that_may_be_shown_smaller_leave_pixels_unknown(size: tuple[int
     settled = Calibration(cast("Any", None), None, before, lambda _: None)
     with nullcontext() if whole else pytest.raises(ConfigError, match="smaller than they were sent"):
         assert settled(own_protocol(()), [size]).coordinates == "pixel"
+
+
+def test_what_a_probe_found_before_stays_when_boxes_are_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Probed(endpoint="http://h/v1", model="m", longest=1024, scaling="down", calls="text", kept=1)
+    found = Probed(endpoint="http://h/v1", model="m", coordinates="thousand", box="corners_yx")
+    adopted = list[Probed]()
+    monkeypatch.setattr(probe, "unit", lambda *_: found)
+    protocol = Calibration(cast("Any", None), None, before, adopted.append)(own_protocol(()))
+    assert (protocol.coordinates, protocol.box) == ("thousand", "corners_yx")
+    (whole,) = adopted
+    assert (whole.longest, whole.scaling, whole.calls, whole.box) == (1024, "down", "text", "corners_yx")
+    again = result.kept("http://h/v1", "m", "")
+    assert again
+    assert (again.coordinates, again.box) == ("thousand", "corners_yx")  # not as old as what was known before
 
 
 def test_what_was_found_is_kept_for_the_next_command(photo: Photo) -> None:

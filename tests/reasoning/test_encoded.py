@@ -82,6 +82,16 @@ def repacked(image: Image.Image, change: Callable[[bytes], list[bytes]]) -> byte
     return data[:start] + b"".join(chunk(b"IDAT", body) for body in change(own)) + data[start + 12 + length :]
 
 
+def in_rgb(mark: bytes) -> bytes:
+    """A JPEG in RGB whose components are numbered, so that nothing but the mark of Adobe says it."""
+    head, start, pixels = file(keep_rgb=True).partition(b"\xff\xda\x00\x0c\x03R\0G\0B\0")
+    assert start
+    for name, number in zip(b"RGB", (1, 2, 3), strict=True):
+        head = head.replace(bytes((name, 0x11, 0)), bytes((number, 0x11, 0)))
+    return behind(head, mark) + b"\xff\xda\x00\x0c\x03\x01\0\x02\0\x03\0" + pixels
+
+
+ADOBE = b"Adobe\0\x64\0\0\0\0"
 ALL = {"exif": exif(), "comment": SECRET, "icc_profile": SECRET, "xmp": SECRET}
 GREY, PALETTE = IMAGE.convert("L"), IMAGE.quantize(16)
 KEPT: dict[str, bytes] = {
@@ -90,6 +100,9 @@ KEPT: dict[str, bytes] = {
     "a JPEG without subsampling": file(subsampling=0, **ALL),
     "a grey JPEG": file(GREY, **ALL),
     "a JPEG in RGB": file(keep_rgb=True, **ALL),
+    "a JPEG in RGB by its mark alone": in_rgb(segment(0xFE, SECRET)),
+    "a JPEG with more in its mark": behind(file(), segment(0xEE, ADOBE + b"\1" + SECRET)),
+    "a JPEG with more in its head": file()[:2] + segment(0xE0, b"JFIF\0\1\2\1\0H\0H\0\0" + SECRET) + file()[20:],
     "a JPEG with restarts": file(restart_marker_rows=1, **ALL),
     "a JPEG with a thumbnail": behind(file(), segment(0xE0, b"JFXX\0\x10" + file() + SECRET)),
     "a JPEG of several pictures": file(kind="MPO", save_all=True, append_images=[GREY], comment=SECRET),

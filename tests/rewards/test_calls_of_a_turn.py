@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from rewards.prompts import call, crop, display, scale, tool
 
-from virc.data.rows.record import Message, Picture, Record, content_of
+from virc.data.rows.record import MARK, Message, Picture, Record, content_of
 from virc.reasoning.calls import Box, Call
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
@@ -123,6 +123,15 @@ def test_images_are_those_of_the_calls_that_solve_carries_out(
     prompt, _ = solved(spoken(**more), (280, 196), (reply,), several(display(0)))
     assert [each and each.box for each in prompt.made_by] == made
     assert [each.shown is None for each in prompt.calls] == [each.call is None for each in prompt.calls]
+
+
+def test_images_too_many_are_those_of_the_last_call_that_makes_any() -> None:
+    prompt, _ = solved(spoken(**SHORT), (280, 196), (several(crop(0, 0, 84, 84), TINY),), several(display(0)))
+    record, last = prompt.record, prompt.record.messages[-1]
+    more = (*record.messages[:-1], msgspec.structs.replace(last, content=last.content + MARK))
+    record = msgspec.structs.replace(record, messages=more, images=(*record.images, record.images[-1]))
+    again = prompt_of(record, protocol=spoken(**SHORT))
+    assert [each and each.box for each in again.made_by] == [None, (0, 0, 84, 84), (0, 0, 84, 84)]
 
 
 def test_a_call_that_leads_to_a_text_has_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,7 @@ def carried(kind: str, image: int) -> Carried:
         ([], tool(display()), (None, 0, 0, 1)),
         ([], tool(crop(0, 0, 84, 84, index=7)), (None, 0, 0, 0)),
         (["crop"], tool(crop(0, 0, 84, 84, index=7)), (None, 1, 0, 0.5)),
+        (["crop"], "no marks", (None, 1, 0, 1)),
     ],
 )
 def test_looks_count_by_what_they_showed(

@@ -68,6 +68,7 @@ def test_what_the_rules_of_rewards_know_is_kept() -> None:
     ("reply", "choices", "short"),
     [
         ("It is 73", (), "73"), ("So the answer is **73 degrees**.", (), "73 degrees"), ("73", (), "73"),
+        ("<answer>72</answer> No: <answer>73</answer>", (), "73"), ("<answer>73</answer><answer> </answer>", (), "73"),
         ("<think>72?</think><answer>73</answer>", (), "73"), (r"Thus \boxed{73}", (), "73"), ("Paris", (), "Paris"),
         ("I would pick blue.", COLORS, "B"), ("(C) green", COLORS, "C"), ("The car is blue", COLORS, "B"),
         ("either B or C", COLORS, None), ("not B", COLORS, None), ("The answer is not 73.", (), None),
@@ -85,7 +86,9 @@ def test_the_short_answer_is_taken_out_of_a_reply(reply: str, choices: tuple[str
     [
         ("03/05/2021", "05/03/2021", False), ("03/05/2021", "2021-03-05", False), ("13/05/2021", "2021-05-13", True),
         ("2, 2", "2, 3", False), ("2, 3", "3, 2", True), ("2, 3, 3", "2, 2, 3", False), ("(2, 3)", "(3, 2)", False),
-        ("15:45", "3:45 pm", True), ("15:45", "3:45 am", False), ("3:45", "15:45", False), ("9/2", "4.5", True),
+        ("15:45", "3:45 pm", True), ("quarter before 4", "3:45", True), ("ten till 4", "3:50", True),
+        ("15:45", "3:45 am", False), ("15:45 am", "3:45 am", False), ("midday", "12:00", True), ("9 at night", "9 pm", True),
+        ("3:45", "15:45", False), ("9/2", "4.5", True),
         ("5-10 cm", "5 cm - 10 cm", True), ("from 5 to 10 cm", "50 mm to 10 cm", True), ("5-10 cm", "5-10 m", False),
         ("5-10 cm", "5 m - 10 cm", False), ("5-10 cm", "5-11 cm", False), ("5-10 cm", "4-10 cm", False),
         ("between 5 and 10", "5 to 10", True), ("5 and 10", "5 to 10", False),

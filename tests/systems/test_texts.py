@@ -57,9 +57,11 @@ NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
         (PYTHON, {"python": ("PLAIN", 9), "join": "; "}, "one two; on a line, the longer one"),
         (PYTHON, {"python": "PLAIN", "cut": (1, -2)}, "ne t"),
         (PYTHON, {"python": "PLAIN", "slots": {"one": "two", "two": "one"}}, "two one"),
+        (PYTHON, {"python": "PLAIN", "slots": {"one": "1", "one two": "both"}}, "both"),
         ("a\nb\nc\n", {"lines": (2, 3)}, "b\nc"),
         (NOTEBOOK, {"json": "/cells/0/source"}, "a\nb"),
         (NOTEBOOK, {"json": "/a~1b/c"}, "deep"),
+        ('{"~1": "a tilde"}', {"json": "/~01"}, "a tilde"),
         ("whole\n", {}, "whole\n"),
         (r"TEX = '\(x\)'", {"python": "TEX"}, r"\(x\)"),  # of which Python warns
     ],
