@@ -367,7 +367,7 @@ def test_a_box_without_an_image_is_on_the_newest() -> None:
 
 @pytest.mark.parametrize(
     ("returned", "said"),
-    [(None, "NoneType"), ([1], "list"), (Result(text=5), "Result"), (Result(images=["x"]), "Result")],  # type: ignore[arg-type, list-item]
+    [(None, "nothing"), ([1], "list"), (Result(text=5), "Result"), (Result(images=["x"]), "Result")],  # type: ignore[arg-type, list-item]
 )
 def test_a_tool_that_returns_something_else_is_named(returned: object, said: str) -> None:
     with pytest.raises(ConfigError, match=f"the tool read_text returns {said}"):

@@ -188,6 +188,7 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(port: int) -> No
         ("n cannot be honoured by this server: leave it out", 400, None): asked(port, n=2),
         ("the conversation has", 400, "context_length_exceeded"): asked(port, "a b " * 40_000),
         ("not found", 404, None): sent(port, "GET", "/v1/embeddings"),
+        ("not found: the base URL of a client ends with /v1", 404, None): sent(port, "POST", "/chat/completions"),
         ("method not allowed", 405, None): sent(port, "GET", "/v1/chat/completions"),
     }
     for (message, status, code), (found, said) in cases.items():

@@ -346,8 +346,10 @@ def applied(tool: Tool, call: Call, source: Image.Image | None, history: History
         return Result(returned)
     result = returned if isinstance(returned, Result) else Result(images=(returned,))  # type: ignore[arg-type]
     if not isinstance(result.text, str) or not all(isinstance(each, Image.Image | Rescaled) for each in result.images):
-        what = type(returned).__name__
-        raise ToolFailedError(f"the tool {call.name} returns {what}, and not an image, a text, or a Result of both")
+        what = type(returned).__name__ if returned is not None else "nothing"
+        hint = "each path through its apply() ends with `return`" if returned is None else None
+        sentence = f"the tool {call.name} returns {what}, and not an image, a text, or a Result of both"
+        raise ToolFailedError(sentence, hint)
     is_size = source is not None and source.mode == STAND_IN
     return Result(
         result.text, [each if is_size or isinstance(each, Rescaled) else opened(each).pixels for each in result.images]

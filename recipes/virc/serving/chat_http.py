@@ -51,12 +51,14 @@ def new_app(
     for path in paths:
         made.add_route(path, checked, ["POST"])  # a request that waits there takes 6 kB less than in an `api_route`
 
-    async def refusal(_: Request, error: Exception) -> Response:
+    async def refusal(request: Request, error: Exception) -> Response:
         match error:
             case RefusedError():
                 refused = error
             case HTTPException():
-                refused = RefusedError(str(error.detail).lower(), status=error.status_code)
+                outside = error.status_code == 404 and not request.url.path.startswith("/v1/")
+                hint = ": the base URL of a client ends with /v1" if outside else ""
+                refused = RefusedError(str(error.detail).lower() + hint, status=error.status_code)
             case _:
                 refused = failure(error)
         headers = None if refused.wait is None else {"Retry-After": str(refused.wait)}

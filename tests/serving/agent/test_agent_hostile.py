@@ -165,6 +165,9 @@ def test_what_is_wrong_with_a_request_is_told_in_the_apis_shape(endpoint: tuple[
         ("the texts have 200001 characters", 400, "context_length_exceeded"): running.ask("a" * 200_001),
         ("the body is not valid JSON", 400, None): running.send("POST", "/v1/chat/completions", b"{"),
         ("not found", 404, None): running.send("GET", "/v1/embeddings"),
+        ("not found: the base URL of a client ends with /v1", 404, None): running.send(
+            "POST", "/chat/completions", b"{}"
+        ),
         ("method not allowed", 405, None): running.send("GET", "/v1/chat/completions"),
         ("the body is over 64 MiB", 413, None): running.send(
             "POST", "/v1/chat/completions", b"x", **{"Content-Length": str(chat_http.MAX_BODY + 1)}
