@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -478,7 +478,8 @@ def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts |
     counts = {rights: len(of_rights) for rights, of_rights in ids.items()}
     low, high = (_split(counts, undecided) for undecided in (False, True))
     of = sum(low)
-    bounds = ((low[1] - low[2]) / of, (high[1] - high[2]) / of) if of else (-1.0, 1.0)
+    differences = [split.only_first - split.only_second for split in (low, high)]
+    bounds = (differences[0] / of, differences[1] / of) if of else (-1.0, 1.0)
     return Pair(
         one=one,
         other=other,
@@ -496,8 +497,13 @@ def _pair(one: str, other: str, results: Sequence[Result], reward: RewardFacts |
     )
 
 
-_Split = tuple[int, int, int, int]
-"""Problems that both models solve, only the first, only the second, and none."""
+class _Split(NamedTuple):
+    """Numbers of problems, by which of two models solve them."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
 
 
 def _split(counts: Mapping[tuple[bool | None, bool | None], int], undecided: bool) -> _Split:
@@ -505,7 +511,7 @@ def _split(counts: Mapping[tuple[bool | None, bool | None], int], undecided: boo
     split: Counter[tuple[bool, bool]] = Counter()
     for (first, second), count in counts.items():
         split[undecided if first is None else first, not undecided if second is None else second] += count
-    return split[True, True], split[True, False], split[False, True], split[False, False]
+    return _Split(split[True, True], split[True, False], split[False, True], split[False, False])
 
 
 def _p_bounds(low: _Split, high: _Split) -> Interval:
@@ -514,5 +520,6 @@ def _p_bounds(low: _Split, high: _Split) -> Interval:
     p falls as the split of the problems that only one model solves gets less even: the least even splits, `low` and
     `high`, have the lowest p. Each undecided answer shifts the split by one; p is 1 if the split can become even.
     """
-    ends = mcnemar(*low[1:3]), mcnemar(*high[1:3])
-    return min(ends), 1.0 if low[1] <= low[2] and high[1] >= high[2] else max(ends)
+    ends = [mcnemar(split.only_first, split.only_second) for split in (low, high)]
+    can_be_even = low.only_first <= low.only_second and high.only_first >= high.only_second
+    return min(ends), 1.0 if can_be_even else max(ends)

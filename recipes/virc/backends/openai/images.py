@@ -164,8 +164,9 @@ class ByteLimits:
         """
         bytes_sent = sum(len(each.url) for each in sent.images)
         allowed = bytes_allowed(refused.text)
-        if refused.too_large and not allowed and bytes_sent > (minimum := _MIN_BYTES * len(sent.images)):
-            allowed = (max(bytes_sent // 2, minimum) + self._text_bytes(ask), True)
+        minimum = _MIN_BYTES * len(sent.images)
+        if refused.too_large and not allowed and bytes_sent > minimum:
+            allowed = (max(bytes_sent // 2, minimum) + self._text_bytes(ask), True)  # a limit of the whole request
         if not allowed or not ask.images:
             return False
         limit, is_of_request = allowed

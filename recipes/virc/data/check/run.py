@@ -352,7 +352,7 @@ class _Run:
         for pixels in result.inputs:
             key = key_of("input", pixels)
             if self.report.datasets[dataset].held_out:
-                self._seen.add(key, dataset << 40 | result.number)
+                self._seen.add(key, dataset << 40 | result.number)  # both in one number: the row is in the low 40 bits
             elif place := self._seen.get(key):
                 other = self.report.datasets[place >> 40]
                 yield Fault("leak", f"an input of it is held out: {other.name}, row {place & 2**40 - 1}")

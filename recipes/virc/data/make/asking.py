@@ -142,7 +142,10 @@ def reply(
     stop: Sequence[str] = (),
     schema: Mapping[str, Any] | None = None,
 ) -> Reply:
-    """Ask a role's model once per row and `key`, and return its reply, which continues an `inline` last message."""
+    """Ask a role's model once per row and `key`, and return its reply.
+
+    If the last message is inserted `inline` (see `Message`), the reply continues it.
+    """
     open_role = means.opened[role]
 
     def request() -> Any:

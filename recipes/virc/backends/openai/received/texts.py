@@ -14,6 +14,7 @@ _ENDS = ("<|end|>", "<|return|>", "<|call|>", _START)
 _MIN_REPEATED = 16
 """Minimum length of a text, in characters, for a piece that begins with it to be a repetition beyond doubt."""
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Half of a surrogate pair; those from U+DC80 to U+DCFF are left out, as they are escaped bytes (PEP 383)."""
 
 
 def joined(pieces: Iterable[str]) -> str:
