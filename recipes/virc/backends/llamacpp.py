@@ -153,7 +153,8 @@ def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], 
 
         _drawing_now.add(threading.current_thread())
         try:
-            if _ending.is_set():  # looked at when `_end` waits for this thread or passed before it was there
+            # after the line above: a thread that `_end` does not wait for sees here that `_ending` is set
+            if _ending.is_set():
                 raise EngineError("no reply is begun when Python ends")
             server.handle_chat_completions(request, heard)
         except Exception as error:  # such as that of a JSON schema that it cannot make a grammar of
