@@ -317,3 +317,10 @@ def test_a_registered_interpreter_is_used_and_nothing_is_made(tmp_path: Path, mo
 def test_an_engine_of_one_device_is_found_there_whatever_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "default_device", lambda: "cuda")
     assert {name: making.find(name, None).device for name in ("eval", "sft")} == {"eval": "cpu", "sft": "cuda"}
+
+
+def test_named_files_of_requirements_alone_are_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    locked: list[tuple[str, bool]] = []
+    monkeypatch.setattr(lock, "lock", lambda name, keep: locked.append((name, keep)))
+    lock.main(["--keep", "x-cpu"])
+    assert locked == [("x-cpu", True)]

@@ -320,6 +320,18 @@ def test_a_key_may_be_a_key_of_a_row_or_escaped(text: str) -> None:
         leaks.check("rows", [("row 1", text)], "own")
 
 
+def test_later_pieces_of_a_tokenizer_are_looked_at_for_keys() -> None:
+    with pytest.raises(DataError, match="piece 2, contains a key"):
+        leaks.check("tokenizer.json", [("piece 1", "/home/user/"), ("piece 2", KEY)], "none")
+
+
+def test_pieces_of_a_long_file_are_named_by_the_line_they_begin_in(tmp_path: Path) -> None:
+    (file := tmp_path / "long.md").write_text("".join(f"{number}\n" for number in range(1, 170_000)))
+    named = [(int(where.split()[2]), int(text.split("\n", 2)[1])) for where, text in leaks.lines(file)]
+    assert len(named) == 2
+    assert all(second == first + 1 for first, second in named)
+
+
 @pytest.mark.parametrize("file", ["model.safetensors", "small-Q4_0.gguf"])
 @pytest.mark.parametrize(("value", "said"), [(KEY, "contains a key"), ("HERE/rows.dat", "names a path"), ("pt", "")])
 def test_headers_of_weights_are_looked_through(model: Path, file: str, value: str, said: str) -> None:
