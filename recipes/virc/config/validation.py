@@ -47,7 +47,7 @@ def check_arguments(arguments: msgspec.Struct, *, without: tuple[str, ...] = ())
 
 
 def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iterator[Fault]:
-    """Everything in plain values that `msgspec.convert(..., strict=False)` would refuse, and numbers without end.
+    """Everything in plain values that `msgspec.convert(..., strict=False)` would refuse, and infinite or NaN numbers.
 
     `noun` is what errors call a key.
     """

@@ -544,7 +544,7 @@ def _check_size(size: Size, name: str) -> None:
 
 
 def _rgb(image: Image.Image, known: Rendering) -> tuple[Image.Image, Rendering]:
-    """A picture as RGB; `known` is how what is in 8 bits already became so."""
+    """A picture as RGB; `known`: how a picture that has 8 bits now was reduced to them."""
     if image.mode.startswith(("I", "F")):
         image, levels, missing = depth.colours([image])
         known = Rendering(range=levels, missing=missing)

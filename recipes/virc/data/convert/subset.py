@@ -108,16 +108,16 @@ def mixed(dataset: Dataset, seed: int, weights: Sequence[Fraction], count: int |
 def split(datasets: Sequence[Dataset], seed: int, name: str, share: float) -> list[Dataset]:
     """Each dataset as NAME_train and NAME_`name`, without a shared input image. Raises DataError: it cannot be done."""
     groups = Groups(seed)
-    marks = [_grouped(groups, part, marks) for dataset in datasets for part, marks in dataset.marked_parts()]
-    flags = groups.part(share)
-    if not any(flags):
-        message = f"{share:g} of {len(flags)} rows cannot be set aside"
+    chosen_of_parts = [_grouped(groups, part, marks) for dataset in datasets for part, marks in dataset.marked_parts()]
+    set_aside = groups.part(share)  # 1 for each chosen row that is set aside, in the order of all parts
+    if not any(set_aside):
+        message = f"{share:g} of {len(set_aside)} rows cannot be set aside"
         raise DataError(message, "there are too few, or too many of them show the same picture")
-    flag, mark = iter(flags), iter(marks)
+    next_aside, next_part = iter(set_aside), iter(chosen_of_parts)
     found = []
     for dataset in datasets:
-        chosen = [next(mark) for _ in dataset.parts]
-        aside = [bytearray(next(flag) if one else 0 for one in each) for each in chosen]
+        chosen = [next(next_part) for _ in dataset.parts]
+        aside = [bytearray(next(next_aside) if is_chosen else 0 for is_chosen in rows) for rows in chosen]
         rest = [bytearray(map(int.__sub__, *pair)) for pair in zip(chosen, aside, strict=True)]
         found.append(Dataset(f"{dataset.name}_train", dataset.parts, rest))
         found.append(Dataset(f"{dataset.name}_{name}", dataset.parts, aside, aside=True))

@@ -61,8 +61,8 @@ def serve(request: McpRequest, report: Reporter, on_url: Callable[[str], None]) 
     from virc.serving.mcp.result_store import ResultStore
 
     store = ResultStore()
-    frank = address is None or address[0] in _LOOPBACK
-    served = server.Served(_tool_calls(request, folders, store, report), report.failure, frank, request.structured)
+    is_local = address is None or address[0] in _LOOPBACK
+    served = server.Served(_tool_calls(request, folders, store, report), report.failure, is_local, request.structured)
     if address is None:
         _until_a_signal(server.over_stdio(served))
     else:
