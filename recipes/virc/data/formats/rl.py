@@ -153,7 +153,7 @@ def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bo
 def kind(path: Path) -> bool | None:
     """Whether the rows of a parquet file are single units, not prompts; None where they are not for verl. Never raises.
 
-    Without pyarrow, and for a damaged .parquet file, the answer is True, so that reading the file then raises the error.
+    Without pyarrow, and for a damaged .parquet file, the answer is True, so that reading it raises the error.
     """
     has_ending = path.suffix == ".parquet" and is_file(path)
     if not parquet_rows.is_parquet(path):
