@@ -129,15 +129,9 @@ def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _agent(
-    agent: bool,
-    model: str | None,
-    endpoint: str | None,
-    concurrency: int | None,
-    timeout: float | None,
-    max_tokens: int | None,
-    pipeline: str | None,
-    roles: "Mapping[str, str]",
-) -> "Agent | None":
+    agent: bool, model: str | None, endpoint: str | None, concurrency: int | None, timeout: float | None,
+    max_tokens: int | None, pipeline: str | None, roles: "Mapping[str, str]",
+) -> "Agent | None":  # fmt: skip
     """The agent's settings, completed by environment and config file; None without `--agent`."""
     import os
 

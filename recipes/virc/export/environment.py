@@ -140,13 +140,9 @@ class Environment:
     """
 
     def __init__(
-        self,
-        system: System,
-        protocol: Protocol,
-        settings: Settings,
-        rows: Path | None = None,
+        self, system: System, protocol: Protocol, settings: Settings, rows: Path | None = None,
         tolerate: frozenset[str] = frozenset(),
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.system, self.protocol, self.settings = system, protocol, settings
         self.reward, self.max_turns = settings.rewarding(system)
         self.rows, self.tolerate = rows, tolerate

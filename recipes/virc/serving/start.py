@@ -136,14 +136,9 @@ class Server:
     failure: EngineError | None = None
 
     def __init__(
-        self,
-        url: str,
-        model: str,
-        run: Callable[[], None],
-        stop: Callable[[], None],
-        resources: ExitStack,
+        self, url: str, model: str, run: Callable[[], None], stop: Callable[[], None], resources: ExitStack,
         log: Path | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.url, self.model, self.log = url, model, log
         self._run, self._stop, self._resources = run, stop, resources
         self._thread: threading.Thread | None = None

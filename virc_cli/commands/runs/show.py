@@ -165,15 +165,9 @@ def _line(label: str, text: str) -> str:
 
 
 def _object(
-    run: "Run",
-    info: "Info",
-    state: "State",
-    slurm: "tuple[Job | None, str | None]",
-    left: float | None,
-    tried: "list[Attempt]",
-    saved: "list[Checkpoint]",
-    last: "list[Metric]",
-) -> dict[str, object]:
+    run: "Run", info: "Info", state: "State", slurm: "tuple[Job | None, str | None]", left: float | None,
+    tried: "list[Attempt]", saved: "list[Checkpoint]", last: "list[Metric]",
+) -> dict[str, object]:  # fmt: skip
     import msgspec
 
     from virc.core.files import size_of

@@ -45,12 +45,9 @@ def _unknown_option(words: Sequence[str], options: Sequence[str], free: Sequence
 
 
 def question_alone(
-    image: str | None,
-    question: str | None,
-    question_file: str | None,
-    finds: Callable[[], bool],
+    image: str | None, question: str | None, question_file: str | None, finds: Callable[[], bool],
     more_images: Sequence[str] = (),
-) -> tuple[str | None, str | None]:
+) -> tuple[str | None, str | None]:  # fmt: skip
     """Return the image and the question.
 
     A single word that is not an image is the question, if options name the images or `finds` says that the model

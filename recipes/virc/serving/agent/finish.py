@@ -95,13 +95,9 @@ class Finisher:
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        backend: Backend,
-        samplings: Sequence[Sampling],
-        deadline: Deadline,
+        self, problem: Problem, backend: Backend, samplings: Sequence[Sampling], deadline: Deadline,
         check: Callable[[], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._problem, self._backend, self._samplings = problem, backend, samplings
         self._deadline, self._check_listener = deadline, check
         self._tokens, self._share = [0, 0], Share(_SECONDS)

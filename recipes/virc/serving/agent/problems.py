@@ -150,13 +150,9 @@ def _source(picture: str | bytes, number: int) -> tuple[bytes, str]:
 
 
 def _by_strategy(
-    problem: Problem,
-    solving: Solving,
-    config: SolveConfig,
-    shown: Sequence[Shown],
-    deadline: Deadline,
+    problem: Problem, solving: Solving, config: SolveConfig, shown: Sequence[Shown], deadline: Deadline,
     on_event: Callable[[Event], None],
-) -> Answer:
+) -> Answer:  # fmt: skip
     """The one answer of a strategy, with what all its replies took; thoughts of all samples come before it."""
     begun = False
 

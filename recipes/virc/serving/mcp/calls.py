@@ -205,14 +205,9 @@ class ToolCalls:
         return _reply([answer, *warnings, *parts], answered)
 
     def _looks(
-        self,
-        trace: Trace,
-        images: Sequence[Shown],
-        sizes: Sequence[tuple[int, int]],
-        ids: Sequence[str],
-        session: str,
+        self, trace: Trace, images: Sequence[Shown], sizes: Sequence[tuple[int, int]], ids: Sequence[str], session: str,
         request: messages.Ask,
-    ) -> tuple[list[messages.Look], list[str | Encoded]]:
+    ) -> tuple[list[messages.Look], list[str | Encoded]]:  # fmt: skip
         """The pictures that the model's tool calls made, in order: their fields, and the parts of the reply."""
         names: dict[int, str] = dict(enumerate(ids))
         looks: list[messages.Look] = []

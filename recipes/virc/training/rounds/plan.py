@@ -222,14 +222,9 @@ def _made_with(sample: Sample, number: int) -> dict[str, object]:
 
 
 def _trained(
-    request: RoundsRequest,
-    system: System,
-    name: str,
-    number: int,
-    step: Written,
-    newest: Mapping[str, str],
+    request: RoundsRequest, system: System, name: str, number: int, step: Written, newest: Mapping[str, str],
     made: Mapping[str, str],
-) -> Step:
+) -> Step:  # fmt: skip
     stage = step.name
     kind, run, start = system.stages[stage].kind, f"{name}-r{number}-{stage}", _start(step.start, newest)
     data = step.data and made.get(step.data, _numbered(step.data, number))
