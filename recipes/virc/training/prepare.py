@@ -169,7 +169,7 @@ def future_run(request: TrainRequest, resolved: Resolved) -> Run:
 
 @contextmanager
 def scratch(folder: Path, lock: Path) -> Iterator[Path]:
-    """A new folder in `runs/`, locked against other processes; after the block it is deleted, and an empty `runs/` too."""
+    """A new folder in `runs/`, held by a lock; it is deleted when the block ends, and so is an empty `runs/`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with held(lock):
