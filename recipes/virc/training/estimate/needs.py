@@ -171,17 +171,10 @@ def estimate(
     device_terms, host_terms = _in_order(terms), _in_order(host)
     disk_terms = None if disk is None else _in_order(disk)
     return Estimate(
-        terms=device_terms,
-        device_gib=total(device_terms),
-        host=host_terms,
-        host_gib=total(host_terms),
-        disk=disk_terms,
-        disk_gib=None if disk_terms is None else total(disk_terms),
-        gpu_hours=hours,
-        assumed=assumed,
-        steps=steps,
-        judge_calls=judge_calls(config) if isinstance(config, rl.Config) else None,
-    )
+        terms=device_terms, device_gib=total(device_terms), host=host_terms, host_gib=total(host_terms),
+        disk=disk_terms, disk_gib=None if disk_terms is None else total(disk_terms), gpu_hours=hours, assumed=assumed,
+        steps=steps, judge_calls=judge_calls(config) if isinstance(config, rl.Config) else None,
+    )  # fmt: skip
 
 
 def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:

@@ -1,7 +1,7 @@
 """Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked.
 
 `check` is the entry, with four steps that `preflight.pairs` shares: `studied` checks every row, `Studied.counted`
-counts tokens, `within` chooses the rows that are short enough, `write_chosen` writes them if they are not the whole file.
+counts tokens, `within` chooses the rows that are short enough, and `write_chosen` writes these to a file if need be.
 """
 
 import re
