@@ -210,15 +210,10 @@ def _gains(replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Se
             both = scored.right - lost
             if scored.of:
                 yield Gain(
-                    stage=stage,
-                    before=before,
-                    replies=replies,
-                    part=part,
-                    of=scored.of,
+                    stage=stage, before=before, replies=replies, part=part, of=scored.of,
                     difference=(won - lost) / scored.of,
-                    interval=paired(both, won, lost, scored.of - both - won - lost),
-                    p=mcnemar(won, lost),
-                )
+                    interval=paired(both, won, lost, scored.of - both - won - lost), p=mcnemar(won, lost),
+                )  # fmt: skip
 
 
 def _spent(folder: Path, begun: Demo) -> list[Spent]:

@@ -119,19 +119,13 @@ def rows_request(
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
     validation = inputs.validation(resolved, request.workspace)
     return RlRequest(
-        **common,
-        validation=validation and msgspec.structs.replace(validation, ignore=request.ignore),
-        rollout=config.rollout,
-        prompt_length=config.prompt_length,
-        batch=config.train_batch_size,
-        folder=folders[0].absolute(),
-        home=folders[1].absolute(),
+        **common, validation=validation and msgspec.structs.replace(validation, ignore=request.ignore),
+        rollout=config.rollout, prompt_length=config.prompt_length, batch=config.train_batch_size,
+        folder=folders[0].absolute(), home=folders[1].absolute(),
         chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
-        tools=tools_of(resolved, request.tools),
-        reward=rewards.located(config.reward),
-        beside=resolved.system.file.parent,
-        sources=speakers(config),
-    )
+        tools=tools_of(resolved, request.tools), reward=rewards.located(config.reward),
+        beside=resolved.system.file.parent, sources=speakers(config),
+    )  # fmt: skip
 
 
 def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
