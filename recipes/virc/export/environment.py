@@ -219,14 +219,9 @@ class Environment:
         images = [open_file(Seen(picture).read(), picture.name or "an image") for picture in problem.images]
         try:
             session = Session(
-                self.protocol,
-                problem.question or "",
-                images,
-                self.settings.grid,
-                tolerate=self.tolerate,
-                max_turns=self.max_turns,
-                tools=known(),
-            )
+                self.protocol, problem.question or "", images, self.settings.grid, tolerate=self.tolerate,
+                max_turns=self.max_turns, tools=known(),
+            )  # fmt: skip
         except ValueError as error:
             raise DataError(f"{problem.called}: {error}") from error
         return session, [image.size for image in images]

@@ -105,14 +105,9 @@ def trainer_of(environment: Environment, rows: str | None = None) -> type[Any]:
                 [{"prompt": [*prompt, {"role": "user", "content": ""}], "row": at} for at in range(len(problems))]
             )
             super().__init__(
-                model,
-                reward_funcs=[reward],
-                args=args,
-                train_dataset=data,
-                processing_class=processing_class,
-                environment_factory=partial(Rollout, environment, problems),
-                **given,
-            )
+                model, reward_funcs=[reward], args=args, train_dataset=data, processing_class=processing_class,
+                environment_factory=partial(Rollout, environment, problems), **given,
+            )  # fmt: skip
 
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             batch = super()._generate_and_score_completions(inputs)

@@ -71,13 +71,9 @@ def command(
         other = "--keep-packed" if packed else "--keep"
         raise UsageError(f"--stream and {other} exclude one another: a stream leaves no archive")
     config = DownloadConfig(
-        names=tuple(names or ()),
-        system=system,
-        overlays=names_of(overlays),
-        revision=revision,
-        include=tuple(include or ()),
-        to=to,
-    )
+        names=tuple(names or ()), system=system, overlays=names_of(overlays), revision=revision,
+        include=tuple(include or ()), to=to,
+    )  # fmt: skip
     items = [download.with_config(download.look(want, Path.cwd())) for want in wanted(config)]
     output.know(**download.fields(items))
     for refused in filter(None, map(download.not_in_process_error, items)):

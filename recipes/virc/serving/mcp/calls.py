@@ -191,16 +191,11 @@ class ToolCalls:
         trace_id = self._store.keep(session, TRACE, steps, sum(len(file.data) for file in steps.files))
         votes = next((count for answer, count in solved.votes if answer == solved.answer), 0)
         answered = messages.Answered(
-            answer=solved.answer,
-            reason=str(solved.error) if solved.error else None,
-            model=model.name,
+            answer=solved.answer, reason=str(solved.error) if solved.error else None, model=model.name,
             turns=len(sample.trace.units),
             confidence=votes / request.samples if request.samples > 1 and solved.answer is not None else None,
-            image_ids=ids,
-            looks=looks,
-            trace_id=trace_id,
-            warnings=warnings,
-        )
+            image_ids=ids, looks=looks, trace_id=trace_id, warnings=warnings,
+        )  # fmt: skip
         answer = solved.answer if solved.answer is not None else f"no answer: {solved.error}"
         return _reply([answer, *warnings, *parts], answered)
 

@@ -314,13 +314,9 @@ def _part(request: RlRequest, source: Source, rules: Counting, store: PictureSto
             shown_so = f"images: {speaker.protocol.images}, and the stage itself {protocol.images}"
             raise ConfigError(f"the source {name} has {shown_so}", "train on its rows in a stage of their own")
     return _Part(
-        request=request,
-        source=source,
-        protocol=offering(protocol, request.tools),
-        chat_protocol=of_rows,
-        counting=msgspec.structs.replace(rules, protocol=protocol),
-        store=store,
-    )
+        request=request, source=source, protocol=offering(protocol, request.tools), chat_protocol=of_rows,
+        counting=msgspec.structs.replace(rules, protocol=protocol), store=store,
+    )  # fmt: skip
 
 
 def _in_folder(source: Source) -> Protocol | None:
