@@ -506,13 +506,9 @@ def _writer_of(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:
 
     role, name = piped.writer, plan.name or piped.setup.name
     return msgspec.structs.replace(
-        role.opened,
-        name=name,
-        backend=InTurn(role.opened.backend, role.turn),
-        at_once=agent.concurrency or piped.at_once,
-        answers=piped.answers_now,
-        move=None,
-    )
+        role.opened, name=name, backend=InTurn(role.opened.backend, role.turn),
+        at_once=agent.concurrency or piped.at_once, answers=piped.answers_now, move=None,
+    )  # fmt: skip
 
 
 def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> Opened:

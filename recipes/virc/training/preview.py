@@ -172,16 +172,10 @@ def _place(
 ) -> Place:
     run = prepare.future_run(request, resolved)
     place = Place(
-        base=base.folder,
-        model_type=base.model_type,
-        adapter=base.adapter,
-        data=source.file.absolute(),
-        media=source.media.absolute(),
-        output=run.checkpoints.absolute(),
-        files=run.attempt(1).absolute(),
-        python=python,
-        recipes=environments.recipes_place(prepare.environment_of(resolved)),
-    )
+        base=base.folder, model_type=base.model_type, adapter=base.adapter, data=source.file.absolute(),
+        media=source.media.absolute(), output=run.checkpoints.absolute(), files=run.attempt(1).absolute(),
+        python=python, recipes=environments.recipes_place(prepare.environment_of(resolved)),
+    )  # fmt: skip
     if resolved.kind != "rl":
         name = source.file.name
         pairs = resolved.kind == "dpo"
