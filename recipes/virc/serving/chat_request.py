@@ -180,13 +180,9 @@ def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
             raise RefusedError(f"{place}: tool calls cannot be honoured by this server", place)
     messages, pictures = conversation(request, _data_url, most_images, most_characters)
     sampling = Sampling(
-        temperature=request.temperature,
-        top_p=request.top_p,
-        top_k=request.top_k if request.top_k > 0 else None,
-        max_tokens=request.longest or 2**31,
-        seed=request.seed,
-        repetition_penalty=request.repetition_penalty,
-    )
+        temperature=request.temperature, top_p=request.top_p, top_k=request.top_k if request.top_k > 0 else None,
+        max_tokens=request.longest or 2**31, seed=request.seed, repetition_penalty=request.repetition_penalty,
+    )  # fmt: skip
     return ChatRequest(request.model, messages, pictures, sampling, request.stream, request.counted, ignored)
 
 
