@@ -31,7 +31,6 @@ _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
 OWN_WORDS = "--own-words"
 _UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\. |\.?$| \()")
 
-
 _REFUSALS = dict.fromkeys(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or choose another disk"
 ) | dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to")

@@ -39,7 +39,6 @@ _VERBS: Mapping[str, str] = {
 }  # fmt: skip
 """What other programs call a command -> what it is called here."""
 
-
 _INPUTS = ("-i", "--input", "-f", "--file", "--source", "--rows")
 """What other programs call the option of their input, which is the first argument here."""
 

@@ -99,9 +99,13 @@ def config_of(sampling: Sampling, seed: int, stop: Sequence[str], provider: str)
         body = {"repetition_penalty": sampling.repetition_penalty, "top_k": sampling.top_k or -1}
         body |= {KEEPS_STOP[provider]: True} if stop else {}
     return GenerateConfig(
-        temperature=sampling.temperature, max_tokens=sampling.max_tokens, top_p=sampling.top_p if warm else None,
-        seed=seed, stop_seqs=list(stop) if stop and body else None, extra_body=body or None,
-    )  # fmt: skip
+        temperature=sampling.temperature,
+        max_tokens=sampling.max_tokens,
+        top_p=sampling.top_p if warm else None,
+        seed=seed,
+        stop_seqs=list(stop) if stop and body else None,
+        extra_body=body or None,
+    )
 
 
 def messages_of(talk: Conversation) -> list[Any]:

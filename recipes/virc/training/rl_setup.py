@@ -177,11 +177,7 @@ def check_copies(names: Sequence[str]) -> None:
 
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
-    """Write the settings of the rewards and copies of the code they use; `partial` will be the run's folder.
-
-    Returns:
-        Name -> SHA-256 of each copy.
-    """
+    """Write the settings of the rewards and copies of their code; returns name -> SHA-256 of each copy."""
     config, home, others = resolved.config, run.folder.absolute(), speakers(resolved.config)
     common = Settings(
         reward=config.reward, folder=str(result.media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
@@ -196,7 +192,7 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
 
 
 def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, common: Settings) -> dict[str, str]:
-    """As `write`, for other systems by their names: one folder each, below `partial`, which will be `home`."""
+    """As `write`, for other systems by their names: one folder each below `partial`, which will be `home`."""
     code: dict[str, str] = {}
     for name, speaker in others.items():
         folder, future_folder = (sources.settings_of(each, name).parent for each in (partial, home))
