@@ -279,10 +279,9 @@ def _await_end(lives: Callable[[], bool], seconds: float, note: str, error: Conf
 
 
 def hold_notice() -> None:
-    """Keep the signal USR1, which announces the end of a job's time, for the next attempt.
+    """Keep the signal USR1, which announces the end of a job's time, for the next attempt; else it would kill.
 
-    It may arrive while an attempt is being prepared, or when a run has finished and its metrics are being drawn; a
-    process without a handler would be killed.
+    It may arrive while an attempt is being prepared, or when a run has finished and its metrics are being drawn.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, lambda number, _frame: _notices.append(number))

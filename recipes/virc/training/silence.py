@@ -6,8 +6,7 @@ times of this run: three times the longest time between two lines of metrics, pl
 includes the waiting for a judge, validation and saving. What was not timed yet, such as the first step or the first
 validation, gets three hours.
 
-`Silence` is called by `training.follow`: `take` for each line of metrics, `look` about every second; `limit` says how
-long is too long.
+`training.follow` calls `Silence.take` with new metrics and `look` about every second; `limit` is what is too long.
 """
 
 import os

@@ -24,8 +24,7 @@ UTILISATION = 0.35
 """Share of a GPU's peak that such training reaches."""
 PEAK = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "A6000": 155, "4090": 165, "3090": 71, "A10": 125}
 """GPU -> bf16 TFLOP/s without sparsity, as its vendor states it."""
-USUAL = "A100"
-"""The GPU that is assumed if the machine has none."""
+USUAL = "A100"  # the GPU that is assumed if the machine has none
 
 _PROCESS, _LOADER = 4.0, 0.5  # GiB of main memory of a process that drives a GPU, and of one that reads images
 _HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl besides those of the devices, GiB of one
@@ -324,10 +323,9 @@ def _sampler(config: rl.Config, work: Work) -> list[Term]:
 
 
 def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: int, over: int) -> list[Term]:
-    """Weights, gradients and moments of one device.
+    """Weights, gradients and moments of one device, by the bytes of one number of each.
 
-    `frozen`, `trained` and `gradients` are the bytes of one number; `weights_over` devices share the weights, `over`
-    devices the gradients and moments.
+    `weights_over` devices share the weights, `over` devices the gradients and moments.
     """
     learnt = (work.trained, "parameters")
     return [
@@ -404,10 +402,9 @@ def _layer(work: Work) -> int:
 
 
 def _passes(config: sft.Config) -> float:
-    """Cost of one pass over the rows, in passes of plain training.
+    """Cost of one pass over the rows, in passes of plain training; a reference model's forward pass costs a third.
 
-    The forward pass of a reference model costs a third of a training pass. In KTO the model and the reference also pass
-    over a second, unrelated reply.
+    In KTO the model and the reference also pass over a second, unrelated reply.
     """
     if not isinstance(config, dpo.Config) or not config.referred:
         return 1
