@@ -95,7 +95,7 @@ def command(
         with events.printed(verbose=not sys.stderr.isatty()) as report:
             download.fetch_all(wanted_items, report, keep, stream, packed)
     except KeyboardInterrupt:
-        restarts = " (archives of --stream start again)" * stream
+        restarts = " (archives of --stream start again)" if stream else ""
         output.note(f"what came is kept: the same command resumes{restarts}")
         raise
     if as_json:

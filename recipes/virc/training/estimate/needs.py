@@ -455,10 +455,8 @@ def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
 def term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devices", note: str = "") -> Term:
     """The product of factors, each a number and its unit, the last in bytes; `over` devices (or nodes) share it."""
     text = " x ".join(f"{_number_text(number)} {unit}" for number, unit in factors)
-    if over > 1:
-        text += f" / {over} {by}"
-    if note:
-        text += f": {note}"
+    text += f" / {over} {by}" if over > 1 else ""
+    text += f": {note}" if note else ""
     return Term(name, math.prod(number for number, _ in factors) / over / GIB, text)
 
 
