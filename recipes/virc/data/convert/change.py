@@ -33,7 +33,7 @@ from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.laid_out import without_marks
 from virc.data.rows.record import MARK, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.families.registry import taught
 from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
@@ -241,7 +241,7 @@ def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple
 
 def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
     here, goal = change.chat_protocol, change.goal
-    row, record = record, apart(record, here)
+    row, record = record, split_results(record, here)
     if change.holds not in _CONVERSATIONS:
         answer = record.answer
         if answer is None and record.rejected is None:  # the better of two replies may still be wrong
