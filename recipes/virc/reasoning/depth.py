@@ -83,13 +83,10 @@ def load(image: Image.Image, reopen: Callable[[], ImageFile]) -> Levels | None:
 
 
 def colours(bands: Sequence[Image.Image], alpha: Image.Image | None = None) -> tuple[Image.Image, Levels, int]:
-    """Join bands of over 8 bits, one for each colour, to a picture of 8 bits.
+    """Bands of over 8 bits, one for each colour, as one picture of 8; with the range of all colours, and how many
+    pixels are no finite number, which become transparent.
 
-    Pixels that are no finite number become transparent. Alpha has the range of the colours, or as many bits as it needs
-    if it goes further: cameras write 12 bits, and 16 of alpha.
-
-    Returns:
-        The picture, the range that all colours have in common, and how many pixels are no finite number.
+    Alpha has that range, too, or as many bits as it needs if it goes further: cameras write 12 bits, and 16 of alpha.
     """
     levels, missing = _levels(bands), _missing([*bands, alpha] if alpha else bands)
     flat = [_flat(band, levels) for band in bands]
@@ -117,11 +114,7 @@ def _missing(bands: Sequence[Image.Image]) -> Image.Image | None:
 
 
 def brightened(image: Image.Image) -> Levels | None:
-    """Stretch 8 bits that would all be nearly black, such as a mask of 0 and 1, in place.
-
-    Returns:
-        The numbers that became black and white; None: the picture stays as it is.
-    """
+    """Stretch 8 bits that would all be nearly black, such as a mask of 0 and 1, in place; the range if that is done."""
     extrema = cast(Any, image.getextrema())
     bands = extrema if image.mode == "RGB" else [extrema]
     low, high = min(each[0] for each in bands), max(each[1] for each in bands)
@@ -220,13 +213,10 @@ def _extrema_of(strip: Image.Image, inside: Levels | None) -> Levels:
     if wide.mode != "F":
         low, high = math.ceil(low), math.floor(high)
     outside = _outside(wide, (low, high))
-
-    def replacing_outside(number: int | float) -> Levels:
-        changed = wide.copy()
-        changed.paste(number, mask=outside)
-        return cast(Levels, changed.getextrema())
-
-    return replacing_outside(high)[0], replacing_outside(low)[1]
+    with_low, with_high = wide.copy(), wide.copy()
+    with_low.paste(low, mask=outside)
+    with_high.paste(high, mask=outside)
+    return cast(Levels, with_high.getextrema())[0], cast(Levels, with_low.getextrema())[1]
 
 
 def _outside(wide: Image.Image, levels: Levels) -> Image.Image:

@@ -230,10 +230,8 @@ class History:
 
 
 def plan(made: Made, pixels: Image.Image, place: Place, call: Call, protocol: Protocol, grid: Grid) -> Planned:
-    """The size and place of an image that a tool made of `pixels`, which are at `place`.
-
-    Raises:
-        ValueError: it cannot be shown.
+    """The size and place of an image that a tool made of `pixels`, which are at `place`. Raises ValueError: it cannot
+    be shown.
     """
     size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
     if not isinstance(made, Rescaled) or made.pixels is not pixels:
@@ -249,9 +247,8 @@ def _onto(points: Sequence[Point], shown: Size, onto: Size) -> tuple[Point, ...]
 
 
 def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
-    """A call's box on an image of size `shown`, in pixels of `onto`, the size of what it is cut from.
-
-    Its sides are as long as the protocol asks for. Raises ToolError: they cannot be.
+    """A call's box on an image of size `shown`, in pixels of an image of size `onto`, which it is cut from, with sides
+    as long as the protocol asks for. Raises ToolError: they cannot be.
     """
     assert call.box is not None
     region = call.region or _parts(call.box, shown)
@@ -318,10 +315,7 @@ def _grown(sides: Region, onto: Size, least: int) -> Box | None:
 
 
 def scaled(box: Box, size: Size, onto: Box) -> Box:
-    """A box of an image of `size`, which shows the box `onto` of a root, in pixels of the root.
-
-    It is rounded to the nearest pixel, and at least one pixel long.
-    """
+    """A box of an image of `size`, which shows the box `onto` of a root, in whole pixels of the root, at least one."""
 
     def span(start: int, end: int, side: int, low: int, high: int) -> tuple[int, int]:
         first, last = (low + round(each * (high - low) / side) for each in (start, end))
@@ -339,9 +333,8 @@ def crop_size(protocol: Protocol, grid: Grid, made: Made) -> Size:
 
 
 def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
-    """A grid with other limits of an image's area, which are clamped to the model's own.
-
-    The least stays at most half of the most, so that a size within the limits is not changed when it is resized again.
+    """A grid with other limits of an image's area, clamped to the model's own. The least is at most half of the most,
+    so that a size within the limits is not changed when it is resized again.
     """
     if bounds is None:
         return grid

@@ -43,9 +43,8 @@ _BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
 _VISIBLE = 24  # of 255: less alpha is not seen, nor a smaller difference from the background
 _JPEGS = ("JPEG", "MPO")  # the second holds further pictures
 _TURNED_JPEG, _PLAIN_JPEG = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"
-"""`solving.memory_images` writes a caller's image to a TIFF. Where it was read from a JPEG, tag 305 of the TIFF (its
-software) is one of these: the second if the JPEG's pixels are shown as they are, the first if they are turned or so.
-"""
+"""Tag 305 (software) of a TIFF to which `solving.memory_images` writes an image of a caller that was read from a JPEG:
+the second if the JPEG is upright and RGB or grey, so that its pixels are shown unchanged."""
 _RENDERING = "virc: numbers shown from black to white: "
 """The beginning of tag 270 (description) in such a TIFF whose pixels had over 8 bits; a `Rendering` as JSON follows."""
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
@@ -605,10 +604,8 @@ def _luminance(image: Image.Image) -> Image.Image:
 
 
 def _background(image: Image.Image) -> str:
-    """The background to put a transparent picture on: white, unless that hides over a quarter of what is drawn.
-
-    What counts are visible pixels that border on transparent ones: those of nearly the background's brightness vanish.
-    If over a quarter would vanish on white, the background that hides the fewest is taken.
+    """The background to put a transparent picture on: white, unless over a quarter of the visible pixels that border on
+    transparent ones would vanish on it, as they are nearly as bright; then the one on which the fewest vanish.
     """
     shades = [0] * 256  # brightness -> how many such pixels have it
     for _, rows in depth.strips(image):

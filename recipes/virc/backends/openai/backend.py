@@ -62,7 +62,7 @@ class _ServerFacts(msgspec.Struct, frozen=True):
         kind: who it says owns the model, in lower case: most servers name themselves there.
         root: what it calls the weights; vLLM names their folder or hub id.
         context: longest conversation in tokens, if it tells.
-        sends_together: whether it takes `stream_interval`, the number of tokens to send at once.
+        takes_interval: whether it takes `stream_interval`, the number of tokens to send at once.
         keeps_images: whether it caches images by the id that is sent with them.
         weights: what tells one model from another behind the same name: their folder or hub id, hash, and sizes.
         native: of Ollama, which is asked by its own API: the tokens of context to request there; None: another server.
@@ -71,28 +71,20 @@ class _ServerFacts(msgspec.Struct, frozen=True):
     kind: str
     root: str | None = None
     context: int | None = None
-    sends_together: bool = False
+    takes_interval: bool = False
     keeps_images: bool = False
     weights: tuple[str, ...] = ()
     native: int | None = None
 
 
 class _Attempt(msgspec.Struct):
-    """What changes between the requests for one reply, as the server refuses them or their replies cannot be used.
-
-    Args:
-        sampling: with the limit of tokens that is sent.
-        streams: whether the reply is to be streamed.
-        guesses: how often the limit of tokens was lowered without a number named by the server.
-        was_broken: a reply broke off, and was requested again.
-        was_identified: a server that refused was asked again what it is.
-    """
+    """What changes between the requests for one reply, as the server refuses them or their replies cannot be used."""
 
     sampling: Sampling
     streams: bool = True
-    guesses: int = 0
-    was_broken: bool = False
-    was_identified: bool = False
+    guesses: int = 0  # how often the limit of tokens was lowered without a number named by the server
+    was_broken: bool = False  # a reply broke off, and was requested again
+    was_identified: bool = False  # a server that refused was asked again what it is
 
     def limit(self, max_tokens: int) -> None:
         self.sampling = msgspec.structs.replace(self.sampling, max_tokens=max_tokens)
@@ -339,10 +331,8 @@ class OpenAIBackend:
         """Change what the next request sends, so that the server may accept it; whether there was anything to change.
 
         In this order: the limit of tokens that the refusal names, the bytes of pictures, parameters that can be left
-        out, a guessed limit of tokens; last, it may be another server than the one that was asked what it is.
-
-        Args:
-            sent: the body of the request that was refused, made of `fitted`: `ask` with pictures as small as needed.
+        out, a guessed limit of tokens; last, it may be another server than the one that was asked what it is. `sent` is
+        the body of the refused request, made of `fitted`: `ask` with pictures as small as needed.
         """
         max_tokens = attempt.sampling.max_tokens
         if named := shortened(max_tokens, refused):
@@ -405,10 +395,8 @@ class OpenAIBackend:
         return changed
 
     def _check_new_kind(self, before: str) -> None:
-        """Count prompts if the new kind of server may drop parts of them, unlike the one before.
-
-        Raises:
-            ConfigError: boxes are in pixels, and the new kind may scale pictures down.
+        """Count prompts if this kind of server, unlike the one before, may drop parts of them; refuse one that may
+        scale pictures down if boxes are in pixels.
         """
         if self._counts is None and self._published is None and self.kind not in _BATCHING_SERVERS:
             self._counts = PromptCounts(self._counts_images, _SCALED_TOKENS)
@@ -422,14 +410,8 @@ class OpenAIBackend:
     def _facts_of(self, served: ListedModel) -> _ServerFacts:
         kind = str(served.owned_by or "").lower()
         root = served.root if isinstance(served.root, str) and served.root != served.id else None
-        facts = _ServerFacts(
-            kind,
-            root,
-            served.context,
-            sends_together=kind == "vllm" and served.virc_grid is not None,
-            keeps_images=served.virc_image_ids is True,
-            weights=served.weights,
-        )
+        takes_interval, keeps_images = kind == "vllm" and served.virc_grid is not None, served.virc_image_ids is True
+        facts = _ServerFacts(kind, root, served.context, takes_interval, keeps_images, served.weights)
         if kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
             return facts
         context = self._ollama_context(served.id)
@@ -481,7 +463,7 @@ class OpenAIBackend:
         keeps_stop = KEEPS_STOP.get(server.kind)
         if ask.stop and keeps_stop:
             request |= {"stop": list(ask.stop), keeps_stop: True}
-        if server.sends_together and self._drawing > 1:
+        if server.takes_interval and self._drawing > 1:
             request["stream_interval"] = _STREAM_INTERVAL
         return request
 

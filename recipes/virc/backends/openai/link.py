@@ -154,10 +154,9 @@ class Link:
         api_key: sent as the bearer token; None sends none, nor one from the environment.
         headers: further ones of each request, as lines `NAME: VALUE`, never printed.
         timeout: seconds after which one answer is given up: tries, pauses and all that trickles in together.
-        max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a
-            pause (0.5 s doubled each time, or what the server asks for if that is in time). Where several
-            requests meet a busy server that has answered within the last minute, there are further ones until the
-            time is over.
+        max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a pause
+            (0.5 s doubled each time, or what the server asks for if that is in time). Where several requests meet a
+            busy server that has answered within the last minute, there are further ones until the time is over.
 
     Raises:
         ConfigError: the address, the key, or a proxy or certificates of the environment cannot be used.

@@ -54,21 +54,13 @@ class Fit(msgspec.Struct, frozen=True):
 
 
 class _Task(msgspec.Struct):
-    """A request to the decoder, on one line; the bytes of the file follow it.
-
-    Args:
-        name: what the user calls the picture.
-        length: bytes of the file.
-        most: bytes of memory that its pixels may take; None: only its price is asked for.
-        fit: at which size the pixels are wanted; None: as they are.
-        seconds: CPU time that the task may take.
-    """
+    """A request to the decoder, on one line; the bytes of the file follow it."""
 
     name: str
-    length: int
-    most: int | None = None
-    fit: Fit | None = None
-    seconds: float = 0
+    length: int  # bytes of the file
+    most: int | None = None  # bytes of memory that the pixels may take; None: only the price is asked for
+    fit: Fit | None = None  # None: the pixels are wanted at their size
+    seconds: float = 0  # of CPU time
 
 
 class _Answer(msgspec.Struct):
@@ -145,10 +137,7 @@ class Decoder:
         self._process, self._turn = None, threading.Lock()
 
     def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Answer, bytes, Image.Image | None]:
-        """Send a task to the process; return its answer, the file that may be sent, and the pixels.
-
-        `check` is called while the process is waited for, and raises if nobody waits for the picture any more.
-        """
+        """The process's answer to a task, the file that may be sent, and the pixels; `check` as of `Terms`."""
         task.name = task.name.encode("utf-8", "replace").decode()  # half a character, as JSON of a client may hold it
         while not self._turn.acquire(timeout=_CHECK):
             check()
