@@ -44,13 +44,7 @@ Say = Callable[[str], None]
 
 
 class _Findings(msgspec.Struct):
-    """What the requests so far have shown; None: it is unknown. Those of `Probed` are described there.
-
-    Args:
-        images: how many pictures of one conversation were taken, and seen as far as that can be told.
-        context: longest conversation in tokens, as a refusal names it.
-        zoom: the conversation after the call, with the crop.
-    """
+    """What the requests so far have shown, most of it as in `Probed`; None: it is unknown."""
 
     counted: pictures.Counted | None = None
     calls: Literal["text", "structured", "native"] | None = None
@@ -59,9 +53,9 @@ class _Findings(msgspec.Struct):
     ordered: bool | None = None
     images: int | None = None
     asked_images: int | None = None
-    context: int | None = None
+    context: int | None = None  # as a refusal names it
     ended: str | None = None
-    zoom: Ask | None = None
+    zoom: Ask | None = None  # the conversation after the call, with the crop
     zoomed: bool | None = None
     zoom_refused: str | None = None
 

@@ -73,23 +73,14 @@ class Shrunk(msgspec.Struct, frozen=True):
 
 
 class _Measured(msgspec.Struct, frozen=True):
-    """What the counts tell of the two pictures.
+    """What the counts tell of the two pictures."""
 
-    Args:
-        large: tokens of the large picture.
-        small: tokens of the small picture; None: they are unknown.
-        slack: how many tokens `large` may be off.
-        usual: the small picture takes as many tokens as on the model's grid.
-        enlarged: it takes over twice as many. If it is neither, the grid is another.
-        has_one_text: both were counted in requests with the same text.
-    """
-
-    large: int
-    small: int | None
-    slack: int
-    usual: bool = False
-    enlarged: bool = False
-    has_one_text: bool = False
+    large: int  # tokens
+    small: int | None  # tokens; None: they are unknown
+    slack: int  # how many tokens `large` may be off
+    usual: bool = False  # the small picture takes as many tokens as on the model's grid
+    enlarged: bool = False  # it takes over twice as many; if it is neither, the grid is another
+    has_one_text: bool = False  # both were counted in requests with the same text
 
 
 class _Estimate(msgspec.Struct, frozen=True):
@@ -128,8 +119,7 @@ def scaling(family: Family | None, counts: Counts) -> Shrunk:
 def enlarged(family: Family | None, counts: Counts, scale: float | None) -> int | None:
     """Pixels to which small pictures are enlarged before the model sees them; None: they are not, or nothing tells.
 
-    Args:
-        scale: size at which the large picture was seen, as part of its own, if a box in its pixels shows that.
+    `scale` is the part of its size at which the large picture was seen, if a box in its pixels shows that.
     """
     if counts.large is None or counts.several is None:
         return None

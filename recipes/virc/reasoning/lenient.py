@@ -124,19 +124,12 @@ class ParsedReply(msgspec.Struct, frozen=True):
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """How a reply is read.
+    """How a reply is read."""
 
-    Args:
-        form: how calls are written by rule, with the names of tools and arguments that stand for ours.
-        tools: those that may be called, by our names.
-        cut: the token limit ended the reply, so that brackets that lack are not added.
-        most: how many calls of it are taken.
-    """
-
-    form: CallForm
-    tools: Mapping[str, Tool]
-    cut: bool
-    most: int = 1
+    form: CallForm  # how calls are written by rule, with the names of tools and arguments that stand for ours
+    tools: Mapping[str, Tool]  # those that may be called, by our names
+    cut: bool  # the token limit ended the reply, so that missing brackets are not added
+    most: int = 1  # calls of it that are taken
     question: str = ""
 
     @property
@@ -245,11 +238,9 @@ def _marked_before_close(text: str) -> bool:
 def _calling(
     thoughts: str, before: str, calls: Sequence[Called], rules: _Rules, as_written: str | None = None
 ) -> ParsedReply:
-    """What a reply with calls says.
+    """What a reply with calls says, whose text is `before` up to the calls, and `as_written` up to the end of the last.
 
-    Args:
-        before: its text before the calls.
-        as_written: its text up to the end of the last call; None: the server took the calls out of the text.
+    None: the server took the calls out of the text.
     """
     called = tuple(Called(each.name, _arguments(each, rules)) for each in calls)
     if as_written is None:
@@ -285,10 +276,8 @@ def _adjacent(found: Iterable[Found], text: str, most: int) -> list[Found]:
 
 
 def _of_thought_alone(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply:
-    """What a reply says that is nothing but a thought: marked calls or an answer in it count.
-
-    Args:
-        is_sent: the server sent it as the thought, and may have taken a short answer for one.
+    """What a reply says that is nothing but a thought: marked calls or an answer in it count; `is_sent`: the server
+    sent it as the thought, and may have taken a short answer for one.
     """
     found = _adjacent(marked(thought, rules.cut), thought, rules.most)
     if found:

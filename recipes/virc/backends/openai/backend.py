@@ -56,25 +56,15 @@ _FEW_TOKENS = 16
 
 
 class _ServerFacts(msgspec.Struct, frozen=True):
-    """What is known of a server from its list of models.
+    """What is known of a server from its list of models."""
 
-    Args:
-        kind: who it says owns the model, in lower case: most servers name themselves there.
-        root: what it calls the weights; vLLM names their folder or hub id.
-        context: longest conversation in tokens, if it tells.
-        takes_interval: whether it takes `stream_interval`, the number of tokens to send at once.
-        keeps_images: whether it caches images by the id that is sent with them.
-        weights: what tells one model from another behind the same name: their folder or hub id, hash, and sizes.
-        native: of Ollama, which is asked by its own API: the tokens of context to request there; None: another server.
-    """
-
-    kind: str
-    root: str | None = None
-    context: int | None = None
-    takes_interval: bool = False
-    keeps_images: bool = False
-    weights: tuple[str, ...] = ()
-    native: int | None = None
+    kind: str  # who it says owns the model, in lower case: most servers name themselves there
+    root: str | None = None  # what it calls the weights; vLLM names their folder or hub id
+    context: int | None = None  # longest conversation in tokens, if it tells
+    takes_interval: bool = False  # whether it takes `stream_interval`, the number of tokens to send at once
+    keeps_images: bool = False  # whether it caches images by the id that is sent with them
+    weights: tuple[str, ...] = ()  # what tells models of one name apart: their folder or hub id, hash, and sizes
+    native: int | None = None  # tokens of context to request by Ollama's own API; None: it is another server
 
 
 class _Attempt(msgspec.Struct):

@@ -60,25 +60,15 @@ _T = TypeVar("_T")
 
 
 class Exchange(msgspec.Struct):
-    """What is sent, and how far that is.
-
-    Args:
-        address: where to.
-        body: what; None: it is a GET.
-        retries: how often it is sent again if it fails.
-        request: the request of the last try.
-        given_up: nobody waits for the answer any more.
-        redirects: how many redirects to other paths of the server were followed.
-        began: when the last try began, in monotonic seconds.
-    """
+    """What is sent, and how far that is."""
 
     address: str
-    body: Pieces | None = None
-    retries: int = 0
-    request: "httpx.Request | None" = None
-    given_up: bool = False
-    redirects: int = 0
-    began: float = 0.0
+    body: Pieces | None = None  # None: it is a GET
+    retries: int = 0  # how often it is sent again if it fails
+    request: "httpx.Request | None" = None  # of the last try
+    given_up: bool = False  # nobody waits for the answer any more
+    redirects: int = 0  # to other paths of the server that were followed
+    began: float = 0.0  # when the last try began, in monotonic seconds
 
     def on_step(self, step: str, _info: Mapping[str, Any]) -> None:
         """Send no request that was given up while there was no connection yet; called at each step of the library."""
@@ -99,14 +89,10 @@ class GarbageError(NetworkError):
 
 
 class _Tries:
-    """Decides after each failed try of an exchange whether there is another before a monotonic time, and when.
-
-    Attributes:
-        was_away: whether the server could not be reached meanwhile: another may have come in its place.
-    """
+    """Decides after each failed try of an exchange whether there is another before a monotonic time, and when."""
 
     def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
-        self.was_away = False
+        self.was_away = False  # the server could not be reached meanwhile: another may have come in its place
         self._exchange, self._pace, self._until = exchange, pace, until
         self._left = exchange.retries
         self._asked_before = False  # the server has asked to wait, and refused after that wait

@@ -20,8 +20,7 @@ OPTIONAL = (
 )  # fmt: skip
 """What a request can do without: the model then draws by the server's own defaults."""
 OWN = "messages."
-"""Prefix, in lists of parameters to leave out, of a field of messages: the server sent it itself with a tool call, and
-refuses it when the message is sent back."""
+"""Prefix, among parameters to leave out, of a field of tool calls that the server itself sent, but refuses later."""
 AFTER_TOOL = f"{OWN}user after tool"
 """A user's message after the result of a tool, which servers of Mistral's models refuse: one of the assistant has to be
 between them."""
@@ -119,9 +118,7 @@ class RefusedError(ConfigError):
         self.is_of_order = bool(re.search(r"after role '?tool|roles must alternate", text))
 
     def own_fields(self, sent: set[str]) -> set[str]:
-        """Which of the fields that the server sent with its tool calls, and that were `sent` back, it refuses: those
-        that the sentence names, else all.
-        """
+        """Which of the server's own fields of tool calls that were `sent` back it refuses: those it names, else all."""
         if named := {name for name in sent if re.search(rf"\b{re.escape(name)}\b", self.text)}:
             return set() if re.search(r"missing|required", self.text, re.IGNORECASE) else named
         return sent if _REFUSES.search(self.text) and re.search(r"messages?\b|tool_calls", self.text) else set()
