@@ -30,23 +30,14 @@ _SHARE = 4  # prompts wait until they are one piece in so many: to read one cost
 
 
 class Piece(msgspec.Struct, frozen=True, eq=False):
-    """What is new in one conversation.
+    """What is new in one conversation."""
 
-    Args:
-        slot: whose conversation it is.
-        start: how many ids the slot's row of the cache holds already, and keeps.
-        ids: the new ones, at least one: the last id drawn, or (part of) a prompt.
-        positions: rotary positions of the ids, shape (3, 1, ids).
-        patches: of the images among them, as the network takes them; empty without images.
-        result: gets the logits of the next token, shape (vocabulary,), or what went wrong.
-    """
-
-    slot: "BatchSlot"
-    start: int
-    ids: list[int]
-    positions: "torch.Tensor"
-    patches: dict[str, "torch.Tensor"]
-    result: "SimpleQueue[torch.Tensor | BaseException]"
+    slot: "BatchSlot"  # whose conversation it is
+    start: int  # how many ids the slot's row of the cache holds already, and keeps
+    ids: list[int]  # the new ones, at least one: the last id drawn, or (part of) a prompt
+    positions: "torch.Tensor"  # rotary positions of the ids, shape (3, 1, ids)
+    patches: dict[str, "torch.Tensor"]  # of the images among them, as the network takes them; empty without images
+    result: "SimpleQueue[torch.Tensor | BaseException]"  # gets the logits of the next token, (vocabulary,), or an error
 
 
 class BatchSlot(CachedModel):

@@ -62,14 +62,10 @@ def _in_own_words(system: System | None) -> bool:
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """A model of an endpoint.
-
-    Args:
-        root: the folder or hub id of its weights, where the endpoint tells.
-    """
+    """A model of an endpoint."""
 
     name: str
-    root: str | None = None
+    root: str | None = None  # the folder or hub id of its weights, if the endpoint tells
     published: Protocol | None = None
     system: System | None = None
     model: Model | None = None

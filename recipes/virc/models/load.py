@@ -82,34 +82,23 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class PromptSetup(msgspec.Struct, frozen=True):
-    """How a model is prompted.
-
-    Args:
-        why: where the chat protocol is from, one clause.
-        unknown: of a model that has to be asked how it counts boxes, what is known so far; None: it is known.
-    """
+    """How a model is prompted."""
 
     chat_protocol: ChatProtocol
-    why: str
+    why: str  # where the chat protocol is from, one clause
     family: str | None = None
     warnings: tuple[str, ...] = ()
     context: int | None = None
-    unknown: Probed | None = None
+    unknown: Probed | None = None  # of a model that has to be asked how it counts boxes: what is known so far
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What a model on this machine was loaded from.
+    """What a model on this machine was loaded from."""
 
-    Args:
-        folder: its weights, and `adapter` that of an adapter on them.
-        run: `RUN@STEP` of a checkpoint.
-        merged_from: what a merged model was made from: `RUN@STEP`, or a folder's name.
-    """
-
-    folder: str
-    adapter: str | None = None
-    run: str | None = None
-    merged_from: str | None = None
+    folder: str  # its weights
+    adapter: str | None = None  # folder of an adapter on them
+    run: str | None = None  # `RUN@STEP` of a checkpoint
+    merged_from: str | None = None  # what a merged model was made from: `RUN@STEP`, or a folder's name
 
 
 class Opened(msgspec.Struct, frozen=True):

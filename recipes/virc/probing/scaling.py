@@ -45,31 +45,20 @@ side; to say anything about it.
 
 
 class Counts(msgspec.Struct):
-    """Tokens that a server counted of each request beyond its text, which is estimated; None: it gave none.
+    """Tokens that a server counted of each request beyond its text, which is estimated; None: it gave none."""
 
-    Args:
-        large: of the request with the large picture.
-        small: of the same request with a small picture.
-        several: of a request with `pictures` small pictures.
-    """
-
-    large: int | None = None
-    small: int | None = None
-    several: int | None = None
+    large: int | None = None  # of the request with the large picture
+    small: int | None = None  # of the same request with a small picture
+    several: int | None = None  # of a request with so many small `pictures`
     pictures: int = 0
 
 
 class Shrunk(msgspec.Struct, frozen=True):
-    """What the counts show.
-
-    Args:
-        longest: pixels of the longest side of the large picture as it is seen, if it is scaled down.
-        sure: another request, for the tokens of the small picture, would add nothing.
-    """
+    """What the counts show."""
 
     kind: Scaling | None = None
-    longest: int | None = None
-    sure: bool = True
+    longest: int | None = None  # pixels of the longest side of the large picture as it is seen, if it is scaled down
+    sure: bool = True  # another request, for the tokens of the small picture, would add nothing
 
 
 class _Measured(msgspec.Struct, frozen=True):

@@ -30,33 +30,20 @@ _LAST_BITS = 1e-9
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What an image shows.
+    """What an image shows."""
 
-    Args:
-        root: index of the image that holds the pixels.
-        box: the part of those pixels (left, top, right, bottom).
-        size: (width, height) in pixels that this part counts as: more than it has where a tool enlarged it.
-    """
-
-    root: int
-    box: Box
-    size: Size
+    root: int  # index of the image that holds the pixels
+    box: Box  # the part of those pixels (left, top, right, bottom)
+    size: Size  # (width, height) in pixels that this part counts as: more than it has if a tool enlarged it
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """An image that a call makes, before it is resized to be shown.
+    """An image that a call makes, before it is resized to be shown."""
 
-    Args:
-        made: its pixels; or a part of its source's pixels, and the size that the tool wants.
-        place: what it shows; None: it is a root of its own.
-        size: (width, height) in pixels that it is shown at.
-        is_same: it is its source, unchanged and at the same size.
-    """
-
-    made: Made
-    place: Place | None
-    size: Size
-    is_same: bool = False
+    made: Made  # its pixels; or a part of its source's pixels, and the size that the tool wants
+    place: Place | None  # what it shows; None: it is a root of its own
+    size: Size  # (width, height) in pixels that it is shown at
+    is_same: bool = False  # it is its source, unchanged and at the same size
 
 
 def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:

@@ -56,17 +56,11 @@ warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 
 class Rendering(msgspec.Struct, frozen=True):
-    """How a picture became RGB.
+    """How a picture became RGB."""
 
-    Args:
-        background: colour that transparent parts were put on; None: nothing is transparent.
-        range: the numbers that became black and white, if the picture has over 8 bits, or is too dark to be seen.
-        missing: how many pixels are no finite number; they count as transparent.
-    """
-
-    background: str | None = None
-    range: Levels | None = None
-    missing: int = 0
+    background: str | None = None  # colour that transparent parts were put on; None: nothing is transparent
+    range: Levels | None = None  # numbers that became black and white, if it has over 8 bits, or is too dark to be seen
+    missing: int = 0  # how many pixels are no finite number; they count as transparent
 
 
 class OpenedImage(msgspec.Struct, frozen=True):

@@ -100,17 +100,11 @@ _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin",
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A reply of a stock model as the next request has it: as it was written, up to the last call, without the thought.
+    """A reply of a stock model as the next request has it: as it was written, to its last call, without its thought."""
 
-    Args:
-        text: all of it.
-        before: what stands before the calls.
-        called: the calls, by the names that the model wrote; their arguments are objects.
-    """
-
-    text: str
-    before: str = ""
-    called: tuple[Called, ...] = ()
+    text: str  # all of it
+    before: str = ""  # its text before the calls
+    called: tuple[Called, ...] = ()  # the calls, by the names that the model wrote; their arguments are objects
 
 
 class ParsedReply(msgspec.Struct, frozen=True):

@@ -111,17 +111,11 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class ChatTurn(msgspec.Struct, frozen=True):
-    """A turn as chat servers know them.
-
-    Args:
-        role: whose.
-        parts: pieces of text, and indices of images, in order.
-        called: its calls, where the server makes them.
-    """
+    """A turn as chat servers know them."""
 
     role: str
-    parts: tuple[str | int, ...]
-    called: Called | None = None
+    parts: tuple[str | int, ...]  # pieces of text, and indices of images, in order
+    called: Called | None = None  # its calls, if the server makes them
 
     @property
     def text(self) -> str:

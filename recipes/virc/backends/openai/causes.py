@@ -145,21 +145,13 @@ class StatusError(Exception):
 
 
 class AskedServer(msgspec.Struct, frozen=True):
-    """The server that sent an error, and the hints that depend on it.
+    """The server that sent an error, and the hints that depend on it."""
 
-    Args:
-        endpoint: its address, as it is printed.
-        quoted: formats a text of the server for a printed line.
-        has_key: whether a key was sent.
-        model_hint: for a model that the server does not know.
-        address_hint: for an address that is likely to be wrong; None if it looks right.
-    """
-
-    endpoint: str
-    quoted: Callable[[object], str]
-    has_key: bool
-    model_hint: str
-    address_hint: str | None
+    endpoint: str  # its address, as it is printed
+    quoted: Callable[[object], str]  # formats a text of the server for a printed line
+    has_key: bool  # whether a key was sent
+    model_hint: str  # for a model that the server does not know
+    address_hint: str | None  # for an address that is likely to be wrong; None if it looks right
 
 
 def as_error(error: StatusError, server: AskedServer) -> VircError:

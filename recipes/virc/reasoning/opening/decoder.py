@@ -40,17 +40,11 @@ _CHECK = 0.1  # seconds between two looks at whether anybody still waits
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """At which size the pixels of a picture are wanted.
+    """At which size the pixels of a picture are wanted; sizes are (width, height) in px."""
 
-    Args:
-        size: (width, height) in px of the picture as it is stored in its file.
-        wanted: (width, height) in px that is wanted if it is upright as stored, and if EXIF turns it by 90 degrees.
-        divisor: a JPEG is decoded at 1/`divisor` of its size first.
-    """
-
-    size: Size
-    wanted: tuple[Size, Size]
-    divisor: int = 1
+    size: Size  # of the picture as it is stored in its file
+    wanted: tuple[Size, Size]  # if it is upright as stored, and if EXIF turns it by 90 degrees
+    divisor: int = 1  # a JPEG is decoded at 1/`divisor` of its size first
 
 
 class _Task(msgspec.Struct):

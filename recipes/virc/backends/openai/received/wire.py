@@ -128,15 +128,10 @@ def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
 
 
 class ReceivedReply(ScoredReply, frozen=True):
-    """The reply of a server.
+    """The reply of a server."""
 
-    Args:
-        cached_tokens: prompt tokens read from a cache or written to one; `prompt_tokens` may not include them.
-        is_doubtful: whether the pieces can be joined in two ways; always false for a reply that is not streamed.
-    """
-
-    cached_tokens: int = 0
-    is_doubtful: bool = False
+    cached_tokens: int = 0  # prompt tokens read from a cache or written to one; `prompt_tokens` may not include them
+    is_doubtful: bool = False  # the pieces can be joined in two ways; false for a reply that is not streamed
 
 
 class _Content(msgspec.Struct):
