@@ -297,10 +297,9 @@ def _write(writer: "GGUFWriter", parts: Mapping[str, tuple[Tensor, Any]], dtype:
         if kind == kinds.Q8_0 and shape[-1] % 32:
             kind = kinds.F16
         chosen[name] = kind
-        if kind == kinds.Q8_0:  # stored as bytes
-            stored, number, raw_kind = gguf.quant_shape_to_byte_shape(shape, kind), np.dtype(np.uint8), kind
-        else:
-            stored, number, raw_kind = shape, np.dtype(np.float32 if kind == kinds.F32 else np.float16), None
+        raw_kind = kind if kind == kinds.Q8_0 else None  # which is stored as bytes
+        stored = gguf.quant_shape_to_byte_shape(shape, kind) if raw_kind else shape
+        number: np.dtype[Any] = np.dtype({kinds.F32: "f4", kinds.F16: "f2"}.get(kind, "u1"))
         writer.add_tensor_info(name, stored, number, math.prod(stored) * number.itemsize, raw_kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
