@@ -169,7 +169,7 @@ def through(
             if stop.is_set():  # broken off, so that it is done again
                 return
             on_row(done)
-            failed = failed + 1 if done.error and done.error.everywhere else 0
+            failed = failed + 1 if done.error and done.error.fails_all_requests else 0
             if done.error and failed >= HOPELESS_IN_A_ROW:
                 raise type(done.error)(
                     f"{failed} rows in a row failed; the last: {done.error.message}", done.error.hint

@@ -253,7 +253,7 @@ def solve(
 
 
 def ends_all(broken: BaseException) -> bool:
-    return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
+    return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.fails_all_requests
 
 
 def attempts(
