@@ -153,7 +153,7 @@ class _Tested(NamedTuple):
 class _Counted(NamedTuple):
     """How many `of` the answers stay the same in an arm, or need their crops; `chance`: the share that do by chance."""
 
-    count: int
+    hits: int
     of: int
     chance: float
 
@@ -166,7 +166,7 @@ class _Share(NamedTuple):
 
     decision: Decision
     what: str
-    count: int
+    hits: int
     of: int
     p: float
 
@@ -203,7 +203,7 @@ def _crops_matter(swaps: ArmResult, kept: _Counted, p_kept: Mapping[ArmName, flo
     tested = _by_swaps(_MATTER, swaps)
     more = ""
     if p_kept["crops swapped"] < LEVEL:  # the crops of few problems matter
-        more = f", though {100 * kept.count / kept.of:.1f} % of its answers stay with the crops of others"
+        more = f", though {100 * kept.hits / kept.of:.1f} % of its answers stay with the crops of others"
     elif p_kept["crops blurred"] < LEVEL:
         more = ", and blurred ones serve as well"
     return tested._replace(sentence=tested.sentence + more)
@@ -232,7 +232,7 @@ def _problems_wanted(swaps: ArmResult, need: _Counted) -> str:
     times_to_matter = (_DISTANCE * error / swaps.gain) ** 2 if swaps.gain > 0 else math.inf
     times_to_need_none = math.inf
     for times in range(2, 100):
-        if _TESTS * _p_of_few(_Counted(times * need.count, times * need.of, need.chance)) < LEVEL:
+        if _TESTS * _p_of_few(_Counted(times * need.hits, times * need.of, need.chance)) < LEVEL:
             times_to_need_none = times
             break
     factor = max(2.0, min(times_to_matter, times_to_need_none))
@@ -260,8 +260,8 @@ def _not_looking(
     cropped, blank = kept["crops swapped"].of, kept["blank picture"]
     p_blank, p_unlooked = p_kept["blank picture"], at_least(unlooked, right, 1 - _LOST)
     without_look = ("of its right answers had no look", unlooked, right)
-    with_blank = ("of its answers stay with a blank picture", blank.count, blank.of)
-    with_few_needs = ("of its answers need their crops", need.count, need.of)
+    with_blank = ("of its answers stay with a blank picture", blank.hits, blank.of)
+    with_few_needs = ("of its answers need their crops", need.hits, need.of)
     are_most_cropped = 2 * cropped > blank.of
     shares = [
         _Share(_BLIND, *without_look, max(p_unlooked, p_blank)),
@@ -271,7 +271,7 @@ def _not_looking(
     ]
     deciding = next((each for each in shares if _TESTS * each.p < LEVEL), None)
     share = deciding or min(shares, key=lambda each: each.p)
-    figure, interval = share.count / share.of if share.of else 0.0, wilson(share.count, share.of)
+    figure, interval = share.hits / share.of if share.of else 0.0, wilson(share.hits, share.of)
     decision = share.decision if deciding else _OPEN
     shown = f"{100 * figure:.1f} % {share.what} (95 %: {100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
     corrected = min(1.0, _TESTS * share.p)
@@ -290,10 +290,10 @@ def _p_kept(kept: _Counted, reseeded: _Counted) -> float:
     With another seed a share of the answers is `steady`, in addition to those that stay by chance; its upper end is
     taken. Of a model that looks, a share of `_LOST` of the steady answers changes with what it is shown.
     """
-    max_same = wilson(reseeded.count, reseeded.of)[1]
+    max_same = wilson(reseeded.hits, reseeded.of)[1]
     steady = max(0.0, (max_same - reseeded.chance) / (1 - reseeded.chance or 1))
     likely = kept.chance + (1 - kept.chance) * steady * (1 - _LOST)
-    return at_least(kept.count, kept.of, likely)
+    return at_least(kept.hits, kept.of, likely)
 
 
 def _arm(name: ArmName, answers: Answers) -> ArmResult:
@@ -353,4 +353,4 @@ def _p_of_few(need: _Counted) -> float:
 
     Some of those come without their crops by chance.
     """
-    return at_least(need.of - need.count, need.of, 1 - _MARGIN * (1 - need.chance))
+    return at_least(need.of - need.hits, need.of, 1 - _MARGIN * (1 - need.chance))

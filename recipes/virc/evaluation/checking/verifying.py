@@ -287,9 +287,10 @@ def _verdicts(file: ResultFile, problems: Problems, notes: list[str]) -> dict[st
             verdicts[id] = written
             taken_from_file[decider] += 1
     why = {"judge": f"the judge {plain(head.judge)} decided about", "symbolic": f"need {install('eval')}"}
-    for decider, count in taken_from_file.items():
-        if count:
-            notes.append(f"answers that {why[decider]}, whose verdicts are taken as written: {count}")
+    taken = {name: count for name, count in taken_from_file.items() if count}
+    notes += [
+        f"answers that {why[name]}, whose verdicts are taken as written: {count}" for name, count in taken.items()
+    ]
     return verdicts
 
 

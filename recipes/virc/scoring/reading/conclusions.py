@@ -102,7 +102,7 @@ def _last(in_sentences: Sequence[str]) -> _Claim:
 
 
 def _is_aside(sentence: str, best: _Claim) -> bool:
-    """Whether a sentence leaves the claim so far as it is: it recalls, remarks, or says that another choice is wrong."""
+    """Whether a sentence does not change the claim: it recalls, remarks, or says that another choice is wrong."""
     wrong = phrases.IS_WRONG.search(phrases.REASON.sub("", sentence))
     is_of_another = wrong and best.texts and not re.search(rf"\b{wrong['letter']}\b", best.texts[0])
     is_remark = best.texts and phrases.REMARK.match(sentence)
@@ -137,9 +137,8 @@ def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> 
     stated = _stated(sentence[yes_or_no.end() :] if yes_or_no else sentence)
     if yes_or_no:
         return _Claim(_IS_ALL, _once((yes_or_no[1], *stated), *whole))
-    if is_alone:
-        return _Claim(_SAYS, _once((*stated, *tidied), sentence))
-    return _of_several(sentence, stated, is_first)
+    whole_claim = _Claim(_SAYS, _once((*stated, *tidied), sentence))
+    return whole_claim if is_alone else _of_several(sentence, stated, is_first)
 
 
 def _of_several(sentence: str, stated: tuple[str, ...], is_first: bool) -> _Claim:
