@@ -1,6 +1,6 @@
 """Whether two short answers say the same: numbers with units, dates, times, ranges, lists, yes and no, or words.
 
-`alike` reads each text in every way that a person could (`_forms`). All of a text must be the value: `73 or 74` is none.
+`alike` reads each text in every way that a person could (`_forms`). A value is all of a text: `73 or 74` is none.
 """
 
 import operator
