@@ -338,10 +338,8 @@ def _needing(answers: Answers, chances: Sequence[float]) -> _Counted:
         if not all(name in each for name in (AS_IT_IS, "another seed", *_WITHOUT)) or not each[AS_IT_IS].cropped:
             continue
         first, reseeded = each[AS_IT_IS], each["another seed"]
-        is_repeated = first.answer is not None and _alike(first.answer, reseeded.answer)
-        texts = [
-            given.answer for given in (first, reseeded) if given.answer is not None and (given.right or is_repeated)
-        ]
+        is_stable = first.answer is not None and _alike(first.answer, reseeded.answer)
+        texts = [given.answer for given in (first, reseeded) if given.answer is not None and (given.right or is_stable)]
         if texts:
             needs.append(not any(_alike(text, each[name].answer) for text in texts for name in _WITHOUT))
             misses.append((1 - chance) ** len(_WITHOUT))

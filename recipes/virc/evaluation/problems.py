@@ -119,10 +119,8 @@ def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda ro
             first, pictures = row, known_by(row)
         run.append(row)
     if first and not first_before:
-        raise DataError(
-            "all problems have the same picture, so that crops cannot be swapped among them",
-            "ask problems with other pictures, or without --looks",
-        )
+        sentence = "all problems have the same picture, so that crops cannot be swapped among them"
+        raise DataError(sentence, "ask problems with other pictures, or without --looks")
     others = first_before.pictures if first_before else ()
     yield from (msgspec.structs.replace(each, swapped=others) for each in run)
 

@@ -108,18 +108,16 @@ def looks_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
 
 
 def _as_boxes(given: Any) -> str | None:
-    """The hint how to write boxes that are one list of all numbers, or outlines of points; None for anything else."""
+    """The hint how to write boxes that are one list of all numbers, or shapes of points; None for anything else."""
     try:
         is_flat = type(given[0]) in (int, float)
         lists = [given[at : at + 4] for at in range(0, len(given), 4)] if is_flat else given
-        outlines = [
-            [*chain.from_iterable(part if isinstance(part, list) else [part] for part in each)] for each in lists
-        ]
-        boxes = [each if len(each) == 4 else _around_points(each[::2], each[1::2]) for each in outlines]
+        shapes = [[*chain.from_iterable(part if isinstance(part, list) else [part] for part in each)] for each in lists]
+        boxes = [each if len(each) == 4 else _around_points(each[::2], each[1::2]) for each in shapes]
         msgspec.convert(boxes, list[Box])
     except (TypeError, ValueError, LookupError):
         return None
-    if any(len(each) < 4 or len(each) % 2 for each in outlines):
+    if any(len(each) < 4 or len(each) % 2 for each in shapes):
         return None
     what = "a list of four numbers for each box" if is_flat else "of each outline its left, top, right, bottom"
     return f'write {what}: "boxes": {json.dumps(boxes[:3])}'
@@ -256,12 +254,10 @@ def _lists(text: str, form: BoxForm = "corners") -> list[_Numbers]:
 def _of_json(value: Any, form: BoxForm) -> Iterator[_Numbers]:
     is_one = _numbers(value) is not None or not isinstance(value, list)
     for each in [value] if is_one else value:
-        if not isinstance(each, dict):
-            numbers, confidence = _numbers(each), 1.0
-        else:
-            numbers, confidence = _numbers_of_object(each, form), _confidence(each)
+        is_object = isinstance(each, dict)
+        numbers = _numbers_of_object(each, form) if is_object else _numbers(each)
         if numbers is not None:
-            yield numbers, confidence
+            yield numbers, _confidence(each) if is_object else 1.0
 
 
 def _numbers_of_object(fields: dict[str, Any], form: BoxForm) -> Sequence[float] | None:

@@ -158,11 +158,9 @@ class References:
                 continue
             counted_so = f"{wrong} of {of} {_COUNTED.get(kind, 'right answers')}"
             says = f"{counted_so} cannot be matched as they stand, and all can be read as {' or as '.join(likely)}"
-            written = [
-                f"{first.readings[name]} ({name})" if len(likely) > 1 else first.readings[name] for name in likely
-            ]
+            texts = [f"{first.readings[name]} ({name})" if len(likely) > 1 else first.readings[name] for name in likely]
             drawn = "; virc data check FILE --draw DIR shows boxes" if kind in ("boxes", "evidence") else ""
-            found[kind] = DataError(says, f"in line {row} write {' or '.join(written)}{drawn}")
+            found[kind] = DataError(says, f"in line {row} write {' or '.join(texts)}{drawn}")
         return found
 
     def check(self) -> None:

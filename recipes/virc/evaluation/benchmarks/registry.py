@@ -261,8 +261,6 @@ def _lines(file: Path) -> Iterator[Row]:
 def _name(value: object) -> str:
     text = str(value).strip() if type(value) in (str, int) else ""
     if not text or len(text) > _MAX_NAME or not text.isprintable():
-        raise DataError(
-            f"category holds {plain(value, 40) or 'an empty name'}, which is no name",
-            f"a category is a name of at most {_MAX_NAME} characters, a list or an object of names",
-        )
+        hint = f"a category is a name of at most {_MAX_NAME} characters, a list or an object of names"
+        raise DataError(f"category holds {plain(value, 40) or 'an empty name'}, which is no name", hint)
     return text

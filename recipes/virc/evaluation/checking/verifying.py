@@ -288,9 +288,7 @@ def _verdicts(file: ResultFile, problems: Problems, notes: list[str]) -> dict[st
             taken_from_file[decider] += 1
     why = {"judge": f"the judge {plain(head.judge)} decided about", "symbolic": f"need {install('eval')}"}
     taken = {name: count for name, count in taken_from_file.items() if count}
-    notes += [
-        f"answers that {why[name]}, whose verdicts are taken as written: {count}" for name, count in taken.items()
-    ]
+    notes += [f"answers that {why[by]}, whose verdicts are taken as written: {count}" for by, count in taken.items()]
     return verdicts
 
 

@@ -140,16 +140,14 @@ def _scaled(number: Numeral) -> Numeral:
 
 _DECIMALS = re.compile(rf" point(?: (?:{'|'.join([*_SMALL][:10])})\b)+", re.IGNORECASE)
 _WORD = re.compile(r"([A-Za-z]+)[ -]*")
-_ONE_OF = re.compile(
-    r"(?:an? )(?=(?:hundred|thousand|million|billion|dozen|half|quarter|\w+th|third)\b)", re.IGNORECASE
-)
+_ONE = re.compile(r"(?:an? )(?=(?:hundred|thousand|million|billion|dozen|half|quarter|\w+th|third)\b)", re.IGNORECASE)
 
 
 def _words(text: str) -> Numeral | None:
     """A number in English words, which ends before the first word that does not continue it."""
     total, group = 0, 0  # of two thousand three hundred and five: 2,000 and 305
     max_added, max_scale = 10**13, 10**13  # the next word must be less than this to be added, or to multiply
-    article = _ONE_OF.match(text)  # the `a` of `a hundred`, which is 1
+    article = _ONE.match(text)  # the `a` of `a hundred`, which is 1
     at = end = article.end() if article else 0
     while found := _WORD.match(text, at):
         word, at = found[1].lower(), found.end()

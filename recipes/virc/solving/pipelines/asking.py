@@ -107,23 +107,17 @@ class Asker:
         here().run.add(ask_step.place, ask_step.ran)
         where = f"step {step or self._name!r}: role {self._name!r}"
         if likeliest is None:
-            raise NoAnswerError(
-                f"{where} was asked for probabilities, and its server sends no `logprobs`",
-                "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them",
-            )
+            hint = "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them"
+            raise NoAnswerError(f"{where} was asked for probabilities, and its server sends no `logprobs`", hint)
         begins = ", ".join(repr(token) for token, _ in likeliest[:3])
-        raise NoAnswerError(
-            f"{where} begins its reply with {begins}, none of {', '.join(answers)}",
-            "have the prompt ask for them alone",
-        )
+        sentence = f"{where} begins its reply with {begins}, none of {', '.join(answers)}"
+        raise NoAnswerError(sentence, "have the prompt ask for them alone")
 
-    def _ask_role(
-        self, kind: Kind, conversations: Sequence[tuple[Turn, ...]], step: str, likeliest: int = 0
-    ) -> _AskStep:
-        """Draw replies to conversations at the same time; with `likeliest` their first token alone."""
-        if self._role.own_protocol and not all(turns[-1].pictures for turns in conversations):
+    def _ask_role(self, kind: Kind, dialogues: Sequence[tuple[Turn, ...]], step: str, likeliest: int = 0) -> _AskStep:
+        """Draw replies to dialogues at the same time; with `likeliest` their first token alone."""
+        if self._role.own_protocol and not all(turns[-1].pictures for turns in dialogues):
             raise ValueError(f"role {self._name!r} needs a picture: it is asked by its own chat protocol")
-        if self._role.own_protocol and any(len(turns) > 1 for turns in conversations):
+        if self._role.own_protocol and any(len(turns) > 1 for turns in dialogues):
             raise ValueError(f"role {self._name!r} has its own chat protocol, in which no conversation can continue")
         name, place, began = step or self._name, here().next(), time.monotonic()
         ran = Ran(
@@ -131,12 +125,12 @@ class Asker:
             kind=kind,
             role=self._name,
             system=self._role.system,
-            prompt=conversations[0][-1].prompt,
-            shown=tuple(each.size for each in conversations[0][-1].pictures),
+            prompt=dialogues[0][-1].prompt,
+            shown=tuple(each.size for each in dialogues[0][-1].pictures),
         )
         try:
             spoken = drawn(
-                [partial(self._spoken, turns, name, (*place, at), likeliest) for at, turns in enumerate(conversations)]
+                [partial(self._spoken, turns, name, (*place, at), likeliest) for at, turns in enumerate(dialogues)]
             )
         except VircError as error:
             here().run.add(place, replace(ran, error=error.message, seconds=round(time.monotonic() - began, 3)))

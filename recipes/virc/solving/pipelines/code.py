@@ -126,18 +126,16 @@ class Interpreter:
             self._busy.release()
 
     def _run(self, code: str, images: Sequence[OpenedImage], around: Around, seconds: float, exact: bool) -> Output:
-        pictures_given = (*self._pictures, *_as_given(images))
+        all_given = (*self._pictures, *_as_given(images))
         machine = pool.Machine(_SETTINGS.memory_mib, _SETTINGS.disk_mib, _SETTINGS.packages)
         most = _MAX_EXACT if exact else _SETTINGS.most_characters
         limits = pool.Limits(seconds, _SETTINGS.files, _SETTINGS.most_images, _MAX_PIXELS, most)
         try:
             text = python.check({"code": code}, View([])).call.arguments["code"]
-            reply, pixels, self._past = pool.shared().run(
-                self._past, text, pictures_given, machine, limits, True, around
-            )
+            reply, pixels, self._past = pool.shared().run(self._past, text, all_given, machine, limits, True, around)
         except (ToolError, pool.DiedError) as error:  # the pipeline may have it corrected, as any error of the code
             return _output(str(error).removesuffix(_LOST), (), exact)
-        self._pictures = pictures_given
+        self._pictures = all_given
         pictures = _pictures_of(reply, pixels)
         if exact and len(reply.stdout) > _MAX_EXACT:  # the sandbox has cut it in the middle
             return _output(f"it prints over {_MAX_EXACT:,} characters", (), exact)

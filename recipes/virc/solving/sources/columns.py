@@ -150,9 +150,8 @@ def parse_chosen(given: Sequence[str]) -> dict[str, str]:
     pairs = [each.partition("=") for each in given]
     for each, (field, _, column) in zip(given, pairs, strict=True):
         if field not in FIELDS or not column:
-            raise UsageError(
-                f"--column {each}: it is FIELD=NAME, FIELD one of {', '.join(FIELDS)}", "--column image=photo"
-            )
+            sentence = f"--column {each}: it is FIELD=NAME, FIELD one of {', '.join(FIELDS)}"
+            raise UsageError(sentence, "--column image=photo")
     return {field: column for field, _, column in pairs}
 
 

@@ -1,6 +1,6 @@
 """Rows of a batch, from JSON lines, a JSON array, CSV, TSV or Parquet, or from pictures that share one question.
 
-Read `open_rows` first: `_opened` detects the encoding and the kind of a file, and `rows_of` makes rows of its values.
+Read `open_rows` first: `_open` detects the encoding and the kind of a file, and `rows_of` makes rows of its values.
 """
 
 import io
@@ -94,7 +94,7 @@ def open_rows(
         raise UsageError("there is no question about the pictures", f"virc batch {shlex.join(sources)} 'QUESTION'")
     with ExitStack() as stack:
         if pictures is None:
-            yield _opened(sources[0], question, chosen, report, stack)
+            yield _open(sources[0], question, chosen, report, stack)
             return
         contents: list[Numbered] = [(line, line, {"id": name, "image": name}) for line, name in enumerate(pictures, 1)]
         yield RowFile(rows_of(contents, {}, question), Path(), lambda: iter(contents), ("id", "image"), question)
@@ -144,9 +144,7 @@ def rows_of(
             yield Row(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
 
 
-def _opened(
-    source: str, question: str | None, chosen: Mapping[str, str], report: Reporter, stack: ExitStack
-) -> RowFile:
+def _open(source: str, question: str | None, chosen: Mapping[str, str], report: Reporter, stack: ExitStack) -> RowFile:
     path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
     try:
         file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
