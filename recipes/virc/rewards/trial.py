@@ -23,7 +23,7 @@ from virc.data.convert.change import Target, change_for, changed
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
 from virc.data.rows.record import Message, Record
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.models import chat_protocol
 from virc.reasoning.protocol import Protocol
 from virc.rewards import registry as rewards
@@ -225,7 +225,9 @@ def solutions(
     records = (row.record for row in format.read(source) if row.record)
     change = change_for(source, records, ("solutions", "prompts"), Target())
     for row in islice(format.read(source), most):
-        parts = row.record and apart(row.record, rules.protocol)  # results inside a turn: each reply stands alone
+        parts = row.record and split_results(
+            row.record, rules.protocol
+        )  # results inside a turn: each reply stands alone
         found = changed(change, msgspec.structs.replace(row, record=parts))[0]
         if found.record is None:
             raise found.fault or DataError(f"row {row.number} cannot be read")

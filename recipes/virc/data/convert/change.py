@@ -1,4 +1,8 @@
-"""What happens to a record between two datasets: its question is found, its boxes and images are changed."""
+"""What happens to a record between two datasets: its question is found, its boxes and images are changed.
+
+`change_for` decides once for a file how its records change (`Change`), `changed` does it for a row. `here` is the chat
+protocol that rows are written in, the `goal` the one that they are to be written in.
+"""
 
 import math
 import re
@@ -33,7 +37,7 @@ from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.laid_out import without_marks
 from virc.data.rows.record import MARK, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.families.registry import taught
 from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
@@ -58,8 +62,8 @@ from virc.systems.registry import System
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
-_LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
-_LETTERED = re.compile(r"(?:^|\s)[(\[]?A[).:\]、]", re.MULTILINE)
+_QUESTION_LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
+_FIRST_LETTER = re.compile(r"(?:^|\s)[(\[]?A[).:\]、]", re.MULTILINE)
 _CHOICES = re.compile(r"^\s*(?:choices|options)\b|^\s*\(?A[).:]", re.IGNORECASE | re.MULTILINE)
 _MAX_READ = 200  # rows in which a chat protocol is looked for
 _CONVERSATIONS: tuple[Holds, ...] = ("solutions", "pairs")
@@ -153,7 +157,7 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
         return Change(holds, goal=to.protocol, system=system, learner=to)
     if target.model:
         raise UsageError("--model is for --answers", "--answers makes trajectories of problems")
-    change = _reworded(source, records, kinds, target)
+    change = _change_of_replies(source, records, kinds, target)
     if not target.max_pixels:
         return change
     grid, goal = QWEN2.limited(target.max_pixels), change.result
@@ -165,7 +169,7 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
     return msgspec.structs.replace(change, goal=goal and as_shown_on(goal, grid), grid=grid)
 
 
-def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
+def _change_of_replies(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
     given_as, holds = kinds
     file = source.file
     if given_as == "pairs" and (target.coordinates or target.images or (target.system and not source.laid_out)):
@@ -183,9 +187,9 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
         protocol = None if given_as == "problems" else beside
         if given_as != "problems" and beside is None:
             records = list(islice(records, _MAX_READ))
-            protocol = of_records(records) or _found(file, records, needed=True)
+            protocol = of_records(records) or _studied_protocol(file, records, needed=True)
         return Change(holds, protocol, spoken, system.name)
-    given = _given(target)
+    given = _named_protocol(target)
     changes = asked = target.coordinates is not None or target.images is not None
     if given_as == "problems":
         goal = given or beside
@@ -202,8 +206,8 @@ def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Hol
         changes = (changes or target.max_pixels is not None) and plain_words is None
         protocol = _written_plain(plain_words, file, holds, target)
     if protocol is None and (changes or holds not in _CONVERSATIONS):
-        protocol = _found(file, records, changes)
-    goal = _goal(file, protocol, given, target) if protocol and asked else None
+        protocol = _studied_protocol(file, records, changes)
+    goal = _protocol_with(file, protocol, given, target) if protocol and asked else None
     return Change(holds, protocol, goal)
 
 
@@ -214,7 +218,7 @@ def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Tar
     return words if target.images or holds not in _CONVERSATIONS else None
 
 
-def _found(file: Path, records: Iterable[Record], needed: bool) -> Protocol | None:
+def _studied_protocol(file: Path, records: Iterable[Record], needed: bool) -> Protocol | None:
     read = islice(records, _MAX_READ)
     first = list(islice(read, 1))
     if first and first[0].question is not None and not needed:
@@ -234,14 +238,14 @@ def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple
     if row.record is None:
         return row, boxes
     try:
-        return Row(row.number, _changed(change, row.record, boxes)), boxes
+        return Row(row.number, _changed_record(change, row.record, boxes)), boxes
     except DataError as error:
         return Row(row.number, fault=DataError(f"row {row.number}: {error.message}", error.hint)), Boxes()
 
 
-def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
+def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
     here, goal = change.chat_protocol, change.goal
-    row, record = record, apart(record, here)
+    row, record = record, split_results(record, here)
     if change.holds not in _CONVERSATIONS:
         answer = record.answer
         if answer is None and record.rejected is None:  # the better of two replies may still be wrong
@@ -270,7 +274,7 @@ def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
         record = shrunk(record, grid) if grid else record
     if change.holds != "pairs":
         record = msgspec.structs.replace(record, rejected=None)
-    return _checked(record, change.holds)
+    return _fit_for_format(record, change.holds)
 
 
 def _first_answer(record: Record, here: Protocol | None) -> Record:
@@ -295,7 +299,7 @@ def _question(record: Record, chat_protocol: Protocol | None) -> str:
         question: str | None = without_marks(text, inputs)
     else:
         text = text.replace(MARK, "")
-        question = question_of(text, chat_protocol, inputs) if chat_protocol else _of_line(record, text)
+        question = question_of(text, chat_protocol, inputs) if chat_protocol else _question_on_line(record, text)
     if not question:
         hint = (
             f"name the chat protocol: --protocol {FILE_NAME}; a layout with `question: messages.0.content` reads a text"
@@ -304,9 +308,9 @@ def _question(record: Record, chat_protocol: Protocol | None) -> str:
     return question
 
 
-def _of_line(record: Record, text: str) -> str | None:
+def _question_on_line(record: Record, text: str) -> str | None:
     """The question on a line of its own; None where the replies are not this project's, or choices stand behind it."""
-    line = _LINE.search(text)
+    line = _QUESTION_LINE.search(text)
     ours = final_answer(record) is not None or record.messages[-1].role == "user"
     return line[1] if line and ours and not _CHOICES.search(text, line.end()) else None
 
@@ -324,7 +328,7 @@ def _check_whole(record: Record) -> None:
         raise DataError(sentence)
 
 
-def _checked(record: Record, holds: Holds) -> Record:
+def _fit_for_format(record: Record, holds: Holds) -> Record:
     """The record as a format of that kind can hold it; its images are there."""
     pictures = record.images
     if holds == "pairs":
@@ -359,7 +363,7 @@ def _checked(record: Record, holds: Holds) -> Record:
     return record
 
 
-def _given(target: Target) -> Protocol | None:
+def _named_protocol(target: Target) -> Protocol | None:
     if target.protocol is None:
         return None
     if target.protocol == DEFAULT:
@@ -374,7 +378,7 @@ def _given(target: Target) -> Protocol | None:
     return given
 
 
-def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) -> Protocol | None:
+def _protocol_with(file: Path, here: Protocol, given: Protocol | None, target: Target) -> Protocol | None:
     goal = given or msgspec.structs.replace(
         here, coordinates=target.coordinates or here.coordinates, images=target.images or here.images
     )
@@ -400,7 +404,7 @@ def learner(
     """The learner that a user names; without a model the base of the system's stages, without a system `tiny`."""
     named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
     try:
-        weights = models.find(model or (_base(named) if named else None), workspace, named)
+        weights = models.find(model or (_base_of_stages(named) if named else None), workspace, named)
     except ConfigError:
         if model or named is None or protocol:
             raise
@@ -413,7 +417,7 @@ def learner(
     return Learner(weights.name, as_shown_on(taught(chosen.protocol), grid), grid)
 
 
-def _base(system: System) -> str | None:
+def _base_of_stages(system: System) -> str | None:
     return next((str(base) for stage in system.stages.values() if (base := stage.settings.get("base"))), None)
 
 
@@ -426,25 +430,25 @@ def answered(record: Record, question: str, to: Learner) -> Record:
     references = references_of({**record.extra, "answer": record.answer}, lambda: files_of(record)[0])
     if sentence := not_offered(record) or next((each.flaw for each in references if each.kind != "looks"), ""):
         raise DataError(sentence)
-    written_boxes = [_box(box, files_of(record)[0], session) for box in boxes]
+    written_boxes = [_box_as_written(box, files_of(record)[0], session) for box in boxes]
     tool = next(filter(tools.cuts, to.protocol.tools), None)
     with errors_of(2):
         for box in written_boxes if answers and tool else ():
             arguments = as_written(tools.get(tool or ""), {BOX: box, INDEX: 0}, session.view)
             _feed(session, Turn("", (ToolText(tool or "", arguments),)))
-        _feed(session, Turn("", (), _in_words(answers[0], record) if answers else one_line(written_boxes)))
+        _feed(session, Turn("", (), _answer_in_words(answers[0], record) if answers else one_line(written_boxes)))
     return finished(session, record, to.grid)
 
 
-def _in_words(answer: str, record: Record) -> str:
+def _answer_in_words(answer: str, record: Record) -> str:
     """The answer as a reply gives it: of choices that are asked without letters, the choice itself, not its letter."""
     choices = choices_of(record)
-    if answer in choices or _LETTERED.search("\n".join((record.question or "", *choices))):
+    if answer in choices or _FIRST_LETTER.search("\n".join((record.question or "", *choices))):
         return answer
     return ", ".join(choices[at] for at in sorted(choices_named(answer, choices))) or answer
 
 
-def _box(box: Box, size: Size, session: Session) -> list[float]:
+def _box_as_written(box: Box, size: Size, session: Session) -> list[float]:
     """A box in px of the first image's file of (width, height) px as its model writes it, to hold all of it."""
     target = session.protocol
     sides = sides_of(session.images[0].size, target.coordinates, size)
