@@ -105,6 +105,42 @@ def test_rows_of_a_plan_are_written_or_left_out(
     )
 
 
+SEVERAL = '''
+"""Make rows of the ids that a row lists, and say what was drawn."""
+
+import msgspec
+from virc.data.make.operator import kept
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """None."""
+
+
+def run(row, means):
+    drawn = means.random.random()
+    return kept(*({"id": id, "drawn": drawn, "at": row.number} if id else {"drawn": drawn} for id in row.fields["ids"]))
+'''
+
+
+def test_rows_have_the_ids_that_they_are_given_and_draws_are_those_of_the_seed(tmp_path: Path) -> None:
+    (tmp_path / "several.py").write_text(SEVERAL)
+    listed = [["x", "y"], [None, None], ["r2", "z"], [None], ["w"], []]
+    rows = write_rows(tmp_path / "rows.jsonl", [{"id": f"r{at}", "ids": ids} for at, ids in enumerate(listed)])
+
+    def run(name: str, **options: Any) -> list[dict[str, Any]]:
+        to = tmp_path / "deep" / "er" / name
+        fields = make(str(tmp_path / "several.py"), [str(rows)], to, options)
+        assert (fields["rows"], fields["kept"], fields["made"], fields["left_out"]) == (6, 6, 8, {})
+        assert 0 <= fields["seconds"] < 60
+        return read_rows(to)
+
+    found = run("a.jsonl")
+    assert [row["id"] for row in found] == ["x", "y", "r1-1", "r1-2", "r2-1", "z", "r3", "w"]
+    assert len({row["drawn"] for row in found}) == 5  # of a row the same, of rows others
+    assert run("b.jsonl", seed=0) == found
+    assert [row["drawn"] for row in run("c.jsonl", seed=1)] != [row["drawn"] for row in found]
+
+
 HEAD = {"operator": "mine", "options": {"a": 1}, "seed": 0}
 DIGEST = bytes(range(8))
 
