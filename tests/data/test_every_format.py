@@ -4,7 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -25,12 +25,15 @@ from virc.data.rows.record import (
     answers_of,
     check_texts,
     choices_of,
+    content_of,
+    file_sizes_field,
     file_sizes_of,
     final_answer,
     has_reference,
     images_of,
     input_sizes,
     inputs_of,
+    message_of,
     not_offered,
     system_of,
 )
@@ -101,6 +104,25 @@ def test_units_come_back_as_they_were_split(tmp_path: Path) -> None:
     assert [each and bare(each) for each in merged] == [WHOLE, SHORT]
     backwards = [row.record for row in rl.merged(reversed(rows), rl.continued(rows[::-1]))]
     assert [each and bare(each) for each in backwards] == [SHORT, WHOLE]
+
+
+OTHER_LOOK = Message("assistant", CALL.replace("look", "kool"))
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({}, 1), ({"id": 8}, 2), ({"id": "7"}, 2), ({"messages": (SYSTEM, USER, OTHER_LOOK)}, 2),
+        ({"images": (PICTURES[0], shade(99))}, 2),
+        ({"images": (PICTURES[0], msgspec.structs.replace(PICTURES[1], name="b.png"))}, 2),
+        ({"messages": (Message("system", "You Look."), USER, LOOK)}, 2),
+    ],
+    ids=["same", "id", "kind of id", "reply", "picture", "name", "system"],
+)  # fmt: skip
+def test_a_unit_goes_on_from_one_with_the_same_id_texts_and_pictures(change: dict[str, Any], kept: int) -> None:
+    first, last = rl.split(WHOLE)
+    rows = [Row(1, msgspec.structs.replace(first, **change)), Row(2, last)]
+    assert len([*rl.merged(rows, rl.continued(rows))]) == kept
 
 
 def test_published_units_lack_the_last_and_are_cut_there() -> None:
@@ -213,6 +235,50 @@ def test_what_other_records_show() -> None:
     with pytest.raises(DataError, match="its rejected reply holds <image_pad>"):
         check_texts(of(rejected="<image_pad>"))
     check_texts(of(rejected="<img> [img] </image>"))
+
+
+@pytest.mark.parametrize(
+    "content", ["How?", f"{MARK}How?", f"{MARK}{MARK}", f"a{MARK}b{MARK}", f"a{MARK}{MARK}b", MARK]
+)
+def test_a_message_is_the_same_with_marks_and_with_places(content: str) -> None:
+    found = message_of(Message("user", content), [*range(5, 5 + content.count(MARK))])
+    assert (found.role, found.text, found.images) == (
+        "user",
+        content.replace(MARK, ""),
+        tuple(range(5, 5 + content.count(MARK))),
+    )
+    assert content_of(found) == content
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crops", "found"),
+    [
+        ([((9, 8), (9, 8))], "file", None), ([((9, 8), (4, 4))], "shown", None), ([((9, 8), (4, 4))], "file", [(9, 8)]),
+        ([((9, 8), (4, 4)), ((5, 5), (5, 5)), (None, (2, 2))], "file", [(9, 8), (5, 5)]), ([], "file", None),
+    ],
+)  # fmt: skip
+def test_sizes_of_files_are_kept_where_crops_are_cut_from_larger_ones(sizes: Any, crops: str, found: Any) -> None:
+    images: Any = [SimpleNamespace(original=original, size=size) for original, size in sizes]
+    protocol: Any = SimpleNamespace(crops=crops)
+    assert file_sizes_field(images, protocol) == ({"file_sizes": found} if found else {})
+
+
+def test_a_picture_on_the_network_has_no_path(tmp_path: Path) -> None:
+    for name in ("http://a/b.png", "HTTPS://a/b.png"):
+        assert Picture(name).on_network
+        assert not Picture(name, data=b"x").on_network
+        with pytest.raises(OSError, match="it is on the network, not in a file"):
+            Picture(name).path()
+    assert not Picture("httpx/b.png").on_network
+    assert (
+        Picture("a.png", tmp_path).path() == Picture(f"file://{tmp_path}/a.png", tmp_path).path() == tmp_path / "a.png"
+    )
+    for name in ("../a.png", "/etc/a.png", f"file://{tmp_path.parent}/a.png"):
+        with pytest.raises(OSError, match="it is outside the dataset's folder"):
+            Picture(name, tmp_path).path()
+    assert Picture("../a.png", tmp_path, confined=False).path() == tmp_path.parent / "a.png"
+    with pytest.raises(OSError, match="no file can have that name"):
+        Picture("a\0.png", tmp_path).path()
 
 
 ROW = {

@@ -202,3 +202,5 @@ def test_the_memory_of_a_model_is_the_sum_of_its_parts() -> None:
     assert (found.width, found.tokens) == (2, 32_768)
     assert 17 < found.gib < 32
     assert memory.of_model(BASE, None).gib == pytest.approx(found.gib - 0.5)  # no context of CUDA
+    assert memory.of_model(BASE, "mps").gib == memory.of_model(BASE, "cpu").gib == memory.of_model(BASE, None).gib
+    assert (memory.of_model("tiny", None).width, found.image_tokens) == (4, 16_384)  # small ones are in float32
