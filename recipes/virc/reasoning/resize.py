@@ -67,7 +67,7 @@ def smart_resize(width: float, height: float, grid: Grid = QWEN2) -> tuple[int, 
         grow = max(grid.longest / max(width, height), factor / min(width, height))
     wide, high = width * grow, height * grow
     columns, rows = round(wide / factor), round(high / factor)
-    if grid.longest and grow < 1:
+    if grid.longest and grow <= 1:
         columns, rows = (max(1, min(side, grid.longest // factor)) for side in (columns, rows))
     columns, rows = within_area(columns, rows, (wide, high), grid)
     return columns * factor, rows * factor
