@@ -84,7 +84,7 @@ def test_phases_end_in_the_order_of_the_log_and_are_timed(of_rl: Run, monkeypatc
         ("progress", "3/4 starting the rollout server, 0 s; usually 1 to 4 min"),
     ]
     (step,) = seen.steps(sampled(1))
-    assert step[1].startswith("step 1  reward 0.5")
+    assert step[1].startswith("step 1/19  reward 0.5  length 30")
     assert seen.logs("LLMServerManager: again") == [], "it has begun to train"
 
 
