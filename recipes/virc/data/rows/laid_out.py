@@ -42,6 +42,7 @@ _ROLES: Mapping[str, Role] = {
 }  # fmt: skip
 _MAX_IMAGES = 256
 _MAX_TEXT = 2**20  # characters of a conversation
+_CONTENTS = ("content", "value", "text")  # keys under which a message has its text or its parts
 _IMAGES = ("image", "image_url")
 _CALLS = ("tool_calls", "function_call")
 _DIGITS = r"\s{0,9}-?\d[\d.]{0,20}\s{0,9}"
@@ -371,7 +372,7 @@ def _turns(value: Any, column: Column) -> Any:
 
 
 def message_of(turn: Mapping[str, Any], number: int) -> Message:
-    theirs, content = _first_of(turn, ("role", "from")), _first_of(turn, ("content", "value", "text"))
+    theirs, content = _first_of(turn, ("role", "from")), _first_of(turn, _CONTENTS)
     role = _ROLES.get(theirs) if isinstance(theirs, str) else None
     if role is None:
         raise DataError(f"message {number} has the role {plain(repr(theirs), 40)}, not one of {', '.join(_ROLES)}")
@@ -392,7 +393,7 @@ def without_text(turn: Mapping[str, Any]) -> str:
 
 
 def _parts(turn: Mapping[str, Any]) -> list[Any]:
-    content = _first_of(turn, ("content", "value"))
+    content = _first_of(turn, _CONTENTS)
     return content if isinstance(content, list) else []
 
 
