@@ -244,8 +244,6 @@ def test_rows_that_the_reward_may_have_to_leave_out_are_said_before_a_model_is_a
     done = evaluated(server, problems, "--reward", system)
     said = "problems that the reward of mine may have to leave out: 3 of 4, needs_box: the row has no spot"
     assert said in done.err
-    (here / "mine.py").write_text(REWARD)
-    assert "may have to leave out" not in evaluated(server, problems, "--reward", system).err
 
 
 def test_the_report_has_a_row_for_each_term_and_the_reward_of_each_answer(
