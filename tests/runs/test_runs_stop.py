@@ -222,7 +222,7 @@ def test_a_job_that_waits_is_taken_out_of_the_queue(
 
 
 @pytest.mark.parametrize(
-    ("job", "here", "words"),
+    ("job", "is_on_this_machine", "words"),
     [
         (None, True, "pid 15"),  # SIGTERM to the process, which saves
         (None, False, "--batch --signal=TERM"),
@@ -234,7 +234,7 @@ def test_a_run_is_asked_where_it_runs(
 ) -> None:
     run, told = make(workspace, "a"), list[str]()
     runs.write_state(run, progress="running", pid=4_000_000, started=1)
-    monkeypatch.setattr(stopping.runs, "here", lambda state: here)
+    monkeypatch.setattr(stopping.runs, "is_on_this_machine", lambda state: here)
     monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(" ".join(words)))
     monkeypatch.setattr(stopping, "_signal", lambda run, pid, number: told.append(f"pid {int(number)}"))
     state = msgspec.structs.replace(runs.state(run), progress="running")
