@@ -222,7 +222,7 @@ def test_a_job_that_waits_is_taken_out_of_the_queue(
 
 
 @pytest.mark.parametrize(
-    ("job", "is_on_this_machine", "words"),
+    ("job", "here", "words"),
     [
         (None, True, "pid 15"),  # SIGTERM to the process, which saves
         (None, False, "--batch --signal=TERM"),
