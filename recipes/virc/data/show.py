@@ -24,7 +24,7 @@ from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, parse
@@ -215,7 +215,7 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
 
 
 def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
-    record = apart(record, rules.protocol)
+    record = split_results(record, rules.protocol)
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
     sizes = [image.size for image in images]

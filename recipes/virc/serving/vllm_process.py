@@ -41,14 +41,9 @@ _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
 
 @contextmanager
 def started(
-    plan: Plan,
-    url: str,
-    name: str,
-    key: str | None,
-    log: Path,
-    report: Reporter,
+    plan: Plan, url: str, name: str, key: str | None, log: Path, report: Reporter,
     on_process: Callable[[Process], None] = lambda _: None,
-) -> Iterator[Process]:
+) -> Iterator[Process]:  # fmt: skip
     """A vLLM that has answered a request with an image; it ends with the block."""
     write_files(plan)
     log.unlink(missing_ok=True)

@@ -165,12 +165,9 @@ async def _response(framed: dict[str, Any], happening: AsyncGenerator[Report | P
 
 
 async def _events(
-    stream: wire.Events | responses.Response,
-    first: Report | Ping,
-    happening: AsyncGenerator[Report | Ping, None],
-    hold: Reservation,
-    served: Served,
-) -> AsyncGenerator[bytes, None]:
+    stream: wire.Events | responses.Response, first: Report | Ping, happening: AsyncGenerator[Report | Ping, None],
+    hold: Reservation, served: Served,
+) -> AsyncGenerator[bytes, None]:  # fmt: skip
     def encoded(thing: Report | Ping) -> bytes:
         return (wire.PING if isinstance(thing, Ping) else stream.event(thing)).encode()
 

@@ -67,13 +67,9 @@ def made(served: Served) -> "Server[Any]":
             return _error(f"internal: {type(error).__name__}")
 
     return Server(
-        "virc",
-        version=version("virc"),
-        title="virc",
-        instructions=INSTRUCTIONS,
-        on_list_tools=list_tools,
+        "virc", version=version("virc"), title="virc", instructions=INSTRUCTIONS, on_list_tools=list_tools,
         on_call_tool=call_tool,
-    )
+    )  # fmt: skip
 
 
 async def over_stdio(served: Served) -> None:
