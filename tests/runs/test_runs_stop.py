@@ -234,7 +234,7 @@ def test_a_run_is_asked_where_it_runs(
 ) -> None:
     run, told = make(workspace, "a"), list[str]()
     runs.write_state(run, progress="running", pid=4_000_000, started=1)
-    monkeypatch.setattr(stopping.runs, "here", lambda state: here)
+    monkeypatch.setattr(stopping.runs, "is_on_this_machine", lambda state: here)
     monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(" ".join(words)))
     monkeypatch.setattr(stopping, "_signal", lambda run, pid, number: told.append(f"pid {int(number)}"))
     state = msgspec.structs.replace(runs.state(run), progress="running")

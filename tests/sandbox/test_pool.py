@@ -43,7 +43,9 @@ def test_state_is_kept_for_a_problem_and_no_other(pool: Pool) -> None:
 def test_state_is_not_kept_where_nobody_wants_it(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = runs_of(pool)
     started = list[Child]()
-    monkeypatch.setattr(pool, "_take_warm", lambda machine: started.append(Pool._take_warm(pool, machine)) or started[-1])
+    monkeypatch.setattr(
+        pool, "_take_warm", lambda machine: started.append(Pool._take_warm(pool, machine)) or started[-1]
+    )
     runs.reply("x = 1", keeps=False)
     assert [child._popen.poll() in KILLED for child in started] == [True]  # and its process is gone
     assert "NameError" in runs.said("x")

@@ -104,9 +104,7 @@ class Pace:
             return start - now
 
     def wait(self, until: float) -> None:
-        """Wait for the time of the next request. If it is after the monotonic time `until`, do not wait: the server
-        then says again what it asks for.
-        """
+        """Wait for the time of the next request, unless that is after the monotonic time `until`."""
         if 0 < (seconds := self.turn(until)) < until - time.monotonic():
             time.sleep(seconds)
 

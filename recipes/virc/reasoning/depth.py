@@ -25,8 +25,7 @@ _FINITE = (-3.4e38, 3.4e38)  # of 32 bits
 _OUTLIERS = 1000  # at each end, at most one in so many numbers is an outlier
 _RAW = re.compile(r"(RGBX?|RGBA|LA|CMYK);16([BLN])")  # Pillow's names of its decoders: colours, bits, byte order
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
-"""Byte order in such a name -> the other one, by which Pillow keeps the lower byte of each number, not the upper one.
-"""
+"""Byte order in such a name -> the other one, by which Pillow keeps the lower byte of each number."""
 
 
 def strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:

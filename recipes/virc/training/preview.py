@@ -120,7 +120,7 @@ def preview(
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engines.of_kind(resolved.kind).plan.plan(resolved.config, place, resolved.published, resolved.origins)
-    plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **files})
+    plan = msgspec.structs.replace(plan if target else jobs.on_this_machine(plan), files={**plan.files, **files})
     if target:
         plan = _on_cluster(plan, resolved, place, pinned(environment), target, site, missing, report)
     else:

@@ -1,8 +1,9 @@
 """The layout that rows show by themselves: which of their columns is what, with a reason for each.
 
-`propose` begins here. `_Guess` looks at names and values of columns: first for lists of questions, which become rows of
-their own (`split_questions`), then for each field of a layout (`fields`). What may be read in two ways is taken in one,
-and noted as `unsure`. At last the layout is tried on the rows.
+Read `propose`. `_Guess` looks at names and values of columns: first for lists of questions, which become rows of their
+own (`split_questions`), then for each field of a layout (`fields`). Each method of a field returns a part of the
+arguments of `Layout`, empty if there is no such column; `_take` makes it and notes the reason. If a column can be read
+in two ways, one is taken, and `unsure` says so. At last `_try_layout` reads the rows by the layout.
 """
 
 import os
@@ -29,23 +30,23 @@ from virc.systems.layouts.layout import Column, Layout, Part, elements_of, liste
 
 _CONVERSATIONS = ("messages", "conversations", "conversation")
 _ALPACA = ("instruction", "output")
-"""Columns of rows of alpaca: what is learnt is the second of them."""
+"""Columns of alpaca's rows: the question, and the reply that is learnt."""
 _QUESTIONS = (
     ("question", "question_text", "question_string"),
     ("query", "problem", "prompt"),
     ("instruction", "input", "text", "sentence", "expression"),
 )
-"""Names of the column of the question: those that stand further on count where no row has one before."""
+"""Names of the column of the question; names of a later group count if no column has a name of an earlier one."""
 _CAULDRON_QUESTION = "user"
 """Key of a question in a list of those, as in The Cauldron."""
 _OF_CONVERSATIONS = re.compile(r"conversation|dialog|multi[- ]?turn", re.IGNORECASE)
 _TEXT_NAMES = ("prompt", *_QUESTIONS[-1])
-"""Those of them that are as often a text about the picture."""
+"""Names of questions that are as often those of a text about the picture."""
 _REPLIES = ("response", "reply", "assistant", "output", "completion", "suffix", "number", "count", "value")
-"""Names of columns that may be the answer where no other is."""
+"""Names of columns that may be the answer if no column has the name of one."""
 _CAPTIONS = re.compile(r".*caption(?!s?_?ids?$).*", re.IGNORECASE)
 _OTHER_IMAGE_MARK = re.compile(r"<\|?(?:image|img|picture)[\w ]{0,12}\|?>|\[(?:image|img)\]", re.IGNORECASE)
-"""What others write where an image stands."""
+"""Marks other than ours for an image in a text, such as `<|image_1|>` or `[img]`."""
 _IDS = ("id", "question_id", "questionid", "qid", "pid", "uid", "uuid", "sample_id", "sample_index", "index", "key")
 _IMAGES = re.compile(
     r"_?(?:images?|img|pictures?|photo|figure|file)_?(?:id|index|name|path|file|file_?name|local_name|url)?s?|file_?name"
@@ -67,7 +68,7 @@ _FILE_NAME_FORMS = (
     *(f"{{{{{{}}}}}}{ending}" for ending in _ENDINGS),
     *(f"{begin}{{{{{{}}:012}}}}.jpg" for begin in _COCO),
 )
-"""Names of files that a column is a part of, where the column's name stands in braces."""
+"""File names that a column may be a part of: `{id}`, `{id}.jpg`, `COCO_val2014_{id:012}.jpg`."""
 _MAX_FOLDERS = 64
 _MAX_ENTRIES = 2**18
 _MAX_ANSWER = 20  # words
@@ -99,32 +100,33 @@ def propose(rows: _Rows, folder: Path) -> Proposal:
 
 
 def _try_layout(rows: _Rows, layout: Layout, folder: Path) -> tuple[Mapping[str, str], list[str]]:
-    lost, wrong = dict[str, str](), list[str]()
+    """Columns that the layout does not read and that hold a part of the problem, and a fault that most rows have."""
+    lost, faults = dict[str, str](), list[str]()
     named = PASSED | layout.read()
-    layout = msgspec.structs.replace(layout, objects=None)  # where a box is wrong, that row is
+    layout = msgspec.structs.replace(layout, objects=None)  # a wrong box is a fault of its row, not of the layout
     for number, row in enumerate(rows, 1):
         try:
             record = record_of(row, layout, folder, None)
         except DataError as error:
-            wrong.append(f"row {number} does not fit: {error.message}")
+            faults.append(f"row {number} does not fit: {error.message}")
             continue
         lost |= unread(row, named, record, folder)
         if sentence := not_offered(record):
-            wrong.append(f"row {number} does not fit: {sentence}")
-    return lost, wrong[:1] if 2 * len(wrong) >= len(rows) else []
+            faults.append(f"row {number} does not fit: {sentence}")
+    return lost, faults[:1] if 2 * len(faults) >= len(rows) else []
 
 
 def unclear(row: Mapping[str, Any], layout: Layout, folder: Path) -> str | None:
-    """What else than the layout says the questions of a row, if it has several, and what is next to them may mean."""
+    """Another meaning that a row with several questions may have than the layout gives it, in a sentence; else None."""
     questions = elements_of(row.get(layout.explode[0])) if layout.explode else None
     if not isinstance(questions, list) or len(questions) < 2:
         return None
-    beside = {name: elements_of(each) for name, each in row.items() if name not in layout.explode}
-    if any(_OF_CONVERSATIONS.search(each) for each in beside.values() if isinstance(each, str) and len(each) < 40):
+    others = {name: elements_of(value) for name, value in row.items() if name not in layout.explode}
+    if any(_OF_CONVERSATIONS.search(each) for each in others.values() if isinstance(each, str) and len(each) < 40):
         return f"{layout.explode[0]} may follow on each other, as turns of a conversation"
     keys = [item for one in questions if isinstance(one, dict) for item in one.items()]
     answered = any(meaning(str(key), each, folder) == ANSWERS for key, each in keys)
-    for name, each in beside.items():
+    for name, each in others.items():
         if isinstance(each, list) and len(each) == len(questions):
             return f"each of {name} may belong to one of {layout.explode[0]}, or all of them to each"
         if not answered and meaning(name, each, folder) == ANSWERS:
@@ -183,20 +185,22 @@ class _Guess:
         return means == ANSWERS or (means == CHOICES and all(_is_list(one) for each in lists for one in each))
 
     def fields(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"about": "rows of a file, by their columns", **self._question_or_conversation()}
-        conversations = self._parsed_values(found["messages"]) if "messages" in found else []
+        fields: dict[str, Any] = {"about": "rows of a file, by their columns", **self._question_or_conversation()}
+        conversations = self._parsed_values(fields["messages"]) if "messages" in fields else []
         contents = [turn.get("content", turn.get("value")) for turns in conversations for turn in turns]
         parts = [part for content in contents if isinstance(content, list) for part in content]
         if not any(map(image_of, parts)):  # else messages hold their pictures themselves
-            found |= self._pictures("replied" in found)
-        if "messages" in found or "replied" in found:
-            found |= self._fields_of_conversations(found, conversations)
+            fields |= self._pictures("replied" in fields)
+        if "messages" in fields or "replied" in fields:
+            fields |= self._fields_of_conversations(fields, conversations)
         else:
-            found |= self._choices() or self._choices_in_question(found.get("question"))
-            found |= self._answer(found.get("choices"), found.get("question"))
-            found |= {} if "boxes" in found else self._boxes()
-            found |= {} if {"answer", "answers", "boxes"} & found.keys() else self._possible_answer(found)
-        return found | self._id()
+            fields |= self._choices() or self._choices_in_question(fields.get("question"))
+            fields |= self._answer(fields.get("choices"), fields.get("question"))
+            if "boxes" not in fields:
+                fields |= self._boxes()
+            if not {"answer", "answers", "boxes"} & fields.keys():
+                fields |= self._possible_answer(fields)
+        return fields | self._id()
 
     def _fields_of_conversations(self, found: Mapping[str, Any], conversations: Sequence[Any]) -> dict[str, Any]:
         taken: dict[str, Any] = {}
@@ -265,7 +269,7 @@ class _Guess:
         return all(isinstance(row.get(_ALPACA[1]), str | None) for row in self.rows)
 
     def _question_with_context(self, question: str) -> dict[str, Any]:
-        """The question, behind the texts of columns such as `context` or `hint`."""
+        """The question, with the texts of columns such as `context` or `hint` before it."""
         contexts = [name for name in self.names if name.lower().removesuffix("s") in CONTEXTS]
         contexts = [name for name in contexts if all(isinstance(each, str) for each in self._values(name))]
         if not contexts:
@@ -275,21 +279,20 @@ class _Guess:
         return self._take("question", {"text": text}, f"{' and '.join(contexts)} {belong} before it")
 
     def _ends_with_mark(self) -> dict[str, Any]:
-        """A question whose column is called so in another language, say."""
+        """The column whose texts end with a question mark; its name may be of another language."""
         for name in self.names:
             values = self._values(name)
-            if _is_text_of_all(values, self.rows) and 2 * sum(map(bool, map(_ENDS_AS_QUESTION.search, values))) > len(
-                values
-            ):
+            are_texts = _is_text_of_all(values, self.rows)
+            if are_texts and 2 * sum(bool(_ENDS_AS_QUESTION.search(text)) for text in values) > len(values):
                 self.unsure.append(f"the question may be {name}")
                 return self._take("question", name, "it ends with a question mark")
         return {}
 
     def _question_in_conversations(self, name: str, talks: Sequence[Any]) -> str | None:
-        """The column of the question where conversations are nothing else, and its answer has a column of its own."""
+        """The column of the question, if each conversation is one question and the answer has a column of its own."""
         key = "content" if "content" in talks[0][0] else "value"
-        texts = all(len(talk) == 1 and isinstance(talk[0].get(key), str) for talk in talks)
-        if not texts or not self._columns_that_mean(ANSWERS):
+        are_questions = all(len(talk) == 1 and isinstance(talk[0].get(key), str) for talk in talks)
+        if not are_questions or not self._columns_that_mean(ANSWERS):
             return None
         self._doubt_image_marks(name)
         return f"{name}.0.{key}"
@@ -313,8 +316,9 @@ class _Guess:
         if "bbox_xywh" in self.names and "category" in self.names:
             self.reasons.append("of COCO: outlines (segmentation) and key points are not read")
         naming = [name for name in self.names if self._may_name_pictures(name)]
-        naming += ["key"] * ("key" in self.names)  # of a row in an object, whose picture may be named by it
-        naming.sort(key=lambda name: "." not in str(self._values(name)[0])[-5:])
+        if "key" in self.names:  # the key of a row in a JSON object may name its picture
+            naming.append("key")
+        naming.sort(key=lambda name: "." not in str(self._values(name)[0])[-5:])  # names with an ending first
         for whole, name in product((True, False), naming):
             if fields := self._pictures_by_path(name, whole):
                 return fields
@@ -375,18 +379,22 @@ class _Guess:
         return all(map(_is_picture_name, values)) and any(holds_pictures(each, self.folder) for each in values)
 
     def _pictures_by_path(self, name: str, whole: bool) -> dict[str, Any]:
-        """Pictures that a column names, with something before and behind it; some may be missing but of the `whole`."""
+        """Pictures that a column names, as a whole path or as a part of one.
+
+        Args:
+            whole: the pictures of all rows must be there; else of some row.
+        """
         enough = all if whole else any
         values = [str(each) for each in self._values(name) if isinstance(each, str | int)]
         if not values or any("\0" in each or len(each) > 512 for each in values):
             return {}
         parts = PurePosixPath(values[0]).parts
         for length in range(1, len(parts)):
-            begin = "/".join(parts[:length]).replace("//", "/")
-            all_begin_so = all(each.startswith(f"{begin}/") for each in values)
-            if all_begin_so and enough(_is_there(each[len(begin) + 1 :], self.folder) for each in values):
-                self._take("folder", begin, "the files are there without it")
-                return self._take("images", name, "it names files that are there") | {"folder": begin}
+            prefix = "/".join(parts[:length]).replace("//", "/")
+            is_shared = all(each.startswith(f"{prefix}/") for each in values)
+            if is_shared and enough(_is_there(each[len(prefix) + 1 :], self.folder) for each in values):
+                self._take("folder", prefix, "the files are there without it")
+                return self._take("images", name, "it names files that are there") | {"folder": prefix}
         # texts with the column in braces, as `images/{id}.jpg`; of each the files that are there, by their row
         templates = [place + form.format(name) for place, form in product(_folders(self.folder), _FILE_NAME_FORMS)]
         if "key" in self.names:
@@ -413,7 +421,7 @@ class _Guess:
         for template, files in fits.items():
             if whole and counts[template] < most:
                 continue
-            # else a link of the other, as in what was converted
+            # paths may be links to the same file, as in datasets that virc converted
             if any(row not in fits[best] or not file.samefile(fits[best][row]) for row, file in files.items()):
                 self.unsure.append(f"the pictures of {name} may be {best} or {template}")
         return self._take("images", {"text": best}, "these files are there")
@@ -487,7 +495,7 @@ class _Guess:
         return found
 
     def _possible_answer(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """What may be the answer where no column is called so, and whether the question is one without an answer."""
+        """The column that may be the answer, if none has the name of one; else doubt whether the question is one."""
         question = found.get("question")
         names = [name for name in self.names if name.lower() in _REPLIES and self._values(name)]
         if question is None:
@@ -504,7 +512,7 @@ class _Guess:
         return {}
 
     def _doubt_image_marks(self, column: str) -> None:
-        """Doubt conversations in which images stand where there are other marks than ours."""
+        """Note that conversations have other marks for images than ours."""
         text = str(self._values(column)[:3])
         if MARK not in text and (found := _OTHER_IMAGE_MARK.search(text)):
             self.unsure.append(f"{found[0]} in {column} may stand for an image, which has the mark {MARK} here")
@@ -523,18 +531,20 @@ class _Guess:
             self.unsure.append(f"{name} may be the number of a choice that stands in the question")
 
     def _number_of_choice(self, name: str, choices: Column, question: Column | None) -> dict[str, Any]:
-        known: list[tuple[int, list[str]]] = []
+        """Whether the answer, the number of a choice, counts from 0 or from 1."""
+        numbers: list[tuple[int, list[str]]] = []  # of each row, with its choices
         for row in self.rows:
             with suppress(DataError):  # it is a fault of that row
-                inside = choices == question
-                each = offered(str(value_of(row, choices)))[1] if inside else choices_of_row(row, choices)
-                known += [(int(row[name]), each)] if row.get(name) not in (None, "") and each else []
-        if any(choices_named(str(answer), each) for answer, each in known):
+                in_question = choices == question
+                texts = offered(str(value_of(row, choices)))[1] if in_question else choices_of_row(row, choices)
+                if row.get(name) not in (None, "") and texts:
+                    numbers.append((int(row[name]), texts))
+        if any(choices_named(str(number), texts) for number, texts in numbers):
             self.unsure.append(
                 f"{name} may be a choice, or the number of one: `index_from: 0` or `1` says that it is that"
             )
             return {}
-        fits = [first for first in (0, 1) if all(0 <= answer - first < len(each) for answer, each in known)]
+        fits = [first for first in (0, 1) if all(0 <= number - first < len(texts) for number, texts in numbers)]
         if len(fits) < 2:
             return self._take("index_from", fits[0], f"{name} is the number of a choice") if fits else {}
         self.unsure.append(

@@ -419,8 +419,7 @@ def _flops_of_rl(config: rl.Config, work: Work, steps: int | None, mean: float) 
     forward_passes = 2 if config.kl_loss_coef else 1
     forward_share = 2 / (8 if config.gradient_checkpointing else 6)
     learning = 1 + forward_passes * forward_share
-    # The factor 2: rollouts are assumed to take as long as learning.
-    return 2 * work.flops(steps * config.train_batch_size * config.n * row, row) * learning
+    return 2 * work.flops(steps * config.train_batch_size * config.n * row, row) * learning  # rollouts take as long
 
 
 def _disk(config: sft.Config, work: Work, steps: int | None, passes: float | None) -> list[Term] | None:

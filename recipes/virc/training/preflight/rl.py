@@ -201,7 +201,6 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def own(self) -> Speaker:
-        """Those of the stage's own rows."""
         return Speaker(self.protocol, self.request.reward, 1, self.request.beside)
 
 
