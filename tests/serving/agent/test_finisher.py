@@ -67,6 +67,7 @@ def test_tokens_that_a_server_does_not_count_are_none() -> None:
         ("7", {"type": "object", "properties": {"v": {"type": "string"}}}, '{"v": "7"}', 0),
         (f"```json\n{WRITTEN}\n```", WORDS, WRITTEN, 0),  # it is as it should be
         ("7", WORDS, WRITTEN, 1),
+        ("7", {**WORDS, "required": []}, WRITTEN, 1),  # either of two could be meant
         ("seven", {"type": "object", "properties": {"v": {"type": "integer"}}, "required": ["v"]}, '{"v": 7}', 1),
     ],
 )
@@ -157,6 +158,7 @@ def test_who_listens_no_more_ends_it_at_the_next_word() -> None:
     [
         ("a. b. c", {"stop": ("c", "b")}, "a. ", "stop"),  # whichever comes first
         ("a. b. c", {"stop": ("z",)}, "a. b. c", "stop"),
+        ("a. b. c", {"stop": ("a",)}, "", "stop"),
         ("1234", {"max_tokens": 4}, "1234", "stop"),
         ("1234", {"max_tokens": 3}, "123", "length"),
         ("abcdefgh", {"max_tokens": 1}, "abcde", "length"),
