@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,50 @@ def test_a_gpu_that_cannot_be_used_is_one_warning_with_driver_and_wheel(
     assert warning.endswith("using cpu")
 
 
+@NO_MPS
+@pytest.mark.parametrize(
+    ("cuda", "error", "why"),
+    [
+        (
+            "12.8",
+            RuntimeError("No CUDA GPUs are available\nsee the manual"),
+            "needs CUDA 12.8 (No CUDA GPUs are available)",
+        ),
+        (None, AssertionError("no CUDA enabled"), "is built without CUDA (no CUDA enabled)"),
+    ],
+)
+@pytest.mark.usefixtures("nvidia")
+def test_why_a_gpu_cannot_be_used_is_said_whole(
+    cuda: str | None, error: Exception, why: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    import torch
+
+    def zeros(*_: object, device: str) -> None:
+        warnings.warn(f"the driver of {device} is too old", stacklevel=2)
+        raise error
+
+    monkeypatch.setattr(torch, "zeros", zeros)
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    reason = f"driver 535.104.05, torch {torch.__version__} {why}"
+    assert devices.choose() == (torch.device("cpu"), f"there is an NVIDIA GPU that cannot be used: {reason}; using cpu")
+    with pytest.raises(SetupError) as raised:
+        devices.choose("cuda:0")
+    assert raised.value.message == f"device cuda:0 cannot be used: {reason}"
+    assert raised.value.hint == "--device cpu"
+    assert not recwarn.list  # torch's own warning would say it twice
+
+
+@pytest.mark.usefixtures("nvidia")
+@pytest.mark.parametrize(("works", "taken"), [({"cuda", "mps"}, "cuda"), ({"mps"}, "mps"), (set[str](), "cpu")])
+def test_the_first_that_works_of_cuda_metal_and_cpu_is_taken(
+    works: set[str], taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_unusable", lambda name: None if name in {*works, "cpu"} else "so")
+    device, line = devices.choose()
+    assert device.type == taken
+    assert line == (None if taken == "cuda" else f"there is an NVIDIA GPU that cannot be used: so; using {taken}")
+
+
 @NO_CUDA
 def test_a_device_that_is_asked_for_and_does_not_work_is_an_error(nvidia: Path) -> None:
     with pytest.raises(SetupError, match=r"device cuda:3 cannot be used: driver 535\.104\.05"):
@@ -79,8 +124,9 @@ def test_metal_that_is_not_there_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:0 ", "", "meta"])
 def test_a_device_nobody_knows_is_a_wrong_setting(name: str) -> None:
-    with pytest.raises(ConfigError, match="unknown device"):
+    with pytest.raises(ConfigError, match="unknown device") as raised:
         devices.choose(name)
+    assert raised.value.hint == "--device cuda, mps or cpu"
 
 
 @pytest.mark.parametrize(
@@ -110,6 +156,11 @@ def test_free_memory_is_what_containers_around_this_process_leave(monkeypatch: p
     assert devices.free_memory(torch.device("cpu")) == 2_000_000_000
     monkeypatch.setattr(devices.hardware, "memory", lambda: (0, 0))
     assert devices.free_memory(torch.device("cpu")) is None
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (3 + device.index, 9))
+    assert devices.free_memory(torch.device("cuda:1")) == 4
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 9)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 2)
+    assert devices.free_memory(torch.device("mps")) == 7
 
 
 @pytest.mark.parametrize(

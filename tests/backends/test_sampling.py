@@ -66,6 +66,14 @@ def test_top_k_and_top_p_cut_the_unlikely_off(sampling: Sampling, kept: set[int]
     assert set(drawn(sampling)) == kept
 
 
+def test_top_p_keeps_no_more_than_reach_it() -> None:
+    import torch
+
+    values, generator = torch.tensor([0.0, 0.0, 0.0, 0.0]), seeded(0)
+    drawn = {pick(values, Sampling(temperature=1.0, top_p=0.5), generator) for _ in range(100)}
+    assert len(drawn) == 2  # of four shares of a quarter, two reach a half
+
+
 def test_a_seed_draws_the_same_again_and_none_draws_by_chance() -> None:
     warm = Sampling(temperature=3.0)
     assert drawn(warm, 30, seed=7) == drawn(warm, 30, seed=7)
@@ -80,6 +88,7 @@ def test_ids_that_were_seen_become_less_likely_each_once() -> None:
     assert values.tolist() == VALUES
     assert penalised(values, [0, 1, 2], 1.0) is values
     assert penalised(values, [4], 2.0).tolist() == VALUES
+    assert penalised(values.to("meta"), [1, 2], 2.0).device.type == "meta"  # on a GPU all indexes have to be there
 
 
 @pytest.mark.parametrize("penalty", [1.05, 2.0, 0.5])
@@ -122,6 +131,9 @@ def test_each_of_several_stops_is_seen_in_pieces() -> None:
             assert not passed.stopped
             passed.add(piece)
         assert passed.stopped
+        for piece in (" and more", " that was on its way"):
+            passed.add(piece)
+            assert passed.stopped
 
 
 def spoken(words: Any, ids: list[int]) -> tuple[list[str], str]:
@@ -150,11 +162,13 @@ def test_bytes_that_are_no_text_come_out_as_the_tokenizer_decodes_them(words: An
         ids = torch.randint(0, 340, (40,), generator=generator).tolist()
         pieces, text = spoken(words, ids)
         assert text == "".join(pieces) == words.decode(ids, skip_special_tokens=True)
+        assert "" not in pieces  # as of a control token: nothing to show
 
 
 def test_the_start_of_a_character_at_the_end_is_not_lost(words: Any) -> None:
     ids = words.encode("数", add_special_tokens=False)[:-1]
     assert spoken(words, ids) == (["\ufffd"], "\ufffd")
+    assert spoken(words, [*ids, words.convert_tokens_to_ids("<|im_end|>")]) == (["\ufffd"], "\ufffd")
 
 
 def test_llama_cpp_cuts_by_the_shares_at_the_temperature() -> None:

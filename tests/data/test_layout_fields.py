@@ -79,6 +79,12 @@ def test_pictures_keep_their_order(key: str) -> None:
     assert url not in str(found.messages)
 
 
+def test_a_row_with_pictures_and_no_message_is_refused() -> None:
+    layout = Layout("mine", messages="talk", images="pics", images_first=True)
+    with pytest.raises(DataError, match="its messages have 0 <image> marks, and it has 1 images"):
+        record(layout, pics=[TALL], talk=[])
+
+
 @pytest.mark.parametrize(
     ("first", "role"), [({"from": "human"}, "user"), ({"from": "gpt"}, "assistant"), ({"role": "system"}, "system")]
 )

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from virc.core.errors import ConfigError
 from virc.reasoning.calls import Call
-from virc.reasoning.resize import Grid, smart_resize
+from virc.reasoning.resize import Grid, smart_resize, too_long
 from virc.tools.registry import get
 
 # Widths in units of 28 px after scaling an image of 1..40 x 16 units and showing the result. A side under a
@@ -54,6 +55,8 @@ def test_scaled_sizes_are_those_of_the_table(factor: float) -> None:
         ((322, 245), Grid(), (336, 252)),
         ((300, 10), Grid(), (840, 28)),  # first enlarged to 840 x 28
         ((1, 1), Grid(), (56, 56)),
+        ((56, 56), Grid(min_pixels=3136, max_pixels=3136), (56, 56)),  # as small and as large as it may be
+        ((20, 600), Grid(max_pixels=784 * 20), (28, 672)),  # 28 x 840 by the root of 1.5
         ((56, 28), Grid(), (84, 56)),  # 1,568 px grow to at least 3,136
         ((8000, 6000), Grid(), (4116, 3080)),
         ((2000, 1000), Grid(max_pixels=100 * 784), (392, 196)),
@@ -65,10 +68,29 @@ def test_known_sizes(size: tuple[int, int], grid: Grid, shown: tuple[int, int]) 
     assert smart_resize(*size, grid) == shown
 
 
-@pytest.mark.parametrize("size", [(201, 1), (28, 5601), (0, 5), (-3, 5)])
-def test_sizes_nobody_can_show_are_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="px"):
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        ((201, 1), "one side of 201 x 1 px is over 200 times the other"),
+        ((28, 5601), "one side of 28 x 5601 px is over 200 times the other"),
+        ((0, 5), "an image of 0 x 5 px has nothing to show"),
+        ((5, -3), "an image of 5 x -3 px has nothing to show"),
+    ],
+)
+def test_sizes_nobody_can_show_are_refused(size: tuple[int, int], why: str) -> None:
+    with pytest.raises(ValueError, match="px") as raised:
         smart_resize(*size)
+    assert str(raised.value) == why
+    assert not any(too_long(*each) for each in ((200, 1), (1, 200), (28, 5600)))
+
+
+def test_a_limit_of_pixels_lowers_that_of_the_model_and_never_raises_it() -> None:
+    grid = Grid(28, 3136, 10_000)
+    limits = (None, 3136, 5000, 10_000, 10_001)
+    assert [grid.limited(limit).max_pixels for limit in limits] == [10_000, 3136, 5000, 10_000, 10_000]
+    with pytest.raises(ConfigError) as raised:
+        grid.limited(3135)
+    assert raised.value.message == "max_pixels 3135 is under the model's smallest image, 3136 pixels"
 
 
 sides = st.integers(1, 12_000)
@@ -94,6 +116,9 @@ def test_what_is_shown_lies_on_the_grid_within_the_limits_and_stays(width: int, 
         ((1500, 3000), (504, 980)),
         ((20_000, 120), (980, 28)),  # no side is under a patch
         ((120, 20_000), (28, 980)),
+        ((1000, 700), (980, 700)),  # as long as it may be, and is not rounded up to 1008
+        ((993, 700), (980, 700)),
+        ((1001, 28), (980, 28)),
         ((900, 700), (896, 700)),  # short enough
         ((700, 900), (700, 896)),
     ],

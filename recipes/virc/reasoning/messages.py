@@ -81,7 +81,7 @@ def _loose(text: str, grammar: Grammar) -> Turn:
         ends = [mark.end for mark in found if grammar.think and mark.text == grammar.think[1].strip()]
         behind = max(ends, default=0)
         turn = _unmarked(text[behind:], None, [], grammar)
-        return msgspec.structs.replace(turn, think=_thought(text[:behind] + turn.think, grammar))
+        return msgspec.structs.replace(turn, think=_thought(f"{text[:behind]} {turn.think}", grammar))
     raise _unlike(found, grammar)
 
 
