@@ -23,8 +23,8 @@ _MAX_MESSAGES = 2048
 _MAX_PARTS = 1024  # of a message's content
 _MAX_BRACES = 2**18  # of a body, so that no more objects than that are made of it
 _MAX_QUOTES = 2**20  # of a body, so that no more names and texts are made of it
-_MAX_PARAMETER = 4096  # bytes of a parameter other than these
-_MAX_LONG = {"messages": MAX_BODY, "tools": 2**17, "response_format": 2**15}
+_MAX_LONG = {"messages": MAX_BODY, "tools": 2**17, "response_format": 2**15}  # bytes of long parameters
+_MAX_PARAMETER = 4096  # bytes of any other parameter
 NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
     "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
@@ -35,7 +35,9 @@ NEUTRAL: Mapping[str, object] = {
     "continue_final_message": False, "include_stop_str_in_output": False, "stop_token_ids": [], "best_of": 1,
     "return_tokens": False,
 }  # fmt: skip
-"""Parameter that no server of ours honours -> the one value, apart from null, that asks for nothing and is taken."""
+"""Parameter -> the one value, apart from null, that asks for nothing: an endpoint that does not honour the parameter takes
+that value, and refuses any other.
+"""
 
 
 class RefusedError(Exception):
