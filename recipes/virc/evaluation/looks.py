@@ -23,16 +23,16 @@ from virc.solving.ablation import CropAblation
 LEVEL = 0.01
 """A verdict needs a p below this."""
 _TESTS = 3
-"""Tests of `_not_looking`, by whose number each p is multiplied (Bonferroni): right answers without a look, answers that
-stay with a blank picture, answers that need their crops. The first is a part of two of its four decisions.
+"""Tests of `_not_looking`, by whose number each p is multiplied (Bonferroni): right answers without a look (a part of two
+decisions), answers that stay with a blank picture, answers that need their crops.
 """
 _LOST = 0.5  # the least share of its answers that a model that looks loses without what it sees
 _MARGIN = 0.05
 """The least share of answers that need their crops in a model whose crops matter (a test of equivalence)."""
 _DISTANCE = 3.417  # distance of a mean from 0, in standard errors, that a test at LEVEL finds with a power of 80 %
 _LEANING = 0.2
-"""If swapped crops cost most right answers that have crops, with a p below this, the crops are too few to say that right
-answers came without a look.
+"""If swapped crops cost most right answers that have crops, with a p below this, there are too few crops to say that
+right answers came without a look.
 """
 
 ArmName = Literal["as it is", "no tools", "blank picture", "crops swapped", "crops blurred", "another seed"]

@@ -35,8 +35,8 @@ NEUTRAL: Mapping[str, object] = {
     "continue_final_message": False, "include_stop_str_in_output": False, "stop_token_ids": [], "best_of": 1,
     "return_tokens": False,
 }  # fmt: skip
-"""Parameter -> the one value, apart from null, that asks for nothing: an endpoint that does not honour the parameter takes
-that value, and refuses any other.
+"""Parameter -> the one value, apart from null, that asks for nothing: an endpoint that does not honour the parameter
+takes that value, and refuses any other.
 """
 
 
