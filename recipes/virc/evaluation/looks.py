@@ -23,8 +23,8 @@ from virc.solving.ablation import CropAblation
 LEVEL = 0.01
 """A verdict needs a p below this."""
 _TESTS = 3
-"""Tests of `_not_looking`, by whose number each p is multiplied (Bonferroni): right answers without a look (a part of two
-decisions), answers that stay with a blank picture, answers that need their crops.
+"""Tests of `_not_looking`, by whose number each p is multiplied (Bonferroni): right answers without a look (a part of
+two decisions), answers that stay with a blank picture, answers that need their crops.
 """
 _LOST = 0.5  # the least share of its answers that a model that looks loses without what it sees
 _MARGIN = 0.05

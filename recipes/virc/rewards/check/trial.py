@@ -169,19 +169,28 @@ def _check_group(scored: Sequence[Rollout], total: Total) -> None:
 def rolled(
     source: Source, reward: Reward, protocol: Protocol, grid: Grid, worded: bool
 ) -> Iterator[tuple[int, Iterator[Rolled]]]:
+    """The number of each of the first rows, with its rollouts.
+
+    A row of RL is a prompt for one reply (a unit); any other row is a problem, and rollouts go from its question to the
+    answer, also through the turns of its own solution.
+
+    Args:
+        worded: rows of RL are in the words of `protocol`, not in those that stand next to them.
+    """
     if source.format == "rl":
         for number, prompt in trial.prompts(source, reward, ROWS, protocol if worded else None):
             yield number, _units(prompt, protocol)
         return
-    own: dict[int, list[Prompt]] = {}
+    solutions: dict[int, list[Prompt]] = {}
     if source.holds == "solutions":
         with suppress(DataError):  # the problem may be known all the same
-            own = dict(trial.solutions(source, reward, ROWS, protocol if source.laid_out else None))
+            solutions = dict(trial.solutions(source, reward, ROWS, protocol if source.laid_out else None))
     for number, record in problems(source, ROWS):
-        yield number, _whole(record, own.get(number, []), protocol, grid)
+        yield number, _whole(record, solutions.get(number, []), protocol, grid)
 
 
 def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
+    """The numbers and problems of the first rows; the question has the choices, and no turn follows it."""
     format = get(source.format)
     records = (row.record for row in format.read(source) if row.record)
     change: Change = change_for(source, records, (source.holds, "problems"), Target())
@@ -196,6 +205,7 @@ def problems(source: Source, most: int) -> Iterator[tuple[int, Record]]:
 
 
 def _units(prompt: Prompt, protocol: Protocol) -> Iterator[Rolled]:
+    """Rollouts of one reply to a prompt: the row's own, and those of `tries`."""
     if prompt.reference is not None:
         yield "the row's own reply", [sample(prompt.reference, prompt)]
     size = prompt.original if prompt.images else (0, 0)
@@ -205,11 +215,12 @@ def _units(prompt: Prompt, protocol: Protocol) -> Iterator[Rolled]:
             yield each.about, [sample(each.replies[0], prompt)]
 
 
-def _whole(record: Record, own: list[Prompt], protocol: Protocol, grid: Grid) -> Iterator[Rolled]:
-    for prompt in own[:1] + own[-1:]:
+def _whole(record: Record, solution: list[Prompt], protocol: Protocol, grid: Grid) -> Iterator[Rolled]:
+    """Rollouts of a problem; `solution` has a prompt for each turn of the row's own one, empty if it has none."""
+    for prompt in solution[:1] + solution[-1:]:  # the first and the last turn stand for the others
         yield from _units(prompt, protocol)
-    if own:
-        yield "the row's own solution", [sample(each.reference or "", each) for each in own]
+    if solution:
+        yield "the row's own solution", [sample(each.reference or "", each) for each in solution]
     if not record.images and needs_picture(protocol):
         raise DataError("it has no image, and no tool of the system returns one")
     images = [Seen(each).pixels().pixels for each in record.images]
