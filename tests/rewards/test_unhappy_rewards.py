@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from PIL import Image
 from rewards.prompts import answer, crop, display, prompt, tool
 
 from virc.backends.openai.link import Link
@@ -47,13 +48,16 @@ def test_calls_of_earlier_replies_that_failed_are_in_the_log() -> None:
     assert [each and each.name for each in read.prompt.made_by] == [None, "crop_image"]
 
 
-def test_a_judge_that_fails_many_questions_says_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("failures", "times"), [(2, 0), (3, 1), (4, 1)])
+def test_a_judge_that_fails_many_questions_says_so_once(
+    failures: int, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries: dict[str, int] = {}
 
     def reply(ask: Ask, sampling: object) -> Any:
         text = ask.messages[-1].text
         tries[text] = tries.get(text, 0) + 1
-        if tries[text] <= 4:
+        if tries[text] <= failures:
             raise NetworkError("it is busy")
         return SimpleNamespace(text=r"\boxed{1}")
 
@@ -76,8 +80,8 @@ def test_a_judge_that_fails_many_questions_says_so_once(monkeypatch: pytest.Monk
         return [each.value for each in await asyncio.gather(*asks)]
 
     assert asyncio.run(both()) == [1.0, 1.0]
-    assert said == ["it is busy; such questions are asked again, for 60 s at most"]
-    assert tries == {"a?": 5, "b?": 5}
+    assert said == ["it is busy; such questions are asked again, for 60 s at most"] * times
+    assert tries == {"a?": failures + 1, "b?": failures + 1}
 
 
 def _given(value: Any, sample: Sample, means: Means) -> Any:
@@ -169,4 +173,8 @@ def test_the_published_program_shows_what_it_cuts_and_reads_what_python_reads() 
     for reply, size in ((tool(crop(0, 0, 140, 98)), (140, 112)), (tool(display()), (280, 196))):
         found = sample(reply, prompt())
         assert found.call
-        assert apply(found.call, found.prompt.images[0].pixels().pixels).size == size
+        page = Image.new("RGB", (280, 196), "white")
+        page.paste("black", (0, 0, 140, 98))
+        shown = apply(found.call, page)
+        assert shown.size == size
+        assert shown.pixels.getpixel((size[0] - 1, size[1] - 1)) == ((0,) * 3 if size[0] == 140 else (255,) * 3)

@@ -304,5 +304,7 @@ def _apply_cached(name: str, box: Box | None, factor: float | None, size: Size, 
 
 def _apply(call: Call, size: Size, grid: Grid) -> Sequence[_CallImage]:
     made = tools.get(call.name).apply(call, Image.new(STAND_IN, size))
-    images = () if isinstance(made, str) else made.images if isinstance(made, Result) else (made,)
+    if isinstance(made, str):
+        return []
+    images = made.images if isinstance(made, Result) else (made,)
     return [_CallImage(smart_resize(*each.size, grid), each.size) for each in images]

@@ -107,8 +107,8 @@ def _problem(
     if layout.index_from is not None and choices and answer is not None:
         answer = _choice_by_number(answer, choices, layout.index_from)
     if len(accepted) > 1:
-        same = [each for each in accepted if each == answer] or [answer]
-        extra["answers"] = [*same, *(each for each in accepted if each != answer)]
+        others = [each for each in accepted if each != answer]
+        extra["answers"] = [*[answer] * max(1, len(accepted) - len(others)), *others]  # the right one comes first
     if layout.metric:
         extra["metric"] = layout.metric
     if choices or (layout.choices is not None and value_of(row, layout.choices) is not None):

@@ -186,9 +186,9 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     raise ValueError(f"its column {name} has the key {key:.40}, which is a column next to it too")
             taken |= defaults[name].keys()
         exploded: list[Mapping[str, Any]] = []
-        for elements in zip(*lists.values(), strict=True):
+        for row_elements in zip(*lists.values(), strict=True):
             new = {**rest}
-            for name, element in zip(lists, elements, strict=True):
+            for name, element in zip(lists, row_elements, strict=True):
                 if isinstance(element, Mapping) and not stays_whole:
                     new |= {**defaults[name], **element}
                 else:
