@@ -45,8 +45,12 @@ def tiny() -> Weights:
 
 @contextmanager
 def holding(weights: Weights, name: str = "tiny", **changes: object) -> Iterator[Server]:
-    """A server that has a model loaded, set as the local one."""
-    with serve([answer("97")], models=(name,), owned_by="virc", extra=facts(weights) | changes) as server:
+    """A server that has a model loaded, set as the local one; a machine under load may take long for its answer."""
+    with (
+        pytest.MonkeyPatch.context() as patience,
+        serve([answer("97")], models=(name,), owned_by="virc", extra=facts(weights) | changes) as server,
+    ):
+        patience.setattr(local_server, "SECONDS", 60.0)
         done = virc("config", "set", "local_server", port(server))
         assert done.code == 0, done.err
         yield server

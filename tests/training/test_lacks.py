@@ -79,7 +79,10 @@ def test_what_is_lacking(needed: Estimate, chosen: Any, here: Machine, free: boo
     ],
 )
 def test_other_gpus_are_named_where_enough_of_them_suffice(chosen: Any, here: Machine, others: str | None) -> None:
-    assert [each.other_gpus for each in fits.lacking(needs(20.0), chosen, here)] == [others]
+    with pytest.raises(SetupError) as refused:
+        fits.refuse_unfit(needs(20.0), chosen, here)
+    assert (refused.value.hint == others) == (others is not None), refused.value.hint
+    assert others or "gpus=" not in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(
