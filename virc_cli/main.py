@@ -1,4 +1,7 @@
-"""The `virc` command: finds the commands, runs one, turns a failure into a sentence and an exit code."""
+"""The `virc` command: finds the commands, runs one, turns a failure into a sentence and an exit code.
+
+`main` is the console script; `_run` loads the named command and has Typer run it, `_report` prints any error.
+"""
 
 import errno
 import importlib
@@ -31,11 +34,10 @@ _PARSER_ERROR: type[BaseException] = typer.BadParameter.__mro__[1]
 OWN_WORDS = "--own-words"
 _UNKNOWN = re.compile(r"No such (command|option):? '?(.+?)'?(?:\. |\.?$| \()")
 
-
 _REFUSALS = dict.fromkeys(
     (errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or choose another disk"
 ) | dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to")
-"""What to do where a disk refuses."""
+"""Number of an OSError -> the hint for it."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -84,7 +86,7 @@ def build(modules: dict[str, ModuleType]) -> typer.Typer:
 
 @cache
 def _parser(modules: tuple[tuple[str, ModuleType], ...]) -> Callable[..., Any]:
-    """What reads a line with these commands; made once for callers of `main` that run many lines in one process."""
+    """The parser for these commands; cached for callers of `main` that run many command lines in one process."""
     return typer.main.get_command(build(dict(modules)))
 
 
@@ -106,10 +108,9 @@ def _root(
 
 def _run(words: Sequence[str], name: str) -> int:
     """Load the command that is named, or all of them for help and completion, and run the line."""
-    found = [module.name for module in pkgutil.iter_modules(commands.__path__)]
-    modules = {
-        each: importlib.import_module(f"{commands.__name__}.{each}") for each in ([name] if name in found else found)
-    }
+    names = [module.name for module in pkgutil.iter_modules(commands.__path__)]
+    needed = [name] if name in names else names
+    modules = {each: importlib.import_module(f"{commands.__name__}.{each}") for each in needed}
     if completion.VARIABLE in os.environ:
         # Typer renders the help lines of completions with Rich where it is found; None hides it (170 ms).
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -124,13 +125,13 @@ def _run(words: Sequence[str], name: str) -> int:
     except Exception as error:
         if not isinstance(error, _PARSER_ERROR):
             raise
-        usage = _translated(error)
+        usage_error = _translated(error)
         explain = getattr(modules.get(name), "explain_usage", None)
-        if name in found and words[0] == name:
-            better = explain and explain(words[1:], usage)
+        if name in names and words[0] == name:
+            better_error = explain and explain(words[1:], usage_error)
         else:
-            better = slips.explain(words, found, usage)
-        raise better or usage from error
+            better_error = slips.explain(words, names, usage_error)
+        raise better_error or usage_error from error
     finally:
         if "--install-completion" in words:
             completion.finish_installation()
@@ -152,8 +153,8 @@ def _translated(error: Exception) -> UsageError:
         parameters = context.command.params
         options = (name for parameter in parameters for name in parameter.opts if name.startswith("-"))
         names = list(getattr(context.command, "commands", {}) if kind == "command" else options)
-        if (ours := slips.OPTIONS.get(word)) in names:
-            return UsageError(f"no such option '{word}'", f"here it is {ours}")
+        if (our_name := slips.OPTIONS.get(word)) in names:
+            return UsageError(f"no such option '{word}'", f"here it is {our_name}")
         if word in slips.KEYS and "--endpoint" in names:
             return UsageError(f"no such option '{word}'", "export VIRC_API_KEY=KEY: others see a key in a command line")
         arguments = (each for each in parameters if each.param_type_name == "argument")
@@ -195,7 +196,7 @@ def _command(words: Sequence[str]) -> tuple[list[str], ModuleType | None]:
 
 
 def _as_virc_error(error: Exception | KeyboardInterrupt, received: int | None) -> VircError:
-    """The failure that an exception is; after a signal that is not one of ours is what the signal made of an import."""
+    """The error to report for an exception; after a signal, an exception of another library is caused by the signal."""
     if isinstance(error, VircError):
         return error
     if received == signal.SIGTERM:
@@ -213,9 +214,9 @@ def _as_virc_error(error: Exception | KeyboardInterrupt, received: int | None) -
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM are a KeyboardInterrupt, so that a command keeps its partial work; gives those received.
+    """Turn Ctrl-C and SIGTERM into a KeyboardInterrupt, so that a command keeps its partial work; yields them.
 
-    A second SIGTERM ends the process at once. A Ctrl-C that somebody above ignores stays ignored.
+    A second SIGTERM ends the process at once. If the parent process ignores Ctrl-C, it stays ignored.
     """
     received: list[int] = []
 
@@ -226,11 +227,11 @@ def _signals() -> Iterator[list[int]]:
         raise KeyboardInterrupt
 
     def dropped(lost: "sys.UnraisableHookArgs") -> None:
-        # Python drops what a destructor or a callback raises, such as that of an import's lock: the signal comes again
+        # Python drops what a destructor or a callback raises, such as that of an import's lock: send the signal again.
         if received and issubclass(lost.exc_type, KeyboardInterrupt) and os.name == "posix":
-            again = received.pop()
-            signal.signal(again, stop)
-            threading.Timer(0.01, os.kill, [os.getpid(), again]).start()
+            number = received.pop()
+            signal.signal(number, stop)
+            threading.Timer(0.01, os.kill, [os.getpid(), number]).start()
         else:
             unraisable(lost)
 
@@ -259,7 +260,7 @@ def _closed_pipe() -> TextIO:
 
 
 def _open_streams() -> None:
-    """UTF-8 for programs that read stdout, whatever the locale; output to a closed stdout fails as to a closed pipe."""
+    """Write UTF-8 to programs whatever the locale; writing to a closed stdout fails as to a closed pipe."""
     sys.stdout = sys.stdout or _closed_pipe()
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -1,4 +1,8 @@
-"""Usual mistakes on the command line, and the line that was meant."""
+"""Usual mistakes on the command line, and the line that was meant.
+
+`main` calls `explain` if a line does not begin with a command, and the others if a command has no such option. In a
+line, `options` are the options with their values, and `free` words are all others, as `hints.split` tells them apart.
+"""
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
@@ -35,15 +39,16 @@ _VERBS: Mapping[str, str] = {
 }  # fmt: skip
 """What other programs call a command -> what it is called here."""
 
-
 _INPUTS = ("-i", "--input", "-f", "--file", "--source", "--rows")
 """What other programs call the option of their input, which is the first argument here."""
 
 
 def argument(option: str, arguments: Sequence[str]) -> str | None:
-    """The one of a command's arguments that an option it does not have is meant for, or None."""
+    """The argument of a command that was written as an option, such as `--image FILE` for IMAGE; else None."""
     name = OPTIONS.get(option, option).lstrip("-").upper()
-    return name if name in arguments else arguments[0] if arguments and option in _INPUTS else None
+    if name in arguments:
+        return name
+    return arguments[0] if arguments and option in _INPUTS else None
 
 
 def near_option(word: str, options: Collection[str]) -> str | None:
@@ -67,27 +72,32 @@ def explain(words: Sequence[str], commands: Collection[str], error: UsageError) 
     if command and words[0].startswith("-"):
         rest = [word for word in free if word != command]
         return UsageError(f"{words[0]} comes after the command", shlex.join(["virc", command, *rest, *options]))
-    near = nearest(free[0], commands) if free else None
-    verb = near in ("solve", "batch") or (free and _VERBS.get(free[0]) == "solve")
-    if free and (line := _line_of(free[1:] if verb else free)):
-        return UsageError(f"no such command {free[0]!r}", shlex.join(["virc", *line, *options]))
-    if not (hint := _instead(free, commands)):
+    if free:
+        means_solve = nearest(free[0], commands) in ("solve", "batch") or _VERBS.get(free[0]) == "solve"
+        if line := _line_of(free[1:] if means_solve else free):
+            return UsageError(f"no such command {free[0]!r}", shlex.join(["virc", *line, *options]))
+    if not (hint := _hint_for_verb(free, commands)):
         return None
-    near = f"; {error.hint}" if error.hint and error.hint.startswith("did you mean") else ""
-    return UsageError(error.message, hint + near)
+    if error.hint and error.hint.startswith("did you mean"):
+        hint += f"; {error.hint}"
+    return UsageError(error.message, hint)
 
 
-def _instead(free: Sequence[str], commands: Collection[str]) -> str | None:
-    verb = _VERBS.get(free[0]) if free else None
-    if verb == "solve":
+def _hint_for_verb(free: Sequence[str], commands: Collection[str]) -> str | None:
+    """The line for a first word that other programs use as a command; None if it is no such word."""
+    meant = _VERBS.get(free[0]) if free else None
+    if meant is None:
+        return None
+    if meant == "solve":
         return "virc solve IMAGE 'QUESTION'"
-    if verb == "--help" and free[1:] and free[1] in commands:
+    if meant == "--help" and free[1:] and free[1] in commands:
         return f"virc {free[1]} --help"
-    return verb and (f"virc {verb}" if verb.startswith("--") or " " in verb else f"virc {verb} --help")
+    is_whole_line = meant.startswith("--") or " " in meant  # such as `--version` or `systems ls`
+    return f"virc {meant}" if is_whole_line else f"virc {meant} --help"
 
 
 def _line_of(words: Sequence[str]) -> list[str] | None:
-    """The command with pictures or rows first and the question after them; None where no word is one of them."""
+    """The command line for these words, pictures or rows before the question; None if no word is a picture or rows."""
     from virc.core.files import near_name
     from virc.solving.sources.picture_files import is_source
     from virc_cli.commands.solve.hints import is_image, is_rows
@@ -95,8 +105,10 @@ def _line_of(words: Sequence[str]) -> list[str] | None:
 
     words = [near_name(Path(word)) or word for word in words]
     sources = [word for word in words if len(word) > 1 and (is_source(word) or is_file_name(word))]
-    question = " ".join(word for word in words if word not in sources)
     if not sources:
         return None
-    one = len(sources) == 1 and not is_rows(sources[0]) and (is_image(sources[0]) or is_file_name(sources[0]))
-    return ["solve" if one else "batch", *sources, *([question or "QUESTION"] if one or question else [])]
+    question = " ".join(word for word in words if word not in sources)
+    first = sources[0]
+    if len(sources) == 1 and not is_rows(first) and (is_image(first) or is_file_name(first)):
+        return ["solve", first, question or "QUESTION"]
+    return ["batch", *sources, *([question] if question else [])]

@@ -118,7 +118,7 @@ def test_a_conversation_costs_its_length_and_its_images_once(backend: LocalBacke
     def work(seed: int) -> list[Reply]:
         replies = talk(backend, seed, GREEDY, turns=3)
         assert backend._batch is not None
-        slot = backend._batch._own_slot()
+        slot = backend._batch._slot_of_thread()
         slots.append((slot.tokens_fed - (replies[-1].prompt_tokens or 0), slot.vision_encodings))
         return replies
 
@@ -249,7 +249,7 @@ def test_who_waits_goes_on_when_another_leaves_its_slot(monkeypatch: pytest.Monk
     def step(group: Sequence[Piece]) -> None:
         steps.extend(piece.slot.number for piece in group)
         for piece in group:
-            piece.found.put(RuntimeError("drawn"))
+            piece.result.put(RuntimeError("drawn"))
 
     monkeypatch.setattr(batch, "_step", step)
 
@@ -288,7 +288,7 @@ def step(batch: Rows, *ids: list[int]) -> list[Any]:
     """What each piece with these ids gets of one step."""
     pieces = [Piece(SimpleNamespace(number=at), 0, each, None, {}, SimpleQueue()) for at, each in enumerate(ids)]  # type: ignore[arg-type]
     batch._step(pieces)
-    return [piece.found.get(timeout=1) for piece in pieces]
+    return [piece.result.get(timeout=1) for piece in pieces]
 
 
 def test_a_step_for_which_memory_does_not_suffice_is_taken_in_parts_from_then_on() -> None:
@@ -341,7 +341,7 @@ def test_rows_of_the_cache_are_kept_as_it_grows_and_read_by_their_own(monkeypatc
     number = iter(range(1, 1000))
     for rows, width in (([0, 1], 3), ([1], 2), ([0, 1, 2], 1), ([2, 0], 4), ([1, 2], 1)):
         starts = [len(held.get(row, [])) for row in rows]
-        seen = cache.aim(rows, starts, width, torch.device("cpu"))
+        seen = cache.plan_step(rows, starts, width, torch.device("cpu"))
         new = [[float(next(number)) for _ in range(width)] for _ in rows]
         tensor = torch.tensor(new)[:, None, :, None]
         keys, values = cache.update(tensor, -tensor, 0)
@@ -367,7 +367,7 @@ def test_rows_of_the_cache_are_kept_as_it_grows_and_read_by_their_own(monkeypatc
 )  # fmt: skip
 def test_pieces_of_about_one_length_are_fed_together(lengths: list[int], fed: list[int]) -> None:
     pieces = [Piece(None, 0, [0] * length, None, {}, SimpleQueue()) for length in lengths]  # type: ignore[arg-type]
-    assert [pieces.index(each) for each in batched._next(pieces)] == fed
+    assert [pieces.index(each) for each in batched._next_group(pieces)] == fed
 
 
 @pytest.mark.parametrize(
@@ -376,7 +376,7 @@ def test_pieces_of_about_one_length_are_fed_together(lengths: list[int], fed: li
      ([0, 4], 1, [0, 4]), ([0, 2], 5, [0, 2]), ([3], 1, [3])],
 )  # fmt: skip
 def test_rows_between_are_computed_where_that_is_less_work(numbers: list[int], width: int, rows: list[int]) -> None:
-    assert batched._rows(numbers, width) == rows
+    assert batched._rows_to_compute(numbers, width) == rows
 
 
 def test_a_row_that_is_computed_with_others_keeps_what_it_holds() -> None:

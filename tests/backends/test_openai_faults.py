@@ -118,7 +118,7 @@ def test_a_reply_is_given_up_when_its_own_time_is_over() -> None:
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422, 429, 500, 503])
 def test_what_any_request_would_meet_is_told_from_what_is_wrong_with_one(code: int) -> None:
     failed, _ = failure(status(code))
-    assert failed.everywhere == (code not in {400, 413, 422})
+    assert failed.fails_all_requests == (code not in {400, 413, 422})
 
 
 def aborted(exchange: Exchange) -> None:
@@ -156,8 +156,8 @@ def test_what_a_server_that_is_ended_does_is_told_from_what_a_bad_one_does(fault
 
 
 def test_an_endpoint_that_hangs_up_fails_everywhere_and_one_that_is_slow_does_not() -> None:
-    assert failure(lambda exchange: exchange.hang_up())[0].everywhere
-    assert not failure(hang, timeout=0.3)[0].everywhere
+    assert failure(lambda exchange: exchange.hang_up())[0].fails_all_requests
+    assert not failure(hang, timeout=0.3)[0].fails_all_requests
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 413, 422])

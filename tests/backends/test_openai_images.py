@@ -46,7 +46,7 @@ def test_an_image_is_sent_once_and_named_by_its_id_from_then_on() -> None:
 
 
 def test_the_same_pixels_are_one_image_however_often_they_are_shown() -> None:
-    twins = (FIRST.images[0], FIRST.images[0].again(0), Shown(FIRST.images[0].pixels.copy()))
+    twins = (FIRST.images[0], FIRST.images[0].repeated(0), Shown(FIRST.images[0].pixels.copy()))
     with serve([ANSWER], kept={}) as server:
         backend = OpenAIBackend(server.url)
         backend.reply(FIRST, GREEDY)

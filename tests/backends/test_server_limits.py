@@ -248,6 +248,17 @@ def test_boxes_in_pixels_are_not_trusted_to_a_server_that_may_scale(
                 assert backend.reply(ask(), Sampling()).text == ANSWER
 
 
+def test_a_connection_lost_at_an_address_that_is_only_asked_about_is_no_new_server() -> None:
+    with serve([ANSWER], fault=gone) as server:
+        server.takes_fault = lambda path: path == "/props"  # type: ignore[method-assign]
+        backend = OpenAIBackend(server.url, max_retries=0)
+        with pytest.raises(NetworkError):
+            backend.json_object("/props")
+        before = len(server.requests)
+        backend.reply(ask(), Sampling())
+        assert [each.path for each in server.requests[before:]] == [CHAT]
+
+
 def test_a_server_that_does_not_stream_gets_no_options_of_streams() -> None:
     habits = Habits()
     sent = {"stream": True, "stream_options": {"include_usage": True}, "messages": []}

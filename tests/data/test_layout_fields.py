@@ -63,19 +63,26 @@ def test_a_column_becomes_a_field(layout: Layout, columns: dict[str, Any], field
     assert getattr(record(layout, **columns), field) == value
 
 
-def test_pictures_keep_their_order() -> None:
+@pytest.mark.parametrize("key", ["content", "value", "text"])
+def test_pictures_keep_their_order(key: str) -> None:
     assert [each.data for each in record(PROBLEM).images] == [WIDE, TALL]
     url = "data:image/png;base64,"
     inside = [{"type": "image", "image": {"bytes": each}} for each in (TALL, WIDE)]
     talk = [
-        {"role": "user", "content": [inside[0], {"type": "text", "text": "Which?"}]},
-        {"role": "assistant", "content": "This."},
-        {"role": "user", "content": [inside[1], {"type": "text", "text": "And now?"}]},
+        {"role": "user", key: [inside[0], {"type": "text", "text": "Which?"}]},
+        {"role": "assistant", key: "This."},
+        {"role": "user", key: [inside[1], {"type": "text", "text": "And now?"}]},
     ]
     found = record(Layout("mine", messages="talk"), talk=talk)
     assert [each.data for each in found.images] == [TALL, WIDE]
     assert [each.content for each in found.messages] == ["<image>Which?", "This.", "<image>And now?"]
     assert url not in str(found.messages)
+
+
+def test_a_row_with_pictures_and_no_message_is_refused() -> None:
+    layout = Layout("mine", messages="talk", images="pics", images_first=True)
+    with pytest.raises(DataError, match="its messages have 0 <image> marks, and it has 1 images"):
+        record(layout, pics=[TALL], talk=[])
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from virc.data.check.row import check_row
 from virc.data.convert.change import Change, changed
 from virc.data.formats.registry import Row
 from virc.data.rows.record import MARK, Message, Picture, Record
-from virc.data.rows.results import apart, joined
+from virc.data.rows.results import joined, split_results
 from virc.reasoning.calls import Call
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
@@ -99,7 +99,7 @@ def test_rows_pass_and_are_read_as_they_were_said(name: str, tmp_path: Path) -> 
     assert faults(record, protocol) == []
     roles = [message.role for message in record.messages]
     assert roles == (["system"] + ["user", "assistant"] * (1 if name in ("inline", "assistant") else 5))
-    known = [each.content for each in apart(record, protocol).messages if each.role == "assistant"]
+    known = [each.content for each in split_results(record, protocol).messages if each.role == "assistant"]
     assert known == list(REPLIES)
     rules = Rules("solutions", protocol.coordinates, protocol)
     trace = show.trace_of(record, show.images_to_show(record, rules), rules)
@@ -118,7 +118,7 @@ def test_an_error_without_words_ends_a_reply_within_a_turn() -> None:
     session = Session(protocol, "How many?", [Image.new("RGB", (280, 196))], tools=tools.known())
     for reply in replies:
         session.feed(Reply(reply))
-    record = apart(Record(tuple(joined(session.trace().messages))), protocol)
+    record = split_results(Record(tuple(joined(session.trace().messages))), protocol)
     assert [each.content for each in record.messages if each.role == "assistant"] == replies
 
 

@@ -246,8 +246,8 @@ def test_a_full_disk_is_told_from_a_broken_one(
     def bring(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(fetching, "_bring", bring)
-    monkeypatch.setattr(fetching, "_bring_small", lambda *_: None)
+    monkeypatch.setattr(fetching, "_fetch_file", bring)
+    monkeypatch.setattr(fetching, "_fetch_small_files", lambda *_: None)
     listing = Listing(Repo("some/data", "dataset"), "0" * 40, (File("rows.parquet", SIZE),))
     with pytest.raises(raised, match="the disk of .* is full" if raised is SetupError else None) as error:
         fetching.fetch(tmp_path / "to", listing, listing.files, Meter(0, Reporter()))

@@ -237,6 +237,15 @@ def test_a_reward_that_no_row_can_have_is_refused_with_what_is_missing(
     assert not server.chats()
 
 
+def test_rows_that_the_reward_may_have_to_leave_out_are_said_before_a_model_is_asked(
+    server: Server, problems: Path, system: Path, here: Path
+) -> None:
+    (here / "mine.py").write_text(REWARD.replace("(t.right or 0)", "t.needs_box"))
+    done = evaluated(server, problems, "--reward", system)
+    said = "problems that the reward of mine may have to leave out: 3 of 4, needs_box: the row has no spot"
+    assert said in done.err
+
+
 def test_the_report_has_a_row_for_each_term_and_the_reward_of_each_answer(
     server: Server, problems: Path, system: Path
 ) -> None:

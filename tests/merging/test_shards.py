@@ -20,6 +20,13 @@ def test_a_checkpoint_and_its_actor_are_the_same(tmp_path: Path) -> None:
     assert not shards.whole(tmp_path)
 
 
+def test_shards_without_their_settings_are_a_checkpoint_that_is_not_whole(tmp_path: Path) -> None:
+    actor = lay_out(tmp_path / "global_step_5")
+    (actor / shards.SETTINGS).unlink()
+    assert shards.actor_of(tmp_path / "global_step_5") == actor
+    assert not shards.whole(actor)
+
+
 @pytest.mark.parametrize("world", [1, 2, 16])
 def test_there_is_a_file_for_each_rank_in_order(tmp_path: Path, world: int) -> None:
     found = shards.read(lay_out(tmp_path, world))

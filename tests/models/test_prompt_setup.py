@@ -41,14 +41,14 @@ def test_small_pictures_are_sent_as_large_as_the_server_makes_them(
     """That matters to boxes in pixels alone."""
     probed = Probed(endpoint="http://a/v1", model="m", longest=2000, max_pixels=800_000, min_pixels=enlarged)
     server: Any = SimpleNamespace(endpoint="http://a/v1", kind="vllm", named="m --endpoint http://a/v1")
-    grid, _ = load._grid_on(server, families.get(family), probed, Choice("m"))
+    grid, _ = load._grid_at(server, families.get(family), probed, Choice("m"))
     assert (grid.min_pixels, grid.longest) == (least, 2000)
 
 
 @pytest.mark.parametrize(("kind", "longest"), [("vllm", None), ("", load.CAUTIOUS_SIDE)])
 def test_a_server_that_may_scale_pictures_gets_small_ones(kind: str, longest: int | None) -> None:
     server: Any = SimpleNamespace(endpoint="http://a/v1", kind=kind, named="m --endpoint http://a/v1")
-    grid, said = load._grid_on(server, families.get("qwen2.5-vl"), None, Choice("m"))
+    grid, said = load._grid_at(server, families.get("qwen2.5-vl"), None, Choice("m"))
     assert (grid.longest, bool(said)) == (longest, longest is not None)
 
 
@@ -96,7 +96,7 @@ def test_time_is_estimated_on_a_cpu_alone(device: str, offered: bool, monkeypatc
 @pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl"])
 def test_boxes_and_calls_of_a_probe_count_more_than_the_familys(family: str) -> None:
     found = Probed(endpoint="http://a/v1", model="m", coordinates="unit", box="corners_yx", calls="native")
-    protocol = load._stock(families.get(family), found).protocol
+    protocol = load._stock_protocol(families.get(family), found).protocol
     assert (protocol.coordinates, protocol.box, bool(protocol.schemas)) == ("unit", "corners_yx", True)
 
 
@@ -108,7 +108,7 @@ def test_counts_of_tokens_are_believed_of_a_server_that_was_seen_not_to_scale(sc
         trust_sizes=lambda: said.append(True),
     )  # fmt: skip
     probed = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", scaling=scaling)
-    load._stock_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
+    load._stock_setup_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
     assert bool(said) is trusted
 
 
@@ -120,7 +120,7 @@ def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_longest_sides(
 ) -> None:
     for unit, expected in (("pixel", longest), ("thousand", grid)):
         probed: Any = Probed(endpoint="http://a/v1", model="m", coordinates=unit, longest=found)  # type: ignore[arg-type]
-        assert load._limited(Grid(longest=grid), probed).longest == expected
+        assert load._limited_to_unchanged(Grid(longest=grid), probed).longest == expected
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_longest_sides(
 )
 def test_boxes_in_pixels_are_asked_for_on_the_smaller_of_two_areas(grid: int, found: int | None, most: int) -> None:
     probed = Probed(endpoint="http://a/v1", model="m", coordinates="pixel", max_pixels=found)
-    assert load._limited(Grid(max_pixels=grid), probed).max_pixels == most
+    assert load._limited_to_unchanged(Grid(max_pixels=grid), probed).max_pixels == most
 
 
 @pytest.mark.parametrize(("settled", "unit"), [(False, "thousand"), (True, "unit")])
@@ -138,7 +138,7 @@ def test_what_was_found_of_boxes_alone_does_not_change_how_a_batch_is_prompted(s
         endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=lambda _: None
     )
     found = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="unit", boxes_alone=True)
-    setup = load._stock_at(server, Choice("m"), Identity(("qwen3-vl",)), found, settled)
+    setup = load._stock_setup_at(server, Choice("m"), Identity(("qwen3-vl",)), found, settled)
     assert setup.chat_protocol.protocol.coordinates == unit
 
 
@@ -149,7 +149,7 @@ def test_a_model_that_is_still_to_be_asked_gets_no_larger_pictures_than_the_ques
     server: Any = SimpleNamespace(
         endpoint="http://a/v1", kind="vllm", named="m", model="mine", root=None, leave_out=lambda _: None
     )
-    assert load._stock_at(server, Choice("m", max_pixels=chosen), Identity(), None).unknown
+    assert load._stock_setup_at(server, Choice("m", max_pixels=chosen), Identity(), None).unknown
     assert server.grid.max_pixels == most
 
 
@@ -160,7 +160,7 @@ def test_parameters_that_a_probe_found_refused_are_left_out(refused: tuple[str, 
         endpoint="http://a/v1", kind="vllm", named="m", model="qwen3-vl", root=None, leave_out=left_out.extend
     )
     probed = Probed(endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", left_out=refused)
-    load._stock_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
+    load._stock_setup_at(server, Choice("m"), Identity(("qwen3-vl",)), probed)
     assert tuple(left_out) == refused
 
 

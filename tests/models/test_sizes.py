@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from virc.core.errors import ConfigError
 from virc.models import memory, sizes
+from virc.stages.sft import Lora
 
 BASE = "Qwen/Qwen2.5-VL-7B-Instruct"
 
@@ -52,25 +55,135 @@ def test_tied_embeddings_are_counted_once(tmp_path: Path, fields: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    ("name", "billions", "layers", "kv", "tied"),
+    ("name", "parameters", "layers", "kv", "tied"),
     [
-        (BASE, 8.29, 28, 4 * 128, False),
-        ("Qwen/Qwen2.5-VL-3B-Instruct", 3.75, 36, 2 * 128, True),
-        ("Qwen/Qwen2-VL-7B-Instruct", 8.29, 28, 4 * 128, False),
-        ("Qwen/Qwen2-VL-2B-Instruct", 2.21, 28, 2 * 128, True),
-        ("Qwen/Qwen3-VL-8B-Instruct", 8.77, 36, 8 * 128, False),
-        ("Qwen/Qwen3-VL-4B-Instruct", 4.44, 36, 8 * 128, True),
+        (BASE, 8_292_166_656, 28, 4 * 128, False),
+        ("Qwen/Qwen2.5-VL-3B-Instruct", 3_754_622_976, 36, 2 * 128, True),
+        ("Qwen/Qwen2-VL-7B-Instruct", 8_291_375_616, 28, 4 * 128, False),
+        ("Qwen/Qwen2-VL-2B-Instruct", 2_208_985_600, 28, 2 * 128, True),
+        ("Qwen/Qwen3-VL-8B-Instruct", 8_767_123_696, 36, 8 * 128, False),
+        ("Qwen/Qwen3-VL-4B-Instruct", 4_437_815_808, 36, 8 * 128, True),
     ],
 )
-def test_sizes_are_those_of_the_models_card(name: str, billions: float, layers: int, kv: int, tied: bool) -> None:
+def test_sizes_are_those_of_the_published_files(name: str, parameters: int, layers: int, kv: int, tied: bool) -> None:
+    """The numbers of parameters are those that the hub counts in their safetensors files."""
     shape = sizes.published(name)
     assert shape
-    assert sum(shape.parameters().values()) / 1e9 == pytest.approx(billions, abs=0.006)
+    assert sum(shape.parameters().values()) == parameters
     assert (shape.text.num_hidden_layers, shape.text.keys, shape.tied, shape.weight_bytes) == (layers, kv, tied, 2)
 
 
 def test_a_model_of_nobody_has_no_published_size() -> None:
     assert sizes.published("Qwen/Qwen2.5-VL-7B") is None
+
+
+TEXT = sizes.Text(
+    vocab_size=100, hidden_size=8, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+    num_key_value_heads=1,
+)  # fmt: skip
+VISION = sizes.Vision(hidden_size=4, depth=3, intermediate_size=6, out_hidden_size=8, patch_size=2)
+
+
+def small(family: sizes.Family, tied: bool = False, /, **text: int) -> sizes.Shape:
+    return sizes.Shape(family, msgspec.structs.replace(TEXT, **text), VISION, tied, 2)
+
+
+@pytest.mark.parametrize(
+    ("family", "vision"),
+    [
+        # patches 24 x 4; of 3 blocks qkv 4 x 12 + 12, proj 4 x 4 + 4; a LayerNorm, 2 x 2 x 4, or RMSNorm, 2 x 4
+        ("qwen2_vl", 96 + 3 * (60 + 20 + (4 * 6 + 6) + (6 * 4 + 4) + 16)),
+        ("qwen2_5_vl", 96 + 3 * (60 + 20 + 2 * (4 * 6 + 6) + (6 * 4 + 4) + 8)),
+        # a bias of patches, 2304 places, and 3 mergers of earlier blocks, each with a norm of all 16 numbers
+        ("qwen3_vl", 96 + 4 + 4 * 2304 + 3 * (60 + 20 + 30 + 28 + 16) + 3 * ((16 * 16 + 16) + (16 * 8 + 8) + 2 * 16)),
+    ],
+)
+def test_parameters_of_each_part_by_hand(family: sizes.Family, vision: int) -> None:
+    """The merger: 16 x 16 + 16, 16 x 8 + 8, and its norm. A layer of text: q, k, v, o, gate, up, down, two norms."""
+    found, own = small(family).parameters(), family == "qwen3_vl"
+    assert found["vision"] == vision
+    assert found["projector"] == 272 + 136 + 4 * (1 if family == "qwen2_5_vl" else 2)
+    biases, norms = (0, 2 * 8 + 2 * 4) if own else (8 + 4 + 4, 2 * 8)
+    layer = 8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 16 + biases + norms
+    assert found["language"] == 2 * 100 * 8 + 2 * layer + 8
+    assert small(family, True).parameters()["language"] == 100 * 8 + 2 * layer + 8
+
+
+def test_what_is_trained_is_all_that_is_not_frozen_or_its_adapters() -> None:
+    shape = small("qwen2_5_vl")
+    whole = shape.parameters()
+    assert shape.trained(None, ("vision",)) == {**whole, "vision": 0}
+    # 4 x (inputs + outputs), of 2 layers: q 8 + 8, k and v 8 + 4; of the tower's 3 blocks qkv 4 + 12
+    queries = Lora(rank=4, targets=("q_proj", "k_proj", "v_proj"))
+    assert shape.trained(queries, ()) == {"vision": 0, "projector": 0, "language": 2 * 4 * (16 + 12 + 12)}
+    assert shape.trained(Lora(rank=4, targets=("qkv",)), ())["vision"] == 3 * 4 * 16
+    assert sum(shape.trained(Lora(rank=4, targets=("qkv",)), ("vision",)).values()) == 0
+    layers = 16 + 12 + 12 + 16 + 3 * 24
+    every = {"vision": 3 * 4 * (16 + 8 + 3 * 10), "projector": 0, "language": 2 * 4 * layers}
+    assert shape.trained(Lora(rank=4, targets=("all",)), ()) == every
+    assert shape.trained(Lora(rank=4, targets=("all",)), ("vision", "projector")) == {**every, "vision": 0}
+    assert shape.adapter_inputs(queries, ()) == 3 * 8
+    assert shape.adapter_inputs(Lora(targets=("all",)), ()) == 6 * 8 + 16
+    assert shape.adapter_inputs(queries, ("language",)) == 0
+
+
+def test_targets_that_no_layer_has_are_named_with_those_that_there_are() -> None:
+    shape = small("qwen2_5_vl")
+    missing = shape.without_layer(Lora(targets=("q_proj", "mlp.down_proj", "qproj")), ("vision", "projector"))
+    ends = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    of = [f"self_attn.{each}" for each in ends[:4]] + [f"mlp.{each}" for each in ends[4:]]
+    assert missing == {"qproj": sorted([*ends, *of, "lm_head"])}
+    assert list(shape.without_layer(Lora(targets=("attn.qkv",)), ("vision",))) == ["attn.qkv"]
+    assert shape.without_layer(Lora(targets=("attn.qkv",)), ()) == {}
+    assert shape.without_layer(Lora(targets=("all",)), ("vision",)) == {}
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "tokens", "parts"),
+    [
+        # a token: 2 x 2 layers x 4 numbers x 2 bytes; 5 image tokens are 20 patches of 24 numbers in float32; a patch
+        # in a block: 4 numbers, 6 times in float32 and 5 times in 2 bytes
+        ("qwen2_5_vl", {}, 10, [32 * 10, 96 * 20, ("vision tower", (6 * 4 + 5 * 2) * 4 * 20)]),
+        # once more in float32, and what 3 blocks give, of 8 numbers for 4 patches
+        ("qwen3_vl", {}, 10, [32 * 10, 96 * 20, ("vision tower", ((7 * 4 + 5 * 2) * 4 + 3 * 2 * 8 // 4) * 20)]),
+        # a token in a layer: 3 x 8 and the turned 2 x 4 numbers, then 8 and three times 16, of 2 bytes
+        ("qwen2_5_vl", {}, 100, [32 * 100, 96 * 20, ("one layer", 2 * (3 * 8 + 2 * 4 + 8 + 3 * 16) * 100)]),
+        # with heads of 64, queries in float32 and three times in 2 bytes are more than the MLP
+        ("qwen3_vl", {"head_dim": 64}, 100,
+         [2 * 2 * 64 * 2 * 100, 96 * 20, ("one layer", (2 * (3 * 8 + 2 * 64) + (4 + 3 * 2) * 128) * 100)]),
+    ],
+)  # fmt: skip
+def test_the_memory_of_a_conversation_by_hand(
+    family: sizes.Family, text: dict[str, int], tokens: int, parts: list[Any]
+) -> None:
+    shape = small(family, **text)
+    found = memory.parts(shape, 2, tokens, 5, "cpu")
+    keys, pixels, moment = parts
+    assert [(each.name, each.size) for each in found] == [
+        ("weights", 2 * sum(shape.parameters().values())), ("keys and values", keys), ("pixels", pixels), moment,
+        ("process", 2**29),
+    ]  # fmt: skip
+    assert [each.formula for each in found[1:3]] == [
+        f"{tokens:,} tokens x {keys // tokens:,} bytes", "20 patches x 96 bytes",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "does not say how large the model is"),
+        ("{}", "does not say"),
+        ('{"model_type": "bert"}', "does not say"),
+        (None, "does"),
+    ],
+)
+def test_a_model_of_another_kind_has_no_sizes(text: str | None, says: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        sizes.of_folder(tmp_path)
+    assert sizes.of_base(str(tmp_path / "none"), tmp_path) is None
+    assert sizes.of_base(BASE, tmp_path) == sizes.published(BASE)
 
 
 def test_a_conversation_takes_its_keys_and_values_twice_over_all_layers() -> None:
@@ -89,3 +202,5 @@ def test_the_memory_of_a_model_is_the_sum_of_its_parts() -> None:
     assert (found.width, found.tokens) == (2, 32_768)
     assert 17 < found.gib < 32
     assert memory.of_model(BASE, None).gib == pytest.approx(found.gib - 0.5)  # no context of CUDA
+    assert memory.of_model(BASE, "mps").gib == memory.of_model(BASE, "cpu").gib == memory.of_model(BASE, None).gib
+    assert (memory.of_model("tiny", None).width, found.image_tokens) == (4, 16_384)  # small ones are in float32

@@ -382,6 +382,7 @@ def test_a_side_is_a_common_one_where_one_is_near(side: int, found: int) -> None
         (["red", "blue", "green"], False), (["green", "grey", "red"], True), (["blue", "red", "green"], True),
         (["green", "green", "green"], False), (["grey", "grey", "green"], False), (["grey", "grey", "grey"], False),
         (["red", "grey", "green"], False), (["red", "blue"], False), ([], False), (["grey", "red", "blue"], True),
+        (["grey", "red", "green"], True), (["red", "red", "red"], False),
     ],
 )  # fmt: skip
 def test_what_counts_as_mixed_up(named: list[str], mixed: bool) -> None:

@@ -1,5 +1,7 @@
 """What counts of tokens show of a server's pictures: counts as exact servers give them, without a server."""
 
+from itertools import product
+
 import pytest
 
 from virc.families import registry as families
@@ -46,3 +48,38 @@ def test_a_count_of_a_part_of_a_request_is_one_of_less_than_its_picture() -> Non
     assert cached(counted(2450, 500), 10)
     assert not cached(counted(2450, 500), 500)
     assert not cached(Counts(large=2462), 10)
+
+
+def sent(longest: int, factor: int, hidden: int, marks: int, counted: str, least: int = 0) -> Counts:
+    """The counts of a server that scales pictures to a longest side, and small ones up to `least` tokens."""
+    large = round(longest / factor) * round(longest / 2 / factor)
+    one, small = hidden + marks, max(round(288 / factor) ** 2, least)
+    several = hidden + PICTURES * (small + marks) if "several" in counted else None
+    alone = one + small if "small" in counted else None
+    return Counts(one + large, alone, several, PICTURES if several else 0)
+
+
+SERVERS = [(hidden, marks) for hidden in (0, 10, 90, 300) for marks in (0, 2)]
+SIDES = (768, 1024, 1280, 1536, 2048, 2240)
+
+
+@pytest.mark.parametrize("counted", ["small several", "small"])
+@pytest.mark.parametrize(("family", "factor"), [("qwen3-vl", 32), ("qwen2.5-vl", 28), ("internvl3", 28), (None, 28)])
+def test_the_side_of_a_scaled_picture_is_found_whatever_a_server_adds(
+    family: str | None, factor: int, counted: str
+) -> None:
+    known = families.get(family) if family else None
+    for (hidden, marks), side in product(SERVERS, SIDES):
+        found = scaling(known, sent(side, factor, hidden, marks, counted))
+        by_area = not known or known.by_area
+        expected = ("none", None) if side == 2240 else ("down", side)
+        assert (found.kind, found.longest) == (expected if by_area else (None, None)), (hidden, marks, side)
+        assert found.sure
+
+
+@pytest.mark.parametrize("counted", ["", "several"])
+def test_a_side_is_not_called_sure_where_what_a_server_adds_can_be_half_of_it(counted: str) -> None:
+    for (hidden, marks), side in product(SERVERS, (448, *SIDES)):
+        found = scaling(QWEN, sent(side, 32, hidden, marks, counted))
+        right = ("none", None) if side == 2240 else ("down", side)
+        assert (found.kind, found.longest) == right or not found.sure, (hidden, marks, side)

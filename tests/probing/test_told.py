@@ -152,7 +152,7 @@ APART, TAGGED, PLAIN = Reply("It is red.", thought="Red?"), Reply("<think>Red?</
     ],
 )
 def test_a_probe_says_where_thoughts_come(replies: list[Reply], thoughts: str) -> None:
-    seen = probe._Seen()
+    seen = probe._Findings()
     for reply in replies:
         probe._take_box(reply, families.protocol(families.UNKNOWN), seen)
     assert seen.thoughts == thoughts

@@ -121,7 +121,7 @@ KEPT: dict[str, bytes] = {
 def test_a_file_is_sent_as_it_is_without_metadata(name: str) -> None:
     opened = open_file(KEPT[name], name)
     shown = show(opened, QWEN2)
-    assert shown.file is opened.own
+    assert shown.file is opened.sendable
     assert (shown.encodings, shown.size) == (0, SIZE)
     sent = shown.file.data
     assert SECRET not in sent

@@ -41,7 +41,8 @@ def row(*right: list[float], coordinates: Coordinates = "pixel", size: tuple[int
         # one within the other, four times as wide: 25 of 100; the same centre; angles atan 4 and atan 1
         ((0, 0, 20, 5), (7.5, 0, 12.5, 5), 0.25, 0.25, None),
         # turned round: it has no area, and around both it still reaches from 0 to 10
-        ((10, 10, 0, 0), (0, 0, 10, 10), 0, None, None),
+        # and its diagonal has the angle 0, not pi / 4: v = 1 / 4, and v * v / (1 + v) = 1 / 20
+        ((10, 10, 0, 0), (0, 0, 10, 10), 0, 0, -0.05),
         ((0, 0, 0, 0), (0, 0, 0, 0), 0, 0, 0),
     ],
 )
@@ -99,16 +100,16 @@ def test_what_is_no_box(said: str) -> None:
 @pytest.mark.parametrize(
     ("coordinates", "said"),
     [
-        ("pixel", "[0, 0, 154, 98]"),
-        ("permille", "[0, 0, 499.5, 499.5]"),
-        ("thousand", "[0, 0, 500, 500]"),
-        ("unit", "[0, 0, 0.5, 0.5]"),
-        ("original", "[0, 0, 150, 100]"),
+        ("pixel", "[30.8, 39.2, 154, 98]"),
+        ("permille", "[99.9, 199.8, 499.5, 499.5]"),
+        ("thousand", "[100, 200, 500, 500]"),
+        ("unit", "[0.1, 0.2, 0.5, 0.5]"),
+        ("original", "[30, 40, 150, 100]"),
     ],
 )
 def test_boxes_are_counted_in_what_the_prompt_says(coordinates: Coordinates, said: str) -> None:
-    """The file has 300 x 200 px, is shown at 308 x 196, and its left upper quarter is right."""
-    known = row([0, 0, 150, 100], coordinates=coordinates, size=(300, 200))
+    """The file has 300 x 200 px and is shown at 308 x 196; right is a part of its left upper quarter."""
+    known = row([30, 40, 150, 100], coordinates=coordinates, size=(300, 200))
     assert known.view.sizes == [(308, 196)]
     assert value("iou", said, known) == pytest.approx(1.0)
 

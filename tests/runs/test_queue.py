@@ -268,7 +268,7 @@ def test_a_job_that_goes_back_while_it_is_stopped_is_cancelled(says: Says, works
 def test_a_run_whose_job_ends_without_a_record_has_died(
     says: Says, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("virc.runs.stopping._ASK", 0.1)
+    monkeypatch.setattr("virc.runs.stopping._ASK_EVERY", 0.1)
     says("5|RUNNING|1000|n2|None")
     submitted(workspace, progress="running", attempt=1, host="n2", pid=1, started=1)
     done = virc("runs", "stop", "a")

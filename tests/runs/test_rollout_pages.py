@@ -99,6 +99,12 @@ def test_a_judge_that_gives_all_replies_one_score_is_seen(
     assert (found.get("judge_same"), "terms/judge_score" in found) == (same, False)
 
 
+def test_questions_that_a_judge_left_open_are_counted(chat_protocol: Protocol, picture: Path) -> None:
+    trace = session(chat_protocol, picture, ANSWER)
+    values: list[dict[str, float | None]] = [{"judge_failed": 2.0}, {"judge_failed": None}, {}, {"judge_failed": 1.0}]
+    assert measures([rollout(trace, values=each) for each in values])["judge_failures"] == 3
+
+
 def test_groups_alike_are_counted_whatever_the_order(chat_protocol: Protocol, picture: Path) -> None:
     trace = session(chat_protocol, picture, ANSWER)
     mixed = [("a", 0.3), ("b", 0.2), ("c", 0.5), ("a", 0.1 + 0.2), ("b", 0.3), ("c", 0.5)]  # sums are not exact

@@ -97,7 +97,7 @@ def test_now_ends_the_attempt_and_all_its_engine_started(workspace: Path, engine
 def test_an_engine_left_by_a_run_that_died_is_ended(
     now: list[str], workspace: Path, engine: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "_LEFT", 0.5)
+    monkeypatch.setattr(stopping, "_ENGINE_SECONDS", 0.5)
     run = make(workspace, "a")
     with running(run) as holder:
         runs.write_state(run, **of_engine(engine))
@@ -139,7 +139,7 @@ def test_an_engine_that_saves_after_its_attempt_died_is_waited_for(
 def test_an_engine_that_ends_between_two_looks_is_stopped(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make(workspace, "a")
     looks = iter([True, True, False, False])
-    monkeypatch.setattr(stopping, "_LEFT", -1)
+    monkeypatch.setattr(stopping, "_ENGINE_SECONDS", -1)
     monkeypatch.setattr(stopping.runs, "engine_lives", lambda state: next(looks))
     state = runs.write_state(run, progress="stopped", pid=4_000_000, engine=4_000_001)
     stopping.ask(run, state)
@@ -215,7 +215,7 @@ def test_a_job_that_waits_is_taken_out_of_the_queue(
     jobs = iter([phase and Job("77", phase, slurm) for phase in phases])
     monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(words))
     monkeypatch.setattr(stopping.queue, "job_of", lambda *_: (next(jobs), None))
-    monkeypatch.setattr(stopping, "_LOOK", 0)
+    monkeypatch.setattr(stopping, "_ASK_ENDING_EVERY", 0)
     job = next(jobs)
     assert stopping.cancel(run, runs.state(run), job) == (job if cancelled else None)
     assert told == ([] if words is None else [words])
@@ -234,7 +234,7 @@ def test_a_run_is_asked_where_it_runs(
 ) -> None:
     run, told = make(workspace, "a"), list[str]()
     runs.write_state(run, progress="running", pid=4_000_000, started=1)
-    monkeypatch.setattr(stopping.runs, "here", lambda state: here)
+    monkeypatch.setattr(stopping.runs, "is_on_this_machine", lambda state: here)
     monkeypatch.setattr(stopping, "_scancel", lambda run, state, *words: told.append(" ".join(words)))
     monkeypatch.setattr(stopping, "_signal", lambda run, pid, number: told.append(f"pid {int(number)}"))
     state = msgspec.structs.replace(runs.state(run), progress="running")

@@ -286,9 +286,9 @@ def test_nothing_is_left_when_the_pool_closes() -> None:
 def test_a_problem_that_is_given_up_ends_its_process(pool: Pool) -> None:
     runs = Runs(pool)
     runs.said("x = 1")
-    kept = len(pool._kept)
+    kept = len(pool._waiting)
     del runs
-    assert len(pool._kept) == kept - 1
+    assert len(pool._waiting) == kept - 1
 
 
 _STAYS = "import ctypes, time; ctypes.CDLL(None).prctl(1, 0); time.sleep(99)"  # asks not to end with its parent

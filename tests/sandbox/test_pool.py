@@ -43,19 +43,21 @@ def test_state_is_kept_for_a_problem_and_no_other(pool: Pool) -> None:
 def test_state_is_not_kept_where_nobody_wants_it(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = runs_of(pool)
     started = list[Child]()
-    monkeypatch.setattr(pool, "_taken", lambda machine: started.append(Pool._taken(pool, machine)) or started[-1])
+    monkeypatch.setattr(
+        pool, "_take_warm", lambda machine: started.append(Pool._take_warm(pool, machine)) or started[-1]
+    )
     runs.reply("x = 1", keeps=False)
     assert [child._popen.poll() in KILLED for child in started] == [True]  # and its process is gone
     assert "NameError" in runs.said("x")
 
 
 def test_state_comes_back_where_a_process_made_room(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "_max_kept", 1)
+    monkeypatch.setattr(pool, "_max_sessions", 1)
     first, other = runs_of(pool), runs_of(pool)
     first.said("x = [1]")
     first.said("x.append(2)")
     other.said("x = 0")
-    assert id(first.past.problem) not in pool._kept
+    assert id(first.past.problem) not in pool._waiting
     assert first.said("x") == "[1, 2]"
 
 
@@ -217,7 +219,7 @@ def test_no_more_than_allowed_run_at_once(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_problem_that_is_given_up_ends_its_process(pool: Pool) -> None:
     runs = runs_of(pool)
     runs.said("x = 1")
-    child = pool._kept[id(runs.past.problem)].child
+    child = pool._waiting[id(runs.past.problem)].child
     del runs
     assert child._popen.poll() in KILLED
 

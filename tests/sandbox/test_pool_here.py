@@ -77,7 +77,7 @@ BEFORE: Calls = [("look", {"image": 0}, b"abc")]
 def test_a_state_is_built_again_by_the_same_calls_alone(pool: Pool, again: Calls, same: bool) -> None:
     asked: list[str] = []
     past = ran(pool, Past(Problem()), "first", BEFORE, asked)
-    pool._kept.popitem()[1].child.kill()  # as where others need its place
+    pool._waiting.popitem()[1].child.kill()  # as where others need its place
     if same:
         ran(pool, past, "second", again, asked)
         assert [each.ran for each in Scripted.made if each.ran] == [["first"], ["first", "second"]]
@@ -92,7 +92,7 @@ def test_code_that_runs_again_has_the_time_that_it_had(pool: Pool) -> None:
     Scripted.script = ()
     long = msgspec.structs.replace(LIMITS, seconds=60.0)
     past = pool.run(Past(Problem()), "first", [], MACHINE, long, True)[2]
-    pool._kept.popitem()[1].child.kill()
+    pool._waiting.popitem()[1].child.kill()
     pool.run(past, "second", [], MACHINE, LIMITS, True)
     assert [each.seconds for each in Scripted.made if each.seconds] == [[60.0], [60.0, 5.0]]
 

@@ -46,7 +46,7 @@ def runs(pool: Pool) -> Runs:
 
 def watch_of(runs: Runs) -> Watch:
     """What watches the process of a problem, which has been given code."""
-    watch = runs.pool._kept[id(runs.past.problem)].child.watch
+    watch = runs.pool._waiting[id(runs.past.problem)].child.watch
     assert watch
     return watch
 
@@ -163,15 +163,15 @@ def test_processes_that_wait_hold_a_share_of_memory(pool: Pool, monkeypatch: pyt
     monkeypatch.setattr(pools, "_memory", lambda: 50 * 2**20)
     large, small = Runs(pool, BARE), Runs(pool, BARE)
     large.said("x = b'1' * (24 << 20)")
-    assert id(large.past.problem) in pool._kept
+    assert id(large.past.problem) in pool._waiting
     small.said("x = 1")
-    assert list(pool._kept) == [id(small.past.problem)]
+    assert list(pool._waiting) == [id(small.past.problem)]
 
 
 def test_processes_that_wait_take_half_of_the_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (120, 4096))
     with pool_of(4) as pool:
-        assert pool._max_kept == 10  # of 6 files each
+        assert pool._max_sessions == 10  # of 6 files each
 
 
 def test_the_process_has_no_capability_and_namespaces_of_its_own(runs: Runs) -> None:
@@ -187,7 +187,7 @@ def test_the_process_has_no_capability_and_namespaces_of_its_own(runs: Runs) -> 
 def inside(runs: Runs) -> int:
     """Id of the process that runs the code, as this process sees it."""
     runs.said("")  # other tests may have taken its place
-    parent = runs.pool._kept[id(runs.past.problem)].child.pid
+    parent = runs.pool._waiting[id(runs.past.problem)].child.pid
     return int(Path(f"/proc/{parent}/task/{parent}/children").read_text())
 
 

@@ -37,6 +37,8 @@ def test_matching_gains_the_most_together() -> None:
     pairs = matched([first, second], [(0, 0, 10, 9.5), other])
     assert sorted((pair.found, pair.right) for pair in pairs) == [(0, 1), (1, 0)]
     assert matched([A], [B]) == []
+    # what the row says matters more, not what is overlapped more
+    assert [pair.right for pair in matched([HALF], [A, HALF], [0.02, 0.01])] == [0]
     assert matched([HALF], [A], min_iou=0.51) == []
     assert [pair.overlap for pair in matched([HALF], [A], min_iou=0.5)] == [0.5]
 
@@ -102,6 +104,7 @@ def test_mean_average_precision() -> None:
     assert mean_average_precision({"cat": [A, C]}, {"cat": [A]}) == 1
     assert mean_average_precision({"cat": [(0, 0, 10, 7)]}, {"cat": [A]}) == 0.5
     assert mean_average_precision({}, {"cat": [A]}) == 0
+    assert mean_average_precision({"cat": [A], "dog": [B]}, {"cat": [A], "dog": []}) == 1
     assert mean_average_precision({"cat": [A]}, {"cat": []}) == 0
     assert mean_average_precision({}, {}) == 1
 

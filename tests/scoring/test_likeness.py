@@ -67,6 +67,7 @@ def test_word_error_rate(said: str, right: str, rate: float) -> None:
         ("Über uns", "über", True, 0.5, 2 / 3),
         ("", "", False, 0, 1),
         ("a", "", False, 0, 0),
+        ("", "a", False, 0, 0),
     ],
 )
 def test_spans_and_words_in_common(said: str, right: str, inside: bool, share: float, f1: float) -> None:
@@ -92,10 +93,17 @@ def test_published_functions_give_the_same() -> None:
         assert likeness.set_overlap(said.split(), right.split()) == pytest.approx(case["overlap"]), case
 
 
+def test_rouge_l_reads_so_many_words_of_each_text() -> None:
+    assert likeness.rouge_l("a b c c", "a b d", 2) == 1
+    assert likeness.rouge_l("a b c c", "a b d", 3) == pytest.approx(2 / 3)
+
+
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("virc.core.extras.find_spec", lambda name: None)
     with pytest.raises(SetupError, match="the likeness of texts needs rapidfuzz, of the extra eval") as raised:
         likeness.edit_similarity("a", "b")
     assert "[eval]" in str(raised.value.hint)
+    with pytest.raises(SetupError, match="needs rapidfuzz"):
+        likeness.rouge_l("a", "b")
     with pytest.raises(SetupError, match="needs jiwer"):
         likeness.word_error_rate("a", "b")

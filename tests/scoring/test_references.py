@@ -11,7 +11,7 @@ from PIL import Image
 from support.called import virc
 
 from virc.core.errors import DataError
-from virc.scoring.boxes import Box, meant_as_boxes
+from virc.scoring.boxes import Box, flaw_of, meant_as_boxes, reference_boxes
 from virc.scoring.references import References, references_of
 
 SIZE = (640, 480)
@@ -154,6 +154,48 @@ def test_flat_lists_and_outlines_are_refused_with_what_to_write(fields: dict[str
     (found,) = references_of(fields, lambda: SIZE)
     assert found.flaw.startswith("the row's boxes are no list of four numbers each")
     assert found.flaw.endswith(hint or "each")
+    is_flat = "boxes" in fields and isinstance(next(iter(fields["boxes"])), int)
+    what = "a list of four numbers for each box" if is_flat else "of each outline its left, top, right, bottom"
+    assert not hint or f"write {what}" in found.flaw
+
+
+@pytest.mark.parametrize(
+    ("fields", "boxes"),
+    [
+        ({}, None), ({"box": None, "boxes": None}, None), ({"box": [1, 2, 3, 4]}, ((1, 2, 3, 4),)), ({"boxes": []}, ()),
+        ({"boxes": [[5, 6, 7, 8]], "box": [1, 2, 3, 4]}, ((5, 6, 7, 8),)),
+        ({"box": [1, 2, 3, 4], "answer": "red"}, None), ({"box": [1, 2, 3, 4], "answer": 5}, None),
+        ({"box": [1, 2, 3, 4], "answer": "[1, 2, 3, 4]"}, ((1, 2, 3, 4),)), ({"boxes": [], "answer": " [] "}, ()),
+        ({"box": [1, 2, 3, 4], "answer": [1, 2, 3, 4]}, ((1, 2, 3, 4),)),
+        ({"box": [1, 2, 3, 4], "answer": {"bbox": [1, 2, 3, 4]}}, ((1, 2, 3, 4),)),
+        ({"box": [1, 2, 3, 4], "choices": ["left", "right"]}, None),
+        ({"box": [1, 2, 3, 4], "choices": []}, ((1, 2, 3, 4),)),
+    ],
+)  # fmt: skip
+def test_boxes_are_what_an_answer_is_compared_with_where_no_words_are(
+    fields: dict[str, Any], boxes: tuple[Box, ...] | None
+) -> None:
+    assert reference_boxes(fields) == boxes
+
+
+@pytest.mark.parametrize(
+    ("box", "slack", "flaw"),
+    [
+        ((0, 0, 640, 480), (0, 0), None), ((-1, -1, 641, 481), (1, 1), None), ((-3, -1, 643, 481), (3, 1), None),
+        ((-1.1, 0, 9, 9), (1, 1), "is outside the picture"), ((0, -1.1, 9, 9), (3, 1), "is outside the picture"),
+        ((0, 0, 641.1, 9), (1, 3), "is outside the picture"), ((0, 0, 9, 481.1), (3, 1), "is outside the picture"),
+        ((9, 0, 9, 0), (1, 1), None), ((9, 0, 8.9, 9), (1, 1), "is turned round"),
+        ((0, 9, 9, 8), (1, 1), "is turned round"),
+    ],
+)  # fmt: skip
+def test_a_box_may_leave_its_picture_by_a_little(box: Box, slack: tuple[float, float], flaw: str | None) -> None:
+    assert flaw_of(box, SIZE, slack) == flaw
+    assert slack != (1, 1) or flaw_of(box, SIZE) == flaw
+
+
+def test_of_many_boxes_that_an_answer_looks_like_three_are_shown() -> None:
+    said = meant_as_boxes(json.dumps([[at, 2, 30, 4.5] for at in range(5)]))
+    assert said.endswith('"boxes": [[0, 2, 30, 4.5], [1, 2, 30, 4.5], [2, 2, 30, 4.5]]')
 
 
 @pytest.mark.parametrize(

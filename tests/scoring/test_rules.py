@@ -1,10 +1,13 @@
 """Right by rule: what counts as the same answer, what does not, and that nothing in an answer breaks the rule."""
 
+from fractions import Fraction
+from itertools import combinations
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from virc.scoring.rules import same
+from virc.scoring.rules import numbers_agree, same
 
 SAME = [
     # spelling
@@ -49,6 +52,7 @@ CHOSEN = [
     ("B", "102", ["A. 97", "B. 102"]), ("102", "(B)", ["(A) 97", "(B) 102"]), ("B", "B. 102", ["A. 97", "B. 102"]),
     ("Yes", "A", ["yes", "no"]), ("50%", "50%", ["50%", "50"]), ("B", "50", ["50%", "50"]),
     (r"\frac12", "A", ["0.5", "2"]),
+    ("B", "102", ["A. 97", "102"]), ("A", "A. 97", ["A. 97", "102"]),  # one letter of two is a part of its choice
     ("C", "C", ["B", "C", "A"]), ("(B)", "B", ["(A)", "(B)"]), ("B", "(B)", ["A.", "B."]),
     ("110", "110", CHOICES), ("110.0", "110", CHOICES),
     ("A", "C. Monet", ["C. Monet", "E. Manet"]),  # initials, no letters of choices
@@ -74,6 +78,80 @@ def test_these_say_the_same(one: str, other: str) -> None:
 def test_these_do_not(one: str, other: str) -> None:
     assert not same(one, other)
     assert not same(other, one)
+
+
+UNITS = """
+° deg degree degrees; rad radian radians; % percent; dollar dollars usd; cent cents; unit units; mg
+mm millimeter millimeters millimetre millimetres; cm centimeter centimeters centimetre centimetres
+m meter meters metre metres; km kilometer kilometers kilometre kilometres; in inch inches; ft foot feet
+yd yard yards; mi mile miles; g gram grams; kg kilogram kilograms; lb lbs pound pounds; oz ounce ounces
+ml milliliter milliliters; l liter liters litre litres; s sec secs second seconds; min mins minute minutes
+h hr hrs hour hours; day days; week weeks; month months; year years; km/h kmh; m/s; mph; °c; °f
+"""
+
+
+def test_names_of_a_unit_are_one_and_units_are_not() -> None:
+    groups = [names.split() for line in UNITS.strip().splitlines() for names in line.split(";")]
+    for names in groups:
+        assert all(same(f"5 {name}", f"5 {names[0]}") for name in names), names
+    firsts = [names[0] for names in groups]
+    assert [pair for pair in combinations(firsts, 2) if same(*(f"5 {name}" for name in pair))] == []
+    powers = {
+        "5 cm": 1,
+        "5 sq cm": 2,
+        "5 sq. cm": 2,
+        "5 square cm": 2,
+        "5 cm²": 2,
+        "5 cubic cm": 3,
+        "5 cu. cm": 3,
+        "5 cm³": 3,
+    }
+    for (one, first), (other, second) in combinations(powers.items(), 2):
+        assert same(one, other) == (first == second), (one, other)
+
+
+SIGNS = {
+    r"\theta": "θ", r"\alpha": "α", r"\beta": "β", r"\gamma": "γ", r"\triangle": "△", r"x\neq y": "x≠y",
+    r"x\ne y": "x≠y", r"x\leq y": "x≤y", r"x\le y": "x≤y", r"x\geq y": "x≥y", r"x\ge y": "x≥y", r"\pm x": "±x",
+    r"6 \div x": "6/x", "6 ÷ x": "6/x", "6∕x": "6/x", "6⁄x": "6/x", r"x \times y": "x*y", "x·y": "x*y", "x⋅y": "x*y",
+    "x∗y": "x*y", "97º": "97°", "97˚": "97°", "9\u200b7": "97", "9\ufeff7": "97", "x–y": "x-y", "x—y": "x-y",
+    "x‐y": "x-y", "x³": "x^3", "it’s": "it's", "97。": "97", "¼": "1/4", "⅔": "2/3", "⅝": "5/8", "2⅓": "7/3",
+    r"\#7": "#7", r"a\_b": "a_b", r"\operatorname{no}": "no", r"\mbox{no}": "no", r"\tfrac{1}{2}": "0.5",
+    r"\frac{1}2": "0.5", r"\displaystyle 5": "5", r"x\quad y": "x y", "5~cm": "5 cm",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("written", SIGNS)
+def test_a_sign_is_the_same_however_it_is_written(written: str) -> None:
+    assert same(written, SIGNS[written])
+    assert same(SIGNS[written], written)
+
+
+def test_how_long_an_answer_and_a_number_may_be() -> None:
+    """2,000 characters of an answer, 120 of a number; none is cut, which could make it another."""
+    assert same("A" * 2000, "a" * 2000)
+    assert not same("A" * 2001, "a" * 2001)
+    for dots, is_read in ((1999, True), (2000, False)):
+        assert same("5" + "." * dots, "5") == same("5", "5" + "." * dots) == is_read
+        agreed = numbers_agree("5" + "." * dots, "5"), numbers_agree("5", "5" + "." * dots)
+        assert agreed == ((True, True) if is_read else (None, None))
+    assert same("0" * 119 + "5", "5")
+    assert not same("0" * 120 + "5", "5")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [("5", "5.0", True), ("5 cm", "5", True), ("50%", "0.5", True), ("x=5", "5", True), ("5", "6", False),
+     ("5 cm", "5 m", False), ("five", "5", None), ("5", "five", None), ("-5", "5", False)],
+)  # fmt: skip
+def test_numbers_agree_or_are_none(one: str, other: str, agree: bool | None) -> None:
+    assert numbers_agree(one, other) is agree
+
+
+def test_the_number_of_the_answer_is_asked_about_first() -> None:
+    asked = list[tuple[Fraction, Fraction]]()
+    assert not numbers_agree("x = 1/2", "50%", lambda *pair: bool(asked.append(pair)))
+    assert asked == [(Fraction(1, 2), 50), (Fraction(1, 2), Fraction(1, 2))]
 
 
 @pytest.mark.parametrize(("one", "other", "choices"), CHOSEN)

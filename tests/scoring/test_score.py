@@ -96,6 +96,7 @@ def test_these_are_not(answer: str, key: Key) -> None:
         ("98 cm", Key("97"), []),
         ("The answer is 98", Key("97"), []),
         ("x+x", Key("2x", ("2x", "3x")), []),  # a choice is named, not calculated
+        ("x+x", Key(" Unreadable"), []),  # nor is a refusal
     ],
 )
 def test_algebra_is_asked_only_where_rules_cannot_tell(answer: str, key: Key, asked: list[tuple[str, str]]) -> None:
@@ -231,6 +232,7 @@ def test_numbers_are_near_by_exact_arithmetic(
         ("Is the answer 97?", None), ("The answer is 97?", None), ("Is the answer 97? The answer is 98.", "98"),
         ("The answer is 96. So the answer is 97.", "97"), (r"\boxed{96}, or rather \boxed{97}", None),
         (r"\boxed{96}. Then it is \boxed{97}", "97"), (r"\boxed{97}, but that is wrong", None),
+        ("Answer: " + "9" * 1992, "9" * 1992), ("Answer: " + "9" * 1993, None),  # of 2,000 characters, and one more
         ("Answer: x**2", "x**2"), ("97", None), ("", None), ("The answers are 97", None), ("Answer:", None),
     ],
 )  # fmt: skip
@@ -244,9 +246,10 @@ def test_what_a_text_ends_in(text: str, answer: str | None) -> None:
         ({"tolerance": 2}, "tolerance is a share of the right number: 0.05 is 5 %"),
         ({"tolerance": "2"}, "tolerance is a share of the right number: 0.05 is 5 %"),
         ({"metric": "anlz"}, "did you mean 'anls'?"),
-        ({"decimals": -1}, None),
+        ({"tolerance": -0.01}, "tolerance is a share of the right number: 0.05 is 5 %"),
+        *(({"decimals": -1, "tolerance": fine, "metric": "anls"}, None) for fine in (0, 0.5, 1)),
     ],
-    ids=["absolute", "text", "metric", "decimals"],
+    ids=["absolute", "text", "metric", "negative", "none", "half", "whole"],
 )
 def test_a_field_of_another_kind_is_told_what_to_write(field: dict[str, object], hint: str | None) -> None:
     with pytest.raises(DataError) as refused:

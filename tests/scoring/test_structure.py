@@ -59,7 +59,7 @@ def test_items_count_by_what_agrees(said: list[structure.Item], levels: Any, wor
 def test_each_right_item_is_paired_once() -> None:
     said = [("size", "0", "small"), ("size", "0", "medium")]
     assert items(said, [("size", "0", "large")]) == pytest.approx(0.25)
-    assert items([], []) == 0
+    assert items([], []) == items(RIGHT, []) == 0
 
 
 def test_calls_are_read_with_and_without_quotes() -> None:
@@ -82,6 +82,10 @@ def test_a_table_is_read_by_names() -> None:
                            ("2021", "sales"): "40%", ("2021", "cost"): "high"}  # fmt: skip
     assert table("no table") == {}
     assert table("x | A\ny | 1\n") == {("y", "a"): "1"}
+    # what stands around it is none of it, nor is a cell without a column
+    assert table("Here it is:\nx | A | B\ny | 1\nz | 2 | 3 | 4\nThat is all.") == {
+        ("y", "a"): "1", ("z", "a"): "2", ("z", "b"): "3",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

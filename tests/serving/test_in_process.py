@@ -17,6 +17,7 @@ from PIL import Image
 from support.called import virc
 from support.costly_pictures import COSTLY
 from support.loopback import until
+from support.watched_answers import Watched
 
 from virc.backends.interface import Sampling
 from virc.backends.local import LocalBackend, load
@@ -47,7 +48,8 @@ def running(app: Any) -> Iterator[int]:
     place = socket.socket()
     place.bind(("127.0.0.1", 0))
     place.listen()
-    server = connections.server(app)
+    watched: Any = Watched(app)
+    server = connections.server(watched)
     thread = threading.Thread(target=server.run, args=([place],))
     thread.start()
     try:
@@ -56,6 +58,7 @@ def running(app: Any) -> Iterator[int]:
         server.should_exit = True
         thread.join(60)
         assert not thread.is_alive()
+        assert watched.faults == []
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.loopback import until
+from support.watched_answers import Watched
 
 from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Ask, Reply
@@ -62,7 +63,7 @@ class Running:
 @contextmanager
 def listening(model: Model) -> Iterator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as place:
-        app = in_process.app(Served(model, "m", {}, images=2))  # type: ignore[arg-type]
+        app: Any = Watched(in_process.app(Served(model, "m", {}, images=2)), "m")  # type: ignore[arg-type]
         server = connections.server(app)
         thread = threading.Thread(target=server.run, args=([place],))
         thread.start()
@@ -73,6 +74,7 @@ def listening(model: Model) -> Iterator[Running]:
             server.should_exit = True
             thread.join(60)
             assert not thread.is_alive()
+            assert app.faults == []
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from virc.models import chat_protocol
 from virc.models.registry import Weights
 from virc.reasoning.calls import Call
 from virc.reasoning.history import applied, show_input
-from virc.reasoning.images import Shown, open_file, opened
+from virc.reasoning.images import Shown, from_pillow, open_file
 from virc.reasoning.resize import Grid
 from virc.solving import image_source
 from virc.solving.image_source import looked_at, losses, page_file
@@ -85,7 +85,9 @@ def test_a_jpeg_is_shown_alike_as_a_file_and_as_a_pil_image(
     loaded = Image.open(io.BytesIO((tmp_path / "a.jpg").read_bytes()))
     loaded.load()
     given: list[Any] = [tmp_path / "a.jpg", Image.open(tmp_path / "a.jpg"), loaded]
-    ours, *others = open_pictures(given) if through == "file" else [*open_pictures(given[:1]), *map(opened, given[1:])]
+    ours, *others = (
+        open_pictures(given) if through == "file" else [*open_pictures(given[:1]), *map(from_pillow, given[1:])]
+    )
     wanted = show_input(ours, OURS, Grid(max_pixels=400 * 400))
     for each in others:
         shown = show_input(each, OURS, Grid(max_pixels=400 * 400))
@@ -285,8 +287,8 @@ def test_numbers_of_fewer_bits_than_their_place_are_stretched_in_every_mode_and_
     assert len({each.pixels.tobytes() for each in found}) == 1
     if isinstance(source, bytes):
         image = Image.open(io.BytesIO(source))
-        assert opened(image).pixels.tobytes() == found[0].pixels.tobytes()
-        assert opened(image).rendering == found[0].rendering
+        assert from_pillow(image).pixels.tobytes() == found[0].pixels.tobytes()
+        assert from_pillow(image).rendering == found[0].rendering
 
 
 def test_a_page_of_deep_colours_keeps_its_range() -> None:
@@ -319,7 +321,7 @@ def test_a_pil_image_of_any_mode_with_alpha_is_shown(mode: str) -> None:
     expected = source.convert(via).convert("RGBA") if mode != "RGBX" else GREY.convert("RGBA")
     (found,) = open_pictures([source])
     (wanted,) = open_pictures([expected])
-    for shown in (found, opened(source)):
+    for shown in (found, from_pillow(source)):
         assert shown.pixels.tobytes() == wanted.pixels.tobytes()
 
 

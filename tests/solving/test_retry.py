@@ -18,7 +18,7 @@ from virc.solving.rows import Row
 def gone(broken: bool = False, everywhere: bool = False) -> NetworkError:
     """An error of an endpoint."""
     error = NetworkError("gone")
-    error.broken, error.everywhere = broken, everywhere
+    error.broken, error.fails_all_requests = broken, everywhere
     return error
 
 

@@ -6,7 +6,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
-from support import secrets
+from support import looked_at, secrets
 
 
 class Done(NamedTuple):
@@ -46,4 +46,5 @@ def virc(*words: object, stdin: bytes = b"") -> Done:
         stream.seek(0)
         texts.append(stream.read())
     assert not (leaks := secrets.shown("".join(texts))), f"{leaks} are printed by virc {' '.join(map(str, words))}"
+    looked_at.look([*map(str, words)], code, *texts)
     return Done(code, *texts)

@@ -66,7 +66,8 @@ def test_a_judge_that_is_named_takes_no_gpu_of_the_stage() -> None:
 def test_judge_split_leaves_half_of_the_gpus_to_the_judge() -> None:
     said = planned("--stage", "rl", "--with", "judge-split")
     assert (said["gpus"]["policy"], said["gpus"]["judge"]) == (4, 4)
-    assert said["environment"]["CUDA_VISIBLE_DEVICES"] == "0,1,2,3"
+    gpus = {name: said["environment"][name] for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")}
+    assert gpus == {"CUDA_VISIBLE_DEVICES": "0,1,2,3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert "none is named" not in messages(said)
 
 

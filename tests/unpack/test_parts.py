@@ -55,6 +55,7 @@ def test_parts_of_which_one_lacks_are_refused_before_anything_is_written(tmp_pat
 
 def test_one_part_alone_names_the_others(tmp_path: Path) -> None:
     parts = split(tmp_path, lz4ed(tar(*ENTRIES)), ["a b.partaa", "a b.partab", "a b.partac"])
+    split(tmp_path, lz4ed(tar(*ENTRIES)), ["other.partaa", "other.partab"])
     with pytest.raises(DataError, match="partab is one of 3 parts") as raised:
         unpack(UnpackConfig(parts[1], tmp_path / "to"))
     assert raised.value.hint == f"virc unpack '{tmp_path}/a b.part'*"

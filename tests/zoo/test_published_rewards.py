@@ -186,6 +186,13 @@ def test_a_choice_in_a_row_of_rewardmap_is_one_letter(reply: str, right: float) 
     assert rewardmap.right(read, Means()) == right
 
 
+def test_a_row_of_rewardmap_of_a_type_that_it_does_not_have_is_not_scored() -> None:
+    columns = {"type": "Counting4", "difficulty_city": "easy"}
+    read = sample("7", Prompt(Record((Message("user", "?"),), question="?", answer="7", extra=columns)))
+    with pytest.raises(DataError, match="RewardMap has no rows of the type 'Counting4'"):
+        rewardmap.right(read, Means())
+
+
 @pytest.mark.parametrize("answer", ["near", "5", "[]", "[[1]]", '{"x": 1}'])
 def test_a_row_of_vla_r1_without_a_box_or_a_path_is_refused(answer: str) -> None:
     read = sample("<output>[[1, 2]]</output>", Prompt(Record((Message("user", "?"),), question="?", answer=answer)))

@@ -12,6 +12,7 @@ from support import tool_rows
 from virc.core.errors import SetupError
 from virc.reasoning.calls import Result, View
 from virc.reasoning.checking import check_call
+from virc.remote import failures
 from virc.tools import registry as tools
 from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
@@ -69,7 +70,9 @@ def test_an_image_that_a_server_made_is_shown(server: tool_rows.Tools) -> None:
 
 
 def test_a_tool_without_a_server_is_not_found(server: tool_rows.Tools) -> None:
-    assert made("Point", param="x").text == "Point model outputs: Tool Point not found."
+    with failures.noted() as noted:
+        assert made("Point", param="x").text == "Point model outputs: Tool Point not found."
+    assert noted == [f"the controller {server.address} knows no server of Point"]
     server.replies["Point"] = {"text": 'x="3" y="4"'}  # it comes later
     assert made("Point", param="x").text == 'Point model outputs: x="3" y="4"'
 

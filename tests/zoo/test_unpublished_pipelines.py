@@ -26,6 +26,18 @@ def test_regions_are_numbered_row_by_row(regions: list[int], box: list[int]) -> 
     assert rsvp.around(regions, (280, 140)) == box
 
 
+@pytest.mark.parametrize(
+    ("reply", "thing", "regions"),
+    [
+        ("Object: a cup\nRegions: 3, 4", "a cup", "3, 4"),
+        ("Object: a cup\nNo.\n**Object:** a **red** cup\n- Regions: 7", "a **red** cup", "7"),
+        ("Regions: none", "", "none"),
+    ],
+)
+def test_the_last_lines_of_a_reply_name_the_object_and_its_regions(reply: str, thing: str, regions: str) -> None:
+    assert (rsvp.last(rsvp._OBJECT, reply), rsvp.last(rsvp._REGIONS, reply)) == (thing, regions)
+
+
 def test_lines_stand_where_regions_end() -> None:
     drawn = rsvp.gridded(Image.new("RGB", (282, 141), "white"))
     red = [x for x in range(drawn.width) if drawn.getpixel((x, 139)) == (255, 0, 0)]

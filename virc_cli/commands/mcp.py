@@ -57,15 +57,9 @@ def command(
     values = user.values(user.resolve(asked.flags, os.environ, user.read(user.config_path(os.environ))))
     check_model(values.model, values.endpoint, values.system)
     request = McpRequest(
-        setup=setup,
-        folders=folder or (),
-        offline=asked.offline,
-        http=http,
-        api_key=api_key,
-        concurrency=concurrency,
-        max_result=max_result,
-        structured=not no_structured,
-    )
+        setup=setup, folders=folder or (), offline=asked.offline, http=http, api_key=api_key, concurrency=concurrency,
+        max_result=max_result, structured=not no_structured,
+    )  # fmt: skip
     output.ends_when_stopped("the MCP server has ended")
     with events.printed(asked.quiet, verbose) as report:
         serve(request, report, output.note)

@@ -68,15 +68,10 @@ def command(
 
 def _fields(plan: "PushPlan") -> dict[str, object]:
     return {
-        "to": plan.repo.id,
-        "url": plan.repo.url,
-        "kind": plan.repo.kind,
-        "private": not plan.public,
+        "to": plan.repo.id, "url": plan.repo.url, "kind": plan.repo.kind, "private": not plan.public,
         "files": [{"name": file.name, "bytes": file.size} for file in plan.files],
-        "bytes": plan.size,
-        "left_out": plan.left_out,
-        "card": plan.card,
-    }
+        "bytes": plan.size, "left_out": plan.left_out, "card": plan.card,
+    }  # fmt: skip
 
 
 def _table(plan: "PushPlan") -> list[str]:

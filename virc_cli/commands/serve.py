@@ -100,8 +100,8 @@ def command(
     settings = {key: value for key, value in chosen.items() if value is not None}
     settings = {**settings, **_gpus(gpus, settings)}
     roles = options.named_roles(pipeline, role or (), {})
-    looking = _agent(agent, model, endpoint, concurrency, timeout, max_tokens, pipeline, roles)
-    request = serving.ServeRequest(model, system, protocol, engine, settings, looking, family)
+    agent_settings = _agent(agent, model, endpoint, concurrency, timeout, max_tokens, pipeline, roles)
+    request = serving.ServeRequest(model, system, protocol, engine, settings, agent_settings, family)
     with events.printed(quiet, verbose) as report:
         if dry_run:
             _show(request, serving.prepare(request, report, dry_run=True), as_json)
@@ -129,15 +129,9 @@ def _gpus(named: str | None, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _agent(
-    agent: bool,
-    model: str | None,
-    endpoint: str | None,
-    concurrency: int | None,
-    timeout: float | None,
-    max_tokens: int | None,
-    pipeline: str | None,
-    roles: "Mapping[str, str]",
-) -> "Agent | None":
+    agent: bool, model: str | None, endpoint: str | None, concurrency: int | None, timeout: float | None,
+    max_tokens: int | None, pipeline: str | None, roles: "Mapping[str, str]",
+) -> "Agent | None":  # fmt: skip
     """The agent's settings, completed by environment and config file; None without `--agent`."""
     import os
 
@@ -156,9 +150,9 @@ def _agent(
             raise UsageError(f"--{foreign[0]} means nothing without --agent", "add --agent")
         return None
     found = user.values(user.resolve(flags, os.environ, user.read(user.config_path(os.environ))))
-    behind = (found.endpoint if endpoint else None, found.api_key if endpoint or pipeline else None)
+    server = (found.endpoint if endpoint else None, found.api_key if endpoint or pipeline else None)
     longest = max_tokens if pipeline else found.max_tokens  # roles have limits of their own
-    return Agent(*behind, concurrency, found.timeout or SECONDS, longest, pipeline, roles)
+    return Agent(*server, concurrency, found.timeout or SECONDS, longest, pipeline, roles)
 
 
 def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None:
@@ -167,11 +161,11 @@ def _announce(server: "Server", agent: bool, quiet: bool, as_json: bool) -> None
         output.emit(_SERVED, {"url": server.url, "model": server.model, "log": log})
         return
     output.line(server.url)
-    how = f"VIRC_ENDPOINT={server.url} virc solve picture.png 'question'"
+    usage = f"VIRC_ENDPOINT={server.url} virc solve picture.png 'question'"
     if agent:
-        how = f"use any OpenAI client, or open {server.url.removesuffix('v1')}"
+        usage = f"use any OpenAI client, or open {server.url.removesuffix('v1')}"
     if not quiet:
-        output.note(f"{server.model} is ready; Ctrl-C ends it. {how}")
+        output.note(f"{server.model} is ready; Ctrl-C ends it. {usage}")
 
 
 def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
@@ -192,7 +186,7 @@ def _show(request: "ServeRequest", plan: "ServePlan", as_json: bool) -> None:
         output.line(f"# in this process: the steps of {plan.pipeline.name}")
         output.lines(f"{name}={who}" for name, who in plan.pipeline.models.items())
     elif request.agent:
-        output.line("\n" * bool(plan.plan) + f"# in this process: the tool loop, with replies from {plan.source}")
+        output.line(("\n" if plan.plan else "") + f"# in this process: the tool loop, with replies from {plan.source}")
     if request.agent:
         output.line(f"url={url}")
         output.line(f"# at most {turns} turns, about {inputs} image{'s' * (inputs > 1)} of a chat")

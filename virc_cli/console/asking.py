@@ -109,14 +109,9 @@ class Asked(ModelAsked):
         judge, judges = options.named_endpoints(self.judge_endpoint or ())
         graders = options.graders(strategy, judge, self.judge_model, judges, system)
         config = SolveConfig(
-            temperature=self.temperature,
-            seed=self.seed,
-            samples=self.samples,
-            max_turns=self.max_turns,
-            strategy=strategy,
-            max_requests=self.max_requests,
-            max_tokens_total=self.max_tokens_total,
-        )
+            temperature=self.temperature, seed=self.seed, samples=self.samples, max_turns=self.max_turns,
+            strategy=strategy, max_requests=self.max_requests, max_tokens_total=self.max_tokens_total,
+        )  # fmt: skip
         tools = options.names_of(self.tools)
         setup = set_up(
             {**self.flags, "system": system}, config, self.protocol, self.trace, self.offline, tools, graders

@@ -169,7 +169,6 @@ CoordinatesName = Literal["pixel", "permille"]
 ImagesName = Literal["smart", "square_1000"]
 """How input images are resized."""
 
-
 Model = Annotated[
     str | None,
     option("MODEL", "Short name, folder, hub id, run, RUN@STEP or served name.", autocompletion=completion.models),

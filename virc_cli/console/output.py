@@ -102,7 +102,7 @@ def emit_failure(schema: str, error: errors.VircError, fields: Mapping[str, obje
 
 def line(text: str) -> None:
     """Print one line of data on stdout, at once; on a terminal, control characters are made visible."""
-    clear()  # else the data would be written over a line of progress
+    clear()  # else the data would be mixed with a line of progress
     print(clean(text) if sys.stdout.isatty() else text, flush=True)
 
 
@@ -189,17 +189,17 @@ def _headed(head: str, colour: str, message: str, hint: str | None) -> None:
 
 
 _rewritten = 0
-"""Characters of the line on stderr that the next one is written over."""
+"""Characters of the line on stderr that the next line will overwrite, such as progress; 0: there is none."""
 
 
 def _stderr(text: str) -> None:
-    """Thoughts and sentences are not the data: where nobody can read them, the command goes on.
+    """Write to stderr; if that is closed, the command goes on, as these texts are not its data.
 
-    A text that ends with a carriage return is to be written over: the next text blanks the rest of its line.
+    A text that ends with a carriage return will be overwritten: the next text first blanks its line.
     """
     global _rewritten  # noqa: PLW0603 (stderr is one, and so is the line it shows)
     rewrites = text.endswith("\r")
-    blank = "" if rewrites else " " * _rewritten + "\r" * bool(_rewritten)
+    blank = " " * _rewritten + "\r" if _rewritten and not rewrites else ""
     _rewritten = len(text.rstrip()) if rewrites else 0
     try:
         print(blank + text, end="", file=sys.stderr, flush=True)
@@ -208,7 +208,7 @@ def _stderr(text: str) -> None:
 
 
 def clear() -> None:
-    """Blank the line on stderr that the next one would be written over, if there is one."""
+    """Blank the line on stderr that the next line would overwrite, if there is one."""
     if _rewritten:
         _stderr("")
 

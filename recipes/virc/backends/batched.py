@@ -1,7 +1,8 @@
-"""Conversations of several threads in one batch: each draws as if alone, and the network feeds them together.
+"""Conversations of several threads in one batch: each draws as if alone, and the network reads them together.
 
-Every thread has a slot, a row of one KV cache that keeps its conversation as `CachedModel` keeps one. A step is taken
-when all who draw wait for one; who is between two turns is not waited for.
+Every thread has a `BatchSlot`, whose conversation is a row of one KV cache (`RowCache`). What is new in it is a
+`Piece`, which the thread gives to `Batch.feed`. When all threads that draw a reply wait there, `Batch._step` has the
+network read some of their pieces; threads that are between two replies are not waited for.
 """
 
 import math
@@ -25,27 +26,18 @@ if TYPE_CHECKING:
 
 _COLUMNS = 256  # by which the cache grows
 _HINT = "lower --concurrency or --max-pixels"
-_SHARE = 4  # reads wait until they are one row in so many: a small one costs hardly less than eight
+_SHARE = 4  # prompts wait until they are one piece in so many: to read one costs hardly less than to read eight
 
 
 class Piece(msgspec.Struct, frozen=True, eq=False):
-    """What is new in one conversation.
+    """What is new in one conversation."""
 
-    Args:
-        slot: of the reply.
-        start: ids that its row of the cache holds, and keeps.
-        ids: at least one.
-        positions: rotary positions of the ids, shape (3, 1, ids).
-        patches: of the images among them, as the network takes them; empty without images.
-        found: gets the logits of the next token, shape (vocabulary,), or what went wrong.
-    """
-
-    slot: "BatchSlot"
-    start: int
-    ids: list[int]
-    positions: "torch.Tensor"
-    patches: dict[str, "torch.Tensor"]
-    found: "SimpleQueue[torch.Tensor | BaseException]"
+    slot: "BatchSlot"  # whose conversation it is
+    start: int  # how many ids the slot's row of the cache holds already, and keeps
+    ids: list[int]  # the new ones, at least one: the last id drawn, or (part of) a prompt
+    positions: "torch.Tensor"  # rotary positions of the ids, shape (3, 1, ids)
+    patches: dict[str, "torch.Tensor"]  # of the images among them, as the network takes them; empty without images
+    result: "SimpleQueue[torch.Tensor | BaseException]"  # gets the logits of the next token, (vocabulary,), or an error
 
 
 class BatchSlot(CachedModel):
@@ -84,7 +76,7 @@ class Batch:
     def __init__(self, model: CachedModel) -> None:
         self.model = model
         self._cache = RowCache()
-        self._here = threading.local()
+        self._of_thread = threading.local()
         self._slots: WeakSet[BatchSlot] = WeakSet()
         self._lock = threading.Lock()
         self._drawing = 0
@@ -94,7 +86,7 @@ class Batch:
 
     @contextmanager
     def slot(self) -> Iterator[BatchSlot]:
-        slot = self._own_slot()
+        slot = self._slot_of_thread()
         with self._lock:
             self._drawing += 1
         try:
@@ -106,53 +98,55 @@ class Batch:
                 self._advance()
 
     def feed(self, piece: Piece) -> "torch.Tensor | BaseException":
+        """Wait until a step has read a piece; return the logits of the next token, or what went wrong."""
         with self._lock:
             self._waiting.append(piece)
             self._advance()
-        return piece.found.get()
+        return piece.result.get()
 
-    def _own_slot(self) -> BatchSlot:
+    def _slot_of_thread(self) -> BatchSlot:
         """A thread has the lowest row that is free, for as long as it lives."""
-        if not hasattr(self._here, "slot"):
+        if not hasattr(self._of_thread, "slot"):
             with self._lock:
                 taken = {slot.number for slot in self._slots}
-                self._here.slot = BatchSlot(self, next(number for number in count() if number not in taken))
-                self._slots.add(self._here.slot)
-        slot: BatchSlot = self._here.slot
+                self._of_thread.slot = BatchSlot(self, next(number for number in count() if number not in taken))
+                self._slots.add(self._of_thread.slot)
+        slot: BatchSlot = self._of_thread.slot
         return slot
 
     def _advance(self) -> None:
+        """Begin a step if all threads that draw wait for one."""
         if self._waiting and len(self._waiting) == self._drawing:
-            group = _next(self._waiting)
+            group = _next_group(self._waiting)
             self._waiting = [piece for piece in self._waiting if piece not in group]
             self._steps.submit(self._step, group)
 
     def _step(self, group: Sequence[Piece]) -> None:
-        """Feed pieces, together or else fewer at a time, so that what one cannot do costs it alone.
+        """Have the network read pieces, together if it can, else fewer at a time, so that only the faulty one fails.
 
-        Where memory does not suffice for a group, its halves are fed; groups after it have no more ids than those.
+        If memory does not suffice for a group, its halves are read, and later groups are no larger than those.
         """
         waiting = [group]
         while waiting:
             part = waiting.pop()
-            if len(part) > 1 and _fed(part) > self._most_ids:
+            if len(part) > 1 and _padded_ids(part) > self._most_ids:
                 waiting += _halves(part)
                 continue
             try:
-                found = self._logits(part)
+                results = self._logits(part)
             except Exception as error:
                 failure = failed(error, len(part[0].ids), _HINT) if isinstance(error, RuntimeError) else error
-                short = memory_refused(error) is not None
+                is_out_of_memory = memory_refused(error) is not None
             else:
-                for piece, logits in zip(part, found, strict=True):
-                    piece.found.put(logits)
+                for piece, logits in zip(part, results, strict=True):
+                    piece.result.put(logits)
                 continue
-            # Behind the handler, where nothing holds the failed step's tensors any more.
+            # Outside of the handler, nothing holds the failed step's tensors any more.
             if len(part) == 1:
                 self._cache.wipe(part[0].slot.number)
-                part[0].found.put(failure)
-            elif short:
-                self._most_ids = min(self._most_ids, _fed(part) // 2)
+                part[0].result.put(failure)
+            elif is_out_of_memory:
+                self._most_ids = min(self._most_ids, _padded_ids(part) // 2)
                 waiting += _halves(part)
             else:
                 waiting += [[piece] for piece in part]
@@ -168,11 +162,11 @@ class Batch:
             last = hidden[places, [len(piece.ids) - 1 for piece in group]]
             logits = network.lm_head(last)
             spoiled = logits.isnan().any(-1).nonzero()[:, 0].tolist()
-            found: list[torch.Tensor | BaseException] = list(logits.cpu())
-            for at in spoiled:
-                self._cache.wipe(group[at].slot.number)
-                found[at] = not_finite()
-            return found
+            results: list[torch.Tensor | BaseException] = list(logits.cpu())
+            for index in spoiled:
+                self._cache.wipe(group[index].slot.number)
+                results[index] = not_finite()
+            return results
 
     def _inputs(self, group: Sequence[Piece]) -> tuple[list[int], dict[str, Any]]:
         """Rows of the cache, and what the network takes for them, padded on the right."""
@@ -181,15 +175,15 @@ class Batch:
 
         width = max(len(piece.ids) for piece in group)
         pieces = {piece.slot.number: piece for piece in group}
-        rows = _rows(list(pieces), width)
-        fed = [pieces.get(row) for row in rows]
-        starts = [piece.start if piece else self._cache.ends.get(row, 0) for row, piece in zip(rows, fed, strict=True)]
-        ids = [piece.ids + [0] * (width - len(piece.ids)) if piece else [0] * width for piece in fed]
+        rows = _rows_to_compute(list(pieces), width)
+        of_row = [pieces.get(row) for row in rows]  # None: a row that is computed for nothing
+        starts = [p.start if p else self._cache.ends.get(row, 0) for row, p in zip(rows, of_row, strict=True)]
+        ids = [piece.ids + [0] * (width - len(piece.ids)) if piece else [0] * width for piece in of_row]
         nowhere = torch.zeros(3, 1, width, dtype=torch.long)
-        positions = [pad(p.positions, (0, width - len(p.ids))) if p else nowhere for p in fed]
+        positions = [pad(p.positions, (0, width - len(p.ids))) if p else nowhere for p in of_row]
         patches = [piece.patches for piece in group if piece.patches]
         device = self.model.network.device
-        seen = self._cache.aim(rows, starts, width, device)
+        seen = self._cache.plan_step(rows, starts, width, device)
         for piece in group:
             self._cache.ends[piece.slot.number] = piece.start + len(piece.ids)
         return rows, {
@@ -201,10 +195,12 @@ class Batch:
 
 
 class RowCache:
-    """Keys and values of all rows, as the network's layers ask for them.
+    """Keys and values of all conversations: a row each, with a column for each of its ids.
+
+    It is the `past_key_values` of transformers: layers call `update` and the `get_*` methods.
 
     Attributes:
-        ends: for every row, the column behind all that was written to it.
+        ends: row -> how many columns were written to.
     """
 
     def __init__(self) -> None:
@@ -212,12 +208,13 @@ class RowCache:
         self._layers: list[list[torch.Tensor]] = []
         self._shape = (0, 0)
 
-    def aim(self, rows: list[int], starts: list[int], width: int, device: "torch.device") -> "torch.Tensor | None":
+    def plan_step(
+        self, rows: list[int], starts: list[int], width: int, device: "torch.device"
+    ) -> "torch.Tensor | None":
         """Set where the next step writes and what it reads.
 
-        Row `rows[i]` gets `width` new ids from column `starts[i]` on. Returns which columns each of them sees, shape
-        (rows, width, columns); None if they see all before them and themselves, as in any network: attention
-        without a mask is faster.
+        Row `rows[i]` gets `width` new ids from column `starts[i]` on. Returns which columns each of them attends to,
+        shape (rows, width, columns); None if all rows were empty, so that no mask is needed, which is faster.
         """
         import torch
 
@@ -226,11 +223,11 @@ class RowCache:
         first = torch.tensor(starts, device=device)[:, None]
         self._rows = torch.tensor(rows, device=device)[:, None]
         self._columns = first + torch.arange(width, device=device)
-        # a slice is read where it stands, rows by their numbers are copied
-        self._first, self._width = end == width, width
+        self._starts_empty, self._width = end == width, width
+        # To index by a slice copies nothing; to index by row numbers copies the rows.
         whole = rows == list(range(len(rows)))
-        self._read = (slice(0, len(rows)) if whole else self._rows[:, 0], slice(None), slice(0, end))
-        return None if self._first else torch.arange(end, device=device) <= self._columns[..., None]
+        self._visible = (slice(0, len(rows)) if whole else self._rows[:, 0], slice(None), slice(0, end))
+        return None if self._starts_empty else torch.arange(end, device=device) <= self._columns[..., None]
 
     def get_mask_sizes(self, *_: Any, **__: Any) -> tuple[int, int]:
         """Columns and the first of them, for a step without a mask."""
@@ -245,16 +242,16 @@ class RowCache:
     def update(
         self, keys: "torch.Tensor", values: "torch.Tensor", layer: int, *_: Any, **__: Any
     ) -> tuple["torch.Tensor", "torch.Tensor"]:
-        """Write what a layer made of the new ids and return all it sees, each (rows, heads, columns, dimensions)."""
+        """Write a layer's keys and values of the new ids; return all it attends to: (rows, heads, columns, width)."""
         if layer == len(self._layers):
             self._layers.append([self._zeros(keys), self._zeros(values)])
         held_keys, held_values = self._layers[layer]
         held_keys[self._rows, :, self._columns] = keys.transpose(1, 2)
         held_values[self._rows, :, self._columns] = values.transpose(1, 2)
-        return (keys, values) if self._first else (held_keys[self._read], held_values[self._read])
+        return (keys, values) if self._starts_empty else (held_keys[self._visible], held_values[self._visible])
 
     def wipe(self, row: int) -> None:
-        """Forget a row: something that is no number would spoil what comes into it, though masked."""
+        """Set a row to 0: what is no number would spoil later attention to the row, even where it is masked."""
         import torch
 
         self.ends[row] = 0
@@ -284,8 +281,8 @@ def _mask(seen: "torch.Tensor", dtype: "torch.dtype") -> "torch.Tensor":
     return torch.zeros(seen.shape, device=seen.device, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
 
-def _next(waiting: Sequence[Piece]) -> list[Piece]:
-    """The pieces to feed now: those of one id, or once enough have come some of about one length."""
+def _next_group(waiting: Sequence[Piece]) -> list[Piece]:
+    """The pieces for the next step: those of one id, or if enough prompts wait, prompts of about one length."""
     reads = [piece for piece in waiting if len(piece.ids) > 1]
     if _SHARE * len(reads) < len(waiting):
         return [piece for piece in waiting if len(piece.ids) == 1]
@@ -293,7 +290,8 @@ def _next(waiting: Sequence[Piece]) -> list[Piece]:
     return [piece for piece in reads if first <= 2 * len(piece.ids) and len(piece.ids) <= 2 * first]
 
 
-def _fed(group: Sequence[Piece]) -> int:
+def _padded_ids(group: Sequence[Piece]) -> int:
+    """How many ids a step computes for a group, padding included."""
     return len(group) * max(len(piece.ids) for piece in group)
 
 
@@ -302,7 +300,8 @@ def _halves(group: Sequence[Piece]) -> list[Sequence[Piece]]:
     return [group[middle:], group[:middle]]
 
 
-def _rows(numbers: list[int], width: int) -> list[int]:
-    """Rows to compute: those, or all to the last of them if that is less work than to copy them."""
-    everyone = list(range(max(numbers) + 1))
-    return everyone if width == 1 < len(numbers) and 2 * len(numbers) >= len(everyone) else numbers
+def _rows_to_compute(numbers: list[int], width: int) -> list[int]:
+    """Rows to compute: those, or all up to the last of them if that is less work than to copy their caches."""
+    all_rows = list(range(max(numbers) + 1))
+    is_dense = len(numbers) > 1 and 2 * len(numbers) >= len(all_rows)
+    return all_rows if width == 1 and is_dense else numbers

@@ -69,8 +69,9 @@ class CachedModel:
         length, shared = len(conversation.ids), self._shared_prefix(conversation.ids, placed_images)
         positions = self._positions(conversation, images)
         logits = self._snapshots.logits(length) if shared == length else None
-        # without logits from a snapshot, at least the last id has to be fed again
-        keep = self._cut(shared if logits is not None else min(shared, length - 1))
+        if logits is None:  # then at least the last id has to be fed again
+            shared = min(shared, length - 1)
+        keep = self._cut(shared)
         if logits is None:
             new_images = [shown for start, shown in placed_images if start >= keep]
             logits = self._forward(conversation.ids[keep:], positions[..., keep:], new_images)

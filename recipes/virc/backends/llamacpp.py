@@ -75,15 +75,15 @@ class LlamaCppBackend:
         """Draw one assistant turn; raises TooLongError, or EngineError if the model failed or the time is over."""
         if self._server is None:
             raise EngineError(f"the model {self.model} is closed")
-        passed = Stopping(ask.stop, on_text)
-        builder = ReplyBuilder(sampling.max_tokens * CHARACTERS_PER_TOKEN, passed.add, may_repeat=False)
+        text = Stopping(ask.stop, on_text)
+        builder = ReplyBuilder(sampling.max_tokens * CHARACTERS_PER_TOKEN, text.add, may_repeat=False)
 
-        def hear(chunk: Any) -> None:
+        def add(chunk: Any) -> None:
             error = chunk.get("error") if isinstance(chunk, dict) else None
             if isinstance(error, dict) and error.get("type") == _TOO_LONG:
                 raise TooLongError(error.get("n_prompt_tokens", "too many"), self.context)
             builder.add(msgspec.convert(chunk, Chunk))
-            if passed.stopped:
+            if text.stopped:
                 builder.add_finish("stop")
                 raise _StoppedError
 
@@ -91,7 +91,7 @@ class LlamaCppBackend:
         end = time.monotonic() + (_FOR_EVER if seconds is None else seconds)
         try:
             with suppress(_StoppedError):
-                within(end, _drawing(self._server, self._request(ask, sampling)), hear)
+                within(end, _drawing(self._server, self._request(ask, sampling)), add)
             return builder.reply()
         except LateError:
             raise EngineError(f"{self.model} gave no whole answer in {seconds:g} s", "a longer --timeout") from None
@@ -140,11 +140,13 @@ class _StoppedError(Exception):
 
 
 def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], None]], None]:
+    """The work of `within` that has llama.cpp draw a reply, and passes each chunk on by `say`."""
+
     def draw(say: Callable[[Any], None]) -> None:
         failures: list[Exception] = []
 
-        def heard(chunk: Any) -> bool:
-            """Pass a piece on; true ends the reply. llama.cpp would drop what is raised here."""
+        def on_chunk(chunk: Any) -> bool:
+            """Pass a chunk on; true ends the reply. llama.cpp would drop what is raised here, so it is kept."""
             try:
                 say(chunk)
             except Exception as error:
@@ -156,7 +158,7 @@ def _drawing(server: Any, request: dict[str, Any]) -> Callable[[Callable[[Any], 
             # after the line above: a thread that `_end` does not wait for sees here that `_ending` is set
             if _ending.is_set():
                 raise EngineError("no reply is begun when Python ends")
-            server.handle_chat_completions(request, heard)
+            server.handle_chat_completions(request, on_chunk)
         except Exception as error:  # such as that of a JSON schema that it cannot make a grammar of
             raise WireError("failed", clause(error)) from None
         finally:

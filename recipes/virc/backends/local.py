@@ -217,8 +217,7 @@ def load(
 
     Args:
         device: `cuda`, `cuda:N`, `mps` or `cpu`; default the best that works.
-        dtype: `float32`, `bfloat16` or `float16`; default float32 under half a billion parameters, else
-            bfloat16.
+        dtype: `float32`, `bfloat16` or `float16`; default float32 under half a billion parameters, else bfloat16.
         max_pixels: lowers the model's own limit on an image's area, in pixels.
         adapter: folder of a LoRA adapter, which is added to the weights.
         context: lowers the model's own limit on a conversation, in tokens.

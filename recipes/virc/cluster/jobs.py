@@ -60,7 +60,7 @@ def site_file(site: Path | None) -> str:
     return str((site or site_path(os.environ)).absolute())
 
 
-def here(plan: Plan) -> Plan:
+def on_this_machine(plan: Plan) -> Plan:
     """The plan of processes on this machine alone, on the GPUs that are counted."""
     return msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env=hardware.pinned(plan.step.env)))
 
@@ -116,7 +116,7 @@ def placed(plan: Plan, run: Run, info: Info, number: int, place: Place, job: str
     `job` is the id of the Slurm job this process is in. Raises ConfigError if `run.json` does not name its cluster.
     """
     if not job and info.launcher != "ray":
-        return here(plan)
+        return on_this_machine(plan)
     given = slurm.given_cores(os.environ)  # to the job that this process is in
     target = slurm.fitting(site_of(info), info.settings, given) if job else ray_job.cluster_of(info)
     lines = contents(run.folder / "environment.txt", _MAX_BYTES).decode().splitlines()

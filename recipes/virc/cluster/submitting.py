@@ -137,7 +137,10 @@ def _partitions() -> dict[str, tuple[str, bool]]:
 
 
 def check_site(site: Site, file: str) -> str | None:
-    """Check the partition and the time of a site file against the cluster of this machine; returns why not.
+    """Check the partition and the time of a site file against the cluster of this machine.
+
+    Returns:
+        Why they could not be checked, for a warning; None: they were checked.
 
     Raises:
         ConfigError: there is no such partition, or its jobs may not take so long.
@@ -175,7 +178,8 @@ def check_need(
     """
     needed, given = devices_of_node(settings, site), _gpus_of(site.gres)
     if settings["device"] == "cuda" and given is not None and given < needed:
-        short = f"gres {site.gres!r} asks for {given} GPU{'s' * (given > 1)} a node, and the stage needs {needed}"
+        gpus = f"{given} GPU{'s' if given > 1 else ''}"
+        short = f"gres {site.gres!r} asks for {gpus} a node, and the stage needs {needed}"
         raise SetupError(f"{file}: {short}", "gres: gpu:{devices}, with the type between if it has one")
     size = re.fullmatch(r"(\d+)([kmgt]?)b?", (site.memory or "0").lower())
     gib = int(size[1]) * 1024.0 ** ("kmgt".index(size[2] or "m") - 2) if size else 0.0
@@ -217,7 +221,8 @@ def check_script(script: str, file: str) -> str | None:
                 key = next((key for word, key in _ABOUT.items() if word in reason.lower()), None)
                 hint = f"see {key} in the site file" if key else None
                 raise ConfigError(f"{file}: Slurm refuses such a job: {reason}", hint) from None
-            larger = "Requested node configuration" in reason
-            why = ": no node has so many cores, so much memory or such GPUs, or those that have are down" * larger
+            why = ""
+            if "Requested node configuration" in reason:
+                why = ": no node has so many cores, so much memory or such GPUs, or those that have are down"
             return f"Slurm would not start such a job now ({reason}){why}"
     return None

@@ -150,8 +150,8 @@ def check(key: str, value: object, name: str, error: type[VircError] = ConfigErr
         hint = "put the value in quotes" if textual and isinstance(value, bool | int | float) else None
         message = f"{name} must be {kind.__metadata__[0].description}, not {_shortened(value)}"
         if key == "endpoint" and re.fullmatch(r"[\w.-]+(:\d+)?(/[\w./-]*)?", str(value)):
-            whole = str(value).rstrip("/")
-            hint = f"{name} http://{whole}" + "/v1" * ("/" not in whole)
+            address = str(value).rstrip("/")
+            hint = f"{name} http://{address}" + ("" if "/" in address else "/v1")
         raise error(message, hint) from refused
     return converted
 
@@ -183,7 +183,7 @@ def _resolved(key: str, flag: Value | None, env: Mapping[str, str], file: Mappin
     if flag is not None:
         return Setting(check(key, flag, f"--{key.replace('_', '-')}", UsageError), "flag")
     for variable in ENVIRONMENT.get(key, ()):
-        if key == "endpoint" and env.get(variable, "?").strip() in ("", NO_ENDPOINT):
+        if key == "endpoint" and variable in env and env[variable].strip() in ("", NO_ENDPOINT):
             return Setting(None, f"env {variable}")
         if text := env.get(variable, "").strip():  # a file with Windows line ends leaves a \r
             return Setting(check(key, text, variable), f"env {variable}")

@@ -1,6 +1,7 @@
 """Whether plain values, as YAML and `--set` give them, fit a Struct: every misfit, in plain English.
 
-msgspec stops at the first and says ``Expected `float`, got `str` - at `$.learning_rate` ``.
+msgspec stops at the first and says ``Expected `float`, got `str` - at `$.learning_rate` ``. `faults` goes down into
+structs, mappings and lists, and has msgspec convert one value after the other (`_misfit`).
 """
 
 import types
@@ -51,23 +52,25 @@ def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iter
 
     `noun` is what errors call a key.
     """
-    inner = _members(kind)
-    struct = next((each for each in inner if _is_struct(each)), None)
+    members = _members(kind)
+    struct = next((each for each in members if _is_struct(each)), None)
     if isinstance(value, Mapping) and struct:
         yield from _faults_of_struct(value, struct, path, noun)
         return
-    values = next((get_args(each) for each in inner if _is_mapping(each)), None)
-    if isinstance(value, Mapping) and values:
+    mapping = next((get_args(each) for each in members if _is_mapping(each)), None)
+    if isinstance(value, Mapping) and mapping:
+        kind_of_key, kind_of_value = mapping
         for key, each in value.items():
-            yield from _misfit(key, values[0], (*path, key), f"the name {'.'.join((*path, key))}")
-            yield from faults(each, values[1], (*path, key), noun)
+            yield from _misfit(key, kind_of_key, (*path, key), f"the name {'.'.join((*path, key))}")
+            yield from faults(each, kind_of_value, (*path, key), noun)
         return
-    fixed = next((get_args(each) for each in inner if get_origin(each) is tuple and ... not in get_args(each)), ())
-    if isinstance(value, list) and fixed and len(value) == len(fixed):
-        for number, (each, wants) in enumerate(zip(value, fixed, strict=True), 1):
-            yield from _misfit(each, wants, path, f"value {number} of {'.'.join(path)}")
+    tuples = [get_args(each) for each in members if get_origin(each) is tuple]
+    kinds_of_items = next((each for each in tuples if ... not in each), ())  # tuple[int, str]
+    if isinstance(value, list) and kinds_of_items and len(value) == len(kinds_of_items):
+        for number, (each, kind_of_item) in enumerate(zip(value, kinds_of_items, strict=True), 1):
+            yield from _misfit(each, kind_of_item, path, f"value {number} of {'.'.join(path)}")
         return
-    items = next((get_args(each)[0] for each in inner if get_args(each)[-1:] == (...,)), None)
+    items = next((each[0] for each in tuples if ... in each), None)  # tuple[int, ...]
     if isinstance(value, list) and items:
         for number, each in enumerate(value):
             if isinstance(each, Mapping) and any(map(_is_struct, _members(items))):
@@ -79,6 +82,7 @@ def faults(value: object, kind: Any, path: Path = (), noun: str = "key") -> Iter
 
 
 def kind_at(kind: Any, path: Path) -> Any:
+    """The type of the value at a path below a type; None: there is none."""
     for key in path:
         inner = _members(kind)
         struct = next((each for each in inner if _is_struct(each)), None)
@@ -96,28 +100,28 @@ def _faults_of_struct(
     value: Mapping[str, object], kind: type[msgspec.Struct], path: Path, noun: str
 ) -> Iterator[Fault]:
     known = _fields(kind)
-    alone = True
+    fields_fit = True
     for key, inner in value.items():
         if key in known:
             for fault in faults(inner, known[key], (*path, key), noun):
-                alone = False
+                fields_fit = False
                 yield fault
         else:
             message = f"unknown {noun} {'.'.join((*path, key))!r}"
             yield Unknown((*path, key), message, did_you_mean(key, known), tuple(known))
     for field in msgspec.structs.fields(kind):
         if field.required and (name := field.encode_name) not in value:
-            alone = False
+            fields_fit = False
             yield Missing((*path, name), f"{'.'.join((*path, name))} is missing")
-    if alone and hasattr(kind, "__post_init__"):
-        try:  # each field is right: what does the Struct itself say of all of them?
+    if fields_fit and hasattr(kind, "__post_init__"):
+        try:  # each field is right by itself: the Struct checks whether they go together
             msgspec.convert({key: value[key] for key in value if key in known}, kind, strict=False)
         except msgspec.ValidationError as error:
-            said = str(error).partition(" - at `$")[0]
+            message = str(error).partition(" - at `$")[0]
             if path:
-                yield Fault(path, f"{'.'.join(path)}: {said}")
-            else:  # of the whole file: at the first field that it names, which can be taken out of it
-                yield Fault(tuple(name for name in said.split("`")[1:2] if name in value), said)
+                yield Fault(path, f"{'.'.join(path)}: {message}")
+            else:  # of the whole file: its place is the first field that the message names
+                yield Fault(tuple(name for name in message.split("`")[1:2] if name in value), message)
 
 
 def _fields(kind: type[msgspec.Struct]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """YAML from a user's file in bounded memory and time: one mapping, no anchors, no key twice.
 
-Read as YAML 1.2 reads it where 1.1 would surprise: `1e-6` is a number, dates and `1:30:00` are text, `<<` is a key as
-any other.
+PyYAML reads YAML 1.1; its loaders are changed (`_reading_1_2`) where that would surprise a user: `1e-6` is a number,
+dates and `1:30:00` are text, and `<<` is a key like any other.
 """
 
 import json
@@ -60,34 +60,42 @@ def value(text: str, name: str) -> object:
 
 
 def lines(text: str) -> dict[tuple[str, ...], int]:
-    """Every key of a text that `parse` reads, as the keys that lead to it, and its line, from 1."""
-    return {path: key.start_mark.line + 1 for path, key, _ in _nodes(text) if key}
+    """The line, from 1, of every key of a text that `parse` reads; a key is named by all keys that lead to it."""
+    return {path: key.start_mark.line + 1 for path, key, _ in _values_in(text) if key}
 
 
 def replaced(text: str, values: Mapping[tuple[str, ...], str]) -> str:
     """The text with other texts as the values of these keys; all else, comments too, stays as it is.
 
-    In a list, its number stands for a key.
+    A value is named by all keys that lead to it; in a list, its position, from 0, is its key.
     """
-    found = [(node, _scalar(values[path])) for path, _, node in _nodes(text) if node.id == "scalar" and path in values]
-    for node, new in reversed(found):
+    changes = [
+        (node, _scalar(values[path])) for path, _, node in _values_in(text) if node.id == "scalar" and path in values
+    ]
+    for node, new in reversed(changes):  # from the end, so that positions before it stay right
         text = text[: node.start_mark.index] + new + text[node.end_mark.index :]
     return text
 
 
-def _nodes(text: str) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-    """The keys that lead to each value of a text, the node of the last one (None in a list), and that of the value."""
+_Value = tuple[tuple[str, ...], Any, Any]
+"""A value of a text: the keys that lead to it, PyYAML's node of the last of them (None in a list), and its own node."""
+
+
+def _values_in(text: str) -> Iterator[_Value]:
     import yaml
 
-    def under(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
-        inner = node.value if isinstance(node, yaml.MappingNode) else ()
-        items = enumerate(node.value if isinstance(node, yaml.SequenceNode) else ())
-        for key, value in (*inner, *((number, value) for number, value in items)):
-            name = str(key) if isinstance(key, int) else key.value
-            yield (*path, name), None if isinstance(key, int) else key, value
-            yield from under(value, (*path, name))
+    return _values_below(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
 
-    return under(yaml.compose(text, Loader=_reading_1_2(yaml.SafeLoader)), ())
+
+def _values_below(node: Any, path: tuple[str, ...]) -> Iterator[_Value]:
+    children: list[tuple[str, Any, Any]] = []
+    if node and node.id == "mapping":
+        children = [(key.value, key, value) for key, value in node.value]
+    elif node and node.id == "sequence":
+        children = [(str(position), None, value) for position, value in enumerate(node.value)]
+    for name, key, value in children:
+        yield (*path, name), key, value
+        yield from _values_below(value, (*path, name))
 
 
 def _scalar(text: str) -> str:
@@ -96,23 +104,27 @@ def _scalar(text: str) -> str:
 
 
 class _Without:
-    """A pattern as PyYAML uses it, that matches no text of another one."""
+    """A pattern that matches as `pattern` does, but no text that `excluded` matches; PyYAML calls its `match`."""
 
-    def __init__(self, pattern: re.Pattern[str], other: re.Pattern[str]) -> None:
-        self._pattern, self._other = pattern, other
+    def __init__(self, pattern: re.Pattern[str], excluded: re.Pattern[str]) -> None:
+        self._pattern, self._excluded = pattern, excluded
 
     def match(self, text: str) -> re.Match[str] | None:
-        return None if self._other.match(text) else self._pattern.match(text)
+        return None if self._excluded.match(text) else self._pattern.match(text)
 
 
 @cache
 def _reading_1_2(kind: Any) -> Any:
+    """A loader or dumper of PyYAML, changed to take plain words as YAML 1.2 does.
+
+    PyYAML keeps, for each first letter, the patterns of plain words and the type (tag) of what they match.
+    """
     changed: Any = type(kind.__name__, (kind,), {})
     unwanted = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value")
     sixties = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.[\d_]*)?\Z")  # 1:30:00, which is no time but 5400 in YAML 1.1
     changed.yaml_implicit_resolvers = {
-        first: [(tag, _Without(pattern, sixties)) for tag, pattern in known if tag not in unwanted]
-        for first, known in kind.yaml_implicit_resolvers.items()
+        first: [(tag, _Without(pattern, sixties)) for tag, pattern in resolvers if tag not in unwanted]
+        for first, resolvers in kind.yaml_implicit_resolvers.items()
     }
     number = re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+\Z")
     changed.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
@@ -173,7 +185,10 @@ def _refuse_tricks(text: str, name: str, loader: Any) -> None:
 
     depth = 0
     for event in yaml.parse(text, Loader=loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
         tricks = {
             "nested too deeply": depth > DEPTH,
             "using anchors, which are not read here": isinstance(event, yaml.AliasEvent),
@@ -193,7 +208,7 @@ def _refuse_doubles(node: object, name: str) -> None:
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
-    for key, value in node.value:
+    for key, value in node.value:  # the texts of keys, before they become numbers and the like
         if isinstance(key, yaml.ScalarNode) and key.value in seen:
             raise ConfigError(f"{name} says {key.value!r} twice, again{_line(key.start_mark)}")
         seen.add(str(key.value))

@@ -14,7 +14,7 @@ class VircError(Exception):
     kind = "failure"
     code = 1
     """Exit code of the command that ends with it."""
-    everywhere = False
+    fails_all_requests = False
     """Whether any other request would fail alike: the endpoint is down, or refuses the key or the model."""
     is_full = False
     """Whether the conversation has more tokens or pictures than the model takes, so that a shorter one may be taken."""

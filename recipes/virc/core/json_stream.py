@@ -1,6 +1,8 @@
 """Rows of JSON files, one at a time: of an array, however large the file, and of lines.
 
-What is wrong in one row costs that row; behind broken JSON in an array nothing more can be read.
+What is wrong in one row costs that row; behind broken JSON in an array nothing more can be read. `line_rows` reads
+lines. `array_rows`, `list_rows` and `keyed_rows` read one large array or object by a `_Scanner`, which finds where each
+row begins and ends; a row itself is parsed by `_fields`.
 """
 
 import json
@@ -40,40 +42,40 @@ _QUICK = msgspec.json.Decoder(Fields)
 
 
 def array_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
-    """The objects of a file that is one JSON array, numbered from 1; a fault stands for a row that is wrong.
+    """The objects of a file that is one JSON array, numbered from 1; for a row that is wrong, its fault.
 
     Those before the row `start` are passed over.
 
     A row has no repeated keys, no NaN or infinity, and at most `MAX_ROW_BYTES`. A file that goes on or ends in
     another way than an array does gives one `UnreadError` with the number of the next row, and no more.
     """
-    yield from _rows(_Text(file, b"["), start)
+    yield from _rows(_Scanner(file, b"["), start)
 
 
 def list_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
-    """The objects of the one list of objects that a file has which is one JSON object; as `array_rows`.
+    """The objects of the list that is a value of the one JSON object in a file, such as `{"data": [...]}`.
 
-    Where a second list of objects stands behind it, nobody knows which is meant: an `UnreadError` names both.
+    As `array_rows`. If a second value is a list of objects, it is unknown which is meant: an `UnreadError` names both.
     """
-    yield from _rows(_Text(file, b"{"), start, _Text.begin_list)
+    yield from _rows(_Scanner(file, b"{"), start, _Scanner.begin_list)
 
 
 def keyed_rows(file: IO[bytes], start: int = 1) -> Iterator[tuple[int, Fields | DataError]]:
-    """The objects that a file has which is one JSON object of objects, each with its key as `key`; as `array_rows`."""
-    yield from _rows(_Text(file, b"{"), start, next_row=_Text.next_keyed)
+    """The objects that are the values of the one JSON object in a file, each with its key as `key`; as `array_rows`."""
+    yield from _rows(_Scanner(file, b"{"), start, next_row=_Scanner.next_keyed)
 
 
 def _rows(
-    text: "_Text",
+    scanner: "_Scanner",
     start: int,
-    begin: "Callable[[_Text], None]" = lambda _: None,
-    next_row: "Callable[[_Text, bool], tuple[bytes, bytes] | None] | None" = None,
+    begin: "Callable[[_Scanner], None]" = lambda _: None,
+    next_row: "Callable[[_Scanner, bool], tuple[bytes, bytes] | None] | None" = None,
 ) -> Iterator[tuple[int, Fields | DataError]]:
     number = 1
     try:
-        text.begin()
-        begin(text)
-        while item := (next_row or _Text.next_row)(text, number == 1):
+        scanner.begin()
+        begin(scanner)
+        while item := (next_row or _Scanner.next_row)(scanner, number == 1):
             key, value = item
             try:
                 if number >= start:
@@ -83,7 +85,7 @@ def _rows(
                     raise DataError(_reason(error)) from None
                 yield number, DataError(f"row {number}: {_reason(error)}")
             number += 1
-        text.end()
+        scanner.end()
     except DataError as fault:
         yield number, UnreadError(f"row {number}: {fault.message}", fault.hint)
 
@@ -144,17 +146,21 @@ def one_line(value: object) -> str:
     return _HALF_CHARACTER.sub(lambda half: rf"\u{ord(half[0]):04x}", text)
 
 
-class _Text:
+class _Scanner:
+    """Finds the items of one JSON array or object in a file, of which it holds one item at a time.
+
+    `_held` are the bytes that were read from the file and not dropped yet, `_at` is the position in them.
+    """
+
     def __init__(self, file: IO[bytes], opens: bytes) -> None:
         self._file, self._opens = file, opens
         self._held = b""
         self._at = 0
-        self._list: str | None = None
-        """The key of the list that is read, of a file that is one object."""
+        self._list: str | None = None  # the key of the list that is read, in a file that is one object
 
     def begin(self) -> None:
-        self._more()
-        self._at = len(_BOM) * self._held.startswith(_BOM)
+        self._read_more()
+        self._at = len(_BOM) if self._held.startswith(_BOM) else 0
         if self._symbol() != self._opens:
             kind = "array" if self._opens == b"[" else "object"
             raise DataError(f"the file does not begin with {self._opens.decode()}, as an {kind} does")
@@ -173,7 +179,7 @@ class _Text:
             raise DataError(f"the file has two lists of objects, {both}", "write each to its own file")
 
     def next_row(self, first: bool) -> tuple[bytes, bytes] | None:
-        """No key and the next item of the array as it is written; None behind the last."""
+        """An empty key and the next item of the array as it is written; None behind the last."""
         symbol = self._symbol()
         if symbol == b"]":
             return None
@@ -189,14 +195,18 @@ class _Text:
 
     def next_keyed(self, first: bool) -> tuple[bytes, bytes] | None:
         """The next key of the object and its value as they are written; None behind the last."""
-        found = self._next_key(first)
-        return found and (found[0], self._value(found[1]))
+        if (found := self._next_key(first)) is None:
+            return None
+        key, symbol = found
+        return key, self._value(symbol)
 
     def _next_key(self, first: bool) -> tuple[bytes, bytes] | None:
+        """The next key of the object, and the first byte of its value, which was read; None behind the last."""
         symbol = self._symbol()
         if symbol == b"}":
             return None
-        symbol = symbol if first else self._symbol() if symbol == b"," else b""
+        if not first:
+            symbol = self._symbol() if symbol == b"," else b""
         key = self._scalar() if symbol == b'"' else b""
         value = self._symbol() if key and self._symbol() == b":" else b""
         if not value or value in _BETWEEN:
@@ -204,25 +214,26 @@ class _Text:
         return key, value
 
     def _next_list(self, first: bool = False) -> str | None:
-        """Read on into the next list of objects, to its key; None at the end of the object and of the file."""
+        """Read on into the next value that is a list of objects; return its key, or None at the end of the file."""
         while found := self._next_key(first):
-            key, value = found
-            if value == b"[":
-                symbol = self._symbol()
-                self._at -= 1
-                if symbol == b"{":
-                    return plain(key[1:-1].decode(errors="replace"), 40)
-                is_first = True
-                while self.next_row(is_first):
-                    is_first = False
-            else:
-                self._value(value)
             first = False
+            key, symbol = found
+            if symbol != b"[":
+                self._value(symbol)
+                continue
+            inner = self._symbol()
+            self._at -= 1  # it is read again as the beginning of the first row
+            if inner == b"{":
+                return plain(key[1:-1].decode(errors="replace"), 40)
+            is_first = True
+            while self.next_row(is_first):  # a list of something else is passed over
+                is_first = False
         if self._symbol():
             raise DataError("there is more behind the end of the object")
         return None
 
     def _value(self, symbol: bytes) -> bytes:
+        """The value as it is written whose first byte, the `symbol`, was just read."""
         return self._object() if symbol in (b"{", b"[") else self._scalar()
 
     def _symbol(self) -> bytes:
@@ -230,44 +241,47 @@ class _Text:
         while True:
             while (byte := self._held[self._at : self._at + 1]) and byte in _SPACE:
                 self._at += 1
-            if byte or not self._more():
+            if byte or not self._read_more():
                 self._at += 1
                 return byte
 
     def _scalar(self) -> bytes:
+        """The text, number or word whose first byte was just read."""
         self._at -= 1
         while (match := _SCALAR.match(self._held, self._at)) is None or match.end() == len(self._held):
             _check_size(len(self._held) - self._at)
-            if not self._more():
+            if not self._read_more():
                 raise DataError("the file ends within it")
         self._at = match.end()
         return match[0]
 
     def _object(self) -> bytes:
+        """The object or list whose first byte was just read."""
         self._at -= 1
-        seen, depth = 0, 0  # how far it is read, in bytes
+        size, depth = 0, 0  # of what is known of it: bytes, and brackets that are open at its end
         while True:
-            seen = self._up_to_bracket(seen)
-            depth += 1 if self._held[self._at + seen] in b"{[" else -1
-            seen += 1
+            size = self._up_to_bracket(size)
+            depth += 1 if self._held[self._at + size] in b"{[" else -1
+            size += 1
             if depth == 0:
-                _check_size(seen)
-                self._at += seen
-                return self._held[self._at - seen : self._at]
+                _check_size(size)
+                self._at += size
+                return self._held[self._at - size : self._at]
 
-    def _up_to_bracket(self, seen: int) -> int:
+    def _up_to_bracket(self, size: int) -> int:
+        """The size of an object up to its next bracket that is in no text, at least `size`."""
         while True:
-            match = _UP_TO_BRACKET.match(self._held, self._at + seen)
+            match = _UP_TO_BRACKET.match(self._held, self._at + size)
             assert match
-            seen = match.end() - self._at
+            size = match.end() - self._at
             if self._held[match.end() : match.end() + 1] not in (b"", b'"'):
-                return seen
+                return size
             _check_size(len(self._held) - self._at)
-            if not self._more():
+            if not self._read_more():
                 raise DataError("the file ends within it")
 
-    def _more(self) -> bool:
-        """Read on; the more is held the more, so that a long row is not looked through again and again."""
+    def _read_more(self) -> bool:
+        """Read as many bytes as are held, so that a long row is scanned few times; False: the file has ended."""
         held = self._held[self._at :]
         try:
             new = self._file.read(max(_CHUNK, len(held)))
@@ -298,7 +312,7 @@ def _fields(text: bytes) -> Fields:
 def _quick_fields(text: bytes) -> Fields:
     with suppress(ValueError, RecursionError):
         return _QUICK.decode(text)
-    return _fields(text)  # which says what is wrong
+    return _fields(text)  # raises an error that says what is wrong
 
 
 def _reason(error: Exception) -> str:

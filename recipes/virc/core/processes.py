@@ -1,4 +1,7 @@
-"""Starts, watches and ends processes."""
+"""Starts, watches and ends processes.
+
+`run` and `started` write a step's output to a log, `attended` shows it, `output` and `answer` return it.
+"""
 
 import os
 import re
@@ -22,7 +25,7 @@ from virc.core.plan import Step
 from virc.core.text import clause, plain
 
 _GRACE = 10.0  # seconds between asking a process group to end and ending it
-_FAMILY = 2  # variables of one prefix that are named one by one
+_MAX_OF_PREFIX = 2  # so many variables of one prefix are named one by one; more are named `PREFIX_*`
 _LOOK = 0.05  # seconds between two looks whether it has ended
 _ACCESS = re.compile(r' - "[A-Z]+ .* HTTP/[\d.]+" \d{3}')
 
@@ -103,9 +106,10 @@ def kill(group: int) -> None:
 def started(step: Step, log: Path) -> Iterator[Process]:
     """Start a step; what it writes is added to `log`. It does not outlive the block, nor this process."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    without = "".join(f" -u {name}" for name in removed_variables(step, os.environ))
+    removed = removed_variables(step, os.environ)
+    prefix = ["env", *(word for name in removed for word in ("-u", name))] if removed else []
     with log.open("ab") as file:
-        file.write(f"${' env' * bool(without)}{without} {' '.join(step.argv)}\n".encode("utf-8", "replace"))
+        file.write(f"$ {' '.join([*prefix, *step.argv])}\n".encode("utf-8", "replace"))
         file.flush()
         process = Process(step, _popen(step, file, subprocess.STDOUT))
         try:
@@ -270,16 +274,19 @@ def report_removed(step: Step, given: Mapping[str, str], report: Reporter, unles
 
 
 def _names(names: list[str]) -> str:
-    of = Counter(name.split("_")[0] for name in names)
-    short = (f"{first}_*" if of[first := name.split("_")[0]] > _FAMILY else plain(name, 60) for name in names)
+    prefixes = [name.split("_")[0] for name in names]
+    counts = Counter(prefixes)
+    pairs = zip(names, prefixes, strict=True)
+    short = (f"{prefix}_*" if counts[prefix] > _MAX_OF_PREFIX else plain(name, 60) for name, prefix in pairs)
     return ", ".join(dict.fromkeys(short))
 
 
 def environment(step: Step, given: Mapping[str, str]) -> dict[str, str]:
-    left = {*of_launchers(given)}
+    """The variables that a step's process gets; one that the step sets to nothing is removed."""
+    withheld = {*of_launchers(given)}
     if step.is_engine:
-        left |= {name for name in given if not (_FOR_ENGINES.fullmatch(name) or is_secret(name))}
-    env = {name: value for name, value in given.items() if name not in left} | dict(step.env)
+        withheld |= {name for name in given if not (_FOR_ENGINES.fullmatch(name) or is_secret(name))}
+    env = {name: value for name, value in given.items() if name not in withheld} | dict(step.env)
     return {name: value for name, value in env.items() if value or name not in step.env}
 
 

@@ -39,7 +39,7 @@ class Claims:
 
     def __init__(self, option: str = "--to") -> None:
         self._elsewhere = f"use another {option}"
-        self._answered: dict[bytes, str | None] = {}  # None: seen in this run
+        self._answered: dict[bytes, str | None] = {}  # key of an id -> hash of its row; None: claimed in this run
 
     def claim(self, id: Id, row: str) -> bool:
         """Return whether a row still has to be done; `row` is the hash of its content.

@@ -1,4 +1,7 @@
-"""Trying again what may have failed in passing, as fast as a server wants to be asked."""
+"""Retries of what may have failed in passing, as fast as a server wants to be asked.
+
+`seconds_asked` reads how long a server asks to wait, `Pace` slows down all requests to one server, `retried` retries.
+"""
 
 import math
 import random
@@ -16,6 +19,7 @@ from typing import TypeVar
 _T = TypeVar("_T")
 _FIRST_GAP, _MAX_GAP, _MIN_GAP = 0.25, 30.0, 0.02  # seconds
 _UNITS = {"ms": 0.001, "mi": 60.0, "m": 60.0, "ho": 3600.0, "hr": 3600.0, "h": 3600.0, "da": 86_400.0, "d": 86_400.0}
+"""First two letters of a unit -> seconds."""
 _AMOUNT = (
     r"[0-9]{1,14}+(?:\.[0-9]++)?(?![0-9])\s*+(?:ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)?(?![a-z])"
 )
@@ -25,11 +29,11 @@ _SAID = re.compile(
     re.IGNORECASE,
 )
 _RESETS = re.compile(r"(?:x-|anthropic-)?rate-?limit-(?:.*-)?reset(?:-.*)?", re.IGNORECASE)
-_NOW = 1e9  # larger numbers are times
+_MIN_TIME = 1e9  # larger numbers are times, in seconds since 1970
 
 
 def seconds_asked(headers: Mapping[str, str], said: str = "") -> float | None:
-    """Return the seconds that a refusal asks to wait: by its headers, else its body; None: it does not say.
+    """Return the seconds that a refusal asks to wait, by its headers, else its body (`said`); None: it asks for none.
 
     Retry-After (RFC 9110), RateLimit and other headers of limits have seconds, durations (`1m30s`), dates or times
     since 1970.
@@ -52,22 +56,23 @@ def seconds_asked(headers: Mapping[str, str], said: str = "") -> float | None:
 
 
 def _spent(limits: str) -> list[float]:
-    """Seconds until each limit of a header RateLimit of the IETF is new that has nothing left: `"api";r=0;t=42`."""
+    """Seconds until each used up limit of a `RateLimit` header (IETF draft) is reset: 42 in `"api";r=0;t=42`."""
     policies = [limits] if "reset" in limits else limits.split(",")
-    said = [dict(re.findall(r"\b([a-z]+)\s*=\s*\"?([0-9]{1,9})", policy.lower())) for policy in policies]
-    return [
-        float(t)
-        for each in said
-        if each.get("r", each.get("remaining")) == "0" and (t := each.get("t", each.get("reset")))
-    ]
+    fields = [dict(re.findall(r"\b([a-z]+)\s*=\s*\"?([0-9]{1,9})", policy.lower())) for policy in policies]
+    used_up = [each for each in fields if each.get("r", each.get("remaining")) == "0"]
+    return [float(seconds) for each in used_up if (seconds := each.get("t", each.get("reset")))]
 
 
 def _until(text: str, unit: float = 1.0) -> float | None:
+    """The seconds until what a text says: a duration (without a unit in `unit` seconds), a time or a date; or None."""
     text, now = text.strip().lower().replace("z", "+00:00"), datetime.now(UTC).timestamp()
     if parts := re.fullmatch(rf"(?:{_AMOUNT}[\s,]*)+", text):
         amounts = re.findall(r"(\d[\d.]*)\s*([a-z]*)", parts[0])
         total = sum(float(number) * _UNITS.get(word[:2], unit) for number, word in amounts)
-        return max(0.0, (total / 1000 if total > 1000 * _NOW else total) - now) if total > _NOW else total
+        if total <= _MIN_TIME:
+            return total
+        time_asked = total / 1000 if total > 1000 * _MIN_TIME else total  # some write milliseconds
+        return max(0.0, time_asked - now)
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         with suppress(ValueError, OverflowError, TypeError):
             return max(0.0, read(text).timestamp() - now)
@@ -75,7 +80,7 @@ def _until(text: str, unit: float = 1.0) -> float | None:
 
 
 class Pace:
-    """How fast one server is asked by all that ask it: it slows where that is too busy, and recovers with each answer.
+    """How fast all threads together send requests to one server: slower if it is too busy, faster with each answer.
 
     Attributes:
         answered: how many requests were answered.
@@ -84,22 +89,22 @@ class Pace:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gap, self._next, self._slowed, self._heard, self._last = 0.0, -math.inf, -math.inf, -1, -math.inf
+        self._gap = 0.0  # seconds between two requests
+        self._next = self._last_answer = -math.inf  # monotonic times: of the next request, and of the last answer
+        self._slowed_at, self._answered_at_slowing = -math.inf, -1  # when the gap was last made longer
         self.answered = self.asking = 0
 
     def turn(self, until: float = math.inf) -> float:
-        """Take the next place, unless it comes after the monotonic time `until`; returns the seconds until it comes."""
+        """Reserve the time of the next request, if that is before the monotonic time `until`; return seconds to it."""
         with self._lock:
             now = time.monotonic()
-            at = max(now, self._next)
-            if at < until:
-                self._next = at + self._gap
-            return at - now
+            start = max(now, self._next)
+            if start < until:
+                self._next = start + self._gap
+            return start - now
 
     def wait(self, until: float) -> None:
-        """Wait for a place that comes before the monotonic time `until`; a later one is not waited for: the server
-        then says again what it asks for.
-        """
+        """Wait for the time of the next request, unless that is after the monotonic time `until`."""
         if 0 < (seconds := self.turn(until)) < until - time.monotonic():
             time.sleep(seconds)
 
@@ -107,10 +112,10 @@ class Pace:
         """Ask nothing for `wait` seconds, then more slowly: a request begun at `began` (monotonic s) was refused."""
         with self._lock:
             now = time.monotonic()
-            # Requests that were under way say nothing new, nor do others as long as none is answered.
-            if began > self._slowed and self.answered > self._heard:
+            # Refusals of requests that were under way tell nothing new, nor do others as long as none is answered.
+            if began > self._slowed_at and self.answered > self._answered_at_slowing:
                 self._gap = min(max(2 * self._gap, _FIRST_GAP), _MAX_GAP)
-                self._slowed, self._heard = now, self.answered
+                self._slowed_at, self._answered_at_slowing = now, self.answered
             self._next = max(self._next, now + wait)
 
     @contextmanager
@@ -124,12 +129,12 @@ class Pace:
                 self.asking -= 1
 
     def has_answered(self, seconds: float) -> bool:
-        return time.monotonic() - self._last <= seconds
+        return time.monotonic() - self._last_answer <= seconds
 
     def note_answer(self) -> None:
         with self._lock:
             self.answered += 1
-            self._last = time.monotonic()
+            self._last_answer = time.monotonic()
             self._gap = 0.8 * self._gap if self._gap > _MIN_GAP else 0.0
 
 
@@ -155,8 +160,7 @@ def retried(
     """Return what `ask` returns, asked again after pauses while it fails in passing.
 
     Args:
-        passing: of an error and the pause that is meant, in seconds, returns the pause to take; None: trying again
-            cannot help.
+        passing: gets an error and the usual pause in seconds, and returns the pause to take; None: do not try again.
         tries: how often it is asked at most.
         first, longest: pauses in seconds, as of `pause_before`.
         until: monotonic time in seconds after which no try begins.

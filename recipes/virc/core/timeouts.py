@@ -140,8 +140,8 @@ def within(
 
     Args:
         end: time in seconds, as `time.monotonic` counts.
-        work: gets a function to say things with on the way; where nobody listens any more, it raises.
-        hear: gets, in the thread of the caller, what `work` says.
+        work: gets a function to pass values on with, such as text as it comes; once the caller has left, that raises.
+        hear: gets these values, in the thread of the caller.
         afterwards: done in the thread of `work` when its result or error was handed over; what it raises is dropped.
 
     Raises:
@@ -149,38 +149,39 @@ def within(
         KeyboardInterrupt: the stop that applies to this thread is set.
         Exception: what `work` raises.
     """
-    happened: queue.SimpleQueue[tuple[_Said] | BaseException | None] = queue.SimpleQueue()
+    # A value that was passed on is in a tuple; None: the work is done; an exception: it failed or was stopped.
+    events: queue.SimpleQueue[tuple[_Said] | BaseException | None] = queue.SimpleQueue()
     results: list[_Result] = []
-    left = threading.Event()
+    caller_left = threading.Event()
 
-    def say(thing: _Said) -> None:
-        if left.is_set():
+    def say(value: _Said) -> None:
+        if caller_left.is_set():
             raise LateError
-        happened.put((thing,))
+        events.put((value,))
 
     def run() -> None:
         try:
             results.append(work(say))
-            happened.put(None)
+            events.put(None)
         except Exception as error:
-            happened.put(error)
+            events.put(error)
         with suppress(Exception):
             afterwards()
 
-    with on_stop(lambda: happened.put(KeyboardInterrupt())):
+    with on_stop(lambda: events.put(KeyboardInterrupt())):
         threading.Thread(target=run, daemon=True).start()
         try:
-            while not (results and happened.empty()):
-                if (rest := end - time.monotonic()) <= 0:
+            while not (results and events.empty()):
+                if (seconds_left := end - time.monotonic()) <= 0:
                     raise LateError
                 try:
-                    said = happened.get(timeout=rest)
+                    event = events.get(timeout=seconds_left)
                 except queue.Empty:
                     raise LateError from None
-                if isinstance(said, BaseException):
-                    raise said
-                if said:
-                    hear(*said)
+                if isinstance(event, BaseException):
+                    raise event
+                if event:
+                    hear(*event)
         finally:
-            left.set()
+            caller_left.set()
     return results[0]

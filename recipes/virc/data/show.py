@@ -1,4 +1,8 @@
-"""One row of a dataset as `virc data show` shows it: question, images, turns, and what is wrong with it."""
+"""One row of a dataset as `virc data show` shows it: question, images, turns, and what is wrong with it.
+
+`find` reads the row, and `view` makes a `RowView` of it: the images that it has (`images_to_show`), and a trace as of a
+solution that `virc solve` made (`trace_of`), which `write_page` writes as HTML. `draw_boxes` is apart from these.
+"""
 
 import io
 import textwrap
@@ -13,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from virc.core.errors import DataError, UnreadError, VircError
 from virc.core.files import write_whole
 from virc.core.tables import parquet as parquet_rows
-from virc.core.text import clause, plain
+from virc.core.text import clause, counted, plain
 from virc.data.check.calls import offered
 from virc.data.check.images import all_announced, decoded, sizes_shown
 from virc.data.check.plain import rules_for
@@ -24,7 +28,7 @@ from virc.data.protocol.extract import study, unit_named
 from virc.data.protocol.templates import question_of
 from virc.data.rows.record import Message as RecordMessage
 from virc.data.rows.record import Record, images_of, input_sizes, message_of
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.images import Shown
 from virc.reasoning.messages import FormatError, ToolText, parse
@@ -52,7 +56,12 @@ class RowImage(msgspec.Struct, frozen=True):
 
 
 class RowView(msgspec.Struct, frozen=True):
-    """A row to look at: a reply that cannot be used is a rejected try of its unit; `why` says why boxes mean that."""
+    """A row to look at. In its trace, a reply that cannot be used is a rejected try of its unit.
+
+    Args:
+        faults: what `virc data check` reports for it.
+        why: the reason for the unit that its boxes are counted in.
+    """
 
     number: int
     record: Record
@@ -124,7 +133,7 @@ def view(source: Source, row: Row) -> RowView:
     rules, why = rules_for(source, [row], unit or "auto", protocol)
     why = "as its system message says" if unit else why
     if rules.protocol is None:
-        for messages in (record.messages[:2], record.messages):  # where turns are wrong, its beginning
+        for messages in (record.messages[:2], record.messages):  # later turns may be wrong: then the first two decide
             with suppress(DataError):
                 one = [msgspec.structs.replace(record, messages=messages)]
                 rules = msgspec.structs.replace(rules, protocol=study(one, rules.coordinates, system="").protocol)
@@ -138,7 +147,7 @@ def write_page(view: RowView, source: Source, to: Path) -> Path:
     from virc.solving.traces.page import render_page
 
     path = to if to.suffix.lower() in (".html", ".htm") else to / f"row-{view.number}.html"
-    faults = f" · {len(view.faults)} fault{'s' * (len(view.faults) != 1)}" * bool(view.faults)
+    faults = f" · {counted(len(view.faults), 'fault')}" if view.faults else ""
     meta = {
         "row": f"row {view.number} of {source.file.name}{faults}",
         "faults": view.faults or None,
@@ -183,7 +192,7 @@ def draw_boxes(rows: Iterable[tuple[Source, Row]], folder: Path) -> list[Path]:
 
 
 def images_to_show(record: Record, rules: Rules) -> list[RowImage]:
-    """The images, up to the one with which they would be too large together."""
+    """The images, up to the one with which all together have more pixels than a page may hold."""
     found = [decoded(picture) for picture in record.images]
     sizes = sizes_shown(record, [each.size for each in found], rules)
     announced = all_announced(record, rules)
@@ -215,7 +224,7 @@ def _placeholder(sentence: str, size: Size | None) -> Shown:
 
 
 def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
-    record = apart(record, rules.protocol)
+    record = split_results(record, rules.protocol)
     shown = [tuple(index for index in indices if index < len(images)) for indices in images_of(record)]
     messages = [message_of(message, indices) for message, indices in zip(record.messages, shown, strict=True)]
     sizes = [image.size for image in images]
@@ -229,16 +238,18 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
     question = record.question or ""
     first = next((message for message in messages if message.role == "user"), None)
     if record.question is None and first:  # the whole turn where the row does not show the question in it
-        known = question_of(first.text, rules.protocol, len(first.images) or None) if rules.protocol else None
-        question = first.text if known is None else known
+        within = question_of(first.text, rules.protocol, len(first.images) or None) if rules.protocol else None
+        question = first.text if within is None else within
     if not messages:
         messages = [Message("user", question, tuple(range(len(images))))]
     results = (result for unit in units for result in unit.results)
-    calls = {index: result.call for result in results if result.call for index in result.images}
+    call_of_image = {index: result.call for result in results if result.call for index in result.images}
     records = []
     for index, image in enumerate(images):
-        parent, box = (call.index, call.box) if (call := calls.get(index)) else (None, None)
+        call = call_of_image.get(index)
+        parent, box = (call.index, call.box) if call else (None, None)
         records.append(ImageRecord(index, *image.shown.size, image.name, parent, box))
+    answer = None if record.messages else record.answer  # a problem has the answer of its row
     unknown = Protocol("", "", "", "", "", coordinates=rules.coordinates, name="not found")
     return Trace(
         question=question,
@@ -246,31 +257,38 @@ def trace_of(record: Record, images: Sequence[RowImage], rules: Rules) -> Trace:
         images=records,
         messages=messages,
         units=units,
-        answer=units[-1].answer if units else record.answer if not record.messages else None,
+        answer=units[-1].answer if units else answer,
     )
 
 
 def _unit(text: str, sizes: Sequence[Size | None], files: Sequence[Size], made: Sequence[int], rules: Rules) -> Unit:
-    """A reply as a unit; of the images behind it each call made one, and the last call what remains."""
+    """A reply as a unit; each call that shows an image gets one of those after the reply, and the last gets the rest.
+
+    Args:
+        sizes: (width, height) in px of the images up to those after the reply; None for one that does not open.
+        files: (width, height) in px of the inputs' files.
+        made: indices of the images after the reply.
+    """
     think = ""
     try:
         turn = parse(text, rules.grammar)
         think = turn.think
         if not turn.calls:
             return Unit(text, think, answer=turn.answer)
-        known = [size for size in sizes if size]
-        if len(known) < len(sizes):
+        readable = [size for size in sizes if size]
+        if len(readable) < len(sizes):
             raise ToolError("an image before it is missing, so that its call is not checked")
-        view = rules.view(known, files)
+        view = rules.view(readable, files)
         results = [_result(tool, view, rules) for tool in turn.calls]
     except (FormatError, ToolError) as error:
         kind = error.kind if isinstance(error, FormatError) else "tool"
         unread = (CallResult(images=tuple(made)),) if made else ()
         return Unit(text, think, unread, rejected=(Rejected(text, kind, str(error)),))
-    showing = [at for at, each in enumerate(results) if each.call and each.call.index is not None] or [len(results) - 1]
-    for number, at in enumerate(showing):
-        its = tuple(made[number : None if at == showing[-1] else number + 1])
-        results[at] = msgspec.structs.replace(results[at], images=its)
+    with_image = [at for at, each in enumerate(results) if each.call and each.call.index is not None]
+    *others, last = with_image or [len(results) - 1]
+    for number, at in enumerate(others):
+        results[at] = msgspec.structs.replace(results[at], images=tuple(made[number : number + 1]))
+    results[last] = msgspec.structs.replace(results[last], images=tuple(made[len(others) :]))
     return Unit(text, think, tuple(results))
 
 

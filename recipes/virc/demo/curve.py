@@ -26,8 +26,8 @@ SCHEMA = "virc.demo/1"
 PARTS = ("easy", "hard")
 """Difficulties of problems."""
 REPLIES = ("greedy", "sampled")
-"""How answers are drawn, and the evaluations of them: the likeliest, or at temperature 1 from the nucleus that `virc
-solve` draws from. What rl rewards are replies that are drawn. A reply that is rejected is drawn again in both, warm."""
+"""How answers are drawn, which is also the name of the evaluation: greedily, or at temperature 1 as `virc solve` does.
+RL rewards sampled replies. In both, a reply that is rejected is drawn again at a temperature."""
 
 _DIVISION = "difficulty"
 _COLOURS = {"easy": ("tab:blue", -0.03), "hard": ("tab:orange", 0.03)}  # colour, and how far aside: bars stay apart
@@ -40,7 +40,7 @@ class Scores(msgspec.Struct, frozen=True):
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
-    """How one stage's model does on the problems held out.
+    """How one stage's model does on the problems held out; all but `sampled` is of greedy answers.
 
     Args:
         name: `base`, the stage, or `direct`, which learnt to answer without tools.
@@ -53,8 +53,6 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         format_errors: replies that were not accepted, a turn.
         strange: pictures and questions of other kinds that it refuses.
         refused: problems that it refuses although they can be solved.
-
-    All but `sampled` is of greedy answers.
     """
 
     name: str
@@ -97,7 +95,7 @@ class Spent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it.
+    """The result of a demo.
 
     Args:
         commonest: problems with the most common answer: the score of a model that sees nothing.
@@ -199,26 +197,23 @@ def _scores(summaries: ModelSummary) -> Scores:
 
 def _gains(replies: str, summaries: ByStage, pairs: Sequence[Pair], problems: Sequence[Problem]) -> Iterator[Gain]:
     only_solved_by = {(pair.one, pair.other): (pair.only_one, pair.only_other) for pair in pairs}
-    only_solved_by |= {(pair.other, pair.one): (pair.only_other, pair.only_one) for pair in pairs}  # in any order
+    only_solved_by |= {(pair.other, pair.one): (pair.only_other, pair.only_one) for pair in pairs}  # in either order
     for before, stage in pairwise(STAGES):
         only = only_solved_by[summaries[before].name, summaries[stage].name]
         scores = _scores(summaries[before])
         for part in ("all", *PARTS):
             ids = {each.id for each in problems if part in ("all", each.category.get(_DIVISION))}
-            lost, won = (len(ids.intersection(side)) for side in only)
+            lost, won = (
+                len(ids.intersection(side)) for side in only
+            )  # solved by the stage before alone, by this alone
             scored: Score = getattr(scores, part)
             both = scored.right - lost
             if scored.of:
                 yield Gain(
-                    stage=stage,
-                    before=before,
-                    replies=replies,
-                    part=part,
-                    of=scored.of,
+                    stage=stage, before=before, replies=replies, part=part, of=scored.of,
                     difference=(won - lost) / scored.of,
-                    interval=paired(both, won, lost, scored.of - both - won - lost),
-                    p=mcnemar(won, lost),
-                )
+                    interval=paired(both, won, lost, scored.of - both - won - lost), p=mcnemar(won, lost),
+                )  # fmt: skip
 
 
 def _spent(folder: Path, begun: Demo) -> list[Spent]:

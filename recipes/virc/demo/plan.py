@@ -35,9 +35,10 @@ EXTRAS = ("local", "data", "plot")
 _RECORD, _STEPS = "demo.json", "steps.jsonl"
 _MAX_BYTES = 64 * 2**20
 _PAGES = 10  # problems held out that become pages, one of which is shown
-_LIKE = ("--family", "polygons", "--difficulty", "mixed")
+# Options and words that several commands have.
+_PROBLEMS = ("--family", "polygons", "--difficulty", "mixed")
 _CONCURRENT = ("--concurrency", "16")
-_CORES = ("--with", "2x", "--set", "loaders=1")
+_TWO_PROCESSES = ("--with", "2x", "--set", "loaders=1")
 _LOOP = ("torchrun", "--standalone", "--nproc-per-node", "2", "-m", "tiny.loop")
 _PHASES = {
     "sight": "the vision tower learns what stands where",
@@ -92,7 +93,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
     """What a demo is; a folder holds one.
 
     Args:
-        schema: `virc.demo.settings/3`; another one wherever the steps change.
+        schema: `virc.demo.settings/3`; the number changes whenever the steps do.
         full: the base is made from nothing, too.
         seed: of everything drawn and trained.
     """
@@ -112,7 +113,7 @@ class Demo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Took(msgspec.Struct, frozen=True):
-    """One try of a step: its seconds from start to end, and its exit code."""
+    """One try of a step, by the step's name: its seconds from start to end, and its exit code."""
 
     name: str
     seconds: float
@@ -130,18 +131,18 @@ def _course(demo: Demo) -> list[Step]:
             "virc demo --full needs a source checkout: it trains the base with recipes/tiny, which is not installed",
             "virc demo, or clone the repository and pip install -e '.[all]' there",
         )
-    found: list[Step] = []
+    steps: list[Step] = []
     for phase, says in _PHASES.items():
-        start = ("--from", found[-1].makes) if found else ()
-        to = "models/base" if len(found) == len(_PHASES) - 1 else f"course/{phase}"
-        for_long = ("--minutes", f"{demo.size.minutes[phase]:g}")
-        words = (*_LOOP, to, "--phase", phase, *start, *for_long, "--seed", str(demo.seed))
-        found.append(Step(phase, says, words, to))
-    return found
+        start = ("--from", steps[-1].makes) if steps else ()
+        to = "models/base" if len(steps) == len(_PHASES) - 1 else f"course/{phase}"
+        minutes = ("--minutes", f"{demo.size.minutes[phase]:g}")
+        words = (*_LOOP, to, "--phase", phase, *start, *minutes, "--seed", str(demo.seed))
+        steps.append(Step(phase, says, words, to))
+    return steps
 
 
 def _stages(demo: Demo) -> list[Step]:
-    size, shown = demo.size, (*_LIKE, "--refusals", "0.15", "--pattern", "look", "--formats", "sft")
+    size, shown = demo.size, (*_PROBLEMS, "--refusals", "0.15", "--pattern", "look", "--formats", "sft")
     return [
         _drawn(demo, "instruct", 1, size.instruct, *shown),
         _trained(demo, "instruct", demo.base, "how a solution goes"),
@@ -157,7 +158,7 @@ def _control(demo: Demo) -> list[Step]:
     """The problems of instruct, and more of them, answered from the overview alone."""
     if not demo.size.control:
         return []
-    words = (*_LIKE, "--refusals", "0.15", "--pattern", CONTROL, "--formats", "sft")
+    words = (*_PROBLEMS, "--refusals", "0.15", "--pattern", CONTROL, "--formats", "sft")
     return [
         _drawn(demo, CONTROL, 1, demo.size.direct, *words),
         _trained(demo, CONTROL, demo.base, "the same problems without tools, for comparison", "instruct"),
@@ -175,7 +176,7 @@ def _trained(demo: Demo, name: str, start: str, says: str, stage: str | None = N
     tower = ("--set", "frozen_modules=[]") if demo.size.tower and stage == "instruct" else ()
     line = (
         *("virc", "train", "tiny", "--stage", stage, "--from", start),
-        *("--data", f"data/{name}/trajectories.json", *tower, *_CORES),
+        *("--data", f"data/{name}/trajectories.json", *tower, *_TWO_PROCESSES),
         *("--set", f"seed={demo.seed}", "--name", name),
     )
     return Step(name, f"learn {says}", line, f"runs/{name}")
@@ -199,7 +200,7 @@ def _evaluations(demo: Demo) -> list[Step]:
     pages, crops = ("--limit", str(_PAGES)), ("--crop-ablation", "counterfactual")
     unknown = ("--family", "polygons", "--refusals", "1", "--formats", "batch")
     return [
-        _drawn(demo, "heldout", 4, count, *heldout, *_LIKE, "--counterfactuals", "--formats", "batch"),
+        _drawn(demo, "heldout", 4, count, *heldout, *_PROBLEMS, "--counterfactuals", "--formats", "batch"),
         _drawn(demo, "strange", 5, strange, *heldout, *unknown),
         _evaluated(demo, "greedy", "heldout", models, "every stage solves problems held out"),
         _evaluated(demo, "sampled", "heldout", models, "the same, at temperature 1", "--temperature", "1"),
@@ -220,10 +221,10 @@ def _evaluated(
 
 
 def rest(step: Step, folder: Path, ended: Sequence[Took]) -> tuple[str, ...] | None:
-    """What is still to be typed of a step; None: what it makes is there. Raises ConfigError: it cannot be read."""
+    """The command that does or continues a step; None: it is done. Raises ConfigError: what it made cannot be read."""
     kind = step.makes.partition("/")[0]
     made = folder / step.makes
-    if step.words[0] == "torchrun":  # it saves on the way: that weights are there says nothing
+    if step.words[0] == "torchrun":  # it saves on the way, so weights alone do not show that it has ended
         codes = [each.code for each in ended if each.name == step.name]
         return None if codes[-1:] == [0] and is_folder(made) else step.words
     if kind == runs.FOLDER and is_file(made / "run.json"):
@@ -258,7 +259,7 @@ def summary(folder: Path) -> Summary:
 
 
 def begin(folder: Path, demo: Demo) -> None:
-    """Note what is begun in a folder, which is made; nothing where that is going on there already.
+    """Make a folder for a demo and record its settings there; nothing changes if the folder has this demo already.
 
     Raises:
         ConfigError: the folder holds something else, or a demo of other settings.
@@ -297,16 +298,16 @@ def _check_same(record: Path, demo: Demo, another: str) -> None:
 
 def took(folder: Path) -> list[Took]:
     """Every try of every step, in order; a line that a kill cut short is left out."""
-    found: list[Took] = []
+    tries: list[Took] = []
     if is_file(folder / _STEPS):
         for line in contents(folder / _STEPS, _MAX_BYTES).splitlines():
             with suppress(msgspec.MsgspecError):
-                found.append(msgspec.json.decode(line, type=Took))
-    return found
+                tries.append(msgspec.json.decode(line, type=Took))
+    return tries
 
 
 def note(folder: Path, tried: Took) -> None:
     file = folder / _STEPS
-    torn = is_file(file) and not contents(file, _MAX_BYTES).endswith(b"\n")  # by a kill
+    is_torn = is_file(file) and not contents(file, _MAX_BYTES).endswith(b"\n")  # by a kill
     with file.open("ab") as record:
-        record.write(b"\n" * torn + msgspec.json.encode(tried) + b"\n")
+        record.write((b"\n" if is_torn else b"") + msgspec.json.encode(tried) + b"\n")

@@ -72,11 +72,11 @@ class Item(msgspec.Struct, frozen=True):
     """Something wanted, and what of it is there.
 
     Args:
-        size: bytes of all of it; None where nobody said.
-        commit: of its repository; None where nobody knows.
+        size: bytes of all of it; None: not known.
+        commit: of its repository; None: not known.
         here: it was found whole without asking the hub.
-        listing: of its repository; None where the hub was not asked.
-        config: its config.json, where that was fetched to see what type of model comes.
+        listing: of its repository; None if the hub was not asked.
+        config: its config.json, if that was fetched to see what type of model it is.
     """
 
     want: DownloadRequest
@@ -116,11 +116,11 @@ class Item(msgspec.Struct, frozen=True):
 def look(want: DownloadRequest, workspace: Path) -> Item:
     """Find what of a want is there, and what its repository holds."""
     silence()
-    found = _found(want, workspace)
-    if found:
-        known = record.read(found)
-        size = sum(path.stat().st_size for path in found.rglob("*") if is_file(path))  # in the hub's cache, of links
-        return Item(want, found, size, known.commit if known else None, here=True)
+    folder_here = _complete_model(want, workspace)
+    if folder_here:
+        recorded = record.read(folder_here)
+        size = sum(path.stat().st_size for path in folder_here.rglob("*") if is_file(path))  # follows the cache's links
+        return Item(want, folder_here, size, recorded.commit if recorded else None, here=True)
     if want.optional:
         return Item(want, want.folder, int(want.gib * 2**30) if want.gib else None)
     if want.repo is None:
@@ -128,21 +128,21 @@ def look(want: DownloadRequest, workspace: Path) -> Item:
     place = standing(want.folder)
     if not place.is_dir():
         raise ConfigError(f"{place} is not a folder", IN_THE_WAY)
-    remembered = _remembered(want)
-    held = remembered or listed(want.repo, want.revision, want.paths)
-    folder = Folder(want.folder, held)
+    offline = _listing_offline(want)
+    listing = offline or listed(want.repo, want.revision, want.paths)
+    folder = Folder(want.folder, listing)
     parts = []
-    for file in ordered(remembered.files if remembered else _chosen(want, held), held):
+    for file in ordered(offline.files if offline else _chosen(want, listing), listing):
         state = folder.state(file)
         is_partial = state in ("absent", "old") and file.size >= fetching.LARGE
         parts.append(Part(file, state, kept(folder.parts, file) if is_partial else 0))
-    return Item(want, want.folder, sum(part.file.size for part in parts), held.commit, False, held, tuple(parts))
+    return Item(want, want.folder, sum(part.file.size for part in parts), listing.commit, False, listing, tuple(parts))
 
 
 def check_room(items: Iterable[Item], stream: bool = False) -> None:
-    """Check that what comes may be written, and that each disk has room for it; nothing is written.
+    """Check that folders are writable, and that each disk has room; nothing is written.
 
-    An archive is taken to unpack to its own size, as images do that are compressed already.
+    An archive is assumed to unpack to its own size, since images are compressed already.
     """
     needed: dict[int, int] = {}
     places: dict[int, Path] = {}
@@ -165,9 +165,9 @@ def check_room(items: Iterable[Item], stream: bool = False) -> None:
 
 
 def with_config(item: Item) -> Item:
-    """The item with its config.json, for a model of which nothing is here and nobody knows whether it runs here.
+    """The item with its config.json, for a model that is not here and of which it is unknown whether it runs here.
 
-    It is not written anywhere yet. Where it cannot be fetched, the download itself will say so.
+    The file is not written yet. If it cannot be fetched, the download itself will say so.
     """
     config = next((part.file for part in item.parts if part.file.name == _CONFIG), None)
     if not config or not item.listing or item.state != "missing" or config.size > _MAX_CONFIG:
@@ -191,7 +191,7 @@ def not_in_process_error(item: Item) -> ConfigError | None:
 
 
 def _is_known(item: Item, repo: Repo) -> bool:
-    """Whether nothing is to be found out: it is no model, another process runs it, or it runs here."""
+    """Whether its config.json would tell nothing new: it is no model, a server runs it, or it is known to run here."""
     if repo.kind != "model" or item.want.judge:
         return True
     family = families.by_name(repo.id)
@@ -206,10 +206,11 @@ def free(items: Sequence[Item]) -> int:
 def fetch(
     item: Item, watch: Watch, warn: Warn, keep: bool = False, stream: bool = False, packed: bool = False
 ) -> Path | None:
-    """Fetch what is missing, of a system's model its chat protocol too; raises as `fetching.fetch`.
+    """Fetch what is missing, and the chat protocol of a system's model; raises as `fetching.fetch`.
 
     Args:
-        warn: called with why a model comes without its chat protocol, which does its weights no harm.
+        warn: called with what is wrong and does the files no harm, such as a missing chat protocol.
+        keep, stream, packed: as in `fetching.fetch`.
 
     Returns:
         The file of the chat protocol, where it is new.
@@ -232,21 +233,21 @@ def fetch(
 
 
 def _warn_of_unfetched(item: Item, warn: Warn) -> None:
-    """Say which pictures the rows name that are not there, and which archives are still packed."""
+    """Warn of pictures that rows name and that are not there; name the archives that are still packed."""
     names = [part.file.name for part in item.parts]
     if not (sentences := [*unfetched(item.folder, names)]):
         return
     left_out = "--include left files out" if item.want.include else None
-    packed, hint, still = _packed(item.folder), left_out, ""
-    if packed:  # also what was in an archive, and what other programs unpack
-        still = f"; {plain(', '.join(packed), 100)} {'is' if len(packed) == 1 else 'are'} still packed"
+    packed, hint, still_packed = _packed(item.folder), left_out, ""
+    if packed:  # also archives that were inside archives, and those that only other programs unpack
+        still_packed = f"; {plain(', '.join(packed), 100)} {'is' if len(packed) == 1 else 'are'} still packed"
         published = [file.name for file in item.listing.files] if item.listing else []
         parts_of = all_parts({*packed, *filter(is_packed, published)})
-        whole = [name for name in packed if parts_of[name] and {*packed} >= {*parts_of[name]}]
-        commands = dict.fromkeys(unpacking(Path(relative(item.folder / name))) for name in whole[:_MOST_NAMED])
+        complete = [name for name in packed if parts_of[name] and {*packed} >= {*parts_of[name]}]
+        commands = dict.fromkeys(unpacking(Path(relative(item.folder / name))) for name in complete[:_MOST_NAMED])
         hint = " && ".join(commands) or left_out or f"{item.want.name} lacks a part of {packed[0]}: tell its owner"
     for sentence in sentences:
-        warn(f"{sentence}{still}", hint)
+        warn(f"{sentence}{still_packed}", hint)
 
 
 def _packed(folder: Path) -> list[str]:
@@ -279,8 +280,8 @@ def verified_by(file: File) -> str:
 
 def relative(folder: Path) -> str:
     """A path as seen from the working folder, where it is inside it."""
-    here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+    working_folder = Path.cwd()
+    return str(folder.relative_to(working_folder)) if folder.is_relative_to(working_folder) else str(folder)
 
 
 def _fields(item: Item) -> dict[str, object]:
@@ -308,7 +309,8 @@ def _fields(item: Item) -> dict[str, object]:
     }
 
 
-def _found(want: DownloadRequest, workspace: Path) -> Path | None:
+def _complete_model(want: DownloadRequest, workspace: Path) -> Path | None:
+    """The folder of a complete copy of the wanted model, in its own folder or another; None: there is none."""
     if want.known_as is None:
         return None
     for name in (str(want.folder), want.known_as):
@@ -322,7 +324,7 @@ def _found(want: DownloadRequest, workspace: Path) -> Path | None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a model folder has all its weights: a copy that was broken off has not, nor one that was changed."""
+    """Whether a model folder has all its weights; an interrupted copy does not, nor one whose files were changed."""
     kept = record.read(folder)
     files = kept.files.items() if kept else ()
     has_all = all(is_file(path := folder / name) and path.stat().st_size == each.size for name, each in files)
@@ -338,12 +340,13 @@ def _is_whole(folder: Path) -> bool:
         return False
 
 
-def _remembered(want: DownloadRequest) -> Listing | None:
-    """What was listed when the same was fetched before, where no requests are allowed; None: it was not."""
-    known = record.read(want.folder) if is_offline() else None
-    if known is None or known.source != want.repo or _asked(want) not in known.asked:
+def _listing_offline(want: DownloadRequest) -> Listing | None:
+    """If no requests are allowed, the listing recorded when the same was fetched before; None: there is none."""
+    recorded = record.read(want.folder) if is_offline() else None
+    if recorded is None or recorded.source != want.repo or _asked(want) not in recorded.asked:
         return None
-    return Listing(known.source, known.commit, tuple(record.wanted_file(*each) for each in known.files.items()))
+    files = tuple(record.wanted_file(*each) for each in recorded.files.items())
+    return Listing(recorded.source, recorded.commit, files)
 
 
 def _asked(want: DownloadRequest) -> str:
@@ -390,14 +393,14 @@ def unfetched(root: Path, names: Sequence[str]) -> Iterator[str]:
         except (DataError, SetupError, OSError):
             continue  # what reads the rows says more of it
         places = [*dict.fromkeys((file.parent, root)), *_inner(file.parent), *_inner(root)]
-        gone = sum(not any(is_file(place / each) for place in places) for each in named)
-        if gone:
-            verb = "is" if gone == 1 else "are"
-            yield f"{gone:,} of {len(named):,} pictures named in {name} {verb} not here"
+        missing = sum(not any(is_file(place / each) for place in places) for each in named)
+        if missing:
+            verb = "is" if missing == 1 else "are"
+            yield f"{missing:,} of {len(named):,} pictures named in {name} {verb} not here"
 
 
 def _rows(file: Path) -> Iterator[Any]:
-    """The rows of a file, without columns of bytes and what stands next to those, such as the path they once had."""
+    """The rows of a file without columns of bytes and columns next to those, such as the path of the bytes."""
     if file.suffix.lower() != ".parquet":
         return (row for _, row in raw.rows(file))
     columns = parquet.column_names(file)

@@ -1,4 +1,7 @@
-"""What a word behind `virc download` stands for: a repository of the hub or files of GitHub, and the folder."""
+"""What a word after `virc download` stands for: a repository of the hub or files of GitHub, and the folder.
+
+`wanted` is the main path: `_requests_of_names` if words are given, else `_requests_of_stages`.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,19 +61,19 @@ class DownloadConfig(msgspec.Struct, frozen=True):
 
 
 class DownloadRequest(msgspec.Struct, frozen=True):
-    """Something to be there.
+    """Something that is to be in a folder.
 
     Args:
         name: as people call it.
-        folder: where it comes to.
-        repo: where from; None: its weights travel in a package, or lie where its system's file says.
+        folder: where it is put.
+        repo: where it comes from; None: its weights travel in a package, or are where its system's file says.
         revision, include: as in `DownloadConfig`.
         paths: of GitHub: the files that are meant.
         rows: names of the datasets in it that stages need, archives apart; none: all its files.
-        known_as: what `models.find` may know it by, wherever it lies; None: it has to be in the folder.
+        known_as: the name by which `models.find` may find it in another folder; None: it has to be in this one.
         system, model: what its weights are of, for their chat protocol.
-        optional: it is only listed; it is fetched when it is named.
-        gib: of its weights, where its system's file says.
+        optional: it is only listed, and fetched only if it is named.
+        gib: size of its weights, if its system's file says it.
         judge: a server runs it.
     """
 
@@ -90,33 +93,33 @@ class DownloadRequest(msgspec.Struct, frozen=True):
 
 
 def wanted(config: DownloadConfig) -> tuple[DownloadRequest, ...]:
-    """What a call asks for; nothing is looked at but the files of systems.
+    """What a call asks for; only the files of systems are read.
 
     Raises:
         UsageError: `to`, or a name, cannot be meant so; there is no such overlay.
         ConfigError: nothing is called so, or a system has no such thing.
     """
     system = systems.get(config.system)
-    found = list(_named(config, system)) if config.names else list(_needed(config, system))
-    fetched = [*_texts_with(found, None if config.names else system)]
-    wants = tuple(msgspec.structs.replace(want, folder=config.workspace / want.folder) for want in _merged(found))
+    asked = list(_requests_of_names(config, system) if config.names else _requests_of_stages(config, system))
+    texts_of_systems = [*_texts_with(asked, None if config.names else system)]
+    wants = tuple(msgspec.structs.replace(want, folder=config.workspace / want.folder) for want in _merged(asked))
     if config.revision and len(wants) > 1:
         raise UsageError("--revision is of one repository", "name the one that is meant")
     if config.to is None:
-        return (*fetched, *wants)
+        return (*texts_of_systems, *wants)
     if len(wants) != 1 or not config.names:
         raise UsageError("--to is the folder for one thing", "name what shall come into it")
     if wants[0].name == TEXTS:
         raise UsageError("texts come into the cache, and are read there: --to is not for them")
-    return (*fetched, msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None))
+    return (*texts_of_systems, msgspec.structs.replace(wants[0], folder=expanded(config.to), known_as=None))
 
 
 def _texts_with(found: Iterable[DownloadRequest], needed: System | None) -> Iterator[DownloadRequest]:
-    """The texts of systems whose models are fetched, or of which all is, without which no model can be asked."""
-    named = {each.folder for each in found}
+    """The texts without which no model can be asked: of the systems of these requests, and of one wholly needed."""
+    requested = {each.folder for each in found}
     by_file = {each.file: each for each in (needed, *(each.system for each in found)) if each}
     for system in by_file.values() if not texts.own_words() else ():
-        yield from (each for each in _texts(system) if each.folder not in named)
+        yield from (each for each in _texts(system) if each.folder not in requested)
 
 
 def _texts(system: System) -> Iterator[DownloadRequest]:
@@ -132,7 +135,7 @@ def _texts(system: System) -> Iterator[DownloadRequest]:
 
 
 def short_names(first: System | None = None) -> dict[str, tuple[System, Kind | None]]:
-    """Every short name of a system, its system (of several `first`), and its kind where it is no judge."""
+    """Short name -> its system (if several have it, `first`), and its kind; None is the kind of a judge."""
     found: dict[str, tuple[System, Kind | None]] = {}
     for system in (*([first] if first else ()), *systems.discover().values()):
         kinds: tuple[tuple[Kind | None, Sequence[str]], ...] = (
@@ -145,11 +148,12 @@ def short_names(first: System | None = None) -> dict[str, tuple[System, Kind | N
 
 
 def published() -> dict[str, str]:
+    """Benchmark -> its hub id, of those that are downloaded."""
     return {name: hub for name, hub in HUB_IDS.items() if hub}
 
 
-def _needed(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
-    """What the stages of a system need, and its judge to tell of."""
+def _requests_of_stages(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
+    """What the stages of a system need, and its judge, which is only listed."""
     yield from _bases(config, system)
     yield from _datasets(config, system)
     if any(stage.kind == "rl" for stage in system.stages.values()):
@@ -157,7 +161,7 @@ def _needed(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]
             yield msgspec.structs.replace(_weights(config, name, judge), optional=True)
 
 
-def _named(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
+def _requests_of_names(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
     after_eval = False
     for name in config.names:
         if after_eval:
@@ -165,12 +169,12 @@ def _named(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
         elif name == "eval":
             after_eval = True
         else:
-            yield from _of_name(config, system, name)
+            yield from _requests_of_word(config, system, name)
     if config.names[-1] == "eval":
         raise UsageError("eval is followed by benchmarks", f"virc download eval {next(iter(published()))}")
 
 
-def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[DownloadRequest]:
+def _requests_of_word(config: DownloadConfig, system: System, name: str) -> Iterator[DownloadRequest]:
     match name:
         case "dataset":
             yield from _some(_datasets(config, system), "its stages need no dataset of the hub", system)
@@ -185,10 +189,11 @@ def _of_name(config: DownloadConfig, system: System, name: str) -> Iterator[Down
         case "texts":
             yield from _some(_texts(system), "its texts are in this package", system)
         case _:
-            yield _of_own_name(config, system, name)
+            yield _request_of_name(config, system, name)
 
 
-def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
+def _request_of_name(config: DownloadConfig, system: System, name: str) -> DownloadRequest:
+    """What a name of something means: a short name, a benchmark, an address of GitHub or the hub, or a hub id."""
     owner, kind = short_names(system).get(name, (None, None))
     if owner and kind == "model":
         return _model(config, owner, name, owner.models[name])
@@ -206,7 +211,8 @@ def _of_own_name(config: DownloadConfig, system: System, name: str) -> DownloadR
     if match is None or ".." in name:
         raise _nothing_called(name)
     account, _, repo = match[2].partition("/")
-    if account in (MODELS, "datasets") or (account == DATA and repo in _known()):  # a folder: no account has that name
+    # A folder: no account has such a name.
+    if account in (MODELS, "datasets") or (account == DATA and repo in _reserved_words()):
         raise _nothing_called(name)
     return _of_hub_id(config, match[2], "dataset" if match[1] else None)
 
@@ -222,12 +228,12 @@ def _of_github(config: DownloadConfig, address: str, match: re.Match[str]) -> Do
     return msgspec.structs.replace(found, name=path.rpartition("/")[2], revision=revision, paths=(path,))
 
 
-def _known() -> set[str]:
+def _reserved_words() -> set[str]:
     return {*KINDS, *short_names(), *published(), "ls", "rm"}
 
 
 def _nothing_called(name: str) -> ConfigError:
-    """What to say of a name: of a page of the hub, which repository it is of; of a folder, what comes into it."""
+    """The error for a name of nothing; the hint names the repository of a page of the hub, else similar names."""
     inner = re.match(rf"({_HUB_ID.pattern})/(?:tree|blob|resolve)/([^/?#]+)", _ADDRESS.sub("", name, count=1))
     hint = f"virc download {inner[1]} --revision {inner[4]}" if inner else None
     word = name.rstrip("/").rpartition("/")[2] if "/" in name else name
@@ -236,7 +242,7 @@ def _nothing_called(name: str) -> ConfigError:
         hint = "of GitHub: github.com/OWNER/NAME/blob/COMMIT/PATH, its raw link, or .../releases/download/TAG/FILE"
     return ConfigError(
         f"nothing to download is called {plain(name, 80)!r}",
-        plain(hint, 200) if hint else did_you_mean(word, _known(), otherwise),
+        plain(hint, 200) if hint else did_you_mean(word, _reserved_words(), otherwise),
     )
 
 
@@ -251,8 +257,8 @@ def _of_hub_id(config: DownloadConfig, hub_id: str, kind: Kind | None) -> Downlo
     benchmark = next((name for name, hub in published().items() if hub == hub_id), None)
     if benchmark and kind != "model":
         return _benchmark(config, benchmark)
-    known = {each.hub: short for system in systems.discover().values() for short, each in system.datasets.items()}
-    return _repo(config, Repo(hub_id, kind or "model"), known.get(hub_id, hub_id.rpartition("/")[2]), hub_id)
+    shorts = {each.hub: short for system in systems.discover().values() for short, each in system.datasets.items()}
+    return _repo(config, Repo(hub_id, kind or "model"), shorts.get(hub_id, hub_id.rpartition("/")[2]), hub_id)
 
 
 def _bases(config: DownloadConfig, system: System) -> Iterator[DownloadRequest]:
@@ -291,18 +297,18 @@ def _weights(config: DownloadConfig, name: str, model: Model) -> DownloadRequest
 
 
 def _known_as(config: DownloadConfig, name: str) -> str | None:
-    """The name of a model that need not come where it lies elsewhere; None: a copy elsewhere may be another."""
+    """The name by which a copy of a model in another folder counts; None: such a copy may differ from what is asked."""
     return None if config.revision or config.include else name
 
 
 def _benchmark(config: DownloadConfig, name: str) -> DownloadRequest:
-    known = published()
-    found = next((each for each, hub in known.items() if name.lower() in (each, hub.lower())), None)
-    if found is None and name.lower() in HUB_IDS:
+    hub_ids = published()
+    benchmark = next((each for each, hub in hub_ids.items() if name.lower() in (each, hub.lower())), None)
+    if benchmark is None and name.lower() in HUB_IDS:
         raise ConfigError(f"the problems of {name} are made here, not downloaded", f"virc eval {name}")
-    if found is None:
-        raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, known))
-    return _repo(config, Repo(known[found], "dataset"), found)
+    if benchmark is None:
+        raise ConfigError(f"there is no benchmark {plain(name, 80)}", did_you_mean(name, hub_ids))
+    return _repo(config, Repo(hub_ids[benchmark], "dataset"), benchmark)
 
 
 def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = None) -> DownloadRequest:
@@ -310,15 +316,16 @@ def _repo(config: DownloadConfig, repo: Repo, folder: str, name: str | None = No
     return DownloadRequest(name or folder, place, repo, config.revision, config.include)
 
 
-def _some(found: Iterator[DownloadRequest], otherwise: str, system: System) -> Iterator[DownloadRequest]:
-    wants = list(found)
+def _some(requests: Iterator[DownloadRequest], otherwise: str, system: System) -> Iterator[DownloadRequest]:
+    """The requests. Raises ConfigError: there are none; `otherwise` says why."""
+    wants = list(requests)
     if not wants:
         raise ConfigError(f"the system {system.name} has nothing of that to download: {otherwise}", "virc systems ls")
     yield from wants
 
 
 def _merged(wants: Sequence[DownloadRequest]) -> Iterator[DownloadRequest]:
-    """Each folder once: what is asked for by two names comes once, and a whole repository holds its parts."""
+    """One request for each folder: what two names ask for comes once, and a whole repository includes its parts."""
     chosen: dict[Path, DownloadRequest] = {}
     for want in wants:
         other = chosen.get(want.folder)

@@ -31,11 +31,11 @@ _LIMITS = {"memory": ("memory.limit_in_bytes", "memory.usage_in_bytes"), "": ("m
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """One NVIDIA GPU, or a MIG slice of one, of which nobody says how much is free.
+    """One NVIDIA GPU, or a MIG slice of one.
 
     Args:
-        gib, free_gib: its memory, in all and what others have left of it.
-        slices: of MIG, which CUDA sees in its place.
+        gib, free_gib: its memory, in all and free; a slice, whose use nvidia-smi does not say, counts as free.
+        slices: of a GPU in MIG mode, which CUDA shows in its place; the GPU itself then has 0 GiB.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Machine(msgspec.Struct, frozen=True):
         cores: that this process may run on.
         memory_gib, free_gib: main memory, in all and free; where a cgroup limits it, of that.
         gpus: those that CUDA shows to a process, in its order.
-        trouble: why GPUs cannot be used that are there, or whose driver is loaded.
+        trouble: why GPUs of this machine cannot be used, or not all of them.
     """
 
     cores: int
@@ -65,13 +65,13 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 def find(disk: Path, env: Mapping[str, str] = os.environ) -> Machine:
-    """What this machine has; GPUs that do not answer are none, and `trouble` says so where a driver is loaded.
+    """What this machine has; GPUs that do not answer are left out, and `trouble` says so if a driver is loaded.
 
     `env` says by CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER which GPUs are counted, and in which order.
     """
     failure: VircError | None = None
     gpus: tuple[Gpu, ...] = ()
-    fields = (*_FIELDS, *("compute_cap",) * (env.get(ORDER) == _ORDERS[0]))
+    fields = (*_FIELDS, "compute_cap") if env.get(ORDER) == _ORDERS[0] else _FIELDS
     query = ("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
     try:
         gpus = read_gpus(processes.answer(Step(query, "ask for the GPUs"), _PATIENCE), len(fields))
@@ -90,9 +90,9 @@ def find(disk: Path, env: Mapping[str, str] = os.environ) -> Machine:
 
 
 def read_gpus(stdout: str, fields: int = len(_FIELDS)) -> tuple[Gpu, ...]:
-    """The GPUs that such a process printed, the fastest first where it printed how fast they are.
+    """The GPUs in the output of `nvidia-smi`; the fastest first if it has the column `compute_cap`.
 
-    Lines of another form are left out. The driver's own order of equal GPUs is that of the PCI bus, too.
+    Lines of another form are left out. The driver lists GPUs in the order of the PCI bus, which equal ones keep.
     """
     rows = [[field.strip() for field in line.rsplit(",", fields - 1)] for line in stdout.splitlines()]
     if fields > len(_FIELDS):
@@ -110,13 +110,13 @@ def _gpu(fields: list[str]) -> Gpu | None:
 
 def with_slices(gpus: Sequence[Gpu], listed: str) -> tuple[Gpu, ...]:
     """The GPUs, those in MIG mode with their slices as `nvidia-smi -L` lists them; a slice's name has its size."""
-    found: list[Gpu] = []
+    with_their_slices: list[Gpu] = []
     for gpu in gpus:
-        own = listed.partition(f"(UUID: {gpu.uuid})")[2].partition("\nGPU ")[0]
-        slices = ((name, int(gb) * _SLICE, uuid) for name, gb, uuid in _OF_SLICE.findall(own))
-        made = tuple(Gpu(f"{gpu.name} MIG {name}", gib, gib, gpu.driver, uuid) for name, gib, uuid in slices)
-        found.append(msgspec.structs.replace(gpu, slices=made))
-    return tuple(found)
+        lines_of_gpu = listed.partition(f"(UUID: {gpu.uuid})")[2].partition("\nGPU ")[0]
+        sizes = ((name, int(gb) * _SLICE, uuid) for name, gb, uuid in _OF_SLICE.findall(lines_of_gpu))
+        slices = tuple(Gpu(f"{gpu.name} MIG {name}", gib, gib, gpu.driver, uuid) for name, gib, uuid in sizes)
+        with_their_slices.append(msgspec.structs.replace(gpu, slices=slices))
+    return tuple(with_their_slices)
 
 
 def visible(gpus: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
@@ -126,28 +126,33 @@ def visible(gpus: Sequence[Gpu], named: str | None) -> tuple[Gpu, ...]:
     if named is not None:
         chosen = _named([*gpus, *slices], len(gpus), named.split(","))
     for gpu in chosen:
-        if gpu in slices or gpu.slices:
-            return (gpu.slices or (gpu,))[:1]
+        if gpu in slices:
+            return (gpu,)
+        if gpu.slices:
+            return gpu.slices[:1]
     return tuple(gpu for gpu in chosen if gpu.gib)
 
 
 def _named(known: Sequence[Gpu], numbered: int, words: Sequence[str]) -> list[Gpu]:
-    """Those of a list, up to the first word that names none, and none at all where one is named twice.
+    """The GPUs that the words of CUDA_VISIBLE_DEVICES name, up to the first word that names none.
 
-    Only what CUDA and `torch.cuda.device_count`, which reads the list by itself, both show: torch tells letters of a
-    UUID by their case, and a repeated word counts anywhere; for CUDA "GPU-" alone is none.
+    None at all if one is named twice. The first `numbered` of the known ones may be named by number, all by UUID.
+    The result is what CUDA and `torch.cuda.device_count`, which reads the list by itself, both show: for torch the
+    letter case of a UUID counts, and so does a repeated word anywhere; for CUDA "GPU-" alone names none.
     Source: CUDA C++ Programming Guide, 'CUDA Environment Variables'; `torch.cuda._parse_visible_devices`.
     """
-    ids = words[0].startswith(("GPU-", "MIG-"))  # numbers and names do not mix
-    form = r"(?:GPU|MIG)-.+" if ids else r"\s*(?:\+?\d+|-0+(?!\d))"
+    are_ids = words[0].startswith(("GPU-", "MIG-"))  # numbers and UUIDs do not mix
+    form = r"(?:GPU|MIG)-.+" if are_ids else r"\s*(?:\+?\d+|-0+(?!\d))"
     read = [match[0] for match in takewhile(bool, (re.match(form, word, re.ASCII) for word in words)) if match]
-    if ids:
-        fits = [[gpu for gpu in known if gpu.uuid.startswith(word)] for word in read]
+    if are_ids:
+        candidates = [[gpu for gpu in known if gpu.uuid.startswith(word)] for word in read]
     else:
-        read = [str(int(word)) for word in read]
-        fits = [list(known[:numbered][int(word) :][:1]) for word in read]
-    found = [fit[0] for fit in takewhile(lambda fit: len(fit) == 1, fits)]
-    return found if len({*read}) == len(read) and len({*found}) == len(found) else []
+        numbers = [int(word) for word in read]
+        read = [str(number) for number in numbers]
+        candidates = [[known[number]] if number < numbered else [] for number in numbers]
+    chosen = [gpus[0] for gpus in takewhile(lambda gpus: len(gpus) == 1, candidates)]
+    has_repeats = len({*read}) < len(read) or len({*chosen}) < len(chosen)
+    return [] if has_repeats else chosen
 
 
 def pinned(variables: Mapping[str, str], env: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -120,10 +120,12 @@ def check_crop_ablation(folder: EvalFolder, crop_ablation: CropAblation) -> None
     for file in _files(folder):
         theirs = next((line.crop_ablation for line in _lines(file)), crop_ablation)
         if theirs != crop_ablation:
-            raise ConfigError(
-                f"{file} holds answers of the crop ablation {theirs}, not {crop_ablation}",
-                "--to NEW_FOLDER" + (f", or --crop-ablation {theirs}" if theirs in get_args(CropAblation) else ""),
+            hint = (
+                f"--to NEW_FOLDER, or --crop-ablation {theirs}"
+                if theirs in get_args(CropAblation)
+                else "--to NEW_FOLDER"
             )
+            raise ConfigError(f"{file} holds answers of the crop ablation {theirs}, not {crop_ablation}", hint)
 
 
 def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Ledger) -> int:
@@ -131,10 +133,8 @@ def answered_before(model: str, problems: Mapping[str, EvalProblem], ledger: Led
     before = {id: ledger.before(problem.id) for id, problem in problems.items()}
     changed = [id for id, digest in before.items() if digest not in (None, problems[id].digest)]
     if changed:
-        raise DataError(
-            f"problems that changed since {model} answered them: {len(changed)}, the first is {changed[0]!r}",
-            f"use another --to, or take their lines out of {ledger.path}",
-        )
+        sentence = f"problems that changed since {model} answered them: {len(changed)}, the first is {changed[0]!r}"
+        raise DataError(sentence, f"use another --to, or take their lines out of {ledger.path}")
     return sum(digest is not None for digest in before.values())
 
 

@@ -1,4 +1,7 @@
-"""An evaluation: models are asked the same problems, and their answers are scored and compared."""
+"""An evaluation: models are asked the same problems, and their answers are scored and compared.
+
+`evaluate` is the function for Python, which makes an `EvalRequest`; `run` does it, for the command line too.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -40,9 +43,9 @@ _AGAIN = "the same command asks it again"
 
 
 class Evaluated(msgspec.Struct, frozen=True):
-    """The result of an evaluation, the `failure` of rows, and answers left `undecided`.
+    """The result of an evaluation, the `failure` of rows, and the number of answers left `undecided`.
 
-    `unrewarded` has why the reward failed, of each answer that its judge or its environment failed on.
+    `unrewarded` has the cause for each answer on which the judge or the environment of the reward failed.
     """
 
     summary: Summary
@@ -62,8 +65,8 @@ class Evaluated(msgspec.Struct, frozen=True):
         if self.undecided:
             raise NetworkError(f"the judge failed on {self.undecided} answers", _AGAIN)
         if self.unrewarded:
-            said = f"{len(self.unrewarded)} answers; the first: {plain(self.unrewarded[0])}"
-            raise NetworkError(f"the reward failed on {said}", _AGAIN)
+            examples = f"{len(self.unrewarded)} answers; the first: {plain(self.unrewarded[0])}"
+            raise NetworkError(f"the reward failed on {examples}", _AGAIN)
 
 
 def evaluate(
@@ -153,19 +156,18 @@ def evaluate(
         crop_ablation=crop_ablation,
     )
     check_arguments(config, without=("tolerate",))
-    several = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
+    strategy_names = [strategy] if strategy is None or isinstance(strategy, str) else list(strategy)
     graders = choosing.graders(
         judge_endpoint, judge_model, os.environ.get(JUDGE_KEY), judge_endpoints, None if system is None else str(system)
     )
     configs = [
         strategies.resolved(msgspec.structs.replace(config, strategy=each, seed=number), graders)
         for number in range(seed, seed + seeds)
-        for each in several
+        for each in strategy_names
     ]
-    how = (endpoint, api_key, system, protocol, family, (), device, max_pixels, timeout)
-    setups = [
-        Setup(choice_of(name, *how), each, offline=offline, graders=graders) for name in names for each in configs
-    ]
+    loading = (endpoint, api_key, system, protocol, family, (), device, max_pixels, timeout)
+    choices = [choice_of(name, *loading) for name in names]
+    setups = [Setup(choice, each, offline=offline, graders=graders) for choice in choices for each in configs]
     arguments = None if environment_args is None else msgspec.json.encode(environment_args).decode()
     request = EvalRequest(
         benchmark=str(benchmark),
@@ -222,13 +224,13 @@ def run(request: EvalRequest, report: Reporter, on_facts: OnFacts = lambda _: No
     if isinstance(reward, Environment):
         for each in progress:
             reward.score(each.model, work.rows(), work.answered(each.model), folder, report)
-    asked = dict[str, Protocol | None]()
+    protocols = dict[str, Protocol | None]()  # of the models that this call asked
     for each in progress:
-        asked.setdefault(each.model, each.protocol)  # as it is, the first arm
-    asked_in = arms if (folder.folder / looking.FOLDER).is_dir() else [work]  # by this command or a former one
-    found = [scored(each, asked) for each in asked_in]
-    summary = write_summary(work, found, asked)
+        protocols.setdefault(each.model, each.protocol)  # that of the first arm, `AS_IT_IS`
+    arms_with_answers = arms if (folder.folder / looking.FOLDER).is_dir() else [work]  # of this call or a former one
+    scored_arms = [scored(each, protocols) for each in arms_with_answers]
+    summary = write_summary(work, scored_arms, protocols)
     failure = failed_rows(progress) if any(each.failed for each in progress) else None
-    undecided = sum(verdict is None for each in found for verdict in each.verdicts.values())
-    unrewarded = [each.unscored[TOTAL] for each in found[0].rewards.values() if each.judge_failed]
+    undecided = sum(verdict is None for arm in scored_arms for verdict in arm.verdicts.values())
+    unrewarded = [each.unscored[TOTAL] for each in scored_arms[0].rewards.values() if each.judge_failed]
     return Evaluated(summary, folder, failure, undecided, unrewarded)

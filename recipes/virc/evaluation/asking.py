@@ -1,4 +1,4 @@
-"""Models are asked the problems, in one arm or several; answers that a former run kept stay."""
+"""Asks models the problems, in one arm or several, except those that a former run has answered: see `answer`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -47,7 +47,7 @@ _FIRST = 5  # problems by which the cost of all arms is estimated
 
 
 class Work(NamedTuple):
-    """What is evaluated, and where its answers are kept; the arm in which the problems are asked."""
+    """What is evaluated in one arm, and the folder for its answers."""
 
     request: EvalRequest
     reward: Rewarding | Environment | None
@@ -106,7 +106,7 @@ class ModelProgress(Progress):
 
 
 def answer(setup: Setup, arms: Sequence[Work]) -> list[ModelProgress]:
-    """Let one model answer what it has not answered yet in each arm, and score all its answers by the reward."""
+    """Ask a model the problems that it has not answered yet in each arm, and score all its answers by the reward."""
     request, report = arms[0].request, arms[0].report
     opened, known = open_setup(setup, report, lambda _: None)
     if assumed := assumed_of(opened.name, Path.cwd(), setup.choice.system):
@@ -136,8 +136,8 @@ def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) 
         opened = msgspec.structs.replace(opened, chat_protocol=spoken)
     traces = work.traces(opened.name)
     solving = msgspec.structs.replace(work.config(setup.config), keep_images=True)  # hashes of them are kept
-    how = (work.benchmark.base, traces, setup.offline, request.at_once)
-    config = BatchConfig(solving, *how, replies=True, grader=grader)
+    base, at_once = work.benchmark.base, request.at_once
+    config = BatchConfig(solving, base, traces, setup.offline, at_once, replies=True, grader=grader)
     server = {"server": getattr(opened.backend, "kind", None) or "unnamed"} if opened.answers else {}
 
     def solve(claims: Claims, on_row: Callable[[RowDone], None]) -> None:
@@ -152,16 +152,16 @@ def _answer_in(work: Work, setup: Setup, opened: Opened, grader: Grader | None) 
 
 
 def _estimate(arms: Sequence[Work], opened: Opened) -> str:
-    model, before = opened.name, [arm.answered(opened.name) for arm in arms]
-    left = sum(len(arm.problems) for arm in arms) - sum(map(len, before))
-    asked = f"{model}: {counted(len(arms[0].problems), 'problem')} in {len(arms)} arms, {counted(left, 'answer')} to go"
-    known = [line for line in before[0].values() if line.seconds is not None]
-    if not known or not left:
-        return asked
+    model, answered = opened.name, [arm.answered(opened.name) for arm in arms]
+    left = sum(len(arm.problems) for arm in arms) - sum(map(len, answered))
+    counts = f"{counted(len(arms[0].problems), 'problem')} in {len(arms)} arms, {counted(left, 'answer')} to go"
+    timed = [line for line in answered[0].values() if line.seconds is not None]
+    if not timed or not left:
+        return f"{model}: {counts}"
     at_once = arms[0].request.at_once or opened.at_once
-    seconds = left * sum(line.seconds or 0 for line in known) / len(known) / at_once
-    tokens = left * sum(sum(each or 0 for each in (line.tokens or {}).values()) for line in known) / len(known)
-    return f"{asked}: about {duration(seconds)} and {tokens:,.0f} tokens, by the first {len(known)}"
+    seconds = left * sum(line.seconds or 0 for line in timed) / len(timed) / at_once
+    tokens = left * sum(sum(each or 0 for each in (line.tokens or {}).values()) for line in timed) / len(timed)
+    return f"{model}: {counts}: about {duration(seconds)} and {tokens:,.0f} tokens, by the first {len(timed)}"
 
 
 def answer_by_pipeline(setup: PipelineSetup, work: Work) -> ModelProgress:
@@ -175,7 +175,7 @@ def answer_by_pipeline(setup: PipelineSetup, work: Work) -> ModelProgress:
 
 
 def _kept(solve: Callable[[Claims, Callable[[RowDone], None]], None], known: Fields, work: Work) -> ModelProgress:
-    """Keep the answers that `solve` hands over; it gets those that a former run kept. `known` is in every line."""
+    """Write the answers that `solve` reports, with `known` in each line; it gets the claims of a former run."""
     name, request, folder, problems = str(known["model"]), work.request, work.folder, work.problems
     blank = {"answer": None, "turns": None, "calls": None, "tokens": None, "trace": None}
     with Ledger(folder.answers(name), SOLVE, made_with(known), {NoAnswerError.code}, "--to") as ledger:

@@ -1,9 +1,11 @@
 """Environments of verifiers as benchmarks: their problems are asked as rows, and their own rewards score the replies.
 
 There are two interfaces: `load_environment` of a module (verifiers 0.1.14 to 0.3), and a taskset of `verifiers.v1`
-(0.4). A model is asked in its chat protocol, or by its strategy; the environment is shown the last reply that led to
-its answer, and the answer in a box, as most ask for it: the chat protocol has a form of its own, in which a box that a
-model wrote is lost. An environment that holds the conversation itself is refused: it needs an endpoint, not answers.
+(0.4). A model is asked in its chat protocol, or by its strategy. The environment gets the last reply, followed by the
+answer in `\\boxed{}`: most environments read it there, and the answer of a chat protocol is in another form. An
+environment that holds the conversation itself is refused: it needs an endpoint, not answers.
+
+Read `load` first: `_by_function` and `_by_taskset` load the two interfaces; `Environment.score` scores answers.
 """
 
 import inspect
@@ -33,7 +35,7 @@ from virc.evaluation.rewarding import keep
 from virc.solving.rows import Row
 
 SHOWN = "{reply}\n\n\\boxed{{answer}}"
-"""What an environment is shown of a reply."""
+"""The text that an environment gets for a reply."""
 
 _PARTS = re.compile(r"\{(answer|reply)\}")
 _PROMPTING = ("system", "user")
@@ -43,11 +45,11 @@ Values = tuple[float, Mapping[str, float]]
 
 
 class Interface(NamedTuple):
-    """What is used of a loaded environment.
+    """The parts of a loaded environment that virc calls.
 
     Args:
-        prompt: of a task: messages as the chat completions API has them, or one text.
-        score: a reply to a task; what it raises leaves the reply without a reward.
+        prompt: gives the prompt of a task: messages as the chat completions API has them, or one text.
+        score: scores a reply to a task; if it raises, the reply has no reward.
     """
 
     tasks: Sequence[Any]
@@ -59,8 +61,8 @@ class Environment(msgspec.Struct, frozen=True):
     """A loaded environment.
 
     Args:
-        digest: of all that its values depend on, apart from the replies.
-        shown: the text that it is shown of a reply, with `{reply}` and `{answer}` in it.
+        digest: hash of all that its rewards depend on, apart from the replies.
+        shown: the text that it gets for a reply, with `{reply}` and `{answer}` in it.
     """
 
     system: str
@@ -80,7 +82,8 @@ class Environment(msgspec.Struct, frozen=True):
     def _problem(self, fields: Fields) -> Fields:
         texts, images = list[str](), list[str]()
         prompt = self.interface.prompt(fields["task"])
-        for message in [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        for message in messages:
             if message["role"] not in _PROMPTING:
                 raise DataError(f"its prompt has a message of the role {plain(message['role'], 40)}")
             content = message["content"]
@@ -99,23 +102,23 @@ class Environment(msgspec.Struct, frozen=True):
         async def value(row: Row, line: AnswerLine) -> Rewarded:
             task = self.interface.tasks[row.line - 1]
             try:
-                scoring = self.interface.score(task, self._said(line))
+                scoring = self.interface.score(task, self._text_for(line))
                 return Rewarded(*await wrap_future(scheduled(scoring)))
             except Exception as error:  # of the environment's own code
-                said = clause(error) if isinstance(error, VircError) else plain(f"{type(error).__name__}: {error}")
-                return Rewarded(None, {}, {TOTAL: said}, judge_failed=True)
+                why = clause(error) if isinstance(error, VircError) else plain(f"{type(error).__name__}: {error}")
+                return Rewarded(None, {}, {TOTAL: why}, judge_failed=True)
 
-        with _foreign() as failures:
+        with _foreign_code() as failures:
             keep(self.system, self.digest, model, rows, lines, folder, report, value)
         if failures:
-            said = f"{len(failures)}; the first: {plain(failures[0])}"
-            report.warn(f"functions of the reward of {self.system} that failed, and count 0: {said}")
+            examples = f"{len(failures)}; the first: {plain(failures[0])}"
+            report.warn(f"functions of the reward of {self.system} that failed, and count 0: {examples}")
 
     def facts(self, values: Iterable[Rewarded]) -> RewardFacts:
         terms = sorted({name for each in values for name in each.terms})
         return RewardFacts(self.system, "reward", terms, group=False, judge=None)
 
-    def _said(self, line: AnswerLine) -> str:
+    def _text_for(self, line: AnswerLine) -> str:
         reply = line.rollout.texts[-1] if line.rollout and line.rollout.texts else line.answer or ""
         if line.answer is None:
             return reply
@@ -127,7 +130,7 @@ class OfEnvironment(msgspec.Struct, frozen=True):
     """How an environment is loaded.
 
     Args:
-        arguments: a JSON object, for its `load_environment` or its taskset; None: none.
+        arguments: a JSON object of arguments for its `load_environment` or its taskset.
         shown: as of `Environment`.
     """
 
@@ -155,7 +158,7 @@ def load(name: str, how: OfEnvironment, limit: int | None = None) -> Environment
         hint = """--environment-args '{"num_examples": 20}'"""
         raise UsageError(f"--environment-args is no JSON object: {clause(error)}", hint) from error
     require("verifiers", "an environment", "export")
-    with _foreign():
+    with _foreign_code():
         interface = _loaded(name, given, limit)
     parts = [name, metadata.version("verifiers"), _version(name), given, shown]
     return Environment(name, hashed(msgspec.json.encode(parts, order="sorted")), interface, shown)
@@ -179,13 +182,13 @@ def _loaded(name: str, given: Mapping[str, Any], limit: int | None) -> Interface
 
 
 def _by_function(name: str, verifiers: Any, given: Mapping[str, Any]) -> Interface:
-    """Of `load_environment`: each reply is that of a rollout of its own, whose client says it."""
+    """An environment of `load_environment`: each reply is scored in a rollout of its own, whose client returns it."""
     environment = verifiers.load_environment(name, **given)
     if getattr(environment, "max_turns", None) != 1:
         raise _refused(name, "answers the model, turn by turn")
     if getattr(environment, "requires_group_rollouts", False):
         raise ConfigError(f"the reward of the environment {name} compares rollouts", "name another environment")
-    unused = dict.fromkeys(verifiers.Client.__abstractmethods__)  # `get_response` alone would call them
+    unused = dict.fromkeys(verifiers.Client.__abstractmethods__)  # only the `get_response` of a real client calls them
 
     async def score(task: Any, reply: str) -> Values:
         async def get_response(*_: Any, **__: Any) -> Any:
@@ -202,7 +205,7 @@ def _by_function(name: str, verifiers: Any, given: Mapping[str, Any]) -> Interfa
 
 
 def _by_taskset(name: str, given: Mapping[str, Any], limit: int | None) -> Interface:
-    """Of a taskset: each reply is scored as `verifiers.v1` scores a trace again, without a machine."""
+    """An environment of a taskset: each reply is scored as `verifiers.v1` scores a saved trace, without a machine."""
     import verifiers.v1 as vf  # type: ignore[import-not-found, unused-ignore]
     from verifiers.v1.utils.decorators import discover_decorated  # type: ignore[import-not-found, unused-ignore]
 
@@ -275,7 +278,7 @@ def _version(name: str) -> str:
 
 
 @contextmanager
-def _foreign() -> Iterator[list[str]]:
+def _foreign_code() -> Iterator[list[str]]:
     """Run code of an environment: what it prints goes to stderr, and the errors that verifiers logs are collected."""
     failures = list[str]()
     handler = logging.Handler(logging.ERROR)

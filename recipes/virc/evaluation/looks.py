@@ -1,10 +1,11 @@
 """Whether a model looks, and whether its crops matter: the same problems in several arms, and a verdict in words.
 
-An answer that depends on a crop is lost when the crop shows another problem's picture: the crops matter if that
-costs right answers. Blurred crops tell besides whether anything small in them is needed. A model is said not to look
-only if a test says so, whose hypothesis is that of a model that looks, half of whose answers at least depend on it.
-That it needs no crops is said if a test excludes that it needs few: a share of answers as large as the margin. One
-that is right without a look, but not with a blank picture, reads the picture as a whole.
+The crops matter if right answers are lost when each crop shows another problem's picture. Blurred crops show whether
+small things in the crops are needed. A model does not look if a test rejects that it does: of a model that looks, at
+least half of the answers depend on what it sees. A model needs no crops if a test rejects that a share of `_MARGIN` of
+its answers does. A model that is right without a look, but not with a blank picture, reads the picture as a whole.
+
+Read `looks` first, then `_not_looking`, which chooses among the tests; the functions after them count answers.
 """
 
 import math
@@ -20,14 +21,14 @@ from virc.scoring.answers import same_answer
 from virc.solving.ablation import CropAblation
 
 LEVEL = 0.01
-"""What p has to be below for a verdict."""
-_TESTS = 3  # that can say that a model does not look: each p is multiplied by it (Bonferroni)
-_LOST = 0.5  # share of its answers that an honest model would lose at least
+"""A verdict needs a p below this."""
+_TESTS = 3  # tests that can say that a model does not look: each p is multiplied by their number (Bonferroni)
+_LOST = 0.5  # the least share of its answers that a model that looks loses without what it sees
 _MARGIN = 0.05
-"""Share of its answers that need their crops in a model whose crops matter, at least (a test of equivalence)."""
-_DISTANCE = 3.417  # of a mean from 0, in standard errors, that a test at LEVEL finds with a power of 80 %
+"""The least share of answers that need their crops in a model whose crops matter (a test of equivalence)."""
+_DISTANCE = 3.417  # distance of a mean from 0, in standard errors, that a test at LEVEL finds with a power of 80 %
 _LEANING = 0.2
-"""Below this p, looks that cost most of their right answers are too few for a verdict, rather than none."""
+"""If swapped crops cost most right answers with crops, and p is below this, the crops are too few for a verdict."""
 
 ArmName = Literal["as it is", "no tools", "blank picture", "crops swapped", "crops blurred", "another seed"]
 Decision = Literal[
@@ -69,7 +70,7 @@ _WITHOUT: tuple[ArmName, ...] = ("crops swapped", "no tools")
 
 
 class Given(Protocol):
-    """An answer in an arm."""
+    """The answer of a model to a problem in one arm."""
 
     @property
     def answer(self) -> str | None:
@@ -89,25 +90,25 @@ class Given(Protocol):
 
 
 class Guess(NamedTuple):
-    """What one who sees nothing would have to say to be right: a letter of the `choices`, else the answer."""
+    """What a guess without the picture must be to be right: a letter of the `choices`, else the answer."""
 
     right: str
     choices: int = 0
 
 
 Answers = Sequence[Mapping[ArmName, Given]]
-"""Of each problem, the answers of one model by arm."""
+"""For each problem the answers of one model, by arm."""
 
 
 class ArmResult(msgspec.Struct, frozen=True):
-    """An arm compared with the problems as they are, on the `of` problems that were decided in both.
+    """An arm compared with the arm `AS_IT_IS`, on the `of` problems that were decided in both.
 
     Args:
-        right: how many are right in the arm.
-        gain: the share of right answers as it is, less that in the arm. Where crops are replaced, problems without a
-            crop count as if nothing had changed.
-        interval: of the gain, 95 % (Newcombe's for pairs).
-        p: of McNemar's exact test.
+        right: number of right answers in the arm.
+        gain: the share of right answers in `AS_IT_IS` minus that in the arm. Where crops are replaced, a problem
+            without a crop counts as if its answer had stayed.
+        interval: 95 % interval of the gain (Newcombe's for pairs).
+        p: p of McNemar's exact test.
     """
 
     right: int
@@ -118,13 +119,13 @@ class ArmResult(msgspec.Struct, frozen=True):
 
 
 class Looks(msgspec.Struct, frozen=True):
-    """The verdict on one model: `decision`, the same in a sentence with its figures, and the test that it is by.
+    """The verdict on one model: `decision`, a `sentence` with its figures, and the `test` that decided.
 
     Args:
-        figure: what the test is of: points lost as a share, or a share of answers.
-        interval: of that figure, 95 %.
-        p: of the test; of a model that is not decided, the lowest of all tests.
-        looked: share of the right answers that were looked for.
+        figure: the figure that was tested: the share of right answers lost, or a share of answers.
+        interval: 95 % interval of that figure.
+        p: p of the test; without a decision the lowest p of all tests.
+        looked: share of the right answers for which the model looked; None if there are none.
     """
 
     model: str
@@ -138,7 +139,9 @@ class Looks(msgspec.Struct, frozen=True):
     arms: Mapping[ArmName, ArmResult]
 
 
-class _Found(NamedTuple):
+class _Tested(NamedTuple):
+    """What a test decided; the fields are those of `Looks`."""
+
     decision: Decision
     sentence: str
     test: str
@@ -147,64 +150,74 @@ class _Found(NamedTuple):
     interval: Interval
 
 
-class _Kept(NamedTuple):
-    """Answers that are the same in an arm, of how many, and the share of them that would be by chance."""
+class _Counted(NamedTuple):
+    """How many `of` the answers stay the same in an arm, or need their crops; `chance`: the share that do by chance."""
 
-    same: int
+    hits: int
     of: int
     chance: float
 
 
 class _Share(NamedTuple):
-    """A share that no model should have that looks, and how likely so much of it is in one that does."""
+    """A share of answers that is small in a model that looks, and the decision if it is large.
+
+    `p` is the probability that the share of a model that looks is at least as large.
+    """
 
     decision: Decision
     what: str
-    seen: int
+    hits: int
     of: int
     p: float
 
 
 def looks(model: str, answers: Answers, guesses: Sequence[Guess]) -> Looks:
-    """The verdict on a model, of its answers to each problem in every arm, and what would be right of each."""
+    """The verdict on a model from its answers to each problem in every arm; `guesses`: the right guess of each."""
     arms = {name: _arm(name, answers) for name in ARMS if name != AS_IT_IS}
     right = [each[AS_IT_IS] for each in answers if AS_IT_IS in each and each[AS_IT_IS].right]
     looked = sum(each.looked for each in right)
-    kept = {name: _kept(answers, name, _chances(guesses)) for name in ARMS}
-    p = {name: _stays(each, kept["another seed"]) for name, each in kept.items()}
-    swaps = arms["crops swapped"]
-    if _cost(swaps) < LEVEL:
-        found = _by_swaps(_MATTER, swaps)
-        same, of, _ = kept["crops swapped"]
-        if p["crops swapped"] < LEVEL:  # the crops of few problems matter
-            more = f", though {100 * same / of:.1f} % of its answers stay with the crops of others"
-        else:
-            more = ", and blurred ones serve as well" if p["crops blurred"] < LEVEL else ""
-        found = found._replace(sentence=found.sentence + more)
+    swaps, chances = arms["crops swapped"], _chances(guesses)
+    kept = {name: _kept(answers, name, chances) for name in ARMS}
+    p_kept = {name: _p_kept(each, kept["another seed"]) for name, each in kept.items()}
+    if _p_of_loss(swaps) < LEVEL:
+        tested = _crops_matter(swaps, kept["crops swapped"], p_kept)
     else:
-        lost = swaps.gain * swaps.of >= _LOST * sum(each.cropped for each in right)
-        unsettled = lost and swaps.p < _LEANING
-        blind = 0 if unsettled else len(right) - looked
-        need = _needing(answers, _chances(guesses))
-        found = _not_looking(kept, need, p, _cost(arms["blank picture"]), blind, len(right))
-        if found.decision == _OPEN:
-            found = _by_swaps(_OPEN, swaps) if _cost(swaps) < found.p else found
-            found = found._replace(sentence=found.sentence + _wanted(swaps, need))
-        elif found.decision == _UNSEEN:
-            found = found._replace(sentence=f"{found.sentence}; its crops are worth {_points(swaps)}")
-        elif found.decision == _WHOLE and _cost(arms["no tools"]) < LEVEL:  # its crops show all of the picture
-            found = found._replace(sentence=f"{found.sentence}; without tools it loses {_points(arms['no tools'])}")
-    return Looks(model, *found, looked / len(right) if right else None, arms)
+        loses_most = swaps.gain * swaps.of >= _LOST * sum(each.cropped for each in right)
+        has_too_few_crops = loses_most and swaps.p < _LEANING
+        unlooked = 0 if has_too_few_crops else len(right) - looked
+        need = _needing(answers, chances)
+        tested = _not_looking(kept, need, p_kept, _p_of_loss(arms["blank picture"]), unlooked, len(right))
+        more = ""
+        if tested.decision == _OPEN:
+            tested = _by_swaps(_OPEN, swaps) if _p_of_loss(swaps) < tested.p else tested
+            more = _problems_wanted(swaps, need)
+        elif tested.decision == _UNSEEN:
+            more = f"; its crops are worth {_points(swaps)}"
+        elif tested.decision == _WHOLE and _p_of_loss(arms["no tools"]) < LEVEL:  # its crops show all of the picture
+            more = f"; without tools it loses {_points(arms['no tools'])}"
+        tested = tested._replace(sentence=tested.sentence + more)
+    return Looks(model, *tested, looked / len(right) if right else None, arms)
 
 
-def _cost(arm: ArmResult) -> float:
+def _crops_matter(swaps: ArmResult, kept: _Counted, p_kept: Mapping[ArmName, float]) -> _Tested:
+    tested = _by_swaps(_MATTER, swaps)
+    more = ""
+    if p_kept["crops swapped"] < LEVEL:  # the crops of few problems matter
+        more = f", though {100 * kept.hits / kept.of:.1f} % of its answers stay with the crops of others"
+    elif p_kept["crops blurred"] < LEVEL:
+        more = ", and blurred ones serve as well"
+    return tested._replace(sentence=tested.sentence + more)
+
+
+def _p_of_loss(arm: ArmResult) -> float:
+    """p that the arm costs right answers; 1 if it costs none."""
     return arm.p if arm.gain > 0 else 1.0
 
 
-def _by_swaps(decision: Decision, swaps: ArmResult) -> _Found:
+def _by_swaps(decision: Decision, swaps: ArmResult) -> _Tested:
     worth = "" if decision == _MATTER else "its crops are worth "
     sentence = f"{decision}: {worth}{_points(swaps)}"
-    return _Found(decision, sentence, "McNemar's exact test", swaps.p, swaps.gain, swaps.interval)
+    return _Tested(decision, sentence, "McNemar's exact test", swaps.p, swaps.gain, swaps.interval)
 
 
 def _points(arm: ArmResult) -> str:
@@ -212,62 +225,75 @@ def _points(arm: ArmResult) -> str:
     return f"{100 * arm.gain:+.1f} points (95 %: {low:.1f} to {high:.1f})"
 
 
-def _wanted(swaps: ArmResult, need: _Kept) -> str:
-    """How many such problems one of the two tests of its crops would need, if all shares stay as they are."""
+def _problems_wanted(swaps: ArmResult, need: _Counted) -> str:
+    """How many such problems would decide whether its crops matter, or that it needs none, if all shares stay."""
     low, high = swaps.interval
     error = (high - low) / (2 * Z)
-    to_find_worth = (_DISTANCE * error / swaps.gain) ** 2 if swaps.gain > 0 else math.inf
-    larger = (_Kept(times * need.same, times * need.of, need.chance) for times in range(2, 100))
-    to_exclude_need = next((times for times, each in enumerate(larger, 2) if _TESTS * _few(each) < LEVEL), math.inf)
-    factor = max(2.0, min(to_find_worth, to_exclude_need))
+    times_to_matter = (_DISTANCE * error / swaps.gain) ** 2 if swaps.gain > 0 else math.inf
+    times_to_need_none = math.inf
+    for times in range(2, 100):
+        if _TESTS * _p_of_few(_Counted(times * need.hits, times * need.of, need.chance)) < LEVEL:
+            times_to_need_none = times
+            break
+    factor = max(2.0, min(times_to_matter, times_to_need_none))
     if not need.of or math.isinf(factor):
         return ""
     return f"; about {math.ceil(swaps.of * factor):,} such problems would tell"
 
 
 def _not_looking(
-    kept: Mapping[ArmName, _Kept], need: _Kept, p: Mapping[ArmName, float], p_seeing: float, blind: int, right: int
-) -> _Found:
-    """The test that says that a model does not look, or does not need its crops, or that none does.
+    kept: Mapping[ArmName, _Counted],
+    need: _Counted,
+    p_kept: Mapping[ArmName, float],
+    p_blank_loses: float,
+    unlooked: int,
+    right: int,
+) -> _Tested:
+    """The first test that says that a model does not look, or needs no crops; without one, the decision is open.
 
     Args:
         need: answers that need their crops.
-        p: how likely so many answers stay, by arm.
-        p_seeing: how likely a blank picture costs so many right answers by chance.
-        blind: right answers without a look.
+        p_kept: for each arm the p of `_p_kept`.
+        p_blank_loses: p that a blank picture costs right answers.
+        unlooked: right answers without a look.
     """
-    crops_of, (blank, blank_of, _) = kept["crops swapped"].of, kept["blank picture"]
-    p_crops, p_blank = p["crops swapped"], p["blank picture"]
-    p_blind, no_look = at_least(blind, right, 1 - _LOST), ("of its right answers had no look", blind, right)
-    for_show = _UNSEEN if 2 * crops_of > blank_of else _BLIND  # whether most answers come with crops
+    cropped, blank = kept["crops swapped"].of, kept["blank picture"]
+    p_blank, p_unlooked = p_kept["blank picture"], at_least(unlooked, right, 1 - _LOST)
+    without_look = ("of its right answers had no look", unlooked, right)
+    with_blank = ("of its answers stay with a blank picture", blank.hits, blank.of)
+    with_few_needs = ("of its answers need their crops", need.hits, need.of)
+    are_most_cropped = 2 * cropped > blank.of
     shares = [
-        _Share(_BLIND, *no_look, max(p_blind, p_blank)),
-        _Share(_WHOLE, *no_look, max(p_blind, p_seeing)),
-        _Share(for_show, "of its answers stay with a blank picture", blank, blank_of, p_blank),
-        _Share(_UNUSED, "of its answers need their crops", need.same, need.of, max(p_crops, _few(need))),
+        _Share(_BLIND, *without_look, max(p_unlooked, p_blank)),
+        _Share(_WHOLE, *without_look, max(p_unlooked, p_blank_loses)),
+        _Share(_UNSEEN if are_most_cropped else _BLIND, *with_blank, p_blank),
+        _Share(_UNUSED, *with_few_needs, max(p_kept["crops swapped"], _p_of_few(need))),
     ]
-    first = next((each for each in shares if _TESTS * each.p < LEVEL), None)
-    share = first or min(shares, key=lambda each: each.p)
-    figure, interval = share.seen / share.of if share.of else 0.0, wilson(share.seen, share.of)
-    decision = share.decision if first else _OPEN
+    deciding = next((each for each in shares if _TESTS * each.p < LEVEL), None)
+    share = deciding or min(shares, key=lambda each: each.p)
+    figure, interval = share.hits / share.of if share.of else 0.0, wilson(share.hits, share.of)
+    decision = share.decision if deciding else _OPEN
     shown = f"{100 * figure:.1f} % {share.what} (95 %: {100 * interval[0]:.1f} to {100 * interval[1]:.1f})"
     corrected = min(1.0, _TESTS * share.p)
-    return _Found(decision, f"{decision}: {shown}", "exact binomial test, Bonferroni", corrected, figure, interval)
+    return _Tested(decision, f"{decision}: {shown}", "exact binomial test, Bonferroni", corrected, figure, interval)
 
 
 def _chances(guesses: Sequence[Guess]) -> list[float]:
-    """Of each problem, how likely the right answer is that of another one with as many choices."""
-    alike, all_ = Counter(guesses), Counter(each.choices for each in guesses)
-    return [alike[each] / all_[each.choices] for each in guesses]
+    """For each problem the probability that its right answer is that of another problem with as many choices."""
+    same_guess, same_choices = Counter(guesses), Counter(each.choices for each in guesses)
+    return [same_guess[each] / same_choices[each.choices] for each in guesses]
 
 
-def _stays(kept: _Kept, reseeded: _Kept) -> float:
-    """The probability that as many answers stay if half of those that another seed leaves depend on what is shown.
+def _p_kept(kept: _Counted, reseeded: _Counted) -> float:
+    """The probability that at least so many answers stay in an arm, of a model that looks.
 
-    Some are the same by chance; of the share that another seed leaves, the upper end of the interval counts.
+    With another seed a share of the answers is `steady`, in addition to those that stay by chance; its upper end is
+    taken. Of a model that looks, a share of `_LOST` of the steady answers changes with what it is shown.
     """
-    steady = (wilson(reseeded.same, reseeded.of)[1] - reseeded.chance) / (1 - reseeded.chance or 1)
-    return at_least(kept.same, kept.of, kept.chance + (1 - kept.chance) * max(0.0, steady) * (1 - _LOST))
+    max_same = wilson(reseeded.hits, reseeded.of)[1]
+    steady = max(0.0, (max_same - reseeded.chance) / (1 - reseeded.chance or 1))
+    likely = kept.chance + (1 - kept.chance) * steady * (1 - _LOST)
+    return at_least(kept.hits, kept.of, likely)
 
 
 def _arm(name: ArmName, answers: Answers) -> ArmResult:
@@ -278,45 +304,51 @@ def _arm(name: ArmName, answers: Answers) -> ArmResult:
             continue
         changed = before.cropped or name not in _CROPS
         pairs[before.right, after.right if changed else before.right] += 1
-    both, one, other, neither = (pairs[way] for way in ((True, True), (True, False), (False, True), (False, False)))
-    of = both + one + other + neither
-    gain = (one - other) / of if of else 0.0
-    return ArmResult(both + other, of, gain, paired(both, one, other, neither), mcnemar(one, other))
+    both, lost, won, neither = (pairs[way] for way in ((True, True), (True, False), (False, True), (False, False)))
+    of = both + lost + won + neither
+    gain = (lost - won) / of if of else 0.0
+    return ArmResult(both + won, of, gain, paired(both, lost, won, neither), mcnemar(lost, won))
 
 
-def _kept(answers: Answers, arm: ArmName, chances: Sequence[float]) -> _Kept:
-    """Of the answers in an arm; if crops are replaced, of those with a crop."""
-    met = [
+def _kept(answers: Answers, arm: ArmName, chances: Sequence[float]) -> _Counted:
+    """How many answers stay in an arm; where crops are replaced, only answers with a crop count."""
+    compared = [
         (before.answer, after.answer, chance)
         for each, chance in zip(answers, chances, strict=True)
         if (before := each.get(AS_IT_IS)) and (after := each.get(arm))
         if before.answer is not None and (before.cropped or arm not in _CROPS)
     ]
-    same = sum(_alike(before, after) for before, after, _ in met)
-    return _Kept(same, len(met), fmean(chance for *_, chance in met) if met else 0.0)
+    same = sum(_alike(before, after) for before, after, _ in compared)
+    return _Counted(same, len(compared), fmean(chance for *_, chance in compared) if compared else 0.0)
 
 
 def _alike(one: str, other: str | None) -> bool:
     return other is not None and (one == other or same_answer(one, other))
 
 
-def _needing(answers: Answers, chances: Sequence[float]) -> _Kept:
-    """Answers with a crop that come neither with the crops of others nor without tools: of those that are right, or
-    come again with another seed. What is lost in one arm alone may be luck.
+def _needing(answers: Answers, chances: Sequence[float]) -> _Counted:
+    """How many answers with a crop need it: they come neither with the crops of others nor without tools.
+
+    Only answers that are right, or that come again with another seed, count. Both arms are needed: what is lost in
+    one of them alone may be luck.
     """
-    met: list[tuple[bool, float]] = []
+    needs: list[bool] = []
+    misses: list[float] = []  # the probability that an answer comes in neither arm by chance
     for each, chance in zip(answers, chances, strict=True):
         if not all(name in each for name in (AS_IT_IS, "another seed", *_WITHOUT)) or not each[AS_IT_IS].cropped:
             continue
-        own, again = each[AS_IT_IS], each["another seed"]
-        firm = own.answer is not None and _alike(own.answer, again.answer)
-        said = [given.answer for given in (own, again) if given.answer is not None and (given.right or firm)]
-        if said:
-            met.append((not any(_alike(text, each[name].answer) for text in said for name in _WITHOUT), chance))
-    missed = fmean((1 - chance) ** len(_WITHOUT) for _, chance in met) if met else 0.0
-    return _Kept(sum(needs for needs, _ in met), len(met), 1 - missed)
+        first, reseeded = each[AS_IT_IS], each["another seed"]
+        is_stable = first.answer is not None and _alike(first.answer, reseeded.answer)
+        texts = [given.answer for given in (first, reseeded) if given.answer is not None and (given.right or is_stable)]
+        if texts:
+            needs.append(not any(_alike(text, each[name].answer) for text in texts for name in _WITHOUT))
+            misses.append((1 - chance) ** len(_WITHOUT))
+    return _Counted(sum(needs), len(needs), 1 - (fmean(misses) if misses else 0.0))
 
 
-def _few(need: _Kept) -> float:
-    """How likely so few answers need their crops if a share of the margin does, and some come by chance without."""
-    return at_least(need.of - need.same, need.of, 1 - _MARGIN * (1 - need.chance))
+def _p_of_few(need: _Counted) -> float:
+    """The probability that so few answers need their crops if a share of `_MARGIN` does.
+
+    Some of those come without their crops by chance.
+    """
+    return at_least(need.of - need.hits, need.of, 1 - _MARGIN * (1 - need.chance))

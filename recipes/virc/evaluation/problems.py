@@ -36,10 +36,11 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class EvalProblem(msgspec.Struct, frozen=True):
-    """What is kept of a problem; `boxes`, in pixels of the file, are compared in place of the key if set.
+    """What is kept of a problem.
 
-    Where `key` is None, nothing says which answer is right: a reward scores it. `right` is the published rule of its
-    benchmark, which decides in place of the key if set; it returns None if it cannot tell.
+    If `boxes` (in pixels of the file) are set, they are compared in place of the key. If `key` is None, no right answer
+    is known, and a reward scores the answers. If `right`, the published rule of the benchmark, is set, it decides in
+    place of the key; it returns None if it cannot tell.
     """
 
     id: Id
@@ -59,9 +60,9 @@ def problems_of(
     crop_ablation: CropAblation = "none",
     rewarded: bool = False,
 ) -> dict[str, EvalProblem]:
-    """The problems by their ids, each of which can be scored; a DataError if there are none, or one is wrong.
+    """The problems by their ids; a DataError if there are none, or if a row of the user's own file is wrong.
 
-    `on_fault` gets the faults of rows of a published benchmark, which are left out; those that are `rewarded` need no
+    A wrong row of a published benchmark is left out, and `on_fault` gets its fault. With `rewarded` a row needs no
     answer.
     """
     problems: dict[str, EvalProblem] = {}
@@ -96,29 +97,32 @@ def _size(row: Row, base: Path) -> Size | None:
 
 
 def rows_of(benchmark: LocalBenchmark, problems: Mapping[str, EvalProblem], limit: int | None) -> Iterator[Row]:
-    lines = {problem.line for problem in problems.values()}  # an id that was left out may be one of them
+    lines = {problem.line for problem in problems.values()}  # not by ids: a row that was left out may have the same id
     return (row for row in islice(benchmark.rows(), limit) if row.line in lines)
 
 
 def swapped(rows: Iterable[Row], known_by: Callable[[Row], Hashable] = lambda row: row.images) -> Iterator[Row]:
-    """The rows, each with the pictures of the next one that has others; the last have those of the one before them."""
-    waiting: list[Row] = []
-    own: Row | None = None  # the first of those that wait, with pictures
-    known: Hashable = None  # by which its pictures are known
-    others: Row | None = None
+    """The rows, each with the pictures of another row in `swapped`.
+
+    Consecutive rows with the same pictures (by `known_by`) are a run. The rows of a run get the pictures of the next
+    run; the rows of the last run get those of the run before it. Rows without pictures belong to any run.
+    """
+    run: list[Row] = []
+    first: Row | None = None  # the first row of the run that has pictures
+    pictures: Hashable = None  # those of the run
+    first_before: Row | None = None  # the same of the run before
     for row in rows:
-        if row.images and (own is None or known_by(row) != known):
-            if own is not None:
-                yield from (msgspec.structs.replace(each, swapped=row.pictures) for each in waiting)
-                others, waiting = own, []
-            own, known = row, known_by(row)
-        waiting.append(row)
-    if own and not others:
-        raise DataError(
-            "all problems have the same picture, so that crops cannot be swapped among them",
-            "ask problems with other pictures, or without --looks",
-        )
-    yield from (msgspec.structs.replace(each, swapped=others.pictures if others else ()) for each in waiting)
+        if row.images and (first is None or known_by(row) != pictures):
+            if first is not None:
+                yield from (msgspec.structs.replace(each, swapped=row.pictures) for each in run)
+                first_before, run = first, []
+            first, pictures = row, known_by(row)
+        run.append(row)
+    if first and not first_before:
+        sentence = "all problems have the same picture, so that crops cannot be swapped among them"
+        raise DataError(sentence, "ask problems with other pictures, or without --looks")
+    others = first_before.pictures if first_before else ()
+    yield from (msgspec.structs.replace(each, swapped=others) for each in run)
 
 
 def contents(row: Row, base: Path) -> Hashable:
@@ -142,12 +146,13 @@ def problem_of(row: Row, crop_ablation: CropAblation, rewarded: bool, right: Rig
     if boxes is not None and crop_ablation == "counterfactual":
         raise DataError("its answer is boxes, and those of its counterfactual are not known")
     fields = ablated_fields(row, crop_ablation)
+    key: Key | None = None
     if boxes is not None:
-        key: Key | None = Key(msgspec.json.encode(boxes).decode())
-    else:
-        key = None if rewarded and fields.get("answer") is None else key_of(fields)
+        key = Key(msgspec.json.encode(boxes).decode())
+    elif not rewarded or fields.get("answer") is not None:
+        key = key_of(fields)
     categories = category_of(row.passed)
-    of_fields(row.passed)  # evidence that is no boxes would be left out of the figures in silence
+    of_fields(row.passed)  # raises if the evidence is not boxes: the figures would leave it out without a word
     assert row.id is not None
     assert row.digest is not None
     rule = Rule(right, row.passed) if right else None
@@ -166,7 +171,7 @@ def find_problems(
     if faults:
         report.warn(f"rows of {benchmark.name} left out: {len(faults)}; the first: {faults[0].message}")
     keys = [each.key for each in problems.values() if each.key and each.boxes is None and not benchmark.published]
-    said = (meant_as_boxes(each.answer) for each in keys if not each.choices)
-    if sentence := next(filter(None, said), ""):
+    sentences = (meant_as_boxes(each.answer) for each in keys if not each.choices)
+    if sentence := next(filter(None, sentences), ""):
         report.warn(f"{benchmark.name}: {sentence}")
     return problems

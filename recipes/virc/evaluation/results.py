@@ -2,6 +2,8 @@
 
 Line 1 is the head, each further line a problem: its line of `answers/MODEL.jsonl` without paths, with its verdict and a
 SHA-256 of itself and of the line before. The head has the last of these, the figures, and a SHA-256 of itself.
+
+`write` makes a file of a `Head` and of lines of `line_of`; `read` returns it as a `ResultFile`.
 """
 
 import hashlib
@@ -31,7 +33,7 @@ _KEPT = (
     "schema id row model protocol family coordinates device settings versions answer turns replies calls tokens votes "
     "strategy rejected failure view evidence regions seconds rollout digests error input"
 ).split()
-"""The fields of a line of answers that are handed on: none has a path of this machine."""
+"""The fields of a line of answers that are published: none has a path of this machine."""
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +41,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         problems: lines that follow, one for each problem.
-        published: the benchmark by name that these are rows of, whose rule scores if it has one; None of a file.
-        chat_protocol: with which the model was asked: its prompts, how replies are read, the sampling; None of a
-            pipeline.
-        versions: of what scored it.
+        published: the published benchmark of these rows, whose rule scores if it has one; None for a user's file.
+        chat_protocol: the chat protocol of the model: prompts, how replies are read, sampling; None for a pipeline.
+        versions: versions of the packages that scored it.
         algebra: whether math-verify decided what the rules could not.
-        judge: the judge that was asked about what neither finds right; None without one.
+        judge: the judge that decided about answers that neither finds right; None without one.
         rules: hash of the code that scores.
         figures: those of the model, as in `virc.eval/1`.
         looks: the verdict on looking, as there; None if the problems were asked in one arm.
@@ -78,7 +79,11 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """A line as it was written; `computed` is the digest of what is there, `exact`: `write` writes these bytes."""
+    """A line of a problem.
+
+    `replied` and `digest` are the digests in the line, `computed` is the digest of what the line holds. `exact`: the
+    bytes are those that `write` writes.
+    """
 
     answer: AnswerLine
     input: dict[str, Any]
@@ -90,7 +95,7 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class ResultFile(msgspec.Struct, frozen=True):
-    """A file that was read: its head, its lines by the ids of their problems; `exact` as of a line, of all of it."""
+    """A file that was read: its head, and its lines by the ids of their problems; `exact` as in `Line`."""
 
     path: Path
     head: Head
@@ -117,9 +122,8 @@ class ResultFile(msgspec.Struct, frozen=True):
 
 def rules_digest() -> str:
     root = Path(benchmarks.__file__).parents[2]
-    files = [
-        file for each in _RULES for file in ([root / each] if each.endswith(".py") else (root / each).rglob("*.py"))
-    ]
+    paths = [root / each for each in _RULES]
+    files = [file for path in paths for file in ([path] if path.suffix else path.rglob("*.py"))]
     return _digest({file.relative_to(root).as_posix(): _digest(file.read_text("utf-8")) for file in files})
 
 
@@ -132,7 +136,7 @@ def line_of(row: Row, answered: Mapping[str, Any] | None, model: str, verdict: V
     fields = answered or {"schema": SOLVE, "id": row.id, "row": row.digest, "answer": None, "error": missing}
     kept = {key: fields[key] for key in _KEPT if key in fields}
     if (error := kept.get("error")) and error["kind"] != NoAnswerError.kind:
-        kept["error"] = {**error, "message": "", "hint": None}  # they may have a path
+        kept["error"] = {**error, "message": "", "hint": None}  # which may have a path
     return {**kept, "model": model, "input": row.passed, "verdict": msgspec.to_builtins(verdict)}
 
 

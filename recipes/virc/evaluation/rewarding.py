@@ -1,8 +1,8 @@
 """Scores the answers of an evaluation by a system's reward, from the replies that led to them.
 
-A problem's replies are gone through again as a rollout of RL is, with the images that the model was shown. The values
-are kept in `rewards/SYSTEM/MODEL.jsonl`: a rerun takes up those of the same replies and the same reward, and asks the
-judge again if it failed.
+A problem's replies are replayed as a rollout of RL, with the images that the model was shown. The values are kept in
+`rewards/SYSTEM/MODEL.jsonl`: a rerun reads those of the same replies and the same reward, and asks the judge again if
+it failed. Read `score` first, then `keep`.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class Rewarding(msgspec.Struct, frozen=True):
 
     @property
     def digest(self) -> str:
-        """Of its settings, files and judge's questions, by which values of another reward of that name are known."""
+        """Hash of its settings, files and judge's questions, which differs for another reward of that name."""
         files = sorted({self.total.file, *(term.file for term in self.total.terms)})
         asked = self.reward.judge.questions  # a path, whose texts may change
         parts = [msgspec.json.encode(self.reward, order="sorted"), *(file.read_bytes() for file in files)]
@@ -92,23 +92,21 @@ class RewardedLine(msgspec.Struct, frozen=True):
 
 def check(rewarding: Rewarding, rows: Iterable[Row], base: Path, report: Reporter) -> None:
     """Refuse a reward that lacks something of a row, or that no answer can have, before a model is asked."""
-    answers, every = Scorable(), Scorable()
+    with_answer, with_any_reply = Scorable(), Scorable()
     for row in rows:
         record = batch.record_of(row, base)
         if any(map(_is_away, record.images)):
-            continue  # which costs that row alone
-        answers.add(_scorable(rewarding, row, record, (ANSWER,)))
-        every.add(_scorable(rewarding, row, record, REPLIES))
-    if answers.rows and not answers.by_rules:
-        raise ConfigError(
-            f"no problem can be scored by the reward of {rewarding.system}: {_clauses(answers.why)}", _hint(answers.why)
-        )
-    if every.by_rules < every.rows:
-        report.warn(
-            f"problems that the reward of {rewarding.system} may have to leave out: {every.rows - every.by_rules} of "
-            f"{every.rows}, {_clauses(every.why)}",
-            _hint(every.why),
-        )
+            continue  # the row itself will fail
+        with_answer.add(_scorable(rewarding, row, record, (ANSWER,)))
+        with_any_reply.add(_scorable(rewarding, row, record, REPLIES))
+    if with_answer.rows and not with_answer.by_rules:
+        sentence = f"no problem can be scored by the reward of {rewarding.system}: {_clauses(with_answer.why)}"
+        raise ConfigError(sentence, _hint(with_answer.why))
+    left_out = with_any_reply.rows - with_any_reply.by_rules
+    if left_out > 0:
+        counts = f"{left_out} of {with_any_reply.rows}, {_clauses(with_any_reply.why)}"
+        sentence = f"problems that the reward of {rewarding.system} may have to leave out: {counts}"
+        report.warn(sentence, _hint(with_any_reply.why))
 
 
 def _scorable(rewarding: Rewarding, row: Row, record: Record, replies: Sequence[str]) -> Scorable:
@@ -156,7 +154,7 @@ def score(
         waited = Waited()
         WAITED.set(waited)
         values = await _rewarded(row, line, opened, config, counted, means)
-        return _without(values, {each.term for each in costs if each.waits}) if waited.unread else values
+        return _without_judged(values, {each.term for each in costs if each.waits}) if waited.unread else values
 
     with closing(means):
         keep(rewarding.system, rewarding.digest, opened.name, rows, lines, folder, report, value)
@@ -172,7 +170,7 @@ def keep(
     report: Reporter,
     value: Callable[[Row, AnswerLine], Awaitable[Rewarded]],
 ) -> None:
-    """Keep the values of a model's answers, made if those of the same replies and `digest` are not there."""
+    """Write the values of a model's answers; `value` makes those that are not in the file with the same digests."""
     file = folder.rewarded(system, model)
     before = {str(each.id): each for each in read(file)}
     found = list[RewardedLine]()
@@ -180,8 +178,9 @@ def keep(
     async def one(row: Row, line: AnswerLine) -> RewardedLine:
         assert row.id is not None
         new = RewardedLine(SCHEMA, row.id, row.digest, line.replies_digest, digest, model)
-        if (kept := before.get(str(row.id))) and kept.is_of(new):
-            return kept
+        former = before.get(str(row.id))
+        if former and former.is_of(new):
+            return former
         return msgspec.structs.replace(new, rewarded=await value(row, line))
 
     async def some(work: Iterable[tuple[Row, AnswerLine]]) -> list[RewardedLine]:
@@ -189,17 +188,17 @@ def keep(
 
     answered = ((row, lines[str(row.id)]) for row in rows if str(row.id) in lines)
     try:
-        with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
+        with asyncio.Runner() as runner:  # one event loop for all, to which the judge's connections belong
             while made := runner.run(some(islice(answered, _AT_ONCE))):
                 found += made
     finally:
         _write(file, found)
     values = [each.rewarded for each in found if each.rewarded]
-    lacking = Counter(each.unscored[TOTAL] for each in values if each.total is None)
-    scored = len(values) - lacking.total()
+    causes = Counter(each.unscored[TOTAL] for each in values if each.total is None)
+    scored = len(values) - causes.total()
     report.note(f"{model}: {scored} of {len(values)} answers have a reward of {system}")
-    for why, count in lacking.most_common(1):
-        report.warn(f"{model}: answers without a reward: {lacking.total()}; of {count} of them, {why}")
+    for why, count in causes.most_common(1):
+        report.warn(f"{model}: answers without a reward: {causes.total()}; of {count} of them, {why}")
 
 
 def read(file: Path) -> Iterator[RewardedLine]:
@@ -231,16 +230,16 @@ async def _rewarded(
 ) -> Rewarded:
     names = [term.name for term in total.terms]
     if line.rollout is None:
-        return _none(names, _NO_REPLIES)
+        return _unscored(names, _NO_REPLIES)
     try:
         samples = _samples(row, line.rollout.texts, opened, config)
         found = await rollouts.score(samples, line.rollout.ended, total, means)
     except ConfigError as error:
         raise ConfigError(f"problem {row.id}: {error.message}", error.hint) from error
     except DataError as error:
-        return _none(names, error.message)
+        return _unscored(names, error.message)
     except VircError as error:  # the judge stays away, or its server fails
-        return msgspec.structs.replace(_none(names, error.message), judge_failed=True)
+        return msgspec.structs.replace(_unscored(names, error.message), judge_failed=True)
     unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
     if found.total is None:
         unscored[TOTAL] = _clauses(unscored)
@@ -266,16 +265,16 @@ def _samples(row: Row, replies: Sequence[str], opened: Opened, config: BatchConf
     return rollouts.replayed(record, replies, session, [image.original or image.size for image in images])
 
 
-def _none(names: Iterable[str], why: str) -> Rewarded:
+def _unscored(names: Iterable[str], why: str) -> Rewarded:
     return Rewarded(None, dict.fromkeys(names), dict.fromkeys([TOTAL, *names], why))
 
 
-def _without(found: Rewarded, asked: Collection[str]) -> Rewarded:
-    """The values without those that a judge was asked for, and gave no score: in training they are 0.
+def _without_judged(found: Rewarded, judged: Collection[str]) -> Rewarded:
+    """The values without those of the `judged` terms, whose judge gave no score (training counts them as 0).
 
-    Its replies are kept, so that asking again would find the same.
+    `judge_failed` stays false: the judge's replies are kept, and asking again would give the same.
     """
-    lacking = [name for name, value in found.terms.items() if name in asked and value is not None]
+    lacking = [name for name, value in found.terms.items() if name in judged and value is not None]
     terms = {name: None if name in lacking else value for name, value in found.terms.items()}
     unscored = {**found.unscored, **dict.fromkeys([TOTAL, *lacking], _NO_SCORE)}
     return Rewarded(None, terms, unscored, found.why)

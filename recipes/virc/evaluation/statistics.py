@@ -8,14 +8,14 @@ from itertools import accumulate
 from statistics import fmean, stdev
 
 Z = 1.959963984540054
-"""Of the standard normal distribution: 95 % lie within."""
-_POWER = 0.8416212335729143  # of the same: 80 % lie below
+"""95 % of the standard normal distribution lie from -Z to Z."""
+_POWER = 0.8416212335729143  # 80 % of it lie below
 
 Interval = tuple[float, float]
 
 
 def wilson(right: int, of: int) -> Interval:
-    """The score interval of a share (Wilson 1927); all of it if nothing was counted."""
+    """The score interval of a share (Wilson 1927); (0, 1) if nothing was counted."""
     if not of:
         return 0.0, 1.0
     share, square = right / of, Z * Z / of
@@ -29,7 +29,7 @@ def paired(both: int, one: int, other: int, neither: int) -> Interval:
 
     Args:
         both, neither: problems that both solve, and none.
-        one, other: problems that only one of the two solves; the difference is the first share less the second.
+        one, other: problems that only the first, and only the second solves; the difference is first minus second.
     """
     count = both + one + other + neither
     if not count:
@@ -68,7 +68,7 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 
 
 def paired_interval(pairs: Sequence[tuple[float, float]]) -> Interval | None:
-    """The interval of the mean of first less second of each pair, as of `mean_interval`; of shares as of `paired`."""
+    """The interval of the mean of `first - second` of each pair, as `mean_interval`; of shares as `paired`."""
     if _are_shares([value for pair in pairs for value in pair]):
         counts = Counter((one == 1, other == 1) for one, other in pairs)
         ways = ((True, True), (True, False), (False, True), (False, False))
@@ -103,27 +103,28 @@ def _within(t: float, freedom: int) -> float:
     angle = math.atan(t / math.sqrt(freedom))
     odd = freedom % 2
     term = math.cos(angle) if odd else 1.0
-    found = 0.0
+    series = 0.0
     for step in range(1 + odd, freedom, 2):
-        found += term
+        series += term
         term *= step / (step + 1) * math.cos(angle) ** 2
-    found *= math.sin(angle)
-    return 2 / math.pi * (angle + found) if odd else found
+    series *= math.sin(angle)
+    return 2 / math.pi * (angle + series) if odd else series
 
 
 def mcnemar(one: int, other: int) -> float:
     """The two-sided p of McNemar's exact test on the problems that only one solves."""
     count, few = one + other, min(one, other)
-    ways = accumulate(range(few), lambda before, at: before * (count - at) // (at + 1), initial=1)
+    # the binomial coefficients of count over 0, 1 ... few, each from the one before it
+    ways = accumulate(range(few), lambda before, chosen: before * (count - chosen) // (chosen + 1), initial=1)
     return min(1.0, 2 * sum(ways) / (1 << count))
 
 
 def holm(chances: Sequence[float]) -> list[float]:
     """The p-values of several tests, corrected for their number (Holm 1979), in their order."""
     corrected, highest = [1.0] * len(chances), 0.0
-    for before, at in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
-        highest = max(highest, min(1.0, (len(chances) - before) * chances[at]))
-        corrected[at] = highest
+    for rank, place in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
+        highest = max(highest, min(1.0, (len(chances) - rank) * chances[place]))
+        corrected[place] = highest
     return corrected
 
 

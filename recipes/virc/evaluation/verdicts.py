@@ -75,8 +75,8 @@ def _verdict(
     symbolic: Callable[[str, str], bool] | None = None,
 ) -> Verdict | None:
     if answer is not None and problem.boxes is not None:
-        found = overlap(answer, problem.boxes, view)
-        return Verdict(found.right, "rule", unread=not (found.found or has_boxes(answer)))
+        boxes = overlap(answer, problem.boxes, view)
+        return Verdict(boxes.right, "rule", unread=not (boxes.found or has_boxes(answer)))
     if answer is not None and problem.right:
         right = problem.right(answer)
         return Verdict(right is True, "rule", unread=right is None)
@@ -92,7 +92,7 @@ def can_do_algebra() -> bool:
 
 
 def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Verdicts) -> list[Judgement]:
-    """The answers that no rule finds right; those that are boxes, or read by a published rule, are decided by it."""
+    """Answers that a judge may find right: no rule does, and they are neither boxes nor read by a published rule."""
     return [
         Judgement(model, problems[id], answers[model][id].answer or "")
         for (model, id), verdict in verdicts.items()
@@ -103,9 +103,9 @@ def doubtful(problems: Mapping[str, EvalProblem], answers: Answers, verdicts: Ve
 def with_judge(
     judge: Judge, folder: EvalFolder, verdicts: Verdicts, judgements: Sequence[Judgement], report: Reporter
 ) -> dict[tuple[str, str], Verdict | None]:
-    """The verdicts, those of the judge in place of doubtful ones; None if it could not be asked.
+    """The verdicts, with those of the judge in place of doubtful ones; None for an answer on which it failed.
 
-    It is not asked again about what it has judged before; what it is asked about is kept in the folder.
+    The judge's verdicts are kept in the folder, and it is not asked about an answer twice.
     """
     by_id = {each.id: each for each in judgements}
     rows = [Row(at, each.id, digest=each.problem.digest) for at, each in enumerate(judgements, 1)]
@@ -126,16 +126,16 @@ def with_judge(
 
         try:
             through(rows, ledger, work, on_row, _AT_ONCE, Outage(judge.answers, report.note))
-        except VircError as error:  # what it was not asked is undecided: the answers are not lost
+        except VircError as error:  # answers about which it was not asked are undecided
             report.warn(error.message, error.hint)
         finally:
             report.note(str(progress))
     with folder.judged(judge.model).open("rb") as lines:
-        found = [msgspec.json.decode(line, type=_JudgedLine) for line in lines]
-    said = {str(each.id): each.same for each in found if each.same is not None}
+        judged_lines = [msgspec.json.decode(line, type=_JudgedLine) for line in lines]
+    judged = {str(each.id): each.same for each in judged_lines if each.same is not None}
     final: dict[tuple[str, str], Verdict | None] = dict(verdicts)
     for each in judgements:
-        right = said.get(each.id)
+        right = judged.get(each.id)
         final[each.model, str(each.problem.id)] = None if right is None else Verdict(right, "judge")
     return final
 

@@ -1,7 +1,7 @@
 """A system as an exported package runs it: problems, conversations and rewards, in the process of the caller.
 
-A conversation is made from its replies alone, so that packages carry replies and nothing else: the same replies lead to
-the same images. It needs neither torch nor an engine.
+A package gets its `Environment` from `of_package`. `begin` makes the `Conversation` of a problem from its replies alone
+(the same replies lead to the same images), `score` the reward of replies. Neither torch nor an engine is needed.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from virc.systems.registry import Reward, System
 from virc.tools.registry import check_ready, known
 
 _OF_SAMPLING = ("stream", "stream_options", "temperature", "max_tokens")
-_TURNS = 16
+_TURNS = 16  # of a system without a stage of RL
 SETTINGS = "settings.json"
 MAX_REPLY = 200_000
 """Characters of a reply that are read; a Session takes no more."""
@@ -57,8 +57,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         system: its name, or the file of its YAML in the package.
-        digest: of the system, when the package was written.
-        stage: of RL, whose reward and turns count; None: the system has none.
+        digest: of the system as it was when the package was written.
+        stage: the stage of RL whose reward and turns count; None: the system has none.
         overlays, assignments: of the stage, as `virc train` has them.
         rows: file of problems in the package; None: the user names one.
         grid: patch grid that images are shown on, as the trained model's.
@@ -80,11 +80,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Conversation:
-    """A problem as far as it has come.
+    """A problem and the replies to it so far.
 
     Args:
-        session: with the replies fed to it.
-        over: whether no further reply is wanted: it has an answer, its turns are used up, or a reply was not taken.
+        session: the replies were fed to it.
+
+    Attributes:
+        over: whether no further reply is wanted: there is an answer, no turn is left, or a reply was rejected.
     """
 
     def __init__(self, session: Session) -> None:
@@ -92,7 +94,7 @@ class Conversation:
 
     @property
     def ask(self) -> Ask:
-        """What the model is asked; after the end, the whole conversation."""
+        """What the model is asked next; after the end, the whole conversation."""
         ask = self.session.next()
         return ask if isinstance(ask, Ask) else Ask(tuple(ask.trace.messages), tuple(self.session.images))
 
@@ -106,14 +108,15 @@ class Conversation:
         return list(messages(self.ask, _part))
 
     def request(self, model: str) -> dict[str, Any]:
-        """The body of a request for a chat completion, but for how the reply is drawn."""
+        """The body of a request for a chat completion, without parameters of sampling."""
         body = completion(self.ask, Sampling(), model, _part)
         return {key: value for key, value in body.items() if key not in _OF_SAMPLING}
 
     @property
     def replies(self) -> list[str]:
-        """The replies so far as the grammar writes them, of those at the end that were not taken the first: fed to
-        another conversation, they lead to the same.
+        """The replies so far, as the grammar writes them; of rejected ones at the end only the first.
+
+        Fed to another conversation of the problem, they lead to the same state.
         """
         trace = self.session.trace()
         return [*trace.replies.texts[: len(trace.units) + 1]]
@@ -123,7 +126,7 @@ class Conversation:
         return self.session.trace().answer
 
     def feed(self, reply: Reply) -> bool:
-        """Take a reply; whether it was taken. One that was not ends a rollout, as in RL, unless another is fed."""
+        """Feed a reply; returns whether it was taken. A rejected one ends the rollout, unless another is fed."""
         taken = not isinstance(self.session.feed(reply), Rejected)
         self.over = not taken or not isinstance(self.session.next(), Ask)
         return taken
@@ -140,17 +143,13 @@ class Environment:
     """
 
     def __init__(
-        self,
-        system: System,
-        protocol: Protocol,
-        settings: Settings,
-        rows: Path | None = None,
+        self, system: System, protocol: Protocol, settings: Settings, rows: Path | None = None,
         tolerate: frozenset[str] = frozenset(),
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.system, self.protocol, self.settings = system, protocol, settings
         self.reward, self.max_turns = settings.rewarding(system)
         self.rows, self.tolerate = rows, tolerate
-        self._known: dict[Path, list[Record]] = {}
+        self._problems: dict[Path, list[Record]] = {}
         check_ready(protocol.tools)
 
     @cached_property
@@ -174,9 +173,9 @@ class Environment:
         file = Path(rows) if rows else self.rows
         if file is None:
             raise DataError(f"this package of {self.system.name} holds no rows", "name a file of rows")
-        if file not in self._known:
-            self._known[file] = records(file, self.system)
-        return self._known[file]
+        if file not in self._problems:
+            self._problems[file] = records(file, self.system)
+        return self._problems[file]
 
     def begin(self, problem: Record, replies: Sequence[str] = ()) -> Conversation:
         """The conversation of a problem after these replies.
@@ -197,7 +196,7 @@ class Environment:
         Raises:
             ConfigError: the reward fails.
             DataError: there is no reply, an image cannot be read, or the row lacks what the reward needs of every row.
-            NetworkError: the judge stays away.
+            NetworkError: the judge does not answer.
         """
         return await asyncio.wrap_future(scheduled(self._scored(problem, replies)))
 
@@ -205,8 +204,8 @@ class Environment:
         """`score`, for callers without an event loop."""
         return scheduled(self._scored(problem, replies)).result()
 
-    def compared(self, found: Sequence[Rollout]) -> list[float]:
-        return rollouts.grouped(self.total, [total_of(each) for each in found], [each.last for each in found])
+    def compared(self, group: Sequence[Rollout]) -> list[float]:
+        return rollouts.grouped(self.total, [total_of(each) for each in group], [each.last for each in group])
 
     async def _scored(self, problem: Record, replies: Sequence[str]) -> Rollout:
         """On the thread of rewards: the connections of a judge belong to one event loop."""
@@ -223,14 +222,9 @@ class Environment:
         images = [open_file(Seen(picture).read(), picture.name or "an image") for picture in problem.images]
         try:
             session = Session(
-                self.protocol,
-                problem.question or "",
-                images,
-                self.settings.grid,
-                tolerate=self.tolerate,
-                max_turns=self.max_turns,
-                tools=known(),
-            )
+                self.protocol, problem.question or "", images, self.settings.grid, tolerate=self.tolerate,
+                max_turns=self.max_turns, tools=known(),
+            )  # fmt: skip
         except ValueError as error:
             raise DataError(f"{problem.called}: {error}") from error
         return session, [image.size for image in images]
@@ -273,13 +267,14 @@ def of_package(module: str, evaluates: bool = False) -> Environment:
     """
     folder = Path(module).parent
     settings = msgspec.json.decode((folder / SETTINGS).read_bytes(), type=Settings)
-    own = folder / settings.system
-    system = systems.get(str(own) if own.is_file() else settings.system)
+    file = folder / settings.system
+    system = systems.get(str(file) if file.is_file() else settings.system)
     if (now := digest_of(system)) != settings.digest:
-        others = not texts.is_own_wording(system.file.parent)
-        if settings.digest == digest_of(system, others):
-            whose = "our own words" if others else "the words of its authors"
-            raise ConfigError(f"this package asks {plain(system.name)} in {whose}", f"{texts.OWN_WORDS}={int(others)}")
+        # Perhaps only the wording differs: the authors' texts, or our own words in their place.
+        other = not texts.is_own_wording(system.file.parent)
+        if settings.digest == digest_of(system, other):
+            wording = "our own words" if other else "the words of its authors"
+            raise ConfigError(f"this package asks {plain(system.name)} in {wording}", f"{texts.OWN_WORDS}={int(other)}")
         sentence = f"{plain(system.name)} is not the system that this package was written from ({settings.digest})"
         raise ConfigError(f"{sentence}, but {now}", "write it again: virc export, or install the virc that wrote it")
     protocol = read_protocol(folder / FILE_NAME, system.file.parent)

@@ -139,14 +139,11 @@ def write(system: System, wanted: Wanted) -> Settings:
         kept = _copied(system, inside) if system.is_own else system
         (inside / FILE_NAME).write_bytes(written(protocol.protocol))
         settings = Settings(
-            IN_FOLDER if system.is_own else system.name,
-            digest_of(kept),
-            stage,
-            wanted.overlays,
-            wanted.assignments,
-            _rows(wanted.rows, system, inside) if wanted.rows else None,
-            image_grid(image_settings(weights.folder)) if weights else QWEN2,
-        )
+            system=IN_FOLDER if system.is_own else system.name, digest=digest_of(kept), stage=stage,
+            overlays=wanted.overlays, assignments=wanted.assignments,
+            rows=_rows(wanted.rows, system, inside) if wanted.rows else None,
+            grid=image_grid(image_settings(weights.folder)) if weights else QWEN2,
+        )  # fmt: skip
         (inside / SETTINGS).write_text(json.dumps(msgspec.to_builtins(settings), indent=1) + "\n")
         words = _words(system, wanted.target, name, settings, protocol.protocol.tools)
         for file, place in _PLACES.items():

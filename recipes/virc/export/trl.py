@@ -1,7 +1,8 @@
 """A system in TRL's GRPOTrainer: each rollout has an environment, whose one tool takes the model's reply as it is.
 
-TRL shows a model pictures behind its prompt as results of tools alone. A reply that goes on is parsed as a call of one
-tool, with all of its text, and the chat template writes the tool's result as the turn that the system has there.
+After the prompt TRL shows pictures to a model only in results of tools. A reply that does not end the rollout is
+therefore parsed as a call of the tool `reply` with all of its text, and the chat template writes the tool's result as
+the turn that the system has there. `trainer_of` makes the trainer; `_check_pictures` checks once that it sees pictures.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.session import Reply
 
 _VERSIONS = ("1.16.",)
-"""Of TRL, where images of tools were seen to reach the forward pass of training."""
+"""Versions of TRL in which images of tools were seen to reach the forward pass of training."""
 TEMPLATE = """\
 {%- for message in messages -%}
 {{- '<|im_start|>' + ('user' if message.role == 'tool' else message.role) + '\\n' -}}
@@ -68,6 +69,7 @@ class Rollout:
         return _parts(self._talk, self._talk.ask.messages[-1])
 
     def _shown(self) -> list[Any]:
+        """The pictures that a reply followed."""
         assert self._talk
         messages = self._talk.ask.messages
         replied = max((at for at, each in enumerate(messages) if each.role == "assistant"), default=0)
@@ -105,14 +107,9 @@ def trainer_of(environment: Environment, rows: str | None = None) -> type[Any]:
                 [{"prompt": [*prompt, {"role": "user", "content": ""}], "row": at} for at in range(len(problems))]
             )
             super().__init__(
-                model,
-                reward_funcs=[reward],
-                args=args,
-                train_dataset=data,
-                processing_class=processing_class,
-                environment_factory=partial(Rollout, environment, problems),
-                **given,
-            )
+                model, reward_funcs=[reward], args=args, train_dataset=data, processing_class=processing_class,
+                environment_factory=partial(Rollout, environment, problems), **given,
+            )  # fmt: skip
 
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             batch = super()._generate_and_score_completions(inputs)
@@ -145,10 +142,10 @@ def trainer_of(environment: Environment, rows: str | None = None) -> type[Any]:
 
 
 def _check_pictures(trainer: Any, batch: Any) -> bool:
-    """Check the rollout of a batch with the most pictures; whether there was one with pictures and replies to them.
+    """Check the rollout of a batch with the most pictures, if it has any, and replies; returns whether it was checked.
 
     Raises:
-        ConfigError: what the trainer computes does not depend on the pictures, or on other ones.
+        ConfigError: the trainer's log probabilities do not depend on the pictures, or depend on other ones.
     """
     import torch
 
@@ -156,18 +153,19 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
     at = max(range(len(shown)), key=lambda each: len(shown[each]))
     if not shown[at]:
         return False
-    rows = batch["image_grid_thw"].prod(-1).split(batch["num_images"])
-    before = sum(int(each.sum()) for each in rows[:at])
-    ends = [before + int(each) for each in rows[at].cumsum(0)]
-    parts = list(zip([before, *ends], ends, strict=False))
+    # The pixels of a batch are one tensor, with a row for each patch: those of this rollout begin at `before`.
+    patch_counts = batch["image_grid_thw"].prod(-1).split(batch["num_images"])
+    before = sum(int(each.sum()) for each in patch_counts[:at])
+    ends = [before + int(each) for each in patch_counts[at].cumsum(0)]
+    ranges = list(zip([before, *ends], ends, strict=False))
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)[at : at + 1]
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)[at : at + 1]
-    said = batch["completion_mask"][at] * batch.get("tool_mask", batch["completion_mask"])[at]
-    if not said.any():
+    reply_mask = batch["completion_mask"][at] * batch.get("tool_mask", batch["completion_mask"])[at]
+    if not reply_mask.any():
         return False
-    count, kinds = [batch["num_images"][at]], batch["mm_token_type_ids"][at : at + 1]
     grids = batch["image_grid_thw"].split(batch["num_images"])[at]
-    given = {"num_images": count, "image_grid_thw": grids, "mm_token_type_ids": kinds}
+    counts, token_types = [batch["num_images"][at]], batch["mm_token_type_ids"][at : at + 1]
+    inputs = {"num_images": counts, "image_grid_thw": grids, "mm_token_type_ids": token_types}
 
     def patches(image: Any) -> Any:
         made = trainer.processing_class.image_processor(images=[image], return_tensors="pt")["pixel_values"]
@@ -175,30 +173,31 @@ def _check_pictures(trainer: Any, batch: Any) -> bool:
 
     def logprobs(images: Sequence[Any], recompute: bool = False) -> list[float]:
         pixels = batch["pixel_values"][before : ends[-1]].clone()
-        for image, own, (start, stop) in zip(images, shown[at], parts, strict=False):
-            if recompute or image is not own:
+        for image, original, (start, stop) in zip(images, shown[at], ranges, strict=False):
+            if recompute or image is not original:
                 pixels[start - before : stop - before] = patches(image)
         with torch.no_grad():
             keep = batch["completion_ids"].shape[1]
             found = trainer._get_per_token_logps_and_entropies(
-                trainer.model, ids, mask, keep, pixel_values=pixels, **given
+                trainer.model, ids, mask, keep, pixel_values=pixels, **inputs
             )[0][0]
-        return [float(each) for each in found[said.bool()]]
+        return [float(each) for each in found[reply_mask.bool()]]
 
     check_trainer(logprobs, shown[at], logprobs(shown[at], recompute=True))
     return True
 
 
 def _said(completion: Any) -> str:
+    """The last reply of a rollout, if it was not a call of the tool, which took its text."""
     last = completion[-1]
     return last["content"] if last["role"] == "assistant" and not last.get("tool_calls") else ""
 
 
-def _parts(talk: Conversation, message: Any) -> list[dict[str, Any]]:
+def _parts(conversation: Conversation, message: Any) -> list[dict[str, Any]]:
     return [
         {"type": "text", "text": part}
         if isinstance(part, str)
-        else {"type": "image", "image": talk.images[part].pixels}
+        else {"type": "image", "image": conversation.images[part].pixels}
         for part in message.parts()
     ]
 

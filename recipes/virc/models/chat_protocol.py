@@ -1,4 +1,7 @@
-"""Which chat protocol a model is prompted with: what it was trained with, wherever that is, else our own."""
+"""Which chat protocol a model is prompted with: what it was trained with, wherever that is, else our own.
+
+`of_weights` is for a model on this machine, `of_endpoint` for a served one. `_spoken` has the order of precedence.
+"""
 
 import json
 import re
@@ -43,10 +46,10 @@ def of_weights(weights: Weights, option: str | None = None) -> ChatProtocol:
             our chat protocol, and its own is not next to it.
     """
     speech.load_tools(weights.system)
-    known = not option and not _in_own_words(weights.system)
-    trained = _inside(weights) if known else None
-    beside = trained_with(weights) if known and not trained else None
-    trained = read_protocol(beside) if beside else trained
+    uses_trained = not option and not _in_own_words(weights.system)
+    trained = _inside(weights) if uses_trained else None
+    file = trained_with(weights) if uses_trained and not trained else None
+    trained = read_protocol(file) if file else trained
     spoken = _spoken(option, trained, weights.system, weights.model)
     if spoken is None and weights.system:
         raise _absent(weights, weights.system)
@@ -59,14 +62,10 @@ def _in_own_words(system: System | None) -> bool:
 
 
 class ServedModel(msgspec.Struct, frozen=True):
-    """A model of an endpoint.
-
-    Args:
-        root: the folder or hub id of its weights, where the endpoint tells.
-    """
+    """A model of an endpoint."""
 
     name: str
-    root: str | None = None
+    root: str | None = None  # the folder or hub id of its weights, if the endpoint tells
     published: Protocol | None = None
     system: System | None = None
     model: Model | None = None
@@ -82,9 +81,9 @@ def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None)
     """
     system, model = served.system, served.model
     speech.load_tools(system)
-    known = not option and not served.published and not _in_own_words(system)
-    left, place = _left(served, workspace) if known else (None, "")
-    spoken = _spoken(option, served.published or left, system, model)
+    uses_downloaded = not option and not served.published and not _in_own_words(system)
+    downloaded, place = _downloaded(served, workspace) if uses_downloaded else (None, "")
+    spoken = _spoken(option, served.published or downloaded, system, model)
     if option:
         place = "--protocol"
     elif served.published:
@@ -96,7 +95,8 @@ def of_endpoint(served: ServedModel, workspace: Path, option: str | None = None)
     return spoken, place or (f"the system {system.name}" if system else "")
 
 
-def _left(served: ServedModel, workspace: Path) -> tuple[Protocol | None, str]:
+def _downloaded(served: ServedModel, workspace: Path) -> tuple[Protocol | None, str]:
+    """The chat protocol of a served model that is on this machine, as `virc download` leaves it; and its file."""
     root = Path(served.root) if served.root else None
     if root and root.is_absolute() and is_file(root / FILE_NAME):
         return read_protocol(root / FILE_NAME), str(root / FILE_NAME)
@@ -118,12 +118,12 @@ def _left(served: ServedModel, workspace: Path) -> tuple[Protocol | None, str]:
 
 
 def _alike(served: ServedModel, system: System) -> list[str]:
-    """The models of a system with boxes of the same unit as a served one, itself first; all where it is unknown."""
+    """The models of a system with boxes of the same unit as a served one, itself first; all if it is unknown."""
     if served.model is None:
         return list(system.models)
-    units = {short: model.coordinates or system.coordinates for short, model in system.models.items()}
-    own = served.model.coordinates or system.coordinates
-    return sorted((short for short in units if units[short] == own), key=lambda s: system.models[s] != served.model)
+    unit = served.model.coordinates or system.coordinates
+    alike = [short for short, model in system.models.items() if (model.coordinates or system.coordinates) == unit]
+    return sorted(alike, key=lambda short: system.models[short] != served.model)
 
 
 def _absent_here(served: ServedModel, system: System) -> ConfigError:

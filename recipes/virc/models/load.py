@@ -1,4 +1,9 @@
-"""Opens a model: on this machine or at an endpoint, with its chat protocol."""
+"""Opens a model: on this machine or at an endpoint, with its chat protocol.
+
+`open_model` returns an `Opened`, by `_endpoint` or `_weights`. Both find a `PromptSetup`: the chat protocol that the
+model was trained with, or as a stock model that of its family (`_prompt_setup_at`, `prompt_setup_here`). A stock model
+that may count boxes in any unit is asked at its first box (`Calibration`); `settled` is the model after that.
+"""
 
 import math
 from collections.abc import Callable, Iterable
@@ -77,29 +82,23 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class PromptSetup(msgspec.Struct, frozen=True):
-    """How a model is prompted; `unknown` is what is known of a model that has to be asked how it counts boxes."""
+    """How a model is prompted."""
 
     chat_protocol: ChatProtocol
-    why: str
+    why: str  # where the chat protocol is from, one clause
     family: str | None = None
     warnings: tuple[str, ...] = ()
     context: int | None = None
-    unknown: Probed | None = None
+    unknown: Probed | None = None  # of a model that has to be asked how it counts boxes: what is known so far
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """What a model on this machine was loaded from.
+    """What a model on this machine was loaded from."""
 
-    Args:
-        folder: its weights, and `adapter` that of an adapter on them.
-        run: `RUN@STEP` of a checkpoint.
-        merged_from: what a merged model was made from: `RUN@STEP`, or a folder's name.
-    """
-
-    folder: str
-    adapter: str | None = None
-    run: str | None = None
-    merged_from: str | None = None
+    folder: str  # its weights
+    adapter: str | None = None  # folder of an adapter on them
+    run: str | None = None  # `RUN@STEP` of a checkpoint
+    merged_from: str | None = None  # what a merged model was made from: `RUN@STEP`, or a folder's name
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -111,17 +110,17 @@ class Opened(msgspec.Struct, frozen=True):
         warnings: what the user should know, one line each.
         embedded: whether it is a model inside the package.
         estimate: on a CPU, seconds to read that many image tokens and seconds a token drawn.
-        at_once: problems at a time, where no number is chosen.
+        at_once: problems at a time, if no number is chosen.
         together: has a model in this process draw the replies of several threads in one batch, and returns whether it
             can; None on an endpoint.
         answers: asks whether the endpoint can be reached now; None in this process.
-        move: goes on at another address with another key; None in this process.
-        context: longest conversation in tokens, where an endpoint tells it.
+        move: continues at another address with another key; None in this process.
+        context: longest conversation in tokens, if an endpoint tells it.
         why: where the chat protocol is from, one clause.
         family: of a stock model.
         loaded: what it was loaded from; None on an endpoint.
-        calibration: asks how boxes are counted, and has what was found; None: that is known.
-        settle: returns the model as it is prompted when that was asked; None: as it is.
+        calibration: asks how boxes are counted, and has the answer; None: that is known.
+        settle: returns the model as it is prompted after that answer; None: nothing changes.
     """
 
     name: str
@@ -286,18 +285,19 @@ def _endpoint(choice: Choice, endpoint: str, workspace: Path) -> Opened:
 
 
 def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> Opened:
-    def adopt(found: Probed) -> None:
-        backend.grid, backend.needs_sizes = _limited(backend.grid, found), found.coordinates == "pixel"
+    def adopt(answer: Probed) -> None:
+        backend.grid = _limited_to_unchanged(backend.grid, answer)
+        backend.needs_sizes = answer.coordinates == "pixel"
 
     def settled() -> Opened:
         from virc.probing.identity import identify
 
         assert calibration
         probed = calibration.settled(bool(setup.chat_protocol.protocol.schemas))
-        return _opened_at(backend, choice, _stock_at(backend, choice, identify(backend), probed, settled=True))
+        return _opened_at(backend, choice, _stock_setup_at(backend, choice, identify(backend), probed, settled=True))
 
     calibration = _calibration(backend, setup, adopt)
-    backend.calibrate = calibration or backend.calibrate  # conversations that began before go on by it
+    backend.calibrate = calibration or backend.calibrate  # also for conversations that began with the former one
     unlisted = f"{backend.endpoint} does not list {backend.model}: it serves {backend.listed}"
     return Opened(
         backend.model,
@@ -317,61 +317,61 @@ def _opened_at(backend: "OpenAIBackend", choice: Choice, setup: PromptSetup) -> 
 
 def _prompt_setup_at(backend: "OpenAIBackend", choice: Choice, workspace: Path) -> PromptSetup:
     """How the model of an endpoint is prompted: as it was trained, as its system is, or as its family is."""
-    system, found, why = protocol_of(backend, workspace, choice)
-    if found:
-        found = _with_tools(found, system, choice)
-        return PromptSetup(found, why, warnings=_untrained(found, backend.model, choice))
+    system, own_protocol, why = protocol_of(backend, workspace, choice)
+    if own_protocol:
+        protocol = _with_tools(own_protocol, system, choice)
+        return PromptSetup(protocol, why, warnings=_untrained(protocol, backend.model, choice))
     from virc.probing.identity import identify
 
     identity = identify(backend)
-    found_before = kept(backend.endpoint, backend.model, backend.kind, identity.digest)
-    return _stock_at(backend, choice, identity, found_before)
+    earlier_probe = kept(backend.endpoint, backend.model, backend.kind, identity.digest)
+    return _stock_setup_at(backend, choice, identity, earlier_probe)
 
 
-def _stock_at(
-    backend: "OpenAIBackend", choice: Choice, identity: "Identity", kept: Probed | None, settled: bool = False
+def _stock_setup_at(
+    backend: "OpenAIBackend", choice: Choice, identity: "Identity", earlier: Probed | None, settled: bool = False
 ) -> PromptSetup:
     """How the stock model of an endpoint is prompted.
 
     Args:
-        kept: what was found out of it: by a probe, or about its boxes alone. The latter changes nothing of what it is
-            sent, so that a batch goes on as it began, before its first crop.
-        settled: what was found about its boxes does.
+        earlier: what was found out about it earlier: by a probe, or about its boxes alone (`boxes_alone`).
+        settled: what was found about its boxes alone changes what it is sent. Otherwise that is not used, so that a
+            batch continues as it began, before its first crop.
     """
     family, why, is_known = _family_at(choice.family, backend, identity)
-    probed = kept if kept and (settled or not kept.boxes_alone) else None
+    probed = earlier if earlier and (settled or not earlier.boxes_alone) else None
     if probed and probed.coordinates:
-        counted = (probed.coordinates, probed.box or family.box)
-        if not is_known and family.coordinates and counted != (family.coordinates, family.box):
+        way_to_count = (probed.coordinates, probed.box or family.box)
+        if not is_known and family.coordinates and way_to_count != (family.coordinates, family.box):
             family, why = families.UNKNOWN, f"called {backend.model}, but its boxes are not those of {family.name}"
         why += ", boxes by the probe of the endpoint"
         is_known = True
     backend.leave_out(probed.left_out if probed else ())
     if probed and probed.scaling == "none":
         backend.trust_sizes()
-    backend.grid, limits = _grid_on(backend, family, probed, choice)
-    backend.needs_sizes = _counted(family, probed) == "pixel"
-    found = _with_tools(_stock(family, probed), None, choice)
+    backend.grid, limits = _grid_at(backend, family, probed, choice)
+    backend.needs_sizes = _box_unit(family, probed) == "pixel"
+    protocol = _with_tools(_stock_protocol(family, probed), None, choice)
     warnings = (*(shortcomings(probed) if probed else ()), *family.notes, *limits)
     unknown = None
     if not is_known:
         new = Probed(endpoint=backend.endpoint, model=backend.model, server=backend.kind, boxes_alone=True)
-        unknown = msgspec.structs.replace(kept or new, weights=identity.digest)
+        unknown = msgspec.structs.replace(earlier or new, weights=identity.digest)
     if unknown and backend.needs_sizes and not choice.max_pixels:
         from virc.probing.pictures import LARGE
 
-        backend.grid = backend.grid.limited(math.prod(LARGE))  # of larger ones the question about boxes tells nothing
+        backend.grid = backend.grid.limited(math.prod(LARGE))  # the question about boxes tells nothing of larger ones
     if unknown:
-        backend.grid = _limited(backend.grid, unknown)
-    return PromptSetup(found, why, family.name, warnings, probed.context if probed else None, unknown)
+        backend.grid = _limited_to_unchanged(backend.grid, unknown)
+    return PromptSetup(protocol, why, family.name, warnings, probed.context if probed else None, unknown)
 
 
-def _limited(grid: Grid, found: Probed) -> Grid:
+def _limited_to_unchanged(grid: Grid, probed: Probed) -> Grid:
     """A grid with no larger pictures than are known to be shown unchanged to a model that counts boxes in pixels."""
-    if found.coordinates != "pixel":
+    if probed.coordinates != "pixel":
         return grid
-    most = max(grid.min_pixels, min(grid.max_pixels, found.max_pixels or grid.max_pixels))
-    longest = min(each for each in (grid.longest, found.longest, 2**31) if each)
+    most = max(grid.min_pixels, min(grid.max_pixels, probed.max_pixels or grid.max_pixels))
+    longest = min(each for each in (grid.longest, probed.longest, 2**31) if each)
     return msgspec.structs.replace(grid, max_pixels=most, longest=longest if longest < 2**31 else None)
 
 
@@ -390,15 +390,15 @@ def protocol_of(
     return system, *chat_protocol.of_endpoint(served, workspace, choice.protocol)
 
 
-def _stock(family: Family, probed: Probed | None) -> ChatProtocol:
-    found = (probed.coordinates, probed.box, probed.calls == "native") if probed else ()
-    return ChatProtocol(families.protocol(family, *found))
+def _stock_protocol(family: Family, probed: Probed | None) -> ChatProtocol:
+    ways = (probed.coordinates, probed.box, probed.calls == "native") if probed else ()
+    return ChatProtocol(families.protocol(family, *ways))
 
 
 def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity") -> tuple[Family, str, bool]:
     """The family of an endpoint's stock model, what says so, and whether that tells how it counts boxes.
 
-    A name that somebody gave it does not: it may be that of the model before.
+    The name by which the endpoint serves it does not: users choose it, and it may be that of a former model.
     """
     if option:
         chosen = families.get(option)
@@ -408,31 +408,31 @@ def _family_at(option: str | None, backend: "OpenAIBackend", identity: "Identity
             if family := families.by_name(part):
                 what = f"by the name {name}" if name == backend.model else f"its server says {name}"
                 return family, what, family.coordinates is not None
-    return *_named(backend.model), False
+    return *_family_by_name(backend.model), False
 
 
-def _named(*names: str) -> tuple[Family, str]:
+def _family_by_name(*names: str) -> tuple[Family, str]:
     for name in names:
         if family := families.by_name(name):
             return family, f"by the name {name}"
     return families.UNKNOWN, "its name tells nothing"
 
 
-def _counted(family: Family, probed: Probed | None) -> Coordinates:
+def _box_unit(family: Family, probed: Probed | None) -> Coordinates:
     return (probed and probed.coordinates) or family.coordinates or "pixel"
 
 
-def _grid_on(
+def _grid_at(
     backend: "OpenAIBackend", family: Family, probed: Probed | None, choice: Choice
 ) -> tuple[Grid, tuple[str, ...]]:
-    """The patch grid of a stock model behind a server, no larger than what that shows unchanged, and what to say of it.
+    """The patch grid of a stock model behind a server, and warnings about its limits.
 
-    Boxes in pixels mean another place where the server scales a picture down, so that a model that counts them is
-    shown small pictures until it is known what its server does.
+    If a server scales a picture down, boxes in pixels mean another place. So a model that counts in pixels gets no
+    larger pictures than its server is known to show unchanged, and small ones until that is known.
     """
     from virc.backends.openai.backend import UNSCALED
 
-    grid, counted = family.grid.limited(choice.max_pixels), _counted(family, probed)
+    grid, counted = family.grid.limited(choice.max_pixels), _box_unit(family, probed)
     if probed and probed.scaling == "fixed" and counted == "pixel":
         raise ConfigError(
             f"{backend.endpoint} shows every picture at one size, so that boxes in pixels mean nothing",
@@ -471,8 +471,8 @@ def _weights(choice: Choice, workspace: Path) -> Opened:
     def settled() -> Opened:
         assert calibration
         family = families.discover().get(setup.family or "", families.UNKNOWN)
-        found = _stock(family, calibration.settled(native=False))
-        protocol = _with_tools(found, None, choice)
+        stock = _stock_protocol(family, calibration.settled(native=False))
+        protocol = _with_tools(stock, None, choice)
         return msgspec.structs.replace(opened, chat_protocol=protocol, calibration=None, settle=None)
 
     opened = Opened(
@@ -558,16 +558,15 @@ def _by_transformers(weights: models.Weights, setup: PromptSetup, choice: Choice
 
 def prompt_setup_here(weights: models.Weights, choice: Choice) -> PromptSetup:
     """How a model on this machine is prompted; one of no system, and without a protocol of its own, as its family."""
-    found = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
-    if choice.protocol or found.origin != "own":
-        why = "--protocol" if choice.protocol else f"{found.origin}: next to the weights, or of their system"
-        return PromptSetup(
-            found, why, warnings=_untrained(found, weights.name, choice, weights.adapter or weights.folder)
-        )
+    protocol = _with_tools(chat_protocol.of_weights(weights, choice.protocol), weights.system, choice)
+    if choice.protocol or protocol.origin != "own":
+        why = "--protocol" if choice.protocol else f"{protocol.origin}: next to the weights, or of their system"
+        warnings = _untrained(protocol, weights.name, choice, weights.adapter or weights.folder)
+        return PromptSetup(protocol, why, warnings=warnings)
     family, why = _family_here(weights, choice.family)
-    found = _with_tools(_stock(family, None), None, choice)
-    unknown = None if family.coordinates else _known_of(weights)
-    return PromptSetup(found, why, family.name, family.notes, unknown=unknown)
+    protocol = _with_tools(_stock_protocol(family, None), None, choice)
+    unknown = None if family.coordinates else _weights_to_ask(weights)
+    return PromptSetup(protocol, why, family.name, family.notes, unknown=unknown)
 
 
 def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, str]:
@@ -576,15 +575,14 @@ def _family_here(weights: models.Weights, option: str | None) -> tuple[Family, s
     kind = weights.gguf.model_type if weights.gguf else model_type(weights.folder)
     if found := families.by_model_type(kind):
         return found, f"by its vision tower: {found.name}" if weights.gguf else f"by config.json: {kind}"
-    return _named(*([weights.gguf.name] if weights.gguf else []), weights.name)
+    return _family_by_name(*([weights.gguf.name] if weights.gguf else []), weights.name)
 
 
-def _known_of(weights: models.Weights) -> Probed:
+def _weights_to_ask(weights: models.Weights) -> Probed:
+    """A model on this machine as one of which nothing is known yet; another file or time of change is another model."""
     file = weights.gguf.file if weights.gguf else weights.folder
     state = file.stat()
-    return Probed(
-        endpoint=str(file.absolute()), model=weights.name, weights=f"{state.st_size} {state.st_mtime_ns}"
-    )  # fmt: skip
+    return Probed(endpoint=str(file.absolute()), model=weights.name, weights=f"{state.st_size} {state.st_mtime_ns}")
 
 
 def _with_tools(protocol: ChatProtocol, system: System | None, choice: Choice) -> ChatProtocol:
@@ -593,6 +591,7 @@ def _with_tools(protocol: ChatProtocol, system: System | None, choice: Choice) -
 
 
 def _untrained(protocol: ChatProtocol, name: str, choice: Choice, folder: Path | None = None) -> tuple[str, ...]:
+    """Warn of a chat protocol that a model was not trained with. Raises ConfigError: a tool of it is missing."""
     run = models.run_of(folder) if folder else None
     tools.check_loaded(protocol.protocol.tools, f"the chat protocol of {name}", run.folder if run else folder)
     if protocol.origin == OWN_WORDS:

@@ -1,6 +1,8 @@
 """What a model name means: a folder with weights on this machine, perhaps an adapter, and the system it belongs to.
 
-Nothing is downloaded here: a model not on this machine is an error that names the command to fetch it.
+`find` looks a name up (`_lookup`): as a folder, under `models/`, in the hub's cache, in this package (`_places`), then
+as a run. A `Model` is an entry of a system's YAML, `Weights` are files. Nothing is downloaded here: a model not on this
+machine is an error that names the command to fetch it (`_missing`).
 """
 
 import re
@@ -59,7 +61,7 @@ class Weights(msgspec.Struct, frozen=True):
         folder: its weights; of an adapter, those of its base.
         adapter: folder of a LoRA adapter on these weights.
         judge: it was named as a judge of answers, which is prompted in plain chat and belongs to no system.
-        gguf: the model is this file, for llama.cpp, in that folder.
+        gguf: the model is this file in that folder, for llama.cpp; None: it is the folder.
     """
 
     name: str
@@ -83,21 +85,21 @@ def find(name: str | None, workspace: Path, system: str | System | None = None, 
         ConfigError: no such model, or it or the base of an adapter is not on this machine; or the run has saved
             nothing, or not at that step.
     """
-    family = _system(system)
-    name = name or _only_model(family)
+    chosen_system = _system(system)
+    name = name or _only_model(chosen_system)
     if name and name.lower().endswith(gguf.SUFFIX):
-        return _gguf(name, family, with_gguf)
-    found = _lookup(name, workspace, family)
-    if found is None:
-        raise _missing(name or EMBEDDED, family, workspace)
-    return found if is_file(found.folder / _MODEL) else _on_base(found, workspace)
+        return _gguf(name, chosen_system, with_gguf)
+    weights = _lookup(name, workspace, chosen_system)
+    if weights is None:
+        raise _missing(name or EMBEDDED, chosen_system, workspace)
+    return weights if is_file(weights.folder / _MODEL) else _with_base(weights, workspace)
 
 
-def _gguf(name: str, family: System | None, wanted: bool) -> Weights:
-    if not wanted:
+def _gguf(name: str, chosen: System | None, with_gguf: bool) -> Weights:
+    if not with_gguf:
         raise ConfigError(f"{name} is a GGUF file, which llama.cpp alone reads", "name the folder it was made from")
     file = gguf.read(expanded(name))
-    system, model = served(file.file.stem, file.name, family)
+    system, model = served(file.file.stem, file.name, chosen)
     return Weights(file.file.stem, file.file.parent, system, model, gguf=file)
 
 
@@ -173,12 +175,12 @@ def root_of(folder: Path, name: str) -> str:
 
 def known(name: str, system: str | System | None = None) -> tuple[System | None, Model | None]:
     """The system and model that a short name, a hub id or a path ending in a short name means."""
-    family = _system(system)
-    for candidate in (family,) if family else systems.mentioning(Path(name).name):
+    chosen = _system(system)
+    for candidate in (chosen,) if chosen else systems.mentioning(Path(name).name):
         for short, model in candidate.models.items():
             if name == model.hub or Path(name).name == short:
                 return candidate, model
-    return family, None
+    return chosen, None
 
 
 def served(
@@ -187,27 +189,28 @@ def served(
     """The system and model that a server's model is of.
 
     Args:
-        name: what the server calls it: a short name, a hub id, or a system's name, however it is spelt; a file of its
-            weights in another format may go on behind it.
-        root: the folder or hub id of its weights, where the server tells.
+        name: what the server calls it: a short name, a hub id, or a system's name, in any case. After the short name
+            of a released model, more may follow, such as `-Q4_K_M`.
+        root: the folder or hub id of its weights, if the server tells.
     """
-    family = _system(system)
-    candidates = [family] if family else list(systems.discover().values())
+    chosen = _system(system)
+    candidates = [chosen] if chosen else list(systems.discover().values())
     for called in filter(None, (root, name)):
         last = Path(called).name.casefold()
         for candidate in candidates:
             for short in sorted(candidate.models, key=len, reverse=True):
-                released = candidate.models[short].hub is not None  # such a name is nobody else's
-                if re.match(rf"{re.escape(short.casefold())}(\Z{'|[-._:@]' * released})", last):
+                is_released = candidate.models[short].hub is not None  # no other model has such a name
+                ending = r"(\Z|[-._:@])" if is_released else r"\Z"
+                if re.match(re.escape(short.casefold()) + ending, last):
                     return candidate, candidate.models[short]
     by_name = (each for each in candidates if each.models and each.name.casefold() == name.casefold())
-    return family or next(by_name, None), None
+    return chosen or next(by_name, None), None
 
 
 def judges(name: str, system: str | System | None = None) -> Mapping[str, Model]:
     """The judges among which one has that short name; none if it names no judge."""
-    family = _system(system)
-    candidates = (family,) if family else systems.mentioning(name)
+    chosen = _system(system)
+    candidates = (chosen,) if chosen else systems.mentioning(name)
     return next((each.judges for each in candidates if name in each.judges), {})
 
 
@@ -219,17 +222,17 @@ def _system(system: str | System | None) -> System | None:
 
 def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights | None:
     called = name or EMBEDDED
-    family, model = known(called, system)
+    system, model = known(called, system)
     judge = None if model else judges(called, system).get(called)
     if judge:
-        found = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
-        return next((Weights(called, place, judge=True) for place in found), None)
+        folders = (place for place in _places(name, judge, workspace) if is_file(place / _MODEL))
+        return next((Weights(called, folder, judge=True) for folder in folders), None)
     places = _places(name, model, workspace)
     for file in (_MODEL, lora_config.SETTINGS):
         for place in places:
             if is_file(place / file):
-                _check_one(called, place, workspace)
-                return Weights(called, place, *_origin(place, family, model))
+                _refuse_ambiguous(called, place, workspace)
+                return Weights(called, place, *_origin(place, system, model))
     saved = checkpoint_of(called, workspace)
     if saved is None:
         return None
@@ -237,38 +240,38 @@ def _lookup(name: str | None, workspace: Path, system: System | None) -> Weights
     saved_as = f"{run.name}@{chosen.step}"
     if not chosen.merged:
         raise _in_shards(saved_as, called)
-    return Weights(saved_as, chosen.folder, *_origin(chosen.folder, family, model))
+    return Weights(saved_as, chosen.folder, *_origin(chosen.folder, system, model))
 
 
-def _origin(folder: Path, family: System | None, model: Model | None) -> tuple[System | None, Model | None]:
+def _origin(folder: Path, system: System | None, model: Model | None) -> tuple[System | None, Model | None]:
     """The system and model of a folder: by its name, else those of the run that made it."""
     if model is not None:
-        return family, model
+        return system, model
     run = run_of(folder)
     merged = None if run else provenance.read(folder)
-    system = runs.info(run).system if run else merged and merged.system
-    if not system:
-        return family, model
-    family = family or systems.discover().get(system)
-    return known(root_of(folder, folder.name), family) if family else (None, None)
+    name = runs.info(run).system if run else merged and merged.system
+    if not name:
+        return system, model
+    system = system or systems.discover().get(name)
+    return known(root_of(folder, folder.name), system) if system else (None, None)
 
 
-def _check_one(name: str, place: Path, workspace: Path) -> None:
+def _refuse_ambiguous(name: str, place: Path, workspace: Path) -> None:
     """Refuse a name of two models: a folder of `models/`, and a run that has saved other weights since."""
     run = _run(name, workspace) if place == workspace / MODELS / name else None
     saved = checkpoints(run) if run else []
     if not run or not saved:
         return
     newest, origin = saved[-1], provenance.read(place)
-    own = f"{run.name}@{newest.step}"
-    if origin and origin.source == own:
+    saved_as = f"{run.name}@{newest.step}"
+    if origin and origin.source == saved_as:
         merged_at = (place / provenance.FILE_NAME).stat().st_mtime_ns
         if merged_at >= newest.folder.stat().st_mtime_ns:
             return
     made = f"made from {origin.source}" if origin else "made from no run"
     raise ConfigError(
         f"{name} is two models: {MODELS}/{name}, {made}, and the run {name}, which saved step {newest.step} since",
-        f"say {MODELS}/{name} or {own}",
+        f"say {MODELS}/{name} or {saved_as}",
     )
 
 
@@ -298,11 +301,12 @@ def _run(name: str, workspace: Path) -> Run | None:
     return run if Path(name).name == name and is_file(run.folder / "run.json") else None
 
 
-def _on_base(found: Weights, workspace: Path) -> Weights:
-    adapter = found.folder
+def _with_base(weights: Weights, workspace: Path) -> Weights:
+    """An adapter, whose folder was found, on the weights of its base."""
+    adapter = weights.folder
     name = lora_config.read(adapter).base
-    base = _lookup(name, workspace, found.system)
-    problem = f"the base of the LoRA adapter {found.name} is"
+    base = _lookup(name, workspace, weights.system)
+    problem = f"the base of the LoRA adapter {weights.name} is"
     if base is None:
         hint = f"write its folder as base_model_name_or_path into {adapter / lora_config.SETTINGS}"
         if re.fullmatch(HUB_ID, name):
@@ -310,10 +314,11 @@ def _on_base(found: Weights, workspace: Path) -> Weights:
         raise ConfigError(f"{problem} not on this machine: {name[:200]}", hint)
     if not is_file(base.folder / _MODEL):
         raise ConfigError(f"{problem} an adapter itself: {base.folder}", "merge that one into its own base first")
-    return Weights(found.name, base.folder, base.system, found.model or base.model, adapter)
+    return Weights(weights.name, base.folder, base.system, weights.model or base.model, adapter)
 
 
 def _places(name: str | None, model: Model | None, workspace: Path) -> list[Path]:
+    """The folders in which a model of that name may be, in the order in which they count."""
     if name is None:
         return [EMBEDDED_FOLDER]
     places = [expanded(name)]

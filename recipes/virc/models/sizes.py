@@ -163,9 +163,9 @@ class Shape(msgspec.Struct, frozen=True):
         norms = 2 * text.hidden_size + (2 * text.head if self.family == "qwen3_vl" else 0)
         counted["language"] += text.vocab_size * text.hidden_size  # the embedding
         counted["language"] += text.num_hidden_layers * norms + text.hidden_size
-        of_norm = 1 if self.family == "qwen2_5_vl" else 2  # a LayerNorm has a bias too
-        counted["vision"] += vision.pixels * vision.width + 2 * of_norm * vision.width * vision.depth
-        counted["projector"] += of_norm * vision.width
+        norm_vectors = 1 if self.family == "qwen2_5_vl" else 2  # an RMSNorm has weights; a LayerNorm has a bias, too
+        counted["vision"] += vision.pixels * vision.width + 2 * norm_vectors * vision.width * vision.depth
+        counted["projector"] += norm_vectors * vision.width
         if self.family == "qwen3_vl":
             deep = len(vision.deepstack_visual_indexes)
             counted["vision"] += vision.width * (1 + vision.num_position_embeddings)  # bias of the patches
@@ -186,9 +186,10 @@ class Shape(msgspec.Struct, frozen=True):
         return counted
 
     def without_layer(self, lora: Lora, frozen: tuple[Part, ...]) -> dict[str, list[str]]:
-        """Targets that are the end of no layer's name in the parts that are not frozen, each with those that are."""
+        """Targets with which no layer's name ends in the parts that are not frozen, with the ends that there are."""
         names = {each.name for each in self.linears() if each.part not in frozen}
-        ends = {".".join(parts[at:]) for parts in (name.split(".") for name in names) for at in range(len(parts))}
+        words = [name.split(".") for name in names]
+        ends = {".".join(each[first:]) for each in words for first in range(len(each))}
         targets = () if lora.targets == ("all",) else lora.targets
         return {target: sorted(ends) for target in targets if target not in ends}
 

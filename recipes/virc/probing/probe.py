@@ -43,7 +43,9 @@ _MOST_CHARACTERS = 50_000
 Say = Callable[[str], None]
 
 
-class _Seen(msgspec.Struct):
+class _Findings(msgspec.Struct):
+    """What the requests so far have shown, most of it as in `Probed`; None: it is unknown."""
+
     counted: pictures.Counted | None = None
     calls: Literal["text", "structured", "native"] | None = None
     thoughts: Literal["apart", "tags", "none", "all"] | None = None
@@ -51,9 +53,9 @@ class _Seen(msgspec.Struct):
     ordered: bool | None = None
     images: int | None = None
     asked_images: int | None = None
-    context: int | None = None
+    context: int | None = None  # as a refusal names it
     ended: str | None = None
-    zoom: Ask | None = None
+    zoom: Ask | None = None  # the conversation after the call, with the crop
     zoomed: bool | None = None
     zoom_refused: str | None = None
 
@@ -81,7 +83,7 @@ def probe(
     named = (families.by_name(backend.root) if backend.root else None) or families.by_name(backend.model)
     family = named or families.UNKNOWN
     backend.max_requests = MAX_REQUESTS
-    seen = _Seen()
+    seen = _Findings()
     _ask_box(backend, family, seen, say)
     try:
         _ask_order(backend, seen, say)
@@ -117,14 +119,14 @@ def unit(backend: Backend, endpoint: str, family: Family | None, native: bool, s
     Raises:
         VircError: the first request failed, or the time is over.
     """
-    seen = _Seen()
-    for told in (native, not native):
-        protocol = families.protocol(family or families.UNKNOWN, native=told)
+    seen = _Findings()
+    for is_native in (native, not native):
+        protocol = families.protocol(family or families.UNKNOWN, native=is_native)
         ask = _box_ask(protocol, Shown(pictures.large()))
         try:
             reply = _reply(backend, ask, seconds=seconds)
         except ConfigError:
-            if told is native:
+            if is_native is native:
                 raise
             return None  # many servers and models know no tools
         seen.counts.large = beyond_text(reply, ask)
@@ -134,7 +136,7 @@ def unit(backend: Backend, endpoint: str, family: Family | None, native: bool, s
     return found if found.coordinates else None
 
 
-def _result(model: str, endpoint: str, named: Family | None, seen: _Seen) -> Probed:
+def _result(model: str, endpoint: str, named: Family | None, seen: _Findings) -> Probed:
     counted, shrunk = seen.counted, _shrunk(named, seen)
     in_pixels = counted is not None and counted.coordinates == "pixel"
     largest = shrunk.longest or (pictures.LARGE[0] if in_pixels else None)
@@ -154,7 +156,7 @@ def _result(model: str, endpoint: str, named: Family | None, seen: _Seen) -> Pro
     )
 
 
-def _shrunk(named: Family | None, seen: _Seen) -> Shrunk:
+def _shrunk(named: Family | None, seen: _Findings) -> Shrunk:
     """Whether the large picture was scaled down: by a box in pixels of what was seen, else by token counts."""
     if seen.counted is None or seen.counted.coordinates != "pixel":
         return scaling(named, seen.counts)
@@ -163,7 +165,7 @@ def _shrunk(named: Family | None, seen: _Seen) -> Shrunk:
     return Shrunk("down", pictures.longest(seen.counted.scale))
 
 
-def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) -> None:
+def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Findings, say: Say) -> None:
     """Have the model call its tool on the rectangle: the tool in the system message, then in the request's `tools`."""
     say("a picture with a red rectangle: how are boxes counted, how do calls come?")
     protocol = families.protocol(family)
@@ -179,7 +181,7 @@ def _ask_box(backend: "OpenAIBackend", family: Family, seen: _Seen, say: Say) ->
             _take_box(_reply(backend, ask), native, seen, ask)
 
 
-def _ask_zoom(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
+def _ask_zoom(backend: "OpenAIBackend", seen: _Findings, say: Say) -> None:
     """Play the turn after the call, with the crop that it asks for: is a conversation taken further?"""
     if seen.zoom is None:
         return
@@ -208,7 +210,7 @@ def _zoom_ask(ask: Ask, reply: Reply, sent: lenient.Sent) -> Ask:
     return Ask(messages, shown, schemas=ask.schemas, called=called)
 
 
-def _take_box(reply: Reply, protocol: Protocol, seen: _Seen, ask: Ask | None = None) -> bool:
+def _take_box(reply: Reply, protocol: Protocol, seen: _Findings, ask: Ask | None = None) -> bool:
     """Note how a reply to `ask` counts boxes, calls and thinks; whether it holds a box at all."""
     text, box = reply.text[:_MOST_CHARACTERS], None
     if reply.thought:
@@ -226,14 +228,15 @@ def _take_box(reply: Reply, protocol: Protocol, seen: _Seen, ask: Ask | None = N
             seen.thoughts = "all"
         if turn.tool:
             seen.zoom = _zoom_ask(ask, reply, parsed.sent) if ask and parsed.sent else None
-            seen.calls = "native" if protocol.schemas else "structured" if reply.calls else "text"
+            sent_apart: Literal["structured", "text"] = "structured" if reply.calls else "text"
+            seen.calls = "native" if protocol.schemas else sent_apart
             box = turn.tool.arguments.get(BOX)
     written = pictures.numbers(_content(reply))
     seen.counted = pictures.counted(box) or pictures.counted(written) or seen.counted
     return box is not None or written is not None
 
 
-def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
+def _ask_order(backend: "OpenAIBackend", seen: _Findings, say: Say) -> None:
     """Show pictures of one colour in as many messages: are they taken, and seen in their order?"""
     count: int | None = IMAGES
     while count and backend.requests < MAX_REQUESTS:
@@ -248,7 +251,7 @@ def _ask_order(backend: "OpenAIBackend", seen: _Seen, say: Say) -> None:
             count = _take_order(reply, ask, seen)
 
 
-def _refused(error: VircError, count: int, seen: _Seen) -> int | None:
+def _refused(error: VircError, count: int, seen: _Findings) -> int | None:
     """How many pictures to show after a refusal of that many; None: one fits, which was shown already."""
     said = getattr(error, "said", error.message)
     allowed, fewer = refusals.pictures_allowed(said, count), refusals.fewer(said, count)
@@ -260,14 +263,16 @@ def _refused(error: VircError, count: int, seen: _Seen) -> int | None:
     return None if seen.images == 1 else allowed or fewer
 
 
-def _take_order(reply: Reply, ask: Ask, seen: _Seen) -> int | None:
+def _take_order(reply: Reply, ask: Ask, seen: _Findings) -> int | None:
     """Note what of a conversation with several pictures was seen; how many to show next, None: that will do."""
     count = len(ask.images)
     seen.counts.several, seen.counts.pictures = beyond_text(reply, ask), count
     wanted = [pictures.FIRST, pictures.SECOND, pictures.LAST][:count]
     named = pictures.colors(_content(reply))[-len(wanted) :]
     if named == wanted:
-        seen.ordered, seen.images = True if count > 1 else seen.ordered, count
+        seen.images = count
+        if count > 1:
+            seen.ordered = True
         return None
     if pictures.misplaced(named, wanted):
         seen.ordered, seen.images = False, count
@@ -288,7 +293,7 @@ def _order_ask(count: int) -> Ask:
     return Ask(tuple(messages), tuple(Shown(pictures.small(color)) for color in colors))
 
 
-def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, seen: _Seen, say: Say) -> None:
+def _ask_small(backend: "OpenAIBackend", family: Family, named: Family | None, seen: _Findings, say: Say) -> None:
     """Ask for the box once more with a small picture, where its tokens tell how large pictures are seen."""
     in_pixels = seen.counted is not None and seen.counted.coordinates == "pixel"
     if in_pixels or backend.requests >= MAX_REQUESTS or _shrunk(named, seen).sure:

@@ -1,7 +1,9 @@
 """Whether a server scales pictures, by how many tokens it says that it read.
 
-Counts hold more than pictures: the text, whose tokens are estimated; what a server adds by itself, which nobody knows;
-a mark or two around each picture. The difference of two requests with the same text holds nothing but pictures.
+Counts contain more than pictures: the text, whose tokens are estimated; what a server adds by itself, which is unknown;
+a mark or two around each picture. The difference of two requests with the same text contains nothing but pictures.
+`_measured` makes of the counts what the large and a small picture take, and how far off that may be; `scaling` and
+`enlarged` compare it with the patch grids of models.
 """
 
 import re
@@ -17,7 +19,7 @@ from virc.reasoning.session import Ask, Reply
 
 _PIECE = re.compile(r"[^\w\r\n]?[^\W\d_]+|\d| ?(?:[^\w\s]|_)+[\r\n]*|\s*[\r\n]+|\s+")
 """What tokenizers cut a text into before they look up tokens: of English and JSON hardly a piece is more than one."""
-_OF_A_MESSAGE, _OF_A_REPLY = 5, 3
+_OF_A_MESSAGE, _OF_A_REPLY = 5, 3  # tokens of a chat template around them
 _MARKS = 2
 """Tokens that most templates put around a picture."""
 _FACTORS = (28, 32)
@@ -27,59 +29,55 @@ _AREAS = (802_816, 1_003_520, 1_048_576, 1_310_720, 1_605_632, 2_097_152)
 _MAX_HIDDEN = 600
 """Tokens that a server may add to a conversation by itself."""
 _EXACT, _MEASURED, _CORRECTED, _ESTIMATED = 2, 8, 80, 240
-"""How far off the tokens of a picture may be: by two counts of one text, where the small picture has as many as it has
-on its grid, or has not; by two texts; by one."""
+"""How many tokens a picture's count may be off. Exact and measured: two requests had the same text, and the small
+picture takes as many tokens as on the model's grid, or does not. Corrected: two texts were counted. Estimated: one.
+"""
 _FEW = 8
-"""Pictures under which the tokens of one of them are not known exactly."""
+"""Up to so many small pictures, their common count does not tell exactly what one of them takes."""
 _LEAST = 16
-"""Tokens of a picture, where a server counts pictures at all."""
-_ALIKE = 0.15
-_WHOLE = 0.97
+"""Fewest tokens of a picture, if a server counts pictures at all."""
+_ALIKE = 0.15  # two counts that differ by a smaller part are the same
+_WHOLE = 0.97  # a side that is seen at a larger part of its length is not scaled down
 _NARROW, _WIDE = 1.05, 1.15
-"""How many times the least side that the counts allow the largest may be: to be sure of it, to say anything."""
+"""The counts allow sides from a least to a largest one. The largest may be so many times the least: to be sure of the
+side; to say anything about it.
+"""
 
 
 class Counts(msgspec.Struct):
-    """Tokens that a server counted of each request beyond its text, which is estimated; None: it gave none.
+    """Tokens that a server counted of each request beyond its text, which is estimated; None: it gave none."""
 
-    Args:
-        large: of the request with the large picture.
-        small: of the same request with a small picture.
-        several: of a request with `pictures` small pictures.
-    """
-
-    large: int | None = None
-    small: int | None = None
-    several: int | None = None
+    large: int | None = None  # of the request with the large picture
+    small: int | None = None  # of the same request with a small picture
+    several: int | None = None  # of a request with so many small `pictures`
     pictures: int = 0
 
 
 class Shrunk(msgspec.Struct, frozen=True):
-    """What the counts show.
-
-    Args:
-        longest: pixels of the longest side of the large picture as it is seen, where it is scaled down.
-        sure: the count of the small picture adds nothing.
-    """
+    """What the counts show."""
 
     kind: Scaling | None = None
-    longest: int | None = None
-    sure: bool = True
+    longest: int | None = None  # pixels of the longest side of the large picture as it is seen, if it is scaled down
+    sure: bool = True  # another request, for the tokens of the small picture, would add nothing
 
 
-class _Seen(msgspec.Struct, frozen=True):
-    """Tokens of the large picture, which may be `slack` off, and of a small one.
+class _Measured(msgspec.Struct, frozen=True):
+    """What the counts tell of the two pictures."""
 
-    That has as many as it has on its grid (`usual`), or over twice as many (`enlarged`), or other than expected; the
-    two may have been `compared` in requests of one text.
-    """
+    large: int  # tokens
+    small: int | None  # tokens; None: they are unknown
+    slack: int  # how many tokens `large` may be off
+    usual: bool = False  # the small picture takes as many tokens as on the model's grid
+    enlarged: bool = False  # it takes over twice as many; if it is neither, the grid is another
+    has_one_text: bool = False  # both were counted in requests with the same text
 
-    large: int
-    small: int | None
-    slack: int
-    usual: bool = False
-    enlarged: bool = False
-    compared: bool = False
+
+class _Estimate(msgspec.Struct, frozen=True):
+    """Tokens of the small picture; they may be up to `less` fewer or `more` more."""
+
+    tokens: float
+    less: float
+    more: float
 
 
 def beyond_text(reply: Reply, ask: Ask) -> int | None:
@@ -95,64 +93,63 @@ def scaling(family: Family | None, counts: Counts) -> Shrunk:
     if counts.large is None:
         return Shrunk()
     if family and family.by_area:
-        seen = _seen(counts, family.grid)
-        fixed = _same(seen) and seen.enlarged
-        return Shrunk("fixed", sure=seen.slack <= _EXACT) if fixed else _at(family.grid, seen)
-    seen = _seen(counts, None)
-    if _same(seen):
+        measured = _measured(counts, family.grid)
+        fixed = _are_alike(measured) and measured.enlarged
+        return Shrunk("fixed", sure=measured.slack <= _EXACT) if fixed else _shrunk_on(family.grid, measured)
+    measured = _measured(counts, None)
+    if _are_alike(measured):
         return Shrunk("fixed", sure=counts.small is not None)
     if family:
-        far = seen.small is not None and seen.large - seen.small > 4 * seen.slack
+        far = measured.small is not None and measured.large - measured.small > 4 * measured.slack
         return Shrunk(sure=far or counts.small is not None)
-    return _of_any_area(counts)
+    return _scaling_on_usual_grids(counts)
 
 
 def enlarged(family: Family | None, counts: Counts, scale: float | None) -> int | None:
     """Pixels to which small pictures are enlarged before the model sees them; None: they are not, or nothing tells.
 
-    `scale` is of the large picture as it was seen, where a box in its pixels shows it.
+    `scale` is the part of its size at which the large picture was seen, if a box in its pixels shows that.
     """
     if counts.large is None or counts.several is None:
         return None
     grid = family.grid if family and family.by_area else _grid_of(counts.large, scale)
-    seen = _seen(counts, grid)
-    if grid is None or seen.small is None or _same(seen):
+    measured = _measured(counts, grid)
+    if grid is None or measured.small is None or _are_alike(measured):
         return None
-    return seen.small * grid.factor**2 if seen.enlarged else None
+    return measured.small * grid.factor**2 if measured.enlarged else None
 
 
 def cached(counts: Counts, small: int) -> bool:
-    """Whether the count of the small picture is of a part of its request alone: some servers leave out what they kept
-    of the request before, which began with the same text.
-    """
+    """Whether a server left out of the count with the small picture what it cached of the request before."""
     return bool(counts.pictures) and small < (counts.several or 0) / counts.pictures - _CORRECTED
 
 
-def _of_any_area(counts: Counts) -> Shrunk:
-    """The same of a model of which nothing is known: it has to count as one of the usual grids does, and exactly so."""
+def _scaling_on_usual_grids(counts: Counts) -> Shrunk:
+    """As `scaling`, for a model of which nothing is known: its counts have to fit one of the usual grids."""
     if counts.small is None:
         return Shrunk(sure=False)
     grids = [Grid(factor, min_pixels=factor**2, max_pixels=2**26) for factor in _FACTORS]
-    fits = [(off, grid.factor, grid) for grid in grids if (off := _off(grid, counts)) is not None]
-    if not fits or (len(fits) > 1 and any(_seen(counts, grid).enlarged for _, _, grid in fits)):
+    fits = [(misfit, grid.factor, grid) for grid in grids if (misfit := _misfit(grid, counts)) is not None]
+    if not fits or (len(fits) > 1 and any(_measured(counts, grid).enlarged for _, _, grid in fits)):
         return Shrunk()
-    grid = min(fits)[2]
-    return _at(grid, _seen(counts, grid))
+    _, _, best = min(fits)
+    return _shrunk_on(best, _measured(counts, best))
 
 
-def _off(grid: Grid, counts: Counts) -> tuple[int, float] | None:
-    """How badly the tokens of the large and of the small picture fit a grid; None: they do not."""
-    seen, guess = _seen(counts, grid), _small(counts)
-    if not (seen.usual or seen.enlarged) or seen.slack > _MEASURED or guess is None:
+def _misfit(grid: Grid, counts: Counts) -> tuple[int, float] | None:
+    """How many tokens the large and the small picture take more or less than on a grid; None: it is another grid."""
+    measured, estimate = _measured(counts, grid), _estimate_small(counts)
+    if not (measured.usual or measured.enlarged) or measured.slack > _MEASURED or estimate is None:
         return None
-    off = min(abs(tokens - seen.large) for _, tokens in _sizes(grid))
-    small = abs(guess[0] - _tokens(SMALL, grid))
-    if off <= seen.slack:
-        return off, small
+    off_large = min(abs(tokens - measured.large) for _, tokens in _sizes(grid))
+    off_small = abs(estimate.tokens - _tokens(SMALL, grid))
+    if off_large <= measured.slack:
+        return off_large, off_small
     # tokens that a picture of the large one's proportions may have, on any grid
     possible = (rows * (2 * rows + more) for rows in range(4, 41) for more in (-1, 0, 1))
-    known = seen.usual and counts.pictures > _FEW
-    return (_MEASURED, small) if known and any(abs(each - seen.large) <= 1 for each in possible) else None
+    is_small_known = measured.usual and counts.pictures > _FEW
+    is_possible = is_small_known and any(abs(each - measured.large) <= 1 for each in possible)
+    return (_MEASURED, off_small) if is_possible else None
 
 
 def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
@@ -164,62 +161,66 @@ def _sizes(grid: Grid) -> Iterator[tuple[int, int]]:
         yield width, width * height // grid.factor**2
 
 
-def _at(grid: Grid, seen: _Seen) -> Shrunk:
-    """The side for a number of tokens: one to which servers scale, if that has as many."""
-    least, most = (_side(grid, seen.large + sign * seen.slack) for sign in (-1, 1))
-    whole = _WHOLE * LARGE[0]
-    sure = seen.slack <= _MEASURED or (most <= _NARROW * least and not least < whole <= most)
+def _shrunk_on(grid: Grid, measured: _Measured) -> Shrunk:
+    """What the tokens of the large picture show on a grid: if some usual size takes as many, it is seen at that one."""
+    least, most = (_side(grid, measured.large + sign * measured.slack) for sign in (-1, 1))
+    unscaled = _WHOLE * LARGE[0]
+    sure = measured.slack <= _MEASURED or (most <= _NARROW * least and not least < unscaled <= most)
     if most > _WIDE * least:
         return Shrunk(sure=False)
-    off, nearest = min((abs(tokens - seen.large), side) for side, tokens in _sizes(grid))
-    side = nearest if off <= seen.slack else _side(grid, seen.large)
-    return Shrunk("none", None, sure) if side >= whole else Shrunk("down", side, sure)
+    off, nearest = min((abs(tokens - measured.large), side) for side, tokens in _sizes(grid))
+    side = nearest if off <= measured.slack else _side(grid, measured.large)
+    return Shrunk("none", None, sure) if side >= unscaled else Shrunk("down", side, sure)
 
 
 def _side(grid: Grid, tokens: int) -> int:
+    """The longest side in pixels at which the large picture takes so many tokens."""
     return int(LARGE[0] * (max(tokens, 1) / _tokens(LARGE, grid)) ** 0.5)
 
 
-def _same(seen: _Seen) -> bool:
-    if seen.small is None or seen.small < _LEAST:
+def _are_alike(measured: _Measured) -> bool:
+    """Whether the large picture takes about as many tokens as the small one, of a thirtieth of its area."""
+    large, small = measured.large, measured.small
+    if small is None or small < _LEAST:
         return False
-    if seen.compared:
-        return abs(seen.large - seen.small) <= _MEASURED + _ALIKE / 4 * seen.small
-    return abs(seen.large - seen.small) <= _ALIKE * seen.small + min(seen.slack // 2, seen.small // 4)
+    if measured.has_one_text:
+        return abs(large - small) <= _MEASURED + _ALIKE / 4 * small
+    return abs(large - small) <= _ALIKE * small + min(measured.slack // 2, small // 4)
 
 
-def _seen(counts: Counts, grid: Grid | None) -> _Seen:
+def _measured(counts: Counts, grid: Grid | None) -> _Measured:
     """Tokens of the large and of a small picture, without what the server adds by itself as far as that is known."""
     assert counts.large is not None
-    usual = _tokens(SMALL, grid) if grid else None
-    guess = _small(counts)
-    if guess is None:
-        return _Seen(counts.large - _MARKS, usual, _ESTIMATED)
-    tokens, less, more = guess
-    as_usual = usual is not None and tokens - less <= usual <= tokens + more
-    small = usual if as_usual and usual is not None else max(1, round(tokens))
-    large_small = usual is not None and not as_usual and small > 2 * usual
+    on_grid = _tokens(SMALL, grid) if grid else None
+    estimate = _estimate_small(counts)
+    if estimate is None:
+        return _Measured(counts.large - _MARKS, on_grid, _ESTIMATED)
+    usual, small = False, max(1, round(estimate.tokens))
+    if on_grid is not None and estimate.tokens - estimate.less <= on_grid <= estimate.tokens + estimate.more:
+        usual, small = True, on_grid
+    enlarged = on_grid is not None and not usual and small > 2 * on_grid
     if counts.small is not None:
-        slack = _EXACT if as_usual else _MEASURED if counts.several is not None else _ESTIMATED
-        return _Seen(counts.large - counts.small + small, small, slack, as_usual, large_small, True)
-    if as_usual and counts.several is not None:
+        slack = _MEASURED if counts.several is not None else _ESTIMATED
+        large = counts.large - counts.small + small
+        return _Measured(large, small, _EXACT if usual else slack, usual, enlarged, has_one_text=True)
+    if usual and counts.several is not None:
         hidden = counts.several - counts.pictures * (small + _MARKS)
         slack = _CORRECTED if abs(hidden) <= _CORRECTED else 2 * _CORRECTED
-        return _Seen(counts.large - hidden - _MARKS, small, slack, True)
-    return _Seen(counts.large - _MARKS, small, _ESTIMATED, as_usual, large_small)
+        return _Measured(counts.large - hidden - _MARKS, small, slack, usual)
+    return _Measured(counts.large - _MARKS, small, _ESTIMATED, usual, enlarged)
 
 
-def _small(counts: Counts) -> tuple[float, float, float] | None:
-    """Tokens of a small picture, and how many less or more they may be; None: nothing was counted that tells."""
+def _estimate_small(counts: Counts) -> _Estimate | None:
+    """Tokens of a small picture; None: no count tells."""
     count, several, alone = counts.pictures, counts.several, counts.small
     if several is not None and alone is not None and count > 1:
         off = _EXACT + 2 * _CORRECTED / (count - 1)
-        return (several - alone) / (count - 1) - _MARKS, off, off
+        return _Estimate((several - alone) / (count - 1) - _MARKS, off, off)
     if alone is not None:
-        return alone - _MARKS, _MAX_HIDDEN, _CORRECTED
+        return _Estimate(alone - _MARKS, _MAX_HIDDEN, _CORRECTED)
     if several is not None and count:
         off = _EXACT + _CORRECTED / count
-        return several / count - _MARKS, off + _MAX_HIDDEN / count, off
+        return _Estimate(several / count - _MARKS, off + _MAX_HIDDEN / count, off)
     return None
 
 

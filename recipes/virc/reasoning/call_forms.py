@@ -67,13 +67,14 @@ class Found(msgspec.Struct, frozen=True):
 
 def marked(text: str, cut: bool) -> Iterator[Found]:
     """The calls in a text that stand between marks of their own, in order; of a `cut` text nothing is mended."""
-    at = quoted = 0
-    while (found := MARKS.search(text, at)) and quoted < _MAX_QUOTED:
-        body, at = found[found.lastgroup or 0], found.end()
-        if is_quoted(text, found.start()) or _CLOSING.match(body) or (_WORDS.match(body) and not call_of(body, cut)):
-            quoted, at = quoted + 1, found.start() + 1
+    position, quoted = 0, 0
+    while (mark := MARKS.search(text, position)) and quoted < _MAX_QUOTED:
+        body = mark[mark.lastgroup or 0]
+        if is_quoted(text, mark.start()) or _CLOSING.match(body) or (_WORDS.match(body) and not call_of(body, cut)):
+            quoted, position = quoted + 1, mark.start() + 1
         else:
-            yield Found(found.start(), found.end(), call_of(body, cut))
+            yield Found(mark.start(), mark.end(), call_of(body, cut))
+            position = mark.end()
 
 
 def is_quoted(text: str, start: int) -> bool:
@@ -84,6 +85,7 @@ def is_quoted(text: str, start: int) -> bool:
 
 
 def call_of(text: str, cut: bool) -> Called | None:
+    """The call that a text is, in whichever form; None: it is none."""
     text = text[:MAX_CALL].strip()
     if xml := _XML.match(text):
         return _of_tags(xml[1], xml[2], cut)
@@ -94,7 +96,8 @@ def call_of(text: str, cut: bool) -> Called | None:
     if not name:
         return None
     behind = text[name.end() :].lstrip()
-    if pairs := "</arg_value>" in behind and _GLM.findall(behind):
+    pairs = _GLM.findall(behind) if "</arg_value>" in behind else []
+    if pairs:
         return Called(name[0], {key.strip(): value.strip() for key, value in pairs})
     behind = _BEFORE_ARGUMENTS.sub("", behind, count=1)
     if behind.startswith("{"):
@@ -147,12 +150,15 @@ def object_of(text: str, cut: bool = False) -> object:
 
 
 def closing(text: str, start: int = 0) -> int:
-    """Where the first bracket of a text is closed, whatever stands in quotes; its end where it is not."""
+    """The position after the bracket that closes the first one (quoted ones do not count), or the end of the text."""
     depth = 0
-    for found in _BRACKET.finditer(text, start, start + MAX_CALL):
-        depth += (found[0] in "([{") - (found[0] in ")]}")
-        if depth <= 0 and found[0] in ")]}":
-            return found.end()
+    for token in _BRACKET.finditer(text, start, start + MAX_CALL):
+        if token[0] in "([{":
+            depth += 1
+        elif token[0] in ")]}":
+            depth -= 1
+            if depth <= 0:
+                return token.end()
     return len(text)
 
 

@@ -1,4 +1,7 @@
-"""Boxes and indices as a model writes them, turned into pixels and positions in the history."""
+"""Boxes and indices as a model writes them, turned into pixels and positions in the history.
+
+`counted_in` says what the sides of an image are in the unit that the model counts in (1000 in thousandths, say).
+"""
 
 import math
 import re
@@ -13,10 +16,10 @@ from virc.reasoning.protocol import BoxForm, Coordinates, ErrorKind
 from virc.reasoning.resize import MAX_ASPECT, too_long
 
 PERMILLE = 999
-_FAR = 10**9
-_OVER, _OVER_PIXELS = 0.05, 28
-"""How far outside a coordinate of a stock model may be before its unit is doubted: parts of the side; or pixels, since
-boxes in pixels of a picture of about a thousand pixels and boxes in its thousandths look alike.
+_FAR = 10**9  # to which coordinates are limited before they are calculated with
+_MAX_OVER, _MAX_OVER_PIXELS = 0.05, 28
+"""How far outside of the image a coordinate of a stock model may be before its unit is doubted: a part of the side, or
+pixels. In a picture of about a thousand pixels a side, boxes in pixels and in thousandths look alike.
 """
 _SIDES: dict[Coordinates, Size] = {"permille": (PERMILLE, PERMILLE), "thousand": (1000, 1000), "unit": (1, 1)}
 
@@ -71,16 +74,16 @@ def resolve_box(value: object, view: View, index: int) -> tuple[Box, tuple[str, 
     """
     size = view.sizes[index]
     corners, inside, sides = clamped(value, view, index)
-    named: dict[str, Any] = dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True))
-    named |= {"box": _short(value), "width": size[0], "height": size[1]}
-    named["pixels"] = _in_pixels(corners, sides, _cut_from(view, index))
     left, top, right, bottom = scale_box(inside, sides, size)
     if view.crops == "file":  # what is less than a pixel as shown may be more in the file
-        left, right = _apart(left, right, inside[0] < inside[2], size[0])
-        top, bottom = _apart(top, bottom, inside[1] < inside[3], size[1])
+        left, right = _at_least_one_pixel(left, right, inside[0] < inside[2], size[0])
+        top, bottom = _at_least_one_pixel(top, bottom, inside[1] < inside[3], size[1])
     if left >= right or top >= bottom:
         kind: ErrorKind = "no_width" if left >= right else "no_height"
-        raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}", kind, **named)
+        values: dict[str, Any] = dict(zip(("x0", "y0", "x1", "y1"), corners, strict=True))
+        values |= {"box": _short(value), "width": size[0], "height": size[1]}
+        values["pixels"] = _in_pixels(corners, sides, _size_of_crop_source(view, index))
+        raise ToolError(f"bbox_2d {_short(value)} holds no pixel of an image of {size[0]} x {size[1]}", kind, **values)
     width, height = right - left, bottom - top
     if too_long(width, height):
         reason = f"one side of the box of {width} x {height} px is over {MAX_ASPECT} times the other"
@@ -113,20 +116,21 @@ def _is_number(value: object) -> bool:
     return type(value) is int or (type(value) is float and math.isfinite(value))
 
 
-def _cut_from(view: View, index: int) -> Size:
+def _size_of_crop_source(view: View, index: int) -> Size:
     return view.originals[index] if view.crops == "file" and index < len(view.originals) else view.sizes[index]
 
 
 def _in_pixels(corners: Sequence[float], sides: Size, onto: Size) -> list[int]:
-    """A box in pixels of `onto`, each the one before; what is outside to the left and right is cut off there."""
-    near = [min(max(corner, -_FAR), _FAR) for corner in corners]
-    starts = (int(max(0, near[at]) * onto[at] / sides[at]) for at in (0, 1))
-    ends = (int(min(near[at + 2] * onto[at] / sides[at], onto[at])) for at in (0, 1))
+    """A box in pixels of `onto`, rounded down, and cut off where it starts before the image or ends after it."""
+    left, top, right, bottom = (min(max(corner, -_FAR), _FAR) for corner in corners)
+    starts = (int(max(0, low) * pixels / side) for low, pixels, side in zip((left, top), onto, sides, strict=True))
+    scaled_ends = (high * pixels / side for high, pixels, side in zip((right, bottom), onto, sides, strict=True))
+    ends = (int(min(end, pixels)) for end, pixels in zip(scaled_ends, onto, strict=True))
     return [*starts, *ends]
 
 
-def _apart(start: int, end: int, holds: bool, side: int) -> tuple[int, int]:
-    if end > start or not holds:
+def _at_least_one_pixel(start: int, end: int, has_length: bool, side: int) -> tuple[int, int]:
+    if end > start or not has_length:
         return start, end
     start = min(start, side - 1)
     return start, start + 1
@@ -139,8 +143,8 @@ def resolve_region(value: object, view: View, index: int) -> Region:
 
 
 def clamped(value: object, view: View, index: int) -> tuple[list[float], list[float], Size]:
-    """A written `bbox_2d` as left, top, right, bottom in the unit of the view; the same within its image, and what the
-    sides of that are in this unit (width, height). Raises ToolError: it is not four numbers.
+    """A written `bbox_2d` in the unit of the view: as left, top, right, bottom; the same, limited to its image; and the
+    width and height of that. Raises ToolError: it is not four numbers.
     """
     corners = list(corners_of(_numbers(value, view.float_boxes or view.coordinates == "unit"), view.box))
     sides = counted_in(view, index)
@@ -148,11 +152,12 @@ def clamped(value: object, view: View, index: int) -> tuple[list[float], list[fl
 
 
 def settled_box(value: object, view: View, index: int) -> list[float]:
-    """A box as a stock model writes it, as `resolve_box` takes it: fractions of a pixel or of a thousandth are rounded.
+    """A box of a stock model in a form that `resolve_box` takes: fractions of a pixel or of a thousandth are rounded.
 
     Raises:
-        ToolError: it is not four numbers, or in another unit than the view says: all of it is between 0 and 1, or it
-            reaches far outside of the image.
+        ToolError: it is not four numbers.
+        UnitError: it is in another unit than the view says: all of it is between 0 and 1, or it reaches far outside of
+            the image.
     """
     written = _numbers(value, floats=True)
     if view.coordinates == "unit":
@@ -160,11 +165,12 @@ def settled_box(value: object, view: View, index: int) -> list[float]:
     if all(0 <= side <= 1 for side in written):
         raise UnitError(f"bbox_2d {_short(value)} is in fractions of the image, not in {view.coordinates}")
     sides, corners = counted_in(view, index), corners_of(written, view.box)
-    over = max(side - limit for side, limit in zip(corners, sides * 2, strict=True))
-    allowed = max(_OVER_PIXELS, max(sides) / 50) if sides not in _SIDES.values() else _OVER * max(sides)
-    inside = [min(max(side, 0), limit) for side, limit in zip(corners, sides * 2, strict=True)]
-    empty = any(inside[at] >= inside[at + 2] and corners[at] < corners[at + 2] for at in (0, 1))
-    if over > allowed or empty:
+    over = max(corner - limit for corner, limit in zip(corners, sides * 2, strict=True))
+    is_in_pixels = sides not in _SIDES.values()
+    allowed = max(_MAX_OVER_PIXELS, max(sides) / 50) if is_in_pixels else _MAX_OVER * max(sides)
+    inside = [min(max(corner, 0), limit) for corner, limit in zip(corners, sides * 2, strict=True)]
+    lies_outside = any(inside[low] >= inside[low + 2] and corners[low] < corners[low + 2] for low in (0, 1))
+    if over > allowed or lies_outside:
         counted = f"{view.coordinates}: {sides[0]} x {sides[1]}"
         raise UnitError(f"bbox_2d {_short(value)} reaches far outside of image {index} as counted in {counted}")
     return written if view.float_boxes else [round(side) for side in written]

@@ -140,6 +140,7 @@ TAGS = Grammar()
 
 
 def as_written(text: str, tool: str, grammar: Grammar) -> str:
+    """A text about a call of a tool, with the names by which the model writes the tool and its arguments."""
     forms = [form for form in grammar.calls if form.tool in (None, tool)]
     pairs = [pair for form in forms for pair in (*form.names.items(), *form.keys.items())]
     names = {ours: theirs for theirs, ours in reversed(pairs) if ours}  # the first of two
@@ -166,5 +167,5 @@ def _pattern(parts: tuple[str, ...]) -> tuple[re.Pattern[str], tuple[str, ...]]:
     known = tuple(sorted({mark.strip(): None for mark in parts if mark.strip()}, key=len, reverse=True))
     # No two pieces of white space in a mark touch, so that it is found in linear time.
     loose = (r"\s*".join(re.escape(word) for word in mark.split()) for mark in known)
-    first = "".join(re.escape(mark[0]) for mark in known)  # that no mark begins here is said faster by one set
+    first = "".join(re.escape(mark[0]) for mark in known)  # to test for one of these letters first is faster
     return re.compile(f"(?=[{first}])(?:{'|'.join(f'({each})' for each in loose)})" if known else ""), known

@@ -1,8 +1,9 @@
 """The images of a conversation, and what tool calls make of them.
 
 A crop is cut from the pixels of the picture's file, or from those that were shown, as the chat protocol says. Both are
-one computation: every image has a `Place`, the part of some root's pixels that it shows, and a box on the image is
-mapped onto that. Of a root all pixels are kept, of what was cut out only where it lies.
+one computation: an image whose pixels are kept is a root (a picture of the question, say), every image has a `Place`,
+the part of a root's pixels that it shows, and a box on the image is mapped onto the root's pixels. `History.run`
+carries out a call: `planned` has the tool make images and finds their places and sizes, `_shown` resizes them.
 """
 
 import copy
@@ -17,49 +18,36 @@ from virc.core.errors import ConfigError, VircError
 from virc.core.text import clause
 from virc.reasoning.calls import Box, Call, Conversation, Point, Region, Result, Size, Tool, ToolError, View, view_of
 from virc.reasoning.checking import place_of
-from virc.reasoning.images import OpenedImage, Shown, as_shown, opened, show, show_square
+from virc.reasoning.images import OpenedImage, Shown, as_shown, from_pillow, show, show_square
 from virc.reasoning.protocol import Edges, ErrorKind, Protocol
 from virc.reasoning.resample import STAND_IN, Rescaled, resampled
 from virc.reasoning.resize import MAX_PIXELS, QWEN2, Grid, smart_resize
 
 Made = Image.Image | Rescaled
 OF_THIS_PACKAGE = "virc.tools."
-"""What the names of tools begin with that draw on no pixels they are given."""
+"""Prefix of the modules of this package's tools, which never draw on the pixels that they are given."""
 _LAST_BITS = 1e-9
 
 
 class Place(msgspec.Struct, frozen=True):
-    """What an image shows.
+    """What an image shows."""
 
-    Args:
-        root: index of the image that holds the pixels.
-        box: the part of those pixels (left, top, right, bottom).
-        size: (width, height) in pixels that this part counts as: more than it has where a tool enlarged it.
-    """
-
-    root: int
-    box: Box
-    size: Size
+    root: int  # index of the image that holds the pixels
+    box: Box  # the part of those pixels (left, top, right, bottom)
+    size: Size  # (width, height) in pixels that this part counts as: more than it has if a tool enlarged it
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """An image that a call makes, before it is brought to the size it is shown at.
+    """An image that a call makes, before it is resized to be shown."""
 
-    Args:
-        made: its pixels, or which part of its source's at which size.
-        place: what it shows; None: it is a root of its own.
-        size: (width, height) in pixels that it is shown at.
-        is_same: it is its source again, at the size that this is shown at.
-    """
-
-    made: Made
-    place: Place | None
-    size: Size
-    is_same: bool = False
+    made: Made  # its pixels; or a part of its source's pixels, and the size that the tool wants
+    place: Place | None  # what it shows; None: it is a root of its own
+    size: Size  # (width, height) in pixels that it is shown at
+    is_same: bool = False  # it is its source, unchanged and at the same size
 
 
 def show_input(image: Image.Image | OpenedImage, protocol: Protocol, grid: Grid = QWEN2) -> Shown:
-    file = image if isinstance(image, OpenedImage) else opened(image)
+    file = image if isinstance(image, OpenedImage) else from_pillow(image)
     shown = show_square(file) if protocol.images == "square_1000" else show(file, input_grid(protocol, grid))
     shown.rendering = file.rendering
     if protocol.crops == "file" and (shown.size != file.size or shown.pixels is not file.pixels):
@@ -133,7 +121,7 @@ class History:
             ValueError: an image that it makes cannot be shown, or all of them would hold too many pixels together.
         """
         text, plans = self.planned(call)
-        new = (
+        new = (  # a root keeps the pixels that the tool made
             max(planned.size, planned.made.size if planned.place is None else (0, 0), key=math.prod)
             for planned in plans
         )
@@ -158,6 +146,7 @@ class History:
         return Place(index, (0, 0, *shown.full_size), shown.full_size)
 
     def planned(self, call: Call) -> tuple[str, list[Planned]]:
+        """The text and the images that a call's tool makes; errors as of `run`."""
         tool = self.tools[call.name]
         if call.index is None:
             returned = applied(tool, call, None, self)
@@ -167,11 +156,11 @@ class History:
         if call.box is not None:
             box = boxed(call, source.size, place.size, self.protocol)
             call = msgspec.structs.replace(call, box=box, points=_onto(call.points, source.size, place.size))
-        is_own = not getattr(tool, "__name__", "").startswith(OF_THIS_PACKAGE)
-        given = pixels.copy() if is_own else pixels  # a tool of one's own may draw on them
+        is_custom = not getattr(tool, "__name__", "").startswith(OF_THIS_PACKAGE)
+        given = pixels.copy() if is_custom else pixels  # a custom tool may draw on them
         returned = applied(tool, call, given)
         plans = (plan(made, given, place, call, self.protocol, self.grid) for made in returned.images)
-        return returned.text, [self._settled(planned, given, call, source, is_own) for planned in plans]
+        return returned.text, [self._with_root(planned, given, call, source, is_custom) for planned in plans]
 
     @property
     def conversation(self) -> Conversation:
@@ -180,58 +169,64 @@ class History:
         return Conversation(self.protocol, images, self.inputs, self.kept)
 
     def _pixels(self, source: Shown, place: Place) -> Image.Image:
+        """The pixels from which crops of an image are cut, at the size that its place counts as."""
         if self.protocol.crops == "shown":
             return source.pixels
         root = self.images[place.root]
         pixels = Rescaled(root.full, place.size, place.box)
         return resampled(pixels, place.size)
 
-    def _settled(self, planned: Planned, given: Image.Image, call: Call, source: Shown, is_own: bool) -> Planned:
-        """A plan that says whether it is its source again, and is a root where that is no part of a file."""
+    def _with_root(self, planned: Planned, given: Image.Image, call: Call, source: Shown, is_custom: bool) -> Planned:
+        """A plan that says whether the image is its source unchanged, and that is a root if it is no part of a file."""
         made = planned.made
-        whole = made.pixels if isinstance(made, Rescaled) and made.box is None else made
-        same = whole is given and not is_own and call.box is None and planned.size == source.size
-        drawn_on = made is given and is_own
-        is_root = self.protocol.crops == "shown" or source.beneath is not None or drawn_on
-        return msgspec.structs.replace(planned, is_same=same, place=None if is_root else planned.place)
+        uncut = made.pixels if isinstance(made, Rescaled) and made.box is None else made
+        is_same = uncut is given and not is_custom and call.box is None and planned.size == source.size
+        may_be_drawn_on = made is given and is_custom
+        is_root = self.protocol.crops == "shown" or source.substitute is not None or may_be_drawn_on
+        return msgspec.structs.replace(planned, is_same=is_same, place=None if is_root else planned.place)
 
     def _shown(self, call: Call, planned: Planned) -> Shown:
         if call.index is None:
-            return Shown(resampled(planned.made, planned.size), full=self._full(planned))
+            return Shown(resampled(planned.made, planned.size), full=self._root_pixels(planned))
         source, made = self.images[call.index], planned.made
-        if source.beneath is not None:
+        if source.substitute is not None:
             return self._ablated(call, source, planned)
         if planned.is_same:
-            return source.again(call.index)
+            return source.repeated(call.index)
         shown = as_shown(resampled(made, planned.size), call.index, call.box, source.is_jpeg)
-        shown.cut_from(self._full(planned))
+        shown.cut_from(self._root_pixels(planned))
         return shown
 
-    def _full(self, planned: Planned) -> Image.Image | None:
+    def _root_pixels(self, planned: Planned) -> Image.Image | None:
+        """The pixels that crops of a new root are cut from; None: of an image that is no root, or of those shown."""
         if planned.place or self.protocol.crops == "shown":
             return None
         return planned.made.cut if isinstance(planned.made, Rescaled) else planned.made
 
     def _ablated(self, call: Call, source: Shown, planned: Planned) -> Shown:
-        """An image whose crops show something else: a crop is cut from that, any other image keeps it for its crops."""
-        assert source.beneath is not None
+        """What a call makes in an ablation. A crop is cut from the substitute of its source; any other image shows what
+        it would, and gets as its substitute what the tool makes of that of its source.
+        """
+        assert source.substitute is not None
         if call.box is None:
-            beneath = resampled(applied(self.tools[call.name], call, source.beneath).images[0], planned.size)
-            return Shown(resampled(planned.made, planned.size), call.index, beneath=beneath)
-        box = boxed(call, source.size, source.beneath.size, self.protocol)
-        cut = Rescaled(source.beneath, planned.size, box)
+            substitute = resampled(applied(self.tools[call.name], call, source.substitute).images[0], planned.size)
+            return Shown(resampled(planned.made, planned.size), call.index, substitute=substitute)
+        box = boxed(call, source.size, source.substitute.size, self.protocol)
+        cut = Rescaled(source.substitute, planned.size, box)
         return Shown(resampled(cut, planned.size), call.index, call.box)
 
 
-def plan(made: Made, pixels: Image.Image, on: Place, call: Call, protocol: Protocol, grid: Grid) -> Planned:
-    """What an image is that a tool made of `pixels`, which show `on`. Raises ValueError: it cannot be shown."""
+def plan(made: Made, pixels: Image.Image, place: Place, call: Call, protocol: Protocol, grid: Grid) -> Planned:
+    """The size and place of an image that a tool made of `pixels`, which are at `place`. Raises ValueError: it cannot
+    be shown.
+    """
     size = smart_resize(*made.size, grid) if call.box is None else crop_size(protocol, grid, made)
     if not isinstance(made, Rescaled) or made.pixels is not pixels:
-        return Planned(made, on if made is pixels else None, size)
-    box = scaled(made.box or (0, 0, *pixels.size), pixels.size, on.box)
+        return Planned(made, place if made is pixels else None, size)
+    box = scaled(made.box or (0, 0, *pixels.size), pixels.size, place.box)
     natural = (box[2] - box[0], box[3] - box[1])
     enlarged = min(made.size, size, key=math.prod)  # what a tool enlarges counts as large as it is shown, no more
-    return Planned(made, Place(on.root, box, max(natural, enlarged, key=math.prod)), size)
+    return Planned(made, Place(place.root, box, max(natural, enlarged, key=math.prod)), size)
 
 
 def _onto(points: Sequence[Point], shown: Size, onto: Size) -> tuple[Point, ...]:
@@ -239,7 +234,9 @@ def _onto(points: Sequence[Point], shown: Size, onto: Size) -> tuple[Point, ...]
 
 
 def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
-    """A call's box in pixels of what it is cut from, as long as it has to be. Raises ToolError: it is too short."""
+    """A call's box on an image of size `shown`, in pixels of an image of size `onto`, which it is cut from, with sides
+    as long as the protocol asks for. Raises ToolError: they cannot be.
+    """
     assert call.box is not None
     region = call.region or _parts(call.box, shown)
     as_written = onto == shown and protocol.crops == "shown" and not protocol.float_boxes
@@ -251,29 +248,38 @@ def boxed(call: Call, shown: Size, onto: Size, protocol: Protocol) -> Box:
     grows = protocol.short_boxes == "grow"
     if grows and (grown := _grown(sides, onto, protocol.least_side)):
         return grown
-    # Whole pixels that became parts of a side and came back may lack a last bit; fractions are as they were written.
-    off = 0.0 if protocol.coordinates == "unit" or protocol.edges == "round" else _LAST_BITS
-    box = _whole((sides[0] + off, sides[1] + off, sides[2] + off, sides[3] + off), onto, protocol.edges, int(grows))
+    # Whole pixels that were divided by a side and multiplied again may be just under a whole number, and be rounded
+    # down. Boxes in fractions of the image are taken as they were written.
+    shift = 0.0 if protocol.coordinates == "unit" or protocol.edges == "round" else _LAST_BITS
+    left, top, right, bottom = (side + shift for side in sides)
+    box = _in_whole_pixels((left, top, right, bottom), onto, protocol.edges, least=1 if grows else 0)
     least = max(1, protocol.least_side)
     if grows or min(box[2] - box[0], box[3] - box[1]) >= least:
         return box
     size = f"{box[2] - box[0]} x {box[3] - box[1]} px"
-    fault: ErrorKind = "no_width" if box[2] <= box[0] else "no_height" if box[3] <= box[1] else "short"
+    fault: ErrorKind = "short"
+    if box[2] <= box[0]:
+        fault = "no_width"
+    elif box[3] <= box[1]:
+        fault = "no_height"
     raise ToolError(f"the box has {size}, and no side may be under {least} px", fault, pixels=list(box))
 
 
-def _whole(sides: Region, onto: Size, edges: Edges, least: int = 1) -> Box:
-    found = []
-    for low in (0, 1):
-        start, end = max(0.0, sides[low]), min(float(onto[low]), sides[low + 2])
-        end = min(end, onto[low] - 1) if edges == "exclusive" else end
+def _in_whole_pixels(sides: Region, onto: Size, edges: Edges, least: int) -> Box:
+    """A box in whole pixels of an image of size `onto`, rounded as the protocol says, at least `least` long."""
+
+    def span(start: float, end: float, length: int) -> tuple[int, int]:
+        start, end = max(0.0, start), min(float(length), end)
+        end = min(end, length - 1) if edges == "exclusive" else end
         if edges == "round":
             first, last = round(start), round(end)
         else:
             first, last = math.floor(start), math.floor(end) + (edges == "inclusive")
-        first = min(first, onto[low] - 1)
-        found.append((first, min(max(last, first + least), onto[low])))
-    (left, right), (top, bottom) = found
+        first = min(first, length - 1)
+        return first, min(max(last, first + least), length)
+
+    left, right = span(sides[0], sides[2], onto[0])
+    top, bottom = span(sides[1], sides[3], onto[1])
     return left, top, right, bottom
 
 
@@ -296,14 +302,15 @@ def _grown(sides: Region, onto: Size, least: int) -> Box | None:
 
 
 def scaled(box: Box, size: Size, onto: Box) -> Box:
-    """A box of an image of `size` as the part of `onto` that it is, to the nearest pixel and at least one long."""
-    found = []
-    for low in (0, 1):
-        length = onto[low + 2] - onto[low]
-        start, end = (onto[low] + round(box[at] * length / size[low]) for at in (low, low + 2))
-        start = min(start, onto[low + 2] - 1)
-        found.append((start, max(end, start + 1)))
-    (left, right), (top, bottom) = found
+    """A box of an image of `size`, which shows the box `onto` of a root, in whole pixels of the root, at least one."""
+
+    def span(start: int, end: int, side: int, low: int, high: int) -> tuple[int, int]:
+        first, last = (low + round(each * (high - low) / side) for each in (start, end))
+        first = min(first, high - 1)
+        return first, max(last, first + 1)
+
+    left, right = span(box[0], box[2], size[0], onto[0], onto[2])
+    top, bottom = span(box[1], box[3], size[1], onto[1], onto[3])
     return left, top, right, bottom
 
 
@@ -313,8 +320,8 @@ def crop_size(protocol: Protocol, grid: Grid, made: Made) -> Size:
 
 
 def _within(grid: Grid, bounds: tuple[int, int] | None) -> Grid:
-    """A grid with other limits of its area, which the model's own limits bound; they stay so far apart that a size
-    within them stays as it is.
+    """A grid with other limits of an image's area, clamped to the model's own. The least is at most half of the most,
+    so that a size within the limits is not changed when it is resized again.
     """
     if bounds is None:
         return grid
@@ -351,6 +358,5 @@ def applied(tool: Tool, call: Call, source: Image.Image | None, history: History
         sentence = f"the tool {call.name} returns {what}, and not an image, a text, or a Result of both"
         raise ToolFailedError(sentence, hint)
     is_size = source is not None and source.mode == STAND_IN
-    return Result(
-        result.text, [each if is_size or isinstance(each, Rescaled) else opened(each).pixels for each in result.images]
-    )
+    images = [each if is_size or isinstance(each, Rescaled) else from_pillow(each).pixels for each in result.images]
+    return Result(result.text, images)

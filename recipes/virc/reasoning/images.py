@@ -1,4 +1,8 @@
-"""Pictures: opened from hostile bytes, made upright RGB, and shown on the model's grid."""
+"""Pictures: opened from hostile bytes, made upright RGB, and shown on the model's grid.
+
+`open_file` (bytes or a path) and `from_pillow` (an image of a Python caller) return an `OpenedImage`: the pixels, and
+how its file may be sent. `show` resizes it to a `Shown`, what the model sees. `stored` says how other programs read it.
+"""
 
 import base64
 import hashlib
@@ -31,15 +35,18 @@ from virc.reasoning.resize import MAX_ASPECT, MAX_PIXELS, Grid, smart_resize, to
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "PPM", "AVIF")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 HEIC = "HEIC"
-"""What differs of pictures that Pillow alone does not open."""
+"""`StoredImage.differs` of a picture that Pillow alone does not open."""
 MAX_BYTES = 256 * 2**20
 FEWEST_PIXELS = 16
 SQUARE = (1000, 1000)
 _BACKGROUNDS = {"white": 255, "black": 0, "gray": 128}
 _VISIBLE = 24  # of 255: less alpha is not seen, nor a smaller difference from the background
 _JPEGS = ("JPEG", "MPO")  # the second holds further pictures
-_OF_JPEG, _EXACT = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"  # the software of a TIFF (tag 305)
-_RANGE = "virc: numbers shown from black to white: "
+_TURNED_JPEG, _PLAIN_JPEG = "virc: pixels of a JPEG", "virc: all pixels of a JPEG"
+"""Tag 305 (software) of a TIFF to which `solving.memory_images` writes an image of a caller that was read from a JPEG:
+the second if the JPEG is upright and RGB or grey, so that its pixels are shown unchanged."""
+_RENDERING = "virc: numbers shown from black to white: "
+"""The beginning of tag 270 (description) in such a TIFF whose pixels had over 8 bits; a `Rendering` as JSON follows."""
 _EXIF = re.compile(rb"exif|orientation", re.IGNORECASE)
 _NETPBM = re.compile(rb"P[0-6fy]")
 _MAX_HEADER = 2**16  # bytes of a netpbm file, comments included
@@ -49,17 +56,11 @@ warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 
 
 class Rendering(msgspec.Struct, frozen=True):
-    """How a picture became RGB.
+    """How a picture became RGB."""
 
-    Args:
-        background: of what is transparent; None: nothing is.
-        range: of numbers of over 8 bits, and of those of 8 that would all be black.
-        missing: pixels that are no finite number, and transparent.
-    """
-
-    background: str | None = None
-    range: Levels | None = None
-    missing: int = 0
+    background: str | None = None  # colour that transparent parts were put on; None: nothing is transparent
+    range: Levels | None = None  # numbers that became black and white, if it has over 8 bits, or is too dark to be seen
+    missing: int = 0  # how many pixels are no finite number; they count as transparent
 
 
 class OpenedImage(msgspec.Struct, frozen=True):
@@ -67,19 +68,20 @@ class OpenedImage(msgspec.Struct, frozen=True):
 
     Args:
         pixels: upright RGB.
-        is_jpeg: its file is a JPEG, and so is what is made of it.
-        own: its file without metadata, where that decodes to the same pixels.
+        is_jpeg: its file is a JPEG, so that crops and resized versions are sent as JPEG, too.
+        sendable: its file without metadata, if that decodes to these pixels; None: they have to be encoded.
         data: its file.
         rendering: how it became RGB.
-        exact: its file is gone, and would be sent as it is.
+        lossless: the pixels come from a JPEG file that is no longer here, but would have been sent as it is. They are
+            sent as PNG, as another compression as JPEG would change them.
     """
 
     pixels: Image.Image
     is_jpeg: bool = False
-    own: Encoded | None = None
+    sendable: Encoded | None = None
     data: bytes | None = None
     rendering: Rendering = Rendering()
-    exact: bool = False
+    lossless: bool = False
 
     @property
     def size(self) -> Size:
@@ -88,12 +90,13 @@ class OpenedImage(msgspec.Struct, frozen=True):
 
 
 class StoredImage(msgspec.Struct, frozen=True):
-    """A picture's file, as a program takes it that knows nothing but `Image.open(FILE).convert("RGB")`.
+    """A picture's file, as a training engine reads it: by `Image.open(FILE).convert("RGB")` alone.
 
     Args:
         size: (width, height) in px, upright.
         mode: Pillow's.
-        differs: what keeps that program from showing it as `open_file` does; "": nothing.
+        differs: why the engine gets other pixels than `open_file`: `turned`, `over 8 bits`, `transparent`, `dark` or
+            `HEIC`; "": it gets the same.
     """
 
     size: Size
@@ -102,22 +105,26 @@ class StoredImage(msgspec.Struct, frozen=True):
 
 
 class Shown:
-    """An image as the model sees it.
+    """An image as the model sees it: its pixels, and the file that is sent, which is encoded at first use.
+
+    A crop of it is cut from `full`, which has the resolution of the picture's file, else from `pixels`. In an ablation
+    (`solving.ablation`), crops show `substitute`: another picture, a blurred or a blank one.
 
     Args:
         pixels: RGB at the size shown.
         parent: index of the image it was made from; None for an input.
         box: pixels of the parent as shown that it was cut from, or None.
-        twin: the same pixels, shown before; they are encoded for both.
-        beneath: an image of the same size that crops are cut from in its place, or None.
+        twin: an earlier image with the same pixels; its file, URL and digest are used for both.
+        substitute: an image of the same proportions that crops are cut from in an ablation, or None.
         original: (width, height) in pixels of an input before it was resized to be shown, or None.
         file: the same pixels as a file, or None.
         is_jpeg: what is made of it is sent as JPEG.
-        full: what crops of it are cut from where that is not what is shown: pixels, or a file. That is decoded when one
-            is cut, so that the pixels of many large pictures are not held.
+        full: pixels, or a file, from which crops are cut; None: they are cut from the pixels shown. A file is decoded
+            for each crop, so that the pixels of many large pictures are not held.
 
     Attributes:
-        sent: its (width, height) in pixels as a server was sent it that takes only fewer bytes.
+        full_source: as the argument `full`.
+        sent: its (width, height) in pixels as it was sent to a server that takes only fewer bytes.
     """
 
     def __init__(
@@ -126,15 +133,15 @@ class Shown:
         parent: int | None = None,
         box: Box | None = None,
         twin: "Shown | None" = None,
-        beneath: Image.Image | None = None,
+        substitute: Image.Image | None = None,
         original: Size | None = None,
         file: Encoded | None = None,
         is_jpeg: bool = False,
         full: Image.Image | bytes | None = None,
     ) -> None:
-        self.size, self.parent, self.box, self.beneath = pixels.size, parent, box, beneath
+        self.size, self.parent, self.box, self.substitute = pixels.size, parent, box, substitute
         self.sent = self.size
-        self.original, self.is_jpeg, self._full = original, is_jpeg, full
+        self.original, self.is_jpeg, self.full_source = original, is_jpeg, full
         self.encodings = 0
         self.rendering = Rendering()  # of an input
         self._twin = twin
@@ -142,29 +149,31 @@ class Shown:
         self._file, self._url = file, b""
         self._digest: bytes | None = None
 
-    def again(self, parent: int) -> "Shown":
-        """The same image once more, made from the one of that index; both have one encoding."""
+    def repeated(self, parent: int) -> "Shown":
+        """Return the same image as the result of a tool that was applied to image number `parent`."""
         return Shown(self.pixels, parent, twin=self, is_jpeg=self.is_jpeg)
 
-    def over(self, beneath: Image.Image) -> "Shown":
-        return Shown(self.pixels, self.parent, self.box, self, beneath, self.original, is_jpeg=self.is_jpeg)
+    def with_substitute(self, substitute: Image.Image) -> "Shown":
+        """Return the same image, whose crops are cut from `substitute`."""
+        return Shown(self.pixels, self.parent, self.box, self, substitute, self.original, is_jpeg=self.is_jpeg)
 
     def cut_from(self, full: Image.Image | bytes | None) -> None:
         """Have crops cut from these pixels, or from that file, in place of what is shown."""
-        self._full = full
+        self.full_source = full
 
     @property
     def full_size(self) -> Size:
         """(width, height) in pixels of what crops are cut from."""
-        if isinstance(self._full, bytes):
+        if isinstance(self.full_source, bytes):
             return self.original or self.size
-        return (self._full or self).size
+        return (self.full_source or self).size
 
     @property
     def full(self) -> Image.Image:
-        if isinstance(self._full, bytes):
-            return _decoded(self._full)
-        return self._full or self.pixels
+        """The pixels that crops are cut from; of a file, they are decoded on each access."""
+        if isinstance(self.full_source, bytes):
+            return _decoded(self.full_source)
+        return self.full_source or self.pixels
 
     @property
     def width(self) -> int:
@@ -180,7 +189,8 @@ class Shown:
         if self._twin:
             return self._twin.pixels
         pixels = self._pixels or Image.open(io.BytesIO(self.file.data)).convert("RGB")
-        if not self._url or self.parent is None:
+        is_sent_crop = self._url and self.parent is not None
+        if not is_sent_crop:
             self._pixels = pixels
         return pixels
 
@@ -191,7 +201,7 @@ class Shown:
             return self._twin.file
         file = self._file  # read before the URL, for which another thread may drop it
         if self._url:
-            return _of_url(self._url)
+            return _file_of_url(self._url)
         if file is None:
             self._file = file = as_png(self.pixels)
             self.encodings += 1
@@ -212,7 +222,7 @@ class Shown:
 
     @property
     def url(self) -> bytes:
-        """The file as a data URL; made at first use, and kept in its place."""
+        """The file as a data URL. It is made at first use, and then kept in place of the file."""
         if self._twin:
             return self._twin.url
         if not self._url:
@@ -238,7 +248,7 @@ def show(
     """The image at its smart-resize size. Raises ValueError: one side is over 200 times the other."""
     size = smart_resize(*image.size, grid)
     if isinstance(image, OpenedImage):
-        return _input(image, size)
+        return _shown_input(image, size)
     pixels = resampled(image, size)
     if parent is None:
         return Shown(pixels, original=image.size)
@@ -251,26 +261,27 @@ def as_shown(pixels: Image.Image, parent: int, box: Box | None, is_jpeg: bool) -
 
 def show_square(image: Image.Image | OpenedImage) -> Shown:
     """The image at 1000 x 1000 pixels, whatever its proportions (`images: square_1000`)."""
-    return _input(image if isinstance(image, OpenedImage) else OpenedImage(image), SQUARE)
+    return _shown_input(image if isinstance(image, OpenedImage) else OpenedImage(image), SQUARE)
 
 
-def _input(image: OpenedImage, size: Size) -> Shown:
+def _shown_input(image: OpenedImage, size: Size) -> Shown:
     pixels = resampled(image.pixels, size)
-    if (image.own or image.exact) and pixels is image.pixels:
-        return Shown(pixels, original=image.size, file=image.own, is_jpeg=image.is_jpeg)
+    is_resized = pixels is not image.pixels
+    if not is_resized and (image.sendable or image.lossless):
+        return Shown(pixels, original=image.size, file=image.sendable, is_jpeg=image.is_jpeg)
     return _as_jpeg(pixels, original=image.size) if image.is_jpeg else Shown(pixels, original=image.size)
 
 
 def _as_jpeg(
     pixels: Image.Image, parent: int | None = None, box: Box | None = None, original: Size | None = None
 ) -> Shown:
-    """An image that is sent as JPEG; its pixels are what becomes of them in it, as the model sees them."""
+    """An image that is sent as JPEG. Its pixels are decoded from that JPEG, as the model sees those."""
     shown = Shown(pixels, parent, box, original=original, file=as_jpeg(pixels), is_jpeg=True)
     shown.encodings, shown._pixels = 1, None
     return shown
 
 
-def _of_url(url: bytes) -> Encoded:
+def _file_of_url(url: bytes) -> Encoded:
     head, _, data = url.partition(b",")
     return Encoded("jpeg" if b"jpeg" in head else "png", base64.b64decode(data))
 
@@ -287,7 +298,7 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
 
 
 def open_file(source: bytes | Path, name: str) -> OpenedImage:
-    """Open a picture as upright RGB, the first frame of several, on white; where that hides it, on black or gray.
+    """Open a picture as upright RGB: of several frames the first, and what is transparent on white, black or gray.
 
     Args:
         source: the file's bytes, or where it lies.
@@ -299,13 +310,13 @@ def open_file(source: bytes | Path, name: str) -> OpenedImage:
     data = source if isinstance(source, bytes) else _read(source, name)
     if len(data) > MAX_BYTES:
         raise DataError(f"{name} is over {MAX_BYTES // 2**20} MiB", "make it smaller first")
-    image = _open(data, name)
+    image = _parse_header(data, name)
     _check_size(image.size, name)
-    return _upright(image, name, data)
+    return _upright_rgb(image, name, data)
 
 
 def page_of(data: bytes, name: str, page: int) -> Image.Image:
-    image = _open(data, name, page)
+    image = _parse_header(data, name, page)
     with decoding(name):
         seek_page(image, page, name)
     _check_size(image.size, name)
@@ -319,34 +330,39 @@ def seek_page(image: Image.Image, page: int, name: str) -> None:
         raise DataError(f"{name} has no page {page}") from None
 
 
-def opened(image: Image.Image) -> OpenedImage:
+def from_pillow(image: Image.Image) -> OpenedImage:
     """A picture of a caller, whose object stays as it is, as `open_file` gives one. Raises DataError: it is damaged."""
     with decoding("the picture"):
         is_deep = depth.is_deep(image)
         if not is_deep:
             image.load()
-        is_upright, jpeg = not is_deep and image.mode == "RGB" and _is_plain(image), mark_of(image)
-        found = OpenedImage(image) if is_upright else _upright(own_copy(image), "the picture")
-    return msgspec.structs.replace(found, is_jpeg=jpeg is not None, exact=jpeg == _EXACT)
+        is_finished = not is_deep and image.mode == "RGB" and _is_plain(image)
+        mark = jpeg_mark(image)
+        opened = OpenedImage(image) if is_finished else _upright_rgb(own_copy(image), "the picture")
+    return msgspec.structs.replace(opened, is_jpeg=mark is not None, lossless=mark == _PLAIN_JPEG)
 
 
-def _upright(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
-    kind, mark = image.format, mark_of(image)
+def _upright_rgb(image: Image.Image, name: str, data: bytes | None = None) -> OpenedImage:
+    """Decode a picture, turn it by its EXIF block, brighten it if it is too dark to be seen, and make it RGB."""
+    format, mark = image.format, jpeg_mark(image)
     with decoding(name):
         levels = load(image, data)
-        known = Rendering(range=levels) if levels else _told(image) or Rendering()
+        rendering = Rendering(range=levels) if levels else _described_rendering(image) or Rendering()
         plain = _is_plain(image)
         with suppress(Exception):  # a damaged EXIF block is no reason to refuse the pixels
             ImageOps.exif_transpose(image, in_place=True)
-        if image.mode in ("L", "RGB") and plain and mark is None and known.range is None:
-            known = Rendering(range=depth.brightened(image))
-        pixels, rendering = _rgb(image, known)
-    is_own = plain and rendering.range is None and kind in ("PNG", *_JPEGS)
-    own = without_metadata(data, pixels.size) if data and is_own else None
-    return OpenedImage(pixels, mark is not None, own, data, rendering, kind == "TIFF" and mark == _EXACT)
+        if image.mode in ("L", "RGB") and plain and mark is None and rendering.range is None:
+            rendering = Rendering(range=depth.brightened(image))
+        pixels, rendering = _as_rgb(image, rendering)
+    sendable = None
+    if data and plain and rendering.range is None and format in ("PNG", *_JPEGS):
+        sendable = without_metadata(data, pixels.size)
+    lossless = format == "TIFF" and mark == _PLAIN_JPEG
+    return OpenedImage(pixels, mark is not None, sendable, data, rendering, lossless)
 
 
 def load(image: Image.Image, data: bytes | None = None) -> Levels | None:
+    """Decode a picture, whose file is `data`, in place; of colours of 16 bits, return the range that is shown in 8."""
     if not depth.is_deep(image):
         image.load()
         return None
@@ -361,48 +377,51 @@ def own_copy(image: Image.Image) -> Image.Image:
 
 
 def _reopened(content: bytes, page: int) -> ImageFile:
-    found = undecoded(content)
-    found.seek(page)
-    return found
+    image = undecoded(content)
+    image.seek(page)
+    return image
 
 
 def _content(image: Image.Image) -> bytes:
+    """All bytes of the file that Pillow has open for an image."""
     file = image.fp  # type: ignore[attr-defined]
-    at = file.tell()
+    position = file.tell()
     file.seek(0)
     try:
         content: bytes = file.read(MAX_BYTES)
     finally:
-        file.seek(at)
+        file.seek(position)
     return content
 
 
-def told(levels: Levels, missing: int = 0) -> str:
+def tiff_description(levels: Levels, missing: int = 0) -> str:
     """The description of a TIFF (tag 270) of pixels whose numbers had that range; arguments as of `Rendering`."""
-    return f"{_RANGE}{msgspec.json.encode(Rendering(None, levels, missing)).decode()}"
+    return f"{_RENDERING}{msgspec.json.encode(Rendering(None, levels, missing)).decode()}"
 
 
-def _told(image: Image.Image) -> Rendering | None:
+def _described_rendering(image: Image.Image) -> Rendering | None:
+    """What `tiff_description` wrote into a TIFF; None in any other file."""
     text = image.tag_v2.get(270) if isinstance(image, TiffImageFile) else None
-    if isinstance(text, str) and text.startswith(_RANGE):
+    if isinstance(text, str) and text.startswith(_RENDERING):
         with suppress(msgspec.DecodeError):
-            return msgspec.json.decode(text.removeprefix(_RANGE), type=Rendering)
+            return msgspec.json.decode(text.removeprefix(_RENDERING), type=Rendering)
     return None
 
 
 def _is_plain(image: Image.Image) -> bool:
-    return image.mode in ("RGB", "L", "P") and _turn(image) == 1 and not image.has_transparency_data
+    return image.mode in ("RGB", "L", "P") and _orientation(image) == 1 and not image.has_transparency_data
 
 
-def mark_of(image: Image.Image) -> str | None:
-    """What says in a TIFF of a JPEG's pixels that it is shown as that is; None: they are no JPEG's."""
+def jpeg_mark(image: Image.Image) -> str | None:
+    """Tag 305 of a TIFF with the pixels of an image that was read from a JPEG, or from such a TIFF; None: neither."""
     if image.format in _JPEGS:
-        return _EXACT if _is_plain(image) else _OF_JPEG
+        return _PLAIN_JPEG if _is_plain(image) else _TURNED_JPEG
     mark = image.tag_v2.get(305) if isinstance(image, TiffImageFile) else None
-    return mark if mark in (_OF_JPEG, _EXACT) else None
+    return mark if mark in (_TURNED_JPEG, _PLAIN_JPEG) else None
 
 
-def _turn(image: Image.Image) -> int:
+def _orientation(image: Image.Image) -> int:
+    """EXIF's number of how a picture is turned: 1 is upright, 5 to 8 exchange width and height."""
     with suppress(Exception):
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1
@@ -422,35 +441,43 @@ def decoding(name: str) -> Iterator[None]:
 def image_size(source: bytes | Path, name: str) -> Size:
     """(width, height) in px of the picture that `open_image` gives, without decoding it; errors as there."""
     data = source if isinstance(source, bytes) else _read(source, name)
-    image = _open(data, name)
+    image = _parse_header(data, name)
     _check_size(image.size, name)
     turned = False
     # Pillow gives the upright size of a TIFF itself, and decodes a PNG in search of a turn that it may not have.
     if image.format != "TIFF" and (image.format != "PNG" or _EXIF.search(data)):
-        turned = _turn(image) in range(5, 9)
+        turned = _orientation(image) in range(5, 9)
     return (image.height, image.width) if turned else image.size
 
 
 def stored(source: bytes | Path, name: str = "it") -> StoredImage:
     """A picture's file as it is stored, all of which is decoded. Arguments and errors are those of `open_file`."""
     data = source if isinstance(source, bytes) else _read(source, name)
-    image = _open(data, name)
+    image = _parse_header(data, name)
     if image.format is None:
         return StoredImage(open_image(data, name).size, "RGB", HEIC)
     _check_size(image.size, name)
     with decoding(name):
         is_deep = depth.is_deep(image) or image.mode.startswith(("I", "F"))  # before it is decoded
-        turn = 1 if image.format == "TIFF" else _turn(image)  # Pillow itself turns that
-        found = StoredImage(image.size[::-1] if turn in range(5, 9) else image.size, image.mode)
-        why = "turned" if turn != 1 else "over 8 bits" if is_deep else "transparent" * image.has_transparency_data
+        orientation = 1 if image.format == "TIFF" else _orientation(image)  # Pillow itself turns a TIFF
+        picture = StoredImage(image.size[::-1] if orientation in range(5, 9) else image.size, image.mode)
+        reason = ""
+        if orientation != 1:
+            reason = "turned"
+        elif is_deep:
+            reason = "over 8 bits"
+        elif image.has_transparency_data:
+            reason = "transparent"
         image.load()
-        if not why and image.mode in ("L", "RGB") and mark_of(image) is None and depth.brightened(image):
-            return msgspec.structs.replace(found, differs="dark")
-        is_opaque = why == "transparent" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255)
-        if not why or is_opaque:  # as screenshots are
-            return found
-        taken = image.convert("RGB").tobytes()
-    return msgspec.structs.replace(found, differs=why * (taken != open_file(data, name).pixels.tobytes()))
+        if not reason and image.mode in ("L", "RGB") and jpeg_mark(image) is None and depth.brightened(image):
+            return msgspec.structs.replace(picture, differs="dark")
+        may_be_opaque = reason == "transparent" and image.mode == "RGBA"
+        is_opaque = may_be_opaque and image.getchannel("A").getextrema() == (255, 255)
+        if not reason or is_opaque:  # as screenshots are
+            return picture
+        pixels_of_engine = image.convert("RGB").tobytes()
+    is_same = pixels_of_engine == open_file(data, name).pixels.tobytes()
+    return picture if is_same else msgspec.structs.replace(picture, differs=reason)
 
 
 def _read(path: Path, name: str) -> bytes:
@@ -464,7 +491,8 @@ def _read(path: Path, name: str) -> bytes:
         raise DataError(f"{name} cannot be read: {clause(error)}") from None
 
 
-def _open(data: bytes, name: str, page: int | None = None) -> Image.Image:
+def _parse_header(data: bytes, name: str, page: int | None = None) -> Image.Image:
+    """Return the picture of a file of which the header alone is read. Raises DataError: the data is something else."""
     if not data:
         raise DataError(f"{name} is empty")
     try:
@@ -476,7 +504,7 @@ def _open(data: bytes, name: str, page: int | None = None) -> Image.Image:
     except Image.DecompressionBombError:
         raise DataError(f"{name} is over {MAX_PIXELS // 10**6} million pixels", "make it smaller") from None
     except Exception as error:
-        raise _unknown(data, name, error, page) from None
+        raise _unreadable(data, name, error, page) from None
 
 
 def undecoded(data: bytes) -> ImageFile:
@@ -488,13 +516,13 @@ def undecoded(data: bytes) -> ImageFile:
     """
     if _NETPBM.match(data) and len(data) > _MAX_HEADER:
         needed = 3 if data[1:2] in b"14" else 4  # type, width, height, and of all but bitmaps the largest value
-        words = (word for word in re.findall(rb"#[^\r\n]*|[^\s#]+", data[:_MAX_HEADER]) if word[:1] != b"#")
-        if sum(1 for _ in words) < needed:
+        comments_and_words = re.findall(rb"#[^\r\n]*|[^\s#]+", data[:_MAX_HEADER])
+        if sum(not each.startswith(b"#") for each in comments_and_words) < needed:
             raise ValueError(f"its header is over {_MAX_HEADER >> 10} KiB")
     return Image.open(io.BytesIO(data), formats=readable())
 
 
-def _unknown(data: bytes, name: str, error: Exception, page: int | None) -> DataError:
+def _unreadable(data: bytes, name: str, error: Exception, page: int | None) -> DataError:
     start = data[:1024].lstrip().lower()
     if start.startswith(b"%pdf"):
         chosen = f" -f {page} -l {page}" if page else ""
@@ -543,23 +571,23 @@ def _check_size(size: Size, name: str) -> None:
         raise DataError(f"{measured}, one side over {MAX_ASPECT} times the other", "cut out the part that matters")
 
 
-def _rgb(image: Image.Image, known: Rendering) -> tuple[Image.Image, Rendering]:
-    """A picture as RGB; `known`: how a picture that has 8 bits now was reduced to them."""
+def _as_rgb(image: Image.Image, rendering: Rendering) -> tuple[Image.Image, Rendering]:
+    """A decoded picture as RGB, and its rendering: the one given, with what this step adds to it."""
     if image.mode.startswith(("I", "F")):
         image, levels, missing = depth.colours([image])
-        known = Rendering(range=levels, missing=missing)
+        rendering = Rendering(range=levels, missing=missing)
     if image.mode == "La":  # premultiplied, of which Pillow makes LA alone
         image = image.convert("LA")
     if image.has_transparency_data:
         background = _background(image)
         paper = Image.new("RGB", image.size, background)
-        for top, each in depth.strips(image):
-            strip = each.convert("RGBA")
+        for top, rows in depth.strips(image):
+            strip = rows.convert("RGBA")
             paper.paste(strip, (0, top), strip)
-        return paper, msgspec.structs.replace(known, background=background)
+        return paper, msgspec.structs.replace(rendering, background=background)
     plain = image.convert("RGB")
     plain.info = {}  # what a camera wrote about place and owner must not travel with the pixels
-    return plain, known
+    return plain, rendering
 
 
 def _luminance(image: Image.Image) -> Image.Image:
@@ -570,12 +598,14 @@ def _luminance(image: Image.Image) -> Image.Image:
 
 
 def _background(image: Image.Image) -> str:
-    """White; where a quarter of the pixels that border on transparent ones would vanish on it, what hides the least."""
-    shades = [0] * 256
-    for _, each in depth.strips(image):
-        strip = each.convert("RGBA")
-        drawn = strip.getchannel("A").point(lambda alpha: 255 * (alpha >= _VISIBLE))
-        edges = ImageChops.subtract(drawn, drawn.filter(ImageFilter.MinFilter(3)))
+    """The background to put a transparent picture on: white, unless over a quarter of the visible pixels that border on
+    transparent ones would vanish on it, as they are nearly as bright; then the one on which the fewest vanish.
+    """
+    shades = [0] * 256  # brightness -> how many such pixels have it
+    for _, rows in depth.strips(image):
+        strip = rows.convert("RGBA")
+        visible = strip.getchannel("A").point(lambda alpha: 255 if alpha >= _VISIBLE else 0)
+        edges = ImageChops.subtract(visible, visible.filter(ImageFilter.MinFilter(3)))
         shades = [*map(add, shades, _luminance(strip).histogram(edges))]
     hidden = {name: sum(shades[max(0, grey - _VISIBLE) : grey + _VISIBLE]) for name, grey in _BACKGROUNDS.items()}
     return "white" if hidden["white"] * 4 <= sum(shades) else min(hidden, key=lambda name: hidden[name])

@@ -2,8 +2,9 @@
 
 A model that was trained by one chat protocol is read by its grammar alone (`messages.parse`). Stock models are not:
 the same weights write Hermes JSON, XML, a code block or bare JSON, and their servers may take thoughts and calls out of
-the text. A thought is never a part of an answer. What stands in marks of a call is one. Any other text is a call only
-where it names a tool that the conversation offers, and has the arguments of its schema (`_guessed`).
+the text. `read` takes thoughts off first, as they are never a part of an answer; then it looks for calls (`_calls`),
+and else for the answer (`_answer`). What is between marks of a call is one. Any other text is a call only if it names
+a tool that the conversation offers, and has the arguments of its schema (`_guessed`).
 """
 
 import json
@@ -68,7 +69,7 @@ _GOES_ON_THINKING = re.compile(
 )
 """A last line that is no answer: it plans, doubts or asks."""
 _MAX_SHORT, _FEW = 200, 3
-"""Characters of a thought of one line that may be the answer; and words of a last paragraph without a number."""
+"""Characters that the last line of a thought may have to be the answer; and its words, if it has no number."""
 _OBJECT, _WRAPPED = r"(?:\[\s*)?\{\s*[\"']", r"(?:```[a-z_]*\n\s*)?(?:print\()?"
 _REST = re.compile(r"[^\w\n]*(?:#[^\n]*)?(?:\n|\Z)")
 """What may follow a function's call on its line: brackets, a full stop, a comment; no words."""
@@ -99,21 +100,15 @@ _SIDES = (("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"), ("xmin",
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """How a stock model gets its reply back: as it wrote it, up to its last call, without its thought.
+    """A reply of a stock model as the next request has it: as it was written, to its last call, without its thought."""
 
-    Args:
-        text: all of it.
-        before: what stands before the calls.
-        called: the calls, by the names that the model wrote; their arguments are objects.
-    """
-
-    text: str
-    before: str = ""
-    called: tuple[Called, ...] = ()
+    text: str  # all of it
+    before: str = ""  # its text before the calls
+    called: tuple[Called, ...] = ()  # the calls, by the names that the model wrote; their arguments are objects
 
 
 class ParsedReply(msgspec.Struct, frozen=True):
-    """What a reply says, and of a stock model how it gets that back."""
+    """What a reply says; and of a stock model, how the next request repeats it."""
 
     turn: Turn
     sent: Sent | None = None
@@ -123,33 +118,34 @@ class ParsedReply(msgspec.Struct, frozen=True):
 
 
 class _Rules(msgspec.Struct, frozen=True):
-    """How a reply is read: by the form of calls and our tools by name, so many calls of it; of one that was `cut`,
-    nothing is mended.
-    """
+    """How a reply is read."""
 
-    form: CallForm
-    tools: Mapping[str, Tool]
-    cut: bool
-    most: int = 1
+    form: CallForm  # how calls are written by rule, with the names of tools and arguments that stand for ours
+    tools: Mapping[str, Tool]  # those that may be called, by our names
+    cut: bool  # the token limit ended the reply, so that missing brackets are not added
+    most: int = 1  # calls of it that are taken
     question: str = ""
 
     @property
     def exact(self) -> set[str]:
+        """The names by which the conversation offers tools."""
         return {*self.tools, *self.form.names}
 
-    def meant(self, name: str) -> str:
-        known = {**{name: name for name in self.tools}, **self.form.names}
+    def our_name(self, name: str) -> str:
+        """Our name of the tool that a model calls by some name."""
+        offered = {**{name: name for name in self.tools}, **self.form.names}
         bare = _DOTTED.sub("", name)
-        return known.get(name) or _TOOLS.get(name) or known.get(bare) or _TOOLS.get(bare, name)
+        return offered.get(name) or _TOOLS.get(name) or offered.get(bare) or _TOOLS.get(bare, name)
 
     def types(self, name: str) -> Mapping[str, frozenset[str]]:
-        tool = self.tools.get(self.meant(name))
+        tool = self.tools.get(self.our_name(name))
         return types(tool) if tool else {}
 
     def fits(self, called: Called) -> bool:
-        tool = self.tools.get(self.meant(called.name))
+        """Whether a call names an offered tool and has the arguments of its schema."""
+        tool = self.tools.get(self.our_name(called.name))
         with suppress(FormatError):
-            return tool is not None and takes(tool, _tool(called.name, _given(called, self), self).arguments)
+            return tool is not None and takes(tool, _tool(called.name, _arguments(called, self), self).arguments)
         return False
 
 
@@ -193,13 +189,13 @@ def read(
         thoughts = _joined(thoughts, tagged)
     if calls:
         return _calling(thoughts, _without_marks(rest), calls[: rules.most], rules)
-    if not rest.strip():  # all of it stands in the thought, as where the server did not see its end
-        return _unsaid(thoughts, rules, is_sent=not text.strip())
-    if found := _together(_calls(rest, rules), rest, rules.most):
-        before, written_so = _without_marks(rest[: found[0].start]), rest[: found[-1].end].strip()
-        return _calling(thoughts, before, [_readable(each, rules) for each in found], rules, written_so)
+    if not rest.strip():  # all of it is in the thought, for example if the server did not see where that ends
+        return _of_thought_alone(thoughts, rules, is_sent=not text.strip())
+    if found := _adjacent(_calls(rest, rules), rest, rules.most):
+        before, as_written = _without_marks(rest[: found[0].start]), rest[: found[-1].end].strip()
+        return _calling(thoughts, before, [_readable(each, rules) for each in found], rules, as_written)
     answer = _answer(rest, rules)
-    mark = _ANSWER.search(rest) or _BOXED.search(rest)  # without one, all of it is the answer
+    mark = _ANSWER.search(rest) or _BOXED.search(rest)  # without a mark, all of it is the answer
     before = _without_marks(rest[: mark.start()]) if mark else ""
     return ParsedReply(Turn(_joined(thoughts, before), answer=answer), Sent(rest.strip()))
 
@@ -228,26 +224,28 @@ def apart(text: str) -> tuple[str, str]:
 
 
 def _marked_before_close(text: str) -> bool:
-    """Whether a call or a whole answer begins before a further thought, which ends: what follows it is made up."""
+    """Whether a call or an answer begins before the next thought: what follows that thought is made up by the model."""
     thought = min(found.start() for found in (_OPENS.search(text), _CLOSES.search(text)) if found)
     return any(found.start() < thought for found in (MARKS.search(text), _ANSWER.search(text)) if found)
 
 
 def _calling(
-    thoughts: str, before: str, calls: Sequence[Called], rules: _Rules, written_so: str | None = None
+    thoughts: str, before: str, calls: Sequence[Called], rules: _Rules, as_written: str | None = None
 ) -> ParsedReply:
-    """What a reply with calls says; `written_so` is it up to the end of the last, None where the server took them
-    out.
+    """What a reply with calls says, whose text is `before` up to the calls, and `as_written` up to the end of the last.
+
+    None: the server took the calls out of the text.
     """
-    called = tuple(Called(each.name, _given(each, rules)) for each in calls)
-    if written_so is None:
+    called = tuple(Called(each.name, _arguments(each, rules)) for each in calls)
+    if as_written is None:
         listed = (f'{{"name": {json.dumps(each.name)}, "arguments": {json.dumps(each.arguments)}}}' for each in called)
-        written_so = _joined(before, *(f"{rules.form.open}\n{call}\n{rules.form.close}" for call in listed))
+        as_written = _joined(before, *(f"{rules.form.open}\n{call}\n{rules.form.close}" for call in listed))
     tools = tuple(_tool(each.name, each.arguments, rules) for each in called if isinstance(each.arguments, dict))
-    return ParsedReply(Turn(_joined(thoughts, before), tools), Sent(written_so, before, called))
+    return ParsedReply(Turn(_joined(thoughts, before), tools), Sent(as_written, before, called))
 
 
-def _given(called: Called, rules: _Rules) -> dict[str, Any]:
+def _arguments(called: Called, rules: _Rules) -> dict[str, Any]:
+    """The arguments of a call as an object, by the names that the model wrote."""
     arguments: object = called.arguments
     for _ in range(2):  # some servers encode them twice
         if isinstance(arguments, str):
@@ -261,7 +259,7 @@ def _given(called: Called, rules: _Rules) -> dict[str, Any]:
     raise FormatError("json", "the arguments of the tool call are no JSON object")
 
 
-def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
+def _adjacent(found: Iterable[Found], text: str, most: int) -> list[Found]:
     """The first calls of a text, at most `most`, as long as no words stand between them."""
     taken: list[Found] = []
     for each in found:
@@ -271,24 +269,25 @@ def _together(found: Iterable[Found], text: str, most: int) -> list[Found]:
     return taken
 
 
-def _unsaid(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply:
-    """The turn of a reply that is a thought alone: marked calls or an answer in it count; `is_sent`: it is one by the
-    server, which may have taken a short answer for it.
+def _of_thought_alone(thought: str, rules: _Rules, is_sent: bool) -> ParsedReply:
+    """What a reply says that is nothing but a thought: marked calls or an answer in it count; `is_sent`: the server
+    sent it as the thought, and may have taken a short answer for one.
     """
-    found = _together(marked(thought, rules.cut), thought, rules.most)
+    found = _adjacent(marked(thought, rules.cut), thought, rules.most)
     if found:
         before = _without_marks(thought[: found[0].start])
         calls = [_readable(each, rules) for each in found]
         return _calling(before, "", calls, rules, thought[found[0].start : found[-1].end])
-    if not rules.cut and (answer := _plain((said := _said_in(thought, is_sent))[1])):
-        return ParsedReply(Turn(_without_marks(said[0]), answer=answer), Sent(answer))
     if rules.cut:
         raise FormatError("length", "the token limit cut the reply within its thought")
+    before, conclusion = _split_conclusion(thought, is_sent)
+    if answer := _plain(conclusion):
+        return ParsedReply(Turn(_without_marks(before), answer=answer), Sent(answer))
     raise FormatError("tags", "the reply is a thought without a call or an answer" if thought else "the reply is empty")
 
 
-def _said_in(thought: str, is_sent: bool) -> tuple[str, str]:
-    """A thought up to the answer that stands behind its end, in marks, or in its last line; and that answer."""
+def _split_conclusion(thought: str, is_sent: bool) -> tuple[str, str]:
+    """A thought up to the answer that comes after its end mark, in marks, or in its last line; and that answer."""
     thought = thought.rstrip()
     ends = list(_CLOSES.finditer(thought))
     if ends and thought[ends[-1].end() :].strip():
@@ -301,50 +300,56 @@ def _said_in(thought: str, is_sent: bool) -> tuple[str, str]:
     sentence = _SENTENCE.split(last)[-1]
     if _FINAL.match(sentence):
         return thought.removesuffix(sentence), sentence
-    is_alone = not before or (before.endswith("\n") and (len(last.split()) <= _FEW or re.search(r"\d|\*\*", last)))
-    is_answer = is_sent and is_alone and len(last) <= _MAX_SHORT and not _GOES_ON_THINKING.search(last)
+    is_paragraph = not before or (before.endswith("\n") and (len(last.split()) <= _FEW or re.search(r"\d|\*\*", last)))
+    is_answer = is_sent and is_paragraph and len(last) <= _MAX_SHORT and not _GOES_ON_THINKING.search(last)
     return (before, last) if is_answer else (thought, "")
 
 
 def _calls(text: str, rules: _Rules) -> Iterator[Found]:
     """The calls in a text: those in marks, else those that are guessed, unless it says itself what the answer is."""
-    yield from (calls := list(marked(text, rules.cut)))
-    if not (calls or _concludes(text)):
-        yield from _guessed(text, rules)
+    calls = list(marked(text, rules.cut))
+    return iter(calls or ([] if _concludes(text) else _guessed(text, rules)))
 
 
 def _concludes(text: str) -> bool:
+    """Whether a text says what the answer is: in marks, or at the beginning of a sentence of its last line."""
     last = text.rstrip().rpartition("\n")[2]
-    behind = _SENTENCE.split(re.split(r"[)\]}]", last)[-1])
+    after_brackets = _SENTENCE.split(re.split(r"[)\]}]", last)[-1])
     if last.rstrip("` .;").endswith(")") and _CALLING.search(last):  # 'The answer is too small, so crop_image(...)'
         last = ""
-    return bool(_CONCLUDES.search(text) or any(map(_FINAL.match, (last, *behind))))
+    return bool(_CONCLUDES.search(text) or any(map(_FINAL.match, (last, *after_brackets))))
 
 
 def _guessed(text: str, rules: _Rules) -> list[Found]:
     """The calls that no mark opens: of an offered tool, with the arguments it takes.
 
-    Where there is none, what names a tool and one of its arguments is a call that was written badly.
+    If there is none, what names a tool and one of its arguments is a call that was written badly.
     """
-    calls, slips = list[Found](), list[Found]()
+    calls, badly_written = list[Found](), list[Found]()
     for place in islice(_starts(text, rules), _MAX_GUESSES):
-        end = closing(text, at := place.start("call"))
-        goes_on = _GOES_ON.match(text, end) if text[at] in "[{" else not _REST.match(text, end)
-        if goes_on or is_quoted(text, at):  # a sentence speaks of it
+        start = place.start("call")
+        end = closing(text, start)
+        piece, fence = text[start:end], _FENCED.match(text, end)
+        is_object = piece[:1] in "[{"  # else it is written as a function
+        is_in_sentence = _GOES_ON.match(text, end) if is_object else not _REST.match(text, end)
+        if is_in_sentence or is_quoted(text, start):
             continue
-        piece, fence = text[at:end], _FENCED.match(text, end)
         called = call_of(piece, rules.cut)
+        found = Found(place.start(), fence.end() if fence else end, called)
         is_named = _is_named(piece, called, rules)
-        # by a tool's other name, an object may be a box with a label, and a function that of a library
-        is_object, is_exact = piece[:1] in "[{", piece.partition("(")[0] in rules.exact
-        is_call = is_named or bool(_ENVELOPE.search(piece) if is_object else is_exact or "=" in piece)
-        found = [Found(place.start(), fence.end() if fence else end, called)]
-        calls += found if called and is_call and rules.fits(called) else []
-        slips += found if is_named else []
-    return calls or slips
+        if is_object:  # without a tool's own name, it may be a box with a label
+            is_call = is_named or bool(_ENVELOPE.search(piece))
+        else:  # or a function of a library
+            is_call = is_named or piece.partition("(")[0] in rules.exact or "=" in piece
+        if called and is_call and rules.fits(called):
+            calls.append(found)
+        if is_named:
+            badly_written.append(found)
+    return calls or badly_written
 
 
 def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
+    """Where a JSON object, or a function by the name of a tool, begins: the group `call`."""
     others = (name for name, tool in _TOOLS.items() if tool in rules.tools)
     names = "|".join(map(re.escape, {*rules.tools, *rules.form.names, *others}))
     named = rf"\[?(?<!def )(?<![\w.])(?:(?:functions|tools|default_api)\.)?(?:{names})(?:\.call)?(?=\(|\s*(?::\s*)?\{{)"
@@ -352,6 +357,7 @@ def _starts(text: str, rules: _Rules) -> Iterator[re.Match[str]]:
 
 
 def _is_named(piece: str, called: Called | None, rules: _Rules) -> bool:
+    """Whether a piece of text has the name of a tool as it is offered, and the name of one of its arguments."""
     if called:
         return called.name in rules.exact and any(key in piece for key in ("arguments", *rules.types(called.name)))
     return any(name in piece for name in rules.exact) and bool(_ARGUMENTS.search(piece)) and object_of(piece) is None
@@ -366,12 +372,13 @@ def _readable(found: Found, rules: _Rules) -> Called:
 
 
 def _tool(name: str, arguments: Mapping[str, Any], rules: _Rules) -> ToolText:
+    """A call by our names of the tool and its arguments, with numbers and boxes that were written as text as such."""
     form, types, ours = rules.form, rules.types(name), dict[str, Any]()
     for key, value in arguments.items():
-        own = form.keys.get(key, ALIASES.get(key, key) if ALIASES.get(key) not in arguments else key)
-        if own is not None:
-            ours.setdefault(own, value if "string" in types.get(own, ()) else _value(own, value))
-    return ToolText(rules.meant(name), {**form.default, **form.given, **ours})
+        our_key = form.keys.get(key, ALIASES.get(key, key) if ALIASES.get(key) not in arguments else key)
+        if our_key is not None:
+            ours.setdefault(our_key, value if "string" in types.get(our_key, ()) else _value(our_key, value))
+    return ToolText(rules.our_name(name), {**form.default, **form.given, **ours})
 
 
 def _value(name: str, value: object) -> object:
@@ -407,11 +414,12 @@ def _answer(text: str, rules: _Rules) -> str:
     bare = text.strip().strip("`").removeprefix("json")[:MAX_CALL]
     is_bare = not (answers or _concludes(text) or _GOES_ON.match(bare, closing(bare)))
     value = object_of(bare) if is_bare else None
-    inner = value.get("arguments", value) if isinstance(value, dict) else value
-    ours = {rules.form.keys.get(key, key) for key in inner} if isinstance(inner, dict) else set()
-    is_asked = isinstance(inner, dict) and inner is value and all(key in rules.question for key in inner)
-    if BOX in ours and (inner is not value or ours == {BOX, INDEX}) and not is_asked:
-        raise FormatError("json", "the reply holds the arguments of a call without the name of one of its tools")
+    arguments = value.get("arguments", value) if isinstance(value, dict) else value
+    if isinstance(arguments, dict):  # it may be a call that lacks its name, or an object that the question asks for
+        names, is_nested = {rules.form.keys.get(key, key) for key in arguments}, arguments is not value
+        is_asked = not is_nested and all(key in rules.question for key in arguments)
+        if BOX in names and (is_nested or names == {BOX, INDEX}) and not is_asked:
+            raise FormatError("json", "the reply holds the arguments of a call without the name of one of its tools")
     answer = _plain(answers[-1][1] if answers else text)
     if not answer:
         raise FormatError("tags", "the reply holds neither a call nor an answer")
@@ -419,6 +427,7 @@ def _answer(text: str, rules: _Rules) -> str:
 
 
 def _plain(text: str) -> str:
+    """An answer without the marks, thoughts and special tokens around it."""
     boxes = _BOXED.findall(text)
     text = boxes[-1] if boxes else text
     for _ in range(_MAX_THOUGHTS):

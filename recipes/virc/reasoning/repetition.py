@@ -1,9 +1,8 @@
 """The published test for endless repetition, in near-linear time.
 
-The published program searches a reply for `(.+?)\\1{7}`: some text that stands eight times in a row on one
-line. A backtracking engine needs quadratic time for that. Here the same verdict comes from the definition: a
-text of length p stands k times in a row exactly where (k - 1) * p neighbouring characters equal those p
-further on.
+The published program searches a reply for `(.+?)\\1{7}`: some text that stands eight times in a row on one line. A
+backtracking engine needs quadratic time for that. Here the same verdict comes from the definition: a text of length p
+stands k times in a row exactly where (k - 1) * p neighbouring characters equal those p further on.
 """
 
 

@@ -46,10 +46,9 @@ def too_long(width: float, height: float) -> bool:
 def smart_resize(width: float, height: float, grid: Grid = QWEN2) -> tuple[int, int]:
     """The size in pixels at which an image of `width` x `height` pixels is shown.
 
-    Sides go to the nearest multiple of the grid's factor, ties to the even multiple (Python's `round`). An
-    area outside the limits is brought inside by one square-root ratio, then floor (shrinking) or ceil
-    (growing). A picture with a side under the factor is first enlarged as a whole until that side is one
-    factor long.
+    Sides go to the nearest multiple of the grid's factor, ties to the even multiple (Python's `round`). An area outside
+    the limits is brought inside by one square-root ratio, then floor (shrinking) or ceil (growing). A picture with a
+    side under the factor is first enlarged as a whole until that side is one factor long.
 
     Returns:
         (width, height), multiples of `grid.factor`. No side goes under one factor, so a very long image can

@@ -1,7 +1,8 @@
 """A problem as a state machine without I/O: what the model is asked next, and what its reply means.
 
-`Session.next()` says what to ask, `Session.feed()` takes the reply. Transport, tries and sampling belong to
-the driver (solve resamples warmer, RL never retries).
+`Session.next()` says what to ask. `Session.feed()` takes the reply: `_read` parses it, `_carried_out` carries its calls
+out, and `_accept` appends the unit, or the reply is rejected. Transport, tries and sampling belong to the driver (solve
+resamples warmer, RL never retries).
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -43,8 +44,8 @@ SOLVE = frozenset({"box_clamped", "factor_snapped"})
 _MAX_CHARACTERS = 200_000
 _TOOL_FAILED = "the tool failed"
 _SHOWN = ("json", "tool", "deviation")
-"""What a model that is shown its errors is told of a reply; others are drawn again, as a box in another unit, which is
-for the user to look into.
+"""Kinds of errors that are shown to a model whose protocol says so. A reply with another one is drawn again: such as a
+box in another unit, which is for the user to look into.
 """
 
 
@@ -54,8 +55,8 @@ class Called(msgspec.Struct, frozen=True):
     Args:
         text: without the calls.
         calls: by the names that the model wrote.
-        results: what each came to, in words.
-        message: the turn as the server has it, which gets it back so.
+        results: the text result of each call, or its error.
+        message: the turn as the server sent it, which is sent back so.
     """
 
     text: str
@@ -68,11 +69,10 @@ class Ask(msgspec.Struct, frozen=True):
     """What to send: the whole conversation and every image shown so far, oldest first.
 
     Args:
-        messages, images: of the conversation. Where the last message is the assistant's, its turn goes on.
-        stop: texts that end the reply and stay in it. A backend that cannot stop there draws on; a Session cuts what
-            it then gets.
+        messages, images: of the conversation. If the last message is the assistant's, the reply continues its turn.
+        stop: texts that end the reply and stay in it. If a backend cannot stop there, a Session cuts its reply.
         schemas: function schemas for the server to offer as `tools`; empty: the system message lists the tools.
-        json_schema: the reply is to be JSON that fits it; backends that cannot see to that draw on.
+        json_schema: the reply is to be JSON that fits it, if the backend can constrain it so.
         called: with `schemas`, position of an assistant message -> its calls. The message behind it brings their
             images; without images it only repeats their results.
     """
@@ -86,19 +86,19 @@ class Ask(msgspec.Struct, frozen=True):
 
     @property
     def continues(self) -> bool:
-        """Whether the reply goes on with a turn of the assistant that has begun."""
+        """Whether the reply continues a turn of the assistant that has begun."""
         return bool(self.messages) and self.messages[-1].inserted == "inline"
 
     def turns(self) -> Iterator["ChatTurn"]:
-        """The conversation as turns: a result inside the assistant's turn and what follows it belong to that, and where
-        the server makes the calls, what only repeats their results is left out.
+        """The conversation as turns. A result inside the assistant's turn, and what follows it, belong to that turn; if
+        the server makes the calls, a message that only repeats their results is left out.
         """
         begun: ChatTurn | None = None
         inline = False
-        for at, message in enumerate(self.messages):
-            if at - 1 in self.called and not message.images:
+        for position, message in enumerate(self.messages):
+            if position - 1 in self.called and not message.images:
                 continue
-            turn = ChatTurn(message.role, tuple(message.parts()), self.called.get(at))
+            turn = ChatTurn(message.role, tuple(message.parts()), self.called.get(position))
             if begun and (inline or message.inserted == "inline"):
                 begun = ChatTurn("assistant", begun.parts + turn.parts)
             else:
@@ -111,17 +111,11 @@ class Ask(msgspec.Struct, frozen=True):
 
 
 class ChatTurn(msgspec.Struct, frozen=True):
-    """A turn as chat servers know them.
-
-    Args:
-        role: whose.
-        parts: pieces of text, and indices of images, in order.
-        called: its calls, where the server makes them.
-    """
+    """A turn as chat servers know them."""
 
     role: str
-    parts: tuple[str | int, ...]
-    called: Called | None = None
+    parts: tuple[str | int, ...]  # pieces of text, and indices of images, in order
+    called: Called | None = None  # its calls, if the server makes them
 
     @property
     def text(self) -> str:
@@ -210,8 +204,8 @@ class Session:
         self._messages = opening(protocol, self.question, self.history.sizes)
         self._units: list[Unit] = []
         self._pending: list[Rejected] = []
-        self._sent: dict[int, lenient.Sent] = {}  # position of an assistant message -> how a stock model gets it back
-        self._own: dict[int, Mapping[str, Any]] = {}  # the same -> that message as the server has it
+        self._repeated: dict[int, lenient.Sent] = {}  # position of an assistant message -> how requests repeat it
+        self._of_server: dict[int, Mapping[str, Any]] = {}  # the same -> that message as the server sent it
         self._answer: str | None = None
         self._failure: Failure | None = None
 
@@ -234,31 +228,30 @@ class Session:
         """
         if isinstance(self.next(), Done):
             raise RuntimeError("the problem is over: no reply was asked for")
-        said = text = printable(reply.text[:_MAX_CHARACTERS])
+        content = text = printable(reply.text[:_MAX_CHARACTERS])
         if self.protocol.reading != "lenient":
             text = assembled(text, reply.thought and printable(reply.thought), reply.calls, self.protocol.grammar)
         text = stopped(text, self.protocol.grammar)
-        if stopped(said, self.protocol.grammar) != printable(reply.text):
+        if stopped(content, self.protocol.grammar) != printable(reply.text):  # the ids have more than the text
             reply = msgspec.structs.replace(reply, token_ids=None)
         history = self.history.copy()
         try:
-            parsed = self._read(text, reply)
-            settled, results = self._carried_out(parsed, history)
-            # of a stock model's reply, the trace holds its turn as the grammar writes it
-            kept = lenient.canonical(settled.turn, self.protocol.grammar) if parsed.sent else text
+            parsed, results = self._carried_out(self._read(text, reply), history)
+            # of a stock model's reply, the trace has its turn as the grammar writes it
+            traced = lenient.canonical(parsed.turn, self.protocol.grammar) if parsed.sent else text
         except (_RefusalError, FormatError) as refused:
             if self.protocol.errors == "redraw" or refused.kind not in _SHOWN:
                 rejected = Rejected(text, refused.kind, str(refused))
                 self._pending.append(rejected)
                 return rejected
-            history, kept, results = self.history, text, (self._refused(refused),)
-            settled = lenient.ParsedReply(Turn(""))
-        if settled.sent:
-            self._sent[len(self._messages)] = settled.sent
+            history, traced, results = self.history, text, (self._refused(refused),)
+            parsed = lenient.ParsedReply(Turn(""))
+        if parsed.sent:
+            self._repeated[len(self._messages)] = parsed.sent
             if reply.message:
-                self._own[len(self._messages)] = reply.message
+                self._of_server[len(self._messages)] = reply.message
         self.history = history
-        return self._accept(reply, kept, settled.turn, results)
+        return self._accept(reply, traced, parsed.turn, results)
 
     def stop(self, kind: FailureKind, message: str) -> None:
         """End without an answer, for a reason outside the conversation; what is over stays as it is."""
@@ -287,12 +280,12 @@ class Session:
         schemas = self.protocol.schemas
         messages = list(self._messages)
         called = {}
-        for at, sent in self._sent.items():  # a stock model gets its replies back as it wrote them, without thoughts
+        for at, sent in self._repeated.items():  # replies of a stock model as it wrote them, without thoughts
             messages[at] = Message("assistant", sent.text)
             if schemas and sent.called:
                 unit = self._units[sum(each.role == "assistant" and not each.inserted for each in messages[:at])]
                 results = tuple(each.error or each.text for each in unit.results)
-                called[at] = Called(sent.before, sent.called, results, self._own.get(at))
+                called[at] = Called(sent.before, sent.called, results, self._of_server.get(at))
         return Ask(tuple(messages), tuple(self.images), self.protocol.grammar.stop, schemas, called)
 
     def _record(self, index: int, shown: Shown) -> ImageRecord:
@@ -325,10 +318,11 @@ class Session:
     def _carried_out(
         self, parsed: lenient.ParsedReply, history: History
     ) -> tuple[lenient.ParsedReply, tuple[CallResult, ...]]:
+        """Carry out the calls of a reply, in order; return the reply with the calls as they were carried out."""
         calls, results = [], []
         for tool in parsed.turn.calls:
             try:
-                meant = self._settled(tool, history.view) if parsed.sent else tool
+                meant = self._completed(tool, history.view) if parsed.sent else tool
                 results.append(self._result(self._check(meant, history.view), history))
             except _RefusalError as error:
                 reason = as_written(str(error), tool.name, self.protocol.grammar)
@@ -340,10 +334,10 @@ class Session:
             calls.append(meant)
         return parsed.calling(calls) if calls else parsed, tuple(results)
 
-    def _settled(self, tool: ToolText, view: View) -> ToolText:
-        """A call of a stock model with what it may leave out or write as a fraction: the only image, a box."""
+    def _completed(self, tool: ToolText, view: View) -> ToolText:
+        """A call of a stock model, with the index of the only image if it lacks one, and its box in whole numbers."""
         arguments = dict(tool.arguments)
-        if hasattr(self.history.tools.get(tool.name), "read"):  # which knows how images and boxes are written
+        if hasattr(self.history.tools.get(tool.name), "read"):  # the tool itself reads images and boxes
             return tool
         if INDEX not in arguments and len(view.sizes) == 1:
             arguments[INDEX] = 0
@@ -388,8 +382,8 @@ class Session:
         kind: ErrorKind | None = "call" if isinstance(fault, FormatError) else fault.kind if fault else None
         text = self.protocol.error_texts.get(kind) if kind else None
         reason = str(refused)
-        told = reason if text is None else fill(text, error=reason, **(fault.values if fault else {}))
-        return CallResult(error=told, reason=reason)
+        shown = reason if text is None else fill(text, error=reason, **(fault.values if fault else {}))
+        return CallResult(error=shown, reason=reason)
 
     def _accept(self, reply: Reply, text: str, turn: Turn, results: tuple[CallResult, ...]) -> Unit:
         unit = Unit(
@@ -421,10 +415,11 @@ class Session:
         return unit
 
     def _show(self, results: Sequence[CallResult]) -> None:
-        history, of = self.history, self.protocol
-        words = [(each, getattr(of, history.tools[each.call.name].TEMPLATE) if each.call else "") for each in results]
+        """Append the messages that show the results of calls; after the last turn, the problem fails."""
+        history, protocol = self.history, self.protocol
+        templates = [getattr(protocol, history.tools[each.call.name].TEMPLATE) if each.call else "" for each in results]
         seen = Seen(self.question, history.sizes, history.inputs, len(self._units))
-        self._messages += following(self.protocol, words, seen)
+        self._messages += following(protocol, list(zip(results, templates, strict=True)), seen)
         if len(self._units) >= self.max_turns:
             reason = next((each.reason for each in results if each.reason is not None), None)
             last = f"; the last tool call could not be used: {reason}" if reason else ""

@@ -77,7 +77,7 @@ class Server:
 
     @contextmanager
     def _in_use(self, session: "_Session") -> Iterator[None]:
-        """Count a call of a session, which the next call does not use where this one found it at its end."""
+        """Count a call of a session, and drop the session if the call shows that it has ended."""
         session.calls += 1
         try:
             yield
@@ -144,8 +144,7 @@ class Server:
         from mcp import StdioServerParameters
         from mcp.client.stdio import stdio_client
 
-        own = str(Path(relay.__file__).resolve())
-        words = ["-I", own, str(reply.MAX_BYTES), *self.mcp.command]
+        words = ["-I", str(Path(relay.__file__).resolve()), str(reply.MAX_BYTES), *self.mcp.command]
         folder = self.folder / (self.mcp.cwd or ".")
         environment = filling.with_secrets(self.mcp.env)
         started = StdioServerParameters(command=sys.executable, args=words, env=environment, cwd=folder)
@@ -178,9 +177,10 @@ class Server:
         known = schema.get("properties", {})
         lacking = [name for name in schema.get("required", ()) if name not in sent]
         unknown = [name for name in sent if name not in known and schema.get("additionalProperties") is False]
-        if lacking or unknown:
-            wrong = [f"needs {', '.join(lacking)}"] * bool(lacking) + [f"takes no {', '.join(unknown)}"] * bool(unknown)
-            raise RemoteError(f"its tool {self.mcp.tool} {' and '.join(wrong)}")
+        needs = f"needs {', '.join(lacking)}" if lacking else ""
+        takes = f"takes no {', '.join(unknown)}" if unknown else ""
+        if needs or takes:
+            raise RemoteError(f"its tool {self.mcp.tool} {' and '.join(filter(None, (needs, takes)))}")
 
 
 class _Session:

@@ -68,10 +68,11 @@ class RemoteTool:
         else:
             assert found.mcp
             self.server = mcp_client.Server(found, found.mcp, file.parent)
-        known = found.parameters.get("properties", {})
+        properties = found.parameters.get("properties", {})
         self._allowed = _allowed(found.parameters)
-        loose = {"name": name, "parameters": {"properties": {key: {} for key in known}}}
-        self._loose = cast(Tool, SimpleNamespace(NAME=name, SCHEMA={"function": loose}))
+        # The file's schema is checked in another process; here, by a tool with the same arguments of any type.
+        untyped = {"name": name, "parameters": {"properties": {key: {} for key in properties}}}
+        self._untyped = cast(Tool, SimpleNamespace(NAME=name, SCHEMA={"function": untyped}))
         self._cache = ResultCache()
         self._slots = threading.BoundedSemaphore(found.at_once)
 
@@ -92,7 +93,7 @@ class RemoteTool:
             reason = f"the schema of {self.NAME}: {error.message}"
         if reason:
             raise ToolError(reason, "arguments")
-        return by_schema(self._loose, arguments, view)
+        return by_schema(self._untyped, arguments, view)
 
     def apply(self, call: Call, source: Image.Image | None) -> Result:
         """The server's result; where there is none, the text `failure` of the file: the model's call was right.

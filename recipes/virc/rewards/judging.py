@@ -1,8 +1,11 @@
 r"""A language model that gives scores for rewards, asked by many coroutines at once.
 
 What it says is read as the published reward reads it, from `\boxed{}`, in 4 tries. A judge that fails gives no score:
-while it is away all questions wait, and where it stays away they raise. Replies are kept on disk by what was asked, so
-that a run that is taken up again has the same scores.
+while it cannot be reached all questions wait, and if that lasts they raise. Replies are saved on disk under a hash of
+the question, so that a resumed run has the same scores.
+
+Read `Judge.verdict`: it gets replies with `_reply`, through the files of `_cached` and the repetitions of `_retried`,
+until one has a score. `_wait_for_judge` lets one question look whether the judge is back while the others wait.
 """
 
 import asyncio
@@ -61,7 +64,7 @@ _T = TypeVar("_T")
 
 
 class Exchange(msgspec.Struct, frozen=True):
-    """One question to a judge: what it is of, its text with `<image>` where images stand, and the reply to each try."""
+    """One question to a judge: the name of its term, its text with `<image>` for images, and the reply to each try."""
 
     name: str
     question: str
@@ -74,7 +77,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct):
-    """Replies drawn, replies found on disk, questions without a score, and seconds of waiting for the judge."""
+    """Numbers of replies drawn, replies found on disk, questions without a score, and seconds of waiting."""
 
     asked: int = 0
     kept: int = 0
@@ -83,10 +86,11 @@ class Counts(msgspec.Struct):
 
 
 class Waited:
-    """The seconds in which a reward had a question to a judge open, its questions, and those without a score.
+    """What one reward asked judges: seconds with an open question, the numbers of questions and of those without a
+    score, and the scores. Concurrent questions count their common time once.
 
     Args:
-        said: gets each question with its replies; None: they are dropped.
+        said: the list that each question is added to, with its replies; None: they are dropped.
     """
 
     def __init__(self, said: list[Exchange] | None = None) -> None:
@@ -108,7 +112,7 @@ class Waited:
 
 
 WAITED: ContextVar[Waited | None] = ContextVar("WAITED", default=None)
-"""Of the reward that is being found; coroutines that find one set their own."""
+"""The `Waited` of the reward that is being computed; each coroutine that computes one sets its own."""
 
 
 class _Cached(msgspec.Struct, frozen=True):
@@ -147,9 +151,9 @@ class Judge:
         self._open = partial(OpenAIBackend, endpoint, model, api_key, timeout, max_retries=0, counts_image_tokens=False)
         self._link = Link(endpoint, api_key, timeout, 0)
         self._patience, self._cache, self._on_wait = patience, kept, on_wait
-        self._slots, self._looking, self._opening = asyncio.Semaphore(at_once), asyncio.Lock(), asyncio.Lock()
+        self._slots, self._checking, self._opening = asyncio.Semaphore(at_once), asyncio.Lock(), asyncio.Lock()
         self._backend: OpenAIBackend | None = None
-        self._gone: NetworkError | None = None
+        self._final_error: NetworkError | None = None  # once the judge stayed away, all further questions raise it
         self._reported = False
         self.counts = Counts()
 
@@ -215,11 +219,12 @@ class Judge:
     async def _reply(self, ask: Ask, sampling: Sampling, number: int) -> str:
         backend = await self._opened()
         if sampling is _EMBEDDING:
-            vectors, cuts = list[list[float]](), backend.kind == "vllm"  # as sentence-transformers does
+            vectors = list[list[float]]()
+            truncate = backend.kind == "vllm"  # it cuts long texts if asked to, as sentence-transformers does
             for text in (message.text for message in ask.messages):
-                draw = partial(self._link.embedding, backend.model, text, cuts)
-                one = Ask([Message("user", text)], ())
-                vectors.append(await self._cached(one, _EMBEDDING, -1, list[float], draw))
+                draw = partial(self._link.embedding, backend.model, text, truncate)
+                one_text = Ask([Message("user", text)], ())
+                vectors.append(await self._cached(one_text, _EMBEDDING, -1, list[float], draw))
             return repr(cosine(*vectors))
         found = await self._cached(ask, sampling, number, _Cached, lambda: _Cached(backend.reply(ask, sampling).text))
         return found.reply
@@ -228,22 +233,22 @@ class Judge:
         file = await self._file(ask, sampling, number)
         with suppress(OSError, ValueError):  # there is none, or it is damaged
             if file:
-                known = msgspec.json.decode(contents(file, _MAX_CACHED_BYTES), type=form)
+                saved = msgspec.json.decode(contents(file, _MAX_CACHED_BYTES), type=form)
                 self.counts.kept += 1
-                return known
-        found = await self._retried(draw)
+                return saved
+        drawn = await self._retried(draw)
         self.counts.asked += 1
         if file:
-            self._write(file, found)
-        return found
+            self._write(file, drawn)
+        return drawn
 
     async def _retried(self, work: Callable[[], _T]) -> _T:
-        """The result of work in a thread, done again while the judge is away. Raises NetworkError: for too long."""
-        end = math.inf
+        """The result of work in a thread, repeated while the judge is away. Raises NetworkError: it stays away."""
+        end = math.inf  # after the first failure, the time until which failures are repeated
         for failed in count(1):
-            async with self._looking:  # while it is away, one checks and the others wait here
-                if self._gone:
-                    raise self._gone
+            async with self._checking:  # while it is away, one question checks and the others wait here
+                if self._final_error:
+                    raise self._final_error
             try:
                 async with self._slots:
                     return await asyncio.wrap_future(started(work))
@@ -251,7 +256,7 @@ class Judge:
                 end = min(end, time.monotonic() + self._patience)
                 await self._wait_for_judge(of_judge(error))
                 if failed == _REPORTED_AFTER and not self._reported:
-                    self._reported = True  # once: it may answer others
+                    self._reported = True  # said once, as the judge may answer other questions
                     self._on_wait(f"{error.message}; such questions are asked again, for {self._patience:g} s at most")
                 if time.monotonic() > end:
                     raise self._given_up(error) from None
@@ -262,9 +267,9 @@ class Judge:
 
     async def _wait_for_judge(self, error: VircError) -> None:
         """Return as soon as the judge answers; raises NetworkError if it stays away."""
-        async with self._looking:
-            if self._gone:
-                raise self._gone
+        async with self._checking:
+            if self._final_error:
+                raise self._final_error
             if await asyncio.wrap_future(started(self._link.answers)):
                 return
             began = time.monotonic()
@@ -276,8 +281,8 @@ class Judge:
                     break
                 left = began + self._patience - time.monotonic()
                 if left < 0:
-                    self._gone = self._given_up(error)
-                    raise self._gone
+                    self._final_error = self._given_up(error)
+                    raise self._final_error
                 pause = min(pause_before(look, _FIRST_PAUSE, _LONGEST_PAUSE), max(0.1, left))
                 self.counts.away += pause
                 await asyncio.sleep(pause)
@@ -314,7 +319,7 @@ class Judge:
             finally:
                 Path(new).unlink(missing_ok=True)
         except OSError as error:
-            if self._cache:  # once, also where several were in work
+            if self._cache:  # said once, even if several replies are written at the time
                 self._on_wait(f"the judge's replies are not kept: {clause(error)}")
             self._cache = None
 
@@ -357,8 +362,8 @@ def _check_places(file: Path, name: str, found: Sequence[str]) -> None:
 
 
 def _filled(template: str, texts: Mapping[str, str], images: int = 0) -> Message:
-    """A question with its texts; {image} is the place of the next image, and without one all stand before it."""
-    text, at = "", list[int]()
+    """A question with its texts; each {image} is replaced by the next image, and without one all stand before it."""
+    text, at = "", list[int]()  # `at`: positions of the images in the text
     for number, part in enumerate(_PLACE.split(template)):
         if number % 2 == 0:
             text += part

@@ -119,7 +119,7 @@ class Question(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """What the words of a published one are kept by in a run; empty of others."""
+        """The key under which a run saves the text of a published system's question; empty for other questions."""
         return f"{self.file.parent.name}/{self.file.name}" if self.file else ""
 
     def said(self, kept: Mapping[str, tuple[str, str]] = {}) -> tuple[str, str]:
@@ -176,9 +176,11 @@ def published(file: Path, read: Reading, tries: int = 1) -> Question:
 
 
 class Asks(msgspec.Struct, frozen=True):
-    """Which judge a term asks, and what; it is needed, or the term decides without one in another way.
+    """Which judge a term asks, and what.
 
-    `others` are questions that it asks of other rows.
+    Args:
+        needed: False: without a judge the term decides in another way.
+        others: questions that it asks for other rows.
     """
 
     judge: str = JUDGE
@@ -190,8 +192,8 @@ class Asks(msgspec.Struct, frozen=True):
 def asks(of: Question | str = JUDGE, *others: Question, needed: bool = True) -> Callable[[_F], _F]:
     """Mark a term that is a function and asks a judge: one or more questions, or the judge of that name.
 
-    So it is known before anything starts whether the judge is named and answers, and the words are here; a run keeps
-    those of the questions that are marked.
+    A run can then check before it starts that the judge is named and answers and that the texts of its questions are
+    here; it saves the texts of marked questions.
     """
     asked = Asks(of.judge, of, needed, others) if isinstance(of, Question) else Asks(of, None, needed)
 

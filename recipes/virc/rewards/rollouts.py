@@ -83,7 +83,7 @@ async def score(samples: Sequence[Sample], ended: Ended, total: Total, means: Me
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known of a rollout when it is over, as `Terms` have it of a unit; it can be written as JSON."""
+    """The fields of `Last`, in a form that can be written as JSON: verl passes it between processes."""
 
     turn: str | None
     values: Mapping[str, float | None]
@@ -130,9 +130,9 @@ def samples_of(
     max_turns: int,
     on_tool_failure: Callable[[str], None] | None = None,
 ) -> tuple[list[Sample], Ended]:
-    """The units of a rollout as samples, each under what was shown before it, and how it ended.
+    """The units of a rollout as samples, each with a prompt of what was shown before it, and how the rollout ended.
 
-    The session is gone through again: the same replies lead to the same images. Raises DataError: one cannot be read.
+    A new session gets the replies, which lead to the same images in it. Raises DataError: an image is unreadable.
     """
     images = [Seen(record.images[index]).pixels().pixels for index in inputs_of(record)]
     files = [image.size for image in images]
@@ -151,7 +151,7 @@ def samples_of(
 
 
 def replayed(record: Record, replies: Iterable[str], session: Session, files: Sequence[Size]) -> list[Sample]:
-    """The replies as samples, each under what a new session has shown before it. Raises DataError: there is none."""
+    """The replies as samples, each with a prompt of what a new session shows before it. Raises DataError: no reply."""
     samples, before = [], list[Carried]()
     for text in replies:
         if isinstance(session.next(), Done):
@@ -162,9 +162,9 @@ def replayed(record: Record, replies: Iterable[str], session: Session, files: Se
             calls = read.turn.calls if read.turn else ()
             read = read.carrying_out([Action(tool, fault=fed.reason) for tool in calls]) if calls else read
         elif fed.results:
-            its = carried_out(fed, read, session.images)
-            before += its
-            read = read.carrying_out([action for action, _ in its])
+            calls_of_reply = carried_out(fed, read, session.images)
+            before += calls_of_reply
+            read = read.carrying_out([action for action, _ in calls_of_reply])
         samples.append(read)
     if not samples:
         raise DataError("the rollout holds no reply")

@@ -1,4 +1,9 @@
-"""What a reward is given for: a reply, and all that was known before it."""
+"""What a reward is given for: a reply (`Sample`), and all that was known before it (`Prompt`).
+
+`prompt_of` makes the prompt of a row and `sample` reads a reply to it. The action log of a rollout has an `Action` for
+each tool call: `Prompt.calls` are those before the reply, `Sample.done` those of the reply itself. Where no session has
+carried out the earlier calls, `Prompt._replayed` finds in the record which images they led to.
+"""
 
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -35,11 +40,11 @@ class Action(msgspec.Struct, frozen=True):
     """One entry of the action log: a tool call of a rollout.
 
     Args:
-        tool: as it was written; None where the reply cannot be read.
-        call: as it was carried out, with the box in pixels of the image it is of, as that was shown.
-        fault: why it was not; None where it was.
+        tool: the call as it was written; None where the reply cannot be read.
+        call: the call as it was carried out, with its box in pixels of the shown image; None where it was not.
+        fault: why it was not carried out; None where it was.
         shown: (width, height) in px of the image it led to; None where there is none.
-        raised: the published program raises for it, and its checks decide.
+        raised: the published program raises an error for it, and the prompt is `strict` as that program is.
     """
 
     tool: ToolText | None
@@ -52,8 +57,8 @@ class Action(msgspec.Struct, frozen=True):
 Carried = tuple[Action, Sequence[int]]
 """A call of a rollout, and the indices of the images that it led to."""
 
-_Ran = tuple[Action, Sequence[Place | None]]
-"""A call, and what the images show that it makes."""
+_Executed = tuple[Action, Sequence[Place | None]]
+"""A call, and for each image that it makes the part of an input that the image shows, if it shows one."""
 
 
 class Seen:
@@ -205,7 +210,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             try:
                 call = self.check(tool, view)
                 if history:
-                    _run(call, history)
+                    _add_result(call, history)
                     view = msgspec.structs.replace(view, sizes=history.sizes)
                 actions.append(Action(tool, call))
             except ValueError as error:  # a ToolError, or what it makes cannot be shown
@@ -259,23 +264,30 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return self._replayed()[0] if self.before else ()
 
     def _replayed(self) -> tuple[Sequence[Carried], History]:
-        history, found = self._history(), list[Carried]()
-        count, called = 0, list[_Ran]()
+        """The calls before the reply, and the history of images after them.
+
+        The images that a reply's calls led to are known only at the next reply, so each reply's calls wait until then.
+        """
+        history, log = self._history(), list[Carried]()
+        count, called = 0, list[_Executed]()
         for message, shown in zip(self.record.messages, images_of(self.record), strict=True):
             if message.role == "assistant":
-                found += self._with_images(called, history, count)
-                called = self._ran(message.content, history.copy())
+                log += self._with_images(called, history, count)
+                called = self._executed(message.content, history.copy())
             count += len(shown)
-        return [*found, *self._with_images(called, history, count)], history
+        return [*log, *self._with_images(called, history, count)], history
 
-    def _with_images(self, called: Sequence[_Ran], history: History, count: int) -> Iterator[Carried]:
-        """The calls of a reply with the images behind it, of so many in all, which are added to the history.
+    def _with_images(self, called: Sequence[_Executed], history: History, count: int) -> Iterator[Carried]:
+        """The calls of a reply, each with the images of the row that it led to; adds these images to the history.
 
-        Each has as many as it makes, and the last that makes any has the rest.
+        Each call has as many as it makes; the last call that makes any has the rest.
+
+        Args:
+            count: how many images the row has shown up to the next reply.
         """
         shown = range(len(history.images), min(count, len(self.view.sizes)))  # a row may lack some
         places = [place for _, made in called for place in made]
-        if len(places) != len(shown):  # they are not those that solve makes
+        if len(places) != len(shown):  # other tools made the row's images: what they show is not known
             places = [None] * len(shown)
         for image, place in zip(shown, places, strict=True):
             history.add(Shown(self._pixels(image, self.view.sizes[image])), place)
@@ -286,16 +298,17 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
             size = self.view.sizes[images[0]] if images else None
             yield msgspec.structs.replace(action, shown=size), images
 
-    def _ran(self, reply: str, history: History) -> list[_Ran]:
+    def _executed(self, reply: str, history: History) -> list[_Executed]:
+        """The calls of a reply, carried out on this copy of the history."""
         turn = self._parsed(reply)
         if turn is None:
             return [(Action(None, fault="it is not in the format"), ())]
-        called = list[_Ran]()
+        called = list[_Executed]()
         for tool in turn.calls:
             try:
                 view = msgspec.structs.replace(self.view, sizes=history.sizes)
                 call = tools.checked(tool, view, self._offered).call
-                called.append((Action(tool, call), _run(call, history)))
+                called.append((Action(tool, call), _add_result(call, history)))
             except ValueError as error:  # a ToolError, or what it makes cannot be shown
                 called.append((Action(tool, fault=str(error)), ()))
         return called
@@ -306,7 +319,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
         return None
 
 
-def _run(call: Call, history: History) -> list[Place | None]:
+def _add_result(call: Call, history: History) -> list[Place | None]:
     made = history.run(call)[1]
     for shown, place in made:
         history.add(shown, place)
@@ -330,12 +343,12 @@ class Sample(msgspec.Struct, frozen=True):
     Args:
         text: the reply.
         prompt: what was known before it.
-        turn: the reply as it was read, though its call may be at fault; None where it is not in the format.
-        checked: its tool calls, with the box in pixels of the image it is of, as that was shown.
+        turn: the reply as it was read, even if its call is at fault; None where it is not in the format.
+        checked: its tool calls that were carried out, each with its box in pixels of the shown image.
         fault: why the reply is not taken; None where it is.
         group: the other replies to the same prompt, where they are known.
         why: the reasons of terms for their values, each under its name.
-        asked: what terms find that others need too, each under its name, so that a judge is asked once.
+        asked: values that several terms need, each under its name, so that a judge is asked once.
         done: its calls in the action log.
     """
 

@@ -1,4 +1,8 @@
-"""A system's reward on the rows of a file: what their own replies, or one reply, would be given."""
+"""A system's reward on the rows of a file: what their own replies, or one reply, would be given.
+
+`try_reward` begins here. It makes prompts of rows of single units (`prompts`) and scores a reply to each (`tried`). It
+splits rows of whole solutions into such units (`solutions`) and scores them as rollouts (`tried_whole`).
+"""
 
 import asyncio
 import inspect
@@ -23,7 +27,7 @@ from virc.data.convert.change import Target, change_for, changed
 from virc.data.formats import rl
 from virc.data.formats.registry import Row, Source, get, left_out_note, only_source
 from virc.data.rows.record import Message, Record
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.models import chat_protocol
 from virc.reasoning.protocol import Protocol
 from virc.rewards import registry as rewards
@@ -42,7 +46,7 @@ _AT_ONCE = 64
 
 
 class Cost(msgspec.Struct):
-    """What a term took: replies that it was asked about, and seconds of all; `waits`: for a judge, mostly."""
+    """What a term took: the replies that it scored, and the seconds of all; `waits`: it may wait for a judge."""
 
     term: str
     replies: int = 0
@@ -55,11 +59,11 @@ class Tried(msgspec.Struct, frozen=True):
 
     Args:
         row: its number, from 1.
-        turn: what it does (None: it is not taken); of a whole solution, how it ends.
+        turn: "answer" or "tool"; None if the reply is not well-formed. Of a whole solution, how it ends.
         scored: its reward; of a whole solution, terms are means over units.
-        prompt: the first row with the same prompt.
-        last: what the total's `group` is given of it.
-        compared: what its reward is compared with others of its prompt by, where the total has a `group`.
+        prompt: number of the first row with the same prompt.
+        last: what the total's `group` reads of it.
+        compared: its reward after `group`, in which replies to one prompt are compared; None where the total has none.
         asked: the questions to judges, with their replies.
     """
 
@@ -199,7 +203,7 @@ def reward_of(system: System) -> tuple[Reward, Total]:
 def prompts(
     source: Source, reward: Reward, most: int, protocol: Protocol | None = None
 ) -> Iterator[tuple[int, Prompt]]:
-    """The first rows as prompts, each with its number; a published row has its reference in the next of its own."""
+    """The first rows as prompts, each with its number; the reference of a published row stands in the next row."""
     if source.format != _FORMAT:
         hint = f"rows of the format {_FORMAT} have single units, those of {' and '.join(WHOLE)} whole solutions"
         if source.holds in ("pairs", "problems"):
@@ -225,34 +229,35 @@ def solutions(
     records = (row.record for row in format.read(source) if row.record)
     change = change_for(source, records, ("solutions", "prompts"), Target())
     for row in islice(format.read(source), most):
-        parts = row.record and apart(row.record, rules.protocol)  # results inside a turn: each reply stands alone
-        found = changed(change, msgspec.structs.replace(row, record=parts))[0]
-        if found.record is None:
-            raise found.fault or DataError(f"row {row.number} cannot be read")
-        units = rl.split(found.record, rules.grammar)
+        # a reply with tool results inside becomes several replies, which are scored one by one
+        split_record = row.record and split_results(row.record, rules.protocol)
+        whole = changed(change, msgspec.structs.replace(row, record=split_record))[0]
+        if whole.record is None:
+            raise whole.fault or DataError(f"row {row.number} cannot be read")
+        units = rl.split(whole.record, rules.grammar)
         yield (row.number, [prompt_of(unit, rules.coordinates, reward.strict, rules.protocol) for unit in units])
 
 
 def tried_whole(rows: Iterable[tuple[int, Sequence[Prompt]]], total: Total, means: Means) -> Iterator[Tried]:
-    first: dict[int, int] = {}
+    first_rows: dict[int, int] = {}  # hash of a prompt -> the first row that has it
     with asyncio.Runner() as runner:
         for number, prompts in rows:
             samples = [sample(prompt.reference or "", prompt) for prompt in prompts]
-            said = list[Exchange]()
+            exchanges = list[Exchange]()
             with _of_row(number):
-                found = runner.run(_whole(samples, total, means, said))
+                found = runner.run(_whole(samples, total, means, exchanges))
             ended = found.ended
             unscored = {name: why for unit in found.units for name, why in unit.unscored.items()}
             units = ", ".join("?" if unit.total is None else f"{unit.total:.4g}" for unit in found.units)
             why = {"units": units} | (dict(found.units[-1].why) if ended == "format" else {})
-            same = first.setdefault(_asked(prompts[0]), number)
+            first_row = first_rows.setdefault(_hash_of(prompts[0]), number)
             replies = "\n".join(each.text for each in samples)
             scored = Scored(found.total, found.terms, why, unscored)
-            yield Tried(number, replies, ended, scored, same, found.last, asked=_ordered(said))
+            yield Tried(number, replies, ended, scored, first_row, found.last, asked=_ordered(exchanges))
 
 
-async def _whole(samples: Sequence[Sample], total: Total, means: Means, said: list[Exchange]) -> rollouts.Rollout:
-    WAITED.set(Waited(said))
+async def _whole(samples: Sequence[Sample], total: Total, means: Means, exchanges: list[Exchange]) -> rollouts.Rollout:
+    WAITED.set(Waited(exchanges))
     return await rollouts.score(samples, rollouts.ends(samples[-1]), total, means)
 
 
@@ -260,30 +265,30 @@ def tried(rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, m
     """The rewards of the rows' references, or of one reply to each row; rows without a reference are passed over."""
     texts = ((number, prompt, prompt.reference if reply is None else reply) for number, prompt in rows)
     replies = ((number, prompt, text) for number, prompt, text in texts if text is not None)
-    first: dict[int, int] = {}
+    first_rows: dict[int, int] = {}  # hash of a prompt -> the first row that has it
 
     async def one(number: int, prompt: Prompt, text: str) -> Tried:
-        said = list[Exchange]()
-        WAITED.set(Waited(said))
+        exchanges = list[Exchange]()
+        WAITED.set(Waited(exchanges))
         with _of_row(number):
             read = sample(text, prompt)
             scored = await rewards.score(read, total, means)
             last = rollouts.last_of([read], scored, rollouts.ends(read))
-            same = first.setdefault(_asked(prompt), number)
-            return Tried(number, text, read.kind, scored, same, last, asked=_ordered(said))
+            first_row = first_rows.setdefault(_hash_of(prompt), number)
+            return Tried(number, text, read.kind, scored, first_row, last, asked=_ordered(exchanges))
 
     with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
 
-        async def some() -> list[Tried]:
+        async def next_batch() -> list[Tried]:
             return await asyncio.gather(*(one(*each) for each in islice(replies, _AT_ONCE)))
 
-        while found := runner.run(some()):
+        while found := runner.run(next_batch()):
             yield from found
 
 
-def _ordered(said: Iterable[Exchange]) -> tuple[Exchange, ...]:
-    """Exchanges by what they are of: judges answer in any order."""
-    return tuple(sorted(said, key=lambda each: each.name))
+def _ordered(exchanges: Iterable[Exchange]) -> tuple[Exchange, ...]:
+    """The exchanges in the order of their terms' names; judges answer in any order."""
+    return tuple(sorted(exchanges, key=lambda each: each.name))
 
 
 @contextmanager
@@ -294,11 +299,12 @@ def _of_row(number: int) -> Iterator[None]:
         raise type(error)(f"row {number}: {error.message}", error.hint) from error
 
 
-def _asked(prompt: Prompt) -> int:
+def _hash_of(prompt: Prompt) -> int:
     return hash((prompt.record.messages, prompt.record.images))
 
 
 def _with_reference(record: Record, following: Record | None) -> Record:
+    """The record with its reply, taken from the next row if that goes on from the same messages."""
     known = len(record.messages)
     if record.messages[-1].role == "assistant" or following is None:
         return record

@@ -36,8 +36,8 @@ _TOGETHER: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "parts": ("seconds of a step", ("parts.*",)),
     "reward": ("reward", ("reward", "terms.*")),
 }
-"""First field of a panel -> its title and all that is in it; `.*` is every name of a mapping."""
-_LARGEST = 1e30  # numbers beyond are as good as infinite
+"""First field of a panel with several lines -> its title, and the fields in it; `.*` is every name of a mapping."""
+_LARGEST = 1e30  # larger numbers count as infinite
 
 
 class Course(msgspec.Struct, frozen=True):
@@ -88,41 +88,45 @@ def read(run: Run) -> Drawn:
 
 
 def _numbers(metric: Metric) -> dict[str, float]:
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for field in Metric.__struct_fields__:
         value = getattr(metric, field)
         if isinstance(value, dict):
-            found |= {f"{field}.{name}": number for name, number in value.items()}
+            numbers |= {f"{field}.{name}": number for name, number in value.items()}
         elif value is not None and field not in _AXES:
-            found[field] = value
+            numbers[field] = value
     if diverged(metric) and metric.main is None:
-        found["loss" if metric.response_length is None else "reward"] = math.nan
-    return found
+        numbers["loss" if metric.response_length is None else "reward"] = math.nan
+    return numbers
 
 
 def panels(drawn: Sequence[Drawn]) -> list[Panel]:
-    there = sorted({name for run in drawn for name in run.courses})
+    """The panels for runs, in the order of the fields of `Metric`; those that no run has values for are left out."""
+    drawn_names = sorted({name for run in drawn for name in run.courses})
     grouped = {name for _, names in _TOGETHER.values() for name in names}
-    found = []
+    chosen = []
     for field in Metric.__struct_fields__:
-        title, names = _TOGETHER.get(field, (field, () if field in grouped or field in _NOT_DRAWN else (field,)))
-        inside = [name for pattern in names for name in fnmatch.filter(there, pattern)]
-        if inside:
-            found.append(Panel(title, inside))
-    return found
+        if field in _TOGETHER:
+            title, patterns = _TOGETHER[field]
+        else:
+            title, patterns = field, () if field in grouped or field in _NOT_DRAWN else (field,)
+        names = [name for pattern in patterns for name in fnmatch.filter(drawn_names, pattern)]
+        if names:
+            chosen.append(Panel(title, names))
+    return chosen
 
 
-_EXACT = ("learning_rate",)  # what is set, not measured, and so needs no mean
-_FEW = 30  # points that can be told apart
-_MEAN = 50  # running means that stand side by side in a picture
+_EXACT = ("learning_rate",)  # values that are set, not measured, and so need no mean
+_FEW = 30  # points that the eye tells apart; more get a running mean
+_MEANS = 50  # how many windows of the running mean a line is as wide as
 _ROBUST = 200  # points from which on outliers do not decide the axis
-_NAME = 48  # characters of a name
-_MANY = 1000  # points that are drawn thinly
+_MAX_NAME = 48  # characters of a name
+_MANY = 1000  # points from which on a line is drawn thinly
 _PALE = 0.35
 _INCHES = (10.0, 7.5)
-_ROW = 1.25  # inches of a row of panels, at least
+_ROW_INCHES = 1.25  # height of a row of panels, at least
 _CROWD = 4  # lines whose names fit next to the title of half a row
-_FLAT = 1e-5  # of a value: what differs by less is one value to the eye
+_FLAT = 1e-5  # share of a value: differences below it are not shown
 _DPI = 120
 
 
@@ -171,19 +175,21 @@ def plain(axes: "Axes", title: str) -> None:
 
 
 def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
+    """Lay out the panels from top to bottom: the main ones, then two in a row, then those with many lines."""
     shown = panels(drawn)
-    wide = [panel for panel in shown if panel.title in MAIN]
-    crowded = [panel for panel in shown if len(panel.names) > _CROWD and panel not in wide and len(drawn) == 1]
-    pairs = [panel for panel in shown if panel not in wide and panel not in crowded]
-    heights = [2.0] * len(wide) + [1.0] * (-(-len(pairs) // 2) + len(crowded))
-    figure.set_figheight(max(_INCHES[1], _ROW * sum(heights)))
+    main = [panel for panel in shown if panel.title in MAIN]
+    crowded = [panel for panel in shown if len(panel.names) > _CROWD and panel not in main and len(drawn) == 1]
+    halves = [panel for panel in shown if panel not in main and panel not in crowded]
+    rows_of_halves = math.ceil(len(halves) / 2)
+    heights = [2.0] * len(main) + [1.0] * (rows_of_halves + len(crowded))
+    figure.set_figheight(max(_INCHES[1], _ROW_INCHES * sum(heights)))
     grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
-    places: list[tuple[Panel, Any]] = [(panel, grid[row, :]) for row, panel in enumerate(wide)]
-    for index, panel in enumerate(pairs):
-        alone = index == len(pairs) - 1 and index % 2 == 0
-        row = len(wide) + index // 2
+    places: list[tuple[Panel, Any]] = [(panel, grid[row, :]) for row, panel in enumerate(main)]
+    for index, panel in enumerate(halves):
+        alone = index == len(halves) - 1 and index % 2 == 0  # the last one has its row for itself
+        row = len(main) + index // 2
         places.append((panel, grid[row, :] if alone else grid[row, index % 2]))
-    places += [(panel, grid[row - len(crowded), :]) for row, panel in enumerate(crowded)]
+    places += [(panel, grid[row, :]) for row, panel in enumerate(crowded, len(main) + rows_of_halves)]
     first: Axes | None = None
     for panel, place in places:
         axes = figure.add_subplot(place, sharex=first)
@@ -198,7 +204,7 @@ def _fill(figure: "Figure", drawn: Sequence[Drawn], title: str) -> None:
 
 
 def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
-    """One run has a colour for each line of a panel; several have one each, and only the first line."""
+    """Draw a panel: all its lines for one run, in different colours; only the first line for several, a colour each."""
     several = len(drawn) > 1
     names = panel.names[:1] if several else panel.names
     colours = _colours(len(drawn) if several else len(names))
@@ -230,7 +236,7 @@ def _panel(axes: "Axes", panel: Panel, drawn: Sequence[Drawn]) -> None:
 
 
 def limits(values: Sequence[float]) -> tuple[float, float] | None:
-    """The ends of the axis for sorted values; of many, the uppermost hundredth does not decide it."""
+    """The ends of the axis for sorted values; of many values, the uppermost hundredth does not decide them."""
     if not values:
         return None
     low, high = values[0], values[-1]
@@ -262,10 +268,10 @@ def draw_course(
     """Draw a line, and the running mean of many points. Returns whether points had to be marked at the upper edge."""
     count = len(course.values)
     smooth = smooth and count > _FEW
+    under_mean = 1.0 if count < _MANY else 0.5
     axes.plot(
         course.steps, course.values, color=colour, marker="o" if count <= _FEW else None, markersize=4,
-        linewidth=1.4 if not smooth else 1.0 if count < _MANY else 0.5, alpha=_PALE if smooth else 1.0,
-        linestyle=style,
+        linewidth=under_mean if smooth else 1.4, alpha=_PALE if smooth else 1.0, linestyle=style,
     )  # fmt: skip
     high = ends[1] if ends else math.inf
     within = [(step, value) for step, value in zip(course.steps, course.values, strict=True) if value <= high]
@@ -285,9 +291,12 @@ def draw_course(
 
 
 def running_mean(values: Sequence[float]) -> list[float]:
-    """The mean of the values around each; of fewer at both ends, and at the beginning, where losses fall, evenly."""
-    half = max(2, len(values) // _MEAN // 2)
-    sums = [0.0]
+    """The mean of the values around each; of fewer at both ends.
+
+    At the beginning, where losses fall, as few values are taken after a value as there are before it.
+    """
+    half = max(2, len(values) // _MEANS // 2)
+    sums = [0.0]  # of the values before each index
     for value in values:
         sums.append(sums[-1] + value)
     means = []
@@ -327,7 +336,7 @@ def _colours(count: int) -> list[Any]:
 
 
 def _style(number: int) -> Any:
-    """How the line of a run is drawn: dashed over that of the first, so that of equal curves all are seen."""
+    """The line style of a run: solid for the first, dashed for those drawn over it, so that equal curves all show."""
     return (0, (4, 3 + number)) if number else "-"
 
 
@@ -339,6 +348,6 @@ def _handles(colours: Sequence[Any], width: float, styles: Sequence[Any] | None 
 
 
 def _plain(text: str) -> str:
-    if len(text) > _NAME:
-        text = f"{text[: _NAME // 2]}…{text[-_NAME // 2 + 1 :]}"
+    if len(text) > _MAX_NAME:
+        text = f"{text[: _MAX_NAME // 2]}…{text[-_MAX_NAME // 2 + 1 :]}"
     return text.replace("$", r"\$")

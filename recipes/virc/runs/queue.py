@@ -1,4 +1,7 @@
-"""What Slurm knows of the jobs of runs: which wait and why, which run and where, which are over; asked once for all."""
+"""What Slurm knows of the jobs of runs: which wait and why, which run and where, which are over.
+
+`ask` asks Slurm once about all runs; `Watch` follows the job of one run.
+"""
 
 import math
 import re
@@ -104,7 +107,7 @@ class Job(msgspec.Struct, frozen=True):
             case "queued":
                 return f"job {self.id} waits: {self._why()}"
             case "running":
-                suspended = ", suspended" * (self.slurm in ("SUSPENDED", "STOPPED"))
+                suspended = ", suspended" if self.slurm in ("SUSPENDED", "STOPPED") else ""
                 return f"job {self.id} runs on {self.nodes or 'its nodes'}{suspended}"
             case "ending":
                 return f"job {self.id} is ending"
@@ -136,8 +139,8 @@ class Queue(msgspec.Struct, frozen=True):
         """The job of a run; None: it has none, Slurm did not answer, or it is over and the run finished."""
         if state.job is None or self.error:
             return None
-        gone = None if state.progress == "finished" else Job(state.job, "over")
-        return self.jobs.get(state.job, gone)
+        unlisted = None if state.progress == "finished" else Job(state.job, "over")
+        return self.jobs.get(state.job, unlisted)
 
 
 def ask(found: Iterable[tuple[Run, State]]) -> Queue:
@@ -167,7 +170,7 @@ def job_of(run: Run, state: State) -> tuple[Job | None, str | None]:
 
 
 def shown(run: Run, state: State, job: Job | None) -> Shown:
-    """How far a run is, its job considered: one whose job waits is `queued`, whatever its last attempt came to."""
+    """How far a run is, its job included: a run whose job waits is `queued`, however its last attempt ended."""
     if job is None or not job.alive or state.progress == "finished":
         return state.progress
     if job.phase == "queued":
@@ -178,7 +181,7 @@ def shown(run: Run, state: State, job: Job | None) -> Shown:
 
 
 class Watch:
-    """Looks after the job of a run that is followed, while the run itself is not running.
+    """Follows the job of a run while the run itself is not running; call `look` with each state of the run.
 
     Attributes:
         job: as Slurm knows it; None: not asked, or no answer.
@@ -190,32 +193,34 @@ class Watch:
         self.over = False
         self._run, self._every = run, every
         self._next = 0.0
-        self._last: object = None  # what was noted last
-        self._known = -math.inf  # when the run ran, or Slurm answered, for the last time
+        self._last: object = None  # what `look` returned last
+        self._last_sign = -math.inf  # when the run ran, or Slurm answered, for the last time
 
     def look(self, state: State) -> str | None:
         """Consider a state of the run; returns what is new about its job, one clause."""
         if state.progress in ("running", "finished") or state.job is None:
             self.over = state.progress not in ("new", "running")
             self._next = 0.0
-            self._known = time.monotonic()
+            self._last_sign = time.monotonic()
             return None
         if time.monotonic() < self._next:
             return None
         job, unanswered = job_of(self._run, state)
         self._next = time.monotonic() + (self._every if job and job.phase == "queued" else _SOON)
         self.job = job
-        self._known = time.monotonic() if job else self._known
+        if job:
+            self._last_sign = time.monotonic()
         if job is None:  # a controller that is restarted answers in a few minutes; meanwhile the job tries to requeue
-            hopeless = state.progress == "failed" or time.monotonic() > self._known + _OUTAGE
+            hopeless = state.progress == "failed" or time.monotonic() > self._last_sign + _OUTAGE
             self.over = hopeless and state.progress != "new"
         elif job.phase == "over":
             self.over = state_of(self._run) == state  # else it has started and ended since
         else:  # only a run that was stopped may go back into the queue by itself
             self.over = state.progress in ("failed", "died") and shown(self._run, state, job) == state.progress
-        return self._noted(job, unanswered)
+        return self._news(job, unanswered)
 
-    def _noted(self, job: Job | None, unanswered: str | None) -> str | None:
+    def _news(self, job: Job | None, unanswered: str | None) -> str | None:
+        """A clause about a job that waits or runs, or about Slurm that does not answer; None if nothing changed."""
         news = (job.phase, job.reason, job.start) if job else unanswered
         if news == self._last:
             return None
@@ -224,7 +229,7 @@ class Watch:
 
 
 def _started_since(run: Run, job: Job) -> bool:
-    """Whether the job started after the run's state was last written: what is written is of an attempt before."""
+    """Whether the job started after the run's state was last written, so that the state is of an earlier attempt."""
     try:
         written = (run.folder / "state.json").stat().st_mtime
     except OSError:
@@ -257,8 +262,12 @@ def _job(line: str) -> Job | None:
     if len(parts) <= _FIELDS.count("|"):
         return None
     number, word, start, nodes, reason = (part.strip() for part in parts)
-    phase: Phase = "queued" if word in _WAITS else "running" if word in _RUNS else "over"
-    if word == "COMPLETING":
+    phase: Phase = "over"
+    if word in _WAITS:
+        phase = "queued"
+    elif word in _RUNS:
+        phase = "running"
+    elif word == "COMPLETING":
         phase = "ending"
     since = None
     with suppress(ValueError):

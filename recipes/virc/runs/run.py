@@ -98,13 +98,13 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """How far a run is.
 
     Args:
-        progress: `died` is never written: it is what a run is whose `running` process is gone.
+        progress: `died` is never written: `state` returns it for a `running` run whose process is gone.
         attempt: number of the newest attempt, from 1; 0: none yet.
         loss, reward: the last one logged.
-        best: step of the checkpoint that did best on the validation rows, and `best_validation` how well.
+        best, best_validation: step and mean reward of the checkpoint that did best on the validation rows.
         seconds: over all attempts.
         error: the sentence a failed attempt ended with.
-        pid, host, started: the process of the running attempt; `started` is that of /proc, in clock ticks.
+        pid, host, started: the process of the running attempt; `started` is its start time in /proc, in clock ticks.
         engine, engine_started: the engine's process, which leads its own process group; as `pid` and `started`.
     """
 
@@ -159,9 +159,13 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def new(workspace: Path, name: str | None, stem: str, meaning: Callable[[str], str | None] = lambda _: None) -> Run:
-    """The folder of a run to be: `runs/NAME`, else the first free of `runs/STEM[-n]`. ConfigError: NAME is taken.
+    """The folder of a new run: `runs/NAME`, else the first free one of `runs/STEM`, `runs/STEM-2`, ...
 
-    `meaning` says what a name that is taken by something else than a run means.
+    Args:
+        meaning: returns what a name already means besides a run, such as a model; None: nothing.
+
+    Raises:
+        ConfigError: NAME is taken, or cannot name a run.
     """
     if name is not None:
         if not re.fullmatch(r"[A-Za-z0-9][\w.+-]{0,99}", name):
@@ -178,9 +182,9 @@ def new(workspace: Path, name: str | None, stem: str, meaning: Callable[[str], s
 
 
 def discover(workspace: Path) -> list[Run]:
-    """Every run of a workspace, the oldest first; before them those whose `run.json` cannot be read."""
-    found = [Run(path.parent) for path in (workspace / FOLDER).glob("[!.]*/run.json")]
-    return sorted(found, key=lambda run: (_created(run), run.name))
+    """Every run of a workspace, the oldest first; those whose `run.json` cannot be read come before all others."""
+    runs = [Run(path.parent) for path in (workspace / FOLDER).glob("[!.]*/run.json")]
+    return sorted(runs, key=lambda run: (_created(run), run.name))
 
 
 def _created(run: Run) -> str:
@@ -193,8 +197,8 @@ def _created(run: Run) -> str:
 def find(workspace: Path, name: str) -> Run:
     run = Run(workspace / FOLDER / name)
     if "/" in name or name.startswith(".") or not is_file(run.folder / "run.json"):
-        known = [each.name for each in discover(workspace)]
-        hint = did_you_mean(name, known) if known else "virc train begins one"
+        names = [each.name for each in discover(workspace)]
+        hint = did_you_mean(name, names) if names else "virc train begins one"
         raise ConfigError(f"there is no run {name[:100]!r}", hint)
     return run
 
@@ -219,12 +223,14 @@ def state(run: Run) -> State:
     path = run.folder / "state.json"
     if not path.exists():
         return State()
-    found = read_json(path, State)
-    if found.progress != "running":
-        return found
-    limit = time.time() - 4 * SIGN_OF_LIFE
-    alive = there(found.pid, found.started) if here(found) else path.stat().st_mtime > limit
-    return found if alive else msgspec.structs.replace(found, progress="died")
+    written = read_json(path, State)
+    if written.progress != "running":
+        return written
+    if is_on_this_machine(written):
+        alive = process_lives(written.pid, written.started)
+    else:  # a running attempt writes its state again and again
+        alive = path.stat().st_mtime > time.time() - 4 * SIGN_OF_LIFE
+    return written if alive else msgspec.structs.replace(written, progress="died")
 
 
 def write_state(run: Run, **changes: Any) -> State:
@@ -238,19 +244,19 @@ def this_process() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "started": start_time(os.getpid())}
 
 
-def here(found: State) -> bool:
+def is_on_this_machine(state: State) -> bool:
     """Whether the newest attempt runs, or ran, on this machine."""
-    return found.host == socket.gethostname()
+    return state.host == socket.gethostname()
 
 
-def there(pid: int | None, since: int | None) -> bool:
-    """Whether the process of this machine that started then is still there."""
-    return pid is not None and since is not None and start_time(pid) == since
+def process_lives(pid: int | None, started: int | None) -> bool:
+    """Whether a process of this machine still runs; the id may have passed to another one, which `started` later."""
+    return pid is not None and started is not None and start_time(pid) == started
 
 
-def engine_lives(found: State) -> bool:
-    """Whether the engine of the newest attempt runs on this machine, be it that virc itself was killed."""
-    return here(found) and there(found.engine, found.engine_started)
+def engine_lives(state: State) -> bool:
+    """Whether the engine of the newest attempt runs on this machine, even if virc itself was killed."""
+    return is_on_this_machine(state) and process_lives(state.engine, state.engine_started)
 
 
 def read_json(path: Path, kind: type[Kind]) -> Kind:

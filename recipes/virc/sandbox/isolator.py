@@ -1,7 +1,8 @@
 """How the process of the sandbox is cut off from this machine: by bubblewrap and a filter of system calls.
 
-The process sees the interpreter, the packages that it may import, the system's shared libraries and a folder in memory
-of its own. There is no network, no `/proc`, no program but the interpreter, and no variable of the environment.
+The process sees the interpreter, the packages that it may import, the shared libraries that these need and a folder of
+its own in memory. There is no network, no `/proc`, no other program, and no variable of the environment. `command`
+puts the command line together; the functions below it give its parts.
 """
 
 import json
@@ -20,7 +21,7 @@ from virc.core.errors import SetupError
 from virc.sandbox import libraries, seccomp
 
 UNSAFE = "VIRC_UNSAFE_PYTHON"
-"""The variable that lets code of models run without a sandbox, where it is 1."""
+"""The variable that, set to 1, lets code of models run without a sandbox."""
 FOLDER = "/work"
 """The folder of the code, inside the sandbox."""
 MAX_THREADS = 64
@@ -43,7 +44,8 @@ class Machine(msgspec.Struct, frozen=True):
 
     Args:
         memory_mib: address space, in MiB.
-        disk_mib: of its folder, in MiB.
+        disk_mib: size of its folder, in MiB.
+        packages: names of the packages that code may import.
     """
 
     memory_mib: int
@@ -120,8 +122,9 @@ def threads_by_kernel() -> bool:
 
 
 def _devices() -> list[str]:
-    """Devices of this machine. A mount of devices cannot be read-only in bubblewrap; the filter keeps their modes."""
-    return [part for name in ("null", "zero", "urandom", "random") for part in ("--dev-bind", *[f"/dev/{name}"] * 2)]
+    """Bind devices. bubblewrap cannot bind them read-only: the filter of system calls keeps their modes as they are."""
+    paths = [f"/dev/{name}" for name in ("null", "zero", "urandom", "random")]
+    return [part for path in paths for part in ("--dev-bind", path, path)]
 
 
 @cache
@@ -140,27 +143,33 @@ def _interpreter() -> tuple[str, ...]:
         if (library / name).is_dir():
             over = str(inside / name)
             bound += ["--size", "4096", "--tmpfs", over, "--remount-ro", over]
-    if base != Path("/usr"):  # shared libraries of its own: of Python itself, and in conda of all else
-        own = sorted(path for path in (base / "lib").glob("*.so*") if path.is_file())
-        bound += [part for path in own for part in ("--ro-bind", str(path), f"/python/lib/{path.name}")]
+    if base != Path("/usr"):  # such a Python brings shared libraries: its own, and in conda those of all packages
+        files = sorted(path for path in (base / "lib").glob("*.so*") if path.is_file())
+        bound += [part for path in files for part in ("--ro-bind", str(path), f"/python/lib/{path.name}")]
     return tuple(bound)
 
 
 @cache
 def _libraries(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Bind the system's shared libraries that the interpreter, its modules and the packages need, and no others."""
     program, base = Path(sys.executable).resolve(), Path(sys.base_prefix)
-    own = [base / "lib"] if base != Path("/usr") else []
-    files = [program, *(file for place in own for file in place.glob("*.so*"))]
+    of_python = [base / "lib"] if base != Path("/usr") else []  # which `_interpreter` binds
+    files = [program, *(file for folder in of_python for file in folder.glob("*.so*"))]
     modules = Path(sysconfig.get_path("stdlib"), "lib-dynload").glob("*.so")
     files += [file for file in modules if not file.name.startswith("_tkinter.")]  # there is no display
     for path in libraries.installed(names):
         files += path.rglob("*.so*") if path.is_dir() else [path]
-    several = sysconfig.get_config_var("MULTIARCH")
-    usual = [Path("/usr/lib64"), Path("/usr/lib"), Path("/lib64"), Path("/lib")]
-    found = libraries.needed(files, [*own, *([place / several for place in usual] if several else []), *usual])
-    paths = {path.parent.resolve() / name: path.resolve() for name, path in found.items() if path.parent not in own}
+    multiarch = sysconfig.get_config_var("MULTIARCH")  # such as x86_64-linux-gnu, a folder in each of these on Debian
+    of_system = [Path("/usr/lib64"), Path("/usr/lib"), Path("/lib64"), Path("/lib")]
+    multiarch_folders = [folder / multiarch for folder in of_system] if multiarch else []
+    needed = libraries.needed(files, [*of_python, *multiarch_folders, *of_system])
+    # Path inside the sandbox -> file of this machine.
+    bound = {
+        path.parent.resolve() / name: path.resolve() for name, path in needed.items() if path.parent not in of_python
+    }
     if loader := libraries.header(program)[1]:
-        paths[Path(loader).parent.resolve() / Path(loader).name] = Path(loader).resolve()
-    links = [place for place in usual if place.is_symlink()]
-    bound = [part for place in links for part in ("--symlink", str(place.readlink()), str(place))]
-    return (*bound, *(part for inside, path in paths.items() for part in ("--ro-bind", str(path), str(inside))))
+        bound[Path(loader).parent.resolve() / Path(loader).name] = Path(loader).resolve()
+    links = [folder for folder in of_system if folder.is_symlink()]
+    options = [part for folder in links for part in ("--symlink", str(folder.readlink()), str(folder))]
+    options += [part for inside, path in bound.items() for part in ("--ro-bind", str(path), str(inside))]
+    return tuple(options)

@@ -1,7 +1,8 @@
-"""Processes of the sandbox that are ready before they are needed, and those that keep the state of a problem.
+"""Processes of the sandbox: some are started before they are needed, others wait with the state of a problem.
 
-A problem has a process of its own. What it holds follows from the pieces of code that were run in it, one after the
-other: where the process had to make room for others, a new one runs them again.
+Each problem has a process of its own. Its state follows from the pieces of code that were run in it, one after the
+other: if the process had to make room for others, a new one runs them again. `Pool.run` is the way in; a `_Session` is
+one process with what was run in it.
 """
 
 import atexit
@@ -25,19 +26,20 @@ from virc.sandbox.watch import DiedError
 
 AT_ONCE = "VIRC_PYTHON_AT_ONCE"
 """The variable that says how many programs one process of virc may run at the same time."""
-_WARM = 4  # processes that wait, at most
-_KEPT = 8  # for each that may run: problems whose processes wait for the next piece of code
-_FILES = 6  # that this process has open for each; they may be half of those that it may open
-_MAX_HELD = 0.5  # of the machine's memory, by all processes that wait for the next piece of code
+_MAX_WARM = 4  # processes that are started before they are needed
+_SESSIONS_PER_PLACE = 8  # sessions that wait for their next piece of code, for each program that may run at a time
+_FILES_PER_SESSION = 6  # files that this process opens for each; all sessions may have half of those it may open
+_MAX_HELD = 0.5  # share of the machine's memory that all waiting sessions may hold
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A piece of code that was run, and how many images there were then.
+    """A piece of code that was run.
 
     Args:
-        answered: its calls of functions, with the digest of their images' pixels, and what they got back: code that
-            runs again gets the same.
-        seconds: of the clock that it was given; None: as many as the next piece of code.
+        images: how many images there were then.
+        answered: each call of a function that it made: the call, the digest of its images' pixels, and the answer.
+            Code that is run again gets the same answers.
+        seconds: time that it was given; None: as much as the next piece of code.
     """
 
     code: str
@@ -48,11 +50,11 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Problem:
-    """A problem that code is run for; what it keeps is given up when nothing refers to it any more."""
+    """A problem that code is run for; its process ends when nothing refers to the problem any more."""
 
 
 class Past(msgspec.Struct, frozen=True):
-    """What was run for a problem, in order, as far as its state is kept."""
+    """What was run for a problem, in order; the next piece of code finds the state that these left."""
 
     problem: Problem
     runs: tuple[Run, ...] = ()
@@ -75,13 +77,16 @@ class Limits(msgspec.Struct, frozen=True):
     max_characters: int
 
 
-class _Kept:
+class _Session:
+    """A process with what was run in it."""
+
     def __init__(self, child: Child) -> None:
-        self.child, self.runs, self.given = child, tuple[Run, ...](), 0
+        self.child, self.runs = child, tuple[Run, ...]()
+        self.images_given = 0  # the process already has the first so many images
         self.held = 0  # bytes of memory, while it waits
 
     def run(self, run: Run, images: Sequence[Given], limits: Limits, around: Around) -> tuple[Reply, list[bytes]]:
-        new = images[self.given : run.images]
+        new = images[self.images_given : run.images]
         request = Request(
             run.code, tuple(each.image for each in new), limits.files, limits.max_images, limits.max_pixels,
             limits.max_characters, 0, around.variables, around.functions, around.max_calls,
@@ -89,24 +94,24 @@ class _Kept:
         answered = list[tuple[Asked, str, Answer]]()
 
         def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
-            given = around.answer(asked, pixels) if around.answer else Answer(error="nothing answers")
-            answered.append((asked, _digest(pixels), given))
-            return given
+            reply = around.answer(asked, pixels) if around.answer else Answer(error="nothing answers")
+            answered.append((asked, _digest(pixels), reply))
+            return reply
 
-        found = self.child.run(request, [each.png() for each in new], limits.seconds, answer)
+        result = self.child.run(request, [each.png() for each in new], limits.seconds, answer)
         done = msgspec.structs.replace(run, answered=tuple(answered))
-        self.runs, self.given = (*self.runs, done), max(self.given, run.images)
-        return found
+        self.runs, self.images_given = (*self.runs, done), max(self.images_given, run.images)
+        return result
 
     def repeat(self, run: Run, images: Sequence[Given], limits: Limits) -> None:
-        """Run a piece of code that was run before, and answer its calls as then. Raises DiedError."""
-        left = list(run.answered)
+        """Run a piece of code again, and answer its calls as the first time. Raises DiedError."""
+        recorded = list(run.answered)
 
         def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
-            known, before, given = left.pop(0) if left else (None, "", Answer())
-            if known is None or (known.name, known.arguments, before) != (asked.name, asked.arguments, _digest(pixels)):
+            first, digest, reply = recorded.pop(0) if recorded else (None, "", Answer())
+            if first is None or (first.name, first.arguments, digest) != (asked.name, asked.arguments, _digest(pixels)):
                 raise DiedError("Error: code that ran before went another way when it ran again. Its state is lost.")
-            return given
+            return reply
 
         around = msgspec.structs.replace(run.around, answer=answer)
         limits = msgspec.structs.replace(limits, seconds=run.seconds or limits.seconds)
@@ -115,10 +120,10 @@ class _Kept:
 
 
 def _digest(pixels: Sequence[bytes]) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for each in pixels:
-        found.update(each)
-    return found.hexdigest()
+        digest.update(each)
+    return digest.hexdigest()
 
 
 class Pool:
@@ -129,13 +134,13 @@ class Pool:
 
         self._room = threading.BoundedSemaphore(at_once)
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
-        self._max_kept = max(1, min(at_once * _KEPT, files // _FILES))
-        self._max_warm = min(at_once, _WARM)
-        self._lock = threading.RLock()  # a problem may be given up at any time, also where it is held
+        self._max_sessions = max(1, min(at_once * _SESSIONS_PER_PLACE, files // _FILES_PER_SESSION))
+        self._max_warm = min(at_once, _MAX_WARM)
+        self._lock = threading.RLock()  # reentrant: a problem may be collected, and `_forget` run, while it is held
         # The kernel ends a child with the thread that started it, so that this thread lasts as long as the process.
         self._starter = ThreadPoolExecutor(1, "virc-sandbox")
         self._warm: dict[Machine, list[Future[Child]]] = {}
-        self._kept: OrderedDict[int, _Kept] = OrderedDict()
+        self._waiting: OrderedDict[int, _Session] = OrderedDict()  # by the id of the problem, the oldest first
 
     def run(
         self,
@@ -150,7 +155,7 @@ class Pool:
         """Run a piece of code for a problem.
 
         Args:
-            keeps: whether the next piece of code finds what this one leaves.
+            keeps: whether the next piece of code finds the state that this one leaves.
             around: what else the code is given. While a call is answered, other code may run.
 
         Raises:
@@ -158,21 +163,21 @@ class Pool:
             SetupError: there can be no sandbox.
         """
         with self._room:
-            kept = self._resumed(past, images, machine, limits)
+            session = self._resume(past, images, machine, limits)
             run = Run(code, len(images), msgspec.structs.replace(around, answer=None), seconds=limits.seconds)
             try:
-                reply, pixels = kept.run(run, images, limits, self._outside(around))
+                reply, pixels = session.run(run, images, limits, self._with_room_free(around))
             except BaseException:
-                kept.child.kill()
+                session.child.kill()
                 raise
             if not keeps:
-                kept.child.kill()
+                session.child.kill()
                 return reply, pixels, past
-            self._keep(past.problem, kept)
-            return reply, pixels, Past(past.problem, kept.runs)
+            self._keep(past.problem, session)
+            return reply, pixels, Past(past.problem, session.runs)
 
-    def _outside(self, around: Around) -> Around:
-        """The same, with the place of the code free for others while a call is answered."""
+    def _with_room_free(self, around: Around) -> Around:
+        """The same, but while a call is answered other code may run in the place of this one."""
 
         def answer(asked: Asked, pixels: Sequence[bytes]) -> Answer:
             self._room.release()
@@ -185,54 +190,58 @@ class Pool:
 
     def warm(self, machine: Machine) -> None:
         with self._lock:
-            waiting = self._warm.setdefault(machine, [])
-            while len(waiting) < self._max_warm:
-                waiting.append(self._starter.submit(Child, machine))
+            started = self._warm.setdefault(machine, [])
+            while len(started) < self._max_warm:
+                started.append(self._starter.submit(Child, machine))
 
     def close(self) -> None:
         with self._lock:
-            waiting = [each for some in self._warm.values() for each in some]
-            kept = list(self._kept.values())
+            started = [child for children in self._warm.values() for child in children]
+            sessions = list(self._waiting.values())
             self._warm.clear()
-            self._kept.clear()
-        for each in waiting:
+            self._waiting.clear()
+        for child in started:
             with suppress(Exception):
-                each.result().kill()
-        for one in kept:
-            one.child.kill()
+                child.result().kill()
+        for session in sessions:
+            session.child.kill()
 
-    def _resumed(self, past: Past, images: Sequence[Given], machine: Machine, limits: Limits) -> _Kept:
+    def _resume(self, past: Past, images: Sequence[Given], machine: Machine, limits: Limits) -> _Session:
+        """The session of a problem if it waits in the state of `past`, else a new one in which that was run again."""
         with self._lock:
-            kept = self._kept.pop(id(past.problem), None)
-        if kept and kept.runs == past.runs:
-            return kept
-        if kept:  # a reply was drawn again, whose calls had run
-            kept.child.kill()
-        new = _Kept(self._taken(machine))
+            session = self._waiting.pop(id(past.problem), None)
+        if session and session.runs == past.runs:
+            return session
+        if session:  # its last code belonged to a reply that is drawn again
+            session.child.kill()
+        new = _Session(self._take_warm(machine))
         for run in past.runs:
             new.repeat(run, images, limits)
         return new
 
-    def _taken(self, machine: Machine) -> Child:
+    def _take_warm(self, machine: Machine) -> Child:
         self.warm(machine)
         with self._lock:
-            waiting = self._warm[machine].pop(0)
+            started = self._warm[machine].pop(0)
         self.warm(machine)
         try:
-            child = waiting.result()
+            child = started.result()
             child.ready()
         except Exception:
             self.close()
             raise
         return child
 
-    def _keep(self, problem: Problem, kept: _Kept) -> None:
-        kept.held = kept.child.watch.held() if kept.child.watch else 0
-        oldest = list[_Kept]()
+    def _keep(self, problem: Problem, session: _Session) -> None:
+        """Let a session wait for its next piece of code; end the oldest ones where there are too many."""
+        session.held = session.child.watch.held() if session.child.watch else 0
+        oldest = list[_Session]()
         with self._lock:
-            self._kept[id(problem)] = kept
-            while len(self._kept) > self._max_kept or (len(self._kept) > 1 and self._held() > _MAX_HELD * _memory()):
-                oldest.append(self._kept.popitem(last=False)[1])
+            self._waiting[id(problem)] = session
+            while len(self._waiting) > self._max_sessions or (
+                len(self._waiting) > 1 and self._held() > _MAX_HELD * _memory()
+            ):
+                oldest.append(self._waiting.popitem(last=False)[1])
         if not getattr(problem, "is_watched", False):
             problem.is_watched = True  # type: ignore[attr-defined]
             weakref.finalize(problem, self._forget, id(problem)).atexit = False
@@ -240,13 +249,13 @@ class Pool:
             each.child.kill()
 
     def _held(self) -> int:
-        return sum(each.held for each in self._kept.values())
+        return sum(session.held for session in self._waiting.values())
 
     def _forget(self, problem: int) -> None:
         with self._lock:
-            kept = self._kept.pop(problem, None)
-        if kept:
-            kept.child.kill()
+            session = self._waiting.pop(problem, None)
+        if session:
+            session.child.kill()
 
 
 @cache
@@ -255,7 +264,7 @@ def _memory() -> int:
 
 
 def shared() -> Pool:
-    """Raises ConfigError: the variable that says how large it is holds no number."""
+    """The pool of this process. Raises ConfigError: the variable that sets its size is no number."""
     return _of_process(os.getpid())
 
 
@@ -270,7 +279,7 @@ def _of_process(process: int) -> Pool:
 
 
 def _close(pool: Pool, process: int) -> None:
-    """End all at the end of the process that has the pool, so that no control group or folder is left; of no fork."""
+    """End all sandbox processes with the process that made the pool, not with a fork of it: no folder is left then."""
     if os.getpid() == process:
         pool.close()
 

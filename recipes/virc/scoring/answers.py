@@ -1,7 +1,10 @@
-"""Whether an answer is right, as a person reads it: the one reading behind evaluation, votes and kept samples.
+"""Whether an answer is right, as a person reads it: used by evaluation, votes and the selection of samples.
 
-A reply is read for its conclusion (`reading`), which is compared as a value (`values`) or by algebra. Rewards that were
-published keep the rules that they were published with (`rules`, `score`).
+The conclusion of a reply (`reading`) is compared as a value (`reading.values`) or by algebra. Published rewards keep
+the rules that they were published with (`rules`, `score`).
+
+Read `score` and `same_answer` first, then `_same`. With choices, `_meant` says which of them a text means, by their
+places from 0: several that it lists (`_several`), or the one that it chooses (`_chosen`).
 """
 
 import operator
@@ -17,29 +20,31 @@ from virc.scoring.reading.values import alike, are_values, names_differ, words
 from virc.scoring.score import Key, Verdict, best_match, near
 
 _MAX_LISTED = 500
-_MORE_WORDS = 4  # than the right answer has, in one that is still compared with it
+_MORE_WORDS = 4  # words that a short answer may have more than the right answer, to be compared with it
 MAX_LENGTH = 100_000
-"""Characters of a reply that is read; a longer one is right only where it is the reference."""
+"""Characters of a reply that is read; a longer one is right only if it is the reference."""
 
 
 def extract(reply: str, choices: Sequence[str] | None = None) -> str | None:
-    """The short answer that a reply comes to; None where it gives none, or does not stand by it.
+    """The short answer that a reply comes to; None if it gives none, or takes it back.
 
     Args:
         reply: a short answer, or a text that ends in one.
-        choices: contents of the choices in order, where there are some: then the letter of a choice is returned, or
-            None where none is named, or several.
+        choices: contents of the choices in order, if there are some: then the letter of the choice is returned, or
+            None if the reply names none, or several.
     """
-    texts = _read(reply).texts
+    read = _read(reply)
     if choices:
-        meant = _meant(reply, _read(reply), _contents(tuple(choices)))
+        meant = _meant(reply, read, _contents(tuple(choices)))
         return chr(ord("A") + meant[0]) if len(meant) == 1 else None
-    return texts[0] if texts else None
+    return read.texts[0] if read.texts else None
 
 
 def is_unread(answer: str, key: Key) -> bool:
-    """Whether no rule reads a short answer in a text that was not found right: it names no choice, or says nothing that
-    is as short as the right answer, or a value. Only a judge can tell then.
+    """Whether only a judge can tell if a text is right that no rule finds right, because no rule reads an answer in it.
+
+    An answer is read if the text names a choice, or, without choices, if it says a value or something as short as the
+    right answer.
     """
     if key.choices:
         return not choices_named(answer, key.choices)
@@ -51,9 +56,9 @@ def same_answer(answer: str, reference: str, choices: Sequence[str] | None = Non
     """Whether two answers to one question say the same.
 
     Args:
-        answer: what was answered, with whatever stands around it. Nothing in it raises or takes long.
+        answer: what was answered, with any text around it. Nothing in it raises or takes long.
         reference: the answer known to be right, or another answer.
-        choices: contents of the choices in order, where there are some: then `B`, `I choose (B)`, `B. 102` and `102`
+        choices: contents of the choices in order, if there are some: then `B`, `I choose (B)`, `B. 102` and `102`
             are the same if the second is 102.
     """
     return _same(answer, reference, tuple(choices or ()), operator.eq)
@@ -65,8 +70,8 @@ def score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None = N
     Args:
         answer: what the model answered, as in `same_answer`.
         key: the right answer.
-        symbolic: equality by algebra (`Symbolic.same`). It is asked where the rules find no equality, there are
-            neither choices nor a refusal, and not both sides are values that the rules know all of.
+        symbolic: equality by algebra (`Symbolic.same`). It is asked if the rules find no equality, there are neither
+            choices nor a refusal, and not both sides are values, of which the rules know all.
     """
     return best_match(_score, answer, key, symbolic)
 
@@ -75,37 +80,47 @@ def _score(answer: str, key: Key, symbolic: Callable[[str, str], bool] | None) -
     agree: Agree = operator.eq if key.decimals is None and key.tolerance is None else partial(near, key)
     if _same(answer, key.answer, key.choices, agree):
         return Verdict(True, "rule")
-    said = _read(answer).texts
-    if symbolic is None or key.choices or key.is_refusal or not said or are_values(said[0], key.answer):
+    texts = _read(answer).texts
+    if symbolic is None or key.choices or key.is_refusal or not texts or are_values(texts[0], key.answer):
         return Verdict(False, "rule")
-    formulas = dict.fromkeys((said[0], latex_of(answer, said[0])))
+    formulas = dict.fromkeys((texts[0], latex_of(answer, texts[0])))
     asked = [each for each in formulas if ":" not in each and ("=" in key.answer or not _EQUATION.match(each))]
     return Verdict(any(symbolic(each, key.answer) for each in asked), "symbolic" if asked else "rule")
 
 
 _EQUATION = re.compile(r"[^=]*[-+*/^\d][^=]*=|[\d\s.]+[-+*][-+*/\d\s.]+$")
-"""A text that does not say what one name is, or was not calculated: neither `x + 15 = 85` nor `80 + 5` is 85."""
+"""An equation that is not solved, or a sum that is not calculated: neither `x + 15 = 85` nor `80 + 5` is 85."""
 
 
 def _same(answer: str, reference: str, choices: tuple[str, ...], agree: Agree) -> bool:
-    one, other = answer.strip(), reference.strip()
-    if one == other or not one or not other:
-        return one == other != ""
-    said, right = _read(one), _read(other)
-    contents = _contents(choices)
-    chosen = _meant(one, said, contents), _meant(other, Conclusion((other, *right.texts), True), contents)
-    if (any if choices else all)(chosen):
-        is_pair = len(chosen[0]) == 2 and not _IN_ORDER.search(one + other)
-        return chosen[0] == chosen[1] or (is_pair and chosen[0] == chosen[1][::-1])
-    if words(one) == words(other) != "" and not (quantity(one) or quantity(other)):
+    answer, reference = answer.strip(), reference.strip()
+    if not answer or not reference:
+        return False
+    if answer == reference:
         return True
-    pairs = [(text, plain(other)) for text in said.texts]
+    read, read_reference = _read(answer), _read(reference)
+    contents = _contents(choices)
+    meant = _meant(answer, read, contents)
+    meant_by_reference = _meant(reference, Conclusion((reference, *read_reference.texts), True), contents)
+    # without known choices both have to list some
+    if (meant or meant_by_reference) if choices else (meant and meant_by_reference):
+        is_pair = len(meant) == 2 and not _IN_ORDER.search(answer + reference)
+        return meant == meant_by_reference or (is_pair and meant == meant_by_reference[::-1])
+    same_words = words(answer) == words(reference) != ""
+    if same_words and not quantity(answer) and not quantity(reference):
+        return True
+    if names_differ(answer, reference):
+        return False
+    pairs = [(text, plain(reference)) for text in read.texts]
     # "the car is red" and "the dog is red" are not one answer, though both end in it
-    are_weak = not said.is_firm and not right.is_firm
-    pairs += [(text, meant) for text in said.texts for meant in right.texts[:1] if not are_weak or quantity(text)]
-    return not names_differ(one, other) and any(
-        alike(text, meant, agree) or _labels_alike(text, meant) for text, meant in pairs
-    )
+    are_both_statements = not read.is_firm and not read_reference.is_firm
+    pairs += [
+        (text, likeliest)
+        for text in read.texts
+        for likeliest in read_reference.texts[:1]
+        if not are_both_statements or quantity(text)
+    ]
+    return any(alike(text, right, agree) or _labels_alike(text, right) for text, right in pairs)
 
 
 def _read(reply: str) -> Conclusion:
@@ -114,23 +129,23 @@ def _read(reply: str) -> Conclusion:
 
 _LABEL = re.compile(
     r"(?:the )?(?:(?:option|choice|answer|letter|选项|选) ?)?[(\[{<]?(?P<letter>[A-Za-z])"
-    r"(?:[)\]}>.]+\s*|:(?=\s|\w{2})\s*|,(?=\s|\w{2})(?!.*,\s)\s*|[:,]$|\s+[-:](?!>)\s*|\s+(?=\()|$)(?P<said>.*)",
+    r"(?:[)\]}>.]+\s*|:(?=\s|\w{2})\s*|,(?=\s|\w{2})(?!.*,\s)\s*|[:,]$|\s+[-:](?!>)\s*|\s+(?=\()|$)(?P<content>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 
 
 def _label(text: str) -> tuple[str, str] | None:
-    """The letter of a choice and what is said after it, in `B`, `(B)`, `B. blue`, `option B - blue`."""
-    found = _LABEL.fullmatch(text.strip().rstrip("."))
-    if not found or re.fullmatch(
-        r"(?:(?:and|or|&|maybe|perhaps|possibly|probably) )*\(?[A-Za-z]\)?(?:[^A-Za-z].*)?", found["said"]
+    """The letter of a choice and the content after it, in `B`, `(B)`, `B. blue`, `option B - blue`."""
+    label = _LABEL.fullmatch(text.strip().rstrip("."))
+    if not label or re.fullmatch(
+        r"(?:(?:and|or|&|maybe|perhaps|possibly|probably) )*\(?[A-Za-z]\)?(?:[^A-Za-z].*)?", label["content"]
     ):  # A, C is a list
         return None
-    return found["letter"].upper(), re.sub(r"^\((.*)\)$", r"\1", found["said"].strip())
+    return label["letter"].upper(), re.sub(r"^\((.*)\)$", r"\1", label["content"].strip())
 
 
 def _labels_alike(one: str, other: str) -> bool:
-    """Whether, of choices that are not known, both have the letter, or one has what the other says after its letter."""
+    """Whether, if the choices are not known, both have one letter, or one is the content after the other's letter."""
     first, second = _label(one), _label(other)
     if first and second:
         return first[0] == second[0]
@@ -138,30 +153,32 @@ def _labels_alike(one: str, other: str) -> bool:
 
 
 def _contents(choices: tuple[str, ...]) -> tuple[str, ...]:
+    """The choices without the letters before them, if all have theirs."""
     labels = [_label(choice) for choice in choices]
     if all(label and label[1] and label[0] == chr(ord("A") + at) for at, label in enumerate(labels)):
         return tuple(label[1] for label in labels if label)
     return choices
 
 
-def _chosen(said: Conclusion, contents: tuple[str, ...]) -> int | None:
-    """Which choice is named by the first of the readings that names any; None where it names several."""
-    if not said.is_firm and said.texts and len(_mentioned(said.texts[-1], contents)) > 1:
+def _chosen(read: Conclusion, contents: tuple[str, ...]) -> int | None:
+    """The choice that is named by the first reading that names any; None if that names several, or none does."""
+    if not read.is_firm and read.texts and len(_mentioned(read.texts[-1], contents)) > 1:
         return None
     letters = [content.strip("() ").upper() for content in contents]
-    has_letters = any(len(each) == 1 and 0 <= ord(each) - ord("A") < len(contents) for each in letters)
-    for text in said.texts:
-        equal = {at for at, content in enumerate(contents) if words(text) == words(content)}
-        label = None if has_letters or len(equal) == 1 else _label(text)
-        at = ord(label[0]) - ord("A") if label else len(contents)
-        if label and at < len(contents):
+    are_letters = any(len(each) == 1 and 0 <= ord(each) - ord("A") < len(contents) for each in letters)
+    for text in read.texts:
+        same_words = {at for at, content in enumerate(contents) if words(text) == words(content)}
+        is_content = len(same_words) == 1
+        label = None if are_letters or is_content else _label(text)
+        place = ord(label[0]) - ord("A") if label else len(contents)
+        if label and place < len(contents):
             named = _named_in(label[1], contents) if label[1] else set()
-            return at if not named or at in named else None
-        if named := equal if len(equal) == 1 else _named_in(text, contents):
-            at = next(iter(named))
-            others = {*re.findall(r"\(([A-Z])\)", said.texts[0])} - {chr(ord("A") + at)}
-            return at if len(named) == 1 and not others else None
-    return _lone_letter(said.texts[-1], len(contents)) if said.texts and not has_letters else None
+            return place if not named or place in named else None
+        if named := same_words if is_content else _named_in(text, contents):
+            place = next(iter(named))
+            other_letters = {*re.findall(r"\(([A-Z])\)", read.texts[0])} - {chr(ord("A") + place)}
+            return place if len(named) == 1 and not other_letters else None
+    return _lone_letter(read.texts[-1], len(contents)) if read.texts and not are_letters else None
 
 
 _LISTED = re.compile(
@@ -174,51 +191,66 @@ _BETWEEN = re.compile(
     r"|(?-i:(?:(?<=\b[A-Z])|(?<=\b[A-Z][.)]))\s+(?=[A-Z]\b))",
     re.IGNORECASE,
 )
-_MAX_LETTERS = 26  # of choices that are not known
+_MAX_LETTERS = 26  # letters, if the choices are not known
 
 
 def choices_named(answer: str, choices: Sequence[str]) -> frozenset[int]:
-    """The places of the choices that an answer names by letters or contents; none where that is not clear."""
+    """The places of the choices that an answer names by letters or contents; empty if that is not clear."""
     return frozenset(_meant(answer, Conclusion((answer, *_read(answer).texts), True), _contents(tuple(choices))))
 
 
-def _meant(text: str, said: Conclusion, contents: tuple[str, ...]) -> tuple[int, ...]:
-    """The choices that an answer names; none where that is not clear. Where none are known, it must list several."""
-    for each in (plain(text), *said.texts):
+def _meant(text: str, read: Conclusion, contents: tuple[str, ...]) -> tuple[int, ...]:
+    """The places of the choices that an answer names; empty if that is not clear.
+
+    If the choices are not known, only an answer that lists several letters names some.
+    """
+    for each in (plain(text), *read.texts):
         if several := _several(each, contents):
+            # a choice may be `both A and B`
             same = [at for at, content in enumerate(contents) if alike(each, content)] or [
                 at for at, content in enumerate(contents) if " " in content and _several(content, contents) == several
             ]
-            return (same[0],) if len(same) == 1 else several  # a choice may be `both A and B`
-    chosen = _chosen(said, contents) if contents else None
+            return (same[0],) if len(same) == 1 else several
+    chosen = _chosen(read, contents) if contents else None
     return () if chosen is None else (chosen,)
 
 
 def _several(text: str, contents: tuple[str, ...]) -> tuple[int, ...] | None:
-    """The choices that a text lists in whatever form, as `A, C`, `C and A`, `(A)(C)`, `red and green`; `AC` where they
-    are known, for else it may be the name of a thing. Where they are not known, the order stays: they may be steps.
+    """The choices that a text lists, as `A, C`, `C and A`, `(A)(C)`, `red and green`; None if it lists none.
+
+    `AC` is a list only if the choices are known: it may else be the name of a thing. If they are not known, the order
+    stays, for they may be steps.
     """
     found = _LISTED.fullmatch(text.replace('"', "")) if len(text) <= _MAX_LISTED else None
-    listed = re.sub(r"^[(\[{]([^()]+)[)\]}]$", r"\1", found[1]) if found else ""
-    is_close = contents and listed.isascii() and listed.isalpha()
-    parts = [*listed] if is_close else [*filter(None, _BETWEEN.split(listed))]
+    if not found:
+        return None
+    listed = re.sub(r"^[(\[{]([^()]+)[)\]}]$", r"\1", found[1])
+    is_one_word = contents and listed.isascii() and listed.isalpha()
+    parts = [*listed] if is_one_word else [*filter(None, _BETWEEN.split(listed))]
     places = [place for part in parts if (place := _place(part, contents)) is not None]
     if len(parts) < 2 or len({*places}) < len(parts):
         return None
-    return tuple(sorted(places) if contents or (found and found[1][0] == "{") else places)
+    is_unordered = contents or found[1][0] == "{"
+    return tuple(sorted(places) if is_unordered else places)
 
 
 _IN_ORDER = re.compile(r"[(\[]\s*[A-Za-z]\s*[,;]")
-"""Two letters are in an order in such brackets alone; people write `B, D` and `D, B` for the same two choices."""
+"""Two letters have an order only in such brackets; people write `B, D` and `D, B` for the same two choices."""
 
 
 def _place(text: str, contents: tuple[str, ...]) -> int | None:
+    """The place of the choice that an item of a list names; None if it names none of them."""
     equal = [at for at, content in enumerate(contents) if words(text) == words(content)]
-    label = None if equal else _label(text)
-    at = ord(label[0]) - ord("A") if label else equal[0] if len(equal) == 1 else _MAX_LETTERS
-    if at >= (len(contents) or _MAX_LETTERS):
+    if equal:
+        return equal[0] if len(equal) == 1 else None
+    label = _label(text)
+    if not label:
         return None
-    return at if not label or not label[1] or (contents and alike(label[1], contents[at])) else None
+    letter, content = label
+    place = ord(letter) - ord("A")
+    if place >= (len(contents) or _MAX_LETTERS):
+        return None
+    return place if not content or (contents and alike(content, contents[place])) else None
 
 
 _LETTER = re.compile(r"(?<![A-Za-z0-9'-])([A-Z])(?![A-Za-z0-9'-])")
@@ -245,18 +277,23 @@ def _named_in(text: str, contents: tuple[str, ...]) -> set[int]:
 
 
 def _mentioned(text: str, contents: tuple[str, ...]) -> set[int]:
-    """The choices, but for numbers, whose words a text has, where it has them without those that weigh or deny, and not
-    only within another choice: `light green` does not mention `green`.
+    """The choices, except numbers, whose words are in a text that does not weigh or deny them.
+
+    Words within those of a longer choice do not count: `light green` does not mention `green`.
     """
-    said = f" {words(text)} "
-    named = {
-        at: each for at, content in enumerate(contents)
-        if re.search(r"[^\W\d_]{2}", content) and quantity(content) is None and (each := f" {words(content)} ") in said
-        and not HEDGED.search(text if not HEDGED.search(content) else said.replace(words(content), ""))
-    }  # fmt: skip
+    text_words = f" {words(text)} "
+    named = dict[int, str]()
+    for at, content in enumerate(contents):
+        content_words = f" {words(content)} "
+        is_in_words = re.search(r"[^\W\d_]{2}", content) and quantity(content) is None
+        if not is_in_words or content_words not in text_words:
+            continue
+        around = text_words.replace(words(content), "") if HEDGED.search(content) else text
+        if not HEDGED.search(around):
+            named[at] = content_words
 
-    def apart(each: str) -> str:
-        longer = "|".join(re.escape(other[:-1]) for other in named.values() if each in other != each)
-        return re.sub(rf"(?:{longer})(?= )", " |", said) if longer else said
+    def is_alone(content_words: str) -> bool:
+        longer = "|".join(re.escape(other[:-1]) for other in named.values() if content_words in other != content_words)
+        return content_words in (re.sub(rf"(?:{longer})(?= )", " |", text_words) if longer else text_words)
 
-    return {at for at, each in named.items() if each in apart(each)}
+    return {at for at, content_words in named.items() if is_alone(content_words)}

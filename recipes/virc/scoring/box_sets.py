@@ -1,8 +1,8 @@
 """How well the boxes of an answer cover those of a row: matched one to one, weighted, at one overlap or over many.
 
-Boxes are left, top, right, bottom in pixels of one image. Which box goes with which is decided so that all together
-gain the most (`scipy.optimize.linear_sum_assignment`), not box by box as `boxes.match` does. A weight says how much a
-box of the row matters, such as its salience; without weights all matter alike.
+Boxes are left, top, right, bottom in pixels of one image. They are matched so that the sum of all gains is the greatest
+(`scipy.optimize.linear_sum_assignment`), not box by box as in `boxes.match`. A weight says how much a box of the row
+matters, such as its salience; without weights all count alike.
 """
 
 import math
@@ -47,20 +47,20 @@ def matched(
     Raises:
         ValueError: there are not as many weights as boxes, or one is not over 0.
     """
-    each = _weights(right, weights)
+    right_weights = _weights(right, weights)
     if not found or not right:
         return []
     overlaps = [[iou(one, other) for other in right] for one in found]
     count = min(len(found), len(right)) + 1  # so that all overlaps together count less than one pair
     gains = [
         [
-            weight * (1 + shared / count) if _pairs(shared, min_iou) else 0.0
-            for weight, shared in zip(each, row, strict=True)
+            weight * (1 + shared / count) if _can_pair(shared, min_iou) else 0.0
+            for weight, shared in zip(right_weights, row, strict=True)
         ]
         for row in overlaps
     ]
     pairs = [Pair(one, other, overlaps[one][other]) for one, other in _assigned(gains)]
-    return [pair for pair in pairs if _pairs(pair.overlap, min_iou)]
+    return [pair for pair in pairs if _can_pair(pair.overlap, min_iou)]
 
 
 def agreement(
@@ -77,9 +77,9 @@ def agreement(
     if not found or not right:
         value = float(not found and not right)
         return Agreement(value, value, value)
-    each, pairs = _weights(right, weights), matched(found, right, weights, min_iou)
+    right_weights, pairs = _weights(right, weights), matched(found, right, weights, min_iou)
     precision = len(pairs) / len(found)
-    recall = fsum(each[pair.right] for pair in pairs) / fsum(each)
+    recall = fsum(right_weights[pair.right] for pair in pairs) / fsum(right_weights)
     return Agreement(precision, recall, 2 * precision * recall / (precision + recall) if pairs else 0.0)
 
 
@@ -99,11 +99,11 @@ def weighted_overlap(found: Sequence[Box], right: Sequence[Box], weights: Sequen
 
     The matching is that of the greatest sum. A box too many costs nothing here: `agreement` counts those.
     """
-    each = _weights(right, weights)
+    right_weights = _weights(right, weights)
     if not found or not right:
         return float(not found and not right)
-    gains = [[weight * iou(one, other) for weight, other in zip(each, right, strict=True)] for one in found]
-    return fsum(gains[one][other] for one, other in _assigned(gains)) / fsum(each)
+    gains = [[weight * iou(one, other) for weight, other in zip(right_weights, right, strict=True)] for one in found]
+    return fsum(gains[one][other] for one, other in _assigned(gains)) / fsum(right_weights)
 
 
 def mean_average_precision(
@@ -145,9 +145,9 @@ def mean_precision(right: Sequence[int], best: Sequence[float], annotated: int) 
         best: as of `best_precisions`.
         annotated: how many boxes there are to be found.
     """
-    # the fewest boxes whose share is that recall, without the rounding of a division
+    # for each recall the fewest boxes that reach it: the share rounded up, without the rounding of a division
     needed = (-(-percent * annotated // 100) for percent in range(101))
-    return fsum(best[at] for each in needed if (at := bisect_left(right, each)) < len(best)) / 101
+    return fsum(best[rank] for boxes in needed if (rank := bisect_left(right, boxes)) < len(best)) / 101
 
 
 def _assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
@@ -159,7 +159,7 @@ def _assigned(gains: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     return [*zip(rows.tolist(), columns.tolist(), strict=True)]
 
 
-def _pairs(overlap: float, min_iou: float) -> bool:
+def _can_pair(overlap: float, min_iou: float) -> bool:
     return overlap > 0 and overlap >= min_iou
 
 

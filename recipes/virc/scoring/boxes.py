@@ -2,12 +2,14 @@
 
 In a reply they are JSON in any of the forms that published systems write: `[l, t, r, b]`, a list of such, one object or
 a list of objects with the box as `Position`, `bbox_2d`, `box_2d`, `bbox` or `box`, or with its sides as `x1` to `y2`;
-its confidence, `Confidence`, `confidence` or `score`, is 1 where there is none. Single quotes are read as double ones,
-a code fence is ignored, and in a text that is no JSON every list of four numbers is a box, once however often it is
-there; so is `(l,t),(r,b)`, as Qwen2-VL writes it. They are in the coordinates of the prompt, and in its order where
+its confidence, `Confidence`, `confidence` or `score`, is 1 if there is none. Single quotes are read as double ones, and
+a code fence is ignored. In a text that is not JSON each list of four numbers is a box (repeated lists count once), and
+so is `(l,t),(r,b)`, as Qwen2-VL writes it. Boxes are in the coordinates of the prompt, and in its order of sides if
 their sides have no names.
 
 In a row they are `boxes`, a list, or `box`, each left, top, right, bottom in pixels of the first image's file.
+
+Read `read_boxes` first; `_lists` finds the lists of numbers in a text.
 """
 
 import json
@@ -30,7 +32,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the first image's file."""
 
 MAX_BOXES = 200
-"""Boxes of an answer, or of evidence, that are read; the time to match them grows with their number."""
+"""The most boxes of an answer, or of evidence, that are read: the time to match them grows with their number."""
 _MAX_TEXT = 40_000
 _KEYS = ("Position", "bbox_2d", "box_2d", "bbox", "box")
 _NAMED_SIDES = (("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom"))
@@ -56,26 +58,27 @@ def read_boxes(answer: str | None, view: BoxView, original: Size | None = None) 
     `original` is the size of that file, (width, height) in px; None: as the view says.
     """
     size = original or (view.originals[0] if view.originals else view.sizes[0])
-    return [PredictedBox(in_pixels(each, view, size), sure) for each, sure in _fours(answer, view.box)]
+    fours = _lists_of_four(answer, view.box)
+    return [PredictedBox(in_pixels(numbers, view, size), confidence) for numbers, confidence in fours]
 
 
 def read_point(answer: str | None, view: BoxView, original: Size) -> tuple[float, float] | None:
-    """The point that an answer is, `(x, y)` or `[x, y]`, in pixels of the first image's file; None where it is none."""
-    numbers = next((each for each, _ in _listed(answer or "") if len(each) == 2), None)
+    """The point in an answer, `(x, y)` or `[x, y]`, in pixels of the first image's file; None if it has none."""
+    numbers = next((each for each, _ in _lists(answer or "") if len(each) == 2), None)
     if numbers is None:
         return None
     (x, y), (width, height) = numbers, original
     across, down = sides_of(view.sizes[0], view.coordinates, original)
-    return x * width / across, y * height / down  # in this order what is whole stays whole
+    return x * width / across, y * height / down  # in this order whole pixels stay whole
 
 
 def has_boxes(text: str) -> bool:
-    return text.strip() == "[]" or bool(_fours(text))
+    return text.strip() == "[]" or bool(_lists_of_four(text))
 
 
 def meant_as_boxes(answer: str) -> str:
-    """The sentence that a right answer is the text of boxes, as which it is not compared; empty where it is none."""
-    boxes = [box for box, _ in _fours(answer)] if answer.lstrip()[:1] in ("[", "(", "{") else []
+    """A sentence if a right answer looks like boxes, but is compared as a text; empty if it does not."""
+    boxes = [box for box, _ in _lists_of_four(answer)] if answer.lstrip()[:1] in ("[", "(", "{") else []
     if not boxes:
         return ""
     written = json.dumps([[int(side) if side % 1 == 0 else side for side in box] for box in boxes[:3]])
@@ -105,23 +108,27 @@ def looks_of_row(columns: Mapping[str, Any]) -> list[Box] | None:
 
 
 def _as_boxes(given: Any) -> str | None:
-    """The hint how boxes are to be written that are one list of all numbers, or outlines of points."""
+    """The hint how to write boxes that are one list of all numbers, or shapes of points; None for anything else."""
     try:
         is_flat = type(given[0]) in (int, float)
         lists = [given[at : at + 4] for at in range(0, len(given), 4)] if is_flat else given
-        flat = [[*chain.from_iterable(part if isinstance(part, list) else [part] for part in each)] for each in lists]
-        boxes = [each if len(each) == 4 else [f(each[at::2]) for f in (min, max) for at in (0, 1)] for each in flat]
+        shapes = [[*chain.from_iterable(part if isinstance(part, list) else [part] for part in each)] for each in lists]
+        boxes = [each if len(each) == 4 else _around_points(each[::2], each[1::2]) for each in shapes]
         msgspec.convert(boxes, list[Box])
     except (TypeError, ValueError, LookupError):
         return None
-    if any(len(each) < 4 or len(each) % 2 for each in flat):
+    if any(len(each) < 4 or len(each) % 2 for each in shapes):
         return None
     what = "a list of four numbers for each box" if is_flat else "of each outline its left, top, right, bottom"
     return f'write {what}: "boxes": {json.dumps(boxes[:3])}'
 
 
+def _around_points(xs: list[Any], ys: list[Any]) -> list[Any]:
+    return [min(xs), min(ys), max(xs), max(ys)]
+
+
 def flaw_of(box: Box, size: Size, slack: tuple[float, float] = (1.0, 1.0)) -> str | None:
-    """What is wrong with a box on a picture of `size` px: it is turned round, or leaves it by more than `slack` px."""
+    """What is wrong with a box on a picture of `size` px: sides in the wrong order, or more than `slack` px outside."""
     for low, high, side, more in zip(box[:2], box[2:], size, slack, strict=True):
         if high < low:
             return "is turned round"
@@ -131,10 +138,10 @@ def flaw_of(box: Box, size: Size, slack: tuple[float, float] = (1.0, 1.0)) -> st
 
 
 def reference_boxes(fields: Mapping[str, Any]) -> tuple[Box, ...] | None:
-    """The boxes that an answer to a row of these fields is compared with; None where the right answer is a text.
+    """The boxes that answers to a row are compared with; None if the right answer is a text.
 
-    They are where the row has `boxes` or `box` and either no `answer` or one that is boxes too. With an answer in
-    words they only say where it is seen (V*).
+    A row has them if it has `boxes` or `box`, no choices, and no `answer` in words. With an answer in words the boxes
+    only say where it is seen (V*).
     """
     answer = fields.get("answer")
     in_words = answer is not None and not isinstance(answer, list | dict) and not has_boxes(str(answer))
@@ -167,11 +174,12 @@ def ciou(one: Box, other: Box) -> float:
     """
     overlap, (left, top, right, bottom) = iou(one, other), _around(one, other)
     diagonal = (right - left) ** 2 + (bottom - top) ** 2
-    away = sum((one[at] + one[at + 2] - other[at] - other[at + 2]) ** 2 for at in (0, 1)) / 4
+    across, down = one[0] + one[2] - other[0] - other[2], one[1] + one[3] - other[1] - other[3]
+    distance = (across**2 + down**2) / 4  # of the centres, squared: the sums of sides are twice the centres
     angles = [math.atan2(max(0.0, box[2] - box[0]), max(0.0, box[3] - box[1])) for box in (one, other)]
     aspect = 4 / math.pi**2 * (angles[0] - angles[1]) ** 2
     weight = aspect / (1 - overlap + aspect) if aspect else 0.0
-    return overlap - (away / diagonal if diagonal else 0.0) - weight * aspect
+    return overlap - (distance / diagonal if diagonal else 0.0) - weight * aspect
 
 
 def match(found: Sequence[PredictedBox], right: Sequence[Box], min_iou: float) -> list[tuple[PredictedBox, float]]:
@@ -198,7 +206,7 @@ def distinct(found: Sequence[PredictedBox]) -> list[PredictedBox]:
 
 
 def area(box: Box) -> float:
-    """In square pixels; 0 of a box with its sides the wrong way round."""
+    """In square pixels; 0 if the sides are in the wrong order."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
 
 
@@ -219,38 +227,51 @@ def in_pixels(numbers: Sequence[float], view: BoxView, original: Size) -> Box:
     return left * width / across, top * height / down, right * width / across, bottom * height / down
 
 
-def _fours(text: str | None, form: BoxForm = "corners") -> list[tuple[Sequence[float], float]]:
-    listed = _listed(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""), form)
-    return [(numbers, sure) for numbers, sure in listed if len(numbers) == 4][:MAX_BOXES]
+_Numbers = tuple[Sequence[float], float]
+"""A list of numbers in an answer, and its confidence, 0 to 1."""
 
 
-def _listed(text: str, form: BoxForm = "corners") -> list[tuple[Sequence[float], float]]:
-    """Every list of numbers in an answer, with its confidence; sides that have names are put in the form."""
+def _lists_of_four(text: str | None, form: BoxForm = "corners") -> list[_Numbers]:
+    lists = _lists(_CORNERS.sub(r"[\1, \2, \3, \4]", text or ""), form)
+    return [(numbers, confidence) for numbers, confidence in lists if len(numbers) == 4][:MAX_BOXES]
+
+
+def _lists(text: str, form: BoxForm = "corners") -> list[_Numbers]:
+    """Every list of one to four numbers in an answer; named sides are put in the order of `form`."""
     if len(text) > _MAX_TEXT:
         return []
     bare = _FENCE.sub("", text).strip()
     for each in (bare, bare.replace("'", '"')):
         try:
             value = json.loads(each)
-        except (ValueError, RecursionError):  # no JSON, a number of thousands of digits; nested too deeply
+        except (ValueError, RecursionError):  # not JSON, or a number of thousands of digits; nested too deeply
             continue
         return [*_of_json(value, form)]
     written = (re.split(_BETWEEN, found[1]) for found in _LIST.finditer(same_signs(text)))
     return [([*numbers], 1.0) for numbers in dict.fromkeys(tuple(map(float, each)) for each in written)]
 
 
-def _of_json(value: Any, form: BoxForm) -> Iterator[tuple[Sequence[float], float]]:
-    numbers = _numbers(value)
-    for each in [value] if numbers or not isinstance(value, list) else value:
-        holds = isinstance(each, dict)
-        listed = next((each[key] for key in _KEYS if key in each), None) if holds else each
-        has_sides = holds and listed is None
-        if has_sides:
-            listed = next(([each[side] for side in sides] for sides in _NAMED_SIDES if {*sides} <= each.keys()), None)
-        sure = next((each[key] for key in _CONFIDENCES if key in each), 1.0) if holds else 1.0
-        if (numbers := _numbers(listed)) is not None:
-            known = _numbers([sure])
-            yield written_as(numbers, form) if has_sides else numbers, min(1.0, max(0.0, known[0])) if known else 0.0
+def _of_json(value: Any, form: BoxForm) -> Iterator[_Numbers]:
+    is_one = _numbers(value) is not None or not isinstance(value, list)
+    for each in [value] if is_one else value:
+        is_object = isinstance(each, dict)
+        numbers = _numbers_of_object(each, form) if is_object else _numbers(each)
+        if numbers is not None:
+            yield numbers, _confidence(each) if is_object else 1.0
+
+
+def _numbers_of_object(fields: dict[str, Any], form: BoxForm) -> Sequence[float] | None:
+    for key in _KEYS:
+        if key in fields:
+            return _numbers(fields[key])
+    sides = next((sides for sides in _NAMED_SIDES if {*sides} <= fields.keys()), None)
+    numbers = _numbers([fields[side] for side in sides]) if sides else None
+    return None if numbers is None else written_as(numbers, form)
+
+
+def _confidence(fields: dict[str, Any]) -> float:
+    known = _numbers([next((fields[key] for key in _CONFIDENCES if key in fields), 1.0)])
+    return min(1.0, max(0.0, known[0])) if known else 0.0
 
 
 def _numbers(value: Any) -> list[float] | None:

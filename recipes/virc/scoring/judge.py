@@ -124,10 +124,8 @@ class Judge:
             if found is not None:
                 return found
             said = plain(reply.text, 80)
-        sentence = (
-            f"the judge {self.model} gave no {what} in {len(_TEMPERATURES)} tries; the last reply begins {said!r}"
-        )
-        raise NetworkError(sentence, "a larger model keeps to the form: --judge-model NAME")
+        message = f"the judge {self.model} gave no {what} in {len(_TEMPERATURES)} tries; the last reply begins {said!r}"
+        raise NetworkError(message, "a larger model keeps to the form: --judge-model NAME")
 
 
 def read_verdict(text: str) -> bool | None:

@@ -1,9 +1,8 @@
-"""Right answers, and boxes of where they are seen, that nothing can match.
+"""Finds right answers, and boxes of where they are seen, that no answer can match, and what they may be meant as.
 
-They are told by the value, the choices and the picture of a row, and by all rows.
-
-What a row alone cannot tell, a file can: where some boxes leave their pictures and all are right as x, y, width and
-height, they are that.
+`references_of` checks a row: its boxes against its picture, and its answer against its choices. `References` collects
+the rows of a file and proposes a reading that fits all of them: where some boxes leave their pictures, and all fit as
+x, y, width and height, the file means that.
 """
 
 import struct
@@ -35,7 +34,7 @@ _COUNTED = {"evidence": "rows' boxes of evidence", "looks": "rows' looks"}
 _AS_IT_IS = f"{_USUAL} in pixels"
 _UNKNOWN_SIZE = (10**6, 10**6)
 _FEW, _MANY = 3, 0.1
-"""Rows that are wrong as they stand, and their share, from which on another reading of all is what may be meant."""
+"""The number and the share of wrong rows from which on a reading that fits all rows is proposed."""
 
 
 class Reference(NamedTuple):
@@ -43,8 +42,8 @@ class Reference(NamedTuple):
 
     Args:
         kind: what it is: `boxes`, `choice` or `number`; `evidence`, boxes in addition to another answer, or `looks`.
-        readings: what it may be meant as, and how it, or the box that is wrong, is to be written then.
-        flaw: why no answer can match it as it stands; empty where one can.
+        readings: name of a reading -> what to write in place of the answer, or of the wrong box, if it is meant so.
+        flaw: why no answer can match it as it stands; empty if one can.
     """
 
     kind: str
@@ -72,34 +71,36 @@ def references_of(fields: Mapping[str, Any], size: Callable[[], Size | None]) ->
         return [*found, _of_choice(answers, [str(each) for each in choices])]
     if fields.get("tolerance") is not None or fields.get("decimals") is not None:
         return found
-    text, short = next(((each, few) for each in answers if (few := _narrow(each))), ("", ""))
+    text, short = next(((each, digits) for each in answers if (digits := _digits_of_32_bits(each))), ("", ""))
     flaw = f"its answer {text} has 32 bits and the digits of 64; write {short}" if short else ""
     return [*found, Reference("number", {"a number of 32 bits" if short else _AS_IT_IS: short}, flaw)]
 
 
 def _of_boxes(kind: str, boxes: Sequence[Box], size: Size | None) -> Reference:
-    known = size or _UNKNOWN_SIZE
+    """How boxes may be read: each reading is a shape and a unit in which all of them fit the picture."""
+    max_size = size or _UNKNOWN_SIZE
 
     def fits(box: Box) -> bool:
-        return flaw_of(box, known) is None and (kind != "boxes" or area(box) > 0)  # what is seen may be a point
+        return flaw_of(box, max_size) is None and (kind != "boxes" or area(box) > 0)  # what is seen may be a point
 
     are_shares = all(max(box) <= 1 for box in boxes)
-    named = next((at for at, box in enumerate(boxes) if not fits(box)), 0)
+    wrong_index = next((at for at, box in enumerate(boxes) if not fits(box)), 0)  # the box that is named
     readings = {}
-    for unit, whole in _UNITS.items() if size else [("pixels", None)]:
-        across, down = (side / whole if whole else 1.0 for side in known)
+    for unit, per_side in _UNITS.items() if size else [("pixels", None)]:
+        across, down = (side / per_side if per_side else 1.0 for side in max_size)
         for shape, corners in _SHAPES.items():
             sides = (corners(*box) for box in boxes)
             read = [(left * across, top * down, right * across, bottom * down) for left, top, right, bottom in sides]
-            if are_shares == (whole == 1) and all(map(fits, read)):
-                readings[f"{shape} in {unit}"] = _written(read[named])
+            if are_shares == (per_side == 1) and all(map(fits, read)):
+                readings[f"{shape} in {unit}"] = _written(read[wrong_index])
     if _AS_IT_IS in readings:
         return Reference(kind, readings)
-    why = "is in shares of the sides" if are_shares else flaw_of(boxes[named], known) or "has no area"
-    picture = " of {} x {} px".format(*known) if why.endswith("picture") and size else ""
+    why = "is in shares of the sides" if are_shares else flaw_of(boxes[wrong_index], max_size) or "has no area"
+    if size and why.endswith("picture"):
+        why += f" of {size[0]} x {size[1]} px"
     meant = "".join(f"; as {name} it is {box}" for name, box in readings.items())
-    named_so = f"its {'look' if kind == 'looks' else 'box'} {_written(boxes[named])}"
-    return Reference(kind, readings, f"{named_so} {why}{picture}, not {_AS_IT_IS}{meant}")
+    name = "look" if kind == "looks" else "box"
+    return Reference(kind, readings, f"its {name} {_written(boxes[wrong_index])} {why}, not {_AS_IT_IS}{meant}")
 
 
 def _written(box: Box) -> str:
@@ -116,21 +117,21 @@ def _of_choice(answers: Sequence[str], choices: Sequence[str]) -> Reference:
     return Reference("choice", letters, f"its answer {plain(answers[0], 40)!r} is none of its choices{meant}")
 
 
-def _narrow(text: str) -> str | None:
+def _digits_of_32_bits(text: str) -> str | None:
     """The few digits of a number of 32 bits that was written with those of 64, as 3.7 of 3.700000047683716."""
     try:
         number = float(text)
         short = f"{number:.7g}"
-        (read,) = struct.unpack("f", struct.pack("f", float(short)))
+        (in_32_bits,) = struct.unpack("f", struct.pack("f", float(short)))
     except (ValueError, OverflowError):
         return None
-    # a fraction of few bits, such as 1/1024, is as short as it can be
-    is_noise = read == number != float(short) and Fraction(number).numerator.bit_length() > 16
-    return short if is_noise and repr(number) == text.strip() else None
+    has_other_digits = in_32_bits == number and float(short) != number
+    is_few_bits = Fraction(number).numerator.bit_length() <= 16  # such as 1/1024, which needs all its digits
+    return short if has_other_digits and not is_few_bits and repr(number) == text.strip() else None
 
 
 class References:
-    """All right answers of a file: whether those that cannot be matched are right in another reading that fits all."""
+    """All right answers of a file. If many cannot be matched, they may be meant in another reading that fits all."""
 
     def __init__(self) -> None:
         self._rows, self._wrong, self._fits = Counter[str](), Counter[str](), Counter[tuple[str, str]]()
@@ -145,23 +146,25 @@ class References:
                 self._first.setdefault(found.kind, (row, found))
 
     def conventions(self) -> dict[str, DataError]:
-        """What all references of a kind may be meant as, where many cannot be matched as they stand."""
+        """What all references of a kind may be meant as, if many cannot be matched as they stand."""
         found = {}
         for kind, (row, first) in self._first.items():
             of, wrong = self._rows[kind], self._wrong[kind]
-            meant = [name for name in first.readings if self._fits[kind, name] == of]
-            in_pixels = [name for name in meant if name.endswith("pixels")]
-            meant = in_pixels or [name for name in meant if name.startswith((_USUAL, _Y_FIRST))] or meant
-            if meant and (wrong == of or wrong >= max(_FEW, _MANY * of)):
-                counted_so = f"{wrong} of {of} {_COUNTED.get(kind, 'right answers')}"
-                says = f"{counted_so} cannot be matched as they stand, and all can be read as"
-                written = " or ".join(f"{first.readings[name]}{f' ({name})' * (len(meant) > 1)}" for name in meant)
-                drawn = "; virc data check FILE --draw DIR shows boxes" if kind in ("boxes", "evidence") else ""
-                found[kind] = DataError(f"{says} {' or as '.join(meant)}", f"in line {row} write {written}{drawn}")
+            fitting = [name for name in first.readings if self._fits[kind, name] == of]
+            in_pixels = [name for name in fitting if name.endswith("pixels")]
+            in_usual_order = [name for name in fitting if name.startswith((_USUAL, _Y_FIRST))]
+            likely = in_pixels or in_usual_order or fitting
+            if not likely or (wrong < of and wrong < max(_FEW, _MANY * of)):
+                continue
+            counted_so = f"{wrong} of {of} {_COUNTED.get(kind, 'right answers')}"
+            says = f"{counted_so} cannot be matched as they stand, and all can be read as {' or as '.join(likely)}"
+            texts = [f"{first.readings[name]} ({name})" if len(likely) > 1 else first.readings[name] for name in likely]
+            drawn = "; virc data check FILE --draw DIR shows boxes" if kind in ("boxes", "evidence") else ""
+            found[kind] = DataError(says, f"in line {row} write {' or '.join(texts)}{drawn}")
         return found
 
     def check(self) -> None:
-        found = self.conventions()
+        conventions = self.conventions()
         for kind, (row, first) in self._first.items():
             more = f"; {counted(self._wrong[kind] - 1, 'more row')} like it" if self._wrong[kind] > 1 else ""
-            raise found.get(kind) or DataError(f"line {row}: {first.flaw}{more}")
+            raise conventions.get(kind) or DataError(f"line {row}: {first.flaw}{more}")

@@ -1,7 +1,7 @@
 """Whether an answer is right by rule: one equality for sampling, evaluation and reward.
 
-It sees through spelling, ways to write one number, a unit left out and letters of choices. It does no algebra:
-what is equal only after a calculation with letters is not equal here.
+Spelling, ways to write a number, a missing unit and letters of choices make no difference. It does no algebra: what
+is equal only after a calculation with letters is not equal here. Read `same` first, then `_alike`.
 """
 
 import operator
@@ -36,21 +36,21 @@ def same(answer: str, reference: str, choices: Sequence[str] | None = None) -> b
         return False
     if choices:
         contents = _contents(choices)
-        chosen = _chosen(one, contents), _chosen(other, contents)
-        if chosen != (None, None):
-            return chosen[0] == chosen[1]
+        chosen, right = _chosen(one, contents), _chosen(other, contents)
+        if chosen is not None or right is not None:
+            return chosen == right
     return _alike(one, other) or _alike_labelled(one, other)
 
 
 def numbers_agree(
     answer: str, reference: str, agree: Callable[[Fraction, Fraction], bool] = operator.eq
 ) -> bool | None:
-    """Whether two answers that are numbers agree; None where one is no number.
+    """Whether two answers that are numbers agree; None if one is no number.
 
     Args:
         answer: what was answered; as in `same`, nothing in it raises or takes long.
         reference: the answer known to be right.
-        agree: what is asked of the two values, the answer's first; units are seen to here, as in `same`.
+        agree: compares the two values, the answer's first; units are compared here, as in `same`.
     """
     if max(len(answer), len(reference)) > MAX_LENGTH:
         return None
@@ -65,7 +65,7 @@ _BARE = re.compile(rf"{_OPTION}\(?([a-h])\)?")
 
 
 def _contents(choices: Sequence[str]) -> list[str]:
-    """The choices in plain form, without the letters before them where all have theirs."""
+    """The choices in plain form, without the letters before them if all have theirs."""
     plain = [_plain(choice) if len(choice) <= MAX_LENGTH else choice.strip() for choice in choices]
     labels = [_LABELLED.fullmatch(choice) for choice in plain]
     if all(label and label[2] and _index(label[1]) == at for at, label in enumerate(labels)):
@@ -74,18 +74,18 @@ def _contents(choices: Sequence[str]) -> list[str]:
 
 
 def _chosen(text: str, contents: Sequence[str]) -> int | None:
-    """Which choice a text names, by content or by letter; None where that is not clear."""
+    """The place of the choice that a text names by content or by letter; None if that is not clear."""
     if text in contents:
         return contents.index(text)
     label, letters = _LABELLED.fullmatch(text), [_letter(content) for content in contents]
     # if the choices are letters themselves, a letter is a content, with brackets or without
     if label and not any(letters):
-        at, said = _index(label[1]), label[2]
-        if at < len(contents) and (not said or _alike(said, contents[at])):
-            return at
+        place, content = _index(label[1]), label[2]
+        if place < len(contents) and (not content or _alike(content, contents[place])):
+            return place
     letter = _letter(text)
-    found = [at for at, content in enumerate(contents) if _alike(text, content) or (letter and letter == letters[at])]
-    return found[0] if len(found) == 1 else None
+    named = [at for at, content in enumerate(contents) if _alike(text, content) or (letter and letter == letters[at])]
+    return named[0] if len(named) == 1 else None
 
 
 def _index(letter: str) -> int:
@@ -93,7 +93,7 @@ def _index(letter: str) -> int:
 
 
 def _alike_labelled(one: str, other: str) -> bool:
-    """Whether, of choices that are not known, one is the letter or the content and the other `B. 102` or `(B)`."""
+    """Whether, if the choices are not known, one is the letter or the content, and the other is `B. 102` or `(B)`."""
     letter = _letter(one)
     if letter is not None and letter == _letter(other):
         return True
@@ -140,22 +140,22 @@ def _alike(one: str, other: str) -> bool:
     if one == other:
         return True
     one, other = unnamed(one, other)
-    numbers = _number(one), _number(other)
-    if numbers[0] and numbers[1]:
-        return _equal(numbers[0], numbers[1], operator.eq)
+    number, other_number = _number(one), _number(other)
+    if number and other_number:
+        return _equal(number, other_number, operator.eq)
     return one == other
 
 
 def unnamed(one: str, other: str) -> tuple[str, str]:
-    """Two plain texts, without the name before the value where only one has it."""
-    named = _NAMED.fullmatch(one), _NAMED.fullmatch(other)
-    if (named[0] is None) == (named[1] is None):
+    """Two plain texts, without the name before the value if only one has a name."""
+    named, other_named = _NAMED.fullmatch(one), _NAMED.fullmatch(other)
+    if (named is None) == (other_named is None):
         return one, other
-    return named[0][1] if named[0] else one, named[1][1] if named[1] else other
+    return named[1] if named else one, other_named[1] if other_named else other
 
 
 def _equal(one: _Number, other: _Number, agree: Callable[[Fraction, Fraction], bool]) -> bool:
-    """Numbers that agree; a unit may be missing on one side (the question has it), and 50% is also a half."""
+    """Whether numbers agree; a unit may be missing on one side (the question has it), and 50% is also a half."""
     if one.unit == other.unit:
         return agree(one.value, other.value)
     if one.unit is None or other.unit is None:
@@ -168,7 +168,7 @@ def _share(number: _Number) -> Fraction:
 
 
 def _number(text: str) -> _Number | None:
-    """The number that a plain text is, exactly; None where it is something else or needs too many digits."""
+    """The exact number that a plain text is; None if it is something else or has too many digits."""
     found = _NUMBER.fullmatch(text) if len(text) <= _MAX_NUMBER else None
     if not found or (found["whole"] and not found["bottom"]):
         return None
@@ -186,7 +186,7 @@ def _number(text: str) -> _Number | None:
 
 
 def unit_of(text: str) -> tuple[str, int] | None:
-    """The unit that stands behind a number, and its power; a letter close to it is a variable, as in `5m`."""
+    """The unit after a number, and its power; a letter without a space before it is a variable, as in `5m`."""
     found = _UNIT.fullmatch(text.strip())
     name = _UNITS.get(found["name"]) if found else None
     if not found or not name or (len(found["name"]) == 1 and found["name"].isalpha() and text[0] != " "):
@@ -251,6 +251,6 @@ def without_latex(text: str) -> str:
 
 
 def _grouped(text: str) -> str:
-    """What stands above, below or under a sign, in brackets where it would else run into what follows."""
+    """A part of a fraction or a root, in brackets unless it is a number or a letter."""
     text = text.strip()
     return text if _SIMPLE.fullmatch(text) else f"({text})"

@@ -1,4 +1,4 @@
-"""What the servers of ours share over HTTP: the key, a body within its bounds, errors as the API has them."""
+"""What our HTTP servers share: the routes, the check of the key, a bounded body, errors in the form of the API."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from virc.core.web import site
 from virc.serving.chat_request import MAX_BODY, RefusedError
 
 NOBODY = Response(status_code=499)
-"""For a client that hung up, by nginx's number: nobody reads it."""
+"""The answer to a client that hung up, which nobody reads; 499 is nginx's number for it."""
 _BODY_SECONDS = 120.0
 _WAIT = 10  # seconds after which a client may try again
 

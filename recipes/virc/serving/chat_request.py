@@ -1,8 +1,8 @@
-"""The body of a chat completion request, read with nothing believed (OpenAI API reference, "Create chat completion").
+"""The body of a chat completion request, read without trust (OpenAI API reference, "Create chat completion").
 
-What a server of ours cannot honour is refused: an answer to another request would look right. An agent endpoint
-ignores what is in `IGNORED`. `read` is for a model in this process; an agent endpoint puts the parts together
-otherwise.
+Two servers read such bodies. `read` is for a model in this process: it refuses every parameter that it cannot honour,
+since an answer to another request would look right. `agent.request.read` is for an agent endpoint, which ignores those
+in `IGNORED`. Both call `read_body` for the parameters and `conversation` for the messages.
 """
 
 import re
@@ -21,10 +21,10 @@ MAX_BODY = 64 * 2**20
 """Bytes of a request."""
 _MAX_MESSAGES = 2048
 _MAX_PARTS = 1024  # of a message's content
-_MAX_BRACES = 2**18  # of a body: no more objects than that are made of it, whatever it holds
-_MAX_QUOTES = 2**20  # nor more names and texts
-_MAX_PARAMETER = 4096  # of a parameter other than the messages
-_LONG = {"messages": MAX_BODY, "tools": 2**17, "response_format": 2**15}  # bytes of these
+_MAX_BRACES = 2**18  # of a body, so that no more objects than that are made of it
+_MAX_QUOTES = 2**20  # of a body, so that no more names and texts are made of it
+_MAX_PARAMETER = 4096  # bytes of a parameter other than these
+_MAX_LONG = {"messages": MAX_BODY, "tools": 2**17, "response_format": 2**15}
 NEUTRAL: Mapping[str, object] = {
     "n": 1, "logprobs": False, "top_logprobs": 0, "presence_penalty": 0, "frequency_penalty": 0, "logit_bias": {},
     "stop": [], "tools": [], "tool_choice": "none", "parallel_tool_calls": True, "functions": [],
@@ -35,7 +35,7 @@ NEUTRAL: Mapping[str, object] = {
     "continue_final_message": False, "include_stop_str_in_output": False, "stop_token_ids": [], "best_of": 1,
     "return_tokens": False,
 }  # fmt: skip
-"""Parameters that are known and not honoured -> the one value, apart from null, that asks for nothing."""
+"""Parameter that no server of ours honours -> the one value, apart from null, that asks for nothing and is taken."""
 
 
 class RefusedError(Exception):
@@ -43,7 +43,8 @@ class RefusedError(Exception):
 
     Args:
         param: the part of the request that is wrong.
-        code: OpenAI's word for it, if it has one.
+        code: OpenAI's code for it, if it has one.
+        status: of HTTP.
         wait: seconds after which the client may try again.
     """
 
@@ -63,10 +64,10 @@ class ChatRequest(msgspec.Struct, frozen=True):
     """A request that can be honoured.
 
     Args:
-        messages: the conversation; their images count through `pictures`.
-        pictures: data URLs, unread.
+        messages: the conversation; their images are numbers of `pictures`.
+        pictures: data URLs, not decoded yet.
         sampling: how the reply is drawn; `max_tokens` None: as many as the context has room for.
-        counted: a last piece says how many tokens it took.
+        counted: the last piece of a stream says how many tokens it took.
         ignored: names of what has no effect in it.
     """
 
@@ -84,7 +85,7 @@ UNHEARD = frozenset(
     " cache_prompt cache_salt n_cache_reuse n_keep id_slot slot_id keep_alive priority request_id rid timings_per_token"
     " return_progress".split()
 )
-"""Parameters about accounts, caches and queues: the answer is the same without them, and a header names them."""
+"""Parameters about accounts, caches and queues: any server takes and ignores them, and names them in a header."""
 IGNORED = UNHEARD | frozenset(
     "reasoning_effort reasoning think thinking enable_thinking include_reasoning separate_reasoning reasoning_format"
     " verbosity parallel_tool_calls skip_special_tokens spaces_between_special_tokens chat_template_kwargs"
@@ -93,7 +94,7 @@ IGNORED = UNHEARD | frozenset(
     " dynatemp_range dynatemp_exponent xtc_probability xtc_threshold"
     " dry_multiplier dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers".split()
 )
-"""What an agent endpoint ignores too: an answer is as good without, as each takes several replies that it draws so."""
+"""What an agent endpoint ignores: these tune one reply, and it draws several for an answer, in the way it chooses."""
 
 
 class _Function(msgspec.Struct):
@@ -106,7 +107,7 @@ class _ToolCall(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """A message; `unknown_fields` judges what it does not have."""
+    """A message; other fields are taken, and `unknown_fields` lists them."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[AnyPart], Meta(max_length=_MAX_PARTS)] | None = None
@@ -153,7 +154,7 @@ class Body(msgspec.Struct):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-class _Plain(Body):
+class _ModelBody(Body):
     """What a model in this process honours, with the API's defaults; `top_k` as vLLM has it (0 and -1: all)."""
 
     temperature: Annotated[float, Meta(ge=0)] = 1.0
@@ -172,20 +173,16 @@ _ROLES: Mapping[str, _Role] = {
 
 def read(body: bytes, most_images: int, most_characters: int) -> ChatRequest:
     """Read the body of a request to a model in this process; `most_characters` are those of all its texts together."""
-    request, ignored = read_body(body, _Plain, NEUTRAL, UNHEARD)
-    for at, message in enumerate(request.messages):
+    request, ignored = read_body(body, _ModelBody, NEUTRAL, UNHEARD)
+    for index, message in enumerate(request.messages):
         if message.role == "tool" or message.tool_calls:
-            place = f"messages[{at}].{'tool_calls' if message.tool_calls else 'role'}"
+            place = f"messages[{index}].{'tool_calls' if message.tool_calls else 'role'}"
             raise RefusedError(f"{place}: tool calls cannot be honoured by this server", place)
     messages, pictures = conversation(request, _data_url, most_images, most_characters)
     sampling = Sampling(
-        temperature=request.temperature,
-        top_p=request.top_p,
-        top_k=request.top_k if request.top_k > 0 else None,
-        max_tokens=request.longest or 2**31,
-        seed=request.seed,
-        repetition_penalty=request.repetition_penalty,
-    )
+        temperature=request.temperature, top_p=request.top_p, top_k=request.top_k if request.top_k > 0 else None,
+        max_tokens=request.longest or 2**31, seed=request.seed, repetition_penalty=request.repetition_penalty,
+    )  # fmt: skip
     return ChatRequest(request.model, messages, pictures, sampling, request.stream, request.counted, ignored)
 
 
@@ -199,26 +196,31 @@ def read_body(
     """
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     given = _given(body, {*fields, *neutral, *ignored})
-    unheard = [name for name in ("max_tokens", "max_completion_tokens") if bytes(given.get(name, b"")).strip() == b"-1"]
-    for name in unheard:
+    # Clients send -1 for no limit.
+    no_effect = [
+        each for each in ("max_tokens", "max_completion_tokens") if bytes(given.get(each, b"")).strip() == b"-1"
+    ]
+    for name in no_effect:
         del given[name]
     values: dict[str, Any] = {}
     for name, raw in given.items():
-        most = _LONG.get(name, _MAX_PARAMETER)
-        is_long = len(memoryview(raw)) > most
-        if name in fields and is_long:
-            raise RefusedError(f"{name}: the value is over {most} bytes", name)
+        max_bytes = _MAX_LONG.get(name, _MAX_PARAMETER)
+        is_long = len(memoryview(raw)) > max_bytes
         if name in fields:
+            if is_long:
+                raise RefusedError(f"{name}: the value is over {max_bytes} bytes", name)
             values[name] = _decoded(raw, fields[name].type, name)
-        elif name not in neutral or is_long or _decoded(raw, Any, name) != neutral[name]:
-            if name not in ignored:
-                raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
-            unheard.append(name)
+            continue
+        asks_for_nothing = name in neutral and not is_long and _decoded(raw, Any, name) == neutral[name]
+        if not asks_for_nothing and name not in ignored:
+            raise RefusedError(f"{name} cannot be honoured by this server: leave it out", name)
+        if not asks_for_nothing:
+            no_effect.append(name)
     for name, field in fields.items():
         if field.required and name not in values:
             raise RefusedError(f"the parameter {name} is missing", name)
     try:
-        return kind(**values), (*sorted(unheard), *unknown_fields(given["messages"], _Message.__struct_fields__))
+        return kind(**values), (*sorted(no_effect), *unknown_fields(given["messages"], _Message.__struct_fields__))
     except ValueError as error:
         raise RefusedError(str(error), str(error).partition(":")[0]) from None
 
@@ -226,12 +228,12 @@ def read_body(
 def conversation(
     request: Body, url_of: Callable[[Picture, str], str], most_images: int, most_characters: int
 ) -> tuple[tuple[Message, ...], tuple[str, ...]]:
-    """The messages of a request, and the addresses of its images, which count through the conversation.
+    """The messages of a request, and the addresses of its images, numbered through the conversation.
 
-    `url_of` gives the address of an image at a place, and refuses those that are not taken.
+    `url_of` gives the address of an image at a place of the request, and refuses those that are not taken.
     """
     pictures: list[str] = []
-    messages = tuple(_message(each, f"messages[{at}]", pictures, url_of) for at, each in enumerate(request.messages))
+    messages = tuple(_message(each, f"messages[{n}]", pictures, url_of) for n, each in enumerate(request.messages))
     if len(pictures) > most_images:
         raise RefusedError(f"at most {most_images} images are taken in a conversation, not {len(pictures)}", "messages")
     characters = sum(len(message.text) for message in messages)
@@ -242,20 +244,20 @@ def conversation(
 
 
 def check_amount(body: bytes, param: str) -> None:
-    """Refuse a body of which more objects would be made than memory is counted for."""
+    """Refuse a body that would be decoded into more objects than its bytes are counted for."""
     if body.count(b"{") > _MAX_BRACES or body.count(b'"') > _MAX_QUOTES:
         raise RefusedError("the body holds too many objects", param)
 
 
 _OF_SERVER = ("endpoint", "pipeline", "role", "roles", "system")
-_CHOSEN = "it is chosen when the server starts, and by no request"
+_HINT_OF_SERVER = "it is chosen when the server starts, and by no request"
 
 
 def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
-    """The parameters that are given, undecoded; null is what clients send for what they do not set."""
+    """The parameters of a body, undecoded, without those that are null: clients send that for what they do not set."""
     check_amount(body, "messages")
-    none = msgspec.Raw()
-    kind = msgspec.defstruct("Given", [(name, msgspec.Raw, none) for name in known], forbid_unknown_fields=True)
+    absent = msgspec.Raw()
+    kind = msgspec.defstruct("Given", [(name, msgspec.Raw, absent) for name in known], forbid_unknown_fields=True)
     try:
         given = msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
@@ -263,20 +265,20 @@ def _given(body: bytes, known: Collection[str]) -> dict[str, msgspec.Raw]:
         if not name:
             raise RefusedError("the body is not a JSON object") from None
         unknown = name[1][:200]
-        near = _CHOSEN if unknown in _OF_SERVER else did_you_mean(unknown, known, "it is not honoured here")
+        near = _HINT_OF_SERVER if unknown in _OF_SERVER else did_you_mean(unknown, known, "it is not honoured here")
         raise RefusedError(f"unknown parameter {unknown!r}: {near}", unknown) from None
     except (ValueError, RecursionError):
         raise RefusedError("the body is not valid JSON") from None
     values = {name: getattr(given, name) for name in known}
-    return {name: raw for name, raw in values.items() if raw is not none and bytes(memoryview(raw)[:5]) != b"null"}
+    return {name: raw for name, raw in values.items() if raw is not absent and bytes(memoryview(raw)[:5]) != b"null"}
 
 
 def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:
-        reason, _, where = str(error).partition(" - at `$")
-        place = name + where.strip("`")
+        reason, _, path = str(error).partition(" - at `$")
+        place = name + path.strip("`")
         sentence = re.sub(r"`(\w+)`", r"\1", reason[:1].lower() + reason[1:])
         raise RefusedError(f"{place}: {sentence}", place) from None
     except (ValueError, RecursionError):
@@ -284,27 +286,31 @@ def _decoded(raw: msgspec.Raw, kind: Any, name: str) -> Any:
 
 
 def _message(message: _Message, place: str, pictures: list[str], url_of: Callable[[Picture, str], str]) -> Message:
-    """One message as the model is shown it: its parts in their order, and white space between texts."""
+    """One message as the model is shown it: its parts in their order, and white space between texts.
+
+    The addresses of its images are added to `pictures`.
+    """
     role = _ROLES[message.role]
     if not isinstance(message.content, list):
         return Message(role, _with_calls(message, message.content or ""))
-    before, text, at = len(pictures), "", list[int]()
+    first, text, offsets = len(pictures), "", list[int]()  # offsets: where in the text each image stands
     for number, part in enumerate(message.content):
         if isinstance(part, Picture):
             pictures.append(url_of(part, f"{place}.content[{number}]"))
-            at.append(len(text))
+            offsets.append(len(text))
         elif isinstance(part, Text):
-            if text and at[-1:] != [len(text)] and not (text[-1].isspace() or part.text[:1].isspace()):
+            follows_image = bool(offsets) and offsets[-1] == len(text)
+            if text and not follows_image and not (text[-1].isspace() or part.text[:1].isspace()):
                 text += "\n"
             text += part.text
-    if at and message.role != "user":
+    if offsets and message.role != "user":
         raise RefusedError(f"{place}: only a message of role user can hold images", place)
-    kept = tuple(at) if any(at) else ()
-    return Message(role, _with_calls(message, text), tuple(range(before, len(pictures))), at=kept)
+    at = tuple(offsets) if any(offsets) else ()  # without it, all images come before the text
+    return Message(role, _with_calls(message, text), tuple(range(first, len(pictures))), at=at)
 
 
 def _with_calls(message: _Message, text: str) -> str:
-    """The text of a message with what it calls, or as the result of a call: the model calls no tools of clients."""
+    """The text of a message with its calls of tools, or as the result of one; the model calls no tools of clients."""
     if message.role == "tool":
         return f"Result of the tool: {text}"
     calls = [f"Called {call.function.name}({call.function.arguments})" for call in message.tool_calls or ()]

@@ -31,7 +31,7 @@ from virc.serving.chat_request import ChatRequest, RefusedError, read
 from virc.solving.image_source import data_url_bytes
 
 _Report = str | Reply | Ping
-"""What happens on the way to a reply: its next piece; the whole; nothing."""
+"""What happens on the way to a reply: its next piece; the whole reply; nothing for a while."""
 
 
 class Served(msgspec.Struct, frozen=True):

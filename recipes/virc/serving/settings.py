@@ -23,8 +23,8 @@ Engine = Literal["vllm", "transformers", "llamacpp"]
 OF_A_JUDGE: Mapping[str, int] = {"limit_images": INPUTS, "max_model_len": 32_768}
 """Defaults for a judge, which reads a question and its answers, and replies in one turn."""
 
-_AT_ONCE = 16  # conversations as long as the model takes
-_OVERHEAD = 1.15  # of the weights, before any cache of keys and values
+_AT_ONCE = 16  # conversations of the model's full length, for which the cache of keys and values has room
+_OVERHEAD = 1.15  # times the weights is what they need, before any cache of keys and values
 _VLLM_ONLY = (
     "gpus", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "gpu_memory_utilization",
     "image_cache",
@@ -132,19 +132,19 @@ def _misfit(config: Config, gib: float, here: Machine) -> str | None:
         needed, free = size * config.data_parallel_size + config.cache_gib, here.free_gib
         return f"needs {needed:.1f} GiB, and {free:.1f} GiB of main memory are free" if needed > free else None
     if len(here.gpus) < devices:
-        return f"needs {devices} GPU{'s' * (devices > 1)}, and this machine has {len(here.gpus) or 'none'}"
+        return f"needs {devices} GPU{'s' if devices > 1 else ''}, and this machine has {len(here.gpus) or 'none'}"
     chosen = config.gpus or range(len(here.gpus))
     if max(chosen, default=-1) >= len(here.gpus):
         return f"needs GPU {max(chosen)}, and the last of this machine is GPU {len(here.gpus) - 1}"
     free_of_gpus = [here.gpus[number].free_gib for number in chosen]
     if len(set(chosen)) < max(devices, len(chosen)):
-        return f"needs {devices} GPUs, and --gpus names {len(set(chosen))}{', twice' * (len(chosen) >= devices)}"
+        return f"needs {devices} GPUs, and --gpus names {len(set(chosen))}{', twice' if len(chosen) >= devices else ''}"
     needed, free = size / shards, min(free_of_gpus[:devices]) * config.gpu_memory_utilization
     return f"needs {needed:.1f} GiB, and {free:.1f} GiB of a GPU may be used" if needed > free else None
 
 
 def _what_fits(config: Config, gib: float, here: Machine, others: Mapping[str, Model]) -> str | None:
-    """Options with which it fits, else the largest of the others that does."""
+    """The hint: options with which the model fits, else the command for the largest of the others that fits."""
     devices = config.tensor_parallel_size * config.pipeline_parallel_size * config.data_parallel_size
     freest = sorted(range(len(here.gpus)), key=lambda number: here.gpus[number].free_gib)[-devices:]
     if not _misfit(msgspec.structs.replace(config, gpus=tuple(freest)), gib, here):

@@ -1,4 +1,9 @@
-"""Serves a model at an OpenAI-compatible endpoint: by vLLM, in this process, or as an agent that runs the tool loop."""
+"""Serves a model at an OpenAI-compatible endpoint: by vLLM, in this process, or as an agent that runs the tool loop.
+
+`serve` (Python) and `virc serve` make a `ServeRequest`; `prepare` turns it into a `ServePlan`, and `start` starts that
+plan: `_vllm`, `_in_process` or `_agent`. An agent answers in this process; its replies are drawn by a model in this
+process, by a vLLM that is started for it alone (`_Behind`), by another server, or by the models of a pipeline.
+"""
 
 import os
 import secrets
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
 SECONDS = 600.0
 """Longest time for a problem of an agent endpoint, in seconds, if none is chosen."""
 _LAST_STEP = 5.0  # seconds that a step of a model may still take when an agent endpoint ends
+# The settings of an agent endpoint that mean something if its models run elsewhere.
 _WITH_ENDPOINT = frozenset({"host", "port", "name", "api_key", "limit_images"})
 _WITH_PIPELINE = _WITH_ENDPOINT | {"device"}
 
@@ -61,12 +67,12 @@ class Agent(msgspec.Struct, frozen=True):
 
     Args:
         endpoint: the server that draws replies; None: the model is served here too.
-        key: sent to that server only.
+        key: API key of that server.
         concurrency: problems that are solved at a time; None: as many as suit the engine.
         timeout: seconds for a problem, its wait included.
         max_tokens: longest reply in tokens; None: as the model's chat protocol says.
-        pipeline: a Python file or a system that answers by several models; the model is that of roles without one.
-        roles: of the pipeline, role -> address of its endpoint, or its model.
+        pipeline: a Python file or a system that answers by several models; roles without a model get the request's.
+        roles: role of the pipeline -> address of its endpoint, or its model.
     """
 
     endpoint: str | None = None
@@ -85,7 +91,7 @@ class ServeRequest(msgspec.Struct, frozen=True):
         model: as `virc.models.registry.find` takes it; with `agent.endpoint`, a name which that server lists.
         system, protocol, family: as in `Choice`.
         engine: None: llama.cpp for a GGUF file, else vLLM if it has builds.
-        settings: those of `Config` that were chosen.
+        settings: the fields of `Config` that were chosen.
     """
 
     model: str | None
@@ -101,14 +107,16 @@ class ServeRequest(msgspec.Struct, frozen=True):
 
 
 class ServePlan(msgspec.Struct, frozen=True):
-    """What a request leads to; nothing is started yet.
+    """What is to be started for a request.
 
     Args:
+        config: settings of the endpoint that clients use.
         name: what clients call the model; None: as the server behind the agent endpoint calls it.
         source: what draws replies: `vllm`, `transformers`, `llamacpp`, `pipeline` or the address of a server.
-        pipeline: what answers, its roles not open yet.
         published: the facts about the model that clients get, as JSON.
-        behind, place, plan, log: of the vLLM that is started; `behind` is `config` if there is no agent.
+        behind: settings of the vLLM that is started: those of a hidden server behind an agent, else `config`.
+        place, plan, log: of that vLLM.
+        pipeline: what answers, its roles not open yet.
     """
 
     config: Config
@@ -124,7 +132,11 @@ class ServePlan(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """A model that is served. As a context manager it answers in the background, and ends with the block.
+    """A model that is served; either `wait` answers in this thread, or a `with` block in the background.
+
+    Args:
+        run: answers requests until `stop` is called or a signal comes.
+        resources: closed at the end.
 
     Attributes:
         url: its address, up to and with `/v1`.
@@ -136,14 +148,9 @@ class Server:
     failure: EngineError | None = None
 
     def __init__(
-        self,
-        url: str,
-        model: str,
-        run: Callable[[], None],
-        stop: Callable[[], None],
-        resources: ExitStack,
+        self, url: str, model: str, run: Callable[[], None], stop: Callable[[], None], resources: ExitStack,
         log: Path | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.url, self.model, self.log = url, model, log
         self._run, self._stop, self._resources = run, stop, resources
         self._thread: threading.Thread | None = None
@@ -177,7 +184,7 @@ class Server:
         """End the server.
 
         Raises:
-            EngineError: vLLM had ended, and the block came to its end all the same.
+            EngineError: vLLM had ended, and the block itself raised no error.
         """
         self.close()
         if self.failure and error:
@@ -246,9 +253,11 @@ def serve(
     model, system, protocol, pipeline = (
         None if each is None else str(each) for each in (model, system, protocol, pipeline)
     )
-    named = {name: str(who) for name, who in roles.items()}
-    looking = Agent(endpoint, endpoint_key, concurrency, timeout, max_tokens, pipeline, named) if agent else None
-    request = ServeRequest(model, system, protocol, engine, settings, looking, family)
+    agent_settings = None
+    if agent:
+        role_texts = {name: str(model_or_url) for name, model_or_url in roles.items()}
+        agent_settings = Agent(endpoint, endpoint_key, concurrency, timeout, max_tokens, pipeline, role_texts)
+    request = ServeRequest(model, system, protocol, engine, settings, agent_settings, family)
     return start(request, on_event)
 
 
@@ -278,7 +287,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if request.agent and request.agent.pipeline:
         return _with_pipeline(request, request.agent, request.agent.pipeline)
     if request.agent and request.agent.endpoint:
-        config = _elsewhere(request, _WITH_ENDPOINT, "--endpoint", "give it to the server that runs there")
+        config = _config_of_agent(request, _WITH_ENDPOINT, "--endpoint", "give it to the server that runs there")
         return ServePlan(config, config.name or request.model, request.agent.endpoint)
     engine = serving.choose_engine(request.engine, request.model)
     if only_by_llamacpp(engine, request):
@@ -294,7 +303,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     if engine == "llamacpp":
         opened.gguf_of(weights)
     if request.agent:
-        weights = msgspec.structs.replace(weights, judge=False)  # it is to call tools
+        weights = msgspec.structs.replace(weights, judge=False)  # even a judge calls tools here
     config = serving.configure(engine, request.settings, weights)
     if request.agent:
         serving.turns_and_inputs(config.limit_images)
@@ -305,7 +314,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
     config = _with_device(config)
     environment = making.find("serve", config.device)
     if not dry_run:
-        address.bound_socket(config).close()  # vLLM would say that it is in use only when the model is loaded
+        address.bound_socket(config).close()  # vLLM would report a port in use only once the model is loaded
         gib = serving.weights_gib(weights.folder, config.dtype)
         others = models.judges(request.model or "", request.system)
         serving.refuse_unfit(config, weights.name, gib, hardware.find(Path.cwd()), others)
@@ -320,7 +329,7 @@ def prepare(request: ServeRequest, report: Reporter, dry_run: bool = False) -> S
 
 
 def only_by_llamacpp(engine: Engine, request: ServeRequest) -> bool:
-    """Whether a model of the package is to be served, nobody chose an engine, and llama.cpp alone is installed."""
+    """Whether a model of the package must be served by llama.cpp: nobody chose an engine, and no other is installed."""
     if request.engine or request.model not in models.embedded() or find_spec("xllamacpp") is None:
         return False
     if engine == "transformers":
@@ -331,30 +340,33 @@ def only_by_llamacpp(engine: Engine, request: ServeRequest) -> bool:
 
 
 def _hidden(config: Config) -> Config:
+    """The settings of a server that this process alone can use."""
     key, port = secrets.token_urlsafe(32), address.free_port()
     return msgspec.structs.replace(config, host="127.0.0.1", port=port, api_key=key)
 
 
 def _with_pipeline(request: ServeRequest, agent: Agent, name: str) -> ServePlan:
-    """What serves a pipeline: its roles are servers that run, or models of this process."""
-    given = {"system": request.system, "protocol": request.protocol, "family": request.family}
-    for setting, value in {**given, "max_tokens": agent.max_tokens}.items():
+    """The plan for a pipeline, whose roles are servers that run, or models of this process."""
+    of_one_model = {"system": request.system, "protocol": request.protocol, "family": request.family}
+    for setting, value in {**of_one_model, "max_tokens": agent.max_tokens}.items():
         if value is not None:
             option = serving.option_of(setting)
             raise UsageError(f"{option} does not go with --pipeline", "leave one out, or write it to a role")
-    config = _elsewhere(request, _WITH_PIPELINE, "--pipeline", "give it to the server of a role")
+    config = _config_of_agent(request, _WITH_PIPELINE, "--pipeline", "give it to the server of a role")
     turns, _ = serving.turns_and_inputs(config.limit_images)
     default = Choice(request.model, agent.endpoint, agent.key, device=config.device, timeout=agent.timeout)
     setup = Setup(default, SolveConfig(timeout=agent.timeout, max_turns=turns, keep_images=False), offline=True)
-    found = pipelines.set_up(name, agent.roles, setup)
-    return ServePlan(config, config.name or found.name, "pipeline", pipeline=found)
+    pipeline = pipelines.set_up(name, agent.roles, setup)
+    return ServePlan(config, config.name or pipeline.name, "pipeline", pipeline=pipeline)
 
 
-def _elsewhere(request: ServeRequest, known: frozenset[str], with_option: str, hint: str) -> Config:
-    """The settings of an agent endpoint whose models run elsewhere; those that are not `known` are refused."""
-    foreign = ["engine"] * bool(request.engine) + sorted(request.settings.keys() - known)
-    if foreign:
-        raise UsageError(f"{serving.option_of(foreign[0])} means nothing with {with_option}", hint)
+def _config_of_agent(request: ServeRequest, allowed: frozenset[str], with_option: str, hint: str) -> Config:
+    """The settings of an agent endpoint whose models run elsewhere. Raises UsageError: one is not `allowed`."""
+    refused = sorted(request.settings.keys() - allowed)
+    if request.engine:
+        refused.insert(0, "engine")
+    if refused:
+        raise UsageError(f"{serving.option_of(refused[0])} means nothing with {with_option}", hint)
     config = Config(**request.settings)
     serving.turns_and_inputs(config.limit_images)
     return config
@@ -363,9 +375,10 @@ def _elsewhere(request: ServeRequest, known: frozenset[str], with_option: str, h
 def _published(request: ServeRequest, weights: Weights, image_ids: bool) -> str:
     """The facts that clients get; a judge is asked in plain chat unless a chat protocol was chosen."""
     plain = weights.judge and request.protocol is None
-    spoken = opened.prompt_setup_here(weights, request.choice())
-    grid = opened.grid_here(weights, spoken, request.choice())
-    protocol = None if plain or spoken.unknown else spoken.chat_protocol.protocol  # a guessed unit is not published
+    prompt_setup = opened.prompt_setup_here(weights, request.choice())
+    grid = opened.grid_here(weights, prompt_setup, request.choice())
+    # Where the unit of boxes is not known, the protocol is a guess, which is not published.
+    protocol = None if plain or prompt_setup.unknown else prompt_setup.chat_protocol.protocol
     return serving.published(grid, protocol, fingerprint(weights), image_ids)
 
 
@@ -374,7 +387,7 @@ def _with_device(config: Config) -> Config:
 
 
 def _refuse_large_judge(request: ServeRequest) -> None:
-    """Refuse a judge that does not fit before it is looked for: the next hint would be to download it."""
+    """Refuse a judge that does not fit this machine before it is searched for: the hint there is to download it."""
     name = request.model or ""
     others = models.judges(name, request.system)
     judge = others.get(name)
@@ -403,9 +416,9 @@ def _vllm_process(
     assert plan.plan
     assert plan.name
     assert plan.log
-    where = (address.url(config), plan.name, config.only_key)
     processes.report_removed(plan.plan.step, os.environ, report)
-    return vllm_process.started(plan.plan, *where, plan.log, report, on_process)
+    url = address.url(config)
+    return vllm_process.started(plan.plan, url, plan.name, config.only_key, plan.log, report, on_process)
 
 
 def _in_process(plan: ServePlan, report: Reporter, resources: ExitStack) -> Server:
@@ -448,12 +461,12 @@ def _loaded(plan: ServePlan, report: Reporter) -> "LocalBackend | LlamaCppBacken
     return backend
 
 
-def _check_installed(who: str, *extras: str) -> None:
+def _check_installed(option: str, *extras: str) -> None:
     try:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise SetupError(f"{who} needs fastapi and uvicorn: {error}", install(*extras, "serve")) from None
+        raise SetupError(f"{option} needs fastapi and uvicorn: {error}", install(*extras, "serve")) from None
 
 
 def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter, resources: ExitStack) -> Server:
@@ -468,66 +481,67 @@ def _agent(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporte
     engine = resources.enter_context(Supervised(behind.started, plan.log, report)) if plan.log else None
     setup = plan.pipeline
     piped = Piped(setup, resources.enter_context(pipelines.ready(setup, report))) if setup else None
-    found = _by_roles(piped, plan, agent) if piped else _agent_model(behind.plan, request, agent, report)
-    behind.move = found.move
+    model = _writer_of(piped, plan, agent) if piped else _agent_model(behind.plan, request, agent, report)
+    behind.move = model.move
     turns, inputs = serving.turns_and_inputs(config.limit_images)
-    longest = piped.writer.role.max_tokens if piped else agent.max_tokens
-    config_of_problem = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=longest)
+    max_tokens = piped.writer.role.max_tokens if piped else agent.max_tokens
+    solve_config = SolveConfig(timeout=agent.timeout, max_turns=turns, max_tokens=max_tokens)
     ready = (lambda: engine.running) if engine else (lambda: True)
-    how = (found.backend, found.chat_protocol.protocol, config_of_problem, found.at_once)
-    solving = Solving(*how, ready=ready, pipeline=piped)
-    answers = found.answers or (lambda: True)
+    protocol = model.chat_protocol.protocol
+    solving = Solving(model.backend, protocol, solve_config, model.at_once, ready=ready, pipeline=piped)
+    answers = model.answers or (lambda: True)
     on_failure = partial(report.failure, before="a request failed: ")  # clients do not get the reason
-    app = server.app(server.Served(solving, found.name, inputs, found.context, config.api_key, on_failure, answers))
+    app = server.app(server.Served(solving, model.name, inputs, model.context, config.api_key, on_failure, answers))
     running = _http_server(app, report)
     if not is_loopback(config.host) and not config.api_key:
         report.warn(f"whoever reaches {config.host} can ask this model", "--api-key env:NAME")
     listening.listen(connections.CONNECTIONS)
     run = _agent_run(running, app, listening, engine)
-    return Server(address.url(config), found.name, run, partial(_end, running), resources.pop_all(), plan.log)
+    return Server(address.url(config), model.name, run, partial(_end, running), resources.pop_all(), plan.log)
 
 
-def _by_roles(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:
+def _writer_of(piped: "Piped", plan: ServePlan, agent: Agent) -> Opened:
+    """The model of a pipeline that writes the answer; plain chats are answered by it alone."""
     from virc.serving.agent.piped import InTurn
 
     role, name = piped.writer, plan.name or piped.setup.name
     return msgspec.structs.replace(
-        role.opened,
-        name=name,
-        backend=InTurn(role.opened.backend, role.turn),
-        at_once=agent.concurrency or piped.at_once,
-        answers=piped.answers_now,
-        move=None,
-    )
+        role.opened, name=name, backend=InTurn(role.opened.backend, role.turn),
+        at_once=agent.concurrency or piped.at_once, answers=piped.answers_now, move=None,
+    )  # fmt: skip
 
 
 def _agent_model(plan: ServePlan, request: ServeRequest, agent: Agent, report: Reporter) -> Opened:
+    """The model of an agent: loaded into this process, else that of the vLLM behind it or of another server."""
     if plan.source in get_args(Engine) and not plan.plan:
         assert plan.weights
         assert plan.name
-        spoken = opened.prompt_setup_here(plan.weights, request.choice())
+        prompt_setup = opened.prompt_setup_here(plan.weights, request.choice())
         backend = _loaded(plan, report)
         at_once = agent.concurrency or backend.at_once
         if at_once > 1 and not backend.draw_together():
             report.warn(f"{plan.name} cannot draw replies in one batch: problems are solved one at a time")
             at_once = 1
-        return Opened(plan.name, backend, spoken.chat_protocol, at_once=at_once, context=backend.context)
-    where = {"model": request.model, "endpoint": agent.endpoint, "api_key": agent.key}
+        chat_protocol = prompt_setup.chat_protocol
+        return Opened(plan.name, backend, chat_protocol, at_once=at_once, context=backend.context)
+    server = {"model": request.model, "endpoint": agent.endpoint, "api_key": agent.key}
     if plan.behind:
-        where = {"model": plan.name, "endpoint": address.url(plan.behind), "api_key": plan.behind.only_key}
-    found = opened.open_model(request.choice(system=request.system, timeout=agent.timeout, **where))
-    for warning in found.warnings:
+        server = {"model": plan.name, "endpoint": address.url(plan.behind), "api_key": plan.behind.only_key}
+    model = opened.open_model(request.choice(system=request.system, timeout=agent.timeout, **server))
+    for warning in model.warnings:
         report.warn(warning)
-    name = found.name if plan.behind else plan.config.name or found.name
-    return msgspec.structs.replace(found, name=name, at_once=agent.concurrency or found.at_once)
+    name = model.name if plan.behind else plan.config.name or model.name
+    return msgspec.structs.replace(model, name=name, at_once=agent.concurrency or model.at_once)
 
 
 class _Behind:
-    """The vLLM behind an agent endpoint: each start has a port and key of its own, lest others wait at the port.
+    """The vLLM behind an agent endpoint.
+
+    Each start gets a new port and key, so that no other process can wait at the port and take the requests.
 
     Attributes:
         plan: of the latest start.
-        move: has what asks it ask there, once it runs.
+        move: makes the agent's backend use a new address and key; None until that backend is open.
     """
 
     def __init__(self, plan: ServePlan, report: Reporter) -> None:

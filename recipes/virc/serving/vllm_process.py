@@ -24,7 +24,7 @@ from virc.reasoning.images import show
 from virc.reasoning.session import Ask, Message
 
 MAX_RESTARTS, RESTART_WINDOW = 3, 1800.0
-"""Times that an engine is started again within so many seconds: one that ends more often needs its user."""
+"""An engine is started again at most so many times within so many seconds; then the server gives up."""
 Start = Callable[[Callable[[Process], None]], AbstractContextManager[Process]]
 """Starts the engine, and calls back as soon as its process runs; it has answered when the context is entered."""
 
@@ -41,14 +41,9 @@ _FIRST_ANSWER = 300.0  # seconds: kernels are compiled for it
 
 @contextmanager
 def started(
-    plan: Plan,
-    url: str,
-    name: str,
-    key: str | None,
-    log: Path,
-    report: Reporter,
+    plan: Plan, url: str, name: str, key: str | None, log: Path, report: Reporter,
     on_process: Callable[[Process], None] = lambda _: None,
-) -> Iterator[Process]:
+) -> Iterator[Process]:  # fmt: skip
     """A vLLM that has answered a request with an image; it ends with the block."""
     write_files(plan)
     log.unlink(missing_ok=True)
@@ -99,7 +94,7 @@ class Stages:
 
 def _await_health(process: Process, root: str, log: Path, report: Reporter, stages: Stages) -> None:
     with log.open(encoding="utf-8", errors="replace") as lines:
-        begun = ""  # of a line that vLLM has not ended yet
+        begun = ""  # the beginning of a line that vLLM has not ended yet
         while not _is_healthy(root):
             code = process.wait(_POLL)
             for piece in lines:

@@ -59,17 +59,17 @@ def ablated(shown: Shown, ablation: CropAblation, other: Shown) -> Shown:
         case "no-picture":
             return Shown(_white(shown), original=shown.original)
         case "blank":
-            beneath = _white(shown)
+            substitute = _white(shown)
         case "blurred":
-            beneath = _blurred(shown.pixels)
+            substitute = _blurred(shown.pixels)
         case "counterfactual" | "swapped":
-            beneath = other.full
+            substitute = other.full
     if ablation == "counterfactual" and other.size != shown.size:
         sizes = " and ".join(f"{width} x {height} px" for width, height in (shown.size, other.size))
         raise DataError(f"the image and its counterfactual differ in size: {sizes}")
-    over = shown.over(beneath)
-    over.cut_from(shown.full)  # crops are as large as its own would be
-    return over
+    changed = shown.with_substitute(substitute)
+    changed.cut_from(shown.full)  # crops are as large as without an ablation
+    return changed
 
 
 def without_tools(protocol: Protocol) -> Protocol:

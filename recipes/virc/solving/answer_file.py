@@ -1,4 +1,7 @@
-"""The file of the answers of a batch, which a rerun continues."""
+"""The file of the answers of a batch, as JSON lines or as a table, which a rerun continues.
+
+Read `write_answers` first; `AnswerSheet` makes the record of a row in a table.
+"""
 
 import csv
 import io
@@ -43,13 +46,13 @@ class Sheet:
 
     def __init__(self, columns: Sequence[str], delimiter: str = ",", bom: bool = False) -> None:
         self._delimiter = delimiter
-        self.header = _BOM * bom + self._row([*map(cell, columns), RUN]) + b"\n"
+        self.header = (_BOM if bom else b"") + self._row([*map(cell, columns), RUN]) + b"\n"
 
     def line(self, values: Iterable[object], run: object) -> bytes:
         return self._row([*map(cell, values), one_line(run)])
 
     def end(self, file: IO[bytes]) -> int | None:
-        """The position behind the last whole record of a file that is at its start; None if it is another table."""
+        """The end of the last whole record, of a file that is read from its start; None if it is another table."""
         begin = file.read(len(self.header))
         if begin != self.header:
             return 0 if self.header.startswith(begin) else None
@@ -73,25 +76,27 @@ class Sheet:
 
 def cell(value: object) -> str:
     """A value as the text of a cell; what a spreadsheet would compute as a formula gets an apostrophe in front."""
-    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = "" if value is None else text
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     computed = len(text) > 1 and text.startswith(_FORMULA) and not _NUMBER.fullmatch(text)
     return f"'{text}" if computed else text
 
 
 def _records(file: IO[bytes]) -> Iterator[bytes]:
-    """The whole records of a file from here on: lines, and more of them if a text in quotes goes on."""
-    record, within = list[bytes](), False
+    """The whole records of a file: a line, or several if a text in quotes has lines."""
+    record, is_quoted = list[bytes](), False
     for line in file:
         record.append(line)
-        within ^= line.count(b'"') % 2 == 1
-        if line.endswith(b"\n") and not within:
+        if line.count(b'"') % 2 == 1:
+            is_quoted = not is_quoted
+        if line.endswith(b"\n") and not is_quoted:
             yield b"".join(record)
             record.clear()
 
 
 class Lines(Claims):
-    """The output of a batch that is not kept: every row is done."""
+    """The output of a batch that is not kept in a file, so that no row was done before."""
 
     resumed = 0
 
@@ -118,23 +123,33 @@ class AnswerSheet:
     def line(self, done: RowDone, known: Mapping[str, Any]) -> bytes:
         """A row's record, without its newline; `known` are the fields of every row."""
         row, fields, error = done.row, done.fields, done.error
-        for name in (row.passed.keys() - {"id", *self._columns} - self._left_out) if self._is_pipe else ():
+        if self._is_pipe:
+            self._warn_of_columns(row.passed.keys() - {"id", *self._columns} - self._left_out)
+        has_image = len(row.images) == 1 and "image" in self._columns
+        images: Fields = {"image": row.images[0]} if has_image else {"images": list(row.images) or None}
+        named_images = {name: value for name, value in images.items() if "data:" not in str(value)[:8].lower()}
+        given = [(row.passed | named_images).get(name) for name in self._columns]
+        tokens, calls = fields.get("tokens") or {}, fields.get("calls")
+        values = {
+            "answer": fields.get("answer"),
+            "error": error and fields_of(error)["message"],
+            "model": known.get("model"),
+            "turns": fields.get("turns"),
+            "tool_calls": None if calls is None else sum(calls.values()),
+            "prompt_tokens": tokens.get("prompt"),
+            "completion_tokens": tokens.get("completion"),
+            "seconds": fields.get("seconds"),
+            "trace": fields.get("trace"),
+        }
+        run = {"schema": SCHEMA, "id": row.id, "row": row.digest, "error": error and {"code": error.code}}
+        run |= {key: known.get(key) for key in ("model", "protocol", "settings")}
+        return self.layout.line([row.id, *given, *(values[name] for name in _OURS)], run)
+
+    def _warn_of_columns(self, names: Iterable[str]) -> None:
+        for name in names:
             self._left_out.add(name)
             sentence = f"the column {plain(name, 60)!r} is not in the first row, and is left out of the table"
             self._report.warn(sentence, "--to FILE.jsonl keeps every column")
-        one = len(row.images) == 1 and "image" in self._columns
-        images: Fields = {"image": row.images[0]} if one else {"images": list(row.images) or None}
-        shown = {name: value for name, value in images.items() if "data:" not in str(value)[:8].lower()}
-        tokens = fields.get("tokens") or {}
-        calls = fields.get("calls")
-        run = {key: known.get(key) for key in ("model", "protocol", "settings")}
-        run = {"schema": SCHEMA, "id": row.id, "row": row.digest, "error": error and {"code": error.code}} | run
-        values = [
-            *(fields.get("answer"), error and fields_of(error)["message"], known.get("model"), fields.get("turns")),
-            *(None if calls is None else sum(calls.values()), tokens.get("prompt"), tokens.get("completion")),
-            *(fields.get("seconds"), fields.get("trace")),
-        ]
-        return self.layout.line([row.id, *((row.passed | shown).get(name) for name in self._columns), *values], run)
 
 
 def check_files(sources: Sequence[str], to: str | None) -> None:

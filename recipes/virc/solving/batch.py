@@ -1,7 +1,7 @@
 """Many problems and one model: rows in, one result each out, several in work at a time.
 
-What fails in one row costs that row alone; what the endpoint does to every row ends the batch. An endpoint that goes
-away is waited for.
+An error of one row costs that row alone; if row after row fails alike, the batch ends. If the endpoint goes away, the
+batch waits for it (`Outage`). Read `solve_batch` first: `through` does the rows, and `_solve_row` solves one.
 """
 
 import json
@@ -35,8 +35,8 @@ from virc.solving.strategies import registry as strategies
 from virc.solving.traces.files import check_writable
 
 HOPELESS_IN_A_ROW = 20
-_TIMES = 3  # attempts at a row whose endpoint goes away: a row that crashes the server must not do so forever
-LOOK_SECONDS, MAX_SECONDS = 2.0, 300.0  # between two looks at an endpoint that is away, and until it is given up
+_TIMES = 3  # attempts at a row whose endpoint goes away: the row itself may crash the server
+LOOK_SECONDS, MAX_SECONDS = 2.0, 300.0  # between two checks of an endpoint that is away, and until it is given up
 
 
 class Outage:
@@ -45,38 +45,40 @@ class Outage:
     def __init__(self, answers: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
         self._answers, self._on_wait = answers, on_wait
         self._lock = threading.Lock()
-        self._left: NetworkError | None = None
-        self._back = -math.inf  # monotonic time, s
+        self._given_up: NetworkError | None = None
+        self._back_at = -math.inf  # monotonic time (s) at which it was back the last time
 
     def over(self, error: NetworkError, began: float, stop: threading.Event) -> bool:
-        """Whether a row begun at `began` (monotonic s) that failed so is to be done again; False when `stop` is set.
+        """Whether to do a row again that began at `began` (monotonic s) and failed; False if `stop` is set.
 
-        It is where the endpoint was away and is back, is too busy, or broke the connection to this row. A
-        NetworkError if the endpoint stayed away.
+        It is done again if the endpoint was away and is back, was too busy, or broke the connection of this row.
+
+        Raises:
+            NetworkError: the endpoint stays away.
         """
         with self._lock:  # one row checks, the others wait for its result
-            if self._left:
-                raise self._left
+            if self._given_up:
+                raise self._given_up
             if stop.is_set():
                 return False
-            if self._back > began:
+            if self._back_at > began:
                 return True
             if error.wait is not None and error.wait <= MAX_SECONDS:
                 stop.wait(error.wait)
-                self._back = time.monotonic()
+                self._back_at = time.monotonic()
                 return not stop.is_set()
             if self._answers():
                 return error.broken
             longest = f"{MAX_SECONDS / 60:g} minutes"
             self._on_wait(f"{error.message}; rows in work wait until the endpoint answers, {longest} at most")
-            end, back = time.monotonic() + MAX_SECONDS, False
-            while not back and time.monotonic() < end:
-                back = stop.wait(LOOK_SECONDS) or self._answers()
-            if not back:
+            end, is_over = time.monotonic() + MAX_SECONDS, False
+            while not is_over and time.monotonic() < end:
+                is_over = stop.wait(LOOK_SECONDS) or self._answers()
+            if not is_over:
                 sentence = f"the endpoint did not come back within {longest}: {error.message}"
-                self._left = NetworkError(sentence, error.hint or "the same command continues from here")
-                raise self._left
-            self._back = time.monotonic()
+                self._given_up = NetworkError(sentence, error.hint or "the same command continues from here")
+                raise self._given_up
+            self._back_at = time.monotonic()
             return not stop.is_set()
 
 
@@ -85,12 +87,12 @@ class BatchConfig(msgspec.Struct, frozen=True):
 
     Args:
         base: folder that image paths of the rows start from.
-        traces: folder in which the trace of every row gets one of its own; None keeps none.
+        traces: folder with a folder for the trace of each row; None: no traces.
         at_once: rows in work at a time; None: as many as suit the model.
-        replies: whether the fields of a row have the `replies` that led to its answer, how they `ended`, and a hash of
+        replies: whether the result of a row has the `replies` that led to its answer, how they `ended`, and a hash of
             each picture that the model was shown.
-        grader: what grades for the strategy, if it has solutions graded.
-        views: whether what comes of a row can be shown by a notebook.
+        grader: grades solutions, if the strategy needs it.
+        views: whether results have a `view`, for notebooks.
     """
 
     solving: SolveConfig
@@ -104,9 +106,9 @@ class BatchConfig(msgspec.Struct, frozen=True):
 
 
 class RowDone(msgspec.Struct, frozen=True):
-    """Result of one row: its fields of `virc.solve/1`, or the error; and why its trace was not written, if so.
+    """Result of one row: its fields of `virc.solve/1`, or the error; `untraced`: why its trace could not be written.
 
-    `view` is its trace, if the config asks for views.
+    `view` shows its trace in a notebook, if the config asks for views.
     """
 
     row: Row
@@ -132,15 +134,15 @@ def solve_batch(
     """Solve every row that is not among `claims`; a row in work when the batch ends is not reported."""
     workers = workers_for(config.at_once, opened, note)
     check_writable(config.traces)
-    said: list[str] = []
+    noted: list[str] = []
 
-    def seen(images: Sequence[Shown]) -> None:
-        if not said and (text := outcome.over_limit(opened, images)):
-            said.append(text)
+    def note_large(images: Sequence[Shown]) -> None:
+        if not noted and (text := outcome.over_limit(opened, images)):
+            noted.append(text)
             note(text)
 
     def work(row: Row) -> RowDone:
-        return _solve_row(config, opened, row, seen)
+        return _solve_row(config, opened, row, note_large)
 
     through(rows, claims, work, on_row, workers, outage_of(opened, note), stop)
 
@@ -154,11 +156,11 @@ def through(
     outage: Outage | None = None,
     stop: Stop | None = None,
 ) -> None:
-    """Do `work` on every row still to be done, some at a time; none is reported after this returns or raises."""
-    stop, lock, failed = stop or Stop(), threading.Lock(), 0  # rows in a row
+    """Do `work` on every row that `claims` lacks, some at a time; no row is reported after this returns or raises."""
+    stop, lock, failed_in_a_row = stop or Stop(), threading.Lock(), 0
 
     def do(row: Row) -> None:
-        nonlocal failed
+        nonlocal failed_in_a_row
         for _ in range(_TIMES):
             began = time.monotonic()
             with stop.applied():
@@ -166,20 +168,19 @@ def through(
             if not (outage and isinstance(done.error, NetworkError) and outage.over(done.error, began, stop)):
                 break
         with lock:
-            if stop.is_set():  # broken off, so that it is done again
+            if stop.is_set():  # broken off: the next run does it again
                 return
             on_row(done)
-            failed = failed + 1 if done.error and done.error.everywhere else 0
-            if done.error and failed >= HOPELESS_IN_A_ROW:
-                raise type(done.error)(
-                    f"{failed} rows in a row failed; the last: {done.error.message}", done.error.hint
-                )
+            failed_in_a_row = failed_in_a_row + 1 if done.error and done.error.fails_all_requests else 0
+            if done.error and failed_in_a_row >= HOPELESS_IN_A_ROW:
+                sentence = f"{failed_in_a_row} rows in a row failed; the last: {done.error.message}"
+                raise type(done.error)(sentence, done.error.hint)
 
     try:
         in_parallel(_unanswered(rows, claims), do, workers, stop)
     finally:
         stop.set()
-        with lock:  # who is telling comes to an end
+        with lock:  # wait for the thread that reports a row
             pass
 
 
@@ -198,9 +199,12 @@ def workers_for(at_once: int | None, opened: Opened, note: Callable[[str], None]
 def shown_images(
     config: BatchConfig, opened: Opened, row: Row, deadline: Deadline, facts: list[Fields] | None = None
 ) -> list[Shown]:
-    """The pictures of a row as the model sees them; a DataError if one cannot be opened or shown."""
+    """The pictures of a row as the model sees them; a DataError if one cannot be opened or shown.
 
-    def seen(source: Picture) -> Shown:
+    `facts` gets those of each picture that is opened: of the row, then of another row, if crops are cut from that.
+    """
+
+    def open_shown(source: Picture) -> Shown:
         # small as soon as it is opened: many rows are in work, and each may have many large pictures
         (file,) = files_of([source], config.offline, deadline, config.base)
         terms = Terms(seconds=deadline.left())
@@ -210,20 +214,21 @@ def shown_images(
         return image
 
     try:
-        images = [seen(picture) for picture in row.pictures]
+        images = [open_shown(picture) for picture in row.pictures]
         if not images:  # the model finds some
             return images
         ablation = config.solving.crop_ablation
-        named = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
-        others = [seen(picture) for picture in named] or images
+        other_pictures = [counterfactual_of(row).image] if ablation == "counterfactual" else row.swapped
+        others = [open_shown(picture) for picture in other_pictures] or images
         return [ablated(image, ablation, others[at % len(others)]) for at, image in enumerate(images)]
-    except NetworkError as error:  # not our endpoint's fault, but that of the address in the row
+    except NetworkError as error:  # the fault of an address in the row, not of the endpoint
         raise DataError(error.message, error.hint) from error
     except ValueError as error:
         raise DataError(str(error)) from error
 
 
 def made_with(known: Fields) -> Fields:
+    """What all lines of a file of answers must share, so that a rerun may continue it."""
     shared = {"model": known["model"], "protocol": known["protocol"], **known["settings"]}
     del shared["timeout"]  # it says when to give up, not what to answer
     return shared
@@ -234,8 +239,8 @@ def as_line(done: RowDone, known: Mapping[str, object], schema: str = SCHEMA) ->
     fields = {"schema": schema, "id": row.id, "row": row.digest, **known, **done.fields}
     fields |= {"error": fields_of(done.error) if done.error else None, "input": row.passed}
     text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=msgspec.to_builtins)
-    # half a character, as in a file name that is no UTF-8, cannot stand in JSON that everyone reads
-    return re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text).encode()
+    # a lone surrogate, as in a file name that is not UTF-8, cannot be encoded: it becomes a JSON escape
+    return re.sub("[\ud800-\udfff]", lambda surrogate: rf"\\u{ord(surrogate[0]):04x}", text).encode()
 
 
 def _unanswered(rows: Iterable[Row], claims: Claims) -> Iterator[Row]:
@@ -254,7 +259,7 @@ def _done(row: Row, work: Callable[[Row], RowDone]) -> RowDone:
         return work(row)
     except KeyboardInterrupt:  # `stop` is set: it is not reported
         return RowDone(row, {})
-    except Exception as error:  # a fault of ours in one row must not cost the others
+    except Exception as error:  # a bug of virc in one row must not cost the others
         return RowDone(row, {}, as_virc_error(error))
 
 
@@ -265,20 +270,20 @@ def _solve_row(config: BatchConfig, opened: Opened, row: Row, on_images: Callabl
     folders = outcome.trace_folders(folder, solving) if folder else []
     has_boxes = bool({"boxes", "box"} & row.passed.keys())
     protocol = opened.reading() if has_boxes else opened.chat_protocol.protocol  # its answer may be a box
-    seen: list[Fields] = []
-    images = shown_images(config, opened, row, deadline, seen)
+    facts: list[Fields] = []
+    images = shown_images(config, opened, row, deadline, facts)
     on_images(images)
-    del seen[len(row.pictures) :]  # those of another row, for crops
+    del facts[len(row.pictures) :]  # those of another row
     choices = [str(choice) for choice in row.passed.get("choices") or ()]
-    asked = (solving, opened.backend, protocol, images, row.question, deadline, choices)
-    solved = strategies.solve(Asking(*asked, grader=config.grader))
+    asking = (solving, opened.backend, protocol, images, row.question, deadline, choices)
+    solved = strategies.solve(Asking(*asking, grader=config.grader))
     if isinstance(solved.error, KeyboardInterrupt):
         raise solved.error
     untraced = outcome.write_traces(folders, solved, solving, outcome.facts(opened, solving))
     fields = outcome.outcome(solved) | {"trace": str(folder) if folder and not untraced else None}
     fields |= outcome.conduct(solved) | {
-        "pictures": with_scales(seen, images),
-        "warnings": losses(seen, row.pictures) + outcome.notices(solved),
+        "pictures": with_scales(facts, images),
+        "warnings": losses(facts, row.pictures) + outcome.notices(solved),
     }
     if config.replies:
         fields["rollout"] = outcome.replies_of(solved)

@@ -42,8 +42,9 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")  # from the alphabet of URLs
 _MAX_ESCAPES = 2**18  # of a data URL: each takes a hundred bytes while it is read
 _MAX_FRAMES = 1000
 _TRIES, _FIRST_PAUSE = 3, 0.4  # seconds
-_ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", b"II", b"MM")
-_USUAL = ((0, 1.0), (0, 255), (0, 65535))  # ranges of numbers that say nothing: of floats, 8 and 16 bits
+_TIFF = (b"II", b"MM")
+_ANIMATED = (b"GIF8", b"RIFF", b"\x89PNG", *_TIFF)
+_FULL_RANGES = ((0, 1.0), (0, 255), (0, 65535))  # of floats, 8 and 16 bits: shown without a loss
 _HINTS = {"address": "download the picture first", "redirect": "download the picture first"}
 
 
@@ -70,7 +71,7 @@ def file_of(source: str, base: Path = Path(), offline: bool = False, seconds: fl
         raise DataError(f"{place} holds a user and password, which are not sent", "download the picture first")
     if offline:
         raise NetworkError(f"{source} is on the network, and --offline forbids it")
-    source = source.strip().replace(" ", "%20")  # as it is copied from where people read it
+    source = source.strip().replace(" ", "%20")  # addresses are copied from pages with their spaces
     return _fetch(source, SECONDS if seconds is None else min(SECONDS, seconds)), source
 
 
@@ -99,7 +100,7 @@ def page_file(file: File, page: int, source: Picture | None = None) -> File:
 def looked_at(
     file: File, source: Picture, picture: OpenedImage | Shown, page: int | None = None, max_counted: int = 32 * 2**20
 ) -> Fields:
-    """What of a picture is looked at, for `virc.solve/1`; the second picture of an MPO is the same scene, no frame."""
+    """The fields of a picture in `virc.solve/1`: its frames, which of them is shown, how, and how much smaller."""
     frames, shown = _frames(file[0], source, max_counted)
     rendering = msgspec.json.decode(msgspec.json.encode(picture.rendering))  # a list, as JSON has it
     seen = {"frames": frames, "shown": page or shown, **rendering}
@@ -120,8 +121,8 @@ def losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> list[str]:
 
 def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[tuple[str, str | None]]:
     for number, (seen, source) in enumerate(zip(pictures, sources, strict=True), 1):
-        named = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
-        name = plain(source, 80) if named else f"picture {number}"
+        has_name = isinstance(source, str | PathLike) and not str(source).startswith(("data:", STREAM))
+        name = plain(source, 80) if has_name else f"picture {number}"
         if seen["shown"] == 1 < seen["frames"]:
             others = "the second is" if seen["frames"] == 2 else f"{seen['frames'] - 1} of them are"
             yield f"{name} has {seen['frames']} frames, and {others} not looked at", "--page N shows another"
@@ -131,8 +132,9 @@ def _losses(pictures: Sequence[Fields], sources: Sequence[Picture]) -> Iterator[
         if seen["missing"]:
             pixels = counted(seen["missing"], "pixel")
             yield f"{name} has {pixels} without a finite number, shown as {seen['background']} background", None
-        low, high = seen["range"] or _USUAL[1]
-        if (low, high) not in _USUAL or (high == 1 and isinstance(high, int)):
+        low, high = seen["range"] or (0, 255)
+        is_integer_to_1 = high == 1 and isinstance(high, int)  # 0 and 1 of 8 bits are not the 0 to 1.0 of floats
+        if (low, high) not in _FULL_RANGES or is_integer_to_1:
             yield f"{name} is shown from {low:g}, as black, to {high:g}, as white", None
 
 
@@ -144,18 +146,19 @@ def report_losses(
     report: Reporter,
 ) -> Fields:
     seen = [looked_at(*each, page) for each in zip(files, sources, pictures, strict=True)]
-    said = [*_losses(seen, sources)]
-    for sentence, hint in said:
+    warnings = [*_losses(seen, sources)]
+    for sentence, hint in warnings:
         report.warn(sentence, hint)
-    return {"pictures": seen, "warnings": [sentence for sentence, _ in said]}
+    return {"pictures": seen, "warnings": [sentence for sentence, _ in warnings]}
 
 
 def _frames(data: bytes, source: Picture, max_counted: int) -> tuple[int, int]:
-    is_short = len(data) < max_counted or data.startswith(_ANIMATED[-2:])
+    """How many frames a picture has, and which is shown, from 1; the second picture of an MPO is the same scene."""
+    is_quickly_counted = len(data) < max_counted or data.startswith(_TIFF)
     try:
         if isinstance(source, Image.Image):
             return 1 if source.format == "MPO" else getattr(source, "n_frames", 1), source.tell() + 1
-        if is_short and data.startswith(_ANIMATED):
+        if is_quickly_counted and data.startswith(_ANIMATED):
             with Image.open(io.BytesIO(data), formats=("GIF", "WEBP", "PNG", "TIFF")) as image:
                 return _counted(image), 1
     except Exception:  # decoders raise nearly everything on hostile bytes; the first frame was read all the same
@@ -183,14 +186,14 @@ def as_list(image: Picture | Sequence[Picture]) -> list[Picture]:
 def files_of(
     pictures: Sequence[Picture], offline: bool = False, deadline: Deadline | None = None, base: Path = Path()
 ) -> list[File]:
-    found = []
+    files = []
     for number, picture in enumerate(pictures, 1):
         if isinstance(picture, str | PathLike):
             left = deadline.left() if deadline else None
-            found.append(file_of(os.fspath(picture), base, offline, left))
+            files.append(file_of(os.fspath(picture), base, offline, left))
         else:
-            found.append(file_of_memory(picture, "the picture" if len(pictures) == 1 else f"picture {number}"))
-    return found
+            files.append(file_of_memory(picture, "the picture" if len(pictures) == 1 else f"picture {number}"))
+    return files
 
 
 def standard_input() -> IO[bytes]:
@@ -200,7 +203,7 @@ def standard_input() -> IO[bytes]:
 
 def data_url_bytes(url: str) -> bytes:
     head, comma, body = url.partition(",")
-    kind, *parameters = (part.strip().lower() for part in head[5:].split(";"))
+    kind, *parameters = (part.strip().lower() for part in head[len("data:") :].split(";"))
     if not comma or ("base64" not in parameters and not kind.startswith("image/")):
         raise DataError("a data URL must begin like data:image/png;base64,")
     if body.count("%") > _MAX_ESCAPES:

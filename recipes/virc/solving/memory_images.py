@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from virc.core.errors import DataError, UsageError
 from virc.core.text import clause
 from virc.reasoning import depth
-from virc.reasoning.images import MAX_BYTES, decoding, load, mark_of, own_copy, told
+from virc.reasoning.images import MAX_BYTES, decoding, jpeg_mark, load, own_copy, tiff_description
 
 _SHAPES = "numbers of H x W, H x W x 3 (RGB) or H x W x 4 (RGBA)"
 _TIFF = "1 L LA P PA RGB RGBA I I;16 I;16B F".split()  # modes that a TIFF keeps and that are not turned
@@ -43,7 +43,7 @@ def file_of_memory(picture: object, name: str = "the picture") -> tuple[bytes, s
         with decoding(name):  # an image may be decoded first
             deep = own_copy(picture) if depth.is_deep(picture) else None
             levels = load(deep) if deep else None
-        return _tiff(deep or picture, told(levels) if levels else None, name), name
+        return _tiff(deep or picture, tiff_description(levels) if levels else None, name), name
     if isinstance(picture, Array):
         return _tiff(*_of_array(picture, name), name), name
     if isinstance(picture, Readable) and not isinstance(picture, type):
@@ -99,7 +99,7 @@ def _of_array(array: Array, name: str) -> tuple[Image.Image, str | None]:
     bands = [Image.fromarray(numbers[:, :, each]) for each in range(shape[2])]
     with decoding(name):
         shown, levels, missing = depth.colours(bands[:3], *bands[3:])
-    return shown, told(levels, missing)
+    return shown, tiff_description(levels, missing)
 
 
 def _tiff(image: Image.Image, description: str | None, name: str) -> bytes:
@@ -111,6 +111,6 @@ def _tiff(image: Image.Image, description: str | None, name: str) -> bytes:
         elif upright.mode not in _TIFF:
             upright = upright.convert("RGB")
         upright.info = {}
-        marks = {"software": mark_of(image), "description": description}
+        marks = {"software": jpeg_mark(image), "description": description}
         upright.save(file, "TIFF", compression="raw", **{name: mark for name, mark in marks.items() if mark})
     return file.getvalue()

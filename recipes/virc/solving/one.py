@@ -1,6 +1,7 @@
 """One problem, from pictures and a question to an answer: draws replies and feeds them to a Session.
 
-A rejected reply is drawn again, warmer unless it was warm, so that a greedy failure does not repeat.
+A rejected reply is drawn again at a higher temperature, so that a greedy failure does not repeat. Read `solve` first,
+then `Sampler.turns`, which draws one attempt; before them stand the configuration, the events and the results.
 """
 
 import time
@@ -29,15 +30,15 @@ from virc.solving.votes import Tally, tally
 from virc.tools.registry import check_ready, known
 
 SCHEMA = "virc.solve/1"
-_WARMER = (0.0, 0.5, 0.8, 1.0)  # lowest temperature of each try; the last one holds for all that follow
+_WARMER = (0.0, 0.5, 0.8, 1.0)  # the least temperature of each try of a turn; the last holds for all that follow
 _HINTS: Mapping[RejectionKind, str] = {
     "length": "--max-tokens N allows longer replies",
     "unit": "`virc doctor --endpoint URL` finds out how the model counts boxes; --family NAME says which it is",
     "json": "`virc doctor --endpoint URL` finds out how the model's calls come",
     "tags": "`virc doctor --endpoint URL` finds out how the model's calls and answers come",
 }
-"""What helps if a turn was given up, by what was wrong with its last reply."""
-_CUT = 2  # replies in a row that may be cut by the token limit before a turn is given up
+"""The hint for a turn that was given up, by the fault of its last reply."""
+_CUT = 2  # a turn is given up after so many replies in a row that the token limit cut
 _TOP_P, _TOP_K = 0.95, 50  # of the published runs
 
 
@@ -95,9 +96,9 @@ class SolveConfig(msgspec.Struct, frozen=True):
         top_k = _TOP_K if self.top_k is None else self.top_k
         top_k_or_all = top_k if top_k > 0 else None
         nucleus = msgspec.structs.replace(greedy, top_p=top_p, top_k=top_k_or_all, is_usual=self.top_p is None)
-        lowest = (_WARMER[min(attempt, len(_WARMER) - 1)] for attempt in range(self.tries))
-        chosen = (max(self.first_temperature(usual), each) for each in lowest)
-        return [msgspec.structs.replace(nucleus, temperature=each) if each else greedy for each in chosen]
+        least = [_WARMER[min(attempt, len(_WARMER) - 1)] for attempt in range(self.tries)]
+        temperatures = [max(self.first_temperature(usual), each) for each in least]
+        return [msgspec.structs.replace(nucleus, temperature=each) if each else greedy for each in temperatures]
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -107,7 +108,7 @@ class TextDelta(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """Something that was done to a conversation for want of room or of tokens, in words."""
+    """A sentence on what was done to a conversation because room, requests or tokens ran out."""
 
     text: str
 
@@ -120,14 +121,14 @@ class SampleStart(msgspec.Struct, frozen=True):
 
 
 class GradeGiven(msgspec.Struct, frozen=True):
-    """A solution was graded from 0 to 1 (a reward has a scale of its own); None: it could not be."""
+    """The grade of a solution, 0 to 1 (a reward has a scale of its own); None if it could not be graded."""
 
     value: float | None
     remark: str | None = None
 
 
 class ToolResult(msgspec.Struct, frozen=True):
-    """What a tool call of an accepted unit came to."""
+    """The result of a tool call of an accepted unit."""
 
     unit: Unit
     result: CallResult
@@ -136,9 +137,9 @@ class ToolResult(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One sample: its trace, finished or not, the images shown, what broke it off, if anything did, and its replies.
+    """One sample: its trace, finished or not, the images shown, and the exception that ended it early, if one did.
 
-    `seconds` are those in which the replies of each unit were drawn, the rejected ones too.
+    `replies` counts all replies, and `seconds` has the time for those of each unit, the rejected ones included.
     """
 
     trace: Trace
@@ -152,7 +153,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """Cost of requests other than the samples: replies, and tokens read and drawn, as far as they are known."""
+    """Cost of requests: the number of replies, and tokens read and drawn, as far as they are known."""
 
     replies: int = 0
     prompt_tokens: int = 0
@@ -177,10 +178,10 @@ class Solved(msgspec.Struct, frozen=True):
 
     Args:
         choices: of the question, by which votes are counted.
-        seconds: that a strategy took; None without one.
-        chosen: which attempt is the answer's, if that is not the first that came to it.
-        scores: of each attempt, by which it was chosen; None of one that was not or could not be graded.
-        remarks: of each attempt, what was said of it when it was graded, or why it has no grade.
+        seconds: time of a strategy; None without one.
+        chosen: the place of the attempt that gave the answer; None: the first with that answer.
+        scores: the grade of each attempt, by which one was chosen; None for one without a grade.
+        remarks: for each attempt the remark of its grader, or why it has no grade.
         overhead: replies and tokens in addition to those of the attempts.
     """
 
@@ -229,16 +230,17 @@ def solve(
 ) -> Solved:
     """Solve one problem: the answer is the commonest of the samples.
 
-    A sample that the model failed in counts as one without an answer, unless all would fail alike or have.
+    A sample that failed counts as one without an answer. If all samples failed, or the others would fail alike
+    (`ends_all`), the problem has the error of the last one.
 
     Args:
         images: upright RGB (`open_file`, `open_image`); or as a session shows them. At least one, unless the chat
             protocol offers a tool that finds pictures.
         on_event: gets every piece of text, accepted unit, tool result and rejected try as it comes. What it raises
             ends the attempt as a failure of the backend does.
-        deadline: when the time is over, if it began before; None: the config's timeout from now.
+        deadline: the end of the time for the problem; None: the config's timeout from now.
         choices: contents of the choices of the question, if there are some.
-        enough: whether no further sample is drawn, by the votes so far and how many samples are left.
+        enough: gets the votes so far and the number of samples left, and says whether to stop.
     """
     done, votes = list[Attempt](), Tally(choices)
     for attempt in attempts(config, backend, protocol, images, question, on_event=on_event, deadline=deadline):
@@ -253,7 +255,8 @@ def solve(
 
 
 def ends_all(broken: BaseException) -> bool:
-    return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.everywhere
+    """Whether what ended one sample would end the others, too."""
+    return not isinstance(broken, VircError) or isinstance(broken, NetworkError) or broken.fails_all_requests
 
 
 def attempts(
@@ -267,12 +270,12 @@ def attempts(
     deadline: Deadline | None = None,
 ) -> Iterator[Attempt]:
     deadline = deadline or Deadline(config.timeout)
-    given = images
+    prepared = images
     for sample in range(config.samples):
-        session = session_of(config, backend, protocol, given, question)
-        given = session.images[: len(images)]  # resized and encoded once for all samples
+        session = session_of(config, backend, protocol, prepared, question)
+        prepared = session.images[: len(images)]  # resized and encoded once for all samples
         on_event(SampleStart(sample + 1, config.samples))
-        yield drawn(session, Sampler(backend, config, sample, deadline, on_event))
+        yield draw_attempt(session, Sampler(backend, config, sample, deadline, on_event))
 
 
 def session_of(
@@ -303,11 +306,11 @@ class Sampler:
     """Draws the turns of a session.
 
     Args:
-        sample: its number, which tells its replies from those of other samples, whose seeds differ.
+        sample: its number, from which the seeds of its replies are derived.
 
     Attributes:
-        replies: drawn so far, rejected ones too.
-        seconds: in which each of them was drawn.
+        replies: all replies so far, the rejected ones included.
+        seconds: the time for each of these.
     """
 
     def __init__(
@@ -316,10 +319,10 @@ class Sampler:
         self.config, self.replies, self.seconds = config, list[Reply](), list[float]()
         self._backend, self._sample, self._deadline, self._on_event = backend, sample, deadline, on_event
         self._repeated = Repeated()
-        self._gone, self.notices = set[int](), list[str]()
+        self._dropped, self.notices = set[int](), list[str]()  # indices of images that are no longer sent
 
     def turns(self, session: Session) -> BaseException | None:
-        """Draw turns until the session is over; returns what broke it off, which the trace has."""
+        """Draw turns until the session is over; return the exception that ended it early, if one did."""
         broken: BaseException | None = None
         samplings = self.config.samplings(session.protocol.sampling)
         try:
@@ -340,43 +343,49 @@ class Sampler:
             self.notices.append(text)
             self._on_event(Notice(text))
 
-    def _spent(self) -> tuple[str | None, bool]:
-        """Which limit of replies or tokens is used up, if any; and whether the next reply is likely to be the last."""
+    def _limit_reached(self) -> str | None:
+        """The option whose limit of replies or tokens is used up; None if there is none."""
         config, spent = self.config, spent_on(self.replies)
         if config.max_requests and spent.replies >= config.max_requests:
-            return f"--max-requests {config.max_requests}", True
-        last = spent_on(self.replies[-1:])
-        tokens, more = spent.prompt_tokens + spent.completion_tokens, last.prompt_tokens + last.completion_tokens
-        if config.max_tokens_total and tokens >= config.max_tokens_total:
-            return f"--max-tokens-total {config.max_tokens_total}", True
-        is_last = config.max_requests == spent.replies + 1
-        return None, is_last or bool(config.max_tokens_total and more and tokens + 3 * more > config.max_tokens_total)
+            return f"--max-requests {config.max_requests}"
+        if config.max_tokens_total and spent.prompt_tokens + spent.completion_tokens >= config.max_tokens_total:
+            return f"--max-tokens-total {config.max_tokens_total}"
+        return None
 
-    def _taken(self, ask: Ask, sampling: Sampling) -> Reply:
+    def _is_last_likely(self) -> bool:
+        """Whether the next reply is likely to be the last: three replies like the one before would pass the limit."""
+        config, spent, last = self.config, spent_on(self.replies), spent_on(self.replies[-1:])
+        if config.max_requests == spent.replies + 1:
+            return True
+        tokens, last_tokens = spent.prompt_tokens + spent.completion_tokens, last.prompt_tokens + last.completion_tokens
+        return bool(config.max_tokens_total and last_tokens and tokens + 3 * last_tokens > config.max_tokens_total)
+
+    def _request(self, ask: Ask, sampling: Sampling) -> Reply:
+        """Ask the backend; while the conversation does not fit, ask again without the older half of its crops."""
         while True:
             try:
-                said = shortening.without(ask, self._gone)
-                before = [each.sent for each in said.images]
-                reply = self._backend.reply(said, sampling, self._on_text, self._deadline.left())
-                if before != [each.sent for each in said.images]:
+                shortened = shortening.without(ask, self._dropped)
+                sizes = [image.sent for image in shortened.images]
+                reply = self._backend.reply(shortened, sampling, self._on_text, self._deadline.left())
+                if sizes != [image.sent for image in shortened.images]:
                     self._notice("the server takes only so many bytes: pictures are sent with fewer pixels")
                 return reply
             except VircError as error:
-                crops = shortening.oldest(ask, self._gone) if error.is_full else []
+                crops = shortening.oldest(ask, self._dropped) if error.is_full else []
                 if not crops:
                     raise
-                self._gone.update(crops)
-                left = "" if shortening.oldest(ask, self._gone) else ", and the model is asked for its answer"
-                count = f"{len(self._gone)} crops are" if len(self._gone) > 1 else "1 crop is"
+                self._dropped.update(crops)
+                left = "" if shortening.oldest(ask, self._dropped) else ", and the model is asked for its answer"
+                count = f"{len(self._dropped)} crops are" if len(self._dropped) > 1 else "1 crop is"
                 self._notice(f"the oldest {count} no longer shown{left}: {error.message}")
 
     def _draw(self, ask: Ask, sampling: Sampling) -> Reply:
         seed = derived(self.config.seed, self._sample, len(self.replies))
-        own = msgspec.structs.replace(sampling, seed=seed)
+        seeded = msgspec.structs.replace(sampling, seed=seed)
         self._deadline.check()
         began = time.monotonic()
         try:
-            self.replies.append(self._taken(ask, own))
+            self.replies.append(self._request(ask, seeded))
         except NetworkError:
             self._deadline.check()  # it was given up because the time for the problem is over
             raise
@@ -391,10 +400,10 @@ class Sampler:
         """Draw one turn until a try is accepted; without one, or if the model goes in circles, the session ends."""
         reason, tried, cut = "", 0, 0
         for sampling in samplings:
-            used_up, is_last = self._spent()
-            if used_up:
-                session.stop("turns", f"no answer within {used_up}")
+            if limit := self._limit_reached():
+                session.stop("turns", f"no answer within {limit}")
                 return
+            is_last = self._is_last_likely()
             if is_last:
                 self._notice("the limit of requests or tokens is near: the model is asked for its answer")
             reply = self._draw(shortening.closing(ask) if is_last else ask, sampling)
@@ -410,7 +419,7 @@ class Sampler:
                 return
             reason, tried = verdict.reason, tried + 1
             cut = cut + 1 if verdict.kind == "length" else 0
-            if cut == _CUT or reply.refusal is not None:  # the next would end alike
+            if cut == _CUT or reply.refusal is not None:  # the next reply would be the same
                 break
         several = f"{tried} replies in a row could not be used; the last: " if tried > 1 else ""
         session.stop("tries", f"{several}{reason}")
@@ -422,8 +431,8 @@ class Sampler:
             self._on_event(ToolResult(unit, result, made, None if index is None else session.images[index]))
 
     def _calibrate(self, session: Session, reply: Reply) -> None:
-        """Before the first box of a model of which nobody knows how it counts them, find out."""
-        calibrate: Calibrate | None = getattr(self._backend, "calibrate", None)  # those of a known model have none
+        """Find out how the model counts boxes, before its first box, if that is not known."""
+        calibrate: Calibrate | None = getattr(self._backend, "calibrate", None)  # backends of known models have none
         if calibrate is None or not asks_for_box(session.protocol, reply):
             return
         try:
@@ -434,8 +443,9 @@ class Sampler:
         session.protocol = session.history.protocol = protocol
 
 
-def drawn(session: Session, sampler: Sampler) -> Attempt:
-    broken, trace, seconds = sampler.turns(session), session.trace(), iter(sampler.seconds)
+def draw_attempt(session: Session, sampler: Sampler) -> Attempt:
+    broken = sampler.turns(session)
+    trace, seconds = session.trace(), iter(sampler.seconds)
     return Attempt(
         trace,
         session.images if sampler.config.keep_images else (),
@@ -453,8 +463,8 @@ def late(deadline: Deadline) -> NetworkError:
 
 
 def _total(counts: Iterable[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    reported = [count for count in counts if count is not None]
+    return sum(reported) if reported else None
 
 
 def _voted(attempts: Sequence[Attempt], choices: Sequence[str]) -> Solved:
@@ -466,13 +476,13 @@ def _voted(attempts: Sequence[Attempt], choices: Sequence[str]) -> Solved:
 
 
 def no_answer(attempts: Sequence[Attempt]) -> NoAnswerError:
-    shown = next((each for each in attempts if not each.broken), attempts[0])
-    failure, pending = shown.trace.failure, shown.trace.pending
+    example = next((each for each in attempts if not each.broken), attempts[0])
+    failure, pending = example.trace.failure, example.trace.pending
     assert failure
     several = f"none of {len(attempts)} samples has an answer; the first: " if len(attempts) > 1 else ""
     kind = pending[-1].kind if pending and failure.kind == "tries" else None
-    stock = shown.trace.protocol.reading == "lenient"
-    hint = _HINTS.get(kind) if kind and (stock or kind == "length") else None
+    is_stock_model = example.trace.protocol.reading == "lenient"
+    hint = _HINTS.get(kind) if kind and (is_stock_model or kind == "length") else None
     if hint is None and REPEATED in failure.message:
         hint = "--temperature 0.7 has the model try something else"
     return NoAnswerError(several + failure.message, hint)

@@ -1,4 +1,4 @@
-"""The output of a problem, solved or not: the fields of `virc.solve/1`, and its trace."""
+"""The output of a problem, solved or not: the fields of `virc.solve/1` (`outcome`), and its traces (`write_traces`)."""
 
 import hashlib
 import math
@@ -29,6 +29,8 @@ Fields = dict[str, Any]
 
 
 class Listed(msgspec.Struct, frozen=True):
+    """A sample in the index page of a problem; `taken`: its answer is that of the problem."""
+
     folder: str
     answer: str | None
     score: float | None = None
@@ -66,6 +68,7 @@ def settings(config: SolveConfig, max_pixels: int | None, opened: Opened | None 
     """How a problem is solved. `chat_protocol` is a hash of the chat protocol, None until it is known."""
     protocol = opened and msgspec.json.encode(opened.chat_protocol.protocol)
     usual = opened.chat_protocol.protocol.sampling if opened else USUAL
+    # these fields are left out where they have their defaults
     rare: Fields = {} if config.crop_ablation == "none" else {"crop_ablation": config.crop_ablation}
     if config.strategy is not None:
         rare["strategy"] = config.strategy

@@ -1,4 +1,7 @@
-"""How replies are read by a chat protocol, and what would be sent next: without a model, on a blank picture."""
+"""How replies are read by a chat protocol, and what would be sent next: without a model, on a blank picture.
+
+`read` reads replies; `examples` writes replies that call tools.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -41,11 +44,11 @@ class ReadCall(msgspec.Struct, frozen=True):
         image: index of the image that it is about.
         size: (width, height) of that image in pixels as shown.
         box: in pixels of that image as shown.
-        cut: what was cut out, in pixels of the picture's file; None if crops are not cut from it.
-        arguments: whatever else it says.
-        deviations: what was forgiven to read it so.
-        error: why it cannot be carried out, as the model is told.
-        reason: the same in our own clause.
+        cut: the part that was cut out, in pixels of the picture's file; None if crops are not cut from it.
+        arguments: its other arguments.
+        deviations: the deviations that were forgiven.
+        error: why it cannot be carried out, in the sentence for the model.
+        reason: the same in a sentence for the user.
     """
 
     tool: str | None = None
@@ -60,7 +63,7 @@ class ReadCall(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """A turn that follows a reply: whose, and its text, in which <image N: W x H> stands for an image."""
+    """A turn that follows a reply: its role, and its text, in which <image N: W x H> stands for an image."""
 
     role: str
     text: str
@@ -83,7 +86,7 @@ def grid_of(system: System) -> Grid:
 
 
 def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QWEN2) -> Iterator[ReadReply]:
-    """Read replies one after the other as those of one problem; behind an answer another problem begins."""
+    """Read replies one after the other as those of one problem; after an answer another problem begins."""
 
     def fresh() -> Session:
         return Session(protocol, QUESTION, [Image.new("RGB", size, _GREY)], grid, tools=tools.known())
@@ -93,7 +96,7 @@ def read(replies: Iterable[str], protocol: Protocol, size: Size, grid: Grid = QW
         if isinstance(session.next(), Done):
             session = fresh()
         sizes, before = session.history.sizes, len(session.trace().messages)
-        unit = fed(session, reply)
+        unit = feed(session, reply)
         if isinstance(unit, Rejected):
             yield ReadReply(fault=unit.reason)
             continue
@@ -133,13 +136,14 @@ def examples(
     for name in names:
         for form in protocol.grammar.calls:
             guessed = _arguments(tools.get(name), protocol, size, grid, box)
-            over = {key: value for key, value in arguments.items() if key in guessed}
-            call = ToolText(name, {**guessed, **over, **form.given})
+            chosen = {key: value for key, value in arguments.items() if key in guessed}
+            call = ToolText(name, {**guessed, **chosen, **form.given})
             with suppress(FormatError):
                 yield written(Turn("...", (call,)), protocol.grammar)
 
 
 def _arguments(tool: Tool, protocol: Protocol, size: Size, grid: Grid, part: Shares) -> dict[str, Any]:
+    """The arguments that a tool needs, as its schema allows, with a box around a part of image 0."""
     shown = smart_resize(*size, input_grid(protocol, grid))
     sides = sides_of(shown, protocol.coordinates, size) * 2
     corners = [side * share for side, share in zip(sides, part, strict=True)]
@@ -154,25 +158,25 @@ def _value(schema: Any) -> Any:
     """A value that a JSON schema allows, as far as its usual words say it; a schema may be `true`, too."""
     if not isinstance(schema, Mapping):
         return "..."
-    choices, kind, least = schema.get("enum"), schema.get("type"), schema.get("minimum", 1)
+    choices, kind, minimum = schema.get("enum"), schema.get("type"), schema.get("minimum", 1)
     if isinstance(choices, list) and choices:
         return choices[0]
     if kind == "array":
         count = schema.get("minItems", 1)
         return [_value(schema.get("items", {}))] * (min(count, _MAX_ITEMS) if isinstance(count, int) else 1)
-    values: dict[str, Any] = {"integer": least, "number": least, "boolean": True, "object": {}}
+    values: dict[str, Any] = {"integer": minimum, "number": minimum, "boolean": True, "object": {}}
     return values.get(kind, "...") if isinstance(kind, str) else "..."
 
 
 def limits(protocol: Protocol, grid: Grid = QWEN2) -> dict[str, Any]:
     resolved = as_shown_on(msgspec.structs.replace(protocol, crops="file"), grid)
     pixels = {"input_pixels": resolved.input_pixels, "crop_pixels": resolved.crop_pixels}
-    cut = {name: getattr(protocol, name) for name in PICTURES if name not in (*pixels, "images")}
+    pictures = {name: getattr(protocol, name) for name in PICTURES if name not in (*pixels, "images")}
     replies = {"most_calls": protocol.grammar.most_calls, "repeat_limit": protocol.repeat_limit}
-    return {**pixels, **cut, **replies, "errors": protocol.errors, "results": protocol.results}
+    return {**pixels, **pictures, **replies, "errors": protocol.errors, "results": protocol.results}
 
 
-def fed(session: Session, reply: str) -> Unit | Rejected:
+def feed(session: Session, reply: str) -> Unit | Rejected:
     try:
         return session.feed(Reply(reply))
     except VircError:
@@ -186,10 +190,10 @@ def read_call(result: CallResult, sizes: list[Size], images: list[ImageRecord]) 
     if result.call is None:
         return ReadCall(error=result.error, reason=result.reason)
     call = result.call
-    rest = {**call.arguments, **({} if call.factor is None else {"scale_factor": call.factor})}
+    arguments = call.arguments if call.factor is None else {**call.arguments, "scale_factor": call.factor}
     size = None if call.index is None or call.index >= len(sizes) else sizes[call.index]
     cut = next((images[index].region for index in result.images), None) if call.box else None
-    return ReadCall(call.name, call.index, size, call.box, cut, rest, result.deviations, result.error)
+    return ReadCall(call.name, call.index, size, call.box, cut, dict(arguments), result.deviations, result.error)
 
 
 def sent(message: Message, session: Session) -> Sent:

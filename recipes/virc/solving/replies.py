@@ -1,4 +1,7 @@
-"""Replies that look like answers and are none: a box alone, endless repetition, and greedy ones that come again."""
+"""Replies that look like answers and are none: a box alone, endless repetition, and repeated greedy replies.
+
+`checked` marks a single reply as unusable; `Repeated` follows the replies of a conversation.
+"""
 
 import re
 from collections.abc import Sequence
@@ -23,11 +26,11 @@ _COHERE = {"<|START_THINKING|>": "<think>", "<|END_THINKING|>": "</think>"} | di
 _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 
 REPEATED = "at temperature 0 the model gave"
-"""What the sentence of a hopeless conversation begins with."""
+"""The beginning of the sentence about a hopeless conversation."""
 TIMES = 3
-"""How often the same greedy call with the same result, or the same unusable greedy reply, ends a solution."""
+"""So many equal greedy calls with equal results, or equal unusable greedy replies, end a solution."""
 _OF_A_CALL = ("tool", "deviation", "unit")
-"""Faults whose reason says all about a call; of others the whole reply is compared."""
+"""Faults by whose reason two replies are compared; for other faults the whole replies are."""
 
 
 def without_leaks(reply: Reply) -> Reply:
@@ -44,10 +47,11 @@ def without_leaks(reply: Reply) -> Reply:
     return reply if text == reply.text else msgspec.structs.replace(reply, text=text)
 
 
-_TAIL = 8000  # characters that are looked at
+_TAIL = 8000  # characters at the end of a reply in which a repetition is looked for
 _LOOPS = ((8, 120), (24, 48))
-"""How often a text stands in a row up to the end at least, and the characters of all of it: a column of a table may
-hold the same short word several times.
+"""(times, characters): a text is a loop if it is repeated so often and all repetitions have so many characters.
+
+A column of a table may have the same short word several times.
 """
 _BOX = re.compile(
     r"</?(?:box|ref|quad|point|poly|loc|bbox)>|<\|/?(?:box|object_ref|quad|point|ref|det)(?:_start|_end)?\|>"
@@ -68,11 +72,11 @@ _PLACE = re.compile(
     r"|points?(?:_2d)?|mark|find|outline|segment|corner|où|wo|dónde|donde|dove|onde|где)\b|框|坐标|位置|定位|哪里|どこ|座標|어디",
     re.IGNORECASE,
 )
-"""What a question says that a box can answer."""
+"""Words of a question that a box can answer."""
 
 
 def checked(reply: Reply, session: Session) -> Reply:
-    """The reply as the session is to judge it: one that is no answer is marked as a refusal, with the cause.
+    """The reply for the session: one that only looks like an answer has the cause as its `refusal`.
 
     Replies that call tools, and those of models with a chat protocol of their own, are returned as they are.
     """
@@ -91,11 +95,14 @@ def checked(reply: Reply, session: Session) -> Reply:
 
 def is_box_alone(text: str, question: str) -> bool:
     """Whether a reply is the marks of a box alone, or with numbers if the question asks for no place."""
+    asks_for_place = _PLACE.search(question)
+    if _is_json_of_boxes(text):
+        return not asks_for_place
     rest, numbers = _NUMBERS.subn("", text)
     rest, marks = _BOX.subn("", rest)
-    if _is_json_of_boxes(text):
-        return not _PLACE.search(question)
-    return not rest.strip() and bool(marks or numbers) and not (numbers and _PLACE.search(question))
+    if rest.strip() or not (marks or numbers):
+        return False
+    return not (numbers and asks_for_place)
 
 
 def _is_json_of_boxes(text: str) -> bool:
@@ -103,37 +110,40 @@ def _is_json_of_boxes(text: str) -> bool:
     if not found:
         return False
     try:
-        said = msgspec.json.decode(found[1])
+        value = msgspec.json.decode(found[1])
     except (ValueError, RecursionError):
         return False
-    items = said if isinstance(said, list) else [said]
+    items = value if isinstance(value, list) else [value]
     return bool(items) and all(isinstance(item, dict) and item and item.keys() <= _BOX_KEYS for item in items)
 
 
 def repeated_to_the_end(text: str) -> str | None:
-    """The text that stands eight times in a row or more up to the end, over lines too; None: none does.
+    """The text that is repeated up to the end of a reply, as of `_LOOPS`; None if there is none.
 
-    The end may be cut. What repeats has a letter or a digit, if the text has any: rules of tables may be long.
+    The last repetition may be cut. A text with letters or digits counts only if its repeated part has some: the rules
+    of a table may be long. The search is that of Knuth, Morris and Pratt: for each beginning of the reversed text,
+    `borders` has the length of the longest shorter beginning that it also ends with; the rest of it is its period.
     """
     is_wordless = not any(map(str.isalnum, text))
-    back = " ".join(text[-2 * _TAIL :].split())[-_TAIL:][::-1]
-    borders = [0] * (len(back) + 1)  # of each beginning: the length of the longest one that it also ends with
-    same = 0
-    for length in range(2, len(back) + 1):
-        while same and back[length - 1] != back[same]:
-            same = borders[same]
-        same += back[length - 1] == back[same]
-        borders[length] = same
-        period = length - same
-        loops = any(length >= max(fewest, times * period) for times, fewest in _LOOPS)
-        if loops and (is_wordless or any(map(str.isalnum, back[:period]))):
-            return back[:period][::-1].strip()
+    reverse = " ".join(text[-2 * _TAIL :].split())[-_TAIL:][::-1]
+    borders = [0] * (len(reverse) + 1)
+    border = 0
+    for length in range(2, len(reverse) + 1):
+        while border and reverse[length - 1] != reverse[border]:
+            border = borders[border]
+        if reverse[length - 1] == reverse[border]:
+            border += 1
+        borders[length] = border
+        period = length - border
+        is_loop = any(length >= max(characters, times * period) for times, characters in _LOOPS)
+        if is_loop and (is_wordless or any(map(str.isalnum, reverse[:period]))):
+            return reverse[:period][::-1].strip()
     return None
 
 
 class Repeated:
     def __init__(self) -> None:
-        self._seen: dict[bytes, list[Sequence[Shown]]] = {}
+        self._images_of: dict[bytes, list[Sequence[Shown]]] = {}  # reply or call -> the images of each time
 
     def sentence(self, verdict: Unit | Rejected, session: Session) -> str | None:
         """Why the conversation is hopeless after this greedy reply; None: it is not.
@@ -142,29 +152,30 @@ class Repeated:
         Two pictures are the same if their pixels are: a picture that is shown again has another index.
         """
         if isinstance(verdict, Rejected):
-            said = verdict.reason if verdict.kind in _OF_A_CALL else verdict.text
-            again = self._count(msgspec.json.encode([verdict.kind, said]), ()) >= TIMES
+            compared = verdict.reason if verdict.kind in _OF_A_CALL else verdict.text
+            times = self._count(msgspec.json.encode([verdict.kind, compared]), ())
             what = f"the same reply, which could not be used: {verdict.reason}"
         else:
             if verdict.answer is not None:
                 return None
             results = {_key(each): each for each in verdict.results}  # a call that stands twice in a unit counts once
-            again = min((self._times(key, each, session) for key, each in results.items()), default=0) >= TIMES
+            times = min((self._times(key, each, session) for key, each in results.items()), default=0)
             what = " and ".join(_in_words(each) for each in results.values())
-        return f"{REPEATED} {TIMES} times {what}" if again else None
+        return f"{REPEATED} {TIMES} times {what}" if times >= TIMES else None
 
     def _times(self, key: bytes, result: CallResult, session: Session) -> int:
         source = () if result.call is None or result.call.index is None else (result.call.index,)
         return self._count(key, [session.images[index] for index in (*source, *result.images)])
 
     def _count(self, key: bytes, images: Sequence[Shown]) -> int:
-        before = self._seen.setdefault(key, [])
-        before.append(images)
-        return sum(len(each) == len(images) and all(map(_same, each, images)) for each in before)
+        """How often this reply or call came with these images, this time included."""
+        images_of_key = self._images_of.setdefault(key, [])
+        images_of_key.append(images)
+        return sum(len(each) == len(images) and all(map(_same, each, images)) for each in images_of_key)
 
 
 def _key(result: CallResult) -> bytes:
-    """A call and what it said, whatever the number of its image, and the parts of a pixel in its box."""
+    """A call and its result, without the index of its image and the parts of a pixel in its box."""
     call = result.call and msgspec.structs.replace(result.call, index=None, region=None)
     return msgspec.json.encode([call, result.text, result.error, result.reason])
 

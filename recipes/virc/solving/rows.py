@@ -1,8 +1,10 @@
-"""Many problems: rows of a JSONL file, several at a time, each to one line of output.
+"""Rows: the problems of a batch, as they are read from JSON values, and done several at a time.
 
-A row is `{"id", "image" or "images", "question"}`, and `choices` if there are some; other fields pass through.
-Images are paths relative to the file, http(s) URLs or data URLs. `"images": []` is a question without a picture, which
-systems may answer that have a tool to find some.
+A row has the fields `id`, `image` or `images`, `question`, and `choices` if there are some; other fields pass through
+to the output. Images are paths relative to the file, http(s) URLs or data URLs. `"images": []` is a question without a
+picture, for systems that have a tool to find pictures.
+
+Read `as_row` first; `choices_in` and `split_choices` read choices that are written as one text.
 """
 
 import hashlib
@@ -29,17 +31,17 @@ if TYPE_CHECKING:  # Pillow is not needed to find rows
 
 MAX_LINE_BYTES = 256 * 2**20
 LETTERS = "ABCDEFGHIJ"
-"""Of choices, in texts and as names of columns."""
+"""Letters of choices, in texts and as names of columns."""
 _MARKS = [
     re.compile(rf"(?:(?<=[\s;,|])|\A){mark}(?=\s*\S)") for mark in (
         r"\(([A-K])\)", r"\[([A-K])\]", r"([A-K])\)", r"([A-K])[.．]", r"([A-K])[:：]", "([A-K])、",
         r"\(([a-k])\)", r"([a-k])\)", r"([a-k])\.",
     )
 ]  # fmt: skip
-"""How the letters of choices are written in a text, and that of one choice too many."""
+"""The forms of letters before choices in a text; `K` is one letter more than there are `LETTERS`."""
 _LABELLED = re.compile(r"[(\[]?([A-Za-z]|\d{1,2})[.．:：)\]、](?!\d|[A-Z]\.)")
 _HEADING = re.compile(r"(?:\banswer )?\b(?:choices|options) ?:\Z", re.IGNORECASE)
-"""What stands between a question and its choices."""
+"""A heading between a question and its choices."""
 _NO_CHOICES = ("", "-", "n/a", "nan", "none")
 _ENTITY = re.compile(r"&#?\w{1,31};")
 
@@ -88,14 +90,14 @@ def read_rows(file: IO[bytes], start: int = 1) -> Iterator[Row]:
 def in_parallel(rows: Iterable[Row], work: Callable[[Row], None], workers: int, stop: threading.Event) -> None:
     """Do `work` on every row, `workers` of them at a time.
 
-    Rows are read no further ahead than the workers need. What `work` raises sets `stop`, ends the rest and is
-    raised here. An interruption sets `stop` too and does not wait for what is under way. The threads end then.
+    Rows are read no further ahead than the workers need. If `work` raises, `stop` is set, no further row begins, and
+    the exception is raised here. An interruption sets `stop`, too, and does not wait for the rows in work.
     """
     tasks: queue.Queue[Row | None] = queue.Queue(maxsize=1)
     raised: list[BaseException] = []
 
     def end() -> None:
-        with suppress(queue.Full):  # the mark of the end is in already
+        with suppress(queue.Full):  # another None is in already
             tasks.put_nowait(None)
 
     def loop() -> None:
@@ -139,62 +141,77 @@ def file_name(text: str) -> str:
 
 def with_choices(question: str, choices: Sequence[str | int | float]) -> str:
     texts = [str(choice) for choice in choices]
-    listed = ("; " if any(" " in text for text in texts) else " ").join(texts)
-    return f"{question} Choices: {listed}" if texts else question
+    separator = "; " if any(" " in text for text in texts) else " "
+    return f"{question} Choices: {separator.join(texts)}" if texts else question
 
 
 def choices_in(text: str) -> list[str]:
-    """The choices that a text consists of: a list, behind letters in order, or separated by lines, `;` or `|`.
+    """The choices of which a text consists: a list, choices with letters in order, or parts between lines, `;` or `|`.
 
-    Raises DataError: it may be split in several ways, or in none.
+    Raises DataError: the text may be split in several ways, or in none.
     """
-    if isinstance(several := listed(text), list) or text.strip().lower() in _NO_CHOICES:
-        return several if isinstance(several, list) else []
+    several = listed(text)
+    if isinstance(several, list):
+        return several
+    if text.strip().lower() in _NO_CHOICES:
+        return []
     before, choices = split_choices(text)
-    # the `;` of an entity ends no choice
-    whole = _ENTITY.sub(lambda found: found[0].replace(";", "\0" if html.unescape(found[0]) != found[0] else ";"), text)
-    head, _, rest = whole.partition(":")
-    whole = rest if _HEADING.match(f"{head.strip()}:") else whole
-    parts = [whole.split(mark) for mark in "\n;|" if mark in whole.strip(" ;|\n")]
-    if not choices and len(parts) == 1:
-        before, choices = "", [each.strip().replace("\0", ";") for each in parts[0] if each.strip()]
+    # the `;` of an entity such as `&lt;` separates no choices: NUL stands for it
+    protected = _ENTITY.sub(lambda entity: _protected(entity[0]), text)
+    head, _, rest = protected.partition(":")
+    list_text = rest if _HEADING.match(f"{head.strip()}:") else protected
+    splits = [list_text.split(separator) for separator in "\n;|" if separator in list_text.strip(" ;|\n")]
+    if not choices and len(splits) == 1:
+        before, choices = "", [part.strip().replace("\0", ";") for part in splits[0] if part.strip()]
     if len(choices) < 2 or before or not _are_choices(choices):
         sentence = f"its choices are one text whose parts are not clear: {plain(text, 80)!r}"
         raise DataError(sentence, "put `;` or a line between them, or write a list as JSON")
     return choices
 
 
+def _protected(entity: str) -> str:
+    return entity if html.unescape(entity) == entity else entity.replace(";", "\0")
+
+
 def _are_choices(parts: Sequence[str]) -> bool:
-    """Whether the labels of parts, if they have some, count on, and none is a heading or goes on in the next."""
-    labels = [found[1].upper() for each in parts if (found := _LABELLED.match(each))]
-    in_order = (LETTERS, "0123456789", "12345678910")
-    if labels and (len(labels) < len(parts) or not any(each.startswith("".join(labels)) for each in in_order)):
-        return False
-    starts = {each[0].islower() for each in parts if each[0].isalpha()}
-    wrapped = len(starts) > 1 and any(each.endswith(".") for each in parts)
-    return not wrapped and not any(each.endswith((":", "：")) for each in parts if not _LABELLED.fullmatch(each))
+    """Whether parts are choices: labels, if there are some, are in order, and none is a heading or half a text."""
+    labels = [label[1].upper() for part in parts if (label := _LABELLED.match(part))]
+    if labels:
+        are_in_order = any(each.startswith("".join(labels)) for each in (LETTERS, "0123456789", "12345678910"))
+        if len(labels) < len(parts) or not are_in_order:
+            return False
+    # a sentence that is broken into lines begins with a capital in one and with a small letter in the next
+    is_small = {part[0].islower() for part in parts if part[0].isalpha()}
+    is_broken_sentence = len(is_small) > 1 and any(part.endswith(".") for part in parts)
+    has_heading = any(part.endswith((":", "：")) for part in parts if not _LABELLED.fullmatch(part))
+    return not is_broken_sentence and not has_heading
 
 
 def split_choices(text: str) -> tuple[str, list[str]]:
-    """A question without the choices at its end, and these with their letters; none if their marks are not clear."""
-    ways = []
-    for mark in _MARKS:
-        found = list(mark.finditer(text))
-        letters = "".join(each[1] for each in found)
-        if len(found) < 2 or not LETTERS.startswith(letters.upper()):
+    """A question without the choices at its end, and these with their letters.
+
+    There are no choices if the text has letters in no form of `_MARKS`, or in several.
+    """
+    splits = []
+    for form in _MARKS:
+        marks = list(form.finditer(text))
+        letters = "".join(mark[1] for mark in marks)
+        if len(marks) < 2 or not LETTERS.startswith(letters.upper()):
             continue
-        ends = [*(each.start() for each in found[1:]), len(text)]
-        choices = [
-            text[each.start() : end].strip().rstrip(";,|").rstrip() for each, end in zip(found, ends, strict=True)
-        ]
-        said = [choice[each.end() - each.start() :].strip() for choice, each in zip(choices, found, strict=True)]
-        if all(said) and "\n" not in choices[-1]:  # else what follows may be no choice
-            ways.append((_HEADING.sub("", text[: found[0].start()].strip()).strip(), choices))
-    return ways[0] if len(ways) == 1 else (text, [])
+        ends = [*(mark.start() for mark in marks[1:]), len(text)]
+        choices, contents = [], []
+        for mark, end in zip(marks, ends, strict=True):
+            choice = text[mark.start() : end].strip().rstrip(";,|").rstrip()
+            choices.append(choice)
+            contents.append(choice[len(mark[0]) :].strip())
+        if all(contents) and "\n" not in choices[-1]:  # else what follows may be no choice
+            question = _HEADING.sub("", text[: marks[0].start()].strip()).strip()
+            splits.append((question, choices))
+    return splits[0] if len(splits) == 1 else (text, [])
 
 
 def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | None = None) -> Row:
-    """A row from its JSON values; a wrong one has its fault. `passed` None: all fields but the id and the images."""
+    """The row of JSON values; a wrong one has its `fault`. `passed` None: all fields but the id and the images."""
     id: Id | None = content["id"] if type(content.get("id")) in (str, int) else None
     try:
         if isinstance(choices := content.get("choices"), str):
@@ -212,11 +229,11 @@ def as_row(number: int, content: Mapping[str, Any], passed: dict[str, Any] | Non
 
 
 def _images(fields: _Fields) -> tuple[str, ...]:
-    images = tuple(fields.images or ()) + ((fields.image,) if fields.image else ())
-    none = fields.images == [] and fields.image is None
     if fields.image and fields.images:
         raise DataError("it has both an image and images")
-    if not (images or none):
+    images = [fields.image] if fields.image else fields.images or []
+    is_without_picture = fields.images == [] and fields.image is None  # as the row says
+    if not images and not is_without_picture:
         raise DataError("it has no image")
     # '-' means standard input only if a user types it
     return tuple("./-" if source == "-" else source for source in images)

@@ -1,4 +1,7 @@
-"""One stage's settings, and where each comes from: the system's YAML, overlays, the user's file, `--set`."""
+"""One stage's settings, and where each comes from: the system's YAML, overlays, the user's file, `--set`.
+
+`resolve` collects these as layers, lays them over one another (`merged`), checks the result and makes the `Config`.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,13 +22,13 @@ from virc.systems.registry import Reward, Stage, System
 ENGINE = "engine"
 """The setting whose keys are the engine's own; they are checked against the pinned engine's list."""
 
-_LEARNT = (
-    *("train_batch_size", "epochs", "learning_rate", "warmup_ratio", "n", "temperature", "clip_low", "clip_high"),
-    *("loss_agg_mode", "kl_loss_coef"),
-)
+_LEARNING_SETTINGS = (
+    "train_batch_size", "epochs", "learning_rate", "warmup_ratio", "n", "temperature", "clip_low", "clip_high",
+    "loss_agg_mode", "kl_loss_coef",
+)  # fmt: skip
 
 Layer = tuple[str, Mapping[str, Any]]
-"""Where settings come from, as people read it (`overlay 3b`, `--set`), and the settings."""
+"""Where settings come from, in the words of messages (`overlay 3b`, `--set`), and the settings."""
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -55,13 +58,14 @@ class Resolved(msgspec.Struct, frozen=True):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What one should know of the system and of the stage; what is assumed, and with which values, comes first."""
+        """What users should know of the system and the stage; what is assumed, and with which values, comes first."""
         settings = msgspec.to_builtins(self.config)
         assumed = [each.said(settings) for each in self.system.assumed if each.stage in (None, self.stage)]
-        number = f"{counted(len(assumed), 'assumption')}, where nothing was published"
-        left = assumed_defaults(self.system, self.stage, settings, self.origins)
-        said = (*[number] * bool(assumed), *assumed, *left, *self.system.notes)
-        return (*said, *self.system.stages[self.stage].notes, *self._objective())
+        if assumed:
+            assumed.insert(0, f"{counted(len(assumed), 'assumption')}, where nothing was published")
+        assumed += assumed_defaults(self.system, self.stage, settings, self.origins)
+        of_stage = self.system.stages[self.stage].notes
+        return (*assumed, *self.system.notes, *of_stage, *self._objective())
 
     def _objective(self) -> Iterator[str]:
         """How the loss weighs rows of SFT: LLaMA-Factory turns off transformers' mean over the tokens of a batch."""
@@ -80,11 +84,11 @@ class Resolved(msgspec.Struct, frozen=True):
 def assumed_defaults(
     system: System, stage: str, settings: Mapping[str, Any], origins: Mapping[str, str]
 ) -> Iterator[str]:
-    """What decides how a stage of a reconstructed system learns, and neither its authors nor its YAML say."""
-    of = system.stages.get(stage)
-    left = [name for name in _LEARNT if name in settings and name not in origins]
-    if system.assumed and of and not (of.published or of.published_defaults) and left:
-        yield f"assumed too, as this package's defaults: {', '.join(f'{name} {settings[name]}' for name in left)}"
+    """A note on settings of a reconstructed system that neither its authors nor its YAML give: they are defaults."""
+    content = system.stages.get(stage)
+    unset = [name for name in _LEARNING_SETTINGS if name in settings and name not in origins]
+    if system.assumed and content and not (content.published or content.published_defaults) and unset:
+        yield f"assumed too, as this package's defaults: {', '.join(f'{name} {settings[name]}' for name in unset)}"
 
 
 CONFIGS: Mapping[str, type[StageConfig]] = {"sft": sft.Config, "dpo": dpo.Config, "rl": rl.Config}
@@ -142,7 +146,7 @@ def resolve(
         if isinstance(fault, validation.Missing):
             lacks = f"{system.name}-{stage_name} lacks the setting {name}"
             raise ConfigError(lacks, f"for example --set {name}=VALUE")
-        origin = next((of for each, of in origins.items() if f"{each}.".startswith(f"{name}.")), None)
+        origin = next((origins[each] for each in origins if f"{each}.".startswith(f"{name}.")), None)
         raise ConfigError(f"{fault.message} ({origin})" if origin else fault.message, hint_for(fault))
     return Resolved(system, stage_name, msgspec.convert(values, kind, strict=False), origins, names)
 
@@ -162,14 +166,14 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
     """The settings in a system's YAML for a stage, with these overlays; errors as of `resolve`."""
     own = stage(system, stage_name).settings
     everywhere = of_kind(system, stage_name, system.everywhere)
-    reward: dict[str, Any] = {}  # what the YAML has beyond the defaults
+    reward: dict[str, Any] = {}  # what of the system's reward differs from the defaults
     if "reward" in _fields(system, stage_name):
         reward["reward"] = {}
-        usual = dict(dotted.leaves(msgspec.to_builtins(Reward())))
+        defaults = dict(dotted.leaves(msgspec.to_builtins(Reward())))
         for path, value in dotted.leaves(msgspec.to_builtins(system.reward or Reward())):
-            if value != usual.get(path, {}):  # an empty mapping is not there where it is filled
+            if value != defaults.get(path, {}):  # an empty mapping is a leaf, and a filled one has other leaves
                 dotted.put(reward, ("reward", *path), value)
-    # Whether rows that are too long are left out of the system's own rows, as its published script does.
+    # Rows that are too long are left out if the published script does so.
     filters = stage(system, stage_name).published.get("data.filter_overlong_prompts") is True
     overlong = {"filter_overlong": True} if filters and "filter_overlong" in _fields(system, stage_name) else {}
     layers: list[Layer] = [(system.name, each) for each in (overlong, reward, everywhere, own)]
@@ -177,7 +181,7 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
 
 
 def of_kind(system: System, stage_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the settings for every stage that are for this one too: others that stages of another kind have go."""
+    """Settings for all stages, without those that only stages of another kind have; unknown names stay, as faults."""
     others = {name for each in system.stages.values() for name in CONFIGS[each.kind].__struct_fields__}
     own = _fields(system, stage_name)
     return {name: value for name, value in settings.items() if name in own or name not in others}
@@ -188,9 +192,9 @@ def _fields(system: System, stage_name: str) -> tuple[str, ...]:
 
 
 def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The settings of all layers, later ones over earlier ones, mappings key by key; and the origin of each.
+    """The settings of all layers, later ones over earlier ones, mappings key by key; and dotted name -> origin.
 
-    An empty mapping, as every value that is none, takes the place of what was there: `lora: {}` is LoRA as by default.
+    An empty mapping replaces what earlier layers have, as a number does: `lora: {}` is LoRA with its defaults.
     """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -201,12 +205,13 @@ def merged(layers: Iterable[Layer]) -> tuple[dict[str, Any], dict[str, str]]:
             for length in range(1, len(path)):
                 origins.pop(".".join(path[:length]), None)
             if replaced:
-                origins = {each: of for each, of in origins.items() if not each.startswith(f"{name}.")}
+                origins = {each: origins[each] for each in origins if not each.startswith(f"{name}.")}
             origins[name] = origin
     return values, origins
 
 
 def rows(resolved: Resolved) -> list[tuple[str, Any, str]]:
+    """Each setting with its dotted name, value and origin."""
     found = []
     for path, value in dotted.leaves(msgspec.to_builtins(resolved.config)):
         names = [".".join(path[:length]) for length in range(len(path), 0, -1)]
@@ -221,14 +226,14 @@ def assigned(text: str, kind: Any) -> dict[str, Any]:
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
         raise UsageError(f"--set {plain(text, 60)} is not KEY=VALUE", "for example --set learning_rate=1e-5")
-    wanted = validation.kind_at(kind, path)
+    expected = validation.kind_at(kind, path)
     try:
         content = plain_yaml.value(value, "the value")
     except ConfigError as error:
-        if not validation.takes_text(wanted):
+        if not validation.takes_text(expected):
             raise UsageError(f"--set {plain(text, 60)}: {error.message}", error.hint) from error
         content = value.strip()
-    if validation.takes_text(wanted) and content is not None and not isinstance(content, str):
+    if validation.takes_text(expected) and content is not None and not isinstance(content, str):
         content = value.strip()
     result: dict[str, Any] = {}
     dotted.put(result, path, content)
@@ -257,27 +262,29 @@ def _of_overlays(system: System, stage_name: str, names: Iterable[str]) -> list[
     return layers
 
 
-def _refuse_conflict(one: str, first: Mapping[str, Any], other: str, second: Mapping[str, Any]) -> None:
-    mine, theirs = dict(dotted.leaves(first)), dict(dotted.leaves(second))
-    for path in (*mine, *theirs):
+def _refuse_conflict(name: str, settings: Mapping[str, Any], other: str, other_settings: Mapping[str, Any]) -> None:
+    """Raises ConfigError: two overlays set a name to different values, or one sets a part of the other's value."""
+    leaves, other_leaves = dict(dotted.leaves(settings)), dict(dotted.leaves(other_settings))
+    for path in (*leaves, *other_leaves):
         for length in range(1, len(path) + 1):
             part = path[:length]
-            if (part in mine and part in theirs and mine[part] != theirs[part]) or (
-                length < len(path) and (part in mine or part in theirs)
-            ):
-                values = [validation.shown(dotted.at(settings, part)) for settings in (first, second)]
+            differ = part in leaves and part in other_leaves and leaves[part] != other_leaves[part]
+            is_inside = length < len(path) and (part in leaves or part in other_leaves)
+            if differ or is_inside:
+                values = [validation.shown(dotted.at(each, part)) for each in (settings, other_settings)]
                 raise ConfigError(
-                    f"{one} sets {'.'.join(part)} to {values[0]}, and {other} to {values[1]}",
+                    f"{name} sets {'.'.join(part)} to {values[0]}, and {other} to {values[1]}",
                     "choose one of them, and set the rest with --set",
                 )
 
 
 def _stage_meant(system: System, name: str) -> str:
+    """The hint for an unknown stage: its number, a kind of stage, or a similar name."""
     names = list(system.stages)
     number = re.search(r"[0-9]+", name[:50])
     if number and 1 <= int(number[0]) <= len(names):
         return f"did you mean {names[int(number[0]) - 1]!r}?"
-    of_kind = [each for each, stage in system.stages.items() if stage.kind == name]
-    if of_kind:
-        return f"did you mean {' or '.join(map(repr, of_kind))}?"
+    same_kind = [each for each, stage in system.stages.items() if stage.kind == name]
+    if same_kind:
+        return f"did you mean {' or '.join(map(repr, same_kind))}?"
     return did_you_mean(name, names, f"stages are {', '.join(names)}")

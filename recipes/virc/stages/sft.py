@@ -212,10 +212,13 @@ def of_machine(config: Any, liger: bool) -> Iterator[tuple[str, str, str]]:
             yield "attention", "flash-attn needs a GPU, and device is cpu", "attention: sdpa"
         if config.gpus is not None:
             yield "gpus", "gpus names GPUs, and device is cpu", "gpus: null"
-    elif config.gpus is not None and not len(config.gpus) == (different := len(set(config.gpus))) == config.devices:
+    elif config.gpus is not None:
+        different = len(set(config.gpus))
         wrong = f"gpus names {different} different GPUs, and devices is {config.devices}"
-        # CUDA shows none where one is named twice
-        yield "gpus", wrong + "; each is named once" * (different < len(config.gpus)), f"devices: {different}"
+        if different < len(config.gpus):  # CUDA shows no GPU at all if one is named twice
+            wrong += "; each is named once"
+        if not len(config.gpus) == different == config.devices:
+            yield "gpus", wrong, f"devices: {different}"
 
 
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:

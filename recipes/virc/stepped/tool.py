@@ -5,8 +5,9 @@ The user's file of the tool names the environment:
     tool = Stepped("act", Scene, "Look behind the blocks of the scene.", actions=("left", "right"))
     NAME, TEMPLATE, SCHEMA, check, apply, apply_to_all = tool.members
 
-An episode is known by its number, the seed of `reset`, which the first image of the problem carries (`marks`), and by
-the actions since. That alone is kept: a reply that is drawn again, or a reward, plays the episode again.
+An episode is identified by its number, the seed of `reset`, which the first image of the problem carries (`marks`), and
+by the actions since. Nothing else is kept: a reply that is drawn again, or a reward, plays the episode again.
+`Stepped`, the tool, keeps a `_Past` for each conversation; its `_Player` brings the environment to that state and acts.
 """
 
 import queue
@@ -29,6 +30,7 @@ from virc.stepped import marks
 
 _Made = TypeVar("_Made")
 _Jobs = queue.SimpleQueue[tuple[Callable[[Any], Any], queue.SimpleQueue[tuple[Any, BaseException | None]]] | None]
+"""Jobs, each with the queue for its result or error; None ends the thread."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ class Episode(msgspec.Struct, frozen=True):
     Args:
         rewards: of each action that was carried out.
         terminated, truncated: whether the environment has ended the episode.
-        fault: why the environment could not go on; None where it could.
+        fault: why the environment failed; None: it did not.
     """
 
     rewards: tuple[float, ...]
@@ -64,7 +66,7 @@ class Episode(msgspec.Struct, frozen=True):
 
 
 class Live:
-    """One environment. It is made, asked and closed in the same thread, as drawing libraries want it.
+    """One environment. It is made, used and closed in one thread of its own, as drawing libraries require.
 
     A thread that hangs cannot be ended: it is left behind, and ends with the process.
 
@@ -95,18 +97,19 @@ class Live:
 def _work(make: Callable[[], Any], jobs: _Jobs) -> None:
     environment: Any = None
     while job := jobs.get():
+        function, done = job
         try:
             environment = make() if environment is None else environment
-            job[1].put((job[0](environment), None))
+            done.put((function(environment), None))
         except BaseException as error:  # an environment may even raise SystemExit
-            job[1].put((None, error))
+            done.put((None, error))
     with suppress(Exception):
         if environment is not None:
             environment.close()
 
 
 class _Player:
-    """An environment, and where in which episode it is."""
+    """An environment, and the episode and actions that it has played last."""
 
     def __init__(self, make: Callable[[], Any], seconds: float) -> None:
         self._live = Live(make, seconds)
@@ -114,9 +117,9 @@ class _Player:
         self._at: tuple[int, tuple[Any, ...]] | None = None
 
     def play(self, number: int, before: tuple[Any, ...], action: Any) -> Step:
-        """Carry an action out after those before, which are carried out again where the environment is elsewhere."""
+        """Carry out an action after those `before`, which are played again if the environment is in another state."""
         with self._lock:
-            is_there, self._at = self._at == (number, before), None
+            is_there, self._at = self._at == (number, before), None  # unknown until the action has succeeded
             if not is_there:
                 self._live.run(lambda environment: environment.reset(seed=number))
                 for each in before:
@@ -127,7 +130,7 @@ class _Player:
 
 
 class _Past(msgspec.Struct, frozen=True):
-    """An episode so far: its number, what was done, and why nothing more can be done (None: it goes on)."""
+    """An episode so far: its number, its actions, and the sentence that ends it (None: it goes on)."""
 
     number: int
     player: _Player
@@ -197,11 +200,11 @@ class Stepped:
         return Checked(Call(self.name, arguments={"action": arguments["action"]}))
 
     def apply(self, call: Call, source: Image.Image | None) -> Result:
-        """Never called: the tool is about the conversation."""
+        """Never called: the tool's actions are of the whole conversation, see `apply_to_all`."""
         raise NotImplementedError
 
     def apply_to_all(self, call: Call, conversation: Conversation) -> Result:
-        """What is seen after the action. A fault of the environment, and the end of the episode, are sentences.
+        """What is seen after the action; the end of the episode, or a failure of the environment, is told in its text.
 
         Raises:
             ToolError: the first image has no number of an episode.

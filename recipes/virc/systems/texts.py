@@ -32,7 +32,7 @@ OWN_WORDS = "VIRC_OWN_WORDS"
 """The variable that says, if set, that our own words stand for all texts of others."""
 MAX_BYTES = 2**20
 NO_LICENSE = "license: none stated"
-_TELLING = 24  # characters of our own words that nobody else writes
+_TELLING = 24  # characters: a longer text in our own words is taken for ours wherever it stands
 _PLACE = re.compile(r"\{text:(\w+)\}")
 _LEFT = re.compile(r"\{\s*texts?\s*:[^}]*\}?")
 """What looks like such a place, and is none."""
@@ -193,8 +193,10 @@ def credited(folder: Path, made: str | None = None) -> list[str]:
         made: what is made, as JSON, to see whether our own words stand in it; None: they do if they are asked for now.
     """
     found = of(folder)
-    ours = (json.dumps(each.own)[1:-1] for each in found.texts.values()) if found else ()
-    if found is None or (own_words() if made is None else any(len(own) > _TELLING and own in made for own in ours)):
+    if found is None:
+        return []
+    ours = (json.dumps(each.own)[1:-1] for each in found.texts.values())
+    if own_words() if made is None else any(len(own) > _TELLING and own in made for own in ours):
         return []
     known = (
         (name, each.commit[:7], f"license: {each.license}" if each.license else NO_LICENSE)

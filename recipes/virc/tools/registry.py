@@ -60,7 +60,7 @@ def known() -> Mapping[str, Tool]:
 
 
 def near(name: str) -> str | None:
-    """The tool whose name is nearest, or has that in it; None where none is near."""
+    """The tool whose name is similar to a name, or contains it; None: there is none."""
     return nearest(name, known()) or next((each for each in known() if name in each), None)
 
 
@@ -199,7 +199,7 @@ def _read(file: Path) -> object:
 def _checked(module: object, file: Path) -> Tool:
     name, schema = getattr(module, "NAME", None), getattr(module, "SCHEMA", None)
     function = schema.get("function") if isinstance(schema, dict) else None
-    wrong = {
+    is_missing = {
         "NAME, the one word that the model writes": not isinstance(name, str) or not name.isidentifier(),
         "SCHEMA, the schema of a function of that name": not isinstance(function, dict) or function.get("name") != name,
         f"TEMPLATE that is {' or '.join(_TURNS)}, for its images (a text has after_text anyway)": (
@@ -211,7 +211,7 @@ def _checked(module: object, file: Path) -> Tool:
     taken = isinstance(name, str) and (name in discover() or plugins.of_systems("tools").get(name, file) != file)
     if taken:
         raise ConfigError(f"{file} has the NAME {name!r}, which is that of a tool of virc", "give it another NAME")
-    lacking = [part for part, is_wrong in wrong.items() if is_wrong]
+    lacking = [member for member, missing in is_missing.items() if missing]
     if lacking:
         raise ConfigError(f"{file} is not a tool: it has no {'; no '.join(lacking)}")
     return cast(Tool, module)

@@ -110,11 +110,11 @@ def train(
             base=None if base is None else str(base), name=name, workspace=workspace, **options,
         )  # fmt: skip
         run = _begin(request, launcher, Path(site) if site else None, ray_address, submit, report)
-    inside = in_job(os.environ)
-    if runs.info(run).launcher != "slurm" or inside:
+    job = in_job(os.environ)
+    if runs.info(run).launcher != "slurm" or job:
         if resume and runs.info(run).launcher == "local":
             refuse_few_gpus(run)
-        _train(run, inside, report)
+        _train(run, job, report)
         return run
     if resume:
         submitting.check_free(run, submit)
@@ -178,12 +178,12 @@ def _check_site(found: PreparedRun, site: Site, file: str) -> None:
     config, result, shape = found.resolved.config, found.result, sizes.of_folder(found.base.folder)
     fastest = max(PEAK, key=lambda name: PEAK[name])
     needed = estimate(config, shape, result.longest, result.rows, result.total, gpu=fastest)
-    soonest = None
+    first_save = None  # seconds until a job can have saved anything, on the fastest GPU at its peak
     if needed.gpu_hours and needed.steps:
         on_request = FORMATS[runs_in(found.resolved.kind).engine].SAVES_WHEN_ASKED
         share = (1 if on_request else min(config.save_steps, needed.steps)) / needed.steps
-        soonest = needed.gpu_hours * UTILISATION * share * 3600 / (config.devices * config.nodes)
-    submitting.check_need(site, file, msgspec.to_builtins(config), needed.host_gib, soonest)
+        first_save = needed.gpu_hours * UTILISATION * share * 3600 / (config.devices * config.nodes)
+    submitting.check_need(site, file, msgspec.to_builtins(config), needed.host_gib, first_save)
 
 
 def _train(run: Run, job: str | None, report: Reporter) -> None:

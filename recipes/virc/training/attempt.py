@@ -1,4 +1,8 @@
-"""One attempt at a run: starts the engine, follows it, and records how it ended."""
+"""One attempt at a run: starts the engine, follows it, and records how it ended.
+
+`attempt` is the entry. It waits for what an earlier attempt left running, has `_planned` write the files of the engine,
+`_trained` start the engine and `_watch` it until it ends, and `_conclude` find out whether the run is finished.
+"""
 
 import os
 import signal
@@ -39,20 +43,22 @@ from virc.training.health import known_by_heart
 from virc.training.silence import LIMIT
 
 _POLL = 1.0  # seconds
-_notices: list[int] = []  # signals that `hold_notice` kept
+_notices: list[int] = []  # signals that came between attempts, kept by `hold_notice`
 _SIGKILL = 9  # `signal` has no name for it on Windows
 _KILLED = 128 + _SIGKILL  # how srun and shells say that a process was killed
 _FORMER_JOB = 600.0  # seconds that a job waits for what it started on a node that Slurm has lost
 _FORMER_ENGINE = 120.0  # seconds that the engine of a killed attempt gets to save and end
-_ENDS = 10.0  # seconds that an engine gets to end by itself
-_SAVES = 60.0  # as many without a sign of life while it saves: weights are gathered before the first byte is written
-_RAY_ENDS = 120.0  # as many for a Ray job, which takes up to 90
+_ENDS = 10.0  # seconds that an engine that saves nothing gets to end by itself
+_SAVES = 60.0  # seconds without a sign of life while an engine saves: it gathers weights before it writes a byte
+_RAY_ENDS = 120.0  # seconds that a Ray job gets to end, which takes up to 90
 
 
 class Ended(msgspec.Struct, frozen=True):
     """How an attempt ended that did not fail.
 
     Args:
+        step: the last that was saved.
+        signal: the first that asked it to end.
         lost: optimizer steps that were done and not saved.
         unhealthy: the sign of ill health that ended it.
     """
@@ -76,7 +82,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         KeyboardInterrupt: it was interrupted a second time and ended at once.
     """
     if job:
-        # Slurm restarts a job on other nodes when it cannot reach one, where the former start may go on for minutes.
+        # If Slurm cannot reach a node it restarts the job on others; the former start may run on there for minutes.
         former = runs.state(run)
         trains = f"process {former.pid} on {former.host}"
         note = f"waiting for {trains}, which still trains {run.name}"
@@ -86,7 +92,7 @@ def attempt(run: Run, report: Reporter, job: str | None = None) -> Ended:
         state = runs.state(run)
         if state.progress == "finished":
             raise ConfigError(f"the run {run.name} has finished", f"virc runs show {run.name}")
-        # If virc was killed its engine saves and ends by itself; two engines must not train in one folder.
+        # If virc was killed, its engine saves and ends by itself; two engines must not train in one folder.
         running = f"the engine of the previous attempt is still running (process {state.engine})"
         error = ConfigError(running, f"virc runs stop {run.name} --now")
         note = "waiting for the engine of the previous attempt to save and end"
@@ -125,7 +131,7 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
     plan: Plan = _engine(run).plan(inputs.config_of(info), place, {}, info.origins)
     in_code = user_code.variables_in_code(run.folder, os.environ)
     engine = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
-    if job:  # srun hands on all that this process has
+    if job:  # srun hands on all variables of this process, so those to be removed are set to nothing
         removed = processes.removed_variables(engine, os.environ)
         unset = {name: "" for name in removed if name.isidentifier() and not name.startswith("SLURM")}
         plan = msgspec.structs.replace(plan, step=msgspec.structs.replace(plan.step, env={**unset, **plan.step.env}))
@@ -142,7 +148,7 @@ def _planned(run: Run, number: int, job: str | None, report: Reporter) -> tuple[
 
 
 def _info_with_code(run: Run, report: Reporter) -> Info:
-    """What the run was begun with, all of it still there; in place of code that is gone, this version's."""
+    """What the run was begun with, checked to be still there; if its copy of our code is gone, with this version's."""
     info = runs.info(run)
     report.progress("looking for its rows and images")
     inputs.still_there(run, info)
@@ -156,11 +162,12 @@ def _info_with_code(run: Run, report: Reporter) -> Info:
 def _trained(
     run: Run, plan: Plan, number: int, step: int, job: str | None, report: Reporter
 ) -> tuple[int, int | None, Follower]:
+    """Run the engine; returns its exit code, the first signal that asked it to end, and what followed it."""
     env = {**user_code.variables_in_code(run.folder, os.environ), **plan.step.env, **leftovers.mark(run)}
     marked = msgspec.structs.replace(plan.step, env=env)
     info = runs.info(run)
     with _signals() as asked, judge.served(run, info, number, job, asked, report) as serving:
-        follower = Follower(run, info, number, step, report)  # from here on the engine is looked after
+        follower = Follower(run, info, number, step, report)
         with leftovers.none_after(run, report), processes.started(marked, run.log(number)) as process:
             runs.write_state(run, engine=process.pid, engine_started=start_time(process.pid))
             code = _watch(run, process, follower, asked, number, serving, report)
@@ -174,6 +181,7 @@ def _watch(
     run: Run, process: processes.Process, follower: Follower, asked: list[int], number: int,
     serving: judge.Serving | None, report: Reporter,
 ) -> int:  # fmt: skip
+    """Follow the engine until it ends. `asked`: signals that have come so far; the first asks the engine to save."""
     ending = False
     while (code := process.wait(_POLL)) is None:
         follower.poll()
@@ -186,8 +194,8 @@ def _watch(
             report.note(_ending(run, asked, follower.silence.reason))
         if signal.SIGINT in asked[1:]:
             raise KeyboardInterrupt
-        over = ending and follower.silence.over(_time_to_end(run, follower), follower.started)
-        if over or slurm.lost(run.attempt(number)):
+        is_late = ending and follower.silence.over(_time_to_end(run, follower), follower.started)
+        if is_late or slurm.lost(run.attempt(number)):
             process.end()
     return code
 
@@ -200,36 +208,37 @@ def _time_to_end(run: Run, follower: Follower) -> float:
 
 
 def _ending(run: Run, asked: list[int], silent: str | None) -> str:
+    """The note when an engine is asked to end."""
     name = _engine(run).NAME
     if silent and not asked:
         return f"{name} {silent}: ending it"
     if not format_of(run).SAVES_WHEN_ASKED:
         return f"stopping; {name} saves nothing when it is asked to end"
-    if signal.SIGINT in asked:  # a job and a run that another command stops have no keyboard
+    if signal.SIGINT in asked:  # only then somebody can press Ctrl-C again
         return "saving a checkpoint; a second Ctrl-C ends at once and loses the steps since the last one"
     return "saving a checkpoint"
 
 
 def _conclude(run: Run, number: int, code: int, asked: int | None, follower: Follower, report: Reporter) -> Ended:
-    whole = checkpoints(run)
-    last = whole[-1].step if whole else 0
-    remove_spare(run, whole[-1] if whole else None)
+    saved = checkpoints(run)
+    last = saved[-1].step if saved else 0
+    remove_spare(run, saved[-1] if saved else None)
     well = code == 0 or bool(slurm.lost(run.attempt(number)))
     finished = well and last > 0 and follower.total is not None and last >= follower.total
     unhealthy = follower.watch.reason
     if follower.silence.reason and not finished:
-        from_there = f"from step {last}" if last else "from the beginning"
-        again = f"virc train --resume --name {run.name} resumes it {from_there}; {LIMIT}=0 waits without end"
-        raise EngineError(f"{_engine(run).NAME} {follower.silence.reason}: it was ended", again)
+        place = f"from step {last}" if last else "from the beginning"
+        hint = f"virc train --resume --name {run.name} resumes it {place}; {LIMIT}=0 waits without end"
+        raise EngineError(f"{_engine(run).NAME} {follower.silence.reason}: it was ended", hint)
     if not finished and asked is None and unhealthy is None:
-        message, hint = _cause(run, number, code)
-        raise EngineError(f"{_engine(run).NAME} failed: {message}", hint or f"see {run.log(number)}")
+        message, hint_of_engine = _cause(run, number, code)
+        raise EngineError(f"{_engine(run).NAME} failed: {message}", hint_of_engine or f"see {run.log(number)}")
     lost = max(0, follower.step - last)
     if code and lost and format_of(run).SAVES_WHEN_ASKED:
         report.warn(f"step {follower.step} was not saved: {_cause(run, number, code)[0]}")
     progress: runs.Progress = "finished" if finished else "stopped"
     _record_end(run, number, progress, code, None if finished else unhealthy, step=last)
-    if finished and (by_heart := known_by_heart(run, {each.step for each in whole})):
+    if finished and (by_heart := known_by_heart(run, {each.step for each in saved})):
         report.warn(*by_heart)
     return Ended(finished, last or None, asked, lost, unhealthy)
 
@@ -239,6 +248,7 @@ def _engine(run: Run) -> Planner:
 
 
 def _cause(run: Run, number: int, code: int) -> tuple[str, str | None]:
+    """Why an engine ended, and a hint if there is one."""
     if lost := slurm.lost(run.attempt(number)):
         return f"Slurm's daemon of the step was killed on node {', '.join(lost)} of the job", None
     if node := slurm.failed_node(run.log(number)):
@@ -269,9 +279,9 @@ def _await_end(lives: Callable[[], bool], seconds: float, note: str, error: Conf
 
 
 def hold_notice() -> None:
-    """Keep USR1, which announces the end of a job's time, for the next attempt: by itself it kills what it reaches.
+    """Keep the signal USR1, which announces the end of a job's time, for the next attempt; else it would kill.
 
-    It may arrive while an attempt is being prepared, and when a run has finished and its metrics are being drawn.
+    It may arrive while an attempt is being prepared, or when a run has finished and its metrics are being drawn.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGUSR1, lambda number, _frame: _notices.append(number))
@@ -279,7 +289,7 @@ def hold_notice() -> None:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect the signals that ask to end; nothing in other threads than the main one, where Python takes none."""
+    """Collect the signals that ask to end, the kept ones first; outside of the main thread Python gets no signals."""
     asked: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield asked

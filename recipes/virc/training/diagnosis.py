@@ -134,7 +134,7 @@ def _causes(info: Info, current: Mapping[str, str]) -> Iterator[Cause]:
         answer = _answer(setting, value, change) if setting else change
         if answer and (setting or says) not in known:
             known.add(setting or says)
-            yield Cause(says, current[sign] + f"; {setting} is {value}" * bool(setting), answer)
+            yield Cause(says, current[sign] + (f"; {setting} is {value}" if setting else ""), answer)
 
 
 def _answer(setting: str, value: object, change: str) -> str | None:

@@ -28,9 +28,11 @@ class Extension(msgspec.Struct, frozen=True):
     """How a run goes on.
 
     Args:
-        before, total: its last step, as it was and as it is.
-        rates: learning rates: of the last step before, of the first that follows the new curve, and of the last one;
-            the step between them has what the old curve ended with. None if the rate is constant.
+        step: its newest checkpoint.
+        before, total: its last step, before and after the change.
+        changed: setting -> its new value.
+        rates: learning rates of three steps: the last of the old curve, the first of the new one, and its last. None if
+            the rate is constant.
     """
 
     step: int
@@ -45,8 +47,8 @@ def extend(
 ) -> Extension:
     """Change where a run ends, or on how many devices it goes on; `train(resume=True, name=...)` then trains.
 
-    The optimizer's state, the kind of schedule and the steps of its warm-up are kept. A rate that falls does so towards
-    the new end: it is as high from here on as if the run had been begun with that end.
+    The optimizer's state, the kind of schedule and the steps of its warm-up are kept. A learning rate that falls has
+    from here on the value that it would have if the run had been begun with the new end.
 
     Args:
         epochs, steps: the new end, counted from the first step of the run.
@@ -55,39 +57,42 @@ def extend(
 
     Raises:
         UsageError: nothing is to change, or both ends are named.
-        ConfigError: it runs, has no checkpoint to go on from, ends there already, or cannot go on so.
+        ConfigError: the run is running, has no checkpoint, ends there already, or its engine cannot continue so.
     """
     ends = {name: value for name, value in (("epochs", epochs), ("steps", steps)) if value is not None}
     if len(ends) > 1 or not (ends or devices):
         raise UsageError("how is the run to go on?", "--epochs N or --steps N for a later end, --devices N")
     with attempts.alone(run):
-        step, (info, state) = _saved(run), (runs.info(run), runs.state(run))
+        step = _saved_step(run)
+        info, state = runs.info(run), runs.state(run)
         if state.progress == "finished" and not ends:
             raise UsageError(f"{run.name} has finished", "--epochs N or --steps N for a later end")
         old = inputs.config_of(info)
         before = total = state.total or optimizer_steps(old, info.rows)
         changed = _on_devices(run, info, devices) if devices else {}
-        new = _config(info, {**changed, "steps": None, **ends} if ends else changed)
+        new = _changed_config(info, {**changed, "steps": None, **ends} if ends else changed)
         if ends:
-            if epochs and before != (counted := optimizer_steps(old, info.rows)):
-                raise ConfigError(f"the engine counts {before} steps, and the rows would be {counted}", "--steps N")
+            if epochs and before != (expected := optimizer_steps(old, info.rows)):
+                raise ConfigError(f"the engine counts {before} steps, and the rows would be {expected}", "--steps N")
             total = optimizer_steps(new, info.rows)
             if total <= before:
                 wrong = f"{run.name} ends at step {before}, and the new end would be step {total}"
                 raise ConfigError(wrong, "a later end")
             new = msgspec.structs.replace(new, warmup_ratio=round(old.warmup_ratio * before / total, 9))
-        was, now = (msgspec.to_builtins(each) for each in (old, new))
-        found = Extension(step, before, total, {name: value for name, value in now.items() if value != was[name]})
+        old_settings = msgspec.to_builtins(old)
+        changed = {name: value for name, value in msgspec.to_builtins(new).items() if value != old_settings[name]}
+        extension = Extension(step, before, total, changed)
         if total != before and getattr(new, "schedule", "constant") != "constant":
             rates = (_rate(old, before - 1, before), _rate(new, step + 1, total), _rate(new, total - 1, total))
-            found = msgspec.structs.replace(found, rates=rates)
+            extension = msgspec.structs.replace(extension, rates=rates)
         if not trial:
-            _write(run, info, found.changed, step)
+            _write(run, info, changed, step)
             runs.write_state(run, progress="stopped", total=total)
-    return found
+    return extension
 
 
-def _saved(run: Run) -> int:
+def _saved_step(run: Run) -> int:
+    """The newest checkpoint of a run that nobody trains. Raises ConfigError: it has none, or somebody trains it."""
     state = runs.state(run)
     job, unanswered = queue.job_of(run, state)
     if unanswered or (job and job.alive) or state.progress == "running" or runs.engine_lives(state):
@@ -98,7 +103,7 @@ def _saved(run: Run) -> int:
     return steps[-1]
 
 
-def _config(info: Info, changed: dict[str, Any]) -> Any:
+def _changed_config(info: Info, changed: dict[str, Any]) -> Any:
     old = inputs.config_of(info)
     try:
         new = msgspec.convert({**msgspec.to_builtins(old), **changed}, type(old), strict=False)
@@ -110,21 +115,24 @@ def _config(info: Info, changed: dict[str, Any]) -> Any:
 
 
 def _on_devices(run: Run, info: Info, devices: int) -> dict[str, Any]:
-    """Raises ConfigError: the engine resumes only on as many devices as saved; the hint keeps the weights."""
+    """The settings to change. Raises ConfigError: the engine resumes only on as many devices as saved."""
     if devices != info.settings["devices"] and (info.kind == "rl" or info.settings.get("zero")):
         engine, saved = "verl" if info.kind == "rl" else "DeepSpeed", info.settings["devices"]
-        raise ConfigError(f"{engine} resumes on as many devices as saved: {saved} a node", _anew(run, info, devices))
+        raise ConfigError(
+            f"{engine} resumes on as many devices as saved: {saved} a node", _new_run_hint(run, info, devices)
+        )
     return {"devices": devices, "gpus": None}
 
 
-def _anew(run: Run, info: Info, devices: int) -> str:
+def _new_run_hint(run: Run, info: Info, devices: int) -> str:
+    """The commands for a new run on so many devices that starts with the weights of this one."""
     saved = checkpoints(run)
-    whole = bool(saved and saved[-1].merged)
-    first, model = ("", run.name) if whole else (f"virc merge {run.name}, then ", "the folder that it prints")
+    is_model = bool(saved and saved[-1].merged)
+    merge, model = ("", run.name) if is_model else (f"virc merge {run.name}, then ", "the folder that it prints")
     settings = Path(runs.FOLDER) / run.name / "settings.yaml"
-    others = f"--set devices={devices}" + " --set gpus=null" * bool(info.settings.get("gpus"))
-    again = f"virc train {info.system} --stage {info.stage} --from {model} --config {settings} {others}"
-    return f"{first}{again} starts a new run from its weights"
+    options = f"--set devices={devices}" + (" --set gpus=null" if info.settings.get("gpus") else "")
+    train = f"virc train {info.system} --stage {info.stage} --from {model} --config {settings} {options}"
+    return f"{merge}{train} starts a new run from its weights"
 
 
 def refuse_few_gpus(run: Run) -> None:
@@ -138,12 +146,13 @@ def refuse_few_gpus(run: Run) -> None:
         most = min(len(here.gpus), info.settings["devices"])
         for devices in range(most, 0, -1):
             with suppress(ConfigError):
-                _config(info, _on_devices(run, info, devices))
+                _changed_config(info, _on_devices(run, info, devices))
                 raise SetupError(error.message, f"{FROM} {run.name} --devices {devices}") from None
-        raise SetupError(error.message, _anew(run, info, most)) from None
+        raise SetupError(error.message, _new_run_hint(run, info, most)) from None
 
 
 def _rate(config: Any, done: int, total: int) -> float:
+    """The learning rate after `done` of `total` steps."""
     warm = math.ceil(config.warmup_ratio * total)
     if done < warm:
         return float(config.learning_rate * done / warm)
@@ -154,9 +163,9 @@ def _rate(config: Any, done: int, total: int) -> float:
 
 def _write(run: Run, info: Info, changed: dict[str, Any], step: int) -> None:
     origins = {name: f"{FROM} at step {step}, {json.dumps(info.settings[name])} before" for name in changed}
-    written = {name: f"{name}: {json.dumps(value)}  # {origins[name]}" for name, value in changed.items()}
+    new_lines = {name: f"{name}: {json.dumps(value)}  # {origins[name]}" for name, value in changed.items()}
     lines = (run.folder / "settings.yaml").read_text("utf-8").splitlines()
-    text = "".join(f"{written.get(line.partition(':')[0], line)}\n" for line in lines)
+    text = "".join(f"{new_lines.get(line.partition(':')[0], line)}\n" for line in lines)
     write_whole(run.folder / "settings.yaml", text.encode())
-    settings, said = {**info.settings, **changed}, {**info.origins, **origins}
-    write_json(run.folder / "run.json", msgspec.structs.replace(info, settings=settings, origins=said))
+    settings, all_origins = {**info.settings, **changed}, {**info.origins, **origins}
+    write_json(run.folder / "run.json", msgspec.structs.replace(info, settings=settings, origins=all_origins))

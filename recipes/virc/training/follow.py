@@ -1,4 +1,8 @@
-"""Follows an engine while it trains: its metrics, its log, its checkpoints, its health."""
+"""Follows an engine while it trains: its metrics, its log, its checkpoints, its health.
+
+`Follower.poll` reads new lines of the engine's log (`_take_log`) and of its metrics (`_take_metrics`), and writes the
+progress of the run. `take_over` and `drop_after` clean up before another attempt.
+"""
 
 import errno
 import os
@@ -25,11 +29,11 @@ from virc.training.health import Watch
 from virc.training.silence import Silence
 
 TOOL_FAILURE = r"virc: (the tool .*)"
-"""A line of the log about a tool that fails in a rollout; the first of them is a warning."""
+"""A line of the log about a tool that fails in a rollout; a warning is given for the first such line."""
 
 
 class StepEvent(Event, frozen=True):
-    """Progress of a run by one logged step or more; `history` has its losses, or rewards, so far."""
+    """New metrics of a run: the last line, and `history`, its losses or rewards so far."""
 
     metric: Metric = Metric(step=0)
     history: Sequence[float] = ()
@@ -46,22 +50,22 @@ class Follower:
     def __init__(self, run: Run, info: Info, attempt: int, step: int, report: Reporter) -> None:
         state, known = runs.state(run), list(metrics(run))
         self.step, self.total = step, state.total
-        self._first = step
+        self._resumed_from = step
         self._run, self._info, self._attempt, self._report = run, info, attempt, report
         self._log = engines.of_kind(info.kind).log
         self._metric_lines = lines(run.folder / self._log.METRICS)
         self._log_lines = lines(run.log(attempt))
-        self._startup = list(self._log.STARTUP)
+        self._startup = list(self._log.STARTUP)  # phases of the start that are not done
         self._history = [each.main for each in known if each.main is not None]
         self._read = self._log.reader(info, attempt, known)
-        self._newest: dict[str, float] = {}
-        self._new: list[Metric] = []
+        self._newest: dict[str, float] = {}  # last loss and reward
+        self._new: list[Metric] = []  # read, and not written yet
         self._validated = {each.step: each.validation for each in known if each.validation is not None}
         self._keeper = Keeper(run)
         self.watch = Watch(run, info, known, report)
         self.silence = Silence(run, info, run.log(attempt), known)
-        self._began = self._alive = self._phase_began = time.monotonic()
-        self._before = state.seconds
+        self._began = self._state_written = self._phase_began = time.monotonic()
+        self._seconds_before = state.seconds
         self._tool_failed = self._checked = self._failing = self.started = False
 
     def poll(self) -> None:
@@ -84,16 +88,16 @@ class Follower:
                 self._new.append(metric)
         now = time.monotonic()
         if self._new:
-            self._take()
-        elif now - self._alive < runs.SIGN_OF_LIFE:
+            self._take_metrics()
+        elif now - self._state_written < runs.SIGN_OF_LIFE:
             if self._startup and not self.started:
                 phase, count = self._startup[0], len(self._log.STARTUP)
                 place = f"{count - len(self._startup) + 1}/{count} " if count > 1 else ""
                 self._report.progress(f"{place}{phase.name}, {now - self._phase_began:.0f} s; usually {phase.usual}")
             return
-        spent = self._before + now - self._began  # in all attempts, without the time between them
+        spent = self._seconds_before + now - self._began  # seconds of all attempts, without the time between them
         runs.write_state(self._run, step=self.step, total=self.total, seconds=spent, **self._newest)
-        self._alive = now
+        self._state_written = now
         self.tend()
 
     def _take_log(self, line: str) -> None:
@@ -109,18 +113,19 @@ class Follower:
             self._phase_began = now
 
     def tend(self) -> None:
+        """Delete checkpoints that are not kept, and make pages of new rollouts."""
         self._keeper.update(self._validated)
         for fault in rollout_pages.render(self._run.rollouts, self._run.name):
             self._report.warn(f"a rollout cannot be shown as a page: {fault}")
 
-    def _take(self) -> None:
+    def _take_metrics(self) -> None:
         new, self.started = self._new, True
         if not self._checked:
             log = self._run.log(self._attempt)
-            self._log.started(log, self._info, self._first)
+            self._log.started(log, self._info, self._resumed_from)
             inputs.check_trained(self._info, self._log.trained(log))
-            if new[0].step <= self._first and not new[0].aside:
-                raise EngineError(f"the engine did not resume from step {self._first}", f"see {log}")
+            if new[0].step <= self._resumed_from and not new[0].aside:
+                raise EngineError(f"the engine did not resume from step {self._resumed_from}", f"see {log}")
             self._checked = True
         self.silence.take(new)
         _append(self._run.metrics, _encoded(new))
@@ -135,19 +140,20 @@ class Follower:
         if any(map(diverged, new)):
             what = "reward or gradient" if last.response_length is not None else "loss"
             self._report.warn(f"the {what} at step {self.step} is not a number", "lower learning_rate")
-        left = None
-        if last.total and last.seconds and last.step > self._first:
-            left = last.seconds / (last.step - self._first) * (last.total - last.step)
-        text = step_line(last, left)
+        seconds_left = None
+        if last.total and last.seconds and last.step > self._resumed_from:
+            seconds_left = last.seconds / (last.step - self._resumed_from) * (last.total - last.step)
+        text = step_line(last, seconds_left)
         self._report.send(StepEvent("progress", text, metric=last, history=self._history))
         self.watch.take(new)
 
 
-def _encoded(found: Iterable[Metric]) -> bytes:
-    return b"".join(msgspec.json.encode(each) + b"\n" for each in found)
+def _encoded(new: Iterable[Metric]) -> bytes:
+    return b"".join(msgspec.json.encode(each) + b"\n" for each in new)
 
 
 def _append(path: Path, data: bytes) -> None:
+    """Append all of the data or, on a full disk, nothing."""
     with path.open("ab", buffering=0) as file:
         end = file.tell()
         if file.write(data) < len(data):
@@ -169,9 +175,9 @@ def take_over(run: Run) -> None:
     if source.is_file():
         known = list(metrics(run))
         last = max((each.step for each in known), default=-1)  # a validation may come before the first step
-        found = map(log.reader(info, runs.state(run).attempt, known), source.read_bytes().splitlines())
-        known += [each for each in found if each is not None and each.step > last]
-        write_whole(run.metrics, _encoded(known))  # not added: the last line may be cut short
+        logged = map(log.reader(info, runs.state(run).attempt, known), source.read_bytes().splitlines())
+        known += [each for each in logged if each is not None and each.step > last]
+        write_whole(run.metrics, _encoded(known))  # not appended: the last line may be cut short
         source.unlink()
     remove_partial(run)
     remove_spare(run, None)

@@ -1,9 +1,13 @@
-"""Signs that a run goes wrong, found in its metrics; `health.jsonl` records when each began and ended."""
+"""Signs that a run goes wrong, found in its metrics; `health.jsonl` records when each began and ended.
+
+`Watch` follows a run: after each step `signs` finds all signs of the metrics so far, by one `_signs_of_...` for each
+group of measures, and what is new or over is written down and reported.
+"""
 
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from statistics import fmean, median
 from typing import Any
 
@@ -17,35 +21,36 @@ from virc.runs.run import Info, Run
 from virc.stages.sft import Health
 
 FILE = "health.jsonl"
-_FIRST, _RECENT = 5, 3  # steps that later ones are compared with, and the newest steps whose mean is compared
-_RISE = 0.1
+_FIRST, _RECENT = 5, 3  # the newest 3 steps are compared with the first 5, each by their mean
 _RECENT_LOSSES = 20  # logged steps whose mean is the loss at the end of a run
-_GAP = 0.1  # nats a token; below that held-out rows are known as well
+_GAP = 0.1  # nats a token; if held-out rows have less loss than that above the others, they are learnt as well
 
 # Thresholds of signs. Where no source is named, the value is ours: none of the healthy curves of the tests reaches it.
-_FEWER_CALLS = 0.5  # of those in the first steps
-_NO_CALLS = 0.01  # tool calls a reply; a share of the replies that is too small to be rewarded into more
-_SAME = 0.8  # of groups; DAPO (Yu et al., 2025) draws these again, which takes five times the rollouts then
-_CUT = 0.2  # of replies
-_AT_TURNS = 0.95  # of `max_turns`, as the mean of all replies
+_RISE = 0.1  # by which the share of malformed replies rose
+_FEWER_CALLS = 0.5  # share of the calls of the first steps by which their number fell
+_NO_CALLS = 0.01  # tool calls a reply; too few replies call a tool to be rewarded into more
+_SAME = 0.8  # share of groups; DAPO (Yu et al., 2025) draws these again, which takes five times the rollouts then
+_CUT = 0.2  # share of replies
+_AT_TURNS = 0.95  # share of `max_turns`, as the mean of all replies
 _CORRELATION = 0.99  # ours; the measure is MiniMax-M1's (2506.13585), as verl computes it
-_COLLAPSED, _ENTROPY = 0.1, 0.05  # of the first, and nats: Cui et al. (2505.22617) lose .73 while they still gain
-_SOLVED = 0.9  # of the best reply's reward: there entropy has nothing left to find
-_NOISE, _NATS = 3, 1.0  # times the first entropy, and nats above it
+_COLLAPSED, _ENTROPY = 0.1, 0.05  # share of the first entropy, and nats: Cui et al. (2505.22617) gain at .73 less
+_SOLVED = 0.9  # share of the best reply's reward: from there on entropy has nothing left to find
+_NOISE, _NATS = 3, 1.0  # entropy is noise at 3 times the first, and at 1 nat above it
 _KL = 0.5  # nats a token: the 10 nats a reply of TRL's FAQ, for one of 20 tokens; longer ones may be further away
-_WINDOW = 5  # logged steps whose mean is the best so far
-_FALL = 0.5  # of the best reward
-_HELD_OUT_FALL = 0.25  # of the best validation, three times in a row, while the reward is above what it was then
+_WINDOW = 5  # logged steps; the best so far is the best mean of so many
+_FALL = 0.5  # share of the best reward
+_HELD_OUT_FALL = 0.25  # share of the best validation, three times in a row, while the reward is above what it was then
 _SPREADS = 4  # standard deviations of a step; the best and the worst of a thousand windows are 3 apart
 _LOSS = 1.5  # times the lowest mean
 _FEWEST = 10  # logged steps that newer ones are compared with
 _GRADIENT = 10  # times the median of all before; a run of `tiny` ends at a tenth of its first
-_TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3  # of pairs; a model that knows neither side is right in .5 of them
+# Shares of pairs: nothing is left to learn, all pairs are the wrong way round, most are. Chance is .5.
+_TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3
 _CHOSEN, _CHOSEN_OVER_MARGIN = -5.0, 5  # published runs of zephyr-7b-dpo-full (beta .1) end at -1.3 to -2.7
 
 
 class Note(msgspec.Struct, frozen=True):
-    """A sign that began at a step, and a sentence about it; or that ended."""
+    """A sign that began at a step, with a sentence about it; or one that ended there."""
 
     step: int
     sign: Health
@@ -62,6 +67,7 @@ def notes(run: Run) -> Iterator[Note]:
 
 
 def active(run: Run) -> dict[Health, str]:
+    """The signs that began and have not ended, with their sentences."""
     found: dict[Health, str] = {}
     for note in notes(run):
         found.pop(note.sign, None)
@@ -87,18 +93,20 @@ def signs(
     metrics: Sequence[Metric], settings: Mapping[str, Any] | None = None, with_tools: bool = False
 ) -> dict[Health, str]:
     """The signs after the last step of a run's metrics; some compare with the stage's `settings`."""
-    steps, known = [metric for metric in metrics if not metric.aside and metric.main is not None], settings or {}
+    # Metrics `aside` are of held-out rows alone.
+    steps, settings = [metric for metric in metrics if not metric.aside and metric.main is not None], settings or {}
     if not steps:
         return {}
-    found = [*_of_gradients(steps, known)]
-    if steps[-1].response_length is None:
-        return dict([*_of_losses(steps, known), *_of_pairs(steps, known), *found])
+    if steps[-1].response_length is None:  # SFT or DPO, whose engine draws no replies
+        of_training = (_signs_of_losses(steps, settings), _signs_of_pairs(steps, settings))
+        return dict(chain(*of_training, _signs_of_gradients(steps, settings)))
     validated = [metric for metric in metrics if metric.validation is not None]
-    found = [*_of_replies(steps, known), *_of_policy(steps), *found, *_of_services(steps)]
-    return dict([*_of_calls(steps, with_tools), *_of_reward(steps, validated, known), *found])
+    of_replies = (_signs_of_replies(steps, settings), _signs_of_policy(steps), _signs_of_gradients(steps, settings))
+    of_rewards = (_signs_of_calls(steps, with_tools), _signs_of_reward(steps, validated, settings))
+    return dict(chain(*of_rewards, *of_replies, _signs_of_services(steps)))
 
 
-def _of_calls(steps: Sequence[Metric], with_tools: bool) -> Iterator[tuple[Health, str]]:
+def _signs_of_calls(steps: Sequence[Metric], with_tools: bool) -> Iterator[tuple[Health, str]]:
     first, recent = _first(steps, "tool_calls"), _recent(steps, "tool_calls")
     if first is None or recent is None:
         return
@@ -109,7 +117,7 @@ def _of_calls(steps: Sequence[Metric], with_tools: bool) -> Iterator[tuple[Healt
         yield "tools", f"tool calls a reply fell to {recent:.2g}, from {first:.2g} in the first {_FIRST} steps"
 
 
-def _of_replies(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+def _signs_of_replies(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
     same, cut, turns = (_recent(steps, field) or 0.0 for field in ("same", "cut", "turns"))
     if same > _SAME:
         yield "variance", f"in {same:.0%} of groups all replies have the same reward, so nothing is learned from them"
@@ -123,10 +131,10 @@ def _of_replies(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterato
         yield "format", f"{recent:.0%} of replies are not in the format, from {first:.0%} in the first {_FIRST} steps"
 
 
-def _of_reward(
+def _signs_of_reward(
     steps: Sequence[Metric], validated: Sequence[Metric], settings: Mapping[str, Any]
 ) -> Iterator[tuple[Health, str]]:
-    """Whether the reward fell, or rises alone; a curriculum may give harder rows."""
+    """Whether the reward fell, or rises while that of validation falls; a curriculum may give harder rows."""
     rewards = values_of(steps, "reward")
     before, recent = rewards[:-_WINDOW], fmean(rewards[-_WINDOW:])
     if settings.get("curriculum") or len(before) < _WINDOW:
@@ -136,30 +144,31 @@ def _of_reward(
         yield "reward", f"the reward fell to {recent:.3g}, from {best:.3g}"
         return
     scores = values_of(validated, "validation")
-    top = max(scores, default=0.0)
-    last = scores[scores.index(top) + 1 :][-_RECENT:] if top > 0 else []
-    if len(last) < _RECENT or top - max(last) <= max(top * _HELD_OUT_FALL, _SPREADS * _spread(scores)):
+    best_score = max(scores, default=0.0)
+    since = scores[scores.index(best_score) + 1 :][-_RECENT:] if best_score > 0 else []
+    if len(since) < _RECENT or best_score - max(since) <= max(best_score * _HELD_OUT_FALL, _SPREADS * _spread(scores)):
         return
-    at = validated[scores.index(top)].step
-    if recent > (_mean([step for step in steps if step.step <= at][-_WINDOW:], "reward") or recent - 1):
-        says = f"the reward rose to {recent:.3g}, while that of validation rows fell"
-        yield "reward", f"{says} to {last[-1]:.3g}, from {top:.3g} at step {at}"
+    best_step = validated[scores.index(best_score)].step
+    reward_then = _mean([step for step in steps if step.step <= best_step][-_WINDOW:], "reward")
+    if recent > (reward_then or recent - 1):  # it rose from 0, or nobody knows from where
+        text = f"the reward rose to {recent:.3g}, while that of validation rows fell"
+        yield "reward", f"{text} to {since[-1]:.3g}, from {best_score:.3g} at step {best_step}"
 
 
-def _of_policy(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
+def _signs_of_policy(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
     first, recent = _first(steps, "entropy"), _recent(steps, "entropy")
     solved = (_recent(steps, "reward") or 0.0) >= _SOLVED * (_recent(steps, "reward_max") or math.inf)
     if first is not None and recent is not None:
-        says = f"entropy {{}} to {recent:.2g} nats a token, from {first:.2g} in the first {_FIRST} steps"
+        change = f"to {recent:.2g} nats a token, from {first:.2g} in the first {_FIRST} steps"
         if recent < min(first * _COLLAPSED, _ENTROPY) and not solved:
-            yield "entropy", says.format("fell")
+            yield "entropy", f"entropy fell {change}"
         elif recent > max(first * _NOISE, first + _NATS):
-            yield "entropy", says.format("rose")
+            yield "entropy", f"entropy rose {change}"
     if (distance := _recent(steps, "kl") or 0.0) > _KL:
         yield "kl", f"the policy is {distance:.2g} nats a token away from its base"
 
 
-def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
+def _signs_of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
     if failed := steps[-1].tool_failures:
         yield "tool_failures", f"the tool failed in {failed:.0%} of a step's calls"
     if failures := steps[-1].judge_failures:
@@ -171,7 +180,7 @@ def _of_services(steps: Sequence[Metric]) -> Iterator[tuple[Health, str]]:
         yield "correlation", other
 
 
-def _of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+def _signs_of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
     losses = values_of(steps, "loss")
     before, recent = losses[:-_RECENT], min(losses[-_RECENT:])
     if len(before) < _FEWEST or settings.get("curriculum"):
@@ -181,24 +190,24 @@ def _of_losses(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator
         yield "loss", f"the loss rose to {recent:.3g}, from {lowest:.3g}"
 
 
-def _of_pairs(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+def _signs_of_pairs(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
     pairs = values_of(steps, "accuracy")
-    if settings.get("loss") not in ("sigmoid", "kto"):  # rewards of the others have no base to be compared with
+    if settings.get("loss") not in ("sigmoid", "kto"):  # rewards of other losses are not relative to a reference model
         return
     chosen, margin = (_mean(steps[-_FEWEST:], field) or 0.0 for field in ("chosen_reward", "margin"))
     if chosen < min(_CHOSEN, -_CHOSEN_OVER_MARGIN * margin):
         yield "chosen", f"the better replies fall with the worse: reward {chosen:.3g}, margin {margin:.3g}"
     if len(pairs) < _FEWEST:
         return
-    begun, now = fmean(pairs[:_FEWEST]), fmean(pairs[_FEWEST:] or pairs)
-    if begun >= _TOLD_APART:
-        yield "pairs", f"{begun:.0%} of pairs are told apart in the first {_FEWEST} logged steps"
-    elif max(begun, now) <= _UNTOLD or (len(pairs) >= 3 * _FEWEST and now < _REVERSED and margin < 0):
-        yield "pairs", f"the better reply has the higher reward in {now:.0%} of pairs"
+    first, later = fmean(pairs[:_FEWEST]), fmean(pairs[_FEWEST:] or pairs)
+    if first >= _TOLD_APART:
+        yield "pairs", f"{first:.0%} of pairs are told apart in the first {_FEWEST} logged steps"
+    elif max(first, later) <= _UNTOLD or (len(pairs) >= 3 * _FEWEST and later < _REVERSED and margin < 0):
+        yield "pairs", f"the better reply has the higher reward in {later:.0%} of pairs"
 
 
-def _of_gradients(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
-    """Whether they grow; of one that is short enough nothing is taken."""
+def _signs_of_gradients(steps: Sequence[Metric], settings: Mapping[str, Any]) -> Iterator[tuple[Health, str]]:
+    """Whether gradients grow; those under `max_grad_norm` are not clipped, and do no harm."""
     norms = values_of(steps, "grad_norm")
     before, recent = norms[:-_RECENT], min(norms[-_RECENT:], default=0.0)
     if len(before) >= _FEWEST and recent > max(_GRADIENT * median(before), settings.get("max_grad_norm", 1.0)):
@@ -214,7 +223,7 @@ def _means(values: Sequence[float]) -> list[float]:
 
 
 def _spread(values: Sequence[float]) -> float:
-    """The standard deviation of a step around its neighbours: a trend is none."""
+    """The standard deviation of a step, from the differences of neighbours, so that a trend does not count."""
     return (fmean((after - before) ** 2 for before, after in pairwise(values)) / 2) ** 0.5 if values[1:] else 0.0
 
 
@@ -223,7 +232,7 @@ def _first(steps: Sequence[Metric], field: str) -> float | None:
 
 
 def _recent(steps: Sequence[Metric], field: str) -> float | None:
-    """The mean over the last steps, of which none is one of the first if there are others."""
+    """The mean over the newest steps; the first steps are among them only if there are no others."""
     later = steps[_FIRST:] or steps
     return _mean(later[-_RECENT:], field)
 
@@ -241,10 +250,10 @@ def has_tools(run: Run) -> bool:
 
 
 def known_by_heart(run: Run, saved: Collection[int]) -> tuple[str, str] | None:
-    """A sentence with both losses and a hint, if rows that were learnt from are known and held-out ones are not."""
-    found = list(metrics(run))
-    held_out = {each.step: each.eval_loss for each in found if each.eval_loss is not None and each.step}
-    learnt = [each.loss for each in found if each.loss is not None and not each.aside][-_RECENT_LOSSES:]
+    """A sentence and a hint, if the loss of held-out rows is far above that of the rows that were learnt from."""
+    lines = list(metrics(run))
+    held_out = {each.step: each.eval_loss for each in lines if each.eval_loss is not None and each.step}
+    learnt = [each.loss for each in lines if each.loss is not None and not each.aside][-_RECENT_LOSSES:]
     if not held_out or not learnt:
         return None
     last, loss = held_out[max(held_out)], fmean(learnt)
@@ -262,8 +271,8 @@ class Watch:
     """Watches the metrics of an attempt: each sign is reported once when it begins and once when it ends.
 
     Attributes:
-        reason: why the run must end, once a sign began that its setting `stop_on` names, tools failed in more calls
-            than `max_tool_failures`, or rewards or gradients were no numbers in the newest three steps.
+        reason: why the run must end: a sign began that its setting `stop_on` names, tools failed in more calls than
+            `max_tool_failures`, or rewards or gradients were no numbers in the newest three steps. Else None.
     """
 
     def __init__(self, run: Run, info: Info, known: Sequence[Metric], report: Reporter) -> None:

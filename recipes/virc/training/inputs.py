@@ -1,4 +1,8 @@
-"""What a stage starts from: the weights, the rows, and the folder of the run; nothing here starts a process."""
+"""What a stage starts from: the weights, the rows, and the folder of the run; nothing here starts a process.
+
+Before a run exists: `base` and `check_weights` find the weights, `rows` and `validation` the rows of a stage. Of a run
+that exists: `still_there` checks that nothing has changed, `place_of` says what an attempt works on.
+"""
 
 import json
 import shlex
@@ -32,17 +36,15 @@ from virc.training import changes
 
 _QUANTIZED = frozenset({"I8", "U8", "I16", "I32", "U32", "F8_E4M3", "F8_E5M2", "F4", "F8_E8M0"})
 """Types of numbers of a safetensors file in which nobody keeps weights that are to be trained."""
-
-
 _CHANGE_THE_COUNT = ("additional_target", "freeze_", "mixture_of_depths", "use_llama_pro")
-"""Beginnings of LLaMA-Factory's keys that train other weights than virc's settings say, which is their purpose."""
+"""Beginnings of LLaMA-Factory's keys that make it train other weights than virc's settings say."""
 
 
 class Base(msgspec.Struct, frozen=True):
     """The weights a stage starts from.
 
     Args:
-        name: as people know it: a hub id, a folder or a run.
+        name: as the user or the stage named it: a hub id, a folder or a run.
         adapter: folder of a LoRA adapter on them that training continues.
         root: name of the model at the beginning of the chain of stages.
     """
@@ -58,8 +60,8 @@ def base(resolved: Resolved, workspace: Path) -> Base:
     """The weights that the stage starts from.
 
     Raises:
-        ConfigError: they are not on this machine, no run of the stage before has finished, or what that run made is
-            an adapter and this stage trains whole weights.
+        ConfigError: they are not on this machine, no run of the stage before has finished, or that run made an adapter
+            and this stage trains whole weights.
     """
     config = resolved.config
     if config.base is not None:
@@ -81,14 +83,14 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
     """A stage with the rank and alpha of the adapter that it continues; the engine ignores other values.
 
     Raises:
-        ConfigError: others were asked for, `virc merge` would refuse the result, or a target is no trained layer.
+        ConfigError: other values were set, `virc merge` would refuse the result, or a target is no trained layer.
     """
     lora, origins = resolved.config.lora, dict(resolved.origins)
     if lora and base.adapter:
         lora_weights.check(base.adapter)
-        known = lora_config.read(base.adapter)
+        trained = lora_config.read(base.adapter)
         merge = f"virc merge {shlex.quote(base.name)}, then --from the folder that it prints"
-        if known.rslora and resolved.kind == "rl":
+        if trained.rslora and resolved.kind == "rl":
             wrong = f"the adapter {base.name} is of use_rslora, whose scale verl's shards do not hold"
             raise ConfigError(wrong, merge)
         if resolved.kind == "rl" and any(
@@ -96,40 +98,41 @@ def with_adapter(resolved: Resolved, base: Base) -> Resolved:
         ):
             wrong = f"the adapter {base.name} is on the vision tower too, where rollouts would leave it out"
             raise ConfigError(wrong, merge)
-        for name, value in (("rank", known.rank), ("alpha", known.alpha)):
+        for name, value in (("rank", trained.rank), ("alpha", trained.alpha)):
             setting = f"lora.{name}"
             if getattr(lora, name) != value and origins.get(setting, "").startswith("--"):
                 wrong = f"the adapter {base.name} has {name} {value:g}, which training it further cannot change"
                 raise ConfigError(f"{wrong} ({setting}, {origins[setting]})", f"--set {setting}={value:g}")
             origins[setting] = f"the adapter {base.name}"
-        lora = msgspec.structs.replace(lora, rank=known.rank, alpha=known.alpha)
+        lora = msgspec.structs.replace(lora, rank=trained.rank, alpha=trained.alpha)
         config = msgspec.structs.replace(resolved.config, lora=lora)
         return msgspec.structs.replace(resolved, config=config, origins=origins)
     if lora and is_file(base.folder / "config.json"):
-        for target, ends in sizes.of_folder(base.folder).without_layer(lora, resolved.config.frozen).items():
+        for target, names in sizes.of_folder(base.folder).without_layer(lora, resolved.config.frozen).items():
             wrong = f"no layer of {base.name} that is trained ends with {plain(target, 40)} (lora.targets)"
-            raise ConfigError(wrong, did_you_mean(target, ends, f"known are {', '.join(ends)}"))
+            raise ConfigError(wrong, did_you_mean(target, names, f"known are {', '.join(names)}"))
     return resolved
 
 
-def check_weights(found: Base) -> None:
+def check_weights(base: Base) -> None:
     """Raises ConfigError: files are missing or damaged, or weights that no engine trains: pickled or quantized."""
-    kinds, folder, again = set[str](), found.folder, "fetch or copy it again, or name another base: --from MODEL"
+    kinds, folder = set[str](), base.folder
+    hint = "fetch or copy it again, or name another base: --from MODEL"
     for name in checkpoint.weight_files(folder):
         if not is_file(folder / name):
-            raise ConfigError(f"{folder} is incomplete: {name} is missing", again)
+            raise ConfigError(f"{folder} is incomplete: {name} is missing", hint)
         try:
             kinds |= {kind for kind, shape, _ in checkpoint.tensors(folder / name).values() if len(shape) > 1}
         except ConfigError as error:
-            raise ConfigError(error.message, again) from error
+            raise ConfigError(error.message, hint) from error
     settings = checkpoint.read_json(folder / "config.json")
     parts = [each for each in (settings, settings.get("text_config")) if isinstance(each, dict)]
-    about = [each["quantization_config"] for each in parts if each.get("quantization_config")]
-    if about or kinds & _QUANTIZED:
-        named = next((each.get("quant_method") for each in about if isinstance(each, dict)), None)
+    quantizations = [each["quantization_config"] for each in parts if each.get("quantization_config")]
+    if quantizations or kinds & _QUANTIZED:
+        named = next((each.get("quant_method") for each in quantizations if isinstance(each, dict)), None)
         method = plain(str(named or ", ".join(sorted(kinds & _QUANTIZED))), 40)
         hint = "--from the model before that; --with lora --set engine.quantization_bit=4 quantizes it as it is read"
-        raise ConfigError(f"{found.name} is quantized ({method}), which cannot be trained", hint)
+        raise ConfigError(f"{base.name} is quantized ({method}), which cannot be trained", hint)
 
 
 def rows(resolved: Resolved, workspace: Path) -> Source:
@@ -148,59 +151,61 @@ def validation(resolved: Resolved, workspace: Path) -> Source | None:
 
 
 def _source(named: str, resolved: Resolved, workspace: Path) -> Source:
+    """The rows that `data` or `validation` names: a file, a folder, a file in `data/`, or a dataset `FOLDER/NAME`."""
     file = expanded(named)
-    own = file.is_absolute() or is_file(file) or is_folder(file)
+    is_path = file.is_absolute() or is_file(file) or is_folder(file)
     fetched = (workspace / DATA / f"{named}{ending}" for ending in ("", ".parquet", ".jsonl"))
-    path = file if own else next(filter(is_file, fetched), None)
+    path = file if is_path else next(filter(is_file, fetched), None)
     source = _of_dataset(named, resolved, workspace) if path is None else _source_of(path, resolved)
     _check_format(source, resolved)
     return source
 
 
 def _source_of(path: Path, resolved: Resolved) -> Source:
-    """The rows of a file: of a format if they are rows of it, else as the system of the stage published them."""
+    """The rows of a file: in one of our formats if its first row fits, else in the layout of the stage's system."""
     try:
         source = only_source(path)
         first: Row | None = next(get(source.format).read(source), None)
     except DataError:
         return only_source(path, resolved.system)
-    ours = source.format != PUBLISHED and (source.info or first is None or first.record)
-    return source if ours else only_source(path, resolved.system)
+    is_our_format = source.format != PUBLISHED and (source.info or first is None or first.record)
+    return source if is_our_format else only_source(path, resolved.system)
 
 
 def _check_format(source: Source, resolved: Resolved) -> None:
-    units = source.format == "rl"
+    """Raises DataError: the stage learns from other rows; the hint is how to make those of these rows."""
+    has_units = source.format == "rl"
     if resolved.kind == "dpo":
-        takes, whose, convert = source.holds == "pairs", "is not that of pairs of replies", "pairs"
+        fits, fault, target = source.holds == "pairs", "is not that of pairs of replies", "pairs"
     elif resolved.kind != "rl":
-        takes, whose, convert = source.holds == "solutions", "LLaMA-Factory does not read", "sft"
+        fits, fault, target = source.holds == "solutions", "LLaMA-Factory does not read", "sft"
     elif resolved.config.rollout == "per_cru":
-        takes = units or source.holds == "solutions"
-        whose, convert = "has no single units to go on from (rollout: per_cru)", "rl"
+        fits = has_units or source.holds == "solutions"
+        fault, target = "has no single units to go on from (rollout: per_cru)", "rl"
     else:
-        takes = not units and source.holds != "pairs"
-        held = "pairs of replies" if source.holds == "pairs" else "single units"
-        whose, convert = f"has {held}, not whole problems (rollout: multi_turn)", "prompts"
-    if takes:
+        fits = not has_units and source.holds != "pairs"
+        content = "pairs of replies" if source.holds == "pairs" else "single units"
+        fault, target = f"has {content}, not whole problems (rollout: multi_turn)", "prompts"
+    if fits:
         return
     rows = shlex.quote(str(source.file))
-    hint = f"virc data convert {rows} --to DIR --format {convert}"
+    hint = f"virc data convert {rows} --to DIR --format {target}"
     if resolved.kind == "rl" and source.format == "pairs":
         hint = f"virc data convert {rows} --to DIR --format batch writes their problems, which need an `answer` each"
     elif resolved.kind == "dpo":
         hint = f"pairs of a model's own solutions: {solving(source, '--pairs right')}"
-    elif source.holds in ("problems", "prompts") and not units:
+    elif source.holds in ("problems", "prompts") and not has_units:  # they must be solved first
         hint = f"solve them: {solving(source)}"
         if resolved.kind == "rl":
-            whole = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
-            hint = f"{whole} rolls out whole problems; or {hint}"
+            option = "--with multi-turn" if "multi-turn" in resolved.system.overlays else "--set rollout=multi_turn"
+            hint = f"{option} rolls out whole problems; or {hint}"
         else:
-            whose = "has problems without solutions"
+            fault = "has problems without solutions"
             if source.holds == "problems":
                 model = f" --model {shlex.quote(resolved.config.base)}" if resolved.config.base else ""
-                learnt = f"virc data convert {rows} --to DIR --format sft --answers{model} makes rows of their answers"
-                hint = f"{learnt}; or {hint}"
-    raise DataError(f"{source.file} is of the format {source.format}, which {whose}", hint)
+                convert = f"virc data convert {rows} --to DIR --format sft --answers{model} makes rows of their answers"
+                hint = f"{convert}; or {hint}"
+    raise DataError(f"{source.file} is of the format {source.format}, which {fault}", hint)
 
 
 def settings_text(resolved: Resolved) -> str:
@@ -211,8 +216,8 @@ def settings_text(resolved: Resolved) -> str:
     for key, value in msgspec.to_builtins(resolved.config).items():
         text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
         text = f"{key}: {text.strip().removesuffix('...').strip()}"
-        found = sorted({of for name, of in resolved.origins.items() if name.split(".")[0] == key})
-        lines.append(text + (f"  # {', '.join(found)}" if found else ""))
+        origins = sorted({origin for name, origin in resolved.origins.items() if name.split(".")[0] == key})
+        lines.append(text + (f"  # {', '.join(origins)}" if origins else ""))
     return "\n".join(lines) + "\n"
 
 
@@ -226,15 +231,15 @@ def model_type(folder: Path) -> str:
 
 def _base_of(name: str, resolved: Resolved, workspace: Path) -> Base:
     # A base is in the workspace under the last part of its hub id, however it was downloaded.
-    written_so = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
-    is_hub_id = written_so and not is_folder(expanded(name))
+    looks_like_hub_id = name.count("/") == 1 and name[0] not in "./~" and not name.startswith(f"{MODELS}/")
+    is_hub_id = looks_like_hub_id and not is_folder(expanded(name))
     fetched = models.folder_of(name, workspace, by_hand=True) if is_hub_id else None
-    found = fetched if fetched and is_file(fetched / "config.json") else None
-    weights = models.find(str(found) if found else name, workspace, resolved.system)
+    is_complete = fetched is not None and is_file(fetched / "config.json")
+    weights = models.find(str(fetched) if is_complete else name, workspace, resolved.system)
     if weights.adapter and resolved.config.lora is None:
-        whole = f"{name} is a LoRA adapter, and {resolved.name} trains whole weights"
-        go_on = "; or go on with the adapter: --with lora" if "lora" in resolved.system.overlays else ""
-        raise ConfigError(whole, f"virc merge {name}, then --from the folder that it prints{go_on}")
+        sentence = f"{name} is a LoRA adapter, and {resolved.name} trains whole weights"
+        or_lora = "; or go on with the adapter: --with lora" if "lora" in resolved.system.overlays else ""
+        raise ConfigError(sentence, f"virc merge {name}, then --from the folder that it prints{or_lora}")
     return Base(
         name=name,
         folder=weights.folder.absolute(),
@@ -245,27 +250,30 @@ def _base_of(name: str, resolved: Resolved, workspace: Path) -> Base:
 
 
 def _of_dataset(named: str, resolved: Resolved, workspace: Path) -> Source:
+    """The rows that `data/FOLDER/dataset_info.json` describes as NAME, if `named` is FOLDER/NAME."""
     folder, _, name = named.rpartition("/")
     place = workspace / DATA / folder
     info, hint = place / INFO, _data_hint(named, resolved)
-    if not is_file(info) and is_file(bare := place / f"{name}.json"):
-        return only_source(bare)
+    file_alone = place / f"{name}.json"
+    if not is_file(info) and is_file(file_alone):
+        return only_source(file_alone)
     if not folder or not is_file(info):
         raise DataError(f"there is no file {named}, and no {DATA}/{folder or named}/{INFO} either", hint)
-    known = read_info(place)
-    on_hub = folder in resolved.system.datasets
-    if name not in known:
-        near = did_you_mean(name, known) if known else None
-        lacks_file = on_hub and name.endswith(".parquet")  # which no info names
-        raise DataError(f"{info} has no dataset {name!r}", hint if lacks_file else near)
-    file = place / str(known[name].get("file_name"))
+    entries = read_info(place)
+    can_be_fetched = folder in resolved.system.datasets
+    if name not in entries:
+        near = did_you_mean(name, entries) if entries else None
+        is_parquet = name.endswith(".parquet")  # such files are fetched by their own names, and in no entry
+        raise DataError(f"{info} has no dataset {name!r}", hint if can_be_fetched and is_parquet else near)
+    file = place / str(entries[name].get("file_name"))
     if not is_file(file):
         check = f"virc data check {place}"
-        raise DataError(f"{info} names {file.name} for {name}, which is not there", hint if on_hub else check)
+        raise DataError(f"{info} names {file.name} for {name}, which is not there", hint if can_be_fetched else check)
     return only_source(file)
 
 
 def _data_hint(named: str, resolved: Resolved) -> str:
+    """The command that makes or fetches the rows of that name."""
     folder = named.partition("/")[0]
     if folder == "polygons":
         drawn = "virc data synth --to data/polygons --count 2000 --seed 1 --formats"
@@ -278,14 +286,14 @@ def _data_hint(named: str, resolved: Resolved) -> str:
         of_system = f" --system {system.called}" if system.called != systems.DEFAULT else ""
         chosen = f" --with {','.join(resolved.overlays)}" if resolved.overlays else ""
         needed = next((each for each in data_files(system, resolved.overlays) if each.dataset == folder), None)
-        if needed and named.partition("/")[2] in needed.names:  # all of it has the rows of every other stage
+        if needed and named.partition("/")[2] in needed.names:  # the whole dataset has rows of every stage
             return f"virc download dataset{of_system}{chosen}"
         return f"virc download {folder}{of_system}"
     return "rows of your own: --data FILE; to validate with: --set validation=FILE"
 
 
 def config_of(info: Info) -> Any:
-    """The settings a run was begun with, whatever is in the system's file now."""
+    """The settings that a run was begun with; the system's file may have others now."""
     try:
         return msgspec.convert(info.settings, stages.config_type(info.kind), strict=False)
     except (ImportError, AttributeError, msgspec.ValidationError) as error:
@@ -294,17 +302,17 @@ def config_of(info: Info) -> Any:
 
 
 def check_trained(info: Info, found: int | None) -> None:
-    """Refuse an engine that trains another number of parameters than a dry run lists; `found` is what its log says."""
+    """Refuse an engine that trains another number of parameters than a dry run lists; `found` is that in its log."""
     if found is None or any(key.startswith(_CHANGE_THE_COUNT) for key in info.settings["engine"]):
         return
     config = config_of(info)
     if info.adapter:
-        wanted = checkpoint.count(Path(info.adapter) / lora_config.WEIGHTS)
+        expected = checkpoint.count(Path(info.adapter) / lora_config.WEIGHTS)
     else:
-        wanted = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
-    if found != wanted:
+        expected = sum(sizes.of_folder(Path(info.base)).trained(config.lora, config.frozen).values())
+    if found != expected:
         raise EngineError(
-            f"the engine trains {found:,} parameters, and the settings say {wanted:,}",
+            f"the engine trains {found:,} parameters, and the settings say {expected:,}",
             "virc train --dry-run lists them by part; a key under `engine` may change them",
         )
 
@@ -320,9 +328,9 @@ def still_there(run: Run, info: Info) -> None:
     weights = Path(info.base) / "config.json"
     adapter = [Path(info.adapter) / "adapter_config.json"] if info.adapter else []
     rows = [Path(file) for file in (info.data, info.validation) if file]
-    for path in chain(
-        (weights, *adapter, *rows), *map(changes.images, [] if is_file(run.folder / changes.FILE) else rows)
-    ):
+    # `changes.check` looks at the images; a run of an earlier version, without its file, has their names in its rows.
+    rows_with_images = [] if is_file(run.folder / changes.FILE) else rows
+    for path in chain((weights, *adapter, *rows), *map(changes.images, rows_with_images)):
         if not is_file(path):
             raise ConfigError(f"{run.name} was begun with {path}, which is gone", "put it back where it was")
     changes.check(run)
@@ -359,7 +367,7 @@ def place_of(info: Info, run: Run, attempt: int) -> Place:
 
 
 def _is_untried(run: Run, info: Info, step: int) -> bool:
-    """Whether a step was to be validated and was not: verl saves first, and may be ended before it has validated."""
+    """Whether a step should have been validated and was not: verl saves first, and may end before it validates."""
     every: int = info.settings.get("test_freq") or 0
     tried = (each.step == step and each.validation is not None for each in metrics(run))
     return every > 0 and step % every == 0 and not any(tried)

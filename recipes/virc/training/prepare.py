@@ -1,4 +1,9 @@
-"""Prepares a run: everything is found and checked first, then its folder appears as a whole."""
+"""Prepares a run: everything is found and checked first, then its folder appears as a whole.
+
+`training.api` calls in this order: `new_run` (a folder in progress), `prepare` (weights, environment, rows),
+`check_rows` and `check_machine` (what would go wrong, what it needs), `write` (the files of the run). `preview` makes
+the same checks for a dry run, and `check_again` repeats them for a run whose rows have changed.
+"""
 
 import json
 import netrc
@@ -50,7 +55,7 @@ from virc.training.request import TrainRequest
 
 
 class PreparedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stage needs, found and checked on this machine; `sources` are the files that its rows are of."""
+    """What a stage needs, found and checked on this machine; `sources` are the files that its rows come from."""
 
     resolved: Resolved
     base: Base
@@ -72,8 +77,8 @@ def prepare(
     """Find and check everything the stage needs; cheap checks come before gigabytes are installed.
 
     Args:
-        folder: for the rows to train on, if those are not all; for RL, always.
-        home: where that folder will be in the end, if elsewhere.
+        folder: gets the rows to train on, if they are not the source's own file; for RL, always.
+        home: where that folder will be once the run exists; None: where it is.
     """
     config = resolved.config
     fits.refuse_no_judge(config, resolved.system.overlays)
@@ -81,8 +86,9 @@ def prepare(
     inputs.check_weights(base)
     resolved = inputs.with_adapter(resolved, base)
     config = resolved.config
-    if gone := left_out(Path(config.data)):
-        report.note(f"{config.data}: {len(gone)} files are not here: {', '.join(gone[:3])}{', …' * (len(gone) > 3)}")
+    if missing := left_out(Path(config.data)):
+        more = ", …" if len(missing) > 3 else ""
+        report.note(f"{config.data}: {len(missing)} files are not here: {', '.join(missing[:3])}{more}")
     source = inputs.rows(resolved, request.workspace)
     if here:
         fits.refuse_few_gpus(config, here, resolved.system.overlays)
@@ -92,23 +98,25 @@ def prepare(
     environment = environment_of(resolved)
     python = making.made(environment, report.send)
     _check_packages(resolved, environment, python)
-    asked = rows_request(request, resolved, base, source, (folder, home or folder), probe)
-    tool_packages.check(asked, resolved.name, environment, python)
-    if isinstance(asked, RlRequest) and asked.rollout == "multi_turn" and here:
-        asked = msgspec.structs.replace(asked, tries_tools=True)
-    result = counted(asked, python, environments.recipes_in(environment), report)
-    read = (asked.source, *filter(None, [asked.validation if isinstance(asked, RlRequest) else None]))
+    to_check = rows_request(request, resolved, base, source, (folder, home or folder), probe)
+    tool_packages.check(to_check, resolved.name, environment, python)
+    if isinstance(to_check, RlRequest) and to_check.rollout == "multi_turn" and here:
+        to_check = msgspec.structs.replace(to_check, tries_tools=True)
+    result = counted(to_check, python, environments.recipes_in(environment), report)
+    row_sources = [to_check.source]
+    if isinstance(to_check, RlRequest) and to_check.validation:
+        row_sources.append(to_check.validation)
     return PreparedRun(
         resolved=resolved, base=base, result=result, environment=environment, python=python, ignore=request.ignore,
-        sources=tuple(file for each in read for file in each.shards or (each.file,)),
+        sources=tuple(file for each in row_sources for file in each.shards or (each.file,)),
     )  # fmt: skip
 
 
 def rows_request(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, folders: tuple[Path, Path], probe: int = 0
 ) -> Request:
-    """What to check in the rows of a stage; `folders` are that of the rows to train on, and where it will be."""
-    config, beside = resolved.config, resolved.system.file.parent
+    """What to check in the rows of a stage; `folders` are `folder` and `home` as of `prepare`."""
+    config, system_folder = resolved.config, resolved.system.file.parent
     common: dict[str, Any] = {
         "source": msgspec.structs.replace(source, ignore=request.ignore),
         "base": base.folder,
@@ -117,7 +125,7 @@ def rows_request(
         "filter_overlong": config.filter_overlong,
         "probe": probe,
         "protocol": request.protocol and expanded(request.protocol).absolute(),
-        "loads": tuple(tools.source(name, beside) for name in resolved.system.offered),
+        "loads": tuple(tools.source(name, system_folder) for name in resolved.system.offered),
         "workers": cores(),
         "curriculum": config.curriculum,
         "seed": config.seed if config.order == "shuffled" else None,
@@ -134,15 +142,16 @@ def rows_request(
     return PairsRequest(**common, feedback=config.loss == "kto") if resolved.kind == "dpo" else SftRequest(**common)
 
 
-def counted(asked: Request, python: Path, recipes: Path, report: Reporter) -> Result:
-    for line in asked.source.reasons:
+def counted(request: Request, python: Path, recipes: Path, report: Reporter) -> Result:
+    """Check and count the rows in a process of the engine's environment."""
+    for line in request.source.reasons:
         report.note(line)
-    return preflight.read(processes.output(preflight.step(asked, python, recipes), report.progress))
+    return preflight.read(processes.output(preflight.step(request, python, recipes), report.progress))
 
 
 @contextmanager
 def new_run(request: TrainRequest, resolved: Resolved) -> Iterator[tuple[Run, Path]]:
-    """A run to be, and a folder that becomes the run's when the block ends without an error; else nothing is left."""
+    """The run to be, and a folder that becomes the run's if the block ends without an error; else it is deleted."""
     run = future_run(request, resolved)
     with scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
         runs.new(request.workspace, run.name, resolved.name)  # another process may have begun it meanwhile
@@ -160,7 +169,7 @@ def future_run(request: TrainRequest, resolved: Resolved) -> Run:
 
 @contextmanager
 def scratch(folder: Path, lock: Path) -> Iterator[Path]:
-    """A new folder in `runs/`, held by a lock; when the block ends it is deleted, and an empty `runs/` too."""
+    """A new folder in `runs/`, held by a lock; it is deleted when the block ends, and so is an empty `runs/`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with held(lock):
@@ -171,7 +180,7 @@ def scratch(folder: Path, lock: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
     finally:
-        with suppress(OSError):  # runs are in it
+        with suppress(OSError):  # it is not empty
             folder.parent.rmdir()
 
 
@@ -204,7 +213,7 @@ def write(
 
 
 def check_again(run: Run, system: str | None, report: Reporter) -> None:
-    """Check the rows of a run again, which have changed, and continue with them; `system`: its file, if not installed.
+    """Check the changed rows of a run, which then continues with them; `system`: its file, if it is not installed.
 
     Raises:
         VircError: they cannot be trained on, or more than rows and images has changed.
@@ -219,19 +228,19 @@ def check_again(run: Run, system: str | None, report: Reporter) -> None:
     )  # fmt: skip
     home = run.folder / "data"
     with attempts.alone(run), scratch(run.folder.with_name(f".{run.name}.new"), run.folder) as partial:
-        found = prepare(request, resolved, partial / "data", None, report, home=home)
-        check_rows(found, report)
+        prepared = prepare(request, resolved, partial / "data", None, report, home=home)
+        check_rows(prepared, report)
         if (partial / "data").is_dir():
             shutil.rmtree(home, ignore_errors=True)
             (partial / "data").rename(home)
-        result = found.result
+        result = prepared.result
         file, media = (str(moved(each, partial, run.folder)) for each in (result.file, result.media))
         info = msgspec.structs.replace(
             info, data=file, media=media, dataset=result.dataset, entry=result.entry, rows=result.rows,
             longest=result.longest,
         )  # fmt: skip
         write_json(run.folder / "run.json", info)
-        changes.write_digests(run, info, run.folder, found.sources)
+        changes.write_digests(run, info, run.folder, prepared.sources)
     report.note(f"{run.name} goes on with {result.rows} rows as they are now")
 
 
@@ -241,19 +250,19 @@ def moved(path: Path, partial: Path, home: Path) -> Path:
 
 
 def write_read(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
-    """Write what the run's processes read besides the rows. Returns the SHA-256 of each copy of a file by its name."""
+    """Write the files that the run's processes read, except rows; returns name -> SHA-256 of copies of user code."""
     write_json(partial / FILE_NAME, result.protocol)
     if resolved.kind == "rl":
         return rl_setup.write(run, partial, resolved, base, result)
-    own = user_code.own_tools(resolved.system.file.parent, result.protocol.tools)
-    return user_code.copy(own, partial / user_code.CODE)
+    tool_files = user_code.own_tools(resolved.system.file.parent, result.protocol.tools)
+    return user_code.copy(tool_files, partial / user_code.CODE)
 
 
 def _check_packages(resolved: Resolved, environment: Environment, python: Path) -> None:
     needed = engines.of_kind(resolved.kind).plan.needs(resolved.config)
-    there = _packages(environment, python) if needed else {}
+    installed = _packages(environment, python) if needed else {}
     for package, setting in needed.items():
-        if package not in there:
+        if package not in installed:
             raise SetupError(
                 f"{resolved.name} needs {package}, which the environment {environment.name} does not have",
                 f"--set {setting}, or your own environment that has it: virc env use {environment.engine.name}",
@@ -261,14 +270,19 @@ def _check_packages(resolved: Resolved, environment: Environment, python: Path) 
 
 
 def _packages(environment: Environment, python: Path) -> dict[str, str]:
+    """Package -> version, asked of the interpreter only if its packages are not those that virc pins."""
     if environments.registered(environment) is None and not environment.extra:
         return pinned(environment)
-    found: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
-    return found
+    packages: dict[str, str] = json.loads(processes.output(environments.versions_step(python)))
+    return packages
 
 
 def check_rows(prepared: PreparedRun, report: Reporter) -> None:
-    """Raises DataError: a reward cannot score rows, or images would not be shown as the rows' boxes say."""
+    """Report what the check of the rows found.
+
+    Raises:
+        DataError: a reward cannot score rows, or images would be shown at another size than the rows' boxes are in.
+    """
     result, config = prepared.result, prepared.resolved.config
     check_texts(prepared.resolved, report)
     if prepared.resolved.kind == "rl":
@@ -280,11 +294,11 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
     _check_sizes(prepared, report)
     if prepared.ignore:
         report.note(f"columns left out: {', '.join(prepared.ignore)}")
-    what, mean = "rows", f"tokens a row: mean {result.mean:.0f},"
+    unit, mean = "rows", f"tokens a row: mean {result.mean:.0f},"
     if prepared.resolved.kind == "dpo" and config.sides == 2:
-        what, mean = "pairs", f"tokens of both sides: mean {result.mean:.0f}; of the longer side:"
+        unit, mean = "pairs", f"tokens of both sides: mean {result.mean:.0f}; of the longer side:"
     longest = f"99 % at most {result.percentiles[2]}, longest {result.longest}"
-    report.note(f"{result.rows} {what}, {result.images} images; {mean} {longest}")
+    report.note(f"{result.rows} {unit}, {result.images} images; {mean} {longest}")
     if config.curriculum:
         report.note(order.text(result.parts, config.curriculum, config.order))
     elif config.order == "written":
@@ -296,43 +310,43 @@ def check_rows(prepared: PreparedRun, report: Reporter) -> None:
         report.warn(f"{count} of {result.looked_at} rows checked closely have the fault {kind}", checks)
     if prepared.resolved.system.offered and not result.protocol.tools:
         report.note("the rows call no tools, and so will the model: they are learnt as questions and answers")
-    elif other := _other_protocol(prepared):
-        report.warn(*other)
+    elif warning := _other_protocol(prepared):
+        report.warn(*warning)
     if result.otherwise:
         report.warn(f"{result.otherwise} rows have another system message than the chat protocol's")
 
 
 def check_texts(resolved: Resolved, report: Reporter) -> None:
-    """Raises ConfigError: a text of the authors is not here, or is not the one that is referred to."""
+    """Raises ConfigError: a published text that the system refers to is not here, or is another one."""
     system = resolved.system
     texts.check(system.file.parent)
     asking = rl_setup.asking_terms(resolved) if resolved.kind == "rl" and resolved.config.reward.total else ()
     questions = rl_setup.published_questions(asking)
-    for each in questions:
-        each.said()
-    folders = [system.file.parent, *(each.file.parent for each in questions if each.file)]
-    if whose := next(filter(texts.is_own_wording, folders), None):
-        fetched = f"without --own-words, after virc download texts --system {texts.system_of(whose)}"
-        report.warn(f"{system.name} is trained in our own words, not in those of the authors", fetched)
+    for question in questions:
+        question.said()  # raises
+    folders = [system.file.parent, *(question.file.parent for question in questions if question.file)]
+    if reworded := next(filter(texts.is_own_wording, folders), None):
+        hint = f"without --own-words, after virc download texts --system {texts.system_of(reworded)}"
+        report.warn(f"{system.name} is trained in our own words, not in those of the authors", hint)
 
 
 def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
+    """Report images that are shown smaller. Raises DataError: boxes in pixels would not fit them any more."""
     result, config, base = prepared.result, prepared.resolved.config, prepared.base
-    own = own_grid(base.folder).max_pixels
-    at_limit = config.max_pixels >= own
-    most = f"the {own:,} pixels that {base.name} sees" if at_limit else f"max_pixels, {config.max_pixels:,}"
-    no_use = f"--set max_pixels cannot raise the limit of {base.name}, {own:,} pixels"
-    raised = config.max_pixels > own and prepared.resolved.origins.get("max_pixels") == "--set"
+    base_limit = own_grid(base.folder).max_pixels
+    at_limit = config.max_pixels >= base_limit
+    limit = f"the {base_limit:,} pixels that {base.name} sees" if at_limit else f"max_pixels, {config.max_pixels:,}"
+    no_use = f"--set max_pixels cannot raise the limit of {base.name}, {base_limit:,} pixels"
     if not result.shrunk:
-        if raised:
+        if config.max_pixels > base_limit and prepared.resolved.origins.get("max_pixels") == "--set":
             report.note(no_use)
         return
-    shrunk = f"{result.shrunk} of {result.images} images have more than {most}"
+    shrunk = f"{result.shrunk} of {result.images} images have more than {limit}"
     rows = _rows(prepared)
     target = {"sft": "sft", "dpo": "pairs"}.get(prepared.resolved.kind)
     target = target or ("rl" if config.rollout == "per_cru" else "prompts")
-    fits = f"virc data convert {rows} --to DIR --format {target} --max-pixels {min(own, config.max_pixels)}"
-    hint = f"{fits} makes rows that fit; {no_use}" if at_limit else f"--set max_pixels={own}, or {fits}"
+    convert = f"virc data convert {rows} --to DIR --format {target} --max-pixels {min(base_limit, config.max_pixels)}"
+    hint = f"{convert} makes rows that fit; {no_use}" if at_limit else f"--set max_pixels={base_limit}, or {convert}"
     if result.protocol.coordinates != "pixel":
         report.note(f"{shrunk}: they are shown smaller")
     elif result.protocol.tools and result.boxed:
@@ -342,26 +356,27 @@ def _check_sizes(prepared: PreparedRun, report: Reporter) -> None:
 
 
 def _rows(prepared: PreparedRun) -> str:
+    """The rows as they are named on a command line."""
     data = prepared.resolved.config.data
     return shlex.quote(data if expanded(data).exists() else str(prepared.result.file))
 
 
 def _other_protocol(prepared: PreparedRun) -> tuple[str, str] | None:
-    """What to say of rows in another chat protocol than that of the base; a tool that they add is none."""
+    """A warning and a hint if rows have another chat protocol than the base was trained with, more than added tools."""
     base, rows = prepared.base, prepared.result.protocol
     file = chat_protocol.trained_with(Weights(base.name, base.folder, adapter=base.adapter))
     if file is None:
         return None
-    own = read_protocol(file)
-    added = [name for name in rows.tools if name not in {*own.tools, *tools.discover()}]
-    with suppress(ConfigError):  # its own form may not be able to offer them
-        own = chat_protocol.offering(own, added, prepared.resolved.system.file.parent)
-    if (own.system, own.grammar, own.coordinates) == (rows.system, rows.grammar, rows.coordinates):
+    trained = read_protocol(file)
+    added = [name for name in rows.tools if name not in {*trained.tools, *tools.discover()}]
+    with suppress(ConfigError):  # it may have no way to offer them
+        trained = chat_protocol.offering(trained, added, prepared.resolved.system.file.parent)
+    if (trained.system, trained.grammar, trained.coordinates) == (rows.system, rows.grammar, rows.coordinates):
         return None
-    asked = "".join(f" --tools +{name}" for name in added)
-    problems = f"virc data convert {_rows(prepared)} --to DIR --format batch"
-    rows_there = f"DIR/{prepared.result.dataset}.jsonl"
-    hint = f"{problems}, then virc data sample {rows_there} --to NEW --endpoint URL --protocol {file}{asked}"
+    options = "".join(f" --tools +{name}" for name in added)
+    convert = f"virc data convert {_rows(prepared)} --to DIR --format batch"
+    problems = f"DIR/{prepared.result.dataset}.jsonl"
+    hint = f"{convert}, then virc data sample {problems} --to NEW --endpoint URL --protocol {file}{options}"
     return f"the rows are in another chat protocol than {base.name} was trained with, which it has to learn again", hint
 
 
@@ -375,27 +390,33 @@ def estimated(prepared: PreparedRun, here: Machine) -> Estimate:
 def check_machine(prepared: PreparedRun, here: Machine, launcher: str, report: Reporter) -> None:
     """Report what the stage needs. Raises SetupError: it does not fit this machine, and no other one runs it."""
     needed, config = estimated(prepared, here), prepared.resolved.config
-    device, size = "a GPU", needed.device_gib
+    where, size = "a GPU", needed.device_gib
     if config.device == "cpu":
-        device, size = "of main memory", needed.host_gib
-    parts = [f"about {fits.size_text(size)} {device}"]
+        where, size = "of main memory", needed.host_gib
+    parts = [f"about {fits.size_text(size)} {where}"]
     if needed.disk_gib is not None:
         parts.append(f"{fits.size_text(needed.disk_gib)} of disk")
     if needed.steps is not None:
-        parts.append(f"{needed.steps} step{'s' * (needed.steps > 1)}")
+        parts.append(f"{needed.steps} step{'s' if needed.steps > 1 else ''}")
     if needed.judge_calls:
         parts.append(f"{needed.judge_calls[0]:,} to {needed.judge_calls[1]:,} questions to the judge a step")
     if needed.gpu_hours is not None:
         parts.append(f"{needed.gpu_hours:.3g} GPU-hours at {needed.assumed}")
     report.note(", ".join(parts))
     if launcher == "local":
-        most = min(config.max_pixels, own_grid(prepared.base.folder).max_pixels)
-        config = msgspec.structs.replace(config, max_pixels=most)  # what is advised is under the base's own limit
+        max_pixels = min(config.max_pixels, own_grid(prepared.base.folder).max_pixels)
+        config = msgspec.structs.replace(config, max_pixels=max_pixels)  # so that hints stay under the base's own limit
         fits.refuse_unfit(needed, config, here, prepared.resolved.system.overlays)
 
 
 class _Tracker(msgspec.Struct, frozen=True):
-    """A tracker that needs an account: variables with its key and its mode, and where its own login leaves a key."""
+    """A tracker that needs an account.
+
+    Args:
+        key, mode: environment variables with its key and its mode.
+        without: modes that need no key.
+        file: where its own login leaves a key; `host`: the entry in that file, "" for any.
+    """
 
     key: str
     mode: str

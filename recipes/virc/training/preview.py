@@ -1,6 +1,8 @@
 """What a stage's first attempt would be: its plan and what it needs; nothing is started, made or written.
 
-What is missing on this machine (environment, weights, rows) is listed, and named in the plan where it would be.
+`preview` goes the way of `prepare` and `attempt` as far as that is possible here: weights, rows, the check of the rows,
+the engine's plan, the job. Errors about what is missing (environment, weights, rows) are collected in `missing`, and
+the plan names the places where these things would be.
 """
 
 import os
@@ -61,9 +63,9 @@ class Preview(msgspec.Struct, frozen=True):
     """A stage's first attempt.
 
     Args:
-        needed: estimated for rows as long as they may be, which a run checks when it begins.
-        result: of the check of the rows; None: they or the base are not here.
-        here: this machine; None: a cluster runs it.
+        needed: estimated for rows as long as the stage allows; a run estimates from its rows when it begins.
+        result: of the check of the rows; None: the rows or the base are not here.
+        here: this machine; None: a cluster runs the stage.
     """
 
     resolved: Resolved
@@ -91,50 +93,50 @@ def preview(
     """
     missing: list[VircError] = []
     prepare.check_texts(resolved, report)
-    rl_setup.tools_of(resolved, request.tools)  # refused as the run would be
+    rl_setup.tools_of(resolved, request.tools)  # refuses what the run would refuse
     base = _base(request, resolved, missing)
-    if whole := not missing:
+    if base_is_here := not missing:
         inputs.check_weights(base)
     resolved = inputs.with_adapter(resolved, base)
-    python = environments.interpreter(environment := prepare.environment_of(resolved))
+    environment = prepare.environment_of(resolved)
+    python = environments.interpreter(environment)
     if python is None:
-        unmade = f"the environment {environment.name} has not been made"
-        missing.append(SetupError(unmade, "virc train makes it first"))
+        missing.append(SetupError(f"the environment {environment.name} has not been made", "virc train makes it first"))
     source = _source(request, resolved, missing)
     if resolved.kind == "rl" and is_file(source.file):
-        with suppress(VircError):  # which the check of all rows says
-            for found in check(resolved.system, resolved.config.reward, source):
-                report.warn(found.message, found.hint)
+        with suppress(VircError):  # the check of all rows reports it
+            for finding in check(resolved.system, resolved.config.reward, source):
+                report.warn(finding.message, finding.hint)
     place = _place(request, resolved, base, source, python or environment.python, missing)
     with TemporaryDirectory(prefix="virc-") as scratch:
         partial, run = Path(scratch), Run(place.output.parent)
-        result = _checked(request, resolved, base, source, (partial, run), python, report, missing) if whole else None
+        places = (partial, run) if base_is_here else None
+        result = places and _checked(request, resolved, base, source, places, python, report, missing)
         if result is None and is_file(source.file):
             _read_all(msgspec.structs.replace(source, ignore=request.ignore), resolved, report, missing)
-        read = _read_files(request, resolved, place, base, result, partial)
+        files = _read_files(request, resolved, place, base, result, partial)
         in_code = user_code.variables_in_code(partial, os.environ)
-        if result:  # rows that are to be written are in the run's folder
+        if result:  # rows that are written for the run are in its folder
             data, media = (prepare.moved(each, partial, run.folder) for each in (result.file, result.media))
             place = msgspec.structs.replace(place, data=data, media=media, dataset=result.dataset, entry=result.entry)
     plan: Plan = engines.of_kind(resolved.kind).plan.plan(resolved.config, place, resolved.published, resolved.origins)
-    plan = msgspec.structs.replace(plan if target else jobs.here(plan), files={**plan.files, **read})
+    plan = msgspec.structs.replace(plan if target else jobs.on_this_machine(plan), files={**plan.files, **files})
     if target:
-        plan = _on_cluster(plan, resolved, place, pinned(environment), (target, site), missing, report)
+        plan = _on_cluster(plan, resolved, place, pinned(environment), target, site, missing, report)
     else:
         step = msgspec.structs.replace(plan.step, env={**in_code, **plan.step.env})
         processes.report_removed(step, os.environ, report, user_code.UNLESS)
-    with _noted(missing):
+    with _errors_in(missing):
         prepare.check_trackers(resolved)
     if resolved.kind == "rl":
-        with _noted(missing):
+        with _errors_in(missing):
             rl_setup.check_job_judge(request, resolved, target)
-        with _noted(missing):
-            there = source if is_file(source.file) else None
-            rl_setup.check_judge(resolved, there, here=False, report=Reporter())
-    local = is_file(base.folder / "config.json")  # which a download that was broken off has not
-    shape = sizes.of_folder(base.folder) if local else sizes.published(stages.root_of(resolved))
+        with _errors_in(missing):
+            rl_setup.check_judge(resolved, source if is_file(source.file) else None, here=False, report=Reporter())
+    is_complete = is_file(base.folder / "config.json")  # a download that was broken off has none
+    shape = sizes.of_folder(base.folder) if is_complete else sizes.published(stages.root_of(resolved))
     needed = estimate(resolved.config, shape, resolved.config.longest) if shape else None
-    with _noted(missing):
+    with _errors_in(missing):
         if isinstance(target, Site):
             host_gib = needed.host_gib if needed else 0.0
             submitting.check_need(target, jobs.site_file(site), msgspec.to_builtins(resolved.config), host_gib)
@@ -143,10 +145,11 @@ def preview(
 
 
 def _on_cluster(
-    plan: Plan, resolved: Resolved, place: Place, versions: Mapping[str, str], where: tuple[Target, Path | None],
+    plan: Plan, resolved: Resolved, place: Place, versions: Mapping[str, str], target: Target, site: Path | None,
     missing: list[VircError], report: Reporter,
 ) -> Plan:  # fmt: skip
-    (target, site), future = where, Run(place.files.parents[1])
+    """The plan within its job, which is tried out if the cluster can be asked."""
+    future = Run(place.files.parents[1])
     plan = jobs.preview(plan, future, resolved, place, versions, target)
     try:
         submitting.try_job(plan, future, place, target, site, report)
@@ -156,7 +159,8 @@ def _on_cluster(
 
 
 @contextmanager
-def _noted(missing: list[VircError]) -> Iterator[None]:
+def _errors_in(missing: list[VircError]) -> Iterator[None]:
+    """Add an error of the block to `missing`, in place of raising it."""
     try:
         yield
     except VircError as error:
@@ -168,23 +172,17 @@ def _place(
 ) -> Place:
     run = prepare.future_run(request, resolved)
     place = Place(
-        base=base.folder,
-        model_type=base.model_type,
-        adapter=base.adapter,
-        data=source.file.absolute(),
-        media=source.media.absolute(),
-        output=run.checkpoints.absolute(),
-        files=run.attempt(1).absolute(),
-        python=python,
-        recipes=environments.recipes_place(prepare.environment_of(resolved)),
-    )
+        base=base.folder, model_type=base.model_type, adapter=base.adapter, data=source.file.absolute(),
+        media=source.media.absolute(), output=run.checkpoints.absolute(), files=run.attempt(1).absolute(),
+        python=python, recipes=environments.recipes_place(prepare.environment_of(resolved)),
+    )  # fmt: skip
     if resolved.kind != "rl":
         name = source.file.name
         pairs = resolved.kind == "dpo"
         entry = source.info or (entry_of(resolved.config.loss == "kto", name) if pairs else sft_format.info(name))
         return msgspec.structs.replace(place, dataset=source.name, entry=entry)
     home = run.folder.absolute()
-    with _noted(missing):
+    with _errors_in(missing):
         inputs.validation(resolved, request.workspace)
     return msgspec.structs.replace(
         place,
@@ -200,33 +198,35 @@ def _checked(
     request: TrainRequest, resolved: Resolved, base: Base, source: Source, places: tuple[Path, Run],
     python: Path | None, report: Reporter, missing: list[VircError],
 ) -> Result | None:  # fmt: skip
-    """What the run would find in the rows, by the engine's interpreter or this one; None if that cannot be done.
+    """What the run would find in the rows; None if they cannot be checked here.
 
     Args:
         places: an empty folder, and the run that it stands for.
+        python: interpreter of the engine's environment; None: it is not made, and this process' interpreter checks.
         missing: gets what the engine's interpreter lacks for the tools.
     """
-    needs = ("tokenizers", "pyarrow")[: 1 + (resolved.kind == "rl")]
-    made, python = python, python or (Path(sys.executable) if all(map(find_spec, needs)) else None)
-    if python is None or not is_file(source.file) or not is_file(base.folder / "tokenizer.json"):
+    needed = ("tokenizers", "pyarrow") if resolved.kind == "rl" else ("tokenizers",)
+    checking_python = python or (Path(sys.executable) if all(map(find_spec, needed)) else None)
+    if checking_python is None or not is_file(source.file) or not is_file(base.folder / "tokenizer.json"):
         return None
-    data = places[0] / "data"
-    asked = prepare.rows_request(request, resolved, base, source, (data, places[1].folder / "data"))
-    asked = msgspec.structs.replace(asked, is_trial=True)
+    partial, run = places
+    to_check = prepare.rows_request(request, resolved, base, source, (partial / "data", run.folder / "data"))
+    to_check = msgspec.structs.replace(to_check, is_trial=True)
     environment = prepare.environment_of(resolved)
-    if made:
-        with _noted(missing):
-            tool_packages.check(asked, resolved.name, environment, made)
-    result = prepare.counted(asked, python, _PACKAGE, report)
-    found = prepare.PreparedRun(
-        resolved=resolved, base=base, result=result, environment=environment, python=python, ignore=request.ignore
-    )
-    prepare.check_rows(found, report)
+    if python:
+        with _errors_in(missing):
+            tool_packages.check(to_check, resolved.name, environment, python)
+    result = prepare.counted(to_check, checking_python, _PACKAGE, report)
+    prepared = prepare.PreparedRun(
+        resolved=resolved, base=base, result=result, environment=environment, python=checking_python,
+        ignore=request.ignore,
+    )  # fmt: skip
+    prepare.check_rows(prepared, report)
     return result
 
 
 def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: list[VircError]) -> None:
-    """Read all rows, if the base or what counts tokens is not here. Raises DataError: some cannot be trained on."""
+    """Check rows without their lengths, if the base or the tokenizer's package is not here; DataError as of the run."""
     check = partial(
         check_without_images, holds=source.holds, protocol=chat_protocol.of_system(resolved.system).protocol
     )
@@ -242,19 +242,21 @@ def _read_all(source: Source, resolved: Resolved, report: Reporter, missing: lis
 def _read_files(
     request: TrainRequest, resolved: Resolved, place: Place, base: Base, result: Result | None, partial: Path
 ) -> dict[str, str]:
-    home, config, beside = place.output.parent, resolved.config, resolved.system.file.parent
+    """Path in the run -> text of each file that the run's processes would read, written to `partial` first."""
+    home, config, system_folder = place.output.parent, resolved.config, resolved.system.file.parent
     names = (*resolved.system.offered, *rl_setup.tools_of(resolved, request.tools))
     if result:
         prepare.write_read(Run(home), partial, resolved, base, result)
     elif resolved.kind == "rl":
-        user_code.copy(user_code.own_files(config.reward, beside, tools.load(names, beside)), partial / user_code.CODE)
-        own = Settings(
+        loaded = tools.load(names, system_folder)
+        user_code.copy(user_code.own_files(config.reward, system_folder, loaded), partial / user_code.CODE)
+        settings = Settings(
             reward=config.reward, folder=str(place.media), rollout=config.rollout, base=str(place.base),
             max_pixels=config.max_pixels, kept=str(home / user_code.JUDGED),
         )  # fmt: skip
-        rl_setup.write_sources(speakers(config), partial, home, own)
+        rl_setup.write_sources(speakers(config), partial, home, settings)
     else:
-        user_code.copy(user_code.own_tools(beside, tools.load(names, beside)), partial / user_code.CODE)
+        user_code.copy(user_code.own_tools(system_folder, tools.load(names, system_folder)), partial / user_code.CODE)
     files = (each for each in sorted(partial.rglob("*")) if each.is_file() and partial / "data" not in each.parents)
     return {str(home / each.relative_to(partial)): each.read_text("utf-8", "replace") for each in files}
 
@@ -275,7 +277,7 @@ def _source(request: TrainRequest, resolved: Resolved, missing: list[VircError])
         named = Path(resolved.config.data_name())
         suffix = named.suffix or {"rl": ".parquet", "dpo": ".jsonl"}.get(resolved.kind, ".json")
         file = request.workspace / DATA / named.parent / f"{named.name.removesuffix(named.suffix)}{suffix}"
-        if is_file(file) or expanded(named).exists():  # it is here, and nothing to train on
+        if is_file(file) or expanded(named).exists():  # it is here, and cannot be trained on
             raise
         missing.append(error)
         return Source(file, "pairs" if resolved.kind == "dpo" else resolved.kind, named.name)

@@ -1,4 +1,8 @@
-"""Prepares a run of RL: what its rows and its reward need, checked before anything starts."""
+"""Prepares a run of RL: what its rows and its reward need, checked before anything starts.
+
+`prepare` and `preview` call in this order: `check_judge`, `rows_request`, `check` (of the result of the check of the
+rows) and `write`. The last three functions are about a judge that is served within a Slurm job.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -39,7 +43,7 @@ from virc.training.inputs import Base
 from virc.training.preflight.types import Result, RlRequest
 from virc.training.request import TrainRequest
 
-_SAMPLE = 200  # rows, of which the share that rules can score is reported
+_SAMPLE = 200  # rows; the hint for a missing judge says which share of them rules can score
 
 
 def check_judge(resolved: Resolved, source: Source | None, here: bool, report: Reporter) -> None:
@@ -52,25 +56,25 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
         ConfigError: none is named; the hint lists the options, and the share of rows that rules can score.
         NetworkError: it does not answer.
     """
-    found: dict[tuple[str, str | None], tuple[Judging, str]] = {}
+    judgings: dict[tuple[str, str | None], tuple[Judging, str]] = {}  # by name and endpoint; the name of a total each
     asking = list(asking_terms(resolved))
-    asked = {asks.judge for _, _, asks in asking}
+    judge_names = {asks.judge for _, _, asks in asking}
     for name in resolved.config.reward.judges:
-        if name not in asked and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
-            near = did_you_mean(name, asked, f"virc rewards show {resolved.system.called}")
+        if name not in judge_names and resolved.origins.get(f"reward.judges.{name}.endpoint") == "option":
+            near = did_you_mean(name, judge_names, f"virc rewards show {resolved.system.called}")
             raise ConfigError(f"--judge-endpoint names the judge {name!r}, whom no reward of this stage asks", near)
     for reward, total_name, asks in asking:
         judging = _judging(reward, asks)
         if asks.needed or judging.endpoint:
-            found.setdefault((asks.judge, judging.endpoint), (judging, total_name))
+            judgings.setdefault((asks.judge, judging.endpoint), (judging, total_name))
         else:
             report.warn(
                 f"the published reward {total_name} asks a judge, and none is named: rules decide alone",
                 "--judge-endpoint URL, as virc rewards show says",
             )
-    for (name, endpoint), (judging, total_name) in found.items():
+    for (name, endpoint), (judging, total_name) in judgings.items():
         if endpoint is None and name == JUDGE:
-            hint = judges(resolved.system.overlays) + (_share(source) if source else "")
+            hint = judges(resolved.system.overlays) + (_scorable_share(source) if source else "")
             raise ConfigError(f"the reward {total_name} asks a judge, and none is named", hint)
         if endpoint is None:
             hint = f"--judge-endpoint {name}=URL"
@@ -82,18 +86,19 @@ def check_judge(resolved: Resolved, source: Source | None, here: bool, report: R
 
 def asking_terms(resolved: Resolved) -> Iterator[tuple[Reward, str, Asks]]:
     """What asks a judge in the rewards of a stage and of its `sources`: the reward, its total's name, the question."""
-    named: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
-    named += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
-    for reward, beside in named:
-        yield from _asking(reward, beside)
+    all_rewards: list[tuple[Reward, Path | None]] = [(resolved.config.reward, resolved.system.file.parent)]
+    all_rewards += [(each.reward, each.beside) for each in speakers(resolved.config).values()]
+    for reward, folder in all_rewards:
+        yield from _asking_terms_of(reward, folder)
 
 
-def _asking(reward: Reward, beside: Path | None) -> Iterator[tuple[Reward, str, Asks]]:
-    total = rewards.of(reward, beside)
+def _asking_terms_of(reward: Reward, folder: Path | None) -> Iterator[tuple[Reward, str, Asks]]:
+    total = rewards.of(reward, folder)
     yield from ((reward, total.name, term.asks) for term in total.terms if term.asks)
 
 
 def published_questions(asking: Iterable[tuple[Reward, str, Asks]]) -> list[Question]:
+    """The questions of others that judges are asked, whose texts are in files."""
     judged = [asks for reward, _, asks in asking if asks.needed or _judging(reward, asks).endpoint]
     return [each for asks in judged for each in (asks.question, *asks.others) if each and each.file]
 
@@ -102,14 +107,15 @@ def _judging(reward: Reward, asks: Asks) -> Judging:
     return reward.judge if asks.judge == JUDGE else reward.judges[asks.judge]
 
 
-def _share(source: Source) -> str:
-    known = (row.record for row in get(source.format).read(source) if row.record)
-    units = (unit for record in known for unit in (rl.split(record) if record.messages else [record]))
+def _scorable_share(source: Source) -> str:
+    """How many of the first rows need no judge, as an addition to a hint."""
+    records = (row.record for row in get(source.format).read(source) if row.record)
+    units = (unit for record in records for unit in (rl.split(record) if record.messages else [record]))
     try:
-        found = without_judge(islice(units, _SAMPLE), rewards.find("rules"), "pixel")
+        scorable = without_judge(islice(units, _SAMPLE), rewards.find("rules"), "pixel")
     except VircError:
         return ""
-    return f" ({found.share:.0%} of the first {found.rows} rows can be scored by rules)" if found.rows else ""
+    return f" ({scorable.share:.0%} of the first {scorable.rows} rows can be scored by rules)" if scorable.rows else ""
 
 
 def rows_request(
@@ -119,39 +125,34 @@ def rows_request(
     weights = models.Weights(base.name, base.folder, adapter=base.adapter)
     validation = inputs.validation(resolved, request.workspace)
     return RlRequest(
-        **common,
-        validation=validation and msgspec.structs.replace(validation, ignore=request.ignore),
-        rollout=config.rollout,
-        prompt_length=config.prompt_length,
-        batch=config.train_batch_size,
-        folder=folders[0].absolute(),
-        home=folders[1].absolute(),
+        **common, validation=validation and msgspec.structs.replace(validation, ignore=request.ignore),
+        rollout=config.rollout, prompt_length=config.prompt_length, batch=config.train_batch_size,
+        folder=folders[0].absolute(), home=folders[1].absolute(),
         chat_protocol=chat_protocol.of_stage(resolved.system, weights).protocol,
-        tools=tools_of(resolved, request.tools),
-        reward=rewards.located(config.reward),
-        beside=resolved.system.file.parent,
-        sources=speakers(config),
-    )
+        tools=tools_of(resolved, request.tools), reward=rewards.located(config.reward),
+        beside=resolved.system.file.parent, sources=speakers(config),
+    )  # fmt: skip
 
 
-def tools_of(resolved: Resolved, asked: tuple[str, ...]) -> tuple[str, ...]:
-    beside = resolved.system.file.parent
-    names = chat_protocol.added(asked)
-    tools.load(names, beside)
-    return tuple(tools.source(name, beside) for name in names)
+def tools_of(resolved: Resolved, options: tuple[str, ...]) -> tuple[str, ...]:
+    """The names or files of tools that `--tools +NAME` adds. Raises UsageError, ConfigError: one cannot be added."""
+    folder = resolved.system.file.parent
+    names = chat_protocol.added(options)
+    tools.load(names, folder)
+    return tuple(tools.source(name, folder) for name in names)
 
 
 def check(result: Result, resolved: Resolved, report: Reporter) -> None:
-    """Raises DataError: the reward cannot score rows; ConfigError: a tool is not whole in a run."""
+    """Raises DataError: the reward cannot score rows; ConfigError: a run's copy of a tool would not work."""
     reward = resolved.config.reward
     check_copies(result.protocol.tools)
     for name, rows in result.of_no_source.items():
-        what = f"{rows} rows have the {SOURCE} {plain(name, 80)!r}, which is no system of `sources`"
-        report.warn(f"{what}: they are put and rewarded as the stage's own")
+        sentence = f"{rows} rows have the {SOURCE} {plain(name, 80)!r}, which is no system of `sources`"
+        report.warn(f"{sentence}: they are put and rewarded as the stage's own")
     if result.lacking:
-        most = max(result.lacking.values())
+        count = max(result.lacking.values())
         hint = "leave such rows out, or choose another total: virc rewards ls"
-        raise DataError(f"{most} rows cannot be rewarded by {reward.total}: {result.lacks}", hint)
+        raise DataError(f"{count} rows cannot be rewarded by {reward.total}: {result.lacks}", hint)
     if reward.strict != strict_of(reward, resolved, result) and resolved.config.rollout != "multi_turn":
         report.warn(
             f"{result.off_grid} of the images checked closely are shown at another size than their files have: "
@@ -160,7 +161,7 @@ def check(result: Result, resolved: Resolved, report: Reporter) -> None:
 
 
 def check_copies(names: Sequence[str]) -> None:
-    """Refuse a tool whose YAML names what is found from its own folder: a run keeps a copy of the YAML alone."""
+    """Refuse a tool whose YAML names files relative to its own folder: a run keeps a copy of the YAML alone."""
     for file in tools.own_files(names).values():
         mcp = described.read(file).mcp if file.suffix == ".yaml" else None
         if mcp is None:
@@ -176,6 +177,7 @@ def check_copies(names: Sequence[str]) -> None:
 
 
 def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Result) -> dict[str, str]:
+    """Write the settings of the rewards and copies of their code; returns name -> SHA-256 of each copy."""
     config, home, others = resolved.config, run.folder.absolute(), speakers(resolved.config)
     common = Settings(
         reward=config.reward, folder=str(result.media), kept=str(home / user_code.JUDGED), rollout=config.rollout,
@@ -190,12 +192,12 @@ def write(run: Run, partial: Path, resolved: Resolved, base: Base, result: Resul
 
 
 def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, common: Settings) -> dict[str, str]:
-    """Write chat protocol, reward settings and copied files of other systems by name; `partial` will be `home`."""
+    """As `write`, for other systems by their names: one folder each below `partial`, which will be `home`."""
     code: dict[str, str] = {}
     for name, speaker in others.items():
-        folder, later = (sources.settings_of(each, name).parent for each in (partial, home))
+        folder, future_folder = (sources.settings_of(each, name).parent for each in (partial, home))
         folder.mkdir(parents=True)
-        copied, settings = _copied(speaker, folder, later, common)
+        copied, settings = _copied(speaker, folder, future_folder, common)
         code |= {f"{sources.FOLDER}/{name}/{file}": digest for file, digest in copied.items()}
         write_json(folder / FILE_NAME, speaker.protocol)
         write_json(folder / sources.REWARD, settings)
@@ -203,27 +205,32 @@ def write_sources(others: Mapping[str, Speaker], partial: Path, home: Path, comm
 
 
 def _copied(speaker: Speaker, folder: Path, home: Path, common: Settings) -> tuple[dict[str, str], Settings]:
-    """The digests of copies of a system's own files, and the settings of its reward, which will be in `home`."""
-    copies = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
-    return user_code.copy(copies, folder / user_code.CODE), msgspec.structs.replace(
+    """Copy a system's own files to `folder`, which will be `home`; returns digests and the settings of its reward."""
+    files = user_code.own_files(speaker.reward, speaker.beside, speaker.protocol.tools)
+    settings = msgspec.structs.replace(
         common,
         reward=user_code.moved(speaker.reward, speaker.beside, home / user_code.CODE),
         beside=str(home / user_code.CODE),
         coordinates=speaker.protocol.coordinates,
         protocol=str(home / FILE_NAME),
         max_turns=speaker.max_turns,
-        said={each.name: each.said() for each in published_questions(_asking(speaker.reward, speaker.beside))},
+        said={each.name: each.said() for each in published_questions(_asking_terms_of(speaker.reward, speaker.beside))},
     )
+    return user_code.copy(files, folder / user_code.CODE), settings
 
 
 def strict_of(reward: Reward, resolved: Resolved, result: Result) -> Strict:
-    """Whose checks decide: the published ones compare boxes with files, which must then have the size that is shown."""
+    """Whose checks of replies decide: ours, or the published ones.
+
+    The published ones compare boxes with the size of the image's file, which must then be the size that is shown.
+    """
     off_grid = result.off_grid and result.protocol.coordinates == "pixel"
     own = reward.strict == "own" or resolved.config.rollout == "multi_turn" or off_grid
     return "own" if own else "published"
 
 
 def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> tuple[TrainRequest, Resolved]:
+    """The request with the endpoint of the judge that the Slurm job serves, if the reward needs one and it has one."""
     if not isinstance(target, Site) or target.judge is None or not _asks(request, resolved):
         return request, resolved
     request = msgspec.structs.replace(request, judge_endpoint=IN_JOB)
@@ -231,7 +238,7 @@ def with_job_judge(request: TrainRequest, resolved: Resolved, target: Target | N
 
 
 def check_job_judge(request: TrainRequest, resolved: Resolved, target: Target | None) -> None:
-    """Raises ConfigError, before a job waits for hours: nobody serves its judge, or its weights are not here."""
+    """Raises ConfigError before a job waits in the queue: nobody serves its judge, or that has no weights here."""
     if not isinstance(target, Site):
         return
     if target.judge is None:

@@ -78,16 +78,10 @@ def in_process(words: Words, folder: Path) -> int:
 
 
 def run(
-    steps: Sequence[AnyStep],
-    folder: Path,
-    rest: Callable[[AnyStep], Words | None],
-    report: Reporter,
-    *,
-    runner: Runner | None = None,
-    options: Words = (),
-    came_of: Callable[[AnyStep], str] = lambda _: "",
+    steps: Sequence[AnyStep], folder: Path, rest: Callable[[AnyStep], Words | None], report: Reporter, *,
+    runner: Runner | None = None, options: Words = (), came_of: Callable[[AnyStep], str] = lambda _: "",
     tried: Callable[[AnyStep, float, int], None] = lambda *_: None,
-) -> None:
+) -> None:  # fmt: skip
     """Run every step that is not done.
 
     Args:

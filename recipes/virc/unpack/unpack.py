@@ -43,7 +43,7 @@ class UnpackConfig:
 
     Args:
         archive: a tar archive, plain or in LZ4 or gzip, or a zip; its name says nothing; `-`: the standard input.
-        more: further parts of it, where it was split; with the first one they are read in the order of their names.
+        more: further parts of a split archive; all parts are read in the order of their names.
         to: folder; None: the one the archive is in; of the standard input, the working folder.
         remove: delete the archive, with all its parts, when all is unpacked and safe on the disk.
         max_ratio: of the content to the archive, in bytes, at most.
@@ -75,14 +75,15 @@ class UnpackConfig:
 
 @dataclass
 class Unpacked:
-    """What a run did: `files` are files and links written, of `bytes` in all.
+    """What a run did.
 
     Args:
+        files, bytes: how many files and links were written, and their size.
         skipped: files and links that were there already.
         removed: the archive was deleted.
-        kept: why it was not, although `remove` was set.
-        guessed: how names were read that are not in UTF-8.
-        warnings: what of its names would go wrong on other systems.
+        kept: why the archive was not deleted although `remove` was set.
+        guessed: warnings: how names that are not in UTF-8 were read.
+        warnings: names that would go wrong on other systems, and content that was not unpacked.
     """
 
     to: Path
@@ -115,9 +116,9 @@ def unpack(config: UnpackConfig, progress: Progress = lambda done, size: None) -
         source: Readable = joined if files else sys.stdin.buffer
         done, is_whole = pour(source, joined.size if files else None, config, progress)
         if config.remove:
-            kept = (_why_kept(part, file, is_whole, done) for part, file in zip(parts, files, strict=True))
-            done.kept = "it came from the standard input" if not parts else next(filter(None, kept), None)
-            done.kept = done.kept or _removed(parts)
+            reasons = (_why_kept(part, file, is_whole, done) for part, file in zip(parts, files, strict=True))
+            done.kept = next(filter(None, reasons), None) if parts else "it came from the standard input"
+            done.kept = done.kept or _remove(parts)
             done.removed = done.kept is None
     return done
 
@@ -134,36 +135,43 @@ def _check_parts(parts: Sequence[Path]) -> None:
     if len(parts) == 1 and len(others := parts_beside(parts[0])) > 1:
         raise DataError(f"{parts[0]} is one of {len(others)} parts of an archive", unpacking(parts[0]))
     for before, after in pairwise(parts):
-        (stem, number, tail), (other, following, end) = _numbered(before.name), _numbered(after.name)
-        if stem != other or number == following:
+        (stem, number, tail), (next_stem, next_number, next_tail) = _numbered(before.name), _numbered(after.name)
+        if stem != next_stem or number == next_number:
             what = f"{before.name} and {after.name} are not two parts of one archive"
             raise UsageError(what, "virc unpack takes one archive, or all parts of one: images.tar.part*")
-        if len(tail) == len(end) and following != number + 1:  # `split` makes longer names where it runs out of them
+        if len(tail) == len(next_tail) and next_number != number + 1:  # out of names, `split` skips to longer ones
             raise DataError(f"between {before.name} and {after.name} a part is missing", "give all parts")
 
 
 def parts_beside(part: Path) -> list[Path]:
-    """The parts of the archive that a file is a part of; none where it is none."""
-    around = _around(part.name)
-    return [each for each in part.parent.iterdir() if _around(each.name) == around] if around else []
+    """All parts in its folder of the archive that a file is a part of; none if the file is no part."""
+    affixes = _affixes(part.name)
+    return [each for each in part.parent.iterdir() if _affixes(each.name) == affixes] if affixes else []
 
 
 def unpacking(archive: Path) -> str:
     """The command that unpacks an archive, with all parts that lie next to it."""
-    around = _around(archive.name)
-    if not around or len(parts_beside(archive)) < 2:
+    affixes = _affixes(archive.name)
+    if not affixes or len(parts_beside(archive)) < 2:
         return f"virc unpack {shlex.quote(str(archive))}"
-    front, behind = shlex.quote(str(archive.with_name(around[0]))), around[1] and shlex.quote(around[1])
-    return f"virc unpack {front}*{behind}"
+    prefix, suffix = affixes
+    quoted_prefix = shlex.quote(str(archive.with_name(prefix)))
+    return f"virc unpack {quoted_prefix}*{shlex.quote(suffix) if suffix else ''}"
 
 
-def _around(name: str) -> tuple[str, str] | None:
-    part, match = part_of(name), _PART.fullmatch(name)
-    return part[:2] if part else (match[1], "") if match else None
+def _affixes(name: str) -> tuple[str, str] | None:
+    """What is before and after the number in the name of a part; None for a name of no part."""
+    if part := part_of(name):
+        return part.before, part.behind
+    match = _PART.fullmatch(name)
+    return (match[1], "") if match else None
 
 
 def _numbered(name: str) -> tuple[str, int, str]:
-    """The name of a part without its number, the number, and how it is written: in digits, or as `split` in letters."""
+    """The name of a part without its number, the number, and its digits or, as `split` writes it, letters.
+
+    The last is empty if the number is not at the end of the name.
+    """
     if (part := part_of(name)) and part.behind:
         return part.before + part.behind, part.number, ""
     match = re.fullmatch(r"(?s)(.*?)([0-9]+|[a-z]*)", name)
@@ -186,7 +194,7 @@ def pour(
     Args:
         source: the archive, at its beginning; it is read in order.
         size: bytes of the archive; None where nobody knows.
-        stop: ends a read of the source that waits; called where this is left before the end, but for a bad archive.
+        stop: ends a read of the source that waits; called if another error than one of the archive ends this early.
 
     Returns:
         What was done, and whether nothing but zeros follows the last file.
@@ -199,10 +207,13 @@ def pour(
         try:
             for member in zipped.members(archive, names) if archive else members(stream, names):
                 is_new = folder.put(member, stream)
-                if member.kind is not Kind.folder and is_new is not None:
-                    done.files += is_new
-                    done.bytes += member.size * is_new
-                    done.skipped += not is_new
+                if member.kind is Kind.folder or is_new is None:
+                    continue
+                if is_new:
+                    done.files += 1
+                    done.bytes += member.size
+                else:
+                    done.skipped += 1
             where = stream.where()
             is_whole = stream.is_blank_to_its_end()
             folder.end()
@@ -218,32 +229,33 @@ def pour(
 
 
 def _check_room(head: bytes, size: int, config: UnpackConfig) -> None:
-    """Refuse an archive that the disk has no room for, if that is known; in a folder with files some may be there."""
+    """Refuse an archive that is known not to fit the disk, unless its folder has files, which may be of it."""
     needed, to = stated(head, size), config.folder
-    there = next(folder for folder in (to, *to.absolute().parents) if is_folder(folder))
-    own = {part.name for part in config.parts}
-    begun = there == to and any(each.name not in own for each in to.iterdir())
-    room = shutil.disk_usage(there).free
-    if needed is not None and needed > room and not begun:
+    existing = next(folder for folder in (to, *to.absolute().parents) if is_folder(folder))
+    archive_names = {part.name for part in config.parts}
+    has_files = existing == to and any(each.name not in archive_names for each in to.iterdir())
+    room = shutil.disk_usage(existing).free
+    if needed is not None and needed > room and not has_files:
         raise DataError(f"{config.archive} unpacks to {sized(needed)}, and there is room for {sized(room)}", MORE_ROOM)
 
 
 def _why_kept(archive: Path, file: BinaryIO, is_whole: bool, done: Unpacked) -> str | None:
-    """Why the archive stays, if it does: where anything is doubtful, it does."""
+    """Why the archive is not removed, which takes certainty about everything below; None: it may be removed."""
     if not os.path.lexists(archive):
         return None  # another run unpacked it too, and removed it
-    opened_one, there = os.fstat(file.fileno()), os.lstat(archive)
+    opened_file, at_path = os.fstat(file.fileno()), os.lstat(archive)
     reasons = {
         "more than zeros follow its last file": not is_whole,
         "there is no file in it": not done.files + done.skipped,
-        "it is a link to another place": stat.S_ISLNK(there.st_mode),
-        "another file has its name now": not os.path.samestat(opened_one, there),
+        "it is a link to another place": stat.S_ISLNK(at_path.st_mode),
+        "another file has its name now": not os.path.samestat(opened_file, at_path),
         "this system does not say when files are safe on the disk": not hasattr(os, "sync"),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _removed(parts: Sequence[Path]) -> str | None:
+def _remove(parts: Sequence[Path]) -> str | None:
+    """Delete the archive once the content is safe on the disk. Returns why that failed, if it did."""
     os.sync()
     try:
         for part in parts:
@@ -254,6 +266,8 @@ def _removed(parts: Sequence[Path]) -> str | None:
 
 
 class Joined(io.RawIOBase):
+    """The files of an archive's parts, read as one file."""
+
     def __init__(self, files: Sequence[BinaryIO]) -> None:
         self._files, self._at = files, 0
         sizes = [os.fstat(file.fileno()).st_size for file in files]
@@ -270,11 +284,11 @@ class Joined(io.RawIOBase):
         return self._at
 
     def read(self, most: int = -1) -> bytes:
-        found, end = bytearray(), self.size if most < 0 else self._at + most
+        data_read, end = bytearray(), self.size if most < 0 else self._at + most
         for file, ends in zip(self._files, self._ends, strict=True):
             if self._at < min(ends, end):
                 file.seek(self._at - ends, os.SEEK_END)
                 data = file.read(min(ends, end) - self._at)
                 self._at += len(data)
-                found += data
-        return bytes(found)
+                data_read += data
+        return bytes(data_read)

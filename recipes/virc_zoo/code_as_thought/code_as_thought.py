@@ -2,18 +2,19 @@ r"""The reward of Code-as-Thought: the answer, the choice of a strategy, the tab
 
     0.8 * right + 0.3 * decision + 0.15 * data + 0.05 * boxed
 
-    right: 1 where the last \boxed{} is right by rule or algebra; without one, 0
-    decision: of a reply with the strategy that its row calls for, 1 where it is right, else 0.5; 0 of any other
-    data: of a reply that begins with <CODE>, 0.2 * columns + 0.1 * rows + 0.7 * values, where columns is the share of
-        the true columns that have a like one, rows whether there are as many, and values the mean over pairs of like
-        columns of the share of cells that agree: numbers within a hundredth, texts without regard to case and spaces
-    boxed: 1 where the reply has a \boxed{}
+    right: 1 if the last \boxed{} is right by rule or algebra; 0 without a box
+    decision: 1 if the reply has the strategy that its row calls for and is right, 0.5 if it only has the strategy
+    data: for a reply that begins with <CODE>, 0.2 * columns + 0.1 * rows + 0.7 * values. `columns` is the share of the
+        true columns for which the reply's table has one of a similar name, `rows` is 1 if both have as many rows, and
+        `values` is the share of cells that agree, averaged over those pairs of columns. Numbers agree within one
+        percent, texts without regard to case and spaces.
+    boxed: 1 if the reply has a \boxed{}
 
 From 0 to 1.3. Code is read and not run: the table is the last DataFrame called `chart_data`, else the first of another
-name, of lists, dicts and names of these. A row has in `programmability` high (<CODE>) or low (<DIRECT>), and in `csv`
-its table.
+name; it may be made of lists, dicts and names of these. The column `programmability` of a row is high (<CODE>) or low
+(<DIRECT>), and its column `csv` has the true table.
 Source: arXiv:2509.09286v1, equation 3 and the weights of section 5.1; section 4.3.2; algorithm 1 of appendix C.
-Assumed: the 0.5 of `decision`, of which only that it is a part is published; that columns are like where rapidfuzz's
+Assumed: the 0.5 of `decision`, which is published only as partial credit; that names are similar if rapidfuzz's
 `ratio` is over 50; and that the last DataFrame of that name counts.
 """
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from virc.rewards.sample import Sample
 
 TERMS = ("right", "decision", "data", "boxed")
-"""They stand below."""
+"""The functions below that `total` adds up."""
 Table = Mapping[str, Sequence[Any]]
 """The columns of a table by their names; all are equally long."""
 _STRATEGY = {"high": "<CODE>", "low": "<DIRECT>"}
@@ -50,9 +51,9 @@ _BLOCK = re.compile(r"```(?:python|py)?\n(.*?)(?:```|\Z)", re.DOTALL)
 
 
 async def right(sample: "Sample", means: "Means") -> float:
-    """Whether what stands in the last box is the right answer: 1 or 0."""
-    found = published.boxed(sample.text)
-    return 0.0 if found is None else await graded(found, sample, means)
+    """Whether the last box has the right answer: 1 or 0."""
+    answer = published.boxed(sample.text)
+    return 0.0 if answer is None else await graded(answer, sample, means)
 
 
 async def decision(sample: "Sample", means: "Means") -> float:
@@ -88,12 +89,16 @@ def likeness(said: Table, true: Table) -> float:
     from rapidfuzz import fuzz, process
 
     names = {name: _normal(name) for name in said}
-    found = [(name, process.extractOne(_normal(name), names, scorer=fuzz.ratio)) for name in true]
-    pairs = [(match[2], name) for name, match in found if match[1] > _LIKE]
+    pairs = []  # column of the reply's table, column of the true one
+    for true_name in true:
+        _, percent, said_name = process.extractOne(_normal(true_name), names, scorer=fuzz.ratio)
+        if percent > _LIKE:
+            pairs.append((said_name, true_name))
+    rows = 0.1 if _rows(said) == _rows(true) else 0.0
     if not pairs:
-        return 0.1 * (_rows(said) == _rows(true))
-    values = sum(_agreeing(said[own], true[other]) for own, other in pairs) / len(pairs)
-    return 0.2 * len(pairs) / len(true) + 0.1 * (_rows(said) == _rows(true)) + 0.7 * values
+        return rows
+    values = sum(_agreeing(said[said_name], true[true_name]) for said_name, true_name in pairs) / len(pairs)
+    return 0.2 * len(pairs) / len(true) + rows + 0.7 * values
 
 
 def table_of_row(text: Any) -> Table:
@@ -104,28 +109,29 @@ def table_of_row(text: Any) -> Table:
         head, *rows = list(csv.reader(io.StringIO(text.strip()))) or [[]]
     except csv.Error as error:
         raise DataError(f"the row's csv cannot be read: {plain(str(error), 60)}") from error
-    return {name: [row[at] if at < len(row) else "" for row in rows if row] for at, name in enumerate(head)}
+    return {name: [row[index] if index < len(row) else "" for row in rows if row] for index, name in enumerate(head)}
 
 
 def table_of_code(reply: str) -> Table:
     """The table that the code of a reply makes; without columns where none can be read."""
-    found: Table = {}
+    chosen: Table = {}
     for code in _BLOCK.findall(reply):
-        known: dict[str, Any] = {}
+        variables: dict[str, Any] = {}
         for name, value in _assigned(code):
             try:
                 if _is_table(value):
-                    table = _columns(value, known)
-                    found = table if name == _NAME or not found else found
+                    table = _columns(value, variables)
+                    if name == _NAME or not chosen:
+                        chosen = table
                 else:
-                    known[name] = _read(value, known)
+                    variables[name] = _read(value, variables)
             except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
-                known.pop(name, None)
-    return found
+                variables.pop(name, None)
+    return chosen
 
 
 def _assigned(code: str) -> Iterator[tuple[str, ast.expr]]:
-    """The names that a program gives to values, in their order; none of what is no program."""
+    """The assignments of a program, in order: name and value. None if the text is no program."""
     try:
         body = ast.parse(code).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -143,18 +149,21 @@ def _is_table(value: ast.expr) -> TypeGuard[ast.Call]:
     return False
 
 
-def _columns(call: ast.Call, known: Mapping[str, Any]) -> Table:
-    """The table of a dict of columns, or of rows that are dicts or stand next to `columns`; raises ValueError."""
+def _columns(call: ast.Call, variables: Mapping[str, Any]) -> Table:
+    """The table that a call of DataFrame makes: of a dict of columns, or of rows, which are dicts or are named by the
+    argument `columns`. Raises ValueError.
+    """
     named = {each.arg: each.value for each in call.keywords}
-    content = _read(call.args[0] if call.args else named.get("data"), known)
+    content = _read(call.args[0] if call.args else named.get("data"), variables)
     rows = content if isinstance(content, list) else list(content.values())
     if not rows or sum(map(len, rows)) > _MAX_CELLS:
         raise ValueError("no cells, or too many")
     if not isinstance(content, dict):
-        names = _read(named["columns"], known) if "columns" in named else list(rows[0])
+        names = _read(named["columns"], variables) if "columns" in named else list(rows[0])
         if len(rows) * len(names) > _MAX_CELLS:
             raise ValueError("too many cells")
-        columns = zip(*([row[name] for name in names] if isinstance(row, dict) else row for row in rows), strict=True)
+        cells_of_rows = [[row[name] for name in names] if isinstance(row, dict) else row for row in rows]
+        columns = zip(*cells_of_rows, strict=True)
         content = dict(zip(names, map(list, columns), strict=True))
     cells = [cell for column in content.values() for cell in column]
     if len({*map(len, content.values())}) > 1 or not all(map(_is_cell, cells)):
@@ -166,15 +175,15 @@ def _is_cell(value: Any) -> bool:
     return isinstance(value, _CELL) and not (isinstance(value, int) and value.bit_length() > _MAX_BITS)
 
 
-def _read(value: ast.expr | None, known: Mapping[str, Any]) -> Any:
-    """What a literal says in which names may stand; raises ValueError where it is none."""
+def _read(value: ast.expr | None, variables: Mapping[str, Any]) -> Any:
+    """The value of a literal, which may contain names of `variables`. Raises ValueError: it is none."""
     match value:
-        case ast.Name(id=name) if name in known:
-            return known[name]
+        case ast.Name(id=name) if name in variables:
+            return variables[name]
         case ast.List(elts=parts) | ast.Tuple(elts=parts):
-            return [_read(part, known) for part in parts]
+            return [_read(part, variables) for part in parts]
         case ast.Dict(keys=keys, values=values):
-            return {_read(key, known): _read(each, known) for key, each in zip(keys, values, strict=True)}
+            return {_read(key, variables): _read(each, variables) for key, each in zip(keys, values, strict=True)}
         case ast.Constant() | ast.UnaryOp():
             return ast.literal_eval(value)
         case ast.Attribute(attr="nan" | "NaN"):

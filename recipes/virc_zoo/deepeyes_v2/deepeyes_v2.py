@@ -1,15 +1,16 @@
 r"""The reward of DeepEyesV2, as its program gives it: right or wrong, and the form.
 
-    0.8 * right + 0.2 * formed, and in a row of search with a call of one: 0.8 * 0.9 * right + 0.2 * formed
+    0.8 * right + 0.2 * formed
+    0.8 * 0.9 * right + 0.2 * formed    in a row of search, if the rollout has a call
 
-The column `data_source` says what a row is of: perception, reason or search. All of it is of the completion as one
-text, with the results of tools, in which each turn begins with <think>. The answer is what stands between the first
-<answer> and </answer> behind the last thought; one of 300 characters or more is wrong, and not in form, but in rows of
-reason.
+The column `data_source` names the kind of a row: perception, reason or search. Every term reads the completion: the
+whole rollout as one text, results of tools included, in which each turn begins with <think>. The answer is the text
+between the first <answer> and </answer> after the last thought. An answer of 300 characters or more is wrong and
+malformed, except in rows of reason.
 From 0 to 1. The questions to the judges stand in `judge.yaml`, and in `judge-reason.yaml` for rows of reason.
 Source: Visual-Agent/DeepEyesV2@0373e6e, reinforcement_learning/verl/utils/reward_score/deepeyesv2.py, compute_score,
-compute_score_math and compute_score_search. What differs: an image is one mark in the completion, there as many as it
-has tokens.
+compute_score_math and compute_score_search. What differs: here an image is one mark in the completion; in the program
+it is as many marks as it has tokens.
 """
 
 import re
@@ -46,17 +47,17 @@ _SPELLINGS = (
 
 
 def verdict(reply: str) -> float:
-    """1 or 0, as the program reads the judge's reply: whether there is a Yes in its last box, or without one at all."""
-    said = reply.strip().rpartition("<最终结果>")[2].strip().partition("<\\最终结果>")[0].strip()
-    if "boxed" in said:
-        said = said.rpartition("boxed{")[2].strip().partition("}")[0].strip()
-    return float("Yes" in said)
+    """1 if the judge's reply has a Yes in its last box, or anywhere if it has no box; else 0."""
+    text = reply.strip().rpartition("<最终结果>")[2].strip().partition("<\\最终结果>")[0].strip()
+    if "boxed" in text:
+        text = text.rpartition("boxed{")[2].strip().partition("}")[0].strip()
+    return float("Yes" in text)
 
 
 def equivalence(reply: str) -> float:
-    """1 where the judge of rows of reason says true and not false behind its last heading, else 0."""
-    said = reply.strip().rpartition("## Equivalence Judgement")[2].lower()
-    return float("true" in said and "false" not in said)
+    """1 if the judge of rows of reason writes true and not false after its last heading, else 0."""
+    text = reply.strip().rpartition("## Equivalence Judgement")[2].lower()
+    return float("true" in text and "false" not in text)
 
 
 ASKED = published(Path(__file__).with_name("judge.yaml"), verdict)
@@ -64,29 +65,26 @@ OF_REASON = published(Path(__file__).with_name("judge-reason.yaml"), equivalence
 
 
 def kind_of(sample: "Sample") -> str:
-    """What the row is of, of `KINDS`; a converted row has the name of its system in `data_source`."""
+    """The kind of the row, one of `KINDS`. In a converted row `data_source` names the system instead."""
     columns = sample.prompt.columns
     return next((kind for name in ("published_data_source", "data_source") if (kind := columns.get(name)) in KINDS), "")
 
 
 def completion(sample: "Sample") -> str:
-    """What the model wrote and was shown behind the question, as one text; each turn of the model begins a thought."""
+    """All text after the question, results of tools included; each turn of the model begins with <think>."""
     messages = sample.prompt.record.messages
-    start = next((at for at, message in enumerate(messages) if message.role == "assistant"), len(messages))
-    told = [each if each.role != "assistant" else None for each in messages[start:]]
-    texts = [each.content.replace(MARK, "<image>") for each in messages[start:]] + [sample.text]
-    return "".join(
-        text if at < len(told) and told[at] else f"<think>{text.removeprefix('<think>')}"
-        for at, text in enumerate(texts)
-    )
+    start = next((index for index, message in enumerate(messages) if message.role == "assistant"), len(messages))
+    turns = [(message.role, message.content.replace(MARK, "<image>")) for message in messages[start:]]
+    turns.append(("assistant", sample.text))
+    return "".join(f"<think>{text.removeprefix('<think>')}" if role == "assistant" else text for role, text in turns)
 
 
 def answer_of(text: str) -> str | None:
-    """What stands in the first marks of an answer behind the last thought; None without."""
-    return next((each.strip() for each in between(_behind(text))), None)
+    """The text in the first answer marks after the last thought; None if there are none."""
+    return next((each.strip() for each in between(_after_thoughts(text))), None)
 
 
-def _behind(text: str) -> str:
+def _after_thoughts(text: str) -> str:
     return text.rpartition("</think>")[2].strip()
 
 
@@ -95,16 +93,16 @@ async def right(sample: "Sample", means: "Means") -> float:
     """Whether the judge of DeepEyesV2 calls the answer right: 1 or 0; in rows of reason in one spelling."""
     answer, kind = answer_of(completion(sample)), kind_of(sample)
     if kind == "reason":
-        said = spelled(answer) if answer else ""
-        if not said or not sample.prompt.record.answer:
+        spelled_answer = spelled(answer) if answer else ""
+        if not spelled_answer or not sample.prompt.record.answer:
             return 0.0
-        found = await OF_REASON.asked(sample, means, "right", answer=said)
+        judged = await OF_REASON.asked(sample, means, "right", answer=spelled_answer)
     elif answer and len(answer) >= _LONG:
         return 0.0
     else:
-        found = await ASKED.asked(sample, means, "right", answer=str(answer))
-    sample.why["right"] = found.why
-    return found.value
+        judged = await ASKED.asked(sample, means, "right", answer=str(answer))
+    sample.why["right"] = judged.why
+    return judged.value
 
 
 def spelled(answer: str) -> str:
@@ -123,11 +121,11 @@ def spelled(answer: str) -> str:
 
 
 def formed(sample: "Sample", means: "Means") -> float:
-    """Whether thoughts, code, calls and the answer have both of their marks, and the answer is there: 1 or 0."""
+    """1 if there is an answer, and thoughts, code, calls and the answer have as many closing as opening marks."""
     text, kind = completion(sample), kind_of(sample)
-    answer, behind = answer_of(text), _behind(text)
+    answer, ending = answer_of(text), _after_thoughts(text)
     tags = ("think", "code", "tool_call") if kind == "search" else ("think", "code")
-    paired = all(_paired(text, tag) for tag in tags) and _paired(behind, "answer")
+    paired = all(_paired(text, tag) for tag in tags) and _paired(ending, "answer")
     short = kind == "reason" or len(answer or "") < _LONG
     return float(paired and "</think>" in text and bool(answer) and short)
 

@@ -2,22 +2,22 @@ r"""The reward of GRIT: the judge, the words of the answer, boxes in the thought
 
     judged + 0.1 * worded + 0.5 * answered + 0.5 * boxed + counted + 0.5 * ordered + 0.5 * varied
 
-    judged: 1 where the judge's score of the answer is over 0
-    worded: BLEU of single words of all text behind the first <answer>, with the penalty for short texts
-    answered: 1 where <answer> stands in the reply once, 0.5 where more often
-    boxed: 1 where four numbers with commas stand before the first <rethink>
-    counted: of rows of TallyQA, 1 where there are as many such boxes as the row's answer says
-    ordered: a fifth each for <think>, </think>, <rethink> and </rethink>, each behind the last one found, and for a
-        thought of two words where all four are there
-    varied: 1 - the share of places where eight words are the eight behind them again - that of eight tokens; 1 for
-        a reply of fewer than 8 words or 16 tokens
+    judged: 1 if the judge's score of the answer is over 0
+    worded: BLEU of single words of all text after the first <answer>, with the penalty for short texts
+    answered: 1 if the reply has <answer> once, 0.5 if more often
+    boxed: 1 if four numbers with commas come before the first <rethink>
+    counted: in rows of TallyQA, 1 if there are as many such boxes as the row's answer says
+    ordered: a fifth for each of <think>, </think>, <rethink> and </rethink> that comes after the one found before it,
+        and a fifth for a thought of two or more words if all four are there
+    varied: 1, less the share of places at which eight words are followed by the same eight words, less that share
+        for tokens; 1 for a reply of fewer than 8 words or 16 tokens
 
 From -0.5 to 4.1. The question to the judge stands in `judge.yaml`.
 Source: eric-ai-lab/GRIT, grpo-gr/rewards.py, and GRPO_GRTrainer.py for the threshold of the judge. What differs:
 
-- tokens are those that the reply's text has; there those that the model wrote, which may be others for the same text;
-- whether a row is one of TallyQA says the row; there the first row of a batch, which is one row in training;
-- a judge that is away is waited for; there that is a score of 0.
+- tokens are made of the reply's text; the program takes those that the model wrote, which may be others;
+- each row says whether it is one of TallyQA; in the program the first row of a batch (of one) does;
+- virc waits for a judge that does not answer; the program gives a score of 0.
 """
 
 import math
@@ -50,8 +50,9 @@ _MOST_IDS = 1000  # scripts/train_base_config.sh, max_completion_length
 def verdict(reply: str) -> float | None:
     """Whether the number in the five characters behind the last `score` is over 0; None where there is none."""
     plain = re.sub(r"[^\w\s.]", "", reply.strip().lower())
+    digits = re.sub(r"[^\d.]", "", plain.rpartition("score")[2][:5])
     try:
-        return float(float(re.sub(r"[^\d.]", "", plain.rpartition("score")[2][:5])) > 0)
+        return 1.0 if float(digits) > 0 else 0.0
     except ValueError:
         return None
 
@@ -61,13 +62,13 @@ ASKED = published(Path(__file__).with_name("judge.yaml"), verdict, tries=3)
 
 @asks(ASKED)
 async def judged(sample: "Sample", means: "Means") -> float:
-    """Whether the judge scores the text behind the first <answer> over 0: 1 or 0; 0 without one, and of rows of OVD."""
-    _, marked, behind = sample.text.partition("<answer>")
+    """1 if the judge scores the text after the first <answer> over 0; else 0, as without one and in rows of OVD."""
+    _, marked, after = sample.text.partition("<answer>")
     if not marked or "ovd" in _set(sample):
         return 0.0
-    found = await ASKED.asked(sample, means, JUDGE, answer=behind.partition("</answer>")[0])
-    sample.why["judged"] = found.why
-    return found.value or 0.0
+    result = await ASKED.asked(sample, means, JUDGE, answer=after.partition("</answer>")[0])
+    sample.why["judged"] = result.why
+    return result.value or 0.0
 
 
 def worded(sample: "Sample", means: "Means") -> float:
@@ -93,7 +94,7 @@ def boxed(sample: "Sample", means: "Means") -> float:
 
 
 def counted(sample: "Sample", means: "Means") -> float | None:
-    """Whether there are as many boxes as the answer says: 1 or 0; of rows of TallyQA, 0 without <rethink>."""
+    """1 if there are as many boxes as the answer says, else 0; None for rows that are not of TallyQA."""
     if _set(sample) != "tallyqa":
         return None
     try:
@@ -105,24 +106,26 @@ def counted(sample: "Sample", means: "Means") -> float | None:
 
 
 def ordered(sample: "Sample", means: "Means") -> float:
-    """How many of the tags stand one behind the other, and whether there is a thought between the first two: 0 to 1."""
-    rest, found = sample.text, 0
+    """How many tags come in order, and whether a thought of two words is between the first two: 0 to 1 in fifths."""
+    rest, points = sample.text, 0
     for tag in _TAGS:
-        _, marked, behind = rest.rpartition(tag)
+        _, marked, after = rest.rpartition(tag)
         if marked:
-            rest, found = behind, found + 1
+            rest, points = after, points + 1
     thought = sample.text.rpartition("<think>")[2].partition("</think>")[0].strip()
-    two = len(thought) > 1 and " " in _NO_LETTERS.sub(" ", thought)
-    return (found + (found == len(_TAGS) and two)) / (len(_TAGS) + 1)
+    has_two_words = len(thought) > 1 and " " in _NO_LETTERS.sub(" ", thought)
+    if points == len(_TAGS) and has_two_words:
+        points += 1
+    return points / (len(_TAGS) + 1)
 
 
 def varied(sample: "Sample", means: "Means") -> float:
-    """1 - how often eight words come again at once - how often eight tokens do: -1 to 1."""
+    """1, less how often eight words are repeated at once, less how often eight tokens are: -1 to 1."""
     words = sample.text.split()
     ids = [*token_ids(sample, means), _END][:_MOST_IDS]
     if len(words) < _RUN or len(ids) < 2 * _RUN:
         return 1.0
-    return 1 - _again(words) / max(1, len(words) - _RUN) - _again(ids) / (len(ids) - 2 * _RUN + 1)
+    return 1 - _repeats(words) / max(1, len(words) - _RUN) - _repeats(ids) / (len(ids) - 2 * _RUN + 1)
 
 
 def total(t: Any) -> float:
@@ -151,7 +154,7 @@ def _boxes(text: str) -> int | None:
     return len(_BOX.findall(before)) if marked else None
 
 
-def _again(parts: Sequence[object]) -> int:
-    """At how many places the next eight are the eight behind them, too."""
+def _repeats(parts: Sequence[object]) -> int:
+    """At how many places eight parts are followed by the same eight."""
     starts = range(len(parts) - 2 * _RUN + 1)
-    return sum(parts[at : at + _RUN] == parts[at + _RUN : at + 2 * _RUN] for at in starts)
+    return sum(parts[start : start + _RUN] == parts[start + _RUN : start + 2 * _RUN] for start in starts)

@@ -1,7 +1,9 @@
-"""HYDRA: a planner and a coder find out about a picture in steps, by programs over a detector and a model that sees.
+"""HYDRA: a planner and a coder examine a picture in steps, by programs that call a detector and a vision model.
 
-Source of each value: ControlNet/HYDRA, commit f5b4d3236698, folder hydra_vl4ai. This is its way without the controller
-that learns (agent/hydra.py, HydraNoRL), for questions of OK-VQA (config/okvqa.yaml).
+`solve` is the main path. In each step the planner proposes an instruction (`planned`), and the coder writes a program
+for it (`run`), which runs in the sandbox after `LAB`. Boxes have their origin at the lower left, as in its prompts.
+Source of each value: ControlNet/HYDRA, commit f5b4d3236698, folder hydra_vl4ai. This is its variant without the
+controller that learns (agent/hydra.py, HydraNoRL), for questions of OK-VQA (config/okvqa.yaml).
 """
 
 import json
@@ -19,8 +21,8 @@ FENCES = ("image_patch = ImagePatch(image)", "```python", "```")
 STEPS, TRIES, OPTIONS = 7, 5, 5
 text = partial(texts.text, Path(__file__).parent)
 
-# Runs in the sandbox before the programs. Names and arguments are those that the coder's prompt lists; what functions
-# tell the models is in `told` and `asked`.
+# Runs in the sandbox before the programs. Names and arguments are those that the coder's prompt lists. `told` has the
+# sentences by which functions report to the models, `asked` those by which they ask; `_memory` collects the reports.
 LAB = r"""import math as _math, re as _re, statistics as _statistics, struct as _struct
 
 class _Memory:
@@ -62,7 +64,7 @@ class ImagePatch:
     def _sides(self):
         return {side: getattr(self, side) for side in ("left", "lower", "right", "upper")}
 
-    def crop(self, left, lower, right, upper, image_name, confidence=None):  # 10 px more on each side
+    def crop(self, left, lower, right, upper, image_name, confidence=None):  # with 10 px more on each side
         begins = [max(0, int(side) - 10) for side in (left, lower)]
         ends = [min(int(side) + 10, most) for side, most in ((right, self.width), (upper, self.height))]
         score = self.confidence if confidence is None else confidence
@@ -117,10 +119,10 @@ def llm_query(question, context=None, long_answer=True):
     reply = mind_answer("".join(part.format(context=context, question=question) for part in parts))
     return _memory.tell("external", None, reply, question=question, context=context)
 
-def _short(number):  # published, numbers are of 32 bits
+def _short(number):  # rounded to 32 bits, as numbers are in the published program
     return _struct.unpack("f", _struct.pack("f", number))[0]
 
-def _shared(one, other):  # of both, across and up; negative: between them
+def _shared(one, other):  # width and height of the overlap of two patches; a negative one is the gap between them
     return [
         min(getattr(one, end), getattr(other, end)) - max(getattr(one, begin), getattr(other, begin))
         for begin, end in (("left", "right"), ("lower", "upper"))
@@ -136,7 +138,7 @@ def distance(patch_a, patch_b):
         result = -_short(across * up / (sum(areas) - across * up))
     return _memory.tell("distance", patch_a, result, other=patch_b.image_name)
 
-def _sorts(kind, key):
+def _sorts(kind, key):  # makes a function that sorts patches and reports it
     def sort(list_patches):
         list_patches.sort(key=key)
         if list_patches:
@@ -153,7 +155,7 @@ def get_middle_patch(list_patches):
     _memory.tell("middle", middle)
     return middle
 
-def _beside(where, **cut):
+def _beside(where, **cut):  # makes a function that crops the picture around a patch, up to the center of the patch
     def part(patch):
         sides = patch._whole._sides() | {side: getattr(patch, center) for side, center in cut.items()}
         return patch._whole.crop(**sides, image_name=f"{where}_partof_{patch.image_name}")
@@ -164,7 +166,7 @@ get_patch_right_of = _beside("right", left="horizontal_center")
 get_patch_above_of = _beside("above", lower="vertical_center")
 get_patch_below_of = _beside("below", upper="vertical_center")
 
-def _nearest(kind, place):
+def _nearest(kind, place):  # makes a function that finds the patch at a place in the order of distances
     def nearest(list_patches, anchor_patch):
         list_patches.sort(key=lambda patch: distance(patch, anchor_patch))
         _memory.tell(kind, list_patches[place], other=anchor_patch.image_name)
@@ -177,7 +179,7 @@ get_patch_farthest_to_anchor_object = _nearest("farthest", -1)
 def bool_to_yesno(bool_answer):
     return ("no", "yes")[bool(bool_answer)]
 
-def _outcome(program):  # what a program that ran to its end made and found is kept
+def _outcome(program):  # keeps the variables and reports of a program that ran to its end
     if not _memory.finished:
         return "error"
     made = globals()
@@ -199,32 +201,32 @@ _memory.variables.append(f"image_patch: {image_patch}")
 
 
 def solve(problem: Problem, roles: Roles) -> str:
-    """Plan and run programs until one gives an answer, and have it put in few words."""
+    """Plan and run programs until one gives an answer; the mind then states it in few words."""
     lab, functions = Interpreter(), eyes_and_tools(problem, roles)
     lab.run(LAB, problem.images, given(problem.question), functions, exact=True, step="begin")
     guesses, task = list[str](), text("plan_task")
     for number in range(1, STEPS + 1):
-        asked = {"question": problem.question, "number": str(number), **known(lab)}
-        instruction = planned(roles, {**asked, "task": task})
-        outcome = (
-            run(lab, roles, functions, {**asked, "instruction": instruction}) if instruction.strip("\n") else "error"
-        )
+        before = {"question": problem.question, "number": str(number), **known(lab)}
+        instruction = planned(roles, {**before, "task": task})
+        outcome = "error"
+        if instruction.strip("\n"):
+            outcome = run(lab, roles, functions, {**before, "instruction": instruction})
         if outcome not in ("final", "continue"):
             break
-        now = {"question": problem.question, "task": task, **known(lab)}
-        guesses.append(str(roles.mind.ask(fill(text("summarise"), **now), step="summary")))
+        after = {"question": problem.question, "task": task, **known(lab)}
+        guesses.append(str(roles.mind.ask(fill(text("summarise"), **after), step="summary")))
         if outcome == "final":
-            return roles.mind.ask(fill(text("guess"), **now, guesses=str(guesses)), step="guess")
+            return roles.mind.ask(fill(text("guess"), **after, guesses=str(guesses)), step="guess")
     return ""
 
 
 def given(question: str) -> dict[str, str]:
-    """The texts that programs begin with."""
+    """The variables that `LAB` begins with."""
     return {"question": question, **{name: text(name) for name in ("told", "asked")}}
 
 
 def eyes_and_tools(problem: Problem, roles: Roles) -> dict[str, Function]:
-    """What programs may call."""
+    """The functions of this process that programs may call: the vision model, the planner, and tools."""
     return {
         "eyes_caption": lambda image: roles.eyes.ask(image, "Generate a caption of the image."),
         "eyes_answer": lambda image, question: roles.eyes.ask(image, f"Question: {question} Short answer:"),
@@ -235,12 +237,15 @@ def eyes_and_tools(problem: Problem, roles: Roles) -> dict[str, Function]:
 
 
 def known(lab: Interpreter) -> dict[str, str]:
-    """What the programs so far were, and what they found."""
+    """The programs so far, and what they reported, as texts for prompts."""
     return {name: lab.run(f"print(_memory.known({name!r}), end='')", exact=True, step=name) for name in KNOWN}
 
 
 def planned(roles: Roles, asked: dict[str, str]) -> str:
-    """The first of the most probable instructions; asked again until there are enough (agent/planner.py, controller.py)."""
+    """The most probable instruction, the first of equal ones; empty if the planner gives none in `TRIES`.
+
+    The planner is asked again until there are `OPTIONS` instructions (agent/planner.py, controller.py).
+    """
     options = list[tuple[str, float]]()
     prompt = fill(text("plan"), **asked, examples=text("plan_examples"), options=str(OPTIONS))
     for _ in range(TRIES):
@@ -263,7 +268,10 @@ def read(plan: str) -> list[tuple[str, float]]:
 
 
 def run(lab: Interpreter, roles: Roles, functions: dict[str, Function], asked: dict[str, str]) -> str:
-    """Have a program written and run it, again until it runs to its end (agent/reasoner.py); `final` gives an answer."""
+    """Let the coder write a program and run it, again until one runs to its end (agent/reasoner.py).
+
+    Returns: `final` if it gave an answer, `continue` if not, `error` if none ran to its end.
+    """
     outcome = "error"
     prompt = fill(text("write"), **asked, task=text("write_task"), examples=text("write_examples"))
     for _ in range(TRIES):

@@ -1,26 +1,31 @@
 r"""The score of ReasonMap: whether a route on a transit map is right, and how much of it is as an app plans it.
 
-Rows are of the `category` `short` or `long`, by their question. A reply is legs, which `--` separates, each with lines
-`Route Name: `, `Departure Stop: ` and `Arrival Stop: `; behind the end of a thought, where it has one. A route is right
-that leads from `station_1` to `station_2` by stops of the lines it names (`json`: line -> its stations), each leg from
-where the one before arrived.
+The column `category` of a row is `short` or `long`, after its question. A reply is legs, which `--` separates;
+each has the lines `Route Name: `, `Departure Stop: ` and `Arrival Stop: `. A thought before it is left out. A route is
+right if it leads from `station_1` to `station_2` by stops of the lines that it names (`json`: line -> its stations),
+and each leg departs where the one before arrived.
 
-`routes` are the plans of an app. Of a route that begins and ends rightly, each plan gives 1. Each leg is
-compared with the plan's: 2 for its line, and 1 for each of both stops; at most 10 for a short question, and 10 more if
-the route is right. For a long question, at most 20 and 20 more, either the number of stops between is worth 4 a leg,
-less in the share by which it is wrong, at most 10; or, if their names are asked, half of the names that the plan has,
-at most 10, and half of ten times the IoU of all names of legs whose lines agree. The best plan counts, of equal ones
-the last.
+`routes` are the plans of an app. A route that begins or ends wrongly is worth 0. Otherwise it is compared with each
+plan, leg by leg, and the best plan counts, the last of equal ones. A plan gives
+
+- 1 for the right beginning and end;
+- for each leg 2 for its line, and 1 for each of its two stops;
+- for a long question that asks for the number of stops between: 4 a leg, less the share by which the number is wrong,
+  at most 10;
+- for a long question that asks for the names of stops between: half of (how many of them the plan has, at most 10),
+  and half of 10 times the IoU of all such names in legs whose lines agree.
+
+The sum is at most 10 for a short question and 20 for a long one; a right route gives 10 or 20 more.
 
 As published, with its quirks:
 
 - Outside China the plan's line is not read, but made from the reply's own: `Line ` and its first one or two letters or
-  digits, behind `Metro` or `Linea` where it has that. It agrees with itself rarely, as in `Line Metro A`.
-- Where a plan's departure ends in the word for a station, its departure is also its arrival; in China of short
-  questions alone.
-- Names of stops between are compared letter by letter, with the space behind a comma, and only where 站 is in them.
-- The number of stops between is the first number of a leg that does not say it.
-- A row without plans is worth 0, though a route is right.
+  digits, or those after `Metro` or `Linea`. So a line rarely agrees, as `Line Metro A` does.
+- If a plan's departure ends in the word for a station, its departure is also taken for its arrival; in China only for
+  short questions.
+- Names of stops between are compared letter by letter, including the space after a comma, and only if they have 站.
+- For a leg that does not say the number of stops between, the first number in the leg is taken.
+- A row without plans is worth 0, even if the route is right.
 
 Weights by difficulty are published as `weight = 1 # TODO`: they are to be supplied, and all routes count alike here.
 Source: fscdc/ReasonMap at e68dd65, main.py (`Evaluation pipeline` of both questions) and `clean_string` of tools.py.
@@ -89,7 +94,7 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Leg(NamedTuple):
-    """A part of a route as it is written: its stops as they are compared, and what is said of those between."""
+    """A leg of a reply: line as written, stops as `_name` makes them, and the text after the mark of stops between."""
 
     line: str
     departure: str
@@ -98,7 +103,7 @@ class Leg(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """What a route is worth compared with a plan, by what it is worth it for."""
+    """What a route is worth compared with a plan: the score, and the parts that it is the sum of."""
 
     score: float = 0.0
     ends: float = 0.0
@@ -187,63 +192,68 @@ def _worth(sample: "Sample") -> Worth:
     asked, legs, best = _question(sample), [*_legs(sample)], Worth()
     if not legs:
         return best
-    bonus = _MOST[asked.category] * _is_right(legs, asked)
+    bonus = _MOST[asked.category] if _is_right(legs, asked) else 0
     for plan in asked.routes.values():
         if plan is not None:
-            found = _beside(plan, legs, asked, _asks_vias(sample))
-            found = found._replace(score=min(found.score, _MOST[asked.category]) + bonus)
-            best = found if found.score >= best.score else best
+            worth = _compared(plan, legs, asked, _asks_vias(sample))
+            worth = worth._replace(score=min(worth.score, _MOST[asked.category]) + bonus)
+            best = worth if worth.score >= best.score else best
     return best
 
 
-def _beside(plan: Sequence[Planned], legs: Sequence[Leg], asked: Question, vias: str | None) -> Worth:
-    """What a route is worth compared with a plan, before it is limited."""
+def _compared(plan: Sequence[Planned], legs: Sequence[Leg], asked: Question, vias: str | None) -> Worth:
+    """What a route is worth compared with a plan, before the score is limited."""
     if not _leads(legs, asked):
         return Worth()
-    on_lines = at_stops = 0
-    count = named = 0.0
-    both, either = set[str](), set[str]()
-    for leg, meant in zip(legs, plan, strict=False):
-        agrees = _name(_line_of(meant, leg, asked)) == _name(leg.line)
-        on_lines += 2 * agrees
-        departure, arrival = _stops_of(meant, asked)
-        at_stops += (_name(departure) == leg.departure) + (_name(arrival) == leg.arrival)
+    for_lines = for_stops = 0
+    for_count = named = 0.0
+    in_both, in_either = set[str](), set[str]()  # names of stops between, of legs whose lines agree
+    for leg, planned in zip(legs, plan, strict=False):
+        agrees = _name(_line_of(planned, leg, asked)) == _name(leg.line)
+        for_lines += 2 if agrees else 0
+        departure, arrival = _stops_of(planned, asked)
+        for_stops += int(_name(departure) == leg.departure) + int(_name(arrival) == leg.arrival)
         if vias == "count":
-            count += _counted(leg.vias, meant.num_via_stops or 0)
+            for_count += _worth_of_count(leg.vias, planned.num_via_stops or 0)
         elif vias == "names":
-            own, known = leg.vias.split(",") if "站" in leg.vias else [], _vias_of(meant, asked)
-            named += sum(each in known for each in own)
+            reply_vias = leg.vias.split(",") if "站" in leg.vias else []
+            plan_vias = _vias_of(planned, asked)
+            named += sum(via in plan_vias for via in reply_vias)
             if agrees:
-                either |= {*own, *known}
-                both |= {*own} & {*known}
-    count = min(count, _MOST_VIAS)
-    by_names = (10 * (len(both) / len(either) if either else 0.0) + min(named, _MOST_VIAS)) / 2
-    return Worth(1 + on_lines + at_stops + by_names + count, 1, on_lines, at_stops, count, by_names)
+                in_either |= {*reply_vias, *plan_vias}
+                in_both |= {*reply_vias} & {*plan_vias}
+    for_count = min(for_count, _MOST_VIAS)
+    iou = len(in_both) / len(in_either) if in_either else 0.0
+    for_names = (10 * iou + min(named, _MOST_VIAS)) / 2
+    return Worth(1 + for_lines + for_stops + for_names + for_count, 1, for_lines, for_stops, for_count, for_names)
 
 
-def _counted(said: str, stops: int) -> float:
-    """What the number of stops between is worth in one leg: 4, less the share by which it is wrong."""
-    number = re.search(r"\d+", said)
-    wrong = abs((int(number[0][:_MOST_DIGITS]) if number else 0) - stops)
-    return 4.0 * (wrong == 0) if wrong >= stops else 4 - wrong / stops * 4
+def _worth_of_count(text: str, stops: int) -> float:
+    """What the number of stops between in a leg is worth: 4, less the share by which it is wrong."""
+    match = re.search(r"\d+", text)
+    number = int(match[0][:_MOST_DIGITS]) if match else 0
+    error = abs(number - stops)
+    if error >= stops:
+        return 4.0 if error == 0 else 0.0
+    return 4 - error / stops * 4
 
 
-def _line_of(meant: Planned, leg: Leg, asked: Question) -> str:
+def _line_of(planned: Planned, leg: Leg, asked: Question) -> str:
     """The line of a plan's leg by its name on the map; outside China it is made from that of the reply."""
     if asked.country == "china":
-        number = re.search(r"\d+", meant.route_name)
-        return f"Line {int(number[0])}" if number else re.sub(r"\(.*?\)", "", meant.route_name).replace("地铁", "")
-    found = next((own for pattern in _OWN_LINES if (own := pattern.search(leg.line))), None)
-    if found is None:
+        number = re.search(r"\d+", planned.route_name)
+        return f"Line {int(number[0])}" if number else re.sub(r"\(.*?\)", "", planned.route_name).replace("地铁", "")
+    match = next((match for pattern in _OWN_LINES if (match := pattern.search(leg.line))), None)
+    if match is None:
         return leg.line
-    is_b = found[1] == "B1" and asked.city == "rome" and found.re is _OWN_LINES[-1]
-    return f"Line {'B' if is_b else found[1]}"
+    is_b = match[1] == "B1" and asked.city == "rome" and match.re is _OWN_LINES[-1]
+    return f"Line {'B' if is_b else match[1]}"
 
 
-def _stops_of(meant: Planned, asked: Question) -> tuple[str, str]:
+def _stops_of(planned: Planned, asked: Question) -> tuple[str, str]:
     """Departure and arrival of a plan's leg, with the word for a station."""
     word = "站" if asked.country == "china" else " Station"
-    departure, arrival = meant.departure_stop, meant.arrival_stop
+    departure, arrival = planned.departure_stop, planned.arrival_stop
     if asked.country == "china" and asked.category == "long":
         return f"{departure.removesuffix(word)}{word}", f"{arrival.removesuffix(word)}{word}"
     if departure.endswith(word.strip()):
@@ -251,9 +261,9 @@ def _stops_of(meant: Planned, asked: Question) -> tuple[str, str]:
     return f"{departure}{word}", f"{arrival}{word}"
 
 
-def _vias_of(meant: Planned, asked: Question) -> list[str]:
-    """The stops between those of a plan's leg; in China alone are there some."""
-    return [f"{each.removesuffix('站')}站" for each in meant.via_stops or ()] if asked.country == "china" else []
+def _vias_of(planned: Planned, asked: Question) -> list[str]:
+    """The stops between of a plan's leg; none outside China."""
+    return [f"{each.removesuffix('站')}站" for each in planned.via_stops or ()] if asked.country == "china" else []
 
 
 def _legs(sample: "Sample") -> Iterator[Leg]:
@@ -261,21 +271,21 @@ def _legs(sample: "Sample") -> Iterator[Leg]:
     asked = _question(sample)
     text, vias = sample.text, _asks_vias(sample)
     for mark in _THOUGHTS:
-        _, found, behind = text.rpartition(mark)
-        text = behind.strip() if found else text
+        _, has_mark, after = text.rpartition(mark)
+        text = after.strip() if has_mark else text
     for section in text.split("--"):
         if not all(part in section for part in (_NAME, _FROM, _TO)):
             continue
         line, departure, arrival = (next(between(section, f"{part} ", "\n"), None) for part in (_NAME, _FROM, _TO))
         if asked.category == "short":
             arrival = section.rpartition(_TO)[2].strip()
-        said = section.split(f"{_COUNT} " if vias == "count" else _VIAS)[-1].strip()
-        yield Leg("Wrong" if line is None else line.strip(), _stop(departure), _stop(arrival), said)
+        vias_text = section.split(f"{_COUNT} " if vias == "count" else _VIAS)[-1].strip()
+        yield Leg("Wrong" if line is None else line.strip(), _stop(departure), _stop(arrival), vias_text)
 
 
-def _stop(said: str | None) -> str:
-    """A stop of a reply as it is compared: it is cleaned twice, and one that is not said is `wrong`."""
-    return "wrong" if said is None else _name(_name(said))
+def _stop(text: str | None) -> str:
+    """A stop of a reply as it is compared: cleaned twice, as published; a missing one is `wrong`."""
+    return "wrong" if text is None else _name(_name(text))
 
 
 def _leads(legs: Sequence[Leg], asked: Question) -> bool:

@@ -2,16 +2,22 @@ r"""The reward of RewardMap: the answer, parts of the route, and more of both th
 
     (10 * right + 0.5 * route) * difficulty
 
-What a reply says is read by the `type` of its row. TorF1 and TorF2: yes where the row's answer is 1, else no;
-Counting2 and Counting3: the number; Counting1: the letter whose place, from 0, is the row's answer; planning: legs,
-which `--` separates, each with lines `Route Name: `, `Departure Stop: ` and `Arrival Stop: `. A route is right that
-leads from `station_1` to `station_2` by stops of the lines it names, each leg from where the one before arrived.
-Of planning alone, `route` is 2 where it begins and ends rightly, 3 for each line that the map has (of rows without a
-change 4 for one on which both stations are), 1 for each change at one stop, -5 for each leg behind as many as there
-are changes, and at most 10. So a right route of one more leg than changes always loses 5, as published.
-`difficulty` is 1, 1.2 or 1.5 by the row's `difficulty_city`, and 0.5 more of planning with a change.
+`right` depends on the `type` of the row:
 
-The map is the row's `json`: line -> its stations. What is missing or odd in a row ends the run.
+- TorF1, TorF2: the reply is yes if the row's answer is 1, else no;
+- Counting2, Counting3: the reply is the number;
+- Counting1: the reply is the letter whose place, from 0, is the row's answer;
+- planning: the reply is a list of legs, which `--` separates, each with the lines `Route Name: `, `Departure Stop: `
+  and `Arrival Stop: `. The route is right if it leads from `station_1` to `station_2` by stops of the lines it names,
+  and each leg departs where the one before arrived.
+
+`route` is for planning only. A route that begins or ends wrongly gets 0. Otherwise it gets 2; 3 for each line that the
+map has (in rows without a change, 4 for a line that both stations are on); 1 for each change at one stop; -5 for each
+leg in excess of the number of changes; at most 10. So a right route, which has one more leg than changes, always loses
+5, as published.
+`difficulty` is 1, 1.2 or 1.5 by the row's `difficulty_city`, and 0.5 more for planning with a change.
+
+The map is the row's `json`: line -> its stations. A row that lacks a column or has another type of value ends the run.
 Source: fscdc/RewardMap, verl/utils/reward_score/reason_map.py, the answer of reasonmap_utils.py next to it, and
 verl/workers/reward/custom.py.
 """
@@ -81,15 +87,15 @@ def right(sample: "Sample", means: "Means") -> float:
     asked = _question(sample)
     if isinstance(asked, Plan):
         return float(_is_right([*_legs(sample.text, exact=True)], asked))
-    said, answer = _said(sample.text), sample.prompt.key.answer
+    short_answer, answer = _short_answer(sample.text), sample.prompt.key.answer
     if "TorF" in asked.type:
-        return float(said == ("yes" if answer == "1" else "no"))
+        return float(short_answer == ("yes" if answer == "1" else "no"))
     if asked.type == "Counting1":
-        return float(len(said) == 1 and answer == str("abcd".find(said)))
+        return float(len(short_answer) == 1 and answer == str("abcd".find(short_answer)))
     if asked.type not in ("Counting2", "Counting3"):
         raise DataError(f"RewardMap has no rows of the type {plain(asked.type, 40)!r}")
     with suppress(ValueError):
-        return float(int(said) == int(answer))
+        return float(int(short_answer) == int(answer))
     return 0.0
 
 
@@ -101,21 +107,27 @@ def route(sample: "Sample", means: "Means") -> float | None:
     legs, lines, changes = [*_legs(sample.text, exact=False)], _lines(asked), asked.question_transfer_count
     if not _leads(legs, asked):
         return 0.0
+    both_ends = {_name(asked.station_1), _name(asked.station_2)}
     worth = 2.0 - 5 * max(0, len(legs) - changes)
     for number, leg in enumerate(legs, 1):
         if leg.line not in lines:
             continue
         stations = lines[leg.line]
-        worth += 3 if changes else 4 * ({_name(asked.station_1), _name(asked.station_2)} <= set(stations))
-        changed = number < len(legs) and _is_on(leg, stations) and leg.arrival == legs[number].departure
-        worth += changed and number <= changes
+        if changes:
+            worth += 3
+        elif both_ends <= set(stations):
+            worth += 4
+        is_change = number < len(legs) and _is_on(leg, stations) and leg.arrival == legs[number].departure
+        if is_change and number <= changes:
+            worth += 1
     return min(worth, 10.0)
 
 
 def difficulty(sample: "Sample", means: "Means") -> float:
-    """What the map and the question make of the reward: 1 to 2."""
+    """The factor of the reward for the map and the question: 1 to 2."""
     asked = _question(sample)
-    return _CITIES[asked.difficulty_city] + 0.5 * (isinstance(asked, Plan) and asked.question_transfer_count > 0)
+    has_change = isinstance(asked, Plan) and asked.question_transfer_count > 0
+    return _CITIES[asked.difficulty_city] + (0.5 if has_change else 0.0)
 
 
 def total(t: Any) -> float:
@@ -136,13 +148,13 @@ def _question(sample: "Sample") -> Question | Plan:
         raise DataError(f"the row is none of ReasonMap-Train: {clause(error)}") from None
 
 
-def _said(text: str) -> str:
-    """The short answer: what is in the last box, or stands behind words such as `the answer is`, without signs."""
+def _short_answer(text: str) -> str:
+    """The text in the last box, or after words such as `the answer is`, without signs and units."""
     if "oxed{" not in text:
         for lead in (f"{article} {words}" for words in _LEADS for article in ("the", "The")):
-            _, found, behind = text.rpartition(lead)
-            text = behind.strip()
-            if found:
+            _, has_lead, after = text.rpartition(lead)
+            text = after.strip()
+            if has_lead:
                 text = text.split("\n")[0].split(". ")[0]
     elif text.count("oxed{") > 1:
         text = "oxed{" + text.rpartition("oxed{")[2]
@@ -159,7 +171,7 @@ def _said(text: str) -> str:
 
 
 def _legs(text: str, exact: bool) -> Iterator[Leg]:
-    """The legs of a route; `exact`: only those whose parts are named in the letters of the prompt."""
+    """The legs of a route; `exact`: only those that name their parts in the letter case of the prompt."""
     for section in text.split("--"):
         named = section if exact else section.lower()
         if not all((part if exact else part.lower()) in named for part in _PARTS):
@@ -173,8 +185,8 @@ def _legs(text: str, exact: bool) -> Iterator[Leg]:
 
 
 def _branch(line: str) -> str:
-    """A line by its name on the map, which is another where it is a branch."""
-    return next((of for branch, of in _BRANCHES.items() if branch in line), line)
+    """The name that the map has for a line: a branch goes under the name of its main line."""
+    return next((main_line for branch, main_line in _BRANCHES.items() if branch in line), line)
 
 
 def _leads(legs: Sequence[Leg], asked: Plan) -> bool:
@@ -199,7 +211,7 @@ def _lines(asked: Plan) -> dict[str, list[str]]:
 
 
 def _plain(station: str) -> str:
-    """A station of the map without what kind it is of."""
+    """The name of a station of the map without its kind, such as ` (Transfer Station)`."""
     for kind in _KINDS_OF_STATIONS:
         station = station.replace(kind, "")
     return station

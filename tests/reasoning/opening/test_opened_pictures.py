@@ -76,7 +76,7 @@ def test_pictures_are_shown_and_cut_as_ever(terms: Terms, changes: dict[str, Any
         assert now.full.tobytes() == former.full.tobytes()
         with opening.opened_all([(data, "it")], terms) as pictures:
             opened = images.open_file(data, "it")
-            assert (pictures[0].pixels.tobytes(), pictures[0].own) == (opened.pixels.tobytes(), opened.own)
+            assert (pictures[0].pixels.tobytes(), pictures[0].sendable) == (opened.pixels.tobytes(), opened.sendable)
 
 
 def test_the_price_is_no_less_than_the_decoder_takes() -> None:
@@ -218,7 +218,7 @@ def test_decoding_ends_when_nobody_waits_or_it_takes_too_long(reason: str, monke
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit of CPU time")
 def test_a_header_that_takes_long_ends_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoder, "_CPU_SECONDS", (0.05, 60))
+    monkeypatch.setattr(decoder, "_HEADER_CPU_SECONDS", 0.05)
     with pytest.raises(DataError, match=r"it cannot be decoded: it takes over 0\.05 s"):
         DECODER.price(jpeg_of_fill(2**20), "it", lambda: None)
 
@@ -240,7 +240,7 @@ def test_a_watch_that_has_ended_leaves_the_decoder_to_the_next_picture() -> None
         raise RuntimeError("the client has left")
 
     watch = decoder._Watch(check)
-    thread = threading.Thread(target=watch.over, args=(SimpleNamespace(kill=lambda: killed.append("killed")),))
+    thread = threading.Thread(target=watch.run, args=(SimpleNamespace(kill=lambda: killed.append("killed")),))
     thread.start()
     entered.wait()
     watch.end()
@@ -251,7 +251,7 @@ def test_a_watch_that_has_ended_leaves_the_decoder_to_the_next_picture() -> None
 
 def test_who_waits_for_a_decoded_file_keeps_no_other() -> None:
     """Else its memory is counted while the one who decodes waits for memory: none of them ends."""
-    last, pixels = opening._Last(), Image.new("RGB", (8, 8))
+    last, pixels = opening._LastDecoded(), Image.new("RGB", (8, 8))
     last._kept, gone = (b"another", pixels), weakref.ref(pixels)
     thread = threading.Thread(target=lambda: last.pixels(encoded("PNG", (8, 8)), outside=False))
     with last._lock:
@@ -286,4 +286,4 @@ def test_a_photograph_of_very_many_scans_is_refused_by_its_header() -> None:
      ((8000, 1200), (100, 150), 8), ((800, 600), (1000, 750), 1)],
 )  # fmt: skip
 def test_a_photograph_is_decoded_no_smaller_than_it_is_shown(size: Size, wanted: Size, by: int) -> None:
-    assert opening._part(Fit(size, (wanted, wanted[::-1]))) == by
+    assert opening._jpeg_divisor(Fit(size, (wanted, wanted[::-1]))) == by

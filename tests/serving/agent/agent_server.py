@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from support import servers
+from support.watched_answers import Watched
 
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
@@ -87,7 +88,8 @@ def listening(
         place.bind(("127.0.0.1", 0))
         place.listen(512)
         how = Solving(backend, protocol, SolveConfig(**{"timeout": 60, **(config or {})}), **solving)
-        made = server.app(Served(how, **{"name": MODEL, "inputs": 4, **(served or {})}))
+        about = {"name": MODEL, "inputs": 4, **(served or {})}
+        made: Any = Watched(server.app(Served(how, **about)), about["name"])
         running = connections.server(made)
         thread = threading.Thread(target=running.run, args=([place],))
         thread.start()
@@ -97,6 +99,7 @@ def listening(
             running.should_exit = True
             thread.join(60)
             assert not thread.is_alive()
+            assert made.faults == []
 
 
 @contextmanager

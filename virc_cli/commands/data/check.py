@@ -73,8 +73,8 @@ def command(
         report = check(config, found.append if as_json else _print_fault, on_row)
     if clean:
         left = report.rows - report.good
-        be = "is" if report.kept == 1 else "are"
-        kept = f"{counted(report.kept, 'row')} {be} in {clean}, {left} with faults were left out"
+        verb = "is" if report.kept == 1 else "are"
+        kept = f"{counted(report.kept, 'row')} {verb} in {clean}, {left} with faults were left out"
         none = f"every row has a fault, so {clean} has none"
         output.note("; ".join([kept if report.kept else none, *report.left_unread]))
     if not as_json:
@@ -83,21 +83,21 @@ def command(
         have = f"{counted(unanswered, 'problem')} {'has' if unanswered == 1 else 'have'} no answer"
         output.warn(f"{have}: virc batch solves such rows, and virc train and virc eval refuse them")
     fields = _fields(report, found, clean)
-    cleaned = None if clean or not report.good else "--clean DIR keeps the other rows"
-    without = [each for each in report.datasets if each.faults.get("image_missing") == each.rows]
-    if without and not report.good and layout is None:
-        cleaned = pictures_elsewhere(Path(without[0].file))
+    hint = None if clean or not report.good else "--clean DIR keeps the other rows"
+    without_images = [each for each in report.datasets if each.faults.get("image_missing") == each.rows]
+    if without_images and not report.good and layout is None:
+        hint = pictures_elsewhere(Path(without_images[0].file))
     if report.stops:
         output.know(**fields)
-        raise DataError(report.summary, cleaned)
+        raise DataError(report.summary, hint)
     if report.faults:
-        output.warn(f"{report.summary} that training takes as they are", cleaned)
+        output.warn(f"{report.summary} that training takes as they are", hint)
     if as_json:
         output.emit("virc.data.check/1", fields)
 
 
 def _compared(config: "CheckConfig", folder: Path) -> str:
-    """Write the pictures that training shows otherwise than an engine alone would; how many those are."""
+    """Write the pictures that an engine alone shows otherwise than training does; returns a sentence about them."""
     from virc.data.check.images import write_as_shown
     from virc.data.check.run import rows_of
 
@@ -121,12 +121,12 @@ def _summary(report: "Report") -> Iterator[str]:
         yield from _lines(dataset)
     yield f"{counted(report.rows, 'row')}, {report.good} good" + (", faults:" if report.faults else "")
     for kind, count in report.faults.items():
-        yield f"  {kind} {count}" + " (training takes such rows)" * (kind not in report.stops)
+        yield f"  {kind} {count}" + ("" if kind in report.stops else " (training takes such rows)")
 
 
 def _lines(dataset: "DatasetReport") -> Iterator[str]:
     counts = dataset.counts
-    role = f", layout {dataset.layout}" * bool(dataset.layout) + ", held out" * dataset.held_out
+    role = (f", layout {dataset.layout}" if dataset.layout else "") + (", held out" if dataset.held_out else "")
     yield f"{dataset.file} ({dataset.format}{role}): {counted(dataset.rows, 'row')}, {dataset.good} good"
     if counts.boxes:
         neither = counts.boxes - counts.pixel - counts.permille - counts.both

@@ -61,12 +61,9 @@ def command(
 
 
 def _pairs(
-    rule: "Literal['right', 'reward', 'grade', 'shorter'] | None",
-    margin: float,
-    reward: str | None,
-    endpoints: list[str],
-    judge_model: str | None,
-) -> "PairsAsked | None":
+    rule: "Literal['right', 'reward', 'grade', 'shorter'] | None", margin: float, reward: str | None,
+    endpoints: list[str], judge_model: str | None,
+) -> "PairsAsked | None":  # fmt: skip
     """The pairs that are asked for; None where trajectories are."""
     from virc.data.sample.pairing import PairsAsked
     from virc.rewards.graders.choosing import maker_of

@@ -71,13 +71,9 @@ def command(
         other = "--keep-packed" if packed else "--keep"
         raise UsageError(f"--stream and {other} exclude one another: a stream leaves no archive")
     config = DownloadConfig(
-        names=tuple(names or ()),
-        system=system,
-        overlays=names_of(overlays),
-        revision=revision,
-        include=tuple(include or ()),
-        to=to,
-    )
+        names=tuple(names or ()), system=system, overlays=names_of(overlays), revision=revision,
+        include=tuple(include or ()), to=to,
+    )  # fmt: skip
     items = [download.with_config(download.look(want, Path.cwd())) for want in wanted(config)]
     output.know(**download.fields(items))
     for refused in filter(None, map(download.not_in_process_error, items)):
@@ -99,7 +95,7 @@ def command(
         with events.printed(verbose=not sys.stderr.isatty()) as report:
             download.fetch_all(wanted_items, report, keep, stream, packed)
     except KeyboardInterrupt:
-        restarts = " (archives of --stream start again)" * stream
+        restarts = " (archives of --stream start again)" if stream else ""
         output.note(f"what came is kept: the same command resumes{restarts}")
         raise
     if as_json:

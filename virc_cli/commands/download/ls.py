@@ -33,15 +33,10 @@ def command(as_json: Json = False) -> None:
 def _fields(found: "Downloaded") -> dict[str, object]:
     record = found.record
     return {
-        "name": found.name,
-        "kind": record.kind,
-        "repo": record.source.name,
-        "commit": record.commit,
-        "folder": str(found.folder),
-        "bytes": found.size,
-        "state": "partly" if record.lacking else "present",
+        "name": found.name, "kind": record.kind, "repo": record.source.name, "commit": record.commit,
+        "folder": str(found.folder), "bytes": found.size, "state": "partly" if record.lacking else "present",
         "lacking": list(record.lacking),
-    }
+    }  # fmt: skip
 
 
 def _cells(found: "Downloaded") -> tuple[str, ...]:

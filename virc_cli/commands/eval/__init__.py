@@ -114,17 +114,11 @@ def ask(
         for each in strategies
     ]
     refused = {
-        "--model twice": len(model or ()) > 1,
-        "--samples": samples != 1,
-        "--seeds": seeds != 1,
-        "--strategy": bool(strategy),
-        "--temperature": temperature is not None,
-        "--max-tokens": asked.max_tokens is not None,
-        "--reward": reward is not None,
-        "--crop-ablation": crop_ablation != "none",
-        "--looks": looks,
-        "--against": against is not None,
-    }
+        "--model twice": len(model or ()) > 1, "--samples": samples != 1, "--seeds": seeds != 1,
+        "--strategy": bool(strategy), "--temperature": temperature is not None,
+        "--max-tokens": asked.max_tokens is not None, "--reward": reward is not None,
+        "--crop-ablation": crop_ablation != "none", "--looks": looks, "--against": against is not None,
+    }  # fmt: skip
     roles = options.named_roles(pipeline, role or (), refused)
     judge, judges = options.named_endpoints(judge_endpoint or ())
     names: list[str | None] = [*dict.fromkeys(model)] if model else [None]

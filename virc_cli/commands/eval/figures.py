@@ -10,9 +10,9 @@ from virc_cli.console.tables import table
 
 _MAX_PARTS = 24  # of a division; a longer list is in the report alone
 _HEAD = (
-    *("model", "right", "95 % interval", "of", "undecided", "unread", "no answer", "missing"),
-    *("turns", "calls", "replies", "read", "tokens", "seconds"),
-)
+    "model", "right", "95 % interval", "of", "undecided", "unread", "no answer", "missing",
+    "turns", "calls", "replies", "read", "tokens", "seconds",
+)  # fmt: skip
 _ARMS = ("asked with", "right", "of", "lost points", "95 % interval", "p")
 _BOXES = ("model", "mean IoU", "mean generalized IoU", "AP50", "mean AP", "rows with boxes")
 _METRICS = ("metric", "model", "mean", "rows that name it")
@@ -41,14 +41,16 @@ def lines(summary: Summary) -> Iterator[str]:
                 yield f"  {model.name} minus that: {gap:+.1f} points, {_probability(model.p_commonest)}"
     yield from _reward(summary)
     yield from _block(_REFUSALS, map(_refusals, summary.models))
-    measured = ((model, *each) for model in summary.models for each in model.metrics.items())
-    yield from _block(
-        _METRICS, ((name, model.name, figures.percent(of.mean), str(of.of)) for model, name, of in measured)
+    metrics = (
+        (name, model.name, figures.percent(metric.mean), str(metric.of))
+        for model in summary.models
+        for name, metric in model.metrics.items()
     )
-    for of in summary.seeds:
-        ends = "" if of.interval is None else f" (95 %: {figures.between(of.interval)})"
-        spread = f"{figures.percent(of.mean)}{ends}, standard deviation {100 * of.deviation:.1f} points"
-        yield f"{of.model}, mean of {len(of.seeds)} seeds: {spread}"
+    yield from _block(_METRICS, metrics)
+    for spread in summary.seeds:
+        interval = "" if spread.interval is None else f" (95 %: {figures.between(spread.interval)})"
+        mean = f"{figures.percent(spread.mean)}{interval}, standard deviation {100 * spread.deviation:.1f} points"
+        yield f"{spread.model}, mean of {len(spread.seeds)} seeds: {mean}"
     if summary.contamination:
         yield ""
         yield from _shared(summary.contamination)
@@ -75,30 +77,18 @@ def _block(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 def _arms(verdict: Looks) -> Iterator[tuple[str, ...]]:
     for name, arm in verdict.arms.items():
         share = figures.percent(arm.right / arm.of) if arm.of else "-"
-        yield (
-            name,
-            share,
-            str(arm.of),
-            figures.points(arm.gain),
-            figures.points_between(arm.interval),
-            figures.chance(arm.p),
-        )
+        gain, interval = figures.points(arm.gain), figures.points_between(arm.interval)
+        yield name, share, str(arm.of), gain, interval, figures.chance(arm.p)
 
 
 def _model(model: ModelSummary) -> tuple[str, ...]:
-    means = model.means
+    score, means = model.score, model.means
     return (
-        *(model.name, figures.shares(model.score) if model.score.of else "-", figures.interval(model.score)),
-        *(
-            str(model.score.of),
-            str(model.undecided),
-            figures.unread(model.unread),
-            str(model.unanswered),
-            str(model.missing),
-        ),
-        *(_mean(means.turns, 1), _mean(means.calls, 1), _mean(means.replies, 1), _mean(means.prompt_tokens, 0)),
-        *(_mean(means.tokens, 0), _mean(means.seconds, 2)),
-    )
+        model.name, figures.shares(score) if score.of else "-", figures.interval(score), str(score.of),
+        str(model.undecided), figures.unread(model.unread), str(model.unanswered), str(model.missing),
+        _mean(means.turns, 1), _mean(means.calls, 1), _mean(means.replies, 1), _mean(means.prompt_tokens, 0),
+        _mean(means.tokens, 0), _mean(means.seconds, 2),
+    )  # fmt: skip
 
 
 def _reward(summary: Summary) -> Iterator[str]:

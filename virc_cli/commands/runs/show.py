@@ -23,7 +23,7 @@ FAILURE: dict[str, object] = dict.fromkeys(
     ("name", "folder", "info", "state", "seconds_left", "attempts", "checkpoints", "merged", "metrics", "health",
      "rollouts", "log", "queue", "slurm")
 )  # fmt: skip
-_LAST = 5  # lines of metrics
+_LAST = 5  # of lines of metrics, and of folders of rollouts, only the newest are printed
 
 
 def command(name: RunName, as_json: Json = False) -> None:
@@ -42,21 +42,21 @@ def command(name: RunName, as_json: Json = False) -> None:
     job, unanswered = queue.job_of(run, state)
     if unanswered:
         output.warn(unanswered)
-    left = time_left(run) if state.progress == "running" else None
+    seconds_left = time_left(run) if state.progress == "running" else None
     tried, saved = attempts.attempts(run), checkpoints(run)
-    last = list(deque(metrics(run), _LAST))
+    newest = list(deque(metrics(run), _LAST))
     if as_json:
-        output.emit("virc.runs.show/1", _object(run, info, state, (job, unanswered), left, tried, saved, last))
+        output.emit("virc.runs.show/1", _object(run, info, state, job, unanswered, seconds_left, tried, saved, newest))
         return
     output.lines(
         [
             *_about(info, queue.shown(run, state, job)),
-            *_progress(run, info, state, job, left),
+            *_progress(run, info, state, job, seconds_left),
             *_settings(info),
             *_attempts(run, state, tried),
             *_checkpoints(run, state, saved),
             *section("merged models", [(str(folder), origin.source) for folder, origin in _merged(run).items()]),
-            *section("metrics", [(step_line(metric, None),) for metric in last]),
+            *section("metrics", [(step_line(metric, None),) for metric in newest]),
             *section("health", sorted(health.active(run).items())),
             *section("rollouts", [(str(folder / "*" / "index.html"),) for folder in _rollout_folders(run)][-_LAST:]),
         ]
@@ -64,11 +64,11 @@ def command(name: RunName, as_json: Json = False) -> None:
 
 
 def _about(info: "Info", progress: str) -> Iterator[str]:
-    chosen = f" with {', '.join(info.overlays)}" * bool(info.overlays)
+    chosen = f" with {', '.join(info.overlays)}" if info.overlays else ""
     yield _line("run", f"{info.name}, {progress}")
     yield _line("stage", f"{info.stage} of {info.system}{chosen}")
     yield _line("base", info.base + (f" with the adapter {info.adapter}" if info.adapter else ""))
-    ignored = f", without {', '.join(info.ignore)}" * bool(info.ignore)
+    ignored = f", without {', '.join(info.ignore)}" if info.ignore else ""
     yield _line("data", f"{info.data}, {info.rows:,} rows of at most {info.longest:,} tokens{ignored}")
     yield _line("engine", f"{info.environment} on {info.device}, {info.python}")
 
@@ -165,15 +165,9 @@ def _line(label: str, text: str) -> str:
 
 
 def _object(
-    run: "Run",
-    info: "Info",
-    state: "State",
-    slurm: "tuple[Job | None, str | None]",
-    left: float | None,
-    tried: "list[Attempt]",
-    saved: "list[Checkpoint]",
-    last: "list[Metric]",
-) -> dict[str, object]:
+    run: "Run", info: "Info", state: "State", job: "Job | None", slurm_error: str | None, seconds_left: float | None,
+    tried: "list[Attempt]", saved: "list[Checkpoint]", newest: "list[Metric]",
+) -> dict[str, object]:  # fmt: skip
     import msgspec
 
     from virc.core.files import size_of
@@ -184,8 +178,8 @@ def _object(
         "name": run.name,
         "folder": str(run.folder),
         "info": msgspec.to_builtins(info),
-        "state": {**msgspec.to_builtins(state), "progress": shown(run, state, slurm[0])},
-        "seconds_left": left,
+        "state": {**msgspec.to_builtins(state), "progress": shown(run, state, job)},
+        "seconds_left": seconds_left,
         "attempts": [{**msgspec.to_builtins(each), "log": str(run.log(each.number))} for each in tried],
         "checkpoints": [
             {
@@ -199,10 +193,10 @@ def _object(
             for each in saved
         ],
         "merged": [{"folder": str(folder), "source": each.source} for folder, each in _merged(run).items()],
-        "metrics": [msgspec.json.decode(msgspec.json.encode(each)) for each in last],
+        "metrics": [msgspec.json.decode(msgspec.json.encode(each)) for each in newest],
         "health": [msgspec.to_builtins(note) for note in health.notes(run)],
         "rollouts": [str(folder) for folder in _rollout_folders(run)],
         "log": str(run.log(state.attempt)) if state.attempt else None,
-        "queue": slurm[0].fields() if slurm[0] else None,
-        "slurm": slurm[1],
+        "queue": job.fields() if job else None,
+        "slurm": slurm_error,
     }

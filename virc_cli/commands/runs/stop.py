@@ -32,7 +32,7 @@ def command(
     (stopping.kill if now else stopping.ask)(run, state, job)
     try:
         if not now:
-            saves = "save and " * format_of(run).SAVES_WHEN_ASKED
+            saves = "save and " if format_of(run).SAVES_WHEN_ASKED else ""
             output.note(f"asked {run.name} to {saves}end, at step {steps(state.step, state.total)}")
         last = stopping.wait(run, job)
     except KeyboardInterrupt:

@@ -114,12 +114,9 @@ def _follow_log(run: "Run") -> "tuple[State, Job | None]":
 
 
 def _follow(
-    run: "Run",
-    path_of: Callable[[int], Path],
-    text_of: Callable[[bytes], str | None],
-    last_bytes: int | None,
+    run: "Run", path_of: Callable[[int], Path], text_of: Callable[[bytes], str | None], last_bytes: int | None,
     max_earlier: int | None,
-) -> "tuple[State, Job | None]":
+) -> "tuple[State, Job | None]":  # fmt: skip
     """Print new lines until the run has ended; return its last state and its Slurm job, if it has one.
 
     Args:

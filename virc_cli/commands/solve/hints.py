@@ -1,4 +1,4 @@
-"""One exact hint for each usual mistake on the command line of `virc solve`."""
+"""One exact hint for each usual mistake on the command line of `virc solve`; `free` are words that no option takes."""
 
 import re
 import shlex
@@ -28,9 +28,9 @@ def explain(words: Sequence[str], error: UsageError, flags: Set[str]) -> UsageEr
 
 def _unknown_option(words: Sequence[str], options: Sequence[str], free: Sequence[str]) -> UsageError | None:
     if any(word.partition("=")[0] in _OF_BATCH for word in words):
-        return _of_batch(options, free)
-    if (asked := _asked_by_option(options)) and (free or "--image" in asked):
-        return UsageError("the question follows the picture, without an option", _line([*free, *asked]))
+        return _batch_error(options, free)
+    if (question_first := _question_of_option(options)) and (free or "--image" in question_first):
+        return UsageError("the question follows the picture, without an option", _line([*free, *question_first]))
     picture = next((word for word in words if word.startswith("-") and is_file(word)), None)
     if picture is not None:
         line = ["./" + word if word == picture else word for word in words]
@@ -45,19 +45,16 @@ def _unknown_option(words: Sequence[str], options: Sequence[str], free: Sequence
 
 
 def question_alone(
-    image: str | None,
-    question: str | None,
-    question_file: str | None,
-    finds: Callable[[], bool],
+    image: str | None, question: str | None, question_file: str | None, finds: Callable[[], bool],
     more_images: Sequence[str] = (),
-) -> tuple[str | None, str | None]:
+) -> tuple[str | None, str | None]:  # fmt: skip
     """Return the image and the question.
 
     A single word that is not an image is the question, if options name the images or `finds` says that the model
     finds its pictures itself.
     """
-    alone = image is not None and question is None and question_file is None and not is_image(image)
-    return (None, image) if alone and (more_images or finds()) else (image, question)
+    is_one_text = image is not None and question is None and question_file is None and not is_image(image)
+    return (None, image) if is_one_text and (more_images or finds()) else (image, question)
 
 
 def check_one(
@@ -120,6 +117,7 @@ def is_rows(word: str) -> bool:
 
 
 def split(words: Sequence[str], flags: Set[str]) -> tuple[list[str], list[str]]:
+    """The options of a line with their values, and its free words; `flags` are the options without a value."""
     options: list[str] = []
     free: list[str] = []
     rest = iter(words)
@@ -145,6 +143,7 @@ def flags_of(command: Callable[..., None]) -> set[str]:
 
 
 def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
+    """The error for more free words than an image and a question: several images, or quotes that are missing."""
     images = [word for word in free if is_image(word)]
     if len(images) > 1:
         question = " ".join(word for word in free if word not in images) or "QUESTION"
@@ -153,7 +152,7 @@ def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
             f"{len(images)} images at once",
             f"virc batch {listed} {shlex.quote(question)}; or --image for more pictures of one question",
         )
-    for count in range(len(free) - 1, 1, -1):
+    for count in range(len(free) - 1, 1, -1):  # the most words first, as far as a question is left
         name = " ".join(free[:count])
         if is_file(name) or (_URL.match(name) and Path(name).suffix.lower() in ENDINGS):
             name = name if is_file(name) else name.replace(" ", "%20")
@@ -163,27 +162,28 @@ def _too_many(options: Sequence[str], free: Sequence[str]) -> UsageError | None:
     return UsageError("the question is several words", _line([*options, free[0], question]))
 
 
-def _asked_by_option(options: Sequence[str]) -> list[str]:
-    """The question and the other options, if an option of the line holds the question; else nothing."""
-    at = next((at for at, word in enumerate(options) if word.partition("=")[0] in _OF_QUESTION), None)
-    if at is None:
+def _question_of_option(options: Sequence[str]) -> list[str]:
+    """The question and then the other options, if an option of the line holds the question; else nothing."""
+    index = next((index for index, word in enumerate(options) if word.partition("=")[0] in _OF_QUESTION), None)
+    if index is None:
         return []
-    _, equals, value = options[at].partition("=")
-    after = at + 1 if equals else at + 2
-    return [value if equals else " ".join(options[at + 1 : after]), *options[:at], *options[after:]]
+    _, equals, value = options[index].partition("=")
+    after = index + 1 if equals else index + 2
+    return [value if equals else " ".join(options[index + 1 : after]), *options[:index], *options[after:]]
 
 
-def _of_batch(options: Sequence[str], free: Sequence[str]) -> UsageError:
+def _batch_error(options: Sequence[str], free: Sequence[str]) -> UsageError:
+    """The error for options that only `virc batch` has."""
     line, rest = list(free), iter(options)
+    message = "virc solve answers one question, and virc batch many"
     for word in rest:
         name, equals, value = word.partition("=")
         if name == "--batch":
+            message = "many rows are answered by virc batch"
             line.insert(0, value if equals else next(rest, "rows.jsonl"))
         else:
             line.append(word)
-    if not any(word == "--batch" or word.startswith("--batch=") for word in options):
-        return UsageError("virc solve answers one question, and virc batch many", shlex.join(["virc", "batch", *line]))
-    return UsageError("many rows are answered by virc batch", shlex.join(["virc", "batch", *line]))
+    return UsageError(message, shlex.join(["virc", "batch", *line]))
 
 
 def _is_dashed_text(word: str) -> bool:

@@ -24,14 +24,9 @@ from virc_cli.console import output
 
 
 def solved(
-    setup: Setup | solve.PipelineSetup,
-    sources: Sequence[str],
-    question: str,
-    report: Reporter,
-    quiet: bool,
-    verbose: bool,
-    page: int | None,
-) -> Solution:
+    setup: Setup | solve.PipelineSetup, sources: Sequence[str], question: str, report: Reporter, quiet: bool,
+    verbose: bool, page: int | None,
+) -> Solution:  # fmt: skip
     def on_facts(known: Mapping[str, object]) -> None:
         output.know(**known)
 

@@ -42,7 +42,7 @@ def command(
     from virc.core.files import expanded
     from virc.solving.pipelines import files as pipelines
     from virc.systems import registry as systems
-    from virc.training.system_check import MAX_LISTED, check, not_in_process_errors, tried
+    from virc.training.system_check import MAX_LISTED, check, not_in_process_errors, run_code
 
     replies = replies_of(reply)
     if system.endswith(pipelines.SUFFIX):
@@ -54,7 +54,7 @@ def command(
         _without_faults(system, [], " in the pipeline", as_json)
         return
     file = expanded(system) if systems.is_path(system) else systems.get(system).file
-    findings = check(file) or ([] if replies else tried(file, Path.cwd(), data and expanded(data)))
+    findings = check(file) or ([] if replies else run_code(file, Path.cwd(), data and expanded(data)))
     warned = [each for each in findings if not each.certain]
     findings = [each for each in findings if each.certain]
     output.know(file=str(file), faults=_fields(findings), warnings=_fields(warned))

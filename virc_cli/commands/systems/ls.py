@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 FAILURE: dict[str, object] = {"systems": None, "field": None}
 
-
 Support = Literal["own", "works", "reconstructed", "ran", "partly", "to-be-supplied", "planned", "unsupported"]
 """How far a system is supported, from the best on."""
 

@@ -98,22 +98,22 @@ def _fields(system: "System") -> dict[str, Any]:
     from virc.systems import published as listed
     from virc.systems.catalog import facts, support
 
-    published = listed.rows().get(system.name)
-    told = None if system.is_own else facts.of(system)
+    published, texts = listed.rows().get(system.name), _texts(system)
+    support_facts = None if system.is_own else facts.of(system)
     fields: dict[str, Any] = msgspec.to_builtins({name: getattr(system, name) for name in _OF_SYSTEM})
     return fields | {
         "assumed": [str(each) for each in system.assumed],
         "state": str(support.of_system(system, published)),
         "published": _published(published) if published else None,
-        "facts": told and str(told),
-        "notes": [*system.notes, *(told.notes if told else ())],
+        "facts": support_facts and str(support_facts),
+        "notes": [*system.notes, *(support_facts.notes if support_facts else ())],
         "file": str(system.file),
-        "texts": (taken := _texts(system)),
-        **_spoken(system, all(each["here"] for each in taken)),
+        "texts": texts,
+        **_prompt_fields(system, all(each["here"] for each in texts)),
         "stages": {
             name: {
                 **_about_stage(system, name),
-                "differs": [*facts.differing(told, name)] if told else [],
+                "differs": [*facts.differing(support_facts, name)] if support_facts else [],
                 **_level(system, name),
             }
             for name in system.stages
@@ -121,12 +121,10 @@ def _fields(system: "System") -> dict[str, Any]:
     }
 
 
-def _spoken(system: "System", here: bool) -> dict[str, Any]:
-    """What a model of the system is told, a call that it may write, and its limits; None where that comes with its
-    weights or is in a pipeline, or tools of its own would have to be loaded.
+def _prompt_fields(system: "System", has_texts: bool) -> dict[str, Any]:
+    """What a model of the system is told, a call that it may write, and its limits; `has_texts`: in its authors' words.
 
-    Args:
-        here: the texts of its authors are on this machine.
+    All are None if they come with the weights or from a pipeline, or if tools of its own would have to be loaded.
     """
     import msgspec
 
@@ -142,7 +140,7 @@ def _spoken(system: "System", here: bool) -> dict[str, Any]:
         output.note("it has tools of its own, which are not loaded here: virc systems check FILE --reply TEXT")
         return none
     grid = reading.grid_of(system)
-    if here:
+    if has_texts:
         protocol = of_system(system).protocol
     else:
         protocol = speech.worded_by(system, own_words=True) or speech.ours(system)
@@ -242,7 +240,7 @@ def _lines(fields: dict[str, Any]) -> Iterator[str]:
     if fields["sampling"]:
         yield f"sampling     {', '.join(f'{name} {value:g}' for name, value in fields['sampling'].items())}"
     yield from _text_lines(fields)
-    yield from _spoken_lines(fields)
+    yield from _prompt_lines(fields)
     models, judges = fields["models"].items(), fields["judges"].items()
     yield from section("models", [(name, _weights(name, each), each["coordinates"] or "") for name, each in models])
     yield from section("judges", [(name, _weights(name, each), f"{each['gib'] or '?'} GiB") for name, each in judges])
@@ -299,7 +297,7 @@ def _round_line(step: dict[str, Any]) -> str:
     return f"train {step['train']} from {step['from']}, data {step['data'] or 'of the stage'}"
 
 
-def _spoken_lines(fields: dict[str, Any]) -> Iterator[str]:
+def _prompt_lines(fields: dict[str, Any]) -> Iterator[str]:
     """The limits, the turns before the first reply, and a call."""
     from virc_cli.console.tables import value_text
 
@@ -327,9 +325,11 @@ def _published_lines(published: dict[str, Any]) -> Iterator[str]:
 
 
 def _needed(name: str, component: dict[str, Any]) -> tuple[str, ...]:
-    there = "partly" if component["there"] and component["lacks"] else "there" if component["there"] else "missing"
+    state = "missing"
+    if component["there"]:
+        state = "partly" if component["lacks"] else "there"
     lacks = f"; not {component['lacks']}" if component["lacks"] else ""
-    return name, there, component["about"] + lacks
+    return name, state, component["about"] + lacks
 
 
 def _weights(name: str, model: dict[str, Any]) -> str:

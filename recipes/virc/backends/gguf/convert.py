@@ -234,10 +234,10 @@ def _write_vision(source: Source, to: Path, dtype: str) -> None:
 
 
 def _window_pattern(vision: Mapping[str, Any]) -> int:
-    """Each how many blocks one attends to the whole image; 0: all of them do.
+    """N if every Nth block attends to the whole image, and others to windows; 0: all blocks do.
 
     Raises:
-        ConfigError: they do not come at one distance, which llama.cpp cannot do.
+        ConfigError: these blocks are not at one distance, which llama.cpp cannot do.
     """
     whole = list(vision["fullatt_block_indexes"])
     if whole == list(range(vision["depth"])):
@@ -251,7 +251,7 @@ def _window_pattern(vision: Mapping[str, Any]) -> int:
 
 
 def _vision_parts(names: Any, name: str, each: Tensor, source: Source) -> Iterator[tuple[str, tuple[Tensor, Any]]]:
-    """The names that a tensor of the vision tower has in GGUF, each with the part of it."""
+    """The names that a tensor of the vision tower has in GGUF, each with the part of it: an index, `...` for all."""
     if ".qkv." in name and source.kind != "qwen3_vl":
         third = each.shape[0] // 3
         for number, letter in enumerate("qkv"):
@@ -268,12 +268,14 @@ def _vision_parts(names: Any, name: str, each: Tensor, source: Source) -> Iterat
         yield name.replace("visual.merger.mlp", "mm"), (each, ...)
     elif name.startswith(("visual.merger.linear_fc", "visual.merger.norm")):  # of Qwen3-VL
         part, suffix = name.split(".")[2:]
-        yield f"{ {'linear_fc1': 'mm.0', 'linear_fc2': 'mm.2', 'norm': 'v.post_ln'}[part] }.{suffix}", (each, ...)
+        short = {"linear_fc1": "mm.0", "linear_fc2": "mm.2", "norm": "v.post_ln"}[part]
+        yield f"{short}.{suffix}", (each, ...)
     else:
         yield _named(names, name), (each, ...)
 
 
 def _named(names: Any, name: str) -> str:
+    """The name in GGUF of a tensor of transformers."""
     found = names.get_name(name, try_suffixes=(".weight", ".bias"))
     if found is None:
         raise ConfigError(f"llama.cpp has no name for the weights {name}")
@@ -289,16 +291,16 @@ def _write(writer: "GGUFWriter", parts: Mapping[str, tuple[Tensor, Any]], dtype:
     writer.add_file_type(int(gguf.LlamaFileType[{"F32": "ALL_F32", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0"}[dtype]]))
     chosen: dict[str, Any] = {}
     for name, (each, part) in parts.items():
-        shape = np.broadcast_to(np.int8(0), each.shape)[part].shape
-        whole = len(shape) == 1 or "patch_embd" in name or "position_embd" in name
-        kind = kinds.F32 if whole else kinds[dtype]
+        shape = np.broadcast_to(np.int8(0), each.shape)[part].shape  # of the part, without reading the tensor
+        stays_float32 = len(shape) == 1 or "patch_embd" in name or "position_embd" in name
+        kind = kinds.F32 if stays_float32 else kinds[dtype]
         if kind == kinds.Q8_0 and shape[-1] % 32:
             kind = kinds.F16
         chosen[name] = kind
-        stored = gguf.quant_shape_to_byte_shape(shape, kind) if kind == kinds.Q8_0 else shape
-        size, number = math.prod(stored), {kinds.F32: np.float32, kinds.F16: np.float16}.get(kind)
-        bytes_each = np.dtype(number).itemsize if number else 1
-        writer.add_tensor_info(name, stored, np.dtype(number or np.uint8), size * bytes_each, None if number else kind)
+        raw_kind = kind if kind == kinds.Q8_0 else None  # which is stored as bytes
+        stored = gguf.quant_shape_to_byte_shape(shape, kind) if raw_kind else shape
+        number: np.dtype[Any] = np.dtype({kinds.F32: "f4", kinds.F16: "f2"}.get(kind, "u1"))
+        writer.add_tensor_info(name, stored, number, math.prod(stored) * number.itemsize, raw_kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()

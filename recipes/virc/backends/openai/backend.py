@@ -1,4 +1,9 @@
-"""Replies from any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, `virc serve`, hosted ones."""
+"""Replies from any OpenAI-compatible endpoint: vLLM, SGLang, llama.cpp, Ollama, `virc serve`, hosted ones.
+
+`OpenAIBackend.reply` draws a reply by `_draw`, which sends requests (`_request_once`) until one is accepted, and adapts
+the next to what the server refused (`_adapt`). What the server is comes from its list of models (`_facts_of`); if
+another may have come in its place, it is asked again (`_identify_again`). HTTP is in `link`.
+"""
 
 import re
 import shlex
@@ -30,43 +35,49 @@ from virc.reasoning.session import Ask, Reply
 _SAMPLING_SERVERS = frozenset({"virc", "vllm", "sglang"})
 _BATCHING_SERVERS = frozenset({"vllm", "sglang"})
 KEEPS_STOP = {"vllm": "include_stop_str_in_output", "sglang": "no_stop_trim"}
-"""What has a server leave the text that ended a reply in it. Others cut it off, and it is not known which it was."""
+"""Server -> the parameter that has it leave in a reply the text of `stop` that ended it. Others cut that text off, so
+that it is unknown which of several it was.
+"""
 _GRID_FAMILIES = ("qwen", "virc")
-_TOGETHER = 16
-"""Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs both."""
+_STREAM_INTERVAL = 16
+"""Tokens that a server sends at once while several replies are drawn: nobody reads along, and each piece costs time."""
 UNSCALED = frozenset({"vllm", "sglang", "virc"})
 """Servers that show pictures by the model's own rules, and never smaller."""
-_LOOK_SECONDS, _LOOK_AGAIN_SECONDS = 5.0, 30.0
-"""Longest wait for a list of models in the midst of work; and how long a server is taken for the same at least."""
+_IDENTIFY_SECONDS, _MIN_IDENTIFY_INTERVAL = 5.0, 30.0
+"""Longest wait for a list of models between two replies; and the shortest time between two such requests."""
 _BLIND = re.compile(r"embed|rerank|whisper|tts", re.IGNORECASE)
 """Names of models that take no pictures, which some servers list next to the one that does."""
-_MAX_LESSONS = 12
-_MAX_LOWERINGS = 3
+_MAX_REQUESTS = 12  # for one reply
+_MAX_GUESSES = 3  # of a lower limit of tokens
 _SCALED_TOKENS = 64
-"""What a picture costs at least behind a server that scales it down to 500 pixels a side, as some do."""
+"""Fewest tokens that a picture takes behind a server that scales it down to 500 pixels a side, as some do."""
 _OLLAMA_PORT = 11434
 _FEW_TOKENS = 16
 
 
 class _ServerFacts(msgspec.Struct, frozen=True):
-    """What is known of a server from its list of models.
+    """What is known of a server from its list of models."""
 
-    Args:
-        kind: who it says owns the model, in lower case: most servers name themselves there.
-        root: what it calls the weights; vLLM names their folder or hub id.
-        context: longest conversation in tokens, if it tells.
-        sends_together: whether it sends several tokens at once on request.
-        weights: what tells one model from another behind the same name: their folder or hub id, hash, and sizes.
-        native: the context to ask Ollama's own API for, if it has one.
-    """
+    kind: str  # who it says owns the model, in lower case: most servers name themselves there
+    root: str | None = None  # what it calls the weights; vLLM names their folder or hub id
+    context: int | None = None  # longest conversation in tokens, if it tells
+    takes_interval: bool = False  # whether it takes `stream_interval`, the number of tokens to send at once
+    keeps_images: bool = False  # whether it caches images by the id that is sent with them
+    weights: tuple[str, ...] = ()  # what tells models of one name apart: their folder or hub id, hash, and sizes
+    native: int | None = None  # tokens of context to request by Ollama's own API; None: it is another server
 
-    kind: str
-    root: str | None = None
-    context: int | None = None
-    sends_together: bool = False
-    keeps_images: bool = False
-    weights: tuple[str, ...] = ()
-    native: int | None = None
+
+class _Attempt(msgspec.Struct):
+    """What changes between the requests for one reply, as the server refuses them or their replies cannot be used."""
+
+    sampling: Sampling
+    streams: bool = True
+    guesses: int = 0  # how often the limit of tokens was lowered without a number named by the server
+    was_broken: bool = False  # a reply broke off, and was requested again
+    was_identified: bool = False  # a server that refused was asked again what it is
+
+    def limit(self, max_tokens: int) -> None:
+        self.sampling = msgspec.structs.replace(self.sampling, max_tokens=max_tokens)
 
 
 class OpenAIBackend:
@@ -79,21 +90,23 @@ class OpenAIBackend:
         endpoint: address up to and with /v1.
         model: the name to ask for; None takes the only one that is served.
         api_key: bearer token, sent to this endpoint only and never printed; None sends none.
-        timeout: seconds after which one reply is given up, whatever the server refuses of the request before.
-        grid: the patch grid images are shown on, if the endpoint does not publish its model's; it limits that.
+        timeout: seconds after which one reply is given up, those of refused requests included.
+        grid: the patch grid images are shown on, if the endpoint publishes none; one that it publishes is used, but
+            with no more pixels than this one has.
         max_retries: further tries by the client's own back-off while the endpoint is down or busy.
         counts_image_tokens: whether the server spends tokens on images by the Qwen grid, for the check; None
             decides by the model's name (qwen or virc in it).
         num_ctx: tokens of context to ask Ollama for; None: as `ollama.context_of` finds.
 
     Attributes:
-        at_once: conversations at a time, if no number is chosen: servers that compute many replies
-            together are kept busy.
+        at_once: conversations at a time, if no number is chosen: more for servers that compute replies in batches.
         agent: whether the endpoint runs the loop itself, as `virc serve --agent` does.
         grid: the patch grid of its images; callers that know the model's family may set it.
-        needs_sizes: whether pictures have to be shown as large as they are sent, as boxes in pixels need it.
-        requests, max_requests: that it made for completions, and after which it makes no more; None: any number.
-        calibrate: finds out how boxes are counted, if that is not known; None: it is.
+        needs_sizes: whether the model has to see pictures at the size at which they are sent, as its boxes are in
+            pixels.
+        requests: how many requests for completions were sent.
+        max_requests: after how many no more are sent; None: any number.
+        calibrate: finds out how boxes are counted; None: that is known.
 
     Raises:
         ConfigError: the address, key or model is wrong, or several models are served and none was named.
@@ -123,15 +136,15 @@ class OpenAIBackend:
         self.agent = served.virc_agent is True
         self._published = served.virc_protocol
         self.grid = self._published_grid(served, grid)
-        self._server = self._found(served)
+        self._server = self._facts_of(served)
         self._habits, self._images, self._bytes = Habits(), SentImages(), ByteLimits()
         self.requests = 0
         self.max_requests: int | None = None
         self.calibrate: Calibrate | None = None
-        self._drawing, self._lock = 0, threading.Lock()
-        self._longest = 2**31  # tokens of a reply, if the server refused more in words of its own
+        self._drawing, self._lock = 0, threading.Lock()  # how many replies are drawn now
+        self._longest = 2**31  # most tokens of a reply that the server takes, as far as that was guessed
         self.needs_sizes = False
-        self._looking, self._looked = threading.Lock(), float("-inf")
+        self._identifying, self._identified_at = threading.Lock(), float("-inf")
         self.at_once = 32 if self.kind in _BATCHING_SERVERS else 16
         if counts_image_tokens is None:
             counts_image_tokens = any(family in self.model.lower() for family in _GRID_FAMILIES)
@@ -155,6 +168,7 @@ class OpenAIBackend:
 
     @property
     def named(self) -> str:
+        """The options that choose this model, for a command in a hint."""
         several = f" --model {shlex.quote(self.model)}" if len(self._link.names) != 1 else ""
         return f"--endpoint {shlex.quote(self._link.typed)}{several}"
 
@@ -194,7 +208,7 @@ class OpenAIBackend:
         """Draw one assistant turn; `on_text` gets it as it streams in.
 
         Args:
-            seconds: give up after them, if the time for any reply is longer.
+            seconds: give up after them, if that is sooner than `timeout`.
 
         Raises:
             ConfigError: the endpoint refuses the request.
@@ -203,7 +217,7 @@ class OpenAIBackend:
         """
         deadline = Deadline(self._link.timeout if seconds is None else min(seconds, self._link.timeout))
         if self._link.stale or (self._link.reconnected and self.left_out):
-            self._look_again()
+            self._identify_again()
         longest = min(sampling.max_tokens, self._longest)
         if self.context and longest >= self.context:  # no prompt would fit with it
             longest = self.context // 2
@@ -211,10 +225,10 @@ class OpenAIBackend:
         with self._lock:
             self._drawing += 1
         try:
-            reply = self._drawn(ask, sampling, on_text, deadline)
+            reply = self._draw(ask, sampling, on_text, deadline)
         except VircError as error:
             largest = max((shown.width * shown.height for shown in ask.images), default=0)
-            if error.hint and 0 < largest <= SMALLER_PIXELS:  # which would change nothing
+            if error.hint and 0 < largest <= SMALLER_PIXELS:  # the hint would not make any picture smaller
                 error.hint = error.hint.replace(str(SMALLER_PIXELS), str(largest // 2))
             raise
         finally:
@@ -271,100 +285,109 @@ class OpenAIBackend:
             return False
         return drawn < sampling.max_tokens and read + drawn >= self.context - 1
 
-    def _drawn(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> ReceivedReply:
-        """A reply; what the server refuses of a request is left out of it, and of those that follow.
+    def _draw(self, ask: Ask, sampling: Sampling, on_text: OnText | None, deadline: Deadline) -> ReceivedReply:
+        """Draw a reply, by as many requests as it takes to find out what the server accepts.
 
-        One whose pieces can be read in two ways is asked for once more, as a whole; one that broke off, once more.
+        After a refusal the next request is adapted to it. A reply whose streamed pieces can be joined in two ways is
+        requested again without streaming, and one that broke off is requested again once; neither streams its text to
+        `on_text` a second time.
         """
-        looked = is_whole = was_broken = False
-        lowerings = 0
+        attempt = _Attempt(sampling)
         self._bytes.keeps_sizes = self.needs_sizes
-        for _ in range(_MAX_LESSONS):
+        for _ in range(_MAX_REQUESTS):
             sent: dict[str, Any] = {}
             fitted = self._bytes.fitted(ask)
             try:
-                reply = self._asked(fitted, sampling, on_text, deadline, sent, is_whole)
-                if lowerings:
-                    self._longest = sampling.max_tokens
-                if not reply.is_doubtful or is_whole or not sent.get("stream"):
-                    return _cut(reply, sent)
-                on_text, is_whole = None, True
+                reply = self._request_once(fitted, attempt, on_text, deadline, sent)
+                if attempt.guesses:
+                    self._longest = attempt.sampling.max_tokens
+                if not reply.is_doubtful or not attempt.streams or not sent.get("stream"):
+                    return _marked_as_cut(reply, sent)
+                on_text, attempt.streams = None, False
             except NetworkError as error:
                 # A server that cannot be reached at all was tried again already.
-                if was_broken or not error.broken or error.everywhere or not self._link.max_retries:
+                may_answer = error.broken and not error.fails_all_requests and self._link.max_retries > 0
+                if attempt.was_broken or not may_answer:
                     raise
-                on_text, was_broken = None, True
+                on_text, attempt.was_broken = None, True
             except NoAnswerError as filtered:  # a filter in front of the model
                 return ReceivedReply("", refusal=filtered.message)
             except RefusedError as refused:
-                shorter = shortened(sampling.max_tokens, refused)
-                if shorter:
-                    sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
-                elif self._bytes.learn(fitted, refused, ask):
-                    continue
-                elif not self._habits.learn(sent, refused):
-                    shorter = lowered(sampling.max_tokens, refused)
-                    if shorter and lowerings < _MAX_LOWERINGS:
-                        lowerings += 1
-                        sampling = msgspec.structs.replace(sampling, max_tokens=shorter)
-                        continue
-                    if looked or not self._look_again():
-                        raise
-                    looked = True
+                if not self._adapt(attempt, sent, fitted, refused, ask):
+                    raise
         raise ConfigError(f"{self._link.endpoint} refuses one part of the request after the other")
 
-    def _asked(
-        self,
-        ask: Ask,
-        sampling: Sampling,
-        on_text: OnText | None,
-        deadline: Deadline,
-        sent: dict[str, Any],
-        is_whole: bool,
+    def _adapt(self, attempt: _Attempt, sent: Mapping[str, Any], fitted: Ask, refused: RefusedError, ask: Ask) -> bool:
+        """Change what the next request sends, so that the server may accept it; whether there was anything to change.
+
+        In this order: the limit of tokens that the refusal names, the bytes of pictures, parameters that can be left
+        out, a guessed limit of tokens; last, it may be another server than the one that was asked what it is. `sent` is
+        the body of the refused request, made of `fitted`: `ask` with pictures as small as needed.
+        """
+        max_tokens = attempt.sampling.max_tokens
+        if named := shortened(max_tokens, refused):
+            attempt.limit(named)
+            return True
+        if self._bytes.learn(fitted, refused, ask) or self._habits.learn(sent, refused):
+            return True
+        guess = lowered(max_tokens, refused)
+        if guess and attempt.guesses < _MAX_GUESSES:
+            attempt.guesses += 1
+            attempt.limit(guess)
+            return True
+        if attempt.was_identified:
+            return False
+        attempt.was_identified = True
+        return self._identify_again()
+
+    def _request_once(
+        self, ask: Ask, attempt: _Attempt, on_text: OnText | None, deadline: Deadline, sent: dict[str, Any]
     ) -> ReceivedReply:
-        """A reply to one request, which `sent` holds then; `is_whole`: it is not to be streamed."""
+        """The reply to one request, whose body is put into `sent`, be it refused or not."""
         if self.max_requests is not None and self.requests >= self.max_requests:
             raise ConfigError(f"{self._link.endpoint} refused every request")
         self.requests += 1
-        server, longest = self._server, sampling.max_tokens
+        server, sampling = self._server, attempt.sampling
         if server.native:
             address = ollama.root_of(self._link.endpoint) + ollama.CHAT
-            sent |= ollama.request(ask, sampling, self.model, server.native) | {"stream": not is_whole}
-            return self._link.complete(sent, longest, on_text, deadline, address)
+            sent |= ollama.request(ask, sampling, self.model, server.native) | {"stream": attempt.streams}
+            return self._link.complete(sent, sampling.max_tokens, on_text, deadline, address)
 
-        def drawn(as_part: AsPart) -> ReceivedReply:
-            request = self._request(ask, sampling, as_part)
-            if is_whole:
+        def complete(as_part: AsPart) -> ReceivedReply:
+            request = self._body(ask, sampling, as_part)
+            if not attempt.streams:
                 del request["stream"]
             sent.clear()
             sent.update(self._habits.fitted(request))
-            return self._link.complete(sent, longest, on_text, deadline)
+            return self._link.complete(sent, sampling.max_tokens, on_text, deadline)
 
-        return self._images.reply(ask.images, drawn) if server.keeps_images else drawn(whole)
+        return self._images.reply(ask.images, complete) if server.keeps_images else complete(whole)
 
-    def _look_again(self) -> bool:
-        """Ask the server once more what it is, and forget what another one refused; whether it is another."""
+    def _identify_again(self) -> bool:
+        """Ask the server again what it is; return whether it is another. What the former one refused is forgotten."""
         before = self._server
-        with self._looking:
-            if self._server != before:  # another thread has looked meanwhile
+        with self._identifying:
+            if self._server != before:  # another thread has asked meanwhile
                 return True
-            if not self._link.stale and time.monotonic() - self._looked < _LOOK_AGAIN_SECONDS:
+            if not self._link.stale and time.monotonic() - self._identified_at < _MIN_IDENTIFY_INTERVAL:
                 return False
-            failed, self._link.stale, self._link.reconnected = self._link.stale, False, False
+            was_stale, self._link.stale, self._link.reconnected = self._link.stale, False, False
             with suppress(ConfigError, NetworkError):
-                listed = self._link.models(_LOOK_SECONDS)
+                listed = self._link.models(_IDENTIFY_SECONDS)
                 same = next((each for each in listed if each.id == self.model), ListedModel(self.model))
-                self._server = self._found(same)
-            self._looked = time.monotonic()
+                self._server = self._facts_of(same)
+            self._identified_at = time.monotonic()
             changed = self._server != before
-            if failed or changed:
+            if was_stale or changed:
                 self._habits.forget()
         if self._server.kind != before.kind:
-            self._meet(before.kind)
+            self._check_new_kind(before.kind)
         return changed
 
-    def _meet(self, before: str) -> None:
-        """Go by what holds for another kind of server than the one before."""
+    def _check_new_kind(self, before: str) -> None:
+        """Count prompts if this kind of server, unlike the one before, may drop parts of them; refuse one that may
+        scale pictures down if boxes are in pixels.
+        """
         if self._counts is None and self._published is None and self.kind not in _BATCHING_SERVERS:
             self._counts = PromptCounts(self._counts_images, _SCALED_TOKENS)
         if self.needs_sizes and before in UNSCALED and self.kind not in UNSCALED:
@@ -374,16 +397,15 @@ class OpenAIBackend:
                 f"virc doctor {self.named}, then the same command",
             )
 
-    def _found(self, served: ListedModel) -> _ServerFacts:
+    def _facts_of(self, served: ListedModel) -> _ServerFacts:
         kind = str(served.owned_by or "").lower()
         root = served.root if isinstance(served.root, str) and served.root != served.id else None
-        together = kind == "vllm" and served.virc_grid is not None
-        keeps = served.virc_image_ids is True
-        found = _ServerFacts(kind, root, served.context, together, keeps_images=keeps, weights=served.weights)
+        takes_interval, keeps_images = kind == "vllm" and served.virc_grid is not None, served.virc_image_ids is True
+        facts = _ServerFacts(kind, root, served.context, takes_interval, keeps_images, served.weights)
         if kind != ollama.OWNER and urlsplit(self._link.endpoint).port != _OLLAMA_PORT:
-            return found
+            return facts
         context = self._ollama_context(served.id)
-        return msgspec.structs.replace(found, context=context, native=context) if context else found
+        return msgspec.structs.replace(facts, context=context, native=context) if context else facts
 
     def _ollama_context(self, model: str) -> int | None:
         try:
@@ -400,14 +422,12 @@ class OpenAIBackend:
         try:
             listed = self._link.models()
         except (ConfigError, NetworkError) as error:
-            # Neither of both: it is silent; both: it cannot be reached.
-            is_answer = isinstance(error, ConfigError | GarbageError) or error.everywhere != error.broken
-            if model is None or not is_answer:
+            if model is None or not _has_answered(error):
                 raise
             listed = []
         if not listed:
             with suppress(ConfigError, NetworkError):
-                self._link.pulls = "version" in self.json_object("/api/version")
+                self._link.is_ollama = "version" in self.json_object("/api/version")
         if model is not None:
             return next((served for served in listed if served.id in (model, f"{model}:latest")), ListedModel(model))
         seeing = [served for served in listed if not _BLIND.search(served.id)]
@@ -418,7 +438,8 @@ class OpenAIBackend:
         sentence = f"{self._link.endpoint} serves {len(listed)} models and none was chosen"
         raise ConfigError(f"{sentence}: {names_hint(self._link.names)}", f"--model {(seeing or listed)[0].id}")
 
-    def _request(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
+    def _body(self, ask: Ask, sampling: Sampling, as_part: AsPart) -> dict[str, Any]:
+        """A request for a completion, with the parameters that this kind of server has in addition to OpenAI's."""
         server = self._server
         request = completion(ask, sampling, self.model, as_part)
         if server.kind in _SAMPLING_SERVERS:  # openai.com refuses these
@@ -432,12 +453,21 @@ class OpenAIBackend:
         keeps_stop = KEEPS_STOP.get(server.kind)
         if ask.stop and keeps_stop:
             request |= {"stop": list(ask.stop), keeps_stop: True}
-        if server.sends_together and self._drawing > 1:
-            request["stream_interval"] = _TOGETHER
+        if server.takes_interval and self._drawing > 1:
+            request["stream_interval"] = _STREAM_INTERVAL
         return request
 
 
-def _cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedReply:
+def _has_answered(error: ConfigError | NetworkError) -> bool:
+    """Whether a server that gives no list of models answered at all, so that it may serve the model all the same."""
+    if isinstance(error, ConfigError | GarbageError):
+        return True
+    reports_failure = error.fails_all_requests and not error.broken  # by a status such as 500
+    broke_off = error.broken and not error.fails_all_requests
+    return reports_failure or broke_off
+
+
+def _marked_as_cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedReply:
     """The reply, marked as cut if it is as long as the request allows, though the server says that it stopped.
 
     The token that ends a reply may count too, so a word that fills a limit of a few tokens is taken for whole. What
@@ -447,6 +477,7 @@ def _cut(reply: ReceivedReply, sent: Mapping[str, Any]) -> ReceivedReply:
     most = sent.get("max_tokens") or sent.get("max_completion_tokens") or options.get("num_predict") or 0
     drawn = reply.completion_tokens or 0
     is_word = most <= _FEW_TOKENS and len(reply.text.split()) == 1
-    if reply.finish != "stop" or not most or not most <= drawn <= most + 1 or is_word or reply.refusal:
+    reaches_limit = most > 0 and most <= drawn <= most + 1
+    if reply.finish != "stop" or not reaches_limit or is_word or reply.refusal:
         return reply
     return msgspec.structs.replace(reply, finish="length")

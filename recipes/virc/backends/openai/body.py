@@ -1,4 +1,8 @@
-"""Bodies of a server's answers, bounded in bytes and time, unpacked, typed; and its list of models."""
+"""Bodies of a server's answers, and the errors in them.
+
+A body goes through `bounded` (bytes, time) and `unpacked` (compression), and is parsed by `decoded` or `read_models`.
+`failed` and `unreadable` make the error of a body that is none; `error_fields` and `error_text` find what it says.
+"""
 
 import json
 import re
@@ -53,10 +57,11 @@ class WireError(Exception):
     """The server's part of the exchange went wrong.
 
     Args:
-        message: goes on from the endpoint's name.
-        quoted: what the server sent, as it came: it may hold the key, or drive the terminal.
-        broken: its answer ended before it was whole, as that of a server that is ended does.
-        status: the HTTP status that its error stands for, from 400 to 499 or 529, though it came with another; 0: none.
+        message: the sentence after the endpoint's name.
+        quoted: what the server sent, unchanged: it may contain the key, or control characters of a terminal.
+        broken: its answer ended before it was whole, as if the server was ended.
+        status: the HTTP status, 400 to 499 or 529, that the error in an answer stands for which came with another one;
+            0: none.
         body: that error.
     """
 
@@ -87,15 +92,15 @@ class ListedModel(msgspec.Struct, frozen=True):
     @property
     def context(self) -> int | None:
         """Longest conversation in tokens, if the server tells it: vLLM, SGLang and llama.cpp do."""
-        held = self.meta.get("n_ctx") if isinstance(self.meta, dict) else None  # llama.cpp
-        known = self.max_model_len if type(self.max_model_len) is int else held
-        return known if type(known) is int and known > 0 else None
+        of_llama_cpp = self.meta.get("n_ctx") if isinstance(self.meta, dict) else None
+        tokens = self.max_model_len if type(self.max_model_len) is int else of_llama_cpp
+        return tokens if type(tokens) is int and tokens > 0 else None
 
     @property
     def weights(self) -> tuple[str, ...]:
-        meta = self.meta if isinstance(self.meta, dict) else {}
-        said = (self.root, self.virc_weights, meta.get("n_params"), meta.get("size"))  # the latter of llama.cpp
-        return tuple(str(each)[:_MAX_NAME] for each in said if type(each) in (str, int))
+        meta = self.meta if isinstance(self.meta, dict) else {}  # llama.cpp sends one
+        marks = (self.root, self.virc_weights, meta.get("n_params"), meta.get("size"))
+        return tuple(str(mark)[:_MAX_NAME] for mark in marks if type(mark) in (str, int))
 
 
 class _Embedding(msgspec.Struct):
@@ -107,7 +112,7 @@ class _Embeddings(msgspec.Struct):
 
 
 def error_fields(body: object) -> dict[str, Any]:
-    """The innermost object of an error body: servers wrap one in the other, as a list, or as JSON text of another."""
+    """The innermost object of an error body: servers nest errors in objects, in lists, and in JSON that is a text."""
     for _ in range(_MAX_WRAPS):
         if isinstance(body, list) and len(body) == 1:
             body = body[0]
@@ -119,7 +124,8 @@ def error_fields(body: object) -> dict[str, Any]:
         with suppress(ValueError, RecursionError):
             inner = msgspec.json.decode(raw) if isinstance(raw, str) else None
         inner = inner or body.get("error") or next((body[key] for key in _WRAPS if body.get(key)), None)
-        if not isinstance(inner, dict | list) or (inner is body.get("detail") and isinstance(inner, list)):
+        is_list_of_details = isinstance(inner, list) and inner is body.get("detail")
+        if not isinstance(inner, dict | list) or is_list_of_details:
             return body
         body = inner
     return {}
@@ -127,34 +133,37 @@ def error_fields(body: object) -> dict[str, Any]:
 
 def error_text(body: object) -> str:
     """The sentence inside an error body of any of the usual shapes, as it came; a page for browsers has none."""
-    found: object = error_fields(body) or body
+    sentence: object = error_fields(body) or body
     for key in _SENTENCES:
-        if isinstance(found, dict) and found.get(key):
-            found = found[key]
-    text = str(found or "")
+        if isinstance(sentence, dict) and sentence.get(key):
+            sentence = sentence[key]
+    text = str(sentence or "")
     return "" if _PAGE.match(text) else text
 
 
 def reported(body: object) -> bool:
     """Whether what came in place of a part of a reply reports an error; `{"code": 0, "message": "OK"}` does not."""
     fields = error_fields(body)
-    said = next((fields[key] for key in _SENTENCES if fields.get(key)), "")
+    sentence = next((fields[key] for key in _SENTENCES if fields.get(key)), "")
     codes = {name: str(fields[name]) for name in _CODES if fields.get(name) is not None}
-    is_named = "error" in (fields.get("object"), fields.get("type")) or fields.get("success") is False
-    is_well = not {"0", "200"}.isdisjoint(codes.values()) or _SUCCESS.fullmatch(str(said))
-    return is_named or not is_well or any(_fails(name, code) for name, code in codes.items())
+    is_called_error = "error" in (fields.get("object"), fields.get("type")) or fields.get("success") is False
+    reports_success = not {"0", "200"}.isdisjoint(codes.values()) or _SUCCESS.fullmatch(str(sentence))
+    return is_called_error or not reports_success or any(_is_of_error(name, code) for name, code in codes.items())
 
 
-def _fails(name: str, code: str) -> bool:
-    """Whether a code is that of an error; the words of a status are mostly of work that goes on."""
+def _is_of_error(name: str, code: str) -> bool:
+    """Whether a code, in a field of that name, is that of an error. A status in words is mostly one of work that is not
+    finished, such as `running`.
+    """
     if code.removeprefix("-").isdecimal():
         number = int(code[:9])
-        return number >= 400 or number < 0 or not ("status" in name or number == 0 or 200 <= number < 300)
+        is_success = number == 0 or 200 <= number < 300
+        return number >= 400 or number < 0 or not (is_success or "status" in name)
     return bool(_FAILURE.search(code)) or ("status" not in name and not _SUCCESS.fullmatch(code))
 
 
 def failed(body: object) -> WireError:
-    """The error that a server reports in an answer that began as a good one."""
+    """The error that a server reports in the body of an answer with a status of success."""
     status = _status(body)
     text = error_text(body)
     if isinstance(body, dict) and text == str(body):
@@ -163,17 +172,17 @@ def failed(body: object) -> WireError:
 
 
 def unreadable(data: bytes) -> WireError:
-    """The error of a body that is not what was asked for; it says what it is instead."""
-    said = parsed(data)
-    if isinstance(said, str):
-        if not said.strip():
+    """The error of a body that is not what was requested; it says what the body is instead."""
+    body = parsed(data)
+    if isinstance(body, str):
+        if not body.strip():
             return WireError("sent an empty body", broken=True)
-        if _PAGE.match(said):
-            found = WireError("sent a web page in place of JSON", title(said))
-            found.is_page = True
-            return found
-    elif reported(said):
-        return failed(said)
+        if _PAGE.match(body):
+            error = WireError("sent a web page in place of JSON", title(body))
+            error.is_page = True
+            return error
+    elif reported(body):
+        return failed(body)
     return WireError("sent something that cannot be read", data[:2048].decode(errors="replace"))
 
 
@@ -195,11 +204,11 @@ def parsed(data: bytes) -> object:
 def _status(body: object) -> int:
     """The HTTP status that an error's code or type stands for; 0 if it names none."""
     fields = error_fields(body) or (body if isinstance(body, dict) else {})
-    named = [fields.get(key) for key in ("code", "status", "status_code", "statusCode", "type")]
-    for value in named:
-        if str(value).isdecimal() and 400 <= int(str(value)[:9]) < 600:
-            return int(str(value))
-    words = " ".join(str(value) for value in named if isinstance(value, str)).lower()
+    codes = [fields.get(key) for key in ("code", "status", "status_code", "statusCode", "type")]
+    for code in codes:
+        if str(code).isdecimal() and 400 <= int(str(code)[:9]) < 600:
+            return int(str(code))
+    words = " ".join(code for code in codes if isinstance(code, str)).lower()
     return next((code for word, code in _STATUSES if word in words), 0)
 
 
@@ -236,17 +245,18 @@ def read_models(pieces: Iterable[bytes]) -> list[ListedModel]:
     Entries whose name cannot be printed and typed are left out.
     """
     data = b"".join(pieces)
-    listed: object = decoded(data, Any)
-    if isinstance(listed, dict):
-        none = None if listed.get("object") == "list" else listed
-        listed = next((listed[key] for key in ("data", "models") if key in listed), none)
+    body: Any = decoded(data, Any)
+    listed = body
+    if isinstance(body, dict):
+        otherwise = None if body.get("object") == "list" else body  # the body itself is refused below
+        listed = next((body[key] for key in ("data", "models") if key in body), otherwise)
     if not isinstance(listed, list | None):
         raise unreadable(data)
-    named = [{**each, "id": each.get("id") or each.get("name")} for each in listed or () if isinstance(each, dict)]
-    named += [{"id": each} for each in listed or () if isinstance(each, str)]
-    if listed and not named:
+    models = [{**each, "id": each.get("id") or each.get("name")} for each in listed or () if isinstance(each, dict)]
+    models += [{"id": each} for each in listed or () if isinstance(each, str)]
+    if listed and not models:
         raise unreadable(data)
-    entries = [msgspec.convert(each, ListedModel) for each in named if isinstance(each["id"], str)]
+    entries = [msgspec.convert(each, ListedModel) for each in models if isinstance(each["id"], str)]
     return [served for served in entries if served.id.isprintable() and 0 < len(served.id) <= 256]
 
 
@@ -255,23 +265,23 @@ def read_embedding(pieces: Iterable[bytes]) -> list[float]:
 
 
 def fitted(value: object, kind: type[_T]) -> _T:
-    """A JSON value as a type, without the fields of another type than theirs; the value loses them too.
+    """Convert a JSON value to a type; fields whose value has a wrong type are deleted from it.
 
     Raises:
-        msgspec.ValidationError: a reply is made of such a field, and it is not empty.
+        msgspec.ValidationError: such a field is part of a reply (`_NEEDED`), and is not empty.
     """
     for _ in range(_MAX_MISFITS):
         try:
             return msgspec.convert(value, kind)
-        except msgspec.ValidationError as error:
-            holder: Any = value
+        except msgspec.ValidationError as error:  # it ends with the path of the field: `$.choices[0].index`
             names = re.findall(r"\w+", str(error).partition("`$")[2])
-            *way, last = [int(each) if each.isdecimal() else each for each in names] or [None]
-            for place in way:
-                holder = holder[place]
-            if last is None or (holder[last] and (isinstance(last, int) or last in _NEEDED)):
+            *path, field = [int(each) if each.isdecimal() else each for each in names] or [None]
+            parent: Any = value
+            for key in path:
+                parent = parent[key]
+            if field is None or (parent[field] and (isinstance(field, int) or field in _NEEDED)):
                 raise
-            del holder[last]
+            del parent[field]
     return msgspec.convert(value, kind)
 
 
@@ -293,26 +303,27 @@ def unpacked(pieces: Iterator[bytes], headers: Mapping[str, str]) -> Iterator[by
         first += piece
         if len(first) >= 4:
             break
-    named = [each.strip().lower().removeprefix("x-") for each in headers.get("content-encoding", "").split(",")]
-    found = next((each for magic, each in _MAGIC.items() if first.startswith(magic)), None)
-    ways = [each for each in named if each not in ("", "identity")]
-    ways = [found] if found and found not in ways else ways
+    in_header = [each.strip().lower().removeprefix("x-") for each in headers.get("content-encoding", "").split(",")]
+    encodings = [each for each in in_header if each not in ("", "identity")]
+    by_magic = next((each for magic, each in _MAGIC.items() if first.startswith(magic)), None)
+    if by_magic and by_magic not in encodings:
+        encodings = [by_magic]
     whole = chain([first], pieces)
-    is_packed = bool(first) and (found is not None or first[:1] not in _TEXT)
-    yield from _decoded(whole, ways) if ways and is_packed else whole
+    is_packed = bool(first) and (by_magic is not None or first[:1] not in _TEXT)
+    yield from _decompressed(whole, encodings) if encodings and is_packed else whole
 
 
-def _decoded(pieces: Iterator[bytes], ways: list[str]) -> Iterator[bytes]:
+def _decompressed(pieces: Iterator[bytes], encodings: list[str]) -> Iterator[bytes]:
     http = http_library()
     with http.Client(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False) as client:
-        can = {each.strip() for each in client.headers["accept-encoding"].split(",")}
-    can = can if http.__name__ == "httpx2" else can & _OLD
-    if not can.issuperset(ways):
-        name = plain(", ".join(ways), 60)
+        supported = {each.strip() for each in client.headers["accept-encoding"].split(",")}
+    supported = supported if http.__name__ == "httpx2" else supported & _OLD
+    if not supported.issuperset(encodings):
+        name = plain(", ".join(encodings), 60)
         raise WireError(f"sent a body compressed as {name}, which was not asked for and cannot be read here")
-    for way in reversed(ways):  # one at a time: what one makes of a small piece would be a large one for the next
+    for encoding in reversed(encodings):  # each in small pieces, as a piece may become a thousand times as large
         small = (piece[at : at + _AT_ONCE] for piece in pieces for at in range(0, len(piece), _AT_ONCE))
-        pieces = http.Response(200, headers={"content-encoding": way}, content=small).iter_bytes()
+        pieces = http.Response(200, headers={"content-encoding": encoding}, content=small).iter_bytes()
     try:
         yield from pieces
     except (WireError, LateError):

@@ -145,68 +145,61 @@ class StatusError(Exception):
 
 
 class AskedServer(msgspec.Struct, frozen=True):
-    """The server that sent an error, and the hints that depend on it.
+    """The server that sent an error, and the hints that depend on it."""
 
-    Args:
-        endpoint: its address, as it is printed.
-        quoted: formats a text of the server for a printed line.
-        has_key: whether a key was sent.
-        model_hint: for a model that the server does not know.
-        address_hint: for an address that is likely to be wrong; None if it looks right.
-    """
-
-    endpoint: str
-    quoted: Callable[[object], str]
-    has_key: bool
-    model_hint: str
-    address_hint: str | None
+    endpoint: str  # its address, as it is printed
+    quoted: Callable[[object], str]  # formats a text of the server for a printed line
+    has_key: bool  # whether a key was sent
+    model_hint: str  # for a model that the server does not know
+    address_hint: str | None  # for an address that is likely to be wrong; None if it looks right
 
 
 def as_error(error: StatusError, server: AskedServer) -> VircError:
-    """The error to raise; its sentence ends with `tail`, the status and the quoted message of the server."""
+    """The error to raise. Each sentence ends with `quote`: the status and the quoted message of the server."""
     is_html = is_page(error.body)
     message = server.quoted(title(str(error.body)) if is_html else error.text)
-    tail = f" ({error.code}): {message}" if message else f" ({error.code})"
+    quote = f" ({error.code}): {message}" if message else f" ({error.code})"
     if error.is_filtered:
-        return NoAnswerError(f"the server's content filter refuses the prompt{tail}")
+        return NoAnswerError(f"the server's content filter refuses the prompt{quote}")
     explained = (
-        _proxy_error(error, server, tail, is_html)
-        or _account_error(error, server, tail)
-        or _address_error(error, server, tail, is_html)
-        or _transient_error(error, server, tail)
-        or _request_error(error, server, tail, message)
+        _proxy_error(error, server, quote, is_html)
+        or _account_error(error, server, quote)
+        or _address_error(error, server, quote, is_html)
+        or _transient_error(error, server, quote)
+        or _request_error(error, server, quote, message)
     )
-    explained.everywhere = error.code in _NOT_OF_REQUEST or error.code >= 500 or error.is_quota or error.is_limited
+    is_of_server = error.code in _NOT_OF_REQUEST or error.code >= 500
+    explained.fails_all_requests = is_of_server or error.is_quota or error.is_limited
     return explained
 
 
-def _proxy_error(error: StatusError, server: AskedServer, tail: str, is_html: bool) -> VircError | None:
+def _proxy_error(error: StatusError, server: AskedServer, quote: str, is_html: bool) -> VircError | None:
     """Errors of proxies, redirects and logins in front of the endpoint."""
     code, host = error.code, urlsplit(server.endpoint).hostname
     if code < 400:
         target = server.quoted(error.headers.get("location", "nowhere"))
         return ConfigError(f"{server.endpoint} redirects to {target}", "give --endpoint the address it moved to")
     if code in {407, 511}:
-        sentence = f"the proxy on the way to {server.endpoint} wants a user and a password{tail}"
+        sentence = f"the proxy on the way to {server.endpoint} wants a user and a password{quote}"
         return ConfigError(sentence, f"put them in https_proxy or http_proxy, or go past it: export no_proxy={host}")
     if _HTTPS.search(str(error.body)):
         secure = server.endpoint.replace("http:", "https:", 1)
-        return ConfigError(f"{server.endpoint} is asked without TLS, and wants it{tail}", f"--endpoint {secure}")
+        return ConfigError(f"{server.endpoint} is asked without TLS, and wants it{quote}", f"--endpoint {secure}")
     blocks = is_html or re.match(r"error code: 1\d\d\d", error.text.strip()) or "x-squid-error" in error.headers
     if code in {401, 403, 405, 406, 451} and blocks:
         sentence = (
-            f"a web page answers in place of {server.endpoint}: a proxy, firewall or login stands before it{tail}"
+            f"a web page answers in place of {server.endpoint}: a proxy, firewall or login stands before it{quote}"
         )
         return ConfigError(sentence, f"ask who runs it; to go past a proxy of yours: export no_proxy={host}")
     return None
 
 
-def _account_error(error: StatusError, server: AskedServer, tail: str) -> VircError | None:
+def _account_error(error: StatusError, server: AskedServer, quote: str) -> VircError | None:
     if is_anthropic(error):
-        sentence = f"{server.endpoint} speaks Anthropic's API, and virc OpenAI's{tail}"
+        sentence = f"{server.endpoint} speaks Anthropic's API, and virc OpenAI's{quote}"
         return ConfigError(sentence, "give --endpoint an address with /chat/completions, such as that of a gateway")
     if error.is_quota:
-        sentence = f"the quota or credit of the key at {server.endpoint} is used up{tail}"
+        sentence = f"the quota or credit of the key at {server.endpoint} is used up{quote}"
         return ConfigError(sentence, "add credit where you got the key, or set VIRC_API_KEY to another")
     if error.is_limited:
         return None
@@ -216,48 +209,50 @@ def _account_error(error: StatusError, server: AskedServer, tail: str) -> VircEr
         hint = "set VIRC_API_KEY to a key it accepts"
         if re.search(r"subscription|api-key header|basic", f"{error.text} {error.headers.get('www-authenticate')}", _I):
             hint += "; a key in a header of its own: export VIRC_HEADERS='api-key: KEY'"
-        return ConfigError(f"{server.endpoint} {verb}{tail}", hint)
+        return ConfigError(f"{server.endpoint} {verb}{quote}", hint)
     if error.code == 403:
-        return ConfigError(f"{server.endpoint} forbids the request{tail}", "see what its provider allows the key to do")
+        return ConfigError(
+            f"{server.endpoint} forbids the request{quote}", "see what its provider allows the key to do"
+        )
     return None
 
 
-def _address_error(error: StatusError, server: AskedServer, tail: str, is_html: bool) -> VircError | None:
+def _address_error(error: StatusError, server: AskedServer, quote: str, is_html: bool) -> VircError | None:
     """Errors of a wrong path or an unknown model."""
     if error.code not in {404, 405, 410}:
         return None
     if _NO_VISION_MODEL.search(error.text):
-        return RefusedError(f"{server.endpoint} has no model for pictures{tail}", _hint(error.text), error.text, None)
+        return RefusedError(f"{server.endpoint} has no model for pictures{quote}", _hint(error.text), error.text, None)
     if not is_html and _MODEL.search(error.text):
-        return RefusedError(f"{server.endpoint} does not serve the model{tail}", server.model_hint, error.text, None)
-    sentence = f"{server.endpoint} does not know what was requested{tail}"
+        return RefusedError(f"{server.endpoint} does not serve the model{quote}", server.model_hint, error.text, None)
+    sentence = f"{server.endpoint} does not know what was requested{quote}"
     return RefusedError(sentence, server.address_hint or server.model_hint, error.text, None)
 
 
-def _transient_error(error: StatusError, server: AskedServer, tail: str) -> VircError | None:
+def _transient_error(error: StatusError, server: AskedServer, quote: str) -> VircError | None:
     code = error.code
     if code not in _RETRIABLE and not error.is_limited and (code < 500 or _PERMANENT.search(error.text)):
         return None
     if code == 429 and _REQUEST_TOO_LARGE.search(error.text):
-        return ConfigError(f"{server.endpoint} takes no request of this size{tail}", _SEND_SMALLER)
+        return ConfigError(f"{server.endpoint} takes no request of this size{quote}", _SEND_SMALLER)
     hint = _hint(error.text)
     if code >= 500 and _LOADING.search(error.text) and not _FAILED.search(error.text):
-        return NetworkError(f"{server.endpoint} is still loading its model{tail}", "wait, then the same command")
+        return NetworkError(f"{server.endpoint} is still loading its model{quote}", "wait, then the same command")
     if 0 < error.wait < _MAX_WAIT:
         hint = f"it asks to wait for {math.ceil(error.wait)} s"
     busy = NetworkError(
-        f"{server.endpoint} {'is too busy' if code in _RETRIABLE or error.is_busy else 'fails'}{tail}", hint
+        f"{server.endpoint} {'is too busy' if code in _RETRIABLE or error.is_busy else 'fails'}{quote}", hint
     )
     busy.wait = error.wait if error.is_busy else None
     return busy
 
 
-def _request_error(error: StatusError, server: AskedServer, tail: str, message: str) -> VircError:
+def _request_error(error: StatusError, server: AskedServer, quote: str, message: str) -> VircError:
     hint = server.model_hint if _MODEL.search(message) else _hint(message)
-    sentence = f"{server.endpoint} refuses the request{tail}"
+    sentence = f"{server.endpoint} refuses the request{quote}"
     is_large = error.code == 413 and not PER_MINUTE.search(error.text)
     if is_large or bytes_allowed(error.text):
-        sentence, hint = f"{server.endpoint} takes no images of this size{tail}", _SEND_SMALLER
+        sentence, hint = f"{server.endpoint} takes no images of this size{quote}", _SEND_SMALLER
     if MISSED in message.lower():
         return MissedError(sentence, hint)
     parameter = error_fields(error.body).get("param")

@@ -163,13 +163,12 @@ class ByteLimits:
         If the refusal names no limit, only that the request is too large, half the bytes are tried.
         """
         bytes_sent = sum(len(each.url) for each in sent.images)
-        allowed = bytes_allowed(refused.text)
+        limit, is_of_request = bytes_allowed(refused.text) or (0, False)
         minimum = _MIN_BYTES * len(sent.images)
-        if refused.too_large and not allowed and bytes_sent > minimum:
-            allowed = (max(bytes_sent // 2, minimum) + self._text_bytes(ask), True)  # a limit of the whole request
-        if not allowed or not ask.images:
+        if refused.too_large and not limit and bytes_sent > minimum:
+            limit, is_of_request = max(bytes_sent // 2, minimum) + self._text_bytes(ask), True
+        if not limit or not ask.images:
             return False
-        limit, is_of_request = allowed
         with self._lock:
             if is_of_request:
                 self._max_request = min(self._max_request, limit)

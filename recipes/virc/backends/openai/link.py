@@ -1,6 +1,8 @@
 """One endpoint over HTTP: bounded in bytes and time, every failure one clear sentence.
 
-What it refuses is a ConfigError, what it does not answer a NetworkError.
+What it refuses is a ConfigError, what it does not answer a NetworkError. All requests go through `Link._answer`: it
+works in a thread that can be given up (`_waited`), where `_with_retries` sends the request until one try succeeds
+(`_response`, `_send`), and then reads the body.
 """
 
 import math
@@ -44,7 +46,7 @@ from virc.core.web.fetch import is_loopback
 if TYPE_CHECKING:
     import httpx2 as httpx
 
-_LOOK_SECONDS = 5.0
+_SHORT_SECONDS = 5.0  # for a question that the user waits for before a reply is drawn
 _LONGEST_PAUSE = 8.0  # seconds
 _RECENT = 60.0  # seconds: most limits are of requests a minute
 _MAX_REDIRECTS = 3
@@ -52,28 +54,21 @@ _MAX_LISTING = 8 * 2**20
 _MAX_ERROR = 64 * 2**10
 # An event of one token is some 250 bytes.
 _BYTES_PER_TOKEN = 4096
-_SCHEMES = ("basic", "bearer")  # words in front of a key that are none
+_SCHEMES = ("basic", "bearer")  # words in front of a key that are no part of it
 _PATIENCE = "a slow server needs a longer --timeout"
 _T = TypeVar("_T")
 
 
 class Exchange(msgspec.Struct):
-    """What is sent: to which address, with which body (None: it is a GET), and how often again if it fails.
-
-    Args:
-        request: the try under way.
-        given_up: nobody waits for the answer any more.
-        redirects: to other paths of the server that were followed.
-        began: the last try, in monotonic seconds.
-    """
+    """What is sent, and how far that is."""
 
     address: str
-    body: Pieces | None = None
-    retries: int = 0
-    request: "httpx.Request | None" = None
-    given_up: bool = False
-    redirects: int = 0
-    began: float = 0.0
+    body: Pieces | None = None  # None: it is a GET
+    retries: int = 0  # how often it is sent again if it fails
+    request: "httpx.Request | None" = None  # of the last try
+    given_up: bool = False  # nobody waits for the answer any more
+    redirects: int = 0  # to other paths of the server that were followed
+    began: float = 0.0  # when the last try began, in monotonic seconds
 
     def on_step(self, step: str, _info: Mapping[str, Any]) -> None:
         """Send no request that was given up while there was no connection yet; called at each step of the library."""
@@ -94,21 +89,24 @@ class GarbageError(NetworkError):
 
 
 class _Tries:
-    """Tries of an exchange until a monotonic time; if its server `was_away`, another may have come in its place."""
+    """Decides after each failed try of an exchange whether there is another before a monotonic time, and when."""
 
     def __init__(self, exchange: Exchange, pace: Pace, until: float) -> None:
-        self.was_away = False
+        self.was_away = False  # the server could not be reached meanwhile: another may have come in its place
         self._exchange, self._pace, self._until = exchange, pace, until
-        self._left, self._asked_before, self._shares = exchange.retries, False, False
+        self._left = exchange.retries
+        self._asked_before = False  # the server has asked to wait, and refused after that wait
+        self._is_one_of_several = False  # other requests met the busy server at the same time
 
     def pause(self, error: Exception, pause: float) -> float | None:
-        """The pause before another try, `pause` unless the server asks for more; None: no try may help, or is left."""
+        """The seconds before another try: `pause`, or more if the server asks for it. None: there is no other try."""
         is_busy = False
         if isinstance(error, StatusError):
             may_help, is_away, is_busy = error.is_transient, error.code in GATEWAY, error.is_busy
-            # A server that refuses after the wait that it asked for itself has asked for too little.
-            pause = max(error.wait, pause * self._asked_before) if error.wait else pause
-            self._asked_before |= bool(error.wait)
+            if error.wait:
+                # A server that refuses after the wait that it asked for itself has asked for too little.
+                pause = max(error.wait, pause) if self._asked_before else error.wait
+                self._asked_before = True
         else:
             in_time = time.monotonic() < self._until and not self._exchange.given_up
             may_help = is_away = isinstance(error, _UnreachedError) and in_time
@@ -116,9 +114,10 @@ class _Tries:
         self.was_away |= is_away and self._exchange.retries > 0
         if is_busy and may_help:
             self._pace.slow(self._exchange.began, pause)
-            # Where one of several is answered, so will the others be in the end.
-            self._shares |= self._pace.asking > 1
-            self._left += self._shares and self._pace.has_answered(_RECENT)
+            # If one of several requests is answered, the others will be, too: then a try costs none of those left.
+            self._is_one_of_several |= self._pace.asking > 1
+            if self._is_one_of_several and self._pace.has_answered(_RECENT):
+                self._left += 1
         self._left -= 1
         if not may_help or self._left < 0:
             return None
@@ -128,19 +127,22 @@ class _Tries:
 class Link:
     """A connection pool to one endpoint; threads may share it.
 
-    Its `names` are the models that were listed, its `model` the one in use, it is `typed` so, and it `pulls` models on
-    command, as Ollama does: they are for hints. It is `stale` if another server may have come in place of the one
-    before: a connection failed, or the server calls itself otherwise; `reconnected` if a connection is new, too.
+    Attributes:
+        endpoint, typed: the address as it is printed; and with the API version that the user gave, for commands.
+        names, model, is_ollama: the models that were listed, the one in use, and whether `ollama pull` can fetch one;
+            for hints.
+        stale: whether another server may have come in place of the one before: a connection failed, or the `server`
+            header of its answers is another.
+        reconnected: whether a connection was opened after the first one.
 
     Args:
         endpoint: address up to and with /v1.
         api_key: sent as the bearer token; None sends none, nor one from the environment.
         headers: further ones of each request, as lines `NAME: VALUE`, never printed.
         timeout: seconds after which one answer is given up: tries, pauses and all that trickles in together.
-        max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a
-            pause (0.5 s doubled each time, or what the server asks for if that is in time). Where several
-            requests meet a busy server that has answered within the last minute, there are further ones until the
-            time is over.
+        max_retries: further tries after a refused connection, a time-out, 408, 409, 425, 429 or 5xx, each after a pause
+            (0.5 s doubled each time, or what the server asks for if that is in time). Where several requests meet a
+            busy server that has answered within the last minute, there are further ones until the time is over.
 
     Raises:
         ConfigError: the address, the key, or a proxy or certificates of the environment cannot be used.
@@ -152,7 +154,7 @@ class Link:
         self.timeout = timeout
         self.names: tuple[str, ...] = ()
         self.model: str | None = None
-        self.pulls = False
+        self.is_ollama = False
         self.stale = self.reconnected = False
         self._ports: set[int] = set()
         self.max_retries = max_retries
@@ -181,7 +183,7 @@ class Link:
     def answers(self) -> bool:
         """Whether it answers now: /v1/models answers within seconds, if only with a refusal."""
         try:
-            self._listed(_LOOK_SECONDS)
+            self._listed(_SHORT_SECONDS)
         except NetworkError:
             return False
         except ConfigError:
@@ -201,22 +203,23 @@ class Link:
         deadline: Deadline,
         address: str | None = None,
     ) -> ReceivedReply:
-        """Draw one completion, streamed if the server can; `address` is of Ollama's own API, where that is used.
+        """Draw one completion, streamed if the server can; `address` is of Ollama's own API, if that is used.
 
         Raises:
             ConfigError: the endpoint refuses the request (400, 401, 403, 404 and the like).
             NetworkError: it is down, busy, silent, broken off, or its answer is garbage or endless.
         """
 
-        def read(pieces: Iterator[bytes], say: Callable[[str], None]) -> ReceivedReply:
-            return (ollama.read if address else read_reply)(pieces, max_tokens * CHARACTERS_PER_TOKEN, say)
+        def read(pieces: Iterator[bytes], stream: Callable[[str], None]) -> ReceivedReply:
+            read_body = ollama.read if address else read_reply
+            return read_body(pieces, max_tokens * CHARACTERS_PER_TOKEN, stream)
 
         exchange = Exchange(address or self._below("/chat/completions"), Pieces(request), self.max_retries)
         most = max_tokens * _BYTES_PER_TOKEN + 2**20
         return self._answer(exchange, read, most, on_text, deadline.left(), deadline.seconds)
 
     def embedding(self, model: str, text: str, cuts: bool) -> list[float]:
-        """The embedding of a text, as OpenAI's API has it; `cuts`: vLLM is asked, which is to cut a text too long."""
+        """The embedding of a text by OpenAI's API; `cuts`: it is vLLM, and is to cut a text that is too long."""
         body: dict[str, object] = {"model": model, "input": text, "encoding_format": "float"}
         body |= {"truncate_prompt_tokens": -1} if cuts else {}
         exchange = Exchange(self._below("/embeddings"), Pieces(body), self.max_retries)
@@ -231,7 +234,7 @@ class Link:
         stale = self.stale
         try:
             exchange = Exchange(address, None if body is None else Pieces(body))
-            return self._answer(exchange, read, _MAX_LISTING, seconds=_LOOK_SECONDS)
+            return self._answer(exchange, read, _MAX_LISTING, seconds=_SHORT_SECONDS)
         finally:
             self.stale = stale  # a server without that address is no other server
 
@@ -255,22 +258,25 @@ class Link:
         seconds: float | None = None,
         whole: float | None = None,
     ) -> _T:
-        """What `read` makes of the response's body of up to `most` bytes, packed or not, and `on_text`.
+        """Send an exchange, and return what `read` makes of the body of the response.
 
         Args:
-            seconds: the time for it, `whole` together with what came before it.
+            read: gets the pieces of the body and a function that passes text on to `on_text`.
+            most: bytes that the body may have, compressed and unpacked.
+            seconds: the time for this answer.
+            whole: the time that errors name: that for the reply, earlier requests for it included; None: `seconds`.
         """
         seconds = self.timeout if seconds is None else min(seconds, self.timeout)
         until = time.monotonic() + seconds
         seconds = whole or seconds
         afterwards = ExitStack()
 
-        def once(says: Iterator[Callable[[str], None]]) -> _T:
-            response = afterwards.enter_context(closing(self._answered(exchange, until)))
+        def once(streams: Iterator[Callable[[str], None]]) -> _T:
+            response = afterwards.enter_context(closing(self._response(exchange, until)))
             sent = bounded(response.iter_raw(), most, until)
             pieces = bounded(unpacked(sent, response.headers), most, until)
             try:
-                answer = read(pieces, next(says, lambda _: None))
+                answer = read(pieces, next(streams, lambda _: None))
             except WireError as error:
                 if error.status not in OVERLOADED:
                     raise
@@ -280,11 +286,12 @@ class Link:
             afterwards.callback(deque, sent, 0)
             return answer
 
-        def work(say: Callable[[str], None]) -> _T:
-            return self._tried(exchange, partial(once, iter([say])), until)  # what a try said is not said again
+        def work(stream: Callable[[str], None]) -> _T:
+            # An iterator of one: only the first try that gets a body streams it, so that no text is streamed twice.
+            return self._with_retries(exchange, partial(once, iter([stream])), until)
 
         try:
-            return self._heard(exchange, partial(within, until, work, on_text or (lambda _: None), afterwards.close))
+            return self._waited(exchange, partial(within, until, work, on_text or (lambda _: None), afterwards.close))
         # `from None`: these errors quote the server, which may quote the key.
         except LateError:
             raise self._silent(seconds) from None
@@ -305,8 +312,8 @@ class Link:
             self.stale |= error.broken
             raise failed from None
 
-    def _heard(self, exchange: Exchange, wait: Callable[[], _T]) -> _T:
-        """What is waited for; if the wait ends without it, so does the request."""
+    def _waited(self, exchange: Exchange, wait: Callable[[], _T]) -> _T:
+        """Return what `wait` returns. If it raises, such as at the end of the time, the request is ended, too."""
         try:
             return wait()
         except BaseException:
@@ -315,8 +322,8 @@ class Link:
                 shut_down(self._client, exchange.request)
             raise
 
-    def _tried(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
-        """What `ask` makes of a request, which is sent again if that may help, until the monotonic time `until`."""
+    def _with_retries(self, exchange: Exchange, ask: Callable[[], _T], until: float) -> _T:
+        """Return what `ask` returns, called again if that may help, until the monotonic time `until`."""
         tries = _Tries(exchange, self._pace, until)
         self._pace.wait(until)
         try:
@@ -327,15 +334,16 @@ class Link:
         self._pace.note_answer()
         return answer
 
-    def _answered(self, exchange: Exchange, until: float) -> "httpx.Response":
-        response = self._sent_once(exchange, until)
-        while response.status_code in (307, 308) and self._moves(exchange, response):
-            response = self._sent_once(exchange, until)
+    def _response(self, exchange: Exchange, until: float) -> "httpx.Response":
+        """The response to one try, redirects followed. Raises StatusError: its status is not a success."""
+        response = self._send(exchange, until)
+        while response.status_code in (307, 308) and self._follows(exchange, response):
+            response = self._send(exchange, until)
         if response.status_code >= 300:
-            raise _refused(response, until)
+            raise _status_error(response, until)
         return response
 
-    def _sent_once(self, exchange: Exchange, until: float) -> "httpx.Response":
+    def _send(self, exchange: Exchange, until: float) -> "httpx.Response":
         body, headers = exchange.body, {}
         if body is not None:  # some servers do not know the chunked encoding that stands for an unknown length
             headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -354,8 +362,8 @@ class Link:
         self._note_server(response)
         return response
 
-    def _moves(self, exchange: Exchange, response: Any) -> bool:
-        """Whether a redirect leads to another path of the same server, where the exchange then goes on."""
+    def _follows(self, exchange: Exchange, response: Any) -> bool:
+        """Point the exchange to where a redirect leads; False: that is another server, or there were too many."""
         before = self._base.copy_with(path="/", query=None)
         try:
             target = response.url.join(response.headers.get("location", ""))
@@ -369,7 +377,7 @@ class Link:
         return True
 
     def _note_server(self, response: Any) -> None:
-        """Notice if another server may answer than did before; behind a gateway each path has its own."""
+        """Notice whether another server may have answered than before; behind a gateway each path has its own."""
         path, server = response.url.path, response.headers.get("server", "")
         if self._servers.setdefault(path, server) != server:
             self.stale, self._servers = True, {path: server}
@@ -386,9 +394,10 @@ class Link:
         if error.is_late:
             return self._silent(seconds)
         cause = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
-        bare = self.endpoint.count("/") < 3  # without a path
         proxy = None if is_loopback(self._base.host) else proxy_of(str(self._base))
-        way, hint = "", f"is it running? curl {self.endpoint}/models" + f"; or --endpoint {self.endpoint}/v1" * bare
+        way, hint = "", f"is it running? curl {self.endpoint}/models"
+        if self.endpoint.count("/") < 3:  # it has no path
+            hint += f"; or --endpoint {self.endpoint}/v1"
         if error.is_of_proxy or proxy:
             way = f" through the proxy {proxy[1]}" if proxy else " through the proxy"
             named = f"{proxy[0]}_proxy names it; " if proxy else ""
@@ -400,7 +409,8 @@ class Link:
         elif re.search("WRONG_VERSION_NUMBER|record layer failure", cause):
             hint = f"it may speak without TLS: --endpoint {self.endpoint.replace('https:', 'http:', 1)}"
         unreached = NetworkError(f"{self.endpoint} cannot be reached{way}: {self.quoted(cause)}", hint)
-        unreached.everywhere = unreached.broken = self.stale = True
+        unreached.fails_all_requests = unreached.broken = True
+        self.stale = True
         return unreached
 
     def _as_error(self, error: StatusError) -> VircError:
@@ -412,7 +422,7 @@ class Link:
             return f"--endpoint none runs the folder {self.model} on this machine"
         if self.names:
             return f"it serves {names_hint(self.names)}: --model {self.names[0]}"
-        if self.pulls:
+        if self.is_ollama:
             return f"ollama pull {self.model or 'qwen3-vl'}, then the same command"
         if hint := self._address_hint():
             return hint
@@ -429,8 +439,8 @@ class Link:
         """A server's text as part of a printed line, without the key and the values of own headers."""
         text = str(text)
         query = parse_qsl(self._base.query.decode())  # a gateway may take a key there
-        of_query = [value for name, value in query if name != "api-version"]
-        for value in (*self._secret.values(), *of_query):
+        query_values = [value for name, value in query if name != "api-version"]
+        for value in (*self._secret.values(), *query_values):
             scheme, _, rest = value.partition(" ")
             secret = rest if scheme.lower() in _SCHEMES else value
             for part in (secret, *secret.split()):
@@ -443,7 +453,7 @@ def names_hint(names: tuple[str, ...]) -> str:
     return ", ".join(names[:8]) + more
 
 
-def _refused(response: "httpx.Response", until: float) -> StatusError:
+def _status_error(response: "httpx.Response", until: float) -> StatusError:
     """The error that a response is, by the first bytes of its body; its connection is closed."""
     data = b""
     with closing(response), suppress(Exception):  # a connection that fails in the midst of an error has said enough

@@ -1,4 +1,9 @@
-"""What a server's refusal says: which parameter it rejects, and how many tokens or pictures fit."""
+"""What a server's refusal says: which parameter it rejects, and how many tokens, pictures or bytes it takes.
+
+Servers word their refusals freely, so that patterns look for the usual words. `parameters` and `RefusedError` tell what
+can be left out; `shortened` and `lowered` a lower limit of tokens, named or guessed; `pictures_allowed` and `fewer` how
+many pictures to send, named or guessed; `context` the longest conversation; `bytes_allowed` a limit of bytes.
+"""
 
 import re
 from collections.abc import Iterator
@@ -15,11 +20,12 @@ OPTIONAL = (
 )  # fmt: skip
 """What a request can do without: the model then draws by the server's own defaults."""
 OWN = "messages."
-"""Stands among parameters before a field of the server's own messages that it does not take back."""
+"""Prefix, among parameters to leave out, of a field of tool calls that the server itself sent, but refuses later."""
 AFTER_TOOL = f"{OWN}user after tool"
-"""A user's message behind the result of a tool: for servers of Mistral's models one of the assistant stands between."""
+"""A user's message after the result of a tool, which servers of Mistral's models refuse: one of the assistant has to be
+between them."""
 EMPTY = f"{OWN}empty content"
-"""The content of a message that only calls tools, which Claude's servers want to be null."""
+"""An empty content of a message that only calls tools: Claude's servers want null."""
 _REFUSES = re.compile(
     r"unsupported|not supported|n.t support|unrecogni[sz]ed|unknown|unexpected|not (permitted|allowed|valid)|forbidden"
     r"|invalid (param|arg|field)|cannot find field|extra inputs|use '?max_completion_tokens|must be verified"
@@ -94,6 +100,11 @@ class RefusedError(ConfigError):
         said: the server's sentence.
         parameter: which one it names as the cause, if any.
         too_large: whether its status says that the request has too many bytes.
+
+    Attributes:
+        text: as `said`.
+        is_full: the conversation has too many tokens or pictures.
+        is_of_empty, is_of_order: it refuses an empty content (`EMPTY`), or the order of messages (`AFTER_TOOL`).
     """
 
     def __init__(
@@ -107,28 +118,33 @@ class RefusedError(ConfigError):
         self.is_of_order = bool(re.search(r"after role '?tool|roles must alternate", text))
 
     def own_fields(self, sent: set[str]) -> set[str]:
-        """Which fields of the server's own messages, `sent` back to it, are meant: those that are named, else all."""
+        """Which of the server's own fields of tool calls that were `sent` back it refuses: those it names, else all."""
         if named := {name for name in sent if re.search(rf"\b{re.escape(name)}\b", self.text)}:
             return set() if re.search(r"missing|required", self.text, re.IGNORECASE) else named
         return sent if _REFUSES.search(self.text) and re.search(r"messages?\b|tool_calls", self.text) else set()
 
 
 def shortened(max_tokens: int, refused: RefusedError) -> int | None:
-    """The limit of tokens that a server would have taken, if it refused one as more than it has room for.
+    """The limit of tokens for a reply that a server names when it refuses a higher one.
 
-    None: it does not say so, or there is hardly any room.
+    It names it itself, or the lengths of the context and the prompt. None: it names none, or hardly any token is left.
     """
     longest, prompt = context(refused.text), _PROMPT_IS.search(refused.text)
     most = _AT_MOST.search(refused.text)
     room = int(most[1]) if most else 0
     if longest and prompt:
-        room = longest - int(prompt[prompt.lastindex or 0])
+        room = longest - _number_in(prompt)
     return room if _MIN_ROOM <= room < max_tokens else None
 
 
+def _number_in(match: re.Match[str]) -> int:
+    """The number in a match of a pattern of which each alternative has one group."""
+    return int(match[match.lastindex or 0])
+
+
 def lowered(max_tokens: int, refused: RefusedError) -> int | None:
-    """A lower limit of tokens, if a server refused it in whatever words: the largest number that they name below
-    it, else half; None: it refused something else.
+    """A guess of a lower limit of tokens for a reply, if a refusal seems to be about the limit: the largest number in
+    it that is lower, else half. None: it is about something else.
     """
     said = refused.text
     numbers = {int(each.replace(",", "")) for each in _NUMBERS.findall(said)}
@@ -146,19 +162,19 @@ def parameters(refused: RefusedError) -> Iterator[str]:
         return
     if _CONTEXT.search(refused.text) or not _REFUSES.search(refused.text):
         return
-    places = [(re.search(_mentioned(name), refused.text), name) for name in OPTIONAL]
-    found = [(place.start(), name) for place, name in places if place]
+    matches = [(re.search(_mention_of(name), refused.text), name) for name in OPTIONAL]
+    mentions = [(match.start(), name) for match, name in matches if match]
     # "'max_tokens' is not supported: use 'max_completion_tokens' instead" names what it wants as well.
     instead = re.search(r"\b(?:use|try)\b", refused.text, re.IGNORECASE)
-    for at, name in sorted(found):
-        if name == "temperature" and "both" in refused.text:  # one of it and top_p, which changes less
+    for position, name in sorted(mentions):
+        if name == "temperature" and "both" in refused.text:  # of temperature and top_p, top_p is left out
             continue
-        if not instead or at < instead.start() or len(found) == 1:
+        if not instead or position < instead.start() or len(mentions) == 1:
             yield name
 
 
-def _mentioned(name: str) -> str:
-    """An expression that finds a parameter in a sentence; one with a usual word as name only if it is quoted."""
+def _mention_of(name: str) -> str:
+    """A pattern that finds a parameter in a sentence; if its name is a usual word, only in quotes or in a list."""
     if name == SYSTEM:
         return r"(?i:system (?:role|message|instruction|prompt)|developer instruction|roles are|roles must alternate)"
     if name not in _WORDS:
@@ -175,13 +191,13 @@ def pictures_allowed(said: str, count: int) -> int | None:
     text = said.lower()
     if not _PICTURES.search(text):
         return None
-    named = [next(filter(None, found.groups())) for found in _ALLOWED.finditer(text)]
-    fitting = [number for number in (_COUNTS.get(each) or int(each) for each in named) if 0 < number < count]
-    return fitting[0] if fitting else None
+    words = [next(filter(None, match.groups())) for match in _ALLOWED.finditer(text)]
+    numbers = (_COUNTS.get(word) or int(word) for word in words)
+    return next((number for number in numbers if 0 < number < count), None)
 
 
 def fewer(said: str, count: int) -> int | None:
-    """How many pictures to try if `count` were refused; None: that was about something else."""
+    """A guess of how many pictures to send after a refusal of `count`; None: it is about something else."""
     text = said.lower()
     if (_PICTURES.search(text) and _MANY.search(text)) or _IS_FULL.search(text):
         return max(1, count // 4)
@@ -190,20 +206,20 @@ def fewer(said: str, count: int) -> int | None:
 
 def context(said: str) -> int | None:
     """Tokens of the longest conversation, if a refusal names them."""
-    found = _CONTEXT_IS.search(said)
-    return int(found[found.lastindex or 0]) if found else None
+    match = _CONTEXT_IS.search(said)
+    return _number_in(match) if match else None
 
 
 def bytes_allowed(said: str) -> tuple[int, bool] | None:
-    """How many bytes a refusal names as the most, and whether of the whole request or of each picture.
+    """How many bytes a refusal names as the most, and whether that is for the whole request, not for each picture.
 
     Of several numbers the smallest counts: the others say how large the request was. None: it names no such limit.
     """
     if not _TOO_LARGE.search(said) or _OF_TOKENS.search(said):
         return None
     sizes = []
-    for found in _BYTES.finditer(said):
-        number, unit = (found[1], found[2]) if found[1] else (found[3], "bytes")
+    for match in _BYTES.finditer(said):
+        number, unit = (match[1], match[2]) if match[1] else (match[3], "bytes")
         sizes.append(int(float(re.sub("[,_]", "", number)) * _UNITS[unit[0].lower()]))
     fitting = [size for size in sizes if size >= _MIN_BYTES]
     is_whole = bool(_WHOLE.search(said)) or not _PICTURES.search(said.lower())

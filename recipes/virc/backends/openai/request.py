@@ -72,8 +72,8 @@ class Habits:
             return False
         with self._lock:
             self._left_out |= wrong
-            if wrong & {LENGTHS[1]} and LENGTHS[0] in self._left_out:
-                # The server that refused the other name may be gone: that one is tried again, once.
+            if LENGTHS[1] in wrong and LENGTHS[0] in self._left_out:
+                # The server that refused the other name may be gone: that name is tried again, once.
                 self._left_out -= {LENGTHS[0]}
         return True
 
@@ -136,7 +136,7 @@ def messages(ask: Ask, as_part: AsPart) -> Iterator[dict[str, Any]]:
 
 
 def _calling(position: int, called: Called) -> Iterator[dict[str, Any]]:
-    """A turn that calls tools, as the server has it with the calls that were made, and what each of them said.
+    """A turn that calls tools, with the server's own fields if it sent any, and a message with the result of each call.
 
     An id of ours has nine letters and digits, as Mistral's API wants it.
     """

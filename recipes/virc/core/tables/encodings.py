@@ -1,4 +1,4 @@
-"""Text files in other encodings than UTF-8, read as if they were in it."""
+"""Text files in other encodings than UTF-8, read as if they were in it: `encoding_of` guesses, `open_utf8` recodes."""
 
 import codecs
 import errno
@@ -19,11 +19,11 @@ _UNMARKED = ((b"[\x00", "utf-16-le"), (b"{\x00", "utf-16-le"), (b"\x00[", "utf-1
 """How JSON in UTF-16 begins where nothing marks it."""
 _CHUNK = 2**20
 _MAX_LOOKED_AT = 2**26  # bytes in which the first letter beyond ASCII is looked for
-_EASTERN = re.compile("[\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff60]")
+_EASTERN = re.compile("[\u2010-\u2026\u3000-\u30ff\u4e00-\u9fff\uff00-\uff60]")  # Chinese and Japanese
 _UNLIKELY = re.compile("[\uff61-\uff9f\ue000-\uf8ff]")  # half-width and private signs: it is another encoding
 _ALSO_GBK = {"euc_jp": range(0xA4, 0xD0), "cp949": range(0x81, 0xC9), "big5": range(0xA4, 0xC7)}
-"""Encodings whose texts are often GBK, too, and how the bytes of their usual letters begin."""
-_SIGNS = range(0xA1, 0xA4)
+"""Encodings whose texts can often be decoded as GBK, too, and the first bytes of their usual letters."""
+_SIGNS = range(0xA1, 0xA4)  # first bytes of punctuation in all of them
 _MAX_COMPARED = 10_000  # letters
 _WORD = re.compile("[\u00c0-\u0322\u0332-\u07ff]+")  # two bytes each in UTF-8; but for marks below letters
 _OF_NO_LANGUAGE = re.compile(
@@ -35,8 +35,8 @@ _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 def encoding_of(file: IO[bytes]) -> str | None:
     """The encoding of a text file that begins here, by Python's name; None: UTF-8 without a mark.
 
-    The file stands at its beginning afterwards. GBK and Shift-JIS are told from others by their letters: nearly all are
-    Chinese or Japanese. What may as well be Korean, EUC-JP, Big5 or Latin-1 is of none.
+    The file is at its beginning afterwards. GBK and Shift-JIS are recognized by their letters, nearly all of which are
+    Chinese or Japanese. For what may as well be Korean, EUC-JP, Big5 or Latin-1, None is returned.
     """
     try:
         head = file.read(4)
@@ -96,15 +96,16 @@ def _is_odd(word: str) -> bool:
 
 
 def _eastern(chunk: bytes) -> str | None:
+    """The encoding of a chunk if it is surely GBK or Shift-JIS."""
     encoding = guessed(chunk)
     if encoding is None or not (letters := _letters(chunk, encoding)):
         return None
     if encoding == "gb18030" and any(_may_be(chunk, other, usual) for other, usual in _ALSO_GBK.items()):
         return None
     codes = [each.encode(encoding) for each in letters]
-    accented = sum(code[0] >= 0xC0 and code[-1] < 0x80 for code in codes)  # as an umlaut before a letter in Latin-1
+    like_latin = sum(code[0] >= 0xC0 and code[-1] < 0x80 for code in codes)  # in Latin-1, an umlaut before a letter
     is_eastern = len(_EASTERN.findall("".join(letters))) >= 0.9 * len(letters)
-    return encoding if is_eastern and accented <= 0.5 * len(letters) else None
+    return encoding if is_eastern and like_latin <= 0.5 * len(letters) else None
 
 
 def _letters(chunk: bytes, encoding: str) -> list[str] | None:
@@ -115,8 +116,10 @@ def _letters(chunk: bytes, encoding: str) -> list[str] | None:
 def _may_be(chunk: bytes, encoding: str, usual: range) -> bool:
     """Whether nearly all letters of a chunk are usual ones of an encoding."""
     letters = _letters(chunk, encoding)
-    starts = [start for each in letters or () if (start := each.encode(encoding)[0]) not in _SIGNS]
-    return letters is not None and sum(start in usual for start in starts) >= 0.9 * len(starts)
+    if letters is None:
+        return False
+    first_bytes = [byte for letter in letters if (byte := letter.encode(encoding)[0]) not in _SIGNS]
+    return sum(byte in usual for byte in first_bytes) >= 0.9 * len(first_bytes)
 
 
 class _Recoded(io.RawIOBase):

@@ -87,7 +87,7 @@ def read_rows(path: Path, columns: Iterable[str] | None = None, start: int = 1) 
         columns: dotted names of those to read; None reads all.
         start: number of the first row to read; groups before it are passed over.
     """
-    file, compact = open_file(path), open_file(path, as_dictionaries=True)
+    file, compact = open_file(path), open_file(path, as_dictionaries=True)  # the second for small groups, see `_group`
     chosen = None if columns is None else list(columns)
     number = 1
     for index in range(file.num_row_groups):

@@ -57,28 +57,16 @@ def is_loopback(host: str) -> bool:
 
 
 class Rules(msgspec.Struct, frozen=True):
-    """What may be fetched.
+    """What may be fetched."""
 
-    Args:
-        permits: whether an address may be connected to.
-        trusts_first: whether the host of the URL itself may have any address, as the user typed it; a redirect away
-            from it needs a permitted one.
-        schemes: of the URL and of every redirect.
-        proxies: use those of the environment.
-        redirects: that are followed.
-        tls: how servers prove who they are; None: by the certificates of this system.
-        seconds: longest wait for one read; the time for the whole is the caller's to limit.
-        max_bytes: of the file.
-    """
-
-    permits: Callable[[Address], bool] = is_public
-    trusts_first: bool = False
-    schemes: tuple[str, ...] = ("http", "https")
-    proxies: bool = False
-    redirects: int = 10
-    tls: ssl.SSLContext | None = None
-    seconds: float = 60.0
-    max_bytes: int = 64 * 2**20
+    permits: Callable[[Address], bool] = is_public  # whether an address may be connected to
+    trusts_first: bool = False  # the host of the URL itself may have any address, as the user typed it
+    schemes: tuple[str, ...] = ("http", "https")  # of the URL and of every redirect
+    proxies: bool = False  # use those of the environment
+    redirects: int = 10  # how many are followed
+    tls: ssl.SSLContext | None = None  # how servers prove who they are; None: by the certificates of this system
+    seconds: float = 60.0  # longest wait for one read; the caller limits the time for the whole
+    max_bytes: int = 64 * 2**20  # of the file
 
 
 class FetchError(Exception):
@@ -196,8 +184,8 @@ class Fetch:
         raise failure
 
     def _allows(self, address: str, port: int, hop: int) -> bool:
-        typed = self._rules.trusts_first and (hop == 0 or (address, port) == self._first)
-        return typed or self._rules.permits(ip_address(address))
+        is_trusted = self._rules.trusts_first and (hop == 0 or (address, port) == self._first)
+        return is_trusted or self._rules.permits(ip_address(address))
 
     def _check_behind_proxy(self, host: str, port: int, hop: int) -> None:
         """Refuse a redirect to a name that is private as this machine sees it; the proxy looks it up again."""

@@ -1,6 +1,8 @@
 """Whether assistant turns are what they must be, and whether what follows a tool call is what it makes.
 
-The parser and the tool checks are those of inference; here no deviation is forgiven.
+`check` begins here: it walks through the messages of a row, reads each turn of the assistant, carries its calls out on
+images without colours (`_Replay`), and compares the images behind them with these. The parser and the tool checks are
+those of inference; here no deviation is forgiven.
 """
 
 from collections.abc import Generator, Iterator, Sequence
@@ -40,10 +42,13 @@ _SIDE, _MAX_APART = 64, 8.0
 """px and levels of 255: a crop and its place in the file, both this small, differ by no more on the average."""
 
 
-class _Made(NamedTuple):
-    """(width, height) in px of a call's result as shown, and as made: sets without a patch grid show it so.
+class _CallImage(NamedTuple):
+    """An image that a call makes.
 
-    `place` is what it shows, where that is a part of an input's file.
+    Args:
+        size: (width, height) in px as shown on the patch grid.
+        made: the same before that: sets without a patch grid show it so.
+        place: the part of an input's file that it shows, if it shows one.
     """
 
     size: Size
@@ -51,7 +56,7 @@ class _Made(NamedTuple):
     place: Place | None = None
 
 
-_NOTHING: Sequence[_Made] = ()
+_NO_CALL: Sequence[_CallImage] = ()
 """No call stands before a message."""
 
 
@@ -66,28 +71,29 @@ def check(
         files: the same of their files.
         answering: the turn that may answer, from 1; 0 for none. It must where `required`.
     """
-    number = 0
-    made: Sequence[_Made] | None = _NOTHING
+    number = 0  # of the assistant's turn
+    made: Sequence[_CallImage] | None = _NO_CALL
     offered(rules)  # loads tools of one's own, which the replay needs
     replay = _Replay(record, files, rules)
     walked = list(_walk(record, sizes))
-    for at, (message, shown, history) in enumerate(walked, 1):
-        if message.role == "user" and made is not _NOTHING:
-            yield from _result(number, shown, made)
-            yield from _pixels(number, record.images[len(history) :], made, replay)
-        made = _NOTHING
-        replay.see([*history, *shown])
+    for following, (message, shown, history) in enumerate(walked, 1):
+        if message.role == "user" and made is not _NO_CALL:
+            yield from _check_sizes(number, shown, made)
+            yield from _check_pixels(number, record.images[len(history) :], made, replay)
+        made = _NO_CALL
+        replay.follow([*history, *shown])
         if message.role != "assistant":
             continue
         number += 1
-        turn = yield from _turn(message.content, number, rules, any(after for _, after, _ in walked[at : at + 1]))
+        image_follows = following < len(walked) and bool(walked[following][1])
+        turn = yield from _read_turn(message.content, number, rules, image_follows)
         if turn and turn.calls:
-            made = yield from _calls(turn.calls, number, history, rules, replay)
+            made = yield from _check_calls(turn.calls, number, history, rules, replay)
         if turn and number != answering:
             if turn.answer is not None and rules.grammar.calls:  # else each turn answers a question of its own
                 yield Fault("answer_early", f"turn {number} answers, and is not the last")
         elif turn:
-            yield from _answer(turn, number, required, record)
+            yield from _check_answer(turn, number, required, record)
 
 
 def boxes(record: Record, sizes: _Sizes, grammar: Grammar = TAGS) -> Iterator[tuple[bool, bool]]:
@@ -100,7 +106,7 @@ def boxes(record: Record, sizes: _Sizes, grammar: Grammar = TAGS) -> Iterator[tu
         except FormatError:
             continue
         if tool and "bbox_2d" in tool.arguments:
-            yield _fits(tool, history, "pixel"), _fits(tool, history, "permille")
+            yield _lies_inside(tool, history, "pixel"), _lies_inside(tool, history, "permille")
 
 
 def offered(rules: Rules) -> Sequence[str]:
@@ -121,7 +127,7 @@ def _walk(record: Record, sizes: _Sizes) -> Iterator[tuple[Message, _Sizes, _Siz
         shown += len(indices)
 
 
-def _turn(text: str, number: int, rules: Rules, followed: bool) -> Generator[Fault, None, Turn | None]:
+def _read_turn(text: str, number: int, rules: Rules, image_follows: bool) -> Generator[Fault, None, Turn | None]:
     """A turn, if it can be read; an image that follows is the result of a call."""
     if not text.strip():
         yield Fault("no_answer", f"turn {number} answers nothing")
@@ -134,13 +140,13 @@ def _turn(text: str, number: int, rules: Rules, followed: bool) -> Generator[Fau
     try:
         return parse(text, rules.grammar)
     except FormatError as error:
-        if _shows_errors(rules) and error.kind == "json" and not followed:  # the next turn says so
+        if _shows_errors(rules) and error.kind == "json" and not image_follows:  # the next turn says so
             return None
         yield Fault(error.kind, f"turn {number}: {error}")
         return None
 
 
-def _answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator[Fault]:
+def _check_answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator[Fault]:
     answer, accepted = turn.answer, answers_of(record)
     if answer is None:
         if required:
@@ -152,11 +158,11 @@ def _answer(turn: Turn, number: int, required: bool, record: Record) -> Iterator
         yield Fault("answer_differs", f"turn {number} answers {given!r}, the row's answer is {expected!r}")
 
 
-def _calls(
+def _check_calls(
     calls: Sequence[ToolText], number: int, history: _Sizes, rules: Rules, replay: "_Replay"
-) -> Generator[Fault, None, Sequence[_Made] | None]:
+) -> Generator[Fault, None, Sequence[_CallImage] | None]:
     """Check the calls of a turn; what they make, None where that is not known."""
-    made: list[_Made] | None = []
+    made: list[_CallImage] | None = []
     for tool in calls:
         sizes = [size for size in history if size]
         if len(sizes) < len(history):
@@ -164,7 +170,7 @@ def _calls(
         try:
             seen = [*sizes, *(each.size for each in made or ())]
             found = tools.checked(tool, rules.view(seen, replay.files), offered(rules))
-            more = replay.made(found.call, seen)
+            more = replay.images_of(found.call, seen)
         except ValueError as error:  # a ToolError, or a result too long to be shown
             if not _shows_errors(rules):
                 yield Fault("tool", f"turn {number}: {plain(error)}")
@@ -181,7 +187,7 @@ def _shows_errors(rules: Rules) -> bool:
     return rules.protocol is not None and rules.protocol.errors == "show"
 
 
-def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterator[Fault]:
+def _check_sizes(number: int, shown: _Sizes, made: Sequence[_CallImage] | None) -> Iterator[Fault]:
     if made is None:
         return
     if len(shown) != len(made):
@@ -196,8 +202,8 @@ def _result(number: int, shown: _Sizes, made: Sequence[_Made] | None) -> Iterato
             yield Fault("result_differs", sentence)
 
 
-def _pixels(
-    number: int, pictures: Sequence[Picture], made: Sequence[_Made] | None, replay: "_Replay"
+def _check_pixels(
+    number: int, pictures: Sequence[Picture], made: Sequence[_CallImage] | None, replay: "_Replay"
 ) -> Iterator[Fault]:
     for picture, each in zip(pictures, made or (), strict=False):
         if each.place is None:
@@ -218,11 +224,11 @@ class _Replay:
         self._grid = rules.grid
         self._opened: dict[int, Image.Image] = {}
         self._history: History | None = None
-        self._found = set[int]()  # images that calls show of which only the row says what they are
+        self._unplaced = set[int]()  # indices of images that calls show, of which only the row says what they are
         there = [files[index] for index in inputs_of(record) if index < len(files)]
         inputs = input_sizes(record, files)
         self.files = [size for size in inputs if size]
-        self._whole = list(inputs) == there  # the row has the files, not what was shown of them
+        self._rows_have_files = list(inputs) == there  # the row has the files, not what was shown of them
         protocol, fields = rules.protocol, msgspec.structs.fields(Protocol)
         cut = [field for field in fields if field.name in PICTURES and field.name not in _OF_INPUTS]
         # else crops are the pixels in the box, as shown on the grid
@@ -231,7 +237,7 @@ class _Replay:
                 images = [OpenedImage(Image.new(STAND_IN, size)) for size in inputs if size]
                 self._history = History(images, protocol, rules.grid, tools.known())
 
-    def made(self, call: Call, sizes: Sequence[Size]) -> Sequence[_Made] | None:
+    def images_of(self, call: Call, sizes: Sequence[Size]) -> Sequence[_CallImage] | None:
         """What a call makes of the images so far; None: that is not known. Raises ValueError: it cannot be shown."""
         tool = tools.get(call.name)
         by_schema = not hasattr(tool, "check")
@@ -241,30 +247,30 @@ class _Replay:
         if self._history is None:
             size = sizes[call.index]
             if call.arguments:
-                return _run(call, size, self._grid)
-            return _cached(call.name, call.box, call.factor, size, self._grid)
-        if self._history.protocol.crops == "file" and call.index in self._found:
+                return _apply(call, size, self._grid)
+            return _apply_cached(call.name, call.box, call.factor, size, self._grid)
+        if self._history.protocol.crops == "file" and call.index in self._unplaced:
             return None  # its file may be larger than what was shown of it
         _, planned = self._history.planned(call)
         for each in planned:
             self._history.add(Shown(Image.new(STAND_IN, each.size)), each.place)
-        of_file = [each.place and self._whole and each.place.root < len(self._inputs) for each in planned]
+        of_file = [each.place and self._rows_have_files and each.place.root < len(self._inputs) for each in planned]
         return [
-            _Made(each.size, each.made.size, each.place if known else None)
+            _CallImage(each.size, each.made.size, each.place if known else None)
             for each, known in zip(planned, of_file, strict=True)
         ]
 
-    def see(self, sizes: _Sizes) -> None:
+    def follow(self, sizes: _Sizes) -> None:
         history = self._history
         if history is None or not all(sizes):
             self._history = None
             return
         known = max(len(sizes), history.inputs)
         del history.images[known:], history.places[known:]
-        self._found = {index for index in self._found if index < known}
+        self._unplaced = {index for index in self._unplaced if index < known}
         for size in sizes[len(history.images) :]:
             assert size
-            self._found.add(len(history.images))
+            self._unplaced.add(len(history.images))
             history.add(Shown(Image.new(STAND_IN, size)), None)
 
     def difference(self, picture: Picture, place: Place) -> float:
@@ -283,7 +289,7 @@ class _Replay:
         return float(sum(means) / len(means))
 
 
-def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
+def _lies_inside(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
     try:
         found = tools.checked(tool, View([size for size in history if size], coordinates))
     except ToolError:
@@ -292,11 +298,13 @@ def _fits(tool: ToolText, history: _Sizes, coordinates: Coordinates) -> bool:
 
 
 @lru_cache(4096)
-def _cached(name: str, box: Box | None, factor: float | None, size: Size, grid: Grid) -> Sequence[_Made]:
-    return _run(Call(name, 0, box, factor), size, grid)
+def _apply_cached(name: str, box: Box | None, factor: float | None, size: Size, grid: Grid) -> Sequence[_CallImage]:
+    return _apply(Call(name, 0, box, factor), size, grid)
 
 
-def _run(call: Call, size: Size, grid: Grid) -> Sequence[_Made]:
+def _apply(call: Call, size: Size, grid: Grid) -> Sequence[_CallImage]:
     made = tools.get(call.name).apply(call, Image.new(STAND_IN, size))
-    images = () if isinstance(made, str) else made.images if isinstance(made, Result) else (made,)
-    return [_Made(smart_resize(*each.size, grid), each.size) for each in images]
+    if isinstance(made, str):
+        return []
+    images = made.images if isinstance(made, Result) else (made,)
+    return [_CallImage(smart_resize(*each.size, grid), each.size) for each in images]

@@ -1,4 +1,8 @@
-"""The chat protocol of rows, and the rules that they are checked against: above all, what their boxes mean."""
+"""The chat protocol of rows, and the rules that they are checked against: above all, what their boxes mean.
+
+`rules_for` makes the rules of a file. The other functions find a chat protocol: `protocol_of` and `of_records` that of
+plain questions and answers without tools, `shown_by` that of conversations with tools.
+"""
 
 import re
 from collections import Counter
@@ -27,6 +31,7 @@ PLAIN = "{images}{question}"
 """The first message of a chat protocol in which nothing stands around a question."""
 SURVEYED = 200
 _NAMES: tuple[tuple[str, Coordinates], ...] = (("scale_fixed", "permille"), ("scale_dynamic", "pixel"))
+"""Words in the names of the published files of ViRC, and the unit of their boxes."""
 
 
 def protocol_of(found: Survey, usual_system: str) -> Protocol | None:
@@ -108,22 +113,23 @@ def rules_for(
     holds = source.holds
     rows = iter(rows)
     first = list(islice(rows, FIRST))
-    protocol, beside = protocol_given, source.media / FILE_NAME
-    if protocol is None and beside.is_file():
-        protocol, record = read_protocol(beside), first[0].record if first else None
-        # unless the file's first row has another system message
+    protocol, saved = protocol_given, source.media / FILE_NAME
+    if protocol is None and saved.is_file():
+        protocol = read_protocol(saved)
+        record = first[0].record if first else None
         has_system = record and record.messages and record.messages[0].role == "system"
-        protocol = None if record and has_system and system_of(record) != protocol.system else protocol
+        if record and has_system and system_of(record) != protocol.system:
+            protocol = None  # it is that of another file in the folder
     plain = protocol is None and holds == "solutions" and is_plain(row.record for row in first if row.record)
     names = f"{source.name} {source.file.name}"
-    named = next((each for word, each in _NAMES if re.search(word, names)), None)
+    by_name = next((coordinates for word, coordinates in _NAMES if re.search(word, names)), None)
     found: tuple[Coordinates, str]
     if given != "auto":
         found = given, "as --coordinates says"
     elif protocol:
         found = protocol.coordinates, f"as {'the system' if protocol_given else FILE_NAME} says"
-    elif named:
-        found = named, "as its name says"
+    elif by_name:
+        found = by_name, "as its name says"
     elif holds == "problems":
         found = "pixel", "no boxes"
     else:
@@ -132,15 +138,15 @@ def rules_for(
 
 
 def _from_boxes(rows: Iterable[Row]) -> tuple[Coordinates, str]:
-    """What most of the first boxes can only be; where all may be either, what the size of the inputs suggests."""
+    """The unit that more of the first boxes need; else permille for inputs of 1000 x 1000 px, or pixels."""
     fits: Counter[tuple[bool, bool]] = Counter()
     square = inputs = 0
     for row in islice(rows, SURVEYED):
         if row.record and row.record.messages:
             files = [size_of(picture) for picture in row.record.images]
             fits.update(calls.boxes(row.record, sizes_shown(row.record, files, Rules("solutions"))))
-            own = [files[index] for index in inputs_of(row.record) if index < len(files)]
-            square, inputs = square + own.count(SQUARE), inputs + len(own)
+            input_files = [files[index] for index in inputs_of(row.record) if index < len(files)]
+            square, inputs = square + input_files.count(SQUARE), inputs + len(input_files)
     pixel, permille, boxes = fits[True, False], fits[False, True], sum(fits.values())
     if pixel != permille:
         least, most = sorted((pixel, permille))

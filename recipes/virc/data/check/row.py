@@ -1,12 +1,16 @@
 """One row, checked for all that concerns rows of its kind; it runs in any process.
 
 LLaMA-Factory drops most of what is wrong with a conversation with no more than a warning, or crashes hours later.
+`check_row` begins here: `check_without_images` finds what stops training, and needs no image; `_warnings` finds what a
+model would learn wrongly. What a row is (`holds`): a problem, a solution (a conversation with its replies), a prompt
+of RL, or a pair of replies.
 """
 
 import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 
 import msgspec
 
@@ -17,7 +21,7 @@ from virc.data.check.images import DecodedImage, decoded, is_there
 from virc.data.check.result import UNREAD, UNREAD_COLUMN, Counts, Fault, RowResult, Rules
 from virc.data.formats.registry import Holds, Row
 from virc.data.rows.record import MARK, Record, has_reference, inputs_of, not_offered, system_of
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.models.chat_protocol import needs_picture
 from virc.reasoning.calls import Size
 from virc.reasoning.grammar import Grammar
@@ -28,34 +32,66 @@ from virc.reasoning.resize import smart_resize
 from virc.scoring.references import Reference, references_of
 from virc.scoring.score import is_list_text
 
-_OPENED_BY_PATH: Sequence[Holds] = ("solutions", "pairs")
-"""What rows are of which LLaMA-Factory opens the images, wherever they are."""
+_OF_LLAMA_FACTORY: Sequence[Holds] = ("solutions", "pairs")
+"""Rows that LLaMA-Factory reads; it opens their images by path, wherever they are."""
 _DROPPED = "engines drop such a row, or stop"
 
 
 def check_row(rules: Rules, row: Row) -> RowResult:
+    """The faults, warnings and counts of a row."""
     if row.record is None:
         return RowResult(row.number, faults=(unread(row),))
-    record = apart(row.record, rules.protocol)
-    anywhere = rules.holds in _OPENED_BY_PATH
-    found = [decoded(msgspec.structs.replace(each, confined=each.confined > anywhere)) for each in record.images]
-    shown = images.sizes_shown(record, [each.size for each in found], rules)
-    opened = [each.fault for each in found if each.fault]
-    # rows without an answer are counted alone: `virc batch` solves them
-    otherwise = {"image_missing": bool(opened), "no_answer": rules.holds == "problems"}
+    record = split_results(row.record, rules.protocol)
+    pictures = record.images
+    if rules.holds in _OF_LLAMA_FACTORY:  # the engine opens them outside of the file's folder, too
+        pictures = tuple(msgspec.structs.replace(picture, confined=False) for picture in pictures)
+    decoded_images = [decoded(picture) for picture in pictures]
+    shown = images.sizes_shown(record, [image.size for image in decoded_images], rules)
+    image_faults = [image.fault for image in decoded_images if image.fault]
     faults = [
-        *(each for each in check_without_images(row, rules.holds, rules.protocol) if not otherwise.get(each.kind)),
-        *opened,
-        *(msgspec.structs.replace(each, stops=False) for each in _warnings(row.record, record, found, shown, rules)),
+        *_stopping(row, rules, any_image_fault=bool(image_faults)),
+        *image_faults,
+        *(msgspec.structs.replace(each, stops=False) for each in _warnings(row, record, decoded_images, shown, rules)),
     ]
-    inputs = [found[index] for index in inputs_of(record) if index < len(found)]
-    sizes = [each.size for each in inputs if each.size]
+    references, unmatched = references_in(record) if rules.holds == "problems" else ((), [])
+    faults += unmatched
+    inputs = [decoded_images[index] for index in inputs_of(record) if index < len(decoded_images)]
+    turn = record.extra.get("turn") if rules.holds == "prompts" else None  # rows of one conversation share their id
+    return RowResult(
+        row.number,
+        record.id,
+        tuple(faults),
+        _counts(record, decoded_images, inputs, shown, rules),
+        key=None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode(),
+        inputs=tuple(dict.fromkeys(image.pixels for image in inputs if image.size)),
+        system=system_of(record) if record.messages else None,
+        references=references,
+    )
+
+
+def _stopping(row: Row, rules: Rules, *, any_image_fault: bool) -> Iterator[Fault]:
+    """The faults that show without opening an image, but those that are told in another way."""
+    for fault in check_without_images(row, rules.holds, rules.protocol):
+        is_told_by_image = fault.kind == "image_missing" and any_image_fault
+        is_counted = fault.kind == "no_answer" and rules.holds == "problems"  # `virc batch` solves such rows
+        if not is_told_by_image and not is_counted:
+            yield fault
+
+
+def _counts(
+    record: Record,
+    decoded_images: Sequence[DecodedImage],
+    inputs: Sequence[DecodedImage],
+    shown: Sequence[Size | None],
+    rules: Rules,
+) -> Counts:
+    sizes = [image.size for image in inputs if image.size]
     square = sum(size == SQUARE for size in sizes)
     on_grid = sum(size == smart_resize(*size, rules.grid) for size in sizes)
-    fits = list(calls.boxes(record, shown, rules.grammar))
-    counts = Counts(
-        images=len(found),
-        unseen=sum(each == DecodedImage() for each in found),
+    fits = list(calls.boxes(record, shown, rules.grammar))  # (as pixels, as permille) of each box
+    return Counts(
+        images=len(decoded_images),
+        unseen=sum(image == DecodedImage() for image in decoded_images),
         square=square,
         on_grid=on_grid,
         off_grid=len(sizes) - square - on_grid,
@@ -65,29 +101,17 @@ def check_row(rules: Rules, row: Row) -> RowResult:
         both=fits.count((True, True)),
         unanswered=int(rules.holds == "problems" and _is_unanswered(record)),
     )
-    references, unmatched = references_in(record) if rules.holds == "problems" else ((), [])
-    faults += unmatched
-    turn = record.extra.get("turn") if rules.holds == "prompts" else None
-    key = None if record.id is None else msgspec.json.encode([record.id, str(turn)]).decode()
-    return RowResult(
-        row.number,
-        record.id,
-        tuple(faults),
-        counts,
-        key,
-        tuple(dict.fromkeys(each.pixels for each in inputs if each.size)),
-        system_of(record) if record.messages else None,
-        references,
-    )
 
 
 def references_in(record: Record) -> tuple[Sequence[Reference], list[Fault]]:
+    """How the right answer of a problem may be read, and what is wrong with that."""
+
     def size() -> Size | None:
         return decoded(record.images[0]).size if record.images else None
 
-    found = references_of({**record.extra, "answer": record.answer}, size)
-    wrong = [each for each in found if each.flaw and each.kind != "choice"]  # which is a fault of its own
-    return found, [Fault("reference", each.flaw, stops=each.kind != "looks") for each in wrong]
+    references = references_of({**record.extra, "answer": record.answer}, size)
+    flawed = [each for each in references if each.flaw and each.kind != "choice"]  # `answer_not_offered` says that
+    return references, [Fault("reference", each.flaw, stops=each.kind != "looks") for each in flawed]
 
 
 def unread_columns(row: Row) -> Iterator[Fault]:
@@ -116,11 +140,10 @@ def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = Non
         yield from check_pair(record)
     elif holds != "problems":
         yield from check_conversation(record, holds)
-    anywhere = holds in _OPENED_BY_PATH
-    if not anywhere:
+    if holds not in _OF_LLAMA_FACTORY:
         if not (record.question or "").strip():
-            known = bool(record.messages)  # by the chat protocol, where the row itself does not have it
-            yield Fault("no_question", "its question is not known by itself", stops=not known)
+            # the chat protocol finds it in the messages
+            yield Fault("no_question", "its question is not known by itself", stops=not record.messages)
         if _is_unanswered(record):
             yield Fault("no_answer", "it has no answer to compare replies with")
         if not record.images and (protocol is None or needs_picture(protocol)):
@@ -128,7 +151,7 @@ def check_without_images(row: Row, holds: Holds, protocol: Protocol | None = Non
         if sentence := not_offered(record):
             yield Fault("answer_not_offered", sentence)
     for picture in record.images:
-        if not is_there(picture, anywhere):
+        if not is_there(picture, anywhere=holds in _OF_LLAMA_FACTORY):
             yield Fault("image_missing", f"there is no file {plain(picture.name, 120)}")
 
 
@@ -140,11 +163,11 @@ def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
     if not record.messages:
         yield Fault("no_messages", f"it has no messages: {_DROPPED}")
         return
-    first = int(record.messages[0].role == "system")
-    for at, message in enumerate(record.messages[first:]):
-        expected = ("user", "assistant")[at % 2]
+    has_system = record.messages[0].role == "system"
+    turns = record.messages[1:] if has_system else record.messages
+    for number, (message, expected) in enumerate(zip(turns, cycle(("user", "assistant"))), 2 if has_system else 1):
         if message.role != expected:
-            yield Fault("roles", f"message {first + at + 1} is of {message.role}, and {expected} is due: {_DROPPED}")
+            yield Fault("roles", f"message {number} is of {message.role}, and {expected} is due: {_DROPPED}")
             break
     last = record.messages[-1].role
     if holds == "solutions" and last != "assistant":
@@ -156,9 +179,9 @@ def check_conversation(record: Record, holds: Holds) -> Iterator[Fault]:
     marks = sum(message.content.count(MARK) for message in record.messages)
     if marks != len(record.images):
         yield Fault("marks", f"{marks} {MARK} marks for {len(record.images)} images: the engine stops at it")
-    for at, message in enumerate(record.messages, 1):
+    for number, message in enumerate(record.messages, 1):
         if message.role == "system" and MARK in message.content:
-            yield Fault("mark_misplaced", f"message {at}, of system, holds {MARK}: only users show images")
+            yield Fault("mark_misplaced", f"message {number}, of system, holds {MARK}: only users show images")
 
 
 def check_pair(record: Record) -> Iterator[Fault]:
@@ -181,37 +204,47 @@ def check_pair(record: Record) -> Iterator[Fault]:
 
 
 def _warnings(
-    row: Record, record: Record, found: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
+    row: Row, record: Record, decoded_images: Sequence[DecodedImage], shown: Sequence[Size | None], rules: Rules
 ) -> Iterator[Fault]:
-    """What a model would learn that inference does not do: training takes such a row as it is."""
-    if rules.holds in _OPENED_BY_PATH:
+    """What a model would learn that inference does not do: training takes such a row as it is.
+
+    Args:
+        record: of the row, with results as messages of their own.
+    """
+    if rules.holds in _OF_LLAMA_FACTORY:
         yield from images.outside(record.images)
     elif record.answer is not None and not record.extra.get("answers") and is_list_text(record.answer):
-        given = plain(record.answer, 40)
-        yield Fault("answer_list", f"its answer {given!r} is the text of a list; `answers` holds lists")
-    if rules.holds == "problems":
-        return
+        answer = plain(record.answer, 40)
+        yield Fault("answer_list", f"its answer {answer!r} is the text of a list; `answers` holds lists")
+    sizes = [image.size for image in decoded_images]
     if rules.holds == "pairs":
         shared = msgspec.structs.replace(record, messages=record.messages[:-1])
         if rules.protocol is not None and shared.messages:
             yield from images.check_announced(shared, shown, rules)
-            yield from calls.check(shared, shown, [each.size for each in found], rules, 0, False)
-        return
-    inserted = rules.holds == "solutions" and rules.protocol is not None and rules.protocol.results != "user"
-    if not record.messages:
-        return
-    if not inserted:
-        replies = (at for at, each in enumerate(row.messages, 1) if each.role == "assistant" and MARK in each.content)
-        yield from (Fault("mark_misplaced", f"message {at}, of assistant, holds {MARK}") for at in replies)
-    answering = sum(message.role == "assistant" for message in record.messages)
+            yield from calls.check(shared, shown, sizes, rules, 0, False)
+    elif rules.holds != "problems" and row.record and record.messages:
+        yield from _warnings_of_replies(row.record, record, sizes, shown, rules)
+
+
+def _warnings_of_replies(
+    written: Record, record: Record, sizes: Sequence[Size | None], shown: Sequence[Size | None], rules: Rules
+) -> Iterator[Fault]:
+    """The same of a solution or a prompt; `written` has results inside replies, where the chat protocol has them."""
+    results_in_replies = rules.holds == "solutions" and rules.protocol is not None and rules.protocol.results != "user"
+    if not results_in_replies:
+        for number, message in enumerate(written.messages, 1):
+            if message.role == "assistant" and MARK in message.content:
+                yield Fault("mark_misplaced", f"message {number}, of assistant, holds {MARK}")
+    replies = sum(message.role == "assistant" for message in record.messages)
     if rules.holds == "prompts":
-        answering *= has_reference(record)
+        replies = replies if has_reference(record) else 0
         yield from _prompt(record, calls.offered(rules), rules.grammar)
     yield from images.check_announced(record, shown, rules)
-    if inserted and row.messages[-1].role == "assistant" != record.messages[-1].role:
+    ends_with_reply = record.messages[-1].role == "assistant"
+    if results_in_replies and written.messages[-1].role == "assistant" and not ends_with_reply:
         yield Fault("end", "its last message ends with a result, not with what the model makes of it")
-    required = rules.holds == "solutions" and record.messages[-1].role == "assistant"
-    yield from calls.check(record, shown, [each.size for each in found], rules, answering, required)
+    required = rules.holds == "solutions" and ends_with_reply
+    yield from calls.check(record, shown, sizes, rules, replies, required)
 
 
 def _prompt(record: Record, offered: Sequence[str], grammar: Grammar) -> Iterator[Fault]:

@@ -1,4 +1,8 @@
-"""Check files of rows of any size on all cores: what is wrong with each row, and what the rows have together."""
+"""Check files of rows of any size on all cores: what is wrong with each row, and what the rows have together.
+
+Read `check`: it goes through the files with `_Run.through`, which gets the result of each row from `check_rows`, counts
+it in a `DatasetReport`, and yields the rows without faults; `_write_clean` writes those where they are wanted.
+"""
 
 import hashlib
 import shlex
@@ -41,6 +45,7 @@ MAX_IGNORED = 20
 """Distinct keys of messages that are counted each in one file."""
 _AT_ONCE = 8
 """Rows that a process gets together: enough to outweigh the transfer, few enough to stop soon."""
+_ROW_BITS = 40
 _SETUP = """
 PRAGMA cache_size = -16384;
 PRAGMA journal_mode = OFF;
@@ -230,25 +235,27 @@ def check(
         UsageError: `clean` is in use, or two datasets of one name would be in it.
         VircError: the disk refuses.
     """
-    own, others = (_sources(config, paths) for paths in (config.paths, config.against))
-    names = Counter(source.name.casefold() for source in own.values()) if config.clean else {}
+    to_clean, against = (_sources(config, paths) for paths in (config.paths, config.against))
+    names = Counter(source.name.casefold() for source in to_clean.values()) if config.clean else {}
     for name, count in names.items():
         if count > 1:
             raise UsageError(f"{count} datasets would be called {name}", "clean them one by one")
-    there = config.clean is not None and config.clean.exists()
+    existed = config.clean is not None and config.clean.exists()
     with closing(KeyStore()) as seen, fresh_folder(config.clean) if config.clean else nullcontext() as folder:
         run = _Run(config, seen, on_fault, on_row)
         writing = Writing(PictureStore(folder), number=lambda: run.number) if folder else None
-        named = {path for path, source in own.items() if HELD_OUT.search(source.name)}
-        aside = {*others, *(named if len(named) < len(own) else ())}
-        turns = [(source, path in aside) for path, source in {**own, **others}.items()]
-        for source, held_out in sorted(turns, key=lambda turn: not turn[1]):  # those that are held out come first
-            good = run.through(source, held_out)
-            if writing and source.file.resolve() in own:
+        by_name = {path for path, source in to_clean.items() if HELD_OUT.search(source.name)}
+        held_out = {*against, *(by_name if len(by_name) < len(to_clean) else ())}
+        all_sources = {**to_clean, **against}
+        # those held out come first, so that their inputs are known when the other files are read
+        for path in sorted(all_sources, key=lambda path: path not in held_out):
+            source = all_sources[path]
+            good = run.through(source, path in held_out)
+            if writing and path in to_clean:
                 run.report.kept += _write_clean(source, good, writing)
-            for _ in good:  # what was not written
+            for _ in good:  # rows that are not written are checked too
                 pass
-    if config.clean and not (run.report.kept or there):
+    if config.clean and not (run.report.kept or existed):
         config.clean.rmdir()  # nothing is in it
     if not run.report.rows:
         raise DataError(f"there are no rows in {', '.join(map(str, config.paths))}")
@@ -315,29 +322,29 @@ class _Run:
         self.report.datasets.append(dataset)
         of_entry = list(check_entry(source))
         dataset.add_faults(of_entry)
-        self._tell(dataset, None, of_entry)
-        found, references = Survey(), References()
+        self._report_faults(dataset, None, of_entry)
+        survey, references = Survey(), References()
         for row, result in check_rows(_rows(source), rules, self._config.workers):
             faults = [*result.faults, *self._repeated(number, result), *self._leaked(number, result)]
-            found.add(row, faults)
+            survey.add(row, faults)
             dataset.add(result, faults)
             references.add(row.number, result.references)
             dataset.add_ignored(row.ignored)
             dataset.unread_columns = dict(Counter(dataset.unread_columns) + Counter(row.unread.keys()))
             if isinstance(row.fault, UnreadError):
                 dataset.cut_short(row.number, row.fault)
-            self._tell(dataset, result, faults)
+            self._report_faults(dataset, result, faults)
             self._on_row(self.report)
             if not faults and row.record:
                 self.number = row.number
                 yield row.record
-        of_file = [] if dataset.stops or not dataset.rows else list(_no_protocol(source, rules, found))
+        of_file = [] if dataset.stops or not dataset.rows else list(_no_protocol(source, rules, survey))
         of_file += [
             Fault("convention", f"{each.message}: {each.hint}", stops=kind != "looks")
             for kind, each in references.conventions().items()
         ]
         dataset.add_faults(of_file)
-        self._tell(dataset, None, of_file)
+        self._report_faults(dataset, None, of_file)
 
     def _repeated(self, dataset: int, result: RowResult) -> Iterator[Fault]:
         if result.key is None:
@@ -352,12 +359,13 @@ class _Run:
         for pixels in result.inputs:
             key = key_of("input", pixels)
             if self.report.datasets[dataset].held_out:
-                self._seen.add(key, dataset << 40 | result.number)  # both in one number: the row is in the low 40 bits
+                # one number has both: the row in the low bits, the dataset above them
+                self._seen.add(key, dataset << _ROW_BITS | result.number)
             elif place := self._seen.get(key):
-                other = self.report.datasets[place >> 40]
-                yield Fault("leak", f"an input of it is held out: {other.name}, row {place & 2**40 - 1}")
+                other, number = self.report.datasets[place >> _ROW_BITS], place & 2**_ROW_BITS - 1
+                yield Fault("leak", f"an input of it is held out: {other.name}, row {number}")
 
-    def _tell(self, dataset: DatasetReport, result: RowResult | None, faults: Iterable[Fault]) -> None:
+    def _report_faults(self, dataset: DatasetReport, result: RowResult | None, faults: Iterable[Fault]) -> None:
         for fault in faults:
             self._reported[fault.kind] += 1
             if self._reported[fault.kind] <= self._config.first or fault.kind == UNREAD:
@@ -381,14 +389,15 @@ def _write_clean(source: Source, records: Iterator[Record], writing: Writing) ->
     return written
 
 
-def _no_protocol(source: Source, rules: Rules, found: Survey) -> Iterator[Fault]:
-    given = rules.protocol and found.with_system(rules.protocol.system)
-    if given or source.holds == "problems" or plain.protocol_of(found, ""):
+def _no_protocol(source: Source, rules: Rules, survey: Survey) -> Iterator[Fault]:
+    """The fault of a file whose chat protocol is neither given, nor shown by its rows, nor unnecessary."""
+    given = rules.protocol and survey.with_system(rules.protocol.system)
+    if given or source.holds == "problems" or plain.protocol_of(survey, ""):
         return
-    records = (row.record for row in found.kept if row.record)
+    records = (row.record for row in survey.kept if row.record)
     try:
         if source.holds != "prompts" or not plain.of_records(records):
-            plain.shown_by(source, found.whole)
+            plain.shown_by(source, survey.whole)
     except DataError as error:
         yield Fault("chat_protocol", error.message)
 
@@ -405,7 +414,7 @@ def _sources(config: CheckConfig, paths: Sequence[Path]) -> dict[Path, Source]:
 
 
 def _rows(source: Source) -> Iterator[Row]:
-    """The rows of a file; what keeps the rest of it from being read is one more row with that fault."""
+    """The rows of a file; if the rest of it cannot be read, one more row has that fault."""
     number = 0
     try:
         for row in get(source.format).read(source):
@@ -420,7 +429,7 @@ def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tupl
     if workers == 1:
         yield from ((row, check_row(rules, row)) for row in rows)
         return
-    under_way: deque[list[Row]] = deque()
+    under_way: deque[list[Row]] = deque()  # chunks that the workers have, whose results are still to come
 
     def chunks() -> Iterator[list[Row]]:
         source = iter(rows)
@@ -435,9 +444,9 @@ def check_rows(rows: Iterable[Row], rules: Rules, workers: int) -> Iterator[tupl
                 yield from zip(under_way.popleft(), found, strict=True)
             return
         except LostWorkerError:
-            left = [row for chunk in under_way for row in chunk]
+            unchecked = [row for chunk in under_way for row in chunk]
             under_way.clear()
-            yield from zip(left, _one_by_one(left, rules), strict=True)
+            yield from zip(unchecked, _one_by_one(unchecked, rules), strict=True)
 
 
 def _check(rules: Rules, rows: list[Row]) -> list[RowResult]:
@@ -445,7 +454,7 @@ def _check(rules: Rules, rows: list[Row]) -> list[RowResult]:
 
 
 def _one_by_one(rows: list[Row], rules: Rules) -> Iterator[RowResult]:
-    """Results of one process, so that it is known at which row it ends; the next process begins behind that."""
+    """Results of one process, so that it is known which row ends it; a new process goes on after that row."""
     while rows:
         done = 0
         try:

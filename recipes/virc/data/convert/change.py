@@ -1,4 +1,9 @@
-"""What happens to a record between two datasets: its question is found, its boxes and images are changed."""
+"""What happens to a record between two datasets: its question is found, its boxes and images are changed.
+
+Read `change_for` first: it decides once for a file how its records change (`Change`). `changed` then does so for each
+row, in `_changed_record`. A `Change` has two chat protocols: rows are written in `chat_protocol`, and are to be written
+in `goal`. `answered` makes the trajectory of a problem from its boxes and its answer.
+"""
 
 import math
 import re
@@ -33,7 +38,7 @@ from virc.data.protocol.extract import study
 from virc.data.protocol.templates import question_of
 from virc.data.rows.laid_out import without_marks
 from virc.data.rows.record import MARK, Record, answers_of, choices_of, final_answer, inputs_of, not_offered
-from virc.data.rows.results import apart
+from virc.data.rows.results import split_results
 from virc.families.registry import taught
 from virc.models import registry as models
 from virc.models.chat_protocol import DEFAULT, of_system, read_protocol
@@ -58,12 +63,13 @@ from virc.systems.registry import System
 from virc.tools import registry as tools
 
 Images = Literal["smart", "square_1000"]
-_LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
-_LETTERED = re.compile(r"(?:^|\s)[(\[]?A[).:\]、]", re.MULTILINE)
+_QUESTION_LINE = re.compile(r"^Question: (.+)$", re.MULTILINE)
+_FIRST_LETTER = re.compile(r"(?:^|\s)[(\[]?A[).:\]、]", re.MULTILINE)
 _CHOICES = re.compile(r"^\s*(?:choices|options)\b|^\s*\(?A[).:]", re.IGNORECASE | re.MULTILINE)
 _MAX_READ = 200  # rows in which a chat protocol is looked for
 _CONVERSATIONS: tuple[Holds, ...] = ("solutions", "pairs")
-_TURNS = ("first", "image_line", "after_image", "after_scale")
+_TEMPLATES = ("first", "image_line", "after_image", "after_scale")
+"""The fields of a chat protocol that hold the texts of user turns."""
 SOURCE = "data_source"
 """The column that names the system a row is of, for stages of RL that take rows of several."""
 PUBLISHED_SOURCE = "published_data_source"
@@ -107,10 +113,12 @@ class Change(msgspec.Struct, frozen=True):
 
     @property
     def replays(self) -> bool:
-        here, there = self.chat_protocol, self.goal
-        if here is None or there is None:
+        """Whether a session has to show the images and user turns again, as they differ between the two protocols."""
+        source, goal = self.chat_protocol, self.goal
+        if source is None or goal is None:
             return False
-        return self.grid is not None or any(getattr(here, name) != getattr(there, name) for name in ("images", *_TURNS))
+        fields = ("images", *_TEMPLATES)
+        return self.grid is not None or any(getattr(source, name) != getattr(goal, name) for name in fields)
 
     @property
     def rewords(self) -> bool:
@@ -153,7 +161,7 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
         return Change(holds, goal=to.protocol, system=system, learner=to)
     if target.model:
         raise UsageError("--model is for --answers", "--answers makes trajectories of problems")
-    change = _reworded(source, records, kinds, target)
+    change = _change_of_replies(source, records, kinds, target)
     if not target.max_pixels:
         return change
     grid, goal = QWEN2.limited(target.max_pixels), change.result
@@ -165,60 +173,62 @@ def change_for(source: Source, records: Iterable[Record], kinds: tuple[Holds, Ho
     return msgspec.structs.replace(change, goal=goal and as_shown_on(goal, grid), grid=grid)
 
 
-def _reworded(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
+def _change_of_replies(source: Source, records: Iterable[Record], kinds: tuple[Holds, Holds], target: Target) -> Change:
     given_as, holds = kinds
     file = source.file
+    asks_change = target.coordinates is not None or target.images is not None
     if given_as == "pairs" and (target.coordinates or target.images or (target.system and not source.laid_out)):
         hint = "without --coordinates, --images and --system"
         raise UsageError("pairs stay in the chat protocol that they are written in", hint)
     path = source.media / FILE_NAME
-    beside = read_protocol(path) if path.is_file() else None
+    saved = read_protocol(path) if path.is_file() else None  # the chat protocol next to the rows
     if target.system:
         if target.coordinates or target.images or target.protocol:
             raise UsageError("a system decides coordinates, images and chat protocol", "--system alone")
         system = systems.get(target.system)
-        spoken = of_system(system).protocol
-        if given_as in ("solutions", "pairs") and source.laid_out:
-            return Change(holds, spoken, system=system.name)
-        protocol = None if given_as == "problems" else beside
-        if given_as != "problems" and beside is None:
+        of_target = of_system(system).protocol
+        if given_as in _CONVERSATIONS and source.laid_out:  # a layout reads rows into the system's chat protocol
+            return Change(holds, of_target, system=system.name)
+        protocol = None if given_as == "problems" else saved
+        if given_as != "problems" and saved is None:
             records = list(islice(records, _MAX_READ))
-            protocol = of_records(records) or _found(file, records, needed=True)
-        return Change(holds, protocol, spoken, system.name)
-    given = _given(target)
-    changes = asked = target.coordinates is not None or target.images is not None
+            protocol = of_records(records) or _studied_protocol(file, records, needed=True)
+        return Change(holds, protocol, of_target, system.name)
+    named = _named_protocol(target)
     if given_as == "problems":
-        goal = given or beside
+        goal = named or saved
         if holds == "prompts" and goal is None:
             raise ConfigError(
                 f"{file} holds problems, and the chat protocol to write them in is not known",
                 f"--protocol FILE, or --protocol {DEFAULT} for this project's own chat protocol",
             )
         return Change(holds, goal=goal)
-    protocol = beside if changes else given or beside
-    if protocol is None and (changes or target.max_pixels or holds not in _CONVERSATIONS):
+    # --protocol names the goal where something changes, else the chat protocol that the rows are in
+    protocol = saved if asks_change else named or saved
+    is_needed = asks_change
+    if protocol is None and (asks_change or target.max_pixels or holds not in _CONVERSATIONS):
         records = list(islice(records, _MAX_READ))
-        plain_words = of_records(records)
-        changes = (changes or target.max_pixels is not None) and plain_words is None
-        protocol = _written_plain(plain_words, file, holds, target)
-    if protocol is None and (changes or holds not in _CONVERSATIONS):
-        protocol = _found(file, records, changes)
-    goal = _goal(file, protocol, given, target) if protocol and asked else None
+        without_tools = of_records(records)
+        is_needed = (asks_change or target.max_pixels is not None) and without_tools is None
+        protocol = _written_plain(without_tools, file, holds, target)
+    if protocol is None and (is_needed or holds not in _CONVERSATIONS):
+        protocol = _studied_protocol(file, records, is_needed)
+    goal = _protocol_with(file, protocol, named, target) if protocol and asks_change else None
     return Change(holds, protocol, goal)
 
 
-def _written_plain(words: Protocol | None, file: Path, holds: Holds, target: Target) -> Protocol | None:
+def _written_plain(protocol: Protocol | None, file: Path, holds: Holds, target: Target) -> Protocol | None:
     """The chat protocol of questions and answers, if they are written again; None: their texts stay as they are."""
-    if words and target.coordinates:
+    if protocol and target.coordinates:
         raise UsageError(f"replies of {file} call no tools: there are no boxes to convert", "without --coordinates")
-    return words if target.images or holds not in _CONVERSATIONS else None
+    return protocol if target.images or holds not in _CONVERSATIONS else None
 
 
-def _found(file: Path, records: Iterable[Record], needed: bool) -> Protocol | None:
+def _studied_protocol(file: Path, records: Iterable[Record], needed: bool) -> Protocol | None:
     read = islice(records, _MAX_READ)
     first = list(islice(read, 1))
     if first and first[0].question is not None and not needed:
-        return None
+        return None  # the rows have a column of the question
     try:
         return study(chain(first, read)).protocol
     except DataError as error:
@@ -234,50 +244,49 @@ def changed(change: Change, row: Row, tool_sources: Sequence[str] = ()) -> tuple
     if row.record is None:
         return row, boxes
     try:
-        return Row(row.number, _changed(change, row.record, boxes)), boxes
+        return Row(row.number, _changed_record(change, row.record, boxes)), boxes
     except DataError as error:
         return Row(row.number, fault=DataError(f"row {row.number}: {error.message}", error.hint)), Boxes()
 
 
-def _changed(change: Change, record: Record, boxes: Boxes) -> Record:
-    here, goal = change.chat_protocol, change.goal
-    row, record = record, apart(record, here)
+def _changed_record(change: Change, record: Record, boxes: Boxes) -> Record:
+    source, goal, grid = change.chat_protocol, change.goal, change.grid
+    original, record = record, split_results(record, source)
     if change.holds not in _CONVERSATIONS:
         answer = record.answer
         if answer is None and record.rejected is None:  # the better of two replies may still be wrong
-            answer = final_answer(_first_answer(record, here), here.grammar if here else TAGS)
+            answer = final_answer(_up_to_answer(record, source), source.grammar if source else TAGS)
         if change.holds == "prompts":
             answer = sought(record, answer)
-        question = _question(record, here) if record.question is None else record.question
+        question = _question(record, source) if record.question is None else record.question
         record = msgspec.structs.replace(record, question=question, answer=answer)
     if change.system:
         before = record.extra.get(SOURCE)
         kept = {PUBLISHED_SOURCE: before} if isinstance(before, str) and before not in systems.discover() else {}
         record = msgspec.structs.replace(record, extra={**record.extra, SOURCE: change.system, **kept})
-    grid = change.grid
     if change.learner:
         record = answered(record, question_with_choices(record), change.learner)
     elif goal and change.holds == "prompts" and not record.messages:
         record = replayed(record, question_with_choices(record), goal, goal, boxes, grid)
-    elif goal and here and change.rewords and record.messages:
-        record = reworded(record, _question(record, here), here, goal, grid)
-    elif goal and here and change.replays:
-        record = replayed(record, _question(record, here), here, goal, boxes, grid)
-    elif goal and here:
-        record = recoded(record, here, goal, boxes)
-    else:
-        record = msgspec.structs.replace(record, messages=row.messages)
+    elif goal and source and change.rewords and record.messages:
+        record = reworded(record, _question(record, source), source, goal, grid)
+    elif goal and source and change.replays:
+        record = replayed(record, _question(record, source), source, goal, boxes, grid)
+    elif goal and source:  # boxes and the system message alone
+        record = recoded(record, source, goal, boxes)
+    else:  # texts stay, also results inside turns, which `split_results` made messages of their own
+        record = msgspec.structs.replace(record, messages=original.messages)
         record = shrunk(record, grid) if grid else record
     if change.holds != "pairs":
         record = msgspec.structs.replace(record, rejected=None)
-    return _checked(record, change.holds)
+    return _fit_for_format(record, change.holds)
 
 
-def _first_answer(record: Record, here: Protocol | None) -> Record:
-    """The record up to the answer of its question: without tools each reply answers, and the first one it."""
-    if here is None or here.tools:
+def _up_to_answer(record: Record, protocol: Protocol | None) -> Record:
+    """The record up to the answer of its question: without tools, the first reply, as each reply answers a question."""
+    if protocol is None or protocol.tools:
         return record
-    end = next((at for at, each in enumerate(record.messages, 1) if each.role == "assistant"), None)
+    end = next((number for number, each in enumerate(record.messages, 1) if each.role == "assistant"), None)
     return msgspec.structs.replace(record, messages=record.messages[:end])
 
 
@@ -295,7 +304,7 @@ def _question(record: Record, chat_protocol: Protocol | None) -> str:
         question: str | None = without_marks(text, inputs)
     else:
         text = text.replace(MARK, "")
-        question = question_of(text, chat_protocol, inputs) if chat_protocol else _of_line(record, text)
+        question = question_of(text, chat_protocol, inputs) if chat_protocol else _question_on_line(record, text)
     if not question:
         hint = (
             f"name the chat protocol: --protocol {FILE_NAME}; a layout with `question: messages.0.content` reads a text"
@@ -304,9 +313,9 @@ def _question(record: Record, chat_protocol: Protocol | None) -> str:
     return question
 
 
-def _of_line(record: Record, text: str) -> str | None:
+def _question_on_line(record: Record, text: str) -> str | None:
     """The question on a line of its own; None where the replies are not this project's, or choices stand behind it."""
-    line = _LINE.search(text)
+    line = _QUESTION_LINE.search(text)
     ours = final_answer(record) is not None or record.messages[-1].role == "user"
     return line[1] if line and ours and not _CHOICES.search(text, line.end()) else None
 
@@ -324,7 +333,7 @@ def _check_whole(record: Record) -> None:
         raise DataError(sentence)
 
 
-def _checked(record: Record, holds: Holds) -> Record:
+def _fit_for_format(record: Record, holds: Holds) -> Record:
     """The record as a format of that kind can hold it; its images are there."""
     pictures = record.images
     if holds == "pairs":
@@ -359,7 +368,7 @@ def _checked(record: Record, holds: Holds) -> Record:
     return record
 
 
-def _given(target: Target) -> Protocol | None:
+def _named_protocol(target: Target) -> Protocol | None:
     if target.protocol is None:
         return None
     if target.protocol == DEFAULT:
@@ -368,24 +377,25 @@ def _given(target: Target) -> Protocol | None:
         return msgspec.structs.replace(own, images=target.images or "smart")
     given = read_protocol(expanded(target.protocol))
     for key in ("coordinates", "images"):
-        its, expected = getattr(given, key), getattr(target, key)
-        if expected is not None and its != expected:
-            raise ConfigError(f"the chat protocol {target.protocol} is for {key} {its}, not {expected}")
+        actual, expected = getattr(given, key), getattr(target, key)
+        if expected is not None and actual != expected:
+            raise ConfigError(f"the chat protocol {target.protocol} is for {key} {actual}, not {expected}")
     return given
 
 
-def _goal(file: Path, here: Protocol, given: Protocol | None, target: Target) -> Protocol | None:
-    goal = given or msgspec.structs.replace(
-        here, coordinates=target.coordinates or here.coordinates, images=target.images or here.images
+def _protocol_with(file: Path, source: Protocol, named: Protocol | None, target: Target) -> Protocol | None:
+    """The chat protocol with the coordinates and images of the target; None where the rows are in it already."""
+    goal = named or msgspec.structs.replace(
+        source, coordinates=target.coordinates or source.coordinates, images=target.images or source.images
     )
-    if given is None and goal.coordinates != here.coordinates:
-        if here.system != _own_system(here.tools, here.coordinates):
+    if named is None and goal.coordinates != source.coordinates:
+        if source.system != _own_system(source.tools, source.coordinates):
             raise ConfigError(
                 f"the system message of {file} is not this project's own, so its text for other boxes is not known",
                 f"give the protocol of {goal.coordinates} boxes: --protocol FILE, or --protocol {DEFAULT} for ours",
             )
         goal = msgspec.structs.replace(goal, system=_own_system(goal.tools, goal.coordinates))
-    return None if goal == here else goal
+    return None if goal == source else goal
 
 
 def _own_system(names: Sequence[str], coordinates: Coordinates) -> str | None:
@@ -400,20 +410,20 @@ def learner(
     """The learner that a user names; without a model the base of the system's stages, without a system `tiny`."""
     named, choice = systems.get(system) if system else None, Choice(protocol=protocol)
     try:
-        weights = models.find(model or (_base(named) if named else None), workspace, named)
+        weights = models.find(model or (_base_of_stages(named) if named else None), workspace, named)
     except ConfigError:
         if model or named is None or protocol:
             raise
-        words = of_system(named).protocol
-        grid = input_grid(words, QWEN2).limited(max_pixels)
-        return Learner(named.name, as_shown_on(taught(words), grid), grid)
-    spoken = prompt_setup_here(weights, choice)
-    chosen = of_system(named) if named and not protocol else spoken.chat_protocol
-    grid = grid_here(weights, spoken, choice).limited(max_pixels)
+        of_named = of_system(named).protocol
+        grid = input_grid(of_named, QWEN2).limited(max_pixels)
+        return Learner(named.name, as_shown_on(taught(of_named), grid), grid)
+    prompt_setup = prompt_setup_here(weights, choice)
+    chosen = of_system(named) if named and not protocol else prompt_setup.chat_protocol
+    grid = grid_here(weights, prompt_setup, choice).limited(max_pixels)
     return Learner(weights.name, as_shown_on(taught(chosen.protocol), grid), grid)
 
 
-def _base(system: System) -> str | None:
+def _base_of_stages(system: System) -> str | None:
     return next((str(base) for stage in system.stages.values() if (base := stage.settings.get("base"))), None)
 
 
@@ -426,30 +436,32 @@ def answered(record: Record, question: str, to: Learner) -> Record:
     references = references_of({**record.extra, "answer": record.answer}, lambda: files_of(record)[0])
     if sentence := not_offered(record) or next((each.flaw for each in references if each.kind != "looks"), ""):
         raise DataError(sentence)
-    written_boxes = [_box(box, files_of(record)[0], session) for box in boxes]
+    written_boxes = [_box_as_written(box, files_of(record)[0], session) for box in boxes]
     tool = next(filter(tools.cuts, to.protocol.tools), None)
     with errors_of(2):
-        for box in written_boxes if answers and tool else ():
-            arguments = as_written(tools.get(tool or ""), {BOX: box, INDEX: 0}, session.view)
-            _feed(session, Turn("", (ToolText(tool or "", arguments),)))
-        _feed(session, Turn("", (), _in_words(answers[0], record) if answers else one_line(written_boxes)))
+        if answers and tool:
+            for box in written_boxes:
+                arguments = as_written(tools.get(tool), {BOX: box, INDEX: 0}, session.view)
+                _feed(session, Turn("", (ToolText(tool, arguments),)))
+        _feed(session, Turn("", (), _answer_in_words(answers[0], record) if answers else one_line(written_boxes)))
     return finished(session, record, to.grid)
 
 
-def _in_words(answer: str, record: Record) -> str:
-    """The answer as a reply gives it: of choices that are asked without letters, the choice itself, not its letter."""
+def _answer_in_words(answer: str, record: Record) -> str:
+    """The answer as a reply gives it; where the question shows choices without letters, the text of the choice."""
     choices = choices_of(record)
-    if answer in choices or _LETTERED.search("\n".join((record.question or "", *choices))):
+    if answer in choices or _FIRST_LETTER.search("\n".join((record.question or "", *choices))):
         return answer
     return ", ".join(choices[at] for at in sorted(choices_named(answer, choices))) or answer
 
 
-def _box(box: Box, size: Size, session: Session) -> list[float]:
-    """A box in px of the first image's file of (width, height) px as its model writes it, to hold all of it."""
+def _box_as_written(box: Box, size: Size, session: Session) -> list[float]:
+    """A box in px of the first image's file, of (width, height) px, as the model writes it; rounded outwards."""
     target = session.protocol
     sides = sides_of(session.images[0].size, target.coordinates, size)
-    parts = (min(max(at / side, 0), 1) * unit for at, side, unit in zip(box, size * 2, sides * 2, strict=True))
-    left, top, right, bottom = parts
+    # (width, height) doubled goes with left, top, right, bottom
+    coordinates = zip(box, size * 2, sides * 2, strict=True)
+    left, top, right, bottom = (min(max(pixel / side, 0), 1) * unit for pixel, side, unit in coordinates)
     if target.coordinates == "unit":
         return [round(each, DIGITS) for each in written_as((left, top, right, bottom), target.box)]
     whole = (math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom))

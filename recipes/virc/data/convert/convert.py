@@ -1,4 +1,8 @@
-"""Datasets from one format into another: chosen, changed on the way, and written completely or not at all."""
+"""Datasets from one format into another: chosen, changed on the way, and written completely or not at all.
+
+`convert` plans which sources make which dataset (`_planned`), lets `subset` choose rows, and writes them (`_written`).
+A `_Stream` passes the chosen rows through their change to the format.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
@@ -70,8 +74,8 @@ class Written(msgspec.Struct):
     """How many rows of one dataset were read, written, and left out as faulty.
 
     Args:
-        cut: trajectories of single units among those written whose last unit no row holds.
-        unknown: trajectories of single units that were left out, as no row holds a reply of theirs.
+        cut: written trajectories that were joined from single units and lack the last unit, as no row has it.
+        unknown: trajectories of single units that were left out, as no row has a reply of theirs.
     """
 
     name: str
@@ -166,12 +170,12 @@ def _part(source: Source, config: ConvertConfig) -> Part:
     if kinds == ("problems", "solutions") and not config.target.answers:
         hint = f"--answers makes trajectories of their answers; a model solves them: {formats.solving(source)}"
         raise DataError(f"{source.file} holds problems without trajectories", hint)
-    if kinds[1] == "pairs" != kinds[0]:
+    if kinds[1] == "pairs" and kinds[0] != "pairs":
         hint = f"pairs of a model's own solutions: {formats.solving(source, '--pairs right')}"
         raise DataError(f"{source.file} holds {kinds[0]}, and no pairs of replies", hint)
-    # Units that are written as units again may be in any order; what is not joined need not be found together.
-    joined = source.format == rl.NAME != config.format
-    begun = rl.continued(rl.read(source)) if joined else None
+    # rows of single units are joined to trajectories, unless they are written as single units again
+    are_joined = source.format == rl.NAME and config.format != rl.NAME
+    begun = rl.continued(rl.read(source)) if are_joined else None
     part = Part(source, Change(kinds[1]), begun, config.skip_faulty)
     records = (row.record for row in part.rows() if row.record)
     return msgspec.structs.replace(part, change=change_for(source, records, kinds, config.target))
@@ -193,9 +197,9 @@ def _written(
     store = PictureStore(folder)
     settings = Writing(store, config.embed)
     others = [part.source for dataset in datasets for part in dataset.parts if part.source.format != config.format]
-    richer = any(source.holds != "problems" for source in others)  # a problem has nothing to lose
-    paired = target.HOLDS != "pairs" and any(source.holds == "pairs" for source in others)
-    lost = [target.LOST if richer else "", "the rejected replies" if paired else ""]
+    have_replies = any(source.holds != "problems" for source in others)  # problems alone lose nothing
+    lose_rejected = target.HOLDS != "pairs" and any(source.holds == "pairs" for source in others)
+    lost = [target.LOST if have_replies else "", "the rejected replies" if lose_rejected else ""]
     report = Report(lost="; ".join(filter(None, lost)))
     parts = [part for dataset in datasets for part in dataset.parts]
     learners = [f"{each}; --model NAME is for another model" for part in parts if (each := part.change.learner)]
@@ -204,10 +208,10 @@ def _written(
         stream = _Stream(config, dataset, report, on_progress)
         if dataset.marks is None or any(map(any, dataset.marks)):
             protocol = next(iter(_chat_protocols([dataset])), None)
-            its = msgspec.structs.replace(settings, number=stream.number)
-            its = msgspec.structs.replace(its, grammar=protocol.grammar) if protocol else its
+            writing = msgspec.structs.replace(settings, number=stream.number)
+            writing = msgspec.structs.replace(writing, grammar=protocol.grammar) if protocol else writing
             try:
-                stream.written.rows_out = target.write(folder, dataset.name, stream, its)
+                stream.written.rows_out = target.write(folder, dataset.name, stream, writing)
             except DataError as error:
                 raise stream.located(error) from None
         report.datasets.append(stream.written)
@@ -229,7 +233,7 @@ class _Stream:
         self.written = Written(dataset.name)
         self._config, self._dataset, self._report, self._on_progress = config, dataset, report, on_progress
         self._at: tuple[Part, int] | None = None  # the row that the format is writing
-        self._before = self._last = 0  # rows of the parts before its part, and read of that
+        self._before = self._last = 0  # rows of the parts before, and the last row read of the part
 
     def __iter__(self) -> Iterator[Record]:
         for part, marks in self._dataset.marked_parts():
@@ -261,14 +265,16 @@ class _Stream:
         mark = iter(marks or ())
         for row in part.rows(self._count, self._drop):
             self._last = max(self._last, row.number)
-            if marks is None or bool(next(mark)) if row.record else not self._dataset.aside:
+            # marks are of rows with records; faulty rows go to the dataset that is not set aside
+            is_chosen = (marks is None or bool(next(mark))) if row.record else not self._dataset.aside
+            if is_chosen:
                 if lost := row.lost:
                     self._at = None  # it is not the row that is being written
                     raise part.located(lost)
                 keys = self._report.message_keys
                 keys += [key for key in row.ignored if key not in keys and len(keys) < _MAX_FAULTS]
-                learnt = part.begun is not None and part.change.holds == "solutions"
-                is_cut = learnt and row.record is not None and rl.is_cut(row.record)
+                are_joined = part.begun is not None and part.change.holds == "solutions"
+                is_cut = are_joined and row.record is not None and rl.is_cut(row.record)
                 self.written.cut += is_cut
                 yield msgspec.structs.replace(row, record=rl.answered(row.known())) if is_cut else row
 

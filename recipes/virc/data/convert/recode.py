@@ -1,4 +1,9 @@
-"""Trajectories with boxes in other coordinates, on other images, or as another system would have written them."""
+"""Trajectories with boxes in other coordinates, on other images, or as another system would have written them.
+
+`change.py` chooses one of four ways, from the least change to the greatest: `shrunk` makes images smaller, `recoded`
+writes boxes in other coordinates, `replayed` also lets a session show all images and user turns again, and `reworded`
+writes every reply again, with the tools and the grammar of another system (`_Replay`).
+"""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -42,8 +47,8 @@ class Boxes(msgspec.Struct):
 
     Args:
         written: boxes in all.
-        inexact: those that would come back changed if they were written the first way again.
-        error: the most that a coordinate would then be off, in px or thousandths, as it was counted first.
+        inexact: those that differ after they are converted back to the first coordinates.
+        error: the largest such difference of a coordinate, in the unit of the first coordinates.
     """
 
     written: int = 0
@@ -95,6 +100,7 @@ def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
     if tool is None or not {"bbox_2d", POINT, POINTS} & tool.arguments.keys():
         return text
     index, _ = resolve_index(tool.arguments.get("image_index"), len(before.sizes))
+    # (width, height) that the numbers of a box are counted in, before and after
     sides, onto = _sides(before, index), _sides(after, index)
     if "bbox_2d" not in tool.arguments:
         if sides != onto:
@@ -107,7 +113,8 @@ def rewritten(text: str, before: View, after: View, boxes: Boxes) -> str:
     new = scale_box(box, sides, onto)
     if box[0] < box[2] and box[1] < box[3] and (new[0] >= new[2] or new[1] >= new[3]):
         raise ToolError(f"bbox_2d {box} of {sides[0]} x {sides[1]} is empty in {onto[0]} x {onto[1]}")
-    error = max(abs(old - back) for old, back in zip(box, scale_box(new, onto, sides), strict=True))
+    scaled_back = scale_box(new, onto, sides)
+    error = max(abs(old - back) for old, back in zip(box, scaled_back, strict=True))
     boxes.add(Boxes(1, int(error > 0), error))
     for place in (4, 3, 2, 1):  # from the end, so that the positions before stay valid
         text = text[: found[0].start(place)] + str(new[place - 1]) + text[found[0].end(place) :]
@@ -186,12 +193,14 @@ def finished(session: Session, record: Record, grid: Grid | None = None) -> Reco
     messages = tuple(joined(made))
     files = files_of(record)
     kept = [session.protocol.images == "smart" and not is_over(size, grid) for size in files]
-    images = tuple(
-        (record.images[index] if kept[index] else _made(record.images[index], shown))
-        if index < len(files)
-        else Picture("", data=shown.png)
-        for index, shown in enumerate(session.images[: sum(len(each.images) for each in made)])
-    )
+
+    def picture_of(index: int, shown: Shown) -> Picture:
+        if index >= len(files):  # a tool made it
+            return Picture("", data=shown.png)
+        return record.images[index] if kept[index] else _made(record.images[index], shown)
+
+    count = sum(len(each.images) for each in made)
+    images = tuple(picture_of(index, shown) for index, shown in enumerate(session.images[:count]))
     record = msgspec.structs.replace(record, messages=messages, images=images)
     if grid is None or all(kept):
         return record
@@ -235,13 +244,16 @@ def _made(picture: Picture, shown: Shown) -> Picture:
 
 def boxes_scaled(record: Record, size: Size, onto: Size) -> Record:
     """The record with its `boxes` or `box` for a first image of other (width, height) in px."""
-    known = None if size == onto else boxes_of_row(record.extra)
-    if not known:
+    boxes = None if size == onto else boxes_of_row(record.extra)
+    if not boxes:
         return record
-    boxes = [[round(part * new / old, 2) for part, old, new in zip(box, size * 2, onto * 2, strict=True)]
-             for box in known]  # fmt: skip
-    found = {"box": boxes[0]} if record.extra.get("boxes") is None else {"boxes": boxes}
-    return msgspec.structs.replace(record, extra={**record.extra, **found})
+
+    def scaled(box: Sequence[float]) -> list[float]:
+        return [round(pixel * new / old, 2) for pixel, old, new in zip(box, size * 2, onto * 2, strict=True)]
+
+    new_boxes = list(map(scaled, boxes))
+    field = {"box": new_boxes[0]} if record.extra.get("boxes") is None else {"boxes": new_boxes}
+    return msgspec.structs.replace(record, extra={**record.extra, **field})
 
 
 def _file(picture: Picture) -> tuple[bytes | Path, str]:
@@ -263,8 +275,8 @@ def errors_of(number: int) -> Iterator[None]:
 def reworded(record: Record, question: str, source: Protocol, target: Protocol, grid: Grid | None = None) -> Record:
     """A trajectory replayed as another system would have it.
 
-    A call that the target has no tool for is left out, and its thought is put before the next. A cut of one kind
-    becomes one of another.
+    A call that the target has no tool for is left out, and its thought is put before the next. A call that cuts out a
+    part of an image becomes one of the target's tool that does.
     """
     replay = _Replay(record, question, source, target, grid)
     for number, message, seen in with_images_before(record):
@@ -280,7 +292,8 @@ class _Replay:
         self._source, self._target = source, target
         self._sizes = shown_sizes(record, source)
         self._files = files_of(record)
-        self._places: list[int | None] = [*range(len(self.session.images))]  # of the record's images in the session
+        # index of an image of the record -> its index in the session; None where the target has no tool that makes it
+        self._places: list[int | None] = [*range(len(self.session.images))]
         self._thoughts: list[str] = []
 
     def take(self, text: str, seen: int) -> None:
@@ -297,7 +310,7 @@ class _Replay:
             self._feed((), rf"\boxed{{{turn.answer}}}" if boxed else turn.answer)
             return
         self._places = [*self._places, *[None] * seen][:seen]
-        known: list[ToolText] = []  # of a turn with more calls than the target allows, several are made
+        pending: list[ToolText] = []  # calls of the turn to write; a turn with more than the target allows is divided
         for tool in turn.calls:
             view = view_of(self._source, self._sizes[: len(self._places)], self._files)
             try:
@@ -305,22 +318,24 @@ class _Replay:
             except ToolError:
                 if self._source.errors != "show":
                     raise
-                continue  # the row has the error behind it, and goes on
+                continue  # the row shows the error to the model, and goes on
             place = self._places[call.index] if call.index is not None else None
-            if len(known) == self._target.grammar.most_calls or (place or 0) >= len(self.session.images):
-                self._feed(tuple(known))  # and so where it is about what the one before it makes
-                known = []
-            meant = self._meant(call)
+            is_full = len(pending) == self._target.grammar.most_calls
+            if is_full or (place or 0) >= len(self.session.images):  # or the call needs the image of a pending one
+                self._feed(tuple(pending))
+                pending = []
+            translated = self._translated(call)
             if call.index is not None:
-                made = len(self.session.images) + sum("image_index" in each.arguments for each in known)
-                self._places.append(made if meant else None)
-            known += [meant] if meant else []
-        if known:
-            self._feed(tuple(known))
+                pending_images = sum("image_index" in each.arguments for each in pending)
+                self._places.append(len(self.session.images) + pending_images if translated else None)
+            pending += [translated] if translated else []
+        if pending:
+            self._feed(tuple(pending))
 
-    def _meant(self, call: Call) -> ToolText | None:
-        same = [call.name, *(filter(tools.cuts, self._target.tools) if tools.cuts(call.name) else ())]
-        name = next((each for each in same if each in self._target.tools), None)
+    def _translated(self, call: Call) -> ToolText | None:
+        """The call by the target's tool of that name, else by one that cuts where it cuts; None without such a tool."""
+        candidates = [call.name, *(filter(tools.cuts, self._target.tools) if tools.cuts(call.name) else ())]
+        name = next((each for each in candidates if each in self._target.tools), None)
         return self._call(call, name) if name else None
 
     def _feed(self, calls: tuple[ToolText, ...], answer: str | None = None) -> None:

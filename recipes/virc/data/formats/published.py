@@ -2,7 +2,8 @@
 
 Files are JSON, JSONL, parquet, or a folder that `datasets.save_to_disk` wrote.
 
-A layout is one of the system that is named, or one that many share (`virc.systems.layouts`).
+A layout is one of the system that is named (`of_system`), one that many share (`shared`, from `virc.systems.layouts`),
+that of an entry in `dataset_info.json` (`of_entry`), or one that the rows show (`guessed`).
 """
 
 import shlex
@@ -183,21 +184,26 @@ def _first_that_fits(path: Path, known: Iterable[LaidOut]) -> LaidOut | None:
     folder = path if path.is_dir() else path.parent
     fitting = [(each, [row for row in each.first(rows, folder) if each.layout.fits(row)]) for each in known]
     least = max(1, len(rows) / 2)
-    there = [(each, its) for each, its in fitting if len(its) >= least and not _is_in_other_words(path, its[0], each)]
-    there = [(each, its) for each, its in there if is_answered(its[0], each.layout)] or there
-    best = max(there, key=lambda pair: len(pair[1]), default=None)
-    return best[0] if best else None
+    candidates = [
+        (each, fitted)
+        for each, fitted in fitting
+        if len(fitted) >= least and not _is_in_other_words(path, fitted[0], each)
+    ]
+    answered = [(each, fitted) for each, fitted in candidates if is_answered(fitted[0], each.layout)]
+    most_fitting = max(answered or candidates, key=lambda pair: len(pair[1]), default=None)
+    return most_fitting[0] if most_fitting else None
 
 
 def _is_in_other_words(path: Path, row: Mapping[str, Any], known: LaidOut) -> bool:
-    """Whether the conversations of a file are not in the words of a layout's system: their chat protocol lies next to
-    them, as this package writes it, or the first has another system message.
+    """Whether the conversations of a file are in another chat protocol than that of a layout's system.
+
+    They are if their own lies next to them, as this package writes it, or if the first has another system message.
     """
     if known.layout.messages is None or known.protocol is None:
         return False
-    told = system_of(row, known.layout)
-    other = told is not None and told.strip() != known.protocol.system.strip()
-    return other or is_file((path if path.is_dir() else path.parent) / FILE_NAME)
+    system_message = system_of(row, known.layout)
+    is_other = system_message is not None and system_message.strip() != known.protocol.system.strip()
+    return is_other or is_file((path if path.is_dir() else path.parent) / FILE_NAME)
 
 
 def _is_written_here(row: Mapping[str, Any]) -> bool:

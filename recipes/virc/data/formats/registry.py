@@ -14,6 +14,9 @@ A format module has:
                               the number `start` are skipped without being decoded
     write(folder: Path, name: str, records: Iterable[Record], settings: Writing) -> int
                               the files of a dataset `name` in an existing folder; returns the rows written
+
+`sources` finds the files of rows at a path and decides for each which format or layout it has (`_recognised`). A format
+makes its rows with `read_row`.
 """
 
 import json
@@ -86,16 +89,16 @@ class LaidOut(msgspec.Struct, frozen=True):
         except VircError:
             raise
         except Exception as error:  # of a row with other columns, or values of another kind
-            found = f"{type(error).__name__}: {clause(error)}"
-            raise DataError(f"{self.rewriting.name} of its system cannot read it ({found})") from error
+            reason = f"{type(error).__name__}: {clause(error)}"
+            raise DataError(f"{self.rewriting.name} of its system cannot read it ({reason})") from error
 
     def first(self, rows: Iterable[Mapping[str, Any]], folder: Path) -> Iterator[Mapping[str, Any]]:
-        """The first row that each row of a file becomes; a faulty one as it is, another one not at all."""
+        """The first row that each row of a file becomes; a row that cannot be rewritten is not among them."""
         for row in rows:
             try:
                 yield from islice(self.rewritten(row, 1, folder), 1)
             except DataError as error:
-                if error.__cause__ is None:
+                if error.__cause__ is None:  # the system's module itself says that the row is faulty: it is of its kind
                     yield row
 
     @property
@@ -140,20 +143,20 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """What was taken for what without being asked, and what boxes of a layout are counted in, a line each."""
+        """What was decided without the user: encoding, columns, and the unit of boxes; a line each."""
         encoding = self.encoding
-        said: tuple[str, ...] = () if encoding in (None, "utf-8-sig") else (f"{self.file.name} is read as {encoding}",)
+        lines: tuple[str, ...] = () if encoding in (None, "utf-8-sig") else (f"{self.file.name} is read as {encoding}",)
         if self.laid_out is None:
-            return said
+            return lines
         layout, protocol = self.laid_out.layout, self.laid_out.protocol
         units = layout.coordinates or (protocol.coordinates if protocol else "original")
         if layout.objects is not None:
-            said += (
+            lines += (
                 f"boxes of {layout.objects} are written in {UNITS[units]}; virc train writes what its base counts",
             )
         if layout.boxes is not None and units != "original":
-            said += (f"boxes are counted in {UNITS[units]}, and become pixels of the file",)
-        return (*self.laid_out.reasons, *said)
+            lines += (f"boxes are counted in {UNITS[units]}, and become pixels of the file",)
+        return (*self.laid_out.reasons, *lines)
 
     @property
     def encoding(self) -> str | None:
@@ -178,14 +181,14 @@ _REWRITING = {
     ANSWERS: "rename {} to `answer`, a text or a number, or `answers`, a list of them",
     "answer": "write an {} that is a list as `answers`, one that is boxes as `boxes`, true and false as yes and no",
 }
-"""What a column holds that is not read, or its name -> how it becomes the right answer of a problem."""
+"""Name of a column that is not read, or what it holds -> how to write it as the right answer of a problem."""
 
 
 class Row(msgspec.Struct, frozen=True):
     """One row: its number in the file, from 1, and its record or why it has none.
 
-    `flaws` are what an engine would stop at in a row whose record is known all the same; `ignored` are keys of its
-    messages that neither engines nor the record have, `unread` its columns that are not read, each with what it holds.
+    `flaws` are faults at which a training engine stops, though the record can be read. `ignored` are keys of messages
+    that neither engines nor the record use. `unread` are columns that are not read, each with what it holds.
     """
 
     number: int
@@ -199,17 +202,17 @@ class Row(msgspec.Struct, frozen=True):
     def lost(self) -> DataError | None:
         if not self.unread:
             return None
-        listed = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
+        columns = " and ".join(f"{plain(name, 60)} ({holds})" for name, holds in self.unread.items())
         options = " ".join(f"--ignore {shlex.quote(name)}" for name in self.unread)
         hint = (
             self.rewriting
             or f"virc data layout FILE proposes which column is what; {options} leaves out what is not to be read"
         )
-        return DataError(f"row {self.number}: nothing reads its {listed}", hint)
+        return DataError(f"row {self.number}: nothing reads its {columns}", hint)
 
     @property
     def rewriting(self) -> str:
-        """How its only right answer is to be written, where columns that are not read may hold it; else empty."""
+        """How to write its right answer, if only columns that are not read may hold it; else empty."""
         record = self.record
         if record is None or record.messages or record.answer or {"answers", "box", "boxes"} & record.extra.keys():
             return ""
@@ -229,7 +232,7 @@ class Writing(msgspec.Struct, frozen=True):
         pictures: where images go; gives each its name in the rows.
         embed: put the images' bytes into the rows, as the published RL files do.
         grammar: how replies in the rows are written.
-        number: the number that the row to be written has where it is from, for its new id; None: it is not known.
+        number: returns the number that the record being written has in its source, for its new id; None: unknown.
     """
 
     pictures: PictureStore
@@ -319,8 +322,11 @@ def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list
     if found := [source for file in files if (source := _recognised(file, file.stem, {}, system, given))]:
         return found
     if files:
-        _, _, why = (unknown := _unknown(files[0], system)).message.partition("its columns are")
-        raise DataError(f"{folder} holds no rows that are known: {files[0].name} has the columns{why}", unknown.hint)
+        unknown = _unknown(files[0], system)
+        _, _, columns = unknown.message.partition("its columns are")
+        raise DataError(
+            f"{folder} holds no rows that are known: {files[0].name} has the columns{columns}", unknown.hint
+        )
     below = sorted(file for file in islice(folder.glob("*/*"), _MAX_BELOW) if _seems_rows(file))
     if below:
         listed = _listed([file.relative_to(folder).as_posix() for file in below])
@@ -329,15 +335,16 @@ def _unnamed(folder: Path, system: System | None, given: LaidOut | None) -> list
 
 
 def solving(source: Source, options: str = "") -> str:
-    """The commands by which a model solves the problems of a source, to type: into trajectories, or as options say."""
-    rows, sample = shlex.quote(str(source.file)), f" {options}" * bool(options)
+    """The commands to type so that a model solves the problems of a source; `options` are of `virc data sample`."""
+    rows, more = shlex.quote(str(source.file)), f" {options}" if options else ""
     if source.format == "batch":
-        return f"virc data sample {rows}{sample} --to NEW"
+        return f"virc data sample {rows}{more} --to NEW"
     problems = shlex.quote(f"DIR/{source.name}.jsonl")
-    return f"virc data convert {rows} --to DIR --format batch, then virc data sample {problems}{sample} --to NEW"
+    return f"virc data convert {rows} --to DIR --format batch, then virc data sample {problems}{more} --to NEW"
 
 
 def left_out(path: Path) -> list[str]:
+    """Files that `dataset_info.json` names and that are missing; raises DataError if no other rows are at the path."""
     named = dict.fromkeys(file for _, _, file in _named(path)) if path.is_dir() else ()
     gone = [file for file in named if not is_file(path / file)]
     if gone:
@@ -347,9 +354,9 @@ def left_out(path: Path) -> list[str]:
 
 def left_out_note(path: Path, system: System | None = None, layout: Layout | None = None) -> str | None:
     lines = []
-    if gone := left_out(path):
-        files = f"{len(gone)} files that are" if len(gone) > 1 else "a file that is"
-        lines.append(f"{path / INFO} names {files} not there: {_listed(gone)}")
+    if missing := left_out(path):
+        files = f"{len(missing)} files that are" if len(missing) > 1 else "a file that is"
+        lines.append(f"{path / INFO} names {files} not there: {_listed(missing)}")
     if rows := [file for file in sorted(path.iterdir()) if _seems_rows(file)] if path.is_dir() else []:
         read = {file for each in sources(path, system, layout) for file in (each.file, *each.shards)}
         named = {file for _, _, file in _named(path)}
@@ -369,13 +376,13 @@ def _seems_rows(file: Path) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_MAX_NAMED]) + ", …" * (len(names) > _MAX_NAMED)
+    return ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
 
 
 def only_source(path: Path, system: System | None = None, layout: Layout | None = None) -> Source:
     found = sources(path, system, layout)
     if len(found) > 1:
-        files = ", ".join(source.file.name for source in found[:8]) + ", …" * (len(found) > 8)
+        files = ", ".join(source.file.name for source in found[:8]) + (", …" if len(found) > 8 else "")
         first = shlex.quote(str(min(found, key=lambda source: bool(HELD_OUT.search(source.name))).file))
         raise DataError(f"{path} has {len(found)} files of rows: {files}", f"name one of them: {first}")
     return found[0]
@@ -417,8 +424,8 @@ def _in_folder(folder: Path, system: System | None, given: LaidOut | None) -> li
         found.append(_source(folder / file, name, entry, system, given))
     listed = {source.file for source in found}
     for other in sorted(folder.iterdir()):
-        known = _may_hold_rows(other, system) and other not in listed
-        if known and (source := _recognised(other, other.stem, {}, system, given)):  # others are logs and the like
+        is_candidate = _may_hold_rows(other, system) and other not in listed  # other files are logs and the like
+        if is_candidate and (source := _recognised(other, other.stem, {}, system, given)):
             if source.laid_out and (files := raw.shards_of(other)):
                 source = msgspec.structs.replace(source, name=raw.dataset_name(other), shards=files)
                 listed.update(files)
@@ -477,7 +484,7 @@ def _unknown(file: Path, system: System | None) -> DataError:
         fields = r"about: mine\nquestion: COLUMN\nanswer: COLUMN\nimages: COLUMN\n"
         asked = f"printf '{fields}' > mine.yaml, with the names of your columns, for --layout mine.yaml"
     return DataError(
-        f"{file} is of no known format: its columns are {columns}" + f"; {unsure}" * bool(unsure),
+        f"{file} is of no known format: its columns are {columns}" + (f"; {unsure}" if unsure else ""),
         f"{asked}; {hint}; layouts are {layouts}",
     )
 
@@ -492,7 +499,7 @@ def _unreadable(file: Path, start: bytes, hint: str) -> DataError:
     elif "not UTF-8" in why:
         written = f"iconv -f ENCODING -t UTF-8 {shlex.quote(str(file))} > NEW{file.suffix}"
         why, hint = why.partition(": iconv")[0], f"{written} rewrites it, from WINDOWS-1252, CP949 or what it is in"
-    return DataError(f"{file} is of no known format" + f": {why}" * bool(why), hint)
+    return DataError(f"{file} is of no known format" + (f": {why}" if why else ""), hint)
 
 
 def _source(file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None) -> Source:
@@ -505,21 +512,22 @@ def _source(file: Path, name: str, info: dict[str, Any], system: System | None, 
 def _recognised(
     file: Path, name: str, info: dict[str, Any], system: System | None, given: LaidOut | None
 ) -> Source | None:
-    """The source that a file is: in a layout of the system, unless `dataset_info.json` names it; else of a format; else
-    in a layout that its rows show, which counts also where the format would not read all of the first rows.
+    """The source that a file is; None where neither its name nor its rows show what it is.
 
-    A layout whose system rewrites its pairs counts before `dataset_info.json`, which cannot say how.
+    The first of these that fits decides: a layout of the system; the entry in `dataset_info.json` (`info`), which comes
+    even before that layout unless the system rewrites its pairs, as no entry can say how; a format that reads the first
+    rows; a layout that the rows show; a format that reads them in part.
     """
     if given:
         return Source(file, PUBLISHED, name, {}, given)
-    own = get(PUBLISHED).of_system(file, system)
-    if info and not (own and own.rewriting and own.layout.chosen):
-        own = get(PUBLISHED).of_entry(file, info)
-        info = {} if own else info  # which says what the layout says
-    format_name = PUBLISHED if own else recognised(file)
-    laid_out = own or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
+    certain = get(PUBLISHED).of_system(file, system)
+    if info and not (certain and certain.rewriting and certain.layout.chosen):
+        certain = get(PUBLISHED).of_entry(file, info)
+        info = {} if certain else info  # the layout has what the entry says
+    format_name = PUBLISHED if certain else recognised(file)
+    laid_out = certain or (get(PUBLISHED).shared(file, system) if format_name == PUBLISHED else None)
     source = Source(file, format_name, name, info, laid_out) if format_name else None
-    if own or info or (source and _is_read(source)):
+    if certain or info or (source and _is_read(source)):
         return source
     guess, all_read = get(PUBLISHED).guessed(file)
     if guess and (all_read or source is None or not _is_read(source, 1, with_columns=False)):
@@ -528,8 +536,8 @@ def _recognised(
 
 
 def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = True) -> bool:
-    """Whether most of the first rows are read, each with all of its columns, and with a mark for each image of a
-    conversation; of files for verl only the first row.
+    """Whether the format reads at least half of the first rows: with every column that matters (`with_columns`), and
+    with a mark for each image of a conversation. Of files for verl, whose rows are large, only the first row is read.
     """
     of_verl = source.format in _OF_VERL
     try:
@@ -540,7 +548,7 @@ def _is_read(source: Source, most: int = _MAX_COMPARED, with_columns: bool = Tru
         whole = [not each.messages or count == len(each.images) for each, count in zip(records, marks, strict=True)]
         return 2 * sum(whole) >= len(rows) and not lost and not (records and all(map(not_offered, records)))
     except (DataError, SetupError):
-        return True  # which reading the file says
+        return True  # the same error is raised where the file is read
 
 
 def _is_ours(source: Source) -> bool:

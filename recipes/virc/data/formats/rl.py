@@ -1,6 +1,9 @@
 """RL rows for verl, one reasoning unit each: the conversation before it, the images shown so far, its reference.
 
 Published files have no `extra_info.reference`, so they lack the last unit of every trajectory.
+
+`read` and `write` are the format. `write` makes the rows of single units with `split`; conversion joins such rows to
+trajectories again with `continued` and `merged`.
 """
 
 import hashlib
@@ -84,27 +87,28 @@ def split(record: Record, grammar: Grammar = TAGS) -> Iterator[Record]:
 
 
 def continued(rows: Iterable[Row]) -> frozenset[bytes]:
-    """What the conversations that another row goes on from are known by, for `merged`; rows may be in any order."""
+    """Hashes of all conversations that another row continues, for `merged`; rows may be in any order."""
     found: set[bytes] = set()
     for row in rows:
         if row.record:
-            last = 1 if is_cut(row.record) else 2  # a row without an answer to its last message goes on from no such
-            found.update(_known_by(row.record)[:-last])
+            last = 1 if is_cut(row.record) else 2  # a row continues what stands before its last question and reply
+            found.update(_hashes_of(row.record)[:-last])
     return frozenset(found)
 
 
 def merged(rows: Iterable[Row], begun: Container[bytes]) -> Iterator[Row]:
-    """Rows of single units as rows of whole trajectories, as far as they are known; faulty rows pass.
+    """Rows of single units as rows of whole trajectories, as far as rows hold them; faulty rows stay as they are.
 
-    Of a trajectory its last row has all that is known: the others, whose conversations are `begun`, are dropped.
+    The last row of a trajectory has all of it. The other rows are dropped; another row continues their conversations,
+    so that these are in `begun`, which is what `continued` returns.
     """
     for row in rows:
-        if not row.record or not row.record.messages or _known_by(row.record)[-1] not in begun:
+        if not row.record or not row.record.messages or _hashes_of(row.record)[-1] not in begun:
             yield whole(row)
 
 
 def whole(row: Row) -> Row:
-    """The row with the `extra` of its trajectory; the tool of a unit that is not known stays."""
+    """The row without the fields of a single unit; the tool of a unit whose reply no row holds stays."""
     if row.record is None:
         return row
     extra = {key: value for key, value in row.record.extra.items() if key not in verl_rows.OF_ROW}
@@ -118,7 +122,7 @@ def is_cut(record: Record) -> bool:
 
 
 def answered(record: Record) -> Record:
-    """The record up to its last reply, without the message that no known one answers."""
+    """The record up to its last reply, without a user message after it that no reply answers."""
     if not is_cut(record):
         return record
     messages = record.messages[:-1]
@@ -147,13 +151,13 @@ def write_as(file: Path, records: Iterable[Record], settings: Writing, turns: bo
 
 
 def kind(path: Path) -> bool | None:
-    """Whether the rows of a parquet file are single units; None where it is not for verl. Never raises.
+    """Whether the rows of a parquet file are single units, not prompts; None where they are not for verl. Never raises.
 
-    Without pyarrow every parquet file may be, and reading it says what is missing; so does reading a damaged one.
+    Without pyarrow, and for a damaged .parquet file, the answer is True, so that reading it raises the error.
     """
-    named = path.suffix == ".parquet" and is_file(path)
+    has_ending = path.suffix == ".parquet" and is_file(path)
     if not parquet_rows.is_parquet(path):
-        return named or None
+        return has_ending or None
     try:
         parquet_rows.load()
     except Exception:
@@ -161,7 +165,7 @@ def kind(path: Path) -> bool | None:
     try:
         names = parquet_rows.column_names(path)
     except DataError:
-        return named or None
+        return has_ending or None
     top = {name.partition(".")[0] for name in names}
     if "prompt" not in top or {"chosen", "rejected"} <= top:  # with both they are pairs, such as TRL's
         return None
@@ -171,7 +175,7 @@ def kind(path: Path) -> bool | None:
 
 
 def columns(path: Path) -> list[str]:
-    """What to read: images, which are in a row twice, only once; other columns only without bytes."""
+    """The columns to read: images, which a row has twice, only once; other columns only if they hold no bytes."""
     names = parquet_rows.column_names(path)
     tops = {name.partition(".")[0] for name in names}
     if "prompt" not in tops:
@@ -214,7 +218,7 @@ def _image(picture: Picture, record: Record, settings: Writing) -> dict[str, Any
     return {"bytes": data, "path": printable(name) or None}
 
 
-def _known_by(record: Record) -> list[bytes]:
+def _hashes_of(record: Record) -> list[bytes]:
     """For each message a hash of the id, and of the conversation up to there with its images."""
     found, sha = [], hashlib.blake2b(repr(record.id).encode(), digest_size=16)
     for message, shown in zip(record.messages, images_of(record), strict=True):

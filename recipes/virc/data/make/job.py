@@ -1,6 +1,6 @@
 """Runs one operator over the rows of files, and writes NEW when all rows are done.
 
-Read `run`: it opens models and the progress file; `_work_on` passes rows to `_Work.line`; `_published` writes NEW.
+Read `run`: it opens models and the progress file; `_process_rows` passes rows to `_Work.line`; `_publish` writes NEW.
 """
 
 import hashlib

@@ -1,4 +1,9 @@
-"""The record of a published row, by the layout that says which of its columns is what."""
+"""The record of a published row, by the layout that says which of its columns is what.
+
+`record_of` begins here. A row is one of three: a problem (question, images, answer, choices, boxes), a conversation
+(`messages`, or a question with the `replied` text of alpaca), or a problem with a `reply` in pieces, which becomes a
+conversation in a system's chat protocol. Texts, answers, choices, images and boxes have a section each, in this order.
+"""
 
 import re
 from collections import Counter
@@ -32,7 +37,7 @@ from virc.solving.image_source import data_url_bytes
 from virc.solving.rows import LETTERS, choices_in, split_choices
 from virc.systems.layouts.layout import EMPTY, MAX_LISTED, Column, Layout, Part, Reply, listed, shown, value_of
 
-_OWN = (
+_OWN_COLUMNS = (
     "messages", "conversations", "prompt", "image", "images", "question", "answer", "answers", "choices", "boxes",
     "box", "counterfactual", "file_sizes", "turn", "tool_info_gt",
 )  # fmt: skip
@@ -42,85 +47,105 @@ _ROLES: Mapping[str, Role] = {
 }  # fmt: skip
 _MAX_IMAGES = 256
 _MAX_TEXT = 2**20  # characters of a conversation
+_CONTENTS = ("content", "value", "text")  # keys under which a message has its text or its parts
 _IMAGES = ("image", "image_url")
 _CALLS = ("tool_calls", "function_call")
 _DIGITS = r"\s{0,9}-?\d[\d.]{0,20}\s{0,9}"
-_NUMBERS = re.compile(rf"[\[(]{_DIGITS}(?:,{_DIGITS}){{1,9}}[\])]")
-_CORNERS = re.compile(rf"\({_DIGITS},{_DIGITS}\)\s{{0,9}},\s{{0,9}}\({_DIGITS},{_DIGITS}\)")
+_NUMBER_LIST = re.compile(rf"[\[(]{_DIGITS}(?:,{_DIGITS}){{1,9}}[\])]")
+_CORNER_PAIR = re.compile(rf"\({_DIGITS},{_DIGITS}\)\s{{0,9}},\s{{0,9}}\({_DIGITS},{_DIGITS}\)")
 _OUTER_MARKS = re.compile(rf"\A(?:\s*{MARK})+|(?:{MARK}\s*)+\Z")
-_TAGGED = re.compile(r"<answer>\s*(.*?\S)\s*</answer>\s*\Z", re.DOTALL)
-_MARKED = re.compile(r"\\boxed\b|\A(?:the |final |correct )*answer\b", re.IGNORECASE)
-_NUMBERED = re.compile(r"<image[ _]?(\d{1,3})>")
+_ANSWER_TAG = re.compile(r"<answer>\s*(.*?\S)\s*</answer>\s*\Z", re.DOTALL)
+_ANSWER_MARK = re.compile(r"\\boxed\b|\A(?:the |final |correct )*answer\b", re.IGNORECASE)
+_IMAGE_NUMBER = re.compile(r"<image[ _]?(\d{1,3})>")
 OF_OBJECTS = re.compile("<(ref-object|bbox)>")
 """What `objects` of a layout holds the values of."""
-_NAMED = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
+_BOX_KEY = re.compile(r"""["'](?:Position|bbox_2d|bbox|box)["']\s{0,9}:""")
 
 
 def record_of(row: Mapping[str, Any], layout: Layout, folder: Path, protocol: Protocol | None) -> Record:
-    """The record of a row of a file in `folder`; without a chat protocol its reply is left out."""
-    pictures, extra = _pictures(row, layout.images, layout, folder), _extra(row, layout)
+    """The record of a row.
+
+    Args:
+        folder: of the file with the row; paths of images count from there.
+        protocol: the chat protocol for a `reply` of the layout; None leaves the reply out.
+
+    Raises:
+        DataError: a column is missing, or holds what cannot be read.
+    """
+    pictures, extra = _pictures(row, layout.images, layout, folder), _other_columns(row, layout)
     if layout.replied is not None:
         record = Record(images=pictures, id=_id(row, layout.id), extra=extra)
-        return _talk(record, row, layout, _exchanged(row, layout), layout.replied, folder)
-    question = _text(row, layout.question)
+        return _conversation(record, row, layout, _turns_of_pairs(row, layout), layout.replied, folder)
+    record = _problem(row, layout, pictures, extra, protocol)
+    if layout.messages is not None:
+        turns = _parsed_turns(present(row, layout.messages), layout.messages)
+        return _conversation(record, row, layout, turns, layout.messages, folder)
+    if layout.pieces is None or protocol is None:
+        return record
+    between = layout.pieces.images  # a row may be without this column
+    has_images = between is not None and value_of(row, between) is not UNSET
+    crops = _pictures(row, between if has_images else None, layout, folder)
+    return _with_reply(record, _reply_texts(row, layout.pieces), crops, protocol)
+
+
+def _problem(
+    row: Mapping[str, Any], layout: Layout, pictures: tuple[Picture, ...], extra: dict[str, Any],
+    protocol: Protocol | None,
+) -> Record:  # fmt: skip
+    """The question with its answer, choices and boxes; `extra` gets all that a record has no field for."""
+    question = _column_text(row, layout.question)
     if question is not None and MARK in question:
         question = without_marks(question, len(pictures))
     if question is not None and not question.strip():
-        raise DataError(f"its question, {_called(layout.question)}, is empty")
+        raise DataError(f"its question, {_column_name(layout.question)}, is empty")
     if protocol is None and layout.answer is not None and _is_box(value_of(row, layout.answer)):
         hint = "`boxes` of a layout names a column of boxes, which are in pixels of the file"
-        raise DataError(f"its answer, {_called(layout.answer)}, is a box", hint)
-    answers, (question, choices) = _answers(row, layout.answers), _with_choices(row, question, layout)
-    answer = _answer(row, layout.answer) if layout.answer is not None or not answers else answers[0]
+        raise DataError(f"its answer, {_column_name(layout.answer)}, is a box", hint)
+    accepted = _accepted_answers(row, layout.answers)
+    question, choices = _question_and_choices(row, question, layout)
+    answer = _only_answer(row, layout.answer) if layout.answer is not None or not accepted else accepted[0]
     if layout.index_from is not None and choices and answer is not None:
-        answer = _chosen(answer, choices, layout.index_from)
-    if len(answers) > 1:
-        extra["answers"] = sorted(answers, key=lambda each: each != answer) if answer in answers else [answer, *answers]
+        answer = _choice_by_number(answer, choices, layout.index_from)
+    if len(accepted) > 1:
+        others = [each for each in accepted if each != answer]
+        extra["answers"] = [*[answer] * max(1, len(accepted) - len(others)), *others]  # the right one comes first
     if layout.metric:
         extra["metric"] = layout.metric
     if choices or (layout.choices is not None and value_of(row, layout.choices) is not None):
         extra["choices"] = choices
-    _check_numbers([question or "", *choices], len(pictures))
+    _check_image_numbers([question or "", *choices], len(pictures))
     record = Record(images=pictures, id=_id(row, layout.id), question=question, answer=answer, extra=extra)
-    if layout.boxes is not None and (boxes := _boxes(row, layout.boxes, layout, record, protocol)) is not None:
+    if layout.boxes is not None and (boxes := _column_boxes(row, layout.boxes, layout, record, protocol)) is not None:
         extra["boxes"] = boxes
-    if layout.messages is not None:
-        turns = _turns(present(row, layout.messages), layout.messages)
-        return _talk(record, row, layout, turns, layout.messages, folder)
-    if layout.pieces is None or protocol is None:
-        return record
-    between = layout.pieces.images
-    there = between is not None and value_of(row, between) is not UNSET
-    crops = _pictures(row, between if there else None, layout, folder)
-    return _solved(record, _texts(row, layout.pieces), crops, protocol)
+    return record
 
 
-def _called(column: Column | None) -> str:
+def _column_name(column: Column | None) -> str:
     return f"column {plain(shown(column), 60)}" if column is not None else "no column"
 
 
 def present(row: Mapping[str, Any], column: Column) -> Any:
     value = value_of(row, column)
     if value is UNSET:
-        raise DataError(f"it has no {_called(column)}")
+        raise DataError(f"it has no {_column_name(column)}")
     return value
 
 
-def _wrong(value: object, column: Column, wanted: str) -> DataError:
+def _wrong_kind(value: object, column: Column, wanted: str) -> DataError:
     kind = KIND_NAMES.get(type(value), f"of the type {type(value).__name__}")
-    return DataError(f"its {_called(column)} is {kind}, not {wanted}")
+    return DataError(f"its {_column_name(column)} is {kind}, not {wanted}")
 
 
-def _text(row: Mapping[str, Any], column: Column | None) -> str | None:
+def _column_text(row: Mapping[str, Any], column: Column | None) -> str | None:
     if column is None:
         return None
     value = present(row, column)
     if not isinstance(value, str):
-        raise _wrong(value, column, "text")
+        raise _wrong_kind(value, column, "text")
     return value
 
 
-def _answer(row: Mapping[str, Any], column: Column | None) -> str | None:
+def _only_answer(row: Mapping[str, Any], column: Column | None) -> str | None:
     """The answer as text; of a list with one element that element, of other lists and objects their JSON."""
     if column is None:
         return None
@@ -129,21 +154,21 @@ def _answer(row: Mapping[str, Any], column: Column | None) -> str | None:
         (value,) = value
     if isinstance(value, list) and value and all(isinstance(each, str) for each in value):
         hint = "`answers` names a column of answers of which each is right"
-        raise DataError(f"its answer, {_called(column)}, is a list of {len(value)} texts", hint)
+        raise DataError(f"its answer, {_column_name(column)}, is a list of {len(value)} texts", hint)
     try:
         answer = value if isinstance(value, str) else "" if value is None else one_line(value)
     except ValueError:
-        raise _wrong(value, column, "an answer") from None
+        raise _wrong_kind(value, column, "an answer") from None
     if not answer.strip():
-        raise DataError(f"its answer, {_called(column)}, is empty")
+        raise DataError(f"its answer, {_column_name(column)}, is empty")
     return short(answer.strip())
 
 
 def short(answer: str) -> str:
     """The answer in a text that marks it with `<answer>`, `\\boxed` or `Answer:`; another text as it is."""
-    if tagged := _TAGGED.search(answer):
+    if tagged := _ANSWER_TAG.search(answer):
         return tagged[1]
-    return final(answer) or answer if _MARKED.search(answer) else answer
+    return final(answer) or answer if _ANSWER_MARK.search(answer) else answer
 
 
 def without_marks(question: str, images: int) -> str:
@@ -162,7 +187,7 @@ def _id(row: Mapping[str, Any], column: Column | None) -> str | int | None:
     return value if value is None or type(value) in (str, int) else str(value)
 
 
-def _answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
+def _accepted_answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
     """The answers of which each is accepted, as often as they were given, the most frequent first.
 
     Those in objects are under `answer`.
@@ -173,12 +198,12 @@ def _answers(row: Mapping[str, Any], column: Column | None) -> list[str]:
     value = listed(value) if isinstance(value, str) else value
     several = [each.get("answer") if isinstance(each, dict) else each for each in _as_list(value)]
     if not all(type(each) in (str, int, float) for each in several):
-        raise _wrong(value, column, "a list of texts or numbers")
+        raise _wrong_kind(value, column, "a list of texts or numbers")
     counts = Counter(filter(None, (str(each).strip() for each in several)))
     return [each for each, count in counts.most_common() for _ in range(count)]
 
 
-def _with_choices(row: Mapping[str, Any], question: str | None, layout: Layout) -> tuple[str | None, list[str]]:
+def _question_and_choices(row: Mapping[str, Any], question: str | None, layout: Layout) -> tuple[str | None, list[str]]:
     inside = question is not None and layout.choices == layout.question
     return offered(question) if inside and question else (question, choices_of_row(row, layout.choices))
 
@@ -191,6 +216,7 @@ def offered(text: str) -> tuple[str, list[str]]:
 
 
 def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
+    """The choices in a column: a list, an object of letters or of names, a text that has them, or several columns."""
     value = None if column is None else present(row, column)
     if column is None or value is None:
         return []
@@ -199,23 +225,25 @@ def choices_of_row(row: Mapping[str, Any], column: Column | None) -> list[str]:
         try:
             value = choices_in(value)
         except DataError as error:
-            raise DataError(f"{error.message} ({_called(column)})", error.hint) from None
+            raise DataError(f"{error.message} ({_column_name(column)})", error.hint) from None
     if isinstance(column, Part) and column.columns:
         value = [value_of(row, name) for name in column.columns]
     elif isinstance(value, dict):
-        if LETTERS[0] not in value and not all(isinstance(each, str) for each in value.values()):
-            raise _wrong(value, column, "an object with the text of a choice as each value")
-        value = [value.get(name) for name in (LETTERS if LETTERS[0] in value else value)]
-    said = [each for each in _as_list(value) if each not in (*EMPTY, UNSET)]
-    if isinstance(value, list) and value[: len(said)] != said:
-        raise DataError(f"one of its {_called(column)} is empty, with choices after it")
-    several = said if isinstance(value, list) else value
-    if not isinstance(several, list) or not all(type(each) in (str, int, float) for each in several):
-        raise _wrong(value, column, "a list of texts or numbers")
-    return [str(each) for each in several]
+        by_letter = LETTERS[0] in value
+        if not by_letter and not all(isinstance(each, str) for each in value.values()):
+            raise _wrong_kind(value, column, "an object with the text of a choice as each value")
+        value = [value.get(name) for name in (LETTERS if by_letter else value)]
+    if not isinstance(value, list):
+        raise _wrong_kind(value, column, "a list of texts or numbers")
+    choices = [each for each in value if each not in (*EMPTY, UNSET)]
+    if value[: len(choices)] != choices:
+        raise DataError(f"one of its {_column_name(column)} is empty, with choices after it")
+    if not all(type(each) in (str, int, float) for each in choices):
+        raise _wrong_kind(value, column, "a list of texts or numbers")
+    return [str(each) for each in choices]
 
 
-def _chosen(answer: str, choices: Sequence[str], first: int) -> str:
+def _choice_by_number(answer: str, choices: Sequence[str], first: int) -> str:
     index = int(answer) - first if answer.isascii() and answer.isdigit() else -1
     if not 0 <= index < len(choices):
         raise DataError(f"its answer {plain(answer, 40)} is no number of its {len(choices)} choices, from {first}")
@@ -226,8 +254,8 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _check_numbers(texts: Sequence[str], images: int) -> None:
-    for number in (int(found[1]) for text in texts for found in _NUMBERED.finditer(text)):
+def _check_image_numbers(texts: Sequence[str], images: int) -> None:
+    for number in (int(found[1]) for text in texts for found in _IMAGE_NUMBER.finditer(text)):
         if number > images:
             raise DataError(f"it names <image {number}>, and has {images} image{'s' * (images != 1)}")
 
@@ -239,27 +267,16 @@ def _pictures(row: Mapping[str, Any], column: Column | None, layout: Layout, fol
         return ()
     several = _as_list(listed(value) if isinstance(value, str) and value[:1] == "[" else value)
     if len(several) > _MAX_IMAGES:
-        raise DataError(f"its {_called(column)} has {len(several)} images, over {_MAX_IMAGES}")
+        raise DataError(f"its {_column_name(column)} has {len(several)} images, over {_MAX_IMAGES}")
     return tuple(_picture(each, column, layout, folder) for each in several)
 
 
 def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Picture:
     """An image: a path or a data URL, bytes, or an object with one of them, as `datasets` saves an image."""
-    if layout.base64 and isinstance(value, str) and value:
-        value = data_url_bytes(f"data:;base64,{value}")
-    fields = value if isinstance(value, dict) else {"bytes": value} if isinstance(value, bytes) else {"path": value}
-    name, data = fields.get("path") or fields.get("image") or "", fields.get("bytes")
-    if isinstance(name, bytes):
-        name, data = "", name
-    if not name and data in (None, b"") and (value == "" or isinstance(value, dict | bytes)):
-        raise DataError(f"its {_called(column)} is empty, and an image is due")
-    if not isinstance(name, str) or not (name or data) or not isinstance(data, bytes | None):
-        raise _wrong(value, column, "an image: a path, bytes, or an object with one of them")
-    if data is None and name[:5].lower() == "data:":
-        name, data = "", data_url_bytes(name)
-    folders = (f"{each.rstrip('/')}/" for each in layout.folders)
-    if begun := next((each for each in folders if name.startswith(each)), None):
-        name = name.removeprefix(begun).lstrip("/")
+    name, data = _path_and_bytes(value, column, layout)
+    beginnings = (f"{each.rstrip('/')}/" for each in layout.folders)
+    if beginning := next((each for each in beginnings if name.startswith(each)), None):
+        name = name.removeprefix(beginning).lstrip("/")
     picture = Picture(name, folder, data)
     if data is None and not picture.on_network:
         try:
@@ -270,16 +287,34 @@ def _picture(value: Any, column: Column, layout: Layout, folder: Path) -> Pictur
     return picture
 
 
-def _extra(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+def _path_and_bytes(value: Any, column: Column, layout: Layout) -> tuple[str, bytes | None]:
+    """The path of an image, empty where a row has its bytes, and these."""
+    if layout.base64 and isinstance(value, str) and value:
+        value = data_url_bytes(f"data:;base64,{value}")
+    fields = value if isinstance(value, dict) else {"bytes": value} if isinstance(value, bytes) else {"path": value}
+    name, data = fields.get("path") or fields.get("image") or "", fields.get("bytes")
+    if isinstance(name, bytes):
+        name, data = "", name
+    if not name and data in (None, b"") and (value == "" or isinstance(value, dict | bytes)):
+        raise DataError(f"its {_column_name(column)} is empty, and an image is due")
+    if not isinstance(name, str) or not (name or data) or not isinstance(data, bytes | None):
+        raise _wrong_kind(value, column, "an image: a path, bytes, or an object with one of them")
+    if data is None and name[:5].lower() == "data:":
+        return "", data_url_bytes(name)
+    return name, data
+
+
+def _other_columns(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     named = layout.read()
-    return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN})
+    return plain_fields({key: value for key, value in row.items() if key not in named and key not in _OWN_COLUMNS})
 
 
-def _exchanged(row: Mapping[str, Any], layout: Layout) -> list[Any]:
+def _turns_of_pairs(row: Mapping[str, Any], layout: Layout) -> list[Any]:
+    """The turns of a row in the form of alpaca: pairs of earlier turns, then its question and its reply."""
     before = present(row, layout.history) if layout.history and value_of(row, layout.history) is not UNSET else None
-    pairs = [*(before or ()), (_text(row, layout.question), _text(row, layout.replied))]
+    pairs = [*(before or ()), (_column_text(row, layout.question), _column_text(row, layout.replied))]
     if not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
-        raise _wrong(before, layout.history or "", "a list of questions with their replies")
+        raise _wrong_kind(before, layout.history or "", "a list of questions with their replies")
     return [
         {"role": role, "content": text}
         for pair in pairs
@@ -287,97 +322,105 @@ def _exchanged(row: Mapping[str, Any], layout: Layout) -> list[Any]:
     ]
 
 
-def _filled(
+def _with_objects(
     messages: Sequence[Message], value: Any, column: Column, images: Sequence[Picture], layout: Layout
 ) -> list[Message]:
-    """Messages with the names and boxes in place of their placeholders, boxes in what the layout counts in."""
+    """Messages with the names and boxes of `objects` in place of their placeholders, as ms-swift has them.
+
+    Boxes are written in the coordinates of the layout.
+    """
     value = listed(value) if isinstance(value, str) else value or {}
-    places = [found[1] for each in messages for found in OF_OBJECTS.finditer(each.content)]
-    if not isinstance(value, dict) and not places:
+    placeholders = [match[1] for message in messages for match in OF_OBJECTS.finditer(message.content)]
+    if not isinstance(value, dict) and not placeholders:
         return [*messages]
-    given = [value.get(key) or [] for key in ("ref", "bbox", "image_id")] if isinstance(value, dict) else []
-    if not given or not all(isinstance(each, list) for each in given):
-        raise _wrong(value, column, "an object whose `ref`, `bbox` and `image_id` are lists")
-    names, boxes, numbers = given
+    lists = [value.get(key) or [] for key in ("ref", "bbox", "image_id")] if isinstance(value, dict) else []
+    if not lists or not all(isinstance(each, list) for each in lists):
+        raise _wrong_kind(value, column, "an object whose `ref`, `bbox` and `image_id` are lists")
+    names, boxes, image_indices = lists
     for kind, values in (("ref-object", names), ("bbox", boxes)):
-        if places.count(kind) != len(values):
-            raise DataError(f"its messages have {places.count(kind)} <{kind}>, and its {_called(column)} {len(values)}")
-    of_image = iter(numbers or [0] * len(boxes))
+        if (count_in_text := placeholders.count(kind)) != len(values):
+            name = _column_name(column)
+            raise DataError(f"its messages have {count_in_text} <{kind}>, and its {name} {len(values)}")
+    indices = iter(image_indices or [0] * len(boxes))
     texts = {
         "ref-object": iter(map(str, names)),
-        "bbox": (_box_text(each, next(of_image, 0), value.get("bbox_type"), images, layout) for each in boxes),
+        "bbox": (_box_text(box, next(indices, 0), value.get("bbox_type"), images, layout) for box in boxes),
     }
-    return [Message(each.role, OF_OBJECTS.sub(lambda found: next(texts[found[1]]), each.content)) for each in messages]
+    return [Message(each.role, OF_OBJECTS.sub(lambda match: next(texts[match[1]]), each.content)) for each in messages]
 
 
-def _box_text(box: Any, index: Any, kind: Any, images: Sequence[Picture], layout: Layout) -> str:
+def _box_text(box: Any, index: Any, unit: Any, images: Sequence[Picture], layout: Layout) -> str:
+    """A box or point of the image of an index, as a model writes it; `unit`: `real` (pixels) or `norm1` (shares)."""
     if not (isinstance(box, list) and len(box) in (2, 4) and all(type(each) in (int, float) for each in box)):
         raise DataError(f"one of its boxes is neither 2 nor 4 numbers: {plain(str(box), 80)}")
     if not (type(index) is int and 0 <= index < len(images)):
         raise DataError(f"one of its boxes is of image {plain(str(index), 20)}, and it has {len(images)} images")
-    if kind not in (None, "real", "norm1"):
-        raise DataError(f"its bbox_type is {plain(str(kind), 20)}, neither real (pixels) nor norm1")
-    if kind != "norm1" and max(box) <= 1 and (len(box) == 4 or any(each % 1 for each in box)):
+    if unit not in (None, "real", "norm1"):
+        raise DataError(f"its bbox_type is {plain(str(unit), 20)}, neither real (pixels) nor norm1")
+    if unit != "norm1" and max(box) <= 1 and (len(box) == 4 or any(each % 1 for each in box)):
         raise DataError(f"its box {plain(str(box), 80)} is in shares of the sides; write `bbox_type: norm1`")
-    original = _of_file(images[index])
-    units = sides_of(smart_resize(*original, QWEN2), layout.coordinates or "original", original)
-    box = [each * original[at % 2] if kind == "norm1" else each for at, each in enumerate(box)]
+    original = _file_size(images[index])
+    shown = smart_resize(*original, QWEN2)
+    written = sides_of(shown, layout.coordinates or "original", original)  # what the largest numbers stand for
+    if unit == "norm1":
+        box = [share * original[axis % 2] for axis, share in enumerate(box)]
     if len(box) == 4:
         check_box(tuple(box), original, original)
-    return str([round(each * units[at % 2] / original[at % 2]) for at, each in enumerate(box)])
+    return str([round(each * written[axis % 2] / original[axis % 2]) for axis, each in enumerate(box)])
 
 
-def _talk(record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, column: Column, folder: Path) -> Record:
+def _conversation(
+    record: Record, row: Mapping[str, Any], layout: Layout, turns: Any, column: Column, folder: Path
+) -> Record:
     """The record with these turns of its row; where no column has the images, they are those of its messages."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        raise _wrong(turns, column, "a list of messages")
+        raise _wrong_kind(turns, column, "a list of messages")
     messages = [message_of(turn, number) for number, turn in enumerate(turns, 1)]
     system = None if layout.system is None else value_of(row, layout.system)
     system = None if system is UNSET else system
     if not isinstance(system, str | None):
-        raise _wrong(system, layout.system or "", "text")
+        raise _wrong_kind(system, layout.system or "", "text")
     images = record.images
     if layout.images is None:
-        inside = [part for turn in turns for part in _parts(turn) if _is_image(part)]
-        values = [image_of(part) for part in inside]
-        urls = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
-        images = tuple(_picture(url, column, layout, folder) for url in urls)
-    told: Sequence[Message] = (Message("system", system), *messages) if system else messages
+        values = [image_of(part) for turn in turns for part in _parts(turn) if _is_image(part)]
+        sources = [value.get("url") if isinstance(value, dict) and "url" in value else value for value in values]
+        images = tuple(_picture(source, column, layout, folder) for source in sources)
+    if system:
+        messages.insert(0, Message("system", system))
     if layout.objects is not None:
-        told = _filled(told, present(row, layout.objects), layout.objects, images, layout)
-    if (
-        layout.images_first and images and not any(MARK in message.content for message in told)
-    ):  # they are shown before the first question
-        first = next((at for at, message in enumerate(told) if message.role == "user"), 0)
-        shown_first = Message(told[first].role, f"{MARK * len(images)}{told[first].content}")
-        told = (*told[:first], shown_first, *told[first + 1 :])
-    if (marks := sum(message.content.count(MARK) for message in told)) != len(images):
+        messages = _with_objects(messages, present(row, layout.objects), layout.objects, images, layout)
+    if layout.images_first and images and messages and not any(MARK in message.content for message in messages):
+        first = next((index for index, message in enumerate(messages) if message.role == "user"), 0)
+        messages[first] = Message(messages[first].role, f"{MARK * len(images)}{messages[first].content}")
+    if (marks := sum(message.content.count(MARK) for message in messages)) != len(images):
         raise DataError(f"its messages have {marks} {MARK} marks, and it has {len(images)} images")
-    return msgspec.structs.replace(record, messages=tuple(told), images=images)
+    return msgspec.structs.replace(record, messages=tuple(messages), images=images)
 
 
-def _turns(value: Any, column: Column) -> Any:
+def _parsed_turns(value: Any, column: Column) -> Any:
+    """The turns in a column, of which a text is parsed as JSON or as Python prints a list; anything else as it is."""
     if not isinstance(value, str):
         return value
     if len(value) > _MAX_TEXT:
-        raise DataError(f"its {_called(column)} is a text of over {_MAX_TEXT >> 20} MiB")
+        raise DataError(f"its {_column_name(column)} is a text of over {_MAX_TEXT >> 20} MiB")
     with suppress(ValueError, RecursionError):
         return msgspec.json.decode(value)
     if len(value) > MAX_LISTED:
-        raise DataError(f"its {_called(column)} is no JSON, and over {MAX_LISTED >> 10} KiB of Python's text")
+        raise DataError(f"its {_column_name(column)} is no JSON, and over {MAX_LISTED >> 10} KiB of Python's text")
     if not isinstance(turns := listed(value), str):
         return turns
-    raise _wrong(value, column, "a list of messages")
+    raise _wrong_kind(value, column, "a list of messages")
 
 
 def message_of(turn: Mapping[str, Any], number: int) -> Message:
-    theirs, content = _first_of(turn, ("role", "from")), _first_of(turn, ("content", "value", "text"))
-    role = _ROLES.get(theirs) if isinstance(theirs, str) else None
+    """The message that an object with a role and a text, or with parts, is; `number` is its place, for errors."""
+    name, content = _first_of(turn, ("role", "from")), _first_of(turn, _CONTENTS)
+    role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
-        raise DataError(f"message {number} has the role {plain(repr(theirs), 40)}, not one of {', '.join(_ROLES)}")
+        raise DataError(f"message {number} has the role {plain(repr(name), 40)}, not one of {', '.join(_ROLES)}")
     if content is None:
         raise DataError(f"message {number} has no text{without_text(turn)}")
-    texts = [content] if isinstance(content, str) else [_text_of(part) for part in _parts(turn)]
+    texts = [content] if isinstance(content, str) else [_part_text(part) for part in _parts(turn)]
     for part in filter(_is_image, _parts(turn)):
         if image_of(part) is None and (others := [key for key in part if key not in ("type", "text") and part[key]]):
             raise DataError(f"message {number} has an image as {', '.join(map(plain, others))}, which nothing reads")
@@ -387,12 +430,13 @@ def message_of(turn: Mapping[str, Any], number: int) -> Message:
 
 
 def without_text(turn: Mapping[str, Any]) -> str:
+    """Why a message has no text, as the end of a sentence that says so."""
     calls = next((name for name in _CALLS if turn.get(name)), None)
     return f", but {calls}, which nothing reads" if calls else ": it is null or missing"
 
 
 def _parts(turn: Mapping[str, Any]) -> list[Any]:
-    content = _first_of(turn, ("content", "value"))
+    content = _first_of(turn, _CONTENTS)
     return content if isinstance(content, list) else []
 
 
@@ -402,6 +446,7 @@ def _first_of(fields: Mapping[str, Any], names: Sequence[str]) -> Any:
 
 
 def image_of(part: Any) -> Any:
+    """The image of a part: a path, a URL, bytes or an object; None of a part that is no image, or names none."""
     return _first_of(part, (*_IMAGES, "path", "url")) if _is_image(part) else None
 
 
@@ -412,20 +457,24 @@ def _is_image(part: Any) -> bool:
     return _first_of(part, _IMAGES) is not None if kind is None else kind in _IMAGES
 
 
-def _text_of(part: Any) -> str | None:
-    text = MARK if _is_image(part) else part.get("text") if isinstance(part, dict) else part
+def _part_text(part: Any) -> str | None:
+    """The text of a part, a mark for an image; None of what is neither."""
+    if _is_image(part):
+        return MARK
+    text = part.get("text") if isinstance(part, dict) else part
     return text if isinstance(text, str) else None
 
 
 def system_of(row: Mapping[str, Any], layout: Layout) -> str | None:
+    """The system message of a row, of its own column or the first of its messages; None where it has none."""
     try:
-        turns = [] if layout.messages is None else _turns(present(row, layout.messages), layout.messages)
+        turns = [] if layout.messages is None else _parsed_turns(present(row, layout.messages), layout.messages)
         first = message_of(turns[0], 1) if isinstance(turns, list) and turns and isinstance(turns[0], dict) else None
-        told = None if layout.system is None else present(row, layout.system)
+        system = None if layout.system is None else present(row, layout.system)
     except DataError:
         return None
-    if isinstance(told, str) and told:
-        return told
+    if isinstance(system, str) and system:
+        return system
     return first.content if first and first.role == "system" else None
 
 
@@ -434,43 +483,43 @@ def is_answered(row: Mapping[str, Any], layout: Layout) -> bool:
     if layout.messages is None or layout.reply is not None or layout.chosen is not None:
         return True
     try:
-        turns = _turns(present(row, layout.messages), layout.messages)
+        turns = _parsed_turns(present(row, layout.messages), layout.messages)
         last = turns[-1] if isinstance(turns, list) and turns else None
         return not isinstance(last, dict) or message_of(last, len(turns)).role == "assistant"
     except DataError:
         return True
 
 
-def _texts(row: Mapping[str, Any], reply: Reply) -> list[str]:
+def _reply_texts(row: Mapping[str, Any], reply: Reply) -> list[str]:
     value = present(row, reply.texts)
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise _wrong(value, reply.texts, "a text or a list of texts")
+        raise _wrong_kind(value, reply.texts, "a text or a list of texts")
     return texts
 
 
-def _solved(record: Record, texts: Sequence[str], crops: Sequence[Picture], protocol: Protocol) -> Record:
-    """The problem with its reply in a chat protocol: an image behind each of its first texts."""
+def _with_reply(record: Record, texts: Sequence[str], crops: Sequence[Picture], protocol: Protocol) -> Record:
+    """The problem with its reply in a chat protocol: behind each of the first texts stands one of the crops."""
     if any(MARK in text for text in texts):
         raise DataError(f"its reply has {MARK} in its text, which stands for an image in training data")
     if len(crops) >= len(texts):
         raise DataError(f"its reply has {len(texts)} texts and {len(crops)} images, so that it ends with an image")
-    shown, last = texts[: len(crops)], texts[len(crops) :]  # texts without an image between them are one
-    texts = [*shown, "".join(each if each.endswith("\n") else f"{each}\n" for each in last[:-1]) + last[-1]]
+    *inner, last = texts[len(crops) :]  # no image is between these: they are one text
+    joined_end = "".join(text if text.endswith("\n") else f"{text}\n" for text in inner) + last
     inputs, images = len(record.images), [*record.images, *crops]
     grid, question = input_grid(protocol, QWEN2), record.question or ""
-    sizes = [smart_resize(*_of_file(picture), grid) for picture in images]  # as they are shown
-    told = opening(protocol, question, sizes[:inputs])
-    for number, text in enumerate(texts):
-        index = inputs + number
-        told.append(trace.Message("assistant", text.rstrip("\n") if index < len(images) else text))
-        if index < len(images):
-            seen = Seen(question, sizes[: index + 1], inputs, number + 1)
-            told += following(protocol, [(CallResult(images=(index,)), protocol.after_image)], seen)
-    return msgspec.structs.replace(record, messages=tuple(joined(told)), images=tuple(images))
+    shown_sizes = [smart_resize(*_file_size(picture), grid) for picture in images]
+    messages = opening(protocol, question, shown_sizes[:inputs])
+    for number, text in enumerate(texts[: len(crops)]):
+        messages.append(trace.Message("assistant", text.rstrip("\n")))
+        index = inputs + number  # of the crop among all images
+        seen = Seen(question, shown_sizes[: index + 1], inputs, number + 1)
+        messages += following(protocol, [(CallResult(images=(index,)), protocol.after_image)], seen)
+    messages.append(trace.Message("assistant", joined_end))
+    return msgspec.structs.replace(record, messages=tuple(joined(messages)), images=tuple(images))
 
 
-def _of_file(picture: Picture) -> Size:
+def _file_size(picture: Picture) -> Size:
     name = picture.name or "an image"
     try:
         return image_size(picture.read(), plain(name, 80))
@@ -478,14 +527,14 @@ def _of_file(picture: Picture) -> Size:
         raise DataError(f"image {plain(name, 80)} cannot be read: {clause(error)}") from None
 
 
-def _boxes(
+def _column_boxes(
     row: Mapping[str, Any], column: Column, layout: Layout, record: Record, protocol: Protocol | None
 ) -> list[Box] | None:
     value = present(row, column)
     if layout.box == "size" and value is not None:
         boxes = [value] if _is_box(value) else _as_list(value)
         if not all(map(_is_box, boxes)):
-            raise _wrong(value, column, "a box, or a list of some, of four numbers each")
+            raise _wrong_kind(value, column, "a box, or a list of some, of four numbers each")
         value = [[left, top, left + width, top + height] for left, top, width, height in boxes]
     if layout.coordinates is not None:
         protocol = Protocol("", "", "", "", "", coordinates=layout.coordinates)
@@ -504,18 +553,19 @@ def boxes_of(value: Any, record: Record, protocol: Protocol | None) -> list[Box]
     if value is None:
         return None
     text = value if isinstance(value, str) else one_line(value)
+    count_written = _count_boxes(text)
     if not has_boxes(text):
-        if isinstance(value, str) and not _written(text):
+        if isinstance(value, str) and not count_written:
             return None
         raise DataError(f"its boxes cannot be read: {plain(text, 80)}")
     if not record.images:
         raise DataError("it has boxes, and no image")
-    original = _of_file(record.images[0])
+    original = _file_size(record.images[0])
     if protocol is None:
         protocol = Protocol("", "", "", "", "", coordinates="original")
     shown = smart_resize(*original, input_grid(protocol, QWEN2))
     boxes = [each.box for each in read_boxes(text, view_of(protocol, [shown], [original]), original)]
-    if len(boxes) < min(_written(text), MAX_BOXES):
+    if len(boxes) < min(count_written, MAX_BOXES):
         raise DataError(f"one of its boxes has not four numbers: {plain(text, 80)}")
     units = sides_of(shown, protocol.coordinates, original)
     for box in boxes:
@@ -523,14 +573,22 @@ def boxes_of(value: Any, record: Record, protocol: Protocol | None) -> list[Box]
     return boxes
 
 
-def _written(text: str) -> int:
+def _count_boxes(text: str) -> int:
     """How many boxes a text seems to hold, right or wrong: lists of numbers, or keys that name a box."""
-    return max(len({*_NUMBERS.findall(text)}) - len(_CORNERS.findall(text)), len(_NAMED.findall(text)))
+    # two corners in brackets are two lists of numbers, and one box
+    return max(len({*_NUMBER_LIST.findall(text)}) - len(_CORNER_PAIR.findall(text)), len(_BOX_KEY.findall(text)))
 
 
 def check_box(box: Box, size: Size, units: Size) -> None:
-    """Raise DataError where a box has its sides the wrong way round, or leaves its picture by more than rounding."""
+    """Raise DataError where a box has its sides the wrong way round, or leaves its picture by more than rounding.
+
+    Args:
+        box: in pixels of the file.
+        size: (width, height) of the file in pixels.
+        units: the largest (x, y) in the coordinates that the box was written in: (1000, 1000), or (1, 1) for shares.
+    """
     where = f"{', '.join(f'{each:g}' for each in box)} in pixels of the file, which has {size[0]} x {size[1]}"
-    across, down = (max(1.0, side / unit * (unit > 1)) for side, unit in zip(size, units, strict=True))
+    # a box that was rounded to whole units may be off by one of them; shares of a side are not rounded to 0 or 1
+    across, down = (max(1.0, side / unit) if unit > 1 else 1.0 for side, unit in zip(size, units, strict=True))
     if flaw := flaw_of(box, size, (across, down)):
         raise DataError(f"one of its boxes {flaw}: {where}")

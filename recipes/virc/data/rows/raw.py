@@ -1,4 +1,8 @@
-"""Rows of files that others made, as they stand there: JSON, tables, parquet, Arrow, shards of WebDataset, and COCO."""
+"""Rows of files that others made, as they stand there: JSON, tables, parquet, Arrow, shards of WebDataset, and COCO.
+
+`rows` chooses the reader of a file by its ending; each reader yields a row's number with its fields or a fault.
+Then come files that make one dataset: numbered shards, and folders that `save_to_disk` of Hugging Face datasets wrote.
+"""
 
 import json
 import os
@@ -230,7 +234,11 @@ def missing_shards(folder: Path) -> list[str]:
     files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
     parts = {dataset_name(each): (each, int(number[2])) for each in files if (number := _SHARD.search(each.stem))}
     counts = {name: (len(shards_of(each)), count) for name, (each, count) in parts.items()}
-    return [f"{folder} has {here} of the {all_} files of {its}" for its, (here, all_) in counts.items() if here < all_]
+    return [
+        f"{folder} has {present} of the {total} files of {name}"
+        for name, (present, total) in counts.items()
+        if present < total
+    ]
 
 
 def is_saved(folder: Path) -> bool:

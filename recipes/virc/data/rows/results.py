@@ -39,19 +39,19 @@ def joined(messages: Iterable[trace.Message]) -> list[Message]:
     return found
 
 
-def apart(record: Record, protocol: Protocol | None) -> Record:
+def split_results(record: Record, protocol: Protocol | None) -> Record:
     """A record with each reply and each result as a message of its own, results as the user's; marks stay in order."""
     if protocol is None or protocol.results == "user":
         return record
     messages = tuple(
         each
         for message in record.messages
-        for each in (_apart(message.content, protocol) if message.role == "assistant" else (message,))
+        for each in (_split_reply(message.content, protocol) if message.role == "assistant" else (message,))
     )
     return msgspec.structs.replace(record, messages=messages)
 
 
-def _apart(content: str, protocol: Protocol) -> Iterator[Message]:
+def _split_reply(content: str, protocol: Protocol) -> Iterator[Message]:
     if protocol.results == "assistant":
         yield from _turns(content.split(TURN), protocol.grammar)
         return

@@ -1,4 +1,8 @@
-"""Which columns of a row hold what a problem consists of, and are not read."""
+"""Which columns of a row hold a part of its problem, and are not read.
+
+`unread` goes through the columns that nothing names: `meaning` says what each holds, by its value or its name, and
+`_is_read` whether the record has that already.
+"""
 
 import re
 from collections.abc import Collection, Mapping
@@ -14,9 +18,9 @@ from virc.solving.sources.picture_files import ENDINGS, is_picture
 from virc.systems.layouts.layout import listed
 
 KNOWN = frozenset(("id", "choices", "answers", "boxes", "box", "counterfactual", "file_sizes", "turn", "tool_info_gt"))
-"""Columns that every format of ours carries in a sense that is known."""
+"""Columns that all formats of virc write, each with one meaning."""
 PASSED = KNOWN - {"choices", "answers", "boxes", "box"}
-"""Those that rows of others may have unread: a layout that does not name the rest loses a part of the problem."""
+"""Columns that a layout of other rows need not name; without one of the rest it would lose a part of the problem."""
 PICTURES, CHOICES, ANSWERS, BOXES, QUESTIONS, MASKS = "pictures", "choices", "answers", "boxes", "questions", "masks"
 SYSTEM, TEXT = "a system message", "a text that belongs to the question"
 _MEANINGS: Mapping[str, re.Pattern[str]] = {
@@ -48,7 +52,8 @@ _MEANINGS: Mapping[str, re.Pattern[str]] = {
 """Meaning -> the names of its columns, written small and without spaces, dashes, dots and underscores."""
 _OF_CHOICES = re.compile(r"option|choice|candidate|distractor")
 _NUMBERS = re.compile(r"\s*[\[(<{\s]{0,4}[^\d\[\](){}<>]{0,20}(?:-?\d[\d.]*[\s,]+){3}-?\d")
-_MAX_SEEN = 64  # elements of a list, and objects within each other, that are looked at
+_MAX_SEEN = 64  # elements of a list that are looked at
+_MAX_DEPTH = 2  # objects within each other that are looked into
 
 
 def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None, folder: Path) -> dict[str, str]:
@@ -56,8 +61,8 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
     found: dict[str, str] = {}
     for name, value in row.items():
         if name not in named and value is not None:
-            found.update(_held(name, value, named, record, folder, 2))
-    if record is not None and not record.images:  # a path may be wrong
+            found.update(_unread_in(name, value, named, record, folder, _MAX_DEPTH))
+    if record is not None and not record.images:  # a path may be wrong: the name of a picture is enough
         texts = {name: each for name, each in row.items() if name not in named and isinstance(each, str)}
         called = (name for name, text in texts.items() if len(text) < 1024 and Path(text).suffix.lower() in ENDINGS)
         found = dict.fromkeys(called, PICTURES) | found
@@ -66,8 +71,8 @@ def unread(row: Mapping[str, Any], named: Collection[str], record: Record | None
         found |= dict.fromkeys(left, TEXT)
     letters = lettered(row)
     if letters[:1] == ["a"] and (any(map(named.__contains__, letters)) or record is None or record.messages):
-        letters = []  # short names of other columns, as where a is the answer
-    return found | dict.fromkeys((each for each in letters if each not in named and _is_said(row[each])), CHOICES)
+        letters = []  # the columns a, b and so on are no choices, such as q and a for question and answer
+    return found | dict.fromkeys((each for each in letters if each not in named and _has_value(row[each])), CHOICES)
 
 
 def meaning(name: str, value: Any, folder: Path) -> str | None:
@@ -77,7 +82,7 @@ def meaning(name: str, value: Any, folder: Path) -> str | None:
     means = _by_name(name) or (QUESTIONS if _has_questions([value] if name.isdigit() else value) else None)
     if means is None and _has_choices(name, listed(value) if isinstance(value, str) and len(value) < 4096 else value):
         return CHOICES
-    if means is None or not _is_said(value) or (means == SYSTEM and not isinstance(value, str)):
+    if means is None or not _has_value(value) or (means == SYSTEM and not isinstance(value, str)):
         return None
     if means == ANSWERS and isinstance(value, list) and isinstance(value[0], dict) and "answer" not in name.lower():
         return None  # such as labels in a figure
@@ -100,9 +105,10 @@ def holds_pictures(value: Any, folder: Path) -> bool:
     return isinstance(value, list) and any(holds_pictures(each, folder) for each in value[:_MAX_SEEN])
 
 
-def _held(
+def _unread_in(
     name: str, value: Any, named: Collection[str], record: Record | None, folder: Path, depth: int
 ) -> Mapping[str, str]:
+    """The column of that dotted name, or the keys within it, that are not read; see `unread`."""
     if type(value) in (int, float, bool) and _by_name(name) is None:
         return {}
     if isinstance(value, dict | list) and any(each.startswith(f"{name}.") for each in named):
@@ -114,29 +120,31 @@ def _held(
     found: dict[str, str] = {}
     for key, each in value.items():
         if (inner := f"{name}.{key}") not in named and each is not None:
-            found.update(_held(inner, each, named, record, folder, depth - 1))
+            found.update(_unread_in(inner, each, named, record, folder, depth - 1))
     return found
 
 
 def _is_read(name: str, value: Any, means: str, record: Record | None) -> bool:
     """Whether what a column holds stands in the record already."""
     if record is None or means not in (ANSWERS, QUESTIONS, CHOICES):
-        told = [each.content for each in record.messages] if record is not None and means == SYSTEM else []
-        return value in told or (means == SYSTEM and not told)  # a problem gets that of its chat protocol
+        contents = [each.content for each in record.messages] if record is not None and means == SYSTEM else []
+        # a problem without messages gets the system message of its chat protocol
+        return value in contents or (means == SYSTEM and not contents)
     answered = record.messages and (record.messages[-1].role == "assistant" or record.answer is not None)
     if answered and means != QUESTIONS:
-        return not isinstance(value, bool)  # a conversation says itself what is asked and answered, not how good it is
+        # a conversation contains its answers; true or false says how good it is, which it does not contain
+        return not isinstance(value, bool)
     more = record.extra.get("choices" if means == CHOICES else "answers") or ()
-    known = {*map(str, more), *(() if means == CHOICES else (record.answer, record.question))}
+    in_record = {*map(str, more), *(() if means == CHOICES else (record.answer, record.question))}
     values = value if isinstance(value, list) else [value]
-    letters = isinstance(value, list) and len(value) > 1 and value == list(LETTERS[: len(value)])
-    if letters or (means == ANSWERS and value == record.extra.get("boxes")):
+    are_letters = isinstance(value, list) and len(value) > 1 and value == list(LETTERS[: len(value)])
+    if are_letters or (means == ANSWERS and value == record.extra.get("boxes")):
         return True  # the letters of choices, or the answer is where something is
     if record.answer is not None and name.lower() == "solution":
-        return True  # the way to the answer
+        return True  # the steps to the answer
     if means == QUESTIONS and record.question and _asks(value, record.question):
         return True
-    return all(isinstance(each, str | int | float) and str(each).strip() in known for each in values)
+    return all(isinstance(each, str | int | float) and str(each).strip() in in_record for each in values)
 
 
 def _asks(value: Any, question: str) -> bool:
@@ -158,7 +166,7 @@ def _has_choices(name: str, value: Any) -> bool:
     return bool(_OF_CHOICES.search(name.lower())) or all(map(re.match, (r"\(?A[).:]", r"\(?B[).:]"), value))
 
 
-def _is_said(value: Any) -> bool:
+def _has_value(value: Any) -> bool:
     return value not in (None, "", "[]", [], {})
 
 

@@ -59,11 +59,11 @@ class Totals(msgspec.Struct):
     """The totals of all problems of a dataset, in this run and those before.
 
     Args:
-        without: of them, those no rollout of which was right.
-        fewer: of them, those of which fewer trajectories than `keep` were kept.
-        dropped: rollouts that were not kept, by reason: as `ended` of a line, `repeated` or `more`.
-        unpaired: where pairs are kept, problems without one.
-        left_out: where pairs are kept, why others are none.
+        without: problems without a right rollout.
+        fewer: problems with fewer kept trajectories than `keep`.
+        dropped: reason -> rollouts that were not kept; reasons are those of `ended`, `repeated` and `more`.
+        unpaired: if pairs are kept, problems without one.
+        left_out: if pairs are kept, reason -> pairs and rollouts that were left out.
     """
 
     problems: int = 0

@@ -5,8 +5,11 @@ reward    rollouts with a higher and a lower reward
 grade     the same with the grades of a critic
 shorter   two right rollouts, of which one wrote less
 
-The two replies are those in which two rollouts first differ; the turns before them are shared. A judge, a critic or a
-reward says what rules do not.
+The two replies are those in which two rollouts first differ; the turns before them are shared.
+
+`pairing_of` opens the judge, critic or reward that the rule needs. For each problem, `judged` lets the judge accept
+answers that no rule accepts, and `paired` ranks the rollouts (`_ranked`), finds where two of them part (`parted`), and
+writes the pairs as rows.
 """
 
 import os
@@ -35,7 +38,7 @@ from virc.solving.one import Attempt
 from virc.systems.rounds import PairRule
 
 CUT = ("length", "repetition", "failed", "marks")
-"""Ends of rollouts that no pair holds: their last reply is not one that the model ended, or cannot be in a row."""
+"""Ends of rollouts that are in no pair: the model did not end the last reply, or a row cannot hold it."""
 Grade = Callable[[Problem, Rollout], float | None]
 """How good a rollout is; None where that cannot be said."""
 Apart = Literal["same", "shown", "inside", "marks", "refused"]
@@ -84,20 +87,21 @@ class Parted(msgspec.Struct, frozen=True):
 
 
 def judged(pairing: Pairing, problem: Problem, rollouts: Iterable[Rollout]) -> list[Rollout]:
-    """The rollouts, those right whose answer the judge finds to say what the row's answer says."""
+    """The rollouts; a wrong one becomes right if the judge finds that its answer says the same as the row's."""
     found = []
     for each in rollouts:
         answer, judge = each.attempt.trace.answer, pairing.judge
-        asked = judge if each.end == "wrong" and answer is not None else None
-        right = asked and asked.same(problem.row.question, problem.key.reference, answer or "")
-        found.append(msgspec.structs.replace(each, end="right") if right else each)
+        is_right = False
+        if judge and each.end == "wrong" and answer is not None:
+            is_right = judge.same(problem.row.question, problem.key.reference, answer)
+        found.append(msgspec.structs.replace(each, end="right") if is_right else each)
     return found
 
 
 def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rollout], to: Location) -> Pairs:
-    """At most `keep` pairs of a problem: the largest margin first, of equal ones that which parts the latest.
+    """At most `keep` pairs of a problem, those with the largest margin; of equal ones, those that share most turns.
 
-    The more turns two rollouts share, the surer is it that the reply in which they part made the difference.
+    The more turns two rollouts share, the more likely is it that the reply in which they part made the difference.
     """
     left_out: Counter[str] = Counter(each.end for each in rollouts if each.end in CUT)
     found: list[tuple[Parted, Rollout, float]] = []
@@ -154,13 +158,14 @@ def _ranked(
 def parted(better: Attempt, worse: Attempt) -> Parted | Apart:
     """Where two rollouts part, or why they are no pair.
 
-    A reply that was not taken can be the worse one, not the better one.
+    A rejected reply can be the worse one, not the better one.
     """
-    turns = (_replies(better.trace), _replies(worse.trace))
-    first = next((at for at, (one, other) in enumerate(zip(*turns, strict=False)) if one[1] != other[1]), None)
+    replies, other_replies = _replies(better.trace), _replies(worse.trace)
+    both = zip(replies, other_replies, strict=False)
+    first = next((at for at, ((_, text), (_, other_text)) in enumerate(both) if text != other_text), None)
     if first is None:
         return "same"
-    (end, reply), (other_end, other_reply) = (each[first] for each in turns)
+    (end, reply), (other_end, other_reply) = replies[first], other_replies[first]
     if end == len(better.trace.messages):
         return "refused"
     before, other_before = better.trace.messages[:end], worse.trace.messages[:other_end]
@@ -178,11 +183,11 @@ def images_of(messages: Sequence[trace.Message], images: Sequence[Shown]) -> Seq
 
 
 def _replies(found: trace.Trace) -> list[tuple[int, str]]:
-    """Each reply with its position in the messages; one that was not taken stands behind them."""
-    taken = [
+    """Each reply with its position in the messages; a last, rejected reply has the position after them."""
+    accepted = [
         (at, each.text) for at, each in enumerate(found.messages) if each.role == "assistant" and not each.inserted
     ]
-    return [*taken, *((len(found.messages), each.text) for each in found.pending[-1:])]
+    return [*accepted, *((len(found.messages), each.text) for each in found.pending[-1:])]
 
 
 def _same(*several: Sequence[trace.Message]) -> bool:

@@ -187,11 +187,12 @@ def sample_file(
 def bound(config: SolveConfig, max_tokens: int, problems: int | None, asked: PairsAsked | None) -> str:
     samples, turns = config.samples, config.max_turns
     many = "each problem" if problems is None else counted(problems, "problem")
-    judged = " and one of the judge" * bool(asked and asked.judge)
+    judge_requests = 1 if asked and asked.judge else 0
+    judged = " and one of the judge" if judge_requests else ""
     each = f"{counted(samples, 'rollout')} of at most {counted(turns, 'request')}{judged}"
-    of = (problems or 1) * samples
-    total = f"at most {of * (turns + bool(judged)):,} requests and {of * turns * max_tokens:,} tokens of replies"
-    return f"{many}: {each} each, {total}"
+    rollouts = (problems or 1) * samples
+    requests, tokens = rollouts * (turns + judge_requests), rollouts * turns * max_tokens
+    return f"{many}: {each} each, at most {requests:,} requests and {tokens:,} tokens of replies"
 
 
 def _warn_of_stock(report: Reporter) -> None:

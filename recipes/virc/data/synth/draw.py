@@ -1,4 +1,8 @@
-"""A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories, in any format."""
+"""A folder of synthetic problems: pictures, questions with exact boxes, and worked trajectories, in any format.
+
+`write` begins here. `_draw_all` draws the problems in worker processes (`_draw`), saves their images, and adds their
+records to a temporary file, the spool. Then each format is written from the records of the spool (`_records_of`).
+"""
 
 import random
 import shutil
@@ -38,17 +42,19 @@ DEFAULT_FORMATS = ("batch", "sft")
 SIDES = (3, 3, 4)
 _NAMES = {"batch": "problems", "sft": "trajectories", "trajectories": "lines"}  # of datasets; else as the format
 _PARQUET = {"rl", "prompts"}
-_OF_PROBLEMS = {"batch", "prompts"}  # one row a problem, however many paths solve it
-_CHUNK = 25  # problems a worker draws at once; a worker that draws fewer than four times as many is not worth its start
+_OF_PROBLEMS = {"batch", "prompts"}  # formats with one row for each problem, however many paths solve it
+_CHUNK = 25  # problems that a worker gets together
+_MIN_SHARE = 4 * _CHUNK  # problems for which another worker is worth its start
 _IN_A_FOLDER = 1000  # problems
 
 Drawn = tuple[bytes, dict[str, bytes]]
 """A record as JSON, and its images by name."""
 
 _SHARES = {"stranger": 0.5, "small": 0.25, "absent": 0.25}  # of the refusals, by reason; the names are in rows
-_SHARES_BEFORE = {"stranger": 0.5, "question": 0.25, "absent": 0.25}
+_SHARES_BEFORE = {"stranger": 0.5, "question": 0.25, "absent": 0.25}  # in `drawing` 1
 _MAX_UNREADABLE = 2  # px: so high are the largest digits of a figure that is too small to read
 _PRINTED: Mapping[Drawing, bool | None] = {1: None, 2: False}
+"""Drawing -> whether the angle that is asked for is printed in a polygon; None: in some."""
 
 
 class Counterfactual(msgspec.Struct, frozen=True):
@@ -127,7 +133,9 @@ def refusal(
     direct: bool = False,
     drawing: Drawing = 2,
 ) -> Task:
-    """A picture from outside the family, one too small to read, or a question about what it does not show."""
+    """A problem without an answer, for one of these reasons: the picture is not of the family, it is too small to read,
+    or the question is about a thing that the picture does not show.
+    """
     problem = _problem(rng, split, family, difficulty, drawing)
     shares = _SHARES if drawing == 2 else _SHARES_BEFORE
     wrong = rng.choices(list(shares), list(shares.values()))[0]
@@ -155,8 +163,8 @@ def _problem(rng: random.Random, split: Split, family: Family, difficulty: Diffi
 
 
 def _unreadable(picture: Image.Image, labels: Sequence[Label]) -> Image.Image:
-    by = _MAX_UNREADABLE / max(label.box[3] - label.box[1] for label in labels)
-    return picture.resize((round(picture.width * by), round(picture.height * by)), Image.Resampling.BOX)
+    scale = _MAX_UNREADABLE / max(label.box[3] - label.box[1] for label in labels)
+    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BOX)
 
 
 def _about(family: Family, problem: Any, looks: Sequence[Sequence[int]]) -> dict[str, Any]:
@@ -266,7 +274,7 @@ def write(config: SynthConfig, on_progress: Progress = lambda what, count: None)
 
 
 class _InPlace(PictureStore):
-    """Images that are in their folder already; it keeps no list of them."""
+    """A store whose images are in their folder already, so that adding one only returns its name."""
 
     def add(self, picture: Picture) -> str:
         return picture.name
@@ -305,7 +313,7 @@ def _check(config: SynthConfig) -> None:
 
 def _draw_all(folder: Path, config: SynthConfig, on_progress: Callable[[int], None]) -> None:
     chunks = (range(at, min(at + _CHUNK, config.count)) for at in range(0, config.count, _CHUNK))
-    workers = min(config.workers or cores(), -(-config.count // (4 * _CHUNK)))
+    workers = min(config.workers or cores(), -(-config.count // _MIN_SHARE))
     drawn = chain.from_iterable(in_order(partial(_draw_some, config), chunks, workers))
     with _spool(folder).open("wb") as spool:
         for number, paths in enumerate(drawn):
@@ -332,9 +340,9 @@ def _draw(config: SynthConfig, number: int) -> list[Drawn]:
         session = Session(config.protocol, task.question, [task.picture], tools=known())
         for text in replies:
             session.feed(Reply(worked.as_shown(text, session.images, task.picture.size)))
-        own = f"{name}.{path}" if path else name
-        names = [f"{_place(number)}/{name if at == 0 else own}-{at}.png" for at in range(len(session.images))]
-        record = _record(task, session, own, pattern, names, counterfactual)
+        path_name = f"{name}.{path}" if path else name  # all paths share the first image
+        names = [f"{_place(number)}/{name if at == 0 else path_name}-{at}.png" for at in range(len(session.images))]
+        record = _record(task, session, path_name, pattern, names, counterfactual)
         images = {file: shown.png for file, shown in _shown(config, task, session, names)}
         if task.counterfactual:
             images[counterfactual] = Shown(task.counterfactual.picture).png
@@ -391,7 +399,7 @@ def _record(
 
 
 def _file_of(name: str) -> str:
-    """The picture of a problem at its own size, next to the image of that name that shows it smaller."""
+    """Name of the file with a problem's picture at its own size; `name` is that of the smaller image."""
     return name.removesuffix("-0.png") + ".png"
 
 

@@ -1,7 +1,8 @@
-"""Files of a repository come into a folder: each whole and verified or not at all, archives become what is in them.
+"""Fetches files of a repository into a folder: each whole and verified or not at all; archives are unpacked there.
 
 Every step is recorded on the disk before the next begins, so a download that is killed anywhere loses nothing and
-fetches nothing twice: fetched, recorded, unpacked, recorded, removed.
+fetches nothing twice: fetched, recorded, unpacked, recorded, removed. `fetch` is the main path; for each file it calls
+`_fetch_file`, and for the last part of an archive `_unpack_if_complete`.
 """
 
 import filecmp
@@ -47,17 +48,17 @@ class Watch(Protocol):
     """Receives how far the work is."""
 
     def begin(self, doing: Doing, file: File) -> OnBytes:
-        """Something is begun, perhaps with others; what is returned is called with how many bytes more are done."""
+        """Work on a file begins, perhaps besides others; call the function returned with each number of bytes done."""
 
     def end(self, doing: Doing, file: File) -> None:
-        """It is done."""
+        """The work on the file is done."""
 
     def warn(self, text: str) -> None:
         """Something of an archive is not as it should be."""
 
 
 def ordered(files: Sequence[File], listing: Listing) -> tuple[File, ...]:
-    """In the order they are fetched: archives behind others, and last what makes the folder a model or a dataset."""
+    """The files in the order they are fetched: archives after others, and `LAST` at the end."""
     kind = listing.repo.kind
     return tuple(sorted(files, key=lambda file: (Path(file.name).name in LAST, is_archive(file.name, kind))))
 
@@ -75,23 +76,25 @@ def fetch(
     """Fetch files into a folder that no other download works on; those that are there stay as they are.
 
     Args:
-        keep: leave archives as well as what was in them.
-        stream: unpack archives while they come, without a file on the disk; an interruption starts them again.
+        keep: keep archives after they are unpacked.
+        stream: unpack archives while they come, without a file on the disk; after an interruption they start again.
         packed: leave archives packed.
-        asked: what the files are the answer to; it is recorded.
+        asked: the request that the files answer, as text; it is recorded.
     """
-    folder, known = Folder(root, listing), {file.name: file for file in files}
-    names = {*known, *(file.name for file in listing.files)}
+    folder, wanted = Folder(root, listing), {file.name: file for file in files}
+    names = {*wanted, *(file.name for file in listing.files)}
     parts_of = all_parts(name for name in names if is_archive(name, listing.repo.kind))
     try:
         with folder.alone():
             folder.expect(tuple(files))
-            _bring_small(folder, files, watch)
+            _fetch_small_files(folder, files, watch)
             for file in ordered(files, listing):
-                _bring(folder, file, watch, stream and not packed)
+                _fetch_file(folder, file, watch, stream and not packed)
                 if file.name in parts_of and folder.state(file) != "whole":
-                    parts = [known[name] for name in parts_of[file.name] if known.keys() >= {*parts_of[file.name]}]
-                    _empty(folder, file, parts, watch, keep, packed)
+                    names_of_parts = parts_of[file.name]
+                    all_wanted = wanted.keys() >= {*names_of_parts}
+                    parts = [wanted[name] for name in names_of_parts] if all_wanted else []
+                    _unpack_if_complete(folder, file, parts, watch, keep, packed)
             folder.finish(asked)
     except OSError as error:
         if error.errno not in FULL:
@@ -99,7 +102,8 @@ def fetch(
         raise SetupError(f"the disk of {root} is full", "make room, then run the same command to resume") from error
 
 
-def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
+def _fetch_file(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
+    """Fetch a file that is not there yet, or an older one; `stream`: unpack an archive while it comes."""
     archive = is_archive(file.name, folder.listing.repo.kind)
     streams = stream and is_streamed(file.name)
     state = folder.state(file)
@@ -120,21 +124,27 @@ def _bring(folder: Folder, file: File, watch: Watch, stream: bool) -> None:
         folder.came(file)
 
 
-def _empty(folder: Folder, file: File, parts: Sequence[File], watch: Watch, keep: bool, packed: bool) -> None:
-    """Unpack an archive when all parts of it are there, unless it is to stay as it is."""
-    is_one = bool(parts) and not packed and is_shard(folder.path(parts[0]))
-    if packed or is_one or not parts or split_zip(folder.path(file)):
+def _unpack_if_complete(
+    folder: Folder, file: File, parts: Sequence[File], watch: Watch, keep: bool, packed: bool
+) -> None:
+    """Unpack an archive when all its parts are there, unless it is to stay packed.
+
+    Args:
+        parts: of the archive that `file` is a part of; none where not all of them are wanted.
+    """
+    is_dataset_shard = bool(parts) and not packed and is_shard(folder.path(parts[0]))
+    if packed or is_dataset_shard or not parts or split_zip(folder.path(file)):
         folder.came(file, unpacked=True, keep=True)
-        if not packed:
-            watch.warn(
-                "shards of WebDataset stay packed" if is_one else f"{file.name} stays packed: it is one part of more"
-            )
-    elif all(folder.state(part) == "packed" for part in reversed(parts)):  # mostly the last one comes last
+        if is_dataset_shard:
+            watch.warn("shards of WebDataset stay packed")
+        elif not packed:
+            watch.warn(f"{file.name} stays packed: it is one part of more")
+    elif all(folder.state(part) == "packed" for part in reversed(parts)):  # the last part mostly comes last
         _unpack(folder, parts, watch, keep)
 
 
-def _bring_small(folder: Folder, files: Sequence[File], watch: Watch) -> None:
-    """Fetch small files, of which there may be thousands. They mostly wait for the server: several wait at a time."""
+def _fetch_small_files(folder: Folder, files: Sequence[File], watch: Watch) -> None:
+    """Fetch the small files, several at a time: there may be thousands, and each mostly waits for the server."""
     listing = folder.listing
     lacking = [
         file
@@ -163,39 +173,39 @@ def _made_place(folder: Folder, file: File) -> Path:
 def _unpack(folder: Folder, parts: Sequence[File], watch: Watch, keep: bool) -> None:
     file = msgspec.structs.replace(parts[0], size=sum(part.size for part in parts))
     path = folder.path(file)
-    on_bytes, behind = watch.begin("unpacking", file), 0
+    on_bytes, reported = watch.begin("unpacking", file), 0
 
-    def progress(at: int, size: int) -> None:
-        nonlocal behind
-        on_bytes(at - behind)
-        behind = at
+    def progress(done: int, size: int) -> None:
+        nonlocal reported
+        on_bytes(done - reported)
+        reported = done
 
     try:
         with ExitStack() as stack:
             source = Joined([stack.enter_context(folder.path(part).open("rb")) for part in parts])
-            done, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
+            unpacked, is_whole = pour(source, source.size, UnpackConfig(path, path.parent), progress)
     except ArchiveError as error:
-        raise _published_so(error) from None
-    _warn(watch, file, done)
-    _settle()
+        raise _fault_of_archive(error) from None
+    _warn(watch, file, unpacked)
+    _sync_disk()
     folder.came(*parts, unpacked=True, keep=keep or not is_whole)  # what follows the last file may be wanted
     folder.clear_spent()
     watch.end("unpacking", file)
 
 
 def _stream(folder: Folder, file: File, watch: Watch) -> None:
-    """Unpack an archive from the network next to its place, and move all into place when its hash is right."""
+    """Unpack an archive from the network into a hidden folder; move the content into place when its hash is right."""
     staged = folder.root / HIDDEN / "stream"
-    right = folder.verified(file)
-    if not right.is_dir():
+    verified = folder.verified(file)
+    if not verified.is_dir():
         shutil.rmtree(staged, ignore_errors=True)
         _pour_from_hub(folder, file, watch, staged)
-        _settle()
-        staged.rename(right)
-    move_in(right, _made_place(folder, file).parent)
-    _settle()
+        _sync_disk()
+        staged.rename(verified)
+    move_in(verified, _made_place(folder, file).parent)
+    _sync_disk()
     folder.came(file, unpacked=True)
-    shutil.rmtree(right)  # not before: it says that the archive need not come again
+    shutil.rmtree(verified)  # last: while it is there, the archive is not fetched again
     watch.end("unpacking", file)
 
 
@@ -204,50 +214,51 @@ def _pour_from_hub(folder: Folder, file: File, watch: Watch, staged: Path) -> No
     listing = folder.listing
     with Stream(listing.repo, listing.commit, file, on_bytes) as source:
         try:
-            done, _ = pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
+            unpacked, _ = pour(source, file.size, UnpackConfig(Path(file.name), staged), stop=source.stop)
         except DataError as error:
-            source.verify()  # where its hash is wrong too, the archive was not to blame
+            source.verify()  # raises if the hash is wrong too: then the transfer was at fault, not the archive
             if isinstance(error, ArchiveError):
-                raise _published_so(error) from None
+                raise _fault_of_archive(error) from None
             raise
         source.verify()
-    _warn(watch, file, done)
+    _warn(watch, file, unpacked)
 
 
-def _warn(watch: Watch, file: File, done: Unpacked) -> None:
-    for warning in done.guessed:
+def _warn(watch: Watch, file: File, unpacked: Unpacked) -> None:
+    for warning in unpacked.guessed:
         other = f"virc unpack {shlex.quote(Path(file.name).name)} --encoding gbk, or another"
         watch.warn(f"{file.name}: {warning}; where that is wrong: virc download --keep-packed, then {other}")
-    for warning in done.warnings:
+    for warning in unpacked.warnings:
         watch.warn(f"{file.name}: {warning}")
 
 
-def _published_so(error: ArchiveError) -> DataError:
-    """The fault of an archive whose hash is right: to get it again would change nothing."""
+def _fault_of_archive(error: ArchiveError) -> DataError:
+    """The error for an archive whose hash is right: fetching it again would change nothing."""
     return DataError(error.message, "it is as the hub lists it: tell its owner; --keep-packed leaves it packed")
 
 
-def _settle() -> None:
-    """Wait until all that was written would survive a loss of power."""
+def _sync_disk() -> None:
+    """Wait until everything written so far would survive a loss of power."""
     with suppress(AttributeError):  # not on Windows
         os.sync()
 
 
 def move_in(staged: Path, root: Path) -> None:
-    """Move all that is in one folder into another on the same disk; a second call goes on.
+    """Move the content of one folder into another on the same disk; a second call continues after an interruption.
 
-    What was there already stays in the first folder, and so do folders that both have. Nothing is ever replaced.
+    Files that the target already has stay in the first folder, and so do folders that both have. Nothing is replaced.
     """
-    for place, folders, files in os.walk(staged):
-        here, there = Path(place), root / Path(place).relative_to(staged)
-        links = [name for name in folders if (here / name).is_symlink()]
+    for path, folders, files in os.walk(staged):
+        source, target = Path(path), root / Path(path).relative_to(staged)
+        links = [name for name in folders if (source / name).is_symlink()]
         for name in [*files, *links]:
-            _move(here / name, there / name)
-        own = [name for name in folders if name not in links]
-        folders[:] = [name for name in own if (there / name).is_dir() and not (there / name).is_symlink()]
-        for name in own:
-            if name not in folders:  # no folder of that name is there: it moves as a whole
-                _move(here / name, there / name)
+            _move(source / name, target / name)
+        real_folders = [name for name in folders if name not in links]
+        # `os.walk` enters what is left in `folders`: those that both sides have. The others move as a whole.
+        folders[:] = [name for name in real_folders if (target / name).is_dir() and not (target / name).is_symlink()]
+        for name in real_folders:
+            if name not in folders:
+                _move(source / name, target / name)
 
 
 def _move(source: Path, target: Path) -> None:
@@ -264,9 +275,9 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def together(work: Callable[[_Item], None], items: Iterable[_Item], threads: int) -> Iterator[_Item]:
-    """Each item when `work` has done it; the first error ends it all, and so does leaving the iteration.
+    """Yield each item when `work` has done it; the first error ends all, and so does leaving the iteration.
 
-    Who still waits for the network half a second later is left behind: a thread that cannot be woken shall keep nobody.
+    Threads that still wait for the network half a second after that are abandoned: they cannot be woken.
     """
     left = iter(items)
     running = {started(partial(work, item)): item for item in islice(left, threads)}

@@ -108,23 +108,24 @@ def keep_gradients_out(model: Any) -> None:
 
 
 def leave_images_out(processor: Any, ignored: int) -> None:
-    """Have no id of an image learnt: crops in a turn of the assistant would be, as if the model had written them.
+    """Keep the trainer from learning ids of images: it would learn crops in a turn of the assistant as the model's own.
 
-    `preprocess_dataset` of the class `processor` returns columns, `labels` for `input_ids`, under a prefix for each
-    side.
+    `preprocess_dataset` of the class `processor` returns the columns `labels` and `input_ids`; of pairs, two of each
+    with a prefix for the side.
     """
     preprocess = processor.preprocess_dataset
 
     def preprocessed(self: Any, examples: Any) -> Any:
         marks = (getattr(self.template.mm_plugin, name, None) for name in _OF_IMAGES)
-        shown = set(self.tokenizer.convert_tokens_to_ids([mark for mark in marks if mark]))
-        found = preprocess(self, examples)
-        for name in [each for each in found if each.endswith("labels")]:
-            rows = zip(found[name.removesuffix("labels") + "input_ids"], found[name], strict=True)
-            found[name] = [
-                [ignored if each in shown else label for each, label in zip(*row, strict=True)] for row in rows
+        image_ids = set(self.tokenizer.convert_tokens_to_ids([mark for mark in marks if mark]))
+        columns = preprocess(self, examples)
+        for name in [each for each in columns if each.endswith("labels")]:
+            rows = zip(columns[name.removesuffix("labels") + "input_ids"], columns[name], strict=True)
+            columns[name] = [
+                [ignored if id in image_ids else label for id, label in zip(ids, labels, strict=True)]
+                for ids, labels in rows
             ]
-        return found
+        return columns
 
     processor.preprocess_dataset = preprocessed
 

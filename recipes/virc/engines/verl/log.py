@@ -72,9 +72,9 @@ class _Line(msgspec.Struct):
 
 
 def reader(info: Info, attempt: int, known: Iterable[Metric]) -> Callable[[bytes], Metric | None]:
-    """What reads the lines of an attempt, in their order; None for one that is cut short.
+    """A function that reads the lines of an attempt one by one, in order; it returns None for a line that is cut short.
 
-    A number that is none is null there, and left out. `known` are the run's metrics so far.
+    NaN and infinite numbers are null in the lines, and left out. `known` are the run's metrics so far.
     """
     before = max((each.tokens or 0 for each in known if each.attempt < attempt), default=0)
     total, tokens, seconds = steps(info), before, 0.0
@@ -116,20 +116,21 @@ def steps(info: Info) -> int:
 
 
 def _parts(numbers: Mapping[str, float]) -> dict[str, float]:
-    found = {part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers) for part, timers in _PARTS.items()}
-    rest = numbers.get("timing_s/step", 0.0) - sum(found.values()) + found["validation"]  # which is no part of the step
-    return {part: seconds for part, seconds in {**found, "other": rest}.items() if seconds > 0}
+    """Part of a step -> its seconds; `other` is the rest of the step, which validation is no part of."""
+    spent = {part: sum(numbers.get(f"timing_s/{timer}", 0.0) for timer in timers) for part, timers in _PARTS.items()}
+    other = numbers.get("timing_s/step", 0.0) - sum(spent.values()) + spent["validation"]
+    return {part: seconds for part, seconds in {**spent, "other": other}.items() if seconds > 0}
 
 
 def started(log: Path, info: Info, step: int) -> None:
-    """Check, at its first line of metrics, that it trains on what it was given: it leaves rows out without a word."""
+    """Check, at its first line of metrics, that verl trains on all rows: it leaves rows out without saying so."""
     found = re.findall(r"(filter )?dataset len: (\d+)", _part(log, 0, _START))
-    first = found[: 2 if found[1:] and found[1][0] else 1]  # then come those to validate with
-    lengths = [int(count) for _, count in first]
+    # First come the rows to train on, then, if verl filters them, what is left; then the rows to validate with.
+    is_filtered = len(found) > 1 and found[1][0] != ""
+    lengths = [int(count) for _, count in found[: 2 if is_filtered else 1]]
     if lengths and lengths[-1] != info.rows:
-        raise EngineError(
-            f"verl trains on {lengths[-1]} rows, and {info.rows} were checked", f"virc data check {info.data}"
-        )
+        sentence = f"verl trains on {lengths[-1]} rows, and {info.rows} were checked"
+        raise EngineError(sentence, f"virc data check {info.data}")
 
 
 def trained(log: Path) -> int | None:
@@ -195,11 +196,14 @@ def _logged(output: Path) -> list[_Line]:
 
 
 def cause(log: Path, code: int | None) -> tuple[str, str | None]:
-    """Why an attempt failed, as a clause, and what to do; Ray repeats a worker's error in each process that waits."""
+    """Why an attempt failed, as a clause, and what to do.
+
+    Ray repeats a worker's error in each process that waits for it; those that only carry another one are left out.
+    """
     text = _part(log, -_END, _END)
-    named = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]  # first what `verl.start` names
-    inner = [carried.groups() if (carried := _ROLLOUT.match(message)) else (kind, message) for kind, message in named]
-    errors = [(kind, message) for kind, message in inner if not _CARRIES.search(f"{kind}: {message}")]
+    printed = [*_LAST.findall(text)[-1:], *_ERROR.findall(text)]  # kind and message; first what `verl.start` printed
+    causes = [match.groups() if (match := _ROLLOUT.match(message)) else (kind, message) for kind, message in printed]
+    errors = [(kind, message) for kind, message in causes if not _CARRIES.search(f"{kind}: {message}")]
     first = next(iter(errors), None)
     for kind, message in errors:
         if kind.rpartition(".")[2] in _OURS:

@@ -48,12 +48,12 @@ _DROPPED = (
 
 
 def _right(answer: str, fields: Mapping[str, Any]) -> bool:
-    said = _said(answer)
-    return any(_equal(wanted, said) for wanted in (fields.get("label", fields["answer"]), fields["answer"]))
+    short = _short_answer(answer)
+    return any(_equal(wanted, short) for wanted in (fields.get("label", fields["answer"]), fields["answer"]))
 
 
-def _said(answer: str) -> str:
-    """The answer in a reply: in its box, behind one of the flags, or all of it, without what is only form."""
+def _short_answer(answer: str) -> str:
+    """The answer in a reply: the content of its box, the text after one of the flags, or all of it, normalised."""
     text = answer.strip()
     for letter in _LABELS:
         ends = text.endswith((f" {letter}.", f" ({letter})."))
@@ -62,9 +62,10 @@ def _said(answer: str) -> str:
     last = text.rpartition("is ")[2].rstrip(".")
     text = last if _is_number(last) else text
     if "oxed{" not in text:
-        for flag in (each for small in _FLAGS for each in (small, f"T{small[1:]}")):
-            if flag in text:
-                text = text.rpartition(flag)[2].strip().partition("\n")[0].partition(". ")[0]
+        for flag in _FLAGS:
+            for written in (flag, f"T{flag[1:]}"):
+                if written in text:
+                    text = text.rpartition(written)[2].strip().partition("\n")[0].partition(". ")[0]
     elif text.count("oxed{") > 1:
         text = "\\boxed{" + text.rpartition("oxed{")[2]
     text = _formula(text)
@@ -75,12 +76,14 @@ def _said(answer: str) -> str:
 
 
 def _formula(text: str) -> str:
+    """The content of a box, or a text, with its LaTeX in one spelling."""
     text = text.lower().replace("{}", "")
-    box = text.find("oxed{")
-    end = text.rfind("}")
-    text = text[box + len("oxed{") : end] if box >= 0 and box + len("oxed{") <= end else text
-    if "}" in text and not -1 < text.find("{") < text.find("}"):
-        text = text.partition("}")[0]
+    _, box, content = text.partition("oxed{")
+    if box and "}" in content:
+        text = content.rpartition("}")[0]
+    before_end, end, _ = text.partition("}")
+    if end and "{" not in before_end:  # a bracket that was not opened
+        text = before_end
     text = text.rpartition("=")[2].rpartition("\\approx")[2]
     for old, new in _DROPPED:
         text = text.replace(old, new)
@@ -94,17 +97,17 @@ def _formula(text: str) -> str:
     return re.sub(r"\A(-?\d+)/(-?\d+)\Z", r"\\frac{\1}{\2}", text)
 
 
-def _equal(wanted: str, said: str) -> bool:
-    wanted, said = wanted.lower(), said.lower()
-    if not wanted.strip() or not said.strip():
+def _equal(wanted: str, short: str) -> bool:
+    wanted, short = wanted.lower(), short.lower()
+    if not wanted.strip() or not short.strip():
         return False
-    if wanted.strip() == said.strip():
+    if wanted.strip() == short.strip():
         return True
-    listed = [_listed(each) for each in (wanted, said)]
-    if listed[0] == listed[1]:
+    wanted, short = _listed(wanted), _listed(short)
+    if wanted == short:
         return True
-    numbers = [_rounded(each) for each in listed]
-    return numbers[0] is not None and numbers[0] == numbers[1]
+    number = _rounded(wanted)
+    return number is not None and number == _rounded(short)
 
 
 def _listed(text: str) -> str:
@@ -122,7 +125,7 @@ def _rounded(formula: str) -> float | None:
     for old, new in _SIGNS:
         code = code.replace(old, new)
     before = ""
-    while code != before and len(code) < _MAX_LENGTH:  # from within outwards
+    while code != before and len(code) < _MAX_LENGTH:  # the innermost brackets first
         before = code
         for old, new in _PARTS:
             code = re.sub(old, new, code)

@@ -81,9 +81,11 @@ class LocalBenchmark(msgspec.Struct, frozen=True):
 def known() -> Mapping[str, Benchmark]:
     """All benchmarks by their names, in order."""
     package = "virc.evaluation.benchmarks"
-    modules: list[Any] = [discovery.module(package, name) for name in discovery.names(package)]
-    several = (getattr(module, "BENCHMARKS", (module,)) for module in modules)
-    found = {each.NAME: each for some in several for each in some if hasattr(each, "NAME")}  # others help these
+    found: dict[str, Benchmark] = {}
+    for name in discovery.names(package):
+        module: Any = discovery.module(package, name)
+        benchmarks = getattr(module, "BENCHMARKS", (module,))
+        found |= {each.NAME: each for each in benchmarks if hasattr(each, "NAME")}  # modules of helpers have no NAME
     return dict(sorted(found.items()))
 
 
@@ -99,8 +101,8 @@ def find(name: str, workspace: Path, split: str | None = None) -> LocalBenchmark
     """Find the problems of a name.
 
     Args:
-        name: of a benchmark or its dataset on the hub, a folder called so; or a JSONL file in the batch format, or
-            a folder with its `problems.jsonl`. A folder that has a benchmark's name is meant by `./NAME`.
+        name: a benchmark, or its dataset on the hub; the path of a JSONL file in the batch format, or of a folder with
+            `problems.jsonl`. A folder with the name of a benchmark is written `./NAME`.
         workspace: folder with the `data/` to search.
         split: part of a benchmark.
     """
@@ -141,7 +143,7 @@ def category_of(fields: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def problems(found: Iterable[Placed], as_problem: Callable[[Fields], Fields]) -> Iterator[Row]:
-    """The rows of what a benchmark's files hold, numbered from 1.
+    """The rows of the problems in a benchmark's files, numbered from 1.
 
     `as_problem` makes the fields of a batch row; a DataError or ValueError from it is the fault of that row. A field
     `prompt` is what models are asked in place of the question with its choices.
@@ -188,7 +190,7 @@ def _published(benchmark: Benchmark, folder: Path, split: str | None) -> LocalBe
         raise UsageError(f"{benchmark.NAME} has no split {plain(split, 80)}", did_you_mean(split, benchmark.SPLITS))
     first = next(iter(benchmark.SPLITS), None)
     chosen = split or first
-    name = benchmark.NAME if chosen == first else f"{benchmark.NAME}-{chosen}"  # whose answers are in a folder apart
+    name = benchmark.NAME if chosen == first else f"{benchmark.NAME}-{chosen}"  # its answers have a folder of their own
     read = partial(benchmark.rows, folder, chosen)
     return LocalBenchmark(name, folder, read, published=True, scorer=benchmark.NAME)
 
@@ -201,9 +203,8 @@ def _folder(benchmark: Benchmark, workspace: Path) -> Path:
     folders = sorted(each for each in data.iterdir() if each.is_dir()) if is_folder(data) else []
     found = next((folder for folder in folders if _is_called(folder.name, benchmark)), None)
     if found is None:
-        raise ConfigError(
-            f"the benchmark {benchmark.NAME} is not on this machine", f"virc download eval {benchmark.NAME}"
-        )
+        hint = f"virc download eval {benchmark.NAME}"
+        raise ConfigError(f"the benchmark {benchmark.NAME} is not on this machine", hint)
     return found
 
 
@@ -217,7 +218,7 @@ def _letters(name: str) -> str:
 
 
 def _only_problems(folder: Path) -> Path:
-    """The file of problems in a folder: that of the name, or the only JSONL file."""
+    """The file of problems in a folder: `problems.jsonl`, or the only JSONL file."""
     from virc.data.formats.registry import HELD_OUT
 
     files = sorted(folder.glob("*.jsonl"), key=lambda file: (not HELD_OUT.search(file.stem), file))
@@ -238,11 +239,11 @@ def _own(path: Path, split: str | None) -> LocalBenchmark:
     source, convert = only_source(file), f"virc data convert {shlex.quote(str(file))} --to problems --format batch"
     if source.format != batch.NAME:  # the format of its rows is another, or a layout reads more of them
         raise DataError(f"{file} holds no problems in the batch format, but {source.format}", convert)
-    for at, row in enumerate(batch.read(source)):
+    for index, row in enumerate(batch.read(source)):
         if row.fault:  # as before training
             hint = f"virc data check {shlex.quote(str(file))}"
             raise DataError(f"{file}, {row.fault.message}", row.fault.hint or hint)
-        if at < _MAX_LOOKED_AT and row.lost:
+        if index < _MAX_LOOKED_AT and row.lost:
             ignored = " ".join(f"--ignore {shlex.quote(column)}" for column in row.unread)
             raise DataError(f"{file}, {row.lost.message}", row.rewriting or f"{convert} {ignored}")
     named = file.stem if file == path else path.resolve().name
@@ -260,8 +261,6 @@ def _lines(file: Path) -> Iterator[Row]:
 def _name(value: object) -> str:
     text = str(value).strip() if type(value) in (str, int) else ""
     if not text or len(text) > _MAX_NAME or not text.isprintable():
-        raise DataError(
-            f"category holds {plain(value, 40) or 'an empty name'}, which is no name",
-            f"a category is a name of at most {_MAX_NAME} characters, a list or an object of names",
-        )
+        hint = f"a category is a name of at most {_MAX_NAME} characters, a list or an object of names"
+        raise DataError(f"category holds {plain(value, 40) or 'an empty name'}, which is no name", hint)
     return text

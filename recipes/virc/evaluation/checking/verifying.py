@@ -1,4 +1,8 @@
-"""Scores files of results again from their replies, without the model or the pictures, and says what differs."""
+"""Scores files of results again from their replies, without the model or the pictures, and says what differs.
+
+Read `verify_file` first: it calls the checks in the order in which they stand here. Each check yields a `Difference`
+for whatever the file has and the replies, or the code that scores here, do not give.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -29,13 +33,13 @@ from virc.scoring.score import Verdict
 
 _Kind = Literal["lines", "reply", "verdict", "figure", "signature", "row", "scorer"]
 _NONE = "missing"
-_CHANGED = ("row", "scorer")  # may have changed since; all else is an edit of the file, or damage
-_UNANSWERED = ("no_answer", "turns", "tries")  # of the model, so that the problem counts; others are missing
+_CHANGED = ("row", "scorer")  # the benchmark or the code may have changed since; any other kind is an edit, or damage
+_UNANSWERED = ("no_answer", "turns", "tries")  # failures of the model: the problem counts; with others it is missing
 _WORDS = {None: "undecided", True: "right", False: "wrong"}
 
 Problems = Mapping[str, EvalProblem]
 Verdicts = Mapping[str, Verdict | None]
-"""Id -> what was decided of its answer; None if nothing was."""
+"""Id of a problem -> the verdict on its answer; None if there is none."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -48,14 +52,14 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What a file comes to when it is scored again.
+    """The result of scoring a file again.
 
     Args:
-        score: by the replies and the rules here.
+        score: as computed here, from the replies.
         missing: problems without a result, which are not counted.
         unanswered: problems with a result, but no answer.
-        looks: the verdict on looking, by the files of the arms next to this one; None without them.
-        notes: what could not be checked, or is no fault.
+        looks: the verdict on looking, computed from the files of the arms next to this one; None without them.
+        notes: what could not be checked, and what differs without being a fault.
         signed: by whom, in words; None if it is not signed.
     """
 
@@ -77,13 +81,19 @@ class Verified(msgspec.Struct, frozen=True):
         return f"{self.missing} of {problems} missing, {self.unanswered} unanswered"
 
     def check(self) -> None:
-        """Raise a NetworkError if the file was edited, else a DataError if rows or the scorer are others."""
+        """Raise a NetworkError if the file was edited, else a DataError if the rows or the scorer changed."""
         edited = [each for each in self.differences if each.kind not in _CHANGED]
-        if found := edited or self.differences:
-            firsts = {each.kind: each for each in reversed(found)}.values()
-            first = "; ".join(map(str, sorted(firsts, key=found.index))) + "; …" * (len(found) > len(firsts))
-            error = NetworkError if edited else DataError
-            raise error(f"{self.file} has {counted(len(found), 'difference')}: {first}")
+        differences = edited or self.differences
+        if not differences:
+            return
+        first_of_kind = dict[str, Difference]()
+        for each in differences:
+            first_of_kind.setdefault(each.kind, each)
+        examples = [str(each) for each in first_of_kind.values()]
+        if len(examples) < len(differences):
+            examples.append("…")
+        error = NetworkError if edited else DataError
+        raise error(f"{self.file} has {counted(len(differences), 'difference')}: {'; '.join(examples)}")
 
 
 def verify(path: Path, benchmark: str | None = None, signer: str | None = None) -> Verified:
@@ -103,7 +113,7 @@ def verify(path: Path, benchmark: str | None = None, signer: str | None = None) 
 def verify_file(
     file: ResultFile, benchmark: str | None = None, signer: str | None = None, expected: Problems | None = None
 ) -> Verified:
-    """As `verify`, of a file that was read; of an arm `expected` are the problems as they are, which it must have."""
+    """As `verify`, for a file that was read; the file of an arm must have the problems in `expected`."""
     notes, signed = list[str](), None
     head, problems = file.head, file.problems
     verdicts = _verdicts(file, problems, notes)
@@ -114,45 +124,54 @@ def verify_file(
         *_scored_again(file, verdicts, notes),
         *_counted_again(file, problems),
     ]
-    where, rows = ("the file", expected) if expected else _benchmark(file, benchmark, problems, notes)
-    differences += _rows(problems, where, rows)
-    looks, changed = _looked_again(file, problems, verdicts, notes)
-    differences += changed
+    source, rows = ("the file", expected) if expected else _benchmark(file, benchmark, problems, notes)
+    differences += _rows(problems, source, rows)
+    looks, differences_in_arms = _looked_again(file, problems, verdicts, notes)
+    differences += differences_in_arms
     try:
         signed = signing.check(file.path, signer)
     except NetworkError as error:
         differences.append(Difference("signature", error.message))
     (model,) = summary_of({head.model: file}, problems, {head.model: verdicts}).models
-    score, missing, unanswered = model.score, model.missing, model.unanswered
-    facts = (str(file.path), head.benchmark, head.model, head.digest, score, missing, unanswered)
-    return Verified(*facts, looks, differences, notes, signed)
+    return Verified(
+        file=str(file.path),
+        benchmark=head.benchmark,
+        model=head.model,
+        digest=head.digest,
+        score=model.score,
+        missing=model.missing,
+        unanswered=model.unanswered,
+        looks=looks,
+        differences=differences,
+        notes=notes,
+        signed=signed,
+    )
 
 
 def _looked_again(
     file: ResultFile, problems: Problems, verdicts: Verdicts, notes: list[str]
 ) -> tuple[str | None, list[Difference]]:
-    """The verdict on looking by the replies in all arms, and if that of the file or a file of an arm differs."""
+    """The verdict on looking from the replies in all arms; and the differences in the files of the other arms."""
     head = file.head
     if head.looks is None:
         return None, []
     paths = {name: in_arm(file.path, name) for name in ARMS if name != AS_IT_IS}
-    if lost := next((path for path in paths.values() if not is_file(path)), None):
-        notes.append(
-            f"the verdict on looking is taken as it is written: {lost.parent.name}/{lost.name} is not next to the file"
-        )
+    if absent := next((path for path in paths.values() if not is_file(path)), None):
+        place = f"{absent.parent.name}/{absent.name}"
+        notes.append(f"the verdict on looking is taken as it is written: {place} is not next to the file")
         return None, []
-    found, differences = [_scored(head.model, file, problems, verdicts)], list[Difference]()
+    scored, differences = [_scored(head.model, file, problems, verdicts)], list[Difference]()
     for name, path in paths.items():
         arm = read(path)
-        own = arm.head.digest, arm.head.model, arm.head.crop_ablation, arm.lines.keys()
-        if own != (head.arms.get(name), head.model, ARMS[name].ablation, file.lines.keys()):
+        is_listed = arm.head.digest == head.arms.get(name) and arm.head.crop_ablation == ARMS[name].ablation
+        if not is_listed or arm.head.model != head.model or arm.lines.keys() != file.lines.keys():
             differences.append(Difference("lines", f"{path.name} is not the file of its arm"))
         differences += [
             msgspec.structs.replace(each, says=f"{path.name}: {each.says}")
             for each in verify_file(arm, expected=problems).differences
         ]
-        found.append(_scored(head.model, arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
-    (looks,) = looks_of(found)
+        scored.append(_scored(head.model, arm, problems, {id: line.verdict for id, line in arm.lines.items()}))
+    (looks,) = looks_of(scored)
     if any(_unequal(looks, head.looks)):
         differences.append(Difference("figure", f"its verdict on looking is by the replies: {looks.sentence}"))
     return looks.sentence, differences
@@ -166,12 +185,13 @@ def _scored(model: str, file: ResultFile, problems: Problems, verdicts: Verdicts
 
 def summary_of(files: Mapping[str, ResultFile], problems: Problems, verdicts: Mapping[str, Verdicts]) -> Summary:
     answers = {name: {id: line.answer for id, line in file.lines.items()} for name, file in files.items()}
-    decided = {(name, id): each for name, of in verdicts.items() for id, each in of.items()}
+    decided = {(name, id): verdict for name, by_id in verdicts.items() for id, verdict in by_id.items()}
     head, results = next(iter(files.values())).head, results_of(None, problems, answers, decided, {})
     return summarise(head.benchmark, results, facts_of(answers), head.crop_ablation)
 
 
 def _seals(file: ResultFile) -> Iterator[Difference]:
+    """Where a digest in the file is not that of what it covers."""
     head, lines = file.head, file.lines
     if head.sealed.digest != head.digest:
         yield Difference("figure", "the first line, with the figures, was edited")
@@ -187,7 +207,7 @@ def _seals(file: ResultFile) -> Iterator[Difference]:
 
 
 def _asked_alike(file: ResultFile) -> Iterator[Difference]:
-    """Where a line is of another model or crop ablation than the file, or was drawn otherwise than the first."""
+    """Where a line has another model or crop ablation than the head, or other samples than the first line."""
     head = file.head
     first = next((line.answer.settings for line in file.lines.values() if line.answer.settings), {})
     for id, line in file.lines.items():
@@ -201,6 +221,7 @@ def _asked_alike(file: ResultFile) -> Iterator[Difference]:
 
 
 def _read_again(file: ResultFile, notes: list[str]) -> Iterator[Difference]:
+    """Where the last reply of a problem does not give the answer, or the failure, of its line."""
     try:
         protocol = msgspec.convert(file.head.chat_protocol, Protocol | None)
     except (ValueError, TypeError) as error:
@@ -224,7 +245,11 @@ def _read_again(file: ResultFile, notes: list[str]) -> Iterator[Difference]:
 
 
 def _explains(line: AnswerLine, said: str | None, replies: Replies, protocol: Protocol) -> bool:
-    """Whether the failure and the error of a line without an answer are what such replies come to."""
+    """Whether a line without an answer may have its failure and its error, given its replies.
+
+    `said` is the answer in the last reply, None if that has none. A reply with an answer leaves a problem unanswered
+    only if the answer is a refusal, or if the reply was rejected.
+    """
     kind = (line.error or {}).get("kind")
     if line.failure is None or (kind == NoAnswerError.kind) != (line.failure in _UNANSWERED):
         return False
@@ -237,60 +262,72 @@ def _explains(line: AnswerLine, said: str | None, replies: Replies, protocol: Pr
 
 
 def _verdicts(file: ResultFile, problems: Problems, notes: list[str]) -> dict[str, Verdict | None]:
-    """The verdicts here; those of a judge, and of algebra that is not here, are taken from the file."""
+    """The verdicts here; those of a judge, and of algebra that is not installed here, are taken from the file.
+
+    A verdict of the file counts only where the rules here find no answer right: an edit could else name a judge.
+    """
     head = file.head
     answers = {head.model: {id: line.answer for id, line in file.lines.items()}}
-    found = dict[str, Verdict | None]()
-    taken = {"judge": 0, "symbolic": 0}
+    verdicts = dict[str, Verdict | None]()
+    taken_from_file = {"judge": 0, "symbolic": 0}
     try:
         by_rule = verdicts_by_rule(problems, answers, head.algebra)
-        open_ = {str(each.problem.id) for each in doubtful(problems, answers, by_rule)}
+        undecided_ids = {str(each.problem.id) for each in doubtful(problems, answers, by_rule)}
     except (KeyError, TypeError, AttributeError) as error:  # a published rule reads fields of the row
         says = f"{file.path} has rows that are not those of {plain(head.published)}: {clause(error)}"
         raise DataError(says) from error
     for (_, id), verdict in by_rule.items():
-        found[id], given = verdict, file.lines[id].verdict
-        by = "judge" if given is None else given.by
-        trusted = head.judge is not None if by == "judge" else by == "symbolic" and not can_do_algebra()
-        if trusted and id in open_ and not (by == "symbolic" and problems[id].right):
-            found[id] = given
-            taken[by] += 1
+        verdicts[id], written = verdict, file.lines[id].verdict
+        decider = "judge" if written is None else written.by  # a judge that failed leaves no verdict
+        if decider == "judge":
+            is_trusted = head.judge is not None
+        else:  # a published rule, if the benchmark has one, decides in place of algebra
+            is_trusted = decider == "symbolic" and not can_do_algebra() and not problems[id].right
+        if is_trusted and id in undecided_ids:
+            verdicts[id] = written
+            taken_from_file[decider] += 1
     why = {"judge": f"the judge {plain(head.judge)} decided about", "symbolic": f"need {install('eval')}"}
-    notes += [f"answers that {why[by]}, whose verdicts are taken as written: {n}" for by, n in taken.items() if n]
-    return found
+    taken = {name: count for name, count in taken_from_file.items() if count}
+    notes += [f"answers that {why[by]}, whose verdicts are taken as written: {count}" for by, count in taken.items()]
+    return verdicts
 
 
 def _scored_again(file: ResultFile, verdicts: Verdicts, notes: list[str]) -> Iterator[Difference]:
-    """Where a verdict is another here: the scorer's doing if its code is another, else an edit."""
-    same = file.head.rules == rules_digest()
-    if not same:
+    """Where a verdict differs here: the scorer changed if its code differs, else the file was edited."""
+    is_same_code = file.head.rules == rules_digest()
+    if not is_same_code:
         version = plain(file.head.versions.get("virc"), 60)
         notes.append(f"the code that scores is not that of virc {version}, which made the file")
     for id, line in file.lines.items():
         ours, theirs = (_WORDS[each.right if each else None] for each in (verdicts.get(id), line.verdict))
         if ours != theirs:
             says = f"it is {ours} here, {theirs} in the file"
-            yield Difference("verdict" if same else "scorer", says if same else f"the scorer changed: {says}", id)
+            if is_same_code:
+                yield Difference("verdict", says, id)
+            else:
+                yield Difference("scorer", f"the scorer changed: {says}", id)
 
 
 def _counted_again(file: ResultFile, problems: Problems) -> Iterator[Difference]:
+    """Where a figure of the head is not that of the lines."""
     model = file.head.model
     summary = summary_of({model: file}, problems, {model: {id: line.verdict for id, line in file.lines.items()}})
-    for path, own, figure in _unequal(summary.models[0], file.head.figures):
-        yield Difference("figure", f"the figure {path} is {plain(own, 40)} by the lines, not {plain(figure, 40)}")
+    for path, ours, theirs in _unequal(summary.models[0], file.head.figures):
+        yield Difference("figure", f"the figure {path} is {plain(ours, 40)} by the lines, not {plain(theirs, 40)}")
 
 
 def _unequal(ours: msgspec.Struct, theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """The values that differ, by their places: own and that of the file."""
-    own, written = dict(_leaves(msgspec.to_builtins(ours))), dict(_leaves(theirs))
-    for path in {**own, **written}:
-        one, other = own.get(path, _NONE), written.get(path, _NONE)
-        close = isinstance(one, float) and isinstance(other, float) and math.isclose(one, other, rel_tol=1e-9)
-        if one != other and not close:
-            yield plain(path, 60), one, other
+    """The values that differ: path, value here, value in the file."""
+    computed, written = dict(_leaves(msgspec.to_builtins(ours))), dict(_leaves(theirs))
+    for path in {**computed, **written}:
+        here, there = computed.get(path, _NONE), written.get(path, _NONE)
+        is_close = isinstance(here, float) and isinstance(there, float) and math.isclose(here, there, rel_tol=1e-9)
+        if here != there and not is_close:
+            yield plain(path, 60), here, there
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of nested objects and lists, each with its path, such as `models.0.name`."""
     if not isinstance(value, dict | list | tuple):
         yield path, value
         return
@@ -299,29 +336,30 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _benchmark(file: ResultFile, name: str | None, problems: Problems, notes: list[str]) -> tuple[str, Problems]:
-    """The benchmark to compare with and its problems; those of the file if there is none here."""
+    """The name of the benchmark to compare with, and its problems; those of the file if it is not here."""
     head = file.head
     named = head.published or head.benchmark
     if name is None and named not in benchmarks.known():  # it may be any path
         notes.append(f"its rows are not compared: {plain(named, 80)} is no benchmark by name; --benchmark FILE.jsonl")
         return named, problems
     try:
-        found = benchmarks.find(name or named, Path.cwd(), head.split)
-        ours = problems_of(found, None, lambda _: None, head.crop_ablation, rewarded=True)
+        benchmark = benchmarks.find(name or named, Path.cwd(), head.split)
+        ours = problems_of(benchmark, None, lambda _: None, head.crop_ablation, rewarded=True)
     except VircError as error:
         if name:
             raise
         notes.append(f"its rows are not compared: {error.message}")
         return named, problems
     if len(ours) > len(problems):
-        notes.append(f"{found.name} here has {len(ours)} problems, the file {len(problems)}")
-    return found.name, ours
+        notes.append(f"{benchmark.name} here has {len(ours)} problems, the file {len(problems)}")
+    return benchmark.name, ours
 
 
-def _rows(problems: Problems, where: str, expected: Problems) -> Iterator[Difference]:
+def _rows(problems: Problems, source: str, expected: Problems) -> Iterator[Difference]:
+    """Where a row of the file is not that of `expected`, which `source` names."""
     for id, problem in problems.items():
-        own = expected.get(id)
-        if own is None or own.digest != problem.digest:
-            yield Difference("row", f"its row in {where} here is {'missing' if own is None else 'another'}", id)
-        elif msgspec.structs.replace(own, line=0) != problem:
+        known = expected.get(id)
+        if known is None or known.digest != problem.digest:
+            yield Difference("row", f"its row in {source} here is {'missing' if known is None else 'another'}", id)
+        elif msgspec.structs.replace(known, line=0) != problem:
             yield Difference("row", "its question or its reference is not that of the row here", id)

@@ -1,6 +1,8 @@
 """Decodes pictures of others in one process of its own, whose memory and time are limited for each of them.
 
-What a header says is counted before; this holds where the rest of the file says something else.
+The memory that a picture takes is computed before from its header (`pricing`). The limits here hold where the rest of
+the file takes more. `Decoder` is the side of this process; `main` runs in the other one, and `_exchange` and `main`
+show what goes through the pipe between them.
 """
 
 import atexit
@@ -30,38 +32,37 @@ from virc.reasoning.resample import resampled
 
 SECONDS = 30.0
 """Longest time for one picture."""
-_CPU_SECONDS = 1.0, 10.0  # of a header, which takes milliseconds, and of the pixels: others wait meanwhile
-_LATE = -getattr(signal, "SIGPROF", 0)  # exit code after that time
+_HEADER_CPU_SECONDS, _PIXELS_CPU_SECONDS = 1.0, 10.0  # a header takes milliseconds; other pictures wait meanwhile
+_OUT_OF_CPU_TIME = -getattr(signal, "SIGPROF", 0)  # exit code after that time
 _OVERHEAD = 64 * 2**20  # bytes of address space for all that is no pixel
 _ROWS = 256  # that are handed over at once
 _CHECK = 0.1  # seconds between two looks at whether anybody still waits
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """At which size pixels are wanted.
+    """At which size the pixels of a picture are wanted; sizes are (width, height) in px."""
 
-    Args:
-        size: (width, height) in px of the picture as it lies in its file.
-        wanted: those wanted of it, as it lies and where EXIF turns it by 90 degrees.
-        by: a JPEG is decoded at 1/`by` of its size first.
-    """
-
-    size: Size
-    wanted: tuple[Size, Size]
-    by: int = 1
+    size: Size  # of the picture as it is stored in its file
+    wanted: tuple[Size, Size]  # if it is upright as stored, and if EXIF turns it by 90 degrees
+    divisor: int = 1  # a JPEG is decoded at 1/`divisor` of its size first
 
 
 class _Task(msgspec.Struct):
-    """What is asked, followed by the file: its price, or its pixels where `most` bytes and `seconds` are allowed."""
+    """A request to the decoder, on one line; the bytes of the file follow it."""
 
     name: str
-    length: int
-    most: int | None = None
-    fit: Fit | None = None
-    seconds: float = 0
+    length: int  # bytes of the file
+    most: int | None = None  # bytes of memory that the pixels may take; None: only the price is asked for
+    fit: Fit | None = None  # None: the pixels are wanted at their size
+    seconds: float = 0  # of CPU time
 
 
-class _Said(msgspec.Struct):
+class _Answer(msgspec.Struct):
+    """The decoder's answer, on one line: an error, a price, or a picture.
+
+    Of a picture, `length` bytes follow that may be sent as its file, of type `media`, and then the pixels, row by row.
+    """
+
     error: ErrorFields | None = None
     price: Price | None = None
     size: Size | None = None
@@ -77,21 +78,24 @@ def decoded(data: bytes, name: str, fit: Fit | None = None) -> tuple[OpenedImage
     if fit is None:
         opened = open_file(data, name)
         return opened, opened.size
-    if fit.by == 1:
+    if fit.divisor == 1:
         opened = open_file(data, name)
         turned = opened.size != fit.size
     else:
         opened, turned = _reduced(data, name, fit)
-    pixels = resampled(opened.pixels, fit.wanted[turned])
-    own, exact = (opened.own, opened.exact) if pixels is opened.pixels else (None, False)
-    found = OpenedImage(pixels, opened.is_jpeg, own, None, opened.rendering, exact)
-    return found, fit.size[::-1] if turned else fit.size
+    as_stored, as_turned = fit.wanted
+    pixels = resampled(opened.pixels, as_turned if turned else as_stored)
+    original = fit.size[::-1] if turned else fit.size
+    if pixels is opened.pixels:
+        return msgspec.structs.replace(opened, data=None), original
+    return OpenedImage(pixels, opened.is_jpeg, rendering=opened.rendering), original
 
 
 def _reduced(data: bytes, name: str, fit: Fit) -> tuple[OpenedImage, bool]:
+    """A JPEG decoded at a part of its size, which takes less memory; and whether EXIF turns it by 90 degrees."""
     with decoding(name), Image.open(io.BytesIO(data), formats=("JPEG", "MPO")) as image:
         turned = image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
-        image.draft(None, (fit.size[0] // fit.by, fit.size[1] // fit.by))
+        image.draft(None, (fit.size[0] // fit.divisor, fit.size[1] // fit.divisor))
         ImageOps.exif_transpose(image, in_place=True)
         pixels = image.convert("RGB")
     pixels.info = {}  # what a camera wrote about place and owner
@@ -111,10 +115,11 @@ class Decoder:
     def decoded(
         self, data: bytes, name: str, most: int, fit: Fit | None, check: Callable[[], None]
     ) -> tuple[OpenedImage, Size]:
-        said, own, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
+        answer, file, pixels = self._ask(data, _Task(name, len(data), most, fit), check)
         assert pixels
-        encoded = Encoded(said.media, own) if said.media else None
-        return OpenedImage(pixels, said.is_jpeg, encoded, None if fit else data, said.rendering), said.original
+        sendable = Encoded(answer.media, file) if answer.media else None
+        opened = OpenedImage(pixels, answer.is_jpeg, sendable, None if fit else data, answer.rendering)
+        return opened, answer.original
 
     def close(self) -> None:
         process, self._process = self._process, None
@@ -125,40 +130,44 @@ class Decoder:
         """Leave the process to the one that this one was forked from."""
         self._process, self._turn = None, threading.Lock()
 
-    def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Said, bytes, Image.Image | None]:
+    def _ask(self, data: bytes, task: _Task, check: Callable[[], None]) -> tuple[_Answer, bytes, Image.Image | None]:
+        """The process's answer to a task, the file that may be sent, and the pixels; `check` as of `Terms`."""
         task.name = task.name.encode("utf-8", "replace").decode()  # half a character, as JSON of a client may hold it
         while not self._turn.acquire(timeout=_CHECK):
             check()
-        task.seconds = _CPU_SECONDS[bool(task.most)]
+        task.seconds = _PIXELS_CPU_SECONDS if task.most else _HEADER_CPU_SECONDS
         watch = _Watch(check)
         try:
             if self._process and self._process.poll() is not None:  # somebody else has ended it
                 self.close()
             process = self._process = self._process or _started()
-            threading.Thread(target=watch.over, args=(process,), daemon=True).start()
-            said, own, pixels = _exchange(process, task, data)
+            threading.Thread(target=watch.run, args=(process,), daemon=True).start()
+            answer, file, pixels = _exchange(process, task, data)
         except (OSError, EOFError, msgspec.DecodeError):
             ended = self._process
             self.close()
             check()
-            seconds = task.seconds if ended and ended.returncode == _LATE else SECONDS if watch.is_late else 0
-            why = f"takes over {seconds:g} s" if seconds else "ends the decoder"
-            raise DataError(f"{task.name} cannot be decoded: it {why}") from None
+            reason = "ends the decoder"
+            if ended and ended.returncode == _OUT_OF_CPU_TIME:
+                reason = f"takes over {task.seconds:g} s"
+            elif watch.is_late:
+                reason = f"takes over {SECONDS:g} s"
+            raise DataError(f"{task.name} cannot be decoded: it {reason}") from None
         except BaseException:  # an interruption: the answer must not be taken for that to the next picture
             self.close()
             raise
         finally:
             watch.end()
             self._turn.release()
-        if said.error:
-            raise error_of(said.error)
-        return said, own, pixels
+        if answer.error:
+            raise error_of(answer.error)
+        return answer, file, pixels
 
 
 class _Watch:
     """Ends the decoder when nobody waits for a picture any more, or it takes too long.
 
-    Never after `end`: the process may decode the picture of somebody else by then.
+    After `end` it leaves the process alone, which may decode the picture of somebody else by then.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -169,7 +178,7 @@ class _Watch:
     def is_late(self) -> bool:
         return time.monotonic() >= self._until
 
-    def over(self, process: "subprocess.Popen[bytes]") -> None:
+    def run(self, process: "subprocess.Popen[bytes]") -> None:
         while not self._done.wait(_CHECK):
             if not self.is_late and self._is_wanted():
                 continue
@@ -191,10 +200,10 @@ class _Watch:
 
 
 def _started() -> "subprocess.Popen[bytes]":
-    kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+    needed = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
-        env={**kept, "PYTHONPATH": str(Path(__file__).parents[3]), "MALLOC_ARENA_MAX": "1"},  # no key of the user's
+        env={**needed, "PYTHONPATH": str(Path(__file__).parents[3]), "MALLOC_ARENA_MAX": "1"},  # no key of the user's
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -202,32 +211,34 @@ def _started() -> "subprocess.Popen[bytes]":
     )
 
 
-def _exchange(process: "subprocess.Popen[bytes]", task: _Task, data: bytes) -> tuple[_Said, bytes, Image.Image | None]:
+def _exchange(
+    process: "subprocess.Popen[bytes]", task: _Task, data: bytes
+) -> tuple[_Answer, bytes, Image.Image | None]:
     assert process.stdin
     assert process.stdout
     process.stdin.write(msgspec.json.encode(task) + b"\n")
     process.stdin.write(data)
     process.stdin.flush()
-    said = msgspec.json.decode(process.stdout.readline(), type=_Said)
-    own = _exactly(process.stdout, said.length)
-    if not said.size:
-        return said, own, None
-    width, height = said.size
-    pixels = Image.new("RGB", said.size)
+    answer = msgspec.json.decode(process.stdout.readline(), type=_Answer)
+    file = _read_exactly(process.stdout, answer.length)
+    if not answer.size:
+        return answer, file, None
+    width, height = answer.size
+    pixels = Image.new("RGB", answer.size)
     for top in range(0, height, _ROWS):
         rows = min(_ROWS, height - top)
-        pixels.paste(Image.frombytes("RGB", (width, rows), _exactly(process.stdout, 3 * width * rows)), (0, top))
-    return said, own, pixels
+        pixels.paste(Image.frombytes("RGB", (width, rows), _read_exactly(process.stdout, 3 * width * rows)), (0, top))
+    return answer, file, pixels
 
 
-def _exactly(pipe: IO[bytes], size: int) -> bytes:
+def _read_exactly(pipe: IO[bytes], size: int) -> bytes:
     data = pipe.read(size)
     if len(data) < size:
         raise EOFError
     return data
 
 
-def _limited(size: int) -> None:
+def _limit_memory(size: int) -> None:
     """Let this process have `size` bytes more memory than now."""
     if sys.platform != "linux":
         return
@@ -237,39 +248,40 @@ def _limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (now + size + _OVERHEAD, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _alarm(seconds: float) -> None:
+def _limit_cpu_time(seconds: float) -> None:
     """End this process by SIGPROF after `seconds` of CPU time; 0: do not."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def _received(given: io.BufferedReader, size: int) -> bytes:
-    """The next bytes of the input, read into one place: many small ones would leave the memory in pieces."""
-    place = bytearray(size)
-    given.readinto(place)
-    return bytes(place)
+def _received(pipe: io.BufferedReader, size: int) -> bytes:
+    """The next bytes of the input, read into one buffer: many small ones would fragment the memory."""
+    buffer = bytearray(size)
+    pipe.readinto(buffer)
+    return bytes(buffer)
 
 
-def _answered(task: _Task, data: bytes) -> tuple[_Said, OpenedImage | None]:
-    _limited(task.most or 0)
-    _alarm(task.seconds)
+def _answered(task: _Task, data: bytes) -> tuple[_Answer, OpenedImage | None]:
+    _limit_memory(task.most or 0)
+    _limit_cpu_time(task.seconds)
     try:
         if task.most is None:
-            return _Said(price=price(data, task.name)), None
+            return _Answer(price=price(data, task.name)), None
         opened, original = decoded(data, task.name, task.fit)
     except VircError as error:
         if isinstance(error.__context__, MemoryError):
             error = DataError(f"{task.name} takes more memory to decode than its size in the header does")
-        return _Said(fields_of(error)), None
+        return _Answer(fields_of(error)), None
     except MemoryError:
-        return _Said(fields_of(DataError(f"{task.name} takes more memory than a picture may"))), None
-    said = _Said(size=opened.size, original=original, is_jpeg=opened.is_jpeg, rendering=opened.rendering)
-    if opened.own:
-        said.media, said.length = opened.own.media, len(opened.own.data)
-    return said, opened
+        return _Answer(fields_of(DataError(f"{task.name} takes more memory than a picture may"))), None
+    answer = _Answer(size=opened.size, original=original, is_jpeg=opened.is_jpeg, rendering=opened.rendering)
+    if opened.sendable:
+        answer.media, answer.length = opened.sendable.media, len(opened.sendable.data)
+    return answer, opened
 
 
 def main() -> None:
+    """Answer tasks on stdin until it ends. What a decoder prints must not come between the answers on stdout."""
     Image.init()
     with suppress(ImportError):
         from PIL import AvifImagePlugin
@@ -277,15 +289,15 @@ def main() -> None:
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # each thread has memory of its own
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    given = os.fdopen(0, "rb")
-    while line := given.readline():
+    tasks = os.fdopen(0, "rb")
+    while line := tasks.readline():
         task = msgspec.json.decode(line, type=_Task)
-        _limited(2 * task.length)
-        said, opened = _answered(task, _received(given, task.length))
-        _alarm(0)
-        out.write(msgspec.json.encode(said) + b"\n")
+        _limit_memory(2 * task.length)
+        answer, opened = _answered(task, _received(tasks, task.length))
+        _limit_cpu_time(0)
+        out.write(msgspec.json.encode(answer) + b"\n")
         if opened:
-            out.write(opened.own.data if opened.own else b"")
+            out.write(opened.sendable.data if opened.sendable else b"")
             for top in range(0, opened.size[1], _ROWS):
                 part = opened.pixels.crop((0, top, opened.size[0], min(top + _ROWS, opened.size[1])))
                 out.write(part.tobytes())

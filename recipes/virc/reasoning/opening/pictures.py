@@ -1,6 +1,8 @@
 """Opens pictures within the memory that pictures may take: the ways in which all commands and servers open them.
 
-Files of others (`outside`) are decoded in a process of its own, and refused where they need more than the limit.
+`opened_all` opens the pictures of one problem, `shown` one as the model sees it. Both compute from the header what
+decoding takes (`_priced`), hold so much memory, and decode (`_decoded`). Files of others (`Terms.outside`) are decoded
+in another process, and refused if they need more than the limit.
 """
 
 import threading
@@ -25,19 +27,19 @@ from virc.reasoning.resample import STAND_IN
 from virc.reasoning.resize import Grid, smart_resize
 
 Source = tuple[bytes | Path, str]
-"""A file's bytes, or where it lies; and what the user calls it, for messages."""
+"""A file's bytes or its path; and what the user calls it, for messages."""
 
 
 @contextmanager
 def opened_all(
     sources: Sequence[Source], terms: Terms = OWN, derived: Callable[[Size], int] = lambda size: 0, whole: bool = False
 ) -> Iterator[list[OpenedImage]]:
-    """The pictures of one problem, as `open_file` opens them; their memory is held inside. The list is empty then.
+    """The pictures of one problem, as `open_file` opens them; the block holds their memory, and empties the list.
 
     Args:
         terms: as of `ImageMemory.hold`.
-        derived: bytes that are needed inside for what is made of a picture of that (width, height) in px.
-        whole: crops are cut from what is open inside, so the files are not kept to be decoded again.
+        derived: bytes that the block needs for what it makes of a picture of that (width, height) in px.
+        whole: crops are cut from the open pictures inside the block, so no file is kept to be decoded again.
 
     Raises:
         DataError: one is missing, empty, damaged, no picture, or too large, small or long to be shown.
@@ -45,18 +47,20 @@ def opened_all(
     """
     files = [(read(source, name), name) for source, name in sources]
     prices = [_priced(data, name, terms) for data, name in files]
-    kept = sum(each.kept for each in prices)
-    # what another process has decoded is in the memory of both for a moment
-    extra = max((max(each.most - each.kept, each.kept * terms.outside) for each in prices), default=0)
-    extra = max(extra, sum(derived(each.size) for each in prices))
-    with IMAGE_MEMORY.hold(kept + extra, _what(files, prices), terms) as hold:
+    decoded_bytes = sum(price.kept for price in prices)
+    # Pictures are decoded one after the other, so only the largest excess counts, not the sum. What another process
+    # has decoded is in the memory of both for a moment.
+    while_decoding = (max(price.most - price.kept, price.kept if terms.outside else 0) for price in prices)
+    derived_bytes = sum(derived(price.size) for price in prices)
+    extra_bytes = max(derived_bytes, *while_decoding, 0)
+    with IMAGE_MEMORY.hold(decoded_bytes + extra_bytes, _description(files, prices), terms) as hold:
         pictures = [
-            _decoded(data, name, each.most, None, terms)[0] for (data, name), each in zip(files, prices, strict=True)
+            _decoded(data, name, price.most, None, terms)[0] for (data, name), price in zip(files, prices, strict=True)
         ]
         if whole:
-            pictures = [msgspec.structs.replace(each, data=None) for each in pictures]
-            del files  # what is done inside may take long
-        hold.shrink(kept + sum(derived(each.size) for each in pictures))
+            pictures = [msgspec.structs.replace(picture, data=None) for picture in pictures]
+            del files  # the block may run for long
+        hold.shrink(decoded_bytes + sum(derived(picture.size) for picture in pictures))
         try:
             yield pictures
         finally:
@@ -69,10 +73,10 @@ def open_image(source: bytes | Path, name: str) -> Image.Image:
 
 
 def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms: Terms = OWN) -> Shown:
-    """A picture as the model sees it; what crops are cut from in a file is decoded for each. Arguments and errors as of
-    `opened_all`.
+    """A picture as the model sees it; if crops are cut from its file, that is decoded for each crop. Arguments and
+    errors as of `opened_all`.
 
-    A JPEG that does not fit is decoded at a part of its size, where nothing is cut from its file.
+    A JPEG that does not fit is decoded at a part of its size, if no crop is cut from its file.
 
     Raises:
         ValueError: it cannot be shown.
@@ -83,16 +87,16 @@ def shown(source: bytes | Path, name: str, protocol: Protocol, grid: Grid, terms
     if fit is None:
         with opened_all([(data, name)], terms) as pictures:
             return as_shown(pictures[0], protocol, grid, terms.outside)
-    most = max(price.most, _resampling(fit))
+    most = max(price.most, _resampling_bytes(fit))
     if price.is_jpeg and protocol.crops == "shown" and terms.strict and most > limit():
-        fit = msgspec.structs.replace(fit, by=_part(fit))
-        most = max(price.reduced(fit.by), _resampling(fit))
+        fit = msgspec.structs.replace(fit, divisor=_jpeg_divisor(fit))
+        most = max(price.reduced(fit.divisor), _resampling_bytes(fit))
     with IMAGE_MEMORY.hold(most, f"{name} has {price.text}", terms):
         picture, original = _decoded(data, name, most, fit, terms)
-        found = show_input(picture, protocol, grid)
-    found.original = original
-    is_changed = found._full is not None or found.size != original
-    return _Cut(found, data, terms.outside) if protocol.crops == "file" and is_changed else found
+        image = show_input(picture, protocol, grid)
+    image.original = original
+    is_changed = image.full_source is not None or image.size != original
+    return _CutFromFile(image, data, terms.outside) if protocol.crops == "file" and is_changed else image
 
 
 def check(source: Source, terms: Terms = OWN) -> None:
@@ -101,45 +105,54 @@ def check(source: Source, terms: Terms = OWN) -> None:
 
 
 def as_shown(picture: Image.Image | OpenedImage, protocol: Protocol, grid: Grid, outside: bool = False) -> Shown:
-    """An open picture as the model sees it; of its file the pixels are decoded for each crop. Errors as of `shown`."""
-    found = show_input(picture, protocol, grid)
-    return _Cut(found, found._full, outside) if isinstance(found._full, bytes) else found
+    """An open picture as the model sees it; its file is decoded again for each crop. Errors as of `shown`."""
+    image = show_input(picture, protocol, grid)
+    return _CutFromFile(image, image.full_source, outside) if isinstance(image.full_source, bytes) else image
 
 
 def _fit(size: Size, protocol: Protocol, grid: Grid) -> Fit | None:
-    """The sizes at which a picture is shown; None where it cannot be, or would be brought to another size once more."""
+    """The sizes at which a picture is shown that is stored in this one, upright or turned by 90 degrees.
+
+    None: it cannot be shown, or a picture of the resulting size would be resized once more when it is shown.
+    """
+    if protocol.images == "square_1000":
+        return Fit(size, (SQUARE, SQUARE))
     try:
-        own = input_grid(protocol, grid)
-        wanted = [
-            SQUARE if protocol.images == "square_1000" else smart_resize(*each, own) for each in (size, size[::-1])
-        ]
-        settled = SQUARE in wanted or all(smart_resize(*each, own) == each for each in wanted)
+        model_grid = input_grid(protocol, grid)
+        as_stored, turned = (smart_resize(*each, model_grid) for each in (size, size[::-1]))
+        is_final = all(smart_resize(*each, model_grid) == each for each in (as_stored, turned))
     except ValueError:
         return None
-    return Fit(size, (wanted[0], wanted[1])) if settled else None
+    return Fit(size, (as_stored, turned)) if is_final else None
 
 
-def _resampling(fit: Fit) -> int:
-    """Bytes for a picture while it is brought to another size: as it is, at its new width, and at its new size.
+def _resampling_bytes(fit: Fit) -> int:
+    """Bytes for a picture while it is resized: as it is, at its new width, and at its new size.
 
-    When it has that, it may be in the memory of two processes for a moment.
+    A picture of the new size may be in the memory of two processes for a moment.
     """
-    size = tuple(-(-side // fit.by) for side in fit.size)
-    ways = zip((size, size[::-1]), fit.wanted, strict=True)
+    size = tuple(-(-side // fit.divisor) for side in fit.size)
+    from_and_to = zip((size, size[::-1]), fit.wanted, strict=True)
     return RGB * max(
         max(width * height + new_width * height + new_width * new_height, 2 * new_width * new_height)
-        for (width, height), (new_width, new_height) in ways
+        for (width, height), (new_width, new_height) in from_and_to
     )
 
 
-def _part(fit: Fit) -> int:
-    """The part of a JPEG's size at which it is decoded: the smallest that is not under what is wanted."""
-    sides = fit.wanted[0], fit.wanted[1][::-1]  # as it lies
-    times = min(side // each[at] for at, side in enumerate(fit.size) for each in sides)
+def _jpeg_divisor(fit: Fit) -> int:
+    """The largest of libjpeg's divisors (8, 4, 2, 1) at which no side is under the size that is wanted."""
+    as_stored, turned = fit.wanted
+    times = min(
+        stored_side // wanted_side
+        for wanted in (as_stored, turned[::-1])
+        for stored_side, wanted_side in zip(fit.size, wanted, strict=True)
+    )
     return next(each for each in (8, 4, 2, 1) if each <= max(times, 1))
 
 
-class _Cut(Shown):
+class _CutFromFile(Shown):
+    """An image whose crops are cut from its file, which is decoded for them within the memory for pictures."""
+
     def __init__(self, shown: Shown, data: bytes, outside: bool) -> None:
         size = Image.new(STAND_IN, shown.size)
         super().__init__(size, twin=shown, original=shown.original, is_jpeg=shown.is_jpeg, full=data)
@@ -147,13 +160,14 @@ class _Cut(Shown):
 
     @property
     def full(self) -> Image.Image:
-        return _LAST.pixels(self._full, self._outside) if isinstance(self._full, bytes) else super().full
+        source = self.full_source
+        return _LAST_DECODED.pixels(source, self._outside) if isinstance(source, bytes) else super().full
 
 
-class _Last:
+class _LastDecoded:
     """The pixels of the file that was decoded last, kept for the crops that follow as long as nobody needs the memory.
 
-    They are counted until nobody has them.
+    Their memory counts as held until the last reference to them is gone.
     """
 
     def __init__(self) -> None:
@@ -161,11 +175,11 @@ class _Last:
         self._lock = threading.Lock()
 
     def pixels(self, data: bytes, outside: bool) -> Image.Image:
-        if found := self._of(data):
-            return found
+        if pixels := self._kept_pixels(data):
+            return pixels
         with self._lock:  # several samples of one problem want the same
-            if found := self._of(data):
-                return found
+            if pixels := self._kept_pixels(data):
+                return pixels
             with opened_all([(data, "the picture")], Terms(outside, WAIT)) as pictures:
                 pixels = pictures[0].pixels
                 hold = IMAGE_MEMORY.keep(RGB * pixels.width * pixels.height)
@@ -173,8 +187,11 @@ class _Last:
             self._kept = (data, pixels)
             return pixels
 
-    def _of(self, data: bytes) -> Image.Image | None:
-        """The pixels, if they are those of this file; whoever waits must have no others, which stay counted."""
+    def _kept_pixels(self, data: bytes) -> Image.Image | None:
+        """The pixels that are kept, if they are those of this file.
+
+        No caller gets those of another file: while it waits for memory, its reference would keep them counted.
+        """
         kept = self._kept
         return kept[1] if kept and kept[0] is data else None
 
@@ -182,8 +199,8 @@ class _Last:
         self._kept = None
 
 
-_LAST = _Last()
-IMAGE_MEMORY.reclaim = _LAST.drop
+_LAST_DECODED = _LastDecoded()
+IMAGE_MEMORY.reclaim = _LAST_DECODED.drop
 
 
 def read(source: bytes | Path, name: str) -> bytes:
@@ -200,15 +217,17 @@ def _decoded(data: bytes, name: str, most: int, fit: Fit | None, terms: Terms) -
 
 
 def _priced(data: bytes, name: str, terms: Terms) -> Price:
-    found = DECODER.price(data, name, terms.check) if terms.outside else price(data, name)
-    if found is None:
-        # raises, and says why: it reads no more than the header
+    """What it takes to decode a file, from its header. Raises DataError: the header cannot be read."""
+    file_price = DECODER.price(data, name, terms.check) if terms.outside else price(data, name)
+    if file_price is None:
+        # to decode it raises an error that says what is wrong, before anything but the header is read
         _decoded(data, name, 0, None, terms)
         raise DataError(f"{name} is damaged or cut short")
-    return found
+    return file_price
 
 
-def _what(files: Sequence[tuple[bytes, str]], prices: Sequence[Price]) -> str:
+def _description(files: Sequence[tuple[bytes, str]], prices: Sequence[Price]) -> str:
+    """The pictures, and how large they are, as the beginning of a message."""
     if len(files) == 1:
         return f"{files[0][1]} has {prices[0].text}"
     return f"the {len(files)} pictures have {sum(each.size[0] * each.size[1] for each in prices):,} px together"

@@ -1,4 +1,8 @@
-"""Terms of a reward that have one value, whatever is replied: tried on some rows, with replies of many kinds."""
+"""Find terms of a reward that have the same value for every reply, by scoring replies of many kinds on some rows.
+
+`rolled` makes for each row the rollouts to score, from the replies that `tries` lists; `scores` scores them; `findings`
+says which terms, or whether the whole reward, had one value for all of them, or none.
+"""
 
 import asyncio
 import json
@@ -34,7 +38,7 @@ from virc.systems.registry import Reward
 from virc.tools import registry as tools
 
 ROWS = 4
-"""That are tried."""
+"""Number of rows that replies are scored on."""
 _MAX_TURNS = 4
 _MAX_BOXES = 2
 _MAX_GROUPS = 4
@@ -42,7 +46,7 @@ _FOUND: Size = (560, 420)
 """(width, height) in pixels of a picture that calls are about where the question has none."""
 
 Rolled = tuple[str, Sequence[Sample]]
-"""A rollout, and what its replies are in a few words."""
+"""The kind of a rollout in a few words, such as "wrong answers", and its replies."""
 
 _SHORT = "I look at the picture."
 _LONG = " ".join(f"Step {number} reads {number * 7} off it." for number in range(1, 160))
@@ -71,13 +75,13 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct):
-    """Results of all replies that were tried.
+    """The scores of all replies that were tried.
 
     Args:
-        scored: each reply, and what it is in a few words.
+        scored: the kind of each reply in a few words, and its score.
         rows: numbers of the rows that were tried.
-        skipped: why others could not be.
-        judged: a judge was asked, one that says the best and one that says the worst.
+        skipped: why other rows could not be tried.
+        judged: whether a term asked a judge; each reply then has two scores, by the best and the worst verdicts.
     """
 
     scored: list[tuple[str, Scored]] = []
@@ -95,8 +99,8 @@ class Scores(msgspec.Struct):
         return f"tried: {', '.join(dict.fromkeys(about for about, _ in self.scored))}"
 
 
-class _Alike(Symbolic):
-    """Algebra that knows the same text alone, and starts nothing."""
+class _EqualTexts(Symbolic):
+    """Compares answers as texts, in place of algebra, for which a process would be started."""
 
     def __init__(self) -> None:
         pass
@@ -109,44 +113,54 @@ class _Alike(Symbolic):
 
 
 def scores(rows: Iterator[tuple[int, Iterator[Rolled]]], total: Total, reward: Reward) -> Scores:
-    found, means = Scores(), list[Means]()
+    """Score rollouts with a judge that always gives the best verdict and, if a judge was asked, with the worst."""
+    found, of_judges = Scores(), list[Means]()
     for high in (True, False):
         judges = {name: ExtremeJudge(high) for name in (JUDGE, *reward.judges)}
-        means.append(Means(judges.pop(JUDGE), _Alike(), lambda text: [hash(word) for word in text.split()], judges))
+        of_judges.append(Means(judges.pop(JUDGE), _EqualTexts(), _word_hashes, judges))
     try:
         with asyncio.Runner() as runner:
             for number, rolled in rows:
-                ended = list[Rollout]()
+                scored_rollouts = list[Rollout]()
                 try:
                     for about, samples in rolled:
-                        for each in means:
-                            # what one judge said is not the other's
+                        for means in of_judges:
+                            # samples hold the replies of the judge that they were scored with
                             fresh = [msgspec.structs.replace(unit, why={}, asked={}) for unit in samples]
-                            scored = runner.run(rollouts.score(fresh, rollouts.ends(fresh[-1]), total, each))
+                            scored = runner.run(rollouts.score(fresh, rollouts.ends(fresh[-1]), total, means))
                             found.scored += [(about, unit) for unit in scored.units]
-                            judged = (each.judge, *each.judges.values())
-                            found.judged |= any(isinstance(one, ExtremeJudge) and one.questions for one in judged)
-                            ended.append(scored)
+                            every_judge = (means.judge, *means.judges.values())
+                            found.judged |= any(isinstance(one, ExtremeJudge) and one.questions for one in every_judge)
+                            scored_rollouts.append(scored)
                             if not found.judged:
                                 break
-                    _compare(ended, total)
+                    _check_group(scored_rollouts, total)
                     found.rows.append(number)
                 except (DataError, ConfigError) as error:
-                    named = type(error)(f"row {number}: {error.message}", error.hint)
-                    if isinstance(named, ConfigError):
-                        raise named from error
-                    found.skipped.append(named)
+                    located = type(error)(f"row {number}: {error.message}", error.hint)
+                    if isinstance(located, ConfigError):
+                        raise located from error
+                    found.skipped.append(located)
     finally:
-        for each in means:
-            each.close()
+        for means in of_judges:
+            means.close()
     return found
 
 
-def _compare(ended: Sequence[Rollout], total: Total) -> None:
-    """Give the total's `group` rollouts of one prompt: neighbours, which are alike, and such that are not."""
-    known = [(each.total, each.last) for each in ended if each.total is not None and not each.last.known.unscored]
-    apart = -(-len(known) // _MAX_GROUPS)
-    groups = [known[at : at + 2] for at in range(len(known) - 1)] + [known[at::apart] for at in range(apart)]
+def _word_hashes(text: str) -> list[int]:
+    """Stands for the token ids of a model's tokenizer, of which there is none here."""
+    return [hash(word) for word in text.split()]
+
+
+def _check_group(scored: Sequence[Rollout], total: Total) -> None:
+    """Call the total's `group` with rollouts of one prompt, so that an error of it is raised here.
+
+    Pairs of neighbours are similar replies; rollouts at even distance are of different kinds.
+    """
+    complete = [(each.total, each.last) for each in scored if each.total is not None and not each.last.known.unscored]
+    pairs = [complete[at : at + 2] for at in range(len(complete) - 1)]
+    distance = -(-len(complete) // _MAX_GROUPS)  # rounded up
+    groups = pairs + [complete[at::distance] for at in range(distance)]
     with suppress(SetupError):  # a rule of `rewards.groups` that cannot be computed here
         for group in groups:
             rollouts.grouped(total, [reward for reward, _ in group], [last for _, last in group])
@@ -225,10 +239,11 @@ def _shares(boxes: Sequence[Box], size: Size) -> list[Shares]:
 
 
 def _answers(record: Record, protocol: Protocol, size: Size) -> list[str]:
+    """The row's answer, then answers that are its boxes, and one that is a half of the first, in three notations."""
     found = [record.answer or ""]
     across, down = sides_of(size, protocol.coordinates, size)
     shares = _shares(_boxes(record), size)
-    halves = [(left, top, (left + right) / 2, bottom) for left, top, right, bottom in shares[:1]]
+    halves = [(left, top, (left + right) / 2, bottom) for left, top, right, bottom in shares[:1]]  # IoU of 0.5
     for left, top, right, bottom in (*shares, *halves):
         box = [round(left * across), round(top * down), round(right * across), round(bottom * down)]
         found += [
@@ -253,7 +268,12 @@ def findings(found: Scores, total: Total, reward: Reward) -> Iterator[Finding]:
 
 
 def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iterator[Finding]:
-    """Of terms that were compared with a published program, only what is certain: they may look for special replies."""
+    """The finding of one term, if it has one value for all replies.
+
+    Args:
+        published: the term is of a published total. It may reward replies that are not tried here, so one value for all
+            of them is no finding.
+    """
     name, weighed = term.name, bool(reward.weights)
     unscored = {each.unscored[name] for _, each in found.scored if name in each.unscored}
     values = [(about, value) for about, each in found.scored if (value := each.terms.get(name)) is not None]
@@ -265,9 +285,8 @@ def _of_term(term: Term, found: Scores, reward: Reward, published: bool) -> Iter
         yield Finding(message, found.hint, False, name, of_row=True)
     elif not values:
         message = f"{called} applies to none of {found}"
-        yield Finding(
-            message, found.hint, term.question is not None or (weighed and not user_code.is_own(term.file)), name
-        )
+        certain = term.question is not None or (weighed and not user_code.is_own(term.file))
+        yield Finding(message, found.hint, certain, name)
     elif len({about for about, _ in values}) > 1 and not published:
         yield Finding(f"{called} is {values[0][1]:g} for all of {found}", found.hint, False, name)
 
@@ -278,7 +297,13 @@ class Try(msgspec.Struct, frozen=True):
 
 
 def tries(protocol: Protocol, answers: Sequence[str], size: Size, boxes: Sequence[Shares] = ()) -> list[Try]:
-    """Rollouts to try: `answers` begin with the right one, `size` is of the first file, `boxes` are what is seen."""
+    """Rollouts to try.
+
+    Args:
+        answers: the first is the right one.
+        size: (width, height) in px of the first image's file.
+        boxes: what calls cut out, as shares of the sides.
+    """
     right = [
         each
         for number, text in enumerate(answers)

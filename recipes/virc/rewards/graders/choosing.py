@@ -1,7 +1,8 @@
 """A system's reward as what grades solutions whose right answer is not known, for a strategy of `virc solve`.
 
 A rollout is scored as RL would, on a row that has the question and its choices alone. A reward that needs the answer or
-another column is refused before the model is asked.
+another column is refused before the model is asked (`_checked`). `RewardGrader` grades for `virc solve`. `Rewarded`
+does so for `virc data sample` and `virc data make`, on rows that have all their columns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,7 @@ class Scorer:
 
 
 class Rewarded(Scorer):
-    """Gives rollouts their reward; arguments as of `Scorer`."""
+    """Gives rollouts of problems with known answers their reward; arguments as of `Scorer`."""
 
     def __call__(self, problem: Problem, rollout: Rollout) -> float | None:
         trace, images = rollout.attempt.trace, rollout.attempt.images[: len(problem.row.images)]
@@ -175,6 +176,7 @@ def _alone(total: Total, term: str) -> Total:
 
 
 def _needs(total: Total, reward: Reward) -> str | None:
+    """What a total needs beyond a question with a picture, by scoring a row that has nothing else; None: nothing."""
     page = BytesIO()
     Image.new("RGB", (56, 56), "white").save(page, "PNG")
     bare = Record(images=(Picture("", data=page.getvalue()),), question="q")

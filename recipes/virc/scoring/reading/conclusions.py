@@ -1,4 +1,9 @@
-"""The short answer that a reply comes to, as a person reads it: the last conclusion counts, a denied one does not."""
+"""The short answer that a reply comes to, as a person reads it: the last conclusion counts, a denied one does not.
+
+Read `conclusion` first. `_boxed` reads replies with `\\boxed{}`, `_last` those of several sentences, and `_claim` reads
+one sentence, in this order: a phrase that names the answer (`_named`: "the answer is 73"), an answer that stands alone
+(`_tidied`: "about 73."), a statement (`_stated`: "the angle measures 73").
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,7 +22,7 @@ _NAMES, _IS_ALL, _SAYS = 3, 2, 1
 
 
 class _Claim(NamedTuple):
-    """The ways to read what a sentence says, and its rank; 0 where it says nothing."""
+    """The ways to read the answer in a sentence, and the rank of the sentence; rank 0 if it has no answer."""
 
     rank: int
     texts: tuple[str, ...]
@@ -30,8 +35,8 @@ class Conclusion(NamedTuple):
     """What a reply comes to.
 
     Args:
-        texts: ways to read the short answer, the likeliest first; none where the reply gives or stands by none.
-        is_firm: the reply names it as its answer, or is nothing else.
+        texts: ways to read the short answer, the likeliest first; empty if the reply gives none, or takes it back.
+        is_firm: whether the reply names it as its answer, or is nothing else.
     """
 
     texts: tuple[str, ...]
@@ -40,45 +45,49 @@ class Conclusion(NamedTuple):
 
 @lru_cache(64)  # a vote compares each reply with many others; 64 replies are at most 26 MB
 def conclusion(reply: str) -> Conclusion:
-    """The short answer of a reply: that of the last sentence that gives one, and is not taken back."""
+    """The short answer of a reply: that of the last sentence that gives one and is not taken back."""
     text = untagged(reply.strip())
     if len(text) > _MAX_HEAD + _MAX_TAIL:
         text = f"{text[:_MAX_HEAD]}\n{text[-_MAX_TAIL:]}"
     claim = _boxed(text)
     if claim is None:
-        said = list(sentences(plain(listed(text) or text)))
-        claim = _claim(said[0], is_alone=True) if len(said) == 1 else _last(said)
+        in_sentences = list(sentences(plain(listed(text) or text)))
+        claim = _claim(in_sentences[0], is_alone=True) if len(in_sentences) == 1 else _last(in_sentences)
     return Conclusion(claim.texts, claim.rank >= _IS_ALL) if claim else Conclusion((), False)
 
 
 def _boxed(text: str) -> _Claim | None:
-    """What the last boxes of a text hold, if there are any: nothing where it denies, weighs or takes it back."""
+    """The content of the last boxes of a text, None if it has none; no answer if the text denies it or takes it back.
+
+    Boxes with nothing but `and` or a comma between them are one answer.
+    """
     found = boxes(text)
     if not found:
         return None
-    last = [found.pop()]
+    last_boxes = [found.pop()]
     while found:
-        between = text[found[-1].end : last[0].start]
+        between = text[found[-1].end : last_boxes[0].start]
         if re.match(r"\W{0,4}(?:\\text\s*\{)?\s*or\b", between):
             return _NOTHING
         if not re.fullmatch(r"[\s,;$]*(?:\\text\s*\{)?\s*(?:and)?\s*\}?[\s,;$]*", between):
             break
-        last.insert(0, found.pop())
-    before, after = re.split(r"[.!?;,]\s|\n", text[: last[0].start])[-1], text[last[-1].end :]
+        last_boxes.insert(0, found.pop())
+    before = re.split(r"[.!?;,]\s|\n", text[: last_boxes[0].start])[-1]
+    after = text[last_boxes[-1].end :]
     taken_back = phrases.DISOWNED.search(after) or re.match(r"\W{0,4}(?:or|is wrong)\b", after)
     if phrases.DENIED.search(before) or taken_back:
         return _NOTHING
-    claim = _claim(plain(", ".join(box.content for box in last)), is_alone=True)
+    claim = _claim(plain(", ".join(box.content for box in last_boxes)), is_alone=True)
     return claim and claim._replace(rank=_NAMES)
 
 
-def _last(said: Sequence[str]) -> _Claim:
-    """What several sentences come to: the last of the highest rank, of those that are not taken back."""
+def _last(in_sentences: Sequence[str]) -> _Claim:
+    """What several sentences come to: the last claim of the highest rank that is not taken back."""
     best, min_rank = _NOTHING, _SAYS
-    for at, each in enumerate(said):
+    for at, each in enumerate(in_sentences):
         sentence = each
-        if at and (taken_back := phrases.RETRACTION.match(sentence)):
-            best, sentence = _NOTHING, sentence[taken_back.end() :]
+        if at and (retraction := phrases.RETRACTION.match(sentence)):
+            best, sentence = _NOTHING, sentence[retraction.end() :]
         if phrases.DISOWNED.search(sentence) and not phrases.NAMED.search(sentence):
             best = _NOTHING
         elif sentence and not _is_aside(sentence, best):
@@ -93,81 +102,98 @@ def _last(said: Sequence[str]) -> _Claim:
 
 
 def _is_aside(sentence: str, best: _Claim) -> bool:
+    """Whether a sentence does not change the claim: it recalls, remarks, or says that another choice is wrong."""
     wrong = phrases.IS_WRONG.search(phrases.REASON.sub("", sentence))
     is_of_another = wrong and best.texts and not re.search(rf"\b{wrong['letter']}\b", best.texts[0])
-    return bool(is_of_another or phrases.RECALLED.search(sentence) or (best.texts and phrases.REMARK.match(sentence)))
+    is_remark = best.texts and phrases.REMARK.match(sentence)
+    return bool(is_of_another or is_remark or phrases.RECALLED.search(sentence))
 
 
 def _claim(sentence: str, *, is_alone: bool = False, is_first: bool = False) -> _Claim | None:
-    """What a sentence says; None where it denies an answer.
+    """The answer in a sentence; None if the sentence denies an answer.
 
     Args:
-        is_alone: there is no other sentence, so that it may be the answer as a whole.
+        is_alone: there is no other sentence, so that all of it may be the answer.
         is_first: others follow, which may be reasons.
     """
+    # a verb between what is denied and what stands in its place is in a group, and stays
     sentence = phrases.CORRECTED.sub(lambda found: f"{found[found.lastgroup]} " if found.lastgroup else "", sentence)
     whole = (sentence,) if is_alone else ()
     if sentence.endswith("?"):
         return _Claim(0, whole)
-    for truth_of, said_so in (("no", phrases.NO), ("yes", phrases.YES)) if is_alone else ():
-        if said_so.fullmatch(sentence):
-            return _Claim(_IS_ALL, (truth_of, *whole))
+    for answer, pattern in (("no", phrases.NO), ("yes", phrases.YES)) if is_alone else ():
+        if pattern.fullmatch(sentence):
+            return _Claim(_IS_ALL, (answer, *whole))
     named = _named(phrases.REASON.sub("", sentence)) or _named(sentence)
     if named:
-        is_denied, rest = named
-        truth = phrases.TRUTH.match(rest)
-        found = phrases.BY_WHAT.fullmatch(rest)
-        texts = _once(_tidied(rest), truth and truth[1], *whole, found and found["value"])
-        return None if is_denied else _Claim(_NAMES, texts)
-    bare = _tidied(sentence)
-    if any(_is_value(text) for text in bare):
-        return _Claim(_IS_ALL, _once(bare, *whole))
-    truth = phrases.TRUTH.match(sentence)
-    said = _said(sentence[truth.end() :] if truth else sentence)
-    if truth:
-        return _Claim(_IS_ALL, _once((truth[1], *said), *whole))
-    return _Claim(_SAYS, _once((*said, *bare), sentence)) if is_alone else _of_several(sentence, said, is_first)
+        yes_or_no = phrases.TRUTH.match(named.answer)
+        found_by = phrases.BY_WHAT.fullmatch(named.answer)
+        texts = _once(_tidied(named.answer), yes_or_no and yes_or_no[1], *whole, found_by and found_by["value"])
+        return None if named.is_denied else _Claim(_NAMES, texts)
+    tidied = _tidied(sentence)
+    if any(_is_value(text) for text in tidied):
+        return _Claim(_IS_ALL, _once(tidied, *whole))
+    yes_or_no = phrases.TRUTH.match(sentence)
+    stated = _stated(sentence[yes_or_no.end() :] if yes_or_no else sentence)
+    if yes_or_no:
+        return _Claim(_IS_ALL, _once((yes_or_no[1], *stated), *whole))
+    whole_claim = _Claim(_SAYS, _once((*stated, *tidied), sentence))
+    return whole_claim if is_alone else _of_several(sentence, stated, is_first)
 
 
-def _of_several(sentence: str, said: tuple[str, ...], is_first: bool) -> _Claim:
-    """What a sentence of several says that does not name the answer: a few words alone, or that something is so."""
+def _of_several(sentence: str, stated: tuple[str, ...], is_first: bool) -> _Claim:
+    """The answer in one of several sentences that does not name it: a few words alone, or a statement."""
     is_short = (
         len(sentence.split()) <= 4 and not phrases.OPENING.match(sentence) and not phrases.DENIED.search(sentence)
     )
-    if is_short and not said and (is_first or not re.search(r"[.;!]$", sentence)):
+    if is_short and not stated and (is_first or not re.search(r"[.;!]$", sentence)):
         return _Claim(_IS_ALL if is_first else _SAYS, _once(_tidied(sentence), sentence))
-    return _Claim(_SAYS, (*said, sentence)) if said else _NOTHING
+    return _Claim(_SAYS, (*stated, sentence)) if stated else _NOTHING
+
+
+class _Named(NamedTuple):
+    """What a sentence names as the answer, and whether it denies that it is."""
+
+    is_denied: bool
+    answer: str
 
 
 def _once(texts: Iterable[str], *more: str | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in (*texts, *more) if text))
 
 
-def _named(sentence: str) -> tuple[bool, str] | None:
-    """Whether a sentence denies that something is the answer, and what it names; None where it does neither."""
-    patterns = (phrases.NAMED, phrases.CHOSEN, phrases.NAMED_ELSEWHERE)
+def _named(sentence: str) -> _Named | None:
+    """What a sentence names as the answer, or denies to be it; None if it does neither."""
     if chinese := phrases.IS_RIGHT_CHINESE.fullmatch(sentence):
-        return bool(phrases.DENIED.search(re.split("[,;]", sentence)[-1])), chinese[1]
-    found = max((each for pattern in patterns for each in pattern.finditer(sentence)), key=re.Match.end, default=None)
-    if found:
-        before, rest = sentence[: found.start()], sentence[found.end() :]
-        if not rest.strip(" .") and found.re is not phrases.CHOSEN:
-            return None
-        clause = re.split(r"[,;:](?:\s|(?=[\u4e00-\u9fff]|$))|\bbut\b", before)[-1]
-        is_conditional = re.match(r"\W*if\b(?! i (?:had to|have to|must))", sentence, re.IGNORECASE)
-        # `not 73`, without a value in its place; `not enough information` is an answer
-        is_denied = re.match(r"not ", rest, re.IGNORECASE) and not phrases.NOT_BUT.match(rest)
-        is_not = bool(phrases.IS_NOT.search(found[0]) or (is_denied and _is_value(rest[4:].rstrip(" ."))))
-        if is_not and (instead := re.match(r"[^,;]{1,60}?,? but (?:rather )?(?=\S)", rest)):
-            is_not, rest = False, rest[instead.end() :]
-        return bool(
-            phrases.DENIED.search(clause) or is_conditional or is_not or phrases.DENIED_BEHIND.match(rest)
-        ), rest
+        last_clause = re.split("[,;]", sentence)[-1]
+        return _Named(bool(phrases.DENIED.search(last_clause)), chinese[1])
+    patterns = (phrases.NAMED, phrases.CHOSEN, phrases.NAMED_ELSEWHERE)
+    matches = (match for pattern in patterns for match in pattern.finditer(sentence))
+    if phrase := max(matches, key=re.Match.end, default=None):
+        return _named_after(phrase, sentence)
     right = phrases.IS_RIGHT.match(sentence)
     if right and not phrases.PRONOUN.search(right["what"]):
         what = phrases.FILLER.sub("", phrases.SO.split(right["what"])[-1].split(", ")[-1])
-        return bool(phrases.DENIED.search(what)), re.sub(r"^(?:the )?(?:statement|option|choice|answer) ", "", what)
-    return (True, "") if phrases.IS_WRONG.search(sentence) else None
+        answer = re.sub(r"^(?:the )?(?:statement|option|choice|answer) ", "", what)
+        return _Named(bool(phrases.DENIED.search(what)), answer)
+    return _Named(True, "") if phrases.IS_WRONG.search(sentence) else None
+
+
+def _named_after(phrase: re.Match[str], sentence: str) -> _Named | None:
+    """What a sentence names after a phrase such as `the answer is`; None if nothing follows the phrase."""
+    before, answer = sentence[: phrase.start()], sentence[phrase.end() :]
+    if not answer.strip(" .") and phrase.re is not phrases.CHOSEN:
+        return None
+    clause = re.split(r"[,;:](?:\s|(?=[\u4e00-\u9fff]|$))|\bbut\b", before)[-1]
+    is_conditional = re.match(r"\W*if\b(?! i (?:had to|have to|must))", sentence, re.IGNORECASE)
+    # `not 73` denies a value; `not 73, but 74` has another in its place, and `not enough information` is an answer
+    begins_with_not = re.match(r"not ", answer, re.IGNORECASE) and not phrases.NOT_BUT.match(answer)
+    is_value_denied = begins_with_not and _is_value(answer[len("not ") :].rstrip(" ."))
+    is_not = bool(phrases.IS_NOT.search(phrase[0]) or is_value_denied)
+    if is_not and (instead := re.match(r"[^,;]{1,60}?,? but (?:rather )?(?=\S)", answer)):
+        is_not, answer = False, answer[instead.end() :]
+    is_denied = phrases.DENIED.search(clause) or is_conditional or is_not or phrases.DENIED_BEHIND.match(answer)
+    return _Named(bool(is_denied), answer)
 
 
 def _tidied(text: str) -> tuple[str, ...]:
@@ -208,41 +234,50 @@ def _is_value(text: str) -> bool:
     return bool(phrases.LONE_VALUE.fullmatch(text) or date(text) or time(text))
 
 
-def _said(sentence: str) -> tuple[str, ...]:
-    """What a sentence says of a thing, and the thing where that is the answer; neither where it says it is not so."""
-    parts = [part for part in phrases.SO.split(phrases.TRAILING.sub("", sentence)) if part.strip()]
-    clause = parts[-1] if parts else ""
-    found = [each for each in phrases.SAID_TO_BE.finditer(clause) if each.end() < len(clause.rstrip(" ."))]
-    if not found:
+def _stated(sentence: str) -> tuple[str, ...]:
+    """The answers in a statement: what it says of a thing, and the thing itself, if that may be the answer.
+
+    Empty if the statement is denied. `Germany has the highest value` may answer with what it says or with `Germany`.
+    """
+    clauses = [part for part in phrases.SO.split(phrases.TRAILING.sub("", sentence)) if part.strip()]
+    clause = clauses[-1] if clauses else ""
+    verbs = [verb for verb in phrases.SAID_TO_BE.finditer(clause) if verb.end() < len(clause.rstrip(" ."))]
+    if not verbs:
         return tuple(text for text in _tidied(clause) if clause != sentence and _is_value(text)) or _ends_in(clause)
-    before, verb, rest = clause[: found[-1].start()], found[-1][0], clause[found[-1].end() :]
+    first, last = verbs[0], verbs[-1]
+    before, predicate = clause[: last.start()], clause[last.end() :]
     before = "" if _PUT_RIGHT.fullmatch(before) else before
-    is_equation = verb.strip() == "=" and _IS_EQUATION.search(before)
-    is_not = re.search(r"n't|cannot|lack|miss|exclud|exceed|surpass|preced", verb, re.IGNORECASE) or re.match(
-        r"n't|(?:is |are )?not\b", rest
+    is_equation = last[0].strip() == "=" and _IS_EQUATION.search(before)
+    is_not = re.search(r"n't|cannot|lack|miss|exclud|exceed|surpass|preced", last[0], re.IGNORECASE) or re.match(
+        r"n't|(?:is |are )?not\b", predicate
     )
-    if is_not and (instead := _INSTEAD.match(rest)):
-        return _tidied(rest[instead.end() :])
+    if is_not and (instead := _INSTEAD.match(predicate)):
+        return _tidied(predicate[instead.end() :])
     if is_equation or is_not or phrases.DENIED.search(before) or phrases.DENIED_JUST_BEFORE.search(before):
-        return (rest.rstrip("."),) if rest.startswith("not ") else ()
-    said = [*_tidied(rest)]
-    if doing := _DOING.match(rest):
-        said += _tidied(rest[doing.end() :])
-    thing, of = clause[: found[0].start()].split(", ")[-1].strip(), clause[found[0].end() :]
-    if not phrases.DENIED.search(of):
-        more = [*_tidied(of), *_tidied(of.partition(": ")[0])] if len(found) > 1 else []
-        said = _with_thing(said, thing, of) + more
-    return _once(said if any(map(_is_value, said)) else (*_ends_in(clause), *said))
+        return (predicate.rstrip("."),) if predicate.startswith("not ") else ()
+    answers = [*_tidied(predicate)]
+    if doing := _DOING.match(predicate):
+        answers += _tidied(predicate[doing.end() :])
+    thing, said_of_thing = clause[: first.start()].split(", ")[-1].strip(), clause[first.end() :]
+    if not phrases.DENIED.search(said_of_thing):
+        answers = _with_thing(answers, thing, said_of_thing)
+        if len(verbs) > 1:
+            answers += [*_tidied(said_of_thing), *_tidied(said_of_thing.partition(": ")[0])]
+    return _once(answers if any(map(_is_value, answers)) else (*_ends_in(clause), *answers))
 
 
-def _with_thing(said: list[str], thing: str, of: str) -> list[str]:
-    """What is said, and the thing it is said `of`: first where that is a value, last where it stands out by it."""
+def _with_thing(answers: list[str], thing: str, said_of_thing: str) -> list[str]:
+    """The answers with the thing of a statement: first if it is a value, last if it stands out by what is said."""
     value = phrases.FILLER.sub("", thing)
-    is_of_value = not re.match(r"(?:too|missing|gone|out|off)\b|.*\d", of) if quantity(value) else _OF_ANSWER.match(of)
-    if is_of_value and _is_value(value):
-        return [*_tidied(thing), *said]
-    stands_out = thing and len(thing.split()) <= 5 and phrases.STANDS_OUT.match(of) and not _POINTS_BACK.match(thing)
-    return [*said, *_tidied(thing)] if stands_out else said
+    if quantity(value):
+        is_value_the_answer = not re.match(r"(?:too|missing|gone|out|off)\b|.*\d", said_of_thing)
+    else:
+        is_value_the_answer = bool(_OF_ANSWER.match(said_of_thing))
+    if is_value_the_answer and _is_value(value):
+        return [*_tidied(thing), *answers]
+    is_short = thing and len(thing.split()) <= 5
+    stands_out = is_short and phrases.STANDS_OUT.match(said_of_thing) and not _POINTS_BACK.match(thing)
+    return [*answers, *_tidied(thing)] if stands_out else answers
 
 
 _INSTEAD = re.compile(r"(?:not )?[^,;]{1,60}?,? but (?:rather |it is |it's )?(?=\S)", re.IGNORECASE)

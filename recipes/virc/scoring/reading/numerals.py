@@ -1,4 +1,7 @@
-"""Numbers at the beginning of a text: in digits as they are grouped anywhere, in English words, in Chinese numerals."""
+"""Numbers at the beginning of a text: digits, grouped in any country's way, English words, and Chinese numerals.
+
+Read `leading` first: `_digits`, `_words` and `_chinese` read the three kinds.
+"""
 
 import re
 import unicodedata
@@ -46,7 +49,7 @@ _GROUPED = (
 )
 _INDIAN = r"\d{1,2}(?:,\d{2})+,\d{3}(?:\.\d+)?"
 _EUROPEAN = r"\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+"
-_COMMA = r"(?:0,\d+|\d+,\d{1,2})(?![\d,.])"  # three digits behind a comma are thousands
+_COMMA = r"(?:0,\d+|\d+,\d{1,2})(?![\d,.])"  # three digits after a comma are thousands
 _POINT = r"\d+\.\d+|\d+\.(?!\w)|\.\d+|\d+"
 _DIGITS = re.compile(
     rf"(?P<sign>[-+]) ?(?=[\d.])|(?:(?P<indian>{_INDIAN})|(?P<european>{_EUROPEAN})|(?P<grouped>{_GROUPED})"
@@ -64,7 +67,7 @@ _OUT_OF = re.compile(
 
 
 def leading(text: str) -> Numeral | None:
-    """The number at the beginning of a text and what follows it; None where it does not begin with one.
+    """The number at the beginning of a text and what follows it; None if it does not begin with one.
 
     Args:
         text: signs are those of `same_signs`: `-` for every minus, `*` for `×`. Case matters: `5 M` is a scale.
@@ -87,11 +90,11 @@ def leading(text: str) -> Numeral | None:
 
 
 def _digits(text: str) -> Numeral | None:
-    negative, at = False, 0
+    is_negative = False
     found = _DIGITS.match(text)
     if found and found["sign"]:
-        negative, at = found["sign"] == "-", found.end()
-        found = _DIGITS.match(text, at)
+        is_negative = found["sign"] == "-"
+        found = _DIGITS.match(text, found.end())
     if not found or found["sign"]:
         return None
     digits = re.sub(r"[ '\u00a0\u202f]", "", found[0])
@@ -101,12 +104,12 @@ def _digits(text: str) -> Numeral | None:
         digits = digits.replace(".", "")
     digits = digits.replace(",", ".").rstrip(".")
     number = Numeral(Fraction(digits), text[found.end() :], Fraction(1, 10 ** len(digits.partition(".")[2])))
-    number = _scaled(_over(number, whole="." not in digits))
-    return number._replace(value=-number.value) if negative else number
+    number = _scaled(_with_suffix(number, is_whole="." not in digits))
+    return number._replace(value=-number.value) if is_negative else number
 
 
-def _over(number: Numeral, *, whole: bool) -> Numeral:
-    """With a fraction, power of ten or ordinal ending that follows."""
+def _with_suffix(number: Numeral, *, is_whole: bool) -> Numeral:
+    """A number with the power of ten, the fraction (`/4`, ` 1/2`) or the ordinal ending (`th`) that follows it."""
     value, rest, step = number
     if found := _TEN_TO.match(f"{value}{rest}") if value == 10 else None:
         return Numeral(Fraction(10) ** int(found[1]), rest[found.end() - 2 :])
@@ -115,7 +118,7 @@ def _over(number: Numeral, *, whole: bool) -> Numeral:
         return Numeral(value * scale, rest[found.end() :], step * scale)
     if found := _OVER.match(rest):
         return Numeral(value / int(found[1]), rest[found.end() :]) if int(found[1]) else number
-    if whole and (found := _MIXED.match(rest)) and int(found[2]) > int(found[1]):
+    if is_whole and (found := _MIXED.match(rest)) and int(found[2]) > int(found[1]):
         return Numeral(value + Fraction(int(found[1]), int(found[2])), rest[found.end() :])
     if found := re.match(r"(?:st|nd|rd|th)\b", rest):
         return Numeral(value, rest[found.end() :])
@@ -123,11 +126,11 @@ def _over(number: Numeral, *, whole: bool) -> Numeral:
 
 
 def _scaled(number: Numeral) -> Numeral:
-    """With a scale that follows, as in `5 million`, and parts, as in `2 and a half` and `2 thirds`."""
+    """A number with the scale that follows it, as in `5 million`, or parts, as in `2 and a half` and `2 thirds`."""
     if found := _AND_PART.match(number.rest):
         part = Fraction(_SMALL.get(found[1] or "", 1), _PARTS[found[2]])
-        added = "and" in found[0] or found[1]
-        value = number.value + part if added else number.value * part
+        is_added = "and" in found[0] or found[1]
+        value = number.value + part if is_added else number.value * part
         return Numeral(value, number.rest[found.end() :])
     while found := _SUFFIX.match(number.rest):
         scale = _SUFFIXES[(found["word"] or found["sign"].strip()).lower()]
@@ -137,39 +140,37 @@ def _scaled(number: Numeral) -> Numeral:
 
 _DECIMALS = re.compile(rf" point(?: (?:{'|'.join([*_SMALL][:10])})\b)+", re.IGNORECASE)
 _WORD = re.compile(r"([A-Za-z]+)[ -]*")
-_ONE_OF = re.compile(
-    r"(?:an? )(?=(?:hundred|thousand|million|billion|dozen|half|quarter|\w+th|third)\b)", re.IGNORECASE
-)
+_ONE = re.compile(r"(?:an? )(?=(?:hundred|thousand|million|billion|dozen|half|quarter|\w+th|third)\b)", re.IGNORECASE)
 
 
 def _words(text: str) -> Numeral | None:
-    """A number in English words, which ends before the first word that does not go on with it."""
-    total, group = 0, 0  # 2,000 and 305 of two thousand three hundred and five
-    room, max_scale = 10**13, 10**13  # what may still be added, and multiplied by
-    one = _ONE_OF.match(text)
-    at = end = one.end() if one else 0
+    """A number in English words, which ends before the first word that does not continue it."""
+    total, group = 0, 0  # of two thousand three hundred and five: 2,000 and 305
+    max_added, max_scale = 10**13, 10**13  # the next word must be less than this to be added, or to multiply
+    article = _ONE.match(text)  # the `a` of `a hundred`, which is 1
+    at = end = article.end() if article else 0
     while found := _WORD.match(text, at):
         word, at = found[1].lower(), found.end()
-        said = end > 0
-        if word == "and" and said and room >= 100:
+        is_after_number = end > 0
+        if word == "and" and is_after_number and max_added >= 100:
             continue
-        if word in _SMALL and _SMALL[word] < room:
+        if word in _SMALL and _SMALL[word] < max_added:
             group += _SMALL[word]
-            room = 10 if _SMALL[word] >= 20 else 0
+            max_added = 10 if _SMALL[word] >= 20 else 0
         elif word == "hundred" and group < 100:
-            group, room = (group or 1) * 100, 100
+            group, max_added = (group or 1) * 100, 100
         elif word != "hundred" and word in _SCALES and _SCALES[word] < max_scale:
-            total, group, room, max_scale = total + (group or 1) * _SCALES[word], 0, 1000, _SCALES[word]
+            total, group, max_added, max_scale = total + (group or 1) * _SCALES[word], 0, 1000, _SCALES[word]
         elif word == "dozen":
             return Numeral(Fraction((total + group or 1) * 12), text[found.end(1) :])
-        elif word in _PARTS and (said or word not in _ORDINALS):
+        elif word in _PARTS and (is_after_number or word not in _ORDINALS):
             return Numeral(Fraction(total + group or 1, _PARTS[word]), text[found.end(1) :])
-        elif word in _ORDINALS and _ORDINALS[word] < room:
+        elif word in _ORDINALS and _ORDINALS[word] < max_added:
             return Numeral(Fraction(total + group + _ORDINALS[word]), text[found.end(1) :])
         else:
             break
-        end, one = found.end(1), None
-    if not end or one:
+        end, article = found.end(1), None
+    if not end or article:
         return None
     value, rest = Fraction(total + group), text[end:]
     if decimals := _DECIMALS.match(rest):  # six point five

@@ -1,4 +1,4 @@
-"""Numbers with what stands behind them, and whether two of them are one."""
+"""Numbers with their units, and whether two are equal: `quantity` reads one, `quantities_agree` compares two."""
 
 import operator
 import re
@@ -11,20 +11,20 @@ from virc.scoring.reading import dates, units
 from virc.scoring.reading.numerals import MAX_LENGTH, NUMBER_WORDS, leading
 
 Agree = Callable[[Fraction, Fraction], bool]
-"""Whether two numbers of one unit count as one, the answer's first."""
+"""Whether two numbers of one unit count as equal; the answer's is the first."""
 _PERCENT = "%"
-_CLOSE_ENOUGH = Fraction(1, 10**9)  # pint has some factors as binary fractions
+_CLOSE_ENOUGH = Fraction(1, 10**9)  # share of a number; pint has some factors as binary fractions
 _ROUNDED = Fraction(1, 1000)
-_MIN_STEPS = 100  # of its last digit in a number that may have been rounded: three digits
+_MIN_STEPS = 100  # a number may have been rounded if it is so many times its last digit: it has three digits
 
 
 class Quantity(NamedTuple):
-    """A number and what stands behind it.
+    """A number and its unit.
 
     Args:
         value: the number, without its unit.
-        unit: a unit, a currency, the things that are counted, or nothing.
-        step: value of the last digit that was written; 0 of a number without digits.
+        unit: a unit, a currency, or the things that are counted; empty if there is none.
+        step: value of the last written digit; 0 if the number is not in digits.
         is_close: the unit is one letter without a space before it, which may be a variable: `5m`.
     """
 
@@ -35,7 +35,7 @@ class Quantity(NamedTuple):
 
 
 def quantities_agree(one: Quantity, other: Quantity, agree: Agree = operator.eq) -> bool:
-    """Whether two numbers are one. A unit may be missing, for the question has it; 50% is also a half."""
+    """Whether two numbers are equal. One may lack its unit, which the question has; 50% is also a half."""
     if one.unit == other.unit:
         return agree(one.value, other.value)
     if _PERCENT in (one.unit, other.unit):
@@ -44,22 +44,23 @@ def quantities_agree(one: Quantity, other: Quantity, agree: Agree = operator.eq)
         return not bare.unit and (agree(*shares) or (abs(bare.value) >= 1 and agree(one.value, other.value)))
     if not one.unit or not other.unit:
         return not (one.is_close or other.is_close) and agree(one.value, other.value)
-    there = units.convert(one.value, one.unit, other.unit)
-    back = units.convert(other.value, other.unit, one.unit)
-    if any(_converted(value, other, agree) for value in there) or any(_converted(value, one, agree) for value in back):
+    in_unit_of_other = units.convert(one.value, one.unit, other.unit)
+    if any(_is_as_written(value, other, agree) for value in in_unit_of_other):
+        return True
+    if any(_is_as_written(value, one, agree) for value in units.convert(other.value, other.unit, one.unit)):
         return True
     are_things = not units.is_known(one.unit) and not units.is_known(other.unit)
     return are_things and not _things(one.unit).isdisjoint(_things(other.unit)) and agree(one.value, other.value)
 
 
-def _converted(value: Fraction, written: Quantity, agree: Agree) -> bool:
-    """Whether a converted number is the one that was written, which may have been rounded."""
-    away = abs(value - written.value)
-    if away <= _CLOSE_ENOUGH * abs(written.value):
+def _is_as_written(converted: Fraction, written: Quantity, agree: Agree) -> bool:
+    """Whether a converted number equals the written one, which may have been rounded."""
+    difference = abs(converted - written.value)
+    if difference <= _CLOSE_ENOUGH * abs(written.value):
         return agree(written.value, written.value)
     may_be_rounded = written.step and abs(written.value) >= _MIN_STEPS * written.step
-    is_rounded = may_be_rounded and away <= min(written.step / 2, _ROUNDED * abs(written.value))
-    return bool(is_rounded) or agree(value, written.value)
+    is_rounded = may_be_rounded and difference <= min(written.step / 2, _ROUNDED * abs(written.value))
+    return bool(is_rounded) or agree(converted, written.value)
 
 
 _PLURALS = {
@@ -70,12 +71,12 @@ _PLURALS = {
 
 
 def _things(unit: str) -> frozenset[str]:
-    """What is counted, in the singular, without what is said of it after a preposition."""
+    """The things that are counted, in the singular, without a preposition and what follows it."""
     return singulars(re.split(r" (?:in|on|of|at|with|from|that|which|who)\b", unit.casefold())[0])
 
 
 def singulars(text: str) -> frozenset[str]:
-    """Words as they are, and with the last one in each singular that it may have: `shoe` and `sho` of `shoes`."""
+    """A text, and the text with its last word in each singular it may have: `shoe` and `sho` of `shoes`."""
     before, space, last = text.rpartition(" ")
     found = {_PLURALS[last]} if last in _PLURALS else {last}
     if last not in _PLURALS and len(last) > 3 and re.search("[^s]s$", last):
@@ -106,7 +107,7 @@ _SCALES = {"m": 10**6, "b": 10**9, "t": 10**12}
 
 
 def quantity(text: str) -> Quantity | None:
-    """The number that a text is as a whole, with its unit; None where it is something else.
+    """The number with its unit that all of a text is; None if it is something else.
 
     Args:
         text: with the signs of `same_signs`; case matters, `5 mW` is not `5 MW`.
@@ -133,7 +134,7 @@ def _quantity(text: str) -> Quantity | None:
 
 
 def _sum_of_money(text: str, currency: str) -> Quantity | None:
-    """The number behind a sign of money; `million dollars` and `per person` may follow, another currency may not."""
+    """The number after a sign of money; `million dollars` and `per person` may follow, another currency may not."""
     number = leading(text)
     if not number:
         return None
@@ -177,7 +178,7 @@ _MONEY_BEHIND = re.compile(r"[$€£¥₹¢₽₩]|[A-Za-z]{1,2}\$")
 
 
 def _unit(rest: str) -> str | None:
-    """What stands behind a number, without words that say nothing; None where it is no unit and nothing counted."""
+    """The unit, or the things counted, in the text after a number; None if that is neither."""
     while found := _SAYS_NOTHING.search(rest):
         rest = rest[: found.start()]
     rest = rest.rstrip(" .,;")
@@ -197,6 +198,7 @@ def _unit(rest: str) -> str | None:
 
 
 def _is_unit(unit: str, rest: str) -> bool:
+    """Whether a text in letters is a unit or things; `rest` is the same with the space before it, if there is one."""
     is_close = rest[0].isalpha()
     if not is_close and rest[0] not in " -":
         return False
@@ -218,12 +220,14 @@ _LARGER = re.compile(r" ?-?([^\W\d_]+|['′])(?:,? (?:and )?| ?)(?=\d|half\b|a h
 def _in_two_units(value: Fraction, rest: str) -> Quantity | None:
     """A number in several units, the larger first, in the smallest: `1 h 30 min` is 90 min."""
     found = _LARGER.match(rest)
-    smaller = quantity(rest[found.end() :]) if found and found[1].lower() not in _NOT_THINGS else None
-    if found and smaller and smaller.unit in ("m", "") and found[1].lower() in ("h", "hr", "hrs"):
+    if not found or found[1].lower() in _NOT_THINGS:
+        return None
+    larger, smaller = found[1], quantity(rest[found.end() :])
+    if smaller and smaller.unit in ("m", "") and larger.lower() in ("h", "hr", "hrs"):
         smaller = smaller._replace(unit="min")
-    if not found or smaller is None or not smaller.unit or not units.is_known(found[1]):
+    if smaller is None or not smaller.unit or not units.is_known(larger):
         return None
-    one = units.convert(Fraction(1), found[1], smaller.unit)
-    if not one or one[0] <= 1 or abs(smaller.value) >= one[0]:
+    factors = units.convert(Fraction(1), larger, smaller.unit)
+    if not factors or factors[0] <= 1 or abs(smaller.value) >= factors[0]:
         return None
-    return Quantity(value * one[0] + smaller.value, smaller.unit)
+    return Quantity(value * factors[0] + smaller.value, smaller.unit)

@@ -1,4 +1,4 @@
-"""Replies without what they are wrapped in: thoughts, tags, LaTeX and Markdown; and their sentences."""
+"""Replies without thoughts and tags (`untagged`), without LaTeX and Markdown (`plain`), and their `sentences`."""
 
 import json
 import re
@@ -21,12 +21,13 @@ def untagged(text: str) -> str:
     text = _MARKUP.sub(" ", tagged[-1] if tagged else text).strip()
     if not text.startswith("{") or len(text) > _MAX_JSON:
         return text
-    try:  # the answer in an object of JSON: its only field, or `answer`
+    try:
         fields = json.loads(text)
     except ValueError:
         return text
-    found = fields.get("answer", next(iter(fields.values())) if len(fields) == 1 else None) if fields else None
-    return str(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else text
+    only_value = next(iter(fields.values())) if len(fields) == 1 else None
+    value = fields.get("answer", only_value)
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else text
 
 
 _MAX_JSON = 2000
@@ -44,7 +45,7 @@ _BRACE = re.compile(r"(?P<box>\\(?:boxed|fbox)\s{0,3}\{)|(?<!\\)[{}]")
 
 
 def boxes(text: str) -> list[Box]:
-    """The boxes of a text that are closed, and in no other box, in order."""
+    """The closed boxes of a text that are not in another box, in order."""
     found: list[Box] = []
     opened: list[re.Match[str]] = []
     for brace in _BRACE.finditer(text):
@@ -63,7 +64,7 @@ _RAISED = re.compile(r"(?<=\w)[⁻⁰¹²³⁴-⁹]+")
 
 
 def _ended(math: re.Match[str]) -> str:
-    """What is between signs of mathematics; a command at its end stays apart from the next word."""
+    """The text between signs of mathematics, with spaces after a command at its end, before the next word."""
     return f"{math[1]}  " if re.search(r"\\[a-zA-Z]+\Z", math[1]) else math[1]
 
 
@@ -71,7 +72,7 @@ _STOPS = str.maketrans({"。": ". ", "、": ", ", "！": "! ", "？": "? "})
 
 
 def plain(text: str) -> str:
-    """A text without LaTeX and Markdown, with one sign for signs that mean the same; case and line breaks stay."""
+    """A text without LaTeX and Markdown, with one sign for signs of one meaning; case and line breaks stay."""
     text = _RAISED.sub(lambda found: "^" + unicodedata.normalize("NFKC", found[0]), text.translate(_STOPS))
     text = rules.same_signs(text)
     text = re.sub(r"(?<=\d)\*\*(?=\d)", "^", text)
@@ -117,18 +118,18 @@ _HEADING = re.compile(
 _SAYS = re.compile(
     rf"{NAMED.pattern}|\b(?:is|are|was|were|am|do|does|fits?|has|have|can)\b|n't\b|'s not\b", re.IGNORECASE
 )
-"""A sentence of its own, not the content of a choice."""
-_MAX_BEFORE = 40  # characters before an end that are looked at
+"""Words by which a text is a sentence of its own, not the content of a choice."""
+_MAX_BEFORE = 40  # characters before the end of a sentence, by which it is judged whether it is one
 
 
 _ITEM = re.compile(r"(?:\d[.)]|[-•*])\s+([^:=\n.]{1,40}?)[,;.]?")
 
 
 def listed(text: str) -> str | None:
-    """The items of a text that is a list of them on lines of their own, and nothing else, between commas."""
-    found = [_ITEM.fullmatch(line.strip()) for line in text.splitlines() if line.strip()]
-    items = [each[1].strip() for each in found if each]
-    return ", ".join(items) if len(items) == len(found) > 1 else None
+    """The items of a list with commas between them, if all lines of a text are its items; None if not."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    items = [item[1].strip() for line in lines if (item := _ITEM.fullmatch(line))]
+    return ", ".join(items) if len(items) == len(lines) > 1 else None
 
 
 def sentences(text: str) -> Iterator[str]:

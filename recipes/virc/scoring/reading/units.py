@@ -1,8 +1,8 @@
-"""Units and currencies of numbers: whether two units are one, and what a number in one is in the other.
+"""Units and currencies of numbers: `convert` gives a number in another unit.
 
-pint converts. It takes 0.25 s to load, which the first two units that are spelt differently cost. The tables here are
-the spellings that it lacks or reads otherwise (`px`, `C`, 厘米), and currencies, which it does not have. Text reaches
-pint as names of units that are looked up, never as an expression.
+pint converts. It is loaded (0.25 s) when two units are spelt differently. The tables here have spellings that it lacks
+or reads otherwise (`px`, `C`, 厘米), and currencies, which it does not have. Text reaches pint as names of units, never
+as an expression.
 """
 
 import re
@@ -69,15 +69,17 @@ PERCENT = re.compile(r"(?:%|percents?\b|per ?cent\b|pct\b)", re.IGNORECASE)
 
 
 def convert(number: Fraction, unit: str, to: str) -> list[Fraction]:
-    """What a number in one unit is in another; none where it cannot be, several where a unit has several meanings.
+    """A number in another unit; empty if it cannot be converted, several if a unit has several meanings.
 
     Args:
-        unit: as it was written behind the number; case matters, `mW` is not `MW`.
+        unit: as it was written after the number; case matters, `mW` is not `MW`.
     """
     found = []
-    one, other = _currency(unit), _currency(to)
-    if one and other and set(one[0].split("/")) & set(other[0].split("/")):
-        found.append(number * one[1] / other[1])
+    currency, to_currency = _currency(unit), _currency(to)
+    if currency and to_currency:
+        (codes, share), (to_codes, to_share) = currency, to_currency  # `¥` has two codes
+        if set(codes.split("/")) & set(to_codes.split("/")):
+            found.append(number * share / to_share)
     read, target = _parsed(unit), _parsed(to)
     if not read or not target:
         return found
@@ -88,7 +90,7 @@ def convert(number: Fraction, unit: str, to: str) -> list[Fraction]:
     quantity = _registry().Quantity
     try:
         bases = [quantity(Fraction(1), each).to_base_units().units for each in (read, target)]
-        if bases[0] == bases[1]:  # pint has radians and bits as numbers, which are then of one kind
+        if bases[0] == bases[1]:  # pint would convert radians to bits: both are dimensionless to it
             found.append(Fraction(quantity(number, read).to(target).magnitude))
     except (DimensionalityError, OffsetUnitCalculusError, ArithmeticError, TypeError):
         pass
@@ -119,14 +121,14 @@ _FACTOR = re.compile(
 
 @lru_cache(1024)
 def _parsed(text: str) -> "pint.util.UnitsContainer | str | None":
-    """A unit for pint: one name, or names with powers; None where a part of it is none."""
+    """A unit for pint: one name, or names with powers; None if a part of the text is no unit."""
     from pint.util import UnitsContainer
 
     text = _PRODUCTS.get(text.casefold(), text)
     text = re.sub(r"(?i)^(?:°|degs?\.?|degrees?) ?(c|f|k|celsius|fahrenheit|kelvin)$", r"°\1", text.strip())
     text = re.sub(r"°(celsius|fahrenheit|kelvin)", lambda found: found[1], text, flags=re.IGNORECASE)
     powers: dict[str, int] = {}
-    for at, part in enumerate(re.split(r" ?(?:/| per | p(?=h\b)) ?", text)):
+    for index, part in enumerate(re.split(r" ?(?:/| per | p(?=h\b)) ?", text)):
         for factor in re.split(
             r" ?[*·] ?|(?<!square)(?<!cubic)(?<!sq)(?<!sq\.)(?<!cu) (?!squared|cubed|\^)", part.strip()
         ):
@@ -136,12 +138,13 @@ def _parsed(text: str) -> "pint.util.UnitsContainer | str | None":
                 return None
             word = (found["before"] or found["after"] or "").strip(" .").lower()
             power = _POWERS.get(word) or int(found["power"] or 1) * (-1 if found["sign"] else 1)
-            powers[name] = powers.get(name, 0) + (-power if at else power)
+            is_divisor = index > 0
+            powers[name] = powers.get(name, 0) + (-power if is_divisor else power)
     return next(iter(powers)) if [*powers.values()] == [1] else UnitsContainer(powers)
 
 
 def _name(text: str) -> str | None:
-    """The name that pint has for a unit; as it is written first, for case may matter, and then in small letters."""
+    """The name of a unit in pint, by its spelling first, since case may matter, and then in small letters."""
     import pint
 
     if len(text) > _MAX_NAME:

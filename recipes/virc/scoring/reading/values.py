@@ -1,6 +1,6 @@
 """Whether two short answers say the same: numbers with units, dates, times, ranges, lists, yes and no, or words.
 
-Each text is read in every way that a person could, and must be such a value as a whole: `73 or 74` is none.
+`alike` reads each text in every way that a person could (`_forms`). A value is all of a text: `73 or 74` is none.
 """
 
 import operator
@@ -25,13 +25,15 @@ def alike(one: str, other: str, agree: Agree = operator.eq) -> bool:
     first, second = quantity(one), quantity(other)
     if first and second:
         return quantities_agree(first, second, agree)
-    if any(each and each.is_close for each in (first, second)):  # a product of variables, as it is written
-        return words(one) == words(other)
+    one_words, other_words = words(one), words(other)
+    if any(each and each.is_close for each in (first, second)):  # such as `5m`: compared as a product of variables
+        return one_words == other_words
     if any(_forms_agree(form, each, agree) for form in _forms(one) for each in _forms(other)):
         return True
-    said, right = words(one), words(other)
-    are_plurals = not re.search(r"\d|^$", said) and not singulars(said).isdisjoint(singulars(right))
-    return (said == right != "") or are_plurals or _formulas_alike(one, other)
+    has_words = one_words and not re.search(r"\d", one_words)
+    if has_words and singulars(one_words) & singulars(other_words):
+        return True
+    return (one_words == other_words != "") or _formulas_alike(one, other)
 
 
 def _formulas_alike(one: str, other: str) -> bool:
@@ -46,7 +48,7 @@ _UNIT = re.compile(
     r"(?<=[π√\d)]) (?:(?:sq\.?|square|cubic) )?(?:units?|[cmk]?m|ft|in|inches|feet|[a-z]*met(?:er|re)s?)"
     r"(?: ?\^ ?[23])?$"
 )
-"""A unit behind a formula; the question may have it."""
+"""A unit after a formula; an answer may lack it, for the question has it."""
 
 
 _NAME = re.compile(r"(?:∠|angle )?([A-Za-z]{1,3}|\w\([A-Za-z]\)) ?=.*", re.DOTALL)
@@ -60,10 +62,7 @@ def names_differ(one: str, other: str) -> bool:
 
 def are_values(one: str, other: str) -> bool:
     """Whether both texts are values that are compared here, so that no algebra is needed."""
-    found = [quantity(text) for text in (one, other)]
-    return all(
-        (number and not number.is_close) or _forms(text) for number, text in zip(found, (one, other), strict=True)
-    )
+    return all(((number := quantity(text)) and not number.is_close) or _forms(text) for text in (one, other))
 
 
 _YES = frozenset(
@@ -73,6 +72,7 @@ _NO = frozenset(
     "no nope nah false incorrect wrong negative 否 不是 没有 不 不对 错 错误 non nein нет いいえ 아니요 não".split()
 )
 _Form = tuple[Any, ...]
+"""A kind, such as `date`, and the parts of the value."""
 
 
 def _forms(text: str) -> tuple[_Form, ...]:
@@ -81,9 +81,8 @@ def _forms(text: str) -> tuple[_Form, ...]:
     plain = text.strip().rstrip(".!").casefold()
     if plain in _YES | _NO:
         found.append(("truth", plain in _YES))
-    values: tuple[_Form | None, ...] = dates.date(text), dates.time(text), _pair(text), _items(text)
-    found += [(kind, *value) for kind, value in zip(("date", "time", "pair", "list"), values, strict=True) if value]
-    return tuple(found)
+    values = {"date": dates.date(text), "time": dates.time(text), "pair": _pair(text), "list": _items(text)}
+    return (*found, *((kind, *value) for kind, value in values.items() if value))
 
 
 def _forms_agree(one: _Form, other: _Form, agree: Agree) -> bool:
@@ -107,7 +106,7 @@ _PAIR = re.compile(
 
 
 def _pair(text: str) -> tuple[Quantity, Quantity] | None:
-    """The two ends of a range, or parts of a ratio; where only the second has a unit, it is that of both."""
+    """The two ends of a range, or parts of a ratio; if only the second has a unit, it is that of both."""
     found = _PAIR.fullmatch(text.strip()) if len(text) <= MAX_LENGTH else None
     if not found or (found["and"] and not found["between"]):
         return None
@@ -123,8 +122,8 @@ _BETWEEN_TUPLES = re.compile(r"(?<=\))\s*(?:,\s*|and\s+)(?=\()")
 
 
 def _items(text: str) -> tuple[str, tuple[str, ...]] | None:
-    """The brackets and the items of a list; None where it is none."""
-    text = re.sub(r"^[A-Z]'? ?(?:= ?)?(?=\(.*\)$)", "", text.strip())  # the name of a point
+    """The brackets and the items of a list, such as `x = 1 or x = 2`; None if a text is no list."""
+    text = re.sub(r"^[A-Z]'? ?(?:= ?)?(?=\(.*\)$)", "", text.strip())  # without the name of a point
     brackets = ""
     if len(text) > 1 and text[-1] in _CLOSED_BY.get(text[0], ""):
         brackets, text = text[0] + text[-1], text[1:-1]
@@ -140,18 +139,20 @@ def _items(text: str) -> tuple[str, tuple[str, ...]] | None:
     return (brackets, items) if is_list else None
 
 
-def _lists_agree(mark: str, items: Sequence[str], other_mark: str, others: Sequence[str], agree: Agree) -> bool:
-    """Whether lists have the same items: in any order in braces or without brackets, else in one order."""
-    if len(items) != len(others) or (mark and other_mark and mark != other_mark):
+def _lists_agree(
+    brackets: str, items: Sequence[str], other_brackets: str, other_items: Sequence[str], agree: Agree
+) -> bool:
+    """Whether lists have the same items: in any order in braces or without brackets, in the same order in others."""
+    if len(items) != len(other_items) or (brackets and other_brackets and brackets != other_brackets):
         return False
-    if {mark, other_mark} - {"", "{}"}:
-        return all(alike(item, each, agree) for item, each in zip(items, others, strict=True))
-    left = [*others]
+    if {brackets, other_brackets} - {"", "{}"}:
+        return all(alike(item, other, agree) for item, other in zip(items, other_items, strict=True))
+    unmatched = [*other_items]
     for item in items:
-        found = next((each for each in left if alike(item, each, agree)), None)
-        if found is None:
+        match = next((other for other in unmatched if alike(item, other, agree)), None)
+        if match is None:
             return False
-        left.remove(found)
+        unmatched.remove(match)
     return True
 
 
@@ -171,7 +172,7 @@ _SIDE = re.compile(
 
 
 def words(text: str) -> str:
-    """A text without case, accents, articles, punctuation and hyphens; empty of one that is too long."""
+    """A text without case, accents, articles, punctuation and hyphens; empty if the text is too long."""
     if len(text) > rules.MAX_LENGTH:
         return ""
     parts = unicodedata.normalize("NFKD", rules.same_signs(text).translate(_SHAPES))

@@ -65,13 +65,9 @@ def is_too_long(error: BaseException) -> bool:
 
 
 def text_answers(
-    messages: Sequence[Message],
-    config: SolveConfig,
-    backend: Backend,
-    protocol: Protocol,
-    deadline: Deadline,
+    messages: Sequence[Message], config: SolveConfig, backend: Backend, protocol: Protocol, deadline: Deadline,
     on_event: Callable[[Event], None],
-) -> Iterator[Answer]:
+) -> Iterator[Answer]:  # fmt: skip
     """Answer a conversation as often as `config` has samples; what `on_event` raises ends it."""
     sampling = config.samplings(protocol.sampling)[0]
 

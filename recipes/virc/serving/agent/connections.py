@@ -1,7 +1,8 @@
 """The HTTP server of an agent endpoint: it closes connections that make no progress, and ends with its last answer.
 
-uvicorn itself waits without an end for the head of a request and for a client that takes no answer, and reads up to
-256 KiB of each connection at a time; its `limit_concurrency` counts no clients.
+uvicorn itself waits without limit for the head of a request and for a client that takes no answer, and reads up to
+256 KiB of each connection at a time; its `limit_concurrency` does not tell clients apart. `SlowClientGuard` is the
+protocol of one connection, `Server` ends uvicorn in time, `server` and `run` are what other modules call.
 """
 
 import asyncio
@@ -32,13 +33,13 @@ GRACE = 30.0
 CONNECTIONS = 4096
 """Connections at a time, if so many files may be opened; an address may have as many as are free."""
 _FLUSH = 5  # seconds that connections get to close
-_FILES = 512  # that are open in addition to them, if so many may be
+_FILES = 512  # open files in addition to connections, if so many are allowed
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 10\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _HEAD, _BODY = 2**10, 2**16  # bytes that are read at once
 
 
 class _Buffer(threading.local):
-    """Where all connections of one event loop read to, which runs in one thread: what is read is taken out at once."""
+    """The buffer of all connections of one event loop, which runs in one thread: each copies out what it has read."""
 
     def __init__(self) -> None:
         self.bytes = memoryview(bytearray(_BODY))
@@ -50,20 +51,20 @@ _BUFFER = _Buffer()
 class SlowClientGuard(H11Protocol, asyncio.BufferedProtocol):
     """A connection that is closed when its client neither sends a request nor takes an answer.
 
-    A body is read piece by piece as it is wanted: while a request waits, the rest of it stays with its client.
+    A body is read piece by piece as the app asks for it: while a request waits, the rest of it stays with its client.
     """
 
-    _head: asyncio.TimerHandle | None = None
-    _answer: asyncio.TimerHandle | None = None
+    _head: asyncio.TimerHandle | None = None  # runs while the head of a request is awaited
+    _answer: asyncio.TimerHandle | None = None  # runs while the client takes nothing of an answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.network = network(self.client[0]) if self.client else ""
         same = sum(isinstance(each, SlowClientGuard) and each.network == self.network for each in self.connections)
-        if not may_have_more(same - 1, len(self.connections) - 1, _most_connections()):
+        if not may_have_more(same - 1, len(self.connections) - 1, _most_connections()):  # both count this one
             transport.write(_FULL)
             transport.close()
-        transport.set_write_buffer_limits(high=0)  # whatever is not taken counts
+        transport.set_write_buffer_limits(high=0)  # `pause_writing` is called for any byte that is not taken
         self._await_head()
 
     def get_buffer(self, _: int) -> memoryview:
@@ -105,7 +106,7 @@ def _stopped(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
 
 
 def network(host: str) -> str:
-    """Whose address it is: a client of IPv6 has a whole network of them (RFC 6177)."""
+    """The addresses of one client: its IPv4 address, or its network of IPv6, of which it has all (RFC 6177)."""
     with suppress(ValueError):
         address = ip_address(host.partition("%")[0])
         if isinstance(address, IPv6Address):
@@ -114,7 +115,7 @@ def network(host: str) -> str:
 
 
 def client_of(request: Request) -> str:
-    """Whose request it is: by its key if each client has its own, else by its address."""
+    """The name of a request's client: its key if each client has its own, else its address."""
     if isinstance(request.app.state.served.api_key, tuple):
         return f"key {chat_http.key_of(request)}"
     return network(request.client.host if request.client else "")
@@ -132,11 +133,11 @@ class Server(uvicorn.Server):
         self._end: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        again = self._queue.closing
+        is_second = self._queue.closing
         super().handle_exit(sig, frame)
         self._queue.closing = True
-        self.should_exit = self.force_exit = again  # uvicorn itself ends at the first
-        if again:
+        self.should_exit = self.force_exit = is_second  # uvicorn itself would end at the first signal
+        if is_second:
             return
         self._end = time.monotonic() + GRACE
         if self._queue.answers:
@@ -149,9 +150,9 @@ class Server(uvicorn.Server):
 
 
 def run(server: uvicorn.Server, listening: socket.socket) -> None:
-    """Serve at a socket that listens, until a signal comes; one that comes before the event loop runs ends it as well.
+    """Serve at a socket that listens, until a signal comes, also one that comes before the event loop runs.
 
-    uvicorn takes signals from within its loop: until then a KeyboardInterrupt would leave a coroutine unawaited.
+    uvicorn handles signals only once its loop runs; before, a KeyboardInterrupt would leave a coroutine unawaited.
 
     Raises:
         KeyboardInterrupt: a signal came, and everything has ended.

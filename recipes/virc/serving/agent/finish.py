@@ -1,4 +1,8 @@
-"""An answer as its request wants it: within its limits, as JSON that fits a schema, or as a call of a client's tool."""
+"""An answer as its request wants it: within its limits, as JSON that fits a schema, or as a call of a client's tool.
+
+`Finisher.finished` is the entry. For JSON and calls it first tries to fill the schema with the answer as it is; only if
+that does not fit, the model is asked to write the JSON (`_drawn`).
+"""
 
 import json
 import re
@@ -39,26 +43,26 @@ class Schema:
             raise self._refused(fault)
 
     def fitting(self, text: str) -> str | None:
-        """The JSON in a text, if it fits; None: there is none that does."""
+        """The JSON in a text, if it fits the schema; else None."""
         opening, closing = _FENCED
         text = text.strip().removeprefix(opening).removesuffix(closing).strip()
         self._check()
         try:
-            found = msgspec.json.decode(text)
-            return None if bounded.misfit(self.value, found, self._share) else json.dumps(found, ensure_ascii=False)
+            value = msgspec.json.decode(text)
+            return None if bounded.misfit(self.value, value, self._share) else json.dumps(value, ensure_ascii=False)
         except (ValueError, RecursionError):
             return None
         except bounded.CostlyError as error:
             raise self._refused(error.message) from None
 
     def filled(self, answer: str) -> str | None:
-        """An answer as JSON if only one property can take it: no model has to write it again; else None."""
+        """An answer as JSON without asking a model: it is such JSON, or the schema has one property that takes it."""
         properties = self.value.get("properties")
         if (whole := self.fitting(answer)) is not None:
             return whole
         if not isinstance(properties, dict) or len(properties) != 1:
             return None
-        values: list[Any] = [answer]
+        values: list[Any] = [answer]  # as a text, and as a number or the like
         with suppress(ValueError, RecursionError):
             values.append(msgspec.json.decode(answer.strip().removesuffix("°")))
         written = (json.dumps({name: value}, ensure_ascii=False) for name in properties for value in values)
@@ -95,16 +99,12 @@ class Finisher:
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        backend: Backend,
-        samplings: Sequence[Sampling],
-        deadline: Deadline,
+        self, problem: Problem, backend: Backend, samplings: Sequence[Sampling], deadline: Deadline,
         check: Callable[[], None],
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._problem, self._backend, self._samplings = problem, backend, samplings
         self._deadline, self._check_listener = deadline, check
-        self._tokens, self._share = [0, 0], Share(_SECONDS)
+        self._tokens, self._share = [0, 0], Share(_SECONDS)  # tokens of prompts and of completions
         self._tools = [(tool, self._schema(tool.schema, "tools")) for tool in problem.forced]
         self._format = None if problem.schema is None else self._schema(problem.schema, "response_format")
 
@@ -116,18 +116,18 @@ class Finisher:
             return msgspec.structs.replace(answer, content="")
         self._tokens = [answer.prompt_tokens, answer.completion_tokens]
         question = self._problem.question.replace(PLACE, MARK)
-        found = {"question": question, "reasoning": "\n\n".join(thoughts), "answer": answer.content}
-        about = "\n\n".join(f"{name.capitalize()}:\n{text}" for name, text in found.items() if text)
-        words: dict[str, Any]
+        sections = {"question": question, "reasoning": "\n\n".join(thoughts), "answer": answer.content}
+        about = "\n\n".join(f"{name.capitalize()}:\n{text}" for name, text in sections.items() if text)
+        fields: dict[str, Any]  # of the finished answer
         try:
-            words = self._called(answer.content, about) if self._tools else self._written(answer.content, about)
+            fields = self._as_call(answer.content, about) if self._tools else self._as_json(answer.content, about)
         except _NoFitError:
-            why = f"the answer {answer.content[:200]!r} could not be written as JSON that fits the schema"
-            words = {"content": "", "refusal": why}
+            refusal = f"the answer {answer.content[:200]!r} could not be written as JSON that fits the schema"
+            fields = {"content": "", "refusal": refusal}
         except _CutError as cut:
-            words = {"content": str(cut), "finish": "length"}
+            fields = {"content": str(cut), "finish": "length"}
         return msgspec.structs.replace(
-            answer, prompt_tokens=self._tokens[0], completion_tokens=self._tokens[1], **words
+            answer, prompt_tokens=self._tokens[0], completion_tokens=self._tokens[1], **fields
         )  # fmt: skip
 
     def _schema(self, value: Any, param: str) -> Schema:
@@ -137,17 +137,19 @@ class Finisher:
         self._check_listener()
         self._deadline.check()
 
-    def _written(self, answer: str, about: str) -> dict[str, Any]:
+    def _as_json(self, answer: str, about: str) -> dict[str, Any]:
         assert self._format
         text = self._format.filled(answer)
         if text is None:
             text = self._drawn(f"{about}\n\n{_WRITE.format(schema=json.dumps(self._format.value))}", self._format)
-            if text == "{}" and not self._format.value.get("properties"):  # any object does: none may lose the answer
+            if text == "{}" and not self._format.value.get(
+                "properties"
+            ):  # any object fits: an empty one would lose the answer
                 text = self._format.fitting(json.dumps({"answer": answer})) or text
         return {"content": until(text, self._problem.stop)}
 
-    def _called(self, answer: str, about: str) -> dict[str, Any]:
-        tool, schema = self._tools[0] if len(self._tools) == 1 else self._chosen(about)
+    def _as_call(self, answer: str, about: str) -> dict[str, Any]:
+        tool, schema = self._tools[0] if len(self._tools) == 1 else self._choose_tool(about)
         arguments = schema.filled(answer)
         if arguments is None:
             described = f"{tool.description}\n\n" if tool.description else ""
@@ -155,7 +157,7 @@ class Finisher:
             arguments = self._drawn(f"{about}\n\n{_CALL.format(**words)}", schema)
         return {"content": "", "call": ClientCall(tool.name, arguments), "finish": "tool_calls"}
 
-    def _chosen(self, about: str) -> tuple[ClientTool, Schema]:
+    def _choose_tool(self, about: str) -> tuple[ClientTool, Schema]:
         by_name = {tool.name: (tool, schema) for tool, schema in self._tools}
         properties = {"name": {"enum": [*by_name]}}
         names = self._schema({"type": "object", "properties": properties, "required": ["name"]}, "tools")
@@ -164,16 +166,17 @@ class Finisher:
         return by_name[msgspec.json.decode(text)["name"]]
 
     def _drawn(self, prompt: str, schema: Schema) -> str:
+        """JSON that the model writes, in as many tries as there are samplings; _NoFitError, _CutError: none fits."""
         ask = Ask((Message("user", prompt),), (), json_schema=schema.value)
         for number, sampling in enumerate(self._samplings):
             longest = min(self._problem.max_tokens or sampling.max_tokens, sampling.max_tokens)
             seed = derived(self._problem.seed % 2**31, 0, _FIRST_SEED + number)
-            own = msgspec.structs.replace(sampling, max_tokens=longest, seed=seed)
+            sampling_of_try = msgspec.structs.replace(sampling, max_tokens=longest, seed=seed)
             self._check()
             try:
-                reply = self._backend.reply(ask, own, lambda _: self._check(), self._deadline.left())
+                reply = self._backend.reply(ask, sampling_of_try, lambda _: self._check(), self._deadline.left())
             except (ConfigError, EngineError, NetworkError):
-                # Engines refuse schemas that they cannot hold a model to, or fail: this one is only shown it.
+                # Engines refuse schemas that they cannot enforce, or fail: the prompt alone shows the schema then.
                 if ask.json_schema is None:
                     raise
                 ask = msgspec.structs.replace(ask, json_schema=None)
@@ -190,12 +193,14 @@ class Finisher:
 
     def _limited(self, answer: Answer) -> Answer:
         content = until(answer.content, self._problem.stop)
+        # Of a chat without images `max_tokens` was a limit of the reply itself.
         kept = content if self._problem.messages else first_tokens(content, self._problem.max_tokens)
         finish = "length" if kept != content else answer.finish
         return msgspec.structs.replace(answer, content=kept, finish=finish)
 
 
 def until(text: str, stops: Sequence[str]) -> str:
+    """A text up to the first of the stops."""
     return text[: min((at for at in map(text.find, stops) if at >= 0), default=len(text))]
 
 

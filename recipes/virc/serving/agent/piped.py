@@ -84,13 +84,9 @@ def check_sizes(pictures: Sequence[OpenedImage]) -> None:
 
 
 def answers(
-    piped: Piped,
-    problem: Problem,
-    pictures: Sequence[OpenedImage],
-    deadline: Deadline,
-    check: Callable[[], None],
+    piped: Piped, problem: Problem, pictures: Sequence[OpenedImage], deadline: Deadline, check: Callable[[], None],
     on_event: Callable[[Event], None],
-) -> Iterator[Answer]:
+) -> Iterator[Answer]:  # fmt: skip
     """Answer a problem as often as its request says; each step is a thought, and its pictures are tool calls."""
     for sample in range(problem.samples):
         on_event(SampleStart(sample + 1, problem.samples))

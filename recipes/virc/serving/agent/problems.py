@@ -1,4 +1,8 @@
-"""Problems as an agent endpoint solves them: with the model and its tools, by a pipeline, or as plain text."""
+"""Problems as an agent endpoint solves them: with the model and its tools, by a pipeline, or as plain text.
+
+`SolvingJob.run` is run in a thread when it is the problem's turn: it opens the pictures, chooses one of the ways to
+solve the problem, and sends what happens as `Report`s, every answer as the `Finisher` leaves it.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -27,7 +31,7 @@ from virc.solving.strategies import registry as strategies
 _LONGER = 1.0  # seconds in which a role that is too late can still be named
 
 Report = SampleStart | Unit | wire.Looked | Answer
-"""What happens to a problem on its way: a sample begins; a thought; a tool call; a sample's end."""
+"""What happens to a problem: a sample begins; a thought; a tool call; the answer of a sample."""
 
 
 class Solving(msgspec.Struct, frozen=True):
@@ -39,7 +43,7 @@ class Solving(msgspec.Struct, frozen=True):
         waiting: problems that may wait for their turn.
         rules: which images are fetched.
         ready: whether the engine runs.
-        pipeline: what answers chats with images in place of the model, which is that of its writer.
+        pipeline: answers chats with images; the model is then that of the pipeline's writer.
     """
 
     backend: Backend
@@ -56,8 +60,8 @@ class SolvingJob(Job[Report]):
     """A problem to solve.
 
     Attributes:
-        pictures: data URLs, and what was fetched; empty when they have been read. Those that are given are taken out of
-            their list, so that nobody else keeps them.
+        pictures: data URLs, and the bytes of fetched files; empty once they have been read. The caller's list is
+            emptied too, so that nothing keeps the data alive.
     """
 
     def __init__(self, solving: Solving, problem: Problem, pictures: list[str], deadline: Deadline) -> None:
@@ -94,18 +98,18 @@ class SolvingJob(Job[Report]):
                         send(look)
 
         solving, problem = self._solving, self._problem
-        usual = solving.config.longest(solving.protocol.sampling)
+        longest = solving.config.longest(solving.protocol.sampling)
         config = msgspec.structs.replace(
             solving.config, samples=problem.samples, temperature=problem.temperature, top_p=problem.top_p,
-            top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.turn_tokens or usual, usual),
+            top_k=problem.top_k, seed=problem.seed % 2**31, max_tokens=min(problem.turn_tokens or longest, longest),
             keep_images=False,
         )  # fmt: skip
         samplings = config.samplings(solving.protocol.sampling)
         finisher = Finisher(problem, solving.backend, samplings, self.deadline, self.check)
         if solving.pipeline and not problem.messages:
-            given = [_source(picture, number) for number, picture in enumerate(self.pictures)]
-            with opening.opened_all(given, of_client(self.check), whole=True) as pictures:
-                given.clear()
+            files = [_source(picture, number) for number, picture in enumerate(self.pictures)]
+            with opening.opened_all(files, of_client(self.check), whole=True) as pictures:
+                files.clear()  # the data is not needed any more
                 self._have_read(release)
                 piped.check_sizes(pictures)
                 for answer in piped.answers(solving.pipeline, problem, pictures, self.deadline, self.check, on_event):
@@ -116,8 +120,8 @@ class SolvingJob(Job[Report]):
         if problem.messages:
             if problem.max_tokens and not (problem.forced or problem.schema):  # the turn is the answer
                 config = msgspec.structs.replace(config, max_tokens=min(problem.max_tokens, config.longest()))
-            how = (config, solving.backend, solving.protocol, self.deadline)
-            for answer in text_answers(problem.messages, *how, on_event):
+            model = (solving.backend, solving.protocol)
+            for answer in text_answers(problem.messages, config, *model, self.deadline, on_event):
                 send(finisher.finished(answer, thoughts))
             return
         if problem.strategy:
@@ -134,9 +138,9 @@ class SolvingJob(Job[Report]):
         release()
 
     def _shown(self, content: bytes, name: str) -> Shown:
-        how = (self._solving.protocol, self._solving.backend.grid, of_client(self.check))
+        protocol, grid = self._solving.protocol, self._solving.backend.grid
         try:
-            return opening.shown(content, name, *how)
+            return opening.shown(content, name, protocol, grid, of_client(self.check))
         except ValueError as error:
             raise DataError(f"{name}: {error}") from None
 
@@ -150,27 +154,23 @@ def _source(picture: str | bytes, number: int) -> tuple[bytes, str]:
 
 
 def _by_strategy(
-    problem: Problem,
-    solving: Solving,
-    config: SolveConfig,
-    shown: Sequence[Shown],
-    deadline: Deadline,
+    problem: Problem, solving: Solving, config: SolveConfig, shown: Sequence[Shown], deadline: Deadline,
     on_event: Callable[[Event], None],
-) -> Answer:
-    """The one answer of a strategy, with what all its replies took; thoughts of all samples come before it."""
-    begun = False
+) -> Answer:  # fmt: skip
+    """The one answer of a strategy, with the tokens of all its replies; to the client all its samples are one."""
+    has_begun = False
 
-    def on_each(event: Event) -> None:
-        nonlocal begun
+    def on_event_of_samples(event: Event) -> None:
+        nonlocal has_begun
         if not isinstance(event, SampleStart):
             on_event(event)
-        elif not begun:
-            begun = True
+        elif not has_begun:
+            has_begun = True
             on_event(SampleStart(1, 1))
 
     config = strategies.resolved(msgspec.structs.replace(config, strategy=problem.strategy))
     asked = (config, solving.backend, solving.protocol, shown, problem.question, deadline)
-    solved = strategies.solve(Asking(*asked, on_event=on_each))
+    solved = strategies.solve(Asking(*asked, on_event=on_event_of_samples))
     if solved.error and not isinstance(solved.error, NoAnswerError):
         raise solved.error
     prompt, completion = solved.prompt_tokens or 0, solved.completion_tokens or 0

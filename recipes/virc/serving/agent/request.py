@@ -1,4 +1,4 @@
-"""A chat as a problem: question, images and sampling."""
+"""A chat as a problem: `read` makes a `Problem` and the addresses of its images of the body of a request."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -39,8 +39,8 @@ class Problem(msgspec.Struct, frozen=True):
     """A request that can be honoured.
 
     Args:
-        question: for the model, the earlier messages included.
-        messages: of a chat without images, which one turn answers; empty if there are images.
+        question: the text that the model is asked, with the earlier messages.
+        messages: those of a chat without images, which one turn answers; empty if there are images.
         temperature: of every first try; None: as `virc solve` has it.
         top_p, top_k: of every try that is not greedy; None: as `virc solve` has it.
         seed: of the first try.
@@ -49,7 +49,7 @@ class Problem(msgspec.Struct, frozen=True):
         stop: texts before which the answer ends.
         schema: JSON schema that the answer must fit; None: it is text.
         forced: tools of the client of which one must be called; empty: the answer is enough.
-        counted: a last piece says how many tokens it took.
+        counted: the last piece of a stream says how many tokens it took.
         ignored: parameters that were given and have no effect.
         strategy: how the answer is found; None: by one sample.
     """
@@ -133,13 +133,15 @@ def read(body: bytes, most_images: int, most_characters: int) -> tuple[Problem, 
     messages, pictures = conversation(request, _url, most_images, most_characters)
     question = _question(messages)
     form = request.response_format
-    schema = form.json_schema.value if isinstance(form, _SchemaFormat) else None
-    schema = {"type": "object"} if isinstance(form, _ObjectFormat) else schema
+    schema: Mapping[str, Any] | None = form.json_schema.value if isinstance(form, _SchemaFormat) else None
+    if isinstance(form, _ObjectFormat):
+        schema = {"type": "object"}
     problem = Problem(
-        request.model, question, () if pictures else messages, request.n, request.temperature, request.top_p,
-        request.top_k, request.seed or 0, request.longest, request.virc_max_turn_tokens,
-        (request.stop,) if isinstance(request.stop, str) else tuple(request.stop), schema, _forced(request),
-        request.stream, request.counted, ignored, _strategy(request),
+        request.model, question, messages=() if pictures else messages, samples=request.n,
+        temperature=request.temperature, top_p=request.top_p, top_k=request.top_k, seed=request.seed or 0,
+        max_tokens=request.longest, turn_tokens=request.virc_max_turn_tokens, schema=schema, forced=_forced(request),
+        stop=(request.stop,) if isinstance(request.stop, str) else tuple(request.stop), streamed=request.stream,
+        counted=request.counted, ignored=ignored, strategy=_strategy(request),
     )  # fmt: skip
     return problem, list(pictures)
 
@@ -175,19 +177,22 @@ def _forced(request: _Body) -> tuple[ClientTool, ...]:
 
 
 def _question(messages: Sequence[Message]) -> str:
-    """The last text of the user, after the earlier messages in order; with marks if the order of images matters."""
-    spoken = [message for message in messages if message.role != "system"]
-    if not spoken or spoken[-1].role != "user":
+    """The last text of the user, after the earlier messages in order.
+
+    The places of images are marked if their order matters: several messages have some, or text stands between them.
+    """
+    last = next((message for message in reversed(messages) if message.role != "system"), None)
+    if last is None or last.role != "user":
         raise RefusedError("the last message must be of role user or tool: that is the question", "messages")
-    if not spoken[-1].text.strip():
+    if not last.text.strip():
         raise RefusedError("the last message has no text: it must hold the question", "messages")
-    shown = [each for each in messages if each.images]
-    is_between = any(len(texts_around("".join(_parts(each, PLACE)), len(each.images))) > 1 for each in shown)
-    marked = len(shown) > 1 or is_between or (shown and any(MARK in each.text for each in messages))
-    said = [(each, "".join(_parts(each, PLACE)) if marked else "\n".join(_parts(each, ""))) for each in messages]
-    last = next(text for each, text in said if each is spoken[-1])
-    before = [f"{_NAMES[each.role]}{text}" for each, text in said if each is not spoken[-1] and text.strip()]
-    return "\n\n".join([*before, last])
+    with_images = [each for each in messages if each.images]
+    is_between = any(len(texts_around("".join(_parts(each, PLACE)), len(each.images))) > 1 for each in with_images)
+    marked = len(with_images) > 1 or is_between or (with_images and any(MARK in each.text for each in messages))
+    texts = ["".join(_parts(each, PLACE)) if marked else "\n".join(_parts(each, "")) for each in messages]
+    others = [(each, text) for each, text in zip(messages, texts, strict=True) if each is not last and text.strip()]
+    question = next(text for each, text in zip(messages, texts, strict=True) if each is last)
+    return "\n\n".join([*(f"{_NAMES[each.role]}{text}" for each, text in others), question])
 
 
 def _parts(message: Message, place: str) -> list[str]:
@@ -196,9 +201,9 @@ def _parts(message: Message, place: str) -> list[str]:
 
 
 def _url(picture: Picture, place: str) -> str:
-    """The address of an image; its `uuid` goes no further, since an engine might know another's image by it."""
+    """The address of an image; its `uuid` is dropped, since an engine might find another client's image by it."""
     url, place = picture.address.strip(), f"{place}.image_url"
-    if url[:5].lower() == "data:" and url.isascii():  # else it would take four bytes a character
+    if url[:5].lower() == "data:" and url.isascii():  # another text would take four bytes a character in memory
         return url
     if not re.match(r"https://", url, re.IGNORECASE):
         kinds = "a data URL (data:image/png;base64,...) or an https URL; no file is read"

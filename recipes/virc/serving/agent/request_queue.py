@@ -1,7 +1,11 @@
-"""Takes requests in, lets them wait for their turn, and answers each in a thread: bounded in number, bytes and time.
+"""The queue of requests: each waits for its turn and is answered in a thread, bounded in number, bytes and time.
 
-A request has a place from its arrival until it is answered. Room is what its body takes before it is its turn. A turn
-is the right to a thread, of which there are as many as requests are answered at a time.
+The server calls `RequestQueue.place` when a request arrives, `Reservation.room` before it reads the body, and
+`RequestQueue.solve` with a `Job` once the request is understood. Three things are given out and given back:
+
+place   one for each request, from its arrival until it is answered; the number of places is the length of the queue
+room    bytes, for bodies of requests that are read before their turn
+turn    the right to a thread, of which there are as many as requests are answered at a time
 """
 
 import asyncio
@@ -27,12 +31,12 @@ MAX_HELD = 256 * 2**20
 WAITING = 2048
 """Requests that may wait for their turn; those of one client may have as many places as are free."""
 MAX_READ = 4 * 2**20
-"""Bytes of requests that are read before their turn. The next of each client is; further ones, while there is room."""
-_PING = 5.0  # seconds without anything to send
+"""Bytes of bodies that are read before their turn. One of each client is read at any size, more while there is room."""
+_PING = 5.0  # seconds without a report, after which a `Ping` is sent
 _STUCK = 10.0  # seconds after the end of its time in which a thread should have ended what it does
 LEFT = "the client hung up"
-_WAIT = 10  # seconds after which one who was turned away may ask again
-_START = 60  # seconds, while the engine starts: the longest wait that official clients obey
+_WAIT = 10  # seconds after which a client that was refused may ask again
+_START = 60  # the same while the engine starts, in seconds: the longest wait that official clients obey
 
 
 class LeftError(VircError):
@@ -44,14 +48,15 @@ class Ping(msgspec.Struct, frozen=True):
 
 
 R = TypeVar("R")
+"""What a job reports on the way to its answers, and the answers."""
 
 
 class Job(ABC, Generic[R]):
     """What is done for a request when it is its turn.
 
     Attributes:
-        left: nobody waits for it any more.
-        longer: seconds after its time in which it can still say what was waited for.
+        left: is set when nobody waits for the job any more.
+        longer: seconds that it gets after its deadline, so that its error can name what it was waiting for.
     """
 
     longer = 0.0
@@ -65,15 +70,15 @@ class Job(ABC, Generic[R]):
             raise LeftError(LEFT)
 
     async def prepare(self, hold: "Reservation") -> None:
-        """Fetch what it needs, in the thread of the event loop."""
+        """Fetch what the job needs, in the thread of the event loop."""
 
     @abstractmethod
     def run(self, send: Callable[[R], None], release: Callable[[], None]) -> None:
-        """Do it, in a thread.
+        """Do the job, in a thread.
 
         Args:
-            send: gets what happens on the way.
-            release: the bytes of the request are kept no longer.
+            send: gets each report.
+            release: is called when the job has read its request, whose bytes are not counted from then on.
         """
 
     def weight(self, report: R) -> int:
@@ -82,14 +87,15 @@ class Job(ABC, Generic[R]):
 
 
 class Reservation:
-    """The place of one request, and the bytes that it and its answer keep in memory, counted against what all may."""
+    """The place of one request, and the bytes that the request and its answer keep in memory."""
 
     def __init__(self, queue: "RequestQueue", client: str, number: int) -> None:
         self.client, self.number = client, number
         self._queue, self._bytes, self._room = queue, 0, 0
-        self._waits, self._ended = True, False
+        self._has_place, self._ended = True, False
 
     async def room(self, size: int, deadline: Deadline) -> None:
+        """Wait until there is room for a body of that size. Raises RefusedError: not before the deadline."""
         try:
             async with asyncio.timeout(deadline.left()):
                 await self._queue.reading.take(self.client, self.number, size)
@@ -106,7 +112,7 @@ class Reservation:
         self._count(size)
 
     def release(self, size: int | None = None) -> None:
-        """Bytes are kept no longer; None: all of them."""
+        """Count that many bytes no longer; None: all, and give the room back."""
         if size is None and self._room:
             self._queue.reading.give_back(self.client, self._room)
             self._room = 0
@@ -120,8 +126,9 @@ class Reservation:
             del self._queue.held_of[self.client]
 
     def leave(self) -> None:
-        if self._waits:
-            self._waits = False
+        """Give the place back; bytes of an answer that is not delivered yet still count."""
+        if self._has_place:
+            self._has_place = False
             self._queue.taken -= 1
             self._queue.places_of[self.client] -= 1
             if not self._queue.places_of[self.client]:
@@ -135,14 +142,19 @@ class Reservation:
 
 
 class RequestQueue:
-    """Where problems are taken in; all but the solving itself happens in the thread of the event loop.
+    """The queue; all but the jobs themselves runs in the thread of the event loop.
+
+    Args:
+        at_once: requests that are answered at a time.
+        waiting: requests that may wait for their turn.
+        ready: whether the engine runs.
 
     Attributes:
         held, held_of: bytes of requests and answers in memory: of all, and of each client.
-        taken, places_of: requests that are read, wait or are being solved: of all, and of each client.
-        answers: those of problems that were taken in, until they are delivered.
-        closing: no more are taken in.
-        reading: the line of those who wait for room, in bytes.
+        taken, places_of: requests that have a place: of all, and of each client.
+        answers: reservations of requests whose answers are not delivered yet.
+        closing: no more requests are taken.
+        reading: the line of requests that wait for room, in bytes.
     """
 
     def __init__(self, at_once: int, waiting: int = WAITING, ready: Callable[[], bool] = lambda: True) -> None:
@@ -158,6 +170,7 @@ class RequestQueue:
         self._workers = Workers(at_once)
 
     def place(self, client: str) -> Reservation:
+        """Give a request its place. Raises RefusedError: there is none for this client, or no request is taken now."""
         self.check()
         if not may_have_more(self.places_of[client], self.taken, self._places):
             raise _busy("too many requests are waiting")
@@ -182,21 +195,22 @@ class RequestQueue:
     async def solve(
         self, job: Job[R], hold: Reservation, gone: Callable[[], Awaitable[None]]
     ) -> AsyncGenerator[R | Ping, None]:
-        """What happens on the way to the answers; closed before its end, the job is left.
+        """Do a job when it is its turn; yields its reports, and a `Ping` whenever there was none for a while.
+
+        Whoever closes this generator before its end leaves the job, which then stops.
 
         Args:
-            hold: of the request; released when that is needed no longer. Then it counts reports by their weight, and
-                the receiver releases them.
+            hold: of the request. Each report is added to it by its weight; the receiver releases that once it is sent.
             gone: returns when the client hung up.
 
         Raises:
-            RefusedError: there is no place for it, its time is over, or an image cannot be had.
+            RefusedError: the request is not taken, its time is over, or an image cannot be fetched.
             LeftError: the client hung up.
             VircError: the model did not answer.
         """
         self.check()
-        reports: asyncio.Queue[R | Exception | None] = asyncio.Queue()
-        thing: R | Ping | Exception | None
+        reports: asyncio.Queue[R | Exception | None] = asyncio.Queue()  # None: the job has ended
+        report: R | Ping | Exception | None
 
         async def watch() -> None:
             await gone()
@@ -210,20 +224,21 @@ class RequestQueue:
             while True:
                 try:
                     async with asyncio.timeout(_PING):
-                        thing = await reports.get()
+                        report = await reports.get()
                 except TimeoutError:
-                    thing = Ping()
-                if thing is None:
+                    report = Ping()
+                if report is None:
                     return
-                if isinstance(thing, Exception):
-                    raise thing
-                yield thing
+                if isinstance(report, Exception):
+                    raise report
+                yield report
         finally:
-            thing = None  # an error and its traceback would keep each other, and with them the pictures
+            report = None  # an error and its traceback would keep each other, and with them the pictures
             working.cancel()
             watching.cancel()
 
     async def _work(self, job: Job[R], hold: Reservation, reports: asyncio.Queue[R | Exception | None]) -> None:
+        """Do the job within its time, and put its end or its error into `reports`."""
         left = job.deadline.left()
         limit = asyncio.timeout(None if left is None else left + job.longer)
         try:
@@ -238,36 +253,36 @@ class RequestQueue:
             reports.put_nowait(timed_out(job.deadline, place) if late else error.with_traceback(None))
 
     async def _in_turn(self, job: Job[R], hold: Reservation, reports: asyncio.Queue[R | Exception | None]) -> None:
-        """When it is its turn, do the job in a thread, with whose end the turn ends."""
+        """Wait for the turn of the job, then do it in a thread; the turn ends with the thread's work."""
         loop = asyncio.get_running_loop()
 
-        def send(do: Callable[..., object], *words: object) -> None:
+        def call_in_loop(function: Callable[..., object], *arguments: object) -> None:
             with suppress(RuntimeError):  # the server has ended
-                loop.call_soon_threadsafe(do, *words)
+                loop.call_soon_threadsafe(function, *arguments)
 
-        def receive(thing: R) -> None:
+        def receive(report: R) -> None:
             try:
-                hold.add(job.weight(thing))
-                reports.put_nowait(thing)
+                hold.add(job.weight(report))
+                reports.put_nowait(report)
             except (RefusedError, LeftError) as error:
                 job.left.set()
-                reports.put_nowait(error.with_traceback(None))  # which holds `reports`
+                reports.put_nowait(error.with_traceback(None))  # a traceback would keep `reports` itself
 
         await self._turns.take(hold.client, hold.number)
         with ExitStack() as turn:
             turn.callback(self._turns.give_back, hold.client)
             await job.prepare(hold)
-            turn.pop_all()
+            turn.pop_all()  # the turn outlives this block: from here on it is given back when the thread is done
 
         def run() -> None:
             self._check_engine()
-            job.run(partial(send, receive), partial(send, hold.release))
+            job.run(partial(call_in_loop, receive), partial(call_in_loop, hold.release))
 
         done = self._workers.do(run)
         turn.callback(self._turns.give_back, hold.client)
-        done.add_done_callback(lambda _: send(turn.close))
+        done.add_done_callback(lambda _: call_in_loop(turn.close))
 
-        def replace() -> None:
+        def replace() -> None:  # a thread that does not end in time costs no turn for ever
             if self._workers.replace(done):
                 turn.close()
 

@@ -1,7 +1,14 @@
-"""The Responses API (OpenAI API reference, "Create a model response"): requests read as chats, answers and events."""
+"""The Responses API (OpenAI API reference, "Create a model response").
+
+`as_chat` rewrites a request as one for a chat completion, which the reader of chats then checks. `Response` collects
+what happens to the problem, as the events of a stream or as one object. A response is a list of output items: at most
+one of kind `reasoning`, whose summary has the thoughts, then a `message` with the answer or a `function_call`. For
+each item a stream has the events `output_item.added`, further ones for its parts, and `output_item.done`.
+"""
 
 import uuid
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -15,15 +22,13 @@ from virc.solving.one import SampleStart
 
 _RENAMED = {"max_output_tokens": "max_tokens"}
 _WITHOUT_EFFECT = frozenset({"include", "truncation", "max_tool_calls", "stream_options"})
-
-
 _MAX_BYTES = 2**17  # of a value that is decoded whole
 _NULL = msgspec.Raw(b"null")
 _Item = dict[str, msgspec.Raw]
 
 
 class _Request(msgspec.Struct):
-    """What of a request differs from a chat's; the rest is in the same fields."""
+    """The fields of a request that a chat has not, or has in another form; all others are passed on as they are."""
 
     input: str | list[_Item]
     instructions: str | None = None
@@ -35,23 +40,23 @@ class _Request(msgspec.Struct):
 
 
 def as_chat(body: bytes) -> bytes:
-    """A request as that for a chat completion, of which the reader checks what it holds.
+    """The request for a chat completion that asks the same; whoever reads that checks its values.
 
     Raises:
-        RefusedError: it is no such request, or refers to what this server does not keep.
+        RefusedError: the body is no such request, or refers to what this server does not keep.
     """
     check_amount(body, "input")
     try:
         given = msgspec.json.decode(body, type=_Item)
-        request = _request(given)
+        request = _decode_fields(given)
     except msgspec.ValidationError as error:
         raise RefusedError(f"this is no request for a response: {error}".replace("`", ""), "input") from None
     except (ValueError, RecursionError):
         raise RefusedError("the body is not valid JSON") from None
     if request.previous_response_id is not None:
         raise RefusedError("this server keeps no responses: send the conversation", "previous_response_id")
-    own = {*_Request.__struct_fields__, *_WITHOUT_EFFECT}
-    chat: dict[str, Any] = {_RENAMED.get(name, name): raw for name, raw in given.items() if name not in own}
+    not_passed_on = {*_Request.__struct_fields__, *_WITHOUT_EFFECT}
+    chat: dict[str, Any] = {_RENAMED.get(name, name): raw for name, raw in given.items() if name not in not_passed_on}
     if bytes(memoryview(chat.pop("background", _NULL))[:5]) not in (b"null", b"false"):
         raise RefusedError("background cannot be honoured by this server: leave it out", "background")
     messages: list[dict[str, Any]] = []
@@ -60,10 +65,11 @@ def as_chat(body: bytes) -> bytes:
     if isinstance(request.input, str):
         messages.append({"role": "user", "content": request.input})
     else:
-        messages += (message for at, item in enumerate(request.input) for message in _messages(item, at))
+        of_items = (_chat_messages(item, f"input[{index}]") for index, item in enumerate(request.input))
+        messages += chain.from_iterable(of_items)
     chat["messages"] = messages
     chat["n"] = 1
-    chat |= _format(request.text or {})
+    chat |= _chat_format(request.text or {})
     if request.reasoning:
         chat["reasoning_effort"] = request.reasoning
     for tool in request.tools or ():
@@ -80,8 +86,8 @@ def as_chat(body: bytes) -> bytes:
     return msgspec.json.encode(chat)
 
 
-def _request(given: _Item) -> _Request:
-    """The fields that a request has of its own: the parts of `input` stay undecoded, and what is not text is short."""
+def _decode_fields(given: _Item) -> _Request:
+    """The fields of `_Request`: items of `input` stay undecoded, and all but texts must be short."""
     if "input" not in given:
         raise RefusedError("the parameter input is missing", "input")
     values = {}
@@ -93,11 +99,12 @@ def _request(given: _Item) -> _Request:
     return _Request(**values)
 
 
-def _messages(item: _Item, at: int) -> list[dict[str, Any]]:
+def _chat_messages(item: _Item, place: str) -> list[dict[str, Any]]:
+    """The messages of a chat that an item of `input` stands for: one, or none for the thoughts of an earlier answer."""
+
     def part(name: str) -> msgspec.Raw:
         return item.get(name, _NULL)
 
-    place = f"input[{at}]"
     try:
         kind = msgspec.json.decode(item.get("type", b'"message"'), type=str)
     except msgspec.ValidationError:
@@ -122,17 +129,20 @@ def _messages(item: _Item, at: int) -> list[dict[str, Any]]:
     raise RefusedError(f"{place}: items of type {kind[:40]!r} are not taken", place)
 
 
-def _format(text: Mapping[str, Any]) -> dict[str, Any]:
-    wanted = text.get("format")
-    found: dict[str, Any] = {"verbosity": text["verbosity"]} if text.get("verbosity") else {}
-    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
-        schema = {name: value for name, value in wanted.items() if name != "type"}
-        return found | {"response_format": {"type": "json_schema", "json_schema": schema}}
-    return found | ({"response_format": wanted} if wanted else {})
+def _chat_format(text: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a chat for `text` of a request."""
+    fields: dict[str, Any] = {"verbosity": text["verbosity"]} if text.get("verbosity") else {}
+    form = text.get("format")
+    if isinstance(form, dict) and form.get("type") == "json_schema":
+        schema = {name: value for name, value in form.items() if name != "type"}
+        form = {"type": "json_schema", "json_schema": schema}
+    if form:
+        fields["response_format"] = form
+    return fields
 
 
 class Response:
-    """One response, put together of what happens; `model` is what clients call the model."""
+    """One response; `event`, `ended` and `failed` return the server-sent events to write, `whole` the object."""
 
     def __init__(self, framed: Mapping[str, Any]) -> None:
         self._fields = {
@@ -141,35 +151,36 @@ class Response:
             "top_p": None, "parallel_tool_calls": False, "tool_choice": "auto", "tools": [],
         }  # fmt: skip
         self._events = 0
-        self._calls: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []  # tool calls of the agent, for the item of the answer
         self._thoughts: list[str] = []
-        self._reasoning = _id("rs")
-        self._done: list[dict[str, Any]] = []
+        self._reasoning_id = _id("rs")
+        self._items: list[dict[str, Any]] = []  # output items that are complete
         self._answer: Answer | None = None
 
     def event(self, thing: SampleStart | Unit | wire.Looked | Answer) -> str:
         match thing:
             case SampleStart():
-                return self._sent("response.created", response=self.whole("in_progress"))
+                return self._encode_event("response.created", response=self.whole("in_progress"))
             case Unit():
-                return self._thought(thing.think)
+                return self._thought_events(thing.think)
             case wire.Looked():
                 self._calls.append(wire.tool_call(len(self._calls), thing))
                 return ""
             case Answer():
                 self._answer = thing
-                return self._thought_over() + self._message(thing)
+                return self._thoughts_done() + self._answer_events(thing)
 
     def ended(self) -> str:
         response = self.whole()
-        return self._sent(f"response.{response['status']}", response=response)
+        return self._encode_event(f"response.{response['status']}", response=response)
 
     def failed(self, refused: RefusedError) -> str:
-        return self._sent("error", code=refused.code, message=refused.message, param=refused.param)
+        return self._encode_event("error", code=refused.code, message=refused.message, param=refused.param)
 
     def whole(self, status: str | None = None) -> dict[str, Any]:
         """The response object; `status` as long as it has no answer."""
         cut = self._answer is not None and self._answer.finish == "length"
+        details = {"incomplete_details": {"reason": "max_output_tokens"}} if cut else {}
         usage = self._answer and {
             "input_tokens": self._answer.prompt_tokens,
             "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
@@ -177,79 +188,80 @@ class Response:
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": self._answer.prompt_tokens + self._answer.completion_tokens,
         }
-        words = {"status": status or ("incomplete" if cut else "completed"), "output": self._done, "usage": usage}
-        return {**self._fields, **words} | ({"incomplete_details": {"reason": "max_output_tokens"}} if cut else {})
+        status = status or ("incomplete" if cut else "completed")
+        return {**self._fields, "status": status, "output": self._items, "usage": usage, **details}
 
-    def _thought(self, text: str) -> str:
+    def _thought_events(self, text: str) -> str:
         """Thoughts are paragraphs of one part of the summary: clients run several parts together without a space."""
-        delta = wire.PARAGRAPH + text if self._thoughts else text
-        begun = (
-            ""
-            if self._thoughts
-            else self._added(self._summary([])) + self._part("part.added", part={"type": "summary_text", "text": ""})
-        )
+        is_first = not self._thoughts
         self._thoughts.append(text)
-        return begun + self._part("text.delta", delta=delta)
+        if not is_first:
+            return self._summary_event("text.delta", delta=wire.PARAGRAPH + text)
+        return "".join([
+            self._item_added(self._reasoning_item([])),
+            self._summary_event("part.added", part={"type": "summary_text", "text": ""}),
+            self._summary_event("text.delta", delta=text),
+        ])  # fmt: skip
 
-    def _thought_over(self) -> str:
+    def _thoughts_done(self) -> str:
         if not self._thoughts:
             return ""
         part = {"type": "summary_text", "text": wire.PARAGRAPH.join(self._thoughts)}
-        done = self._part("text.done", text=part["text"]) + self._part("part.done", part=part)
-        return done + self._finished(self._summary([part]))
+        done = self._summary_event("text.done", text=part["text"]) + self._summary_event("part.done", part=part)
+        return done + self._item_done(self._reasoning_item([part]))
 
-    def _part(self, kind: str, **fields: Any) -> str:
-        at = {"item_id": self._reasoning, "output_index": 0, "summary_index": 0}
-        return self._sent(f"response.reasoning_summary_{kind}", **at, **fields)
+    def _summary_event(self, kind: str, **fields: Any) -> str:
+        at = {"item_id": self._reasoning_id, "output_index": 0, "summary_index": 0}
+        return self._encode_event(f"response.reasoning_summary_{kind}", **at, **fields)
 
-    def _summary(self, parts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        return {"type": "reasoning", "id": self._reasoning, "summary": parts}
+    def _reasoning_item(self, parts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        return {"type": "reasoning", "id": self._reasoning_id, "summary": parts}
 
-    def _message(self, answer: Answer) -> str:
+    def _answer_events(self, answer: Answer) -> str:
         if answer.call:
-            return self._call(answer)
+            return self._call_events(answer)
         refused = answer.refusal is not None
         text, kind = (answer.refusal, "refusal") if refused else (answer.content, "output_text")
         part: dict[str, Any] = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
         if refused:
             part = {"type": "refusal", "refusal": text}
+        text_field = "refusal" if refused else "text"
         item = {"type": "message", "id": _id("msg"), "role": "assistant", "status": "in_progress", "content": []}
-        at = {"item_id": item["id"], "output_index": len(self._done), "content_index": 0}
-        more: dict[str, Any] = {} if refused else {"logprobs": []}
-        empty = {**part, "refusal" if refused else "text": ""}
-        done = {"refusal" if refused else "text": text}
+        at = {"item_id": item["id"], "output_index": len(self._items), "content_index": 0}
+        logprobs: dict[str, Any] = {} if refused else {"logprobs": []}
+        empty = {**part, text_field: ""}
         return "".join([
-            self._added(item),
-            self._sent("response.content_part.added", **at, part=empty),
-            self._sent(f"response.{kind}.delta", **at, delta=text, **more),
-            self._sent(f"response.{kind}.done", **at, **done, **more),
-            self._sent("response.content_part.done", **at, part=part),
-            self._finished({**item, "status": "completed", "content": [part], wire.TOOL_CALLS: self._calls}),
+            self._item_added(item),
+            self._encode_event("response.content_part.added", **at, part=empty),
+            self._encode_event(f"response.{kind}.delta", **at, delta=text, **logprobs),
+            self._encode_event(f"response.{kind}.done", **at, **{text_field: text}, **logprobs),
+            self._encode_event("response.content_part.done", **at, part=part),
+            self._item_done({**item, "status": "completed", "content": [part], wire.TOOL_CALLS: self._calls}),
         ])  # fmt: skip
 
-    def _call(self, answer: Answer) -> str:
+    def _call_events(self, answer: Answer) -> str:
         assert answer.call
         item = {
             "type": "function_call", "id": _id("fc"), "call_id": _id("call"), "name": answer.call.name,
             "arguments": answer.call.arguments, "status": "completed",
         }  # fmt: skip
-        at = {"item_id": item["id"], "output_index": len(self._done)}
+        at = {"item_id": item["id"], "output_index": len(self._items)}
         arguments = {"name": answer.call.name, "arguments": answer.call.arguments}
         return "".join([
-            self._added({**item, "arguments": "", "status": "in_progress"}),
-            self._sent("response.function_call_arguments.delta", **at, delta=answer.call.arguments),
-            self._sent("response.function_call_arguments.done", **at, **arguments),
-            self._finished({**item, wire.TOOL_CALLS: self._calls}),
+            self._item_added({**item, "arguments": "", "status": "in_progress"}),
+            self._encode_event("response.function_call_arguments.delta", **at, delta=answer.call.arguments),
+            self._encode_event("response.function_call_arguments.done", **at, **arguments),
+            self._item_done({**item, wire.TOOL_CALLS: self._calls}),
         ])  # fmt: skip
 
-    def _added(self, item: Mapping[str, Any]) -> str:
-        return self._sent("response.output_item.added", output_index=len(self._done), item=item)
+    def _item_added(self, item: Mapping[str, Any]) -> str:
+        return self._encode_event("response.output_item.added", output_index=len(self._items), item=item)
 
-    def _finished(self, item: dict[str, Any]) -> str:
-        self._done.append(item)
-        return self._sent("response.output_item.done", output_index=len(self._done) - 1, item=item)
+    def _item_done(self, item: dict[str, Any]) -> str:
+        self._items.append(item)
+        return self._encode_event("response.output_item.done", output_index=len(self._items) - 1, item=item)
 
-    def _sent(self, kind: str, **fields: Any) -> str:
+    def _encode_event(self, kind: str, **fields: Any) -> str:
         self._events += 1
         return f"event: {kind}\n" + chat_http.event({"type": kind, "sequence_number": self._events - 1, **fields})
 

@@ -28,8 +28,8 @@ from virc.serving.agent.request import read
 from virc.serving.agent.request_queue import LeftError, Ping, RequestQueue, Reservation
 from virc.serving.chat_request import RefusedError
 
-_FRESH = 2.0  # seconds for which an answer holds
-_PATIENCE = 5.0  # seconds after which an engine does not answer
+_FRESH = 2.0  # seconds for which an answer of the engine is not asked for again
+_PATIENCE = 5.0  # seconds after which an engine counts as silent
 
 
 class Probe:
@@ -50,7 +50,7 @@ class Probe:
 
 
 _CHARACTERS = 200_000  # of a chat's texts, as many as a reply may have
-_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nor by a proxy before it
+_UNBUFFERED = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second is for proxies
 _RESPONSES = "/v1/responses"
 _WAIT = 10  # seconds after which a client may try again if the model is down
 
@@ -123,9 +123,9 @@ async def _answered(request: Request, hold: Reservation) -> Response:
     chat_http.check_model(problem.model, served.name)
     job = SolvingJob(served.solving, problem, pictures, deadline)
     happening = request.app.state.queue.solve(job, hold, partial(chat_http.disconnected, request))
-    del job
+    del job  # it holds the pictures, which it drops once they are read
     while isinstance(first := await anext(happening), Ping) and not problem.streamed:
-        pass  # until the first sample begins; a stream begins sooner, lest a proxy takes it for dead
+        pass  # until the first sample begins; a stream begins at once, so that proxies do not close it
     framed = chat_http.frame(served.name)
     unused = problem.ignored + (piped.without_effect(problem) if served.solving.pipeline else ())
     ignored = chat_http.ignored_header(unused)
@@ -165,12 +165,9 @@ async def _response(framed: dict[str, Any], happening: AsyncGenerator[Report | P
 
 
 async def _events(
-    stream: wire.Events | responses.Response,
-    first: Report | Ping,
-    happening: AsyncGenerator[Report | Ping, None],
-    hold: Reservation,
-    served: Served,
-) -> AsyncGenerator[bytes, None]:
+    stream: wire.Events | responses.Response, first: Report | Ping, happening: AsyncGenerator[Report | Ping, None],
+    hold: Reservation, served: Served,
+) -> AsyncGenerator[bytes, None]:  # fmt: skip
     def encoded(thing: Report | Ping) -> bytes:
         return (wire.PING if isinstance(thing, Ping) else stream.event(thing)).encode()
 
@@ -179,7 +176,7 @@ async def _events(
             yield encoded(first)
             async for thing in happening:
                 yield encoded(thing)
-                if isinstance(stream, wire.Events):  # a response is sent once more at its end
+                if isinstance(stream, wire.Events):  # a `Response` keeps all, and sends it once more at its end
                     hold.release(weight(thing))
         yield stream.ended().encode()
     except LeftError:

@@ -32,7 +32,6 @@ Text = Annotated[str, Meta(max_length=2**20)]
 Corners = Annotated[list[int], Meta(min_length=4, max_length=4)]
 """A list, not a tuple: validators of older drafts, as in the TypeScript SDK, refuse every value of a tuple's schema."""
 
-
 Warnings = Annotated[list[str], Meta(description="What of the picture's file is not shown, or not as it is.")]
 
 

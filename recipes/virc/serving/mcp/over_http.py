@@ -72,12 +72,9 @@ def app(served: server.Served, host: str, key: str | None, ended: Callable[[str]
     On a loopback `host` the SDK checks `Host` and `Origin` too.
     """
     made = server.made(served).streamable_http_app(
-        streamable_http_path=PATH,
-        host=host,
-        max_request_body_size=MAX_BODY,
-        session_idle_timeout=IDLE,
+        streamable_http_path=PATH, host=host, max_request_body_size=MAX_BODY, session_idle_timeout=IDLE,
         max_sessions=_SESSIONS,
-    )
+    )  # fmt: skip
     return _Guard(made, key, ended)
 
 

@@ -25,14 +25,19 @@ from virc.serving.mcp.result_store import ResultStore
 from virc.solving.image_source import data_url_bytes
 
 IMAGE = "image"
-"""Names of kept pictures begin so."""
+"""The beginning of the names of kept pictures."""
 _KEPT = re.compile(rf"{IMAGE}-[0-9a-f]{{32}}")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{1,30}):", re.IGNORECASE)
 _LONGEST_PATH = 4096
 _STARTS = (
     b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*", b"<svg", b"<?xml", b"%PDF",
 )  # fmt: skip
-_AIM, _FILLED, _MAX_TRIES = 0.95, 0.9, 12  # parts of the bytes: what is aimed at, and enough; and tries
+"""First bytes of files that are pictures, or that people take for pictures (SVG, PDF)."""
+_AIM, _ENOUGH = (
+    0.95,
+    0.9,
+)  # shares of the allowed bytes: what a try to shrink a picture aims at, and what ends the tries
+_MAX_TRIES = 12
 _MAX_IN_REPLY = 2**20
 """Bytes of a PNG in a reply; what would be larger is sent as JPEG, since some clients refuse long results."""
 
@@ -130,6 +135,7 @@ def _read(folder: Path, inside: Path) -> bytes:
 
 
 def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
+    """A picture as it is sent, no side over `side` px, and whether it is exact: not shrunk, and without loss."""
     longest = max(pixels.size)
     fits = longest <= side
     if not fits:
@@ -141,19 +147,23 @@ def in_reply(pixels: Image.Image, side: int) -> tuple[Encoded, bool]:
     return file, fits
 
 
-def smaller(file: Encoded, most: int) -> Encoded:
-    """A picture as a JPEG of at most `most` bytes, at its size or at the largest that is found to fit."""
-    pixels, best, part, fits, over = pixels_of(file), None, 1.0, 0.0, 1.0
+def smaller(file: Encoded, max_bytes: int) -> Encoded:
+    """A picture as a JPEG of at most `max_bytes`, at its own size or at the largest that a few tries find to fit."""
+    pixels, best, scale = pixels_of(file), None, 1.0
+    fits, exceeds = 0.0, 1.0  # the largest scale that was found to fit, and the smallest that was found not to
     for _ in range(_MAX_TRIES):
-        width, height = (max(1, int(side * part)) for side in pixels.size)
-        found = as_jpeg(resampled(pixels, (width, height)))
-        filled = len(found.data) / most
-        best, fits, over = (found, part, over) if filled <= 1 else (best, fits, part)
-        if filled <= 1 and (part == 1 or filled >= _FILLED):
-            break
-        guess = part * math.sqrt(_AIM / filled)
-        part = guess if fits < guess < over else (fits + over) / 2
-    return best or found
+        width, height = (max(1, int(side * scale)) for side in pixels.size)
+        jpeg = as_jpeg(resampled(pixels, (width, height)))
+        filled = len(jpeg.data) / max_bytes
+        if filled <= 1:
+            best, fits = jpeg, scale
+            if scale == 1 or filled >= _ENOUGH:
+                break
+        else:
+            exceeds = scale
+        guess = scale * math.sqrt(_AIM / filled)  # bytes grow about with the area
+        scale = guess if fits < guess < exceeds else (fits + exceeds) / 2
+    return best or jpeg
 
 
 def pixels_of(file: Encoded) -> Image.Image:

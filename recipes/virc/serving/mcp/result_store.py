@@ -18,12 +18,9 @@ class ResultStore:
     """Keeps results by names that cannot be guessed; the oldest give way to new ones."""
 
     def __init__(
-        self,
-        max_results: int = MAX_RESULTS,
-        max_bytes: int = MAX_BYTES,
-        idle: float = IDLE,
+        self, max_results: int = MAX_RESULTS, max_bytes: int = MAX_BYTES, idle: float = IDLE,
         now: Callable[[], float] = time.monotonic,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._max_results, self._max_bytes, self._idle, self._now = max_results, max_bytes, idle, now
         # Of each session, results and their bytes; the session that was used last is the last.
         self._sessions: OrderedDict[str, OrderedDict[str, tuple[object, int]]] = OrderedDict()

@@ -39,7 +39,7 @@ class Served(msgspec.Struct, frozen=True):
     Args:
         tool_calls: makes what carries out the calls, at the first call: its imports are slow for a waiting client.
         trouble: gets errors behind this server.
-        frank: clients get the reason of such an error, as those do who run on the same machine.
+        frank: clients get the reason of such an error; only clients on the same machine should.
         structured: results with pictures have `structuredContent` too.
     """
 
@@ -67,13 +67,9 @@ def made(served: Served) -> "Server[Any]":
             return _error(f"internal: {type(error).__name__}")
 
     return Server(
-        "virc",
-        version=version("virc"),
-        title="virc",
-        instructions=INSTRUCTIONS,
-        on_list_tools=list_tools,
+        "virc", version=version("virc"), title="virc", instructions=INSTRUCTIONS, on_list_tools=list_tools,
         on_call_tool=call_tool,
-    )
+    )  # fmt: skip
 
 
 async def over_stdio(served: Served) -> None:
@@ -85,18 +81,18 @@ async def over_stdio(served: Served) -> None:
 
 
 class _Lines:
-    """The lines of stdin, read in a thread that keeps nothing from ending, as the SDK's own would after a signal.
+    """The lines of stdin, read in a daemon thread: the SDK's own thread would keep the process alive after a signal.
 
-    Whatever else reads stdin from here on, such as a process that is started, gets nothing.
+    Anything else that reads stdin from here on, such as a child process, reads an empty file.
     """
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[str | None] = asyncio.Queue(_AHEAD)
         self._loop = asyncio.get_running_loop()
-        own, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
-        threading.Thread(target=self._read, args=(own,), daemon=True).start()
+        stdin, null = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)
+        os.close(null)
+        threading.Thread(target=self._read, args=(stdin,), daemon=True).start()
 
     def __aiter__(self) -> Self:
         return self
@@ -107,8 +103,8 @@ class _Lines:
             raise StopAsyncIteration
         return line
 
-    def _read(self, own: int) -> None:
-        with suppress(RuntimeError, CancelledError), open(own, encoding="utf-8", errors="replace") as file:
+    def _read(self, stdin: int) -> None:
+        with suppress(RuntimeError, CancelledError), open(stdin, encoding="utf-8", errors="replace") as file:
             for line in file:
                 self._put(line)
             self._put(None)
@@ -147,7 +143,7 @@ async def _called(
 
 
 def _session(context: "ServerRequestContext[Any, Any]") -> str:
-    """Whose results a call may use: of the HTTP session, which the transport knows; else of all without one.
+    """The session whose results a call may use: that of HTTP, which the transport checks; "" for calls without one.
 
     Requests of the version 2026-07-28 have no session over HTTP, so a header that names one is not believed. Their
     results are found by names that nobody can guess.
@@ -189,7 +185,7 @@ def _error(text: str) -> types.CallToolResult:
 
 
 def _sentence(error: VircError, served: Served) -> str:
-    """What a client gets to know of an error; of one behind this server only if it may."""
+    """What a client is told of an error; of one behind this server only if clients may know it."""
     if not isinstance(error, DataError | NoAnswerError):
         served.trouble(error)
         if not served.frank:

@@ -1,4 +1,4 @@
-"""The roles of a pipeline, as its function asks them."""
+"""The roles of a pipeline, as its function asks them: `Asker.ask`, `sample` and `probabilities`."""
 
 import math
 import time
@@ -36,7 +36,9 @@ def chances(answers: Sequence[str], likeliest: Likeliest) -> dict[str, float]:
 _LIKELIEST = 20  # first tokens that are asked for: the most that OpenAI and vLLM send
 
 
-class _Asked(NamedTuple):
+class _AskStep(NamedTuple):
+    """A step in which a role was asked: its place in the run, what the role said, and its record."""
+
     place: Place
     spoken: list[Spoken]
     ran: Ran
@@ -69,10 +71,10 @@ class Asker:
         if count > 1 and self._role.temperature == 0:
             raise MisuseError(f"{count} replies of role {self._name!r} would be the same: its temperature is 0")
         turns = (*(after.turns if after else ()), turn_of(parts))
-        asked = self._asked("ask", [turns] * count, step)
-        here().run.add(asked.place, asked.ran)
-        seen = tuple(Seen(*each) for each in zip(pictures_of(turns), asked.spoken[0].sizes, strict=False))
-        texts = [each.reply.text for each in asked.spoken]
+        ask_step = self._ask_role("ask", [turns] * count, step)
+        here().run.add(ask_step.place, ask_step.ran)
+        seen = tuple(Seen(*each) for each in zip(pictures_of(turns), ask_step.spoken[0].sizes, strict=False))
+        texts = [each.reply.text for each in ask_step.spoken]
         return [Reply(text, answered(turns, text), seen) for text in texts]
 
     def probabilities(
@@ -90,35 +92,32 @@ class Asker:
         """
         if self._role.own_protocol:
             raise MisuseError(f"role {self._name!r} has its own chat protocol, whose replies begin as that says")
-        begun = [(one, other) for one, other in permutations(answers, 2) if other.lower().startswith(one.lower())]
-        if isinstance(answers, str) or len(answers) < 2 or begun:
+        one_begins_another = any(other.lower().startswith(one.lower()) for one, other in permutations(answers, 2))
+        if isinstance(answers, str) or len(answers) < 2 or one_begins_another:
             raise MisuseError(f"{answers!r} are not two or more answers of which none begins another")
         turns = (*(after.turns if after else ()), turn_of(parts))
-        asked = self._asked("ask", [turns], step, _LIKELIEST)
-        likeliest = asked.spoken[0].reply.likeliest if isinstance(asked.spoken[0].reply, ScoredReply) else None
+        ask_step = self._ask_role("ask", [turns], step, _LIKELIEST)
+        reply = ask_step.spoken[0].reply
+        likeliest = reply.likeliest if isinstance(reply, ScoredReply) else None
         found = chances(answers, likeliest or ())
-        said = ", ".join(f"{answer} {share:.3f}" for answer, share in found.items())
         if any(found.values()) or here().run.is_dry:
-            here().run.add(asked.place, replace(asked.ran, output=(said,)))
+            output = ", ".join(f"{answer} {share:.3f}" for answer, share in found.items())
+            here().run.add(ask_step.place, replace(ask_step.ran, output=(output,)))
             return found if any(found.values()) else dict.fromkeys(answers, 1 / len(answers))
-        here().run.add(asked.place, asked.ran)
+        here().run.add(ask_step.place, ask_step.ran)
         where = f"step {step or self._name!r}: role {self._name!r}"
         if likeliest is None:
-            raise NoAnswerError(
-                f"{where} was asked for probabilities, and its server sends no `logprobs`",
-                "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them",
-            )
+            hint = "vLLM, SGLang, llama.cpp and Ollama from 0.12.11 on send them"
+            raise NoAnswerError(f"{where} was asked for probabilities, and its server sends no `logprobs`", hint)
         begins = ", ".join(repr(token) for token, _ in likeliest[:3])
-        raise NoAnswerError(
-            f"{where} begins its reply with {begins}, none of {', '.join(answers)}",
-            "have the prompt ask for them alone",
-        )
+        sentence = f"{where} begins its reply with {begins}, none of {', '.join(answers)}"
+        raise NoAnswerError(sentence, "have the prompt ask for them alone")
 
-    def _asked(self, kind: Kind, asked: Sequence[tuple[Turn, ...]], step: str, likeliest: int = 0) -> _Asked:
-        """Draw replies to conversations at the same time; with `likeliest` their first token alone."""
-        if self._role.own_protocol and not all(turns[-1].pictures for turns in asked):
+    def _ask_role(self, kind: Kind, dialogues: Sequence[tuple[Turn, ...]], step: str, likeliest: int = 0) -> _AskStep:
+        """Draw replies to dialogues at the same time; with `likeliest` their first token alone."""
+        if self._role.own_protocol and not all(turns[-1].pictures for turns in dialogues):
             raise ValueError(f"role {self._name!r} needs a picture: it is asked by its own chat protocol")
-        if self._role.own_protocol and any(len(turns) > 1 for turns in asked):
+        if self._role.own_protocol and any(len(turns) > 1 for turns in dialogues):
             raise ValueError(f"role {self._name!r} has its own chat protocol, in which no conversation can continue")
         name, place, began = step or self._name, here().next(), time.monotonic()
         ran = Ran(
@@ -126,12 +125,12 @@ class Asker:
             kind=kind,
             role=self._name,
             system=self._role.system,
-            prompt=asked[0][-1].prompt,
-            shown=tuple(each.size for each in asked[0][-1].pictures),
+            prompt=dialogues[0][-1].prompt,
+            shown=tuple(each.size for each in dialogues[0][-1].pictures),
         )
         try:
             spoken = drawn(
-                [partial(self._spoken, turns, name, (*place, at), likeliest) for at, turns in enumerate(asked)]
+                [partial(self._spoken, turns, name, (*place, at), likeliest) for at, turns in enumerate(dialogues)]
             )
         except VircError as error:
             here().run.add(place, replace(ran, error=error.message, seconds=round(time.monotonic() - began, 3)))
@@ -145,7 +144,7 @@ class Asker:
             replies=sum(each.replies for each in spoken),
             seconds=round(time.monotonic() - began, 3),
         )
-        return _Asked(place, spoken, done)
+        return _AskStep(place, spoken, done)
 
     def _spoken(self, turns: Sequence[Turn], step: str, place: Place, likeliest: int) -> Spoken:
         run = here().run
@@ -154,8 +153,8 @@ class Asker:
         with naming(f"role {self._name!r}, step {step!r}"):
             longest = 1 if likeliest else self._role.max_tokens or Sampling().max_tokens
             seed = run.seed_of(self._name, *place)
-            drawing = Sampling(self._role.temperature, max_tokens=longest, seed=seed, likeliest=likeliest)
-            return self._speak(turns, drawing)
+            sampling = Sampling(self._role.temperature, max_tokens=longest, seed=seed, likeliest=likeliest)
+            return self._speak(turns, sampling)
 
 
 class Roles:

@@ -1,4 +1,7 @@
-"""Python code in the sandbox of the tool `python`: written by a role, or by the pipeline."""
+"""Python code that a role or a pipeline wrote, run in the sandbox of the tool `python`.
+
+Read `Interpreter.run` first; code that calls a function of the pipeline is answered by `_answer_call`.
+"""
 
 import contextvars
 import inspect
@@ -32,7 +35,7 @@ _MAX_PIXELS = 16_777_216  # of an image that comes back
 _MAX_EXACT = 200_000  # characters that exact code may print
 _LOST = " Its state is lost."
 Function = Callable[..., Any]
-"""What code may call. It gets JSON values and open pictures, and returns one, a picture or a list of pictures."""
+"""A function that code may call. It gets JSON values and open pictures; it returns JSON, a picture, or several."""
 
 
 class Output(str):
@@ -48,9 +51,9 @@ class Output(str):
 
 
 class Interpreter:
-    """A Python interpreter in the sandbox; what one piece of code defines, the next ones have.
+    """A Python interpreter in the sandbox: each piece of code has the names that the pieces before it defined.
 
-    Code that is ended takes nothing away that ran before it.
+    If a piece of code is ended early, the state is that before it.
 
     Raises:
         SetupError: code cannot be isolated here.
@@ -59,7 +62,7 @@ class Interpreter:
     def __init__(self) -> None:
         python.ready()
         self._busy = threading.Lock()
-        self._past, self._given = pool.Past(pool.Problem()), tuple[pool.Given, ...]()
+        self._past, self._pictures = pool.Past(pool.Problem()), tuple[pool.Given, ...]()
 
     def run(
         self,
@@ -78,19 +81,19 @@ class Interpreter:
         Args:
             images: the variables image_0, image_1 ... of the code.
             variables: texts by their names.
-            functions: that it may call, by their names. ValueError and ToolError are errors of the code; a role that
-                fails ends the problem.
-            calls: how often, all of them together.
-            seconds: after which the code is ended, without those of its calls.
-            exact: the output is what it prints, to the character, and an error of it ends the problem.
+            functions: functions that it may call, by their names. If one raises ValueError or ToolError, the call
+                raises in the code; if a role fails in one, the problem ends.
+            calls: how many calls it may make, of all functions together.
+            seconds: time after which the code is ended, without the time of its calls.
+            exact: whether the output is exactly what it prints, and an error in it ends the problem.
 
         Raises:
             NoAnswerError: exact code failed.
-            RuntimeError: it runs another piece of code.
-            VircError: as its functions.
+            RuntimeError: the interpreter is running another piece of code.
+            VircError: a role failed in one of the functions.
         """
         branch, began = here(), time.monotonic()
-        place, code = branch.next(), printable(str(code))  # replies and outputs are texts that know more
+        place, code = branch.next(), printable(str(code))  # without the attributes of a `Reply` or an `Output`
         if branch.run.is_dry:
             branch.run.add(place, Ran(name=step, kind="code", prompt=code, output=(f"{{{step}}}",)))
             return Output(f"{{{step}}}")
@@ -100,7 +103,7 @@ class Interpreter:
             {name: printable(str(each)) for name, each in variables.items()},
             parameters,
             calls,
-            partial(_answered, callees, called),
+            partial(_answer_call, callees, called),
         )
         output = self._output(code, [opened(each) for each in images], around, seconds, exact)
         ran = Ran(
@@ -123,17 +126,17 @@ class Interpreter:
             self._busy.release()
 
     def _run(self, code: str, images: Sequence[OpenedImage], around: Around, seconds: float, exact: bool) -> Output:
-        given = (*self._given, *_given(images))
+        all_given = (*self._pictures, *_as_given(images))
         machine = pool.Machine(_SETTINGS.memory_mib, _SETTINGS.disk_mib, _SETTINGS.packages)
         most = _MAX_EXACT if exact else _SETTINGS.most_characters
         limits = pool.Limits(seconds, _SETTINGS.files, _SETTINGS.most_images, _MAX_PIXELS, most)
         try:
             text = python.check({"code": code}, View([])).call.arguments["code"]
-            reply, pixels, self._past = pool.shared().run(self._past, text, given, machine, limits, True, around)
-        except (ToolError, pool.DiedError) as error:  # a loop may have it corrected, as any other error of the code
+            reply, pixels, self._past = pool.shared().run(self._past, text, all_given, machine, limits, True, around)
+        except (ToolError, pool.DiedError) as error:  # the pipeline may have it corrected, as any error of the code
             return _output(str(error).removesuffix(_LOST), (), exact)
-        self._given = given
-        pictures = _pictures(reply, pixels)
+        self._pictures = all_given
+        pictures = _pictures_of(reply, pixels)
         if exact and len(reply.stdout) > _MAX_EXACT:  # the sandbox has cut it in the middle
             return _output(f"it prints over {_MAX_EXACT:,} characters", (), exact)
         if exact and not reply.fault:
@@ -151,7 +154,7 @@ def _output(text: str, pictures: tuple[OpenedImage, ...], exact: bool) -> Output
     return Output(text, pictures)
 
 
-def _given(images: Sequence[OpenedImage]) -> list[pool.Given]:
+def _as_given(images: Sequence[OpenedImage]) -> list[pool.Given]:
     return [
         pool.Given(pool.Image(f"image_{number}.png", f"image_{number}"), partial(_png, each))
         for number, each in enumerate(images)
@@ -162,7 +165,7 @@ def _png(picture: OpenedImage) -> bytes:
     return as_png(picture.pixels).data
 
 
-def _pictures(reply: pool.Reply, pixels: Sequence[bytes]) -> tuple[OpenedImage, ...]:
+def _pictures_of(reply: pool.Reply, pixels: Sequence[bytes]) -> tuple[OpenedImage, ...]:
     images = [Image.frombytes("RGB", size, data) for size, data in zip(reply.images, pixels, strict=True)]
     return tuple(
         OpenedImage(each) for each in images if not too_long(*each.size) and each.width * each.height >= FEWEST_PIXELS
@@ -170,11 +173,13 @@ def _pictures(reply: pool.Reply, pixels: Sequence[bytes]) -> tuple[OpenedImage, 
 
 
 class Callee:
+    """A function that code may call; `parameters` are their names, with `=` behind those that have a default."""
+
     def __init__(self, name: str, function: Function) -> None:
         self.name, self._function = name, function
         self._context = contextvars.copy_context()  # its steps are added to those of the run
-        known = inspect.signature(function).parameters.values()
-        self.parameters = tuple(each.name + "=" * (each.default is not each.empty) for each in known)
+        parameters = inspect.signature(function).parameters.values()
+        self.parameters = tuple(each.name if each.default is each.empty else f"{each.name}=" for each in parameters)
 
     def fits(self, arguments: Mapping[str, Any]) -> bool:
         required = {name for name in self.parameters if not name.endswith("=")}
@@ -185,7 +190,7 @@ class Callee:
         sizes = tuple(each.size for each in arguments.values() if isinstance(each, OpenedImage))
         call, began = Called(self.name, text_of(arguments), pictures=sizes), time.monotonic()
         try:
-            output, answer = _answer(self._context.run(self._function, **arguments))
+            output, answer = _returned(self._context.run(self._function, **arguments))
         except VircError:
             raise
         except (Exception, SystemExit) as error:  # a function of the pipeline may fail in any way
@@ -197,8 +202,8 @@ class Callee:
         return msgspec.structs.replace(call, output=output, error=answer.error, seconds=seconds), answer
 
 
-def _answer(value: Any) -> tuple[str, Answer]:
-    """What a function gave, as text and as what the code gets. Raises ValueError: it is no JSON and no picture."""
+def _returned(value: Any) -> tuple[str, Answer]:
+    """What a function returned, as text and as the code gets it; a ValueError if it is neither JSON nor pictures."""
     listed = value if isinstance(value, list | tuple) else [value]
     if value and listed and all(isinstance(each, OpenedImage | Image.Image) for each in listed):
         images = [opened(each) for each in listed]
@@ -210,14 +215,14 @@ def _answer(value: Any) -> tuple[str, Answer]:
         raise ValueError(f"it gave no JSON: {clause(error)}") from None
 
 
-def _answered(callees: Mapping[str, Callee], called: list[Called], asked: Asked, pixels: Sequence[bytes]) -> Answer:
+def _answer_call(callees: Mapping[str, Callee], called: list[Called], asked: Asked, pixels: Sequence[bytes]) -> Answer:
     """Check a call, which may come from anything that runs in the sandbox, and carry it out."""
     callee = callees[asked.name]
     if not callee.fits(asked.arguments):
         return Answer(error=f"it is {asked.name}({', '.join(callee.parameters)})")
     images = [OpenedImage(Image.frombytes("RGB", size, data)) for size, data in zip(asked.images, pixels, strict=True)]
     try:
-        arguments = {name: _opened(value, images) for name, value in asked.arguments.items()}
+        arguments = {name: _with_pictures(value, images) for name, value in asked.arguments.items()}
     except (ValueError, TypeError, IndexError, RecursionError):
         return Answer(error=f"{asked.name}() was called with what is no argument")
     call, answer = callee(arguments)
@@ -225,9 +230,10 @@ def _answered(callees: Mapping[str, Callee], called: list[Called], asked: Asked,
     return answer
 
 
-def _opened(value: Any, images: Sequence[OpenedImage]) -> Any:
+def _with_pictures(value: Any, images: Sequence[OpenedImage]) -> Any:
+    """An argument as the function gets it: in a call `{"image": N}` is a picture, and `{"object": {...}}` an object."""
     if isinstance(value, list):
-        return [_opened(each, images) for each in value]
+        return [_with_pictures(each, images) for each in value]
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
@@ -235,7 +241,7 @@ def _opened(value: Any, images: Sequence[OpenedImage]) -> Any:
         return images[content]
     if kind != "object" or not isinstance(content, dict):
         raise ValueError(kind)
-    return {key: _opened(each, images) for key, each in content.items()}
+    return {key: _with_pictures(each, images) for key, each in content.items()}
 
 
 def text_of(value: Any) -> str:

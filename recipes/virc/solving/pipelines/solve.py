@@ -1,4 +1,7 @@
-"""Solve one problem by a pipeline: what `virc solve --pipeline` runs."""
+"""Solve one problem by a pipeline: what `virc solve --pipeline` runs.
+
+`solve_images` opens pictures and roles and calls `solve_problem`, which runs the pipeline's function (`_answer`).
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -47,7 +50,7 @@ class PipelineSetup(msgspec.Struct, frozen=True):
     Args:
         chosen: role -> its model.
         setup: gives the seed, the longest time, the folder of the trace and whether pictures may be fetched.
-        tools: its tools by name; None for one that is not here and may be absent.
+        tools: its tools by name; None for an optional tool that is not installed.
     """
 
     pipeline: Pipeline
@@ -91,7 +94,10 @@ def ready(setup: PipelineSetup, report: Reporter) -> Iterator[Mapping[str, OpenR
 
 
 def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
-    """What each role would be sent, if each step gave its name in braces; what depends on replies is left out."""
+    """Lines of a dry run: what each step would be sent, with `{NAME}` as the output of the step NAME.
+
+    The plan ends where the function depends on the replies.
+    """
     blank = [OpenedImage(Image.new("RGB", (_DRY_SIDE, _DRY_SIDE))) for _ in range(images)]
     steps, failed = Run(None, is_dry=True, max_steps=_MAX_DRY_STEPS), list[VircError]()
     try:
@@ -99,7 +105,7 @@ def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
     except VircError as error:
         failed.append(error)
     for ran in steps.steps:
-        yield from _planned(setup, ran)
+        yield from _planned_step(setup, ran)
     for each in failed:
         if _is_fault(each.__cause__):
             raise each
@@ -107,13 +113,14 @@ def planned(setup: PipelineSetup, question: str, images: int) -> Iterator[str]:
 
 
 def _is_fault(raised: BaseException | None) -> bool:
-    """Whether a function fails so whatever the replies are; a pattern that a reply does not match gives None."""
+    """Whether a function of a pipeline fails with this error whatever the replies are."""
     kinds = (NameError, AttributeError, TypeError, ImportError, MisuseError)
-    is_unset = isinstance(raised, UnboundLocalError) or "NoneType" in str(raised)
-    return isinstance(raised, kinds) and not is_unset
+    # a pattern that the reply of a dry run does not match gives None, or leaves a name unset
+    depends_on_reply = isinstance(raised, UnboundLocalError) or "NoneType" in str(raised)
+    return isinstance(raised, kinds) and not depends_on_reply
 
 
-def _planned(setup: PipelineSetup, ran: Ran) -> Iterator[str]:
+def _planned_step(setup: PipelineSetup, ran: Ran) -> Iterator[str]:
     if ran.role is None:
         yield f"step {ran.name}: {ran.kind}"
         return
@@ -179,12 +186,13 @@ def solve_images(
 
     learn(facts(setup))
     deadline, began = Deadline(setup.setup.config.timeout), time.monotonic()
-    files = files_of(sources, setup.setup.offline, deadline)
+    picture_files = files_of(sources, setup.setup.offline, deadline)
+    shown_files = picture_files
+    if page is not None:
+        shown_files = [page_file(file, page, source) for file, source in zip(picture_files, sources, strict=True)]
     with ExitStack() as stack:
-        named = zip(files, sources, strict=True)
-        paged = files if page is None else [page_file(file, page, source) for file, source in named]
-        pictures = stack.enter_context(opened_all(paged, Terms(seconds=deadline.left()), whole=True))
-        learn(report_losses(files, sources, pictures, page, report))
+        pictures = stack.enter_context(opened_all(shown_files, Terms(seconds=deadline.left()), whole=True))
+        learn(report_losses(picture_files, sources, pictures, page, report))
         if setup.setup.trace:
             trace.check_folder(setup.setup.trace)
             check_writable(setup.setup.trace)

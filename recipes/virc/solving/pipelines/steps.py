@@ -31,9 +31,9 @@ def vote(texts: Iterable[str], step: str = "vote") -> str:
 
 Kind = Literal["ask", "vote", "boxes", "crop", "code", "tool"]
 Place = tuple[int, ...]
-"""Where a step stands in its run: numbers that sort steps, from which the seeds of its replies are derived."""
+"""The place of a step in its run: numbers by which steps are sorted, and from which seeds are derived."""
 MAX_STEPS = 1000
-"""Of one problem; a loop without an end has to end."""
+"""The most steps of a problem, so that an endless loop ends."""
 _T = TypeVar("_T")
 
 
@@ -51,16 +51,16 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         system: the system message of the role that was sent plain messages, if it has one.
-        prompt: what the role was sent, the code that ran, or the arguments of the tool.
+        prompt: the prompt of the role, the code that ran, or the arguments of the tool.
         output: its texts.
         error: why its role gave no reply.
-        prompt_tokens, completion_tokens: of all its replies; None if the backend did not count them.
+        prompt_tokens, completion_tokens: tokens of all its replies; None if the backend did not count them.
         boxes: (left, top, right, bottom) in pixels of the picture's file.
         pictures: (width, height) in pixels of each picture that it made.
         shown: (width, height) in pixels of each picture that its role was sent, before it was scaled for the model.
-        replies: how many its role's model gave.
-        seconds: how long it took.
-        calls: of functions by its code.
+        replies: number of replies of its role's model.
+        seconds: its duration.
+        calls: the calls of functions by its code.
     """
 
     name: str
@@ -108,9 +108,9 @@ class Run:
     Args:
         seed: of the problem; each reply has one of its own.
         on_step: gets each step.
-        is_dry: nothing is asked nor run: each step gives its name in braces.
-        check: called before each step; what it raises ends the run.
-        max_steps: the step behind them ends the run.
+        is_dry: whether no model is asked and no code is run: the output of each step is its name in braces.
+        check: called before each step; an exception of it ends the run.
+        max_steps: one step more than these ends the run with an error.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class TooManyError(RuntimeError):
 
 
 class Branch:
-    """Steps of a run that follow each other; `place` is what their places begin with."""
+    """Steps of a run that follow each other; their places begin with `place`."""
 
     def __init__(self, run: Run, place: Place = ()) -> None:
         self.run, self._place, self._count, self._lock = run, place, 0, threading.Lock()
@@ -215,15 +215,17 @@ def _in_branch(branch: Branch, work: Callable[[], _T]) -> _T:
 
 
 def drawn(work: Sequence[Callable[[], _T]]) -> list[_T]:
+    """The results of functions that run at the same time, each in a thread; a single one runs in this thread."""
     if len(work) == 1:
         return [work[0]()]
     return [future.result() for future in [started(each) for each in work]]
 
 
 def total(counts: Iterable[int | None]) -> int | None:
-    known = list(counts)
-    return None if None in known else sum(filter(None, known))
+    """The sum of counts; None if one of them is unknown."""
+    listed = list(counts)
+    return None if None in listed else sum(filter(None, listed))
 
 
 class MisuseError(ValueError):
-    """The function of a pipeline asks for what cannot be, whatever the replies are."""
+    """The function of a pipeline asks for something impossible, whatever the replies are."""

@@ -38,10 +38,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _AHEAD = 2
-"""Rows that are read before their turn, for each that is in work at a time."""
-_ENDING = 10.0  # seconds that a generator which is closed waits for its threads
-_CANCELLING = 2.0  # seconds that a cancellation waits for its thread
-_MAX_THREADS = 128  # of asyncio
+"""Rows that are read ahead, for each row that can be in work."""
+_ENDING = 10.0  # seconds for which a closed generator waits for its threads
+_CANCELLING = 2.0  # seconds for which a cancelled coroutine waits for its thread
+_MAX_THREADS = 128  # for coroutines
 _DEFAULTS: Any = {
     name: parameter.default
     for name, parameter in signature(solve).parameters.items()
@@ -114,15 +114,19 @@ def _solutions(
 def _in_order(
     numbered: Iterator[tuple[object, Row]], opening: Callable[[], AbstractContextManager[Solver]]
 ) -> Generator[Solution, None, None]:
-    """The solutions of rows in their order, while others are in work in threads; closed, it ends them."""
-    stop, places = Stop(), threading.Semaphore(0)
+    """The solutions of rows in their order, while a thread solves further rows; closing the generator ends it.
+
+    The thread reads a row only when `may_read` allows it, and puts into `finished` each solution with its place, then
+    None, or the error that ended it.
+    """
+    stop, may_read = Stop(), threading.Semaphore(0)
     finished: queue.SimpleQueue[tuple[int, Solution] | BaseException | None] = queue.SimpleQueue()
-    given: dict[int, object] = {}  # by their place, until they are done
+    in_work: dict[int, object] = {}  # place -> the caller's row
     failed: list[BaseException] = []
 
-    def gated() -> Iterator[Row]:
+    def rows_ahead() -> Iterator[Row]:
         for place in itertools.count():
-            places.acquire()
+            may_read.acquire()
             try:
                 pair = None if stop.is_set() else next(numbered, None)
             except Exception as error:  # raised when the rows before it are done
@@ -130,48 +134,49 @@ def _in_order(
                 return
             if pair is None:
                 return
-            given[place], row = pair
+            in_work[place], row = pair
             yield msgspec.structs.replace(row, line=place)
 
     def run() -> None:
         try:
             with stop.applied(), opening() as solver:
-                places.release(_AHEAD * solver.workers)
+                may_read.release(_AHEAD * solver.workers)
 
                 def on_row(done: RowDone) -> None:
                     place = done.row.line
-                    finished.put((place, _solution(done, solver.known, given.pop(place))))
+                    finished.put((place, _solution(done, solver.known, in_work.pop(place))))
 
-                solver.solve(gated(), Claims(), on_row, stop)
+                solver.solve(rows_ahead(), Claims(), on_row, stop)
             finished.put(failed[0] if failed else None)
         except BaseException as error:
             finished.put(error)
 
     thread = threading.Thread(target=run, name="virc-batch", daemon=True)
-    waiting: dict[int, Solution] = {}
-    with stop.waking(places.release):
+    early: dict[int, Solution] = {}  # solutions whose turn has not come
+    with stop.waking(may_read.release):
         thread.start()
         try:
             for place in itertools.count():
-                while place not in waiting:
-                    thing = _taken(finished)
-                    if thing is None:
+                while place not in early:
+                    item = _next_of(finished)
+                    if item is None:
                         return
-                    if isinstance(thing, BaseException):
-                        raise thing
-                    waiting[thing[0]] = thing[1]
-                yield waiting.pop(place)
-                places.release()
+                    if isinstance(item, BaseException):
+                        raise item
+                    solved_place, solution = item
+                    early[solved_place] = solution
+                yield early.pop(place)
+                may_read.release()
         finally:
             stop.set()
             thread.join(_ENDING)
 
 
-def _taken(things: "queue.SimpleQueue[T]") -> T:
-    """The next thing of a queue; KeyboardInterrupt if the stop that applies to this thread is set before."""
+def _next_of(items: "queue.SimpleQueue[T]") -> T:
+    """The next item of a queue; a KeyboardInterrupt if the stop that applies to this thread is set before."""
     interrupted: Any = KeyboardInterrupt()
-    with on_stop(lambda: things.put(interrupted)):
-        return things.get()
+    with on_stop(lambda: items.put(interrupted)):
+        return items.get()
 
 
 def _solution(done: RowDone, known: Fields, row: object) -> Solution:

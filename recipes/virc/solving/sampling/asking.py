@@ -63,7 +63,7 @@ class Asking(msgspec.Struct, frozen=True):
     def draw(self, sample: int) -> Attempt:
         session = one.session_of(self.config, self.backend, self.protocol, self.images, self.question)
         self.on_event(SampleStart(sample + 1, self.config.samples))
-        return one.drawn(session, one.Sampler(self.backend, self.config, sample, self.deadline, self.on_event))
+        return one.draw_attempt(session, one.Sampler(self.backend, self.config, sample, self.deadline, self.on_event))
 
     def grade(self, attempt: Attempt) -> Graded:
         """How good a solution is.

@@ -1,4 +1,7 @@
-"""Which columns of a row are its id, its image and its question, under the names that they usually have."""
+"""Finds the columns of a row that are its id, image, question and choices, by their usual names.
+
+`resolve` finds the columns of a file, and `read_row` makes the row of the values in them.
+"""
 
 import base64
 import re
@@ -26,34 +29,34 @@ _USUAL: Mapping[str, str] = {
     "question": "question query prompt problem text instruction",
     "choices": "choices options candidates",
 }
-"""Field -> the names of its column, written small and without spaces, dashes and underscores."""
+"""Field -> the usual names of its column, as `key_of` writes them."""
 _CHOICE = re.compile(r"(?:option|choice|candidate|opt)([a-j]|\d{1,2})")
 _PICTURE = re.compile(r"(?:image|img|picture|photo)\d{1,2}")
 SEVERAL = re.compile(
     "questions?|question(?:text|string|list)s?|quer(?:y|ies)|problems?|qas?|qa(?:pair|list)s?"
     "|questionanswers?(?:pairs?)?|texts"
 )
-"""Names of columns of several questions, as `key_of` makes them, alone or with their answers."""
+"""Names of columns with several questions, alone or with their answers, as `key_of` writes them."""
 _TALKS = ("messages", "conversations")
 _BASE64 = re.compile(r"(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|SUkq|TU0A)[A-Za-z0-9+/\s]{64,}={0,2}\s*")
 """Base64 of the first bytes of JPEG, PNG, GIF, WebP and TIFF files."""
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|webp|bmp|tiff?|heic)$", re.IGNORECASE)
 _MAX_SHOWN = 20
 CONTEXTS = ("hint", "context", "passage", "paragraph", "background", "premise")
-"""Columns of text that belongs before the question; they may have an `s` behind them, as those below."""
+"""Columns of text that belongs before the question; the names may end in `s`, as may those of `_TEXTS`."""
 _TEXTS = (*CONTEXTS, "prompt", "problem", "instruction")
-"""Columns of text that is a part of the problem if another column is the question."""
+"""Columns of text that is a part of the problem if the question is in another column."""
 
 
 class Columns(msgspec.Struct, frozen=True):
-    """The column of each field; None if the rows have none, or they have the name that virc gives it."""
+    """The column of each field; None if the rows have no such column, or it is called as the field is."""
 
     id: str | None = None
     image: str | None = None
     question: str | None = None
     choices: str | None = None
     each: tuple[str, ...] = ()
-    """The columns of one choice each, if no column has them all."""
+    """The columns with one choice each, if no column has all choices."""
 
     def __str__(self) -> str:
         read = {field: getattr(self, field) for field in FIELDS}
@@ -63,91 +66,108 @@ class Columns(msgspec.Struct, frozen=True):
 def resolve(
     names: Collection[str], chosen: Mapping[str, str], question: str | None = None, file: str = "FILE"
 ) -> Columns:
-    seen = f"the columns are {listed(names)}"
+    """Find the column of each field.
+
+    Args:
+        names: the columns, or the values of a row by column.
+        chosen: field -> column, as the user says.
+        question: the question of every row; None if the rows have their own.
+    """
+    columns_are = f"the columns are {listed(names)}"
+    convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch"
     for field, column in chosen.items():
         if column not in names:
-            raise DataError(f"there is no column {column!r} for {field}: {seen}", "--column FIELD=NAME")
-    asked = chosen.get("question") or _column("question", ("question",), names, seen)
-    if question is not None and (asked or "question" in names):
-        raise DataError(
-            f"the rows have questions of their own, in the column {asked or 'question'!r}", "leave QUESTION out"
-        )
-    if question is None and not asked and "question" not in names:
-        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch writes a row for each question"
-        values = names if isinstance(names, Mapping) else dict.fromkeys(names, "[]")  # a header has none
+            raise DataError(f"there is no column {column!r} for {field}: {columns_are}", "--column FIELD=NAME")
+    question_column = chosen.get("question") or _column("question", ("question",), names, columns_are)
+    has_questions = question_column or "question" in names
+    if question is not None and has_questions:
+        name = question_column or "question"
+        raise DataError(f"the rows have questions of their own, in the column {name!r}", "leave QUESTION out")
+    if question is None and not has_questions:
+        values = names if isinstance(names, Mapping) else dict.fromkeys(names, "[]")  # a header has no values
         lists = [key_of(name) for name, value in values.items() if isinstance(elements_of(value), list)]
-        there = any(name in _TALKS or SEVERAL.fullmatch(name) for name in lists)
-        hint = convert if there else _hint("question", names)
-        raise DataError(f"no column is known as the question: {seen}", hint)
-    image = chosen.get("image") or _column("image", _IMAGES, names, seen)
+        has_several = any(name in _TALKS or SEVERAL.fullmatch(name) for name in lists)
+        hint = f"{convert} writes a row for each question" if has_several else _hint("question", names)
+        raise DataError(f"no column is known as the question: {columns_are}", hint)
+    image = chosen.get("image") or _column("image", _IMAGES, names, columns_are)
     if not image and not any(name in names for name in _IMAGES):
-        pictures = sum(bool(_PICTURE.fullmatch(key_of(name))) for name in names)
-        convert = f"virc data convert {shlex.quote(file)} --to DIR --format batch reads the pictures of several columns"
-        raise DataError(f"no column is known as the image: {seen}", convert if pictures > 1 else _hint("image", names))
-    choices = chosen.get("choices") or _column("choices", ("choices",), names, seen)
+        pictures = [name for name in names if _PICTURE.fullmatch(key_of(name))]
+        hint = f"{convert} reads the pictures of several columns" if len(pictures) > 1 else _hint("image", names)
+        raise DataError(f"no column is known as the image: {columns_are}", hint)
+    choices = chosen.get("choices") or _column("choices", ("choices",), names, columns_are)
     each = () if choices or "choices" in names else tuple(_of_choices(names))
-    return Columns(chosen.get("id") or _column("id", ("id",), names, seen), image, asked, choices, each)
+    id_column = chosen.get("id") or _column("id", ("id",), names, columns_are)
+    return Columns(id_column, image, question_column, choices, each)
 
 
 def lettered(names: Collection[str]) -> list[str]:
     """The names that are letters of choices, from A or a on without a gap; none if B is not one of them."""
     for letters in (LETTERS, LETTERS.lower()):
-        if len(there := list(takewhile(names.__contains__, letters))) > 1:
-            return there
+        without_gap = list(takewhile(names.__contains__, letters))
+        if len(without_gap) > 1:
+            return without_gap
     return []
 
 
 def _of_choices(names: Collection[str]) -> list[str]:
+    """The columns with one choice each, such as `A`, `option_b` or `choice1`, if there are several without a gap."""
     if letters := [name for name in lettered(names) if name.isupper()]:
         return letters
-    found = {match[1]: name for name in names if (match := _CHOICE.fullmatch(key_of(name)))}
+    by_label = {match[1]: name for name in names if (match := _CHOICE.fullmatch(key_of(name)))}
     numbers = [str(number) for number in range(len(LETTERS) + 1)]
-    ways = ([found[mark] for mark in takewhile(found.__contains__, each)]
-            for each in (LETTERS.lower(), numbers[1:], numbers[:-1]))  # fmt: skip
-    return next((way for way in ways if len(way) == len(found) > 1), [])
+    for labels in (LETTERS.lower(), numbers[1:], numbers[:-1]):  # from a, 1 or 0 on
+        without_gap = [by_label[label] for label in takewhile(by_label.__contains__, labels)]
+        if len(without_gap) == len(by_label) > 1:
+            return without_gap
+    return []
 
 
 def odd_choices(names: Collection[str], columns: Columns) -> list[str]:
+    """The columns that look like those of one choice each, if no choices are read."""
     read = columns.each or columns.choices or "choices" in names
     return [] if read else [name for name in names if _CHOICE.fullmatch(key_of(name))]
 
 
 def unused_texts(fields: Mapping[str, Any], question: str) -> list[str]:
-    """The columns of text that belongs to a question and does not stand in it."""
-    said, texts = " ".join(question.split()), dict[str, str]()
-    for name, each in fields.items():
-        known = CONTEXTS if isinstance(each, list) else _TEXTS
-        parts = each if isinstance(each, list) else [each]
-        if name.lower().removesuffix("s") in known and all(isinstance(one, str) for one in parts):
+    """The columns of text that belongs to a question and is not in it."""
+    asked, texts = " ".join(question.split()), dict[str, str]()
+    for name, value in fields.items():
+        usual = CONTEXTS if isinstance(value, list) else _TEXTS
+        parts = value if isinstance(value, list) else [value]
+        if name.lower().removesuffix("s") in usual and all(isinstance(part, str) for part in parts):
             texts[name] = " ".join(" ".join(parts).split())
-    return [name for name, text in texts.items() if text not in said and said not in text]
+    return [name for name, text in texts.items() if text not in asked and asked not in text]
 
 
 def listed(names: Collection[str]) -> str:
-    shown = ", ".join(repr(plain(name, 40)) for name in list(names)[:_MAX_SHOWN])
-    return shown + ", …" * (len(names) > _MAX_SHOWN) or "none"
+    shown = [repr(plain(name, 40)) for name in list(names)[:_MAX_SHOWN]]
+    if len(names) > _MAX_SHOWN:
+        shown.append("…")
+    return ", ".join(shown) or "none"
 
 
 def parse_chosen(given: Sequence[str]) -> dict[str, str]:
     pairs = [each.partition("=") for each in given]
     for each, (field, _, column) in zip(given, pairs, strict=True):
         if field not in FIELDS or not column:
-            raise UsageError(
-                f"--column {each}: it is FIELD=NAME, FIELD one of {', '.join(FIELDS)}", "--column image=photo"
-            )
+            sentence = f"--column {each}: it is FIELD=NAME, FIELD one of {', '.join(FIELDS)}"
+            raise UsageError(sentence, "--column image=photo")
     return {field: column for field, _, column in pairs}
 
 
 def read_row(line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None) -> Row:
-    read = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
-    ours = ("id", *_IMAGES) if columns.image is None else ("id",)
-    fields = {name: content[name] for name in (*ours, "question", "choices") if name in content} | read
+    """The row of the values in a file's columns; `number` is its id if it has none."""
+    found = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
+    usual = ("id", *_IMAGES) if columns.image is None else ("id",)
+    fields = {name: content[name] for name in (*usual, "question", "choices") if name in content} | found
     if question is not None:
         fields["question"] = question
     if isinstance(text := fields.get("question"), int | float) and not isinstance(text, bool):
         fields["question"] = str(text)
     id = fields.get("id")
-    fields["id"] = number if id in (None, "") else int(id) if isinstance(id, float) and id.is_integer() else id
+    if id in (None, ""):
+        id = number
+    fields["id"] = int(id) if isinstance(id, float) and id.is_integer() else id  # spreadsheets write 1.0
     for name in _IMAGES:
         if name in fields:
             fields |= _named(name, columns.image, fields.pop(name))
@@ -162,24 +182,27 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
     left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None else ("choices",)
-    copied = passed | {name: fields[name] for name in as_asked if name in fields}
-    return as_row(line, passed | fields, copied)
+    to_output = passed | {name: fields[name] for name in as_asked if name in fields}
+    return as_row(line, passed | fields, to_output)
 
 
-def _column(field: str, ours: Collection[str], names: Collection[str], seen: str) -> str | None:
+def _column(field: str, ours: Collection[str], names: Collection[str], columns_are: str) -> str | None:
+    """The column of a field by its usual names; None if there is none, or one is called as in `ours` already.
+
+    A column whose name is one of `ours` but for case, spaces, dashes and underscores goes before the others.
+    """
     if any(name in names for name in ours):
         return None
     usual = _USUAL[field].split()
     found = sorted((name for name in names if key_of(name) in usual), key=lambda name: key_of(name) not in ours)
     if len(found) > 1 and key_of(found[0]) not in ours:
-        either = " or ".join(map(repr, found))
-        raise DataError(
-            f"the column of the {field} may be {either}: {seen}", f"--column {shlex.quote(f'{field}={found[0]}')}"
-        )
+        either, choose = " or ".join(map(repr, found)), shlex.quote(f"{field}={found[0]}")
+        raise DataError(f"the column of the {field} may be {either}: {columns_are}", f"--column {choose}")
     return found[0] if found else None
 
 
 def key_of(name: str) -> str:
+    """A name of a column in small letters, without spaces, dashes and underscores."""
     return re.sub(r"[\s_-]", "", name).lower()
 
 
@@ -192,6 +215,7 @@ def _hint(field: str, names: Collection[str]) -> str:
 
 
 def _named(name: str, column: str | None, value: Any) -> dict[str, Any]:
+    """The field `image`, or `images` where a column has several, of the value in a column of pictures."""
     if isinstance(value, str) and (key_of(column or name).endswith("s") and not value.lower().startswith("data:")):
         value = _split(value)
     if isinstance(value, list):
@@ -226,5 +250,5 @@ def has_bytes(value: Any) -> bool:
 def _split(text: str) -> Any:
     if text.lstrip().startswith("["):
         return listed_in(text)
-    mark = next((mark for mark in ";|\n" if mark in text), ";")
-    return [part.strip() for part in text.split(mark) if part.strip()]
+    separator = next((sign for sign in ";|\n" if sign in text), ";")
+    return [part.strip() for part in text.split(separator) if part.strip()]

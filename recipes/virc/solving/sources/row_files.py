@@ -1,4 +1,7 @@
-"""Rows of a batch: of JSON lines, a JSON array, CSV, TSV or Parquet, or pictures that one question is about."""
+"""Rows of a batch, from JSON lines, a JSON array, CSV, TSV or Parquet, or from pictures that share one question.
+
+Read `open_rows` first: `_open` detects the encoding and the kind of a file, and `rows_of` makes rows of its values.
+"""
 
 import io
 import itertools
@@ -24,7 +27,7 @@ from virc.solving.rows import MAX_LINE_BYTES, Row
 from virc.solving.sources.columns import Columns, has_bytes, odd_choices, read_row, resolve, unused_texts
 from virc.solving.sources.picture_files import is_picture, pictures_of
 
-_HEAD = 2**12  # bytes that tell what a file is
+_HEAD = 2**12  # bytes at the beginning of a file, by which its kind is detected
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MAX_TRANSCODED = 2**28  # bytes of a file that is not UTF-8
 _PACKED: Mapping[bytes, tuple[str, str]] = {
@@ -43,13 +46,13 @@ class RowFile(msgspec.Struct, frozen=True):
     """Rows to be answered.
 
     Args:
-        rows: in order, each read when it is asked for; a wrong one has its fault.
+        rows: in order, each read when the iterator reaches it; a wrong one has its `fault`.
         base: the folder that relative paths of images start from.
-        again: reads them once more from the beginning; None of rows that come through a pipe.
-        names: the columns, if they are known before the rows.
-        question: asked of every row, if they have none of their own.
+        again: reads the values of all rows from the beginning; None if they come through a pipe.
+        names: the columns, if they are known before the rows are read.
+        question: the question of every row; None if the rows have their own.
         delimiter: between the cells of a table.
-        bom: whether a table is written with a byte order mark, by which spreadsheets know UTF-8.
+        bom: whether a table of answers gets a byte order mark, by which spreadsheets detect UTF-8.
     """
 
     rows: Iterator[Row]
@@ -64,11 +67,13 @@ class RowFile(msgspec.Struct, frozen=True):
         return sum(1 for _ in self.again()) if self.again else None
 
     def columns(self) -> tuple[str, ...]:
-        asked = () if self.question is None else ("question",)
-        if self.names is not None or self.again is None:
-            return (*(self.names or ()), *asked)
-        found = (fields for _, _, fields in self.again() if isinstance(fields, dict))
-        return tuple(dict.fromkeys(itertools.chain(itertools.chain.from_iterable(found), asked)))
+        names = dict.fromkeys(self.names or ())
+        if self.names is None and self.again is not None:
+            for _, _, fields in self.again():
+                names |= dict.fromkeys(fields) if isinstance(fields, dict) else {}
+        if self.question is not None:
+            names["question"] = None
+        return tuple(names)
 
 
 @contextmanager
@@ -89,7 +94,7 @@ def open_rows(
         raise UsageError("there is no question about the pictures", f"virc batch {shlex.join(sources)} 'QUESTION'")
     with ExitStack() as stack:
         if pictures is None:
-            yield _opened(sources[0], question, chosen, report, stack)
+            yield _open(sources[0], question, chosen, report, stack)
             return
         contents: list[Numbered] = [(line, line, {"id": name, "image": name}) for line, name in enumerate(pictures, 1)]
         yield RowFile(rows_of(contents, {}, question), Path(), lambda: iter(contents), ("id", "image"), question)
@@ -102,31 +107,36 @@ def rows_of(
     say: Callable[[str], None] = lambda _: None,
     file: str = "FILE",
 ) -> Iterator[Row]:
-    """The rows of values by column; a wrong one comes with its fault. `say` gets the columns that are read."""
-    known: dict[tuple[str, ...], Columns] = {}
-    told: list[str] = []
+    """Make rows of their values by column; a wrong row has its `fault`.
+
+    `say` gets sentences, each once: which columns are read, and which columns with texts or choices are not asked.
+    """
+    columns_of: dict[tuple[str, ...], Columns] = {}  # rows of JSON may have different columns
+    noted: list[str] = []
     for line, number, fields in contents:
         if isinstance(fields, DataError):
             yield Row(line, fault=fields)
             continue
         names = tuple(fields)
         try:
-            if names not in known:
-                known[names] = resolve(fields, chosen, question, file)
-                if (said := str(known[names])) and len(known) == 1:
-                    say(said)
-                if odd := [name for name in odd_choices(names, known[names]) if name not in told]:
-                    told += odd
+            columns = columns_of.get(names)
+            if columns is None:
+                columns = columns_of[names] = resolve(fields, chosen, question, file)
+                if str(columns) and len(columns_of) == 1:
+                    say(str(columns))
+                if odd := [name for name in odd_choices(names, columns) if name not in noted]:
+                    noted += odd
                     say(f"the question is asked without {' and '.join(odd)}, which are too many or have gaps")
-            row = read_row(line, number, fields, known[names], question)
-            if left := [name for name in unused_texts(fields, row.question) if not (row.fault or name in told)]:
-                told += left
+            row = read_row(line, number, fields, columns, question)
+            unused = [] if row.fault else [name for name in unused_texts(fields, row.question) if name not in noted]
+            if unused:
+                noted += unused
                 proposes = f"; virc data layout {shlex.quote(file)} proposes how virc data convert puts texts before it"
-                say(f"the question is asked without {' and '.join(left)}{proposes if file != 'FILE' else ''}")
-            column = known[names].choices or "choices"
+                say(f"the question is asked without {' and '.join(unused)}{proposes if file != 'FILE' else ''}")
+            column = columns.choices or "choices"
             text = fields.get(column)
-            if isinstance(text, str) and row.passed.get("choices") == [text] and column not in told:
-                told.append(column)
+            if isinstance(text, str) and row.passed.get("choices") == [text] and column not in noted:
+                noted.append(column)
                 say(f"line {line}: its {column} are one text whose parts are not clear, and are asked as they stand")
             yield row
         except DataError as fault:
@@ -134,9 +144,7 @@ def rows_of(
             yield Row(line, id, fault=DataError(f"line {line}: {fault.message}", fault.hint))
 
 
-def _opened(
-    source: str, question: str | None, chosen: Mapping[str, str], report: Reporter, stack: ExitStack
-) -> RowFile:
+def _open(source: str, question: str | None, chosen: Mapping[str, str], report: Reporter, stack: ExitStack) -> RowFile:
     path = expanded(source) if source != STREAM and is_file(expanded(source)) else None
     try:
         file = standard_input() if source == STREAM else stack.enter_context(expanded(source).open("rb"))
@@ -144,43 +152,48 @@ def _opened(
     except OSError as error:
         raise DataError(f"cannot read the rows {source}: {clause(error)}") from error
     _refuse(source, head)
-    whole = _transcoded(source, file, head, path, report)
-    stream: IO[bytes] = file if whole is None else io.BytesIO(whole)
-    kind = _kind(head, path) if whole is None else _kind(whole[:_HEAD], path, whole)
-    if kind == "parquet" and path is None:
-        raise DataError("Parquet is not read from a pipe", "cat > rows.parquet")
+    converted = _as_utf8(source, file, head, path, report)
+    kind = _kind(head if converted is None else converted[:_HEAD], path, converted)
+    name = "FILE" if source == STREAM else source
+    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=name)
+    if kind == "parquet":
+        if path is None:
+            raise DataError("Parquet is not read from a pipe", "cat > rows.parquet")
+        names = tuple(parquet.open_file(path).schema_arrow.names)
+        if names:
+            resolve(names, chosen, question, name)  # before a model is paid for
+        return RowFile(rows_from(_of_parquet(path)), path.parent, partial(_of_parquet, path), names, question)
 
-    def fresh() -> Iterator[Numbered]:
-        if kind == "parquet":
-            for number, fields in parquet.read_rows(path or Path()):
-                yield number, number, fields if isinstance(fields, DataError) else _as_json(fields)
-            return
-        with io.BytesIO(whole) if whole is not None else (path or Path()).open("rb") as other:
+    def reread() -> Iterator[Numbered]:
+        with _reopened(path, converted) as other:
             yield from read_table(other).rows if kind == "table" else _of_json(other, kind)
 
-    named = "FILE" if source == STREAM else source
-    rows_from = partial(rows_of, chosen=chosen, question=question, say=report.note, file=named)
-    base, again = path.parent if path else Path(), fresh if path or whole is not None else None
-    if kind == "parquet":
-        names = tuple(parquet.open_file(path or Path()).schema_arrow.names)
-        contents, delimiter = fresh(), ","
-    elif kind == "table":
+    stream: IO[bytes] = file if converted is None else io.BytesIO(converted)
+    base, again = path.parent if path else Path(), reread if path or converted is not None else None
+    if kind == "table":
         names, delimiter, contents = read_table(stream)
-    else:
-        contents = _of_json(stream, kind)
-        if again:
-            return RowFile(rows_from(contents), base, again, question=question)
-        first = list(itertools.islice(contents, 1))
-        names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
-        return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
-    if names:
-        resolve(names, chosen, question, named)  # before a model is paid for
-    spreadsheet = whole is not None or head.startswith(b"\xef\xbb\xbf")
-    return RowFile(rows_from(contents), base, again, names, question, delimiter, spreadsheet)
+        if names:
+            resolve(names, chosen, question, name)
+        spreadsheet = converted is not None or head.startswith(b"\xef\xbb\xbf")
+        return RowFile(rows_from(contents), base, again, names, question, delimiter, spreadsheet)
+    contents = _of_json(stream, kind)
+    if again:
+        return RowFile(rows_from(contents), base, again, question=question)
+    first = list(itertools.islice(contents, 1))  # the columns of a pipe are those of its first row
+    names = tuple(first[0][2]) if first and isinstance(first[0][2], dict) else ()
+    return RowFile(rows_from(itertools.chain(first, contents)), base, None, names, question)
+
+
+def _reopened(path: Path | None, converted: bytes | None) -> IO[bytes]:
+    """A file from its beginning: its content in UTF-8, if it was `converted`."""
+    if converted is not None:
+        return io.BytesIO(converted)
+    assert path  # a pipe cannot be read twice
+    return path.open("rb")
 
 
 def _head(file: IO[bytes]) -> bytes:
-    """The first bytes of a file, which are read once more by what comes after."""
+    """The first bytes of a file, which stands at its beginning afterwards."""
     if isinstance(file, io.BufferedReader):
         return file.peek(_HEAD)[:_HEAD]
     head = file.read(_HEAD)
@@ -199,7 +212,8 @@ def _refuse(source: str, head: bytes) -> None:
         raise DataError(f"{source} is no text", "rows are JSON lines, a JSON array, CSV, TSV or Parquet")
 
 
-def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
+def _kind(head: bytes, path: Path | None, converted: bytes | None = None) -> Kind:
+    """What a file holds, by its first bytes and its suffix; JSON objects are `lines`, or one `object` with a list."""
     if head.startswith(b"PAR1"):
         return "parquet"
     suffix = path.suffix.lower() if path else ""
@@ -210,13 +224,14 @@ def _kind(head: bytes, path: Path | None, whole: bytes | None = None) -> Kind:
         return "lines"
     if not begin.startswith(b"{") or suffix in (".csv", ".tsv"):
         return "table"
-    if path is None and whole is None:
+    if path is None and converted is None:
         return "lines"
-    with io.BytesIO(whole) if whole is not None else (path or Path()).open("rb") as file:
+    with _reopened(path, converted) as file:
         return "lines" if _begins_with_row(file) else "object"
 
 
 def _begins_with_row(file: IO[bytes]) -> bool:
+    """Whether the first lines are objects, and not the only one is an object that has the rows in a list."""
     first = [fields for _, fields in itertools.islice(_LINES(file), 2)]
     if not all(isinstance(fields, dict) for fields in first):
         return False
@@ -224,7 +239,8 @@ def _begins_with_row(file: IO[bytes]) -> bool:
     return not any(isinstance(each, list) and each and isinstance(each[0], dict) for each in values)
 
 
-def _transcoded(source: str, file: IO[bytes], head: bytes, path: Path | None, report: Reporter) -> bytes | None:
+def _as_utf8(source: str, file: IO[bytes], head: bytes, path: Path | None, report: Reporter) -> bytes | None:
+    """The content of a file in UTF-8, with `\\n` between its lines; None if it has that already, or is Parquet."""
     encoding = "utf-16" if head.startswith(_UTF16) else None
     if path and not head.startswith(b"PAR1"):
         with path.open("rb") as other:
@@ -232,15 +248,15 @@ def _transcoded(source: str, file: IO[bytes], head: bytes, path: Path | None, re
         encoding = None if encoding == "utf-8-sig" else encoding
         if encoding:
             report.note(f"{source} is read as {encoding}")
-    table = not head.startswith(b"PAR1") and _kind(head, path) == "table"
-    if encoding is None and table and path and not _is_utf8(path):
+    is_table = _kind(head, path) == "table"
+    if encoding is None and is_table and path and not _is_utf8(path):
         encoding = "cp1252"
         report.warn(
             f"{source} is not UTF-8, and is read as Windows-1252",
             f"iconv -f ENCODING -t UTF-8 {shlex.quote(source)} > utf8.csv, if it is in another encoding",
         )
-    old_lines = table and b"\r" in head and b"\n" not in head
-    if encoding is None and not old_lines:
+    has_old_lines = is_table and b"\r" in head and b"\n" not in head  # those of an old Mac
+    if encoding is None and not has_old_lines:
         return None
     content = file.read(_MAX_TRANSCODED + 1)
     if len(content) > _MAX_TRANSCODED:
@@ -249,7 +265,9 @@ def _transcoded(source: str, file: IO[bytes], head: bytes, path: Path | None, re
         text = content.decode(encoding or "utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{source} is of no known encoding: {clause(error)}", "iconv converts it to UTF-8") from None
-    return (text.replace("\r\n", "\n").replace("\r", "\n") if old_lines else text).encode()
+    if has_old_lines:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.encode()
 
 
 def _is_utf8(path: Path) -> bool:
@@ -267,8 +285,13 @@ def _of_json(stream: IO[bytes], kind: Kind) -> Iterator[Numbered]:
         yield number, number, fields
 
 
+def _of_parquet(path: Path) -> Iterator[Numbered]:
+    for number, fields in parquet.read_rows(path):
+        yield number, number, fields if isinstance(fields, DataError) else _as_json(fields)
+
+
 def _as_json(fields: dict[str, Any]) -> dict[str, Any]:
-    """Values of columns as JSON has them: times as text, null for numbers that are none; images stay bytes."""
+    """Values of columns as JSON has them: times as text, null for NaN; images stay bytes."""
     images = {name: value for name, value in fields.items() if has_bytes(value)}
     values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields | dict.fromkeys(images)))
     return values | images

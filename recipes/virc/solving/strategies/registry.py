@@ -2,13 +2,13 @@
 
 A file has
 
-    Options                         a Struct of what may be written behind its name, each with a default
-    samples(options) -> int         how many answers it draws at most, of which each has a trace
+    Options                         a Struct of the options that may follow its name, each with a default
+    samples(options) -> int         the most answers that it draws; each has a trace
     solve(asking, options) -> Solved
 
 and, if solutions are to be graded,
 
-    grades(options, graders) -> MakeGrader | None   what makes the grader, which `asking` then has
+    grades(options, graders) -> MakeGrader | None   makes the grader, which is then `asking.grader`
 
 Its name is that of its file. A custom strategy is such a file, named by its path, or in a folder of `VIRC_PATH`.
 """
@@ -52,9 +52,9 @@ class Strategy(msgspec.Struct, frozen=True):
 
     @property
     def samples(self) -> int:
-        found = module(self.name)
-        with _run(found):
-            return found.samples(self.options)
+        strategy_module = module(self.name)
+        with _named_errors(strategy_module):
+            return strategy_module.samples(self.options)
 
 
 def names() -> tuple[str, ...]:
@@ -68,27 +68,28 @@ def module(name: str) -> Module:
     if file is None:
         what = "file" if plugins.is_path(name) else "strategy"
         raise UsageError(f"there is no {what} {name!r}", did_you_mean(name, names()))
-    found = plugins.loaded(file)
-    options = getattr(found, "Options", None)
-    wrong = {
-        "Options, a msgspec.Struct": not (isinstance(options, type) and issubclass(options, msgspec.Struct)),
-        "samples(options)": not callable(getattr(found, "samples", None)),
-        "solve(asking, options)": not callable(getattr(found, "solve", None)),
+    custom = plugins.loaded(file)
+    options = getattr(custom, "Options", None)
+    has = {
+        "Options, a msgspec.Struct": isinstance(options, type) and issubclass(options, msgspec.Struct),
+        "samples(options)": callable(getattr(custom, "samples", None)),
+        "solve(asking, options)": callable(getattr(custom, "solve", None)),
     }
-    if lacking := [part for part, is_wrong in wrong.items() if is_wrong]:
+    if lacking := [part for part, is_there in has.items() if not is_there]:
         raise ConfigError(f"{file} is not a strategy: it has no {'; no '.join(lacking)}")
-    return cast(Module, found)
+    return cast(Module, custom)
 
 
 @contextmanager
-def _run(found: Module) -> Iterator[None]:
+def _named_errors(strategy_module: Module) -> Iterator[None]:
+    """Raise an exception of a custom strategy as a ConfigError with the line of its file."""
     try:
         yield
     except VircError:
         raise
     except (Exception, SystemExit) as error:
-        file = Path(getattr(found, "__file__", ""))
-        if file.parent == Path(__file__).parent:
+        file = Path(getattr(strategy_module, "__file__", ""))
+        if file.parent == Path(__file__).parent:  # one of virc
             raise
         line = plugins.line_in(file, error)
         where = f"line {line} of {file}" if line else str(file)
@@ -97,29 +98,30 @@ def _run(found: Module) -> Iterator[None]:
 
 
 def parse(text: str) -> Strategy:
-    """A strategy as it is written: `NAME`, or `NAME:key=value,key=value`."""
+    """The strategy of a text `NAME`, or `NAME:key=value,key=value`."""
     name, _, rest = text.partition(":")
-    found = module(name)
-    given = dict(_given(text, rest))
-    for fault in faults(given, found.Options, noun="option"):
-        usual = Strategy("", found.Options()).text.removeprefix(":")
+    options_type = module(name).Options
+    given = _given_options(text, rest)
+    for fault in faults(given, options_type, noun="option"):
+        usual = Strategy("", options_type()).text.removeprefix(":")
         raise UsageError(f"strategy {name}: {fault.message}", fault.hint or f"options: {usual}")
-    return Strategy(name, msgspec.convert(given, found.Options, strict=False))
+    return Strategy(name, msgspec.convert(given, options_type, strict=False))
 
 
-def _given(text: str, rest: str) -> Iterator[tuple[str, str]]:
-    known = set[str]()
+def _given_options(text: str, rest: str) -> dict[str, str]:
+    given = dict[str, str]()
     for each in rest.split(",") if rest else ():
         key, equals, value = each.partition("=")
         if not equals or not key or not value:
             raise UsageError(f"strategy {text!r}: {each!r} is no option", "NAME:key=value,key=value")
-        if key in known:
+        if key in given:
             raise UsageError(f"strategy {text!r} has {key} twice", "leave one out")
-        known.add(key)
-        yield key, value
+        given[key] = value
+    return given
 
 
 def resolved(config: SolveConfig, graders: Graders = NO_GRADERS) -> SolveConfig:
+    """A configuration with its strategy in full, and the samples and the judge of that strategy."""
     if config.strategy is None:
         return config
     strategy = parse(config.strategy)
@@ -137,11 +139,11 @@ def grades(config: SolveConfig, graders: Graders) -> bool:
 
 
 def _maker(strategy: Strategy, graders: Graders) -> MakeGrader | None:
-    module_ = module(strategy.name)
-    make = getattr(module_, "grades", None)
-    with _run(module_):
-        found: MakeGrader | None = make(strategy.options, graders) if make else None
-    return found
+    strategy_module = module(strategy.name)
+    grades_of = getattr(strategy_module, "grades", None)
+    with _named_errors(strategy_module):
+        maker: MakeGrader | None = grades_of(strategy.options, graders) if grades_of else None
+    return maker
 
 
 @contextmanager
@@ -159,12 +161,10 @@ def solve(asking: Asking) -> Solved:
     if config.strategy is None:
         return asking.by_vote()
     strategy = parse(config.strategy)
-    found = module(strategy.name)
-    with _run(found):
-        solved: object = found.solve(asking, strategy.options)
+    strategy_module = module(strategy.name)
+    with _named_errors(strategy_module):
+        solved: object = strategy_module.solve(asking, strategy.options)
     if not isinstance(solved, Solved):
-        kind = type(solved).__name__
-        raise ConfigError(
-            f"solve() of the strategy {strategy.name} returns {kind}", "return what asking.by_vote() gives"
-        )
+        sentence = f"solve() of the strategy {strategy.name} returns {type(solved).__name__}"
+        raise ConfigError(sentence, "return what asking.by_vote() gives")
     return msgspec.structs.replace(solved, seconds=round(time.monotonic() - began, 3))

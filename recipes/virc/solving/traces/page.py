@@ -30,11 +30,11 @@ _FAILURES: Mapping[FailureKind, str] = {
 
 _MAX_WIDTH, _MAX_HEIGHT = 560, 420  # px on the page of a large picture, before the page narrows it
 _SMALL, _MAX_ENLARGED = 240, 4  # px on the page of a small picture's longer side, and how far that may enlarge it
-_TOGETHER = 16  # figures of one popover: each of them has one, and all figures in all would be their square
+_TOGETHER = 16  # figures in the popover of a figure: all figures in each popover would be too large a page
 
 
 class Pictured(Protocol):
-    """An image as it is embedded: of a size in px, shown from an original of another, as a data URL."""
+    """An image as it is embedded in the page."""
 
     @property
     def size(self) -> Size:
@@ -156,11 +156,11 @@ def in_words(call: Call) -> str:
 
 
 def _seconds(trace: Trace, meta: Mapping[str, object]) -> Sequence[float]:
-    """In which the replies of each unit were drawn; none if that is not known of each."""
-    found = meta.get("seconds")
-    if not isinstance(found, list | tuple) or len(found) != len(trace.units):
+    """The time for the replies of each unit; empty if it is not known for all of them."""
+    seconds = meta.get("seconds")
+    if not isinstance(seconds, list | tuple) or len(seconds) != len(trace.units):
         return ()
-    return found if all(isinstance(each, int | float) for each in found) else ()
+    return seconds if all(isinstance(each, int | float) for each in seconds) else ()
 
 
 def _time(seconds: float) -> str:
@@ -218,8 +218,9 @@ def _result(result: CallResult, trace: Trace, gallery: Gallery) -> dict[str, obj
         figures.append(gallery.add(record, f"Image {index}{made}", is_cut=True, of_file=of_file))
     text = result.text
     if result.error is not None:
-        sent = "" if result.reason in (None, result.error) else f"\nTold to the model: {result.error or 'nothing'}"
-        text = (result.reason or result.error) + sent
+        text = result.reason or result.error
+        if result.reason not in (None, result.error):
+            text += f"\nTold to the model: {result.error or 'nothing'}"
     return {"figures": figures, "text": text, "is_failed": result.error is not None}
 
 

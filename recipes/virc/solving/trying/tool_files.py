@@ -1,4 +1,4 @@
-"""Files of tools as they stand in folders: read, and none is run."""
+"""Files of tools in folders, read without running any: `found` lists them, `check_file` checks one."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Faulty(msgspec.Struct, frozen=True):
-    """A file, or a folder of `VIRC_PATH`, and why no tool comes of it, or none that all commands find."""
+    """A file, or a folder of `VIRC_PATH`, and why it gives no tool, or one that not all commands find."""
 
     file: Path
     reason: str
@@ -51,7 +51,7 @@ def found(system: System | None = None) -> Found:
     absent = f"there is no such folder, and {plugins.SEARCH_PATH} names it"
     faults = [Faulty(each, absent) for each in folders if not is_folder(each)]
     for file in (*files, *plugins.installed("virc.tools").values()):
-        tool, fault = (_declared if file.suffix == ".py" else _described)(file)
+        tool, fault = _declared(file) if file.suffix == ".py" else _described(file)
         faults += [fault] if fault else []
         if tool and tool.name not in tools.discover():
             own.setdefault(tool.name, tool)
@@ -65,7 +65,7 @@ def _folder(system: System | None) -> Path | None:
 
 
 def check_file(name: str, system: System | None) -> Path | None:
-    """The file of a tool of one's own, once nothing is wrong with it that is seen before it runs; None: it is none."""
+    """The file of a user's tool; None if the name is that of no file. A ConfigError if it is wrong as it stands."""
     check_name(name, system)
     file = tools.file_of(name, _folder(system))
     if file is None:
@@ -78,7 +78,7 @@ def check_file(name: str, system: System | None) -> Path | None:
 
 
 def check_name(name: str, system: System | None) -> None:
-    """Raise ConfigError if there is no such file, and one of nearly that name, or no tool can be called so."""
+    """Raise ConfigError if a name is of no tool, and either a file has nearly that name, or no tool can have it."""
     if tools.file_of(name, _folder(system)) or name in tools.known():
         return
     kind = f"there is no file {name}" if "/" in name else f"there is no tool {plain(name, 60)!r}"
@@ -94,6 +94,7 @@ def check_name(name: str, system: System | None) -> None:
 
 
 def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
+    """The tool in a Python file, by its NAME and SCHEMA, and what is wrong with it; None twice if it has neither."""
     try:
         parsed = ast.parse(file.read_bytes())
     except SyntaxError as error:
@@ -112,7 +113,7 @@ def _declared(file: Path) -> tuple[Listed | None, Faulty | None]:
     if not {"NAME", "SCHEMA"} & values.keys():
         return None, None
     value = values.get("NAME")
-    name = value.value if isinstance(value, ast.Constant) else file.stem  # what is computed is not known here
+    name = value.value if isinstance(value, ast.Constant) else file.stem  # a NAME that is computed is not known here
     if not isinstance(name, str):
         return None, Faulty(file, f"its NAME {name!r} is no text")
     return Listed(name, "Python file", _about(ast.get_docstring(parsed)), file), misnamed(name, file)

@@ -81,7 +81,7 @@ def attempt(
     sizes, before = session.history.sizes, len(session.trace().messages)
     begun = time.perf_counter()
     with of_servers(name):
-        unit = reading.fed(session, reply)
+        unit = reading.feed(session, reply)
     seconds = time.perf_counter() - begun
     reason = unit.reason if isinstance(unit, Rejected) else next((each.reason for each in unit.results), None)
     if isinstance(unit, Rejected) or reason:

@@ -17,15 +17,16 @@ MAX_LISTED = 2**17
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A part of a column's text without the space around it, several columns, or a text with columns in it.
+    """A part of a column's text, several columns as a list, or a text with columns in it.
 
     Args:
-        column: its name, or names, of which the first is taken whose value is not null.
-        after: a mark in the text; what stands before it, and the mark, are dropped. A row without it has no such mark.
-        before: a mark behind that; it is dropped with what stands behind it.
+        column: its name, or several names: the first one whose value is not null is taken. Space around the part is
+            stripped.
+        after: the part begins after this mark; without `after`, or in a row without the mark, at the beginning.
+        before: the part ends before this mark, which is searched for after the other one.
         columns: instead of `column`: the values of all of these that are not empty, as a list in this order.
-        text: instead of `column`: a text with columns in braces, `images/{image_id}.jpg`, or with zeros before a
-            number, `{image_id:012}`; a column that is empty leaves its line out. One without columns is that of all
+        text: instead of `column`: a text with columns in braces, `images/{image_id}.jpg`; `{image_id:012}` puts zeros
+            before a number. A line whose columns are all empty is left out. A text without columns is the same in all
             rows.
     """
 
@@ -41,14 +42,14 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 Column = Text | tuple[Text, ...] | Part
-"""A column: its name, names of which the first is taken whose value is not null, or a `Part`. A dot leads into an
-object, also one that is JSON as text, and to an element of a list by its number, from 0: `extra_info.question`,
-`conversations.0.value`.
+"""A column: its name; several names, of which the first one whose value is not null is taken; or a `Part`. A dot leads
+into an object, also one that is JSON as text, or to an element of a list by its number, from 0:
+`extra_info.question`, `conversations.0.value`.
 """
 EMPTY = (None, "", "nan")
 """Values of cells that hold nothing; `nan` is how pandas prints one."""
 _ID = re.compile(r"(?:.*_)?(?:id|index)", re.IGNORECASE)
-"""Keys of elements that may be columns next to them too: each names what it stands in."""
+"""Keys that an exploded object and its row may both have: an id of the object, and one of the row."""
 _BRACES = re.compile(r"\{([^{}:]+)(?::0?(\d{1,2}))?\}")
 _STRING = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(\s+(?=b?['"]))?""", re.DOTALL)
 
@@ -58,8 +59,8 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         texts: a list of texts, or one.
-        images: the images between the texts, as far as there are some: the first stands behind the first text. A row
-            may be without this column.
+        images: the images between the texts: the first follows the first text. There may be fewer than gaps, and a row
+            may lack this column.
     """
 
     texts: Column
@@ -67,7 +68,7 @@ class Reply(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which column of a published row is what. Rows fit it that have all columns it names.
+    """Which column of a published row has what. A layout fits rows that have all columns it names.
 
     Args:
         about: what has this layout, one line.
@@ -152,11 +153,15 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (self.folder,) if isinstance(self.folder, str) else self.folder or ()
 
     def exploded(self, row: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-        """The rows that a row becomes. Raises ValueError: its lists are none, or of several lengths."""
+        """The rows that a row becomes, one for each element of its lists.
+
+        Raises:
+            ValueError: a column of `explode` is no list, the lists have several lengths, or a key is taken.
+        """
         names = (self.explode,) if isinstance(self.explode, str) else self.explode
         lists: dict[str, list[Any]] = {}
         for name in names:
-            lists[name] = elements_of(_found(row, name))
+            lists[name] = elements_of(_cell(row, name))
             if not isinstance(lists[name], list):
                 raise ValueError(f"its column {name} is no list")
         if len({*map(len, lists.values())}) > 1:
@@ -165,25 +170,31 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not lists[names[0]]:
             raise ValueError(f"its column {names[0]} is empty")
         rest = {key: value for key, value in row.items() if key not in names}
-        asked = () if self.question is None else names_of(self.question)
-        apart = any(each.partition(".")[0] in names for each in asked)  # then objects stay under their own names
-        inner, known = dict[str, dict[Any, None]](), {key for key, value in rest.items() if value is not None}
-        for name, value in lists.items():
-            keys = (key for each in value if isinstance(each, Mapping) for key in each)
-            inner[name] = dict.fromkeys(() if apart else keys)
-            for key in inner[name]:
+        question = () if self.question is None else names_of(self.question)
+        # A question like `turns.question` names the column of its list: then an element stays one column, of that name.
+        stays_whole = any(each.partition(".")[0] in names for each in question)
+        # Column of `explode` -> the keys of all its objects, with null: a row whose object lacks a key gets that.
+        defaults = dict[str, dict[Any, None]]()
+        taken = {key for key, value in rest.items() if value is not None}
+        for name, elements in lists.items():
+            keys = (key for each in elements if isinstance(each, Mapping) for key in each)
+            defaults[name] = dict.fromkeys(() if stays_whole else keys)
+            for key in defaults[name]:
                 if not isinstance(key, str):
                     raise ValueError(f"its column {name} has the key {key!r:.40}, which is no text")
-                if key in known and not _ID.fullmatch(key):
+                if key in taken and not _ID.fullmatch(key):
                     raise ValueError(f"its column {name} has the key {key:.40}, which is a column next to it too")
-            known |= inner[name].keys()
-        made: list[Mapping[str, Any]] = []
-        for values in zip(*lists.values(), strict=True):
+            taken |= defaults[name].keys()
+        exploded: list[Mapping[str, Any]] = []
+        for row_elements in zip(*lists.values(), strict=True):
             new = {**rest}
-            for name, value in zip(lists, values, strict=True):
-                new |= {**inner[name], **value} if isinstance(value, Mapping) and not apart else {name: value}
-            made.append(new)
-        return made
+            for name, element in zip(lists, row_elements, strict=True):
+                if isinstance(element, Mapping) and not stays_whole:
+                    new |= {**defaults[name], **element}
+                else:
+                    new[name] = element
+            exploded.append(new)
+        return exploded
 
     def of_file(self, name: str) -> bool:
         parts = (self.named,) if isinstance(self.named, str) else self.named
@@ -191,6 +202,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def pieces(self) -> Reply | None:
+        """The `reply`, also where it is given as the column of its only text."""
         return self.reply if self.reply is None or isinstance(self.reply, Reply) else Reply(self.reply)
 
     def columns(self) -> Iterator[Column]:
@@ -204,9 +216,11 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         yield from self.replies()
 
     def read(self) -> frozenset[str]:
+        """The names of all columns that the layout reads or ignores."""
         return frozenset(name for column in self.columns() for name in names_of(column)) | {*self.ignore}
 
     def replies(self) -> Iterator[Column]:
+        """The columns of a layout of pairs."""
         yield from (column for column in (self.chosen, self.rejected) if column is not None)
 
     def needed(self) -> Iterator[Column]:
@@ -219,10 +233,10 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def names_of(column: Column) -> tuple[str, ...]:
-    """The names of a column, of which the first is taken whose value is not null, or all."""
-    name = column.column or column.columns if isinstance(column, Part) else column
+    """The names of all columns that a column is read from."""
     if isinstance(column, Part) and column.text:
-        return tuple(dict.fromkeys(found[1] for found in _BRACES.finditer(column.text)))
+        return tuple(dict.fromkeys(braces[1] for braces in _BRACES.finditer(column.text)))
+    name = column.column or column.columns if isinstance(column, Part) else column
     return (name,) if isinstance(name, str) else name
 
 
@@ -235,49 +249,53 @@ def value_of(row: Mapping[str, Any], column: Column) -> Any | UnsetType:
 
     Of several names the first whose value is not null counts: rows of parquet have all columns of their file.
     """
-    found = [value for name in names_of(column) if (value := _found(row, name)) is not UNSET]
+    found = [value for name in names_of(column) if (value := _cell(row, name)) is not UNSET]
     if isinstance(column, Part) and column.text and (found or not names_of(column)):
-        return _filled(row, column.text)
+        return _fill_braces(row, column.text)
     if isinstance(column, Part) and column.columns and found:
         return [each for each in found if each not in EMPTY]
     value = next((each for each in found if each is not None), None if found else UNSET)
-    return _part(value, column) if isinstance(column, Part) and isinstance(value, str) else value
+    return _cut(value, column) if isinstance(column, Part) and isinstance(value, str) else value
 
 
 def listed(text: str) -> Any:
-    """The list or object that a text is, as JSON or as Python prints it; the text where it is none."""
+    """The list or object that a text contains, as JSON or as Python prints it; else the text."""
     if text.lstrip()[:1] in ("[", "{") and len(text) <= MAX_LISTED:
         with suppress(ValueError, RecursionError):
             return msgspec.json.decode(text)
         with suppress(ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-            value = ast.literal_eval(text)  # it makes values alone and calls nothing
-            # numpy prints a list without commas, and Python joins texts next to each other
-            apart = _STRING.sub(lambda found: found[1] + ("," if found[2] else ""), text)
-            return value if apart == text else ast.literal_eval(apart)
+            value = ast.literal_eval(text)  # which makes values and calls nothing
+            # numpy prints a list without commas, and Python would join texts next to each other into one
+            with_commas = _STRING.sub(lambda string: string[1] + ("," if string[2] else ""), text)
+            return value if with_commas == text else ast.literal_eval(with_commas)
     return text
 
 
 def elements_of(value: Any) -> Any:
-    """The list that a value is, also as text, or as an object with questions as its keys; another value as it is."""
+    """The list that a value contains, also as text or as an object {question: answer}; else the value itself."""
     value = listed(value) if isinstance(value, str) else value
     if isinstance(value, Mapping) and value and all(isinstance(key, str) and key[-1:] in "?？؟" for key in value):
         return [{"question": question, "answer": answer} for question, answer in value.items()]
     return value
 
 
-def _filled(row: Mapping[str, Any], text: str) -> str:
-    def value(found: re.Match[str]) -> str:
-        said = _found(row, found[1])
-        said = "\n".join(map(str, said)) if isinstance(said, list) else said
-        return "" if said in (*EMPTY, UNSET) else str(said).zfill(int(found[2] or 0))
+def _fill_braces(row: Mapping[str, Any], text: str) -> str:
+    """The `text` of a `Part` with the row's values; a line all of whose columns are empty is left out."""
 
-    lines = [(line, _BRACES.sub(value, line)) for line in text.split("\n")]
-    empty = [not any(map(value, _BRACES.finditer(line))) for line, _ in lines]
-    kept = [new for (line, new), none in zip(lines, empty, strict=True) if not (none and _BRACES.search(line))]
-    return "\n".join(kept)
+    def value(braces: re.Match[str]) -> str:
+        cell = _cell(row, braces[1])
+        cell = "\n".join(map(str, cell)) if isinstance(cell, list) else cell
+        return "" if cell in (*EMPTY, UNSET) else str(cell).zfill(int(braces[2] or 0))
+
+    filled = []
+    for line in text.split("\n"):
+        values = [value(braces) for braces in _BRACES.finditer(line)]
+        if any(values) or not values:
+            filled.append(_BRACES.sub(value, line))
+    return "\n".join(filled)
 
 
-def _found(row: Mapping[str, Any], name: str) -> Any | UnsetType:
+def _cell(row: Mapping[str, Any], name: str) -> Any | UnsetType:
     if name in row:
         return row[name]
     value: Any = row
@@ -292,7 +310,7 @@ def _found(row: Mapping[str, Any], name: str) -> Any | UnsetType:
     return value
 
 
-def _part(text: str, part: Part) -> str:
+def _cut(text: str, part: Part) -> str:
     start = text.find(part.after) + len(part.after) if part.after and part.after in text else 0
     end = text.find(part.before, start) if part.before else -1
     return text[start : None if end < 0 else end].strip()

@@ -130,7 +130,7 @@ def tool_of(name: str, calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _reading(calls: Sequence[Mapping[str, Any]]) -> str:
-    """The functions of a tool that read and write how these calls name images and boxes; empty: as every tool does."""
+    """The functions `read` and `write` of a tool file, for calls that name images or boxes in a way of their own."""
     images, boxes = ([call[key] for call in calls if key in call] for key in (INDEX, BOX))
     name, corners = name_of(images), next(filter(None, map(corners_in, boxes)), ())
     text = next((each for each in boxes if isinstance(each, str)), None)
@@ -152,6 +152,7 @@ def _reading(calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def name_of(images: Sequence[Any]) -> str | None:
+    """The first image's name, if calls name images by texts."""
     named = (each for each in images if isinstance(each, str) and 0 < len(each) <= _MAX_NAME)
     return next((each for each in named if "{" not in each and not box_of(each)), None)
 
@@ -169,11 +170,11 @@ def _texts(sample: Sample) -> Iterator[str]:
     grammar = sample.grammar
     think = f"Think in {'...'.join(grammar.think)}" if grammar.think else "Think step by step"
     answer = f"write {'...'.join(grammar.answer)}" if grammar.answer else "finish with the answer"
-    said = f"{think}, then {'call a tool or ' * bool(sample.tools)}{answer}."
+    then = f"call a tool or {answer}" if sample.tools else answer
     yield from _block("system", system)
     name = name_of([call[INDEX] for calls in sample.called.values() for call in calls if INDEX in call])
     numbered = _NUMBERED.fullmatch(name) if name else None
-    yield from _block("first", ("{images}\n" if name else "") + "{question}\n" + said)
+    yield from _block("first", ("{images}\n" if name else "") + f"{{question}}\n{think}, then {then}.")
     yield f"  image_line: {_flow(f'{numbered[1]}{{number}}' if numbered else name or '')}"
     result = f"{numbered[1]}{{count}}" if numbered else "observation_{number}"
     yield f"  after_image: {_flow(f'This is {result}. {_GO_ON}' if name else _GO_ON)}"

@@ -1,4 +1,8 @@
-"""Which overlays of a stage fit a machine, and for the others why not and what would help."""
+"""Which overlays of a stage fit a machine, and for the others why not and what would help.
+
+`judge` gives a `Verdict` on each combination of overlays, for `virc doctor`; the `refuse_...` functions raise errors
+before a run. Both compare what a stage needs with the machine by `lacking`, and find remedies by `cure`.
+"""
 
 from collections.abc import Callable, Collection, Iterator
 from itertools import product
@@ -14,6 +18,7 @@ from virc.stages import sft
 from virc.systems.registry import System
 from virc.training.estimate.needs import Estimate, Term, estimate
 
+# Names of terms of an estimate, by what makes them smaller.
 _STATE = {
     "trained weights", "gradients", "Adam moments", "float32 weights", "bf16 copies", "float32 gradients",
     "offloaded state",
@@ -33,6 +38,7 @@ USUAL_OVERLAYS = frozenset({"lora", "judge-split", "rules"})
 
 
 def judges(overlays: Collection[str] = USUAL_OVERLAYS) -> str:
+    """The hint for a stage without a judge: how to get one, or to do without."""
     ways = ["--judge-endpoint URL of one that is served elsewhere"]
     if "judge-split" in overlays:
         ways.append("--with judge-split for one on four of these GPUs (virc serve judge --gpus 4,5,6,7 --port 8005)")
@@ -59,17 +65,17 @@ class Verdict(msgspec.Struct, frozen=True):
 def judge(system: System, stage: str, machine: Machine, shape_of: ShapeOf) -> list[Verdict]:
     """Judge every sensible combination of a stage's overlays: one for the hardware, the base, an adapter or none.
 
-    Rows as long as the stage's cutoff are assumed. One that does not fit gets the fewest further overlays with which it
-    does, if there are any.
+    Rows as long as the stage's cutoff are assumed. `helps` of a combination that does not fit names the fewest further
+    overlays with which it does, if there are any.
     """
-    found = [verdict(system, stage, names, machine, shape_of) for names in combinations(system, stage)]
-    fitting = [set(each.overlays) for each in found if each.fits]
-    for at, each in enumerate(found):
+    verdicts = [verdict(system, stage, names, machine, shape_of) for names in combinations(system, stage)]
+    fitting = [set(each.overlays) for each in verdicts if each.fits]
+    for index, each in enumerate(verdicts):
         ways: list[list[str]] = [sorted(names - {*each.overlays}) for names in fitting if {*each.overlays} < names]
         if each.fits is False and ways:
             fewest: list[str] = min(ways, key=len)
-            found[at] = msgspec.structs.replace(each, helps=f"add {','.join(fewest)}")
-    return found
+            verdicts[index] = msgspec.structs.replace(each, helps=f"add {','.join(fewest)}")
+    return verdicts
 
 
 def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Machine, shape_of: ShapeOf) -> Verdict:
@@ -84,26 +90,26 @@ def verdict(system: System, stage: str, overlays: tuple[str, ...], machine: Mach
     needed = estimate(config, shape, config.longest)
     lack = next(lacking(needed, config, machine), None)
     helps = None
-    if lack and _elsewhere(config, machine, system.overlays):
-        without = msgspec.structs.replace(config, judge_gpus=0)
+    if lack and _hint_for_judge(config, machine, system.overlays):
+        without_judge = msgspec.structs.replace(config, judge_gpus=0)
         helps = f"--judge-endpoint URL, or {_without_judge(system.overlays)}, leaves out the judge's"
-        lack = next(lacking(needed, without, machine), lack)
+        lack = next(lacking(needed, without_judge, machine), lack)
     if lack and lack.terms:
         less = next((f"less with {each}" for each in _cures(lack.terms, config, system.overlays)), None)
-        helps = lack.others or less
-    each = f" with {size_text(needed.device_gib)} each" if config.device == "cuda" else ""
-    needs = f"{_devices(config)}{each}, {size_text(needed.host_gib)} of main memory"
+        helps = lack.other_gpus or less
+    memory = f" with {size_text(needed.device_gib)} each" if config.device == "cuda" else ""
+    needs = f"{_devices(config)}{memory}, {size_text(needed.host_gib)} of main memory"
     return Verdict(overlays, lack is None, needs, lack.clause if lack else None, helps, needed.device_gib)
 
 
 def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
-    """Overlays that go together, none twice: for the hardware, for the base alone, and for an adapter."""
+    """Combinations of at most one overlay each for the hardware, for the base alone, and for an adapter."""
     settings = {name: _settings(system, name, stage) for name in system.overlays}
     bases = [name for name in system.overlays if _settings(system, name) == {"base"}]
     hardware = [name for name, keys in settings.items() if keys & {"device", "devices"}]
     adapters = [name for name, keys in settings.items() if "lora" in keys]
     plain = stages.resolve(system, stage).config
-    if all(stages.resolve(system, stage, [name]).config != plain for name in hardware):
+    if all(stages.resolve(system, stage, [name]).config != plain for name in hardware):  # none is the stage itself
         hardware.insert(0, "")
     for machine, base, adapter in product(hardware or [""], bases or [""], ["", *adapters]):
         chosen = tuple(name for name in (base, adapter, machine) if name)
@@ -115,24 +121,31 @@ def combinations(system: System, stage: str) -> Iterator[tuple[str, ...]]:
 
 
 def _settings(system: System, overlay: str, stage: str | None = None) -> set[str]:
+    """Names of the settings of an overlay: those for all stages, and for one stage, or for any."""
     content = system.overlays[overlay]
     chosen = content.stages.values() if stage is None else [content.stages.get(stage, {})]
     return {key for part in (content.settings, *chosen) for key in part}
 
 
 class Lack(msgspec.Struct, frozen=True):
-    """What a machine has too little of, as a part of a sentence, what takes the most of it, and other GPUs to take."""
+    """What a machine has too little of.
+
+    Args:
+        clause: continues a sentence about the stage.
+        terms: what takes it, the largest first.
+        other_gpus: the option for GPUs of this machine that have enough.
+    """
 
     clause: str
     terms: tuple[Term, ...] = ()
-    others: str | None = None
+    other_gpus: str | None = None
 
 
 def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = False) -> Iterator[Lack]:
-    """What a machine lacks for a stage; `free`: count what is free now, not what there is."""
-    few = _few_gpus(config, machine)
-    if few:
-        yield few
+    """What a machine lacks for a stage; with `free`, memory in use by others does not count as there."""
+    too_few = _few_gpus(config, machine)
+    if too_few:
+        yield too_few
     elif config.device == "cuda":
         sizes = [gpu.free_gib if free else gpu.gib for gpu in machine.gpus]
         # torch takes the first ones if none are named; the smallest must hold what one device needs.
@@ -140,13 +153,11 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
         if needed.device_gib > (least := min(sizes[number] for number in taken)):
             number = min(taken, key=sizes.__getitem__)
             has = f"GPU {number} has {size_text(least)}{' free' if free else ''}"
-            others = [at for at, size in enumerate(sizes) if size >= needed.device_gib][: config.devices]
-            other = (
-                f"--set gpus=[{','.join(map(str, others))}]"
-                if len(others) == config.devices and not _of_judge(config)
-                else None
-            )
-            yield Lack(f"needs {size_text(needed.device_gib)} a device, {has}", needed.terms, other)
+            others = [index for index, size in enumerate(sizes) if size >= needed.device_gib][: config.devices]
+            option = None
+            if len(others) == config.devices and not _of_judge(config):
+                option = f"--set gpus=[{','.join(map(str, others))}]"
+            yield Lack(f"needs {size_text(needed.device_gib)} a device, {has}", needed.terms, option)
     memory = machine.free_gib if free else machine.memory_gib
     if needed.host_gib > memory:
         terms = needed.host if config.device == "cuda" else needed.terms
@@ -160,7 +171,7 @@ def lacking(needed: Estimate, config: Config, machine: Machine, free: bool = Fal
 def gpus(config: Config) -> str:
     """The GPUs of a stage on one node, the judge's counted: `8 GPUs`, `policy 8 + judge 4 GPUs`."""
     judge = _of_judge(config)
-    policy = f"{config.devices} GPU{'s' * (config.devices > 1)}"
+    policy = f"{config.devices} GPU{'s' if config.devices > 1 else ''}"
     return f"policy {config.devices} + judge {judge} GPUs" if judge else policy
 
 
@@ -169,16 +180,17 @@ def _of_judge(config: Config) -> int:
 
 
 def _few_gpus(config: Config, machine: Machine) -> Lack | None:
+    """The lack of GPUs: fewer are here than the stage takes, or one of the numbers that it names does not exist."""
     chosen = config.gpus or ()
     enough = max(config.devices + _of_judge(config), *(number + 1 for number in chosen), 0)
     if config.device == "cpu" or len(machine.gpus) >= enough:
         return None
     here = len(machine.gpus) or "none"
-    beyond = f", among them number {max(chosen)}" if enough > config.devices + _of_judge(config) else ""
-    return Lack(f"needs {gpus(config)}{beyond}, here {here}")
+    named = f", among them number {max(chosen)}" if enough > config.devices + _of_judge(config) else ""
+    return Lack(f"needs {gpus(config)}{named}, here {here}")
 
 
-def _elsewhere(config: Config, machine: Machine, overlays: Collection[str]) -> str | None:
+def _hint_for_judge(config: Config, machine: Machine, overlays: Collection[str]) -> str | None:
     return judges(overlays) if _of_judge(config) and len(machine.gpus) >= config.devices else None
 
 
@@ -192,7 +204,7 @@ def refuse_few_gpus(config: Config, machine: Machine, overlays: Collection[str] 
     """Raises SetupError: the stage needs more GPUs; that is known before anything is read or installed."""
     lack = _few_gpus(config, machine)
     if lack:
-        hint = _elsewhere(config, machine, overlays) or machine.trouble or "virc doctor says what fits here"
+        hint = _hint_for_judge(config, machine, overlays) or machine.trouble or "virc doctor says what fits here"
         raise SetupError(f"this stage {lack.clause}", hint)
 
 
@@ -204,7 +216,7 @@ def refuse_unfit(
     if lack is None:
         return
     cures = _cures(lack.terms[:2], config, overlays) or _cures(lack.terms, config, overlays)[:1]
-    hint = lack.others or " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
+    hint = lack.other_gpus or " or ".join(cures) or machine.trouble or "virc doctor says what fits here"
     parts = " and ".join(f"{term.name} {size_text(term.gib)}" for term in lack.terms[:2])
     raise SetupError(f"this stage {lack.clause}{f'; most of it: {parts}' if parts else ''}", hint)
 
@@ -215,10 +227,10 @@ def _cures(terms: tuple[Term, ...], config: Config, overlays: Collection[str] = 
 
 def cure(term: str, config: Config, overlays: Collection[str] = USUAL_OVERLAYS) -> str | None:
     """What makes a part of an estimate smaller; None if nothing simple does."""
-    ways: dict[str, bool] = {}
+    ways: dict[str, bool] = {}  # option -> whether it would help; the first that does is returned
     adapter = "--with lora" if "lora" in overlays else "--set lora={}"
     batch, micro = config.train_batch_size, config.micro_batch_size_per_device
-    weighs = ", with which short rows weigh more," if type(config) is sft.Config else ""  # see the notes of a dry run
+    note = ", with which short rows weigh more," if type(config) is sft.Config else ""  # see the notes of a dry run
     if term in _STATE:
         ways = {adapter: config.lora is None}
         if hasattr(config, "zero"):  # DeepSpeed can have less of it on one device; FSDP has spread it already
@@ -229,7 +241,7 @@ def cure(term: str, config: Config, overlays: Collection[str] = USUAL_OVERLAYS) 
         ways = {
             "--set gradient_checkpointing=true": not config.gradient_checkpointing,
             "--set use_liger=true": not config.use_liger and config.device == "cuda" and hasattr(config, "zero"),
-            f"--set micro_batch_size_per_device={micro // 2}{weighs}": micro > 1,
+            f"--set micro_batch_size_per_device={micro // 2}{note}": micro > 1,
             _shorter(config): True,
         }
     elif term == "vision tower":
@@ -258,7 +270,7 @@ def _devices(config: Config) -> str:
     nodes = f" on each of {config.nodes} nodes" if config.nodes > 1 else ""
     if config.device == "cuda":
         return f"{gpus(config)}{nodes}"
-    return f"{config.devices} process{'es' * (config.devices > 1)}{nodes}"
+    return f"{config.devices} process{'es' if config.devices > 1 else ''}{nodes}"
 
 
 def size_text(gib: float) -> str:

@@ -1,7 +1,11 @@
 """What a stage needs: memory of a device, main memory, disk and time, each term the product of its factors.
 
-The formulas are of LLaMA-Factory 0.9.5 with DeepSpeed 0.19, and of verl 0.9.1 with FSDP2 and vLLM 0.24: what those
-keep, and when. Parts that never decide are left out; `virc train --probe` measures.
+The formulas follow what LLaMA-Factory 0.9.5 with DeepSpeed 0.19, and verl 0.9.1 with FSDP2 and vLLM 0.24, keep in
+memory, and when. Terms that are always small are left out; `virc train --probe` measures.
+
+`estimate` is the entry. For SFT and DPO it calls `_memory`, for RL `_memory_of_rl`, then the disk and the operations of
+either. Memory of a device is the sum of state (`_state`: weights, gradients, Adam's moments), of what the forward pass
+keeps for the backward pass (`kept`), and of the largest of what exists for a moment only (`logits`, `moments`).
 """
 
 import math
@@ -20,17 +24,19 @@ UTILISATION = 0.35
 """Share of a GPU's peak that such training reaches."""
 PEAK = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "A6000": 155, "4090": 165, "3090": 71, "A10": 125}
 """GPU -> bf16 TFLOP/s without sparsity, as its vendor states it."""
-USUAL = "A100"
+USUAL = "A100"  # the GPU that is assumed if the machine has none
 
 _PROCESS, _LOADER = 4.0, 0.5  # GiB of main memory of a process that drives a GPU, and of one that reads images
 _HELPERS, _HELPER = {"cuda": 26, "cpu": 5}, 0.78  # processes of Ray and verl besides those of the devices, GiB of one
 _SAMPLER = {"transformers": 0.8, "cpu": 3.4, "cuda": 3.0}  # GiB of a sampler besides its weights (and cache, on CUDA)
 _BUCKET = 2.0  # GiB: verl's update_weights_bucket_megabytes
 _LIVE = 10**9  # parameters: DeepSpeed's stage3_max_live_parameters
-_LIGER = {"qwen2_vl", "qwen2_5_vl"}  # LLaMA-Factory 0.9.5 applies liger's kernels to no other of ours
+_LIGER = {"qwen2_vl", "qwen2_5_vl"}  # the families to which LLaMA-Factory 0.9.5 applies liger's kernels
 
 
 class Term(msgspec.Struct, frozen=True):
+    """One part of a need; `formula` is its product as people read it, such as `2 billion parameters x 2 bytes / 8`."""
+
     name: str
     gib: float
     formula: str
@@ -61,7 +67,7 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What one device does at a time: `tokens` and `patches` of a micro-batch whose rows are all as long."""
+    """A micro-batch on one device: `tokens` and `patches` of all its rows, each of which has `longest` tokens."""
 
     config: sft.Config
     shape: Shape
@@ -72,8 +78,8 @@ class Work(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, config: sft.Config, shape: Shape, longest: int, image_tokens: int | None) -> "Work":
         """The work for rows of `longest` tokens; `image_tokens` None: one image of `max_pixels`."""
-        one = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
-        images = min(longest, one if image_tokens is None else image_tokens)
+        largest_image = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
+        images = min(longest, largest_image if image_tokens is None else image_tokens)
         # LLaMA-Factory's collator puts both sides of each pair into one batch.
         rows = config.micro_batch_size_per_device * (config.sides if isinstance(config, dpo.Config) else 1)
         return cls(config, shape, longest, rows * longest, rows * images * shape.vision.merged)
@@ -84,12 +90,12 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def parameters(self) -> int:
-        """Of the model, with an adapter's."""
+        """Number of parameters of the model, those of an adapter included."""
         return sum(self.shape.parameters().values()) + (self.trained if self.config.lora else 0)
 
     @property
     def width(self) -> int:
-        """Bytes of a number in matrix multiplications."""
+        """Bytes of one number in matrix multiplications."""
         return 2 if self.config.precision == "bf16" else 4
 
     @property
@@ -99,11 +105,12 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def frozen_bytes(self) -> int:
-        """Of a frozen weight if nothing is spread; `llamafactory.start` makes them float32 on a CPU."""
+        """Bytes of one frozen weight without ZeRO; `llamafactory.start` makes frozen weights float32 on a CPU."""
         return max(self.shape.weight_bytes, self.width if self.config.device == "cpu" else 0)
 
     @property
     def fused(self) -> bool:
+        """Whether liger's kernels run, which compute the loss a chunk at a time."""
         return self.config.use_liger and self.shape.family in _LIGER
 
     @property
@@ -112,16 +119,19 @@ class Work(msgspec.Struct, frozen=True):
         return "vision" not in self.config.frozen_modules
 
     def flops(self, tokens: float, mean: float) -> float:
-        """Floating-point operations of one pass over rows of `tokens` in all, `mean` a row.
+        """Floating-point operations of one pass over rows with `tokens` tokens in total and `mean` tokens each.
 
-        6 for each parameter and token: 2 forward, 4 backward; a frozen part that gradients pass through takes 4, one
-        before all trained ones 2. Checkpointing computes forward twice.
+        Each parameter takes 6 operations a token: 2 forward and 4 backward. A frozen part that gradients pass through
+        takes 4, a frozen part before all trained parts takes 2. Gradient checkpointing computes the forward pass twice.
         """
         parts, text, config = self.shape.parameters(), self.shape.text, self.config
-        learns = 4 if config.lora or "language" in config.frozen_modules else 6
-        looked_up = 0 if self.shape.tied else text.vocab_size * text.hidden_size
+        operations = 4 if config.lora or "language" in config.frozen_modules else 6
+        if config.gradient_checkpointing:
+            operations += 2
+        # Input embeddings are looked up, not multiplied; tied ones are multiplied as the output layer.
+        embeddings = 0 if self.shape.tied else text.vocab_size * text.hidden_size
         attention = text.num_hidden_layers * text.queries * mean
-        language = (learns + 2 * config.gradient_checkpointing) * (parts["language"] - looked_up + attention)
+        language = operations * (parts["language"] - embeddings + attention)
         vision = (8 if self.vision_learns else 2) * parts["vision"] * self.patches / self.tokens
         return (language + vision) * tokens
 
@@ -142,7 +152,10 @@ def estimate(
     else:
         work = Work.of(config, shape, longest, image_tokens)
         terms, host = _memory(config, work)
-        passes = config.epochs if steps is None else steps / _epoch(config, rows) if rows else None
+        if steps is None:
+            passes: float | None = config.epochs
+        else:
+            passes = steps / _epoch(config, rows) if rows else None
         disk, flops = _disk(config, work, steps, passes), None
         if rows and mean is not None and passes is not None:
             flops = passes * _passes(config) * work.flops(rows * mean, mean)
@@ -154,12 +167,12 @@ def estimate(
     if assumed and isinstance(config, rl.Config):
         assumed += ", replies half as long as they may be, rollouts that take as long as learning, and a judge nobody "
         assumed += "waits for"
-    held, here = _in_order(terms), _in_order(host)
-    written = None if disk is None else _in_order(disk)
-    calls = judge_calls(config) if isinstance(config, rl.Config) else None
+    device_terms, host_terms = _in_order(terms), _in_order(host)
+    disk_terms = None if disk is None else _in_order(disk)
     return Estimate(
-        held, total(held), here, total(here), written, None if written is None else total(written), hours, assumed,
-        steps, calls,
+        terms=device_terms, device_gib=total(device_terms), host=host_terms, host_gib=total(host_terms),
+        disk=disk_terms, disk_gib=None if disk_terms is None else total(disk_terms), gpu_hours=hours, assumed=assumed,
+        steps=steps, judge_calls=judge_calls(config) if isinstance(config, rl.Config) else None,
     )  # fmt: skip
 
 
@@ -170,6 +183,7 @@ def optimizer_steps(config: sft.Config | rl.Config, rows: int) -> int:
 
 
 def _epoch(config: sft.Config, rows: int) -> int:
+    """Optimizer steps of one epoch."""
     batches = math.ceil(rows / config.at_a_time)
     return max(1, math.ceil(batches / max(1, config.train_batch_size // config.at_a_time)))
 
@@ -187,34 +201,38 @@ def judge_calls(config: rl.Config) -> tuple[int, int] | None:
 
 
 def rl_work(config: rl.Config, shape: Shape, prompt: int, image_tokens: int | None) -> Work:
-    """What a device learns from at a time: the same pass as in a stage of kind `sft` under ZeRO-3."""
+    """The micro-batch of a learning step of RL: the same pass as in a stage of kind `sft` under ZeRO-3."""
     names = ("data", "learning_rate", "micro_batch_size_per_device", "lora", "precision", "attention",
              "gradient_checkpointing", "device", "devices", "nodes", "max_pixels")  # fmt: skip
-    same: dict[str, Any] = {name: getattr(config, name) for name in names}
-    same_pass = sft.Config(**same, frozen_modules=config.frozen, use_liger=config.liger, zero=3)
-    one = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
-    images = min(prompt, one if image_tokens is None else image_tokens)
-    return Work.of(same_pass, shape, prompt + config.response_length, images)
+    shared: dict[str, Any] = {name: getattr(config, name) for name in names}
+    sft_config = sft.Config(**shared, frozen_modules=config.frozen, use_liger=config.liger, zero=3)
+    largest_image = config.max_pixels // (shape.vision.patch_size**2 * shape.vision.merged)
+    images = min(prompt, largest_image if image_tokens is None else image_tokens)
+    return Work.of(sft_config, shape, prompt + config.response_length, images)
 
 
 def _memory(config: sft.Config, work: Work) -> tuple[list[Term], list[Term]]:
-    """Of a device and of main memory: ZeRO-2 spreads gradients and moments over the devices, ZeRO-3 the weights too."""
-    zero, devices, everything = config.zero, config.devices * config.nodes, (work.parameters, "parameters")
-    learnt, offloads = (work.trained, "parameters"), config.offload and config.zero > 0 and config.device == "cuda"
+    """The terms of a device, and those of main memory.
+
+    ZeRO-2 spreads gradients and moments over the devices, ZeRO-3 the weights too.
+    """
+    zero, devices = config.zero, config.devices * config.nodes
+    all_weights, learnt = (work.parameters, "parameters"), (work.trained, "parameters")
+    offloads = config.offload and zero > 0 and config.device == "cuda"
     spread = devices if zero == 3 else 1
     if zero == 0:  # LLaMA-Factory makes trained weights float32; gradients wait in buckets for other devices
         terms = _state(work, work.frozen_bytes, 4, 4 if devices == 1 else 8, 1, 1)
     else:
         terms = _state(work, work.width, work.width, work.width, spread, devices)
-        if offloads:
+        if offloads:  # the state is in main memory; under ZeRO-2 the weights, its first two terms, stay on the device
             terms = terms[: 0 if zero == 3 else 2]
         elif work.width == 2 or zero == 2:  # ZeRO-3 has no float32 copy of float32 weights
             terms.append(term("float32 weights", learnt, (4, "bytes"), over=devices))
     if zero == 3:
-        together = (min(work.parameters, _LIVE), "parameters at a time")
-        terms.append(term("weights brought together", together, (work.width, "bytes")))
+        gathered = (min(work.parameters, _LIVE), "parameters at a time")
+        terms.append(term("weights brought together", gathered, (work.width, "bytes")))
     if isinstance(config, dpo.Config) and config.referred and not config.lora:
-        terms.append(term("reference weights", everything, (work.frozen_bytes, "bytes"), over=spread))
+        terms.append(term("reference weights", all_weights, (work.frozen_bytes, "bytes"), over=spread))
     momentary = [logits(work), *moments(work)]
     if zero and not offloads and work.width == 2:
         count = min(work.trained // devices, _LIVE if zero == 3 else work.trained)
@@ -227,7 +245,7 @@ def _memory(config: sft.Config, work: Work) -> tuple[list[Term], list[Term]]:
     host = [constant("training processes", _PROCESS, config.devices), readers]
     if zero == 3:
         note = "once on each machine"
-        host.append(term("weights while they are read", everything, (work.shape.weight_bytes, "bytes"), note=note))
+        host.append(term("weights while they are read", all_weights, (work.shape.weight_bytes, "bytes"), note=note))
     if offloads:  # float32 weights, gradients and two moments, and under ZeRO-3 all weights
         state = 16 * work.trained + (work.width * work.parameters if zero == 3 else 0)
         host.append(term("offloaded state", (state, "bytes"), over=config.nodes, by="nodes"))
@@ -235,26 +253,31 @@ def _memory(config: sft.Config, work: Work) -> tuple[list[Term], list[Term]]:
 
 
 def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term], list[Term]]:
-    """One device in turn learns, takes over new weights and samples; the terms are those of the turn with the most."""
-    devices, everything = config.devices * config.nodes, (work.parameters, "parameters")
+    """The terms of a device, and those of main memory.
+
+    A device first learns, then takes over the new weights, then samples; its terms are those of the largest phase.
+    """
+    devices, all_weights = config.devices * config.nodes, (work.parameters, "parameters")
     state = _state(work, 4, 4, 4, devices, devices)  # verl makes all weights float32; each device has its share
     framework, sampler = constant("framework", OVERHEAD[config.device]), _sampler(config, work)
-    text, parts = work.shape.text, work.shape.parameters()
-    words = text.vocab_size * text.hidden_size * (1 if work.shape.tied else 2)
-    together = words + 2 * (parts["language"] - words) / text.num_hidden_layers
+    text, language = work.shape.text, work.shape.parameters()["language"]
+    embeddings = text.vocab_size * text.hidden_size * (1 if work.shape.tied else 2)
+    gathered = (embeddings + 2 * (language - embeddings) / text.num_hidden_layers, "parameters")
     # Copies from logits to the loss, gradients included; a test counts them in verl's code.
     copies = 7 if config.entropy else 5 if config.precision == "bf16" else 6
     factors = (work.tokens, "tokens"), (text.vocab_size, "words"), (copies * work.width, "bytes")
     note = "two layers and the words"
-    gathered = term("weights brought together", (together, "parameters"), (work.width, "bytes"), note=note)
-    moment = max([term("logits", *factors), *moments(work)], key=_size)
-    terms = [*state, gathered, *kept(work), moment, framework]
+    together = term("weights brought together", gathered, (work.width, "bytes"), note=note)
+    momentary = max([term("logits", *factors), *moments(work)], key=_size)
+    terms = [*state, together, *kept(work), momentary, framework]
     helpers = constant("helpers", _HELPER, _HELPERS[config.device])
     if config.device == "cpu":  # nothing is moved away: all of it is there at the same time
         terms += sampler
         return terms, [helpers, _processes(config.devices, terms)]
     others, share = [framework, *(() if config.offload else state)], config.sampler_memory
-    unused = max(total(sampler) / share, total(others) / (1 - share)) - total(sampler) - total(others)
+    # The device must be so large that the sampler fits into its share of it, and all else into the other part.
+    needed = max(total(sampler) / share, total(others) / (1 - share))
+    unused = needed - total(sampler) - total(others)
     rest = Term("left unused", unused, f"vLLM is given {share:.0%} of the device (sampler_memory)")
     vision, replies, nodes = work.shape.vision, config.train_batch_size * config.n, config.nodes
     tokens = min(mean, work.patches / config.micro_batch_size_per_device / vision.merged)
@@ -265,7 +288,7 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
         term(
             "weights while they are read",
             (config.devices if work.shape.tied else 1, "copies"),
-            everything,
+            all_weights,
             (4, "bytes"),
         ),
         term("images of a step", (replies, "replies"), pixels, over=nodes, by="nodes"),  # in Ray's store
@@ -278,13 +301,14 @@ def _memory_of_rl(config: rl.Config, work: Work, mean: float) -> tuple[list[Term
         host.append(Term("sampler's weights asleep", config.devices * sampler[0].gib, note))
     if config.kl_loss_coef and not config.lora:
         note = "verl keeps it off the devices"
-        host.append(term("reference model", everything, (4, "bytes"), over=nodes, by="nodes", note=note))
-    actor = [term("actor", everything, (4, "bytes"), over=devices)] if config.offload else state
+        host.append(term("reference model", all_weights, (4, "bytes"), over=nodes, by="nodes", note=note))
+    actor = [term("actor", all_weights, (4, "bytes"), over=devices)] if config.offload else state
     taking_over = [*actor, sampler[0], constant("weights on their way", _BUCKET), framework]
     return max(terms, taking_over, [*sampler, *others, rest], key=total), host
 
 
 def _sampler(config: rl.Config, work: Work) -> list[Term]:
+    """What rollouts are drawn with on one device; the weights come first."""
     kind: str = config.device
     over, width = config.tensor_parallel, work.width
     if config.rollout_engine == "transformers":  # in float64 if float32 is asked for: engines/verl/rollout.py
@@ -292,12 +316,17 @@ def _sampler(config: rl.Config, work: Work) -> list[Term]:
     weights = term("sampler's weights", (work.parameters, "parameters"), (width, "bytes"), over=over)
     text, tokens = work.shape.text, config.prompt_length + config.response_length
     keys = (2 * text.num_hidden_layers * text.keys * width, "bytes")
-    cache = [term("sampler's keys and values", (tokens, "tokens of a reply"), keys, over=over)] * (kind == "cuda")
-    return [weights, *cache, constant("sampler", _SAMPLER[kind])]
+    terms = [weights, constant("sampler", _SAMPLER[kind])]
+    if kind == "cuda":
+        terms.insert(1, term("sampler's keys and values", (tokens, "tokens of a reply"), keys, over=over))
+    return terms
 
 
 def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: int, over: int) -> list[Term]:
-    """Weights, gradients and moments of one device, by bytes of one and the devices that share them."""
+    """Weights, gradients and moments of one device, by the bytes of one number of each.
+
+    `weights_over` devices share the weights, `over` devices the gradients and moments.
+    """
     learnt = (work.trained, "parameters")
     return [
         term("frozen weights", (work.parameters - work.trained, "parameters"), (frozen, "bytes"), over=weights_over),
@@ -308,64 +337,75 @@ def _state(work: Work, frozen: int, trained: int, gradients: int, weights_over: 
 
 
 def kept(work: Work) -> Iterator[Term]:
-    """What is held from the forward to the backward pass: bytes a token, or a patch; tests measure the coefficients."""
+    """What is held from the forward to the backward pass, in bytes a token or a patch; tests measure these numbers."""
     config, text, vision = work.config, work.shape.text, work.shape.vision
-    again, residual = config.gradient_checkpointing, 4 if work.casts else work.width
-    a_layer = residual * text.hidden_size if again else _layer(work)
-    note = f"{'the input' if again else 'all that is computed'} of each layer"
+    recomputes, residual = config.gradient_checkpointing, 4 if work.casts else work.width
+    a_layer = residual * text.hidden_size if recomputes else _layer(work)
+    note = f"{'the input' if recomputes else 'all that is computed'} of each layer"
     yield term(
         "activations", (text.num_hidden_layers, "layers"), (work.tokens, "tokens"), (a_layer, "bytes"), note=note
     )
-    if work.casts and not again:
+    if work.casts and not recomputes:
         yield term("bf16 copies", (work.trained, "parameters"), (2, "bytes"), note="of autocast")
     if work.vision_learns:
         inner = (4 if work.shape.family == "qwen2_5_vl" else 3) * work.width * vision.inner
         block = (2 * (4 + residual) + 6 * work.width) * vision.width + inner
-        each = vision.depth * (residual * vision.width if again else block) + 6 * vision.pixels
-        yield term("vision tower", (work.patches, "patches"), (each, "bytes"))
-    if config.attention == "sdpa" and not again:
-        each = 1 + text.num_hidden_layers * work.width
-        yield term("attention mask", (work.tokens, "tokens"), (work.longest, "tokens"), (each, "bytes"))
+        a_patch = vision.depth * (residual * vision.width if recomputes else block) + 6 * vision.pixels
+        yield term("vision tower", (work.patches, "patches"), (a_patch, "bytes"))
+    if config.attention == "sdpa" and not recomputes:
+        a_pair = 1 + text.num_hidden_layers * work.width
+        yield term("attention mask", (work.tokens, "tokens"), (work.longest, "tokens"), (a_pair, "bytes"))
 
 
 def moments(work: Work) -> Iterator[Term]:
+    """What exists for a moment of a pass, in addition to `logits`; only the largest of them counts."""
     config, vision = work.config, work.shape.vision
     if config.gradient_checkpointing:  # with its gradients, and copies of the inputs of layers with an adapter
         inputs = work.shape.adapter_inputs(config.lora, config.frozen_modules) if config.lora else 0
-        each = 1.5 * _layer(work) + work.width * (inputs + (work.longest if config.attention == "sdpa" else 0))
-        yield term("one layer recomputed", (work.tokens, "tokens"), (each, "bytes"))
+        mask = work.longest if config.attention == "sdpa" else 0
+        a_token = 1.5 * _layer(work) + work.width * (inputs + mask)
+        yield term("one layer recomputed", (work.tokens, "tokens"), (a_token, "bytes"))
         if work.casts:
             at_the_end = 2 * work.trained + (0 if work.fused else 10 * work.tokens * work.shape.text.vocab_size)
             yield term("bf16 copies", (at_the_end, "bytes"), note="of autocast, at the end of forward, and logits")
     if not work.vision_learns:
-        each = 18 * work.width * vision.width + 6 * vision.pixels
-        yield term("vision tower", (work.patches, "patches"), (each, "bytes"), note="in one block")
+        a_patch = 18 * work.width * vision.width + 6 * vision.pixels
+        yield term("vision tower", (work.patches, "patches"), (a_patch, "bytes"), note="in one block")
 
 
 def logits(work: Work) -> Term:
     """The last layer's numbers and what the loss makes of them, held for a moment."""
     text, config = work.shape.text, work.config
-    copies = 12 if not isinstance(config, dpo.Config) else 16 if config.referred else 14
-    if work.fused and copies == 12:  # LLaMA-Factory turns liger's fused loss off for pairs
+    has_pairs = isinstance(config, dpo.Config)
+    if work.fused and not has_pairs:  # LLaMA-Factory turns liger's fused loss off for pairs
         gradient = 0 if config.lora else text.vocab_size * text.hidden_size * work.width
-        each = 3 * work.width * text.hidden_size * work.tokens + gradient
-        return term("logits, a chunk at a time", (each, "bytes"))
-    return term("logits", (work.tokens, "tokens"), (text.vocab_size, "words"), (copies, "bytes"))
+        chunk = 3 * work.width * text.hidden_size * work.tokens + gradient
+        return term("logits, a chunk at a time", (chunk, "bytes"))
+    width = 12  # bytes of all copies of one logit, those of the reference included
+    if isinstance(config, dpo.Config):
+        width = 16 if config.referred else 14
+    return term("logits", (work.tokens, "tokens"), (text.vocab_size, "words"), (width, "bytes"))
 
 
 def _layer(work: Work) -> int:
     """Bytes a token that autograd keeps of one layer."""
-    text, b = work.shape.text, work.width
-    norm, inputs = (4, 5 * b) if work.casts else (b, 2 * b)
-    heads = 2 * b * text.queries + 2 * b * (text.queries if work.config.attention == "sdpa" else text.keys)
-    if work.shape.family == "qwen3_vl":
-        heads += (4 + b) * (text.queries + text.keys)
-    norm += 0 if work.fused else 4
-    return (2 * norm + inputs) * text.hidden_size + heads + (3 if work.fused else 4) * b * text.intermediate_size
+    text, width = work.shape.text, work.width
+    norm, inputs = (4, 5 * width) if work.casts else (width, 2 * width)  # bytes of one hidden number in each
+    if not work.fused:
+        norm += 4
+    # PyTorch's attention (sdpa) repeats keys and values for every query head.
+    heads = 2 * width * text.queries + 2 * width * (text.queries if work.config.attention == "sdpa" else text.keys)
+    if work.shape.family == "qwen3_vl":  # it normalizes queries and keys
+        heads += (4 + width) * (text.queries + text.keys)
+    mlp = (3 if work.fused else 4) * width * text.intermediate_size
+    return (2 * norm + inputs) * text.hidden_size + heads + mlp
 
 
 def _passes(config: sft.Config) -> float:
-    """Passes for one of training: the reference's forward is a third; in KTO both pass over another reply besides."""
+    """Cost of one pass over the rows, in passes of plain training; a reference model's forward pass costs a third.
+
+    In KTO the model and the reference also pass over a second, unrelated reply.
+    """
     if not isinstance(config, dpo.Config) or not config.referred:
         return 1
     return 2 if config.loss == "kto" else 4 / 3
@@ -375,9 +415,11 @@ def _flops_of_rl(config: rl.Config, work: Work, steps: int | None, mean: float) 
     if steps is None:
         return None
     row = mean + config.response_length / 2
-    # Forward for the old probabilities and the reference, forward and backward to learn; rollouts as long again.
-    more = 2 * (2 if config.kl_loss_coef else 1) / (8 if config.gradient_checkpointing else 6)
-    return 2 * work.flops(steps * config.train_batch_size * config.n * row, row) * (1 + more)
+    # Besides the pass that learns there are forward passes for the old probabilities and for the reference.
+    forward_passes = 2 if config.kl_loss_coef else 1
+    forward_share = 2 / (8 if config.gradient_checkpointing else 6)
+    learning = 1 + forward_passes * forward_share
+    return 2 * work.flops(steps * config.train_batch_size * config.n * row, row) * learning  # rollouts take as long
 
 
 def _disk(config: sft.Config, work: Work, steps: int | None, passes: float | None) -> list[Term] | None:
@@ -386,11 +428,11 @@ def _disk(config: sft.Config, work: Work, steps: int | None, passes: float | Non
         return None
     frozen, spread = work.parameters - work.trained, work.parameters * work.width
     weights = spread if config.zero else work.trained * 4 + frozen * work.frozen_bytes
-    # What only resuming needs: moments, and of DeepSpeed its own weights.
-    again = {0: 8 * work.trained, 2: 12 * work.trained + spread, 3: 12 * work.trained + frozen * work.width}
+    # ZeRO stage -> bytes that only resuming needs: moments, and of DeepSpeed its own weights.
+    state = {0: 8 * work.trained, 2: 12 * work.trained + spread, 3: 12 * work.trained + frozen * work.width}
     saves = math.ceil(done)
-    stay = min(saves, config.save_total_limit or saves) + 1  # and the end's weights
-    return _checkpoints(stay, saves, work.trained * 4 if config.lora else weights, again[config.zero])
+    stay = min(saves, config.save_total_limit or saves) + 1  # the weights at the end are saved once more
+    return _checkpoints(stay, saves, work.trained * 4 if config.lora else weights, state[config.zero])
 
 
 def _disk_of_rl(config: rl.Config, work: Work, steps: int | None) -> list[Term] | None:
@@ -402,7 +444,7 @@ def _disk_of_rl(config: rl.Config, work: Work, steps: int | None) -> list[Term] 
 
 
 def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
-    """Weights of all that stay; the resume state of the newest two and of the one being written."""
+    """Weights of all `stay` checkpoints; the resume state of the newest two and of the one being written."""
     return [
         term("weights", (stay, "checkpoints"), (weights, "bytes")),
         term("resume state", (min(saves, 3), "checkpoints"), (state, "bytes")),
@@ -410,9 +452,10 @@ def _checkpoints(stay: int, saves: int, weights: int, state: int) -> list[Term]:
 
 
 def term(name: str, *factors: tuple[float, str], over: int = 1, by: str = "devices", note: str = "") -> Term:
-    """The product of factors, each a number and its unit, the last in bytes; `over` devices, or nodes, share it."""
+    """The product of factors, each a number and its unit, the last in bytes; `over` devices (or nodes) share it."""
     text = " x ".join(f"{_number_text(number)} {unit}" for number, unit in factors)
-    text += (f" / {over} {by}" if over > 1 else "") + (f": {note}" if note else "")
+    text += f" / {over} {by}" if over > 1 else ""
+    text += f": {note}" if note else ""
     return Term(name, math.prod(number for number, _ in factors) / over / GIB, text)
 
 

@@ -1,8 +1,9 @@
 """How many tokens the rows of a file have, images included, and which of them are too long.
 
-Those of LLaMA-Factory are counted without it, from what 0.9.5 does with the templates qwen2_vl and qwen3_vl_nothink: a
-message with its marks is one text for the tokenizer, and an image is resized by LLaMA-Factory before the base's own
-image processor resizes it again. Prompts of RL are counted in `preflight.rl`.
+`count` counts any rows, by a function that is run in several processes (`Measure`). `lengths` is that function for
+LLaMA-Factory, which is not run: it follows what 0.9.5 does with the templates qwen2_vl and qwen3_vl_nothink. A message
+with its marks is one text for the tokenizer; an image is resized by LLaMA-Factory, then again by the base's own image
+processor. The function for prompts of RL is in `preflight.rl`.
 """
 
 import heapq
@@ -32,16 +33,18 @@ from virc.reasoning.protocol import Coordinates
 from virc.reasoning.resize import Grid, within_area
 
 _BATCH = 64  # rows that a process gets together
-_FEW = 2000  # rows that one process has counted before another has started
+_ROWS_PER_PROCESS = 2000  # one process has counted them before another has started
 _MAX_NAMED = 5
 _SYSTEMS = {"qwen2_vl": USUAL_SYSTEM}
 """Template -> what it writes if a row has no system message."""
 _IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
-_UNSAID = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
+_DEFAULT_LIMITS = {"shortest_edge": 56 * 56, "longest_edge": 1280 * 28 * 28}
 """Limits in px of an image processor whose file names none."""
-_SHORTEST, _LONGEST, _CUT = 28, 200, 180  # LLaMA-Factory's: px; times the other side; times it is made then
-_MAX_KNOWN = 2**16
-_known: dict[str | bytes, StoredImage] = {}
+# LLaMA-Factory makes no side shorter than 28 px; one over 200 times the other becomes 180 times as long as that.
+_MIN_SIDE, _MAX_RATIO, _CUT_RATIO = 28, 200, 180
+_MAX_CACHED = 2**16
+_headers: dict[str | bytes, StoredImage] = {}
+"""`key_of` a file -> its size and kind, so that an image of many rows is opened once."""
 
 
 class BaseCounting(msgspec.Struct, frozen=True):
@@ -56,11 +59,12 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Length(msgspec.Struct, frozen=True):
-    """What one row comes to.
+    """The length of one row.
 
     Args:
-        shrunk: of them those over `max_pixels` or the base's own limit.
-        differ: keys of the files of them that LLaMA-Factory would show otherwise than `open_file` does, with why.
+        tokens: those of its images included.
+        shrunk: images over `max_pixels` or the base's own limit.
+        differ: `key_of` images' files that LLaMA-Factory would show otherwise than `open_file` does -> the reason.
         fits: of a row over the cutoff, the `max_pixels` that makes it fit; 0 if none does.
     """
 
@@ -76,12 +80,12 @@ Measure = Callable[[Sequence[Text]], list[Length]]
 
 
 class Counted(msgspec.Struct):
-    """The lengths of all rows.
+    """The lengths of all rows; each array has one number for each row.
 
     Args:
-        shrunk: of those, the ones over the limit of an image.
-        differ: as of `Length`, of each row that has such files, by its index.
-        fits: the largest `max_pixels` with which the longer rows would fit; 0: there is none.
+        numbers: of the rows in their file.
+        differ: index of a row -> `Length.differ`, for rows that have such files.
+        fits: the largest `max_pixels` with which all rows over the cutoff would fit; 0: there is none.
     """
 
     cutoff: int
@@ -116,7 +120,7 @@ def opened(picture: Picture) -> str | bytes:
 
 
 def key_of(file: str | bytes) -> str | bytes:
-    """What stands for a file: its path, or a hash of bytes, which are too many to be kept for all rows."""
+    """A key for a file: its path, or a hash of its bytes, which are too many to be kept for all rows."""
     return file if isinstance(file, str) else key(Picture("", data=file))
 
 
@@ -125,22 +129,22 @@ def count(
 ) -> Counted:
     """Count all rows, which are known to be whole; `measure` goes to other processes."""
     counted = Counted(cutoff)
-    workers = max(1, min(workers, rows // _FEW))
+    workers = max(1, min(workers, rows // _ROWS_PER_PROCESS))
 
     def chunks() -> Iterator[list[Text]]:
-        left = iter(read)
-        while chunk := list(islice(left, _BATCH)):
+        remaining = iter(read)
+        while chunk := list(islice(remaining, _BATCH)):
             counted.numbers.extend(row.number for row in chunk)
             records = [row.known() for row in chunk]
             yield [Text(record.messages, tuple(map(opened, record.images))) for record in records]
 
-    for found in in_order(measure, chunks(), workers):
-        for length in found:
-            number = counted.numbers[len(counted.tokens)]
+    for batch in in_order(measure, chunks(), workers):
+        for length in batch:
+            index = len(counted.tokens)
             if length.fault:
-                raise DataError(f"row {number}: {length.fault}")
+                raise DataError(f"row {counted.numbers[index]}: {length.fault}")
             if length.differ:
-                counted.differ[len(counted.tokens)] = length.differ
+                counted.differ[index] = length.differ
             counted.tokens.append(length.tokens)
             counted.images.append(length.images)
             counted.shrunk.append(length.shrunk)
@@ -151,6 +155,7 @@ def count(
 
 
 def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
+    """The lengths that 50, 90 and 99 % of the rows do not exceed."""
     ordered = sorted(tokens)
     half, most, nearly_all = (ordered[-(-len(ordered) * share // 100) - 1] for share in (50, 90, 99))
     return half, most, nearly_all
@@ -159,8 +164,9 @@ def percentiles(tokens: "array[int]") -> tuple[int, int, int]:
 def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_len") -> DataError:
     """The error if rows are longer than the cutoff, which the stage calls `setting`, with what would help."""
     over = counted.over
-    longest = max(over, key=lambda at: counted.tokens[at])
-    first = ", ".join(str(counted.numbers[at]) for at in over[:_MAX_NAMED]) + ", …" * (len(over) > _MAX_NAMED)
+    longest = max(over, key=lambda index: counted.tokens[index])
+    first = ", ".join(str(counted.numbers[index]) for index in over[:_MAX_NAMED])
+    first += ", …" if len(over) > _MAX_NAMED else ""
     tokens = counted.tokens[longest]
     sentence = (
         f"{len(over):,} of {len(counted.tokens):,} rows are longer than the {setting} of {counted.cutoff:,} tokens, "
@@ -168,8 +174,8 @@ def too_long(counted: Counted, coordinates: Coordinates, setting: str = "cutoff_
     )
     ways = [f"--set {setting}={tokens} holds all"]
     if counted.fits:
-        blurred = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
-        ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{blurred}")
+        warning = " (boxes in pixels then miss)" if coordinates == "pixel" else ""
+        ways.append(f"--set max_pixels={counted.fits} shrinks images until all fit{warning}")
     if counted.within:
         ways.append("--set filter_overlong=true leaves them out")
     return DataError(sentence, "; ".join(ways))
@@ -192,7 +198,7 @@ def counting(base: Path, min_pixels: int, max_pixels: int, cutoff: int) -> Count
 
 
 def own_grid(base: Path) -> Grid:
-    return image_grid({"size": _UNSAID, **image_settings(base)})
+    return image_grid({"size": _DEFAULT_LIMITS, **image_settings(base)})
 
 
 def usual_system(model_type: str) -> str:
@@ -201,24 +207,28 @@ def usual_system(model_type: str) -> str:
 
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
-    spoken = tokenizer(counting.base)
-    # What the tokenizer gets of user and assistant turns, with one token in the place of each image's.
-    parts = [
-        [
-            f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n" if role == "user" else f"{text}<|im_end|>\n"
-            for role, text in ((each.role, each.content.replace(MARK, _IMAGE)) for each in row.messages)
-            if role != "system"
-        ]
-        for row in rows
-    ]
-    spoken.encode_special_tokens = False
-    encoded = spoken.encode_batch_fast([part for each in parts for part in each], add_special_tokens=False)
+    base_tokenizer = tokenizer(counting.base)
+    turns = [_turn_texts(row) for row in rows]
+    base_tokenizer.encode_special_tokens = False
+    encoded = base_tokenizer.encode_batch_fast([text for texts in turns for text in texts], add_special_tokens=False)
     counts = iter(map(len, encoded))
-    return [_length(counting, row, sum(next(counts) for _ in each)) for row, each in zip(rows, parts, strict=True)]
+    return [_length(counting, row, sum(islice(counts, len(texts)))) for row, texts in zip(rows, turns, strict=True)]
+
+
+def _turn_texts(row: Text) -> list[str]:
+    """The texts of all but the system message as the tokenizer gets them, with one token in the place of an image's."""
+    texts = []
+    for message in row.messages:
+        text = message.content.replace(MARK, _IMAGE)
+        if message.role == "user":
+            texts.append(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
+        elif message.role != "system":
+            texts.append(f"{text}<|im_end|>\n")
+    return texts
 
 
 def image_tokens(size: Size, counting: Counting) -> int:
-    """Tokens of an image of `size` (width, height) in px, without the marks around them; ValueError if none is left."""
+    """Tokens of an image of `size` (width, height) in px, without the marks around it; ValueError if none is left."""
     width, height = size
     if width * height > counting.max_pixels:
         ratio = math.sqrt(counting.max_pixels / (width * height))
@@ -228,10 +238,10 @@ def image_tokens(size: Size, counting: Counting) -> int:
     if width * height < counting.min_pixels:
         ratio = math.sqrt(counting.min_pixels / (width * height))
         width, height = int(width * ratio), int(height * ratio)
-    width, height = max(width, _SHORTEST), max(height, _SHORTEST)
-    wide = height * _CUT if width / height > _LONGEST else width
-    high = wide * _CUT if height / wide > _LONGEST else height
-    # and what the image processor makes of that
+    width, height = max(width, _MIN_SIDE), max(height, _MIN_SIDE)
+    wide = height * _CUT_RATIO if width / height > _MAX_RATIO else width
+    high = wide * _CUT_RATIO if height / wide > _MAX_RATIO else height
+    # The base's image processor brings that to its grid.
     factor = counting.grid.factor
     return math.prod(within_area(round(wide / factor), round(high / factor), (wide, high), counting.grid))
 
@@ -239,23 +249,23 @@ def image_tokens(size: Size, counting: Counting) -> int:
 def _length(counting: Counting, row: Text, text: int) -> Length:
     system = row.messages[0].content if row.messages[0].role == "system" else ""
     system = system or _SYSTEMS.get(template(counting.model_type), "")
-    text += _system_tokens(counting.base, system) - len(row.files)
+    text += _system_tokens(counting.base, system) - len(row.files)  # without the token in the place of each image
     try:
-        found = [_stored(key_of(file), file) for file in row.files]
-        sizes = [each.size for each in found]
+        images = [_header(key_of(file), file) for file in row.files]
+        sizes = [image.size for image in images]
         tokens = text + sum(image_tokens(size, counting) for size in sizes)
     except (ValueError, DataError) as error:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
-    most = min(counting.max_pixels, counting.grid.max_pixels)
-    shrunk = sum(width * height > most for width, height in sizes)
-    whys = ((key_of(file), _differs(each, counting)) for file, each in zip(row.files, found, strict=True))
-    differ = {key: why for key, why in whys if why}
-    fits = _fitting(counting, text, sizes) if tokens > counting.cutoff else 0
+    limit = min(counting.max_pixels, counting.grid.max_pixels)
+    shrunk = sum(width * height > limit for width, height in sizes)
+    reasons = ((key_of(file), _difference(image, counting)) for file, image in zip(row.files, images, strict=True))
+    differ = {key: reason for key, reason in reasons if reason}
+    fits = _fitting_max_pixels(counting, text, sizes) if tokens > counting.cutoff else 0
     return Length(tokens, len(sizes), shrunk, differ, fits)
 
 
-def _fitting(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
-    """The largest `max_pixels`, in whole tokens, with which a row is no longer than the cutoff; 0: none is."""
+def _fitting_max_pixels(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
+    """The largest `max_pixels`, in whole tokens, with which a row is no longer than the cutoff; 0: there is none."""
     area = counting.grid.factor**2
     low = math.ceil(max(counting.min_pixels, counting.grid.min_pixels) / area)
     high = min(counting.max_pixels, counting.grid.max_pixels) // area
@@ -266,6 +276,7 @@ def _fitting(counting: Counting, text: int, sizes: Sequence[Size]) -> int:
 
     if low > high or not fits(low):
         return 0
+    # Bisection: `low` fits, and nothing over `high` does.
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
@@ -278,20 +289,20 @@ def _system_tokens(base: Path, system: str) -> int:
     return len(tokenizer(base).encode(text, add_special_tokens=False)) if system else 0
 
 
-def _differs(image: StoredImage, counting: Counting) -> str:
-    """Why LLaMA-Factory does not show an image as it is shown elsewhere; "": it does.
+def _difference(image: StoredImage, counting: Counting) -> str:
+    """Why LLaMA-Factory shows an image otherwise than `open_file` does; "": it shows it alike.
 
-    It brings an image to other sizes as it is stored, and of one of few colours leaves pixels out.
+    It resizes an image in the mode that is stored; if that has few colours, resizing leaves out pixels.
     """
-    resized = not counting.min_pixels <= math.prod(image.size) <= counting.max_pixels
-    return image.differs or "palette" * (resized and image.mode in ("1", "P"))
+    is_resized = not counting.min_pixels <= math.prod(image.size) <= counting.max_pixels
+    return image.differs or ("palette" if is_resized and image.mode in ("1", "P") else "")
 
 
-def _stored(key: str | bytes, file: str | bytes) -> StoredImage:
-    if key not in _known:
+def _header(key: str | bytes, file: str | bytes) -> StoredImage:
+    if key not in _headers:
         name = f"the image {'in the row' if isinstance(file, bytes) else plain(file, 200)}"
-        found = stored(file if isinstance(file, bytes) else Path(file), name)
-        if len(_known) >= _MAX_KNOWN:
-            del _known[next(iter(_known))]
-        _known[key] = found
-    return _known[key]
+        header = stored(file if isinstance(file, bytes) else Path(file), name)
+        if len(_headers) >= _MAX_CACHED:
+            del _headers[next(iter(_headers))]
+        _headers[key] = header
+    return _headers[key]

@@ -20,7 +20,7 @@ from virc.data.rows.record import Message, Record
 from virc.reasoning.protocol import FILE_NAME, as_fields
 from virc.training.preflight import order
 from virc.training.preflight.lengths import Counted
-from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, taken, with_entry, within
+from virc.training.preflight.sft import InPlace, OnProgress, Studied, result, studied, with_entry, within, write_chosen
 from virc.training.preflight.types import PairsRequest, Result
 
 _NAME = "replies"
@@ -43,7 +43,7 @@ def check(request: PairsRequest, on_progress: OnProgress = lambda text: None) ->
         parts = order.parts(rows, request.curriculum, request.seed) if request.curriculum else {}
         source = _replies(request, read, [*parts.values()] or [rows], longer.files(chosen))
     else:
-        source, parts = taken(request, read, chosen, longer)
+        source, parts = write_chosen(request, read, chosen, longer)
     found = result(read, source, longer, chosen, parts)
     total = sum(better.tokens[at] + worse.tokens[at] for at in chosen)
     number = len(chosen) * (2 if request.feedback else 1)

@@ -3,6 +3,9 @@
 verl filters, resizes and fails by its own rules, hours later or without a message. What it reads is therefore written
 here: every row has a question, an answer, no more tokens than there is room for, and an image, unless its system has
 a tool that finds some.
+
+`check` is the entry; `_checked` takes one file of rows through all its steps: survey, closer look, lengths, writing.
+`_Part.rows` makes the records that are checked and written; `lengths` counts tokens, in other processes too.
 """
 
 import os
@@ -52,11 +55,11 @@ from virc.training.preflight.sft import OnProgress, check_coordinates, check_fou
 from virc.training.preflight.types import Result, RlRequest
 
 TRAIN, VALIDATION = "train.parquet", "validation.parquet"
-_READ = 200  # rows in which a chat protocol is searched for
+_SEARCHED_ROWS = 200  # rows in which a chat protocol is searched for
 
 
 class Counting(BaseCounting, frozen=True):
-    """What lengths depend on; the chat protocol says how the question's images are shown. None: as the base is."""
+    """What lengths depend on; the chat protocol says how the question's images are shown, None: as to the base."""
 
     protocol: Protocol | None = None
 
@@ -73,7 +76,7 @@ def counting(base: Path, max_pixels: int) -> Counting:
 
 
 def lengths(counting: Counting, rows: Sequence[Text]) -> list[Length]:
-    """The length of each prompt. `shrunk` are images that are shown at another size than a chat protocol announces."""
+    """The length of each prompt; `shrunk` counts images that are shown at another size than the prompt announces."""
     return [_length(counting, row) for row in rows]
 
 
@@ -91,28 +94,29 @@ def _length(counting: Counting, row: Text) -> Length:
         sizes = [shown(size, counting, index in inputs) for index, size in enumerate(files)]
     except (ValueError, DataError) as error:
         return Length(fault=error.message if isinstance(error, DataError) else clause(error))
-    # The reference, which a row of one unit ends with if it is known, is no part of the prompt.
+    # A row of one unit ends with its reference reply, if it has one; this is no part of the prompt.
     prompt = row.messages[:-1] if row.messages[-1].role == "assistant" else row.messages
     messages = [message_of(message, images) for message, images in zip(prompt, images_of(Record(prompt)), strict=True)]
     per_image = [width * height // counting.grid.factor**2 for width, height in sizes]
     tokens = len(render(messages, per_image, _plain(counting.base), generate=True).ids)
-    whole = msgspec.structs.replace(counting, grid=QWEN2)
-    announced = [shown(size, whole, index in inputs) for index, size in enumerate(files)]
-    other = sum(one != two for one, two in zip(sizes, announced, strict=True))
-    return Length(tokens, len(sizes), 0 if counting.square else other)
+    # Prompts announce sizes on the grid of Qwen2.5-VL, without the limit that this base has.
+    unlimited = msgspec.structs.replace(counting, grid=QWEN2)
+    announced = [shown(size, unlimited, index in inputs) for index, size in enumerate(files)]
+    differing = [size for size, expected in zip(sizes, announced, strict=True) if size != expected]
+    return Length(tokens, len(sizes), 0 if counting.square else len(differing))
 
 
 def _plain(base: Path) -> Any:
-    """The tokenizer of a base, to which names of special tokens are ordinary text, as to `render`'s."""
+    """The base's tokenizer as `render` calls it; names of special tokens within texts are ordinary text to it."""
     return SimpleNamespace(encode=lambda text, **_: _ids(base, text), convert_tokens_to_ids=tokenizer(base).token_to_id)
 
 
 @lru_cache(4096)
 def _ids(base: Path, text: str) -> list[int]:
-    """Kept, as the units of one solution share all messages but the last."""
-    spoken = tokenizer(base)
-    spoken.encode_special_tokens = True
-    return list(spoken.encode(text, add_special_tokens=False).ids)
+    """The ids of a text. They are cached since the units of one solution share all messages but the last."""
+    base_tokenizer = tokenizer(base)
+    base_tokenizer.encode_special_tokens = True
+    return list(base_tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 @lru_cache(2**16)
@@ -121,13 +125,21 @@ def _size(file: str) -> Size:
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of rows, for training or for validation.
+
+    Args:
+        protocol: the chat protocol in which the model is prompted.
+        chat_protocol: the one that the rows are written in; None: they are problems, or are of several systems.
+        paths: folder and name of an image -> its path, once it has been found.
+    """
+
     request: RlRequest
     source: Source
     protocol: Protocol
     chat_protocol: Protocol | None
     counting: Counting
     store: PictureStore
-    places: dict[tuple[str, str], str] = {}
+    paths: dict[tuple[str, str], str] = {}
 
     def rows(self) -> Iterator[Row]:
         """The rows as they are rolled out: units, or whole problems."""
@@ -141,35 +153,37 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
 
     def _made(self, change: Change, row: Row) -> Iterator[Record]:
         if row.record and row.record.messages:  # what follows takes a whole conversation for granted
-            for fault in check_conversation(row.record, self.source.holds):
+            faults = check_conversation(row.record, self.source.holds)
+            if fault := next(iter(faults), None):
                 raise DataError(fault.message)
-        found, _ = changed(change, row)
-        if found.record is None:
-            raise found.fault or DataError("it cannot be read")
-        # Images by absolute path; those stored in the row are written to the run's folder.
-        pictures = tuple(Picture(self._place(each), confined=False) for each in found.record.images)
-        record = msgspec.structs.replace(found.record, images=pictures)
+        changed_row, _ = changed(change, row)
+        if changed_row.record is None:
+            raise changed_row.fault or DataError("it cannot be read")
+        # Images are named by absolute paths; those stored in the row are written to the run's folder.
+        pictures = tuple(Picture(self._path(each), confined=False) for each in changed_row.record.images)
+        record = msgspec.structs.replace(changed_row.record, images=pictures)
         if self.request.rollout == "multi_turn":
             yield prompts.opening(self._prompted(record))
             return
         for unit in rl.split(record, self.protocol.grammar):
-            if self.request.tools and unit.messages[0].role == "system":  # which offers the added tools
+            if self.request.tools and unit.messages[0].role == "system":  # this message offers the added tools
                 system = msgspec.structs.replace(unit.messages[0], content=self.protocol.system)
                 yield msgspec.structs.replace(unit, messages=(system, *unit.messages[1:]))
             else:
                 yield unit
 
-    def _place(self, picture: Picture) -> str:
+    def _path(self, picture: Picture) -> str:
         if picture.data is not None:
             return str(self.store.folder / self.store.add(picture))
         key = str(picture.folder), picture.name
-        if key not in self.places:  # finding a file costs more than the rest of a row
-            self.places[key] = str(picture.file())
-        return self.places[key]
+        if key not in self.paths:  # finding a file costs more than the rest of a row
+            self.paths[key] = str(picture.file())
+        return self.paths[key]
 
     def _prompted(self, record: Record) -> Record:
+        """A problem with the messages that open its solution; only images of its question stay."""
         protocol, question = self.speaker_of(record).protocol, question_with_choices(record)
-        images = tuple(record.images[at] for at in inputs_of(record))
+        images = tuple(record.images[index] for index in inputs_of(record))
         if record.messages and self.chat_protocol:
             text = next(each.content for each in record.messages if each.role == "user").replace(MARK, "")
             question = question_of(text, self.chat_protocol, len(images)) or question
@@ -182,6 +196,7 @@ class _Part(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(record, messages=messages, images=images, question=question, answer=answer)
 
     def speaker_of(self, record: Record) -> Speaker:
+        """The chat protocol and reward of the system that the row names, else those of the stage."""
         return self.request.sources.get(str(record.extra.get(SOURCE)), self.own)
 
     @property
@@ -197,70 +212,71 @@ def check(request: RlRequest, on_progress: OnProgress = lambda text: None) -> Re
             single chat protocol, or boxes that the base does not write.
         ConfigError: a file of the base, a chat protocol or a reward makes no sense.
     """
-    counts_by = counting(request.base, request.max_pixels)
+    rules = counting(request.base, request.max_pixels)
     request.folder.mkdir(parents=True, exist_ok=True)
     store = PictureStore(request.folder)
     media = set[str]()
-    found = _checked(request, request.source, TRAIN, counts_by, store, media, on_progress)
-    if found.rows < request.batch:
+    result = _checked(request, request.source, TRAIN, rules, store, media, on_progress)
+    if result.rows < request.batch:
         raise DataError(
-            f"{found.rows} rows are fewer than the {request.batch} prompts of a step",
-            f"--set train_batch_size={found.rows} --set ppo_mini_batch_size={found.rows}, or more rows",
+            f"{result.rows} rows are fewer than the {request.batch} prompts of a step",
+            f"--set train_batch_size={result.rows} --set ppo_mini_batch_size={result.rows}, or more rows",
         )
     if request.validation:
-        tried = _checked(request, request.validation, VALIDATION, counts_by, store, media, on_progress)
-        if tried.protocol.system != found.protocol.system:
+        validation = _checked(request, request.validation, VALIDATION, rules, store, media, on_progress)
+        if validation.protocol.system != result.protocol.system:
             raise DataError(
                 f"{request.validation.file} has another chat protocol than {request.source.file}",
                 "choose rows with the same one, or --set validation=null",
             )
-        found = msgspec.structs.replace(
-            found,
-            validation=tried.file,
-            lacking=dict(Counter(found.lacking) + Counter(tried.lacking)),
-            lacks="; ".join(filter(None, (found.lacks, tried.lacks))),
+        result = msgspec.structs.replace(
+            result,
+            validation=validation.file,
+            lacking=dict(Counter(result.lacking) + Counter(validation.lacking)),
+            lacks="; ".join(filter(None, (result.lacks, validation.lacks))),
         )
-    return msgspec.structs.replace(found, media=Path(os.path.commonpath(media or {str(request.home)})))
+    return msgspec.structs.replace(result, media=Path(os.path.commonpath(media or {str(request.home)})))
 
 
 def _checked(
     request: RlRequest, source: Source, name: str, rules: Counting, store: PictureStore, media: set[str],
     on_progress: OnProgress,
 ) -> Result:  # fmt: skip
+    """Check one file of rows and write `name`, verl's file; folders of their images are added to `media`."""
     part = _part(request, source, rules, store)
     if part.chat_protocol is not None:
         check_coordinates(source, request.name, rules.model_type, part.protocol.coordinates)
-    seen: Counter[bytes] = Counter()
+    ids: Counter[bytes] = Counter()
     systems: Counter[str] = Counter()
-    faults_of = partial(_faults, part, seen, systems)
-    found = survey(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
-    check_found(source, found)
+    faults_of = partial(_faults, part, ids, systems)
+    surveyed = survey(part.rows(), faults_of, lambda number: on_progress(f"row {number} checked"))
+    check_found(source, surveyed)
     for named in request.sources if name == TRAIN else ():
         if named not in systems:
             others = [each for each in systems if each not in request.sources]
             near = did_you_mean(named, others, f"a row names its system in its column {SOURCE}")
             raise DataError(f"no row of {source.file} is of {named}, which `sources` names", near)
-    closely, off_grid = _closely(part, found)
+    closely, off_grid = _closely(part, surveyed)
     faults = closely.doubts
-    repeated = sum(count - 1 for count in seen.values())
+    repeated = sum(count - 1 for count in ids.values())
     faults.update({"id_repeated": repeated} if repeated else {})
     scorable = _scorable(part, request)
-    measure, most = partial(lengths, part.counting), request.prompt_length
-    counted = counts.count(measure, most, part.rows(), found.rows, request.workers, on_progress)
+    measure = partial(lengths, part.counting)
+    counted = counts.count(measure, request.prompt_length, part.rows(), surveyed.rows, request.workers, on_progress)
     probe = request.probe if name == TRAIN else 0
     chosen = within(counted, request.filter_overlong, "prompt_length", probe, part.protocol.coordinates)
-    places = set(chosen)
-    rows: Iterator[Row] = (row for at, row in enumerate(part.rows()) if at in places)
+    indices = set(chosen)
+    rows: Iterator[Row] = (row for index, row in enumerate(part.rows()) if index in indices)
     parts: dict[str, list[Row]] = {}
     if request.curriculum and name == TRAIN:
         parts = order.parts(rows, request.curriculum, request.seed)
         rows = chain.from_iterable(parts.values())
     _write(request.folder / name, part, rows, media)
-    spoken = {each.protocol.system for each in (part.own, *request.sources.values())}
+    messages = {speaker.protocol.system for speaker in (part.own, *request.sources.values())}
     return Result(
-        **counted_fields(found, counted, chosen, faults),
-        shrunk=sum(counted.shrunk[at] for at in chosen) if request.rollout == "per_cru" else 0,
-        otherwise=found.rows - sum(map(found.with_system, spoken)),
+        **counted_fields(surveyed, counted, chosen, faults),
+        shrunk=sum(counted.shrunk[index] for index in chosen) if request.rollout == "per_cru" else 0,
+        otherwise=surveyed.rows - sum(map(surveyed.with_system, messages)),
         protocol=part.protocol,
         file=request.home / name,
         dataset=source.name,
@@ -269,50 +285,52 @@ def _checked(
         off_grid=off_grid,
         lacking=dict(scorable.lacking),
         lacks="; ".join(f"{term} {why}" for term, why in scorable.why.items()),
-        parts={each: len(its) for each, its in parts.items()},
-        of_no_source={each: rows for each, rows in systems.items() if request.sources and each not in request.sources},
+        parts={title: len(part_rows) for title, part_rows in parts.items()},
+        of_no_source={
+            system: count for system, count in systems.items() if request.sources and system not in request.sources
+        },
     )
 
 
 def _part(request: RlRequest, source: Source, rules: Counting, store: PictureStore) -> _Part:
-    holds = source.holds
-    given = request.protocol and read_protocol(request.protocol)
-    own = None if holds == "problems" else given or _beside(source)
-    if own is None and holds != "problems" and not request.sources:  # rows of several systems show no one chat protocol
-        rows = list(islice(get(source.format).read(source), _READ))
-        own = plain_rows.of_records(row.record for row in rows if row.record) or plain_rows.shown_by(source, rows)[0]
-    if request.rollout == "multi_turn":  # it is the model that is prompted, whatever the rows were made with
-        trained = request.chat_protocol if request.chat_protocol.name != "own" else None
-        protocol = given or trained or own or request.chat_protocol
+    """Find the chat protocol that the rows are written in, and the one in which the model is prompted."""
+    requested = request.protocol and read_protocol(request.protocol)
+    of_rows = None
+    if source.holds != "problems":
+        of_rows = requested or _in_folder(source)
+        if of_rows is None and not request.sources:  # rows of several systems have no common chat protocol
+            rows = list(islice(get(source.format).read(source), _SEARCHED_ROWS))
+            of_rows = plain_rows.of_records(row.record for row in rows if row.record)
+            of_rows = of_rows or plain_rows.shown_by(source, rows)[0]
+    if request.rollout == "multi_turn":  # the model is prompted in its own way, whatever the rows were made with
+        of_model = request.chat_protocol if request.chat_protocol.name != "own" else None
+        protocol = requested or of_model or of_rows or request.chat_protocol
     else:
-        assert own
-        protocol = own
+        assert of_rows
+        protocol = of_rows
     for name, speaker in request.sources.items():  # the rows of a stage show images in one way
         if speaker.protocol.images != protocol.images:
             shown_so = f"images: {speaker.protocol.images}, and the stage itself {protocol.images}"
             raise ConfigError(f"the source {name} has {shown_so}", "train on its rows in a stage of their own")
     return _Part(
-        request=request,
-        source=source,
-        protocol=offering(protocol, request.tools),
-        chat_protocol=own,
-        counting=msgspec.structs.replace(rules, protocol=protocol),
-        store=store,
-    )
+        request=request, source=source, protocol=offering(protocol, request.tools), chat_protocol=of_rows,
+        counting=msgspec.structs.replace(rules, protocol=protocol), store=store,
+    )  # fmt: skip
 
 
-def _beside(source: Source) -> Protocol | None:
-    beside = source.media / FILE_NAME
-    if not is_file(beside):
+def _in_folder(source: Source) -> Protocol | None:
+    """The chat protocol that is stored with the rows, if it is that of the first row."""
+    file = source.media / FILE_NAME
+    if not is_file(file):
         return None
-    protocol = read_protocol(beside)
+    protocol = read_protocol(file)
     first = next(get(source.format).read(source), None)
     messages = first.record.messages if first and first.record else ()
     return protocol if messages and messages[0].content == protocol.system else None
 
 
-def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
-    """Faults of a row that `changed` does not refuse; counts its id, and the system that it names."""
+def _faults(part: _Part, ids: Counter[bytes], systems: Counter[str], row: Row) -> Iterator[Fault]:
+    """Faults of a row that `changed` does not refuse. Adds the row's id to `ids`, and its system to `systems`."""
     if (record := row.record) is None:
         yield unread(row)
         return
@@ -320,13 +338,17 @@ def _faults(part: _Part, seen: Counter[bytes], systems: Counter[str], row: Row) 
     if part.source.holds == "problems":
         yield from references_in(record)[1]
     if record.id is not None:
-        seen[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
+        ids[msgspec.json.encode([record.id, record.extra.get("turn")])] += 1
     if record.extra.get(SOURCE) is not None:
         systems[str(record.extra[SOURCE])] += 1
 
 
-def _closely(part: _Part, found: Survey) -> tuple[Survey, int]:
-    """Decode the images of some rows and, of single units, parse their turns; counts images shown at another size."""
+def _closely(part: _Part, surveyed: Survey) -> tuple[Survey, int]:
+    """Check the rows that a survey kept: decode their images and, of single units, parse their turns.
+
+    Returns:
+        The survey of these rows, and the number of images that are shown at another size than their file has.
+    """
     rules = Rules("prompts", part.protocol.coordinates, part.protocol)
     off_grid = 0
 
@@ -338,7 +360,7 @@ def _closely(part: _Part, found: Survey) -> tuple[Survey, int]:
         off_grid += result.counts.off_grid
         return result.faults
 
-    closely = survey(found.kept, faults)
+    closely = survey(surveyed.kept, faults)
     check_found(part.source, closely)
     return closely, off_grid
 
@@ -346,14 +368,15 @@ def _closely(part: _Part, found: Survey) -> tuple[Survey, int]:
 def _scorable(part: _Part, request: RlRequest) -> Scorable:
     """How many rows can be scored, whatever the judge answers: a run would stop at the first other row."""
     reward = request.reward
-    named = {name for name, each in {JUDGE: reward.judge, **reward.judges}.items() if each.endpoint}
-    found = Scorable()
-    for each in (part.own, *request.sources.values()):
-        total = rewards.of(each.reward, each.beside)
-        records = (row.record for row in part.rows() if row.record and part.speaker_of(row.record) == each)
-        declared = {term.asks.judge for term in total.terms if term.asks} if named else set()  # `check_judge` has them
-        found.add(without_judge(records, total, each.protocol.coordinates, each.reward.strict, named | declared))
-    return found
+    named = {name for name, judge in {JUDGE: reward.judge, **reward.judges}.items() if judge.endpoint}
+    scorable = Scorable()
+    for speaker in (part.own, *request.sources.values()):
+        total = rewards.of(speaker.reward, speaker.beside)
+        records = (row.record for row in part.rows() if row.record and part.speaker_of(row.record) == speaker)
+        # Once a judge is named, `check_judge` has refused terms whose judge is not.
+        judges = named | {term.asks.judge for term in total.terms if term.asks} if named else set()
+        scorable.add(without_judge(records, total, speaker.protocol.coordinates, speaker.reward.strict, judges))
+    return scorable
 
 
 def _write(file: Path, part: _Part, rows: Iterable[Row], media: set[str]) -> None:

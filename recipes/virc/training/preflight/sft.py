@@ -1,4 +1,8 @@
-"""Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked."""
+"""Checks and counts the rows that LLaMA-Factory is going to train on, and leaves some out if that was asked.
+
+`check` is the entry, with four steps that `preflight.pairs` shares: `studied` checks every row, `Studied.counted`
+counts tokens, `within` chooses the rows that are short enough, and `write_chosen` writes these to a file if need be.
+"""
 
 import re
 import shlex
@@ -37,15 +41,15 @@ from virc.training.preflight.lengths import Counted, counting, key_of, lengths, 
 from virc.training.preflight.types import Result, SftRequest
 
 TAKES: dict[str, Coordinates] = {"qwen2_vl": "permille", "qwen2_5_vl": "pixel", "qwen3_vl": "permille"}
-"""What models of a type were trained to count boxes in."""
+"""Type of a model -> the unit in which such models were trained to write boxes."""
 _UNITS: dict[Coordinates, str] = {
     "pixel": "pixels",
     "permille": "thousandths of the sides",
     "thousand": "thousandths of the sides",
 }
 """The coordinates that stock models use; other ones are for a system to teach."""
-_FEW_FILES = 50
-"""Images that one process has rewritten before another has started."""
+_FILES_PER_PROCESS = 50
+"""Images; one process has rewritten them before another has started."""
 
 _BOX = re.compile(r"-?\d+(?:\.\d+)?(?:[\s,()\[\]]+-?\d+(?:\.\d+)?){3}")
 """Four numbers one after the other."""
@@ -71,15 +75,17 @@ def check(request: SftRequest, on_progress: OnProgress = lambda text: None) -> R
     read = studied(request, with_entry(source, guessed), on_progress)
     counted = read.counted(request, read.rows(), on_progress)
     chosen = within(counted, request.filter_overlong, "cutoff_len", request.probe, read.protocol.coordinates)
-    source, parts = taken(request, read, chosen, counted)
+    source, parts = write_chosen(request, read, chosen, counted)
     return result(read, source, counted, chosen, parts)
 
 
 class Studied(msgspec.Struct, frozen=True):
-    """Rows of which everything is known but their lengths.
+    """Rows that are checked, their lengths not counted yet.
 
     Args:
-        faults: rows checked closely with a fault of each kind that does not keep LLaMA-Factory from training on them.
+        found: of all rows, each checked without its images.
+        faults: kind of fault -> how many of the rows checked closely have it; training takes such rows.
+        measure: counts the tokens of rows.
     """
 
     source: Source
@@ -101,32 +107,32 @@ def studied(request: SftRequest, source: Source, on_progress: OnProgress) -> Stu
     if source.laid_out and source.laid_out.layout.objects and not source.laid_out.layout.coordinates:
         layout = msgspec.structs.replace(source.laid_out.layout, coordinates=TAKES[rules.model_type])
         source = msgspec.structs.replace(source, laid_out=msgspec.structs.replace(source.laid_out, layout=layout))
-    by_row = partial(check_without_images, holds=source.holds)
-    found = survey(get(source.format).read(source), by_row, lambda rows: on_progress(f"row {rows} checked"))
+    check_one = partial(check_without_images, holds=source.holds)
+    found = survey(get(source.format).read(source), check_one, lambda rows: on_progress(f"row {rows} checked"))
     check_found(source, found)
     given = _chat_protocol_given(request, source, found) or plain.protocol_of(found, usual_system(rules.model_type))
-    by = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
-    closely = survey(found.kept, lambda row: check_row(by, row).faults)
+    row_rules = Rules(source.holds, given.coordinates, given) if given else rules_for(source, found.kept, "auto")[0]
+    closely = survey(found.kept, lambda row: check_row(row_rules, row).faults)
     check_found(source, closely)
-    protocol, certain = (given, True) if given else plain.shown_by(source, closely.whole)
-    if certain and protocol.tools and not request.mixed_coordinates:
+    protocol, is_certain = (given, True) if given else plain.shown_by(source, closely.whole)
+    if is_certain and protocol.tools and not request.mixed_coordinates:
         check_coordinates(request.source, request.name, rules.model_type, protocol.coordinates)
     return Studied(source, found, closely.doubts, protocol, partial(lengths, rules))
 
 
-def taken(
+def write_chosen(
     request: SftRequest, read: Studied, chosen: Sequence[int], counted: Counted
 ) -> tuple[Source, dict[str, list[Row]]]:
-    """The file with the rows to train on, and the parts of a curriculum; `chosen` are places of rows."""
-    as_they_are = read.source.as_engines_read and not counted.differ
-    if not request.curriculum and len(chosen) == read.found.rows and as_they_are:
+    """The file with the rows to train on, and the parts of a curriculum; `chosen` are indices of rows."""
+    needs_no_rewriting = read.source.as_engines_read and not counted.differ
+    if not request.curriculum and len(chosen) == read.found.rows and needs_no_rewriting:
         return read.source, {}
-    places, parts = set(chosen), dict[str, list[Row]]()
-    rows: Iterable[Row] = (row for at, row in enumerate(read.rows()) if at in places)
+    indices, parts = set(chosen), dict[str, list[Row]]()
+    rows: Iterable[Row] = (row for index, row in enumerate(read.rows()) if index in indices)
     if request.curriculum:
         parts = order.parts(rows, request.curriculum, request.seed)
         rows = chain.from_iterable(parts.values())
-    return _other(read.source, rows, request, read.protocol, counted.files(chosen)), parts
+    return _write_rows(read.source, rows, request, read.protocol, counted.files(chosen)), parts
 
 
 def result(
@@ -153,7 +159,7 @@ def result(
 def within(
     counted: Counted, filter_overlong: bool, setting: str, probe: int, coordinates: Coordinates
 ) -> Sequence[int]:
-    """The places of the rows that are taken: with `probe` that many of the longest.
+    """The indices of the rows that are short enough; with `probe`, of that many of the longest of these.
 
     Raises:
         DataError: rows are longer, and are not left out; or all of them are.
@@ -164,8 +170,9 @@ def within(
 
 
 def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]) -> Source:
-    """The source with the entry of `dataset_info.json` that its rows need: its own, else what the first row says, and
-    the column of system messages if any has one.
+    """The source with the entry of `dataset_info.json` that LLaMA-Factory needs for its rows.
+
+    That is the source's own; else it is guessed from the first row, and from whether any row has a system message.
     """
     for fault in llamafactory.check_entry(source):
         raise DataError(f"{source.name} in {INFO}: {fault.message}", f"virc data check {source.file}")
@@ -173,26 +180,27 @@ def with_entry(source: Source, guess: Callable[[dict[str, Any]], dict[str, Any]]
         return source
     with sft.opened(source.file) as file:
         values = line_rows(file) if source.file.suffix == ".jsonl" else array_rows(file)
-        first, told = None, dict[str, str]()
+        first, system_message = None, dict[str, str]()
         for row in (row for _, row in values if isinstance(row, dict)):
             first = first or row
             if isinstance(row.get("system"), str):
-                told = {"system": row["system"]}
+                system_message = {"system": row["system"]}
                 break
-    return msgspec.structs.replace(source, info=guess(first | told)) if first else source
+    return msgspec.structs.replace(source, info=guess(first | system_message)) if first else source
 
 
 def check_found(source: Source, found: Survey) -> None:
+    """Raises DataError: a survey found no rows, or rows at which training would stop."""
     if not found.rows:
         raise DataError(f"{source.file} holds no rows")
     if found.wrong:
         number, fault = found.wrong[0]
-        raise useless(source, f"{found.faulty:,} of {found.rows:,} rows", found.faults, number, fault)
+        raise _untrainable(source, f"{found.faulty:,} of {found.rows:,} rows", found.faults, number, fault)
 
 
-def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
+def _untrainable(source: Source, rows: str, kinds: Counter[str], number: int, fault: Fault) -> DataError:
     listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-    ignore = "--ignore COLUMN leaves a column out; " * (UNREAD_COLUMN in kinds)
+    ignore = "--ignore COLUMN leaves a column out; " if UNREAD_COLUMN in kinds else ""
     return DataError(
         f"{rows} cannot be trained on ({listed}); row {number}: {fault.message}",
         f"{ignore}virc data check {shlex.quote(str(source.file))} lists them, and keeps the others with --clean DIR",
@@ -200,11 +208,11 @@ def useless(source: Source, rows: str, kinds: Counter[str], number: int, fault: 
 
 
 def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> Protocol | None:
-    """The chat protocol that the request names, else the first that the rows have: of their folder, of the system."""
+    """The chat protocol that the request names, else that of the rows' folder or of the system, if rows are in it."""
     if request.protocol is None:
-        beside = source.media / FILE_NAME
-        known = (read_protocol(beside) if is_file(beside) else None, request.chat_protocol)
-        return next((each for each in known if each and found.with_system(each.system)), None)
+        file = source.media / FILE_NAME
+        candidates = (read_protocol(file) if is_file(file) else None, request.chat_protocol)
+        return next((each for each in candidates if each and found.with_system(each.system)), None)
     protocol = read_protocol(request.protocol)
     if found.with_system(protocol.system):
         return protocol
@@ -215,32 +223,31 @@ def _chat_protocol_given(request: SftRequest, source: Source, found: Survey) -> 
 
 
 def check_coordinates(source: Source, base: str, model_type: str, written: Coordinates) -> None:
-    taken = TAKES[model_type]
-    if written in _UNITS and _UNITS[written] != _UNITS[taken]:
+    trained = TAKES[model_type]
+    if written in _UNITS and _UNITS[written] != _UNITS[trained]:
         raise DataError(
             f"boxes of {source.name} are counted in {_UNITS[written]}, and {base}, of type {model_type}, counts "
-            f"in {_UNITS[taken]}",
-            f"choose another base, or virc data convert {source.file} --to DIR --coordinates {taken}",
+            f"in {_UNITS[trained]}",
+            f"choose another base, or virc data convert {source.file} --to DIR --coordinates {trained}",
         )
 
 
-def _other(
+def _write_rows(
     source: Source, rows: Iterable[Row], request: SftRequest, protocol: Protocol, files: Collection[str | bytes]
 ) -> Source:
-    """Some rows of a file, or all in another order, as a separate dataset; images stay where they are but for those
-    files.
-    """
+    """Write rows of a file as a new dataset; images stay where they are, but `files` are written as they are shown."""
     if request.folder is None:
         raise UsageError("not all rows are to be trained on as they are, and no folder is named for those that are")
     with fresh_folder(request.folder) as new:
-        as_they_are = source.as_engines_read
         records = (row.known() for row in rows)
-        if not as_they_are:  # LLaMA-Factory stops at values of some further fields
-            bare: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
-            records = (msgspec.structs.replace(record, **bare) for record in records)
-        target = get(source.format) if as_they_are else pairs if source.holds == "pairs" else sft
-        again = get(source.format).read(source) if files else ()
-        target.write(new, source.name, records, Writing(InPlace(new, request, files, again)))
+        target = get(source.format)
+        if not source.as_engines_read:
+            target = pairs if source.holds == "pairs" else sft
+            # LLaMA-Factory stops at values of some further fields.
+            cleared: dict[str, Any] = {"id": None, "question": None, "answer": None, "extra": {}}
+            records = (msgspec.structs.replace(record, **cleared) for record in records)
+        rows_with_files = get(source.format).read(source) if files else ()
+        target.write(new, source.name, records, Writing(InPlace(new, request, files, rows_with_files)))
         write_whole(new / FILE_NAME, msgspec.json.format(msgspec.json.encode(as_fields(protocol))))
     return only_source(request.folder)
 
@@ -252,21 +259,23 @@ class InPlace(PictureStore):
         super().__init__(folder)
         self._shown: dict[str | bytes, str] = {}
         if files and not request.is_trial:
-            workers = max(1, min(request.workers, len(files) // _FEW_FILES))
+            workers = max(1, min(request.workers, len(files) // _FILES_PER_PROCESS))
             images = in_order(_as_shown, _with_keys(rows, set(files)), workers)
             self._shown = {key: self.add(Picture("", data=png)) for key, png in images}
 
     def name(self, picture: Picture, record: Record) -> str:
-        if self._shown and (found := self._shown.get(key_of(counts.opened(picture)))):
-            return found
+        if self._shown and (rewritten := self._shown.get(key_of(counts.opened(picture)))):
+            return rewritten
         return str(Path(file_of(picture)).absolute()) if picture.data is None else super().name(picture, record)
 
 
-def _with_keys(rows: Iterable[Row], left: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
+def _with_keys(rows: Iterable[Row], keys: set[str | bytes]) -> Iterator[tuple[str | bytes, str | bytes, str]]:
+    """Key, file (path or bytes) and a name for errors of each image whose key is in `keys`, once each."""
     for row in rows:
-        for picture in row.known().images if left else ():
-            if (key := key_of(file := counts.opened(picture))) in left:
-                left.remove(key)
+        for picture in row.known().images if keys else ():
+            file = counts.opened(picture)
+            if (key := key_of(file)) in keys:
+                keys.remove(key)
                 yield key, file, f"row {row.number}: the image {plain_text(picture.name or 'in the row', 200)}"
 
 
@@ -276,7 +285,7 @@ def _as_shown(image: tuple[str | bytes, str | bytes, str]) -> tuple[str | bytes,
 
 
 def counted_fields(found: Survey, counted: Counted, chosen: Sequence[int], faults: Counter[str]) -> dict[str, Any]:
-    """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are places of rows."""
+    """The fields of `Result` that are counted the same way for every kind of stage; `chosen` are indices of rows."""
     tokens = array("q", (counted.tokens[at] for at in chosen))
     records = [row.record for row in found.kept if row.record]
     texts = [[each.content for each in one.messages if each.role != "system"] + [one.rejected or ""] for one in records]

@@ -1,5 +1,7 @@
 """The commands of rounds, each of which can be typed: `virc data sample`, `virc train` and `virc merge`.
 
+`plan` is the entry: `_steps` goes through the rounds, and `_sampled` and `_trained` write the command of one step.
+
 NAME-r2-STAGE            the run of a stage in round 2
 data/NAME-r2-sample/     rows that the step `sample` of round 2 made
 models/NAME-r2-STAGE/    the run as a model, if it is none by itself
@@ -26,7 +28,7 @@ from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
 from virc.systems.registry import System
 from virc.systems.rounds import BASE, LAST, Sample
-from virc.systems.rounds import Step as Written
+from virc.systems.rounds import Step as StepOfSystem
 from virc.training import inputs, steps
 from virc.training.request import TrainRequest
 
@@ -69,7 +71,7 @@ class Step(steps.Step, frozen=True, kw_only=True):
     Args:
         start: the model that is sampled, trained or merged.
         source: of a sample, the file of problems.
-        made_with: of a sample, settings that its rows say they were made with.
+        made_with: of a sample, settings that its rows must have been made with, as `rounds.run` checks.
     """
 
     round: int
@@ -112,42 +114,47 @@ def plan(request: RoundsRequest) -> Rounds:
     return Rounds(system, request.rounds, name, request.workspace, tuple(_steps(request, system, name)))
 
 
-def missing(found: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
-    """An error for each file and each model to begin with that is not there, and that no step makes."""
-    made, seen = {step.makes for step in found.steps}, set[str]()
-    for step in found.steps:
+def missing(rounds: Rounds, left: Iterable[Step]) -> Iterator[VircError]:
+    """An error for each file and each model that the steps start with, is not there, and is made by no step.
+
+    Args:
+        left: steps that are not done; only their models are needed.
+    """
+    folders, checked = {step.makes for step in rounds.steps}, set[str]()
+    for step in rounds.steps:
         data = [value for word, value in pairwise(step.words) if word == "--data"]
-        named = [str(step.source)] if step.source else data
-        for file in named:
-            if file in seen or str(Path(file).parent) in made:
+        files = [str(step.source)] if step.source else data
+        for file in files:
+            if file in checked or str(Path(file).parent) in folders:
                 continue
-            seen.add(file)
-            if not is_file(found.workspace / expanded(file)):
+            checked.add(file)
+            if not is_file(rounds.workspace / expanded(file)):
                 yield DataError(f"there is no file {file}, which {step.place} takes", "put it there, or --data FILE")
-        if step.round == 1 and step.resolved and not named:
+        if step.round == 1 and step.resolved and not files:
             try:
-                inputs.rows(step.resolved, found.workspace)
-                inputs.validation(step.resolved, found.workspace)
+                inputs.rows(step.resolved, rounds.workspace)
+                inputs.validation(step.resolved, rounds.workspace)
             except VircError as error:
                 yield error
-    known = {Path(step.makes).name for step in found.steps}
-    for step in (step for step in left if step.start not in known):
+    models_made = {Path(step.makes).name for step in rounds.steps}
+    reported = set[str]()
+    for step in (step for step in left if step.start not in models_made | reported):
         try:
             if step.resolved:
-                inputs.base(step.resolved, found.workspace)
+                inputs.base(step.resolved, rounds.workspace)
             else:
-                models.find(step.start, found.workspace, found.system)
+                models.find(step.start, rounds.workspace, rounds.system)
         except VircError as error:
-            known.add(step.start)
+            reported.add(step.start)
             yield error
 
 
 def _check(request: RoundsRequest, system: System) -> None:
     samples = [step.sample for step in system.rounds if step.sample]
-    lacking = next((each for each in samples if each.data is None), None)
+    needs_data = any(sample.data is None for sample in samples)
     if request.data and not samples:
         raise UsageError(f"the rounds of {system.name} sample no problems", "leave --data out")
-    if request.data is None and lacking:
+    if request.data is None and needs_data:
         raise UsageError(f"the rounds of {system.name} need problems with answers", "--data FILE.jsonl")
     judged = [each.pairs for each in samples if each.pairs in _JUDGED]
     kinds = {system.stages[step.train].kind for step in system.rounds if step.train}
@@ -155,33 +162,34 @@ def _check(request: RoundsRequest, system: System) -> None:
         raise UsageError(f"the rounds of {system.name} take pairs by a critic", "--judge-endpoint URL")
     if (request.judge_endpoint or request.judge_endpoints) and not (judged or "rl" in kinds):
         raise UsageError(f"no step of the rounds of {system.name} asks a judge", "leave --judge-endpoint out")
-    known = {sign: None for kind in sorted(kinds) for sign in SIGNS[kind]}
-    if unknown := next((sign for sign in request.stop_on if sign not in known), None):
+    signs = dict.fromkeys(sign for kind in sorted(kinds) for sign in SIGNS[kind])
+    if unknown := next((sign for sign in request.stop_on if sign not in signs), None):
         raise UsageError(
-            f"no stage of the rounds of {system.name} has the sign {unknown}", f"there are {', '.join(known)}"
+            f"no stage of the rounds of {system.name} has the sign {unknown}", f"there are {', '.join(signs)}"
         )
 
 
 def _steps(request: RoundsRequest, system: System, name: str) -> Iterator[Step]:
-    newest = {BASE: request.base or _own_base(request, system, name)}
+    # What the steps of a system name -> its newest model: the base, the last model, and the run of each stage.
+    newest = {BASE: request.base or _first_base(request, system, name)}
     newest[LAST] = newest[BASE]
     for number in range(1, request.rounds + 1):
-        made: dict[str, str] = {}
+        row_files: dict[str, str] = {}  # name of a sample -> the file of rows that it makes in this round
         for step in system.rounds:
             if step.sample:
-                found = _sampled(request, system, name, number, step.sample, newest)
+                sampled = _sampled(request, system, name, number, step.sample, newest)
                 rows = pairs.NAME if step.sample.pairs else _TRAJECTORIES
-                made[step.name] = f"{found.makes}/{rows}.jsonl"
-                yield found
+                row_files[step.name] = f"{sampled.makes}/{rows}.jsonl"
+                yield sampled
                 continue
-            found = _trained(request, system, name, number, step, newest, made)
-            yield found
-            run = Path(found.makes).name
+            trained = _trained(request, system, name, number, step, newest, row_files)
+            yield trained
+            run = Path(trained.makes).name
             newest |= {step.name: run, LAST: run}
-            assert found.resolved
-            shards = runs_in(found.resolved.kind).engine == "verl"
-            # No stage that trains whole weights starts from shards, or from an adapter.
-            if (shards or found.resolved.config.lora is not None) if step.merge is None else step.merge:
+            assert trained.resolved
+            # No stage that trains whole weights starts from verl's shards, or from an adapter.
+            is_no_model = runs_in(trained.resolved.kind).engine == "verl" or trained.resolved.config.lora is not None
+            if is_no_model if step.merge is None else step.merge:
                 yield Step(
                     round=number, name=f"merge {step.name}", kind="merge", says=f"make a model of {run}",
                     words=("virc", "merge", run), start=run, makes=f"{MODELS}/{run}",
@@ -199,41 +207,36 @@ def _sampled(
         "reward": system.called if sample.pairs == "reward" else None,
         "max-turns": sample.max_turns, "max-tokens": sample.max_tokens,
     }  # fmt: skip
-    given = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
+    words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
     judges = _judges(request, named=sample.pairs == "reward") if sample.pairs in _JUDGED else []
     # An endpoint of the user's own settings serves one model, and each round samples another one.
     model = ("--system", system.called, "--model", start, "--endpoint", "none")
-    what = f"pairs by the rule {sample.pairs}" if sample.pairs else "right solutions"
+    rows = f"pairs by the rule {sample.pairs}" if sample.pairs else "right solutions"
     return Step(
-        round=number, name=sample.name, kind="sample", says=f"{what} of {start}",
-        words=("virc", "data", "sample", source, "--to", makes, *model, *given, *judges),
+        round=number, name=sample.name, kind="sample", says=f"{rows} of {start}",
+        words=("virc", "data", "sample", source, "--to", makes, *model, *words, *judges),
         start=start, makes=makes, source=Path(source), made_with=_made_with(sample, number),
     )  # fmt: skip
 
 
 def _made_with(sample: Sample, number: int) -> dict[str, object]:
-    known: dict[str, object] = {
+    settings: dict[str, object] = {
         "n": sample.samples, "keep": sample.keep, "temperature": sample.temperature, "seed": number,
         "pairs": sample.pairs,
     }  # fmt: skip
-    given = {"max_turns": sample.max_turns, "max_tokens": sample.max_tokens}
-    known |= {name: value for name, value in given.items() if value is not None}
-    return {**known, "margin": sample.margin} if sample.pairs else known
+    limits = {"max_turns": sample.max_turns, "max_tokens": sample.max_tokens}
+    settings |= {name: value for name, value in limits.items() if value is not None}
+    return {**settings, "margin": sample.margin} if sample.pairs else settings
 
 
 def _trained(
-    request: RoundsRequest,
-    system: System,
-    name: str,
-    number: int,
-    step: Written,
-    newest: Mapping[str, str],
-    made: Mapping[str, str],
-) -> Step:
+    request: RoundsRequest, system: System, name: str, number: int, step: StepOfSystem, newest: Mapping[str, str],
+    row_files: Mapping[str, str],
+) -> Step:  # fmt: skip
     stage = step.name
     kind, run, start = system.stages[stage].kind, f"{name}-r{number}-{stage}", _start(step.start, newest)
-    data = step.data and made.get(step.data, _numbered(step.data, number))
-    chosen = [each for each in request.assignments if _is_of(each, kind, system)]
+    data = step.data and row_files.get(step.data, _numbered(step.data, number))
+    chosen = [each for each in request.assignments if _is_for_kind(each, kind, system)]
     words = ["virc", "train", system.called, "--stage", stage, "--from", start, "--name", run]
     words += ["--data", data] if data else []
     words += ["--with", ",".join(request.overlays)] if request.overlays else []
@@ -243,14 +246,14 @@ def _trained(
         words += _judges(request, named=True)
     stop_on = tuple(sign for sign in request.stop_on if sign in SIGNS[kind])
     words += ["--stop-on", ",".join(stop_on)] if stop_on else []
-    asked = TrainRequest(
+    train_request = TrainRequest(
         system=request.system, stage=stage, overlays=request.overlays, base=start, data=Path(data) if data else None,
         assignments=tuple(chosen), name=run, judge_endpoint=judge, judge_endpoints=judges,
         stop_on=stop_on, workspace=request.workspace,
     )  # fmt: skip
     return Step(
         round=number, name=stage, kind="train", says=f"train {stage} from {start}", words=tuple(words), start=start,
-        makes=f"{runs.FOLDER}/{run}", resolved=asked.resolve(),
+        makes=f"{runs.FOLDER}/{run}", resolved=train_request.resolve(),
     )  # fmt: skip
 
 
@@ -268,15 +271,15 @@ def _judges(request: RoundsRequest, named: bool) -> list[str]:
     return [word for url in urls for word in ("--judge-endpoint", url)]
 
 
-def _is_of(assignment: str, kind: str, system: System) -> bool:
-    """Whether a setting is for stages of that kind; one that no stage of the rounds has is for all, to be refused."""
+def _is_for_kind(assignment: str, kind: str, system: System) -> bool:
+    """Whether a setting is for stages of that kind. One that no stage has goes to all, whose check refuses it."""
     key = assignment.partition("=")[0].split(".")[0].strip()
-    own = {system.stages[step.train].kind for step in system.rounds if step.train}
-    having = {each for each in own if key in CONFIGS[each].__struct_fields__}
-    return not having or kind in having
+    kinds = {system.stages[step.train].kind for step in system.rounds if step.train}
+    kinds_with_it = {each for each in kinds if key in CONFIGS[each].__struct_fields__}
+    return not kinds_with_it or kind in kinds_with_it
 
 
-def _own_base(request: RoundsRequest, system: System, name: str) -> str:
+def _first_base(request: RoundsRequest, system: System, name: str) -> str:
     """What the first stage of the rounds starts from without `--from`; runs of these rounds do not count.
 
     Raises:
@@ -288,12 +291,12 @@ def _own_base(request: RoundsRequest, system: System, name: str) -> str:
     if config.base is not None:
         return str(config.base)
     root = stages.root_of(resolved)
-    own = re.compile(rf"{re.escape(name)}-r\d+-")
+    run_of_rounds = re.compile(rf"{re.escape(name)}-r\d+-")
     for run in reversed(runs.discover(request.workspace)):
         with suppress(ConfigError):  # another run whose record cannot be read
             info = runs.info(run)
             of_stage = (info.system, info.stage, info.root) == (system.name, config.after, root)
-            if of_stage and not own.match(run.name) and runs.state(run).progress == "finished":
+            if of_stage and not run_of_rounds.match(run.name) and runs.state(run).progress == "finished":
                 return run.name
     raise ConfigError(
         f"no run of the stage {config.after} that began with {root} has finished, which the rounds begin with",

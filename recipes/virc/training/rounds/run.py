@@ -1,6 +1,6 @@
-"""Runs the steps of rounds that are not done: how far each is shows in what it has made, rows, a run or a model.
+"""Runs the steps of rounds that are not done; the state of each is read from the rows, the run or the model it made.
 
-There is no other record of the rounds, so that a step may as well be typed.
+There is no other record of the rounds, so that users may as well type the command of a step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ class StepState(msgspec.Struct, frozen=True):
     """How far a step is.
 
     Args:
-        progress: `begun`: its command goes on where it stopped.
+        progress: `begun`: its command continues where it stopped.
         figures: of rows `problems`, `rollouts`, `right`, `pass_rate` and `kept`; of a run `step`, `total`, `loss` and
             `reward`; what is not known is left out.
     """

@@ -74,7 +74,10 @@ class Unverified:
         return file is not None and (file.size, file.mtime_ns) == (there.st_size, there.st_mtime_ns)
 
     def clear(self) -> None:
-        """A checksum vouches for all files so far; of a list that an earlier run left, some may be still to come."""
+        """Empty the list: a checksum vouches for all files so far.
+
+        A list that an earlier run left stays: some of its files may come later in the archive.
+        """
         if self._descriptor is not None and not self._before:
             os.ftruncate(self._descriptor, 0)
 
@@ -89,12 +92,12 @@ class Unverified:
 
 
 def _written(name: str) -> str:
-    """A name as the list has it: JSON takes no bytes that are no text, which names may have."""
+    """A name as the list has it: names may contain bytes that are no text, which JSON does not take."""
     return name.encode(errors="surrogateescape").decode("latin-1")
 
 
 def _read(path: Path) -> Iterator[_File]:
-    """The files of a list; a line that was cut off by a kill is the last, and its file has no name yet."""
+    """The files of a list. Only its last line may be cut off, by a kill; the file of that line has no name yet."""
     if os.path.islink(path) or not path.is_file():  # noqa: PTH114
         return
     for line in contents(path, _MOST_BYTES).splitlines():
@@ -105,13 +108,20 @@ def _read(path: Path) -> Iterator[_File]:
 
 
 class Folder:
-    def __init__(self, root: Path, writers: Writers, doubtful: Unverified, room: int, most: int) -> None:
-        self._root, self._writers, self._doubtful = str(root), writers, doubtful
+    """Puts the members of one archive into `root`: `put` for each member, then `end`. Made by `opened`.
+
+    Args:
+        room: bytes that may be written.
+        most: how many files, folders and links may be made.
+    """
+
+    def __init__(self, root: Path, writers: Writers, unverified: Unverified, room: int, most: int) -> None:
+        self._root, self._writers, self._unverified = str(root), writers, unverified
         self._room, self._entries, self._most = room, 0, most
-        self._folders = {""}  # known to be there, and no links
-        # Hashes of the names of files and links, as the disk and as the archive has them.
-        self._met: dict[int, int] = {}
-        self._foreign: dict[int, Member] = {}  # where another file is than the archive has so far
+        self._folders = {""}  # names of folders that exist and are no links
+        # The files and links so far: hash of the name as the disk compares it -> hash of the name in the archive.
+        self._name_hashes: dict[int, int] = {}
+        self._mismatches: dict[int, Member] = {}  # by the same key: members whose name another file has
         self._folds = os.path.lexists(root / _LOCK.upper())
         self._elsewhere = Elsewhere()
 
@@ -120,20 +130,24 @@ class Folder:
         return self._elsewhere.warnings
 
     def end(self) -> None:
-        """All was read, and its checksums were right.
+        """Finish after the whole archive was read and its checksums were right.
 
         Raises:
-            DataError: a file was there that is none of those that the archive has under its name.
+            DataError: a file exists that is none of those that the archive has under its name.
         """
-        for member in self._foreign.values():
+        for member in self._mismatches.values():
             self._refuse_other(member)
         self._writers.settle()
-        self._doubtful.end()
+        self._unverified.end()
 
     def put(self, member: Member, stream: Stream) -> bool | None:
-        """Put a member there, its content taken from the stream, now or soon; whether it was not there before.
+        """Put a member into the folder, now or soon; its content is taken from the stream.
 
-        Of a file that comes again the last one stays, as tar does it; None: it is another one of a file already put.
+        Of several files of one name the last one stays, as in tar.
+
+        Returns:
+            Whether the member is new on the disk; None for a file whose name an earlier member has, or that is
+            refused at the end.
 
         Raises:
             DataError: it, or one before it, would replace something, leave the folder or break a limit.
@@ -142,8 +156,8 @@ class Folder:
         if member.name.split("/", 1)[0].casefold() in _OURS:
             refuse(member.name, "virc itself uses that name")
         if stream.vouched:
-            self._doubtful.clear()
-        if self._key(member.name) not in self._met:
+            self._unverified.clear()
+        if self._key(member.name) not in self._name_hashes:
             self._elsewhere.look(member.name)
         with naming(member):
             if member.kind is Kind.folder:
@@ -151,17 +165,17 @@ class Folder:
             self._count(member.name)
             self._make_folder(member.name.rpartition("/")[0], member.name)
             key, path = self._key(member.name), f"{self._root}/{member.name}"
-            again, name = key in self._met, hash(member.name)
-            if self._met.setdefault(key, name) != name:
+            is_repeated, name_hash = key in self._name_hashes, hash(member.name)
+            if self._name_hashes.setdefault(key, name_hash) != name_hash:
                 refuse(member.name, "this disk, which folds case, takes its name for that of another file")
-            if again:
+            if is_repeated:
                 self._writers.settle()
-            there = lstat(path)
-            if again and (member.kind is not Kind.file or not (there and stat.S_ISREG(there.st_mode))):
+            existing = lstat(path)
+            if is_repeated and (member.kind is not Kind.file or not (existing and stat.S_ISREG(existing.st_mode))):
                 refuse(member.name, "it comes twice")  # a name must not become a link: others may lead through it
             if member.kind is Kind.file:
-                return self._put_file(path, there, member, stream, again)
-            self._writers.settle()  # where a link leads depends on what is there
+                return self._put_file(path, existing, member, stream, is_repeated)
+            self._writers.settle()  # where a link leads depends on what exists
             return (self._put_link if member.kind is Kind.link else self._put_hard_link)(path, member)
 
     def _count(self, name: str) -> None:
@@ -173,7 +187,7 @@ class Folder:
         return hash(unicodedata.normalize("NFC", name).casefold() if self._folds else name)
 
     def _make_folder(self, name: str, member: str) -> bool:
-        """Make a folder and those it is in; whether it was not there."""
+        """Make a folder and those around it; returns whether it is new."""
         if name in self._folders:
             return False
         made = False
@@ -188,7 +202,7 @@ class Folder:
 
     def _made(self, name: str, member: str) -> bool:
         path = f"{self._root}/{name}"
-        if self._key(name) in self._met:
+        if self._key(name) in self._name_hashes:
             self._writers.settle()
         try:
             os.mkdir(path)  # noqa: PTH102 (a Path for each of many members costs more than the call)
@@ -203,49 +217,51 @@ class Folder:
         return True
 
     def _put_file(
-        self, path: str, there: os.stat_result | None, member: Member, stream: Stream, again: bool
+        self, path: str, existing: os.stat_result | None, member: Member, stream: Stream, is_repeated: bool
     ) -> bool | None:
+        """Write a file, or compare it with the one that exists; returns what `put` returns."""
         key = self._key(member.name)
-        if again and key not in self._foreign:
+        if is_repeated and key not in self._mismatches:
             self._write(path, member, stream, stream.spans(member.size))
             return None
-        if there is not None:
-            replaces = stat.S_ISREG(there.st_mode) and self._doubtful.may_replace(member.name, there)
-            if replaces and member.size > SMALL:
-                return self._write(path, member, stream, stream.spans(member.size))
-            same = stat.S_ISREG(there.st_mode) and there.st_size == member.size
-            spans = [memoryview(stream.take(member.size))] if replaces else stream.spans(member.size)
-            same = same and _holds(path, iter(spans))
-            if same or not replaces:
-                deque(spans, maxlen=0)  # what is left of it
-                if not same:
-                    self._foreign[key] = member  # unless it comes again, as it is there
-                    return None
-                self._foreign.pop(key, None)
-                return None if again else False
+        if existing is None:
+            return self._write(path, member, stream, stream.spans(member.size))
+        may_replace = stat.S_ISREG(existing.st_mode) and self._unverified.may_replace(member.name, existing)
+        if may_replace and member.size > SMALL:
+            return self._write(path, member, stream, stream.spans(member.size))
+        same = stat.S_ISREG(existing.st_mode) and existing.st_size == member.size
+        # The stream gives the content once: what may be written after the comparison is held in memory.
+        spans = [memoryview(stream.take(member.size))] if may_replace else stream.spans(member.size)
+        same = same and _holds(path, iter(spans))
+        if may_replace and not same:
             return self._write(path, member, stream, spans)
-        return self._write(path, member, stream, stream.spans(member.size))
+        deque(spans, maxlen=0)  # read what the comparison left in the stream
+        if not same:
+            self._mismatches[key] = member  # refused at the end, unless a later member of this name equals the file
+            return None
+        self._mismatches.pop(key, None)
+        return None if is_repeated else False
 
     def _write(self, path: str, member: Member, stream: Stream, content: Iterable[memoryview]) -> bool:
         if member.size > self._room:
             refuse(member.name, f"it takes {member.size} bytes, and {self._room} are left", MORE_ROOM)
         self._room -= member.size
 
-        def doubt() -> None:
+        def list_unverified() -> None:
             if not stream.vouched:
-                self._doubtful.add(member.name, member.size, member.mtime_ns)
+                self._unverified.add(member.name, member.size, member.mtime_ns)
 
-        self._writers.write(path, member, content, doubt)
+        self._writers.write(path, member, content, list_unverified)
         return True
 
     def _put_link(self, path: str, member: Member) -> bool:
         if why := why_not(self._root, member.name, member.target):
             refuse(member.name, why)
-        there = lstat(path)
-        if there is None:
+        existing = lstat(path)
+        if existing is None:
             os.symlink(member.target, path)  # noqa: PTH211
             return True
-        if not stat.S_ISLNK(there.st_mode) or os.readlink(path) != member.target:  # noqa: PTH115
+        if not stat.S_ISLNK(existing.st_mode) or os.readlink(path) != member.target:  # noqa: PTH115
             self._refuse_other(member)
         return False
 
@@ -253,14 +269,14 @@ class Folder:
         name = plain_name(member.target, member.name)
         whole = f"{self._root}/{name}"
         key = self._key(name)
-        source = lstat(whole) if key in self._met and key not in self._foreign else None
+        source = lstat(whole) if key in self._name_hashes and key not in self._mismatches else None
         if source is None or not stat.S_ISREG(source.st_mode):
             refuse(member.name, f"it links to {plain(name)}, which is not an earlier file of the archive")
-        there = lstat(path)
-        if there is None:
+        existing = lstat(path)
+        if existing is None:
             os.link(whole, path, follow_symlinks=False)
             return True
-        if not os.path.samestat(source, there):
+        if not os.path.samestat(source, existing):
             self._refuse_other(member)
         return False
 
@@ -269,15 +285,15 @@ class Folder:
 
 
 def _holds(path: str, spans: Iterator[memoryview]) -> bool:
-    """Whether a file holds these bytes, and as far as they go nothing else."""
+    """Whether a file begins with these bytes."""
     descriptor = os.open(path, _OLD)
     try:
         for span in spans:
             while span:
-                there = os.read(descriptor, len(span))
-                if not there or there != bytes(span[: len(there)]):
+                chunk = os.read(descriptor, len(span))
+                if not chunk or chunk != bytes(span[: len(chunk)]):
                     return False
-                span = span[len(there) :]  # noqa: PLW2901
+                span = span[len(chunk) :]  # noqa: PLW2901
     finally:
         os.close(descriptor)
     return True
@@ -300,44 +316,45 @@ def opened(root: Path, room: int | None, most: int) -> Iterator[Folder]:
     root = root.resolve()
     hint = "wait for it, or choose another folder with --to"
     busy = ConfigError(f"another run is unpacking into {root}", hint)
-    with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads, closing(Unverified(root)) as doubtful:
-        yield Folder(root, threads, doubtful, shutil.disk_usage(root).free if room is None else room, most)
+    with held(root / PARTIAL, busy), writers(root / PARTIAL) as threads, closing(Unverified(root)) as unverified:
+        yield Folder(root, threads, unverified, shutil.disk_usage(root).free if room is None else room, most)
         threads.settle()
 
 
 def why_not(root: str, name: str, target: str) -> str | None:
-    """Why a link may not be made: it leads out of `root`, or could once more is there. None: it may.
+    """Why a link may not be made: it leads out of `root`, or could when more files exist. None: it may.
 
-    `..` may only come behind names that are there: those stay what they are, while a name that is not there yet
-    may become a link to anywhere in the folder, and then `..` would be another place. No folder of `name` is a link.
+    The target is walked step by step, as the system would follow it. `..` may only follow names that exist: those stay
+    what they are. A name that does not exist yet may become a link to anywhere in the folder, and then `..` after it
+    would be another place. No folder of `name` is a link.
     """
     if not target or len(target) > _MAX_TARGET or set(target) & {"\0", "\\"}:
         return "its target is not a name"
-    here, ahead, links = name.split("/")[:-1], _steps(target), 0
+    reached, to_walk, links = name.split("/")[:-1], _steps(target), 0
     is_there = True
-    while ahead:
-        step = ahead.pop()
+    while to_walk:
+        step = to_walk.pop()
         if links > _MAX_LINKS:
-            return None  # a circle: it leads nowhere
-        if step == "/" or (step == ".." and not here):
+            return None  # a circle, which leads nowhere
+        if step == "/" or (step == ".." and not reached):
             return f"it links to {plain(target)}, out of the folder"
         if step == "..":
             if not is_there:
                 return f"it links to {plain(target)}, and steps back from a name that is not there"
-            here.pop()
+            reached.pop()
             continue
-        here.append(step)
-        stays = is_there and [part.casefold() for part in here] != [PARTIAL]
-        there = lstat("/".join([root, *here])) if stays else None
+        reached.append(step)
+        stays = is_there and [part.casefold() for part in reached] != [PARTIAL]
+        there = lstat("/".join([root, *reached])) if stays else None
         if there is None:
             is_there = False
         elif stat.S_ISLNK(there.st_mode):
             links += 1
-            ahead += _steps(os.readlink("/".join([root, *here])))  # noqa: PTH115
-            here.pop()
-        elif ahead and not stat.S_ISDIR(there.st_mode):
-            # Through a file it leads nowhere, as it would where the file came after it; but `..` is no way back.
-            return f"it links to {plain(target)}, and steps back from a file" if ".." in ahead else None
+            to_walk += _steps(os.readlink("/".join([root, *reached])))  # noqa: PTH115
+            reached.pop()
+        elif to_walk and not stat.S_ISDIR(there.st_mode):
+            # A path through a file leads nowhere, whenever the file is made; but `..` must not follow it.
+            return f"it links to {plain(target)}, and steps back from a file" if ".." in to_walk else None
     return None
 
 

@@ -100,8 +100,8 @@ def difference(before: str, after: str) -> tuple[int, int]:
     """
     first, second = ([*_PIECES.finditer(text)] for text in (before, after))
     most = min(len(first), len(second))
-    head = next((at for at in range(most) if first[at][0] != second[at][0]), most)
-    tail = next((at for at in range(most - head) if first[-1 - at][0] != second[-1 - at][0]), most - head)
+    head = next((index for index in range(most) if first[index][0] != second[index][0]), most)
+    tail = next((index for index in range(most - head) if first[-1 - index][0] != second[-1 - index][0]), most - head)
     cut = second[head : len(second) - tail]
     return (cut[0].start(), cut[-1].end()) if cut else (0, 0)
 
@@ -182,7 +182,7 @@ def by_rules(text: str, kinds: Sequence[Kind], random: Random) -> tuple[str, Cha
         groups = [group.split("/") for group in WORDS[kind]]
         pairs = [(word, other) for group in groups for word in group if word in standing for other in group]
         for word, other in random.sample(pairs, len(pairs)):
-            article = "an" if word[0] in "aeiou" else "a" if other[0] in "aeiou" else None  # does not suit both
+            article = "an" if word[0] in "aeiou" else "a" if other[0] in "aeiou" else None  # suits `word` alone
             if not re.search(rf"\b{article} {word}\b", text, re.IGNORECASE):
                 try:
                     return changed(text, word, other)
@@ -196,10 +196,11 @@ def put_in(text: str, proposed: Sequence[Proposed]) -> tuple[str, list[dict[str,
     made, changes = text, list[Change]()
     for each in proposed:
         made, new = changed(made, each.original, each.replacement)
-        by = len(new.replacement) - len(new.original)
-        behind = [old.start > new.start for old in changes]
-        moved = [msgspec.structs.replace(old, start=old.start + by, end=old.end + by) for old in changes]
-        changes = [moved[at] if behind[at] else old for at, old in enumerate(changes)] + [new]
+        shift = len(new.replacement) - len(new.original)  # earlier changes after the new one move by this
+        for index, old in enumerate(changes):
+            if old.start > new.start:
+                changes[index] = msgspec.structs.replace(old, start=old.start + shift, end=old.end + shift)
+        changes.append(new)
     if undone(made, changes) != text:
         raise UnfitError("changes overlap", "one changes what another put in")
     details = [{"detail": each.detail} for each in proposed]

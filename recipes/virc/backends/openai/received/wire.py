@@ -31,7 +31,7 @@ _ENDS: Mapping[str, tuple[str, ...]] = {
 _FINISHES: Mapping[str, Any] = {word.replace(" ", ""): finish for finish, words in _ENDS.items() for word in words}
 """Finish reasons of many servers, reduced to lower-case letters; any other word means that the reply was cut off."""
 _NUMBERED = {"1": "stop", "2": "length"}  # Google's enum; if 2 means an end elsewhere, the reply is requested again
-_ENUM = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # the prefix of an enum's member
+_ENUM_PREFIX = re.compile(r".*(?:reason|\.)(?=.*[a-z])", re.DOTALL)  # `finish_reason_` of `finish_reason_stop`
 _PENDING = frozenset({"", "null", "none", "not_finished"})
 _FILTERED = {
     **dict.fromkeys(
@@ -95,10 +95,11 @@ class CallPieces:
             self.name += function.name
         if isinstance(function.arguments, str):
             before = "".join(self._text) if 1 < self._size <= len(function.arguments) else ""
-            if before and function.arguments.startswith(before):  # a piece repeats all so far
+            if before and function.arguments.startswith(before):  # this piece repeats all that came before it
                 self._text.clear()
+                self._size = 0
             self._text.append(function.arguments)
-            self._size = sum(map(len, self._text)) if before else self._size + len(function.arguments)
+            self._size += len(function.arguments)
         elif function.arguments is not None:
             self._object = function.arguments
 
@@ -127,15 +128,10 @@ def merge(whole: dict[str, Any], piece: Mapping[str, Any]) -> None:
 
 
 class ReceivedReply(ScoredReply, frozen=True):
-    """The reply of a server.
+    """The reply of a server."""
 
-    Args:
-        cached_tokens: prompt tokens read from a cache or written to one; `prompt_tokens` may not include them.
-        is_doubtful: whether the pieces can be joined in two ways; always false for a reply that is not streamed.
-    """
-
-    cached_tokens: int = 0
-    is_doubtful: bool = False
+    cached_tokens: int = 0  # prompt tokens read from a cache or written to one; `prompt_tokens` may not include them
+    is_doubtful: bool = False  # the pieces can be joined in two ways; false for a reply that is not streamed
 
 
 class _Content(msgspec.Struct):
@@ -151,7 +147,7 @@ class _Content(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    """A message, or a piece of one; servers use several fields for thoughts that they separate from the content."""
+    """A message, or a piece of one; `_THOUGHTS` are fields of servers that separate the thought from the content."""
 
     content: str | int | float | list[_Content | str] | _Content | None = None
     reasoning: Any = None
@@ -254,24 +250,23 @@ class ReplyBuilder:
             self._sent = {}
         fields = {key: value for key, value in sent.items() if key != "tool_calls"}
         if isinstance(self._sent.get("content"), list) and isinstance(part.content, str):
-            fields["content"] = [{"type": "text", "text": part.content}] * bool(part.content)
+            fields["content"] = [{"type": "text", "text": part.content}] if part.content else []
         merge(self._sent, fields)
-        thoughts = [getattr(part, name) for name in _THOUGHTS]
-        # the first field with a text counts
-        thought = next(filter(None, map(_texts, thoughts)), "") if any(thoughts) else ""
+        # of the fields for thoughts, the first with a text counts
+        thought = next(filter(None, (_thought_text(getattr(part, name)) for name in _THOUGHTS)), "")
         text = "" if isinstance(part.content, list | _Content | None) else str(part.content)
-        contents = [part.content] if isinstance(part.content, _Content) else part.content  # some send no list
-        for content in contents if isinstance(contents, list) else ():
-            if isinstance(content, str):
-                text += content
-            elif content.thinking is not None or _THOUGHT_KIND.search(content.type or ""):
-                thought += _texts(content.thinking) or content.text or ""
-            elif content.name and content.input is not None:
-                self.add_function(content.name, content.input)
+        elements = [part.content] if isinstance(part.content, _Content) else part.content  # some send no list
+        for element in elements if isinstance(elements, list) else ():
+            if isinstance(element, str):
+                text += element
+            elif element.thinking is not None or _THOUGHT_KIND.search(element.type or ""):
+                thought += _thought_text(element.thinking) or element.text or ""
+            elif element.name and element.input is not None:
+                self.add_function(element.name, element.input)
             else:
-                self._has_unread_call |= bool(_CALL_KIND.search(content.type or ""))
-                self.add_refusal(content.refusal)
-                text += content.text or ""
+                self._has_unread_call |= bool(_CALL_KIND.search(element.type or ""))
+                self.add_refusal(element.refusal)
+                text += element.text or ""
         self.add_thought(thought, is_whole)
         self.add_content(text, is_whole)
         self.add_refusal(part.refusal)
@@ -337,9 +332,10 @@ class ReplyBuilder:
         """Return the complete reply. Raises WireError: there is none, or it was cut off."""
         if not self.has_choice:
             raise WireError("sent no chat completion")
-        end = (self._finish or "stop").lower().partition(":")[0]
-        end = _NUMBERED.get(end) or re.sub("[^a-z]", "", _ENUM.sub("", end))
-        if not (self.done or self._finish) or end not in {**_FINISHES, **_FILTERED}:
+        word = (self._finish or "stop").lower().partition(":")[0]
+        end = _NUMBERED.get(word) or re.sub("[^a-z]", "", _ENUM_PREFIX.sub("", word))
+        is_known_end = end in _FINISHES or end in _FILTERED
+        if not (self.done or self._finish) or not is_known_end:
             raise WireError("stopped before its answer was whole", self._finish or "", broken=True)
         text, thought = self._text.whole, self._thought.whole
         if self._index and self._on_text and text:  # its pieces were withheld: a lower index could have followed
@@ -380,15 +376,15 @@ class ReplyBuilder:
             self._on_text(shown.encode(errors="replace").decode())
 
 
-def _texts(value: object, depth: int = 0) -> str:
+def _thought_text(value: object, depth: int = 0) -> str:
     """The text of a thought, which is a text, or a list of texts and of objects with a text."""
     if isinstance(value, str):
         return value
     if depth > _MAX_NESTED:
         return ""
     if isinstance(value, dict):
-        return _texts(value.get("text") or value.get("thinking"), depth + 1)
-    return "".join(_texts(each, depth + 1) for each in value) if isinstance(value, list) else ""
+        return _thought_text(value.get("text") or value.get("thinking"), depth + 1)
+    return "".join(_thought_text(each, depth + 1) for each in value) if isinstance(value, list) else ""
 
 
 def is_given(error: object) -> bool:

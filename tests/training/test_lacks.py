@@ -1,0 +1,187 @@
+"""What a machine lacks for a stage: just enough is enough, and each part has the cure that helps it."""
+
+from typing import Any
+
+import pytest
+
+from virc.core.errors import SetupError
+from virc.envs.hardware import Gpu, Machine
+from virc.stages import rl, sft
+from virc.training.estimate import fits
+from virc.training.estimate.needs import Estimate, Term
+
+
+def gpu(gib: float, free: float | None = None) -> Gpu:
+    return Gpu("A100", gib, gib if free is None else free, "570")
+
+
+def machine(*gpus: Gpu, memory: float = 64.0, free: float = 64.0, disk: float = 100.0) -> Machine:
+    return Machine(cores=8, memory_gib=memory, free_gib=free, disk_gib=disk, gpus=gpus)
+
+
+def needs(device: float = 1.0, host: float = 1.0, disk: float | None = None) -> Estimate:
+    terms = (Term("Adam moments", device, ""),)
+    of_host, of_disk = (Term("image readers", host, ""),), (Term("resume state", disk or 0.0, ""),)
+    return Estimate(terms, device, of_host, host, None if disk is None else of_disk, disk, None, None, None)
+
+
+def config(**changes: Any) -> sft.Config:
+    return sft.Config(**{"data": "rows", "learning_rate": 1e-5, "device": "cuda", "devices": 1, **changes})
+
+
+def rollouts(**changes: Any) -> rl.Config:
+    return rl.Config(**{"data": "rows", "device": "cuda", "devices": 2, "judge_gpus": 0, **changes})
+
+
+@pytest.mark.parametrize(
+    ("needed", "chosen", "here", "free", "clauses"),
+    [
+        (needs(24.0), config(), machine(gpu(24.0)), False, []),
+        (needs(24.1), config(), machine(gpu(24.0)), False, ["needs 24.1 GiB a device, GPU 0 has 24.0 GiB"]),
+        (needs(20.0), config(), machine(gpu(24.0, 10.0)), False, []),
+        (needs(20.0), config(), machine(gpu(24.0, 10.0)), True, ["needs 20.0 GiB a device, GPU 0 has 10.0 GiB free"]),
+        (needs(20.0), config(devices=2), machine(gpu(24.0), gpu(16.0), gpu(8.0)), False,
+         ["needs 20.0 GiB a device, GPU 1 has 16.0 GiB"]),
+        (needs(20.0), config(gpus=(2,)), machine(gpu(8.0), gpu(8.0), gpu(20.0)), False, []),
+        (needs(20.0), config(gpus=(1,)), machine(gpu(24.0), gpu(8.0)), False,
+         ["needs 20.0 GiB a device, GPU 1 has 8.0 GiB"]),
+        (needs(1.0), config(devices=2), machine(gpu(24.0)), False, ["needs 2 GPUs, here 1"]),
+        (needs(1.0), config(), machine(), False, ["needs 1 GPU, here none"]),
+        (needs(1.0), config(gpus=(3,)), machine(gpu(24.0), gpu(24.0)), False,
+         ["needs 1 GPU, among them number 3, here 2"]),
+        (needs(1.0), config(gpus=(1,)), machine(gpu(24.0), gpu(24.0)), False, []),
+        (needs(1.0), rollouts(judge_gpus=1), machine(gpu(24.0), gpu(24.0)), False,
+         ["needs policy 2 + judge 1 GPUs, here 2"]),
+        (needs(1.0), rollouts(judge_gpus=1), machine(*[gpu(24.0)] * 3), False, []),
+        (needs(99.0, 64.0), config(device="cpu"), machine(), False, []),
+        (needs(99.0, 64.1), config(device="cpu"), machine(), False, ["needs 64.1 GiB of main memory, here 64.0 GiB"]),
+        (needs(1.0, 40.0), config(device="cpu"), machine(free=30.0), True,
+         ["needs 40.0 GiB of main memory, free 30.0 GiB"]),
+        (needs(1.0, 40.0), config(device="cpu"), machine(free=30.0), False, []),
+        (needs(1.0, 1.0, 100.0), config(device="cpu"), machine(), False, []),
+        (needs(1.0, 1.0, 101.0), config(device="cpu"), machine(), False, ["needs 101 GiB of disk, free 100 GiB"]),
+        (needs(99.0, 99.0, 0.5), config(), machine(gpu(0.5), disk=0.25), False,
+         ["needs 99.0 GiB a device, GPU 0 has 512 MiB", "needs 99.0 GiB of main memory, here 64.0 GiB",
+          "needs 512 MiB of disk, free 256 MiB"]),
+    ],
+)  # fmt: skip
+def test_what_is_lacking(needed: Estimate, chosen: Any, here: Machine, free: bool, clauses: list[str]) -> None:
+    assert [each.clause for each in fits.lacking(needed, chosen, here, free)] == clauses
+
+
+@pytest.mark.parametrize(
+    ("chosen", "here", "others"),
+    [
+        (config(), machine(gpu(8.0), gpu(20.0), gpu(24.0)), "--set gpus=[1]"),
+        (config(devices=2), machine(gpu(8.0), gpu(20.0), gpu(8.0), gpu(24.0), gpu(24.0)), "--set gpus=[1,3]"),
+        (config(devices=2), machine(gpu(8.0), gpu(20.0)), None),
+        (rollouts(judge_gpus=1), machine(gpu(8.0), *[gpu(24.0)] * 4), None),  # which of them is the judge's?
+    ],
+)
+def test_other_gpus_are_named_where_enough_of_them_suffice(chosen: Any, here: Machine, others: str | None) -> None:
+    assert [each.others for each in fits.lacking(needs(20.0), chosen, here)] == [others]
+
+
+@pytest.mark.parametrize(
+    ("needed", "chosen", "of_term"),
+    [
+        (needs(1.0, 99.0), config(), "image readers"),
+        (needs(1.0, 99.0), config(device="cpu"), "Adam moments"),  # its processes hold the terms of a device
+        (needs(1.0, 1.0, 999.0), config(), "resume state"),
+        (needs(99.0), config(), "Adam moments"),
+    ],
+)
+def test_the_terms_are_those_of_what_is_lacking(needed: Estimate, chosen: Any, of_term: str) -> None:
+    (lack,) = fits.lacking(needed, chosen, machine(gpu(24.0)))
+    assert [each.name for each in lack.terms] == [of_term]
+
+
+BOTH = frozenset({"lora", "judge-split", "rules"})
+WHOLE = {"lora": None, "zero": 0}
+
+
+@pytest.mark.parametrize(
+    ("term", "chosen", "overlays", "cure"),
+    [
+        ("gradients", config(**WHOLE), BOTH, "--with lora"),
+        ("gradients", config(**WHOLE), frozenset[str](), "--set lora={}"),
+        ("gradients", config(lora=sft.Lora(), zero=2, devices=2), BOTH, "--set zero=3"),
+        ("gradients", config(lora=sft.Lora(), zero=2, nodes=2), BOTH, "--set zero=3"),
+        ("gradients", config(lora=sft.Lora(), zero=2), BOTH, "--set offload=true"),
+        ("gradients", config(lora=sft.Lora(), zero=3, devices=2), BOTH, "--set offload=true"),
+        ("gradients", config(lora=sft.Lora(), zero=3, devices=2, offload=True), BOTH, None),
+        ("gradients", config(lora=sft.Lora(), zero=0), BOTH, None),
+        ("gradients", config(lora=sft.Lora(), zero=2, device="cpu"), BOTH, None),
+        ("logits", config(gradient_checkpointing=False), BOTH, "--set gradient_checkpointing=true"),
+        ("logits", config(gradient_checkpointing=True, use_liger=False), BOTH, "--set use_liger=true"),
+        ("logits", config(gradient_checkpointing=True, use_liger=True, micro_batch_size_per_device=2,
+                          train_batch_size=2), BOTH,
+         "--set micro_batch_size_per_device=1, with which short rows weigh more,"),
+        ("logits", config(gradient_checkpointing=True, use_liger=True, micro_batch_size_per_device=1, cutoff_len=4000,
+                          max_pixels=1000), BOTH, "--set cutoff_len=2000 --set max_pixels=500"),
+        ("logits", rollouts(gradient_checkpointing=True, micro_batch_size_per_device=1, prompt_length=4000,
+                            max_pixels=1000), BOTH, "--set prompt_length=2000 --set max_pixels=500"),
+        ("vision tower", config(max_pixels=1000), BOTH, "--set max_pixels=500"),
+        ("image readers", config(loaders=8), BOTH, "--set loaders=4"),
+        ("images of a step", rollouts(train_batch_size=8, ppo_mini_batch_size=8), BOTH,
+         "--set train_batch_size=4 --set ppo_mini_batch_size=4"),
+        ("images of a step", rollouts(train_batch_size=1, ppo_mini_batch_size=1), BOTH, None),
+        ("left unused", rollouts(sampler_memory=0.7), BOTH, "--set sampler_memory=0.8"),
+        ("left unused", rollouts(sampler_memory=0.8), BOTH, None),
+        ("reference model", rollouts(), BOTH, "--set kl_loss_coef=0"),
+        ("frozen weights", config(), BOTH, "a smaller base"),
+        ("weights", config(save_total_limit=2), BOTH, "--set save_total_limit=1"),
+        ("weights", config(save_total_limit=1, lora=None), BOTH, "--with lora"),
+        ("weights", config(save_total_limit=1, lora=sft.Lora()), BOTH, None),
+        ("framework", config(), BOTH, None),
+    ],
+)  # fmt: skip
+def test_each_part_has_its_cure(term: str, chosen: Any, overlays: frozenset[str], cure: str | None) -> None:
+    assert fits.cure(term, chosen, overlays) == cure
+
+
+def test_the_two_largest_parts_are_named_and_cured() -> None:
+    terms = (Term("gradients", 20.0, ""), Term("frozen weights", 9.0, ""), Term("logits", 1.0, ""))
+    needed = Estimate(terms, 30.0, (), 1.0, None, None, None, None, None)
+    with pytest.raises(SetupError) as refused:
+        fits.refuse_unfit(needed, config(**WHOLE), machine(gpu(24.0)))
+    assert refused.value.message == (
+        "this stage needs 30.0 GiB a device, GPU 0 has 24.0 GiB free; "
+        "most of it: gradients 20.0 GiB and frozen weights 9.0 GiB"
+    )
+    assert refused.value.hint == "--with lora or a smaller base"
+    uncured = Estimate((*[Term("framework", 20.0, "")] * 2, *terms), 30.0, (), 1.0, None, None, None, None, None)
+    with pytest.raises(SetupError) as refused:
+        fits.refuse_unfit(uncured, config(**WHOLE), machine(gpu(24.0)))
+    assert refused.value.hint == "--with lora"
+
+
+@pytest.mark.parametrize(("gib", "text"), [
+    (0.5, "512 MiB"), (0.9999, "1.02e+03 MiB"), (1.0, "1.0 GiB"), (99.94, "99.9 GiB"), (100.0, "100 GiB"),
+])  # fmt: skip
+def test_sizes_as_text(gib: float, text: str) -> None:
+    assert fits.size_text(gib) == text
+
+
+@pytest.mark.parametrize(
+    ("chosen", "text"),
+    [
+        (config(), "1 GPU"), (config(devices=2), "2 GPUs"), (config(nodes=2), "1 GPU on each of 2 nodes"),
+        (rollouts(judge_gpus=4), "policy 2 + judge 4 GPUs"), (config(device="cpu"), "1 process"),
+        (config(device="cpu", devices=2), "2 processes"),
+    ],
+)  # fmt: skip
+def test_devices_as_text(chosen: Any, text: str) -> None:
+    assert fits._devices(chosen) == text
+
+
+def test_a_judge_that_may_be_elsewhere_is_the_hint_where_the_stage_itself_has_gpus() -> None:
+    for here, starts in ((machine(*[gpu(24.0)] * 2), "--judge-endpoint URL"), (machine(gpu(24.0)), "virc doctor")):
+        with pytest.raises(SetupError) as refused:
+            fits.refuse_few_gpus(rollouts(judge_gpus=1), here)
+        assert str(refused.value.hint).startswith(starts)
+    fits.refuse_few_gpus(rollouts(judge_gpus=1), machine(*[gpu(24.0)] * 3))
+    assert "judge-split" in fits.judges(BOTH)
+    assert fits.judges(BOTH).endswith("or --with rules, which needs none")
+    assert "judge-split" not in fits.judges(())
+    assert fits.judges(()).endswith("or --set reward.total=outcome, which needs none")
