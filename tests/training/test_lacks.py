@@ -79,7 +79,7 @@ def test_what_is_lacking(needed: Estimate, chosen: Any, here: Machine, free: boo
     ],
 )
 def test_other_gpus_are_named_where_enough_of_them_suffice(chosen: Any, here: Machine, others: str | None) -> None:
-    assert [each.others for each in fits.lacking(needs(20.0), chosen, here)] == [others]
+    assert [each.other_gpus for each in fits.lacking(needs(20.0), chosen, here)] == [others]
 
 
 @pytest.mark.parametrize(
