@@ -109,6 +109,7 @@ def test_repeated_and_reversed_pairs_are_kept_once(tmp_path: Path) -> None:
         ([RIGHT, rollout(2, "wrong", said("98"), shade=10)], {"shown": 1}),
         ([LATE, rollout(2, "wrong", look(84), said("98"), shade=10)], {"shown": 1}),
         ([rollout(1, "right", "no tags"), WRONG], {"refused": 1}),
+        ([RIGHT, rollout(3, "tags", "see <image>")], {"marks": 1}),
     ],
 )  # fmt: skip
 def test_what_is_no_pair_is_counted_by_why(rollouts: list[Rollout], left_out: dict[str, int], tmp_path: Path) -> None:

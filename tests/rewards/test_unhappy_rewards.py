@@ -114,6 +114,13 @@ def test_a_total_that_gives_no_number_is_one_sentence(total: Total, says: str, h
     assert refused.value.hint is None if hint is None else hint in (refused.value.hint or "")
 
 
+def test_a_reply_at_which_the_published_program_raises_is_worth_nothing() -> None:
+    read = sample(tool(crop(0, 0, 84, 84, index=-2)), prompt())
+    found = asyncio.run(rewards.score(read, total_of(lambda t: 1.0, a=1.0), Means()))
+    assert (found.total, found.terms, found.unscored) == (0.0, {"a": None}, {})
+    assert found.why["format"].startswith("the published program raises: there is no image -2")
+
+
 @pytest.mark.parametrize(("value", "number"), [(True, 1.0), (2, 2.0), (0.5, 0.5)])
 def test_truth_values_and_whole_numbers_are_rewards(value: Any, number: float) -> None:
     found = asyncio.run(

@@ -104,10 +104,9 @@ def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rol
     The more turns two rollouts share, the more likely is it that the reply in which they part made the difference.
     """
     left_out: Counter[str] = Counter(each.end for each in rollouts if each.end in CUT)
+    ranked = _ranked(pairing, problem, [each for each in rollouts if each.end not in CUT], left_out)
     found: list[tuple[Parted, Rollout, float]] = []
-    for better, worse, margin in _ranked(
-        pairing, problem, [each for each in rollouts if each.end not in CUT], left_out
-    ):
+    for better, worse, margin in ranked:
         pair = parted(better.attempt, worse.attempt)
         if isinstance(pair, str):
             left_out[pair] += 1
@@ -126,7 +125,7 @@ def paired(pairing: Pairing, keep: int, problem: Problem, rollouts: Sequence[Rol
             left_out["more"] += 1
         else:
             kept[key] = _row(to, problem, pair, better.attempt, margin, len(kept) + 1)
-    if not kept and not (+left_out).keys() - {*CUT}:
+    if not ranked and not left_out["ungraded"]:
         left_out["alike"] += 1
     return Pairs(list(kept.values()), left_out)
 
