@@ -1,12 +1,17 @@
-"""What a server's refusal is taken to say, at the bounds, and what of a request is left out then."""
+"""What a request says, what a server's refusal of it is taken to say, at the bounds, and what is left out then."""
 
 from typing import Any
 
+import msgspec
 import pytest
+from asks import ask
+from openai.types.chat import completion_create_params
 
+from virc.backends.interface import Sampling
 from virc.backends.openai import refusals
 from virc.backends.openai.refusals import AFTER_TOOL, EMPTY, OPTIONAL, OWN, SYSTEM, RefusedError
-from virc.backends.openai.request import Habits
+from virc.backends.openai.request import Habits, completion
+from virc.reasoning.session import Message
 
 
 def refused(said: str, parameter: str | None = None) -> RefusedError:
@@ -183,3 +188,47 @@ def test_the_old_name_of_the_limit_of_tokens_is_tried_again_where_the_new_one_is
     assert habits.learn({"max_completion_tokens": 9}, refused("max_completion_tokens is not supported"))
     assert habits.left_out == {"max_completion_tokens"}
     assert habits.fitted({"max_tokens": 9, "messages": []}) == {"max_tokens": 9, "messages": []}
+
+
+USUAL = {"model", "messages", "stream", "stream_options", "temperature", "max_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "more"),
+    [
+        (Sampling(), {}),
+        (Sampling(temperature=0.5, top_p=0.9), {"top_p": 0.9}),
+        (Sampling(temperature=0.5, top_p=0.9, is_usual=True), {}),  # nobody chose it
+        (Sampling(temperature=0.5, top_p=1.0), {}),
+        (Sampling(temperature=0.0, top_p=0.9), {}),
+        (Sampling(seed=0), {"seed": 0}),
+        (Sampling(likeliest=3), {"logprobs": True, "top_logprobs": 3}),
+    ],
+)
+def test_a_request_says_what_was_chosen_and_no_more(sampling: Sampling, more: dict[str, Any]) -> None:
+    made = completion(ask(), sampling, "m", lambda shown: shown)
+    assert {name: made[name] for name in made if name not in USUAL} == more
+    assert (made["model"], made["temperature"], made["max_tokens"]) == ("m", sampling.temperature, sampling.max_tokens)
+    assert (made["stream"], made["stream_options"]) == (True, {"include_usage": True})
+    assert made.keys() <= completion_create_params.CompletionCreateParamsStreaming.__annotations__.keys() | (
+        completion_create_params.CompletionCreateParamsBase.__annotations__.keys()
+    )
+
+
+def test_a_request_says_what_the_reply_is_to_be() -> None:
+    schema, tool = {"type": "object"}, {"type": "function", "function": {"name": "look"}}
+    first = ask()
+    begun = (*first.messages, Message("assistant", "I see:", inserted="inline"))
+    for asked, more in (
+        (msgspec.structs.replace(first, schemas=(tool,)), {"tools": [tool]}),
+        (
+            msgspec.structs.replace(first, json_schema=schema),
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}},
+        ),
+        (
+            msgspec.structs.replace(first, messages=begun),
+            {"continue_final_message": True, "add_generation_prompt": False},
+        ),
+    ):
+        made = completion(asked, Sampling(), "m", lambda shown: shown)
+        assert {name: made[name] for name in made if name not in USUAL} == more

@@ -145,3 +145,35 @@ def test_a_place_that_comes_too_late_is_left_to_others(clock: SimpleNamespace) -
 def test_a_limit_that_is_spent_is_waited_for(limits: str, seconds: float | None) -> None:
     assert seconds_asked({"RateLimit": limits}) == seconds
     assert seconds_asked({"ratelimit": limits, "Retry-After": "5"}) == 5
+
+
+def test_the_pauses_before_tries_double_within_a_quarter_up_to_the_longest() -> None:
+    for retry_number, most in ((1, 0.5), (2, 1.0), (4, 4.0), (5, 5.0), (2000, 5.0)):
+        pauses = [retry.pause_before(retry_number, 0.5, 5.0) for _ in range(200)]
+        assert 0.75 * most <= min(pauses) < 0.8 * most
+        assert 0.95 * most < max(pauses) <= most
+
+
+def test_how_many_are_asking_is_known_also_where_one_fails() -> None:
+    pace, seen = Pace(), list[int]()
+
+    def fail() -> None:
+        with pace.asks():
+            seen.append(pace.asking)
+            raise OSError("gone")
+
+    with pace.asks():
+        with pytest.raises(OSError, match="gone"):
+            fail()
+        seen.append(pace.asking)
+    assert [*seen, pace.asking] == [2, 1, 0]
+
+
+def test_whether_a_server_has_answered_lately(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [50.0]
+    monkeypatch.setattr(retry, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    pace = Pace()
+    assert not pace.has_answered(1e9)
+    pace.note_answer()
+    now[0] += 5
+    assert (pace.has_answered(5), pace.has_answered(4.9), pace.answered) == (True, False, 1)

@@ -93,6 +93,7 @@ PLACES = {name: KINDS[name] for name in ("image_index", "bbox_2d", "text")}
         ({"points": NUMBERS}, {"points": [[3, 4], [40, 20]]}, Call("look", 1, points=((3, 4), (39, 19))), ()),
         ({"points": NUMBERS}, {}, Call("look", 1), ()),
         ({"text": KINDS["text"]}, {"text": "x"}, Call("look", arguments={"text": "x"}), ()),
+        ({"image_index": KINDS["image_index"]}, {}, Call("look", 1), ()),  # the newest
         ({}, {}, Call("look"), ()),
     ],
 )
