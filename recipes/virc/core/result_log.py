@@ -73,7 +73,7 @@ class Layout(Protocol):
     header: bytes
 
     def end(self, file: IO[bytes]) -> int | None:
-        """Return the position after the last complete record, of a file at its start; None if the rest is not ours."""
+        """Return where the last complete record ends, of a file read from its start; None if it is of another kind."""
 
     def records(self, file: IO[bytes]) -> Iterator[bytes]:
         """Yield the records of a file at its start."""
@@ -140,7 +140,9 @@ class Ledger(Claims):
             self._lock = lock(self.path)
             try:
                 self._resume()
-                self._file = self.path.open("ab", buffering=0)  # closing must not write once more
+                self._file = self.path.open(
+                    "ab", buffering=0
+                )  # unbuffered: after a failed write, closing writes nothing more
                 if self._layout.header and self._file.seek(0, os.SEEK_END) == 0:
                     self._write(self._layout.header)
             except BaseException:

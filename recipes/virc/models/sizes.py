@@ -175,8 +175,8 @@ class Shape(msgspec.Struct, frozen=True):
     def trained(self, lora: Lora | None, frozen: tuple[Part, ...]) -> dict[Part, int]:
         """Number of trained parameters of each part: its own, or those of an adapter.
 
-        LLaMA-Factory lays adapters on layers by parts of their names, verl by their ends, which are the same for all
-        targets that `without_layer` lets pass.
+        LLaMA-Factory puts adapters on layers whose names contain a target, verl on those whose names end in one. Both
+        are the same layers for targets that `without_layer` does not return.
         """
         if lora is None:
             return {part: 0 if part in frozen else count for part, count in self.parameters().items()}
@@ -186,7 +186,7 @@ class Shape(msgspec.Struct, frozen=True):
         return counted
 
     def without_layer(self, lora: Lora, frozen: tuple[Part, ...]) -> dict[str, list[str]]:
-        """Targets with which no layer's name ends in the parts that are not frozen, with the ends that there are."""
+        """Targets that are the end of no layer's name, each with the ends that there are; frozen parts do not count."""
         names = {each.name for each in self.linears() if each.part not in frozen}
         words = [name.split(".") for name in names]
         ends = {".".join(each[first:]) for each in words for first in range(len(each))}
@@ -194,7 +194,7 @@ class Shape(msgspec.Struct, frozen=True):
         return {target: sorted(ends) for target in targets if target not in ends}
 
     def adapter_inputs(self, lora: Lora, frozen: tuple[Part, ...]) -> int:
-        """Numbers a token that the layers with an adapter get in one block of the language model."""
+        """Width of the inputs of all layers with an adapter in one block of the language model, added up."""
         return sum(linear.inputs for linear in self._adapted(lora, frozen) if linear.part == "language")
 
     def _adapted(self, lora: Lora, frozen: tuple[Part, ...]) -> Iterator[Linear]:

@@ -51,8 +51,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         protocol: file of the chat protocol that rollouts are held in.
         base: folder of the weights, whose image settings say how images are shown in a whole rollout.
         max_turns, max_pixels: of a whole rollout.
-        sources: such a file for the rows whose `data_source` is the name of another system.
-        said: what questions to judges say in texts of others, which nodes and a resumed run may not have.
+        sources: name of another system -> the file of its `Settings`, for rows with that name as `data_source`.
+        said: texts of authors that questions to judges use: nodes of a cluster and a resumed run may not have them.
     """
 
     reward: Reward
@@ -144,6 +144,7 @@ async def compute_score(
 
 
 def compared(file: str, scored: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The rewards of the rollouts of one group, if a reward compares them; `scored` are values of `compute_score`."""
     lasts = [msgspec.json.decode(each[LAST], type=tuple[str, rollouts.Known]) for each in scored]
     total = total_for(file, lasts[0][0])
     return rollouts.grouped(total, [each["score"] for each in scored], [rollouts.Last(each) for _, each in lasts])

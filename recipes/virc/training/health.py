@@ -23,7 +23,7 @@ from virc.stages.sft import Health
 FILE = "health.jsonl"
 _FIRST, _RECENT = 5, 3  # the newest 3 steps are compared with the first 5, each by their mean
 _RECENT_LOSSES = 20  # logged steps whose mean is the loss at the end of a run
-_GAP = 0.1  # nats a token; if held-out rows have less loss than that above the others, they are learnt as well
+_GAP = 0.1  # nats a token: what is learnt by heart has a loss at least so far under that of held-out rows
 
 # Thresholds of signs. Where no source is named, the value is ours: none of the healthy curves of the tests reaches it.
 _RISE = 0.1  # by which the share of malformed replies rose
@@ -33,17 +33,17 @@ _SAME = 0.8  # share of groups; DAPO (Yu et al., 2025) draws these again, which 
 _CUT = 0.2  # share of replies
 _AT_TURNS = 0.95  # share of `max_turns`, as the mean of all replies
 _CORRELATION = 0.99  # ours; the measure is MiniMax-M1's (2506.13585), as verl computes it
-_COLLAPSED, _ENTROPY = 0.1, 0.05  # share of the first entropy, and nats: Cui et al. (2505.22617) gain at .73 less
-_SOLVED = 0.9  # share of the best reply's reward: from there on entropy has nothing left to find
+_COLLAPSED, _ENTROPY = 0.1, 0.05  # share of the first, and nats; Cui et al. (2505.22617) gain most while 73 % go
+_SOLVED = 0.9  # share of the best reply's reward: low entropy is no sign if hardly anything is left to gain
 _NOISE, _NATS = 3, 1.0  # entropy is noise at 3 times the first, and at 1 nat above it
-_KL = 0.5  # nats a token: the 10 nats a reply of TRL's FAQ, for one of 20 tokens; longer ones may be further away
+_KL = 0.5  # nats a token: TRL's FAQ warns at 10 nats a reply, which is this for a reply of 20 tokens
 _WINDOW = 5  # logged steps; the best so far is the best mean of so many
 _FALL = 0.5  # share of the best reward
 _HELD_OUT_FALL = 0.25  # share of the best validation, three times in a row, while the reward is above what it was then
-_SPREADS = 4  # standard deviations of a step; the best and the worst of a thousand windows are 3 apart
+_SPREADS = 4  # standard deviations of a step: of a thousand windows of noise alone, the best and the worst are 3 apart
 _LOSS = 1.5  # times the lowest mean
 _FEWEST = 10  # logged steps that newer ones are compared with
-_GRADIENT = 10  # times the median of all before; a run of `tiny` ends at a tenth of its first
+_GRADIENT = 10  # times the median of all before; in a healthy run of the embedded model it falls to a tenth
 # Shares of pairs: nothing is left to learn, all pairs are the wrong way round, most are. Chance is .5.
 _TOLD_APART, _UNTOLD, _REVERSED = 0.99, 0.05, 0.3
 _CHOSEN, _CHOSEN_OVER_MARGIN = -5.0, 5  # published runs of zephyr-7b-dpo-full (beta .1) end at -1.3 to -2.7

@@ -54,7 +54,8 @@ def ciou(answer: str, sample: Sample, means: Means) -> float:
 
 @answer_term
 def matching(answer: str, sample: Sample, means: Means) -> float:
-    """How well the answer's boxes match the row's: the sum of IoU over 0.5, by the greater number, 0 to 1.
+    """How well the answer's boxes match the row's, 0 to 1: the sum of the IoU of pairs over 0.5, divided by the larger
+    of both numbers of boxes.
 
     The box of the highest confidence takes the one it overlaps most, then the next; a repeated box counts once. Of
     answers only. Where the row has no box, an answer without one is right.
@@ -97,11 +98,11 @@ def point_in_box(answer: str, sample: Sample, means: Means) -> float:
 
 @term
 def overlap(sample: Sample, means: Means) -> float | None:
-    """IoU of the region that a tool call shows and the annotated one, 0 to 1; 0 of different inputs; without a judge.
+    """IoU of the region that a tool call shows and the annotated one, 0 to 1; no judge is asked.
 
-    Both are regions of an input, whichever crop of it they are written on. Annotated is `box` of the row (left, top,
-    right, bottom in pixels of the first image's file), else the region that the row's reference reply shows; where that
-    answers, every region scores 0.
+    Both are counted as regions of an input, whichever crop of it they are written on; those of different inputs score
+    0. Annotated is `box` of the row (left, top, right, bottom in pixels of the first image's file), else the region that
+    the row's reference reply shows; if the reference answers instead, every region scores 0.
     Source: Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2010, section 4.2.
     """
     if sample.kind != "tool" or sample.call is None:
@@ -151,6 +152,10 @@ def _annotated_region(prompt: Prompt) -> _Region | None:
 
 
 def _region(call: Call, prompt: Prompt) -> _Region:
+    """The region that a call shows: the index of the input, and left, top, right, bottom as shares of its sides.
+
+    A call may be about an image that another call made: going back to the input, each box is put into the one before.
+    """
     root, left, top, right, bottom = 0, 0.0, 0.0, 1.0, 1.0
     made: Call | None = call
     while made and made.index is not None:

@@ -156,10 +156,13 @@ def parse_chosen(given: Sequence[str]) -> dict[str, str]:
 
 
 def read_row(line: int, number: int, content: Mapping[str, Any], columns: Columns, question: str | None = None) -> Row:
-    """The row of the values in a file's columns; `number` is its id if it has none."""
-    found = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
-    usual = ("id", *_IMAGES) if columns.image is None else ("id",)
-    fields = {name: content[name] for name in (*usual, "question", "choices") if name in content} | found
+    """The row of the values in a file's columns; `number` is its id if it has none.
+
+    Its `fields` are what is asked; the other columns pass through it to the output (`to_output`), without pictures.
+    """
+    of_columns = {field: content[column] for field in FIELDS if (column := getattr(columns, field)) in content}
+    own_names = ("id", *_IMAGES) if columns.image is None else ("id",)
+    fields = {name: content[name] for name in (*own_names, "question", "choices") if name in content} | of_columns
     if question is not None:
         fields["question"] = question
     if isinstance(text := fields.get("question"), int | float) and not isinstance(text, bool):
@@ -179,7 +182,9 @@ def read_row(line: int, number: int, content: Mapping[str, Any], columns: Column
             fields["choices"] = choices_in(text)
         except DataError:
             fields["choices"] = [text]
-    left_out = {"id", *_IMAGES} | ({columns.image} if _is_data(content.get(columns.image or "")) else set())
+    left_out = {"id", *_IMAGES}
+    if columns.image is not None and _is_data(content.get(columns.image)):
+        left_out.add(columns.image)  # a path stays, a picture itself does not
     passed = {name: value for name, value in content.items() if name not in left_out and not has_bytes(value)}
     as_asked = ("question", "choices") if columns.question is None else ("choices",)
     to_output = passed | {name: fields[name] for name in as_asked if name in fields}
@@ -238,6 +243,7 @@ def is_base64_image(text: str) -> bool:
 
 
 def _is_data(value: Any) -> bool:
+    """Whether a value of the picture's column is a picture itself, or nothing, not the path or the URL of one."""
     return not isinstance(value, str | list) or str(picture_of(value))[:5].lower() == "data:"
 
 
