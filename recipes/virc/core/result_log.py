@@ -140,9 +140,8 @@ class Ledger(Claims):
             self._lock = lock(self.path)
             try:
                 self._resume()
-                self._file = self.path.open(
-                    "ab", buffering=0
-                )  # unbuffered: after a failed write, closing writes nothing more
+                # unbuffered: after a failed write, closing writes nothing more
+                self._file = self.path.open("ab", buffering=0)
                 if self._layout.header and self._file.seek(0, os.SEEK_END) == 0:
                     self._write(self._layout.header)
             except BaseException:

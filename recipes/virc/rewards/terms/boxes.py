@@ -101,8 +101,8 @@ def overlap(sample: Sample, means: Means) -> float | None:
     """IoU of the region that a tool call shows and the annotated one, 0 to 1; no judge is asked.
 
     Both are counted as regions of an input, whichever crop of it they are written on; those of different inputs score
-    0. Annotated is `box` of the row (left, top, right, bottom in pixels of the first image's file), else the region that
-    the row's reference reply shows; if the reference answers instead, every region scores 0.
+    0. Annotated is `box` of the row (left, top, right, bottom in pixels of the first image's file), else the region
+    that the row's reference reply shows; if the reference answers instead, every region scores 0.
     Source: Everingham et al., The Pascal Visual Object Classes Challenge, IJCV 2010, section 4.2.
     """
     if sample.kind != "tool" or sample.call is None:
