@@ -1,8 +1,8 @@
 """How well the boxes of an answer cover those of a row: matched one to one, weighted, at one overlap or over many.
 
 Boxes are left, top, right, bottom in pixels of one image. They are matched so that the sum of all gains is the greatest
-(`scipy.optimize.linear_sum_assignment`), not box by box as in `boxes.match`. A weight says how much a box of the row
-matters, such as its salience; without weights all count alike.
+(`scipy.optimize.linear_sum_assignment`); the average precision alone takes box by box, as `boxes.match` does. A weight
+says how much a box of the row matters, such as its salience; without weights all count alike.
 """
 
 import math
@@ -17,6 +17,8 @@ from virc.scoring.boxes import Box, PredictedBox, iou, match
 
 THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 """0.50, 0.55 to 0.95: the overlaps over which COCO averages (cocodataset.org, detection evaluation)."""
+
+_SAME_WEIGHTS = 1e-6  # of the least weight: sums of weights that differ by less are equal
 
 
 class Pair(NamedTuple):
@@ -51,11 +53,12 @@ def matched(
     if not found or not right:
         return []
     overlaps = [[iou(one, other) for other in right] for one in found]
-    count = min(len(found), len(right)) + 1  # so that all overlaps together count less than one pair
+    # all overlaps together count less than any difference of weights that matters
+    worth = _SAME_WEIGHTS * min(right_weights) / min(len(found), len(right))
     gains = [
         [
-            weight * (1 + shared / count) if _can_pair(shared, min_iou) else 0.0
-            for weight, shared in zip(right_weights, row, strict=True)
+            weight + worth * overlap if _can_pair(overlap, min_iou) else 0.0
+            for weight, overlap in zip(right_weights, row, strict=True)
         ]
         for row in overlaps
     ]
@@ -68,8 +71,8 @@ def agreement(
 ) -> Agreement:
     """Precision, recall and F1 of boxes that match with an IoU of at least `min_iou`.
 
-    precision: matched boxes of the answer, by all of the answer
-    recall: the weights of the matched boxes of the row, by all their weights
+    precision: number of matched boxes of the answer / number of its boxes
+    recall: sum of the weights of matched boxes of the row / sum of all its weights
     F1: 2 * precision * recall / (precision + recall)
 
     All are 1 where neither side has a box, and 0 where one side alone has some.
