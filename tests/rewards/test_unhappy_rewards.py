@@ -15,7 +15,7 @@ from virc.backends.openai.link import Link
 from virc.core.errors import ConfigError, NetworkError
 from virc.data.rows.record import Message as Row
 from virc.reasoning.session import Ask, Message
-from virc.rewards import judging, rollouts
+from virc.rewards import judging, rollouts, trial
 from virc.rewards import registry as rewards
 from virc.rewards.judging import Judge
 from virc.rewards.means import Means
@@ -185,3 +185,23 @@ def test_the_published_program_shows_what_it_cuts_and_reads_what_python_reads() 
         shown = apply(found.call, page)
         assert shown.size == size
         assert shown.pixels.getpixel((size[0] - 1, size[1] - 1)) == ((0,) * 3 if size[0] == 140 else (255,) * 3)
+
+
+def test_rows_of_one_prompt_are_those_of_its_first_row_whichever_judge_answers_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The judge of the first row answers after that of the second."""
+    scored = list[int]()
+
+    async def score(*_: object) -> rewards.Scored:
+        scored.append(len(scored))
+        if len(scored) == 1:
+            while len(scored) == 1:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return rewards.Scored(1.0, {}, {}, {})
+
+    monkeypatch.setattr(rewards, "score", score)
+    rows = [(number, prompt(((280, 196),))) for number in (4, 5)]
+    found = list(trial.tried(rows, answer("5"), rewards.find("outcome"), Means()))
+    assert [(each.row, each.prompt) for each in found] == [(4, 4), (5, 4)]

@@ -270,11 +270,11 @@ def tried(rows: Iterable[tuple[int, Prompt]], reply: str | None, total: Total, m
     async def one(number: int, prompt: Prompt, text: str) -> Tried:
         exchanges = list[Exchange]()
         WAITED.set(Waited(exchanges))
+        first_row = first_rows.setdefault(_hash_of(prompt), number)  # before a judge may answer in another order
         with _of_row(number):
             read = sample(text, prompt)
             scored = await rewards.score(read, total, means)
             last = rollouts.last_of([read], scored, rollouts.ends(read))
-            first_row = first_rows.setdefault(_hash_of(prompt), number)
             return Tried(number, text, read.kind, scored, first_row, last, asked=_ordered(exchanges))
 
     with asyncio.Runner() as runner:  # one loop for all: the judge's connections belong to it
