@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from PIL import Image
@@ -275,3 +276,26 @@ def test_why_a_command_ended_is_its_last_line(said: str, last: str) -> None:
     with io.StringIO(said) as file:
         assert mcp_client._last_line(file) == last
     assert mcp_client._last_line(file) == ""  # it is closed
+
+
+@pytest.mark.parametrize(
+    ("text", "images", "shown"),
+    [
+        (None, "pictures", ("", 1)),
+        (None, None, (None, 0)),
+        ("{said}", "pictures", ("it", 1)),
+        ("{said}", None, ("it", 0)),
+    ],
+)
+def test_a_reply_of_images_alone_is_no_text(
+    text: str | None, images: str | None, shown: tuple[str | None, int]
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (60, 60)).save(file, "PNG")
+    content = msgspec.json.encode({"said": "it", "pictures": [base64.b64encode(file.getvalue()).decode()]})
+    limits: Any = SimpleNamespace(most_characters=10_000, most_images=4)
+    made = reply.of_json(content, described.Reply(text=text, images=images), limits)
+    whole = (
+        msgspec.json.decode(made.text) == msgspec.json.decode(content) if shown[0] is None else made.text == shown[0]
+    )
+    assert (whole, len(made.images)) == (True, shown[1])

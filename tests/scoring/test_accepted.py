@@ -126,3 +126,10 @@ def test_a_long_answer_is_read_at_once(text: str) -> None:
     began = time.process_time()
     assert key_of({"answer": text + "5"}).answer == text + "5"
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("scored", [score.score, answers.score])
+def test_algebra_is_not_asked_about_choices(scored: Any) -> None:
+    """An expression that equals a choice is not that choice: another one may equal it, too."""
+    key = Key("2(x+1)", ("2x", "2(x+1)"))
+    assert scored("2x+2", key, lambda *_: pytest.fail("algebra was asked")) == Verdict(False, "rule")

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 
 import lz4.frame
 import pytest
-from archives import PACKED, contents, lz4ed, many, tar, tree
+from archives import PACKED, contents, file, lz4ed, many, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError, UsageError
 from virc.unpack.archive import stream
+from virc.unpack.archive.parts import is_shard
 from virc.unpack.unpack import UnpackConfig, unpack
 
 ENTRIES = many(12, sizes=(100, 3000))
@@ -128,3 +129,17 @@ def test_the_room_is_that_of_the_target_disk(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(shutil, "disk_usage", room(len(data)))
     with pytest.raises(DataError, match="there is room for 0 bytes"):
         unpack(UnpackConfig(tmp_path / "disk" / "a.tar", tmp_path / "to"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ("a/0.jpg", "a/0.json", True),
+        ("0.jpg", "0.json", True),
+        ("a/0.jpg", "b/0.json", False),
+        ("0.jpg", "1.jpg", False),
+    ],
+)
+def test_a_shard_has_the_files_of_a_sample_in_one_folder(first: str, second: str, is_one: bool, tmp_path: Path) -> None:
+    (tmp_path / "train-000000.tar").write_bytes(tar(file(first), file(second)))
+    assert is_shard(tmp_path / "train-000000.tar") is is_one

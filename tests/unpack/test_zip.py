@@ -207,3 +207,10 @@ def test_parts_are_one_file(sizes: Sequence[int], tmp_path: Path) -> None:
     assert (joined.read(), joined.read(1)) == (whole, b"")
     for part in parts:
         part.close()
+
+
+def test_files_behind_a_link_keep_their_bytes(tmp_path: Path) -> None:
+    entries = [(entry("one.txt"), b"one"), (entry("link", stat.S_IFLNK | 0o777), b"one.txt"), (entry("two.txt"), b"2")]
+    unpack(UnpackConfig(put(zipped(*entries), tmp_path), tmp_path / "to"))
+    found = {name: (tmp_path / "to" / name).read_bytes() for name in ("one.txt", "link", "two.txt")}
+    assert found == {"one.txt": b"one", "link": b"one", "two.txt": b"2"}
