@@ -472,3 +472,11 @@ def test_any_bytes_are_a_reply_or_a_wire_error(pieces: list[bytes]) -> None:
         except WireError as wrong:
             said += str(wrong)
     assert said.isprintable()
+
+
+def test_the_text_of_a_reply_that_is_asked_for_again_is_not_streamed_again() -> None:
+    said = list[str]()
+    with serve([ANSWER], fault=cut, times=1) as server:
+        reply = OpenAIBackend(server.url).reply(ask(), GREEDY, said.append)
+        assert len(server.chats()) == 2
+    assert (reply.text, "".join(said)) == (ANSWER, "<think>half a ")

@@ -170,6 +170,7 @@ INFO: list[tuple[str, str, dict[str, Any]]] = [
     ("entry", "another kind of training", {"ranking": True}),
     ("entry", "only train", {"split": "test"}),
     ("entry", "columns name tools", {"columns": {"messages": "messages", "images": "images", "tools": "tools"}}),
+    ("entry", "columns name chosen", {"columns": {"messages": "messages", "images": "images", "chosen": "chosen"}}),
 ]
 
 

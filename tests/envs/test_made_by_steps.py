@@ -292,3 +292,12 @@ def test_an_import_that_fails_names_builds_that_do_not_fit(
         with pytest.raises(EngineError) as failed:
             make()
         assert failed.value.message == f"operator torchvision::nms does not exist{said}"
+
+
+def test_a_registration_that_cannot_be_read_is_said(steps: list[Step]) -> None:
+    environment = toy()
+    environment.registration.parent.mkdir(parents=True, exist_ok=True)
+    environment.registration.mkdir()
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
+        environments.interpreter(environment)
+    assert "virc env remove" in str(refused.value.hint)

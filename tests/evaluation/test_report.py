@@ -19,6 +19,7 @@ from PIL import Image
 from reported import NONE, RIGHT, UNSAID, WRONG, outcomes, result, summary_of
 from support.parsed import HOSTILE, Page
 
+from virc.evaluation.pages.figures import in_words
 from virc.evaluation.pages.report import render
 from virc.evaluation.rewarded import Rewarded
 from virc.evaluation.summary import Answered, Reported, Result, Summary
@@ -419,3 +420,9 @@ def test_words_of_another_direction_turn_nothing_around() -> None:
     assert '<th scope="row"><bdi>א1</bdi></th>' in text
     assert '/index.html"><bdi>زاوية 5</bdi></a> <small>judge</small>' in text
     assert '/index.html">5</a> <small>judge</small>' in text
+
+
+def test_a_term_that_could_not_be_had_is_told_from_one_that_does_not_apply() -> None:
+    rewarded = Rewarded(1.4, {"right": 1.0, "near": None, "box": None}, {"box": "the row has none"})
+    assert in_words(rewarded) == "1.400 (right 1.000, near -, box ?)"
+    assert in_words(Rewarded(None, {}, {"total": "no judge"})) == "? ()"

@@ -297,3 +297,10 @@ def test_an_outage_of_the_judge_is_no_score(is_away: bool) -> None:
         with pytest.raises(NetworkError, match="the judge gave no answer for 0 s"):
             asyncio.run(judge.verdict("own", Ask((Message("user", "a?"),), ()), WARM, 1, read_verdict))
         judge.close()
+
+
+def test_a_judge_sees_a_picture_scaled_from_its_own_size() -> None:
+    asked = prompt(((280, 196), (140, 84)), strict="own")
+    alone = prompt(((140, 84),), strict="own")
+    first, second = (Call("scale_image", index, factor=2.0) for index in (0, 1))
+    assert pictures.result(second, asked).size == pictures.result(first, alone).size

@@ -342,3 +342,13 @@ def test_the_newest_run_that_waits_is_followed_by_default(says: Says, workspace:
     from virc_cli.commands.runs.tail import _newest_running
 
     assert _newest_running(workspace).name == "a"
+
+
+def test_a_new_reason_or_start_of_a_waiting_job_is_said(workspace: Path) -> None:
+    watch = queue.Watch(submitted(workspace))
+    job = queue.Job("5", "queued", "PENDING", "Priority")
+    said = [watch._news(each, None) for each in (job, job, msgspec.structs.replace(job, reason="Resources"))]
+    assert [each is None for each in said] == [False, True, False]
+    later = msgspec.structs.replace(job, reason="Resources", start=time.time() + 3600)
+    assert watch._news(later, None)
+    assert watch._news(later, None) is None

@@ -150,6 +150,8 @@ def test_show_says_the_best_what_is_amiss_and_where_rollouts_are(workspace: Path
     lines = [line.split() for line in out.splitlines()]
     first = next(line for line in lines if line[0].endswith("global_step_10"))
     assert " ".join(first[3:]) == "can be resumed, best on the validation rows, 0.61, virc merge a@10"
+    second = next(line for line in lines if line[0].endswith("global_step_20"))
+    assert " ".join(second[3:]) == "can be resumed, virc merge a@20"
     assert "step 20/40 reward 0.5 length 100 turns 3 entropy 0.3".split() in lines
     assert "length 25% of replies are cut".split() in lines
     assert not any(line[0] == "tools" for line in lines)

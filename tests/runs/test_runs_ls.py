@@ -36,6 +36,9 @@ def test_a_running_run_says_how_long_it_still_takes(workspace: Path) -> None:
         runs.write_state(run, step=50, total=100)
         assert rows(virc("runs", "ls").out)["a"] == ["running", "50/100", "-", "5", "min", "left"]
         assert virc("runs", "ls", "--json").json["runs"][0]["seconds_left"] == 300.0
+    runs.write_state(run, progress="stopped")
+    assert "left" not in rows(virc("runs", "ls").out)["a"]
+    assert virc("runs", "ls", "--json").json["runs"][0]["seconds_left"] is None
 
 
 def test_a_run_whose_process_is_gone_has_died(workspace: Path) -> None:
