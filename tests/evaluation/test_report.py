@@ -189,6 +189,9 @@ def test_parts_of_every_division_stand_with_each_models_share() -> None:
         result(1, {"one": RIGHT, "other": WRONG}, categories=wide),
         result(2, {"one": WRONG}, categories={"task": ("charts",)}),
     ]
+    others = [*results, result(3, {"other": RIGHT}, categories={"task": ("maps",)})]
+    parts = Tables(render(summary_of(others, "one", "other"), others)).rows("task")
+    assert [row[0] for row in parts] == ["Part", "charts", "geometry", "maps"]  # the last is of the second model alone
     tables = Tables(render(summary_of(results, "one", "other"), results))
     assert tables.rows("task") == [
         ["Part", "one", "other"],

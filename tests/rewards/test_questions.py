@@ -15,7 +15,7 @@ from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import trial
 from virc.rewards.means import Means, UnscoredError
-from virc.rewards.question import Question, Reading, choice, field, grade, yes_no
+from virc.rewards.question import Question, Reading, asks, choice, field, grade, yes_no
 from virc.rewards.sample import prompt_of, sample
 from virc.rewards.scripted import ScriptedJudge, judged
 from virc.systems.registry import Judging, Reward
@@ -274,3 +274,10 @@ def test_training_says_which_judge_has_no_address(system: Path, tmp_path: Path) 
         done = virc(*words, "--judge-endpoint", judge.url)
     assert "asks the judge critic, which has no endpoint" in done.err
     assert "--judge-endpoint critic=URL" in done.err
+
+
+@pytest.mark.parametrize("needed", [True, False])
+@pytest.mark.parametrize("of", ["judge", Question("Is {answer} right?", yes_no)])
+def test_a_term_says_whether_it_can_do_without_its_judge(of: Any, needed: bool) -> None:
+    marked: Any = asks(of, needed=needed)(lambda sample, means: None)
+    assert marked.asks.needed is needed

@@ -1,6 +1,7 @@
 """What the part inside the sandbox does with code, in this process: what it prints, shows, reads and calls."""
 
 import io
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 from virc.sandbox import runner
 from virc.sandbox.calls import Asked, Reply, Request
 from virc.sandbox.child import Child
-from virc.sandbox.runner import Channel, Runner
+from virc.sandbox.runner import Channel, Runner, _shortened
 from virc.sandbox.watch import DiedError
 
 Run = Callable[..., tuple[dict[str, Any], list[bytes]]]
@@ -220,3 +221,14 @@ def test_images_that_a_function_is_given_are_numbered() -> None:
     found = runner._written([Image.new("L", (2, 3)), {"b": Image.new("RGBA", (4, 5))}], "look", images)
     assert found == [{"image": 0}, {"object": {"b": {"image": 1}}}]
     assert [(image.mode, image.size) for image in images] == [("RGB", (2, 3)), ("RGB", (4, 5))]
+
+
+def test_an_error_that_is_raised_while_another_is_handled_has_frames_of_the_code_alone() -> None:
+    namespace: dict[str, Any] = {"json": json}
+    code = compile("try:\n    json.loads('{')\nexcept ValueError:\n    1 / 0", "<code>", "exec")
+    with pytest.raises(ZeroDivisionError) as raised:
+        exec(code, namespace)
+    shown = _shortened(raised.value)
+    assert "JSONDecodeError" in shown
+    assert "ZeroDivisionError" in shown
+    assert [line for line in shown.splitlines() if line.startswith("  File ") and "<code>" not in line] == []

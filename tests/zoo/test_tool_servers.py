@@ -14,6 +14,7 @@ from virc.reasoning.calls import Result, View
 from virc.reasoning.checking import check_call
 from virc.remote import failures
 from virc.tools import registry as tools
+from virc_zoo.openthinkimg import openthinkimg
 from virc_zoo.openthinkimg.tools._servers import CONTROLLER
 
 SIZE = (200, 100)
@@ -132,3 +133,15 @@ def test_a_call_without_a_point_draws_nothing(param: str) -> None:
         "DrawHorizontalLineByY model outputs: No valid points extracted.",
         [PAGE],
     )
+
+
+@pytest.mark.parametrize(
+    ("actions", "answer"),
+    [
+        ('[{"name": "Terminate", "arguments": {"ans": "5"}}, {"name": "OCR", "arguments": {"ans": "6"}}]', "5"),
+        ('[{"name": "OCR", "arguments": {"image": "1"}}, {"name": "Terminate", "arguments": {"ans": "6"}}]', None),
+        ("[]", None),
+    ],
+)
+def test_the_first_action_of_a_reply_answers(actions: str, answer: str | None) -> None:
+    assert openthinkimg.answered(f'{{"thought": "t", "actions": {actions}}}') == answer
