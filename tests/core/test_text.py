@@ -3,7 +3,8 @@
 import pytest
 
 from virc.core import text
-from virc.core.errors import DataError, NetworkError, UsageError, VircError, error_of, fields_of
+from virc.core.errors import DataError, NetworkError, UsageError, VircError, as_virc_error, error_of, fields_of
+from virc.core.events import Event, Reporter
 from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION, check_problem
 from virc.core.seeds import derived
 
@@ -62,6 +63,15 @@ def test_seeds_differ_by_every_part_and_are_the_same_everywhere() -> None:
 def test_an_error_is_the_same_in_another_process(error: VircError) -> None:
     there = error_of(fields_of(error))
     assert (type(there), there.message, there.hint, there.code) == (type(error), error.message, error.hint, error.code)
+
+
+def test_a_failure_is_a_warning_with_its_hint_and_a_fault_of_ours_says_so() -> None:
+    events: list[Event] = []
+    report = Reporter(events.append)
+    report.failure(DataError("wrong", "mend it"), "row 3: ")
+    report.failure(KeyError("x"))
+    assert events == [Event("warning", "row 3: wrong", "mend it"), Event("warning", "internal: KeyError: 'x'")]
+    assert as_virc_error(KeyError("x"), "tell us").hint == "tell us"
 
 
 def test_each_class_of_errors_has_its_exit_code() -> None:

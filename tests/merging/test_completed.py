@@ -113,11 +113,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_any_environment_of_verl_merges(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "default_device", lambda: "cuda")
     monkeypatch.setattr(environments, "recipes_in", environments.recipes_place)  # nothing is copied
-    made = get("rl", "cpu", workspace / "cache")
-    made.marker.parent.mkdir(parents=True)
-    made.marker.write_text("{}")
     lay_out(workspace / "global_step_5")
-    assert build.prepare("global_step_5").python == made.python
+    for device in ("cpu", "cuda"):
+        made = get("rl", device, workspace / "cache")
+        made.marker.parent.mkdir(parents=True)
+        made.marker.write_text("{}")
+        assert build.prepare("global_step_5").python == made.python
+    run = make(workspace, "first", kind="rl", device="cpu", base=str(EMBEDDED_FOLDER))  # which has its own first
+    lay_out(run.checkpoints / "global_step_5")
+    (run.checkpoints / "latest_checkpointed_iteration.txt").write_text("5")
+    plan = build.prepare("first")
+    assert plan.python == get("rl", "cpu", workspace / "cache").python
+    step = plan.process(workspace / "to")
+    assert step and step.step.says == "merge first@5"
 
 
 def test_a_name_that_means_something_else_is_refused(workspace: Path) -> None:

@@ -11,9 +11,12 @@ from support import small_lora
 from support.called import virc
 from support.made import make, save
 
-from virc.core.errors import ConfigError
+from virc.core import extras
+from virc.core.errors import ConfigError, SetupError
+from virc.core.extras import Extra
 from virc.envs import environment as environments
 from virc.envs.pins import get
+from virc.merging import build
 from virc.merging import source as merging
 from virc.merging.build import MergePlan
 from virc.models import provenance as origin
@@ -55,7 +58,7 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(workspace: Path
     assert (said["kind"], said["source"], said["error"]) == ("shards", "global_step_5", None)
 
 
-def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
+def test_an_adapter_is_added_in_this_environment(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = small_lora.describe(workspace / "lora")
     (adapter / "adapter_model.safetensors").write_bytes(bytes(9))
     said = virc("merge", "lora", "--to", "merged", "--dry-run", "--json").json
@@ -65,6 +68,12 @@ def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
     ]  # fmt: skip
     assert said["to"] == "merged"
     assert virc("merge", "lora", "--dry-run", "--json").json["to"] == "models/lora-merged"
+    monkeypatch.setenv("HOME", str(workspace))
+    assert build.prepare("lora", Path("~/x")).folder == workspace / "x"
+    monkeypatch.setattr(extras, "discover", lambda: (Extra("serve", ("x",), "s"), Extra("local", ("a", "b"), "pip i")))
+    with pytest.raises(SetupError, match="merging lora needs a, b") as refused:
+        build.prepare("lora")
+    assert refused.value.hint == "pip i"
     assert merging.find("lora", workspace).origin == Origin(kind="adapter", source="lora", root="tiny")
 
 
@@ -82,10 +91,14 @@ def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
     kept = workspace / "models" / "global_step_5" / "kept"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    for words in ((), ("--dry-run",), ("--to", "models/global_step_5")):
+    (workspace / "models" / "link").symlink_to("nowhere")
+    for words in ((), ("--dry-run",), ("--to", "models/global_step_5"), ("--to", "models/link")):
         done = virc("merge", "global_step_5", *words)
         assert done.code == 3, done.err
-        assert "models/global_step_5 already exists" in done.err
+        assert f"{words[1] if words[1:] else 'models/global_step_5'} already exists\n" in done.err
+    origin.write(kept.parent, Origin(kind="shards", source="other@5"))
+    assert "models/global_step_5 already exists, merged from other@5\n" in virc("merge", "global_step_5").err
+    (kept.parent / origin.FILE_NAME).unlink()
     assert [path.name for path in kept.parent.iterdir()] == ["kept"]
 
 

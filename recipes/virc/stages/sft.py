@@ -215,10 +215,11 @@ def of_machine(config: Any, liger: bool) -> Iterator[tuple[str, str, str]]:
     elif config.gpus is not None:
         different = len(set(config.gpus))
         wrong = f"gpus names {different} different GPUs, and devices is {config.devices}"
+        hint = f"devices: {different}"
         if different < len(config.gpus):  # CUDA shows no GPU at all if one is named twice
-            wrong += "; each is named once"
+            wrong, hint = f"{wrong}; each is named once", f"gpus: {[*dict.fromkeys(config.gpus)]}"
         if not len(config.gpus) == different == config.devices:
-            yield "gpus", wrong, f"devices: {different}"
+            yield "gpus", wrong, hint
 
 
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
