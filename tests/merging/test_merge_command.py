@@ -11,6 +11,7 @@ from support import small_lora
 from support.called import virc
 from support.made import make, save
 
+from virc.backends import checkpoint
 from virc.core import extras
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import Extra
@@ -74,7 +75,13 @@ def test_an_adapter_is_added_in_this_environment(workspace: Path, monkeypatch: p
     with pytest.raises(SetupError, match="merging lora needs a, b") as refused:
         build.prepare("lora")
     assert refused.value.hint == "pip i"
-    assert merging.find("lora", workspace).origin == Origin(kind="adapter", source="lora", root="tiny")
+    found = merging.find("lora", workspace)
+    assert found.origin == Origin(kind="adapter", source="lora", root="tiny")
+    assert (found.chat_protocol, found.base) == (EMBEDDED_FOLDER / "virc_protocol.json", EMBEDDED_FOLDER)
+    assert found.bytes == (EMBEDDED_FOLDER / "model.safetensors").stat().st_size
+    assert merging.find("~/lora", workspace).folder == Path("~/lora").expanduser()
+    tiny = merging.find("tiny", workspace, as_gguf=True)
+    assert (tiny.name, tiny.base) == ("tiny-gguf", EMBEDDED_FOLDER)
 
 
 def test_without_the_environment_the_command_that_makes_it_is_named(workspace: Path) -> None:
@@ -127,6 +134,7 @@ def test_a_model_of_another_family_is_refused(workspace: Path) -> None:
     done = virc("merge", "global_step_5")
     assert done.code == 3
     assert "models of type 'llama' cannot be merged" in done.err
+    assert f"hint: supported are {', '.join(checkpoint.FAMILIES)}\n" in done.err
 
 
 @pytest.mark.parametrize(
@@ -160,6 +168,12 @@ def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path)
         )
         assert (found.run, found.base) == (run, EMBEDDED_FOLDER)
         assert found.chat_protocol == run.folder / "virc_protocol.json"
+        assert found.code is None
+    (run.folder / "code").mkdir()
+    spoken = run.checkpoints / "global_step_5" / "virc_protocol.json"
+    spoken.write_text("{}")
+    found = merging.find("tiny-rl", workspace)
+    assert (found.code, found.chat_protocol) == (run.folder / "code", spoken)
 
 
 @pytest.mark.parametrize("rslora", [True, False])
