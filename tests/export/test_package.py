@@ -13,6 +13,7 @@ from virc.core.errors import ConfigError, DataError
 from virc.export.digest import digest_of
 from virc.export.environment import SETTINGS, of_package
 from virc.export.package import TARGETS
+from virc.reasoning.session import SOLVE
 from virc.systems import registry as systems
 from virc.systems import texts
 
@@ -120,17 +121,20 @@ def test_tools_of_a_package_name_the_extra_that_they_need(tmp_path: Path) -> Non
 
 
 def test_a_package_without_rows_asks_for_them(rows: Path, tmp_path: Path) -> None:
-    environment = of_package(str(exported("deepeyes", "inspect", tmp_path / "p")))
+    environment = of_package(module := str(exported("deepeyes", "inspect", tmp_path / "p")))
     with pytest.raises(DataError, match="holds no rows"):
         environment.problems()
     assert len(environment.problems(rows)) == 1
+    rows.write_text(rows.read_text() * 25)
+    assert len(of_package(module).problems(rows)) == 25
 
 
 def test_the_stage_says_turns_and_reward(tmp_path: Path) -> None:
     assert of_package(str(exported("deepeyes", "verifiers", tmp_path / "a"))).max_turns == 5
     words = ("--with", "multi-turn", "--set", "max_turns=3")
     environment = of_package(str(exported("tiny", "verifiers", tmp_path / "b", *words)))
-    assert (environment.max_turns, environment.total.name) == (3, "outcome")
+    assert (environment.max_turns, environment.total.name, environment.tolerate) == (3, "outcome", frozenset())
+    assert of_package(str(next((tmp_path / "b").glob("virc_*/__init__.py"))), evaluates=True).tolerate == SOLVE
 
 
 def test_the_embedded_model_says_protocol_and_grid(tmp_path: Path) -> None:
@@ -144,6 +148,12 @@ def test_a_system_of_ones_own_goes_along_with_its_files(mine: Path, tmp_path: Pa
     (mine.parent / "rewards" / "brevity.py").unlink()
     environment = of_package(str(module))
     assert (environment.max_turns, environment.total.file) == (3, module.parent / "rewards" / "brevity.py")
+
+
+def test_a_package_is_of_the_version_of_virc_that_wrote_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest_of(systems.get("deepeyes"))
+    monkeypatch.setattr("virc.export.digest.version", lambda _: "9.9.9")
+    assert digest_of(systems.get("deepeyes")) != before
 
 
 def test_a_system_is_known_by_its_pipeline_too(tmp_path: Path) -> None:
@@ -177,6 +187,7 @@ def test_a_changed_system_is_not_taken_for_the_exported_one(file: str, mine: Pat
         (("hydra", "DIR", "--to", "inspect"), "it is a pipeline of several models"),
         (("deepeyes-v2", "DIR", "--to", "openenv", "--stage", "cold-start"), "is not of the kind rl"),
         (("reasonmap", "DIR", "--to", "openenv", "--set", "max_turns=2"), "no stage of the kind rl"),
+        (("reasonmap", "DIR", "--to", "openenv", "--with", "x"), "no stage of the kind rl"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "turns=2"), "turns"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./taken.py"), "which the package does not hold"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./gone.py"), "there is no file ./gone.py"),
@@ -193,6 +204,7 @@ def test_what_is_refused(
     done = virc("export", *(str(tmp_path / "new") if w == "DIR" else str(tmp_path) if w == "." else w for w in words))
     assert done.code in (2, 3, 5)
     assert sentence in done.err
+    assert ("hint: --to verifiers or --to openenv or --to inspect\n" in done.err) == ("grammar is not" in sentence)
     assert not (tmp_path / "new").exists()
 
 

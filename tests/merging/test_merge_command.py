@@ -186,6 +186,8 @@ def test_an_adapter_scaled_otherwise_than_its_shards_say_is_refused(workspace: P
     if rslora:
         with pytest.raises(ConfigError, match="use_rslora, whose scale is not in its shards"):
             merging.find("tiny-rl", workspace)
+        (actor / "lora_train_meta.json").unlink()  # all weights were trained
+        assert merging.find("tiny-rl", workspace).folder == actor
     else:
         assert merging.find("tiny-rl", workspace).folder == actor
 
@@ -222,6 +224,12 @@ def test_an_older_checkpoint_is_not_taken_for_the_newest_that_is_damaged(workspa
         merging.find("tiny-rl", workspace)
     assert caught.value.hint == "the one before: virc merge tiny-rl@5"
     assert merging.find("tiny-rl@5", workspace).origin.step == 5
+    note(run, 5)
+    shutil.rmtree(run.checkpoints / "global_step_10")
+    lay_out(run.checkpoints / "global_step_10")
+    with pytest.raises(ConfigError, match=r"the last complete step is 5") as caught:
+        merging.find(f"{run.checkpoints}/global_step_10", workspace)
+    assert caught.value.hint == "virc merge tiny-rl@5"
 
 
 def test_a_whole_checkpoint_of_a_run_is_copied(workspace: Path) -> None:

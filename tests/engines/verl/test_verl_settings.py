@@ -256,6 +256,30 @@ def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], s
     assert helps("rl", config(**given), found[setting])
 
 
+def test_names_of_rows_lack_no_word() -> None:
+    for given, setting in (({"data": "d_{a}"}, "data"), ({"data": "d", "validation": "v_{a}", "test_freq": 5}, "validation")):
+        (fault,) = engines.faults("rl", Config(**given))  # type: ignore[arg-type]
+        assert (fault.path, fault.message.startswith(f"{setting} is ")) == ((setting,), True)
+
+
+@pytest.mark.parametrize(
+    ("given", "frozen", "liger"),
+    [
+        ({}, (), False),
+        ({"fidelity": "as_written"}, ("vision",), True),
+        ({"fidelity": "as_written", "device": "cpu"}, ("vision",), False),
+        ({"fidelity": "as_written", "frozen_modules": (), "use_liger": False}, (), False),
+        ({"frozen_modules": ("projector",), "use_liger": True}, ("projector",), True),
+        ({"lora": Lora()}, ("vision", "projector"), False),
+        ({"lora": Lora(), "frozen_modules": ("language",)}, ("language", "vision", "projector"), False),
+    ],
+)
+def test_what_is_frozen_and_fused_follows_from_the_settings(
+    given: dict[str, Any], frozen: tuple[str, ...], liger: bool
+) -> None:
+    assert (config(**given).frozen, config(**given).liger) == (frozen, liger)
+
+
 @pytest.mark.parametrize(("devices", "most"), [(6, 6), (12, 6)])
 def test_what_a_hint_says_helps(devices: int, most: int) -> None:
     given: dict[str, Any] = {"devices": devices, "tensor_parallel": 5, "train_batch_size": 48, "ppo_mini_batch_size": 48}
