@@ -105,6 +105,15 @@ def test_a_pace_slows_once_for_requests_under_way_and_recovers(clock: SimpleName
     assert [pace.turn() for _ in range(3)] == [0, 0, 0]
 
 
+def test_no_pace_is_slower_than_a_request_in_half_a_minute(clock: SimpleNamespace) -> None:
+    pace = Pace()
+    for _ in range(20):
+        clock.now += 100
+        pace.note_answer()
+        pace.slow(began=clock.now - 50, wait=0)
+    assert [pace.turn(), pace.turn()] == [0, 30]
+
+
 def test_all_who_ask_a_server_share_its_pace() -> None:
     assert pace_of("http://a:1/") is pace_of("http://a:1/")
     assert pace_of("http://a:1/") is not pace_of("http://a:2/")

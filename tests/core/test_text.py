@@ -20,7 +20,7 @@ def test_bytes_are_in_the_unit_that_fits(count: float, said: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [(0.2, "1 s"), (119, "119 s"), (120, "2 min"), (3_540, "59 min"), (3_600, "1 h 0 min"), (9_000, "2 h 30 min"),
-     (200_000, "2 d 7 h")],
+     (100_000, "27 h 47 min"), (200_000, "2 d 7 h")],
 )  # fmt: skip
 def test_times_are_in_the_units_that_fit(seconds: float, said: str) -> None:
     assert text.duration(seconds) == said
@@ -32,6 +32,7 @@ def test_times_are_in_the_units_that_fit(seconds: float, said: str) -> None:
         (ValueError("No such thing."), "no such thing"), (ValueError("JSON is bad"), "JSON is bad"),
         (OSError(2, "No such file", "/home/somebody"), "no such file"), (ValueError(), "ValueError"),
         (ValueError("a\x1b[31m\nb\u202ec"), "a [31m b c"), (ValueError("x" * 999), "x" * 200 + "…"),
+        (ValueError("x" * 200), "x" * 200),
     ],
 )  # fmt: skip
 def test_an_error_becomes_a_clause(error: Exception, said: str) -> None:
@@ -44,7 +45,7 @@ def test_one_thing_has_no_plural() -> None:
 
 @pytest.mark.parametrize(
     ("word", "otherwise", "said"),
-    [("solv", None, "did you mean 'solve'?"), ("zzz", None, "there are batch, solve"), ("zzz", "look", "look")],
+    [("solv", None, "did you mean 'solve'?"), ("SOLVE", None, "did you mean 'solve'?"), ("zzz", None, "there are batch, solve"), ("zzz", "look", "look")],
 )
 def test_a_wrong_word_gets_the_nearest_or_all(word: str, otherwise: str | None, said: str) -> None:
     assert text.did_you_mean(word, {"solve", "batch"}, otherwise) == said

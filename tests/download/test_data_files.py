@@ -7,7 +7,7 @@ import pytest
 
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.download import fetch
-from virc.download.data_files import Needed, bases, data_files, files_of
+from virc.download.data_files import Needed, bases, data_files, files_of, info_of
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.wanted import DownloadRequest
 from virc.systems import registry as systems
@@ -111,6 +111,10 @@ def test_what_stands_for_no_file_is_one_sentence(name: str, entries: bytes, mess
     assert message in caught.value.message
     assert caught.value.message.isprintable()
     assert hint is None or caught.value.hint == hint
+
+
+def test_a_repository_without_an_info_has_an_empty_one() -> None:
+    assert info_of(listed("a.parquet")) == b"{}"
 
 
 def test_rows_come_with_the_file_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,4 +16,10 @@ def helps(kind: str, config: Any, fault: Fault) -> bool:
     if not found or "or other" in str(fault.hint):
         return True
     values = msgspec.to_builtins(config) | {found[1]: yaml.safe_load(found[2])}
-    return fault.message not in {each.message for each in engines.faults(kind, msgspec.convert(values, type(config)))}
+    left = engines.faults(kind, msgspec.convert(values, type(config)))
+    return _shape(fault) not in map(_shape, left)
+
+
+def _shape(fault: Fault) -> str:
+    """What is said, without its numbers."""
+    return re.sub(r"\d+", "0", fault.message)

@@ -232,7 +232,7 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
     yield from of_machine(config, config.use_liger)
     if config.min_pixels > config.max_pixels:
         wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
-        yield "min_pixels", wrong, "min_pixels: 3136"
+        yield "min_pixels", wrong, f"min_pixels: {min(3136, config.max_pixels)}"
     if {*config.frozen_modules} == {*get_args(Part)}:
         wrong = "every part of the model is frozen, so nothing is trained"
         yield "frozen_modules", wrong, "frozen_modules: [vision, projector]"

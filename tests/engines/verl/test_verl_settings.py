@@ -227,7 +227,7 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
         ({"device": "cpu", "gpus": (0,)}, "gpus", "gpus names GPUs, and device is cpu"),
         ({"sources": ("tiny",)}, "sources", "sources are of whole problems, and rollout is per_cru"),
         ({"device": "cpu"}, "offload", "offload spares the memory of GPUs"),
-        ({"device": "cpu"}, "tensor_parallel", "a sampler on CPUs is not shared"),
+        ({"device": "cpu", "tensor_parallel": 2}, "tensor_parallel", "a sampler on CPUs is not shared"),
         ({"device": "cpu", "attention": "fa2"}, "attention", "flash-attn needs a GPU"),
         ({"device": "cpu", "use_liger": True}, "use_liger", "the kernels of liger need a GPU"),
         ({"device": "cpu", "judge_gpus": 1}, "judge_gpus", "judge_gpus counts GPUs"),
@@ -294,7 +294,7 @@ def test_what_a_hint_says_helps(devices: int, most: int) -> None:
         {"reward": Reward("outcome", group={"reward": 1.0, "over_mean": 1.0})}, {"gpus": (4, 5, 6, 7, 0, 1, 2, 3)},
         {"rollout": "multi_turn", "max_images": 17}, {"validation": "v", "test_freq": 5},
         {"lora": Lora(), "frozen_modules": ("vision", "projector")},
-        {"rollout_engine": "transformers", "tensor_parallel": 1}, {"rollout": "multi_turn", "sources": ("tiny",)},
+        {"frozen_modules": ("vision", "language")}, {"rollout_engine": "transformers", "tensor_parallel": 1}, {"rollout": "multi_turn", "sources": ("tiny",)},
     ],
 )  # fmt: skip
 def test_these_fit_together(given: dict[str, Any]) -> None:
