@@ -14,7 +14,8 @@ from virc.core import extras
 from virc.core.errors import SetupError
 
 REQUIRED = (
-    "msgspec>=0.18", 'torch>=2.4; extra == "local"', "flash-attn[all]>=2; extra == 'local'", "transformers>=4.49; extra == 'local'", 'mcp>=2; extra == "mcp"',
+    "msgspec>=0.18", 'torch>=2.4; extra == "local"', "flash-attn[all]>=2; extra == 'local'",
+    "transformers>=4.49; extra == 'local'", 'mcp>=2; extra == "mcp"',
     'pytest; extra == "dev"',
 )  # fmt: skip
 

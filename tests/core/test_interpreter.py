@@ -44,10 +44,16 @@ def test_other_threads_defer_nothing() -> None:
 
 
 def test_garbage_is_collected_again_behind_the_block_unless_it_was_not_before() -> None:
-    with pytest.raises(OSError, match="gone"), collection_paused():
-        assert not gc.isenabled()
+    enabled: list[bool] = []
+
+    @collection_paused()
+    def fail() -> None:
+        enabled.append(gc.isenabled())
         raise OSError("gone")
-    assert gc.isenabled()
+
+    with pytest.raises(OSError, match="gone"):
+        fail()
+    assert [*enabled, gc.isenabled()] == [False, True]
     gc.disable()
     try:
         with collection_paused():
@@ -65,7 +71,7 @@ def test_threads_have_one_time_together_then_the_process_ends(monkeypatch: pytes
     def left(code: int) -> None:
         raise SystemExit(code)
 
-    def thread(seconds: float, flushed: bool = False) -> threading.Thread:
+    def thread(seconds: float) -> threading.Thread:
         def join(timeout: float) -> None:
             given.append(timeout)
             now[0] += min(seconds, timeout)

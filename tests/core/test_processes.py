@@ -108,10 +108,10 @@ def test_a_step_that_fails_is_said_with_its_last_line(tmp_path: Path) -> None:
         with pytest.raises(EngineError, match="could not go on: exit code -9, "):
             run(killed)
     for run in (processes.output, lambda step: processes.answer(step, 60)):
-        with pytest.raises(EngineError, match="exit code 1, no output$"):
+        with pytest.raises(EngineError, match=r"exit code 1, no output$"):
             run(Step(("false",), "go on"))
         assert run(Step(("printf", r"a\377\n"), "write")) == "a\ufffd\n"
-    with pytest.raises(EngineError, match="exit code 4, two; three$"):
+    with pytest.raises(EngineError, match=r"exit code 4, two; three$"):
         processes.answer(Step(("sh", "-c", "for each in one two three; do echo $each >&2; done; exit 4"), "go"), 60)
     with pytest.raises(SetupError, match="/no/such cannot be started"):
         processes.output(Step(("/no/such",), ""))

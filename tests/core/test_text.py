@@ -45,7 +45,12 @@ def test_one_thing_has_no_plural() -> None:
 
 @pytest.mark.parametrize(
     ("word", "otherwise", "said"),
-    [("solv", None, "did you mean 'solve'?"), ("SOLVE", None, "did you mean 'solve'?"), ("zzz", None, "there are batch, solve"), ("zzz", "look", "look")],
+    [
+        ("solv", None, "did you mean 'solve'?"),
+        ("SOLVE", None, "did you mean 'solve'?"),
+        ("zzz", None, "there are batch, solve"),
+        ("zzz", "look", "look"),
+    ],
 )
 def test_a_wrong_word_gets_the_nearest_or_all(word: str, otherwise: str | None, said: str) -> None:
     assert text.did_you_mean(word, {"solve", "batch"}, otherwise) == said

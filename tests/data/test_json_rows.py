@@ -155,7 +155,7 @@ def test_a_row_that_is_wrong_costs_no_other(wrong: bytes, reason: str) -> None:
         (b'{"x": ,"y": {}}', "row 1: the file is no whole JSON object"),
         (b'{"x" {}}', "row 1: the file is no whole JSON object"),
         (b'{"x": {} "y": {}}', "row 2: the file is no whole JSON object"),
-        (b'{x: {}}', "row 1: the file is no whole JSON object"),
+        (b"{x: {}}", "row 1: the file is no whole JSON object"),
     ],
 )
 def test_an_object_of_rows_that_is_broken_is_one_fault(text: bytes, says: str) -> None:
@@ -174,7 +174,12 @@ def test_lines_up_to_a_size_are_read_and_quick_ones_in_any_depth() -> None:
     assert list(line_rows(io.BytesIO(b'{"a":1}\n{"a":2}\n'), most=8)) == [(1, {"a": 1}), (2, {"a": 2})]
     deep = b'{"a":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}"
     inner = b'{"a":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}"
-    for text, quick, slow in ((deep, True, False), (inner, True, True), (b'{"a":1,"a":2}', True, False), (b"{", False, False)):
+    for text, quick, slow in (
+        (deep, True, False),
+        (inner, True, True),
+        (b'{"a":1,"a":2}', True, False),
+        (b"{", False, False),
+    ):
         found = [isinstance(next(line_rows(io.BytesIO(text), quick=each))[1], dict) for each in (True, False)]
         assert found == [quick, slow]
 

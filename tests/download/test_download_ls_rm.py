@@ -51,7 +51,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_was_downloaded_is_listed_in_order_with_what_need_not_come_again(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranged, "kept", lambda parts, file: 4 if (parts.parent.parent.name, file.name) == ("a", "y") else 0)
+    monkeypatch.setattr(
+        ranged, "kept", lambda parts, file: 4 if (parts.parent.parent.name, file.name) == ("a", "y") else 0
+    )
     found = downloaded.discover(workspace)
     places = [each.folder.relative_to(workspace).as_posix() for each in found]
     assert places == ["models/a", "models/b", "data/rows"]

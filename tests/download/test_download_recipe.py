@@ -86,7 +86,23 @@ def test_several_names_in_their_order_each_folder_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["data/CRUX", "data/ls", "models/own", "", " ", "a b", "a/b/c", "/etc/passwd", "./models/x", "a/..", "../a", "a/.b", "datasets/CRUX/", "a\n/b"]
+    "name",
+    [
+        "data/CRUX",
+        "data/ls",
+        "models/own",
+        "",
+        " ",
+        "a b",
+        "a/b/c",
+        "/etc/passwd",
+        "./models/x",
+        "a/..",
+        "../a",
+        "a/.b",
+        "datasets/CRUX/",
+        "a\n/b",
+    ],
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="nothing to download is called"):
@@ -164,8 +180,13 @@ def test_texts_come_from_each_of_their_sources(tmp_path: Path, monkeypatch: pyte
         (Repo("o/m", "model"), "1" * 40, ("f1.txt",), ()),
         (Repo("o/d", "dataset"), "2" * 40, ("f2.txt",), ()),
     ]
-    assert [each.name for each in wanted(DownloadConfig(("small", "other"), **named))] == ["texts"] * 3 + ["small", "other"]
-    assert [each.name for each in wanted(DownloadConfig(("small",), to=Path("x"), **named))] == ["texts"] * 3 + ["small"]
+    assert [each.name for each in wanted(DownloadConfig(("small", "other"), **named))] == ["texts"] * 3 + [
+        "small",
+        "other",
+    ]
+    assert [each.name for each in wanted(DownloadConfig(("small",), to=Path("x"), **named))] == ["texts"] * 3 + [
+        "small"
+    ]
     assert [each.name for each in wanted(DownloadConfig((), **named))] == ["texts"] * 3
     monkeypatch.setenv(texts.OWN_WORDS, "1")
     assert [each.name for each in wanted(DownloadConfig(("small",), **named))] == ["small"]

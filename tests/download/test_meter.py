@@ -5,8 +5,8 @@ from threading import Event as Event_
 import pytest
 
 from virc.core.events import Event, Reporter
-from virc.download.hub.repository import File
 from virc.download import meter as module
+from virc.download.hub.repository import File
 from virc.download.meter import Meter, part_of, per_second
 
 

@@ -256,7 +256,8 @@ def test_a_full_disk_is_told_from_a_broken_one(
 
 
 FOUND = SimpleNamespace(
-    notes=("no row shows what follows an error", "no row scales an image"), protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    notes=("no row shows what follows an error", "no row scales an image"),
+    protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME),
 )
 
 

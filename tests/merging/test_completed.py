@@ -130,7 +130,8 @@ def test_any_environment_of_verl_merges(workspace: Path, monkeypatch: pytest.Mon
     plan = build.prepare("first")
     assert plan.python == get("rl", "cpu", workspace / "cache").python
     step = plan.process(workspace / "to")
-    assert step and step.step.says == "merge first@5"
+    assert step
+    assert step.step.says == "merge first@5"
 
 
 def test_a_name_that_means_something_else_is_refused(workspace: Path) -> None:

@@ -30,7 +30,8 @@ def test_it_says_what_the_model_was_made_from_and_how_to_use_it(tmp_path: Path) 
     for said in (
         "# virc-rl", "| made from | virc-rl@20: ", "7,615,616,512", "| step | 20 of 100 |", "| overlays | lora |",
         "1,234 of rows", "| learning_rate | 0.002 |", "virc solve --model virc-rl IMAGE 'QUESTION'",
-        "virc_protocol.json", "under its licence (LICENSE, NOTICE next to this file)", "| system, stage | tiny, instruct |",
+        "virc_protocol.json", "under its licence (LICENSE, NOTICE next to this file)",
+        "| system, stage | tiny, instruct |",
         "derive from Qwen/Qwen2.5-VL-7B-Instruct and", "| code/spin.py | ab12 |", "| seed | 7 |",
     ):  # fmt: skip
         assert said in card, said

@@ -172,7 +172,8 @@ def test_the_card_asks_other_servers_in_the_chat_protocol_it_has_fetched(
         spoken = Path(line.split("--protocol ")[1].split()[0])
         assert spoken.read_bytes() == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
     ports = [line.rpartition(":")[2].partition("/")[0] for line in lines if "--endpoint" in line]
-    assert (ports, [line for line in lines if "llama-server" in line][0].endswith("--port 8080")) == (["8000", "8080"], True)
+    (server_line,) = (line for line in lines if "llama-server" in line)
+    assert (ports, server_line.endswith("--port 8080")) == (["8000", "8080"], True)
 
 
 def test_the_card_of_a_stock_model_names_no_chat_protocol(model: Path) -> None:
@@ -325,7 +326,9 @@ def test_a_file_with_a_key_or_a_path_is_refused(
     assert file in done.err
     assert said in done.err
     assert not [key for key in (KEY, "sentinel-of-mine-1", "sk-proj") if key in done.err]
-    assert f"hint: {'remove it; revoke the key if others saw it' if 'key' in said else 'make it relative'}\n" in done.err
+    assert (
+        f"hint: {'remove it; revoke the key if others saw it' if 'key' in said else 'make it relative'}\n" in done.err
+    )
     assert server.requests == []
 
 
@@ -489,7 +492,9 @@ def test_python_pushes_as_the_command_does(server: Hub, model: Path, monkeypatch
     assert not server.repo(ID).private  # type: ignore[union-attr]
     large = [each for each in plan.files if each.size >= 100]
     sent = [sized(sum(each.size for each in large[:at])) for at in range(len(large))]
-    said = [f"{done} of {sized(plan.size)} uploaded; {file.name} follows" for done, file in zip(sent, large, strict=True)]
+    said = [
+        f"{done} of {sized(plan.size)} uploaded; {file.name} follows" for done, file in zip(sent, large, strict=True)
+    ]
     assert [each.text for each in events] == [*said, "committing 7 files"]
     assert (len(large) > 2, plan.size) == (True, sum(map(len, server.held(ID).values())))
 

@@ -228,7 +228,8 @@ def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], s
     "given",
     [
         {}, {"devices": 1, "nodes": 2}, {"devices": 1, "offload": True}, ALONE, {"zero": 0},
-        {"device": "cpu", "use_liger": False}, {"min_pixels": 3136, "max_pixels": 3136}, {"gpus": (7, 6, 5, 4, 3, 2, 1, 0)},
+        {"device": "cpu", "use_liger": False}, {"min_pixels": 3136, "max_pixels": 3136},
+        {"gpus": (7, 6, 5, 4, 3, 2, 1, 0)},
     ],
 )  # fmt: skip
 def test_these_fit_together(given: dict[str, Any]) -> None:

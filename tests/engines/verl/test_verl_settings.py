@@ -257,7 +257,10 @@ def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], s
 
 
 def test_names_of_rows_lack_no_word() -> None:
-    for given, setting in (({"data": "d_{a}"}, "data"), ({"data": "d", "validation": "v_{a}", "test_freq": 5}, "validation")):
+    for given, setting in (
+        ({"data": "d_{a}"}, "data"),
+        ({"data": "d", "validation": "v_{a}", "test_freq": 5}, "validation"),
+    ):
         (fault,) = engines.faults("rl", Config(**given))  # type: ignore[arg-type]
         assert (fault.path, fault.message.startswith(f"{setting} is ")) == ((setting,), True)
 
@@ -282,7 +285,12 @@ def test_what_is_frozen_and_fused_follows_from_the_settings(
 
 @pytest.mark.parametrize(("devices", "most"), [(6, 6), (12, 6)])
 def test_what_a_hint_says_helps(devices: int, most: int) -> None:
-    given: dict[str, Any] = {"devices": devices, "tensor_parallel": 5, "train_batch_size": 48, "ppo_mini_batch_size": 48}
+    given: dict[str, Any] = {
+        "devices": devices,
+        "tensor_parallel": 5,
+        "train_batch_size": 48,
+        "ppo_mini_batch_size": 48,
+    }
     assert [fault.hint for fault in engines.faults("rl", config(**given))] == [f"tensor_parallel: {most}"]
     assert not list(engines.faults("rl", config(**{**given, "tensor_parallel": most})))
 
@@ -294,7 +302,8 @@ def test_what_a_hint_says_helps(devices: int, most: int) -> None:
         {"reward": Reward("outcome", group={"reward": 1.0, "over_mean": 1.0})}, {"gpus": (4, 5, 6, 7, 0, 1, 2, 3)},
         {"rollout": "multi_turn", "max_images": 17}, {"validation": "v", "test_freq": 5},
         {"lora": Lora(), "frozen_modules": ("vision", "projector")},
-        {"frozen_modules": ("vision", "language")}, {"rollout_engine": "transformers", "tensor_parallel": 1}, {"rollout": "multi_turn", "sources": ("tiny",)},
+        {"frozen_modules": ("vision", "language")}, {"rollout_engine": "transformers", "tensor_parallel": 1},
+        {"rollout": "multi_turn", "sources": ("tiny",)},
     ],
 )  # fmt: skip
 def test_these_fit_together(given: dict[str, Any]) -> None:
