@@ -124,12 +124,10 @@ def test_settings_of_failed_rows_do_not_matter(tmp_path: Path) -> None:
 def test_a_row_that_changed_since_is_an_error_and_its_answer_stays(tmp_path: Path) -> None:
     path = tmp_path / "out"
     written(path, line("a"))
-    with (
-        ledger(path) as out,
-        pytest.raises(DataError, match="the row 'a' has changed since it was answered") as refused,
-    ):
+    with ledger(path) as out:
         assert (out.before("a"), out.before("b")) == ("r", None)
-        out.claim("a", "other")
+        with pytest.raises(DataError, match="the row 'a' has changed since it was answered") as refused:
+            out.claim("a", "other")
     assert refused.value.hint == "take its line out of the output, or use another --to"
     assert path.read_bytes() == line("a") + b"\n"
 
