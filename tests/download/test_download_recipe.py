@@ -128,6 +128,13 @@ AT = "github.com/o/n/blob/0123456789abcdef0123456789abcdef01234567"
         (("eval", "vsta"), {}, "there is no benchmark vsta", "did you mean 'vstar'?"),
         (("diagrams",), {}, "the problems of diagrams are made here, not downloaded", "virc eval diagrams"),
         ((), {"to": Path("x")}, "--to is the folder for one thing", "name what shall come into it"),
+        (
+            (),
+            {"to": Path("x"), "system": "one.yaml"},
+            "--to is the folder for one thing",
+            "name what shall come into it",
+        ),
+        (("vsta",), {}, "nothing to download is called 'vsta'", "did you mean 'vstar'?"),
         (("dataset",), {"system": "tiny"}, "its stages need no dataset of the hub", "virc systems ls"),
         (("judge",), {"system": "tiny"}, "it has no judges", "virc systems ls"),
         (("texts",), {"system": "tiny"}, "its texts are in this package", "virc systems ls"),
@@ -146,6 +153,7 @@ def test_what_cannot_be_meant_is_said(names: tuple[str, ...], fields: Any, says:
         for name, base in (("one", "models/mine"), ("two", "runs/mine"))
     )
     Path("bare.yaml").write_text(f"name: bare\nstages: {{{stages}}}\n")
+    Path("one.yaml").write_text(f"name: one\nstages: {{a: {{kind: sft, settings: {{base: me/base, {settings}}}}}}}\n")
     with pytest.raises(VircError, match=re.escape(says)) as refused:
         found(*names, **fields)
     assert (refused.value.hint is None) == (hint is None)
@@ -158,8 +166,19 @@ def test_things_come_into_their_workspace_or_where_they_are_told(monkeypatch: py
     assert found("CRUX", to=Path("~/x")) == [("CRUX", "/home/somebody/x", CRUX.id)]
     (want,) = wanted(DownloadConfig(("CRUX",), revision="v1", include=("*.json",)))
     assert (want.revision, want.include) == ("v1", ("*.json",))
-    (file,) = wanted(DownloadConfig((f"{AT}/a%20b/c.json",)))
-    assert (file.revision, file.paths, file.repo) == (AT[-40:], ("a b/c.json",), Repo("o/n", "dataset", "github"))
+    (model,) = wanted(DownloadConfig(("ViRC-7B",), "tiny", revision="v1", include=("*.json",)))
+    assert (model.revision, model.include, model.judge) == ("v1", ("*.json",), False)
+    assert model.system
+    assert (model.system.name, model.model) == ("virc", model.system.models["ViRC-7B"])
+    raw, release = AT.replace("github.com", "https://raw.githubusercontent.com").replace("blob/", ""), "v%201/a%2B.zip"
+    for address in (f"{AT}/a%20b/c.json", f"{raw}/a%20b/c.json"):
+        (file,) = wanted(DownloadConfig((address,)))
+        assert (file.revision, file.paths, file.repo) == (AT[-40:], ("a b/c.json",), Repo("o/n", "dataset", "github"))
+    (file,) = wanted(DownloadConfig((f"github.com/o/n/releases/download/{release}",)))
+    assert (file.name, file.revision, file.paths) == ("a+.zip", "v 1", ("a+.zip",))
+    assert file.repo == Repo("o/n", "dataset", "release")
+    page = "https://huggingface.co/own/model/tree/main?not-for-all=1#top"
+    assert found(page) == found(page.partition("?")[0]) == found("hf.co/own/model/#top") == found("own/model")
     both = wanted(DownloadConfig((f"{AT}/a.json", f"{AT}/b.json", f"{AT}/a.json")))
     assert [each.paths for each in both] == [("a.json", "b.json")]
 
@@ -188,6 +207,8 @@ def test_texts_come_from_each_of_their_sources(tmp_path: Path, monkeypatch: pyte
         "small"
     ]
     assert [each.name for each in wanted(DownloadConfig((), **named))] == ["texts"] * 3
+    assert [each.name for each in wanted(DownloadConfig(("texts", "small"), **named))] == ["texts"] * 3 + ["small"]
+    assert [each.name for each in wanted(DownloadConfig(("CRUX",), **named))] == ["CRUX"]
     monkeypatch.setenv(texts.OWN_WORDS, "1")
     assert [each.name for each in wanted(DownloadConfig(("small",), **named))] == ["small"]
     (folder / "texts.yaml").write_text(f"sources:\n{commits.splitlines()[0]}\ntexts:\n{lines.splitlines()[0]}\n")
