@@ -129,6 +129,11 @@ def test_a_row_that_changed_since_is_an_error_and_its_answer_stays(tmp_path: Pat
         with pytest.raises(DataError, match="the row 'a' has changed since it was answered") as refused:
             out.claim("a", "other")
     assert refused.value.hint == "take its line out of the output, or use another --to"
+    claims = Claims("--out")
+    claims.answered("a", "r")
+    with pytest.raises(DataError) as refused:
+        claims.claim("a", "other")
+    assert refused.value.hint == "take its line out of the output, or use another --out"
     assert path.read_bytes() == line("a") + b"\n"
 
 
@@ -175,9 +180,10 @@ def test_two_runs_never_write_one_file(tmp_path: Path, environment: dict[str, st
 
 
 def test_a_finished_run_leaves_nothing_but_its_file(tmp_path: Path) -> None:
-    written(tmp_path / "deep" / "out", line("a"), line("b", code=6))
-    written(tmp_path / "deep" / "out", line("b"))
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out"]
+    place = tmp_path / "deep" / "er" / "out"
+    written(place, line("a"), line("b", code=6))
+    written(place, line("b"))
+    assert [path.name for path in place.parent.iterdir()] == ["out"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of a file")
