@@ -22,6 +22,9 @@ ISO = "2999-01-01T00:00:00Z"
         ({"retry-after-ms": "1500", "Retry-After": "2"}, 1.5),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"Retry-After": "2015-10-21T07:28:00Z"}, 0),
+        ({"Retry-After": "2 Min"}, 120),
+        ({"x-ratelimit-reset": "1500000000"}, 0),  # in 2017
+        ({"x-ratelimit-reset-tokens": "3", "x-ratelimit-remaining-tokens": "0.0"}, 3),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-1"}, None),
         ({"x-ratelimit-reset": "3"}, 3),
