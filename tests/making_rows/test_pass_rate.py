@@ -69,8 +69,12 @@ def test_replies_end_where_a_bound_is_out_of_reach(
 ) -> None:
     rows, scripted = rows_at(tmp_path), Scripted(script)
     with serve(scripted) as server:
-        found = made("pass_rate", rows, server.url, {"n": 4, **bounds})
+        found = made("pass_rate", rows, server.url, {"n": 4, "temperature": 0.6, "max_tokens": 77, **bounds})
         assert len({body["seed"] for body in server.chats()}) == replies
+        asked = {
+            (body["temperature"], body.get("max_tokens", body.get("max_completion_tokens"))) for body in server.chats()
+        }
+        assert asked == {(0.6, 77)}
     assert scripted.asked[1] == replies
     assert rules(rows) == ({1: rule} if rule else {})
     right = script.count("1")
@@ -110,6 +114,8 @@ def test_what_is_left_out_says_how_many_replies_were_counted(tmp_path: Path) -> 
         made("pass_rate", rows, server.url, {"n": 4, "max": 0.25})
     (out,) = read(tmp_path / "new.jsonl.left_out")
     assert out["why"] == "2 of 2 replies are right"
+    assert pass_rate.requests(pass_rate.Options(n=3)) == 3
+    pass_rate.Options(n=1, temperature=0, min=0.5, max=0.5)  # which is fine
 
 
 REWARDED: list[tuple[dict[str, Any], int, str | None]] = [
