@@ -51,6 +51,12 @@ def record(layout: Layout, protocol: Protocol | None = None, **columns: Any) -> 
         (PROBLEM, {"ask": "<image><image> Which?"}, "question", "Which?"),
         (PROBLEM, {"ask": "Is <image> in <image>?"}, "question", "Is <image 1> in <image 2>?"),
         (PROBLEM, {}, "extra", {"level": 3}),
+        (PROBLEM, {"ask": "<image><image>Which?\n"}, "question", "Which?"),
+        (PROBLEM, {"ask": "<image>Which?\n<image>"}, "question", "Which?"),
+        (Layout("mine", question="ask", answers="say", metric="vqa_accuracy"), {"say": [" b", "a", 2, "b", ""]}, "extra",
+         {"answers": ["b", "b", "a", "2"], "metric": "vqa_accuracy", "level": 3, "pics": []}),
+        (Layout("mine", question="ask", answer="level", answers="say"), {"say": ["a", "3", "a"]}, "extra",
+         {"answers": ["3", "a", "a"], "pics": []}),
         (Layout("mine", question="ask", id="level"), {}, "id", 3),
         (Layout("mine", question="ask", id="level"), {"level": 1.5}, "id", "1.5"),
         (Layout("mine", question="ask", choices="level"), {"level": {"A": "one", "B": 2}}, "extra",
@@ -109,8 +115,9 @@ def test_a_system_message_of_its_own_column_comes_first() -> None:
 )
 def test_boxes_lie_in_the_first_picture(protocol: Protocol | None, box: list[int], found: tuple[float, ...]) -> None:
     layout = Layout("mine", question="ask", images="pics", boxes="level")
-    (made,) = record(layout, protocol, level=[box]).extra["boxes"]
-    assert made == pytest.approx(found, abs=0.2)
+    first, second = record(layout, protocol, level=[[0, 0, 70, 35], box]).extra["boxes"]
+    assert second == pytest.approx(found, abs=0.2)
+    assert first[:2] == (0, 0) != first[2:] != second[2:]
 
 
 def test_boxes_in_pixels_as_shown_are_scaled_to_the_file() -> None:
@@ -150,8 +157,9 @@ def test_a_question_that_is_to_end_with_choices_and_does_not_is_a_fault(text: st
 )
 def test_a_box_that_cannot_be_is_a_fault(box: list[int], sentence: str) -> None:
     layout = Layout("mine", question="ask", images="pics", boxes="level")
-    with pytest.raises(DataError, match=sentence):
-        record(layout, level=[box])
+    for boxes in ([box, [10, 20, 30, 40]], [[10, 20, 30, 40], box]):
+        with pytest.raises(DataError, match=sentence):
+            record(layout, level=boxes)
 
 
 SIDES = {"good": "It is 12.", "bad": "It is 3."}

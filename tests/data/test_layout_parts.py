@@ -132,6 +132,16 @@ def test_boxes_are_pixels_of_the_file_unless_it_says_otherwise(
     assert read(tmp_path, {"b": box}, **{"boxes": "b", **fields}).extra["boxes"] == [(10, 20, 30, 40)]
 
 
+def test_each_of_several_boxes_and_of_several_folders_is_read(tmp_path: Path) -> None:
+    boxes = [[10, 20, 20, 30], [0, 5, 7, 9]]
+    saved(tmp_path, "a.png", 0)
+    fields = {"about": "mine", "question": "q", "images": "i", "boxes": "b", "box": "size", "folder": ["one", "two/"]}
+    row = ROW | {"b": boxes, "i": ["one/a.png", "two/a.png"]}
+    found = record_of(row, msgspec.convert(fields, Layout), tmp_path, None)
+    assert found.extra["boxes"] == [(10, 20, 30, 50), (0, 5, 7, 14)]
+    assert [each.name for each in found.images] == ["a.png", "a.png"]
+
+
 def test_boxes_in_shares_of_the_sides_become_pixels(tmp_path: Path) -> None:
     (box,) = read(tmp_path, {"b": [0, 0, 0.5, 1]}, boxes="b", coordinates="unit").extra["boxes"]
     assert box == pytest.approx([0, 0, 126, 196])

@@ -16,7 +16,7 @@ from asking_rows import made, read, rows_at, rules
 from support.servers import Body, Exchange, Server, serve
 from support.solving import answer, start
 
-from virc.core.errors import UsageError
+from virc.core.errors import UsageError, VircError
 from virc.data.make.operators import pass_rate
 from virc.data.make.run import make
 from virc.rewards.graders.choosing import maker_of
@@ -157,6 +157,15 @@ def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:
     (out,) = read(tmp_path / "new.jsonl.left_out")
     assert out["rule"] == "failed"
     assert "bad frog" in out["why"]
+
+
+def test_a_server_that_fails_leaves_no_row_out(tmp_path: Path) -> None:
+    def fails(body: Body) -> str:
+        raise BrokenPipeError
+
+    with serve(fails) as server, pytest.raises(VircError):
+        made("pass_rate", rows_at(tmp_path, 2), server.url, {"n": 1}, at_once=1)
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 def test_a_row_without_an_answer_is_left_out_by_name(tmp_path: Path) -> None:
