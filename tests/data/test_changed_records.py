@@ -134,10 +134,11 @@ def sets(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("source", "format", "target", "says", "hint"),
     [
-        ("words", "sft", Target(answers=True), "--answers is for problems, and ", "without --answers"),
+        ("words", "sft", Target(answers=True), "rows.json has replies", "without --answers"),
         ("problems", "batch", Target(answers=True), "--answers makes trajectories", "--format sft"),
         ("words", "sft", Target(model="tiny"), "--model is for --answers", "--answers makes trajectories of problems"),
-        *(("pairs", "pairs", target, "pairs stay in the chat protocol that they are written in", "without --coord")
+        *(("pairs", "pairs", target, "pairs stay in the chat protocol that they are written in",
+           "without --coordinates, --images and --system")
           for target in (Target(coordinates="permille"), Target(images="square_1000"), Target(system="virc"))),
         *(("solutions", "sft", target, "a system decides coordinates, images and chat protocol", "--system alone")
           for target in (Target(system="virc", coordinates="pixel"), Target(system="virc", images="smart"),

@@ -245,6 +245,17 @@ def test_what_a_sample_holds_is_said() -> None:
         "2 problems: 2 of 8 rollouts right (25.0%), 1 pair, 1 problem without one; 1 row failed; 3 problems done before"
     )
     assert run.summary(Totals(), 0) == "0 problems: 0 of 0 rollouts right, 0 trajectories kept, 0 problems without one"
+    left = Totals(left_out=dict.fromkeys(run.LEFT_OUT, 2))
+    assert all(f"2 {words}" in run.why(left, 4) for words in (
+        "pairs that were shown different images or results before they part", "pairs whose better reply was not taken",
+        "rollouts longer than --max-tokens", "rollouts that repeat themselves", "pairs beyond --keep",
+        "rollouts or pairs with <image> in their text", "pairs of the same replies", "rollouts that have no grade",
+    ))  # fmt: skip
+    dropped = run.why(Totals(dropped=dict.fromkeys(run.DROPPED, 3)), 4)
+    assert all(f"3 {words}" in dropped for words in (
+        "that repeat themselves", "longer than --max-tokens", "that refuse to answer", "with <image> in their text",
+        "right, and more than --keep", "the same as one that was kept", "that the model failed on",
+    ))  # fmt: skip
     assert (
         run.why(TOTALS, 4)
         == "dropped: 3 with another answer than the row's, 1 odd; 2 problems with fewer than --keep 4"

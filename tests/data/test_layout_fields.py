@@ -53,7 +53,8 @@ def record(layout: Layout, protocol: Protocol | None = None, **columns: Any) -> 
         (PROBLEM, {}, "extra", {"level": 3}),
         (PROBLEM, {"ask": "<image><image>Which?\n"}, "question", "Which?"),
         (PROBLEM, {"ask": "<image>Which?\n<image>"}, "question", "Which?"),
-        (Layout("mine", question="ask", answers="say", metric="vqa_accuracy"), {"say": [" b", "a", 2, "b", ""]}, "extra",
+        (Layout("mine", question="ask", answers="say", metric="vqa_accuracy"), {"say": [" b", "a", 2, "b", ""]},
+         "extra",
          {"answers": ["b", "b", "a", "2"], "metric": "vqa_accuracy", "level": 3, "pics": []}),
         (Layout("mine", question="ask", answer="level", answers="say"), {"say": ["a", "3", "a"]}, "extra",
          {"answers": ["3", "a", "a"], "pics": []}),
@@ -134,8 +135,82 @@ def test_a_box_is_no_answer_without_the_units_of_a_system() -> None:
 
 
 def test_a_question_with_a_mark_more_than_images_is_a_fault() -> None:
-    with pytest.raises(DataError, match="3 <image> marks, and it has 2 images"):
+    with pytest.raises(DataError, match="its question has 3 <image> marks, and it has 2 images"):
         record(PROBLEM, ask="<image><image><image>Which?")
+    with pytest.raises(DataError, match="its question has 1 <image> mark, and it has 0 images"):
+        record(PROBLEM, ask="<image>Which?", pics=[])
+
+
+@pytest.mark.parametrize(
+    ("layout", "columns", "says"),
+    [
+        (PROBLEM, {"pics": [WIDE] * 257}, "its column pics has 257 images, over 256"),
+        (PROBLEM, {"ask": " \n"}, "its question, column ask, is empty"),
+        (PROBLEM, {"say": " "}, "its answer, column say, is empty"),
+        (PROBLEM, {"ask": 7}, "its column ask is a number, not text"),
+        (PROBLEM, {"pics": [WIDE, b""]}, "its column pics is empty, and an image is due"),
+        (PROBLEM, {"pics": [{"bytes": WIDE, "path": 5}]}, "not an image: a path, bytes, or an object with one of them"),
+        (Layout("mine", question="ask", boxes="level"), {"level": [[1, 2, 3, 4]]}, "it has boxes, and no image"),
+        (Layout("mine", question="ask", answers="level"), {"level": [["a"]]}, "not a list of texts or numbers"),
+        (Layout("mine", question="none"), {}, "it has no column none"),
+        (TALK, {"talk": "[" * 400_000}, "its column talk is no JSON, and over "),
+        (TALK, {"talk": "x" * (2**20 + 1)}, "its column talk is a text of over 1 MiB"),
+        (TALK, {"talk": "Hello"}, "its column talk is text, not a list of messages"),
+        (Layout("mine", messages="talk", system="told"), {"talk": [], "told": 5}, "its column told is a number, not"),
+        (TALK, {"talk": [{"role": "user", "content": None, "tool_calls": [1]}]},
+         "message 1 has no text, but tool_calls, which nothing reads"),
+        (TALK, {"talk": [{"role": "user", "content": "a"}, {"role": "user"}]},
+         "message 2 has no text: it is null or missing"),
+        (TALK, {"talk": [{"role": "tool", "content": "a"}]}, "message 1 has the role 'tool', not one of system, user"),
+        (TALK, {"talk": [{"role": "user", "content": [{"type": "image", "blob": "x"}]}]},
+         "message 1 has an image as blob, which nothing reads"),
+        (TALK, {"talk": [{"role": "user", "content": [{"type": "sound"}]}]},
+         "message 1 is neither text nor a list of texts and images"),
+    ],
+)  # fmt: skip
+def test_what_a_column_cannot_be_is_said_by_its_name(layout: Layout, columns: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError) as refused:
+        record(layout, **columns)
+    assert says in refused.value.message
+
+
+OBJECTS = Layout("mine", messages="talk", images="pics", objects="of")
+POINTED = [
+    {"role": "user", "content": "<image><image>Where is <ref-object>?"},
+    {"role": "assistant", "content": "<bbox>, <bbox>"},
+]
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [  # files of 280 x 140 and of 140 x 280 px; both are shown as they are
+        ({"ref": ["it"], "bbox": [[28, 14, 140, 70], [7, 9]]}, "[28, 14, 140, 70], [7, 9]"),
+        ({"ref": ["it"], "bbox": [[0.1, 0.1, 0.5, 0.5], [0.25, 0.5]], "bbox_type": "norm1"},
+         "[28, 14, 140, 70], [70, 70]"),
+        ({"ref": ["it"], "bbox": [[0.1, 0.1, 0.5, 0.5]] * 2, "bbox_type": "norm1", "image_id": [1, 0]},
+         "[14, 28, 70, 140], [28, 14, 140, 70]"),
+        ({"ref": ["it", "that"], "bbox": [[1, 2]] * 2}, "its messages have 1 <ref-object>, and its column of 2"),
+        ({"ref": ["it"], "bbox": [[1, 2]]}, "its messages have 2 <bbox>, and its column of 1"),
+        ({"ref": ["it"], "bbox": [[1, 2], [1, 2, 3]]}, "one of its boxes is neither 2 nor 4 numbers: [1, 2, 3]"),
+        ({"ref": ["it"], "bbox": [[1, 2]] * 2, "image_id": [0, 2]},
+         "one of its boxes is of image 2, and it has 2 images"),
+        ({"ref": ["it"], "bbox": [[1, 2]] * 2, "bbox_type": "cm"},
+         "its bbox_type is cm, neither real (pixels) nor norm1"),
+        ({"ref": ["it"], "bbox": [[0.1, 0.2]] * 2},
+         "its box [0.1, 0.2] is in shares of the sides; write `bbox_type: norm1`"),
+        ({"ref": ["it"], "bbox": [[28, 14, 140, 170], [1, 2]]}, "one of its boxes is outside"),
+        ({"ref": "it"}, "not an object whose `ref`, `bbox` and `image_id` are lists"),
+        ([1], "not an object whose `ref`, `bbox` and `image_id` are lists"),
+    ],
+)  # fmt: skip
+def test_what_placeholders_of_objects_stand_for_is_written_in_the_units_of_the_layout(of: Any, said: str) -> None:
+    if said[0] != "[":
+        with pytest.raises(DataError) as refused:
+            record(OBJECTS, talk=POINTED, of=of)
+        assert said in refused.value.message
+        return
+    found = record(OBJECTS, talk=POINTED, of=of)
+    assert [each.content for each in found.messages] == ["<image><image>Where is it?", said]
 
 
 @pytest.mark.parametrize("text", ["Who is A. Smith and B. Jones in it?", "A. red\nB. blue", "Which?\nA. red\nA. blue"])

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import msgspec
@@ -106,6 +107,7 @@ def test_only_the_numbers_change() -> None:
     ("text", "error"),
     [
         ("no tags", FormatError),
+        (turn("[100, 101, 400, 102]"), ToolError),
         (turn("[1, 2, 3.5, 4]"), FormatError),
         (turn("[1, 2, 3]"), FormatError),
         (turn('"[1, 2, 3, 4]"'), FormatError),
@@ -119,8 +121,12 @@ def test_only_the_numbers_change() -> None:
     ],
 )
 def test_a_box_that_cannot_be_rewritten_is_a_fault(text: str, error: type[Exception]) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error) as refused:
         there_and_back(text, (3000, 3000), Boxes())
+    if "[10" in text:
+        assert re.search(r"bbox_2d \[10.*\] of 3000 x 3000 is empty in 999 x 999", str(refused.value))
+    if "point" in text:
+        assert str(refused.value) == "the points of crop_image cannot be counted in 999 x 999: only boxes can"
 
 
 def drawn(seed: int) -> tuple[Session, Record]:

@@ -57,7 +57,7 @@ def test_problems_with_counterfactuals_are_those_without_and_a_picture_more(tmp_
             assert image.size == counterfactual.size
             assert ImageChops.difference(image, counterfactual).getbbox() is not None
         assert row["counterfactual"]["answer"] != row["answer"]
-    assert virc("data", "check", counterfactuals).code == 0
+    assert virc("data", "check", counterfactuals, "--workers", 1).code == 0
 
 
 def test_no_counterfactual_is_left_without_its_picture(tmp_path: Path) -> None:

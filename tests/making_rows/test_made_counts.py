@@ -204,6 +204,8 @@ def test_a_progress_file_of_something_else_is_refused_and_stays(content: bytes, 
     with pytest.raises(ConfigError) as refused, Progress(file, HEAD, safe=False):
         pass
     assert says in refused.value.message
+    hint = "choose another --to" if "not the progress" in says else f"rm {file} "
+    assert hint in (refused.value.hint or "")
     assert file.read_bytes() == content
 
 
@@ -280,7 +282,8 @@ def test_settings_are_read_by_what_the_option_takes(settings: Any, values: dict[
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"), [("min", "it is KEY=VALUE"), ("=1", "it is KEY=VALUE"), ("min=[", "--set min")]
+    ("setting", "says"),
+    [("min", "--set min: it is KEY=VALUE"), ("=1", "--set =1: it is KEY=VALUE"), ("min=[", "--set min")],
 )
 def test_a_setting_that_cannot_be_read_is_refused(setting: str, says: str) -> None:
     with pytest.raises(UsageError) as refused:

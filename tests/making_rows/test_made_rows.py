@@ -279,8 +279,10 @@ def test_a_list_of_operators_goes_on_as_it_was_begun_alone(
     with pytest.raises(KeyboardInterrupt):
         make(str(listed), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
     listed.write_text(steps or listed.read_text())
-    with pytest.raises(VircError, match=said):
+    with pytest.raises(VircError, match=said) as refused:
         make(str(listed), [str(tmp_path / rows)], tmp_path / to, settings)
+    hint = {"was begun": f"rm {tmp_path}/new.jsonl.steps {tmp_path}/.new.step*", "--set col": f"write it into {listed}"}
+    assert hint.get(said[:9], "choose another --to, or remove it") in (refused.value.hint or "")
 
 
 def _changed(rows: Path, options: dict[str, Any]) -> None:
@@ -316,6 +318,7 @@ def test_a_continued_run_refuses_what_has_changed(
     with pytest.raises(ConfigError) as refused:
         make(turn, [str(file)], tmp_path / "new.jsonl", options)
     assert said in refused.value.message
+    assert f"rm {tmp_path / 'new.jsonl'}.progress" in (refused.value.hint or "")
     assert not (tmp_path / "new.jsonl").exists()
 
 
@@ -347,6 +350,9 @@ def test_what_is_wrong_is_said_in_one_sentence(
     with pytest.raises((UsageError, VircError)) as refused:
         make(operator, [str(other), str(file)], tmp_path / to, options)
     assert said in refused.value.message
+    assert refused.value.hint or said.startswith(("cannot write", "seed must"))
+    if "new" in to and said.startswith("does not end"):
+        assert refused.value.hint == "--to new.jsonl"
     assert "\n" not in refused.value.message
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     assert len(file.read_text().splitlines()) == 20

@@ -197,7 +197,7 @@ def test_roles_need_models(url: str | None, roles: dict[str, str], said: str, ho
 
 
 def test_a_role_is_not_for_an_operator_without_models(home: Path) -> None:
-    with pytest.raises(UsageError, match="this operator asks no model"):
+    with pytest.raises(UsageError, match="--role eyes: this operator asks no model"):
         make("select", [str(home / "rows.jsonl")], home / "n.jsonl", {"column": "id"}, roles={"eyes": dead_url()})
 
 

@@ -179,7 +179,7 @@ def test_a_row_without_an_answer_is_left_out_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"min": 0.5, "max": 0.25}, "min 0.5 is above max 0.25"),
+        ({"min": 0.5, "max": 0.25}, "pass_rate: min 0.5 is above max 0.25: no row could stay"),
         ({"temperature": 0}, "at temperature 0 all replies to a row are the same"),
         ({"n": 0}, "n must be"),
     ],

@@ -98,6 +98,7 @@ def test_a_row_is_left_out_where_no_reply_fits(
     assert run(step(**keys), server, tmp_path) == []
     (out,) = read(tmp_path / "new.jsonl.left_out")
     assert out["rule"] == f"said: {why}"
+    assert out["why"].startswith(f"no reply of {len(replies)} was taken; the last: ")
     assert out["why"].endswith(replies[-1].rstrip("."))
     assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == len(replies)
 
