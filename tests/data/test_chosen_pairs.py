@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
@@ -16,7 +17,7 @@ from virc.data.sample.pairing import Pairing, PairsAsked, checked, judged, paire
 from virc.data.sample.rollouts import Problem, Rollout
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.score import Key
 from virc.solving.one import Attempt, SolveConfig
@@ -45,8 +46,10 @@ def said(answer: str, think: str = "so") -> str:
     return f"<think>{think}</think><answer>{answer}</answer>"
 
 
-def rollout(number: int, end: str, *replies: str, shade: int = 90) -> Rollout:
-    session = Session(OWN, "How long?", [Image.new("RGB", (280, 196), (shade, 90, 90))], tolerate=(), tools=known())
+def rollout(number: int, end: str, *replies: str, shade: int = 90, protocol: Protocol = OWN) -> Rollout:
+    session = Session(
+        protocol, "How long?", [Image.new("RGB", (280, 196), (shade, 90, 90))], tolerate=(), tools=known()
+    )
     for each in replies:
         session.feed(Reply(each))
     return Rollout(number, Attempt(session.trace(), session.images), end)
@@ -153,6 +156,14 @@ def test_two_rollouts_part_where_their_replies_first_differ() -> None:
     assert (found.better, found.worse) == (said("97", "it is"), said("98"))
     assert parted(LATE.attempt, LATE.attempt) == "same"
     assert parted(RIGHT.attempt, rollout(8, "wrong").attempt) == "same"  # one ended before it replied
+
+
+def test_rollouts_that_part_inside_a_turn_are_no_pair(tmp_path: Path) -> None:
+    inside = msgspec.structs.replace(OWN, results="assistant")
+    ours, theirs = (rollout(at, end, look(84), said(answer), protocol=inside) for at, end, answer in (
+        (1, "right", "97"), (2, "wrong", "98"),
+    ))  # fmt: skip
+    assert made(Pairing("right"), [ours, theirs], tmp_path) == ([], {"inside": 1})
 
 
 def test_a_judge_is_asked_about_wrong_answers_alone() -> None:

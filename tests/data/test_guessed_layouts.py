@@ -66,6 +66,8 @@ UNSURE = [
     ([{"question": None, "texts": ["A red square.", "A square."]}], "no column is known as the question"),
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
+    ([{"query": "Which one?", "problem": "Which?", "question": None}], "the question may be query or problem"),
+    ([{"gt_answers": ["a"], "true_answers": ["b"]}], "the answers may be gt_answers or true_answers"),
     ([{"answer": "red <OR> blue"}], "answer holds several answers, joined by <AND> or <OR>"),
     ([{"choices": ["a.png", "b.png"], "answer": "a.png"}], "the choices in choices are pictures"),
     ([{"answer": "red", "image": "x/gone.png"}] * 2, "the picture x/gone.png that image names is not in"),

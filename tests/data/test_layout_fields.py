@@ -1,5 +1,6 @@
 """What each field of a layout makes of a published row: its record, field by field."""
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-WIDE, TALL = png(280, 140), png(140, 280)
+WIDE, TALL, GONE = png(280, 140), png(140, 280), "gone.png"
 ROW: dict[str, Any] = {"ask": "Which?", "say": " 7 \n", "pics": [WIDE, TALL], "level": 3, "raw": b"x"}
 
 
@@ -153,6 +154,13 @@ def test_a_question_with_a_mark_more_than_images_is_a_fault() -> None:
         (Layout("mine", question="ask", boxes="level"), {"level": [[1, 2, 3, 4]]}, "it has boxes, and no image"),
         (Layout("mine", question="ask", answers="level"), {"level": [["a"]]}, "not a list of texts or numbers"),
         (Layout("mine", question="none"), {}, "it has no column none"),
+        (Layout("mine", question="ask", choices="level"), {}, "its column level is a number, not a list of texts or"),
+        (Layout("mine", question="ask", images="pics", boxes="level", box="size"), {"level": [[1, 2, 3, 4], [5]]},
+         "its column level is a list, not a box, or a list of some, of four numbers each"),
+        (Layout("mine", question="ask", replied="say", history="level"), {"level": [["a"]], "pics": None},
+         "its column level is a list, not a list of questions with their replies"),
+        (Layout("mine", question="ask", images="pics", boxes="level"), {"pics": [GONE], "level": [[1, 2, 3, 4]]},
+         "image gone.png cannot be read: no such file"),
         (TALK, {"talk": "[" * 400_000}, "its column talk is no JSON, and over "),
         (TALK, {"talk": "x" * (2**20 + 1)}, "its column talk is a text of over 1 MiB"),
         (TALK, {"talk": "Hello"}, "its column talk is text, not a list of messages"),
@@ -259,6 +267,47 @@ def test_sides_that_have_their_own_turns_give_the_last_of_them() -> None:
     other = [{"role": "user", "content": "What?"}, sides["bad"][-1]]
     with pytest.raises(DataError, match="do not follow the same turns"):
         pair(Layout("mine", images="pics", chosen="good", rejected="bad"), good=sides["good"], bad=other)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"good": []}, "its column good is an empty list, and a reply is due"),
+        ({"bad": 5}, "its column bad is no reply: a text, a message, or a list that ends with one"),
+        ({"bad": {"role": "user", "content": "a"}}, "its column bad ends with a message of user, and the assistant"),
+        ({"ask": [5]}, "its column messages is a list, not a list of messages"),
+    ],
+)
+def test_what_is_no_side_of_a_pair_is_said(columns: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError) as refused:
+        pair(**columns)
+    assert says in refused.value.message
+
+
+def test_a_pair_follows_one_message_a_list_of_some_or_a_system_message_and_marks_stay() -> None:
+    turn = {"role": "user", "content": "Which?"}
+    system, marked = {"role": "system", "content": "Look."}, {"role": "user", "content": "Is it <image> or <image>?"}
+    for asked, texts in (
+        (turn, ["<image><image>Which?"]), ([system, turn, {"role": "assistant", "content": "A."}, turn],
+         ["Look.", "<image><image>Which?", "A.", "Which?"]), ([marked], ["Is it <image> or <image>?"]),
+    ):  # fmt: skip
+        assert [each.content for each in pair(ask=asked).messages] == [*texts, "It is 12."]
+    with pytest.raises(DataError, match="its replies have no turns before them, and no column has those"):
+        pair(Layout("mine", images="pics", chosen="good", rejected="bad"))
+
+
+def test_bytes_of_a_picture_may_be_under_image_and_base64() -> None:
+    assert [each.data for each in record(PROBLEM, pics=[{"image": WIDE}, {"bytes": TALL, "path": "a.png"}]).images] == [
+        WIDE, TALL,
+    ]  # fmt: skip
+    layout = Layout("mine", question="ask", images="pics", base64=True)
+    assert [each.data for each in record(layout, pics=[base64.b64encode(TALL).decode()]).images] == [TALL]
+
+
+def test_earlier_turns_of_a_row_stand_before_its_own() -> None:
+    layout = Layout("mine", question="ask", replied="say", history="past", images="pics", images_first=True)
+    found = record(layout, say="B.", past=[["One?", "1."], ["Two?", "2."]])
+    assert [each.content for each in found.messages] == ["<image><image>One?", "1.", "Two?", "2.", "Which?", "B."]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from support.called import virc
 from support.public_layouts import array, lines, mathvista
 
 from virc.core.errors import DataError, VircError
+from virc.data import proposing
 from virc.data.formats import registry as formats
+from virc.data.rows import raw
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +194,52 @@ def test_a_file_of_no_format_is_refused_with_what_may_help(
     assert refused.value.message.startswith(f"{tmp_path / name} ")
     assert says in refused.value.message
     assert hint in (refused.value.hint or "")
+
+
+def test_a_folder_in_place_of_a_file_is_refused_by_every_reader(tmp_path: Path) -> None:
+    for name in ("rows.json", "rows.jsonl"):
+        (tmp_path / name).mkdir()
+        assert [format for format in formats.names() if formats.get(format).recognises(tmp_path / name)] == []
+    for format, name in (("conversation", "rows.json"), ("sft", "rows.json"), ("pairs", "rows.json"),
+                         ("trajectories", "rows.jsonl"), ("batch", "rows.jsonl")):  # fmt: skip
+        source = formats.Source(tmp_path / name, format, "rows")
+        with pytest.raises(DataError, match=f"{name} cannot be read: is a directory"):
+            next(formats.get(format).read(source))
+    (tmp_path / "dataset_info.json").mkdir()
+    with pytest.raises(DataError, match=r"dataset_info.json cannot be read: "):
+        formats.read_info(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [("{", "state.json cannot be read: "), ("{}", "state.json has no list _data_files"), ("[]", "has no")],
+)
+def test_a_saved_dataset_whose_state_says_nothing_is_refused(state: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(state)
+    with pytest.raises(DataError, match=says):
+        next(raw.rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "there is no file "),
+        ("", " has no rows"),
+        ("{", " is not JSON"),
+        ('{"chosen": "a", "rejected": "b"}', "there are no rows to look at"),
+    ],
+)
+def test_a_layout_needs_rows_that_show_one_and_a_free_place(content: str | None, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(DataError, match=says):
+        proposing.write(proposing.proposed(file), tmp_path / "mine.yaml")
+    file.write_text('{"question": "Which?", "answer": "a"}')
+    found = proposing.proposed(file)
+    (tmp_path / "mine.yaml").write_text("mine")
+    with pytest.raises(VircError, match=r"mine.yaml exists"):
+        proposing.write(found, tmp_path / "mine.yaml")
+    with pytest.raises(VircError, match=f"cannot write {file / 'x'}: "):
+        proposing.write(found, file / "x")
+    assert (tmp_path / "mine.yaml").read_text() == "mine"

@@ -175,6 +175,13 @@ def test_a_progress_file_knows_what_is_done(tmp_path: Path) -> None:
         assert progress.once(1, DIGEST.hex(), "key", lambda: "new") == "new"  # of a row that is done nothing is kept
 
 
+def test_what_cannot_stand_in_a_row_or_a_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="object cannot stand in a row"):
+        encoded({"a": object()})
+    with pytest.raises(VircError, match=f"cannot write {tmp_path}: "), Progress(tmp_path, HEAD, safe=False):
+        pass
+
+
 def test_a_progress_file_without_a_line_goes_and_one_with_a_reply_stays(tmp_path: Path) -> None:
     file = tmp_path / "new.jsonl.progress"
     with Progress(file, HEAD, safe=False):
