@@ -172,7 +172,7 @@ def test_environment_that_cannot_be_made_is_refused() -> None:
 
 def test_a_tool_tells_what_it_takes_and_closes_what_it_made_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = list[Counter]()
-    monkeypatch.setattr(Counter, "close", lambda each: closed.append(each))
+    monkeypatch.setattr(Counter, "close", lambda self: closed.append(self))  # noqa: PLW0108 - a list does not bind
     made = tool()
     assert len(closed) == 1
     made.first(5)
