@@ -4,7 +4,10 @@ import msgspec
 import pytest
 from reported import RIGHT, WRONG, outcomes, result, summary_of
 
-from virc.evaluation.summary import Contamination, Reported, Seeds, SharedPicture, Summary, score
+from virc.evaluation.boxes import BoxScores
+from virc.evaluation.pages.figures import UNREAD
+from virc.evaluation.rewarded import Gap, Mean, RewardFacts
+from virc.evaluation.summary import Contamination, Reported, Seeds, SharedPicture, Summary, score, share
 from virc_cli.commands.eval.figures import lines
 
 UNEVEN = outcomes(*["rw"] * 10, "wr", "rr")
@@ -21,11 +24,37 @@ def cells(found: list[str], head: str) -> list[list[str]]:
 
 
 def test_a_model_is_a_row_of_counts_and_means() -> None:
-    found = printed(summary_of(outcomes("r", "w", "n", "u", "f"), "one"))
-    assert found[0] == "mathvista: 5 problems"
-    (row, *_) = cells(found, "model right")
+    summary = summary_of(outcomes("rf", "wf", "nf", "uf", "ff", "ff"), "one", "other")
+    found = printed(summary)
+    assert found[0] == "mathvista: 6 problems"
+    row, other, *_ = cells(found, "model right")
     assert row[:4] == ["one", "25.0%", "to", "50.0%"]
-    assert row[-11:] == ["4", "1", "0", "1", "1", "2.5", "1.5", "3.0", "900", "80", "1.38"]
+    assert row[-11:] == ["4", "1", "0", "1", "2", "2.5", "1.5", "3.0", "900", "80", "1.38"]
+    assert (other[:2], other[5:]) == (["other", "-"], ["0", "0", "0", "0", "6", *"------"])
+    assert not [line for line in found if "evidence seen" in line or "mean IoU" in line or line.startswith("metric")]
+    assert UNREAD not in found
+    unread = [summary.models[0], msgspec.structs.replace(summary.models[1], unread=share([True, False]))]
+    found = printed(msgspec.structs.replace(summary, models=unread, crop_ablation="blank"))
+    assert (found[0], UNREAD in found) == ("mathvista: 6 problems, crop ablation: blank", True)
+
+
+def test_rewards_and_boxes_have_their_means_and_pairs_their_difference() -> None:
+    summary = summary_of(UNEVEN, "one", "other")
+    means = {"total": Mean(0.5, (0.25, 0.75), 4, 0, 0), "near": Mean(None, None, 0, 3, 1)}
+    boxes = BoxScores(3, 0.5, 0.25, 0.44, None)
+    models = [msgspec.structs.replace(summary.models[0], reward=means, boxes=boxes), summary.models[1]]
+    gaps = {"total": Gap(0.5, (0.1, 0.9), 4), "near": Gap(None, None, 0)}
+    pairs = [msgspec.structs.replace(summary.pairs[0], reward=gaps)]
+    facts = RewardFacts("mine", "sums", ["near"], False, None)
+    found = printed(msgspec.structs.replace(summary, models=models, pairs=pairs, reward=facts))
+    assert "Reward of mine, total sums: means over problems" in found
+    rows = [["total", "one", "0.500", "0.250", "to", "0.750", "4", "0", "0"], ["near", "one", "-", "-", "0", "3", "1"]]
+    assert cells(found, "reward model") == rows
+    start = found.index("one minus other in the reward")
+    assert [" ".join(line.split()) for line in found[start + 1 : start + 3]] == [
+        "total +0.500 (+0.100 to +0.900) on 4 problems", "near - on 0 problems",
+    ]  # fmt: skip
+    assert cells(found, "model mean") == [["one", "0.500", "0.250", "44.0%", "-", "3"]]
 
 
 def test_a_pair_says_by_how_much_at_what_cost_and_who_alone_solves_what() -> None:
