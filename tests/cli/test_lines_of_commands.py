@@ -1,19 +1,17 @@
-"""Lines of commands for what a test machine does not have: GPUs, servers, limits of an endpoint, published texts."""
+"""Lines of commands for what a test machine does not have: GPUs, servers, limits of an endpoint; and options by hand."""
 
 from typing import Any
 
 import pytest
 
-from virc.core.plan import Plan, Step
+from virc.core.errors import UsageError
 from virc.envs.hardware import Gpu, Machine
 from virc.models.memory import Memory, Part
 from virc.probing.result import Probed
-from virc.solving.reading import ReadCall
 from virc.training.estimate.fits import Verdict
 from virc_cli.commands import doctor
 from virc_cli.commands.systems import show
-from virc_cli.console import plans
-from virc_cli.console.replies import call_line
+from virc_cli.console import options
 
 GPUS = (Gpu("A10", 24.0, 20.5, "550"), Gpu("H100", 80.0, 3.25, "550"))
 
@@ -154,33 +152,47 @@ def test_only_a_stage_of_which_nothing_fits_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("given", "found"),
     [
-        (ReadCall(reason="there is no image 3"), "cannot be carried out: there is no image 3"),
-        (ReadCall(tool="look"), "look"),
-        (
-            ReadCall(tool="crop", image=0, size=(640, 480), box=(1, 2, 3, 4), cut=(2, 4, 6, 8), arguments={"to": "é"},
-                     deviations=("quotes", "commas")),
-            'crop of image 0, shown at 640 x 480: box [1, 2, 3, 4], of the file [2, 4, 6, 8], to "é" (quotes, commas)',
-        ),
+        ([], (None, {})),
+        (["http://a/v1", "http://b/v1?x=1"], ("http://b/v1?x=1", {})),  # the last one, whose = is in the address
+        (["judge=http://a", "eyes=http://b", "ears=http://c"], ("http://a", {"eyes": "http://b", "ears": "http://c"})),
+        (["judge=http://a", "http://b"], ("http://b", {})),
     ],
-)  # fmt: skip
-def test_a_call_is_one_line(call: ReadCall, said: str) -> None:
-    assert call_line(call) == said
+)
+def test_addresses_are_of_the_judge_or_of_one_with_a_name(given: list[str], found: object) -> None:
+    assert options.named_endpoints(given) == found
 
 
-def test_a_plan_shows_no_secret_and_every_file(capsys: pytest.CaptureFixture[str]) -> None:
-    env = {"HF_TOKEN": "hf_x", "WANDB_API_KEY": "", "A_PASSWORD": "p", "HOME": "/h"}
-    shown = Plan(Step(("train", "--fast"), "train", env), {"a.yaml": "a: 1\n\n", "b.yaml": "b"})
-    assert plans.fields(shown) == {
-        "command": ["train", "--fast"], "files": {"a.yaml": "a: 1\n\n", "b.yaml": "b"},
-        "environment": {"HF_TOKEN": "***", "WANDB_API_KEY": "", "A_PASSWORD": "***", "HOME": "/h"},
-    }  # fmt: skip
-    plans.show(shown)
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        "HF_TOKEN=***", "WANDB_API_KEY=", "A_PASSWORD=***", "HOME=/h", "", "# command", "train \\", "  --fast", "",
-        "# a.yaml", "a: 1", "", "# b.yaml", "b",
-    ]  # fmt: skip
+def test_names_come_once_in_order_however_they_are_listed() -> None:
+    assert options.names_of(["lora, 3b", "3b,", "2x"]) == ("lora", "3b", "2x")
+    assert options.names_of(None) == ()
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "given", "refused", "said"),
+    [
+        (None, ["eyes=x"], {}, "--role belongs to --pipeline"),
+        ("a.py", ["eyes"], {}, "--role eyes: it is NAME=URL or NAME=MODEL"),
+        ("a.py", ["=x"], {}, "--role =x: it is NAME=URL or NAME=MODEL"),
+        ("a.py", ["eyes=x", "mind=y", "eyes=z"], {}, "--role eyes is given twice"),
+        ("a.py", [], {"--samples": False, "--seeds": True}, "--seeds"),
+    ],
+)
+def test_roles_that_cannot_be_taken_are_named(
+    pipeline: str | None, given: list[str], refused: dict[str, bool], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        options.named_roles(pipeline, given, refused)
+
+
+def test_each_role_has_its_value() -> None:
+    assert options.named_roles(None, [], {"--seeds": True}) == {}
+    given = ["eyes=http://a/v1?x=1", "mind=tiny"]
+    assert options.named_roles("a.py", given, {"--seeds": False}) == {"eyes": "http://a/v1?x=1", "mind": "tiny"}
+    assert options.one_strategy(["best_of"]) == "best_of"
+    with pytest.raises(UsageError, match="--strategy is given twice"):
+        options.one_strategy(["best_of", "majority"])
 
 
 @pytest.mark.parametrize(
