@@ -1,4 +1,4 @@
-"""Lines of commands for what a test machine does not have: GPUs, servers, limits of an endpoint; and options by hand."""
+"""Lines of commands for what a test machine does not have: GPUs, servers, limits of an endpoint; and options."""
 
 from typing import Any
 
