@@ -63,6 +63,7 @@ def weights_in_parts(folder: Path) -> None:
         lambda folder: (folder / "tokenizer_config.json").unlink(),
         lambda folder: (folder / "adapter_model.safetensors").touch(),  # without its settings
         weights_in_parts,
+        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": []}'),
     ],
 )
 def test_a_checkpoint_that_lacks_something_is_none(run: Run, spoil: Callable[[Path], None]) -> None:
@@ -127,6 +128,11 @@ def test_a_kills_missing_processor_is_the_bases_and_one_that_is_there_stays(run:
     assert (lacking / "processor_config.json").read_text() == "base"
     assert (whole / "processor_config.json").read_text() == "{}"
     assert not (whole / "preprocessor_config.json").exists()
+    (tmp_path / "preprocessor_config.json").unlink()  # a base has one of the two
+    (lacking / "preprocessor_config.json").unlink()
+    (lacking / "processor_config.json").unlink()
+    llamafactory.complete(lacking, tmp_path)
+    assert [(lacking / name).exists() for name in llamafactory._PROCESSOR] == [True, False]
 
 
 def by_verl(place: Path, step: int) -> Path:
