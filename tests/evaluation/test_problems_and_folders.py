@@ -29,6 +29,9 @@ ODD = Row(2, "b", fault=DataError("line 2: is odd", "mend it"))
 ROWS = [row(1, "a"), ODD, row(3, "a"), row(4, "c", category=[[1]]), row(5, "d")]
 
 
+CATEGORY = "a category is a name of at most 100 characters, a list or an object of names"
+
+
 def bench(rows: list[Row], published: bool = True) -> LocalBenchmark:
     return LocalBenchmark("bench", Path(), lambda: iter(rows), published)
 
@@ -53,6 +56,7 @@ def test_wrong_rows_of_a_published_benchmark_are_counted_and_left_out() -> None:
         ([ODD, Row(3, "c", fault=DataError("line 3: is odder"))], True, "line 2: is odd", "mend it"),
         ([], True, "bench has no problems", None),
         ([row(1, "a", answer=None)], False, "line 1: ", None),
+        ([row(1, "a", category=[[1]])], False, "line 1: category holds ", CATEGORY),
     ],
 )
 def test_without_a_problem_the_first_fault_is_told(

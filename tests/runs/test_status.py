@@ -63,10 +63,10 @@ def test_the_age_of_a_run_is_rough_and_by_the_worlds_clock() -> None:
 
 
 def test_runs_are_in_the_order_in_which_they_were_made(workspace: Path) -> None:
-    for name, day in (("d", 2), ("a", 3), ("b", 1), ("c", 2)):
+    for name, day in (("g", 2), ("d", 2), ("a", 3), ("f", 2), ("b", 1), ("c", 2), ("e", 2)):
         make(workspace, name, created=f"2026-03-0{day}T00:00:00+00:00")
     (make(workspace, "z").folder / "run.json").write_text("{")
-    assert [run.name for run in runs.discover(workspace)] == ["z", "b", "c", "d", "a"]
+    assert [run.name for run in runs.discover(workspace)] == ["z", *"bcdefga"]
 
 
 def test_a_stage_starts_from_the_newest_finished_run_of_its_base(workspace: Path) -> None:
