@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from virc.core.errors import UsageError
+from virc.core.errors import SetupError, UsageError
 from virc.envs.hardware import Gpu, Machine
 from virc.models.memory import Memory, Part
 from virc.probing.result import Probed
@@ -146,7 +146,7 @@ def test_only_a_stage_of_which_nothing_fits_is_refused() -> None:
         ([other, other], "virc rl cannot run here: no combination of its overlays fits this machine",
          "train on a cluster: --launcher slurm"),
     ):  # fmt: skip
-        with pytest.raises(doctor.SetupError) as caught:
+        with pytest.raises(SetupError) as caught:
             doctor._refuse("virc", "rl", {"rl": verdicts})
         assert (caught.value.message, caught.value.hint) == (message, hint)
 

@@ -242,6 +242,18 @@ def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None
         ),
         (gymnasium.spaces.Text(5, min_length=2), (), {"type": "string", "minLength": 2, "maxLength": 5}),
         (
+            gymnasium.spaces.Box(np.array([-3, 0]), np.array([5, 9]), dtype=np.int64),
+            (),
+            {"type": "array", "minItems": 2, "maxItems": 2, "items": {
+                "type": "integer", "minimum": -3.0, "maximum": 9.0}},
+        ),
+        (
+            gymnasium.spaces.MultiDiscrete([[2, 3]]),
+            (),
+            {"type": "array", "minItems": 1, "maxItems": 1, "items": {
+                "type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}}},
+        ),
+        (
             gymnasium.spaces.Tuple((gymnasium.spaces.Box(0, np.inf, (), np.float32), gymnasium.spaces.Discrete(2))),
             (),
             {"type": "array", "prefixItems": [
