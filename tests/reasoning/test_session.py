@@ -205,12 +205,13 @@ def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
 def test_a_session_stopped_from_outside_keeps_what_there_is(own: Protocol) -> None:
     session = Session(own, "?", [picture()], tools=known())
     session.feed(call())
-    rejected = session.feed(Reply("?"))
+    rejected = session.feed(Reply("?")), session.feed(Reply("!"))
     session.stop("interrupted", "stopped by Ctrl-C")
     session.stop("network", "and this comes too late")
     trace = finished(session)
     assert trace.failure == Failure("interrupted", "stopped by Ctrl-C")
-    assert (len(trace.units), trace.pending) == (1, (rejected,))
+    assert (len(trace.units), trace.pending) == (1, rejected)
+    assert (trace.replies.texts[1:], trace.replies.ended) == (("?", "!"), "format")
 
     answered = Session(own, "?", [picture()], tools=known())
     answered.feed(answer("97"))

@@ -116,6 +116,7 @@ TEXTS = {
         (look("crop_image", bbox_2d=[84, 9, 84, 84], image_index=0),
          "[84, 9, 84, 84] is empty; bbox_2d [84, 9, 84, 84] holds no pixel of an image of 336 x 252"),
         (look("crop_image", bbox_2d=[0, 0, 336, 1], image_index=0), "336.0 is too long."),
+        (look("crop_image", bbox_2d=[0, 0, 1, 252], image_index=0), "252.0 is too long."),
     ],
 )  # fmt: skip
 def test_a_system_may_have_a_text_for_each_fault(reply: str, said: str) -> None:
