@@ -371,6 +371,7 @@ def test_what_was_forgiven_is_said_of_all_calls() -> None:
         ("{question} in\n{images}", None, "what is {question}", "what is {question} in\nImage 0: 336 x 252."),
         ("Q: {question}", "<think>", "Reason in <think> marks.", "Reason in <think> marks."),
         ("Q: {question}", "<think>", "Reason.", "Q: Reason."),
+        ("{question} Once more: {question}", None, "Why?", "Why? Once more: Why?"),
     ],
 )
 def test_a_question_stands_in_the_first_turn_as_it_is(

@@ -195,6 +195,8 @@ def test_a_tool_may_return_a_text_and_images() -> None:
     assert message.images == (1, 2)
     assert message.text.startswith("two words\nImage 1:")
     assert talk.images[2].pixels.getpixel((3, 3)) == (0, 0, 255)
+    talk, _ = reading(Result("two words", pictures), {"language": "en"}, after_image="{text}, {number}: {image}")
+    assert list(last(talk).parts()) == ["two words, 1: ", 1, "\ntwo words, 2: ", 2]
 
 
 def test_results_and_turns_are_counted_in_the_text_of_a_result() -> None:
