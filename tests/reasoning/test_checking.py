@@ -88,6 +88,12 @@ PLACES = {name: KINDS[name] for name in ("image_index", "bbox_2d", "text")}
         ),
         (PLACES, {"bbox_2d": [0, 0, 60, 10], "image_index": 0}, Call("look", 0, (0, 0, 60, 10)), ()),
         (PLACES, {"bbox_2d": [0, 0, 60, 10]}, Call("look", 1, (0, 0, 40, 10)), ("box_clamped",)),
+        (
+            PLACES,
+            {"bbox_2d": [0, 0, 60, 10], "image_index": -1},
+            Call("look", 1, (0, 0, 40, 10)),
+            ("index_negative", "box_clamped"),
+        ),
         ({"bbox_2d": NUMBERS}, {"bbox_2d": [0, 0, 10, 10]}, Call("look", 1, (0, 0, 10, 10)), ()),
         ({"point_2d": NUMBERS}, {"point_2d": [3, 4]}, Call("look", 1, points=((3, 4),)), ()),
         ({"points": NUMBERS}, {"points": [[3, 4], [40, 20]]}, Call("look", 1, points=((3, 4), (39, 19))), ()),

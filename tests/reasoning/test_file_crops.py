@@ -104,6 +104,10 @@ def test_every_box_has_a_pixel_of_what_it_is_cut_from(sides: list[int], data: st
         assert abs(last - ends[at] * length[at] / size[at]) <= 1.5
 
 
+def test_the_last_column_of_a_large_image_is_the_last_pixel_of_a_small_one() -> None:
+    assert scaled((9, 9, 10, 10), (10, 10), (5, 6, 6, 7)) == (5, 6, 6, 7)
+
+
 def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_shown_at() -> None:
     page = numbered(PAGE)
     protocol = msgspec.structs.replace(FILE, coordinates="unit")

@@ -325,6 +325,14 @@ def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_though
         assert ask.called[at].calls[0].name == "measure"
 
 
+def test_a_stock_model_gets_the_error_of_a_call_as_its_result(own: Protocol) -> None:
+    spoken = msgspec.structs.replace(stock(own, "measure"), errors="show")
+    session = Session(spoken, "?", [picture()], tools=known())
+    session.feed(call("measure", points=[[0, 0], [999, 0]]))
+    (called,) = asked(session).called.values()
+    assert called.results == ("the point [999, 0] is outside of the image of 336 x 252",)
+
+
 def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) -> None:
     def note(call: Call, conversation: Conversation) -> str:
         conversation.kept["note"] = (*conversation.kept.get("note", ()), 1)
