@@ -31,6 +31,7 @@ def marked(boxes: object) -> Image.Image:
     history = History(pictures, protocol, QWEN2, tools.known())
     call = check_call(TOOL, {"boxes": boxes, "image_index": 1}, history.view).call
     _, ((shown, _),) = history.run(call)
+    assert shown.box == (0, 0, *history.sizes[1])
     return shown.full
 
 
