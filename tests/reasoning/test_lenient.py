@@ -399,7 +399,15 @@ def test_what_is_neither_a_call_nor_an_answer_is_refused(text: str, kind: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["It is", "<answer>9", "<answer>9</answer> No: <answer>1", "<think>It", '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1', ""]
+    "text",
+    [
+        "It is",
+        "<answer>9",
+        "<answer>9</answer> No: <answer>1",
+        "<think>It",
+        '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1',
+        "",
+    ],
 )
 def test_a_reply_cut_by_the_limit_is_no_answer_and_no_call(text: str) -> None:
     with pytest.raises(FormatError) as refused:

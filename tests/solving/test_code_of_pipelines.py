@@ -70,9 +70,7 @@ def test_what_code_prints_and_shows_comes_back(
     )  # fmt: skip
 
 
-def test_exact_code_that_fails_ends_the_problem_by_its_last_line(
-    interpreter: Callable[[Sandbox], Interpreter],
-) -> None:
+def test_exact_code_that_fails_ends_the_problem_by_its_last_line(interpreter: Callable[[Sandbox], Interpreter]) -> None:
     reply = printed("a", "Traceback\nNameError: name 'x' is not defined\n", fault=True)
     with running(Branch(Run(1))):
         assert interpreter(lambda *_: (reply, [], None)).run("x").endswith("is not defined")

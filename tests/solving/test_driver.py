@@ -343,9 +343,7 @@ def test_no_seed_is_used_twice_among_samples_and_their_tries(own: Protocol) -> N
 def test_samples_without_any_answer_are_no_answer(own: Protocol) -> None:
     solved, _ = run(own, *[answer("unreadable")] * 2, config=SolveConfig(samples=2))
     assert isinstance(solved.error, NoAnswerError)
-    assert solved.error.message == (
-        "none of 2 samples has an answer; the first: the model answered 'unreadable'"
-    )
+    assert solved.error.message == "none of 2 samples has an answer; the first: the model answered 'unreadable'"
 
 
 @pytest.mark.parametrize(
