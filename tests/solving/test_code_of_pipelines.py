@@ -160,17 +160,18 @@ def test_pictures_of_a_call_go_out_and_come_back(interpreter: Callable[[Sandbox]
     answers: list[Answer] = []
 
     def sandbox(*given: Any) -> Any:
-        asked = Asked(1, "look", {"what": [{"image": 0}], "how": {"image": 0}}, ((8, 6),))
+        assert given[-1].functions == {"look": ("what", "how=")}
+        asked = Asked(1, "look", {"what": [{"image": 0}, 7], "how": {"image": 0}}, ((8, 6),))
         answers.append(given[-1].answer(asked, [b"\xff\0\0" * 48]))
         return printed(), [], None
 
-    step = ran(lambda: interpreter(sandbox).run("1", functions={"look": lambda what, how: made}))
+    step = ran(lambda: interpreter(sandbox).run("1", functions={"look": lambda what, how=1: made}))
     assert [open_image(each, "it").tobytes() for each in answers[0].images] == [
         made[0].tobytes(), PICTURE.pixels.tobytes(),
     ]  # fmt: skip
     (called,) = step.calls
     assert (called.arguments, called.output) == (
-        '{"what": ["8x6"], "how": "8x6"}',
+        '{"what": ["8x6", 7], "how": "8x6"}',
         "picture of 5 x 4 px\npicture of 8 x 6 px",
     )
     assert called.pictures == ((8, 6),)

@@ -362,6 +362,13 @@ def test_a_sample_that_breaks_by_itself_counts_as_one_without_an_answer(
     assert str(solved.error).startswith(message)
 
 
+def test_what_would_end_every_sample_alike_ends_the_problem(own: Protocol) -> None:
+    refused = DataError("all")
+    refused.fails_all_requests = True
+    solved, backend = run(own, failing(refused), answer("1"), config=SolveConfig(samples=2))
+    assert (solved.answer, solved.error, len(backend.asks)) == (None, refused, 1)
+
+
 def test_a_failure_in_one_sample_keeps_the_samples_before_it(own: Protocol) -> None:
     solved, _ = run(own, answer("1"), failing(NetworkError("gone")), config=SolveConfig(samples=3))
     assert isinstance(solved.error, NetworkError)

@@ -83,7 +83,7 @@ def test_what_a_tool_of_ones_own_returns_is_texts_and_pictures(
 
 def test_a_tool_without_its_picture_or_in_a_dry_run_is_not_carried_out() -> None:
     cut = ToolCaller("cut", registry.get("crop_image"))
-    with running(Branch(Run(1))), pytest.raises(ToolError, match="^cut needs a picture$"):
+    with running(Branch(Run(1))), pytest.raises(ToolError, match=r"^cut needs a picture$"):
         cut(bbox_2d=BOX)
     with running(Branch(run := Run(None, is_dry=True))):
         assert cut(PICTURE, bbox_2d=[9]) == ToolOutput("{cut}")
@@ -92,7 +92,7 @@ def test_a_tool_without_its_picture_or_in_a_dry_run_is_not_carried_out() -> None
 
 def test_the_json_of_a_tool_is_read() -> None:
     assert ToolOutput('{"a": [1]}').json == {"a": [1]}
-    with pytest.raises(ToolError, match="^it gave no JSON: "):
+    with pytest.raises(ToolError, match=r"^it gave no JSON: "):
         _ = ToolOutput("no").json
 
 
@@ -118,6 +118,8 @@ def test_the_command_line_goes_before_the_file_and_the_key_to_its_endpoints_alon
     given: dict[str, str], chosen: tuple[Choice, ...]
 ) -> None:
     assert tuple(opening.choices(ROLES, given, DEFAULT).values()) == chosen
+    served = Choice(endpoint="http://given/v1")  # whose only model is asked
+    assert opening.choices({"plain": Role()}, {}, served) == {"plain": served}
 
 
 def test_a_role_without_a_model_and_one_that_is_not_there_are_named() -> None:
@@ -178,3 +180,4 @@ def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:
     page = (tmp_path / "t" / "index.html").read_text()
     assert "&lt;b&gt;?" in page
     assert page.count("data:image/png;base64,") >= 4
+    assert "Boxes" in page, "the input with the box on it"
