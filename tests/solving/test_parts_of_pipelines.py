@@ -180,4 +180,5 @@ def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:
     page = (tmp_path / "t" / "index.html").read_text()
     assert "&lt;b&gt;?" in page
     assert page.count("data:image/png;base64,") >= 4
-    assert "Boxes" in page, "the input with the box on it"
+    assert page.count("Boxes, 100 × 50 px</figcaption>") == 1
+    assert page.count('d="M10 10H60V40H10Z"') == 2, "the box and its halo, on the input"
