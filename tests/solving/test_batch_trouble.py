@@ -103,6 +103,7 @@ def test_rows_that_fail_for_a_reason_of_their_own_never_end_the_batch(
         done = batch([*bad, *problems(image, "good")], server, "--concurrency", 1, *offline)
     assert done.code == 1
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    assert "warning: row 0: " in done.err
     code = {"refused": 3, "late": 6}.get(reason, 5)
     assert codes == {0: code, 1: code, 2: code, "good": None}
 

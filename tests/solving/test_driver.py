@@ -163,13 +163,14 @@ def test_it_ends_after_the_last_turn(own: Protocol) -> None:
 def test_a_model_that_refuses_is_not_asked_again(own: Protocol) -> None:
     solved, backend = run(own, Reply("", refusal="it may not"), answer("1"))
     assert isinstance(solved.error, NoAnswerError)
-    assert len(backend.asks) == 1
+    assert (solved.error.message, len(backend.asks)) == ("the model does not answer: it may not", 1)
 
 
 def test_a_refusal_is_no_answer(own: Protocol) -> None:
     solved, _ = run(own, answer("Unreadable"))
     assert solved.answer is None
     assert isinstance(solved.error, NoAnswerError)
+    assert solved.error.message == "the model answered 'Unreadable'"
 
 
 @pytest.mark.parametrize(

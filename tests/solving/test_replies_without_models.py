@@ -45,6 +45,12 @@ def test_the_box_of_an_example_is_the_middle_of_the_picture(coordinates: Coordin
     assert (arguments(shown), arguments(cut)) == ({"image_index": 0}, given)
 
 
+def test_the_box_of_an_example_is_that_of_the_picture_as_shown() -> None:
+    small = msgspec.structs.replace(OWN, crops="file", input_pixels=(3136, 10_000))  # 1000 x 500 is shown at 140 x 56
+    (cut,) = examples(["crop_image"], small, (1000, 500))
+    assert arguments(cut)["bbox_2d"] == [35, 14, 105, 42]
+
+
 def test_replies_are_read_one_after_the_other_and_an_answer_ends_their_problem() -> None:
     two = msgspec.structs.replace(OWN, grammar=msgspec.structs.replace(OWN.grammar, most_calls=2))
     again = call("scale_image", scale_factor=0.5, image_index=1).partition("</think>")[2]
@@ -54,7 +60,7 @@ def test_replies_are_read_one_after_the_other_and_an_answer_ends_their_problem()
     assert [(each.tool, each.image, each.size, each.box) for each in cut.calls] == [
         ("crop_image", 0, SIZE, (0, 0, 56, 56)), ("scale_image", 1, None, None),
     ]  # fmt: skip
-    assert cut.calls[1].arguments == {"scale_factor": 0.5}
+    assert [each.arguments for each in cut.calls] == [{}, {"scale_factor": 0.5}]
     (sent,) = cut.sent
     assert sent.role == "user"
     assert sent.text.startswith("<image 1: 56 x 56><image 2: 56 x 56>Image 1: 56 x 56.")
