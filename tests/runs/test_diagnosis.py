@@ -140,6 +140,16 @@ def test_a_loss_that_is_no_number_is_divergence(rate: float, answer: str, worksp
     assert found.causes[0].answer == f"--set learning_rate={answer}"
 
 
+@pytest.mark.parametrize("progress", ["finished", "stopped"])
+def test_rows_known_by_heart_are_a_sign_of_a_run_at_its_end(progress: str, workspace: Path) -> None:
+    run = make(workspace, "a", settings=msgspec.to_builtins(CONFIGS["sft"]), origins={})
+    add(run, *(Metric(step=step, loss=0.1, learning_rate=1e-5) for step in (1, 2)), Metric(step=2, eval_loss=0.9))
+    runs.write_state(run, progress=progress)
+    found = diagnose(run)
+    assert list(found.signs) == ["by heart"] * (progress == "finished")
+    assert not found.signs or "have a loss of 0.1 at the end, held-out ones 0.9" in found.signs["by heart"]
+
+
 def test_each_sign_has_causes_and_each_setting_exists() -> None:
     named = {name for row in _CAUSES for name in row[0].split(", ")}
     signs = {sign for of_kind in sft.SIGNS.values() for sign in of_kind} - {"entropy"}

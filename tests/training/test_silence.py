@@ -193,7 +193,9 @@ def test_a_limit_is_given_in_minutes(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str, seconds: float | None
 ) -> None:
     monkeypatch.setenv(silence.LIMIT, given)
-    assert Silence(engine.run, runs.info(engine.run), engine.log, []).limit(False) == seconds
+    engine.silence = Silence(engine.run, runs.info(engine.run), engine.log, [])
+    assert engine.silence.limit(False) == seconds
+    assert engine.waits(11_000) == (seconds is not None)
 
 
 @pytest.mark.parametrize(("done", "limit"), [(95, 1800 + 180), (97, 3 * HOUR), (99, 3 * HOUR)])
