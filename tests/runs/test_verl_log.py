@@ -185,6 +185,9 @@ virc: FloatingPointError: the weight a.b is not finite after step 4
         (LOST, "FileNotFoundError: [Errno 2] No such file or directory", None),
         (DIED, "one of its processes was killed", "memory"),
         (FEW, "dynamic_sampling found too few groups for step 3", "--set dynamic_sampling=false"),
+        ("ValueError: the first\nKeyError: 'another'\n", "ValueError: the first", None),
+        ("RuntimeError: away\nvirc.core.errors.DataError: no rows\n", "no rows", None),
+        ("virc: EngineError: of a worker\nvirc: ConfigError: at the end\n", "at the end", None),
         (BUSY, "a port that it needs is taken", "start it again"),
         (DEAD, "its reward worker died (process 5 on 10.0.0.1)", "memory"),
         (FULL, "Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full", "smaller batches"),
@@ -233,6 +236,6 @@ def test_the_memory_of_a_device_is_the_most_of_all_steps(reserved: list[Any], mo
 
 def test_a_step_takes_as_long_as_the_last_one(tmp_path: Path) -> None:
     (file := tmp_path / verl_log.METRICS).parent.mkdir()
-    steps = [{}, {"timing_s/step": 90.0}, {"timing_s/step": 30.0}]
+    steps = [{}, {"timing_s/step": 90.0}, {"timing_s/step": 30.0}, {"val-core/a/reward/mean@1": 0.5}]
     file.write_text("".join(json.dumps({"step": at, "data": data}) + "\n" for at, data in enumerate(steps)))
     assert verl_log.seconds_a_step(tmp_path / "checkpoints") == 30.0
