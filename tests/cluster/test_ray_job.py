@@ -16,9 +16,9 @@ import pytest
 import slurm_cases
 
 from virc.cluster import jobs, slurm
+from virc.cluster.judge import SCRIPT
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray import submit
-from virc.cluster.judge import SCRIPT
 from virc.cluster.site import IN_JOB, JobJudge, Site
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.files import write_json, write_whole

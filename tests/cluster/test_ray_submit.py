@@ -241,3 +241,30 @@ def test_a_process_that_is_ended_ends_its_job(
         run(tmp_path)
     assert (ended.value.code, cluster.stopped) == (128 + number, ["new"])
     assert {signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)} == {signal.SIG_IGN}, "one is enough"
+
+
+@pytest.mark.parametrize(
+    ("log", "answers", "lost"),
+    [
+        ("NCCL timeout\n", (False, False, True), True),  # Ray knows of a loss later
+        ("ValueError: x\n", (False, True), False),  # which nothing speaks of
+        ("killed\n", (None,), False),  # the cluster does not answer
+    ],
+)
+def test_a_loss_that_the_log_speaks_of_is_waited_for(
+    log: str, answers: Sequence[bool | None], lost: bool, cluster: Cluster, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    left = list(answers)
+
+    def list_nodes(**_: Any) -> list[dict[str, str]]:
+        dead = left.pop(0) if len(left) > 1 else left[0]
+        if dead is None:
+            raise ConnectionError
+        return [node("2", "DEAD" if dead else "ALIVE")]
+
+    monkeypatch.setattr(sys.modules["ray.util.state"], "list_nodes", list_nodes)
+    monkeypatch.setattr(submit, "_PATIENCE", 600.0)
+    cluster.status, cluster.code, cluster.log, cluster.actors = "FAILED", 1, log, [{"node_id": "2" * 8}]
+    assert run(tmp_path) == 1
+    assert ("the cluster lost the node 10.0.0.2" in capsys.readouterr().err) == lost

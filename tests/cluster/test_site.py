@@ -34,8 +34,11 @@ def _sites(path: Path, text: str) -> Site:
         ("time: 0", "time must be above zero, not '0'", "UNLIMITED sets no limit"),
         ("gres: 'gpu:{devices},lic:{n}'", "gres knows {devices} alone, not {n}", "gres: gpu:{devices}"),
         ("extra: [--nice=10, --nodes=2]", "extra must not have '--nodes=2'", None),
-        ("time: 3\ncontainer: apptainer", "in its last quarter; container has no effect",
-         "time: 4 minutes; take container away, or name an image"),
+        (
+            "time: 3\ncontainer: apptainer",
+            "in its last quarter; container has no effect",
+            "time: 4 minutes; take container away, or name an image",
+        ),
         ("gres: 'gpu:{gpus}'", "gres knows {devices} alone, not {gpus}", "gres: gpu:{devices}"),
         ("memory: a lot", "memory must be an amount of memory like 200G or null, not 'a lot'", None),
         ("container: docker", "container must be `apptainer` or `pyxis`, not 'docker'", None),

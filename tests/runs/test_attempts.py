@@ -25,8 +25,8 @@ from virc.runs.metrics import metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.stages.context import Place
-from virc.training import health
 from virc.training import attempt as attempting
+from virc.training import health
 from virc.training.attempt import Ended, attempt
 from virc.training.silence import Silence
 
@@ -256,7 +256,9 @@ def test_an_engine_that_fell_silent_is_ended_and_its_run_can_go_on(
     with pytest.raises(EngineError) as ended:
         attempted(engine)
     assert ended.value.message == "verl has written nothing for 2 h: it was ended"
-    assert ended.value.hint == f"virc train --resume --name a resumes it {place}; VIRC_SILENT_MINUTES=0 waits without end"
+    assert (
+        ended.value.hint == f"virc train --resume --name a resumes it {place}; VIRC_SILENT_MINUTES=0 waits without end"
+    )
     assert "note: verl has written nothing for 2 h: ending it" in capsys.readouterr().err
     assert (runs.state(run).progress, runs.state(run).error) == ("failed", ended.value.message)
 
@@ -280,7 +282,9 @@ def test_two_engines_do_not_train_one_run(
     runs.write_state(run, progress="stopped", engine=77)
     with monkeypatch.context() as patch:
         patch.setattr(runs, "engine_lives", lambda _: True)
-        with pytest.raises(ConfigError, match=r"engine of the previous attempt is still running \(process 77\)") as lives:
+        with pytest.raises(
+            ConfigError, match=r"engine of the previous attempt is still running \(process 77\)"
+        ) as lives:
             attempted(Engine(run, 6))
     assert lives.value.hint == "virc runs stop a --now"
     assert "note: waiting for the engine of the previous attempt to save and end" in capsys.readouterr().err

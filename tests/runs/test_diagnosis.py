@@ -54,7 +54,10 @@ def test_a_sick_run_has_causes_with_what_was_seen_and_what_to_set(workspace: Pat
 
 def test_of_two_signs_the_likeliest_cause_of_each_comes_first(workspace: Path) -> None:
     run = make(workspace, "a", kind="rl", settings=msgspec.to_builtins(CONFIGS["rl"]), origins={})
-    add(run, *(Metric(step=step, reward=0.5, grad_norm=1.0, response_length=9.0, same=0.9, cut=0.5) for step in range(1, 9)))
+    add(
+        run,
+        *(Metric(step=step, reward=0.5, grad_norm=1.0, response_length=9.0, same=0.9, cut=0.5) for step in range(1, 9)),
+    )
     found = diagnose(run)
     assert found.verdict.endswith("so nothing is learned from them; also length")
     settings = [cause.answer.removeprefix("--set ").partition("=")[0] for cause in found.causes]

@@ -223,7 +223,9 @@ def test_how_many_parameters_are_trained_is_read_with_commas(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("reserved", "most"), [([60.5, 71.25, 70], 71.25), ([None, 0], None), ([], None)])
-def test_the_memory_of_a_device_is_the_most_of_all_steps(reserved: list[Any], most: float | None, tmp_path: Path) -> None:
+def test_the_memory_of_a_device_is_the_most_of_all_steps(
+    reserved: list[Any], most: float | None, tmp_path: Path
+) -> None:
     (file := tmp_path / verl_log.METRICS).parent.mkdir()
     steps = [{"timing_s/step": 1.0, "perf/max_memory_reserved_gb": each} for each in reserved]
     file.write_text("".join(json.dumps({"step": at, "data": data}) + "\n" for at, data in enumerate(steps)))

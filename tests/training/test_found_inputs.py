@@ -10,6 +10,7 @@ from support.made import make
 
 from virc.core.errors import ConfigError, DataError
 from virc.data.formats.registry import Source
+from virc.engines import registry as engines
 from virc.runs import run as runs
 from virc.stages.resolve import Resolved
 from virc.training import inputs, prepare
@@ -54,6 +55,11 @@ def test_a_base_that_cannot_be_is_one_sentence(
     assert (refused.value.message, refused.value.hint) == (said.replace("WORK", str(tmp_path)), hint)
 
 
+def test_a_kind_of_another_version_is_named() -> None:
+    with pytest.raises(ConfigError, match="stages of kind 'distill' are not of this version of virc"):
+        engines.of_kind("distill")
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", "{", '{"model_type"'])
 def test_a_config_without_a_type_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(content)
@@ -88,9 +94,7 @@ def test_rows_that_are_not_here_are_named_with_what_makes_them(asked: Resolved, 
         ("gone", "INFO names gone.json for gone, which is not there", "virc data check FOLDER"),
     ],
 )
-def test_rows_of_a_folder_go_by_their_entry(
-    name: str, said: str | None, hint: str | None, tmp_path: Path
-) -> None:
+def test_rows_of_a_folder_go_by_their_entry(name: str, said: str | None, hint: str | None, tmp_path: Path) -> None:
     folder = tmp_path / "data" / "mine"
     folder.mkdir(parents=True)
     columns = {"formatting": "sharegpt", "columns": {"messages": "messages", "images": "images"}}

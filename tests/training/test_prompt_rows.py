@@ -167,7 +167,9 @@ def test_a_few_units_are_counted_offered_added_tools_and_left_out(rows: Path, tm
     assert found.lacks == "overlap the row has no box, nor a reference that calls a tool"
     assert all("orient_image" in row["prompt"][0]["content"] for row in written(found))
     limit = found.longest - 1
-    look = asked(file, tmp_path / "some", tools=("orient_image",), prompt_length=limit, filter_overlong=True, probe=2, batch=2)
+    look = asked(
+        file, tmp_path / "some", tools=("orient_image",), prompt_length=limit, filter_overlong=True, probe=2, batch=2
+    )
     short = check(look)
     assert (short.rows, short.dropped > 0, found.longest > short.longest <= limit) == (2, True, True)
     assert [row["extra_info"]["index"] for row in written(short)] == [0, 1]

@@ -50,7 +50,10 @@ def test_a_line_about_held_out_rows_has_their_loss_alone() -> None:
 
 def test_what_two_steps_took_is_read_from_what_they_left(tmp_path: Path) -> None:
     (tmp_path / "train_results.json").write_text('{"train_steps_per_second": 0.25}')
-    lines, log = [{}, {"vram_reserved": 40.5}, {"vram_reserved": 41.0}, {"vram_reserved": 39}], tmp_path / "trainer_log.jsonl"
+    lines, log = (
+        [{}, {"vram_reserved": 40.5}, {"vram_reserved": 41.0}, {"vram_reserved": 39}],
+        tmp_path / "trainer_log.jsonl",
+    )
     assert engine_log.seconds_a_step(tmp_path) == 4.0
     for known, most in ((lines, 41.0), (lines[:1], None)):
         log.write_text("".join(json.dumps(each) + "\n" for each in known))
@@ -94,7 +97,11 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
         (ENDED, 1, "ValueError: rows of two sizes"),
         ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError:\n", 1, "one of its processes ended"),
         ("DistNetworkError: EADDRINUSE", 1, "the port for the processes to meet is taken"),
-        ("FloatingPointError: the loss of step 4 is nan\nValueError: x", 1, "training diverged: the loss of step 4 is nan"),
+        (
+            "FloatingPointError: the loss of step 4 is nan\nValueError: x",
+            1,
+            "training diverged: the loss of step 4 is nan",
+        ),
         ("SignalException: Process 7 got signal: 15", 1, "it was stopped by signal 15"),
         (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
         ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),

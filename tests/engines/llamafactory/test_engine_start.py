@@ -208,9 +208,10 @@ def test_a_process_ends_with_its_launcher_and_meets_the_others_first(
 ) -> None:
     done: list[Any] = []
     ops = SimpleNamespace(__compatible_ops__={"deepspeed_shm_comm": True})
+    run_exp = lambda callbacks: done.append([type(each).__name__ for each in callbacks])  # noqa: E731
     stand_in(monkeypatch, {
         "llamafactory.train.callbacks": {"LogCallback": "log"}, "deepspeed": {"ops": ops},
-        "llamafactory.train.tuner": {"run_exp": lambda callbacks: done.append([type(each).__name__ for each in callbacks])},
+        "llamafactory.train.tuner": {"run_exp": run_exp},
     })  # fmt: skip
     vars(sys.modules["llamafactory.train"])["callbacks"] = sys.modules["llamafactory.train.callbacks"]
     monkeypatch.delenv("DS_ACCELERATOR", raising=False)
@@ -218,7 +219,7 @@ def test_a_process_ends_with_its_launcher_and_meets_the_others_first(
         monkeypatch.setenv("DS_ACCELERATOR", accelerator)
     for name in ("end_with_parent", "meet"):
         monkeypatch.setattr(start, name, lambda name=name: done.append(name))
-    monkeypatch.setattr(start, "write_more", lambda callback: done.append(callback))
+    monkeypatch.setattr(start, "write_more", done.append)
     before = signal.getsignal(signal.SIGTERM)
     try:
         start.run(lambda: [SimpleNamespace()])

@@ -93,7 +93,9 @@ def test_passes_of_kto_say_which_tokens_are_those_of_images(start: Any, prefix: 
     import torch
 
     class Trainer:
-        accelerator = SimpleNamespace(unwrap_model=lambda model: SimpleNamespace(config=SimpleNamespace(image_token_id=7)))
+        accelerator = SimpleNamespace(
+            unwrap_model=lambda model: SimpleNamespace(config=SimpleNamespace(image_token_id=7))
+        )
 
         def forward(self, model: Any, batch: Any, prefix: str = "") -> Any:
             return model(prefix)
@@ -124,6 +126,7 @@ def test_all_that_is_mended_for_preferences_is(start: Any, monkeypatch: pytest.M
     (alike,) = start.prepare()
     assert isinstance(alike, start.AlikeReference)
     assert mended == [
-        ("PairwiseDatasetProcessor", -1), ("FeedbackDatasetProcessor", -2), ("CustomDPOTrainer",), ("CustomKTOTrainer",),
+        ("PairwiseDatasetProcessor", -1), ("FeedbackDatasetProcessor", -2),
+        ("CustomDPOTrainer",), ("CustomKTOTrainer",),
         ("llamafactory.train.dpo.workflow",), ("llamafactory.train.kto.workflow",),
     ]  # fmt: skip

@@ -712,7 +712,9 @@ def test_the_task_runner_of_verl_trains_with_our_trainer(trainer: Any, standing_
     assert issubclass(kind, sys.modules["verl.trainer.ppo.v1.trainer_sync"].PPOTrainerSync)
 
 
-def test_a_batch_without_rollouts_is_compared_and_measured_as_none(trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_without_rollouts_is_compared_and_measured_as_none(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(trainer, "tq", None)  # nobody asks the queue
     trainer.regroup([], "train", "reward.json")
     assert trainer._rollouts(SimpleNamespace(keys=["p_1_0"], tags=[{"is_padding": True}])) == []
