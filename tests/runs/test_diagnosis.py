@@ -80,13 +80,14 @@ def test_a_run_that_failed_has_its_error_before_the_causes_of_its_signs(workspac
 @pytest.mark.parametrize("name", ["rl that learns", "sft", "dpo"])
 def test_a_healthy_run_says_what_was_looked_at(workspace: Path, name: str) -> None:
     run = trained(workspace, name)
-    for sign in ("loss", "gradient"):
+    ended: tuple[sft.Health, ...] = ("loss", "gradient")
+    for sign in ended:
         health.write(run, [Note(7, sign, True, "it rose"), Note(9, sign, False, "")])
     done = virc("runs", "diagnose", "a", "--json")
     assert (done.code, done.json["healthy"], done.json["causes"], done.json["error"]) == (0, True, [], None)
     assert done.json["verdict"].startswith("nothing is wrong with a in 150 logged steps; it was looked at for ")
     kind = "rl" if name.startswith("rl") else name
-    assert done.json["verdict"].endswith(f"for {', '.join(sft.SIGNS[kind])}; gradient, loss began and ended")  # type: ignore[index]
+    assert done.json["verdict"].endswith(f"for {', '.join(sft.SIGNS[kind])}; gradient, loss began and ended")
     norms = [HEALTHY[name][0](step)["grad_norm"] for step in (1, 2, 3, 148, 149, 150)]
     assert done.json["looked_at"]["grad_norm"] == pytest.approx([sum(norms[:3]) / 3, sum(norms[3:]) / 3])
 

@@ -8,7 +8,7 @@ import pytest
 from support import small_lora
 from support.made import make
 
-from virc.core.errors import ConfigError, DataError
+from virc.core.errors import ConfigError, DataError, SetupError
 from virc.data.formats.registry import Source
 from virc.engines import registry as engines
 from virc.runs import run as runs
@@ -139,6 +139,6 @@ def test_a_package_that_a_setting_needs_is_looked_for(monkeypatch: pytest.Monkey
         if not refused:
             prepare._check_packages(asked, own, Path("python"))
             continue
-        with pytest.raises(prepare.SetupError, match="tiny-instruct needs wandb, which the environment") as error:
+        with pytest.raises(SetupError, match="tiny-instruct needs wandb, which the environment") as error:
             prepare._check_packages(asked, own, Path("python"))
         assert str(error.value.hint).startswith("--set trackers=[], or your own environment that has it: virc env")

@@ -320,7 +320,7 @@ def test_rounds_begin_with_the_newest_run_that_is_none_of_theirs(workspace: Path
     ) as none:
         planning.plan(asked)
     assert none.value.hint == "virc train tiny --stage instruct, or name what to begin with: --from"
-    begun = (
+    begun: tuple[tuple[str, dict[str, Any]], ...] = (
         ("old", {}),
         ("new", {}),
         ("other", {"root": "qwen"}),

@@ -102,7 +102,7 @@ def test_passes_of_kto_say_which_tokens_are_those_of_images(start: Any, prefix: 
 
     start.give_positions(Trainer)
     ids = {"input_ids": torch.tensor([[1, IMAGE, IMAGE]]), "kl_input_ids": torch.tensor([[IMAGE, 2, 3]])}
-    shown, given = Trainer().forward(lambda prefix, mm_token_type_ids: (mm_token_type_ids, prefix), ids, prefix)  # type: ignore[misc]
+    shown, given = Trainer().forward(lambda prefix, mm_token_type_ids: (mm_token_type_ids, prefix), ids, prefix)
     assert (shown.tolist(), given) == ([[1, 0, 0] if prefix else [0, 1, 1]], prefix)
 
 
