@@ -12,6 +12,7 @@ from support.called import virc
 from virc.cluster import submitting
 from virc.cluster.site import Site
 from virc.core.errors import ConfigError
+from virc.core.events import Event, Reporter
 from virc.runs import queue
 
 Program = Callable[[str, str], None]
@@ -81,6 +82,18 @@ def test_where_slurm_cannot_be_asked_a_clause_says_so(
     assert "Unable to contact slurm controller" in (submitting.check_site(Site(partition="gpu"), "f") or "")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "this machine has no Slurm (sinfo)" in (submitting.check_site(Site(partition="gpu"), "f") or "")
+
+
+def test_what_cannot_be_checked_is_a_warning_with_or_without_a_run(program: Program, tmp_path: Path) -> None:
+    program("sinfo", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    events: list[Event] = []
+    submitting.check_slurm(Site(), None, Reporter(events.append))
+    (tmp_path / "site.yaml").write_text("partition: main\n")
+    assert submitting.try_site(tmp_path / "site.yaml", Reporter(events.append)).partition == "main"
+    assert [event.kind for event in events] == ["warning", "warning"]
+    assert all("were not checked: " in event.text for event in events)
+    (tmp_path / "bin" / "sbatch").unlink()
+    assert submitting.check_script("#!/bin/sh\n", "f") == "the job was not checked: this machine has no Slurm (sbatch)"
 
 
 def test_what_slurm_refuses_of_a_job_is_an_error_and_what_may_pass_a_warning(program: Program) -> None:

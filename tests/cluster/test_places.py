@@ -7,10 +7,11 @@ import pytest
 import slurm_cases
 
 from virc.cluster import jobs, judge, slurm, submitting
+from virc.cluster.ray.job import Cluster
 from virc.cluster.site import Site
 from virc.cluster.submitting import check_site
 from virc.core.errors import ConfigError, EngineError, SetupError
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
 from virc.core.files import write_json
 from virc.runs.run import Run
 
@@ -19,7 +20,7 @@ from virc.runs.run import Run
     ("field", "what"),
     [
         ("base", "the model"), ("adapter", "the adapter"), ("data", "the data"), ("media", "the images"),
-        ("recipes", "virc's code"), ("python", "the environment"), (None, None),
+        ("recipes", "virc's code"), ("python", "the environment"), ("workspace", "the workspace"), (None, None),
     ],
 )  # fmt: skip
 def test_nodes_must_see_every_path_of_a_run(
@@ -32,15 +33,30 @@ def test_nodes_must_see_every_path_of_a_run(
     if field:
         paths[field] = str(here / "env" / "bin" / "python" if field == "python" else here / field)
     site = Site(shared=(str(shared),), cpus=4)
-    run = Run(shared / "runs" / "toy")
+    run = Run((here if field == "workspace" else shared) / "runs" / "toy")
     run.folder.mkdir(parents=True)
-    about = slurm_cases.info(site, **paths)
+    about = slurm_cases.info(site, **{name: path for name, path in paths.items() if name != "workspace"})
     if what is None:
         jobs.write(run, run.folder, about, site, Reporter())
         assert (run.folder / slurm.SCRIPT).exists()
     else:
         with pytest.raises(SetupError, match=f"the nodes do not see {what}: "):
             jobs.write(run, run.folder, about, site, Reporter())
+
+
+def test_a_job_of_rl_is_written_for_the_nodes_that_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs.processes, "answer", lambda *_: "cpu* 4\n")
+    events, run = list[Event](), Run(tmp_path / "runs" / "toy")
+    about = slurm_cases.info(Site(), kind="rl", settings=slurm_cases.RL_SETTINGS)
+    for name, target in (("slurm", Site()), ("ray", Cluster(address="http://head:8265"))):
+        (tmp_path / name).mkdir()
+        jobs.write(run, tmp_path / name, about, target, Reporter(events.append))
+        assert (tmp_path / name / slurm.LOGS).is_dir()
+    assert [event.text.partition(" of ")[0] for event in events] == ["the nodes must see the paths"]
+    script = (tmp_path / "slurm" / slurm.SCRIPT).read_text()
+    assert "#SBATCH --cpus-per-task=4\n" in script
+    assert "VIRC_RAY_HOST=" in script
+    assert not (tmp_path / "ray" / slurm.SCRIPT).exists()
 
 
 @pytest.mark.parametrize(("own_node", "host"), [(True, "n3"), (False, "n1")])

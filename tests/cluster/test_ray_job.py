@@ -16,9 +16,10 @@ import pytest
 import slurm_cases
 
 from virc.cluster import jobs, slurm
+from virc.cluster.judge import SCRIPT
 from virc.cluster.ray import job as ray_job
 from virc.cluster.ray import submit
-from virc.cluster.site import Site
+from virc.cluster.site import IN_JOB, JobJudge, Site
 from virc.core.errors import ConfigError, NetworkError, UsageError
 from virc.core.files import write_json, write_whole
 from virc.core.plan import Plan, Step
@@ -103,6 +104,21 @@ def test_a_slurm_job_of_rl_hides_the_values_of_tools_and_takes_no_more_cores_tha
     assert "export VIRC_HIDDEN=VIRC_JUDGE_KEY,VIRC_SPOT\n" in script
     assert "of-the-tool" not in str(plan)
     assert "--cpus-per-task 3 " in " ".join(plan.step.argv)  # no more than the job has
+
+
+def test_an_attempt_on_a_cluster_has_its_own_files(tmp_path: Path) -> None:
+    run = Run(tmp_path / "runs" / "far")
+    run.folder.mkdir(parents=True)
+    write_whole(run.folder / "environment.txt", b"# pins\nverl==0.9.1\n")
+    on_ray = slurm_cases.info(Site(), kind="rl", settings=slurm_cases.RL_SMALL, launcher="ray")
+    on_ray = msgspec.structs.replace(on_ray, site={"address": "http://head:8265"})
+    files = jobs.placed(Plan(ENGINE, {}), run, on_ray, 3, _place(run), None).files
+    assert json.loads(files[str(run.attempt(3) / ray_job.JOB)])["address"] == "http://head:8265"
+    assert json.loads(files[str(run.attempt(3) / ray_job.NODES)])["versions"] == {"verl": "0.9.1"}
+    judged = {**slurm_cases.RL_SMALL, "reward": {"judge": {"endpoint": IN_JOB}}}
+    on_slurm = slurm_cases.info(Site(judge=JobJudge(model="judge-7b")), kind="rl", settings=judged)
+    plan = jobs.placed(Plan(ENGINE, {}), run, on_slurm, 3, _place(run), "7")
+    assert " serve judge-7b " in plan.files[str(run.attempt(3) / SCRIPT)]
 
 
 class _Client:

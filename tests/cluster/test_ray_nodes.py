@@ -1,7 +1,10 @@
 """Which nodes of a Ray cluster a run may have; Ray itself is in the engine's environment alone."""
 
 import importlib
+import json
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -15,9 +18,17 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Any:
     cluster: list[tuple[bool, dict[str, float]]] = []
 
     def listed() -> list[dict[str, Any]]:
-        return [{"Alive": alive, "Resources": resources, "NodeID": n} for n, (alive, resources) in enumerate(cluster)]
+        return [
+            {"Alive": alive, "Resources": resources, "NodeID": n, "NodeManagerAddress": f"10.0.0.{n}"}
+            for n, (alive, resources) in enumerate(cluster)
+        ]
 
-    ray.nodes = listed  # type: ignore[attr-defined]
+    fields: dict[str, Any] = {
+        "nodes": listed,
+        "exceptions": SimpleNamespace(GetTimeoutError=TimeoutError, RayError=ValueError),
+        "init": lambda **_: None, "shutdown": lambda: None,
+    }  # fmt: skip
+    vars(ray).update(fields)
     scheduling.NodeAffinitySchedulingStrategy = SimpleNamespace  # type: ignore[attr-defined]
     for name, module in (("ray", ray), ("ray.util", ModuleType("ray.util")), (scheduling.__name__, scheduling)):
         monkeypatch.setitem(sys.modules, name, module)
@@ -53,3 +64,72 @@ def test_nodes_without_enough_gpus_do_not_end_the_wait(nodes: Any, monkeypatch: 
     monkeypatch.setattr(nodes.module.time, "sleep", sleep)
     assert [node["NodeID"] for node in nodes.module.joined(2, 8)] == [0, 2]
     assert looks == [2, 2, 2]
+
+
+def looked_at(nodes: Any, found: Mapping[int, Any], patch: pytest.MonkeyPatch) -> None:
+    """Two nodes whose looks at themselves end so: with faults, or an error."""
+    nodes.cluster += [(True, {"GPU": 1}), (True, {"GPU": 1})]
+
+    def get(place: SimpleNamespace, timeout: float) -> Any:
+        assert (place.soft, timeout) == (False, 120.0)
+        if isinstance(result := found.get(place.node_id, []), Exception):
+            raise result
+        return result
+
+    look = SimpleNamespace(options=lambda scheduling_strategy: SimpleNamespace(remote=lambda _: scheduling_strategy))
+    patch.setattr(nodes.module.ray, "remote", lambda num_cpus: lambda function: look, raising=False)
+    patch.setattr(nodes.module.ray, "get", get, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, None),
+        ({1: ["has torch missing instead of 2.9", "does not see the data: /d"]},
+         "the node 10.0.0.1 has torch missing instead of 2.9; does not see the data: /d"),
+        ({0: TimeoutError()}, f"the node 10.0.0.0 starts no process by {sys.executable}: does it see that?"),
+        ({1: ValueError("no\n  room")}, "the node 10.0.0.1 starts no process: no room"),
+    ],
+)  # fmt: skip
+def test_every_node_is_looked_at(
+    nodes: Any, found: Mapping[int, Any], said: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    looked_at(nodes, found, monkeypatch)
+    file = tmp_path / "ray_nodes.json"
+    file.write_text(json.dumps({"nodes": 2, "gpus": 1, "paths": {}, "versions": {}}))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.0:6379")
+    monkeypatch.setattr(nodes.module.credentials, "load", lambda: None)
+    assert nodes.module.main(str(file)) == (said is not None)
+    assert capsys.readouterr().err == (f"virc: SetupError: {said}\n" if said else "")
+
+
+def test_keys_that_the_clusters_user_cannot_read_are_named(
+    nodes: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load() -> None:
+        raise PermissionError("credentials.json")
+
+    (tmp_path / "ray_nodes.json").write_text("{}")
+    monkeypatch.setattr(nodes.module.credentials, "load", load)
+    assert nodes.module.main(str(tmp_path / "ray_nodes.json")) == 1
+    assert "cannot read the keys of the run, which are for yours alone: credentials.json" in capsys.readouterr().err
+
+
+def test_a_node_lacks_paths_and_versions(nodes: Any, tmp_path: Path) -> None:
+    paths = {"the run": str(tmp_path), "the data": str(tmp_path / "gone")}
+    versions = {"pytest": "0", "msgspec": importlib.metadata.version("msgspec"), "no-such-package": "1"}
+    assert nodes.module.faults({"paths": paths, "versions": versions}) == [
+        f"does not see the data: {tmp_path}/gone",
+        f"has pytest {importlib.metadata.version('pytest')} instead of 0", "has no-such-package missing instead of 1",
+    ]  # fmt: skip
+
+
+def test_what_is_waited_for_is_said_once(
+    nodes: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(nodes.module, "JOINING", 300.0)
+    nodes.cluster += [(True, {"GPU": 8})]
+    monkeypatch.setattr(nodes.module.time, "sleep", lambda _: nodes.cluster.append((True, {"GPU": 8})))
+    assert len(nodes.module.joined(4, 8)) == 4
+    assert capsys.readouterr().out == "virc waits up to 5 minutes for 3 more of 4 nodes\n"

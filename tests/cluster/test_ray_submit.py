@@ -1,6 +1,7 @@
 """What becomes of a job that is handed to a Ray cluster, against a cluster that is scripted."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ class Cluster:
         self.nodes: Sequence[Mapping[str, Any]] = ()
         self.actors: Sequence[Mapping[str, str]] = ()
         self.fault: Exception | None = None
+        self.refuses: Exception | None = None
 
     def __call__(self, address: str) -> "Cluster":
         self.address = address
@@ -45,13 +47,15 @@ class Cluster:
 
     def stop_job(self, job: str) -> None:
         self.stopped.append(job)
-        self.jobs[job] = (self.jobs[job][0], "STOPPED")
+        self.jobs[job] = (self.jobs.get(job, ({}, ""))[0], "STOPPED")
 
     def get_job_status(self, job: str) -> SimpleNamespace:
         return _status(self.jobs[job][1]) if job in self.jobs else _status(self.status)
 
     def submit_job(self, **how: Any) -> str:
         self.asked.append(how)
+        if self.refuses:
+            raise self.refuses
         return "new"
 
     def get_job_info(self, job: str) -> SimpleNamespace:
@@ -192,3 +196,75 @@ def test_keys_reach_the_job_by_a_file_that_is_gone_afterwards(
     assert (variables["A"], variables["VIRC_PAGES"]) == ("1", "/w/pages")
     assert "s3cret" not in json.dumps(cluster.asked[0])
     assert list(tmp_path.rglob("credentials.json")) == []
+
+
+@pytest.mark.parametrize("where", ["environment", "home", "nowhere"])
+def test_a_token_is_sent_to_the_cluster_where_there_is_one(
+    where: str, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "")  # so that it is as it was afterwards
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    if where == "environment":
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/t")
+    elif where == "home":
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").touch()
+    assert run(tmp_path) == 0
+    assert os.environ.pop("RAY_AUTH_MODE", None) == (None if where == "nowhere" else "token")
+
+
+def test_a_job_that_is_not_taken_or_followed_is_one_sentence(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.refuses = RuntimeError("no\n room")
+    assert run(tmp_path) == 1
+    assert "virc: SetupError: the Ray cluster takes no job: no room\n" in capsys.readouterr().err
+    cluster.refuses = None
+
+    def away(client: Any, job: str) -> None:
+        raise submit.OutageError("has not answered for 121 s: refused")
+
+    monkeypatch.setattr(submit, "follow", away)
+    assert run(tmp_path) == 1
+    said = "virc: EngineError: the Ray cluster at http://head:8265 has not answered for 121 s: refused\n"
+    assert (capsys.readouterr().err, cluster.stopped) == (said, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_ended_ends_its_job(
+    number: int, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submit, "follow", lambda client, job: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as ended:
+        run(tmp_path)
+    assert (ended.value.code, cluster.stopped) == (128 + number, ["new"])
+    assert {signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)} == {signal.SIG_IGN}, "one is enough"
+
+
+@pytest.mark.parametrize(
+    ("log", "answers", "lost"),
+    [
+        ("NCCL timeout\n", (False, False, True), True),  # Ray knows of a loss later
+        ("ValueError: x\n", (False, True), False),  # which nothing speaks of
+        ("killed\n", (None,), False),  # the cluster does not answer
+    ],
+)
+def test_a_loss_that_the_log_speaks_of_is_waited_for(
+    log: str, answers: Sequence[bool | None], lost: bool, cluster: Cluster, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    left = list(answers)
+
+    def list_nodes(**_: Any) -> list[dict[str, str]]:
+        dead = left.pop(0) if len(left) > 1 else left[0]
+        if dead is None:
+            raise ConnectionError
+        return [node("2", "DEAD" if dead else "ALIVE")]
+
+    monkeypatch.setattr(sys.modules["ray.util.state"], "list_nodes", list_nodes)
+    monkeypatch.setattr(submit, "_PATIENCE", 600.0)
+    cluster.status, cluster.code, cluster.log, cluster.actors = "FAILED", 1, log, [{"node_id": "2" * 8}]
+    assert run(tmp_path) == 1
+    assert ("the cluster lost the node 10.0.0.2" in capsys.readouterr().err) == lost

@@ -73,3 +73,17 @@ def test_pieces_of_another_size_are_refused() -> None:
 
     with pytest.raises(ConfigError, match="another size"):
         merged([0, 1, 2, 3], [0], [torch.ones(2, 3) for _ in range(4)], (9, 3))
+
+
+def test_what_fsdp_does_not_write_is_refused() -> None:
+    import torch
+
+    weight = torch.arange(16.0).reshape(4, 4)
+    halves = [half.clone() for half in weight.chunk(2)]
+    quarters = [quarter.clone() for half in halves for quarter in half.chunk(2, 1)]
+    with pytest.raises(ConfigError, match="is not of FSDP alone: w is spread otherwise"):
+        merged([[0, 1], [2, 3]], [0, 1], quarters, weight.shape)
+    with pytest.raises(ConfigError, match="contradicts itself: w has shards of more processes"):
+        merged([0, 1, 2, 3], [0], halves, weight.shape)
+    with pytest.raises(ConfigError, match="does not belong to its config: w is of another size"):
+        merged([0, 1], [0], halves, (4, 4, 1))

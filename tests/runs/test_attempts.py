@@ -25,8 +25,10 @@ from virc.runs.metrics import metrics
 from virc.runs.run import Run
 from virc.stages import rl
 from virc.stages.context import Place
+from virc.training import attempt as attempting
 from virc.training import health
 from virc.training.attempt import Ended, attempt
+from virc.training.silence import Silence
 
 GONE = 2**22 + 1
 """The id of no process: Linux gives none above 2**22."""
@@ -53,12 +55,13 @@ class Engine:
         self.asked = False
         self.seen: list[runs.State] = []
         self.first: int | None = None
+        self.loadable: tuple[Path, Path] | None = None
 
     def plan(self, config: object, place: Place, *_: object) -> Plan:
         """The plan of an attempt, of which it notes the step to go on from."""
         self.first = int(place.resume.name.removeprefix("global_step_")) if place.resume else 0
         self.step = self.first
-        return Plan(Step(("toy",), "train"), {})
+        return Plan(Step(("toy",), "train"), {}, loadable=self.loadable)
 
     def wait(self, seconds: float | None = None) -> int | None:
         """One more step."""
@@ -230,6 +233,65 @@ def test_a_node_that_slurm_lost_is_named(run: Run, attempted: Callable[[Engine],
     engine.at[3] = lambda: run.log(1).write_text("srun: error: Node failure on node7\n")
     with pytest.raises(EngineError, match="Slurm has lost the node node7"):
         attempted(engine)
+
+
+def test_a_node_whose_daemon_was_killed_is_named(run: Run, attempted: Callable[[Engine], Ended]) -> None:
+    engine = Engine(run, 3, code=1)
+    engine.at[3] = lambda: [(run.attempt(1) / f"lost-{node}").touch() for node in (2, 1)]
+    with pytest.raises(EngineError, match="daemon of the step was killed on node 1, 2 of the job"):
+        attempted(engine)
+
+
+@pytest.mark.parametrize(("falls_silent", "place"), [(5, "from step 4"), (1, "from the beginning")])
+def test_an_engine_that_fell_silent_is_ended_and_its_run_can_go_on(
+    falls_silent: int, place: str, run: Run, attempted: Callable[[Engine], Ended], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    engine = Engine(run, 6)
+
+    def look(self: Silence, starting: bool) -> None:
+        self.reason = self.reason or ("has written nothing for 2 h" if engine.step == falls_silent else None)
+
+    monkeypatch.setattr(Silence, "look", look)
+    with pytest.raises(EngineError) as ended:
+        attempted(engine)
+    assert ended.value.message == "verl has written nothing for 2 h: it was ended"
+    assert (
+        ended.value.hint == f"virc train --resume --name a resumes it {place}; VIRC_SILENT_MINUTES=0 waits without end"
+    )
+    assert "note: verl has written nothing for 2 h: ending it" in capsys.readouterr().err
+    assert (runs.state(run).progress, runs.state(run).error) == ("failed", ended.value.message)
+
+
+def test_a_checkpoint_is_made_loadable_for_the_engine(
+    run: Run, attempted: Callable[[Engine], Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, made = Engine(run, 6), list[tuple[Path, ...]]()
+    engine.loadable = (tmp_path / "saved", tmp_path / "to")
+    monkeypatch.setattr(attempting.resume, "loadable", lambda *given: made.append(given))
+    assert attempted(engine).finished
+    assert made == [engine.loadable]
+
+
+def test_two_engines_do_not_train_one_run(
+    run: Run, attempted: Callable[[Engine], Ended], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of an attempt that was killed, and what Slurm started on a node that it cannot reach."""
+    for name in ("_FORMER_ENGINE", "_FORMER_JOB", "_POLL"):
+        monkeypatch.setattr(attempting, name, -1.0 if name != "_POLL" else 0.0)
+    runs.write_state(run, progress="stopped", engine=77)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "engine_lives", lambda _: True)
+        with pytest.raises(
+            ConfigError, match=r"engine of the previous attempt is still running \(process 77\)"
+        ) as lives:
+            attempted(Engine(run, 6))
+    assert lives.value.hint == "virc runs stop a --now"
+    assert "note: waiting for the engine of the previous attempt to save and end" in capsys.readouterr().err
+    runs.write_state(run, progress="running", **runs.this_process())
+    with pytest.raises(ConfigError, match=rf"^process {os.getpid()} on .* still trains a$"):
+        attempt(run, Reporter(show_event), job="7")
+    assert f"note: waiting for process {os.getpid()} on " in capsys.readouterr().err
 
 
 def test_a_run_that_saved_its_last_step_has_finished_though_a_node_is_lost(

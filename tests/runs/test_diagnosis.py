@@ -49,17 +49,47 @@ def test_a_sick_run_has_causes_with_what_was_seen_and_what_to_set(workspace: Pat
             continue
         setting = cause.answer.removeprefix("--set ").split("=")[0]
         assert not cause.answer.startswith("--set ") or f"{setting} is " in cause.seen
+    assert len({cause.answer.partition("=")[0] for cause in found.causes}) == len(found.causes)
+
+
+def test_of_two_signs_the_likeliest_cause_of_each_comes_first(workspace: Path) -> None:
+    run = make(workspace, "a", kind="rl", settings=msgspec.to_builtins(CONFIGS["rl"]), origins={})
+    add(
+        run,
+        *(Metric(step=step, reward=0.5, grad_norm=1.0, response_length=9.0, same=0.9, cut=0.5) for step in range(1, 9)),
+    )
+    found = diagnose(run)
+    assert found.verdict.endswith("so nothing is learned from them; also length")
+    settings = [cause.answer.removeprefix("--set ").partition("=")[0] for cause in found.causes]
+    assert settings == ["dynamic_sampling", "response_length", "n"]
+
+
+def test_a_run_that_failed_has_its_error_before_the_causes_of_its_signs(workspace: Path) -> None:
+    run = make(workspace, "a", kind="rl", settings=msgspec.to_builtins(CONFIGS["rl"]), origins={})
+    add(run, *(Metric(step=step, reward=0.5, grad_norm=1.0, response_length=9.0, same=0.9) for step in range(1, 5)))
+    runs.write_state(run, progress="failed", step=3, attempt=2, error="verl failed: training diverged: the gradient")
+    found = diagnose(run)
+    assert list(found.signs) == ["diverged", "variance"]
+    runs.write_state(run, error="the disk is full")
+    first, second, _ = diagnose(run).causes
+    assert (first.says, first.seen) == ("the disk is full", "it ended after step 3")
+    assert first.answer == f"see {run.log(2)}"
+    assert second.answer == "--set dynamic_sampling=true"
 
 
 @pytest.mark.parametrize("name", ["rl that learns", "sft", "dpo"])
 def test_a_healthy_run_says_what_was_looked_at(workspace: Path, name: str) -> None:
     run = trained(workspace, name)
-    health.write(run, [Note(7, "gradient", True, "it rose"), Note(9, "gradient", False, "")])
+    ended: tuple[sft.Health, ...] = ("loss", "gradient")
+    for sign in ended:
+        health.write(run, [Note(7, sign, True, "it rose"), Note(9, sign, False, "")])
     done = virc("runs", "diagnose", "a", "--json")
     assert (done.code, done.json["healthy"], done.json["causes"], done.json["error"]) == (0, True, [], None)
     assert done.json["verdict"].startswith("nothing is wrong with a in 150 logged steps; it was looked at for ")
-    assert done.json["verdict"].endswith("; gradient began and ended")
-    assert {"grad_norm"} < done.json["looked_at"].keys()
+    kind = "rl" if name.startswith("rl") else name
+    assert done.json["verdict"].endswith(f"for {', '.join(sft.SIGNS[kind])}; gradient, loss began and ended")
+    norms = [HEALTHY[name][0](step)["grad_norm"] for step in (1, 2, 3, 148, 149, 150)]
+    assert done.json["looked_at"]["grad_norm"] == pytest.approx([sum(norms[:3]) / 3, sum(norms[3:]) / 3])
 
 
 def test_a_setting_that_was_given_is_the_likeliest_cause(workspace: Path) -> None:
@@ -106,10 +136,22 @@ def test_how_a_run_ended_is_in_the_verdict(
 def test_a_loss_that_is_no_number_is_divergence(rate: float, answer: str, workspace: Path) -> None:
     config = msgspec.structs.replace(CONFIGS["sft"], learning_rate=rate)
     run = make(workspace, "a", settings=msgspec.to_builtins(config), origins={})
-    add(run, Metric(step=1, loss=1.0, learning_rate=1e-5), Metric(step=2, learning_rate=1e-5))
+    add(run, Metric(step=10, loss=1.0, learning_rate=1e-5), Metric(step=20, learning_rate=1e-5))
+    add(run, Metric(step=20, eval_loss=1.0))
     found = diagnose(run)
     assert list(found.signs) == ["diverged"]
+    assert found.signs["diverged"].endswith(" of step 20 is no number")
     assert found.causes[0].answer == f"--set learning_rate={answer}"
+
+
+@pytest.mark.parametrize("progress", ["finished", "stopped"])
+def test_rows_known_by_heart_are_a_sign_of_a_run_at_its_end(progress: str, workspace: Path) -> None:
+    run = make(workspace, "a", settings=msgspec.to_builtins(CONFIGS["sft"]), origins={})
+    add(run, *(Metric(step=step, loss=0.1, learning_rate=1e-5) for step in (1, 2)), Metric(step=2, eval_loss=0.9))
+    runs.write_state(run, progress=progress)
+    found = diagnose(run)
+    assert list(found.signs) == ["by heart"] * (progress == "finished")
+    assert not found.signs or "have a loss of 0.1 at the end, held-out ones 0.9" in found.signs["by heart"]
 
 
 def test_each_sign_has_causes_and_each_setting_exists() -> None:

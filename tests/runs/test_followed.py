@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from support.made import add, make
 
+from virc.core.errors import EngineError
 from virc.core.events import Event, Reporter
 from virc.engines import registry as engines
 from virc.runs import run as runs
@@ -88,6 +89,37 @@ def test_phases_end_in_the_order_of_the_log_and_are_timed(of_rl: Run, monkeypatc
     assert seen.logs("LLMServerManager: again") == [], "it has begun to train"
 
 
+def test_a_line_may_end_several_phases(of_rl: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = Attempt(of_rl, monkeypatch)
+    seen.logs("dataset len: 1234")
+    seen.now += 9
+    note, progress = seen.logs("LLMServerManager: there")
+    assert note == ("note", "loading the model and starting the rollout server: done in 9 s")
+    assert progress[1].startswith("4/4 first batch: rollouts, rewards, update, 0 s")
+
+
+def test_an_attempt_that_goes_on_adds_to_those_before(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(workspace, "a")
+    add(run, *(Metric(step=step, loss=1 / step) for step in (1, 2)))
+    runs.write_state(run, attempt=2, total=10, seconds=50.0)
+    seen = Attempt(run, monkeypatch, number=2, step=2)
+    assert (seen.follower.step, seen.follower.total) == (2, 10)
+    (said,) = seen.steps(trained(3, elapsed_time="0:02:00"))
+    assert said[1].endswith("  14 min left"), "the step that this attempt made took two minutes"
+    shown = [event for event in seen.events if isinstance(event, StepEvent)]
+    assert shown[-1].history == [1, 1 / 2, 1 / 3]
+    assert [(each.step, each.attempt) for each in metrics(run)] == [(1, 1), (2, 1), (3, 2)]
+
+
+@pytest.mark.parametrize("first", [{"current_steps": 2}, {"current_steps": 1}])
+def test_an_engine_that_begins_anew_is_refused(
+    first: dict[str, int], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Attempt(make(workspace, "a"), monkeypatch, step=2)
+    with pytest.raises(EngineError, match="the engine did not resume from step 2"):
+        seen.steps({**trained(2), **first})
+
+
 def test_an_engine_of_one_phase_counts_no_phases(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = Attempt(make(workspace, "a"), monkeypatch)
     assert seen.polled(3) == [("progress", "reading the rows and loading the model, 3 s; usually 1 to 5 min")]
@@ -155,8 +187,10 @@ def test_what_a_killed_attempt_logged_is_taken_over_once(workspace: Path) -> Non
     source = run.folder / engines.of_kind("sft").log.METRICS
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text("".join(json.dumps(trained(step)) + "\n" for step in (2, 3, 4)))
+    runs.write_state(run, attempt=2)
     follow.take_over(run)
     assert [(each.step, each.loss) for each in metrics(run)] == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 0.25)]
+    assert [each.attempt for each in metrics(run)] == [1, 1, 1, 2]
     follow.take_over(run)
     assert [each.step for each in metrics(run)] == [1, 2, 3, 4]
 
@@ -167,6 +201,9 @@ def test_what_was_noted_after_the_checkpoint_is_dropped_with_the_metrics(workspa
     health.write(run, [Note(step, "loss", True, "it rose") for step in (1, 2, 3)])
     follow.drop_after(run, 2)
     assert [each.step for each in metrics(run)] == [note.step for note in health.notes(run)] == [1, 2]
+    add(run, Metric(step=0, validation=0.5))
+    follow.drop_after(run, 0)  # begun anew, with that validation
+    assert list(metrics(run)) == []
 
 
 JUDGE = {"endpoint": "http://a", "patience": 3600.0}

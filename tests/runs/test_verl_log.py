@@ -156,6 +156,8 @@ virc: RuntimeError: Engine core initialization failed. See root cause above. Fai
 DIED = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task.\n"
 DEAD = f"{DIED}virc: EngineError: its reward worker died (process 5 on 10.0.0.1)\n"
 FULL = f"{DIED}virc: EngineError: Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full\n"
+FEW = "virc: EngineError: dynamic_sampling found too few groups for step 3: in each of 41 others\n"
+BUSY = "OSError: [Errno 98] Address already in use\nValueError: no worker is left\n"
 LOST = "virc: FileNotFoundError: [Errno 2] No such file or directory: '/x/global_step_1/actor/model.pt'\n"
 
 
@@ -182,6 +184,11 @@ virc: FloatingPointError: the weight a.b is not finite after step 4
         ("OSError: [Errno 28] No space left on device", "the disk is full", "keep"),
         (LOST, "FileNotFoundError: [Errno 2] No such file or directory", None),
         (DIED, "one of its processes was killed", "memory"),
+        (FEW, "dynamic_sampling found too few groups for step 3", "--set dynamic_sampling=false"),
+        ("ValueError: the first\nKeyError: 'another'\n", "ValueError: the first", None),
+        ("RuntimeError: away\nvirc.core.errors.DataError: no rows\n", "no rows", None),
+        ("virc: EngineError: of a worker\nvirc: ConfigError: at the end\n", "at the end", None),
+        (BUSY, "a port that it needs is taken", "start it again"),
         (DEAD, "its reward worker died (process 5 on 10.0.0.1)", "memory"),
         (FULL, "Ray ended its actor (process 5 on 10.0.0.1) since the main memory was full", "smaller batches"),
         (NOT_FINITE, "training diverged: the weight a.b is not finite after step 4", "learning_rate"),
@@ -208,8 +215,29 @@ def test_a_process_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
     assert verl_log.cause(KILLED, 1)[0] == "one of its processes was killed, perhaps for want of memory"
 
 
+def test_how_many_parameters_are_trained_is_read_with_commas(tmp_path: Path) -> None:
+    (log := tmp_path / "engine.log").write_text("(WorkerDict pid=3) virc: 3,754,622,976 parameters are trained\n")
+    assert verl_log.trained(log) == 3_754_622_976
+    log.write_text("loading\n")
+    assert verl_log.trained(log) is None
+
+
+@pytest.mark.parametrize(("reserved", "most"), [([60.5, 71.25, 70], 71.25), ([None, 0], None), ([], None)])
+def test_the_memory_of_a_device_is_the_most_of_all_steps(
+    reserved: list[Any], most: float | None, tmp_path: Path
+) -> None:
+    (file := tmp_path / verl_log.METRICS).parent.mkdir()
+    steps = [{"timing_s/step": 1.0, "perf/max_memory_reserved_gb": each} for each in reserved]
+    file.write_text("".join(json.dumps({"step": at, "data": data}) + "\n" for at, data in enumerate(steps)))
+    assert verl_log.device_gib(tmp_path / "checkpoints") == most
+    if not steps:
+        with pytest.raises(EngineError, match="verl logged no step") as none:
+            verl_log.seconds_a_step(tmp_path / "checkpoints")
+        assert none.value.hint == f"see {file}"
+
+
 def test_a_step_takes_as_long_as_the_last_one(tmp_path: Path) -> None:
     (file := tmp_path / verl_log.METRICS).parent.mkdir()
-    steps = [{}, {"timing_s/step": 90.0}, {"timing_s/step": 30.0}]
+    steps = [{}, {"timing_s/step": 90.0}, {"timing_s/step": 30.0}, {"val-core/a/reward/mean@1": 0.5}]
     file.write_text("".join(json.dumps({"step": at, "data": data}) + "\n" for at, data in enumerate(steps)))
     assert verl_log.seconds_a_step(tmp_path / "checkpoints") == 30.0

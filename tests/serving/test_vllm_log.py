@@ -65,14 +65,19 @@ COMPILED = f"""{CORE}[default_loader.py:501] Loading weights took 0.02 seconds
 {CORE}[kv_cache_utils.py:2327] CPU KV cache size: 1,048,576 tokens, Maximum concurrency for 32,768 tokens per request
 {CORE}[core.py:402] init engine (profile, create kv cache, warmup model) took 51.21 s"""
 
+ON_GPU = f"""{CORE}[backends.py:500] Starting torch.compile, see the cache
+{CORE}[monitor.py:34] torch.compile took 31.0 s in total
+Capturing CUDA graphs (mixed prefill-decode, PIECEWISE): 100%"""
+
 
 @pytest.mark.parametrize(
     ("log", "stages"),
     [
         (EAGER, ["model config", "engine process", "weights", "profiling", "KV cache", "HTTP server"]),
         (COMPILED, ["profiling", "compile", "KV cache", "HTTP server"]),
+        (ON_GPU, ["compile", "profiling", "CUDA graphs"]),
     ],
-    ids=["eager", "compiled"],
+    ids=["eager", "compiled", "on a GPU"],
 )
 def test_each_stage_of_the_start_is_found_in_the_log(log: str, stages: list[str]) -> None:
     assert [found for line in log.splitlines() if (found := stage(line))] == stages

@@ -142,20 +142,45 @@ def picture_of(folder: Path) -> Path:
     return min((folder / "data" / "polygons" / "images").rglob("*.png"))
 
 
-@pytest.mark.parametrize(
-    ("file", "what"), [("adapter/adapter_model.safetensors", "base"), ("held.json", "rows"), ("rows.json", "rows")]
-)
-def test_an_adapter_and_held_out_rows_are_compared_too(file: str, what: str, tmp_path: Path) -> None:
-    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-    for name in ("rows.json", "held.json"):
-        (tmp_path / name).write_text(json.dumps([{"messages": turns}]))
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_model.safetensors").touch()
-    paths = {"data": tmp_path / "rows.json", "validation": tmp_path / "held.json", "adapter": tmp_path / "adapter"}
-    run = make(tmp_path, "mine", base="gone", **{name: str(path) for name, path in paths.items()})
+COMPARED = {
+    "rows.json": "rows", "held.json": "rows", "learnt.png": "images", "held.png": "images",
+    "base/config.json": "base", "base/chat_template.jinja": "base", "adapter/adapter_model.safetensors": "base",
+    "runs/mine/code/my_tool.yaml": "code", "runs/mine/sources/other/code/its_tool.py": "code",
+}  # fmt: skip
+"""Each file of a run that is compared: what it is of."""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Run:
+    """A run of empty files, with an adapter, held-out rows and another system's code."""
+    paths = {"data": "rows.json", "validation": "held.json", "adapter": "adapter", "base": "base"}
+    run = make(tmp_path, "mine", **{name: str(tmp_path / path) for name, path in paths.items()})
+    for name in (*COMPARED, "base/README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    turns = [{"role": "user", "content": "<image>q"}, {"role": "assistant", "content": "a"}]
+    for rows, picture in (("rows", "learnt.png"), ("held", "held.png")):
+        (tmp_path / f"{rows}.json").write_text(json.dumps([{"messages": turns, "images": [picture]}]))
     changes.write_digests(run, runs.info(run), run.folder, [])
-    grow(tmp_path / file)
-    assert list(changes.changed_files(run)) == [(what, tmp_path / file)]
+    return run
+
+
+@pytest.mark.parametrize("file", COMPARED)
+def test_each_file_that_an_engine_reads_is_compared(file: str, small: Run, tmp_path: Path) -> None:
+    for changed in (file, "base/README.md"):
+        grow(tmp_path / changed)
+    assert list(changes.changed_files(small)) == [(COMPARED[file], tmp_path / file)]
+
+
+@pytest.mark.parametrize(("count", "more"), [(3, ""), (5, " and 2 more")])
+def test_three_of_the_files_that_changed_are_named(count: int, more: str, small: Run, tmp_path: Path) -> None:
+    for name in [*COMPARED][1:count]:
+        grow(tmp_path / name)
+    (tmp_path / "rows.json").unlink()
+    with pytest.raises(ConfigError) as refused:
+        changes.check(small)
+    named = f"{tmp_path}/rows.json (rows, gone), {tmp_path}/held.json (rows), {tmp_path}/learnt.png (images)"
+    assert refused.value.message == f"since mine was begun these files have changed: {named}{more}"
 
 
 def test_a_copied_picture_is_found_behind_a_link_to_the_runs(

@@ -52,6 +52,8 @@ def test_a_row_of_exactly_the_limit_fits() -> None:
     assert found.longest(2) == [1, 0]  # of those that fit; of equal ones the earlier
     assert counted([7, 9, 9]).longest(2) == [1, 2]
     assert [*found.numbers] == [10, 20, 30, 40]
+    found.differ |= {0: {"a.png": "palette"}, 2: {"c.png": "palette"}, 3: {"a.png": "palette", "d.png": "mode"}}
+    assert found.files(found.within) == {"a.png", "d.png"}  # of rows that are left out none is written
 
 
 def test_an_error_of_long_rows_has_their_numbers_and_what_helps() -> None:

@@ -41,6 +41,15 @@ def test_a_seed_repeats_the_order_within_parts() -> None:
     assert [*first] == ["a", "c, b"]
 
 
+@pytest.mark.parametrize(
+    ("count", "listed"), [(2, "0: 5; then 1: 5"), (8, "0: 5; then 1: 5; then 2: 5;"), (9, "9 parts from 0 to 8")]
+)
+def test_eight_parts_are_listed_and_more_are_counted(count: int, listed: str) -> None:
+    found = {str(part): 5 for part in range(count)}
+    said = order.text(found, Curriculum("level"), "shuffled")
+    assert said.startswith(f"rows by level, shuffled within each part: {listed}")
+
+
 def test_without_parts_the_smallest_number_comes_first() -> None:
     found = numbers(order.parts(rows(0.5, "10", 2, 0.5), Curriculum("type"), None))
     assert found == {"0.5": [1, 4], "2": [3], "10": [2]}

@@ -171,6 +171,12 @@ def test_the_rates_are_those_that_transformers_takes(tmp_path: Path, schedule: s
     assert found == (rates if rates is None else pytest.approx(rates, rel=1e-5))
 
 
+def test_a_run_that_goes_on_within_its_warm_up_still_climbs(tmp_path: Path) -> None:
+    run = make_run(tmp_path, {"schedule": "linear", "learning_rate": 0.001, "warmup_ratio": 0.5}, step=1)
+    # of 3 steps of warm-up two are done at the first, then 9 fall
+    assert extend(run, epochs=2, trial=True).rates == pytest.approx((0.001 / 3, 0.001 * 2 / 3, 0.001 / 9))
+
+
 @pytest.mark.parametrize(
     ("stage", "settings", "here", "hint"),
     [

@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -125,3 +126,16 @@ def test_a_terminal_that_is_closed_asks_to_save_unless_nohup_was_said(before: An
         assert received == [signal.SIGHUP] * asked
     finally:
         signal.signal(signal.SIGHUP, former)
+
+
+def test_beside_the_main_thread_no_signal_is_taken() -> None:
+    before, taken = signal.getsignal(signal.SIGTERM), list[Any]()
+
+    def look() -> None:
+        with attempt._signals() as received:
+            taken.append((received, signal.getsignal(signal.SIGTERM)))
+
+    thread = Thread(target=look)
+    thread.start()
+    thread.join()
+    assert taken == [([], before)]

@@ -13,16 +13,19 @@ from PIL import Image
 from stage_rows import COUNT, drawn
 from support import crux
 
-from virc.core.errors import DataError
+from virc.core.errors import ConfigError, DataError
 from virc.data.formats.registry import Source, only_source
 from virc.data.rows import verl as verl_rows
+from virc.data.rows.record import Message
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Ask, Session
+from virc.rewards.sources import Speaker
 from virc.systems.registry import Judging, Reward
 from virc.tools.registry import known
-from virc.training.preflight.rl import check
+from virc.training.preflight.lengths import Text
+from virc.training.preflight.rl import check, counting, lengths
 from virc.training.preflight.types import Result, RlRequest
 from virc.training.request import TrainRequest
 
@@ -150,6 +153,40 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(rows: Path, tmp_path:
     with pytest.raises(DataError, match="longer than the prompt_length of 3 tokens") as refused:
         check(msgspec.structs.replace(strict, prompt_length=3, filter_overlong=True, folder=tmp_path / "no"))
     assert "filter_overlong" not in str(refused.value.hint)  # it is on, and no row is left
+
+
+def test_a_few_units_are_counted_offered_added_tools_and_left_out(rows: Path, tmp_path: Path) -> None:
+    def change(content: list[Row]) -> None:
+        content[6:] = [content[5]]
+        for row in content[:2]:
+            row["extra_info"]["reference"] = ""
+
+    file = changed(rows, tmp_path / "changed", change)
+    found = check(asked(file, tmp_path / "all", tools=("orient_image",)))
+    assert (found.rows, found.dropped, found.lacking, found.faults) == (7, 0, {"overlap": 2}, {"id_repeated": 1})
+    assert found.lacks == "overlap the row has no box, nor a reference that calls a tool"
+    assert all("orient_image" in row["prompt"][0]["content"] for row in written(found))
+    limit = found.longest - 1
+    look = asked(
+        file, tmp_path / "some", tools=("orient_image",), prompt_length=limit, filter_overlong=True, probe=2, batch=2
+    )
+    short = check(look)
+    assert (short.rows, short.dropped > 0, found.longest > short.longest <= limit) == (2, True, True)
+    assert [row["extra_info"]["index"] for row in written(short)] == [0, 1]
+
+
+def test_a_picture_that_cannot_be_shown_is_a_fault_of_its_row(tmp_path: Path) -> None:
+    Image.new("L", (4000, 10)).save(tmp_path / "a.png")
+    texts = [Text((Message("user", "<image>q"),), (str(tmp_path / name),)) for name in ("a.png", "gone.png")]
+    thin, gone = lengths(counting(EMBEDDED_FOLDER, 10**6), texts)
+    assert (bool(thin.fault), "gone.png" in gone.fault, thin.tokens) == (True, True, 0)
+
+
+def test_a_source_that_shows_images_otherwise_is_refused(rows: Path, tmp_path: Path) -> None:
+    square = Speaker(msgspec.structs.replace(TEMPLATE, images="square_1000"), Reward("outcome"), 1, None)
+    look = asked(rows / "problems.jsonl", tmp_path / "run", rollout="multi_turn", sources={"square": square})
+    with pytest.raises(ConfigError, match="the source square has images: square_1000, and the stage itself smart"):
+        check(look)
 
 
 @pytest.mark.integration

@@ -2,7 +2,9 @@
 
 import json
 import shlex
+import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +13,7 @@ from support.called import virc
 from training import rounds_plan
 
 from virc.core import locks
-from virc.core.errors import ConfigError, EngineError
+from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Reporter
 from virc.runs import run as runs
 from virc.training import steps
@@ -302,6 +304,66 @@ def test_a_step_without_rows_ends_with_its_sentence_and_code(workspace: Path) ->
     assert (said["error"]["kind"], said["error"]["code"], said["progress"]) == ("no_answer", 8, "begun")
 
 
+def test_rounds_that_sample_nothing_take_no_problems(workspace: Path) -> None:
+    steps_of_rows = "  - {train: first, from: base, data: rows.jsonl}\n"
+    (workspace / "bare.yaml").write_text(rounds_plan.YAML.partition("  - sample:")[0] + steps_of_rows)
+    asked = RoundsRequest(system="./bare.yaml", rounds=1, base="tiny", workspace=workspace)
+    assert [step.name for step in planning.plan(asked).steps] == ["first"]
+    with pytest.raises(UsageError, match="the rounds of mine sample no problems"):
+        planning.plan(msgspec.structs.replace(asked, data=Path("problems.jsonl")))
+
+
+def test_rounds_begin_with_the_newest_run_that_is_none_of_theirs(workspace: Path) -> None:
+    asked = RoundsRequest(system="tiny", rounds=1, data=Path("problems.jsonl"), workspace=workspace)
+    with pytest.raises(
+        ConfigError, match="no run of the stage instruct that began with tiny-base has finished"
+    ) as none:
+        planning.plan(asked)
+    assert none.value.hint == "virc train tiny --stage instruct, or name what to begin with: --from"
+    begun: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("old", {}),
+        ("new", {}),
+        ("other", {"root": "qwen"}),
+        ("rl", {"stage": "rl"}),
+        ("tiny-r1-x", {}),
+        ("now", {}),
+    )
+    for day, (name, about) in enumerate(begun, 1):
+        run = made.make(workspace, name, created=f"2026-01-0{day}T00:00:00+00:00", **{"root": "tiny-base", **about})
+        runs.write_state(run, progress="stopped" if name == "now" else "finished")
+    broken = workspace / "runs" / "broken" / "run.json"
+    broken.parent.mkdir()
+    broken.write_text("{")
+    assert [step.start for step in planning.plan(asked).steps] == ["new", "new"]
+
+
+@pytest.mark.parametrize(
+    ("now", "overall"),
+    [(["done", "running"], "running"), (["done", "to do"], "begun"), (["done", "done"], "done"), (["to do"], "to do")],
+)
+def test_rounds_are_as_far_as_their_steps(now: list[running.Progress], overall: str) -> None:
+    assert running.overall([running.StepState(each) for each in now]) == overall
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "saves_on", "threads"),
+    [
+        (("virc", "data", "sample", "x"), "virc_cli", "SIGINT", None),
+        (("torchrun", "--nproc-per-node", "2", "train.py"), "torch.distributed.run", "", "1"),
+    ],
+)
+def test_a_command_is_run_by_this_interpreter(
+    words: tuple[str, ...], module: str, saves_on: str, threads: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[tuple[Any, Path]] = []
+    monkeypatch.setattr(steps.processes, "attended", lambda step, folder: ran.append((step, folder)) or 7)
+    assert steps.in_process(words, Path("/w")) == 7
+    ((step, folder),) = ran
+    assert (step.argv, folder) == ((sys.executable, "-m", module, *words[1:]), Path("/w"))
+    assert (step.saves_on, step.env.get("OMP_NUM_THREADS")) == (saves_on, threads)
+    assert ("PYTHONPATH" in step.env, steps.typed(words).startswith("PYTHONPATH=")) == (bool(threads), bool(threads))
+
+
 def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
     found = of_tiny(workspace)
     running.run(found, runner=Recorder(found))
@@ -310,6 +372,9 @@ def test_what_was_made_otherwise_is_refused(workspace: Path) -> None:
     assert other.code == 3
     assert "the run tiny-r1-practice was made with learning_rate 0.0003, not 1e-06" in other.err
     assert "--name NAME begins other rounds" in other.err
+    warmer = msgspec.structs.replace(found.steps[0], made_with={**found.steps[0].made_with, "seed": 9})
+    with pytest.raises(ConfigError, match=r"trajectories\.progress was made with seed 1, not 9"):
+        running.state(warmer, workspace)
     base = virc(*words, "--from", "tiny-base")
     assert (base.code, "was made with model tiny@7, not tiny-base" in base.err) == (3, True), base.err
     assert virc(*words, "--from", "tiny", "--name", "again", "--dry-run").code == 0

@@ -170,6 +170,13 @@ def test_what_a_stage_needs_is_said_and_refused_here_alone() -> None:
         assert peak in needs(stage, machine(gpus=gpus), "ray"), peak
 
 
+@pytest.mark.parametrize(("rollout", "most"), [("per_cru", 128), ("multi_turn", 1024)])
+def test_questions_to_the_judge_are_counted_a_step(rollout: str, most: int) -> None:
+    judged = ("reward.total=virc", "reward.judge.endpoint=http://a/v1", f"rollout={rollout}", "response_length=768")
+    said = needs(prepared("rl", settings=judged), machine(), "ray").split(", ")  # of 8 prompts with 8 replies each
+    assert f"64 to {most:,} questions to the judge a step" in (said if rollout == "per_cru" else [", ".join(said[-1:])])
+
+
 @pytest.mark.parametrize(
     ("trackers", "environment", "netrc", "refused"),
     [

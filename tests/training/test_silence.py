@@ -70,6 +70,8 @@ def test_a_step_is_timed_by_the_clock_where_the_engine_logs_no_time(engine: Engi
     engine.step(1)
     assert not engine.waits(1000)
     engine.step(2)
+    engine.waits(500)
+    engine.step(3)
     assert engine.silence.limit(False) == 1800 + 3 * 1000
 
 
@@ -191,7 +193,9 @@ def test_a_limit_is_given_in_minutes(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, given: str, seconds: float | None
 ) -> None:
     monkeypatch.setenv(silence.LIMIT, given)
-    assert Silence(engine.run, runs.info(engine.run), engine.log, []).limit(False) == seconds
+    engine.silence = Silence(engine.run, runs.info(engine.run), engine.log, [])
+    assert engine.silence.limit(False) == seconds
+    assert engine.waits(11_000) == (seconds is not None)
 
 
 @pytest.mark.parametrize(("done", "limit"), [(95, 1800 + 180), (97, 3 * HOUR), (99, 3 * HOUR)])
@@ -201,3 +205,7 @@ def test_rows_are_validated_every_so_many_steps_and_after_the_last(
     engine = Engine(tmp_path, monkeypatch, test_freq=7)
     engine.step(done, seconds=60.0)
     assert engine.silence.limit(False) == limit
+    validated = [Metric(step=7, seconds=60.0, validation=0.5)]  # of a former attempt
+    engine.silence = Silence(engine.run, runs.info(engine.run), engine.log, validated)
+    engine.step(done, attempt=2, seconds=60.0)
+    assert engine.silence.limit(False) == 1800 + 180

@@ -1,14 +1,20 @@
 """`virc.training.train`, and what it leaves when it cannot begin."""
 
+import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import msgspec
 import pytest
 from support.made import make
 
-from virc.core.errors import DataError, UsageError
+from virc.core.errors import ConfigError, DataError, EngineError, UsageError
+from virc.core.events import Event
 from virc.runs import run as runs
 from virc.systems import registry as systems
 from virc.training import api, train
+from virc.training.attempt import Ended
 from virc.training.estimate.fits import size_text
 from virc.training.request import TrainRequest
 
@@ -48,12 +54,17 @@ def test_sizes_below_a_gib_are_in_mib(gib: float, text: str) -> None:
 
 
 def test_the_newest_run_of_the_stage_that_has_not_finished_is_resumed(tmp_path: Path) -> None:
-    stopped = (("old", "tiny", "stopped"), ("new", "tiny", "failed"))
+    with pytest.raises(UsageError, match="has no stage 'instruckt'"):
+        api._to_resume("tiny", "instruckt", None, tmp_path)
+    stopped = (("old", "tiny", "new"), ("new", "tiny", "stopped"))
     others = (("done", "tiny", "finished"), ("other", "virc", "stopped"))
     for day, (name, system, progress) in enumerate((*stopped, *others), 1):
         run = make(tmp_path, name, created=f"2026-01-0{day}T00:00:00+00:00", system=system)
         runs.write_state(run, progress=progress)
+    make(tmp_path, "later", created="2026-01-09T00:00:00+00:00", stage="practice")
     assert api._to_resume("tiny", "instruct", None, tmp_path).name == "new"
+    runs.write_state(runs.Run(tmp_path / "runs" / "new"), progress="finished")
+    assert api._to_resume("tiny", "instruct", None, tmp_path).name == "old"
 
 
 def test_a_run_whose_process_is_gone_can_be_resumed(tmp_path: Path) -> None:
@@ -81,3 +92,105 @@ def test_after_a_run_the_next_stage_is_named(system: str, stage: str, following:
 def test_a_base_that_is_named_takes_the_place_of_the_stage_before() -> None:
     config = TrainRequest(system="tiny", stage="practice", base="mine").resolve().config
     assert (config.base, config.after) == ("mine", None)
+
+
+RESUMES = "virc train --resume --name a"
+
+
+@pytest.mark.parametrize(
+    ("ended", "said", "hint"),
+    [
+        (Ended(False, 7, signal.SIGINT), f"stopped, saved at step 7; {RESUMES} resumes it", None),
+        (Ended(False, 7, signal.SIGINT, 1), f"stopped, saved at step 7, 1 step lost; {RESUMES} resumes it", None),
+        (Ended(False, None, signal.SIGTERM, 2),
+         f"stopped, nothing was saved yet, 2 steps lost; {RESUMES} starts again", None),
+        (Ended(False, 7, signal.SIGINT, 0, "it fell"), f"stopped, saved at step 7; {RESUMES} resumes it", None),
+        (Ended(False, 7, None, 0, "it fell"), "stopped: it fell; saved at step 7",
+         f"virc runs diagnose a says why; {RESUMES} resumes it"),
+        (Ended(True, 9), None, None),
+    ],
+)  # fmt: skip
+def test_how_an_attempt_ended_is_said(
+    ended: Ended, said: str | None, hint: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a")
+    events, raised, checked = list[Event](), list[int](), list[str]()
+    monkeypatch.setattr(api, "attempt", lambda *_: ended)
+    monkeypatch.setattr(api, "refuse_few_gpus", lambda run: checked.append(run.name))
+    monkeypatch.setattr(api.signal, "raise_signal", raised.append)
+    if said is None:
+        train(resume=True, name="a", folder=tmp_path, on_progress=events.append)
+        assert [event.text for event in events] == ["resuming a"]
+        return
+    with pytest.raises(EngineError if hint else KeyboardInterrupt) as stopped:
+        train(resume=True, name="a", folder=tmp_path, on_progress=events.append)
+    assert (str(stopped.value) if hint else events[-1].text) == said
+    assert getattr(stopped.value, "hint", None) == hint
+    assert raised == [signal.SIGTERM] * (ended.signal == signal.SIGTERM)
+    assert checked == ["a"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_job_whose_time_is_over_goes_back_into_the_queue(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make(tmp_path, "a", launcher="slurm")
+    for name in ("VIRC_JOB", "SLURM_JOB_ID"):
+        monkeypatch.setenv(name, "77")
+    queued, before = list[tuple[str, str]](), signal.getsignal(signal.SIGUSR1)
+    monkeypatch.setattr(api, "attempt", lambda run, report, job: Ended(False, 7, number))
+    monkeypatch.setattr(api.jobs, "requeue", lambda run, job, report: queued.append((run.name, job)))
+    monkeypatch.setattr(api.signal, "raise_signal", lambda _: None)
+    try:
+        train(resume=True, name="a", folder=tmp_path)
+    except KeyboardInterrupt:
+        assert number == signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert queued == [("a", "77")] * (number == signal.SIGUSR1)
+    assert runs.state(run).job == "77"
+
+
+@pytest.mark.parametrize(("named", "passed"), [(systems.DEFAULT, None), ("tiny", "tiny")])
+def test_what_a_run_is_resumed_with_is_handed_on(
+    named: str, passed: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a")
+    asked: list[Any] = []
+    monkeypatch.setattr(api.prepare, "check_again", lambda run, system, report: asked.append((run.name, system)))
+    monkeypatch.setattr(api.jobs, "move", lambda run, address: asked.append((run.name, address)))
+    monkeypatch.setattr(api, "attempt", lambda *_: Ended(True, 9))
+    train(named, resume=True, name="a", folder=tmp_path, rows_changed=True, ray_address="http://b:8265")
+    assert asked == [("a", passed), ("a", "http://b:8265")]
+
+
+def test_settings_of_a_mapping_reach_the_stage(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="learning_rat"):
+        train("tiny", "instruct", folder=tmp_path, settings={"learning_rat": 1.0})
+
+
+@pytest.mark.parametrize(("stage", "share"), [("instruct", 1 / 10), ("rl", 4 / 10)])  # verl saves nothing when asked
+def test_a_job_must_take_as_long_as_its_first_save(
+    stage: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    resolved = TrainRequest(system="tiny", stage=stage, base="tiny", assignments=("save_steps=4",)).resolve()
+    config = msgspec.structs.replace(resolved.config, devices=2, nodes=3)
+    needed = SimpleNamespace(gpu_hours=12.0, steps=10, host_gib=5.0, device_gib=7.0)
+    monkeypatch.setattr(api, "estimate", lambda *_, gpu: needed if gpu in ("H100", "H200") else None)
+    monkeypatch.setattr(api.sizes, "of_folder", lambda _: None)
+    monkeypatch.setattr(api.submitting, "check_need", lambda *given: asked.append(given))
+    found: Any = SimpleNamespace(
+        resolved=msgspec.structs.replace(resolved, config=config), base=SimpleNamespace(folder=tmp_path),
+        result=SimpleNamespace(longest=1, rows=1, total=1),
+    )  # fmt: skip
+    api._check_site(found, "site", "f")  # type: ignore[arg-type]
+    ((site, file, settings, host_gib, first_save),) = asked
+    assert (site, file, settings["nodes"], host_gib) == ("site", "f", 3, 5.0)
+    assert first_save == pytest.approx(12 * 0.35 * share * 3600 / 6)
+
+
+def test_shards_are_merged_before_they_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make(tmp_path, "mine")
+    monkeypatch.setattr(api, "checkpoints", lambda _: [SimpleNamespace(merged=True), SimpleNamespace(merged=False)])
+    assert api.next_commands(run) == ["virc merge mine"]

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +21,6 @@ torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
 
 
 def line(**fields: object) -> bytes:
-    import json
-
     return json.dumps({"current_steps": 3, "total_steps": 12, "lr": 1e-4, **fields}).encode()
 
 
@@ -40,6 +39,25 @@ def test_the_speed_of_an_attempt_leaves_its_start_out() -> None:
     counted = ((1100, 100), (1300, 110), (1300, 130), (1500, 120))  # tokens, and seconds with 100 of the start
     lines = [line(loss=1.0, total_tokens=float(tokens), throughput=tokens / spent) for tokens, spent in counted]
     assert [found and found.tokens_per_second for found in map(read, lines)] == pytest.approx([1, 20, 200 / 30, 20])
+
+
+def test_a_line_about_held_out_rows_has_their_loss_alone() -> None:
+    text = b'{"current_steps": 6, "total_steps": 12, "eval_loss": 0.75, "elapsed_time": "0:01:05"}'
+    found = engine_log.metric(text, 1)
+    assert found is not None
+    assert (found.step, found.eval_loss, found.loss, found.seconds) == (6, 0.75, None, 65.0)
+
+
+def test_what_two_steps_took_is_read_from_what_they_left(tmp_path: Path) -> None:
+    (tmp_path / "train_results.json").write_text('{"train_steps_per_second": 0.25}')
+    lines, log = (
+        [{}, {"vram_reserved": 40.5}, {"vram_reserved": 41.0}, {"vram_reserved": 39}],
+        tmp_path / "trainer_log.jsonl",
+    )
+    assert engine_log.seconds_a_step(tmp_path) == 4.0
+    for known, most in ((lines, 41.0), (lines[:1], None)):
+        log.write_text("".join(json.dumps(each) + "\n" for each in known))
+        assert engine_log.device_gib(tmp_path) == most
 
 
 def test_a_loss_that_is_no_number_is_a_step_without_a_loss() -> None:
@@ -77,6 +95,14 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
             "did not meet: it waited 600 s for (n1, 29500)",
         ),
         (ENDED, 1, "ValueError: rows of two sizes"),
+        ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError:\n", 1, "one of its processes ended"),
+        ("DistNetworkError: EADDRINUSE", 1, "the port for the processes to meet is taken"),
+        (
+            "FloatingPointError: the loss of step 4 is nan\nValueError: x",
+            1,
+            "training diverged: the loss of step 4 is nan",
+        ),
+        ("SignalException: Process 7 got signal: 15", 1, "it was stopped by signal 15"),
         (ELASTIC, 1, "Some keys are not used by the HfArgumentParser: ['learnin_rate']"),
         ("KeyError: 'messages'\nValueError: second\n", 1, "ValueError: second"),
         ("nothing of use", 3, "exit code 3: nothing of use"),
@@ -87,15 +113,19 @@ def test_what_is_no_step_is_none(text: bytes) -> None:
 def test_the_reason_of_a_failure_is_one_clause(tmp_path: Path, text: str, code: int, said: str) -> None:
     log = tmp_path / "engine.log"
     log.write_text(f"$ python -m llamafactory.launcher engine.yaml\n{text}")
-    clause, _ = engine_log.cause(log, code)
+    clause, hint = engine_log.cause(log, code)
     assert said in clause
     assert "\n" not in clause
+    hints = {"memory": "--with lora", "disk": "save_total_limit=1", "cutoff": "max_pixels", "port": "start it again",
+             "meet": "the network", "not used": "virc systems check", "diverged": "lower learning_rate",
+             "killed": "free memory"}  # fmt: skip
+    assert next((each in str(hint) for word, each in hints.items() if word in said), hint is None), hint
 
 
 def test_the_number_of_rows_is_read_with_its_commas(tmp_path: Path) -> None:
     log = tmp_path / "engine.log"
-    log.write_text("***** Running training *****\n  Num examples = 48,112\n")
-    assert engine_log.rows(log) == 48112
+    log.write_text("***** Running training *****\n  Num examples = 48,112\ntrainable params: 1,234,567 || all\n")
+    assert (engine_log.rows(log), engine_log.trained(log)) == (48112, 1234567)
 
 
 def test_tensors_that_a_checkpoint_lacks_are_named_but_for_a_tied_output_layer(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What the process of supervised fine-tuning mends in LLaMA-Factory, on stand-ins for its classes."""
 
 import signal
+import sys
 from contextlib import nullcontext
 from functools import partial
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.loopback import free_port
+from support.stand_ins import bare, stand_in
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +200,52 @@ def test_a_start_waits_for_its_peers_for_a_stated_time(
     expected = rf"waited 0.3 s at 127.0.0.1:{port} for {waits_for}$"
     with pytest.raises(TimeoutError, match=expected) if waits_for else nullcontext():
         start.meet(0.3)
+
+
+@pytest.mark.parametrize("accelerator", [None, "cpu"])
+def test_a_process_ends_with_its_launcher_and_meets_the_others_first(
+    accelerator: str | None, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[Any] = []
+    ops = SimpleNamespace(__compatible_ops__={"deepspeed_shm_comm": True})
+    run_exp = lambda callbacks: done.append([type(each).__name__ for each in callbacks])  # noqa: E731
+    stand_in(monkeypatch, {
+        "llamafactory.train.callbacks": {"LogCallback": "log"}, "deepspeed": {"ops": ops},
+        "llamafactory.train.tuner": {"run_exp": run_exp},
+    })  # fmt: skip
+    vars(sys.modules["llamafactory.train"])["callbacks"] = sys.modules["llamafactory.train.callbacks"]
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    if accelerator:
+        monkeypatch.setenv("DS_ACCELERATOR", accelerator)
+    for name in ("end_with_parent", "meet"):
+        monkeypatch.setattr(start, name, lambda name=name: done.append(name))
+    monkeypatch.setattr(start, "write_more", done.append)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        start.run(lambda: [SimpleNamespace()])
+        ends: Any = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as ended:
+            ends(signal.SIGTERM, None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ended.value.code == 143
+    callbacks = ["SavesOnSignal", "EndsWhereDiverged", "Prepares", "SimpleNamespace"]
+    assert done == ["end_with_parent", "meet", "log", callbacks]
+    assert ops.__compatible_ops__["deepspeed_shm_comm"] is (accelerator is None)
+
+
+def test_images_are_left_out_of_packed_rows_too(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    processors = bare("SupervisedDatasetProcessor", "PackedSupervisedDatasetProcessor")
+    stand_in(monkeypatch, {"llamafactory.data.processor.supervised": {**processors, "IGNORE_INDEX": -1}})
+    module = sys.modules["llamafactory.data.processor.supervised"]
+    vars(sys.modules["llamafactory.data.processor"])["supervised"] = module
+    left: list[tuple[str, int]] = []
+    monkeypatch.setattr(start, "leave_images_out", lambda each, ignored: left.append((each.__name__, ignored)))
+    assert start._prepare() == []
+    assert left == [(name, -1) for name in processors]
+
+
+def test_an_engine_that_torchrun_did_not_start_waits_for_nobody(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TORCHELASTIC_USE_AGENT_STORE", "MASTER_ADDR"):
+        monkeypatch.delenv(name, raising=False)
+    start.meet()

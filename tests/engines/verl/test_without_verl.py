@@ -710,3 +710,22 @@ def test_the_task_runner_of_verl_trains_with_our_trainer(trainer: Any, standing_
     ((kind, config),) = ran
     assert (kind.__name__, config) == ("Trainer", "config")
     assert issubclass(kind, sys.modules["verl.trainer.ppo.v1.trainer_sync"].PPOTrainerSync)
+
+
+def test_a_batch_without_rollouts_is_compared_and_measured_as_none(
+    trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "tq", None)  # nobody asks the queue
+    trainer.regroup([], "train", "reward.json")
+    assert trainer._rollouts(SimpleNamespace(keys=["p_1_0"], tags=[{"is_padding": True}])) == []
+
+
+def test_failed_rollouts_are_told_once(strict: Any) -> None:
+    logger = logging.getLogger("verl.trainer.ppo.v1.agent_loop_tq")
+    before = list(logger.handlers)
+    try:
+        for _ in range(2):
+            strict.module.tell()
+        assert [type(each).__name__ for each in logger.handlers if each not in before] == ["_Tells"]
+    finally:
+        logger.handlers[:] = before
