@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from support import zoo
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, VircError
+from virc.systems import files
 from virc.systems import registry as systems
+from virc.systems.kinds import runs_in
 from virc.tools import registry as tools
 
 FOLDER = Path(systems.__file__).parent
@@ -281,3 +283,51 @@ overlays:
         "./x",
         {"one": {"base": f"{tmp_path}/folder/weights"}},
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "chosen"),
+    [
+        (None, "mine.yml", "mine"),
+        ("other", "mine.yaml", "other"),
+        (None, "mine.txt", ("mine.txt does not end in .yaml", "mine.txt.yaml")),
+        ("a b", "mine.yaml", ('"a b" cannot name a system', "names are at most 50 letters")),
+        ("virc", "mine.yaml", (f"there is a system virc already, in {FOLDER / 'virc.yaml'}", "choose another name")),
+    ],
+)
+def test_a_new_system_has_a_name_of_its_own(name: str | None, file: str, chosen: str | tuple[str, str]) -> None:
+    if isinstance(chosen, str):
+        assert files.checked_name(name, Path(file)) == chosen
+        return
+    with pytest.raises(VircError) as refused:
+        files.checked_name(name, Path(file))
+    assert (refused.value.message, (refused.value.hint or "").startswith(chosen[1])) == (chosen[0], True)
+
+
+def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").symlink_to(tmp_path / "gone.yaml")
+    with pytest.raises(ConfigError, match="there is a file .*led.yaml already"):
+        files.write(tmp_path / "led.yaml", "name: x\n")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot write .*mine\.yaml: \S"):
+        files.write(tmp_path / "file" / "mine.yaml", "name: x\n")
+
+
+def test_a_copy_of_a_copy_has_the_rows_of_the_first(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    published = systems.get("reason-rft")
+    files.write(first, files.copied(published, first, "a"))
+    files.write(second, files.copied(systems.load(first), second, "b"))
+    assert [systems.load(each).rows_of for each in (first, second)] == ["reason-rft"] * 2
+    assert systems.load(second).rewriting() == published.rewriting() == published.file.with_name("rows.py")
+
+
+def test_a_kind_of_stages_says_what_it_runs_in() -> None:
+    found = {kind: (runs.engine, runs.environment, runs.code) for kind in ("sft", "dpo", "rl") if (runs := runs_in(kind))}
+    assert found == {
+        "sft": ("llamafactory", "sft", ("llamafactory",)),
+        "dpo": ("llamafactory", "sft", ("llamafactory", "llamafactory/preferences")),
+        "rl": ("verl", "rl", ("verl",)),
+    }
+    with pytest.raises(ConfigError, match="stages of kind 'sfft' are not of this version"):
+        runs_in("sfft")
