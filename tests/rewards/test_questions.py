@@ -87,7 +87,7 @@ def test_a_question_is_about_replies_that_have_what_it_names(text: str, reply: s
 
 @pytest.mark.parametrize(("of", "asked"), [("answer", [1, 0, 0]), ("tool", [0, 1, 0]), ("any", [1, 1, 0])])
 def test_a_question_may_say_which_replies_it_is_about(of: Any, asked: list[int]) -> None:
-    replies, question = (answer("5"), tool(crop(0, 0, 90, 90)), "no marks"), Question("{answer}: {thought}?", yes_no, of=of)
+    question, replies = Question("{answer}: {thought}?", yes_no, of=of), (answer("5"), tool(crop(0, 0, 90, 90)), "x")
     judges = [scored(question, reply, judged("no"))[1].asked for reply in replies]
     assert [*map(len, judges)] == asked
     texts = [each.messages[-1].text for asks in judges for each in asks]

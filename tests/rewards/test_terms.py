@@ -215,4 +215,8 @@ def test_an_image_that_is_gone_is_a_fault_of_the_row_and_not_of_the_reply() -> N
 def test_what_stands_between_delimiters(text: str, found: list[str], line: str | None) -> None:
     assert [*between(text)] == found
     assert on_one_line(text) == line
-    assert [*between(text.replace("answer>", "a>"), "<a>", "</a>")] == [each.replace("answer>", "a>") for each in found]
+
+
+def test_delimiters_may_be_others_or_one() -> None:
+    assert [*between("<a>5</a><b>6</b><a>7</a>", "<a>", "</a>")] == ["5", "7"]
+    assert [*between("$5$ and $6$, $", "$", "$")] == ["5", "6"]
