@@ -157,25 +157,36 @@ def test_a_likeness_is_that_of_both_texts_each_of_which_is_kept(
 
 
 def test_what_was_asked_and_said_is_known_with_every_try() -> None:
-    replies = iter(["hm", "x" * 300 + r" so \boxed{1}", "hm"])
-    judge, waited = ScriptedJudge(lambda text: next(replies)), Waited([])
+    long = f"It begins. {'x' * 300} so \\boxed{{1}}"
+    replies = iter(["hm", long, "hm"])
+
+    def says(text: str) -> str:
+        if text == "Away?":
+            raise NetworkError("it is away")
+        return next(replies)
+
+    judge, waited = ScriptedJudge(says), Waited([])
     shown = Shown(open_image(picture((56, 56)).read(), "it"))
     texts = (Message("system", "You judge."), Message("user", "See , so?", (0,), at=(4,)))
 
     async def both() -> list[Verdict]:
         WAITED.set(waited)
-        last = Ask((Message("user", "And?"),), ())
-        return [
-            await judge.verdict("own", Ask(texts, [shown]), SAMPLING, 3, read_verdict),
-            await judge.verdict("other", last, SAMPLING, 1, read_verdict),
+        asks = Ask(texts, [shown]), Ask((Message("user", "And?"),), ()), Ask((Message("user", "Away?"),), ())
+        found = [
+            await judge.verdict("own", asks[0], SAMPLING, 3, read_verdict),
+            await judge.verdict("other", asks[1], SAMPLING, 1, read_verdict),
         ]
+        with pytest.raises(NetworkError):
+            await judge.verdict("none", asks[2], SAMPLING, 1, read_verdict)
+        return found
 
     first, second = asyncio.run(both())
     assert (first.value, second) == (1.0, Verdict(0.0, "the judge gave no score in 1 try"))
+    assert "begins" not in first.why  # its end says why
     assert waited.said == [
-        Exchange("own", f"See {MARK}, so?", ("hm", "x" * 300 + r" so \boxed{1}")), Exchange("other", "And?", ("hm",)),
+        Exchange("own", f"See {MARK}, so?", ("hm", long)), Exchange("other", "And?", ("hm",)),
     ]  # fmt: skip
-    assert (waited.asked, waited.unread, waited.scores, judge.counts.unread) == (2, 1, [1.0], 1)
+    assert (waited.asked, waited.unread, waited.scores, judge.counts.unread) == (3, 1, [1.0], 1)
 
 
 def test_each_judge_is_asked_as_its_settings_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

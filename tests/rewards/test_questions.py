@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from rewards.prompts import answer, call, crop, prompt, tool
 from support.called import virc
@@ -15,9 +16,10 @@ from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import trial
 from virc.rewards.means import Means, UnscoredError
-from virc.rewards.question import Question, Reading, asks, choice, field, grade, yes_no
+from virc.rewards.question import Question, Reading, asks, choice, field, grade, published, yes_no
 from virc.rewards.sample import prompt_of, sample
 from virc.rewards.scripted import ScriptedJudge, judged
+from virc.systems import texts
 from virc.systems.registry import Judging, Reward
 
 GRADE = {"type": "object", "required": ["score"], "properties": {"score": {"type": "number", "maximum": 10}}}
@@ -99,6 +101,18 @@ def test_a_text_of_authors_is_kept_by_its_folder_and_file() -> None:
     kept = {"judge.yaml": ("no", "no"), "grit/judge.yaml": ("theirs?", "Theirs.")}
     assert (question.name, question.said(kept)) == ("grit/judge.yaml", ("theirs?", "Theirs."))
     assert (Question("a?", yes_no).name, Question("a?", yes_no, system="b").said(kept)) == ("", ("a?", "b"))
+
+
+def test_a_published_question_is_read_with_its_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ask.yaml").write_text("text: '{text:a} Say yes.'\nsystem: '{text:b} Judge.'\n")
+    monkeypatch.setattr(texts, "text", lambda folder, name, own=False: f"{'ours' if own else 'theirs'} {name}")
+    found = published(tmp_path / "ask.yaml", yes_no, 3)
+    assert (found.text, found.system, found.tries) == ("ours a Say yes.", "ours b Judge.", 3)
+    assert found.said() == ("theirs a Say yes.", "theirs b Judge.")
+    monkeypatch.undo()
+    critic, read = msgspec.structs.replace(found, judge="critic"), sample(answer("5"), prompt(strict="own"))
+    with pytest.raises(UnscoredError, match="needs a judge, critic"):  # said before what its texts lack
+        asyncio.run(critic.score(read, judged("yes"), "own"))
 
 
 def test_what_can_read_nothing_is_refused() -> None:

@@ -12,6 +12,7 @@ from virc.core.errors import ConfigError, VircError
 from virc.systems import files
 from virc.systems import registry as systems
 from virc.systems.kinds import runs_in
+from virc.systems.samples import find
 from virc.tools import registry as tools
 
 FOLDER = Path(systems.__file__).parent
@@ -327,6 +328,12 @@ def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"cannot write .*mine\.yaml: \S"):
         files.write(tmp_path / "file" / "mine.yaml", "name: x\n")
+
+
+def test_replies_that_no_file_can_hold_are_refused() -> None:
+    sample = find.found(["<think>a</think><answer>5</answer>"])
+    with pytest.raises(ConfigError, match="no YAML can be written that holds these replies"):
+        files.sampled("x", msgspec.structs.replace(sample, notes=("x" * 70_000,)))
 
 
 def test_a_copy_of_a_copy_has_the_rows_of_the_first(tmp_path: Path) -> None:
