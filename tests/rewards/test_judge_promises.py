@@ -20,7 +20,7 @@ from virc.reasoning.session import Ask, Message
 from virc.rewards import registry as rewards
 from virc.rewards.judging import MAX_TEXT, SAMPLING, WAITED, Exchange, Judge, Verdict, Waited, questions, read_cosine
 from virc.rewards.means import JUDGE_KEY, Means, means_of
-from virc.rewards.needs import without_judge
+from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.published import read_verdict
 from virc.rewards.sample import sample
 from virc.rewards.scripted import ScriptedJudge, judged
@@ -233,6 +233,25 @@ def test_a_row_needs_what_any_kind_of_reply_needs(raising: str, by_rules: int, t
     total = rewards.find(str(tmp_path / "mine.py"))
     found = without_judge([prompt(strict="own").record], total, "pixel")
     assert (found.rows, found.by_rules, found.why) == (1, by_rules, {} if by_rules else {"mine": "needs stars"})
+
+
+def test_rows_that_rules_can_score_are_counted_over_files(tmp_path: Path) -> None:
+    """Of two rows, one has the column that the reward needs; where there is the judge, that is all it needs."""
+    (tmp_path / "mine.py").write_text(
+        "from virc.rewards.means import UnscoredError\n\nTERMS = ('mine',)\n\n\ndef mine(sample, means):\n"
+        "    if 'stars' not in sample.prompt.columns:\n        raise UnscoredError('needs stars')\n"
+        "    means.asked('critic')\n    return 1.0\n\n\ndef total(t):\n    return 1 / t.mine\n"
+    )
+    total = rewards.find(str(tmp_path / "mine.py"))
+    rows = [prompt(strict="own", **columns).record for columns in ({}, {"stars": 3})]
+    found = without_judge(rows, total, "pixel", judges=["critic"])
+    assert (found.rows, found.by_rules, found.share) == (2, 1, 0.5)
+    assert (found.lacking, found.why) == ({"mine": 1}, {"mine": "needs stars"})
+    other = without_judge(rows, total, "pixel")
+    assert (other.by_rules, other.lacking, other.why) == (0, {"mine": 2}, {"mine": "needs a judge, critic"})
+    found.add(other)
+    assert (found.rows, found.by_rules, found.lacking, found.why) == (4, 1, {"mine": 3}, other.why)
+    assert Scorable().share == 0
 
 
 @pytest.mark.parametrize(
