@@ -243,7 +243,7 @@ def test_rows_that_rules_can_score_are_counted_over_files(tmp_path: Path) -> Non
         "    means.asked('critic')\n    return 1.0\n\n\ndef total(t):\n    return 1 / t.mine\n"
     )
     total = rewards.find(str(tmp_path / "mine.py"))
-    rows = [prompt(strict="own", **columns).record for columns in ({}, {"stars": 3})]
+    rows = [prompt(strict="own").record, prompt(strict="own", stars=3).record]
     found = without_judge(rows, total, "pixel", judges=["critic"])
     assert (found.rows, found.by_rules, found.share) == (2, 1, 0.5)
     assert (found.lacking, found.why) == ({"mine": 1}, {"mine": "needs stars"})
