@@ -73,6 +73,9 @@ def test_a_judge_is_shown_all_accepted_answers() -> None:
     first, *_, last = (ask.messages[-1].text for ask in means.judge.asked)
     assert "5 or five" in first
     assert last.startswith("5 or five? 7")
+    unknown = Prompt(msgspec.structs.replace(known.record, answer=None, extra={}), strict="own")
+    asyncio.run(Question("({reference}) {answer}?", yes_no).score(sample(answer("7"), unknown), means, "own"))
+    assert means.judge.asked[-1].messages[-1].text == "() 7?"
 
 
 async def _one(term: rewards.Term, reply: str, known: Prompt, means: Means) -> object:
@@ -144,25 +147,34 @@ def test_a_long_text_is_cut_before_it_is_asked_about(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "reply", "sizes", "shade"),
+    ("place", "reply", "strict", "parts", "sizes"),
     [
-        ("{image}", answer("5"), [(308, 196)], 0),
-        ("{images}", answer("5"), [(308, 196)], 0),
-        ("{crops}", answer("5"), [(84, 112)], 40),
-        ("{image_1}", answer("5"), [(84, 112)], 40),
-        ("{result}", tool(crop(0, 0, 84, 84, index=1)), [(84, 84)], 40),
-        ("{result}", tool(crop(0, 0, 168, 84)), [(168, 84)], 0),
+        ("{image}", answer("5"), "own", [0], [(308, 196, 0)]),
+        ("{images}", answer("5"), "own", [0, 1], [(308, 196, 0), (140, 84, 40)]),
+        ("{image}", answer("5"), "published", [0], [(308, 196, 0)]),  # checked at 300 x 200
+        ("{crops}", answer("5"), "own", [0, 1], [(84, 112, 80), (112, 84, 120)]),
+        ("{image_2}", answer("5"), "own", [0], [(84, 112, 80)]),
+        ("At {image_3}, {images}.", answer("5"), "own", ["At ", 0, ", ", 1, 2, "."],
+         [(112, 84, 120), (308, 196, 0), (140, 84, 40)]),
+        ("{result}", tool(crop(0, 0, 84, 84, index=2)), "own", [0], [(84, 84, 80)]),
+        ("{result}", tool(crop(0, 0, 168, 84)), "own", [0], [(168, 84, 0)]),
+        ("{result}", tool(crop(0, 0, 84, 84, index=3)), "published", [0], [(84, 84, 120)]),
     ],
-)
+)  # fmt: skip
 def test_a_judge_sees_pictures_as_the_model_did(
-    place: str, reply: str, sizes: list[tuple[int, int]], shade: int
+    place: str, reply: str, strict: Any, parts: list[str | int], sizes: list[tuple[int, int, int]]
 ) -> None:
+    """Two inputs and two crops; a picture is known by its size and its shade."""
     means = judged("yes")
-    known = prompt([(300, 200), (84, 112)], before=[tool(crop(0, 0, 84, 112))], strict="own")
+    before = [tool(crop(0, 0, 84, 112)), tool(crop(0, 0, 112, 84))]
+    known = prompt([(300, 200), (140, 84), (84, 112), (112, 84)], before=before, strict=strict)
     asyncio.run(Question(place, yes_no).score(sample(reply, known), means, "own"))
     assert isinstance(means.judge, ScriptedJudge)
-    images = means.judge.asked[0].images
-    assert ([image.size for image in images], images[0].pixels.getpixel((9, 9))) == (sizes, (shade, shade, 200))
+    (ask,) = means.judge.asked
+    assert [*ask.messages[-1].parts()] == parts
+    assert [(*image.size, image.pixels.getpixel((9, 9))) for image in ask.images] == [
+        (width, height, (shade, shade, 200)) for width, height, shade in sizes
+    ]
 
 
 @pytest.mark.parametrize("is_given", [False, True])

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from rewards.prompts import answer, call, crop, prompt, tool
 from support.called import virc
@@ -15,9 +16,10 @@ from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import trial
 from virc.rewards.means import Means, UnscoredError
-from virc.rewards.question import Question, Reading, asks, choice, field, grade, yes_no
+from virc.rewards.question import Question, Reading, asks, choice, field, grade, published, yes_no
 from virc.rewards.sample import prompt_of, sample
 from virc.rewards.scripted import ScriptedJudge, judged
+from virc.systems import texts
 from virc.systems.registry import Judging, Reward
 
 GRADE = {"type": "object", "required": ["score"], "properties": {"score": {"type": "number", "maximum": 10}}}
@@ -85,6 +87,42 @@ def test_a_question_is_about_replies_that_have_what_it_names(text: str, reply: s
         assert judge.asked[0].images[0].size == (84, 84)
 
 
+@pytest.mark.parametrize(("of", "asked"), [("answer", [1, 0, 0]), ("tool", [0, 1, 0]), ("any", [1, 1, 0])])
+def test_a_question_may_say_which_replies_it_is_about(of: Any, asked: list[int]) -> None:
+    question, replies = Question("{answer}: {thought}?", yes_no, of=of), (answer("5"), tool(crop(0, 0, 90, 90)), "x")
+    judges = [scored(question, reply, judged("no"))[1].asked for reply in replies]
+    assert [*map(len, judges)] == asked
+    texts = [each.messages[-1].text for asks in judges for each in asks]
+    assert {*texts} <= {"5: AB is 5?", ": AB is hard to read?"}
+
+
+def test_a_text_of_authors_is_kept_by_its_folder_and_file() -> None:
+    question = Question("ours?", yes_no, system="Ours.", file=Path("/some/zoo/grit/judge.yaml"))
+    kept = {"judge.yaml": ("no", "no"), "grit/judge.yaml": ("theirs?", "Theirs.")}
+    assert (question.name, question.said(kept)) == ("grit/judge.yaml", ("theirs?", "Theirs."))
+    assert (Question("a?", yes_no).name, Question("a?", yes_no, system="b").said(kept)) == ("", ("a?", "b"))
+
+
+def test_a_published_question_is_read_with_its_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ask.yaml").write_text("text: '{text:a} Say yes.'\nsystem: '{text:b} Judge.'\n")
+    monkeypatch.setattr(texts, "text", lambda folder, name, own=False: f"{'ours' if own else 'theirs'} {name}")
+    found = published(tmp_path / "ask.yaml", yes_no, 3)
+    assert (found.text, found.system, found.tries) == ("ours a Say yes.", "ours b Judge.", 3)
+    assert found.said() == ("theirs a Say yes.", "theirs b Judge.")
+    monkeypatch.undo()
+    critic, read = msgspec.structs.replace(found, judge="critic"), sample(answer("5"), prompt(strict="own"))
+    with pytest.raises(UnscoredError, match="needs a judge, critic"):  # said before what its texts lack
+        asyncio.run(critic.score(read, judged("yes"), "own"))
+
+
+def test_what_can_read_nothing_is_refused() -> None:
+    for least, most in ((5, 1), (1, 1)):
+        with pytest.raises(ValueError, match=f"a grade from {least} to {most} has no range"):
+            grade(least, most)
+    with pytest.raises(ValueError, match="this is no JSON schema: "):
+        field({"type": "nothing"}, "score")
+
+
 def test_a_question_about_a_result_that_cannot_be_shown_has_no_score() -> None:
     drawn = tool(call("draw_on_image", shape="line", points=[[1, 2]], image_index=0))  # of one point
     with pytest.raises(UnscoredError, match="needs an image that its call leads to: a line has 2 points"):
@@ -92,9 +130,10 @@ def test_a_question_about_a_result_that_cannot_be_shown_has_no_score() -> None:
 
 
 def test_earlier_replies_that_cannot_be_read_have_no_thoughts() -> None:
-    before, sizes = (tool(crop(0, 0, 90, 90), "I look"), "no marks"), ((280, 196), (84, 84), (84, 84))
+    before = (tool(crop(0, 0, 90, 90), "I look"), "no marks", tool(crop(0, 0, 90, 90), "again"))
+    sizes = ((280, 196), (84, 84), (84, 84), (84, 84))
     _, judge = scored(Question("So {thoughts}?", yes_no), answer("5"), judged("yes"), before=before, sizes=sizes)
-    assert judge.asked[0].messages[-1].text == "So I look?"
+    assert judge.asked[0].messages[-1].text == "So I look again?"
 
 
 def test_a_question_with_crops_is_asked_before_there_are_any() -> None:
@@ -123,7 +162,7 @@ def test_what_a_row_lacks_is_said_before_a_judge_is_missed() -> None:
         asyncio.run(Question("a", yes_no, judge="critic").score(sample(answer("5"), prompt()), judged("yes"), "own"))
 
 
-@pytest.mark.parametrize("place", ["image_1x", "image_", "rows.hint"])
+@pytest.mark.parametrize("place", ["image_1x", "image_", "rows.hint", "my.row.hint"])
 def test_a_place_that_is_nearly_one_is_refused(place: str) -> None:
     with pytest.raises(ValueError, match=rf"\{{{place}\}} is no place in a question"):
         Question(f"{{{place}}}", yes_no)

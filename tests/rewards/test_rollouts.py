@@ -101,6 +101,10 @@ def test_rollouts_by_hand(
     found = scored(replies, picture, total, **columns)
     assert found.ended == ended
     assert found.total == pytest.approx(value)
+    taken = replies[:-1] if ended == "format" else replies
+    assert (found.last.turns, found.last.tool_calls) == (len(replies), sum("<tool_call>" in each for each in taken))
+    said = replies[-1].partition("<answer>")[2].partition("<")[0] or None
+    assert (found.last.answer_text, found.last.reply_text) == (said, "\n".join(replies))
 
 
 def test_terms_are_means_over_the_units_they_apply_to(picture: Path) -> None:

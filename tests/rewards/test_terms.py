@@ -11,6 +11,7 @@ from virc.core.errors import DataError
 from virc.models import chat_protocol
 from virc.reasoning.protocol import own_protocol
 from virc.rewards import registry as rewards
+from virc.rewards.delimiters import between, on_one_line
 from virc.rewards.means import Means
 from virc.rewards.registry import Scored
 from virc.rewards.sample import Prompt, sample
@@ -197,3 +198,25 @@ def test_an_image_that_is_gone_is_a_fault_of_the_row_and_not_of_the_reply() -> N
     gone = msgspec.structs.replace(known.record, images=(msgspec.structs.replace(picture, name="x.png", data=None),))
     with pytest.raises(DataError, match=r"image x\.png cannot be read"):
         scored(tool(display()), Prompt(gone))
+
+
+@pytest.mark.parametrize(
+    ("text", "found", "line"),
+    [
+        ("<answer>5</answer> and <answer>6</answer>", ["5", "6"], "5"),
+        ("<answer>a\nb</answer>\n<answer>c</answer>", ["a\nb", "c"], "c"),
+        ("<answer>1<answer>2</answer>3</answer>", ["1<answer>2"], "1<answer>2"),  # pairs do not overlap
+        ("</answer>5<answer>6", [], None),
+        ("5</answer>", [], None),
+        ("<answer>5</answer>6</answer>", ["5"], "5"),  # the second has no beginning
+        ("<answer></answer>", [""], ""),
+    ],
+)
+def test_what_stands_between_delimiters(text: str, found: list[str], line: str | None) -> None:
+    assert [*between(text)] == found
+    assert on_one_line(text) == line
+
+
+def test_delimiters_may_be_others_or_one() -> None:
+    assert [*between("<a>5</a><b>6</b><a>7</a>", "<a>", "</a>")] == ["5", "7"]
+    assert [*between("$5$ and $6$, $", "$", "$")] == ["5", "6"]

@@ -25,6 +25,10 @@ def test_values_are_those_of_the_published_scorer(name: str) -> None:
 def test_answers_are_normalized_as_by_the_published_scorer() -> None:
     for text, normalized in PUBLISHED["normalized"]["cases"]:
         assert accepted.normalized(text) == normalized, text
+    # a sign that stands beside a space anywhere goes, wherever it is; another becomes a space
+    assert [accepted.normalized(text) for text in ("a-b", "a-b -c", "a-b c- d", "a-b c-\nd")] == [
+        "b", "ab c", "ab c d", "ab c d",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("times", "value"), [(0, 0.0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1.0), (10, 1.0)])
@@ -36,6 +40,7 @@ def test_vqa_accuracy_counts_people(times: int, value: float) -> None:
 def test_a_half_counts_in_anls() -> None:
     """The scorer of DocVQA drops what is under 0.5; the paper drops 0.5, too."""
     assert (accepted.anls("ac", ["ab"]), accepted.anls("abx", ["acy"])) == (0.5, 0.0)
+    assert accepted.anls("", [""]) == 1.0
 
 
 @pytest.mark.parametrize(

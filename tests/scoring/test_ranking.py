@@ -20,6 +20,7 @@ def test_ndcg_by_hand() -> None:
     assert ndcg(["x", "a"], ["a", "c"], k=1) == 0.0
     assert ndcg(["c", "a"], ["a", "c"]) == pytest.approx(1.0)
     assert ndcg(["a", "a"], ["a"]) == 1.0  # again is not more
+    assert ndcg(["a"], ["a", "a"]) == recall_at(1, ["a"], ["a", "a"]) == 1.0  # what is relevant is listed twice
     assert ndcg([], ["a"]) == ndcg(["a"], []) == 0.0
 
 

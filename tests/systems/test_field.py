@@ -9,7 +9,7 @@ from support.entry import ROOT
 
 from virc.config import yaml as plain_yaml
 from virc.systems import published as listed
-from virc.systems.published import Component, Row
+from virc.systems.published import Component, Row, State
 from virc.systems.registry import PACKAGE
 
 FIELD = [*listed.rows().values()]
@@ -28,6 +28,26 @@ def test_every_row_is_there_once() -> None:
 def test_a_row_has_no_key_that_nobody_reads(row: Row) -> None:
     assert len(row.about) <= 100
     assert not row.about.endswith(".")
+
+
+def test_what_a_row_lacks_is_said_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four components, one is there, one lacks a part for this system, and two are not there."""
+    there, rows = ("systems/kinds.py", "systems/names.py"), Row("x", 1, "X", "a", "rl", needs=("a", "b", "c", "d"))
+    known = {
+        "a": Component("it", provided=there, lacks={"other": "all else", "x": "its marks"}, kind="rows"),
+        "b": Component("it", provided=(there[0], "gone.py"), kind="evaluation"), "c": Component("it", provided=there),
+        "d": Component("it", lacks={"x": "a part"}, kind="reward"),
+    }  # fmt: skip
+    monkeypatch.setattr(listed, "components", lambda: known)
+    assert listed.lacking(rows) == {"a": "its marks", "b": "", "d": ""}
+    assert [listed.is_beside(name) for name in known] == [True, True, False, False]
+    lacks = "needs: a (its marks), b, d"
+    assert listed.of_listed(rows) == State("planned", lacks)
+    changed = msgspec.structs.replace(rows, unknown="its prompt")
+    assert str(listed.of_listed(changed)) == f"to be supplied: its prompt; {lacks}"
+    assert str(listed.of_listed(msgspec.structs.replace(changed, unsupported="a game"))) == "unsupported: a game"
+    assert listed.of_listed(msgspec.structs.replace(rows, needs=("c",))) == State("planned", "needs a YAML alone")
+    assert str(State("works")) == "works"
 
 
 def test_the_components_that_rows_need_are_those_that_there_are() -> None:

@@ -7,7 +7,7 @@ from support.called import virc
 
 from virc.core.errors import ConfigError
 from virc.systems import registry as systems
-from virc.systems.rounds import Sample, Step
+from virc.systems.rounds import Sample, Step, check_rounds
 
 STAGES = """name: mine
 stages:
@@ -50,8 +50,10 @@ def test_steps_are_read_with_their_defaults(tmp_path: Path) -> None:
         ("{train: one}\n  - {train: one}", 5, "the second that is called 'one'"),
         ("sample: {pairs: right}\n  - {train: one, data: sample}", 5, "leave out `pairs` of that step"),
         ("sample: {samples: 4}\n  - {train: two, data: sample}", 5, "give that step `pairs`, such as `right`"),
+        ("sample: {samples: 4}\n  - sample: {name: more, pairs: right}\n  - {train: two, data: sample}", 5,
+         "step 3 of `rounds` gives right solutions of 'sample' to two, of kind dpo"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_sentence_with_its_line(step: str, line: int, said: str, tmp_path: Path) -> None:
     file = written(tmp_path, f"rounds:\n  - {step}\n")
     done = virc("systems", "show", file)
@@ -61,3 +63,9 @@ def test_a_mistake_is_one_sentence_with_its_line(step: str, line: int, said: str
     assert done.err.count("error:") == 1
     with pytest.raises(ConfigError):
         systems.load(file)
+
+
+@pytest.mark.parametrize("name", ["base", "last"])
+def test_no_stage_of_a_round_has_a_name_that_means_something_else(name: str) -> None:
+    with pytest.raises(ValueError, match=f"step 2 of `rounds` trains '{name}', a name that `from` has another meaning"):
+        check_rounds((Step(train="one"), Step(train=name)), {"one": "sft", name: "sft"})

@@ -2,12 +2,17 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from support import zoo
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, VircError
+from virc.systems import files
 from virc.systems import registry as systems
+from virc.systems.kinds import runs_in
+from virc.systems.samples import find
 from virc.tools import registry as tools
 
 FOLDER = Path(systems.__file__).parent
@@ -164,8 +169,10 @@ def test_systems_of_the_folders_of_the_search_path_are_found(tmp_path: Path, mon
     written(tmp_path / "one" / "a.yaml", "name: mine\n")
     written(tmp_path / "two" / "b.yml", "name: yours\n")
     written(tmp_path / "two" / "notes.txt", "no system\n")
+    for name in ("z", "m", "c"):  # found in the order of their files
+        written(tmp_path / "two" / f"{name}.yaml", f"name: {name}-{name}\n")
     monkeypatch.setenv("VIRC_PATH", f"{tmp_path / 'one'}:{tmp_path / 'two'}:")
-    assert [*systems.discover()][-2:] == ["mine", "yours"]
+    assert [*systems.discover()][-5:] == ["mine", "yours", "c-c", "m-m", "z-z"]
     assert systems.get("yours").file == tmp_path / "two" / "b.yml"
 
 
@@ -183,7 +190,7 @@ def test_a_name_is_taken_over_only_on_purpose(tmp_path: Path, monkeypatch: pytes
 def test_a_folder_of_the_search_path_that_is_not_there_is_named_where_something_is_not_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("VIRC_PATH", str(tmp_path / "typo"))
+    monkeypatch.setenv("VIRC_PATH", f"{tmp_path}:{tmp_path / 'typo'}:{tmp_path / 'other'}")
     assert "virc" in systems.discover()
     with pytest.raises(ConfigError, match="no system 'qqqq'") as caught:
         systems.get("qqqq")
@@ -193,9 +200,14 @@ def test_a_folder_of_the_search_path_that_is_not_there_is_named_where_something_
 def test_a_tool_in_a_folder_of_systems_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.yaml").write_text("name: mine")
     (tmp_path / "detect.yaml").write_text("parameters: {type: object}\nhttp: {url: http://localhost:1}")
+    (tmp_path / "segment.yaml").write_text("parameters: {type: object}\nmcp: {url: http://localhost:1}")
     monkeypatch.setenv("VIRC_PATH", str(tmp_path))
     assert systems.get("mine").file == tmp_path / "mine.yaml"
-    assert "detect" not in systems.discover()
+    assert not {"detect", "segment"} & systems.discover().keys()
+    (tmp_path / "half.yaml").write_text("parameters: {type: object}\n")
+    systems._discovered.cache_clear()
+    with pytest.raises(ConfigError, match=r"half\.yaml:1: unknown key 'parameters'"):
+        systems.discover()
 
 
 def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +215,13 @@ def test_a_system_may_be_named_by_its_file(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     for name in ("mine.yaml", "./mine.yaml", str(tmp_path / "mine.yaml")):
         assert (systems.get(name).name, systems.get(name).file) == ("other", tmp_path / "mine.yaml")
+    with pytest.raises(ConfigError) as bare:
+        systems.get("mine")
+    assert bare.value.hint == "a file is named by its path: ./mine.yaml"
+    (tmp_path / "mine.yaml").rename(tmp_path / "mine.yml")
+    with pytest.raises(ConfigError) as bare:
+        systems.get("mine")
+    assert bare.value.hint == "a file is named by its path: ./mine.yml"
     for name in ("./mine", "gone.yaml", "./", "a\0.yaml", "/"):
         with pytest.raises(ConfigError, match="there is no file"):
             systems.get(name)
@@ -281,3 +300,74 @@ overlays:
         "./x",
         {"one": {"base": f"{tmp_path}/folder/weights"}},
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "chosen"),
+    [
+        (None, "mine.yml", "mine"),
+        ("other", "mine.yaml", "other"),
+        (None, "mine.txt", ("mine.txt does not end in .yaml", "mine.txt.yaml")),
+        ("a b", "mine.yaml", ('"a b" cannot name a system', "names are at most 50 letters")),
+        ("virc", "mine.yaml", (f"there is a system virc already, in {FOLDER / 'virc.yaml'}", "choose another name")),
+    ],
+)
+def test_a_new_system_has_a_name_of_its_own(name: str | None, file: str, chosen: str | tuple[str, str]) -> None:
+    if isinstance(chosen, str):
+        assert files.checked_name(name, Path(file)) == chosen
+        return
+    with pytest.raises(VircError) as refused:
+        files.checked_name(name, Path(file))
+    assert (refused.value.message, (refused.value.hint or "").startswith(chosen[1])) == (chosen[0], True)
+
+
+def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "led.yaml").symlink_to(tmp_path / "gone.yaml")
+    with pytest.raises(ConfigError, match=r"there is a file .*led\.yaml already"):
+        files.write(tmp_path / "led.yaml", "name: x\n")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot write .*mine\.yaml: \S"):
+        files.write(tmp_path / "file" / "mine.yaml", "name: x\n")
+
+
+def test_replies_that_no_file_can_hold_are_refused() -> None:
+    sample = find.found(["<think>a</think><answer>5</answer>"])
+    with pytest.raises(ConfigError, match="no YAML can be written that holds these replies"):
+        files.sampled("x", msgspec.structs.replace(sample, notes=("x" * 70_000,)))
+
+
+def test_a_copy_of_a_copy_has_the_rows_of_the_first(tmp_path: Path) -> None:
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    published = systems.get("reason-rft")
+    files.write(first, files.copied(published, first, "a"))
+    files.write(second, files.copied(systems.load(first), second, "b"))
+    assert [systems.load(each).rows_of for each in (first, second)] == ["reason-rft"] * 2
+    assert systems.load(second).rewriting() == published.rewriting() == published.file.with_name("rows.py")
+
+
+def test_a_kind_of_stages_says_what_it_runs_in() -> None:
+    assert {kind: msgspec.structs.astuple(runs_in(kind)) for kind in ("sft", "dpo", "rl")} == {
+        "sft": ("llamafactory", "sft", ("llamafactory",)),
+        "dpo": ("llamafactory", "sft", ("llamafactory", "llamafactory/preferences")),
+        "rl": ("verl", "rl", ("verl",)),
+    }
+    with pytest.raises(ConfigError, match="stages of kind 'sfft' are not of this version"):
+        runs_in("sfft")
+
+
+@pytest.mark.parametrize(
+    ("fields", "settings", "says"),
+    [
+        ({"value": 8, "stage": "one"}, {}, "lora.rank of one 8"),
+        ({"value": 8}, {"lora": {"rank": 8}}, "lora.rank 8"),
+        ({"value": 8}, {"lora": {"rank": 16}}, "lora.rank 8, here 16"),
+        ({"value": 8}, {"lora": None}, "lora.rank 8, here null"),
+        ({"value": "é"}, {"lora": {"rank": "ü"}}, 'lora.rank "é", here "ü"'),
+        ({}, {"lora": {"rank": 16}}, "lora.rank"),  # of a longer value
+    ],
+)
+def test_an_assumption_is_said_with_what_stands_there(
+    fields: dict[str, Any], settings: dict[str, Any], says: str
+) -> None:
+    found = systems.Assumption("lora.rank", why="usual", others="4", **fields)
+    assert found.said(settings) == f"assumed: {says}: usual; as plausible: 4"

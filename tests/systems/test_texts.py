@@ -1,6 +1,7 @@
 """Texts of systems' authors: what is taken out of their files, and what stands where they are not on this machine."""
 
 import json
+import os
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -36,6 +37,7 @@ def other():
     TEXT = "before " + PLAIN + " behind"
     ASKED = "Is {} right? {}"
     SPEC = f"{1:.2f} of {name!s}"
+    WIDE = f"{x:>{width}}"
 '''
 NOTEBOOK = '{"cells": [{"source": ["a\\n", "b"]}], "a/b": {"c": "deep"}}'
 NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
@@ -63,6 +65,8 @@ NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
         (NOTEBOOK, {"json": "/a~1b/c"}, "deep"),
         ('{"~1": "a tilde"}', {"json": "/~01"}, "a tilde"),
         ("whole\n", {}, "whole\n"),
+        ("\ufeffof a BOM", {}, "of a BOM"),
+        (PYTHON, {"python": "WIDE"}, "{x:>{width}}"),
         (r"TEX = '\(x\)'", {"python": "TEX"}, r"\(x\)"),  # of which Python warns
     ],
 )
@@ -86,6 +90,8 @@ def test_a_text_is_taken_out_of_a_file(content: str, taken: dict[str, object], t
         (b"[1]", {"json": "/a"}, "there is no /a"),
         (b"{}", {"json": "/a"}, "there is no /a"),
         (b'{"a": 1}', {"json": "/a"}, "no text"),
+        (b'{"a": ["x", 1]}', {"json": "/a"}, "/a is no text"),
+        (b'["x"]', {"json": "/a"}, "there is no /a"),
     ],
 )
 def test_what_a_file_does_not_have_is_said(content: bytes, taken: dict[str, object], why: str) -> None:
@@ -185,6 +191,51 @@ def test_whose_words_something_holds_is_seen_from_what_it_holds(name: str) -> No
     assert found
     assert len(texts.credited(folder, "their words")) == len(found.sources)
     assert texts.credited(folder, json.dumps([each.own for each in found.texts.values()])) == []
+
+
+def test_texts_of_several_repositories_are_told_apart(tmp_path: Path, cache: Path) -> None:
+    folder, published = tmp_path / "both", {"a": "Look.", "b": "And {x}.", "c": "Again."}
+    folder.mkdir()
+    files = {"a": "p.txt", "b": "d/q.txt, source: hf:datasets/p/q", "c": "r.txt"}
+    lines = [
+        f"  {name}: {{file: {files[name]}, length: {len(said)}, own: 'our {name}',"
+        f" sha256: '{sha256(said.encode()).hexdigest()}'}}\n"
+        for name, said in published.items()
+    ]  # fmt: skip
+    sources = f"sources:\n  o/n: {{commit: {'ab' * 20}}}\n  hf:datasets/p/q: {{commit: {'cd' * 20}, license: MIT}}\n"
+    (folder / "texts.yaml").write_text(sources + "texts:\n" + "".join(lines))
+    found, other = texts.of(folder), texts.place("hf:datasets/p/q", "cd" * 20)
+    assert found
+    assert other == tmp_path / "cache" / "texts" / f"datasets+p+q@{'cd' * 6}"
+    assert found.files() == {"o/n": ("p.txt", "r.txt"), "hf:datasets/p/q": ("d/q.txt",)}
+    assert [*texts.places(found, "hf:datasets/p/q")] == [other / "d/q.txt"]
+    for file, name in ((cache / "p.txt", "a"), (other / "d" / "q.txt", "b"), (cache / "r.txt", "c")):
+        with pytest.raises(ConfigError, match=f"the text '{name}' of .* is not on this machine"):
+            texts.check(folder)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(published[name])
+    texts.check(folder)
+    asked = {"x": ["{text:a} {text:b}", ("{text:c}", 3)], "y": None}
+    assert texts.filled(asked, folder) == {"x": ["Look. And {x}.", ("Again.", 3)], "y": None}
+    assert texts.filled(asked, folder, own=True) == {"x": ["our a our b", ("our c", 3)], "y": None}
+    assert texts.credited(folder) == [
+        "It holds texts of o/n, commit abababa, license: none stated.",
+        "It holds texts of hf:datasets/p/q, commit cdcdcdc, license: MIT.",
+    ]
+    turned = msgspec.structs.replace(found, texts=dict(reversed(found.texts.items())))
+    changed = msgspec.structs.replace(found.texts["c"], sha256="0" * 64)
+    digests = [
+        found.digest("x"), turned.digest("x"), found.digest("y"),
+        msgspec.structs.replace(found, texts={**found.texts, "c": changed}).digest("x"),
+    ]  # fmt: skip
+    assert (digests[0], len({*digests})) == (digests[1], 3)
+    file = folder / "texts.yaml"
+    file.write_text(file.read_text().replace("our a", "ours").replace(f"length: {len('Again.')}", "length: 7"))
+    os.utime(file, (1e9, 1e9))  # what was read before is not taken for it
+    assert texts.filled("{text:a}", folder, own=True) == "ours"
+    with pytest.raises(ConfigError, match=r"'c' is another one than .* \(6 characters, not 7\)") as refused:
+        texts.text(folder, "c")
+    assert (refused.value.hint or "").endswith(f"{cache / 'r.txt'} is deleted")
 
 
 @pytest.mark.parametrize("file", ["../p.txt", "/etc/passwd", "a/../../p.txt"])
