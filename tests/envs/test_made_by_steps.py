@@ -225,9 +225,10 @@ def test_a_package_is_a_name_and_perhaps_a_version(text: str, is_package: bool) 
 def test_remove_takes_former_pins_of_that_device_alone(steps: list[Step], tmp_path: Path) -> None:
     making.create(toy("ruler"))
     place = toy().folder.parent
-    former, others = place / "toy-cpu-0123456789", [
-        place / name for name in ("toy-cpu-notes", "toy-cuda-0123456789", "toyland-cpu-0123456789")
-    ]
+    former, others = (
+        place / "toy-cpu-0123456789",
+        [place / name for name in ("toy-cpu-notes", "toy-cuda-0123456789", "toyland-cpu-0123456789")],
+    )
     for folder in (former, *others):
         folder.mkdir()
     making.remove(toy())

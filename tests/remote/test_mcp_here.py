@@ -100,7 +100,9 @@ def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rem
 
     def made(client: Scripted, more: str = "", tool: str = "detect") -> RemoteTool:
         monkeypatch.setattr(mcp, "Client", client)
-        end = f"mcp:\n  tool: {tool}\n  command: [detector, two words]\n  env: {{DETECT_KEY: '${{DETECT_KEY}}'}}\n{more}"
+        end = (
+            f"mcp:\n  tool: {tool}\n  command: [detector, two words]\n  env: {{DETECT_KEY: '${{DETECT_KEY}}'}}\n{more}"
+        )
         found = tool_of(tmp_path, "", end, HEAD)
         monkeypatch.setenv("VIRC_ALLOWED_TOOLS", f"0000,{found.permission.digest}")
         return found

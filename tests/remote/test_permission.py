@@ -108,7 +108,10 @@ def test_allowing_one_file_keeps_the_others(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("server", "to"),
     [
-        ("mcp: {tool: t, command: [detector, 'two words'], env: {A: '${SPOT_KEY}', B: 'x ${OTHER}'}}", "detector 'two words'"),
+        (
+            "mcp: {tool: t, command: [detector, 'two words'], env: {A: '${SPOT_KEY}', B: 'x ${OTHER}'}}",
+            "detector 'two words'",
+        ),
         (
             "mcp: {tool: t, url: 'https://m.example.org/mcp', headers: {A: '${SPOT_KEY}', B: '${OTHER}'}}",
             "m.example.org",

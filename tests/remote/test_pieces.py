@@ -73,7 +73,10 @@ HEAD = "description: d\nparameters: {type: object, properties: {words: {type: st
         ("http: {url: 'http://h/x', body: {a: {b: '{wrods}'}}}", "the body names {wrods}"),
         ("mcp: {tool: t, command: [c], arguments: {a: [['{wrods}']]}}", "the body names {wrods}"),
         ("http: {url: 'http://h/x', body: {a: '{crop}'}}", "the body names {crop}"),
-        ("http: {url: 'http://h/x', headers: {Cookie: '${SPOT}', Accept: a}, body: {a: ['{words}']}}\nat_once: '2'", None),
+        (
+            "http: {url: 'http://h/x', headers: {Cookie: '${SPOT}', Accept: a}, body: {a: ['{words}']}}\nat_once: '2'",
+            None,
+        ),
     ],
 )
 def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
@@ -270,7 +273,10 @@ def test_the_schema_of_boxes_and_points_is_that_of_their_number_alone(tmp_path: 
     corners = "{type: array, items: {type: integer, minimum: 500}}"
     properties = f"image_index: {{}}, point_2d: {corners}, points: {{type: array, minItems: 2, items: {corners}}}"
     text = f"description: Look there.\nname: look\nparameters: {{type: object, properties: {{{properties}}}}}\n"
-    tool, view = tool_of(tmp_path, "", "", text.replace("{", "{{").replace("}", "}}") + "http: {{url: 'http://h'}}"), VIEW
+    tool, view = (
+        tool_of(tmp_path, "", "", text.replace("{", "{{").replace("}", "}}") + "http: {{url: 'http://h'}}"),
+        VIEW,
+    )
     assert (tool.NAME, tool.SCHEMA["function"]["description"]) == ("look", "Look there.")
     assert tool.check({"image_index": 0, "point_2d": [3, 4]}, view).call.points == ((3, 4),)
     assert tool.check({"image_index": 0, "points": [[3, 4], [5, 6]]}, view).call.points == ((3, 4), (5, 6))

@@ -150,7 +150,10 @@ def test_a_process_gets_the_gpus_that_are_counted(
     assert given.items() <= machine.pinned(variables, shell).items()
 
 
-@pytest.mark.parametrize("script", ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'", "echo 'x, 9, [N/A], 5, G, no'"])
+@pytest.mark.parametrize(
+    "script",
+    ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'", "echo 'x, 9, [N/A], 5, G, no'"],
+)
 def test_a_program_that_names_no_gpu_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     answering(tmp_path, monkeypatch, script)
     assert machine.find(tmp_path).gpus == ()
