@@ -209,7 +209,8 @@ def test_other_pins_make_another_folder(steps: list[Step], tmp_path: Path, name:
 @pytest.mark.parametrize(
     ("text", "is_package"),
     [
-        ("ruler", True), ("ruler[more]>=2.0", True), ("ruler==2.*", True), ("ruler!=2", True), ("-r x.txt", False), ("./ruler", False),
+        ("ruler", True), ("ruler[more]>=2.0", True), ("ruler==2.*", True), ("ruler!=2", True),
+        ("-r x.txt", False), ("./ruler", False),
         ("ruler @ https://example.org/ruler.whl", False), ("git+https://example.org/ruler", False), ("", False),
         ("ruler --index-url https://example.org", False),
     ],

@@ -123,9 +123,9 @@ def test_all_variables_that_a_file_sends_are_asked_for(tmp_path: Path, server: s
     (file := tmp_path / "spot.yaml").write_text(f"description: Find it.\nparameters: {{type: object}}\n{server}\n")
     found = tool.read(file).permission
     assert (found.secrets, found.to) == (("OTHER", "SPOT_KEY"), to)
-    with pytest.raises(ConfigError, match="spot.yaml would send OTHER, SPOT_KEY to "):
+    with pytest.raises(ConfigError, match=r"spot\.yaml would send OTHER, SPOT_KEY to "):
         found.check()
-    with pytest.raises(ConfigError, match="spot.yaml would send OTHER to .*: name what it may have") as refused:
+    with pytest.raises(ConfigError, match=r"spot\.yaml would send OTHER to .*: name what it may have") as refused:
         allow(found, ["SPOT_KEY"])
     assert str(refused.value.hint).endswith("spot.yaml --secret OTHER --secret SPOT_KEY")
 
@@ -139,6 +139,6 @@ def test_names_of_files_can_be_typed_into_a_shell(tmp_path: Path) -> None:
         assert str(refused.value.hint).startswith(f"virc tools allow '{folder / 'spot.yaml'}'")
     (tmp_path / "settings").mkdir()
     (kept := tmp_path / "settings" / "allowed_tools.json").write_text("{")
-    with pytest.raises(ConfigError, match="allowed_tools.json cannot be read: ") as refused:
+    with pytest.raises(ConfigError, match=r"allowed_tools\.json cannot be read: ") as refused:
         found.check()
     assert refused.value.hint == f"rm {kept}"

@@ -30,7 +30,8 @@ REPLY = {
     ("path", "found"),
     [
         ("", REPLY), ("text", "three"), ("none", None), ("boxes.0.name", "cat"), ("boxes.2.name", "cow"),
-        ("boxes.*.name", ["cat", "dog", "cow"]), ("boxes.*", REPLY["boxes"]), ("deep.*.at.y", [2, 4]), ("boxes.3", None), ("boxes.-1", None),
+        ("boxes.*.name", ["cat", "dog", "cow"]), ("boxes.*", REPLY["boxes"]), ("deep.*.at.y", [2, 4]),
+        ("boxes.3", None), ("boxes.-1", None),
         ("gone", None), ("text.0", None), ("boxes.*.age", None),
     ],
 )  # fmt: skip
@@ -69,7 +70,7 @@ HEAD = "description: d\nparameters: {type: object, properties: {words: {type: st
         ("mcp: {tool: t, command: [c], url: 'http://h'}", "mcp needs command or url, one of the two"),
         ("mcp: {tool: t}", "mcp needs command or url, one of the two"),
         ("http: {url: 'http://h/x'}\nname: a b", "'a b' is no name of a function"),
-        ("http:\n  url: http://h/x\n  seconds: 3\nseconds: 3", "spot.yaml:5: unknown key 'http.seconds'"),
+        ("seconds: 3\nhttp:\n  url: http://h/x\n  seconds: 3", "spot.yaml:6: unknown key 'http.seconds'"),
         ("http: {url: 'http://h/x', body: {a: {b: '{wrods}'}}}", "the body names {wrods}"),
         ("mcp: {tool: t, command: [c], arguments: {a: [['{wrods}']]}}", "the body names {wrods}"),
         ("http: {url: 'http://h/x', body: {a: '{crop}'}}", "the body names {crop}"),
@@ -89,7 +90,7 @@ def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
 
 
 def test_a_misspelt_key_gets_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="unknown key 'http.sent'") as caught:
+    with pytest.raises(ConfigError, match=r"unknown key 'http\.sent'") as caught:
         described.parse(HEAD + "http: {url: 'http://h/x', sent: json}", Path("spot.yaml"))
     assert caught.value.hint == "did you mean 'send'?"
 
@@ -280,7 +281,7 @@ def test_the_schema_of_boxes_and_points_is_that_of_their_number_alone(tmp_path: 
     assert (tool.NAME, tool.SCHEMA["function"]["description"]) == ("look", "Look there.")
     assert tool.check({"image_index": 0, "point_2d": [3, 4]}, view).call.points == ((3, 4),)
     assert tool.check({"image_index": 0, "points": [[3, 4], [5, 6]]}, view).call.points == ((3, 4), (5, 6))
-    with pytest.raises(ToolError, match="points: .* is too short"):
+    with pytest.raises(ToolError, match=r"points: .* is too short"):
         tool.check({"image_index": 0, "points": [[3, 4]]}, view)
 
 

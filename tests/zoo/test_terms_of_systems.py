@@ -51,7 +51,8 @@ def asked(term: Callable[..., Any], of: Sample, says: str) -> tuple[float | None
         (vlm_r3, (f"one {BOX}", f" {MARK}two ", "three"), "<answer>4", f"one {BOX}\ntwothree<answer>4</answer>\n"),
         (vlm_r3, ('a {"bbox_2d": [1] }', MARK), "of bbox_2d", 'a {"bbox_2d": [1]}\nof bbox_2d'),
         (
-            vrag_rl, ("so <search>a</search> <think>b", "told", "<think>c</think>d<answer>e</answer>"), "<bbox>1</bbox>",
+            vrag_rl, ("so <search>a</search> <think>b", "told", "<think>c</think>d<answer>e</answer>"),
+            "<bbox>1</bbox>",
             "<search>a</search>\ntold\n<think>c</think>\n<answer>e</answer>\n<bbox>1</bbox>",
         ),
     ],
@@ -104,7 +105,8 @@ def test_the_judge_of_deepeyes_v2_is_asked_about_the_first_answer_behind_the_las
         (deepeyes_v2.equivalence, "## Equivalence Judgement\nTRUE", 1), (deepeyes_v2.equivalence, "True or false", 0),
         (deepeyes_v2.equivalence, "## Equivalence Judgement true\n## Equivalence Judgement no", 0),
         (deepeyes_v2.verdict, r"\boxed{No}, no: \boxed{Yes}", 1),
-        (vlm_r3.verdict, "1.0", 1), (vlm_r3.verdict, "0.0", 0), (vlm_r3.verdict, "11.0", 1), (vlm_r3.verdict, "-1.0", 0),
+        (vlm_r3.verdict, "1.0", 1), (vlm_r3.verdict, "0.0", 0), (vlm_r3.verdict, "11.0", 1),
+        (vlm_r3.verdict, "-1.0", 0),
         (vlm_r3.verdict, "so 1.0", 0), (vlm_r3.verdict, "yes", 0),
         (v_thinker.verdict, '{"Correctness": 0}', -1), (v_thinker.verdict, r'{"a": "\sqrt", "Correctness": 1}', 1),
         (v_thinker.verdict, '{"Correctness": 1} ```{"Correctness": 0}```', -1),
@@ -115,7 +117,8 @@ def test_the_judge_of_deepeyes_v2_is_asked_about_the_first_answer_behind_the_las
         (vrag_rl.verdict, "<judge>so</judge> true", None),
         (perception_r1.share, "<info1>1</info1><info2>0.5</info2>", 0.75),
         (perception_r1.share, "<info1>2</info1><info2>x</info2><info3>-1</info3>", 1 / 3),
-        (perception_r1.share, "<info1>0</info1> no <info1>1</info1>", 1), (perception_r1.share, "<info2>1</info2>", None),
+        (perception_r1.share, "<info1>0</info1> no <info1>1</info1>", 1),
+        (perception_r1.share, "<info2>1</info2>", None),
     ],
 )  # fmt: skip
 def test_a_judges_reply_is_read_as_its_program_reads_it(
@@ -330,9 +333,11 @@ def test_the_last_number_of_openthinkimg_or_that_of_its_end_counts(reply: str, a
 @pytest.mark.parametrize(
     ("said", "answer", "task", "right", "placed"),
     [
-        ("<answer> b </answer>", "a, b", "imagenet_qa", 1, None), ("<answer>c</answer>", "a, b", "imagenet_qa", 0, None),
+        ("<answer> b </answer>", "a, b", "imagenet_qa", 1, None),
+        ("<answer>c</answer>", "a, b", "imagenet_qa", 0, None),
         ("<answer>1</answer>\nassistant\n<answer>90</answer>", "90", "RotationQA", 1, None),
-        ("<answer>3,1,2,4,5</answer>", "3,1,2,4", "JigsawQA", None, 1), ("<answer>3,1</answer>", "3,1,2,4", "JigsawQA", None, 0.5),
+        ("<answer>3,1,2,4,5</answer>", "3,1,2,4", "JigsawQA", None, 1),
+        ("<answer>3,1</answer>", "3,1,2,4", "JigsawQA", None, 0.5),
         ("<answer>x, 1,2,4</answer>", "x,1,2,4", "JigsawQA", None, 0.75), ("3", "1,2", "JigsawQA", None, 0),
     ],
 )  # fmt: skip

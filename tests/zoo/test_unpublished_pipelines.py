@@ -8,7 +8,6 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from virc.core.errors import NoAnswerError
-
 from virc_zoo.rsvp import pipeline as rsvp
 from virc_zoo.vicor import pipeline as vicor
 from virc_zoo.zero_shot_study import pipeline as study
