@@ -140,6 +140,7 @@ def test_each_command_says_what_it_did(steps: list[Step], monkeypatch: pytest.Mo
         "warning: not the tested version: toy 2.0 instead of 1.0", "toy-cpu now uses /opt/mine/python",
     ]  # fmt: skip
     assert virc("env", "path", *names).out == "/opt/mine/python\n"
+    assert virc("env", "ls").out.startswith("toy    cpu   registered  a toy                    /opt/mine/python")
     folder = toy().folder
     removed = virc("env", "remove", *names)
     assert (removed.code, f"removed {folder}\n" in removed.err, folder.exists()) == (0, True, False)

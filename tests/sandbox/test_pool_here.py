@@ -2,6 +2,7 @@
 
 import gc
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 
 from virc.core.errors import ConfigError
-from virc.sandbox import cgroup, limits
+from virc.sandbox import cgroup, limits, watch
 from virc.sandbox import pool as pools
 from virc.sandbox.calls import Answer, Around, Asked, Reply, Request
 from virc.sandbox.pool import DiedError, Given, Image, Limits, Machine, Past, Pool, Problem
@@ -349,3 +350,55 @@ def test_a_group_is_removed_once_the_kernel_gives_it_up(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "rmdir", busy)
     cgroup.remove(tmp_path / "group")
     assert not (tmp_path / "group").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "how"),
+    [
+        (
+            ("memory.max", "pids.max", "cpu.max", "cgroup.freeze"),
+            ("RLIMIT_AS, memory.max", "64; pids.max", "; cpu.max", "cgroup.freeze and SIGSTOP"),
+        ),
+        (("cgroup.freeze",), ("RLIMIT_AS", "64; RLIMIT_NPROC", " while code runs", "cgroup.freeze and SIGSTOP")),
+        (("memory.max",), ("RLIMIT_AS, memory.max", "64; RLIMIT_NPROC", " while code runs", "SIGSTOP")),
+    ],
+)
+def test_a_process_is_held_by_what_its_group_offers(
+    files: Sequence[str], how: tuple[str, str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, removed = list[dict[str, str]](), list[Path]()
+    for name in files:
+        (tmp_path / name).touch()
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    monkeypatch.setattr(cgroup, "make", lambda _, limits: made.append(dict(limits)) or tmp_path)
+    monkeypatch.setattr(cgroup, "remove", removed.append)
+    monkeypatch.setattr(watch, "threads_by_kernel", lambda: True)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        watched = watch.Watch(process.pid, Machine(512, 4, ()))
+        try:
+            assert made == [
+                {"memory.max": str(580 * 2**20), "memory.swap.max": "0", "pids.max": "64", "cpu.max": "100000 100000"}
+            ]
+            said = tuple(watched.how[name] for name in ("memory", "threads", "time", "between calls"))
+            assert (said[0], said[1], said[3]) == (how[0], how[1], how[3])
+            assert said[2].endswith(how[2])
+            assert not watched.is_stopped()
+            watched.stop()
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            assert watched.is_stopped()
+            pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+            assert abs(watched.held() - pages * os.sysconf("SC_PAGE_SIZE")) < 2**20
+            assert watched._used()[1] == 1
+            assert "cgroup.freeze" not in files or (tmp_path / "cgroup.freeze").read_text() == "1"
+            watched.resume()
+            os.waitid(os.P_PID, process.pid, os.WCONTINUED)
+            assert not watched.is_stopped()
+            (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+            assert watched.is_stopped()
+        finally:
+            watched.kill()
+        process.wait()
+        assert (watched.held(), watched._used()) == (0, (0.0, 0))
+        watched.close()
+        watched.kill()  # nothing is open, and nobody else gets the signal
+    assert removed == [tmp_path]

@@ -59,6 +59,7 @@ LARGE = "an image of {} px is not shown: the most is 100 pixels"
         ("import sys\nprint(sys.stdin.read() == '')", "True\n", "", [], []),
         ("1 / 0", "", "ZeroDivisionError: division by zero", [], []),
         (IMAGES + "Image.new('RGB', (4, 5))", "", "", [], [(4, 5)]),
+        (IMAGES + "Image.new('RGB', (10, 10))", "", "", [], [(10, 10)]),
         (IMAGES + "Image.new('RGB', (0, 5))", "", "", [LARGE.format("0 x 5")], []),
         (IMAGES + "for _ in range(3): Image.new('L', (11, 10)).show()", "", "", [LARGE.format("11 x 10")], []),
         (
