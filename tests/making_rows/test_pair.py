@@ -72,8 +72,10 @@ def test_a_prompt_has_columns_of_the_row(tmp_path: Path) -> None:
     row = {"id": 1, "question": "Q?", "images": [], "a": "A", "b": "B", "x": 1, "y": 0, "seen": "S", "n": 1}
     (one,), _ = made("pair", tmp_path / "one", [row], **TWO, prompt="{question} {seen} {}", start="> ")
     assert one["messages"] == [{"role": "user", "content": "Q? S {}"}]
-    assert one["chosen"] == {"role": "assistant", "content": "> A"}
-    assert made("pair", tmp_path / "two", [row], **TWO, prompt="{n}") == ([], {"no prompt": 1})
+    assert [one[name]["content"] for name in ("chosen", "rejected")] == ["> A", "> B"]
+    assert one["chosen"]["role"] == "assistant"
+    assert made("pair", tmp_path / "two", [row], **TWO, prompt="{seen} {n} {x}") == ([], {"no prompt": 1})
+    assert "n is no text" in (tmp_path / "two" / "new.jsonl.left_out").read_text()
 
 
 def test_a_reply_without_a_grade_is_refused(tmp_path: Path) -> None:
