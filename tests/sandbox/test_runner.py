@@ -310,3 +310,43 @@ def test_an_error_that_is_raised_while_another_is_handled_has_frames_of_the_code
     assert "JSONDecodeError" in shown
     assert "ZeroDivisionError" in shown
     assert [line for line in shown.splitlines() if line.startswith("  File ") and "<code>" not in line] == []
+
+
+def png_of(width: int) -> bytes:
+    Image.new("RGB", (width, 2)).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+def test_a_call_sends_its_pictures_and_gets_a_value_pictures_or_a_reason() -> None:
+    answers, sent = io.BytesIO(), io.BytesIO()
+    for frame in (
+        runner.as_json({"value": [1], "error": None, "images": 0}),
+        runner.as_json({"value": None, "error": None, "images": 2}), png_of(5), png_of(6),
+        runner.as_json({"value": None, "error": "", "images": 0}),
+    ):  # fmt: skip
+        runner.write(answers, frame)  # type: ignore[arg-type]
+    answers.seek(0)
+    channel = Channel(answers, sent)  # type: ignore[arg-type]
+    channel.id, channel.max_images, channel.max_pixels = 7, 2, 100
+    given = {"a": Image.new("L", (3, 2)), "b": [Image.new("RGB", (1, 1), "red")]}
+    assert channel.call(7, "look", given) == [1]
+    sent.seek(0)
+    call, *pixels = (runner.read(sent) for _ in range(3))  # type: ignore[arg-type]
+    assert json.loads(call) == {
+        "kind": "call", "id": 7, "name": "look", "arguments": {"a": {"image": 0}, "b": [{"image": 1}]},
+        "images": [[3, 2], [1, 1]],
+    }  # fmt: skip
+    assert pixels == [bytes(18), b"\xff\0\0"]
+    assert [image.size for image in channel.call(7, "look", {})] == [(5, 2), (6, 2)]
+    with pytest.raises(runner.CallError, match="at most 2 images"):
+        channel.call(7, "look", {"a": [Image.new("L", (1, 1))] * 3})  # nothing is sent
+    with pytest.raises(runner.CallError, match=r"^$"):
+        channel.call(7, "look", {})
+    with pytest.raises(runner.CallError, match="belongs to code that has ended"):
+        channel.call(6, "look", {})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 2**63, -(2**63), object(), {1}])
+def test_what_no_function_takes_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match=r"^look\(\) takes "):
+        runner._written([value], "look()", [])
