@@ -316,6 +316,7 @@ def test_an_endpoint_of_none_on_the_command_line_is_no_endpoint() -> None:
     file: dict[str, config.Value] = {"endpoint": "http://file/v1"}
     found = config.resolve({"endpoint": "none"}, {"VIRC_ENDPOINT": "http://env/v1"}, file)
     assert found["endpoint"] == config.Setting(None, "flag")
+    assert config.resolve({"model": "none"}, {}, {})["model"] == config.Setting("none", "flag")
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_the_kind_of_a_converted_row_of_deepeyes_v2_is_that_of_the_published_one
         ("reason", "a</think>5", "5", 0.0, None),
         ("search", f"a</think><answer>{'x' * 300}</answer>", "5", 0.0, None),
         ("search", f"a</think><answer>{'x' * 299}</answer>", "5", 0.0, "x" * 299),
-        ("search", "<answer>1</answer></think> <answer> 2 </answer><answer>3</answer>", "5", 0.0, "]:2\n    "),
+        ("search", "a</think><answer>1</answer></think> <answer> 2 </answer><answer>3</answer>", "5", 0.0, "]:2\n    "),
         ("perception", "a</think>", "5", 0.0, "]:None\n    "),
     ],
 )
