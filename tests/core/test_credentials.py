@@ -37,7 +37,7 @@ def test_a_file_hands_them_on_and_its_owner_alone_reads_it(tmp_path: Path, monke
     file = tmp_path / "credentials.json"
     file.write_text("old")
     file.chmod(0o644)
-    credentials.write(file, {"MADE_UP_KEY": "one", "OTHER_KEY": "two"})
+    credentials.write(file, {"OTHER_KEY": "two", "MADE_UP_KEY": "one"})
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     monkeypatch.setenv(credentials.FILE, str(file))
     monkeypatch.setenv("OTHER_KEY", "mine")
@@ -60,7 +60,9 @@ def test_a_file_hands_them_on_and_its_owner_alone_reads_it(tmp_path: Path, monke
         (b"\xff", 0o600, "cannot be read"), (b"x" * 4097, 0o600, "must hold one key"),
     ],
 )  # fmt: skip
-def test_a_key_in_a_file_is_its_one_line_and_its_owners(tmp_path: Path, content: bytes, mode: int, says: str) -> None:
+def test_a_key_in_a_file_is_its_one_line_and_its_owners(
+    tmp_path: Path, content: bytes, mode: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (file := tmp_path / "key").write_bytes(content)
     file.chmod(mode)
     if says:
@@ -69,6 +71,8 @@ def test_a_key_in_a_file_is_its_one_line_and_its_owners(tmp_path: Path, content:
         assert says in f"{refused.value} {refused.value.hint}"
     else:
         assert credentials.key_of(f"file:{file}") == "s3cret"
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert credentials.key_of("file:~/key") == "s3cret"
 
 
 def test_a_key_in_a_variable_is_its_value(monkeypatch: pytest.MonkeyPatch) -> None:

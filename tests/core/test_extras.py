@@ -14,7 +14,8 @@ from virc.core import extras
 from virc.core.errors import SetupError
 
 REQUIRED = (
-    "msgspec>=0.18", 'torch>=2.4; extra == "local"', "transformers>=4.49; extra == 'local'", 'mcp>=2; extra == "mcp"',
+    "msgspec>=0.18", 'torch>=2.4; extra == "local"', "flash-attn[all]>=2; extra == 'local'",
+    "transformers>=4.49; extra == 'local'", 'mcp>=2; extra == "mcp"',
     'pytest; extra == "dev"',
 )  # fmt: skip
 
@@ -33,7 +34,7 @@ def described(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("described")
 def test_an_extra_lacks_what_it_alone_requires_and_is_not_there() -> None:
-    assert {each.name: each.missing for each in extras.discover()} == {"local": ("torch",), "mcp": ()}
+    assert {each.name: each.missing for each in extras.discover()} == {"local": ("torch", "flash-attn"), "mcp": ()}
 
 
 @pytest.mark.parametrize(

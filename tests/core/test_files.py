@@ -49,8 +49,9 @@ def test_a_file_over_its_limit_is_refused_whole(tmp_path: Path) -> None:
     assert files.contents(path, 2048) == bytes(2048)
     with pytest.raises(OSError, match="it is over 1 KiB"):
         files.contents(path, 1024)
-    with pytest.raises(OSError, match="no file can have that name"):
+    with pytest.raises(OSError, match="no file can have that name") as raised:
         files.contents(Path("\0"), 9)
+    assert raised.value.filename == "\0"
 
 
 def test_a_fresh_folder_comes_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -98,10 +99,16 @@ def test_a_name_that_no_file_can_have_is_none(name: str) -> None:
     assert not files.is_folder(Path(name) / "x")
 
 
-def test_a_missing_file_gets_the_nearest_name_beside_it(tmp_path: Path) -> None:
+def test_a_missing_file_gets_the_nearest_name_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "rows.csv").touch()
     assert files.near_file(tmp_path / "row.csv") == f"did you mean {str(tmp_path / 'rows.csv')!r}?"
     assert files.near_file(tmp_path / "rows") == f"did you mean {str(tmp_path / 'rows.csv')!r}?"
     assert files.near_file(tmp_path / "rows.csv") is None
     assert files.near_file(tmp_path / "row") is None
     assert files.near_file(tmp_path / "*") is None
+    for name in ("row.txt", "rows.b", "rows.c", "rows.d", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / "rows.a").mkdir()
+    assert files.near_file(tmp_path / "rows") == f"did you mean {str(tmp_path / 'rows.b')!r}?"
+    monkeypatch.chdir(tmp_path)
+    assert files.near_file(Path()) is None

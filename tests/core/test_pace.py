@@ -22,6 +22,9 @@ ISO = "2999-01-01T00:00:00Z"
         ({"retry-after-ms": "1500", "Retry-After": "2"}, 1.5),
         ({"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0),
         ({"Retry-After": "2015-10-21T07:28:00Z"}, 0),
+        ({"Retry-After": "2 Min"}, 120),
+        ({"x-ratelimit-reset": "1500000000"}, 0),  # in 2017
+        ({"x-ratelimit-reset-tokens": "3", "x-ratelimit-remaining-tokens": "0.0"}, 3),
         ({"Retry-After": "soon"}, None),
         ({"Retry-After": "-1"}, None),
         ({"x-ratelimit-reset": "3"}, 3),
@@ -103,6 +106,15 @@ def test_a_pace_slows_once_for_requests_under_way_and_recovers(clock: SimpleName
         pace.note_answer()
     clock.now = 110
     assert [pace.turn() for _ in range(3)] == [0, 0, 0]
+
+
+def test_no_pace_is_slower_than_a_request_in_half_a_minute(clock: SimpleNamespace) -> None:
+    pace = Pace()
+    for _ in range(20):
+        clock.now += 100
+        pace.note_answer()
+        pace.slow(began=clock.now - 50, wait=0)
+    assert [pace.turn(), pace.turn()] == [0, 30]
 
 
 def test_all_who_ask_a_server_share_its_pace() -> None:

@@ -61,31 +61,48 @@ def test_items_are_taken_no_further_than_the_workers_need() -> None:
 
 
 class Broken:
-    """A pool whose second worker was killed."""
+    """A pool whose second worker was killed; where `shows_at_once`, it takes nothing then."""
 
-    def __init__(self, *_: object) -> None:
-        self.done = 0
+    def __init__(self, *_: object, shows_at_once: bool) -> None:
+        self.done, self.shows_at_once = 0, shows_at_once
 
     def submit(self, work: Callable[[int], int], item: int) -> "Future[int]":
         found: Future[int] = Future()
         self.done += 1
+        if self.done > 1 and self.shows_at_once:
+            raise BrokenProcessPool
         if self.done > 1:
             found.set_exception(BrokenProcessPool())
         else:
             found.set_result(work(item))
         return found
 
-    def shutdown(self, **_: object) -> None:
+    def shutdown(self, **how: object) -> None:
         """Nothing runs."""
+        assert how == {"cancel_futures": True}
+        self.done = 0
 
 
-def test_a_worker_that_was_killed_is_said_behind_what_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "ProcessPoolExecutor", Broken)
-    results = in_order(work, range(3, 9), 2)
+@pytest.mark.parametrize("shows_at_once", [True, False])
+@pytest.mark.parametrize(("workers", "apart"), [(2, False), (1, True)])
+def test_a_worker_that_was_killed_is_said_behind_what_came_before(
+    workers: int, apart: bool, shows_at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = Broken(shows_at_once=shows_at_once)
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", lambda *_: pool)
+    results = in_order(work, range(3, 9), workers, apart)
     assert next(results) == 6
     with pytest.raises(LostWorkerError, match="a worker process was killed") as raised:
         next(results)
-    assert raised.value.hint == "--workers 1"
+    assert (raised.value.hint, pool.done) == ("--workers 1", 0)
+
+
+def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
+    assert parallel.cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert parallel.cores() == 7
 
 
 def test_a_worker_shares_memory_ignores_ctrl_c_and_ends_with_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Which file of a name is taken, and modules that find each other."""
 
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -74,13 +75,109 @@ def test_of_two_installed_packages_the_first_on_the_path_counts(
 ) -> None:
     for package in ("one", "two"):
         (info := tmp_path / package / f"{package}-1.dist-info").mkdir(parents=True)
-        (info / "entry_points.txt").write_text(f"[virc.operators]\nspin = spin_of_{package}\n")
+        (info / "entry_points.txt").write_text(
+            f"[console_scripts]\nspin = no_module\n\n[virc.operators]\n# ours\nspin = spin_of_{package}:main\n\n"
+            "[virc.tools]\nmore = no_module\n"
+        )
         (tmp_path / package / f"spin_of_{package}.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path / "one"), str(tmp_path / "two")])
     plugins.installed.cache_clear()
     found = plugins.installed("virc.operators")
     plugins.installed.cache_clear()
     assert found == {"spin": tmp_path / "one" / "spin_of_one.py"}
+
+
+@pytest.mark.parametrize(
+    ("named", "why"), [("gone_pack", "there is no such module"), ("failing_pack.inner", "RuntimeError: broken")]
+)
+def test_a_package_that_names_what_cannot_be_found_is_named(
+    named: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_pack").mkdir()
+    (tmp_path / "failing_pack" / "__init__.py").write_text("raise RuntimeError('broken')\n")
+    (info := tmp_path / "my_pack-1.dist-info").mkdir()
+    (info / "entry_points.txt").write_text(f"[virc.operators]\nspin = {named}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    plugins.installed.cache_clear()
+    with pytest.raises(ConfigError) as refused:
+        plugins.installed("virc.operators")
+    assert refused.value.message == f"the installed package my-pack names {named}, which cannot be found: {why}"
+    assert refused.value.hint == "update the package, or pip uninstall my-pack"
+
+
+def test_modules_in_folders_of_systems_are_of_their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "pack_of_mine"
+    for name in (
+        "__init__.py", "a/__init__.py", "a/system.yaml", "a/total.py", "a/pipeline.py", "a/rows.py", "b/loose.py",
+        "a/tools/__init__.py", "a/tools/spin.py", "a/tools/_help.py", "c/field.yaml", "c/other.py",
+    ):  # fmt: skip
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "system_packages", lambda: {tmp_path / "another": "another", root: "pack_of_mine"})
+    for cached in (plugins.totals, plugins.of_systems):
+        cached.cache_clear()
+    try:
+        assert plugins.totals() == {"total": root / "a" / "total.py", "other": root / "c" / "other.py"}
+        assert plugins.of_systems("tools") == {"spin": root / "a" / "tools" / "spin.py"}
+        assert plugins.fresh(root / "a" / "tools" / "spin.py").__name__ == "pack_of_mine.a.tools.spin"
+        assert plugins.in_system_folders("*.yaml") == [root / "a" / "system.yaml", root / "c" / "field.yaml"]
+        monkeypatch.chdir(root)
+        assert plugins.is_of_a_system(Path("a/total.py"))
+        assert not plugins.is_of_a_system(root / "a" / "tools" / "spin.py")
+    finally:
+        for cached in (plugins.totals, plugins.of_systems):
+            cached.cache_clear()
+
+
+def test_systems_are_in_the_folder_of_a_package_or_beside_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    package, module = ModuleSpec("pack", None, is_package=True), ModuleSpec("far.near", None, origin="/s/far/near.py")
+    package.submodule_search_locations = ["/s/pack", "/t/pack"]
+    monkeypatch.setattr(plugins, "_specs", lambda _: iter([("x", package), ("y", module)]))
+    found = plugins.system_packages.__wrapped__()  # type: ignore[attr-defined]
+    assert found == {Path("/s/pack"): "pack", Path("/t/pack"): "pack", Path("/s/far"): "far"}
+
+
+def test_files_are_meant_by_their_paths_and_others_by_their_names(
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = places["beside"].parent
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("HOME", str(root))
+    (root / "own.py").touch()
+    (places["beside"] / "turn.py").touch()
+    for name, beside, found in (
+        ("own.py", None, root / "own.py"), ("./own.py", None, root / "own.py"), ("~/own.py", None, root / "own.py"),
+        ("gone.py", None, None), ("beside/turn", None, None), ("turn", places["beside"], places["beside"] / "turn.py"),
+        ("turn", None, None), ("spin", None, None),
+    ):  # fmt: skip
+        assert plugins.custom(name, beside) == found, name
+    monkeypatch.setenv(plugins.SEARCH_PATH, "~/first::/x")
+    assert plugins.folders(Path("b")) == [Path("b"), root / "first", Path("/x")]
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("import sys\nsys.exit(3)\n", r"ExitError: it would end the process: sys\.exit\(3\), in line 2$"),
+        ("def (", r"SyntaxError: [^\n]*$"),
+        ("def f():\n    raise OSError('no')\n\nf()\n", r"OSError: no, in line 2$"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded_says_why_and_where(code: str, says: str, tmp_path: Path) -> None:
+    (file := tmp_path / "mine.py").write_text(code)
+    with pytest.raises(ConfigError, match=f"mine.py cannot be loaded: {says}") as refused:
+        plugins.fresh(file)
+    assert ("in line" in says) == ("in line" in refused.value.message)
+
+
+def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
+    made = []
+    for folder in ("a", "b"):
+        (file := tmp_path / folder / "mine.py").parent.mkdir()
+        file.write_text(f"VALUE = {folder!r}\n")
+        made.append(plugins.fresh(file))
+    assert [sys.modules[each.__name__].VALUE for each in made] == ["a", "b"]
 
 
 def test_two_tools_of_systems_with_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,9 +97,22 @@ def test_a_step_that_fails_is_said_with_its_last_line(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"could not make room: exit code 3, no room\.$"):
         processes.output(step, lines.append)
     assert lines == ["one", "no room.", ""]
-    with pytest.raises(EngineError, match=r"exit code 3, no room\.") as raised:
-        processes.run(step, tmp_path / "log")
-    assert raised.value.hint == f"see {tmp_path / 'log'}"
+    log = tmp_path / "deep" / "log"
+    for count in (1, 2):
+        with pytest.raises(EngineError, match=r"exit code 3, no room\.") as raised:
+            processes.run(step, log)
+        assert log.read_text().count("no room.\n") == count
+    assert raised.value.hint == f"see {log}"
+    killed = Step(("sh", "-c", "kill -9 $$"), "go on")
+    for run in (processes.output, lambda step: processes.answer(step, 60), lambda step: processes.run(step, log)):
+        with pytest.raises(EngineError, match="could not go on: exit code -9, "):
+            run(killed)
+    for run in (processes.output, lambda step: processes.answer(step, 60)):
+        with pytest.raises(EngineError, match=r"exit code 1, no output$"):
+            run(Step(("false",), "go on"))
+        assert run(Step(("printf", r"a\377\n"), "write")) == "a\ufffd\n"
+    with pytest.raises(EngineError, match=r"exit code 4, two; three$"):
+        processes.answer(Step(("sh", "-c", "for each in one two three; do echo $each >&2; done; exit 4"), "go"), 60)
     with pytest.raises(SetupError, match="/no/such cannot be started"):
         processes.output(Step(("/no/such",), ""))
 
@@ -158,6 +171,55 @@ def test_a_step_ends_with_all_that_it_started(tmp_path: Path) -> None:
             time.sleep(0.01)
     for pid in (process.pid, int(words[0])):
         assert processes.start_time(pid) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_time_that_a_process_started_at_is_its_own() -> None:
+    fields = Path("/proc/self/stat").read_text().rpartition(") ")[2].split()  # from the third on
+    assert processes.start_time(os.getpid()) == int(fields[22 - 3])  # proc(5): starttime is the 22nd
+    assert processes.start_time(2**22 + 1) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_step_that_heeds_no_request_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_GRACE", 0.05)
+    step = Step(("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"), "wait")
+    with processes.started(step, log := tmp_path / "log") as process:
+        end = time.monotonic() + 200
+        while not log.read_text().endswith("ready\n"):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert processes.start_time(process.pid) is None
+    assert process.wait(0) == -signal.SIGKILL
+
+
+def test_an_attended_step_runs_in_its_folder_and_says_how_it_ended(tmp_path: Path) -> None:
+    assert processes.attended(Step(("sh", "-c", "pwd > here; exit 3"), "run"), tmp_path) == 3
+    assert (tmp_path / "here").read_text() == f"{tmp_path}\n"
+
+
+@pytest.mark.parametrize(("saves_on", "code"), [("SIGUSR1", 7), ("", -signal.SIGKILL)])
+def test_an_attended_step_that_is_interrupted_saves_or_is_killed(
+    saves_on: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[processes.Process] = []
+    wait = processes.Process.wait
+
+    def interrupted(self: processes.Process, seconds: float | None = None) -> int | None:
+        waited.append(self)
+        if len(waited) > 1:
+            return wait(self, seconds)
+        end = time.monotonic() + 200
+        while not (tmp_path / "ready").exists():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes.Process, "wait", interrupted)
+    script = "trap 'exit 7' USR1; touch ready; while :; do sleep 0.05; done"
+    with pytest.raises(KeyboardInterrupt):
+        processes.attended(Step(("sh", "-c", script), "run", saves_on=saves_on), tmp_path)
+    assert wait(waited[0], 0) == code
 
 
 def test_work_is_saved_by_the_signal_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -60,6 +61,48 @@ def test_a_stop_wakes_whoever_waits_also_where_it_came_before(is_late: bool) -> 
         with pytest.raises(KeyboardInterrupt):
             check_stop()
     check_stop()
+
+
+def test_a_stop_wakes_all_who_wait_and_none_who_left() -> None:
+    stop, woken = Stop(), list[str]()
+    with stop.applied(), on_stop(lambda: woken.append("left")):
+        deadline = Deadline(None)
+    deadline.check()
+    with stop.waking(lambda: woken.append("one")), stop.waking(lambda: woken.append("other")):
+        stop.set()
+    assert sorted(woken) == ["one", "other"]
+    with pytest.raises(KeyboardInterrupt):
+        deadline.check()
+
+
+def test_all_that_work_says_is_heard_and_its_error_raised() -> None:
+    heard: list[int] = []
+
+    def work(say: Callable[[int], None]) -> str:
+        for number in range(3):
+            say(number)
+        return "done"
+
+    def fail(say: Callable[[int], None]) -> str:
+        raise ValueError("wrong")
+
+    def afterwards() -> None:
+        raise RuntimeError("dropped")
+
+    assert within(time.monotonic() + 60, work, heard.append, afterwards) == "done"
+    assert heard == [0, 1, 2]
+    with pytest.raises(ValueError, match="wrong"):
+        within(time.monotonic() + 60, fail)
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: _in_a_thread(found))
+    thread.start()
+    thread.join()
+    assert found == ["no alarm"]
+
+
+def _in_a_thread(found: list[str]) -> None:
+    with Deadline(20).armed():
+        found.append("no alarm")
 
 
 def test_work_whose_time_is_over_hears_so_when_it_says_something() -> None:

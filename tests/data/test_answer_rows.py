@@ -17,6 +17,9 @@ from virc.backends.chatml import render
 from virc.backends.checkpoint import image_grid, image_settings
 from virc.backends.interface import Sampling
 from virc.backends.tokenizer import tokenizer
+from virc.data.convert.change import Target
+from virc.data.convert.convert import ConvertConfig
+from virc.data.convert.convert import convert as library_convert
 from virc.models.chat_protocol import of_weights
 from virc.models.load import Opened
 from virc.models.registry import EMBEDDED_FOLDER, find
@@ -292,6 +295,13 @@ def test_a_picture_that_fits_stays_the_file_that_it_is(tmp_path: Path) -> None:
     file = make_rows(tmp_path, {})
     make_figure(tmp_path / "figures/bars.png", (200, 100))
     assert run_convert(file, tmp_path / "rows").code == 0
+    report = library_convert(
+        ConvertConfig([file], tmp_path / "again", "sft", target=Target(answers=True, model="tiny"))
+    )
+    assert report.reasons == [
+        "replies are in the chat protocol of tiny, and images have at most 63,504 pixels, as it sees them; "
+        "--model NAME is for another model"
+    ]
     (name,) = rows_of(tmp_path / "rows")[0]["images"]
     assert name == "figures/bars.png"
     assert (tmp_path / "rows" / name).read_bytes() == (tmp_path / name).read_bytes()

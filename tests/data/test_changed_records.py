@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from data.converted import write
+from data.converted import records, write
 from data.test_every_format import OPEN, PAIR, PICTURES, PROBLEM, REPLY, SHORT, USER, WHOLE
 
 from virc.core.errors import VircError
@@ -15,6 +15,11 @@ from virc.data.convert.change import Change, Target, changed
 from virc.data.convert.convert import ConvertConfig, convert
 from virc.data.formats.registry import Holds, Row
 from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.data.synth.worked import PROTOCOL
+from virc.models.chat_protocol import written as protocol_bytes
+from virc.reasoning.grammar import CallForm, Grammar
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.resize import QWEN2
 from virc.scoring.boxes import Box
 
 
@@ -129,10 +134,11 @@ def sets(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("source", "format", "target", "says", "hint"),
     [
-        ("words", "sft", Target(answers=True), "--answers is for problems, and ", "without --answers"),
+        ("words", "sft", Target(answers=True), "rows.json has replies", "without --answers"),
         ("problems", "batch", Target(answers=True), "--answers makes trajectories", "--format sft"),
         ("words", "sft", Target(model="tiny"), "--model is for --answers", "--answers makes trajectories of problems"),
-        *(("pairs", "pairs", target, "pairs stay in the chat protocol that they are written in", "without --coord")
+        *(("pairs", "pairs", target, "pairs stay in the chat protocol that they are written in",
+           "without --coordinates, --images and --system")
           for target in (Target(coordinates="permille"), Target(images="square_1000"), Target(system="virc"))),
         *(("solutions", "sft", target, "a system decides coordinates, images and chat protocol", "--system alone")
           for target in (Target(system="virc", coordinates="pixel"), Target(system="virc", images="smart"),
@@ -142,6 +148,9 @@ def sets(tmp_path: Path) -> dict[str, Path]:
         ("words", "sft", Target(images="square_1000", max_pixels=9000), "the chat protocol shows every image at 1000 x",
          "--images smart"),
         ("solutions", "sft", Target(protocol="none.json"), "none.json", None),
+        ("solutions", "sft", Target(max_pixels=9000), "rows.json cannot be found: ", "put the chat protocol they are"),
+        ("pairs", "pairs", Target(protocol="default", max_pixels=9000), "images of pairs in a chat protocol with tools",
+         "virc data sample --pairs RULE --max-pixels N"),
     ],
 )  # fmt: skip
 def test_options_that_do_not_fit_are_refused(
@@ -174,3 +183,41 @@ def test_what_a_format_loses_is_said_of_what_has_it(
     assert (tmp_path / "to" / "virc_protocol.json").exists() == (lost is None)
     if lost is None:
         assert json.loads((tmp_path / "to" / "virc_protocol.json").read_text())["coordinates"] == "pixel"
+
+
+BARE = Grammar(think=None, calls=(CallForm(body="arguments", tool="crop_image", given={"image_index": 0}),))
+FOREIGN, INSIDE = (msgspec.structs.replace(PROTOCOL, **part) for part in ({"grammar": BARE}, {"results": "inline"}))
+SQUARE = msgspec.structs.replace(PROTOCOL, images="square_1000")
+
+
+@pytest.mark.parametrize(
+    ("change", "replays", "rewords"),
+    [
+        ({"chat_protocol": PROTOCOL}, False, False), ({"goal": SQUARE}, False, False),
+        ({"chat_protocol": PROTOCOL, "goal": PROTOCOL}, False, False),
+        ({"chat_protocol": PROTOCOL, "goal": SQUARE}, True, False),
+        ({"chat_protocol": PROTOCOL, "goal": PROTOCOL, "grid": QWEN2}, True, False),
+        *(({"chat_protocol": PROTOCOL, "goal": msgspec.structs.replace(PROTOCOL, **{name: "{question} {images} x"})},
+           True, False) for name in ("first", "image_line", "after_image", "after_scale")),
+        ({"chat_protocol": FOREIGN, "goal": FOREIGN}, False, False),
+        ({"chat_protocol": FOREIGN, "goal": FOREIGN, "grid": QWEN2}, True, True),
+        ({"chat_protocol": INSIDE, "goal": PROTOCOL}, False, True),
+        ({"chat_protocol": PROTOCOL, "goal": INSIDE}, False, True),
+        ({"chat_protocol": PROTOCOL, "goal": PROTOCOL, "system": "virc"}, False, True),
+    ],
+)  # fmt: skip
+def test_as_little_as_can_be_is_written_again(change: dict[str, Any], replays: bool, rewords: bool) -> None:
+    found = Change("solutions", **change)
+    assert (found.replays, found.rewords) == (replays, rewords)
+    assert found.result == change.get("goal", change.get("chat_protocol"))
+
+
+def test_units_of_another_grammar_name_the_tool_that_they_call(tmp_path: Path) -> None:
+    reply = Message("assistant", '{"bbox_2d": [0, 0, 28, 28]}')
+    protocol = msgspec.structs.replace(FOREIGN, first="{images}{question}", image_line="", after_image="{image}")
+    row = of(WHOLE, messages=(WHOLE.messages[0], USER, reply, *WHOLE.messages[3:4], Message("assistant", "5")))
+    folder = write(tmp_path / "from", "sft", [row])
+    (folder / FILE_NAME).write_bytes(protocol_bytes(protocol))
+    convert(ConvertConfig([folder], tmp_path / "to", "rl"))
+    units = [each.extra["tool_info_gt"] for each in records(tmp_path / "to", joined=False)["rows"]]
+    assert units == [{"name": "crop_image"}, None]

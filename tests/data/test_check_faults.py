@@ -87,7 +87,8 @@ BROKEN: list[tuple[str, str, int, Change]] = [
     ("image_unreadable", "no file can have", 1, lambda rows, _: rows[0]["images"].__setitem__(0, "a\0b")),
     ("tags", "turn 1", 1, lambda rows, _: content(rows, 0, 2, "</think>", "")),
     ("json", "turn 1", 1, lambda rows, _: content(rows, 0, 2, '"name": ', '"name" ')),
-    ("repetition", "8 times", 1, lambda rows, _: content(rows, 0, 2, "<think>\n", "<think>" + "look " * 8)),
+    ("repetition", "turn 1 repeats a pattern 8 times in a row", 1,
+     lambda rows, _: content(rows, 0, 2, "<think>\n", "<think>" + "look " * 8)),
     (
         "answer_early", "turn 1 answers", 1,
         lambda rows, _: whole_content(rows, 0, 2, "<think>t</think><answer>1</answer>"),
@@ -97,7 +98,7 @@ BROKEN: list[tuple[str, str, int, Change]] = [
         "no_answer", "answers nothing", 1,
         lambda rows, _: whole_content(rows, 0, -1, "<think>t</think><answer> </answer>"),
     ),
-    ("answer_differs", "'no such'", 1, lambda rows, _: rows[0].update(answer="no such")),
+    ("answer_differs", "the row's answer is 'no such'", 1, lambda rows, _: rows[0].update(answer="no such")),
     ("tool", "images are 0 to 0", 1, lambda rows, _: content(rows, 0, 2, '"image_index": 0', '"image_index": 1')),
     ("tool", "no tool 'rotate'", 1, lambda rows, _: content(rows, 0, 2, "crop_image", "rotate")),
     ("tool", "holds no pixel", 1, lambda rows, _: content(rows, 0, 2, r"\[.*\]", "[9, 9, 9, 20]")),
@@ -107,14 +108,19 @@ BROKEN: list[tuple[str, str, int, Change]] = [
         "index_negative", "from the end", 1,
         lambda rows, _: content(rows, 0, 2, '"image_index": 0', '"image_index": -1'),
     ),
-    ("result_differs", "the call of turn 1 makes", 1, lambda rows, _: content(rows, 0, 2, r"\[.*\]", "[0, 0, 9, 9]")),
+    (
+        "result_differs", "the call of turn 1 makes 56 x 56 px, the image after it has ", 1,
+        lambda rows, _: content(rows, 0, 2, r"\[.*\]", "[0, 0, 9, 9]")),
     ("result_differs", "the image after it has", 2, swap_image),
     (
-        "result_differs", "there are 2 images", 1,
+        "result_differs", "after the call of turn 1 there are 2 images, not one", 1,
         lambda rows, _: (twice(rows[0]["messages"][3]), rows[0]["images"].append(rows[0]["images"][1])),
     ),
-    ("size_differs", "is announced with 28 x 28", 1, lambda rows, _: content(rows, 0, 1, r"\d+ x \d+", "28 x 28")),
-    ("size_differs", "as image 7", 1, lambda rows, _: content(rows, 0, 1, "Image 0:", "Image 7:")),
+    (
+        "size_differs", "image 0 is announced with 28 x 28, and is shown at ", 1,
+        lambda rows, _: content(rows, 0, 1, r"\d+ x \d+", "28 x 28")),
+    ("size_differs", "image 0 is announced as image 7", 1,
+     lambda rows, _: content(rows, 0, 1, "Image 0:", "Image 7:")),
 ]  # fmt: skip
 
 
@@ -158,17 +164,23 @@ def test_right_answers_are_told_from_wrong_ones_by_their_sense(tmp_path: Path) -
 
 
 INFO: list[tuple[str, str, dict[str, Any]]] = [
-    ("formatting", "another chat protocol", {"formatting": "openai"}),
-    ("formatting", "without formatting", {"formatting": None}),
+    ("formatting", "formatting openai makes LLaMA-Factory write 'detailed", {"formatting": "openai"}),
+    ("formatting", "an entry without formatting is not read as messages", {"formatting": None}),
+    ("formatting", "formatting 'alpacas' is not read as messages", {"formatting": "alpacas"}),
     ("columns", "name no images", {"columns": {"messages": "messages"}}),
     ("columns", "name no messages", {"columns": {"images": "images"}}),
     ("columns", "no columns are named", {"columns": None}),
-    ("tags_unnamed", "every row with a system message", {"tags": {"system_tag": None}}),
-    ("tags_unnamed", "drops every row", {"tags": {"assistant_tag": None}}),
-    ("entry", "does not read the file", {"hf_hub_url": "who/what"}),
-    ("entry", "at random", {"num_samples": 3}),
+    ("columns", "no columns are named", {"columns": ["x"]}),
+    ("tags_unnamed", "tags name no system_tag: LLaMA-Factory drops every row with a", {"tags": {"system_tag": None}}),
+    ("tags_unnamed", "tags name no assistant_tag: LLaMA-Factory drops every row", {"tags": {"assistant_tag": None}}),
+    ("tags_unnamed", "tags name no role_tag: LLaMA-Factory stops at the first row", {"tags": {"role_tag": ""}}),
+    *(
+        ("entry", f"{key} is named, so LLaMA-Factory does not read the file", {key: "who/what"})
+        for key in ("hf_hub_url", "ms_hub_url", "cloud_file_name")
+    ),
+    ("entry", "num_samples makes LLaMA-Factory draw that many rows at random", {"num_samples": 0}),
     ("entry", "another kind of training", {"ranking": True}),
-    ("entry", "only train", {"split": "test"}),
+    ("entry", "there is no split test of a file, only train", {"split": "test"}),
     ("entry", "columns name tools", {"columns": {"messages": "messages", "images": "images", "tools": "tools"}}),
     ("entry", "columns name chosen", {"columns": {"messages": "messages", "images": "images", "chosen": "chosen"}}),
 ]

@@ -87,14 +87,17 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 OURS: list[tuple[str, str, Change]] = [
-    ("tool_info", "the reference calls crop_image", lambda rows: rows[0]["extra_info"].update(tool_info_gt=None)),
+    ("tool_info", "tool_info_gt names no tool, the reference calls crop_image",
+     lambda rows: rows[0]["extra_info"].update(tool_info_gt=None)),
     (
         "tool_info",
-        "calls none",
+        "tool_info_gt names crop_image, the reference calls none",
         lambda rows: rows[0]["extra_info"].update(reference="<think>t</think><answer>1</answer>"),
     ),
     ("tags", "turn 1", lambda rows: rows[0]["extra_info"].update(reference="no tags")),
-]
+    ("tool_info", "tool_info_gt names 'tilt_image', which is not offered: crop_image, ",
+     lambda rows: rows[0]["extra_info"].update(tool_info_gt={"name": "tilt_image"})),
+]  # fmt: skip
 
 
 def test_rows_made_here_have_no_fault(ours: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
@@ -16,7 +17,7 @@ from virc.data.sample.pairing import Pairing, PairsAsked, checked, judged, paire
 from virc.data.sample.rollouts import Problem, Rollout
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
-from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.protocol import FILE_NAME, Protocol
 from virc.reasoning.session import Reply, Session
 from virc.scoring.score import Key
 from virc.solving.one import Attempt, SolveConfig
@@ -45,8 +46,10 @@ def said(answer: str, think: str = "so") -> str:
     return f"<think>{think}</think><answer>{answer}</answer>"
 
 
-def rollout(number: int, end: str, *replies: str, shade: int = 90) -> Rollout:
-    session = Session(OWN, "How long?", [Image.new("RGB", (280, 196), (shade, 90, 90))], tolerate=(), tools=known())
+def rollout(number: int, end: str, *replies: str, shade: int = 90, protocol: Protocol = OWN) -> Rollout:
+    session = Session(
+        protocol, "How long?", [Image.new("RGB", (280, 196), (shade, 90, 90))], tolerate=(), tools=known()
+    )
     for each in replies:
         session.feed(Reply(each))
     return Rollout(number, Attempt(session.trace(), session.images), end)
@@ -155,6 +158,14 @@ def test_two_rollouts_part_where_their_replies_first_differ() -> None:
     assert parted(RIGHT.attempt, rollout(8, "wrong").attempt) == "same"  # one ended before it replied
 
 
+def test_rollouts_that_part_inside_a_turn_are_no_pair(tmp_path: Path) -> None:
+    inside = msgspec.structs.replace(OWN, results="assistant")
+    ours, theirs = (rollout(at, end, look(84), said(answer), protocol=inside) for at, end, answer in (
+        (1, "right", "97"), (2, "wrong", "98"),
+    ))  # fmt: skip
+    assert made(Pairing("right"), [ours, theirs], tmp_path) == ([], {"inside": 1})
+
+
 def test_a_judge_is_asked_about_wrong_answers_alone() -> None:
     asked = list[tuple[str, str, str]]()
 
@@ -245,6 +256,17 @@ def test_what_a_sample_holds_is_said() -> None:
         "2 problems: 2 of 8 rollouts right (25.0%), 1 pair, 1 problem without one; 1 row failed; 3 problems done before"
     )
     assert run.summary(Totals(), 0) == "0 problems: 0 of 0 rollouts right, 0 trajectories kept, 0 problems without one"
+    left = Totals(left_out=dict.fromkeys(run.LEFT_OUT, 2))
+    assert all(f"2 {words}" in run.why(left, 4) for words in (
+        "pairs that were shown different images or results before they part", "pairs whose better reply was not taken",
+        "rollouts longer than --max-tokens", "rollouts that repeat themselves", "pairs beyond --keep",
+        "rollouts or pairs with <image> in their text", "pairs of the same replies", "rollouts that have no grade",
+    ))  # fmt: skip
+    dropped = run.why(Totals(dropped=dict.fromkeys(run.DROPPED, 3)), 4)
+    assert all(f"3 {words}" in dropped for words in (
+        "that repeat themselves", "longer than --max-tokens", "that refuse to answer", "with <image> in their text",
+        "right, and more than --keep", "the same as one that was kept", "that the model failed on",
+    ))  # fmt: skip
     assert (
         run.why(TOTALS, 4)
         == "dropped: 3 with another answer than the row's, 1 odd; 2 problems with fewer than --keep 4"

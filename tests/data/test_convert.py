@@ -267,15 +267,22 @@ def test_sources_of_two_chat_protocols_stay_apart(
     assert {each.name for each in (tmp_path / "apart").glob("*.json")} == {
         "trajectories.json", "others.json", "dataset_info.json",
     }  # fmt: skip
+    twin = shutil.copytree(drawn.parent, tmp_path / "twin") / drawn.name
+    (tmp_path / "twin" / "dataset_info.json").unlink()
+    twin = twin.rename(twin.with_name("twins.json"))
+    assert convert(drawn, twin, "--to", tmp_path / "same", "--format", "sft") == 0
+    assert json.loads((tmp_path / "same" / FILE_NAME).read_text())["coordinates"] == "pixel"
 
 
 def test_new_ids_of_several_sources_differ(tmp_path: Path) -> None:
     messages = (Message("user", f"{MARK}Question: Which?"), Message("assistant", "<think>a</think><answer>7</answer>"))
-    for name in "abc":
-        write(tmp_path / name, "sft", [Record(messages, (Picture("", data=DATA[0]),))] * 2, name)
+    for name, count in zip("abc", (3, 1, 2), strict=True):
+        write(tmp_path / name, "trajectories", [Record(messages, (Picture("", data=DATA[0]),))] * count, name)
+    lines = tmp_path / "a" / "a.jsonl"
+    lines.write_text(lines.read_text().replace("\n", "\n\n", 1))  # an empty line is counted, too
     words = (*(tmp_path / name for name in "abc"), "--to", tmp_path / "out", "--format", "batch", "--name", "all")
     assert convert(*words) == 0
-    assert [row.id for row in records(tmp_path / "out")["all"]] == [f"all-{at}" for at in range(1, 7)]
+    assert [row.id for row in records(tmp_path / "out")["all"]] == [f"all-{at}" for at in (1, 3, 4, 5, 6, 7)]
 
 
 def test_a_problem_needs_the_pictures_of_its_question_alone(drawn: Path, tmp_path: Path) -> None:

@@ -133,6 +133,22 @@ def test_a_mix_has_so_many_rows_of_each(
     assert named == {"all": ids["mix"]}
 
 
+def test_a_set_without_a_row_does_not_keep_the_others_back(tmp_path: Path) -> None:
+    one, other = problems(tmp_path / "a" / "one.jsonl", 8), problems(tmp_path / "b" / "other.jsonl", 6, first="s")
+    _, ids = made(tmp_path / "few", one, other, name="all", limit=1)  # of one of both
+    assert [len(each) for each in ids.values()] == [1]
+    gone = json.dumps({"id": 1, "image": "gone.png", "question": "How long?", "answer": "5"})
+    bad = problems(tmp_path / "c" / "bad.jsonl", 2, {0: gone, 1: gone}, first="t")
+    report, _ = made(tmp_path / "to", one, bad, skip_faulty=True)
+    assert [(each.rows_in, each.rows_out, each.left_out) for each in report.datasets] == [(8, 8, 0), (2, 0, 2)]
+    tables = [tmp_path / f"{name}.csv" for name in ("asked", "told")]
+    for table, asked in zip(tables, ("query", "problem"), strict=True):
+        table.write_text(f"picture,{asked},answer\na/r0.png,How long?,5\n")
+    reasons = made(tmp_path / "guessed", *tables)[0].reasons
+    assert [sum(f"question: {name}," in each for each in reasons) for name in ("query", "problem")] == [1, 1]
+    assert len(reasons) == len({*reasons})
+
+
 def test_twenty_faults_are_named_and_all_are_counted(tmp_path: Path) -> None:
     file = problems(tmp_path / "rows.jsonl", 30, dict.fromkeys(range(2, 27), "{"))
     report, ids = made(tmp_path / "to", file, skip_faulty=True)

@@ -179,9 +179,23 @@ def test_both_faces_draw_every_letter_differently() -> None:
         assert len(drawn) == len(LETTERS) + 12
 
 
-@pytest.mark.integration
+@pytest.mark.parametrize("seed", range(5))
+def test_a_spoilt_figure_is_the_figure_changed_in_one_way(seed: int) -> None:
+    for each in range(seed, 20, 5):
+        rng = random.Random(each)
+        figure, kind = polygons.draw(polygons.generate(rng)), rng.randrange(5)
+        found = unfamiliar._spoilt(random.Random(each), 1, 1)
+        if kind == 4:
+            assert ImageChops.difference(ImageChops.invert(figure), found).getbbox() is None
+        elif kind == 3:
+            assert (sorted(found.size), found.histogram()) == (sorted(figure.size), figure.histogram())
+        else:
+            assert found.size == figure.size
+        assert found.size != figure.size or ImageChops.difference(figure, found).getbbox()
+
+
 def test_unfamiliar_pictures_and_questions_are_seeded_and_differ() -> None:
-    for seed in range(60):
+    for seed in range(20):
         first, again = (unfamiliar.picture(random.Random(seed)) for _ in range(2))
         assert first.mode == "RGB"
         assert min(first.size) >= 28

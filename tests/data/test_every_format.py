@@ -12,8 +12,8 @@ import pytest
 from data.converted import bare
 from PIL import Image
 
-from virc.core.errors import DataError
-from virc.data.formats import batch, conversation, pairs, prompts, rl, sft, trajectories
+from virc.core.errors import DataError, VircError
+from virc.data.formats import batch, conversation, pairs, prompts, published, rl, sft, trajectories
 from virc.data.formats.registry import Row, Source, Writing
 from virc.data.rows import verl as verl_rows
 from virc.data.rows.pictures import PictureStore
@@ -141,6 +141,56 @@ def test_published_units_lack_the_last_and_are_cut_there() -> None:
     with_tool = rl.whole(Row(1, msgspec.structs.replace(units[0], extra={"turn": 0, "tool_info_gt": {"name": "x"}})))
     assert with_tool.record
     assert with_tool.record.extra == {"tool_info_gt": {"name": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("module", "record", "says", "hint"),
+    [
+        *((module, {"extra": {"x": float("nan")}}, "row 7 cannot be JSON: ", None) for module in (sft, trajectories)),
+        (batch, {"extra": {"x": float("nan")}}, "row 7 cannot be JSON: ", None),
+        (batch, {"question": None}, "the question of row 7 is not known, only the chat protocol around it",
+         "name the chat protocol: --protocol virc_protocol.json"),
+        (batch, {"question": " "}, "row 7 is no row of a batch: ", None),
+        (sft, {"messages": (), "id": None}, "a row without an id has no trajectory, only a problem",
+         "virc data sample makes trajectories"),
+        (pairs, {}, "row 7 has no rejected reply", "virc data sample FILE --pairs RULE makes pairs"),
+        (published, {}, "rows are not written in the format published", "--format sft, pairs, batch or prompts"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_row_that_cannot_be_written_is_named(
+    module: ModuleType, record: dict[str, Any], says: str, hint: str | None, tmp_path: Path
+) -> None:
+    with pytest.raises(VircError) as refused:
+        module.write(tmp_path, "rows", [msgspec.structs.replace(WHOLE, **record)], Writing(PictureStore(tmp_path)))
+    assert refused.value.message.startswith(says)
+    assert refused.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"formatting": "alpaca"}, "the formatting 'alpaca' in dataset_info.json is not that of conversations"),
+        ({}, "the formatting 'alpaca' in dataset_info.json is not that of conversations"),
+        ({"columns": {"images": "i"}}, "the entry in dataset_info.json has columns or tags, but names no messages"),
+        ({"tags": {"role_tag": "r"}}, "the entry in dataset_info.json has columns or tags, but names no content_tag"),
+        ({"tags": {"content_tag": "c", "role_tag": None}}, "but names no role_tag"),
+        ({"tags": []}, "tags in dataset_info.json is not an object of names"),
+    ],
+)
+def test_an_entry_that_names_too_little_is_refused(entry: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError) as refused:
+        sft.columns_of({"formatting": "sharegpt", **entry} if entry else {})
+    assert says in refused.value.message
+
+
+def test_an_entry_names_columns_and_roles_in_its_own_words() -> None:
+    tags = {"role_tag": "who", "content_tag": "says", "user_tag": "U", "assistant_tag": "A"}
+    entry = {"formatting": "openai", "columns": {"messages": "m", "images": "i", "system": "s"}, "tags": tags}
+    assert sft.columns_of(entry) == sft.Columns("m", "who", "says", {"U": "user", "A": "assistant"}, "i", "s")
+    usual = sft.columns_of({"formatting": "sharegpt"})
+    assert (usual.messages, usual.role, usual.images) == ("conversations", "from", None)
+    assert usual.roles == {"human": "user", "gpt": "assistant", "system": "system"}
 
 
 @pytest.mark.parametrize(

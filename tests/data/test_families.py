@@ -32,9 +32,15 @@ FEW: Mapping[str, int] = {"sheets": 3}
 integration = pytest.mark.integration
 CASES = [pytest.param(name, each, marks=integration) for name in NAMES for each in DIFFICULTIES]
 every = pytest.mark.parametrize(("name", "difficulty"), CASES)
-every_new = pytest.mark.parametrize(("name", "difficulty"), [case for case in CASES if case.values[0] in NEW])
+HARD = [pytest.param(name, "hard") for name in NEW]
+every_new = pytest.mark.parametrize(
+    ("name", "difficulty"), [*HARD, *(case for case in CASES if case.values[0] in NEW and case.values[1] == "easy")]
+)
 every_by_default = pytest.mark.parametrize(
     ("name", "difficulty"), [case if case.values[0] in FEW else case.values for case in CASES]
+)
+every_page = pytest.mark.parametrize(
+    ("name", "difficulty"), [case if case.values == ("sheets", "easy") else case.values for case in CASES]
 )
 
 
@@ -67,7 +73,7 @@ def test_a_family_is_called_as_its_file_and_says_what_it_is() -> None:
     assert "sheets" in str(raised.value.hint)
 
 
-@every
+@every_by_default
 def test_the_same_seed_draws_the_same_problem_and_another_seed_another(name: str, difficulty: Difficulty) -> None:
     family = families.get(name)
     first, again, other = (family.generate(random.Random(seed), difficulty=difficulty) for seed in (1, 1, 2))
@@ -78,7 +84,7 @@ def test_the_same_seed_draws_the_same_problem_and_another_seed_another(name: str
     assert mixed == set(DIFFICULTIES)
 
 
-@every
+@every_by_default
 def test_pictures_are_shown_as_they_are(name: str, difficulty: Difficulty) -> None:
     for problem in drawn(name, difficulty)[: FEW.get(name)]:
         width, height = families.get(name).draw(problem).size
@@ -87,7 +93,7 @@ def test_pictures_are_shown_as_they_are(name: str, difficulty: Difficulty) -> No
         assert name == "sheets" or families.get(name).MAX_PIXELS <= LARGEST
 
 
-@every
+@every_by_default
 def test_labels_lie_on_the_page_and_apart(name: str, difficulty: Difficulty) -> None:
     for problem in drawn(name, difficulty)[: FEW.get(name)]:
         page = (0, 0, *families.get(name).draw(problem).size)
@@ -112,7 +118,7 @@ def test_a_label_box_holds_the_ink_of_its_label_and_no_other(name: str, difficul
             assert all(abs(edge - side) <= 1 for edge, side in zip(ink, (0, 0, *there.size), strict=True))
 
 
-@every
+@every_by_default
 def test_both_faces_have_every_character(name: str, difficulty: Difficulty) -> None:
     """A character that a face lacks is drawn as a box, the same for all of them."""
     for problem in drawn(name, difficulty):
@@ -189,7 +195,7 @@ def test_one_in_ten_problems_is_held_out(name: str, difficulty: Difficulty) -> N
     assert not told["train"] & told["heldout"]
 
 
-@every
+@every_by_default
 def test_a_counterfactual_has_another_answer_and_the_same_figure_and_question(
     name: str, difficulty: Difficulty
 ) -> None:
@@ -213,9 +219,7 @@ def test_a_counterfactual_has_another_answer_and_the_same_figure_and_question(
 
 
 @every_by_default
-@pytest.mark.parametrize(
-    "pattern", [pytest.param(name, marks=[integration] * (name != "verify")) for name in worked.PATTERNS]
-)
+@pytest.mark.parametrize("pattern", worked.PATTERNS)
 def test_every_path_runs_through_session_to_the_right_answer(
     name: str, difficulty: Difficulty, pattern: worked.Pattern
 ) -> None:
@@ -247,7 +251,7 @@ def test_every_path_runs_through_session_to_the_right_answer(
         assert all(any(box in text for box in again) for text in texts[:-1] if worked.AGAIN in text and each == 1)
 
 
-@every_by_default
+@every_page
 def test_spots_hold_whole_labels_and_what_they_read_stands_there(name: str, difficulty: Difficulty) -> None:
     for problem in drawn(name, difficulty)[: FEW.get(name)]:
         page = (0, 0, *families.get(name).draw(problem).size)
@@ -288,7 +292,7 @@ def test_sums_go_by_places() -> None:
     assert sheets.moved(99, [11]) == (["99 + 10 = 109.", "109 + 1 = 110."], 110)
 
 
-@every
+@every_page
 def test_what_is_not_there_is_searched_for_and_refused(name: str, difficulty: Difficulty) -> None:
     family, rng = families.get(name), random.Random(4)
     for problem in drawn(name, difficulty)[: FEW.get(name, 8)]:

@@ -15,9 +15,9 @@ from support.called import virc
 from support.public_layouts import COLOURS, asked, lines, saved, talk
 
 from virc.data.formats import registry
-from virc.data.rows.guess import propose
+from virc.data.rows.guess import propose, unclear
 from virc.data.rows.laid_out import record_of
-from virc.systems.layouts.layout import Part
+from virc.systems.layouts.layout import Layout, Part
 from virc_cli.console import output
 
 CHOICES = ["red", "green", "blue"]
@@ -66,6 +66,12 @@ UNSURE = [
     ([{"question": None, "texts": ["A red square.", "A square."]}], "no column is known as the question"),
     ([{"answer": "red", "bbox": [0.1, 0.1, 0.5, 0.5]}], "with width and height"),
     ([{"response": "red"}], "the answer may be response"),
+    ([{"query": "Which one?", "problem": "Which?", "question": None}], "the question may be query or problem"),
+    ([{"gt_answers": ["a"], "true_answers": ["b"]}], "the answers may be gt_answers or true_answers"),
+    ([{"answer": "red <OR> blue"}], "answer holds several answers, joined by <AND> or <OR>"),
+    ([{"choices": ["a.png", "b.png"], "answer": "a.png"}], "the choices in choices are pictures"),
+    ([{"answer": "red", "image": "x/gone.png"}] * 2, "the picture x/gone.png that image names is not in"),
+    ([{"image": ["0.png", "0.png###[1, 2, 30, 40]"]}], "the second path of image may hold the box of the answer"),
     ([{"number": 3}], "the answer may be number"),
     ([{"answer": "red", "image": "a\\\\b.png"}], "folders are separated by /"),
     ([{"question": None, "text": "A red square."}], "may be a text about the picture"),
@@ -92,7 +98,19 @@ SURE: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([{"choices": "red; blue", "answer": at} for at in (1, 2)] + [{"choices": "N/A", "answer": 2}], {"index_from": 1}),
     ([{"choices": CHOICES, "answer_idx": 0}], {"index_from": 0}),
     ([{"choices": each, "answer": 0} for each in ("red;blue", "red or blue", "red|blue")], {"index_from": 0}),
-    ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None}),
+    ([{"answers": ["red", "crimson"]}], {"answers": "answers", "answer": None, "metric": None}),
+    ([{"answers": ["red"] * 6 + ["blue"] * 4}] * 2, {"answers": "answers", "metric": "vqa_accuracy"}),
+    ([{"answers": ["red"] * 6 + ["blue"] * 4}, {"answers": ["red"] * 9}], {"answers": "answers", "metric": None}),
+    (
+        [{"image": None, "image_2": "0.png", "image_10": "0.png", "image_1": "0.png", "answer": "red"}],
+        {"images": Part(columns=("image_1", "image_2", "image_10"))},
+    ),
+    ([{"answer": "red", "qid": 1, "pid": at} for at in range(2)], {"id": "pid"}),
+    ([{"answer": "red", "id": id} for id in ("", "b")], {"id": None}),
+    (
+        [{"question": None, "questions": ["What?", "Which?"], "answers": ["a", "b"][: at or 1]} for at in (2, 0, 2)],
+        {"explode": ("questions", "answers")},
+    ),
     ([{"image": None, "image_paths": "['0.png', '0.png']", "answer": "red"}], {"images": "image_paths"}),
     ([{"final_answer": ["red"]}, {"final_answer": ["blue"]}], {"answers": None, "answer": "final_answer"}),
     ([{"context": None, "answer": "red"}], {"question": Part(text="{context}\n{question}")}),
@@ -235,6 +253,10 @@ def test_a_conversation_without_a_reply_has_its_answer_beside_it(tmp_path: Path)
     assert (found.unsure, found.unread, found.layout and found.layout.answer) == ((), {}, "answer")
     assert found.layout
     assert found.layout.question == "conversations.0.content"
+    alone = propose([{name: value for name, value in row.items() if name != "answer"}], tmp_path).layout
+    assert alone
+    assert (alone.messages, alone.question) == ("conversations", None)
+    assert unclear({"qas": [QA, QA], "answer": "b"}, Layout("mine", question="-", explode=("qas",)), tmp_path) is None
 
 
 @pytest.mark.parametrize("column", [{"options": "red, green"}, {"qa": [{"ask": "Why?", "answer": "So."}]}])

@@ -1,5 +1,6 @@
 """What each field of a layout makes of a published row: its record, field by field."""
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def png(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-WIDE, TALL = png(280, 140), png(140, 280)
+WIDE, TALL, GONE = png(280, 140), png(140, 280), "gone.png"
 ROW: dict[str, Any] = {"ask": "Which?", "say": " 7 \n", "pics": [WIDE, TALL], "level": 3, "raw": b"x"}
 
 
@@ -51,6 +52,13 @@ def record(layout: Layout, protocol: Protocol | None = None, **columns: Any) -> 
         (PROBLEM, {"ask": "<image><image> Which?"}, "question", "Which?"),
         (PROBLEM, {"ask": "Is <image> in <image>?"}, "question", "Is <image 1> in <image 2>?"),
         (PROBLEM, {}, "extra", {"level": 3}),
+        (PROBLEM, {"ask": "<image><image>Which?\n"}, "question", "Which?"),
+        (PROBLEM, {"ask": "<image>Which?\n<image>"}, "question", "Which?"),
+        (Layout("mine", question="ask", answers="say", metric="vqa_accuracy"), {"say": [" b", "a", 2, "b", ""]},
+         "extra",
+         {"answers": ["b", "b", "a", "2"], "metric": "vqa_accuracy", "level": 3, "pics": []}),
+        (Layout("mine", question="ask", answer="level", answers="say"), {"say": ["a", "3", "a"]}, "extra",
+         {"answers": ["3", "a", "a"], "pics": []}),
         (Layout("mine", question="ask", id="level"), {}, "id", 3),
         (Layout("mine", question="ask", id="level"), {"level": 1.5}, "id", "1.5"),
         (Layout("mine", question="ask", choices="level"), {"level": {"A": "one", "B": 2}}, "extra",
@@ -109,8 +117,9 @@ def test_a_system_message_of_its_own_column_comes_first() -> None:
 )
 def test_boxes_lie_in_the_first_picture(protocol: Protocol | None, box: list[int], found: tuple[float, ...]) -> None:
     layout = Layout("mine", question="ask", images="pics", boxes="level")
-    (made,) = record(layout, protocol, level=[box]).extra["boxes"]
-    assert made == pytest.approx(found, abs=0.2)
+    first, second = record(layout, protocol, level=[[0, 0, 70, 35], box]).extra["boxes"]
+    assert second == pytest.approx(found, abs=0.2)
+    assert first[:2] == (0, 0) != first[2:] != second[2:]
 
 
 def test_boxes_in_pixels_as_shown_are_scaled_to_the_file() -> None:
@@ -127,8 +136,89 @@ def test_a_box_is_no_answer_without_the_units_of_a_system() -> None:
 
 
 def test_a_question_with_a_mark_more_than_images_is_a_fault() -> None:
-    with pytest.raises(DataError, match="3 <image> marks, and it has 2 images"):
+    with pytest.raises(DataError, match="its question has 3 <image> marks, and it has 2 images"):
         record(PROBLEM, ask="<image><image><image>Which?")
+    with pytest.raises(DataError, match="its question has 1 <image> mark, and it has 0 images"):
+        record(PROBLEM, ask="<image>Which?", pics=[])
+
+
+@pytest.mark.parametrize(
+    ("layout", "columns", "says"),
+    [
+        (PROBLEM, {"pics": [WIDE] * 257}, "its column pics has 257 images, over 256"),
+        (PROBLEM, {"ask": " \n"}, "its question, column ask, is empty"),
+        (PROBLEM, {"say": " "}, "its answer, column say, is empty"),
+        (PROBLEM, {"ask": 7}, "its column ask is a number, not text"),
+        (PROBLEM, {"pics": [WIDE, b""]}, "its column pics is empty, and an image is due"),
+        (PROBLEM, {"pics": [{"bytes": WIDE, "path": 5}]}, "not an image: a path, bytes, or an object with one of them"),
+        (Layout("mine", question="ask", boxes="level"), {"level": [[1, 2, 3, 4]]}, "it has boxes, and no image"),
+        (Layout("mine", question="ask", answers="level"), {"level": [["a"]]}, "not a list of texts or numbers"),
+        (Layout("mine", question="none"), {}, "it has no column none"),
+        (Layout("mine", question="ask", choices="level"), {}, "its column level is a number, not a list of texts or"),
+        (Layout("mine", question="ask", images="pics", boxes="level", box="size"), {"level": [[1, 2, 3, 4], [5]]},
+         "its column level is a list, not a box, or a list of some, of four numbers each"),
+        (Layout("mine", question="ask", replied="say", history="level"), {"level": [["a"]], "pics": None},
+         "its column level is a list, not a list of questions with their replies"),
+        (Layout("mine", question="ask", images="pics", boxes="level"), {"pics": [GONE], "level": [[1, 2, 3, 4]]},
+         "image gone.png cannot be read: no such file"),
+        (TALK, {"talk": "[" * 400_000}, "its column talk is no JSON, and over "),
+        (TALK, {"talk": "x" * (2**20 + 1)}, "its column talk is a text of over 1 MiB"),
+        (TALK, {"talk": "Hello"}, "its column talk is text, not a list of messages"),
+        (Layout("mine", messages="talk", system="told"), {"talk": [], "told": 5}, "its column told is a number, not"),
+        (TALK, {"talk": [{"role": "user", "content": None, "tool_calls": [1]}]},
+         "message 1 has no text, but tool_calls, which nothing reads"),
+        (TALK, {"talk": [{"role": "user", "content": "a"}, {"role": "user"}]},
+         "message 2 has no text: it is null or missing"),
+        (TALK, {"talk": [{"role": "tool", "content": "a"}]}, "message 1 has the role 'tool', not one of system, user"),
+        (TALK, {"talk": [{"role": "user", "content": [{"type": "image", "blob": "x"}]}]},
+         "message 1 has an image as blob, which nothing reads"),
+        (TALK, {"talk": [{"role": "user", "content": [{"type": "sound"}]}]},
+         "message 1 is neither text nor a list of texts and images"),
+    ],
+)  # fmt: skip
+def test_what_a_column_cannot_be_is_said_by_its_name(layout: Layout, columns: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError) as refused:
+        record(layout, **columns)
+    assert says in refused.value.message
+
+
+OBJECTS = Layout("mine", messages="talk", images="pics", objects="of")
+POINTED = [
+    {"role": "user", "content": "<image><image>Where is <ref-object>?"},
+    {"role": "assistant", "content": "<bbox>, <bbox>"},
+]
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [  # files of 280 x 140 and of 140 x 280 px; both are shown as they are
+        ({"ref": ["it"], "bbox": [[28, 14, 140, 70], [7, 9]]}, "[28, 14, 140, 70], [7, 9]"),
+        ({"ref": ["it"], "bbox": [[0.1, 0.1, 0.5, 0.5], [0.25, 0.5]], "bbox_type": "norm1"},
+         "[28, 14, 140, 70], [70, 70]"),
+        ({"ref": ["it"], "bbox": [[0.1, 0.1, 0.5, 0.5]] * 2, "bbox_type": "norm1", "image_id": [1, 0]},
+         "[14, 28, 70, 140], [28, 14, 140, 70]"),
+        ({"ref": ["it", "that"], "bbox": [[1, 2]] * 2}, "its messages have 1 <ref-object>, and its column of 2"),
+        ({"ref": ["it"], "bbox": [[1, 2]]}, "its messages have 2 <bbox>, and its column of 1"),
+        ({"ref": ["it"], "bbox": [[1, 2], [1, 2, 3]]}, "one of its boxes is neither 2 nor 4 numbers: [1, 2, 3]"),
+        ({"ref": ["it"], "bbox": [[1, 2]] * 2, "image_id": [0, 2]},
+         "one of its boxes is of image 2, and it has 2 images"),
+        ({"ref": ["it"], "bbox": [[1, 2]] * 2, "bbox_type": "cm"},
+         "its bbox_type is cm, neither real (pixels) nor norm1"),
+        ({"ref": ["it"], "bbox": [[0.1, 0.2]] * 2},
+         "its box [0.1, 0.2] is in shares of the sides; write `bbox_type: norm1`"),
+        ({"ref": ["it"], "bbox": [[28, 14, 140, 170], [1, 2]]}, "one of its boxes is outside"),
+        ({"ref": "it"}, "not an object whose `ref`, `bbox` and `image_id` are lists"),
+        ([1], "not an object whose `ref`, `bbox` and `image_id` are lists"),
+    ],
+)  # fmt: skip
+def test_what_placeholders_of_objects_stand_for_is_written_in_the_units_of_the_layout(of: Any, said: str) -> None:
+    if said[0] != "[":
+        with pytest.raises(DataError) as refused:
+            record(OBJECTS, talk=POINTED, of=of)
+        assert said in refused.value.message
+        return
+    found = record(OBJECTS, talk=POINTED, of=of)
+    assert [each.content for each in found.messages] == ["<image><image>Where is it?", said]
 
 
 @pytest.mark.parametrize("text", ["Who is A. Smith and B. Jones in it?", "A. red\nB. blue", "Which?\nA. red\nA. blue"])
@@ -150,8 +240,9 @@ def test_a_question_that_is_to_end_with_choices_and_does_not_is_a_fault(text: st
 )
 def test_a_box_that_cannot_be_is_a_fault(box: list[int], sentence: str) -> None:
     layout = Layout("mine", question="ask", images="pics", boxes="level")
-    with pytest.raises(DataError, match=sentence):
-        record(layout, level=[box])
+    for boxes in ([box, [10, 20, 30, 40]], [[10, 20, 30, 40], box]):
+        with pytest.raises(DataError, match=sentence):
+            record(layout, level=boxes)
 
 
 SIDES = {"good": "It is 12.", "bad": "It is 3."}
@@ -176,6 +267,47 @@ def test_sides_that_have_their_own_turns_give_the_last_of_them() -> None:
     other = [{"role": "user", "content": "What?"}, sides["bad"][-1]]
     with pytest.raises(DataError, match="do not follow the same turns"):
         pair(Layout("mine", images="pics", chosen="good", rejected="bad"), good=sides["good"], bad=other)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"good": []}, "its column good is an empty list, and a reply is due"),
+        ({"bad": 5}, "its column bad is no reply: a text, a message, or a list that ends with one"),
+        ({"bad": {"role": "user", "content": "a"}}, "its column bad ends with a message of user, and the assistant"),
+        ({"ask": [5]}, "its column messages is a list, not a list of messages"),
+    ],
+)
+def test_what_is_no_side_of_a_pair_is_said(columns: dict[str, Any], says: str) -> None:
+    with pytest.raises(DataError) as refused:
+        pair(**columns)
+    assert says in refused.value.message
+
+
+def test_a_pair_follows_one_message_a_list_of_some_or_a_system_message_and_marks_stay() -> None:
+    turn = {"role": "user", "content": "Which?"}
+    system, marked = {"role": "system", "content": "Look."}, {"role": "user", "content": "Is it <image> or <image>?"}
+    for asked, texts in (
+        (turn, ["<image><image>Which?"]), ([system, turn, {"role": "assistant", "content": "A."}, turn],
+         ["Look.", "<image><image>Which?", "A.", "Which?"]), ([marked], ["Is it <image> or <image>?"]),
+    ):  # fmt: skip
+        assert [each.content for each in pair(ask=asked).messages] == [*texts, "It is 12."]
+    with pytest.raises(DataError, match="its replies have no turns before them, and no column has those"):
+        pair(Layout("mine", images="pics", chosen="good", rejected="bad"))
+
+
+def test_bytes_of_a_picture_may_be_under_image_and_base64() -> None:
+    assert [each.data for each in record(PROBLEM, pics=[{"image": WIDE}, {"bytes": TALL, "path": "a.png"}]).images] == [
+        WIDE, TALL,
+    ]  # fmt: skip
+    layout = Layout("mine", question="ask", images="pics", base64=True)
+    assert [each.data for each in record(layout, pics=[base64.b64encode(TALL).decode()]).images] == [TALL]
+
+
+def test_earlier_turns_of_a_row_stand_before_its_own() -> None:
+    layout = Layout("mine", question="ask", replied="say", history="past", images="pics", images_first=True)
+    found = record(layout, say="B.", past=[["One?", "1."], ["Two?", "2."]])
+    assert [each.content for each in found.messages] == ["<image><image>One?", "1.", "Two?", "2.", "Which?", "B."]
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.public_layouts import saved
+from support.public_layouts import lines, saved
 
 from virc.core.errors import DataError
+from virc.data.proposing import pictures_elsewhere
 from virc.data.rows.laid_out import record_of
 from virc.systems.layouts.layout import Column, Layout, Part, value_of
 
@@ -65,7 +66,7 @@ def test_the_number_of_a_choice_counts_from_where_it_says(
     first: int, answer: Any, text: str | None, tmp_path: Path
 ) -> None:
     if text is None:
-        with pytest.raises(DataError, match="no number of its 3 choices"):
+        with pytest.raises(DataError, match=f"its answer {answer} is no number of its 3 choices, from {first}"):
             read(tmp_path, {"a": answer}, answer="a", choices="c", index_from=first)
     else:
         assert read(tmp_path, {"a": answer}, answer="a", choices="c", index_from=first).answer == text
@@ -132,6 +133,35 @@ def test_boxes_are_pixels_of_the_file_unless_it_says_otherwise(
     assert read(tmp_path, {"b": box}, **{"boxes": "b", **fields}).extra["boxes"] == [(10, 20, 30, 40)]
 
 
+def test_each_of_several_boxes_and_of_several_folders_is_read(tmp_path: Path) -> None:
+    boxes = [[10, 20, 20, 30], [0, 5, 7, 9]]
+    saved(tmp_path, "a.png", 0)
+    fields = {"about": "mine", "question": "q", "images": "i", "boxes": "b", "box": "size", "folder": ["one", "two/"]}
+    row = ROW | {"b": boxes, "i": ["one/a.png", "two/a.png"]}
+    found = record_of(row, msgspec.convert(fields, Layout), tmp_path, None)
+    assert found.extra["boxes"] == [(10, 20, 30, 50), (0, 5, 7, 14)]
+    assert [each.name for each in found.images] == ["a.png", "a.png"]
+
+
 def test_boxes_in_shares_of_the_sides_become_pixels(tmp_path: Path) -> None:
     (box,) = read(tmp_path, {"b": [0, 0, 0.5, 1]}, boxes="b", coordinates="unit").extra["boxes"]
     assert box == pytest.approx([0, 0, 126, 196])
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "where"),
+    [
+        ("1.png", "pics/1.png", "as pics/{i}"),
+        ("set/pics/1.png", "pics/1.png", "without set/"),
+        ("1.png", "1.png", None),
+    ],
+)
+def test_pictures_of_another_folder_are_read_by_a_layout_that_is_proposed(
+    name: str, place: str, where: str | None, tmp_path: Path
+) -> None:
+    for at in range(2):
+        saved(tmp_path, place.replace("1", str(at)), at)
+    rows = [{"question": f"Is it {at}?", "image": name.replace("1", str(at)), "answer": "a"} for at in range(2)]
+    found = pictures_elsewhere(lines(tmp_path / "my rows.jsonl", rows))
+    said = f"virc data layout '{tmp_path / 'my rows.jsonl'}' --write mine.yaml writes a layout with that, for --layout"
+    assert found == (where and f"there are pictures {where.replace('{i}', '{image}')}: {said} mine.yaml")

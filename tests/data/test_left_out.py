@@ -1,7 +1,9 @@
 """A dataset of which only some files are here, as `virc download` brings those that stages need."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -9,8 +11,10 @@ from support import crux
 from support.called import virc
 from support.public_layouts import array, lines, mathvista
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, VircError
+from virc.data import proposing
 from virc.data.formats import registry as formats
+from virc.data.rows import raw
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +136,110 @@ def test_a_folder_without_known_rows_names_the_columns_that_it_has(tmp_path: Pat
     with pytest.raises(DataError, match=r"log\.jsonl has the columns step, loss") as raised:
         formats.sources(tmp_path)
     assert "for --layout mine.yaml" in str(raised.value.hint)
+
+
+def test_of_several_files_one_that_is_not_held_out_is_named(tmp_path: Path) -> None:
+    for name in ("b-test", "c d", "e"):
+        lines(tmp_path / f"{name}.jsonl", [{"messages": []}])
+    with pytest.raises(DataError) as refused:
+        formats.only_source(tmp_path)
+    assert refused.value.message == f"{tmp_path} has 3 files of rows: b-test.jsonl, c d.jsonl, e.jsonl"
+    assert refused.value.hint == f"name one of them: '{tmp_path}/c d.jsonl'"
+    for at in range(6):
+        lines(tmp_path / f"f{at}.jsonl", [{"messages": []}])
+    with pytest.raises(DataError, match=r"has 9 files of rows: b-test.jsonl, .*, f4.jsonl, …$"):
+        formats.only_source(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("ask", "says", "hint"),
+    [
+        (lambda: formats.get("sfd"), "there is no format sfd", "did you mean 'sft'?"),
+        (lambda: formats.get("zzzzzzz"), "there is no format zzzzzzz", "formats are batch, conversation, "),
+        (
+            lambda: formats.file_for(Path(), "a/b", ".json"),
+            "'a/b' cannot name a dataset",
+            "use letters, digits, - and _",
+        ),
+        (lambda: formats.file_for(Path(), ".a", ".json"), "'.a' cannot name a dataset", "use letters, digits, - and _"),
+        (lambda: formats.parsed_info(b'{"a": 1}', "x"), "x is not an object with one object per dataset", None),
+        (lambda: formats.parsed_info(b"{", "x"), "x cannot be read: ", None),
+    ],
+)
+def test_what_names_no_format_or_dataset_is_refused(ask: Callable[[], Any], says: str, hint: str | None) -> None:
+    with pytest.raises(VircError) as refused:
+        ask()
+    assert refused.value.message.startswith(says)
+    assert (hint is None) == (refused.value.hint is None)
+    assert (hint or "") in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says", "hint"),
+    [
+        ("rows.jsonl", b"", "is of no known format: it is empty", "name a file with rows"),
+        ("rows.jsonl", b"{'a': 1}", "its rows are texts of Python's objects; ", "json.dumps(row) writes a row as JSON"),
+        ("rows.jsonl", b"\x1f\x8b..", "is compressed with gzip", "gzip -dk "),
+        ("rows.jsonl", b'{"a": 1}', "is of no known format: its columns are a; no column is known as the question",
+         "printf 'about: mine\\nquestion: COLUMN\\nanswer: COLUMN\\nimages: COLUMN\\n' > mine.yaml"),
+        ("rows.bin", b"x", "is of no known format", "formats are batch, "),
+    ],
+)  # fmt: skip
+def test_a_file_of_no_format_is_refused_with_what_may_help(
+    name: str, content: bytes, says: str, hint: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        formats.only_source(tmp_path / name)
+    assert refused.value.message.startswith(f"{tmp_path / name} ")
+    assert says in refused.value.message
+    assert hint in (refused.value.hint or "")
+
+
+def test_a_folder_in_place_of_a_file_is_refused_by_every_reader(tmp_path: Path) -> None:
+    for name in ("rows.json", "rows.jsonl"):
+        (tmp_path / name).mkdir()
+        assert [format for format in formats.names() if formats.get(format).recognises(tmp_path / name)] == []
+    for format, name in (("conversation", "rows.json"), ("sft", "rows.json"), ("pairs", "rows.json"),
+                         ("trajectories", "rows.jsonl"), ("batch", "rows.jsonl")):  # fmt: skip
+        source = formats.Source(tmp_path / name, format, "rows")
+        with pytest.raises(DataError, match=f"{name} cannot be read: is a directory"):
+            next(formats.get(format).read(source))
+    (tmp_path / "dataset_info.json").mkdir()
+    with pytest.raises(DataError, match=r"dataset_info.json cannot be read: "):
+        formats.read_info(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [("{", "state.json cannot be read: "), ("{}", "state.json has no list _data_files"), ("[]", "has no")],
+)
+def test_a_saved_dataset_whose_state_says_nothing_is_refused(state: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text(state)
+    with pytest.raises(DataError, match=says):
+        next(raw.rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "there is no file "),
+        ("", " has no rows"),
+        ("{", " is not JSON"),
+        ('{"chosen": "a", "rejected": "b"}', "there are no rows to look at"),
+    ],
+)
+def test_a_layout_needs_rows_that_show_one_and_a_free_place(content: str | None, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(DataError, match=says):
+        proposing.write(proposing.proposed(file), tmp_path / "mine.yaml")
+    file.write_text('{"question": "Which?", "answer": "a"}')
+    found = proposing.proposed(file)
+    (tmp_path / "mine.yaml").write_text("mine")
+    with pytest.raises(VircError, match=r"mine.yaml exists"):
+        proposing.write(found, tmp_path / "mine.yaml")
+    with pytest.raises(VircError, match=f"cannot write {file / 'x'}: "):
+        proposing.write(found, file / "x")
+    assert (tmp_path / "mine.yaml").read_text() == "mine"

@@ -184,6 +184,21 @@ def test_a_disk_that_refuses_is_no_fault_of_the_image(source: Path, store: Pictu
     assert not isinstance(raised.value, DataError)
 
 
+def test_a_folder_in_the_place_of_an_image_gives_way(store: PictureStore) -> None:
+    (store.folder / "images/a.png").mkdir(parents=True)
+    name = store.add(Picture("images/a.png", data=PNG))
+    assert (name != "images/a.png", (store.folder / name).read_bytes()) == (True, PNG)
+
+
+def test_a_disk_that_takes_no_file_is_named(source: Path, store: PictureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("virc.data.rows.pictures.shutil.copyfileobj", refuse)
+    with pytest.raises(VircError, match=f"cannot write {store.folder / 'images/a.png'}: no space left"):
+        store.add(Picture("images/a.png", data=PNG))
+
+
 def test_bytes_with_a_bare_name_lie_among_the_images_not_among_the_rows(store: PictureStore) -> None:
     assert store.add(Picture("figure.png", data=b"one")) == "images/figure.png"
     assert store.add(Picture("set/figure.png", data=b"two")) == "set/figure.png"

@@ -147,6 +147,7 @@ def test_several_system_messages_are_counted() -> None:
         (0, '"crop_image"', '"tilt_image"', "the tool tilt_image"),
         (0, "<tools>", "<list>", "lists no tools"),
         (0, '{"type": "function"', "{type", "not JSON"),
+        (0, '"name": "crop_image"', '"title": "crop_image"', "a tool of the system message has no name"),
         (1, "Image 0:", "Image:", "announces"),
         (1, MARK, "", "shows no image"),
         (1, "Question:", f"{MARK}Question:", "message 2 has .* within its text"),

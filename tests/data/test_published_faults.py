@@ -141,12 +141,13 @@ def test_compressed_rows_of_a_folder_are_refused(compression: str | None, dictio
     file = tmp_path / "data.arrow"
     with pa.ipc.new_stream(file, table.schema, options=pa.ipc.IpcWriteOptions(compression=compression)) as stream:
         stream.write_table(table, max_chunksize=2)
-    read = [fields for _, fields in raw.arrow_rows(file)]
+    read = [*raw.arrow_rows(file)]
     if compression is None:
-        assert read == table.to_pylist()
+        assert read == [*enumerate(table.to_pylist(), 1)]
+        assert [*raw.rows(file, 3)] == read[2:]
     else:
-        (fault,) = read
-        assert "its rows are compressed" in str(fault)
+        ((number, fault),) = read
+        assert (number, f"row 1: {file} cannot be read: its rows are compressed" in str(fault)) == (1, True)
 
 
 def test_a_long_conversation_as_python_prints_it_is_refused(tmp_path: Path) -> None:

@@ -44,11 +44,13 @@ def test_the_rows_of_a_file(name: str, text: str, rows: list[dict[str, Any]], tm
 
 def test_files_of_one_name_are_a_row_of_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw, "MAX_ROW_BYTES", 9)  # of one sample, not of both
-    path = shard(tmp_path, a_png=b"1", a_json=b'{"q": 1}', b_png=b"2", b_txt=b"x")
-    assert [row for _, row in raw.rows(path)] == [
-        {"key": "a", "png": b"1", "q": 1},
-        {"key": "b", "png": b"2", "txt": "x"},
-    ]
+    path = shard(tmp_path, a_PNG=b"1", a_json=b'{"q": 1}', b_left_jpg=b"2", b_txt=b"x", c_json=b"[3]")
+    rows = [
+        (1, {"key": "a", "png": b"1", "q": 1}), (2, {"key": "b", "left.jpg": b"2", "txt": "x"}),
+        (3, {"key": "c", "json": [3]}),
+    ]  # fmt: skip
+    assert [*raw.rows(path)] == rows
+    assert [*raw.rows(path, 3)] == rows[2:]
 
 
 def test_files_of_one_name_in_two_folders_are_two_rows_and_hidden_ones_none(tmp_path: Path) -> None:
@@ -66,8 +68,11 @@ def test_files_of_one_name_in_two_folders_are_two_rows_and_hidden_ones_none(tmp_
     ],
 )
 def test_a_broken_sample_ends_a_shard_with_a_fault(files: dict[str, bytes], tmp_path: Path) -> None:
-    ((number, fault),) = raw.rows(shard(tmp_path, **files))
-    assert (number, type(fault)) == (1, UnreadError)
+    *first, (number, fault) = raw.rows(shard(tmp_path, **{"0_txt": b"1", "1_txt": b"2", **files}))
+    assert first == [(at + 1, {"key": str(at), "txt": str(at + 1)}) for at in range(2)]
+    assert (number, type(fault)) == (3, UnreadError)
+    assert isinstance(fault, UnreadError)
+    assert fault.message.startswith(f"row 3: {tmp_path / 'a.tar'} cannot be read: ")
 
 
 @pytest.mark.parametrize("text", ['{"x": 1}', '{"x": [1]}', '{"x": {"a": 1, "a": 2}}'])
@@ -80,13 +85,22 @@ def test_what_is_no_object_is_a_fault(text: str, tmp_path: Path) -> None:
 def test_boxes_of_coco_are_one_row_for_each_category(tmp_path: Path) -> None:
     boxes = [{"image_id": 7, "category_id": at % 2, "bbox": [at, 0, 1, 1]} for at in range(3)]
     content = {
-        "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
-        "annotations": boxes,
+        "images": [{"id": at, "file_name": f"{at}.jpg"} for at in (7, 8, 9)],
+        "annotations": [
+            *boxes, {"image_id": 9, "caption": "A dog."}, {"image_id": 9, "category_id": 5, "bbox": [9, 0, 1, 1]},
+            {"image_id": 9, "caption": "A big dog."}, {"image_id": 9, "category_id": 1},
+        ],
         "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}],
-    }
+    }  # fmt: skip
     (tmp_path / "a.json").write_text(json.dumps(content))
-    rows = [row for _, row in raw.rows(tmp_path / "a.json") if isinstance(row, dict)]
-    assert [(row["file_name"], row["category"], row["bbox_xywh"]) for row in rows] == [
-        ("a.jpg", "cat", [[0, 0, 1, 1], [2, 0, 1, 1]]),
-        ("a.jpg", "dog", [[1, 0, 1, 1]]),
-    ]
+    rows = [*raw.rows(tmp_path / "a.json")]
+    assert [number for number, _ in rows] == [1, 2, 3, 4]
+    assert [*raw.rows(tmp_path / "a.json", 3)] == rows[2:]
+    marked = [row for _, row in rows[:3] if isinstance(row, dict)]
+    assert [(row["image_id"], row["file_name"], row["category"], row["bbox_xywh"]) for row in marked] == [
+        (7, "7.jpg", "cat", [[0, 0, 1, 1], [2, 0, 1, 1]]), (7, "7.jpg", "dog", [[1, 0, 1, 1]]),
+        (9, "9.jpg", None, [[9, 0, 1, 1]]),
+    ]  # fmt: skip
+    assert [row["question"] for row in marked] == [f"Where is each {name}?" for name in ("cat", "dog", "object")]
+    asked = {"question": "What does the picture show?", "answers": ["A dog.", "A big dog."]}
+    assert rows[3][1] == {"image_id": 9, "file_name": "9.jpg", **asked}

@@ -3,6 +3,7 @@
 import io
 import json
 import random
+import re
 from pathlib import Path
 
 import msgspec
@@ -12,13 +13,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from virc.core.errors import DataError
-from virc.data.convert.recode import Boxes, recoded, replayed, rewritten
+from virc.data.convert.recode import Boxes, recoded, replayed, rewritten, shrunk
 from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.data.synth import worked
 from virc.data.synth.families import polygons
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.messages import FormatError, parse
 from virc.reasoning.protocol import Coordinates, Protocol, own_protocol
+from virc.reasoning.resize import QWEN2
 from virc.reasoning.session import Reply, Session, Unit
 from virc.tools import registry as tools
 
@@ -106,6 +108,7 @@ def test_only_the_numbers_change() -> None:
     ("text", "error"),
     [
         ("no tags", FormatError),
+        (turn("[100, 101, 400, 102]"), ToolError),
         (turn("[1, 2, 3.5, 4]"), FormatError),
         (turn("[1, 2, 3]"), FormatError),
         (turn('"[1, 2, 3, 4]"'), FormatError),
@@ -119,8 +122,12 @@ def test_only_the_numbers_change() -> None:
     ],
 )
 def test_a_box_that_cannot_be_rewritten_is_a_fault(text: str, error: type[Exception]) -> None:
-    with pytest.raises(error):
+    with pytest.raises(error) as refused:
         there_and_back(text, (3000, 3000), Boxes())
+    if "[10" in text:
+        assert re.search(r"bbox_2d \[10.*\] of 3000 x 3000 is empty in 999 x 999", str(refused.value))
+    if "point" in text:
+        assert str(refused.value) == "the points of crop_image cannot be counted in 999 x 999: only boxes can"
 
 
 def drawn(seed: int) -> tuple[Session, Record]:
@@ -251,6 +258,39 @@ def test_a_unit_that_the_session_rejects_is_a_fault_of_its_row(reply: str, said:
     record = msgspec.structs.replace(record, messages=messages, images=record.images[:1])
     with pytest.raises(DataError, match=said):
         replayed(record, "?", PIXEL, msgspec.structs.replace(PIXEL, images="square_1000"), Boxes())
+
+
+def test_points_stay_where_the_sides_do_and_images_that_no_call_makes_are_a_fault() -> None:
+    text = turn("[1, 2]").replace("bbox_2d", "point_2d")
+    assert rewritten(text, View([(50, 60)], "pixel"), View([(50, 60)], "pixel"), Boxes()) == text
+    _, record = drawn(0)
+    more = Message("user", MARK * 2 + record.messages[3].content.removeprefix(MARK))
+    messages = (*record.messages[:3], more, *record.messages[4:5])
+    record = msgspec.structs.replace(record, messages=messages, images=(*record.images[:2], record.images[1]))
+    with pytest.raises(DataError, match="message 5: 3 images are shown before it, but question and tools make 2"):
+        replayed(record, "?", PIXEL, PIXEL, Boxes())
+
+
+def test_a_trajectory_without_an_answer_ends_where_it_ended() -> None:
+    _, record = drawn(0)
+    record = msgspec.structs.replace(record, messages=record.messages[:3], images=record.images[:1])
+    assert record.question is not None
+    there = replayed(record, record.question, PIXEL, PIXEL, Boxes())
+    assert (there.messages, there.images) == (record.messages, record.images)
+
+
+def test_only_images_that_are_too_large_shrink_and_boxes_go_with_the_first() -> None:
+    large, small = (
+        Picture(f"{name}.jpg", data=png(Image.new("RGB", size))) for name, size in (("a", (560, 280)), ("b", (84, 84)))
+    )
+    grid = QWEN2.limited(280 * 140)
+    for images, boxes in (((large, small), [[28, 14, 56, 28]]), ((small, large), [[56, 28, 112, 56]])):
+        found = shrunk(Record((), images, extra={"boxes": [[56, 28, 112, 56]]}), grid)
+        assert [Image.open(io.BytesIO(each.data or b"")).size for each in found.images] == [
+            (280, 140) if each is large else (84, 84) for each in images
+        ]
+        assert [each.name for each in found.images] == ["a.png" if each is large else "b.jpg" for each in images]
+        assert found.extra["boxes"] == boxes
 
 
 def test_a_row_that_goes_on_after_its_answer_is_a_fault() -> None:

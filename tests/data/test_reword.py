@@ -88,6 +88,21 @@ def test_a_call_without_a_tool_is_left_out_and_its_thought_stays(record: Record)
     assert len(found.images) == 1
 
 
+def test_a_call_of_a_tool_that_both_have_keeps_its_arguments(record: Record) -> None:
+    found = reworded(record, QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "scale_image", "crop_image"))
+    assert '"scale_factor": 2.0' in replies(found)[1]
+    assert '"image_index": 1' in replies(found)[1]
+    with pytest.raises(DataError, match="message 3: the tags are not"):
+        reworded(turned(record, "no tags"), QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "crop_image"))
+    wrong = look("a", "crop_image", bbox_2d=[0, 0, 28, 28], image_index=5)
+    with pytest.raises(DataError, match=r"message 3: .*image_index is 5"):
+        reworded(turned(record, wrong), QUESTION, worked.PROTOCOL, chat_protocol(TAGS, "crop_image"))
+
+
+def turned(record: Record, reply: str) -> Record:
+    return msgspec.structs.replace(record, messages=(*record.messages[:2], Message("assistant", reply)))
+
+
 def test_an_answer_is_boxed_where_the_chat_protocol_asks_for_it(record: Record) -> None:
     target = chat_protocol(MARKED, first=r"{question} Put it into \boxed{}.")
     assert replies(reworded(record, QUESTION, worked.PROTOCOL, target))[0].endswith(r"<|s|>\boxed{40}<|e|>")

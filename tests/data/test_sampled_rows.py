@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from support.solving import CROP, answer, call
 
-from virc.core.errors import DataError, NoAnswerError
+from virc.core.errors import DataError, NoAnswerError, UsageError
 from virc.core.events import Reporter
 from virc.data.convert.recode import boxes_scaled
 from virc.data.rows.record import Picture, Record, file_sizes_field, file_sizes_of
@@ -355,6 +355,32 @@ def test_rows_that_a_user_took_out_of_the_ledger_go(tmp_path: Path) -> None:
     assert not location.file.exists()
     assert json.loads((tmp_path / "dataset_info.json").read_text()) == {}
     assert location.progress.exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "to", "says", "hint"),
+    [
+        ("", "a.json", "rows go to a folder or a .jsonl file, not to a.json", "--to traj.jsonl"),
+        ("", "a.parquet", "rows go to a folder or a .jsonl file, not to a.parquet", "--to traj.jsonl"),
+        ("a", "a", "/a is no folder", ""),
+        ("a/trajectories.jsonl", "a", "/a/trajectories.jsonl is in use", ""),
+        ("a/b.images/x", "a/b.jsonl", "/a/b.images is in use", ""),
+        ("a/dataset_info.json", "a/b.jsonl", "/a/dataset_info.json has another dataset b", ""),
+        ("a/dataset_info.json", "a/c.jsonl", None, ""),
+        ("a/pairs.jsonl", "a", None, ""),
+    ],
+)
+def test_rows_go_where_no_others_are(there: str, to: str, says: str | None, hint: str, tmp_path: Path) -> None:
+    if there:
+        (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / there).write_text('{"b": {"file_name": "b.json"}, "c": {"file_name": "c.jsonl"}}')
+    if says is None:
+        assert dataset.location_of(tmp_path / to).progress.parent == tmp_path / "a"
+        return
+    with pytest.raises(UsageError) as refused:
+        dataset.location_of(tmp_path / to)
+    assert refused.value.message.removeprefix(str(tmp_path)) == says
+    assert refused.value.hint == (hint or "choose another path with --to")
 
 
 def test_pairs_are_entered_as_ranked_rows_and_counted(tmp_path: Path) -> None:

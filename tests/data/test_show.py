@@ -24,6 +24,7 @@ from virc.data import show
 from virc.data.check.result import Rules
 from virc.data.formats import registry as formats
 from virc.data.rows.record import MARK, Message, Picture, Record
+from virc.reasoning.grammar import TAGS
 from virc.reasoning.images import Shown
 from virc.solving.rows import read_rows
 from virc_cli.main import main
@@ -145,6 +146,8 @@ def test_a_folder_for_pages_gets_one_by_number_and_a_page_is_replaced(published:
     for row in (1, 3, 3):
         assert virc("data", "show", published.dynamic, "--row", row, "--html", tmp_path / "pages").code == 0
     assert sorted(path.name for path in (tmp_path / "pages").iterdir()) == ["row-1.html", "row-3.html"]
+    assert virc("data", "show", published.dynamic, "--row", 2, "--html", tmp_path / "two.HTM").code == 0
+    assert "row 2 of " in Page(tmp_path / "two.HTM").text
     assert virc("data", "show", published.dynamic, "--html", published.dynamic / "x.html").code == 1
 
 
@@ -242,6 +245,7 @@ def test_a_problem_is_shown_without_turns(tmp_path: Path) -> None:
     assert done.code == 0
     assert "id         7\nquestion   What?\nanswer     42\nimage 0    a.png  56 x 84 px\n" in done.out
     assert "not downloaded" in done.out
+    assert virc("data", "show", tmp_path / "rows.jsonl", "--json").json["answer"] == "42"
     assert (tmp_path / "page.html").read_text().count('href="#image-') == 2
 
 
@@ -334,6 +338,37 @@ def test_the_schema_of_a_format_fits_what_it_writes(format: str, wrong: dict[str
 def test_a_row_is_found_by_an_id_that_is_a_number(tmp_path: Path) -> None:
     file = saved(tmp_path, spoken(OWN, QUESTIONS[0]), id=7)
     assert virc("data", "show", file, "--id", 7, "--json").json["question"] == QUESTIONS[0]
+
+
+def test_each_call_of_a_turn_has_its_image_and_the_last_the_rest() -> None:
+    shown = [show.RowImage(name, Shown(Image.new("RGB", (112, 84))), (112, 84)) for name in "abcde"]
+    call = SEEN.partition("<tool_call>")[2].partition("</tool_call>")[0]
+    grammar = msgspec.structs.replace(TAGS, most_calls=3)
+    protocol = msgspec.structs.replace(OWN, grammar=grammar)
+    reply = f"<think>a</think>{f'<tool_call>{call}</tool_call>' * 3}"
+    turns = (Message("user", f"{MARK}Where?"), Message("assistant", reply), Message("user", MARK * 4))
+    record = Record(turns, tuple(Picture(name, Path()) for name in "abcde"))
+    unit = show.trace_of(record, shown, Rules("solutions", protocol=protocol)).units[0]
+    assert [each.images for each in unit.results] == [(1,), (2,), (3, 4)]
+
+
+def test_a_call_behind_an_image_that_is_missing_is_not_checked() -> None:
+    shown = [show.RowImage("a", Shown(Image.new("RGB", (112, 84))), None, "gone")]
+    turns = (Message("user", f"{MARK}Where?"), Message("assistant", SEEN))
+    unit = show.trace_of(Record(turns, (Picture("a", Path()),)), shown, Rules("solutions")).units[0]
+    assert [(each.kind, each.reason) for each in unit.rejected] == [
+        ("tool", "an image before it is missing, so that its call is not checked")
+    ]
+
+
+def test_a_page_holds_so_many_pixels_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "MAX_PIXELS", 60 * 60)
+    pictures = [parquet_sets.IMAGE] * 5
+    record = Record((), tuple(Picture("", data=each) for each in pictures))
+    shown = show.images_to_show(record, Rules("problems"))
+    sizes = [each.shown.width * each.shown.height for each in shown]
+    assert sum(sizes[:-1]) <= 2 * 60 * 60 < sum(sizes)
+    assert len(shown) < 5
 
 
 def test_all_images_behind_the_last_call_are_those_it_made() -> None:

@@ -45,7 +45,8 @@ def finish(folder: Path, begun: Demo = QUICK) -> None:
             (folder / step.makes).mkdir(parents=True, exist_ok=True)
         elif kind == "runs":
             _run(folder, name)
-        demo.note(folder, Took(step.name, 2.5, 0))
+        for seconds, code in ((1.26, 130), (2.5, 0)) if step.name == "instruct data" else ((2.5, 0),):
+            demo.note(folder, Took(step.name, seconds, code))
     rows = [
         {"id": id, "question": "?", "answer": str(id % 7), "category": {"difficulty": _difficulty(id)}}
         for id in (*EASY, *HARD)
@@ -54,9 +55,9 @@ def finish(folder: Path, begun: Demo = QUICK) -> None:
     every = {name: RIGHT[name] for name in begun.compared}
     evaluate(folder, begun, "greedy", every)
     evaluate(folder, begun, "sampled", {name: DRAWN[name] for name in every})
-    for crops, right in (("counterfactual", {2, 3, 4}), ("blank", {5})):
-        evaluate(folder, begun, crops, dict.fromkeys(STAGES[1:], right))
-    evaluate(folder, begun, "strange", {name: set(EASY) for name in every})
+    evaluate(folder, begun, "counterfactual", {name: {2, 3, 4} for name in STAGES[1:]})
+    evaluate(folder, begun, "blank", {name: {5} for name in STAGES})
+    evaluate(folder, begun, "strange", {name: {0, 1, 3} for name in every}, EASY[:4])
     pages(folder, begun, [8, 1, 19, 12, 13])
 
 
@@ -71,18 +72,27 @@ def _difficulty(id: int) -> str:
     return "easy" if id in EASY else "hard"
 
 
-def evaluate(folder: Path, begun: Demo, name: str, right: Mapping[str, set[int]]) -> None:
-    """The figures of an evaluation; a model that came of a run is named with its step, as `virc eval` does."""
+def evaluate(
+    folder: Path, begun: Demo, name: str, right: Mapping[str, set[int]], ids: Sequence[int] = (*EASY, *HARD)
+) -> None:
+    """The figures of an evaluation; a model that came of a run is named with its step, as `virc eval` does.
+
+    Every model refuses 9 and 19, and only 19 cannot be read.
+    """
     names = {each: begun.base if each == "base" else each if each == "rl" else f"{each}@40" for each in right}
     results = [
         Result(
             id, "?", str(id % 7), {"difficulty": (_difficulty(id),)},
             {
-                names[each]: Answered("1", id in solved, "rule", turns=4, calls=3, rejected=1, evidence=[0.9, id % 2])
+                names[each]: Answered(
+                    None if id % 10 == 9 else "1", id in solved, "rule", turns=4, calls=3, rejected=1,
+                    failure="no_answer" if id % 10 == 9 else None, evidence=[0.9, id % 2],
+                )
                 for each, solved in right.items()
             },
+            unreadable=id == 19,
         )
-        for id in (*EASY, *HARD)
+        for id in ids
     ]  # fmt: skip
     place = folder / "evals" / name
     place.mkdir(parents=True, exist_ok=True)
@@ -95,8 +105,9 @@ def pages(folder: Path, begun: Demo, ids: Sequence[int]) -> None:
     """Answers of the last stage with a page each."""
     evaluate(folder, begun, "pages", {"rl": RIGHT["rl"]})
     place = folder / "evals" / "pages" / "answers"
-    place.mkdir(parents=True)
-    lines = [
+    place.mkdir(parents=True, exist_ok=True)
+    lines: list[dict[str, object]] = [{"id": 11, "answer": "4"}]  # it is right, and has no page
+    lines += [
         {"id": id, "answer": str(id % 7) if id in RIGHT["rl"] else "50", "trace": f"evals/pages/traces/rl/{id}"}
         for id in ids
     ]

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,12 +16,15 @@ import msgspec
 import pytest
 from support.called import virc
 
+from virc.core.errors import ConfigError
 from virc.core.extras import install
 from virc.core.locks import held
 from virc.core.processes import start_time
 from virc.demo import plan as demo
-from virc.demo.plan import Demo
-from virc.training.steps import SOURCES
+from virc.demo.plan import Demo, Took
+from virc.runs import plots
+from virc.training import steps
+from virc.training.steps import SOURCES, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,6 +60,8 @@ def test_a_full_demo_needs_a_source_checkout(workspace: Path, monkeypatch: pytes
     done = virc("demo", "--dry-run", "--full")
     assert (done.code, done.out) == (4, "")
     assert "virc demo --full needs a source checkout" in done.err
+    assert virc("demo", "--full").code == 4
+    assert files(workspace) == []
     assert virc("demo", "--dry-run").code == 0
 
 
@@ -134,6 +140,29 @@ def test_two_at_once_do_not_share_a_folder(workspace: Path) -> None:
         done = virc("demo", "--quick")
     assert done.code == 3
     assert done.err.startswith("error: another virc demo runs in demo\n")
+
+
+def test_the_curve_is_left_as_figures_and_as_a_picture(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "picture", lambda _: b"drawn")
+    finished.finish(workspace / "demo")
+    assert virc("demo", "--quick").code == 0
+    assert (workspace / "demo" / "curve.png").read_bytes() == b"drawn"
+    assert json.loads((workspace / "demo" / "curve.json").read_bytes())["problems"] == 20
+    (workspace / "demo" / "curve.png").unlink()
+    (workspace / "demo" / "curve.png").mkdir()
+    failed = virc("demo", "--quick")
+    assert (failed.code, failed.out) == (1, "")
+    assert failed.err.splitlines()[-1].startswith("error: cannot write the curve into demo: is a directory")
+
+
+def test_each_try_of_a_step_is_noted_with_its_exit_code(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(plan: list[Step], folder: Path, *_: object, tried: Callable[[Step, float, int], None]) -> None:
+        tried(plan[1], 2.5, 5)
+        raise ConfigError("it failed")
+
+    monkeypatch.setattr(steps, "run", run)
+    assert virc("demo", "--quick").code == 3
+    assert demo.took(workspace / "demo") == [Took("instruct", 2.5, 5)]
 
 
 @pytest.mark.integration

@@ -51,14 +51,14 @@ def test_sampled_answers_have_shares_and_gains_of_their_own(curve: Curve) -> Non
 def test_what_was_not_asked_is_not_said(curve: Curve) -> None:
     counterfactuals = {stage.name: stage.counterfactual and stage.counterfactual.right for stage in curve.stages}
     assert counterfactuals == {"base": None, "instruct": 3, "practice": 3, "rl": 3, "direct": None}
-    assert [stage.blank and stage.blank.right for stage in curve.stages] == [None, 1, 1, 1, None]
+    assert [stage.blank and stage.blank.right for stage in curve.stages] == [1, 1, 1, 1, None]
 
 
 def test_how_the_answers_came_about(curve: Curve) -> None:
     assert {(stage.calls, stage.format_errors) for stage in curve.stages} == {(3.0, 0.25)}
     assert {(stage.looked.count, stage.looked.of) for stage in curve.stages} == {(10, 20)}
-    assert {(stage.strange.right, stage.strange.of) for stage in curve.stages} == {(10, 20)}
-    assert {(stage.refused.count, stage.refused.of) for stage in curve.stages} == {(0, 20)}
+    assert {(stage.strange.right, stage.strange.of) for stage in curve.stages} == {(3, 4)}
+    assert {(stage.refused.count, stage.refused.of) for stage in curve.stages} == {(1, 19)}
     assert (curve.commonest.count, curve.commonest.of) == (3, 20)
 
 
@@ -93,6 +93,23 @@ def test_the_page_is_of_a_hard_problem_that_the_last_stage_solves(curve: Curve) 
     assert curve.page == "evals/pages/traces/rl/12/index.html"
 
 
+def test_a_demo_may_have_no_hard_problem_no_evidence_and_few_pages(workspace: Path) -> None:
+    folder = workspace / "demo"
+    finished.finish(folder)
+    summary = json.loads((folder / "evals" / "greedy" / "summary.json").read_bytes())
+    for model in summary["models"]:
+        del model["categories"]["difficulty"]["hard"]
+        model["evidence"] = None
+    (folder / "evals" / "greedy" / "summary.json").write_text(json.dumps(summary))
+    finished.pages(folder, finished.QUICK, [19, 1])
+    read = demo_curve.read(folder, finished.QUICK)
+    assert read.page == "evals/pages/traces/rl/1/index.html"  # rather one that is solved than a hard one
+    assert [each.part for each in read.gains if each.replies == "greedy"] == ["all", "easy"] * 3
+    assert {(stage.looked.of, stage.greedy.hard.of) for stage in read.stages} == {(0, 0)}
+    finished.pages(folder, finished.QUICK, [])
+    assert demo_curve.read(folder, finished.QUICK).page is None
+
+
 @pytest.fixture(scope="module")
 def uncontrolled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Curve, Path]:
     """The curve of a demo without a control, and its folder."""
@@ -114,7 +131,7 @@ def test_a_demo_without_a_control_has_a_picture_too(uncontrolled: tuple[Curve, P
 
 
 def test_every_step_has_its_command_and_its_time(curve: Curve) -> None:
-    assert [step.seconds for step in curve.steps] == [2.5] * 17
+    assert [step.seconds for step in curve.steps] == [3.8, *[2.5] * 16]  # of all tries
     assert curve.steps[1].command.startswith("virc train tiny --stage instruct --from ")
 
 
@@ -165,10 +182,20 @@ def test_each_panel_draws_its_own_shares(curve: Curve, workspace: Path, monkeypa
 
     figure = Figure()
     monkeypatch.setattr(plots, "picture", lambda fill: fill(figure))
-    demo_curve.draw(curve, workspace / "demo")
+    demo_curve.draw(msgspec.structs.replace(curve, problems=1234, seed=7), workspace / "demo")
+    assert figure.get_suptitle() == "tiny, stage by stage, on 1,234 problems held out (seed 7)"
     greedy, sampled, *_ = (
         {bars.get_label(): bars[0].get_ydata().tolist() for bars in axes.containers} for axes in figure.axes
     )
+    (low, high), *_ = reversed(figure.axes[0].containers[2][2][0].get_segments())  # of hard ones
+    assert (low.tolist(), high.tolist()) == ([3.03, wilson(6, 10)[0]], pytest.approx([3.03, wilson(6, 10)[1]]))
+    alone = [[bars[0].get_xydata().tolist() for bars in axes.containers[1::2]] for axes in figure.axes[:2]]
+    assert alone == [[[[3.97, 0.1]], [[4.03, 0.0]]], [[[3.97, 0.0]], [[4.03, 0.0]]]]
+    names = [(label.get_position()[0], label.get_text()) for label in figure.axes[0].get_xticklabels()]
+    assert names == list(enumerate(["base", "instruct", "practice", "rl", "without\ntools"]))
+    assert figure.axes[1].yaxis.get_major_formatter()(0.5, 0) == "50 %"
+    trained = [[text.get_text() for text in axes.get_legend().get_texts()] for axes in figure.axes[2:]]
+    assert trained == [["instruct", "practice"], ["rl"]]
     assert greedy["hard"] == pytest.approx([0, 0, 0.1, 0.6])
     assert sampled["easy"] == pytest.approx([0, 0.1, 0.2, 0.8])
     assert sampled["hard"] == pytest.approx([0, 0, 0, 0.1])
@@ -191,3 +218,4 @@ def test_rows_that_cannot_be_read_are_an_error(workspace: Path) -> None:
     done = virc("demo", "--quick")
     assert (done.code, done.out) == (5, "")
     assert "data/heldout/problems.jsonl cannot be read: " in done.err
+    assert done.err.endswith("\nhint: remove demo/data/heldout\n")

@@ -1,6 +1,7 @@
 """The steps of a demo: command lines that exist, in an order in which each finds what it reads."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import finished
@@ -99,6 +100,46 @@ def test_only_sampled_answers_are_drawn_at_a_temperature() -> None:
     assert warm == {"eval sampled": 1.0}
 
 
+MINUTES = {"sight": 1, "read": 2.5, "place": 3, "skills": 4}
+SIZED = demo.Size(instruct=5, practice=7, steps=2, prompts=4, problems=40, minutes=MINUTES, start="none")
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("--from", {
+            "read": "course/sight", "place": "course/read", "skills": "course/place", "instruct": "base",
+            "practice": "instruct", "rl": "practice", "direct": "base"}),
+        ("--minutes", {"sight": "1", "read": "2.5", "place": "3", "skills": "4"}),
+        ("--count", {
+            "instruct data": "5", "practice data": "7", "rl data": "8", "direct data": "12", "heldout data": "40",
+            "strange data": "8"}),
+        ("--seed", {
+            **dict.fromkeys(MINUTES, "3"), "instruct data": "31", "practice data": "32", "rl data": "33",
+            "direct data": "31", "heldout data": "34", "strange data": "35",
+            **{f"eval {name}": "3" for name in ("greedy", "sampled", "counterfactual", "blank", "strange", "pages")}}),
+        ("--set", {
+            **dict.fromkeys(("instruct", "practice", "direct"), "loaders=1 seed=3"),
+            "rl": "steps=2 train_batch_size=4 ppo_mini_batch_size=4 seed=3"}),
+        ("--model", {
+            **dict.fromkeys(("eval greedy", "eval sampled", "eval strange"), "base instruct practice rl direct"),
+            **dict.fromkeys(("eval counterfactual", "eval blank"), "instruct practice rl"), "eval pages": "rl"}),
+        ("--crop-ablation", {"eval counterfactual": "counterfactual", "eval blank": "blank"}),
+        ("--limit", {"eval pages": "10"}),
+    ],
+)  # fmt: skip
+def test_every_step_has_its_numbers_of_the_demo(option: str, given: dict[str, str]) -> None:
+    steps = demo.plan(Demo(full=True, seed=3, size=SIZED))
+    words = {each.name: [after for before, after in pairwise(each.words) if before == option] for each in steps}
+    assert {name: " ".join(found) for name, found in words.items() if found} == given
+
+
+def test_a_demo_says_what_it_draws_and_draws_a_strange_problem_at_least() -> None:
+    steps = demo.plan(Demo(full=False, seed=0, size=msgspec.structs.replace(SIZED, problems=3)))
+    drawn = [each.says for each in steps if each.name.endswith(" data")]
+    assert drawn == [f"draw {count} problems" for count in (5, 7, 8, 12, 3, 1)]
+
+
 def step(name: str, begun: Demo = finished.QUICK) -> Step:
     return next(each for each in demo.plan(begun) if each.name == name)
 
@@ -138,6 +179,10 @@ def test_an_evaluation_is_whole_once_every_model_has_answered_everything(tmp_pat
         msgspec.json.encode(msgspec.structs.replace(summary, models=short))
     )
     assert demo.rest(step("eval blank"), tmp_path, []) == step("eval blank").words
+    (tmp_path / "evals" / "blank" / "summary.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"/evals/blank/summary\.json cannot be read: ") as caught:
+        demo.rest(step("eval blank"), tmp_path, [])
+    assert caught.value.hint == f"remove {tmp_path / 'evals' / 'blank'}"
 
 
 def test_a_phase_of_the_course_is_done_when_it_has_ended(tmp_path: Path) -> None:
@@ -148,6 +193,9 @@ def test_a_phase_of_the_course_is_done_when_it_has_ended(tmp_path: Path) -> None
     assert demo.rest(first, tmp_path, [Took(first.name, 1, 130)]) == first.words
     assert demo.rest(first, tmp_path, [Took(first.name, 1, 130), Took(first.name, 9, 0)]) is None
     assert demo.rest(first, tmp_path, [Took(first.name, 9, 0), Took(first.name, 1, 130)]) == first.words
+    assert demo.rest(first, tmp_path, [Took("read", 9, 0)]) == first.words
+    (tmp_path / first.makes).rmdir()
+    assert demo.rest(first, tmp_path, [Took(first.name, 9, 0)]) == first.words
 
 
 def test_a_line_that_a_kill_cut_short_is_left_out_of_the_record(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from virc.core.errors import ConfigError, DataError, UsageError
 from virc.download import fetch
-from virc.download.data_files import Needed, bases, data_files, files_of
+from virc.download.data_files import Needed, bases, data_files, files_of, info_of
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.wanted import DownloadRequest
 from virc.systems import registry as systems
@@ -31,7 +31,7 @@ def test_overlays_choose_what_the_paper_stages_need(
 ) -> None:
     names = (*(f"{name.format(scale)}_{rows}" for name in SFT), *(name.format(scale) for name in RL))
     virc = systems.get("virc")
-    assert data_files(virc, overlays) == (Needed("CRUX", names),)
+    assert data_files(virc, iter(overlays)) == (Needed("CRUX", names),)
     assert bases(virc, overlays) == (base,)
 
 
@@ -82,10 +82,13 @@ def info(**files: object) -> bytes:
 
 
 def test_names_stand_for_files_by_the_info_or_by_themselves() -> None:
-    held = listed("dataset_info.json", "sub/a.json", "b.parquet", "c.json")
+    held = listed("dataset_info.json", "sub/a.json", "b.json", "b.parquet", "c.json")
     found = files_of(["one", "b.parquet", "b", "one"], info(one="sub/a.json", two="c.json"), held)
     assert found == ("sub/a.json", "b.parquet")
-    assert files_of(["b"], b"{}", held) == ("b.parquet",)
+    assert files_of(["b", "c"], b"{}", held) == ("b.parquet", "c.json")
+    with pytest.raises(DataError, match="x/rows has no rows 'b'") as refused:
+        files_of(["b"], b"{}", listed("c.png"))
+    assert refused.value.hint is None
 
 
 @pytest.mark.parametrize(
@@ -108,6 +111,10 @@ def test_what_stands_for_no_file_is_one_sentence(name: str, entries: bytes, mess
     assert message in caught.value.message
     assert caught.value.message.isprintable()
     assert hint is None or caught.value.hint == hint
+
+
+def test_a_repository_without_an_info_has_an_empty_one() -> None:
+    assert info_of(listed("a.parquet")) == b"{}"
 
 
 def test_rows_come_with_the_file_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:

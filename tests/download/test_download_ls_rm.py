@@ -11,8 +11,12 @@ from hub_server import Hub, slow
 from support import made
 from support.called import virc
 
+from virc.core import locks
+from virc.core.errors import ConfigError
 from virc.core.files import HIDDEN
-from virc.download.hub import fetching, ranged
+from virc.download import workspace as downloaded
+from virc.download.hub import fetching, ranged, record
+from virc.download.hub.record import BUSY, Kept, Record
 
 ROWS = "datasets/someone/rows"
 
@@ -24,6 +28,91 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     repos = {MODEL: model(), BASE: model(seed=3), ROWS: {"rows.jsonl": b"{}\n"}}
     with serving(monkeypatch, tmp_path, repos) as running:
         yield running
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What downloads left: two models, of which one is partly there, and rows, from three repositories."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    whole, later, packed = Kept(9, "git:0", 1), Kept(7, "git:1"), Kept(5, "git:2", None, True)
+    for folder, repo, kind, files in (
+        ("models/b", "o/b", "model", {"a": whole}), ("models/a", "o/a", "model", {"x": whole, "y": later}),
+        ("data/rows", "o/rows", "dataset", {"rows.json": whole, "i.tar": packed, "more.json": later}),
+        ("models/.b.removed", "o/b", "model", {}), ("elsewhere", "o/far", "model", {"a": whole}),
+    ):  # fmt: skip
+        (tmp_path / folder / HIDDEN).mkdir(parents=True)
+        (tmp_path / folder / "a").write_bytes(bytes(9))
+        record.write(tmp_path / folder, Record(repo, kind, "0" * 40, files))
+    (tmp_path / "models" / "mine").mkdir()
+    return tmp_path
+
+
+def test_what_was_downloaded_is_listed_in_order_with_what_need_not_come_again(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        ranged, "kept", lambda parts, file: 4 if (parts.parent.parent.name, file.name) == ("a", "y") else 0
+    )
+    found = downloaded.discover(workspace)
+    places = [each.folder.relative_to(workspace).as_posix() for each in found]
+    assert places == ["models/a", "models/b", "data/rows"]
+    here = 9 + (workspace / "models" / "b" / HIDDEN / "record.json").stat().st_size
+    assert [each.size for each in found] == [9 + 4, here, 9 + 5]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("b", "models/b"), ("o/b", "models/b"), ("https://huggingface.co/o/b", "models/b"), ("rows", "data/rows"),
+        ("datasets/o/rows", "data/rows"), ("~/elsewhere", "elsewhere"), ("elsewhere", "elsewhere"),
+        ("models/mine", "models/mine was not made by virc download|delete it by hand"),
+        ("rowz", "nothing that was downloaded is called rowz|did you mean 'rows'?"),
+    ],
+)  # fmt: skip
+def test_what_was_downloaded_is_found_by_each_of_its_names(workspace: Path, name: str, folder: str) -> None:
+    if "|" in folder:
+        with pytest.raises(ConfigError) as refused:
+            downloaded.find(name, workspace)
+        assert f"{refused.value.message}|{refused.value.hint}" == folder
+    else:
+        assert downloaded.find(name, workspace).folder == workspace / folder
+    assert downloaded.find("elsewhere", Path()).folder.is_absolute()
+
+
+def test_of_several_of_one_name_and_of_none_the_user_is_told(workspace: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "b" / HIDDEN).mkdir(parents=True)
+    record.write(tmp_path / "data" / "b", Record("o/c", "dataset", "0" * 40))
+    with pytest.raises(ConfigError, match="several are called b") as refused:
+        downloaded.find("b", workspace)
+    assert refused.value.hint == f"say {tmp_path}/models/b or {tmp_path}/data/b"
+    with pytest.raises(ConfigError, match="nothing that was downloaded is called b") as refused:
+        downloaded.find("b", tmp_path / "models")
+    assert refused.value.hint == "virc download ls"
+
+
+def test_what_is_not_ours_alone_or_comes_just_now_is_not_removed(workspace: Path) -> None:
+    found = downloaded.find("b", workspace)
+    downloaded.check_removable(found)
+    with locks.held(found.folder / HIDDEN / BUSY), pytest.raises(ConfigError, match="is running") as refused:
+        downloaded.remove(found)
+    assert (refused.value.hint, found.folder.exists()) == ("wait for it, or stop it", True)
+    (workspace / "models" / "linked").symlink_to(workspace / "elsewhere")
+    with pytest.raises(ConfigError, match=f"linked is a link to {workspace}/elsewhere"):
+        downloaded.check_removable(downloaded.find("linked", workspace))
+    record.write(found.folder, Record("o/b", "model", "0" * 40, ours=False))
+    with pytest.raises(ConfigError, match="models/b held files before virc download fetched some into it"):
+        downloaded.check_removable(downloaded.find("b", workspace))
+    made.make(workspace, "first", base=str(found.folder))
+    made.make(workspace, "second", data=str(workspace / "data" / "rows" / "rows.json"))
+    assert [[*downloaded.used_by(each, workspace)] for each in downloaded.discover(workspace)[1:3]] == [["first"], []]
+    assert [*downloaded.used_by(downloaded.find("rows", workspace), workspace)] == ["second"]
+    (workspace / "data" / ".x.removed").mkdir()
+    downloaded.sweep(workspace)
+    downloaded.remove(found)
+    assert {path.name for place in ("models", "data") for path in (workspace / place).iterdir()} == {
+        "a", "linked", "mine", "rows",
+    }  # fmt: skip
 
 
 def there() -> set[str]:

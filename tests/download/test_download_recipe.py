@@ -1,16 +1,18 @@
 """What words behind `virc download` stand for, and how much of it is there; without a command line."""
 
+import re
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from virc.core.errors import ConfigError, SetupError, UsageError
+from virc.core.errors import ConfigError, SetupError, UsageError, VircError
 from virc.download.fetch import Item, Part, check_room
 from virc.download.hub.folder import State
 from virc.download.hub.repository import File, Listing, Repo
 from virc.download.wanted import DownloadConfig, DownloadRequest, wanted
+from virc.systems import texts
 
 CRUX = Repo("LeonMiao/CRUX", "dataset")
 QWEN = "Qwen/Qwen2.5-VL-7B-Instruct"
@@ -57,6 +59,8 @@ def test_overlays_choose_others() -> None:
         ("LeonMiao/ViRC-3B", ("LeonMiao/ViRC-3B", "models/ViRC-3B", "LeonMiao/ViRC-3B")),
         ("own/model", ("own/model", "models/model", "own/model")),
         ("mathvista", ("mathvista", "data/mathvista", "AI4Math/MathVista")),
+        ("MathVista", ("mathvista", "data/mathvista", "AI4Math/MathVista")),
+        ("data/own", ("data/own", "models/own", "data/own")),  # an account of that name
         ("AI4Math/MathVista", ("mathvista", "data/mathvista", "AI4Math/MathVista")),
         ("tiny", ("tiny", "models/tiny", None)),
     ],
@@ -82,7 +86,23 @@ def test_several_names_in_their_order_each_folder_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "a b", "a/b/c", "/etc/passwd", "./models/x", "a/..", "../a", "a/.b", "datasets/CRUX/", "a\n/b"]
+    "name",
+    [
+        "data/CRUX",
+        "data/ls",
+        "models/own",
+        "",
+        " ",
+        "a b",
+        "a/b/c",
+        "/etc/passwd",
+        "./models/x",
+        "a/..",
+        "../a",
+        "a/.b",
+        "datasets/CRUX/",
+        "a\n/b",
+    ],
 )
 def test_what_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="nothing to download is called"):
@@ -95,6 +115,105 @@ def test_two_repositories_for_one_folder_are_refused() -> None:
     with pytest.raises(UsageError, match="--to is the folder"):
         found("base", "dataset", to=Path("x"))
     assert found("someone/ViRC-7B", to=Path("x")) == [("someone/ViRC-7B", "x", "someone/ViRC-7B")]
+
+
+AT = "github.com/o/n/blob/0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("names", "fields", "says", "hint"),
+    [
+        (("eval",), {}, "eval is followed by benchmarks", "virc download eval blink"),
+        (("CRUX", "eval"), {}, "eval is followed by benchmarks", "virc download eval blink"),
+        (("eval", "vsta"), {}, "there is no benchmark vsta", "did you mean 'vstar'?"),
+        (("diagrams",), {}, "the problems of diagrams are made here, not downloaded", "virc eval diagrams"),
+        ((), {"to": Path("x")}, "--to is the folder for one thing", "name what shall come into it"),
+        (
+            (),
+            {"to": Path("x"), "system": "one.yaml"},
+            "--to is the folder for one thing",
+            "name what shall come into it",
+        ),
+        (("vsta",), {}, "nothing to download is called 'vsta'", "did you mean 'vstar'?"),
+        (("dataset",), {"system": "tiny"}, "its stages need no dataset of the hub", "virc systems ls"),
+        (("judge",), {"system": "tiny"}, "it has no judges", "virc systems ls"),
+        (("texts",), {"system": "tiny"}, "its texts are in this package", "virc systems ls"),
+        (("model",), {"system": "bare.yaml"}, "it has no models", "virc systems ls"),
+        (("base",), {"system": "bare.yaml"}, "its stages begin with no model of the hub", "virc systems ls"),
+        (("CRUX", "vstar"), {"revision": "v1"}, "--revision is of one repository", "name the one that is meant"),
+        ((f"{AT}/a.json",), {"revision": "v1"}, "an address of GitHub names its commit or tag", None),
+        ((f"{AT}/a.json", f"{AT[:-1]}0/b.json"), {}, "a.json and b.json would both come into data/n", "with --to"),
+        (("ViRC-7B", "someone/ViRC-7B"), {}, "ViRC-7B and someone/ViRC-7B would both come into", "with --to"),
+    ],
+)
+def test_what_cannot_be_meant_is_said(names: tuple[str, ...], fields: Any, says: str, hint: str | None) -> None:
+    settings = "data: CRUX, learning_rate: 1e-5"
+    stages = ", ".join(
+        f"{name}: {{kind: sft, settings: {{base: {base}, {settings}}}}}"
+        for name, base in (("one", "models/mine"), ("two", "runs/mine"))
+    )
+    Path("bare.yaml").write_text(f"name: bare\nstages: {{{stages}}}\n")
+    Path("one.yaml").write_text(f"name: one\nstages: {{a: {{kind: sft, settings: {{base: me/base, {settings}}}}}}}\n")
+    with pytest.raises(VircError, match=re.escape(says)) as refused:
+        found(*names, **fields)
+    assert (refused.value.hint is None) == (hint is None)
+    assert (hint or "") in (refused.value.hint or "")
+
+
+def test_things_come_into_their_workspace_or_where_they_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert found("CRUX", workspace=Path("w")) == [("CRUX", "w/data/CRUX", CRUX.id)]
+    assert found("CRUX", to=Path("~/x")) == [("CRUX", "/home/somebody/x", CRUX.id)]
+    (want,) = wanted(DownloadConfig(("CRUX",), revision="v1", include=("*.json",)))
+    assert (want.revision, want.include) == ("v1", ("*.json",))
+    (model,) = wanted(DownloadConfig(("ViRC-7B",), "tiny", revision="v1", include=("*.json",)))
+    assert (model.revision, model.include, model.judge) == ("v1", ("*.json",), False)
+    assert model.system
+    assert (model.system.name, model.model) == ("virc", model.system.models["ViRC-7B"])
+    raw, release = AT.replace("github.com", "https://raw.githubusercontent.com").replace("blob/", ""), "v%201/a%2B.zip"
+    for address in (f"{AT}/a%20b/c.json", f"{raw}/a%20b/c.json"):
+        (file,) = wanted(DownloadConfig((address,)))
+        assert (file.revision, file.paths, file.repo) == (AT[-40:], ("a b/c.json",), Repo("o/n", "dataset", "github"))
+    (file,) = wanted(DownloadConfig((f"github.com/o/n/releases/download/{release}",)))
+    assert (file.name, file.revision, file.paths) == ("a+.zip", "v 1", ("a+.zip",))
+    assert file.repo == Repo("o/n", "dataset", "release")
+    page = "https://huggingface.co/own/model/tree/main?not-for-all=1#top"
+    assert found(page) == found(page.partition("?")[0]) == found("hf.co/own/model/#top") == found("own/model")
+    both = wanted(DownloadConfig((f"{AT}/a.json", f"{AT}/b.json", f"{AT}/a.json")))
+    assert [each.paths for each in both] == [("a.json", "b.json")]
+
+
+def test_texts_come_from_each_of_their_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(texts.OWN_WORDS, "")
+    monkeypatch.setenv("VIRC_CACHE", str(tmp_path / "cache"))
+    proof, sources = f"length: 1, sha256: '{'0' * 64}', own: x", ("o/n", "hf:o/m", "hf:datasets/o/d")
+    (folder := tmp_path / "looker").mkdir()
+    lines = "".join(f"  t{at}: {{file: f{at}.txt, source: '{each}', {proof}}}\n" for at, each in enumerate(sources))
+    commits = "".join(f"  '{each}': {{commit: '{str(at) * 40}', license: MIT}}\n" for at, each in enumerate(sources))
+    (folder / "texts.yaml").write_text(f"sources:\n{commits}texts:\n{lines}")
+    (folder / "system.yaml").write_text("name: looker\nmodels: {small: {hub: o/small}, other: {hub: o/other}}\n")
+    named = {"system": str(folder / "system.yaml")}
+    found = wanted(DownloadConfig(("texts",), **named))
+    assert [(each.repo, each.revision, each.include, each.paths) for each in found] == [
+        (Repo("o/n", "dataset", "github"), "0" * 40, (), ("f0.txt",)),
+        (Repo("o/m", "model"), "1" * 40, ("f1.txt",), ()),
+        (Repo("o/d", "dataset"), "2" * 40, ("f2.txt",), ()),
+    ]
+    assert [each.name for each in wanted(DownloadConfig(("small", "other"), **named))] == ["texts"] * 3 + [
+        "small",
+        "other",
+    ]
+    assert [each.name for each in wanted(DownloadConfig(("small",), to=Path("x"), **named))] == ["texts"] * 3 + [
+        "small"
+    ]
+    assert [each.name for each in wanted(DownloadConfig((), **named))] == ["texts"] * 3
+    assert [each.name for each in wanted(DownloadConfig(("texts", "small"), **named))] == ["texts"] * 3 + ["small"]
+    assert [each.name for each in wanted(DownloadConfig(("CRUX",), **named))] == ["CRUX"]
+    monkeypatch.setenv(texts.OWN_WORDS, "1")
+    assert [each.name for each in wanted(DownloadConfig(("small",), **named))] == ["small"]
+    (folder / "texts.yaml").write_text(f"sources:\n{commits.splitlines()[0]}\ntexts:\n{lines.splitlines()[0]}\n")
+    with pytest.raises(UsageError, match="texts come into the cache"):
+        wanted(DownloadConfig(("texts",), to=Path("x"), **named))
 
 
 def test_a_system_of_ones_own_names_its_things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,8 @@ def test_pictures_that_are_packed_lead_to_the_command_that_unpacks_them(
         assert "nothing is missing" in virc("download", DATA, *more).err
     hints = [line.removeprefix("hint: ") for line in done.err.splitlines() if line.startswith("hint: ")]
     assert (done.code, [each.replace("some/data lacks", "data lacks") for each in hints]) == (0, [hint])
+    if "x.7z" in files:
+        assert "are not here; a/x.tbz2, x.7z are still packed\n" in done.err.replace("is not here", "are not here")
 
 
 SAMPLES = {"0001.jpg": b"picture", "0001.json": b"{}", "0002.jpg": b"picture", "0002.json": b"{}"}

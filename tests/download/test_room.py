@@ -13,7 +13,7 @@ import pytest
 from support.called import virc
 
 from virc.core.errors import ConfigError, DataError, NetworkError, SetupError
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
 from virc.core.files import HIDDEN
 from virc.download import fetch, protocol_source
 from virc.download import workspace as downloaded
@@ -104,7 +104,8 @@ def test_a_model_with_a_file_that_was_cut_is_not_here(listed: Listing, tmp_path:
         (folder / name).write_bytes(b"{}")
     record.write(folder, Record("some/model", "model", "0" * 40, {name: Kept(2, "git:0", 1) for name in NAMES[:2]}))
     want = DownloadRequest("m", folder, listed.repo, known_as="m")
-    assert fetch.look(want, tmp_path).here
+    found = fetch.look(want, tmp_path)
+    assert (found.here, found.commit, found.state, found.folder) == (True, "0" * 40, "present", folder)
     record.write(folder, Record("some/model", "model", "0" * 40, {name: Kept(2, "git:0") for name in NAMES[:2]}))
     assert not fetch.look(want, tmp_path).here, "a copy of it was broken off"
     (folder / NAMES[1]).write_bytes(b"{")
@@ -255,7 +256,8 @@ def test_a_full_disk_is_told_from_a_broken_one(
 
 
 FOUND = SimpleNamespace(
-    notes=("no row shows what follows an error",), protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME)
+    notes=("no row shows what follows an error", "no row scales an image"),
+    protocol=read_protocol(EMBEDDED_FOLDER / FILE_NAME),
 )
 
 
@@ -283,13 +285,60 @@ def test_a_model_without_its_chat_protocol_is_said_and_whole(
     file = folder / FILE_NAME
     assert made == (None if raised else file)
     assert file.exists() != bool(raised)
-    [(message, hint)] = told
-    assert message == said
+    message, hint = told[0]
+    notes = [] if raised else [("the chat protocol of m: no row scales an image", hint)]
+    assert (message, told[1:]) == (said, notes)
+    assert f"virc data protocol ROWS --to {file} finds it" in (hint or "")
     assert "virc data protocol ROWS --to" in (hint or "")
     assert ("the weights are whole" in (hint or "")) == bool(raised)
     if not raised:  # what is there is kept, and asks nobody
         monkeypatch.setattr(protocol_source, "_found", lambda *_: pytest.fail("it asks"))
         assert fetch_chat_protocol(system, model, folder, lambda *_: pytest.fail("it is said")) == file
+
+
+def test_a_dataset_that_a_system_does_not_name_is_said(tmp_path: Path) -> None:
+    system = systems.get("virc")
+    source = dict.fromkeys(system.protocol_source, "gone/rows")
+    told: list[str] = []
+    model = system.models["ViRC-7B"]
+    assert fetch_chat_protocol(
+        msgspec.structs.replace(system, protocol_source=source), model, tmp_path, lambda text, _: told.append(text)
+    ) is None  # fmt: skip
+    assert told[0].endswith("names no dataset 'gone'")
+
+
+def test_what_came_is_told_of_all_things_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(fetch, "fetch", lambda item, *how: given.append(how[2:]) or item.folder / FILE_NAME)
+    events: list[Event] = []
+    items = [item(tmp_path / "one"), item(tmp_path / "other")]
+    fetch.fetch_all(items, Reporter(events.append), keep=True, packed=True)
+    assert given == [(True, False, True)] * 2
+    assert [each.text for each in events] == [
+        *(f"written: {name}/{FILE_NAME}, the chat protocol of the model" for name in ("one", "other")),
+        "fetched and verified: 10 MB in 1 s",
+    ]
+    fetch.fetch_all([], Reporter(events.append))
+    assert len(events) == 3
+
+
+def test_what_cannot_be_verified_or_is_refused_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "fetch", lambda *_: None)
+    kinds = {"sha256": {"sha256": "a", "git": "b"}, "git": {"git": "b"}, "size": {}}
+    files = [File(name, 1, **hashes) for name, hashes in kinds.items()]
+    assert [fetch.verified_by(each) for each in files] == list(kinds)
+    one = item(tmp_path)
+    assert one.listing
+    told: list[str] = []
+    for refused, said in ((("../a",), "../a: not fetched"), (("../a", "/b", "c"), "../a, and 2 more: not fetched")):
+        listing = msgspec.structs.replace(one.listing, refused=refused)
+        parts = tuple(Part(each, "absent") for each in (*files, File("x", 1)))
+        fetch.fetch(
+            msgspec.structs.replace(one, listing=listing, parts=parts), Meter(0, Reporter()),
+            lambda text, _: told.append(text),
+        )  # fmt: skip
+        assert told[-2:] == ["size, x: no hash is listed for it; its size alone is checked", said]
 
 
 def test_a_model_of_no_system_has_no_rows_to_read(tmp_path: Path) -> None:

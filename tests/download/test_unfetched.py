@@ -56,6 +56,17 @@ def test_pictures_that_are_not_there_are_counted(name: str, content: bytes, said
     assert list(unfetched(tmp_path, [name])) == ([f"{said} not here"] if said else [])
 
 
+def test_each_file_of_rows_is_looked_through(tmp_path: Path) -> None:
+    for name, rows in (
+        ("a.jsonl", b"no rows"),
+        ("b.jsonl", jsonl({"image": "x.png"})),
+        ("c.jsonl", jsonl({"image": "y.png"})),
+    ):
+        (tmp_path / name).write_bytes(rows)
+    said = [f"1 of 1 pictures named in {name} is not here" for name in ("b.jsonl", "c.jsonl")]
+    assert list(unfetched(tmp_path, ["gone.jsonl", "a.jsonl", "b.jsonl", "c.jsonl"])) == said
+
+
 @pytest.mark.parametrize("more", [(), ("--stream",)])
 @pytest.mark.parametrize("folder", ["", "chartqa/", "a/b/"])
 def test_archives_are_unpacked_where_they_lie(

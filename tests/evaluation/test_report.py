@@ -19,9 +19,10 @@ from PIL import Image
 from reported import NONE, RIGHT, UNSAID, WRONG, outcomes, result, summary_of
 from support.parsed import HOSTILE, Page
 
+from virc.evaluation.pages import figures
 from virc.evaluation.pages.figures import in_words
 from virc.evaluation.pages.report import render
-from virc.evaluation.rewarded import Rewarded
+from virc.evaluation.rewarded import Gap, Mean, Rewarded
 from virc.evaluation.summary import Answered, Reported, Result, Summary
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
@@ -96,6 +97,21 @@ def test_each_model_stands_with_its_share_interval_counts_deciders_and_means() -
         ["one", "0", "0", "5", "0", "1", "2.7", "1.7", "3.0", "1.3", "900", "107"],
         ["other", "1", "1", "2", "0", "1", "2.6", "1.6", "3.0", "1.4", "900", "93"],
     ]
+
+
+def test_figures_are_short_and_axes_hold_all_of_them() -> None:
+    assert figures.short("x" * 48) == "x" * 48
+    assert figures.short("a" + "b" * 48) == "…" + "b" * 47
+    assert [figures.points(each) for each in (-0.0004, -0.125, 0.3)] == ["0.0", "−12.5", "+30.0"]
+    gaps = (Gap(None, None, 0), Gap(-0.5, None, 2), Gap(0.25, (-0.125, 0.5), 9))
+    assert [figures.signed(each) for each in gaps] == ["-", "-0.500", "+0.250 (-0.125 to +0.500)"]
+    means = [Mean(1.5, (1.25, 1.75), 3, 0, 0), Mean(None, None, 0, 1, 0), Mean(-0.5, None, 1, 0, 0)]
+    assert (figures.axis_of(means), figures.axis_of([])) == ((-0.5, 1.75), (0, 1))
+    assert figures.on_axis(0.5, (-1, 1)) == 75
+    (pair,) = summary_of(outcomes("rw"), "one", "other").pairs
+    ends = [(-0.12, 0.03), (0.0, 0.15), (-1.0, 0.2), (0.0, 0.0)]
+    reached = [figures.reach([msgspec.structs.replace(pair, interval=each)]) for each in ends]
+    assert [*reached, figures.reach([])] == pytest.approx([0.15, 0.15, 1.0, 0.05, 0.05])
 
 
 def test_undecided_answers_are_pale_behind_the_right_ones() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from virc.evaluation.statistics import holm, mcnemar, paired, problems_needed, wilson
+from virc.evaluation.statistics import holm, mcnemar, mean_interval, paired, paired_interval, problems_needed, wilson
 
 COUNTS = st.integers(0, 500)
 
@@ -86,6 +86,28 @@ def test_the_chance_of_ten_thousand_unequal_problems_takes_no_time() -> None:
 )
 def test_differences_have_the_published_intervals(counts: tuple[int, int, int, int], low: float, high: float) -> None:
     assert paired(*counts) == pytest.approx((low, high), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "interval"),
+    # by R's t.test; shares by Wilson
+    [
+        ((1, 3), (-10.706205, 14.706205)), ((1, 2, 4), (-1.461241, 6.127907)), ((1, 2, 3, 4, 5), (1.036757, 4.963243)),
+        ((1, 0, 1), wilson(2, 3)), ((1,), wilson(1, 1)), ((2, 2, 2), None), ((0.5,), None), ((), None),
+    ],
+)  # fmt: skip
+def test_means_have_students_interval_and_shares_wilsons(
+    values: tuple[float, ...], interval: tuple[float, float] | None
+) -> None:
+    assert mean_interval(values) == (interval and pytest.approx(interval, abs=1e-5))
+    turned = [(value + 0.25, 0.25) for value in values]
+    if not {*values} <= {0, 1}:
+        assert paired_interval(turned) == (interval and pytest.approx(interval, abs=1e-5))
+
+
+def test_pairs_of_shares_have_newcombes_interval_first_minus_second() -> None:
+    assert paired_interval([(1, 0), (1, 0), (1, 0), (0, 1), (1, 1), (1, 1), (0, 0)]) == paired(2, 3, 1, 1)
+    assert paired_interval([]) is None
 
 
 def test_holm_corrects_for_the_number_of_tests() -> None:

@@ -11,9 +11,10 @@ from virc.core.errors import NetworkError, NoAnswerError
 from virc.evaluation.answers import AnswerLine, EvalFolder, answers_in, default_folder
 from virc.evaluation.looks import Guess
 from virc.evaluation.problems import EvalProblem
-from virc.evaluation.rewarded import Rewarded, gap_of
+from virc.evaluation.rewarded import Rewarded, gap_of, mean_of
 from virc.evaluation.rewarding import RewardedLine
 from virc.evaluation.scored import guess_of
+from virc.evaluation.statistics import mean_interval
 from virc.evaluation.summary import Answered, ModelSummary, Result, summarise
 from virc.scoring.boxes import Box
 from virc.scoring.score import Key
@@ -249,3 +250,18 @@ def test_models_are_compared_where_both_have_a_value() -> None:
         gap = gap_of([(some, other), (some, none), (none, other), (other, some)], name)
         assert (gap.of, gap.difference) == (2, 0.0)
     assert gap_of([(none, other)], "total").difference is None
+    assert gap_of([(some, other)], "total").difference == 0.75
+
+
+def test_a_mean_is_over_what_has_a_value_and_counts_the_rest() -> None:
+    found = [
+        Rewarded(1.0, {"near": 0.5}),
+        Rewarded(None, {"near": None}, {"total": "the judge gave no score"}),
+        Rewarded(0.25, {"near": 0.25}),
+        Rewarded(0.5, {}),
+    ]
+    mean, near = (mean_of(found, name) for name in ("total", "near"))
+    assert (mean.mean, mean.of, mean.not_applicable, mean.unscored) == (pytest.approx(1.75 / 3), 3, 0, 1)
+    assert mean.interval == mean_interval([1.0, 0.25, 0.5])
+    assert (near.mean, near.of, near.not_applicable, near.unscored) == (0.375, 2, 2, 0)
+    assert (found[3].value("near"), found[3].value("total")) == (None, 0.5)

@@ -149,6 +149,8 @@ def test_an_evaluation_forgives_what_solve_forgives(problem: Record) -> None:
 def test_another_reply_may_be_fed_where_one_was_not_taken(problem: Record) -> None:
     conversation = tiny().begin(problem, ["no tags"])
     assert conversation.over
+    assert not conversation.feed(Reply("still none"))
+    assert conversation.replies == ["no tags"]
     assert conversation.feed(Reply(RIGHT))
     assert conversation.replies == [RIGHT]
 
@@ -179,5 +181,15 @@ def test_rewards_of_a_group_are_compared_by_its_rule(problem: Record) -> None:
 
 def test_a_total_that_lacks_a_term_says_which(problem: Record) -> None:
     environment = tiny("reward.total=virc")
-    with pytest.raises(ConfigError, match="reasoning needs a judge"):
+    with pytest.raises(ConfigError, match="reasoning needs a judge") as refused:
         total_of(environment.score_now(problem, [LOOK]))
+    assert refused.value.hint == "virc export SYSTEM --set reward.judge.endpoint=URL names a judge"
+
+
+def test_a_problem_that_cannot_be_asked_is_named(problem: Record, monkeypatch: pytest.MonkeyPatch) -> None:
+    def narrow(*_: object, **__: object) -> None:
+        raise ValueError("it is too narrow")
+
+    monkeypatch.setattr("virc.export.environment.Session", narrow)
+    with pytest.raises(DataError, match=f"^{problem.called}: it is too narrow$"):
+        tiny().begin(problem)

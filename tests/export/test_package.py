@@ -1,10 +1,12 @@
 """Packages of `virc export`: their files, the systems that are refused, and the system that each finds again."""
 
 import json
+import shutil
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
@@ -12,7 +14,10 @@ from support.called import virc
 from virc.core.errors import ConfigError, DataError
 from virc.export.digest import digest_of
 from virc.export.environment import SETTINGS, of_package
-from virc.export.package import TARGETS
+from virc.export.package import TARGETS, refusals
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME
+from virc.reasoning.session import SOLVE
 from virc.systems import registry as systems
 from virc.systems import texts
 
@@ -66,6 +71,9 @@ def test_a_package_names_its_module_and_compiles(target: str, tmp_path: Path) ->
     module = exported("deepeyes", target, tmp_path / "p")
     project = tomllib.loads((tmp_path / "p" / "pyproject.toml").read_text())
     assert project["project"]["dependencies"][0] == f"virc[eval]~={version('virc')}"
+    name = {"openenv": "openenv-core", "inspect": "inspect-ai"}.get(target, target)
+    assert project["project"]["dependencies"][1].startswith(f"{name}>=")
+    assert project["project"]["name"] == module.parent.name.replace("_", "-") == f"virc-deepeyes-{target}"
     assert ("entry-points" in project["project"]) == (target == "inspect")
     assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [module.parent.name]
     for file in (module, tmp_path / "p" / "tests" / "test_package.py"):
@@ -120,23 +128,47 @@ def test_tools_of_a_package_name_the_extra_that_they_need(tmp_path: Path) -> Non
 
 
 def test_a_package_without_rows_asks_for_them(rows: Path, tmp_path: Path) -> None:
-    environment = of_package(str(exported("deepeyes", "inspect", tmp_path / "p")))
+    environment = of_package(module := str(exported("deepeyes", "inspect", tmp_path / "p")))
     with pytest.raises(DataError, match="holds no rows"):
         environment.problems()
     assert len(environment.problems(rows)) == 1
+    rows.write_text(rows.read_text() * 25)
+    assert len(of_package(module).problems(rows)) == 25
 
 
 def test_the_stage_says_turns_and_reward(tmp_path: Path) -> None:
     assert of_package(str(exported("deepeyes", "verifiers", tmp_path / "a"))).max_turns == 5
     words = ("--with", "multi-turn", "--set", "max_turns=3")
     environment = of_package(str(exported("tiny", "verifiers", tmp_path / "b", *words)))
-    assert (environment.max_turns, environment.total.name) == (3, "outcome")
+    assert (environment.max_turns, environment.total.name, environment.tolerate) == (3, "outcome", frozenset())
+    assert of_package(str(next((tmp_path / "b").glob("virc_*/__init__.py"))), evaluates=True).tolerate == SOLVE
 
 
 def test_the_embedded_model_says_protocol_and_grid(tmp_path: Path) -> None:
     environment = of_package(str(exported("tiny", "verifiers", tmp_path / "p")))
     assert environment.settings.grid.max_pixels == 63504
+    assert "virc download texts" not in (tmp_path / "p" / "README.md").read_text()
     assert environment.protocol.system.startswith("You answer questions about p")
+
+
+def test_a_base_of_ones_own_says_protocol_and_grid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(texts, "credited", lambda *_: ["by A", "by B"])
+    shutil.copytree(EMBEDDED_FOLDER, "models/mine", ignore=shutil.ignore_patterns("*.gguf"))
+    spoken = json.loads(Path("models/mine", FILE_NAME).read_text())
+    Path("models/mine", FILE_NAME).write_text(json.dumps({**spoken, "system": "Mine."}))
+    processor = json.loads(Path("models/mine/preprocessor_config.json").read_text())
+    Path("models/mine/preprocessor_config.json").write_text(json.dumps({**processor, "max_pixels": 28 * 28 * 50}))
+    Path("rows.jsonl").touch()
+    module = exported("tiny", "verifiers", tmp_path / "p", "--base", "mine", "--set", "data=rows.jsonl")
+    environment = of_package(str(module))
+    assert (environment.protocol.system, environment.settings.grid.max_pixels) == ("Mine.", 28 * 28 * 50)
+    assert (tmp_path / "p" / "README.md").read_text().endswith("\n## Texts of others\n\nby A\nby B\n")
+
+
+def test_what_is_not_public_cannot_be_rewarded() -> None:
+    closed = msgspec.structs.replace(systems.get("deepeyes"), reward=systems.Reward(total=None))
+    assert refusals(closed) == dict.fromkeys(TARGETS, "its reward is not public") | {"inspect": None}
 
 
 def test_a_system_of_ones_own_goes_along_with_its_files(mine: Path, tmp_path: Path) -> None:
@@ -144,6 +176,12 @@ def test_a_system_of_ones_own_goes_along_with_its_files(mine: Path, tmp_path: Pa
     (mine.parent / "rewards" / "brevity.py").unlink()
     environment = of_package(str(module))
     assert (environment.max_turns, environment.total.file) == (3, module.parent / "rewards" / "brevity.py")
+
+
+def test_a_package_is_of_the_version_of_virc_that_wrote_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest_of(systems.get("deepeyes"))
+    monkeypatch.setattr("virc.export.digest.version", lambda _: "9.9.9")
+    assert digest_of(systems.get("deepeyes")) != before
 
 
 def test_a_system_is_known_by_its_pipeline_too(tmp_path: Path) -> None:
@@ -177,6 +215,7 @@ def test_a_changed_system_is_not_taken_for_the_exported_one(file: str, mine: Pat
         (("hydra", "DIR", "--to", "inspect"), "it is a pipeline of several models"),
         (("deepeyes-v2", "DIR", "--to", "openenv", "--stage", "cold-start"), "is not of the kind rl"),
         (("reasonmap", "DIR", "--to", "openenv", "--set", "max_turns=2"), "no stage of the kind rl"),
+        (("reasonmap", "DIR", "--to", "openenv", "--with", "x"), "no stage of the kind rl"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "turns=2"), "turns"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./taken.py"), "which the package does not hold"),
         (("deepeyes", "DIR", "--to", "openenv", "--set", "reward.total=./gone.py"), "there is no file ./gone.py"),
@@ -193,6 +232,7 @@ def test_what_is_refused(
     done = virc("export", *(str(tmp_path / "new") if w == "DIR" else str(tmp_path) if w == "." else w for w in words))
     assert done.code in (2, 3, 5)
     assert sentence in done.err
+    assert ("hint: --to verifiers or --to openenv or --to inspect\n" in done.err) == ("grammar is not" in sentence)
     assert not (tmp_path / "new").exists()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from export.test_environment import LOOK, RIGHT, WRONG, tiny
 from PIL import Image
@@ -119,6 +120,10 @@ def test_a_reply_that_goes_on_is_a_call_with_all_of_its_text(trl: Any, rows: Pat
         assert call["function"] == {"name": "reply", "arguments": {"text": reply}}
     assert said["content"] == ("" if calls else reply)
     assert bool(said.get("tool_calls")) == calls
+    environment = tiny()  # which shows the model its errors, so that it goes on
+    environment.protocol = msgspec.structs.replace(environment.protocol, errors="show")
+    tokenizer = SimpleNamespace(decode=lambda ids, skip_special_tokens: reply)
+    assert bool(trl._parsed(environment, tokenizer, []).get("tool_calls")) == (calls or reply == "no tags")
 
 
 def test_a_rollout_of_trl_shows_its_own_pictures_and_is_made_anew(trl: Any, rows: Path) -> None:
@@ -127,6 +132,9 @@ def test_a_rollout_of_trl_shows_its_own_pictures_and_is_made_anew(trl: Any, rows
         first = rollout.reset(row=row, prompt="ignored")
         assert [part["image"].size for part in first if part["type"] == "image"] == [SIZES[row]]
         assert f"How long is {row}?" in "".join(part["text"] for part in first if part["type"] == "text")
+        solved = tiny()
+        asked = solved.begin(solved.problems(rows)[row]).messages[-1]["content"]
+        assert [part["type"] for part in first] == [part["type"].removesuffix("_url") for part in asked]
         shown = rollout.reply(LOOK)
         assert [part["image"].size for part in shown if part["type"] == "image"] == [(56, 56)]
         assert [image.size for image in rollout._shown()] == [SIZES[row]]  # the crop is behind the last reply
@@ -342,6 +350,20 @@ def test_a_task_of_inspect_ai_solves_and_scores_its_own_row(
     assert score.answer == {SEVEN: "7", RIGHT: "5"}.get(kept[-1])
 
 
+def test_no_two_samples_or_epochs_of_inspect_ai_draw_alike(
+    inspect: Any, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, seeds = inspect.task_of(tiny(), str(rows), 1), []
+    for row, epoch in ((1, 1), (1, 2), (2, 1)):
+        model = Model(WRONG)
+        monkeypatch.setattr(inspect, "get_model", lambda model=model: model)
+        store = SimpleNamespace(set=lambda *_: None)
+        state = SimpleNamespace(metadata=task.dataset[row - 1].metadata, sample_id=row, epoch=epoch, store=store)
+        asyncio.run(task.solver(state, None))
+        seeds += [config.seed for _, config in model.asked]
+    assert len(seeds) == len({*seeds}) == 3
+
+
 OF_VLLM = {"repetition_penalty": 1.1, "top_k": 20}
 
 
@@ -361,6 +383,8 @@ def test_inspect_ai_draws_as_solve_asks_a_server(
     found = inspect.config_of(sampling, 5, stop, provider)
     assert (found.temperature, found.max_tokens, found.seed) == (temperature, 77, 5)
     assert (found.top_p, found.stop_seqs, found.extra_body) == expected
+    whole = inspect.config_of(msgspec.structs.replace(sampling, top_k=None), 5, stop, "vllm")
+    assert whole.extra_body["top_k"] == -1  # none
 
 
 def test_a_reply_of_inspect_ai_is_the_text_of_its_server(inspect: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What `make` writes, recounted from its files, for plans of every shape; its progress file; what is no operator."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 from making_rows.made import picture, read_rows, write_rows
 
-from virc.core.errors import ConfigError, DataError, UsageError
+from virc.core.errors import ConfigError, DataError, UsageError, VircError
 from virc.core.events import Event, Reporter
 from virc.data.make import registry
+from virc.data.make.job import write_lines
 from virc.data.make.operator import Cost, LeftOut, Means
 from virc.data.make.progress import Line, Progress, encoded
 from virc.data.make.rows import count, digest, read
@@ -173,6 +175,13 @@ def test_a_progress_file_knows_what_is_done(tmp_path: Path) -> None:
         assert progress.once(1, DIGEST.hex(), "key", lambda: "new") == "new"  # of a row that is done nothing is kept
 
 
+def test_what_cannot_stand_in_a_row_or_a_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="object cannot stand in a row"):
+        encoded({"a": object()})
+    with pytest.raises(VircError, match=f"cannot write {tmp_path}: "), Progress(tmp_path, HEAD, safe=False):
+        pass
+
+
 def test_a_progress_file_without_a_line_goes_and_one_with_a_reply_stays(tmp_path: Path) -> None:
     file = tmp_path / "new.jsonl.progress"
     with Progress(file, HEAD, safe=False):
@@ -202,7 +211,26 @@ def test_a_progress_file_of_something_else_is_refused_and_stays(content: bytes, 
     with pytest.raises(ConfigError) as refused, Progress(file, HEAD, safe=False):
         pass
     assert says in refused.value.message
+    hint = "choose another --to" if "not the progress" in says else f"rm {file} "
+    assert hint in (refused.value.hint or "")
     assert file.read_bytes() == content
+
+
+def test_rows_that_cannot_be_written_leave_the_file_before_them(tmp_path: Path) -> None:
+    file = tmp_path / "new.jsonl"
+    assert write_lines(file, [b"1", b"2"]) == 2
+
+    def fails() -> Iterator[bytes]:
+        yield b"3"
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        write_lines(file, fails())
+    assert (file.read_text(), [*tmp_path.iterdir()]) == ("1\n2\n", [file])
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(VircError, match=f"cannot write {tmp_path / 'taken'}: "):
+        write_lines(tmp_path / "taken", [b"1"])
+    assert sorted(tmp_path.iterdir()) == [file, tmp_path / "taken"]
 
 
 def test_a_line_that_is_not_whole_is_written_again(tmp_path: Path) -> None:
@@ -253,7 +281,7 @@ def test_an_operator_has_options_and_one_way_to_work(text: str, fine: bool, tmp_
         (["column=id", "contains=0012", "min=2", "missing=true"],
          {"column": "id", "contains": "0012", "min": 2, "missing": True}),
         (["contains= yes ", "equal=5"], {"contains": "yes", "equal": "5"}), ({"min": 1}, {"min": 1}), ([], {}),
-        (["column=a=b", "column=c"], {"column": "c"}), (["seed=7"], {"seed": 7}),
+        (["column=a=b", "column=c"], {"column": "c"}), (["seed=7"], {"seed": 7}), (["equal= yes"], {"equal": "yes"}),
     ],
 )  # fmt: skip
 def test_settings_are_read_by_what_the_option_takes(settings: Any, values: dict[str, Any]) -> None:
@@ -261,7 +289,8 @@ def test_settings_are_read_by_what_the_option_takes(settings: Any, values: dict[
 
 
 @pytest.mark.parametrize(
-    ("setting", "says"), [("min", "it is KEY=VALUE"), ("=1", "it is KEY=VALUE"), ("min=[", "--set min")]
+    ("setting", "says"),
+    [("min", "--set min: it is KEY=VALUE"), ("=1", "--set =1: it is KEY=VALUE"), ("min=[", "--set min")],
 )
 def test_a_setting_that_cannot_be_read_is_refused(setting: str, says: str) -> None:
     with pytest.raises(UsageError) as refused:
@@ -277,33 +306,39 @@ def test_rows_are_numbered_over_all_files_and_keep_what_they_are(tmp_path: Path)
     ])  # fmt: skip
     with one.open("a") as file:
         file.write("nonsense\n")
-    two = write_rows(tmp_path / "b" / "two.jsonl", [{"id": 7, "images": [None, "a.png"]}])
+    two = write_rows(tmp_path / "b" / "two.jsonl", [{"id": 7, "images": [None, "a.png"]}, {"level": 2}])
+    with two.open("a") as file:
+        file.write("[]\n")
     rows = [*read([str(one), str(two)])]
     assert [(row.number, row.id, row.source) for row in rows] == [
-        (1, "x", 0), (2, 2, 0), (3, 3, 0), (4, 4, 0), (5, 5, 0), (6, 7, 1),
+        (1, "x", 0), (2, 2, 0), (3, 3, 0), (4, 4, 0), (5, 5, 0), (6, 7, 1), (7, 7, 1), (8, 8, 1),
     ]  # fmt: skip
-    assert [row.images for row in rows] == [("a.png",), ("a.png", "a.png"), ("a.png",), (), (), ("a.png",)]
+    assert [row.images for row in rows[:6]] == [("a.png",), ("a.png", "a.png"), ("a.png",), (), (), ("a.png",)]
     assert [row.question for row in rows[:2]] == ["What?", "Q"]
     assert all(choice in rows[2].question for choice in ("Which?", "red", "blue"))
-    assert [bool(row.fault) for row in rows] == [False] * 4 + [True, False]
-    assert [row.base for row in rows[4:]] == [tmp_path, tmp_path / "b"]
-    assert count([str(one), str(two)]) == 6
-    assert len({digest(row) for row in rows}) == 6
+    assert [bool(row.fault) for row in rows] == [False] * 4 + [True, False, False, True]
+    assert [row.base for row in rows[4:6]] == [tmp_path, tmp_path / "b"]
+    assert count([str(one), str(two)]) == 8
+    assert len({digest(row) for row in rows}) == 8
     assert [digest(row) for row in read([str(one), str(two)])] == [digest(row) for row in rows]
     with pytest.raises(DataError, match="there is no file"):
         next(read([str(tmp_path / "none.jsonl")]))
+    (tmp_path / "cut.json").write_text('[{"id": 1}, {"id"')
+    with pytest.raises(DataError, match=r"cut.json: row 2: the file ends within it"):
+        list(read([str(one), str(tmp_path / "cut.json")]))
 
 
 def test_an_operator_is_told_which_picture_a_row_lacks(tmp_path: Path) -> None:
-    picture(tmp_path / "a.png")
-    (row,) = read([str(write_rows(tmp_path / "rows.jsonl", [{"image": "a.png", "question": "q"}]))])
+    names = [picture(tmp_path / "a.png"), picture(tmp_path / "b.png", size=(8, 6))]
+    (row,) = read([str(write_rows(tmp_path / "rows.jsonl", [{"images": names, "question": "q"}]))])
     means = Means[Any](None, 5, tmp_path / "new.jsonl", "7-")  # type: ignore[type-var]
-    assert means.data(row) == (tmp_path / "a.png").read_bytes()
-    for at in (1, 2):
+    assert [means.data(row, at) for at in (0, 1)] == [(tmp_path / name).read_bytes() for name in names]
+    assert [means.image(row).size, means.image(row, 1).size] == [(64, 48), (8, 6)]
+    for at in (2, 3):
         with pytest.raises(DataError) as refused:
             means.data(row, at)
-        assert refused.value.message == f"it has 1 pictures, and picture {at + 1} is needed"
-    (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(DataError, match="picture 1"):
-        means.image(row)
+        assert refused.value.message == f"it has 2 pictures, and picture {at + 1} is needed"
+    (tmp_path / "b.png").write_text("no picture")
+    with pytest.raises(DataError, match="picture 2"):
+        means.image(row, 1)
     assert [means.random.random() for _ in range(2)] == [*map(lambda dice: dice.random(), [dice := Random(5), dice])]

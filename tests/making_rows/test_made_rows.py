@@ -17,6 +17,7 @@ from support.called import virc
 from support.entry import ROOT
 
 from virc.core.errors import ConfigError, DataError, UsageError, VircError
+from virc.core.events import Event, Reporter
 from virc.core.tables import parquet
 from virc.data.make import registry
 from virc.data.make import run as making
@@ -64,8 +65,13 @@ def test_one_row_becomes_several_with_pictures_and_ids_of_their_own(turn: str, t
     rows = [{"id": f"r{at}", "image": picture(folder / f"{at}.png", at), "odd": [at]} for at in range(5)]
     rows[3]["bad"] = True  # type: ignore[assignment]
     (folder / "4.png").write_text("no picture")
-    fields = make(turn, [str(write_rows(folder / "rows.jsonl", rows))], tmp_path / "to" / "new.jsonl")
+    files = [str(write_rows(folder / f"{at}.jsonl", rows[at:end])) for at, end in ((0, 2), (2, 5))]
+    fields = make(turn, files, tmp_path / "to" / "new.jsonl")
     found = read_rows(tmp_path / "to" / "new.jsonl")
+    left_out = [(row["id"], row["row"], row["why"]) for row in read_rows(tmp_path / "to" / "new.jsonl.left_out")]
+    assert left_out[0] == ("r3", 4, "it is bad")
+    assert left_out[1][:2] == ("r4", 5)
+    assert "picture 1" in left_out[1][2]
     assert (fields["rows"], fields["kept"], fields["made"]) == (5, 3, 6)
     assert fields["left_out"] == {"bad": 1, "unreadable": 1}
     assert [row["id"] for row in found] == [f"r{at}-{part}" for at in range(3) for part in (1, 2)]
@@ -74,6 +80,7 @@ def test_one_row_becomes_several_with_pictures_and_ids_of_their_own(turn: str, t
         with Image.open(tmp_path / "to" / row["image"]) as opened:
             assert opened.size == ((48, 64) if row["quarters"] == 1 else (64, 48))
     assert {path.parent.name for path in tmp_path.rglob("*turned*")} == {"new_images"}
+    assert {path.name[:2] for path in tmp_path.rglob("*turned*")} == {"1-", "2-", "3-"}
     assert not [path for path in (tmp_path / "to").iterdir() if "progress" in path.name or "lock" in path.name]
 
 
@@ -108,9 +115,15 @@ def test_names_of_pictures_stay_valid_in_another_folder(tmp_path: Path) -> None:
     there = tmp_path / "rows"
     names = [picture(there / "a.PNG", 1), "../b.png", str(tmp_path / "c.png"), "https://example.com/d.png", "gone.png"]
     picture(there / ".." / "b.png", 2)
-    rows = [{"id": at, "images": [name], "note": "see a.png", "level": 1} for at, name in enumerate(names)]
+    picture(tmp_path / "c.png", 3)
+    rows = [
+        {"id": at, "images": [name], "more": {"at": [{"of": name}, 1]}, "note": "see a.png", "level": 1}
+        for at, name in enumerate(names)
+    ]
     make("select", [str(write_rows(there / "rows.jsonl", rows))], tmp_path / "to" / "new.jsonl", {"column": "level"})
-    found = [row["images"][0] for row in read_rows(tmp_path / "to" / "new.jsonl")]
+    made_rows = read_rows(tmp_path / "to" / "new.jsonl")
+    found = [row["images"][0] for row in made_rows]
+    assert [row["more"] for row in made_rows] == [{"at": [{"of": name}, 1]} for name in found]
     assert (tmp_path / "to" / found[0]).read_bytes() == (there / "a.PNG").read_bytes()
     assert (tmp_path / "to" / found[1]).read_bytes() == (tmp_path / "b.png").read_bytes()
     assert found[2:] == names[2:]
@@ -121,7 +134,10 @@ def test_rows_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"id": 1, "level": 1}\nnonsense\n\n[1]\n{"id": 2, "level": 2}\n')
     fields = make("select", [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl", {"column": "level"})
     assert (fields["kept"], fields["left_out"]) == (2, {"unreadable": 2})
-    assert [row["row"] for row in read_rows(tmp_path / "new.jsonl.left_out")] == [2, 3]
+    left_out = read_rows(tmp_path / "new.jsonl.left_out")
+    assert [(row["id"], row["row"], "not JSON" in row["why"], "object" in row["why"]) for row in left_out] == [
+        (2, 2, True, False), (3, 3, False, True),
+    ]  # fmt: skip
 
 
 def test_rows_that_no_json_holds_are_left_out(tmp_path: Path) -> None:
@@ -170,21 +186,33 @@ def test_mixed_files_have_no_id_twice(tmp_path: Path) -> None:
 
 def test_a_list_of_operators_gives_what_they_give_alone(turn: str, tmp_path: Path) -> None:
     rows = [{**row, "image": picture(tmp_path / f"{row['id']}.png", at)} for at, row in enumerate(LEVELS)]
+    rows[2]["bad"], events = True, list[Event]()
     file = str(write_rows(tmp_path / "rows.jsonl", rows))
-    (tmp_path / "steps.yaml").write_text(
-        f"- operator: select\n  column: level\n  min: 1\n- operator: {turn}\n- operator: curriculum\n  column: level\n"
+    (tmp_path / "steps.yml").write_text(
+        f"- operator: select\n  column: level\n  min: 1\n- operator: {turn}\n  seed: 5\n- operator: split\n"
+        "- operator: curriculum\n  column: level\n  buckets: 1\n"
     )
-    fields = make(str(tmp_path / "steps.yaml"), [file], tmp_path / "to" / "new.jsonl", ["seed=3"])
+    to, report = tmp_path / "to" / "new.jsonl", Reporter(events.append)
+    fields = make(str(tmp_path / "steps.yml"), [file], to, ["seed=3"], report=report)
     make("select", [file], tmp_path / "one.jsonl", {"column": "level", "min": 1})
-    make(turn, [str(tmp_path / "one.jsonl")], tmp_path / "two.jsonl", {"seed": 3})
-    make("curriculum", [str(tmp_path / "two.jsonl")], tmp_path / "three.jsonl", {"column": "level", "seed": 3})
+    make(turn, [str(tmp_path / "one.jsonl")], tmp_path / "two.jsonl", {"seed": 5})
+    make("split", [str(tmp_path / "two.jsonl")], tmp_path / "half.jsonl", {"seed": 3})
+    options = {"column": "level", "buckets": 1, "seed": 3}
+    make("curriculum", [str(tmp_path / "half.jsonl")], tmp_path / "three.jsonl", options)
     ours, theirs = (read_rows(path) for path in (tmp_path / "to" / "new.jsonl", tmp_path / "three.jsonl"))
     assert [row | {"image": ""} for row in ours] == [row | {"image": ""} for row in theirs]
     assert all((tmp_path / "to" / row["image"]).is_file() for row in ours)
-    assert (fields["rows"], fields["made"], fields["left_out"]) == (20, 32, {"1 select: min": 4})
-    assert [row["step"] for row in read_rows(tmp_path / "to" / "new.jsonl.left_out")] == [1] * 4
+    assert (fields["rows"], fields["made"]) == (20, 27)
+    assert fields["left_out"] == {"1 select: min": 4, "2 turn: bad": 1}
+    assert (fields["left_out_file"], fields["operator"]) == (f"{to}.left_out", "select turn split curriculum")
+    assert fields["others"] == {str(to.with_name("new.heldout.jsonl")): 3}
+    left_out = [(row["step"], row["operator"]) for row in read_rows(tmp_path / "to" / "new.jsonl.left_out")]
+    assert left_out == [(1, "select")] * 4 + [(2, "turn")]
+    assert [event.text for event in events if event.text.startswith("step ")] == [
+        f"step {at} of 4: {name}" for at, name in enumerate(fields["operator"].split(), 1)
+    ]
     assert {path.name for path in (tmp_path / "to").iterdir() if path.suffix != ".png"} == {
-        "new.jsonl", "new.jsonl.left_out", "new_images"
+        "new.jsonl", "new.jsonl.left_out", "new.heldout.jsonl", "new_images"
     }  # fmt: skip
 
 
@@ -251,8 +279,10 @@ def test_a_list_of_operators_goes_on_as_it_was_begun_alone(
     with pytest.raises(KeyboardInterrupt):
         make(str(listed), [str(tmp_path / "rows.jsonl")], tmp_path / "new.jsonl")
     listed.write_text(steps or listed.read_text())
-    with pytest.raises(VircError, match=said):
+    with pytest.raises(VircError, match=said) as refused:
         make(str(listed), [str(tmp_path / rows)], tmp_path / to, settings)
+    hint = {"was begun": f"rm {tmp_path}/new.jsonl.steps {tmp_path}/.new.step*", "--set col": f"write it into {listed}"}
+    assert hint.get(said[:9], "choose another --to, or remove it") in (refused.value.hint or "")
 
 
 def _changed(rows: Path, options: dict[str, Any]) -> None:
@@ -288,6 +318,7 @@ def test_a_continued_run_refuses_what_has_changed(
     with pytest.raises(ConfigError) as refused:
         make(turn, [str(file)], tmp_path / "new.jsonl", options)
     assert said in refused.value.message
+    assert f"rm {tmp_path / 'new.jsonl'}.progress" in (refused.value.hint or "")
     assert not (tmp_path / "new.jsonl").exists()
 
 
@@ -295,6 +326,9 @@ def test_a_continued_run_refuses_what_has_changed(
     ("operator", "to", "options", "said"),
     [
         ("selec", "new.jsonl", {}, "there is no operator 'selec'"),
+        ("gone.py", "new.jsonl", {}, "there is no operator 'gone.py'"),
+        ("select", "new.json", {"column": "level"}, "does not end with .jsonl"),
+        ("mix", "new.jsonl", {"column": "level", "weights": {"0": 1, "9": 1}}, "weights names '9', which no row has"),
         ("select", "new.jsonl", {}, "select: column is missing"),
         ("select", "new.jsonl", {"column": "level", "mini": 3}, "select: unknown option 'mini'"),
         ("select", "new.jsonl", {"column": "level", "min": "x"}, "select: min must be a number or null, not 'x'"),
@@ -312,9 +346,13 @@ def test_what_is_wrong_is_said_in_one_sentence(
 ) -> None:
     (tmp_path / "there.jsonl").write_text("mine")
     file = write_rows(tmp_path / "rows.jsonl", LEVELS)
+    other = write_rows(tmp_path / "other.jsonl", LEVELS[:0] if operator == "mix" else LEVELS)
     with pytest.raises((UsageError, VircError)) as refused:
-        make(operator, [str(file)], tmp_path / to, options)
+        make(operator, [str(other), str(file)], tmp_path / to, options)
     assert said in refused.value.message
+    assert refused.value.hint or said.startswith(("cannot write", "seed must"))
+    if "new" in to and said.startswith("does not end"):
+        assert refused.value.hint == "--to new.jsonl"
     assert "\n" not in refused.value.message
     assert (tmp_path / "there.jsonl").read_text() == "mine"
     assert len(file.read_text().splitlines()) == 20
@@ -324,6 +362,8 @@ def test_what_is_wrong_is_said_in_one_sentence(
     ("steps", "said"),
     [
         ("operator: select", "is no list of operators"),
+        ("[]", "is no list of operators"),
+        ("- {operator: split}\n- {operator: split, name: b}\n- {operator: split}", "two steps of .* write n.heldout"),
         ("- {operator: split}\n- {operator: split}", r"two steps of .* write n.heldout.jsonl"),
         ("- {column: level}", "step 1 of"),
         ("- {operator: select, column: level}\n- {operator: select, colum: level}", "unknown option 'colum'"),
@@ -356,6 +396,12 @@ def test_each_operator_documents_its_options() -> None:
         assert operator.title.endswith(".")
         assert set(described) == {each.name for each in msgspec.structs.fields(operator.options)}
         assert [name for name, (about, _) in described.items() if not about] == []
+    assert registry.names() == sorted(registry.names())
+    assert {"hide", "pair", "search"} < {*registry.names()}  # of systems
+    assert registry.described(registry.get("select"))["column"] == (
+        "the column; a dot leads into an object.", "required",
+    )  # fmt: skip
+    assert registry.described(registry.get("teacher"))["steps"][1] == {}
 
 
 @pytest.mark.integration

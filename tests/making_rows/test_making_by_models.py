@@ -1,6 +1,7 @@
 """Operators that ask models: once for each row, at the concurrency that suits, counted, and continued."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,11 @@ def test_rows_are_asked_counted_and_estimated(server: Server, home: Path) -> Non
     fields = caption(home, server.url, report=Reporter(events.append))
     notes = [event.text for event in events if event.kind == "note"]
     assert notes[0] == "6 rows, at most 18 requests of models"
+    tokens = [int(count.replace(",", "")) for count in re.findall(r"([\d,]+) (?:prompt|completion) tokens", notes[1])]
     assert notes[1].startswith("by the first row about 18 requests, ")
+    assert notes[1].index("prompt tokens") < notes[1].index("completion tokens")
+    assert tokens[0] > tokens[1] > 0
+    assert len({body["seed"] for body in server.chats()}) == 18
     assert len(notes) == 3  # the last one is the summary
     assert any(event.kind == "progress" and "of 6" in event.text for event in events)
     assert (fields["kept"], fields["replies"], len(server.chats())) == (6, 18, 18)
@@ -192,15 +197,19 @@ def test_roles_need_models(url: str | None, roles: dict[str, str], said: str, ho
 
 
 def test_a_role_is_not_for_an_operator_without_models(home: Path) -> None:
-    with pytest.raises(UsageError, match="this operator asks no model"):
+    with pytest.raises(UsageError, match="--role eyes: this operator asks no model"):
         make("select", [str(home / "rows.jsonl")], home / "n.jsonl", {"column": "id"}, roles={"eyes": dead_url()})
 
 
 def test_roles_of_a_list_go_to_the_operators_that_have_them(server: Server, home: Path) -> None:
-    (home / "s.yaml").write_text(f"- {{operator: select, column: id, contains: '3'}}\n- operator: {home}/caption.py\n")
+    (home / "s.yaml").write_text(
+        f"- {{operator: select, column: id, contains: '3'}}\n- operator: {home}/caption.py\n"
+        "- {operator: select, column: id}\n"
+    )
     steps = str(home / "s.yaml")
     given = {"setup": at(None), "roles": {"eyes": server.url, "editor": server.url}}
     fields = make(steps, [str(home / "rows.jsonl")], home / "new.jsonl", **given)  # type: ignore[arg-type]
     assert (fields["rows"], fields["made"], fields["replies"]) == (6, 1, 3)
+    assert fields["tokens"]["prompt"] > fields["tokens"]["completion"] > 0
     with pytest.raises(UsageError, match="--role nose: no operator of"):
         make(steps, [str(home / "rows.jsonl")], home / "n.jsonl", roles={"nose": server.url})

@@ -193,22 +193,24 @@ def test_rules_report_each_thousand_rows_and_say_why_no_row_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "_EVERY", 2)
-    write_rows(tmp_path / "rows.jsonl", [{"id": at, "level": at} for at in range(5)])
-    for given, hint in (({"column": "levl"}, "no row has the column that is named"), ({"min": 9}, "other options")):
+    write_rows(tmp_path / "rows.jsonl", [{"id": at, "level": at, "odd": [at] * (at % 2) or None} for at in range(5)])
+    for given, hint, out in (
+        ({"column": "levl"}, "no row has the column that is named", [2, 4]), ({"min": 9}, "other options", [2, 4]),
+        ({"column": "odd", "min": 2}, "other options ", [2, 4]), ({"min": 1, "max": 2}, None, [1, 2]),
+    ):  # fmt: skip
         events = list[Event]()
         options = {"column": "level", **given}
         make(
             "select",
             [str(tmp_path / "rows.jsonl")],
-            tmp_path / f"{len(hint)}.jsonl",
+            tmp_path / f"{len(hint or '')}.jsonl",
             options,
             report=Reporter(events.append),
         )
-        assert [text.text.partition("; ")[2] for text in events if text.kind == "progress"] == [
-            "2 left out",
-            "4 left out",
-        ]
-        assert [(event.text, event.hint) for event in events if event.kind == "warning"] == [("no row is kept", hint)]
+        progress = [text.text.partition("; ")[2] for text in events if text.kind == "progress"]
+        assert progress == [f"{count} left out" for count in out]
+        warnings = [(event.text, event.hint) for event in events if event.kind == "warning"]
+        assert warnings == ([("no row is kept", hint.strip())] if hint else [])
 
 
 def test_a_plan_orders_repeats_and_leaves_out(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from asking_rows import made, read, rows_at, rules
 from support.servers import Body, Exchange, Server, serve
 from support.solving import answer, start
 
-from virc.core.errors import UsageError
+from virc.core.errors import UsageError, VircError
 from virc.data.make.operators import pass_rate
 from virc.data.make.run import make
 from virc.rewards.graders.choosing import maker_of
@@ -69,8 +69,12 @@ def test_replies_end_where_a_bound_is_out_of_reach(
 ) -> None:
     rows, scripted = rows_at(tmp_path), Scripted(script)
     with serve(scripted) as server:
-        found = made("pass_rate", rows, server.url, {"n": 4, **bounds})
+        found = made("pass_rate", rows, server.url, {"n": 4, "temperature": 0.6, "max_tokens": 77, **bounds})
         assert len({body["seed"] for body in server.chats()}) == replies
+        asked = {
+            (body["temperature"], body.get("max_tokens", body.get("max_completion_tokens"))) for body in server.chats()
+        }
+        assert asked == {(0.6, 77)}
     assert scripted.asked[1] == replies
     assert rules(rows) == ({1: rule} if rule else {})
     right = script.count("1")
@@ -110,6 +114,8 @@ def test_what_is_left_out_says_how_many_replies_were_counted(tmp_path: Path) -> 
         made("pass_rate", rows, server.url, {"n": 4, "max": 0.25})
     (out,) = read(tmp_path / "new.jsonl.left_out")
     assert out["why"] == "2 of 2 replies are right"
+    assert pass_rate.requests(pass_rate.Options(n=3)) == 3
+    pass_rate.Options(n=1, temperature=0, min=0.5, max=0.5)  # which is fine
 
 
 REWARDED: list[tuple[dict[str, Any], int, str | None]] = [
@@ -153,6 +159,15 @@ def test_a_request_that_is_refused_is_no_wrong_reply(tmp_path: Path) -> None:
     assert "bad frog" in out["why"]
 
 
+def test_a_server_that_fails_leaves_no_row_out(tmp_path: Path) -> None:
+    def fails(body: Body) -> str:
+        raise BrokenPipeError
+
+    with serve(fails) as server, pytest.raises(VircError):
+        made("pass_rate", rows_at(tmp_path, 2), server.url, {"n": 1}, at_once=1)
+    assert not (tmp_path / "new.jsonl").exists()
+
+
 def test_a_row_without_an_answer_is_left_out_by_name(tmp_path: Path) -> None:
     rows = rows_at(tmp_path, answer=None)
     with serve(Scripted("1")) as server:
@@ -164,7 +179,7 @@ def test_a_row_without_an_answer_is_left_out_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"min": 0.5, "max": 0.25}, "min 0.5 is above max 0.25"),
+        ({"min": 0.5, "max": 0.25}, "pass_rate: min 0.5 is above max 0.25: no row could stay"),
         ({"temperature": 0}, "at temperature 0 all replies to a row are the same"),
         ({"n": 0}, "n must be"),
     ],

@@ -54,6 +54,8 @@ def test_select_keeps_rows_within_its_rules(
     rows, left_out = made("select", tmp_path, ROWS, **options)
     assert (ids(rows), left_out) == (expected, rules)
     assert rows == [row for row in ROWS if row["id"] in expected]
+    whys = {row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out") if row["rule"] == "missing"}
+    assert whys <= {f"it has no {options['column']}"}
 
 
 @pytest.mark.parametrize(("options", "expected"), CURRICULUM)
@@ -70,17 +72,24 @@ def test_curriculum_shuffles_within_buckets(tmp_path: Path) -> None:
     other, _ = made("curriculum", tmp_path, rows, column="n", buckets=4, seed=1)
     for start, end in pairwise((0, 25, 51, 77, 103)):
         assert {row["n"] for row in first[start:end]} == set(range(start + 1, end + 1))
+        assert first[start:end] != sorted(first[start:end], key=lambda row: row["n"])
     assert first == again != other
-    assert first != sorted(first, key=lambda row: row["n"])
 
 
 def test_mix_takes_rows_by_weights(tmp_path: Path) -> None:
-    rows = [{"id": n, "from": "ab"[n % 4 == 0]} for n in range(80)]
-    found, left_out = made("mix", tmp_path, rows, column="from", weights={"a": 1, "b": 1})
-    counts = [sum(row["from"] == name for row in found) for name in "ab"]
-    assert (counts, left_out) == ([20, 20], {"weight": 40})
-    assert read_rows(tmp_path / "new.jsonl.left_out")[0]["why"] == "20 of 60 rows of source a are taken"
-    assert ids(found) != ids(sorted(found, key=lambda row: row["id"]))
+    rows = [{"id": n, "from": 10 * (n % 4 == 0)} for n in range(80)] + [{"id": 80, "from": 5}, {"id": 81}]
+    options = {"column": "from", "weights": {"0": 0.75, "10": 0.5}}
+    found, left_out = made("mix", tmp_path, rows, **options)
+    counts = [sum(row["from"] == name for row in found) for name in (0, 10)]
+    assert (counts, left_out) == ([30, 20], {"weight": 30, "source": 1, "missing": 1})
+    whys = [row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out")]
+    assert whys == ["30 of 60 rows of source 0 are taken"] * 30 + ["5 has no weight", "it has no from"]
+    order = [row["id"] for row in found]
+    assert order != sorted(order)
+    assert sorted(id for id in order if id % 4) != [id for id in range(80) if id % 4][:30]  # drawn, not the first
+    whole, _ = made("mix", tmp_path, rows, **options, shuffle=False)
+    assert [row["from"] for row in whole] == [0] * 30 + [10] * 20
+    assert {row["id"] for row in whole} == {*order}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,8 @@ def test_mix_repeats_rows_under_new_ids(tmp_path: Path) -> None:
         made("mix", tmp_path, rows, **options)
     found, left_out = made("mix", tmp_path, rows, **options, repeat=True)
     assert len({row["id"] for row in found}) == 14
-    assert sum(row["from"] == "a" for row in found) == 7
+    taken = Counter(row["id"] if isinstance(row["id"], int) else int(row["id"][0]) for row in found)
+    assert sorted(count for id, count in taken.items() if id < 3) == [2, 2, 3]
     assert left_out == {}
 
 
@@ -178,11 +188,15 @@ def test_split_has_no_value_of_its_column_on_both_sides(tmp_path: Path) -> None:
     for at in range(24):
         picture(tmp_path / f"{at}.png", at)
     rows = [{"id": at, "images": [f"{at}.png"], "page": at % 6} for at in range(24)]
-    options = {"share": 0.4, "column": "page"}
-    make("split", [str(write_rows(tmp_path / "rows.jsonl", rows))], tmp_path / "new.jsonl", options)
-    sides = [{row["page"] for row in read_rows(tmp_path / name)} for name in ("new.jsonl", "new.heldout.jsonl")]
-    assert all(sides)
-    assert not sides[0] & sides[1]
+    file = str(write_rows(tmp_path / "rows.jsonl", rows))
+    held = []
+    for seed in range(3):
+        make("split", [file], tmp_path / f"{seed}.jsonl", {"share": 0.4, "column": "page", "name": "val", "seed": seed})
+        sides = [{row["page"] for row in read_rows(tmp_path / f"{seed}{name}.jsonl")} for name in ("", ".val")]
+        assert [len(side) for side in sides] == [4, 2]
+        assert not sides[0] & sides[1]
+        held.append(sides[1])
+    assert held[1:] != held[:2]
 
 
 @pytest.mark.parametrize(("by", "expected"), [("both", "abdefg"), ("picture", "abfg"), ("text", "abe")])
@@ -201,6 +215,22 @@ def test_dedupe_keeps_the_first_of_copies(by: str, expected: str, tmp_path: Path
     ]
     found, left_out = made("dedupe", tmp_path, rows, by=by)
     assert (ids(found), left_out) == (expected, {"copy": 7 - len(expected)})
+    whys = {row["id"]: row["why"] for row in read_rows(tmp_path / "new.jsonl.left_out")}
+    assert whys["c"] == "it is the same as row 'a'"
+    assert whys.get("f", "it is the same as row 'b'") == "it is the same as row 'b'"
+
+
+def test_dedupe_compares_all_pictures_and_the_first_question_of_a_conversation(tmp_path: Path) -> None:
+    names = [picture(tmp_path / f"{at}.png", at) for at in range(3)]
+    said = [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Who?"}, {"from": "gpt", "value": "I"}]
+    talks = [said, [said[1], {"from": "gpt", "value": "You"}], [said[0], {"from": "human", "value": "Why?"}]]
+    rows: list[dict[str, Any]] = [{"id": f"{at}", "conversations": talk} for at, talk in enumerate(talks)]
+    rows += [{"id": "3", "messages": [{"role": "user", "content": "who"}, {"role": "assistant", "content": "-"}]}]
+    rows += [{"id": id, "images": [names[at] for at in shown]} for id, shown in (
+        ("4", (0, 1)), ("5", (0, 2)), ("6", (0,)), ("7", (2, 1)), ("8", (0, 1)),
+    )]  # fmt: skip
+    found, left_out = made("dedupe", tmp_path, rows)
+    assert (ids(found), left_out) == ("024567", {"copy": 3})
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -215,7 +245,8 @@ def test_dedupe_finds_copies_by_any_quarter_of_a_picture(part: int, tmp_path: Pa
 
 def test_dedupe_leaves_out_rows_of_other_files(tmp_path: Path) -> None:
     picture(tmp_path / "bench" / "x.png", 1, (128, 96))
-    (tmp_path / "bench" / "b.jsonl").write_text('{"id": 1, "image": "x.png", "question": "How many?"}\n')
+    benchmark = [{"id": at, "image": name, "question": "How many?"} for at, name in enumerate(("gone.png", "x.png"))]
+    write_rows(tmp_path / "bench" / "b.jsonl", benchmark)
     picture(tmp_path / "one.png", 1)
     rows = [
         {"id": "a", "image": "one.png", "question": "How many?"},
@@ -223,3 +254,4 @@ def test_dedupe_leaves_out_rows_of_other_files(tmp_path: Path) -> None:
     ]
     found, left_out = made("dedupe", tmp_path, rows, against=[str(tmp_path / "bench" / "b.jsonl")])
     assert (ids(found), left_out) == ("b", {"against": 1})
+    assert read_rows(tmp_path / "new.jsonl.left_out")[0]["why"] == "it is the same as a row of against"

@@ -43,6 +43,7 @@ TAKEN: list[tuple[dict[str, Any], list[str], Any]] = [
     ({"right": True}, ["<think>first 98</think>\n97"], "97"),
     ({"right": True, "thought": True}, ["<think>first 98</think>\n97"], "<think>first 98</think>\n97"),
     ({"schema": SCHEMA}, ['<think>Two?</think>{"count": 2}'], {"count": 2}),
+    ({"schema": {"type": "array"}}, ['["ä"]'], ["ä"]),
     ({"like": "draft", "words": 1}, ["a red one is here", "the big square is here"], "the big square is here"),
     (
         {"reward": "thinklite-vl", "thought": True},
@@ -97,16 +98,24 @@ def test_a_row_is_left_out_where_no_reply_fits(
     assert run(step(**keys), server, tmp_path) == []
     (out,) = read(tmp_path / "new.jsonl.left_out")
     assert out["rule"] == f"said: {why}"
+    assert out["why"].startswith(f"no reply of {len(replies)} was taken; the last: ")
     assert out["why"].endswith(replies[-1].rstrip("."))
     assert len({body["seed"] for body in server.bodies}) == len(server.bodies) == len(replies)
 
 
 def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> None:
     steps = {
-        "caption": {"prompt": "Describe it.", "system": "You see.", "schema": SCHEMA},
+        "caption": {
+            "prompt": "Describe it.",
+            "system": "You see.",
+            "schema": SCHEMA,
+            "temperature": 0.2,
+            "max_tokens": 9,
+        },
         "thought": {"prompt": "{caption} {question} {answer}", "pictures": False, "role": "thinker"},
     }
-    rows, eyes, thinker = rows_at(tmp_path, choices=["97", "98"]), Replies('{"count": 2}'), Replies("Well.")
+    images = {"image": None, "images": ["figure.png"] * 2, "choices": ["97", "98"]}
+    rows, eyes, thinker = rows_at(tmp_path, **images), Replies('{"count": 2}'), Replies("Well.")
     with serve(eyes) as one, serve(thinker) as other:
         (row,) = made("teacher", rows, "http://127.0.0.1:9/v1", {"steps": steps}, roles={
             "caption": one.url, "thinker": other.url
@@ -115,7 +124,9 @@ def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> 
     (seen,), (thought,) = eyes.bodies, thinker.bodies
     assert seen["response_format"]["json_schema"]["schema"] == SCHEMA
     assert seen["messages"][0] == {"role": "system", "content": "You see."}
-    assert [part["type"] for part in seen["messages"][1]["content"]] == ["image_url", "text"]
+    assert [part["type"] for part in seen["messages"][1]["content"]] == ["image_url", "image_url", "text"]
+    assert seen["temperature"] == 0.2
+    assert 9 in (seen.get("max_tokens"), seen.get("max_completion_tokens"))
     assert thought["messages"] == [{"role": "user", "content": '{"count": 2} q 1 Choices: 97 98 97'}]
     assert len({body["seed"] for body in (seen, thought)}) == 2
 
@@ -129,6 +140,7 @@ def test_steps_follow_each_other_and_each_asks_its_own_model(tmp_path: Path) -> 
         ({"steps": {"said": step(pattern="(?i)yes|no")}}, UsageError, "the pattern of said cannot be used"),
         ({"steps": {"said": step(temprature=1)}}, UsageError, "temprature"),
         ({}, UsageError, "it needs steps, or a preset"),
+        ({"steps": {"said": step()}, "preset": "pebr-r1"}, UsageError, "it needs steps, or a preset"),
         ({"preset": "no-such-system"}, UsageError, "no system and no file has the steps 'no-such-system'"),
     ],
 )
@@ -141,8 +153,15 @@ def test_steps_that_cannot_be_asked_are_refused(
 
 def test_steps_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    file.write_text("steps:\n  caption: {prompt: Describe it., right: true}\n")
-    assert [*steps_of(Options(preset=str(file)))] == ["caption"]
+    file.write_text(
+        "steps:\n  caption: {prompt: Describe it., right: true}\n  more: {prompt: '?', tries: 5, role: a}\n"
+    )
+    options = Options(preset=str(file))
+    assert [*steps_of(options)] == ["caption", "more"]
+    assert (teacher.requests(options), [*teacher.roles(options)]) == (3 + 5, ["caption", "a"])
+    (tmp_path / "wrong.yaml").write_text("steps:\n  caption: {promt: Describe it.}\n")
+    with pytest.raises(ConfigError, match=r"wrong.yaml: .*promt"):
+        Options(preset=str(tmp_path / "wrong.yaml"))
 
 
 def said(texts: dict[str, str]) -> Callable[[Body], str]:

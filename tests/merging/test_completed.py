@@ -1,6 +1,7 @@
 """Which files come with merged weights, and what a plan asks for; nothing is merged."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from sharded import lay_out
 from support.made import make
 
-from virc.core.errors import ConfigError
-from virc.core.events import Reporter
+from virc.core.errors import ConfigError, NoAnswerError, VircError
+from virc.core.events import Event, Reporter
+from virc.core.plan import Step
+from virc.engines.merge import common
 from virc.envs import environment as environments
 from virc.envs.pins import get
 from virc.merging import build
@@ -63,7 +66,9 @@ def test_all_files_of_a_model_come_and_no_others(source: Source, tmp_path: Path)
     assert {file.name for file in folder.iterdir()} == {*expected, provenance.FILE_NAME}
     assert (folder / FILE_NAME).read_bytes() == source.chat_protocol.read_bytes()  # type: ignore[union-attr]
     assert [file.name for file in (folder / "code").iterdir()] == ["spin.py"]
-    assert "first@8" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    for said in ("# first\n", "first@8", "(LICENSE, NOTICE.txt next to this file)", "| code/spin.py | ", "1,527,424"):
+        assert said in card, said
 
 
 def test_the_card_has_assumptions_with_the_values_of_the_run(
@@ -113,11 +118,20 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_any_environment_of_verl_merges(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environments, "default_device", lambda: "cuda")
     monkeypatch.setattr(environments, "recipes_in", environments.recipes_place)  # nothing is copied
-    made = get("rl", "cpu", workspace / "cache")
-    made.marker.parent.mkdir(parents=True)
-    made.marker.write_text("{}")
     lay_out(workspace / "global_step_5")
-    assert build.prepare("global_step_5").python == made.python
+    for device in ("cpu", "cuda"):
+        made = get("rl", device, workspace / "cache")
+        made.marker.parent.mkdir(parents=True)
+        made.marker.write_text("{}")
+        assert build.prepare("global_step_5").python == made.python
+    run = make(workspace, "first", kind="rl", device="cpu", base=str(EMBEDDED_FOLDER))  # which has its own first
+    lay_out(run.checkpoints / "global_step_5")
+    (run.checkpoints / "latest_checkpointed_iteration.txt").write_text("5")
+    plan = build.prepare("first")
+    assert plan.python == get("rl", "cpu", workspace / "cache").python
+    step = plan.process(workspace / "to")
+    assert step
+    assert step.step.says == "merge first@5"
 
 
 def test_a_name_that_means_something_else_is_refused(workspace: Path) -> None:
@@ -129,16 +143,48 @@ def test_a_name_that_means_something_else_is_refused(workspace: Path) -> None:
 def test_a_merged_model_is_asked_for_minutes_at_most_and_ctrl_c_ends_it(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked, closed = [], list[bool]()
     model: Any = SimpleNamespace(
-        backend=SimpleNamespace(close=lambda: None), chat_protocol=SimpleNamespace(protocol=None)
+        backend=SimpleNamespace(close=lambda: closed.append(True)), chat_protocol=SimpleNamespace(protocol=None)
     )
+    errors: list[BaseException] = [KeyboardInterrupt(), NoAnswerError("no answer in 16 turns")]
 
     def solve(config: build.SolveConfig, *_: object) -> Solved:
         asked.append(config.timeout)
-        return Solved((), error=KeyboardInterrupt())
+        return Solved((), error=errors.pop(0))
 
     monkeypatch.setattr(build, "solve", solve)
+    events: list[Event] = []
     with pytest.raises(KeyboardInterrupt):
         build._answer(model, Reporter())
-    assert asked == [300]
+    assert build._answer(model, Reporter(events.append)) is None
+    assert (asked, closed) == ([300, 300], [True, True])
+    assert "it answers nothing (no answer in 16 turns); the right answer is " in events[0].text
+
+
+def test_a_gguf_file_is_written_under_the_name_of_the_model(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build.writing, "convert", lambda *given: given)
+    plan = build.MergePlan(source, tmp_path / "models" / "mine", Path("python"), tmp_path, True)
+    written: Any = build._as_gguf(plan, tmp_path / ".mine.partial", Reporter())
+    assert written == (tmp_path / ".mine.partial", tmp_path / ".mine.partial", "mine")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(build.writing, "convert", full)
+    with pytest.raises(VircError, match="the GGUF file cannot be written: no space left on device"):
+        build._as_gguf(plan, tmp_path, Reporter())
+
+
+def test_lines_of_the_process_that_merges_are_its_progress_and_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    def output(step: Step, on_line: Callable[[str], None]) -> str:
+        for line in (f"{common.PROGRESS}half of it", "a line of torch"):
+            on_line(line)
+        return msgspec.json.encode(common.Output(7)).decode()
+
+    events: list[Event] = []
+    monkeypatch.setattr(build.processes, "output", output)
+    assert build._run(Step((), ""), Reporter(events.append)) == 7
+    assert events == [Event("progress", "half of it"), Event("log", "a line of torch")]

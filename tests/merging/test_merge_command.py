@@ -11,9 +11,13 @@ from support import small_lora
 from support.called import virc
 from support.made import make, save
 
-from virc.core.errors import ConfigError
+from virc.backends import checkpoint
+from virc.core import extras
+from virc.core.errors import ConfigError, SetupError
+from virc.core.extras import Extra
 from virc.envs import environment as environments
 from virc.envs.pins import get
+from virc.merging import build
 from virc.merging import source as merging
 from virc.merging.build import MergePlan
 from virc.models import provenance as origin
@@ -55,7 +59,7 @@ def test_a_folder_of_shards_is_merged_in_the_environment_of_verl(workspace: Path
     assert (said["kind"], said["source"], said["error"]) == ("shards", "global_step_5", None)
 
 
-def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
+def test_an_adapter_is_added_in_this_environment(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = small_lora.describe(workspace / "lora")
     (adapter / "adapter_model.safetensors").write_bytes(bytes(9))
     said = virc("merge", "lora", "--to", "merged", "--dry-run", "--json").json
@@ -65,7 +69,19 @@ def test_an_adapter_is_added_in_this_environment(workspace: Path) -> None:
     ]  # fmt: skip
     assert said["to"] == "merged"
     assert virc("merge", "lora", "--dry-run", "--json").json["to"] == "models/lora-merged"
-    assert merging.find("lora", workspace).origin == Origin(kind="adapter", source="lora", root="tiny")
+    monkeypatch.setenv("HOME", str(workspace))
+    assert build.prepare("lora", Path("~/x")).folder == workspace / "x"
+    monkeypatch.setattr(extras, "discover", lambda: (Extra("serve", ("x",), "s"), Extra("local", ("a", "b"), "pip i")))
+    with pytest.raises(SetupError, match="merging lora needs a, b") as refused:
+        build.prepare("lora")
+    assert refused.value.hint == "pip i"
+    found = merging.find("lora", workspace)
+    assert found.origin == Origin(kind="adapter", source="lora", root="tiny")
+    assert (found.chat_protocol, found.base) == (EMBEDDED_FOLDER / "virc_protocol.json", EMBEDDED_FOLDER)
+    assert found.bytes == (EMBEDDED_FOLDER / "model.safetensors").stat().st_size
+    assert merging.find("~/lora", workspace).folder == Path("~/lora").expanduser()
+    tiny = merging.find("tiny", workspace, as_gguf=True)
+    assert (tiny.name, tiny.base) == ("tiny-gguf", EMBEDDED_FOLDER)
 
 
 def test_without_the_environment_the_command_that_makes_it_is_named(workspace: Path) -> None:
@@ -82,10 +98,14 @@ def test_a_folder_that_is_there_is_never_written_over(workspace: Path) -> None:
     kept = workspace / "models" / "global_step_5" / "kept"
     kept.parent.mkdir(parents=True)
     kept.touch()
-    for words in ((), ("--dry-run",), ("--to", "models/global_step_5")):
+    (workspace / "models" / "link").symlink_to("nowhere")
+    for words in ((), ("--dry-run",), ("--to", "models/global_step_5"), ("--to", "models/link")):
         done = virc("merge", "global_step_5", *words)
         assert done.code == 3, done.err
-        assert "models/global_step_5 already exists" in done.err
+        assert f"{words[1] if words[1:] else 'models/global_step_5'} already exists\n" in done.err
+    origin.write(kept.parent, Origin(kind="shards", source="other@5"))
+    assert "models/global_step_5 already exists, merged from other@5\n" in virc("merge", "global_step_5").err
+    (kept.parent / origin.FILE_NAME).unlink()
     assert [path.name for path in kept.parent.iterdir()] == ["kept"]
 
 
@@ -114,6 +134,7 @@ def test_a_model_of_another_family_is_refused(workspace: Path) -> None:
     done = virc("merge", "global_step_5")
     assert done.code == 3
     assert "models of type 'llama' cannot be merged" in done.err
+    assert f"hint: supported are {', '.join(checkpoint.FAMILIES)}\n" in done.err
 
 
 @pytest.mark.parametrize(
@@ -147,6 +168,12 @@ def test_shards_of_a_run_bring_its_chat_protocol_base_and_chain(workspace: Path)
         )
         assert (found.run, found.base) == (run, EMBEDDED_FOLDER)
         assert found.chat_protocol == run.folder / "virc_protocol.json"
+        assert found.code is None
+    (run.folder / "code").mkdir()
+    spoken = run.checkpoints / "global_step_5" / "virc_protocol.json"
+    spoken.write_text("{}")
+    found = merging.find("tiny-rl", workspace)
+    assert (found.code, found.chat_protocol) == (run.folder / "code", spoken)
 
 
 @pytest.mark.parametrize("rslora", [True, False])
@@ -159,6 +186,8 @@ def test_an_adapter_scaled_otherwise_than_its_shards_say_is_refused(workspace: P
     if rslora:
         with pytest.raises(ConfigError, match="use_rslora, whose scale is not in its shards"):
             merging.find("tiny-rl", workspace)
+        (actor / "lora_train_meta.json").unlink()  # all weights were trained
+        assert merging.find("tiny-rl", workspace).folder == actor
     else:
         assert merging.find("tiny-rl", workspace).folder == actor
 
@@ -195,6 +224,12 @@ def test_an_older_checkpoint_is_not_taken_for_the_newest_that_is_damaged(workspa
         merging.find("tiny-rl", workspace)
     assert caught.value.hint == "the one before: virc merge tiny-rl@5"
     assert merging.find("tiny-rl@5", workspace).origin.step == 5
+    note(run, 5)
+    shutil.rmtree(run.checkpoints / "global_step_10")
+    lay_out(run.checkpoints / "global_step_10")
+    with pytest.raises(ConfigError, match=r"the last complete step is 5") as caught:
+        merging.find(f"{run.checkpoints}/global_step_10", workspace)
+    assert caught.value.hint == "virc merge tiny-rl@5"
 
 
 def test_a_whole_checkpoint_of_a_run_is_copied(workspace: Path) -> None:

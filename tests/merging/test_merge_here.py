@@ -124,7 +124,11 @@ def test_the_command_writes_a_whole_model_and_says_what_it_answers(
     monkeypatch.setattr(build.processes, "output", output)
     monkeypatch.setattr(build, "open_model", lambda choice: opened)
     monkeypatch.setattr(build, "solve", lambda *_: Solved((), answer="7"))
+    found = build.sources.find
+    monkeypatch.setattr(build.sources, "find", lambda *given: msgspec.structs.replace(found(*given), bytes=3 * 2**29))
     done = virc("merge", "lora", "--to", "models/merged")
+    assert "adding to its base the adapter lora, 1.5 GiB, into models/merged\n" in done.err
+    assert (tmp_path / "models" / "merged" / "README.md").read_text().count("virc solve --model merged ") == 1
     assert (done.code, done.out, closed) == (0, "models/merged\n", ["closed"]), done.err
     assert "it answers 7; the right answer is " in done.err
     assert "1,527,424 parameters; to publish it: virc push models/merged USER/merged\n" in done.err

@@ -9,12 +9,13 @@ import pytest
 from support import small_lora
 
 from virc.core.errors import SetupError, VircError
-from virc.core.events import Reporter
+from virc.core.events import Event, Reporter
 from virc.merging import build, source
 from virc.models import provenance
 from virc.models.chat_protocol import DEFAULT
 from virc.models.load import Choice
 from virc.models.provenance import Origin
+from virc.tools.registry import ToolMissingError
 
 
 @pytest.mark.parametrize(("free", "fits"), [(99, False), (100, True)])
@@ -39,19 +40,28 @@ def test_weights_are_copied_where_there_is_room(
         assert list(to.iterdir()) == []
 
 
-@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("known", "error", "hint"),
+    [
+        (True, SetupError("no torch here"), "virc solve --model DIR tries it"),
+        (False, ToolMissingError("no spin here"), "where its tools are: runs/a/code"),
+    ],
+)
 def test_a_model_without_its_protocol_is_asked_in_ours(
-    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    known: bool, error: VircError, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Choice] = []
+    events: list[Event] = []
 
     def opened(choice: Choice) -> None:
         asked.append(choice)
-        raise SetupError("no torch here")
+        raise error
 
     monkeypatch.setattr(build, "open_model", opened)
-    given: Any = SimpleNamespace(chat_protocol=tmp_path / "virc_protocol.json" if known else None, code=None)
-    assert build._opened(given, tmp_path, Reporter()) is None
+    protocol = tmp_path / "virc_protocol.json" if known else None
+    given: Any = SimpleNamespace(chat_protocol=protocol, code=Path("runs/a/code"))
+    assert build._opened(given, tmp_path, Reporter(events.append)) is None
+    assert events == [Event("warning", f"the merged model was not tried: {error.message}", hint)]
     assert asked == [Choice(model=str(tmp_path), protocol=None if known else DEFAULT)]
 
 

@@ -25,12 +25,14 @@ def head_of(card: str) -> dict[str, str]:
 
 def test_it_says_what_the_model_was_made_from_and_how_to_use_it(tmp_path: Path) -> None:
     info = runs.info(make(tmp_path, "virc-rl"))
-    card = model_card.text("virc-rl", FROM, info, 7_615_616_512, ["LICENSE"])
+    card = model_card.text("virc-rl", FROM, info, 7_615_616_512, ["LICENSE", "NOTICE"], {"spin.py": "ab12"})
     assert head_of(card)["base_model"] == "Qwen/Qwen2.5-VL-7B-Instruct"
     for said in (
         "# virc-rl", "| made from | virc-rl@20: ", "7,615,616,512", "| step | 20 of 100 |", "| overlays | lora |",
         "1,234 of rows", "| learning_rate | 0.002 |", "virc solve --model virc-rl IMAGE 'QUESTION'",
-        "virc_protocol.json", "under its licence (LICENSE next to this file)",
+        "virc_protocol.json", "under its licence (LICENSE, NOTICE next to this file)",
+        "| system, stage | tiny, instruct |",
+        "derive from Qwen/Qwen2.5-VL-7B-Instruct and", "| code/spin.py | ab12 |", "| seed | 7 |",
     ):  # fmt: skip
         assert said in card, said
 
@@ -38,7 +40,8 @@ def test_it_says_what_the_model_was_made_from_and_how_to_use_it(tmp_path: Path) 
 def test_it_lists_what_is_assumed_of_its_system(tmp_path: Path) -> None:
     info = runs.info(make(tmp_path, "virc-rl"))
     assert "Assumed" not in model_card.text("m", FROM, info, 1, [])
-    assert model_card.text("m", FROM, info, 1, [], assumed=["n 8: why"]).endswith("\n- n 8: why\n")
+    card = model_card.text("m", FROM, info, 1, [], assumed=["n 8: why", "seed 3: so"])
+    assert card.endswith("## Assumed where nothing was published: 2\n\n- n 8: why\n- seed 3: so\n")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,8 @@ def test_it_lists_what_is_assumed_of_its_system(tmp_path: Path) -> None:
 def test_it_says_how_the_weights_were_made(kind: Kind, said: str) -> None:
     card = model_card.text("m", Origin(kind=kind, source="a@3"), None, 1, [])
     assert f"| made from | a@3: {said} |" in card
+    assert "derive from its base and are under its licence. " in card
+    assert not [word for word in ("began as", "| step", "## Its own tools", "## Settings") if word in card]
 
 
 def test_it_tells_nothing_of_the_machine(tmp_path: Path) -> None:

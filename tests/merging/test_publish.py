@@ -16,12 +16,15 @@ import huggingface_hub.constants as hub_constants
 import pytest
 import yaml
 from download.hub_server import Hub, hang, hub, status
+from support import small_lora
 from support.called import virc
 from support.entry import ROOT
 from support.made import make, save
 
 import virc as package
 from virc.core.errors import DataError
+from virc.core.events import Event
+from virc.core.text import sized
 from virc.merging import card as cards
 from virc.merging import leaks, publish
 from virc.models import provenance
@@ -168,6 +171,9 @@ def test_the_card_asks_other_servers_in_the_chat_protocol_it_has_fetched(
     for line in asked:
         spoken = Path(line.split("--protocol ")[1].split()[0])
         assert spoken.read_bytes() == (EMBEDDED_FOLDER / "virc_protocol.json").read_bytes()
+    ports = [line.rpartition(":")[2].partition("/")[0] for line in lines if "--endpoint" in line]
+    (server_line,) = (line for line in lines if "llama-server" in line)
+    assert (ports, server_line.endswith("--port 8080")) == (["8000", "8080"], True)
 
 
 def test_the_card_of_a_stock_model_names_no_chat_protocol(model: Path) -> None:
@@ -194,7 +200,16 @@ def test_the_card_has_results_of_these_weights_alone(model: Path, name: str, age
     made = (model / "model.safetensors").stat().st_mtime + age
     os.utime(file, (made, made))
     row = "| diagrams | 80 of 100 (80.0%) | 71.1% to 86.7% | temperature 0.0, samples 1 |"
-    assert (row in publish.prepare("small", ID).card) is expected
+    one["score"] = {**score, "right": 1}
+    (second := Path("evals/charts/summary.json")).parent.mkdir()
+    second.write_text(json.dumps({"benchmark": "charts", "models": [{**one, "name": "x"}, one]}))
+    (Path("evals/damaged/summary.json")).parent.mkdir()
+    Path("evals/damaged/summary.json").write_text("[]")
+    os.utime(second, (made, made))
+    for named in ("small", "models/small"):
+        card = publish.prepare(named, ID).card
+        assert [card.count(row), card.count("| charts | 1 of 100 (")] == [int(expected)] * 2
+        assert card.find("| charts |") <= card.find(row)  # by their names
 
 
 def test_results_older_than_a_part_of_the_weights_are_not_of_them(model: Path) -> None:
@@ -249,7 +264,7 @@ def test_a_gguf_file_is_uploaded_with_its_vision_tower_alone(server: Hub) -> Non
 
 def test_rows_become_a_dataset_with_their_images(server: Hub, rows: Path) -> None:
     done = virc("push", "charts", ID, "--json")
-    assert done.json["kind"] == "dataset", done.err
+    assert (done.json["kind"], done.json["commit"]) == ("dataset", "0" * 40), done.err  # as the scripted hub says
     held = server.held(f"datasets/{ID}")
     assert set(held) == {"README.md", "a.png", "problems.jsonl"}
     assert "| problems.jsonl | batch |" in held["README.md"].decode()
@@ -274,12 +289,12 @@ def test_the_hub_shows_rows_file_by_file_and_shards_together(rows: Path) -> None
     for name in ("train-00000-of-00002.jsonl", "train-00001-of-00002.jsonl"):
         shutil.copyfile(rows / "problems.jsonl", rows / name)
     (rows / "inner").mkdir()
-    (rows / "problems.jsonl").rename(rows / "inner" / "more.jsonl")
-    (rows / "dataset_info.json").write_text('{"more": {"file_name": "inner/more.jsonl"}}')
+    (rows / "problems.jsonl").rename(rows / "inner" / "no.jsonl")
+    (rows / "dataset_info.json").write_text('{"no": {"file_name": "inner/no.jsonl"}}')
     _, head, text = publish.prepare("charts", ID).card.split("---\n", 2)
-    assert "virc data show data/figures/inner/more.jsonl" in text
+    assert "virc data show data/figures/inner/no.jsonl" in text
     assert yaml.safe_load(head)["configs"] == [
-        {"config_name": "more", "data_files": "inner/more.jsonl"},
+        {"config_name": "no", "data_files": "inner/no.jsonl"},
         {"config_name": "train", "data_files": "train-*.jsonl"},
     ]
 
@@ -311,6 +326,9 @@ def test_a_file_with_a_key_or_a_path_is_refused(
     assert file in done.err
     assert said in done.err
     assert not [key for key in (KEY, "sentinel-of-mine-1", "sk-proj") if key in done.err]
+    assert (
+        f"hint: {'remove it; revoke the key if others saw it' if 'key' in said else 'make it relative'}\n" in done.err
+    )
     assert server.requests == []
 
 
@@ -318,6 +336,20 @@ def test_a_file_with_a_key_or_a_path_is_refused(
 def test_a_key_may_be_a_key_of_a_row_or_escaped(text: str) -> None:
     with pytest.raises(DataError, match="contains a key"):
         leaks.check("rows", [("row 1", text)], "own")
+
+
+def test_own_folders_and_values_of_length_alone_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here := tmp_path / "he+re").mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("HOME", str(home := tmp_path / "own home"))
+    monkeypatch.setenv("DB_PASSWORD", "rows")  # which is too short to be one
+    for text in (f"{here}/a.png", f"in {home}", f'"{tmp_path}/he+re"'):
+        with pytest.raises(DataError, match="names a path of this machine"):
+            leaks.check("rows", [("row 1", "rows"), ("row 2", text)], "own")
+    leaks.check("rows", [("row 1", f"{here}-too/a.png {home}s")], "own")
+    monkeypatch.setenv("HOME", "/root")
+    monkeypatch.chdir("/")
+    leaks.check("rows", [("row 1", "rows in / and /root")], "own")
 
 
 def test_later_pieces_of_a_tokenizer_are_looked_at_for_keys() -> None:
@@ -354,7 +386,7 @@ def test_headers_of_weights_are_looked_through(model: Path, file: str, value: st
         ("small-Q4_0.gguf", b"version https://git-lfs.github.com/spec/v1", "is no GGUF file"),
         (
             "model.safetensors.index.json",
-            b'{"weight_map": {"a": "model-2.safetensors"}}',
+            b'{"weight_map": {"b": "model-3.safetensors", "a": "model-2.safetensors"}}',
             "model-2.safetensors is missing",
         ),
     ],
@@ -432,8 +464,13 @@ def test_hidden_files_beside_rows_are_left_out(server: Hub, rows: Path) -> None:
     (rows / ".env.json").write_text("{}")
     (rows / ".cache").mkdir()
     (rows / ".cache" / "a.json").write_text("{}")
-    left_out = publish.prepare("charts", ID).left_out
-    assert (left_out[".env.json"], left_out[".cache/a.json"]) == ("hidden", "hidden")
+    plan = publish.prepare("charts", ID)
+    assert (plan.left_out[".env.json"], plan.left_out[".cache/a.json"]) == ("hidden", "hidden")
+    assert not [word for word in (".env.json", ".cache") if word in plan.card]
+    (rows / "README.md").write_text("# Mine\n")
+    assert publish.prepare("charts", ID).card == "# Mine\n"
+    shutil.copytree(rows, "charts")
+    assert [publish.prepare(name, ID).folder for name in ("charts", "data/charts")] == [Path("charts"), rows]
 
 
 def test_many_files_are_several_commits_the_card_last(server: Hub, rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,15 +482,28 @@ def test_many_files_are_several_commits_the_card_last(server: Hub, rows: Path, m
     assert set(server.held(f"datasets/{ID}")) == {"README.md", "a.png", "problems.jsonl"}
 
 
-def test_python_pushes_as_the_command_does(server: Hub, model: Path) -> None:
+def test_python_pushes_as_the_command_does(server: Hub, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "_LARGE", 100)
     plan = package.push("small", ID, dry_run=True)
     assert server.requests == []
-    assert package.push(Path("models/small"), ID, public=True).files == plan.files
+    events: list[Event] = []
+    assert package.push(Path("models/small"), ID, public=True, on_event=events.append).files == plan.files
     assert set(server.held(ID)) == {each.name for each in plan.files}
+    assert not server.repo(ID).private  # type: ignore[union-attr]
+    large = [each for each in plan.files if each.size >= 100]
+    sent = [sized(sum(each.size for each in large[:at])) for at in range(len(large))]
+    said = [
+        f"{done} of {sized(plan.size)} uploaded; {file.name} follows" for done, file in zip(sent, large, strict=True)
+    ]
+    assert [each.text for each in events] == [*said, "committing 7 files"]
+    assert (len(large) > 2, plan.size) == (True, sum(map(len, server.held(ID).values())))
 
 
 def test_rows_may_be_about_paths_of_others(rows: Path) -> None:
-    (rows / "more.jsonl").write_text(json.dumps({"id": 2, "question": "Which?", "answer": "C:\\Users\\ann"}))
+    row = {"id": 2, "question": "Which?", "answer": "C:\\Users\\ann"}
+    (rows / "more.jsonl").write_text(json.dumps(row))
+    pq, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    pq.write_table(arrow.Table.from_pylist([row]), rows / "again.parquet")
     assert publish.prepare("charts", ID)
 
 
@@ -462,12 +512,13 @@ def test_rows_that_name_files_of_this_machine_are_refused(server: Hub, rows: Pat
     row = {"id": 2, "image": str((rows / "a.png").absolute()), "question": "?", "answer": "3"}
     if ending == "parquet":
         pyarrow = pytest.importorskip("pyarrow.parquet")
-        pyarrow.write_table(pytest.importorskip("pyarrow").Table.from_pylist([row]), rows / "more.parquet")
+        first = {**row, "image": "a.png"}
+        pyarrow.write_table(pytest.importorskip("pyarrow").Table.from_pylist([first, row]), rows / "more.parquet")
     else:
         (rows / "more.jsonl").write_text(json.dumps(row))
     done = virc("push", "charts", ID)
     assert (done.code, server.requests) == (5, [])
-    assert f"more.{ending}, " in done.err
+    assert f"more.{ending}, {'row 2' if ending == 'parquet' else 'from line 1 on'}, " in done.err
 
 
 def test_links_out_of_the_folder_are_not_followed(server: Hub, rows: Path) -> None:
@@ -489,6 +540,7 @@ def test_a_token_that_may_not_write_is_refused(
     done = virc("push", "small", ID)
     assert (done.code, server.repo(ID)) == (code, None)
     assert said in done.err
+    assert ("of an account that may write to me\n" in done.err) == ("forbids" in said)
 
 
 @pytest.mark.parametrize("on", ["create", "preupload", "lfs", "commit"])
@@ -573,10 +625,26 @@ def test_offline_nothing_is_sent(server: Hub, model: Path, monkeypatch: pytest.M
 
 
 def test_a_checkpoint_is_to_be_merged_first(server: Hub) -> None:
-    (save(make(Path(), "mine"), 4) / "config.json").write_text("{}")
-    done = virc("push", "mine", ID)
-    assert done.code == 3
-    assert "virc merge mine" in done.err
+    (save(make(Path(), "mine", 3), 4) / "config.json").write_text("{}")
+    (small_lora.describe(Path("lora")) / "adapter_model.safetensors").write_bytes(bytes(9))
+    Path("lora/log.jsonl").write_text("{}\n")
+    for name in ("mine", "runs/mine", "lora"):
+        done = virc("push", name, ID)
+        assert done.code == 3
+        assert f"hint: virc merge {name}, then virc push\n" in done.err
+
+
+def test_of_several_models_of_one_run_one_is_to_be_named(model: Path) -> None:
+    shutil.copytree(model, "models/other")
+    shutil.copytree(model, "models/third")
+    provenance.write(Path("models/other"), Origin(kind="shards", source="run@20", system="tiny"))
+    provenance.write(Path("models/third"), Origin(kind="shards", source="run@10", system="tiny"))
+    done = virc("push", "run", ID, "--dry-run")
+    assert (done.code, "several models were merged from run\n" in done.err) == (3, True), done.err
+    assert "hint: name one: models/other or models/third\n" in done.err
+    provenance.write(Path("models/third"), Origin(kind="shards", source="small@10", system="tiny"))
+    assert publish.prepare("small", ID).folder == model  # two are of a run of that name, and one is called so
+    assert publish.prepare("run", ID).folder == Path("models/other")
 
 
 @pytest.mark.parametrize(
@@ -590,13 +658,19 @@ def test_a_checkpoint_is_to_be_merged_first(server: Hub) -> None:
         ("0.txt", "x" * 99, None),
     ],
 )
-def test_shards_of_rows_are_looked_through(rows: Path, member: str, content: str, says: str | None) -> None:
+def test_shards_of_rows_are_looked_through(
+    rows: Path, member: str, content: str, says: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with tarfile.open(rows / "s.tar", "w") as shard:
         shard.add(rows / "a.png", "0.png")
         (rows / "notes.txt").write_text(content)
         shard.add(rows / "notes.txt", member)
     done = virc("push", "data/charts", ID, "--dry-run")
     assert (done.code, (says or "s.tar") in done.err + done.out) == (5 if says else 0, True), done
+    monkeypatch.setattr(publish, "_MAX_TEXT", 98)
+    if says is None:
+        done = virc("push", "data/charts", ID, "--dry-run")
+        assert (done.code, f"s.tar contains {member}, which is too large" in done.err) == (5, True), done
 
 
 def test_a_link_to_nothing_or_to_a_hidden_file_is_left_out(rows: Path) -> None:
@@ -620,21 +694,32 @@ def test_a_private_repository_is_not_called_public(server: Hub, model: Path) -> 
 
 def test_a_workspace_is_no_folder_of_rows(rows: Path, model: Path) -> None:
     Path("mine.jsonl").write_text("{}\n")
+    Path("evals").mkdir()
     done = virc("push", ".", ID, "--dry-run")
-    assert (done.code, "is a workspace: it holds models" in done.err) == (3, True), done
+    assert (done.code, "is a workspace: it holds models, evals\n" in done.err) == (3, True), done
+    Path("images").mkdir()
+    assert virc("push", "images", ID, "--dry-run").code == 3
 
 
 def test_a_name_of_rows_and_of_a_model_is_refused(model: Path, rows: Path) -> None:
     shutil.copytree(rows, "data/small")
     done = virc("push", "small", ID, "--dry-run")
     assert (done.code, "small is data/small and models/small" in done.err) == (3, True), done
+    Path("runs/charts").mkdir(parents=True)
+    done = virc("push", "charts", ID, "--dry-run")
+    assert (done.code, "charts is data/charts and runs/charts" in done.err) == (3, True), done
+    assert "hint: say data/charts, or runs/charts\n" in done.err
+    assert virc("push", "data/charts", ID, "--dry-run").code == 0
 
 
 def test_a_model_without_weights_is_refused(model: Path) -> None:
+    (model / "mmproj-small.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    (model / "log.jsonl").write_text("{}\n")
+    assert publish.prepare("models/small", ID).repo.kind == "model"
     (model / "model.safetensors").rename(model / "weights.bin")
     done = virc("push", "models/small", ID, "--dry-run")
     assert done.code == 3, done
-    assert "weights" in done.err
+    assert "models/small has no weights\n" in done.err
 
 
 @pytest.mark.parametrize("words", [("", ID), ("small", "me/a--b"), ("small", "me/fig.git"), ("small", "me/fig-")])
@@ -643,9 +728,9 @@ def test_an_empty_name_or_an_id_that_no_hub_takes_is_a_usage_error(model: Path, 
 
 
 def test_the_card_runs_the_model_and_not_its_projector() -> None:
-    said = cards.usage(ID, ["mmproj-figures-F16.gguf", "z-Q8_0.gguf"])
-    assert "virc solve --model models/figures/z-Q8_0.gguf" in said
-    assert f"llama-server -hf {ID}:Q8_0" in said
+    said = cards.usage(ID, ["mmproj-figures-F16.gguf", "a-Q8_0.gguf", "z-F16.gguf"])
+    assert "virc solve --model models/figures/a-Q8_0.gguf" in said
+    assert f"llama-server -hf {ID}:Q8_0 " in said
 
 
 def test_old_shards_go_in_the_commit_that_completes_the_new_ones(

@@ -10,6 +10,8 @@ from virc.reasoning.calls import Call, Checked, ToolError, View
 from virc.reasoning.checking import as_written, by_schema, check_call, takes, types
 
 NUMBERS = {"type": "array"}
+WHOLE = {**NUMBERS, "items": {"type": "integer"}}
+"""What a model is told; the chat protocol says whether it counts in fractions."""
 
 
 def tool(*required: str, properties: Any = None, **functions: Any) -> Any:
@@ -88,8 +90,16 @@ PLACES = {name: KINDS[name] for name in ("image_index", "bbox_2d", "text")}
         ),
         (PLACES, {"bbox_2d": [0, 0, 60, 10], "image_index": 0}, Call("look", 0, (0, 0, 60, 10)), ()),
         (PLACES, {"bbox_2d": [0, 0, 60, 10]}, Call("look", 1, (0, 0, 40, 10)), ("box_clamped",)),
+        (
+            PLACES,
+            {"bbox_2d": [0, 0, 60, 10], "image_index": -1},
+            Call("look", 1, (0, 0, 40, 10)),
+            ("index_negative", "box_clamped"),
+        ),
         ({"bbox_2d": NUMBERS}, {"bbox_2d": [0, 0, 10, 10]}, Call("look", 1, (0, 0, 10, 10)), ()),
         ({"point_2d": NUMBERS}, {"point_2d": [3, 4]}, Call("look", 1, points=((3, 4),)), ()),
+        ({"point_2d": WHOLE}, {"point_2d": [3.5, 4.2]}, Call("look", 1, points=((3, 4),)), ()),
+        ({"points": {**NUMBERS, "items": WHOLE}}, {"points": [[3.5, 4.2]]}, Call("look", 1, points=((3, 4),)), ()),
         ({"points": NUMBERS}, {"points": [[3, 4], [40, 20]]}, Call("look", 1, points=((3, 4), (39, 19))), ()),
         ({"points": NUMBERS}, {}, Call("look", 1), ()),
         ({"text": KINDS["text"]}, {"text": "x"}, Call("look", arguments={"text": "x"}), ()),

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from virc.reasoning.calls import Size, ToolError, View
 from virc.reasoning.checking import check_call
-from virc.reasoning.coordinates import UnitError, corners_of, resolve_box, resolve_index, resolve_point, settled_box
+from virc.reasoning.coordinates import (
+    UnitError,
+    corners_of,
+    numbers_in,
+    resolve_box,
+    resolve_index,
+    resolve_point,
+    settled_box,
+    written_as,
+)
 from virc.reasoning.grammar import Index
 from virc.reasoning.history import _onto
 from virc.reasoning.protocol import BoxForm, Coordinates
@@ -116,18 +125,50 @@ def test_fractions_of_pixels_are_rounded_where_a_stock_model_writes_them() -> No
         ([0, 0, 350, 260], "pixel", ""),  # a little outside, as boxes in pixels often are
         ([0, 0, 0, 1], "pixel", "in fractions of the image, not in pixel"),
         ([0.1, 0.2, 0.5, 0.9], "thousand", "in fractions of the image, not in thousand"),
-        ([0, 0, 900, 900], "pixel", "reaches far outside of image 0 as counted in pixel: 336 x 252"),
+        ([0, 0, 900, 900], "pixel", "reaches far outside of image 1 as counted in pixel: 336 x 252"),
         ([340, 10, 350, 20], "pixel", "reaches far outside"),  # all of it
+        ([10, 255, 20, 270], "pixel", "reaches far outside"),
+        ([0, 0, 336, 281], "pixel", "reaches far outside"),
+        ([0, 0, 9, 9], "unit", ""),
         ([0, 0, 1040, 900], "thousand", ""),
         ([0, 0, 1100, 900], "thousand", "counted in thousand: 1000 x 1000"),
     ],
 )
 def test_a_box_in_another_unit_is_not_cut_out(written: list[float], coordinates: Coordinates, says: str) -> None:
+    seen = View([(28, 28), SIZE], coordinates)
     if says:
         with pytest.raises(UnitError, match=says):
-            settled_box(written, View([SIZE], coordinates), 0)
+            settled_box(written, seen, 1)
     else:
-        assert settled_box(written, View([SIZE], coordinates), 0) == written
+        assert settled_box(written, seen, 1) == written
+
+
+def test_a_fiftieth_of_a_large_image_is_a_little_outside() -> None:
+    large = View([(2000, 1500)])
+    assert settled_box([0, 0, 2040, 1500], large, 0) == [0, 0, 2040, 1500]
+    with pytest.raises(UnitError):
+        settled_box([0, 0, 2041, 1500], large, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("[1, 2, 3, 4]", [1, 2, 3, 4]),
+        ("(10, 20) to (30.5, 40)", [10, 20, 30.5, 40]),
+        (f"the box{'.' * 30} 1 2 3 -4", [1, 2, 3, -4]),
+        ("at 10, 20", "at 10, 20"),
+    ],
+)
+def test_a_box_in_words_is_its_four_numbers(text: str, box: list[float] | str) -> None:
+    found: Any = numbers_in(text)
+    assert (found, [type(each) for each in found]) == (box, [type(each) for each in box])
+
+
+@pytest.mark.parametrize("form", ["corners", "corners_yx", "center"])
+def test_a_box_is_written_as_it_is_read(form: BoxForm) -> None:
+    box = [10.0, 20.0, 50.0, 30.0]
+    assert list(corners_of(written_as(box, form), form)) == box
+    assert list(written_as(box, "center")) == [30, 25, 40, 10]
 
 
 def test_a_huge_number_is_far_outside_and_no_more() -> None:
@@ -188,6 +229,12 @@ def test_an_index_is_a_place_in_the_history(value: object, index: int | None, sa
 
 def test_the_newest_image_is_meant_by_a_grammar_alone() -> None:
     assert resolve_index(Index.LAST, 3) == (2, ())
+    inputs = View([SIZE] * 3, inputs=1, index_counts="inputs")
+    assert (resolve_index(Index.LAST, inputs), resolve_index(-1, inputs)) == ((2, ()), (0, ("index_negative",)))
+    for images, named in ((View([]), "last"), (View([], inputs=0), "last")):
+        with pytest.raises(ToolError, match="no image yet") as refused:
+            resolve_index(Index.LAST, images)
+        assert refused.value.values == {"image": named}
     with pytest.raises(ToolError, match="not a whole number"):
         resolve_index("last", 3)
 

@@ -104,6 +104,10 @@ def test_every_box_has_a_pixel_of_what_it_is_cut_from(sides: list[int], data: st
         assert abs(last - ends[at] * length[at] / size[at]) <= 1.5
 
 
+def test_the_last_column_of_a_large_image_is_the_last_pixel_of_a_small_one() -> None:
+    assert scaled((9, 9, 10, 10), (10, 10), (5, 6, 6, 7)) == (5, 6, 6, 7)
+
+
 def test_a_crop_of_a_crop_has_the_pixels_of_the_file_whatever_the_first_was_shown_at() -> None:
     page = numbered(PAGE)
     protocol = msgspec.structs.replace(FILE, coordinates="unit")
@@ -220,6 +224,8 @@ def test_inputs_and_crops_have_limits_of_their_own() -> None:
     ("settings_of", "box", "expected"),
     [
         ({"least_side": 32}, (100, 100, 115, 131), (91, 81, 124, 150)),  # both sides grow by as much
+        ({"least_side": 32}, (100, 765, 115, 796), (91, 746, 124, 800)),  # as far as the picture goes
+        ({"least_side": 32}, (5, 100, 36, 115), (0, 91, 55, 124)),
         ({"least_side": 32}, (0, 0, 16, 16), (0, 0, 16, 16)),  # the edge of the picture leaves it short
         ({"edges": "floor", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (10, 10, 20, 20)),
         ({"edges": "round", "float_boxes": True}, (10.9, 10.2, 20.9, 20.2), (11, 10, 21, 20)),
@@ -240,6 +246,8 @@ def test_boxes_are_made_as_long_as_the_system_says(
 def test_a_margin_is_cut_out_around_the_box() -> None:
     call = Call("crop_image", 0, (100, 200, 300, 300), region=(0.1, 0.25, 0.3, 0.375), margin=0.25)
     assert boxed(call, (1000, 800), (1000, 800), FILE) == (50, 175, 350, 325)
+    corner = Call("crop_image", 0, (0, 700, 300, 800), region=(0, 0.875, 0.3, 1), margin=0.25)
+    assert boxed(corner, (1000, 800), (1000, 800), FILE) == (0, 675, 375, 800)
 
 
 def test_a_short_box_may_be_refused_with_the_size_it_has() -> None:

@@ -32,6 +32,7 @@ BARE = Grammar(calls=(CallForm(),))
 ALONE = form("call", "", "")
 OPEN = Grammar(think=None, calls=(CallForm("Action:", ""),), answer=("Answer:", ""))
 ARGUMENTS = form("arguments", tool="crop", keys={"b": "bbox_2d", "why": None}, given={"image_index": "last"})
+FIXED = form("arguments", tool="crop", given={"image_index": 0, "mode": "last"})
 OBJECTS = form("objects", most=2, tool="crop", keys={"b": "bbox_2d"})
 MARKS = form("objects", most=2, tool="mark", unnamed=("marks",))
 LIST, TEXT = form("list", tool="mark", unnamed=("points",)), form("text", tool="find", unnamed=("query",))
@@ -56,6 +57,7 @@ FORMS = (CallForm("<a>", "</a>"), CallForm("<b>", "</b>"))
         (OPEN, f"I look. Action: {call()}", Turn("I look.", (tool(),))),
         (OPEN, "So it is. Answer: 5 cm ", Turn("So it is.", answer="5 cm")),
         (ARGUMENTS, NUMBERED, Turn("I look.", (tool("crop", bbox_2d=[1], image_index=Index.LAST),))),
+        (FIXED, '<x>{"x": 1}</x>', Turn("", (tool("crop", x=1, image_index=0, mode="last"),))),
         (OBJECTS, '<x>[{"b": [1]}, {"b": [2]}]</x>', Turn("", (tool("crop", bbox_2d=[1]), tool("crop", bbox_2d=[2])))),
         (
             MARKS,
@@ -75,6 +77,7 @@ FORMS = (CallForm("<a>", "</a>"), CallForm("<b>", "</b>"))
         (FUNCTION, "zoom(0, 2", Turn("", (tool("zoom", image=0, factor=2),))),
         (FUNCTION, "zoom(0) = 2", Turn("", (tool("zoom", image=0, factor=2),))),
         (FUNCTION, "zoom(cat, on, the mat)", Turn("", (tool("zoom", image="cat", factor="on, the mat"),))),
+        (FUNCTION, "zoom(0, 2, 3)", Turn("", (tool("zoom", image=0, factor="2, 3"),))),
         (FUNCTION, QUOTED, Turn("", (tool("zoom", image=[1, 2], factor="a, b"),))),
         (
             ACTIONS,
@@ -82,6 +85,7 @@ FORMS = (CallForm("<a>", "</a>"), CallForm("<b>", "</b>"))
             Turn("I look.", (tool(), tool("b"))),
         ),
         (ACTIONS, f'{{"actions": [{call("End", it=" 4 ")}]}}', Turn("", answer="4")),
+        (ACTIONS, f'{{"actions": [{call("End", it="4")}, {call()}]}}', Turn("", (tool("Terminate", it="4"), tool()))),
         (ACTIONS, f'{{"thought": "", "actions": [{call("End", it=[1, 2])}]}}', Turn("", answer="[1, 2]")),
         (STEP, '{"thought": "I look.", "action_name": "a", "action": {"x": 1}, "n": 3}', Turn("I look.", (tool(x=1),))),
         (LOOSE, "<think>a</think>b<think>c</think> d ", Turn("abc", answer="d")),

@@ -126,6 +126,7 @@ def test_paths_that_hold_no_picture(tmp_path: Path) -> None:
 def test_a_picture_cut_anywhere_is_one_sentence(kind: str) -> None:
     data = encoded(Image.radial_gradient("L").convert("RGB"), kind)
     assert open_image(data, "whole").size == (256, 256)
+    assert open_image(encoded(marked(4, 4), kind), "the smallest").size == (4, 4)
     for size in (1, 3, 16, 40, len(data) // 3, len(data) // 2, len(data) * 9 // 10):
         error = refusal(data[:size])
         if size >= 16:

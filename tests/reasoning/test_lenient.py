@@ -83,7 +83,13 @@ PUBLISHED = [
         "<arg_key>image_index</arg_key>\n<arg_value>0</arg_value>\n</tool_call>",
         "<tool_call>crop_image<arg_key>bbox_2d</arg_key><arg_value>[1, 2, 30, 40]</arg_value>"
         "<arg_key>image_index</arg_key><arg_value>0</arg_value></tool_call>",
+        "<tool_call>crop_image<arg_key> bbox_2d </arg_key><arg_value> [1, 2, 30, 40] </arg_value>"
+        "<arg_key>image_index</arg_key><arg_value>0</arg_value></tool_call>",
+        "<function=crop_image><parameter=bbox_2d>[1, 2, 30, 40]<parameter=image_index>0</function>",
         "<|tool_call>call:crop_image{bbox_2d:[1,2,30,40],image_index:0}<tool_call|>",
+        '<|tool_call>call:crop_image{bbox_2d:<|"|>1, 2, 30, 40<|"|>,image_index:0}<tool_call|>',
+        BODY.replace('{"name', '{"type": "function", "id": "c1", "name').replace('"arguments": {', "")[:-1],
+        BODY[:-2],
         '[TOOL_CALLS]crop_image[ARGS]{"bbox_2d": [1, 2, 30, 40], "image_index": 0}',
         f"[TOOL_CALLS] [{BODY}]",
         "<|tool_call_begin|>functions.crop_image:0<|tool_call_argument_begin|>"
@@ -95,7 +101,10 @@ PUBLISHED = [
         BODY.replace("[1, 2, 30, 40]", '"[1, 2, 30, 40]"'),
         BODY.replace("[1, 2, 30, 40]", '"1, 2, 30, 40"'),
         BODY.replace("[1, 2, 30, 40]", "[[1, 2], [30, 40]]"),
+        BODY.replace("[1, 2, 30, 40]", '["1", "2", "30", "40"]'),
         BODY.replace("[1, 2, 30, 40]", '{"x1": 1, "y1": 2, "x2": 30, "y2": 40}'),
+        BODY.replace("[1, 2, 30, 40]", '{"left": 1, "top": 2, "right": 30, "bottom": 40}'),
+        BODY.replace("[1, 2, 30, 40]", '{"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}'),
         BODY.replace("bbox_2d", "bbox"),
         BODY.replace("image_index", "img_idx"),
         *PUBLISHED,
@@ -126,8 +135,23 @@ def test_a_call_is_read_in_every_usual_form(text: str) -> None:
 )
 @pytest.mark.parametrize("text", ["", "Let me zoom.", "97", "<answer>97</answer>"])
 def test_a_structured_call_is_carried_out_whatever_stands_beside_it(call: Called, text: str) -> None:
-    turn = read(text, STOCK, NAMES, calls=(call,)).turn
-    assert (turn.tool, turn.answer) == (CROP, None)
+    said = read(text, STOCK, NAMES, calls=(call, Called("display_image", "")))
+    assert (said.turn.calls, said.turn.answer) == ((CROP,), None)
+    again = f'<tool_call>\n{{"name": "{call.name}", "arguments": {GIVEN}}}\n</tool_call>'
+    assert said.sent == Sent(f"{text}\n{again}".strip(), text, (Called(call.name, CROP.arguments),))
+
+
+def test_what_a_server_or_a_system_leaves_out_is_filled_in() -> None:
+    assert read("", STOCK, NAMES, calls=(Called("display_image", " "),)).turn.tool == ToolText("display_image", {})
+    given = Grammar(think=None, calls=(CallForm("<tool_call>", "</tool_call>", given={"image_index": 0}),))
+    text = BODY.replace(', "image_index": 0', "")
+    assert read(f"<tool_call>{text}</tool_call>", given, NAMES).turn.tool == CROP
+
+
+@pytest.mark.parametrize("text", ["cat", "42"])
+def test_a_text_is_a_text_without_the_space_around_it(text: str) -> None:
+    written = f"<function=search>\n<parameter=query>\n{text}\n</parameter>\n</function>"
+    assert read(written, STOCK, offered(("search",))).turn.tool == ToolText("search", {"query": text})
 
 
 def test_an_alias_leaves_the_argument_itself_alone() -> None:
@@ -137,7 +161,10 @@ def test_an_alias_leaves_the_argument_itself_alone() -> None:
 
 def test_calls_with_text_between_them_are_no_calls_of_a_turn() -> None:
     several, call = msgspec.structs.replace(STOCK, most_calls=3), f"<tool_call>{BODY}</tool_call>"
-    assert read(f"{call}\n{call} or {call}", several, NAMES).turn.calls == (CROP, CROP)
+    said = read(f"{call}\n{call} or {call}", several, NAMES)
+    assert (said.turn.calls, said.sent and said.sent.text) == ((CROP, CROP), f"{call}\n{call}")
+    thought = read("", several, NAMES, thought=f"Small. {call}{call}").turn
+    assert (thought.calls, thought.think) == ((CROP, CROP), "Small.")
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -169,6 +196,7 @@ def test_the_zoom_of_qwen_is_a_crop_of_the_first_image_where_it_names_none() -> 
         ("[THINK]It reads 97.[/THINK]97", "It reads 97.", "97"),
         ("It reads 97. <answer>97</answer>", "It reads 97.", "97"),
         ("<answer>97", "", "97"),
+        ("97 <think>hm", "hm", "97"),
         ("<think>a</think><answer><|begin_of_box|>97<|end_of_box|></answer>", "a", "97"),
         ("It is <|begin_of_box|>97<|end_of_box|>", "It is", "97"),
         ("97<|im_end|>", "", "97"),
@@ -190,6 +218,7 @@ def test_an_answer_is_what_stands_outside_of_the_thought(text: str, thought: str
     [
         ("<think>a</think><think>b</think><think>c</think>97", "97"),
         ("<answer><think>q</think><think>z</think>97</answer>", "97"),
+        ("<|begin_of_box|>3<|end_of_box|>, no: <|begin_of_box|>97<|end_of_box|>", "97"),
         (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"$\boxed{\frac{\sqrt{3}}{2}}$.", r"\frac{\sqrt{3}}{2}"),
         (r"\boxed{\sqrt{\frac{a^{2}}{b_{1}}}}", r"\sqrt{\frac{a^{2}}{b_{1}}}"),
@@ -285,6 +314,8 @@ def test_a_thought_that_the_server_took_out_is_the_thought_and_goes_back_to_nobo
     said = read("97", STOCK, NAMES, thought="It reads 97.")
     assert said.turn == Turn("It reads 97.", answer="97")
     assert said.sent == Sent("97")
+    said = read("<think>So it is.</think> 97", STOCK, NAMES, thought="It reads 97.")
+    assert (said.turn.think, said.sent) == ("It reads 97.\nSo it is.", Sent("97"))
     said = read(f"I zoom. {BODY}", STOCK, NAMES, thought="Small.")
     assert said.turn.think == "Small.\nI zoom."
     assert said.sent
@@ -329,7 +360,10 @@ def test_a_thought_alone_answers_where_it_says_so(thought: str, answer: str | No
         with pytest.raises(FormatError, match="a thought without a call or an answer"):
             read("", STOCK, NAMES, thought=thought)
     else:
-        assert read("", STOCK, NAMES, thought=thought).turn.answer == answer
+        turn = read("", STOCK, NAMES, thought=thought).turn
+        assert turn.answer == answer
+        assert thought.startswith(turn.think)
+        assert len(turn.think) < len(thought)
         with pytest.raises(FormatError, match="token limit"):
             read("", STOCK, NAMES, thought=thought, cut=True)
 
@@ -365,7 +399,15 @@ def test_what_is_neither_a_call_nor_an_answer_is_refused(text: str, kind: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["It is", "<answer>9", "<think>It", '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1', ""]
+    "text",
+    [
+        "It is",
+        "<answer>9",
+        "<answer>9</answer> No: <answer>1",
+        "<think>It",
+        '<tool_call>{"name": "crop_image", "arguments": {"bbox_2d": [1',
+        "",
+    ],
 )
 def test_a_reply_cut_by_the_limit_is_no_answer_and_no_call(text: str) -> None:
     with pytest.raises(FormatError) as refused:
@@ -383,6 +425,7 @@ def test_what_is_kept_of_a_reply_reads_as_the_same_turn() -> None:
     text = canonical(said.turn, STOCK)
     assert parse(text, STOCK).tool == CROP
     assert "image_zoom_in_tool" in canonical(Turn("", (CROP,)), QWEN)
+    assert parse(canonical(Turn("<tool_call>", answer="a </answer> b"), STOCK), STOCK) == Turn("", answer="a  b")
 
 
 MARKS = [

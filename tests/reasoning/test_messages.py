@@ -65,7 +65,7 @@ def test_other_tags_are_refused(text: str) -> None:
     ("text", "says"),
     [
         ("", "not JSON"),
-        (CALL[:-1], "not JSON"),
+        (CALL[:-1], f"not JSON: Expecting ',' delimiter at character {len(CALL) - 1}$"),
         (CALL + CALL, "not JSON"),
         (CALL.replace('"', "'"), "not JSON"),
         (f"```json\n{CALL}\n```", "not JSON"),
@@ -137,6 +137,7 @@ CUT = '<tool_call>{"name": "crop_image", "arguments": {"image_index": %d}}</tool
         (f"{CUT % 0}<answer>3</answer>", "3", []),
         (f"{CUT % 0}{CUT % 1}{CUT % 2}", None, [1, 2]),  # the last, as many as there may be
         (f"<tool_call>{CUT % 0}", None, [0]),
+        (f"{CUT % 0}</tool_call>", None, [0]),
     ],
 )
 def test_of_a_loose_reply_the_first_answer_counts_else_the_last_calls(

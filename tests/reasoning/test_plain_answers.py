@@ -81,7 +81,7 @@ def test_a_call_that_a_sentence_speaks_of_is_words(family: str, text: str) -> No
 
 
 def test_a_call_behind_one_that_is_quoted_is_carried_out() -> None:
-    unit = taken(STOCK["internvl3"], f"I write `<tool_call>` now.\n<tool_call>{CALL}</tool_call>")
+    unit = taken(STOCK["internvl3"], f"I write `<tool_call>`, or '<tool_call>'.\n`<tool_call>{CALL}</tool_call>`")
     assert isinstance(unit, Unit), unit
     assert [each.call.name for each in unit.results if each.call] == ["crop_image"]
 
@@ -166,6 +166,8 @@ FORMS: dict[str, Form] = {
     "name on its line": lambda name, given: f"{name}\n{json.dumps(given)}",
     "keys without quotes": keyed,
     "in backticks": lambda name, given: f"`{python(name, given)}`",
+    "in backticks on its line": lambda name, given: f"I look closer:\n`{python(name, given)}`",
+    "with a long text": lambda name, given: bare(name, given | {"label": "a sign " * 99}),
     "after functions": lambda name, given: f"As f(2) = 7 and P(3) is large,\n{bare(name, given)}",
 }
 

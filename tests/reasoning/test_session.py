@@ -205,12 +205,13 @@ def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
 def test_a_session_stopped_from_outside_keeps_what_there_is(own: Protocol) -> None:
     session = Session(own, "?", [picture()], tools=known())
     session.feed(call())
-    rejected = session.feed(Reply("?"))
+    rejected = session.feed(Reply("?")), session.feed(Reply("!"))
     session.stop("interrupted", "stopped by Ctrl-C")
     session.stop("network", "and this comes too late")
     trace = finished(session)
     assert trace.failure == Failure("interrupted", "stopped by Ctrl-C")
-    assert (len(trace.units), trace.pending) == (1, (rejected,))
+    assert (len(trace.units), trace.pending) == (1, rejected)
+    assert (trace.replies.texts[1:], trace.replies.ended) == (("?", "!"), "format")
 
     answered = Session(own, "?", [picture()], tools=known())
     answered.feed(answer("97"))
@@ -324,6 +325,14 @@ def test_a_stock_model_gets_its_calls_back_with_their_results_and_without_though
         assert ask.called[at].calls[0].name == "measure"
 
 
+def test_a_stock_model_gets_the_error_of_a_call_as_its_result(own: Protocol) -> None:
+    spoken = msgspec.structs.replace(stock(own, "measure"), errors="show")
+    session = Session(spoken, "?", [picture()], tools=known())
+    session.feed(call("measure", points=[[0, 0], [999, 0]]))
+    (called,) = asked(session).called.values()
+    assert called.results == ("the point [999, 0] is outside of the image of 336 x 252",)
+
+
 def test_what_a_tool_keeps_goes_with_a_reply_that_is_not_taken(own: Protocol) -> None:
     def note(call: Call, conversation: Conversation) -> str:
         conversation.kept["note"] = (*conversation.kept.get("note", ()), 1)
@@ -370,6 +379,7 @@ def test_what_was_forgiven_is_said_of_all_calls() -> None:
         ("{question} in\n{images}", None, "what is {question}", "what is {question} in\nImage 0: 336 x 252."),
         ("Q: {question}", "<think>", "Reason in <think> marks.", "Reason in <think> marks."),
         ("Q: {question}", "<think>", "Reason.", "Q: Reason."),
+        ("{question} Once more: {question}", None, "Why?", "Why? Once more: Why?"),
     ],
 )
 def test_a_question_stands_in_the_first_turn_as_it_is(

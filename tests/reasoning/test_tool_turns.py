@@ -116,6 +116,7 @@ TEXTS = {
         (look("crop_image", bbox_2d=[84, 9, 84, 84], image_index=0),
          "[84, 9, 84, 84] is empty; bbox_2d [84, 9, 84, 84] holds no pixel of an image of 336 x 252"),
         (look("crop_image", bbox_2d=[0, 0, 336, 1], image_index=0), "336.0 is too long."),
+        (look("crop_image", bbox_2d=[0, 0, 1, 252], image_index=0), "252.0 is too long."),
     ],
 )  # fmt: skip
 def test_a_system_may_have_a_text_for_each_fault(reply: str, said: str) -> None:
@@ -194,6 +195,8 @@ def test_a_tool_may_return_a_text_and_images() -> None:
     assert message.images == (1, 2)
     assert message.text.startswith("two words\nImage 1:")
     assert talk.images[2].pixels.getpixel((3, 3)) == (0, 0, 255)
+    talk, _ = reading(Result("two words", pictures), {"language": "en"}, after_image="{text}, {number}: {image}")
+    assert list(last(talk).parts()) == ["two words, 1: ", 1, "\ntwo words, 2: ", 2]
 
 
 def test_results_and_turns_are_counted_in_the_text_of_a_result() -> None:

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from support.made import make, save
@@ -11,7 +13,7 @@ from virc.core.errors import ConfigError
 from virc.runs import attempts
 from virc.runs import run as runs
 from virc.runs.attempts import Attempt
-from virc.runs.checkpoint_formats import llamafactory, shards
+from virc.runs.checkpoint_formats import llamafactory, shards, verl
 from virc.runs.checkpoints import Keeper, checkpoint, checkpoints, complete, remove
 from virc.runs.run import Run
 
@@ -61,6 +63,7 @@ def weights_in_parts(folder: Path) -> None:
         lambda folder: (folder / "tokenizer_config.json").unlink(),
         lambda folder: (folder / "adapter_model.safetensors").touch(),  # without its settings
         weights_in_parts,
+        lambda folder: (folder / "model.safetensors.index.json").write_text('{"weight_map": []}'),
     ],
 )
 def test_a_checkpoint_that_lacks_something_is_none(run: Run, spoil: Callable[[Path], None]) -> None:
@@ -125,6 +128,81 @@ def test_a_kills_missing_processor_is_the_bases_and_one_that_is_there_stays(run:
     assert (lacking / "processor_config.json").read_text() == "base"
     assert (whole / "processor_config.json").read_text() == "{}"
     assert not (whole / "preprocessor_config.json").exists()
+    (tmp_path / "preprocessor_config.json").unlink()  # a base has one of the two
+    (lacking / "preprocessor_config.json").unlink()
+    (lacking / "processor_config.json").unlink()
+    llamafactory.complete(lacking, tmp_path)
+    assert [(lacking / name).exists() for name in llamafactory._PROCESSOR] == [True, False]
+
+
+def by_verl(place: Path, step: int) -> Path:
+    """A checkpoint of two processes, as verl leaves it."""
+    folder = place / f"global_step_{step}"
+    (folder / "actor" / "huggingface").mkdir(parents=True)
+    for name in ("config.json", "tokenizer.json"):
+        (folder / "actor" / "huggingface" / name).write_text("{}")
+    (folder / "actor" / "fsdp_config.json").write_text('{"world_size": 2}')
+    for kind, rank in product(("model", "optim", "extra_state"), (0, 1)):
+        ZipFile(folder / "actor" / f"{kind}_world_size_2_rank_{rank}.pt", "w").close()
+    (folder / "data.pt").touch()
+    return folder
+
+
+def test_verl_goes_on_from_the_states_of_all_processes_and_of_the_rows(tmp_path: Path) -> None:
+    folder = by_verl(tmp_path, 5)
+    states = verl.resume_state(folder)
+    ranks = [f"{kind}_world_size_2_rank_{rank}.pt" for kind in ("extra_state", "optim") for rank in (0, 1)]
+    assert sorted(path.name for path in states) == ["data.pt", *ranks]
+    assert verl.resumable(folder)
+    for path in states:
+        path.rename(tmp_path / "away")
+        assert not verl.resumable(folder), path
+        (tmp_path / "away").rename(path)
+    for path in (folder / "actor").glob("model_*"):
+        path.unlink()
+    assert not verl.resumable(folder)
+
+
+@pytest.mark.parametrize(
+    ("note", "data", "whole"),
+    [("10\n", (5, 10), [5, 10]), ("5", (5, 10), [5]), ("", (5, 10), [5, 10]), ("x", (5,), [5])],
+)
+def test_verl_had_ended_saving_what_it_notes_or_what_has_the_state_of_the_rows(
+    note: str, data: tuple[int, ...], whole: list[int], tmp_path: Path
+) -> None:
+    folders = {step: by_verl(tmp_path, step) for step in (5, 10)}
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text(note)
+    for step in {5, 10}.difference(data):
+        (folders[step] / "data.pt").unlink()
+    assert [step for step, folder in folders.items() if verl.whole(folder)] == whole
+    (folders[5] / "actor" / "model_world_size_2_rank_1.pt").unlink()
+    assert not verl.whole(folders[5])
+
+
+def test_only_resuming_needs_the_trainers_states_and_an_ended_attempt_no_second_weights(run: Run) -> None:
+    folder = save(run, 20)
+    kept = {path.name for path in folder.iterdir()} - {"scheduler.pt"}
+    states = {
+        "optimizer.pt",
+        "scheduler.pt",
+        "scaler.pt",
+        "rng_state.pth",
+        "rng_state_1.pth",
+        "latest",
+        "zero_to_fp32.py",
+    }
+    for name in states:
+        (folder / name).touch()
+    (folder / "global_step20").mkdir()
+    remove(llamafactory.resume_state(folder))
+    assert {path.name for path in folder.iterdir()} == kept
+    resume = run.attempt(2) / "resume"
+    resume.mkdir(parents=True)
+    (run.checkpoints / "trainer_state.json").write_text('{"global_step": 20}')
+    (run.checkpoints / "model.safetensors").touch()
+    beside = [run.checkpoints / "model.safetensors", run.checkpoints / "trainer_state.json"]
+    for last, found in ((20, [*beside, resume]), (10, [resume]), (None, [resume])):
+        assert sorted(llamafactory.spare(run.folder, last)) == found
 
 
 def test_shards_are_in_the_order_of_their_processes() -> None:
@@ -135,8 +213,9 @@ def test_shards_are_in_the_order_of_their_processes() -> None:
 def test_no_second_process_works_on_a_run_whatever_its_attempt(run: Run) -> None:
     with attempts.alone(run):
         run.attempt(2).mkdir(parents=True)
-        with pytest.raises(ConfigError, match="another process trains or removes a"), attempts.alone(run):
+        with pytest.raises(ConfigError, match="another process trains or removes a") as caught, attempts.alone(run):
             pass
+        assert caught.value.hint == "virc runs tail a"
     with attempts.alone(run):
         assert (run.folder / ".attempt.lock").exists()
     assert not (run.folder / ".attempt.lock").exists()

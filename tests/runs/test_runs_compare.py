@@ -32,6 +32,8 @@ def test_settings_that_differ_are_named_with_their_values(two: list[Run]) -> Non
 
 def test_a_setting_that_one_of_three_has_is_named(two: list[Run], workspace: Path) -> None:
     assert differing([*two, make(workspace, "c", steps=3)]).keys() == differing(two).keys()
+    settings = {**runs.info(two[0]).settings, "further": 2}
+    assert differing([two[0], two[0], make(workspace, "d", settings=settings)]) == {"further": [None, None, 2]}
 
 
 def test_a_measure_that_one_run_has_is_compared(two: list[Run]) -> None:

@@ -21,10 +21,16 @@ def rows(text: str) -> dict[str, list[str]]:
 def test_the_newest_run_is_the_last(workspace: Path) -> None:
     make(workspace, "b", 4, "2026-03-03T00:00:00+00:00")
     make(workspace, "a", 0, "2026-03-05T00:00:00+00:00")
-    make(workspace, "c", 0, "2026-03-04T00:00:00+00:00")
+    third = make(workspace, "c", 0, "2026-03-04T00:00:00+00:00")
+    assert rows(virc("runs", "ls").out)["name"] == ["state", "step", "loss", "begun"]
+    runs.write_state(third, progress="failed", attempt=1, reward=0.5, error="the disk is full")
     done = virc("runs", "ls")
     assert [line.split()[0] for line in done.out.splitlines()] == ["name", "b", "c", "a"]
-    assert rows(done.out)["b"][:3] == ["finished", "4/4", "0.25"]
+    assert rows(done.out)["name"] == ["state", "step", "loss", "reward", "begun"]
+    assert rows(done.out)["b"][:4] == ["finished", "4/4", "0.25", "-"]
+    assert rows(done.out)["c"][:4] == ["failed", "0", "-", "0.5"]
+    assert done.err == ""
+    assert virc("runs", "ls", "--json").json["runs"][1]["error"] == "the disk is full"
     assert rows(done.out)["a"][:3] == ["new", "0", "-"]
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageChops
 from support.called import virc
 from support.made import add, make, metric
 
+from virc.core.errors import VircError
 from virc.core.extras import install
 from virc.runs import plots
 from virc.runs import plots as courses
@@ -145,14 +146,37 @@ def test_every_number_that_is_measured_is_drawn(workspace: Path) -> None:
 
 
 def test_panels_have_what_any_run_measured(workspace: Path) -> None:
-    replies: dict[str, Any] = {"response_length": 5.0, "grad_norm": 1.0}
+    replies: dict[str, Any] = {"response_length": 5.0, "grad_norm": 1.0, "reward_min": 0.1, "judge_failures": 2}
     first, second = make(workspace, "a"), make(workspace, "b")
     add(first, metric(1))
     add(second, metric(1, loss=None, reward=0.5, terms={"format": 1.0, "answer": 0.4}, **replies))
     found = {panel.title: [*panel.names] for panel in courses.panels([courses.read(first), courses.read(second)])}
-    assert found["reward"] == ["reward", "terms.answer", "terms.format"]
-    assert found["loss"] == ["loss"]
-    assert "step" not in found
+    alone = ("loss", "grad_norm", "learning_rate", "tokens_per_second")
+    assert found == {name: [name] for name in alone} | {
+        "reward": ["reward", "terms.answer", "terms.format"], "tokens of a reply": ["response_length"],
+    }  # fmt: skip
+
+
+def test_panels_stand_below_the_main_one_two_in_a_row_and_then_those_with_many_lines(
+    workspace: Path, figure: Any
+) -> None:
+    run = make(workspace, "a")
+    parts = dict.fromkeys("abcdef", 1.0)
+    add(run, *(Metric(step=step, loss=1.0, entropy=1.0, kl=0.1, grad_norm=2.0, parts=parts) for step in (1, 2)))
+    plots.write([run], workspace / "a.png")
+    specs = {axes.get_title(loc="left"): axes.get_subplotspec() for axes in figure.axes}
+    assert {title: (spec.rowspan.start, [*spec.colspan]) for title, spec in specs.items()} == {
+        "loss": (0, [0, 1]), "entropy": (1, [0]), "kl": (1, [1]), "grad norm": (2, [0, 1]),
+        "seconds of a step": (3, [0, 1]),
+    }  # fmt: skip
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+    with pytest.raises(VircError, match="cannot write "):
+        plots.write([run], workspace)
+
+
+def test_a_name_is_text_of_at_most_48_characters() -> None:
+    assert plots._plain("$x$ y") == r"\$x\$ y"
+    assert plots._plain("a" * 30 + "b" * 30) == "a" * 24 + "…" + "b" * 23
 
 
 @pytest.mark.parametrize(("reply", "panel"), [({}, "loss"), ({"response_length": 5.0}, "reward")])
@@ -216,6 +240,7 @@ def test_an_outlier_does_not_flatten_the_rest(workspace: Path) -> None:
     assert plots.limits([1.0, 900.0]) == pytest.approx((1 - 44.95, 900 + 44.95))
     assert plots.limits([]) is None
     assert plots.limits([3.0, 3.0]) == pytest.approx((2.7, 3.3))
+    assert plots.limits([0.0, 0.0]) == pytest.approx((-0.1, 0.1))
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300))

@@ -58,6 +58,28 @@ def test_settings_that_are_no_defaults_come_with_their_origin(workspace: Path) -
     assert lines(out, "schedule") == []
 
 
+def test_what_a_run_left_is_shown_in_order_and_its_best_checkpoint_named(workspace: Path) -> None:
+    run = make(workspace, "a", overlays=("lora", "2x"), ignore=("notes", "source"))
+    for step in (100, 13, 9, 12, 10, 11):
+        (run.rollouts / f"step_{step}").mkdir(parents=True)
+    (run.rollouts / "step_7").touch()
+    for step in (20, 40):
+        save(run, step)
+    runs.write_state(run, progress="stopped", step=40, best=20, best_validation=0.875)
+    out = virc("runs", "show", "a").out
+    assert lines(out, "stage") == [["stage", "instruct", "of", "tiny", "with", "lora,", "2x"]]
+    assert "tokens, without notes, source\n" in out
+    assert "so far" not in out
+    ways = [" ".join(lines(out, str(run.checkpoints / f"checkpoint-{step}"))[0][3:]) for step in (20, 40)]
+    assert ways == ["can be resumed, best on the validation rows, 0.875", "can be resumed"]
+    pages = [Path(line.strip()).parents[1].name for line in out.splitlines() if line.endswith("index.html")]
+    assert pages == ["step_10", "step_11", "step_12", "step_13", "step_100"]
+    shown = virc("runs", "show", "a", "--json").json
+    assert [each["best"] for each in shown["checkpoints"]] == [True, False]
+    assert [Path(each).name for each in shown["rollouts"]] == ["step_9", *pages]
+    assert shown["log"] is None
+
+
 def test_a_run_that_died_says_where_its_log_is(workspace: Path) -> None:
     run = make(workspace, "a")
     here = runs.this_process()

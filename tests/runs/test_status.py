@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from virc.runs import plots
 from virc.runs import run as runs
 from virc.runs.delete import begun_in
 from virc.runs.follow import time_left
-from virc.runs.metrics import Metric, diverged, newest
+from virc.runs.metrics import LONGEST_LINE, Metric, diverged, lines_of, newest
 from virc.runs.queue import ask
 from virc.runs.run import Run
-from virc.runs.status import ended, next_step, step_line
+from virc.runs.status import age, ended, next_step, step_line
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,10 @@ from virc.runs.status import ended, next_step, step_line
             "step 3  reward 0.5  length 80  turns 2.5  20 s left",
         ),
         (Metric(step=3, learning_rate=1e-5), "step 3  loss nan  lr 1e-5  20 s left"),
+        (
+            Metric(step=3, loss=0.0, eval_loss=0.25, accuracy=0.0, validation=0.75, entropy=1.5),
+            "step 3  loss 0  eval loss 0.25  accuracy 0  validation 0.75  entropy 1.5  20 s left",
+        ),
     ],
 )
 def test_a_step_in_a_line(line: Metric, text: str) -> None:
@@ -42,6 +47,7 @@ def test_a_step_in_a_line(line: Metric, text: str) -> None:
         (runs.State(progress="stopped", step=3, error="few tools"), "a was stopped at step 3: few tools"),
         (runs.State(progress="failed", step=3), "a failed at step 3: no error was recorded"),
         (runs.State(progress="finished", step=9, total=9), "a finished at step 9/9"),
+        (runs.State(progress="died", step=3), "a died at step 3: its process is gone and left no error"),
         (runs.State(), "a has not started"),
     ],
 )
@@ -49,16 +55,25 @@ def test_how_a_run_ended(state: runs.State, text: str) -> None:
     assert ended(Run(Path("runs/a")), state) == text
 
 
+def test_the_age_of_a_run_is_rough_and_by_the_worlds_clock() -> None:
+    then = datetime.now(UTC) - timedelta(hours=3, minutes=5)
+    for written in (then, then.replace(tzinfo=None), then.astimezone(timezone(timedelta(hours=7)))):
+        assert age(written.isoformat()) == "3 h ago"
+    assert age("yesterday") == ""
+
+
 def test_runs_are_in_the_order_in_which_they_were_made(workspace: Path) -> None:
-    for name, day in (("a", 3), ("b", 1), ("c", 2)):
+    for name, day in (("g", 2), ("d", 2), ("a", 3), ("f", 2), ("b", 1), ("c", 2), ("e", 2)):
         make(workspace, name, created=f"2026-03-0{day}T00:00:00+00:00")
-    assert [run.name for run in runs.discover(workspace)] == ["b", "c", "a"]
+    (make(workspace, "z").folder / "run.json").write_text("{")
+    assert [run.name for run in runs.discover(workspace)] == ["z", *"bcdefga"]
 
 
 def test_a_stage_starts_from_the_newest_finished_run_of_its_base(workspace: Path) -> None:
     for day, (name, about, progress) in enumerate([
         ("older", {}, "finished"), ("newer", {}, "finished"), ("stopped", {}, "stopped"),
-        ("of-another-base", {"root": "large"}, "finished"), ("of-another-stage", {"stage": "practice"}, "finished"),
+        ("of-another-base", {"root": "large"}, "finished"),
+        ("of-another-system", {"system": "virc"}, "finished"), ("of-another-stage", {"stage": "practice"}, "finished"),
     ], 1):  # fmt: skip
         run = make(workspace, name, created=f"2026-03-0{day}T00:00:00+00:00", **about)
         runs.write_state(run, progress=progress)
@@ -74,6 +89,20 @@ def test_a_new_run_gets_a_name_that_is_free(workspace: Path) -> None:
     assert runs.new(workspace, None, "rl", taken.get).name == "rl-4"
     with pytest.raises(ConfigError, match="a run cannot be called rl-3: it is a model"):
         runs.new(workspace, "rl-3", "rl", taken.get)
+
+
+@pytest.mark.parametrize("name", ["", ".a", "-a", "a/b", "x" * 101])
+def test_a_name_that_is_no_name_of_a_folder_is_refused(workspace: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot name a run"):
+        runs.new(workspace, name, "rl")
+    assert runs.new(workspace, "x" * 100, "rl").name == "x" * 100
+
+
+def test_a_name_that_is_taken_says_what_resumes_and_removes_its_run(workspace: Path) -> None:
+    make(workspace, "a")
+    with pytest.raises(ConfigError, match="there is a run a already") as caught:
+        runs.new(workspace, "a", "rl")
+    assert caught.value.hint == "virc train --resume --name a resumes it; virc runs rm a removes it"
 
 
 @pytest.mark.parametrize("name", ["../runs/a", ".a", "a/", "b"])
@@ -97,6 +126,15 @@ def test_the_newest_number_is_the_last_that_a_line_has(workspace: Path) -> None:
     with run.metrics.open("a") as file:
         file.write('{"step": 4, "eval_loss": 9}\n{"step": 5, "lo')
     assert newest(run) == {"loss": 1 / 3, "reward": None}
+    with run.metrics.open("a") as file:
+        file.write('\n{"step": 5, "reward": 0.5}\n{"step": 6, "reward": 0}\n{"step": 6, "validation": 1}')
+    assert newest(run) == {"loss": 1 / 3, "reward": 0.0}
+
+
+def test_a_line_without_an_end_is_read_in_pieces(workspace: Path) -> None:
+    (workspace / "metrics.jsonl").write_bytes(b"x" * (LONGEST_LINE + 5) + b"\n{}")
+    assert [len(line) for line in lines_of(workspace / "metrics.jsonl")] == [LONGEST_LINE, 6, 2]
+    assert list(lines_of(workspace / "none")) == []
 
 
 def test_jobs_of_all_users_are_asked_for_whatever_one_of_them_filters(
@@ -157,6 +195,7 @@ def test_a_process_of_another_machine_is_no_engine_here(workspace: Path) -> None
 )
 def test_a_step_that_was_validated_is_a_step(line: dict[str, float], aside: bool) -> None:
     assert Metric(step=3, **line).aside is aside  # type: ignore[arg-type]
+    assert Metric(step=3, loss=2.0, reward=0.5).main == 0.5
 
 
 def test_the_log_of_a_run_that_died_is_named(workspace: Path) -> None:

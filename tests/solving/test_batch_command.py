@@ -28,6 +28,17 @@ def test_every_row_gets_one_line(batch: Callable[..., Any], image: Path, tmp_pat
     found = {line["id"]: line for line in read(tmp_path / "out")}
     assert {id: line["answer"] for id, line in found.items()} == {"a": "q a", "b": "q b", 3: "q 3"}
     assert "3 rows: 3 answered, 0 without an answer, 0 failed" in done.err
+    assert not any("view" in line for line in found.values()), "of rows whose answer is a box alone"
+
+
+def test_what_was_done_to_a_conversation_is_said_of_its_row(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    with serve(echo) as server:
+        done = batch(problems(image, 0), server, "--max-requests", 1)
+    said = "the limit of requests or tokens is near: the model is asked for its answer"
+    assert f"warning: row 0: {said}\n" in done.err
+    assert read(tmp_path / "out")[0]["warnings"] == [said]
 
 
 def test_every_row_is_drawn_from_a_seed_of_its_own(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:
@@ -109,7 +120,8 @@ def test_no_answers_are_counted_and_the_exit_is_0(batch: Callable[..., Any], ima
         codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
         assert codes == {"a": None, "b": 8}
         before = len(server.chats())
-        assert batch(problems(image, "a", "b"), server).code == 0
+        again = batch(problems(image, "a", "b"), server)
+        assert (again.code, "there are no rows" in again.err) == (0, False)
         assert len(server.chats()) == before
 
 
@@ -227,7 +239,7 @@ def test_a_missing_batch_file_is_a_data_error(tmp_path: Path) -> None:
 
 
 def test_progress_says_how_fast_it_is_and_how_long_it_takes(
-    batch: Callable[..., Any], image: Path, monkeypatch: pytest.MonkeyPatch
+    batch: Callable[..., Any], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with serve(echo) as server:
         quiet = batch(problems(image, *range(4)), server)
@@ -239,11 +251,15 @@ def test_progress_says_how_fast_it_is_and_how_long_it_takes(
         r"5 of 8, [\d.]+ rows/s, about \d+ s left, [\d,]+ tokens; 1 rows: 1 answered, .*; 4 were done before", lines[0]
     )
     assert "left" not in lines[-1]
+    counted = sum(sum(line["tokens"].values()) for line in read(tmp_path / "out") if line["id"] > 3)
+    assert lines[-1].startswith("8 of 8, ")
+    assert f", {counted:,} tokens; 4 rows: 4 answered" in lines[-1]
 
 
 def test_an_empty_batch_is_done(batch: Callable[..., Any]) -> None:
     with serve(echo) as server:
-        assert batch([], server).code == 0
+        done = batch([], server)
+    assert (done.code, "warning: there are no rows" in done.err) == (0, True)
 
 
 @pytest.mark.integration

@@ -79,8 +79,9 @@ def test_a_table_is_written_as_the_spreadsheet_wrote_its_rows(rows: Path) -> Non
     text = rows.read_text().replace(",", ";").replace("y;", "y,")
     rows.write_bytes(b"\xef\xbb\xbf" + text.encode())
     with serve(echo) as server:
-        run(server, rows, "--to", "out.csv")
-        run(server, rows, "--to", "out.tsv")
+        for name in ("out.csv", "out.tsv") * 2:  # the second time nothing is asked
+            assert run(server, rows, "--to", name).code == 0
+        assert len(server.chats()) == 6
     assert Path("out.csv").read_bytes().startswith(b"\xef\xbb\xbfid;nr;img;prompt;")
     assert Path("out.tsv").read_bytes().startswith(b"id\tnr\timg\tprompt\t")
     assert {row["id"] for row in table(Path("out.csv"), ";")} == {"1", "2", "3"}
@@ -95,6 +96,11 @@ def test_lines_become_a_table_with_the_columns_of_all_rows(image: Path, clean: P
     assert list(a) == ["id", "image", "question", "level", "tags", "choices", *OURS, "run"]
     assert (a["image"], a["level"], a["tags"]) == (str(image), '{"n": 1}', "")
     assert (b["level"], b["tags"], b["choices"]) == ("", '["x", "y"]', '["∠", 2]')
+    url = f"data:image/png;base64,{base64.b64encode(image.read_bytes()).decode()}"
+    lines = [{"id": at, "images": [each], "question": "q"} for at, each in enumerate((str(image), url))]
+    with serve(echo) as server:
+        run(server, write(clean / "several.jsonl", lines), "--to", "several.csv", "--concurrency", 1)
+    assert [row["images"] for row in table(Path("several.csv"))] == [json.dumps([str(image)]), ""]
 
 
 def test_what_a_spreadsheet_would_compute_is_text_and_numbers_are_numbers(rows: Path) -> None:

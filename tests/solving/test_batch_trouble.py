@@ -103,6 +103,7 @@ def test_rows_that_fail_for_a_reason_of_their_own_never_end_the_batch(
         done = batch([*bad, *problems(image, "good")], server, "--concurrency", 1, *offline)
     assert done.code == 1
     codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    assert "warning: row 0: " in done.err
     code = {"refused": 3, "late": 6}.get(reason, 5)
     assert codes == {0: code, 1: code, 2: code, "good": None}
 
@@ -193,6 +194,7 @@ def test_a_picture_that_kills_a_decoder_costs_its_row_alone(
         ("ab", "error: all 2 rows failed: {url} refuses the request (400): no such thing\n"),
         ("abc", "error: all 3 rows failed: {url} refuses the request (400): no such thing\n"),
         ("b", "error: 1 row failed\nhint: the same command does them again, and only them\n"),
+        ("abd", "error: 3 rows failed\nhint: the same command does them again, and only them\n"),
     ],
 )
 def test_what_all_rows_failed_for_is_said_in_place_of_a_rerun(
@@ -201,7 +203,8 @@ def test_what_all_rows_failed_for_is_said_in_place_of_a_rerun(
     def of_bad_rows(exchange: Exchange) -> None:
         assert exchange.body
         is_bad = asked(exchange.body) in refused
-        faults.status(400, "no such thing")(exchange) if is_bad else exchange.complete(exchange.body)
+        said = "odd" if asked(exchange.body) == "d" else "no such thing"
+        faults.status(400, said)(exchange) if is_bad else exchange.complete(exchange.body)
 
     with serve(echo, fault=of_bad_rows) as server:
         done = batch([{"id": at, "image": str(image), "question": at} for at in "ab" + refused[2:]], server)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+import msgspec
 import pytest
 from PIL import Image
 from support.solving import CROP, answer, call
@@ -136,7 +137,8 @@ def test_it_gives_up_after_four_tries_and_says_why(own: Protocol) -> None:
     trace = solved.attempts[0].trace
     assert trace.failure
     assert trace.failure.kind == "tries"
-    assert trace.pending[-1].reason in trace.failure.message
+    assert trace.failure.message == f"4 replies in a row could not be used; the last: {trace.pending[-1].reason}"
+    assert solved.error.hint is None
     assert (len(backend.samplings), len(trace.units), len(trace.pending)) == (5, 1, 4)
 
 
@@ -144,6 +146,8 @@ def test_a_turn_ends_with_two_replies_in_a_row_that_the_token_limit_cuts(own: Pr
     cut = Reply("<think>AB is", finish="length")
     solved, backend = run(own, "no tags", cut, cut, answer("5"))
     assert (solved.answer, len(backend.samplings)) == (None, 3)
+    assert isinstance(solved.error, NoAnswerError)
+    assert solved.error.hint == "--max-tokens N allows longer replies"
     assert run(own, cut, "no tags", cut, answer("5"))[0].answer == "5"
 
 
@@ -159,13 +163,14 @@ def test_it_ends_after_the_last_turn(own: Protocol) -> None:
 def test_a_model_that_refuses_is_not_asked_again(own: Protocol) -> None:
     solved, backend = run(own, Reply("", refusal="it may not"), answer("1"))
     assert isinstance(solved.error, NoAnswerError)
-    assert len(backend.asks) == 1
+    assert (solved.error.message, len(backend.asks)) == ("the model does not answer: it may not", 1)
 
 
 def test_a_refusal_is_no_answer(own: Protocol) -> None:
     solved, _ = run(own, answer("Unreadable"))
     assert solved.answer is None
     assert isinstance(solved.error, NoAnswerError)
+    assert solved.error.message == "the model answered 'Unreadable'"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +187,7 @@ def test_what_breaks_it_off_leaves_the_trace_up_to_there(error: BaseException, k
     assert (solved.error, solved.answer) == (error, None)
     trace = solved.attempts[0].trace
     assert trace.failure
-    assert trace.failure.kind == kind
+    assert (trace.failure.kind, trace.failure.message) == (kind, str(error) or "interrupted")
     assert (len(trace.units), len(trace.pending)) == (1, 1)
 
 
@@ -257,9 +262,47 @@ def test_a_fast_problem_is_not_touched_by_its_time(own: Protocol) -> None:
 
 def test_events_tell_every_piece_unit_and_rejected_try(own: Protocol) -> None:
     told: list[Event] = []
-    run(own, "no", CROP, answer("97"), told=told)
+    run(own, "no", CROP, call("display_image", image_index=1), answer("97"), told=told)
     kinds = [type(event) for event in told]
-    assert kinds == [SampleStart, TextDelta, Rejected, TextDelta, Unit, ToolResult, TextDelta, Unit]
+    accepted = [TextDelta, Unit, ToolResult]
+    assert kinds == [SampleStart, TextDelta, Rejected, *accepted, *accepted, TextDelta, Unit]
+    results = [each for each in told if isinstance(each, ToolResult)]
+    made = [[(index, shown.size) for index, shown in each.images] for each in results]
+    assert made == [[(1, (56, 56))], [(2, (56, 56))]]
+    assert [each.source and each.source.size for each in results] == [(112, 84), (56, 56)]
+
+
+def test_a_limit_of_tokens_is_that_of_all_replies_and_three_replies_before_it_the_answer_is_asked_for(
+    own: Protocol,
+) -> None:
+    crops = [call("crop_image", bbox_2d=[0, 0, side, 28], image_index=0) for side in range(30, 39)]
+    limit = 4 * (100 + len(crops[0]))  # of four replies
+    solved, backend = run(own, *crops, config=SolveConfig(max_tokens_total=limit))
+    assert ["final answer now" in ask.messages[-1].text for ask in backend.asks] == [False, False, True, True]
+    failure = solved.attempts[0].trace.failure
+    assert failure
+    assert (failure.kind, failure.message) == ("turns", f"no answer within --max-tokens-total {limit}")
+
+
+def test_a_deviation_that_is_not_tolerated_is_drawn_again(own: Protocol) -> None:
+    told: list[Event] = []
+    odd = call("scale_image", scale_factor=1.9, image_index=0)
+    run(own, odd, answer("1"), config=SolveConfig(tolerate=frozenset()), told=told)
+    assert [each.kind for each in told if isinstance(each, Rejected)] == ["deviation"]
+
+
+class Counting(Scripted):
+    """A model of which it is not known how it counts boxes, and whose server goes away when it is asked."""
+
+    def calibrate(self, *_: object) -> Protocol:
+        raise NetworkError("gone")
+
+
+def test_a_server_that_goes_away_while_its_model_is_asked_how_it_counts_is_an_error(own: Protocol) -> None:
+    stock = msgspec.structs.replace(own, reading="lenient")
+    backend = Counting(CROP, answer("97"))
+    solved = solve(SolveConfig(), backend, stock, [Image.new("RGB", (112, 84))], "Find x")
+    assert (str(solved.error), len(backend.asks)) == ("gone", 1)
 
 
 def test_tokens_count_every_try(own: Protocol) -> None:
@@ -301,7 +344,30 @@ def test_no_seed_is_used_twice_among_samples_and_their_tries(own: Protocol) -> N
 def test_samples_without_any_answer_are_no_answer(own: Protocol) -> None:
     solved, _ = run(own, *[answer("unreadable")] * 2, config=SolveConfig(samples=2))
     assert isinstance(solved.error, NoAnswerError)
-    assert "none of 2 samples" in solved.error.message
+    assert solved.error.message == "none of 2 samples has an answer; the first: the model answered 'unreadable'"
+
+
+@pytest.mark.parametrize(
+    ("replies", "found", "message"),
+    [
+        ((failing(DataError("odd")), answer("unreadable")), None, "none of 2 samples has an answer; the first: the mo"),
+        ((failing(DataError("odd")), failing(DataError("last"))), None, "last"),
+        ((failing(DataError("odd")), answer("1"), failing(DataError("last"))), "1", "None"),
+    ],
+)
+def test_a_sample_that_breaks_by_itself_counts_as_one_without_an_answer(
+    replies: tuple[str | Act, ...], found: str | None, message: str, own: Protocol
+) -> None:
+    solved, _ = run(own, *replies, config=SolveConfig(samples=len(replies)))
+    assert (solved.answer, len(solved.attempts)) == (found, len(replies))
+    assert str(solved.error).startswith(message)
+
+
+def test_what_would_end_every_sample_alike_ends_the_problem(own: Protocol) -> None:
+    refused = DataError("all")
+    refused.fails_all_requests = True
+    solved, backend = run(own, failing(refused), answer("1"), config=SolveConfig(samples=2))
+    assert (solved.answer, solved.error, len(backend.asks)) == (None, refused, 1)
 
 
 def test_a_failure_in_one_sample_keeps_the_samples_before_it(own: Protocol) -> None:

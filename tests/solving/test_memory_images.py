@@ -386,6 +386,9 @@ def test_pixels_without_a_finite_number_are_background_and_said(name: str) -> No
     said = losses([looked_at((b"", "it"), source, found)], ["it"])[-1]
     noun = "pixel" if count == 1 else "pixels"
     assert said == f"it has {count} {noun} without a finite number, shown as {background} background"
+    plain = looked_at((b"", "it"), PNG, from_pillow(PLAIN))
+    fields = [plain, looked_at((b"", "it"), source, found)]
+    assert losses(fields, ["a.png", "data:;base64,AA"])[-1] == said.replace("it has", "picture 2 has")
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (30, 40, 3), (30, 40, 4)])

@@ -190,6 +190,7 @@ def test_in_place_of_an_image_a_sentence_stands_and_the_others_are_counted_anew(
         0, "Compare these.", "Crop.", f"First: {GONE} . Second: ", 1, ".", "Crop.", 2, "Here.",
     ]  # fmt: skip
     assert [image.width for image in first.images] == [112, 56, 28]
+    assert [each.results for each in first.called.values()] == [("",), ("",)], "an image of each turn is left"
     assert oldest(ask, {1}) == [2]
     last = without(ask, {1, 2, 3})
     assert [each.results for each in last.called.values()] == [(GONE,), (GONE,)]

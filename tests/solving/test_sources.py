@@ -52,6 +52,7 @@ def test_a_redirect_to_a_private_address_is_refused_and_named(web: tuple[str, di
         with pytest.raises(DataError, match="this is not a public address") as caught:
             open_source(f"{url}/a")
         assert f"{url}/a leads to" in caught.value.message
+        assert caught.value.hint == "download the picture first"
         assert named in caught.value.message
     assert asked == []
 
@@ -182,10 +183,16 @@ def test_a_download_that_is_always_truncated_is_a_network_error(web: tuple[str, 
 def test_a_refused_url_is_named_with_its_status(
     status: int, kind: type[Exception], web: tuple[str, dict[str, Serve]]
 ) -> None:
-    url, pages = web
-    pages["/a"] = lambda handler: send(handler, b"no", status)
+    (url, pages), asked = web, list[int]()
+
+    def refuse(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(status)
+        send(handler, b"no", status)
+
+    pages["/a"] = refuse
     with pytest.raises(kind, match=f"{url}/a answers {status}"):
         open_source(f"{url}/a")
+    assert len(asked) == (3 if status == 500 else 1)
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:image/png;base64,AAAA"])
@@ -336,9 +343,13 @@ def test_a_broken_data_url_is_a_data_error(url: str) -> None:
         open_source(url)
 
 
-def test_paths_start_from_the_given_folder(tmp_path: Path) -> None:
+def test_paths_start_from_the_given_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.png").write_bytes(png())
     assert open_source("a.png", tmp_path).size == (40, 30)
+    (tmp_path / "a b.png").write_bytes(png())
+    for named in ("~/a.png", f"FILE://{tmp_path}/a.png", f"file://localhost{tmp_path}/a%20b.png"):
+        assert open_source(named, Path("elsewhere")).size == (40, 30)
     with pytest.raises(DataError, match=r"no file a\.png"):
         open_source("a.png")
 

@@ -12,7 +12,7 @@ from virc.engines import registry as engines
 from virc.stages import resolve as stages
 from virc.stages.resolve import config_type
 from virc.systems import registry as systems
-from virc.systems.registry import Overlay, Reward, Stage, System
+from virc.systems.registry import Assumption, Overlay, Reward, Stage, System
 
 SYSTEM = System(
     name="s",
@@ -44,14 +44,15 @@ def test_each_layer_wins_over_those_before_it(tmp_path: Path) -> None:
     file = tmp_path / "more.yaml"
     file.write_text("max_grad_norm: 3\nepochs: 3\nwarmup_ratio: 0.3\n")
     found = stages.resolve(
-        SYSTEM, "instruct", ["small"], file, ["epochs=4", "warmup_ratio=0.4"], {"warmup_ratio": 0.5, "data": "mine"}
-    )
+        SYSTEM, "instruct", ["small"], file, ["epochs=4", "warmup_ratio=0.4", "seed=9"],
+        {"warmup_ratio": 0.5, "data": "mine"},
+    )  # fmt: skip
     rows = {name: (value, origin) for name, value, origin in stages.rows(found)}
     assert rows["nodes"] == (1, "default")
     assert rows["train_batch_size"] == (3, "s")
     assert rows["cutoff_len"] == (50, "overlay small")
     assert rows["max_grad_norm"] == (3.0, str(file))
-    assert rows["epochs"] == (4.0, "--set")
+    assert (rows["epochs"], rows["seed"]) == ((4.0, "--set"), (9, "--set"))
     assert (rows["warmup_ratio"], rows["data"]) == ((0.5, "option"), ("mine", "option"))
 
 
@@ -168,15 +169,17 @@ def test_a_chain_of_stages_begins_with_the_base_of_its_first_under_the_same_over
 
 def test_a_chain_of_stages_without_a_beginning_is_refused() -> None:
     settings = {"data": "d", "learning_rate": 1e-5}
-    circle = {"one": Stage("sft", {**settings, "after": "two"}), "two": Stage("sft", {**settings, "after": "one"})}
-    with pytest.raises(ConfigError, match="the stages before s-one begin with no model"):
-        stages.root_of(stages.resolve(System(name="s", stages=circle), "one"))
+    circle = {name: Stage("sft", {**settings, "after": before}) for name, before in ("12", "21", "31")}
+    for name in ("1", "3"):  # which is in the circle, and which leads into it
+        with pytest.raises(ConfigError, match=f"the stages before s-{name} begin with no model"):
+            stages.root_of(stages.resolve(System(name="s", stages=circle), name))
 
 
 def test_a_resolved_stage_has_the_notes_and_the_published_values_of_both() -> None:
     stage = Stage("sft", SYSTEM.stages["instruct"].settings, ("of the stage",), {"a": 1, "b": 2}, {"b": 3, "c": 4})
     found = stages.resolve(System(name="s", stages={"one": stage}, notes=("of the system",)), "one")
     assert found.notes[:2] == ("of the system", "of the stage")
+    assert not [note for note in found.notes if "assumed" in note]
     assert found.published == {"a": 1, "b": 2, "c": 4}  # what the script says wins over the program's defaults
 
 
@@ -192,7 +195,29 @@ def test_the_loss_is_said_to_be_a_mean_of_means_where_it_is_one(
         settings |= {"ppo_mini_batch_size": batch, "reward": {"total": "outcome"}}
     found = stages.resolve(System(name="s", stages={"one": Stage(kind, {**settings, "devices": 1})}), "one")
     said = [note for note in found.notes if "short rows" in note]
+    assert not [note for note in found.notes if "assumed" in note]
     assert [f"the mean of {means} micro-batches" in note for note in said] == [True] * (means is not None)
+
+
+@pytest.mark.parametrize(("published", "defaults"), [({}, {}), ({"a": 1}, {}), ({}, {"a": 1})])
+def test_assumptions_are_those_of_the_stage_and_counted(published: dict[str, Any], defaults: dict[str, Any]) -> None:
+    assumed = tuple(
+        Assumption(key, "why", "others", value, stage)
+        for key, value, stage in (("seed", 42, None), ("n", 8, "other"), ("nodes", 1, "one"))
+    )
+    one = Stage("sft", {"data": "d", "learning_rate": 1e-5}, (), published, defaults)
+    system = System(name="s", stages={"one": one, "other": Stage("rl", {"data": "d"})}, assumed=assumed)
+    said = [note for note in stages.resolve(system, "one").notes if "assum" in note]
+    assert said[:3] == ["2 assumptions, where nothing was published", *map(str, (assumed[0], assumed[2]))]
+    usual = "assumed too, as this package's defaults: train_batch_size 64, epochs 1.0, warmup_ratio 0.0"
+    assert said[3:] == ([] if published or defaults else [usual])
+
+
+def test_only_what_a_system_says_of_its_reward_is_its_own() -> None:
+    system = System(name="s", stages={"rl": Stage("rl", {"base": "b", "data": "d"})}, reward=Reward("outcome"))
+    origins = {name: origin for name, _, origin in stages.rows(stages.resolve(system, "rl")) if "reward" in name}
+    assert {name for name, origin in origins.items() if origin == "s"} == {"reward.total"}
+    assert origins["reward.strict"] == "default"
 
 
 def test_resolving_leaves_the_system_as_it_was() -> None:
@@ -217,7 +242,8 @@ def test_resolving_leaves_the_system_as_it_was() -> None:
         ("base=2024-01-01", "base", "2024-01-01"),
         ("base='null'", "base", "null"),
         ("data={a}/x", "data", "{a}/x"),
-        ("data=rows: [", "data", "rows: ["),
+        ("data= rows: [ ", "data", "rows: ["),
+        ("precision=bfloat16", "precision", "bf16"),
         ("data=a=b", "data", "a=b"),
         ("save_steps=epoch", "save_steps", "epoch"),
         ("save_steps=7", "save_steps", 7),
@@ -292,6 +318,9 @@ def test_a_setting_without_which_nothing_can_be_trained_is_asked_for() -> None:
     with pytest.raises(ConfigError, match="s-one lacks the setting data") as caught:
         stages.resolve(system, "one")
     assert caught.value.hint == "for example --set data=VALUE"
+    error = refusal("curriculum.parts=[[1]]")
+    lacks = "s-instruct lacks the setting curriculum.column"
+    assert (error.message, error.hint) == (lacks, "for example --set curriculum.column=VALUE")
 
 
 @pytest.mark.parametrize(
@@ -322,6 +351,7 @@ def test_two_overlays_may_say_the_same() -> None:
     ("overlays", "message"),
     [
         (("small", "smaller"), "overlay small sets cutoff_len to 50, and overlay smaller to 25"),
+        (("small", "lora", "smaller"), "overlay small sets cutoff_len to 50, and overlay smaller to 25"),
         (("lora", "whole"), "overlay lora sets lora to lines of the form `key: value`, and overlay whole to nothing"),
         (("whole", "lora"), "overlay whole sets lora to nothing, and overlay lora to lines of the form `key: value`"),
     ],
@@ -335,6 +365,9 @@ def test_overlays_that_exclude_one_another_are_refused(overlays: tuple[str, ...]
 def test_a_misspelt_overlay_gets_the_right_name() -> None:
     assert refusal(overlays=("smal",)).hint == "did you mean 'small'?"
     assert refusal(overlays=("x",)).hint == "there are lora, small, smaller, whole"
+    with pytest.raises(UsageError, match="s has no overlay 'x'") as caught:
+        stages.resolve(System(name="s", stages=SYSTEM.stages), "instruct", ["x"])
+    assert caught.value.hint is None
 
 
 @pytest.mark.parametrize(
@@ -348,6 +381,7 @@ def test_a_misspelt_overlay_gets_the_right_name() -> None:
         ("instuct", "did you mean 'instruct'?"),
         ("Practice", "did you mean 'practice'?"),
         ("3", "stages are instruct, practice"),
+        ("0", "stages are instruct, practice"),
         ("²", "stages are instruct, practice"),
         ("9" * 10_000, "stages are instruct, practice"),
     ],

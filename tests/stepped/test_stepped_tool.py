@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from virc.core import extras
 from virc.core.errors import ConfigError, SetupError
@@ -19,7 +19,7 @@ from virc.tools import registry
 gymnasium = pytest.importorskip("gymnasium")
 
 from virc.stepped import seen, spaces  # noqa: E402
-from virc.stepped.tool import Episode, Live, Stepped, _Past, _Player  # noqa: E402
+from virc.stepped.tool import Episode, Live, Stepped  # noqa: E402
 
 PROTOCOL = own_protocol(registry.schemas(registry.DEFAULT))
 
@@ -78,6 +78,12 @@ def test_number_survives_other_sizes(number: int, size: tuple[int, int]) -> None
     assert marks.number_in(image.resize(size, Image.Resampling.BICUBIC)) == number
 
 
+def test_a_small_image_is_enlarged_for_a_strip_that_is_read_when_it_is_small_again() -> None:
+    image = marks.marked(Image.effect_noise((30, 20), 90), 123_456)
+    assert image.size == (330, 233)  # eleven times as large, for 40 blocks of 8 px; a sixteenth of the height below
+    assert marks.number_in(image.resize((66, 47), Image.Resampling.BILINEAR)) == 123_456
+
+
 def test_image_without_strip_has_no_number() -> None:
     assert marks.number_in(Image.effect_noise((320, 240), 90)) is None
     assert marks.number_in(Image.new("RGB", (1, 1))) is None
@@ -106,10 +112,11 @@ def test_reply_drawn_again_takes_its_actions_back(fault: Callable[[], Any] | Non
     made = tool(fault)
     talk = conversation(made.first(5))
     start = shade(act(made, talk, "one")) - 1
+    act(made, talk, "one")
     before = {**talk.kept}
     act(made, talk, "two")
     talk.kept.update(before)
-    assert shade(act(made, talk, "one")) == start + 2
+    assert shade(act(made, talk, "one")) == start + 3
 
 
 def test_rewards_are_those_of_the_episode() -> None:
@@ -137,11 +144,8 @@ def test_fault_costs_a_sentence(fault: Callable[[], Any], says: str) -> None:
 
 def test_an_environment_that_hangs_ends_the_episode() -> None:
     over = threading.Event()
-    made = tool(lambda: over.wait(60), seconds=0.2)
+    made = tool(lambda: over.wait(5), seconds=0.2)  # a result that would be no step
     talk = conversation(made.first(5))
-    talk.kept["add"] = _Past(5, _Player(made._make, 60))
-    talk.kept["add"].player.play(5, (), 0)  # it is made
-    talk.kept["add"].player._live.seconds = 0.05
     result = act(made, talk, "two")
     over.set()
     assert "did not answer in 0.2 s" in result.text
@@ -160,10 +164,38 @@ def test_other_first_image_is_refused() -> None:
 
 
 def test_environment_that_cannot_be_made_is_refused() -> None:
-    with pytest.raises(ConfigError, match="cannot be made"):
+    with pytest.raises(ConfigError, match="the environment of go cannot be made: NameNotFound: "):
         Stepped("go", "NoSuch-v0", "Go.")
     with pytest.raises(ConfigError, match="2 actions are named, and the action space is Discrete"):
         Stepped("go", "FrozenLake-v1", "Go.", actions=("left", "right"))
+
+
+def test_a_tool_tells_what_it_takes_and_closes_what_it_made_to_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = list[Counter]()
+    monkeypatch.setattr(Counter, "close", lambda self: closed.append(self))  # noqa: PLW0108 - a list does not bind
+    made = tool()
+    assert len(closed) == 1
+    made.first(5)
+    assert len(closed) == 2
+    action = {"type": "string", "enum": ["none", "one", "two"]}
+    parameters = {"type": "object", "properties": {"action": action}, "required": ["action"]}
+    function = {"name": "add", "description": "Add.", "parameters": parameters}
+    assert made.members[:3] == ("add", "after_image", {"type": "function", "function": function})
+    with pytest.raises(ToolError):
+        made.check({"action": "one", "times": 2}, View([(80, 60)]))
+    for number in (-1, marks.MOST + 1):
+        with pytest.raises(ConfigError, match=f"the number of an episode is 0 to 16777215, not {number}"):
+            made.first(number)
+
+
+def test_the_first_image_of_a_conversation_is_the_start_and_a_step_shows_its_text_and_image() -> None:
+    made = tool(lambda: ("seen", 1.0, False, True, {}))
+    first, other = made.first(5), Image.new("RGB", (300, 200))
+    result = act(made, Conversation(PROTOCOL, [lambda: first, lambda: other], 1, {}), "two")
+    assert result.text == "seen\nThe episode is over: it may take no more steps."
+    assert shade(result) == shade(Result("", [first])) + 2
+    with pytest.raises(ToolError, match="not the start of an episode"):
+        act(made, Conversation(PROTOCOL, [], 1, {}), "one")
 
 
 def test_without_gymnasium_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,12 +212,18 @@ def test_without_gymnasium_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
         (gymnasium.spaces.Box(0, 255, (1,), np.uint8), [7], [256]),
         (gymnasium.spaces.Text(5), "abc", "a" * 6),
         (gymnasium.spaces.Dict({"go": gymnasium.spaces.Discrete(2)}), {"go": 1}, {"went": 1}),
+        (gymnasium.spaces.Dict({"go": gymnasium.spaces.Discrete(2)}), {"go": 0}, {"go": 1, "on": 1}),
+        (gymnasium.spaces.Tuple((gymnasium.spaces.Discrete(2), gymnasium.spaces.Discrete(3))), [1, 2], [1]),
+        (gymnasium.spaces.Box(-9, 9, (2,), np.float32), [3, -1], [3, "1"]),
+        (gymnasium.spaces.Box(0, 255, (1,), np.uint8), [255], [1.0]),
+        (gymnasium.spaces.MultiDiscrete([2, 3]), [0, 0], [10**30, 0]),
         (gymnasium.spaces.MultiBinary(2), [0, 1], [0, 2]),
     ],
 )
 def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None:
     assert space.contains(spaces.action(space, value))
-    assert spaces.schema(space)["type"] in ("array", "string", "object")
+    schema = spaces.schema(space)
+    assert (schema["type"], schema.get("required")) in (("array", None), ("string", None), ("object", ["go"]))
     with pytest.raises(ToolError):
         spaces.action(space, wrong)
 
@@ -203,6 +241,24 @@ def test_actions_of_each_space(space: Any, value: object, wrong: object) -> None
                     "type": "number", "minimum": -1.0, "maximum": 1.0}}},
         ),
         (gymnasium.spaces.Text(5, min_length=2), (), {"type": "string", "minLength": 2, "maxLength": 5}),
+        (
+            gymnasium.spaces.Box(np.array([-3, 0]), np.array([5, 9]), dtype=np.int64),
+            (),
+            {"type": "array", "minItems": 2, "maxItems": 2, "items": {
+                "type": "integer", "minimum": -3.0, "maximum": 9.0}},
+        ),
+        (
+            gymnasium.spaces.MultiDiscrete([[2, 3]]),
+            (),
+            {"type": "array", "minItems": 1, "maxItems": 1, "items": {
+                "type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "integer"}}},
+        ),
+        (
+            gymnasium.spaces.Tuple((gymnasium.spaces.Box(0, np.inf, (), np.float32), gymnasium.spaces.Discrete(2))),
+            (),
+            {"type": "array", "prefixItems": [
+                {"type": "number", "minimum": 0.0}, {"type": "integer", "minimum": 0, "maximum": 1}]},
+        ),
     ],
 )  # fmt: skip
 def test_schema_allows_the_actions_of_the_space(space: Any, names: tuple[str, ...], written: object) -> None:
@@ -217,6 +273,9 @@ def test_schema_allows_the_actions_of_the_space(space: Any, names: tuple[str, ..
         ((np.zeros((6, 8, 1), np.uint8), "one", "two"), None, None, "one\ntwo", [(8, 6)]),
         (3, "ansi", "S\x1b[41mF\x1b[0mH\n", "S[F]H", []),
         ({"at": np.array([1, 2])}, None, None, '{"at": [1, 2]}', []),
+        (np.zeros((1, 1, 3)), None, None, "[[[0.0, 0.0, 0.0]]]", []),  # numbers, no bytes
+        (np.zeros((1, 1, 4), np.uint8), None, None, "[[[0, 0, 0, 0]]]", []),
+        (np.zeros((0, 3), np.uint8), None, None, "[]", []),
     ],
 )
 def test_images_and_texts_of_an_observation_are_shown(
@@ -224,6 +283,20 @@ def test_images_and_texts_of_an_observation_are_shown(
 ) -> None:
     shown = seen.seen(SimpleNamespace(render_mode=mode, render=lambda: rendered), observation)
     assert (shown.text, [image.size for image in shown.images]) == (text, sizes)
+    assert {image.mode for image in shown.images} <= {"RGB"}
+
+
+def test_a_picture_that_is_none_is_named() -> None:
+    with pytest.raises(TypeError, match=r"render\(\) gives str, and not an image"):
+        seen.seen(SimpleNamespace(render_mode="rgb_array", render=lambda: "S"), 3)
+
+
+def test_the_first_image_is_the_start_of_an_episode_else_its_text_with_a_margin() -> None:
+    both = [Image.new("RGB", (8, 6), colour) for colour in ("red", "blue")]
+    assert seen.as_image(Result("go", both)) is both[0]
+    drawn = seen.as_image(Result("MM\nMMMM"))
+    left, top, right, bottom = ImageOps.invert(drawn.convert("L")).getbbox() or (0, 0, 0, 0)
+    assert {left, top, drawn.width - right, drawn.height - bottom} <= {16, 17}
 
 
 def test_environment_is_closed_when_nobody_has_it() -> None:

@@ -27,9 +27,11 @@ def outline(left: int, top: int, right: int, bottom: int, width: int = 3) -> set
 
 def marked(boxes: object) -> Image.Image:
     protocol = of_system(systems.get("vitar")).protocol
-    history = History([OpenedImage(Image.new("RGB", FILE, "white"))], protocol, QWEN2, tools.known())
-    call = check_call(TOOL, {"boxes": boxes, "image_index": 0}, history.view).call
+    pictures = [OpenedImage(Image.new("RGB", size, "white")) for size in ((84, 56), FILE)]
+    history = History(pictures, protocol, QWEN2, tools.known())
+    call = check_call(TOOL, {"boxes": boxes, "image_index": 1}, history.view).call
     _, ((shown, _),) = history.run(call)
+    assert shown.box == (0, 0, *history.sizes[1])
     return shown.full
 
 
@@ -68,3 +70,6 @@ def test_what_cannot_be_drawn_is_refused(boxes: object, kind: str) -> None:
     with pytest.raises(ToolError) as caught:
         check_call(TOOL, {"boxes": boxes, "image_index": 0}, View([FILE]))
     assert caught.value.kind == kind
+    if kind.startswith("no_"):  # what a chat protocol's own text may name
+        numbers = dict(zip(("x0", "y0", "x1", "y1"), boxes[-1], strict=True))  # type: ignore[index]
+        assert caught.value.values == {"box": boxes[-1], **numbers}  # type: ignore[index]

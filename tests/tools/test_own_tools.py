@@ -116,12 +116,25 @@ def test_a_chat_protocol_that_was_kept_finds_its_tool_again(own: Path, tmp_path:
     assert tools.get("rotate_image").SCHEMA["function"]["name"] == "rotate_image"
 
 
-def test_another_process_is_told_the_files_of_own_tools(own: Path) -> None:
+def test_another_process_is_told_the_files_of_own_tools(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, published = str(tools.file_of("rotate_image")), next(iter(plugins.of_systems("tools")))
     assert [tools.source(name) for name in ("crop_image", "rotate_image", published)] == ["crop_image", file, published]
-    tools.load(["rotate_image", published])
-    assert tools.sources(["crop_image", "rotate_image", "gone"]) == ("crop_image", file)
-    assert list(tools.own_files(["crop_image", "rotate_image", published])) == ["rotate_image.py"]
+    (own / "ask.yaml").write_text("description: Ask.\nparameters: {type: object}\nhttp: {url: http://127.0.0.1:1}\n")
+    assert tools.load(["ask", file, published]) == ["ask", "rotate_image", published]
+    names = ["crop_image", "rotate_image", "gone", published, "ask"]
+    assert tools.sources(names) == ("crop_image", file, published, str(own / "ask.yaml"))
+    assert tools.own_files(names) == {each: (own / each).resolve() for each in ("rotate_image.py", "ask.yaml")}
+    monkeypatch.delenv("VIRC_PATH")
+    assert [tools.source("ask", beside) for beside in (None, own)] == ["ask", str(own / "ask.yaml")]
+
+
+def test_a_file_by_the_name_of_a_tool_of_virc_is_not_taken(own: Path) -> None:
+    published = next(iter(plugins.of_systems("tools")))
+    for name in ("crop_image", published):
+        (own / f"{name}.py").write_text(ROTATE.replace("rotate_image", name))
+    assert tools.file_of("crop_image") is None
+    with pytest.raises(ConfigError, match=f"has the name of a tool of virc, '{published}'"):
+        tools.file_of(published)
 
 
 def test_nothing_is_loaded_that_nobody_names(own: Path) -> None:
@@ -144,8 +157,9 @@ def test_a_chat_protocol_loads_no_file_by_its_path(
     file = tmp_path / FILE_NAME
     file.write_bytes(msgspec.json.encode(hostile))
     assert read_protocol(file) == hostile
-    with pytest.raises(ConfigError, match="there is none of that name"):
+    with pytest.raises(ConfigError, match="there is none of that name") as refused:
         own_files(Reward("outcome"), own, hostile.tools)
+    assert refused.value.hint == "export VIRC_PATH=DIR, the folder that has its file"
     assert not (own / "ran").exists()
 
 
@@ -259,7 +273,8 @@ def taught(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_every_command_names_the_variable_where_a_tool_is_not_here(words: str, taught: Path) -> None:
     refused = virc(*words.split())
-    assert (refused.code, "offers the tool 'rotate_image'" in refused.err) == (3, True), refused.err
+    told = f"the chat protocol of {'the rows' if 'check' in words else 'mine'} offers the tool 'rotate_image', and"
+    assert (refused.code, told in refused.err) == (3, True), refused.err
     assert "hint: export VIRC_PATH=DIR, the folder that has rotate_image.py" in refused.err
 
 

@@ -89,8 +89,8 @@ def test_lines_points_and_texts_have_hard_edges() -> None:
 
 
 def test_a_line_of_one_pixel_is_on_its_points_alone() -> None:
-    found = made("draw_on_image", shape="line", points=[[5, 20], [60, 20]], width=1)
-    assert of_color(found, RED) == {(x, 20) for x in range(5, 61)}
+    found = made("draw_on_image", shape="line", points=[[5, 20], [60, 20], [60, 50]], width=1)
+    assert of_color(found, RED) == {(x, 20) for x in range(5, 61)} | {(60, y) for y in range(20, 51)}
     assert len(of_color(made("draw_on_image", shape="line", points=[[5, 20], [60, 20]], width=4), RED)) == 4 * 56
 
 
@@ -98,6 +98,7 @@ def test_a_line_of_one_pixel_is_on_its_points_alone() -> None:
 def test_a_mark_is_at_each_point(shape: str) -> None:
     drawn = of_color(made("draw_on_image", shape=shape, text="A", points=[[30, 30], [150, 60]]), RED)
     assert {x // 100 for x, _ in drawn} == {0, 1}
+    assert ({(27, 30), (33, 30), (30, 27), (30, 33)} <= drawn) == (shape == "point"), "three pixels around its point"
 
 
 def test_an_arrow_is_widest_behind_its_tip() -> None:
@@ -210,19 +211,22 @@ def test_a_grid_says_its_coordinates_in_the_unit_of_the_calls(
     monkeypatch.setattr(
         ImageDraw.ImageDraw, "text", lambda self, at, text, *more: (written.append(text), plain(self, at, text, *more))
     )
-    call = checked("show_grid", View([SIZE], coordinates, originals=[(2000, 1000)]), parts=5).call
+    view = View([(56, 84), SIZE], coordinates, originals=[(560, 840), (2000, 1000)])
+    call = checked("show_grid", view, parts=5, image_index=1).call
     found = tools.get("show_grid").apply(call, Image.new("RGB", SIZE, WHITE))
     assert written[:4] == labels.split()
     assert isinstance(found, Image.Image)
     assert {found.getpixel((x, 95)) for x in (40, 80, 120, 160)} == {RED}
     assert {found.getpixel((x, 50)) for x in (39, 41, 199)} == {WHITE}
+    assert {found.getpixel((199, y)) for y in (20, 40, 60, 80)} == {RED}
 
 
 def test_numbers_of_a_grid_are_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     monkeypatch.setattr(ImageDraw.ImageDraw, "text", lambda self, at, text, *more: written.append(text))
-    made("show_grid", parts=3)
-    assert written == ["67", "33", "133", "67"]
+    tall = made("show_grid", Image.new("RGB", SIZE[::-1]), parts=3)
+    assert written == ["33", "67", "67", "133"]
+    assert {tall.getpixel(at) for at in ((33, 199), (66, 199), (99, 66), (99, 133))} == {RED}
 
 
 # ViGoRL's own function (Gabesarch/grounded-rl, 2025), run on a picture of 200 x 100: point -> its crop, dot at.

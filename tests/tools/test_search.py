@@ -94,6 +94,9 @@ def test_without_pages_the_tool_is_refused_before_a_model_is_asked(
 ) -> None:
     monkeypatch.delenv("VIRC_PAGES", raising=False)
     with pytest.raises(SetupError, match="has no pages to search"):
+        tools.check_ready(["crop_image", "python", "search"])
+    monkeypatch.setenv("VIRC_PAGES", "")
+    with pytest.raises(SetupError, match="has no pages to search"):
         tools.check_ready(["search"])
     monkeypatch.setenv("VIRC_PAGES", str(tmp_path / "absent"))
     with pytest.raises(SetupError, match="which is no folder"):

@@ -38,6 +38,7 @@ def split(folder: Path, data: bytes, names: list[str]) -> list[Path]:
         ["a.tar.lz4.part8", "a.tar.lz4.part9", "a.tar.lz4.part10"],
         ["a.001", "a.002"],
         ["xyy", "xyz", "xzaaa"],
+        ["x88", "x89", "x9000"],
     ],
 )
 def test_parts_are_joined_in_the_order_of_their_names(names: list[str], packed: str, tmp_path: Path) -> None:
@@ -62,12 +63,26 @@ def test_one_part_alone_names_the_others(tmp_path: Path) -> None:
     assert raised.value.hint == f"virc unpack '{tmp_path}/a b.part'*"
 
 
-@pytest.mark.parametrize(("one", "other"), [("a.tar", "b.tar"), ("shard-00.tar", "shard-01.tar"), ("a.1", "b.2")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a.tar", "b.tar"), ("shard-00.tar", "shard-01.tar"), ("a.1", "b.2"), ("a.1", "a.01"), ("a.1", "a.1")],
+)
 def test_two_archives_are_no_parts_of_one(one: str, other: str, tmp_path: Path) -> None:
     for name in (one, other):
         (tmp_path / name).write_bytes(tar(*ENTRIES))
     with pytest.raises(UsageError, match="are not two parts of one archive"):
         unpack(UnpackConfig(tmp_path / one, tmp_path / "to", more=(tmp_path / other,)))
+
+
+def test_a_home_folder_is_meant_by_its_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    config = UnpackConfig(Path("~/a.tar"))
+    assert (config.parts, config.folder) == ([Path("/home/somebody/a.tar")], Path("/home/somebody"))
+    several = UnpackConfig(Path("~/b.2"), Path("~/to"), more=(Path("~/b.1"),))
+    assert (several.parts, several.folder) == (
+        [Path(f"/home/somebody/b.{at}") for at in (1, 2)],
+        Path("/home/somebody/to"),
+    )
 
 
 @pytest.mark.parametrize("packed", PACKED)

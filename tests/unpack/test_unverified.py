@@ -136,6 +136,9 @@ def test_what_cannot_fit_is_said_before_the_start(pack: Any, tmp_path: Path, mon
     assert not (tmp_path / "to").exists()
     with pytest.raises(DataError, match="there is room for"):  # also beside itself
         unpack(UnpackConfig(archive))
+    (tmp_path / "to").mkdir()
+    (tmp_path / "to" / "a").write_bytes(bytes(200_000))  # of an earlier run
+    assert unpack(UnpackConfig(archive, tmp_path / "to")).skipped == 1
 
 
 @pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "make room"), (errno.EROFS, "you may write to")])

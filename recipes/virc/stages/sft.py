@@ -215,10 +215,11 @@ def of_machine(config: Any, liger: bool) -> Iterator[tuple[str, str, str]]:
     elif config.gpus is not None:
         different = len(set(config.gpus))
         wrong = f"gpus names {different} different GPUs, and devices is {config.devices}"
+        hint = f"devices: {different}"
         if different < len(config.gpus):  # CUDA shows no GPU at all if one is named twice
-            wrong += "; each is named once"
+            wrong, hint = f"{wrong}; each is named once", f"gpus: {[*dict.fromkeys(config.gpus)]}"
         if not len(config.gpus) == different == config.devices:
-            yield "gpus", wrong, f"devices: {different}"
+            yield "gpus", wrong, hint
 
 
 def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
@@ -231,7 +232,7 @@ def _nonsense(config: Config) -> Iterator[tuple[str, str, str]]:
     yield from of_machine(config, config.use_liger)
     if config.min_pixels > config.max_pixels:
         wrong = f"min_pixels {config.min_pixels} is over max_pixels {config.max_pixels}"
-        yield "min_pixels", wrong, "min_pixels: 3136"
+        yield "min_pixels", wrong, f"min_pixels: {min(3136, config.max_pixels)}"
     if {*config.frozen_modules} == {*get_args(Part)}:
         wrong = "every part of the model is frozen, so nothing is trained"
         yield "frozen_modules", wrong, "frozen_modules: [vision, projector]"

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from support.helping_hints import helps
 
 from virc.core.errors import ConfigError
 from virc.core.plan import Plan
@@ -202,6 +203,9 @@ def test_a_base_is_trained_in_its_own_template(model_type: str, template: str) -
     [
         ({"train_batch_size": 12}, "train_batch_size", "12 is no multiple of the 8 rows"),
         ({"train_batch_size": 24, "nodes": 2}, "train_batch_size", "24 is no multiple of the 16 rows"),
+        ({"train_batch_size": 3}, "train_batch_size", "3 is no multiple of the 8 rows"),
+        ({"device": "cpu", "zero": 0, "devices": 1, "nodes": 2}, "zero", "several processes on CPUs"),
+        ({"gpus": (0, 0), **ALONE}, "gpus", "gpus names 1 different GPUs, and devices is 1; each is named once"),
         ({"devices": 1}, "zero", "zero 3 spreads over devices, and there is only one"),
         ({"offload": True, "zero": 0}, "offload", "offload is done by DeepSpeed ZeRO, and zero is 0"),
         ({"device": "cpu", "zero": 0}, "zero", "several processes on CPUs cannot be resumed without DeepSpeed"),
@@ -217,7 +221,16 @@ def test_a_base_is_trained_in_its_own_template(model_type: str, template: str) -
 def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], setting: str, said: str) -> None:
     found = {fault.path[0]: fault for fault in engines.faults("sft", config(**given)) if said in fault.message}
     assert list(found) == [setting]
+    assert helps("sft", config(**given), found[setting])
 
 
-def test_what_is_as_by_default_fits_together() -> None:
-    assert not list(engines.faults("sft", config()))
+@pytest.mark.parametrize(
+    "given",
+    [
+        {}, {"devices": 1, "nodes": 2}, {"devices": 1, "offload": True}, ALONE, {"zero": 0},
+        {"device": "cpu", "use_liger": False}, {"min_pixels": 3136, "max_pixels": 3136},
+        {"gpus": (7, 6, 5, 4, 3, 2, 1, 0)},
+    ],
+)  # fmt: skip
+def test_these_fit_together(given: dict[str, Any]) -> None:
+    assert not list(engines.faults("sft", config(**given)))

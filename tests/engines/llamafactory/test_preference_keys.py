@@ -112,6 +112,9 @@ def test_a_setting_of_another_loss_is_refused(given: dict[str, Any], setting: st
     (fault,) = contradictions(config(**given))
     assert fault.path == (setting,)
     assert message in fault.message
+    if loss := re.search(r"for the loss (\w+)", message):
+        assert fault.hint == f"loss: {loss[1]}, or leave {setting} out"
+        assert not [*contradictions(config(**{**given, "loss": loss[1]}))]
 
 
 @pytest.mark.parametrize(

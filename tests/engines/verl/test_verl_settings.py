@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from support.helping_hints import helps
 
 from virc.engines import registry as engines
 from virc.engines.verl import plan as verl
@@ -211,21 +212,29 @@ def test_the_engine_finds_a_users_code_and_knows_what_is_frozen() -> None:
             "64 x 8 replies (ppo_mini_batch_size x n) are no multiple of the 1024",
         ),
         (
+            {"train_batch_size": 128, "ppo_mini_batch_size": 32, "n": 4, "micro_batch_size_per_device": 64},
+            "micro_batch_size_per_device",
+            "32 x 4 replies (ppo_mini_batch_size x n) are no multiple of the 512",
+        ),
+        (
             {"reward": Reward("outcome", group={"over_mean": 1.0})},
             "norm_adv_by_std",
             "over_mean changes nothing where rewards are divided",
         ),
         ({"devices": 6, "tensor_parallel": 4}, "tensor_parallel", "6 devices are no multiple of tensor_parallel 4"),
         ({"gpus": (0, 1)}, "gpus", "gpus names 2 different GPUs, and devices is 8"),
-        ({"gpus": (0,) * 8}, "gpus", "gpus names 1 different GPUs, and devices is 8"),
+        ({"gpus": (0,) * 8}, "gpus", "gpus names 1 different GPUs, and devices is 8; each is named once"),
+        ({"device": "cpu", "gpus": (0,)}, "gpus", "gpus names GPUs, and device is cpu"),
+        ({"sources": ("tiny",)}, "sources", "sources are of whole problems, and rollout is per_cru"),
         ({"device": "cpu"}, "offload", "offload spares the memory of GPUs"),
-        ({"device": "cpu"}, "tensor_parallel", "a sampler on CPUs is not shared"),
+        ({"device": "cpu", "tensor_parallel": 2}, "tensor_parallel", "a sampler on CPUs is not shared"),
         ({"device": "cpu", "attention": "fa2"}, "attention", "flash-attn needs a GPU"),
         ({"device": "cpu", "use_liger": True}, "use_liger", "the kernels of liger need a GPU"),
         ({"device": "cpu", "judge_gpus": 1}, "judge_gpus", "judge_gpus counts GPUs"),
         ({"rollout_engine": "transformers"}, "tensor_parallel", "the sampler transformers runs on one device"),
         ({"rollout": "multi_turn", "max_images": 16}, "max_images", "16 turns can show 16 images"),
         ({"rollout": "multi_turn", "response_length": 300}, "response_length", "do not fit into 300 tokens"),
+        ({"rollout": "multi_turn", "max_turns": 40}, "response_length", "do not fit into 512 tokens"),
         ({"clip_low": 1.0}, "clip_low", "cannot fall by 1 or more"),
         (
             {"frozen_modules": ("vision", "projector", "language")},
@@ -244,12 +253,46 @@ def test_settings_that_make_no_sense_together_are_named(given: dict[str, Any], s
     found = {fault.path[0]: fault for fault in engines.faults("rl", config(**given)) if said in fault.message}
     assert list(found) == [setting]
     assert found[setting].hint or setting == "engine"
+    assert helps("rl", config(**given), found[setting])
 
 
-def test_what_a_hint_says_helps() -> None:
-    given: dict[str, Any] = {"devices": 6, "tensor_parallel": 4, "train_batch_size": 48, "ppo_mini_batch_size": 48}
-    assert [fault.hint for fault in engines.faults("rl", config(**given))] == ["tensor_parallel: 6"]
-    assert not list(engines.faults("rl", config(**{**given, "tensor_parallel": 6})))
+def test_names_of_rows_lack_no_word() -> None:
+    for given, setting in (
+        ({"data": "d_{a}"}, "data"),
+        ({"data": "d", "validation": "v_{a}", "test_freq": 5}, "validation"),
+    ):
+        (fault,) = engines.faults("rl", Config(**given))  # type: ignore[arg-type]
+        assert (fault.path, fault.message.startswith(f"{setting} is ")) == ((setting,), True)
+
+
+@pytest.mark.parametrize(
+    ("given", "frozen", "liger"),
+    [
+        ({}, (), False),
+        ({"fidelity": "as_written"}, ("vision",), True),
+        ({"fidelity": "as_written", "device": "cpu"}, ("vision",), False),
+        ({"fidelity": "as_written", "frozen_modules": (), "use_liger": False}, (), False),
+        ({"frozen_modules": ("projector",), "use_liger": True}, ("projector",), True),
+        ({"lora": Lora()}, ("vision", "projector"), False),
+        ({"lora": Lora(), "frozen_modules": ("language",)}, ("language", "vision", "projector"), False),
+    ],
+)
+def test_what_is_frozen_and_fused_follows_from_the_settings(
+    given: dict[str, Any], frozen: tuple[str, ...], liger: bool
+) -> None:
+    assert (config(**given).frozen, config(**given).liger) == (frozen, liger)
+
+
+@pytest.mark.parametrize(("devices", "most"), [(6, 6), (12, 6)])
+def test_what_a_hint_says_helps(devices: int, most: int) -> None:
+    given: dict[str, Any] = {
+        "devices": devices,
+        "tensor_parallel": 5,
+        "train_batch_size": 48,
+        "ppo_mini_batch_size": 48,
+    }
+    assert [fault.hint for fault in engines.faults("rl", config(**given))] == [f"tensor_parallel: {most}"]
+    assert not list(engines.faults("rl", config(**{**given, "tensor_parallel": most})))
 
 
 @pytest.mark.parametrize(
@@ -259,10 +302,12 @@ def test_what_a_hint_says_helps() -> None:
         {"reward": Reward("outcome", group={"reward": 1.0, "over_mean": 1.0})}, {"gpus": (4, 5, 6, 7, 0, 1, 2, 3)},
         {"rollout": "multi_turn", "max_images": 17}, {"validation": "v", "test_freq": 5},
         {"lora": Lora(), "frozen_modules": ("vision", "projector")},
+        {"frozen_modules": ("vision", "language")}, {"rollout_engine": "transformers", "tensor_parallel": 1},
+        {"rollout": "multi_turn", "sources": ("tiny",)},
     ],
 )  # fmt: skip
 def test_these_fit_together(given: dict[str, Any]) -> None:
-    assert not [fault for fault in engines.faults("rl", config(**given)) if fault.path[0] != "response_length"]
+    assert not [*engines.faults("rl", config(**given))]
 
 
 @pytest.mark.parametrize("name", ["virc", "tiny"])

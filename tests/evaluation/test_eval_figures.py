@@ -1,0 +1,164 @@
+"""What a terminal shows of an evaluation: each line by hand, for what has one item, several, or too many."""
+
+import msgspec
+import pytest
+from reported import RIGHT, WRONG, outcomes, result, summary_of
+
+from virc.evaluation.boxes import BoxScores
+from virc.evaluation.pages.figures import UNREAD
+from virc.evaluation.rewarded import Gap, Mean, RewardFacts
+from virc.evaluation.summary import Contamination, Reported, Seeds, SharedPicture, Summary, score, share
+from virc_cli.commands.eval.figures import lines
+
+UNEVEN = outcomes(*["rw"] * 10, "wr", "rr")
+
+
+def printed(summary: Summary) -> list[str]:
+    return list(lines(summary))
+
+
+def cells(found: list[str], head: str) -> list[list[str]]:
+    """The rows of the table whose head begins with these words."""
+    start = next(at for at, line in enumerate(found) if line.split()[:2] == head.split())
+    return [line.split() for line in found[start + 1 : [*found, ""].index("", start)]]
+
+
+def test_a_model_is_a_row_of_counts_and_means() -> None:
+    summary = summary_of(outcomes("rf", "wf", "nf", "uf", "ff", "ff"), "one", "other")
+    found = printed(summary)
+    assert found[0] == "mathvista: 6 problems"
+    row, other, *_ = cells(found, "model right")
+    assert row[:4] == ["one", "25.0%", "to", "50.0%"]
+    assert row[-11:] == ["4", "1", "0", "1", "2", "2.5", "1.5", "3.0", "900", "80", "1.38"]
+    assert (other[:2], other[5:]) == (["other", "-"], ["0", "0", "0", "0", "6", *"------"])
+    assert not [line for line in found if "evidence seen" in line or "mean IoU" in line or line.startswith("metric")]
+    assert UNREAD not in found
+    unread = [summary.models[0], msgspec.structs.replace(summary.models[1], unread=share([True, False]))]
+    found = printed(msgspec.structs.replace(summary, models=unread, crop_ablation="blank"))
+    assert (found[0], UNREAD in found) == ("mathvista: 6 problems, crop ablation: blank", True)
+
+
+def test_rewards_and_boxes_have_their_means_and_pairs_their_difference() -> None:
+    summary = summary_of(UNEVEN, "one", "other")
+    means = {"total": Mean(0.5, (0.25, 0.75), 4, 0, 0), "near": Mean(None, None, 0, 3, 1)}
+    boxes = BoxScores(3, 0.5, 0.25, 0.44, None)
+    models = [msgspec.structs.replace(summary.models[0], reward=means, boxes=boxes), summary.models[1]]
+    gaps = {"total": Gap(0.5, (0.1, 0.9), 4), "near": Gap(None, None, 0)}
+    pairs = [msgspec.structs.replace(summary.pairs[0], reward=gaps)]
+    facts = RewardFacts("mine", "sums", ["near"], False, None)
+    found = printed(msgspec.structs.replace(summary, models=models, pairs=pairs, reward=facts))
+    assert "Reward of mine, total sums: means over problems" in found
+    rows = [["total", "one", "0.500", "0.250", "to", "0.750", "4", "0", "0"], ["near", "one", "-", "-", "0", "3", "1"]]
+    assert cells(found, "reward model") == rows
+    start = found.index("one minus other in the reward")
+    assert [" ".join(line.split()) for line in found[start + 1 : start + 3]] == [
+        "total +0.500 (+0.100 to +0.900) on 4 problems", "near - on 0 problems",
+    ]  # fmt: skip
+    assert cells(found, "model mean") == [["one", "0.500", "0.250", "44.0%", "-", "3"]]
+
+
+def test_a_pair_says_by_how_much_at_what_cost_and_who_alone_solves_what() -> None:
+    summary = summary_of(UNEVEN, "one", "other")
+    (pair,) = summary.pairs
+    low, high = (100 * end for end in pair.interval)
+    found = printed(summary)
+    start = next(at for at, line in enumerate(found) if line.startswith("one minus other"))
+    assert found[start : start + 5] == [
+        f"one minus other: +75.0 points ({low:+.1f} to {high:+.1f}), p = 0.012, on 12 problems",
+        "  113 tokens against 53, 1.42 s against 0.67, for a problem",
+        f"  {pair.needed} problems like these would tell the two apart (power 80 %)",
+        "  only one solves 1, 2, 3, 4, 5, 6, 7, 8 … (10 in all)",
+        "  only other solves 11",
+    ]
+    odd = msgspec.structs.replace(
+        pair,
+        p=0.0004,
+        p_holm=0.0012,
+        undecided=2,
+        p_bounds=(0.0001, 0.5),
+        bounds=(-0.25, 0.5),
+        only_other=[],
+        needed=None,
+    )
+    found = printed(msgspec.structs.replace(summary, pairs=[odd]))
+    chance = "p < 0.001 (Holm: p = 0.001) (0.000 to 0.500 with the 2 undecided)"
+    assert f"one minus other: -25.0 to +50.0 points ({low:+.1f} to {high:+.1f}), {chance}, on 12 problems" in found
+    assert "  only other solves none" in found
+    assert not [line for line in found if "would tell" in line]
+
+
+def test_each_model_is_compared_with_the_commonest_answer() -> None:
+    found = printed(summary_of(UNEVEN, "one", "other"))
+    start = found.index("the commonest answer alone: 100.0%")  # all have one reference
+    assert found[start + 1 : start + 3] == [
+        "  one minus that: -8.3 points, p = 1.000",
+        "  other minus that: -83.3 points, p = 0.002",  # 2 of 2**10
+    ]
+
+
+@pytest.mark.parametrize(("count", "shown"), [(24, True), (25, False)])
+def test_a_division_of_many_parts_is_in_the_report_alone(count: int, shown: bool) -> None:
+    results = [result(at, {"one": RIGHT, "two": WRONG}, categories={"kind": (f"k{at:02}",)}) for at in range(count)]
+    results.append(result(99, {"two": RIGHT}, categories={"kind": ("k00",)}))
+    found = printed(summary_of(results, "one", "two"))
+    assert (f"kind: {count} parts, in the report" in found) is not shown
+    if shown:
+        assert cells(found, "kind one")[:2] == [["k00", *"100.0% of 1".split(), *"50.0% of 2".split()],
+                                                ["k01", *"100.0% of 1".split(), *"0.0% of 1".split()]]  # fmt: skip
+
+
+def test_pictures_that_were_trained_on_are_listed_and_taken_out() -> None:
+    shared = [SharedPicture(at, 10 + at, at == 1) for at in range(1, 10)]
+    summary = summary_of(UNEVEN, "one")
+    contaminated = Contamination("train.jsonl", 40, 3, shared, {"one": score([True, False])})
+    found = printed(msgspec.structs.replace(summary, contamination=contaminated))
+    start = found.index("train.jsonl: 40 rows of training, 3 without a picture that can be read")
+    assert found[start + 1] == "  problems with nearly a picture of theirs: 9, 1 with the question too"
+    assert found[start + 2 : start + 4] == ["  problem 1: row 11, the question too", "  problem 2: row 12"]
+    assert found[start + 9 : start + 12] == [
+        "  problem 8: row 18", "  one without these: 50.0% of 2 (95 %: 9.5 to 90.5)", "",
+    ]  # fmt: skip
+    clean = msgspec.structs.replace(contaminated, unread=0, shared=[])
+    found = printed(msgspec.structs.replace(summary, contamination=clean))
+    assert "train.jsonl: 40 rows of training" in found
+    assert not [line for line in found if "without these" in line]
+
+
+def test_seeds_and_published_figures_stand_with_what_differs() -> None:
+    summary = summary_of(UNEVEN, "one")
+    ours = summary.models[0].score
+    seeds = [Seeds("one", {0: 0.5, 1: 0.7}, 0.6, 0.1414, (0.4, 0.8)), Seeds("two", {0: 1, 1: 1, 2: 1}, 1, 0, None)]
+    against = [
+        Reported("one", "7b", "table 1", 0.745, ours, {"max_pixels": (1, None), "samples": (8, 1)}),
+        Reported("one", "3b", "table 2", None, ours, {}),
+        Reported("two", "3b", "table 2", 0.6, score([True, None]), {}),
+    ]
+    found = printed(msgspec.structs.replace(summary, seeds=seeds, against=against))
+    spread = found.index("one, mean of 2 seeds: 60.0% (95 %: 40.0% to 80.0%), standard deviation 14.1 points")
+    assert found[spread + 1] == "two, mean of 3 seeds: 100.0%, standard deviation 0.0 points"
+    assert [line for line in found if "table" in line or " here" in line] == [
+        "one: 91.7% (64.6 to 98.5); 7b: 74.5%, table 1",
+        "  max_pixels: 1 there, None here",
+        "  samples: 8 there, 1 here",
+        "one: 91.7% (64.6 to 98.5); 3b: no figure, table 2",
+        "two: 50.0% to 100.0% (9.5 to 100.0, 1 undecided); 3b: 60.0%, table 2; undecided which is higher",
+    ]
+
+
+def test_refusals_evidence_and_metrics_have_a_table_each() -> None:
+    refused = msgspec.structs.replace(WRONG, answer=None, failure="no_answer")
+    unusable = msgspec.structs.replace(WRONG, answer=None, failure="tries", rejected=4, turns=1)
+    seen, unseen = (msgspec.structs.replace(each, evidence=[share]) for each, share in ((RIGHT, 1.0), (WRONG, 0.0)))
+    measured = msgspec.structs.replace(RIGHT, measured=0.25)
+    results = [result(at, {"one": each}) for at, each in enumerate((refused, refused, unusable, seen, seen, unseen))]
+    results[0] = msgspec.structs.replace(results[0], unreadable=True)
+    results.append(msgspec.structs.replace(result(9, {"one": measured}), metric="anls"))
+    found = printed(summary_of(results, "one"))
+    # turns: 1 of each of the four wrong ones, 3 of each of the three right ones, and the unusable one
+    assert cells(found, "model refused") == [
+        ["one", *"28.6% of 7".split(), *"16.7% of 6".split(), "1", "0.286"],
+    ]  # fmt: skip
+    assert cells(found, "model evidence") == [
+        ["one", *"66.7% of 3".split(), *"100.0% of 2".split(), *"0.0% of 1".split()],
+    ]  # fmt: skip
+    assert cells(found, "metric model") == [["anls", "one", "25.0%", "1"]]

@@ -1,0 +1,185 @@
+"""Code of a pipeline, with a sandbox that does as a test says: what it is given, what comes back, and its calls."""
+
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from virc.core.errors import NetworkError, NoAnswerError
+from virc.reasoning.calls import ToolError
+from virc.reasoning.images import OpenedImage, open_image
+from virc.sandbox import pool
+from virc.sandbox.calls import Answer, Asked
+from virc.solving.pipelines import Interpreter, Output
+from virc.solving.pipelines.steps import Branch, Ran, Run, running
+from virc.tools import python
+
+PICTURE = OpenedImage(Image.new("RGB", (8, 6), "red"))
+Sandbox = Callable[..., Any]
+"""Gets the past, the code, the images, the machine, the limits, whether the state is kept, and what is around it."""
+
+
+def printed(stdout: str = "", stderr: str = "", **more: Any) -> pool.Reply:
+    fields: dict[str, Any] = {"notes": (), "fault": False, "images": ()} | more
+    return pool.Reply(1, stdout, stderr, **fields)
+
+
+@pytest.fixture
+def interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sandbox], Interpreter]:
+    def made(sandbox: Sandbox) -> Interpreter:
+        monkeypatch.setattr(python, "ready", lambda: None)
+        monkeypatch.setattr(pool, "shared", lambda: SimpleNamespace(run=sandbox))
+        return Interpreter()
+
+    return made
+
+
+def ran(work: Callable[[], object]) -> Ran:
+    """The one step of a run."""
+    with running(Branch(run := Run(1))):
+        work()
+    (step,) = run.steps
+    return step
+
+
+@pytest.mark.parametrize(
+    ("reply", "text", "sizes"),
+    [
+        (printed("a\n", "b\n", notes=("c",)), "a\nb\nc", []),
+        (printed(), "The code printed nothing.", []),
+        (printed(images=((8, 6),)), "", [(8, 6)]),
+        (
+            printed("a", images=((8, 6), (3, 3), (4, 4), (900, 4))),
+            "a\n[an image is too small, or one side over 200 times the other, and is not shown]",
+            [(8, 6), (4, 4)],
+        ),
+    ],
+)
+def test_what_code_prints_and_shows_comes_back(
+    reply: pool.Reply, text: str, sizes: list[tuple[int, int]], interpreter: Callable[[Sandbox], Interpreter]
+) -> None:
+    pixels = [bytes(3 * width * height) for width, height in reply.images]
+    found: list[Output] = []
+    step = ran(lambda: found.append(interpreter(lambda *_: (reply, pixels, None)).run("```python\n1\n```", step="it")))
+    (output,) = found
+    assert (output, [each.size for each in output.images]) == (text, sizes)
+    assert (step.name, step.kind, step.prompt, step.output, list(step.pictures)) == (
+        "it", "code", "```python\n1\n```", (text,), sizes,
+    )  # fmt: skip
+
+
+def test_exact_code_that_fails_ends_the_problem_by_its_last_line(interpreter: Callable[[Sandbox], Interpreter]) -> None:
+    reply = printed("a", "Traceback\nNameError: name 'x' is not defined\n", fault=True)
+    with running(Branch(Run(1))):
+        assert interpreter(lambda *_: (reply, [], None)).run("x").endswith("is not defined")
+        with pytest.raises(NoAnswerError, match=r"^code of the pipeline failed: NameError: name 'x' is not defined$"):
+            interpreter(lambda *_: (reply, [], None)).run("x", exact=True)
+
+
+def test_a_piece_of_code_finds_the_state_and_the_pictures_of_those_before_it(
+    interpreter: Callable[[Sandbox], Interpreter],
+) -> None:
+    given: list[tuple[Any, ...]] = []
+
+    def sandbox(past: object, text: str, images: Any, machine: Any, limits: Any, kept: bool, around: Any) -> Any:
+        names = [(each.image.file, each.image.name, open_image(each.png(), "it").size) for each in images]
+        given.append((past, text, names, limits.seconds, kept, dict(around.variables), around.max_calls))
+        if text == "die":
+            raise pool.DiedError("it took over 3 s and was ended. Its state is lost.")
+        return printed(), [], f"past {text}"
+
+    shared = interpreter(sandbox)
+    with running(Branch(Run(1))):
+        shared.run("```\n1\n```", [PICTURE, Image.new("L", (5, 4))], {"a": "b"}, seconds=3)
+        assert shared.run("die", calls=7) == "it took over 3 s and was ended."
+        shared.run("3")
+    pictures = [("image_0.png", "image_0", (8, 6)), ("image_1.png", "image_1", (5, 4))]
+    first, second, third = given
+    assert first[1:] == ("1", pictures, 3, True, {"a": "b"}, 32)
+    assert second == ("past 1", "die", pictures, 20, True, {}, 7)
+    assert third[:3] == ("past 1", "3", pictures)
+
+
+def fails(error: Exception) -> Callable[..., Any]:
+    def function(what: object) -> object:
+        raise error
+
+    return function
+
+
+def whole(what: Any, how: str = "a") -> object:
+    return f"{what} {how}"
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "value", "error", "output"),
+    [
+        (whole, {"what": "x"}, "x a", None, "x a"),
+        (whole, {"what": "x", "how": "b"}, "x b", None, "x b"),
+        (whole, {"how": "b"}, None, "it is look(what, how=)", None),
+        (whole, {"what": "x", "else": "b"}, None, "it is look(what, how=)", None),
+        (lambda what: {"é": [what, 1]}, {"what": None}, {"é": [None, 1]}, None, '{"é": [null, 1]}'),
+        (lambda what: what.size, {"what": {"image": 0}}, [8, 6], None, "[8, 6]"),
+        (lambda what: what["a"][0].size, {"what": {"object": {"a": [{"image": 1}]}}}, [5, 4], None, "[5, 4]"),
+        (lambda what: [], {"what": 1}, [], None, "[]"),
+        (fails(ValueError("no")), {"what": 1}, None, "look() failed: no", ""),
+        (fails(ToolError("no")), {"what": 1}, None, "look() failed: no", ""),
+        (fails(KeyError("x")), {"what": 1}, None, "look() failed: KeyError: 'x'", ""),
+        (fails(SystemExit(3)), {"what": 1}, None, "look() failed: SystemExit: 3", ""),
+        (lambda what: {1, 2}, {"what": 1}, None, "look() failed: it gave no JSON: ", ""),
+    ],
+)
+def test_a_call_gets_json_and_pictures_and_is_in_the_step(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    value: object,
+    error: str | None,
+    output: str | None,
+    interpreter: Callable[[Sandbox], Interpreter],
+) -> None:
+    answers: list[Answer] = []
+
+    def sandbox(*given: Any) -> Any:
+        asked = Asked(1, "look", dict(arguments), ((8, 6), (5, 4)))
+        answers.append(given[-1].answer(asked, [bytes(3 * 48), bytes(3 * 20)]))
+        return printed("done"), [], None
+
+    step = ran(lambda: interpreter(sandbox).run("1", functions={"look": function}))
+    (answer,) = answers
+    assert (answer.value, answer.images) == (value, ())
+    assert answer.error == error or (error and error.endswith(": ") and (answer.error or "").startswith(error))
+    assert [(each.function, each.output, each.error) for each in step.calls] == (
+        [] if output is None else [("look", output, answer.error)]
+    )
+
+
+def test_pictures_of_a_call_go_out_and_come_back(interpreter: Callable[[Sandbox], Interpreter]) -> None:
+    made = [Image.new("RGB", (5, 4), "blue"), PICTURE]
+    answers: list[Answer] = []
+
+    def sandbox(*given: Any) -> Any:
+        assert given[-1].functions == {"look": ("what", "how=")}
+        asked = Asked(1, "look", {"what": [{"image": 0}, 7], "how": {"image": 0}}, ((8, 6),))
+        answers.append(given[-1].answer(asked, [b"\xff\0\0" * 48]))
+        return printed(), [], None
+
+    step = ran(lambda: interpreter(sandbox).run("1", functions={"look": lambda what, how=1: made}))
+    assert [open_image(each, "it").tobytes() for each in answers[0].images] == [
+        made[0].tobytes(), PICTURE.pixels.tobytes(),
+    ]  # fmt: skip
+    (called,) = step.calls
+    assert (called.arguments, called.output) == (
+        '{"what": ["8x6", 7], "how": "8x6"}',
+        "picture of 5 x 4 px\npicture of 8 x 6 px",
+    )
+    assert called.pictures == ((8, 6),)
+
+
+def test_a_role_that_fails_in_a_call_ends_the_problem(interpreter: Callable[[Sandbox], Interpreter]) -> None:
+    def sandbox(*given: Any) -> Any:
+        given[-1].answer(Asked(1, "look", {"what": 1}), [])
+
+    with running(Branch(Run(1))), pytest.raises(NetworkError, match="gone"):
+        interpreter(sandbox).run("1", functions={"look": fails(NetworkError("gone"))})
