@@ -29,6 +29,7 @@ def file(tmp_path: Path) -> Path:
         ({"HOME": "/h", "XDG_CONFIG_HOME": "relative"}, "linux", "/h/.config/virc/config.yaml"),
         ({"HOME": "/h"}, "darwin", "/h/Library/Application Support/virc/config.yaml"),
         ({"HOME": "/h", "APPDATA": "/a"}, "win32", "/a/virc/config.yaml"),
+        ({"HOME": "/h"}, "win32", "/h/AppData/Roaming/virc/config.yaml"),
         ({"HOME": "/h", "VIRC_CONFIG": "/mine.yaml", "XDG_CONFIG_HOME": "/x"}, "linux", "/mine.yaml"),
     ],
 )
@@ -71,6 +72,7 @@ def test_a_wrong_flag_is_a_usage_error_that_names_it() -> None:
         ('max_pixels: "1_000"', "max_pixels", 1000),
         ("model: 'off'", "model", "off"),
         ("device: cuda:1", "device", "cuda:1"),
+        ("timeout:\nmodel: a", "model", "a"),  # a key without a value is not set
     ],
 )
 def test_a_value_means_what_its_setting_says(line: str, key: str, value: object, file: Path) -> None:
@@ -89,13 +91,15 @@ def test_a_value_means_what_its_setting_says(line: str, key: str, value: object,
         ("timeout: off", "must be a number of seconds.*, not False", None),
         ("max_pixels: 2.5", "whole number", None),
         ("max_pixels: [1, 2]", "not a list", None),
-        ("endpoint: localhost:8000", "a URL like", None),
+        ("endpoint: localhost:8000", "a URL like", "http://localhost:8000/v1"),
+        ("endpoint: h:1/a@b", "a URL like", None),  # no user
+        ("timeout: " + "x" * 200, "at most a million, not 'x{79}$", None),
         ("endpoint: http://me:sk-1@h/v1", "must hold no user and password", "VIRC_API_KEY"),
         ("endpoint: me:sk-1@h", "must hold no user and password", "VIRC_API_KEY"),
         ("device: gpu", "cpu, cuda, cuda:N or mps", None),
         ('model: "a\\nb"', "must be one line of text", None),
-        ("modle: x", "unknown key 'modle'", "'model'"),
-        ("api_key: sk-1", "secrets are not kept", "VIRC_API_KEY"),
+        ("modle: x", r"unknown key 'modle' in .*config\.yaml", "'model'"),
+        ("api_key: sk-1", r"api_key in .*config\.yaml: secrets are not kept", "VIRC_API_KEY"),
         ("openai_token: sk-1", "secrets are not kept", "VIRC_API_KEY"),
     ],
 )
@@ -104,7 +108,7 @@ def test_a_wrong_line_is_named_with_what_to_do(line: str, message: str, hint: st
     with pytest.raises(ConfigError, match=message) as caught:
         config.read(file)
     assert "sk-1" not in str(caught.value)
-    assert hint is None or hint in str(caught.value.hint)
+    assert (hint or "None") in str(caught.value.hint)
 
 
 BOMB = "a: &a [x, x]\n" + "".join(f"{c}: &{c} [*{p}, *{p}, *{p}]\n" for p, c in pairwise("abcdefghijk"))
@@ -222,6 +226,12 @@ def test_without_a_home_the_file_must_be_named(monkeypatch: pytest.MonkeyPatch) 
     assert config.config_path({"XDG_CONFIG_HOME": "/x"}, "linux") == Path("/x/virc/config.yaml")
     assert config.config_path({"APPDATA": "/a"}, "win32") == Path("/a/virc/config.yaml")
     assert config.config_path({"VIRC_CONFIG": "~nobody-here/c"}) == Path("~nobody-here/c")
+    for platform in ("linux", "darwin", "win32"):
+        with pytest.raises(ConfigError, match="no home folder") as caught:
+            config.cache_folder({}, platform)
+        assert caught.value.hint == "export VIRC_CACHE=FOLDER"
+    monkeypatch.setenv("HOME", "/me")
+    assert config.config_path({"VIRC_CONFIG": "~/c"}) == config.cache_folder({"VIRC_CACHE": "~/c"}) == Path("/me/c")
 
 
 def test_a_refused_value_leaves_the_file_alone(file: Path) -> None:
@@ -306,6 +316,7 @@ def test_an_endpoint_of_none_on_the_command_line_is_no_endpoint() -> None:
     file: dict[str, config.Value] = {"endpoint": "http://file/v1"}
     found = config.resolve({"endpoint": "none"}, {"VIRC_ENDPOINT": "http://env/v1"}, file)
     assert found["endpoint"] == config.Setting(None, "flag")
+    assert config.resolve({"model": "none"}, {}, {})["model"] == config.Setting("none", "flag")
 
 
 @pytest.mark.parametrize(

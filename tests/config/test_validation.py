@@ -1,5 +1,6 @@
 """YAML as it is meant, and every misfit of it in words."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,8 @@ from virc.core.errors import ConfigError, UsageError
         ("a: 1e-6", 1e-6), ("a: -2.5E+3", -2500.0), ("a: 1e6", 1e6), ("a: 1_000", 1000), ("a: 1:30:00", "1:30:00"),
         ("a: 22:30", "22:30"), ("a: 2024-01-01", "2024-01-01"), ("a: <<", "<<"), ("a: '1e-6'", "1e-6"),
         ("a: true", True), ("a: null", None), ("a:", None), ("a: =", "="), ("a: [1, b]", [1, "b"]),
+        ("a: +1e3", 1000.0), ("a: .5e1", 5.0), ("a: [" + "[], " * 20 + "1]", [[]] * 20 + [1]),  # not deep
+        ("a: " + "[" * 15 + "]" * 15, json.loads("[" * 15 + "]" * 15)),
     ],
 )  # fmt: skip
 def test_a_value_is_what_people_mean(text: str, value: object) -> None:
@@ -43,13 +46,14 @@ def test_a_text_is_parsed_once_and_each_caller_owns_the_result() -> None:
         ("a: !!str 1", "it is using tags"), ("a: {on: 1}", "it has the key True, which is not text"),
         ("a:\n- 1: b", "it has the key 1, which is not text"), ("a: " + "[" * 16 + "]" * 16, "it is nested too deeply"),
         ("- a", "it does not hold lines of the form"), ("on: 1", "it does not hold"), ("a: [", "it is not YAML"),
-        ("a: x" + "y" * 2**16, "it is over 64 KiB"),
+        ("a: x" + "y" * 2**16, "it is over 64 KiB"), ("a: " + "é" * 2**15, "it is over 64 KiB"),
     ],
 )  # fmt: skip
 def test_what_misleads_is_refused_with_its_line(text: str, says: str) -> None:
     with pytest.raises(ConfigError) as refused:
         plain_yaml.parse(text, "it")
     assert says in str(refused.value)
+    assert (refused.value.hint == "put it in quotes") == ("which is not text" in says)
 
 
 def test_a_file_of_windows_begins_with_its_first_key(tmp_path: Path) -> None:
@@ -60,13 +64,14 @@ def test_a_file_of_windows_begins_with_its_first_key(tmp_path: Path) -> None:
         plain_yaml.read(tmp_path / "a.yaml")
 
 
-TEXT = "# first\na: 1  # one\nb:\n- c: x\n- y\n"
+TEXT = "# first\na: 1  # one\nb:\n- c: x\n- y\nd: {c: x, é: z}\n"
 
 
 def test_lines_and_texts_are_found_by_their_keys() -> None:
-    assert plain_yaml.lines(TEXT) == {("a",): 2, ("b",): 3, ("b", "0", "c"): 4}
-    changed = plain_yaml.replaced(TEXT, {("b", "0", "c"): "new", ("b", "1"): "true"})
-    assert changed == '# first\na: 1  # one\nb:\n- c: new\n- "true"\n'
+    places = {("a",): 2, ("b",): 3, ("b", "0", "c"): 4, ("d",): 6, ("d", "c"): 6, ("d", "é"): 6}
+    assert plain_yaml.lines(TEXT) == places
+    changed = plain_yaml.replaced(TEXT, {("b", "0", "c"): "new", ("b", "1"): "true", ("d", "é"): "é: 1"})
+    assert changed == '# first\na: 1  # one\nb:\n- c: new\n- "true"\nd: {c: x, é: "é: 1"}\n'
 
 
 @pytest.mark.parametrize(
@@ -75,10 +80,18 @@ def test_lines_and_texts_are_found_by_their_keys() -> None:
         ("# mine\na: 1", "b", 2, "# mine\na: 1\nb: 2\n"), ("", "b", 2, "b: 2\n"),
         ("a: 1  # one\nb: 2\n", "a", None, "b: 2\n"),
         ("a: 1  # one\n# two\nb: 2\n", "a", 3, "a: 3  # one\n# two\nb: 2\n"),
+        ("ab: 1\na: 2\n", "a", 3, "ab: 1\na: 3\n"), ("{b: 1, a: 2}", "c", 3, "b: 1\na: 2\nc: 3\n"),
+        ("# mine\n", "a", "é " * 60 + "é", f"# mine\na: {'é ' * 60}é\n"),  # on one line
     ],
 )  # fmt: skip
-def test_one_key_is_set_and_all_else_stays(text: str, key: str, value: int | None, changed: str) -> None:
+def test_one_key_is_set_and_all_else_stays(text: str, key: str, value: int | str | None, changed: str) -> None:
     assert plain_yaml.changed(text, key, value) == changed
+
+
+def test_a_value_alone_has_keys_of_text_too() -> None:
+    assert plain_yaml.value("{a: [1]}", "it") == {"a": [1]}
+    with pytest.raises(ConfigError, match="it has the key 1, which is not text"):
+        plain_yaml.value("[{1: b}]", "it")
 
 
 class Inner(msgspec.Struct):
@@ -88,7 +101,7 @@ class Inner(msgspec.Struct):
     count: Annotated[int, Meta(ge=1, le=9)] = 1
 
 
-class Outer(msgspec.Struct):
+class Outer(msgspec.Struct, forbid_unknown_fields=True):
     """What a file may hold; `low` is at most `high`."""
 
     kind: Literal["sft", "rl"]
@@ -98,11 +111,15 @@ class Outer(msgspec.Struct):
     named: Mapping[str, Inner] = {}
     names: tuple[str, ...] = ()
     pair: tuple[int, int] | None = None
+    sizes: Mapping[Literal["cpu", "cuda"], int] = {}
 
     def __post_init__(self) -> None:
         """Raise ValueError where it does not go together."""
         if self.low > self.high:
             raise ValueError("`low` is over `high`")
+
+
+WHOLE = "a whole number"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +146,22 @@ class Outer(msgspec.Struct):
         ),
         ({"kind": "rl", "names": ["a", 2]}, [("names", "each of names must be text, not 2", "put it in quotes")]),
         ({"kind": "rl", "pair": [1, "b"]}, [("pair", "value 2 of pair must be a whole number, not 'b'", None)]),
+        (
+            {"kind": "rl", "pair": [1, 2, 3]},
+            [("pair", f"pair must be a list of 2, such as [{WHOLE}, {WHOLE}] or null, not a list of 3", None)],
+        ),
+        ({"low": 2}, [("kind", "kind is missing", None)]),  # nothing is said of what goes together before all is there
+        ({"kind": "rl", "high": -1}, [("", "`low` is over `high`", None)]),  # the first field named is not in the file
+        ({"kind": "zzz" * 30}, [("kind", f"kind must be `rl` or `sft`, not '{'zzz' * 20}…'", None)]),
+        ({"kind": -(10**50)}, [("kind", "kind must be `rl` or `sft`, not an endless number", None)]),
+        ({"kind": "rl", "names": [True]}, [("names", "each of names must be text, not true", "put it in quotes")]),
+        (
+            {"kind": "rl", "sizes": {"cpv": "x"}},
+            [
+                ("sizes.cpv", "the name sizes.cpv must be `cpu` or `cuda`, not 'cpv'", "did you mean 'cpu'?"),
+                ("sizes.cpv", "sizes.cpv must be a whole number, not 'x'", None),
+            ],
+        ),
     ],
 )
 def test_every_misfit_is_said_with_its_place(value: object, found: list[tuple[str, str, str | None]]) -> None:
@@ -136,8 +169,67 @@ def test_every_misfit_is_said_with_its_place(value: object, found: list[tuple[st
     assert said == found
 
 
+class Renamed(msgspec.Struct, rename="kebab"):
+    """Keys are written otherwise than fields."""
+
+    some_name: str
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "path", "found"),
+    [
+        ([1, "b"], tuple[int, int], ("a", "pair"), ["value 2 of a.pair must be a whole number, not 'b'"]),
+        (["x"], tuple[int, ...], ("a", "names"), ["each of a.names must be a whole number, not 'x'"]),
+        ({"kind": "rl", "low": 2}, Outer, ("a", "b"), ["a.b: `low` is over `high`"]),
+        (
+            {"kind": "rl", "parts": [{"name": "a", "x": 1}], "named": {"k": {"name": "a", "y": 1}}}, Outer, (),
+            ["unknown setting 'parts.0.x'", "unknown setting 'named.k.y'"],
+        ),
+        ({}, Renamed, (), ["some-name is missing"]),
+        (
+            {"a": [1, float("inf")], "b": {"c": float("nan")}}, dict[str, Any], (),
+            [f"{each} must be a number with an end, not {shown}" for each, shown in
+             (("a", "a list of 2"), ("b", "lines of the form `key: value`"))],
+        ),
+    ],
+)  # fmt: skip
+def test_a_misfit_deep_inside_is_named_whole(value: Any, kind: Any, path: dotted.Path, found: list[str]) -> None:
+    assert [each.message for each in validation.faults(value, kind, path, "setting")] == found
+
+
+def test_an_unknown_key_comes_with_those_that_are_known() -> None:
+    (unknown,) = validation.faults({"nam": 1, "name": "a"}, Inner)
+    assert isinstance(unknown, validation.Unknown)
+    assert unknown.known == ("name", "count")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Annotated[float, Meta(gt=0)], "a number above 0"),
+        (Annotated[float, Meta(gt=0, le=3600)], "a number above 0 and at most 3600"),
+        (Annotated[int, Meta(ge=1, lt=9)], "a whole number of at least 1 and below 9"),
+        (Annotated[int, Meta(ge=1)], "a whole number of at least 1"),
+        (tuple[Literal["a", "b"], ...], "a list, such as [`a`, `b`]"),
+        (Renamed, "lines of the form `key: value` (some-name)"),
+    ],
+)
+def test_what_is_wanted_is_said_in_words(kind: Any, words: str) -> None:
+    assert validation.wanted(kind) == words
+
+
+def test_the_type_at_a_place_is_that_of_its_field() -> None:
+    assert validation.kind_at(Outer, ("named", "x")) is Inner
+    assert validation.takes_text(validation.kind_at(Outer, ("named", "x", "name")))
+    assert validation.kind_at(Outer, ("kind", "x")) is None
+
+
 def test_arguments_of_python_are_held_against_their_types() -> None:
     validation.check_arguments(Inner("a", 9))
+    validation.check_arguments(Inner(5, 9), without=("name",))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="name must be text, not 5") as refused:
+        validation.check_arguments(Inner(5))  # type: ignore[arg-type]
+    assert refused.value.hint == "put it in quotes"
     with pytest.raises(UsageError, match="count must be a whole number from 1 to 9, not 10"):
         validation.check_arguments(Inner("a", 10))
 
@@ -150,4 +242,9 @@ def test_values_are_put_under_their_keys() -> None:
     assert dotted.put(values, ("a",), 4) is True
     assert values == {"a": 4, "c": {"x": {"y": 3}}, "d": {}}
     assert dotted.at(values, ("c", "x", "y")) == 3
-    assert dotted.without({"a": [1, {"b": 2}], "c": 3}, {("a", "1", "b"), ("c",)}) == {"a": [1, {}]}
+    assert dotted.put(values, ("c", "x"), given := {"z": 1}) is True
+    dotted.put(values, ("c", "x", "z"), 2)
+    assert given == {"z": 1}  # what was given stays as it is
+    nested = {"a": [1, {"b": 2, "c": 3}, 4], "b": 3, "c": 5, "d": {"b": 6, "e": 7, "c": 8}}
+    left = dotted.without(nested, {("a", "0"), ("a", "1", "b"), ("c",), ("d", "b")})
+    assert left == {"a": [{"c": 3}, 4], "b": 3, "d": {"e": 7, "c": 8}}

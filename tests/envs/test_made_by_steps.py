@@ -10,7 +10,7 @@ import pytest
 import toys
 from support.called import virc
 
-from virc.core.errors import ConfigError, EngineError, UsageError
+from virc.core.errors import ConfigError, EngineError, SetupError, UsageError
 from virc.core.events import Event, Reporter
 from virc.core.plan import Step
 from virc.core.processes import Process
@@ -84,8 +84,9 @@ def test_all_that_a_step_writes_is_reported_with_it_and_nothing_else(
             yield process
 
     monkeypatch.setattr(making.processes, "started", ended)
-    making._run(Step(("sh", "-c", "echo its own"), "say something"), log, Reporter(told.append))
-    assert [event.text for event in told if event.kind == "log"] == ["its own"]
+    making._run(Step(("sh", "-c", "echo first; echo its own; echo"), "say something"), log, Reporter(told.append))
+    assert [event.text for event in told if event.kind == "log"] == ["first", "its own", ""]
+    assert [event.text for event in told if event.kind == "progress"][-1].endswith(" s  its own")
 
 
 def test_an_environment_is_made_once(steps: list[Step], tmp_path: Path) -> None:
@@ -96,17 +97,40 @@ def test_an_environment_is_made_once(steps: list[Step], tmp_path: Path) -> None:
     assert environments.interpreter(toy()) == toy().python
 
 
+def test_what_a_killed_run_left_is_no_environment_and_goes(steps: list[Step]) -> None:
+    toy().python.parent.mkdir(parents=True)
+    toy().python.touch()
+    making.log_of(toy()).write_text("of the run before")
+    assert environments.interpreter(toy()) is None
+    making.create(toy())
+    assert (toy().python.exists(), making.log_of(toy()).exists(), len(steps)) == (False, False, 3)
+
+
+def test_room_is_said_by_device_and_a_machine_that_cannot_run_it_is_refused(
+    steps: list[Step], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    making.create(making.find("toy", "cuda"), told.append)
+    assert told[0].text.startswith("making the environment of a toy, about 2 GiB, in ")
+    steps.clear()
+    monkeypatch.setattr(environments.platform, "machine", lambda: "aarch64")
+    with pytest.raises(SetupError, match="this processor is aarch64"):
+        making.create(toy())
+    assert steps == []
+
+
 def test_each_command_says_what_it_did(steps: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(making.processes, "output", fake_output(("toy",), version="2.0"))
     names = "toy", "--device", "cpu"
     missing = virc("env", "path", *names)
     assert (missing.code, missing.out, "virc env create toy --device cpu" in missing.err) == (4, "", True)
+    assert "the environment toy-cpu has not been made" in missing.err
     made = virc("env", "create", *names, "--with", "ruler==2.0")
     assert (made.code, made.out, toy().extra) == (0, f"{toy().folder}\n", ("ruler==2.0",)), made.err
     assert virc("env", "path", *names).out == f"{toy().python}\n"
     cpu, cuda = virc("env", "ls").out.splitlines()
     assert cpu == f"toy    cpu   ready       a toy                    {toy().python}  with ruler==2.0"
-    assert cuda == "toy    cuda  not made    a toy                    about 1 GiB"
+    assert cuda == "toy    cuda  not made    a toy                    about 2 GiB"
     rows = virc("env", "ls", "--json").json["environments"]
     assert [(row["engine"], row["device"], row["state"], row["with"]) for row in rows] == [
         ("toy", "cpu", "ready", ["ruler==2.0"]), ("toy", "cuda", "not made", []),
@@ -116,6 +140,7 @@ def test_each_command_says_what_it_did(steps: list[Step], monkeypatch: pytest.Mo
         "warning: not the tested version: toy 2.0 instead of 1.0", "toy-cpu now uses /opt/mine/python",
     ]  # fmt: skip
     assert virc("env", "path", *names).out == "/opt/mine/python\n"
+    assert virc("env", "ls").out.startswith("toy    cpu   registered  a toy                    /opt/mine/python")
     folder = toy().folder
     removed = virc("env", "remove", *names)
     assert (removed.code, f"removed {folder}\n" in removed.err, folder.exists()) == (0, True, False)
@@ -159,11 +184,13 @@ def test_links_of_the_user_are_blamed_for_other_builds_alone(
     with pytest.raises(EngineError) as caught:
         making.create(toy())
     assert (caught.value.hint or "").startswith(hint)
+    assert caught.value.message == f"could not install 1 package: exit code 1, {says}"
 
 
 def test_packages_are_remembered_in_any_order(steps: list[Step]) -> None:
     plain = toy().folder
     making.create(toy("ruler==2.0"))
+    assert [step.argv[1] for step in steps] == ["venv", "pip", "pip", "-c"]
     assert toy().extra == ("ruler==2.0",)
     assert toy("abacus").extra == ("abacus", "ruler==2.0")
     assert toy("abacus", "ruler==2.0").folder == toy("ruler==2.0", "abacus").folder
@@ -183,7 +210,8 @@ def test_other_pins_make_another_folder(steps: list[Step], tmp_path: Path, name:
 @pytest.mark.parametrize(
     ("text", "is_package"),
     [
-        ("ruler", True), ("ruler[more]>=2.0", True), ("ruler==2.*", True), ("-r x.txt", False), ("./ruler", False),
+        ("ruler", True), ("ruler[more]>=2.0", True), ("ruler==2.*", True), ("ruler!=2", True),
+        ("-r x.txt", False), ("./ruler", False),
         ("ruler @ https://example.org/ruler.whl", False), ("git+https://example.org/ruler", False), ("", False),
         ("ruler --index-url https://example.org", False),
     ],
@@ -193,13 +221,16 @@ def test_a_package_is_a_name_and_perhaps_a_version(text: str, is_package: bool) 
         assert requirement(text) == text
     else:
         with pytest.raises(UsageError, match="is no package"):
-            requirement(text)
+            making.with_packages(get("sft", "cpu", Path("/cache")), ["peft", text])
 
 
 def test_remove_takes_former_pins_of_that_device_alone(steps: list[Step], tmp_path: Path) -> None:
     making.create(toy("ruler"))
     place = toy().folder.parent
-    former, others = place / "toy-cpu-0123456789", [place / "toy-cuda-0123456789", place / "toyland-cpu-0123456789"]
+    former, others = (
+        place / "toy-cpu-0123456789",
+        [place / name for name in ("toy-cpu-notes", "toy-cuda-0123456789", "toyland-cpu-0123456789")],
+    )
     for folder in (former, *others):
         folder.mkdir()
     making.remove(toy())
@@ -300,4 +331,4 @@ def test_a_registration_that_cannot_be_read_is_said(steps: list[Step]) -> None:
     environment.registration.mkdir()
     with pytest.raises(ConfigError, match="cannot be read") as refused:
         environments.interpreter(environment)
-    assert "virc env remove" in str(refused.value.hint)
+    assert refused.value.hint == "virc env remove toy --device cpu"

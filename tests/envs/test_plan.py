@@ -54,7 +54,23 @@ def test_the_steps_install_the_pins_and_import_what_matters() -> None:
     assert {"--require-hashes", "--only-binary=:all:", "--no-binary=antlr4-python3-runtime"} <= {*install.argv}
     assert install.argv[install.argv.index("--python") + 1] == check.argv[0] == str(rl.folder / "bin" / "python")
     assert check.argv[1:] == ("-c", "import verl.trainer.main_ppo")
-    assert check.env["PYTHONPATH"] == ""
+    assert check.env["PYTHONPATH"] == environments.versions_step(rl.python).env["PYTHONPATH"] == ""
+    assert "--excludes" not in install.argv  # which this one has none of
+
+
+@pytest.mark.parametrize("environment", EVERY, ids=lambda environment: environment.name)
+def test_only_what_has_no_wheel_is_built(environment: Environment) -> None:
+    pins = environment.pins.read_text().replace("_", "-").splitlines()
+    wanted = {f"--no-binary={name}" for name in BUILT if any(line.startswith(f"{name}==") for line in pins)}
+    assert {each for each in environments.steps(environment, "uv")[1].argv if each.startswith("--no-b")} == wanted
+
+
+@pytest.mark.parametrize(("version", "interpreter"), [("{}.{}", sys.executable), ("3.9", "3.9")])
+def test_an_environment_has_the_python_of_its_pins(
+    version: str, interpreter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "PYTHON", version.format(*sys.version_info))
+    assert environments.steps(EVERY[0], "uv")[0].argv[2:4] == ("--python", interpreter)
 
 
 def test_added_packages_are_installed_beside_the_pins_and_said_to_have_no_hash() -> None:
@@ -64,6 +80,7 @@ def test_added_packages_are_installed_beside_the_pins_and_said_to_have_no_hash()
     assert added.argv[-3:] == ("-r", str(FOLDER / "rl-cpu.txt"), "gymnasium")
     assert added.argv[added.argv.index("--override") + 1] == str(FOLDER / "rl-cpu.override")
     assert added.says == "install gymnasium, without hashes"
+    assert "--override" not in environments.steps(get("sft", "cpu", Path("/cache"), ["peft"]), "uv")[2].argv
     assert tested.env["UV_TORCH_BACKEND"] == added.env["UV_TORCH_BACKEND"] == ""
 
 
@@ -92,6 +109,13 @@ def test_builds_of_torch_that_do_not_fit_are_named(torch: str, torchvision: str 
     assert environments.mixed_builds(found) == said
 
 
+def test_all_packages_of_another_build_are_named() -> None:
+    found = {"torch": "2.13.0", "torchaudio": "2.13.0+cpu", "torchvision": "0.28.0+cpu"}
+    listed = "torchvision 0.28.0+cpu, torchaudio 2.13.0+cpu"
+    assert environments.mixed_builds(found) == f"torch 2.13.0 is built for CUDA, and for a CPU {listed}"
+    assert environments.mixed_builds({**found, "torchvision": "0.28.0"}).endswith("for a CPU torchaudio 2.13.0+cpu")  # type: ignore[union-attr]
+
+
 def test_every_package_that_is_built_from_source_is_pinned_somewhere() -> None:
     assert BUILT.keys() <= {name for environment in EVERY for name in pinned(environment)}
 
@@ -100,7 +124,12 @@ def test_another_processor_than_that_of_the_pins_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(environments.platform, "machine", lambda: "aarch64")
     with pytest.raises(SetupError, match="for x86-64, and this processor is aarch64") as refused:
         environments.check_machine(get("sft", "cpu", tmp_path))
-    assert "virc env use sft" in str(refused.value.hint)
+    assert refused.value.hint == "install the engine yourself, then: virc env use sft PYTHON"
+    monkeypatch.setattr(environments.platform, "machine", lambda: "AMD64")
+    environments.check_machine(get("sft", "cpu", tmp_path))
+    monkeypatch.setattr(environments.sys, "platform", "darwin")
+    with pytest.raises(SetupError, match="engines run on Linux only"):
+        environments.check_machine(get("sft", "cpu", tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +162,8 @@ def test_an_engine_that_computes_nothing_has_no_environment_for_a_gpu(monkeypatc
         ({"HOME": "/h", "XDG_CACHE_HOME": "x"}, "linux", "/h/.cache/virc"),
         ({"HOME": "/h"}, "darwin", "/h/Library/Caches/virc"),
         ({"HOME": "/h", "VIRC_CACHE": "/scratch"}, "linux", "/scratch"),
+        ({"HOME": "/h"}, "win32", "/h/AppData/Local/virc/Cache"),
+        ({"HOME": "/h", "LOCALAPPDATA": "/l"}, "win32", "/l/virc/Cache"),
     ],
 )
 def test_the_cache_lies_where_the_platform_keeps_caches(env: Mapping[str, str], platform: str, expected: str) -> None:
@@ -144,8 +175,7 @@ def test_a_cache_in_the_working_folder_is_the_same_from_everywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = user.cache_folder({"VIRC_CACHE": "scratch"})
-    monkeypatch.chdir("/")
-    assert found.absolute() == tmp_path / "scratch"
+    assert found == tmp_path / "scratch"
 
 
 def test_versions_that_differ_are_named_and_local_builds_are_the_same() -> None:
@@ -179,6 +209,8 @@ def test_a_full_disk_is_refused_before_the_download(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(environments.shutil, "disk_usage", lambda path: Usage)
     with pytest.raises(SetupError, match=r"needs about 6 GiB, and 6\.5 are free"):
         environments.check_machine(get("sft", "cpu", tmp_path / "not" / "yet"))
+    with pytest.raises(SetupError, match=r"^sft-cuda needs about 7 GiB, and 6\.5 are free"):
+        environments.check_machine(get("sft", "cuda", tmp_path))
 
 
 def test_a_damaged_registration_is_named(tmp_path: Path) -> None:
@@ -202,6 +234,8 @@ def test_engines_get_our_code_alone_and_by_its_content(tmp_path: Path) -> None:
     (package / "tools" / "crop.py").write_text("ONE = 2\n")
     second = environments.recipes_in(sft, package)
     assert second != first
+    (package / "tools" / "crop.py").rename(package / "tools" / "cut.py")
+    assert environments.recipes_place(sft, package) not in (first, second)  # names count as well
     assert (first / "virc" / "tools" / "crop.py").read_text() == "ONE = 1\n"
     assert sorted(p.name for p in first.parent.iterdir()) == sorted([first.name, second.name])
 
@@ -227,7 +261,7 @@ def test_pins_are_read_by_the_names_of_packages(tmp_path: Path, monkeypatch: pyt
 def test_versions_are_compared_that_any_source_asks_for(
     found: Mapping[str, str], differs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {"rl-cpu.in": "-r common.in\ntorch==2.13.0\n", "common.in": "# all\nmsgspec\n"}
+    files = {"rl-cpu.in": "Torch==2.13.0\n-r common.in\n", "common.in": "# all\nmsgspec\n"}
     files["rl-cpu.txt"] = "torch==2.13.0\nmsgspec==1\ndeep==7\n"
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -243,6 +277,18 @@ def test_code_of_an_engine_can_be_read_by_every_user(tmp_path: Path) -> None:
     copied = environments.recipes_in(get("rl", "cpu", tmp_path / "cache"), package)
     assert copied.stat().st_mode & 0o777 == 0o755
     assert (copied / "package" / "a.py").read_text() == "A = 1\n"
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, mode: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "a.py").touch()
+    monkeypatch.setattr(Path, "chmod", full)
+    with pytest.raises(OSError, match="No space"):
+        environments.recipes_in(get("rl", "cpu", tmp_path / "cache"), tmp_path / "package")
+    assert not [*(tmp_path / "cache" / "envs" / "recipes").iterdir()]
 
 
 @pytest.mark.parametrize(("folder", "looked_at"), [("", ""), ("new", ""), ("new/deep", ""), ("there", "there")])
@@ -272,11 +318,15 @@ def test_locking_keeps_versions_where_it_is_told_to(
         )
 
     (tmp_path / "x-cpu.txt").write_text("a==1\n")
+    override = tmp_path / "x-cpu.override"
+    if keep:
+        override.touch()
     monkeypatch.setattr(lock, "FOLDER", tmp_path)
     monkeypatch.setattr(lock, "find_uv_bin", lambda: "uv")
     monkeypatch.setattr(lock.subprocess, "run", resolve)
     lock.lock("x-cpu", keep)
     (argv,) = asked
+    assert (str(override) in argv, "--override" in argv) == (keep, keep)
     assert (
         (["--constraint", str(tmp_path / "x-cpu.txt")] == argv[argv.index("--constraint") :][:2])
         if keep
@@ -319,8 +369,13 @@ def test_an_engine_of_one_device_is_found_there_whatever_the_machine_has(monkeyp
     assert {name: making.find(name, None).device for name in ("eval", "sft")} == {"eval": "cpu", "sft": "cuda"}
 
 
-def test_named_files_of_requirements_alone_are_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_files_of_requirements_alone_are_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locked: list[tuple[str, bool]] = []
     monkeypatch.setattr(lock, "lock", lambda name, keep: locked.append((name, keep)))
     lock.main(["--keep", "x-cpu"])
     assert locked == [("x-cpu", True)]
+    for name in ("b-cpu.in", "a-cpu.in", "common.in"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(lock, "FOLDER", tmp_path)
+    lock.main([])
+    assert locked[1:] == [("a-cpu", False), ("b-cpu", False)]

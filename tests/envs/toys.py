@@ -48,7 +48,7 @@ def install_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str = 
     folder = tmp_path / "engines"
     pin = pinned(wheel(tmp_path / "wheels", code=code))
     folder.mkdir()
-    (folder / "toy.yaml").write_text("name: toy\nwhat: a toy\ncheck: toy\ngib: {cpu: 1, cuda: 1}\n")
+    (folder / "toy.yaml").write_text("name: toy\nwhat: a toy\ncheck: toy\ngib: {cpu: 1, cuda: 2}\n")
     for device in ("cpu", "cuda"):
         (folder / f"toy-{device}.in").write_text("toy==1.0\n")
         (folder / f"toy-{device}.txt").write_text(f"# made\n{pin}")

@@ -246,6 +246,10 @@ def test_faults_of_an_answer_are_added_beside_it(tmp_path: Path) -> None:
     assert row["corrupted"] == "Two blue cars and a cat."
     assert [row["corrupted"][each["start"] : each["end"]] for each in row["changes"]] == ["blue", "cat"]
     assert "What is there?" in json.dumps(body)
+    assert "wrong in 1 to 5 places, by changing a " in json.dumps(body)
+    (folder := tmp_path / "one").mkdir()
+    (row,), _ = by_model(folder, rows, proposal(("red", "blue")), column="answer", most=5)
+    assert (row["corrupted"], row["answer"]) == ("Two blue cars and a dog.", "Two red cars and a dog.")
 
 
 def test_texts_without_a_phrase_are_left_out(tmp_path: Path) -> None:

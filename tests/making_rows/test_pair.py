@@ -34,10 +34,10 @@ THREE: dict[str, Any] = {"replies": ["a", "b", "c"], "grades": ["x", "y", "z"]}
         ({"a": "A", "b": [], "x": 1, "y": 0}, TWO, []),
         ({"a": "A", "b": "B", "x": 1}, TWO, []),
         ({"a": "A", "b": "B", "x": {"p": 0.1, "q": 0.2}, "y": 0.3}, TWO, []),
-        ({"a": "A", "b": "B", "x": 1, "y": True}, TWO, []),
+        ({"a": "A", "b": "B", "x": 2, "y": True}, TWO, []),
         ({"a": "A", "b": "B", "x": 1, "y": 0.5}, {**TWO, "margin": 0.6}, []),
         ({"a": "A", "b": "B", "x": 1, "y": 0.5}, {**TWO, "margin": 0.5}, [("A", "B", 0.5)]),
-        ({"a": ["one ", "two"], "b": "B", "x": {"p": 0.2, "q": 0.7}, "y": 0.8}, TWO, [("one\ntwo", "B", 0.1)]),
+        ({"a": ["one ", " ", "two"], "b": "B", "x": {"p": 0.2, "q": 0.7}, "y": 0.8}, TWO, [("one\ntwo", "B", 0.1)]),
         (
             {"a": "A", "b": "B", "c": "C", "x": 0.1, "y": 0.3, "z": 0.2},
             THREE,
@@ -72,8 +72,10 @@ def test_a_prompt_has_columns_of_the_row(tmp_path: Path) -> None:
     row = {"id": 1, "question": "Q?", "images": [], "a": "A", "b": "B", "x": 1, "y": 0, "seen": "S", "n": 1}
     (one,), _ = made("pair", tmp_path / "one", [row], **TWO, prompt="{question} {seen} {}", start="> ")
     assert one["messages"] == [{"role": "user", "content": "Q? S {}"}]
-    assert one["chosen"] == {"role": "assistant", "content": "> A"}
-    assert made("pair", tmp_path / "two", [row], **TWO, prompt="{n}") == ([], {"no prompt": 1})
+    assert [one[name]["content"] for name in ("chosen", "rejected")] == ["> A", "> B"]
+    assert one["chosen"]["role"] == "assistant"
+    assert made("pair", tmp_path / "two", [row], **TWO, prompt="{seen} {n} {x}") == ([], {"no prompt": 1})
+    assert "n is no text" in (tmp_path / "two" / "new.jsonl.left_out").read_text()
 
 
 def test_a_reply_without_a_grade_is_refused(tmp_path: Path) -> None:

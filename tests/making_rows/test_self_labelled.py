@@ -369,18 +369,23 @@ def test_a_covered_object_is_the_answer(tmp_path: Path) -> None:
     Image.new("RGB", (100, 80), "white").save(tmp_path / "p.png")
     rows = tmp_path / "rows.jsonl"
     lines = [
-        {"id": "a", "image": "p.png", "bbox": [20, 20, 40, 40], "category_name": " cat "},
-        {"id": "b", "image": "p.png", "bbox": [20, 30, 40, 20], "category_name": ""},
+        {"id": "a", "image": "p.png", "bbox": [20, 20, 40, 20], "category_name": " cat "},
+        {"id": "b", "image": "p.png", "bbox": [20, 30, 40, 20], "category_name": " "},
         {"id": "c", "image": "p.png", "category_name": "dog"},
         {"id": "d", "image": "p.png", "bbox": [20, 20, 40, 19], "category_name": "eel"},
     ]
     rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
     (row,) = run(tmp_path, rows, "hide", "new", {"answer": "category_name"})
-    assert (row["id"], row["answer"], row["boxes"]) == ("a", "cat", [[20, 20, 60, 60]])
+    assert (row["id"], row["answer"], row["boxes"]) == ("a", "cat", [[20, 20, 60, 40]])
     covered = upright(tmp_path, row["images"][0])
-    assert covered.getpixel((40, 40)) == (0, 0, 0)
+    assert (covered.convert("L").getpixel((40, 30)) or 0) < 20  # type: ignore[operator]
     assert covered.getpixel((2, 2)) == (255, 255, 255)
     assert rules(tmp_path) == {"no answer": 1, "no box": 1, "small box": 1}
+    (own,) = run(tmp_path, rows, "hide", "own", {"answer": "category_name", "question": "What is under it?"})
+    assert "What is under it?" in own["question"]
+    assert hide.QUESTION[:40] in row["question"]
+    both = hide.covered(Image.new("RGB", (100, 50), "white"), [(5, 5, 35, 45), (65, 5, 95, 45)], 1)
+    assert [both.getpixel((x, 25)) for x in (20, 50, 80)] == [(0, 0, 0), (255, 255, 255), (0, 0, 0)]
 
 
 def test_a_quarter_turn_moves_every_pixel() -> None:

@@ -21,7 +21,7 @@ from remote_server import DETECT, tool_of
 from virc.core.errors import SetupError
 from virc.reasoning.calls import Call, Result, ToolError
 from virc.reasoning.resample import STAND_IN
-from virc.remote import mcp_client, relay
+from virc.remote import mcp_client, relay, reply
 from virc.remote.tool import RemoteTool
 
 mcp = pytest.importorskip("mcp")
@@ -43,6 +43,10 @@ def image(width: int) -> SimpleNamespace:
 
 def said(*content: SimpleNamespace, is_error: bool = False, structured: object = None) -> SimpleNamespace:
     return SimpleNamespace(content=content, is_error=is_error, structured_content=structured)
+
+
+OTHERS = (SimpleNamespace(type="audio", data="AAAA"), SimpleNamespace(type="resource", text="no"))
+"""Parts of a result that are not for a model that sees."""
 
 
 class Scripted:
@@ -96,7 +100,9 @@ def behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Rem
 
     def made(client: Scripted, more: str = "", tool: str = "detect") -> RemoteTool:
         monkeypatch.setattr(mcp, "Client", client)
-        end = f"mcp:\n  tool: {tool}\n  command: [detector]\n  env: {{DETECT_KEY: '${{DETECT_KEY}}'}}\n{more}"
+        end = (
+            f"mcp:\n  tool: {tool}\n  command: [detector, two words]\n  env: {{DETECT_KEY: '${{DETECT_KEY}}'}}\n{more}"
+        )
         found = tool_of(tmp_path, "", end, HEAD)
         monkeypatch.setenv("VIRC_ALLOWED_TOOLS", f"0000,{found.permission.digest}")
         return found
@@ -113,7 +119,12 @@ def asked(tool: RemoteTool, words: str = "cat") -> tuple[str, list[tuple[int, in
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
-        (said(text("one"), image(30), text("two"), image(40)), ("one\ntwo", [(30, 20), (40, 20)])),
+        (
+            said(text("one"), image(30), OTHERS[0], text("two"), OTHERS[1], image(40)),
+            ("one\ntwo", [(30, 20), (40, 20)]),
+        ),
+        (said(image(30), structured={"a": 1}), ("", [(30, 20)])),
+        (said(structured={"key": SECRET}), ('{"key": "***"}', [])),
         (said(structured={"boxes": [[1, 2]]}), ('{"boxes": [[1, 2]]}', [])),
         (said(text("one"), structured={"boxes": []}), ("one", [])),
         (said(text(f"the key is {SECRET}")), ("the key is ***", [])),
@@ -136,7 +147,7 @@ def test_texts_pictures_and_values_come_back(
         (said(SimpleNamespace(type="image", data="AAAA")), "an image of its reply", 1),
         (mcp.MCPError(-32602, f"bad {SECRET}"), r"bad \*\*\*", 1),
         (mcp.MCPError(-32000, "Connection closed"), "connection closed", 2),
-        (ExceptionGroup("several", [OSError("pipe gone")]), "pipe gone", 2),
+        (ExceptionGroup("several", [ExceptionGroup("in", [OSError("pipe gone")])]), ": pipe gone$", 2),
     ],
 )
 def test_what_fails_costs_a_sentence_and_another_session_where_it_ended(
@@ -207,7 +218,8 @@ def test_a_call_waits_for_its_turn_no_longer_than_its_time(behind: Callable[...,
         (Scripted(pages=[["crop"], ["scale"], ["detect"]]), "detect", None),
         (Scripted(pages=[["crop"], ["scale"]]), "detect", "it has no tool 'detect'; it has: crop, scale"),
         (Scripted(pages=[[]]), "detect", "it has no tool 'detect'; it has: none"),
-        (Scripted(schema={"required": ["words", "size"]}), "detect", "its tool detect needs size$"),
+        (Scripted(pages=[[f"t{at}" for at in range(25)]]), "detect", "it has: t0, .*, t19$"),
+        (Scripted(schema={"required": ["words", "size", "hue"]}), "detect", "its tool detect needs size, hue$"),
         (
             Scripted(schema={"required": ["size"], "properties": {"words": {}}, "additionalProperties": False}),
             "detect", "its tool detect needs size and takes no bbox_2d, image$",
@@ -225,7 +237,7 @@ def test_a_tool_that_does_not_fit_is_found_at_the_start(
     if sentence is None:
         made.ready()
     else:
-        with pytest.raises(SetupError, match=sentence):
+        with pytest.raises(SetupError, match=f"^the MCP server detector 'two words' cannot be used: .*{sentence}"):
             made.ready()
 
 
@@ -241,7 +253,63 @@ def test_a_command_gets_its_own_variables_and_folder(tmp_path: Path, monkeypatch
     assert asked(tool)[0] == "one"
     (how,) = started
     assert (how["env"], how["cwd"]) == ({"KEY": SECRET}, tmp_path / "inner")
-    assert how["args"][-2:] == ["detector", "--fast"]
+    assert (how["args"][0], how["args"][-2:]) == ("-I", ["detector", "--fast"])
+    monkeypatch.delenv("DETECT_KEY")
+    with pytest.raises(SetupError, match="needs the environment variable DETECT_KEY"):
+        asked(tool_of(tmp_path, "", end, HEAD))
+
+
+def test_why_a_command_ended_is_said_with_its_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ends(Scripted):
+        async def __aenter__(self) -> "Scripted":
+            raise OSError("pipe gone")
+
+    monkeypatch.setattr(mcp, "StdioServerParameters", lambda **_: None)
+    said_last = f"loading\nno weights of {SECRET}\n"
+    monkeypatch.setattr("mcp.client.stdio.stdio_client", lambda _, errlog: errlog.write(said_last))
+    monkeypatch.setattr(mcp, "Client", Ends())
+    monkeypatch.setenv("DETECT_KEY", SECRET)
+    end = "mcp:\n  tool: detect\n  command: [detector]\n  env: {KEY: '${DETECT_KEY}'}\n"
+    tool = tool_of(tmp_path, "", end, HEAD)
+    monkeypatch.setenv("VIRC_ALLOWED_TOOLS", tool.permission.digest)
+    with pytest.raises(SetupError, match=r"cannot be used: pipe gone; its last line: no weights of \*\*\*$"):
+        tool.ready()
+
+
+def test_a_server_behind_an_address_gets_its_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[str, str, int]] = []
+
+    def client(url: str, http_client: Any, max_sse_event_size: int) -> None:
+        opened.append((url, http_client.headers["x-key"], max_sse_event_size))
+
+    monkeypatch.setattr("mcp.client.streamable_http.streamable_http_client", client)
+    monkeypatch.setattr(mcp, "Client", Scripted(said(text(f"it is {SECRET}"))))
+    monkeypatch.setenv("DETECT_KEY", SECRET)
+    end = "mcp:\n  tool: detect\n  url: http://127.0.0.1:9/mcp?a=1\n  headers: {X-Key: '${DETECT_KEY}'}\n"
+    tool = tool_of(tmp_path, "", end, HEAD)
+    monkeypatch.setenv("VIRC_ALLOWED_TOOLS", tool.permission.digest)
+    assert asked(tool)[0] == "it is ***"
+    assert opened == [("http://127.0.0.1:9/mcp?a=1", SECRET, reply.MAX_BYTES)]
+    assert tool.server.address == "http://127.0.0.1:9/mcp"
+
+
+def test_a_server_that_does_not_start_in_time_is_said(behind: Callable[..., RemoteTool]) -> None:
+    class Late(Scripted):
+        async def __aenter__(self) -> "Scripted":
+            await asyncio.Event().wait()
+            return self
+
+    late = "^the MCP server detector 'two words' did not start within 0.1 seconds"
+    with pytest.raises(SetupError, match=late):
+        behind(Late(), "seconds: 0.1\n").ready()
+
+
+def test_arguments_are_sent_as_the_file_names_them(behind: Callable[..., RemoteTool]) -> None:
+    schema = {"properties": {"text": {}, "pic": {}}, "required": ["text"], "additionalProperties": False}
+    client = Scripted(said(text("one")), schema=schema)
+    assert asked(behind(client, "  arguments: {text: 'a {words}', pic: '{image}'}\n  images: data_url\n"))[0] == "one"
+    ((_, arguments),) = client.called
+    assert (arguments["text"], arguments["pic"][:22]) == ("a cat", "data:image/png;base64,")
 
 
 def test_a_compressed_reply_is_not_unpacked() -> None:

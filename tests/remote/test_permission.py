@@ -108,7 +108,10 @@ def test_allowing_one_file_keeps_the_others(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("server", "to"),
     [
-        ("mcp: {tool: t, command: [detector, '--fast'], env: {A: '${SPOT_KEY}', B: 'x ${OTHER}'}}", "detector --fast"),
+        (
+            "mcp: {tool: t, command: [detector, 'two words'], env: {A: '${SPOT_KEY}', B: 'x ${OTHER}'}}",
+            "detector 'two words'",
+        ),
         (
             "mcp: {tool: t, url: 'https://m.example.org/mcp', headers: {A: '${SPOT_KEY}', B: '${OTHER}'}}",
             "m.example.org",
@@ -120,3 +123,22 @@ def test_all_variables_that_a_file_sends_are_asked_for(tmp_path: Path, server: s
     (file := tmp_path / "spot.yaml").write_text(f"description: Find it.\nparameters: {{type: object}}\n{server}\n")
     found = tool.read(file).permission
     assert (found.secrets, found.to) == (("OTHER", "SPOT_KEY"), to)
+    with pytest.raises(ConfigError, match=r"spot\.yaml would send OTHER, SPOT_KEY to "):
+        found.check()
+    with pytest.raises(ConfigError, match=r"spot\.yaml would send OTHER to .*: name what it may have") as refused:
+        allow(found, ["SPOT_KEY"])
+    assert str(refused.value.hint).endswith("spot.yaml --secret OTHER --secret SPOT_KEY")
+
+
+def test_names_of_files_can_be_typed_into_a_shell(tmp_path: Path) -> None:
+    (folder := tmp_path / "my tools").mkdir()
+    found = tool.read(write_tool(folder, "https://h.example.org")).permission
+    for refuse in (found.check, lambda: allow(found, [])):
+        with pytest.raises(ConfigError) as refused:
+            refuse()
+        assert str(refused.value.hint).startswith(f"virc tools allow '{folder / 'spot.yaml'}'")
+    (tmp_path / "settings").mkdir()
+    (kept := tmp_path / "settings" / "allowed_tools.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"allowed_tools\.json cannot be read: ") as refused:
+        found.check()
+    assert refused.value.hint == f"rm {kept}"

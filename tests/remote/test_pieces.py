@@ -15,25 +15,29 @@ from PIL import Image
 from remote_server import DETECT, tool_of
 
 from virc.core.errors import ConfigError, SetupError
-from virc.reasoning.calls import Call, Result
+from virc.reasoning.calls import Call, Result, ToolError, View
 from virc.remote import described, failures, filling, mcp_client, reply
 from virc.remote.reply import RemoteError, at
 from virc.remote.tool import RemoteTool, ResultCache
 
-REPLY = {"boxes": [{"name": "cat"}, {"name": "dog"}, {"name": "cow"}], "text": "three", "none": None}
+REPLY = {
+    "boxes": [{"name": "cat"}, {"name": "dog"}, {"name": "cow"}], "text": "three", "none": None,
+    "deep": [{"at": {"x": 1, "y": 2}}, {"at": {"x": 3, "y": 4}}],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("path", "found"),
     [
         ("", REPLY), ("text", "three"), ("none", None), ("boxes.0.name", "cat"), ("boxes.2.name", "cow"),
-        ("boxes.*.name", ["cat", "dog", "cow"]), ("boxes.*", REPLY["boxes"]), ("boxes.3", None), ("boxes.-1", None),
+        ("boxes.*.name", ["cat", "dog", "cow"]), ("boxes.*", REPLY["boxes"]), ("deep.*.at.y", [2, 4]),
+        ("boxes.3", None), ("boxes.-1", None),
         ("gone", None), ("text.0", None), ("boxes.*.age", None),
     ],
 )  # fmt: skip
 def test_a_path_leads_to_a_value_of_the_reply(path: str, found: object) -> None:
     if found is None and path != "none":
-        with pytest.raises(RemoteError, match="its reply has no "):
+        with pytest.raises(RemoteError, match=f"its reply has no {path.removeprefix('boxes.*.')}$"):
             at(REPLY, path)
     else:
         assert at(REPLY, path) == found
@@ -51,11 +55,29 @@ HEAD = "description: d\nparameters: {type: object, properties: {words: {type: st
         ("mcp: {tool: t, command: [c], env: {DETECT_TOKEN: abc}}", "DETECT_TOKEN has its value in the file"),
         ("http: {url: 'http://user@h/x'}", "the address holds a user and password"),
         ("http: {url: 'http://:pass@h/x'}", "the address holds a user and password"),
-        ("http: {url: 'http://h/x', body: {a: ['{wrods}']}}", "the body names {wrods}"),
+        (
+            "http: {url: 'http://h/x', body: {a: ['{wrods}']}}",
+            "the body names {wrods}, which a call of this tool does not have; there are: keys, words",
+        ),
+        ("http: {url: 'http://h:99999/x'}", "'http://h:99999/x' is no address"),
+        ("http: {url: 'http:///x'}", "'http:///x' is no address"),
+        ("http: {url: 'http://h/a b'}", "'http://h/a b' is no address"),
+        ("mcp: {tool: t, url: 'ftp://h'}", "'ftp://h' is no address"),
+        ("mcp: {tool: t, url: 'http://h', headers: {Cookie: a=b}}", "Cookie has its value in the file"),
+        ('http: {url: "http://h/x", headers: {A: "x\\ny"}}', "the header 'A' holds characters that no header has"),
+        ("http: {url: 'http://h/x', headers: {A b: x}}", "the header 'A b' holds characters that no header has"),
+        ("http: {url: 'http://h/x', headers: {é: x}}", "the header 'é' holds characters that no header has"),
+        ("mcp: {tool: t, command: [c], url: 'http://h'}", "mcp needs command or url, one of the two"),
+        ("mcp: {tool: t}", "mcp needs command or url, one of the two"),
+        ("http: {url: 'http://h/x'}\nname: a b", "'a b' is no name of a function"),
+        ("seconds: 3\nhttp:\n  url: http://h/x\n  seconds: 3", "spot.yaml:6: unknown key 'http.seconds'"),
         ("http: {url: 'http://h/x', body: {a: {b: '{wrods}'}}}", "the body names {wrods}"),
         ("mcp: {tool: t, command: [c], arguments: {a: [['{wrods}']]}}", "the body names {wrods}"),
         ("http: {url: 'http://h/x', body: {a: '{crop}'}}", "the body names {crop}"),
-        ("http: {url: 'http://h/x', headers: {Cookie: '${SPOT}', Accept: a}, body: {a: ['{words}']}}", None),
+        (
+            "http: {url: 'http://h/x', headers: {Cookie: '${SPOT}', Accept: a}, body: {a: ['{words}']}}\nat_once: '2'",
+            None,
+        ),
     ],
 )
 def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
@@ -65,6 +87,44 @@ def test_what_a_file_must_not_hold(server: str, fault: str | None) -> None:
         with pytest.raises(ConfigError) as caught:
             described.parse(HEAD + server, Path("spot.yaml"))
         assert fault in caught.value.message
+
+
+def test_a_misspelt_key_gets_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'http\.sent'") as caught:
+        described.parse(HEAD + "http: {url: 'http://h/x', sent: json}", Path("spot.yaml"))
+    assert caught.value.hint == "did you mean 'send'?"
+
+
+@pytest.mark.parametrize(
+    ("argument", "body", "fits"),
+    [
+        ("point_2d", "'{image} {width} {height} {point_2d}'", True), ("points", "'{image}'", True),
+        ("image_index", "'{image}'", True), ("bbox_2d", "{a: ['{crop}']}", True), ("point_2d", "'{crop}'", False),
+        ("image_index", "'{image_index}'", False), ("words", "'{image}'", False),
+    ],
+)  # fmt: skip
+def test_a_body_has_pictures_where_a_call_is_about_some(argument: str, body: str, fits: bool) -> None:
+    head = f"description: d\nname: look\nparameters: {{type: object, properties: {{{argument}: {{}}}}}}\n"
+    text = f"{head}http: {{url: 'http://h/x', body: {{q: {body}}}}}"
+    if fits:
+        assert described.parse(text, Path("not a name.yaml")).name == "look"
+    else:
+        with pytest.raises(ConfigError, match="which a call of this tool does not have"):
+            described.parse(text, Path("spot.yaml"))
+
+
+def test_a_body_is_filled_at_every_depth() -> None:
+    written = {"a": ["{x}", "{y}"], "b": {"c": "{y}"}, "d": "x={x}, y={y}, t={t}", "n": 3, "o": "{z}"}
+    values = {"x": 1, "z": ["é"], "t": True}
+    assert filling.filled(written, values) == {"a": [1], "b": {}, "d": "x=1, y=, t=true", "n": 3, "o": ["é"]}
+
+
+def test_all_variables_of_a_text_are_sent_and_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ONE", "OTHER"):
+        monkeypatch.setenv(name, f"value-of-{name}")
+    texts = {"A": "${ONE}:${OTHER}"}
+    assert filling.with_secrets(texts) == {"A": "value-of-ONE:value-of-OTHER"}
+    assert filling.hidden("value-of-OTHER and value-of-ONE", texts.values()) == "*** and ***"
 
 
 def test_each_block_notes_the_failures_inside_it() -> None:
@@ -111,7 +171,7 @@ def test_a_picture_of_a_reply_is_read_in_any_usual_form(written: Callable[[bytes
 
 
 def result(width: int) -> Result:
-    return Result("", [Image.new("1", (width, 1000))])
+    return Result("", [Image.new("1", (width // 2, 1000))] * 2)
 
 
 def test_what_was_used_last_is_kept() -> None:
@@ -154,6 +214,7 @@ def test_a_point_is_the_first_of_several(tmp_path: Path, monkeypatch: pytest.Mon
 
 FIRST = Call("detect", 0, box=(1, 2, 11, 8), points=((3, 4),), arguments={"words": "cat", "most": 2})
 PAGE = Image.new("RGB", (30, 20))
+VIEW = View((PAGE.size,), (PAGE.size,))
 
 
 def spotted(page: Image.Image, mode: str = "RGB") -> Image.Image:
@@ -201,10 +262,27 @@ def test_results_that_are_not_to_be_kept_and_failures_are_asked_for_again(
     def fail(*_: object) -> Result:
         raise RemoteError("its server is down")
 
-    with monkeypatch.context() as down:
+    with monkeypatch.context() as down, failures.noted() as noted:
         down.setattr(server, "call", fail)
         assert "its server is down" in tool.apply(FIRST, PAGE).text
+    assert noted == ["its server is down"]
     assert tool.apply(FIRST, PAGE).text == "said"
+
+
+def test_the_schema_of_boxes_and_points_is_that_of_their_number_alone(tmp_path: Path) -> None:
+    """Their unit is that of the chat protocol, which may count in thousandths."""
+    corners = "{type: array, items: {type: integer, minimum: 500}}"
+    properties = f"image_index: {{}}, point_2d: {corners}, points: {{type: array, minItems: 2, items: {corners}}}"
+    text = f"description: Look there.\nname: look\nparameters: {{type: object, properties: {{{properties}}}}}\n"
+    tool, view = (
+        tool_of(tmp_path, "", "", text.replace("{", "{{").replace("}", "}}") + "http: {{url: 'http://h'}}"),
+        VIEW,
+    )
+    assert (tool.NAME, tool.SCHEMA["function"]["description"]) == ("look", "Look there.")
+    assert tool.check({"image_index": 0, "point_2d": [3, 4]}, view).call.points == ((3, 4),)
+    assert tool.check({"image_index": 0, "points": [[3, 4], [5, 6]]}, view).call.points == ((3, 4), (5, 6))
+    with pytest.raises(ToolError, match=r"points: .* is too short"):
+        tool.check({"image_index": 0, "points": [[3, 4]]}, view)
 
 
 def test_a_call_that_cannot_be_made_leaves_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,3 +377,18 @@ def test_a_reply_of_images_alone_is_no_text(
         msgspec.json.decode(made.text) == msgspec.json.decode(content) if shown[0] is None else made.text == shown[0]
     )
     assert (whole, len(made.images)) == (True, shown[1])
+
+
+def test_as_much_as_is_allowed_is_shown_without_a_note() -> None:
+    limits: Any = SimpleNamespace(most_characters=3, most_images=2)
+    first, second, third = (in_base64((width, 40)) for width in (90, 80, 70))
+    made = reply.result("abc", [first, second], limits)
+    assert (made.text, len(made.images)) == ("abc", 2)
+    made = reply.result("", [first, second, third], limits)
+    assert (made.text, [shown.size for shown in made.images]) == ("[2 of 3 images are shown]", [(90, 40), (80, 40)])
+
+
+def test_lists_of_texts_are_lines_and_all_else_is_json() -> None:
+    limits: Any = SimpleNamespace(most_characters=99, most_images=2)
+    content = b'{"a": ["x", 1], "b": [], "c": ["x", "y"], "d": true}'
+    assert reply.of_json(content, described.Reply(text="{a} {b} {c} {d}"), limits).text == '["x",1] [] x\ny true'

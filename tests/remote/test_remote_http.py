@@ -69,8 +69,14 @@ def test_body_is_filled_and_lacking_arguments_are_left_out(tmp_path: Path) -> No
 
 def test_a_form_has_the_image_as_a_file(tmp_path: Path) -> None:
     with serving(lambda _: in_json([])) as server:
-        tool_of(tmp_path, server.address, "  send: multipart\n").apply(CALL, PICTURE)
-    [sent] = server.requests
+        tool_of(tmp_path, server.address, "  send: multipart\n  headers: {X-Mode: fast}\n").apply(CALL, PICTURE)
+        body = "  send: multipart\n  body: {photo: '{image}', n: 3}\n"
+        tool_of(tmp_path, server.address, body).apply(CALL, PICTURE)
+    sent, other = server.requests
+    assert b'name="photo"; filename="photo.png"\r\n' in other.body
+    assert b'name="n"\r\n\r\n3\r\n' in other.body
+    assert b'name="words"' not in other.body
+    assert sent.headers["X-Mode"] == "fast"
     assert sent.headers["Content-Type"].startswith("multipart/form-data; boundary=")
     assert b'name="image"; filename="image.png"\r\nContent-Type: image/png\r\n' in sent.body
     assert b'name="words"\r\n\r\ncat\r\n' in sent.body
@@ -86,13 +92,31 @@ def test_parts_of_the_reply_are_taken_by_path(tmp_path: Path) -> None:
 
 
 def test_an_image_or_a_text_may_be_the_whole_reply(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 20)).save(jpeg := io.BytesIO(), "JPEG")
     replies = iter(
-        [(200, {"Content-Type": "image/png"}, base64.b64decode(png())), (200, {"Content-Type": "text/plain"}, b"two")]
+        [
+            (200, {"Content-Type": "image/png"}, base64.b64decode(png())),
+            (200, {"Content-Type": "text/plain"}, b"two"),
+            (200, {"Content-Type": "Image/JPEG ; q=1"}, jpeg.getvalue()),
+            (200, {"Content-Type": "Text/Plain; charset=latin-1"}, b"caf\xe9"),
+        ]
     )
     with serving(lambda _: next(replies)) as server:
         tool = tool_of(tmp_path, server.address, "cache: false\n")
         assert [image.size for image in tool.apply(CALL, PICTURE).images] == [(30, 20)]
         assert tool.apply(CALL, PICTURE) == Result("two")
+        assert [image.size for image in tool.apply(CALL, PICTURE).images] == [(50, 20)]
+        assert tool.apply(CALL, PICTURE) == Result("caf\ufffd")
+
+
+@pytest.mark.parametrize(("taken", "made"), [("text: '{n}'", ("3", 0)), ("images: mask", ("", 1))])
+def test_json_that_is_called_text_is_read_where_parts_of_it_are_wanted(
+    taken: str, made: tuple[str, int], tmp_path: Path
+) -> None:
+    _, _, content = in_json({"n": 3, "mask": png()})
+    with serving(lambda _: (200, {"Content-Type": "text/plain"}, content)) as server:
+        found = tool_of(tmp_path, server.address, f"  result: {{{taken}}}\n").apply(CALL, PICTURE)
+    assert (found.text, len(found.images)) == made
 
 
 @pytest.mark.parametrize(("name", "reason"), [("webp that fits", "of memory to decode"), ("ico", "is not a picture")])
@@ -264,7 +288,8 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
 
     def echo(sent: Sent) -> Reply:
         status = 200 if b"cat" in sent.body else 401
-        return in_json(f"you are {sent.headers['Authorization']}", status)
+        said = f"you are {sent.headers['Authorization']}"
+        return (200, {"Content-Type": "text/plain"}, said.encode()) if b"cow" in sent.body else in_json(said, status)
 
     with serving(echo) as server:
         tool = tool_of(tmp_path, server.address, header)
@@ -274,6 +299,7 @@ def test_a_key_is_sent_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setenv("DETECT_KEY", "s3cret")
         tool.ready()
         assert tool.apply(CALL, PICTURE).text == "you are Bearer ***"
+        assert tool.apply(Call("detect", 0, arguments={"words": "cow"}), PICTURE).text == "you are Bearer ***"
         assert failure(tool, "dog", PICTURE) == 'it answers 401: "you are Bearer ***"'
     assert server.requests[0].headers["Authorization"] == "Bearer s3cret"
 
@@ -282,13 +308,14 @@ def test_a_server_that_is_not_there_is_found_at_the_start(tmp_path: Path) -> Non
     with serving(lambda _: in_json({})) as server:
         tool = tool_of(tmp_path, server.address + "/v1?key=1")
         tool.ready()
-    with pytest.raises(SetupError, match=r"^the server http://127\.0\.0\.1:\d+/v1 cannot be reached: "):
+    with pytest.raises(SetupError, match=r"^the server http://127\.0\.0\.1:\d+/v1 cannot be reached: .*refused"):
         tool.ready()
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        (("type: object", "title: object"), "parameters are no JSON schema of arguments: its type is not object"),
         (("type: object", "type: array"), "parameters are no JSON schema of arguments: its type is not object"),
         (("type: string", "type: text"), "parameters are no JSON schema of arguments: 'text' is not valid"),
         (("type: string", "$ref: 'http://127.0.0.1:9/x'"), "'http://127.0.0.1:9/x' refers to what is not in it"),

@@ -1,9 +1,12 @@
 """Code is refused where nothing isolates it, and runs without a sandbox where the user says so."""
 
+import json
+import os
 import shutil
 import sys
 import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,3 +146,48 @@ def test_packages_of_the_system_are_hidden_in_each_folder_that_has_them(
     words = isolator._interpreter.__wrapped__()
     over = {words[at + 1] for at, word in enumerate(words) if word == "--tmpfs"}
     assert over == {"/python/lib/site-packages", "/python/lib/dist-packages"}
+
+
+@pytest.mark.parametrize(
+    ("release", "user", "counts"),
+    [
+        ("5.14.0-70.el9", 1000, True), ("6.1", 1000, True), ("5.4.0", 1000, False), ("4.19.0", 1000, False),
+        ("6.1.0", 0, False), ("odd", 1000, False),
+    ],
+)  # fmt: skip
+def test_the_kernel_counts_threads_of_each_sandbox_from_linux_5_14_but_not_of_root(
+    release: str, user: int, counts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert isolator.threads_by_kernel() == counts
+    settings = [json.loads(isolator._settings(Machine(512, 4, ()), folder, [])) for folder in ("/work", "/tmp/x")]
+    assert [each["threads"] for each in settings] == [64 * counts, 0]  # outside of the sandbox all of the user's count
+    assert [bool(each["filter"]) for each in settings] == [True, False]
+    assert all((each["memory"], each["file"]) == (512 * 2**20, 4 * 2**20) for each in settings)
+
+
+def test_without_a_sandbox_code_has_a_folder_of_its_own_and_the_packages(tmp_path: Path) -> None:
+    settings = json.loads(isolator.unsafe_command(Machine(512, 4, ("numpy", "pillow")), tmp_path)[-1])
+    assert settings["folder"] == str(tmp_path)
+    places = [Path(each) for each in settings["packages"]]
+    assert all(any((place / name).is_dir() for place in places) for name in ("numpy", "PIL"))
+    assert len(set(places)) == len(places)
+    given = isolator.variables(str(tmp_path))
+    assert (given["HOME"], given["TMPDIR"], given["MPLCONFIGDIR"]) == (
+        str(tmp_path), str(tmp_path), f"{tmp_path}/.matplotlib",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ["", "bwrap: first\nbwrap: last"])
+def test_the_last_line_says_why_a_sandbox_does_not_start(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolator, "command", lambda *_: ["sh", "-c", f"printf '{words}' >&2; exit 7"])
+    says = "bwrap: last" if words else "Error: the interpreter ended with exit code 7"
+    with pytest.raises(SetupError, match=f"the sandbox of the tool python does not start: {says}"):
+        Child(Machine(512, 4, ())).ready()
+
+
+def test_a_package_that_is_not_installed_hides_none_behind_it() -> None:
+    found = {path.name for path in libraries.installed(("not-a-distribution", "Pillow", "pillow", "numpy"))}
+    assert {"PIL", "numpy"} <= found
+    assert not [name for name in found if name.endswith((".dist-info", ".pth")) or name == "__pycache__"]

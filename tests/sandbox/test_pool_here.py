@@ -1,19 +1,23 @@
 """How the pool builds a state again, with a scripted process; how limits are told, and groups removed."""
 
+import gc
 import os
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
-from virc.sandbox import cgroup, limits
+from virc.core.errors import ConfigError
+from virc.sandbox import cgroup, limits, watch
 from virc.sandbox import pool as pools
 from virc.sandbox.calls import Answer, Around, Asked, Reply, Request
-from virc.sandbox.pool import DiedError, Limits, Machine, Past, Pool, Problem
+from virc.sandbox.pool import DiedError, Given, Image, Limits, Machine, Past, Pool, Problem
 
-MACHINE, LIMITS = Machine(64, 1, ()), Limits(5.0, "none", 1, 100, 100)
+MACHINE, LIMITS = Machine(64, 1, ()), Limits(5.0, "none", 3, 200, 100)
 Calls = Sequence[tuple[str, dict[str, Any], bytes]]
 
 
@@ -24,7 +28,9 @@ class Scripted:
     made: ClassVar[list["Scripted"]] = []
 
     def __init__(self, machine: Machine) -> None:
-        self.watch, self.killed, self.ran, self.seconds = None, False, list[str](), list[float]()
+        self.watch: Any = None
+        self.killed, self.ran, self.seconds = False, list[str](), list[float]()
+        self.requests, self.files = list[Request](), list[Sequence[bytes]]()
         Scripted.made.append(self)
 
     def ready(self) -> None:
@@ -33,10 +39,14 @@ class Scripted:
     def kill(self) -> None:
         self.killed = True
 
-    def run(self, request: Request, files: object, seconds: float, answer: Any) -> tuple[Reply, list[bytes]]:
+    def run(self, request: Request, files: Sequence[bytes], seconds: float, answer: Any) -> tuple[Reply, list[bytes]]:
+        self.requests.append(request)
+        self.files.append(files)
         self.ran.append(request.code)
         self.seconds.append(seconds)
-        given = [answer(Asked(0, name, arguments), [pixels]).value for name, arguments, pixels in Scripted.script]
+        given = [
+            answer(Asked(0, name, arguments), [b"same", pixels]).value for name, arguments, pixels in Scripted.script
+        ]
         return Reply(0, ",".join(given), "", (), False, ()), []
 
 
@@ -86,6 +96,126 @@ def test_a_state_is_built_again_by_the_same_calls_alone(pool: Pool, again: Calls
         with pytest.raises(DiedError, match="went another way when it ran again"):
             ran(pool, past, "second", again, asked)
         assert asked == ["look"]
+
+
+def kept(pool: Pool, past: Past, *codes: str, images: Sequence[Given] = ()) -> Past:
+    """What is left of pieces of code that are run one after the other."""
+    for code in codes:
+        past = pool.run(past, code, images, MACHINE, LIMITS, True)[2]
+    return past
+
+
+def test_a_state_is_what_all_pieces_left_and_a_reply_that_is_drawn_again_leaves_none(pool: Pool) -> None:
+    Scripted.script = ()
+    past = kept(pool, Past(Problem()), "first", "second")
+    kept(pool, past, "third")
+    kept(pool, past, "drawn again")
+    ran = [(each.ran, each.killed) for each in Scripted.made if each.ran]
+    assert ran == [(["first", "second", "third"], True), (["first", "second", "drawn again"], False)]
+
+
+def test_a_piece_of_code_that_keeps_nothing_ends_its_process(pool: Pool) -> None:
+    Scripted.script = ()
+    past = Past(Problem())
+    assert pool.run(past, "only", [], MACHINE, LIMITS, False)[2] is past
+    assert [each.killed for each in Scripted.made if each.ran] == [True]
+
+
+def test_a_process_gets_the_pictures_that_are_new_to_it_and_what_goes_with_the_code(pool: Pool) -> None:
+    Scripted.script = ()
+    pictures = [Given(Image(f"{at}.png"), lambda at=at: bytes([at])) for at in range(3)]  # type: ignore[misc]
+    past = kept(pool, Past(Problem()), "first", images=pictures[:1])
+    around = Around({"name": "é"}, {"look": ("image",)}, 7)
+    past = pool.run(past, "second", pictures, MACHINE, LIMITS, True, around)[2]
+    pool._waiting.popitem()[1].child.kill()
+    kept(pool, past, "third", images=pictures)
+    first, again = (each for each in Scripted.made if each.ran)
+    assert (first.files, again.files) == ([[b"\0"], [b"\1", b"\2"]], [[b"\0"], [b"\1", b"\2"], []])
+    assert [image.file for image in first.requests[1].images] == ["1.png", "2.png"]
+    for request in (first.requests[1], again.requests[1]):
+        given = request.max_images, request.max_pixels, request.max_characters, request.files
+        assert given == (3, 200, 100, "none")
+        assert (request.variables, request.functions, request.max_calls) == (around.variables, around.functions, 7)
+
+
+@pytest.mark.parametrize(("at_once", "started"), [(1, 1), (3, 3), (9, 4)])
+def test_as_many_processes_are_started_ahead_as_may_run_and_not_over_four(
+    pool: Pool, at_once: int, started: int
+) -> None:
+    Scripted.script = ()
+    (other := Pool(at_once)).run(Past(Problem()), "first", [], MACHINE, LIMITS, False)
+    assert len(other._warm[MACHINE]) == started
+    other.close()
+    assert sum(each.killed for each in Scripted.made) == len(Scripted.made) == 1 + started
+
+
+def test_the_oldest_states_make_room_and_those_of_forgotten_problems_end(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def living() -> list[str]:
+        return [each.ran[0] for each in Scripted.made if each.ran and not each.killed]
+
+    Scripted.script, pool._max_sessions = (), 2
+    pasts = [kept(pool, Past(Problem()), name) for name in "abc"]
+    assert living() == ["b", "c"]
+    pasts = pasts[:2]
+    gc.collect()
+    assert living() == ["b"]
+    pool._max_sessions = 9
+    monkeypatch.setattr(pools, "_memory", lambda: 100)
+    monkeypatch.setattr(Scripted, "ready", lambda self: setattr(self, "watch", SimpleNamespace(held=lambda: 20)))
+    pasts += [kept(pool, Past(Problem()), name) for name in "de"]
+    assert living() == ["b", "d", "e"]  # 40 of 100 are held
+    pasts.append(kept(pool, Past(Problem()), "f"))
+    assert living() == ["e", "f"]
+    monkeypatch.setattr(pools, "_memory", lambda: 10)
+    pasts.append(kept(pool, Past(Problem()), "g"))
+    assert living() == ["g"]  # the newest stays
+
+
+def test_one_program_at_a_time_runs_but_where_a_call_is_answered(pool: Pool) -> None:
+    free, now = list[bool](), list[bool]()
+
+    def is_free() -> bool:
+        return pool._room.acquire(blocking=False) and not pool._room.release()
+
+    def answer(call: Asked, pixels: Sequence[bytes]) -> Answer:
+        free.append(is_free())
+        return Answer("1")
+
+    class Looks(list[Any]):
+        def append(self, item: Any) -> None:
+            now.append(is_free())
+
+    Scripted.script = BEFORE
+    kept_run = Scripted.run
+
+    def run(self: Scripted, *given: Any) -> Any:
+        self.seconds = Looks()
+        return kept_run(self, *given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scripted, "run", run)
+        pool.run(Past(Problem()), "a", [], MACHINE, LIMITS, False, Around({}, {"look": ("image",)}, 5, answer))
+    assert (now, free, is_free()) == ([False], [True], True)
+
+
+def test_how_many_run_at_once_is_said_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools.atexit, "register", lambda *_: None)
+    for text in ("0", "1025", "many", "-1"):
+        monkeypatch.setenv(pools.AT_ONCE, text)
+        with pytest.raises(ConfigError, match=f"VIRC_PYTHON_AT_ONCE is '{text}', not a number from 1 to 1024"):
+            pools._of_process.__wrapped__(1)
+    monkeypatch.setenv(pools.AT_ONCE, "3")
+    assert pools._of_process.__wrapped__(1)._room._value == 3
+
+
+def test_a_fork_ends_no_process_of_its_parent(pool: Pool) -> None:
+    pool.warm(MACHINE)
+    pools._close(pool, os.getpid() + 1)
+    assert len(pool._warm[MACHINE]) == 1
+    pools._close(pool, os.getpid())
+    assert (pool._warm, [each.killed for each in Scripted.made]) == ({}, [True])
 
 
 def test_code_that_runs_again_has_the_time_that_it_had(pool: Pool) -> None:
@@ -220,3 +350,55 @@ def test_a_group_is_removed_once_the_kernel_gives_it_up(tmp_path: Path, monkeypa
     monkeypatch.setattr(Path, "rmdir", busy)
     cgroup.remove(tmp_path / "group")
     assert not (tmp_path / "group").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "how"),
+    [
+        (
+            ("memory.max", "pids.max", "cpu.max", "cgroup.freeze"),
+            ("RLIMIT_AS, memory.max", "64; pids.max", "; cpu.max", "cgroup.freeze and SIGSTOP"),
+        ),
+        (("cgroup.freeze",), ("RLIMIT_AS", "64; RLIMIT_NPROC", " while code runs", "cgroup.freeze and SIGSTOP")),
+        (("memory.max",), ("RLIMIT_AS, memory.max", "64; RLIMIT_NPROC", " while code runs", "SIGSTOP")),
+    ],
+)
+def test_a_process_is_held_by_what_its_group_offers(
+    files: Sequence[str], how: tuple[str, str, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, removed = list[dict[str, str]](), list[Path]()
+    for name in files:
+        (tmp_path / name).touch()
+    (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 0\n")
+    monkeypatch.setattr(cgroup, "make", lambda _, limits: made.append(dict(limits)) or tmp_path)
+    monkeypatch.setattr(cgroup, "remove", removed.append)
+    monkeypatch.setattr(watch, "threads_by_kernel", lambda: True)
+    with subprocess.Popen(["sleep", "600"]) as process:
+        watched = watch.Watch(process.pid, Machine(512, 4, ()))
+        try:
+            assert made == [
+                {"memory.max": str(580 * 2**20), "memory.swap.max": "0", "pids.max": "64", "cpu.max": "100000 100000"}
+            ]
+            said = tuple(watched.how[name] for name in ("memory", "threads", "time", "between calls"))
+            assert (said[0], said[1], said[3]) == (how[0], how[1], how[3])
+            assert said[2].endswith(how[2])
+            assert not watched.is_stopped()
+            watched.stop()
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+            assert watched.is_stopped()
+            pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+            assert abs(watched.held() - pages * os.sysconf("SC_PAGE_SIZE")) < 2**20
+            assert watched._used()[1] == 1
+            assert "cgroup.freeze" not in files or (tmp_path / "cgroup.freeze").read_text() == "1"
+            watched.resume()
+            os.waitid(os.P_PID, process.pid, os.WCONTINUED)
+            assert not watched.is_stopped()
+            (tmp_path / "cgroup.events").write_text("populated 1\nfrozen 1\n")
+            assert watched.is_stopped()
+        finally:
+            watched.kill()
+        process.wait()
+        assert (watched.held(), watched._used()) == (0, (0.0, 0))
+        watched.close()
+        watched.kill()  # nothing is open, and nobody else gets the signal
+    assert removed == [tmp_path]

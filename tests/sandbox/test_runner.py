@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
+import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +59,7 @@ LARGE = "an image of {} px is not shown: the most is 100 pixels"
         ("import sys\nprint(sys.stdin.read() == '')", "True\n", "", [], []),
         ("1 / 0", "", "ZeroDivisionError: division by zero", [], []),
         (IMAGES + "Image.new('RGB', (4, 5))", "", "", [], [(4, 5)]),
+        (IMAGES + "Image.new('RGB', (10, 10))", "", "", [], [(10, 10)]),
         (IMAGES + "Image.new('RGB', (0, 5))", "", "", [LARGE.format("0 x 5")], []),
         (IMAGES + "for _ in range(3): Image.new('L', (11, 10)).show()", "", "", [LARGE.format("11 x 10")], []),
         (
@@ -96,9 +100,73 @@ def test_saved_images_are_shown_by_their_names_in_order(
     assert run(IMAGES + save, max_images=9)[0]["images"] == [(at, 1) for at in range(1, 9)]
 
 
-def test_what_is_transparent_is_white(run: Run) -> None:
-    code = IMAGES + "a = Image.new('P', (1, 1))\na.putpalette([0, 0, 0])\na.info['transparency'] = 0\na"
-    assert run(code)[1] == [b"\xff\xff\xff"]
+@pytest.mark.parametrize(
+    "code", ["a = Image.new('P', (1, 1))\na.putpalette([0, 0, 0])\na.info['transparency'] = 0\na",
+             "Image.new('RGBA', (1, 1))", "Image.new('LA', (1, 1))"],
+)  # fmt: skip
+def test_what_is_transparent_is_white(run: Run, code: str) -> None:
+    assert run(IMAGES + code)[1] == [b"\xff\xff\xff"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (["aaaaa", "zzzzz"], "aaaaazzzzz"),
+        (["aaaaaa", "zzzzzz"], "aaaaa\n[... 2 characters left out ...]\nzzzzz"),
+        (["a" * 50 + "z" * 50], "aaaaa\n[... 90 characters left out ...]\nzzzzz"),
+        (["ab"] * 30, "ababa\n[... 50 characters left out ...]\nbabab"),
+        (["a" * 100, "m" * 100, "z" * 100], "aaaaa\n[... 290 characters left out ...]\nzzzzz"),
+    ],
+)
+def test_the_middle_of_a_long_text_is_left_out_and_counted(written: list[str], said: str) -> None:
+    out = runner.Output(10)
+    assert [out.write(each) for each in written] == [len(each) for each in written]
+    assert out.value() == said
+
+
+@pytest.mark.parametrize(
+    ("sizes", "says"),
+    [
+        ([(10, 10)], None),
+        ([(10, 5), (5, 10)], None),
+        ([(1, 1)] * 3, "look() was called with 3 images with 3; it takes at most 2 images with 100 pixels together"),
+        ([(10, 10), (1, 1)], "look() was called with 2 images with 101; it takes at most 2 images with 100 pixels"),
+        ([(3, 3), (0, 7)], "look() was called with an image of (0, 7), which has no pixels"),
+    ],
+)
+def test_pictures_of_a_call_are_bounded_together(sizes: list[tuple[int, int]], says: str | None) -> None:
+    channel = Channel(io.BytesIO(), io.BytesIO())  # type: ignore[arg-type]
+    channel.max_images, channel.max_pixels = 2, 100
+    if says is None:
+        channel._check_images("look", sizes)
+    else:
+        with pytest.raises(runner.CallError, match=re.escape(says)):
+            channel._check_images("look", sizes)
+
+
+def test_a_changed_file_is_shown_again_and_its_name_in_capitals_is_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save = IMAGES + "Image.new('RGB', (3, 4), '{}').save('A.PNG')"
+    assert run(save.format("red"))[0]["images"] == [(3, 4)]
+    os.utime("A.PNG", (5, 5))  # of another time than what is saved now
+    assert run(save.format("blue"))[0]["images"] == [(3, 4)]  # as large as before
+    assert run("print('A.PNG A.PNG')", "printed")[0]["images"] == [(3, 4)]
+    assert run("open('b.txt', 'w').write('b')\nprint('b.txt')", "printed")[0]["notes"] == []
+
+
+def test_what_went_wrong_names_the_lines_of_the_code_alone(run: Run) -> None:
+    run("x = 1")
+    said = run("import json\ntry:\n    json.loads('{')\nexcept ValueError:\n    {}['a']")[0]["stderr"]
+    assert re.findall(r'File "(.*?)", line (\d+)', said) == [("<code 2>", "3"), ("<code 2>", "5")]
+    assert "json.loads('{')" in said
+    assert "KeyError: 'a'" in said
+    reply, _ = run("print('out')\nimport sys\nprint('err', file=sys.stderr)")
+    assert (reply["stdout"], reply["stderr"]) == ("out\n", "err\n")
+    assert sys.stdout is not None
+    reply, _ = run("raise KeyboardInterrupt")
+    assert (reply["fault"], reply["stderr"][-18:]) == (True, "KeyboardInterrupt\n"[-18:])
 
 
 def test_images_are_there_by_their_names_and_paths(run: Run) -> None:
@@ -110,16 +178,24 @@ def test_images_are_there_by_their_names_and_paths(run: Run) -> None:
 
 def test_a_figure_is_shown_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of matplotlib, which takes a second to import."""
-    opened = {1: "figure"}
-    Image.new("RGB", (4, 4)).save(file := io.BytesIO(), "PNG")
-    figure = SimpleNamespace(savefig=lambda to, **_: to.write(file.getvalue()))
-    pyplot = SimpleNamespace(
-        get_fignums=lambda: list(opened), figure=lambda number: figure, close=lambda which: opened.clear()
-    )
+    opened = {1: 4, 3: 7}
+
+    def save(side: int, to: io.BytesIO, format: str, bbox_inches: str) -> None:
+        assert bbox_inches == "tight"  # labels beyond its edges are not cut off
+        Image.new("RGB", (side, 4)).save(to, format)
+
+    def figure(number: int) -> SimpleNamespace:
+        return SimpleNamespace(savefig=partial(save, opened[number]))
+
+    pyplot = SimpleNamespace(get_fignums=lambda: list(opened), figure=figure, close=lambda which: opened.clear())
     monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
-    assert run("print(1)")[0]["images"] == [(4, 4)]
+    assert run("print(1)")[0]["images"] == [(4, 4), (7, 4)]
     assert run("print(2)")[0]["images"] == []
+    opened |= {1: 5, 2: 6}
+    assert run("from matplotlib import pyplot\npyplot.show()\nprint(len(pyplot.get_fignums()))")[0]["stdout"] == "0\n"
+    opened |= {1: 5, 2: 6}
+    assert run("from matplotlib import pyplot\npyplot.show()")[0]["images"] == [(5, 4), (6, 4)]
 
 
 LOOK = {"functions": {"look": ("image", "text=")}}
@@ -189,6 +265,8 @@ def test_what_a_process_says_is_within_its_bounds(
         (0.5, 0.5),
         ((1, [2.5, None]), [1, [2.5, None]]),
         ({1: "a", "b": (1,)}, {"object": {"1": "a", "b": [1]}}),
+        (2**40, 2**40),
+        (-0.0, -0.0),
         (numpy.array([[1, 2]]), [[1, 2]]),
         (numpy.float32(0.5), 0.5),
     ],
@@ -232,3 +310,43 @@ def test_an_error_that_is_raised_while_another_is_handled_has_frames_of_the_code
     assert "JSONDecodeError" in shown
     assert "ZeroDivisionError" in shown
     assert [line for line in shown.splitlines() if line.startswith("  File ") and "<code>" not in line] == []
+
+
+def png_of(width: int) -> bytes:
+    Image.new("RGB", (width, 2)).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+def test_a_call_sends_its_pictures_and_gets_a_value_pictures_or_a_reason() -> None:
+    answers, sent = io.BytesIO(), io.BytesIO()
+    for frame in (
+        runner.as_json({"value": [1], "error": None, "images": 0}),
+        runner.as_json({"value": None, "error": None, "images": 2}), png_of(5), png_of(6),
+        runner.as_json({"value": None, "error": "", "images": 0}),
+    ):  # fmt: skip
+        runner.write(answers, frame)  # type: ignore[arg-type]
+    answers.seek(0)
+    channel = Channel(answers, sent)  # type: ignore[arg-type]
+    channel.id, channel.max_images, channel.max_pixels = 7, 2, 100
+    given = {"a": Image.new("L", (3, 2)), "b": [Image.new("RGB", (1, 1), "red")]}
+    assert channel.call(7, "look", given) == [1]
+    sent.seek(0)
+    call, *pixels = (runner.read(sent) for _ in range(3))  # type: ignore[arg-type]
+    assert json.loads(call) == {
+        "kind": "call", "id": 7, "name": "look", "arguments": {"a": {"image": 0}, "b": [{"image": 1}]},
+        "images": [[3, 2], [1, 1]],
+    }  # fmt: skip
+    assert pixels == [bytes(18), b"\xff\0\0"]
+    assert [image.size for image in channel.call(7, "look", {})] == [(5, 2), (6, 2)]
+    with pytest.raises(runner.CallError, match="at most 2 images"):
+        channel.call(7, "look", {"a": [Image.new("L", (1, 1))] * 3})  # nothing is sent
+    with pytest.raises(runner.CallError, match=r"^$"):
+        channel.call(7, "look", {})
+    with pytest.raises(runner.CallError, match="belongs to code that has ended"):
+        channel.call(6, "look", {})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 2**63, -(2**63), object(), {1}])
+def test_what_no_function_takes_is_refused(value: object) -> None:
+    with pytest.raises(TypeError, match=r"^look\(\) takes "):
+        runner._written([value], "look()", [])

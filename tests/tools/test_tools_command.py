@@ -74,7 +74,7 @@ def test_ls_warns_of_files_that_are_no_tools(own: Path, monkeypatch: pytest.Monk
         "crop_image.py": "its NAME 'crop_image' is that of a built-in tool; choose another",
         "spaced.py": f"its NAME 'a tool' cannot be written by models: names have {tool_files._ALLOWED}",
         "othername.py": "its NAME is 'rotate', and by that name no command finds othername.py",
-        "far.yaml": "line 3: seconds must be a number above 0, not -1",
+        "far.yaml": "line 3: seconds must be a number above 0 and at most 3600, not -1",
     }
     for name in ("crop_image", "spaced", "othername"):
         done = virc("tools", "check", own / f"{name}.py")

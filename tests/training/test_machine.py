@@ -150,7 +150,10 @@ def test_a_process_gets_the_gpus_that_are_counted(
     assert given.items() <= machine.pinned(variables, shell).items()
 
 
-@pytest.mark.parametrize("script", ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'"])
+@pytest.mark.parametrize(
+    "script",
+    ["echo No devices were found; exit 6", "echo what", "echo 'x, [N/A], 3, 5'", "echo 'x, 9, [N/A], 5, G, no'"],
+)
 def test_a_program_that_names_no_gpu_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     answering(tmp_path, monkeypatch, script)
     assert machine.find(tmp_path).gpus == ()
@@ -160,6 +163,20 @@ def test_without_the_program_there_is_no_gpu(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(tmp_path))
     found = machine.find(tmp_path)
     assert (found.gpus, found.trouble) == ((), None)
+
+
+def test_gpus_whose_slices_are_not_said_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(tmp_path, monkeypatch, f'[ "$1" != -L ] && printf "{SLICED}"')
+    found = machine.find(tmp_path, {})
+    assert [gpu.name for gpu in found.gpus] == [H200, RTX]
+    assert found.trouble == "the MIG mode of a GPU shows 2 of the 3 GPUs here"
+
+
+def test_each_gpu_has_its_own_slices() -> None:
+    listed = "".join(f"GPU {at}: X (UUID: GPU-{at})\n  MIG {at + 1}g.5gb Device 0: (UUID: MIG-{at})\n" for at in (0, 1))
+    first, second = machine.with_slices([Gpu("X", 0, 0, "5", "GPU-0"), Gpu("Y", 0, 0, "5", "GPU-1")], listed)
+    assert first.slices == (Gpu("X MIG 1g.5gb", 4.75, 4.75, "5", "MIG-0"),)
+    assert second.slices == (Gpu("Y MIG 2g.5gb", 4.75, 4.75, "5", "MIG-1"),)
 
 
 def test_a_gpu_whose_name_holds_a_comma_is_one_gpu() -> None:
@@ -194,7 +211,7 @@ def test_the_narrowest_cgroup_counts(tmp_path: Path, line: str) -> None:
         f"{top}/job/step/{used}": str(GIB),
         f"{top}/job/{limit}": str(4 * GIB),
         f"{top}/job/{used}": str(3 * GIB),
-        f"{top}/job/memory.stat": f"anon 5\ninactive_file {GIB}\n",
+        f"{top}/job/memory.stat": f"anon 5\n{'' if one else 'total_'}inactive_file {GIB}\n",
     }
     found = machine.here(tmp_path, root=rooted(tmp_path, files))
     assert (found.memory_gib, found.free_gib) == (4, 2)
@@ -208,6 +225,8 @@ def test_a_cgroup_leaves_no_more_than_the_machine_has(tmp_path: Path) -> None:
     }
     found = machine.here(tmp_path, root=rooted(tmp_path, files))
     assert (found.memory_gib, found.free_gib) == (12, 8)
+    (tmp_path / "sys/fs/cgroup/memory.current").write_text(str(13 * GIB))  # swapped out
+    assert machine.here(tmp_path, root=tmp_path).free_gib == 0
 
 
 def test_a_limit_over_what_there_is_is_none(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from solving.pipeline_runs import Scripted, run
 
 from virc.solving.pipelines import files, fill
+from virc_zoo.critic_v import pipeline as critic
 from virc_zoo.hydra import pipeline as hydra
 from virc_zoo.proreason import pipeline as proreason
 from virc_zoo.reagent_v import pipeline as reagent
@@ -73,6 +74,34 @@ def test_eyes_answer_where_experts_do_not_suffice() -> None:
     answer, said, _ = proreasoned(["no plan"] * proreason.ROUNDS, ["red"])
     assert (answer, len(said["mind"])) == ("red", proreason.ROUNDS)
     assert (said["eyes"][0].text, len(said["eyes"][0].images)) == ("How many?", 2)
+
+
+# Critic-V
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        ("How many?", f"How many?{critic.text('short')}"), ("Is B. it?", f"Is B. it?{critic.text('short')}"),
+        *((f"What?\n{choices}", f"Question: What?\nOptions:\n{choices}\nPlease select the correct answer from the "
+           f"options above. Eg. {letters}") for choices, letters in
+          (("A. a\nB. b", "A, B"), ("A. a\nB. b\nC. c\nD. d\nE. e", "A, B, C, D, E"))),
+    ],
+)  # fmt: skip
+def test_choices_are_asked_of_critic_v_as_published(question: str, asked: str) -> None:
+    assert critic.as_asked(question) == asked
+
+
+@pytest.mark.parametrize(("critique", "count"), [("It is incorrect.", 2), ("This is Correct", 1), ("Look again", 2)])
+def test_a_reasoner_answers_again_unless_the_critic_calls_it_correct(critique: str, count: int) -> None:
+    backends = {"reasoner": Scripted("two", "three"), "critic": Scripted(critique)}
+    assert run(critic.solve, backends, roles=critic.ROLES)["answer"] == ("two", "three")[count - 1]
+    asks = backends["reasoner"].asks
+    assert len(asks) == count
+    if count == 2:
+        *_, answered, again = asks[1].messages
+        assert (answered.text, again.text) == ("two", f"reflection on former answer:{critique}\nHow many?")
+    assert "#### Answer\ntwo\n#### Task" in backends["critic"].asks[0].messages[-1].text
 
 
 # ReAgent-V

@@ -68,6 +68,8 @@ def test_an_image_that_a_server_made_is_shown(server: tool_rows.Tools) -> None:
     assert (image.size, image.getpixel((5, 5))) == ((60, 40), (0, 0, 255))
     assert server.asked[-1]["param"] == "upper plot"
     assert made("SegmentRegionAroundPoint", param="none").images == [PAGE]
+    server.replies["OCR"] = {"text": "", "edited_image": f"data:image/png;base64,{tool_rows.encoded(CUT)}"}
+    assert [each.size for each in made("OCR").images if isinstance(each, Image.Image)] == [CUT.size]
 
 
 def test_a_tool_without_a_server_is_not_found(server: tool_rows.Tools) -> None:
@@ -86,11 +88,14 @@ def test_a_tool_without_a_server_is_not_found(server: tool_rows.Tools) -> None:
         {"text": "x", "edited_image": "!!"},
         {"edited_image": 7},
         {"edited_image": tool_rows.encoded(PAGE)[:90]},
+        {"edited_image": tool_rows.encoded(Image.new("RGB", (30, 9000)))},
     ],
 )
 def test_what_a_server_does_wrong_is_a_text(server: tool_rows.Tools, reply: object) -> None:
     server.replies = {"OCR": reply}
-    result = made("OCR")
+    with failures.noted() as noted:
+        result = made("OCR")
+    assert [f"OCR model outputs: Failed to call tool OCR: {each}" for each in noted] == [result.text]
     assert result.text.startswith("OCR model outputs: Failed to call tool OCR: ")
     assert list(result.images) == [PAGE]
 
@@ -113,6 +118,12 @@ def test_a_dead_server_is_a_text_and_none_at_all_is_a_fault(monkeypatch: pytest.
         ("DrawVerticalLineByX", "x=100", set(), set()),  # beyond the last pixel, as the published program does
         ("DrawHorizontalLineByY", "y=50", set(range(200)), {50, 51}),
         ("DrawHorizontalLineByY", "x1=3 y1=20 x2=4 y2=60", set(range(200)), {20, 21, 60, 61}),
+        (
+            "DrawHorizontalLineByY",
+            "y=40 x2=4 y10=70",
+            set(range(200)),
+            {40, 41, 70, 71},
+        ),  # 2 has the y without a number
     ],
 )
 def test_lines_are_dashed_at_their_percent(name: str, param: str, columns: set[int], rows: set[int]) -> None:

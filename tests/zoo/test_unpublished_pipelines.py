@@ -5,8 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
+from virc.core.errors import NoAnswerError
 from virc_zoo.rsvp import pipeline as rsvp
 from virc_zoo.vicor import pipeline as vicor
 from virc_zoo.zero_shot_study import pipeline as study
@@ -43,6 +44,50 @@ def test_lines_stand_where_regions_end() -> None:
     red = [x for x in range(drawn.width) if drawn.getpixel((x, 139)) == (255, 0, 0)]
     assert red == rsvp.edges(282, rsvp.COLUMNS)[1:-1]
     assert all(drawn.getpixel((1, y)) == (255, 0, 0) for y in rsvp.edges(141, rsvp.ROWS)[1:-1])
+
+
+def test_each_region_has_its_own_number() -> None:
+    drawn = rsvp.gridded(Image.new("RGB", (280, 140), "white"))
+    for number, corner in ((2, (70, 0)), (5, (0, 35)), (16, (210, 105))):
+        wanted = Image.new("RGB", (60, 30), "white")
+        draw = ImageDraw.Draw(wanted)
+        draw.fontmode = "1"
+        draw.text((1, -1), str(number), "red", ImageFont.load_default(20))
+        left, top = corner[0] + 1, corner[1] + 1
+        assert drawn.crop((left, top, left + 60, top + 30)) == wanted, number
+
+
+@pytest.mark.parametrize(
+    ("regions", "mask", "answer", "box"),
+    [
+        ("0, 6, 17", (10, 20, 30, 40), "[10, 20, 30, 40]", [70, 35, 140, 70]), ("6", None, "none", [70, 35, 140, 70]),
+        ("6", (), "none", [70, 35, 140, 70]), ("None of them", None, "none", None), ("99", None, NoAnswerError, None),
+    ],
+)  # fmt: skip
+def test_the_mask_of_what_is_meant_is_looked_for_in_its_regions(
+    regions: str, mask: tuple[int, ...] | None, answer: Any, box: list[int] | None
+) -> None:
+    page, found, cuts = Image.new("RGB", (280, 140)), Image.new("1", (280, 140)), list[Any]()
+    if mask:
+        found.paste(1, mask)  # type: ignore[arg-type]
+
+    def segment(picture: Image.Image, box: list[int], text: str) -> Any:
+        cuts.append((picture is page, box, text))
+        return SimpleNamespace(images=[] if mask == () else [SimpleNamespace(pixels=found)])
+
+    def ask(plain: Image.Image, numbered: Image.Image, text: str, step: str) -> str:
+        assert (plain is page, numbered.size, "Which cup?" in text) == (True, page.size, True)
+        return f"Object: a cup\nRegions: {regions}"
+
+    tools = SimpleNamespace(segment=segment)
+    problem: Any = SimpleNamespace(images=[SimpleNamespace(pixels=page)], question="Which cup?", tools=tools)
+    roles: Any = SimpleNamespace(eyes=SimpleNamespace(ask=ask))
+    if isinstance(answer, str):
+        assert rsvp.solve(problem, roles) == answer
+    else:
+        with pytest.raises(answer, match="the reply names no region"):
+            rsvp.solve(problem, roles)
+    assert cuts == ([] if box is None else [(True, box, "a cup")])
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def _range(info: inspect.Type) -> str:
     if not isinstance(info, inspect.IntType | inspect.FloatType):
         return ""
     if info.gt is not None:
-        return f" above {info.gt}"
+        return f" above {info.gt}" + (f" and at most {info.le}" if info.le is not None else "")
     if info.ge is not None and info.le is not None:
         return f" from {info.ge} to {info.le}"
     if info.ge is not None and info.lt is not None:
