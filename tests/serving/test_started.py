@@ -22,6 +22,7 @@ from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
 from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Choice, Opened, PromptSetup
+from virc.probing.result import Probed
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.serving import in_process, start, vllm_process
@@ -65,14 +66,20 @@ def test_an_open_address_without_a_key_is_warned_of(
 
 
 @pytest.mark.parametrize(
-    ("judge", "chosen", "published"),
-    [(False, None, True), (True, None, False), (True, "default", True), (False, "default", True)],
+    ("judge", "chosen", "unknown", "published"),
+    [
+        (False, None, None, True),
+        (True, None, None, False),
+        (True, "default", None, True),
+        (False, "default", None, True),
+        (False, None, Probed(endpoint="/m", model="m"), False),  # nobody knows how it counts boxes
+    ],
 )
 def test_a_judge_is_asked_in_plain_chat_unless_a_protocol_was_chosen(
-    judge: bool, chosen: str | None, published: bool, monkeypatch: pytest.MonkeyPatch
+    judge: bool, chosen: str | None, unknown: Probed | None, published: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place, name, value in [
-        (start.opened, "prompt_setup_here", PromptSetup(ChatProtocol(OWN), "own")),
+        (start.opened, "prompt_setup_here", PromptSetup(ChatProtocol(OWN), "own", unknown=unknown)),
         (start.opened, "grid_here", QWEN2),
         (start, "fingerprint", "f"),
     ]:

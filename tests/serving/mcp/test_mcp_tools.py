@@ -16,7 +16,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 from mcp_server import QUESTION, Failures, are_same, called, in_base64, noise, pixels, refused, talk, tool_calls
 from PIL import Image
-from support.servers import Body, dead_url, image_bytes, images_of, serve
+from support.servers import MODEL, Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
 
 from virc.reasoning.encoded import as_png
@@ -277,7 +277,9 @@ def test_a_refused_call_is_in_the_words_of_its_schema(
         ({"answer": "74", "reference": "73"}, "wrong", "rule"),
         ({"answer": "74", "reference": "73", "tolerance": 0.05}, "right", "rule"),
         ({"answer": "B", "reference": "102", "choices": ["97", "102"]}, "right", "rule"),
+        ({"answer": "73.04", "reference": "73.0", "decimals": 1}, "right", "rule"),
         ({"answer": "a red car", "reference": "a blue car"}, "undecided", None),
+        ({"answer": "2(x+1)", "reference": "a blue car"}, "undecided", None),
         ({"answer": "2(x+1)", "reference": "2x+2"}, "right", "algebra"),
         ({"answer": "2(x+1)", "reference": "2x+3"}, "wrong", "algebra"),
     ],
@@ -286,6 +288,7 @@ def test_evaluate_says_right_wrong_or_undecided(arguments: dict[str, Any], verdi
     fields = structured(called(tool_calls(), "evaluate", **arguments))
     assert (fields["verdict"], fields["by"]) == (verdict, by)
     assert fields["reason"]
+    assert ("the words differ" in fields["reason"]) is (verdict == "undecided")
 
 
 def test_a_picture_too_large_as_png_is_sent_as_jpeg() -> None:
@@ -319,8 +322,10 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
     assert (fields["answer"], fields["turns"], fields["confidence"]) == ("97", 2, None)
     assert [part.type for part in asked.content] == ["text", "text", "image", "text"]
     assert asked.content[0].text == "97"
-    assert lines[0] == "loading the model"
-    assert [line[:6] for line in lines[-2:]] == ["turn 1", "turn 2"]
+    assert lines[:2] == ["loading the model", "the model reads the picture"]
+    assert [line[:8] for line in lines[2:]] == ["turn 1: ", "turn 2: "]
+    assert lines[3] == "turn 2: answer"
+    assert (fields["model"], len(fields["image_ids"])) == (MODEL, 1)
     assert structured(again)["box"] == fields["looks"][0]["box"]
     steps = structured(trace)
     assert (steps["question"], [step["answer"] for step in steps["steps"]]) == (QUESTION, [None, "97"])
@@ -357,10 +362,21 @@ def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
 
 
 def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
-    answers = iter(["97", "5", "97", "97"])
+    answers, lines = iter(["97", "5", "97", "97"]), list[str]()
+
+    async def progress(_: float, __: float | None, line: str | None) -> None:
+        lines.append(str(line))
+
+    async def work(client: Client) -> CallToolResult:
+        arguments = {"image": "noise.png", "question": QUESTION, "samples": 4}
+        return await client.call_tool("ask", arguments, progress_callback=progress)
+
     with serve(lambda _: answer(next(answers))) as server:
-        result = called(tool_calls([folder], server.url), "ask", image="noise.png", question=QUESTION, samples=4)
+        result = talk(tool_calls([folder], server.url), work)
     assert (structured(result)["answer"], structured(result)["confidence"]) == ("97", 0.75)
+    assert lines[1:] == [
+        line for number in range(1, 5) for line in (f"sample {number} of 4", "turn 1: answer")
+    ]  # fmt: skip
 
 
 def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
