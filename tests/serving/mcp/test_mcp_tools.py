@@ -19,10 +19,12 @@ from PIL import Image
 from support.servers import MODEL, Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
 
+from virc.core.errors import DataError, SetupError
 from virc.reasoning.encoded import as_png
 from virc.serving.mcp import asking
 from virc.serving.mcp.messages import RESULT, TOOLS, schema
 from virc.serving.mcp.pictures import Readable, given, in_reply, smaller
+from virc.serving.mcp.result_store import ResultStore
 
 
 @pytest.fixture
@@ -75,6 +77,21 @@ def test_a_crop_has_the_exact_pixels_of_the_file(
     fields = structured(result)
     assert (tuple(fields["box"]), fields["exact"], fields["clamped"]) == (pixel_box, True, False)
     assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB").crop(pixel_box))
+
+
+def test_a_box_that_leaves_the_picture_is_cut_at_its_edge(folder: Path) -> None:
+    fields = structured(called(tool_calls([folder]), "crop", image="noise.png", box=[250, -9, 350, 150]))
+    assert (fields["box"], fields["clamped"], fields["width"], fields["height"]) == ([250, 0, 300, 150], True, 50, 150)
+
+
+def test_formulas_are_undecided_where_algebra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise SetupError("math-verify is missing")
+
+    monkeypatch.setattr("virc.serving.mcp.calls.Symbolic", missing)
+    fields = structured(called(tool_calls(), "evaluate", answer="2(x+1)", reference="2x+3"))
+    assert (fields["verdict"], fields["by"]) == ("undecided", None)
+    assert fields["reason"].startswith("only algebra could tell, which the server lacks")
 
 
 def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
@@ -301,6 +318,31 @@ def test_a_picture_too_large_as_png_is_sent_as_jpeg() -> None:
 def test_base64_that_begins_as_a_picture_is_no_path(start: bytes) -> None:
     content, nothing = start + bytes(9), cast("Any", None)
     assert asyncio.run(given(base64.b64encode(content).decode(), nothing, "", Readable())) == content
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("DATA:image/png;base64,AAAA", bytes(3)),
+        (f"image-{'0' * 32}x", Path(f"image-{'0' * 32}x")),
+        (f"image-{'0' * 32}", "this session has no image-0"),
+        ("FTP://h/a", "FTP URLs are not read"),
+        ("ftp://h/a", "ftp URLs are not read"),
+        ("HTTP://h/a", "only https URLs are fetched"),
+        ("https://user@h/a", "this is no https URL"),
+        ("c:folder", Path("c:folder")),
+    ],
+)
+def test_what_a_picture_is_named_by(source: str, found: bytes | Path | str) -> None:
+    asked = given(source, ResultStore(), "", Readable())
+    if not isinstance(found, str):
+        assert asyncio.run(asked) == found
+        return
+    with pytest.raises(DataError, match=found):
+        asyncio.run(asked)
+    if "http" in source.lower():
+        with pytest.raises(DataError, match="fetches nothing from the network"):
+            asyncio.run(given(source, ResultStore(), "", Readable(offline=True)))
 
 
 def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
