@@ -13,6 +13,8 @@ from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.body import ListedModel, WireError, error_text, failed, read_models, reported
 from virc.backends.openai.causes import AskedServer, StatusError, as_error
 from virc.backends.openai.client import hidden
+from virc.backends.openai.images import ByteLimits, Picture, Pieces
+from virc.backends.openai.refusals import RefusedError
 from virc.backends.openai.request import RESULT
 from virc.backends.prompt_count import PromptCounts
 from virc.core.errors import ConfigError, NetworkError
@@ -128,6 +130,7 @@ SERVER = AskedServer("http://h:9/v1", str, True, "name one", None)
         ),
         (403, {"message": "not here"}, ConfigError, "http://h:9/v1 forbids the request (403)", "its provider", True),
         (404, {"message": "model m not found"}, ConfigError, "does not serve the model", "name one", True),
+        (404, "<html><title>model m not found", ConfigError, "does not know what was requested", "name one", True),
         (410, {"message": "gone"}, ConfigError, "does not know what was requested (410)", "name one", False),
         (400, {"message": "rate limit reached"}, NetworkError, "is too busy (400)", "", True),
         (429, {"message": "slow"}, NetworkError, "is too busy (429)", "", True),
@@ -164,10 +167,10 @@ def test_a_prompt_takes_half_a_token_a_word_and_each_image_its_own() -> None:
     assert counts.least(longer) == 500 + 1 + 1  # what was read before, and what is new
 
 
-@pytest.mark.parametrize(("code", "wait"), [(429, 3.0), (400, None), (503, 3.0)])
-def test_a_busy_server_says_how_long_it_is_waited_for(code: int, wait: float | None) -> None:
+@pytest.mark.parametrize(("code", "wait"), [(429, 3.0), (503, 3.0)])
+def test_a_busy_server_says_how_long_it_is_waited_for(code: int, wait: float) -> None:
     error = as_error(StatusError(code, {"retry-after": "3"}, {"message": "no", "param": "seed"}), SERVER)
-    assert getattr(error, "wait", None) == (wait if code != 400 else 3.0)
+    assert getattr(error, "wait", None) == wait
     assert "it asks to wait for 3 s" in (error.hint or "")
 
 
@@ -221,3 +224,32 @@ def test_results_of_tools_have_their_names_with_ollama() -> None:
     assert ([each["role"] for each in (user, last)], len(last["images"])) == (["user", "user"], 1)
     assert (body["options"]["num_ctx"], body["options"]["num_predict"], body["options"]["top_k"]) == (77, 9, 5)
     assert (body["options"]["seed"], body["top_logprobs"], "tools" in body) == (3, 2, False)
+
+
+def test_pictures_of_a_request_keep_their_order() -> None:
+    images = [Shown(Image.new("RGB", (side, 30), "red")) for side in (60, 90)]
+    parts = [{"url": Picture(images[0])}, {"data": Picture(images[1], url=False)}, {"url": Picture(images[0])}]
+    pieces = Pieces({"model": "m", "parts": parts})
+    found = json.loads(b"".join(pieces))["parts"]
+    urls = [image.url.decode() for image in images]
+    assert found == [{"url": urls[0]}, {"data": urls[1].partition(",")[2]}, {"url": urls[0]}]
+    assert len(pieces) == len(b"".join(pieces))
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_pictures_that_are_too_large_are_made_smaller_in_their_shape(keeps: bool) -> None:
+    noise = Image.effect_noise((480, 240), 90).convert("RGB")
+    images = (Shown(noise), Shown(Image.new("RGB", (60, 30))))
+    asked, limits = Ask((Message("user", "q", (0, 1)),), images), ByteLimits()
+    limits.keeps_sizes = keeps
+    assert limits.fitted(asked) is asked
+    said = RefusedError("refused", None, "the image exceeds the maximum of 20000 bytes", None)
+    assert limits.learn(asked, said, asked) is True
+    first, second = limits.fitted(asked).images
+    assert (second, limits.scales) == (images[1], not keeps)
+    assert first.width == 2 * first.height
+    assert (first.size == (480, 240)) is keeps
+    assert images[0].sent == first.size
+    if not keeps:
+        assert 0.4 * 20_000 < len(first.url) <= 20_000
+    assert limits.learn(asked, RefusedError("refused", None, "no", None), asked) is False

@@ -327,3 +327,10 @@ def test_a_hub_id_is_no_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     for root, place in (("org/name", ""), (str(tmp_path / "org/name"), str(tmp_path / "org/name" / FILE_NAME))):
         assert chat_protocol.of_endpoint(ServedModel("m", root), tmp_path)[1] == place
+
+
+@pytest.mark.parametrize("unit", ["pixel", "thousand", "unit"])
+def test_the_tools_of_a_model_of_no_family_are_told_in_its_unit(unit: Any) -> None:
+    protocol = families.protocol(families.UNKNOWN, unit, "corners_yx", native=True)
+    assert [*protocol.schemas] == [*tools.schemas(("crop_image", "scale_image"), unit)]
+    assert (protocol.coordinates, protocol.box) == (unit, "corners_yx")

@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -319,3 +320,56 @@ def test_a_box_stays_known_where_the_next_reply_has_none() -> None:
     assert not probe._take_box(Reply("I see nothing."), protocol, seen)
     assert seen.counted
     assert (seen.counted.coordinates, seen.calls) == ("thousand", None)
+
+
+@pytest.mark.parametrize(
+    ("props", "listed", "context"),
+    [
+        ({"default_generation_settings": {"n_ctx": 4096}}, None, 4096),
+        ({"default_generation_settings": 7}, {"data": [{"id": "m", "max_context_length": 9}]}, 9),
+        (None, {"data": [{"id": "x", "max_context_length": 5}, 7, {"id": "m", "max_context_length": 9}]}, 9),
+        (None, {"data": [{"id": "m", "max_context_length": 9, "loaded_context_length": 8}]}, 8),
+        (None, {"data": [{"id": "m", "max_context_length": 0}]}, None),
+        (None, {"data": "m"}, None),
+        (None, None, None),
+    ],
+)
+def test_how_long_a_conversation_may_be_is_told_in_other_places(props: Any, listed: Any, context: int | None) -> None:
+    def json_object(path: str) -> Any:
+        told = {"/props": props, "/api/v0/models": listed}[path]
+        if told is None:
+            raise ConfigError("there is no such path")
+        return told
+
+    assert probe._context(SimpleNamespace(model="m", json_object=json_object)) == context  # type: ignore[arg-type]
+
+
+BOXED, NOTHING = Reply("It is at [625, 187.5, 875, 437.5]."), Reply("I see nothing.")
+
+
+@pytest.mark.parametrize("native", [True, False])
+@pytest.mark.parametrize(
+    ("replies", "unit"),
+    [
+        ([BOXED], "thousand"),
+        ([NOTHING, BOXED], "thousand"),
+        ([NOTHING, NOTHING], None),
+        ([NOTHING, ConfigError("no tools")], None),
+        ([ConfigError("no tools")], "raised"),
+    ],
+)
+def test_the_unit_is_asked_for_with_the_tools_in_both_places(native: bool, replies: list[Any], unit: Any) -> None:
+    asked: list[tuple[bool, Any]] = []
+
+    def reply(ask: Any, sampling: Any, seconds: float) -> Reply:
+        asked.append((bool(ask.schemas), seconds))
+        answer = replies[len(asked) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    backend: Any = SimpleNamespace(model="m", reply=reply)
+    with pytest.raises(ConfigError) if unit == "raised" else nullcontext():
+        found = probe.unit(backend, "http://a/v1", None, native, 7.0)
+        assert (found and found.coordinates) == unit
+    assert asked == [(native, 7.0), (not native, 7.0)][: len(replies)]

@@ -512,3 +512,30 @@ def test_what_means_nothing_to_an_agent_is_refused(request_: ServeRequest, said:
 )  # fmt: skip
 def test_where_this_machine_reaches_a_server(host: str, url: str) -> None:
     assert start.address.url(Config(host=host, port=9)) == url
+
+
+def test_all_that_python_says_of_a_server_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ServeRequest] = []
+    monkeypatch.setattr(start, "start", lambda request, _: asked.append(request))
+    start.serve(
+        Path("m"), agent=True, endpoint="http://a/v1", endpoint_key="k", protocol=Path("p"), family="f", concurrency=2,
+        timeout=9, max_tokens=7, port=1,
+    )  # fmt: skip
+    start.serve("m", engine="vllm", system="s", host="h")
+    agent = Agent("http://a/v1", "k", 2, 9, 7)
+    assert asked == [
+        ServeRequest("m", None, "p", None, {"port": 1}, agent, "f"), ServeRequest("m", "s", None, "vllm", {"host": "h"}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"endpoint": "http://a/v1"}, "endpoint= needs agent=True"),
+        ({"pipeline": "p.py"}, "pipeline= needs agent=True"),
+        ({"agent": True, "roles": {"r": "m"}}, "roles= belongs to pipeline="),
+    ],
+)
+def test_what_python_says_of_no_agent_is_refused(words: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        start.serve("m", **words)

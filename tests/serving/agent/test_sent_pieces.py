@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import threading
+import time
 from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from virc.core.errors import DataError
+from virc.core.errors import DataError, EngineError
 from virc.core.seeds import derived
 from virc.core.timeouts import Deadline
 from virc.models import chat_protocol
@@ -22,7 +23,7 @@ from virc.serving.agent import fetch, piped, responses, server, wire
 from virc.serving.agent.answer import Answer, ClientCall, text_answers
 from virc.serving.agent.problems import Solving, SolvingJob
 from virc.serving.agent.request import Problem
-from virc.serving.agent.request_queue import MAX_READ, RequestQueue
+from virc.serving.agent.request_queue import MAX_READ, Job, RequestQueue
 from virc.serving.chat_request import RefusedError
 from virc.solving.one import SampleStart, SolveConfig
 
@@ -242,3 +243,23 @@ def test_room_for_a_body_is_given_back() -> None:
         await third.room(MAX_READ // 2, Deadline(60))
 
     asyncio.run(again())
+
+
+def test_a_job_that_is_late_may_still_name_what_it_waited_for() -> None:
+    class Late(Job[str]):
+        longer = 60.0
+
+        def run(self, send: Any, release: Any) -> None:
+            time.sleep(0.03)
+            error = EngineError("it was stopped")
+            error.place = "role eye"
+            raise error
+
+    async def one() -> None:
+        queue = RequestQueue(1)
+        async for _ in queue.solve(Late(Deadline(0.01)), queue.place("a"), asyncio.Event().wait):
+            pass
+
+    with pytest.raises(RefusedError, match=r"^role eye: no answer within 0\.01 s$") as late:
+        asyncio.run(one())
+    assert late.value.status == 504

@@ -8,6 +8,7 @@ import random
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import jsonschema
@@ -422,10 +423,26 @@ def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
 
 
 def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
+    async def work(client: Client) -> tuple[CallToolResult, CallToolResult]:
+        asked = await client.call_tool("ask", {"image": "noise.png", "question": QUESTION})
+        return asked, await client.call_tool("trace", {"trace_id": structured(asked)["trace_id"]})
+
     with serve([answer("unreadable")]) as server:
-        result = called(tool_calls([folder], server.url), "ask", image="noise.png", question=QUESTION)
+        result, trace = talk(tool_calls([folder], server.url), work)
     assert structured(result)["answer"] is None
-    assert structured(result)["reason"]
+    assert result.content[0].text == f"no answer: {structured(result)['reason']}"
+    assert structured(trace)["failure"]
+    assert structured(trace)["question"] == QUESTION
+
+
+def test_a_fault_of_ours_is_told_by_its_kind_alone() -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    behind: Any = SimpleNamespace(call=fails)
+    result = talk(behind, lambda client: client.call_tool("show", {"image": "a"}), trouble := Failures())
+    assert (result.is_error, result.content[0].text) == (True, "internal: RuntimeError")
+    assert [str(each) for each in trouble] == ["secret"]
 
 
 @pytest.mark.parametrize("frank", [True, False])
