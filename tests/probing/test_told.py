@@ -11,6 +11,7 @@ from support.loopback import Connection, Loopback
 
 from virc.core.errors import ConfigError
 from virc.families import registry as families
+from virc.models.probe_endpoint import _warnings
 from virc.probing import pictures, probe, result
 from virc.probing.identity import identify
 from virc.probing.result import Probed
@@ -373,3 +374,34 @@ def test_the_unit_is_asked_for_with_the_tools_in_both_places(native: bool, repli
         found = probe.unit(backend, "http://a/v1", None, native, 7.0)
         assert (found and found.coordinates) == unit
     assert asked == [(native, 7.0), (not native, 7.0)][: len(replies)]
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"coordinates": "pixel", "calls": "text"}, []),
+        ({"coordinates": "pixel"}, ["the model called no tool"]),
+        ({}, ["the model gave no box around a red rectangle"]),
+        (
+            {"ended": "no room", "coordinates": "pixel", "calls": "text"},
+            ["ended early, and keeps what it found: no room"],
+        ),
+        (
+            {"coordinates": "unit", "calls": "text", "images": 1, "asked_images": 17},
+            ["1 pictures fit", "--max-turns 1 "],
+        ),
+        (
+            {"coordinates": "unit", "calls": "text", "images": 4, "asked_images": 17},
+            ["4 pictures fit", "--max-turns 3 "],
+        ),
+        ({"coordinates": "unit", "calls": "text", "images": 17, "asked_images": 17}, []),
+        ({"coordinates": "unit", "calls": "text", "zoomed": False}, ["does not see the crop"]),
+        ({"coordinates": "unit", "calls": "text", "zoomed": True}, []),
+        ({"coordinates": "unit", "calls": "text", "zoomed": False, "zoom_refused": "no"}, ["after a tool call: no"]),
+        ({"coordinates": "unit", "calls": "text", "ordered": False}, ["mixes up the order"]),
+    ],
+)
+def test_what_will_go_wrong_is_warned_of(found: dict[str, Any], said: list[str]) -> None:
+    warned = [*_warnings(Probed(endpoint="", model="", **found))]
+    assert len(warned) == bool(said)
+    assert all(words in warned[0] for words in said)

@@ -524,7 +524,8 @@ def test_all_that_python_says_of_a_server_is_asked_for(monkeypatch: pytest.Monke
     start.serve("m", engine="vllm", system="s", host="h")
     agent = Agent("http://a/v1", "k", 2, 9, 7)
     assert asked == [
-        ServeRequest("m", None, "p", None, {"port": 1}, agent, "f"), ServeRequest("m", "s", None, "vllm", {"host": "h"}),
+        ServeRequest("m", None, "p", None, {"port": 1}, agent, "f"),
+        ServeRequest("m", "s", None, "vllm", {"host": "h"}),
     ]  # fmt: skip
 
 
@@ -539,3 +540,18 @@ def test_all_that_python_says_of_a_server_is_asked_for(monkeypatch: pytest.Monke
 def test_what_python_says_of_no_agent_is_refused(words: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         start.serve("m", **words)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_answers_that_are_waited_for_at_the_end_are_counted(debug: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, events = list[Any](), list[Event]()
+    monkeypatch.setattr(connections, "server", lambda *words: given.append(words))
+    monkeypatch.setenv("VIRC_DEBUG", "1" if debug else "")
+    start._http_server("app", Reporter(events.append))  # type: ignore[arg-type]
+    ((app, ending, level),) = given
+    for waiting in (1, 3):
+        ending(waiting)
+    assert (app, level) == ("app", "error" if debug else "critical")
+    assert [event.text for event in events] == [
+        f"ending: {said} still waited for; Ctrl-C again ends it at once" for said in ("1 answer is", "3 answers are")
+    ]

@@ -439,7 +439,7 @@ def test_a_fault_of_ours_is_told_by_its_kind_alone() -> None:
     async def fails(*_: object) -> None:
         raise RuntimeError("secret")
 
-    behind: Any = SimpleNamespace(call=fails)
+    behind: Any = SimpleNamespace(call=fails, close=lambda: None)
     result = talk(behind, lambda client: client.call_tool("show", {"image": "a"}), trouble := Failures())
     assert (result.is_error, result.content[0].text) == (True, "internal: RuntimeError")
     assert [str(each) for each in trouble] == ["secret"]
