@@ -185,7 +185,7 @@ def test_why_a_turn_is_refused(grammar: Grammar, text: str, kind: str, why: str 
 
 
 def test_numbers_of_eighteen_digits_and_the_body_of_a_fault_are_kept() -> None:
-    assert parse(f"<x>[{'9' * 18}]</x>", LIST).calls == (tool("mark", points=[10**18 - 1]),)
+    assert parse(f"<x>[{'9' * 18}, -{'9' * 18}]</x>", LIST).calls == (tool("mark", points=[10**18 - 1, 1 - 10**18]),)
     with pytest.raises(FormatError) as raised:
         parse(f"<x>{'y' * 3000}</x>", LIST)
     assert raised.value.values["body"] == "y" * 2000

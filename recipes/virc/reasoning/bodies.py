@@ -235,8 +235,8 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > _MAX_DIGITS:
-        raise FormatError("json", f"the tool call holds a number of {len(digits)} digits")
+    if (count := len(digits.removeprefix("-"))) > _MAX_DIGITS:
+        raise FormatError("json", f"the tool call holds a number of {count} digits")
     return int(digits)
 
 

@@ -70,7 +70,9 @@ def check_row(rules: Rules, row: Row) -> RowResult:
 
 
 def _stopping(row: Row, rules: Rules, *, any_image_fault: bool) -> Iterator[Fault]:
-    """The faults that show without opening an image, but those that are told in another way."""
+    """The faults that show without opening an image, except one that a fault of an image file says already, and a
+    missing answer of a problem, which is only counted.
+    """
     for fault in check_without_images(row, rules.holds, rules.protocol):
         is_told_by_image = fault.kind == "image_missing" and any_image_fault
         is_counted = fault.kind == "no_answer" and rules.holds == "problems"  # `virc batch` solves such rows
