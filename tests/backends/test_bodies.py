@@ -40,6 +40,7 @@ from virc.reasoning.session import Ask, Called, Message, Reply
 )
 def test_models_are_listed_in_many_ways(body: Any, names: list[str]) -> None:
     assert [each.id for each in read_models([json.dumps(body).encode()])] == names
+    assert [each.id for each in read_models([b"\xef\xbb\xbf", json.dumps(body).encode()])] == names
 
 
 @pytest.mark.parametrize("body", [{"error": "no"}, {"x": 1}, {"data": [7]}, {"data": "a"}, 7])
@@ -228,11 +229,11 @@ def test_results_of_tools_have_their_names_with_ollama() -> None:
 
 def test_pictures_of_a_request_keep_their_order() -> None:
     images = [Shown(Image.new("RGB", (side, 30), "red")) for side in (60, 90)]
-    parts = [{"url": Picture(images[0])}, {"data": Picture(images[1], url=False)}, {"url": Picture(images[0])}]
+    parts = [{"url": Picture(images[0])}, {"data": Picture(images[1], url=False)}, {"url": Picture(images[1])}]
     pieces = Pieces({"model": "m", "parts": parts})
     found = json.loads(b"".join(pieces))["parts"]
     urls = [image.url.decode() for image in images]
-    assert found == [{"url": urls[0]}, {"data": urls[1].partition(",")[2]}, {"url": urls[0]}]
+    assert found == [{"url": urls[0]}, {"data": urls[1].partition(",")[2]}, {"url": urls[1]}]
     assert len(pieces) == len(b"".join(pieces))
 
 
