@@ -45,6 +45,30 @@ def test_how_many_tokens_a_refusal_leaves(most: int, said: str, shortened: int |
 
 
 @pytest.mark.parametrize(
+    ("said", "is_full"),
+    [
+        ("too many images", True),
+        ("at most 4 pictures", True),
+        ("this is no image", False),  # pictures, and not how many
+        ("at most 4 tools", False),  # how many, and not pictures
+        ("the prompt is too long", True),
+        ("context deadline exceeded", False),
+    ],
+)
+def test_a_refusal_of_too_much_is_known(said: str, is_full: bool) -> None:
+    assert refused(said).is_full is is_full
+
+
+def test_what_is_left_out_is_added_up() -> None:
+    habits = Habits()
+    for names in (["top_k"], ["seed", f"{OWN}extra", "messages"]):
+        habits.leave_out(names)
+    assert habits.left_out == {"top_k", "seed", f"{OWN}extra"}
+    habits.learn({"stop": 1, "top_p": 1}, refused("no", "stop"))
+    assert habits.left_out == {"top_k", "seed", f"{OWN}extra", "stop"}
+
+
+@pytest.mark.parametrize(
     ("said", "parameter", "found"),
     [
         ("no", "top_k", ["top_k"]),

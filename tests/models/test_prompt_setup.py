@@ -32,6 +32,7 @@ OWN = own_protocol(tools.schemas(tools.DEFAULT))
         ("qwen2.5-vl", 50_000, 50_000),
         ("qwen2.5-vl", 1000, 3136),
         ("qwen2.5-vl", None, 3136),
+        ("qwen2.5-vl", 900_000, 800_000),  # more than it shows unchanged
         ("qwen3-vl", 90_000, 65_536),
     ],
 )

@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, UsageError
+from virc.core.files import HIDDEN, RECORD
 from virc.models import chat_protocol, provenance
 from virc.models import registry as models
 from virc.models.chat_protocol import ServedModel
@@ -80,6 +81,60 @@ def test_protocols_that_differ_leave_open_which_is_meant(short: str | None, tmp_
         asked(tmp_path, system, short)
     assert all(f"models/{name}/{FILE_NAME}" in (caught.value.hint or "") for name in "ab")
     assert asked(tmp_path, system, short, published=saying("three")) == ("three", "the endpoint publishes it")
+
+
+@pytest.mark.parametrize(
+    ("option", "published", "place"),
+    [
+        ("default", False, "--protocol"),
+        ("default", True, "--protocol"),
+        (None, True, "the endpoint publishes it"),
+        (None, False, "the system virc"),
+    ],
+)
+def test_where_a_chat_protocol_is_from_is_said(option: str | None, published: bool, place: str, tmp_path: Path) -> None:
+    system = msgspec.structs.replace(with_models(a="pixel"), protocol_source=None)
+    served = ServedModel("served", published=saying("x") if published else None, system=system)
+    assert chat_protocol.of_endpoint(served, tmp_path, option)[1] == place
+    assert chat_protocol.of_endpoint(ServedModel("served"), tmp_path) == (None, "")
+
+
+def test_what_the_weights_are_called_counts_more_than_the_name_they_are_served_by() -> None:
+    system = with_models(**{"X": "pixel", "X-large": "permille"})
+    assert models.served("X", "org/X-large", system)[1] == system.models["X-large"]
+    assert models.served("VIRC", None, system) == models.served("other", None, system) == (system, None)
+    assert models.served("Virc")[0] == systems.get("virc")
+
+
+def test_a_hub_id_means_its_model_whatever_its_short_name() -> None:
+    system = with_models(short="pixel")
+    model = msgspec.structs.replace(system.models["short"], hub="org/long")
+    system = msgspec.structs.replace(system, models={"other": system.models["short"], "short": model})
+    assert models.known("org/long", system) == models.known("a/short", system) == (system, model)
+    assert models.known("long", system) == (system, None)
+
+
+@pytest.mark.parametrize(("kind", "found"), [("model", "org/m"), ("dataset", None)])
+def test_only_a_model_that_was_downloaded_is_one(kind: str, found: str | None, tmp_path: Path) -> None:
+    (record := tmp_path / HIDDEN / RECORD).parent.mkdir(parents=True)
+    record.write_text(f'{{"repo": "org/m", "kind": "{kind}"}}')
+    assert models.downloaded_from(tmp_path) == found
+
+
+def test_a_gguf_file_is_known_by_its_ending_in_any_letters(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"M\.GGUF is a GGUF file, which llama\.cpp alone reads"):
+        models.find(str(tmp_path / "M.GGUF"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("crop_image", "--tools +crop_image adds"), ("crop_imag", "--tools +crop_image adds"), ("zzz", "--tools +NAME")],
+)
+def test_tools_are_added_by_their_names(given: str, hint: str) -> None:
+    assert chat_protocol.added(["+one", "+two"]) == ("one", "two")
+    with pytest.raises(UsageError, match=r"is not \+NAME") as refused:
+        chat_protocol.added(["+one", given])
+    assert (refused.value.hint or "").startswith(hint)
 
 
 @pytest.mark.parametrize(

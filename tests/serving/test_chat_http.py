@@ -72,6 +72,12 @@ def test_a_body_that_does_not_end_is_not_waited_for(
     assert getattr(error.value, "status", 408) == 408
 
 
+def test_a_client_is_gone_when_it_says_so_and_not_before() -> None:
+    asyncio.run(chat_http.disconnected(request([b"late"], ends="is left")))
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(chat_http.disconnected(request([b"late"], ends="stops")), 0.01))
+
+
 def test_what_a_server_holds_may_refuse_more_of_a_body() -> None:
     def hold(size: int) -> None:
         raise RefusedError("too many requests wait", status=503)

@@ -79,6 +79,24 @@ def test_parameters_that_ask_for_nothing_are_taken(neutral: dict[str, Any]) -> N
     assert taken(asked(**neutral)) == taken(asked())
 
 
+def test_names_of_what_has_no_effect_are_in_order_and_limits_may_be_missing() -> None:
+    request = taken(asked(user="me", max_completion_tokens=-1, cache_salt="s", max_tokens=8))
+    assert (request.ignored, request.sampling.max_tokens) == (("cache_salt", "max_completion_tokens", "user"), 8)
+
+
+def test_as_much_is_taken_as_is_allowed() -> None:
+    messages = [{"role": "user", "content": [PICTURE, {"type": "text", "text": "x" * 500}]}] * 2
+    assert len(taken(asked(messages=messages)).pictures) == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "shown"), [(("a", "b"), "a\nb"), (("a ", "b"), "a b"), (("a", " b"), "a b"), (("", "b"), "b")]
+)
+def test_texts_stand_apart(texts: tuple[str, ...], shown: str) -> None:
+    content = [{"type": "text", "text": text} for text in texts]
+    assert taken(asked(messages=[{"role": "user", "content": content}])).messages[0].text == shown
+
+
 def test_nulls_inside_a_message_are_as_if_they_were_not_there() -> None:
     message = {"role": "assistant", "content": "Yes.", "refusal": None, "tool_calls": None, "annotations": None}
     assert taken(asked(messages=[message])).messages == (Message("assistant", "Yes."),)
@@ -126,6 +144,9 @@ def test_nothing_is_made_of_what_is_refused(body: str, said: str) -> None:
     assert refused.message.startswith(said)
 
 
+SAID = {"role": "user", "content": "Well."}
+
+
 @pytest.mark.parametrize(
     ("fields", "param", "said"),
     [
@@ -160,6 +181,13 @@ def test_nothing_is_made_of_what_is_refused(body: str, said: str) -> None:
         ({"messages": [{"role": "system", "content": [PICTURE]}]}, "messages[0]", "only a message of role user"),
         ({"messages": [{"role": "user", "content": [PICTURE] * 3}]}, "messages", "at most 2 images"),
         ({"messages": [{"role": "user", "content": "x" * 1001}]}, "messages", "context length"),
+        ({"messages": [{"role": "user", "content": "x" * 501}] * 2}, "messages", "the texts have 1002 characters"),
+        ({"messages": [SAID, {"role": "tool", "content": ""}]}, "messages[1].role", "messages[1].role: tool calls"),
+        ({"messages": [SAID, {"role": "user", "content": "", "mane": 1}]}, "messages[1]", "mane"),
+        ({"messages": [SAID, {"role": "user", "content": [TEXT, {**PICTURE, "uuid": "1"}]}]},
+         "messages[1].content[1]", "uuid of an image"),
+        ({"max_tokens": -2}, "max_tokens", ">= 1"),
+        ({"x" * 999: 0}, "x" * 200, "it is not honoured here"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_honoured_is_refused_by_name(fields: dict[str, Any], param: str, said: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -13,9 +14,11 @@ from PIL import Image
 
 from virc.backends.interface import Sampling, TooLongError
 from virc.core.errors import EngineError
+from virc.core.timeouts import Deadline
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Reply
 from virc.serving import in_process
+from virc.serving.agent.request_queue import Job
 
 
 class Model:
@@ -42,14 +45,20 @@ class Sent(NamedTuple):
 
     status: int
     body: bytes
+    headers: dict[str, str]
 
     @property
     def json(self) -> Any:
         return json.loads(self.body)
 
 
-def sent(model: Model, path: str = "/v1/chat/completions", /, **fields: Any) -> Sent:
-    served: Any = SimpleNamespace(backend=model, name="tiny", published={"virc_grid": 1}, images=2, api_key=None)
+def sent(
+    model: Model, path: str = "/v1/chat/completions", /, key: str | None = None, origin: str = "", ending: bool = False,
+    **fields: Any,
+) -> Sent:  # fmt: skip
+    served: Any = SimpleNamespace(backend=model, name="tiny", published={"virc_grid": 1}, images=2, api_key=key)
+    app = in_process.app(served)
+    app.state.queue.closing = ending
     chat = {"model": "tiny", "messages": [{"role": "user", "content": "What?"}], **fields}
     body = json.dumps(chat).encode() if "chat" in path else b""
     got: list[dict[str, Any]] = []
@@ -66,15 +75,17 @@ def sent(model: Model, path: str = "/v1/chat/completions", /, **fields: Any) -> 
             got.append(message)
 
         headers = [(b"host", b"127.0.0.1:8000"), (b"content-length", str(len(body)).encode())]
+        headers += [(b"origin", origin.encode())] if origin else []
         scope = {
             "type": "http", "method": "POST" if body else "GET", "path": path, "raw_path": path.encode(),
             "root_path": "", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 9), "scheme": "http",
             "server": ("127.0.0.1", 8000), "http_version": "1.1", "asgi": {"version": "3.0"},
         }  # fmt: skip
-        await in_process.app(served)(scope, receive, send)
+        await app(scope, receive, send)
 
     asyncio.run(one())
-    return Sent(got[0]["status"], b"".join(message.get("body", b"") for message in got))
+    named = {name.decode(): value.decode() for name, value in got[0]["headers"]}
+    return Sent(got[0]["status"], b"".join(message.get("body", b"") for message in got), named)
 
 
 def pictured(*sizes: tuple[int, int]) -> list[dict[str, Any]]:
@@ -116,6 +127,60 @@ def test_a_reply_comes_whole_and_in_pieces_with_its_count() -> None:
 def test_a_picture_is_shown_on_the_models_grid(size: tuple[int, int], seen: tuple[int, int]) -> None:
     assert sent(model := Model(), messages=pictured(size)).status == 200
     assert [image.size for image in model.asked[0][0].images] == [seen]
+
+
+def test_pictures_are_shown_in_their_order() -> None:
+    sent(model := Model(), messages=pictured((112, 56), (56, 84)))
+    assert [image.size for image in model.asked[0][0].images] == [(112, 56), (56, 84)]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_parameters_without_effect_are_named_in_a_header(stream: bool) -> None:
+    found = sent(Model(), stream=stream, user="me", priority=1)
+    assert found.headers["x-virc-ignored-parameters"] == "priority, user"
+    assert "x-virc-ignored-parameters" not in sent(Model(), stream=stream).headers
+
+
+@pytest.mark.parametrize(
+    ("path", "open_to_all"),
+    [("/v1/chat/completions", False), ("/v1/models", False), ("/v1/models/tiny", False), ("/health", True)],
+)
+def test_each_path_but_that_of_health_asks_for_the_key_and_the_site(path: str, open_to_all: bool) -> None:
+    assert sent(Model(), path, key="k").status == (200 if open_to_all else 401)
+    assert sent(Model(), path, origin="http://elsewhere").status == (200 if open_to_all else 403)
+
+
+def test_a_path_beside_the_api_is_told_where_it_is() -> None:
+    hint = ": the base URL of a client ends with /v1"
+    assert [sent(Model(), path).json["error"]["message"] for path in ("/models", "/v1/nothing")] == [
+        f"not found{hint}", "not found",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/chat/completions"])
+def test_a_server_that_ends_takes_nothing_more(path: str) -> None:
+    found = sent(model := Model(), path, ending=True)
+    assert (found.status, found.headers["retry-after"], model.asked) == (503, "10", [])
+
+
+def test_as_many_replies_are_drawn_at_once_as_the_model_can_draw() -> None:
+    app = in_process.app(SimpleNamespace(backend=SimpleNamespace(at_once=3)))  # type: ignore[arg-type]
+    together, done = threading.Barrier(3), threading.Semaphore(0)
+
+    class Waits(Job[str]):
+        def run(self, send: Any, release: Any) -> None:
+            together.wait(60)
+            done.release()
+
+    async def one() -> None:
+        async for _ in app.state.queue.solve(Waits(Deadline(60)), app.state.queue.place("a"), asyncio.Event().wait):
+            pass
+
+    async def three() -> None:
+        await asyncio.gather(one(), one(), one())
+
+    asyncio.run(three())
+    assert all(done.acquire(blocking=False) for _ in range(3))
 
 
 def test_a_picture_that_cannot_be_read_is_named_by_its_number() -> None:
@@ -165,6 +230,7 @@ def test_what_cannot_be_answered_is_refused_before_the_model_is_asked(
 ) -> None:
     found = sent(model := Model(), **fields)
     assert (found.status, found.json["error"]["code"], model.asked) == (status, code, [])
+    assert found.json["error"]["param"] == (next(iter(fields)))
 
 
 def test_the_model_is_listed_with_its_context_and_facts() -> None:

@@ -17,16 +17,19 @@ from support.servers import images_of, serve
 from support.solving import answer
 
 from virc.backends import llamacpp, local
-from virc.core.errors import EngineError
+from virc.core.errors import ConfigError, EngineError, UsageError
 from virc.core.events import Event, Reporter
 from virc.core.plan import Plan, Step
 from virc.models.chat_protocol import ChatProtocol
 from virc.models.load import Choice, Opened, PromptSetup
+from virc.probing.result import Probed
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.resize import QWEN2, Grid
 from virc.serving import in_process, start, vllm_process
 from virc.serving.agent import connections, problems, server
 from virc.serving.start import Agent, ServePlan, Server, ServeRequest
+from virc.solving.one import SolveConfig
+from virc.solving.setup import Setup
 from virc.stages.serve import Config
 from virc.tools import registry as tools
 
@@ -64,15 +67,110 @@ def test_an_open_address_without_a_key_is_warned_of(
     assert [host in each.text for each in events] == [True] * warned
 
 
+def test_what_is_chosen_of_an_agent_reaches_its_problems(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    def keeps(name: str) -> Any:
+        return lambda *words, **named: given.setdefault(name, (*words, named))
+
+    found = Opened(
+        "m", "backend", ChatProtocol(OWN), at_once=5, answers=bool, context=4096, move=print  # type: ignore[arg-type]
+    )  # fmt: skip
+    behind: Any = SimpleNamespace(plan=None, started=None)
+    monkeypatch.setattr(start, "_Behind", lambda *_: behind)
+    monkeypatch.setattr(start, "_agent_model", lambda *_: found)
+    monkeypatch.setattr(problems, "Solving", keeps("solving"))
+    monkeypatch.setattr(server, "Served", keeps("served"))
+    monkeypatch.setattr(server, "app", keeps("app"))
+    monkeypatch.setattr(connections, "server", lambda *_: SimpleNamespace(run=None))
+    bound = ExitStack()
+    bound.listen = lambda _: None  # type: ignore[attr-defined]
+    monkeypatch.setattr(start.address, "bound_socket", lambda _: bound)
+    agent = Agent(timeout=9, max_tokens=77)
+    plan = ServePlan(Config(limit_images=18, api_key=("a", "b")), "m", "http://a/v1")
+    with ExitStack() as resources:
+        start._agent(plan, ServeRequest("m", agent=agent), agent, Reporter(None), resources)
+    assert behind.move is print
+    backend, protocol, config, at_once, more = given["solving"]
+    assert (backend, protocol, at_once, more["ready"](), more["pipeline"]) == ("backend", OWN, 5, True, None)
+    assert (config.timeout, config.max_turns, config.max_tokens) == (9, 16, 77)
+    _, name, inputs, context, key, _, answers, _ = given["served"]
+    assert (name, inputs, context, key, answers) == ("m", 2, 4096, ("a", "b"), bool)
+
+
+def test_a_judge_that_does_not_fit_is_refused_before_it_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+    judges = {"j": SimpleNamespace(gib=9.0), "unknown size": SimpleNamespace(gib=None)}
+    monkeypatch.setattr(start.models, "judges", lambda *words: asked.append(words) or judges)
+    monkeypatch.setattr(start.serving, "refuse_unfit", lambda *words: asked.append(words))
+    for name in ("j", "unknown size", "other"):
+        start._refuse_large_judge(ServeRequest(name, system="s", settings={"device": "cuda"}))
+    assert [words for words in asked if len(words) == 2] == [("j", "s"), ("unknown size", "s"), ("other", "s")]
+    ((config, name, gib, _, others),) = [words for words in asked if len(words) == 5]
+    assert (config.device, name, gib, others) == ("cuda", "j", 9.0, judges)
+
+
+def test_the_seconds_of_each_stage_of_vllm_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, events = [0.0], list[Event]()
+    monkeypatch.setattr(vllm_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    stages = vllm_process.Stages(Reporter(events.append))
+    for seconds, stage in ((10.0, "weights"), (12.0, "weights"), (30.0, "imports"), (36.0, "first answer")):
+        clock[0] = seconds
+        stages.begin(stage)
+    clock[0] = 36.05
+    stages.end()
+    assert [event.text for event in events] == [
+        "vLLM is starting, 0 s: imports", "vLLM is starting, 10 s: weights", "vLLM is starting, 30 s: imports",
+        "vLLM is starting, 36 s: first answer", "vLLM started in 36.0 s: imports 16.0 s, weights 20.0 s",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seconds", "starts"), [(1.0, 4), (601.0, 8)], ids=["at once", "seldom"])
+def test_an_engine_that_ends_seldom_is_always_started_again(
+    seconds: float, starts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, begun, gave_up = [0.0], list[int](), list[bool]()
+    monkeypatch.setattr(vllm_process, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def wait() -> int:
+        clock[0] += seconds
+        return 1
+
+    @contextmanager
+    def start_engine(keep: Callable[[Any], None]) -> Iterator[Any]:
+        begun.append(1)
+        (tmp_path / "vllm.log").write_text("ValueError: no room\n")
+        keep(process := SimpleNamespace(wait=wait, end=lambda: None))
+        yield process
+
+    events: list[Event] = []
+    with vllm_process.Supervised(start_engine, tmp_path / "vllm.log", Reporter(events.append)) as engine:
+        engine.watch(lambda: gave_up.append(True), lambda: len(begun) == 8)
+        assert engine._thread
+        engine._thread.join(60)
+    assert (len(begun), gave_up, engine.running) == (starts, [True] * (starts == 4), False)
+    said = [event.text for event in events if event.kind == "warning"]
+    assert "vLLM ended: no room; it is started again, 1 of at most 3 times in 30 minutes" in said[0]
+    if starts == 4:
+        assert "it was started again 3 times in 30 minutes" in str(engine.failure)
+        assert len(said) == 3
+
+
 @pytest.mark.parametrize(
-    ("judge", "chosen", "published"),
-    [(False, None, True), (True, None, False), (True, "default", True), (False, "default", True)],
+    ("judge", "chosen", "unknown", "published"),
+    [
+        (False, None, None, True),
+        (True, None, None, False),
+        (True, "default", None, True),
+        (False, "default", None, True),
+        (False, None, Probed(endpoint="/m", model="m"), False),  # nobody knows how it counts boxes
+    ],
 )
 def test_a_judge_is_asked_in_plain_chat_unless_a_protocol_was_chosen(
-    judge: bool, chosen: str | None, published: bool, monkeypatch: pytest.MonkeyPatch
+    judge: bool, chosen: str | None, unknown: Probed | None, published: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for place, name, value in [
-        (start.opened, "prompt_setup_here", PromptSetup(ChatProtocol(OWN), "own")),
+        (start.opened, "prompt_setup_here", PromptSetup(ChatProtocol(OWN), "own", unknown=unknown)),
         (start.opened, "grid_here", QWEN2),
         (start, "fingerprint", "f"),
     ]:
@@ -339,3 +437,121 @@ def test_vllm_is_served_once_it_has_answered_and_its_end_is_an_error(
     with pytest.raises(EngineError, match="vLLM ended: no room for the KV cache"):
         served.wait()
     assert done == ["ended", "left"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "request_", "installed", "runs", "expected"),
+    [
+        ("transformers", ServeRequest("tiny"), "xllamacpp", None, True),
+        ("transformers", ServeRequest("tiny"), "xllamacpp torch", None, False),
+        ("transformers", ServeRequest("tiny"), "", None, False),
+        ("transformers", ServeRequest("tiny", engine="transformers"), "xllamacpp", None, False),
+        ("transformers", ServeRequest("other"), "xllamacpp", None, False),
+        ("vllm", ServeRequest("tiny"), "xllamacpp", None, True),
+        ("vllm", ServeRequest("tiny"), "xllamacpp", "/venv/python", False),
+        ("vllm", ServeRequest("tiny"), "xllamacpp uv", None, False),
+        ("vllm", ServeRequest("tiny", settings={"device": "cuda"}), "xllamacpp", None, False),
+        ("llamacpp", ServeRequest("tiny"), "xllamacpp", None, False),
+    ],
+)
+def test_a_model_of_the_package_is_served_by_what_is_installed(
+    engine: Any, request_: ServeRequest, installed: str, runs: str | None, expected: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(start, "find_spec", lambda name: name if name in installed.split() else None)
+    monkeypatch.setattr(start.making, "find", lambda *_: None)
+    monkeypatch.setattr(start.environments, "interpreter", lambda _: runs)
+    assert start.only_by_llamacpp(engine, request_) is expected
+
+
+PIPED = Agent(endpoint="http://a/v1", key="k", timeout=9, pipeline="p.py", roles={"r": "x"})
+
+
+def test_the_roles_of_a_pipeline_get_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(
+        start.pipelines, "set_up", lambda *words: given.append(words) or SimpleNamespace(name="of the file")
+    )
+    for name in (None, "mine"):
+        settings = {"device": "cpu", "limit_images": 18, **({"name": name} if name else {})}
+        plan = start.prepare(ServeRequest("m", settings=settings, agent=PIPED), Reporter(None))
+        assert (plan.name, plan.source, plan.config.limit_images) == (name or "of the file", "pipeline", 18)
+    choice = Choice("m", "http://a/v1", "k", device="cpu", timeout=9)
+    config = SolveConfig(timeout=9, max_turns=16, keep_images=False)
+    assert given == [("p.py", {"r": "x"}, Setup(choice, config, offline=True))] * 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (ServeRequest("m", system="s", agent=PIPED), "--system does not go with --pipeline"),
+        (ServeRequest("m", protocol="s", agent=PIPED), "--protocol does not go with --pipeline"),
+        (ServeRequest("m", family="s", agent=PIPED), "--family does not go with --pipeline"),
+        (ServeRequest("m", agent=msgspec.structs.replace(PIPED, max_tokens=9)), "--max-tokens does not go with"),
+        (ServeRequest("m", engine="vllm", agent=PIPED), "--engine means nothing with --pipeline"),
+        (ServeRequest("m", settings={"dtype": "auto"}, agent=PIPED), "--dtype means nothing with --pipeline"),
+        (ServeRequest("m", settings={"gpus": (0,), "dtype": "auto"}, agent=Agent(endpoint="http://a/v1")),
+         "--dtype means nothing with --endpoint"),
+        (ServeRequest("m", settings={"device": "cpu"}, agent=Agent(endpoint="http://a/v1")), "--device means nothing"),
+        (ServeRequest("m", settings={"limit_images": 1}, agent=Agent(endpoint="http://a/v1")), "--limit-images 1"),
+        (ServeRequest("m", settings={"host": "http://a"}), "'http://a' is not an address to listen on"),
+        (ServeRequest("m", settings={"host": ""}), "'' is not an address to listen on"),
+    ],
+)  # fmt: skip
+def test_what_means_nothing_to_an_agent_is_refused(request_: ServeRequest, said: str) -> None:
+    with pytest.raises((UsageError, ConfigError), match=said):
+        start.prepare(request_, Reporter(None))
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9/v1"), ("0.0.0.0", "http://127.0.0.1:9/v1"), ("::", "http://[::1]:9/v1"),
+        ("::1", "http://[::1]:9/v1"), ("h", "http://h:9/v1"),
+    ],
+)  # fmt: skip
+def test_where_this_machine_reaches_a_server(host: str, url: str) -> None:
+    assert start.address.url(Config(host=host, port=9)) == url
+
+
+def test_all_that_python_says_of_a_server_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[ServeRequest] = []
+    monkeypatch.setattr(start, "start", lambda request, _: asked.append(request))
+    start.serve(
+        Path("m"), agent=True, endpoint="http://a/v1", endpoint_key="k", protocol=Path("p"), family="f", concurrency=2,
+        timeout=9, max_tokens=7, port=1,
+    )  # fmt: skip
+    start.serve("m", engine="vllm", system="s", host="h")
+    agent = Agent("http://a/v1", "k", 2, 9, 7)
+    assert asked == [
+        ServeRequest("m", None, "p", None, {"port": 1}, agent, "f"),
+        ServeRequest("m", "s", None, "vllm", {"host": "h"}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"endpoint": "http://a/v1"}, "endpoint= needs agent=True"),
+        ({"pipeline": "p.py"}, "pipeline= needs agent=True"),
+        ({"agent": True, "roles": {"r": "m"}}, "roles= belongs to pipeline="),
+    ],
+)
+def test_what_python_says_of_no_agent_is_refused(words: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        start.serve("m", **words)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_answers_that_are_waited_for_at_the_end_are_counted(debug: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, events = list[Any](), list[Event]()
+    monkeypatch.setattr(connections, "server", lambda *words: given.append(words))
+    monkeypatch.setenv("VIRC_DEBUG", "1" if debug else "")
+    start._http_server("app", Reporter(events.append))  # type: ignore[arg-type]
+    ((app, ending, level),) = given
+    for waiting in (1, 3):
+        ending(waiting)
+    assert (app, level) == ("app", "error" if debug else "critical")
+    assert [event.text for event in events] == [
+        f"ending: {said} still waited for; Ctrl-C again ends it at once" for said in ("1 answer is", "3 answers are")
+    ]

@@ -170,3 +170,13 @@ def test_an_answer_ends_where_the_request_says(answer: str, problem: Any, conten
     found = finished(Model(), answer, **problem)
     assert (found.content, found.finish) == (content, finish)
     assert (found.prompt_tokens, found.completion_tokens) == (10, 20)
+
+
+def test_what_was_refused_is_not_written_as_json() -> None:
+    model: Any = Model()
+    finisher = Finisher(Problem("m", "q", schema=WORDS), model, SAMPLINGS, Deadline(None), lambda: None)
+    refused = Answer("half", "the model gave up", prompt_tokens=10)
+    assert finisher.finished(refused, []) == Answer("", "the model gave up", prompt_tokens=10)
+    plain = Finisher(Problem("m", "q", max_tokens=1, stop=("a",)), model, SAMPLINGS, Deadline(None), lambda: None)
+    assert plain.finished(refused, []) is refused
+    assert model.asks == []

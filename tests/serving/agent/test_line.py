@@ -214,3 +214,17 @@ def test_one_client_fills_half_and_the_next_finds_a_place() -> None:
 )
 def test_a_client_is_an_address_or_a_network_of_ipv6(host: str, client: str) -> None:
     assert network(host) == client
+
+
+def test_a_share_counts_by_its_size() -> None:
+    async def two() -> None:
+        line = Line(10, lambda has, size, free: not has or has + size <= free)
+        await line.take("a", 0, 4)
+        second = asyncio.create_task(line.take("a", 1, 3))  # with it, 7 of 6 that are free
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert not second.done()
+        line.give_back("a", 4)
+        await asyncio.wait_for(second, 60)
+
+    asyncio.run(two())

@@ -334,3 +334,13 @@ def test_many_calls_at_once_are_all_answered(place: Path) -> None:
 
 def test_a_question_does_not_reach_the_model_with_a_wrong_picture(place: Path) -> None:
     assert "readable folder" in refused(tool_calls([place]), "ask", image="link.png", question=QUESTION)
+
+
+def test_the_session_that_was_used_last_keeps_its_results() -> None:
+    store = ResultStore(max_bytes=100)
+    first, second = store.keep("a", "image", b"a", 30), store.keep("b", "image", b"b", 30)
+    assert store.find("a", first) == b"a"
+    store.keep("c", "image", b"c", 50)
+    assert (store.find("a", first), store.find("b", second), store.size) == (b"a", None, 80)
+    alone = ResultStore(max_bytes=100)
+    assert alone.find("a", alone.keep("a", "image", b"large", 500)) == b"large"

@@ -2,11 +2,13 @@
 
 import asyncio
 from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.exceptions import HTTPException
 
+from virc.serving.mcp import over_http
 from virc.serving.mcp.over_http import _Guard
 
 KEY, SESSION = "sk-of-the-server", "a1b2"
@@ -92,3 +94,14 @@ def test_a_body_of_too_many_values_is_refused_before_they_are_made(piece: bytes,
         asyncio.run(_Guard(server, None, lambda _: None)(scope, receive, send))
     assert caught is None or caught.value.status_code == 413
     assert (len(read) == 20 * len(piece)) is not is_refused
+
+
+def test_sessions_and_bodies_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds: dict[str, object] = {}
+    made = SimpleNamespace(streamable_http_app=lambda **given: bounds.update(given))
+    monkeypatch.setattr(over_http.server, "made", lambda _: made)
+    over_http.app("served", "h", "k", print)  # type: ignore[arg-type]
+    assert bounds == {
+        "streamable_http_path": "/mcp", "host": "h", "max_request_body_size": 64 * 2**20,
+        "session_idle_timeout": 1800, "max_sessions": 256,
+    }  # fmt: skip

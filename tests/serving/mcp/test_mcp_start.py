@@ -3,11 +3,18 @@
 import asyncio
 import signal
 import socket
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
 
 import pytest
 from support.called import virc
 
+from virc.core.errors import UsageError
+from virc.core.events import Reporter
 from virc.serving.mcp import start
+from virc.serving.mcp.messages import RESULT
+from virc.serving.mcp.result_store import ResultStore
 
 
 @pytest.mark.parametrize(
@@ -36,6 +43,45 @@ def test_options_reach_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.max_turns, config.seed) == (3, 7)
 
 
+@pytest.mark.parametrize(("chosen", "most"), [(9000, 9000), (None, RESULT)])
+def test_what_is_chosen_reaches_the_tools(
+    chosen: int | None, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in (("asking", "Model"), ("calls", "ToolCalls"), ("pictures", "Readable")):
+        monkeypatch.setattr(f"virc.serving.mcp.{module}.{name}", lambda *given: given)
+    setup, store, report = object(), object(), Reporter(None)
+    request: Any = start.McpRequest(setup=setup, offline=True, concurrency=3, max_result=chosen)  # type: ignore[arg-type]
+    found: Any = start._tool_calls(request, [tmp_path], store, report)()  # type: ignore[arg-type]
+    assert found == ((setup, report, 3), ([tmp_path], True), store, most)
+
+
+def test_every_folder_that_was_named_is_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+    assert start._folders(["~/b", str(tmp_path / "a")]) == [tmp_path / "b", tmp_path / "a"]
+    (tmp_path / "file").touch()
+    for name, said in (("file", "is no folder"), ("none", "no such file")):
+        with pytest.raises(UsageError, match=f"--folder {tmp_path / name}.*{said}"):
+            start._folders([str(tmp_path / "a"), str(tmp_path / name)])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("127.0.0.1:8000", ("127.0.0.1", 8000)), ("[::1]:1", ("::1", 1)), ("h:65535", ("h", 65_535)),
+        ("h:65536", None), ("h:0", None), (":80", None), ("[]:80", None), ("h", None), ("80", None), ("h:x", None),
+        ("http://h:80", None), ("h:80/mcp", None), ("h:-1", None),
+    ],
+)  # fmt: skip
+def test_where_the_server_listens_is_a_host_and_a_port(text: str, found: tuple[str, int] | None) -> None:
+    if found:
+        assert start.host_and_port(text) == found
+        return
+    with pytest.raises(UsageError, match="is not HOST:PORT"):
+        start.host_and_port(text)
+
+
 def test_the_hint_for_a_port_in_use_is_an_option_of_this_command() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -60,3 +106,29 @@ def test_a_signal_ends_the_server_where_loops_take_no_handlers(monkeypatch: pyte
     finally:
         signal.signal(signal.SIGTERM, before)
     assert taken == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(
+    ("host", "key", "url"),
+    [
+        ("127.0.0.1", None, "http://127.0.0.1:9/mcp"),
+        ("::1", None, "http://[::1]:9/mcp"),
+        ("0.0.0.0", "k", "http://0.0.0.0:9/mcp"),
+        ("0.0.0.0", None, None),
+        ("h", None, None),
+    ],
+)
+def test_an_open_address_needs_a_key(host: str, key: str | None, url: str | None, monkeypatch: Any) -> None:
+    bound, given, said, store = ExitStack(), list[tuple[Any, ...]](), list[str](), ResultStore()
+    bound.listen = lambda _: None  # type: ignore[attr-defined]
+    monkeypatch.setattr("virc.serving.address.bound_socket", lambda config: given.append(config) or bound)
+    monkeypatch.setattr("virc.serving.mcp.over_http.app", lambda *words: given.append(words))
+    monkeypatch.setattr("virc.serving.mcp.over_http.run", lambda *words: None)
+    request: Any = start.McpRequest(setup=object(), api_key=key)  # type: ignore[arg-type]
+    with nullcontext() if url else pytest.raises(UsageError, match="could read the folders and ask the model"):
+        start._over_http(request, "served", store, (host, 9), said.append)  # type: ignore[arg-type]
+    assert said == ([url] if url else [])
+    if url:
+        config, app = given
+        assert (config.host, config.port) == (host, 9)  # type: ignore[attr-defined]
+        assert app == ("served", host, key, store.drop)

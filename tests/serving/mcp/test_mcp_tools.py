@@ -8,6 +8,7 @@ import random
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import jsonschema
@@ -16,13 +17,15 @@ from mcp import Client
 from mcp.types import CallToolResult
 from mcp_server import QUESTION, Failures, are_same, called, in_base64, noise, pixels, refused, talk, tool_calls
 from PIL import Image
-from support.servers import Body, dead_url, image_bytes, images_of, serve
+from support.servers import MODEL, Body, dead_url, image_bytes, images_of, serve
 from support.solving import CROP, answer, call
 
+from virc.core.errors import DataError, SetupError
 from virc.reasoning.encoded import as_png
 from virc.serving.mcp import asking
 from virc.serving.mcp.messages import RESULT, TOOLS, schema
 from virc.serving.mcp.pictures import Readable, given, in_reply, smaller
+from virc.serving.mcp.result_store import ResultStore
 
 
 @pytest.fixture
@@ -75,6 +78,21 @@ def test_a_crop_has_the_exact_pixels_of_the_file(
     fields = structured(result)
     assert (tuple(fields["box"]), fields["exact"], fields["clamped"]) == (pixel_box, True, False)
     assert are_same(pixels(result.content[0]), Image.open(folder / "noise.png").convert("RGB").crop(pixel_box))
+
+
+def test_a_box_that_leaves_the_picture_is_cut_at_its_edge(folder: Path) -> None:
+    fields = structured(called(tool_calls([folder]), "crop", image="noise.png", box=[250, -9, 350, 150]))
+    assert (fields["box"], fields["clamped"], fields["width"], fields["height"]) == ([250, 0, 300, 150], True, 50, 150)
+
+
+def test_formulas_are_undecided_where_algebra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise SetupError("math-verify is missing")
+
+    monkeypatch.setattr("virc.serving.mcp.calls.Symbolic", missing)
+    fields = structured(called(tool_calls(), "evaluate", answer="2(x+1)", reference="2x+3"))
+    assert (fields["verdict"], fields["by"]) == ("undecided", None)
+    assert fields["reason"].startswith("only algebra could tell, which the server lacks")
 
 
 def test_a_large_picture_is_shrunk_in_the_reply_only(tmp_path: Path) -> None:
@@ -277,7 +295,9 @@ def test_a_refused_call_is_in_the_words_of_its_schema(
         ({"answer": "74", "reference": "73"}, "wrong", "rule"),
         ({"answer": "74", "reference": "73", "tolerance": 0.05}, "right", "rule"),
         ({"answer": "B", "reference": "102", "choices": ["97", "102"]}, "right", "rule"),
+        ({"answer": "73.04", "reference": "73.0", "decimals": 1}, "right", "rule"),
         ({"answer": "a red car", "reference": "a blue car"}, "undecided", None),
+        ({"answer": "2(x+1)", "reference": "a blue car"}, "undecided", None),
         ({"answer": "2(x+1)", "reference": "2x+2"}, "right", "algebra"),
         ({"answer": "2(x+1)", "reference": "2x+3"}, "wrong", "algebra"),
     ],
@@ -286,6 +306,7 @@ def test_evaluate_says_right_wrong_or_undecided(arguments: dict[str, Any], verdi
     fields = structured(called(tool_calls(), "evaluate", **arguments))
     assert (fields["verdict"], fields["by"]) == (verdict, by)
     assert fields["reason"]
+    assert ("the words differ" in fields["reason"]) is (verdict == "undecided")
 
 
 def test_a_picture_too_large_as_png_is_sent_as_jpeg() -> None:
@@ -298,6 +319,31 @@ def test_a_picture_too_large_as_png_is_sent_as_jpeg() -> None:
 def test_base64_that_begins_as_a_picture_is_no_path(start: bytes) -> None:
     content, nothing = start + bytes(9), cast("Any", None)
     assert asyncio.run(given(base64.b64encode(content).decode(), nothing, "", Readable())) == content
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("DATA:image/png;base64,AAAA", bytes(3)),
+        (f"image-{'0' * 32}x", Path(f"image-{'0' * 32}x")),
+        (f"image-{'0' * 32}", "this session has no image-0"),
+        ("FTP://h/a", "FTP URLs are not read"),
+        ("ftp://h/a", "ftp URLs are not read"),
+        ("HTTP://h/a", "only https URLs are fetched"),
+        ("https://user@h/a", "this is no https URL"),
+        ("c:folder", Path("c:folder")),
+    ],
+)
+def test_what_a_picture_is_named_by(source: str, found: bytes | Path | str) -> None:
+    asked = given(source, ResultStore(), "", Readable())
+    if not isinstance(found, str):
+        assert asyncio.run(asked) == found
+        return
+    with pytest.raises(DataError, match=found):
+        asyncio.run(asked)
+    if "http" in source.lower():
+        with pytest.raises(DataError, match="fetches nothing from the network"):
+            asyncio.run(given(source, ResultStore(), "", Readable(offline=True)))
 
 
 def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
@@ -319,8 +365,10 @@ def test_ask_gives_the_answer_crops_and_progress(folder: Path) -> None:
     assert (fields["answer"], fields["turns"], fields["confidence"]) == ("97", 2, None)
     assert [part.type for part in asked.content] == ["text", "text", "image", "text"]
     assert asked.content[0].text == "97"
-    assert lines[0] == "loading the model"
-    assert [line[:6] for line in lines[-2:]] == ["turn 1", "turn 2"]
+    assert lines[:2] == ["loading the model", "the model reads the picture"]
+    assert [line[:8] for line in lines[2:]] == ["turn 1: ", "turn 2: "]
+    assert lines[3] == "turn 2: answer"
+    assert (fields["model"], len(fields["image_ids"])) == (MODEL, 1)
     assert structured(again)["box"] == fields["looks"][0]["box"]
     steps = structured(trace)
     assert (steps["question"], [step["answer"] for step in steps["steps"]]) == (QUESTION, [None, "97"])
@@ -357,17 +405,44 @@ def test_boxes_of_looks_are_pixels_of_what_was_cut(folder: Path) -> None:
 
 
 def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
-    answers = iter(["97", "5", "97", "97"])
+    answers, lines = iter(["97", "5", "97", "97"]), list[str]()
+
+    async def progress(_: float, __: float | None, line: str | None) -> None:
+        lines.append(str(line))
+
+    async def work(client: Client) -> CallToolResult:
+        arguments = {"image": "noise.png", "question": QUESTION, "samples": 4}
+        return await client.call_tool("ask", arguments, progress_callback=progress)
+
     with serve(lambda _: answer(next(answers))) as server:
-        result = called(tool_calls([folder], server.url), "ask", image="noise.png", question=QUESTION, samples=4)
+        result = talk(tool_calls([folder], server.url), work)
     assert (structured(result)["answer"], structured(result)["confidence"]) == ("97", 0.75)
+    assert lines[1:] == [
+        line for number in range(1, 5) for line in (f"sample {number} of 4", "turn 1: answer")
+    ]  # fmt: skip
 
 
 def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
+    async def work(client: Client) -> tuple[CallToolResult, CallToolResult]:
+        asked = await client.call_tool("ask", {"image": "noise.png", "question": QUESTION})
+        return asked, await client.call_tool("trace", {"trace_id": structured(asked)["trace_id"]})
+
     with serve([answer("unreadable")]) as server:
-        result = called(tool_calls([folder], server.url), "ask", image="noise.png", question=QUESTION)
+        result, trace = talk(tool_calls([folder], server.url), work)
     assert structured(result)["answer"] is None
-    assert structured(result)["reason"]
+    assert result.content[0].text == f"no answer: {structured(result)['reason']}"
+    assert structured(trace)["failure"]
+    assert structured(trace)["question"] == QUESTION
+
+
+def test_a_fault_of_ours_is_told_by_its_kind_alone() -> None:
+    async def fails(*_: object) -> None:
+        raise RuntimeError("secret")
+
+    behind: Any = SimpleNamespace(call=fails, close=lambda: None)
+    result = talk(behind, lambda client: client.call_tool("show", {"image": "a"}), trouble := Failures())
+    assert (result.is_error, result.content[0].text) == (True, "internal: RuntimeError")
+    assert [str(each) for each in trouble] == ["secret"]
 
 
 @pytest.mark.parametrize("frank", [True, False])

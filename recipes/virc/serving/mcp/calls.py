@@ -233,7 +233,7 @@ class ToolCalls:
             case Verdict(by="rule"):
                 verdict = messages.Verdict(verdict="wrong", by="rule", reason="another number, choice or refusal")
             case _ if has_words:
-                reason = "the has_words differ, and no rule can tell whether they say the same"
+                reason = "the words differ, and no rule can tell whether they say the same"
                 verdict = messages.Verdict(verdict="undecided", by=None, reason=reason)
             case _ if self._algebra is None:
                 verdict = messages.Verdict(verdict="undecided", by=None, reason=lacks)

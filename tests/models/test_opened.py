@@ -1,0 +1,336 @@
+"""How a model is opened: by which family it is asked, where it runs, and how it is found out how it counts boxes."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from virc.core.errors import ConfigError, EngineError, NetworkError
+from virc.core.events import Event, Reporter
+from virc.core.timeouts import LateError
+from virc.families import registry as families
+from virc.models import chat_protocol, load, local_server
+from virc.models.calibration import Calibration
+from virc.models.chat_protocol import ChatProtocol, ServedModel
+from virc.models.load import Choice, Opened
+from virc.models.registry import EMBEDDED_FOLDER, Weights
+from virc.probing import result
+from virc.probing.identity import Identity
+from virc.probing.result import Probed
+from virc.reasoning.protocol import FILE_NAME, own_protocol
+from virc.reasoning.resize import Grid
+from virc.systems.speech import OWN_WORDS
+from virc.tools import registry as tools
+
+OWN = own_protocol(tools.schemas(tools.DEFAULT))
+BEFORE = Probed(endpoint="http://a/v1", model="m", server="s", weights="w", longest=500, scaling="down")
+FOUND = Probed(endpoint="http://a/v1", model="m", coordinates="thousand", box="corners_yx", max_pixels=9)
+
+
+class Asks:
+    """What the model answers when it is asked about boxes, in order; keeps how it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path, *answers: Probed | Exception | None) -> None:
+        self.answers, self.calls = [*answers], list[tuple[Any, ...]]()
+        monkeypatch.setattr("virc.probing.probe.unit", self)
+        monkeypatch.setenv("VIRC_CACHE", str(folder))
+
+    def __call__(self, *asked: object) -> Probed | None:
+        self.calls.append(asked)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_a_model_is_asked_once_about_its_boxes(native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asks, adopted, backend = Asks(monkeypatch, tmp_path, FOUND), list[Probed](), SimpleNamespace()
+    calibration = Calibration(backend, families.UNKNOWN, BEFORE, adopted.append)  # type: ignore[arg-type]
+    protocol = families.protocol(families.UNKNOWN, native=native)
+    assert calibration.found is None
+    for seconds in (7.0, None):
+        found = calibration(protocol, [(9999, 9999)], seconds)
+        assert (found.coordinates, found.box) == ("thousand", "corners_yx")
+    assert asks.calls == [(backend, "http://a/v1", families.UNKNOWN, native, 7.0)]
+    assert adopted == [calibration.found]
+    whole = adopted[0]
+    assert (whole.longest, whole.scaling, whole.max_pixels, whole.weights) == (500, "down", 9, "w")
+    again = Calibration(backend, None, BEFORE, adopted.append)  # type: ignore[arg-type]
+    assert again.settled(native).coordinates == "thousand"  # it was kept
+    assert result.kept("http://a/v1", "m", "s", "w")
+    known = Calibration(backend, None, msgspec.structs.replace(FOUND, model="other"), adopted.append)  # type: ignore[arg-type]
+    assert known.settled(native).box == "corners_yx"
+    assert len(asks.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(None, "no box around a red rectangle"), (EngineError("it broke"), "about a drawn picture, it failed: it broke")],
+)
+def test_a_model_that_does_not_tell_is_not_asked_again(
+    answer: Exception | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = Asks(monkeypatch, tmp_path, answer, FOUND)
+    calibration = Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=said) as refused:
+            calibration.settled(native=False)
+        assert "--family NAME" in (refused.value.hint or "")
+    assert len(asks.calls) == 1
+
+
+def test_a_server_that_was_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = Asks(monkeypatch, tmp_path, NetworkError("away"), FOUND)
+    calibration = Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
+    with pytest.raises(NetworkError, match="away"):
+        calibration.settled(native=False)
+    assert calibration.settled(native=False).coordinates == "thousand"
+    assert len(asks.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ([(500, 100), (600, 100)], True),
+        ([(601, 1), (5, 5)], False),  # longer than it is known to see
+        ([(5, 5), (1, 601)], False),
+        ([(400, 250)], True),
+        ([(5, 5), (400, 251)], False),  # larger than it is known to see
+        ([], True),
+    ],
+)
+def test_boxes_in_pixels_of_a_smaller_picture_are_refused(
+    sizes: list[tuple[int, int]], shown: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Asks(monkeypatch, tmp_path, msgspec.structs.replace(FOUND, coordinates="pixel", longest=600, max_pixels=100_000))
+    calibration = Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
+    with nullcontext() if shown else pytest.raises(ConfigError, match="http://a/v1 may show m pictures smaller"):
+        assert calibration(OWN, sizes).coordinates == "pixel"
+
+
+@pytest.mark.parametrize(
+    ("names", "model", "family", "why", "known"),
+    [
+        (("C:\\models\\qwen3-vl\\weights",), "mine", "qwen3-vl", "its server says C:\\models\\qwen3-vl\\weights", True),
+        (("org/qwen2.5-vl/qwen3-vl-8b",), "mine", "qwen3-vl", "its server says org/qwen2.5-vl/qwen3-vl-8b", True),
+        (("nobody", "qwen3-vl"), "mine", "qwen3-vl", "its server says qwen3-vl", True),
+        (("qwen3-vl",), "qwen3-vl", "qwen3-vl", "by the name qwen3-vl", True),
+        (("nobody",), "qwen3-vl", "qwen3-vl", "by the name qwen3-vl", False),  # anybody may have chosen it
+        ((), "mine", "unknown", "its name tells nothing", False),
+    ],
+)
+def test_what_tells_the_family_of_a_served_model(
+    names: tuple[str, ...], model: str, family: str, why: str, known: bool
+) -> None:
+    found = load._family_at(None, SimpleNamespace(model=model), Identity(names))  # type: ignore[arg-type]
+    assert (found[0].name, *found[1:]) == (family, why, known)
+
+
+def test_a_family_of_ones_own_may_leave_open_how_boxes_are_counted(tmp_path: Path) -> None:
+    for text, known in (("", False), ("coordinates: unit\n", True)):
+        (file := tmp_path / "own.yaml").write_text(f"name: own\nabout: mine\n{text}")
+        found = load._family_at(str(file), SimpleNamespace(model="m"), Identity())  # type: ignore[arg-type]
+        assert (found[0].name, *found[1:]) == ("own", "as chosen", known)
+
+
+@pytest.mark.parametrize(
+    ("names", "box", "family", "why"),
+    [
+        ((), "corners", "qwen3-vl", "by the name qwen3-vl, boxes by the probe of the endpoint"),
+        ((), "corners_yx", "unknown", "called qwen3-vl, but its boxes are not those of qwen3-vl, boxes by"),
+        (("org/qwen3-vl",), "corners_yx", "qwen3-vl", "its server says org/qwen3-vl, boxes by the probe of"),
+    ],
+)
+def test_a_name_whose_boxes_are_others_is_not_believed(names: tuple[str, ...], box: Any, family: str, why: str) -> None:
+    server: Any = SimpleNamespace(
+        endpoint="http://a/v1", kind="", named="m", model="qwen3-vl", leave_out=lambda _: None
+    )  # fmt: skip
+    probed = Probed(
+        endpoint="http://a/v1", model="qwen3-vl", coordinates="thousand", box=box, zoomed=False, context=77, longest=9
+    )
+    setup = load._stock_setup_at(server, Choice(), Identity(names), probed)
+    assert (setup.family, setup.context, setup.unknown, server.needs_sizes) == (family, 77, None, False)
+    assert setup.why.startswith(why)
+    assert setup.chat_protocol.protocol.box == box
+    assert "does not see the crop" in setup.warnings[0]
+
+
+@pytest.mark.parametrize(("unit", "refused"), [("pixel", True), ("thousand", False)])
+def test_a_server_that_shows_all_at_one_size_makes_pixels_meaningless(unit: Any, refused: bool) -> None:
+    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="", named="m")
+    probed = Probed(endpoint="http://a/v1", model="m", coordinates=unit, scaling="fixed")
+    with pytest.raises(ConfigError, match="at one size") if refused else nullcontext():
+        load._grid_at(server, families.UNKNOWN, probed, Choice())
+
+
+def test_chosen_sizes_are_sent_and_warned_of() -> None:
+    server: Any = SimpleNamespace(endpoint="http://a/v1", kind="", named="--endpoint X")
+    grid, (said,) = load._grid_at(server, families.get("qwen2.5-vl"), None, Choice(max_pixels=9000))
+    assert (grid.max_pixels, grid.longest) == (9000, None)
+    assert said == "boxes are wrong where this server scales pictures down: `virc doctor --endpoint X` finds out"
+
+
+@pytest.mark.parametrize("model", [None, "tiny"])
+@pytest.mark.parametrize("protocol", [None, "default"])
+def test_a_model_that_a_server_here_has_loaded_is_asked_there(
+    model: str | None, protocol: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, compared, events = list[Choice](), list[Any](), list[Event]()
+    entry: local_server.Entry | None = local_server.Entry("http://127.0.0.1:9/v1", "served")
+
+    def find(weights: Weights, spoken: Any, port: int) -> tuple[local_server.Entry | None, str]:
+        compared.append((weights.name, spoken, port))
+        return entry, "nothing listens"
+
+    def open_model(choice: Choice, _: Path) -> Opened:
+        asked.append(choice)
+        return Opened("served", SimpleNamespace(), ChatProtocol(OWN), warnings=("slow",))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(load.local_server, "find", find)
+    monkeypatch.setattr(load, "open_model", open_model)
+    choice = Choice(model, api_key="k", headers="A: b", protocol=protocol, max_pixels=9000)
+    found = load.open_running(choice, 9, Reporter(events.append))
+    assert found
+    assert found.embedded
+    assert found.warnings == ("slow", *([load.DEMONSTRATION] if model is None else []))
+    assert asked == [
+        msgspec.structs.replace(
+            choice, endpoint="http://127.0.0.1:9/v1", model="served", api_key=None, headers=None
+        )  # no secret goes there
+    ]
+    assert (compared[0][0], compared[0][1] is None, compared[0][2]) == ("tiny", protocol is not None, 9)
+    entry = None
+    assert load.open_running(choice, 9, Reporter(events.append)) is None
+    assert [event.text for event in events] == [
+        "tiny is loaded in virc serve at http://127.0.0.1:9/v1, which is asked",
+        "nothing listens: the model is loaded in this process",
+    ]
+
+
+@pytest.mark.parametrize(("gguf", "adapter"), [(False, True), (True, False), (False, False)])
+def test_what_a_model_was_loaded_from_is_recorded(gguf: bool, adapter: bool, tmp_path: Path) -> None:
+    weights: Any = SimpleNamespace(
+        name="m", folder=tmp_path / "m", adapter=tmp_path / "a" if adapter else None,
+        gguf=SimpleNamespace(file=tmp_path / "m" / "m.gguf") if gguf else None,
+    )  # fmt: skip
+    found = load.loaded_from(weights)
+    assert found.folder == str(tmp_path / "m" / "m.gguf" if gguf else tmp_path / "m")
+    assert (found.adapter, found.run) == (str(tmp_path / "a") if adapter else None, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (LateError(), "127.0.0.1:9 did not answer within 0.5 s"),
+        (OSError("Connection refused"), "nothing listens on 127.0.0.1:9"),
+        (ValueError("no HTTP"), "127.0.0.1:9 does not list its models"),
+        ((500, []), "127.0.0.1:9 does not list its models"),
+        ((200, []), "127.0.0.1:9 serves nothing, not tiny"),
+        ((200, [{"id": "a"}, {"id": "b"}]), "127.0.0.1:9 serves a, b, not tiny"),
+        ((200, [{"id": "a"}, {"id": "tiny", "virc_weights": "0"}]), "127.0.0.1:9 serves another a, tiny"),
+        (
+            (200, [{"id": "a"}, {"id": "b", "virc_weights": "ours"}]),
+            "127.0.0.1:9 serves a, b with another chat protocol",
+        ),
+        ((200, [{"id": "a"}, {"id": "b", "virc_weights": "ours", "virc_protocol": "ours"}]), ""),
+    ],
+)
+def test_a_server_here_is_used_for_these_very_files_alone(
+    answer: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = Weights("tiny", EMBEDDED_FOLDER)
+    ours = {"virc_weights": local_server.fingerprint(weights), "virc_protocol": msgspec.to_builtins(OWN)}
+
+    def answers(port: int, seconds: float) -> tuple[int, bytes]:
+        if isinstance(answer, Exception):
+            raise answer
+        status, listed = answer
+        listed = [{key: ours[key] if value == "ours" else value for key, value in each.items()} for each in listed]
+        return status, msgspec.json.encode({"object": "list", "data": listed})
+
+    monkeypatch.setattr(local_server, "models_answer", answers)
+    found, why = local_server.find(weights, OWN, 9)
+    assert why == said
+    assert found == (None if said else local_server.Entry("http://127.0.0.1:9/v1", "b"))
+    if "another chat protocol" in said:  # that was chosen by a file
+        assert local_server.find(weights, None, 9)[0] == local_server.Entry("http://127.0.0.1:9/v1", "b")
+
+
+def test_other_files_are_other_weights(tmp_path: Path) -> None:
+    for name in ("base", "adapter"):
+        (tmp_path / name).mkdir()
+    for name in ("base/config.json", "base/a.safetensors", "base/notes.txt", "adapter/a.safetensors"):
+        (tmp_path / name).write_text("one")
+    weights = Weights("m", tmp_path / "base", adapter=tmp_path / "adapter")
+    found = {local_server.fingerprint(weights), local_server.fingerprint(Weights("m", tmp_path / "base"))}
+    for name, number in (("base/a.safetensors", 3), ("adapter/a.safetensors", 4), ("base/notes.txt", 4)):
+        (tmp_path / name).write_text("other")
+        found.add(local_server.fingerprint(weights))
+        assert len(found) == number
+
+
+def test_llama_cpp_gets_the_file_that_was_named_and_no_adapter(tmp_path: Path) -> None:
+    file: Any = SimpleNamespace()
+    assert load.gguf_of(Weights("m", tmp_path, gguf=file)) is file
+    with pytest.raises(ConfigError, match="m is an adapter, which llama"):
+        load.gguf_of(Weights("m", EMBEDDED_FOLDER, adapter=tmp_path))
+    with pytest.raises(ConfigError, match="holds no GGUF file, or several"):
+        load.gguf_of(Weights("m", tmp_path))
+    assert load.gguf_of(Weights("tiny", EMBEDDED_FOLDER)).file.parent == EMBEDDED_FOLDER
+
+
+@pytest.mark.parametrize(("native", "length"), [(False, 4096), (True, 4096)])
+def test_a_model_of_no_family_is_prompted_with_room_to_think(native: bool, length: int) -> None:
+    protocol = families.protocol(families.UNKNOWN, native=native)
+    assert (protocol.sampling.max_tokens, protocol.repeat_limit, protocol.crops) == (length, 0, "file")
+    assert bool(protocol.schemas) is native
+    assert ("<tool_call>" in protocol.system) is not native
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_what_was_found_of_boxes_limits_what_is_sent(
+    listed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Asks(monkeypatch, tmp_path, msgspec.structs.replace(FOUND, coordinates="pixel", longest=600, max_pixels=100_000))
+    backend: Any = SimpleNamespace(
+        model="m", endpoint="http://a/v1", grid=Grid(max_pixels=900_000), needs_sizes=False, is_listed=listed,
+        listed="a, b", at_once=3, answers=bool, move=print, context=None, calibrate=None,
+    )  # fmt: skip
+    spoken = ChatProtocol(families.protocol(families.UNKNOWN))
+    setup = load.PromptSetup(spoken, "why", "unknown", ("w",), context=99, unknown=BEFORE)
+    opened = load._opened_at(backend, Choice(), setup)
+    unlisted = "http://a/v1 does not list m: it serves a, b"
+    assert opened.warnings == (("w",) if listed else (unlisted, "w"))
+    assert (opened.at_once, opened.context, opened.family, opened.coordinates) == (3, 99, "unknown", None)
+    assert (opened.answers, opened.move, backend.calibrate) == (bool, print, opened.calibration)
+    assert opened.reading().coordinates == opened.coordinates == "pixel"
+    assert (backend.grid.max_pixels, backend.grid.longest, backend.needs_sizes) == (100_000, 600, True)
+    later = load._opened_at(backend, Choice(), msgspec.structs.replace(setup, unknown=None))
+    assert (later.calibration, later.settle, backend.calibrate) == (None, None, opened.calibration)
+    assert later.settled() is later
+    assert later.coordinates == spoken.protocol.coordinates
+
+
+def test_a_model_that_is_asked_in_our_own_words_is_warned_of() -> None:
+    spoken = ChatProtocol(msgspec.structs.replace(OWN, name=OWN_WORDS))
+    (said,) = load._untrained(spoken, "m", Choice(protocol="default"))
+    assert said == "m is asked in our own words, which it was not trained with"
+
+
+def test_a_hub_id_is_no_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "org/name").mkdir(parents=True)
+    (tmp_path / "org/name" / FILE_NAME).write_bytes(chat_protocol.written(OWN))
+    monkeypatch.chdir(tmp_path)
+    for root, place in (("org/name", ""), (str(tmp_path / "org/name"), str(tmp_path / "org/name" / FILE_NAME))):
+        assert chat_protocol.of_endpoint(ServedModel("m", root), tmp_path)[1] == place
+
+
+@pytest.mark.parametrize("unit", ["pixel", "thousand", "unit"])
+def test_the_tools_of_a_model_of_no_family_are_told_in_its_unit(unit: Any) -> None:
+    protocol = families.protocol(families.UNKNOWN, unit, "corners_yx", native=True)
+    assert [*protocol.schemas] == [*tools.schemas(("crop_image", "scale_image"), unit)]
+    assert (protocol.coordinates, protocol.box) == (unit, "corners_yx")
