@@ -344,11 +344,12 @@ def test_rows_of_the_cache_are_kept_as_it_grows_and_read_by_their_own(monkeypatc
         seen = cache.plan_step(rows, starts, width, torch.device("cpu"))
         new = [[float(next(number)) for _ in range(width)] for _ in rows]
         tensor = torch.tensor(new)[:, None, :, None]
-        keys, values = cache.update(tensor, -tensor, 0)
+        layers = [cache.update(tensor * factor, -tensor * factor, layer) for layer, factor in ((0, 1), (1, 2))]
         for at, row in enumerate(rows):
             held[row] = held.get(row, []) + new[at]
-            assert keys[at, 0, : len(held[row]), 0].tolist() == held[row]
-            assert values[at, 0, : len(held[row]), 0].tolist() == [-each for each in held[row]]
+            for factor, (keys, values) in enumerate(layers, 1):
+                assert keys[at, 0, : len(held[row]), 0].tolist() == [factor * each for each in held[row]]
+                assert values[at, 0, : len(held[row]), 0].tolist() == [-factor * each for each in held[row]]
             if seen is not None:
                 wanted = [[column <= starts[at] + id_ for column in range(seen.shape[-1])] for id_ in range(width)]
                 assert seen[at].tolist() == wanted

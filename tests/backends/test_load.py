@@ -133,6 +133,10 @@ def broken_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def list_as_config(folder: Path) -> None:
+    (folder / "config.json").write_text("[1]")
+
+
 def nested_config(folder: Path) -> None:
     (folder / "config.json").write_text("[" * 100_000)
 
@@ -205,6 +209,7 @@ def other_image_token(folder: Path) -> None:
 FAULTS: dict[Callable[[Path], None], str] = {
     no_config: "no config.json",
     broken_config: "is no JSON",
+    list_as_config: "config.json holds no JSON object",
     nested_config: "is no JSON",
     other_family: "model of type 'llama'",
     no_tokenizer: "tokenizer.json is missing",

@@ -248,3 +248,16 @@ def test_values_are_put_under_their_keys() -> None:
     nested = {"a": [1, {"b": 2, "c": 3}, 4], "b": 3, "c": 5, "d": {"b": 6, "e": 7, "c": 8}}
     left = dotted.without(nested, {("a", "0"), ("a", "1", "b"), ("c",), ("d", "b")})
     assert left == {"a": [{"c": 3}, 4], "b": 3, "d": {"e": 7, "c": 8}}
+
+
+class _Renamed(msgspec.Struct, rename={"source": "from"}):
+    source: str = ""
+    pair: tuple[int, str] = (0, "")
+
+
+def test_keys_are_those_that_are_written_and_lists_have_their_length() -> None:
+    assert not list(validation.faults({"from": "a", "pair": [1, "b"]}, _Renamed, ()))
+    found = [each.message for each in validation.faults({"source": "a", "pair": [1, "b", 2]}, _Renamed, ())]
+    assert len(found) == 2
+    assert "'source'" in found[0]
+    assert "pair must be a list of 2, such as [a whole number, text], not a list of 3" in found[1]

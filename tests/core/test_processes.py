@@ -235,3 +235,12 @@ def test_work_is_saved_by_the_signal_of_the_step(monkeypatch: pytest.MonkeyPatch
     for step in (Step((), "", saves_on="SIGUSR1"), Step((), "", saves_on="SIGTERM", through=True)):
         processes.Process(step, Started()).ask_to_save()  # type: ignore[arg-type]
     assert sent == [(70, signal.SIGUSR1), (71, signal.SIGTERM), (72, signal.SIGTERM)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the kernel of Linux ends a process with its parent")
+def test_the_kernel_ends_a_step_with_virc_unless_it_ends_soon_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = list[Any]()
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda argv, **options: begun.append(options["preexec_fn"]))
+    for outlives in (False, True):
+        processes._popen(Step("engine", ("true",)), 1, 2, outlives=outlives)
+    assert begun == [processes.end_with_parent, None]

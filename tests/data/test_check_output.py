@@ -15,6 +15,7 @@ from support.called import virc
 
 from virc.core.parallel import LostWorkerError
 from virc.data.check import result, run
+from virc.data.check.images import decoded
 from virc.data.check.result import Fault, RowResult, Rules
 from virc.data.formats.registry import Row
 from virc.data.rows.record import Message, Picture, Record
@@ -392,3 +393,11 @@ def test_pictures_that_training_shows_otherwise_are_written_side_by_side(tmp_pat
         assert (pair.getpixel((0, 0)), pair.getpixel((pair.width - 1, 0))) == ((0, 0, 0), (255, 255, 255))
     again = checked(file, "--as-shown", shown)
     assert (again.code, "is in use" in again.err, "--as-shown" in again.err) == (2, True, True)
+
+
+def test_pictures_that_differ_in_their_last_row_are_two(tmp_path: Path) -> None:
+    for shade in (0, 255):
+        image = Image.new("RGB", (30, 300))
+        image.paste((shade,) * 3, (0, 299, 30, 300))
+        image.save(tmp_path / f"{shade}.png")
+    assert len({decoded(Picture(f"{shade}.png", tmp_path)).pixels for shade in (0, 255)}) == 2

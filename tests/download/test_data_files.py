@@ -117,6 +117,16 @@ def test_a_repository_without_an_info_has_an_empty_one() -> None:
     assert info_of(listed("a.parquet")) == b"{}"
 
 
+def test_the_info_of_a_subfolder_is_not_that_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[str]()
+    monkeypatch.setattr(
+        "virc.download.data_files.small_file", lambda repo, commit, file: asked.append(file.name) or b"{}"
+    )
+    info_of(listed("old/dataset_info.json", "dataset_info.json", "older/dataset_info.json"))
+    info_of(listed("old/dataset_info.json"))
+    assert asked == ["dataset_info.json"]
+
+
 def test_rows_come_with_the_file_that_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     held = listed("dataset_info.json", "a.json", "b.json", "images.tar")
     monkeypatch.setattr("virc.download.data_files.info_of", lambda _: b"{}")

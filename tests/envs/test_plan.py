@@ -1,6 +1,7 @@
 """What an environment is made of is decided without starting anything."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -379,3 +380,9 @@ def test_named_files_of_requirements_alone_are_locked(tmp_path: Path, monkeypatc
     monkeypatch.setattr(lock, "FOLDER", tmp_path)
     lock.main([])
     assert locked[1:] == [("a-cpu", False), ("b-cpu", False)]
+
+
+def test_without_proc_memory_is_what_the_system_has_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"SC_PHYS_PAGES": 1000, "SC_AVPHYS_PAGES": 10, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", known.__getitem__)
+    assert hardware.memory(tmp_path) == (4_096_000, 4_096_000)

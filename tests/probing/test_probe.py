@@ -420,3 +420,14 @@ def test_what_is_asked_is_told_line_by_line() -> None:
         probe(backend, server.url, lines.append)
         backend.close()
     assert len(lines) == len(server.posts())
+
+
+def test_a_model_that_is_served_under_another_name_is_known_by_its_root() -> None:
+    class Rooted(OpenAIBackend):
+        root = "Qwen/Qwen3-VL-8B-Instruct"
+
+    with see(replace(THOUSANDTHS, model="mine")) as server:
+        backend = Rooted(server.url, None, None, timeout=30, max_retries=0, counts_image_tokens=False)
+        found = [probe(each, server.url).family for each in (backend, OpenAIBackend(server.url, max_retries=0))]
+        backend.close()
+    assert found == ["qwen3-vl", None]

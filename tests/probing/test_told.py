@@ -16,6 +16,8 @@ from virc.probing import pictures, probe, result
 from virc.probing.identity import identify
 from virc.probing.result import Probed
 from virc.probing.servers import local_servers
+from virc.reasoning import lenient
+from virc.reasoning.images import Shown
 from virc.reasoning.session import Reply
 
 
@@ -405,3 +407,10 @@ def test_what_will_go_wrong_is_warned_of(found: dict[str, Any], said: list[str])
     warned = [*_warnings(Probed(endpoint="", model="", **found))]
     assert len(warned) == bool(said)
     assert all(words in warned[0] for words in said)
+
+
+def test_the_turn_after_a_call_shows_the_crop() -> None:
+    ask = probe._order_ask(1)
+    later = probe._zoom_ask(ask, Reply("look"), lenient.Sent("look"))
+    assert [each.images for each in later.messages[-2:]] == [(), (1,)]
+    assert [each.size for each in later.images[1:]] == [Shown(pictures.large().crop(pictures.TARGET)).size]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from virc.data.rows.record import MARK, Message, Picture, Record, content_of
 from virc.reasoning.calls import Box, Call
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.session import Reply, Session, Unit
-from virc.rewards.sample import Prompt, prompt_of, sample
+from virc.rewards.sample import Prompt, _add_result, prompt_of, sample
 from virc.tools import registry
 from virc.tools.registry import DEFAULT, known, schemas
 
@@ -166,3 +167,10 @@ def test_a_reply_that_answers_calls_nothing() -> None:
     read = sample("<think>so</think><answer>5</answer>", prompt)
     assert (read.kind, read.calls, read.checked) == ("answer", [], ())
     assert isinstance(sample(NESTED, prompt).call, Call)
+
+
+def test_all_pictures_of_a_result_can_be_called_on_later() -> None:
+    made, added = [("first", None), ("second", (0, "box"))], list[tuple[Any, ...]]()
+    history: Any = SimpleNamespace(run=lambda _: ("", made), add=lambda *each: added.append(each))
+    assert _add_result(Call("crop_image", {}), history) == [None, (0, "box")]
+    assert added == made

@@ -44,8 +44,9 @@ def test_a_failed_run_says_what_was_trained_why_it_failed_and_what_is_left(works
     (first,), (second,) = (lines(out, str(run.checkpoints / f"checkpoint-{step}")) for step in (20, 40))
     assert first[1:] == ["3.023", "KB", "weights", "alone"]
     assert second[1:] == ["3.523", "KB", "can", "be", "resumed"]
-    attempts.write(run, Attempt(number=1, began="2026-03-01", exit=1))
-    assert lines(virc("runs", "show", "a").out, "1")[0][-1] == str(run.log(1))
+    for code, how in ((1, ["exit", "1"]), (0, ["exit", "0"]), (None, ["no", "end", "recorded"])):
+        attempts.write(run, Attempt(number=1, began="2026-03-01", exit=code))
+        assert lines(virc("runs", "show", "a").out, "1")[0][2:] == [*how, str(run.log(1))]
     steps = [line[1] for line in lines(out, "step") if "/100" in line[1]]
     assert steps == ["60/100,", "56/100", "57/100", "58/100", "59/100", "60/100"]
 

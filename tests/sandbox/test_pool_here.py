@@ -3,6 +3,7 @@
 import gc
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +12,11 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError
-from virc.sandbox import cgroup, limits, watch
+from virc.core.errors import ConfigError, SetupError
+from virc.sandbox import cgroup, isolator, limits, watch
 from virc.sandbox import pool as pools
 from virc.sandbox.calls import Answer, Around, Asked, Reply, Request
+from virc.sandbox.child import Child
 from virc.sandbox.pool import DiedError, Given, Image, Limits, Machine, Past, Pool, Problem
 
 MACHINE, LIMITS = Machine(64, 1, ()), Limits(5.0, "none", 3, 200, 100)
@@ -402,3 +404,29 @@ def test_a_process_is_held_by_what_its_group_offers(
         watched.close()
         watched.kill()  # nothing is open, and nobody else gets the signal
     assert removed == [tmp_path]
+
+
+def test_what_is_written_and_read_never_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [os.pipe(), os.pipe()]
+    files = [os.fdopen(read, "rb") for read, _ in ends] + [os.fdopen(written, "wb") for _, written in ends]
+    popen = SimpleNamespace(pid=1, stdin=files[2], stdout=files[1])
+    monkeypatch.setattr(Child, "_started", lambda *_: popen)
+    child = Child(Machine(256, 64, ()))
+    assert [os.get_blocking(each) for each in (child._in, child._out)] == [False, False]
+    for file in files:
+        file.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's")
+def test_a_sandbox_that_does_not_start_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "no bwrap")
+
+    monkeypatch.setattr(subprocess, "Popen", failing)
+    monkeypatch.setattr(isolator, "unsafe", lambda: False)
+    monkeypatch.setattr(isolator, "command", lambda *_: ["bwrap"])
+    opened = {*Path("/proc/self/fd").iterdir()}
+    for _ in range(2):
+        with pytest.raises(SetupError, match="bubblewrap cannot be started"):
+            Child(Machine(256, 64, ()))
+    assert {*Path("/proc/self/fd").iterdir()} == opened

@@ -128,7 +128,7 @@ REMARKS = [
     "C does not match.", "C is too dark.", "D is not right.", "A is wrong because it is the color of the car.",
     "Confidence: 95%", "I am 95% sure.", "Thanks!", "However, the picture is blurry.", "Red does not appear.",
     "The car is red.", "Green is the grass.", "See step 3.", "Remember that the sky is B.",
-    "Keep in mind that A is close.",
+    "Keep in mind that A is close.", "Earlier I said C.", "I first guessed C.", "Previously, I counted C.",
 ]  # fmt: skip
 
 

@@ -148,6 +148,7 @@ def test_a_judge_without_a_verdict_is_a_failure_not_a_wrong_answer() -> None:
 def test_a_judge_that_fails_is_a_network_error(fault: Fault) -> None:
     with serve(compares, fault=fault) as server, pytest.raises(NetworkError):
         verdict_of(server.url, max_retries=0)
+    assert len(server.chats()) == 1
 
 
 @pytest.mark.parametrize("fault", [hang, stall, drip])

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw
 
+from virc.backends.interface import Sampling
 from virc.core.errors import UsageError
 from virc.core.events import Event, Reporter
+from virc.core.timeouts import Deadline
 from virc.models.load import Choice
 from virc.reasoning.calls import Result, ToolError
 from virc.reasoning.images import OpenedImage, open_image
 from virc.solving.pipelines import Reply, Role, boxes, crop, trace, vote
 from virc.solving.pipelines import roles as opening
-from virc.solving.pipelines.speaking import Seen
+from virc.solving.pipelines.speaking import Seen, Turn
 from virc.solving.pipelines.steps import Branch, Run, running
 from virc.solving.pipelines.tools import ToolCaller, ToolOutput
 from virc.tools import registry
@@ -182,3 +184,17 @@ def test_the_trace_has_a_file_for_each_picture(tmp_path: Path) -> None:
     assert page.count("data:image/png;base64,") >= 4
     assert page.count("Boxes, 100 × 50 px</figcaption>") == 1
     assert page.count('d="M10 10H60V40H10Z"') == 2, "the box and its halo, on the input"
+
+
+def test_a_role_with_its_own_protocol_is_asked_the_newest_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def solved(role: object, prompt: str, *_: object) -> tuple[Reply, int]:
+        asked.append(prompt)
+        return Reply("a"), 1
+
+    monkeypatch.setattr(opening, "_solved", solved)
+    role: Any = SimpleNamespace(role=Role(own_protocol=True), turn=nullcontext())
+    draw = opening.speaker(role, Deadline(None), 1, lambda: None)
+    draw([Turn("first", reply="b"), Turn("second")], Sampling())
+    assert asked == ["second"]

@@ -111,6 +111,8 @@ def test_the_line_that_was_meant_is_shown_and_works(typed: str, meant: str) -> N
         ("solve a.png x? --tools +zoom", 3, "there is no tool 'zoom'", "did you mean 'zoom_image'?"),
         ("solve a.png x? --trace ''", 2, "--trace is empty: perhaps a variable", "leave it out"),
         ("batch rows.csv --protocol=", 2, "--protocol is empty", "leave it out"),
+        ("batch rows.csv --pipeline=", 2, "--pipeline is empty", "leave it out"),
+        ("batch rows.csv --judge-model=", 2, "--judge-model is empty", "leave it out"),
         ("solve b x?", 5, "there is no file b", "did you mean 'b.png'?"),
         ("solve a.pgn x?", 5, "there is no file a.pgn", "did you mean 'a.png'?"),
         ("solve charts/d.png x?", 5, "there is no file charts/d.png", "did you mean 'charts/c.png'?"),

@@ -185,7 +185,14 @@ def test_a_resolved_stage_has_the_notes_and_the_published_values_of_both() -> No
 
 @pytest.mark.parametrize(
     ("kind", "batch", "micro", "means"),
-    [("sft", 16, 4, 4), ("sft", 16, 1, 16), ("sft", 16, 16, None), ("dpo", 16, 4, None), ("rl", 16, 4, None)],
+    [
+        ("sft", 16, 4, 4),
+        ("sft", 16, 8, 2),
+        ("sft", 16, 1, 16),
+        ("sft", 16, 16, None),
+        ("dpo", 16, 4, None),
+        ("rl", 16, 4, None),
+    ],
 )
 def test_the_loss_is_said_to_be_a_mean_of_means_where_it_is_one(
     kind: str, batch: int, micro: int, means: int | None

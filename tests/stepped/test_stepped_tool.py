@@ -84,6 +84,12 @@ def test_a_small_image_is_enlarged_for_a_strip_that_is_read_when_it_is_small_aga
     assert marks.number_in(image.resize((66, 47), Image.Resampling.BILINEAR)) == 123_456
 
 
+def test_the_strip_of_a_flat_image_is_high_enough_to_be_read() -> None:
+    flat = marks.marked(Image.effect_noise((640, 96), 90), 654_321)
+    assert flat.size == (640, 104)  # blocks of 8 pixels, though a sixteenth of the height is 6
+    assert marks.number_in(flat) == 654_321
+
+
 def test_image_without_strip_has_no_number() -> None:
     assert marks.number_in(Image.effect_noise((320, 240), 90)) is None
     assert marks.number_in(Image.new("RGB", (1, 1))) is None

@@ -350,6 +350,12 @@ def test_show_says_what_a_published_system_needs_and_which_of_it_is_there() -> N
     printed = virc("systems", "show", "pixel-reasoner", "--json").json
     assert (printed["file"], printed["stages"], printed["published"]["row"]) == (None, None, 8)
     assert printed["published"]["needs"]["frames of videos"]["there"] is False
+    for name in ("internvl3.5", "vogue"):
+        shown, text = (virc("systems", "show", name, *words) for words in (("--json",), ()))
+        for key, head in (("unknown", "not public"), ("reported", "reported"), ("outside", "outside")):
+            told = f"  {head:<11}{shown.json['published'][key]}" in text.out.splitlines()
+            assert told is bool(shown.json["published"][key]), (name, key)
+    assert "  repeat_limit  0" in virc("systems", "show", "deepeyes").out.splitlines()
     virc_shown = virc("systems", "show", "virc").out
     assert "published    ViRC, number 70 of the field" in virc_shown
     assert virc("systems", "show", "tiny", "--json").json["published"] is None

@@ -11,7 +11,9 @@ from archives import PACKED, file, lz4ed, many, tar, tree
 from support.called import virc
 
 from virc.core.errors import DataError
+from virc.unpack.archive import writers as writing
 from virc.unpack.archive.formats import ENOUGH
+from virc.unpack.archive.members import Member
 from virc.unpack.unpack import UnpackConfig, unpack
 
 ENTRIES = many(30, seed=3, sizes=(0, 20_000))
@@ -173,3 +175,15 @@ def test_an_archive_that_lacks_the_end_of_its_checksum_is_cut_off(missing: int, 
     (tmp_path / "a.tar.gz").write_bytes(PACKED["tar.gz"](tar(file("f")))[:-missing])
     with pytest.raises(DataError, match="the archive is cut off"):
         unpack(UnpackConfig(tmp_path / "a.tar.gz", tmp_path / "to"))
+
+
+@pytest.mark.parametrize("size", [10, writing.SMALL + 1])
+def test_a_file_gets_its_name_behind_its_check(size: int, tmp_path: Path) -> None:
+    member, target = Member("a", "file", size, 0o644, 0, ""), tmp_path / "a"
+
+    def refuse() -> None:
+        raise DataError("its checksum is another")
+
+    with pytest.raises(DataError, match="another"), writing.writers(tmp_path / "partial") as made:
+        made.write(str(target), member, [memoryview(bytes(size))], refuse)
+    assert not target.exists()

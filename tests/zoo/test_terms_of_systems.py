@@ -11,6 +11,7 @@ from support.told_judge import ToldJudge
 from virc.data.rows.record import MARK, Message, Record
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
+from virc_zoo.deepeyes import deepeyes
 from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.openthinkimg import openthinkimg
 from virc_zoo.perception_r1 import perception_r1
@@ -346,3 +347,10 @@ def test_answers_of_ssl4rl_are_compared_by_what_their_row_is_of(
 ) -> None:
     of = read(said, answer=answer, data_source=task)
     assert (ssl4rl.right(of, Means()), ssl4rl.placed(of, Means())) == (right, placed)
+
+
+def test_the_judge_of_deepeyes_is_asked_at_the_end_of_a_rollout_alone() -> None:
+    call = '<think>a</think><tool_call>{"name": "image_zoom_in_tool"}</tool_call>'
+    assert asked(deepeyes.judged, read(call), "1") == (None, [])
+    assert asked(deepeyes.judged, read("<think>a</think><answer>5</answer>"), "1")[0] == 1
+    assert asked(deepeyes.judged, read("<think>a</think><answer>5</answer>"), "0")[0] == 0

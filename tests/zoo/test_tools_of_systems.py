@@ -1,5 +1,6 @@
 """Tools of published systems: how they read and write calls, and what they cut out."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -25,6 +26,7 @@ from virc.rewards.sample import prompt_of
 from virc.solving.reading import example
 from virc.systems import registry as systems
 from virc.tools import registry as tools
+from virc_zoo.visrl import rows as rows_of_visrl
 
 # OpenDCAI/vts-v@9137312, src/tools.py, zoom_in_image_by_bbox, with its crop recorded: size of the image, box, edges
 ZOOMED = [
@@ -236,3 +238,13 @@ def test_rows_are_converted_to_and_from_these_tools(tmp_path: Path) -> None:
         replies = [turn["content"] for row in json.loads(rows.read_text()) for turn in row["messages"]
                    if turn["role"] == "assistant"]  # fmt: skip
         assert any(mark in reply for reply in replies), replies[0]
+
+
+def test_the_second_picture_of_visrl_is_within_a_picture_that_is_not_square(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (40, 10))
+    picture.paste((255, 0, 0), (20, 5, 40, 10))
+    picture.save(tmp_path / "a.png")
+    for box, size in (("[0.5, 0.5, 1.0, 1.0]", (20, 5)), ("[0.25, 0.1, 1.0, 1.0]", (30, 9))):
+        with Image.open(io.BytesIO(rows_of_visrl._crop(box, "a.png", tmp_path))) as cut:
+            assert cut.size == size
+            assert cut.getpixel((cut.width - 1, cut.height - 1)) == (255, 0, 0)

@@ -5,6 +5,7 @@ import gc
 import signal
 import socket
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,3 +85,15 @@ def test_a_second_signal_ends_what_runs() -> None:
     for again in (False, True):
         server.handle_exit(signal.SIGINT, None)
         assert (server.should_exit, server.force_exit) == (again, again)
+
+
+@pytest.mark.parametrize(("more", "answered", "paused"), [(True, False, 1), (True, True, 0), (False, False, 0)])
+def test_a_connection_is_read_on_once_its_request_is_answered(more: bool, answered: bool, paused: int) -> None:
+    """Else the next request of a client whose body was not wanted would never be read."""
+    pauses = list[int]()
+    guard: Any = SimpleNamespace(
+        data_received=bytes, _await_head=lambda: None, flow=SimpleNamespace(pause_reading=lambda: pauses.append(1)),
+        cycle=SimpleNamespace(more_body=more, response_complete=answered),
+    )  # fmt: skip
+    connections.SlowClientGuard.buffer_updated(guard, 0)
+    assert len(pauses) == paused

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from virc.scoring import rules
-from virc.scoring.reading.phrases import NAMED, REMARK, RETRACTION
+from virc.scoring.reading.phrases import NAMED, RECALLED, REMARK, RETRACTION
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _TAGGED = re.compile(r"<(answer|final_answer|response|output|result)>(.*?)(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -151,7 +151,7 @@ def sentences(text: str) -> Iterator[str]:
 
 def _continues_label(before: str, after: str) -> bool:
     """Whether `B. blue` goes on: the letter begins a sentence, or a few words follow it at the end of a line."""
-    if RETRACTION.match(after) or REMARK.match(after):
+    if RETRACTION.match(after) or REMARK.match(after) or RECALLED.search(after):
         return False
     is_label = _LABEL_AT_END.search(before) and len(after.split()) <= 4 and not _SAYS.search(after)
     return bool(_LABEL.fullmatch(before) or is_label)
