@@ -129,6 +129,7 @@ REMARKS = [
     "Confidence: 95%", "I am 95% sure.", "Thanks!", "However, the picture is blurry.", "Red does not appear.",
     "The car is red.", "Green is the grass.", "See step 3.", "Remember that the sky is B.",
     "Keep in mind that A is close.", "Earlier I said C.", "I first guessed C.", "Previously, I counted C.",
+    "Earlier, I said the answer is C.",
 ]  # fmt: skip
 
 
