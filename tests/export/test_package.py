@@ -122,6 +122,16 @@ def test_a_judge_without_an_endpoint_is_told(system: str, words: tuple[str, ...]
     assert ("the reward asks a judge (" in done.err, done.code) == (warned, 0), done.err
 
 
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_texts_without_a_license_are_told_of(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, mark in (("a", "# "), ("b", "nowhere in it")):
+        monkeypatch.setattr(texts, "NO_LICENSE", mark)
+        done = virc("export", "visual-rft", tmp_path / folder, "--to", "verifiers", *words)
+        assert ("they state no license" in done.err, done.code) == (mark == "# ", 0), done.err
+
+
 def test_tools_of_a_package_name_the_extra_that_they_need(tmp_path: Path) -> None:
     exported("vrag-rl", "verifiers", tmp_path / "p")
     assert "virc[eval,search]~=" in (tmp_path / "p" / "pyproject.toml").read_text()

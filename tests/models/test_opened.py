@@ -46,9 +46,12 @@ class Asks:
         return answer
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_a_model_is_asked_once_about_its_boxes(native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asks, adopted, backend = Asks(monkeypatch, tmp_path, FOUND), list[Probed](), SimpleNamespace()
+@pytest.mark.parametrize(("native", "measured", "longest"), [(True, None, 500), (False, 700, 700)])
+def test_a_model_is_asked_once_about_its_boxes(
+    native: bool, measured: int | None, longest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = msgspec.structs.replace(FOUND, longest=measured)
+    asks, adopted, backend = Asks(monkeypatch, tmp_path, answer), list[Probed](), SimpleNamespace()
     calibration = Calibration(backend, families.UNKNOWN, BEFORE, adopted.append)  # type: ignore[arg-type]
     protocol = families.protocol(families.UNKNOWN, native=native)
     assert calibration.found is None
@@ -58,7 +61,7 @@ def test_a_model_is_asked_once_about_its_boxes(native: bool, tmp_path: Path, mon
     assert asks.calls == [(backend, "http://a/v1", families.UNKNOWN, native, 7.0)]
     assert adopted == [calibration.found]
     whole = adopted[0]
-    assert (whole.longest, whole.scaling, whole.max_pixels, whole.weights) == (500, "down", 9, "w")
+    assert (whole.longest, whole.scaling, whole.max_pixels, whole.weights) == (longest, "down", 9, "w")
     again = Calibration(backend, None, BEFORE, adopted.append)  # type: ignore[arg-type]
     assert again.settled(native).coordinates == "thousand"  # it was kept
     assert result.kept("http://a/v1", "m", "s", "w")

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 
 from virc.families import registry as families
-from virc.probing.scaling import Counts, Shrunk, cached, enlarged, scaling
+from virc.probing.scaling import Counts, Shrunk, _are_alike, _Measured, cached, enlarged, scaling
 
 QWEN = families.get("qwen3-vl")  # a token is 32 x 32 px: 2240 x 1120 px are 2,450 of them, 288 x 288 px are 81
 HIDDEN, MARKS, PICTURES = 10, 2, 17
@@ -83,3 +83,11 @@ def test_a_side_is_not_called_sure_where_what_a_server_adds_can_be_half_of_it(co
         found = scaling(QWEN, sent(side, 32, hidden, marks, counted))
         right = ("none", None) if side == 2240 else ("down", side)
         assert (found.kind, found.longest) == right or not found.sure, (hidden, marks, side)
+
+
+@pytest.mark.parametrize(("slack", "may_differ"), [(100, 150 + 50), (10_000, 150 + 250), (0, 150)])
+def test_counts_are_alike_within_a_share_and_the_smaller_doubt(slack: int, may_differ: int) -> None:
+    for off, alike in ((may_differ, True), (may_differ + 1, False)):
+        for sign in (1, -1):
+            assert _are_alike(_Measured(1000 + sign * off, 1000, slack)) is alike
+    assert not _are_alike(_Measured(10, None, slack))

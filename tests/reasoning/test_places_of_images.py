@@ -7,7 +7,7 @@ from virc.data.rows.record import Message, content_of, message_of
 from virc.reasoning.calls import Size
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.trace import CallResult
-from virc.reasoning.turns import Seen, following, opening
+from virc.reasoning.turns import Piece, Seen, following, message, opening
 from virc.tools import registry as tools
 
 OWN = msgspec.structs.replace(
@@ -62,3 +62,10 @@ def test_a_question_that_is_said_again_has_no_marks() -> None:
     seen = Seen(DOGS, [*SIZES, (56, 56)], 2, 1)
     (message,) = following(protocol, [(CallResult(images=(2,)), protocol.after_image)], seen)
     assert message.text == "You were asked: my dog:  neighbour's dog:  Which barks?"
+
+
+def test_images_of_a_message_are_in_the_order_of_their_places() -> None:
+    said = message(Piece("abc", ((7, 2), (5, 0), (6, 1))))
+    assert (said.images, said.at) == ((5, 6, 7), (0, 1, 2))
+    said = message(Piece("abc", ((7, None), (5, 0))))  # without a place they stay as they are
+    assert (said.images, said.at) == ((7, 5), ())

@@ -12,6 +12,7 @@ from support.called import virc
 from support.made import add, make, metric, running, save
 
 from virc.runs import run as runs
+from virc_cli.commands.runs import ls
 
 
 def rows(text: str) -> dict[str, list[str]]:
@@ -151,3 +152,15 @@ def test_the_shell_completes_the_names_of_runs(words: str, workspace: Path) -> N
     }
     done = subprocess.run([sys.executable, "-m", "virc_cli"], env=env, capture_output=True, text=True)
     assert done.stdout.split() == ["tiny-instruct"]
+
+
+@pytest.mark.parametrize(
+    ("progress", "queue", "said"),
+    [
+        ("running", None, "7"), ("finished", None, ""), ("new", {"phase": "over", "text": "job 7 failed"}, "7 failed"),
+        ("running", {"phase": "over", "text": "job 7 failed"}, ""),
+        ("running", {"phase": "waiting", "text": "job 7 waits"}, "7 waits"),
+    ],
+)  # fmt: skip
+def test_a_job_is_shown_where_it_adds_something(progress: str, queue: object, said: str) -> None:
+    assert ls._job({"job": "7", "progress": progress, "queue": queue}) == said

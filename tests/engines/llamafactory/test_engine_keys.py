@@ -11,7 +11,7 @@ import yaml
 
 import virc
 from virc.core.errors import ConfigError
-from virc.engines.keys import OF_ENGINE
+from virc.engines.keys import OF_ENGINE, _with_nearest_ending
 from virc.engines.llamafactory.plan import KEYS as ENGINE
 from virc.engines.llamafactory.plan import OTHER_ROWS
 from virc.envs.pins import FOLDER as PINS
@@ -186,3 +186,9 @@ def test_the_list_is_of_the_pinned_versions() -> None:
         pins = (PINS / f"sft-{device}.txt").read_text()
         for package, version in ENGINE.versions.items():
             assert f"\n{package}=={version} \\\n" in pins, f"after new pins: {engine_keys.__doc__}"
+
+
+def test_a_key_with_another_beginning_is_named_where_it_can_be_one_alone() -> None:
+    known = ["actor.optim.lr", "critic.optim.lr", "trainer.total_epochs"]
+    found = [_with_nearest_ending(name, known) for name in ("optim.lr", "total_epochs", "data.total_epoch", "zzz")]
+    assert found == [None, "trainer.total_epochs", "trainer.total_epochs", None]
