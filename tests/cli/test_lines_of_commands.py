@@ -1,5 +1,6 @@
 """Lines of commands for what a test machine does not have: GPUs, servers, limits of an endpoint; and options."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -226,3 +227,16 @@ def test_texts_and_needs_say_what_is_here() -> None:
     needs = [(True, None), (True, "images"), (False, None)]
     said = [show._needed("n", {"there": there, "lacks": lacks, "about": "rows"}) for there, lacks in needs]
     assert said == [("n", "there", "rows"), ("n", "partly", "rows; not images"), ("n", "missing", "rows")]
+
+
+@pytest.mark.parametrize(("gpus", "device"), [((), "cpu"), ((Gpu("A", 24.0, 20.0, "1"),), "cuda")])
+def test_memory_is_that_on_the_device_that_is_there(
+    gpus: tuple[Gpu, ...], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_model(model: str, device: str, _: object) -> Memory:
+        raise UsageError(f"{model} on {device}")
+
+    monkeypatch.setattr("virc.envs.hardware.find", lambda _: SimpleNamespace(gpus=gpus))
+    monkeypatch.setattr("virc.models.memory.of_model", of_model)
+    with pytest.raises(UsageError, match=f"^m on {device}$"):
+        doctor._memory("m", as_json=True)

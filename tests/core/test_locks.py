@@ -103,6 +103,8 @@ def test_a_mount_without_locks_has_files_for_them(tmp_path: Path, monkeypatch: p
     for _ in range(2):
         with locks.held(tmp_path / "rows.csv"):
             assert locks.is_held(tmp_path / "rows.csv")
+            written = (tmp_path / ".rows.csv.lock.pid").read_text()  # at once: a run that is killed leaves it
+            assert written == f"{os.getpid()} {platform.node()}"
             with pytest.raises(ConfigError, match="said better") as busy:
                 locks.lock(tmp_path / "rows.csv", ConfigError("said better", "wait for it"))
             assert busy.value.hint == f"wait for it; if none runs any more: rm {tmp_path}/.rows.csv.lock.pid"

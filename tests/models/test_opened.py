@@ -337,3 +337,12 @@ def test_the_tools_of_a_model_of_no_family_are_told_in_its_unit(unit: Any) -> No
     protocol = families.protocol(families.UNKNOWN, unit, "corners_yx", native=True)
     assert [*protocol.schemas] == [*tools.schemas(("crop_image", "scale_image"), unit)]
     assert (protocol.coordinates, protocol.box) == (unit, "corners_yx")
+
+
+def test_no_path_in_a_chat_protocol_of_a_gguf_file_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "harm.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
+    given = msgspec.structs.replace(OWN, tools=(str(tmp_path / "harm.py"), "./harm.py", "no_such_tool"))
+    gguf = SimpleNamespace(file=tmp_path / "m.gguf", protocol=msgspec.json.encode(given))
+    found = chat_protocol._inside(SimpleNamespace(gguf=gguf, folder=tmp_path))  # type: ignore[arg-type]
+    assert found == given
+    assert not (tmp_path / "ran").exists()
