@@ -1,13 +1,14 @@
 """What processes are started with, what they said last, and what they and those below them take."""
 
 import os
+import re
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.loopback import until
 
 from virc.core import processes
 from virc.core.errors import EngineError, SetupError
@@ -165,11 +166,8 @@ def test_a_step_ends_with_all_that_it_started(tmp_path: Path) -> None:
     script = "import subprocess, sys; print(subprocess.Popen(['sleep', '99']).pid, flush=True); sys.stdin = None\n"
     step = Step((sys.executable, "-S", "-c", f"{script}import time; time.sleep(99)"), "wait")
     with processes.started(step, log := tmp_path / "log") as process:
-        end = time.monotonic() + 200
-        while len(words := log.read_text().splitlines()[-1:]) == 0 or not words[0].isdigit():
-            assert time.monotonic() < end
-            time.sleep(0.01)
-    for pid in (process.pid, int(words[0])):
+        until(lambda: bool(re.search(r"^\d+\n\Z", log.read_text(), re.MULTILINE)))
+    for pid in (process.pid, int(log.read_text().split()[-1])):
         assert processes.start_time(pid) is None
 
 
@@ -185,10 +183,7 @@ def test_a_step_that_heeds_no_request_is_killed(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(processes, "_GRACE", 0.05)
     step = Step(("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"), "wait")
     with processes.started(step, log := tmp_path / "log") as process:
-        end = time.monotonic() + 200
-        while not log.read_text().endswith("ready\n"):
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: log.read_text().endswith("ready\n"))
     assert processes.start_time(process.pid) is None
     assert process.wait(0) == -signal.SIGKILL
 
@@ -209,10 +204,7 @@ def test_an_attended_step_that_is_interrupted_saves_or_is_killed(
         waited.append(self)
         if len(waited) > 1:
             return wait(self, seconds)
-        end = time.monotonic() + 200
-        while not (tmp_path / "ready").exists():
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until((tmp_path / "ready").exists)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(processes.Process, "wait", interrupted)

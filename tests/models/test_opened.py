@@ -46,6 +46,11 @@ class Asks:
         return answer
 
 
+def uncalibrated() -> Calibration:
+    """Of a model whose boxes nothing tells."""
+    return Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(("native", "measured", "longest"), [(True, None, 500), (False, 700, 700)])
 def test_a_model_is_asked_once_about_its_boxes(
     native: bool, measured: int | None, longest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -78,7 +83,7 @@ def test_a_model_that_does_not_tell_is_not_asked_again(
     answer: Exception | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks = Asks(monkeypatch, tmp_path, answer, FOUND)
-    calibration = Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
+    calibration = uncalibrated()
     for _ in range(2):
         with pytest.raises(ConfigError, match=said) as refused:
             calibration.settled(native=False)
@@ -88,7 +93,7 @@ def test_a_model_that_does_not_tell_is_not_asked_again(
 
 def test_a_server_that_was_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asks = Asks(monkeypatch, tmp_path, NetworkError("away"), FOUND)
-    calibration = Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
+    calibration = uncalibrated()
     with pytest.raises(NetworkError, match="away"):
         calibration.settled(native=False)
     assert calibration.settled(native=False).coordinates == "thousand"
@@ -110,7 +115,7 @@ def test_boxes_in_pixels_of_a_smaller_picture_are_refused(
     sizes: list[tuple[int, int]], shown: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Asks(monkeypatch, tmp_path, msgspec.structs.replace(FOUND, coordinates="pixel", longest=600, max_pixels=100_000))
-    calibration = Calibration(SimpleNamespace(), None, BEFORE, lambda _: None)  # type: ignore[arg-type]
+    calibration = uncalibrated()
     with nullcontext() if shown else pytest.raises(ConfigError, match="http://a/v1 may show m pictures smaller"):
         assert calibration(OWN, sizes).coordinates == "pixel"
 
@@ -286,10 +291,10 @@ def test_llama_cpp_gets_the_file_that_was_named_and_no_adapter(tmp_path: Path) -
     assert load.gguf_of(Weights("tiny", EMBEDDED_FOLDER)).file.parent == EMBEDDED_FOLDER
 
 
-@pytest.mark.parametrize(("native", "length"), [(False, 4096), (True, 4096)])
-def test_a_model_of_no_family_is_prompted_with_room_to_think(native: bool, length: int) -> None:
+@pytest.mark.parametrize("native", [False, True])
+def test_a_model_of_no_family_is_prompted_with_room_to_think(native: bool) -> None:
     protocol = families.protocol(families.UNKNOWN, native=native)
-    assert (protocol.sampling.max_tokens, protocol.repeat_limit, protocol.crops) == (length, 0, "file")
+    assert (protocol.sampling.max_tokens, protocol.repeat_limit, protocol.crops) == (4096, 0, "file")
     assert bool(protocol.schemas) is native
     assert ("<tool_call>" in protocol.system) is not native
 
