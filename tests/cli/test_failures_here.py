@@ -72,9 +72,17 @@ def test_a_line_is_shorter_than_its_terminal(monkeypatch: pytest.MonkeyPatch, co
 
 
 @pytest.mark.usefixtures("boom")
-def test_what_an_earlier_command_knew_is_forgotten() -> None:
+def test_what_an_earlier_command_knew_is_forgotten(capsys: pytest.CaptureFixture[str]) -> None:
     output.know(answer="of yesterday")
+    output.ends_when_stopped("served no more")
     assert virc("boom", "--json").json["answer"] is None
+    output.end(output.CancelledError("interrupted"))
+    assert capsys.readouterr().err.endswith("error: interrupted\n")
+    output.ends_when_stopped("the server has ended")
+    for signalled in (output.CancelledError, output.TerminatedError):
+        output.end(signalled("stopped"))
+        assert capsys.readouterr().err == "the server has ended\n"
+    output.forget()
 
 
 @pytest.mark.usefixtures("boom")
@@ -122,6 +130,8 @@ def test_programs_read_utf8_and_a_terminal_gets_its_own(
         (["cnfig"], "no such command 'cnfig'", "did you mean 'config'?"),
         (["config", "show", "--jsno"], "no such option '--jsno'", "did you mean '--json'?"),
         (["config", "set", "model"], "missing argument 'VALUE'", "virc config set --help"),
+        (["--quiet", "doctor", "tiny"], "--quiet comes after the command", "virc doctor tiny --quiet"),
+        (["solve", "a.png", "What?", "--model", ""], "--model is empty: perhaps a variable", "leave it out"),
         (["evaluate"], "no such command 'evaluate'", "virc eval --help"),
         (["solve", "a.png", "--api-key", "x"], "no such option '--api-key'", "export VIRC_API_KEY=KEY"),
         (["solve", "a.png", "--base-url", "x"], "no such option '--base-url'", "here it is --endpoint"),
@@ -132,6 +142,16 @@ def test_a_wrong_command_line_gets_the_right_name(words: list[str], said: str, h
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(f"error: {said}")
     assert hint in done.err
+
+
+def test_a_word_that_is_no_command_is_not_in_the_name_of_what_failed() -> None:
+    assert virc("solve", "run", "--json").json["schema"] == "virc.solve/1"
+
+
+def test_replies_are_typed_until_one_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for typed, found in (("one\ntwo\n", ["one\ntwo"]), (" \n", [])):
+        on_terminal(monkeypatch, typed)
+        assert replies.asked() == found
 
 
 @pytest.mark.parametrize(
@@ -157,7 +177,7 @@ def test_a_subclass_takes_the_code_of_its_nearest_class() -> None:
     assert output.exit_code(BrokenPipeError()) == 141
     assert output.exit_code(ValueError()) == 1
     assert output.error_class(5) is errors.DataError
-    assert output.error_class(99) is errors.EngineError
+    assert {output.error_class(code) for code in (99, 141)} == {errors.EngineError}
 
 
 class Terminal(io.StringIO):
@@ -237,13 +257,29 @@ def test_what_is_reported_is_printed_as_asked(
     assert (printed.out, printed.err) == ("", said)
 
 
+@pytest.mark.parametrize(("is_terminal", "pause", "end"), [(False, 5.0, "\n"), (True, 0.1, "\r")])
+def test_progress_is_a_line_now_and_then(
+    is_terminal: bool, pause: float, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream, clock = on_terminal(monkeypatch), [0.0]
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
+    monkeypatch.setattr(events.time, "monotonic", lambda: clock[0])
+    with events.printed(verbose=True) as report:
+        for clock[0], text in ((pause - 0.01, "soon"), (pause, "first"), (1.9 * pause, "soon"), (2 * pause, "second")):
+            report.progress(text)
+        report.log("engine")
+    blank, engine = (" " * 6 + "\r", "\x1b[2mengine\x1b[0m\n") if is_terminal else ("", "engine\n")
+    assert stream.getvalue() == f"first{end}second{end}{blank}{engine}"
+
+
 def test_a_plan_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
-    env = {"HF_TOKEN": "s3cret", "VIRC_API_KEY": "s3cret", "CUDA_VISIBLE_DEVICES": "-1", "PASSWORD": "", "LOGIN": "x"}
+    env = {"HF_TOKEN": "s3cret", "VIRC_API_KEY": "s3cret", "CUDA_VISIBLE_DEVICES": "-1", "PASSWORD": "",
+           "DB_PASSWORD": "s3cret"}  # fmt: skip
     plan = Plan(Step(("verl", "a=1"), "", env), {"/rows.yaml": "a: 1\n\n"}, (Change("lr", 1e-6, None, "it is ours"),))
     plans.show(plan)
     assert capsys.readouterr().out == (
         "# environment; an empty value takes the variable away\nHF_TOKEN=***\nVIRC_API_KEY=***\n"
-        "CUDA_VISIBLE_DEVICES=-1\nPASSWORD=\nLOGIN=x\n\n# command\nverl \\\n  a=1\n\n# /rows.yaml\na: 1\n"
+        "CUDA_VISIBLE_DEVICES=-1\nPASSWORD=\nDB_PASSWORD=***\n\n# command\nverl \\\n  a=1\n\n# /rows.yaml\na: 1\n"
         "\n# changed from published\nkey  published  here  why\nlr   1e-06      -     it is ours\n"
     )
     assert plans.fields(plan)["environment"]["HF_TOKEN"] == "***"
@@ -306,7 +342,7 @@ def test_tables_are_aligned_and_folded() -> None:
     compared = [("setting", "a", "longer"), ("rate", "1", "x" * 99)]
     assert tables.stacked(compared, Terminal()) == ["setting", "  rate", "    a       1", f"    longer  {'x' * 99}"]
     assert tables.stacked([row[:2] for row in compared], Terminal()) == ["setting  a", "rate     1"]
-    assert [tables.value_text(value) for value in (None, "a", [1], True)] == ["-", "a", "[1]", "true"]
+    assert [tables.value_text(value) for value in (None, "a", ["é"], True)] == ["-", "a", '["é"]', "true"]
 
 
 def test_a_picture_on_a_terminal_has_two_pixels_a_character(capsys: pytest.CaptureFixture[str]) -> None:

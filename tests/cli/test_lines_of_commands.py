@@ -1,17 +1,33 @@
 """Lines of commands for what a test machine does not have: GPUs, servers, limits of an endpoint; and options."""
 
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
+from support.called import virc
 
-from virc.core.errors import SetupError, UsageError
+from virc.core.errors import SetupError, UsageError, VircError
+from virc.core.plan import Plan, Step
 from virc.envs.hardware import Gpu, Machine
 from virc.models.memory import Memory, Part
 from virc.probing.result import Probed
+from virc.reasoning.calls import Call
+from virc.reasoning.trace import CallResult, Unit
+from virc.stages.sft import Lora
+from virc.systems import registry as systems
+from virc.systems.catalog import support
 from virc.training.estimate.fits import Verdict
+from virc.training.rounds.run import StepState
 from virc_cli.commands import doctor
-from virc_cli.commands.systems import show
+from virc_cli.commands.data import check
+from virc_cli.commands.data import show as show_row
+from virc_cli.commands.systems import ls, show
+from virc_cli.commands.train import print_plan, rounds
 from virc_cli.console import options
 
 GPUS = (Gpu("A10", 24.0, 20.5, "550"), Gpu("H100", 80.0, 3.25, "550"))
@@ -136,6 +152,190 @@ def test_what_a_probe_found_is_said_in_words() -> None:
     assert (said["second turn"], said["context"]) == ("refused, or the crop not seen", "32,768 tokens")
     assert (said["thoughts"], said["refused"]) == ("apart from the content", "seed, top_p")
     assert probed(images=5, asked_images=6)["images"] == "5 in a conversation were taken"
+    said = probed(images=0, asked_images=6, scaling="down", longest=1568)
+    assert (said["images"], said["pictures"]) == ("0 in a conversation were taken", "scaled down to 1568 px a side")
+
+
+@pytest.mark.parametrize(
+    ("words", "function", "is_there"),
+    [
+        ("env path sft --device cuda", "virc.envs.making.ready", lambda found: found.name == "sft-cuda"),
+        ("serve tiny --agent --api-key env:A --api-key env:B", "virc.serving.start.start",
+         lambda request, _: (request.settings["api_key"], request.agent.max_tokens) == (("1", "2"), 7)),
+        ("serve --agent --pipeline prism", "virc.serving.start.start",  # roles have limits of their own
+         lambda request, _: request.agent.max_tokens is None),
+        ("data sample rows.jsonl --to out --seed 5 --samples 3 --endpoint http://127.0.0.1:9/v1",
+         "virc.data.sample.run.sample_file", lambda setup, *_: (setup.config.seed, setup.config.samples) == (5, 3)),
+        ("data convert rows.jsonl --to out --format sft --answers --system virc", "virc.data.convert.convert.convert",
+         lambda config, _: config.target.model is None),
+        ("systems check tiny --data rows.jsonl", "virc.training.system_check.run_code",
+         lambda file, _, data: data.name == "rows.jsonl"),
+        ("eval rows.jsonl --endpoint http://127.0.0.1:9/v1 --model b --model a --seeds 2", "virc.evaluation.api.run",
+         lambda request, *_: [(each.choice.model, each.config.seed) for each in request.setups]
+         == [("b", 0), ("b", 1), ("a", 0), ("a", 1)]),
+        ("solve a.png What? --timeout 7", "virc.solving.setup.set_up", lambda flags, *_: flags["timeout"] == 7),
+        ("solve a.png What? --page 2", "virc_cli.commands.solve.run.solve_images",
+         lambda *_, page, **__: page == 2),
+        ("data convert rows.jsonl --to out --format sft --answers", "virc.data.convert.convert.convert",
+         lambda config, _: config.target.model == "tiny"),
+    ],
+)  # fmt: skip
+def test_options_reach_what_they_are_for(
+    words: str, function: str, is_there: Callable[..., bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def called(*given: Any, **named: Any) -> None:
+        raise VircError(f"{is_there(*given, **named)}")
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("max_tokens: 7\n")
+    (tmp_path / "rows.jsonl").write_text('{"id": 1, "image": "a.png", "question": "?", "answer": "1"}\n')
+    for name, value in (("A", "1"), ("B", "2"), ("VIRC_MODEL", "tiny"), ("VIRC_CONFIG", "mine.yaml")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(function, called)
+    assert virc(*words.split()).err == "error: True\n"
+
+
+def test_the_file_of_settings_and_the_model_without_any_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_CONFIG", str(tmp_path / "mine.yaml"))
+    assert virc("config", "path").out == f"{tmp_path / 'mine.yaml'}\n"
+    assert virc("config", "show", "--json").json["settings"]["model"] == {"value": "tiny", "source": "default"}
+    monkeypatch.setenv("VIRC_ENDPOINT", "http://h/v1")
+    assert virc("config", "show", "--json").json["settings"]["model"] == {"value": None, "source": "default"}
+
+
+def test_of_many_chat_protocols_the_first_are_listed_and_the_rest_counted() -> None:
+    found = [SimpleNamespace(sha256=f"{at}" * 3 if at else "", rows=at + 1, first=2 * at + 1) for at in range(7)]
+    listed = "none in 1 row from row 1; 111 in 2 rows from row 3; 222 in 3 rows from row 5; 333 in 4 rows from row 7; "
+    for more, rest in ((4, "2+ others"), (0, "2 others")):
+        dataset: Any = SimpleNamespace(chat_protocols=found, more_chat_protocols=more)
+        assert check._system_messages(dataset) == f"{listed}444 in 5 rows from row 9; {rest}"
+
+
+def test_a_turn_says_which_images_it_was_shown() -> None:
+    call = Call("crop_image", 0, box=(1, 2, 3, 4))
+    results = tuple(CallResult(call, images=images) for images in ((1,), (2, 3)))
+    assert show_row._outcome(Unit("", "", results)).endswith(", shown as image 1 and 2 and 3")
+    assert show_row._line("answer", " two\nlines\n") == "answer     two\n           lines"
+
+
+def preview(kind: str, device: str, lora: Lora | None) -> Any:
+    """What `virc train --dry-run` found, as far as it is printed as an estimate."""
+    term = SimpleNamespace(gib=1.5, name="weights", formula="3 x 1")
+    needed = SimpleNamespace(
+        device_gib=20.25, terms=[term], host_gib=6, host=[term], disk=[term], judge_calls=(1000, 2000)
+    )
+    config = SimpleNamespace(lora=lora, device=device, devices=2, longest=512)
+    return SimpleNamespace(
+        shape=SimpleNamespace(parameters=lambda: {"vision": 1000, "language": 2000}), here=None, needed=needed,
+        trained={"vision": 0, "language": 2000}, resolved=SimpleNamespace(config=config, kind=kind, notes=[]),
+        plan=Plan(Step(("engine",), ""), {}), missing=[], result=None,
+    )  # fmt: skip
+
+
+def test_an_estimate_says_what_is_trained_and_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = "language    adapter of rank 8, alpha 16, on all linear layers: 2,000 parameters"
+    for lora, line in ((Lora(8, 16), adapter), (None, "language    trained, 2,000 parameters")):
+        found = [*print_plan._trained(preview("sft", "cpu", lora))]
+        assert found == ["vision      frozen, 1,000 parameters", line]
+    for kind, device in (("sft", "cpu"), ("rl", "cuda")):
+        found = preview(kind, device, None)
+        print_plan._print_needs(found)
+        term = "     1.5 GiB    weights: 3 x 1"
+        assert capsys.readouterr().out.splitlines()[2:] == [
+            *(["2 GPUs"] if device == "cuda" else []), "    20.2 GiB  a device", term,
+            "       6 GiB  main memory of a machine", *([term] if kind == "rl" else []),
+            "     1.5 GiB  disk, weights: 3 x 1", "1,000 to 2,000 questions to the judge a step",
+        ]  # fmt: skip
+        found.needed = None
+        gpus = {"policy": 2 if device == "cuda" else 0, "judge": 0, "here": None}
+        assert print_plan._fields(found)["gpus"] == gpus
+
+
+@pytest.mark.parametrize(("device", "where"), [("cpu", "4 cores"), ("cuda", "A10")])
+def test_a_probe_names_what_it_ran_on(
+    device: str, where: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = preview("sft", device, None)
+    found.rows_a_step, found.seconds_a_step, found.gib, found.estimated_gib, found.longest = 3, 2.5, 1.25, 2, 400
+    found.here, found.resolved.stage = Machine(4, 32.0, 7.5, 100.0, GPUS), "instruct"
+    monkeypatch.setattr(print_plan, "probe", lambda *_: found)
+    print_plan.run_probe(SimpleNamespace(), quiet=True, as_json=False)  # type: ignore[arg-type]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["a step          2.5 s, of 3 rows at a time", "memory          1.25 GiB, estimated 2"]
+    assert lines[3].startswith(f"verified        instruct: {where}, 2")
+    assert lines[3].endswith(": 1.25 GiB, 2.5 s/step")
+
+
+def test_rounds_are_a_script_a_table_and_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [StepState("done", {"kept": 5}), StepState("to do"), StepState("to do")]
+    steps = [
+        SimpleNamespace(round=1, name=name, says=f"say {name}", typed=f"virc {name}", kind="", start="b", makes=name)
+        for name in ("draw", "sft", "rl")
+    ]
+    found: Any = SimpleNamespace(steps=steps, count=2, system=SimpleNamespace(name="mine"))
+    asked: Any = None
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(rounds, "states", lambda _: now)
+    monkeypatch.setattr(rounds, "left", lambda *_: ())
+    monkeypatch.setattr(rounds.planning, "plan", lambda _: found)
+    monkeypatch.setattr(rounds.planning, "missing", lambda *_: [UsageError("no rows", "draw some")])
+    rounds.run(asked, dry_run=True, quiet=False, verbose=False, as_json=False)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[:3] == ["# round 1 of 2: say draw (done, 5 rows kept)", "virc draw",
+                                            "# round 1 of 2: say sft (to do)"]  # fmt: skip
+    assert printed.err == "warning: no rows\nhint: draw some\n"
+    rounds.run(asked, dry_run=True, quiet=False, verbose=False, as_json=True)
+    printed = capsys.readouterr()
+    assert (json.loads(printed.out)["progress"], printed.err) == ("begun", "")
+    monkeypatch.setattr(rounds.planning, "missing", lambda *_: ())
+    monkeypatch.setattr(rounds.running, "run", lambda *_, **named: given.update(named))
+    rounds.run(asked, dry_run=False, quiet=True, verbose=True, as_json=False)
+    assert (given["options"], capsys.readouterr().out) == (("-q", "-v"), "rl\n")
+    rounds._print_table(found, now)
+    assert [line.split() for line in capsys.readouterr().err.splitlines()[1:]] == [
+        ["1", "draw", "done", "5", "rows", "kept", "draw"], ["1", "sft", "next", "-", "sft"],
+        ["1", "rl", "to", "do", "-", "rl"],
+    ]  # fmt: skip
+
+
+def test_the_model_of_the_other_roles_is_refused_where_there_are_none() -> None:
+    chosen: Any = SimpleNamespace(setup=SimpleNamespace(choice=1), chosen={"eyes": 2})
+    options.check_default_role(chosen, {"--model": None, "--endpoint": "none"})
+    with pytest.raises(UsageError, match="--model is the model of roles that have none"):
+        options.check_default_role(chosen, {"--endpoint": "none", "--model": "tiny"})
+    options.check_default_role(SimpleNamespace(**chosen.__dict__ | {"chosen": {"eyes": 1}}), {"--model": "tiny"})  # type: ignore[arg-type]
+
+
+def test_published_systems_are_listed_the_nearest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = {"what": "later", "lacks": {"a": 1, "b": 2}, "stages": {"one": "sft", "two": "rl"}}
+    rows = [{**lacking, "state": "planned"}, {**lacking, "lacks": {"a": 1}, "state": "planned"},
+            {**lacking, "what": "", "state": "works"}, {**lacking, "lacks": {}, "state": "planned"}]  # fmt: skip
+    assert [rows.index(each) for each in sorted(rows, key=ls._distance)] == [2, 3, 1, 0]
+    assert [ls._summary(each) for each in rows] == ["needs: a, b", "needs: a", "one (sft), two (rl)", "later"]
+    weights = [{"hub": "a/b", "folder": None}, {"hub": None, "folder": "w"}, {"hub": None, "folder": None}]
+    assert [show._weights("m", each) for each in weights] == ["a/b", "w", "models/m"]
+    ran = support.Record({"rl": support.Ran("verl", 3, "rl")}, {"rl": support.Compared(10, 1)})
+    monkeypatch.setattr(support, "tested", lambda: {"virc": ran})
+    assert show._level(systems.get("virc"), "rl")["tried"][:2] == [
+        "ran 3 steps in verl on rows of rl", "9 of 10 replies are rewarded as by the published function",
+    ]  # fmt: skip
+    stage = "{kind: sft, settings: {base: b, data: d, learning_rate: 1e-5}}"
+    (tmp_path / "mine.yaml").write_text(f"name: mine\nstages: {{one: {stage}}}\n")
+    own = systems.load(tmp_path / "mine.yaml")
+    found = ls._found(own, SimpleNamespace(kind="own", what=""))  # type: ignore[arg-type]
+    assert (found["levels"], found["from"]) == ({}, str(tmp_path / "mine.yaml"))
+    assert show._fields(own)["facts"] is None
+
+
+def test_images_of_a_tool_are_saved_one_by_one(tmp_path: Path) -> None:
+    made = (Image.new("RGB", (3, 5)), Image.new("RGB", (7, 2)))
+    files = importlib.import_module("virc_cli.commands.tools.try")._saved(made, tmp_path / "made")
+    assert files == [tmp_path / "made" / "image-1.png", tmp_path / "made" / "image-2.png"]
+    assert [Image.open(each).size for each in files] == [(3, 5), (7, 2)]
 
 
 def test_only_a_stage_of_which_nothing_fits_is_refused() -> None:

@@ -69,6 +69,8 @@ def test_a_large_one_draws_more(workspace: Path) -> None:
     done = virc("demo", "--dry-run", "--large")
     assert demo.LARGE.instruct > demo.USUAL.instruct
     assert f"--count {demo.LARGE.instruct} --seed 1" in done.out
+    control = next(line for line in done.out.splitlines() if "--to data/direct " in line)
+    assert f"--count {demo.LARGE.instruct + demo.LARGE.practice} " in control
     both = virc("demo", "--dry-run", "--large", "--quick")
     sentence = "error: --quick and --large are two sizes\nhint: leave one of them out\n"
     assert (both.code, both.out, both.err) == (2, "", sentence)

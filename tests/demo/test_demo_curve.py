@@ -15,6 +15,7 @@ from virc.demo.curve import Curve, Gain, Scores
 from virc.demo.plan import QUICK, STAGES
 from virc.evaluation.statistics import wilson
 from virc.runs import plots
+from virc_cli.commands.demo import lines
 
 
 @pytest.fixture
@@ -106,6 +107,7 @@ def test_a_demo_may_have_no_hard_problem_no_evidence_and_few_pages(workspace: Pa
     assert read.page == "evals/pages/traces/rl/1/index.html"  # rather one that is solved than a hard one
     assert [each.part for each in read.gains if each.replies == "greedy"] == ["all", "easy"] * 3
     assert {(stage.looked.of, stage.greedy.hard.of) for stage in read.stages} == {(0, 0)}
+    assert {"rl 70.0% 48.1 to 85.5 80.0% - 15.0% 5.0%", "rl 3.00 - 0.25 75.0% 5.3%"} <= {*words(read)}
     finished.pages(folder, finished.QUICK, [])
     assert demo_curve.read(folder, finished.QUICK).page is None
 
@@ -135,18 +137,30 @@ def test_every_step_has_its_command_and_its_time(curve: Curve) -> None:
     assert curve.steps[1].command.startswith("virc train tiny --stage instruct --from ")
 
 
+def words(curve: Curve) -> list[str]:
+    return [" ".join(line.split()) for line in lines(curve)]
+
+
+def test_the_curve_is_four_tables(curve: Curve) -> None:
+    found = words(curve)
+    assert found[0] == "20 held-out problems; always the most common answer: 15.0%"
+    starts = [at + 2 for at, line in enumerate(found) if not line]
+    assert [found[at + 3] for at in starts[:3]] == [
+        "rl 70.0% 48.1 to 85.5 80.0% 60.0% 15.0% 5.0%", "rl 45.0% 25.8 to 65.8 80.0% 10.0%",
+        "rl 3.00 50.0% 0.25 75.0% 5.3%",
+    ]  # fmt: skip
+    assert found[starts[0] + 4] == "direct 5.0% 0.9 to 23.6 10.0% 0.0% - -"
+    assert "rl minus practice greedy hard +50.0 +8.2 to +74.6 0.062" in found[starts[3] :]
+
+
 @pytest.mark.integration
 def test_the_command_prints_the_curve_and_leaves_it_with_a_picture(workspace: Path) -> None:
     finished.finish(workspace / "demo")
     done = virc("demo", "--quick")
     assert done.code == 0, done.err
-    lines = done.out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert lines[0] == "20 held-out problems; always the most common answer: 15.0%"
-    assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%           5.0%" in lines
-    assert "direct    5.0%    0.9 to 23.6    10.0%  0.0%   -               -" in lines
-    assert "rl        45.0%    25.8 to 65.8   80.0%  10.0%" in lines
-    assert "rl minus practice        greedy   hard  +50.0   +8.2 to +74.6   0.062" in lines
+    printed = done.out.splitlines()
+    assert max(map(len, printed)) <= 80
+    assert "rl        70.0%   48.1 to 85.5   80.0%  60.0%  15.0%           5.0%" in printed
     assert f"a problem of the rl evaluation: {Path('demo/evals/pages/traces/rl/12/index.html')}\n" in done.err
     written = json.loads((workspace / "demo" / "curve.json").read_bytes())
     assert (written["schema"], written["base"], len(written["stages"])) == ("virc.demo/1", QUICK.start, 5)

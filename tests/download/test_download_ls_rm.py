@@ -4,6 +4,7 @@ import os
 import pty
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from downloads import BASE, MODEL, held, model, serving, start
@@ -17,6 +18,7 @@ from virc.core.files import HIDDEN
 from virc.download import workspace as downloaded
 from virc.download.hub import fetching, ranged, record
 from virc.download.hub.record import BUSY, Kept, Record
+from virc_cli.commands.download import ls
 
 ROWS = "datasets/someone/rows"
 
@@ -124,6 +126,21 @@ def test_nothing_is_said_so(server: Hub) -> None:
     assert (done.code, done.out) == (0, "")
     assert "nothing was downloaded" in done.err
     assert virc("download", "ls", "--json").json["downloads"] == []
+
+
+def test_a_line_says_what_of_it_is_there(workspace: Path) -> None:
+    whole = {"a": Kept(1500, "git:0", 1)}
+    partly = {**whole, "b": Kept(2500, "git:1")}
+    records = {"x": Record("o/rows", "dataset", "0123456789", whole),
+               "y": Record("o/rows", "dataset", "nightly-1", partly, host="release")}  # fmt: skip
+    found = [
+        SimpleNamespace(folder=workspace / "data" / name, name=name, size=1500, record=kept)
+        for name, kept in records.items()
+    ]
+    assert [ls._cells(each) for each in found] == [  # type: ignore[arg-type]
+        ("data/x", "dataset", "present", "1.5 KB", "0123456", "o/rows"),
+        ("data/y", "dataset", "partly", "1.5 of 4.0 KB", "nightly-1", "github.com/o/rows"),
+    ]
 
 
 @pytest.mark.integration

@@ -5,6 +5,7 @@ import pytest
 from reported import RIGHT, WRONG, outcomes, result, summary_of
 
 from virc.evaluation.boxes import BoxScores
+from virc.evaluation.looks import ArmName, ArmResult, Looks
 from virc.evaluation.pages.figures import UNREAD
 from virc.evaluation.rewarded import Gap, Mean, RewardFacts
 from virc.evaluation.summary import Contamination, Reported, Seeds, SharedPicture, Summary, score, share
@@ -98,13 +99,16 @@ def test_each_model_is_compared_with_the_commonest_answer() -> None:
 
 @pytest.mark.parametrize(("count", "shown"), [(24, True), (25, False)])
 def test_a_division_of_many_parts_is_in_the_report_alone(count: int, shown: bool) -> None:
-    results = [result(at, {"one": RIGHT, "two": WRONG}, categories={"kind": (f"k{at:02}",)}) for at in range(count)]
-    results.append(result(99, {"two": RIGHT}, categories={"kind": ("k00",)}))
+    results = [result(at, {"one": RIGHT, "two": WRONG}, categories={"kind": (f"k{at:02}",)}) for at in range(count - 1)]
+    results += [result(at, {"two": RIGHT}, categories={"kind": (part,)}) for at, part in ((98, "other"), (99, "k00"))]
     found = printed(summary_of(results, "one", "two"))
     assert (f"kind: {count} parts, in the report" in found) is not shown
     if shown:
-        assert cells(found, "kind one")[:2] == [["k00", *"100.0% of 1".split(), *"50.0% of 2".split()],
-                                                ["k01", *"100.0% of 1".split(), *"0.0% of 1".split()]]  # fmt: skip
+        first, second, *_, last = cells(found, "kind one")
+        assert first == ["k00", *"100.0% of 1".split(), *"50.0% of 2".split()]
+        assert second == ["k01", *"100.0% of 1".split(), *"0.0% of 1".split()]
+        assert last == ["other", "-", *"100.0% of 1".split()]
+        assert [row[-1] for row in cells(found, "model refused")] == ["0.000", "0.000"]
 
 
 def test_pictures_that_were_trained_on_are_listed_and_taken_out() -> None:
@@ -122,6 +126,19 @@ def test_pictures_that_were_trained_on_are_listed_and_taken_out() -> None:
     found = printed(msgspec.structs.replace(summary, contamination=clean))
     assert "train.jsonl: 40 rows of training" in found
     assert not [line for line in found if "without these" in line]
+
+
+def test_a_verdict_on_looking_comes_first_with_its_arms() -> None:
+    arms: dict[ArmName, ArmResult] = {
+        "no tools": ArmResult(3, 4, 0.25, (0.1, 0.4), 0.03), "crops blurred": ArmResult(0, 0, 0.0, (-0.5, 0.5), 1.0)
+    }  # fmt: skip
+    verdict = Looks("one", "not decided", "not decided: too few", "McNemar", 0.0004, 0.1, (0, 1), None, arms)
+    found = printed(msgspec.structs.replace(summary_of(UNEVEN, "one"), looks=[verdict]))
+    assert found[0] == "one: not decided: too few, p < 0.001 (McNemar)"
+    assert cells(found, "asked with") == [
+        ["no", "tools", "75.0%", "4", "+25.0", "+10.0", "to", "+40.0", "0.030"],
+        ["crops", "blurred", "-", "0", "0.0", "−50.0", "to", "+50.0", "1.000"],
+    ]
 
 
 def test_seeds_and_published_figures_stand_with_what_differs() -> None:

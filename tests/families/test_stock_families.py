@@ -464,4 +464,9 @@ def test_rows_of_a_family_teach_a_protocol_that_is_read_strictly(name: str, nati
 @pytest.mark.parametrize("name", sorted(name for name, family in families.discover().items() if family.system))
 def test_what_a_published_family_reads_is_what_is_taught(name: str) -> None:
     family = families.get(name)
-    assert families.taught(families.protocol(family, native=True)).system == families.protocol(family).system
+    spoken, published = families.protocol(family, native=True), families.protocol(family).system
+    assert families.taught(spoken).system == published
+    assert len(spoken.schemas) == published.count('"type": "function"') > 0
+    more = {"type": "function", "function": {"name": "mine"}}
+    taught = families.taught(msgspec.structs.replace(spoken, schemas=(*spoken.schemas, more)))
+    assert taught.system == published.replace("\n</tools>", f"\n{json.dumps(more)}\n</tools>")

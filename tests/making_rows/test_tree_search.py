@@ -12,7 +12,7 @@ import pytest
 from asking_rows import made, rows_at, rules
 from support.servers import Body, serve
 
-from virc_zoo.thinklite_vl.operators.search import Found, Node, Options, search
+from virc_zoo.thinklite_vl.operators.search import Found, Node, Options, requests, search
 
 PUBLISHED = json.loads(Path(__file__).with_name("published_searches.json").read_text())
 """What mcts.py of si0wang/ThinkLite-VL@37fb148 found on toy trees, with `picks` for its random choices."""
@@ -139,6 +139,10 @@ def test_a_row_gets_the_iterations_of_its_search(
         solution = ["### Step 1: I look.", "### Final Answer: The answer is: 97"]
         assert found[0]["steps"] == (solution if iterations else [])
         assert found[0]["drawn"] == len(solver.bodies)
+
+
+def test_a_row_takes_so_many_replies_at_most() -> None:
+    assert requests(Options(limit=2, children=3, depth=4)) == 12  # of each, three children and three more steps
 
 
 def test_a_step_goes_on_with_those_before_it(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ def test_ls_lists_totals_and_terms() -> None:
     assert totals["virc"] == ["format", "answer", "reasoning", "focus", "tool_choice"]
     assert {each["name"] for each in done.json["terms"]} >= {*totals["virc"], *totals["rules"]}
     lines = virc("rewards", "ls").out.splitlines()
+    terms = [line.split()[1] for line in lines if line.startswith("term ")]
+    assert terms == [each["name"] for each in done.json["terms"]]
     assert any(line.split()[:5] == ["total", "outcome", "The", "outcome", "alone,"] for line in lines)
 
 
@@ -46,10 +48,12 @@ def test_show_prints_what_a_judge_is_asked_and_whose_words_they_are(
     assert all(each["words"].startswith("our own words, not the") for each in shown["questions"].values())
     assert "raises_for_picture" in shown["quirks"]
     (tmp_path / "asked.yaml").write_text("answer: 'Is {answer} the same as {reference}? \\boxed{1} or \\boxed{0}'")
-    (tmp_path / "mine.yaml").write_text("name: mine\nreward: {total: virc, judge: {questions: ./asked.yaml}}\n")
+    asked = "{questions: ./asked.yaml, endpoint: 'http://h/v1', model: m}"
+    (tmp_path / "mine.yaml").write_text(f"name: mine\nreward: {{total: virc, judge: {asked}}}\n")
     out = virc("rewards", "show", tmp_path / "mine.yaml").out
     assert f"# the judge's `answer`: {tmp_path / 'asked.yaml'}\nIs {{answer}} the same" in out
     assert "# the judge's `focus`: our own words" in out
+    assert re.search(r"\njudge +http://h/v1 +m\n", out)
     published = virc("rewards", "show", "mini-o3", "--json").json
     assert published["questions"]["judged"]["words"] == "our own words in place of the published ones"
     assert "{question}" in published["questions"]["judged"]["text"]
@@ -174,6 +178,7 @@ def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:
     assert done.json["scored"] == len(done.json["rows"]) - len(looks) == 1
     text = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--rows", 5).out
     assert "reasoning: needs a judge; focus: needs a judge" in text
+    assert {line.split().count("?") for line in text.splitlines() if " needs a judge" in line} == {2}
     assert text.splitlines()[-1] == "1 of 5 rows are scored (20%), 0.8 on average"
 
 
@@ -216,6 +221,9 @@ def test_one_reply_to_every_row(rows: Path, tmp_path: Path) -> None:
     assert done.code == 0
     assert {row["turn"] for row in done.json["rows"]} == {"answer"}
     assert {row["total"] for row in done.json["rows"]} == {0.0, 0.8}
+    (tmp_path / "reply.txt").write_bytes(b"<think>\xff")
+    done = virc("rewards", "try", "virc", "--data", rows / "rl.parquet", "--reply", tmp_path / "reply.txt")
+    assert (done.code, "the reply" in done.err, "reply.txt cannot be read" in done.err) == (5, True, True)
 
 
 def test_a_reward_of_ones_own(rows: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_measure_that_one_run_has_is_compared(two: list[Run]) -> None:
 
 def test_a_comparison_is_a_table_and_a_picture(two: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "write", lambda drawn, path: path)
-    for run, progress, loss in zip(two, ("finished", "stopped"), (0.25, 0.125), strict=True):
+    for run, progress, loss in zip(two, ("finished", "stopped"), (0.25, 0.123456), strict=True):
         runs.write_state(run, progress=progress, loss=loss)
     done = virc("runs", "compare", "a", "b")
     *lines, picture = done.out.splitlines()
@@ -52,10 +52,10 @@ def test_a_comparison_is_a_table_and_a_picture(two: list[Run], monkeypatch: pyte
     assert cells[0] == ["setting", "a", "b"]
     assert ["base", "/models/tiny", "/models/tiny-base"] in cells
     results = cells[cells.index(["result", "a", "b"]) :]
-    assert (results[1], results[3]) == (["progress", "finished", "stopped"], ["loss", "0.25", "0.125"])
+    assert (results[1], results[3]) == (["progress", "finished", "stopped"], ["loss", "0.25", "0.1235"])
     assert picture == str(two[0].folder / "plots" / "compared.png")
     said = virc("runs", "compare", "a", "b", "--json").json
-    assert said["results"]["loss"] == [0.25, 0.125]
+    assert said["results"]["loss"] == [0.25, 0.123456]
     assert said["results"].keys() == {"progress", "step", "loss", "seconds"}  # none has a reward
     assert (said["names"], said["settings"]["learning_rate"][1], said["plot"]) == (["a", "b"], 1e-3, picture)
 

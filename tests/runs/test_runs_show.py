@@ -52,8 +52,10 @@ def test_a_failed_run_says_what_was_trained_why_it_failed_and_what_is_left(works
 
 
 def test_settings_that_are_no_defaults_come_with_their_origin(workspace: Path) -> None:
-    make(workspace, "a")
+    origins = {"seed": "--set", "lora.rank": "overlay lora", "curriculum.column": "a newer virc"}
+    make(workspace, "a", origins=origins)
     out = virc("runs", "show", "a").out
+    assert lines(out, "curriculum.column") == [["curriculum.column", "-", "(a", "newer", "virc)"]]
     assert lines(out, "seed") == [["seed", "7", "(--set)"]]
     assert lines(out, "lora.rank") == [["lora.rank", "8", "(overlay", "lora)"]]
     assert lines(out, "schedule") == []
@@ -91,11 +93,13 @@ def test_a_run_that_died_says_where_its_log_is(workspace: Path) -> None:
 
 def test_a_running_run_names_its_process(workspace: Path) -> None:
     run = make(workspace, "a")
+    add(run, *(metric(step) for step in range(1, 51)))  # two seconds a step
     with running(run) as child:
-        runs.write_state(run, job="77")
+        runs.write_state(run, job="77", step=50, total=100)
         out = virc("runs", "show", "a").out
     (process,) = lines(out, "process")
     assert process[1] == str(child.pid)
+    assert ", 100 s left, " in out
     assert lines(out, "job") == [["job", "77"]]
 
 

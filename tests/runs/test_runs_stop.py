@@ -62,6 +62,16 @@ def test_what_was_lost_is_said(workspace: Path) -> None:
         assert "no checkpoint was saved" in virc("runs", "stop", "b").out
 
 
+def test_a_job_that_starts_while_it_is_cancelled_leaves_a_run_without_a_step(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(workspace, "a")
+    monkeypatch.setattr(stopping, "ask", lambda *_: None)
+    done = virc("runs", "stop", "a")
+    assert (done.code, done.out) == (0, "a was stopped before its first step\n")
+    assert done.err.endswith("\nvirc train --resume --name a starts it again\n")
+
+
 def test_a_run_that_fails_while_it_ends_is_an_error(workspace: Path) -> None:
     with running(make(workspace, "a"), progress="failed", error="the disk is full"):
         done = virc("runs", "stop", "a")

@@ -61,17 +61,18 @@ def test_all_lines_that_come_at_once_are_shown(workspace: Path, events: list[Eve
     assert shown_steps(virc("runs", "tail", "a").out) == list(range(1, 40))
 
 
-def test_a_resumed_run_repeats_no_line(workspace: Path, events: list[Event]) -> None:
+@pytest.mark.parametrize("kept", [5, 8])
+def test_a_resumed_run_repeats_no_line(kept: int, workspace: Path, events: list[Event]) -> None:
     run = make(workspace, "a")
     add(run, *(metric(step) for step in range(1, 9)))
     run_here(run)
 
     def resume() -> None:
-        write_whole(run.metrics, b"".join(run.metrics.read_bytes().splitlines(keepends=True)[:5]))
-        add(run, metric(6, attempt=2), metric(7, attempt=2))
+        write_whole(run.metrics, b"".join(run.metrics.read_bytes().splitlines(keepends=True)[:kept]))
+        add(run, metric(kept + 1, attempt=2), metric(kept + 2, attempt=2))
 
     events += [resume, partial(stop, run)]
-    assert shown_steps(virc("runs", "tail", "a").out) == [*range(1, 9), 6, 7]
+    assert shown_steps(virc("runs", "tail", "a").out) == [*range(1, 9), kept + 1, kept + 2]
 
 
 def test_the_time_left_is_by_the_pace_of_the_newest_attempt(workspace: Path) -> None:

@@ -10,6 +10,7 @@ import yaml
 from virc.core.errors import ConfigError, UsageError, VircError
 from virc.engines import registry as engines
 from virc.stages import resolve as stages
+from virc.stages import rl
 from virc.stages.resolve import config_type
 from virc.systems import registry as systems
 from virc.systems.registry import Assumption, Overlay, Reward, Stage, System
@@ -112,6 +113,18 @@ def test_a_stage_has_the_last_word_on_its_reward(
 ) -> None:
     reward = rl_stage(own, everywhere=everywhere, reward=Reward("outcome", "published")).reward
     assert (reward.total, reward.strict) == wanted
+
+
+def test_the_kernels_of_liger_are_as_asked_for_or_as_written() -> None:
+    asked = [{"use_liger": use} | {"fidelity": how} for use in (True, False, None) for how in ("as_written", "as_run")]
+    assert [rl_stage(each).liger for each in asked] == [True, True, False, False, True, False]
+
+
+def test_words_that_are_missing_in_names_of_rows_are_faults_of_that_setting() -> None:
+    found = rl.contradictions(rl_stage({"data": "{size}/a", "validation": "{part}/b", "test_freq": 1}))
+    said = [(each.path, each.message.partition(",")[0]) for each in found]
+    assert (("data",), "data is '{size}/a'") in said
+    assert (("validation",), "validation is '{part}/b'") in said
 
 
 @pytest.mark.parametrize(
@@ -218,6 +231,22 @@ def test_assumptions_are_those_of_the_stage_and_counted(published: dict[str, Any
     assert said[:3] == ["2 assumptions, where nothing was published", *map(str, (assumed[0], assumed[2]))]
     usual = "assumed too, as this package's defaults: train_batch_size 64, epochs 1.0, warmup_ratio 0.0"
     assert said[3:] == ([] if published or defaults else [usual])
+
+
+def test_nothing_is_assumed_where_a_system_sets_all_that_it_learns_by() -> None:
+    settings = {"train_batch_size": 8, "epochs": 2, "learning_rate": 1e-5, "warmup_ratio": 0.1}
+    system = System(name="s", stages=SYSTEM.stages, assumed=(Assumption("seed", "why", "others", 42, None),))
+    found = stages.assumed_defaults(system, "instruct", settings, dict.fromkeys(settings, "s"))
+    assert list(found) == []
+
+
+@pytest.mark.parametrize(
+    ("loss", "referred", "sides"), [("sigmoid", True, 2), ("kto", True, 1), ("orpo", False, 2), ("simpo", False, 2)]
+)
+def test_a_loss_of_pairs_says_what_it_compares(loss: str, referred: bool, sides: int) -> None:
+    stage = Stage("dpo", {"base": "b", "data": "d", "learning_rate": 1e-6, "loss": loss})
+    config: Any = stages.resolve(System(name="s", stages={"one": stage}), "one").config
+    assert (config.referred, config.sides) == (referred, sides)
 
 
 def test_only_what_a_system_says_of_its_reward_is_its_own() -> None:

@@ -147,7 +147,10 @@ def test_show_prints_what_is_changed_from_published() -> None:
     assert not {"learning_rate", "num_train_epochs", "cutoff_len", "image_min_pixels"} & set(changed)
     with_more = ("systems", "show", "virc", "--stage", "practice", "--set", "epochs=1")
     text = virc(*with_more).out
-    assert "changed from published" in text
+    stage = virc(*with_more, "--json").json["stage"]
+    whole, same = len(stage["published"]), len(stage["published"].keys() - {row["key"] for row in stage["changed"]})
+    assert f"changed from published ({same} of {whole} keys are the same)" in text
+    assert 0 < same < whole
     (line,) = (line for line in text.splitlines() if "num_train_epochs" in line)
     assert line.split() == ["num_train_epochs", "6", "1.0", "--set"]
 
@@ -172,6 +175,7 @@ def test_show_warns_of_settings_that_make_no_sense_together() -> None:
         (["virc", "--stage", "instruct", "--with", "3bb"], 2, "virc has no overlay '3bb'", "did you mean '3b'?"),
         (["virc", "--stage", "instruct", "--set", "epoch=1"], 3, "unknown setting 'epoch' (--set)",
          "did you mean 'epochs'?"),
+        (["virc", "--set", "seed=1"], 2, "--with and --set choose settings of a stage", "--stage instruct"),
         (["virc", "--with", "3b"], 2, "--with and --set choose settings of a stage", "--stage instruct"),
     ],
 )  # fmt: skip
@@ -339,6 +343,7 @@ def test_show_prints_what_the_model_is_told_a_call_that_is_read_and_the_limits()
     out = virc("systems", "show", "mini-o3").out
     assert re.search(r"\n  crop_pixels +\[40000, 2000000\]\n", out)
     assert re.search(r"\n  most_calls +1\n", out)
+    assert not re.search(r"\n  \w+ +-\n", out)
     assert re.search(r"\n  system +\S", out)
     assert re.search(r"\n  user +.*<image 0: ", out)
     assert re.search(r"\n  may reply  <think>\.\.\.</think>\n +<grounding>\{", out)

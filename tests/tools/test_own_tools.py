@@ -193,6 +193,9 @@ def test_a_tool_that_is_not_there_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="there is no tool 'crop_imag'") as refused:
         tools.load(["crop_imag"])
     assert refused.value.hint == "did you mean 'crop_image'?"
+    with pytest.raises(ConfigError, match="there is no tool 'zzqx'") as refused:
+        tools.load(["zzqx"])
+    assert refused.value.hint == "a file zzqx.py or zzqx.yaml next to the system's YAML or in VIRC_PATH"
     with pytest.raises(ConfigError, match=r"there is no file ./no.py"):
         tools.load(["./no.py"])
     with pytest.raises(UsageError, match=r"--tools rotate_image is not \+NAME"):

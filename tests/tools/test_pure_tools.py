@@ -181,6 +181,8 @@ def test_measures_are_said_in_words() -> None:
     image = Image.new("RGB", SIZE, WHITE)
     image.putpixel((7, 8), (16, 32, 48))
     assert made("measure", image, points=[[7, 8]]) == "The colour is #102030: red 16, green 32, blue 48 of 255."
+    grey = "The colour is #1d1d1d: red 29, green 29, blue 29 of 255."  # 0.299 * 16 + 0.587 * 32 + 0.114 * 48
+    assert made("measure", image.convert("L"), points=[[7, 8]]) == grey
     assert made("measure", points=[[0, 0], [30, 40]]).startswith("The distance is 50.0 pixels; the image is 200 x 100")
     assert made("measure", points=[[50, 0], [0, 0], [50, 50]]) == "The angle is 45.0 degrees."
     assert made("measure", points=[[0, 1], [9, 9], [18, 17]]) == "The angle is 180.0 degrees."
@@ -240,6 +242,7 @@ def test_the_window_is_that_of_vigorl(point: list[int], box: tuple[int, int, int
     )
     image = Image.new("RGB", SIZE, BLUE)
     assert made("crop_around_point", image, point_2d=point).size == (box[2] - box[0], box[3] - box[1])
+    assert not of_color(made("crop_around_point", image, point_2d=point, dot=False), RED)
     dotted = made("crop_around_point", image, point_2d=point, dot=True)
     assert dotted.getpixel((point[0] - box[0], point[1] - box[1])) == RED
     assert made("crop_around_point", image, point_2d=point, size=392).size == (392, 392)

@@ -166,6 +166,7 @@ def test_code_that_ends_its_process_is_not_run_again(monkeypatch: pytest.MonkeyP
     [
         (reply("a\n", "b\n"), CodeSettings(), "a\nb", 0),
         (reply(), CodeSettings(), "The code printed nothing.", 0),
+        (Reply_(1, "out", "err", ("[one more]",), False, ()), CodeSettings(), "out\nerr\n[one more]", 0),
         (reply("out", "err"), CodeSettings(text="<{stdout}|{stderr}>"), "<out|err>", 0),
         (reply("", "NameError: x", True), CodeSettings(), "NameError: x", 0),
         (reply("", "", False, ((1, 900),)), CodeSettings(), "one side over 200 times the other, and is not shown]", 0),

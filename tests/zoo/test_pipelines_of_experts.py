@@ -276,7 +276,7 @@ def listed(**instructions: float) -> str:
     [
         (f"```json\n{listed(a=0.2, b=1)}\n```", [("a", 0.2), ("b", 1.0)]),
         ('So: [{"instruction": "a", "probability": "high"}, {"probability": 1}, 7]', []),
-        ("none", []), ("[{]", []),
+        (listed(**{"find cups[0]": 1}), [("find cups[0]", 1.0)]), ("none", []), ("[{]", []),
     ],
 )  # fmt: skip
 def test_a_plan_of_hydra_is_read(plan: str, found: list[tuple[str, float]]) -> None:

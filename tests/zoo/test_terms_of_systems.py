@@ -11,6 +11,7 @@ from support.told_judge import ToldJudge
 from virc.data.rows.record import MARK, Message, Record
 from virc.rewards.means import Means
 from virc.rewards.sample import Prompt, Sample, sample
+from virc_zoo.chain_of_focus import chain_of_focus
 from virc_zoo.deepeyes import deepeyes
 from virc_zoo.deepeyes_v2 import deepeyes_v2
 from virc_zoo.openthinkimg import openthinkimg
@@ -49,6 +50,10 @@ def asked(term: Callable[..., Any], of: Sample, says: str) -> tuple[float | None
             "<think>a</think><code>1</code><image>out<think>b</think>more<think>c</think>5",
         ),
         (v_thinker, ("a", f"{MARK}b", "c", "d"), "e", "a<image>bcde"),
+        (
+            chain_of_focus, ("a <tool_call>1</tool_call>", f"{MARK}out"), "b",
+            "a <tool_call>1</tool_call>\nassistant\nout\nassistant\nb",
+        ),
         (vlm_r3, (f"one {BOX}", f" {MARK}two ", "three"), "<answer>4", f"one {BOX}\ntwothree<answer>4</answer>\n"),
         (vlm_r3, ('a {"bbox_2d": [1] }', MARK), "of bbox_2d", 'a {"bbox_2d": [1]}\nof bbox_2d'),
         (
@@ -299,6 +304,13 @@ def looking(*bodies: str) -> str:
 
 def point(*at: object) -> str:
     return f'{{"name": "look", "arguments": {{"coordinate": {list(at)}}}}}'
+
+
+def test_the_last_answer_of_chain_of_focus_is_judged_unless_it_looks() -> None:
+    said = read("<answer>a</answer> <answer>red</answer>")
+    found, (question,) = asked(chain_of_focus.judged, said, "Judgement: 1")
+    assert (found, "red" in question, said.why.keys()) == (1.0, True, {"judged"})
+    assert asked(chain_of_focus.judged, read("<tool_call>{}</tool_call>"), "1") == (None, [])
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_names_of_mini_o3_count_what_tools_made() -> None:
         ([-1, 0, 84, 84], "x0 (-1) < 0"),
         ([0, 0, 337, 84], "x1 (337) > image width (336)"),
         ([-2, 0, 340, 84], "x0 (-2) < 0, x1 (340) > image width (336)"),
+        ([0, 0, 84, 300], "y1 (300) > image height (252)"),
         ([0, -3, 84, 253.5], "y0 (-3) < 0, y1 (253.5) > image height (252)"),
     ],
 )

@@ -175,7 +175,7 @@ def of_system(system: System, stage_name: str, overlays: Iterable[str] = ()) -> 
                 dotted.put(reward, ("reward", *path), value)
     # Rows that are too long are left out if the published script does so.
     filters = stage(system, stage_name).published.get("data.filter_overlong_prompts") is True
-    overlong = {"filter_overlong": True} if filters and "filter_overlong" in _fields(system, stage_name) else {}
+    overlong = {"filter_overlong": True} if filters else {}
     layers: list[Layer] = [(system.name, each) for each in (overlong, reward, everywhere, own)]
     return layers + _of_overlays(system, stage_name, overlays)
 

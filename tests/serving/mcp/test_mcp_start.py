@@ -38,7 +38,8 @@ def test_what_cannot_answer_is_refused_at_the_start(words: tuple[str, ...], code
 def test_options_reach_the_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     found = list[start.McpRequest]()
     monkeypatch.setattr(start, "serve", lambda request, *_: found.append(request))
-    assert virc("mcp", "--endpoint", "http://127.0.0.1:9/v1", "--max-turns", "3", "--seed", "7").code == 0
+    assert virc("mcp", "--endpoint", "http://127.0.0.1:9/v1", "--max-turns", "3", "--seed", "7", "--offline").code == 0
+    assert found[0].offline
     config = found[0].setup().config
     assert (config.max_turns, config.seed) == (3, 7)
 
