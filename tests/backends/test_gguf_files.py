@@ -189,6 +189,13 @@ def test_llama_cpp_is_told_which_blocks_attend_to_whole_pictures(
     assert header.read(written.vision)["clip.vision.n_wa_pattern"] == every
 
 
+@pytest.mark.parametrize("kind", ["qwen3_vl_moe", "qwen2_5_vl_text", "llava", ""])
+def test_a_model_of_another_family_is_refused_with_those_that_are_written(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(ConfigError, match=f"is of type {kind}; virc writes as GGUF: .*qwen2_5_vl"):
+        convert.check(tmp_path)
+
+
 @pytest.mark.parametrize("tied", [True, False])
 def test_tied_weights_are_written_once(tmp_path: Path, tied: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some checkpoints hold them twice all the same."""

@@ -58,6 +58,27 @@ def test_a_dead_proxy_is_named_without_its_password(set_for: str, monkeypatch: p
     assert SECRET not in f"{raised.value.message} {raised.value.hint}"
 
 
+class NoTunnel(Connection):
+    """A proxy that lets nobody through."""
+
+    def refuse(self) -> None:
+        self.send_body(b"", 403)
+
+    do_CONNECT = refuse  # noqa: N815 - the name by which `http.server` calls it
+
+
+@pytest.mark.usefixtures("no_proxies")
+def test_a_proxy_that_refuses_a_tunnel_is_no_server_that_is_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = Loopback(NoTunnel)
+    monkeypatch.setenv("https_proxy", proxy.address)
+    with proxy.running(), pytest.raises(NetworkError) as raised:
+        OpenAIBackend("https://models.example/v1", max_retries=0)
+    place = proxy.address.removeprefix("http://")
+    assert raised.value.message.startswith(
+        f"https://models.example/v1 cannot be reached through the proxy {place}: 403"
+    )
+
+
 @pytest.mark.usefixtures("no_proxies")
 def test_a_private_certificate_names_the_variable_that_trusts_it() -> None:
     site = Site(listed)

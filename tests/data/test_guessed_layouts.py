@@ -381,7 +381,7 @@ def test_a_terminal_shows_the_pictures_in_half_blocks(tmp_path: Path, monkeypatc
     with Image.open(tmp_path / "0.png") as image:
         red, green, blue = image.convert("RGB").getpixel((0, 0))  # type: ignore[misc]
     assert f"38;2;{red};{green};{blue};48;2;{red};{green};{blue}m▀" in shown.out
-    assert "1.png" in shown.err
+    assert (shown.code, "1.png" in shown.err) == (0, True)
 
 
 def test_the_command_names_the_format_that_a_conversation_is_written_in(tmp_path: Path) -> None:

@@ -178,6 +178,8 @@ def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, he
 def test_which_traces_are_kept_can_be_chosen(server: Server, problems: Path, here: Path, kind: str, count: int) -> None:
     evaluated(server, problems, *BOTH, "--traces", kind)
     assert len(list(here.glob("evals/sums/traces/*/*/index.html"))) == count
+    answers = [line for file in here.glob("evals/sums/answers/*") for line in file.read_text().splitlines()]
+    assert [json.loads(line)["trace"] is not None for line in answers] == [kind == "all"] * 12
 
 
 def test_the_same_command_asks_nothing_again_and_another_model_joins_the_table(server: Server, problems: Path) -> None:

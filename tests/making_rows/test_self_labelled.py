@@ -228,6 +228,14 @@ def test_pictures_without_a_right_answer_are_left_out(
     assert rules(tmp_path) == ({rule: 1} if rule else {})
 
 
+def test_a_picture_that_is_itself_upside_down_is_left_out_at_every_angle(tmp_path: Path) -> None:
+    half = noise(60, 30)
+    whole = Image.new("RGB", (60, 60))
+    whole.paste(half)
+    whole.paste(half.rotate(180), (0, 30))
+    assert (made(tmp_path, "rotation", *[whole] * 12), rules(tmp_path)) == ([], {"same when turned": 12})
+
+
 @pytest.mark.parametrize("operator", TASKS)
 @pytest.mark.parametrize(
     "picture",

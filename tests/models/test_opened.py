@@ -12,7 +12,7 @@ from virc.core.errors import ConfigError, EngineError, NetworkError
 from virc.core.events import Event, Reporter
 from virc.core.timeouts import LateError
 from virc.families import registry as families
-from virc.models import chat_protocol, load, local_server
+from virc.models import chat_protocol, load, local_server, registry
 from virc.models.calibration import Calibration
 from virc.models.chat_protocol import ChatProtocol, ServedModel
 from virc.models.load import Choice, Opened
@@ -289,6 +289,13 @@ def test_llama_cpp_gets_the_file_that_was_named_and_no_adapter(tmp_path: Path) -
     with pytest.raises(ConfigError, match="holds no GGUF file, or several"):
         load.gguf_of(Weights("m", tmp_path))
     assert load.gguf_of(Weights("tiny", EMBEDDED_FOLDER)).file.parent == EMBEDDED_FOLDER
+
+
+def test_a_gguf_file_is_of_the_system_that_was_asked_for_whatever_its_name(tmp_path: Path) -> None:
+    for name, to in (("tiny-F32.gguf", "other.gguf"), ("mmproj-tiny-F32.gguf", "mmproj-other.gguf")):
+        (tmp_path / to).symlink_to(EMBEDDED_FOLDER / name)
+    found = [registry.find(str(tmp_path / "other.gguf"), tmp_path, each, with_gguf=True) for each in ("deepeyes", None)]
+    assert [each.system and each.system.name for each in found] == ["deepeyes", "tiny"]  # by the name in the file
 
 
 @pytest.mark.parametrize("native", [False, True])

@@ -22,7 +22,7 @@ from virc.rewards.means import Means
 from virc.rewards.published import apply, parse, read_reasoning, read_verdict
 from virc.rewards.registry import Term, Terms, Total
 from virc.rewards.sample import Prompt, Sample, sample
-from virc.rewards.scripted import ExtremeJudge
+from virc.rewards.scripted import ExtremeJudge, judged
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,14 @@ def test_calls_of_earlier_replies_that_failed_are_in_the_log() -> None:
     assert (len(faults), faults[0], faults[2]) == (3, None, "it is not in the format")
     assert "images are 0 to 1" in (faults[1] or "")
     assert [each and each.name for each in read.prompt.made_by] == [None, "crop_image"]
+
+
+def test_the_judge_of_a_thought_sees_all_thoughts_before_it() -> None:
+    before = (tool(crop(0, 0, 90, 90), "Far off."), tool(crop(0, 0, 84, 84), "Nearer."))
+    known = prompt(((280, 196), (84, 84), (84, 84)), before=before)
+    means = judged(r"\boxed{0.5}")
+    asyncio.run(rewards.score(sample(tool(crop(0, 0, 42, 42), "There."), known), rewards.find("virc"), means))
+    assert any("Far off. Nearer." in ask.messages[-1].text for ask in means.judge.asked)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("failures", "times"), [(2, 0), (3, 1), (4, 1)])

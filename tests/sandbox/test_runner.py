@@ -317,6 +317,14 @@ def png_of(width: int) -> bytes:
     return file.getvalue()
 
 
+def test_a_message_larger_than_a_buffer_comes_whole() -> None:
+    ours, theirs = os.pipe()  # which holds 65,536 bytes, and a reader's buffer 8192
+    frame = bytes(60_000)
+    with os.fdopen(ours, "rb") as reader, os.fdopen(theirs, "wb") as writer:
+        runner.write(writer, frame)
+        assert runner.read(reader) == frame
+
+
 def test_a_call_sends_its_pictures_and_gets_a_value_pictures_or_a_reason() -> None:
     answers, sent = io.BytesIO(), io.BytesIO()
     for frame in (

@@ -164,6 +164,13 @@ def test_other_actions_are_refused(action: object) -> None:
         tool().check({"action": action}, View([(80, 60)]))
 
 
+def test_an_action_without_names_that_the_space_lacks_is_refused() -> None:
+    made = Stepped("add", Counter, "Add.")
+    assert made.check({"action": 2}, View([(80, 60)])).call.arguments == {"action": 2}
+    with pytest.raises(ToolError):
+        made.check({"action": 3}, View([(80, 60)]))
+
+
 def test_other_first_image_is_refused() -> None:
     with pytest.raises(ToolError, match="not the start of an episode"):
         act(tool(), conversation(Image.new("RGB", (300, 200))), "one")

@@ -6,6 +6,7 @@ import io
 import json
 import random
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from support.solving import CROP, answer, call
 
 from virc.core.errors import DataError, SetupError
 from virc.reasoning.encoded import as_png
-from virc.serving.mcp import asking
+from virc.serving.mcp import asking, server
 from virc.serving.mcp.messages import RESULT, TOOLS, schema
 from virc.serving.mcp.pictures import Readable, given, in_reply, smaller
 from virc.serving.mcp.result_store import ResultStore
@@ -420,6 +421,25 @@ def test_samples_give_the_share_of_the_answer(folder: Path) -> None:
     assert lines[1:] == [
         line for number in range(1, 5) for line in (f"sample {number} of 4", "turn 1: answer")
     ]  # fmt: skip
+
+
+def test_the_last_lines_of_progress_come_before_the_result() -> None:
+    async def call(name: str, given: object, session: str, progress: Callable[[str], None]) -> str:
+        for number in range(9):
+            progress(f"line {number}")
+        return "reply"
+
+    lines = list[tuple[float, str]]()
+
+    async def report(done: float, total: None, line: str) -> None:
+        await asyncio.sleep(0)
+        lines.append((done, line))
+
+    served: Any = SimpleNamespace(tool_calls=lambda: SimpleNamespace(call=call))
+    context: Any = SimpleNamespace(session=SimpleNamespace(report_progress=report), request=None)
+    asked: Any = SimpleNamespace(name="ask", arguments=None)
+    assert asyncio.run(server._called(served, context, asked)) == "reply"  # type: ignore[comparison-overlap]
+    assert lines == [(number + 1, f"line {number}") for number in range(9)]
 
 
 def test_no_answer_is_a_result_with_its_reason(folder: Path) -> None:
