@@ -79,6 +79,7 @@ def test_no_answer_finds_nothing_also_where_there_is_nothing() -> None:
     [
         # a file of 200 x 400 px, shown at 100 x 100: the box is its upper right quarter
         (View([(100, 100)], "pixel", "corners", [(200, 400)]), "[50, 0, 100, 50]"),
+        (View([(100, 100), (50, 50)], "pixel", "corners", [(200, 400)]), "[50, 0, 100, 50]"),  # and a crop of it
         (View([(100, 100)], "original", "corners", [(200, 400)]), "[100, 0, 200, 200]"),
         (View([(100, 100)], "thousand", "corners", [(200, 400)]), "[500, 0, 1000, 500]"),
         (View([(100, 100)], "unit", "corners", [(200, 400)]), "[0.5, 0, 1.0, 0.5]"),

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from virc.core.errors import ConfigError
-from virc.reasoning.calls import Call, Checked, ToolError, View
+from virc.core.limits.bounded import CostlyError
+from virc.reasoning.calls import Call, Checked, ToolError, View, find_tool, function_schema, numbers_schema
 from virc.reasoning.checking import as_written, by_schema, check_call, takes, types
 
 NUMBERS = {"type": "array"}
@@ -138,10 +139,32 @@ def test_a_schema_that_is_none_is_an_error_of_the_tool() -> None:
         by_schema(tool(properties={"text": {"type": "words"}}), {}, VIEW)
 
 
+def test_what_a_model_is_told_of_a_tool_and_of_one_that_is_not_there() -> None:
+    numbers = {"type": "array", "items": {"type": "integer"}, "minItems": 2, "maxItems": 2, "description": "x, y"}
+    found = function_schema("look", "Looks.", ["at"], at=numbers_schema(2, "x, y"), why={"type": "string"})
+    parameters = {"type": "object", "properties": {"at": numbers, "why": {"type": "string"}}, "required": ["at"]}
+    assert found["function"] == {"name": "look", "description": "Looks.", "parameters": parameters}
+    with pytest.raises(ToolError) as raised:
+        find_tool({"b": tool(), "a": tool(), "c": tool()}, "y" * 99, ["a", "b"])
+    assert str(raised.value) == f"there is no tool {'y' * 40!r}; there are: a, b"
+    assert (View([(9, 9)], inputs=3).given, View([(9, 9)] * 3).given) == (1, 1)
+
+
 def test_a_region_is_that_of_the_box_before_it_was_rounded() -> None:
     thousand = View([(100, 50), (40, 20)], coordinates="thousand")
     call = check_call(tool(properties=PLACES), {"bbox_2d": [125, 0, 375, 1000]}, thousand).call
     assert (call.box, call.region) == ((5, 0, 15, 20), (0.125, 0.0, 0.375, 1.0))
+    pixels = {"bbox_2d": [10, 5, 20, 10], "image_index": 0}
+    assert check_call(tool(properties=PLACES), pixels, VIEW).call.region == (0.1, 0.1, 0.2, 0.2)
+
+
+def test_a_call_that_cannot_be_validated_in_time_is_an_error_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def misfit(*_: object) -> Any:
+        raise CostlyError("it takes over 1 s")
+
+    monkeypatch.setattr("virc.reasoning.checking.bounded.misfit", misfit)
+    with pytest.raises(ToolError, match="cannot be validated against the schema of look: it takes over 1 s"):
+        by_schema(tool(properties=PLACES), {"text": "x"}, VIEW)
 
 
 def fails(*_: object) -> Any:

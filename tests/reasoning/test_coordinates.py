@@ -63,6 +63,7 @@ def test_a_box_is_read_in_its_count(written: list[float], seen: View, pixels: tu
         ([100, 75, 200, 150], (1, 1, 2, 2)),
         ([500, 375, 500, 750], None),  # nothing is between them
         ([1000, 0, 1000, 750], None),
+        ([0, 375, 1000, 375], None),
     ],
 )
 def test_less_than_a_pixel_as_shown_may_be_more_in_the_file(
@@ -171,6 +172,10 @@ def test_a_box_is_written_as_it_is_read(form: BoxForm) -> None:
     assert list(written_as(box, "center")) == [30, 25, 40, 10]
 
 
+def test_boxes_in_fractions_of_pixels_are_taken_where_the_chat_protocol_has_them() -> None:
+    assert resolve_box([0.6, 0.4, 9.6, 9.4], View([SIZE], float_boxes=True), 0) == ((1, 0, 10, 9), ())
+
+
 def test_a_huge_number_is_far_outside_and_no_more() -> None:
     assert resolve_box([0, 0, 10**400, 9], view("pixel"), 0)[0] == (0, 0, 336, 9)
     assert resolve_box([0, 0, 10**400, 1], view("unit"), 0)[0] == (0, 0, 336, 252)
@@ -208,6 +213,10 @@ def test_points_of_an_image_that_a_tool_made_are_counted_as_it_is_shown() -> Non
     seen = View([(336, 252), (56, 84)], "original", originals=[(672, 504)])
     assert [resolve_point([28, 40], seen, index) for index in (0, 1)] == [(14, 20), (28, 40)]
     assert resolve_point([672, 504], seen, 0) == (335, 251)  # on the edge: the last pixel
+    assert resolve_point([31, 43], seen, 0) == (15, 21)  # in the middle of a pixel is in it
+    for point in ([float("nan"), 0], [float("inf"), 0]):
+        with pytest.raises(ToolError, match="is not two numbers"):
+            resolve_point(point, View([(336, 252)], "unit"), 0)
 
 
 @pytest.mark.parametrize(
@@ -260,6 +269,9 @@ def test_a_box_that_is_refused_is_told_in_pixels_of_what_is_cut(crops: Any, pixe
     with pytest.raises(ToolError) as refused:
         resolve_box([500, 0, 500, 1000], View([(84, 84)], "thousand", originals=[(1000, 1000)], crops=crops), 0)
     assert refused.value.values["pixels"] == pixels
+    with pytest.raises(ToolError) as beyond:
+        resolve_box([1200, 0, 1200, 500], View([(84, 84)], "thousand"), 0)
+    assert beyond.value.values["pixels"] == [100, 0, 84, 42]
 
 
 def test_points_of_a_stretched_picture_are_stretched_back() -> None:

@@ -13,7 +13,7 @@ from support.solving import answer
 from support.solving import call as look
 
 from virc.reasoning.calls import Call, Size, ToolError
-from virc.reasoning.history import History, boxed, input_grid, scaled, show_input
+from virc.reasoning.history import History, as_shown_on, boxed, input_grid, scaled, show_input
 from virc.reasoning.images import OpenedImage, open_file, show_square
 from virc.reasoning.protocol import Protocol, own_protocol
 from virc.reasoning.resize import QWEN2, Grid, smart_resize
@@ -203,6 +203,18 @@ def test_what_is_displayed_again_keeps_the_pixels_of_its_file() -> None:
     assert direct.width > 150
 
 
+def test_tools_of_a_whole_conversation_get_the_pixels_of_the_file() -> None:
+    page: Size = (2000, 1500)
+    talk = session(Image.new("RGB", page))
+    assert [image().size for image in talk.history.conversation.images] == [page]
+    assert talk.images[0].size != page
+    limits = {"input_pixels": (3136, 54_880), "crop_pixels": (3136, 50_176)}
+    limited = msgspec.structs.replace(FILE, **limits)  # type: ignore[arg-type]
+    for most, inputs, crops in ((60_000, 54_880, 50_176), (52_000, 52_000, 50_176)):
+        found = as_shown_on(limited, QWEN2.limited(most))
+        assert (found.input_pixels, found.crop_pixels) == ((3136, inputs), (3136, crops))
+
+
 def test_crops_from_what_was_shown_stay_as_they_were() -> None:
     page = numbered((900, 700))
     old = msgspec.structs.replace(own_protocol(schemas(DEFAULT)), input_pixels=None)
@@ -299,10 +311,11 @@ def test_limits_whose_least_is_over_the_most_are_refused() -> None:
         msgspec.convert({**msgspec.to_builtins(FILE), "input_pixels": [10, 5]}, Protocol)
 
 
+@pytest.mark.parametrize("name", ["input_pixels", "crop_pixels"])
 @pytest.mark.parametrize("limits", [(50_176, 50_176), (50_176, 60_000)])
-def test_limits_within_which_no_size_is_stable_are_refused(limits: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="has to be at least twice the least, 100352"):
-        msgspec.convert({**msgspec.to_builtins(FILE), "input_pixels": limits}, Protocol)
+def test_limits_within_which_no_size_is_stable_are_refused(limits: tuple[int, int], name: str) -> None:
+    with pytest.raises(ValueError, match=f"`{name}` .* has to be at least twice the least, 100352"):
+        msgspec.convert({**msgspec.to_builtins(FILE), name: limits}, Protocol)
 
 
 def test_a_size_stays_when_it_is_brought_within_its_limits_again() -> None:

@@ -8,6 +8,7 @@ import pytest
 from virc.reasoning.bodies import Called
 from virc.reasoning.grammar import ANSWER, CallForm, Grammar, Index
 from virc.reasoning.messages import FormatError, ToolText, Turn, parse, up_to
+from virc.reasoning.turns import Piece, piece
 from virc.reasoning.writing import assembled, written
 
 
@@ -186,6 +187,11 @@ def test_why_a_turn_is_refused(grammar: Grammar, text: str, kind: str, why: str 
         parse(text, grammar)
     assert raised.value.kind == kind
     assert why is None or str(raised.value) == why or (why.endswith(": ") and str(raised.value).startswith(why))
+
+
+def test_the_first_of_several_calls_is_the_tool_of_a_turn() -> None:
+    assert parse(marked(call(x=1), call("b")), TWO).tool == tool(x=1)
+    assert piece("a {image}, {image}b", 3, index=1) == Piece("a , b", ((3, 2),))
 
 
 def test_numbers_of_eighteen_digits_and_the_body_of_a_fault_are_kept() -> None:

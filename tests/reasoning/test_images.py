@@ -1,5 +1,7 @@
 """Pictures from hostile bytes: upright RGB, or one sentence."""
 
+import base64
+import hashlib
 import io
 import os
 import struct
@@ -55,6 +57,21 @@ def refusal(source: bytes | Path, name: str = "it.png") -> DataError:
     assert "\n" not in message
     assert not message.endswith(".")
     return caught.value
+
+
+def test_an_image_that_is_shown_again_is_the_same_file() -> None:
+    file = encoded(marked(280, 196), "JPEG")
+    one = show(open_file(file, "it"), Grid())
+    again, other = one.repeated(0), one.with_substitute(Image.new("RGB", (280, 196)))
+    sent = again.file
+    assert (sent.media, again.digest, other.digest) == ("jpeg", hashlib.sha256(sent.data).digest(), one.digest)
+    assert (
+        again.pixels.tobytes() == other.pixels.tobytes() == one.pixels.tobytes() == open_image(again.png, "").tobytes()
+    )
+    assert again.png.startswith(b"\x89PNG")
+    assert (other.original, other.full_size, again.parent) == ((280, 196), (280, 196), 0)
+    assert again.url == one.url == b"data:image/jpeg;base64," + base64.b64encode(sent.data)
+    assert (one.file, again.file) == (sent, sent)
 
 
 BOMBS = {
@@ -180,6 +197,14 @@ def test_numbers_wider_than_sixteen_bits_go_from_least_to_most() -> None:
     wide.putdata([-(2**30), 0, 2**30] * 8)
     image = open_image(encoded(wide, "TIFF"), "wide")
     assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (128, 128, 128), WHITE]
+
+
+def test_what_is_no_number_is_transparent_where_it_stands() -> None:
+    page = Image.new("F", (9, 600), 0.5)
+    for at, value in (((0, 0), 0.0), ((1, 0), 1.0), ((3, 590), float("nan"))):
+        page.putpixel(at, value)
+    image = open_image(encoded(page, "TIFF"), "it")
+    assert [(x, y) for y in range(600) for x in range(9) if image.getpixel((x, y)) == WHITE] == [(1, 0), (3, 590)]
 
 
 def test_transparent_parts_are_white() -> None:

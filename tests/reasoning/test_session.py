@@ -10,7 +10,7 @@ from support.replies import answer, asked, call, finished, picture
 
 from virc.reasoning.calls import Call, Conversation
 from virc.reasoning.images import open_file
-from virc.reasoning.protocol import Protocol, as_fields
+from virc.reasoning.protocol import Protocol, as_fields, fill
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import SOLVE, Reply, Session
 from virc.reasoning.trace import CallResult, Failure, ImageRecord, Message, Rejected, Trace, Unit
@@ -199,7 +199,7 @@ def test_a_refusal_is_no_answer(own: Protocol, text: str) -> None:
     assert trace.answer is None
     assert trace.failure is not None
     assert trace.failure.kind == "no_answer"
-    assert trace.units[0].answer == text.strip()
+    assert (trace.units[0].answer, trace.replies.ended) == (text.strip(), "answer")
 
 
 def test_a_session_stopped_from_outside_keeps_what_there_is(own: Protocol) -> None:
@@ -284,9 +284,10 @@ def test_sampled_ids_and_counts_are_kept(own: Protocol) -> None:
 
 def test_an_ask_is_a_snapshot(own: Protocol) -> None:
     session = Session(own, "?", [picture()], tools=known())
-    ask = asked(session)
+    ask, trace = asked(session), session.trace()
     session.feed(call())
     assert (len(ask.messages), len(ask.images)) == (2, 1)
+    assert (len(trace.messages), len(trace.images), trace.units) == (2, 1, [])
 
 
 def test_text_no_file_can_hold_is_replaced(own: Protocol) -> None:
@@ -301,6 +302,14 @@ def stock(own: Protocol, *names: str) -> Protocol:
     """A stock model's protocol whose server makes its calls of these tools."""
     listed = tuple(dict(schema) for schema in schemas(names))
     return msgspec.structs.replace(own, reading="lenient", schemas=listed, tools=names)
+
+
+def test_a_box_of_a_stock_model_is_settled_on_the_image_that_it_names(own: Protocol) -> None:
+    session = Session(stock(own, "crop_image"), "?", [picture(), picture(56, 84)], tools=known())
+    unit = session.feed(call("crop_image", bbox_2d=[10.6, 20.4, 50.7, 60.2], image_index=1))
+    assert isinstance(unit, Unit)
+    assert unit.call
+    assert (unit.call.index, unit.call.box) == (1, (11, 20, 51, 60))
 
 
 def test_further_arguments_of_a_stock_model_are_passed_over(own: Protocol) -> None:
@@ -370,6 +379,8 @@ def test_crops_of_a_photograph_are_sent_as_its_kind_and_known_by_their_pixels(ow
 def test_what_was_forgiven_is_said_of_all_calls() -> None:
     results = (CallResult(deviations=("box_clamped",)), CallResult(deviations=("index_negative", "box_clamped")))
     assert Unit("", "", results).deviations == ("box_clamped", "index_negative")
+    made = Unit("", "", (CallResult(), CallResult(Call("a"), (1, 2)), CallResult(Call("b"), (3,))))
+    assert (made.call, made.calls, made.shown) == (Call("a"), [Call("a"), Call("b")], [1, 2, 3])
 
 
 @pytest.mark.parametrize(
@@ -404,5 +415,6 @@ def test_the_file_of_a_chat_protocol_has_its_main_fields_also_where_they_are_usu
         "sampling",
     }
     assert main <= written.keys()
-    assert not {"margin", "crops", "errors", "results", "code"} & written.keys()
+    assert not {"margin", "crops", "errors", "results", "code", "error_texts", "schemas"} & written.keys()
+    assert fill("{question} of {index}", question="{count}?") == "{count}? of {index}"
     assert msgspec.convert(written, Protocol) == own

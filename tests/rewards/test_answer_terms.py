@@ -152,8 +152,6 @@ def test_algebra_without_a_judge() -> None:
     with Symbolic() as symbolic:
         assert value("symbolic", answer("2(x+1)"), known, Means(symbolic=symbolic)) == 1.0
         assert value("symbolic", answer("2x+1"), known, Means(symbolic=symbolic)) == 0.0
-    with pytest.raises(UnscoredError, match="needs math-verify"):
-        value("symbolic", answer("2(x+1)"), known)
 
 
 @pytest.mark.parametrize(
@@ -212,16 +210,25 @@ def test_anls(said: str, answers: list[str], near: float) -> None:
 )  # fmt: skip
 def test_of_several_accepted_answers_the_best_match_counts(name: str, said: str, given: float) -> None:
     known = prompt(right="5", strict="own", answers=["5", "6", "six", "6.", "7?", "-", "-", "-", "-", "-"])
-    means = Means(symbolic=_NoAlgebra())
+    means = Means(symbolic=_Algebra())
     assert value(name, answer(said), known, means) == pytest.approx(given)
 
 
-class _NoAlgebra(Symbolic):
+class _Algebra(Symbolic):
     def __init__(self) -> None:
         pass
 
     def same(self, answer: str, reference: str) -> bool:
-        return False
+        return (answer, reference) == ("2(x+1)", "2x+2")
+
+
+def test_the_algebra_that_is_there_is_asked_and_named() -> None:
+    read = sample(answer("2(x+1)"), prompt(right="2x+2", strict="own"))
+    for name in ("symbolic", "answer"):
+        found: Any = TERMS[name].score(read, Means(symbolic=_Algebra()))
+        assert (asyncio.run(_awaited(found)), read.why[name]) == (1.0, "by algebra")
+    with pytest.raises(UnscoredError, match="needs math-verify"):
+        value("symbolic", answer("5"), prompt(strict="own"))
 
 
 def test_closed_means_leave_no_process_and_no_connection() -> None:
@@ -278,8 +285,9 @@ def test_the_term_counts_six_words_of_the_whole_reply() -> None:
 
 @pytest.mark.parametrize(("tokens", "near"), [(1, 1.0), (512, 1.0), (513, 512 / 513), (1024, 0.5)])
 def test_length_is_in_tokens_of_the_model(tokens: int, near: float) -> None:
-    counted = Means(token_ids=lambda text: [0] * tokens)
-    assert value("length", "no tags", prompt(strict="own"), counted) == pytest.approx(near)
+    reply = answer("5")
+    counted = Means(token_ids=lambda text: [0] * tokens if text == reply else [])
+    assert value("length", reply, prompt(strict="own"), counted) == pytest.approx(near)
     with pytest.raises(UnscoredError, match="needs the model's tokenizer"):
         value("length", "no tags", prompt(strict="own"))
 

@@ -73,7 +73,7 @@ def apply(call, source):
         (FAR | {"input_pixels": (3136, 54_880)}, (2800, 1960), (), NESTED),
         (FAR | {"input_pixels": (3136, 54_880)}, (2800, 1960), (FIRST,), TWICE),
         (FAR | {"coordinates": "thousand"}, (2800, 1960), (FIRST,), several(crop(1, 2, 999, 998, index=1), display(2))),
-        ({"errors": "show"}, (280, 196), (), several(crop(0, 0, 9, 9, index=4), crop(0, 0, 56, 56), display(1))),
+        ({"errors": "show"}, (280, 196), (), several(crop(0, 0, 56, 56), crop(0, 0, 9, 9, index=4), display(1))),
         ({}, (280, 196), (), several(scale(0.5), crop(0, 0, 56, 56, index=1), scale(2, index=2))),
         (SHORT, (280, 196), (several(TINY, crop(0, 0, 84, 84)),), TWICE),
         (SHORT | {"results": "assistant"}, (280, 196), (several(*[crop(0, 0, 84, 84)] * 3),), TWICE),

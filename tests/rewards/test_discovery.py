@@ -13,6 +13,7 @@ from virc.rewards.means import Means
 from virc.rewards.sample import sample
 from virc.systems import files
 from virc.systems import registry as systems
+from virc.systems.registry import Reward
 from virc.training.system_check import check
 
 SHORT = '''"""The shorter the thought, the better."""
@@ -153,6 +154,15 @@ def test_a_total_that_calculates_without_a_value_is_told_which_terms_have_none(t
     with pytest.raises(ConfigError, match=r"line 2 of .* fails: TypeError") as failed:
         value(total, tool(crop(0, 0, 56, 56)))
     assert failed.value.hint == "in a reply whose t.turn is 'tool', these terms are None: answer"
+
+
+def test_a_total_of_a_published_system_is_found_by_its_name_and_located() -> None:
+    with pytest.raises(ConfigError, match="there is no reward 'deepeye'") as refused:
+        rewards.find("deepeye")
+    assert refused.value.hint == "did you mean 'deepeyes'?"
+    place = Path(rewards.located(Reward("deepeyes")).total or "")
+    assert (place.name, place.is_file(), rewards.find("deepeyes").file) == ("deepeyes.py", True, place)
+    assert rewards.located(Reward("virc")) == Reward("virc")
 
 
 def test_a_misspelt_term_of_ones_own_is_named(tmp_path: Path) -> None:

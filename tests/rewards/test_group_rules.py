@@ -32,7 +32,7 @@ def by(
 @pytest.mark.parametrize(
     ("rule", "before", "after"),
     [
-        ("reward", [1, 0, 0.5], [1, 0, 0.5]),
+        ("reward", [1, -1, 0.5], [1, -1, 0.5]),
         # of three others: all are lower; one is and one is equal; the same; none
         ("rank", [0.9, 0.1, 0.1, 0.0], [1, 1.5 / 3, 1.5 / 3, 0]),
         ("rank", [0.7, 0.7], [0.5, 0.5]),

@@ -22,7 +22,7 @@ from virc.rewards.judging import MAX_TEXT, SAMPLING, WAITED, Exchange, Judge, Ve
 from virc.rewards.means import JUDGE_KEY, Means, means_of
 from virc.rewards.needs import Scorable, without_judge
 from virc.rewards.published import read_verdict
-from virc.rewards.sample import sample
+from virc.rewards.sample import Strict, sample
 from virc.rewards.scripted import ScriptedJudge, judged
 from virc.rewards.trial import timed
 from virc.systems.registry import Judging
@@ -264,8 +264,17 @@ def test_a_term_that_asks_any_judge_waits(means: Means, waits: bool) -> None:
     given = rewards.find("rules")
     term = rewards.Term("mine", mine, "", Path())
     total, costs = timed(rewards.Total("t", [term], lambda t: t.mine, "", given.file))
-    assert asyncio.run(rewards.score(sample(answer("5"), prompt(strict="own")), total, means)).total == 1
-    assert [(cost.term, cost.replies, cost.waits) for cost in costs] == [("mine", 1, waits)]
+    for _ in range(2):
+        assert asyncio.run(rewards.score(sample(answer("5"), prompt(strict="own")), total, means)).total == 1
+    assert [(cost.term, cost.replies, cost.waits) for cost in costs] == [("mine", 2, waits)]
+
+
+def test_what_the_published_program_raises_at_needs_no_judge() -> None:
+    """Without the reference's tool it raises at every tool call, which is worth 0 then."""
+    row = prompt(reference_tool=None).record
+    kinds: tuple[Strict, ...] = ("own", "published")
+    found = [without_judge([row], rewards.find("virc"), "pixel", strict) for strict in kinds]
+    assert [(each.by_rules, each.lacking) for each in found] == [(0, {"reasoning": 1, "focus": 1}), (1, {})]
 
 
 THREE = ((280, 196), (84, 84), (56, 84))

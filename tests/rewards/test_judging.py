@@ -14,7 +14,8 @@ from support.servers import MODELS, Body, Fault, Server, dead_url, images_of, se
 
 from virc.core.errors import ConfigError, NetworkError, VircError
 from virc.reasoning.images import Shown, open_image
-from virc.rewards.judging import Judge, Verdict, questions
+from virc.reasoning.session import Ask, Message
+from virc.rewards.judging import SAMPLING, Judge, Verdict, questions
 from virc.rewards.published import read_focus, read_verdict
 
 PICTURE = Path(__file__).parents[1] / "pictures" / "triangle.png"
@@ -258,6 +259,21 @@ def test_another_answer_or_model_is_another_question(tmp_path: Path) -> None:
         for model, answer in (("a", "5"), ("a", "6"), ("b", "5"), ("b", "5")):
             ask(server.url, answer, model=model, kept=tmp_path)
         assert len(server.chats()) == 3
+
+
+def test_a_picture_at_another_place_in_the_text_is_another_question(tmp_path: Path) -> None:
+    picture = Shown(open_image(PICTURE, "triangle"))
+
+    async def both(url: str) -> list[float]:
+        judge = Judge(url, kept=tmp_path)
+        asks = [Ask((Message("user", "Is it so?", (0,), at=(at,)),), [picture]) for at in (0, 3, 0)]
+        found = [(await judge.verdict("own", ask, SAMPLING, 1, read_verdict)).value for ask in asks]
+        judge.close()
+        return found
+
+    with serve(replies(ONE, r"\boxed{0}")) as server:
+        assert asyncio.run(both(server.url)) == [1.0, 0.0, 1.0]
+        assert sum(request.path == MODELS for request in server.requests) < 3  # it is opened once
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"reply": 1}', b"\xff" * 9], ids=["empty", "cut", "type", "bytes"])

@@ -16,7 +16,7 @@ from virc.data.rows.record import Message, Record
 from virc.rewards import registry as rewards
 from virc.rewards import trial
 from virc.rewards.means import Means, UnscoredError
-from virc.rewards.question import Question, Reading, asks, choice, field, grade, published, yes_no
+from virc.rewards.question import Asks, Question, Reading, asks, choice, field, grade, published, yes_no
 from virc.rewards.sample import prompt_of, sample
 from virc.rewards.scripted import ScriptedJudge, judged
 from virc.systems import texts
@@ -45,7 +45,7 @@ GRADE = {"type": "object", "required": ["score"], "properties": {"score": {"type
         (field({}, "score"), "{}", None), (field({}, "score"), '{"score": "x"}', None),
         (field({}, "score"), '{"score": NaN}', None), (field({}, "score"), '{"score": null}', None),
         (field({}, "score"), '{"score": 1e999}', None), (field({}, "score"), '{"score": ' + "9" * 5000 + "}", None),
-        (field({}, lambda found: 1 / found["score"]), '{"score": 0}', None),
+        (field({}, lambda found: 1 / found["score"]), '{"score": 0}', None), (field({}, len), "no object", None),
     ],
 )  # fmt: skip
 def test_a_reply_is_read_as_it_is_meant(read: Reading, reply: str, value: float | None) -> None:
@@ -113,6 +113,12 @@ def test_a_published_question_is_read_with_its_texts(tmp_path: Path, monkeypatch
     critic, read = msgspec.structs.replace(found, judge="critic"), sample(answer("5"), prompt(strict="own"))
     with pytest.raises(UnscoredError, match="needs a judge, critic"):  # said before what its texts lack
         asyncio.run(critic.score(read, judged("yes"), "own"))
+
+
+def test_a_term_is_marked_with_all_questions_that_it_asks() -> None:
+    first, second = Question("a?", yes_no, judge="critic"), Question("b?", yes_no)
+    marked: Any = asks(first, second, needed=False)(lambda sample, means: 1.0)
+    assert marked.asks == Asks("critic", first, False, (second,))
 
 
 def test_what_can_read_nothing_is_refused() -> None:

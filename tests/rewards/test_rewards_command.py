@@ -180,6 +180,7 @@ def test_without_a_judge_the_judged_terms_say_so(rows: Path) -> None:
     assert "reasoning: needs a judge; focus: needs a judge" in text
     assert {line.split().count("?") for line in text.splitlines() if " needs a judge" in line} == {2}
     assert text.splitlines()[-1] == "1 of 5 rows are scored (20%), 0.8 on average"
+    assert (done.json["mean"], done.json["strict"]) == (0.8, "published")
 
 
 def test_with_a_judge_all_rows_are_scored(rows: Path, cache: Path) -> None:

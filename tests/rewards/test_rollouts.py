@@ -20,8 +20,8 @@ from rewards.prompts import answer, crop, scale, tool
 from support.servers import Body, images_of, serve
 
 import virc
-from virc.core.errors import ConfigError
-from virc.data.rows.record import Picture, Record
+from virc.core.errors import ConfigError, DataError
+from virc.data.rows.record import MARK, Message, Picture, Record
 from virc.models import chat_protocol
 from virc.models.chat_protocol import read_protocol
 from virc.models.registry import EMBEDDED_FOLDER
@@ -33,7 +33,7 @@ from virc.rewards import registry as rewards
 from virc.rewards import rollouts
 from virc.rewards.means import Means
 from virc.rewards.user_code import copy, moved, own_files
-from virc.rewards.verl import Settings
+from virc.rewards.verl import Settings, grid_of
 from virc.systems import registry as systems
 from virc.systems.registry import Judging, Reward
 from virc.tools import crop as crop_image
@@ -119,6 +119,14 @@ def test_terms_are_means_over_the_units_they_apply_to(picture: Path) -> None:
     assert scored(["x"], picture).terms == {"format": 0.0, "answer": None}
 
 
+def test_pictures_of_the_solution_of_a_row_are_no_inputs(picture: Path) -> None:
+    messages = (Message("user", f"{MARK}{QUESTION}"), Message("assistant", LOOK), Message("user", f"{MARK}Go on."))
+    record = Record(messages, (Picture(picture.name, picture.parent),) * 2, question=QUESTION, answer="5")
+    trace = msgspec.json.decode(trace_of([LOOK, RIGHT], picture), type=rollouts.Trace)
+    samples, _ = rollouts.samples_of(record, trace, TEMPLATE, QWEN2, 16)
+    assert [len(each.prompt.shown) for each in samples] == [1, 2]
+
+
 def test_a_unit_without_a_reward_leaves_the_rollout_without(picture: Path) -> None:
     found = scored([LOOK, RIGHT], picture, "virc")
     assert found.total is None
@@ -151,6 +159,7 @@ def test_calls_of_a_rollout_are_carried_out_once(picture: Path, monkeypatch: pyt
     assert len(ran) == 5
     assert [each.kind for each in samples] == ["tool", "tool", None]
     assert (ended, len(samples[-1].calls)) == ("format", 6)
+    assert [each.shown for each in samples[0].calls] == [(56, 56), (56, 84)]
     assert "box_clamped" in (samples[-1].fault or "")
 
 
@@ -196,6 +205,14 @@ def test_verl_gets_the_same_keys_of_every_rollout(picture: Path, tmp_path: Path)
     json.dumps([right, wrong])
 
 
+def test_what_is_no_rollout_is_a_fault_of_its_row(picture: Path, tmp_path: Path) -> None:
+    compute = import_module("virc.rewards.verl").compute_score
+    with pytest.raises(DataError, match="row 0 has no rollout: "):
+        asyncio.run(compute(**given(picture, "{"), settings=settings(tmp_path, Reward("outcome"))))
+    limited = Settings(Reward(), "", base=str(EMBEDDED_FOLDER), max_pixels=50_000)
+    assert grid_of(limited).max_pixels == 50_000
+
+
 def test_an_answer_in_the_last_of_many_turns_counts(picture: Path, tmp_path: Path) -> None:
     file = settings(tmp_path, Reward("outcome"), max_turns=18)
     found = rewarded(picture, [*[LOOK] * 17, RIGHT], file, most=18)
@@ -217,7 +234,10 @@ def judge(body: Body) -> str:
     return (r"\boxed{1}", r"\boxed{0.6}", r"\boxed{0.5}")[len(images_of(body))]
 
 
-def test_a_judge_scores_every_look_and_the_answer(picture: Path, tmp_path: Path) -> None:
+def test_a_judge_scores_every_look_and_the_answer(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIRC_JUDGE_KEY", "sk-judge")
     with serve(judge) as server:
         file = settings(tmp_path, Reward("virc", "own", Judging(server.url)))
         found = rewarded(picture, [LOOK, tool(crop(0, 0, 84, 84)), answer("five")], file)
@@ -225,6 +245,7 @@ def test_a_judge_scores_every_look_and_the_answer(picture: Path, tmp_path: Path)
         assert (found["judge_asked"], found["judge_failed"]) == (5, 0)
         assert found["judge_score"] == pytest.approx((1 + 2 * 0.6 + 2 * 0.5) / 5)
         assert len(server.chats()) == 5
+        assert {request.headers["authorization"] for request in server.requests} == {"Bearer sk-judge"}
 
 
 def test_a_judge_that_gives_no_score_is_counted(picture: Path, tmp_path: Path) -> None:

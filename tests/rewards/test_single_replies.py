@@ -35,6 +35,7 @@ def scored(total: rewards.Total, means: Means, reply: str, answer: str, **column
         (r"<think>a</think> \boxed{\frac{1}{2}}", 1, 1),
         (r"< think >a< / think > \boxed{1 / 2}", 1, 1),  # white space around marks does not count
         (r"\boxed{1/2} <think>a</think>", 1, 0),
+        (r"So: <think>a</think> \boxed{1/2}", 1, 0),
         (r"<think>a</think> \boxed{1/2} \boxed{1/3}", 0, 1),  # the last box counts
         (r"<think>a</think> \boxed{1/2", 0, 0),
         ("", 0, 0),
@@ -43,6 +44,14 @@ def scored(total: rewards.Total, means: Means, reply: str, answer: str, **column
 def test_easy_r1_by_hand(reply: str, right: int, formed: int, means: Means) -> None:
     found = scored(rewards.find("easy_r1"), means, reply, "1/2")
     assert (found.terms, found.total) == ({"right": right, "formed": formed}, pytest.approx(0.9 * right + 0.1 * formed))
+
+
+@pytest.mark.parametrize(("total", "formed"), [("easy_r1", 1), ("geo3k", 0)])
+def test_geo3k_counts_white_space_and_neither_needs_a_box_where_none_is_right(
+    total: str, formed: int, means: Means
+) -> None:
+    assert scored(rewards.find(total), means, r"< think >a</think> \boxed{5}", "5").terms["formed"] == formed
+    assert scored(rewards.find(total), means, "I cannot tell.", "None").terms["right"] == 1
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,7 @@ def weighted(text: str, folder: Path) -> Total:
         ("{answer: 0.5, format: 0.5}, gate: answer", [WRONG], 0.0),
         ("{answer: 0.8, format: 0.2, tool_bonus: 1.2}", [LOOK, RIGHT], 2.2),
         ("{answer: 1, ngrams: 2}", ["x y x y x y x y"], -2 / 3),
+        ("{answer: 1, ngrams: 2}", [tool(crop(0, 0, 140, 98), "x y " * 7), FAR], 0.0),  # the last counts
     ],
 )
 def test_totals_without_python(weights: str, replies: list[str], value: float, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from PIL import Image
-from rewards.prompts import answer, crop, display, prompt, tool
+from rewards.prompts import answer, crop, display, prompt, scale, tool
 
 from virc.backends.openai.link import Link
 from virc.core.errors import ConfigError, NetworkError
@@ -154,6 +154,31 @@ def test_a_group_that_gives_other_rewards_is_one_sentence(group: Any, says: str)
     assert rewards.called_for_all(lambda values, ts: (2, True), Path("mine.py"), [1.0, 2.0], terms) == [2.0, 1.0]
 
 
+def tried(reply: str, total: Total, means: Means, *numbers: int) -> list[trial.Tried]:
+    return list(trial.tried([(number, prompt(strict="own")) for number in numbers or (4,)], reply, total, means))
+
+
+def test_what_is_tried_is_scored_and_said_as_it_was_asked() -> None:
+    look = tool(crop(0, 0, 84, 84))
+    (found,) = tried(look, rewards.find("virc"), judged(r"\boxed{0.5}"))
+    assert [each.name for each in found.asked] == ["focus", "reasoning"]
+    assert [each.scored.total for each in tried("", rewards.find("outcome"), Means())] == [0.0]
+    with pytest.raises(ConfigError, match=r"^row 4: mine\.py fails: TypeError") as refused:
+        tried(answer("5"), total_of(lambda t: 1 + t.a, a=None), Means())
+    assert refused.value.hint == "in a reply whose t.turn is 'answer', these terms are None: a"
+    rows = [prompt(strict="own", reference=each) for each in (look, "no tags")]
+    (whole,) = trial.tried_whole([(1, rows)], rewards.find("outcome"), Means())
+    assert (whole.turn, whole.scored.why.keys(), whole.scored.why["units"]) == ("format", {"units", "format"}, "0, 0")
+
+
+def test_replies_are_compared_where_all_to_their_prompt_have_a_reward() -> None:
+    total = msgspec.structs.replace(rewards.find("outcome"), group=lambda values, ts: [9.0] * len(values))
+    found = tried(answer("5"), total, Means(), 4, 5, 6)
+    unscored = msgspec.structs.replace(found[1].scored, total=None)
+    rows = [found[0], msgspec.structs.replace(found[1], scored=unscored), msgspec.structs.replace(found[2], prompt=6)]
+    assert [each.compared for each in trial.compared(rows, total)] == [None, None, 9.0]
+
+
 @pytest.mark.parametrize("high", [True, False])
 def test_an_extreme_judge_gives_the_ends_of_what_is_read(high: bool) -> None:
     def verdict(text: str, read: Any) -> float:
@@ -163,6 +188,8 @@ def test_an_extreme_judge_gives_the_ends_of_what_is_read(high: bool) -> None:
 
     assert verdict("?", lambda reply: None) == float(high)  # nothing is read
     assert verdict("?", read_verdict) == float(high)
+    forms = {"Score: 5": 0.75, r"\boxed{5}": 0.25}
+    assert verdict("?", forms.get) == (0.75 if high else 0.25)
     assert verdict("From 3 to 9.", lambda reply: float(reply) if reply.isdecimal() else None) == (10 if high else 0)
     assert verdict("Worth 77!", lambda reply: 7.0 if reply == "77" else 5.0 if reply == "5" else None) == (
         7 if high else 5
@@ -185,14 +212,19 @@ def test_the_published_program_shows_what_it_cuts_and_reads_what_python_reads() 
     call = '{"name": "display_image", "arguments": {"image_index": NaN}}'
     (read,) = parse(f"<think>a</think><tool_call>{call}</tool_call>").calls
     assert (read.name, list(read.arguments)) == ("display_image", ["image_index"])
-    for reply, size in ((tool(crop(0, 0, 140, 98)), (140, 112)), (tool(display()), (280, 196))):
+    black, white = (0, 0, 0), (255, 255, 255)
+    for reply, size, color in (
+        (tool(crop(0, 0, 140, 98)), (140, 112), black), (tool(display()), (280, 196), white),
+        (tool(scale(2)), (560, 392), white), (tool(crop(0, 0, 14, 98)), (28, 196), black),
+    ):  # fmt: skip
         found = sample(reply, prompt())
         assert found.call
         page = Image.new("RGB", (280, 196), "white")
         page.paste("black", (0, 0, 140, 98))
         shown = apply(found.call, page)
         assert shown.size == size
-        assert shown.pixels.getpixel((size[0] - 1, size[1] - 1)) == ((0,) * 3 if size[0] == 140 else (255,) * 3)
+        assert shown.pixels.getpixel((size[0] - 1, size[1] - 1)) == color
+    assert sample(tool(crop(0, 0, 9)), prompt()).fault == "bbox_2d is not four numbers"
 
 
 def test_rows_of_one_prompt_are_those_of_its_first_row_whichever_judge_answers_first(

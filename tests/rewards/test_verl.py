@@ -16,7 +16,9 @@ from support.called import virc
 from support.servers import Body, dead_url, images_of, serve
 
 from virc.core.errors import ConfigError, DataError, NetworkError
-from virc.reasoning.protocol import Coordinates
+from virc.models.chat_protocol import read_protocol
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.reasoning.protocol import FILE_NAME, Coordinates, as_fields
 from virc.rewards.verl import Settings
 from virc.systems.registry import Judging, Reward
 
@@ -96,6 +98,17 @@ def test_what_is_not_taken_is_minus_one(drawn: list[Row], polygons: Path, tmp_pa
     assert rewarded(drawn[0], far, file)["score"] == -1.0
 
 
+def test_replies_are_read_in_the_chat_protocol_of_the_run(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    spoken = msgspec.structs.replace(read_protocol(EMBEDDED_FOLDER / FILE_NAME), tools=("scale_image",))
+    (tmp_path / "spoken.json").write_text(json.dumps(as_fields(spoken)))
+    crop = '{"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 84, 84], "image_index": 0}}'
+    look = f"<think>a</think><tool_call>{crop}</tool_call>"
+    (tmp_path / "other").mkdir()
+    of_run = settings(tmp_path, QUIET, polygons, protocol=str(tmp_path / "spoken.json"))
+    files = (of_run, settings(tmp_path / "other", QUIET, polygons))
+    assert [rewarded(drawn[0], look, file)["format"] for file in files] == [0.0, 1.0]
+
+
 def judge(body: Body) -> str:
     return (r"\boxed{1}", r"\boxed{0.6}", r"\boxed{0.5}")[len(images_of(body))]
 
@@ -122,6 +135,28 @@ def test_published_rows_with_a_judge(strict: Any, kind: str, tmp_path: Path) -> 
         assert found["judge_asked"] == 2
         assert 0 < found["judge_seconds"] < 60
         assert len(server.chats()) == 3
+
+
+ASKED = """from pathlib import Path
+from virc.rewards.question import Question, yes_no
+
+TERMS = ("fine",)
+fine = Question("Ours: {answer}?", yes_no, system="Ours.", file=Path("/some/grit/judge.yaml"))
+
+
+def total(t):
+    return t.fine
+"""
+
+
+def test_a_judge_is_asked_in_the_words_that_the_run_has_kept(drawn: list[Row], polygons: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(ASKED)
+    with serve(lambda body: "yes") as server:
+        reward = Reward(str(tmp_path / "own.py"), "own", Judging(server.url))
+        file = settings(tmp_path, reward, polygons, said={"grit/judge.yaml": ("Theirs: {answer}?", "You judge.")})
+        assert rewarded(drawn[0], "<think>a</think><answer>5</answer>", file)["score"] == 1.0
+        said = json.dumps(server.chats()[0]["messages"])
+    assert ("Theirs: 5?" in said, "You judge." in said, "Ours" in said) == (True, True, False)
 
 
 def test_a_judge_that_stays_away_stops_the_run(

@@ -41,6 +41,7 @@ def test_matching_gains_the_most_together() -> None:
     assert [pair.right for pair in matched([HALF], [A, HALF], [0.02, 0.01])] == [0]
     assert [pair.right for pair in matched([A], [(0, 0, 10, 9), (0, 0, 10, 1)], [1, 1.1])] == [1]
     assert [pair.right for pair in matched([A], [(0, 0, 10, 1), (0, 0, 10, 9)], [1, 1])] == [1]
+    assert [pair.right for pair in matched([A], [B, (0, 0, 10, 9), (0, 0, 10, 1)], [1e7, 1, 1.1])] == [2]
     assert matched([HALF], [A], min_iou=0.51) == []
     assert [pair.overlap for pair in matched([HALF], [A], min_iou=0.5)] == [0.5]
 

@@ -92,7 +92,7 @@ def test_what_is_shown_is_bounded_and_of_a_long_answer_it_is_the_end() -> None:
 @pytest.mark.parametrize(
     ("text", "verdict"),
     [
-        ("verdict: same", True), ("Verdict: Different.", False), ("**verdict: same**", True),
+        ("verdict: Same", True), ("Verdict: Different.", False), ("**verdict: same**", True),
         ("**Verdict:** same", True),
         ("a\nb\n\nverdict: different\n\n", False), ("verdict: same\nverdict: same", True), ("`verdict: same`", True),
         ("<think>verdict: same, or\nverdict: different</think>\nverdict: different", False),

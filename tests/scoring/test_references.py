@@ -73,6 +73,9 @@ def test_one_flaw_is_named_by_its_row_and_others_are_counted() -> None:
     with pytest.raises(DataError, match=r"line 2: .*; 1 more row like it"):
         survey([good, {"box": [10, 20, 100, 999]}, {"box": [10, 20, 2000, 900]}, good]).check()
     survey([good] * 5).check()
+    # of 40 rows, four that fit as x, y, width, height tell what is meant, three do not
+    turned = {"box": [200, 100, 50, 60]}
+    assert [len(survey([good] * (40 - few) + [turned] * few).conventions()) for few in (3, 4)] == [0, 1]
 
 
 Form = Callable[[float, float, float, float, float, float], tuple[float, ...]]

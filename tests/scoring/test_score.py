@@ -229,6 +229,7 @@ def test_numbers_are_near_by_exact_arithmetic(
     [
         ("The answer is 97.", "97"), ("Answer: (1, 2)", "(1, 2)"), (r"\boxed{\frac{a}{b}}", r"\frac{a}{b}"),
         (r"\boxed{\{1,2\}}", r"\{1,2\}"), (r"Answer: \boxed{7}", "7"), (r"\boxed{7}. So the answer is 7 cm", "7 cm"),
+        (r"\boxed{\left\{1\right.}", r"\left\{1\right."),
         ("Is the answer 97?", None), ("The answer is 97?", None), ("Is the answer 97? The answer is 98.", "98"),
         ("The answer is 96. So the answer is 97.", "97"), (r"\boxed{96}, or rather \boxed{97}", None),
         (r"\boxed{96}. Then it is \boxed{97}", "97"), (r"\boxed{97}, but that is wrong", None),

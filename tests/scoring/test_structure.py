@@ -81,7 +81,7 @@ def test_a_table_is_read_by_names() -> None:
     assert table(GOLD) == {("2020", "sales"): "100", ("2020", "cost"): "low",
                            ("2021", "sales"): "40%", ("2021", "cost"): "high"}  # fmt: skip
     assert table("no table") == {}
-    assert table("x | A\ny | 1\n") == {("y", "a"): "1"}
+    assert table("x | A\nY | 1\n") == {("y", "a"): "1"}
     # what stands around it is none of it, nor is a cell without a column
     assert table("Here it is:\nx | A | B\ny | 1\nz | 2 | 3 | 4\nThat is all.") == {
         ("y", "a"): "1", ("z", "a"): "2", ("z", "b"): "3",

@@ -1,5 +1,6 @@
 """Equality by algebra with the real math-verify, and its process: hostile questions, kills, threads, the end."""
 
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -339,6 +342,33 @@ def test_a_math_verify_that_does_not_start_is_said(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Symbolic() as symbolic, pytest.raises(SetupError, match="does not start"):
         symbolic.same("7(x+1)", "7x+7")
+
+
+def test_a_process_that_has_ended_is_replaced_by_its_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pipe of the first is broken, the second ends without a word; each question is asked twice at the most."""
+    made, said = list[str](), iter([b"ready\n", b"ready\ntrue\n", b"ready\n"])
+
+    class Pipe(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if data and len(made) == 1:
+                raise BrokenPipeError
+            return len(data)
+
+    def started(words: list[str], **_: object) -> Any:
+        made.append(words[-1])
+        return SimpleNamespace(stdin=Pipe(), stdout=io.BytesIO(next(said)), returncode=1)
+
+    monkeypatch.setattr("virc.scoring.symbolic.subprocess.Popen", started)
+    monkeypatch.setattr("virc.scoring.symbolic.bounded.end", lambda process: None)
+    with Symbolic(seconds=7.5) as one:
+        assert one.same("2(x+1)", "2x+2")
+        assert made == ["7.5"] * 2
+        assert not one.same("3(x+1)", "3x+3")
+        assert made == ["7.5"] * 3
+
+
+def test_a_matrix_is_a_formula() -> None:
+    assert formula(r"\begin{pmatrix}1&2\end{pmatrix}") == (r"\begin{pmatrix}1&2\end{pmatrix}", None)
 
 
 WORDS = r"x y 2 1.5 + - * / ^ ( ) { } [ ] , = < \frac \sqrt \pi \text{ cm or and not √ π ° ² sin $ \{ & | ! ' _ % \ ٣"

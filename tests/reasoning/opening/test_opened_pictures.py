@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from support.costly_pictures import COSTLY, encoded, held_now, jpeg_of_fill, png_of_two_headers, webp
 
 from virc.core.errors import DataError
@@ -150,6 +150,20 @@ def test_what_is_claimed_is_read_where_the_decoder_reads_it() -> None:
         assert found
         assert found.size == (9900, 9900)
     assert price(webp(), "it") is None  # over the size that any picture may have
+    wide = [price(encoded(kind, (64, 64), "I;16"), "it") for kind in ("PNG", "TIFF")]
+    assert [each and each.of_pixel for each in wide] == [11, 15]
+
+
+def test_a_photograph_that_is_decoded_small_is_turned_as_its_camera_says() -> None:
+    page = Image.new("RGB", (1120, 560), "white")
+    page.paste("red", (0, 0, 560, 280))
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # its left upper corner is the right upper one
+    page.save(file, "JPEG", exif=exif)
+    for divisor in (1, 2):
+        found, original = decoder.decoded(file.getvalue(), "it", Fit((1120, 560), ((560, 280), (280, 560)), divisor))
+        assert (found.pixels.size, original, found.is_jpeg, found.data) == ((280, 560), (560, 1120), True, None)
+        assert [found.pixels.getpixel(at)[1] > 128 for at in ((250, 30), (30, 30), (250, 530))] == [False, True, True]  # type: ignore[index]
 
 
 def test_a_file_that_needs_more_than_its_header_says_is_refused() -> None:
@@ -194,6 +208,32 @@ def test_a_decoder_that_was_interrupted_decodes_no_other_picture(
         mine.price(b"", "it", lambda: None)
     assert (ended, mine._process) == ([process], None)
     assert mine._turn.acquire(blocking=False)  # others are not kept waiting
+
+
+def test_pictures_of_others_are_decoded_in_the_decoder_in_a_time_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, pixels = list[tuple[int | None, float]](), Image.new("RGB", (8, 8))
+    data, whole = encoded("PNG", (8, 8)), msgspec.json.encode(decoder._Answer(size=(8, 8))) + b"\n"
+
+    def exchanged(process: object, task: Any, data: bytes) -> tuple[decoder._Answer, bytes, Image.Image]:
+        asked.append((task.most, task.seconds))
+        return decoder._Answer(size=(8, 8), original=(8, 8)), b"", pixels
+
+    def started() -> Any:
+        return SimpleNamespace(stdin=io.BytesIO(), stdout=io.BytesIO(whole + bytes(9)), poll=lambda: None, returncode=1)
+
+    monkeypatch.setattr(decoder, "_started", started)
+    monkeypatch.setattr(decoder.bounded, "end", lambda process: None)
+    with pytest.raises(DataError, match="it cannot be decoded: it ends the decoder"):  # in the midst of the pixels
+        decoder.Decoder().decoded(data, "it", 99, None, lambda: None)
+    monkeypatch.setattr(decoder, "_exchange", exchanged)
+    mine = decoder.Decoder()
+    monkeypatch.setattr(opening, "DECODER", mine)
+    monkeypatch.setattr(mine, "price", lambda data, name, check: price(data, name))
+    with opening.opened_all([(data, "it")], of_client()) as (picture,):
+        assert (picture.pixels is pixels, picture.data) == (True, data)
+    assert mine.decoded(data, "it", 99, Fit((8, 8), ((8, 8), (8, 8))), lambda: None)[0].data is None
+    decoder.Decoder().price(data, "it", lambda: None)
+    assert [seconds for _, seconds in asked] == [10.0, 10.0, 1.0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
