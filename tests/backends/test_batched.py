@@ -302,6 +302,9 @@ def test_a_step_for_which_memory_does_not_suffice_is_taken_in_parts_from_then_on
     first, second, third = step(batch, [1] * 2, [2] * 13, [3] * 2)
     assert (first, third) == (1, 3)
     assert (type(second), batch.wiped) == (SetupError, [1])
+    batch.fed.clear()
+    assert step(batch, [1] * 9, [2]) == [1, 2]  # with padding as many as could not be read at once
+    assert batch.fed == [[1], [2]]
     assert "reading 13 tokens: 2.00 GiB could not be allocated" in second.message
 
 
@@ -343,6 +346,7 @@ def test_rows_of_the_cache_are_kept_as_it_grows_and_read_by_their_own(monkeypatc
         starts = [len(held.get(row, [])) for row in rows]
         seen = cache.plan_step(rows, starts, width, torch.device("cpu"))
         new = [[float(next(number)) for _ in range(width)] for _ in rows]
+        assert (seen is None) == (not any(starts))  # a mask keeps attention from its fastest kernels
         tensor = torch.tensor(new)[:, None, :, None]
         layers = [cache.update(tensor * factor, -tensor * factor, layer) for layer, factor in ((0, 1), (1, 2))]
         for at, row in enumerate(rows):

@@ -1,23 +1,39 @@
 """Bodies of answers, read without a server: lists of models, errors in their many shapes, and what they are told as."""
 
+import gzip
 import json
+import time
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.body import ListedModel, WireError, error_text, failed, read_models, reported
+from virc.backends.openai.body import (
+    ListedModel,
+    WireError,
+    bounded,
+    error_text,
+    failed,
+    fitted,
+    read_models,
+    reported,
+    unpacked,
+    unreadable,
+)
 from virc.backends.openai.causes import AskedServer, StatusError, as_error
 from virc.backends.openai.client import hidden
 from virc.backends.openai.images import ByteLimits, Picture, Pieces
 from virc.backends.openai.refusals import RefusedError
 from virc.backends.openai.request import RESULT
 from virc.backends.prompt_count import PromptCounts
-from virc.core.errors import ConfigError, NetworkError
+from virc.core.errors import ConfigError, NetworkError, NoAnswerError
+from virc.core.timeouts import LateError
 from virc.reasoning.bodies import Called as Written
 from virc.reasoning.images import Shown
 from virc.reasoning.session import Ask, Called, Message, Reply
@@ -32,6 +48,8 @@ from virc.reasoning.session import Ask, Called, Message, Reply
         ({"object": "list"}, []),
         ([{"id": "a"}], ["a"]),
         (["a", "b"], ["a", "b"]),
+        (None, []),
+        ({"data": [None, {"id": None}, {"id": "a", "owned_by": 5, "created": "now"}]}, ["a"]),
         (
             {"data": [{"id": "a"}, {"id": 7}, {"id": "x" * 257}, {"id": "x" * 256}, {"id": "a\nb"}, {}]},
             ["a", "x" * 256],
@@ -75,6 +93,7 @@ def test_what_a_listed_model_tells(fields: Any, context: int | None, weights: tu
         ({"code": 0, "message": "OK", "success": False}, True),
         ({"object": "error", "message": "OK", "code": 0}, True),
         ({"code": -1, "message": "OK"}, True),
+        ({"status": -1, "message": "OK"}, True),
         ({"code": 7, "message": "OK"}, True),
         ({"code": 500, "message": "OK"}, True),
         ({"code": "quota", "message": "OK"}, True),
@@ -93,6 +112,7 @@ def test_what_reports_an_error(body: Any, is_error: bool) -> None:
         ({"error": {"message": "slow down", "code": 429}}, "slow down", 429),
         ({"error": {"message": "broken", "code": 500}}, "broken", 0),
         ({"error": {"message": "busy", "type": "overloaded_error"}}, "busy", 529),
+        ({"error": {"message": "slow", "code": 11, "type": "rate_limit_error"}}, "slow", 429),
         ({"detail": [{"msg": "a"}, {"msg": "b"}]}, "[{'msg': 'a'}, {'msg': 'b'}]", 0),
         ({"errors": [{"message": "one"}]}, "one", 0),
         ({"error": {"message": "outer", "metadata": {"raw": '{"error": {"message": "inner"}}'}}}, "inner", 0),
@@ -105,8 +125,38 @@ def test_an_error_in_an_answer_is_quoted_and_classed(body: Any, said: str, statu
     assert (error.quoted, error.status, error.broken) == (said, status, True)
 
 
-def test_a_page_has_no_sentence() -> None:
+def test_a_page_has_no_sentence_but_a_title() -> None:
     assert error_text("<!DOCTYPE html><title>x</title>") == ""
+    error = unreadable(b"\xef\xbb\xbf<html><title>Log in</title><p>Welcome</p>")
+    assert (error.is_page, error.quoted) == (True, "Log in")
+    assert unreadable(b"<html><p>Welcome</p>").quoted.split() == ["Welcome"]
+
+
+def test_a_connection_that_fails_after_the_time_was_closed_here() -> None:
+    def fails() -> Iterator[bytes]:
+        yield from ()
+        raise OSError("closed")
+
+    for seconds, kind in ((-1, LateError), (60, WireError)):
+        with pytest.raises(kind):
+            list(bounded(fails(), 10, time.monotonic() + seconds))
+
+
+def test_a_field_of_a_wrong_type_is_left_out_and_a_part_of_a_list_is_not() -> None:
+    class Told(msgspec.Struct):
+        content: str = ""
+        scores: list[int] = []
+        index: int | None = None
+
+    assert fitted({"content": "a", "index": "x", "scores": [1]}, Told) == Told("a", [1])
+    for wrong in ({"scores": [1, "x"]}, {"content": 7}):
+        with pytest.raises(msgspec.ValidationError):
+            fitted(wrong, Told)
+
+
+def test_a_packed_body_is_known_however_small_its_pieces_are() -> None:
+    data = gzip.compress(b'{"a": 1}')
+    assert b"".join(unpacked((bytes([each]) for each in data), {})) == b'{"a": 1}'
 
 
 SERVER = AskedServer("http://h:9/v1", str, True, "name one", None)
@@ -119,6 +169,16 @@ SERVER = AskedServer("http://h:9/v1", str, True, "name one", None)
         (511, "", ConfigError, "the proxy on the way to http://h:9/v1 wants", "export no_proxy=h\n", True),
         (302, "", ConfigError, "http://h:9/v1 redirects to http://there", "the address it moved to", False),
         (403, "<html><title>Login</title>", ConfigError, "a web page answers in place of", "export no_proxy=h\n", True),
+        (403, {"code": "content_filter", "message": "no"}, NoAnswerError, "content filter refuses the", "", False),
+        (422, {"code": "content_filter", "message": "no"}, NoAnswerError, "content filter refuses the", "", False),
+        (
+            400,
+            "<html><title>400 The plain HTTP request was sent to HTTPS port</title>",
+            ConfigError,
+            "http://h:9/v1 is asked without TLS, and wants it",
+            "--endpoint https://h:9/v1\n",
+            False,
+        ),
         (402, {"message": "pay"}, ConfigError, "the quota or credit of the key at", "add credit", True),
         (401, {"message": "no"}, ConfigError, "http://h:9/v1 refuses the key (401): no", "set VIRC_API_KEY", True),
         (
@@ -166,6 +226,8 @@ def test_a_prompt_takes_half_a_token_a_word_and_each_image_its_own() -> None:
     counts = PromptCounts(images=False)
     counts.check(ask, Reply("i j", prompt_tokens=500), "server")
     assert counts.least(longer) == 500 + 1 + 1  # what was read before, and what is new
+    others = Ask(longer.messages, tuple(Shown(Image.new("RGB", (64, 32))) for _ in images))
+    assert counts.least(others) == 5 + 1 + 1  # of other pictures nothing was read
 
 
 @pytest.mark.parametrize("code", [429, 503])
@@ -173,6 +235,8 @@ def test_a_busy_server_says_how_long_it_is_waited_for(code: int) -> None:
     error = as_error(StatusError(code, {"retry-after": "3"}, {"message": "no", "param": "seed"}), SERVER)
     assert getattr(error, "wait", None) == 3.0
     assert "it asks to wait for 3 s" in (error.hint or "")
+    told = as_error(StatusError(429, {}, {"error": {"message": "Rate limit. Please try again in 7s."}}), SERVER)
+    assert told.hint == "it asks to wait for 7 s"
 
 
 def test_the_parameter_that_a_server_names_is_known() -> None:
@@ -253,3 +317,4 @@ def test_pictures_that_are_too_large_are_made_smaller_in_their_shape(keeps: bool
     assert images[0].sent == first.size
     assert 0.4 * most < len(first.url) <= most
     assert limits.learn(asked, RefusedError("refused", None, "no", None), asked) is False
+    assert all(each.width == 2 * each.height for each in limits._versions(images[0]))

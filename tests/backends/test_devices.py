@@ -49,13 +49,18 @@ def test_without_a_gpu_the_cpu_is_taken_in_silence(tmp_path: Path, monkeypatch: 
 
 @NO_CUDA
 @NO_MPS
-@pytest.mark.parametrize(("written", "driver"), [(VERSION, "535.104.05"), (OPEN, "580.65.06"), ("?", "unknown")])
+@pytest.mark.parametrize(
+    ("written", "driver"),
+    [(VERSION, "535.104.05"), (OPEN, "580.65.06"), ("?", "driver of unknown"), ("", "driver none, ")],
+)
 def test_a_gpu_that_cannot_be_used_is_one_warning_with_driver_and_wheel(
     nvidia: Path, written: str, driver: str
 ) -> None:
     import torch
 
     (nvidia / "version").write_text(written)
+    if not written:
+        (nvidia / "version").unlink()
     device, warning = devices.choose()
     assert device.type == "cpu"
     assert warning is not None

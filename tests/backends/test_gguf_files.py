@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from virc.backends.gguf import convert, header, model
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, SetupError
+from virc.core.extras import install
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.reasoning.resize import Grid
 
@@ -31,10 +32,10 @@ def entry(key: str, value: Any) -> bytes:
     return text(key) + struct.pack("<I", kind) + struct.pack(form, value)
 
 
-def write(file: Path, keys: dict[str, Any], version: int = 3, tensor: int | None = None) -> Path:
-    """A GGUF file with these keys, and a tensor that begins so many bytes behind its header."""
-    listed = b"" if tensor is None else text("t") + struct.pack("<IQIQ", 1, 4, 0, tensor)
-    count = struct.pack("<IQQ", version, tensor is not None, len(keys))
+def write(file: Path, keys: dict[str, Any], version: int = 3, tensors: tuple[int, ...] = ()) -> Path:
+    """A GGUF file with these keys, and tensors that begin so many bytes behind its header."""
+    listed = b"".join(text("t") + struct.pack("<IQIQ", 1, 4, 0, each) for each in tensors)
+    count = struct.pack("<IQQ", version, len(tensors), len(keys))
     file.write_bytes(b"GGUF" + count + b"".join(entry(*each) for each in keys.items()) + listed)
     return file
 
@@ -94,6 +95,7 @@ def put(folder: Path, towers: dict[str, Any]) -> None:
         # lists are passed over, and no list nor number is a name
         ({"tokenizer.ggml.tokens": ["a", "", "ü"], "general.name": "Mine"}, {}, {"name": "Mine"}),
         ({"general.name": 3, "qwen2vl.context_length": True}, {}, {"name": "m", "context": None}),
+        ({"general.name": "My\x1b[2J\nmodel"}, {}, {"name": "My [2J model"}),  # nothing that a terminal obeys
         ({"general.name": "", "qwen2vl.context_length": 0}, {}, {"name": "m", "context": None}),
         ({"qwen2vl.context_length": 2**31}, {}, {"context": None}),
         ({"qwen2vl.context_length": 2**31 - 1}, {}, {"context": 2**31 - 1}),
@@ -105,6 +107,7 @@ def test_facts_of_a_model_are_read_from_its_header(
     write(tmp_path / "mmproj.gguf", TOWER | tower)
     found = model.read(write(tmp_path / "m.gguf", WIDE | keys))
     assert {name: getattr(found, name) for name in said} == said
+    assert found.gib == sum(each.stat().st_size for each in tmp_path.iterdir()) / 2**30
 
 
 @pytest.mark.parametrize(
@@ -149,24 +152,27 @@ def test_the_model_of_a_folder_is_its_only_one(tmp_path: Path, names: list[str],
 
 
 @pytest.mark.parametrize(
-    ("version", "tensor", "cut", "says"),
+    ("version", "tensors", "cut", "says"),
     [
-        (3, 0, 0, None),
-        (2, 0, 0, None),
-        (1, None, 0, "version 1 with 2 keys"),
-        (3, 1, 0, "it ends too early"),  # before the first byte of its last tensor
-        (3, None, 5, "it ends too early"),
+        (3, (0,), 0, None),
+        (2, (0,), 0, None),
+        (1, (), 0, "version 1 with 2 keys"),
+        (3, (1, 0), 0, "it ends too early"),  # before the first byte of the tensor that stands last
+        (3, (), 5, "it ends too early"),
     ],
 )
 def test_a_file_that_is_cut_is_told_from_a_whole_one(
-    tmp_path: Path, version: int, tensor: int | None, cut: int, says: str | None
+    tmp_path: Path, version: int, tensors: tuple[int, ...], cut: int, says: str | None
 ) -> None:
-    file = write(tmp_path / "m.gguf", WIDE, version, tensor)
+    file = write(tmp_path / "m.gguf", WIDE, version, tensors)
     file.write_bytes(file.read_bytes()[: -cut or None])
     if says is None:
         assert header.read(file) == WIDE
         return
     with pytest.raises(ConfigError, match=f"is a damaged GGUF file: {says}"):
+        header.read(file)
+    file.write_bytes(b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 2**62))
+    with pytest.raises(ConfigError, match=f"is a damaged GGUF file: a text of {2**62} bytes"):
         header.read(file)
 
 
@@ -210,6 +216,38 @@ def test_tied_weights_are_written_once(tmp_path: Path, tied: bool, monkeypatch: 
     monkeypatch.setattr(convert.checkpoint, "tensors", lambda _: twice)
     file = convert.convert(tmp_path / "model", tmp_path, "m")
     assert ("output.weight" in {each.name for each in GGUFReader(file).tensors}) is not tied
+    assert GGUFReader(file).fields["tokenizer.ggml.add_bos_token"].contents() is False
+
+
+def test_what_llama_cpp_would_read_wrong_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(EMBEDDED_FOLDER, tmp_path / "model", ignore=shutil.ignore_patterns("*.gguf"))
+    found = convert.checkpoint.tensors(tmp_path / "model" / "model.safetensors")
+    norm = found["model.norm.weight"]
+    for odd, said in (
+        ({"model.norm.weight": ("I8", *norm[1:])}, "holds numbers of type I8: only F32, F16, BF16"),
+        ({"model.layers.0.gate.odd": norm}, "llama.cpp has no name for the weights model.layers.0.gate.odd"),
+    ):
+        monkeypatch.setattr(convert.checkpoint, "tensors", lambda _, odd=odd: found | odd)
+        with pytest.raises(ConfigError, match=said):
+            convert.convert(tmp_path / "model", tmp_path, "m")
+    monkeypatch.undo()
+    tokenizer = json.loads((tmp_path / "model" / "tokenizer.json").read_bytes())
+    tokenizer["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "[a-z]+"
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ConfigError, match=r"has no name for the pre-tokenizer of .*model: \[a-z\]\+"):
+        convert.convert(tmp_path / "model", tmp_path, "m")
+    monkeypatch.setattr(convert, "find_spec", lambda _: None)
+    with pytest.raises(SetupError, match="writing GGUF needs the package gguf") as raised:
+        convert.convert(EMBEDDED_FOLDER, tmp_path, "m")
+    assert raised.value.hint == install("local")
+
+
+@pytest.mark.parametrize(("which", "layer"), [(0, 5), (1, 11)])
+def test_each_merger_of_deep_features_has_the_name_of_its_block(which: int, layer: int) -> None:
+    source = convert.Source(Path(), "qwen3_vl", "m", {"vision_config": {"deepstack_visual_indexes": [5, 11]}}, {})
+    each = convert.Tensor(Path(), "F32", (4,), 0)
+    parts = convert._vision_parts(None, f"visual.deepstack_merger_list.{which}.linear_fc2.bias", each, source)
+    assert list(parts) == [(f"v.deepstack.{layer}.fc2.bias", (each, ...))]
 
 
 def test_weights_of_8_bits_are_those_of_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,6 +261,9 @@ def test_weights_of_8_bits_are_those_of_the_checkpoint(tmp_path: Path, monkeypat
     for each in written:
         assert abs(dequantize(each.data, each.tensor_type) - exact.pop(each.name)).max() < 0.02, each.name
     assert not exact
+    vision = {each.name: each.tensor_type.name for each in GGUFReader(tmp_path / "mmproj-m-F16.gguf").tensors}
+    assert {name for name, kind in vision.items() if kind == "F16"} >= {"v.blk.0.attn_q.weight", "mm.0.weight"}
+    assert (vision["v.patch_embd.weight"], vision["v.blk.0.attn_q.bias"]) == ("F32", "F32")
 
 
 def test_rows_that_are_no_multiple_of_32_long_have_16_bits(tmp_path: Path) -> None:

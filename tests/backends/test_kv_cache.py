@@ -95,6 +95,10 @@ def test_ids_behind_a_picture_stand_where_the_model_has_them(backend: LocalBacke
     backend.cached.append(30)
     expected = fresh(backend.cached, ids, [shown.pixels])
     torch.testing.assert_close(backend.cached.append(31), expected, atol=1e-4, rtol=1e-4)
+    further = Rendered([*ids, 32], [], conversation.images)
+    expected = fresh(backend.cached, further.ids, [shown.pixels])
+    torch.testing.assert_close(backend.cached.read(further, [shown]), expected, atol=1e-4, rtol=1e-4)
+    assert backend.cached.tokens_fed == len(further.ids)  # each once
 
 
 def test_a_second_picture_behind_the_same_words_is_told_from_another(backend: LocalBackend) -> None:
@@ -137,6 +141,10 @@ def test_an_equal_picture_keeps_the_cache_and_another_of_its_size_does_not(backe
     expected = fresh(cached, conversation.ids, [other.pixels])
     torch.testing.assert_close(cached.read(conversation, [other]), expected, atol=1e-4, rtol=1e-4)
     assert cached.vision_encodings == 2
+    for size in ((56, 84), (84, 56)):  # as many tokens, and the same bytes
+        white = Shown(Image.new("RGB", size, "white"))
+        found = cached.read(rendered(backend, talk(1), [white]), [white])
+    torch.testing.assert_close(found, fresh(cached, cached._cached_ids, [white.pixels]), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.integration
@@ -243,16 +251,15 @@ def test_weights_that_are_not_numbers_are_an_engine_error(backend: LocalBackend)
         backend.cached.read(rendered(backend, talk(1), [shown]), [shown])
 
 
-@pytest.mark.integration
 def test_an_image_off_the_grid_is_seen_as_the_image_processor_would_size_it(backend: LocalBackend) -> None:
     import torch
 
-    shown = Shown(picture((1000, 1000)))
-    assert backend.cached.image_tokens(shown) == 36 * 36
+    shown = Shown(picture((112, 200)))  # its height alone is off
+    assert backend.cached.image_tokens(shown) == 4 * 7
     ours = backend.cached._patches([shown])
     theirs = backend.cached.processor(images=[shown.pixels], return_tensors="pt")
     torch.testing.assert_close(ours["pixel_values"], theirs["pixel_values"])
-    assert ours["image_grid_thw"].tolist() == [[1, 72, 72]]
+    assert ours["image_grid_thw"].tolist() == [[1, 14, 8]]
 
 
 def test_an_image_on_the_grid_is_never_resized_even_under_the_smallest_size(backend: LocalBackend) -> None:

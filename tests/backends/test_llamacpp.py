@@ -181,27 +181,6 @@ def test_a_header_of_any_bytes_is_read_or_refused(tmp_path: Path, tiny_gguf: mod
             header.read(tmp_path / "odd.gguf")
 
 
-def test_a_model_without_its_own_vision_tower_is_one_sentence(
-    tmp_path: Path, tiny_gguf: model.GGUF, tiny: Callable[..., Path]
-) -> None:
-    alone = tmp_path / "alone.gguf"
-    shutil.copy(tiny_gguf.file, alone)
-    with pytest.raises(ConfigError, match="sees no images: there is no vision tower next to it"):
-        model.read(alone)
-    other = convert.convert(tiny("qwen3_vl"), tmp_path, "other")
-    (tmp_path / other.name).unlink()
-    with pytest.raises(ConfigError, match="is of another model"):
-        model.read(alone)
-    for name in ("mmproj-a.gguf", "mmproj-b.gguf"):
-        shutil.copy(tiny_gguf.vision, tmp_path / name)
-    with pytest.raises(ConfigError, match="2 vision towers are next to"):
-        model.read(alone)
-    shutil.copy(tiny_gguf.vision, tmp_path / "mmproj-alone.gguf")
-    assert model.read(alone).vision.name == "mmproj-alone.gguf"
-    with pytest.raises(ConfigError, match="is the vision tower of a model"):
-        model.read(tiny_gguf.vision)
-
-
 def test_what_llama_cpp_does_not_load_is_one_sentence(tmp_path: Path, tiny_gguf: model.GGUF) -> None:
     data = tiny_gguf.file.read_bytes()
     odd = tmp_path / "odd.gguf"

@@ -1,7 +1,9 @@
 """What llama.cpp is given and what comes of what it says, with a scripted one in its place."""
 
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -12,7 +14,7 @@ from asks import ask
 from virc.backends import llamacpp
 from virc.backends.gguf.model import GGUF
 from virc.backends.interface import Sampling, TooLongError
-from virc.core.errors import ConfigError, EngineError
+from virc.core.errors import ConfigError, EngineError, VircError
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask
 
@@ -29,7 +31,7 @@ class Params(SimpleNamespace):
 class Server:
     """In place of llama.cpp: says `chunks`, until nobody wants more."""
 
-    chunks: ClassVar[Sequence[dict[str, Any]]] = ()
+    chunks: ClassVar[Iterable[dict[str, Any]]] = ()
 
     def __init__(self, params: Params) -> None:
         self.params, self.requests = params, list[dict[str, Any]]()
@@ -138,6 +140,23 @@ def test_nothing_is_drawn_behind_a_stop(tmp_path: Path) -> None:
     shown: list[str] = []
     reply = backend.reply(Ask(ask().messages, ask().images, stop=("two",)), Sampling(), shown.append)
     assert (reply.text, reply.finish, "".join(shown)) == ("one two", "stop", "one two")
+
+
+def test_no_more_is_drawn_when_python_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, _ = loaded(tmp_path)
+    ended, drawn = threading.Event(), list[str]()
+
+    def chunks() -> Iterator[dict[str, Any]]:
+        for word in ("one", " two", " three"):
+            drawn.append(word)
+            yield piece(word)
+            ended.set()
+
+    monkeypatch.setattr(llamacpp, "_ending", ended)
+    monkeypatch.setattr(Server, "chunks", chunks())
+    with suppress(VircError):
+        backend.reply(ask(), Sampling())
+    assert drawn == ["one", " two"]
 
 
 def test_what_llama_cpp_refuses_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

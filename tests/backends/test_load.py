@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import shutil
 import socket
 import sys
@@ -13,6 +14,7 @@ from test_kv_cache import FAMILIES, picture
 from virc.backends import checkpoint, devices
 from virc.backends.interface import Sampling
 from virc.backends.local import load
+from virc.backends.tokenizer import tokenizer
 from virc.core.errors import ConfigError, SetupError
 from virc.core.extras import install
 from virc.reasoning.images import show
@@ -25,7 +27,7 @@ GIVEN = {"qwen2": Grid(28, 3136, 4096 * 784), "qwen3": Grid(32, 4096, 4096 * 102
 @pytest.fixture
 def folder(tiny: Callable[..., Path], tmp_path: Path) -> Path:
     """A copy of a model that a test may spoil."""
-    return Path(shutil.copytree(tiny(), tmp_path / "model"))
+    return Path(shutil.copytree(tiny(), tmp_path / "my model"))
 
 
 def edit(path: Path, **values: object) -> None:
@@ -48,6 +50,7 @@ def test_a_model_without_limits_does_not_inherit_those_of_the_model_before(folde
 def test_settings_inside_the_processor_config_are_found(folder: Path) -> None:
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": settings | {"min_pixels": 784}}))
+    assert checkpoint.image_settings(folder)["min_pixels"] == 784  # before the older file
     (folder / "preprocessor_config.json").unlink()
     assert load(folder, device="cpu").grid.min_pixels == 784
 
@@ -61,6 +64,8 @@ def test_an_empty_part_of_the_processor_config_does_not_hide_the_image_settings(
 def test_max_pixels_lowers_the_limit_and_never_raises_it(folder: Path) -> None:
     assert load(folder, device="cpu", max_pixels=50_000).grid.max_pixels == 50_000
     assert load(folder, device="cpu", max_pixels=10**9).grid.max_pixels == 4096 * 784
+    assert checkpoint.image_grid({"patch_size": 16, "merge_size": 3}).factor == 48
+    assert [load(folder, device="cpu", context=most).context for most in (100, 10**6)] == [100, 4096]
     with pytest.raises(ConfigError, match="under the model's smallest image, 3136"):
         load(folder, device="cpu", max_pixels=3000)
 
@@ -111,6 +116,7 @@ def test_the_size_is_counted_from_the_headers_of_every_shard(folder: Path) -> No
     network.save_pretrained(folder, max_shard_size="50KB")
     assert len(list(folder.glob("*.safetensors"))) > 2
     assert checkpoint.parameters(folder) == count
+    assert checkpoint.file_bytes(folder) == sum(each.stat().st_size for each in folder.glob("*.safetensors"))
     assert load(folder, device="cpu").cached.network.num_parameters() == count
 
 
@@ -211,7 +217,7 @@ FAULTS: dict[Callable[[Path], None], str] = {
     broken_config: "is no JSON",
     list_as_config: "config.json holds no JSON object",
     nested_config: "is no JSON",
-    other_family: "model of type 'llama'",
+    other_family: "model of type 'llama', which does not run in this process: qwen2_vl, ",
     no_tokenizer: "tokenizer.json is missing",
     no_settings: "preprocessor_config.json is missing",
     odd_settings: "no whole numbers",
@@ -234,6 +240,19 @@ def test_a_folder_that_is_no_whole_model_is_refused_in_one_line(folder: Path, sp
         load(folder, device="cpu")
     assert FAULTS[spoil] in caught.value.message
     assert "\n" not in caught.value.message
+    if spoil is other_family:
+        assert f"(virc serve '{folder}')" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("token", ["<|im_start|>", "<|vision_end|>"])
+def test_a_base_without_a_token_that_rows_are_made_of_is_refused(folder: Path, token: str) -> None:
+    assert tokenizer(folder).encode(token, add_special_tokens=False).tokens == [token]
+    (other := folder.parent / "other").mkdir()
+    read = json.loads((folder / "tokenizer.json").read_text())
+    read["added_tokens"] = [each for each in read["added_tokens"] if each["content"] != token]
+    (other / "tokenizer.json").write_text(json.dumps(read))
+    with pytest.raises(ConfigError, match=re.escape(f"other has no token {token}")):
+        tokenizer(other)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:

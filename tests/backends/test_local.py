@@ -4,14 +4,19 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 from test_kv_cache import FAMILIES, SIZES, picture, rendered
 
+from virc.backends import local
+from virc.backends.chatml import Rendered
 from virc.backends.interface import Sampling, ScoredReply, TooLongError
+from virc.backends.kv_cache import CachedModel
 from virc.backends.local import LocalBackend, load, thought_opening
 from virc.core.errors import EngineError
-from virc.reasoning.images import show
+from virc.reasoning.images import Shown, show
 from virc.reasoning.session import Ask, Message, Reply
 
 GREEDY = Sampling(max_tokens=12)
@@ -67,7 +72,6 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
     assert len(said) > 10
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("ending", "opening"),
     [
@@ -80,11 +84,12 @@ def test_greedy_ids_equal_those_of_generate_at_every_turn(tiny: Callable[..., Pa
         ("{% broken", ""),
     ],
 )
-def test_a_reply_opens_as_the_chat_template_opens_a_thought(ending: str, opening: str) -> None:
-    from tiny_factory import TEMPLATE, tokenizer
+def test_a_reply_opens_as_the_chat_template_opens_a_thought(
+    ending: str, opening: str, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tiny_factory import TEMPLATE
 
-    words = tokenizer()
-    words.chat_template = TEMPLATE.removesuffix("{% endif %}") + ending + "{% endif %}"
+    monkeypatch.setattr(words, "chat_template", TEMPLATE.removesuffix("{% endif %}") + ending + "{% endif %}")
     assert words.decode(thought_opening(words)) == opening
     words.chat_template = None
     assert thought_opening(words) == []
@@ -101,6 +106,25 @@ def test_only_a_stock_models_reply_opens_with_a_thought(tiny: Callable[..., Path
     plain = trained.reply(ask, GREEDY)
     assert not plain.text.startswith("<think>")
     assert (reply.prompt_tokens, reply.completion_tokens) == ((plain.prompt_tokens or 0) + 2, 12)
+
+
+def test_a_reply_holds_its_opening_and_goes_on_from_it(backend: LocalBackend) -> None:
+    words, ask, said = backend._tokenizer, first(backend), list[str]()
+    opening = words.encode("<think>\nI", add_special_tokens=False)
+    prompt = len(rendered(backend, ask.messages, ask.images).ids)
+    for _ in range(2):
+        opened = LocalBackend("m", words, backend.cached, opening=opening).reply(
+            ask, Sampling(max_tokens=3), said.append
+        )
+        ids = opened.token_ids or ()
+        assert (list(ids[: len(opening)]), len(ids)) == (opening, len(opening) + 3)
+        assert opened.text == words.decode(ids) == "".join(said)
+        assert (opened.prompt_tokens, opened.completion_tokens) == (prompt + len(opening), 3)
+        said.clear()
+    conversation, cached = rendered(backend, ask.messages, ask.images), backend.cached
+    prompt_ids = Rendered([*conversation.ids, *opening], [], conversation.images)
+    logits = CachedModel(cached.network, cached.processor, cached.grid).read(prompt_ids, ask.images)
+    assert ids[len(opening)] == int(logits.index_fill(0, backend._never, float("-inf")).argmax())
 
 
 @pytest.mark.integration
@@ -210,12 +234,16 @@ def test_threads_take_turns_and_get_the_replies_they_would_get_alone(backend: Lo
     assert len({reply.text for reply in alone}) == 4
 
 
-@pytest.mark.integration
-def test_a_backend_may_be_closed_twice(tiny: Callable[..., Path]) -> None:
-    backend = load(tiny("qwen3_5"), device="cpu")
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_5"])
+def test_a_backend_may_be_closed_twice(tiny: Callable[..., Path], family: str) -> None:
+    backend = load(tiny(family), device="cpu")
+    backend.reply(first(backend), Sampling(max_tokens=1))
+    assert backend.draw_together() == (family == "qwen2_5_vl")  # states of recurrent layers cannot stand in rows
+    assert (backend._batch is None) == (family == "qwen3_5")
     backend.close()
     backend.close()
     assert backend.cached.network is None
+    assert backend.cached._cached_ids == []
 
 
 @pytest.mark.integration
@@ -287,6 +315,22 @@ def test_a_conversation_longer_than_the_model_takes_is_an_error_and_a_reply_ends
     assert "--max-pixels" in (caught.value.hint or "")
 
 
+def test_an_estimate_is_of_a_token_read_and_of_one_drawn(
+    backend: LocalBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0, 50, 80, 100, 104, 110])  # the first three only warm up
+    monkeypatch.setattr(local.time, "perf_counter", lambda: next(times))
+    drawn = list[int]()
+    append = CachedModel.append
+    monkeypatch.setattr(CachedModel, "append", lambda self, token: append(self, drawn.append(token) or token))
+    white = Shown(Image.new("RGB", (224, 224), "white"))
+    fed = rendered(backend, [Message("user", "What is this?", (0,))], [white])
+    assert backend.estimate(1000) == (1000 * 4 / len(fed.ids), 2)
+    logits = CachedModel(backend.cached.network, backend.cached.processor, backend.grid).read(fed, [white])
+    assert drawn[3] == int(logits.argmax())
+    assert len(set(drawn[3:])) > 1
+
+
 @pytest.mark.integration
 def test_an_estimate_leaves_the_conversation_as_it_is(backend: LocalBackend) -> None:
     ask = first(backend)
@@ -311,4 +355,7 @@ def test_the_likeliest_first_tokens_are_those_that_would_be_drawn(backend: Local
     assert scored.likeliest[0][0] == greedy.text == scored.text
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1, abs=1e-4)
+    never = {text for text, value in scored.likeliest if value == -math.inf}
+    assert never >= {"<|im_start|>", "<|image_pad|>", "<|vision_start|>", "<|video_pad|>"}
+    assert not never & {"<|im_end|>", "<think>", "a", "9"}
     assert not isinstance(greedy, ScoredReply) or greedy.likeliest is None

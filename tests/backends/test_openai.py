@@ -1,6 +1,7 @@
 """The openai backend against a server that behaves."""
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -15,12 +16,14 @@ import pytest
 from asks import ANSWER, LOOK, ask, further
 from PIL import Image, ImageDraw
 from support.faults import body, stall, status
+from support.loopback import Connection, Loopback
 from support.servers import CHAT, MODELS, Body, error, image_bytes, serve
 
 from virc.backends.interface import Sampling
 from virc.backends.openai import ollama
 from virc.backends.openai.backend import OpenAIBackend
-from virc.backends.openai.client import client
+from virc.backends.openai.client import client, printed
+from virc.backends.openai.link import Link
 from virc.core.errors import ConfigError, VircError
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Done, Session
@@ -167,9 +170,10 @@ def test_without_a_name_the_only_served_model_is_asked() -> None:
 
 @pytest.mark.parametrize(("models", "hint"), [(["a/b", "c"], "--model a/b"), ([], "name one: --model NAME")])
 def test_without_a_name_several_models_or_none_are_a_mistake(models: Sequence[str], hint: str) -> None:
-    with serve(models=models) as server, pytest.raises(ConfigError) as raised:
+    with serve(models=[*models, *(["my-embed"] if models else [])]) as server, pytest.raises(ConfigError) as raised:
         OpenAIBackend(server.url)
     assert raised.value.hint == hint
+    assert not models or raised.value.message.endswith("serves 3 models and none was chosen: a/b, c, my-embed")
 
 
 @pytest.mark.parametrize("listing", [None, status(404), status(403)])
@@ -178,12 +182,15 @@ def test_a_named_model_needs_no_list(listing: Any) -> None:
         assert OpenAIBackend(server.url, "hidden").reply(ask(), GREEDY).text == ANSWER
 
 
-def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are() -> None:
+def test_a_model_that_is_not_served_is_a_mistake_that_names_those_that_are(tmp_path: Path) -> None:
     with serve([ANSWER], models=["one", "two"]) as server:
         backend = OpenAIBackend(server.url, "three")
         with pytest.raises(ConfigError, match="three") as raised:
             backend.reply(ask(), GREEDY)
+        with pytest.raises(ConfigError) as of_folder:
+            OpenAIBackend(server.url, str(tmp_path)).reply(ask(), GREEDY)
     assert raised.value.hint == "it serves one, two: --model one"
+    assert of_folder.value.hint == f"--endpoint none runs the folder {tmp_path} on this machine"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +204,59 @@ def test_an_address_that_is_none_is_a_mistake(endpoint: str) -> None:
     with pytest.raises(ConfigError, match="no address") as raised:
         OpenAIBackend(endpoint)
     assert "http://localhost:8000/v1" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (" http://[::1]:8000/v1/", "http://[::1]:8000/v1"),
+        ("https://h/v1?key=1", "https://h/v1"),
+        ("http://H:80/a/b", "http://h:80/a/b"),
+    ],
+)
+def test_an_address_is_printed_so_that_it_can_be_typed(typed: str, shown: str) -> None:
+    assert printed(typed) == shown
+
+
+def test_a_path_is_put_behind_an_address_with_one_slash() -> None:
+    with serve([ANSWER]) as server:
+        OpenAIBackend(f"{server.url}/").reply(ask(), GREEDY)
+        assert [each.path for each in server.requests] == [MODELS, CHAT]
+    assert ollama.root_of("http://h:9/v1/") == ollama.root_of("http://h:9") == "http://h:9"
+
+
+@pytest.mark.parametrize("cuts", [True, False])
+def test_an_embedding_is_asked_for_as_the_api_has_it(cuts: bool) -> None:
+    bodies = list[Any]()
+
+    class Embeds(Connection):
+        def post(self) -> None:
+            bodies.append((self.path, json.loads(self.sent())))
+            self.send_json({"data": [{"embedding": [0.5, -1.0]}]})
+
+    server = Loopback(Embeds)
+    with server.running():
+        assert Link(f"{server.address}/v1", None, 30, 0).embedding("m", "a text", cuts) == [0.5, -1.0]
+    body = {"model": "m", "input": "a text", "encoding_format": "float"}
+    assert bodies == [("/v1/embeddings", body | ({"truncate_prompt_tokens": -1} if cuts else {}))]
+
+
+def test_a_backend_that_moved_asks_there_with_the_key_of_there() -> None:
+    with serve([ANSWER]) as before, serve([ANSWER]) as server:
+        backend = OpenAIBackend(before.url, api_key="sk-one")
+        backend.move(server.url, "sk-two")
+        assert backend.reply(ask(), GREEDY).text == ANSWER
+        assert backend.endpoint == server.url
+        assert [each.headers["authorization"] for each in server.requests] == ["Bearer sk-two"]
+        assert not before.chats()
+
+
+def test_whether_a_server_answers_is_asked_once() -> None:
+    with serve(fault=status(503), fault_on=MODELS) as server:
+        assert not Link(server.url, None, 30, 3).answers()
+        assert len(server.requests) == 1
+        server.script.fault = status(403)
+        assert Link(server.url, None, 30, 3).answers()
 
 
 @pytest.fixture
@@ -279,7 +339,7 @@ def test_the_key_goes_to_the_endpoint_and_nothing_from_the_environment_does(monk
 
 
 def test_a_key_that_no_header_can_carry_is_a_mistake_that_does_not_print_it() -> None:
-    with pytest.raises(ConfigError) as raised:
+    with pytest.raises(ConfigError, match="the API key holds characters that no key has") as raised:
         OpenAIBackend("http://127.0.0.1:9/v1", api_key="sk-one\nsk-two")
     assert "sk-" not in f"{raised.value.message} {raised.value.hint}"
 

@@ -15,6 +15,7 @@ from test_openai_faults import listed
 from virc.backends.interface import Sampling
 from virc.backends.openai.backend import OpenAIBackend
 from virc.backends.openai.causes import AskedServer, StatusError, as_error
+from virc.backends.openai.client import own_headers
 from virc.backends.openai.link import Link, _UnreachedError
 from virc.backends.openai.refusals import RefusedError, bytes_allowed
 from virc.core.errors import ConfigError, NetworkError
@@ -129,6 +130,10 @@ def test_headers_of_ones_own_are_sent_and_never_printed() -> None:
             OpenAIBackend(url, headers=f"api-key: not-{SECRET}", max_retries=0)
     assert "VIRC_HEADERS=" in str(without.value.hint)
     assert SECRET not in f"{wrong.value.message} {wrong.value.hint}"
+
+
+def test_headers_are_read_line_by_line() -> None:
+    assert own_headers("api-key:  a:b \n\nX-trace: on\n") == {"Api-Key": "a:b", "X-Trace": "on"}
 
 
 @pytest.mark.parametrize("scheme", ["", "Basic ", "bearer ", "Token "])

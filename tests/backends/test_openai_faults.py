@@ -46,6 +46,7 @@ def test_an_endpoint_that_is_down_is_a_network_error_with_its_address() -> None:
     with pytest.raises(NetworkError, match="cannot be reached") as raised:
         OpenAIBackend(url)
     assert url in raised.value.message
+    assert "[Errno" not in raised.value.message
     assert raised.value.hint == f"is it running? curl {url}/models"
 
 
@@ -433,9 +434,10 @@ def test_any_word_about_images_is_not_taken_for_a_limit() -> None:
     assert failure(status(400, "the image is not valid base64"))[0].hint is None
 
 
-def test_an_address_without_its_version_is_told_so() -> None:
+@pytest.mark.parametrize("path", ["", "/v1/chat/completions", "/v1/models"])
+def test_an_address_that_does_not_end_with_its_version_is_told_so(path: str) -> None:
     with serve([ANSWER]) as server, pytest.raises(ConfigError) as raised:
-        OpenAIBackend(server.url.removesuffix("/v1"))
+        OpenAIBackend(server.url.removesuffix("/v1") + path)
     assert raised.value.hint == f"most endpoints end in /v1: --endpoint {server.url}"
 
 

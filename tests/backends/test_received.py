@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virc.backends.openai.body import WireError, read_models
+from virc.backends.openai.body import WireError
 from virc.backends.openai.received.reading import read_reply
 
 
@@ -66,12 +66,14 @@ def test_pieces_of_two_calls_are_put_together(pieces: list[Any]) -> None:
         [delta(content="yes", index=0), delta("stop", 0), delta(content="no", index=1), delta("length", 1)],
         [delta(content="no", index=1), delta(content="yes", index=0), delta("stop", 0), delta("length", 1)],
         [delta(content="ye"), delta(content="n", index=1), delta("stop", content="s"), delta("length", 1, content="o")],
+        [delta(content="ye", index=1), delta("stop", 1, content="s")],
     ],
-    ids=["in order", "the second first", "mixed"],
+    ids=["in order", "the second first", "mixed", "the second alone"],
 )
 def test_of_several_choices_the_first_is_the_reply(chunks: list[Any]) -> None:
-    reply = read_reply([events(*chunks)], 1000)
-    assert (reply.text, reply.finish) == ("yes", "stop")
+    shown = list[str]()
+    reply = read_reply([events(*chunks)], 1000, shown.append)
+    assert (reply.text, reply.finish, "".join(shown)) == ("yes", "stop", "yes")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,7 @@ def test_tokens_are_counted_once_each(said: list[Any], prompt: int | None, compl
         *((word, "stop") for word in ("end_of_stream", "EndOfStream", "stop.", "CompletionStatus.COMPLETED")),
         *((word, "call") for word in ("tool_calls", "tool_use", "function_call")),
         *((word, "stop") for word in ("stop", "eos", "end_turn", "COMPLETE", "stop: </answer>")),
+        *(({"type": "max_tokens", "x": 1}, "length"), ({"x": 1}, "stop")),
     ],
 )
 def test_the_end_of_a_reply_is_known_by_any_servers_word(word: object, finish: str) -> None:
@@ -209,6 +212,8 @@ ODD = [
     {"id": 7, "created": "today", "model": None, "choices": [{"index": "0", "delta": {"content": "42"}}]},
     {"choices": [{"index": 0, "delta": {"content": "42", "refusal": False, "function_call": "", "tool_calls": ""}}]},
     {"choices": [{"index": 0, "delta": {"content": "42", "tool_calls": {}}}]},
+    {"choices": [{"index": 0, "delta": {"content": "42"}, "text": "42"}]},
+    {"choices": [{"index": 0, "delta": {"content": "42"}}], "error": {"code": None, "message": ""}},
     {"choices": [{"index": 0, "delta": {"content": "42", "tool_calls": [None]}}]},
     {"choices": [{"index": 0, "delta": {"content": [{"type": 1, "text": "42", "id": {}}]}}]},
     {"choices": [{"index": 0, "delta": {"content": "42"}, "logprobs": "none", "text": None}], "usage": [1]},
@@ -335,25 +340,8 @@ def test_the_likeliest_first_tokens_are_read(logprobs: object, first: object) ->
     assert read_reply([events(*chunks)], 1000).likeliest == first
 
 
-@pytest.mark.parametrize(
-    ("body", "names"),
-    [
-        ([{"id": "a"}, {"id": "b"}], ["a", "b"]),
-        (["a", "b"], ["a", "b"]),
-        ({"object": "list", "data": None}, []),
-        ({"object": "list"}, []),
-        ({"data": []}, []),
-        (None, []),
-        ({"data": [None, {"id": None}, {"id": 5}, {"id": "a", "owned_by": 5, "created": "now"}]}, ["a"]),
-        ({"models": [{"name": "a"}]}, ["a"]),
-    ],
-)
-def test_a_list_of_models_is_read_in_any_form(body: object, names: list[str]) -> None:
-    assert [each.id for each in read_models([json.dumps(body).encode()])] == names
-
-
-OWN = {
-    "reasoning_details": [{"type": "reasoning.text", "text": "I ", "index": 0}],
+OWN: dict[str, Any] = {
+    "reasoning_details": [{"type": "reasoning.text", "text": each, "index": 0} for each in ("I ", "look.")],
     "x_vendor": {"a": 1},
     "channel": "c",
 }
@@ -364,14 +352,19 @@ OWN = {
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "thinking"])
 def test_a_message_with_calls_is_kept_as_the_server_has_it(streamed: bool, id: object, field: str) -> None:
     signed = {"id": id, "type": "function", "extra_content": {"google": {"thought_signature": "CiQB"}}}
-    whole = {"role": "assistant", "content": "Well.", field: "I look.", **OWN,
-             "tool_calls": [{**signed, "function": {"name": "crop_image", "arguments": '{"a": 1}'}}]}  # fmt: skip
-    chunks: list[Any] = [{"choices": [{"index": 0, "message": whole, "finish_reason": "tool_calls"}]}]
+    calls = [{**signed, "function": {"x": 7, "name": "crop_image", "arguments": '{"a": 1}'}}]
+    whole = {"role": "assistant", "content": "Well.", field: "I look.", **OWN, "tool_calls": calls}
+    message: Any = {"choices": [{"index": 0, "message": whole, "finish_reason": "tool_calls"}]}
+    chunks = [delta(**OWN), message]  # all of it behind a piece
     if streamed:
         begun, further = call('{"a"', 0, "crop_image"), call(": 1}", 0)
+        begun["function"]["x"] = 7
+        first, second = OWN["reasoning_details"]
         chunks = [
-            delta(role="assistant", content="", **OWN), delta(**{field: "I "}), delta(**{field: "look."}),
-            delta(content="Well."), delta(tool_calls=[{**begun, **signed}]), delta(tool_calls=[further]),
+            delta(role="assistant", content="", **{**OWN, "reasoning_details": [first]}), delta(**{field: "I "}),
+            delta(**{field: "look.", "reasoning_details": [second]}),
+            delta(content="We"), delta(content="ll."),
+            delta(tool_calls=[{**begun, **signed}]), delta(tool_calls=[further]),
             delta("tool_calls", content=None),
         ]  # fmt: skip
     assert read_reply([events(*chunks)], 1000).message == whole
@@ -391,6 +384,29 @@ def test_what_a_call_began_with_stays_when_later_pieces_leave_it_empty(fields: d
     message = read_reply([events(*(delta(tool_calls=[each]) for each in pieces), delta("tool_calls"))], 1000).message
     assert message
     assert message["tool_calls"] == [{"id": "c1", **signed, "function": {"name": TWO[0][0], "arguments": TWO[0][1]}}]
+
+
+def test_a_call_that_came_as_content_goes_back_in_our_form() -> None:
+    used = {"type": "tool_use", "name": "crop_image", "input": {"a": 1}}
+    reply = read_reply([events(delta(content=[{"type": "text", "text": "Well."}, used]), delta("tool_use"))], 1000)
+    assert [(each.name, each.arguments) for each in reply.calls] == [("crop_image", {"a": 1})]
+    assert (reply.text, reply.finish, reply.message) == ("Well.", "call", None)
+
+
+def test_a_content_in_parts_goes_back_in_parts() -> None:
+    parts, made = [{"type": "text", "text": "Well."}], call('{"a": 1}', 0, "crop_image", "x")
+    message = read_reply([events(delta(content=parts), delta("tool_calls", tool_calls=[made]))], 1000).message
+    assert message
+    assert message["content"] == parts
+
+
+def test_thoughts_of_two_kinds_are_both_kept_and_a_reply_is_no_longer_than_allowed() -> None:
+    said = "<|channel|>analysis<|message|>B.<|end|><|channel|>final<|message|>42"
+    body = [events(delta(reasoning="A. "), delta("stop", content=said))]
+    reply = read_reply(body, 3 + len(said))
+    assert (reply.thought, reply.text) == ("A. B.", "42")
+    with pytest.raises(WireError, match=f"sent over {2 + len(said)} characters"):
+        read_reply(body, 2 + len(said))
 
 
 def test_a_reply_without_calls_has_no_message_of_its_own() -> None:
@@ -417,3 +433,49 @@ def test_a_response_that_is_no_list_cannot_be_read(wrong: dict[str, Any], is_eve
 def test_the_content_of_a_response_is_a_text_or_a_list(content: object) -> None:
     response = {"status": "completed", "output": [None, {"type": "message", "content": content}, "odd"]}
     assert read_reply([events({"type": "response.completed", "response": response})], 1000).text == "42"
+
+
+COUNTED = {"input_tokens": 7, "output_tokens": 2}
+
+
+@pytest.mark.parametrize(
+    ("lines", "text", "finish"),
+    [
+        ([{"message": {"content": "42"}, "finish_reason": "COMPLETE", "usage": COUNTED}], "42", "stop"),  # Cohere
+        (
+            [
+                {"message": {"content": "4"}, "done": False},
+                {"message": {"content": "4"}, "done": False},
+                {"message": {"content": "2"}, "done": True, "done_reason": "length", "usage": COUNTED},
+            ],
+            "442",
+            "length",
+        ),
+        (
+            [
+                {
+                    "type": "response.completed",
+                    "response": {"status": "completed", "output": [{"content": "42"}], "usage": COUNTED},
+                }
+            ],
+            "42",
+            "stop",
+        ),
+    ],
+    ids=["Cohere", "Ollama", "responses"],
+)
+def test_replies_of_other_apis_come_with_their_counts(lines: list[Any], text: str, finish: str) -> None:
+    reply = read_reply(["\n".join(map(json.dumps, lines)).encode()], 1000)
+    assert (reply.text, reply.finish, reply.prompt_tokens, reply.completion_tokens) == (text, finish, 7, 2)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ([delta(content="4"), {"choices": [{"message": {"content": "42"}}]}], "before its answer was whole"),
+        ([{"object": "response", "status": "failed", "output": []}], "failed"),
+    ],
+)
+def test_what_has_no_end_or_failed_is_no_reply(lines: list[Any], said: str) -> None:
+    with pytest.raises(WireError, match=said):
+        read_reply(["\n".join(map(json.dumps, lines)).encode()], 1000)

@@ -103,6 +103,9 @@ def test_a_limit_of_output_is_lowered_whatever_the_words(said: str, limits: list
                 backend.reply(ask(), Sampling(max_tokens=2048))
         else:
             assert backend.reply(ask(), Sampling(max_tokens=2048)).text == ANSWER
+            if len(limits) > 1:  # what was guessed is not guessed again
+                assert backend.reply(ask(), Sampling(max_tokens=2048)).text == ANSWER
+                assert sent.pop() == most
     assert sent == [2048, *limits]
 
 
@@ -273,6 +276,21 @@ def test_pictures_are_no_larger_than_asked_for_whatever_the_server_publishes() -
     with serve([ANSWER], extra={"virc_grid": published}) as server:
         assert OpenAIBackend(server.url, grid=Grid(28, 3136, 50_000)).grid.max_pixels == 50_000
         assert OpenAIBackend(server.url, grid=Grid(28, 3136, 2_000_000)).grid.max_pixels == 1_000_000
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"factor": 28, "min_pixels": 9000, "max_pixels": 8000}, {"factor": 28, "min_pixels": 0},
+        {"factor": 28, "max_pixels": 2**40}, {"factor": 7}, {"factor": 512}, {"factor": "x"}, 7,
+    ],
+)  # fmt: skip
+def test_sizes_of_pictures_that_cannot_be_are_refused(published: object) -> None:
+    with (
+        serve([ANSWER], extra={"virc_grid": published}) as server,
+        pytest.raises(ConfigError, match="publishes image sizes that make no sense"),
+    ):
+        OpenAIBackend(server.url)
 
 
 @pytest.mark.parametrize(("told", "root"), [(MODEL, None), ("/models/own", "/models/own"), (7, None), ("", "")])

@@ -114,6 +114,35 @@ def test_an_archive_is_packed_until_it_is_unpacked(name: str, tmp_path: Path) ->
     assert kept.lacking == ()
 
 
+def test_an_archive_that_was_to_stay_stays_and_what_waits_is_of_one_content(tmp_path: Path) -> None:
+    wanted = file("images.tar")
+    with (folder := opened(tmp_path, wanted)).alone():
+        path = put(tmp_path, "images.tar")
+        folder.came(wanted)
+        folder.came(wanted, unpacked=True, keep=True)
+        folder.clear_spent()
+        assert (folder.state(wanted), path.exists()) == ("whole", True)
+    assert folder.verified(wanted) != folder.verified(file("images.tar", b"another"))
+
+
+@pytest.mark.parametrize("name", ["a" * 256 + "/b", "b/" + "a" * 256, "é" * 128])
+def test_a_name_with_a_part_that_is_too_long_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has a longer name than the 255 bytes"):
+        opened(tmp_path).path(file(name))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_folder_that_held_something_is_not_ours(ours: bool, tmp_path: Path) -> None:
+    if not ours:
+        put(tmp_path, "mine.txt")
+    for _ in range(2):
+        with (folder := opened(tmp_path)).alone():
+            folder.expect((file("a"),))
+        kept = record.read(tmp_path)
+        assert kept
+        assert kept.ours is ours
+
+
 def test_an_archive_of_somebody_else_under_that_name_is_not_removed(tmp_path: Path) -> None:
     wanted = file("images.tar")
     with (folder := opened(tmp_path, wanted)).alone():

@@ -254,6 +254,7 @@ def test_the_state_of_a_thing_is_that_of_its_files(tmp_path: Path) -> None:
     assert state(a=(10, "absent", 0), b=(5, "absent", 0)) == ("missing", 15)
     assert state(a=(10, "absent", 4), b=(5, "absent", 0)) == ("partly", 11)
     assert state(a=(10, "whole", 0), b=(5, "old", 0)) == ("partly", 5)
+    assert state(a=(10, "whole", 0), b=(5, "absent", 0)) == ("partly", 5)
     assert state(a=(10, "whole", 0), b=(5, "unsure", 0)) == ("partly", 0)
     assert state(a=(10, "whole", 0), b=(5, "packed", 0)) == ("partly", 0)
     assert state(a=(10, "whole", 0)) == ("present", 0)
@@ -307,4 +308,7 @@ def test_a_model_that_lies_elsewhere_need_not_come_unless_a_part_of_it_is_named(
         return want.known_as
 
     assert known() == known_as
+    for fields in ({}, {"include": ("*.json",)}):  # whether it is a model to ask, and all of it
+        (want,) = wanted(DownloadConfig((name,), str(file), **fields))
+        assert Item(want, want.folder, 0).is_model is (name.endswith("ViRC-7B") and not fields)
     assert [known(include=("*.json",)), known(revision="v1"), known(to=Path("x"))] == [None] * 3

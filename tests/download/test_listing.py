@@ -324,6 +324,14 @@ def test_too_many_files(server: Hub) -> None:
     assert "lists over 200000 files" in refused(server, b"[%s]" % many).message
 
 
+def test_too_many_files_on_several_pages(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing_module, "_MAX_FILES", len(PAGES) - 1)
+    server.add("some/many", PAGES)
+    server.page = 3
+    with pytest.raises(DataError, match="some/many lists over 6 files"):
+        listing(Wanted("some/many"))
+
+
 def test_a_listing_without_end_is_left(server: Hub, tmp_path: Path) -> None:
     endless = tmp_path / "endless"
     with endless.open("wb") as file:

@@ -8,6 +8,7 @@ from huggingface_hub import constants
 from support.called import virc
 
 from virc.core.errors import ConfigError
+from virc.download.hub import record
 from virc.download.hub.origin import hub_headers
 
 DATA = "datasets/some/data"
@@ -30,12 +31,15 @@ FILES = {"rows.jsonl": b"{}\n", "more.jsonl": b"{}\n", "images.tar": packed({"im
 def test_what_was_fetched_by_the_same_words_is_the_answer(
     before: tuple[str, ...] | None, then: tuple[str, ...], code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with serving(monkeypatch, tmp_path, {DATA: FILES}):
+    with serving(monkeypatch, tmp_path, {DATA: FILES}) as server:
         if before is not None:
             assert virc("download", DATA, *before).code == 0
+        commit = server.commit(DATA)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     done = virc("download", DATA, *then)
     assert (done.code, done.out) == (code, "" if code else "data/data\n")
+    kept = record.read(Path("data/data"))
+    assert (kept and kept.commit) == (None if before is None else commit)
 
 
 def test_a_file_that_is_gone_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -234,6 +234,7 @@ def test_parts_of_another_size_are_not_mixed(place: Place) -> None:
 
 def test_the_same_content_at_another_commit_goes_on(place: Place) -> None:
     assert broken_off(place, 4) == 4 * PART
+    assert ranged.kept(place.work, listed(CONTENT[::-1]), PART) == 0  # of another content nothing is here
     place.server.put(REPO.id, {NAME: CONTENT, "README.md": b"new"})
     place.fetch()
     assert place.is_whole()

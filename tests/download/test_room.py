@@ -185,20 +185,85 @@ def test_files_to_include_are_globs(
 
 @pytest.mark.parametrize(
     ("include", "near"),
-    [("modle.safetensors", "model.safetensors"), ("config.jsonl", "config.json"), ("b/c*", "more/b/c.json")],
+    [
+        ("0000", "config.json, model.safetensors, more/a.json"),
+        ("modle.safetensors", "model.safetensors"),
+        ("config.jsonl", "config.json"),
+        ("b/c*", "more/b/c.json"),
+    ],
 )
 def test_a_glob_that_matches_nothing_is_told_with_what_is_near(
     include: str, near: str, listed: Listing, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match=r"no file of .* matches") as refused:
         fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, include=("*.json", include)), tmp_path)
-    assert (refused.value.hint or "").startswith((f"there is {near}", f"there are {near}, "))
+    assert (refused.value.hint or "").startswith((f"there is {near}", f"there are {near}, ", f"there are {near}"))
+    assert (refused.value.hint or "").count(",") < 3
 
 
-def test_the_chat_protocol_to_include_is_none_of_the_hub(listed: Listing, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("state", "missing"), [("absent", 1), ("old", 1), ("unsure", 0), ("whole", 0)])
+def test_what_came_of_a_file_before_need_not_come_again(
+    state: str, missing: int, listed: Listing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "LARGE", 2)
+    monkeypatch.setattr(fetch.Folder, "state", lambda *_: state)
+    monkeypatch.setattr(fetch, "kept", lambda *_: 1)
+    assert fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo), tmp_path).missing == missing * len(NAMES)
+
+
+def test_a_config_that_cannot_be_read_first_stops_no_download(
+    listed: Listing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[str]()
+
+    def small(repo: Repo, commit: str, file: File) -> bytes:
+        asked.append(file.name)
+        if len(asked) > 1:
+            raise NetworkError("away")
+        return b"{}"
+
+    monkeypatch.setattr(fetch, "small_file", small)
+    found = fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo), tmp_path)
+    assert fetch.with_config(found) == msgspec.structs.replace(found, config=b"{}")
+    assert fetch.with_config(found) == found
+    of_judge = fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, judge=True), tmp_path)
+    assert fetch.with_config(of_judge) == of_judge
+    assert asked == ["config.json"] * 2
+
+
+def test_offline_only_the_same_paths_of_the_same_commit_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo, other = Repo("o/n", "dataset", "github"), Repo("o/m", "dataset", "github")
+    want = DownloadRequest("a", tmp_path, repo, "v1", paths=("a",))
+    commit, whole = "1" * 40, Kept(2, "git:0", 1)
+    (tmp_path / HIDDEN).mkdir()
+    record.write(tmp_path, Record("o/n", "dataset", commit, {"a": whole}, True, "github", (fetch._asked(want),)))
+    assert fetch._listing_offline(want) is None  # the network may be asked
+    monkeypatch.setattr(fetch, "is_offline", lambda: True)
+    assert fetch._listing_offline(want) == Listing(repo, commit, (record.wanted_file("a", whole),))
+    for fields in ({"paths": ("a", "b")}, {"revision": "v2"}, {"rows": ("a",)}, {"include": ("a",)}, {"repo": other}):
+        assert fetch._listing_offline(msgspec.structs.replace(want, **fields)) is None
+
+
+def test_what_is_in_no_repository_is_listed_as_a_model(tmp_path: Path) -> None:
+    (found,) = fetch.fields([Item(DownloadRequest("m", tmp_path, None, "v1"), tmp_path, 7, "c", here=True)])["items"]  # type: ignore[misc]
+    assert found == {
+        "name": "m", "kind": "model", "repo": None, "revision": "v1", "commit": "c", "folder": str(tmp_path),
+        "bytes": 7, "missing": 0, "state": "present", "files": [],
+    }  # fmt: skip
+
+
+def test_the_chat_protocol_to_include_is_none_of_the_hub(
+    listed: Listing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = next(iter(systems.get("tiny").models.values()))
     want = DownloadRequest("m", tmp_path / "m", listed.repo, include=(FILE_NAME,), model=model)
-    assert fetch.look(want, tmp_path).parts == ()
+    found = fetch.look(want, tmp_path)
+    assert found.parts == ()
+    (tmp_path / "m").mkdir()
+    monkeypatch.setattr(fetching, "fetch", lambda *_: pytest.fail("it is fetched"))
+    assert fetch.fetch(found, Meter(0, Reporter()), lambda *_: pytest.fail("it is said")) is None
     with pytest.raises(DataError, match=f"matches {FILE_NAME}"):
         fetch.look(DownloadRequest("m", tmp_path / "m", listed.repo, include=(FILE_NAME,)), tmp_path)
 
@@ -294,6 +359,25 @@ def test_a_model_without_its_chat_protocol_is_said_and_whole(
     if not raised:  # what is there is kept, and asks nobody
         monkeypatch.setattr(protocol_source, "_found", lambda *_: pytest.fail("it asks"))
         assert fetch_chat_protocol(system, model, folder, lambda *_: pytest.fail("it is said")) == file
+
+
+def test_rows_that_show_a_chat_protocol_are_those_of_the_commit_that_the_system_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[Any]()
+
+    def listing(*given: object) -> Listing:
+        asked.append(given)
+        raise NetworkError("away")
+
+    monkeypatch.setattr(protocol_source, "listed", listing)
+    system = systems.get("virc")
+    system = msgspec.structs.replace(
+        system, datasets={"d": systems.Dataset(github="o/n", revision="1" * 40, files=("a.json",))},
+        protocol_source=dict.fromkeys(system.protocol_source, "d/a.json"),
+    )  # fmt: skip
+    assert fetch_chat_protocol(system, system.models["ViRC-7B"], tmp_path, lambda *_: None) is None
+    assert asked == [(Repo("o/n", "dataset", "github"), "1" * 40, ("a.json",))]
 
 
 def test_a_dataset_that_a_system_does_not_name_is_said(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from downloads import packed, serving
 from support.called import virc
 
+from virc.download import fetch
 from virc.download.fetch import unfetched
 
 THERE = "images/here.png"
@@ -54,6 +55,16 @@ def test_pictures_that_are_not_there_are_counted(name: str, content: bytes, said
         (tmp_path / each).parent.mkdir(exist_ok=True)
         (tmp_path / each).write_bytes(data)
     assert list(unfetched(tmp_path, [name])) == ([f"{said} not here"] if said else [])
+
+
+def test_files_beside_a_folder_do_not_hide_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "_MAX_FOLDERS", 1)
+    for number in range(100):
+        (tmp_path / f"{number}.txt").touch()
+    (tmp_path / "images").mkdir()
+    (tmp_path / THERE).touch()
+    (tmp_path / "a.jsonl").write_bytes(jsonl({"image": "here.png"}))
+    assert list(unfetched(tmp_path, ["a.jsonl"])) == []
 
 
 def test_each_file_of_rows_is_looked_through(tmp_path: Path) -> None:

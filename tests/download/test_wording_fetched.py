@@ -113,17 +113,21 @@ def test_what_the_first_row_does_not_show_is_said_where_no_other_row_came_along(
     assert (one.system, one.first, one.after_image) == (whole.system, whole.first, whole.after_image)
 
 
+@pytest.mark.parametrize(
+    ("short", "scale", "unit"), [("ViRC-3B", "dynamic", "pixel"), ("ViRC-Qwen2VL-7B", "fixed", "permille")]
+)
 def test_rows_behind_the_first_that_are_worded_otherwise_do_not_count(
-    server: Hub, published: dict[str, Path], tmp_path: Path
+    short: str, scale: str, unit: str, server: Hub, published: dict[str, Path], tmp_path: Path
 ) -> None:
-    name = ROWS.format("dynamic")
+    name = ROWS.format(scale)
     rows = json.loads(published[name].read_text())
     rows[3]["messages"][0]["content"] = "Another system."
-    served(server, published, json.dumps(rows).encode())
-    found, said = fetched("ViRC-3B", tmp_path / "m")
+    served(server, published, json.dumps(rows).encode(), name)
+    found, said = fetched(short, tmp_path / "m")
     assert found
     assert len(said) == 1
     assert read_protocol(found).system == rows[0]["messages"][0]["content"]
+    assert read_protocol(found).coordinates == unit
 
 
 def test_lines_are_read_as_an_array_is(server: Hub, published: dict[str, Path], tmp_path: Path) -> None:

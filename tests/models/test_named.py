@@ -19,6 +19,7 @@ def test_a_checkpoint_that_was_named_is_recorded_as_such(name: str, run: str, tm
     folder = save(make(tmp_path, "mine"), 10)
     assert loaded_from(models.Weights(name, folder)).run == run
     assert loaded_from(models.Weights(name, tmp_path)).run is None
+    assert loaded_from(models.Weights(name, tmp_path, adapter=folder)).run == run
 
 
 def test_a_hint_names_the_system_where_it_is_called_otherwise(tmp_path: Path) -> None:

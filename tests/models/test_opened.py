@@ -1,5 +1,6 @@
 """How a model is opened: by which family it is asked, where it runs, and how it is found out how it counts boxes."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from virc.core.errors import ConfigError, EngineError, NetworkError
+from virc.core.errors import ConfigError, EngineError, NetworkError, VircError
 from virc.core.events import Event, Reporter
 from virc.core.timeouts import LateError
 from virc.families import registry as families
@@ -21,7 +22,8 @@ from virc.probing import result
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
 from virc.reasoning.protocol import FILE_NAME, own_protocol
-from virc.reasoning.resize import Grid
+from virc.reasoning.resize import QWEN2, Grid
+from virc.systems import registry as systems
 from virc.systems.speech import OWN_WORDS
 from virc.tools import registry as tools
 
@@ -98,6 +100,15 @@ def test_a_server_that_was_away_is_asked_again(tmp_path: Path, monkeypatch: pyte
         calibration.settled(native=False)
     assert calibration.settled(native=False).coordinates == "thousand"
     assert len(asks.calls) == 2
+
+
+def test_what_is_kept_without_boxes_does_not_tell_how_they_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = Asks(monkeypatch, tmp_path, FOUND)
+    result.keep(BEFORE)
+    assert uncalibrated().settled(native=False).coordinates == "thousand"
+    assert len(asks.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -230,6 +241,70 @@ def test_what_a_model_was_loaded_from_is_recorded(gguf: bool, adapter: bool, tmp
     assert (found.adapter, found.run) == (str(tmp_path / "a") if adapter else None, None)
 
 
+def test_a_gguf_file_is_known_by_what_it_says_of_itself(tmp_path: Path) -> None:
+    (file := tmp_path / "m.gguf").write_bytes(b"12345")
+    gguf: Any = SimpleNamespace(file=file, vision=file, name="Qwen3-VL-8B", model_type=None)
+    weights = Weights("m", tmp_path, gguf=gguf)
+    family, why = load._family_here(weights, None)
+    assert (family.name, why) == ("qwen3-vl", "by the name Qwen3-VL-8B")
+    asked = load._weights_to_ask(weights)
+    assert (asked.endpoint, asked.model, asked.weights) == (str(file), "m", f"5 {file.stat().st_mtime_ns}")
+
+
+@pytest.mark.parametrize("changed", ["m.gguf", "mmproj.gguf"])
+def test_a_file_that_was_written_anew_is_another_model(changed: str, tmp_path: Path) -> None:
+    for name in ("m.gguf", "mmproj.gguf"):
+        (tmp_path / name).write_bytes(b"12345")
+    gguf: Any = SimpleNamespace(file=tmp_path / "m.gguf", vision=tmp_path / "mmproj.gguf")
+    weights = Weights("m", tmp_path, gguf=gguf)
+    before = local_server.fingerprint(weights)
+    assert local_server.fingerprint(weights) == before
+    os.utime(tmp_path / changed, ns=(1, 1))
+    assert local_server.fingerprint(weights) != before
+
+
+def test_an_endpoint_gets_all_that_was_chosen_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[Any]()
+
+    def backend(*given: object, **named: object) -> Any:
+        made.append((given, named))
+        raise NetworkError("away")
+
+    monkeypatch.setattr("virc.backends.openai.backend.OpenAIBackend", backend)
+    choice = Choice("m", "http://a/v1", "k", max_pixels=9000, timeout=7.0, headers="A: b", num_ctx=5)
+    with pytest.raises(NetworkError, match="away"):
+        load.open_model(choice)
+    given = ("http://a/v1", "m", "k", 7.0, QWEN2.limited(9000))
+    assert made == [(given, {"headers": "A: b", "num_ctx": 5})]
+    with pytest.raises(VircError, match="nosuch"):
+        load.open_model(msgspec.structs.replace(choice, family="nosuch"))
+    assert len(made) == 1  # nobody is asked
+
+
+def test_tools_that_were_chosen_are_looked_for_beside_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, system = list[Any](), systems.get("virc")
+    monkeypatch.setattr(chat_protocol, "offering", lambda *each: given.append(each) or OWN)
+    for each in (None, system):
+        load._with_tools(ChatProtocol(OWN), each, Choice(tools=("./mine.py",)))
+    assert given == [(OWN, ("./mine.py",), None), (OWN, ("./mine.py",), system.file.parent)]
+
+
+def test_a_system_that_is_chosen_is_that_of_the_served_model(tmp_path: Path) -> None:
+    server: Any = SimpleNamespace(model="mine", root=None, published_protocol=lambda: OWN)
+    for system in ("virc", "tiny"):
+        assert load.protocol_of(server, tmp_path, Choice(system=system))[0] == systems.get(system)
+    assert load.protocol_of(server, tmp_path, Choice())[0] is None
+
+
+def test_a_served_model_that_is_asked_in_our_own_words_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    spoken = ChatProtocol(msgspec.structs.replace(OWN, name=OWN_WORDS))
+    monkeypatch.setattr(load, "protocol_of", lambda *_: (None, spoken, "it says so"))
+    setup = load._prompt_setup_at(SimpleNamespace(model="m"), Choice(), Path())  # type: ignore[arg-type]
+    assert (setup.why, setup.warnings) == (
+        "it says so", ("m is asked in our own words, which it was not trained with",),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -324,7 +399,12 @@ def test_what_was_found_of_boxes_limits_what_is_sent(
     assert (opened.answers, opened.move, backend.calibrate) == (bool, print, opened.calibration)
     assert opened.reading().coordinates == opened.coordinates == "pixel"
     assert (backend.grid.max_pixels, backend.grid.longest, backend.needs_sizes) == (100_000, 600, True)
-    later = load._opened_at(backend, Choice(), msgspec.structs.replace(setup, unknown=None))
+    asked, known = list[Any](), msgspec.structs.replace(setup, unknown=None)
+    monkeypatch.setattr("virc.probing.identity.identify", lambda _: Identity())
+    monkeypatch.setattr(load, "_stock_setup_at", lambda *given, **named: asked.append((given[3], named)) or known)
+    assert opened.settled().calibration is None
+    assert asked == [(opened.calibration and opened.calibration.found, {"settled": True})]
+    later = load._opened_at(backend, Choice(), known)
     assert (later.calibration, later.settle, backend.calibrate) == (None, None, opened.calibration)
     assert later.settled() is later
     assert later.coordinates == spoken.protocol.coordinates

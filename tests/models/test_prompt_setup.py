@@ -15,7 +15,7 @@ from virc.core.errors import SetupError
 from virc.families import registry as families
 from virc.models import load, memory
 from virc.models.chat_protocol import ChatProtocol
-from virc.models.load import Choice, PromptSetup
+from virc.models.load import Choice, Loaded, PromptSetup
 from virc.models.registry import EMBEDDED_FOLDER
 from virc.probing.identity import Identity
 from virc.probing.result import Probed
@@ -63,6 +63,8 @@ def test_a_gguf_file_without_a_grid_has_that_of_the_chosen_family(chosen: str | 
     weights: Any = SimpleNamespace(gguf=SimpleNamespace(grid=None))
     spoken = PromptSetup(ChatProtocol(OWN), "by its name", family="qwen2.5-vl")
     assert load.grid_here(weights, spoken, Choice("m", family=chosen)).factor == factor
+    weights.gguf.grid = Grid(14)
+    assert load.grid_here(weights, spoken, Choice("m", family=chosen)).factor == 14
 
 
 @pytest.mark.parametrize(("tokens", "counted"), [(100, 100), (10**6, 16_384)])
@@ -89,9 +91,11 @@ def test_time_is_estimated_on_a_cpu_alone(device: str, offered: bool, monkeypatc
         "_by_transformers": backend,
     }.items():
         monkeypatch.setattr(load, name, lambda *_, found=found: found)
-    monkeypatch.setattr(load, "loaded_from", lambda _: None)
+    loaded = Loaded("/nowhere/m")
+    monkeypatch.setattr(load, "loaded_from", lambda _: loaded)
     monkeypatch.setattr(load.models, "find", lambda *_, **__: weights())
-    assert bool(load._weights(Choice("m"), Path()).estimate) is offered
+    opened = load._weights(Choice("m"), Path())
+    assert (bool(opened.estimate), opened.loaded) == (offered, loaded)
 
 
 @pytest.mark.parametrize("family", ["qwen2.5-vl", "qwen3-vl"])
@@ -189,20 +193,20 @@ def test_where_nothing_runs_the_models_of_the_package_what_helps_is_named(
 @pytest.mark.parametrize(
     ("device", "torch", "adapter", "runs"),
     [
-        (None, True, False, "llama.cpp on cpu"),
-        (None, False, False, "llama.cpp on cpu"),
-        ("cpu", False, False, "llama.cpp on cpu"),
-        ("cpu", True, False, "torch on cpu"),
-        ("cuda", False, False, "torch on cuda"),
-        (None, True, True, "torch on None"),  # llama.cpp would need it merged
+        (None, True, False, "llama.cpp on cpu, 9000"),
+        (None, False, False, "llama.cpp on cpu, 9000"),
+        ("cpu", False, False, "llama.cpp on cpu, 9000"),
+        ("cpu", True, False, "torch on cpu, 9000"),
+        ("cuda", False, False, "torch on cuda, 9000"),
+        (None, True, True, "torch on None, 9000"),  # llama.cpp would need it merged
     ],
 )
 def test_what_runs_a_model_of_the_package(
     device: str | None, torch: bool, adapter: bool, runs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def loads(what: str) -> SimpleNamespace:
-        def refuse(_: object, device: str | None, *__: object, **___: object) -> None:
-            raise SetupError(f"{what} on {device}")
+        def refuse(_: object, device: str | None, _grid: object, max_pixels: int, *__: object, **___: object) -> None:
+            raise SetupError(f"{what} on {device}, {max_pixels}")
 
         return SimpleNamespace(load=refuse)
 
@@ -211,4 +215,4 @@ def test_what_runs_a_model_of_the_package(
     monkeypatch.setitem(sys.modules, "virc.backends.local", loads("torch"))
     model = str(small_lora.describe(tmp_path / "lora")) if adapter else "tiny"
     with pytest.raises(SetupError, match=f"^{runs}$"):
-        load.open_model(Choice(model=model, device=device))
+        load.open_model(Choice(model=model, device=device, max_pixels=9000))

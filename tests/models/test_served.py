@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+from support import small_lora
+from support.made import make, save
 
 from virc.core.errors import ConfigError, UsageError
 from virc.core.files import HIDDEN, RECORD
@@ -16,8 +20,10 @@ from virc.models.provenance import Origin
 from virc.reasoning.protocol import FILE_NAME, Protocol, own_protocol
 from virc.systems import registry as systems
 from virc.systems.registry import System
+from virc.systems.speech import OWN_WORDS
 from virc.tools import registry as tools
 
+VIRC = systems.get("virc")
 OWN = own_protocol(tools.schemas(tools.DEFAULT))
 
 
@@ -25,7 +31,7 @@ def saying(first: str) -> Protocol:
     return msgspec.structs.replace(OWN, first=f"{first}: {{question}}")
 
 
-def with_models(**units: str) -> System:
+def with_models(**units: str | None) -> System:
     """A system whose models count boxes in these units."""
     known = systems.get("virc")
     some = next(iter(known.models.values()))
@@ -56,13 +62,14 @@ def asked(workspace: Path, system: System, short: str | None, **more: Protocol) 
         ({"a": "one", "b": "one"}, None, "one"),
         ({"a": "one", "c": "two"}, "a", "one"),  # one of another unit says nothing
         ({"a": "one", "c": "two"}, "c", "two"),
+        ({"d": "one", "c": "two"}, "d", "one"),  # of the system's own unit
     ],
 )
 def test_a_served_model_is_spoken_to_as_those_alike_here(
     spoken: Mapping[str, str], short: str | None, found: str, tmp_path: Path
 ) -> None:
     left(tmp_path, spoken)
-    assert asked(tmp_path, with_models(a="pixel", b="pixel", c="permille"), short)[0] == found
+    assert asked(tmp_path, with_models(a="pixel", b="pixel", c="permille", d=None), short)[0] == found
 
 
 def test_of_equal_protocols_that_of_the_model_itself_is_named(tmp_path: Path) -> None:
@@ -165,7 +172,8 @@ def test_a_file_of_others_tells_of_no_run(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("given", "kept"), [("./mine.py", ("./mine.py",)), (["a", "b"], ("a", "b")), ((), ())])
 def test_one_tool_is_a_tool_and_no_list_of_letters(given: list[str] | str, kept: tuple[str, ...]) -> None:
-    assert choice_of(None, None, None, None, None, None, given, None, None).tools == kept
+    chosen = choice_of(None, None, None, None, None, None, given, None, None, timeout=7.0)
+    assert (chosen.tools, chosen.timeout) == (kept, 7.0)
 
 
 @pytest.mark.parametrize("order", [("adapter", "base"), ("base", "adapter"), ("adapter",), ("base",)])
@@ -179,9 +187,143 @@ def test_the_protocol_of_an_adapter_goes_before_that_of_its_base(order: tuple[st
     assert chat_protocol.of_weights(weights).protocol.first == saying(nearest).first
 
 
-@pytest.mark.parametrize(("name", "called"), [("stock", "stock"), ("trained", "trained"), ("mine", "trained")])
+def test_the_protocol_of_a_checkpoint_goes_before_that_of_its_run(tmp_path: Path) -> None:
+    run = make(tmp_path, "mine")
+    weights = models.Weights("mine@10", save(run, 10))
+    assert chat_protocol.trained_with(weights) is None
+    for place in (run.folder, weights.folder):
+        (place / FILE_NAME).write_bytes(chat_protocol.written(OWN))
+        assert chat_protocol.trained_with(weights) == place / FILE_NAME
+    (actor := weights.folder / "actor").mkdir()
+    assert {found.name for found in map(models.run_of, (run.folder, weights.folder, actor)) if found} == {"mine"}
+    assert models.run_of(tmp_path) is None
+
+
+@pytest.mark.parametrize("adapter", [False, True])
+def test_a_model_of_a_system_without_its_protocol_is_refused_with_what_brings_it(adapter: bool, tmp_path: Path) -> None:
+    short, model = next(iter(VIRC.models.items()))
+    weights = models.Weights(short, tmp_path / "base", VIRC, model, tmp_path / "lora" if adapter else None)
+    with pytest.raises(
+        ConfigError, match=f"no chat protocol for {short}: there is none next to its weights"
+    ) as refused:
+        chat_protocol.of_weights(weights)
+    hint = f"`virc download {short}` brings it, put {FILE_NAME} into {tmp_path / ('lora' if adapter else 'base')}, or"
+    assert (refused.value.hint or "").startswith(hint)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_served_model_whose_protocol_is_nowhere_is_refused_with_what_brings_it(own: bool, tmp_path: Path) -> None:
+    system = with_models(a="pixel", b="permille")
+    system = msgspec.structs.replace(system, file=tmp_path / "my.yaml") if own else system
+    for model, short in ((None, "a"), (system.models["b"], "b")):
+        with pytest.raises(ConfigError, match="the endpoint publishes none") as refused:
+            chat_protocol.of_endpoint(ServedModel("served", system=system, model=model), tmp_path)
+        option = f" --system {tmp_path}/my.yaml" if own else ""
+        assert refused.value.hint == f"virc download {short} --include {FILE_NAME}{option}"
+
+
+def test_a_protocol_is_written_whole_and_offers_each_tool_once() -> None:
+    assert b'"first": "\\ud800: {question}"' in chat_protocol.written(saying("\ud800"))
+    assert chat_protocol.offering(OWN, OWN.tools) == OWN
+
+
+def test_the_only_model_of_a_system_is_meant_where_none_is_named() -> None:
+    assert models.default(with_models(a="pixel")) == "a"
+    assert models.default(with_models(a="pixel", b="pixel")) == models.default() == "tiny"
+
+
+def test_a_folder_of_another_model_of_that_name_is_not_that_of_a_hub_id(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "m"
+    assert models.folder_of("org/m", tmp_path, by_hand=True) == folder
+    assert models.folder_of("org/m", tmp_path, by_hand=False) is None
+    (record := folder / HIDDEN / RECORD).parent.mkdir(parents=True)
+    record.write_text('{"repo": "org/m", "kind": "model"}')
+    assert [models.folder_of("org/m", tmp_path, by_hand=each) for each in (True, False)] == [folder, folder]
+    assert [models.folder_of("other/m", tmp_path, by_hand=each) for each in (True, False)] == [None, None]
+
+
+@pytest.mark.parametrize(("root", "name"), [("org/base", "org/base"), (None, "mine")])
+def test_a_merged_model_goes_back_to_where_its_chain_began(root: str | None, name: str, tmp_path: Path) -> None:
+    assert models.root_of(tmp_path, "mine") == "mine"
+    provenance.write(tmp_path, Origin(kind="adapter", source="a@10", root=root))
+    assert models.root_of(tmp_path, "mine") == name
+    assert provenance.called("models/a/mine/") == "mine"
+    assert provenance.called("org/mine") == "org/mine"
+
+
+@pytest.mark.parametrize(
+    ("base", "hint"),
+    [("org/base", "virc download org/base"), ("gone", "write its folder as base_model_name_or_path into ")],
+)
+def test_an_adapter_whose_base_is_not_here_says_what_to_do(base: str, hint: str, tmp_path: Path) -> None:
+    small_lora.describe(tmp_path / "models" / "lora", base_model_name_or_path=base)
+    with pytest.raises(
+        ConfigError, match=f"the base of the LoRA adapter lora is not on this machine: {base}"
+    ) as refused:
+        models.find("lora", tmp_path)
+    assert (refused.value.hint or "").startswith(hint)
+
+
+def test_a_judge_that_is_not_here_is_named_with_its_size(tmp_path: Path) -> None:
+    name, judge = next((name, each) for name, each in VIRC.judges.items() if each.gib)
+    with pytest.raises(ConfigError, match=f"{name}, which is {judge.hub}, {judge.gib:.0f} GiB, is not on") as refused:
+        models.find(name, tmp_path, VIRC)
+    assert refused.value.hint == f"`virc download {name}`, then virc serve {name}"
+
+
+@pytest.mark.parametrize(("name", "called"), [("stock", "stock"), (OWN_WORDS, OWN_WORDS), ("mine", "trained")])
 def test_the_protocol_of_a_stock_model_is_not_called_trained(name: str, called: str) -> None:
     published = msgspec.structs.replace(OWN, name=name)
     found, _ = chat_protocol.of_endpoint(ServedModel("served", published=published), Path())
     assert found
     assert found.protocol.name == called
+
+
+def test_the_words_of_a_system_are_those_of_the_units_of_its_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worded = lambda _, unit: msgspec.structs.replace(OWN, coordinates=unit)  # noqa: E731
+    monkeypatch.setattr(chat_protocol.speech, "worded_by", worded)
+    system = with_models(a="pixel", b="permille")
+    for model in system.models.values():
+        spoken, _ = chat_protocol.of_endpoint(ServedModel("served", system=system, model=model), tmp_path)
+        assert spoken
+        assert spoken.protocol.coordinates == model.coordinates
+        own, _ = chat_protocol.of_endpoint(ServedModel("served", system=system, model=model), tmp_path, "default")
+        assert own
+        assert own.protocol.coordinates == model.coordinates
+
+
+def test_the_cache_of_the_hub_is_looked_into_without_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[Any]()
+
+    def snapshot(*given: object, **named: object) -> str:
+        asked.append((given, named))
+        if len(asked) > 1:
+            raise LocalEntryNotFoundError("it is not there")
+        return "/cached"
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert [[*models._cached("org/m")] for _ in range(2)] == [[Path("/cached")], []]
+    assert asked == [(("org/m",), {"local_files_only": True})] * 2
+
+
+def test_a_model_is_found_in_each_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("own", "cached", "models/merged"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    some = next(iter(VIRC.models.values()))
+    listed = {"a": msgspec.structs.replace(some, hub=None, folder=str(tmp_path / "own"))}
+    system = msgspec.structs.replace(VIRC, models={**VIRC.models, **listed})
+    assert models.find("a", tmp_path, system).folder == tmp_path / "own"
+    monkeypatch.setattr(models, "_cached", lambda hub: iter([tmp_path / "cached"] if hub == some.hub else []))
+    short = next(iter(VIRC.models))
+    assert models.find(short, tmp_path).folder == tmp_path / "cached"
+    provenance.write(
+        tmp_path / "models/merged", Origin(kind="adapter", source="a@10", system="virc", root=some.hub)
+    )  # fmt: skip
+    merged = models.find("merged", tmp_path)
+    assert (merged.folder, merged.system, merged.model) == (tmp_path / "models/merged", VIRC, some)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=f"there is no file {tmp_path}/m.gguf"):
+        models.find("~/m.gguf", tmp_path, with_gguf=True)

@@ -1,24 +1,34 @@
 """The probe held against servers whose model looks at the pixels it is sent: is what it finds true of them?"""
 
 from dataclasses import replace
+from hashlib import sha256
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from rows import NOISE, QWEN3, ROWS, SEEDS, Row, at_random, probed, right, truth
-from support.servers import Body, dead_url
+from support.servers import Body, dead_url, serve
 from vision_server import Eyes, Vision, VisionServer, looks, see
 
 from virc.backends.openai import refusals as limits
 from virc.backends.openai.backend import OpenAIBackend
 from virc.core.errors import ConfigError, VircError
+from virc.core.events import Event
 from virc.families import registry as families
-from virc.probing import pictures
-from virc.probing.probe import MAX_REQUESTS, _box_ask, _order_ask, probe
+from virc.models import probe_endpoint
+from virc.probing import pictures, result
+from virc.probing.identity import Identity, identify
+from virc.probing.probe import MAX_REQUESTS, _box_ask, _order_ask, _zoom_ask, probe
 from virc.probing.result import Probed
 from virc.probing.scaling import beyond_text
+from virc.reasoning.bodies import Called
 from virc.reasoning.images import Shown
+from virc.reasoning.protocol import own_protocol
+from virc.reasoning.session import Called as Asked
 from virc.reasoning.session import Reply
+from virc.tools import registry as tools
 
 LARGE = Shown(pictures.large()).data_url
 PIXELS = Vision("qwen2.5-vl-7b", "llamacpp", noise=NOISE)
@@ -387,6 +397,109 @@ def test_a_side_is_a_common_one_where_one_is_near(side: int, found: int) -> None
 )  # fmt: skip
 def test_what_counts_as_mixed_up(named: list[str], mixed: bool) -> None:
     assert pictures.misplaced(named, ["red", "blue", "green"]) is mixed
+
+
+def test_the_drawn_picture_is_red_where_the_rectangle_is_and_white_beside_it() -> None:
+    left, top, right, bottom = pictures.TARGET
+    drawn = pictures.large()
+    inside, outside = (
+        ((left, top), (right - 1, bottom - 1)),
+        ((left - 1, top), (right, bottom - 1), (right - 1, bottom)),
+    )
+    assert {drawn.getpixel(each) for each in inside} == {pictures.PALETTE["red"]}
+    assert {drawn.getpixel(each) for each in outside} == {(255, 255, 255)}
+    assert pictures.counted([side * 1.5 for side in pictures.TARGET]) is None  # of no larger picture
+    assert pictures.colors("Red, **GRAY** and infrared blue.") == ["red", "gray", "blue"]
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_turn_after_a_call_shows_the_rectangle_alone(native: bool) -> None:
+    ask = _box_ask(families.protocol(families.UNKNOWN, native=native), Shown(pictures.large()))
+    call, message = Called("crop_image", {"bbox_2d": [1, 2, 3, 4]}), {"reasoning": "I look."}
+    sent: Any = SimpleNamespace(text="the text", before="Well.", called=(call,))
+    zoomed = _zoom_ask(ask, Reply("", message=message), sent)
+    assert zoomed.images[1].pixels.getcolors() == [(560 * 280, pictures.PALETTE["red"])]
+    assert [(each.role, each.images) for each in zoomed.messages[len(ask.messages) :]] == [
+        ("assistant", ()), ("user", (1,)),
+    ]  # fmt: skip
+    assert zoomed.called == ({len(ask.messages): Asked("Well.", (call,), ("",), message)} if native else {})
+
+
+def test_what_is_kept_of_boxes_holds_for_its_model_and_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, day = 1e9, 86_400
+    found = Probed(endpoint="e", model="a", server="s", weights="w", coordinates="unit", kept=now - 5)
+    for each in (
+        found,
+        msgspec.structs.replace(found, model="b", weights=None, kept=0),
+        msgspec.structs.replace(found, endpoint="f", server="t"),
+    ):
+        monkeypatch.setattr(result.time, "time", lambda: now)
+        assert result.keep(each) == result.file_of(each.endpoint, each.model)
+    assert result.kept("e", "a", "s", "w") == found
+    assert result.kept("e", "b", "s") == msgspec.structs.replace(found, model="b", weights=None, kept=now)
+    assert [result.kept("e", "a", *other) for other in (("t", "w"), ("s", "other"))] == [None, None]
+    for model, weights, days in (("a", "w", 30), ("a", None, 1), ("b", "w", 1), ("b", None, 1)):
+        for later, holds in ((days - 0.1, True), (days + 0.1, False)):
+            monkeypatch.setattr(result.time, "time", lambda later=later: now + later * day)
+            known = result.kept("e", model, "s", weights)
+            assert known
+            assert (known.coordinates == "unit") is holds, (model, weights, later)
+
+
+def told(**facts: Any) -> Identity:
+    """What an Ollama says of a model."""
+    shown = {"modified_at": "today", "model_info": {"general.architecture": "qwen3vl", "general.name": "n" * 2000}}
+    shown["model_info"] = {**shown["model_info"], "general.parameter_count": 8, **facts.pop("info", {})}  # type: ignore[dict-item]
+    backend: Any = SimpleNamespace(
+        kind="library", weights=(), root=None, model="m", json_object=lambda *_: {**shown, **facts}
+    )
+    return identify(backend)
+
+
+def test_a_model_of_ollama_is_known_by_what_its_server_says_of_it() -> None:
+    first = told()
+    assert first.names == ("qwen3vl", "n" * 1000)
+    parts = sorted(["qwen3vl", "n" * 1000, "=8", "=today"])
+    assert first.digest == sha256("\n".join(parts).encode()).hexdigest()[:16]
+    others = [told(modified_at="later"), told(info={"general.parameter_count": 9}), told(info={"general.name": "x"})]
+    assert len({first.digest, *(each.digest for each in others)}) == 4
+    assert told(modified_at=None, info={"general.parameter_count": "8"}).digest not in (None, first.digest)
+
+
+PUBLISHED = msgspec.to_builtins(own_protocol(tools.schemas(tools.DEFAULT)))
+
+
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [
+        ({"virc_agent": True}, "the endpoint runs the tool loop itself: use any OpenAI client"),
+        ({"virc_protocol": PUBLISHED}, "the endpoint publishes it"),
+    ],
+)
+def test_a_model_whose_chat_protocol_is_known_is_not_probed(extra: dict[str, Any], why: str) -> None:
+    with serve(extra=extra) as server:
+        with pytest.raises(ConfigError, match=rf"needs no probe: it has a chat protocol of its own \({why}\)") as told:
+            probe_endpoint.probe_endpoint(server.url)
+        assert told.value.hint == f"virc solve --endpoint {server.url} IMAGE 'QUESTION'"
+        assert not server.chats()
+
+
+def test_a_refused_probe_is_said_as_it_is_and_one_that_cannot_be_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Probed) -> Any:
+        raise OSError(28, "No space left on device")
+
+    with see(replace(PIXELS, context=900, context_in="error")) as server:
+        with pytest.raises(ConfigError, match="maximum context length is 900 tokens"):
+            probe_endpoint.probe_endpoint(server.url)
+        known = Probed(endpoint=server.url, model="m", coordinates="unit", calls="text")
+        monkeypatch.setattr(probe_endpoint, "_probed", lambda *_: known)
+        monkeypatch.setattr(probe_endpoint, "keep", full)
+        said = list[Event]()
+        found, file = probe_endpoint.probe_endpoint(server.url, on_event=said.append)
+    assert (found.coordinates, found.kept > 0, file) == ("unit", True, None)
+    assert [(each.kind, each.text) for each in said] == [
+        ("warning", "the result could not be kept, and will not be used: no space left on device")
+    ]
 
 
 def test_text_is_estimated_as_tokenizers_count_it() -> None:

@@ -44,6 +44,13 @@ def test_pixels_to_which_small_pictures_are_enlarged(counts: Counts, pixels: int
     assert found == pixels if pixels is None else found == pytest.approx(pixels, rel=0.01)
 
 
+@pytest.mark.parametrize(("large", "sure"), [(700, False), (1215, False), (3000, True)])
+def test_another_request_is_saved_where_counts_are_far_apart(large: int, sure: bool) -> None:
+    """By a family that counts by tiles; one request of a text may be off by 240, so that four times as many are far."""
+    counts = Counts(large + MARKS, None, PICTURES * (256 + MARKS), PICTURES)
+    assert scaling(families.get("internvl3"), counts) == Shrunk(sure=sure)
+
+
 def test_a_count_of_a_part_of_a_request_is_one_of_less_than_its_picture() -> None:
     assert cached(counted(2450, 500), 10)
     assert not cached(counted(2450, 500), 500)
@@ -64,7 +71,9 @@ SIDES = (768, 1024, 1280, 1536, 2048, 2240)
 
 
 @pytest.mark.parametrize("counted", ["small several", "small"])
-@pytest.mark.parametrize(("family", "factor"), [("qwen3-vl", 32), ("qwen2.5-vl", 28), ("internvl3", 28), (None, 28)])
+@pytest.mark.parametrize(
+    ("family", "factor"), [("qwen3-vl", 32), ("qwen2.5-vl", 28), ("internvl3", 28), (None, 28), (None, 32)]
+)
 def test_the_side_of_a_scaled_picture_is_found_whatever_a_server_adds(
     family: str | None, factor: int, counted: str
 ) -> None:

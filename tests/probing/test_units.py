@@ -380,6 +380,8 @@ def call_text(name: str, **arguments: object) -> str:
         (Reply(call_text("crop_image", bbox_2d=[1, 2, 3, 4], image_index=0)), True),
         (Reply(call_text("crop_image", bbox_2d=[1, 2, 3, 4])), True),
         (Reply("", calls=(Called("crop_image", '{"bbox_2d": [1, 2, 3, 4]}'),)), True),
+        (Reply(call_text("crop_image", point_2d=[1, 2], image_index=0)), True),
+        (Reply(call_text("crop_image", points=[[1, 2], [3, 4]], image_index=0)), True),
         (Reply(call_text("scale_image", scale_factor=2.0, image_index=0)), False),
         (Reply(call_text("display_image", image_index=0)), False),
         (Reply(call_text("search", bbox_2d=[1, 2, 3, 4])), False),
