@@ -77,6 +77,7 @@ def test_diagrams_are_those_the_embedded_model_was_measured_on(tmp_path: Path) -
     known = islice(diagrams.heldout(), 8)
     found = find("diagrams", tmp_path)
     for row, diagram in zip(found.rows(), known, strict=False):
+        assert diagram.split() == "heldout"
         assert (row.fault, row.passed["question"], row.passed["answer"]) == (
             None,
             diagram.question,
@@ -145,19 +146,24 @@ def test_out_of_distribution_pictures_without_matplotlib_say_what_to_install(mon
 
 
 @pytest.mark.parametrize("name", ["mathvista", "MathVista", "AI4Math/MathVista"])
-@pytest.mark.parametrize("folder", ["mathvista", "MathVista", "Math-Vista"])
+@pytest.mark.parametrize("folder", ["mathvista", "MathVista", "MATH-Vista"])
 def test_a_benchmark_is_found_in_the_data_of_the_workspace(tmp_path: Path, name: str, folder: str) -> None:
     mathvista(tmp_path / "data" / folder, [figure("1")])
+    (tmp_path / "data" / "MATH VISTA").touch()
     found = find(name, tmp_path)
     assert (found.name, found.base) == ("mathvista", tmp_path / "data" / folder)
     assert [row.id for row in good(found)] == ["1"]
 
 
-def test_a_folder_with_the_name_of_a_benchmark_may_lie_anywhere(tmp_path: Path) -> None:
+def test_a_folder_with_the_name_of_a_benchmark_may_lie_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mathvista(tmp_path / "MathVista", [figure("1")])
     vstar(tmp_path / "vstar_bench", [search(0)])
     assert find(str(tmp_path / "MathVista"), Path()).name == "mathvista"
     assert find(str(tmp_path / "vstar_bench"), Path()).name == "vstar"
+    monkeypatch.chdir(tmp_path / "MathVista")
+    assert find(".", Path()).name == "mathvista"
 
 
 @pytest.mark.parametrize(
@@ -212,6 +218,12 @@ def test_a_file_of_ones_own_is_a_benchmark(tmp_path: Path) -> None:
     assert (second.fault, second.line) == (None, 3)  # in a file of their own people name what they like
     with pytest.raises(UsageError, match="a file has no splits"):
         find(str(file), tmp_path, "test")
+    for name in ("mine-heldout", "a"):
+        (tmp_path / f"{name}.jsonl").write_text(file.read_text())
+    with pytest.raises(DataError) as caught:
+        find(str(tmp_path), tmp_path)
+    assert caught.value.message.endswith("is no benchmark: it holds no problems.jsonl, and 3 other JSONL files")
+    assert caught.value.hint == f"name one of them: {tmp_path / 'mine-heldout.jsonl'}"
 
 
 def test_a_file_of_ones_own_is_read_no_further_than_it_is_asked(tmp_path: Path) -> None:
@@ -261,11 +273,11 @@ def test_mathvista_without_prompts_is_asked_with_its_unit_and_decimals(tmp_path:
         chosen("2"),
         bare("3", answer_type="integer", precision=None, unit=None, answer="7"),
         bare("4", precision=None, unit=None, answer_type="list", answer="[1, 2]"),
-        bare("5", precision=2.0, unit="$", metadata=None),
+        bare("5", precision=0.0, unit="$", metadata=None),
         bare("7", precision=math.nan, unit=None),
     ]
-    mathvista(folder, rows[:3], "testmini-00000-of-00002-aa")
-    mathvista(folder, rows[3:], "testmini-00001-of-00002-bb")
+    for part in (1, 0, 2):
+        mathvista(folder, rows[2 * part :][:2], f"testmini-0000{part}-of-00003-aa")
     mathvista(folder, [bare("6")], "test-00000-of-00001-cc")
     found = find(str(folder), Path())
     asked = good(found)
@@ -274,11 +286,11 @@ def test_mathvista_without_prompts_is_asked_with_its_unit_and_decimals(tmp_path:
         "Which is it? Choices: (A) 4 cm; (B) 5 cm",
         "How long is AB in figure 3?",
         "How long is AB in figure 4?",
-        "How long is AB in figure 5? (unit: $) Round the answer to 2 decimal places.",
+        "How long is AB in figure 5? (unit: $) Round the answer to 0 decimal places.",
         "How long is AB in figure 7?",
     ]
     assert [(row.id, row.passed["answer"], row.passed.get("decimals")) for row in asked] == [
-        ("1", "1.2", 1), ("2", "(B) 5 cm", None), ("3", "7", None), ("4", "[1, 2]", None), ("5", "1.2", 2),
+        ("1", "1.2", 1), ("2", "(B) 5 cm", None), ("3", "7", None), ("4", "[1, 2]", None), ("5", "1.2", 0),
         ("7", "1.2", None),
     ]  # fmt: skip
     assert asked[1].passed["choices"] == ["(A) 4 cm", "(B) 5 cm"]
@@ -288,7 +300,7 @@ def test_mathvista_without_prompts_is_asked_with_its_unit_and_decimals(tmp_path:
         "question": ("free_form",),
     }  # fmt: skip
     assert category_of(asked[4].passed) == {"question": ("free_form",)}
-    assert shades(found) == [0, 1, 2, 0, 1, 2]
+    assert shades(found) == [0, 1, 0, 1, 0, 1]
 
 
 def test_both_forms_of_mathvista_are_the_same_problems(tmp_path: Path) -> None:

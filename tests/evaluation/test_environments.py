@@ -4,6 +4,7 @@ The library that has them runs in tests/evaluation/test_verifiers.py.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,10 +43,11 @@ class Shown(list[str]):
     async def score(self, task: str, reply: str) -> tuple[float, Mapping[str, float]]:
         self.append(reply)
         print("an environment prints")
+        logging.getLogger("verifiers").error(f"a term of {task} failed")
         if self.fails:
             raise RuntimeError("its judge is away")
         right = float(reply.endswith(f"\\boxed{{{RIGHT[task]}}}"))
-        return 2 * right, {"right": right}
+        return 2 * right, {"right": right, **({"late": 1.0} if task == "2" else {})}
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ def test_an_environment_is_asked_with_its_pictures_and_scores_the_boxed_answer(s
     done = evaluated(server)
     assert done.code == 0, done.err
     assert done.json["reward"] == {
-        "system": "counting", "total": "reward", "terms": ["right"], "group": False, "judge": None,
+        "system": "counting", "total": "reward", "terms": ["late", "right"], "group": False, "judge": None,
     }  # fmt: skip
     found = done.json["models"][0]["reward"]
     assert (found["total"]["mean"], found["right"]["mean"], found["total"]["of"]) == (1.0, 0.5, 2)
@@ -86,6 +88,14 @@ def test_an_environment_is_asked_with_its_pictures_and_scores_the_boxed_answer(s
     (part,) = [part for part in server.chats()[0]["messages"][-1]["content"] if part["type"] == "image_url"]
     assert image_bytes(part)
     assert "an environment prints" in done.err  # stdout is JSON
+    failed = "functions of the reward of counting that failed, and count 0: 2; the first: a term of 1 failed"
+    assert f"warning: {failed}\n" in done.err
+
+
+def test_an_environment_is_shown_a_reply_without_an_answer_as_it_is(shown: Shown) -> None:
+    with serve(lambda _: "<tool_call>{") as server:
+        evaluated(server)
+    assert shown == ["<tool_call>{"] * 2
 
 
 def test_python_evaluates_an_environment_too(server: Server, shown: Shown) -> None:
@@ -147,6 +157,13 @@ def test_a_prompt_that_is_no_problem_says_why(prompt: str | Messages, sentence: 
     (row,) = found.benchmark.rows()
     assert row.fault
     assert sentence in row.fault.message
+
+
+def test_a_url_may_begin_in_capitals() -> None:
+    content = [{"type": "text", "text": "?"}, {"type": "image_url", "image_url": "HTTPS://A/b.png"}]
+    prompt = [{"role": "user", "content": content}]
+    (row,) = Environment("counting", "", Interface(["1"], lambda _: prompt, Shown().score)).benchmark.rows()
+    assert (row.fault, row.images) == (None, ("HTTPS://A/b.png",))
 
 
 @pytest.mark.parametrize(

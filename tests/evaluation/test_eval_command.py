@@ -24,6 +24,7 @@ from support.solving import CROP, answer, picture, told_to_wait
 from virc.core.errors import UsageError
 from virc.core.events import Event
 from virc.evaluation import request
+from virc.evaluation.against import assumed_of_pipeline
 from virc.evaluation.api import evaluate
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.verdicts import Judgement
@@ -89,7 +90,7 @@ def test_two_models_are_scored_and_compared(server: Server, problems: Path) -> N
     assert (bad["name"], bad["score"]["right"], bad["score"]["of"], bad["unanswered"]) == ("bad", 2, 6, 1)
     assert good["means"]["turns"] == 2
     assert good["means"]["calls"] == 1
-    assert good["means"]["tokens"] > 0
+    assert good["means"]["prompt_tokens"] > good["means"]["tokens"] > 0
     assert good["means"]["seconds"] > 0
     (pair,) = found["pairs"]
     assert pair["only_one"] == ["2", "3", "4", "6"]
@@ -168,7 +169,8 @@ def test_of_several_samples_one_opens_that_came_to_the_answer(problems: Path, he
         return answer("first" if len(ended) == 1 else "other")
 
     with serve(turns) as server:
-        evaluated(server, problems, "--samples", 3, "--limit", 1, "--seed", 3)
+        found = evaluated(server, problems, "--samples", 3, "--limit", 1, "--seed", 3)
+    assert [each["name"] for each in found["models"]] == [MODEL]
     (link,) = [link for link in Links((here / "evals/sums/report.html").read_text()).found if link[0] == "."]
     assert json.loads((here / "evals/sums" / link).with_name("trace.json").read_text())["answer"] == "other"
     assert "sample-1" not in link
@@ -260,7 +262,13 @@ def test_a_failed_row_is_not_counted_as_wrong(server: Server, problems: Path, he
     assert done.code == 1
     model = done.json["models"][0]
     assert (model["score"]["right"], model["score"]["of"], model["missing"]) == (4, 5, 1)
+    assert "good: 6 of 6 problems: 4 right, 0 without an answer, 1 failed\n" in done.err
+    lines = map(json.loads, (here / "evals/sums/answers/good.jsonl").read_text().splitlines())
+    (failed,) = (line for line in lines if line["error"])
+    assert [failed[name] for name in ("id", "answer", "turns", "calls", "tokens", "trace")] == ["2", *[None] * 5]
     picture(here / "gone.png")
+    again = virc("eval", problems, "--endpoint", server.url, "--model", "good")
+    assert "good: 1 of 6 problems: 1 right, 0 without an answer, 0 failed; 5 were done before\n" in again.err
     assert evaluated(server, problems, "--model", "good")["models"][0]["score"]["of"] == 6
 
 
@@ -388,8 +396,8 @@ def test_a_judge_is_asked_once_about_what_no_rule_finds_right(
 ) -> None:
     monkeypatch.setenv("VIRC_JUDGE_KEY", "for-the-judge")
     monkeypatch.setenv("VIRC_API_KEY", "for-the-endpoint")
-    with serve(judgement, models=("judge",)) as judge:
-        words = ("--model", "bad", "--judge-endpoint", judge.url)
+    with serve(judgement, models=("other", "judge")) as judge:
+        words = ("--model", "bad", "--judge-endpoint", judge.url, "--judge-model", "judge")
         found = evaluated(server, problems, *words)
         model = found["models"][0]
         assert (model["score"]["right"], model["score"]["of"]) == (3, 6)
@@ -436,6 +444,7 @@ def test_figures_of_a_reconstructed_pipeline_are_said_to_be_of_one(server: Serve
     (told,) = json.loads(done.out)["assumed"]
     for place in (done.err, told):
         assert "zero-shot-study is reconstructed; assumed, not published: pipeline" in place
+    assert assumed_of_pipeline("zero-shot-study", Path("zero-shot-study.py")) is None  # one of the user
 
 
 def test_a_judge_that_is_down_is_told_before_anything_is_asked(
@@ -470,6 +479,7 @@ def test_a_judge_that_goes_away_is_waited_for(
         thread.join()
     assert done.code == 0, done.err
     assert "rows in work wait until the endpoint answers" in done.err
+    assert "judge has judged 3 of 3 answers: 1 right, 0 failed\n" in done.err
     assert done.json["models"][0]["deciders"] == {"rule": 2, "judge": 3}
     assert len((here / "evals/sums/judged/judge.jsonl").read_text().splitlines()) == 3
 

@@ -180,6 +180,13 @@ def test_a_model_that_is_asked_later_joins_those_that_have_values(server: Server
     assert "it has no answer" in plain.err
 
 
+def test_rewards_that_the_disk_refuses_are_one_sentence(server: Server, problems: Path, system: Path) -> None:
+    Path("evals/sums").mkdir(parents=True)
+    Path("evals/sums/rewards").touch()
+    done = evaluated(server, problems, "--reward", system)
+    assert (done.code, "error: cannot write evals/sums/rewards/mine/good.jsonl: " in done.err) == (1, True), done.err
+
+
 def test_of_several_samples_the_one_that_counts_is_scored(server: Server, problems: Path, system: Path) -> None:
     done = evaluated(server, problems, "--reward", system, "--samples", 3)
     assert means(done)["total"] == pytest.approx((1.4 + 1.4 + 0.9 + 0) / 4)
@@ -350,6 +357,7 @@ def test_an_interval_of_a_mean_that_is_not_known() -> None:
 def test_tiny_is_scored_by_its_own_reward(here: Path) -> None:
     done = virc("eval", "diagrams", "--model", "tiny", "--limit", 2, "--reward", "tiny", "--json")
     found = means(done)
+    assert done.json["reward"]["total"] == "rules"
     assert (found["format"], found["answer"]) == (1, 1)
     assert done.json["models"][0]["reward"]["overlap"]["unscored"] == 2  # rows of the benchmark have no reference
     assert "overlap: the row has no box" in done.err

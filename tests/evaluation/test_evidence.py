@@ -16,7 +16,7 @@ from virc.core.errors import DataError
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.trace import ImageRecord
 from virc.scoring.boxes import Box
-from virc.solving.evidence import are_seen, of_fields, shown
+from virc.solving.evidence import are_seen, crops, of_fields, shown
 from virc.tools.registry import schemas
 
 SCHEMA = json.loads(files("virc").joinpath("core", "schemas", "solve.json").read_text(encoding="utf-8"))
@@ -39,6 +39,7 @@ def made(
         ([made(1, 0, (0, 0, 50, 50))], 1),
         ([made(1, 0, (25, 0, 75, 50))], 0.5),
         ([made(1, 0, (100, 50, 200, 100))], 0),
+        ([made(1, 0, (0, 25, 50, 50))], 0.5),
         # the crop that shows most counts; two halves are not one whole
         ([made(1, 0, (0, 0, 25, 50)), made(2, 0, (25, 0, 50, 50))], 0.5),
         ([made(1, 0, (100, 50, 200, 100)), made(2, 0, (0, 0, 50, 40))], 0.8),
@@ -78,6 +79,10 @@ def test_a_point_is_seen_or_not() -> None:
     crop = made(1, 0, (0, 0, 50, 50))
     points: list[Box] = [(10, 10, 10, 10), (10, 10, 10, 150)]
     assert shown(points, SIZE, [INPUT, crop]) == [1.0, 0.0]
+
+
+def test_crops_are_without_the_pictures_that_they_are_of() -> None:
+    assert crops([INPUT, made(1, 0, (0, 0, 50, 50))], [SIZE]) == [(0, (0.0, 0.0, 0.25, 0.5))]
 
 
 def test_all_of_the_evidence_is_to_be_seen() -> None:
@@ -160,7 +165,7 @@ def test_evidence_is_counted_in_pixels_of_the_file_where_it_is_shown_larger(crop
     spoken = msgspec.structs.replace(own_protocol(schemas(("crop_image",))), crops=crops)
     (tmp_path / "protocol.json").write_bytes(msgspec.json.encode(spoken))
     Image.new("RGB", (100, 100), "white").save(tmp_path / "picture.png")  # shown at 112 x 112
-    row = {"id": 1, "image": "picture.png", "question": "How large is A?", "answer": "5", "looks": [[25, 0, 75, 50]]}
+    row = {"id": 1, "image": "picture.png", "question": "How large is A?", "answer": "5", "looks": [[24, 0, 75, 50]]}
     (tmp_path / "problems.jsonl").write_text(json.dumps(row) + "\n")
     look = {"name": "crop_image", "arguments": {"bbox_2d": [0, 0, 56, 56], "image_index": 0}}
     replies = [
@@ -172,7 +177,8 @@ def test_evidence_is_counted_in_pixels_of_the_file_where_it_is_shown_larger(crop
         done = virc("eval", tmp_path / "problems.jsonl", "--endpoint", server.url, *words)
     assert done.code == 0, done.err
     (answers,) = (tmp_path / "eval" / "answers").glob("*.jsonl")
-    assert json.loads(answers.read_text())["evidence"] == [0.5]
+    line = json.loads(answers.read_text())
+    assert (line["evidence"], line["regions"]) == ([0.5098], [[0, [0.0, 0.0, 0.5, 0.5]]])
 
 
 def test_looks_of_a_problem_that_are_no_boxes_are_its_fault(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`virc eval --looks`: the verdict on models that cheat and models that do not, and the run that leads to it."""
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator
@@ -123,9 +124,16 @@ NEEDED = arms(YES, crops_swapped=NO, no_tools=NO, blank_picture=NO)
         # what is lost in one of two arms, or comes once and is not right, may be luck
         ([arms(YES, blank_picture=NO, no_tools=NO)] * 114, "looks, but its crops do not matter", "0.0 %"),
         ([arms(NO, blank_picture=YES, another_seed=OTHER)] * 114, "not decided", ""),
+        # what is wrong and comes again with another seed needs no crop either
+        ([arms(NO, blank_picture=OTHER)] * 114, "looks, but its crops do not matter", "0.0 % of its answers need"),
         # without a crop, what changes is luck
         ([arms(BARE, crops_swapped=OTHER, crops_blurred=OTHER)] * 20, "right without looking", "100.0 % of its right"),
         ([arms(OTHER)] * 20, "right without looking", "100.0 % of its answers stay with a blank picture"),
+        # an answer that is written in another way is the same
+        (
+            [arms(Answered("0.5", False), blank_picture=Answered("1/2", False))] * 20,
+            "right without looking", "100.0 % of its answers stay with a blank picture",
+        ),
         # the evidence is known, and was not looked at
         (
             [arms(msgspec.structs.replace(YES, evidence=[0.1]))] * 20,
@@ -168,6 +176,8 @@ def test_an_answer_that_two_options_share_by_chance_is_no_proof() -> None:
     for two in ([Guess("yes"), Guess("no")], [Guess("A", 2), Guess("B", 2)]):
         assert looks("m", rows, two * 15).decision == "not decided"
         assert looks("m", rows, apart(30)).p < looks("m", rows, two * 15).p
+    others: list[dict[ArmName, Answered]] = [{}] * 300  # of no choices
+    assert looks("m", rows + others, [*two * 15, *apart(300)]).p == looks("m", rows, two * 15).p
 
 
 def test_chance_is_that_of_the_problems_with_a_crop() -> None:
@@ -204,6 +214,14 @@ def test_p_of_what_is_not_decided_is_the_lowest() -> None:
     )
 
 
+def test_so_many_problems_are_wanted_that_the_loss_would_be_found() -> None:
+    found = looks("m", [NEEDED] * 3 + [arms(YES, blank_picture=NO)] * 30, apart(33))
+    (low, high), gain = found.arms["crops swapped"].interval, 3 / 33
+    wanted = 33 * (3.417 * (high - low) / (2 * 1.959964) / gain) ** 2
+    assert wanted % 1 < 0.9
+    assert found.sentence.endswith(f"; about {math.ceil(wanted):,} such problems would tell")
+
+
 def test_answers_that_change_by_themselves_are_no_proof_of_looking() -> None:
     """Of a warm model that ignores its crops, as many answers change with a crop as with another seed."""
     change = [arms(YES, crops_swapped=NO, blank_picture=OTHER), arms(NO, crops_swapped=YES, blank_picture=OTHER)]
@@ -219,7 +237,9 @@ def test_undecided_answers_are_in_no_test() -> None:
     assert [found.arms[name].of for name in ("crops swapped", "another seed")] == [2, 1]
 
 
-@pytest.mark.parametrize(("count", "of", "likely"), [(0, 5, 0.5), (3, 5, 0.5), (5, 5, 0.1), (190, 200, 0.75)])
+@pytest.mark.parametrize(
+    ("count", "of", "likely"), [(0, 5, 0.5), (3, 5, 0.5), (5, 5, 0.1), (190, 200, 0.75), (5, 5, 1.0)]
+)
 def test_the_binomial_tail_is_exact(count: int, of: int, likely: float) -> None:
     part = Fraction(likely)
     tail = sum(comb(of, at) * part**at * (1 - part) ** (of - at) for at in range(count, of + 1))
@@ -239,6 +259,10 @@ def test_one_picture_in_two_files_is_swapped_with_neither(tmp_path: Path) -> Non
     assert [row.swapped[0] for row in found] == ["other", "other", "one", "other"]
     with pytest.raises(DataError, match="all problems have the same picture"):
         list(swapped(rows[:2], partial(contents, base=tmp_path)))
+    several = [Row(at, at, images=names) for at, names in enumerate([("one", "other"), ("copy", "copy")])]
+    assert [row.swapped for row in swapped(several, partial(contents, base=tmp_path))] == [
+        ["copy", "copy"], ["one", "other"]
+    ]  # fmt: skip
 
 
 def test_looks_of_copies_of_one_picture_is_refused(tmp_path: Path) -> None:
@@ -296,6 +320,13 @@ def spread(image: Image.Image) -> int:
 def test_without_tools_none_is_offered_or_taken() -> None:
     bare = without_tools(OWN)
     assert (bare.tools, "crop_image" in OWN.system, "crop_image" in bare.system) == ((), True, False)
+    assert without_tools(msgspec.structs.replace(OWN, schemas=schemas(("crop_image",)))).schemas == ()
+
+
+def test_a_blank_picture_is_white_and_as_large() -> None:
+    shown = Shown(noise(0, (112, 84)), original=(448, 336))
+    blank = ablated(shown, "no-picture", shown)
+    assert (blank.size, blank.original, blank.pixels.getextrema()) == ((112, 84), (448, 336), ((255, 255),) * 3)
 
 
 GREYS = tuple(range(40, 160, 10))
@@ -404,8 +435,13 @@ def test_the_verdict_is_verified_by_the_files_of_the_arms(server: Server, rows: 
 
 def test_result_files_have_the_protocol_of_their_arm_and_no_path(rows: Path, here: Path) -> None:
     with serve(knows, models=("/home/me/cheater",)) as running:
-        assert run_eval(running, rows, "--limit", 2, "--to", "a", model="/home/me/cheater").code == 0
-    heads = {file.stem: parts(file)[0] for file in (here / "a/results").rglob("*.jsonl")}
+        done = run_eval(running, rows, "--limit", 2, "--to", "a", model="/home/me/cheater")
+    assert (done.code, "cheater, crops swapped: 2 of 2 problems: 2 right" in done.err) == (0, True), done.err
+    assert [*(here / "a").rglob("traces")] == [here / "a/traces"] * (here / "a/traces").exists()
+    files = {file.stem: parts(file) for file in (here / "a/results").rglob("*.jsonl")}
+    seeds = {name for name, (_, lines) in files.items() if {line["settings"]["seed"] for line in lines} == {1}}
+    assert seeds == {"another-seed"}
+    heads = {name: head for name, (head, _) in files.items()}
     offered = {name for name, head in heads.items() if (head.chat_protocol or {})["tools"]}
     assert heads.keys() - offered == {"no-tools"}
     assert b"/home/me" not in b"".join(map(msgspec.json.encode, heads.values()))
@@ -422,6 +458,10 @@ def test_an_edited_verdict_is_found(server: Server, rows: Path, here: Path) -> N
     file.write_bytes(b"".join([msgspec.json.encode(told.sealed), b"\n", *lines]))
     done = virc("eval", "verify", file)
     assert (done.code, "its verdict on looking is by the replies: not decided" in done.err) == (6, True), done.err
+    shutil.rmtree(file.with_suffix(".looks"))
+    done = virc("eval", "verify", file)
+    note = "the verdict on looking is taken as it is written: cheater.looks/no-tools.jsonl is not next to the file"
+    assert (done.code, note in done.err) == (0, True), done.err
 
 
 NOT_ITS_ARM = "crops-swapped.jsonl is not the file of its arm"
@@ -460,6 +500,21 @@ def parts(file: Path) -> tuple[Head, list[dict[str, Any]]]:
     return msgspec.json.decode(head, type=Head), [
         {key: each[key] for key in each if key not in ("digest", "replied")} for each in fields
     ]
+
+
+def test_a_model_that_was_asked_in_one_arm_has_no_verdict(server: Server, rows: Path, here: Path) -> None:
+    words = ("--endpoint", server.url, "--protocol", "default", "--limit", 2, "--to", "a")
+    assert virc("eval", rows, "--model", "honest", *words).code == 0
+    done = run_eval(server, rows, "--limit", 2, "--to", "a", "--json")
+    assert (done.code, [each["name"] for each in done.json["models"]]) == (0, ["cheater", "honest"]), done.err
+    assert [each["model"] for each in done.json["looks"]] == ["cheater"]
+
+
+def test_an_answer_that_failed_is_still_to_go(server: Server, rows: Path, here: Path) -> None:
+    (here / "50.png").unlink()
+    done = run_eval(server, rows, "--dry-run", "--json")
+    assert (done.code, "12 problems in 6 arms, 68 answers to go: about " in done.err) == (1, True), done.err
+    assert "4 right, 0 without an answer, 1 failed" in done.err
 
 
 def test_a_dry_run_asks_five_and_says_the_cost(server: Server, rows: Path, here: Path) -> None:

@@ -1,22 +1,30 @@
 """What is asked and what was answered before: rows left out, rows that changed, folders of other answers."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from PIL import Image
+from support import small_lora
+from support.made import make
 
 from virc.core.errors import ConfigError, DataError, NetworkError, UsageError
 from virc.core.events import Event, Reporter
-from virc.evaluation.against import Published, compared
+from virc.evaluation import api
+from virc.evaluation.against import Published, compared, published_for
 from virc.evaluation.answers import AnswerLine, EvalFolder, answered_before, answers_in, check_crop_ablation
 from virc.evaluation.api import Evaluated, evaluate
 from virc.evaluation.benchmarks.registry import LocalBenchmark
+from virc.evaluation.environments import OfEnvironment
 from virc.evaluation.problems import EvalProblem, find_problems, problems_of, rows_of
+from virc.evaluation.request import EvalRequest
 from virc.evaluation.summary import Answered, Result, summarise
-from virc.solving.rows import Row
+from virc.models.registry import EMBEDDED_FOLDER
+from virc.solving.rows import Row, as_row
 from virc.systems.registry import Figures
 
 
@@ -67,6 +75,17 @@ def test_without_a_problem_the_first_fault_is_told(
     assert hint is None or caught.value.hint == hint
 
 
+def test_boxes_of_a_row_are_compared_with_its_first_picture(tmp_path: Path) -> None:
+    for name, side in (("a.png", 100), ("b.png", 400)):
+        Image.new("RGB", (side, side)).save(tmp_path / name)
+    row = {"id": 1, "question": "Where?", "boxes": [[150, 10, 190, 50]]}
+    for images, is_wrong in ((["a.png", "b.png"], True), (["b.png", "a.png"], False)):
+        rows = [as_row(1, row | {"images": images})]
+        found = LocalBenchmark("bench", tmp_path, lambda rows=rows: iter(rows), published=False)  # type: ignore[misc]
+        with pytest.raises(DataError) if is_wrong else nullcontext():
+            problems_of(found, None, pytest.fail)
+
+
 def test_with_a_reward_a_row_needs_no_answer() -> None:
     rows = [row(1, "a", answer=None), row(2, "b")]
     found = problems_of(bench(rows, published=False), None, pytest.fail, rewarded=True)
@@ -83,7 +102,10 @@ def folder(place: Path, **settings: dict[str, str]) -> EvalFolder:
 
 
 def test_the_models_of_a_call_come_first_in_its_order(tmp_path: Path) -> None:
-    assert [*answers_in(folder(tmp_path, A={}, B={}, C={}), ["C", "X", "A"])] == ["C", "A", "B"]
+    held = folder(tmp_path, A={}, B={}, C={})
+    nobodys = (tmp_path / "answers" / "A.jsonl").read_text().replace('"model": "A"', '"model": null')
+    (tmp_path / "answers" / "D.jsonl").write_text(nobodys)
+    assert [*answers_in(held, ["C", "X", "A"])] == ["C", "A", "B"]
     (tmp_path / "answers" / "B.jsonl").write_text("{}\n")
     with pytest.raises(DataError, match=r"B\.jsonl holds something else than answers: line 1: ") as caught:
         answers_in(EvalFolder(tmp_path), [])
@@ -153,6 +175,15 @@ def test_published_figures_are_those_of_the_model_or_of_all(
     assert given[0].differs == {"max_pixels": (100, 200), "turns": (4, None)}
 
 
+def test_a_run_on_a_published_model_is_compared_as_the_users_own(tmp_path: Path) -> None:
+    run = make(tmp_path, "mine", base=str(EMBEDDED_FOLDER))
+    adapter = small_lora.describe(run.checkpoints / "checkpoint-4")
+    (adapter / "trainer_state.json").write_text('{"global_step": 4}')
+    (adapter / "adapter_model.safetensors").touch()
+    found = published_for("mine", tmp_path, "tiny")
+    assert (found.system, found.short, found.run) == ("tiny", None, run)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -164,6 +195,41 @@ def test_published_figures_are_those_of_the_model_or_of_all(
 def test_what_cannot_be_evaluated_is_refused_first(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         evaluate("none.jsonl", **given)
+
+
+def test_all_that_a_script_names_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[EvalRequest] = []
+    nothing: Any = None
+
+    def run(request: EvalRequest, report: Reporter) -> Evaluated:
+        asked.append(request)
+        report.note("asked")
+        return Evaluated(nothing, nothing, None, 0)
+
+    monkeypatch.setattr(api, "run", run)
+    said, url = list[Event](), "http://localhost:1/v1"
+    evaluate(
+        Path("rows.jsonl"), ["a", Path("b")], endpoint=url, api_key="key", to=Path("new"), limit=3, split="test",
+        system="tiny", protocol="default", judge_endpoint=f"{url}/judge", judge_model="j", reward=Path("r.yaml"),
+        judge_endpoints={"other": url}, traces="all", against=True, temperature=0.5, samples=2, max_pixels=9999,
+        max_tokens=77, max_turns=5, timeout=8, seed=4, seeds=2, offline=True, concurrency=6, against_run=Path("runs/x"),
+        sign=Path("key"), environment=True, environment_args={"a": 1}, answer_as="{answer}", looks=True,
+        on_progress=said.append,
+    )  # fmt: skip
+    (request,) = asked
+    assert [each.text for each in said] == ["asked"]
+    assert msgspec.structs.replace(request, setups=[]) == EvalRequest(
+        benchmark="rows.jsonl", setups=[], to="new", limit=3, split="test", judge_endpoint=f"{url}/judge",
+        judge_model="j", traces="all", against=True, at_once=6, reward="r.yaml", judge_endpoints={"other": url},
+        environment=OfEnvironment('{"a":1}', "{answer}"), against_run="runs/x", sign="key", looks=True,
+    )  # fmt: skip
+    setups = [(each.choice.model, each.config.seed, each.offline) for each in request.setups]
+    assert setups == [("a", 4, True), ("a", 5, True), ("b", 4, True), ("b", 5, True)]
+    choice, config = request.setups[0].choice, request.setups[0].config
+    assert (choice.endpoint, choice.api_key, choice.system, choice.protocol) == (url, "key", "tiny", "default")
+    assert (choice.max_pixels, choice.timeout) == (9999, 8)
+    assert (config.temperature, config.samples, config.timeout) == (0.5, 2, 8)
+    assert (config.max_turns, config.max_tokens) == (5, 77)
 
 
 def test_what_failed_in_an_evaluation_is_raised_rows_first() -> None:

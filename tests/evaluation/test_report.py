@@ -23,7 +23,8 @@ from virc.evaluation.pages import figures
 from virc.evaluation.pages.figures import in_words
 from virc.evaluation.pages.report import render
 from virc.evaluation.rewarded import Gap, Mean, Rewarded
-from virc.evaluation.summary import Answered, Reported, Result, Summary
+from virc.evaluation.statistics import wilson
+from virc.evaluation.summary import Answered, Reported, Result, Summary, share
 from virc.reasoning.protocol import own_protocol
 from virc.reasoning.session import Reply, Session
 from virc.solving.ablation import CropAblation
@@ -109,9 +110,26 @@ def test_figures_are_short_and_axes_hold_all_of_them() -> None:
     assert (figures.axis_of(means), figures.axis_of([])) == ((-0.5, 1.75), (0, 1))
     assert figures.on_axis(0.5, (-1, 1)) == 75
     (pair,) = summary_of(outcomes("rw"), "one", "other").pairs
-    ends = [(-0.12, 0.03), (0.0, 0.15), (-1.0, 0.2), (0.0, 0.0)]
+    ends = [(-0.12, 0.03), (0.0, 0.55), (-1.0, 0.2), (0.0, 0.0)]
     reached = [figures.reach([msgspec.structs.replace(pair, interval=each)]) for each in ends]
-    assert [*reached, figures.reach([])] == pytest.approx([0.15, 0.15, 1.0, 0.05, 0.05])
+    assert [*reached, figures.reach([])] == pytest.approx([0.15, 0.55, 1.0, 0.05, 0.05])
+    bounds = ((0.5, 0.5), (-0.25, 0.5))
+    gained = [figures.gained(msgspec.structs.replace(pair, bounds=each)) for each in bounds]
+    assert gained == ["+50.0", "−25.0 to +50.0"]
+    assert [figures.unread(share(each)) for each in ([True, False, False, False], [False])] == ["1 (25.0%)", "0"]
+    assert [figures.chance(each) for each in (0.0009, 0.001, 0.25)] == ["< 0.001", "0.001", "0.250"]
+    assert (share([]).share, share([True, False, False]).interval) == (0, wilson(1, 3))
+
+
+def test_a_page_has_the_filters_and_widths_of_its_models() -> None:
+    one, several = page_of("r", "w", names=("one",)), page_of("rrwr", "wwww", names=tuple("abcd"))
+    assert ("wrong by any" in one, "wrong by any" in several) == (False, True)
+    assert ("--short: 15.000%" in one, "--short: 10.000%" in several) == (True, True)
+    results = outcomes("r", names=("one",))
+    summary = summary_of(results, "one")
+    model = msgspec.structs.replace(summary.models[0], settings={"max_turns": None, "samples": 77})
+    text = Page(render(msgspec.structs.replace(summary, models=[model]), results)).text.lower().replace("_", " ")
+    assert ("77" in text, "max turns" in text) == (True, False)
 
 
 def test_undecided_answers_are_pale_behind_the_right_ones() -> None:

@@ -22,11 +22,11 @@ from support.solving import CROP, answer, picture
 from virc.core.errors import ConfigError, NetworkError, SetupError
 from virc.evaluation import results, scored, signing, verdicts, writing
 from virc.evaluation.checking import verifying
-from virc.evaluation.contamination import are_copies, files, fingerprint
+from virc.evaluation.contamination import are_copies, compare, files, fingerprint
 from virc.evaluation.summary import ModelSummary
 from virc.scoring import answers as scoring
 from virc.scoring.score import Key, Verdict
-from virc.solving.rows import Row
+from virc.solving.rows import Row, as_row
 
 SAID = {"good": "2468", "fair": "2460", "poor": "1468"}
 """Model -> what it answers to problems 1 to 4, whose answers are 2, 4, 6 and 8."""
@@ -75,6 +75,8 @@ def test_a_result_verifies_where_there_is_nothing_else(file: Path) -> None:
     assert "not signed" in done.err
     assert "rows are not compared" in done.err
     assert len(file.read_bytes()) < 20_000
+    signed = verified(file, "--signer", "RWQ")
+    assert (signed.code, [each["kind"] for each in signed.json["differences"]]) == (6, ["signature"])
 
 
 def test_a_result_has_replies_pictures_versions_and_prompts_without_paths(file: Path, made: Path) -> None:
@@ -92,6 +94,10 @@ def test_rows_are_compared_with_those_that_are_here(file: Path, made: Path) -> N
     assert done.code == 0, done.err
     assert "rows are not compared" not in done.err
     assert "problems, the file" not in done.err  # as many
+    *_, last = (rows := (made / "sums.jsonl").read_text()).splitlines(keepends=True)
+    file.with_name("sums.jsonl").write_text(rows + last.replace('"4"', '"5"'))
+    done = verified(file, "--benchmark", file.with_name("sums.jsonl"))
+    assert (done.code, "sums here has 5 problems, the file 4" in done.err) == (0, True), done.err
 
 
 def resealed(file: Path, change: Callable[[Line, list[Line]], None]) -> None:
@@ -132,6 +138,10 @@ def verdict(_: Line, lines: list[Line]) -> None:
 
 def figure(head: Line, _: list[Line]) -> None:
     head["figures"]["score"]["right"] = 4
+
+
+def nudged(head: Line, _: list[Line]) -> None:
+    head["figures"]["means"]["seconds"] *= 1.001
 
 
 def dropped(_: Line, lines: list[Line]) -> None:
@@ -210,6 +220,7 @@ def unknown_field(head: Line, _: list[Line]) -> None:
         (resealed, right_reply, "verdict", "problem 1: it is right here, wrong in the file"),
         (edited, figure, "figure", "the first line, with the figures, was edited"),
         (resealed, figure, "figure", "the figure score.right is 3 by the lines, not 4"),
+        (resealed, nudged, "figure", "the figure means.seconds is "),
         (resealed, unanswered, "reply", "problem 1: its reply says 1, its line no answer (None)"),
         (resealed, broken_off, "reply", "problem 1: its reply says 1, its line no answer (network)"),
         (resealed, refused, "reply", "problem 1: its reply says 1, its line no answer (no_answer)"),
@@ -372,14 +383,17 @@ def reference(_: Line, lines: list[Line]) -> None:
 @pytest.mark.parametrize("where", ["here", "file"])
 def test_a_changed_row_is_named(where: str, file: Path, made: Path, here: Path) -> None:
     rows = (made / "sums.jsonl").read_text()
-    (here / "sums.jsonl").write_text(rows.replace("problem 1", "problem 01") if where == "here" else rows)
+    changed = rows.replace("problem 1", "problem 01").replace('"id": "2"', '"id": "02"')
+    (here / "sums.jsonl").write_text(changed if where == "here" else rows)
     if where == "file":  # its reference, and all that follows of it
         resealed(file, reference)
         right = [line.verdict for line in results.read(file).lines.values()]
         assert all(right)
     done = verified(file, "--benchmark", here / "sums.jsonl")
     assert done.code == (5 if where == "here" else 6)  # the figures too are others then
-    assert [(each["kind"], each["id"]) for each in done.json["differences"] if each["kind"] == "row"] == [("row", "1")]
+    found = {each["id"]: each["says"] for each in done.json["differences"] if each["kind"] == "row"}
+    told = {"1": "its row in sums here is another", "2": "its row in sums here is missing"}
+    assert found == (told if where == "here" else {"1": "its question or its reference is not that of the row here"})
 
 
 def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,8 +409,27 @@ def test_another_scorer_is_named_where_its_verdicts_differ(file: Path, monkeypat
     done = verified(file)
     assert done.code == 5
     assert [each["kind"] for each in done.json["differences"]] == ["scorer"]
-    assert "problem 1: the scorer changed: it is right here, wrong in the file" in done.err
+    sentence = "problem 1: the scorer changed: it is right here, wrong in the file"
+    assert f"error: {file} has 1 difference: {sentence}\n" in done.err
+    assert str(verifying.Difference("row", "gone", "\x1b[2J" + "x" * 99)) == f"problem [2J{'x' * 57}…: gone"
     assert scoring.score is not lenient
+
+
+def test_all_code_that_scores_is_in_its_digest(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("scoring/score.py", "scoring/deep/rule.py", "evaluation/benchmarks/vstar.py",
+             *(f"evaluation/{name}.py" for name in ("boxes", "problems", "verdicts")))  # fmt: skip
+    for name in (*names, "evaluation/api.py"):
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text("")
+    package = SimpleNamespace(__file__=str(here / "evaluation" / "benchmarks" / "__init__.py"))
+    monkeypatch.setattr(results, "benchmarks", package)
+    digests = [results.rules_digest()]
+    (here / "evaluation" / "api.py").write_text("scores = False")
+    assert results.rules_digest() == digests[0]
+    for name in names:
+        (here / name).write_text("odd = True")
+        digests.append(results.rules_digest())
+    assert len({*digests}) == len(names) + 1
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "[1]\n", '{"schema": "virc.solve/1"}\n', "\xff\n", "[" * 100_000])
@@ -445,6 +478,7 @@ def test_a_card_has_models_and_what_they_differ_by(form: str, says: str, made: P
     done = virc("eval", "card", *files, "--format", form)
     assert done.code == 0, done.err
     assert says in done.out
+    assert form != "latex" or re.findall(r"begin\{tabular\}\{(l+r+)\}", done.out) == ["lrrrr", "lrrrrrr"]
     assert "good, mean of 2 seeds" in done.out
     assert done.out.count("good − fair".replace("−", "$-$" if form == "latex" else "−")) == 1
     (pair,) = [line for line in done.out.splitlines() if "good" in line and "fair" in line]
@@ -487,12 +521,14 @@ def test_pictures_that_were_trained_on_are_counted(made: Path, here: Path, monke
     with Image.open(made / "a.png") as small:
         small.resize((448, 336)).save(here / "copy.jpg", quality=80)
     Image.linear_gradient("L").convert("RGB").save(here / "other.png")
-    rows = [("other.png", "problem 1"), ("copy.jpg", "problem 12"), ("copy.jpg", "This is problem_3."), ("no", "")]
-    train = here / "train.jsonl"
+    copy, other = "../copy.jpg", "../other.png"
+    rows = [([other], "problem 1"), ([other, copy], "problem 12"), ([copy], "This is problem_3."), (["no"], "")]
+    train = here / "rows" / "train.jsonl"
+    train.parent.mkdir()
     train.write_text(
         "".join(
-            json.dumps({"id": at, "image": image, "question": question, "answer": "1"}) + "\n"
-            for at, (image, question) in enumerate(rows)
+            json.dumps({"id": at, "images": images, "question": question, "answer": "1"}) + "\n"
+            for at, (images, question) in enumerate(rows)
         )
     )
     shutil.copytree(made, here / "made")
@@ -507,6 +543,12 @@ def test_pictures_that_were_trained_on_are_counted(made: Path, here: Path, monke
         ("1", 2, False), ("2", 2, False), ("3", 3, True), ("4", 2, False),
     ]  # fmt: skip
     assert found["without"]["good"]["of"] == 0
+    said = [("system", "You see a picture."), ("user", "<image>This is problem 4."), ("assistant", "8")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    (here / "rows/chat.json").write_text(json.dumps([{"messages": messages, "images": [copy]}]))
+    asked = as_row(1, {"id": 4, "image": "copy.jpg", "question": "problem 4", "answer": "8"})
+    (shared,) = compare(str(here / "rows/chat.json"), [asked], here, []).shared
+    assert (shared.id, shared.row, shared.same_question) == (4, 1, True)
 
 
 def test_rows_of_a_run_are_those_of_the_runs_before_it_too(here: Path) -> None:
@@ -599,6 +641,8 @@ def test_boxes_refusals_judged_answers_and_failed_rows_verify(
     assert (done.json["score"]["right"], done.json["score"]["of"]) == (4, 4)
     assert f"decided about, whose verdicts are taken as written: {1 if algebra else 2}" in done.err
     assert str(here) not in file.read_text()
+    errors = {each["id"]: each["error"]["message"] for each in map(json.loads, file.open()) if each.get("error")}
+    assert errors == {2: "the model answered 'unreadable'", 4: ""}
     for module in (verdicts, verifying):
         monkeypatch.setattr(module, "can_do_algebra", lambda: False)
     done = verified(file)

@@ -9,6 +9,7 @@ import pytest
 
 from virc.core.errors import NetworkError, NoAnswerError
 from virc.evaluation.answers import AnswerLine, EvalFolder, answers_in, default_folder
+from virc.evaluation.boxes import overlap
 from virc.evaluation.looks import Guess
 from virc.evaluation.problems import EvalProblem
 from virc.evaluation.rewarded import Rewarded, gap_of, mean_of
@@ -16,6 +17,7 @@ from virc.evaluation.rewarding import RewardedLine
 from virc.evaluation.scored import guess_of
 from virc.evaluation.statistics import mean_interval
 from virc.evaluation.summary import Answered, ModelSummary, Result, summarise
+from virc.reasoning.calls import BoxView
 from virc.scoring.boxes import Box
 from virc.scoring.score import Key
 
@@ -71,6 +73,28 @@ def test_a_pair_is_counted_over_what_both_have_a_result_for() -> None:
     assert (pair.p, pair.p_bounds) == (1.0, (1.0, 1.0))
     assert (pair.only_one, pair.only_other) == (["2"], ["5"])
     assert len(summarise("bench", RESULTS, {name: {} for name in "ABC"}).pairs) == 3
+
+
+def test_two_pairs_are_corrected_for_two() -> None:
+    names = ("A", "B", "A (seed 1)", "B (seed 1)")
+    rows = [result(str(at), dict.fromkeys(names[::2], True) | dict.fromkeys(names[1::2], False)) for at in range(6)]
+    pairs = summarise("bench", rows, {name: {} for name in names}).pairs
+    assert [(each.one, each.other, each.p, each.p_holm) for each in pairs] == [
+        (*names[:2], 2 / 2**6, 4 / 2**6), (*names[2:], 2 / 2**6, 4 / 2**6)
+    ]  # fmt: skip
+
+
+def test_boxes_count_in_each_category_of_their_row() -> None:
+    texts = ("[0, 0, 9, 9]", "[50, 50, 60, 60]")
+    inside, outside = (overlap(text, ((0, 0, 9, 9),), BoxView([(99, 99)])) for text in texts)
+    rows = [
+        Result(str(at), "q", "", {"category": names}, {"A": Answered("b", each.right, overlap=each)})
+        for at, (each, names) in enumerate(((inside, ("cat", "pet")), (outside, ("pet",))))
+    ]
+    (found,) = summarise("bench", rows, {"A": {}}).models
+    assert found.boxes
+    assert (found.boxes.of, found.boxes.mean_iou, found.boxes.ap50) == (2, 0.5, 0.25)
+    assert found.boxes.mean_ap == pytest.approx((1 + 0.5 * 51 / 101) / 2)  # recalls 0, 0.01 to 0.5 of the pets
 
 
 def one_model(*answers: Answered, unreadable: bool = False) -> ModelSummary:

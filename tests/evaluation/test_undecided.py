@@ -231,6 +231,7 @@ def test_a_judge_that_answers_again_decides_what_was_undecided(server: Server, p
         done = evaluated(server, problems, judge, "--json")
         assert len(judge.chats()) == 2
     assert done.code == 0, done.err
+    assert "judge has judged 2 of 4 answers: 2 right, 0 failed; 2 were judged before\n" in done.err
     assert done.json["models"][0]["score"]["bounds"] == [0.8, 0.8]
 
 

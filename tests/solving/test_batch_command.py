@@ -107,10 +107,22 @@ def test_bad_rows_become_lines_and_the_batch_goes_on(batch: Callable[..., Any], 
     with serve(echo) as server:
         done = batch([*rows, *problems(image, "d")], server)
     assert done.code == 1
-    codes = {line["id"]: line["error"] and line["error"]["code"] for line in read(tmp_path / "out")}
+    lines = read(tmp_path / "out")
+    codes = {line["id"]: line["error"] and line["error"]["code"] for line in lines}
     assert codes == {"a": None, "b": 5, None: 5, "c": 5, "d": None}
+    failed = next(line for line in lines if line["id"] == "c")
+    assert [failed[name] for name in ("answer", "turns", "calls", "tokens", "trace")] == [None] * 5
     assert "5 rows: 2 answered, 0 without an answer, 3 failed" in done.err
     assert "warning: row 'c': there is no file gone.png" in done.err
+
+
+def test_a_box_is_counted_in_the_picture_as_shown_and_compared_in_its_file(
+    batch: Callable[..., Any], image: Path, tmp_path: Path
+) -> None:
+    with serve(echo) as server:
+        assert batch(problems(image, "a", boxes=[[1, 2, 3, 4]]), server, "--max-pixels", 6000).code == 0
+    (line,) = read(tmp_path / "out")
+    assert (line["view"]["sizes"], line["view"]["originals"]) == ([[84, 56]], [[112, 84]])
 
 
 def test_no_answers_are_counted_and_the_exit_is_0(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from virc.core.limits.problem import MAX_IMAGES, MAX_QUESTION
 from virc.solving import rows as batch
 from virc.solving.rows import Row, as_row, choices_in, file_name, in_parallel, read_rows, split_choices
-from virc.solving.sources.columns import read_row, resolve
+from virc.solving.sources.columns import listed, read_row, resolve, unused_texts
 from virc.solving.sources.row_files import rows_of
 
 
@@ -251,6 +251,9 @@ def test_numbers_pass_through_as_they_came() -> None:
         ({f"opt{number}": str(number) for number in range(1, 11)}, [*map(str, range(1, 11))]),
         ({"option1": "red", "option3": "blue"}, None),
         ({"A": "red"}, None),
+        ({"A": "red", "B": ""}, None),
+        ({"a": "red", "b": "blue"}, None),
+        ({"option1": "red", "option2": "blue", "option4": "green"}, None),
         ({"choices": ["x", "y"], "A": "red", "B": "blue"}, ["x", "y"]),
     ],
 )
@@ -258,6 +261,18 @@ def test_choices_are_read_from_their_usual_columns(columns: dict[str, object], c
     content = {"id": 1, "image": "a.png", "question": "Which?", **columns}
     row = read_row(1, 1, content, resolve(content, {}))
     assert (row.fault, row.passed.get("choices")) == (None, choices)
+
+
+def test_of_columns_only_what_belongs_to_the_question_is_told() -> None:
+    texts = {"prompt": "Look: x? Now.", "hint": "Old.", "context": ["A", "map"]}
+    assert unused_texts(texts, "x?") == ["hint", "context"]
+    assert listed(list("abcdefghijklmnopqrstuvwxy")).endswith("'t', …")
+    assert read_row(1, 1, {"image": "a.png", "question": True}, resolve(["image", "question"], {})).fault
+    told: list[str] = []
+    row = {"image": "a.png", "question": "x?", "option1": "red", "option3": "blue"}
+    found = list(rows_of(((at, at, row | {f"more{at}": 1}) for at in (1, 2)), say=told.append))
+    assert [each.fault for each in found] == [None, None]
+    assert told == ["the question is asked without option1 and option3, which are too many or have gaps"]
 
 
 @pytest.mark.parametrize(

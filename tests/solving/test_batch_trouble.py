@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,16 @@ from support import faults
 from support.servers import Body, Exchange, dead_url, serve
 from support.solving import CROP, Serve, answer, late
 
+from virc.core.errors import DataError, VircError
+from virc.core.events import Event, Reporter
+from virc.core.result_log import Claims
 from virc.core.timeouts import Deadline
 from virc.reasoning.images import OpenedImage, open_file
 from virc.reasoning.opening import decoder
 from virc.solving import batch as solve_batch
+from virc.solving.batch import RowDone
+from virc.solving.progress import Answers
+from virc.solving.rows import Row
 
 
 def give_times(monkeypatch: pytest.MonkeyPatch, *seconds: float) -> list[float | None]:
@@ -67,10 +74,48 @@ def test_a_row_has_one_picture_at_its_full_size_in_memory(
         return picture
 
     monkeypatch.setattr(decoder, "open_file", watched)
-    rows = [{"id": 1, "images": [str(image)] * 4, "question": "q"}]
+    rows = [{"id": id, "images": [str(image)] * 4, "question": "q"} for id in range(2)]
     with serve(echo) as server:
-        assert batch(rows, server, "--max-pixels", 6000).code == 0
-    assert held == [0] * 4
+        done = batch(rows, server, "--max-pixels", 6000, "--concurrency", 1)
+    assert (done.code, done.err.count("are shown smaller")) == (0, 1)
+    assert held == [0] * 8
+
+
+def test_rows_of_a_model_that_cannot_draw_together_are_answered_one_at_a_time() -> None:
+    said = list[str]()
+    opened: Any = SimpleNamespace(name="m", at_once=4, together=lambda: False)
+    assert [solve_batch.workers_for(count, opened, said.append) for count in (None, 2, 1)] == [1] * 3
+    assert said == ["m has layers that keep a state instead of keys and values: rows are answered one at a time"] * 2
+    opened.together = lambda: True
+    assert solve_batch.workers_for(None, opened, said.append) == 4
+
+
+def test_a_hint_is_told_once_and_what_is_left_is_estimated() -> None:
+    said = list[Event]()
+    progress = Answers(3, Reporter(said.append), 10)
+    progress.estimate("row", {"requests": 2, "fetches": 0})
+    for id in "ab":
+        progress.add(RowDone(Row(1, id), {}, DataError(f"{id} is odd", "mend it")))
+    Answers(9, Reporter(said.append), 10).estimate("row", {"requests": 2})  # the last one
+    told = [(each.kind, each.text, each.hint) for each in said if each.kind != "progress"]
+    assert told[0][1].startswith("by the first row about 14 requests, and at most ")
+    assert told[1:] == [("warning", "row 'a': a is odd", "mend it"), ("warning", "row 'b': b is odd", None)]
+    for kept, hint in ((True, "correct them; the same command then"), (False, "--to FILE keeps the others, so that")):
+        with pytest.raises(VircError, match="2 rows failed") as caught:
+            progress.check(kept)
+        assert (caught.value.hint or "").startswith(hint)
+
+
+def test_a_bug_in_one_row_costs_that_row_alone() -> None:
+    done = list[RowDone]()
+
+    def work(row: Row) -> RowDone:
+        return RowDone(row, {"answer": {2: "7"}[row.line]})
+
+    solve_batch.through([Row(1), Row(2)], Claims(), work, done.append, 1)
+    assert [(each.row.line, each.fields, each.error and each.error.kind) for each in done] == [
+        (1, {}, "failure"), (2, {"answer": "7"}, None)
+    ]  # fmt: skip
 
 
 def test_row_after_row_failing_alike_ends_the_batch(batch: Callable[..., Any], image: Path, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,11 +17,13 @@ from support.solving import CROP, answer, call
 
 from virc.backends.interface import OnText, Sampling
 from virc.core.errors import ConfigError, DataError, EngineError, NetworkError, NoAnswerError
+from virc.models.registry import REAL_MODELS
 from virc.reasoning.images import Shown
-from virc.reasoning.protocol import Protocol
+from virc.reasoning.protocol import Drawing, Protocol
 from virc.reasoning.resize import Grid
 from virc.reasoning.session import Ask, Rejected, Reply, Unit
-from virc.solving.one import Event, SampleStart, SolveConfig, Solved, TextDelta, ToolResult, solve
+from virc.solving import outcome
+from virc.solving.one import Event, SampleStart, SolveConfig, Solved, Spent, TextDelta, ToolResult, solve, spent_on
 
 Act = Callable[[], str]
 
@@ -238,6 +243,23 @@ def test_every_reply_gets_the_time_that_is_left(own: Protocol) -> None:
     assert backend.seconds == [None]
 
 
+class Silent(Scripted):
+    """Says nothing before its whole reply, which takes 60 ms."""
+
+    def reply(self, ask: Ask, sampling: Sampling, on_text: OnText | None = None, seconds: float | None = None) -> Reply:
+        time.sleep(0.06)
+        return super().reply(ask, sampling, None, seconds)
+
+
+def test_nothing_is_drawn_after_the_end_of_the_time(own: Protocol) -> None:
+    backend, picture = Silent(CROP, answer("1")), Image.new("RGB", (112, 84))
+    work = partial(solve, SolveConfig(timeout=0.05), backend, own, [picture], "Find x")
+    thread = threading.Thread(target=work)  # where the time is not rung in
+    thread.start()
+    thread.join()
+    assert len(backend.asks) == 1
+
+
 def test_a_reply_given_up_at_the_end_of_the_time_is_the_end_of_the_time(own: Protocol) -> None:
     def late() -> str:
         time.sleep(0.2)
@@ -282,6 +304,8 @@ def test_a_limit_of_tokens_is_that_of_all_replies_and_three_replies_before_it_th
     failure = solved.attempts[0].trace.failure
     assert failure
     assert (failure.kind, failure.message) == ("turns", f"no answer within --max-tokens-total {limit}")
+    said = "the limit of requests or tokens is near: the model is asked for its answer"
+    assert solved.attempts[0].notices == (said,)
 
 
 def test_a_deviation_that_is_not_tolerated_is_drawn_again(own: Protocol) -> None:
@@ -303,6 +327,95 @@ def test_a_server_that_goes_away_while_its_model_is_asked_how_it_counts_is_an_er
     backend = Counting(CROP, answer("97"))
     solved = solve(SolveConfig(), backend, stock, [Image.new("RGB", (112, 84))], "Find x")
     assert (str(solved.error), len(backend.asks)) == ("gone", 1)
+
+
+class Told(Scripted):
+    """A model that turns out to count boxes in thousandths."""
+
+    def calibrate(self, protocol: Protocol, *_: object) -> Protocol:
+        return msgspec.structs.replace(protocol, coordinates="thousand")
+
+
+def test_the_first_box_is_read_as_the_model_turns_out_to_count(own: Protocol) -> None:
+    stock = msgspec.structs.replace(own, reading="lenient")
+    half = call("crop_image", bbox_2d=[0, 0, 1000, 500], image_index=0)
+    solved = solve(SolveConfig(), Told(half, answer("97")), stock, [Image.new("RGB", (112, 84))], "Find x")
+    (attempt,) = solved.attempts
+    assert [each.box for each in attempt.trace.units[0].calls] == [(0, 0, 112, 42)]
+    assert outcome.outcome(solved)["coordinates"] == "thousand"
+
+
+def test_what_nobody_chose_is_as_the_chat_protocol_has_it() -> None:
+    usual = Drawing(temperature=0.3, max_tokens=9)
+    assert [SolveConfig(max_tokens=most).longest(usual) for most in (5, None)] == [5, 9]
+    assert SolveConfig().longest() == 1024
+    assert [SolveConfig(samples=count).first_temperature() for count in (1, 2)] == [0, 1]
+    drawn = [
+        [(each.temperature, each.top_p, each.top_k, each.max_tokens, each.is_usual) for each in config.samplings(usual)]
+        for config in (SolveConfig(temperature=0), SolveConfig(top_p=0.0, top_k=0, tries=2))
+    ]
+    assert drawn == [
+        [(0, 1, None, 9, False), *((each, 0.95, 50, 9, True) for each in (0.5, 0.8, 1))],
+        [(0.3, 0, None, 9, False), (0.5, 0, None, 9, False)],
+    ]
+
+
+def test_settings_name_what_is_not_as_usual() -> None:
+    config = SolveConfig(crop_ablation="blank", strategy="best_of:n=2", judge="its model at u", max_requests=3)
+    assert outcome.settings(config, 99) == {
+        "crop_ablation": "blank", "strategy": "best_of:n=2", "judge": "its model at u", "max_requests": 3,
+        "max_pixels": 99, "max_turns": 16, "max_tokens": None, "timeout": None, "temperature": 0, "seed": 0,
+        "samples": 1, "chat_protocol": None,
+    }  # fmt: skip
+
+
+def test_costs_of_a_grader_are_added_to_those_of_the_samples(own: Protocol) -> None:
+    graded = [Reply("", prompt_tokens=5, completion_tokens=7), Reply("")]
+    spent = spent_on(graded) + Spent(10, 20, 30)
+    assert spent == Spent(12, 25, 37)
+    solved, _ = run(own, answer("1"), answer("1"), config=SolveConfig(samples=2))
+    solved = msgspec.structs.replace(solved, overhead=spent, seconds=2.5, scores=[None, 0.5], remarks=["odd", "good"])
+    tokens = {"prompt": 225, "completion": 2 * len(answer("1")) + 37}
+    fields = outcome.outcome(solved)
+    assert (fields["tokens"], fields["replies"], fields["votes"]) == (tokens, 14, [{"answer": "1", "count": 2}])
+    assert fields["strategy"] == {
+        "samples": 2, "scores": [None, 0.5], "remarks": ["odd", "good"],
+        "cost": {"replies": 14, **tokens, "seconds": 2.5},
+    }  # fmt: skip
+    untold = run(own, Reply(answer("97")))[0].attempts[0]
+    assert (untold.prompt_tokens, untold.completion_tokens) == (None, None)
+
+
+def test_votes_are_counted_by_the_choices_and_samples_left_are_told(own: Protocol) -> None:
+    backend, left = Scripted(answer("A"), answer("red"), answer("blue")), list[int]()
+    solved = solve(
+        SolveConfig(samples=3), backend, own, [Image.new("RGB", (112, 84))], "Which?", choices=("red", "blue"),
+        enough=lambda votes, count: bool(left.append(count)),  # type: ignore[func-returns-value]
+    )  # fmt: skip
+    assert (solved.votes, left) == ([("A", 2), ("blue", 1)], [2, 1, 0])
+
+
+def test_of_replies_that_could_not_be_used_the_last_is_kept(own: Protocol) -> None:
+    solved, _ = run(own, CROP, "no", "no", "no", "nothing")
+    assert outcome.replies_of(solved).texts == (CROP, "nothing")
+
+
+def test_an_embedded_model_without_an_answer_leads_to_others() -> None:
+    for own_hint, embedded, told in (("more", True, "more"), (None, True, REAL_MODELS), (None, False, None)):
+        opened: Any = SimpleNamespace(embedded=embedded)
+        error = outcome.failure_of(Solved((), error=NoAnswerError("none", own_hint)), opened)
+        assert isinstance(error, NoAnswerError)
+        assert error.hint == told
+
+
+def test_pictures_over_the_limit_are_said_if_one_is(own: Protocol) -> None:
+    opened: Any = SimpleNamespace(
+        name="m", backend=SimpleNamespace(grid=Grid(max_pixels=5000)), chat_protocol=SimpleNamespace(protocol=own)
+    )
+    small, large = (Shown(Image.new("RGB", (side, side))) for side in (56, 84))
+    assert outcome.over_limit(opened, [small, small]) is None
+    said = "images with more than the 5,000 pixels that m sees are shown smaller"
+    assert outcome.over_limit(opened, [small, large]) == said
 
 
 def test_tokens_count_every_try(own: Protocol) -> None:

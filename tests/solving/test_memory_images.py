@@ -21,6 +21,7 @@ from virc.reasoning.images import Shown, from_pillow, open_file
 from virc.reasoning.resize import Grid
 from virc.solving import image_source
 from virc.solving.image_source import looked_at, losses, page_file
+from virc.solving.memory_images import is_in_memory
 
 OURS = chat_protocol.of_weights(Weights("m", Path()), "default").protocol
 RED, WHITE = (200, 10, 20), (255, 255, 255)
@@ -60,6 +61,20 @@ def test_pictures_in_memory_have_the_pixels_of_the_file(picture: Any) -> None:
     assert opened.pixels.mode == "RGB"
     assert opened.size == (40, 30)
     assert opened.pixels.getpixel((3, 4)) == RED
+
+
+def test_pictures_are_one_or_several_and_are_named_by_their_number() -> None:
+    for one in (PNG, bytearray(PNG), memoryview(PNG), "a.png", PLAIN):
+        assert image_source.as_list(one) == [one]
+    assert image_source.as_list((PNG, "b.png")) == [PNG, "b.png"]
+    assert is_in_memory(Tensor())
+    given: Any = Tensor()
+    with pytest.raises(UsageError, match=r"^picture 2 is of type .*Tensor") as caught:
+        open_pictures([PNG, given])
+    assert "to_pil_image(tensor) does" in (caught.value.hint or "")
+    several: Any = {"frames": 2, "shown": 1, "background": None, "missing": 0, "range": None}
+    said = "a [2J.gif has 2 frames, and the second is not looked at"
+    assert losses([several], ["a\x1b[2J.gif"]) == [said]
 
 
 def _turned() -> Image.Exif:

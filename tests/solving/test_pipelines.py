@@ -9,18 +9,23 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from pipeline_runs import Scripted, run
+from pipeline_runs import ROLES, Scripted, run
+from support.solving import answer
 
 from virc.core.errors import ConfigError, DataError, NetworkError, NoAnswerError, VircError
+from virc.models.load import Choice
 from virc.reasoning.calls import ToolError
 from virc.reasoning.images import OpenedImage
 from virc.sandbox import pool
 from virc.sandbox.calls import Answer, Around, Asked
+from virc.solving.one import SolveConfig
 from virc.solving.pipelines import Interpreter, Problem, Reply, Role, Roles, boxes, crop, fill, together, tools, vote
 from virc.solving.pipelines.batch import rows_solver
-from virc.solving.pipelines.files import choose, load
+from virc.solving.pipelines.files import Pipeline, choose, load
+from virc.solving.pipelines.solve import PipelineSetup, planned
 from virc.solving.pipelines.speaking import Seen
-from virc.solving.pipelines.steps import Branch, Ran, Run, running
+from virc.solving.pipelines.steps import Branch, Ran, Run, running, total
+from virc.solving.setup import Setup
 from virc.tools import python
 from virc.tools import registry as tools_registry
 
@@ -34,7 +39,8 @@ def test_a_role_is_sent_texts_and_pictures_in_their_order() -> None:
         return roles.eyes.ask("See ", problem.images[0], " and ", problem.images[1:], " here: ", problem.question)
 
     eyes = Scripted("four")
-    fields = run(look, {"eyes": eyes})
+    fields = run(look, {"eyes": eyes}, roles={"eyes": Role(system="You see.", temperature=0.5, max_tokens=9)})
+    assert [(each.temperature, each.max_tokens) for each in eyes.sampling] == [(0.5, 9)]
     assert fields["answer"] == "four"
     assert sent(eyes) == [["You see.", "See  and  here: How many?"]]
     assert list(eyes.asks[0].messages[1].parts()) == ["See ", 0, " and ", 1, " here: How many?"]
@@ -97,7 +103,9 @@ def test_samples_have_seeds_that_differ_and_are_the_same_again() -> None:
         return vote(roles.eyes.sample(3, problem.question)) + roles.eyes.ask("Sure?")
 
     eyes, again, other = (Scripted("4", "3", "4 ", "!") for _ in range(3))
-    assert run(several, {"eyes": eyes})["answer"] == "4!"
+    fields = run(several, {"eyes": eyes})
+    assert fields["answer"] == "4!"
+    assert [(step["prompt_tokens"], step["replies"]) for step in fields["steps"]] == [(15, 3), (None, 0), (5, 1)]
     run(several, {"eyes": again})
     run(several, {"eyes": other}, seed=8)
     seeds = [{each.seed for each in backend.sampling} for backend in (eyes, again, other)]
@@ -163,6 +171,30 @@ def test_a_role_with_its_own_protocol_needs_a_picture() -> None:
         run(lambda _, each: each.eyes.ask("x"), {"eyes": Scripted("a")}, roles=roles)
 
 
+def test_a_role_with_its_own_protocol_has_seeds_of_its_own_and_fails_as_its_model() -> None:
+    roles = {"eyes": Role(own_protocol=True, temperature=1, max_tokens=9)}
+    eyes = Scripted(to=lambda _: answer("4"))
+    look = run(lambda problem, each: vote(each.eyes.sample(2, problem.images[0], "x")), {"eyes": eyes}, roles=roles)
+    assert (look["answer"], len({each.seed for each in eyes.sampling})) == ("4", 2)
+    assert {(each.temperature, each.max_tokens) for each in eyes.sampling} == {(1, 9)}
+    with pytest.raises(NoAnswerError) as caught:
+        run(lambda problem, each: each.eyes.ask(problem.images[0]), {"eyes": Scripted(to=lambda _: "no")}, roles=roles)
+    assert caught.value.message.startswith("role 'eyes', step 'eyes': 4 replies in a row could not be used; the last: ")
+
+
+def test_a_plan_has_what_each_step_is_sent() -> None:
+    def solved(problem: Problem, roles: Roles) -> str:
+        return roles.mind.ask(vote(roles.eyes.sample(2, problem.images, "Look.")), step="end")
+
+    pipeline = Pipeline("p", Path(__file__), ROLES, {}, "mind", solved, "digest")
+    chosen = {"eyes": Choice(endpoint="http://e/v1"), "mind": Choice(model="m")}
+    setup = PipelineSetup(pipeline, chosen, Setup(Choice(), SolveConfig()))
+    assert [*planned(setup, "How many?", 1)] == [
+        "step eyes: role eyes, its model at http://e/v1", "  system: You see.", "  images: 1", "  samples: 2",
+        "  prompt: Look.", "step vote: vote", "step end: role mind, m", "  prompt: {eyes}",
+    ]  # fmt: skip
+
+
 def test_an_empty_answer_is_no_answer() -> None:
     with pytest.raises(NoAnswerError, match="the pipeline gave no answer"):
         run(lambda _, roles: " ", {})
@@ -175,7 +207,7 @@ def test_roles_are_for_the_function_alone() -> None:
 
 def test_votes_that_scoring_finds_equal_are_one() -> None:
     with running(Branch(run := Run(1))):
-        assert vote(["0.5", "3", "1/2"]) == "0.5"
+        assert vote([" 0.5 ", "3", "1/2"]) == "0.5"
         assert vote([]) == ""
     assert [step.output for step in run.steps] == [("0.5",), ("",)]
 
@@ -197,6 +229,7 @@ def reply(text: str, file: tuple[int, int] = (400, 200), shown: tuple[int, int] 
         ("<|box_start|>(250,250),(500,500)<|box_end|>", "thousand", [(100, 50, 200, 100)]),
         ("[0.25, 0.25, 0.5, 0.5] and [0, 0, 1, 1]", "unit", [(100, 50, 200, 100), (0, 0, 400, 200)]),
         ("I see [1, 2] and [1, 2, 3, 4, 5]", "pixel", []),
+        ("[-2, 0, 100, 203]", "original", [(0, 0, 100, 200)]),
     ],
 )
 def test_boxes_are_read_in_their_unit(text: str, unit: Any, found: list[tuple[int, ...]]) -> None:
@@ -324,12 +357,23 @@ def test_a_system_names_no_pipeline_elsewhere_without_its_suffix(tmp_path: Path,
         load(str(tmp_path / "own.yaml"))
 
 
-@pytest.mark.parametrize("line", ["TOOLS = ['x']", "TOOLS = {'a': 5}", "WRITER = []"])
+@pytest.mark.parametrize(
+    "line",
+    ["TOOLS = ['x']", "TOOLS = {'a': 5}", "WRITER = []", "def solve(problem): return ''",
+     "ROLES = {'a': Role(own_protocol=True, system='Look.')}"],
+)  # fmt: skip
 def test_faulty_constants_are_one_sentence(tmp_path: Path, line: str) -> None:
     head = "from virc.solving.pipelines import Role\nROLES = {'a': Role()}\ndef solve(problem, roles): return ''\n"
     (tmp_path / "p.py").write_text(f"{head}{line}\n")
-    with pytest.raises(ConfigError, match=r"TOOLS|WRITER"):
+    with pytest.raises(ConfigError, match=r"TOOLS|WRITER|no function `solve|has `own_protocol`"):
         load(str(tmp_path / "p.py"))
+
+
+def test_the_last_role_writes_where_none_is_named(tmp_path: Path) -> None:
+    head = "from virc.solving.pipelines import Role\nROLES = {'a': Role(), 'b': Role()}\n"
+    (tmp_path / "p.py").write_text(f"{head}def solve(problem, roles): return ''\n")
+    assert load(str(tmp_path / "p.py")).writer == "b"
+    assert [total(each) for each in ([1, 2], [1, None], [])] == [3, None, 0]
 
 
 def test_a_pipeline_in_own_words_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

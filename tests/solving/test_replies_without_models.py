@@ -70,6 +70,11 @@ def test_replies_are_read_one_after_the_other_and_an_answer_ends_their_problem()
     assert refused.failure == "the model answered 'unreadable'"
 
 
+def test_a_call_that_its_tool_would_not_take_is_no_example() -> None:
+    assert example(own_protocol(tools.schemas(["mark_boxes"])), SIZE) is None
+    assert example(msgspec.structs.replace(OWN, tools=()), SIZE) is None
+
+
 def test_the_opening_has_the_sizes_of_the_picture_as_shown() -> None:
     system, first = opening(OWN, (300, 200))
     assert system == Sent("system", OWN.system)

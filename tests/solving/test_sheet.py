@@ -2,13 +2,14 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import pytest
 
-from virc.core.errors import ConfigError
+from virc.core.errors import ConfigError, UsageError
 from virc.core.result_log import Ledger
-from virc.solving.answer_file import Sheet, cell
+from virc.solving.answer_file import Sheet, cell, check_files
 
 RUN = {"schema": "s/1", "row": "r", "error": None, "model": "m", "protocol": None, "settings": {"seed": 0}}
 
@@ -44,6 +45,17 @@ def line(id: str, answer: str, code: int | None = None) -> bytes:
 )
 def test_a_cell_that_would_be_computed_is_text(value: object, text: str) -> None:
     assert cell(value) == text
+
+
+def test_a_column_that_would_be_computed_is_text_too() -> None:
+    assert Sheet(("=1+1", "b"), ";", bom=True).header == b"\xef\xbb\xbf'=1+1;b;run\n"
+
+
+def test_a_pipe_is_no_file_for_answers(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="/pipe is not a file") as caught:
+        check_files([], str(tmp_path / "pipe"))
+    assert caught.value.hint == "--to answers.csv"
 
 
 def test_cells_come_back_as_they_were() -> None:

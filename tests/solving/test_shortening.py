@@ -68,6 +68,7 @@ def test_of_a_full_conversation_the_oldest_crops_are_left_out_and_that_is_said(
     assert 1 <= len(images_of(last)) <= most
     assert "[This image is no longer shown.]" in json.dumps(last["messages"])
     assert ("final answer now" in json.dumps(last["messages"][-1])) == (most == 1)
+    assert (", and the model is asked for its answer: " in done.err) == (most == 1)
     assert int(re.findall(r"the oldest (\d+) crop", done.err)[-1]) == json.dumps(last["messages"]).count(GONE)
 
 

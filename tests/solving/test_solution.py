@@ -65,7 +65,7 @@ def test_pictures_of_a_solution_are_bounded(image: Path) -> None:
         solution = solve([noise, image], "q", MODEL, endpoint=server.url, max_pixels=8_000_000)
     assert solution.view
     large, small, _ = solution.view.pictures
-    assert large.size == (1596, 588)
+    assert (large.size, large.original) == ((1596, 588), (1600, 600))
     assert len(large.data_url) < 600_000
     assert small.data_url.startswith("data:image/png;")
     assert 'viewBox="0 0 1596 588"' in html.unescape(solution._repr_html_() or "")

@@ -4,6 +4,7 @@ import base64
 import io
 import socket
 import textwrap
+import threading
 import time
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -234,13 +235,17 @@ def test_a_server_that_drips_is_left(
         if where == "body":
             handler.send_response(200)
             handler.end_headers()
-        while True:
-            handler.wfile.write(b"x" if where == "body" else b"HTTP/1.0 200 OK\r\nX: 1\r\n")
-            time.sleep(0.1)
+        try:
+            while True:
+                handler.wfile.write(b"x" if where == "body" else b"HTTP/1.0 200 OK\r\nX: 1\r\n")
+                time.sleep(0.1)
+        finally:
+            hung_up.set()
 
-    pages["/a"] = drip
+    pages["/a"], hung_up = drip, threading.Event()
     with pytest.raises(NetworkError, match="did not arrive"):
         open_source(f"{url}/a")
+    assert hung_up.wait(20)
 
 
 def test_an_address_where_nobody_is_is_a_network_error() -> None:
@@ -339,7 +344,7 @@ def test_percent_signs_of_a_data_url_are_counted_before_they_are_read() -> None:
     ],
 )
 def test_a_broken_data_url_is_a_data_error(url: str) -> None:
-    with pytest.raises(DataError, match="data URL"):
+    with pytest.raises(DataError, match="the data URL is no base64" if ";base64" in url else "data URL"):
         open_source(url)
 
 
@@ -364,6 +369,12 @@ def test_what_a_server_says_with_its_status_is_one_line(web: tuple[str, dict[str
     with pytest.raises(DataError) as caught:
         open_source(f"{url}/a")
     assert caught.value.message == f"{url}/a answers 404 [31mnot here"
+
+
+def test_a_standard_input_that_is_closed_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataError, match="standard input is empty"):
+        open_source("-")
 
 
 def test_a_home_that_is_not_there_is_no_file() -> None:

@@ -11,8 +11,11 @@ from support.solving import answer
 
 from virc.core.errors import UsageError
 from virc.models import chat_protocol
+from virc.models.load import REPLY_SECONDS
 from virc.reasoning.protocol import own_protocol
+from virc.solving.one import SolveConfig
 from virc.solving.python.one import solve
+from virc.solving.setup import set_up
 from virc.systems import registry as systems
 from virc.tools import registry as tools
 from virc_cli.commands.solve import hints
@@ -34,6 +37,17 @@ def test_a_tool_that_finds_pictures_makes_them_optional() -> None:
              for name, system in systems.discover().items()}  # fmt: skip
     assert {name for name, needed in needs.items() if not needed} == {"vrag-rl", "deepeyes-v2"}
     assert chat_protocol.needs_picture(own_protocol(tools.schemas(tools.DEFAULT)))
+
+
+@pytest.mark.parametrize(("flags", "seconds"), [({"timeout": 9.0}, 9.0), ({}, REPLY_SECONDS)])
+def test_a_reply_has_the_time_of_its_problem(
+    flags: dict[str, float], seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        monkeypatch.setenv(name, "1")  # set by the function; this puts it back
+    setup = set_up(flags, SolveConfig(), None, "traces", offline=True)
+    assert (setup.choice.timeout, setup.config.timeout) == (seconds, flags.get("timeout"))
+    assert (setup.trace, setup.offline, setup.config.keep_images) == (Path("traces"), True, True)
 
 
 def test_a_question_from_a_file_needs_no_picture_either(clean: Path) -> None:

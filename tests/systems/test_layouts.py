@@ -1,16 +1,20 @@
 """Layouts of published rows: which value of a row a column names, and which rows and files a layout fits."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from msgspec import UNSET
 
+from virc.core.errors import ConfigError
+from virc.systems.catalog import facts
 from virc.systems.layouts import registry as shared
-from virc.systems.layouts.layout import Layout, Part, value_of
+from virc.systems.layouts.layout import Layout, Part, elements_of, names_of, value_of
 
 ROW = {
     "question": "Q?", "answer": "<answer>red</answer>", "solution": None, "a.b": "flat",
+    "wide": "<answer> red </answer>",
     "info": {"question": "inner", "nothing": None}, "talk": [{"value": "first"}, {"value": "second"}],
 }  # fmt: skip
 
@@ -24,7 +28,7 @@ ROW = {
         (("solution", "question"), "Q?"), (("info.nothing", "solution"), None), (("none", "solution"), None),
         (("none", "question"), "Q?"), (("none", "other"), UNSET), (("question", "answer"), "Q?"),
         (Part("answer", after="<answer>", before="</answer>"), "red"),
-        (Part("answer", after="<answer>"), "red</answer>"),
+        (Part("wide", after="<answer>", before="</answer>"), "red"), (Part("answer", after="<answer>"), "red</answer>"),
         (Part("answer", before="</answer>"), "<answer>red"), (Part("answer", after="<box>"), "<answer>red</answer>"),
         (Part(("solution", "answer"), after="<answer>", before="</answer>"), "red"), (Part("none", after="x"), UNSET),
     ],
@@ -61,6 +65,36 @@ def test_a_row_fits_that_has_all_columns(fields: dict[str, Any], fits: bool) -> 
 )  # fmt: skip
 def test_a_layout_is_of_files_by_a_part_of_their_names(named: Any, file: str, has: bool) -> None:
     assert layout(named=named).of_file(file) is has
+
+
+def test_the_columns_of_a_layout_are_in_order_and_once() -> None:
+    assert names_of(Part(text="{a} {b:03} {a}")) == ("a", "b")
+    assert [*layout(chosen="good", rejected="bad").replies()] == ["good", "bad"]
+    assert layout(answer="answer", ignore=["more"]).read() == {"question", "answer", "more"}
+    for sign in "?？؟":
+        assert elements_of({f"Where{sign}": "here"}) == [{"question": f"Where{sign}", "answer": "here"}]
+    assert elements_of({"Where?": "here", "more": 1}) == {"Where?": "here", "more": 1}
+
+
+def test_lists_of_a_row_become_rows() -> None:
+    asked = [{"question": "a", "hint": "h"}, {"question": "b"}]
+    assert layout(explode="qas").exploded({"qas": asked, "image": "i"}) == [
+        {"image": "i", "question": "a", "hint": "h"}, {"image": "i", "question": "b", "hint": None}
+    ]  # fmt: skip
+    whole = layout(explode=["qas", "at"], question="qas.question")
+    assert whole.exploded({"qas": asked, "at": [1, 2]}) == [{"qas": asked[0], "at": 1}, {"qas": asked[1], "at": 2}]
+
+
+def test_a_file_that_is_no_layout_is_named(tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text("about: x\nquestoin: y\n")
+    with pytest.raises(ConfigError, match=r"odd\.yaml: .*questoin"):
+        shared.read(tmp_path / "odd.yaml")
+
+
+def test_facts_stand_beside_the_yaml_of_their_system() -> None:
+    assert [str(facts.file_of(Path("a", name))) for name in ("system.yaml", "mine.yaml")] == [
+        "a/facts.json", "a/mine.facts.json"
+    ]  # fmt: skip
 
 
 def test_shared_layouts_are_found_by_their_files() -> None:

@@ -19,11 +19,13 @@ from support.solving import picture
 from virc.models.chat_protocol import of_system
 from virc.reasoning.calls import ToolError, View
 from virc.reasoning.checking import as_written
+from virc.reasoning.grammar import TAGS
 from virc.reasoning.messages import parse
 from virc.solving.reading import read
 from virc.systems import files
 from virc.systems import registry as systems
 from virc.systems.samples.find import Sample, found
+from virc.systems.samples.parts import apart, box_of
 from virc.systems.samples.writing import tool_of
 from virc.tools import registry as tools
 
@@ -210,6 +212,56 @@ def test_a_system_that_is_not_built_is_begun_from_its_replies_and_solves(name: s
         done = virc("solve", "p.png", "Which?", "--system", "./mine.yaml", "--endpoint", server.url)
     assert (done.code, done.out) == (0, f"{read[-1]['answer']}\n")
     assert len([each for each in server.requests if each.body]) == len(read)
+
+
+TAKEN: dict[str, list[tuple[str, str | None, dict[str, Any]]]] = {  # reply -> body, name and arguments of its calls
+    "<answer>10, 20, 30, 40</answer>": [],
+    '<tool_call>{"a": 1}</tool_call>': [],
+    '{"action_name": "crop", "action": {"box": [1, 2, 3, 4]}}': [],
+    '{"thought": "t", "actions": [{"name": "Crop", "arguments": 3}]}': [("actions", "Crop", {})],
+    "<code>```python\nprint(1)\n```</code>": [("text", "run_code", {"code": "```python\nprint(1)\n```"})],
+    f"ZOOM(the man, left) = {BOX}": [("function", "ZOOM", {"value_1": "the man, left", "value_2": BOX})],
+    f"crop(0, {BOX})": [("function", "crop", {"value_1": 0, "value_2": BOX})],
+    f"<think>crop([1, 2, 3, 4])</think>crop({BOX})": [("function", "crop", {"value_1": BOX})],
+    str(BOX): [("text", None, {"text": "10, 20, 300, 400"})],
+    f"<tool_call><function=f><parameter=b>{BOX}</parameter><parameter=c>cat</parameter></function></tool_call>" * 2: [
+        ("call", "f", {"b": BOX, "c": "cat"})
+    ]
+    * 2,
+}
+
+
+@pytest.mark.parametrize("reply", TAKEN)
+def test_calls_are_taken_out_of_a_reply_as_they_are_written(reply: str) -> None:
+    assert [(call.body, call.name, call.arguments) for call in apart(reply).calls] == TAKEN[reply]
+
+
+def test_the_first_marks_count_and_sides_are_known_by_their_names() -> None:
+    parts = apart("<think>a</think><reason>b</reason><answer>1</answer><final_answer>2</final_answer>")
+    assert (parts.think, parts.answer) == (("<think>", "</think>"), ("<answer>", "</answer>"))
+    sides = {"y2": 4, "x1": 1, "y1": 2, "x2": 3}
+    assert box_of(sides) == [1, 2, 3, 4]
+    assert [box_of(each) for each in (sides | {"z": 5}, [1, 2, 3], "[1, 2, 3]")] == [None] * 3
+
+
+def test_what_cannot_be_read_by_any_grammar_is_no_error() -> None:
+    assert found([f"<answer>{BOX}</answer>", "<answer>3</answer>"]).grammar == TAGS
+    lacking = found([called({"image_index": 0}, "scale_image"), ANSWER])
+    assert lacking.unread == {1: "its call of scale_image has no scale_factor"}
+
+
+def test_boxes_of_one_are_fractions_and_a_picture_holds_those_by_their_centre() -> None:
+    assert found([called({"bbox_2d": [0, 0, 1, 1]}), ANSWER]).boxes.coordinates == "unit"
+    sample = found([called({"bbox_2d": [900, 100, 400, 50]}), ANSWER])
+    assert (sample.boxes.box, sample.size) == ("center", "1100x768")
+    assert "check ./s.yaml --size 1100x768 --reply TEXT" in files.sampled("s", sample)
+
+
+def test_a_tool_that_is_begun_needs_what_all_calls_have() -> None:
+    exec(compile(tool_of("turn", [{"angle": 90, "how": "left"}, {"angle": 1.5}]), "turn.py", "exec"), module := {})
+    assert module["ARGUMENTS"] == {
+        "type": "object", "properties": {"angle": {}, "how": {"type": "string"}}, "required": ["angle"]
+    }  # fmt: skip
 
 
 def test_marks_that_are_opened_or_closed_alone_are_named() -> None:

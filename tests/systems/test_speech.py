@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from virc.reasoning.protocol import PICTURES, Coordinates
+from virc.reasoning.protocol import PICTURES, Coordinates, own_protocol
 from virc.systems import registry as systems
 from virc.systems import speech
 from virc.systems.registry import System
@@ -41,9 +41,11 @@ def test_a_field_of_pictures_reaches_the_chat_protocol(name: str, tmp_path: Path
     ],
 )
 def test_boxes_are_counted_as_the_model_says_else_as_its_system(
-    text: str, of_model: Coordinates | None, counted: str, tmp_path: Path
+    text: str, of_model: Coordinates | None, counted: Coordinates, tmp_path: Path
 ) -> None:
-    assert speech.ours(system(tmp_path, text), of_model).coordinates == counted
+    ours = speech.ours(system(tmp_path, text), of_model)
+    told = own_protocol(tools.schemas(tools.DEFAULT, counted), counted).system
+    assert (ours.coordinates, ours.system) == (counted, told)
     worded = system(tmp_path, f"{text}\nchat_protocol: {{system: Look., first: '{{question}}'}}")
     found = speech.worded_by(worded, of_model)
     assert found is not None

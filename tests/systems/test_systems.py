@@ -110,6 +110,7 @@ def test_a_misspelt_key_is_never_passed_over(text: str, said: str, tmp_path: Pat
         ("datasets: {d: {github: a/b, files: [x]}}", "a repository of GitHub needs revision"),
         (f"datasets: {{d: {{github: a/b, revision: {'a' * 40}}}}}", "a repository of GitHub needs revision"),
         (f"datasets: {{d: {{hub: a/b, revision: {'a' * 40}}}}}", "revision and files belong to github alone"),
+        ("datasets: {d: {hub: a/b, files: [x]}}", "revision and files belong to github alone"),
         ("input_pixels: [9, 8]", "9 is over 8"),
         ("crop_pixels: [3136, 4000]", "at least twice the least, 6272"),
         ("rows: {r: {about: x, question: q, chosen: a}}", "pairs need both"),
@@ -268,6 +269,13 @@ def test_a_system_is_read_without_the_others(monkeypatch: pytest.MonkeyPatch) ->
     assert read == ["virc"]
     assert any("ViRC-3B" in each.models for each in systems.mentioning("ViRC-3B"))
     assert len(read) < 5
+
+
+def test_a_path_from_the_root_or_a_name_is_no_path_from_the_file() -> None:
+    content = {"tools": ["/a/own.py", "./own.py", "zoom_image", 3], "pipeline": "/a/p.py", "reward": {"total": "virc"}}
+    assert [*systems.relative_paths(content)] == [(("tools", "1"), "./own.py")]
+    lines = {("a",): 1, ("a", "b"): 2}
+    assert [systems.line_of(path, lines) for path in (("a.b",), ("a", "b", "c"), ("a", "x"), ("x",))] == [2, 2, 1, 1]
 
 
 def test_paths_are_counted_from_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,7 @@ NONE = {"length": 0, "sha256": "0" * 64, "own": ""}
         (PYTHON, {"python": "other.ASKED", "slots": {"{}": "{answer}"}}, "Is {answer} right? {answer}"),
         (PYTHON, {"python": "SPEC"}, "{1:.2f} of {name}"),
         ("\ufeffA = 'of a BOM'", {"python": "A"}, "of a BOM"),
+        ("class A:\n    X = 'a'\nclass B:\n    X = 'b'", {"python": "B.X"}, "b"),
         ("A = 'same'\nif x:\n    A = 'same'", {"python": "A"}, "same"),
         (PYTHON, {"python": ("PLAIN", 9), "join": "; "}, "one two; on a line, the longer one"),
         (PYTHON, {"python": "PLAIN", "cut": (1, -2)}, "ne t"),
@@ -129,6 +130,9 @@ def test_a_fetched_text_is_what_a_model_is_asked(tmp_path: Path, cache: Path) ->
     spoken = speech.worded_by(systems.load(system(tmp_path / "looker")))
     assert spoken
     assert (spoken.first, spoken.name) == ("{images}Look at {question} twice.", "system")
+    own = speech.worded_by(systems.load(tmp_path / "looker" / "system.yaml"), own_words=True)
+    assert own
+    assert (own.first, own.name) == ("{images}Of {question}?", "own words")
 
 
 @pytest.mark.parametrize("content", [None, "Look at {question} once.", "Look at {question} today."])
@@ -140,6 +144,7 @@ def test_no_model_is_asked_with_a_text_that_is_absent_or_another(
     found = systems.load(system(tmp_path / "looker"))
     with pytest.raises(ConfigError, match="another one than" if content else "is not on this machine") as raised:
         speech.worded_by(found)
+    assert not content or f"({len(content)} characters, not 25)" in raised.value.message
     assert content or raised.value.hint == ("virc download texts --system looker, or ask in our own words: --own-words")
 
 

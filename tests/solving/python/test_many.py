@@ -23,6 +23,7 @@ from virc.core.errors import ConfigError, DataError, NoAnswerError, UsageError, 
 from virc.models.load import load
 from virc.solving.batch import HOPELESS_IN_A_ROW
 from virc.solving.python.many import batch
+from virc.solving.sources.python_rows import read_python_rows
 
 Pair = namedtuple("Pair", "image question")
 
@@ -114,6 +115,16 @@ class Lazy:
         return iter(self.rows)
 
 
+def test_values_of_a_row_are_plain_but_its_pictures() -> None:
+    grey, given = np.zeros((9, 8), np.uint8), object()
+    row = {"image": grey, "question": np.str_("Say 1"), "price": np.float64("nan"), "at": np.array([1, 2]), "by": given}
+    ((same, read),) = read_python_rows([row])
+    assert same is row
+    assert (read.fault, read.id, read.digest, type(read.question)) == (None, 0, None, str)
+    assert [*map(id, read.memory.values())] == [id(grey)]
+    assert read.passed == {"question": "Say 1", "at": [1, 2], "by": str(given)}
+
+
 def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: Path) -> None:
     pixels = Image.open(image).convert("RGB")
     array, data = np.asarray(pixels), image.read_bytes()
@@ -138,6 +149,10 @@ def test_rows_come_as_pairs_mappings_and_frames_with_pictures_in_memory(image: P
         assert [each.answer for each in batch(frame, model)] == ["y", "b"]  # the choices stand behind the question
         assert [each.answer for each in batch(Lazy(_rows(str(image), 2)), model)] == ["0", "1"]
         assert list(batch([], model)) == []
+        more = [pixels.rotate(90), pixels.rotate(180)]
+        pixels.save(several := io.BytesIO(), "GIF", save_all=True, append_images=more)
+        (solution,) = batch([([image, Image.open(several)], "Say 7")], model)
+        assert [each["frames"] for each in solution.fields["pictures"]] == [1, 3]
 
 
 def test_a_row_that_fails_is_its_own_result(image: Path) -> None:

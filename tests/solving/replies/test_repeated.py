@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
+import msgspec
 import pytest
 from PIL import Image
 from support.called import virc
@@ -115,6 +116,21 @@ def test_the_same_box_of_several_pictures_of_one_size_is_progress(own: Protocol)
     looks = [call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=at) for at in range(3)]
     solved = solve(SolveConfig(), Speaker(repeating(*looks, answer("97"))), own, pictures, "?")
     assert (solved.answer, solved.error) == ("97", None)
+
+
+def test_an_equal_crop_of_another_picture_is_progress(own: Protocol) -> None:
+    pictures = [Image.new("RGB", (112, 84), "white") for _ in range(3)]
+    for at, picture in enumerate(pictures):
+        picture.putpixel((80 + at, 80), 0)  # outside of the crops
+    looks = [call("crop_image", bbox_2d=[0, 0, 56, 56], image_index=at) for at in range(3)]
+    solved = solve(SolveConfig(), Speaker(repeating(*looks, answer("97"))), own, pictures, "?")
+    assert (solved.answer, solved.error) == ("97", None)
+
+
+def test_a_new_call_beside_one_that_was_made_is_progress(own: Protocol) -> None:
+    two = msgspec.structs.replace(own, grammar=msgspec.structs.replace(own.grammar, most_calls=2))
+    solved, _ = run(two, lambda number, warm: CROP + growing(number, warm).partition("</think>")[2])
+    assert "no answer after 16 turns" in str(solved.error)
 
 
 def test_an_answer_after_two_equal_calls_is_given(own: Protocol) -> None:

@@ -1,8 +1,13 @@
 """Replies that look like answers and are none."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from virc.solving.replies import is_box_alone, repeated_to_the_end
+from virc.reasoning.bodies import Called
+from virc.reasoning.session import Reply
+from virc.solving.replies import checked, is_box_alone, repeated_to_the_end, without_leaks
 
 
 @pytest.mark.parametrize(
@@ -21,10 +26,37 @@ from virc.solving.replies import is_box_alone, repeated_to_the_end
         ("<|begin_of_box|>42<|end_of_box|>", "How many?", False),
         ("[1, 2, 3, 4]", "How many?", False),
         ("a box", "What is it?", False),
+        ("", "How many?", False),
+        ("{a box}", "How many?", False),
     ],
 )
 def test_a_box_alone_is_told_from_an_answer(text: str, question: str, alone: bool) -> None:
     assert is_box_alone(text, question) == alone
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("<|im_start|>assistant\nIt is 5.<|im_end|>\n<|im_start|>user\nAnd?", "It is 5."),
+        ("It is 5.<|im_end|>", "It is 5.<|im_end|>"),
+        ("<Thought>so</Thought>5", "<think>so</think>5"),
+        ("<thought>so", "<think>so"),
+        ('<details type="reasoning">so</details>5', "<think>so</think>5"),
+        ("<details>so</details>5", "<details>so</details>5"),
+        ("<|START_THINKING|>so<|END_THINKING|><|START_RESPONSE|>5<|END_RESPONSE|>", "<think>so</think>5"),
+        ("<Answer>5</ANSWER>", "<answer>5</answer>"),
+    ],
+)
+def test_marks_of_other_models_are_read_as_ours(text: str, kept: str) -> None:
+    assert without_leaks(Reply(text)).text == kept
+
+
+def test_a_box_beside_a_native_call_is_no_refusal() -> None:
+    session: Any = SimpleNamespace(protocol=SimpleNamespace(reading="lenient"), question="How many?")
+    assert checked(Reply("<box>", calls=(Called("crop_image", {}),)), session).refusal is None
+    assert checked(Reply("<box>"), session).refusal == "its reply is nothing but a box: <box>"
+    session.protocol.reading = "strict"
+    assert checked(Reply("<box>"), session).refusal is None
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from PIL import Image
 from support.solving import CROP, answer
 from test_driver import Scripted, run
 
+from virc.core.errors import UsageError
 from virc.core.timeouts import Deadline
 from virc.reasoning.protocol import Protocol
 from virc.reasoning.session import Reply
-from virc.solving.one import SolveConfig, Spent
+from virc.solving.one import Event, GradeGiven, SampleStart, SolveConfig, Spent, TextDelta
 from virc.solving.sampling.asking import Asking, Graded
-from virc.solving.sampling.grading import Judge, read_score
+from virc.solving.sampling.grading import Graders, Judge, read_score
 
 
 def grade(
@@ -63,6 +64,21 @@ def test_the_judge_sees_the_picture_and_what_was_cut_out_of_it(own: Protocol) ->
     (ask,) = judge.asks
     assert [image.size for image in ask.images] == [(112, 84), (56, 56)]
     assert ask.messages[-1].images == (0, 1)
+
+
+def test_a_grade_is_an_event_with_what_the_judge_says(own: Protocol) -> None:
+    told: list[Event] = []
+    solved, _ = run(own, answer("97"))
+    asking = Asking(
+        SolveConfig(samples=2), Scripted(answer("98")), own, [Image.new("RGB", (8, 8))], "Find x", Deadline(None),
+        on_event=told.append, grader=Judge(Scripted("It is right.\nscore: 5")),  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert asking.grade(solved.attempts[0]).words == "It is right."
+    assert told == [TextDelta(""), GradeGiven(0.5, "It is right.")]
+    assert asking.draw(1).trace.answer == "98"
+    assert told[2] == SampleStart(2, 2)
+    with pytest.raises(UsageError, match="reward is for grades by a reward, and they are by judge"):
+        Graders(judge="http://j/v1").maker("judge", reward="tiny")
 
 
 def test_of_a_long_solution_the_end_is_shown(own: Protocol) -> None:

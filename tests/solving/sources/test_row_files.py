@@ -15,6 +15,7 @@ from virc.core.errors import DataError, UsageError, VircError
 from virc.core.events import Event, Reporter
 from virc.core.tables.delimited import Numbered
 from virc.solving.rows import Row
+from virc.solving.sources.picture_files import is_picture, pictures_of
 from virc.solving.sources.row_files import RowFile, open_rows, rows_of
 
 PROBLEMS = [("7", "a.png", "q"), ("8", "b.png", "r")]
@@ -243,6 +244,25 @@ def test_what_holds_no_rows_is_named(name: str, content: bytes, sentence: str, h
     assert sentence in told.message
     assert told.hint
     assert told.hint.startswith(hint)
+
+
+def test_a_sound_is_no_picture_and_rows_are_not_fetched() -> None:
+    heads = (b"RIFF0000WEBP", b"RIFF0000WAVE", b"0000ftypheic", b"GIF89a", b"text")
+    assert [is_picture(head) for head in heads] == [True, False, True, True, False]
+    with pytest.raises(DataError, match=r"Rows\.CSV\?raw=1 is on the network"):
+        pictures_of(["HTTPS://a/Rows.CSV?raw=1"], Reporter())
+
+
+def test_a_file_that_a_spreadsheet_wrote_and_one_of_several_sources(clean: Path) -> None:
+    for name, bom in (("UTF-16", True), ("byte order mark and line ends of Windows", True), ("comma", False)):
+        (clean / "rows").write_bytes(TABLES[name])
+        assert Opened("rows").file.bom is bom
+    picture(clean / "a.png")
+    error = refused(["a.png", "rows"], "q")
+    assert (type(error), error.message) == (UsageError, "several sources, and not all are pictures")
+    for name in "vwxyz":
+        (clean / name).touch()
+    assert [each.text for each in Opened(".", "q").events] == [". has 1 picture; left out: rows, v, w, …"]
 
 
 def test_pictures_are_those_of_words_folders_and_patterns(clean: Path) -> None:

@@ -12,6 +12,10 @@ from support.servers import Body, Server, serve
 from support.solving import answer
 
 import virc as package
+from virc.core.errors import UsageError
+from virc.solving.one import SolveConfig
+from virc.solving.sampling.grading import Graders
+from virc.solving.strategies.registry import resolved
 
 
 def in_order(*texts: str) -> Callable[[Body], str]:
@@ -221,3 +225,24 @@ def test_an_own_strategy_that_fails_costs_a_batch_its_row(image: Path, tmp_path:
         words = (tmp_path / "in.jsonl", "--endpoint", server.url, "--concurrency", 1)
         done = virc("batch", *words, "--strategy", f"{tmp_path}/broken.py:n=1")
     assert "1 answered, 0 without an answer, 1 failed" in done.err, done.err
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"strategy": "majority:n"}, "'n' is no option"), ({"strategy": "majority:n="}, "'n=' is no option"),
+        ({"strategy": "majority:=3"}, "'=3' is no option"), ({"strategy": "majority:n=1,n=2"}, "has n twice"),
+        ({"strategy": "majority", "samples": 2}, "samples and a strategy are given"),
+        ({"strategy": "majority", "temperature": 0}, "at temperature 0 all samples of a problem are the same"),
+    ],
+)  # fmt: skip
+def test_a_strategy_that_says_nothing_clear_is_refused(config: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        resolved(SolveConfig(**config))
+
+
+def test_a_strategy_in_full_has_its_samples_and_its_judge() -> None:
+    for model, judge in ((None, "its model at http://j/v1"), ("m", "m at http://j/v1")):
+        found = resolved(SolveConfig(strategy="best_of:n=2"), Graders(judge="http://j/v1", judge_model=model))
+        assert found == SolveConfig(strategy="best_of:n=2,by=judge", samples=2, judge=judge)
+    assert resolved(SolveConfig(strategy="majority:n=1", temperature=0)).samples == 1

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from problems import META, interrupted, look, picture, session, solved
 from support.parsed import HOSTILE, Page
 
+from virc.core.errors import VircError
 from virc.reasoning.calls import Call
 from virc.reasoning.session import Reply, Session
 from virc.reasoning.trace import Failure, FailureKind
@@ -344,3 +345,6 @@ def test_the_page_of_samples_shows_grades_where_there_are_any(
     (tmp_path / "index.html").write_text("mine")
     write_index(tmp_path, "q", samples)
     assert (tmp_path / "index.html").read_text() == "mine"
+    (tmp_path / "other" / "index.html").mkdir(parents=True)
+    with pytest.raises(VircError, match=r"cannot write .*/other/index\.html: "):
+        write_index(tmp_path / "other", "q", samples)
